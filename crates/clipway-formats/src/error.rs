@@ -1,0 +1,128 @@
+//! What is wrong with a file, and where.
+
+use std::fmt;
+use std::io;
+
+/// Stable name of a cause of refusal, the same in every release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Reading failed.
+    Io,
+    /// The file ends before something it promises.
+    Truncated,
+    /// A size that is over a limit, or that no memory could hold.
+    TooLarge,
+    /// Not a file of a format that is known.
+    UnknownFormat,
+    /// The structure of the file contradicts itself or its format.
+    Malformed,
+    /// The same name twice.
+    Duplicate,
+    /// A checksum differs from the bytes.
+    Checksum,
+    /// A path that leaves the file's own folder.
+    PathEscape,
+    /// A pickle that asks for code to be called.
+    UnsafePickle,
+    /// Valid, but of a kind that is not supported.
+    Unsupported,
+    /// A value of the wrong type or out of its range.
+    BadValue,
+    /// A key that is not known.
+    UnknownKey,
+    /// A needed part is missing.
+    Missing,
+}
+
+impl Code {
+    /// Name as printed and as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Code::Io => "io",
+            Code::Truncated => "truncated",
+            Code::TooLarge => "too-large",
+            Code::UnknownFormat => "unknown-format",
+            Code::Malformed => "malformed",
+            Code::Duplicate => "duplicate",
+            Code::Checksum => "checksum",
+            Code::PathEscape => "path-escape",
+            Code::UnsafePickle => "unsafe-pickle",
+            Code::Unsupported => "unsupported",
+            Code::BadValue => "bad-value",
+            Code::UnknownKey => "unknown-key",
+            Code::Missing => "missing",
+        }
+    }
+}
+
+/// Where in a file something is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The file as a whole.
+    File,
+    /// A byte offset.
+    Byte(u64),
+    /// An entry of an archive.
+    Entry(String),
+    /// A byte offset inside an entry of an archive.
+    EntryByte(String, u64),
+    /// A tensor, by name.
+    Tensor(String),
+    /// A path into a JSON document, such as `$.vision_cfg.layers`.
+    Json(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File => f.write_str("file"),
+            Place::Byte(offset) => write!(f, "byte {offset}"),
+            Place::Entry(name) => write!(f, "entry `{}`", shown(name)),
+            Place::EntryByte(name, offset) => write!(f, "entry `{}`, byte {offset}", shown(name)),
+            Place::Tensor(name) => write!(f, "tensor `{}`", shown(name)),
+            Place::Json(path) => write!(f, "`{}`", shown(path)),
+        }
+    }
+}
+
+/// A file is refused: what is wrong, and where. The caller adds the file's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {cause} [{}]", code.name())]
+pub struct FormatError {
+    /// Kind of the cause.
+    pub code: Code,
+    /// Where it was found.
+    pub place: Place,
+    /// What was expected and what was found, with numbers. Text from the file is escaped and cut.
+    pub cause: String,
+}
+
+impl FormatError {
+    /// Makes an error; text that comes from a file must go through [`shown`] first.
+    pub fn new(code: Code, place: Place, cause: impl Into<String>) -> FormatError {
+        FormatError { code, place, cause: cause.into() }
+    }
+
+    /// Makes the error of a failed read at `offset`.
+    pub fn io(offset: u64, error: &io::Error) -> FormatError {
+        let code = if error.kind() == io::ErrorKind::UnexpectedEof { Code::Truncated } else { Code::Io };
+        FormatError::new(code, Place::Byte(offset), error.to_string())
+    }
+}
+
+/// Most characters of a file's own text that a message repeats.
+const SHOWN_CHARACTERS: usize = 80;
+
+/// Text from a file, fit for a message: control and invisible characters escaped, long text cut.
+pub fn shown(text: &str) -> String {
+    let mut out = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == SHOWN_CHARACTERS {
+            out.push('…');
+            break;
+        }
+        let plain = c == ' ' || (c.is_alphanumeric() || c.is_ascii_graphic()) && c != '`';
+        if plain { out.push(c) } else { out.extend(c.escape_unicode()) }
+    }
+    out
+}

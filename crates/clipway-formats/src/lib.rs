@@ -1,0 +1,18 @@
+//! Bytes to named tensors and back.
+//!
+//! A reader takes anything that can be read at an offset ([`ReadAt`]) and gives a [`TensorFile`]: the names,
+//! dtypes and shapes of the tensors, known without reading a weight, and a way to read each tensor as
+//! contiguous little-endian bytes. Everything a file says is checked before it is used; nothing in a file is
+//! ever executed. This crate does not touch the file system: opening files is its caller's business.
+
+#![forbid(unsafe_code)]
+
+mod dtype;
+mod error;
+mod source;
+mod tensor;
+
+pub use dtype::Dtype;
+pub use error::{Code, FormatError, Place, shown};
+pub use source::{ReadAt, read_all, read_range};
+pub use tensor::{FileFormat, TensorFile, TensorInfo};

@@ -1,0 +1,96 @@
+//! Random access to bytes.
+
+use std::io;
+
+use crate::error::{Code, FormatError, Place};
+
+/// Bytes that can be read at any offset, from many threads at once: a file, or a slice in memory.
+///
+/// Files are read with positioned reads and not mapped, so a file that is truncated under a reader gives an
+/// error and never a signal.
+pub trait ReadAt: Send + Sync {
+    /// Length in bytes.
+    fn size(&self) -> u64;
+
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the bytes end early, or what the system says.
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+impl ReadAt for [u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).ok();
+        let part = start.and_then(|s| self.get(s..s.checked_add(buffer.len())?));
+        match part {
+            Some(part) => {
+                buffer.copy_from_slice(part);
+                Ok(())
+            }
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.as_slice().size()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.as_slice().read_exact_at(offset, buffer)
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_exact_at(offset, buffer)
+    }
+}
+
+/// Reads `length` bytes at `offset`, after checking that they lie inside the source.
+///
+/// # Errors
+/// `Code::Truncated` if the range goes past the end, `Code::Io` if reading fails. Nothing is allocated before
+/// the length is checked.
+pub fn read_range(source: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u8>, FormatError> {
+    let size = source.size();
+    if offset.checked_add(length).is_none_or(|end| end > size) {
+        return Err(FormatError::new(
+            Code::Truncated,
+            Place::Byte(offset),
+            format!("{length} bytes are expected here, but the file ends at byte {size}"),
+        ));
+    }
+    let length = usize::try_from(length).map_err(|_| {
+        FormatError::new(Code::TooLarge, Place::Byte(offset), format!("{length} bytes do not fit in memory"))
+    })?;
+    let mut bytes = vec![0; length];
+    source.read_exact_at(offset, &mut bytes).map_err(|error| FormatError::io(offset, &error))?;
+    Ok(bytes)
+}
+
+/// Reads the whole source if it has at most `limit` bytes.
+///
+/// # Errors
+/// `Code::TooLarge` past the limit, `Code::Io` if reading fails.
+pub fn read_all(source: &dyn ReadAt, limit: u64) -> Result<Vec<u8>, FormatError> {
+    let size = source.size();
+    if size > limit {
+        return Err(FormatError::new(
+            Code::TooLarge,
+            Place::File,
+            format!("the file has {size} bytes; at most {limit} are read of a file of this kind"),
+        ));
+    }
+    read_range(source, 0, size)
+}
