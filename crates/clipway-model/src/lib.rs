@@ -1,1 +1,8 @@
-//! model
+//! CLIP models as data.
+//!
+//! What a model is (configs, the registry, architectures as graphs), what a checkpoint holds (state dicts and
+//! layouts), and how one becomes the other (plans, the ledger, export). Nothing here computes a forward pass.
+
+#![forbid(unsafe_code)]
+
+pub mod graph;

@@ -1,0 +1,314 @@
+//! Builds a graph operation by operation and checks every shape on the way.
+
+use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear};
+use super::operation::{Activation, Mask, Operation, Pool, WeightLayout};
+use super::parameters::{ParameterId, Parameters};
+use super::{Dim, Graph, Node, ValueId};
+
+/// An operation does not fit the shapes of its inputs or parameters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{scope}`: {operation}: expected {expected}, found {found}")]
+pub struct GraphError {
+    /// Module of the operation.
+    pub scope: String,
+    /// The operation.
+    pub operation: String,
+    /// What it needs.
+    pub expected: String,
+    /// What it was given.
+    pub found: String,
+}
+
+/// A graph under construction.
+pub struct GraphBuilder<'p> {
+    parameters: &'p Parameters,
+    name: String,
+    nodes: Vec<Node>,
+    scope: String,
+}
+
+type Built = Result<ValueId, GraphError>;
+
+impl<'p> GraphBuilder<'p> {
+    /// An empty tower over declared parameters.
+    pub fn new(name: &str, parameters: &'p Parameters) -> GraphBuilder<'p> {
+        GraphBuilder { parameters, name: name.to_owned(), nodes: Vec::new(), scope: String::new() }
+    }
+
+    /// Names the module that the next operations belong to.
+    pub fn scope(&mut self, scope: impl Into<String>) {
+        self.scope = scope.into();
+    }
+
+    /// The finished tower.
+    pub fn finish(self, output: ValueId) -> Graph {
+        Graph { name: self.name, nodes: self.nodes, output }
+    }
+
+    /// Shape of a value.
+    pub fn shape(&self, value: ValueId) -> &[Dim] {
+        &self.nodes[value.index()].shape
+    }
+
+    /// Length of a value's last dimension, if it is fixed.
+    pub fn width(&self, value: ValueId) -> Option<usize> {
+        match self.shape(value).last() {
+            Some(Dim::Fixed(width)) => Some(*width),
+            _ => None,
+        }
+    }
+
+    /// The input of an image tower.
+    pub fn pixels(&mut self, height: usize, width: usize) -> ValueId {
+        let shape = vec![Dim::Batch, Dim::Fixed(3), Dim::Fixed(height), Dim::Fixed(width)];
+        self.push(Operation::Pixels, vec![], shape)
+    }
+
+    /// The input of a text tower.
+    pub fn token_ids(&mut self) -> ValueId {
+        self.push(Operation::TokenIds, vec![], vec![Dim::Batch, Dim::Length(0)])
+    }
+
+    /// Applies a linear layer to the last dimension.
+    pub fn linear(&mut self, x: ValueId, layer: &Linear) -> Built {
+        let operation = Operation::Linear { weight: layer.weight, bias: layer.bias, layout: layer.layout };
+        let weight = &self.parameters.get(layer.weight).shape;
+        let (inputs, outputs) = match (layer.layout, weight.as_slice()) {
+            (WeightLayout::OutIn, &[outputs, inputs]) | (WeightLayout::InOut, &[inputs, outputs]) => {
+                (inputs, outputs)
+            }
+            _ => return Err(self.wrong(&operation, "a matrix", weight)),
+        };
+        self.expect_width(&operation, x, inputs)?;
+        let mut shape = self.shape(x).to_vec();
+        *shape.last_mut().expect("a value has dimensions") = Dim::Fixed(outputs);
+        Ok(self.push(operation, vec![x], shape))
+    }
+
+    /// Normalises the last dimension.
+    pub fn layer_norm(&mut self, x: ValueId, layer: &LayerNorm) -> Built {
+        let operation =
+            Operation::LayerNorm { weight: layer.weight, bias: layer.bias, epsilon: layer.epsilon };
+        self.expect_width(&operation, x, self.parameters.get(layer.weight).elements())?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Normalises a map by stored statistics.
+    pub fn batch_norm(&mut self, x: ValueId, layer: &BatchNorm) -> Built {
+        let operation = Operation::BatchNorm {
+            weight: layer.weight,
+            bias: layer.bias,
+            mean: layer.mean,
+            variance: layer.variance,
+            epsilon: layer.epsilon,
+        };
+        let [channels, _, _] = self.map(&operation, x)?;
+        if self.parameters.get(layer.weight).shape != [channels] {
+            return Err(self.wrong(&operation, channels, &self.parameters.get(layer.weight).shape));
+        }
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Convolves a map.
+    pub fn conv2d(&mut self, x: ValueId, layer: &Conv2d) -> Built {
+        let operation = Operation::Conv2d {
+            weight: layer.weight,
+            bias: layer.bias,
+            stride: layer.stride,
+            padding: layer.padding,
+            groups: layer.groups,
+        };
+        let [channels, height, width] = self.map(&operation, x)?;
+        let weight = &self.parameters.get(layer.weight).shape;
+        let &[outputs, inputs, kernel_height, kernel_width] = weight.as_slice() else {
+            return Err(self.wrong(&operation, "a weight of rank 4", weight));
+        };
+        if layer.groups == 0 || inputs * layer.groups != channels || outputs % layer.groups != 0 {
+            return Err(self.wrong(&operation, format!("{} channels", inputs * layer.groups), channels));
+        }
+        let side = |length: usize, kernel: usize, axis: usize| {
+            let room = (length + 2 * layer.padding[axis]).checked_sub(kernel)?;
+            Some(room.checked_div(layer.stride[axis])? + 1)
+        };
+        let (Some(out_height), Some(out_width)) =
+            (side(height, kernel_height, 0), side(width, kernel_width, 1))
+        else {
+            let found = format!("a map of {height}x{width}");
+            return Err(self.wrong(&operation, format!("room for {kernel_height}x{kernel_width}"), found));
+        };
+        Ok(self.push_map(operation, x, [outputs, out_height, out_width]))
+    }
+
+    /// Attends: one input with queries, keys and values side by side, or three inputs.
+    pub fn attention(&mut self, inputs: &[ValueId], heads: usize, mask: Mask) -> Built {
+        let width = match inputs {
+            [packed] => self.width(*packed).filter(|w| w % 3 == 0).map(|w| w / 3),
+            [query, _, _] => self.width(*query),
+            _ => None,
+        };
+        let placeholder = Operation::Attention { heads, scale: 0.0, mask };
+        let Some(width) = width.filter(|w| heads > 0 && w % heads == 0 && *w > 0) else {
+            return Err(self.wrong(&placeholder, format!("a width that {heads} heads divide"), inputs));
+        };
+        if let [query, key, value] = inputs {
+            let same = self.width(*key) == Some(width) && self.shape(*key) == self.shape(*value);
+            if !same || self.shape(*query).len() != 3 {
+                return Err(self.wrong(&placeholder, self.shape(*query), self.shape(*key)));
+            }
+        }
+        let scale = (1.0 / ((width / heads) as f64).sqrt()) as f32;
+        let mut shape = self.shape(inputs[0]).to_vec();
+        *shape.last_mut().expect("a value has dimensions") = Dim::Fixed(width);
+        Ok(self.push(Operation::Attention { heads, scale, mask }, inputs.to_vec(), shape))
+    }
+
+    /// Applies an elementwise function.
+    pub fn activation(&mut self, x: ValueId, activation: Activation) -> ValueId {
+        self.push_like(Operation::Activation(activation), vec![x], x)
+    }
+
+    /// Adds two values of one shape.
+    pub fn add(&mut self, a: ValueId, b: ValueId) -> Built {
+        if self.shape(a) != self.shape(b) {
+            return Err(self.wrong(&Operation::Add, self.shape(a), self.shape(b)));
+        }
+        Ok(self.push_like(Operation::Add, vec![a, b], a))
+    }
+
+    /// Adds a positional embedding to each sample.
+    pub fn add_positions(&mut self, x: ValueId, table: ParameterId) -> Built {
+        let operation = Operation::AddPositions { table };
+        let expected = self.parameters.get(table).shape.clone();
+        let fits = match (self.shape(x), expected.as_slice()) {
+            (&[_, Dim::Fixed(tokens), Dim::Fixed(width)], &[rows, columns]) => {
+                tokens <= rows && width == columns
+            }
+            (&[_, Dim::Length(_), Dim::Fixed(width)], &[_, columns]) => width == columns,
+            _ => false,
+        };
+        if !fits {
+            return Err(self.wrong(&operation, expected, self.shape(x)));
+        }
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Multiplies each channel of the last dimension.
+    pub fn scale(&mut self, x: ValueId, factors: ParameterId) -> Built {
+        let operation = Operation::Scale { factors };
+        self.expect_width(&operation, x, self.parameters.get(factors).elements())?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Looks token ids up in a table.
+    pub fn embedding(&mut self, ids: ValueId, table: ParameterId) -> Built {
+        let operation = Operation::Embedding { table };
+        let rows = &self.parameters.get(table).shape;
+        let &[_, width] = rows.as_slice() else {
+            return Err(self.wrong(&operation, "a table", rows));
+        };
+        let mut shape = self.shape(ids).to_vec();
+        shape.push(Dim::Fixed(width));
+        Ok(self.push(operation, vec![ids], shape))
+    }
+
+    /// Puts a learned token before the others.
+    pub fn prepend_token(&mut self, x: ValueId, token: ParameterId) -> Built {
+        let operation = Operation::PrependToken { token };
+        self.expect_width(&operation, x, self.parameters.get(token).elements())?;
+        let shape = self.one_more(&operation, x)?;
+        Ok(self.push(operation, vec![x], shape))
+    }
+
+    /// Puts the mean of the tokens before them.
+    pub fn prepend_mean(&mut self, x: ValueId) -> Built {
+        let shape = self.one_more(&Operation::PrependMean, x)?;
+        Ok(self.push(Operation::PrependMean, vec![x], shape))
+    }
+
+    /// Gives learned tokens to each sample of the batch of `like`.
+    pub fn queries(&mut self, like: ValueId, tokens: ParameterId) -> Built {
+        let operation = Operation::Queries { tokens };
+        let &[count, width] = self.parameters.get(tokens).shape.as_slice() else {
+            return Err(self.wrong(&operation, "a matrix", &self.parameters.get(tokens).shape));
+        };
+        Ok(self.push(operation, vec![like], vec![Dim::Batch, Dim::Fixed(count), Dim::Fixed(width)]))
+    }
+
+    /// Turns a map into a sequence.
+    pub fn flatten(&mut self, x: ValueId) -> Built {
+        let [channels, height, width] = self.map(&Operation::Flatten, x)?;
+        let shape = vec![Dim::Batch, Dim::Fixed(height * width), Dim::Fixed(channels)];
+        Ok(self.push(Operation::Flatten, vec![x], shape))
+    }
+
+    /// Averages square windows of a map.
+    pub fn average_pool(&mut self, x: ValueId, kernel: usize) -> Built {
+        let operation = Operation::AveragePool { kernel };
+        let [channels, height, width] = self.map(&operation, x)?;
+        if kernel == 0 || height < kernel || width < kernel {
+            return Err(self.wrong(&operation, format!("at least {kernel}x{kernel}"), [height, width]));
+        }
+        Ok(self.push_map(operation, x, [channels, height / kernel, width / kernel]))
+    }
+
+    /// Makes one vector of a sequence; `ids` are needed by the pools that look at them.
+    pub fn pool(&mut self, x: ValueId, pool: Pool, ids: Option<ValueId>) -> Built {
+        let operation = Operation::Pool(pool);
+        let (&[batch, _, width], true) =
+            (self.shape(x), ids.is_some() || !matches!(pool, Pool::Argmax | Pool::Eos(_)))
+        else {
+            return Err(self.wrong(&operation, "a sequence", self.shape(x)));
+        };
+        Ok(self.push(operation, std::iter::once(x).chain(ids).collect(), vec![batch, width]))
+    }
+
+    fn push(&mut self, operation: Operation, inputs: Vec<ValueId>, shape: Vec<Dim>) -> ValueId {
+        self.nodes.push(Node { operation, inputs, shape, scope: self.scope.clone() });
+        ValueId(self.nodes.len() as u32 - 1)
+    }
+
+    fn push_like(&mut self, operation: Operation, inputs: Vec<ValueId>, like: ValueId) -> ValueId {
+        let shape = self.shape(like).to_vec();
+        self.push(operation, inputs, shape)
+    }
+
+    fn push_map(&mut self, operation: Operation, x: ValueId, [c, h, w]: [usize; 3]) -> ValueId {
+        self.push(operation, vec![x], vec![Dim::Batch, Dim::Fixed(c), Dim::Fixed(h), Dim::Fixed(w)])
+    }
+
+    fn map(&self, operation: &Operation, x: ValueId) -> Result<[usize; 3], GraphError> {
+        match *self.shape(x) {
+            [_, Dim::Fixed(channels), Dim::Fixed(height), Dim::Fixed(width)] => Ok([channels, height, width]),
+            ref other => Err(self.wrong(operation, "a map", other)),
+        }
+    }
+
+    fn one_more(&self, operation: &Operation, x: ValueId) -> Result<Vec<Dim>, GraphError> {
+        match *self.shape(x) {
+            [batch, Dim::Fixed(tokens), width] => Ok(vec![batch, Dim::Fixed(tokens + 1), width]),
+            [batch, Dim::Length(extra), width] => Ok(vec![batch, Dim::Length(extra + 1), width]),
+            ref other => Err(self.wrong(operation, "a sequence", other)),
+        }
+    }
+
+    fn expect_width(&self, operation: &Operation, x: ValueId, width: usize) -> Result<(), GraphError> {
+        match self.width(x) {
+            Some(found) if found == width => Ok(()),
+            found => Err(self.wrong(operation, format!("a last dimension of {width}"), found)),
+        }
+    }
+
+    fn wrong(
+        &self,
+        operation: &Operation,
+        expected: impl std::fmt::Debug,
+        found: impl std::fmt::Debug,
+    ) -> GraphError {
+        GraphError {
+            scope: self.scope.clone(),
+            operation: operation.label(),
+            expected: format!("{expected:?}").replace('"', ""),
+            found: format!("{found:?}").replace('"', ""),
+        }
+    }
+}

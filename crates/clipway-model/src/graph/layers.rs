@@ -1,0 +1,112 @@
+//! Layers: parameters declared together, in PyTorch's order and by PyTorch's names.
+
+use clipway_formats::Dtype;
+
+use super::operation::WeightLayout;
+use super::parameters::{ParameterId, Scope};
+
+/// Parameters of `torch.nn.Linear`, or of a bare projection matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct Linear {
+    /// The matrix.
+    pub weight: ParameterId,
+    /// Added to each row.
+    pub bias: Option<ParameterId>,
+    /// How the matrix is stored.
+    pub layout: WeightLayout,
+}
+
+impl Linear {
+    /// Declares `weight` `[out, in]` and, if asked for, `bias` `[out]` in `scope`.
+    pub fn new(mut scope: Scope<'_>, inputs: usize, outputs: usize, bias: bool) -> Linear {
+        let weight = scope.parameter("weight", &[outputs, inputs]);
+        let bias = bias.then(|| scope.parameter("bias", &[outputs]));
+        Linear { weight, bias, layout: WeightLayout::OutIn }
+    }
+
+    /// Declares a bare matrix `[in, out]` named `leaf`.
+    pub fn projection(scope: &mut Scope<'_>, leaf: &str, inputs: usize, outputs: usize) -> Linear {
+        let weight = scope.parameter(leaf, &[inputs, outputs]);
+        Linear { weight, bias: None, layout: WeightLayout::InOut }
+    }
+}
+
+/// Parameters of `torch.nn.LayerNorm`.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNorm {
+    /// Scale.
+    pub weight: ParameterId,
+    /// Shift.
+    pub bias: Option<ParameterId>,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+impl LayerNorm {
+    /// Declares `weight` and `bias`, both `[width]`.
+    pub fn new(mut scope: Scope<'_>, width: usize, epsilon: f64) -> LayerNorm {
+        let weight = scope.parameter("weight", &[width]);
+        let bias = Some(scope.parameter("bias", &[width]));
+        LayerNorm { weight, bias, epsilon }
+    }
+}
+
+/// Parameters of `torch.nn.BatchNorm2d`.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm {
+    /// Scale.
+    pub weight: ParameterId,
+    /// Shift.
+    pub bias: ParameterId,
+    /// Stored mean.
+    pub mean: ParameterId,
+    /// Stored variance.
+    pub variance: ParameterId,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+impl BatchNorm {
+    /// Declares scale, shift, running statistics and the count of batches.
+    pub fn new(mut scope: Scope<'_>, channels: usize, epsilon: f64) -> BatchNorm {
+        let weight = scope.parameter("weight", &[channels]);
+        let bias = scope.parameter("bias", &[channels]);
+        let mean = scope.buffer("running_mean", &[channels], Dtype::F32);
+        let variance = scope.buffer("running_var", &[channels], Dtype::F32);
+        scope.buffer("num_batches_tracked", &[], Dtype::I64);
+        BatchNorm { weight, bias, mean, variance, epsilon }
+    }
+}
+
+/// Parameters of `torch.nn.Conv2d`.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2d {
+    /// The filters, `[out, in / groups, kernel, kernel]`.
+    pub weight: ParameterId,
+    /// Added to each channel.
+    pub bias: Option<ParameterId>,
+    /// Steps of the window, down and across.
+    pub stride: [usize; 2],
+    /// Zeros around the map, down and across.
+    pub padding: [usize; 2],
+    /// Groups of channels.
+    pub groups: usize,
+}
+
+impl Conv2d {
+    /// Declares `weight` for a kernel `[height, width]`, without bias, stride 1, no padding, one group.
+    pub fn new(mut scope: Scope<'_>, inputs: usize, outputs: usize, kernel: [usize; 2]) -> Conv2d {
+        let weight = scope.parameter("weight", &[outputs, inputs, kernel[0], kernel[1]]);
+        Conv2d { weight, bias: None, stride: [1, 1], padding: [0, 0], groups: 1 }
+    }
+
+    /// The same with this stride.
+    pub fn stride(self, stride: [usize; 2]) -> Conv2d {
+        Conv2d { stride, ..self }
+    }
+
+    /// The same with this padding.
+    pub fn padding(self, padding: [usize; 2]) -> Conv2d {
+        Conv2d { padding, ..self }
+    }
+}

@@ -1,0 +1,105 @@
+//! A tower as a list of typed operations over named parameters.
+//!
+//! An architecture is a function from its config to [`Parameters`] (what a checkpoint must hold, in PyTorch's
+//! order) and a [`Graph`] (what is computed). The manifest, the forward pass, exporters and explanations all
+//! derive from these two; nothing restates them.
+
+mod builder;
+mod layers;
+mod operation;
+mod parameters;
+
+pub use builder::{GraphBuilder, GraphError};
+pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear};
+pub use operation::{Activation, Mask, Operation, Pool, WeightLayout};
+pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
+
+use std::fmt;
+
+/// Length of one dimension of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// Number of samples, chosen at run time.
+    Batch,
+    /// Number of tokens of the texts, chosen at run time, plus so many.
+    Length(usize),
+    /// A number known from the config.
+    Fixed(usize),
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dim::Batch => f.write_str("batch"),
+            Dim::Length(0) => f.write_str("length"),
+            Dim::Length(extra) => write!(f, "length+{extra}"),
+            Dim::Fixed(length) => write!(f, "{length}"),
+        }
+    }
+}
+
+/// A value of a graph: the output of the node of the same index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub(crate) u32);
+
+impl ValueId {
+    /// Index of the node that produces the value.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One operation with its inputs and the shape of its output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What is computed.
+    pub operation: Operation,
+    /// The values it is computed from, all of earlier nodes.
+    pub inputs: Vec<ValueId>,
+    /// Shape of the output.
+    pub shape: Vec<Dim>,
+    /// Module that the operation belongs to, by its name in the checkpoint, such as
+    /// `visual.transformer.resblocks.0.attn`; empty for the root.
+    pub scope: String,
+}
+
+/// One tower: operations in an order in which they can be computed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// Name of the tower: `image` or `text`.
+    pub name: String,
+    /// The operations.
+    pub nodes: Vec<Node>,
+    /// The tower's result, `[batch, embedding width]`.
+    pub output: ValueId,
+}
+
+impl Graph {
+    /// The node that produces `value`.
+    pub fn node(&self, value: ValueId) -> &Node {
+        &self.nodes[value.index()]
+    }
+
+    /// Writes one line a node: its number, operation, parameters, inputs, shape and scope.
+    pub fn describe(&self, parameters: &Parameters) -> String {
+        let mut out = String::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let inputs: Vec<String> = node.inputs.iter().map(|v| format!("%{}", v.0)).collect();
+            let names: Vec<&str> =
+                node.operation.parameters().into_iter().map(|p| parameters.get(p).name.as_str()).collect();
+            let shape: Vec<String> = node.shape.iter().map(Dim::to_string).collect();
+            out.push_str(&format!(
+                "%{index} = {}({}) -> [{}]",
+                node.operation.label(),
+                inputs.join(", "),
+                shape.join(", ")
+            ));
+            if names.is_empty() {
+                out.push_str(&format!("  {}\n", node.scope));
+            } else {
+                out.push_str(&format!("  {}\n", names.join(" ")));
+            }
+        }
+        out
+    }
+}

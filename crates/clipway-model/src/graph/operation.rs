@@ -1,0 +1,214 @@
+//! The operations: few enough to list on a page, each with an exact meaning.
+
+use super::parameters::ParameterId;
+
+/// How a linear weight is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightLayout {
+    /// `[out, in]`, as `torch.nn.Linear`.
+    OutIn,
+    /// `[in, out]`, as the projections that CLIP multiplies from the right.
+    InOut,
+}
+
+/// An elementwise function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x * Φ(x)`, with the exact error function.
+    Gelu,
+    /// GELU by its tanh approximation.
+    GeluTanh,
+    /// `x * sigmoid(1.702 x)`, OpenAI's approximation.
+    QuickGelu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x * sigmoid(x)`.
+    Silu,
+}
+
+/// Which keys a query may attend to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// All of its sample.
+    None,
+    /// Those at its own and earlier positions.
+    Causal,
+}
+
+/// How one vector is made of the tokens of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// The first token.
+    First,
+    /// The last token.
+    Last,
+    /// The token at the first highest id of the text (second input: the ids).
+    Argmax,
+    /// The token at the first id that equals this one, or the first token where none does (second input: the
+    /// ids).
+    Eos(i64),
+    /// The mean of all tokens after the first so many.
+    Mean {
+        /// Tokens left out at the start.
+        skip: usize,
+    },
+}
+
+/// One operation of a tower.
+///
+/// Values are `[batch, tokens, width]` (sequences), `[batch, channels, height, width]` (maps), `[batch, width]`
+/// (vectors) or `[batch, length]` (token ids).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// Normalised pixels, `[batch, 3, height, width]`.
+    Pixels,
+    /// Token ids, `[batch, length]`.
+    TokenIds,
+    /// `x · Wᵀ + b` over the last dimension.
+    Linear {
+        /// The matrix.
+        weight: ParameterId,
+        /// Added to each row.
+        bias: Option<ParameterId>,
+        /// How the matrix is stored.
+        layout: WeightLayout,
+    },
+    /// Convolution of a map with a weight `[out, in / groups, kernel, kernel]`.
+    Conv2d {
+        /// The filters.
+        weight: ParameterId,
+        /// Added to each channel.
+        bias: Option<ParameterId>,
+        /// Steps of the window, down and across.
+        stride: [usize; 2],
+        /// Zeros around the map, down and across.
+        padding: [usize; 2],
+        /// Groups of channels that do not see each other.
+        groups: usize,
+    },
+    /// Batch normalisation of a map by stored statistics.
+    BatchNorm {
+        /// Scale of each channel.
+        weight: ParameterId,
+        /// Shift of each channel.
+        bias: ParameterId,
+        /// Stored mean.
+        mean: ParameterId,
+        /// Stored variance.
+        variance: ParameterId,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// Normalisation of the last dimension to mean 0 and variance 1, then scale and shift.
+    LayerNorm {
+        /// Scale.
+        weight: ParameterId,
+        /// Shift.
+        bias: Option<ParameterId>,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// Multi-head attention. Inputs: one value that holds queries, keys and values side by side in its last
+    /// dimension, or three values.
+    Attention {
+        /// Number of heads.
+        heads: usize,
+        /// Factor of the scores.
+        scale: f32,
+        /// Which keys are seen.
+        mask: Mask,
+    },
+    /// An elementwise function.
+    Activation(Activation),
+    /// Sum of two values of the same shape.
+    Add,
+    /// Adds a parameter `[tokens, width]` to each sample; of a longer parameter the first rows.
+    AddPositions {
+        /// The table.
+        table: ParameterId,
+    },
+    /// Multiplies each channel (last dimension) by a parameter `[width]`: layer scale.
+    Scale {
+        /// The factors.
+        factors: ParameterId,
+    },
+    /// Rows of a table `[ids, width]`, chosen by token ids.
+    Embedding {
+        /// The table.
+        table: ParameterId,
+    },
+    /// Puts a parameter of `width` elements before the first token.
+    PrependToken {
+        /// The token.
+        token: ParameterId,
+    },
+    /// Puts the mean of all tokens before the first token.
+    PrependMean,
+    /// A parameter `[tokens, width]` as a sequence of each sample. Input: any value, which gives the batch.
+    Queries {
+        /// The tokens.
+        tokens: ParameterId,
+    },
+    /// A map as a sequence: `[batch, height · width, channels]`, row by row.
+    Flatten,
+    /// Mean over square windows of a map, without overlap.
+    AveragePool {
+        /// Side and step of the window.
+        kernel: usize,
+    },
+    /// One vector of each sample's tokens: `[batch, width]`.
+    Pool(Pool),
+}
+
+impl Operation {
+    /// The parameters it reads.
+    pub fn parameters(&self) -> Vec<ParameterId> {
+        match *self {
+            Operation::Linear { weight, bias, .. }
+            | Operation::Conv2d { weight, bias, .. }
+            | Operation::LayerNorm { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
+            Operation::BatchNorm { weight, bias, mean, variance, .. } => vec![weight, bias, mean, variance],
+            Operation::AddPositions { table } | Operation::Embedding { table } => vec![table],
+            Operation::Scale { factors } => vec![factors],
+            Operation::PrependToken { token } => vec![token],
+            Operation::Queries { tokens } => vec![tokens],
+            Operation::Pixels
+            | Operation::TokenIds
+            | Operation::Attention { .. }
+            | Operation::Activation(_)
+            | Operation::Add
+            | Operation::PrependMean
+            | Operation::Flatten
+            | Operation::AveragePool { .. }
+            | Operation::Pool(_) => Vec::new(),
+        }
+    }
+
+    /// Short name with its settings, for people.
+    pub fn label(&self) -> String {
+        match self {
+            Operation::Pixels => "pixels".into(),
+            Operation::TokenIds => "token_ids".into(),
+            Operation::Linear { .. } => "linear".into(),
+            Operation::Conv2d { stride, padding, groups, .. } => {
+                format!("conv2d[stride {stride:?} padding {padding:?} groups {groups}]")
+            }
+            Operation::BatchNorm { .. } => "batch_norm".into(),
+            Operation::LayerNorm { epsilon, .. } => format!("layer_norm[epsilon {epsilon}]"),
+            Operation::Attention { heads, scale, mask } => {
+                format!("attention[heads {heads} scale {scale} mask {mask:?}]")
+            }
+            Operation::Activation(activation) => format!("{activation:?}"),
+            Operation::Add => "add".into(),
+            Operation::AddPositions { .. } => "add_positions".into(),
+            Operation::Scale { .. } => "scale".into(),
+            Operation::Embedding { .. } => "embedding".into(),
+            Operation::PrependToken { .. } => "prepend_token".into(),
+            Operation::PrependMean => "prepend_mean".into(),
+            Operation::Queries { .. } => "queries".into(),
+            Operation::Flatten => "flatten".into(),
+            Operation::AveragePool { kernel } => format!("average_pool[{kernel}]"),
+            Operation::Pool(pool) => format!("pool[{pool:?}]"),
+        }
+    }
+}
