@@ -9,10 +9,15 @@
 
 mod dtype;
 mod error;
+mod json;
+mod safetensors;
+mod shape;
 mod source;
 mod tensor;
 
 pub use dtype::Dtype;
 pub use error::{Code, FormatError, Place, shown};
+pub use json::{Json, JsonCursor, JsonLimits, JsonValue, push_json_string};
+pub use safetensors::{SafetensorsFile, SafetensorsLayout, write_safetensors};
 pub use source::{ReadAt, read_all, read_range};
 pub use tensor::{FileFormat, TensorFile, TensorInfo};

@@ -1,0 +1,21 @@
+//! safetensors: a JSON header with names, dtypes, shapes and byte ranges, then the bytes.
+//!
+//! Written after the format's own description (`safetensors/safetensors`, README, "Format"). Reading is
+//! stricter than the reference in what that description leaves open: no key twice anywhere, no unknown field,
+//! no NUL in a name, at most 64 dimensions.
+
+mod header;
+mod reader;
+mod writer;
+
+pub use reader::SafetensorsFile;
+pub use writer::{SafetensorsLayout, write_safetensors};
+
+/// Longest header, in bytes, that is read or written; the reference's own limit.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Most tensors that are read or written, which bounds the memory that a header can ask for.
+const MOST_TENSORS: usize = 1 << 18;
+
+/// Key of the header that holds text instead of a tensor.
+const METADATA_KEY: &str = "__metadata__";
