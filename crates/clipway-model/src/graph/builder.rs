@@ -1,7 +1,7 @@
 //! Builds a graph operation by operation and checks every shape on the way.
 
 use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear};
-use super::operation::{Activation, Mask, Operation, Pool, WeightLayout};
+use super::operation::{Activation, Mask, Operation, Pool, Rows, WeightLayout};
 use super::parameters::{ParameterId, Parameters};
 use super::{Dim, Graph, Node, ValueId};
 
@@ -25,6 +25,19 @@ pub struct GraphBuilder<'p> {
     name: String,
     nodes: Vec<Node>,
     scope: String,
+}
+
+/// What an attention does beside attending; see [`GraphBuilder::attention_with`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionOptions {
+    /// Number of heads.
+    pub heads: usize,
+    /// Which keys are seen.
+    pub mask: Mask,
+    /// Factor of the scores; `None` for one over the square root of a head's width.
+    pub scale: Option<f32>,
+    /// The token ids, for a mask that looks at them.
+    pub ids: Option<ValueId>,
 }
 
 type Built = Result<ValueId, GraphError>;
@@ -71,17 +84,22 @@ impl<'p> GraphBuilder<'p> {
 
     /// Applies a linear layer to the last dimension.
     pub fn linear(&mut self, x: ValueId, layer: &Linear) -> Built {
-        let operation = Operation::Linear { weight: layer.weight, bias: layer.bias, layout: layer.layout };
-        let weight = &self.parameters.get(layer.weight).shape;
-        let (inputs, outputs) = match (layer.layout, weight.as_slice()) {
-            (WeightLayout::OutIn, &[outputs, inputs]) | (WeightLayout::InOut, &[inputs, outputs]) => {
-                (inputs, outputs)
-            }
-            _ => return Err(self.wrong(&operation, "a matrix", weight)),
+        let Linear { weight, bias, layout, rows } = *layer;
+        let operation = Operation::Linear { weight, bias, layout, rows };
+        let shape = &self.parameters.get(weight).shape;
+        let (inputs, stored) = match (layout, shape.as_slice()) {
+            (WeightLayout::OutIn, &[outputs, inputs]) => (inputs, outputs),
+            (WeightLayout::InOut, &[inputs, outputs]) if rows.is_none() => (inputs, outputs),
+            _ => return Err(self.wrong(&operation, "a matrix", shape)),
         };
         self.expect_width(&operation, x, inputs)?;
+        let rows = rows.unwrap_or(Rows { weight: 0, bias: 0, count: stored });
+        let biases = bias.map_or(usize::MAX, |bias| self.parameters.get(bias).elements());
+        if rows.weight + rows.count > stored || rows.bias.saturating_add(rows.count) > biases {
+            return Err(self.wrong(&operation, format!("at most {stored} outputs"), rows));
+        }
         let mut shape = self.shape(x).to_vec();
-        *shape.last_mut().expect("a value has dimensions") = Dim::Fixed(outputs);
+        *shape.last_mut().expect("a value has dimensions") = Dim::Fixed(rows.count);
         Ok(self.push(operation, vec![x], shape))
     }
 
@@ -141,12 +159,18 @@ impl<'p> GraphBuilder<'p> {
 
     /// Attends: one input with queries, keys and values side by side, or three inputs.
     pub fn attention(&mut self, inputs: &[ValueId], heads: usize, mask: Mask) -> Built {
+        self.attention_with(inputs, AttentionOptions { heads, mask, scale: None, ids: None })
+    }
+
+    /// Attends with another scale, or a mask that looks at token ids.
+    pub fn attention_with(&mut self, inputs: &[ValueId], options: AttentionOptions) -> Built {
+        let AttentionOptions { heads, mask, scale, ids } = options;
         let width = match inputs {
             [packed] => self.width(*packed).filter(|w| w % 3 == 0).map(|w| w / 3),
             [query, _, _] => self.width(*query),
             _ => None,
         };
-        let placeholder = Operation::Attention { heads, scale: 0.0, mask };
+        let placeholder = Operation::Attention { heads, scale: scale.unwrap_or(0.0), mask };
         let Some(width) = width.filter(|w| heads > 0 && w % heads == 0 && *w > 0) else {
             return Err(self.wrong(&placeholder, format!("a width that {heads} heads divide"), inputs));
         };
@@ -156,10 +180,36 @@ impl<'p> GraphBuilder<'p> {
                 return Err(self.wrong(&placeholder, self.shape(*query), self.shape(*key)));
             }
         }
-        let scale = (1.0 / ((width / heads) as f64).sqrt()) as f32;
+        if ids.is_some() != matches!(mask, Mask::Padding { .. }) {
+            return Err(self.wrong(&placeholder, "token ids for a mask that looks at them", ids));
+        }
+        let scale = scale.unwrap_or((1.0 / ((width / heads) as f64).sqrt()) as f32);
         let mut shape = self.shape(inputs[0]).to_vec();
         *shape.last_mut().expect("a value has dimensions") = Dim::Fixed(width);
-        Ok(self.push(Operation::Attention { heads, scale, mask }, inputs.to_vec(), shape))
+        let inputs = inputs.iter().copied().chain(ids).collect();
+        Ok(self.push(Operation::Attention { heads, scale, mask }, inputs, shape))
+    }
+
+    /// Normalises each head by itself.
+    pub fn head_norm(&mut self, x: ValueId, layer: &LayerNorm) -> Built {
+        let operation =
+            Operation::HeadNorm { weight: layer.weight, bias: layer.bias, epsilon: layer.epsilon };
+        self.expect_runs(&operation, x, self.parameters.get(layer.weight).elements())?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Gives each head the length 1.
+    pub fn unit_heads(&mut self, x: ValueId, heads: usize) -> Built {
+        let operation = Operation::UnitHeads { heads };
+        self.expect_runs(&operation, x, heads)?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Multiplies each head by its own factor; with a limit the factors are logarithms.
+    pub fn scale_heads(&mut self, x: ValueId, factors: ParameterId, limit: Option<f32>) -> Built {
+        let operation = Operation::ScaleHeads { factors, limit };
+        self.expect_runs(&operation, x, self.parameters.get(factors).elements())?;
+        Ok(self.push_like(operation, vec![x], x))
     }
 
     /// Applies an elementwise function.
@@ -181,7 +231,7 @@ impl<'p> GraphBuilder<'p> {
         let expected = self.parameters.get(table).shape.clone();
         let fits = match (self.shape(x), expected.as_slice()) {
             (&[_, Dim::Fixed(tokens), Dim::Fixed(width)], &[rows, columns]) => {
-                tokens <= rows && width == columns
+                tokens == rows && width == columns
             }
             (&[_, Dim::Length(_), Dim::Fixed(width)], &[_, columns]) => width == columns,
             _ => false,
@@ -223,6 +273,14 @@ impl<'p> GraphBuilder<'p> {
     pub fn prepend_mean(&mut self, x: ValueId) -> Built {
         let shape = self.one_more(&Operation::PrependMean, x)?;
         Ok(self.push(Operation::PrependMean, vec![x], shape))
+    }
+
+    /// Puts a learned token after the others.
+    pub fn append_token(&mut self, x: ValueId, token: ParameterId) -> Built {
+        let operation = Operation::AppendToken { token };
+        self.expect_width(&operation, x, self.parameters.get(token).elements())?;
+        let shape = self.one_more(&operation, x)?;
+        Ok(self.push(operation, vec![x], shape))
     }
 
     /// Gives learned tokens to each sample of the batch of `like`.
@@ -295,6 +353,13 @@ impl<'p> GraphBuilder<'p> {
         match self.width(x) {
             Some(found) if found == width => Ok(()),
             found => Err(self.wrong(operation, format!("a last dimension of {width}"), found)),
+        }
+    }
+
+    fn expect_runs(&self, operation: &Operation, x: ValueId, divisor: usize) -> Result<(), GraphError> {
+        match self.width(x) {
+            Some(width) if divisor > 0 && width % divisor == 0 => Ok(()),
+            found => Err(self.wrong(operation, format!("a multiple of {divisor} as last dimension"), found)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use clipway_formats::Dtype;
 
-use super::operation::WeightLayout;
+use super::operation::{Rows, WeightLayout};
 use super::parameters::{ParameterId, Scope};
 
 /// Parameters of `torch.nn.Linear`, or of a bare projection matrix.
@@ -14,6 +14,8 @@ pub struct Linear {
     pub bias: Option<ParameterId>,
     /// How the matrix is stored.
     pub layout: WeightLayout,
+    /// The outputs that are computed; `None` for all.
+    pub rows: Option<Rows>,
 }
 
 impl Linear {
@@ -21,13 +23,18 @@ impl Linear {
     pub fn new(mut scope: Scope<'_>, inputs: usize, outputs: usize, bias: bool) -> Linear {
         let weight = scope.parameter("weight", &[outputs, inputs]);
         let bias = bias.then(|| scope.parameter("bias", &[outputs]));
-        Linear { weight, bias, layout: WeightLayout::OutIn }
+        Linear { weight, bias, layout: WeightLayout::OutIn, rows: None }
     }
 
     /// Declares a bare matrix `[in, out]` named `leaf`.
     pub fn projection(scope: &mut Scope<'_>, leaf: &str, inputs: usize, outputs: usize) -> Linear {
         let weight = scope.parameter(leaf, &[inputs, outputs]);
-        Linear { weight, bias: None, layout: WeightLayout::InOut }
+        Linear { weight, bias: None, layout: WeightLayout::InOut, rows: None }
+    }
+
+    /// The same with only these outputs.
+    pub fn rows(self, rows: Rows) -> Linear {
+        Linear { rows: Some(rows), ..self }
     }
 }
 
@@ -43,10 +50,10 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Declares `weight` and `bias`, both `[width]`.
-    pub fn new(mut scope: Scope<'_>, width: usize, epsilon: f64) -> LayerNorm {
+    /// Declares `weight` and, if asked for, `bias`, both `[width]`.
+    pub fn new(mut scope: Scope<'_>, width: usize, bias: bool, epsilon: f64) -> LayerNorm {
         let weight = scope.parameter("weight", &[width]);
-        let bias = Some(scope.parameter("bias", &[width]));
+        let bias = bias.then(|| scope.parameter("bias", &[width]));
         LayerNorm { weight, bias, epsilon }
     }
 }

@@ -9,9 +9,9 @@ mod layers;
 mod operation;
 mod parameters;
 
-pub use builder::{GraphBuilder, GraphError};
+pub use builder::{AttentionOptions, GraphBuilder, GraphError};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear};
-pub use operation::{Activation, Mask, Operation, Pool, WeightLayout};
+pub use operation::{Activation, Mask, Operation, Pool, Rows, WeightLayout};
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
 
 use std::fmt;

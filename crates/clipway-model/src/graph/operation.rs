@@ -26,6 +26,17 @@ pub enum Activation {
     Silu,
 }
 
+/// Part of a linear layer: some of its outputs, as of matrices that are stored side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// First output in the weight that is computed.
+    pub weight: usize,
+    /// First element of the bias that is added; 0 where there is no bias.
+    pub bias: usize,
+    /// How many outputs are computed.
+    pub count: usize,
+}
+
 /// Which keys a query may attend to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
@@ -33,6 +44,16 @@ pub enum Mask {
     None,
     /// Those at its own and earlier positions.
     Causal,
+    /// Those that are not padding (last input of the attention: the ids, `[batch, length]`): key `j` is hidden
+    /// where the id at `j - skip` is `id`; keys before `skip` are always seen.
+    Padding {
+        /// The id of padding.
+        id: i64,
+        /// Keys before the one that belongs to the first id.
+        skip: usize,
+        /// Whether keys at later positions are hidden too.
+        causal: bool,
+    },
 }
 
 /// How one vector is made of the tokens of a sample.
@@ -72,6 +93,8 @@ pub enum Operation {
         bias: Option<ParameterId>,
         /// How the matrix is stored.
         layout: WeightLayout,
+        /// The outputs that are computed; `None` for all. Only with `WeightLayout::OutIn`.
+        rows: Option<Rows>,
     },
     /// Convolution of a map with a weight `[out, in / groups, kernel, kernel]`.
     Conv2d {
@@ -108,8 +131,32 @@ pub enum Operation {
         /// Added to the variance.
         epsilon: f64,
     },
+    /// Normalisation of each head by itself: the last dimension is cut into runs as long as the weight, and each
+    /// run is normalised as in a layer norm with the same scale and shift.
+    HeadNorm {
+        /// Scale, as long as a head is wide.
+        weight: ParameterId,
+        /// Shift.
+        bias: Option<ParameterId>,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// Divides each of `heads` equal runs of the last dimension by its Euclidean length, or by 1e-12 where that is
+    /// longer.
+    UnitHeads {
+        /// Number of runs.
+        heads: usize,
+    },
+    /// Multiplies run `h` of the last dimension, cut into as many equal runs as there are factors, by `f[h]`, or
+    /// by `exp(min(f[h], limit))` where there is a limit.
+    ScaleHeads {
+        /// One number a head, of shape `[heads, 1, 1]`.
+        factors: ParameterId,
+        /// Highest exponent, where the factors are stored as logarithms.
+        limit: Option<f32>,
+    },
     /// Multi-head attention. Inputs: one value that holds queries, keys and values side by side in its last
-    /// dimension, or three values.
+    /// dimension, or three values; then the ids, if the mask looks at them.
     Attention {
         /// Number of heads.
         heads: usize,
@@ -122,7 +169,7 @@ pub enum Operation {
     Activation(Activation),
     /// Sum of two values of the same shape.
     Add,
-    /// Adds a parameter `[tokens, width]` to each sample; of a longer parameter the first rows.
+    /// Adds a parameter `[tokens, width]` to each sample; to a text shorter than the parameter its first rows.
     AddPositions {
         /// The table.
         table: ParameterId,
@@ -144,6 +191,11 @@ pub enum Operation {
     },
     /// Puts the mean of all tokens before the first token.
     PrependMean,
+    /// Puts a parameter of `width` elements after the last token.
+    AppendToken {
+        /// The token.
+        token: ParameterId,
+    },
     /// A parameter `[tokens, width]` as a sequence of each sample. Input: any value, which gives the batch.
     Queries {
         /// The tokens.
@@ -166,14 +218,16 @@ impl Operation {
         match *self {
             Operation::Linear { weight, bias, .. }
             | Operation::Conv2d { weight, bias, .. }
-            | Operation::LayerNorm { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
+            | Operation::LayerNorm { weight, bias, .. }
+            | Operation::HeadNorm { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
             Operation::BatchNorm { weight, bias, mean, variance, .. } => vec![weight, bias, mean, variance],
             Operation::AddPositions { table } | Operation::Embedding { table } => vec![table],
-            Operation::Scale { factors } => vec![factors],
-            Operation::PrependToken { token } => vec![token],
+            Operation::Scale { factors } | Operation::ScaleHeads { factors, .. } => vec![factors],
+            Operation::PrependToken { token } | Operation::AppendToken { token } => vec![token],
             Operation::Queries { tokens } => vec![tokens],
             Operation::Pixels
             | Operation::TokenIds
+            | Operation::UnitHeads { .. }
             | Operation::Attention { .. }
             | Operation::Activation(_)
             | Operation::Add
@@ -189,12 +243,19 @@ impl Operation {
         match self {
             Operation::Pixels => "pixels".into(),
             Operation::TokenIds => "token_ids".into(),
-            Operation::Linear { .. } => "linear".into(),
+            Operation::Linear { rows: None, .. } => "linear".into(),
+            Operation::Linear { rows: Some(rows), .. } => {
+                format!("linear[outputs {}..{}]", rows.weight, rows.weight + rows.count)
+            }
             Operation::Conv2d { stride, padding, groups, .. } => {
                 format!("conv2d[stride {stride:?} padding {padding:?} groups {groups}]")
             }
             Operation::BatchNorm { .. } => "batch_norm".into(),
             Operation::LayerNorm { epsilon, .. } => format!("layer_norm[epsilon {epsilon}]"),
+            Operation::HeadNorm { epsilon, .. } => format!("head_norm[epsilon {epsilon}]"),
+            Operation::UnitHeads { heads } => format!("unit_heads[{heads}]"),
+            Operation::ScaleHeads { limit: None, .. } => "scale_heads".into(),
+            Operation::ScaleHeads { limit: Some(limit), .. } => format!("scale_heads[exp, limit {limit}]"),
             Operation::Attention { heads, scale, mask } => {
                 format!("attention[heads {heads} scale {scale} mask {mask:?}]")
             }
@@ -205,6 +266,7 @@ impl Operation {
             Operation::Embedding { .. } => "embedding".into(),
             Operation::PrependToken { .. } => "prepend_token".into(),
             Operation::PrependMean => "prepend_mean".into(),
+            Operation::AppendToken { .. } => "append_token".into(),
             Operation::Queries { .. } => "queries".into(),
             Operation::Flatten => "flatten".into(),
             Operation::AveragePool { kernel } => format!("average_pool[{kernel}]"),
