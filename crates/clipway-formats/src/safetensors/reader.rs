@@ -11,6 +11,9 @@ use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 /// Bytes before the header: its length as a little-endian integer.
 const LENGTH_BYTES: u64 = 8;
 
+/// Bytes of a piece in which a tensor is handed on; a multiple of every element size.
+const CHUNK_BYTES: usize = 1 << 20;
+
 /// An opened safetensors file. Tensors are in the order of its header, which writers keep in the order of the
 /// state dict, and not in the order of their bytes.
 pub struct SafetensorsFile {
@@ -98,6 +101,20 @@ impl TensorFile for SafetensorsFile {
             out.clear();
             FormatError::io(offset, &error)
         })
+    }
+
+    fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
+        let (begin, end) = self.header.ranges[index];
+        let mut piece = Vec::new();
+        let mut offset = begin;
+        while offset < end {
+            piece.resize(CHUNK_BYTES.min((end - offset) as usize), 0);
+            let place = self.data + offset;
+            self.source.read_exact_at(place, &mut piece).map_err(|error| FormatError::io(place, &error))?;
+            sink(&piece);
+            offset += piece.len() as u64;
+        }
+        Ok(())
     }
 
     fn metadata(&self) -> &[(String, String)] {

@@ -1,0 +1,106 @@
+//! npy: one numpy array, with a header that is a Python dictionary literal.
+//!
+//! Written after numpy's own description of the format (NEP 1 and `numpy.lib.format`). The header is parsed
+//! by a grammar that knows the three entries and nothing else; it is never evaluated. Object arrays, which
+//! are pickles, are refused.
+
+mod header;
+
+use std::sync::Arc;
+
+use crate::error::{Code, FormatError, Place};
+use crate::source::{ReadAt, read_range};
+use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+
+pub(crate) use header::ArrayHeader;
+
+/// An opened npy file: one tensor, whose name is empty.
+pub struct NpyFile {
+    source: Arc<dyn ReadAt>,
+    header: ArrayHeader,
+    tensors: [TensorInfo; 1],
+}
+
+impl NpyFile {
+    /// Opens a file: reads its header and checks it wholly.
+    ///
+    /// # Errors
+    /// `Code::UnknownFormat` without npy's first bytes, `Code::UnsafePickle` for an object array,
+    /// `Code::Unsupported` for another dtype or version, `Code::Truncated` if the file ends early, and
+    /// mostly `Code::Malformed`.
+    pub fn open(source: Arc<dyn ReadAt>) -> Result<NpyFile, FormatError> {
+        let header = ArrayHeader::read(&source)?;
+        header.check_end(source.size())?;
+        let tensors = [header.info(String::new())];
+        Ok(NpyFile { source, header, tensors })
+    }
+}
+
+impl ArrayHeader {
+    /// Checks that the array ends where the file of `size` bytes ends.
+    pub(crate) fn check_end(&self, size: u64) -> Result<(), FormatError> {
+        let (expected, found) = (self.data_bytes(), size - self.data_offset);
+        if expected == found {
+            return Ok(());
+        }
+        let code = if found < expected { Code::Truncated } else { Code::Malformed };
+        let cause = format!("{} {:?} has {expected} bytes, but {found} follow", self.dtype, self.shape);
+        Err(FormatError::new(code, Place::Byte(self.data_offset), cause))
+    }
+
+    /// Name, dtype and shape.
+    pub(crate) fn info(&self, name: String) -> TensorInfo {
+        TensorInfo { name, dtype: self.dtype, shape: self.shape.clone() }
+    }
+
+    /// Turns the bytes of the array, as stored, into row-major little-endian ones.
+    pub(crate) fn arrange(&self, mut stored: Vec<u8>) -> Vec<u8> {
+        let size = self.dtype.size();
+        if self.big_endian {
+            stored.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        }
+        if self.column_major { rows_of_columns(&stored, &self.shape, size) } else { stored }
+    }
+}
+
+/// Reorders a column-major array to row-major.
+fn rows_of_columns(stored: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(stored.len());
+    let mut indices = vec![0; shape.len()];
+    let mut strides = Vec::with_capacity(shape.len());
+    let mut stride = size;
+    for &length in shape {
+        strides.push(stride);
+        stride *= length.max(1);
+    }
+    let mut position = 0;
+    while out.len() < stored.len() {
+        out.extend_from_slice(&stored[position..position + size]);
+        for axis in (0..shape.len()).rev() {
+            indices[axis] += 1;
+            position += strides[axis];
+            if indices[axis] < shape[axis] {
+                break;
+            }
+            position -= strides[axis] * shape[axis];
+            indices[axis] = 0;
+        }
+    }
+    out
+}
+
+impl TensorFile for NpyFile {
+    fn format(&self) -> FileFormat {
+        FileFormat::Npy
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    fn read(&self, _index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        let stored = read_range(&self.source, self.header.data_offset, self.header.data_bytes())?;
+        *out = self.header.arrange(stored);
+        Ok(())
+    }
+}

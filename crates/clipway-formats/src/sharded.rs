@@ -1,0 +1,223 @@
+//! Tensors spread over several files, and the index that says which is where (`*.index.json`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::error::{Code, FormatError, Place, shown};
+use crate::json::{Json, JsonCursor, JsonLimits, push_json_string};
+use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+
+/// Limits of an index: about a quarter of a million tensors.
+const INDEX_LIMITS: JsonLimits =
+    JsonLimits { bytes: 64 << 20, depth: 8, values: (1 << 18) + 64, byte_order_mark: false };
+
+/// What an index file says: the shards, and the shard of each tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardedIndex {
+    shards: Vec<String>,
+    /// Each tensor and the place of its shard in `shards`.
+    tensors: Vec<(String, usize)>,
+}
+
+impl ShardedIndex {
+    /// Parses the bytes of an index.
+    ///
+    /// # Errors
+    /// `Code::PathEscape` for the name of a shard that is no plain relative path below the index's own
+    /// folder; the errors of [`Json::parse`]; `Code::BadValue`, `Code::Missing` and `Code::UnknownKey` for
+    /// JSON that is no index; `Code::Missing` if it names no tensor.
+    pub fn parse(bytes: &[u8]) -> Result<ShardedIndex, FormatError> {
+        let json = Json::parse(bytes, INDEX_LIMITS)?;
+        let root = json.root();
+        root.only_keys(&["metadata", "weight_map"])?;
+        if let Some(metadata) = root.get("metadata")? {
+            metadata.get("total_size")?;
+        }
+        let map = root.require("weight_map")?;
+        let mut index = ShardedIndex { shards: Vec::new(), tensors: Vec::new() };
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (tensor, shard) in map.members()? {
+            let name = shard.string()?;
+            let place = match places.get(name) {
+                Some(&place) => place,
+                None => {
+                    check_shard_name(name, &shard)?;
+                    index.shards.push(name.to_owned());
+                    places.insert(name, index.shards.len() - 1);
+                    index.shards.len() - 1
+                }
+            };
+            index.tensors.push((tensor.to_owned(), place));
+        }
+        if index.tensors.is_empty() {
+            return Err(map.error(Code::Missing, "the index names no tensor"));
+        }
+        Ok(index)
+    }
+
+    /// Names of the shards, relative to the folder of the index, in the order in which they are first named.
+    pub fn shards(&self) -> &[String] {
+        &self.shards
+    }
+
+    /// Each tensor and the name of its shard, in the order of the index.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.tensors.iter().map(|(tensor, place)| (tensor.as_str(), self.shards[*place].as_str()))
+    }
+}
+
+/// Refuses what is not a plain path below the folder of the index, on any system.
+fn check_shard_name(name: &str, at: &JsonCursor<'_>) -> Result<(), FormatError> {
+    let plain = |part: &str| !matches!(part, "" | "." | "..");
+    if !name.split('/').all(plain) || name.contains(|c: char| c == '\\' || c == ':' || c.is_control()) {
+        let cause = format!("`{}` is not the name of a file in the folder of the index", shown(name));
+        return Err(at.error(Code::PathEscape, cause));
+    }
+    if name.ends_with(".index.json") {
+        let cause = format!("`{}` is an index and cannot be a shard", shown(name));
+        return Err(at.error(Code::Malformed, cause));
+    }
+    Ok(())
+}
+
+/// The text of an index file for tensors and their shards, in the order given.
+pub fn sharded_index_json(tensors: &[(String, String)], total_bytes: u64) -> String {
+    let mut out =
+        format!("{{\n  \"metadata\": {{\n    \"total_size\": {total_bytes}\n  }},\n  \"weight_map\": {{");
+    for (count, (tensor, shard)) in tensors.iter().enumerate() {
+        out.push_str(if count == 0 { "\n    " } else { ",\n    " });
+        push_json_string(&mut out, tensor);
+        out.push_str(": ");
+        push_json_string(&mut out, shard);
+    }
+    out.push_str("\n  }\n}\n");
+    out
+}
+
+/// The tensors of all shards of an index as one file, in the order of the index.
+pub struct ShardedFile {
+    shards: Vec<(String, Arc<dyn TensorFile>)>,
+    tensors: Vec<TensorInfo>,
+    /// For each tensor, its shard and its place there.
+    places: Vec<(usize, usize)>,
+    metadata: Vec<(String, String)>,
+}
+
+impl ShardedFile {
+    /// Joins opened shards, each with its name in the index, after checking that index and shards agree:
+    /// every tensor is in its shard, and no shard holds another.
+    ///
+    /// # Errors
+    /// `Code::Missing` for a shard or a tensor that is not there, `Code::Duplicate` for a tensor in two
+    /// shards, `Code::Malformed` for a tensor that the index does not name and for shards of several formats.
+    pub fn new(
+        index: &ShardedIndex,
+        shards: Vec<(String, Arc<dyn TensorFile>)>,
+    ) -> Result<ShardedFile, FormatError> {
+        let mut file = ShardedFile { shards, tensors: Vec::new(), places: Vec::new(), metadata: Vec::new() };
+        file.check_shards(index)?;
+        let mut found = file.tensors_of_shards(index)?;
+        for (name, shard) in index.tensors() {
+            let Some(place) = found.remove(name) else {
+                let cause = format!("the index says that it is in `{}`, but it is not", shown(shard));
+                return Err(FormatError::new(Code::Missing, Place::Tensor(name.to_owned()), cause));
+            };
+            file.tensors.push(file.shards[place.0].1.tensors()[place.1].clone());
+            file.places.push(place);
+        }
+        file.metadata = file.common_metadata();
+        Ok(file)
+    }
+
+    /// Checks that the shards are those of the index, each once, and of one format.
+    fn check_shards(&self, index: &ShardedIndex) -> Result<(), FormatError> {
+        let refuse = |code, name: &str, cause: &str| {
+            Err(FormatError::new(code, Place::File, format!("shard `{}`: {cause}", shown(name))))
+        };
+        for name in index.shards() {
+            match self.shards.iter().filter(|(shard, _)| shard == name).count() {
+                0 => return refuse(Code::Missing, name, "named by the index, but not given"),
+                1 => {}
+                _ => return refuse(Code::Duplicate, name, "given twice"),
+            }
+        }
+        for (name, shard) in &self.shards {
+            if !index.shards().contains(name) {
+                return refuse(Code::Malformed, name, "not named by the index");
+            }
+            let (format, first) = (shard.format(), self.shards[0].1.format());
+            if format != first {
+                let cause = format!("is {}, but the first shard is {}", format.name(), first.name());
+                return refuse(Code::Malformed, name, &cause);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where each tensor is, after checking that it is where the index says.
+    fn tensors_of_shards(
+        &self,
+        index: &ShardedIndex,
+    ) -> Result<HashMap<String, (usize, usize)>, FormatError> {
+        let expected: HashMap<&str, &str> = index.tensors().collect();
+        let mut found = HashMap::new();
+        for (shard_place, (shard, file)) in self.shards.iter().enumerate() {
+            for (place, info) in file.tensors().iter().enumerate() {
+                let refuse = |code, cause: String| {
+                    let cause = format!("in shard `{}`, {cause}", shown(shard));
+                    Err(FormatError::new(code, Place::Tensor(info.name.clone()), cause))
+                };
+                match expected.get(info.name.as_str()) {
+                    None => return refuse(Code::Malformed, "but the index does not name it".to_owned()),
+                    Some(named) if named != shard => {
+                        let cause = format!("but the index says that it is in `{}`", shown(named));
+                        return refuse(Code::Duplicate, cause);
+                    }
+                    Some(_) => {}
+                }
+                if found.insert(info.name.clone(), (shard_place, place)).is_some() {
+                    return refuse(Code::Duplicate, "where it comes twice".to_owned());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// An error of one shard, with its name.
+    fn in_shard(&self, shard: usize, error: FormatError) -> FormatError {
+        let cause = format!("{} (in shard `{}`)", error.cause, shown(&self.shards[shard].0));
+        FormatError::new(error.code, error.place, cause)
+    }
+
+    /// The text that every shard carries.
+    fn common_metadata(&self) -> Vec<(String, String)> {
+        let Some(((_, first), others)) = self.shards.split_first() else { return Vec::new() };
+        let in_all = |pair: &&(String, String)| others.iter().all(|(_, file)| file.metadata().contains(pair));
+        first.metadata().iter().filter(in_all).cloned().collect()
+    }
+}
+
+impl TensorFile for ShardedFile {
+    fn format(&self) -> FileFormat {
+        // An index names at least one tensor, so there is a first shard.
+        self.shards[0].1.format()
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    fn read(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        let (shard, place) = self.places[index];
+        self.shards[shard].1.read(place, out).map_err(|error| self.in_shard(shard, error))
+    }
+
+    fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
+        let (shard, place) = self.places[index];
+        self.shards[shard].1.read_chunks(place, sink).map_err(|error| self.in_shard(shard, error))
+    }
+
+    fn metadata(&self) -> &[(String, String)] {
+        &self.metadata
+    }
+}

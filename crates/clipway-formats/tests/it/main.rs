@@ -1,0 +1,8 @@
+//! Tests of every reader and writer against files.
+
+mod corpus;
+mod json;
+mod mutation;
+mod npy;
+mod safetensors;
+mod sharded;

@@ -1,0 +1,96 @@
+//! Small-step mutation: a changed file is refused, or gives the tensors of the original.
+
+use std::sync::Arc;
+
+use clipway_formats::{
+    Dtype, FormatError, NpyFile, SafetensorsFile, TensorFile, TensorInfo, write_safetensors,
+};
+
+use crate::corpus::{ExpectedTensor, read_tensors};
+
+/// What came of all mutations of one file.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    refused: usize,
+    same: usize,
+    /// Other values under the same names, dtypes and shapes.
+    values: usize,
+    /// Other names, same dtypes and shapes.
+    names: usize,
+    /// Other dtypes or shapes.
+    kinds: usize,
+}
+
+/// Each truncation, each single bit flipped, each byte set to 00 and FF, each 8 bytes set to a few numbers.
+fn mutations(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = (0..bytes.len()).map(|length| bytes[..length].to_vec()).collect();
+    for place in 0..bytes.len() {
+        let mut with = |byte: u8| {
+            let mut copy = bytes.to_vec();
+            copy[place] = byte;
+            all.push(copy);
+        };
+        (0..8).for_each(|bit| with(bytes[place] ^ 1 << bit));
+        [0, 0xff].into_iter().for_each(with);
+    }
+    for place in 0..bytes.len().saturating_sub(7) {
+        for number in [0, 1, 1 << 31, 1 << 63, u64::MAX] {
+            let mut copy = bytes.to_vec();
+            copy[place..place + 8].copy_from_slice(&u64::to_le_bytes(number));
+            all.push(copy);
+        }
+    }
+    all
+}
+
+fn run(original: &[u8], open: impl Fn(Vec<u8>) -> Result<Vec<ExpectedTensor>, FormatError>) -> Outcome {
+    let expected = open(original.to_vec()).unwrap();
+    let mut outcome = Outcome::default();
+    for mutated in mutations(original) {
+        match open(mutated) {
+            Err(_) => outcome.refused += 1,
+            Ok(found) if found == expected => outcome.same += 1,
+            Ok(found) => {
+                let kinds = |all: &[ExpectedTensor]| {
+                    all.iter().map(|tensor| (tensor.dtype, tensor.shape.clone())).collect::<Vec<_>>()
+                };
+                let names = |all: &[ExpectedTensor]| all.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
+                if kinds(&found) != kinds(&expected) {
+                    outcome.kinds += 1;
+                } else if names(&found) != names(&expected) {
+                    outcome.names += 1;
+                } else {
+                    outcome.values += 1;
+                }
+            }
+        }
+    }
+    outcome
+}
+
+/// The format has no checksum, so a change in a weight or in a letter of a name cannot be seen. The counts are
+/// exact: every change of a dtype or a shape is refused, and what reads the same is white space.
+#[test]
+fn safetensors() {
+    let info = |name: &str, shape: &[usize]| TensorInfo {
+        name: name.into(),
+        dtype: Dtype::F32,
+        shape: shape.into(),
+    };
+    let tensors = [info("weight", &[2, 3]), info("bias", &[3])];
+    let mut bytes = Vec::new();
+    write_safetensors(&mut bytes, &tensors, &[], |index| Ok(vec![1; tensors[index].bytes()])).unwrap();
+    let outcome = run(&bytes, |bytes| {
+        let file = SafetensorsFile::open(Arc::new(bytes))?;
+        read_tensors(&file as &dyn TensorFile)
+    });
+    assert_eq!(outcome, Outcome { refused: 2008, same: 7, values: 505, names: 69, kinds: 0 });
+}
+
+#[test]
+fn npy() {
+    // 54 bytes of header.
+    let bytes = b"\x93NUMPY\x01\x00\x36\x00{'descr':'<f4','fortran_order':False,'shape':(2,1)}  \n12345678";
+    let outcome = run(bytes, |bytes| read_tensors(&NpyFile::open(Arc::new(bytes))?));
+    assert_eq!(outcome, Outcome { refused: 1029, same: 2, values: 86, names: 0, kinds: 0 });
+}
