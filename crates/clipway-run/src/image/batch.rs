@@ -1,0 +1,45 @@
+//! Many pictures at once.
+
+use rayon::prelude::*;
+
+use super::{DecodeLimits, ImageError, Preprocess, preprocess};
+
+/// Preprocesses pictures on the threads of the current rayon pool, `[count, 3, height, width]` into `out`.
+///
+/// `read` gives the bytes of the picture at a position; it is called on the thread that decodes them, so no
+/// more files and decoded pictures are in memory than the pool has threads. A picture that fails leaves zeros
+/// in its place, and its error stands at its position of the result; the others go on.
+///
+/// # Errors
+/// [`ImageError::BufferLength`] where `out` does not hold `count` pictures, [`ImageError::Setting`] where the
+/// settings cannot be obeyed.
+pub fn preprocess_batch<B, E, R>(
+    count: usize,
+    read: R,
+    settings: &Preprocess,
+    limits: &DecodeLimits,
+    out: &mut [f32],
+) -> Result<Vec<Result<(), E>>, ImageError>
+where
+    B: AsRef<[u8]>,
+    E: From<ImageError> + Send,
+    R: Fn(usize) -> Result<B, E> + Sync,
+{
+    settings.validate()?;
+    let values = settings.pixel_values();
+    let expected = count.saturating_mul(values);
+    if out.len() != expected {
+        return Err(ImageError::BufferLength { expected, found: out.len() });
+    }
+    let results = out
+        .par_chunks_exact_mut(values)
+        .enumerate()
+        .with_max_len(1)
+        .map(|(position, out)| {
+            let bytes = read(position)?;
+            preprocess(bytes.as_ref(), settings, limits, out).inspect_err(|_| out.fill(0.0))?;
+            Ok(())
+        })
+        .collect();
+    Ok(results)
+}

@@ -1,0 +1,120 @@
+//! The settings of the evaluation transform.
+
+use super::ImageError;
+
+/// How pixels are weighed when a picture is resized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Interpolation {
+    /// The nearest pixel, no weighing.
+    Nearest,
+    /// The mean of a box, support 0.5.
+    Box,
+    /// A triangle, support 1.
+    Bilinear,
+    /// A Hamming window over a sinc, support 1.
+    Hamming,
+    /// Keys' cubic with a = -0.5, support 2.
+    Bicubic,
+    /// A sinc windowed by a sinc, support 3.
+    Lanczos,
+}
+
+/// How a picture is brought to the size that the model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResizeMode {
+    /// The shorter side fits, the longer one is cropped at the centre.
+    Shortest,
+    /// The longer side fits, the shorter one is padded with the fill colour.
+    Longest,
+    /// Both sides fit, the aspect ratio is given up.
+    Squash,
+}
+
+/// The mode that pixels are in when they reach the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ColorMode {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+}
+
+/// The evaluation transform of a model, as `preprocess_cfg` of open_clip states it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preprocess {
+    /// Height and width of the result, in pixels.
+    pub size: (usize, usize),
+    /// Colour mode of the result.
+    pub mode: ColorMode,
+    /// Mean of each channel, taken away after scaling to [0, 1].
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel, divided by last.
+    pub std: [f32; 3],
+    /// Weights of resizing. open_clip reads `random` as bicubic when it evaluates.
+    pub interpolation: Interpolation,
+    /// How the size is reached.
+    pub resize_mode: ResizeMode,
+    /// Value of every channel of the padding of [`ResizeMode::Longest`], in the file's own mode.
+    pub fill_color: u8,
+    /// Turn the picture as its EXIF orientation says. open_clip does not.
+    pub apply_orientation: bool,
+}
+
+impl Default for Preprocess {
+    fn default() -> Self {
+        Self {
+            size: (224, 224),
+            mode: ColorMode::Rgb,
+            mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            interpolation: Interpolation::Bicubic,
+            resize_mode: ResizeMode::Shortest,
+            fill_color: 0,
+            apply_orientation: false,
+        }
+    }
+}
+
+/// The largest side of a model's input that is believed, in pixels.
+const MAX_SIDE: usize = 16_384;
+
+impl Preprocess {
+    /// Counts the values of one image of the model's input: 3 × height × width.
+    pub fn pixel_values(&self) -> usize {
+        3 * self.size.0 * self.size.1
+    }
+
+    /// Checks that the settings can be obeyed.
+    ///
+    /// # Errors
+    /// [`ImageError::Setting`] where a side is 0 or above 16384, where a mean is not finite, or where a
+    /// standard deviation is 0 or not finite.
+    pub fn validate(&self) -> Result<(), ImageError> {
+        let (height, width) = self.size;
+        if height == 0 || width == 0 || height > MAX_SIDE || width > MAX_SIDE {
+            return Err(ImageError::Setting {
+                setting: "size",
+                expected: "1 to 16384 pixels a side",
+                found: format!("{height} x {width}"),
+            });
+        }
+        for mean in self.mean {
+            if !mean.is_finite() {
+                return Err(ImageError::Setting {
+                    setting: "mean",
+                    expected: "a finite number",
+                    found: mean.to_string(),
+                });
+            }
+        }
+        for std in self.std {
+            if !std.is_finite() || std == 0.0 {
+                return Err(ImageError::Setting {
+                    setting: "std",
+                    expected: "a finite number other than 0",
+                    found: std.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! PNG, by the `png` crate, into the modes that Pillow gives it.
+
+use std::io::{Cursor, ErrorKind};
+
+use png::{BitDepth, ColorType, DecodingError, Limits};
+
+use super::{DecodeLimits, ImageError, bits};
+use crate::image::{Picture, Samples, orientation};
+
+const FORMAT: &str = "PNG";
+
+/// Memory that ancillary chunks may take.
+const CHUNK_BYTES: usize = 16 << 20;
+
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
+    let (width, height) = header(bytes, limits)?;
+    // A row of 64-bit pixels and its predecessor are the decoder's own; the picture is allocated here.
+    let row = width.saturating_mul(16);
+    let decoder_limits = Limits { bytes: CHUNK_BYTES.saturating_add(row) };
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), decoder_limits);
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    let mut reader = decoder.read_info().map_err(error)?;
+    let size = reader.output_buffer_size().ok_or_else(|| corrupt("its size overflows"))?;
+    let mut data = vec![0; size];
+    let frame = reader.next_frame(&mut data).map_err(error)?;
+    if (frame.width as usize, frame.height as usize) != (width, height) {
+        return Err(corrupt("its first frame is smaller than the picture"));
+    }
+    let info = reader.info();
+    let orientation = info.exif_metadata.as_ref().and_then(|exif| orientation::from_exif(exif));
+    let palette = info.palette.as_deref();
+    let depth = frame.bit_depth as u8;
+    let narrow = |data: &[u8]| bits::unpack(data, frame.line_size, width, depth);
+    let samples = match (frame.color_type, frame.bit_depth) {
+        (ColorType::Grayscale, BitDepth::Sixteen) => Samples::Gray16(words(&data)),
+        (ColorType::Grayscale, BitDepth::Eight) => Samples::Gray(data),
+        (ColorType::Grayscale, _) => {
+            let mut samples = narrow(&data);
+            bits::widen(&mut samples, depth);
+            if depth == 1 { Samples::Bilevel(samples) } else { Samples::Gray(samples) }
+        }
+        (ColorType::Indexed, _) => {
+            let indices = if depth == 8 { data } else { narrow(&data) };
+            let palette = palette.ok_or_else(|| corrupt("it has indices and no palette"))?;
+            bits::palette(FORMAT, indices, palette.as_chunks().0)?
+        }
+        (ColorType::Rgb, BitDepth::Sixteen) => Samples::Rgb(bits::high_bytes(&words(&data))),
+        (ColorType::Rgb, _) => Samples::Rgb(data),
+        (ColorType::Rgba, BitDepth::Sixteen) => Samples::Rgba(bits::high_bytes(&words(&data))),
+        (ColorType::Rgba, _) => Samples::Rgba(data),
+        // Pillow has no grey and alpha of 16 bits and takes such a file as RGBA.
+        (ColorType::GrayscaleAlpha, BitDepth::Sixteen) => {
+            let bytes = bits::high_bytes(&words(&data));
+            let pixels = bytes.as_chunks().0.iter();
+            Samples::Rgba(pixels.flat_map(|&[gray, alpha]| [gray, gray, gray, alpha]).collect())
+        }
+        (ColorType::GrayscaleAlpha, _) => Samples::GrayAlpha(data),
+    };
+    Ok(Picture { width, height, orientation, samples })
+}
+
+/// Reads the size from the first chunk and checks it.
+fn header(bytes: &[u8], limits: &DecodeLimits) -> Result<(usize, usize), ImageError> {
+    let Some(head) = bytes.get(8..24) else {
+        return Err(ImageError::Truncated { format: FORMAT, detail: "it ends inside its header".into() });
+    };
+    if &head[4..8] != b"IHDR" {
+        return Err(corrupt("byte 12: its first chunk is not `IHDR`"));
+    }
+    let number =
+        |at: usize| u64::from(u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
+    limits.check(FORMAT, number(8), number(12))
+}
+
+fn words(data: &[u8]) -> Vec<u16> {
+    data.as_chunks().0.iter().map(|&pair| u16::from_be_bytes(pair)).collect()
+}
+
+fn error(error: DecodingError) -> ImageError {
+    match error {
+        DecodingError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            ImageError::Truncated { format: FORMAT, detail: "it ends before its last row".into() }
+        }
+        other => corrupt(other.to_string()),
+    }
+}
+
+fn corrupt(detail: impl Into<String>) -> ImageError {
+    ImageError::Corrupt { format: FORMAT, detail: detail.into() }
+}

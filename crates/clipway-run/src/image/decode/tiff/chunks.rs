@@ -1,0 +1,170 @@
+//! Strips and tiles put together.
+
+use super::super::ImageError;
+use super::super::bits;
+use super::compression::{self, Compression};
+use super::directory::{Directory, tag};
+use super::{Extra, Layout, Meaning, NumberKind};
+
+/// The pixels as they are stored, row by row.
+pub(super) enum Planes {
+    /// Interleaved samples: one byte each up to 8 bits, else 2 or 4 bytes in the file's order.
+    Stored(Vec<u8>),
+    /// Red, green, blue bytes that the JPEG decoder made.
+    Rgb(Vec<u8>),
+}
+
+/// Where the strips or tiles lie in the picture and in the file.
+struct Grid {
+    width: usize,
+    height: usize,
+    across: usize,
+    down: usize,
+    offsets: Vec<u64>,
+    lengths: Vec<u64>,
+    tiled: bool,
+}
+
+/// Reads every strip or tile.
+pub(super) fn read(directory: &Directory<'_>, layout: &Layout) -> Result<Planes, ImageError> {
+    let grid = grid(directory, layout)?;
+    if layout.compression == Compression::Jpeg {
+        return read_jpeg(directory, layout, &grid);
+    }
+    if layout.meaning == Meaning::YCbCr {
+        return Err(directory.reader.unsupported("YCbCr samples that are not JPEG data"));
+    }
+    let planes = if layout.planar { layout.samples } else { 1 };
+    let samples = layout.samples / planes;
+    let sample_bytes = usize::from(layout.bits.max(8)) / 8;
+    let mut out = vec![0; layout.width * layout.height * layout.samples * sample_bytes];
+    for (index, (&offset, &length)) in grid.offsets.iter().zip(&grid.lengths).enumerate() {
+        let (plane, cell) = (index / (grid.across * grid.down), index % (grid.across * grid.down));
+        let (left, top) = (cell % grid.across * grid.width, cell / grid.across * grid.height);
+        let rows = grid.height.min(layout.height - top);
+        let columns = grid.width.min(layout.width - left);
+        let row_bytes = (grid.width * samples * usize::from(layout.bits)).div_ceil(8);
+        let stored_rows = if grid.tiled { grid.height } else { rows };
+        let data = directory.reader.slice(offset, length)?;
+        let mut data = layout.compression.expand(data, row_bytes * stored_rows, &directory.reader)?;
+        if layout.predictor {
+            undo_differences(directory, layout, &mut data, row_bytes, samples)?;
+        }
+        let wide = if layout.bits < 8 {
+            bits::unpack(&data, row_bytes, grid.width * samples, layout.bits)
+        } else {
+            data
+        };
+        let pixel = samples * sample_bytes;
+        for (y, row) in wide.chunks_exact(grid.width * pixel).take(rows).enumerate() {
+            let start = ((top + y) * layout.width + left) * layout.samples * sample_bytes;
+            if planes == 1 {
+                out[start..start + columns * pixel].copy_from_slice(&row[..columns * pixel]);
+            } else {
+                let stride = layout.samples * sample_bytes;
+                for (x, sample) in row.chunks_exact(sample_bytes).take(columns).enumerate() {
+                    let at = start + x * stride + plane * sample_bytes;
+                    out[at..at + sample_bytes].copy_from_slice(sample);
+                }
+            }
+        }
+    }
+    Ok(Planes::Stored(out))
+}
+
+fn read_jpeg(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result<Planes, ImageError> {
+    let channels = match layout.meaning {
+        Meaning::YCbCr => 3,
+        Meaning::BlackIsZero => 1,
+        other => return Err(directory.reader.unsupported(format!("JPEG data of {other:?}"))),
+    };
+    let plain = layout.bits == 8 && layout.kind == NumberKind::Unsigned && layout.extra == Extra::None;
+    if !plain || layout.planar {
+        return Err(directory.reader.unsupported("JPEG data with other than 8-bit interleaved samples"));
+    }
+    let tables = directory.bytes(tag::JPEG_TABLES)?;
+    let mut out = vec![0; layout.width * layout.height * channels];
+    for (cell, (&offset, &length)) in grid.offsets.iter().zip(&grid.lengths).enumerate() {
+        let (left, top) = (cell % grid.across * grid.width, cell / grid.across * grid.height);
+        let rows = grid.height.min(layout.height - top);
+        let columns = grid.width.min(layout.width - left);
+        let data = directory.reader.slice(offset, length)?;
+        let largest = (grid.width, grid.height);
+        let chunk = compression::jpeg(data, tables, channels, largest, &directory.reader)?;
+        if chunk.width < columns || chunk.height < rows {
+            return Err(directory.reader.corrupt("JPEG data smaller than its strip or tile"));
+        }
+        for (y, row) in chunk.data.chunks_exact(chunk.width * channels).take(rows).enumerate() {
+            let start = ((top + y) * layout.width + left) * channels;
+            out[start..start + columns * channels].copy_from_slice(&row[..columns * channels]);
+        }
+    }
+    Ok(if channels == 3 { Planes::Rgb(out) } else { Planes::Stored(out) })
+}
+
+/// Finds the strips or tiles and makes sure that they are as many as the picture needs.
+fn grid(directory: &Directory<'_>, layout: &Layout) -> Result<Grid, ImageError> {
+    let reader = &directory.reader;
+    let tiled = directory.number(tag::TILE_WIDTH)?.is_some();
+    let (width, height, offsets, lengths) = if tiled {
+        let width = directory.number(tag::TILE_WIDTH)?.unwrap_or(0);
+        let height = directory.number(tag::TILE_HEIGHT)?.unwrap_or(0);
+        (width, height, tag::TILE_OFFSETS, tag::TILE_BYTES)
+    } else {
+        let rows = directory.number(tag::ROWS_PER_STRIP)?.unwrap_or(u64::MAX);
+        (layout.width as u64, rows.min(layout.height as u64), tag::STRIP_OFFSETS, tag::STRIP_BYTES)
+    };
+    // A tile may be larger than the picture, but not without measure.
+    let widest = (layout.width as u64).next_multiple_of(1024);
+    let tallest = (layout.height as u64).next_multiple_of(1024);
+    if width == 0 || height == 0 || width > widest || height > tallest {
+        return Err(reader.corrupt(format!("its strips or tiles are {width} x {height}")));
+    }
+    let (width, height) = (width as usize, height as usize);
+    let (across, down) = (layout.width.div_ceil(width), layout.height.div_ceil(height));
+    let planes = if layout.planar { layout.samples } else { 1 };
+    let expected = across * down * planes;
+    let offsets = directory.numbers(offsets)?;
+    let mut lengths = directory.numbers(lengths)?;
+    if lengths.is_empty() && layout.compression == Compression::None && offsets.len() == 1 {
+        lengths = offsets.iter().map(|&offset| (reader.bytes.len() as u64).saturating_sub(offset)).collect();
+    }
+    if offsets.len() != expected || lengths.len() != expected {
+        let (offsets, lengths) = (offsets.len(), lengths.len());
+        let detail =
+            format!("it states {offsets} offsets and {lengths} lengths of {expected} strips or tiles");
+        return Err(reader.corrupt(detail));
+    }
+    Ok(Grid { width, height, across, down, offsets, lengths, tiled })
+}
+
+/// Adds to each sample the one before it in its row.
+fn undo_differences(
+    directory: &Directory<'_>,
+    layout: &Layout,
+    data: &mut [u8],
+    row_bytes: usize,
+    samples: usize,
+) -> Result<(), ImageError> {
+    let little_endian = directory.reader.little_endian;
+    let size = match layout.bits {
+        8 => 1,
+        16 => 2,
+        32 => 4,
+        bits => return Err(directory.reader.unsupported(format!("differences of {bits} bits"))),
+    };
+    for row in data.chunks_exact_mut(row_bytes) {
+        for at in (samples * size..row.len()).step_by(size) {
+            let before = at - samples * size;
+            // Adds with carry from the lowest byte up.
+            let mut carry = 0;
+            for step in 0..size {
+                let byte = if little_endian { step } else { size - 1 - step };
+                let sum = u16::from(row[at + byte]) + u16::from(row[before + byte]) + carry;
+                row[at + byte] = sum as u8;
+                carry = sum >> 8;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! The compressions of TIFF data.
+
+use std::io::Read;
+
+use flate2::read::ZlibDecoder;
+use libjpeg_turbo_rs as turbo;
+
+use super::super::ImageError;
+use super::super::bytes::Reader;
+
+/// How the data of a strip or tile is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Lzw,
+    Deflate,
+    PackBits,
+    Jpeg,
+}
+
+impl Compression {
+    pub fn new(code: u64, reader: &Reader<'_>) -> Result<Self, ImageError> {
+        Ok(match code {
+            1 => Self::None,
+            5 => Self::Lzw,
+            7 => Self::Jpeg,
+            8 | 32946 => Self::Deflate,
+            32773 => Self::PackBits,
+            other => {
+                let name = match other {
+                    2..=4 => "fax",
+                    6 => "old JPEG",
+                    34925 => "LZMA",
+                    50000 => "Zstandard",
+                    50001 => "WebP",
+                    _ => "unknown",
+                };
+                return Err(reader.unsupported(format!("compression {other} ({name})")));
+            }
+        })
+    }
+
+    /// Expands data to exactly `length` bytes.
+    ///
+    /// # Errors
+    /// [`ImageError::Truncated`] where the data gives fewer bytes, [`ImageError::Corrupt`] where it breaks its
+    /// rules.
+    pub fn expand(self, data: &[u8], length: usize, reader: &Reader<'_>) -> Result<Vec<u8>, ImageError> {
+        let mut out = Vec::with_capacity(length);
+        match self {
+            Self::None => out.extend_from_slice(&data[..data.len().min(length)]),
+            Self::Deflate => {
+                let mut decoder = ZlibDecoder::new(data).take(length as u64);
+                if let Err(error) = decoder.read_to_end(&mut out)
+                    && error.kind() != std::io::ErrorKind::UnexpectedEof
+                {
+                    return Err(reader.corrupt(error.to_string()));
+                }
+            }
+            Self::Lzw => lzw(data, length, &mut out).map_err(|detail| reader.corrupt(detail))?,
+            Self::PackBits => pack_bits(data, length, &mut out),
+            Self::Jpeg => return Err(reader.unsupported("JPEG data here")),
+        }
+        if out.len() < length {
+            let detail = format!("a strip or tile gives {} of {length} bytes", out.len());
+            return Err(ImageError::Truncated { format: reader.format, detail });
+        }
+        Ok(out)
+    }
+}
+
+fn lzw(data: &[u8], length: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    let mut decoder = weezl::decode::Decoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8);
+    out.resize(length, 0);
+    let (mut read, mut written) = (0, 0);
+    while written < length {
+        let result = decoder.decode_bytes(&data[read..], &mut out[written..]);
+        read += result.consumed_in;
+        written += result.consumed_out;
+        match result.status {
+            Ok(weezl::LzwStatus::Ok) => {}
+            Ok(weezl::LzwStatus::NoProgress | weezl::LzwStatus::Done) => break,
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    out.truncate(written);
+    Ok(())
+}
+
+fn pack_bits(data: &[u8], length: usize, out: &mut Vec<u8>) {
+    let mut rest = data;
+    while let [count, tail @ ..] = rest
+        && out.len() < length
+    {
+        match *count as i8 {
+            -128 => rest = tail,
+            count @ 0.. => {
+                let (literal, tail) = tail.split_at((count as usize + 1).min(tail.len()));
+                out.extend_from_slice(literal);
+                rest = tail;
+            }
+            count => {
+                let [value, tail @ ..] = tail else { break };
+                out.resize(out.len() + count.unsigned_abs() as usize + 1, *value);
+                rest = tail;
+            }
+        }
+    }
+    out.truncate(length);
+}
+
+/// Pixels of a strip or tile of JPEG data.
+pub(super) struct JpegChunk {
+    pub width: usize,
+    pub height: usize,
+    pub data: Vec<u8>,
+}
+
+/// Decodes a strip or tile of JPEG data whose tables may stand in the directory; `channels` is 1 or 3.
+///
+/// # Errors
+/// [`ImageError::Corrupt`] where the data breaks its rules or has other dimensions than the directory says.
+pub(super) fn jpeg(
+    data: &[u8],
+    tables: &[u8],
+    channels: usize,
+    largest: (usize, usize),
+    reader: &Reader<'_>,
+) -> Result<JpegChunk, ImageError> {
+    let fail = |error: turbo::JpegError| reader.corrupt(format!("JPEG data: {error}"));
+    // One stream of the tables without their end marker and the data without its start marker.
+    let joined;
+    let stream = match tables.strip_suffix(&[0xff, 0xd9]) {
+        Some(tables) if data.starts_with(&[0xff, 0xd8]) => {
+            joined = [tables, &data[2..]].concat();
+            &joined
+        }
+        _ => data,
+    };
+    let limits = turbo::DecodeLimits {
+        max_width: largest.0,
+        max_height: largest.1,
+        max_scans: 500,
+        ..turbo::DecodeLimits::default()
+    };
+    let mut decoder = turbo::Decoder::new_with_limits(stream, limits).map_err(fail)?;
+    let (width, height) = (decoder.header().width(), decoder.header().height());
+    if width > largest.0 || height > largest.1 || decoder.header().components.len() != channels {
+        return Err(reader.corrupt(format!(
+            "JPEG data of {width} x {height} x {}, expected {} x {} x {channels} at most",
+            decoder.header().components.len(),
+            largest.0,
+            largest.1
+        )));
+    }
+    let format = if channels == 1 { turbo::PixelFormat::Grayscale } else { turbo::PixelFormat::Rgb };
+    decoder.set_output_format(format);
+    let image = decoder.decode_image().map_err(fail)?;
+    if image.data.len() != width * height * channels {
+        return Err(reader.corrupt("JPEG data of another layout than asked for"));
+    }
+    Ok(JpegChunk { width, height, data: image.data })
+}

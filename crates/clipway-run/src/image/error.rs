@@ -1,0 +1,109 @@
+//! What can be wrong with a picture.
+
+use thiserror::Error;
+
+/// An error of decoding or preprocessing a picture.
+///
+/// The file's name is the caller's to add: this module sees bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ImageError {
+    /// The bytes begin like no picture format.
+    #[error("not a picture: {found}")]
+    NotAPicture {
+        /// What the bytes look like instead.
+        found: String,
+    },
+    /// The file is of a kind, or uses a feature of its format, that is not read.
+    #[error("{format} is not supported: {feature}")]
+    Unsupported {
+        /// The format's name.
+        format: &'static str,
+        /// The feature that is missing.
+        feature: String,
+    },
+    /// The file ends before its picture does.
+    #[error("{format} file is cut short: {detail}")]
+    Truncated {
+        /// The format's name.
+        format: &'static str,
+        /// Where it ends.
+        detail: String,
+    },
+    /// The file breaks its format's rules.
+    #[error("{format} file is corrupt: {detail}")]
+    Corrupt {
+        /// The format's name.
+        format: &'static str,
+        /// What is wrong, and where.
+        detail: String,
+    },
+    /// The header announces more pixels than allowed.
+    #[error("{width} x {height} is {found} pixels, more than the limit of {limit}")]
+    TooManyPixels {
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+        /// Width times height.
+        found: u64,
+        /// The limit that holds.
+        limit: u64,
+    },
+    /// The header announces a width or height of zero.
+    #[error("the picture is {width} x {height}: it has no pixels")]
+    ZeroSize {
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+    },
+    /// Keeping the aspect ratio would make one side vanish.
+    #[error("resizing {width} x {height} would give {resized_width} x {resized_height}: it has no pixels")]
+    ResizedAway {
+        /// Width of the picture.
+        width: usize,
+        /// Height of the picture.
+        height: usize,
+        /// Width that the rule gives.
+        resized_width: usize,
+        /// Height that the rule gives.
+        resized_height: usize,
+    },
+    /// A preprocessing setting that cannot be obeyed.
+    #[error("`{setting}`: expected {expected}, found {found}")]
+    Setting {
+        /// The setting's name.
+        setting: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// The buffer for the result has the wrong length.
+    #[error("the buffer for the pixels has {found} values, expected {expected}")]
+    BufferLength {
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+}
+
+impl ImageError {
+    /// Says what a reader of the message can do about it, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyPixels { .. } => Some("raise the limit with `--max-pixels` if the file is trusted"),
+            Self::Unsupported { .. } => Some("convert the file to PNG or JPEG"),
+            Self::Truncated { .. } => Some("the copy or download may be incomplete: get the file again"),
+            Self::ResizedAway { .. } => {
+                Some("the picture is too thin for the resize mode `longest`: crop it first")
+            }
+            Self::NotAPicture { .. }
+            | Self::Corrupt { .. }
+            | Self::ZeroSize { .. }
+            | Self::Setting { .. }
+            | Self::BufferLength { .. } => None,
+        }
+    }
+}

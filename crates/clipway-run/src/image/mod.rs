@@ -1,0 +1,39 @@
+//! Pictures: bytes of a file to the numbers that a model takes.
+//!
+//! The steps are those of open_clip's evaluation transform on Pillow 13, bit for bit: the file is decoded by
+//! its content and kept in its own mode, resized in that mode, cropped or padded, converted to RGB, scaled
+//! and normalised. Where a decoder cannot give Pillow's bytes, its file says so.
+
+mod batch;
+mod color;
+mod config;
+mod decode;
+mod error;
+mod geometry;
+mod orientation;
+mod picture;
+mod pixels;
+mod resample;
+mod transform;
+
+pub use batch::preprocess_batch;
+pub use config::{ColorMode, Interpolation, Preprocess, ResizeMode};
+pub use decode::{DecodeLimits, decode};
+pub use error::ImageError;
+pub use picture::{Picture, RgbImage, Samples};
+pub use pixels::to_pixels;
+pub use transform::transform;
+
+/// Brings a file's bytes to normalised pixels, `[3, height, width]`.
+///
+/// # Errors
+/// Those of [`decode`], [`transform`] and [`to_pixels`].
+pub fn preprocess(
+    bytes: &[u8],
+    preprocess: &Preprocess,
+    limits: &DecodeLimits,
+    out: &mut [f32],
+) -> Result<(), ImageError> {
+    let picture = decode(bytes, limits)?;
+    to_pixels(&transform(&picture, preprocess)?, preprocess, out)
+}

@@ -1,0 +1,84 @@
+//! A decoded picture in its file's own mode.
+
+/// The samples of a picture, interleaved, row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Samples {
+    /// 1 bit a pixel, held as 0 or 255.
+    Bilevel(Vec<u8>),
+    /// Grey, `[height, width]`.
+    Gray(Vec<u8>),
+    /// Grey and alpha, `[height, width, 2]`.
+    GrayAlpha(Vec<u8>),
+    /// Grey multiplied by alpha, and alpha, `[height, width, 2]`.
+    PremultipliedGrayAlpha(Vec<u8>),
+    /// Indices into 256 colours, `[height, width]`.
+    Palette {
+        /// The index of each pixel.
+        indices: Vec<u8>,
+        /// The colour of each index.
+        colors: Box<[[u8; 3]; 256]>,
+    },
+    /// Red, green, blue, `[height, width, 3]`.
+    Rgb(Vec<u8>),
+    /// Red, green, blue, alpha, `[height, width, 4]`.
+    Rgba(Vec<u8>),
+    /// Cyan, magenta, yellow, black as amounts of ink, `[height, width, 4]`.
+    Cmyk(Vec<u8>),
+    /// Grey of 16 bits, `[height, width]`.
+    Gray16(Vec<u16>),
+    /// Grey of 16 bits with each word's bytes swapped, `[height, width]`: a big-endian TIFF. Pillow resizes
+    /// the swapped words, so they have to stay so until then.
+    Gray16Swapped(Vec<u16>),
+    /// Signed integers, `[height, width]`.
+    Integer(Vec<i32>),
+    /// Real numbers, `[height, width]`.
+    Real(Vec<f32>),
+}
+
+/// A decoded picture in its file's own mode.
+///
+/// open_clip resizes in that mode and converts to RGB afterwards, so nothing is converted here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// Width in pixels, at least 1.
+    pub width: usize,
+    /// Height in pixels, at least 1.
+    pub height: usize,
+    /// The EXIF orientation, 1 to 8, where the file states one that has not been applied.
+    pub orientation: Option<u8>,
+    /// The pixels.
+    pub samples: Samples,
+}
+
+impl Picture {
+    /// Names the mode as Pillow does.
+    ///
+    /// One of `1`, `L`, `LA`, `La`, `P`, `RGB`, `RGBA`, `CMYK`, `I;16`, `I;16B`, `I` and `F`.
+    pub fn mode(&self) -> &'static str {
+        match self.samples {
+            Samples::Bilevel(_) => "1",
+            Samples::Gray(_) => "L",
+            Samples::GrayAlpha(_) => "LA",
+            Samples::PremultipliedGrayAlpha(_) => "La",
+            Samples::Palette { .. } => "P",
+            Samples::Rgb(_) => "RGB",
+            Samples::Rgba(_) => "RGBA",
+            Samples::Cmyk(_) => "CMYK",
+            Samples::Gray16(_) => "I;16",
+            Samples::Gray16Swapped(_) => "I;16B",
+            Samples::Integer(_) => "I",
+            Samples::Real(_) => "F",
+        }
+    }
+}
+
+/// Red, green and blue bytes, `[height, width, 3]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RgbImage {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// The bytes, interleaved, row by row.
+    pub data: Vec<u8>,
+}

@@ -1,0 +1,34 @@
+//! Resizing by picking pixels.
+
+use super::super::geometry::Axis;
+use super::Source;
+
+/// Picks the pixel under the centre of each output pixel and returns the window, `[y.count, x.count]`.
+pub(crate) fn resize_nearest<T: Copy>(source: Source<'_, T>, x: Axis, y: Axis, channels: usize) -> Vec<T> {
+    let columns = picks(source.width, x);
+    let stride = source.width * channels;
+    let mut out = Vec::with_capacity(x.count * y.count * channels);
+    for row in picks(source.height, y) {
+        let row = &source.samples[row * stride..(row + 1) * stride];
+        for &column in &columns {
+            out.extend_from_slice(&row[column * channels..(column + 1) * channels]);
+        }
+    }
+    out
+}
+
+/// Lists the input position of each output position of a window.
+///
+/// The position is summed up step by step, as Pillow does: its rounding error is part of the result.
+fn picks(side: usize, axis: Axis) -> Vec<usize> {
+    let scale = side as f64 / axis.resized as f64;
+    let mut position = scale * 0.5;
+    let mut picks = Vec::with_capacity(axis.count);
+    for output in 0..axis.start + axis.count {
+        if output >= axis.start {
+            picks.push((position as usize).min(side - 1));
+        }
+        position += scale;
+    }
+    picks
+}

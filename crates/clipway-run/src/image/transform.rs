@@ -1,0 +1,136 @@
+//! The evaluation transform: resize in the file's mode, crop or pad, convert to RGB.
+
+use super::geometry::{Geometry, plan};
+use super::resample::{Source, WideSample, resize_bytes, resize_nearest, resize_wide};
+use super::{ImageError, Interpolation, Picture, Preprocess, RgbImage, Samples, color, orientation};
+
+/// Brings a picture to the bytes that open_clip has just before `ToTensor`: `[height, width, 3]`.
+///
+/// # Errors
+/// [`ImageError::Setting`] for settings that cannot be obeyed, [`ImageError::ResizedAway`] where keeping the
+/// aspect ratio leaves no pixels.
+pub fn transform(picture: &Picture, preprocess: &Preprocess) -> Result<RgbImage, ImageError> {
+    preprocess.validate()?;
+    let turned;
+    let picture = match picture.orientation {
+        Some(value) if preprocess.apply_orientation && value > 1 => {
+            turned = orientation::upright(picture);
+            &turned
+        }
+        _ => picture,
+    };
+    let geometry = plan(picture.width, picture.height, preprocess)?;
+    Ok(resized_rgb(picture, &geometry))
+}
+
+fn resized_rgb(picture: &Picture, geometry: &Geometry) -> RgbImage {
+    let fill = geometry.fill;
+    match &picture.samples {
+        Samples::Bilevel(samples) => {
+            let window = pick(picture, samples, geometry);
+            let fill = if fill == 0 { 0 } else { 255 };
+            assemble(geometry, &window, fill, |value| [value; 3])
+        }
+        Samples::Palette { indices, colors } => {
+            let window = pick(picture, indices, geometry);
+            assemble(geometry, &window, fill, |index| colors[index as usize])
+        }
+        Samples::Gray(samples) => {
+            let window = weigh::<1>(picture, samples, geometry);
+            assemble(geometry, &window, fill, |value| [value; 3])
+        }
+        Samples::GrayAlpha(samples) => {
+            let window = weigh_with_alpha::<2>(picture, samples, geometry);
+            assemble(geometry, window.as_chunks().0, [fill; 2], |[gray, _]| [gray; 3])
+        }
+        Samples::PremultipliedGrayAlpha(samples) => {
+            let mut window = weigh::<2>(picture, samples, geometry);
+            color::unpremultiply::<2>(&mut window);
+            assemble(geometry, window.as_chunks().0, [fill; 2], |[gray, _]| [gray; 3])
+        }
+        Samples::Rgb(samples) => {
+            let window = weigh::<3>(picture, samples, geometry);
+            assemble(geometry, window.as_chunks().0, [fill; 3], |pixel| pixel)
+        }
+        Samples::Rgba(samples) => {
+            let window = weigh_with_alpha::<4>(picture, samples, geometry);
+            assemble(geometry, window.as_chunks().0, [fill; 4], |[red, green, blue, _]| [red, green, blue])
+        }
+        Samples::Cmyk(samples) => {
+            let window = weigh::<4>(picture, samples, geometry);
+            assemble(geometry, window.as_chunks().0, [fill; 4], color::cmyk_to_rgb)
+        }
+        Samples::Gray16(samples) => {
+            let window = weigh_wide(picture, samples, geometry);
+            assemble(geometry, &window, fill.into(), |value| [color::gray16_to_byte(value); 3])
+        }
+        Samples::Gray16Swapped(samples) => {
+            let window = weigh_wide(picture, samples, geometry);
+            let to_byte = |value: u16| color::gray16_to_byte(value.swap_bytes());
+            assemble(geometry, &window, u16::from(fill).swap_bytes(), |value| [to_byte(value); 3])
+        }
+        Samples::Integer(samples) => {
+            let window = weigh_wide(picture, samples, geometry);
+            assemble(geometry, &window, fill.into(), |value| [color::integer_to_byte(value); 3])
+        }
+        Samples::Real(samples) => {
+            let window = weigh_wide(picture, samples, geometry);
+            assemble(geometry, &window, fill.into(), |value| [color::real_to_byte(value); 3])
+        }
+    }
+}
+
+fn source<'a, T>(picture: &Picture, samples: &'a [T]) -> Source<'a, T> {
+    Source { samples, width: picture.width, height: picture.height }
+}
+
+fn pick<T: Copy>(picture: &Picture, samples: &[T], geometry: &Geometry) -> Vec<T> {
+    resize_nearest(source(picture, samples), geometry.horizontal, geometry.vertical, 1)
+}
+
+fn weigh<const CHANNELS: usize>(picture: &Picture, samples: &[u8], geometry: &Geometry) -> Vec<u8> {
+    let source = source(picture, samples);
+    let (x, y) = (geometry.horizontal, geometry.vertical);
+    match geometry.interpolation {
+        Interpolation::Nearest => resize_nearest(source, x, y, CHANNELS),
+        interpolation => resize_bytes::<CHANNELS>(source, x, y, interpolation),
+    }
+}
+
+/// Resizes pixels whose last channel is alpha: transparent pixels weigh nothing.
+fn weigh_with_alpha<const CHANNELS: usize>(
+    picture: &Picture,
+    samples: &[u8],
+    geometry: &Geometry,
+) -> Vec<u8> {
+    let same_size =
+        geometry.horizontal.resized == picture.width && geometry.vertical.resized == picture.height;
+    if same_size || geometry.interpolation == Interpolation::Nearest {
+        return weigh::<CHANNELS>(picture, samples, geometry);
+    }
+    let mut window = weigh::<CHANNELS>(picture, &color::premultiply::<CHANNELS>(samples), geometry);
+    color::unpremultiply::<CHANNELS>(&mut window);
+    window
+}
+
+fn weigh_wide<T: WideSample>(picture: &Picture, samples: &[T], geometry: &Geometry) -> Vec<T> {
+    let source = source(picture, samples);
+    let (x, y) = (geometry.horizontal, geometry.vertical);
+    match geometry.interpolation {
+        Interpolation::Nearest => resize_nearest(source, x, y, 1),
+        interpolation => resize_wide(source, x, y, interpolation),
+    }
+}
+
+/// Places the window in the result, with padding around it, and converts every pixel to RGB.
+fn assemble<T: Copy>(geometry: &Geometry, window: &[T], fill: T, to_rgb: impl Fn(T) -> [u8; 3]) -> RgbImage {
+    let (x, y) = (geometry.horizontal, geometry.vertical);
+    let mut data = to_rgb(fill).repeat(x.length * y.length);
+    let rows = data.chunks_exact_mut(x.length * 3).skip(y.before);
+    for (row, pixels) in rows.zip(window.chunks_exact(x.count)) {
+        for (out, &pixel) in row[x.before * 3..].as_chunks_mut().0.iter_mut().zip(pixels) {
+            *out = to_rgb(pixel);
+        }
+    }
+    RgbImage { width: x.length, height: y.length, data }
+}
