@@ -1,0 +1,188 @@
+//! Names of temporary things, who owns them, and removing those that nobody owns.
+//!
+//! A run holds a lock on `.NAME.clipway-ID.lock` from before it makes `.NAME.clipway-ID.tmp` until after that
+//! is gone; the system releases the lock when the process ends, however it ends. So a temporary folder whose
+//! lock is absent or free is a leftover. A lock file gets its name only when it is locked.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::error::OutputError;
+use super::place::{remove_all, rename_new, sync_folder};
+use super::step::{Step, StepHook};
+use super::target::metadata;
+
+/// Longest part of a target's name that is repeated in a temporary name.
+const LONGEST_STEM: usize = 100;
+/// Times that another identity is tried, should one be taken or its lock be cleaned away under us.
+const ATTEMPTS: usize = 16;
+
+const LOCK: &str = "lock";
+const NEW_LOCK: &str = "lock-new";
+const TEMPORARY: &str = "tmp";
+const OLD: &str = "old";
+
+/// The temporary paths of one run, owned as long as this lives.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    /// Path without its ending.
+    stem: PathBuf,
+    /// Held until dropped.
+    _lock: File,
+}
+
+impl Ownership {
+    /// Takes a new identity for `target`, and locks it.
+    pub(super) fn take(target: &Path, hook: &StepHook) -> Result<Ownership, OutputError> {
+        let prefix = prefix(target);
+        for _ in 0..ATTEMPTS {
+            let mut name = prefix.clone();
+            name.push(format!("{}-{:016x}", std::process::id(), RandomState::new().hash_one(0)));
+            let stem = target.with_file_name(name);
+            if let Some(lock) = new_lock(&stem, hook)? {
+                return Ok(Ownership { stem, _lock: lock });
+            }
+        }
+        let busy = io::Error::new(io::ErrorKind::ResourceBusy, "its lock is always taken");
+        Err(OutputError::io("lock a temporary folder for", target)(busy))
+    }
+
+    /// The folder that is written.
+    pub(super) fn temporary(&self) -> PathBuf {
+        with_ending(&self.stem, TEMPORARY)
+    }
+
+    /// Where the old artifact waits while the new one takes its place, if they cannot be exchanged.
+    pub(super) fn old(&self) -> PathBuf {
+        with_ending(&self.stem, OLD)
+    }
+
+    /// Removes everything temporary, and gives the identity back.
+    pub(super) fn clear(&self, target: &Path, hook: &StepHook) -> Result<(), OutputError> {
+        clear(target, &self.stem, hook)
+    }
+}
+
+/// Makes and locks the lock file; `None` if it was taken from us in between.
+fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<File>, OutputError> {
+    let (early, path) = (with_ending(stem, NEW_LOCK), with_ending(stem, LOCK));
+    let make = || {
+        hook.before(Step::Prepare, &early)?;
+        let lock = File::create_new(&early)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            // Without locks, leftovers are never recognised, and so no other run's folder is removed.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        hook.before(Step::Prepare, &path)?;
+        fs::rename(&early, &path)?;
+        Ok(Some(lock))
+    };
+    match make() {
+        Ok(found) => Ok(found),
+        Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+            Ok(None)
+        }
+        Err(error) => {
+            // What cannot be removed now is removed by the next run.
+            let _ = fs::remove_file(&early);
+            Err(OutputError::io("make the lock", &path)(error))
+        }
+    }
+}
+
+/// What the temporary names of a target begin with.
+fn prefix(target: &Path) -> OsString {
+    let name = target.file_name().unwrap_or_default();
+    let stem = match name.to_str() {
+        Some(name) if name.len() <= LONGEST_STEM => name.to_owned(),
+        _ => {
+            let digest = Sha256::digest(name.as_encoded_bytes());
+            let digest: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+            let start: String = name.to_string_lossy().chars().take(16).collect();
+            format!("{start}-{digest}")
+        }
+    };
+    OsString::from(format!(".{stem}.clipway-"))
+}
+
+fn with_ending(stem: &Path, ending: &str) -> PathBuf {
+    let mut path = stem.as_os_str().to_owned();
+    path.push(".");
+    path.push(ending);
+    PathBuf::from(path)
+}
+
+/// Removes what dead runs with this target have left, and puts an old artifact back that a run had taken
+/// aside when it died.
+pub(super) fn clean(target: &Path, hook: &StepHook) -> Result<(), OutputError> {
+    let Some(folder) = target.parent() else { return Ok(()) };
+    let prefix = prefix(target);
+    let mut stems: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder).map_err(OutputError::io("list", folder))? {
+        let name = entry.map_err(OutputError::io("list", folder))?.file_name();
+        if let Some(stem) = stem_of(&name, &prefix) {
+            stems.push(folder.join(stem));
+        }
+    }
+    stems.sort();
+    stems.dedup();
+    for stem in stems {
+        clean_one(target, &stem, hook)?;
+    }
+    Ok(())
+}
+
+/// The name without its ending, if it is a temporary one with this prefix.
+fn stem_of<'a>(name: &'a OsStr, prefix: &OsStr) -> Option<&'a str> {
+    let (stem, ending) = name.to_str()?.rsplit_once('.')?;
+    let identity = stem.strip_prefix(prefix.to_str()?)?;
+    let plain = identity.len() > 16 && identity.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    (plain && [LOCK, NEW_LOCK, TEMPORARY, OLD].contains(&ending)).then_some(stem)
+}
+
+fn clean_one(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputError> {
+    let early = with_ending(stem, NEW_LOCK);
+    let path = with_ending(stem, LOCK);
+    let mut held = Vec::new();
+    for lock in [&early, &path] {
+        match File::open(lock) {
+            Ok(file) => {
+                if file.try_lock().is_err() {
+                    return Ok(());
+                }
+                held.push(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return Ok(()),
+        }
+    }
+    if let Err(error) = clear(target, stem, hook) {
+        // A leftover that may not be removed (it may be another user's) is no reason to write nothing; an
+        // artifact that could not be put back is.
+        let lost = metadata(&with_ending(stem, OLD))?.is_some() && metadata(target)?.is_none();
+        return if lost { Err(error) } else { Ok(()) };
+    }
+    Ok(())
+}
+
+/// Puts an old artifact back if nothing has taken its place, and removes all else of one run, its lock last.
+fn clear(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputError> {
+    let (temporary, old) = (with_ending(stem, TEMPORARY), with_ending(stem, OLD));
+    if metadata(&old)?.is_some() && metadata(target)?.is_none() {
+        let parent = target.parent().unwrap_or(target);
+        let restored = rename_new(&old, target, hook).and_then(|()| sync_folder(parent, hook));
+        restored.map_err(OutputError::io("put back", target))?;
+    }
+    for path in [temporary, old, with_ending(stem, NEW_LOCK), with_ending(stem, LOCK)] {
+        remove_all(&path, hook).map_err(OutputError::io("remove", &path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! An output from its first byte until it is in place.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::error::OutputError;
+use super::file::StagedFile;
+use super::leftovers::{Ownership, clean};
+use super::place::{cannot, exchange, rename_new, rename_over, sync_folder};
+use super::step::{Step, StepHook};
+use super::target::{TargetKind, check_replaceable, resolve};
+
+/// How an output is written.
+#[derive(Clone, Debug, Default)]
+pub struct OutputOptions {
+    /// Whether the output is a folder or a file.
+    pub kind: TargetKind,
+    /// Whether an artifact at the target is replaced.
+    pub force: bool,
+    /// Called before every step.
+    pub hook: StepHook,
+}
+
+/// An output that is being written, in a temporary folder beside its target. Dropped before it is committed,
+/// it leaves nothing behind.
+#[derive(Debug)]
+pub struct Staging {
+    target: PathBuf,
+    folder: PathBuf,
+    options: OutputOptions,
+    ownership: Ownership,
+    files: Mutex<Vec<Arc<StagedFile>>>,
+}
+
+/// An output that is in place.
+#[derive(Debug)]
+pub struct Placed {
+    /// What could not be removed: the artifact that was replaced, under a temporary name. The next run with
+    /// the same target removes it.
+    pub leftover: Option<OutputError>,
+}
+
+/// Times that a commit tries again because another run has changed the target in between.
+const ATTEMPTS: usize = 100;
+
+impl Staging {
+    /// Begins an output: removes what dead runs with the same target left, checks that the target may be
+    /// written, and makes the temporary folder.
+    ///
+    /// # Errors
+    /// [`OutputError::Exists`] without `force`; [`OutputError::NotReplaceable`] for what is no artifact;
+    /// [`OutputError::BadTarget`] and [`OutputError::Io`].
+    pub fn create(target: &Path, options: OutputOptions) -> Result<Staging, OutputError> {
+        let target = resolve(target)?;
+        clean(&target, &options.hook)?;
+        check_replaceable(&target, options.kind, options.force)?;
+        let ownership = Ownership::take(&target, &options.hook)?;
+        let folder = ownership.temporary();
+        // From here on, dropping the staging removes lock and folder.
+        let staging = Staging { target, folder, options, ownership, files: Mutex::default() };
+        let make = || {
+            staging.options.hook.before(Step::Prepare, &staging.folder)?;
+            fs::create_dir(&staging.folder)
+        };
+        make().map_err(OutputError::io("make the temporary folder", &staging.folder))?;
+        Ok(staging)
+    }
+
+    /// Where the output will be: absolute, without links.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// The temporary folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes a file of an output that is a folder.
+    ///
+    /// # Errors
+    /// [`OutputError::BadTarget`] if `name` is no plain file name, [`OutputError::Io`].
+    pub fn file(&self, name: &str) -> Result<Arc<StagedFile>, OutputError> {
+        let plain = Path::new(name).file_name().is_some_and(|plain| plain == name);
+        if !plain || name.contains(['/', '\\', ':', '\0']) {
+            let path = self.target.join(name);
+            return Err(OutputError::BadTarget { path, reason: "not a plain file name" });
+        }
+        let file = Arc::new(StagedFile::create(self.folder.join(name), self.options.hook.clone())?);
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Makes the file of an output that is a file.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn single_file(&self) -> Result<Arc<StagedFile>, OutputError> {
+        let file = Arc::new(StagedFile::create(self.single_path(), self.options.hook.clone())?);
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn single_path(&self) -> PathBuf {
+        self.folder.join(self.target.file_name().unwrap_or_default())
+    }
+
+    /// Waits until all that was written is on the disk. [`commit`](Self::commit) does so too; done before,
+    /// what is read back afterwards is what the disk has.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn sync(&self) -> Result<(), OutputError> {
+        for file in self.files.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            file.sync()?;
+        }
+        sync_folder(&self.folder, &self.options.hook).map_err(OutputError::io("sync", &self.folder))
+    }
+
+    /// Syncs everything and puts the output in place.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), for a target that has changed since, and [`OutputError::Io`]. The target
+    /// is then as it was, except that a failed sync of its folder may leave the new output in place.
+    pub fn commit(self) -> Result<Placed, OutputError> {
+        self.sync()?;
+        for _ in 0..ATTEMPTS {
+            let old = check_replaceable(&self.target, self.options.kind, self.options.force)?;
+            if let Some(old) = &old {
+                self.keep_modes(old)?;
+            }
+            let placed = match self.options.kind {
+                TargetKind::Folder => self.place_folder(old.is_some()),
+                TargetKind::File => self.place_file(old.is_some()),
+            };
+            match placed {
+                Ok(()) => {
+                    let parent = self.target.parent().unwrap_or(&self.target);
+                    let synced = sync_folder(parent, &self.options.hook);
+                    let leftover = self.ownership.clear(&self.target, &self.options.hook).err();
+                    synced.map_err(OutputError::io("sync", parent))?;
+                    return Ok(Placed { leftover });
+                }
+                Err(error) if is_race(&error) => {}
+                Err(error) => return Err(OutputError::io("put in place", &self.target)(error)),
+            }
+        }
+        let busy = io::Error::new(io::ErrorKind::ResourceBusy, "other runs change it all the time");
+        Err(OutputError::io("put in place", &self.target)(busy))
+    }
+
+    fn place_file(&self, replace: bool) -> io::Result<()> {
+        let from = self.single_path();
+        let hook = &self.options.hook;
+        if replace { rename_over(&from, &self.target, hook) } else { rename_new(&from, &self.target, hook) }
+    }
+
+    fn place_folder(&self, replace: bool) -> io::Result<()> {
+        let hook = &self.options.hook;
+        if !replace {
+            return rename_new(&self.folder, &self.target, hook);
+        }
+        match exchange(&self.folder, &self.target, hook) {
+            Err(error) if cannot(&error) => {}
+            done => return done,
+        }
+        // Dead between the two renames, the old artifact is put back by the next run.
+        let aside = self.ownership.old();
+        rename_new(&self.target, &aside, hook)?;
+        rename_new(&self.folder, &self.target, hook).inspect_err(|_| {
+            // Should this fail too, the next run does it.
+            let _ = fs::rename(&aside, &self.target);
+        })
+    }
+
+    /// Gives target and files the modes of what they replace.
+    fn keep_modes(&self, old: &Metadata) -> Result<(), OutputError> {
+        let keep = |path: &Path, old: &Metadata| {
+            let set = || {
+                self.options.hook.before(Step::KeepMode, path)?;
+                fs::set_permissions(path, old.permissions())
+            };
+            set().map_err(OutputError::io("set the mode of", path))
+        };
+        if self.options.kind == TargetKind::File {
+            return keep(&self.single_path(), old);
+        }
+        for file in self.files.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let replaced = file.path().file_name().map(|name| self.target.join(name));
+            if let Some(old) =
+                replaced.and_then(|path| fs::symlink_metadata(path).ok()).filter(Metadata::is_file)
+            {
+                keep(file.path(), &old)?;
+            }
+        }
+        keep(&self.folder, old)
+    }
+}
+
+/// Whether a rename failed because the target has come or gone since it was looked at.
+fn is_race(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotFound};
+    matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotFound)
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Nobody is left to be told; what cannot be removed now is removed by the next run.
+        let _ = self.ownership.clear(&self.target, &self.options.hook);
+    }
+}
