@@ -11,17 +11,23 @@ mod dtype;
 mod error;
 mod json;
 mod npy;
+mod pytorch;
 mod safetensors;
 mod shape;
 mod sharded;
 mod source;
 mod tensor;
+mod zip;
 
 pub use dtype::Dtype;
 pub use error::{Code, FormatError, Place, shown};
 pub use json::{Json, JsonCursor, JsonLimits, JsonValue, push_json_string};
 pub use npy::NpyFile;
+pub use pytorch::{
+    ByteOrder, Global, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, WriterFacts, write_pytorch,
+};
 pub use safetensors::{SafetensorsFile, SafetensorsLayout, write_safetensors};
 pub use sharded::{ShardedFile, ShardedIndex, sharded_index_json};
 pub use source::{ReadAt, read_all, read_range};
 pub use tensor::{FileFormat, TensorFile, TensorInfo};
+pub use zip::{Method, ZipArchive, ZipEntry};

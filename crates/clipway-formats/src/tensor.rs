@@ -16,6 +16,8 @@ pub enum FileFormat {
     PytorchTar,
     /// TorchScript archive, read as an archive of tensors.
     TorchScript,
+    /// One pickle, its tensors inside it.
+    Pickle,
     /// One numpy array.
     Npy,
     /// Numpy arrays in a zip archive.
@@ -33,6 +35,7 @@ impl FileFormat {
             FileFormat::PytorchLegacy => "PyTorch legacy",
             FileFormat::PytorchTar => "PyTorch tar",
             FileFormat::TorchScript => "TorchScript",
+            FileFormat::Pickle => "pickle",
             FileFormat::Npy => "npy",
             FileFormat::Npz => "npz",
             FileFormat::Onnx => "ONNX",
@@ -76,6 +79,19 @@ pub trait TensorFile: Send + Sync {
     /// # Errors
     /// What is wrong with the bytes: the end of the file, a checksum.
     fn read(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError>;
+
+    /// Hands the bytes that [`read`](TensorFile::read) gives to `sink`, in order, in pieces of whole elements:
+    /// small ones (at most 4 MiB) where the tensor is stored contiguously, else all at once. What a checksum
+    /// finds wrong is known, and is the result, only after the last piece.
+    ///
+    /// # Errors
+    /// As [`read`](TensorFile::read).
+    fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
+        let mut bytes = Vec::new();
+        self.read(index, &mut bytes)?;
+        sink(&bytes);
+        Ok(())
+    }
 
     /// Text the file carries beside its tensors, such as safetensors' `__metadata__`, in the order of the file.
     fn metadata(&self) -> &[(String, String)] {

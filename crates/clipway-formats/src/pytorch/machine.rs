@@ -1,0 +1,504 @@
+//! The pickle machine: opcodes of protocols 0 to 5 over an arena of values.
+//!
+//! Nothing is called and nothing recurses. What the opcodes build are values ([`super::value`]); the few calls
+//! that make tensors and plain containers are recognised in [`super::call`], all others become opaque values.
+//! Sources: CPython's `Lib/pickletools.py` for the opcodes, PyTorch's `torch/_utils.py` for the calls.
+
+use std::collections::HashMap;
+
+use super::globals::GlobalKind;
+use super::input::Input;
+use super::literal;
+use super::tensor::{StorageSpec, StorageView, TensorSpec};
+use super::value::{Arena, Id, Node};
+use crate::error::{Code, FormatError, shown};
+use crate::source::ReadAt;
+
+/// Values on the stack at once.
+const DEEPEST_STACK: usize = 1 << 18;
+/// Entries of the memo.
+const LARGEST_MEMO: usize = 1 << 19;
+/// Values, beside one for each 16 bytes of the pickle.
+const MOST_VALUES: u64 = 1_000_000;
+/// Different globals.
+const MOST_GLOBALS: usize = 4096;
+/// Characters of a global's module or name.
+const LONGEST_GLOBAL: usize = 1024;
+/// Bytes of a line of text.
+const LONGEST_LINE: u64 = 1 << 20;
+/// Bytes of an integer.
+const LONGEST_INTEGER: u64 = 1024;
+/// Small integers that need no value of their own.
+const SHARED_INTEGERS: u32 = 256;
+const NONE: Id = 0;
+const FALSE: Id = 1;
+const TRUE: Id = 2;
+const FIRST_INTEGER: Id = 3;
+
+/// Which persistent ids and calls a pickle may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `data.pkl` of an archive.
+    Archive,
+    /// The main pickle of a legacy stream.
+    Legacy,
+    /// The main pickle of a tar archive: persistent ids are numbers of tensors.
+    Tar,
+    /// A pickle without persistent ids, whose storages are PyTorch files inside it.
+    Plain,
+}
+
+/// State of the machine, and what it has made so far.
+pub(super) struct Machine<'a> {
+    pub(super) source: &'a dyn ReadAt,
+    pub(super) input: Input<'a>,
+    pub(super) dialect: Dialect,
+    pub(super) arena: Arena,
+    pub(super) storages: Vec<StorageSpec>,
+    pub(super) storage_by_key: HashMap<String, u32>,
+    pub(super) views: Vec<StorageView>,
+    pub(super) tensors: Vec<TensorSpec>,
+    /// For plain pickles: the offset in the file of the content of each bytes value.
+    pub(super) bytes_at: HashMap<Id, u64>,
+    /// For tar archives: what each persistent id stands for.
+    pub(super) numbered: HashMap<i64, Id>,
+    /// Highest protocol that was declared.
+    pub(super) protocol: u8,
+    pub(super) allow_opaque: bool,
+    most_values: u64,
+    /// Elements that calls have copied from one value to another.
+    copied: u64,
+    stack: Vec<Id>,
+    marks: Vec<usize>,
+    memo: HashMap<u32, Id>,
+    /// Offset of the opcode that is being executed.
+    offset: u64,
+}
+
+impl<'a> Machine<'a> {
+    /// Makes a machine that reads `input`, which is over `source`.
+    pub(super) fn new(
+        source: &'a dyn ReadAt,
+        input: Input<'a>,
+        dialect: Dialect,
+        allow_opaque: bool,
+    ) -> Machine<'a> {
+        let mut arena = Arena::default();
+        arena.nodes.extend([Node::None, Node::Bool(false), Node::Bool(true)]);
+        arena.nodes.extend((0..SHARED_INTEGERS).map(|value| Node::Int(value.into())));
+        let most_values = MOST_VALUES + input.remaining() / 16;
+        Machine {
+            source,
+            input,
+            dialect,
+            arena,
+            storages: Vec::new(),
+            storage_by_key: HashMap::new(),
+            views: Vec::new(),
+            tensors: Vec::new(),
+            bytes_at: HashMap::new(),
+            numbered: HashMap::new(),
+            copied: 0,
+            protocol: 0,
+            allow_opaque,
+            most_values,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            offset: 0,
+        }
+    }
+
+    /// Runs one pickle from the input's position to its `STOP`, and gives its value.
+    pub(super) fn load(&mut self) -> Result<Id, FormatError> {
+        self.stack.clear();
+        self.marks.clear();
+        self.memo.clear();
+        let start = self.input.position();
+        loop {
+            self.offset = self.input.position();
+            let opcode = self.input.byte()?;
+            match opcode {
+                b'.' => {
+                    let value = self.pop()?;
+                    if !self.stack.is_empty() || !self.marks.is_empty() {
+                        return Err(self.malformed("values are left on the stack at the end of the pickle"));
+                    }
+                    return Ok(value);
+                }
+                0x80 if self.offset == start => {
+                    let protocol = self.input.byte()?;
+                    if protocol > 5 {
+                        return Err(self.malformed(format!("pickle protocol {protocol}; known are 0 to 5")));
+                    }
+                    self.protocol = self.protocol.max(protocol);
+                }
+                _ => self.step(opcode)?,
+            }
+        }
+    }
+
+    fn step(&mut self, opcode: u8) -> Result<(), FormatError> {
+        match opcode {
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => {
+                if self.stack.len() == self.marks.last().copied().unwrap_or(0) && !self.marks.is_empty() {
+                    self.marks.pop();
+                } else {
+                    self.pop()?;
+                }
+            }
+            b'1' => drop(self.pop_mark()?),
+            b'2' => {
+                let top = self.top()?;
+                self.push(top)?;
+            }
+            b'N' => self.push(NONE)?,
+            0x88 => self.push(TRUE)?,
+            0x89 => self.push(FALSE)?,
+            b'I' | b'L' => self.push_line("an integer of 64 bits", |line| literal::integer(&line))?,
+            b'F' => self.push_line("a number", |line| literal::float(&line))?,
+            b'S' => {
+                self.push_line("a quoted string", |line| literal::quoted(&line).map(literal::text_or_bytes))?
+            }
+            b'V' => {
+                let text = |line: Vec<u8>| literal::raw_unicode(&line).map(|text| Node::Text(text.into()));
+                self.push_line("a text with valid escapes", text)?;
+            }
+            b'J' => {
+                let value = i32::from_le_bytes(self.input.array()?);
+                self.push_integer(value.into())?;
+            }
+            b'K' => {
+                let value = self.input.byte()?;
+                self.push_integer(value.into())?;
+            }
+            b'M' => {
+                let value = u16::from_le_bytes(self.input.array()?);
+                self.push_integer(value.into())?;
+            }
+            0x8a | 0x8b => {
+                let length = if opcode == 0x8a { self.length(1)? } else { self.length(4)? };
+                if length > LONGEST_INTEGER {
+                    return Err(self.malformed(format!("an integer of {length} bytes")));
+                }
+                let value = literal::long(self.input.take(length)?);
+                self.push_node(value)?;
+            }
+            b'G' => {
+                let value = f64::from_be_bytes(self.input.array()?);
+                self.push_node(Node::Float(value))?;
+            }
+            b'U' | b'T' => {
+                let length = if opcode == b'U' { self.length(1)? } else { self.length(4)? };
+                let bytes = self.input.take(length)?.to_vec();
+                self.push_node(literal::text_or_bytes(bytes))?;
+            }
+            b'X' | 0x8c | 0x8d => {
+                let length = self.length(match opcode {
+                    b'X' => 4,
+                    0x8c => 1,
+                    _ => 8,
+                })?;
+                let text = std::str::from_utf8(self.input.take(length)?).map(Box::from);
+                let text = text.map_err(|_| self.malformed("a text that is not UTF-8"))?;
+                self.push_node(Node::Text(text))?;
+            }
+            b'B' | b'C' | 0x8e | 0x96 => {
+                let length = self.length(match opcode {
+                    b'B' => 4,
+                    b'C' => 1,
+                    _ => 8,
+                })?;
+                let bytes = Box::from(self.input.take(length)?);
+                let start = self.input.position() - length;
+                let id = self.push_node(Node::Bytes(bytes))?;
+                if self.dialect == Dialect::Plain {
+                    self.bytes_at.insert(id, start);
+                }
+            }
+            b']' => drop(self.push_node(Node::List(Vec::new()))?),
+            b'}' => drop(self.push_node(Node::Dict(Vec::new()))?),
+            0x8f => drop(self.push_node(Node::Set(Vec::new()))?),
+            b')' => drop(self.push_node(Node::Tuple(Box::default()))?),
+            b't' => {
+                let items = self.pop_mark()?;
+                self.push_node(Node::Tuple(items.into()))?;
+            }
+            0x85..=0x87 => {
+                let mut items = vec![NONE; usize::from(opcode - 0x84)];
+                for item in items.iter_mut().rev() {
+                    *item = self.pop()?;
+                }
+                self.push_node(Node::Tuple(items.into()))?;
+            }
+            b'l' => {
+                let items = self.pop_mark()?;
+                self.push_node(Node::List(items))?;
+            }
+            b'd' => {
+                let items = self.pop_mark()?;
+                let dict = self.push_node(Node::Dict(Vec::new()))?;
+                self.set_items(dict, &items)?;
+            }
+            0x91 => {
+                let items = self.pop_mark()?;
+                self.check_keys(items.iter().copied())?;
+                self.push_node(Node::Set(items))?;
+            }
+            b'a' => {
+                let item = self.pop()?;
+                let list = self.top()?;
+                self.append(list, &[item])?;
+            }
+            b'e' => {
+                let items = self.pop_mark()?;
+                let list = self.top()?;
+                self.append(list, &items)?;
+            }
+            0x90 => {
+                let items = self.pop_mark()?;
+                let set = self.top()?;
+                self.add(set, &items)?;
+            }
+            b's' => {
+                let value = self.pop()?;
+                let key = self.pop()?;
+                let dict = self.top()?;
+                self.set_items(dict, &[key, value])?;
+            }
+            b'u' => {
+                let items = self.pop_mark()?;
+                let dict = self.top()?;
+                self.set_items(dict, &items)?;
+            }
+            b'q' | b'r' | b'p' | 0x94 => self.put(opcode)?,
+            b'h' | b'j' | b'g' => self.get(opcode)?,
+            b'c' => {
+                let global = self.global_from_lines()?;
+                self.push(global)?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let (Node::Text(module), Node::Text(name)) = (self.arena.node(module), self.arena.node(name))
+                else {
+                    return Err(self.malformed("a global whose module or name is not a text"));
+                };
+                let (module, name) = (module.to_string(), name.to_string());
+                let global = self.global(&module, &name)?;
+                self.push(global)?;
+            }
+            b'R' => {
+                let (arguments, callee) = (self.pop()?, self.pop()?);
+                let value = self.reduce(callee, arguments)?;
+                self.push(value)?;
+            }
+            0x81 => {
+                let (arguments, class) = (self.pop()?, self.pop()?);
+                let value = self.instantiate(class, arguments)?;
+                self.push(value)?;
+            }
+            0x92 => {
+                let (keywords, arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
+                if !matches!(self.arena.node(keywords), Node::Dict(_)) {
+                    return Err(self.malformed("keyword arguments that are not a dictionary"));
+                }
+                self.arguments(arguments)?;
+                let both = self.new_node(Node::Tuple([arguments, keywords].into()))?;
+                let value = self.instantiate_opaque(class, both)?;
+                self.push(value)?;
+            }
+            b'i' => {
+                let class = self.global_from_lines()?;
+                let arguments = self.pop_mark()?;
+                let arguments = self.new_node(Node::Tuple(arguments.into()))?;
+                let value = self.instantiate(class, arguments)?;
+                self.push(value)?;
+            }
+            b'o' => {
+                let items = self.pop_mark()?;
+                let Some((&class, arguments)) = items.split_first() else {
+                    return Err(self.malformed("an object without a class"));
+                };
+                let arguments = self.new_node(Node::Tuple(arguments.into()))?;
+                let value = self.instantiate(class, arguments)?;
+                self.push(value)?;
+            }
+            b'b' => {
+                let state = self.pop()?;
+                let object = self.top()?;
+                self.build(object, state)?;
+            }
+            b'Q' => {
+                let id = self.pop()?;
+                let value = self.persistent(id)?;
+                self.push(value)?;
+            }
+            0x95 => {
+                let length = self.length(8)?;
+                let remaining = self.input.remaining();
+                if length > remaining {
+                    let cause = format!("a frame of {length} bytes, but only {remaining} are left");
+                    return Err(self.error(Code::Truncated, cause));
+                }
+            }
+            0x82..=0x84 => return Err(self.error(Code::UnsafePickle, "an opcode of the extension registry")),
+            other => {
+                let cause = format!("opcode {other:#04x} is unknown here");
+                return Err(self.malformed(cause));
+            }
+        }
+        Ok(())
+    }
+
+    /// Error at the opcode that is being executed.
+    pub(super) fn error(&self, code: Code, cause: impl Into<String>) -> FormatError {
+        FormatError::new(code, self.input.place(self.offset), cause)
+    }
+
+    pub(super) fn malformed(&self, cause: impl Into<String>) -> FormatError {
+        self.error(Code::Malformed, cause)
+    }
+
+    /// Adds a value that is not on the stack.
+    pub(super) fn new_node(&mut self, node: Node) -> Result<Id, FormatError> {
+        if self.arena.nodes.len() as u64 >= self.most_values {
+            return Err(self.error(Code::TooLarge, format!("more than {} values", self.most_values)));
+        }
+        self.arena.nodes.push(node);
+        Ok((self.arena.nodes.len() - 1) as Id)
+    }
+
+    /// Accounts for elements that a call copies: a few bytes of a pickle can ask for many copies.
+    pub(super) fn copying(&mut self, elements: usize) -> Result<(), FormatError> {
+        self.copied = self.copied.saturating_add(elements as u64);
+        if self.copied > self.most_values {
+            return Err(self.error(Code::TooLarge, format!("more than {} copied values", self.most_values)));
+        }
+        Ok(())
+    }
+
+    /// Refuses a dangerous global, unless the caller accepts it as opaque.
+    pub(super) fn refuse_dangerous(&self, index: u32) -> Result<(), FormatError> {
+        let global = self.arena.globals.get(index);
+        if global.kind != GlobalKind::Dangerous || self.allow_opaque {
+            return Ok(());
+        }
+        let cause =
+            format!("`{}` runs code where a pickle is executed; nothing was run", shown(&global.name));
+        Err(self.error(Code::UnsafePickle, cause))
+    }
+
+    fn push(&mut self, id: Id) -> Result<(), FormatError> {
+        if self.stack.len() >= DEEPEST_STACK {
+            return Err(self.error(Code::TooLarge, format!("more than {DEEPEST_STACK} values on the stack")));
+        }
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn push_node(&mut self, node: Node) -> Result<Id, FormatError> {
+        let id = self.new_node(node)?;
+        self.push(id)?;
+        Ok(id)
+    }
+
+    fn push_integer(&mut self, value: i64) -> Result<(), FormatError> {
+        match u32::try_from(value) {
+            Ok(small) if small < SHARED_INTEGERS => self.push(FIRST_INTEGER + small),
+            _ => self.push_node(Node::Int(value)).map(drop),
+        }
+    }
+
+    fn push_line(
+        &mut self,
+        what: &str,
+        parse: impl FnOnce(Vec<u8>) -> Option<Node>,
+    ) -> Result<(), FormatError> {
+        let node = parse(self.input.line(LONGEST_LINE)?);
+        let node = node.ok_or_else(|| self.malformed(format!("this line is not {what}")))?;
+        self.push_node(node).map(drop)
+    }
+
+    fn pop(&mut self) -> Result<Id, FormatError> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    fn top(&self) -> Result<Id, FormatError> {
+        match self.stack[self.marks.last().copied().unwrap_or(0)..].last() {
+            Some(&id) => Ok(id),
+            None => Err(self.malformed("the stack has too few values for this opcode")),
+        }
+    }
+
+    fn pop_mark(&mut self) -> Result<Vec<Id>, FormatError> {
+        match self.marks.pop() {
+            Some(mark) => Ok(self.stack.split_off(mark)),
+            None => Err(self.malformed("no mark on the stack for this opcode")),
+        }
+    }
+
+    /// Reads an unsigned length of 1, 4 or 8 bytes.
+    fn length(&mut self, bytes: usize) -> Result<u64, FormatError> {
+        let mut wide = [0; 8];
+        wide[..bytes].copy_from_slice(self.input.take(bytes as u64)?);
+        Ok(u64::from_le_bytes(wide))
+    }
+
+    /// Reads the number of a memo entry, in the form that the opcode has.
+    fn memo_index(&mut self, opcode: u8) -> Result<u32, FormatError> {
+        match opcode {
+            b'q' | b'h' => Ok(self.input.byte()?.into()),
+            b'r' | b'j' => Ok(u32::from_le_bytes(self.input.array()?)),
+            _ => {
+                let line = self.input.line(LONGEST_LINE)?;
+                let number = std::str::from_utf8(&line).ok().and_then(|text| text.parse().ok());
+                number.ok_or_else(|| self.malformed("the number of a memo entry is not one"))
+            }
+        }
+    }
+
+    fn put(&mut self, opcode: u8) -> Result<(), FormatError> {
+        let index = if opcode == 0x94 { self.memo.len() as u32 } else { self.memo_index(opcode)? };
+        if self.memo.len() >= LARGEST_MEMO {
+            return Err(self.error(Code::TooLarge, format!("more than {LARGEST_MEMO} memo entries")));
+        }
+        let top = self.top()?;
+        self.memo.insert(index, top);
+        Ok(())
+    }
+
+    fn get(&mut self, opcode: u8) -> Result<(), FormatError> {
+        let index = self.memo_index(opcode)?;
+        let Some(&id) = self.memo.get(&index) else {
+            return Err(self.malformed(format!("memo entry {index} was never set")));
+        };
+        self.push(id)
+    }
+
+    fn global_from_lines(&mut self) -> Result<Id, FormatError> {
+        let mut part = || {
+            let line = self.input.line(LONGEST_LINE)?;
+            String::from_utf8(line).map_err(|_| self.malformed("the name of a global is not UTF-8"))
+        };
+        let (module, name) = (part()?, part()?);
+        self.global(&module, &name)
+    }
+
+    fn global(&mut self, module: &str, name: &str) -> Result<Id, FormatError> {
+        if module.len() > LONGEST_GLOBAL || name.len() > LONGEST_GLOBAL {
+            let cause = format!("a global with a name of {} bytes", module.len().max(name.len()));
+            return Err(self.error(Code::TooLarge, cause));
+        }
+        let index = self.arena.globals.find_or_add(module, name);
+        if self.arena.globals.all().len() > MOST_GLOBALS {
+            return Err(self.error(Code::TooLarge, format!("more than {MOST_GLOBALS} different globals")));
+        }
+        if self.dialect != Dialect::Plain || !self.arena.globals.get(index).is_nested_file() {
+            self.refuse_dangerous(index)?;
+        }
+        self.new_node(Node::Global(index))
+    }
+}

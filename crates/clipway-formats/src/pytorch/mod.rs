@@ -1,0 +1,250 @@
+//! PyTorch files: checkpoints as zip archives, legacy streams and tar archives, TorchScript archives, and
+//! plain pickles.
+//!
+//! [`PytorchFile::open`] reads the directory and the pickle, never a weight. The pickle is data here: its
+//! values can be looked at ([`PytorchFile::value`]), and no class or function that it names is ever looked up
+//! or called. Known calls that make tensors are recognised by their names and arguments; everything else is
+//! an opaque value. [`write_pytorch`] writes state dicts that `torch.load(weights_only=True)` takes.
+
+mod archive;
+mod call;
+mod globals;
+mod input;
+mod legacy;
+mod literal;
+mod machine;
+mod names;
+mod read;
+mod sniff;
+mod tar;
+mod tensor;
+mod value;
+mod write;
+
+use std::sync::Arc;
+
+use self::input::Input;
+use self::machine::{Dialect, Machine};
+use self::tensor::{StorageSpec, TensorSpec};
+use self::value::{Arena, Id};
+use crate::error::{Code, FormatError, Place};
+use crate::source::ReadAt;
+use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+use crate::zip::ZipArchive;
+
+pub use self::globals::{Global, GlobalKind};
+pub use self::value::{PickleKind, PickleValue};
+pub use self::write::write_pytorch;
+
+/// How to open a PyTorch file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PytorchOptions {
+    /// Accepts dangerous globals, as opaque values that [`PytorchFile::globals`] names. Without it they are
+    /// refused.
+    pub allow_opaque: bool,
+}
+
+/// Order of the bytes of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// Lowest byte first.
+    Little,
+    /// Highest byte first.
+    Big,
+}
+
+/// What a file tells of the program that wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterFacts {
+    /// The `version` record of an archive.
+    pub version: Option<u32>,
+    /// Byte order of the stored weights.
+    pub byte_order: ByteOrder,
+    /// Whether the file states it; PyTorch does since 2.1.
+    pub byte_order_stated: bool,
+    /// Highest pickle protocol that the file declares.
+    pub protocol: u8,
+    /// Whether the weights have checksums. Only zip archives can, and PyTorch can be told to write none.
+    pub has_checksums: bool,
+    /// Whether some entry is compressed. PyTorch never does it, and cannot map such a file.
+    pub compressed: bool,
+    /// The program, where the file shows it.
+    pub producer: Option<&'static str>,
+    /// Parts of the file that are no storages, such as `data.pkl` and `version`.
+    pub records: Vec<String>,
+}
+
+/// An opened PyTorch file.
+pub struct PytorchFile {
+    format: FileFormat,
+    source: Arc<dyn ReadAt>,
+    archive: Option<ZipArchive>,
+    big_endian: bool,
+    infos: Vec<TensorInfo>,
+    /// For each of `infos`, its number among `specs`: a tensor with two names is there once.
+    numbers: Vec<u32>,
+    specs: Vec<TensorSpec>,
+    storages: Vec<StorageSpec>,
+    arena: Arena,
+    root: Id,
+    facts: WriterFacts,
+}
+
+/// What a layout gives: the values, and where the storages are.
+struct Content {
+    format: FileFormat,
+    archive: Option<ZipArchive>,
+    arena: Arena,
+    root: Id,
+    /// A second tree with tensors: TorchScript's constants.
+    extra_root: Option<Id>,
+    storages: Vec<StorageSpec>,
+    specs: Vec<TensorSpec>,
+    facts: WriterFacts,
+}
+
+impl Content {
+    fn of(machine: Machine<'_>, format: FileFormat, root: Id, facts: WriterFacts) -> Content {
+        Content {
+            format,
+            archive: None,
+            arena: machine.arena,
+            root,
+            extra_root: None,
+            storages: machine.storages,
+            specs: machine.tensors,
+            facts,
+        }
+    }
+}
+
+impl PytorchFile {
+    /// Opens a file of any PyTorch layout. Names, dtypes, shapes and the tree of values are known then; no
+    /// weight has been read.
+    ///
+    /// # Errors
+    /// `Code::UnknownFormat` if it is another kind of file, `Code::UnsafePickle` if its pickle names what runs
+    /// code, and whatever else is wrong with it.
+    pub fn open(source: Arc<dyn ReadAt>, options: PytorchOptions) -> Result<PytorchFile, FormatError> {
+        let mut content = match sniff::layout(source.as_ref())? {
+            sniff::Layout::Zip => archive::open(source.clone(), options)?,
+            sniff::Layout::Tar => tar::open(source.clone(), options)?,
+            sniff::Layout::Pickle => open_stream(source.as_ref(), options)?,
+        };
+        let mut named = names::tensors(&content.arena, content.root)?;
+        if let Some(extra) = content.extra_root {
+            named.extend(names::tensors(&content.arena, extra)?);
+        }
+        if named.is_empty() {
+            return Err(FormatError::new(Code::Missing, Place::File, "the file holds no tensor"));
+        }
+        let mut infos = Vec::with_capacity(named.len());
+        let mut numbers = Vec::with_capacity(named.len());
+        for (index, (name, number)) in named.into_iter().enumerate() {
+            let spec = &content.specs[number as usize];
+            content.arena.first_names.entry(number).or_insert(index);
+            infos.push(TensorInfo { name, dtype: spec.dtype, shape: spec.shape.clone() });
+            numbers.push(number);
+        }
+        Ok(PytorchFile {
+            format: content.format,
+            source,
+            archive: content.archive,
+            big_endian: content.facts.byte_order == ByteOrder::Big,
+            infos,
+            numbers,
+            specs: content.specs,
+            storages: content.storages,
+            arena: content.arena,
+            root: content.root,
+            facts: content.facts,
+        })
+    }
+
+    /// The value that the file holds: the state dict, or the checkpoint around it.
+    pub fn value(&self) -> PickleValue<'_> {
+        PickleValue { arena: &self.arena, id: self.root }
+    }
+
+    /// Every class, function and constant that the pickle names, in the order of their first use.
+    pub fn globals(&self) -> &[Global] {
+        self.arena.globals.all()
+    }
+
+    /// What the file tells of its writer.
+    pub fn writer(&self) -> &WriterFacts {
+        &self.facts
+    }
+
+    /// Number of the storage that holds tensor `index`; tensors that share memory have the same.
+    pub fn storage_of(&self, index: usize) -> usize {
+        self.spec(index).storage as usize
+    }
+
+    /// The number of the storage that tensor `index` has in common with another tensor, or `None` where it
+    /// has a storage to itself.
+    pub fn shares_storage(&self, index: usize) -> Option<usize> {
+        let storage = self.storage_of(index);
+        let others = (0..self.infos.len()).filter(|&other| other != index);
+        others.map(|other| self.storage_of(other)).find(|&other| other == storage)
+    }
+
+    /// Bytes of a storage, which may be more or less than those of the tensors on it.
+    pub fn storage_bytes(&self, storage: usize) -> u64 {
+        self.storages[storage].bytes()
+    }
+
+    fn spec(&self, index: usize) -> &TensorSpec {
+        &self.specs[self.numbers[index] as usize]
+    }
+}
+
+impl TensorFile for PytorchFile {
+    fn format(&self) -> FileFormat {
+        self.format
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.infos
+    }
+
+    fn read(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        self.read_tensor(self.spec(index), out)
+    }
+
+    fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
+        if !self.stream_tensor(self.spec(index), sink)? {
+            let mut bytes = Vec::new();
+            self.read(index, &mut bytes)?;
+            sink(&bytes);
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file that begins with a pickle: a legacy stream, or that pickle alone.
+fn open_stream(source: &dyn ReadAt, options: PytorchOptions) -> Result<Content, FormatError> {
+    let input = Input::new(source, None, 0, source.size());
+    let mut machine = Machine::new(source, input, Dialect::Plain, options.allow_opaque);
+    let first = machine.load()?;
+    let legacy = legacy::is_magic(machine.arena.node(first));
+    let root = if legacy { legacy::load(&mut machine)? } else { first };
+    if machine.input.remaining() > 0 {
+        return Err(machine.malformed(format!(
+            "{} bytes after the end of the pickle, which is not the start of a PyTorch stream",
+            machine.input.remaining()
+        )));
+    }
+    let facts = WriterFacts {
+        version: None,
+        byte_order: ByteOrder::Little,
+        byte_order_stated: false,
+        protocol: machine.protocol,
+        has_checksums: false,
+        compressed: false,
+        producer: legacy.then_some("PyTorch, in the format before 1.6"),
+        records: Vec::new(),
+    };
+    let format = if legacy { FileFormat::PytorchLegacy } else { FileFormat::Pickle };
+    Ok(Content::of(machine, format, root, facts))
+}

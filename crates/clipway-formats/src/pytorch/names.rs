@@ -1,0 +1,228 @@
+//! From a tree of values to a list of named tensors.
+
+use std::collections::HashSet;
+
+use super::value::{Arena, Id, Label, Node};
+use crate::error::{Code, FormatError, Place, shown};
+
+/// Values inside values.
+const DEEPEST: usize = 256;
+/// Bytes of one name.
+const LONGEST_NAME: usize = 64 << 10;
+/// Bytes of all names.
+const ALL_NAMES: usize = 32 << 20;
+/// Tables in the state of a module that was pickled whole; a state dict leaves them out of its names.
+const MODULE_TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
+
+/// Names every tensor below `root`, in the order of the file: keys joined with `.`. Modules that were
+/// pickled whole get the names that their state dict would have.
+pub(super) fn tensors(arena: &Arena, root: Id) -> Result<Vec<(String, u32)>, FormatError> {
+    let cause = match arena.node(root) {
+        Node::Dict(_) | Node::Opaque(_) => None,
+        Node::Tensor(_) | Node::Storage(_) => Some("the file is one tensor without a name"),
+        Node::Tuple(_) | Node::List(_) | Node::Set(_) => {
+            Some("the file is a sequence of values without names")
+        }
+        _ => Some("the file is one value that is neither a dictionary nor a module"),
+    };
+    if let Some(cause) = cause {
+        return Err(FormatError::new(Code::Unsupported, Place::File, cause));
+    }
+    check_keys(arena)?;
+    let mut walk = Walk {
+        arena,
+        path: String::new(),
+        frames: Vec::new(),
+        on_path: HashSet::new(),
+        objects: HashSet::new(),
+        found: Vec::new(),
+    };
+    walk.run(root)?;
+    check_names(&walk.found)?;
+    Ok(walk.found)
+}
+
+/// Where the walk stands in one container.
+struct Frame {
+    id: Id,
+    next: usize,
+    /// Length of the path to this container.
+    path: usize,
+    /// Whether the path has a part; an empty path has none, or one that is empty.
+    started: bool,
+    /// A key on the path that is neither a text nor an integer.
+    odd_key: bool,
+    /// Whether this is the state of a module.
+    module: bool,
+}
+
+struct Walk<'a> {
+    arena: &'a Arena,
+    path: String,
+    frames: Vec<Frame>,
+    on_path: HashSet<Id>,
+    /// Objects of unknown classes that were walked: such may refer to each other in circles.
+    objects: HashSet<Id>,
+    found: Vec<(String, u32)>,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, root: Id) -> Result<(), FormatError> {
+        let mut steps_left = 4 * self.arena.nodes.len() + 10_000;
+        let (module, started, odd_key) = (false, false, false);
+        self.enter(Frame { id: root, next: 0, path: 0, started, odd_key, module })?;
+        while let Some(frame) = self.frames.last_mut() {
+            self.path.truncate(frame.path);
+            let Some((label, child)) = self.arena.child(frame.id, frame.next) else {
+                self.on_path.remove(&frame.id);
+                self.frames.pop();
+                continue;
+            };
+            frame.next += 1;
+            steps_left -= 1;
+            if steps_left == 0 {
+                let cause = "values that are shared so often that there is no end to them";
+                return Err(FormatError::new(Code::TooLarge, Place::File, cause));
+            }
+            match self.arena.node(child) {
+                Node::Tensor(tensor) => self.name(label, *tensor)?,
+                Node::Tuple(_) | Node::List(_) | Node::Set(_) | Node::Dict(_) | Node::Opaque(_) => {
+                    let module = matches!(label, Label::Hidden) && self.is_module_state(child);
+                    let (started, odd_key) = self.step_into(label)?;
+                    let path = self.path.len();
+                    self.enter(Frame { id: child, next: 0, path, started, odd_key, module })?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a label to the path of the last frame; tells whether the path has parts, and odd keys.
+    fn step_into(&mut self, label: Label) -> Result<(bool, bool), FormatError> {
+        let Some(frame) = self.frames.last() else { return Ok((false, false)) };
+        let part = match label {
+            Label::Hidden => return Ok((frame.started, frame.odd_key)),
+            Label::Position(position) => Some(position.to_string()),
+            Label::Key(key) => match self.arena.node(key) {
+                Node::Text(text) if frame.module && MODULE_TABLES.contains(&&**text) => {
+                    return Ok((frame.started, frame.odd_key));
+                }
+                Node::Text(text) => Some(text.to_string()),
+                Node::Int(number) => Some(number.to_string()),
+                _ => None,
+            },
+        };
+        let odd_key = frame.odd_key || part.is_none();
+        let part = part.unwrap_or_default();
+        if self.path.len() + part.len() >= LONGEST_NAME {
+            let cause = format!("a name of more than {LONGEST_NAME} bytes");
+            return Err(FormatError::new(Code::TooLarge, Place::Tensor(self.path.clone()), cause));
+        }
+        if frame.started {
+            self.path.push('.');
+        }
+        self.path.push_str(&part);
+        Ok((true, odd_key))
+    }
+
+    fn name(&mut self, label: Label, tensor: u32) -> Result<(), FormatError> {
+        let at_root = self.frames.len() == 1;
+        let (_, odd_key) = self.step_into(label)?;
+        let number = matches!(label, Label::Key(key) if !matches!(self.arena.node(key), Node::Text(_)));
+        if odd_key || at_root && number {
+            let cause = "a tensor under a key that is not a text";
+            return Err(FormatError::new(Code::BadValue, Place::Tensor(self.path.clone()), cause));
+        }
+        if self.path.chars().any(char::is_control) {
+            let cause = "the name has a control character";
+            return Err(FormatError::new(Code::BadValue, Place::Tensor(self.path.clone()), cause));
+        }
+        self.found.push((self.path.clone(), tensor));
+        Ok(())
+    }
+
+    fn enter(&mut self, frame: Frame) -> Result<(), FormatError> {
+        if self.is_object(frame.id) && !self.objects.insert(frame.id) {
+            return Ok(());
+        }
+        if !self.on_path.insert(frame.id) {
+            if self.frames.iter().any(|outer| self.is_object(outer.id)) {
+                return Ok(());
+            }
+            let cause = "a value that contains itself";
+            return Err(FormatError::new(Code::Malformed, Place::Tensor(self.path.clone()), cause));
+        }
+        if self.frames.len() >= DEEPEST {
+            let cause = format!("values nested more than {DEEPEST} deep");
+            return Err(FormatError::new(Code::TooLarge, Place::File, cause));
+        }
+        self.frames.push(frame);
+        Ok(())
+    }
+
+    /// Whether a value is an object of a class that is not interpreted, and not a TorchScript module.
+    fn is_object(&self, id: Id) -> bool {
+        matches!(self.arena.node(id), Node::Opaque(_))
+            && self.arena.global_of(id).is_none_or(|global| !global.name.starts_with("__torch__."))
+    }
+
+    fn is_module_state(&self, id: Id) -> bool {
+        let Node::Dict(pairs) = self.arena.node(id) else { return false };
+        MODULE_TABLES.iter().all(|table| {
+            pairs
+                .iter()
+                .any(|&(key, _)| matches!(self.arena.node(key), Node::Text(text) if &**text == *table))
+        })
+    }
+}
+
+/// A key, as Python compares keys; texts, bytes and numbers only.
+#[derive(PartialEq, Eq, Hash)]
+enum Key<'a> {
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Number(i64),
+}
+
+/// Checks that no dictionary has a key twice. PyTorch would take the last one, silently.
+fn check_keys(arena: &Arena) -> Result<(), FormatError> {
+    for node in &arena.nodes {
+        let Node::Dict(pairs) = node else { continue };
+        let mut keys = HashSet::with_capacity(pairs.len());
+        for &(key, _) in pairs {
+            let key = match arena.node(key) {
+                Node::Text(text) => Key::Text(text),
+                Node::Bytes(bytes) => Key::Bytes(bytes),
+                Node::Int(number) => Key::Number(*number),
+                Node::Bool(value) => Key::Number((*value).into()),
+                _ => continue,
+            };
+            let shown_key = match &key {
+                Key::Text(text) => shown(text),
+                Key::Bytes(bytes) => shown(&String::from_utf8_lossy(bytes)),
+                Key::Number(number) => number.to_string(),
+            };
+            if !keys.insert(key) {
+                let cause = format!("a dictionary has the key `{shown_key}` twice");
+                return Err(FormatError::new(Code::Duplicate, Place::File, cause));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_names(found: &[(String, u32)]) -> Result<(), FormatError> {
+    let total: usize = found.iter().map(|(name, _)| name.len()).sum();
+    if total > ALL_NAMES {
+        let cause = format!("names of {total} bytes together; at most {ALL_NAMES} are accepted");
+        return Err(FormatError::new(Code::TooLarge, Place::File, cause));
+    }
+    let mut names = HashSet::with_capacity(found.len());
+    match found.iter().find(|(name, _)| !names.insert(name.as_str())) {
+        Some((name, _)) => {
+            Err(FormatError::new(Code::Duplicate, Place::Tensor(name.clone()), "two tensors have this name"))
+        }
+        None => Ok(()),
+    }
+}
