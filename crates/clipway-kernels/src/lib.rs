@@ -1,1 +1,38 @@
-//! kernels
+//! CPU kernels: matrix products with packed weights, attention, convolution and what lies between them.
+//!
+//! [`Kernels`] is an instruction set ([`Isa`]) and a thread pool; its methods are the operations. Each is
+//! written once, over the vectors of an instruction set, and compiled for AVX-512, for AVX2 with FMA and in
+//! plain Rust; which one runs is chosen when the `Kernels` is made, so that each can be forced and tested.
+//!
+//! The result of a row depends on that row alone: not on the number of threads, nor on what else is in the
+//! batch.
+//!
+//! Every operation checks the lengths of its slices and panics where they do not fit its sizes: sizes are
+//! the caller's own arithmetic, never input.
+
+mod activation;
+mod attention;
+mod buffer;
+mod conv;
+mod depthwise;
+mod elementwise;
+mod epilogue;
+mod isa;
+mod linear;
+mod math;
+mod matrix;
+mod norm;
+mod pack;
+mod pool;
+mod threads;
+mod window;
+
+pub use activation::Activation;
+pub use attention::{AttentionBias, AttentionSpec, Sequence};
+pub use conv::PackedConv;
+pub use epilogue::{Epilogue, Residual};
+pub use isa::Isa;
+pub use matrix::{Matrix, MatrixMut};
+pub use pack::{Element, PackedMatrix, PackedMatrixBuilder, WeightLayout};
+pub use threads::{Kernels, KernelsError};
+pub use window::{Image, Window};

@@ -1,0 +1,138 @@
+//! Depthwise convolution: every channel with its own window.
+
+use crate::epilogue::Epilogue;
+use crate::isa::{Kernel, Simd, load, store};
+use crate::matrix::SharedMatrix;
+use crate::threads::Kernels;
+use crate::window::{Image, Window};
+
+/// Channels that a task sums up at a time: four vectors of the widest instruction set.
+const CHANNELS: usize = 64;
+
+/// Weights of a depthwise convolution, `[taps, channels]`.
+#[derive(Debug)]
+pub(crate) struct DepthwiseWeight {
+    values: Vec<f32>,
+    channels: usize,
+}
+
+impl DepthwiseWeight {
+    /// Reorders weights `[channels, taps]`.
+    pub(crate) fn new(weight: &[f32], taps: usize) -> Self {
+        let channels = weight.len() / taps;
+        let values =
+            (0..weight.len()).map(|place| weight[place % channels * taps + place / channels]).collect();
+        Self { values, channels }
+    }
+
+    /// Returns the memory that the weights take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.values.len() * size_of::<f32>()
+    }
+}
+
+impl Kernels {
+    /// Convolves every channel, a line of the output a task.
+    pub(crate) fn depthwise(
+        &self,
+        x: Image<'_>,
+        weight: &DepthwiseWeight,
+        window: &Window,
+        size: [usize; 2],
+        epilogue: &Epilogue<'_>,
+        out: SharedMatrix<'_>,
+    ) {
+        let taps = window.taps();
+        let lines = x.batch * size[0];
+        let work = lines * size[1] * x.channels * (4 * taps + epilogue.work());
+        self.parallel(lines, work, |line| {
+            self.isa().run(Line { x, weight, window, size, line, epilogue, out });
+        });
+    }
+}
+
+/// One line of the output.
+struct Line<'a> {
+    x: Image<'a>,
+    weight: &'a DepthwiseWeight,
+    window: &'a Window,
+    size: [usize; 2],
+    line: usize,
+    epilogue: &'a Epilogue<'a>,
+    /// No other task takes the rows of this line.
+    out: SharedMatrix<'a>,
+}
+
+impl Kernel for Line<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for x in 0..self.size[1] {
+            let row = self.line * self.size[1] + x;
+            for channel in (0..self.weight.channels).step_by(CHANNELS) {
+                let count = CHANNELS.min(self.weight.channels - channel);
+                let mut sums = [0.0; CHANNELS];
+                if count == CHANNELS {
+                    self.sum_whole(simd, x, channel, &mut sums);
+                } else {
+                    self.sum_part(simd, x, channel, &mut sums[..count]);
+                }
+                #[allow(unsafe_code)]
+                // SAFETY: the row is of this task alone.
+                let part = unsafe { self.out.part(row, channel, count) };
+                self.epilogue.store(simd, &sums[..count], row, channel, part);
+            }
+        }
+    }
+}
+
+impl Line<'_> {
+    /// Sums the window over `CHANNELS` channels, four vectors at a time.
+    #[inline(always)]
+    fn sum_whole<S: Simd>(&self, simd: S, x: usize, channel: usize, sums: &mut [f32; CHANNELS]) {
+        for start in (0..CHANNELS).step_by(4 * S::LANES) {
+            let mut totals = [simd.splat(0.0); 4];
+            self.taps(x, |pixel, weight| {
+                let pixel = &pixel[channel + start..][..4 * S::LANES];
+                let weight = &weight[channel + start..][..4 * S::LANES];
+                for (index, total) in totals.iter_mut().enumerate() {
+                    let at = index * S::LANES;
+                    *total = simd.fma(simd.load(&pixel[at..]), simd.load(&weight[at..]), *total);
+                }
+            });
+            for (index, &total) in totals.iter().enumerate() {
+                simd.store(&mut sums[start + index * S::LANES..], total);
+            }
+        }
+    }
+
+    /// Sums the window over fewer channels.
+    #[inline(always)]
+    fn sum_part<S: Simd>(&self, simd: S, x: usize, channel: usize, sums: &mut [f32]) {
+        for start in (0..sums.len()).step_by(S::LANES) {
+            let end = sums.len().min(start + S::LANES);
+            let mut total = simd.splat(0.0);
+            self.taps(x, |pixel, weight| {
+                let place = channel + start..channel + end;
+                total = simd.fma(load(simd, &pixel[place.clone()]), load(simd, &weight[place]), total);
+            });
+            store(simd, &mut sums[start..end], total);
+        }
+    }
+
+    /// Calls a function with the pixel and the weights of every tap within the image.
+    #[inline(always)]
+    fn taps(&self, x: usize, mut function: impl FnMut(&[f32], &[f32])) {
+        let (batch, y) = (self.line / self.size[0], self.line % self.size[0]);
+        let [height, width] = self.window.kernel;
+        for tap_y in 0..height {
+            let Some(source_y) = self.window.source(0, y, tap_y, self.x.size[0]) else { continue };
+            for tap_x in 0..width {
+                let Some(source_x) = self.window.source(1, x, tap_x, self.x.size[1]) else { continue };
+                let weight = &self.weight.values[(tap_y * width + tap_x) * self.weight.channels..];
+                function(self.x.pixel(batch, source_y, source_x), &weight[..self.weight.channels]);
+            }
+        }
+    }
+}

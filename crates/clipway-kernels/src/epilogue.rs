@@ -1,0 +1,96 @@
+//! What happens to a product before it is stored: bias, activation, residual.
+
+use crate::activation::Activation;
+use crate::isa::{Simd, load, store};
+use crate::matrix::Matrix;
+
+/// `finish(residual + activation(product + bias))`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// Added to every row: one value a column.
+    pub bias: Option<&'a [f32]>,
+    /// Applied after the bias.
+    pub activation: Activation,
+    /// Added after the activation.
+    pub residual: Residual<'a>,
+    /// Applied last, as in a ResNet's block.
+    pub finish: Activation,
+}
+
+/// What is added to a product.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Residual<'a> {
+    /// Nothing.
+    #[default]
+    None,
+    /// What the output holds already: the product accumulates onto it.
+    Output,
+    /// Another matrix of the output's size.
+    Matrix(Matrix<'a>),
+}
+
+impl<'a> Epilogue<'a> {
+    /// Returns an epilogue that adds a bias, if there is one.
+    pub fn bias(bias: Option<&'a [f32]>) -> Self {
+        Self { bias, ..Self::default() }
+    }
+
+    /// Applies a function after the bias.
+    pub fn activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
+    }
+
+    /// Adds something after the activation.
+    pub fn residual(self, residual: Residual<'a>) -> Self {
+        Self { residual, ..self }
+    }
+
+    /// Applies a function last.
+    pub fn finish(self, finish: Activation) -> Self {
+        Self { finish, ..self }
+    }
+
+    /// Checks the parts against the output's size.
+    pub(crate) fn check(&self, rows: usize, columns: usize) {
+        if let Some(bias) = self.bias {
+            assert_eq!(bias.len(), columns, "a bias holds a value for each of {columns} columns");
+        }
+        if let Residual::Matrix(residual) = self.residual {
+            let found = (residual.rows(), residual.columns());
+            assert_eq!(found, (rows, columns), "a residual has the output's size");
+        }
+    }
+
+    /// Returns the rough number of f32 operations a value costs.
+    pub(crate) fn work(&self) -> usize {
+        2 + self.activation.work() + self.finish.work()
+    }
+
+    /// Stores a part of a row of sums: `out` is row `row` of the output from column `column` on.
+    #[inline(always)]
+    pub(crate) fn store<S: Simd>(&self, simd: S, sums: &[f32], row: usize, column: usize, out: &mut [f32]) {
+        let sums = &sums[..out.len()];
+        let bias = self.bias.map_or(&[][..], |bias| &bias[column..][..out.len()]);
+        let residual = match self.residual {
+            Residual::Matrix(residual) => &residual.row(row)[column..][..out.len()],
+            Residual::None | Residual::Output => &[],
+        };
+        let mut start = 0;
+        while start < out.len() {
+            let end = out.len().min(start + S::LANES);
+            let mut value = load(simd, &sums[start..end]);
+            if !bias.is_empty() {
+                value = simd.add(value, load(simd, &bias[start..end]));
+            }
+            value = self.activation.apply(simd, value);
+            match self.residual {
+                Residual::None => {}
+                Residual::Output => value = simd.add(value, load(simd, &out[start..end])),
+                Residual::Matrix(_) => value = simd.add(value, load(simd, &residual[start..end])),
+            }
+            value = self.finish.apply(simd, value);
+            store(simd, &mut out[start..end], value);
+            start = end;
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The register tile of a matrix product: a few rows of A times one panel of packed B.
+
+use super::simd::Simd;
+
+/// Vectors of a full panel, so that a panel is `3 * LANES` columns wide.
+pub(crate) const PANEL_VECTORS: usize = 3;
+
+/// Rows of the largest tile, that of AVX-512.
+pub(crate) const MAX_TILE_ROWS: usize = 8;
+
+/// Values of the largest tile, 8 x 48 in AVX-512.
+pub(crate) const MAX_TILE: usize = MAX_TILE_ROWS * 48;
+
+/// Products added up in registers before they join the sum in memory.
+///
+/// Blocks keep the rounding error of long sums near that of pairwise summation, for one more addition in
+/// 256.
+const BLOCK: usize = 256;
+
+/// `rows x vectors * LANES` sums of products of depth `depth`.
+///
+/// `a` holds rows `a_stride` apart; `b` holds `depth` rows of `vectors * LANES` columns, one after another.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile<'a> {
+    pub(crate) a: &'a [f32],
+    pub(crate) a_stride: usize,
+    pub(crate) rows: usize,
+    pub(crate) b: &'a [f32],
+    pub(crate) vectors: usize,
+    pub(crate) depth: usize,
+}
+
+impl Tile<'_> {
+    /// Writes the sums to `out`, whose rows are `out_stride` apart.
+    ///
+    /// # Panics
+    /// Where a slice is too short for the sizes, or the tile is larger than the registers hold.
+    #[inline(always)]
+    pub(crate) fn multiply<S: Simd>(self, simd: S, out: &mut [f32], out_stride: usize) {
+        match self.vectors {
+            1 => self.multiply_vectors::<S, 1>(simd, out, out_stride),
+            2 => self.multiply_vectors::<S, 2>(simd, out, out_stride),
+            3 => self.multiply_vectors::<S, 3>(simd, out, out_stride),
+            other => panic!("a tile has 1 to 3 vectors, not {other}"),
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_vectors<S: Simd, const V: usize>(self, simd: S, out: &mut [f32], out_stride: usize) {
+        match self.rows {
+            1 => self.multiply_rows::<S, 1, V>(simd, out, out_stride),
+            2 => self.multiply_rows::<S, 2, V>(simd, out, out_stride),
+            3 => self.multiply_rows::<S, 3, V>(simd, out, out_stride),
+            4 => self.multiply_rows::<S, 4, V>(simd, out, out_stride),
+            5 if S::TILE_ROWS == 8 => self.multiply_rows::<S, 5, V>(simd, out, out_stride),
+            6 if S::TILE_ROWS == 8 => self.multiply_rows::<S, 6, V>(simd, out, out_stride),
+            7 if S::TILE_ROWS == 8 => self.multiply_rows::<S, 7, V>(simd, out, out_stride),
+            8 if S::TILE_ROWS == 8 => self.multiply_rows::<S, 8, V>(simd, out, out_stride),
+            other => panic!("a tile has 1 to 8 rows, not {other}"),
+        }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn multiply_rows<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        let width = V * S::LANES;
+        assert!(self.a_stride >= self.depth && self.a.len() >= (R - 1) * self.a_stride + self.depth);
+        assert!(self.b.len() >= self.depth * width);
+        assert!(out_stride >= width && out.len() >= (R - 1) * out_stride + width);
+        let mut start = 0;
+        loop {
+            let depth = BLOCK.min(self.depth - start);
+            // SAFETY: the asserted lengths hold R rows of `self.depth` values in `a`, `self.depth` rows of
+            // `width` in `b` and R rows of `width` in `out`; `start + depth <= self.depth`.
+            unsafe {
+                let a = self.a.as_ptr().add(start);
+                let b = self.b.as_ptr().add(start * width);
+                let sums = block::<S, R, V>(simd, a, self.a_stride, b, depth);
+                for (row, sums) in sums.iter().enumerate() {
+                    for (column, &sum) in sums.iter().enumerate() {
+                        let place = out.as_mut_ptr().add(row * out_stride + column * S::LANES);
+                        let before = if start == 0 { simd.splat(0.0) } else { simd.load_pointer(place) };
+                        simd.store_pointer(place, simd.add(before, sum));
+                    }
+                }
+            }
+            start += depth;
+            if start == self.depth {
+                return;
+            }
+        }
+    }
+}
+
+/// Returns the sums of `depth` products, held in registers throughout.
+///
+/// # Safety
+/// `a` points to R rows of `depth` values, `a_stride` apart, and `b` to `depth * V * LANES` values.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn block<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    a: *const f32,
+    a_stride: usize,
+    b: *const f32,
+    depth: usize,
+) -> [[S::Vector; V]; R] {
+    let mut sums = [[simd.splat(0.0); V]; R];
+    let mut columns = [simd.splat(0.0); V];
+    for step in 0..depth {
+        // SAFETY: `step < depth`, and the caller promises the values at these places.
+        unsafe {
+            let b = b.add(step * V * S::LANES);
+            for (vector, column) in columns.iter_mut().enumerate() {
+                *column = simd.load_pointer(b.add(vector * S::LANES));
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let value = simd.splat(*a.add(row * a_stride + step));
+                for (sum, &column) in sums.iter_mut().zip(&columns) {
+                    *sum = simd.fma(value, column, *sum);
+                }
+            }
+        }
+    }
+    sums
+}

@@ -1,0 +1,86 @@
+//! The matrix product with packed weights.
+
+use crate::epilogue::Epilogue;
+use crate::isa::{Kernel, MAX_TILE, Simd, Tile};
+use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
+use crate::pack::{PackedMatrix, Panel};
+use crate::threads::Kernels;
+
+/// Rows of a task: enough that a panel of weights is read from memory once for many rows.
+const BLOCK_ROWS: usize = 128;
+
+impl Kernels {
+    /// Writes `epilogue(x · Wᵀ)` to `out`: `[rows, inputs]` to `[rows, outputs]`.
+    ///
+    /// # Panics
+    /// Where sizes differ, or the weights were packed for another instruction set.
+    pub fn linear(&self, x: Matrix<'_>, weight: &PackedMatrix, epilogue: Epilogue<'_>, out: MatrixMut<'_>) {
+        assert_eq!(weight.isa(), self.isa(), "the weights are packed for these kernels");
+        assert_eq!(x.columns(), weight.inputs(), "x has a column for each input");
+        assert_eq!((out.rows(), out.columns()), (x.rows(), weight.outputs()), "the output's size");
+        epilogue.check(out.rows(), out.columns());
+        let rows = x.rows();
+        let work = rows * weight.outputs() * (2 * weight.inputs() + epilogue.work());
+        let blocks = rows.div_ceil(BLOCK_ROWS);
+        let panels = weight.panels();
+        let out = out.share();
+        self.parallel(blocks * panels, work, |task| {
+            let panel = weight.panel(task % panels);
+            let first = task / panels * BLOCK_ROWS;
+            let rows = first..rows.min(first + BLOCK_ROWS);
+            self.isa().run(Block { x, rows, first_row: 0, panel, column: 0, epilogue: &epilogue, out });
+        });
+    }
+}
+
+/// Some rows of the input times one panel.
+pub(crate) struct Block<'a> {
+    pub(crate) x: Matrix<'a>,
+    /// The rows of `x`.
+    pub(crate) rows: std::ops::Range<usize>,
+    /// The row of the output that row 0 of `x` gives.
+    pub(crate) first_row: usize,
+    pub(crate) panel: Panel<'a>,
+    /// The column of the output that column 0 of the weights gives.
+    pub(crate) column: usize,
+    pub(crate) epilogue: &'a Epilogue<'a>,
+    /// No other thread takes the part of the block's rows and columns.
+    pub(crate) out: SharedMatrix<'a>,
+}
+
+/// Sums of one tile, on a cache line.
+#[repr(align(64))]
+pub(crate) struct TileSums(pub(crate) [f32; MAX_TILE]);
+
+impl Kernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { x, rows, first_row, panel, column, epilogue, out } = self;
+        let column = column + panel.column;
+        let mut sums = TileSums([0.0; MAX_TILE]);
+        let width = panel.vectors * S::LANES;
+        let mut row = rows.start;
+        while row < rows.end {
+            let count = (rows.end - row).min(S::TILE_ROWS);
+            let tile = Tile {
+                a: x.rows_from(row),
+                a_stride: x.stride(),
+                rows: count,
+                b: panel.data,
+                vectors: panel.vectors,
+                depth: x.columns(),
+            };
+            tile.multiply(simd, &mut sums.0, width);
+            for index in 0..count {
+                let row = first_row + row + index;
+                #[allow(unsafe_code)]
+                // SAFETY: the rows and columns of a block are of one task alone.
+                let part = unsafe { out.part(row, column, panel.columns) };
+                epilogue.store(simd, &sums.0[index * width..], row, column, part);
+            }
+            row += count;
+        }
+    }
+}

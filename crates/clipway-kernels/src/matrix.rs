@@ -1,0 +1,158 @@
+//! Views of rows in a slice.
+
+use std::marker::PhantomData;
+
+/// A read-only matrix `[rows, columns]` whose rows lie `stride` apart in a slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Views a slice as rows that follow one another.
+    ///
+    /// # Panics
+    /// Where the slice does not hold `rows * columns` values exactly.
+    pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(data.len(), rows * columns, "the slice holds [{rows}, {columns}]");
+        Self { data, rows, columns, stride: columns }
+    }
+
+    /// Views a slice as rows whose starts lie `stride` values apart.
+    ///
+    /// # Panics
+    /// Where the slice is too short, or `stride` is less than `columns`.
+    pub fn with_stride(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        check(data.len(), rows, columns, stride);
+        Self { data, rows, columns, stride }
+    }
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Returns the number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Returns the distance of the rows' starts, in values.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Returns one row.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> &'a [f32] {
+        assert!(row < self.rows);
+        &self.data[row * self.stride..][..self.columns]
+    }
+
+    /// Returns the slice from the start of a row on.
+    #[inline(always)]
+    pub(crate) fn rows_from(&self, row: usize) -> &'a [f32] {
+        &self.data[row * self.stride..]
+    }
+}
+
+/// A writable matrix `[rows, columns]` whose rows lie `stride` apart in a slice.
+#[derive(Debug)]
+pub struct MatrixMut<'a> {
+    data: &'a mut [f32],
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl<'a> MatrixMut<'a> {
+    /// Views a slice as rows that follow one another.
+    ///
+    /// # Panics
+    /// Where the slice does not hold `rows * columns` values exactly.
+    pub fn new(data: &'a mut [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(data.len(), rows * columns, "the slice holds [{rows}, {columns}]");
+        Self { data, rows, columns, stride: columns }
+    }
+
+    /// Views a slice as rows whose starts lie `stride` values apart.
+    ///
+    /// # Panics
+    /// Where the slice is too short, or `stride` is less than `columns`.
+    pub fn with_stride(data: &'a mut [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        check(data.len(), rows, columns, stride);
+        Self { data, rows, columns, stride }
+    }
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Returns the number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Splits the matrix so that several threads may write parts of it that do not overlap.
+    pub(crate) fn share(self) -> SharedMatrix<'a> {
+        SharedMatrix {
+            start: self.data.as_mut_ptr(),
+            rows: self.rows,
+            columns: self.columns,
+            stride: self.stride,
+            lifetime: PhantomData,
+        }
+    }
+}
+
+/// Checks that a slice of `len` values holds the rows.
+fn check(len: usize, rows: usize, columns: usize, stride: usize) {
+    assert!(stride >= columns, "rows of {columns} values do not fit a stride of {stride}");
+    let needed = if rows == 0 { 0 } else { (rows - 1) * stride + columns };
+    assert!(len >= needed, "[{rows}, {columns}] with stride {stride} needs {needed} values, found {len}");
+}
+
+/// A writable matrix of which threads take parts that do not overlap.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedMatrix<'a> {
+    start: *mut f32,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+    lifetime: PhantomData<&'a mut [f32]>,
+}
+
+#[allow(unsafe_code)]
+// SAFETY: the matrix is borrowed mutably for the lifetime, and `part` passes on the duty not to overlap.
+unsafe impl Send for SharedMatrix<'_> {}
+#[allow(unsafe_code)]
+// SAFETY: as for `Send`.
+unsafe impl Sync for SharedMatrix<'_> {}
+
+impl<'a> SharedMatrix<'a> {
+    /// Returns the number of columns.
+    #[inline(always)]
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Returns `count` values of a row from a column on.
+    ///
+    /// # Safety
+    /// While the part lives, no other part that overlaps it is taken.
+    ///
+    /// # Panics
+    /// Where the part is not within the matrix.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn part(&self, row: usize, column: usize, count: usize) -> &'a mut [f32] {
+        assert!(row < self.rows && column <= self.columns && count <= self.columns - column);
+        // SAFETY: the part is within the matrix (asserted), which the lifetime borrows mutably, and the
+        // caller promises that no other part overlaps it.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride + column), count) }
+    }
+}

@@ -1,0 +1,252 @@
+//! Weights packed for the matrix product: panels of columns, each stored row after row.
+
+use crate::buffer::AlignedBuffer;
+use crate::isa::Isa;
+use crate::threads::Kernels;
+
+/// How a weight matrix is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightLayout {
+    /// `[outputs, inputs]`, as a linear layer's weight.
+    OutIn,
+    /// `[inputs, outputs]`, as a projection that stands on the right of a product.
+    InOut,
+}
+
+/// How a weight is stored, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an f32.
+    Bf16,
+}
+
+impl Element {
+    /// Returns the bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::F32 => 4,
+            Element::F16 | Element::Bf16 => 2,
+        }
+    }
+
+    /// Decodes elements into as many values.
+    fn decode(self, bytes: &[u8], values: &mut [f32]) {
+        let elements = bytes.chunks_exact(self.bytes());
+        match self {
+            Element::F32 => {
+                for (value, bytes) in values.iter_mut().zip(elements) {
+                    *value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                }
+            }
+            Element::F16 => {
+                for (value, bytes) in values.iter_mut().zip(elements) {
+                    *value = half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
+                }
+            }
+            Element::Bf16 => {
+                for (value, bytes) in values.iter_mut().zip(elements) {
+                    *value = half::bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
+                }
+            }
+        }
+    }
+}
+
+/// The weights `W` of `y = x · Wᵀ`, packed for one instruction set.
+pub struct PackedMatrix {
+    isa: Isa,
+    inputs: usize,
+    outputs: usize,
+    data: AlignedBuffer,
+}
+
+/// One panel: up to `panel_width` columns, `[inputs, vectors * lanes]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a> {
+    pub(crate) data: &'a [f32],
+    /// The first output.
+    pub(crate) column: usize,
+    /// The outputs, of which the last vector may hold fewer than its lanes.
+    pub(crate) columns: usize,
+    /// The vectors of a row.
+    pub(crate) vectors: usize,
+}
+
+impl PackedMatrix {
+    /// Returns the length of a row of `x`.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Returns the length of a row of `y`.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Returns the memory that the packed weights take.
+    pub fn bytes(&self) -> usize {
+        self.data.len() * size_of::<f32>()
+    }
+
+    /// Returns the instruction set that the weights are packed for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Returns the number of panels.
+    pub(crate) fn panels(&self) -> usize {
+        self.outputs.div_ceil(self.isa.panel_width())
+    }
+
+    /// Returns a panel.
+    #[inline(always)]
+    pub(crate) fn panel(&self, index: usize) -> Panel<'_> {
+        let width = self.isa.panel_width();
+        let column = index * width;
+        let columns = width.min(self.outputs - column);
+        let vectors = columns.div_ceil(self.isa.lanes());
+        let data = &self.data[column * self.inputs..][..self.inputs * vectors * self.isa.lanes()];
+        Panel { data, column, columns, vectors }
+    }
+}
+
+impl std::fmt::Debug for PackedMatrix {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { isa, inputs, outputs, .. } = self;
+        write!(formatter, "PackedMatrix({isa}, [{outputs}, {inputs}])")
+    }
+}
+
+impl Kernels {
+    /// Packs the weights of a linear layer.
+    ///
+    /// # Panics
+    /// Where `weight` does not hold `outputs * inputs` values.
+    pub fn pack_linear(
+        &self,
+        weight: &[f32],
+        outputs: usize,
+        inputs: usize,
+        layout: WeightLayout,
+    ) -> PackedMatrix {
+        let mut builder = self.linear_builder(outputs, inputs, layout);
+        builder.push(weight);
+        builder.finish()
+    }
+
+    /// Starts to pack the weights of a linear layer that arrive in pieces.
+    pub fn linear_builder(&self, outputs: usize, inputs: usize, layout: WeightLayout) -> PackedMatrixBuilder {
+        let padded = outputs.next_multiple_of(self.isa().lanes());
+        let len = padded.checked_mul(inputs).expect("the weights fit the address space");
+        let matrix = PackedMatrix { isa: self.isa(), inputs, outputs, data: AlignedBuffer::zeroed(len) };
+        PackedMatrixBuilder { kernels: self.clone(), matrix, layout, rows: 0 }
+    }
+}
+
+/// Packs weights piece by piece, so that they need not be held twice.
+#[derive(Debug)]
+pub struct PackedMatrixBuilder {
+    kernels: Kernels,
+    matrix: PackedMatrix,
+    layout: WeightLayout,
+    /// Stored rows so far.
+    rows: usize,
+}
+
+impl PackedMatrixBuilder {
+    /// Adds the next rows of the weight as it is stored.
+    ///
+    /// # Panics
+    /// Where the values are not whole rows, or more than the matrix has.
+    pub fn push(&mut self, rows: &[f32]) {
+        self.push_with(rows.len(), &|start, values| values.copy_from_slice(&rows[start..][..values.len()]));
+    }
+
+    /// Adds the next rows of the weight from their bytes as stored, little-endian; no alignment is needed.
+    ///
+    /// # Panics
+    /// Where the bytes are not whole rows, or more than the matrix has.
+    pub fn push_bytes(&mut self, rows: &[u8], element: Element) {
+        let size = element.bytes();
+        assert!(rows.len().is_multiple_of(size), "bytes are whole elements");
+        self.push_with(rows.len() / size, &|start, values| {
+            element.decode(&rows[start * size..][..values.len() * size], values);
+        });
+    }
+
+    /// Returns the packed weights.
+    ///
+    /// # Panics
+    /// Where rows are missing.
+    pub fn finish(self) -> PackedMatrix {
+        assert_eq!(self.rows, self.stored_rows(), "every row of the weight was pushed");
+        self.matrix
+    }
+
+    fn stored_rows(&self) -> usize {
+        match self.layout {
+            WeightLayout::OutIn => self.matrix.outputs,
+            WeightLayout::InOut => self.matrix.inputs,
+        }
+    }
+
+    /// Adds rows of `len` values together, read by a function of their first value's place.
+    fn push_with(&mut self, len: usize, read: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+        let width = match self.layout {
+            WeightLayout::OutIn => self.matrix.inputs,
+            WeightLayout::InOut => self.matrix.outputs,
+        };
+        if len == 0 {
+            self.rows = if width == 0 { self.stored_rows() } else { self.rows };
+            return;
+        }
+        assert!(width > 0 && len.is_multiple_of(width), "{len} values are whole rows of {width}");
+        let first = self.rows;
+        let count = len / width;
+        assert!(count <= self.stored_rows() - first, "the weight has {} rows", self.stored_rows());
+        self.rows += count;
+        let PackedMatrix { isa, inputs, outputs, ref mut data } = self.matrix;
+        let panel_width = isa.panel_width();
+        let panels = std::sync::Mutex::new(data.chunks_mut(panel_width * inputs).enumerate());
+        let layout = self.layout;
+        self.kernels.parallel(outputs.div_ceil(panel_width), 8 * len, |_| {
+            let next = panels.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+            let Some((index, panel)) = next else { return };
+            let column = index * panel_width;
+            let columns = panel_width.min(outputs - column);
+            let row_width = panel.len() / inputs;
+            match layout {
+                WeightLayout::OutIn => {
+                    let rows = first.max(column)..(first + count).min(column + columns);
+                    for row in rows {
+                        let place =
+                            |start: usize, values: &mut [f32]| read((row - first) * inputs + start, values);
+                        scatter(&mut panel[row - column..], row_width, inputs, place);
+                    }
+                }
+                WeightLayout::InOut => {
+                    for row in 0..count {
+                        let target = &mut panel[(first + row) * row_width..][..columns];
+                        read(row * outputs + column, target);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Writes `count` values `stride` apart, read in pieces.
+fn scatter(target: &mut [f32], stride: usize, count: usize, read: impl Fn(usize, &mut [f32])) {
+    let mut piece = [0.0; 256];
+    for start in (0..count).step_by(piece.len()) {
+        let piece = &mut piece[..(count - start).min(256)];
+        read(start, piece);
+        for (place, value) in target[start * stride..].iter_mut().step_by(stride).zip(piece) {
+            *place = *value;
+        }
+    }
+}

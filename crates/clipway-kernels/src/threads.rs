@@ -1,0 +1,141 @@
+//! The thread pool, and the loop that spreads work over it.
+
+use crate::buffer::AlignedBuffer;
+use crate::isa::Isa;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Work, in f32 operations, below which waking another thread costs more than it saves.
+const WORTH_A_THREAD: usize = 1_000_000;
+
+/// An instruction set and a thread pool, with the operations as methods.
+///
+/// Clones share the pool. Operations called inside [`Kernels::install`] start and end with less ado.
+#[derive(Clone)]
+pub struct Kernels {
+    isa: Isa,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    threads: usize,
+    pool: Option<rayon::ThreadPool>,
+    scratch: Mutex<Vec<AlignedBuffer>>,
+}
+
+/// Why kernels cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelsError {
+    /// The processor lacks the instruction set.
+    #[error("this processor has no `{isa}` instructions")]
+    Isa {
+        /// The instruction set that was asked for.
+        isa: Isa,
+    },
+    /// Zero threads were asked for.
+    #[error("expected at least one thread, found 0")]
+    NoThreads,
+    /// The threads could not be started.
+    #[error("cannot start {threads} threads")]
+    Threads {
+        /// The number that was asked for.
+        threads: usize,
+        /// What the pool said.
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+impl Kernels {
+    /// Starts `threads` threads (none beside the caller's for 1) for kernels of an instruction set.
+    ///
+    /// # Errors
+    /// Where the processor lacks the instruction set, `threads` is 0, or threads cannot be started.
+    pub fn new(isa: Isa, threads: usize) -> Result<Self, KernelsError> {
+        if !isa.is_available() {
+            return Err(KernelsError::Isa { isa });
+        }
+        let pool = match threads {
+            0 => return Err(KernelsError::NoThreads),
+            1 => None,
+            _ => Some(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .thread_name(|index| format!("clipway-{index}"))
+                    .build()
+                    .map_err(|source| KernelsError::Threads { threads, source })?,
+            ),
+        };
+        Ok(Self { isa, shared: Arc::new(Shared { threads, pool, scratch: Mutex::default() }) })
+    }
+
+    /// Returns the instruction set.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Returns the number of threads.
+    pub fn threads(&self) -> usize {
+        self.shared.threads
+    }
+
+    /// Runs a function on a thread of the pool, so that the operations within need not enter it each.
+    pub fn install<R: Send>(&self, function: impl FnOnce() -> R + Send) -> R {
+        match &self.shared.pool {
+            Some(pool) => pool.install(function),
+            None => function(),
+        }
+    }
+
+    /// Runs `task(0)` to `task(tasks - 1)`, spread over the threads where the work is worth it.
+    ///
+    /// `work` is the f32 operations of all the tasks together, roughly.
+    pub(crate) fn parallel(&self, tasks: usize, work: usize, task: impl Fn(usize) + Sync) {
+        let threads = self.shared.threads.min(tasks).min(1 + work / WORTH_A_THREAD);
+        if threads <= 1 {
+            (0..tasks).for_each(task);
+            return;
+        }
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= tasks {
+                    return;
+                }
+                task(index);
+            }
+        };
+        self.install(|| {
+            rayon::scope(|scope| {
+                for _ in 1..threads {
+                    scope.spawn(|_| worker());
+                }
+                worker();
+            });
+        });
+    }
+
+    /// Lends a function a scratch buffer of `len` values, which hold whatever they held before.
+    pub(crate) fn with_scratch<R>(&self, len: usize, function: impl FnOnce(&mut [f32]) -> R) -> R {
+        let lock = || self.shared.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = {
+            let mut buffers = lock();
+            let place = buffers.iter().position(|buffer| buffer.len() >= len);
+            place.or(buffers.len().checked_sub(1)).map(|place| buffers.swap_remove(place))
+        };
+        let mut buffer = match found {
+            Some(buffer) if buffer.len() >= len => buffer,
+            _ => AlignedBuffer::zeroed(len),
+        };
+        let result = function(&mut buffer[..len]);
+        lock().push(buffer);
+        result
+    }
+}
+
+impl std::fmt::Debug for Kernels {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let threads = self.shared.threads;
+        formatter.debug_struct("Kernels").field("isa", &self.isa).field("threads", &threads).finish()
+    }
+}
