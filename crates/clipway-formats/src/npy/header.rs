@@ -23,6 +23,9 @@ pub(crate) struct ArrayHeader {
 }
 
 impl ArrayHeader {
+    /// Most bytes before the elements, so the longest piece that [`ArrayHeader::read`] needs.
+    pub(crate) const LONGEST: u64 = MAGIC.len() as u64 + 6 + LONGEST_HEADER;
+
     /// Reads the header at the front of `source`.
     pub(crate) fn read(source: &dyn ReadAt) -> Result<ArrayHeader, FormatError> {
         let magic = read_range(source, 0, MAGIC.len() as u64)?;

@@ -4,5 +4,6 @@ mod corpus;
 mod json;
 mod mutation;
 mod npy;
+mod npz;
 mod safetensors;
 mod sharded;

@@ -1,0 +1,96 @@
+//! npz: numpy arrays in a zip archive.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use flate2::read::DeflateDecoder;
+
+use crate::error::{Code, FormatError, Place};
+use crate::json::first_duplicate;
+use crate::npy::ArrayHeader;
+use crate::source::{ReadAt, read_range};
+use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+use crate::zip::{Method, ZipArchive, ZipEntry};
+
+/// An opened npz file. A tensor is named by its entry without `.npy`, as numpy names it.
+pub struct NpzFile {
+    archive: ZipArchive,
+    tensors: Vec<TensorInfo>,
+    headers: Vec<ArrayHeader>,
+}
+
+impl NpzFile {
+    /// Opens a file: checks the whole directory of the archive, and the header of every array. Reading the
+    /// arrays checks their CRC.
+    ///
+    /// # Errors
+    /// What makes the archive ambiguous or damaged, and the errors of [`NpyFile::open`](crate::NpyFile::open)
+    /// for its entries; `Code::Duplicate` for two arrays of one name, `Code::Missing` if there is none.
+    pub fn open(source: Arc<dyn ReadAt>) -> Result<NpzFile, FormatError> {
+        let archive = ZipArchive::open(source.clone())?;
+        let mut file = NpzFile { archive, tensors: Vec::new(), headers: Vec::new() };
+        for entry in file.archive.entries() {
+            let header = read_header(&source, entry)
+                .and_then(|header| header.check_end(entry.size()).map(|()| header))
+                .map_err(|error| in_entry(entry, error))?;
+            let name = entry.name().strip_suffix(".npy").unwrap_or(entry.name());
+            file.tensors.push(header.info(name.to_owned()));
+            file.headers.push(header);
+        }
+        if file.tensors.is_empty() {
+            return Err(FormatError::new(Code::Missing, Place::File, "the archive holds no array"));
+        }
+        let names = file.tensors.iter().map(|info| (info.name.as_str(), 0));
+        if let Some((name, _)) = first_duplicate(names) {
+            let cause = "two entries of the archive are the array of this name";
+            return Err(FormatError::new(Code::Duplicate, Place::Tensor(name.to_owned()), cause));
+        }
+        Ok(file)
+    }
+}
+
+/// Reads the header of an array from the front of its entry, without the rest and so without its checksum.
+fn read_header(source: &Arc<dyn ReadAt>, entry: &ZipEntry) -> Result<ArrayHeader, FormatError> {
+    let left = source.size() - entry.data_offset();
+    let wanted = ArrayHeader::LONGEST.min(entry.size());
+    let front = match entry.method() {
+        Method::Stored => read_range(source, entry.data_offset(), wanted.min(left))?,
+        Method::Deflated => {
+            // Deflate may lengthen a little what it cannot shorten.
+            let packed = read_range(source, entry.data_offset(), (2 * ArrayHeader::LONGEST).min(left))?;
+            let mut front = Vec::new();
+            DeflateDecoder::new(&packed[..]).take(wanted).read_to_end(&mut front).map_err(|error| {
+                FormatError::new(Code::Malformed, Place::Byte(0), format!("not a deflate stream: {error}"))
+            })?;
+            front
+        }
+    };
+    ArrayHeader::read(&front)
+}
+
+/// Puts the entry to the place of an error that counts bytes from its front.
+fn in_entry(entry: &ZipEntry, error: FormatError) -> FormatError {
+    let place = match error.place {
+        Place::Byte(offset) => Place::EntryByte(entry.name().to_owned(), offset),
+        _ => Place::Entry(entry.name().to_owned()),
+    };
+    FormatError { place, ..error }
+}
+
+impl TensorFile for NpzFile {
+    fn format(&self) -> FileFormat {
+        FileFormat::Npz
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    fn read(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        let header = &self.headers[index];
+        let mut stored = std::mem::take(out);
+        self.archive.read_range(index, header.data_offset, header.data_bytes(), &mut stored)?;
+        *out = header.arrange(stored);
+        Ok(())
+    }
+}
