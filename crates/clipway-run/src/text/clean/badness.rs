@@ -1,0 +1,152 @@
+//! Recognising mojibake: text that was decoded in the wrong encoding.
+//!
+//! Follows ftfy 6.3.1 (Robyn Speer, Apache-2.0): characters belong to sets, and certain sequences of sets do
+//! not occur in good text. The rules are data: each is a row of places, one a character.
+
+use crate::text::characters::{find, is_space, is_word};
+use crate::text::tables::mojibake::*;
+
+/// What may stand in one place of a rule.
+enum Place {
+    /// A character of any of these sets.
+    Sets(u64),
+    /// One of these characters.
+    Listed(&'static str),
+    /// A character of these sets or one of these characters.
+    Either(u64, &'static str),
+    /// White space.
+    Space,
+    /// What belongs to a word.
+    Word,
+    /// Anything but an unaccented Latin letter.
+    NotAsciiLetter,
+    /// Anything but a line end.
+    NotLineEnd,
+}
+
+use Place::{Either, Listed, NotAsciiLetter, NotLineEnd, Sets, Space, Word};
+
+/// The sets of unaccented Latin letters, above those of [`SETS`].
+const ASCII_LOWER: u64 = 1 << 32;
+const ASCII_UPPER: u64 = 1 << 33;
+
+/// Letters with accents.
+const ACCENTED: u64 = LOWER_ACCENTED | UPPER_ACCENTED;
+/// What stands beside a "bad" character only in mojibake.
+const BESIDE_BAD: u64 = ACCENTED | BOX | START_PUNCTUATION | END_PUNCTUATION | CURRENCY | NUMERIC | LAW;
+/// What follows Ø and Ù in Arabic text that was decoded as Windows-1252.
+const AFTER_ARABIC_LEAD: Place = Either(COMMON | CURRENCY | BAD | NUMERIC | START_PUNCTUATION, "ŸŠ®°µ»");
+/// What stands between two Cyrillic or Greek lead characters of mojibake.
+const BETWEEN_LEADS: u64 = C1 | BAD | START_PUNCTUATION | END_PUNCTUATION | CURRENCY;
+
+/// Sequences that mark a text as mojibake, wherever they occur.
+static RULES: [&[Place]; 37] = [
+    &[Sets(C1)],
+    &[Sets(BESIDE_BAD), Sets(BAD)],
+    &[Sets(ASCII_LOWER | ASCII_UPPER), Sets(LOWER_COMMON | UPPER_COMMON), Sets(BAD)],
+    &[Sets(BAD), Sets(BESIDE_BAD)],
+    &[Sets(LOWER_ACCENTED | LOWER_COMMON | BOX | END_PUNCTUATION | CURRENCY | NUMERIC), Sets(UPPER_ACCENTED)],
+    &[Sets(BOX | END_PUNCTUATION | CURRENCY | NUMERIC), Sets(LOWER_ACCENTED)],
+    &[Sets(LOWER_ACCENTED | BOX | END_PUNCTUATION), Sets(CURRENCY)],
+    &[Space, Sets(UPPER_ACCENTED), Sets(CURRENCY)],
+    &[Sets(UPPER_ACCENTED | BOX), Sets(NUMERIC | LAW)],
+    &[Sets(ACCENTED | BOX | CURRENCY | END_PUNCTUATION), Sets(START_PUNCTUATION), Sets(NUMERIC)],
+    &[Sets(ACCENTED | CURRENCY | NUMERIC | BOX | LAW), Sets(END_PUNCTUATION), Sets(START_PUNCTUATION)],
+    &[Sets(CURRENCY | NUMERIC | BOX), Sets(START_PUNCTUATION)],
+    &[Sets(ASCII_LOWER), Sets(UPPER_ACCENTED), Sets(START_PUNCTUATION | CURRENCY)],
+    &[Sets(BOX), Sets(KAOMOJI)],
+    &[Sets(ACCENTED | CURRENCY | NUMERIC | START_PUNCTUATION | END_PUNCTUATION | LAW), Sets(BOX)],
+    &[Sets(BOX), Sets(END_PUNCTUATION)],
+    &[Sets(ACCENTED), Sets(START_PUNCTUATION | END_PUNCTUATION), Word],
+    // A ligature that stands for one byte, unless a Latin letter follows.
+    &[Listed("Œœ"), NotAsciiLetter],
+    &[Sets(UPPER_ACCENTED), Listed("°")],
+    // UTF-8 of two bytes, read as Windows-1252.
+    &[Listed("ÂÃÎÐ"), Either(START_PUNCTUATION | END_PUNCTUATION, "€œŠš¢£Ÿž\u{a0}\u{ad}®°·»–—´")],
+    &[Listed("×"), Listed("²³")],
+    &[Listed("ØÙ"), AFTER_ARABIC_LEAD, Listed("ØÙ"), AFTER_ARABIC_LEAD],
+    &[Listed("à"), Listed("²µ¹¼½¾")],
+    // UTF-8 read as Mac Roman.
+    &[Listed("√"), Listed("±∂†≠®™´≤≥¥µø")],
+    &[Listed("≈"), Listed("°¢")],
+    &[Listed("‚"), Listed("Ä"), Listed("ìîïòôúùû†°¢π")],
+    &[Listed("‚"), Listed("âó"), Listed("àä°ê")],
+    // UTF-8 read as Windows-1251.
+    &[Listed("в"), Listed("Ђ")],
+    &[Listed("ВГРС"), Either(BETWEEN_LEADS, "°µ"), Listed("ВГРС")],
+    &[
+        Listed("Г"),
+        Listed("ў"),
+        Listed("В"),
+        Listed("Ђ"),
+        Listed("В"),
+        NotLineEnd,
+        Either(ASCII_LOWER | ASCII_UPPER, " "),
+    ],
+    // UTF-8 of à, á and the no-break space, read as Windows-1252.
+    &[Listed("Ã"), Listed("\u{a0}¡")],
+    &[Sets(ASCII_LOWER), Listed("ÃÂ"), Listed(" ")],
+    &[Sets(ASCII_LOWER), Space, Listed("ÃÂ"), Listed(" ")],
+    &[
+        Either(ASCII_LOWER | END_PUNCTUATION, ".,?!"),
+        Listed("Â"),
+        Either(START_PUNCTUATION | END_PUNCTUATION, " "),
+    ],
+    // UTF-8 read as Windows-1253 and Windows-1257.
+    &[Listed("β"), Listed("€"), Listed("™\u{a0}Ά\u{ad}®°")],
+    &[Listed("ΒΓΞΟ"), Either(BETWEEN_LEADS, "°"), Listed("ΒΓΞΟ")],
+    &[Listed("ā"), Listed("€")],
+];
+
+/// Tells whether a text looks like mojibake.
+pub fn is_bad(text: &[char]) -> bool {
+    let sets: Vec<u64> = text.iter().map(|&character| sets_of(character)).collect();
+    let listed = !ASCII_LOWER & !ASCII_UPPER;
+    if sets.iter().all(|sets| sets & listed == 0) {
+        return false;
+    }
+    if matches!(text, ['Ã' | 'Â', ' ', ..]) {
+        return true;
+    }
+    (0..text.len()).any(|start| RULES.iter().any(|rule| fits(rule, &text[start..], &sets[start..])))
+}
+
+/// Finds the sets that a character belongs to.
+pub fn sets_of(character: char) -> u64 {
+    match character {
+        'a'..='z' => ASCII_LOWER,
+        'A'..='Z' => ASCII_UPPER,
+        _ => find(&SETS, character).unwrap_or(0),
+    }
+}
+
+/// Tells whether a text begins with what a rule describes.
+fn fits(rule: &[Place], text: &[char], sets: &[u64]) -> bool {
+    let admits = |(place, (&character, &sets)): (&Place, (&char, &u64))| match *place {
+        Sets(wanted) => sets & wanted != 0,
+        Listed(listed) => listed.contains(character),
+        Either(wanted, listed) => sets & wanted != 0 || listed.contains(character),
+        Space => is_space(character),
+        Word => is_word(character),
+        NotAsciiLetter => !character.is_ascii_alphabetic(),
+        NotLineEnd => character != '\n',
+    };
+    text.len() >= rule.len() && rule.iter().zip(text.iter().zip(sets)).all(admits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_needs_a_character_of_some_set() {
+        for rule in &RULES {
+            let needs_one = rule.iter().any(|place| match place {
+                Sets(sets) => sets & (ASCII_LOWER | ASCII_UPPER) == 0,
+                Listed(listed) => listed.chars().all(|character| sets_of(character) != 0 && character != ' '),
+                _ => false,
+            });
+            assert!(needs_one);
+        }
+    }
+}

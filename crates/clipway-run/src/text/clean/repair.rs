@@ -1,0 +1,221 @@
+//! Repair of text as ftfy 6.3.1 (Robyn Speer, Apache-2.0) does by default, written anew from its behaviour.
+
+use super::badness::{is_bad, sets_of};
+use super::encodings::{ENCODINGS, Encoding, decode_utf_8};
+use super::entities::unescape_strict;
+use super::normalize::nfc;
+use super::substitute::{substitute, windows_1252};
+use crate::text::tables::mojibake::{
+    UTF8_CONTINUATION, UTF8_CONTINUATION_STRICT, UTF8_FIRST_OF_2, UTF8_FIRST_OF_3, UTF8_FIRST_OF_4,
+};
+
+/// Lines longer than this many characters are repaired in pieces.
+const LONGEST_SEGMENT: usize = 1_000_000;
+
+/// Repairs a text, line by line.
+///
+/// HTML references are resolved up to the first line that holds a `<`: from there on the text may be HTML.
+pub fn fix_text(text: &str) -> String {
+    let mut fixed = String::with_capacity(text.len());
+    let mut resolve = true;
+    for line in text.split_inclusive('\n') {
+        let mut rest = line;
+        while !rest.is_empty() {
+            let end = rest.char_indices().nth(LONGEST_SEGMENT).map_or(rest.len(), |(offset, _)| offset);
+            let (segment, after) = rest.split_at(end);
+            resolve &= !segment.contains('<');
+            fixed.push_str(&fix_segment(segment, resolve));
+            rest = after;
+        }
+    }
+    fixed
+}
+
+/// Repairs one piece of text until nothing changes.
+fn fix_segment(segment: &str, resolve: bool) -> String {
+    let mut text = segment.to_owned();
+    // Every round that changes something shortens the text or moves it towards its normal form; the bound
+    // only makes certain that no text can keep this busy for ever.
+    for _ in 0..segment.len() + 8 {
+        let resolved = if resolve && text.contains('&') { unescape_strict(&text) } else { text.clone() };
+        let substituted = substitute(&fix_encoding(resolved));
+        let fixed = nfc(&substituted);
+        if *fixed == text {
+            break;
+        }
+        text = fixed.into_owned();
+    }
+    text
+}
+
+/// Undoes wrong decodings, one after the other.
+fn fix_encoding(mut text: String) -> String {
+    while let Some(fixed) = fix_encoding_once(&text) {
+        text = fixed;
+    }
+    text
+}
+
+/// Undoes one wrong decoding; `None` if there is none, or none that can be undone.
+fn fix_encoding_once(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let characters: Vec<char> = text.chars().collect();
+    if !is_bad(&characters) {
+        return None;
+    }
+    let changed = |fixed: String| (fixed != text).then_some(fixed);
+    if let Some(fixed) = ENCODINGS.iter().find_map(|encoding| decode_again(text, encoding)) {
+        return changed(fixed);
+    }
+    if let Some(fixed) = changed(fix_embedded(&characters)) {
+        return Some(fixed);
+    }
+    // What remains may be Windows-1252 that was read as Latin-1.
+    let control = |character: char| ('\u{80}'..='\u{9f}').contains(&character);
+    let replaced = |character: char| if control(character) { windows_1252(character) } else { character };
+    changed(characters.into_iter().map(replaced).collect())
+}
+
+/// Reads a text as UTF-8 that was decoded in `encoding`.
+fn decode_again(text: &str, encoding: &Encoding) -> Option<String> {
+    let mut bytes = encoding.encode(text)?;
+    if !encoding.macintosh && (0..bytes.len()).any(|place| spaced_sequence(&bytes[place..]).is_some()) {
+        bytes = restore_spaces(&bytes);
+    }
+    if encoding.sloppy {
+        bytes = replace_lossy(&bytes);
+    }
+    decode_utf_8(&bytes)
+}
+
+/// Puts the no-break space, byte 0xA0, back where an ordinary space took its place within UTF-8.
+fn restore_spaces(bytes: &[u8]) -> Vec<u8> {
+    const PORTUGUESE: [&[u8]; 5] = [b" ", b"quele", b"quela", b"quilo", b"s "];
+    let mut spaced = Vec::with_capacity(bytes.len() + 16);
+    let mut rest = bytes;
+    while let Some((&byte, after)) = rest.split_first() {
+        spaced.push(byte);
+        rest = after;
+        // The letter à most often ends a word: keep the space behind it.
+        if byte == 0xc3
+            && let Some(next) = rest.strip_prefix(b" ")
+            && !PORTUGUESE.iter().any(|word| next.starts_with(word))
+        {
+            spaced.extend([0xa0, b' ']);
+            rest = next;
+        }
+    }
+    let mut place = 0;
+    while place < spaced.len() {
+        let length = spaced_sequence(&spaced[place..]).unwrap_or(0);
+        for byte in &mut spaced[place..place + length] {
+            if *byte == b' ' {
+                *byte = 0xa0;
+            }
+        }
+        place += length.max(1);
+    }
+    spaced
+}
+
+/// Recognises UTF-8 in which one 0xA0 became a space, at the start of `bytes`; gives its length.
+fn spaced_sequence(bytes: &[u8]) -> Option<usize> {
+    let continuation = |byte: u8| (0x80..=0xbf).contains(&byte);
+    let likely = |byte: u8| continuation(byte) && byte != 0x85 && byte != 0xa0;
+    match *bytes {
+        [0xc2 | 0xc3 | 0xc5 | 0xce | 0xd0 | 0xd9, b' ', ..] => Some(2),
+        [0xe2 | 0xe3, b' ', third, ..] if likely(third) => Some(3),
+        [0xe0..=0xe3, second, b' ', ..] if likely(second) => Some(3),
+        [0xf0, b' ', third, fourth, ..] if continuation(third) && continuation(fourth) => Some(4),
+        [0xf0, second, b' ', fourth, ..] if continuation(second) && continuation(fourth) => Some(4),
+        [0xf0, second, third, b' ', ..] if continuation(second) && continuation(third) => Some(4),
+        _ => None,
+    }
+}
+
+/// Replaces UTF-8 of which bytes were lost, now 0x1A or a question mark, by U+FFFD.
+fn replace_lossy(bytes: &[u8]) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(&first) = rest.first() {
+        match lossy_sequence(rest) {
+            Some(length) => {
+                replaced.extend("\u{fffd}".as_bytes());
+                rest = &rest[length..];
+            }
+            None => {
+                replaced.push(first);
+                rest = &rest[1..];
+            }
+        }
+    }
+    replaced
+}
+
+/// Recognises UTF-8 with lost bytes at the start of `bytes`; gives its length.
+fn lossy_sequence(bytes: &[u8]) -> Option<usize> {
+    let lost = |byte: u8| matches!(byte, 0x1a | b'?');
+    let kept = |byte: u8| (0x80..=0xbf).contains(&byte);
+    let dubious = |byte: u8| byte == 0x1a || kept(byte);
+    let any = |byte: u8| lost(byte) || kept(byte);
+    match *bytes {
+        [0x1a, ..] => Some(1),
+        [0xc2..=0xdf, 0x1a, ..] | [0xc2 | 0xc3, b'?', ..] => Some(2),
+        [0xed, 0xa0..=0xaf, second, 0xed, 0xb0..=0xbf, last, ..]
+            if (lost(second) && any(last)) || (any(second) && lost(last)) =>
+        {
+            Some(6)
+        }
+        [0xe0..=0xef, second, third, ..]
+            if (lost(second) && dubious(third)) || (dubious(second) && lost(third)) =>
+        {
+            Some(3)
+        }
+        [0xf0..=0xf4, second, third, fourth, ..] => {
+            let row = [second, third, fourth];
+            let lost_at = |place: usize| {
+                row.iter().enumerate().all(|(at, &byte)| if at == place { lost(byte) } else { dubious(byte) })
+            };
+            (0..3).any(lost_at).then_some(4)
+        }
+        _ => None,
+    }
+}
+
+/// Repairs stretches that look like UTF-8 in another encoding, within a text that is not so as a whole.
+fn fix_embedded(text: &[char]) -> String {
+    let mut fixed = String::with_capacity(text.len());
+    let mut place = 0;
+    while place < text.len() {
+        let inside = place > 0 && sets_of(text[place - 1]) & UTF8_CONTINUATION_STRICT != 0;
+        let length = if inside { 0 } else { mixed_up_length(&text[place..]) };
+        let stretch = &text[place..place + length.max(1)];
+        if length > 0 && length < text.len() && is_bad(stretch) {
+            fixed.push_str(&fix_encoding(stretch.iter().collect()));
+        } else {
+            fixed.extend(stretch);
+        }
+        place += length.max(1);
+    }
+    fixed
+}
+
+/// Measures how many characters at the start of `text` look like UTF-8 in a single-byte encoding.
+fn mixed_up_length(text: &[char]) -> usize {
+    let mut length = 0;
+    let leads = [(UTF8_FIRST_OF_2, 2), (UTF8_FIRST_OF_3, 3), (UTF8_FIRST_OF_4, 4)];
+    loop {
+        let rest = &text[length..];
+        let fits = |&&(lead, count): &&(u64, usize)| {
+            rest.len() >= count
+                && sets_of(rest[0]) & lead != 0
+                && rest[1..count].iter().all(|&character| sets_of(character) & UTF8_CONTINUATION != 0)
+        };
+        match leads.iter().find(fits) {
+            Some((_, count)) => length += count,
+            None => return length,
+        }
+    }
+}

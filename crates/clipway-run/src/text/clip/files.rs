@@ -1,0 +1,184 @@
+//! CLIP's tokeniser as the files that a folder for open_clip or transformers carries.
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use serde_json::{Map, Value, json};
+
+use super::vocabulary::{END, FIRST_MERGE, START, Vocabulary, byte_order, merges};
+use crate::text::TokenizerError;
+
+/// A file of the tokeniser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClipFile {
+    /// Its name in the folder.
+    pub name: &'static str,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+/// The largest vocabulary that is unpacked, in bytes; CLIP's takes 3.2 MB.
+const LARGEST_VOCABULARY: u64 = 8 << 20;
+
+/// The tokens that stand round a text, by the names that transformers gives them.
+const START_NAME: &str = "<|startoftext|>";
+const END_NAME: &str = "<|endoftext|>";
+
+/// The words of text that CLIP's tokeniser cuts, as a regular expression.
+const PATTERN: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// Writes the `tokenizer.json` of `openai/clip-vit-large-patch14`, which is CLIP's encoding for the tokenizers
+/// library. That library cleans texts less than open_clip does.
+pub fn tokenizer_json_for_clip() -> Vec<u8> {
+    let special = |id: u16, content: &str| {
+        json!({
+            "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": true, "special": true,
+        })
+    };
+    let names = token_names();
+    let merges: Vec<Value> =
+        merges().map(|(left, right)| json!([names[usize::from(left)], names[usize::from(right)]])).collect();
+    let vocab: Map<String, Value> =
+        names.iter().enumerate().map(|(id, name)| (name.clone(), Value::from(id))).collect();
+    let file = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [special(START, START_NAME), special(END, END_NAME)],
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                { "type": "NFC" },
+                { "type": "Replace", "pattern": { "Regex": r"\s+" }, "content": " " },
+                { "type": "Lowercase" },
+            ],
+        },
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                { "type": "Split", "pattern": { "Regex": PATTERN }, "behavior": "Removed", "invert": true },
+                { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+            ],
+        },
+        "post_processor": {
+            "type": "RobertaProcessing",
+            "sep": [END_NAME, END],
+            "cls": [START_NAME, START],
+            "trim_offsets": false,
+            "add_prefix_space": false,
+        },
+        "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
+        "model": {
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": END_NAME,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "</w>",
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "ignore_merges": false,
+            "vocab": vocab,
+            "merges": merges,
+        },
+    });
+    file.to_string().into_bytes()
+}
+
+/// Writes all files of CLIP's tokeniser: `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`,
+/// `vocab.json` and `merges.txt`. The bytes are always the same.
+pub fn tokenizer_files_for_clip(context_length: usize) -> Vec<ClipFile> {
+    let names = token_names();
+    let vocab: Map<String, Value> =
+        names.iter().enumerate().map(|(id, name)| (name.clone(), Value::from(id))).collect();
+    let mut merge_lines = String::from("#version: 0.2\n");
+    for (left, right) in merges() {
+        merge_lines.push_str(&names[usize::from(left)]);
+        merge_lines.push(' ');
+        merge_lines.push_str(&names[usize::from(right)]);
+        merge_lines.push('\n');
+    }
+    let special = json!({
+        "bos_token": START_NAME,
+        "eos_token": END_NAME,
+        "unk_token": END_NAME,
+        "pad_token": END_NAME,
+    });
+    let config = json!({
+        "bos_token": START_NAME,
+        "eos_token": END_NAME,
+        "unk_token": END_NAME,
+        "pad_token": END_NAME,
+        "do_lower_case": true,
+        "model_max_length": context_length,
+        "tokenizer_class": "CLIPTokenizer",
+    });
+    let pretty = |value: &Value| format!("{value:#}\n").into_bytes();
+    vec![
+        ClipFile { name: "tokenizer.json", bytes: tokenizer_json_for_clip() },
+        ClipFile { name: "tokenizer_config.json", bytes: pretty(&config) },
+        ClipFile { name: "special_tokens_map.json", bytes: pretty(&special) },
+        ClipFile { name: "vocab.json", bytes: Value::Object(vocab).to_string().into_bytes() },
+        ClipFile { name: "merges.txt", bytes: merge_lines.into_bytes() },
+    ]
+}
+
+/// Checks that a `bpe_simple_vocab_16e6.txt.gz` holds the merges that are built in.
+///
+/// # Errors
+/// [`TokenizerError::File`] if it cannot be unpacked or holds other merges.
+pub fn check_clip_vocabulary(bytes: &[u8]) -> Result<(), TokenizerError> {
+    let fault =
+        |place: String, cause: String| TokenizerError::file("bpe_simple_vocab_16e6.txt.gz", place, cause);
+    let mut text = Vec::new();
+    GzDecoder::new(bytes)
+        .take(LARGEST_VOCABULARY + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| fault("compressed data".to_owned(), error.to_string()))?;
+    if text.len() as u64 > LARGEST_VOCABULARY {
+        return Err(fault("size".to_owned(), format!("unpacks to more than {LARGEST_VOCABULARY} bytes")));
+    }
+    let text = std::str::from_utf8(&text)
+        .map_err(|error| fault(format!("byte {}", error.valid_up_to()), "not UTF-8".to_owned()))?;
+    let names = token_names();
+    let mut lines = text.split('\n').skip(1);
+    for (place, (left, right)) in merges().enumerate() {
+        let expected = (names[usize::from(left)].as_str(), names[usize::from(right)].as_str());
+        let found = lines.next().and_then(|line| line.split_once(' '));
+        if found != Some(expected) {
+            let cause = match found {
+                Some((left, right)) => format!("`{left} {right}` is not CLIP's merge {place}"),
+                None => format!("expected {} merges", END as usize - 1 - FIRST_MERGE),
+            };
+            return Err(fault(format!("line {}", place + 2), cause));
+        }
+    }
+    Ok(())
+}
+
+/// Spells all tokens with a printable character for each byte, as vocabularies do.
+fn token_names() -> Vec<String> {
+    let mut letters = ['\0'; 256];
+    let mut substitutes = ('\u{100}'..).take(256);
+    for byte in byte_order() {
+        let printable = matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+        letters[usize::from(byte)] = match printable {
+            true => byte as char,
+            false => substitutes.next().unwrap_or(byte as char),
+        };
+    }
+    let vocabulary = Vocabulary::shared();
+    let mut names: Vec<String> = (0..START)
+        .map(|token| {
+            let mut name: String =
+                vocabulary.token_bytes(token).iter().map(|&byte| letters[usize::from(byte)]).collect();
+            if vocabulary.ends_word(token) {
+                name.push_str("</w>");
+            }
+            name
+        })
+        .collect();
+    names.extend([START_NAME.to_owned(), END_NAME.to_owned()]);
+    names
+}

@@ -1,0 +1,63 @@
+//! Why a tokeniser could not be made or used.
+
+use thiserror::Error;
+
+/// An error of a tokeniser, its files or its rules.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenizerError {
+    /// The context is too short to hold the start and the end token, or absurdly long.
+    #[error("context length {found} is not usable: expected {least} to {most}")]
+    ContextLength {
+        /// The length that was asked for.
+        found: usize,
+        /// The shortest length that works.
+        least: usize,
+        /// The longest length that is allowed.
+        most: usize,
+    },
+    /// The rules name another kind of tokeniser than the one that is being made.
+    #[error("the rules are for a `{found}` tokeniser: expected `{expected}`")]
+    Kind {
+        /// The kind that the constructor makes.
+        expected: &'static str,
+        /// The kind that the rules name.
+        found: &'static str,
+    },
+    /// A rule is unknown, or the files of the tokeniser cannot satisfy it.
+    #[error("`{rule}`: {cause}")]
+    Rule {
+        /// The rule, as a configuration spells it.
+        rule: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A file of the tokeniser is not what it should be.
+    #[error("{file}: {place}: {cause}")]
+    File {
+        /// The file's name, such as `tokenizer.json`.
+        file: &'static str,
+        /// Where in the file: a key path or a byte offset.
+        place: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The tokenizers library failed on a text, or gave ids of a length that cannot be.
+    #[error("the text could not be encoded: {cause}")]
+    Encode {
+        /// What the library said.
+        cause: String,
+    },
+}
+
+impl TokenizerError {
+    /// Makes the error of a bad file.
+    pub(crate) fn file(file: &'static str, place: impl Into<String>, cause: impl Into<String>) -> Self {
+        TokenizerError::File { file, place: place.into(), cause: cause.into() }
+    }
+
+    /// Makes the error of a rule that cannot be obeyed.
+    pub(crate) fn rule(rule: impl Into<String>, cause: impl Into<String>) -> Self {
+        TokenizerError::Rule { rule: rule.into(), cause: cause.into() }
+    }
+}

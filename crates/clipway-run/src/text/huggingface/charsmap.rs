@@ -1,0 +1,81 @@
+//! The precompiled character map of SentencePiece: a trie in an array, and the replacements it points to.
+
+use super::json::Node;
+use crate::text::TokenizerError;
+
+/// Checks a map, which stands in base 64: every step in the trie stays in the array, every value points to a
+/// replacement.
+///
+/// # Errors
+/// [`TokenizerError::File`] says what is wrong with the map.
+pub fn check(node: &Node) -> Result<(), TokenizerError> {
+    let bytes = decode_base_64(node.string()?).ok_or_else(|| node.error("not base 64"))?;
+    let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| node.error("shorter than its header"))?;
+    let size = u32::from_le_bytes(*size) as usize;
+    if size == 0 || !size.is_multiple_of(4) || size > rest.len() {
+        let found = format!("the trie should take {size} bytes of {}", rest.len());
+        return Err(node.error(found));
+    }
+    let (trie, replacements) = rest.split_at(size);
+    let replacements = std::str::from_utf8(replacements).map_err(|error| {
+        node.error(format!("the replacements are not UTF-8 at byte {}", error.valid_up_to()))
+    })?;
+    let units: Vec<u32> = trie.as_chunks::<4>().0.iter().map(|&unit| u32::from_le_bytes(unit)).collect();
+    walk(&units, replacements).map_err(|cause| node.error(cause))
+}
+
+/// Follows every way through the trie, as a search would.
+fn walk(units: &[u32], replacements: &str) -> Result<(), String> {
+    let offset = |unit: u32| (unit as usize >> 10) << ((unit as usize & (1 << 9)) >> 6);
+    let mut seen = vec![false; units.len()];
+    let mut open = vec![offset(units[0])];
+    while let Some(node) = open.pop() {
+        for label in 1..=255usize {
+            let place = node ^ label;
+            let Some(&unit) = units.get(place) else {
+                return Err(format!("the trie leads to unit {place} of {}", units.len()));
+            };
+            if unit & (1 << 31 | 0xff) != label as u32 || std::mem::replace(&mut seen[place], true) {
+                continue;
+            }
+            let child = place ^ offset(unit);
+            if unit >> 8 & 1 == 1 {
+                let value = units.get(child).map(|&leaf| (leaf & !(1 << 31)) as usize);
+                if !value
+                    .is_some_and(|value| value <= replacements.len() && replacements.is_char_boundary(value))
+                {
+                    return Err(format!("unit {place} of the trie points to no replacement"));
+                }
+            }
+            open.push(child);
+        }
+    }
+    Ok(())
+}
+
+/// Decodes base 64 with padding.
+fn decode_base_64(text: &str) -> Option<Vec<u8>> {
+    let body = text.trim_end_matches('=');
+    if text.len() % 4 != 0 || text.len() - body.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0u32, 0);
+    for letter in body.bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    Some(bytes)
+}

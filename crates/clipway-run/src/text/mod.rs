@@ -1,0 +1,33 @@
+//! Token ids from text, as open_clip makes them.
+//!
+//! A text is cleaned ([`Clean`]: repair of mis-decoded text, HTML references, white space, case) and then
+//! cut into tokens, either by CLIP's byte-pair encoding, whose vocabulary is built in, or by the rules of a
+//! `tokenizer.json`. [`TokenizerRules`] says which and how; it is what an artifact stores.
+//!
+//! ```
+//! use clipway_run::text::{Clean, Tokenizer};
+//!
+//! let tokenizer = Tokenizer::clip(77, Clean::Lower)?;
+//! let encoded = tokenizer.encode("a photo of a cat")?;
+//! assert_eq!(encoded.ids[..7], [49406, 320, 1125, 539, 320, 2368, 49407]);
+//! assert!(!encoded.truncated);
+//! # Ok::<(), clipway_run::text::TokenizerError>(())
+//! ```
+
+mod characters;
+mod clean;
+mod clip;
+mod error;
+mod huggingface;
+mod rules;
+mod tables;
+mod tokenizer;
+
+pub use clean::Clean;
+pub use clip::{ClipFile, check_clip_vocabulary, tokenizer_files_for_clip, tokenizer_json_for_clip};
+pub use error::TokenizerError;
+pub use huggingface::{
+    HuggingFaceOptions, TokenizerFiles, TokenizerSource, check_tokenizer_file, check_tokenizer_json,
+};
+pub use rules::{JsonRules, Side, TokenizerKind, TokenizerMode, TokenizerRules};
+pub use tokenizer::{Encoded, EncodedBatch, Tokenizer};

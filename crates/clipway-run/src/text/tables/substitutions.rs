@@ -1,0 +1,62 @@
+//! Characters that ftfy replaces one by one (data of ftfy 6.3.1, Apache-2.0).
+//!
+//! Written by `scripts/generate_text_tables.py`; do not edit.
+
+/// Latin ligatures and digraphs.
+pub static LIGATURES: [(u32, &str); 22] = [
+    (0x132, "IJ"), (0x133, "ij"), (0x149, "\u{2bc}n"), (0x1c4, "D\u{17d}"), (0x1c5, "D\u{17e}"),
+    (0x1c6, "d\u{17e}"), (0x1c7, "LJ"), (0x1c8, "Lj"), (0x1c9, "lj"), (0x1ca, "NJ"), (0x1cb, "Nj"),
+    (0x1cc, "nj"), (0x1f1, "DZ"), (0x1f2, "Dz"), (0x1f3, "dz"), (0xfb00, "ff"), (0xfb01, "fi"),
+    (0xfb02, "fl"), (0xfb03, "ffi"), (0xfb04, "ffl"), (0xfb05, "\u{17f}t"), (0xfb06, "st"),
+];
+
+/// Half-width and full-width forms.
+pub static WIDTHS: [(u32, &str); 226] = [
+    (0x3000, " "), (0xff01, "!"), (0xff02, "\""), (0xff03, "#"), (0xff04, "$"), (0xff05, "%"),
+    (0xff06, "&"), (0xff07, "'"), (0xff08, "("), (0xff09, ")"), (0xff0a, "*"), (0xff0b, "+"), (0xff0c, ","),
+    (0xff0d, "-"), (0xff0e, "."), (0xff0f, "/"), (0xff10, "0"), (0xff11, "1"), (0xff12, "2"), (0xff13, "3"),
+    (0xff14, "4"), (0xff15, "5"), (0xff16, "6"), (0xff17, "7"), (0xff18, "8"), (0xff19, "9"), (0xff1a, ":"),
+    (0xff1b, ";"), (0xff1c, "<"), (0xff1d, "="), (0xff1e, ">"), (0xff1f, "?"), (0xff20, "@"), (0xff21, "A"),
+    (0xff22, "B"), (0xff23, "C"), (0xff24, "D"), (0xff25, "E"), (0xff26, "F"), (0xff27, "G"), (0xff28, "H"),
+    (0xff29, "I"), (0xff2a, "J"), (0xff2b, "K"), (0xff2c, "L"), (0xff2d, "M"), (0xff2e, "N"), (0xff2f, "O"),
+    (0xff30, "P"), (0xff31, "Q"), (0xff32, "R"), (0xff33, "S"), (0xff34, "T"), (0xff35, "U"), (0xff36, "V"),
+    (0xff37, "W"), (0xff38, "X"), (0xff39, "Y"), (0xff3a, "Z"), (0xff3b, "["), (0xff3c, "\\"),
+    (0xff3d, "]"), (0xff3e, "^"), (0xff3f, "_"), (0xff40, "`"), (0xff41, "a"), (0xff42, "b"), (0xff43, "c"),
+    (0xff44, "d"), (0xff45, "e"), (0xff46, "f"), (0xff47, "g"), (0xff48, "h"), (0xff49, "i"), (0xff4a, "j"),
+    (0xff4b, "k"), (0xff4c, "l"), (0xff4d, "m"), (0xff4e, "n"), (0xff4f, "o"), (0xff50, "p"), (0xff51, "q"),
+    (0xff52, "r"), (0xff53, "s"), (0xff54, "t"), (0xff55, "u"), (0xff56, "v"), (0xff57, "w"), (0xff58, "x"),
+    (0xff59, "y"), (0xff5a, "z"), (0xff5b, "{"), (0xff5c, "|"), (0xff5d, "}"), (0xff5e, "~"),
+    (0xff5f, "\u{2985}"), (0xff60, "\u{2986}"), (0xff61, "\u{3002}"), (0xff62, "\u{300c}"),
+    (0xff63, "\u{300d}"), (0xff64, "\u{3001}"), (0xff65, "\u{30fb}"), (0xff66, "\u{30f2}"),
+    (0xff67, "\u{30a1}"), (0xff68, "\u{30a3}"), (0xff69, "\u{30a5}"), (0xff6a, "\u{30a7}"),
+    (0xff6b, "\u{30a9}"), (0xff6c, "\u{30e3}"), (0xff6d, "\u{30e5}"), (0xff6e, "\u{30e7}"),
+    (0xff6f, "\u{30c3}"), (0xff70, "\u{30fc}"), (0xff71, "\u{30a2}"), (0xff72, "\u{30a4}"),
+    (0xff73, "\u{30a6}"), (0xff74, "\u{30a8}"), (0xff75, "\u{30aa}"), (0xff76, "\u{30ab}"),
+    (0xff77, "\u{30ad}"), (0xff78, "\u{30af}"), (0xff79, "\u{30b1}"), (0xff7a, "\u{30b3}"),
+    (0xff7b, "\u{30b5}"), (0xff7c, "\u{30b7}"), (0xff7d, "\u{30b9}"), (0xff7e, "\u{30bb}"),
+    (0xff7f, "\u{30bd}"), (0xff80, "\u{30bf}"), (0xff81, "\u{30c1}"), (0xff82, "\u{30c4}"),
+    (0xff83, "\u{30c6}"), (0xff84, "\u{30c8}"), (0xff85, "\u{30ca}"), (0xff86, "\u{30cb}"),
+    (0xff87, "\u{30cc}"), (0xff88, "\u{30cd}"), (0xff89, "\u{30ce}"), (0xff8a, "\u{30cf}"),
+    (0xff8b, "\u{30d2}"), (0xff8c, "\u{30d5}"), (0xff8d, "\u{30d8}"), (0xff8e, "\u{30db}"),
+    (0xff8f, "\u{30de}"), (0xff90, "\u{30df}"), (0xff91, "\u{30e0}"), (0xff92, "\u{30e1}"),
+    (0xff93, "\u{30e2}"), (0xff94, "\u{30e4}"), (0xff95, "\u{30e6}"), (0xff96, "\u{30e8}"),
+    (0xff97, "\u{30e9}"), (0xff98, "\u{30ea}"), (0xff99, "\u{30eb}"), (0xff9a, "\u{30ec}"),
+    (0xff9b, "\u{30ed}"), (0xff9c, "\u{30ef}"), (0xff9d, "\u{30f3}"), (0xff9e, "\u{3099}"),
+    (0xff9f, "\u{309a}"), (0xffa0, "\u{1160}"), (0xffa1, "\u{1100}"), (0xffa2, "\u{1101}"),
+    (0xffa3, "\u{11aa}"), (0xffa4, "\u{1102}"), (0xffa5, "\u{11ac}"), (0xffa6, "\u{11ad}"),
+    (0xffa7, "\u{1103}"), (0xffa8, "\u{1104}"), (0xffa9, "\u{1105}"), (0xffaa, "\u{11b0}"),
+    (0xffab, "\u{11b1}"), (0xffac, "\u{11b2}"), (0xffad, "\u{11b3}"), (0xffae, "\u{11b4}"),
+    (0xffaf, "\u{11b5}"), (0xffb0, "\u{111a}"), (0xffb1, "\u{1106}"), (0xffb2, "\u{1107}"),
+    (0xffb3, "\u{1108}"), (0xffb4, "\u{1121}"), (0xffb5, "\u{1109}"), (0xffb6, "\u{110a}"),
+    (0xffb7, "\u{110b}"), (0xffb8, "\u{110c}"), (0xffb9, "\u{110d}"), (0xffba, "\u{110e}"),
+    (0xffbb, "\u{110f}"), (0xffbc, "\u{1110}"), (0xffbd, "\u{1111}"), (0xffbe, "\u{1112}"),
+    (0xffc2, "\u{1161}"), (0xffc3, "\u{1162}"), (0xffc4, "\u{1163}"), (0xffc5, "\u{1164}"),
+    (0xffc6, "\u{1165}"), (0xffc7, "\u{1166}"), (0xffca, "\u{1167}"), (0xffcb, "\u{1168}"),
+    (0xffcc, "\u{1169}"), (0xffcd, "\u{116a}"), (0xffce, "\u{116b}"), (0xffcf, "\u{116c}"),
+    (0xffd2, "\u{116d}"), (0xffd3, "\u{116e}"), (0xffd4, "\u{116f}"), (0xffd5, "\u{1170}"),
+    (0xffd6, "\u{1171}"), (0xffd7, "\u{1172}"), (0xffda, "\u{1173}"), (0xffdb, "\u{1174}"),
+    (0xffdc, "\u{1175}"), (0xffe0, "\u{a2}"), (0xffe1, "\u{a3}"), (0xffe2, "\u{ac}"), (0xffe3, " \u{304}"),
+    (0xffe4, "\u{a6}"), (0xffe5, "\u{a5}"), (0xffe6, "\u{20a9}"), (0xffe8, "\u{2502}"),
+    (0xffe9, "\u{2190}"), (0xffea, "\u{2191}"), (0xffeb, "\u{2192}"), (0xffec, "\u{2193}"),
+    (0xffed, "\u{25a0}"), (0xffee, "\u{25cb}"),
+];

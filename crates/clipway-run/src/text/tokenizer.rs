@@ -1,0 +1,137 @@
+//! The tokeniser that a model's texts go through.
+
+use rayon::prelude::*;
+
+use super::clip::ClipBpe;
+use super::huggingface::JsonTokenizer;
+use super::{Clean, TokenizerError, TokenizerKind, TokenizerRules};
+
+/// From how many texts on a batch is spread over the threads.
+const PARALLEL_TEXTS: usize = 256;
+
+/// The ids of one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Token ids, `[context_length]`.
+    pub ids: Vec<i64>,
+    /// Whether the text was longer than the context and lost tokens.
+    pub truncated: bool,
+}
+
+/// The ids of several texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedBatch {
+    /// Token ids, `[texts, context_length]`, row after row.
+    pub ids: Vec<i64>,
+    /// The length of a row.
+    pub context_length: usize,
+    /// How many texts were longer than the context and lost tokens.
+    pub truncated: usize,
+}
+
+/// Turns texts into token ids by a set of rules.
+#[derive(Debug)]
+pub struct Tokenizer {
+    rules: TokenizerRules,
+    cutter: Cutter,
+}
+
+/// What cuts cleaned text into tokens.
+#[derive(Debug)]
+enum Cutter {
+    Clip(ClipBpe),
+    Json(Box<JsonTokenizer>),
+}
+
+impl Tokenizer {
+    /// Makes the tokeniser of most CLIP models, whose vocabulary is built in.
+    ///
+    /// # Errors
+    /// [`TokenizerError::ContextLength`] for a context of 0 or an absurd one.
+    pub fn clip(context_length: usize, clean: Clean) -> Result<Self, TokenizerError> {
+        let rules = TokenizerRules::clip(context_length, clean);
+        rules.check()?;
+        Ok(Tokenizer { rules, cutter: Cutter::Clip(ClipBpe::new()) })
+    }
+
+    /// Makes the tokeniser of a `tokenizer.json`, given as bytes, under stored rules.
+    ///
+    /// # Errors
+    /// [`TokenizerError::File`] if the bytes are not a sound tokenizer, [`TokenizerError::Rule`] if the
+    /// rules name ids that it does not have, [`TokenizerError::Kind`] if they are CLIP's.
+    pub fn from_json(bytes: &[u8], rules: TokenizerRules) -> Result<Self, TokenizerError> {
+        rules.check()?;
+        let TokenizerKind::TokenizerJson(json_rules) = &rules.kind else {
+            return Err(TokenizerError::Kind { expected: "tokenizer_json", found: "clip_bpe" });
+        };
+        let cutter = JsonTokenizer::new(bytes, json_rules.clone(), rules.context_length)?;
+        Ok(Tokenizer { rules, cutter: Cutter::Json(Box::new(cutter)) })
+    }
+
+    /// Makes the tokeniser that stored rules describe; `json` is the `tokenizer.json`, where they need one.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::clip`] and [`Tokenizer::from_json`]; [`TokenizerError::File`] if the rules need
+    /// a `tokenizer.json` and none is given.
+    pub fn from_rules(rules: TokenizerRules, json: Option<&[u8]>) -> Result<Self, TokenizerError> {
+        match (&rules.kind, json) {
+            (TokenizerKind::ClipBpe, _) => Tokenizer::clip(rules.context_length, rules.clean),
+            (TokenizerKind::TokenizerJson(_), Some(bytes)) => Tokenizer::from_json(bytes, rules),
+            (TokenizerKind::TokenizerJson(_), None) => {
+                Err(TokenizerError::file("tokenizer.json", "file", "the rules need it and it is not there"))
+            }
+        }
+    }
+
+    /// The rules that are obeyed.
+    pub fn rules(&self) -> &TokenizerRules {
+        &self.rules
+    }
+
+    /// The length of a row of ids.
+    pub fn context_length(&self) -> usize {
+        self.rules.context_length
+    }
+
+    /// Encodes one text.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] if the tokenizers library fails; CLIP's own encoding never does.
+    pub fn encode(&self, text: &str) -> Result<Encoded, TokenizerError> {
+        let mut ids = vec![0; self.rules.context_length];
+        let truncated = self.encode_into(text, &mut ids)?;
+        Ok(Encoded { ids, truncated })
+    }
+
+    /// Encodes texts, over the threads of the current pool when there are many.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] if the tokenizers library fails on a text.
+    pub fn encode_batch<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<EncodedBatch, TokenizerError> {
+        let context_length = self.rules.context_length;
+        let mut ids = vec![0; texts.len() * context_length];
+        let rows = ids.chunks_exact_mut(context_length);
+        let truncated = if texts.len() < PARALLEL_TEXTS {
+            texts.iter().zip(rows).try_fold(0, |count, (text, row)| {
+                Ok(count + usize::from(self.encode_into(text.as_ref(), row)?))
+            })?
+        } else {
+            texts
+                .par_iter()
+                .zip(rows.collect::<Vec<_>>())
+                .with_min_len(PARALLEL_TEXTS / 4)
+                .map(|(text, row)| self.encode_into(text.as_ref(), row).map(usize::from))
+                .try_reduce(|| 0, |left, right| Ok(left + right))?
+        };
+        Ok(EncodedBatch { ids, context_length, truncated })
+    }
+
+    /// Fills one row, `[context_length]`, and tells whether the text was truncated.
+    fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<bool, TokenizerError> {
+        let cleaned = self.rules.clean.apply(text);
+        match &self.cutter {
+            Cutter::Clip(clip) => Ok(clip.encode_into(&cleaned, row)),
+            Cutter::Json(json) => json.encode_into(&cleaned, row),
+        }
+    }
+}
