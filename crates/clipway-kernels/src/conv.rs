@@ -67,11 +67,8 @@ impl Kernels {
         window: Window,
     ) -> PackedConv {
         window.check();
-        let groups = window.groups;
-        assert!(
-            outputs.is_multiple_of(groups) && inputs.is_multiple_of(groups),
-            "groups divide the channels"
-        );
+        let divides = |channels: usize| groups > 0 && channels.is_multiple_of(groups);
+        assert!(divides(outputs) && divides(inputs), "{groups} groups divide the channels");
         let taps = window.taps();
         let channels = inputs / groups;
         assert_eq!(weight.len(), outputs * channels * taps, "[{outputs}, {channels}, {:?}]", window.kernel);
