@@ -134,8 +134,8 @@ impl Layout {
         self.archive.entries().iter().any(|entry| entry.name().starts_with(&code))
     }
 
-    fn machine<'a>(&self, name: &'a str, bytes: &'a Vec<u8>, options: PytorchOptions) -> Machine<'a> {
-        let input = Input::new(bytes, Some(name), 0, bytes.len() as u64);
+    fn machine<'a>(&self, name: &'a str, bytes: &'a dyn ReadAt, options: PytorchOptions) -> Machine<'a> {
+        let input = Input::new(bytes, Some(name), 0, bytes.size());
         Machine::new(bytes, input, Dialect::Archive, options.allow_opaque)
     }
 

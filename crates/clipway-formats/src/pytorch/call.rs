@@ -88,7 +88,7 @@ impl Machine<'_> {
 
     /// `SETITEM`, `SETITEMS` and `DICT`: keys and values by turns.
     pub(super) fn set_items(&mut self, dict: Id, items: &[Id]) -> Result<(), FormatError> {
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err(self.malformed("a key without a value"));
         }
         self.check_keys(items.iter().step_by(2).copied())?;

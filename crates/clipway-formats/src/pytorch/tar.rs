@@ -105,10 +105,9 @@ fn members(source: &dyn ReadAt) -> Result<std::collections::BTreeMap<&'static st
             return refuse(Code::Truncated, "a tar member runs past the end of the file");
         };
         let name = name.strip_prefix("./").unwrap_or(name);
-        if let Some(known) = MEMBERS.into_iter().find(|&known| known == name) {
-            if found.insert(known, (start, end)).is_some() {
-                return refuse(Code::Duplicate, "a tar member occurs twice");
-            }
+        let known = MEMBERS.into_iter().find(|&known| known == name);
+        if known.is_some_and(|known| found.insert(known, (start, end)).is_some()) {
+            return refuse(Code::Duplicate, "a tar member occurs twice");
         }
         at = end.next_multiple_of(BLOCK);
     }

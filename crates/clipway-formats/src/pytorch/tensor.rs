@@ -293,7 +293,7 @@ impl Machine<'_> {
             Some(last) => last < available,
             None => false,
         };
-        if !inside || view.start % unit != 0 {
+        if !inside || !view.start.is_multiple_of(unit) {
             return Err(self.malformed(format!(
                 "a tensor of shape {lengths:?} from element {start} on is not inside its storage of {available}"
             )));

@@ -138,7 +138,7 @@ fn check_sizes(
 
 /// Whether a descriptor, with or without signature, with short or long sizes, repeats the directory.
 fn is_descriptor_of(entry: &ZipEntry, bytes: &[u8]) -> bool {
-    let signed = bytes.len() % 8 == 0;
+    let signed = bytes.len().is_multiple_of(8);
     if signed && !bytes.starts_with(DESCRIPTOR) {
         return false;
     }

@@ -11,6 +11,8 @@ pub struct Case {
     pub path: String,
     /// Bytes of the file.
     pub bytes: Vec<u8>,
+    /// Keys of dictionaries, each with a `.` after it, below which the names of the tensors are.
+    pub root: String,
     /// The tensors that must come out, or `None` where the file must be refused.
     pub tensors: Option<Vec<ExpectedTensor>>,
 }
@@ -59,7 +61,10 @@ pub fn cases(format: &str) -> Option<Vec<Case>> {
             _ => None,
         };
         let bytes = std::fs::read(folder.join(&path)).expect("the file of a case can be read");
-        cases.push(Case { path, bytes, tensors });
+        let keys = file.get("root").unwrap();
+        let keys = keys.map_or_else(Vec::new, |keys| keys.items().unwrap().collect());
+        let root = keys.iter().map(|key| format!("{}.", key.string().unwrap())).collect();
+        cases.push(Case { path, bytes, root, tensors });
     }
     assert!(!cases.is_empty(), "the manifest has no case of {format}");
     Some(cases)

@@ -1,0 +1,1 @@
+//! PyTorch files that the tests make by hand.

@@ -1,0 +1,1 @@
+//! Files that the PyTorch writer makes.
