@@ -40,9 +40,6 @@ pub(super) fn upright(picture: &Picture) -> Picture {
         Samples::Bilevel(samples) => Samples::Bilevel(turn.apply::<u8, 1>(samples)),
         Samples::Gray(samples) => Samples::Gray(turn.apply::<u8, 1>(samples)),
         Samples::GrayAlpha(samples) => Samples::GrayAlpha(turn.apply::<u8, 2>(samples)),
-        Samples::PremultipliedGrayAlpha(samples) => {
-            Samples::PremultipliedGrayAlpha(turn.apply::<u8, 2>(samples))
-        }
         Samples::Palette { indices, colors } => {
             Samples::Palette { indices: turn.apply::<u8, 1>(indices), colors: colors.clone() }
         }

@@ -9,8 +9,6 @@ pub enum Samples {
     Gray(Vec<u8>),
     /// Grey and alpha, `[height, width, 2]`.
     GrayAlpha(Vec<u8>),
-    /// Grey multiplied by alpha, and alpha, `[height, width, 2]`.
-    PremultipliedGrayAlpha(Vec<u8>),
     /// Indices into 256 colours, `[height, width]`.
     Palette {
         /// The index of each pixel.
@@ -53,13 +51,12 @@ pub struct Picture {
 impl Picture {
     /// Names the mode as Pillow does.
     ///
-    /// One of `1`, `L`, `LA`, `La`, `P`, `RGB`, `RGBA`, `CMYK`, `I;16`, `I;16B`, `I` and `F`.
+    /// One of `1`, `L`, `LA`, `P`, `RGB`, `RGBA`, `CMYK`, `I;16`, `I;16B`, `I` and `F`.
     pub fn mode(&self) -> &'static str {
         match self.samples {
             Samples::Bilevel(_) => "1",
             Samples::Gray(_) => "L",
             Samples::GrayAlpha(_) => "LA",
-            Samples::PremultipliedGrayAlpha(_) => "La",
             Samples::Palette { .. } => "P",
             Samples::Rgb(_) => "RGB",
             Samples::Rgba(_) => "RGBA",

@@ -43,11 +43,6 @@ fn resized_rgb(picture: &Picture, geometry: &Geometry) -> RgbImage {
             let window = weigh_with_alpha::<2>(picture, samples, geometry);
             assemble(geometry, window.as_chunks().0, [fill; 2], |[gray, _]| [gray; 3])
         }
-        Samples::PremultipliedGrayAlpha(samples) => {
-            let mut window = weigh::<2>(picture, samples, geometry);
-            color::unpremultiply::<2>(&mut window);
-            assemble(geometry, window.as_chunks().0, [fill; 2], |[gray, _]| [gray; 3])
-        }
         Samples::Rgb(samples) => {
             let window = weigh::<3>(picture, samples, geometry);
             assemble(geometry, window.as_chunks().0, [fill; 3], |pixel| pixel)

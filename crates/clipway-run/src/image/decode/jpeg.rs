@@ -1,9 +1,9 @@
 //! JPEG, by the pure-Rust port of libjpeg-turbo, whose bytes are those that Pillow gets.
 
 use libjpeg_turbo_rs as turbo;
-use turbo::{DecodeLimits as TurboLimits, Decoder, JpegError, PixelFormat};
+use turbo::{ColorSpace, DecodeLimits as TurboLimits, Decoder, JpegError, PixelFormat};
 
-use super::{DecodeLimits, ImageError};
+use super::{DecodeLimits, ImageError, jpeg_inks};
 use crate::image::{Picture, Samples};
 
 const FORMAT: &str = "JPEG";
@@ -26,24 +26,34 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
         4 => PixelFormat::Cmyk,
         _ => return Err(unsupported(format!("{components} components"))),
     };
-    decoder.set_output_format(output);
+    let (width, height) = decoder.header().dimensions();
     let orientation = decoder.exif_orientation();
-    let image = decoder.decode_image().map_err(error)?;
-    let pixels = image.width * image.height;
-    if image.pixel_format != output || image.data.len() != pixels * output.bytes_per_pixel() {
-        return Err(corrupt("the decoder gave another layout than asked for"));
-    }
-    let mut data = image.data;
-    let samples = match output {
-        PixelFormat::Grayscale => Samples::Gray(data),
-        PixelFormat::Rgb => Samples::Rgb(data),
-        _ => {
-            // Adobe's files hold light instead of ink, and Pillow takes every file for one of those.
-            data.iter_mut().for_each(|value| *value = 255 - *value);
-            Samples::Cmyk(data)
+    let samples = if components == 4 && !jpeg_inks::is_ordinary(decoder.header()) {
+        let is_ycck = decoder.jpeg_color_space() == ColorSpace::Ycck;
+        let mut data = jpeg_inks::decode(decoder, FORMAT, error)?;
+        if is_ycck {
+            jpeg_inks::ycck_to_cmyk(&mut data);
+        }
+        cmyk(data)
+    } else {
+        decoder.set_output_format(output);
+        let image = decoder.decode_image().map_err(error)?;
+        if image.pixel_format != output || image.data.len() != width * height * output.bytes_per_pixel() {
+            return Err(corrupt("the decoder gave another layout than asked for"));
+        }
+        match output {
+            PixelFormat::Grayscale => Samples::Gray(image.data),
+            PixelFormat::Rgb => Samples::Rgb(image.data),
+            _ => cmyk(image.data),
         }
     };
-    Ok(Picture { width: image.width, height: image.height, orientation, samples })
+    Ok(Picture { width, height, orientation, samples })
+}
+
+/// Makes ink of stored values: Adobe's files hold light instead, and Pillow takes every file for one of those.
+fn cmyk(mut data: Vec<u8>) -> Samples {
+    data.iter_mut().for_each(|value| *value = 255 - *value);
+    Samples::Cmyk(data)
 }
 
 /// Walks the markers from the first to the end of the image and returns where that is.

@@ -5,6 +5,7 @@ mod bmp;
 mod bytes;
 mod gif;
 mod jpeg;
+mod jpeg_inks;
 mod png;
 mod sniff;
 mod tiff;

@@ -74,7 +74,7 @@ pub(super) fn read(directory: &Directory<'_>, layout: &Layout) -> Result<Planes,
 
 fn read_jpeg(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result<Planes, ImageError> {
     let channels = match layout.meaning {
-        Meaning::YCbCr => 3,
+        Meaning::YCbCr | Meaning::Rgb => 3,
         Meaning::BlackIsZero => 1,
         other => return Err(directory.reader.unsupported(format!("JPEG data of {other:?}"))),
     };
@@ -90,7 +90,7 @@ fn read_jpeg(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result<
         let columns = grid.width.min(layout.width - left);
         let data = directory.reader.slice(offset, length)?;
         let largest = (grid.width, grid.height);
-        let chunk = compression::jpeg(data, tables, channels, largest, &directory.reader)?;
+        let chunk = compression::jpeg(data, tables, layout.meaning, largest, &directory.reader)?;
         if chunk.width < columns || chunk.height < rows {
             return Err(directory.reader.corrupt("JPEG data smaller than its strip or tile"));
         }

@@ -7,6 +7,7 @@ use libjpeg_turbo_rs as turbo;
 
 use super::super::ImageError;
 use super::super::bytes::Reader;
+use super::Meaning;
 
 /// How the data of a strip or tile is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,14 +117,16 @@ pub(super) struct JpegChunk {
     pub data: Vec<u8>,
 }
 
-/// Decodes a strip or tile of JPEG data whose tables may stand in the directory; `channels` is 1 or 3.
+/// Decodes a strip or tile of JPEG data whose tables may stand in the directory.
+///
+/// Samples that mean YCbCr become RGB; others stay as they are stored.
 ///
 /// # Errors
 /// [`ImageError::Corrupt`] where the data breaks its rules or has other dimensions than the directory says.
 pub(super) fn jpeg(
     data: &[u8],
     tables: &[u8],
-    channels: usize,
+    meaning: Meaning,
     largest: (usize, usize),
     reader: &Reader<'_>,
 ) -> Result<JpegChunk, ImageError> {
@@ -144,7 +147,8 @@ pub(super) fn jpeg(
         ..turbo::DecodeLimits::default()
     };
     let mut decoder = turbo::Decoder::new_with_limits(stream, limits).map_err(fail)?;
-    let (width, height) = (decoder.header().width(), decoder.header().height());
+    let channels = if meaning == Meaning::BlackIsZero { 1 } else { 3 };
+    let (width, height) = decoder.header().dimensions();
     if width > largest.0 || height > largest.1 || decoder.header().components.len() != channels {
         return Err(reader.corrupt(format!(
             "JPEG data of {width} x {height} x {}, expected {} x {} x {channels} at most",
@@ -155,6 +159,10 @@ pub(super) fn jpeg(
     }
     let format = if channels == 1 { turbo::PixelFormat::Grayscale } else { turbo::PixelFormat::Rgb };
     decoder.set_output_format(format);
+    if meaning == Meaning::Rgb && decoder.jpeg_color_space() == turbo::ColorSpace::YCbCr {
+        // A stream that does not say that it holds RGB is taken for YCbCr: that is to stay as it is.
+        decoder.set_output_colorspace(turbo::ColorSpace::YCbCr);
+    }
     let image = decoder.decode_image().map_err(fail)?;
     if image.data.len() != width * height * channels {
         return Err(reader.corrupt("JPEG data of another layout than asked for"));

@@ -226,7 +226,6 @@ fn colors(layout: &Layout, data: &[u8]) -> Option<Samples> {
     let keep = |count| keep(data, layout.samples, count);
     match (layout.meaning, layout.extra) {
         (Meaning::BlackIsZero, Extra::Unspecified) => Some(Samples::Gray(keep(1))),
-        (Meaning::BlackIsZero, Extra::AssociatedAlpha) => Some(Samples::PremultipliedGrayAlpha(keep(2))),
         (Meaning::BlackIsZero, Extra::UnassociatedAlpha) => Some(Samples::GrayAlpha(keep(2))),
         (Meaning::Rgb, Extra::None | Extra::Unspecified) => Some(Samples::Rgb(keep(3))),
         (Meaning::Rgb, Extra::UnassociatedAlpha) => Some(Samples::Rgba(keep(4))),

@@ -1,0 +1,207 @@
+//! Checks preprocessing against a folder of pictures and the crops that open_clip makes of them.
+//!
+//! The folder holds `manifest.json` (`configs` by name, and `cases` of an image, a config and an expected
+//! file), the pictures in `images/` and the expected RGB crops, as PNG, in `expected/`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use clipway_run::image::{
+    ColorMode, DecodeLimits, Interpolation, Preprocess, ResizeMode, RgbImage, Samples, decode, to_pixels,
+    transform,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+/// How one case of a folder came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreprocessCase {
+    /// The image's and the config's name, `image.config`.
+    pub name: String,
+    /// Whether the crop is what is expected, within the tolerance of its decoder.
+    pub passed: bool,
+    /// The largest difference of two bytes.
+    pub largest: u8,
+    /// The share of bytes that differ, 0 to 1.
+    pub share: f64,
+    /// Why the case failed, empty where it passed.
+    pub reason: String,
+}
+
+/// Why a folder could not be checked at all.
+#[derive(Debug, Error)]
+pub enum PreprocessGoldensError {
+    /// The manifest cannot be read.
+    #[error("`{path}`: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The manifest is not of the shape that is expected.
+    #[error("`{path}`: {source}")]
+    Manifest {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// The manifest lists no case: nothing compared is a failure.
+    #[error("`{path}` lists no case")]
+    Empty {
+        /// The file.
+        path: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    configs: BTreeMap<String, BTreeMap<String, Value>>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    image: String,
+    config: String,
+    /// The mode that Pillow reads the file in.
+    mode: Option<String>,
+    expected: String,
+    /// The mean of each channel after normalisation.
+    mean: Option<[f64; 3]>,
+}
+
+/// How far a mean of normalised pixels may lie from PyTorch's, which sums in `f32`.
+const MEAN_TOLERANCE: f64 = 1e-4;
+
+/// Checks every case of a folder.
+///
+/// A case passes where every byte of the crop, the mode of the file and the mean of the normalised pixels are
+/// what is expected; a config with an unknown key and a file that cannot be read fail.
+///
+/// # Errors
+/// [`PreprocessGoldensError`] where there is no manifest, or no case in it.
+pub fn check_preprocess_goldens(folder: &Path) -> Result<Vec<PreprocessCase>, PreprocessGoldensError> {
+    let path = folder.join("manifest.json");
+    let shown = path.display().to_string();
+    let text = fs::read(&path)
+        .map_err(|source| PreprocessGoldensError::Read { path: shown.clone(), source })?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|source| PreprocessGoldensError::Manifest { path: shown.clone(), source })?;
+    if manifest.cases.is_empty() {
+        return Err(PreprocessGoldensError::Empty { path: shown });
+    }
+    Ok(manifest.cases.iter().map(|case| check_case(folder, &manifest, case)).collect())
+}
+
+fn check_case(folder: &Path, manifest: &Manifest, case: &Case) -> PreprocessCase {
+    let name = format!("{}.{}", case.image, case.config);
+    match compare(folder, manifest, case) {
+        Ok(Difference { largest, share, reason }) => {
+            PreprocessCase { name, passed: reason.is_empty(), largest, share, reason }
+        }
+        Err(reason) => PreprocessCase { name, passed: false, largest: u8::MAX, share: 1.0, reason },
+    }
+}
+
+struct Difference {
+    largest: u8,
+    share: f64,
+    reason: String,
+}
+
+fn compare(folder: &Path, manifest: &Manifest, case: &Case) -> Result<Difference, String> {
+    let config = manifest.configs.get(&case.config).ok_or("its config is not in the manifest")?;
+    let preprocess = read_config(config)?;
+    let read = |folder_name: &str, file: &str| {
+        fs::read(folder.join(folder_name).join(file)).map_err(|error| format!("{folder_name}/{file}: {error}"))
+    };
+    let limits = DecodeLimits::default();
+    let picture = decode(&read("images", &case.image)?, &limits).map_err(|error| error.to_string())?;
+    let found = transform(&picture, &preprocess).map_err(|error| error.to_string())?;
+    let expected = decode(&read("expected", &case.expected)?, &limits).map_err(|error| error.to_string())?;
+    let Samples::Rgb(bytes) = &expected.samples else {
+        return Err(format!("expected/{} is not RGB", case.expected));
+    };
+    if (found.width, found.height) != (expected.width, expected.height) {
+        return Err(format!(
+            "{} x {}, expected {} x {}",
+            found.width, found.height, expected.width, expected.height
+        ));
+    }
+    let differences = || found.data.iter().zip(bytes).map(|(a, b)| a.abs_diff(*b));
+    let largest = differences().max().unwrap_or(0);
+    let differing = differences().filter(|&difference| difference > 0).count();
+    let share = differing as f64 / bytes.len() as f64;
+    let mut reasons = Vec::new();
+    if differing > 0 {
+        reasons.push(format!("{differing} of {} bytes differ", bytes.len()));
+    }
+    if let Some(mode) = case.mode.as_deref().filter(|&mode| mode != picture.mode()) {
+        reasons.push(format!("read in mode {}, expected {mode}", picture.mode()));
+    }
+    if let Some(mean) = case.mean {
+        reasons.extend(check_mean(&found, &preprocess, mean)?);
+    }
+    Ok(Difference { largest, share, reason: reasons.join("; ") })
+}
+
+/// Compares the mean of each channel after normalisation.
+fn check_mean(image: &RgbImage, preprocess: &Preprocess, expected: [f64; 3]) -> Result<Option<String>, String> {
+    let mut pixels = vec![0.0; preprocess.pixel_values()];
+    to_pixels(image, preprocess, &mut pixels).map_err(|error| error.to_string())?;
+    let plane = pixels.len() / 3;
+    let means: Vec<f64> = pixels
+        .chunks_exact(plane)
+        .map(|channel| channel.iter().copied().map(f64::from).sum::<f64>() / plane as f64)
+        .collect();
+    // Written so that a NaN fails.
+    let close = means.iter().zip(expected).all(|(found, expected)| (found - expected).abs() <= MEAN_TOLERANCE);
+    Ok((!close).then(|| format!("normalised means {means:?}, expected {expected:?}")))
+}
+
+/// Reads a config of open_clip's `preprocess_cfg` shape; an unknown key is an error.
+fn read_config(config: &BTreeMap<String, Value>) -> Result<Preprocess, String> {
+    let mut preprocess = Preprocess::default();
+    for (key, value) in config {
+        let wrong = || format!("config: `{key}`: {value} is not understood");
+        let three = || {
+            let values: [f32; 3] = serde_json::from_value(value.clone()).map_err(|_| wrong())?;
+            Ok::<_, String>(values)
+        };
+        match key.as_str() {
+            "size" => {
+                preprocess.size = match value.as_u64() {
+                    Some(side) => (side as usize, side as usize),
+                    None => serde_json::from_value(value.clone()).map_err(|_| wrong())?,
+                }
+            }
+            "mode" if value == "RGB" => preprocess.mode = ColorMode::Rgb,
+            "mean" => preprocess.mean = three()?,
+            "std" => preprocess.std = three()?,
+            "interpolation" => {
+                preprocess.interpolation = match value.as_str() {
+                    Some("bicubic" | "random") => Interpolation::Bicubic,
+                    Some("bilinear") => Interpolation::Bilinear,
+                    _ => return Err(wrong()),
+                }
+            }
+            "resize_mode" => {
+                preprocess.resize_mode = match value.as_str() {
+                    Some("shortest") => ResizeMode::Shortest,
+                    Some("longest") => ResizeMode::Longest,
+                    Some("squash") => ResizeMode::Squash,
+                    _ => return Err(wrong()),
+                }
+            }
+            "fill_color" => {
+                preprocess.fill_color = value.as_u64().and_then(|fill| fill.try_into().ok()).ok_or_else(wrong)?;
+            }
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(preprocess)
+}
