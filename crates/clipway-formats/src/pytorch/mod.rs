@@ -8,6 +8,7 @@
 
 mod archive;
 mod call;
+mod emit;
 mod globals;
 mod input;
 mod legacy;
@@ -85,6 +86,8 @@ pub struct PytorchFile {
     numbers: Vec<u32>,
     specs: Vec<TensorSpec>,
     storages: Vec<StorageSpec>,
+    /// For each storage, how many of `infos` lie on it.
+    uses: Vec<usize>,
     arena: Arena,
     root: Id,
     facts: WriterFacts,
@@ -140,11 +143,13 @@ impl PytorchFile {
         }
         let mut infos = Vec::with_capacity(named.len());
         let mut numbers = Vec::with_capacity(named.len());
+        let mut uses = vec![0; content.storages.len()];
         for (index, (name, number)) in named.into_iter().enumerate() {
             let spec = &content.specs[number as usize];
             content.arena.first_names.entry(number).or_insert(index);
             infos.push(TensorInfo { name, dtype: spec.dtype, shape: spec.shape.clone() });
             numbers.push(number);
+            uses[spec.storage as usize] += 1;
         }
         Ok(PytorchFile {
             format: content.format,
@@ -155,6 +160,7 @@ impl PytorchFile {
             numbers,
             specs: content.specs,
             storages: content.storages,
+            uses,
             arena: content.arena,
             root: content.root,
             facts: content.facts,
@@ -185,8 +191,7 @@ impl PytorchFile {
     /// has a storage to itself.
     pub fn shares_storage(&self, index: usize) -> Option<usize> {
         let storage = self.storage_of(index);
-        let others = (0..self.infos.len()).filter(|&other| other != index);
-        others.map(|other| self.storage_of(other)).find(|&other| other == storage)
+        (self.uses[storage] > 1).then_some(storage)
     }
 
     /// Bytes of a storage, which may be more or less than those of the tensors on it.

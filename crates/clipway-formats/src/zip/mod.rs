@@ -12,6 +12,7 @@ mod directory;
 mod entry;
 mod local;
 mod name;
+mod writer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Code, FormatError, Place};
 use crate::source::ReadAt;
+
+pub(crate) use self::writer::ZipWriter;
 
 /// How the bytes of an entry are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
