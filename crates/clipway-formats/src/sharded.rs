@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Code, FormatError, Place, shown};
 use crate::json::{Json, JsonCursor, JsonLimits, push_json_string};
+use crate::path::escape;
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 
 /// Limits of an index: about a quarter of a million tensors.
@@ -66,11 +67,8 @@ impl ShardedIndex {
     }
 }
 
-/// Refuses what is not a plain path below the folder of the index, on any system.
 fn check_shard_name(name: &str, at: &JsonCursor<'_>) -> Result<(), FormatError> {
-    let plain = |part: &str| !matches!(part, "" | "." | "..");
-    if !name.split('/').all(plain) || name.contains(|c: char| c == '\\' || c == ':' || c.is_control()) {
-        let cause = format!("`{}` is not the name of a file in the folder of the index", shown(name));
+    if let Some(cause) = escape(name) {
         return Err(at.error(Code::PathEscape, cause));
     }
     if name.ends_with(".index.json") {

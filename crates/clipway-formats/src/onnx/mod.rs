@@ -1,0 +1,119 @@
+//! ONNX: the initialisers of a model, as tensors.
+//!
+//! A hand-written reader of the protobuf wire format, for the messages of `onnx.proto` (IR version 3 to 14)
+//! that lead to initialisers. It knows every field of those messages and refuses others; payloads are found
+//! without being read. Tensors inside of nodes (constants, subgraphs) are part of the graph and not listed.
+
+mod model;
+mod operators;
+mod tensor;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::error::{Code, FormatError, Place};
+use crate::json::first_duplicate;
+use crate::source::{ReadAt, read_range};
+use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+
+use model::Model;
+use tensor::{Data, Initializer, read_typed};
+
+/// Opens a file of external data: gets a path that was checked to stay below the folder of the model, and
+/// must itself refuse links that leave it, and the model file.
+pub type OpenExternal<'a> = dyn FnMut(&str) -> Result<Arc<dyn ReadAt>, FormatError> + 'a;
+
+/// An opened ONNX model, as a file of its initialisers.
+pub struct OnnxFile {
+    source: Arc<dyn ReadAt>,
+    tensors: Vec<TensorInfo>,
+    places: Vec<Placed>,
+    metadata: Vec<(String, String)>,
+}
+
+/// Where the elements of an initialiser are.
+enum Placed {
+    /// As bytes in a file.
+    Bytes { source: Arc<dyn ReadAt>, offset: u64 },
+    /// As numbers of the wire format in the tensor's own message.
+    Typed { start: u64, end: u64 },
+}
+
+impl OnnxFile {
+    /// Opens a model: reads all but the elements of its tensors, and checks that these are there.
+    ///
+    /// # Errors
+    /// `Code::PathEscape` for external data outside of the folder, `Code::Unsupported` for newer versions,
+    /// unknown operators and dtypes, `Code::UnknownKey` for unknown fields, `Code::Truncated`,
+    /// `Code::Duplicate`, and mostly `Code::Malformed`.
+    pub fn open(source: Arc<dyn ReadAt>, external: &mut OpenExternal<'_>) -> Result<OnnxFile, FormatError> {
+        let model = Model::read(&source)?;
+        let mut files: HashMap<String, Arc<dyn ReadAt>> = HashMap::new();
+        let mut file =
+            OnnxFile { source, tensors: Vec::new(), places: Vec::new(), metadata: model.metadata };
+        for Initializer { info, data } in model.initializers {
+            let place = match data {
+                Data::Bytes { offset } => Placed::Bytes { source: file.source.clone(), offset },
+                Data::Typed { start, end } => Placed::Typed { start, end },
+                Data::External { location, offset, whole } => {
+                    let source = match files.get(&location) {
+                        Some(source) => source.clone(),
+                        None => {
+                            let source = external(&location)?;
+                            files.insert(location, source.clone());
+                            source
+                        }
+                    };
+                    check_external(&info, source.size(), offset, whole)?;
+                    Placed::Bytes { source, offset }
+                }
+            };
+            file.tensors.push(info);
+            file.places.push(place);
+        }
+        let names = file.tensors.iter().map(|info| (info.name.as_str(), 0));
+        if let Some((name, _)) = first_duplicate(names) {
+            let cause = "two initialisers have this name";
+            return Err(FormatError::new(Code::Duplicate, Place::Tensor(name.to_owned()), cause));
+        }
+        Ok(file)
+    }
+}
+
+/// Checks that external bytes are in their file, and where no length is given that they end with it.
+fn check_external(info: &TensorInfo, size: u64, offset: u64, whole: bool) -> Result<(), FormatError> {
+    let end = offset.checked_add(info.bytes() as u64).filter(|&end| end <= size);
+    let (code, cause) = match end {
+        Some(end) if !whole || end == size => return Ok(()),
+        Some(end) => (Code::Malformed, format!("its external data ends at byte {end} of {size}, without a length")),
+        None => (Code::Truncated, format!("its external data begins at byte {offset} of {size} and is cut")),
+    };
+    Err(FormatError::new(code, Place::Tensor(info.name.clone()), cause))
+}
+
+impl TensorFile for OnnxFile {
+    fn format(&self) -> FileFormat {
+        FileFormat::Onnx
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    fn read(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        let info = &self.tensors[index];
+        match &self.places[index] {
+            Placed::Bytes { source, offset } => *out = read_range(source, *offset, info.bytes() as u64)?,
+            Placed::Typed { start, end } => {
+                out.clear();
+                read_typed(&self.source, *start, *end, info, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metadata(&self) -> &[(String, String)] {
+        &self.metadata
+    }
+}

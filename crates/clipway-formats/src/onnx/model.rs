@@ -1,0 +1,167 @@
+//! Model, graph and nodes: what must hold before the initialisers are believed.
+
+use crate::error::{Code, FormatError, Place, shown};
+use crate::onnx::operators::OPERATORS;
+use crate::onnx::tensor::{Initializer, read_initializer, read_pair};
+use crate::onnx::wire::{Field, Message};
+use crate::source::ReadAt;
+
+/// Versions of the format: the first has operator sets, the last is that of ONNX 1.23.
+const IR_VERSIONS: std::ops::RangeInclusive<u64> = 3..=14;
+
+/// Last version of the operators of ONNX itself.
+const LAST_OPERATOR_SET: u64 = 28;
+
+/// Operator sets that are known beside ONNX's own: its classic machine learning, and ONNX Runtime's.
+const OTHER_DOMAINS: [&str; 2] = ["ai.onnx.ml", "com.microsoft"];
+
+/// Most initialisers, and most pairs of metadata.
+const MOST: usize = 1 << 18;
+
+/// What is kept of a model.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub(super) initializers: Vec<Initializer>,
+    pub(super) metadata: Vec<(String, String)>,
+}
+
+impl Model {
+    /// Reads the `ModelProto` that is the whole file.
+    pub(super) fn read(source: &dyn ReadAt) -> Result<Model, FormatError> {
+        let mut message = Message::new(source, 0, source.size());
+        let mut model = Model::default();
+        let (mut version, mut graph) = (None, None);
+        let mut texts: [Option<String>; 4] = Default::default();
+        let mut model_version = None;
+        let mut domains: Vec<String> = Vec::new();
+        while let Some(field) = message.next()? {
+            match field.number {
+                1 => field.set(&mut version, field.number()?)?,
+                2..=4 => field.set(&mut texts[field.number as usize - 2], message.text(&field)?)?,
+                5 => field.set(&mut model_version, field.number()?)?,
+                6 => field.set(&mut texts[3], message.text(&field)?)?,
+                7 => field.set(&mut graph, message.message(&field)?)?,
+                8 => {
+                    let domain = read_operator_set(message.message(&field)?, &field)?;
+                    if domains.contains(&domain) {
+                        let cause = format!("the operator set `{}` comes twice", shown(&domain));
+                        return Err(field.error(Code::Duplicate, cause));
+                    }
+                    domains.push(domain);
+                }
+                14 if model.metadata.len() == MOST => return Err(too_many(&field, "pairs of metadata")),
+                14 => model.metadata.push(read_pair(message.message(&field)?)?),
+                20 => return Err(field.error(Code::Unsupported, "training information is not supported")),
+                25 => return Err(field.error(Code::Unsupported, "functions of the model are not supported")),
+                26 => return Err(field.error(Code::Unsupported, "device configurations are not supported")),
+                _ => return Err(field.unknown("an ONNX model")),
+            }
+        }
+        let version = version.ok_or_else(|| missing("an ONNX model needs its IR version"))?;
+        if !IR_VERSIONS.contains(&version) {
+            let cause =
+                format!("IR version {version}; {} to {} are read", IR_VERSIONS.start(), IR_VERSIONS.end());
+            return Err(FormatError::new(Code::Unsupported, Place::File, cause));
+        }
+        if domains.is_empty() {
+            return Err(missing("the model names no operator set"));
+        }
+        model.read_graph(graph.ok_or_else(|| missing("the model has no graph"))?, &domains)?;
+        Ok(model)
+    }
+
+    fn read_graph(&mut self, mut graph: Message<'_>, domains: &[String]) -> Result<(), FormatError> {
+        let mut outputs = 0;
+        let mut texts: [Option<String>; 2] = Default::default();
+        while let Some(field) = graph.next()? {
+            match field.number {
+                1 => check_node(graph.message(&field)?, &field, domains)?,
+                2 => field.set(&mut texts[0], graph.text(&field)?)?,
+                5 if self.initializers.len() == MOST => return Err(too_many(&field, "initialisers")),
+                5 => self.initializers.push(read_initializer(graph.message(&field)?, &field)?),
+                10 => field.set(&mut texts[1], graph.text(&field)?)?,
+                12 => {
+                    field.bytes()?;
+                    outputs += 1;
+                }
+                11 | 13 | 14 | 16 => {
+                    field.bytes()?;
+                }
+                15 => return Err(field.error(Code::Unsupported, "sparse initialisers are not supported")),
+                _ => return Err(field.unknown("an ONNX graph")),
+            }
+        }
+        if outputs == 0 {
+            return Err(missing("the graph has no output"));
+        }
+        Ok(())
+    }
+}
+
+fn missing(cause: &str) -> FormatError {
+    FormatError::new(Code::Missing, Place::File, cause)
+}
+
+fn too_many(field: &Field, what: &str) -> FormatError {
+    field.error(Code::TooLarge, format!("more than {MOST} {what}"))
+}
+
+/// Reads an `OperatorSetIdProto`, and gives its domain.
+fn read_operator_set(mut message: Message<'_>, at: &Field) -> Result<String, FormatError> {
+    let (mut domain, mut version) = (None, None);
+    while let Some(field) = message.next()? {
+        match field.number {
+            1 => field.set(&mut domain, message.text(&field)?)?,
+            2 => field.set(&mut version, field.number()?)?,
+            _ => return Err(field.unknown("an ONNX operator set")),
+        }
+    }
+    let domain = match domain.as_deref() {
+        None | Some("" | "ai.onnx") => String::new(),
+        Some(other) if OTHER_DOMAINS.contains(&other) => other.to_owned(),
+        Some(other) => {
+            let cause = format!("the operator set `{}` is not known", shown(other));
+            return Err(at.error(Code::Unsupported, cause));
+        }
+    };
+    let version = version.ok_or_else(|| at.error(Code::Missing, "an operator set without a version"))?;
+    if domain.is_empty() && !(1..=LAST_OPERATOR_SET).contains(&version) {
+        let cause = format!("operator set {version}; 1 to {LAST_OPERATOR_SET} are known");
+        return Err(at.error(Code::Unsupported, cause));
+    }
+    Ok(domain)
+}
+
+/// Checks that a node's operator is known and of an operator set that the model names.
+fn check_node(mut message: Message<'_>, at: &Field, domains: &[String]) -> Result<(), FormatError> {
+    let (mut operator, mut domain) = (None, None);
+    let mut texts: [Option<String>; 3] = Default::default();
+    while let Some(field) = message.next()? {
+        match field.number {
+            1 | 2 => {
+                message.text(&field)?;
+            }
+            3 => field.set(&mut texts[0], message.text(&field)?)?,
+            4 => field.set(&mut operator, message.text(&field)?)?,
+            6 => field.set(&mut texts[1], message.text(&field)?)?,
+            7 => field.set(&mut domain, message.text(&field)?)?,
+            8 => field.set(&mut texts[2], message.text(&field)?)?,
+            5 | 9 | 10 => {
+                field.bytes()?;
+            }
+            _ => return Err(field.unknown("an ONNX node")),
+        }
+    }
+    let operator = operator.ok_or_else(|| at.error(Code::Missing, "a node without an operator"))?;
+    let domain = domain.filter(|domain| domain != "ai.onnx").unwrap_or_default();
+    if !domains.contains(&domain) {
+        let cause =
+            format!("a node is of the operator set `{}`, which the model does not name", shown(&domain));
+        return Err(at.error(Code::Unsupported, cause));
+    }
+    if domain.is_empty() && OPERATORS.binary_search(&operator.as_str()).is_err() {
+        let cause = format!("the operator `{}` is not known", shown(&operator));
+        return Err(at.error(Code::Unsupported, cause));
+    }
+    Ok(())
+}

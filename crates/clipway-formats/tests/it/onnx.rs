@@ -1,0 +1,212 @@
+//! ONNX: the corpus, every way to store elements, refusals one by one.
+
+use std::sync::Arc;
+
+use clipway_formats::{Code, Dtype, FileFormat, FormatError, OnnxFile, Place, ReadAt, TensorFile};
+
+use crate::corpus;
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+    out
+}
+
+/// A field that holds a number.
+fn number(field: u64, value: u64) -> Vec<u8> {
+    [varint(field << 3), varint(value)].concat()
+}
+
+/// A field that holds bytes: text, a message, a packed list.
+fn bytes(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
+    let content = content.as_ref();
+    [&varint(field << 3 | 2)[..], &varint(content.len() as u64), content].concat()
+}
+
+/// A model of these initialisers, with one node.
+fn model(initializers: &[Vec<u8>]) -> Vec<u8> {
+    let node = bytes(1, [bytes(1, "x"), bytes(2, "y"), bytes(4, "Identity")].concat());
+    let initializers: Vec<u8> = initializers.iter().flat_map(|message| bytes(5, message)).collect();
+    let graph = [node, bytes(2, "g"), initializers, bytes(12, bytes(1, "y"))].concat();
+    let property = bytes(14, [bytes(1, "key"), bytes(2, "value")].concat());
+    [number(1, 8), bytes(8, number(2, 17)), property, bytes(7, graph)].concat()
+}
+
+/// The fields of an initialiser but for its elements.
+fn tensor(dtype: u64, shape: &[u64]) -> Vec<u8> {
+    let packed: Vec<u8> = shape.iter().flat_map(|&length| varint(length)).collect();
+    [bytes(1, packed), number(2, dtype), bytes(8, "w")].concat()
+}
+
+fn external(pairs: &[(&str, &str)]) -> Vec<u8> {
+    let pairs = pairs.iter().flat_map(|(key, value)| bytes(13, [bytes(1, key), bytes(2, value)].concat()));
+    pairs.chain(number(14, 1)).collect()
+}
+
+/// Opens a model whose only file of external data is `d/w.bin`, the bytes from 0 to 9.
+fn open(model: Vec<u8>) -> Result<OnnxFile, FormatError> {
+    OnnxFile::open(Arc::new(model), &mut |path| match path {
+        "d/w.bin" => Ok(Arc::new((0..10).collect::<Vec<u8>>())),
+        _ => Err(FormatError::new(Code::Io, Place::File, "no such file")),
+    })
+}
+
+#[test]
+fn corpus_cases_come_out_as_stated() {
+    let Some(folder) = corpus::shared() else { return };
+    for case in corpus::cases("onnx").unwrap_or_default() {
+        let path = folder.join("corpus").join(&case.path);
+        let mut absent = false;
+        let mut opener = |name: &str| {
+            let file = path.with_file_name(name);
+            absent = !file.exists();
+            let io = |error| FormatError::io(0, &error);
+            if file.canonicalize().map_err(io)? == path.canonicalize().map_err(io)? {
+                return Err(FormatError::new(Code::PathEscape, Place::File, "the model as its own data"));
+            }
+            Ok(Arc::new(std::fs::read(file).map_err(io)?) as Arc<dyn ReadAt>)
+        };
+        let found =
+            OnnxFile::open(Arc::new(case.bytes), &mut opener).and_then(|file| corpus::read_tensors(&file));
+        match (case.tensors, found) {
+            (None, found) => assert!(found.is_err(), "{} is accepted", case.path),
+            // Files of external data are not stored with every copy of the corpus.
+            (Some(_), Err(_)) if absent => eprintln!("skipped: {} has no external data here", case.path),
+            (Some(expected), found) => assert_eq!(found.as_ref(), Ok(&expected), "{}", case.path),
+        }
+    }
+}
+
+#[test]
+fn elements_are_read_however_they_are_stored() {
+    let check = |dtype: u64, shape: &[u64], data: Vec<u8>, kind: Dtype, expected: &[u8]| {
+        let file = open(model(&[[tensor(dtype, shape), data].concat()])).unwrap();
+        assert_eq!((file.format(), file.tensors()[0].dtype), (FileFormat::Onnx, kind));
+        let mut out = vec![9];
+        file.read(0, &mut out).unwrap();
+        assert_eq!(out, expected, "{kind}");
+    };
+    let minus_one = u64::MAX;
+    check(2, &[3], bytes(9, [1, 2, 3]), Dtype::U8, &[1, 2, 3]);
+    check(2, &[], bytes(9, [1]), Dtype::U8, &[1]);
+    check(1, &[0, 3], vec![], Dtype::F32, &[]);
+    check(1, &[2], bytes(4, [1, 2, 3, 4, 5, 6, 7, 8]), Dtype::F32, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    let unpacked = [&varint(4 << 3 | 5)[..], &[1, 2, 3, 4], &varint(4 << 3 | 5), &[5, 6, 7, 8]].concat();
+    check(1, &[2], unpacked, Dtype::F32, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    check(11, &[1], [&varint(10 << 3 | 1)[..], &[1; 8]].concat(), Dtype::F64, &[1; 8]);
+    check(10, &[2], bytes(5, [varint(0x3c00), varint(0xffff)].concat()), Dtype::F16, &[0, 0x3c, 255, 255]);
+    check(3, &[2], [number(5, minus_one), number(5, 2)].concat(), Dtype::I8, &[255, 2]);
+    check(7, &[1], bytes(7, varint(minus_one)), Dtype::I64, &[255; 8]);
+    check(12, &[1], bytes(11, varint(7)), Dtype::U32, &[7, 0, 0, 0]);
+    check(2, &[10], external(&[("location", "d/w.bin")]), Dtype::U8, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let part = external(&[("length", "2"), ("offset", "3"), ("location", "d/w.bin")]);
+    check(2, &[2], part, Dtype::U8, &[3, 4]);
+    assert_eq!(open(model(&[])).unwrap().metadata(), [("key".to_owned(), "value".to_owned())]);
+}
+
+#[test]
+fn bad_tensors_are_refused() {
+    let check = |dtype: u64, shape: &[u64], data: Vec<u8>, code: Code, part: &str| {
+        let result = open(model(&[[tensor(dtype, shape), data].concat()]));
+        let error = result.and_then(|file| file.read(0, &mut Vec::new())).expect_err(part);
+        assert_eq!(error.code, code, "{error}");
+        assert!(error.to_string().contains(part), "{error} does not say `{part}`");
+    };
+    check(
+        2,
+        &[3],
+        bytes(9, [1, 2]),
+        Code::Malformed,
+        "tensor `w`: U8 [3] has 3 bytes, but 2 bytes are stored",
+    );
+    check(2, &[3], vec![], Code::Malformed, "but 0 bytes are stored");
+    check(2, &[2], [bytes(9, [1, 2]), bytes(9, [1, 2])].concat(), Code::Duplicate, "field 9 comes twice");
+    check(2, &[1], [bytes(9, [1]), number(5, 1)].concat(), Code::Malformed, "in two ways");
+    check(2, &[1], [number(5, 1), number(7, 1)].concat(), Code::Malformed, "in two ways");
+    check(1, &[1], number(5, 1), Code::Malformed, "elements of F32 are in field 4, not 5");
+    check(2, &[2], number(5, 1), Code::Malformed, "but 1 numbers are stored");
+    check(2, &[1], number(5, 256), Code::BadValue, "holds the number 256");
+    check(9, &[1], number(5, 2), Code::BadValue, "holds the number 2");
+    check(3, &[1], number(5, 128), Code::BadValue, "holds the number 128");
+    check(1, &[1], bytes(4, [1, 2, 3]), Code::Malformed, "not a list of numbers");
+    check(0, &[1], vec![], Code::BadValue, "undefined dtype");
+    check(8, &[1], bytes(6, "x"), Code::Unsupported, "strings");
+    check(21, &[1], vec![], Code::Unsupported, "dtype 21");
+    check(1, &[u64::MAX], vec![], Code::BadValue, "negative");
+    check(1, &[1 << 40, 1 << 40], vec![], Code::TooLarge, "too large");
+    check(1, &[1; 65], vec![], Code::TooLarge, "64 dimensions");
+    check(2, &[1], [bytes(9, [1]), number(15, 1)].concat(), Code::UnknownKey, "no field 15");
+    check(2, &[1], number(14, 2), Code::Unsupported, "data location 2");
+    check(
+        2,
+        &[1],
+        [external(&[("location", "d/w.bin")]), bytes(9, [1])].concat(),
+        Code::Malformed,
+        "two ways",
+    );
+    check(
+        2,
+        &[1],
+        bytes(13, [bytes(1, "location"), bytes(2, "x")].concat()),
+        Code::Malformed,
+        "not said to be used",
+    );
+    let ext = |pairs: &[(&str, &str)], code: Code, part: &str| check(2, &[2], external(pairs), code, part);
+    ext(&[], Code::Missing, "no location");
+    ext(&[("location", "d/w.bin")], Code::Malformed, "ends at byte 2 of 10, without a length");
+    ext(&[("location", "d/w.bin"), ("offset", "9"), ("length", "2")], Code::Truncated, "is cut");
+    ext(&[("location", "d/w.bin"), ("length", "3")], Code::Malformed, "has 3 bytes, its shape 2");
+    ext(&[("location", "d/w.bin"), ("offset", "-1")], Code::BadValue, "offset");
+    ext(&[("location", "d/w.bin"), ("offset", "99999999999999999999")], Code::BadValue, "offset");
+    ext(
+        &[("location", "d/w.bin"), ("offset", "18446744073709551615"), ("length", "2")],
+        Code::Truncated,
+        "cut",
+    );
+    ext(&[("location", "d/w.bin"), ("location", "d/w.bin")], Code::Duplicate, "`location`");
+    ext(&[("location", "d/w.bin"), ("checksum", "0")], Code::UnknownKey, "`checksum`");
+    ext(&[("location", "absent")], Code::Io, "no such file");
+    for path in ["", ".", "/w", "../w", "a\\w", "file:w", "a\0"] {
+        ext(&[("location", path)], Code::PathEscape, "external data");
+    }
+}
+
+#[test]
+fn bad_models_are_refused() {
+    let check = |bytes: Vec<u8>, code: Code| {
+        let error = open(bytes.clone()).err().unwrap_or_else(|| panic!("{bytes:?} is accepted"));
+        assert_eq!(error.code, code, "{error}");
+    };
+    let good = model(&[[tensor(2, &[1]), bytes(9, [1])].concat()]);
+    assert!(open(good.clone()).is_ok());
+    for length in 0..good.len() {
+        assert!(open(good[..length].to_vec()).is_err(), "{length} of {} bytes are accepted", good.len());
+    }
+    check([good.clone(), number(1, 8)].concat(), Code::Duplicate);
+    check([good.clone(), bytes(8, number(2, 17))].concat(), Code::Duplicate);
+    check([good.clone(), number(99, 8)].concat(), Code::UnknownKey);
+    check([good.clone(), bytes(25, "")].concat(), Code::Unsupported);
+    check([good.clone(), bytes(2, [0xff])].concat(), Code::Malformed);
+    check([good.clone(), number(2, 1)].concat(), Code::Malformed);
+    check([good.clone(), varint(3 << 3 | 3)].concat(), Code::Malformed);
+    check([good, vec![8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]].concat(), Code::Malformed);
+    let twice = [tensor(2, &[1]), bytes(9, [1])].concat();
+    check(model(&[twice.clone(), twice]), Code::Duplicate);
+    check(model(&[[number(2, 2), bytes(9, [1])].concat()]), Code::BadValue);
+    let graph = |node: Vec<u8>| {
+        [number(1, 8), bytes(8, number(2, 17)), bytes(7, [bytes(1, node), bytes(12, "")].concat())].concat()
+    };
+    assert!(open(graph(bytes(4, "Add"))).is_ok());
+    check(graph(bytes(4, "RunShell")), Code::Unsupported);
+    check(graph(vec![]), Code::Missing);
+    check(graph([bytes(4, "Gelu"), bytes(7, "com.microsoft")].concat()), Code::Unsupported);
+    check([number(1, 8), bytes(8, number(2, 17)), bytes(7, "")].concat(), Code::Missing);
+    check([number(1, 2), bytes(8, number(2, 17)), bytes(7, bytes(12, ""))].concat(), Code::Unsupported);
+    check([number(1, 8), bytes(8, number(2, 99)), bytes(7, bytes(12, ""))].concat(), Code::Unsupported);
+    check([number(1, 8), bytes(8, [bytes(1, "x"), number(2, 1)].concat())].concat(), Code::Unsupported);
+    check([number(1, 8), bytes(7, bytes(12, ""))].concat(), Code::Missing);
+}
