@@ -11,6 +11,9 @@ mod dtype;
 mod error;
 mod json;
 mod npy;
+mod npz;
+mod onnx;
+mod path;
 mod pytorch;
 mod safetensors;
 mod shape;
@@ -23,6 +26,8 @@ pub use dtype::Dtype;
 pub use error::{Code, FormatError, Place, shown};
 pub use json::{Json, JsonCursor, JsonLimits, JsonValue, push_json_string};
 pub use npy::NpyFile;
+pub use npz::NpzFile;
+pub use onnx::{OnnxFile, OpenExternal};
 pub use pytorch::{
     ByteOrder, Global, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, WriterFacts, write_pytorch,
 };
