@@ -5,5 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
+pub mod config;
 pub mod graph;
 pub mod output;
+pub mod state_dict;

@@ -1,0 +1,58 @@
+//! Which file of a folder holds the weights.
+
+use std::path::{Path, PathBuf};
+
+use super::CheckpointError;
+use super::detect::io_error;
+
+/// Names in the order in which open_clip prefers them; an index stands for its shards, after the single file.
+const PREFERRED: [&str; 12] = [
+    "open_clip_model.safetensors",
+    "open_clip_model.safetensors.index.json",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.bin.index.json",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.pth",
+    "model.pth",
+];
+
+/// Endings of names of weights.
+const ENDINGS: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".npz", ".index.json"];
+
+/// Chooses the file of weights of a folder.
+pub(super) fn weights_of(folder: &Path) -> Result<PathBuf, CheckpointError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|cause| io_error(folder, cause))? {
+        let entry = entry.map_err(|cause| io_error(folder, cause))?;
+        // A name that is not Unicode is none that any tool gives to weights.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if ENDINGS.iter().any(|ending| name.ends_with(ending)) && entry.path().is_file() {
+            names.push(name);
+        }
+    }
+    if let Some(name) = PREFERRED.into_iter().find(|name| names.iter().any(|found| found == name)) {
+        return Ok(folder.join(name));
+    }
+    names.sort();
+    if names.iter().any(|name| name.ends_with(".index.json")) {
+        names.retain(|name| !is_shard(name));
+    }
+    match &names[..] {
+        [] => Err(CheckpointError::NoWeights { folder: folder.to_owned() }),
+        [name] => Ok(folder.join(name)),
+        _ => Err(CheckpointError::Ambiguous { folder: folder.to_owned(), candidates: names }),
+    }
+}
+
+/// Whether a name is numbered as shards are: `model-00001-of-00003.safetensors`.
+fn is_shard(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    let mut parts = stem.rsplit('-');
+    let number = |part: Option<&str>| part.is_some_and(|p| p.len() == 5 && p.bytes().all(|b| b.is_ascii_digit()));
+    number(parts.next()) && parts.next() == Some("of") && number(parts.next())
+}

@@ -1,0 +1,150 @@
+//! A checkpoint on disk: a file, several files with an index, or a folder that holds one of these.
+
+mod detect;
+mod error;
+mod facts;
+mod file_source;
+mod folder;
+mod shards;
+
+pub use error::CheckpointError;
+pub use facts::{FactValue, SourceGlobal, Writer};
+pub use file_source::FileSource;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clipway_formats::{FileFormat, PytorchOptions, ReadAt, TensorFile, read_all};
+
+use crate::config::ConfigFile;
+use crate::state_dict::{SelectError, Weights, WeightsChoice};
+use detect::{Kind, Opened, io_error, kind_of, open_source, open_tensors};
+
+/// Name of the config that open_clip keeps beside weights.
+pub const CONFIG_NAME: &str = "open_clip_config.json";
+
+/// Most bytes of a config.
+const LARGEST_CONFIG: u64 = 1 << 20;
+
+/// How to open a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Opens PyTorch files whose pickle names dangerous functions too. None is ever called; they are named in
+    /// [`Checkpoint::globals`].
+    pub allow_opaque: bool,
+}
+
+/// An opened checkpoint: names, dtypes and shapes of its tensors, and what else its files say.
+pub struct Checkpoint {
+    path: PathBuf,
+    weights_path: PathBuf,
+    is_sharded: bool,
+    parts: Vec<Opened>,
+    sources: Vec<Arc<FileSource>>,
+    tensors: Arc<dyn TensorFile>,
+    config: Option<(PathBuf, ConfigFile)>,
+}
+
+impl Checkpoint {
+    /// Opens a file of weights, an index of shards, or a folder that holds one of these. The format is told by
+    /// content. No weight is read.
+    ///
+    /// # Errors
+    /// What cannot be read, is malformed or is no checkpoint.
+    pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::open_with(path, OpenOptions::default())
+    }
+
+    /// Opens as [`Checkpoint::open`] does, with options.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> Result<Checkpoint, CheckpointError> {
+        let path = path.as_ref();
+        let metadata = std::fs::metadata(path).map_err(|cause| io_error(path, cause))?;
+        let weights_path = if metadata.is_dir() { folder::weights_of(path)? } else { path.to_owned() };
+        let options = PytorchOptions { allow_opaque: options.allow_opaque };
+        let source = open_source(&weights_path)?;
+        let refuse = |cause| CheckpointError::Format { path: weights_path.clone(), cause };
+        let kind = kind_of(&source).map_err(refuse)?;
+        let opened = open_tensors(kind, Arc::clone(&source) as Arc<dyn ReadAt>, options).map_err(refuse)?;
+        let (tensors, parts, sources) = match opened {
+            Some(opened) => (opened.tensors(), vec![opened], vec![source]),
+            None => {
+                let sharded = shards::open_shards(source, options)?;
+                (sharded.tensors, sharded.shards, sharded.sources)
+            }
+        };
+        let config = config_beside(&weights_path)?;
+        let is_sharded = kind == Kind::Json;
+        Ok(Checkpoint { path: path.to_owned(), weights_path, is_sharded, parts, sources, tensors, config })
+    }
+
+    /// The path that was opened: a file or a folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of weights, or the index.
+    pub fn weights_path(&self) -> &Path {
+        &self.weights_path
+    }
+
+    /// Every file that was opened for the weights: the one file, or the index and its shards.
+    pub fn sources(&self) -> &[Arc<FileSource>] {
+        &self.sources
+    }
+
+    /// Bytes of all files of [`Checkpoint::sources`].
+    pub fn file_bytes(&self) -> u64 {
+        self.sources.iter().map(|source| source.size()).sum()
+    }
+
+    /// Format of the files.
+    pub fn format(&self) -> FileFormat {
+        self.tensors.format()
+    }
+
+    /// Whether the weights are spread over several files with an index.
+    pub fn is_sharded(&self) -> bool {
+        self.is_sharded
+    }
+
+    /// All tensors, of the model and of training.
+    pub fn tensors(&self) -> &Arc<dyn TensorFile> {
+        &self.tensors
+    }
+
+    /// The `open_clip_config.json` beside the weights, and its path.
+    pub fn config(&self) -> Option<(&Path, &ConfigFile)> {
+        self.config.as_ref().map(|(path, config)| (path.as_path(), config))
+    }
+
+    /// Finds the model's weights among the tensors; without a choice the raw ones where there are any.
+    ///
+    /// # Errors
+    /// If the weights cannot be told, or are not of the kind chosen.
+    pub fn weights(&self, choice: Option<WeightsChoice>) -> Result<Weights, SelectError> {
+        Weights::select(Arc::clone(&self.tensors), &|path| self.keys_of(path), choice)
+    }
+}
+
+/// The config in the folder of the weights.
+fn config_beside(weights: &Path) -> Result<Option<(PathBuf, ConfigFile)>, CheckpointError> {
+    let path = weights.with_file_name(CONFIG_NAME);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let source = open_source(&path)?;
+    let parsed = read_all(&source, LARGEST_CONFIG).and_then(|bytes| ConfigFile::parse(&bytes));
+    match parsed {
+        Ok(config) => Ok(Some((path, config))),
+        Err(cause) => Err(CheckpointError::Format { path, cause }),
+    }
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkpoint").field("path", &self.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! The weights of a checkpoint: ordered names with dtype, shape and a lazy view of the bytes.
+
+mod select;
+mod values;
+
+pub use select::{LeftOut, LeftOutKind, SelectError, Weights, WeightsChoice};
+pub use values::{cast_from_f32, cast_to_f32};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use clipway_formats::{FormatError, TensorFile, TensorInfo};
+
+/// Tensors by name; names, dtypes and shapes are known, bytes are read when asked for.
+#[derive(Clone)]
+pub struct StateDict {
+    file: Arc<dyn TensorFile>,
+    tensors: Vec<TensorInfo>,
+    /// Index in the file of each tensor.
+    stored: Vec<usize>,
+    by_name: HashMap<String, usize>,
+}
+
+impl StateDict {
+    /// Every tensor of a file under its own name.
+    pub fn of_file(file: Arc<dyn TensorFile>) -> StateDict {
+        let all = (0..file.tensors().len()).map(|index| (index, 0)).collect::<Vec<_>>();
+        StateDict::of_part(file, &all)
+    }
+
+    /// The tensors of a file at these indices, each without so many bytes at the start of its name.
+    fn of_part(file: Arc<dyn TensorFile>, part: &[(usize, usize)]) -> StateDict {
+        let mut tensors = Vec::with_capacity(part.len());
+        for &(index, cut) in part {
+            let info = &file.tensors()[index];
+            tensors.push(TensorInfo { name: info.name[cut..].to_owned(), ..info.clone() });
+        }
+        let by_name = tensors.iter().enumerate().map(|(i, info)| (info.name.clone(), i)).collect();
+        StateDict { stored: part.iter().map(|&(index, _)| index).collect(), file, tensors, by_name }
+    }
+
+    /// The tensors, in the order of the file.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// Index of a name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Name and shape of a tensor, if it is there.
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        self.find(name).map(|index| &self.tensors[index])
+    }
+
+    /// Full name of tensor `index` in its file.
+    pub fn stored_name(&self, index: usize) -> &str {
+        &self.file.tensors()[self.stored[index]].name
+    }
+
+    /// Index in its file of tensor `index`.
+    pub(crate) fn stored_index(&self, index: usize) -> usize {
+        self.stored[index]
+    }
+
+    /// Bytes of all tensors.
+    pub fn bytes(&self) -> u64 {
+        self.tensors.iter().map(|info| info.bytes() as u64).sum()
+    }
+
+    /// Reads tensor `index` into `out` (cleared first) as contiguous little-endian bytes.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes: the end of the file, a checksum.
+    pub fn read_bytes(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        self.file.read(self.stored[index], out)
+    }
+
+    /// Hands the bytes of tensor `index` to `sink` in pieces of whole elements; see
+    /// [`TensorFile::read_chunks`].
+    ///
+    /// # Errors
+    /// As [`StateDict::read_bytes`].
+    pub fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
+        self.file.read_chunks(self.stored[index], sink)
+    }
+
+    /// Reads tensor `index` as f32, whatever its dtype; `out` is cleared first. Integers and f64 are rounded to
+    /// the nearest f32.
+    ///
+    /// # Errors
+    /// As [`StateDict::read_bytes`].
+    pub fn read_f32(&self, index: usize, out: &mut Vec<f32>) -> Result<(), FormatError> {
+        let info = &self.tensors[index];
+        out.clear();
+        out.reserve(info.elements());
+        self.read_chunks(index, &mut |piece| {
+            let start = out.len();
+            out.resize(start + piece.len() / info.dtype.size(), 0.0);
+            cast_to_f32(info.dtype, piece, &mut out[start..]);
+        })
+    }
+}
+
+impl std::fmt::Debug for StateDict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateDict").field("tensors", &self.tensors).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,356 @@
+//! Which tensors of a file are the model's weights.
+//!
+//! Trainers save a dictionary: the weights under a name such as `state_dict`, an averaged copy (EMA) under
+//! another, and beside them the state that only training needs. Wrappers (data parallel, `torch.compile`) put a
+//! prefix before every name. Both are levels to go down, until names are left that are neither.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use clipway_formats::{TensorFile, shown};
+
+use super::StateDict;
+
+/// Which weights to take where a checkpoint holds both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightsChoice {
+    /// As the optimiser left them.
+    Raw,
+    /// Averaged over training steps.
+    Ema,
+}
+
+impl WeightsChoice {
+    /// Name on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WeightsChoice::Raw => "raw",
+            WeightsChoice::Ema => "ema",
+        }
+    }
+}
+
+/// Why tensors of a checkpoint are not among the model's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOutKind {
+    /// State of the optimiser, such as moments.
+    Optimizer,
+    /// State of the learning-rate schedule.
+    Scheduler,
+    /// State of the gradient scaler of mixed precision.
+    GradientScaler,
+    /// State of random number generators.
+    RandomState,
+    /// State of the loss.
+    Loss,
+    /// The averaged weights, where the raw ones were taken.
+    EmaWeights,
+    /// The raw weights, where the averaged ones were taken.
+    RawWeights,
+    /// Anything else beside the weights.
+    Other,
+}
+
+impl LeftOutKind {
+    /// Name for people and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LeftOutKind::Optimizer => "optimizer state",
+            LeftOutKind::Scheduler => "scheduler state",
+            LeftOutKind::GradientScaler => "gradient scaler state",
+            LeftOutKind::RandomState => "random state",
+            LeftOutKind::Loss => "loss state",
+            LeftOutKind::EmaWeights => "EMA weights",
+            LeftOutKind::RawWeights => "raw weights",
+            LeftOutKind::Other => "beside the weights",
+        }
+    }
+
+    fn of_key(key: &str) -> LeftOutKind {
+        let key = key.to_ascii_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| key.contains(word));
+        match () {
+            () if has(&["optim"]) => LeftOutKind::Optimizer,
+            () if has(&["sched"]) => LeftOutKind::Scheduler,
+            () if has(&["scaler"]) => LeftOutKind::GradientScaler,
+            () if has(&["rng", "random"]) => LeftOutKind::RandomState,
+            () if has(&["loss", "criterion"]) => LeftOutKind::Loss,
+            () => LeftOutKind::Other,
+        }
+    }
+}
+
+/// A part of a checkpoint that is not taken: training state, or the other weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Why.
+    pub kind: LeftOutKind,
+    /// Name of the dictionary it is in, or of the tensor itself.
+    pub path: String,
+    /// Indices in the file of its tensors.
+    pub tensors: Vec<usize>,
+    /// Bytes of its tensors.
+    pub bytes: u64,
+}
+
+/// The model's weights in a checkpoint, and what else is there.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// The weights, under names without the levels of [`Weights::path`].
+    pub state_dict: StateDict,
+    /// Dictionaries and prefixes that led to them, outermost first, such as `state_dict` and `module`.
+    pub path: Vec<String>,
+    /// Which weights they are.
+    pub choice: WeightsChoice,
+    /// Whether the checkpoint holds both raw and averaged weights.
+    pub has_both: bool,
+    /// Everything else, in the order of the file.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// The weights of a checkpoint cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// Two dictionaries could both be the weights.
+    #[error("the weights could be under {}", list(candidates))]
+    Ambiguous {
+        /// Their names.
+        candidates: Vec<String>,
+    },
+    /// No weights of the kind that was asked for.
+    #[error("there are no {} weights here, only {}", wanted.name(), found.name())]
+    NotThere {
+        /// What was asked for.
+        wanted: WeightsChoice,
+        /// What is there.
+        found: WeightsChoice,
+    },
+    /// No tensor but training state, or none at all.
+    #[error("no weights: {}", if *tensors == 0 { "there are no tensors" } else { "all tensors are training state" })]
+    Empty {
+        /// Number of tensors in the file.
+        tensors: usize,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", shown(name))).collect();
+    quoted.join(" and ")
+}
+
+/// Names under which trainers save weights, and prefixes of wrappers.
+const RAW: [&str; 11] = [
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model_weights",
+    "model",
+    "module",
+    "_orig_mod",
+    "net",
+    "network",
+    "weights",
+    "params",
+];
+
+/// Scalars that averaging keeps beside the weights.
+const COUNTERS: [&str; 3] = ["n_averaged", "num_updates", "decay"];
+
+/// Names that are part of a model and never a dictionary around it.
+const TOWERS: [&str; 2] = ["visual", "text"];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Word {
+    Raw,
+    Ema,
+    Counter,
+    Unknown,
+}
+
+fn word(key: &str) -> Word {
+    match () {
+        () if RAW.contains(&key) => Word::Raw,
+        () if COUNTERS.contains(&key) => Word::Counter,
+        () if key.to_ascii_lowercase().split('_').any(|part| part == "ema") => Word::Ema,
+        () => Word::Unknown,
+    }
+}
+
+/// Tensors of a level of a checkpoint that share the first part of their name.
+struct Group {
+    key: String,
+    /// Whether the key is a level of its own, and not the name of a tensor.
+    is_level: bool,
+    tensors: Vec<usize>,
+}
+
+impl Weights {
+    /// Finds the weights of a file. `keys_of` gives the keys of the dictionary that a path of keys leads to,
+    /// where the file has dictionaries; without a `choice` raw weights are taken where there are any.
+    ///
+    /// # Errors
+    /// If two dictionaries could be the weights, or none is, or not of the kind chosen.
+    pub fn select(
+        file: Arc<dyn TensorFile>,
+        keys_of: &dyn Fn(&[String]) -> Option<Vec<String>>,
+        choice: Option<WeightsChoice>,
+    ) -> Result<Weights, SelectError> {
+        let all = file.tensors();
+        let mut part: Vec<usize> = (0..all.len()).collect();
+        let mut cut = 0;
+        let mut path: Vec<String> = Vec::new();
+        let mut found = WeightsChoice::Raw;
+        let mut has_both = false;
+        let mut left_out: Vec<LeftOut> = Vec::new();
+        loop {
+            let name = |index: usize| &all[index].name[cut..];
+            let groups = match keys_of(&path) {
+                Some(keys) => groups_of_dictionary(&part, &name, &keys),
+                None => Vec::new(),
+            };
+            let Some(level) = Level::of(groups, groups_of_prefixes(&part, &name))? else { break };
+            let takes_ema = match (level.raw, level.ema) {
+                (Some(_), Some(_)) => {
+                    has_both = true;
+                    choice == Some(WeightsChoice::Ema)
+                }
+                (raw, _) => raw.is_none(),
+            };
+            if takes_ema {
+                found = WeightsChoice::Ema;
+            }
+            let taken = if takes_ema { level.ema } else { level.raw };
+            for (index, group) in level.groups.into_iter().enumerate() {
+                if Some(index) == taken {
+                    cut += group.key.len() + 1;
+                    path.push(group.key);
+                    part = group.tensors;
+                    continue;
+                }
+                let kind = match index {
+                    _ if Some(index) == level.ema => LeftOutKind::EmaWeights,
+                    _ if Some(index) == level.raw => LeftOutKind::RawWeights,
+                    _ => LeftOutKind::of_key(&group.key),
+                };
+                let bytes = group.tensors.iter().map(|&tensor| all[tensor].bytes() as u64).sum();
+                let whole: Vec<&str> = path.iter().map(String::as_str).chain([group.key.as_str()]).collect();
+                left_out.push(LeftOut { kind, path: whole.join("."), tensors: group.tensors, bytes });
+            }
+        }
+        match choice {
+            Some(wanted) if wanted != found => return Err(SelectError::NotThere { wanted, found }),
+            _ if part.is_empty() || path.is_empty() && only_training(&part, all) => {
+                return Err(SelectError::Empty { tensors: all.len() });
+            }
+            _ => {}
+        }
+        left_out.sort_by_key(|part| part.tensors.first().copied());
+        let part: Vec<(usize, usize)> = part.into_iter().map(|index| (index, cut)).collect();
+        Ok(Weights { state_dict: StateDict::of_part(file, &part), path, choice: found, has_both, left_out })
+    }
+}
+
+/// Whether every tensor stands under a key of training state.
+fn only_training(part: &[usize], all: &[clipway_formats::TensorInfo]) -> bool {
+    let training = |name: &str| {
+        let key = name.split('.').next().unwrap_or_default();
+        matches!(LeftOutKind::of_key(key), LeftOutKind::Optimizer | LeftOutKind::Scheduler)
+    };
+    part.iter().all(|&index| training(&all[index].name))
+}
+
+/// A level that holds weights in one of its groups.
+struct Level {
+    groups: Vec<Group>,
+    raw: Option<usize>,
+    ema: Option<usize>,
+}
+
+impl Level {
+    /// The level of a dictionary, else that of prefixes; `None` if neither leads further down.
+    fn of(dictionary: Vec<Group>, prefixes: Vec<Group>) -> Result<Option<Level>, SelectError> {
+        for groups in [dictionary, prefixes] {
+            let places = |wanted| {
+                let is = |group: &Group| group.is_level && !group.tensors.is_empty() && word(&group.key) == wanted;
+                let found = groups.iter().enumerate().filter(|(_, group)| is(group));
+                found.map(|(place, _)| place).collect::<Vec<usize>>()
+            };
+            let (mut raw, ema) = (places(Word::Raw), places(Word::Ema));
+            if raw.is_empty() && ema.is_empty() {
+                raw.extend(only_level(&groups));
+            }
+            for places in [&raw, &ema] {
+                if places.len() > 1 {
+                    let candidates = places.iter().map(|&place| groups[place].key.clone()).collect();
+                    return Err(SelectError::Ambiguous { candidates });
+                }
+            }
+            let (raw, ema) = (raw.first().copied(), ema.first().copied());
+            if raw.is_some() || ema.is_some() {
+                return Ok(Some(Level { groups, raw, ema }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A dictionary of unknown name that alone holds tensors which are not training state.
+fn only_level(groups: &[Group]) -> Option<usize> {
+    let counts = |group: &&(usize, &Group)| {
+        let (_, group) = group;
+        !group.tensors.is_empty() && LeftOutKind::of_key(&group.key) == LeftOutKind::Other
+    };
+    let mut places = groups.iter().enumerate().collect::<Vec<_>>();
+    places.retain(|place| counts(&place));
+    match places[..] {
+        [(place, group)] if group.is_level && !TOWERS.contains(&group.key.as_str()) => Some(place),
+        _ => None,
+    }
+}
+
+/// Groups by the keys of a dictionary: a key whose name goes on is a level, others are tensors.
+fn groups_of_dictionary<'a>(
+    part: &[usize],
+    name: &dyn Fn(usize) -> &'a str,
+    keys: &[String],
+) -> Vec<Group> {
+    let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
+    let mut groups = Groups::default();
+    for &index in part {
+        let name = name(index);
+        let starts = name.match_indices('.').map(|(end, _)| &name[..end]);
+        let key = starts.chain([name]).find(|start| keys.contains(start)).unwrap_or(name);
+        groups.add(key, key.len() < name.len(), index);
+    }
+    groups.list
+}
+
+/// Groups by the first part of names, if that is a known name of weights in every one; else nothing.
+fn groups_of_prefixes<'a>(part: &[usize], name: &dyn Fn(usize) -> &'a str) -> Vec<Group> {
+    let mut groups = Groups::default();
+    for &index in part {
+        match name(index).split_once('.') {
+            Some((key, _)) if matches!(word(key), Word::Raw | Word::Ema) => groups.add(key, true, index),
+            None if word(name(index)) == Word::Counter => groups.add(name(index), false, index),
+            _ => return Vec::new(),
+        }
+    }
+    groups.list
+}
+
+/// Groups under construction, in the order in which their keys come.
+#[derive(Default)]
+struct Groups<'a> {
+    list: Vec<Group>,
+    places: HashMap<&'a str, usize>,
+}
+
+impl<'a> Groups<'a> {
+    fn add(&mut self, key: &'a str, is_level: bool, tensor: usize) {
+        let place = *self.places.entry(key).or_insert_with(|| {
+            self.list.push(Group { key: key.to_owned(), is_level, tensors: Vec::new() });
+            self.list.len() - 1
+        });
+        self.list[place].tensors.push(tensor);
+    }
+}
