@@ -9,4 +9,6 @@ pub mod checkpoint;
 pub mod config;
 pub mod graph;
 pub mod output;
+pub mod layout;
+pub mod plan;
 pub mod state_dict;

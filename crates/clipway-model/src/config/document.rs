@@ -1,0 +1,96 @@
+//! Changes of a config, and its JSON: the keys it had, in their order, with what was changed.
+
+use clipway_formats::{FormatError, Json, JsonValue};
+
+use super::write::{array, pretty, string};
+use super::{ModelConfig, PreprocessConfig};
+
+impl ModelConfig {
+    /// Sets height and width of the images, in pixels.
+    ///
+    /// # Errors
+    /// If the size does not fit the rest of the config, which is left as it was then.
+    pub fn set_image_size(&mut self, size: [usize; 2]) -> Result<(), FormatError> {
+        let value = if size[0] == size[1] {
+            JsonValue::Unsigned(size[0] as u64)
+        } else {
+            array(size.map(|side| JsonValue::Unsigned(side as u64)))
+        };
+        self.change(&["vision_cfg", "image_size"], value)
+    }
+
+    /// Sets the number of tokens of a text.
+    ///
+    /// # Errors
+    /// If the length is out of its range; the config is left as it was then.
+    pub fn set_context_length(&mut self, length: usize) -> Result<(), FormatError> {
+        self.change(&["text_cfg", "context_length"], JsonValue::Unsigned(length as u64))
+    }
+
+    /// Chooses QuickGELU or GELU.
+    ///
+    /// # Errors
+    /// If arguments of the activation exclude QuickGELU; the config is left as it was then.
+    pub fn set_quick_gelu(&mut self, quick_gelu: bool) -> Result<(), FormatError> {
+        self.change(&["quick_gelu"], JsonValue::Bool(quick_gelu))
+    }
+
+    /// Chooses whether the text tower's tensors are under `text.`.
+    ///
+    /// # Errors
+    /// If the rest of the config needs it otherwise; the config is left as it was then.
+    pub fn set_custom_text(&mut self, custom_text: bool) -> Result<(), FormatError> {
+        self.change(&["custom_text"], JsonValue::Bool(custom_text))
+    }
+
+    /// Names the tokeniser.
+    ///
+    /// # Errors
+    /// If it is not a model's name; the config is left as it was then.
+    pub fn set_tokenizer_name(&mut self, name: &str) -> Result<(), FormatError> {
+        self.change(&["text_cfg", "hf_tokenizer_name"], string(name))
+    }
+
+    /// Changes the document and reads it again, so that every rule of reading holds for changes too.
+    fn change(&mut self, path: &[&str], value: JsonValue) -> Result<(), FormatError> {
+        let mut document = self.document.clone();
+        set(&mut document, path, value);
+        *self = ModelConfig::read(document.root(), &document)?;
+        Ok(())
+    }
+
+    /// The model config as JSON text: the keys it had, in their order, and `quick_gelu`, always explicit.
+    pub fn to_json(&self) -> String {
+        pretty(&self.explicit())
+    }
+
+    /// The text of an `open_clip_config.json`, as open_clip writes it, with `quick_gelu` always explicit.
+    pub fn to_config_file(&self, preprocess: &PreprocessConfig) -> String {
+        let members = vec![
+            ("model_cfg".to_owned(), self.explicit()),
+            ("preprocess_cfg".to_owned(), preprocess.document()),
+        ];
+        pretty(&Json { offset: 0, value: JsonValue::Object(members) })
+    }
+
+    fn explicit(&self) -> Json {
+        let mut document = self.document.clone();
+        set(&mut document, &["quick_gelu"], JsonValue::Bool(self.quick_gelu));
+        document
+    }
+}
+
+/// Sets the value at a path of keys; a key that is not there comes last.
+fn set(json: &mut Json, path: &[&str], value: JsonValue) {
+    let Some((key, rest)) = path.split_first() else {
+        json.value = value;
+        return;
+    };
+    if let JsonValue::Object(members) = &mut json.value {
+        let index = members.iter().position(|(name, _)| name == key).unwrap_or_else(|| {
+            members.push(((*key).to_owned(), Json { offset: 0, value: JsonValue::Object(Vec::new()) }));
+            members.len() - 1
+        });
+        set(&mut members[index].1, rest, value);
+    }
+}

@@ -1,0 +1,195 @@
+//! Configs of open_clip 3.3.0, strictly typed: every key that open_clip knows is known, any other is an error.
+//!
+//! A config is read from a bare model config (`{"embed_dim": …}`) or from an `open_clip_config.json`
+//! (`{"model_cfg": …, "preprocess_cfg": …}`), checked wholly, and written back with the keys it had.
+
+mod block;
+mod check;
+mod document;
+mod fields;
+pub mod limits;
+mod preprocess;
+mod text;
+mod vision;
+mod write;
+
+pub use block::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
+pub(crate) use fields::nearest;
+pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
+pub use text::{HuggingFaceConfig, MultimodalConfig, TextCleaning, TextConfig, TextPool, TokenizerConfig};
+pub use vision::{
+    AttentionalPool, PositionalEmbedding, TimmConfig, TimmProjection, VisionConfig, VisionLayers, VisionPool,
+};
+
+use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonLimits, JsonValue, Place};
+
+use fields::Fields;
+
+/// A model of open_clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// Width of the embedding that images and texts share.
+    pub embed_dim: usize,
+    /// The image tower.
+    pub vision: VisionConfig,
+    /// The text tower.
+    pub text: TextConfig,
+    /// CoCa's decoder.
+    pub multimodal: Option<MultimodalConfig>,
+    /// Whether open_clip's own towers use QuickGELU in place of GELU.
+    pub quick_gelu: bool,
+    /// Whether the text tower is a module of its own, `text.…`, in the state dict.
+    pub custom_text: bool,
+    /// First value of the logit scale's logarithm.
+    pub init_logit_scale: f64,
+    /// First value of the logit bias; `None` for no bias.
+    pub init_logit_bias: Option<f64>,
+    /// Whether logit scale and bias have the shape `[1]` and not `[]`.
+    pub nonscalar_logit_scale: bool,
+    /// Whether the model returns a dictionary; no effect here.
+    pub output_dict: bool,
+    /// The object it was read from.
+    document: Json,
+}
+
+/// A config file: the model, and what it says about preprocessing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigFile {
+    /// The model.
+    pub model: ModelConfig,
+    /// What is said about preprocessing; all open in a bare model config.
+    pub preprocess: PreprocessOptions,
+}
+
+/// Keys of a model config.
+const MODEL_KEYS: [&str; 11] = [
+    "embed_dim",
+    "vision_cfg",
+    "text_cfg",
+    "multimodal_cfg",
+    "quick_gelu",
+    "custom_text",
+    "init_logit_scale",
+    "init_logit_bias",
+    "nonscalar_logit_scale",
+    "output_dict",
+    "pad_id",
+];
+
+/// Keys of an `open_clip_config.json`: the two that open_clip reads, and those that other libraries leave beside
+/// them and open_clip does not look at.
+const FILE_KEYS: [&str; 15] = [
+    "model_cfg",
+    "preprocess_cfg",
+    "_commit_hash",
+    "_name_or_path",
+    "architecture",
+    "architectures",
+    "auto_map",
+    "dtype",
+    "library_name",
+    "license",
+    "model_type",
+    "tags",
+    "torch_dtype",
+    "transformers_version",
+    "transformers.js_config",
+];
+
+impl ConfigFile {
+    /// Reads a config file, at most 1 MiB of JSON.
+    ///
+    /// # Errors
+    /// What is wrong with the JSON, an unknown key (with the nearest known one), a value of the wrong type or out
+    /// of its range, or values that contradict each other; each with the path of the value.
+    pub fn parse(bytes: &[u8]) -> Result<ConfigFile, FormatError> {
+        let limits = JsonLimits { bytes: 1 << 20, depth: 16, values: 10_000, ..JsonLimits::CONFIG };
+        let json = Json::parse(bytes, limits)?;
+        let root = json.root();
+        if root.get("model_cfg")?.is_none() {
+            if root.get("embed_dim")?.is_none() && root.get("vision_cfg")?.is_none() {
+                let cause = "neither `model_cfg` nor `embed_dim` is there: this is no config of open_clip";
+                return Err(root.error(Code::Missing, cause));
+            }
+            let model = ModelConfig::read(root, &json)?;
+            return Ok(ConfigFile { model, preprocess: PreprocessOptions::default() });
+        }
+        let fields = Fields::new(root, &FILE_KEYS)?;
+        let at = fields.required("model_cfg")?;
+        let document = Json { offset: 0, value: at.value().clone() };
+        let model = ModelConfig::read(at, &document)?;
+        let preprocess = match fields.value("preprocess_cfg")? {
+            Some(value) => PreprocessOptions::read(value)?,
+            None => PreprocessOptions::default(),
+        };
+        Ok(ConfigFile { model, preprocess })
+    }
+
+    /// The preprocessing that open_clip would use: its defaults with what the file says over them, at the size of
+    /// the tower.
+    pub fn preprocess(&self) -> PreprocessConfig {
+        PreprocessConfig::new(self.model.vision.image_size).merged(&self.preprocess)
+    }
+}
+
+impl ModelConfig {
+    /// Reads a bare model config; see [`ConfigFile::parse`].
+    ///
+    /// # Errors
+    /// As [`ConfigFile::parse`].
+    pub fn parse(bytes: &[u8]) -> Result<ModelConfig, FormatError> {
+        ConfigFile::parse(bytes).map(|file| file.model)
+    }
+
+    fn read(at: JsonCursor<'_>, document: &Json) -> Result<ModelConfig, FormatError> {
+        let path = at.path().to_owned();
+        let fields = Fields::new(at, &MODEL_KEYS)?;
+        let quick_gelu = fields.boolean("quick_gelu", false)?;
+        // CLIP's first temperature is 0.07.
+        let init_logit_scale = fields.number("init_logit_scale", (1.0f64 / 0.07).ln(), -1e6..=1e6)?;
+        let multimodal = match fields.value("multimodal_cfg")? {
+            Some(value) => Some(MultimodalConfig::read(value, quick_gelu)?),
+            None => None,
+        };
+        fields.integer("pad_id", 0, 0..=limits::VOCABULARY)?;
+        let config = ModelConfig {
+            embed_dim: fields.required("embed_dim")?.integer(1, limits::WIDTH)?,
+            vision: VisionConfig::read(fields.required("vision_cfg")?, quick_gelu)?,
+            text: TextConfig::read(fields.required("text_cfg")?, quick_gelu)?,
+            multimodal,
+            quick_gelu,
+            custom_text: fields.boolean("custom_text", false)?,
+            init_logit_scale,
+            init_logit_bias: fields.optional_number("init_logit_bias")?,
+            nonscalar_logit_scale: fields.boolean("nonscalar_logit_scale", false)?,
+            output_dict: fields.boolean("output_dict", false)?,
+            document: document.clone(),
+        };
+        config.check_at(&path)?;
+        Ok(config)
+    }
+
+    /// Checks that the values fit each other: heads divide widths, patches fit into images, no option that
+    /// excludes another.
+    ///
+    /// # Errors
+    /// `Code::BadValue` with the path of the value.
+    pub fn check(&self) -> Result<(), FormatError> {
+        self.check_at("$")
+    }
+
+    /// Whether the text tower's tensors are under `text.`: the config says so, or the tower is from Hugging Face.
+    pub fn uses_custom_text(&self) -> bool {
+        self.custom_text || self.text.hugging_face.is_some()
+    }
+
+    /// Whether the config names the activation, and does not leave it to the default.
+    pub fn states_quick_gelu(&self) -> bool {
+        matches!(&self.document.value, JsonValue::Object(members)
+            if members.iter().any(|(key, _)| key == "quick_gelu"))
+    }
+}
+
+fn bad(path: &str, key: &str, cause: String) -> FormatError {
+    FormatError::new(Code::BadValue, Place::Json(format!("{path}.{key}")), cause)
+}

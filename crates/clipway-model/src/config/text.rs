@@ -1,0 +1,269 @@
+//! `text_cfg` and `multimodal_cfg`: the text tower, and CoCa's decoder.
+
+use clipway_formats::{FormatError, JsonCursor};
+
+use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
+use super::fields::{Fields, word};
+use super::limits;
+
+/// How the tokens of a text become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextPool {
+    /// The first token.
+    First,
+    /// The last token.
+    Last,
+    /// The token with the highest id.
+    Argmax,
+    /// The first token with the id `eos_id`.
+    Eos,
+    /// Not at all.
+    None,
+}
+
+/// How a tokeniser cleans text first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextCleaning {
+    /// Mojibake, entities and white space put right, then lower case.
+    Lower,
+    /// The same without lower case.
+    Whitespace,
+    /// SigLIP's: punctuation removed, lower case.
+    Canonicalize,
+}
+
+/// What the config says about the tokeniser.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenizerConfig {
+    /// `hf_tokenizer_name`; `None` for CLIP's own.
+    pub name: Option<String>,
+    /// `tokenizer_mode`, such as `clips`.
+    pub mode: Option<String>,
+    /// Cleaning, where it is not the tokeniser's default.
+    pub cleaning: Option<TextCleaning>,
+    /// Whether the separator token is replaced by padding.
+    pub strip_separator: bool,
+    /// Source language, for NLLB's tokeniser.
+    pub language: Option<String>,
+    /// How texts that are too long lose tokens, where they are not just cut.
+    pub reduction: Option<String>,
+    /// Tokens added to CLIP's own vocabulary.
+    pub additional_special_tokens: Vec<String>,
+}
+
+/// `hf_…`: a text tower by its Hugging Face name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HuggingFaceConfig {
+    /// Name of the model.
+    pub model_name: String,
+    /// `hf_proj_type`: what projects the pooled vector; `None` where the config says `null`.
+    pub projection: Option<String>,
+    /// `hf_pooler_type`; `None` where the config says `null`.
+    pub pooler: Option<String>,
+}
+
+/// The text tower.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextConfig {
+    /// Tokens of a text.
+    pub context_length: usize,
+    /// Rows of the token embedding.
+    pub vocab_size: usize,
+    /// The tokeniser.
+    pub tokenizer: TokenizerConfig,
+    /// Width of the tokens.
+    pub width: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Ratio of the MLP's width to the block's.
+    pub mlp_ratio: f64,
+    /// First value of the layer scales; `None` for no layer scale.
+    pub layer_scale: Option<f64>,
+    /// Whether a class token stands after the text.
+    pub embed_cls: bool,
+    /// Id of padding.
+    pub pad_id: i64,
+    /// Id of the end token, for `TextPool::Eos`.
+    pub eos_id: i64,
+    /// Whether tokens see later tokens.
+    pub no_causal_mask: bool,
+    /// Known to open_clip, but without effect there; nor has it one here, since the vector that is pooled is one
+    /// token's.
+    pub final_ln_after_pool: bool,
+    /// Pooling.
+    pub pool: TextPool,
+    /// Whether the projection is a linear layer with bias.
+    pub projection_bias: bool,
+    /// Whether there is a projection.
+    pub projection: bool,
+    /// Whether the tower returns its tokens too; no effect on the vector.
+    pub output_tokens: bool,
+    /// Arguments of the activation.
+    pub activation: ActivationConfig,
+    /// Arguments of the layer norms.
+    pub norm: NormConfig,
+    /// Options of the blocks.
+    pub block: BlockConfig,
+    /// The Hugging Face tower, which replaces the one described above.
+    pub hugging_face: Option<HuggingFaceConfig>,
+}
+
+/// The multimodal decoder of CoCa.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MultimodalConfig {
+    /// What it shares with text towers.
+    pub text: TextConfig,
+    /// Width of a head; unused by open_clip.
+    pub head_width: usize,
+    /// Queries; unused by open_clip.
+    pub queries: usize,
+    /// Heads of the pooling; unused by open_clip.
+    pub pooler_heads: usize,
+}
+
+const KEYS: [&str; 25] = [
+    "context_length",
+    "vocab_size",
+    "hf_tokenizer_name",
+    "tokenizer_mode",
+    "tokenizer_kwargs",
+    "width",
+    "heads",
+    "layers",
+    "mlp_ratio",
+    "ls_init_value",
+    "embed_cls",
+    "pad_id",
+    "eos_id",
+    "no_causal_mask",
+    "final_ln_after_pool",
+    "pool_type",
+    "proj_bias",
+    "proj_type",
+    "output_tokens",
+    "act_kwargs",
+    "norm_kwargs",
+    "hf_model_name",
+    "hf_model_pretrained",
+    "hf_proj_type",
+    "hf_pooler_type",
+];
+
+const MULTIMODAL_KEYS: [&str; 3] = ["dim_head", "n_queries", "attn_pooler_heads"];
+
+impl TextConfig {
+    pub(super) fn read(at: JsonCursor<'_>, quick_gelu: bool) -> Result<TextConfig, FormatError> {
+        let known: Vec<&str> = KEYS.into_iter().chain(BLOCK_KEYS).collect();
+        TextConfig::read_fields(&Fields::new(at, &known)?, quick_gelu)
+    }
+
+    fn read_fields(fields: &Fields<'_>, quick_gelu: bool) -> Result<TextConfig, FormatError> {
+        let hugging_face = read_hugging_face(fields)?;
+        let quick_gelu = quick_gelu && hugging_face.is_none();
+        let pools = [
+            ("first", TextPool::First),
+            ("last", TextPool::Last),
+            ("argmax", TextPool::Argmax),
+            ("eos", TextPool::Eos),
+            ("none", TextPool::None),
+        ];
+        Ok(TextConfig {
+            context_length: fields.integer("context_length", 77, 1..=limits::TOKENS)?,
+            vocab_size: fields.integer("vocab_size", 49408, 1..=limits::VOCABULARY)?,
+            tokenizer: read_tokenizer(fields)?,
+            width: fields.integer("width", 512, 1..=limits::WIDTH)?,
+            heads: fields.integer("heads", 8, 1..=limits::WIDTH)?,
+            layers: fields.integer("layers", 12, 1..=limits::LAYERS)?,
+            mlp_ratio: fields.number("mlp_ratio", 4.0, 0.0..=limits::MLP_RATIO)?,
+            layer_scale: fields.optional_number("ls_init_value")?,
+            embed_cls: fields.boolean("embed_cls", false)?,
+            pad_id: fields.integer("pad_id", 0, 0..=limits::VOCABULARY)? as i64,
+            eos_id: fields.integer("eos_id", 2, 0..=limits::VOCABULARY)? as i64,
+            no_causal_mask: fields.boolean("no_causal_mask", false)?,
+            final_ln_after_pool: fields.boolean("final_ln_after_pool", false)?,
+            pool: fields.word("pool_type", TextPool::Argmax, &pools)?,
+            projection_bias: fields.boolean("proj_bias", false)?,
+            projection: fields.word("proj_type", true, &[("linear", true), ("none", false)])?,
+            output_tokens: fields.boolean("output_tokens", false)?,
+            activation: ActivationConfig::read(fields, quick_gelu)?,
+            norm: NormConfig::read(fields)?,
+            block: BlockConfig::read(fields)?,
+            hugging_face,
+        })
+    }
+}
+
+impl MultimodalConfig {
+    pub(super) fn read(at: JsonCursor<'_>, quick_gelu: bool) -> Result<MultimodalConfig, FormatError> {
+        let known: Vec<&str> = KEYS.into_iter().chain(MULTIMODAL_KEYS).chain(BLOCK_KEYS).collect();
+        let fields = Fields::new(at, &known)?;
+        Ok(MultimodalConfig {
+            text: TextConfig::read_fields(&fields, quick_gelu)?,
+            head_width: fields.integer("dim_head", 64, 1..=limits::WIDTH)?,
+            queries: fields.integer("n_queries", 256, 1..=limits::TOKENS)?,
+            pooler_heads: fields.integer("attn_pooler_heads", 8, 1..=limits::WIDTH)?,
+        })
+    }
+}
+
+fn read_hugging_face(fields: &Fields<'_>) -> Result<Option<HuggingFaceConfig>, FormatError> {
+    fields.boolean("hf_model_pretrained", true)?;
+    let or_default =
+        |key: &str, default: &str, words: &[(&'static str, &'static str)]| match fields.given(key)? {
+            None => Ok(Some(default.to_owned())),
+            Some(value) if value.is_null() => Ok(None),
+            Some(value) => word(&value, words).map(|word| Some(word.to_owned())),
+        };
+    let projections = [("linear", "linear"), ("mlp", "mlp")];
+    let projection = or_default("hf_proj_type", "mlp", &projections)?;
+    let poolers = [
+        ("mean_pooler", "mean_pooler"),
+        ("max_pooler", "max_pooler"),
+        ("cls_pooler", "cls_pooler"),
+        ("cls_last_hidden_state_pooler", "cls_last_hidden_state_pooler"),
+    ];
+    let pooler = or_default("hf_pooler_type", "mean_pooler", &poolers)?;
+    let model_name = fields.model_name("hf_model_name")?;
+    Ok(model_name.map(|model_name| HuggingFaceConfig { model_name, projection, pooler }))
+}
+
+fn read_tokenizer(fields: &Fields<'_>) -> Result<TokenizerConfig, FormatError> {
+    let name = fields.model_name("hf_tokenizer_name")?;
+    let mode = fields.optional_string("tokenizer_mode")?;
+    let Some(arguments) = fields.value("tokenizer_kwargs")? else {
+        return Ok(TokenizerConfig { name, mode, ..TokenizerConfig::default() });
+    };
+    let known = [
+        "clean",
+        "strip_sep_token",
+        "language",
+        "reduction_mask",
+        "additional_special_tokens",
+        "tokenizer_mode",
+    ];
+    let fields = Fields::new(arguments, &known)?;
+    let cleanings = [
+        ("lower", TextCleaning::Lower),
+        ("whitespace", TextCleaning::Whitespace),
+        ("canonicalize", TextCleaning::Canonicalize),
+    ];
+    let reductions = ["simple", "random", "shuffle", "syntax"].map(|name| (name, name));
+    let mut additional_special_tokens = Vec::new();
+    if let Some(tokens) = fields.value("additional_special_tokens")? {
+        for token in tokens.items()? {
+            additional_special_tokens.push(token.string()?.to_owned());
+        }
+    }
+    let reduction = fields.value("reduction_mask")?.filter(|value| value.string() != Ok(""));
+    Ok(TokenizerConfig {
+        name,
+        mode: fields.optional_string("tokenizer_mode")?.or(mode),
+        cleaning: fields.value("clean")?.map(|value| word(&value, &cleanings)).transpose()?,
+        strip_separator: fields.boolean("strip_sep_token", false)?,
+        language: fields.optional_string("language")?,
+        reduction: reduction.map(|value| word(&value, &reductions)).transpose()?.map(str::to_owned),
+        additional_special_tokens,
+    })
+}

@@ -1,0 +1,251 @@
+//! `vision_cfg`: the image tower.
+
+use clipway_formats::{Code, FormatError, JsonCursor};
+
+use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
+use super::fields::{Fields, sides, word};
+use super::limits;
+
+/// Depth of the image tower, which also chooses its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VisionLayers {
+    /// Blocks of a vision transformer.
+    Blocks(usize),
+    /// Bottlenecks in each of the four stages of a modified ResNet.
+    Stages([usize; 4]),
+}
+
+/// Where the positional embedding of an image comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PositionalEmbedding {
+    /// Trained.
+    Learnable,
+    /// Sines and cosines of row and column, stored but not trained.
+    SinCos2d,
+}
+
+/// How the tokens of an image become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VisionPool {
+    /// The class token.
+    Token,
+    /// The mean of all but the class token.
+    Average,
+    /// Not at all.
+    None,
+}
+
+/// Whether a learned attention pools the tokens of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionalPool {
+    /// No.
+    None,
+    /// One pooler; its queries are pooled like tokens.
+    Plain,
+    /// Two poolers on the tokens; the second gives the vector.
+    Parallel,
+    /// Two poolers, the second on the first's result.
+    Cascade,
+}
+
+/// `timm_proj`: what makes the embedding of a timm trunk's vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimmProjection {
+    /// A linear layer after the trunk.
+    Linear,
+    /// An MLP after the trunk.
+    Mlp,
+    /// The trunk's own classifier, made as wide as the embedding.
+    Head,
+    /// Nothing.
+    None,
+}
+
+/// `timm_…`: an image tower by its timm name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimmConfig {
+    /// Name of the timm model.
+    pub model_name: String,
+    /// `timm_pool`: how the trunk pools.
+    pub pool: String,
+    /// What follows the trunk.
+    pub projection: TimmProjection,
+    /// Whether that projection has a bias.
+    pub projection_bias: bool,
+}
+
+/// The image tower.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VisionConfig {
+    /// Depth; a list of four makes the tower a modified ResNet.
+    pub layers: VisionLayers,
+    /// Width of the tokens, or of the ResNet's first stage.
+    pub width: usize,
+    /// Width of a head.
+    pub head_width: usize,
+    /// Ratio of the MLP's width to the block's.
+    pub mlp_ratio: f64,
+    /// Height and width of a patch, in pixels; `None` where the config says `null`.
+    pub patch_size: Option<[usize; 2]>,
+    /// Height and width of the image, in pixels.
+    pub image_size: [usize; 2],
+    /// First value of the layer scales; `None` for no layer scale.
+    pub layer_scale: Option<f64>,
+    /// Fraction of patches dropped in training; no effect here.
+    pub patch_dropout: f64,
+    /// Pooling by attention.
+    pub attentional_pool: AttentionalPool,
+    /// Queries of that pooling.
+    pub pooler_queries: usize,
+    /// Heads of that pooling.
+    pub pooler_heads: usize,
+    /// Whether the layer norm before the blocks is left out.
+    pub no_ln_pre: bool,
+    /// Positional embedding.
+    pub positional_embedding: PositionalEmbedding,
+    /// Whether the last layer norm comes after pooling.
+    pub final_ln_after_pool: bool,
+    /// Pooling.
+    pub pool: VisionPool,
+    /// Whether the tower returns its tokens too; no effect on the vector.
+    pub output_tokens: bool,
+    /// Arguments of the activation.
+    pub activation: ActivationConfig,
+    /// Arguments of the layer norms.
+    pub norm: NormConfig,
+    /// Options of the blocks.
+    pub block: BlockConfig,
+    /// The timm tower, which replaces all above but the image size.
+    pub timm: Option<TimmConfig>,
+}
+
+const KEYS: [&str; 17] = [
+    "layers",
+    "width",
+    "head_width",
+    "mlp_ratio",
+    "patch_size",
+    "image_size",
+    "ls_init_value",
+    "patch_dropout",
+    "attentional_pool",
+    "attn_pooler_queries",
+    "attn_pooler_heads",
+    "no_ln_pre",
+    "pos_embed_type",
+    "final_ln_after_pool",
+    "pool_type",
+    "output_tokens",
+    "act_kwargs",
+];
+
+const TIMM_KEYS: [&str; 8] = [
+    "norm_kwargs",
+    "timm_model_name",
+    "timm_model_pretrained",
+    "timm_pool",
+    "timm_proj",
+    "timm_proj_bias",
+    "timm_drop",
+    "timm_drop_path",
+];
+
+impl VisionConfig {
+    pub(super) fn read(at: JsonCursor<'_>, quick_gelu: bool) -> Result<VisionConfig, FormatError> {
+        let known: Vec<&str> = KEYS.into_iter().chain(TIMM_KEYS).chain(BLOCK_KEYS).collect();
+        let fields = Fields::new(at, &known)?;
+        let timm = read_timm(&fields)?;
+        // timm's towers have their own activation, whatever `quick_gelu` says.
+        let quick_gelu = quick_gelu && timm.is_none();
+        let positions =
+            [("learnable", PositionalEmbedding::Learnable), ("sin_cos_2d", PositionalEmbedding::SinCos2d)];
+        let pools = [("tok", VisionPool::Token), ("avg", VisionPool::Average), ("none", VisionPool::None)];
+        Ok(VisionConfig {
+            layers: match fields.given("layers")? {
+                Some(value) => read_layers(&value)?,
+                None => VisionLayers::Blocks(12),
+            },
+            width: fields.integer("width", 768, 1..=limits::WIDTH)?,
+            head_width: fields.integer("head_width", 64, 1..=limits::WIDTH)?,
+            mlp_ratio: fields.number("mlp_ratio", 4.0, 0.0..=limits::MLP_RATIO)?,
+            patch_size: if fields.has("patch_size")? {
+                fields.sides("patch_size", 1..=limits::IMAGE_SIDE)?
+            } else {
+                Some([16, 16])
+            },
+            image_size: match fields.given("image_size")? {
+                Some(value) => sides(&value, 1..=limits::IMAGE_SIDE)?,
+                None => [224, 224],
+            },
+            layer_scale: fields.optional_number("ls_init_value")?,
+            patch_dropout: fields.number("patch_dropout", 0.0, 0.0..=0.999_999)?,
+            attentional_pool: read_attentional_pool(&fields)?,
+            pooler_queries: fields.integer("attn_pooler_queries", 256, 1..=limits::TOKENS)?,
+            pooler_heads: fields.integer("attn_pooler_heads", 8, 1..=limits::WIDTH)?,
+            no_ln_pre: fields.boolean("no_ln_pre", false)?,
+            positional_embedding: fields.word(
+                "pos_embed_type",
+                PositionalEmbedding::Learnable,
+                &positions,
+            )?,
+            final_ln_after_pool: fields.boolean("final_ln_after_pool", false)?,
+            pool: fields.word("pool_type", VisionPool::Token, &pools)?,
+            output_tokens: fields.boolean("output_tokens", false)?,
+            activation: ActivationConfig::read(&fields, quick_gelu)?,
+            norm: NormConfig::read(&fields)?,
+            block: BlockConfig::read(&fields)?,
+            timm,
+        })
+    }
+}
+
+fn read_layers(value: &JsonCursor<'_>) -> Result<VisionLayers, FormatError> {
+    let Ok(items) = value.items() else {
+        return Ok(VisionLayers::Blocks(value.integer(1, limits::LAYERS)?));
+    };
+    if items.len() != 4 {
+        let cause = format!("expected the depths of 4 stages, found an array of {}", items.len());
+        return Err(value.error(Code::BadValue, cause));
+    }
+    let mut stages = [0; 4];
+    for (stage, item) in stages.iter_mut().zip(items) {
+        *stage = item.integer(1, limits::LAYERS)?;
+    }
+    Ok(VisionLayers::Stages(stages))
+}
+
+fn read_attentional_pool(fields: &Fields<'_>) -> Result<AttentionalPool, FormatError> {
+    match fields.value("attentional_pool")? {
+        None => Ok(AttentionalPool::None),
+        Some(value) if value.string().is_ok() => {
+            word(&value, &[("parallel", AttentionalPool::Parallel), ("cascade", AttentionalPool::Cascade)])
+        }
+        Some(value) => Ok(if value.boolean()? { AttentionalPool::Plain } else { AttentionalPool::None }),
+    }
+}
+
+fn read_timm(fields: &Fields<'_>) -> Result<Option<TimmConfig>, FormatError> {
+    let pool = fields.optional_string("timm_pool")?;
+    let words = [
+        ("linear", TimmProjection::Linear),
+        ("mlp", TimmProjection::Mlp),
+        ("none", TimmProjection::None),
+        ("", TimmProjection::Head),
+    ];
+    let projection = match fields.given("timm_proj")? {
+        None => TimmProjection::Linear,
+        Some(value) if value.is_null() => TimmProjection::Head,
+        Some(value) => word(&value, &words)?,
+    };
+    let projection_bias = fields.boolean("timm_proj_bias", false)?;
+    fields.boolean("timm_model_pretrained", false)?;
+    fields.number("timm_drop", 0.0, 0.0..=1.0)?;
+    fields.optional_number("timm_drop_path")?;
+    let Some(model_name) = fields.model_name("timm_model_name")? else { return Ok(None) };
+    Ok(Some(TimmConfig {
+        model_name,
+        pool: pool.unwrap_or_else(|| "avg".to_owned()),
+        projection,
+        projection_bias,
+    }))
+}
