@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod architecture;
 pub mod config;
 pub mod graph;
 pub mod output;

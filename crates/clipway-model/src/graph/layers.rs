@@ -32,9 +32,9 @@ impl Linear {
         Linear { weight, bias: None, layout: WeightLayout::InOut, rows: None }
     }
 
-    /// The same with only these outputs.
-    pub fn rows(self, rows: Rows) -> Linear {
-        Linear { rows: Some(rows), ..self }
+    /// The same with only its outputs `index * count` to `(index + 1) * count`.
+    pub fn part(self, index: usize, count: usize) -> Linear {
+        Linear { rows: Some(Rows { weight: index * count, bias: index * count, count }), ..self }
     }
 }
 

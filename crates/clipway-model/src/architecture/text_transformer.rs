@@ -1,0 +1,128 @@
+//! open_clip's text transformer (CLIP, <https://arxiv.org/abs/2103.00020>).
+
+use crate::config::{ModelConfig, TextConfig, TextPool};
+use crate::graph::{GraphBuilder, GraphError, LayerNorm, Linear, Mask, ParameterId, Pool, Scope, ValueId};
+
+use super::transformer::{self, BlockOptions, Masking, Transformer};
+use super::{ArchitectureError, Tower};
+
+struct TextTransformer {
+    path: String,
+    token_embedding: ParameterId,
+    positional_embedding: ParameterId,
+    class_token: Option<ParameterId>,
+    transformer: Transformer,
+    mask: Mask,
+    ln_final: LayerNorm,
+    pool: Pool,
+    projection: Option<Linear>,
+}
+
+/// Whether the config asks for this tower.
+pub(super) fn fits(config: &ModelConfig) -> bool {
+    config.text.hugging_face.is_none()
+}
+
+/// Declares the tower's tensors: under `text`, or in the root, where open_clip's `CLIP` class takes the tower apart.
+pub(super) fn declare(
+    config: &ModelConfig,
+    mut scope: Scope<'_>,
+) -> Result<Box<dyn Tower>, ArchitectureError> {
+    let text = &config.text;
+    transformer::check_norm(text.norm, "text_cfg")?;
+    let TextConfig { width, norm, embed_cls, .. } = *text;
+    let in_root = scope.path().is_empty();
+    if embed_cls && in_root {
+        let why = "open_clip's own CLIP class loses the token; set `custom_text`";
+        return Err(ArchitectureError::unsupported("`text_cfg.embed_cls` without `custom_text`", why));
+    }
+    let options = BlockOptions {
+        width,
+        heads: text.heads,
+        mlp_ratio: text.mlp_ratio,
+        layer_scale: text.layer_scale.is_some(),
+        activation: transformer::activation(config.quick_gelu, text.activation),
+        norm,
+        block: text.block,
+    };
+    let positions = text.context_length + usize::from(embed_cls);
+    let class_token = embed_cls.then(|| scope.parameter("cls_emb", &[width]));
+    let positional_embedding = scope.parameter("positional_embedding", &[positions, width]);
+    let mut declare_embedding =
+        |scope: &mut Scope<'_>| scope.child("token_embedding").parameter("weight", &[text.vocab_size, width]);
+    // The CLIP class holds the tower's parts in another order than the tower itself.
+    let (token_embedding, transformer) = if in_root {
+        let transformer = Transformer::declare(scope.child("transformer"), text.layers, &options);
+        (declare_embedding(&mut scope), transformer)
+    } else {
+        let embedding = declare_embedding(&mut scope);
+        (embedding, Transformer::declare(scope.child("transformer"), text.layers, &options))
+    };
+    let ln_final = transformer::layer_norm(scope.child("ln_final"), width, norm);
+    let projection = match (text.projection, text.projection_bias) {
+        (false, _) => None,
+        (true, true) => Some(Linear::new(scope.child("text_projection"), width, config.embed_dim, true)),
+        (true, false) => Some(Linear::projection(&mut scope, "text_projection", width, config.embed_dim)),
+    };
+    Ok(Box::new(TextTransformer {
+        path: scope.path().to_owned(),
+        token_embedding,
+        positional_embedding,
+        class_token,
+        transformer,
+        mask: mask(text),
+        ln_final,
+        pool: pool(text)?,
+        projection,
+    }))
+}
+
+/// The mask of self-attention. With a class token open_clip hides padding too, one position late: what belongs to
+/// the class token's column is put first, as CoCa's released weights were trained.
+fn mask(text: &TextConfig) -> Mask {
+    let causal = !text.no_causal_mask;
+    match (text.embed_cls, causal) {
+        (true, _) => Mask::Padding { id: text.pad_id, skip: 1, causal },
+        (false, true) => Mask::Causal,
+        (false, false) => Mask::None,
+    }
+}
+
+fn pool(text: &TextConfig) -> Result<Pool, ArchitectureError> {
+    match text.pool {
+        // The class token comes last and is always what is pooled.
+        _ if text.embed_cls => Ok(Pool::Last),
+        TextPool::First => Ok(Pool::First),
+        TextPool::Last => Ok(Pool::Last),
+        TextPool::Argmax => Ok(Pool::Argmax),
+        TextPool::Eos => Ok(Pool::Eos(text.eos_id)),
+        TextPool::None => {
+            let why = "the tower would give its tokens, and no one embedding of a text";
+            Err(ArchitectureError::unsupported("`text_cfg.pool_type: none`", why))
+        }
+    }
+}
+
+impl Tower for TextTransformer {
+    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
+        graph.scope(self.path.as_str());
+        let ids = graph.token_ids();
+        let mut x = graph.embedding(ids, self.token_embedding)?;
+        if let Some(token) = self.class_token {
+            x = graph.append_token(x, token)?;
+        }
+        x = graph.add_positions(x, self.positional_embedding)?;
+        let looks_at_ids = matches!(self.mask, Mask::Padding { .. });
+        let masking = Masking { mask: self.mask, ids: looks_at_ids.then_some(ids) };
+        x = self.transformer.forward(graph, x, masking)?;
+
+        graph.scope(self.path.as_str());
+        let looks_at_ids = matches!(self.pool, Pool::Argmax | Pool::Eos(_));
+        x = graph.layer_norm(x, &self.ln_final)?;
+        x = graph.pool(x, self.pool, looks_at_ids.then_some(ids))?;
+        match &self.projection {
+            Some(projection) => graph.linear(x, projection),
+            None => Ok(x),
+        }
+    }
+}
