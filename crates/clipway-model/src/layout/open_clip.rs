@@ -1,0 +1,33 @@
+//! open_clip's `CLIP`: image tower under `visual.`, text tower at the root.
+
+use super::text_tower::ROOT_PARTS;
+use super::{Converted, Layout, has_prefix};
+use crate::plan::{DroppedTensor, PlannedTensor, StepError};
+use crate::state_dict::StateDict;
+
+/// The layout.
+pub(super) static LAYOUT: Layout =
+    Layout { name: "open_clip", title: "open_clip CLIP", recognises, convert };
+
+/// Rules by which tensors are dropped that open_clip wrote once and no longer reads, by the last part of the name.
+const LEFTOVERS: [(&str, &str); 2] = [
+    ("position_ids", "position ids are counted, not stored"),
+    ("attn_mask", "the causal mask is made, not stored"),
+];
+
+fn recognises(state_dict: &StateDict) -> bool {
+    has_prefix(state_dict, "visual.") || ROOT_PARTS[2..].iter().any(|part| has_prefix(state_dict, part))
+}
+
+/// The tensors as they are, without leftovers.
+pub(super) fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
+    let mut converted = Converted::default();
+    for tensor in state_dict.tensors() {
+        let leaf = tensor.name.rsplit('.').next().unwrap_or_default();
+        match LEFTOVERS.into_iter().find(|(leftover, _)| *leftover == leaf) {
+            Some((_, rule)) => converted.dropped.push(DroppedTensor { tensor: tensor.clone(), rule }),
+            None => converted.tensors.push(PlannedTensor::same(tensor)),
+        }
+    }
+    Ok(converted)
+}

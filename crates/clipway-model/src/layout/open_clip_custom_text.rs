@@ -1,0 +1,16 @@
+//! open_clip's `CustomTextCLIP`: image tower under `visual.`, text tower under `text.`.
+
+use super::{Layout, has_prefix, open_clip};
+use crate::state_dict::StateDict;
+
+/// The layout.
+pub(super) static LAYOUT: Layout = Layout {
+    name: "open_clip_custom_text",
+    title: "open_clip CustomTextCLIP",
+    recognises,
+    convert: open_clip::convert,
+};
+
+fn recognises(state_dict: &StateDict) -> bool {
+    has_prefix(state_dict, "visual.") && has_prefix(state_dict, "text.")
+}

@@ -1,0 +1,188 @@
+//! Steps applied to bytes, tensor by tensor.
+
+use clipway_formats::{Dtype, FormatError, TensorInfo};
+
+use super::resample::{resample_grid, resample_rows};
+use super::{PlannedTensor, Step};
+use crate::state_dict::{StateDict, cast_from_f32, cast_to_f32};
+
+/// Elements cast at a time.
+const BLOCK: usize = 1 << 12;
+
+/// What came of a tensor beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Finite values that became infinite because the new dtype cannot hold them.
+    pub overflowed: usize,
+}
+
+/// A tensor that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError<E> {
+    /// A source could not be read.
+    #[error(transparent)]
+    Read(FormatError),
+    /// The sink refused the bytes.
+    #[error(transparent)]
+    Sink(E),
+}
+
+/// Makes a planned tensor and hands its little-endian bytes to `sink`, in order, in pieces of whole elements.
+/// Tensors that are only renamed, reshaped or cast pass through in small pieces; others are held in memory.
+///
+/// # Errors
+/// A source that cannot be read, or what the sink returns.
+///
+/// # Panics
+/// If the plan was not made for `source`, or does not pass its check.
+pub fn apply<E>(
+    planned: &PlannedTensor,
+    source: &StateDict,
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Applied, ApplyError<E>> {
+    let streams = |step: &Step| matches!(step, Step::Reshape { .. } | Step::Cast { .. });
+    let mut finish = Caster::new(planned, sink);
+    match &planned.sources[..] {
+        [only] if planned.steps.iter().all(streams) => {
+            let index = source.find(&only.name).expect("the plan was made for this source");
+            let read = source.read_chunks(index, &mut |piece| finish.push(only.dtype, piece));
+            finish.result()?;
+            read.map_err(ApplyError::Read)?;
+        }
+        _ => {
+            let mut inputs = Vec::new();
+            for info in &planned.sources {
+                let index = source.find(&info.name).expect("the plan was made for this source");
+                let mut bytes = Vec::new();
+                source.read_bytes(index, &mut bytes).map_err(ApplyError::Read)?;
+                inputs.push(Tensor { info: info.clone(), bytes });
+            }
+            for step in planned.steps.iter().filter(|step| !matches!(step, Step::Cast { .. })) {
+                let infos: Vec<TensorInfo> = inputs.iter().map(|input| input.info.clone()).collect();
+                let (dtype, shape) = step.result(&infos).expect("the plan was checked");
+                let bytes = transform(step, &inputs, &shape);
+                let name = planned.target.name.clone();
+                inputs = vec![Tensor { info: TensorInfo { name, dtype, shape }, bytes }];
+            }
+            let [made] = &inputs[..] else { panic!("several sources are joined by the first step") };
+            finish.push(made.info.dtype, &made.bytes);
+            finish.result()?;
+        }
+    }
+    Ok(Applied { overflowed: finish.overflowed })
+}
+
+struct Tensor {
+    info: TensorInfo,
+    bytes: Vec<u8>,
+}
+
+/// The last cast of a tensor, if there is one, on the way to the sink.
+struct Caster<'a, E> {
+    to: Option<Dtype>,
+    sink: &'a mut dyn FnMut(&[u8]) -> Result<(), E>,
+    failure: Option<E>,
+    overflowed: usize,
+    out: Vec<u8>,
+}
+
+impl<'a, E> Caster<'a, E> {
+    fn new(planned: &PlannedTensor, sink: &'a mut dyn FnMut(&[u8]) -> Result<(), E>) -> Self {
+        let cast = planned.steps.iter().any(|step| matches!(step, Step::Cast { .. }));
+        let to = cast.then_some(planned.target.dtype);
+        Caster { to, sink, failure: None, overflowed: 0, out: Vec::new() }
+    }
+
+    /// Passes elements on; after a failure they go nowhere.
+    fn push(&mut self, dtype: Dtype, bytes: &[u8]) {
+        if self.failure.is_some() {
+            return;
+        }
+        let bytes = match self.to {
+            Some(to) => {
+                self.out.clear();
+                self.overflowed += cast(dtype, bytes, to, &mut self.out);
+                &self.out
+            }
+            None => bytes,
+        };
+        self.failure = (self.sink)(bytes).err();
+    }
+
+    fn result(&mut self) -> Result<(), ApplyError<E>> {
+        self.failure.take().map_or(Ok(()), |error| Err(ApplyError::Sink(error)))
+    }
+}
+
+/// Appends `bytes` of one dtype to `out` as another; returns how many finite values became infinite.
+fn cast(from: Dtype, bytes: &[u8], to: Dtype, out: &mut Vec<u8>) -> usize {
+    let mut block = [0f32; BLOCK];
+    let mut overflowed = 0;
+    for piece in bytes.chunks(BLOCK * from.size()) {
+        let block = &mut block[..piece.len() / from.size()];
+        cast_to_f32(from, piece, block);
+        overflowed += cast_from_f32(to, block, out);
+        if from == Dtype::F64 {
+            // An f64 beyond f32 is infinite already in the block.
+            let (doubles, _) = piece.as_chunks::<8>();
+            let doubles = doubles.iter().map(|bytes| f64::from_le_bytes(*bytes));
+            overflowed += doubles.zip(&*block).filter(|(wide, narrow)| wide.is_finite() && narrow.is_infinite()).count();
+        }
+    }
+    overflowed
+}
+
+/// Bytes of the result of a step, whose shape is `shape`.
+fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
+    let Tensor { info, bytes } = &inputs[0];
+    let size = info.dtype.size();
+    let product = |lengths: &[usize]| lengths.iter().product::<usize>();
+    match step {
+        Step::Reshape { .. } | Step::Cast { .. } => bytes.clone(),
+        Step::Concatenate { axis } => {
+            let before = product(&shape[..*axis]);
+            let mut out = Vec::with_capacity(product(shape) * size);
+            for index in 0..before {
+                for input in inputs {
+                    let row = product(&input.info.shape[*axis..]) * size;
+                    out.extend_from_slice(&input.bytes[index * row..][..row]);
+                }
+            }
+            out
+        }
+        Step::Slice { axis, start, end } => {
+            let inner = product(&info.shape[axis + 1..]) * size;
+            let row = info.shape[*axis] * inner;
+            bytes.chunks_exact(row.max(1)).flat_map(|row| &row[start * inner..end * inner]).copied().collect()
+        }
+        Step::Transpose { axes } => {
+            let strides: Vec<usize> = (0..axes.len()).map(|axis| product(&info.shape[axis + 1..])).collect();
+            let strides: Vec<usize> = axes.iter().map(|&axis| strides[axis]).collect();
+            let mut out = Vec::with_capacity(bytes.len());
+            let mut place = vec![0; shape.len()];
+            for _ in 0..product(shape) {
+                let at: usize = place.iter().zip(&strides).map(|(index, stride)| index * stride).sum();
+                out.extend_from_slice(&bytes[at * size..][..size]);
+                for axis in (0..shape.len()).rev() {
+                    place[axis] += 1;
+                    if place[axis] < shape[axis] {
+                        break;
+                    }
+                    place[axis] = 0;
+                }
+            }
+            out
+        }
+        Step::ResampleGrid { .. } | Step::ResampleRows { .. } => {
+            let mut values = vec![0.0; info.elements()];
+            cast_to_f32(info.dtype, bytes, &mut values);
+            let width = info.shape[1];
+            let made = match *step {
+                Step::ResampleGrid { prefix, from, to } => resample_grid(&values, prefix, from, to, width),
+                Step::ResampleRows { from, to } => resample_rows(&values, from, to, width),
+                _ => values,
+            };
+            made.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A plan made of a layout's tensors and a config's parameters.
+
+use std::collections::HashMap;
+
+use clipway_formats::{Dtype, TensorInfo};
+
+use super::fit::{Sizes, by_name, fit, spell_text_tower};
+use super::{DroppedTensor, Misfit, Plan, PlannedTensor, Step, StepError};
+use crate::config::ModelConfig;
+use crate::graph::{Parameter, Parameters};
+use crate::layout::{Converted, Layout};
+
+/// Dtype of the floating-point tensors that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats of IEEE 754: 11 bits of precision, at most 65504.
+    F16,
+    /// 16-bit floats with the range of f32 and 8 bits of precision.
+    BF16,
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Precision; 3] = [Precision::F32, Precision::F16, Precision::BF16];
+
+    /// Name on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "fp32",
+            Precision::F16 => "fp16",
+            Precision::BF16 => "bf16",
+        }
+    }
+
+    /// The dtype.
+    pub const fn dtype(self) -> Dtype {
+        match self {
+            Precision::F32 => Dtype::F32,
+            Precision::F16 => Dtype::F16,
+            Precision::BF16 => Dtype::BF16,
+        }
+    }
+}
+
+/// Which towers are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tower {
+    /// Both: the whole model.
+    #[default]
+    Both,
+    /// The image tower, with logit scale and bias.
+    Image,
+    /// The text tower, with logit scale and bias.
+    Text,
+}
+
+impl Tower {
+    /// Name on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tower::Both => "both",
+            Tower::Image => "image",
+            Tower::Text => "text",
+        }
+    }
+
+    /// Whether a tensor of open_clip's name is written.
+    pub fn has(self, name: &str) -> bool {
+        let is_image = name.starts_with("visual.");
+        let is_shared = name.starts_with("logit_");
+        match self {
+            Tower::Both => true,
+            Tower::Image => is_image || is_shared,
+            Tower::Text => !is_image,
+        }
+    }
+
+    /// Name of the rule by which tensors of the other tower are dropped.
+    const fn rule(self) -> &'static str {
+        match self {
+            Tower::Both => "nothing is left out",
+            Tower::Image => "only the image tower is written",
+            Tower::Text => "only the text tower is written",
+        }
+    }
+}
+
+/// What is asked of a plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlanOptions {
+    /// Dtype of floating-point tensors; `None` leaves each as it is.
+    pub precision: Option<Precision>,
+    /// Which towers are written.
+    pub tower: Tower,
+}
+
+/// The tensors do not make the model of the config.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Tensors are missing, left over or of another shape; all of them.
+    #[error("{} missing, {} left over, {} of another shape", missing.len(), unused.len(), mismatched.len())]
+    Differs {
+        /// Parameters that no tensor becomes.
+        missing: Vec<Parameter>,
+        /// Tensors that no parameter takes, under open_clip's names.
+        unused: Vec<TensorInfo>,
+        /// Tensors of another shape, or no floating-point numbers where they should be.
+        mismatched: Vec<Misfit>,
+    },
+    /// Two tensors would have one name.
+    #[error("two tensors would be `{name}`: `{}` and `{}`", sources[0], sources[1])]
+    Collision {
+        /// The name.
+        name: String,
+        /// The tensors of the source.
+        sources: [String; 2],
+    },
+    /// A layout and its tensors do not fit each other.
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+/// Makes the plan by which the tensors of a layout become those of a model. `base` is the config of the source
+/// and `target` that of the result, with the `parameters` of the result: they differ in sizes that were changed.
+///
+/// # Errors
+/// Every tensor that is missing, left over or of the wrong shape, together.
+pub fn build_plan(
+    layout: &Layout,
+    converted: Converted,
+    [base, target]: [&ModelConfig; 2],
+    parameters: &Parameters,
+    options: PlanOptions,
+) -> Result<Plan, PlanError> {
+    let Converted { mut tensors, mut dropped } = converted;
+    spell_text_tower(&mut tensors, target);
+    let places = by_name(&tensors);
+    let mut left: Vec<Option<PlannedTensor>> = tensors.into_iter().map(Some).collect();
+    let sizes = Sizes { base, target };
+    let (mut written, mut missing, mut mismatched) = (Vec::new(), Vec::new(), Vec::new());
+    for id in parameters.in_state_dict_order() {
+        let parameter = parameters.get(id);
+        if !options.tower.has(&parameter.name) {
+            continue;
+        }
+        let Some(mut planned) = places.get(&parameter.name).and_then(|&place| left[place].take()) else {
+            missing.push(parameter.clone());
+            continue;
+        };
+        if fit(&mut planned, parameter, &sizes)? {
+            cast(&mut planned, options.precision)?;
+            written.push(planned);
+        } else {
+            let Parameter { name, shape, .. } = parameter.clone();
+            mismatched.push(Misfit { name, expected: shape, found: planned.target });
+        }
+    }
+    let taken: HashMap<&str, &PlannedTensor> =
+        written.iter().map(|planned| (planned.target.name.as_str(), planned)).collect();
+    let mut unused = Vec::new();
+    for planned in left.into_iter().flatten() {
+        let name = &planned.target.name;
+        if let Some(twin) = taken.get(name.as_str()) {
+            let sources = [twin, &planned].map(|one| one.sources[0].name.clone());
+            return Err(PlanError::Collision { name: name.clone(), sources });
+        }
+        if options.tower.has(name) {
+            unused.push(planned.target);
+        } else {
+            let rule = options.tower.rule();
+            dropped.extend(planned.sources.into_iter().map(|tensor| DroppedTensor { tensor, rule }));
+        }
+    }
+    if !(missing.is_empty() && unused.is_empty() && mismatched.is_empty()) {
+        return Err(PlanError::Differs { missing, unused, mismatched });
+    }
+    let plan = Plan { layout: layout.name.to_owned(), tensors: written, dropped };
+    plan.check()?;
+    Ok(plan)
+}
+
+/// Casts a floating-point tensor, or back to its stored dtype where a step has made it f32.
+fn cast(planned: &mut PlannedTensor, precision: Option<Precision>) -> Result<(), StepError> {
+    if !planned.target.dtype.is_float() {
+        return Ok(());
+    }
+    let stored = planned.sources.first().map_or(planned.target.dtype, |source| source.dtype);
+    let kept = if matches!(stored, Dtype::F16 | Dtype::BF16) { stored } else { planned.target.dtype };
+    let wanted = precision.map_or(kept, Precision::dtype);
+    if wanted == planned.target.dtype { Ok(()) } else { planned.then(Step::Cast { to: wanted }) }
+}

@@ -1,0 +1,103 @@
+//! Tensors under open_clip's names fitted to the parameters of a config.
+
+use std::collections::HashMap;
+
+use clipway_formats::{Dtype, TensorInfo};
+
+use super::{PlannedTensor, Step, StepError};
+use crate::config::ModelConfig;
+use crate::graph::Parameter;
+use crate::layout::{TextTower, text_tower_name};
+
+/// The image tower's position embedding: a class token and a grid.
+const IMAGE_POSITIONS: &str = "visual.positional_embedding";
+
+/// Tokens before the grid in [`IMAGE_POSITIONS`].
+const PREFIX_TOKENS: usize = 1;
+
+/// The text tower's position embedding, in both spellings.
+const TEXT_POSITIONS: [&str; 2] = ["positional_embedding", "text.positional_embedding"];
+
+/// Tensors that are a single number, as a scalar in some models and with one dimension in others.
+const SINGLE_NUMBERS: [&str; 2] = ["logit_scale", "logit_bias"];
+
+/// Which changes of size were asked for, and from what.
+pub(super) struct Sizes<'a> {
+    /// The config before the changes.
+    pub(super) base: &'a ModelConfig,
+    /// The config after them.
+    pub(super) target: &'a ModelConfig,
+}
+
+/// Gives the tensors of the text tower the names that the config's model has.
+pub(super) fn spell_text_tower(tensors: &mut [PlannedTensor], config: &ModelConfig) {
+    let wanted = if config.uses_custom_text() { TextTower::Module } else { TextTower::Root };
+    for planned in tensors {
+        if let Some(name) = text_tower_name(&planned.target.name, wanted) {
+            planned.target.name = name;
+        }
+    }
+}
+
+/// Why a tensor cannot be the parameter of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// Name of the parameter.
+    pub name: String,
+    /// Its shape.
+    pub expected: Vec<usize>,
+    /// Dtype and shape of the tensor.
+    pub found: TensorInfo,
+}
+
+/// Adds the steps by which a tensor becomes a parameter; `Ok(false)` if none does.
+pub(super) fn fit(
+    planned: &mut PlannedTensor,
+    parameter: &Parameter,
+    sizes: &Sizes<'_>,
+) -> Result<bool, StepError> {
+    let found = &planned.target;
+    if found.dtype.is_float() != parameter.dtype.is_float() || found.dtype == Dtype::Bool {
+        return Ok(false);
+    }
+    if found.shape == parameter.shape {
+        return Ok(true);
+    }
+    let name = parameter.name.as_str();
+    if SINGLE_NUMBERS.contains(&name) && found.elements() == 1 && parameter.elements() == 1 {
+        planned.then(Step::Reshape { shape: parameter.shape.clone() })?;
+    } else if name == IMAGE_POSITIONS {
+        if let Some((from, to)) = grids(&found.shape, sizes) {
+            planned.then(Step::ResampleGrid { prefix: PREFIX_TOKENS, from, to })?;
+        }
+    } else if TEXT_POSITIONS.contains(&name) && sizes.base.text.context_length != sizes.target.text.context_length {
+        if let (&[from, _], &[to, _]) = (&found.shape[..], &parameter.shape[..]) {
+            planned.then(Step::ResampleRows { from, to })?;
+        }
+    }
+    Ok(planned.target.shape == parameter.shape)
+}
+
+/// The grid of a position embedding and that of the config, if another image size was asked for. The grid is
+/// that of the config before the change, or else the square that has as many cells, as open_clip takes it.
+fn grids(shape: &[usize], sizes: &Sizes<'_>) -> Option<([usize; 2], [usize; 2])> {
+    if sizes.base.vision.image_size == sizes.target.vision.image_size {
+        return None;
+    }
+    let cells = shape.first()?.checked_sub(PREFIX_TOKENS)?;
+    let patch = sizes.target.vision.patch_size?;
+    let grid = |size: [usize; 2]| [size[0] / patch[0].max(1), size[1] / patch[1].max(1)];
+    let base = grid(sizes.base.vision.image_size);
+    let side = cells.isqrt();
+    let from = if base[0] * base[1] == cells { base } else { [side, side] };
+    (cells > 0 && from[0] * from[1] == cells).then(|| (from, grid(sizes.target.vision.image_size)))
+}
+
+/// Index of each target name; the first of several.
+pub(super) fn by_name(tensors: &[PlannedTensor]) -> HashMap<String, usize> {
+    let mut places = HashMap::with_capacity(tensors.len());
+    for (index, planned) in tensors.iter().enumerate() {
+        places.entry(planned.target.name.clone()).or_insert(index);
+    }
+    places
+}

@@ -1,0 +1,177 @@
+//! How the tensors of a checkpoint become those of an artifact, as data.
+//!
+//! A [`Plan`] says for every tensor that is written which tensors it is made of and by which steps, and for every
+//! other one by which rule it is dropped. It is made from names, dtypes and shapes alone, so it can be printed,
+//! stored and tested without weights; [`Plan::check`] follows the shapes through all steps.
+
+mod apply;
+mod build;
+mod fit;
+mod ledger;
+mod resample;
+mod step;
+
+pub use apply::{ApplyError, Applied, apply};
+pub use build::{PlanError, PlanOptions, Precision, Tower, build_plan};
+pub use fit::Misfit;
+pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};
+pub use step::{Step, StepError};
+
+use std::fmt;
+
+use clipway_formats::{Dtype, TensorInfo};
+use serde::{Serialize, Serializer};
+
+/// How the tensors of a state dict become others.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// Name of the layout that the source was recognised as.
+    pub layout: String,
+    /// The tensors that are written, in their order.
+    pub tensors: Vec<PlannedTensor>,
+    /// The tensors that are not written.
+    pub dropped: Vec<DroppedTensor>,
+}
+
+/// A tensor that is written, and what it is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedTensor {
+    /// Name, dtype and shape of what is written.
+    pub target: TensorInfo,
+    /// What it is made of; several where the first step joins them.
+    pub sources: Vec<TensorInfo>,
+    /// What is done, in order. No step: the bytes are taken as they are, under the name of the target.
+    pub steps: Vec<Step>,
+}
+
+/// A tensor that is not written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DroppedTensor {
+    /// The tensor.
+    pub tensor: TensorInfo,
+    /// Name of the rule by which it is dropped.
+    pub rule: &'static str,
+}
+
+impl PlannedTensor {
+    /// A tensor that is written as it is.
+    pub fn same(tensor: &TensorInfo) -> PlannedTensor {
+        PlannedTensor { target: tensor.clone(), sources: vec![tensor.clone()], steps: Vec::new() }
+    }
+
+    /// Whether the name changes.
+    pub fn is_renamed(&self) -> bool {
+        self.sources.iter().any(|source| source.name != self.target.name)
+    }
+
+    /// Adds a step, and what it makes of the target's dtype and shape.
+    ///
+    /// # Errors
+    /// If the step does not fit the shape.
+    pub fn then(&mut self, step: Step) -> Result<(), StepError> {
+        let inputs = if self.steps.is_empty() { self.sources.clone() } else { vec![self.target.clone()] };
+        let (dtype, shape) = step.result(&inputs)?;
+        self.target = TensorInfo { name: std::mem::take(&mut self.target.name), dtype, shape };
+        self.steps.push(step);
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Follows the shapes through every step.
+    ///
+    /// # Errors
+    /// The first tensor whose steps do not fit each other or do not end at its dtype and shape.
+    pub fn check(&self) -> Result<(), StepError> {
+        for planned in &self.tensors {
+            let mut again = PlannedTensor { steps: Vec::new(), ..planned.clone() };
+            if let [source] = &planned.sources[..] {
+                again.target = TensorInfo { name: planned.target.name.clone(), ..source.clone() };
+            }
+            for step in &planned.steps {
+                again.then(step.clone())?;
+            }
+            if again.target != planned.target {
+                return Err(StepError {
+                    tensor: planned.target.name.clone(),
+                    cause: format!(
+                        "the steps end at {} {:?}, not at {} {:?}",
+                        again.target.dtype, again.target.shape, planned.target.dtype, planned.target.shape
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of all tensors that are written.
+    pub fn bytes(&self) -> u64 {
+        self.tensors.iter().map(|planned| planned.target.bytes() as u64).sum()
+    }
+}
+
+/// One line a tensor: what is written from what, and what is dropped by which rule.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for PlannedTensor { target, sources, steps } in &self.tensors {
+            write!(f, "{}  {} {:?}", target.name, target.dtype, target.shape)?;
+            if sources.len() != 1 || sources[0].name != target.name {
+                let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+                write!(f, "  <- {}", names.join(" + "))?;
+            }
+            for step in steps {
+                write!(f, "  {step}")?;
+            }
+            writeln!(f)?;
+        }
+        for DroppedTensor { tensor, rule } in &self.dropped {
+            writeln!(f, "{}  {} {:?}  dropped: {rule}", tensor.name, tensor.dtype, tensor.shape)?;
+        }
+        Ok(())
+    }
+}
+
+/// Name, dtype and shape of a tensor in JSON.
+#[derive(Serialize)]
+struct TensorRecord<'a> {
+    name: &'a str,
+    dtype: &'static str,
+    shape: &'a [usize],
+}
+
+impl<'a> TensorRecord<'a> {
+    fn of(info: &'a TensorInfo) -> TensorRecord<'a> {
+        TensorRecord { name: &info.name, dtype: info.dtype.name(), shape: &info.shape }
+    }
+}
+
+impl Serialize for PlannedTensor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Record<'a> {
+            #[serde(flatten)]
+            target: TensorRecord<'a>,
+            sources: Vec<TensorRecord<'a>>,
+            steps: &'a [Step],
+        }
+        let sources = self.sources.iter().map(TensorRecord::of).collect();
+        Record { target: TensorRecord::of(&self.target), sources, steps: &self.steps }.serialize(serializer)
+    }
+}
+
+impl Serialize for DroppedTensor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Record<'a> {
+            #[serde(flatten)]
+            tensor: TensorRecord<'a>,
+            rule: &'a str,
+        }
+        Record { tensor: TensorRecord::of(&self.tensor), rule: self.rule }.serialize(serializer)
+    }
+}
+
+/// Serialises a dtype by its name.
+fn dtype_name<S: Serializer>(dtype: &Dtype, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(dtype.name())
+}

@@ -1,0 +1,134 @@
+//! Position embeddings at another size, as open_clip resizes them when it loads a checkpoint.
+//!
+//! Image grids: bicubic with antialiasing, which is a separable filter with `a = -0.5` whose support grows with
+//! the shrinking factor (R. Keys, "Cubic Convolution Interpolation", 1981, as in Pillow). Text rows: linear
+//! without antialiasing. Both take pixel centres at halves.
+
+/// Weights of the inputs of one output sample.
+struct Window {
+    first: usize,
+    weights: Vec<f32>,
+}
+
+/// Resamples `[prefix + from.0 · from.1, width]` to the grid `to`.
+///
+/// # Panics
+/// If `values` has another size.
+pub(super) fn resample_grid(
+    values: &[f32],
+    prefix: usize,
+    from: [usize; 2],
+    to: [usize; 2],
+    width: usize,
+) -> Vec<f32> {
+    assert_eq!(values.len(), (prefix + from[0] * from[1]) * width, "the shape was checked");
+    let (kept, grid) = values.split_at(prefix * width);
+    // Columns first, then rows; each as a map [before, length, after].
+    let columns = resample_axis(grid, [from[0], from[1], width], &bicubic_windows(from[1], to[1]));
+    let rows = resample_axis(&columns, [1, from[0], to[1] * width], &bicubic_windows(from[0], to[0]));
+    [kept, &rows].concat()
+}
+
+/// Resamples `[from, width]` to `to` rows.
+///
+/// # Panics
+/// If `values` has another size.
+pub(super) fn resample_rows(values: &[f32], from: usize, to: usize, width: usize) -> Vec<f32> {
+    assert_eq!(values.len(), from * width, "the shape was checked");
+    resample_axis(values, [1, from, width], &linear_windows(from, to))
+}
+
+/// Resamples the middle axis of `[before, length, after]`.
+fn resample_axis(values: &[f32], [before, length, after]: [usize; 3], windows: &[Window]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(before * windows.len() * after);
+    for block in values.chunks_exact((length * after).max(1)).take(before) {
+        for window in windows {
+            let start = out.len();
+            out.resize(start + after, 0.0);
+            let rows = block.chunks_exact(after).skip(window.first);
+            for (row, weight) in rows.zip(&window.weights) {
+                for (sum, value) in out[start..].iter_mut().zip(row) {
+                    *sum += value * weight;
+                }
+            }
+        }
+    }
+    out
+}
+
+fn bicubic_windows(from: usize, to: usize) -> Vec<Window> {
+    let scale = from as f64 / to as f64;
+    let stretch = scale.max(1.0);
+    let support = 2.0 * stretch;
+    let window = |index: usize| {
+        let center = scale * (index as f64 + 0.5);
+        let first = (center - support + 0.5).max(0.0) as usize;
+        let end = ((center + support + 0.5) as usize).min(from);
+        let weights: Vec<f64> =
+            (first..end).map(|at| cubic((at as f64 - center + 0.5) / stretch)).collect();
+        let total: f64 = weights.iter().sum();
+        Window { first, weights: weights.into_iter().map(|weight| (weight / total) as f32).collect() }
+    };
+    (0..to).map(window).collect()
+}
+
+/// Keys' cubic convolution kernel with `a = -0.5`.
+fn cubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    let x = x.abs();
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        ((x - 5.0) * x + 8.0) * x * A - 4.0 * A
+    } else {
+        0.0
+    }
+}
+
+fn linear_windows(from: usize, to: usize) -> Vec<Window> {
+    let scale = from as f64 / to as f64;
+    let window = |index: usize| {
+        let position = (scale * (index as f64 + 0.5) - 0.5).max(0.0);
+        let first = (position as usize).min(from - 1);
+        let after = (position - first as f64) as f32;
+        let weights = if first + 1 < from { vec![1.0 - after, after] } else { vec![1.0] };
+        Window { first, weights }
+    };
+    (0..to).map(window).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: [f32; 4] = [1.5779029, 3.7382672, 1.7019854, 4.3387375];
+
+    const LARGE: [f32; 16] = [
+        -0.20622633, 0.3744677, 1.1917889, 1.7333484, 1.9246053, 3.0188904, 4.8016357, 6.1552157, 2.4143362,
+        2.8131571, 4.79251, 7.1115146, 0.95594794, -0.11375538, 1.1701338, 4.0027289,
+    ];
+
+    const ROWS: [f32; 6] = [0.0, 5.0, 11.666668, 18.333336, 35.0, 50.0];
+
+    #[test]
+    fn resamples_as_torch_does() {
+        // torch.nn.functional.interpolate of [[0, 1, 2], [3, 5, 8], [1, 0, 4]]:
+        // mode="bicubic", antialias=True, to 2x2 and to 4x4; the values are torch 2.15's.
+        let grid = [9.0, 0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 1.0, 0.0, 4.0];
+        let check = |to: [usize; 2], expected: &[f32]| {
+            let found = resample_grid(&grid, 1, [3, 3], to, 1);
+            assert_eq!(found[0], 9.0);
+            for (found, expected) in found[1..].iter().zip(expected) {
+                assert!((found - expected).abs() <= 1e-6, "{to:?}: {found} against {expected}");
+            }
+            assert_eq!(found.len(), expected.len() + 1);
+        };
+        check([3, 3], &grid[1..]);
+        check([2, 2], &SMALL);
+        check([4, 4], &LARGE);
+        let rows = resample_rows(&[0.0, 10.0, 20.0, 50.0], 4, 6, 1);
+        for (found, expected) in rows.iter().zip(ROWS) {
+            assert!((found - expected).abs() <= 1e-6, "{found} against {expected}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The steps, and what they do to dtypes and shapes.
+
+use std::fmt;
+
+use clipway_formats::{Dtype, TensorInfo};
+use serde::Serialize;
+
+/// One step from tensors of the source to a tensor of the target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Joins the sources along an axis. Only as the first step.
+    Concatenate {
+        /// The axis.
+        axis: usize,
+    },
+    /// Takes a part of an axis; several targets with such parts split a source.
+    Slice {
+        /// The axis.
+        axis: usize,
+        /// First index of the part.
+        start: usize,
+        /// One past the last index.
+        end: usize,
+    },
+    /// Reorders the axes: axis `i` of the result is axis `axes[i]` of the input.
+    Transpose {
+        /// The axes of the input, in the order of the result.
+        axes: Vec<usize>,
+    },
+    /// Gives the same elements another shape.
+    Reshape {
+        /// The new shape.
+        shape: Vec<usize>,
+    },
+    /// Resamples a position embedding `[prefix + height · width, width]` to another grid, bicubic with
+    /// antialiasing; the prefix tokens stay. The result is f32.
+    ResampleGrid {
+        /// Tokens before the grid.
+        prefix: usize,
+        /// Rows and columns of the grid.
+        from: [usize; 2],
+        /// New rows and columns.
+        to: [usize; 2],
+    },
+    /// Resamples a position embedding `[tokens, width]` to another number of tokens, linearly. The result is f32.
+    ResampleRows {
+        /// Number of tokens.
+        from: usize,
+        /// New number of tokens.
+        to: usize,
+    },
+    /// Rounds every element to another dtype: to nearest, ties to even.
+    Cast {
+        /// The new dtype.
+        #[serde(serialize_with = "super::dtype_name")]
+        to: Dtype,
+    },
+}
+
+/// A step that does not fit the tensor it is given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{tensor}`: {cause}")]
+pub struct StepError {
+    /// The tensor.
+    pub tensor: String,
+    /// What does not fit.
+    pub cause: String,
+}
+
+impl Step {
+    /// Name of the step.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Step::Concatenate { .. } => "concatenate",
+            Step::Slice { .. } => "slice",
+            Step::Transpose { .. } => "transpose",
+            Step::Reshape { .. } => "reshape",
+            Step::ResampleGrid { .. } | Step::ResampleRows { .. } => "resample",
+            Step::Cast { .. } => "cast",
+        }
+    }
+
+    /// Dtype and shape of the result.
+    ///
+    /// # Errors
+    /// If the step does not fit the inputs.
+    pub fn result(&self, inputs: &[TensorInfo]) -> Result<(Dtype, Vec<usize>), StepError> {
+        let tensor = inputs.first().map(|input| input.name.clone()).unwrap_or_default();
+        let refuse = |cause: String| Err(StepError { tensor, cause });
+        if let Step::Concatenate { axis } = self {
+            return match joined(inputs, *axis) {
+                Some(result) => Ok(result),
+                None => refuse(format!("tensors that cannot be joined along axis {axis}")),
+            };
+        }
+        let [input] = inputs else {
+            return refuse(format!("{} takes one tensor, not {}", self.name(), inputs.len()));
+        };
+        let mut shape = input.shape.clone();
+        let mut dtype = input.dtype;
+        let fits = match self {
+            Step::Concatenate { .. } => false,
+            Step::Slice { axis, start, end } => match shape.get_mut(*axis) {
+                Some(length) if start < end && end <= length => {
+                    *length = end - start;
+                    true
+                }
+                _ => false,
+            },
+            Step::Transpose { axes } => {
+                let mut sorted = axes.clone();
+                sorted.sort_unstable();
+                let fits = sorted.into_iter().eq(0..shape.len());
+                if fits {
+                    shape = axes.iter().map(|&axis| input.shape[axis]).collect();
+                }
+                fits
+            }
+            Step::Reshape { shape: new } => {
+                shape.clone_from(new);
+                let elements = new.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+                elements == Some(input.elements())
+            }
+            Step::ResampleGrid { prefix, from, to } => {
+                dtype = Dtype::F32;
+                let rows = from[0].checked_mul(from[1]).and_then(|cells| cells.checked_add(*prefix));
+                let fits = shape.len() == 2 && Some(shape[0]) == rows && !from.contains(&0) && !to.contains(&0);
+                if fits {
+                    shape[0] = prefix + to[0] * to[1];
+                }
+                fits && input.dtype.is_float()
+            }
+            Step::ResampleRows { from, to } => {
+                dtype = Dtype::F32;
+                let fits = shape.len() == 2 && shape[0] == *from && *from > 0 && *to > 0;
+                if fits {
+                    shape[0] = *to;
+                }
+                fits && input.dtype.is_float()
+            }
+            Step::Cast { to } => {
+                dtype = *to;
+                let known = matches!(to, Dtype::F32 | Dtype::F16 | Dtype::BF16);
+                known && input.dtype.is_float()
+            }
+        };
+        if fits { Ok((dtype, shape)) } else { refuse(format!("{self} does not fit {} {:?}", input.dtype, input.shape)) }
+    }
+}
+
+fn joined(inputs: &[TensorInfo], axis: usize) -> Option<(Dtype, Vec<usize>)> {
+    let (first, others) = inputs.split_first()?;
+    let mut shape = first.shape.clone();
+    for other in others {
+        let without = |shape: &[usize]| [&shape[..axis], &shape[axis + 1..]].concat();
+        let same = axis < shape.len() && other.shape.len() == shape.len() && other.dtype == first.dtype;
+        if !same || without(&other.shape) != without(&shape) {
+            return None;
+        }
+        shape[axis] = shape[axis].checked_add(other.shape[axis])?;
+    }
+    (axis < shape.len()).then_some((first.dtype, shape))
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Concatenate { axis } => write!(f, "concatenate(axis {axis})"),
+            Step::Slice { axis, start, end } => write!(f, "slice(axis {axis}, {start}..{end})"),
+            Step::Transpose { axes } => write!(f, "transpose({axes:?})"),
+            Step::Reshape { shape } => write!(f, "reshape({shape:?})"),
+            Step::ResampleGrid { prefix, from, to } => {
+                write!(f, "resample({}x{} to {}x{}, {prefix} before)", from[0], from[1], to[0], to[1])
+            }
+            Step::ResampleRows { from, to } => write!(f, "resample({from} to {to} rows)"),
+            Step::Cast { to } => write!(f, "cast({to})"),
+        }
+    }
+}
