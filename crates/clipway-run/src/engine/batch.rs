@@ -1,0 +1,94 @@
+//! The inputs of one pass over the program, and where each sample's rows lie.
+
+use clipway_model::graph::Pool;
+
+use super::program::{Rows, Select};
+
+/// What a pass runs on.
+#[derive(Clone, Copy)]
+pub(super) enum Input<'a> {
+    /// `[batch, 3, height, width]`.
+    Pixels { values: &'a [f32], size: [usize; 2] },
+    /// `[batch, length]`.
+    Tokens { ids: &'a [i64], length: usize },
+}
+
+/// Samples of one pass.
+pub(super) struct Batch<'a> {
+    pub input: Input<'a>,
+    pub samples: usize,
+    /// First row of each text and the end of the last; for pictures empty.
+    starts: Vec<usize>,
+}
+
+impl<'a> Batch<'a> {
+    /// Pictures.
+    pub fn pictures(values: &'a [f32], size: [usize; 2], samples: usize) -> Batch<'a> {
+        Batch { input: Input::Pixels { values, size }, samples, starts: Vec::new() }
+    }
+
+    /// Texts, of which the first so many tokens are computed.
+    pub fn texts(ids: &'a [i64], length: usize, computed: &[usize]) -> Batch<'a> {
+        let mut starts = vec![0];
+        let mut end = 0;
+        for tokens in computed {
+            end += tokens;
+            starts.push(end);
+        }
+        Batch { input: Input::Tokens { ids, length }, samples: computed.len(), starts }
+    }
+
+    /// First row of a sample; of the number of samples, the end of the last.
+    pub fn start(&self, rows: Rows, sample: usize) -> usize {
+        match rows {
+            Rows::Fixed(rows) => sample * rows,
+            Rows::Text(extra) => self.starts.get(sample).copied().unwrap_or(0) + sample * extra,
+        }
+    }
+
+    /// Rows of a sample.
+    pub fn range(&self, rows: Rows, sample: usize) -> std::ops::Range<usize> {
+        self.start(rows, sample)..self.start(rows, sample + 1)
+    }
+
+    /// Rows of all samples.
+    pub fn rows(&self, rows: Rows) -> usize {
+        self.start(rows, self.samples)
+    }
+
+    /// All token ids of a text, computed or not.
+    pub fn ids(&self, sample: usize) -> &'a [i64] {
+        match self.input {
+            Input::Tokens { ids, length } => &ids[sample * length..(sample + 1) * length],
+            Input::Pixels { .. } => &[],
+        }
+    }
+
+    /// The row that a pool picks of a sample.
+    pub fn selected(&self, select: Select, rows: Rows, sample: usize) -> usize {
+        let range = self.range(rows, sample);
+        match select {
+            Select::First => range.start,
+            Select::Last => range.end - 1,
+            Select::Ids(pool) => range.start + position(pool, self.ids(sample)),
+        }
+    }
+}
+
+/// The token of a text that a pool picks.
+pub(super) fn position(pool: Pool, ids: &[i64]) -> usize {
+    match pool {
+        Pool::Argmax => {
+            let mut best = 0;
+            for (index, id) in ids.iter().enumerate() {
+                if *id > ids[best] {
+                    best = index;
+                }
+            }
+            best
+        }
+        Pool::Eos(end) => ids.iter().position(|id| *id == end).unwrap_or(0),
+        Pool::First | Pool::Mean { .. } => 0,
+        Pool::Last => ids.len().saturating_sub(1),
+    }
+}

@@ -1,0 +1,303 @@
+//! Runs a prepared program over one batch.
+
+use clipway_kernels::{
+    Activation as Function, AttentionSpec, Epilogue, Image, Kernels, Matrix, MatrixMut, Residual, Window,
+};
+use clipway_model::graph::{Activation, Mask};
+
+use super::attend;
+use super::batch::{Batch, Input};
+use super::pixels;
+use super::prepare::Step;
+use super::program::{Finish, Id, Program, Shape};
+use super::slots::Slots;
+
+/// Buffers of the values, kept from pass to pass.
+#[derive(Default)]
+pub(super) struct Arena {
+    buffers: Vec<Vec<f32>>,
+}
+
+/// A program with everything it needs to run.
+pub(super) struct Executable {
+    pub program: Program,
+    pub steps: Vec<Step>,
+    pub slots: Slots,
+}
+
+impl Executable {
+    /// Runs a batch; `sink` gets each kept value by its index, and last the output with `None`.
+    pub fn run(
+        &self,
+        kernels: &Kernels,
+        arena: &mut Arena,
+        batch: &Batch<'_>,
+        sink: &mut dyn FnMut(Option<usize>, &[f32]),
+    ) {
+        arena.buffers.resize_with(self.slots.count, Vec::new);
+        for id in 0..self.steps.len() {
+            let Some(slot) = self.slots.of[id] else { continue };
+            let shape = self.program.nodes[id].shape;
+            let length = batch.rows(shape.rows) * shape.width;
+            let mut out = std::mem::take(&mut arena.buffers[slot]);
+            if out.len() < length {
+                out.resize(length, 0.0);
+            }
+            let values = Values { executable: self, arena, batch, kernels, id };
+            values.step(&mut out[..length]);
+            for (index, _) in self.program.kept.iter().enumerate().filter(|(_, (_, kept))| *kept == id) {
+                sink(Some(index), &out[..length]);
+            }
+            if id == self.program.output {
+                sink(None, &out[..length]);
+            }
+            arena.buffers[slot] = out;
+        }
+    }
+}
+
+/// One step with the values that are there.
+struct Values<'a> {
+    executable: &'a Executable,
+    arena: &'a Arena,
+    batch: &'a Batch<'a>,
+    kernels: &'a Kernels,
+    id: Id,
+}
+
+impl<'a> Values<'a> {
+    fn input(&self, index: usize) -> Id {
+        self.executable.program.nodes[self.id].inputs[index]
+    }
+
+    fn shape_of(&self, id: Id) -> Shape {
+        self.executable.program.nodes[id].shape
+    }
+
+    fn shape(&self, index: usize) -> Shape {
+        self.shape_of(self.input(index))
+    }
+
+    /// Values of an input.
+    fn data(&self, index: usize) -> &'a [f32] {
+        let id = self.input(index);
+        let shape = self.shape_of(id);
+        let slot = self.executable.slots.of[id].expect("the value of a step has a buffer");
+        &self.arena.buffers[slot][..self.batch.rows(shape.rows) * shape.width]
+    }
+
+    /// An input as a matrix.
+    fn matrix(&self, index: usize) -> Matrix<'a> {
+        let shape = self.shape(index);
+        Matrix::new(self.data(index), self.batch.rows(shape.rows), shape.width)
+    }
+
+    /// Columns of an input.
+    fn columns(&self, index: usize, start: usize, width: usize) -> Matrix<'a> {
+        let shape = self.shape(index);
+        let data = self.data(index);
+        let rows = self.batch.rows(shape.rows);
+        Matrix::with_stride(data.get(start..).unwrap_or(&[]), rows, width, shape.width)
+    }
+
+    fn image(&self, index: usize) -> Image<'a> {
+        let shape = self.shape(index);
+        Image::new(self.data(index), self.batch.samples, shape.map.unwrap_or([1, 1]), shape.width)
+    }
+
+    /// Whether an input's buffer is the output's.
+    fn shares(&self, index: usize) -> bool {
+        let slots = &self.executable.slots.of;
+        slots[self.input(index)] == slots[self.id]
+    }
+
+    /// Puts the first input into the output, unless it is there.
+    fn copy_input(&self, out: &mut [f32]) {
+        if !self.shares(0) {
+            out.copy_from_slice(self.data(0));
+        }
+    }
+
+    fn epilogue(&self, bias: Option<&'a [f32]>, finish: Finish) -> Epilogue<'a> {
+        let residual = match finish.residual {
+            false => Residual::None,
+            true if self.shares(1) => Residual::Output,
+            true => Residual::Matrix(self.matrix(1)),
+        };
+        Epilogue::bias(bias)
+            .activation(function(finish.before))
+            .residual(residual)
+            .finish(function(finish.after))
+    }
+
+    fn step(&self, out: &mut [f32]) {
+        let shape = self.shape_of(self.id);
+        let rows = self.batch.rows(shape.rows);
+        let kernels = self.kernels;
+        let batch = self.batch;
+        match &self.executable.steps[self.id] {
+            Step::Input => {}
+            Step::ToRows => {
+                if let Input::Pixels { values, size } = batch.input {
+                    pixels::to_rows(values, size, out);
+                }
+            }
+            Step::Patches { kernel, leading } => {
+                if let Input::Pixels { values, size } = batch.input {
+                    pixels::patches(values, size, *kernel, *leading, out);
+                }
+            }
+            Step::Linear { weight, bias, table, finish } => {
+                let mut epilogue = self.epilogue(bias.as_deref(), *finish);
+                if let Some(table) = table {
+                    self.repeat(table, out);
+                    epilogue = epilogue.residual(Residual::Output);
+                }
+                kernels.linear(self.matrix(0), weight, epilogue, MatrixMut::new(out, rows, shape.width));
+            }
+            Step::Conv { conv, bias, finish } => {
+                kernels.conv2d(self.image(0), conv, self.epilogue(bias.as_deref(), *finish), out);
+            }
+            Step::LayerNorm { weight, bias, epsilon } => {
+                let runs = out.len() / weight.len();
+                let x = Matrix::new(self.data(0), runs, weight.len());
+                let out = MatrixMut::new(out, runs, weight.len());
+                kernels.layer_norm(x, Some(weight), bias.as_deref(), *epsilon, out);
+            }
+            Step::UnitHeads(heads) => {
+                self.copy_input(out);
+                let width = shape.width / heads;
+                kernels.l2_normalize(MatrixMut::new(out, rows * heads, width), 1e-12);
+            }
+            Step::Affine { scale, shift } => {
+                self.copy_input(out);
+                kernels.mul_channels(scale, out);
+                if let Some(shift) = shift {
+                    kernels.add(shift, out);
+                }
+            }
+            Step::Attention { heads, scale, mask, columns } => {
+                let width = shape.width;
+                let causal = !matches!(mask, Mask::None | Mask::Padding { causal: false, .. });
+                let spec = AttentionSpec {
+                    heads: *heads,
+                    head_width: width / heads,
+                    scale: *scale,
+                    causal,
+                    bias: None,
+                };
+                let [q, k, v] = [0, 1, 2].map(|index| self.columns(index, columns[index], width));
+                let rows = [shape.rows, self.shape(1).rows];
+                let out = MatrixMut::new(out, q.rows(), width);
+                attend::attend(kernels, &spec, *mask, batch, rows, [q, k, v], out);
+            }
+            Step::Activation(activation) => {
+                self.copy_input(out);
+                kernels.activation(function(Some(*activation)), out);
+            }
+            Step::Add => {
+                self.copy_input(out);
+                kernels.add(self.data(1), out);
+            }
+            Step::AddTable(table) => {
+                self.copy_input(out);
+                for sample in 0..batch.samples {
+                    let range = batch.range(shape.rows, sample);
+                    let out = &mut out[range.start * shape.width..range.end * shape.width];
+                    kernels.add(&table[..out.len()], out);
+                }
+            }
+            Step::Embedding { table, positions } => {
+                self.embed(table, positions.as_deref(), out);
+            }
+            Step::Prepend(token) => self.insert(token, 0, out),
+            Step::Append(token) => self.insert(token, 1, out),
+            Step::PrependMean => self.prepend_mean(out),
+            Step::Queries(tokens) => self.repeat(tokens, out),
+            Step::AveragePool(kernel) => {
+                kernels.avg_pool2d(self.image(0), &Window::square(*kernel, *kernel, 0), false, out);
+            }
+            Step::Select(select) => {
+                let source = self.shape(0).rows;
+                for (sample, out) in out.chunks_exact_mut(shape.width).enumerate() {
+                    out.copy_from_slice(self.matrix(0).row(batch.selected(*select, source, sample)));
+                }
+            }
+            Step::Mean { skip } => {
+                let source = self.shape(0).rows;
+                for (sample, out) in out.chunks_exact_mut(shape.width).enumerate() {
+                    let range = batch.range(source, sample);
+                    let x = &self.data(0)[(range.start + skip) * shape.width..range.end * shape.width];
+                    kernels.mean_rows(x, range.len() - skip, shape.width, out);
+                }
+            }
+        }
+    }
+
+    /// Writes the same rows for each sample.
+    fn repeat(&self, table: &[f32], out: &mut [f32]) {
+        out.chunks_exact_mut(table.len()).for_each(|sample| sample.copy_from_slice(table));
+    }
+
+    fn embed(&self, table: &[f32], positions: Option<&[f32]>, out: &mut [f32]) {
+        let shape = self.shape_of(self.id);
+        for sample in 0..self.batch.samples {
+            let range = self.batch.range(shape.rows, sample);
+            let ids = self.batch.ids(sample);
+            for (token, row) in range.enumerate() {
+                let out = &mut out[row * shape.width..][..shape.width];
+                // Ids were checked against the table when the input was.
+                let id = usize::try_from(ids[token]).unwrap_or(0);
+                let entry = &table[id * shape.width..][..shape.width];
+                match positions {
+                    Some(positions) => {
+                        let position = &positions[token * shape.width..][..shape.width];
+                        out.iter_mut().zip(entry.iter().zip(position)).for_each(|(o, (e, p))| *o = e + p);
+                    }
+                    None => out.copy_from_slice(entry),
+                }
+            }
+        }
+    }
+
+    /// Puts a row before (`side` 0) or after (`side` 1) the rows of each sample.
+    fn insert(&self, row: &[f32], side: usize, out: &mut [f32]) {
+        let (width, source) = (self.shape_of(self.id).width, self.shape(0).rows);
+        let x = self.data(0);
+        let mut out = out;
+        for sample in 0..self.batch.samples {
+            let range = self.batch.range(source, sample);
+            let (own, rest) = out.split_at_mut((range.len() + 1) * width);
+            let (first, last) = own.split_at_mut(if side == 0 { width } else { range.len() * width });
+            let (single, others) = if side == 0 { (first, last) } else { (last, first) };
+            single.copy_from_slice(row);
+            others.copy_from_slice(&x[range.start * width..range.end * width]);
+            out = rest;
+        }
+    }
+
+    fn prepend_mean(&self, out: &mut [f32]) {
+        let (width, source) = (self.shape_of(self.id).width, self.shape(0).rows);
+        let x = self.data(0);
+        let mut out = out;
+        for sample in 0..self.batch.samples {
+            let range = self.batch.range(source, sample);
+            let (own, rest) = out.split_at_mut((range.len() + 1) * width);
+            let (mean, others) = own.split_at_mut(width);
+            others.copy_from_slice(&x[range.start * width..range.end * width]);
+            self.kernels.mean_rows(others, range.len(), width, mean);
+            out = rest;
+        }
+    }
+}
+
+fn function(activation: Option<Activation>) -> Function {
+    match activation {
+        None => Function::Identity,
+        Some(Activation::Gelu) => Function::Gelu,
+        Some(Activation::GeluTanh) => Function::GeluTanh,
+        Some(Activation::QuickGelu) => Function::QuickGelu,
+        Some(Activation::Relu) => Function::Relu,
+        Some(Activation::Silu) => Function::Silu,
+    }
+}

@@ -1,0 +1,161 @@
+//! A graph in the engine's form, one operation a node; passes then make it fast.
+
+use clipway_model::graph::{Dim, Graph, Node, Operation, ParameterId, Parameters, Pool, WeightLayout};
+
+use super::error::EngineError;
+use super::program::{Finish, Id, Op, Program, Rows, Select, Shape, Window};
+use super::recipe::{Matrix, NormParameters, Table, Vector};
+
+/// Brings a tower into the engine's form and keeps the values of the named nodes.
+pub(super) fn lower(
+    graph: &Graph,
+    parameters: &Parameters,
+    kept: Vec<(String, usize)>,
+) -> Result<Program, EngineError> {
+    let program = Program { nodes: Vec::new(), output: 0, kept: Vec::new(), cut: None };
+    let mut lowering = Lowering { parameters, program, places: Vec::new() };
+    for node in &graph.nodes {
+        let place = lowering.node(node)?;
+        lowering.places.push(place);
+    }
+    let Lowering { mut program, places, .. } = lowering;
+    program.output = places[graph.output.index()];
+    program.kept = kept.into_iter().map(|(name, node)| (name, places[node])).collect();
+    program.tidy();
+    Ok(program)
+}
+
+struct Lowering<'p> {
+    parameters: &'p Parameters,
+    program: Program,
+    /// Where each value of the graph is.
+    places: Vec<Id>,
+}
+
+impl Lowering<'_> {
+    fn node(&mut self, node: &Node) -> Result<Id, EngineError> {
+        let inputs: Vec<Id> = node.inputs.iter().map(|value| self.places[value.index()]).collect();
+        let first = inputs.first().copied().unwrap_or(0);
+        let shape = shape(node)?;
+        let op = match node.operation {
+            Operation::Pixels => {
+                let pixels = self.program.push(Op::Pixels, vec![], shape, &node.scope);
+                return Ok(self.program.push(Op::ToRows, vec![pixels], shape, &node.scope));
+            }
+            Operation::Flatten => return Ok(first),
+            Operation::TokenIds => Op::TokenIds,
+            Operation::Linear { weight, bias, layout, rows } => {
+                let (inputs, stored) = self.matrix_size(weight, layout);
+                let matrix = Matrix::of(weight, layout, stored, inputs);
+                let bias = bias.map(Vector::Parameter);
+                let (matrix, bias) = match rows {
+                    None => (matrix, bias),
+                    Some(rows) => (
+                        matrix.part(rows.weight..rows.weight + rows.count),
+                        bias.map(|b| b.part(rows.bias..rows.bias + rows.count)),
+                    ),
+                };
+                Op::Linear { matrix, bias, table: None, finish: Finish::default() }
+            }
+            Operation::Conv2d { weight, bias, stride, padding, groups } => {
+                let filters = &self.parameters.get(weight).shape;
+                let matrix =
+                    Matrix::of(weight, WeightLayout::OutIn, filters[0], filters[1..].iter().product());
+                Op::Conv {
+                    filters: matrix,
+                    bias: bias.map(Vector::Parameter),
+                    window: Window { kernel: [filters[2], filters[3]], stride, padding },
+                    groups,
+                    finish: Finish::default(),
+                }
+            }
+            Operation::BatchNorm { weight, bias, mean, variance, epsilon } => Op::Affine {
+                scale: Vector::NormScale { weight, variance, epsilon },
+                shift: Some(Vector::NormShift {
+                    norm: NormParameters { weight, bias, mean, variance },
+                    epsilon,
+                }),
+            },
+            Operation::LayerNorm { weight, bias, epsilon }
+            | Operation::HeadNorm { weight, bias, epsilon } => Op::LayerNorm { weight, bias, epsilon },
+            Operation::UnitHeads { heads } => Op::UnitHeads(heads),
+            Operation::ScaleHeads { factors, limit } => {
+                let times = shape.width / self.parameters.get(factors).elements();
+                Op::Affine { scale: Vector::Repeated { factors, times, limit }, shift: None }
+            }
+            Operation::Attention { heads, scale, mask } => {
+                let width = shape.width;
+                let values = node.inputs.len() - usize::from(self.has_ids(node));
+                let (inputs, columns) = match values {
+                    1 => (vec![first; 3], [0, width, 2 * width]),
+                    _ => (inputs[..3].to_vec(), [0; 3]),
+                };
+                let op = Op::Attention { heads, scale, mask, columns };
+                return Ok(self.program.push(op, inputs, shape, &node.scope));
+            }
+            Operation::Activation(activation) => Op::Activation(activation),
+            Operation::Add => Op::Add,
+            Operation::AddPositions { table } => {
+                let tokens = self.parameters.get(table).shape[0];
+                Op::AddTable(Table { positions: table, token: None, bias: None, tokens })
+            }
+            Operation::Scale { factors } => Op::Affine { scale: Vector::Parameter(factors), shift: None },
+            Operation::Embedding { table } => Op::Embedding { table, positions: None },
+            Operation::PrependToken { token } => Op::Prepend(token),
+            Operation::AppendToken { token } => Op::Append(token),
+            Operation::PrependMean => Op::PrependMean,
+            Operation::Queries { tokens } => Op::Queries(tokens),
+            Operation::AveragePool { kernel } => Op::AveragePool(kernel),
+            Operation::Pool(pool) => match pool {
+                Pool::First => Op::Select(Select::First),
+                Pool::Last => Op::Select(Select::Last),
+                Pool::Argmax | Pool::Eos(_) => Op::Select(Select::Ids(pool)),
+                Pool::Mean { skip } => Op::Mean { skip },
+            },
+        };
+        let inputs = match op {
+            // The run knows the ids.
+            Op::Select(_) => vec![first],
+            _ => inputs,
+        };
+        Ok(self.program.push(op, inputs, shape, &node.scope))
+    }
+
+    /// Inputs and stored outputs of a linear weight.
+    fn matrix_size(&self, weight: ParameterId, layout: WeightLayout) -> (usize, usize) {
+        let shape = &self.parameters.get(weight).shape;
+        match layout {
+            WeightLayout::OutIn => (shape[1], shape[0]),
+            WeightLayout::InOut => (shape[0], shape[1]),
+        }
+    }
+
+    /// Whether the last input of an attention is the token ids.
+    fn has_ids(&self, node: &Node) -> bool {
+        let last = node.inputs.last().map(|value| self.places[value.index()]);
+        last.is_some_and(|place| self.program.nodes[place].op == Op::TokenIds)
+    }
+}
+
+/// The shape of a node's value as rows.
+fn shape(node: &Node) -> Result<Shape, EngineError> {
+    let rows = |dim: Dim| match dim {
+        Dim::Fixed(rows) => Some(Rows::Fixed(rows)),
+        Dim::Length(extra) => Some(Rows::Text(extra)),
+        Dim::Batch => None,
+    };
+    let shape = match *node.shape.as_slice() {
+        [Dim::Batch, Dim::Fixed(channels), Dim::Fixed(height), Dim::Fixed(width)] => {
+            Some(Shape { rows: Rows::Fixed(height * width), width: channels, map: Some([height, width]) })
+        }
+        [Dim::Batch, tokens, Dim::Fixed(width)] => rows(tokens).map(|rows| Shape { rows, width, map: None }),
+        [Dim::Batch, Dim::Fixed(width)] => Some(Shape { rows: Rows::Fixed(1), width, map: None }),
+        [Dim::Batch, tokens] => rows(tokens).map(|rows| Shape { rows, width: 1, map: None }),
+        _ => None,
+    };
+    shape.ok_or_else(|| EngineError::Unsupported {
+        scope: node.scope.clone(),
+        operation: node.operation.label(),
+        reason: format!("a value of shape {:?}", node.shape),
+    })
+}

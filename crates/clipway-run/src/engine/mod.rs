@@ -1,0 +1,255 @@
+//! The engine: a tower's graph and weights, compiled and run.
+//!
+//! Compiling goes graph → program (`lower`), program → faster program (`passes`), and then reads each weight
+//! once and packs it (`prepare`). Running goes pass by pass over a bounded number of rows, so memory does not
+//! grow with the batch; values live in buffers that are planned once (`slots`) and kept from pass to pass.
+//! A sample's feature does not depend on the batch it is in.
+
+mod attend;
+mod batch;
+mod blocks;
+mod error;
+mod execute;
+mod lower;
+mod passes;
+mod pixels;
+mod prepare;
+mod processor;
+mod program;
+mod recipe;
+mod slots;
+mod split;
+mod weights;
+
+use std::sync::{Mutex, PoisonError};
+
+use clipway_model::graph::{Graph, Parameters};
+
+use batch::{Batch, position};
+use execute::{Arena, Executable};
+use program::{Op, Program, Rows};
+use slots::Slots;
+
+pub use blocks::BlockOutput;
+pub use error::{EngineError, WeightError};
+pub use passes::Passes;
+pub use processor::{InstructionSet, Processor};
+pub use weights::Weights;
+
+/// How a tower is compiled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineOptions {
+    /// Which passes run.
+    pub passes: Passes,
+    /// Whether the outputs of the tower's blocks can be had, which forbids some savings.
+    pub blocks: bool,
+}
+
+/// What a tower takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TowerInput {
+    /// Normalised pixels `[batch, 3, height, width]`.
+    Pixels {
+        /// Rows of a picture.
+        height: usize,
+        /// Columns of a picture.
+        width: usize,
+    },
+    /// Token ids `[batch, length]`.
+    Tokens {
+        /// Longest text.
+        context: usize,
+        /// Number of ids.
+        vocabulary: usize,
+    },
+}
+
+/// A compiled tower.
+pub struct Engine {
+    processor: Processor,
+    executable: Executable,
+    input: TowerInput,
+    width: usize,
+    arenas: Mutex<Vec<Arena>>,
+}
+
+impl Engine {
+    /// Compiles a tower. Only the tower's own weights are read.
+    ///
+    /// # Errors
+    /// A weight that cannot be read, or an operation that the engine cannot compute.
+    pub fn compile(
+        tower: &Graph,
+        parameters: &Parameters,
+        weights: &dyn Weights,
+        processor: &Processor,
+        options: EngineOptions,
+    ) -> Result<Engine, EngineError> {
+        let kept = if options.blocks { blocks::numbered_modules(tower) } else { Vec::new() };
+        let mut program = lower::lower(tower, parameters, kept)?;
+        let input = input_of(&program, parameters)?;
+        passes::run(&mut program, options.passes);
+        let steps = prepare::prepare(&program, parameters, weights, processor.kernels())?;
+        let width = program.nodes[program.output].shape.width;
+        let slots = Slots::plan(&program);
+        let executable = Executable { program, steps, slots };
+        Ok(Engine { processor: processor.clone(), executable, input, width, arenas: Mutex::default() })
+    }
+
+    /// What the tower takes.
+    pub fn input(&self) -> TowerInput {
+        self.input
+    }
+
+    /// Values of a feature.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// What it runs on.
+    pub fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
+    /// Computes the features `[batch, width]` of pixels `[batch, 3, height, width]`.
+    ///
+    /// # Errors
+    /// If the tower takes texts, or the pixels are not whole pictures.
+    pub fn run_pixels(&self, pixels: &[f32]) -> Result<Vec<f32>, EngineError> {
+        Ok(self.pictures(pixels)?.0)
+    }
+
+    /// Computes features, and the outputs of the blocks if the tower was compiled with them.
+    ///
+    /// # Errors
+    /// As [`Engine::run_pixels`].
+    pub fn run_pixels_with_blocks(
+        &self,
+        pixels: &[f32],
+    ) -> Result<(Vec<f32>, Vec<BlockOutput>), EngineError> {
+        self.pictures(pixels)
+    }
+
+    /// Computes the features `[batch, width]` of token ids `[batch, length]`.
+    ///
+    /// # Errors
+    /// If the tower takes pictures, the ids are not whole texts, or one is outside of the vocabulary.
+    pub fn run_tokens(&self, ids: &[i64], length: usize) -> Result<Vec<f32>, EngineError> {
+        Ok(self.texts(ids, length)?.0)
+    }
+
+    /// Computes features, and the outputs of the blocks if the tower was compiled with them.
+    ///
+    /// # Errors
+    /// As [`Engine::run_tokens`].
+    pub fn run_tokens_with_blocks(
+        &self,
+        ids: &[i64],
+        length: usize,
+    ) -> Result<(Vec<f32>, Vec<BlockOutput>), EngineError> {
+        self.texts(ids, length)
+    }
+
+    fn pictures(&self, pixels: &[f32]) -> Result<(Vec<f32>, Vec<BlockOutput>), EngineError> {
+        let TowerInput::Pixels { height, width } = self.input else {
+            return Err(EngineError::WrongInput { expected: "token ids", found: "pixels" });
+        };
+        let values = pixels::CHANNELS * height * width;
+        if !pixels.len().is_multiple_of(values) {
+            return Err(EngineError::Pixels { expected: values, height, width, found: pixels.len() });
+        }
+        let passes = split::pictures(&self.executable.program, pixels.len() / values);
+        let mut start = 0;
+        let batches = passes.into_iter().map(|samples| {
+            let part = &pixels[start * values..(start + samples) * values];
+            start += samples;
+            Batch::pictures(part, [height, width], samples)
+        });
+        Ok(self.run(batches))
+    }
+
+    fn texts(&self, ids: &[i64], length: usize) -> Result<(Vec<f32>, Vec<BlockOutput>), EngineError> {
+        let TowerInput::Tokens { context, vocabulary } = self.input else {
+            return Err(EngineError::WrongInput { expected: "pixels", found: "token ids" });
+        };
+        if length == 0 || length > context || !ids.len().is_multiple_of(length) {
+            return Err(EngineError::TokenCount { context, length, found: ids.len() });
+        }
+        let inside = |id: i64| usize::try_from(id).is_ok_and(|id| id < vocabulary);
+        if let Some((index, &id)) = ids.iter().enumerate().find(|(_, id)| !inside(**id)) {
+            let (text, position) = (index / length, index % length);
+            return Err(EngineError::TokenRange { text, position, id, vocabulary });
+        }
+        let cut = self.executable.program.cut;
+        let computed: Vec<usize> =
+            ids.chunks_exact(length).map(|ids| cut.map_or(length, |pool| position(pool, ids) + 1)).collect();
+        let mut start = 0;
+        let batches = split::texts(&computed).into_iter().map(|samples| {
+            let (first, end) = (start, start + samples);
+            start = end;
+            Batch::texts(&ids[first * length..end * length], length, &computed[first..end])
+        });
+        Ok(self.run(batches))
+    }
+
+    fn run<'a>(&self, batches: impl Iterator<Item = Batch<'a>> + Send) -> (Vec<f32>, Vec<BlockOutput>) {
+        let lock = || self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arena = lock().pop().unwrap_or_default();
+        let program = &self.executable.program;
+        let block = |(name, id): &(String, usize)| BlockOutput {
+            name: name.clone(),
+            values: Vec::new(),
+            width: program.nodes[*id].shape.width,
+        };
+        let mut blocks: Vec<BlockOutput> = program.kept.iter().map(block).collect();
+        let mut features = Vec::new();
+        let kernels = self.processor.kernels();
+        kernels.install(|| {
+            for batch in batches {
+                self.executable.run(kernels, &mut arena, &batch, &mut |kept, values| match kept {
+                    Some(index) => blocks[index].values.extend_from_slice(values),
+                    None => features.extend_from_slice(values),
+                });
+            }
+        });
+        lock().push(arena);
+        (features, blocks)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let steps = self.executable.steps.len();
+        let Engine { processor, input, width, .. } = self;
+        write!(f, "Engine({input:?} to {width} values in {steps} steps on {processor:?})")
+    }
+}
+
+/// What a program takes: its only input, with the limits that its tables set.
+fn input_of(program: &Program, parameters: &Parameters) -> Result<TowerInput, EngineError> {
+    let mut input = None;
+    let (mut context, mut vocabulary) = (usize::MAX, usize::MAX);
+    for node in &program.nodes {
+        match &node.op {
+            // The map that pixels become holds their size.
+            Op::ToRows => input = node.shape.map.map(|[height, width]| TowerInput::Pixels { height, width }),
+            Op::TokenIds => input = Some(TowerInput::Tokens { context: 0, vocabulary: 0 }),
+            Op::Embedding { table, .. } => vocabulary = vocabulary.min(parameters.get(*table).shape[0]),
+            Op::AddTable(table) => {
+                if let Rows::Text(extra) = node.shape.rows {
+                    context = context.min(table.tokens.saturating_sub(extra));
+                }
+            }
+            _ => {}
+        }
+    }
+    match input {
+        Some(TowerInput::Tokens { .. }) => Ok(TowerInput::Tokens { context, vocabulary }),
+        Some(pixels) => Ok(pixels),
+        None => Err(EngineError::Unsupported {
+            scope: String::new(),
+            operation: "tower".to_owned(),
+            reason: "it has neither pixels nor token ids as input".to_owned(),
+        }),
+    }
+}

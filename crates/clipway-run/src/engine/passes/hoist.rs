@@ -1,0 +1,142 @@
+//! Only pooled rows are computed where only they are used.
+//!
+//! A pool that picks one row of each sample asks its input for that row alone; so does, in turn, every step
+//! that treats rows one by one, up to the queries of an attention. Keys and values are needed whole.
+
+use clipway_model::graph::Mask;
+
+use super::super::program::{Id, Node, Op, Program, Rows, Select, Shape};
+
+/// Rows of a value that are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Demand {
+    Nothing,
+    /// Those that a pool picks.
+    Pooled(Select),
+    All,
+}
+
+impl Demand {
+    fn join(&mut self, other: Demand) {
+        *self = match (*self, other) {
+            (Demand::Nothing, demand) | (demand, Demand::Nothing) => demand,
+            (a, b) if a == b => a,
+            _ => Demand::All,
+        };
+    }
+}
+
+/// Moves pools up to the last attention.
+pub(super) fn run(program: &mut Program) {
+    split_packed(program);
+    program.tidy();
+    let demands = demands(program);
+    let mut selected: Vec<(Id, Select, Id)> = Vec::new();
+    for id in 0..demands.len() {
+        if let Op::Select(select) = program.nodes[id].op {
+            let input = program.nodes[id].inputs[0];
+            if demands[input] == Demand::Pooled(select) {
+                program.replace(id, input);
+            }
+            continue;
+        }
+        let Demand::Pooled(select) = demands[id] else { continue };
+        program.nodes[id].shape = single_row(program.nodes[id].shape);
+        let slots = match &mut program.nodes[id].op {
+            Op::Attention { mask, .. } => {
+                // The pooled row is the last of the keys, so a causal mask hides nothing from it.
+                *mask = match *mask {
+                    Mask::None | Mask::Causal => Mask::None,
+                    Mask::Padding { id, skip, .. } => Mask::Padding { id, skip, causal: false },
+                };
+                1
+            }
+            _ => program.nodes[id].inputs.len(),
+        };
+        for slot in 0..slots {
+            let input = program.nodes[id].inputs[slot];
+            if demands[input] == Demand::All {
+                let found = selected.iter().find(|(value, by, _)| (*value, *by) == (input, select));
+                let place = found.map(|(_, _, place)| *place).unwrap_or_else(|| {
+                    let Node { shape, scope, .. } = program.nodes[input].clone();
+                    let place = program.push(Op::Select(select), vec![input], single_row(shape), &scope);
+                    selected.push((input, select, place));
+                    place
+                });
+                program.nodes[id].inputs[slot] = place;
+            }
+        }
+    }
+}
+
+fn single_row(shape: Shape) -> Shape {
+    Shape { rows: Rows::Fixed(1), map: None, ..shape }
+}
+
+/// Which rows of each value are used.
+fn demands(program: &Program) -> Vec<Demand> {
+    let mut demands = vec![Demand::Nothing; program.nodes.len()];
+    demands[program.output] = Demand::All;
+    program.kept.iter().for_each(|(_, id)| demands[*id] = Demand::All);
+    for (id, node) in program.nodes.iter().enumerate().rev() {
+        if let Demand::Pooled(select) = demands[id] {
+            if !can_pool(program, &node.op, select) {
+                demands[id] = Demand::All;
+            }
+        }
+        for (slot, &input) in node.inputs.iter().enumerate() {
+            let demand = match (&node.op, demands[id]) {
+                (Op::Select(select), _) => Demand::Pooled(*select),
+                (Op::Attention { .. }, pooled) if slot == 0 => pooled,
+                (op, pooled) if op.is_row_wise() => pooled,
+                _ => Demand::All,
+            };
+            demands[input].join(demand);
+        }
+    }
+    demands
+}
+
+/// Whether a step can compute the pooled rows alone.
+fn can_pool(program: &Program, op: &Op, select: Select) -> bool {
+    let last = select == Select::Last || program.cut.is_some_and(|pool| select == Select::Ids(pool));
+    match op {
+        Op::Attention { mask: Mask::None | Mask::Padding { causal: false, .. }, .. } => true,
+        Op::Attention { mask: Mask::Causal | Mask::Padding { causal: true, .. }, .. } => last,
+        op => op.is_row_wise(),
+    }
+}
+
+/// Gives the attentions that are to have few queries their queries by themselves.
+fn split_packed(program: &mut Program) {
+    let demands = demands(program);
+    let uses = program.uses();
+    for id in 0..demands.len() {
+        let (Op::Attention { columns, .. }, Demand::Pooled(_)) = (&program.nodes[id].op, demands[id]) else {
+            continue;
+        };
+        let (columns, width) = (*columns, program.nodes[id].shape.width);
+        let packed = program.nodes[id].inputs[0];
+        if program.nodes[id].inputs != [packed; 3] || columns != [0, width, 2 * width] || uses[packed] != 3 {
+            continue;
+        }
+        let node = program.nodes[packed].clone();
+        let Op::Linear { matrix, bias, table: None, finish } = &node.op else { continue };
+        let mut part = |range: std::ops::Range<usize>| {
+            let op = Op::Linear {
+                matrix: matrix.part(range.clone()),
+                bias: bias.clone().map(|b| b.part(range.clone())),
+                table: None,
+                finish: *finish,
+            };
+            let shape = Shape { width: range.len(), ..node.shape };
+            program.push(op, node.inputs.clone(), shape, &node.scope)
+        };
+        let queries = part(0..width);
+        let rest = part(width..3 * width);
+        program.nodes[id].inputs = vec![queries, rest, rest];
+        if let Op::Attention { columns, .. } = &mut program.nodes[id].op {
+            *columns = [0, 0, width];
+        }
+    }
+}

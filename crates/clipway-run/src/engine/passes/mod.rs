@@ -1,0 +1,79 @@
+//! Passes: each rewrites the program into one that gives the same features with less work.
+
+mod affine;
+mod epilogue;
+mod hoist;
+mod join;
+mod patches;
+mod ragged;
+mod tables;
+
+use super::program::Program;
+
+/// Which passes run. All by default; tests compare with each turned off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// Each text is computed only up to the token that is pooled, where nothing after it can matter.
+    pub ragged: bool,
+    /// The last attention has queries only for the pooled token, and what follows runs on that alone.
+    pub hoist: bool,
+    /// Linear layers of one input become one.
+    pub join: bool,
+    /// Batch norms and layer scales go into the weights before them.
+    pub affine: bool,
+    /// Convolutions that are matrix products become such.
+    pub patches: bool,
+    /// Positions, class token and patch bias become one table; those of texts go into the embedding.
+    pub tables: bool,
+    /// Activations and residual sums go into the product before them.
+    pub epilogue: bool,
+}
+
+impl Passes {
+    /// Every pass.
+    pub const ALL: Passes = Passes {
+        ragged: true,
+        hoist: true,
+        join: true,
+        affine: true,
+        patches: true,
+        tables: true,
+        epilogue: true,
+    };
+
+    /// No pass: one step an operation.
+    pub const NONE: Passes = Passes {
+        ragged: false,
+        hoist: false,
+        join: false,
+        affine: false,
+        patches: false,
+        tables: false,
+        epilogue: false,
+    };
+}
+
+impl Default for Passes {
+    fn default() -> Passes {
+        Passes::ALL
+    }
+}
+
+/// Runs the passes in their order.
+pub(super) fn run(program: &mut Program, passes: Passes) {
+    let table: [(bool, fn(&mut Program)); 7] = [
+        (passes.ragged, ragged::run),
+        (passes.hoist, hoist::run),
+        (passes.patches, patches::run),
+        (passes.affine, affine::run),
+        (passes.join, join::run),
+        (passes.tables, tables::run),
+        (passes.epilogue, epilogue::run),
+    ];
+    for (enabled, pass) in table {
+        if enabled {
+            pass(program);
+            program.tidy();
+        }
+    }
+}

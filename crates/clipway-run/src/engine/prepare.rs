@@ -1,0 +1,273 @@
+//! Reads weights, each once, and packs them for the kernels, on all threads.
+
+use std::sync::{Mutex, PoisonError};
+
+use clipway_kernels::{Kernels, PackedConv, PackedMatrix, WeightLayout as Packing, Window as KernelWindow};
+use clipway_model::graph::{Activation, Mask, ParameterId, Parameters, WeightLayout};
+use rayon::prelude::*;
+
+use super::error::EngineError;
+use super::program::{Finish, Node, Op, Program, Select, Window};
+use super::recipe::{Block, Matrix, Table, Vector};
+use super::weights::Weights;
+
+/// A node with its numbers, ready to run.
+pub(super) enum Step {
+    Input,
+    ToRows,
+    Patches { kernel: [usize; 2], leading: usize },
+    Linear { weight: PackedMatrix, bias: Option<Vec<f32>>, table: Option<Vec<f32>>, finish: Finish },
+    Conv { conv: PackedConv, bias: Option<Vec<f32>>, finish: Finish },
+    LayerNorm { weight: Vec<f32>, bias: Option<Vec<f32>>, epsilon: f32 },
+    UnitHeads(usize),
+    Affine { scale: Vec<f32>, shift: Option<Vec<f32>> },
+    Attention { heads: usize, scale: f32, mask: Mask, columns: [usize; 3] },
+    Activation(Activation),
+    Add,
+    AddTable(Vec<f32>),
+    Embedding { table: Vec<f32>, positions: Option<Vec<f32>> },
+    Prepend(Vec<f32>),
+    Append(Vec<f32>),
+    PrependMean,
+    Queries(Vec<f32>),
+    AveragePool(usize),
+    Select(Select),
+    Mean { skip: usize },
+}
+
+/// Prepares every node of a program.
+pub(super) fn prepare(
+    program: &Program,
+    parameters: &Parameters,
+    weights: &dyn Weights,
+    kernels: &Kernels,
+) -> Result<Vec<Step>, EngineError> {
+    let loader = Loader { parameters, weights, kernels, scratch: Mutex::default() };
+    kernels.install(|| program.nodes.par_iter().with_max_len(1).map(|node| loader.step(node)).collect())
+}
+
+struct Loader<'a> {
+    parameters: &'a Parameters,
+    weights: &'a dyn Weights,
+    kernels: &'a Kernels,
+    /// Buffers for weights on their way into packed form, about one a thread.
+    scratch: Mutex<Vec<Vec<f32>>>,
+}
+
+impl Loader<'_> {
+    fn step(&self, node: &Node) -> Result<Step, EngineError> {
+        Ok(match &node.op {
+            Op::Pixels | Op::TokenIds => Step::Input,
+            Op::ToRows => Step::ToRows,
+            &Op::Patches { kernel, leading } => Step::Patches { kernel, leading },
+            Op::Linear { matrix, bias, table, finish } => Step::Linear {
+                weight: self.packed(matrix)?,
+                bias: self.optional(bias.as_ref())?,
+                table: table.as_ref().map(|table| self.table(table)).transpose()?,
+                finish: *finish,
+            },
+            Op::Conv { filters, bias, window, groups, finish } => Step::Conv {
+                conv: self.conv(filters, *window, *groups)?,
+                bias: self.optional(bias.as_ref())?,
+                finish: *finish,
+            },
+            Op::LayerNorm { weight, bias, epsilon } => Step::LayerNorm {
+                weight: self.owned(*weight)?,
+                bias: bias.map(|bias| self.owned(bias)).transpose()?,
+                epsilon: *epsilon as f32,
+            },
+            Op::UnitHeads(heads) => Step::UnitHeads(*heads),
+            Op::Affine { scale, shift } => {
+                Step::Affine { scale: single(&self.vector(scale)?), shift: self.optional(shift.as_ref())? }
+            }
+            &Op::Attention { heads, scale, mask, columns } => Step::Attention { heads, scale, mask, columns },
+            Op::Activation(activation) => Step::Activation(*activation),
+            Op::Add => Step::Add,
+            Op::AddTable(table) => Step::AddTable(self.table(table)?),
+            Op::Embedding { table, positions } => Step::Embedding {
+                table: self.owned(*table)?,
+                positions: positions.map(|positions| self.owned(positions)).transpose()?,
+            },
+            Op::Prepend(token) => Step::Prepend(self.owned(*token)?),
+            Op::Append(token) => Step::Append(self.owned(*token)?),
+            Op::PrependMean => Step::PrependMean,
+            Op::Queries(tokens) => Step::Queries(self.owned(*tokens)?),
+            Op::AveragePool(kernel) => Step::AveragePool(*kernel),
+            Op::Select(select) => Step::Select(*select),
+            &Op::Mean { skip } => Step::Mean { skip },
+        })
+    }
+
+    /// Reads a parameter into a buffer and checks that it came whole.
+    fn read(&self, id: ParameterId, out: &mut Vec<f32>) -> Result<(), EngineError> {
+        let parameter = self.parameters.get(id);
+        let read = self.weights.read(&parameter.name, &parameter.shape, out);
+        let whole = read.and_then(|()| {
+            if out.len() == parameter.elements() {
+                return Ok(());
+            }
+            let (expected, found) = (parameter.shape.clone(), vec![out.len()]);
+            Err(super::error::WeightError::Shape { expected, found })
+        });
+        whole.map_err(|cause| EngineError::Weight { name: parameter.name.clone(), cause })
+    }
+
+    fn owned(&self, id: ParameterId) -> Result<Vec<f32>, EngineError> {
+        let mut values = Vec::new();
+        self.read(id, &mut values)?;
+        Ok(values)
+    }
+
+    /// Lends a function a parameter's values, which it may change.
+    fn borrowed<R>(
+        &self,
+        id: ParameterId,
+        function: impl FnOnce(&mut [f32]) -> Result<R, EngineError>,
+    ) -> Result<R, EngineError> {
+        let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = lock().pop().unwrap_or_default();
+        let result = self.read(id, &mut buffer).and_then(|()| function(&mut buffer));
+        lock().push(buffer);
+        result
+    }
+
+    /// Packs a matrix.
+    fn packed(&self, matrix: &Matrix) -> Result<PackedMatrix, EngineError> {
+        let (outputs, inputs) = (matrix.outputs(), matrix.inputs);
+        if let [block @ Block { layout: WeightLayout::InOut, .. }] = matrix.blocks.as_slice() {
+            let whole = self.parameters.get(block.parameter).elements() == outputs * inputs;
+            if whole {
+                return self.borrowed(block.parameter, |values| {
+                    if let Some(factors) = &block.factors {
+                        let factors = self.vector(factors)?;
+                        for row in values.chunks_exact_mut(outputs) {
+                            row.iter_mut().zip(&factors).for_each(|(v, f)| *v = (f64::from(*v) * f) as f32);
+                        }
+                    }
+                    Ok(self.kernels.pack_linear(values, outputs, inputs, Packing::InOut))
+                });
+            }
+        }
+        let mut builder = self.kernels.linear_builder(outputs, inputs, Packing::OutIn);
+        for block in &matrix.blocks {
+            self.rows(block, inputs, |rows| builder.push(rows))?;
+        }
+        Ok(builder.finish())
+    }
+
+    /// Lends a function a block's rows, one for each output, with its factors applied.
+    fn rows<R>(
+        &self,
+        block: &Block,
+        inputs: usize,
+        function: impl FnOnce(&[f32]) -> R,
+    ) -> Result<R, EngineError> {
+        let factors = block.factors.as_ref().map(|factors| self.vector(factors)).transpose()?;
+        self.borrowed(block.parameter, |values| {
+            let mut transposed = Vec::new();
+            let rows = match block.layout {
+                WeightLayout::OutIn => &mut values[block.outputs.start * inputs..block.outputs.end * inputs],
+                WeightLayout::InOut => {
+                    let stored = values.len() / inputs;
+                    for output in block.outputs.clone() {
+                        transposed.extend(values[output..].iter().step_by(stored));
+                    }
+                    &mut transposed[..]
+                }
+            };
+            if let Some(factors) = factors {
+                for (row, factor) in rows.chunks_exact_mut(inputs).zip(factors) {
+                    row.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+                }
+            }
+            Ok(function(rows))
+        })
+    }
+
+    fn conv(&self, filters: &Matrix, window: Window, groups: usize) -> Result<PackedConv, EngineError> {
+        let Window { kernel, stride, padding } = window;
+        let padding = padding.map(|side| [side; 2]);
+        let spec = KernelWindow { kernel, stride, padding, dilation: [1; 2] };
+        let channels = filters.inputs / (kernel[0] * kernel[1]) * groups;
+        let pack = |rows: &[f32]| self.kernels.pack_conv2d(rows, filters.outputs(), channels, groups, spec);
+        match filters.blocks.as_slice() {
+            [block] => self.rows(block, filters.inputs, pack),
+            blocks => {
+                let mut all = Vec::new();
+                for block in blocks {
+                    self.rows(block, filters.inputs, |rows| all.extend_from_slice(rows))?;
+                }
+                Ok(pack(&all))
+            }
+        }
+    }
+
+    /// The rows that are added to each sample.
+    fn table(&self, table: &Table) -> Result<Vec<f32>, EngineError> {
+        let mut values = self.owned(table.positions)?;
+        let width = values.len() / table.tokens.max(1);
+        let leading = usize::from(table.token.is_some());
+        if let Some(token) = table.token {
+            let token = self.owned(token)?;
+            values.iter_mut().zip(token).for_each(|(value, token)| *value += token);
+        }
+        if let Some(bias) = &table.bias {
+            let bias = self.vector(bias)?;
+            for row in values.chunks_exact_mut(width).skip(leading) {
+                row.iter_mut().zip(&bias).for_each(|(value, b)| *value = (f64::from(*value) + b) as f32);
+            }
+        }
+        Ok(values)
+    }
+
+    fn optional(&self, vector: Option<&Vector>) -> Result<Option<Vec<f32>>, EngineError> {
+        vector.map(|vector| self.vector(vector).map(|values| single(&values))).transpose()
+    }
+
+    /// Computes a vector's recipe.
+    fn vector(&self, vector: &Vector) -> Result<Vec<f64>, EngineError> {
+        let combine = |a: &Vector, b: &Vector, function: fn(f64, f64) -> f64| {
+            let (a, b) = (self.vector(a)?, self.vector(b)?);
+            Ok(a.into_iter().zip(b).map(|(a, b)| function(a, b)).collect())
+        };
+        Ok(match vector {
+            Vector::Parameter(id) => self.owned(*id)?.into_iter().map(f64::from).collect(),
+            Vector::Zeros(count) => vec![0.0; *count],
+            Vector::Part(whole, range) => self.vector(whole)?[range.clone()].to_vec(),
+            Vector::Joined(parts) => {
+                let mut values = Vec::new();
+                for part in parts {
+                    values.extend(self.vector(part)?);
+                }
+                values
+            }
+            Vector::Product(a, b) => combine(a, b, |a, b| a * b)?,
+            Vector::Sum(a, b) => combine(a, b, |a, b| a + b)?,
+            Vector::NormScale { weight, variance, epsilon } => {
+                let (weight, variance) = (self.owned(*weight)?, self.owned(*variance)?);
+                let scale = |(w, v): (&f32, &f32)| f64::from(*w) / (f64::from(*v) + epsilon).sqrt();
+                weight.iter().zip(&variance).map(scale).collect()
+            }
+            Vector::NormShift { norm, epsilon } => {
+                let scale =
+                    Vector::NormScale { weight: norm.weight, variance: norm.variance, epsilon: *epsilon };
+                let (scale, mean, bias) =
+                    (self.vector(&scale)?, self.owned(norm.mean)?, self.owned(norm.bias)?);
+                let shift = |((s, m), b): ((f64, &f32), &f32)| f64::from(*b) - f64::from(*m) * s;
+                scale.into_iter().zip(&mean).zip(&bias).map(shift).collect()
+            }
+            Vector::Repeated { factors, times, limit } => {
+                let factor = |f: f32| match limit {
+                    Some(limit) => f64::from(f.min(*limit)).exp(),
+                    None => f64::from(f),
+                };
+                let factors = self.owned(*factors)?;
+                factors.into_iter().flat_map(|f| std::iter::repeat_n(factor(f), *times)).collect()
+            }
+        })
+    }
+}
+
+fn single(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|value| *value as f32).collect()
+}

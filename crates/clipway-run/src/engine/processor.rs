@@ -1,0 +1,90 @@
+//! What engines run on: an instruction set and threads, shared by the engines of a process.
+
+use clipway_kernels::{Isa, Kernels, KernelsError};
+
+use super::error::EngineError;
+
+/// Instruction sets that engines are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstructionSet {
+    /// AVX-512, 16 numbers at a time.
+    Avx512,
+    /// AVX2 with FMA, 8 numbers at a time.
+    Avx2,
+    /// Plain code for any processor.
+    Portable,
+}
+
+impl InstructionSet {
+    /// Those that this processor has, fastest first.
+    pub fn available() -> Vec<InstructionSet> {
+        let all = [InstructionSet::Avx512, InstructionSet::Avx2, InstructionSet::Portable];
+        all.into_iter().filter(|set| set.isa().is_available()).collect()
+    }
+
+    /// Name as printed.
+    pub fn name(self) -> &'static str {
+        self.isa().name()
+    }
+
+    fn isa(self) -> Isa {
+        match self {
+            InstructionSet::Avx512 => Isa::Avx512,
+            InstructionSet::Avx2 => Isa::Avx2,
+            InstructionSet::Portable => Isa::Portable,
+        }
+    }
+}
+
+/// An instruction set and a pool of threads. Clones share the pool.
+#[derive(Clone, Debug)]
+pub struct Processor {
+    kernels: Kernels,
+    set: InstructionSet,
+}
+
+impl Processor {
+    /// The fastest instruction set and one thread for each core that this process may use.
+    ///
+    /// # Errors
+    /// If threads cannot be started.
+    pub fn detect() -> Result<Processor, EngineError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Processor::with_threads(threads)
+    }
+
+    /// The fastest instruction set and so many threads.
+    ///
+    /// # Errors
+    /// If `threads` is 0, or they cannot be started.
+    pub fn with_threads(threads: usize) -> Result<Processor, EngineError> {
+        let best = InstructionSet::available().first().copied().unwrap_or(InstructionSet::Portable);
+        Processor::new(best, threads)
+    }
+
+    /// An instruction set and so many threads.
+    ///
+    /// # Errors
+    /// If the processor lacks the instruction set, `threads` is 0, or they cannot be started.
+    pub fn new(set: InstructionSet, threads: usize) -> Result<Processor, EngineError> {
+        let kernels = Kernels::new(set.isa(), threads).map_err(|error| match error {
+            KernelsError::Isa { .. } => EngineError::InstructionSet { name: set.name() },
+            other => EngineError::Threads { threads, cause: other.to_string() },
+        })?;
+        Ok(Processor { kernels, set })
+    }
+
+    /// The instruction set.
+    pub fn instruction_set(&self) -> InstructionSet {
+        self.set
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.kernels.threads()
+    }
+
+    pub(super) fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+}

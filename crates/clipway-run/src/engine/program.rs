@@ -1,0 +1,199 @@
+//! The engine's own form of a tower: values are rows of channels, and a step may do more than one operation.
+//!
+//! A sequence `[batch, tokens, width]` and a map `[batch, channels, height, width]` are both rows: one of
+//! `width` channels for each token or place, sample after sample. So flattening a map costs nothing, and texts
+//! of different lengths lie one after the other without padding.
+
+use clipway_model::graph::{Activation, Mask, ParameterId, Pool};
+
+use super::recipe::{Matrix, Table, Vector};
+
+/// Index of a node, and so of its value.
+pub(super) type Id = usize;
+
+/// Rows of each sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Rows {
+    /// The same for each.
+    Fixed(usize),
+    /// Tokens of the text, plus so many.
+    Text(usize),
+}
+
+/// Shape of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub rows: Rows,
+    pub width: usize,
+    /// Height and width of a map, whose rows are its places.
+    pub map: Option<[usize; 2]>,
+}
+
+/// Window of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub padding: [usize; 2],
+}
+
+/// What is done to a product before it is stored: `after(before(product + bias) + residual)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Finish {
+    pub before: Option<Activation>,
+    /// Whether the second input is added.
+    pub residual: bool,
+    pub after: Option<Activation>,
+}
+
+/// Which row of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Select {
+    First,
+    Last,
+    /// The row that the token ids choose.
+    Ids(Pool),
+}
+
+/// What a node computes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Op {
+    /// The tower's input.
+    Pixels,
+    /// The tower's input.
+    TokenIds,
+    /// Pixels as a map of three channels.
+    ToRows,
+    /// Pixels as rows of whole patches, channel by channel, after `leading` rows of zeros.
+    Patches { kernel: [usize; 2], leading: usize },
+    /// Rows times a matrix. A `table` is added to each sample, and then there is no `finish`.
+    Linear { matrix: Matrix, bias: Option<Vector>, table: Option<Table>, finish: Finish },
+    /// Convolution of a map; the matrix is the filters, `[outputs, channels / groups · kernel]`.
+    Conv { filters: Matrix, bias: Option<Vector>, window: Window, groups: usize, finish: Finish },
+    /// Normalisation of each run of channels as long as the weight, which may be the whole row.
+    LayerNorm { weight: ParameterId, bias: Option<ParameterId>, epsilon: f64 },
+    /// Each of so many runs of channels divided by its length.
+    UnitHeads(usize),
+    /// `row · scale + shift`, channel by channel.
+    Affine { scale: Vector, shift: Option<Vector> },
+    /// Attention. Inputs: values that hold queries, keys and values from these columns on.
+    Attention { heads: usize, scale: f32, mask: Mask, columns: [usize; 3] },
+    /// An elementwise function.
+    Activation(Activation),
+    /// Sum of two values.
+    Add,
+    /// Adds a table to each sample.
+    AddTable(Table),
+    /// Rows of a parameter chosen by token ids, with positions added.
+    Embedding { table: ParameterId, positions: Option<ParameterId> },
+    /// A parameter's row before the rows of each sample.
+    Prepend(ParameterId),
+    /// A parameter's row after the rows of each sample.
+    Append(ParameterId),
+    /// The mean of a sample's rows before them.
+    PrependMean,
+    /// A parameter as the rows of each sample.
+    Queries(ParameterId),
+    /// Mean over square windows of a map.
+    AveragePool(usize),
+    /// One row of each sample.
+    Select(Select),
+    /// Mean of a sample's rows after the first so many.
+    Mean { skip: usize },
+}
+
+impl Op {
+    /// Whether each row of the result depends on the same row of the inputs alone.
+    pub fn is_row_wise(&self) -> bool {
+        matches!(
+            self,
+            Op::Linear { table: None, .. }
+                | Op::LayerNorm { .. }
+                | Op::UnitHeads(_)
+                | Op::Affine { .. }
+                | Op::Activation(_)
+                | Op::Add
+        )
+    }
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    pub op: Op,
+    pub inputs: Vec<Id>,
+    pub shape: Shape,
+    /// Module, for messages.
+    pub scope: String,
+}
+
+/// A tower in the engine's form.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Program {
+    pub nodes: Vec<Node>,
+    pub output: Id,
+    /// Values that the caller wants beside the output, by name.
+    pub kept: Vec<(String, Id)>,
+    /// Where a text is cut: it is computed up to the token that this pool chooses.
+    pub cut: Option<Pool>,
+}
+
+impl Program {
+    /// Appends a node.
+    pub fn push(&mut self, op: Op, inputs: Vec<Id>, shape: Shape, scope: &str) -> Id {
+        self.nodes.push(Node { op, inputs, shape, scope: scope.to_owned() });
+        self.nodes.len() - 1
+    }
+
+    /// How often each value is used; the output and kept values are used once more.
+    pub fn uses(&self) -> Vec<usize> {
+        let mut uses = vec![0; self.nodes.len()];
+        for node in &self.nodes {
+            node.inputs.iter().for_each(|&input| uses[input] += 1);
+        }
+        uses[self.output] += 1;
+        self.kept.iter().for_each(|(_, id)| uses[*id] += 1);
+        uses
+    }
+
+    /// Makes every user of `from` use `to`.
+    pub fn replace(&mut self, from: Id, to: Id) {
+        for node in &mut self.nodes {
+            node.inputs.iter_mut().filter(|i| **i == from).for_each(|i| *i = to);
+        }
+        for target in self.kept.iter_mut().map(|(_, id)| id).chain([&mut self.output]) {
+            if *target == from {
+                *target = to;
+            }
+        }
+    }
+
+    /// Drops what nothing uses and puts the rest in an order in which it can be computed.
+    pub fn tidy(&mut self) {
+        let mut order: Vec<Id> = Vec::with_capacity(self.nodes.len());
+        let mut seen = vec![false; self.nodes.len()];
+        let roots = self.kept.iter().map(|(_, id)| *id).chain([self.output]);
+        for root in roots {
+            let mut stack = vec![(root, 0)];
+            while let Some((id, next)) = stack.pop() {
+                if next == 0 && std::mem::replace(&mut seen[id], true) {
+                    continue;
+                }
+                match self.nodes[id].inputs.get(next) {
+                    Some(&input) => stack.extend([(id, next + 1), (input, 0)]),
+                    None => order.push(id),
+                }
+            }
+        }
+        let mut place = vec![usize::MAX; self.nodes.len()];
+        order.iter().enumerate().for_each(|(new, &old)| place[old] = new);
+        let mut old: Vec<Option<Node>> = self.nodes.drain(..).map(Some).collect();
+        for id in order {
+            let mut node = old[id].take().expect("a value is placed once");
+            node.inputs.iter_mut().for_each(|i| *i = place[*i]);
+            self.nodes.push(node);
+        }
+        self.kept.iter_mut().for_each(|(_, id)| *id = place[*id]);
+        self.output = place[self.output];
+    }
+}

@@ -1,0 +1,132 @@
+//! Recipes: how the numbers that a step needs are made of a checkpoint's tensors.
+//!
+//! Passes change recipes and never numbers, so nothing is read before the whole program is known, and folding
+//! is computed once, in f64.
+
+use std::ops::Range;
+
+use clipway_model::graph::{ParameterId, WeightLayout};
+
+/// A vector computed from parameters, one number a channel.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Vector {
+    /// A parameter's elements.
+    Parameter(ParameterId),
+    /// A number of zeros.
+    Zeros(usize),
+    /// A range of another vector.
+    Part(Box<Vector>, Range<usize>),
+    /// Vectors one after the other.
+    Joined(Vec<Vector>),
+    /// Element by element.
+    Product(Box<Vector>, Box<Vector>),
+    /// Element by element.
+    Sum(Box<Vector>, Box<Vector>),
+    /// `weight / sqrt(variance + epsilon)`.
+    NormScale { weight: ParameterId, variance: ParameterId, epsilon: f64 },
+    /// `bias - mean · weight / sqrt(variance + epsilon)`.
+    NormShift { norm: NormParameters, epsilon: f64 },
+    /// Each element so many times; of `exp(min(element, limit))` where there is a limit.
+    Repeated { factors: ParameterId, times: usize, limit: Option<f32> },
+}
+
+/// Parameters of a batch normalisation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct NormParameters {
+    pub weight: ParameterId,
+    pub bias: ParameterId,
+    pub mean: ParameterId,
+    pub variance: ParameterId,
+}
+
+impl Vector {
+    /// The product of two vectors.
+    pub fn times(self, other: Vector) -> Vector {
+        Vector::Product(Box::new(self), Box::new(other))
+    }
+
+    /// The sum of two vectors.
+    pub fn plus(self, other: Vector) -> Vector {
+        Vector::Sum(Box::new(self), Box::new(other))
+    }
+
+    /// A range of the vector.
+    pub fn part(self, range: Range<usize>) -> Vector {
+        Vector::Part(Box::new(self), range)
+    }
+}
+
+/// A weight matrix `[outputs, inputs]`, in blocks of outputs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Matrix {
+    pub inputs: usize,
+    pub blocks: Vec<Block>,
+}
+
+/// Some outputs of one parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Block {
+    pub parameter: ParameterId,
+    pub layout: WeightLayout,
+    /// Which of the parameter's outputs.
+    pub outputs: Range<usize>,
+    /// Factor of each output in `outputs`.
+    pub factors: Option<Vector>,
+}
+
+impl Matrix {
+    /// A whole parameter.
+    pub fn of(parameter: ParameterId, layout: WeightLayout, outputs: usize, inputs: usize) -> Matrix {
+        Matrix { inputs, blocks: vec![Block { parameter, layout, outputs: 0..outputs, factors: None }] }
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.blocks.iter().map(|b| b.outputs.len()).sum()
+    }
+
+    /// The matrix whose outputs are multiplied by `factors`.
+    pub fn scaled(mut self, factors: &Vector) -> Matrix {
+        let mut start = 0;
+        for block in &mut self.blocks {
+            let own = factors.clone().part(start..start + block.outputs.len());
+            start += block.outputs.len();
+            block.factors = Some(match block.factors.take() {
+                Some(before) => before.times(own),
+                None => own,
+            });
+        }
+        self
+    }
+
+    /// The matrix of a range of the outputs.
+    pub fn part(&self, range: Range<usize>) -> Matrix {
+        let mut blocks = Vec::new();
+        let mut start = 0;
+        for block in &self.blocks {
+            let here = start..start + block.outputs.len();
+            start = here.end;
+            let (low, high) = (range.start.max(here.start), range.end.min(here.end));
+            if low < high {
+                let inside = low - here.start..high - here.start;
+                blocks.push(Block {
+                    outputs: block.outputs.start + inside.start..block.outputs.start + inside.end,
+                    factors: block.factors.clone().map(|f| f.part(inside)),
+                    ..block.clone()
+                });
+            }
+        }
+        Matrix { inputs: self.inputs, blocks }
+    }
+}
+
+/// A table `[tokens, width]` that is added to each sample.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Table {
+    pub positions: ParameterId,
+    /// Token that takes the first row of each sample.
+    pub token: Option<ParameterId>,
+    /// Added to every row but the token's.
+    pub bias: Option<Vector>,
+    pub tokens: usize,
+}
