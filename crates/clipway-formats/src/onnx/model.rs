@@ -1,5 +1,7 @@
 //! Model, graph and nodes: what must hold before the initialisers are believed.
 
+use std::collections::HashSet;
+
 use crate::error::{Code, FormatError, Place, shown};
 use crate::onnx::operators::OPERATORS;
 use crate::onnx::tensor::{Initializer, read_initializer, read_pair};
@@ -17,6 +19,9 @@ const OTHER_DOMAINS: [&str; 2] = ["ai.onnx.ml", "com.microsoft"];
 
 /// Most initialisers, and most pairs of metadata.
 const MOST: usize = 1 << 18;
+
+/// Most names of values in a graph.
+const MOST_NAMES: usize = 1 << 20;
 
 /// What is kept of a model.
 #[derive(Debug, Default)]
@@ -71,31 +76,90 @@ impl Model {
     }
 
     fn read_graph(&mut self, mut graph: Message<'_>, domains: &[String]) -> Result<(), FormatError> {
-        let mut outputs = 0;
+        let mut values = Values::default();
         let mut texts: [Option<String>; 2] = Default::default();
         while let Some(field) = graph.next()? {
             match field.number {
-                1 => check_node(graph.message(&field)?, &field, domains)?,
+                1 => check_node(graph.message(&field)?, &field, domains, &mut values)?,
                 2 => field.set(&mut texts[0], graph.text(&field)?)?,
                 5 if self.initializers.len() == MOST => return Err(too_many(&field, "initialisers")),
                 5 => self.initializers.push(read_initializer(graph.message(&field)?, &field)?),
                 10 => field.set(&mut texts[1], graph.text(&field)?)?,
+                11 => values.define(read_name(graph.message(&field)?)?, &field)?,
                 12 => {
-                    field.bytes()?;
-                    outputs += 1;
+                    values.has_output = true;
+                    values.need(read_name(graph.message(&field)?)?, &field)?;
                 }
-                11 | 13 | 14 | 16 => {
+                13 | 14 | 16 => {
                     field.bytes()?;
                 }
                 15 => return Err(field.error(Code::Unsupported, "sparse initialisers are not supported")),
                 _ => return Err(field.unknown("an ONNX graph")),
             }
         }
-        if outputs == 0 {
+        if !values.has_output {
             return Err(missing("the graph has no output"));
+        }
+        values.check(&self.initializers)
+    }
+}
+
+/// The names of a graph's values: where they come from, and where they are needed.
+#[derive(Default)]
+struct Values {
+    defined: Vec<String>,
+    used: Vec<String>,
+    has_output: bool,
+}
+
+impl Values {
+    fn define(&mut self, name: String, at: &Field) -> Result<(), FormatError> {
+        self.check_count(at)?;
+        self.defined.push(name);
+        Ok(())
+    }
+
+    fn need(&mut self, name: String, at: &Field) -> Result<(), FormatError> {
+        self.check_count(at)?;
+        self.used.push(name);
+        Ok(())
+    }
+
+    fn check_count(&self, at: &Field) -> Result<(), FormatError> {
+        if self.defined.len() + self.used.len() == MOST_NAMES {
+            return Err(at.error(Code::TooLarge, format!("more than {MOST_NAMES} names of values")));
         }
         Ok(())
     }
+
+    /// Checks that what is needed is there, so that no initialiser is lost unseen. An empty name stands for an
+    /// input that is left out.
+    fn check(&self, initializers: &[Initializer]) -> Result<(), FormatError> {
+        let mut known: HashSet<&str> = self.defined.iter().map(String::as_str).collect();
+        known.extend(initializers.iter().map(|initializer| initializer.info.name.as_str()));
+        match self.used.iter().find(|name| !name.is_empty() && !known.contains(name.as_str())) {
+            Some(name) => {
+                let cause = format!("a node or an output needs `{}`, which nothing gives", shown(name));
+                Err(FormatError::new(Code::Missing, Place::File, cause))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the name of a `ValueInfoProto`.
+fn read_name(mut message: Message<'_>) -> Result<String, FormatError> {
+    let mut name = None;
+    while let Some(field) = message.next()? {
+        match field.number {
+            1 => field.set(&mut name, message.text(&field)?)?,
+            2..=4 => {
+                field.bytes()?;
+            }
+            _ => return Err(field.unknown("an ONNX value")),
+        }
+    }
+    Ok(name.unwrap_or_default())
 }
 
 fn missing(cause: &str) -> FormatError {
@@ -132,15 +196,19 @@ fn read_operator_set(mut message: Message<'_>, at: &Field) -> Result<String, For
     Ok(domain)
 }
 
-/// Checks that a node's operator is known and of an operator set that the model names.
-fn check_node(mut message: Message<'_>, at: &Field, domains: &[String]) -> Result<(), FormatError> {
+/// Checks that a node's operator is known and of an operator set that the model names, and notes its values.
+fn check_node(
+    mut message: Message<'_>,
+    at: &Field,
+    domains: &[String],
+    values: &mut Values,
+) -> Result<(), FormatError> {
     let (mut operator, mut domain) = (None, None);
     let mut texts: [Option<String>; 3] = Default::default();
     while let Some(field) = message.next()? {
         match field.number {
-            1 | 2 => {
-                message.text(&field)?;
-            }
+            1 => values.need(message.text(&field)?, &field)?,
+            2 => values.define(message.text(&field)?, &field)?,
             3 => field.set(&mut texts[0], message.text(&field)?)?,
             4 => field.set(&mut operator, message.text(&field)?)?,
             6 => field.set(&mut texts[1], message.text(&field)?)?,

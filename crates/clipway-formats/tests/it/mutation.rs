@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use clipway_formats::{
-    Dtype, FormatError, NpyFile, SafetensorsFile, TensorFile, TensorInfo, write_safetensors,
+    Code, Dtype, FormatError, NpyFile, NpzFile, OnnxFile, Place, SafetensorsFile, TensorFile, TensorInfo,
+    write_safetensors,
 };
 
 use crate::corpus::{ExpectedTensor, read_tensors};
+use crate::npz::{archive, array};
+use crate::onnx::{bytes, model, tensor};
 
 /// What came of all mutations of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,7 +25,7 @@ struct Outcome {
 }
 
 /// Each truncation, each single bit flipped, each byte set to 00 and FF, each 8 bytes set to a few numbers.
-fn mutations(bytes: &[u8]) -> Vec<Vec<u8>> {
+pub fn mutations(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = (0..bytes.len()).map(|length| bytes[..length].to_vec()).collect();
     for place in 0..bytes.len() {
         let mut with = |byte: u8| {
@@ -90,7 +93,32 @@ fn safetensors() {
 #[test]
 fn npy() {
     // 54 bytes of header.
-    let bytes = b"\x93NUMPY\x01\x00\x36\x00{'descr':'<f4','fortran_order':False,'shape':(2,1)}  \n12345678";
-    let outcome = run(bytes, |bytes| read_tensors(&NpyFile::open(Arc::new(bytes))?));
+    let original =
+        b"\x93NUMPY\x01\x00\x36\x00{'descr':'<f4','fortran_order':False,'shape':(2,1)}  \n12345678";
+    let outcome = run(original, |bytes| read_tensors(&NpyFile::open(Arc::new(bytes))?));
     assert_eq!(outcome, Outcome { refused: 1029, same: 2, values: 86, names: 0, kinds: 0 });
+}
+
+/// Every byte of a zip archive that matters is said twice or has a checksum.
+#[test]
+fn npz() {
+    for deflated in [false, true] {
+        let (a, b) = (array(b"a tensor"), array(b"another"));
+        let outcome = run(&archive(&[("a.npy", &a, deflated), ("b.npy", &b, deflated)]), |bytes| {
+            read_tensors(&NpzFile::open(Arc::new(bytes))?)
+        });
+        assert_eq!((outcome.values, outcome.names, outcome.kinds), (0, 0, 0), "{outcome:?}");
+        assert!(outcome.refused > 4000, "{outcome:?}");
+    }
+}
+
+/// No checksum either; but a name is said where it is used too, and so a change of it is found.
+#[test]
+fn onnx() {
+    let weight = [tensor(1, &[2, 1]), bytes(9, b"12345678")].concat();
+    let outcome = run(&model(&[weight]), |bytes| {
+        let absent = FormatError::new(Code::Io, Place::File, "no file");
+        read_tensors(&OnnxFile::open(Arc::new(bytes), &mut |_| Err(absent.clone()))?)
+    });
+    assert_eq!(outcome, Outcome { refused: 1021, same: 91, values: 85, names: 0, kinds: 0 });
 }

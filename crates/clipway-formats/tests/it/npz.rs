@@ -14,13 +14,13 @@ fn open(bytes: Vec<u8>) -> Result<NpzFile, FormatError> {
 }
 
 /// An npy file of bytes.
-fn array(data: &[u8]) -> Vec<u8> {
+pub fn array(data: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({},), }}\n", data.len());
     [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
 }
 
 /// A zip archive of entries, deflated where asked.
-fn archive(entries: &[(&str, &[u8], bool)]) -> Vec<u8> {
+pub fn archive(entries: &[(&str, &[u8], bool)]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut directory = Vec::new();
     for (name, content, deflated) in entries {

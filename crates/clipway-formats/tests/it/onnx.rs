@@ -22,22 +22,24 @@ fn number(field: u64, value: u64) -> Vec<u8> {
 }
 
 /// A field that holds bytes: text, a message, a packed list.
-fn bytes(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
+pub fn bytes(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     [&varint(field << 3 | 2)[..], &varint(content.len() as u64), content].concat()
 }
 
 /// A model of these initialisers, with one node.
-fn model(initializers: &[Vec<u8>]) -> Vec<u8> {
-    let node = bytes(1, [bytes(1, "x"), bytes(2, "y"), bytes(4, "Identity")].concat());
+pub fn model(initializers: &[Vec<u8>]) -> Vec<u8> {
+    let weight = if initializers.is_empty() { vec![] } else { bytes(1, "w") };
+    let node = bytes(1, [bytes(1, "x"), weight, bytes(2, "y"), bytes(4, "Identity")].concat());
+    let input = bytes(11, bytes(1, "x"));
     let initializers: Vec<u8> = initializers.iter().flat_map(|message| bytes(5, message)).collect();
-    let graph = [node, bytes(2, "g"), initializers, bytes(12, bytes(1, "y"))].concat();
+    let graph = [node, bytes(2, "g"), initializers, input, bytes(12, bytes(1, "y"))].concat();
     let property = bytes(14, [bytes(1, "key"), bytes(2, "value")].concat());
     [number(1, 8), bytes(8, number(2, 17)), property, bytes(7, graph)].concat()
 }
 
 /// The fields of an initialiser but for its elements.
-fn tensor(dtype: u64, shape: &[u64]) -> Vec<u8> {
+pub fn tensor(dtype: u64, shape: &[u64]) -> Vec<u8> {
     let packed: Vec<u8> = shape.iter().flat_map(|&length| varint(length)).collect();
     [bytes(1, packed), number(2, dtype), bytes(8, "w")].concat()
 }
@@ -202,6 +204,7 @@ fn bad_models_are_refused() {
     };
     assert!(open(graph(bytes(4, "Add"))).is_ok());
     check(graph(bytes(4, "RunShell")), Code::Unsupported);
+    check(graph([bytes(4, "Add"), bytes(1, "lost")].concat()), Code::Missing);
     check(graph(vec![]), Code::Missing);
     check(graph([bytes(4, "Gelu"), bytes(7, "com.microsoft")].concat()), Code::Unsupported);
     check([number(1, 8), bytes(8, number(2, 17)), bytes(7, "")].concat(), Code::Missing);

@@ -1,1 +1,182 @@
-//! PyTorch files that the tests make by hand.
+//! PyTorch files that the tests make by hand, opcode by opcode.
+
+use std::sync::Arc;
+
+use clipway_formats::{
+    Code, FileFormat, FormatError, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions,
+    TensorFile,
+};
+
+/// A stored archive with local headers, directory and checksums.
+pub fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut directory = Vec::new();
+    for (name, content) in entries {
+        let offset = out.len() as u32;
+        let size = (content.len() as u32).to_le_bytes();
+        let crc = crc32fast::hash(content).to_le_bytes();
+        let mut fields = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
+        fields.extend([crc, size, size].as_flattened());
+        fields.extend((name.len() as u16).to_le_bytes());
+        fields.extend([0, 0]);
+        out.extend(b"PK\x03\x04");
+        out.extend(&fields);
+        out.extend(name.as_bytes());
+        out.extend(*content);
+        directory.extend(b"PK\x01\x02\x14\x03");
+        directory.extend(&fields);
+        directory.extend([0; 10]);
+        directory.extend(offset.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let (start, count) = (out.len() as u32, (entries.len() as u16).to_le_bytes());
+    out.extend(&directory);
+    out.extend(b"PK\x05\x06\0\0\0\0");
+    out.extend([count, count].as_flattened());
+    out.extend((directory.len() as u32).to_le_bytes());
+    out.extend(start.to_le_bytes());
+    out.extend([0, 0]);
+    out
+}
+
+/// Six floats, the bytes of storage `0`.
+fn weights() -> Vec<u8> {
+    (1..=6u8).flat_map(|value| f32::from(value).to_le_bytes()).collect()
+}
+
+/// An archive with this pickle and the storage `0`.
+fn checkpoint(pickle: &[u8]) -> Vec<u8> {
+    archive(&[("a/data.pkl", pickle), ("a/data/0", &weights()), ("a/version", b"3\n")])
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+fn global(module: &str, name: &str) -> Vec<u8> {
+    format!("c{module}\n{name}\n").into_bytes()
+}
+
+fn tuple(values: &[u8]) -> Vec<u8> {
+    let values = values.iter().flat_map(|&value| [b'K', value]);
+    b"(".iter().copied().chain(values).chain(*b"t").collect()
+}
+
+fn storage(class: &str, key: &str, elements: u8) -> Vec<u8> {
+    let parts = [text("storage"), global("torch", class), text(key), text("cpu"), vec![b'K', elements]];
+    [b"(", &parts.concat()[..], b"tQ"].concat()
+}
+
+/// `_rebuild_tensor_v2` of storage `0`.
+fn tensor(offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
+    let parts = [
+        global("torch._utils", "_rebuild_tensor_v2"),
+        b"(".to_vec(),
+        storage("FloatStorage", "0", 6),
+        vec![b'K', offset],
+        tuple(shape),
+        tuple(strides),
+        b"\x89}tR".to_vec(),
+    ];
+    parts.concat()
+}
+
+fn whole() -> Vec<u8> {
+    tensor(0, &[2, 3], &[3, 1])
+}
+
+/// A dictionary of one tensor, `w`, and of `value` under `v`.
+fn beside(value: &[u8]) -> Vec<u8> {
+    [b"\x80\x02}(", &text("w")[..], &whole(), &text("v"), value, b"u."].concat()
+}
+
+fn open(bytes: Vec<u8>) -> Result<PytorchFile, FormatError> {
+    PytorchFile::open(Arc::new(bytes), PytorchOptions::default())
+}
+
+/// A value as text, as Python would write it.
+fn show(value: PickleValue<'_>) -> String {
+    let items = || value.items().map(show).collect::<Vec<_>>().join(", ");
+    let entries = || {
+        let entries = value.entries().map(|(key, value)| format!("{}: {}", show(key), show(value)));
+        entries.collect::<Vec<_>>().join(", ")
+    };
+    match value.kind() {
+        PickleKind::None => "None".into(),
+        PickleKind::Bool(value) => value.to_string(),
+        PickleKind::Int(value) => value.to_string(),
+        PickleKind::BigInt(bytes) => format!("big{bytes:?}"),
+        PickleKind::Float(value) => format!("{value:?}"),
+        PickleKind::Str(text) => format!("{text:?}"),
+        PickleKind::Bytes(bytes) => format!("b{bytes:?}"),
+        PickleKind::Tuple => format!("({})", items()),
+        PickleKind::List => format!("[{}]", items()),
+        PickleKind::Set => format!("set({})", items()),
+        PickleKind::Dict => format!("{{{}}}", entries()),
+        PickleKind::Tensor(index) => format!("tensor {index}"),
+        PickleKind::Storage => "storage".into(),
+        PickleKind::Global(name) => name.into(),
+        PickleKind::Opaque(name) => format!("{name}({}{})", items(), entries()),
+    }
+}
+
+/// The value of `v` beside a tensor, or the code of the refusal.
+fn value_of(value: &[u8], options: PytorchOptions) -> Result<String, Code> {
+    let file =
+        PytorchFile::open(Arc::new(checkpoint(&beside(value))), options).map_err(|error| error.code)?;
+    assert_eq!(file.tensors()[0].name, "w");
+    Ok(show(file.value().get("v").unwrap()))
+}
+
+#[test]
+fn values() {
+    fn check(value: &[u8], expected: &str) {
+        assert_eq!(value_of(value, PytorchOptions::default()).as_deref(), Ok(expected), "{value:?}");
+    }
+    check(b"N", "None");
+    check(b"\x88", "true");
+    check(b"I01\n", "true");
+    check(b"I-7\n", "-7");
+    check(b"L36893488147419103232L\n", "big[0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]");
+    check(b"K\xff", "255");
+    check(b"M\xff\xff", "65535");
+    check(b"J\xff\xff\xff\xff", "-1");
+    check(b"\x8a\x02\x00\x80", "-32768");
+    check(b"\x8b\x01\0\0\0\x07", "7");
+    check(b"F2.5\n", "2.5");
+    check(b"G\xbf\xf8\0\0\0\0\0\0", "-1.5");
+    check(b"S'a\\x42'\n", "\"aB\"");
+    check(b"Vx\\u00e9\n", "\"xé\"");
+    check(b"U\x01a", "\"a\"");
+    check(b"U\x01\xff", "b[255]");
+    check(b"T\x02\0\0\0ab", "\"ab\"");
+    check(b"\x8c\x01a", "\"a\"");
+    check(b"\x8d\x01\0\0\0\0\0\0\0a", "\"a\"");
+    check(b"C\x01a", "b[97]");
+    check(b"B\x01\0\0\0a", "b[97]");
+    check(b"\x8e\x01\0\0\0\0\0\0\0a", "b[97]");
+    check(b"\x96\x01\0\0\0\0\0\0\0a", "b[97]");
+    check(b"](K\x01K\x02e", "[1, 2]");
+    check(b"]K\x01a", "[1]");
+    check(b"(K\x01l", "[1]");
+    check(b"(K\x01K\x02d", "{1: 2}");
+    check(b"}K\x01K\x02s", "{1: 2}");
+    check(b")", "()");
+    check(b"K\x01\x85", "(1)");
+    check(b"K\x01K\x02K\x03\x87", "(1, 2, 3)");
+    check(b"\x8f(K\x01\x90", "set(1)");
+    check(b"(K\x01\x91", "set(1)");
+    check(b"K\x01q\x05h\x05\x86", "(1, 1)");
+    check(b"K\x01r\x05\0\0\0j\x05\0\0\0\x86", "(1, 1)");
+    check(b"K\x01p9\ng9\n\x86", "(1, 1)");
+    check(b"K\x01\x94h\0\x86", "(1, 1)");
+    check(b"K\x012\x86", "(1, 1)");
+    check(b"K\x02K\x010", "2");
+    check(b"(K\x011N", "None");
+    check(b"(0N", "None");
+    check(b"\x95\x01\0\0\0\0\0\0\0N", "None");
+    check(
+        b"ccollections\nOrderedDict\n(((K\x01K\x02ttt1]R"[..0].as_ref().iter().as_slice().to_vec().as_slice(),
+        "",
+    );
+}

@@ -77,9 +77,8 @@ fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<File>, OutputError> {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            // Without locks, leftovers are never recognised, and so no other run's folder is removed.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(error),
+            // Where files cannot be locked, leftovers are never recognised, and no run's folder is removed.
+            Err(TryLockError::Error(_)) => {}
         }
         hook.before(Step::Prepare, &path)?;
         fs::rename(&early, &path)?;
