@@ -71,7 +71,7 @@ impl Ownership {
 /// Makes and locks the lock file; `None` if it was taken from us in between.
 fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<File>, OutputError> {
     let (early, path) = (with_ending(stem, NEW_LOCK), with_ending(stem, LOCK));
-    let make = || {
+    let make = || -> io::Result<Option<File>> {
         hook.before(Step::Prepare, &early)?;
         let lock = File::create_new(&early)?;
         match lock.try_lock() {

@@ -232,6 +232,38 @@ fn a_death_at_any_step_leaves_one_whole_output() {
     }
 }
 
+/// Name of the variable that makes [`child_over_the_limit`] write: the folder.
+#[cfg(unix)]
+const LIMITED: &str = "CLIPWAY_TEST_LIMITED_CHILD";
+
+/// Is the process of [`a_file_size_limit_leaves_the_old_output`]; alone it does nothing.
+#[cfg(unix)]
+#[test]
+fn child_over_the_limit() {
+    let Some(folder) = std::env::var_os(LIMITED) else { return };
+    let target = Path::new(&folder).join("out");
+    let text = "x".repeat(1 << 20);
+    let error = write(&target, options(TargetKind::Folder, true), &text).unwrap_err();
+    assert!(error.to_string().starts_with("cannot write `"), "{error}");
+    assert!(error.to_string().contains("File too large"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_size_limit_leaves_the_old_output() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("out"), options(TargetKind::Folder, false), "old").unwrap();
+    let child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" --exact output::tests::child_over_the_limit"])
+        .arg(std::env::current_exe().unwrap())
+        .env(LIMITED, folder.path())
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{child:?}");
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "{child:?}");
+    assert_eq!(contents(folder.path()), expected(TargetKind::Folder, Some("old")));
+}
+
 #[test]
 fn runs_at_the_same_time_leave_one_whole_output() {
     for (kind, force) in [
