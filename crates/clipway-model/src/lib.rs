@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod architecture;
 pub mod config;
 pub mod graph;
+pub mod registry;
 pub mod output;
 pub mod layout;
 pub mod plan;

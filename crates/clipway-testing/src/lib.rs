@@ -2,4 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod architecture_goldens;
+pub mod formula;
+pub mod manifests;
 pub mod preprocess_goldens;
+pub mod token_goldens;

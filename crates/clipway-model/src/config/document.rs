@@ -55,7 +55,7 @@ impl ModelConfig {
     fn change(&mut self, path: &[&str], value: JsonValue) -> Result<(), FormatError> {
         let mut document = self.document.clone();
         set(&mut document, path, value);
-        *self = ModelConfig::read(document.root(), &document)?;
+        *self = ModelConfig::from_document(&document)?;
         Ok(())
     }
 

@@ -141,6 +141,11 @@ impl ModelConfig {
         ConfigFile::parse(bytes).map(|file| file.model)
     }
 
+    /// Reads a model config from a document.
+    pub(crate) fn from_document(document: &Json) -> Result<ModelConfig, FormatError> {
+        ModelConfig::read(document.root(), document)
+    }
+
     fn read(at: JsonCursor<'_>, document: &Json) -> Result<ModelConfig, FormatError> {
         let path = at.path().to_owned();
         let fields = Fields::new(at, &MODEL_KEYS)?;

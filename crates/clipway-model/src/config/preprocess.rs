@@ -145,15 +145,20 @@ pub struct PreprocessOptions {
 }
 
 /// Keys of `preprocess_cfg`.
-pub(crate) const KEYS: [&str; 7] =
-    ["size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"];
+const KEYS: [&str; 7] = ["size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"];
 
 impl PreprocessOptions {
     pub(super) fn read(at: JsonCursor<'_>) -> Result<PreprocessOptions, FormatError> {
-        PreprocessOptions::read_fields(&Fields::new(at, &KEYS)?)
+        PreprocessOptions::read_beside(&at, &[])
     }
 
-    fn read_fields(fields: &Fields<'_>) -> Result<PreprocessOptions, FormatError> {
+    /// Reads them from an object that has other keys too.
+    pub(crate) fn read_beside(
+        at: &JsonCursor<'_>,
+        others: &[&str],
+    ) -> Result<PreprocessOptions, FormatError> {
+        let known: Vec<&str> = KEYS.iter().chain(others).copied().collect();
+        let fields = Fields::new(at.clone(), &known)?;
         if let Some(mode) = fields.value("mode")? {
             super::fields::word(&mode, &[("RGB", ())])?;
         }

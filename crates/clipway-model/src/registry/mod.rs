@@ -1,0 +1,90 @@
+//! The 144 architectures and 196 pretrained tags of open_clip 3.3.0, as data in the crate.
+
+mod pretrained;
+
+pub use pretrained::{Pretrained, UnknownTag, pretrained, tag};
+
+use std::sync::OnceLock;
+
+use clipway_formats::{FormatError, Json, JsonLimits, JsonValue};
+
+use crate::config::{ModelConfig, nearest};
+
+/// The configs by name, in open_clip's order.
+static MODELS: &str = include_str!("../../data/models.json");
+
+/// A name that no architecture of the registry has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no architecture is called `{name}`{}", match nearest {
+    Some(nearest) => format!("; the nearest is `{nearest}`"),
+    None => String::new(),
+})]
+pub struct UnknownModel {
+    /// The name, as given.
+    pub name: String,
+    /// The name most like it.
+    pub nearest: Option<&'static str>,
+}
+
+/// Name of every architecture, in open_clip's order.
+pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
+    documents().iter().map(|(name, _)| name.as_str())
+}
+
+/// The config of an architecture. A slash in the name counts as a hyphen, as in open_clip.
+///
+/// # Errors
+/// If there is none of this name; with the nearest that there is.
+///
+/// ```
+/// let config = clipway_model::registry::model("ViT-B-32").unwrap();
+/// assert_eq!(config.embed_dim, 512);
+/// ```
+pub fn model(name: &str) -> Result<ModelConfig, UnknownModel> {
+    let wanted = name.replace('/', "-");
+    let found = documents().iter().find(|(known, _)| *known == wanted);
+    let Some((_, document)) = found else {
+        let known: Vec<&'static str> = names().collect();
+        let shown = clipway_formats::shown(name);
+        return Err(UnknownModel { name: shown, nearest: nearest(&wanted, &known) });
+    };
+    // The data is the crate's own, and a test reads every config of it.
+    Ok(ModelConfig::from_document(document).expect("the registry's configs are right"))
+}
+
+/// Names that contain `pattern`, in upper or lower case; `*` stands for any characters, and then the whole name
+/// must fit.
+pub fn search(pattern: &str) -> Vec<&'static str> {
+    let pattern = pattern.to_lowercase();
+    let fits = |name: &str| {
+        let name = name.to_lowercase();
+        if pattern.contains('*') { fits_pattern(&name, &pattern) } else { name.contains(&pattern) }
+    };
+    names().filter(|name| fits(name)).collect()
+}
+
+/// Whether the whole of `name` is what `pattern` says.
+fn fits_pattern(name: &str, pattern: &str) -> bool {
+    let parts: Vec<&str> = pattern.split('*').collect();
+    let Some(mut rest) = name.strip_prefix(parts[0]) else { return false };
+    let last = parts.len() - 1;
+    for part in &parts[1..last] {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(parts[last])
+}
+
+fn documents() -> &'static [(String, Json)] {
+    static DOCUMENTS: OnceLock<Vec<(String, Json)>> = OnceLock::new();
+    DOCUMENTS.get_or_init(|| match parse(MODELS).map(|json| json.value) {
+        Ok(JsonValue::Object(members)) => members,
+        other => unreachable!("the registry is an object: {:?}", other.map(|value| value.kind())),
+    })
+}
+
+fn parse(text: &str) -> Result<Json, FormatError> {
+    Json::parse(text.as_bytes(), JsonLimits::CONFIG)
+}
