@@ -163,14 +163,26 @@ impl Layout {
     }
 
     fn version(&self) -> Result<u32, FormatError> {
-        let Some(text) = self.text("version")? else {
-            let place = Place::Entry(format!("{}/version", self.folder));
-            return Err(FormatError::new(Code::Missing, place, "the archive has no such entry"));
-        };
-        match text.trim_end().parse() {
-            Ok(version) if VERSIONS.contains(&version) => Ok(version),
-            _ => Err(self.bad("version", format!("version `{}`; known are 1 to 10", shown(text.trim_end())))),
+        let mut found = None;
+        for record in ["version", ".data/version"] {
+            let Some(text) = self.text(record)? else { continue };
+            let text = text.trim_end();
+            match text.parse() {
+                Ok(version)
+                    if !VERSIONS.contains(&version) || found.is_some_and(|first| first != version) =>
+                {
+                    return Err(
+                        self.bad(record, format!("version {version}; known are 1 to 10, and only one"))
+                    );
+                }
+                Ok(version) => found = Some(version),
+                Err(_) => return Err(self.bad(record, format!("version `{}` is not a number", shown(text)))),
+            }
         }
+        found.ok_or_else(|| {
+            let place = Place::Entry(format!("{}/version", self.folder));
+            FormatError::new(Code::Missing, place, "the archive has no such entry")
+        })
     }
 
     fn byte_order(&self) -> Result<(ByteOrder, bool), FormatError> {

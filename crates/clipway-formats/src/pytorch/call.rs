@@ -124,10 +124,8 @@ impl Machine<'_> {
     /// Checks that values can be keys of a dictionary or elements of a set.
     pub(super) fn check_keys(&self, keys: impl Iterator<Item = Id>) -> Result<(), FormatError> {
         for key in keys {
-            if let Node::List(_) | Node::Set(_) | Node::Dict(_) | Node::Tensor(_) | Node::Storage(_) =
-                self.arena.node(key)
-            {
-                return Err(self.malformed("a key that can change: a list, set, dictionary or tensor"));
+            if let Node::List(_) | Node::Set(_) | Node::Dict(_) = self.arena.node(key) {
+                return Err(self.malformed("a key that can change: a list, set or dictionary"));
             }
         }
         Ok(())

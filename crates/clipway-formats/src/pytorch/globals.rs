@@ -42,11 +42,6 @@ pub struct Global {
 }
 
 impl Global {
-    /// Whether calling it reads a PyTorch file inside the pickle.
-    pub(super) fn is_nested_file(&self) -> bool {
-        self.meaning == Meaning::NestedFile
-    }
-
     /// Whether the last part of the name is written as functions are, not as classes are.
     pub(super) fn looks_like_function(&self) -> bool {
         let last = self.name.rsplit('.').next().unwrap_or_default();
@@ -213,10 +208,13 @@ fn judge(module: &str, name: &str, meaning: Meaning) -> GlobalKind {
     }
     let top = module.split('.').next().unwrap_or_default();
     let dunder = |part: &str| part.starts_with("__");
+    if top == "__torch__" {
+        return GlobalKind::Harmless;
+    }
     let odd_module = module.is_empty()
         || !module.is_ascii()
         || module.split('.').any(str::is_empty)
-        || module.split('.').any(|part| dunder(part) && !matches!(part, "__main__" | "__torch__"));
+        || module.split('.').any(|part| dunder(part) && part != "__main__");
     let odd_name = name.is_empty() || !name.is_ascii() || name.split('.').any(|p| p.is_empty() || dunder(p));
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_class = last.trim_start_matches('_').starts_with(|c: char| c.is_ascii_uppercase());
@@ -224,7 +222,7 @@ fn judge(module: &str, name: &str, meaning: Meaning) -> GlobalKind {
         |parent: &str| module.strip_prefix(parent).is_some_and(|r| r.is_empty() || r.starts_with('.'));
     if odd_module || odd_name || STANDARD_LIBRARY.contains(&top) || CODE_RUNNERS.contains(&top) {
         GlobalKind::Dangerous
-    } else if top == "__torch__" || is_class && (below("torch.nn") || below("torch.optim")) {
+    } else if is_class && (below("torch.nn") || below("torch.optim")) {
         GlobalKind::Harmless
     } else if is_class || below("torch.nn") || below("torch._C._nn") {
         GlobalKind::Unknown

@@ -2,15 +2,20 @@
 
 use super::value::Node;
 
-/// A line of `INT` or, with a final `L`, `LONG`.
+/// A line of `INT`.
 pub(super) fn integer(line: &[u8]) -> Option<Node> {
-    let text = std::str::from_utf8(line).ok()?;
-    match text {
-        "00" => return Some(Node::Bool(false)),
-        "01" => return Some(Node::Bool(true)),
-        _ => {}
+    match line {
+        b"00" => Some(Node::Bool(false)),
+        b"01" => Some(Node::Bool(true)),
+        _ => std::str::from_utf8(line).ok()?.parse().ok().map(Node::Int),
     }
-    text.strip_suffix('L').unwrap_or(text).parse().ok().map(Node::Int)
+}
+
+/// A line of `LONG`, of at most 128 bits; Python 2 ends it with `L`.
+pub(super) fn long_line(line: &[u8]) -> Option<Node> {
+    let text = std::str::from_utf8(line).ok()?;
+    let value: i128 = text.strip_suffix('L').unwrap_or(text).parse().ok()?;
+    Some(i64::try_from(value).map_or_else(|_| Node::Big(value.to_le_bytes().into()), Node::Int))
 }
 
 /// A line of `FLOAT`, as Python's `repr` writes it.
@@ -96,13 +101,25 @@ mod tests {
             assert_eq!(format!("{:?}", integer(line.as_bytes())), expected, "{line}");
         }
         check("12", "Some(Int(12))");
-        check("-3L", "Some(Int(-3))");
+        check("-3L", "None");
         check("01", "Some(Bool(true))");
         check("00", "Some(Bool(false))");
         check("9223372036854775808", "None");
         check("abc", "None");
         check("", "None");
         check("\u{661}", "None");
+    }
+
+    #[test]
+    fn long_lines() {
+        fn check(line: &str, expected: &str) {
+            assert_eq!(format!("{:?}", long_line(line.as_bytes())), expected, "{line}");
+        }
+        check("-3L", "Some(Int(-3))");
+        check("3", "Some(Int(3))");
+        check("18446744073709551616L", "Some(Big([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]))");
+        check("L", "None");
+        check("3LL", "None");
     }
 
     #[test]

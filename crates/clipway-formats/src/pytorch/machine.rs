@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::globals::GlobalKind;
+use super::globals::{GlobalKind, Meaning};
 use super::input::Input;
 use super::literal;
 use super::tensor::{StorageSpec, StorageView, TensorSpec};
@@ -156,7 +156,8 @@ impl<'a> Machine<'a> {
             b'N' => self.push(NONE)?,
             0x88 => self.push(TRUE)?,
             0x89 => self.push(FALSE)?,
-            b'I' | b'L' => self.push_line("an integer of 64 bits", |line| literal::integer(&line))?,
+            b'I' => self.push_line("an integer of 64 bits", |line| literal::integer(&line))?,
+            b'L' => self.push_line("an integer of 128 bits", |line| literal::long_line(&line))?,
             b'F' => self.push_line("a number", |line| literal::float(&line))?,
             b'S' => {
                 self.push_line("a quoted string", |line| literal::quoted(&line).map(literal::text_or_bytes))?
@@ -496,9 +497,11 @@ impl<'a> Machine<'a> {
         if self.arena.globals.all().len() > MOST_GLOBALS {
             return Err(self.error(Code::TooLarge, format!("more than {MOST_GLOBALS} different globals")));
         }
-        if self.dialect != Dialect::Plain || !self.arena.globals.get(index).is_nested_file() {
-            self.refuse_dangerous(index)?;
+        let global = self.arena.globals.get_mut(index);
+        if self.dialect == Dialect::Plain && global.meaning == Meaning::NestedFile {
+            global.kind = GlobalKind::Known;
         }
+        self.refuse_dangerous(index)?;
         self.new_node(Node::Global(index))
     }
 }

@@ -50,8 +50,6 @@ struct Frame {
     path: usize,
     /// Whether the path has a part; an empty path has none, or one that is empty.
     started: bool,
-    /// A key on the path that is neither a text nor an integer.
-    odd_key: bool,
     /// Whether this is the state of a module.
     module: bool,
 }
@@ -69,8 +67,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn run(&mut self, root: Id) -> Result<(), FormatError> {
         let mut steps_left = 4 * self.arena.nodes.len() + 10_000;
-        let (module, started, odd_key) = (false, false, false);
-        self.enter(Frame { id: root, next: 0, path: 0, started, odd_key, module })?;
+        self.enter(Frame { id: root, next: 0, path: 0, started: false, module: false })?;
         while let Some(frame) = self.frames.last_mut() {
             self.path.truncate(frame.path);
             let Some((label, child)) = self.arena.child(frame.id, frame.next) else {
@@ -88,9 +85,9 @@ impl Walk<'_> {
                 Node::Tensor(tensor) => self.name(label, *tensor)?,
                 Node::Tuple(_) | Node::List(_) | Node::Set(_) | Node::Dict(_) | Node::Opaque(_) => {
                     let module = matches!(label, Label::Hidden) && self.is_module_state(child);
-                    let (started, odd_key) = self.step_into(label)?;
+                    let started = self.step_into(label)?;
                     let path = self.path.len();
-                    self.enter(Frame { id: child, next: 0, path, started, odd_key, module })?;
+                    self.enter(Frame { id: child, next: 0, path, started, module })?;
                 }
                 _ => {}
             }
@@ -98,23 +95,33 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Adds a label to the path of the last frame; tells whether the path has parts, and odd keys.
-    fn step_into(&mut self, label: Label) -> Result<(bool, bool), FormatError> {
-        let Some(frame) = self.frames.last() else { return Ok((false, false)) };
-        let part = match label {
-            Label::Hidden => return Ok((frame.started, frame.odd_key)),
-            Label::Position(position) => Some(position.to_string()),
+    /// Adds a label to the path of the last frame; tells whether the path has a part then. A key that is
+    /// neither a text nor an integer, such as a parameter in the state of an optimiser that was pickled
+    /// whole, gives its place: `#0`.
+    fn step_into(&mut self, label: Label) -> Result<bool, FormatError> {
+        let Some(frame) = self.frames.last() else { return Ok(false) };
+        let number;
+        let part: &str = match label {
+            Label::Hidden => return Ok(frame.started),
+            Label::Position(position) => {
+                number = position.to_string();
+                &number
+            }
             Label::Key(key) => match self.arena.node(key) {
                 Node::Text(text) if frame.module && MODULE_TABLES.contains(&&**text) => {
-                    return Ok((frame.started, frame.odd_key));
+                    return Ok(frame.started);
                 }
-                Node::Text(text) => Some(text.to_string()),
-                Node::Int(number) => Some(number.to_string()),
-                _ => None,
+                Node::Text(text) => text,
+                Node::Int(value) => {
+                    number = value.to_string();
+                    &number
+                }
+                _ => {
+                    number = format!("#{}", frame.next - 1);
+                    &number
+                }
             },
         };
-        let odd_key = frame.odd_key || part.is_none();
-        let part = part.unwrap_or_default();
         if self.path.len() + part.len() >= LONGEST_NAME {
             let cause = format!("a name of more than {LONGEST_NAME} bytes");
             return Err(FormatError::new(Code::TooLarge, Place::Tensor(self.path.clone()), cause));
@@ -122,15 +129,14 @@ impl Walk<'_> {
         if frame.started {
             self.path.push('.');
         }
-        self.path.push_str(&part);
-        Ok((true, odd_key))
+        self.path.push_str(part);
+        Ok(true)
     }
 
     fn name(&mut self, label: Label, tensor: u32) -> Result<(), FormatError> {
         let at_root = self.frames.len() == 1;
-        let (_, odd_key) = self.step_into(label)?;
-        let number = matches!(label, Label::Key(key) if !matches!(self.arena.node(key), Node::Text(_)));
-        if odd_key || at_root && number {
+        self.step_into(label)?;
+        if at_root && matches!(label, Label::Key(key) if !matches!(self.arena.node(key), Node::Text(_))) {
             let cause = "a tensor under a key that is not a text";
             return Err(FormatError::new(Code::BadValue, Place::Tensor(self.path.clone()), cause));
         }

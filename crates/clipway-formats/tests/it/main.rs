@@ -8,6 +8,8 @@ mod npz;
 mod onnx;
 mod pytorch;
 mod pytorch_corpus;
+mod pytorch_layouts;
+mod pytorch_tensors;
 mod pytorch_writer;
 mod safetensors;
 mod sharded;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use clipway_formats::{
-    Code, FileFormat, FormatError, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions,
-    TensorFile,
+    Code, FormatError, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, TensorFile,
 };
 
 /// A stored archive with local headers, directory and checksums.
@@ -40,35 +39,35 @@ pub fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// Six floats, the bytes of storage `0`.
-fn weights() -> Vec<u8> {
+pub fn weights() -> Vec<u8> {
     (1..=6u8).flat_map(|value| f32::from(value).to_le_bytes()).collect()
 }
 
 /// An archive with this pickle and the storage `0`.
-fn checkpoint(pickle: &[u8]) -> Vec<u8> {
+pub fn checkpoint(pickle: &[u8]) -> Vec<u8> {
     archive(&[("a/data.pkl", pickle), ("a/data/0", &weights()), ("a/version", b"3\n")])
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub fn text(text: &str) -> Vec<u8> {
     [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-fn global(module: &str, name: &str) -> Vec<u8> {
+pub fn global(module: &str, name: &str) -> Vec<u8> {
     format!("c{module}\n{name}\n").into_bytes()
 }
 
-fn tuple(values: &[u8]) -> Vec<u8> {
+pub fn tuple(values: &[u8]) -> Vec<u8> {
     let values = values.iter().flat_map(|&value| [b'K', value]);
     b"(".iter().copied().chain(values).chain(*b"t").collect()
 }
 
-fn storage(class: &str, key: &str, elements: u8) -> Vec<u8> {
+pub fn storage(class: &str, key: &str, elements: u8) -> Vec<u8> {
     let parts = [text("storage"), global("torch", class), text(key), text("cpu"), vec![b'K', elements]];
     [b"(", &parts.concat()[..], b"tQ"].concat()
 }
 
 /// `_rebuild_tensor_v2` of storage `0`.
-fn tensor(offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
+pub fn tensor(offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
     let parts = [
         global("torch._utils", "_rebuild_tensor_v2"),
         b"(".to_vec(),
@@ -81,7 +80,7 @@ fn tensor(offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
     parts.concat()
 }
 
-fn whole() -> Vec<u8> {
+pub fn whole() -> Vec<u8> {
     tensor(0, &[2, 3], &[3, 1])
 }
 
@@ -90,12 +89,12 @@ fn beside(value: &[u8]) -> Vec<u8> {
     [b"\x80\x02}(", &text("w")[..], &whole(), &text("v"), value, b"u."].concat()
 }
 
-fn open(bytes: Vec<u8>) -> Result<PytorchFile, FormatError> {
+pub fn open(bytes: Vec<u8>) -> Result<PytorchFile, FormatError> {
     PytorchFile::open(Arc::new(bytes), PytorchOptions::default())
 }
 
 /// A value as text, as Python would write it.
-fn show(value: PickleValue<'_>) -> String {
+pub fn show(value: PickleValue<'_>) -> String {
     let items = || value.items().map(show).collect::<Vec<_>>().join(", ");
     let entries = || {
         let entries = value.entries().map(|(key, value)| format!("{}: {}", show(key), show(value)));
@@ -175,8 +174,131 @@ fn values() {
     check(b"(K\x011N", "None");
     check(b"(0N", "None");
     check(b"\x95\x01\0\0\0\0\0\0\0N", "None");
-    check(
-        b"ccollections\nOrderedDict\n(((K\x01K\x02ttt1]R"[..0].as_ref().iter().as_slice().to_vec().as_slice(),
-        "",
+    check(b"ccollections\nOrderedDict\n)R", "{}");
+    check(b"ccollections\nOrderedDict\n(](](K\x01K\x02eetR", "{1: 2}");
+    check(b"ccollections\ndefaultdict\n(c__builtin__\nlist\ntRK\x01K\x02s", "{1: 2}");
+    check(b"c__builtin__\nset\n(](K\x01K\x02etR", "set(1, 2)");
+    check(b"cbuiltins\nfrozenset\n(](K\x01etR", "set(1)");
+    check(b"cbuiltins\nlist\n)R", "[]");
+    check(b"ctorch\nSize\n(K\x02K\x03\x86tR", "(2, 3)");
+    check(b"ctorch\nfloat16\n", "torch.float16");
+    check(b"c_codecs\nencode\n(X\x02\0\0\0\xc3\xbfX\x06\0\0\0latin1tR", "b[255]");
+    check(b"\x8c\x05torch\x8c\x04Size\x93", "torch.Size");
+}
+
+/// What is not known stays a value; its attributes can be read.
+#[test]
+fn opaque_values() {
+    fn check(value: &[u8], expected: &str) {
+        assert_eq!(value_of(value, PytorchOptions::default()).as_deref(), Ok(expected), "{value:?}");
+    }
+    check(b"cargparse\nNamespace\n)\x81}X\x02\0\0\0lrK\x01sb", "argparse.Namespace(\"lr\": 1)");
+    check(b"cmine\nParams\n)\x81}K\x01K\x02sb", "mine.Params(1: 2)");
+    check(b"(imine\nParams\n", "mine.Params()");
+    check(b"(cmine\nParams\nK\x01o", "mine.Params()");
+    check(b"cmine\nParams\n)}\x92", "mine.Params()");
+    check(b"ccollections\ndeque\n)R(K\x01K\x02e", "collections.deque(1, 2)");
+    check(b"cmine\nDict\n)\x81K\x01K\x02s", "mine.Dict(1: 2)");
+    check(b"ctorch\ndevice\n(X\x03\0\0\0cputR", "torch.device()");
+    check(b"cmine\nfunction\n", "mine.function");
+}
+
+#[test]
+fn refused_pickles() {
+    fn check(value: &[u8], expected: Code) {
+        let found = value_of(value, PytorchOptions::default());
+        assert_eq!(found, Err(expected), "{:?}", &value[..value.len().min(80)]);
+    }
+    check(b"cos\nsystem\n", Code::UnsafePickle);
+    check(b"\x8c\x02os\x8c\x06system\x93", Code::UnsafePickle);
+    check(b"cmine\nfunction\n)R", Code::UnsafePickle);
+    check(b"ctorch.storage\n_load_from_bytes\n(C\x01atR", Code::UnsafePickle);
+    check(b"ccollections\nOrderedDict.__init__\n", Code::UnsafePickle);
+    check(b"cmine\nA\n)\x81)R", Code::UnsafePickle);
+    check(b"\x82\x01", Code::UnsafePickle);
+    check(b"c\xff\nx\n", Code::Malformed);
+    check(b"K\x01K\x02\x93", Code::Malformed);
+    check(b"\x80\x02N", Code::Malformed);
+    check(b"P0\n", Code::Malformed);
+    check(b"\x97", Code::Malformed);
+    check(b"K\x01Q", Code::Malformed);
+    check(b"h\x09", Code::Malformed);
+    check(b"gx\n", Code::Malformed);
+    check(b"}]K\x01s", Code::Malformed);
+    check(b"](K\x01u", Code::Malformed);
+    check(b"}(K\x01u", Code::Malformed);
+    check(b"}K\x01a", Code::Malformed);
+    check(b"}(K\x01\x90", Code::Malformed);
+    check(b"NNb", Code::Malformed);
+    check(b"cmine\nA\n)\x81NbNb", Code::Malformed);
+    check(b"}Nb", Code::Malformed);
+    check(b"K\x01)R", Code::Malformed);
+    check(b"ctorch\nSize\nNR", Code::Malformed);
+    check(b"ctorch\nSize\n(K\x01tR", Code::Malformed);
+    check(b"K\x01)\x81", Code::Malformed);
+    check(b"ctorch\nFloatStorage\n(K\x01tR", Code::Malformed);
+    check(b"cbuiltins\nbytearray\n(K\x64tR", Code::Malformed);
+    check(b"(o", Code::Malformed);
+    check(b"cmine\nA\n)N\x92", Code::Malformed);
+    check(b"}(K\x01NI01\nNu", Code::Duplicate);
+    check(b"\x95\xff\0\0\0\0\0\0\0N", Code::Truncated);
+    check(b"\x8b\xff\xff\0\0", Code::Malformed);
+    check(b"X\xff\xff\xff\x7f", Code::Truncated);
+    check(b"}q\x09K\x01h\x09s", Code::Malformed);
+    check(b"ctorch._utils\n_rebuild_sparse_tensor\n)R", Code::Unsupported);
+    check(b"ctorch._utils\n_rebuild_parameter\n(K\x01\x89NtR", Code::Malformed);
+    check(&[&b"(K\x01"[..], &b"2".repeat(1 << 18)].concat(), Code::TooLarge);
+    check(&[&b"K\x01"[..], &b"\x94".repeat(1 << 20)].concat(), Code::TooLarge);
+    check(&[b"]".repeat(300), b"a".repeat(299)].concat(), Code::TooLarge);
+    // A pair of itself, 60 times over.
+    check(&[&b"K\x01"[..], &b"2\x86".repeat(60)].concat(), Code::TooLarge);
+    // 1,000 copies of a list of 10,000.
+    let copies = [&b"]("[..], &b"N".repeat(10_000)[..], b"eq\x09", &b"cbuiltins\nlist\n(h\x09tR0".repeat(1000)];
+    check(&copies.concat(), Code::TooLarge);
+}
+
+#[test]
+fn dangerous_globals_can_be_accepted_as_opaque() {
+    let options = PytorchOptions { allow_opaque: true };
+    let value = b"cos\nsystem\n(X\x02\0\0\0lstR";
+    assert_eq!(value_of(value, options).as_deref(), Ok("os.system()"));
+    let file = PytorchFile::open(Arc::new(checkpoint(&beside(value))), options).unwrap();
+    let globals: Vec<_> = file.globals().iter().map(|global| (global.name.as_str(), global.kind)).collect();
+    assert_eq!(
+        globals,
+        [
+            ("torch._utils._rebuild_tensor_v2", GlobalKind::Known),
+            ("torch.FloatStorage", GlobalKind::Known),
+            ("os.system", GlobalKind::Dangerous)
+        ]
     );
+}
+
+#[test]
+fn kinds_of_globals() {
+    fn check(module: &str, name: &str, expected: GlobalKind) {
+        let options = PytorchOptions { allow_opaque: true };
+        let file = PytorchFile::open(Arc::new(checkpoint(&beside(&global(module, name)))), options).unwrap();
+        assert_eq!(file.globals().last().unwrap().kind, expected, "{module}.{name}");
+    }
+    check("torch", "Size", GlobalKind::Known);
+    check("torch", "complex64", GlobalKind::Known);
+    check("argparse", "Namespace", GlobalKind::Harmless);
+    check("numpy._core.multiarray", "scalar", GlobalKind::Harmless);
+    check("numpy.dtypes", "Float32DType", GlobalKind::Harmless);
+    check("torch.nn.modules.conv", "Conv2d", GlobalKind::Harmless);
+    check("torch.optim.adamw", "AdamW", GlobalKind::Harmless);
+    check("__torch__.___torch_mangle_0", "M", GlobalKind::Harmless);
+    check("__main__", "Params", GlobalKind::Unknown);
+    check("torch._C._nn", "gelu", GlobalKind::Unknown);
+    check("torch.distributed.tensor", "DTensor", GlobalKind::Unknown);
+    check("argparse", "ArgumentParser", GlobalKind::Dangerous);
+    check("subprocess", "Popen", GlobalKind::Dangerous);
+    check("builtins", "eval", GlobalKind::Dangerous);
+    check("torch", "load", GlobalKind::Dangerous);
+    check("torch.nnx", "f", GlobalKind::Dangerous);
+    check("numpy.f2py", "run", GlobalKind::Dangerous);
+    check("dill._dill", "_load_type", GlobalKind::Dangerous);
+    check("mine", "A.__init__", GlobalKind::Dangerous);
+    check("\u{43e}s", "system", GlobalKind::Dangerous);
 }
