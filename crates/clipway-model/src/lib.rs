@@ -10,6 +10,8 @@ pub mod architecture;
 pub mod config;
 pub mod graph;
 pub mod registry;
+pub mod artifact;
+pub mod export;
 pub mod output;
 pub mod layout;
 pub mod plan;

@@ -1,0 +1,308 @@
+//! `clipway.json`: what an exported folder says of itself, and the check that its bytes are still those.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clipway_formats::{
+    Code, FormatError, Place, PytorchFile, PytorchOptions, ReadAt, SafetensorsFile, TensorFile, read_all, shown,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint::FileSource;
+use crate::export::hash_tensors;
+
+/// Name of the file.
+pub const ARTIFACT_NAME: &str = "clipway.json";
+
+/// Version of the file's structure.
+pub const ARTIFACT_VERSION: u32 = 1;
+
+/// Most bytes of the file that are read.
+const LARGEST_ARTIFACT: u64 = 64 << 20;
+
+/// Bytes that are hashed at a time.
+const PIECE: usize = 1 << 20;
+
+/// Everything that an exported folder says of itself. It holds no times and no absolute paths: the same input
+/// gives the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Version of this structure.
+    pub artifact_version: u32,
+    /// Version of the tool that wrote it.
+    pub tool_version: String,
+    /// What it was made of.
+    pub source: ArtifactSource,
+    /// What it is.
+    pub model: ArtifactModel,
+    /// Licence of the weights, where it is known.
+    pub licence: Option<String>,
+    /// How texts become token ids; what it means is the caller's business.
+    pub tokenizer: Value,
+    /// Report of the verification; `null` where none was run.
+    pub verification: Value,
+    /// What a user must know.
+    pub notes: Vec<String>,
+    /// The account of all tensors of the source.
+    pub ledger: Value,
+    /// How tensors were changed, and which were dropped by which rule.
+    pub plan: Value,
+    /// Files of weights, by format.
+    pub weights: BTreeMap<String, Vec<String>>,
+    /// Every tensor: dtype, and SHA-256 of its contiguous little-endian bytes.
+    pub tensors: BTreeMap<String, TensorHash>,
+    /// The other files.
+    pub files: BTreeMap<String, FileHash>,
+}
+
+/// What an artifact was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactSource {
+    /// Name of the file or folder, without the folders it is in.
+    pub name: String,
+    /// Format of the files.
+    pub format: String,
+    /// Layout of the names.
+    pub layout: String,
+    /// Dictionaries and prefixes before the names.
+    pub path: Vec<String>,
+    /// `raw` or `ema`.
+    pub weights: String,
+    /// Its files.
+    pub files: BTreeMap<String, FileHash>,
+    /// Single values beside the weights, such as the epoch.
+    pub facts: Value,
+}
+
+/// What an artifact is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactModel {
+    /// Registered name, where the config has one.
+    pub name: Option<String>,
+    /// Where the config comes from.
+    pub config_from: String,
+    /// Whether open_clip's own towers use QuickGELU.
+    pub quick_gelu: bool,
+    /// Where that is known from.
+    pub activation_from: String,
+    /// Dtype of the floating-point tensors, or `as stored`.
+    pub precision: String,
+    /// `both`, `image` or `text`.
+    pub towers: String,
+    /// Trained elements.
+    pub parameters: u64,
+}
+
+/// Dtype and hash of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorHash {
+    /// Name of the dtype, as in safetensors.
+    pub dtype: String,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// Size and hash of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileHash {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+impl FileHash {
+    /// Hashes bytes.
+    pub fn of(bytes: &[u8]) -> FileHash {
+        FileHash { bytes: bytes.len() as u64, sha256: hex(Sha256::new_with_prefix(bytes)) }
+    }
+
+    /// Hashes a file piece by piece; `each` is told the size of each piece, and may stop.
+    ///
+    /// # Errors
+    /// What reading or `each` says.
+    pub fn of_source<E>(
+        source: &dyn ReadAt,
+        mut each: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<Result<FileHash, E>, FormatError> {
+        let size = source.size();
+        let mut hash = Sha256::new();
+        let mut piece = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE))];
+        let mut offset = 0;
+        while offset < size {
+            let length = PIECE.min(usize::try_from(size - offset).unwrap_or(PIECE));
+            let piece = &mut piece[..length];
+            source.read_exact_at(offset, piece).map_err(|error| FormatError::io(offset, &error))?;
+            hash.update(&*piece);
+            offset += length as u64;
+            if let Err(stop) = each(length) {
+                return Ok(Err(stop));
+            }
+        }
+        Ok(Ok(FileHash { bytes: size, sha256: hex(hash) }))
+    }
+}
+
+/// A SHA-256 digest as lower-case hexadecimal digits.
+pub(crate) fn hex(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An artifact cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// The system refuses to read a file.
+    #[error("cannot read `{}`: {cause}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file is malformed.
+    #[error("`{}`: {cause}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: FormatError,
+    },
+}
+
+/// What a check of hashes found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HashReport {
+    /// Tensors whose hash was compared, once for each format they are in.
+    pub tensors: usize,
+    /// Other files whose hash was compared.
+    pub files: usize,
+    /// Everything that is not as `clipway.json` says, one line each.
+    pub differences: Vec<String>,
+}
+
+impl HashReport {
+    /// Whether all is as `clipway.json` says, and there was something to compare.
+    pub fn is_right(&self) -> bool {
+        self.differences.is_empty() && self.tensors > 0
+    }
+}
+
+impl Artifact {
+    /// The artifact as JSON text.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("strings as keys and no custom serialisers fail");
+        text.push('\n');
+        text
+    }
+
+    /// Parses the bytes of a `clipway.json`.
+    ///
+    /// # Errors
+    /// JSON of another structure or version.
+    pub fn parse(bytes: &[u8]) -> Result<Artifact, FormatError> {
+        let malformed = |error: serde_json::Error| {
+            let cause = shown(&error.to_string());
+            FormatError::new(Code::Malformed, Place::Json("$".to_owned()), cause)
+        };
+        let value: Value = serde_json::from_slice(bytes).map_err(malformed)?;
+        match value.get("artifact_version").and_then(Value::as_u64) {
+            Some(version) if version != u64::from(ARTIFACT_VERSION) => {
+                let cause = format!("version {version}, this tool reads version {ARTIFACT_VERSION}");
+                let place = Place::Json("$.artifact_version".to_owned());
+                Err(FormatError::new(Code::Unsupported, place, cause))
+            }
+            _ => serde_json::from_value(value).map_err(malformed),
+        }
+    }
+
+    /// Reads the `clipway.json` of a folder.
+    ///
+    /// # Errors
+    /// If it is not there, or cannot be read or parsed.
+    pub fn read(folder: &Path) -> Result<Artifact, ArtifactError> {
+        let path = folder.join(ARTIFACT_NAME);
+        let source = open(&path)?;
+        let parsed = read_all(&source, LARGEST_ARTIFACT).and_then(|bytes| Artifact::parse(&bytes));
+        parsed.map_err(|cause| ArtifactError::Format { path, cause })
+    }
+
+    /// Compares every tensor and every other file of a folder with the hashes in its `clipway.json`.
+    ///
+    /// # Errors
+    /// If a file cannot be read or parsed; differences are in the report.
+    pub fn check_hashes(folder: &Path) -> Result<HashReport, ArtifactError> {
+        let artifact = Artifact::read(folder)?;
+        let mut report = HashReport::default();
+        for names in artifact.weights.values() {
+            let mut left: BTreeMap<&str, &TensorHash> =
+                artifact.tensors.iter().map(|(name, hash)| (name.as_str(), hash)).collect();
+            for name in names {
+                let path = folder.join(plain(folder, name)?);
+                let tensors = open_weights(&path)?;
+                let refuse = |cause| ArtifactError::Format { path: path.clone(), cause };
+                let hashes = hash_tensors(tensors.as_ref(), &|_| Ok(()), &refuse)?;
+                for (info, sha256) in tensors.tensors().iter().zip(hashes) {
+                    let found = TensorHash { dtype: info.dtype.name().to_owned(), sha256 };
+                    report.tensors += 1;
+                    let tensor = shown(&info.name);
+                    match left.remove(info.name.as_str()) {
+                        Some(expected) if *expected == found => {}
+                        Some(_) => report.differences.push(format!("`{name}`: tensor `{tensor}` has changed")),
+                        None => report.differences.push(format!("`{name}`: tensor `{tensor}` was not there")),
+                    }
+                }
+            }
+            let missing = left.keys().map(|tensor| format!("tensor `{}` is missing", shown(tensor)));
+            report.differences.extend(missing);
+        }
+        for (name, expected) in &artifact.files {
+            let path = folder.join(plain(folder, name)?);
+            if !path.exists() {
+                report.differences.push(format!("`{}` is missing", shown(name)));
+                continue;
+            }
+            let found = FileHash::of_source(&open(&path)?, |_| Ok::<(), std::convert::Infallible>(()))
+                .map_err(|cause| ArtifactError::Format { path, cause })?;
+            report.files += 1;
+            if found.as_ref() != Ok(expected) {
+                report.differences.push(format!("`{}` has changed", shown(name)));
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// A name of a file in the folder, which must not lead out of it.
+fn plain<'a>(folder: &Path, name: &'a str) -> Result<&'a str, ArtifactError> {
+    let is_plain = Path::new(name).file_name().is_some_and(|plain| plain == name);
+    if is_plain && !name.contains(['/', '\\', ':', '\0']) {
+        return Ok(name);
+    }
+    let cause = format!("`{}` is not the name of a file in the folder", shown(name));
+    let place = Place::Json("$.files".to_owned());
+    Err(ArtifactError::Format {
+        path: folder.join(ARTIFACT_NAME),
+        cause: FormatError::new(Code::PathEscape, place, cause),
+    })
+}
+
+fn open(path: &Path) -> Result<Arc<FileSource>, ArtifactError> {
+    FileSource::open(path).map(Arc::new).map_err(|cause| ArtifactError::Io { path: path.to_owned(), cause })
+}
+
+/// Opens a file of weights that an export wrote.
+pub(crate) fn open_weights(path: &Path) -> Result<Arc<dyn TensorFile>, ArtifactError> {
+    let source: Arc<dyn ReadAt> = open(path)?;
+    let opened: Result<Arc<dyn TensorFile>, FormatError> = if path.extension().is_some_and(|e| e == "safetensors") {
+        SafetensorsFile::open(source).map(|file| Arc::new(file) as Arc<dyn TensorFile>)
+    } else {
+        PytorchFile::open(source, PytorchOptions::default()).map(|file| Arc::new(file) as Arc<dyn TensorFile>)
+    };
+    opened.map_err(|cause| ArtifactError::Format { path: path.to_owned(), cause })
+}

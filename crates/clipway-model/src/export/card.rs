@@ -1,0 +1,52 @@
+//! The model card, `README.md`.
+
+use std::fmt::Write;
+
+use crate::artifact::Artifact;
+use crate::config::ConfigFile;
+
+/// Writes the card of an artifact.
+pub(super) fn model_card(artifact: &Artifact, config: &ConfigFile, loads_in_open_clip: bool) -> String {
+    let mut card = String::from("---\ntags:\n- clip\nlibrary_name: open_clip\n");
+    card.push_str("pipeline_tag: zero-shot-image-classification\n");
+    if let Some(licence) = &artifact.licence {
+        // A licence is one word of a known set or comes from the user; a line end would forge other keys.
+        let plain: String = licence.chars().filter(|c| !c.is_control()).collect();
+        let _ = writeln!(card, "license: {plain}");
+    }
+    card.push_str("---\n");
+    let name = artifact.model.name.as_deref().unwrap_or("a CLIP model");
+    let _ = writeln!(card, "# Model card for {name}\n");
+    let preprocess = config.preprocess();
+    let [height, width] = preprocess.size;
+    let rows = [
+        ("Source", format!("`{}` ({}, {})", artifact.source.name, artifact.source.format, artifact.source.layout)),
+        ("Weights", format!("{}, {}", artifact.source.weights, artifact.model.precision)),
+        ("Towers", artifact.model.towers.clone()),
+        ("Parameters", artifact.model.parameters.to_string()),
+        ("Embedding width", config.model.embed_dim.to_string()),
+        ("Image size", format!("{height} x {width}")),
+        ("Context length", config.model.text.context_length.to_string()),
+        ("Activation", if config.model.quick_gelu { "QuickGELU" } else { "GELU" }.to_owned()),
+        ("Mean", format!("{:?}", preprocess.mean)),
+        ("Standard deviation", format!("{:?}", preprocess.std)),
+        ("Interpolation", preprocess.interpolation.name().to_owned()),
+        ("Resize mode", preprocess.resize_mode.name().to_owned()),
+    ];
+    card.push_str("| | |\n| --- | --- |\n");
+    for (key, value) in rows {
+        let _ = writeln!(card, "| {key} | {value} |");
+    }
+    card.push_str("\nWhat each tensor was made of, its hash and the verification are in `clipway.json`.\n");
+    for note in &artifact.notes {
+        let _ = write!(card, "\n> {note}\n");
+    }
+    if loads_in_open_clip {
+        card.push_str(
+            "\n## Usage\n\n```python\nimport open_clip\n\n\
+             model, preprocess = open_clip.create_model_from_pretrained('local-dir:PATH/TO/THIS/FOLDER')\n\
+             tokenizer = open_clip.get_tokenizer('local-dir:PATH/TO/THIS/FOLDER')\n```\n",
+        );
+    }
+    card
+}

@@ -1,0 +1,19 @@
+//! From a checkpoint to a folder that open_clip loads and that carries its own contract.
+//!
+//! [`prepare`] resolves everything that needs no weights and can be looked at; [`Prepared::write`] writes it.
+
+mod card;
+mod error;
+mod jobs;
+mod prepare;
+mod resolve;
+mod weights;
+mod write;
+
+pub use error::{ExportError, VerifyError};
+pub use jobs::{Progress, Stage};
+pub use prepare::{ExportOptions, Prepared, prepare};
+pub use resolve::{Candidates, ConfigOrigin, Mismatch, ModelChoice, Resolved};
+pub use weights::WeightsFormat;
+pub(crate) use weights::hash_tensors;
+pub use write::{ExportReport, Timings, TokenizerParts, Verify, WriteOptions};

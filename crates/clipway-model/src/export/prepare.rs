@@ -1,0 +1,223 @@
+//! Everything of an export that needs no weights: the config, the plan and the ledger.
+
+use clipway_formats::shown;
+
+use super::resolve::{Mismatch, ModelChoice, Resolved, fitting, resolve};
+use super::{ConfigOrigin, ExportError};
+use crate::architecture::{Model, build};
+use crate::checkpoint::Checkpoint;
+use crate::config::{ConfigFile, PreprocessOptions};
+use crate::layout::Layout;
+use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
+use crate::registry;
+use crate::state_dict::{Weights, WeightsChoice};
+
+/// What an export is to be.
+#[derive(Clone, Debug, Default)]
+pub struct ExportOptions {
+    /// Which model the weights are; without it the config beside them, or the only one that fits.
+    pub model: Option<ModelChoice>,
+    /// Raw or averaged weights, where there are both; raw without it.
+    pub weights: Option<WeightsChoice>,
+    /// Dtype of floating-point tensors; without it each stays as it is.
+    pub precision: Option<Precision>,
+    /// Which towers are written.
+    pub tower: Tower,
+    /// Another height and width of images, in pixels: the position embedding is resampled.
+    pub image_size: Option<[usize; 2]>,
+    /// Another number of tokens of a text: the position embedding is resampled.
+    pub context_length: Option<usize>,
+    /// What is to be said about preprocessing, over what the config says.
+    pub preprocess: PreprocessOptions,
+}
+
+/// An export that is ready to be written, and can be looked at: no weight has been read.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    pub(super) checkpoint: &'a Checkpoint,
+    pub(super) weights: Weights,
+    pub(super) layout: &'static Layout,
+    pub(super) config: ConfigFile,
+    pub(super) origin: ConfigOrigin,
+    pub(super) model: Model,
+    pub(super) plan: Plan,
+    pub(super) ledger: Ledger,
+    pub(super) precision: Option<Precision>,
+    pub(super) tower: Tower,
+    pub(super) activation_from: String,
+    pub(super) notes: Vec<String>,
+}
+
+/// Resolves an export of a checkpoint: finds the weights, the layout and the config, and makes plan and ledger.
+///
+/// # Errors
+/// If the config cannot be known, the weights are not those of the config, or the ledger does not balance.
+pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Result<Prepared<'a>, ExportError> {
+    let path = || checkpoint.path().to_owned();
+    let weights =
+        checkpoint.weights(options.weights).map_err(|cause| ExportError::Select { path: path(), cause })?;
+    let Some(layout) = Layout::recognise(&weights.state_dict) else {
+        const MOST_NAMES: usize = 5;
+        let tensors = weights.state_dict.tensors().iter().take(MOST_NAMES);
+        let names = tensors.map(|tensor| format!("`{}`", shown(&tensor.name))).collect();
+        return Err(ExportError::UnknownLayout { path: path(), names });
+    };
+    let converted =
+        layout.convert(&weights.state_dict).map_err(|cause| ExportError::Step { path: path(), cause })?;
+    let infos = converted.infos();
+    let Resolved { config: base, origin } = resolve(checkpoint, options.model.as_ref(), &infos)?;
+    let config = changed(&base, options)?;
+    let model =
+        build(&config.model).map_err(|cause| ExportError::Architecture { model: origin.shown(), cause })?;
+    let plan_options = PlanOptions { precision: options.precision, tower: options.tower };
+    let configs = [&base.model, &config.model];
+    let plan = build_plan(layout, converted, configs, &model.parameters, plan_options);
+    let plan = plan.map_err(|cause| match cause {
+        PlanError::Differs { missing, unused, mismatched } => {
+            let (path, model, fitting) = (path(), origin.shown(), fitting(&infos));
+            Box::new(Mismatch { path, model, mismatched, missing, unused, fitting }).into()
+        }
+        cause => ExportError::Plan { path: path(), cause },
+    })?;
+    let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
+    let (activation_from, activation_note) = activation(&base, &config, &origin);
+    let mut notes = notes(checkpoint, &weights, options);
+    notes.extend(activation_note);
+    let (precision, tower) = (options.precision, options.tower);
+    Ok(Prepared {
+        checkpoint,
+        weights,
+        layout,
+        config,
+        origin,
+        model,
+        plan,
+        ledger,
+        precision,
+        tower,
+        activation_from,
+        notes,
+    })
+}
+
+/// The config with the changes that were asked for.
+fn changed(base: &ConfigFile, options: &ExportOptions) -> Result<ConfigFile, ExportError> {
+    let mut config = base.clone();
+    let refuse = |option| move |cause| ExportError::Option { option, cause };
+    if let Some(size) = options.image_size {
+        config.model.set_image_size(size).map_err(refuse("--image-size"))?;
+    }
+    if let Some(length) = options.context_length {
+        config.model.set_context_length(length).map_err(refuse("--context-length"))?;
+    }
+    let said = &options.preprocess;
+    let PreprocessOptions { size, mean, std, interpolation, resize_mode, fill_color } = &mut config.preprocess;
+    *size = None;
+    *mean = said.mean.or(*mean);
+    *std = said.std.or(*std);
+    *interpolation = said.interpolation.or(*interpolation);
+    *resize_mode = said.resize_mode.or(*resize_mode);
+    *fill_color = said.fill_color.or(*fill_color);
+    Ok(config)
+}
+
+/// Where the activation is known from, and what must be said about it.
+fn activation(base: &ConfigFile, config: &ConfigFile, origin: &ConfigOrigin) -> (String, Option<String>) {
+    let taken = if config.model.quick_gelu { "QuickGELU" } else { "GELU" };
+    let from = match origin {
+        ConfigOrigin::File(_) | ConfigOrigin::Beside if base.model.states_quick_gelu() => "stated by the config",
+        ConfigOrigin::File(_) | ConfigOrigin::Beside => "open_clip's default: the config states none",
+        ConfigOrigin::Named(_) => "the registry's config of the name that was given",
+        ConfigOrigin::OnlyFit(_) => "the registry's only config that fits; no shape shows the activation",
+    };
+    let note = match origin {
+        ConfigOrigin::Named(name) => twin(name).map(|twin| {
+            format!(
+                "`{name}` and `{twin}` have the same shapes and differ in the activation: {taken} was taken, \
+                 because `{name}` was given"
+            )
+        }),
+        ConfigOrigin::OnlyFit(name) => Some(format!(
+            "`{name}` is the only registered model with these shapes; its activation, {taken}, was taken"
+        )),
+        ConfigOrigin::File(_) | ConfigOrigin::Beside => None,
+    };
+    (from.to_owned(), note)
+}
+
+/// The registered model that differs in the activation alone.
+fn twin(name: &str) -> Option<String> {
+    let twin = match name.strip_suffix("-quickgelu") {
+        Some(plain) => plain.to_owned(),
+        None => format!("{name}-quickgelu"),
+    };
+    registry::names().any(|known| known == twin).then_some(twin)
+}
+
+/// What a user must know about the source and the result.
+fn notes(checkpoint: &Checkpoint, weights: &Weights, options: &ExportOptions) -> Vec<String> {
+    let mut notes = Vec::new();
+    if weights.has_both && options.weights.is_none() {
+        notes.push(
+            "the checkpoint also holds EMA weights; the raw ones were taken, as open_clip does \
+             (`--weights ema` takes the others)"
+                .to_owned(),
+        );
+    }
+    if weights.choice == WeightsChoice::Ema && options.weights.is_none() {
+        notes.push("the checkpoint holds EMA weights only; they were taken".to_owned());
+    }
+    let dangerous = checkpoint.dangerous_globals();
+    if !dangerous.is_empty() {
+        notes.push(format!(
+            "the pickle names functions that run code where it is executed, which was not done here: {}",
+            dangerous.join(", ")
+        ));
+    }
+    if options.tower != Tower::Both {
+        notes.push(format!("only the {} tower is here: open_clip cannot load this folder", options.tower.name()));
+    }
+    notes
+}
+
+impl Prepared<'_> {
+    /// The config of the result: model and preprocessing.
+    pub fn config(&self) -> &ConfigFile {
+        &self.config
+    }
+
+    /// Where the config comes from.
+    pub fn origin(&self) -> &ConfigOrigin {
+        &self.origin
+    }
+
+    /// The model of the result.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The weights of the source, and what was beside them.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The layout of the source.
+    pub fn layout(&self) -> &'static Layout {
+        self.layout
+    }
+
+    /// What is done with each tensor.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Where every tensor of the source goes.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What a user must know.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}

@@ -1,0 +1,295 @@
+//! Files of weights: written tensor by tensor, hashed on the way, read back and compared.
+
+use std::io::{self, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use clipway_formats::{
+    FormatError, SafetensorsLayout, TensorFile, TensorInfo, sharded_index_json, write_pytorch,
+};
+use sha2::{Digest, Sha256};
+
+use super::ExportError;
+use super::jobs::{Run, largest_first, run_jobs};
+use crate::artifact::{hex, open_weights};
+use crate::output::{OutputError, StagedFile, Staging};
+use crate::plan::{ApplyError, PlannedTensor, apply};
+use crate::state_dict::StateDict;
+
+/// A format of weights that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightsFormat {
+    /// safetensors, as open_clip names it: `open_clip_model.safetensors`.
+    Safetensors,
+    /// PyTorch: `open_clip_pytorch_model.bin`.
+    Pytorch,
+}
+
+impl WeightsFormat {
+    /// Name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WeightsFormat::Safetensors => "safetensors",
+            WeightsFormat::Pytorch => "pytorch",
+        }
+    }
+
+    const fn stem(self) -> &'static str {
+        match self {
+            WeightsFormat::Safetensors => "open_clip_model",
+            WeightsFormat::Pytorch => "open_clip_pytorch_model",
+        }
+    }
+
+    const fn extension(self) -> &'static str {
+        match self {
+            WeightsFormat::Safetensors => "safetensors",
+            WeightsFormat::Pytorch => "bin",
+        }
+    }
+}
+
+/// What is written from what.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) planned: &'a [PlannedTensor],
+    pub(super) source: &'a StateDict,
+    pub(super) source_path: &'a std::path::Path,
+    pub(super) run: Run<'a>,
+}
+
+/// What writing a tensor gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WrittenTensor {
+    pub(super) sha256: String,
+    pub(super) overflowed: usize,
+}
+
+/// The files of one format, and where each tensor is.
+pub(super) struct WrittenFiles {
+    /// Names of the files of weights, in order.
+    pub(super) names: Vec<String>,
+    /// The index, if there is more than one file.
+    pub(super) index: Option<(String, String)>,
+    /// For each planned tensor, in order.
+    pub(super) tensors: Vec<WrittenTensor>,
+}
+
+impl Job<'_> {
+    /// Writes all tensors in one format, in files of at most so many bytes of weights where a tensor allows it.
+    pub(super) fn write(
+        &self,
+        staging: &Staging,
+        format: WeightsFormat,
+        most_bytes: Option<u64>,
+    ) -> Result<WrittenFiles, ExportError> {
+        let shards = shards(self.planned, most_bytes);
+        let mut written = WrittenFiles { names: Vec::new(), index: None, tensors: Vec::new() };
+        let mut map = Vec::new();
+        for (number, shard) in shards.iter().enumerate() {
+            let (stem, extension) = (format.stem(), format.extension());
+            let name = match shards.len() {
+                1 => format!("{stem}.{extension}"),
+                count => format!("{stem}-{:05}-of-{count:05}.{extension}", number + 1),
+            };
+            let file = staging.file(&name)?;
+            let part = Job { planned: shard, ..*self };
+            written.tensors.extend(match format {
+                WeightsFormat::Safetensors => part.write_safetensors(&file)?,
+                WeightsFormat::Pytorch => part.write_pytorch(&file)?,
+            });
+            map.extend(shard.iter().map(|planned| (planned.target.name.clone(), name.clone())));
+            written.names.push(name);
+        }
+        if shards.len() > 1 {
+            let bytes = self.planned.iter().map(|planned| planned.target.bytes() as u64).sum();
+            let name = format!("{}.{}.index.json", format.stem(), format.extension());
+            written.index = Some((name, sharded_index_json(&map, bytes)));
+        }
+        Ok(written)
+    }
+
+    fn infos(&self) -> Vec<TensorInfo> {
+        self.planned.iter().map(|planned| planned.target.clone()).collect()
+    }
+
+    fn refuse_layout(&self) -> impl Fn(FormatError) -> ExportError {
+        let path = self.source_path.to_owned();
+        move |cause| ExportError::Read { path: path.clone(), cause }
+    }
+
+    /// Writes tensors in parallel, each at its own offsets.
+    fn write_safetensors(&self, file: &StagedFile) -> Result<Vec<WrittenTensor>, ExportError> {
+        let infos = self.infos();
+        // PyTorch's and transformers' loaders ask for this entry.
+        let metadata = [("format".to_owned(), "pt".to_owned())];
+        let layout = SafetensorsLayout::new(&infos, &metadata).map_err(self.refuse_layout())?;
+        file.set_length(layout.file_size())?;
+        file.write_all_at(0, layout.header_bytes())?;
+        let sizes: Vec<usize> = infos.iter().map(TensorInfo::bytes).collect();
+        run_jobs(&largest_first(&sizes), &|index| {
+            let mut offset = layout.offset_of(index);
+            self.make(index, &mut |bytes| {
+                file.write_all_at(offset, bytes)?;
+                offset += bytes.len() as u64;
+                Ok(())
+            })
+        })
+    }
+
+    /// Writes tensors one after the other, as the format's checksums need it.
+    fn write_pytorch(&self, file: &Arc<StagedFile>) -> Result<Vec<WrittenTensor>, ExportError> {
+        let mut written = Vec::with_capacity(self.planned.len());
+        let mut failure = None;
+        let mut out = SeekingFile { file, position: 0 };
+        let result = write_pytorch(&mut out, &self.infos(), |index, out| {
+            let made = self.make(index, &mut |bytes| {
+                out.write_all(bytes).map_err(|source| write_error(file, source))
+            });
+            match made {
+                Ok(tensor) => {
+                    written.push(tensor);
+                    Ok(())
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    Err(io::Error::other("see the failure"))
+                }
+            }
+        });
+        match (failure, result) {
+            (Some(error), _) => Err(error),
+            (None, Err(source)) => Err(write_error(file, source)),
+            (None, Ok(())) => Ok(written),
+        }
+    }
+
+    /// Makes one tensor, and hands its bytes to `sink` and to its hash.
+    fn make(
+        &self,
+        index: usize,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), ExportError>,
+    ) -> Result<WrittenTensor, ExportError> {
+        let mut hash = Sha256::new();
+        let made = apply(&self.planned[index], self.source, &mut |bytes| {
+            hash.update(bytes);
+            self.run.advance(bytes.len())?;
+            sink(bytes)
+        });
+        match made {
+            Ok(applied) => Ok(WrittenTensor { sha256: hex(hash), overflowed: applied.overflowed }),
+            Err(ApplyError::Sink(error)) => Err(error),
+            Err(ApplyError::Read(cause)) => Err(self.refuse_layout()(cause)),
+        }
+    }
+
+    /// Reads the files back and compares every name, dtype, shape and hash.
+    pub(super) fn read_back(&self, staging: &Staging, written: &WrittenFiles) -> Result<(), ExportError> {
+        let mut first = 0;
+        for name in &written.names {
+            let path = staging.folder().join(name);
+            let refuse = |cause: String| ExportError::ReadBack { path: staging.target().join(name), cause };
+            let file = open_weights(&path).map_err(|error| refuse(error.to_string()))?;
+            let found = file.tensors();
+            let expected = &self.planned[first..(first + found.len()).min(self.planned.len())];
+            if !found.iter().eq(expected.iter().map(|planned| &planned.target)) {
+                return Err(refuse("the tensors are not those that were written".to_owned()));
+            }
+            let hashes = hash_tensors(
+                file.as_ref(),
+                &|bytes| self.run.advance(bytes),
+                &|cause| refuse(cause.to_string()),
+            )?;
+            for (offset, hash) in hashes.iter().enumerate() {
+                if *hash != written.tensors[first + offset].sha256 {
+                    return Err(refuse(format!("tensor `{}` differs from what was written", found[offset].name)));
+                }
+            }
+            first += found.len();
+        }
+        if first == self.planned.len() {
+            return Ok(());
+        }
+        let path = staging.target().to_owned();
+        Err(ExportError::ReadBack { path, cause: "tensors that were written are missing".to_owned() })
+    }
+}
+
+/// SHA-256 of every tensor of a file, in parallel; `each` is told the size of each piece, and may stop.
+///
+/// # Errors
+/// What `refuse` makes of a tensor that cannot be read, or what `each` says.
+pub(crate) fn hash_tensors<E: Send>(
+    file: &dyn TensorFile,
+    each: &(dyn Fn(usize) -> Result<(), E> + Sync),
+    refuse: &(dyn Fn(FormatError) -> E + Sync),
+) -> Result<Vec<String>, E> {
+    let sizes: Vec<usize> = file.tensors().iter().map(TensorInfo::bytes).collect();
+    run_jobs(&largest_first(&sizes), &|index| {
+        let mut hash = Sha256::new();
+        let mut stopped = Ok(());
+        let read = file.read_chunks(index, &mut |bytes| {
+            if stopped.is_ok() {
+                hash.update(bytes);
+                stopped = each(bytes.len());
+            }
+        });
+        stopped?;
+        read.map_err(refuse)?;
+        Ok(hex(hash))
+    })
+}
+
+/// Tensors in runs of at most so many bytes; a larger tensor has a run to itself.
+fn shards(planned: &[PlannedTensor], most_bytes: Option<u64>) -> Vec<&[PlannedTensor]> {
+    let Some(most) = most_bytes else { return vec![planned] };
+    let (mut shards, mut start, mut bytes) = (Vec::new(), 0, 0u64);
+    for (index, tensor) in planned.iter().enumerate() {
+        let size = tensor.target.bytes() as u64;
+        if index > start && bytes + size > most {
+            shards.push(&planned[start..index]);
+            (start, bytes) = (index, 0);
+        }
+        bytes += size;
+    }
+    shards.push(&planned[start..]);
+    shards
+}
+
+fn write_error(file: &StagedFile, source: io::Error) -> ExportError {
+    let path = file.path().to_owned();
+    ExportError::Output(OutputError::Io { action: "write", path, source })
+}
+
+/// A staged file with a position, for writers that go back.
+struct SeekingFile<'a> {
+    file: &'a StagedFile,
+    position: u64,
+}
+
+impl Write for SeekingFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write_all_at(self.position, bytes);
+        written.map_err(|error| match error {
+            OutputError::Io { source, .. } => source,
+            other => io::Error::other(other),
+        })?;
+        self.position += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for SeekingFile<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+            SeekFrom::End(_) => None,
+        };
+        self.position = position.ok_or(io::ErrorKind::Unsupported)?;
+        Ok(self.position)
+    }
+}

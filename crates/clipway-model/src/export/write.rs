@@ -1,0 +1,360 @@
+//! The folder: weights, config, tokenizer, card and contract, put in place only when all of it is right.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::card::model_card;
+use super::jobs::{Progress, Run, Stage};
+use super::weights::{Job, WeightsFormat, WrittenFiles};
+use super::{ExportError, Prepared, VerifyError};
+use crate::artifact::{
+    ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, TensorHash,
+};
+use crate::checkpoint::CONFIG_NAME;
+use crate::output::{OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart};
+use crate::plan::{Ledger, Precision, Step, Tower};
+
+/// Verifies a folder before it is put in place, and gives the report that is stored in it.
+pub type Verify<'a> = dyn Fn(&Path) -> Result<Value, VerifyError> + 'a;
+
+/// The tokenizer's part of a folder; what it means is the caller's business.
+#[derive(Clone, Debug, Default)]
+pub struct TokenizerParts {
+    /// Files by name, such as `tokenizer.json`.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// The rules, for `clipway.json`.
+    pub rules: Value,
+}
+
+/// How a prepared export is written.
+pub struct WriteOptions<'a> {
+    /// Formats of the weights; at least one.
+    pub formats: Vec<WeightsFormat>,
+    /// Most bytes of weights in a file; a larger tensor has a file to itself.
+    pub max_shard_bytes: Option<u64>,
+    /// The tokenizer's part.
+    pub tokenizer: TokenizerParts,
+    /// Licence of the weights, where it is known.
+    pub licence: Option<String>,
+    /// Whether an artifact at the target is replaced.
+    pub force: bool,
+    /// Is told how the export advances.
+    pub progress: &'a dyn Progress,
+    /// Stops the export when it becomes true.
+    pub cancel: &'a AtomicBool,
+    /// Verifies the folder; without it the artifact says that none was run.
+    pub verify: Option<&'a Verify<'a>>,
+    /// Called before every step of the output.
+    pub hook: StepHook,
+}
+
+/// Seconds that the stages took. They are not in the artifact.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Timings {
+    /// Reading, hashing and writing.
+    pub write: f64,
+    /// Reading back and comparing.
+    pub read_back: f64,
+    /// Verifying.
+    pub verify: f64,
+    /// Waiting for the disk.
+    pub sync: f64,
+}
+
+/// What an export did.
+#[derive(Debug)]
+pub struct ExportReport {
+    /// The folder, absolute.
+    pub folder: PathBuf,
+    /// What it says of itself.
+    pub artifact: Artifact,
+    /// Where every tensor of the source went.
+    pub ledger: Ledger,
+    /// Bytes of the source's files.
+    pub source_bytes: u64,
+    /// Bytes of the folder's files.
+    pub folder_bytes: u64,
+    /// How long it took.
+    pub timings: Timings,
+    /// What is left of a replaced artifact and could not be removed.
+    pub leftover: Option<OutputError>,
+}
+
+impl Prepared<'_> {
+    /// Writes the folder: everything into a temporary folder beside it, read back, verified and then renamed.
+    ///
+    /// # Errors
+    /// Whatever keeps the folder from being complete and right; the target is then as it was, and nothing is left
+    /// beside it.
+    pub fn write(&self, target: &Path, options: &WriteOptions<'_>) -> Result<ExportReport, ExportError> {
+        let sources = self.checkpoint.sources();
+        let source_paths: Vec<&Path> = sources.iter().map(|source| source.path()).collect();
+        check_apart(target, &source_paths)?;
+        let output = OutputOptions { kind: TargetKind::Folder, force: options.force, hook: options.hook.clone() };
+        let staging = Staging::create(target, output)?;
+        let mut timings = Timings::default();
+        let run = Run { progress: options.progress, cancel: options.cancel };
+        let job = Job {
+            planned: &self.plan.tensors,
+            source: &self.weights.state_dict,
+            source_path: self.checkpoint.weights_path(),
+            run,
+        };
+
+        let clock = Instant::now();
+        let planned_bytes = self.plan.bytes() * options.formats.len() as u64;
+        run.progress.begin(Stage::Write, self.checkpoint.file_bytes() + planned_bytes);
+        let (source_files, written) = self.write_weights(&staging, &job, &options.formats, options.max_shard_bytes)?;
+        let mut folder = Folder { staging: &staging, files: BTreeMap::new() };
+        for (name, text) in written.iter().filter_map(|(_, files)| files.index.as_ref()) {
+            folder.add(name, text.as_bytes())?;
+        }
+        let config = self.config.model.to_config_file(&self.config.preprocess());
+        folder.add(CONFIG_NAME, config.as_bytes())?;
+        for (name, bytes) in &options.tokenizer.files {
+            folder.add(name, bytes)?;
+        }
+        let mut artifact = self.artifact(source_files, &written, options);
+        let loads = self.tower == Tower::Both && written.iter().any(|(_, files)| files.index.is_none());
+        folder.add("README.md", model_card(&artifact, &self.config, loads).as_bytes())?;
+        artifact.files = std::mem::take(&mut folder.files);
+        let contract = staging.file(ARTIFACT_NAME)?;
+        rewrite(&contract, artifact.to_json().as_bytes())?;
+        timings.write = seconds(clock);
+
+        let clock = Instant::now();
+        run.progress.begin(Stage::ReadBack, planned_bytes);
+        for (_, files) in &written {
+            job.read_back(&staging, files)?;
+        }
+        read_back_files(&staging, &artifact)?;
+        timings.read_back = seconds(clock);
+
+        if let Some(verify) = options.verify {
+            let clock = Instant::now();
+            run.progress.begin(Stage::Verify, 0);
+            artifact.verification = verify(staging.folder()).map_err(|error| match run.check() {
+                Err(interrupted) => interrupted,
+                Ok(()) => ExportError::Verification(error),
+            })?;
+            rewrite(&contract, artifact.to_json().as_bytes())?;
+            timings.verify = seconds(clock);
+        }
+        run.check()?;
+
+        let clock = Instant::now();
+        run.progress.begin(Stage::Sync, 0);
+        staging.sync()?;
+        run.check()?;
+        let folder_bytes = folder_bytes(&staging, &artifact, &written)?;
+        let folder = staging.target().to_owned();
+        let placed = staging.commit()?;
+        timings.sync = seconds(clock);
+        Ok(ExportReport {
+            folder,
+            artifact,
+            ledger: self.ledger.clone(),
+            source_bytes: self.checkpoint.file_bytes(),
+            folder_bytes,
+            timings,
+            leftover: placed.leftover,
+        })
+    }
+
+    /// Writes the weights in every format, while the source files are hashed.
+    fn write_weights(
+        &self,
+        staging: &Staging,
+        job: &Job<'_>,
+        formats: &[WeightsFormat],
+        max_shard_bytes: Option<u64>,
+    ) -> Result<(BTreeMap<String, FileHash>, Vec<(WeightsFormat, WrittenFiles)>), ExportError> {
+        let failed = AtomicBool::new(false);
+        let (hashes, written) = rayon::join(
+            || self.hash_sources(&job.run, &failed),
+            || {
+                let mut written: Vec<(WeightsFormat, WrittenFiles)> = Vec::new();
+                for &format in formats {
+                    let files = job.write(staging, format, max_shard_bytes);
+                    written.push((format, files.inspect_err(|_| failed.store(true, Ordering::Relaxed))?));
+                }
+                Ok::<_, ExportError>(written)
+            },
+        );
+        let written = written?;
+        let hashes = hashes?;
+        let (_, first) = written.first().expect("an export has at least one format");
+        for (_, other) in &written[1..] {
+            for (index, (a, b)) in first.tensors.iter().zip(&other.tensors).enumerate() {
+                if a != b {
+                    let path = self.checkpoint.path().to_owned();
+                    let tensor = self.plan.tensors[index].target.name.clone();
+                    return Err(ExportError::SourceChanged { path, tensor });
+                }
+            }
+        }
+        let overflows = self.plan.tensors.iter().zip(&first.tensors).filter(|(_, made)| made.overflowed > 0);
+        let tensors: Vec<(String, usize)> =
+            overflows.map(|(planned, made)| (planned.target.name.clone(), made.overflowed)).collect();
+        if !tensors.is_empty() {
+            let precision = self.precision.map_or("as stored", Precision::name);
+            return Err(ExportError::Overflow { precision, tensors });
+        }
+        Ok((hashes, written))
+    }
+
+    fn hash_sources(
+        &self,
+        run: &Run<'_>,
+        failed: &AtomicBool,
+    ) -> Result<BTreeMap<String, FileHash>, ExportError> {
+        let mut hashes = BTreeMap::new();
+        for source in self.checkpoint.sources() {
+            let hash = FileHash::of_source(source, |bytes| {
+                if failed.load(Ordering::Relaxed) { Err(ExportError::Interrupted) } else { run.advance(bytes) }
+            });
+            let path = source.path();
+            let hash = hash.map_err(|cause| ExportError::Read { path: path.to_owned(), cause })??;
+            hashes.insert(file_name(path), hash);
+        }
+        Ok(hashes)
+    }
+
+    fn artifact(
+        &self,
+        source_files: BTreeMap<String, FileHash>,
+        written: &[(WeightsFormat, WrittenFiles)],
+        options: &WriteOptions<'_>,
+    ) -> Artifact {
+        let mut notes = self.notes.clone();
+        if written.iter().all(|(_, files)| files.index.is_some()) {
+            notes.push("the weights are in several files: open_clip 3.3.0 cannot load this folder".to_owned());
+        }
+        let mut tensors = BTreeMap::new();
+        for (planned, made) in self.plan.tensors.iter().zip(&written[0].1.tensors) {
+            let dtype = planned.target.dtype.name().to_owned();
+            tensors.insert(planned.target.name.clone(), TensorHash { dtype, sha256: made.sha256.clone() });
+        }
+        let facts = self.checkpoint.facts().into_iter().map(|(key, value)| (key, json!(value)));
+        Artifact {
+            artifact_version: ARTIFACT_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            source: ArtifactSource {
+                name: self.source_name(),
+                format: self.checkpoint.format().name().to_owned(),
+                layout: self.layout.name.to_owned(),
+                path: self.weights.path.clone(),
+                weights: self.weights.choice.name().to_owned(),
+                files: source_files,
+                facts: Value::Object(facts.collect()),
+            },
+            model: ArtifactModel {
+                name: self.origin.name().map(str::to_owned),
+                config_from: self.origin.recorded(),
+                quick_gelu: self.config.model.quick_gelu,
+                activation_from: self.activation_from.clone(),
+                precision: self.precision.map_or("as stored", Precision::name).to_owned(),
+                towers: self.tower.name().to_owned(),
+                parameters: self.model.parameters.trained_elements() as u64,
+            },
+            licence: options.licence.clone(),
+            tokenizer: options.tokenizer.rules.clone(),
+            verification: Value::Null,
+            notes,
+            ledger: json!(self.ledger),
+            plan: self.plan_record(),
+            weights: written.iter().map(|(format, files)| (format.name().to_owned(), files.names.clone())).collect(),
+            tensors,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Name of what was opened; of the folder where a folder was given by a path without a name, such as `.`.
+    fn source_name(&self) -> String {
+        let path = self.checkpoint.path();
+        match path.file_name() {
+            Some(_) => file_name(path),
+            None => path.canonicalize().map(|path| file_name(&path)).unwrap_or_default(),
+        }
+    }
+
+    /// Tensors that are not written as they were, in few words.
+    fn plan_record(&self) -> Value {
+        let mut changed = serde_json::Map::new();
+        for planned in &self.plan.tensors {
+            if planned.is_renamed() || !planned.steps.is_empty() {
+                let from: Vec<&str> = planned.sources.iter().map(|source| source.name.as_str()).collect();
+                let steps: Vec<String> = planned.steps.iter().map(Step::to_string).collect();
+                changed.insert(planned.target.name.clone(), json!({ "from": from, "steps": steps }));
+            }
+        }
+        let mut dropped = serde_json::Map::new();
+        for one in &self.plan.dropped {
+            dropped.insert(one.tensor.name.clone(), json!(one.rule));
+        }
+        json!({ "layout": self.plan.layout, "changed": changed, "dropped": dropped })
+    }
+}
+
+/// The small files of a folder, with their hashes.
+struct Folder<'a> {
+    staging: &'a Staging,
+    files: BTreeMap<String, FileHash>,
+}
+
+impl Folder<'_> {
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
+        self.staging.file(name)?.write_all_at(0, bytes)?;
+        self.files.insert(name.to_owned(), FileHash::of(bytes));
+        Ok(())
+    }
+}
+
+/// Gives a file this content and no other.
+fn rewrite(file: &Arc<StagedFile>, bytes: &[u8]) -> Result<(), ExportError> {
+    file.set_length(0)?;
+    Ok(file.write_all_at(0, bytes)?)
+}
+
+/// Compares the small files with what was written.
+fn read_back_files(staging: &Staging, artifact: &Artifact) -> Result<(), ExportError> {
+    for (name, expected) in &artifact.files {
+        let path = staging.target().join(name);
+        let bytes = std::fs::read(staging.folder().join(name));
+        let bytes = bytes.map_err(|error| ExportError::ReadBack { path: path.clone(), cause: error.to_string() })?;
+        if FileHash::of(&bytes) != *expected {
+            return Err(ExportError::ReadBack { path, cause: "it differs from what was written".to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn folder_bytes(
+    staging: &Staging,
+    artifact: &Artifact,
+    written: &[(WeightsFormat, WrittenFiles)],
+) -> Result<u64, ExportError> {
+    let weights = written.iter().flat_map(|(_, files)| &files.names);
+    let names = weights.map(String::as_str).chain(artifact.files.keys().map(String::as_str));
+    let mut sum = 0;
+    for name in names.chain([ARTIFACT_NAME]) {
+        let path = staging.folder().join(name);
+        let size = std::fs::metadata(&path).map(|metadata| metadata.len());
+        sum += size.map_err(|source| OutputError::Io { action: "read the size of", path, source })?;
+    }
+    Ok(sum)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn seconds(clock: Instant) -> f64 {
+    Duration::as_secs_f64(&clock.elapsed())
+}
