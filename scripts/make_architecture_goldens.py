@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""Writes goldens of small models that use open_clip's options one by one.
+
+    python scripts/make_architecture_goldens.py crates/clipway-testing/data/architectures
+
+needs torch and open_clip 3.3.0. Weights and images are a formula of their names (see
+crates/clipway-testing/src/formula.rs), so a golden holds token ids and outputs alone: in f32, and in f64 as
+`..._f64`. The same folder shape serves goldens of full-size models.
+"""
+
+import copy
+import json
+import math
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.model import CLIP, CustomTextCLIP
+
+VISION = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+TEXT = {"context_length": 12, "vocab_size": 96, "width": 32, "heads": 2, "layers": 2}
+RESNET = {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "head_width": 32}
+NORMFORMER = {"scale_heads": True, "scale_attn_inner": True, "scale_attn": True, "scale_fc": True}
+
+# Name: changes of the vision config, of the text config, and of the model config.
+CASES = {
+    "plain": ({}, {}, {}),
+    "quick_gelu": ({}, {}, {"quick_gelu": True}),
+    "gelu_tanh": (
+        {"act_kwargs": {"approximate": "tanh"}},
+        {"act_kwargs": {"approximate": "tanh"}},
+        {},
+    ),
+    "odd_widths": (
+        {"width": 36, "head_width": 12, "mlp_ratio": 2.7},
+        {"width": 28, "heads": 4, "mlp_ratio": 4.9231},
+        {"embed_dim": 19},
+    ),
+    "one_layer": ({"layers": 1}, {"layers": 1, "heads": 1}, {}),
+    "no_ln_pre": ({"no_ln_pre": True}, {}, {}),
+    "pool_avg": ({"pool_type": "avg"}, {}, {}),
+    "pool_avg_then_norm": ({"pool_type": "avg", "final_ln_after_pool": True}, {}, {}),
+    "pool_tok_then_norm": ({"final_ln_after_pool": True}, {"final_ln_after_pool": True}, {}),
+    "layer_scale": ({"ls_init_value": 1e-4}, {"ls_init_value": 0.1}, {}),
+    "rectangular": ({"image_size": [24, 40], "patch_size": [8, 4]}, {}, {}),
+    "patch_leaves_rest": ({"image_size": [30, 35], "patch_dropout": 0.5}, {}, {}),
+    "sin_cos_2d": ({"pos_embed_type": "sin_cos_2d"}, {}, {}),
+    "norm_eps": ({"norm_kwargs": {"eps": 1e-2}}, {"norm_kwargs": {"eps": 1e-3}}, {}),
+    "norm_no_bias": ({"norm_kwargs": {"bias": False}}, {"norm_kwargs": {"bias": False, "eps": 1e-6}}, {}),
+    "attentional_pool": (
+        {"attentional_pool": True, "attn_pooler_queries": 7, "norm_kwargs": {"eps": 1e-2}},
+        {},
+        {},
+    ),
+    "attentional_pool_same_width": (
+        {"attentional_pool": True, "attn_pooler_queries": 5, "attn_pooler_heads": 4, "pool_type": "avg"},
+        {},
+        {"embed_dim": 32},
+    ),
+    "attentional_pool_parallel": (
+        {"attentional_pool": "parallel", "attn_pooler_queries": 5},
+        {},
+        {"embed_dim": 32},
+    ),
+    "attentional_pool_cascade": (
+        {"attentional_pool": "cascade", "attn_pooler_queries": 5},
+        {},
+        {"embed_dim": 32},
+    ),
+    "qk_norm": ({"qk_norm": True}, {"qk_norm": True}, {}),
+    "scaled_cosine": ({"scaled_cosine_attn": True}, {"scaled_cosine_attn": True}, {}),
+    "scale_heads": ({"scale_heads": True}, {"scale_heads": True}, {}),
+    "scale_attn_inner": ({"scale_attn_inner": True}, {"scale_attn_inner": True}, {}),
+    "scale_attn": ({"scale_attn": True}, {"scale_attn": True}, {}),
+    "scale_fc": ({"scale_fc": True}, {"scale_fc": True}, {"quick_gelu": True}),
+    "normformer": (
+        {**NORMFORMER, "qk_norm": True, "ls_init_value": 0.1, "width": 48, "head_width": 12},
+        {**NORMFORMER, "scaled_cosine_attn": True, "ls_init_value": 0.1, "no_causal_mask": True},
+        {},
+    ),
+    "block_custom": ({"block_type": "custom"}, {"block_type": "custom"}, {}),
+    "block_default": ({"block_type": "default", "qk_norm": True}, {"block_type": "default", "scale_fc": True}, {}),
+    "text_bidirectional_first": ({}, {"no_causal_mask": True, "pool_type": "first"}, {}),
+    "text_last_proj_bias": ({}, {"pool_type": "last", "proj_bias": True}, {"custom_text": True}),
+    "text_proj_bias_in_root": ({}, {"proj_bias": True}, {}),
+    "text_eos": ({}, {"pool_type": "eos", "eos_id": 7}, {}),
+    "text_no_projection": ({}, {"width": 24, "proj_type": "none"}, {}),
+    "text_class_token": ({}, {"embed_cls": True}, {"custom_text": True}),
+    "text_class_token_bidirectional": (
+        {},
+        {"embed_cls": True, "no_causal_mask": True, "pad_id": 3, "pool_type": "first"},
+        {"custom_text": True},
+    ),
+    "text_class_token_custom_block": ({}, {"embed_cls": True, "qk_norm": True}, {"custom_text": True}),
+    "custom_text_bias": (
+        {},
+        {"context_length": 5},
+        {"custom_text": True, "init_logit_bias": -10, "nonscalar_logit_scale": True},
+    ),
+    "bias_in_root": ({}, {}, {"init_logit_bias": -10, "init_logit_scale": 2.0}),
+    "siglip_like": (
+        {"no_ln_pre": True, "pool_type": "avg", "norm_kwargs": {"eps": 1e-6}},
+        {
+            "no_causal_mask": True,
+            "proj_bias": True,
+            "pool_type": "last",
+            "norm_kwargs": {"eps": 1e-6},
+            "act_kwargs": {"approximate": "tanh"},
+        },
+        {"custom_text": True, "init_logit_bias": -10},
+    ),
+    "resnet": (RESNET, {}, {}),
+    "resnet_odd": ({**RESNET, "image_size": 100, "layers": [2, 1, 1, 2], "width": 6, "head_width": 24}, {}, {"embed_dim": 20}),
+}
+
+
+def fnv1a64(text):
+    value = 0xCBF29CE484222325
+    for byte in text.encode():
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return value
+
+
+def noise(key, count):
+    """Uniform numbers in [-1, 1), seeded by a key."""
+    with np.errstate(over="ignore"):
+        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = np.uint64(fnv1a64(key)) + steps
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(40)).astype(np.float64) / 8388608.0 - 1.0
+
+
+def weights(key, shape):
+    leaf = key.rsplit(".", 1)[-1]
+    u = noise(key, math.prod(shape))
+    if leaf == "logit_scale":
+        offset, amplitude = 2.6592, 0.1
+    elif leaf == "logit_bias":
+        offset, amplitude = -10.0, 0.1
+    elif leaf == "running_var":
+        offset, amplitude, u = 1.0, 0.5, np.abs(u)
+    elif leaf == "running_mean" or leaf.endswith("bias"):
+        offset, amplitude = 0.0, 0.1
+    elif len(shape) < 2:
+        offset, amplitude = (1.0, 0.2) if leaf in ("weight", "gamma") else (0.0, 0.5)
+    else:
+        offset, amplitude = 0.0, math.sqrt(3 / math.prod(shape[1:]))
+    return torch.from_numpy((offset + amplitude * u).astype(np.float32).reshape(shape))
+
+
+def make_tokens(text_cfg):
+    """Four texts: of several lengths, one without end token, one without padding."""
+    length, vocabulary = text_cfg["context_length"], text_cfg["vocab_size"]
+    pad, end = text_cfg.get("pad_id", 0), text_cfg.get("eos_id", vocabulary - 1)
+    tokens = torch.full((4, length), pad, dtype=torch.int64)
+    for row, words in enumerate([length // 2, 1, length, length - 1]):
+        ids = np.abs(noise(f"input.tokens.{row}", words)) * (vocabulary - 12) + 10
+        tokens[row, :words] = torch.from_numpy(ids.astype(np.int64))
+        if words < length:
+            tokens[row, words] = end
+    return tokens
+
+
+def build(config):
+    config = copy.deepcopy(config)
+    model_class = CustomTextCLIP if config.pop("custom_text", False) else CLIP
+    model = model_class(**config).eval()
+    state = {
+        key: weights(key, tuple(value.shape)) if value.is_floating_point() else value
+        for key, value in model.state_dict().items()
+    }
+    model.load_state_dict(state)
+    return model
+
+
+def outputs(model, images, tokens):
+    with torch.no_grad():
+        image = model.encode_image(images)
+        text = model.encode_text(tokens)
+        normalised = [torch.nn.functional.normalize(x, dim=-1) for x in (image, text)]
+        logits = model.logit_scale.exp() * normalised[0] @ normalised[1].T
+        if model.logit_bias is not None:
+            logits = logits + model.logit_bias
+    return {"image_features": image, "text_features": text, "logits_per_image": logits}
+
+
+def write_safetensors(path, tensors, metadata):
+    """Writes the same bytes for the same input, which the safetensors package does not."""
+    names = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
+    header, data = {"__metadata__": dict(sorted(metadata.items()))}, b""
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
+        body = tensor.contiguous().numpy().tobytes()
+        offsets = [len(data), len(data) + len(body)]
+        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": offsets}
+        data += body
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def main():
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    # open_clip 3.3.0 multiplies rank-4 tensors by torch.bmm in its cosine attention, which torch refuses; matmul is
+    # what is meant, and the same for rank 3.
+    torch.bmm = torch.matmul
+    for name, (vision, text, model_changes) in CASES.items():
+        vision_cfg = vision if "layers" in vision and isinstance(vision["layers"], list) else {**VISION, **vision}
+        config = {"embed_dim": 24, "vision_cfg": vision_cfg, "text_cfg": {**TEXT, **text}, **model_changes}
+        model = build(config)
+        size = vision_cfg["image_size"]
+        height, width = size if isinstance(size, list) else (size, size)
+        images = np.stack([2 * noise(f"input.image.{b}", 3 * height * width) for b in range(2)])
+        images = torch.from_numpy(images.astype(np.float32).reshape(2, 3, height, width))
+        tokens = make_tokens(config["text_cfg"])
+        tensors = {"tokens": tokens, **outputs(model, images, tokens)}
+        truth = outputs(model.double(), images.double(), tokens)
+        tensors.update({f"{key}_f64": value for key, value in truth.items()})
+        assert all(torch.isfinite(value).all() for value in tensors.values()), name
+        metadata = {
+            "config": json.dumps(config),
+            "image_size": json.dumps([height, width]),
+            "model": name,
+            "open_clip": open_clip.__version__,
+            "params": str(sum(p.numel() for p in model.parameters())),
+            "torch": torch.__version__.split("+")[0],
+        }
+        write_safetensors(folder / f"{name}.safetensors", tensors, metadata)
+    print(f"{len(CASES)} goldens")
+
+
+if __name__ == "__main__":
+    main()
