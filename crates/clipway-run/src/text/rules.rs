@@ -16,16 +16,16 @@ pub struct TokenizerRules {
     /// How a text is cleaned before it is cut into tokens.
     pub clean: Clean,
     /// Which tokeniser cuts it, with the rules of that kind.
-    #[serde(flatten)]
+    #[serde(rename = "tokenizer")]
     pub kind: TokenizerKind,
 }
 
 /// Which tokeniser cuts a text into tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenizerKind {
     /// CLIP's byte-pair encoding (`SimpleTokenizer` of open_clip); its vocabulary is built in.
-    ClipBpe,
+    ClipBpe {},
     /// A `tokenizer.json` (`HFTokenizer` of open_clip).
     TokenizerJson(JsonRules),
 }
@@ -86,7 +86,7 @@ pub enum TokenizerMode {
 impl TokenizerRules {
     /// Gives the rules of open_clip's `SimpleTokenizer`.
     pub fn clip(context_length: usize, clean: Clean) -> Self {
-        TokenizerRules { context_length, clean, kind: TokenizerKind::ClipBpe }
+        TokenizerRules { context_length, clean, kind: TokenizerKind::ClipBpe {} }
     }
 
     /// Checks what can be checked without the vocabulary.

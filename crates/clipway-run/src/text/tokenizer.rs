@@ -75,7 +75,7 @@ impl Tokenizer {
     /// a `tokenizer.json` and none is given.
     pub fn from_rules(rules: TokenizerRules, json: Option<&[u8]>) -> Result<Self, TokenizerError> {
         match (&rules.kind, json) {
-            (TokenizerKind::ClipBpe, _) => Tokenizer::clip(rules.context_length, rules.clean),
+            (TokenizerKind::ClipBpe {}, _) => Tokenizer::clip(rules.context_length, rules.clean),
             (TokenizerKind::TokenizerJson(_), Some(bytes)) => Tokenizer::from_json(bytes, rules),
             (TokenizerKind::TokenizerJson(_), None) => {
                 Err(TokenizerError::file("tokenizer.json", "file", "the rules need it and it is not there"))

@@ -42,7 +42,7 @@ const BETWEEN_LEADS: u64 = C1 | BAD | START_PUNCTUATION | END_PUNCTUATION | CURR
 /// Sequences that mark a text as mojibake, wherever they occur.
 static RULES: [&[Place]; 37] = [
     &[Sets(C1)],
-    &[Sets(BESIDE_BAD), Sets(BAD)],
+    &[Sets(BAD | BESIDE_BAD), Sets(BAD)],
     &[Sets(ASCII_LOWER | ASCII_UPPER), Sets(LOWER_COMMON | UPPER_COMMON), Sets(BAD)],
     &[Sets(BAD), Sets(BESIDE_BAD)],
     &[Sets(LOWER_ACCENTED | LOWER_COMMON | BOX | END_PUNCTUATION | CURRENCY | NUMERIC), Sets(UPPER_ACCENTED)],

@@ -17,7 +17,7 @@ pub struct Encoding {
 /// The encodings, in the order in which they are tried.
 pub static ENCODINGS: LazyLock<[Encoding; 10]> = LazyLock::new(|| {
     let encoding = |high: &[u16; 128], sloppy: bool| {
-        let codes = high.iter().zip(0x80u8..).map(|(&code, byte)| (u32::from(code), byte));
+        let codes = high.iter().zip(0x80..=0xffu8).map(|(&code, byte)| (u32::from(code), byte));
         let mut bytes: Vec<_> =
             codes.filter_map(|(code, byte)| Some((char::from_u32(code)?, byte))).collect();
         if sloppy {

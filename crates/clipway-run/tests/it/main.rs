@@ -1,0 +1,4 @@
+//! Integration tests.
+
+mod text;
+mod text_corpus;

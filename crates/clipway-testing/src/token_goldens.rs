@@ -1,0 +1,206 @@
+//! Checks tokenisers against a folder of texts and the ids that open_clip gives them.
+//!
+//! The folder holds `tokens.json` (`texts`, and `cases` by name: a kind, its options and `ids`, one row a text)
+//! and, for cases of kind `HFTokenizer`, the files of each tokeniser in `tokenizers/NAME/`.
+
+use std::fs;
+use std::path::Path;
+
+use clipway_run::text::{
+    HuggingFaceOptions, Tokenizer, TokenizerError, TokenizerFiles, TokenizerRules, TokenizerSource,
+};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// How one case of a folder came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenCase {
+    /// The case's name.
+    pub name: String,
+    /// Whether the ids of every text are what is expected.
+    pub passed: bool,
+    /// How many texts were compared.
+    pub texts: usize,
+    /// The texts whose ids differ, by their places.
+    pub mismatches: Vec<usize>,
+    /// Why the case failed, empty where it passed.
+    pub reason: String,
+}
+
+/// Why a folder could not be checked at all.
+#[derive(Debug, Error)]
+pub enum TokenGoldensError {
+    /// The file cannot be read.
+    #[error("`{path}`: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The file is not of the shape that is expected.
+    #[error("`{path}`: {cause}")]
+    Shape {
+        /// The file.
+        path: String,
+        /// The cause.
+        cause: String,
+    },
+    /// The file holds no text or no case: nothing compared is a failure.
+    #[error("`{path}` holds no {what}")]
+    Empty {
+        /// The file.
+        path: String,
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+/// Runs every case of a folder.
+///
+/// # Errors
+/// [`TokenGoldensError`] if `tokens.json` cannot be read, is malformed, or has nothing to compare. A case that
+/// cannot be run, because of an unknown kind or option or a broken tokeniser, is a failed case, not an error.
+pub fn run_token_goldens(folder: &Path) -> Result<Vec<TokenCase>, TokenGoldensError> {
+    let file = folder.join("tokens.json");
+    let path = || file.display().to_string();
+    let bytes = fs::read(&file).map_err(|source| TokenGoldensError::Read { path: path(), source })?;
+    let shape = |cause: String| TokenGoldensError::Shape { path: path(), cause };
+    let goldens: Value = serde_json::from_slice(&bytes).map_err(|error| shape(error.to_string()))?;
+    let texts = goldens["texts"].as_array().ok_or_else(|| shape("`texts` is not an array".to_owned()))?;
+    let texts: Option<Vec<&str>> = texts.iter().map(Value::as_str).collect();
+    let texts = texts.ok_or_else(|| shape("`texts` holds something that is no string".to_owned()))?;
+    let cases = goldens["cases"].as_object().ok_or_else(|| shape("`cases` is not an object".to_owned()))?;
+    for (empty, what) in [(texts.is_empty(), "text"), (cases.is_empty(), "case")] {
+        if empty {
+            return Err(TokenGoldensError::Empty { path: path(), what });
+        }
+    }
+    Ok(cases.iter().map(|(name, case)| run_case(folder, name, case, &texts)).collect())
+}
+
+/// Runs one case.
+fn run_case(folder: &Path, name: &str, case: &Value, texts: &[&str]) -> TokenCase {
+    let compared = compare(folder, case, texts);
+    let mut outcome = TokenCase {
+        name: name.to_owned(),
+        passed: false,
+        texts: 0,
+        mismatches: vec![],
+        reason: String::new(),
+    };
+    match compared {
+        Err(reason) => outcome.reason = reason,
+        Ok((mismatches, first)) => {
+            outcome.texts = texts.len();
+            outcome.passed = mismatches.is_empty();
+            outcome.mismatches = mismatches;
+            outcome.reason = first;
+        }
+    }
+    outcome
+}
+
+/// Compares the ids of all texts: the places of those that differ, and a description of the first.
+fn compare(folder: &Path, case: &Value, texts: &[&str]) -> Result<(Vec<usize>, String), String> {
+    let case = case.as_object().ok_or("the case is not an object")?;
+    let expected = case.get("ids").and_then(Value::as_array).ok_or("`ids` is missing")?;
+    if expected.len() != texts.len() {
+        return Err(format!("{} rows of ids for {} texts", expected.len(), texts.len()));
+    }
+    let tokenizer = tokenizer_of(folder, case)?;
+    let found = tokenizer.encode_batch(texts).map_err(|error| error.to_string())?;
+    let mut mismatches = Vec::new();
+    let mut first = String::new();
+    for (place, (row, found)) in expected.iter().zip(found.ids.chunks_exact(found.context_length)).enumerate()
+    {
+        let row: Option<Vec<i64>> = row.as_array().and_then(|row| row.iter().map(Value::as_i64).collect());
+        let row = row.ok_or_else(|| format!("row {place} of `ids` is not one of whole numbers"))?;
+        if row == found {
+            continue;
+        }
+        if mismatches.is_empty() {
+            let differs =
+                row.iter().zip(found).position(|(a, b)| a != b).unwrap_or(row.len().min(found.len()));
+            first = format!(
+                "text {place} {:?}: id {differs} is {:?}, expected {:?}",
+                texts[place],
+                found.get(differs),
+                row.get(differs),
+            );
+        }
+        mismatches.push(place);
+    }
+    Ok((mismatches, first))
+}
+
+/// Makes the tokeniser of a case; a key that is not known is an error.
+fn tokenizer_of(folder: &Path, case: &Map<String, Value>) -> Result<Tokenizer, String> {
+    let kind = case.get("kind").and_then(Value::as_str).ok_or("`kind` is missing")?;
+    let known: &[&str] = match kind {
+        "SimpleTokenizer" => &["kind", "context_length", "ids", "clean"],
+        "HFTokenizer" => &[
+            "kind",
+            "context_length",
+            "ids",
+            "clean",
+            "tokenizer",
+            "strip_sep_token",
+            "language",
+            "tokenizer_mode",
+        ],
+        _ => return Err(format!("the kind `{kind}` is unknown")),
+    };
+    if let Some(key) = case.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(format!("the key `{key}` is unknown"));
+    }
+    if kind == "SimpleTokenizer" {
+        let text_config = text_config(case, None);
+        return match TokenizerSource::from_text_config(&text_config).map_err(|error| error.to_string())? {
+            TokenizerSource::Clip(TokenizerRules { context_length, clean, .. }) => {
+                Tokenizer::clip(context_length, clean).map_err(|error| error.to_string())
+            }
+            TokenizerSource::HuggingFace { .. } => Err("not CLIP's own tokeniser".to_owned()),
+        };
+    }
+    let name = case.get("tokenizer").and_then(Value::as_str).ok_or("`tokenizer` is missing")?;
+    if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+        return Err(format!("`{name}` is no name of a folder"));
+    }
+    let files = folder.join("tokenizers").join(name);
+    let options = match TokenizerSource::from_text_config(&text_config(case, Some(name))) {
+        Ok(TokenizerSource::HuggingFace { options, .. }) => options,
+        Ok(TokenizerSource::Clip(_)) => return Err("not a Hugging Face tokeniser".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    read_tokenizer(&files, &options)
+}
+
+/// Rewrites the keys of a case as `text_cfg` of an open_clip config has them.
+fn text_config(case: &Map<String, Value>, name: Option<&str>) -> Map<String, Value> {
+    let mut config = Map::new();
+    let mut options = Map::new();
+    for (key, value) in case {
+        match key.as_str() {
+            "context_length" | "tokenizer_mode" => config.insert(key.clone(), value.clone()),
+            "clean" | "strip_sep_token" | "language" => options.insert(key.clone(), value.clone()),
+            _ => None,
+        };
+    }
+    config.insert("tokenizer_kwargs".to_owned(), options.into());
+    if let Some(name) = name {
+        config.insert("hf_tokenizer_name".to_owned(), name.into());
+    }
+    config
+}
+
+/// Reads the files of a Hugging Face tokeniser and makes it.
+fn read_tokenizer(folder: &Path, options: &HuggingFaceOptions) -> Result<Tokenizer, String> {
+    let read = |name: &str| fs::read(folder.join(name));
+    let json = read("tokenizer.json").map_err(|error| format!("`{}`: {error}", folder.display()))?;
+    let (config, map) = (read("tokenizer_config.json").ok(), read("special_tokens_map.json").ok());
+    let files =
+        TokenizerFiles { tokenizer: &json, config: config.as_deref(), special_tokens_map: map.as_deref() };
+    let made = options.rules(&files).and_then(|rules| Tokenizer::from_json(&json, rules));
+    made.map_err(|error: TokenizerError| error.to_string())
+}
