@@ -3,6 +3,8 @@
 //! Nothing is ever looked up or called, so no global can do anything here. They are judged all the same: a
 //! file that carries `os.system` beside good weights is an attack on whoever opens it with another tool.
 
+use std::collections::HashMap;
+
 use crate::dtype::Dtype;
 
 /// How a global is judged.
@@ -38,7 +40,6 @@ pub struct Global {
     /// How it is judged.
     pub kind: GlobalKind,
     pub(super) meaning: Meaning,
-    module_length: usize,
 }
 
 impl Global {
@@ -81,36 +82,33 @@ pub(super) enum Meaning {
 
 /// The globals of a pickle, each once, in the order of their first use.
 #[derive(Debug, Default)]
-pub(super) struct Globals(Vec<Global>);
+pub(super) struct Globals {
+    all: Vec<Global>,
+    by_name: HashMap<(String, String), u32>,
+}
 
 impl Globals {
     pub(super) fn get(&self, index: u32) -> &Global {
-        &self.0[index as usize]
+        &self.all[index as usize]
     }
 
     pub(super) fn get_mut(&mut self, index: u32) -> &mut Global {
-        &mut self.0[index as usize]
+        &mut self.all[index as usize]
     }
 
     pub(super) fn all(&self) -> &[Global] {
-        &self.0
+        &self.all
     }
 
     /// Index of a global, judged on its first use.
     pub(super) fn find_or_add(&mut self, module: &str, name: &str) -> u32 {
-        let same = |global: &Global| {
-            global.module_length == module.len()
-                && global.name.starts_with(module)
-                && &global.name[module.len() + 1..] == name
-        };
-        let found = self.0.iter().position(same).unwrap_or_else(|| {
+        let Globals { all, by_name } = self;
+        *by_name.entry((module.to_owned(), name.to_owned())).or_insert_with(|| {
             let meaning = meaning_of(module, name);
             let kind = judge(module, name, meaning);
-            let module_length = module.len();
-            self.0.push(Global { name: format!("{module}.{name}"), kind, meaning, module_length });
-            self.0.len() - 1
-        });
-        found as u32
+            all.push(Global { name: format!("{module}.{name}"), kind, meaning });
+            (all.len() - 1) as u32
+        })
     }
 }
 

@@ -19,7 +19,7 @@ const DEEPEST_STACK: usize = 1 << 18;
 /// Entries of the memo.
 const LARGEST_MEMO: usize = 1 << 19;
 /// Values, beside one for each 16 bytes of the pickle.
-const MOST_VALUES: u64 = 1_000_000;
+const MOST_VALUES: u64 = 600_000;
 /// Different globals.
 const MOST_GLOBALS: usize = 4096;
 /// Characters of a global's module or name.

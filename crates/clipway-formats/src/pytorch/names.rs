@@ -36,6 +36,8 @@ pub(super) fn tensors(arena: &Arena, root: Id) -> Result<Vec<(String, u32)>, For
         on_path: HashSet::new(),
         objects: HashSet::new(),
         found: Vec::new(),
+        names_left: ALL_NAMES,
+        steps_left: 4 * arena.nodes.len() + 10_000,
     };
     walk.run(root)?;
     check_names(&walk.found)?;
@@ -62,11 +64,14 @@ struct Walk<'a> {
     /// Objects of unknown classes that were walked: such may refer to each other in circles.
     objects: HashSet<Id>,
     found: Vec<(String, u32)>,
+    /// Bytes that further names may have.
+    names_left: usize,
+    /// Steps that the walk may take; values can be shared so often that it would never end.
+    steps_left: usize,
 }
 
 impl Walk<'_> {
     fn run(&mut self, root: Id) -> Result<(), FormatError> {
-        let mut steps_left = 4 * self.arena.nodes.len() + 10_000;
         self.enter(Frame { id: root, next: 0, path: 0, started: false, module: false })?;
         while let Some(frame) = self.frames.last_mut() {
             self.path.truncate(frame.path);
@@ -76,11 +81,7 @@ impl Walk<'_> {
                 continue;
             };
             frame.next += 1;
-            steps_left -= 1;
-            if steps_left == 0 {
-                let cause = "values that are shared so often that there is no end to them";
-                return Err(FormatError::new(Code::TooLarge, Place::File, cause));
-            }
+            self.spend(1)?;
             match self.arena.node(child) {
                 Node::Tensor(tensor) => self.name(label, *tensor)?,
                 Node::Tuple(_) | Node::List(_) | Node::Set(_) | Node::Dict(_) | Node::Opaque(_) => {
@@ -130,7 +131,17 @@ impl Walk<'_> {
             self.path.push('.');
         }
         self.path.push_str(part);
+        let copied = part.len() / 64;
+        self.spend(copied)?;
         Ok(true)
+    }
+
+    fn spend(&mut self, steps: usize) -> Result<(), FormatError> {
+        self.steps_left = self.steps_left.checked_sub(steps).ok_or_else(|| {
+            let cause = "values that are shared so often that there is no end to them";
+            FormatError::new(Code::TooLarge, Place::File, cause)
+        })?;
+        Ok(())
     }
 
     fn name(&mut self, label: Label, tensor: u32) -> Result<(), FormatError> {
@@ -144,6 +155,10 @@ impl Walk<'_> {
             let cause = "the name has a control character";
             return Err(FormatError::new(Code::BadValue, Place::Tensor(self.path.clone()), cause));
         }
+        self.names_left = self.names_left.checked_sub(self.path.len()).ok_or_else(|| {
+            let cause = format!("names of more than {ALL_NAMES} bytes together");
+            FormatError::new(Code::TooLarge, Place::File, cause)
+        })?;
         self.found.push((self.path.clone(), tensor));
         Ok(())
     }
@@ -184,7 +199,7 @@ impl Walk<'_> {
 }
 
 /// A key, as Python compares keys; texts, bytes and numbers only.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Key<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
@@ -204,13 +219,13 @@ fn check_keys(arena: &Arena) -> Result<(), FormatError> {
                 Node::Bool(value) => Key::Number((*value).into()),
                 _ => continue,
             };
-            let shown_key = match &key {
-                Key::Text(text) => shown(text),
-                Key::Bytes(bytes) => shown(&String::from_utf8_lossy(bytes)),
-                Key::Number(number) => number.to_string(),
-            };
             if !keys.insert(key) {
-                let cause = format!("a dictionary has the key `{shown_key}` twice");
+                let key = match key {
+                    Key::Text(text) => shown(text),
+                    Key::Bytes(bytes) => shown(&String::from_utf8_lossy(bytes)),
+                    Key::Number(number) => number.to_string(),
+                };
+                let cause = format!("a dictionary has the key `{key}` twice");
                 return Err(FormatError::new(Code::Duplicate, Place::File, cause));
             }
         }
@@ -219,11 +234,6 @@ fn check_keys(arena: &Arena) -> Result<(), FormatError> {
 }
 
 fn check_names(found: &[(String, u32)]) -> Result<(), FormatError> {
-    let total: usize = found.iter().map(|(name, _)| name.len()).sum();
-    if total > ALL_NAMES {
-        let cause = format!("names of {total} bytes together; at most {ALL_NAMES} are accepted");
-        return Err(FormatError::new(Code::TooLarge, Place::File, cause));
-    }
     let mut names = HashSet::with_capacity(found.len());
     match found.iter().find(|(name, _)| !names.insert(name.as_str())) {
         Some((name, _)) => {

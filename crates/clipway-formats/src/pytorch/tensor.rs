@@ -313,9 +313,15 @@ impl Machine<'_> {
         let Some(&start) = self.bytes_at.get(&bytes) else {
             return Err(self.error(Code::Unsupported, "a nested file that is written as text"));
         };
-        let storage = legacy::nested_storage(self.source, start, start + length)?;
-        let elements = storage.elements;
-        let index = self.add_storage(StorageSpec { key: start.to_string(), ..storage })?;
+        let key = start.to_string();
+        let index = match self.storage_by_key.get(&key) {
+            Some(&index) => index,
+            None => {
+                let storage = legacy::nested_storage(self.source, start, start + length)?;
+                self.add_storage(StorageSpec { key, ..storage })?
+            }
+        };
+        let elements = self.storages[index as usize].elements;
         self.views.push(StorageView { storage: index, start: 0, elements });
         self.new_node(Node::Storage(self.views.len() as u32 - 1))
     }

@@ -116,3 +116,17 @@ fn attributes_of_a_dictionary() {
     assert_eq!(show(file.value().attributes().unwrap()), "{\"_metadata\": None}");
     assert_eq!((file.value().as_int(), file.value().get("x").is_none()), (None, true));
 }
+
+/// Few bytes of a pickle can ask for very long names, very often.
+#[test]
+fn bombs_of_names() {
+    fn check(value: &[u8]) {
+        assert_eq!(tensors_of(value).map(|tensors| tensors.len()), Err(Code::TooLarge));
+    }
+    let long = text(&"k".repeat(60_000));
+    let tensors = [&whole()[..], b"q\x090](", &b"h\x09".repeat(1000), b"e"].concat();
+    check(&[b"}", &long[..], &tensors, b"s"].concat());
+    let dicts = [b"}", &long[..], b"]sq\x090](", &b"h\x09".repeat(200_000), b"e"].concat();
+    check(&[b"](", &whole()[..], &dicts, b"e"].concat());
+    check(&[b"}", &text(&"k".repeat(70_000))[..], &whole(), b"s"].concat());
+}
