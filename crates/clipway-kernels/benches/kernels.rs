@@ -1,1 +1,159 @@
-fn main() {}
+//! Prints the speed of the kernels: best of several runs, for each instruction set.
+//!
+//! `cargo bench -p clipway-kernels [-- FILTER]`
+
+use clipway_kernels::{
+    Activation, AttentionSpec, Epilogue, Image, Isa, Kernels, Matrix, MatrixMut, Sequence, WeightLayout,
+    Window,
+};
+use std::time::Instant;
+
+/// Seconds that each measurement repeats for.
+const SECONDS: f64 = 0.25;
+
+fn main() {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    for isa in Isa::available() {
+        for threads in [1, 2] {
+            let bench =
+                Bench { kernels: Kernels::new(isa, threads).expect("threads start"), filter: &filter };
+            bench.kernels.install(|| bench.all());
+        }
+    }
+}
+
+struct Bench<'a> {
+    kernels: Kernels,
+    filter: &'a str,
+}
+
+impl Bench<'_> {
+    fn all(&self) {
+        for rows in [1, 4, 16, 50, 77, 400, 1600] {
+            for (inputs, outputs) in [(768, 2304), (768, 768), (768, 3072), (3072, 768), (512, 512)] {
+                self.linear(rows, inputs, outputs);
+            }
+        }
+        self.attention(8, 50, 12, 64, false);
+        self.attention(8, 77, 8, 64, true);
+        self.attention(1, 577, 16, 64, false);
+        self.layer_norm(400, 768);
+        self.gelu(400 * 3072);
+        self.conv(8, 224, 3, 768, Window::square(32, 32, 0), 1);
+        self.conv(1, 224, 3, 768, Window::square(32, 32, 0), 1);
+        self.conv(1, 56, 64, 64, Window::square(3, 1, 1), 1);
+        self.conv(1, 14, 256, 256, Window::square(3, 1, 1), 1);
+        self.conv(1, 56, 128, 128, Window::square(7, 1, 3), 128);
+        self.pack(3072, 768);
+    }
+
+    /// Repeats a computation and prints the best time's rate.
+    fn measure(&self, name: String, amount: f64, unit: &str, mut run: impl FnMut()) {
+        let name = format!("{} x{} {name}", self.kernels.isa(), self.kernels.threads());
+        if !name.contains(self.filter) {
+            return;
+        }
+        let mut best = f64::INFINITY;
+        let start = Instant::now();
+        while start.elapsed().as_secs_f64() < SECONDS || best == f64::INFINITY {
+            let lap = Instant::now();
+            run();
+            best = best.min(lap.elapsed().as_secs_f64());
+        }
+        println!("{name:50} {:9.1} {unit}  {:9.1} us", amount / best / 1e9, best * 1e6);
+    }
+
+    fn linear(&self, rows: usize, inputs: usize, outputs: usize) {
+        // As in a model, the weights of one product do not stay in the cache until the next run.
+        let layers = (64_000_000 / (4 * inputs * outputs)).max(1);
+        let values = numbers(outputs * inputs);
+        let pack = |_| self.kernels.pack_linear(&values, outputs, inputs, WeightLayout::OutIn);
+        let weights: Vec<_> = (0..layers).map(pack).collect();
+        let x = numbers(rows * inputs);
+        let bias = numbers(outputs);
+        let mut out = vec![0.0; rows * outputs];
+        let mut layer = 0;
+        let flops = 2.0 * (rows * inputs * outputs) as f64;
+        self.measure(format!("linear {rows} {inputs} {outputs}"), flops, "GFLOP/s", || {
+            layer = (layer + 1) % layers;
+            self.kernels.linear(
+                Matrix::new(&x, rows, inputs),
+                &weights[layer],
+                Epilogue::bias(Some(&bias)),
+                MatrixMut::new(&mut out, rows, outputs),
+            );
+        });
+    }
+
+    fn attention(&self, batch: usize, tokens: usize, heads: usize, head_width: usize, causal: bool) {
+        let width = heads * head_width;
+        let rows = batch * tokens;
+        let qkv = numbers(rows * 3 * width);
+        let mut out = vec![0.0; rows * width];
+        let view = |part: usize| Matrix::with_stride(&qkv[part * width..], rows, width, 3 * width);
+        let scale = (head_width as f32).powf(-0.5);
+        let spec = AttentionSpec { heads, head_width, scale, causal, bias: None };
+        let sequences = Sequence::batch(batch, tokens);
+        let flops = 4.0 * (rows * tokens * width) as f64;
+        self.measure(format!("attention {batch} {tokens} {heads} {causal}"), flops, "GFLOP/s", || {
+            let out = MatrixMut::new(&mut out, rows, width);
+            self.kernels.attention(&spec, &sequences, view(0), view(1), view(2), out);
+        });
+    }
+
+    fn layer_norm(&self, rows: usize, width: usize) {
+        let x = numbers(rows * width);
+        let weight = numbers(width);
+        let mut out = vec![0.0; rows * width];
+        self.measure(format!("layer_norm {rows} {width}"), x.len() as f64, "Gvalue/s", || {
+            let out = MatrixMut::new(&mut out, rows, width);
+            self.kernels.layer_norm(Matrix::new(&x, rows, width), Some(&weight), Some(&weight), 1e-5, out);
+        });
+    }
+
+    fn gelu(&self, len: usize) {
+        let x = numbers(len);
+        let mut out = x.clone();
+        for activation in [Activation::Gelu, Activation::QuickGelu, Activation::Tanh] {
+            self.measure(format!("{activation:?} {len}"), len as f64, "Gvalue/s", || {
+                out.copy_from_slice(&x);
+                self.kernels.activation(activation, &mut out);
+            });
+        }
+    }
+
+    fn conv(&self, batch: usize, size: usize, inputs: usize, outputs: usize, window: Window, groups: usize) {
+        let taps = window.kernel[0] * window.kernel[1];
+        let weight = numbers(outputs * inputs / groups * taps);
+        let conv = self.kernels.pack_conv2d(&weight, outputs, inputs, groups, window);
+        let x = numbers(batch * size * size * inputs);
+        let pixels: usize = window.output_size([size; 2]).iter().product::<usize>() * batch;
+        let mut out = vec![0.0; pixels * outputs];
+        let flops = 2.0 * (pixels * weight.len()) as f64;
+        let name = format!("conv {batch} {size} {inputs} {outputs} {} {groups}", window.kernel[0]);
+        self.measure(name, flops, "GFLOP/s", || {
+            let image = Image::new(&x, batch, [size; 2], inputs);
+            self.kernels.conv2d(image, &conv, Epilogue::default(), &mut out);
+        });
+    }
+
+    fn pack(&self, outputs: usize, inputs: usize) {
+        let weight = numbers(outputs * inputs);
+        let bytes = 4.0 * weight.len() as f64;
+        for layout in [WeightLayout::OutIn, WeightLayout::InOut] {
+            self.measure(format!("pack {layout:?}"), bytes, "GB/s", || {
+                self.kernels.pack_linear(&weight, outputs, inputs, layout);
+            });
+        }
+    }
+}
+
+/// Returns numbers between -1 and 1 that look random.
+fn numbers(count: usize) -> Vec<f32> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}

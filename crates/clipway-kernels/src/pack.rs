@@ -222,10 +222,17 @@ impl PackedMatrixBuilder {
             match layout {
                 WeightLayout::OutIn => {
                     let rows = first.max(column)..(first + count).min(column + columns);
-                    for row in rows {
-                        let place =
-                            |start: usize, values: &mut [f32]| read((row - first) * inputs + start, values);
-                        scatter(&mut panel[row - column..], row_width, inputs, place);
+                    // Piece by piece, so that the lines written stay in the first-level cache.
+                    let mut piece = [0.0; 128];
+                    for start in (0..inputs).step_by(piece.len()) {
+                        let piece = &mut piece[..(inputs - start).min(128)];
+                        for row in rows.clone() {
+                            read((row - first) * inputs + start, piece);
+                            let places = panel[start * row_width + row - column..].iter_mut();
+                            for (place, &value) in places.step_by(row_width).zip(&*piece) {
+                                *place = value;
+                            }
+                        }
                     }
                 }
                 WeightLayout::InOut => {
@@ -236,17 +243,5 @@ impl PackedMatrixBuilder {
                 }
             }
         });
-    }
-}
-
-/// Writes `count` values `stride` apart, read in pieces.
-fn scatter(target: &mut [f32], stride: usize, count: usize, read: impl Fn(usize, &mut [f32])) {
-    let mut piece = [0.0; 256];
-    for start in (0..count).step_by(piece.len()) {
-        let piece = &mut piece[..(count - start).min(256)];
-        read(start, piece);
-        for (place, value) in target[start * stride..].iter_mut().step_by(stride).zip(piece) {
-            *place = *value;
-        }
     }
 }
