@@ -177,8 +177,15 @@ fn clear(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputError>
     let (temporary, old) = (with_ending(stem, TEMPORARY), with_ending(stem, OLD));
     if metadata(&old)?.is_some() && metadata(target)?.is_none() {
         let parent = target.parent().unwrap_or(target);
-        let restored = rename_new(&old, target, hook).and_then(|()| sync_folder(parent, hook));
-        restored.map_err(OutputError::io("put back", target))?;
+        match rename_new(&old, target, hook).and_then(|()| sync_folder(parent, hook)) {
+            // Another run has placed its output since.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty
+                ) => {}
+            restored => restored.map_err(OutputError::io("put back", target))?,
+        }
     }
     for path in [temporary, old, with_ending(stem, NEW_LOCK), with_ending(stem, LOCK)] {
         remove_all(&path, hook).map_err(OutputError::io("remove", &path))?;

@@ -4,6 +4,8 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use super::error::OutputError;
 use super::file::StagedFile;
@@ -44,6 +46,9 @@ pub struct Placed {
 
 /// Times that a commit tries again because another run has changed the target in between.
 const ATTEMPTS: usize = 100;
+
+/// Time between two such attempts.
+const PAUSE: Duration = Duration::from_millis(2);
 
 impl Staging {
     /// Begins an output: removes what dead runs with the same target left, checks that the target may be
@@ -143,7 +148,7 @@ impl Staging {
                     synced.map_err(OutputError::io("sync", parent))?;
                     return Ok(Placed { leftover });
                 }
-                Err(error) if is_race(&error) => {}
+                Err(error) if is_race(&error) => thread::sleep(PAUSE),
                 Err(error) => return Err(OutputError::io("put in place", &self.target)(error)),
             }
         }

@@ -79,9 +79,13 @@ pub(super) fn check_replaceable(
     Ok(Some(found))
 }
 
+/// Whether a folder is empty, or gone since it was seen.
 fn is_empty(folder: &Path) -> Result<bool, OutputError> {
-    let mut entries = fs::read_dir(folder).map_err(OutputError::io("list", folder))?;
-    Ok(entries.next().is_none())
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(OutputError::io("list", folder)(error)),
+    }
 }
 
 fn is_artifact(folder: &Path) -> bool {
