@@ -180,7 +180,8 @@ def build(config):
 
 def outputs(model, images, tokens):
     with torch.no_grad():
-        image = model.encode_image(images)
+        # The pooling by one query of its own leaves that query's dimension.
+        image = model.encode_image(images).flatten(1)
         text = model.encode_text(tokens)
         normalised = [torch.nn.functional.normalize(x, dim=-1) for x in (image, text)]
         logits = model.logit_scale.exp() * normalised[0] @ normalised[1].T

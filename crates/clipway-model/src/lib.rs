@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod architecture;
 pub mod config;
 pub mod graph;
+pub mod identify;
 pub mod registry;
 pub mod artifact;
 pub mod export;

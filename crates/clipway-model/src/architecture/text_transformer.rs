@@ -48,7 +48,7 @@ pub(super) fn declare(
     let positions = text.context_length + usize::from(embed_cls);
     let class_token = embed_cls.then(|| scope.parameter("cls_emb", &[width]));
     let positional_embedding = scope.parameter("positional_embedding", &[positions, width]);
-    let mut declare_embedding =
+    let declare_embedding =
         |scope: &mut Scope<'_>| scope.child("token_embedding").parameter("weight", &[text.vocab_size, width]);
     // The CLIP class holds the tower's parts in another order than the tower itself.
     let (token_embedding, transformer) = if in_root {
