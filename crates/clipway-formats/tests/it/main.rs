@@ -11,5 +11,6 @@ mod pytorch_corpus;
 mod pytorch_layouts;
 mod pytorch_tensors;
 mod pytorch_writer;
+mod pytorch_zip;
 mod safetensors;
 mod sharded;
