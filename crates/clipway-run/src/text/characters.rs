@@ -20,6 +20,7 @@ pub fn is_space(character: char) -> bool {
     match character as u32 {
         0x21..=0x7e => false,
         0x20 | 0x09..=0x0d => true,
+        0xa1..=0x167f | 0x3001.. => false,
         _ => in_ranges(&classes::SPACES, character),
     }
 }
@@ -41,6 +42,8 @@ pub fn lowercase(text: &str) -> String {
         match character {
             '\0'..='\x7f' => lower.push(character.to_ascii_lowercase()),
             '\u{130}' => lower.push_str("i\u{307}"),
+            // No character of these blocks, CJK's above all, has another case.
+            '\u{2e80}'..='\u{a63f}' | '\u{ac00}'..='\u{faff}' => lower.push(character),
             '\u{3a3}' => lower.push(if ends_word(text, offset) { '\u{3c2}' } else { '\u{3c3}' }),
             _ => lower.push(find(&case::LOWER, character).and_then(char::from_u32).unwrap_or(character)),
         }

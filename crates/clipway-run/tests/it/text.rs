@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clipway_run::text::{Clean, Tokenizer, TokenizerError, TokenizerRules, TokenizerSource};
+use clipway_run::text::{
+    Clean, HuggingFaceOptions, Tokenizer, TokenizerError, TokenizerFiles, TokenizerRules, TokenizerSource,
+    check_clip_vocabulary,
+};
 use clipway_testing::token_goldens::run_token_goldens;
 use serde_json::json;
 
@@ -106,12 +109,8 @@ fn rules_survive_storage() {
     if let Some(folder) = folder {
         let json = std::fs::read(folder.join("tokenizer.json")).unwrap();
         let config = std::fs::read(folder.join("tokenizer_config.json")).unwrap();
-        let files = clipway_run::text::TokenizerFiles {
-            tokenizer: &json,
-            config: Some(&config),
-            special_tokens_map: None,
-        };
-        let options = clipway_run::text::HuggingFaceOptions { strip_sep_token: true, ..Default::default() };
+        let files = TokenizerFiles { tokenizer: &json, config: Some(&config), special_tokens_map: None };
+        let options = HuggingFaceOptions { strip_sep_token: true, ..Default::default() };
         let rules = options.rules(&files).unwrap();
         let made = Tokenizer::from_rules(rules.clone(), Some(&json)).unwrap();
         assert_eq!(made.encode("a cat").unwrap().ids[..5], [101, 1037, 4937, 0, 0]);
@@ -160,4 +159,50 @@ fn configs() {
     check(json!({"context_length": 0}), None);
     check(json!({"context_length": 1_000_000_000}), None);
     check(json!({"context_length": "77"}), None);
+}
+
+#[test]
+fn the_files_of_clip_describe_the_same_tokenizer() {
+    let files = clipway_run::text::tokenizer_files_for_clip(77);
+    assert_eq!(files, clipway_run::text::tokenizer_files_for_clip(77));
+    let file = |name: &str| files.iter().find(|file| file.name == name).unwrap().bytes.as_slice();
+    let options = HuggingFaceOptions { clean: Clean::Lower, ..Default::default() };
+    let rules = options
+        .rules(&TokenizerFiles {
+            tokenizer: file("tokenizer.json"),
+            config: Some(file("tokenizer_config.json")),
+            special_tokens_map: Some(file("special_tokens_map.json")),
+        })
+        .unwrap();
+    let through_library = Tokenizer::from_json(file("tokenizer.json"), rules).unwrap();
+    let own = Tokenizer::clip(77, Clean::Lower).unwrap();
+    let long = "a photo of many cats ".repeat(40);
+    for text in
+        ["a photo of a cat", "don't they'll 3.14!", "日本語 naïve 🐱", "supercalifragilistic", "", &long]
+    {
+        let expected = own.encode(text).unwrap();
+        let found = through_library.encode(text).unwrap();
+        // They differ in what they pad with: CLIP's own takes 0.
+        let end = 1 + expected.ids.iter().position(|&id| id == 49407).unwrap();
+        assert_eq!(found.ids[..end], expected.ids[..end], "{text}");
+        assert!(found.ids[end..].iter().all(|&id| id == 49407), "{text}");
+        assert_eq!(found.truncated, expected.truncated, "{text}");
+    }
+}
+
+#[test]
+fn vocabulary_files_of_clip() {
+    let files = clipway_run::text::tokenizer_files_for_clip(77);
+    let merges = String::from_utf8(files[4].bytes.clone()).unwrap();
+    let check = |text: &str, accepted: bool| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+        let outcome = check_clip_vocabulary(&packed.finish().unwrap());
+        assert_eq!(outcome.is_ok(), accepted, "{outcome:?}");
+    };
+    check(&merges, true);
+    check(&format!("{merges}more merges\n"), true);
+    check(&merges.replacen("i n\n", "i m\n", 1), false);
+    check(&merges[..merges.len() / 2], false);
+    check("", false);
 }

@@ -98,17 +98,34 @@ static RULES: [&[Place]; 37] = [
     &[Listed("ā"), Listed("€")],
 ];
 
+/// No rule has more places than this before the first that needs a character beyond ASCII.
+const BEFORE_TELLING: usize = 2;
+
+/// Tells whether a text holds a character without which no rule fits: a quick no for most texts.
+pub fn may_be_bad(text: &str) -> bool {
+    !text.is_ascii() && text.chars().any(|character| !character.is_ascii() && sets_of(character) != 0)
+}
+
 /// Tells whether a text looks like mojibake.
 pub fn is_bad(text: &[char]) -> bool {
-    let sets: Vec<u64> = text.iter().map(|&character| sets_of(character)).collect();
-    let listed = !ASCII_LOWER & !ASCII_UPPER;
-    if sets.iter().all(|sets| sets & listed == 0) {
-        return false;
-    }
     if matches!(text, ['Ã' | 'Â', ' ', ..]) {
         return true;
     }
-    (0..text.len()).any(|start| RULES.iter().any(|rule| fits(rule, &text[start..], &sets[start..])))
+    let sets: Vec<u64> = text.iter().map(|&character| sets_of(character)).collect();
+    let mut next = 0;
+    for telling in 0..text.len() {
+        if sets[telling] == 0 || text[telling].is_ascii() {
+            continue;
+        }
+        let starts = next.max(telling.saturating_sub(BEFORE_TELLING))..=telling;
+        next = telling + 1;
+        for start in starts {
+            if RULES.iter().any(|rule| fits(rule, &text[start..], &sets[start..])) {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// Finds the sets that a character belongs to.
@@ -116,6 +133,8 @@ pub fn sets_of(character: char) -> u64 {
     match character {
         'a'..='z' => ASCII_LOWER,
         'A'..='Z' => ASCII_UPPER,
+        // Scripts of which no character occurs in mojibake.
+        '\u{5d0}'..='\u{1fff}' | '\u{2600}'..='\u{f8fe}' => 0,
         _ => find(&SETS, character).unwrap_or(0),
     }
 }
@@ -138,15 +157,26 @@ fn fits(rule: &[Place], text: &[char], sets: &[u64]) -> bool {
 mod tests {
     use super::*;
 
+    /// What the quick checks rely on.
     #[test]
-    fn every_rule_needs_a_character_of_some_set() {
+    fn every_rule_soon_needs_a_character_beyond_ascii() {
         for rule in &RULES {
-            let needs_one = rule.iter().any(|place| match place {
+            let tells = |place: &Place| match place {
                 Sets(sets) => sets & (ASCII_LOWER | ASCII_UPPER) == 0,
-                Listed(listed) => listed.chars().all(|character| sets_of(character) != 0 && character != ' '),
+                Listed(listed) => {
+                    listed.chars().all(|character| !character.is_ascii() && sets_of(character) != 0)
+                }
                 _ => false,
-            });
-            assert!(needs_one);
+            };
+            assert!(rule.iter().take(BEFORE_TELLING + 1).any(tells));
+        }
+    }
+
+    #[test]
+    fn skipped_scripts_have_no_sets() {
+        for &(code, _) in &SETS {
+            let character = char::from_u32(code).unwrap();
+            assert!(character.is_ascii() || sets_of(character) != 0, "U+{code:04X}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Repair of text as ftfy 6.3.1 (Robyn Speer, Apache-2.0) does by default, written anew from its behaviour.
 
-use super::badness::{is_bad, sets_of};
+use std::borrow::Cow;
+
+use super::badness::{is_bad, may_be_bad, sets_of};
 use super::encodings::{ENCODINGS, Encoding, decode_utf_8};
 use super::entities::unescape_strict;
 use super::normalize::nfc;
@@ -32,33 +34,40 @@ pub fn fix_text(text: &str) -> String {
 }
 
 /// Repairs one piece of text until nothing changes.
-fn fix_segment(segment: &str, resolve: bool) -> String {
-    let mut text = segment.to_owned();
+fn fix_segment(segment: &str, resolve: bool) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(segment);
     // Every round that changes something shortens the text or moves it towards its normal form; the bound
     // only makes certain that no text can keep this busy for ever.
     for _ in 0..segment.len() + 8 {
-        let resolved = if resolve && text.contains('&') { unescape_strict(&text) } else { text.clone() };
-        let substituted = substitute(&fix_encoding(resolved));
-        let fixed = nfc(&substituted);
-        if *fixed == text {
-            break;
-        }
-        text = fixed.into_owned();
+        let fixed = {
+            let resolved = match resolve && text.contains('&') {
+                true => Cow::Owned(unescape_strict(&text)),
+                false => Cow::Borrowed(&*text),
+            };
+            let decoded = fix_encoding(resolved);
+            let substituted = substitute(&decoded);
+            let normalized = nfc(&substituted);
+            if *normalized == *text {
+                break;
+            }
+            normalized.into_owned()
+        };
+        text = Cow::Owned(fixed);
     }
     text
 }
 
 /// Undoes wrong decodings, one after the other.
-fn fix_encoding(mut text: String) -> String {
+fn fix_encoding(mut text: Cow<'_, str>) -> Cow<'_, str> {
     while let Some(fixed) = fix_encoding_once(&text) {
-        text = fixed;
+        text = Cow::Owned(fixed);
     }
     text
 }
 
 /// Undoes one wrong decoding; `None` if there is none, or none that can be undone.
 fn fix_encoding_once(text: &str) -> Option<String> {
-    if text.is_ascii() {
+    if !may_be_bad(text) {
         return None;
     }
     let characters: Vec<char> = text.chars().collect();
@@ -193,7 +202,7 @@ fn fix_embedded(text: &[char]) -> String {
         let length = if inside { 0 } else { mixed_up_length(&text[place..]) };
         let stretch = &text[place..place + length.max(1)];
         if length > 0 && length < text.len() && is_bad(stretch) {
-            fixed.push_str(&fix_encoding(stretch.iter().collect()));
+            fixed.push_str(&fix_encoding(Cow::Owned(stretch.iter().collect())));
         } else {
             fixed.extend(stretch);
         }

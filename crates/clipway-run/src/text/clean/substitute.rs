@@ -1,11 +1,16 @@
 //! Repairs that replace or remove characters one by one.
 
+use std::borrow::Cow;
+
 use crate::text::characters::{find, is_digit};
 use crate::text::tables::{charmaps, substitutions};
 
 /// Applies the replacements that follow the repair of encodings: control characters of Latin-1, ligatures,
 /// widths, quotes, line ends, terminal escapes and unwanted control characters.
-pub fn substitute(text: &str) -> String {
+pub fn substitute(text: &str) -> Cow<'_, str> {
+    if !text.contains(may_be_replaced) {
+        return Cow::Borrowed(text);
+    }
     let mut replaced = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
@@ -19,10 +24,26 @@ pub fn substitute(text: &str) -> String {
             _ => push_form(character, &mut replaced),
         }
     }
-    if !replaced.contains('\x1b') {
-        return remove_controls(&replaced);
+    if replaced.contains('\x1b') {
+        replaced = remove_terminal_escapes(&replaced);
     }
-    remove_controls(&remove_terminal_escapes(&replaced))
+    replaced.retain(|character| !is_unwanted(character));
+    Cow::Owned(replaced)
+}
+
+/// Tells whether a character may be replaced or removed: a quick no for most.
+fn may_be_replaced(character: char) -> bool {
+    match character {
+        ' '..='~' | '\t' | '\n' | '\x0c' => false,
+        '\u{a0}'..='\u{131}' | '\u{3001}'..='\u{faff}' | '\u{10000}'.. => false,
+        '\0'..='\u{9f}' | '\u{149}' | '\u{2bc}' => true,
+        _ => {
+            is_unwanted(character)
+                || matches!(character, '\u{2018}'..='\u{201f}' | '\u{2028}' | '\u{2029}')
+                || find(&substitutions::LIGATURES, character).is_some()
+                || find(&substitutions::WIDTHS, character).is_some()
+        }
+    }
 }
 
 /// Finds what a control character of Latin-1 stands for in Windows-1252: itself, where nothing else.
@@ -72,12 +93,9 @@ fn remove_terminal_escapes(text: &str) -> String {
     kept
 }
 
-/// Removes control characters that show nothing.
-fn remove_controls(text: &str) -> String {
-    let kept = |character: &char| {
-        !matches!(character,
-            '\0'..='\x08' | '\x0b' | '\x0e'..='\x1f' | '\x7f' | '\u{206a}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffc}')
-    };
-    text.chars().filter(kept).collect()
+/// Tells whether a character is a control character that shows nothing.
+fn is_unwanted(character: char) -> bool {
+    matches!(character,
+        '\0'..='\x08' | '\x0b' | '\x0e'..='\x1f' | '\x7f' | '\u{206a}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffc}')
 }
