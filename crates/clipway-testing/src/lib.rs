@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod architecture_goldens;
+pub mod architecture_runner;
 pub mod formula;
 pub mod manifests;
 pub mod preprocess_goldens;

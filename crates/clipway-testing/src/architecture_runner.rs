@@ -1,0 +1,249 @@
+//! Runs the engine on goldens of whole models, with weights by formula, and measures its errors.
+//!
+//! The measure of an output is `max|ours - truth| / max|truth|`. Where the truth in double precision is stored,
+//! it may be at most four times PyTorch's own error in f32, or 4e-6 where that is more; where it is not, at most
+//! 2e-5 against PyTorch's f32.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clipway_model::architecture::{self, Model};
+use clipway_model::graph::ParameterId;
+use clipway_run::encoder::normalize;
+use clipway_run::engine::{Engine, EngineOptions, Processor, WeightError, Weights};
+
+use crate::architecture_goldens::{ArchitectureGolden, Output, read_architecture_golden};
+use crate::formula;
+
+/// How many times PyTorch's own error ours may be.
+const TIMES_PYTORCH: f64 = 4.0;
+
+/// The bound is never below this.
+const FLOOR: f64 = 4e-6;
+
+/// The bound where no truth is stored.
+const BOUND_WITHOUT_TRUTH: f64 = 2e-5;
+
+/// Every weight that is asked for, by formula.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FormulaWeights;
+
+impl Weights for FormulaWeights {
+    fn read(&self, name: &str, shape: &[usize], out: &mut Vec<f32>) -> Result<(), WeightError> {
+        formula::fill(name, shape, out);
+        Ok(())
+    }
+}
+
+/// How one golden came out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArchitectureCase {
+    /// Name of the model: that of the file.
+    pub name: String,
+    /// What was measured, or why nothing could be.
+    pub outcome: Result<Vec<MeasuredError>, String>,
+}
+
+impl ArchitectureCase {
+    /// Whether something was measured and all of it is within its bounds.
+    pub fn passed(&self) -> bool {
+        match &self.outcome {
+            Ok(errors) => !errors.is_empty() && errors.iter().all(MeasuredError::passed),
+            Err(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for ArchitectureCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.passed() { "ok" } else { "failed" };
+        write!(f, "{word:<6} {}", self.name)?;
+        match &self.outcome {
+            Ok(errors) => errors.iter().try_for_each(|error| write!(f, "  {error}")),
+            Err(cause) => write!(f, "  {cause}"),
+        }
+    }
+}
+
+/// The error of one output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeasuredError {
+    /// `image_features`, `text_features` or `logits_per_image`.
+    pub output: &'static str,
+    /// `max|ours - truth| / max|truth|`; NaN where ours has one.
+    pub error: f64,
+    /// The same of PyTorch's f32, where the truth is stored.
+    pub pytorch: Option<f64>,
+    /// Most that `error` may be.
+    pub bound: f64,
+}
+
+impl MeasuredError {
+    /// Whether the error is within its bound; NaN is not.
+    pub fn passed(&self) -> bool {
+        self.error <= self.bound
+    }
+
+    fn measure(output: &'static str, ours: &[f32], golden: &Output) -> Result<MeasuredError, String> {
+        let single: Vec<f64> = golden.single.elements.iter().map(|value| f64::from(*value)).collect();
+        if ours.len() != single.len() || ours.is_empty() {
+            return Err(format!("{output}: expected {} values, found {}", single.len(), ours.len()));
+        }
+        let ours: Vec<f64> = ours.iter().map(|value| f64::from(*value)).collect();
+        Ok(match &golden.truth {
+            Some(truth) => {
+                let pytorch = relative_error(&single, &truth.elements);
+                let bound = (TIMES_PYTORCH * pytorch).max(FLOOR);
+                let error = relative_error(&ours, &truth.elements);
+                MeasuredError { output, error, pytorch: Some(pytorch), bound }
+            }
+            None => {
+                let error = relative_error(&ours, &single);
+                MeasuredError { output, error, pytorch: None, bound: BOUND_WITHOUT_TRUTH }
+            }
+        })
+    }
+}
+
+impl fmt::Display for MeasuredError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:.2e} (at most {:.2e}", self.output, self.error, self.bound)?;
+        match self.pytorch {
+            Some(pytorch) => write!(f, ", PyTorch {pytorch:.2e})"),
+            None => f.write_str(", against PyTorch's f32)"),
+        }
+    }
+}
+
+/// Goldens cannot be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchitectureRunError {
+    /// The folder cannot be read.
+    #[error("`{path}`: {source}")]
+    Read {
+        /// The folder.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// No golden is there, or none is chosen: nothing compared is a failure.
+    #[error("`{path}`: no `NAME.safetensors` that was asked for is there")]
+    Empty {
+        /// The folder.
+        path: String,
+    },
+}
+
+/// The goldens of a folder, `NAME.safetensors`, by name.
+///
+/// # Errors
+/// If the folder cannot be read, or has none of which `chosen` says yes to the name.
+pub fn list(
+    folder: &Path,
+    chosen: &dyn Fn(&str) -> bool,
+) -> Result<Vec<(String, PathBuf)>, ArchitectureRunError> {
+    let wrong =
+        |source: std::io::Error| ArchitectureRunError::Read { path: folder.display().to_string(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.strip_suffix(".safetensors"));
+        if let Some(name) = name.filter(|name| chosen(name)) {
+            found.push((name.to_owned(), path.clone()));
+        }
+    }
+    if found.is_empty() {
+        return Err(ArchitectureRunError::Empty { path: folder.display().to_string() });
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Runs every golden of a folder of which `chosen` says yes to the name.
+///
+/// # Errors
+/// If the folder cannot be read or nothing in it is chosen. A golden that cannot be read, or whose architecture
+/// is not supported, is a failed case.
+pub fn run_architecture_goldens(
+    folder: &Path,
+    chosen: &dyn Fn(&str) -> bool,
+    processor: &Processor,
+) -> Result<Vec<ArchitectureCase>, ArchitectureRunError> {
+    let files = list(folder, chosen)?;
+    Ok(files.into_iter().map(|(name, path)| run_architecture_golden(name, &path, processor)).collect())
+}
+
+/// Runs one golden.
+pub fn run_architecture_golden(name: String, path: &Path, processor: &Processor) -> ArchitectureCase {
+    let outcome = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
+        let golden = read_architecture_golden(bytes).map_err(|error| error.to_string())?;
+        measure(&golden, processor)
+    });
+    ArchitectureCase { name, outcome }
+}
+
+fn measure(golden: &ArchitectureGolden, processor: &Processor) -> Result<Vec<MeasuredError>, String> {
+    let model = architecture::build(&golden.config).map_err(|error| error.to_string())?;
+    if model.parameters.trained_elements() != golden.parameter_count {
+        let (expected, found) = (golden.parameter_count, model.parameters.trained_elements());
+        return Err(format!("expected {expected} parameters, found {found}"));
+    }
+    let compile = |tower| {
+        let options = EngineOptions::default();
+        Engine::compile(tower, &model.parameters, &FormulaWeights, processor, options)
+            .map_err(|error| error.to_string())
+    };
+    let mut images = Vec::new();
+    for sample in 0..golden.image_features.single.rows {
+        let mut image = Vec::new();
+        formula::image(sample, golden.image_size, &mut image);
+        images.extend(image);
+    }
+    let mut image = compile(&model.image)?.run_pixels(&images).map_err(|error| error.to_string())?;
+    let tokens = &golden.tokens;
+    let text = compile(&model.text)?.run_tokens(&tokens.elements, tokens.columns);
+    let mut text = text.map_err(|error| error.to_string())?;
+    let mut errors = vec![
+        MeasuredError::measure("image_features", &image, &golden.image_features)?,
+        MeasuredError::measure("text_features", &text, &golden.text_features)?,
+    ];
+    normalize(&mut image, model.embed_dim);
+    normalize(&mut text, model.embed_dim);
+    let logits = logits(&model, &image, &text);
+    errors.push(MeasuredError::measure("logits_per_image", &logits, &golden.logits_per_image)?);
+    Ok(errors)
+}
+
+/// `exp(logit_scale) · image · text + logit_bias` of normalised features, `[images, texts]`.
+fn logits(model: &Model, images: &[f32], texts: &[f32]) -> Vec<f32> {
+    let scalar = |id: ParameterId| {
+        let parameter = model.parameters.get(id);
+        let mut value = Vec::new();
+        formula::fill(&parameter.name, &parameter.shape, &mut value);
+        value.first().copied().unwrap_or(0.0)
+    };
+    let scale = scalar(model.logit_scale).exp();
+    let bias = model.logit_bias.map_or(0.0, scalar);
+    let mut logits = Vec::new();
+    for image in images.chunks_exact(model.embed_dim) {
+        for text in texts.chunks_exact(model.embed_dim) {
+            let cosine: f64 = image.iter().zip(text).map(|(i, t)| f64::from(*i) * f64::from(*t)).sum();
+            logits.push((f64::from(scale) * cosine + f64::from(bias)) as f32);
+        }
+    }
+    logits
+}
+
+/// `max|ours - truth| / max|truth|`; NaN where there is one.
+fn relative_error(ours: &[f64], truth: &[f64]) -> f64 {
+    let largest = truth.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+    let worst = ours.iter().zip(truth).fold(0.0, |worst: f64, (ours, truth)| {
+        let difference = (ours - truth).abs();
+        if difference.is_nan() || difference > worst { difference } else { worst }
+    });
+    if worst == 0.0 { 0.0 } else { worst / largest }
+}
