@@ -54,47 +54,93 @@ impl<'a> Source<'a, u8> {
 }
 
 /// Pixels that the inner loop of the horizontal pass takes at once.
-const STEP: usize = 4;
+const STEP: usize = 2;
 
 /// Resizes each of the given rows of `width` pixels.
 fn horizontal<const CHANNELS: usize>(rows: &[u8], width: usize, weights: &Weights) -> Vec<u8> {
+    // The loops below need the number of sums as a constant, and constants cannot be multiplied there.
+    match CHANNELS {
+        1 => horizontal_in_lanes::<CHANNELS, STEP>(rows, width, weights),
+        2 => horizontal_in_lanes::<CHANNELS, { 2 * STEP }>(rows, width, weights),
+        3 => horizontal_in_lanes::<CHANNELS, { 3 * STEP }>(rows, width, weights),
+        _ => horizontal_in_lanes::<CHANNELS, { 4 * STEP }>(rows, width, weights),
+    }
+}
+
+/// As [`horizontal`], with `LANES` sums for each row: one for each channel of [`STEP`] pixels.
+///
+/// Two rows go together, so that each weight is loaded once for both.
+fn horizontal_in_lanes<const CHANNELS: usize, const LANES: usize>(
+    rows: &[u8],
+    width: usize,
+    weights: &Weights,
+) -> Vec<u8> {
     let taps = SpreadWeights::new(weights, CHANNELS);
     let span = weights.span();
     let used = span.start * CHANNELS..span.end * CHANNELS;
     let stride = width * CHANNELS;
-    let mut out = vec![0; rows.len() / stride * weights.len() * CHANNELS];
+    let out_stride = weights.len() * CHANNELS;
+    let mut out = vec![0; rows.len() / stride * out_stride];
     // Zeros behind the row: the last step may reach past its end, where its weights are zero.
-    let mut numbers = vec![0.0; used.len() + STEP * CHANNELS];
-    for (row, out) in rows.chunks_exact(stride).zip(out.chunks_exact_mut(weights.len() * CHANNELS)) {
-        for (number, &byte) in numbers.iter_mut().zip(&row[used.clone()]) {
-            *number = f64::from(byte);
+    let mut upper = vec![0.0; used.len() + LANES];
+    let mut lower = upper.clone();
+    let mut unpaired = vec![0; out_stride];
+    for (pair, out) in rows.chunks(2 * stride).zip(out.chunks_mut(2 * out_stride)) {
+        let (upper_out, mut lower_out) = out.split_at_mut(out_stride);
+        if lower_out.is_empty() {
+            lower_out = &mut unpaired;
         }
-        for (position, out) in out.as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
+        widen(&pair[used.clone()], &mut upper);
+        if let Some(row) = pair.get(stride..) {
+            widen(row.get(used.clone()).unwrap_or_default(), &mut lower);
+        }
+        let upper_out = upper_out.as_chunks_mut::<CHANNELS>().0.iter_mut();
+        let lower_out = lower_out.as_chunks_mut::<CHANNELS>().0.iter_mut();
+        for (position, (upper_out, lower_out)) in upper_out.zip(lower_out).enumerate() {
             let taps = taps.at(position);
             let first = (weights.inputs(position).start - span.start) * CHANNELS;
-            *out = dot::<CHANNELS>(&numbers[first..first + taps.len()], taps);
+            let inputs = first..first + taps.len();
+            let sums = sum_products::<LANES>(&upper[inputs.clone()], &lower[inputs], taps);
+            *upper_out =
+                std::array::from_fn(|channel| whole_to_byte(sums[0][channel] + sums[0][CHANNELS + channel]));
+            *lower_out =
+                std::array::from_fn(|channel| whole_to_byte(sums[1][channel] + sums[1][CHANNELS + channel]));
         }
     }
     out
 }
 
-/// Sums numbers times weights for each channel and rounds to bytes.
+/// Converts bytes to numbers; what `numbers` holds beyond them stays.
+fn widen(bytes: &[u8], numbers: &mut [f64]) {
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let (wide_blocks, wide_rest) = numbers[..bytes.len()].as_chunks_mut::<BLOCK>();
+    for (wide, block) in wide_blocks.iter_mut().zip(blocks) {
+        *wide = block.map(f64::from);
+    }
+    for (wide, &byte) in wide_rest.iter_mut().zip(rest) {
+        *wide = f64::from(byte);
+    }
+}
+
+/// Sums numbers times weights for two rows, one sum for each position modulo `LANES`.
 #[inline(always)]
-fn dot<const CHANNELS: usize>(numbers: &[f64], taps: &[f64]) -> [u8; CHANNELS] {
-    let mut lanes = [[0.0_f64; CHANNELS]; STEP];
-    let numbers = numbers.as_chunks::<CHANNELS>().0.as_chunks::<STEP>().0;
-    let taps = taps.as_chunks::<CHANNELS>().0.as_chunks::<STEP>().0;
-    for (numbers, taps) in numbers.iter().zip(taps) {
-        for step in 0..STEP {
-            for channel in 0..CHANNELS {
-                lanes[step][channel] += numbers[step][channel] * taps[step][channel];
-            }
+fn sum_products<const LANES: usize>(upper: &[f64], lower: &[f64], taps: &[f64]) -> [[f64; LANES]; 2] {
+    let mut sums = [[0.0; LANES]; 2];
+    let rows = upper.as_chunks::<LANES>().0.iter().zip(lower.as_chunks::<LANES>().0);
+    for ((upper, lower), taps) in rows.zip(taps.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            sums[0][lane] += upper[lane] * taps[lane];
+            sums[1][lane] += lower[lane] * taps[lane];
         }
     }
-    std::array::from_fn(|channel| {
-        let sum: f64 = lanes.iter().map(|lane| lane[channel]).sum();
-        to_byte(sum as i32)
-    })
+    sums
+}
+
+/// Rounds a fixed-point number that an `f64` holds to a byte.
+fn whole_to_byte(sum: f64) -> u8 {
+    // Added to this, a whole number stands in the low bits of the fraction.
+    const ALIGNED: f64 = 6_755_399_441_055_744.0;
+    to_byte((sum + ALIGNED).to_bits() as i32)
 }
 
 /// Fixed-point weights, repeated for each channel, as `f64`; each list is filled up with zeros to a multiple
@@ -123,8 +169,8 @@ impl SpreadWeights {
     }
 }
 
-/// Bytes of a row that the vertical pass keeps in registers.
-const LANES: usize = 16;
+/// Bytes that a loop over a row takes at once.
+const BLOCK: usize = 16;
 
 /// Resizes the columns of bytes in `wanted`; input position `skipped` is the first row of `samples`.
 fn vertical(
@@ -139,18 +185,18 @@ fn vertical(
         let inputs = weights.inputs(position);
         let taps: Vec<i32> = weights.fixed(position).collect();
         let rows = &samples[(inputs.start - skipped) * stride..(inputs.end - skipped) * stride];
-        let (blocks, rest) = out.as_chunks_mut::<LANES>();
+        let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
         let mut column = wanted.start;
         for block in blocks {
-            let mut sums = [0_i32; LANES];
+            let mut sums = [0_i32; BLOCK];
             for (row, &tap) in rows.chunks_exact(stride).zip(&taps) {
-                let row: &[u8; LANES] = row[column..].first_chunk().expect("a block lies in its row");
-                for lane in 0..LANES {
+                let row: &[u8; BLOCK] = row[column..].first_chunk().expect("a block lies in its row");
+                for lane in 0..BLOCK {
                     sums[lane] = sums[lane].wrapping_add(i32::from(row[lane]) * tap);
                 }
             }
             *block = sums.map(to_byte);
-            column += LANES;
+            column += BLOCK;
         }
         for byte in rest {
             let sum = rows
