@@ -21,6 +21,8 @@ use crate::zip::{Method, ZipArchive};
 const LARGEST_PICKLE: u64 = 128 << 20;
 /// Bytes of a small record, such as `version`.
 const LARGEST_RECORD: u64 = 64;
+/// Bytes that an entry may inflate to, beside eight for each that is stored. Weights hardly compress.
+const FREELY_INFLATED: u64 = 32 << 20;
 /// Entries that no tensor and no known record uses.
 const MOST_UNUSED: usize = 10_000;
 /// Versions of the archive format that are known.
@@ -145,8 +147,19 @@ impl Layout {
         let Some(index) = self.find(record) else {
             return Err(FormatError::new(Code::Missing, Place::Entry(name), "the archive has no such entry"));
         };
+        self.check_inflation(index)?;
         let bytes = self.archive.read(index, LARGEST_PICKLE)?;
         Ok((name, bytes))
+    }
+
+    /// Refuses an entry that a few bytes inflate to very many.
+    fn check_inflation(&self, index: usize) -> Result<(), FormatError> {
+        let entry = &self.archive.entries()[index];
+        if entry.size() / 8 > FREELY_INFLATED / 8 + entry.compressed_size() {
+            let cause = format!("{} bytes inflate to {}", entry.compressed_size(), entry.size());
+            return Err(FormatError::new(Code::TooLarge, Place::Entry(entry.name().to_owned()), cause));
+        }
+        Ok(())
     }
 
     fn text(&self, record: &str) -> Result<Option<String>, FormatError> {
@@ -210,6 +223,7 @@ impl Layout {
                 let cause = format!("{found} bytes, but by the pickle the storage has {}", storage.bytes());
                 return Err(FormatError::new(Code::Malformed, Place::Entry(name), cause));
             }
+            self.check_inflation(index)?;
             storage.data = Data::Entry(index);
         }
         Ok(())

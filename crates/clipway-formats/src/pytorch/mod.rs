@@ -17,6 +17,7 @@ mod machine;
 mod names;
 mod read;
 mod sniff;
+mod state;
 mod tar;
 mod tensor;
 mod value;
@@ -141,6 +142,7 @@ impl PytorchFile {
         if named.is_empty() {
             return Err(FormatError::new(Code::Missing, Place::File, "the file holds no tensor"));
         }
+        check_total(&content, &named)?;
         let mut infos = Vec::with_capacity(named.len());
         let mut numbers = Vec::with_capacity(named.len());
         let mut uses = vec![0; content.storages.len()];
@@ -225,6 +227,23 @@ impl TensorFile for PytorchFile {
         }
         Ok(())
     }
+}
+
+/// Bytes that the tensors of a file may have together, beside `MOST_USES` times those of the storages.
+const FREELY_REPEATED: u64 = 64 << 20;
+/// How often the bytes of storages may be used, by tied and expanded tensors.
+const MOST_USES: u64 = 8;
+
+/// Refuses a file whose tensors repeat a few bytes so often that reading them all would never end.
+fn check_total(content: &Content, named: &[(String, u32)]) -> Result<(), FormatError> {
+    let stored: u64 = content.storages.iter().map(StorageSpec::bytes).fold(0, u64::saturating_add);
+    let bytes = named.iter().map(|&(_, number)| content.specs[number as usize].bytes());
+    let total = bytes.fold(0, u64::saturating_add);
+    if total / MOST_USES > FREELY_REPEATED / MOST_USES + stored {
+        let cause = format!("tensors of {total} bytes together, repeated from {stored} that are stored");
+        return Err(FormatError::new(Code::TooLarge, Place::File, cause));
+    }
+    Ok(())
 }
 
 /// Opens a file that begins with a pickle: a legacy stream, or that pickle alone.

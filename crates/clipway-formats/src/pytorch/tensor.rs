@@ -66,6 +66,11 @@ pub(super) struct TensorSpec {
 }
 
 impl TensorSpec {
+    /// Bytes of the contiguous tensor; that they do not overflow was checked when the tensor was made.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.shape.iter().product::<usize>() * self.dtype.size()) as u64
+    }
+
     /// Elements from the first to one past the last; 0 if there are none.
     pub(super) fn span(&self) -> u64 {
         if self.shape.contains(&0) {

@@ -57,6 +57,11 @@ impl ZipEntry {
         self.size
     }
 
+    /// Bytes of the content as it is stored.
+    pub fn compressed_size(&self) -> u64 {
+        self.compressed
+    }
+
     /// How the content is stored.
     pub fn method(&self) -> Method {
         self.method
