@@ -1,6 +1,6 @@
 //! Scaled dot-product attention over ragged batches.
 
-use crate::isa::{Kernel, MAX_TILE, MAX_TILE_ROWS, PANEL_VECTORS, Simd, Tile, load, store};
+use crate::isa::{Kernel, MAX_TILE, MAX_TILE_ROWS, Simd, Tile, load, store};
 use crate::linear::TileSums;
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::norm::softmax_row;
@@ -265,8 +265,8 @@ fn scale<S: Simd>(simd: S, values: &[f32], factor: f32, out: &mut [f32]) {
 /// Cuts columns into panels: the first column and the number of vectors of each.
 #[inline(always)]
 fn panels<S: Simd>(columns: usize) -> impl Iterator<Item = (usize, usize)> {
-    let width = PANEL_VECTORS * S::LANES;
+    let width = S::PANEL_VECTORS * S::LANES;
     (0..columns)
         .step_by(width)
-        .map(move |start| (start, (columns - start).div_ceil(S::LANES).min(PANEL_VECTORS)))
+        .map(move |start| (start, (columns - start).div_ceil(S::LANES).min(S::PANEL_VECTORS)))
 }

@@ -134,7 +134,7 @@ impl Kernels {
     ) {
         let (depth, outputs) = (groups[0].inputs(), groups[0].outputs());
         let work = rows * out.columns() * (2 * depth + epilogue.work());
-        let fitting = (TASK_VALUES / depth.max(1)).next_multiple_of(8).clamp(8, 128);
+        let fitting = (TASK_VALUES / depth.max(1)).clamp(8, 128).next_multiple_of(self.isa().tile_rows());
         // Few rows: every task takes some of the panels, and gathers its rows again.
         let parts = if rows.div_ceil(fitting) >= 2 * self.threads() { 1 } else { 2 * self.threads() };
         let parts = parts.min(groups[0].panels()).max(1);

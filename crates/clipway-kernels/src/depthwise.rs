@@ -126,12 +126,16 @@ impl Line<'_> {
     fn taps(&self, x: usize, mut function: impl FnMut(&[f32], &[f32])) {
         let (batch, y) = (self.line / self.size[0], self.line % self.size[0]);
         let [height, width] = self.window.kernel;
+        let within = self.window.taps_within(1, x, self.x.size[1]);
+        let Some(first) = self.window.source(1, x, within.start, self.x.size[1]) else { return };
+        let channels = self.weight.channels;
         for tap_y in 0..height {
-            let Some(source_y) = self.window.source(0, y, tap_y, self.x.size[0]) else { continue };
-            for tap_x in 0..width {
-                let Some(source_x) = self.window.source(1, x, tap_x, self.x.size[1]) else { continue };
-                let weight = &self.weight.values[(tap_y * width + tap_x) * self.weight.channels..];
-                function(self.x.pixel(batch, source_y, source_x), &weight[..self.weight.channels]);
+            let Some(y) = self.window.source(0, y, tap_y, self.x.size[0]) else { continue };
+            let pixels = &self.x.data[self.x.place(batch, y, first)..];
+            let weights = &self.weight.values[(tap_y * width + within.start) * channels..];
+            let pixels = pixels.chunks(channels).step_by(self.window.dilation[1]);
+            for (pixel, weight) in pixels.zip(weights.chunks_exact(channels)).take(within.len()) {
+                function(pixel, weight);
             }
         }
     }

@@ -9,7 +9,7 @@ mod simd;
 mod tile;
 
 pub(crate) use simd::{Kernel, Simd, load, load_filled, store};
-pub(crate) use tile::{MAX_TILE, MAX_TILE_ROWS, PANEL_VECTORS, Tile};
+pub(crate) use tile::{MAX_TILE, MAX_TILE_ROWS, Tile};
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ impl Isa {
     }
 
     /// Returns the number of f32 lanes of a vector.
-    pub(crate) fn lanes(self) -> usize {
+    pub(crate) const fn lanes(self) -> usize {
         match self {
             Isa::Avx512 => 16,
             Isa::Avx2 => 8,
@@ -67,9 +67,28 @@ impl Isa {
         }
     }
 
-    /// Returns the columns of the register tile, and so of a panel of packed weights.
-    pub(crate) fn panel_width(self) -> usize {
-        tile::PANEL_VECTORS * self.lanes()
+    /// Returns the rows of the register tile of a matrix product.
+    ///
+    /// Sums, a row of the panel and one value of A fill most of 32 registers of AVX-512, 16 of the others.
+    pub(crate) const fn tile_rows(self) -> usize {
+        match self {
+            Isa::Avx512 => 8,
+            Isa::Avx2 => 6,
+            Isa::Portable => 4,
+        }
+    }
+
+    /// Returns the vectors of a row of the register tile.
+    pub(crate) const fn panel_vectors(self) -> usize {
+        match self {
+            Isa::Avx512 => 3,
+            Isa::Avx2 | Isa::Portable => 2,
+        }
+    }
+
+    /// Returns the columns of a panel of packed weights.
+    pub(crate) const fn panel_width(self) -> usize {
+        self.panel_vectors() * self.lanes()
     }
 
     /// Runs a kernel compiled for this instruction set.

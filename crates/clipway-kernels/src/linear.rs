@@ -6,8 +6,14 @@ use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::pack::{PackedMatrix, Panel};
 use crate::threads::Kernels;
 
-/// Rows of a task: enough that a panel of weights is read from memory once for many rows.
-const BLOCK_ROWS: usize = 128;
+/// Most rows of a task: enough that a panel of weights is read from memory once for many rows.
+const MOST_ROWS: usize = 128;
+
+/// Fewest rows of a task, where rows must be split to busy all threads.
+const FEWEST_ROWS: usize = 32;
+
+/// Tasks that a thread should have to choose from, so that all end at about the same time.
+const TASKS_A_THREAD: usize = 8;
 
 impl Kernels {
     /// Writes `epilogue(x · Wᵀ)` to `out`: `[rows, inputs]` to `[rows, outputs]`.
@@ -21,13 +27,16 @@ impl Kernels {
         epilogue.check(out.rows(), out.columns());
         let rows = x.rows();
         let work = rows * weight.outputs() * (2 * weight.inputs() + epilogue.work());
-        let blocks = rows.div_ceil(BLOCK_ROWS);
         let panels = weight.panels();
+        let wanted = (TASKS_A_THREAD * self.threads()).div_ceil(panels.max(1));
+        let blocks = rows.div_ceil(MOST_ROWS).max(wanted.min(rows.div_ceil(FEWEST_ROWS)));
+        let block = rows.div_ceil(blocks.max(1)).next_multiple_of(self.isa().tile_rows());
+        let blocks = rows.div_ceil(block.max(1));
         let out = out.share();
         self.parallel(blocks * panels, work, |task| {
             let panel = weight.panel(task % panels);
-            let first = task / panels * BLOCK_ROWS;
-            let rows = first..rows.min(first + BLOCK_ROWS);
+            let first = task / panels * block;
+            let rows = first..rows.min(first + block);
             self.isa().run(Block { x, rows, first_row: 0, panel, column: 0, epilogue: &epilogue, out });
         });
     }

@@ -1,5 +1,6 @@
 //! Vectors of eight f32 in AVX2 with FMA.
 
+use super::Isa;
 use super::simd::{Kernel, Simd};
 use std::arch::x86_64::*;
 
@@ -7,7 +8,7 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
-const LANES: usize = 8;
+const LANES: usize = Isa::Avx2.lanes();
 
 impl Avx2 {
     /// Returns the proof where the processor has the instruction set.
@@ -53,8 +54,7 @@ macro_rules! intrinsics {
 impl Simd for Avx2 {
     type Vector = __m256;
     type Mask = __m256;
-    const LANES: usize = LANES;
-    const TILE_ROWS: usize = 4;
+    const ISA: Isa = Isa::Avx2;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

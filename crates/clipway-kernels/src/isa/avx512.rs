@@ -1,5 +1,6 @@
 //! Vectors of sixteen f32 in AVX-512.
 
+use super::Isa;
 use super::simd::{Kernel, Simd};
 use std::arch::x86_64::*;
 
@@ -7,7 +8,7 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
-const LANES: usize = 16;
+const LANES: usize = Isa::Avx512.lanes();
 
 impl Avx512 {
     /// Returns the proof where the processor has the instruction set.
@@ -51,8 +52,7 @@ macro_rules! intrinsics {
 impl Simd for Avx512 {
     type Vector = __m512;
     type Mask = __mmask16;
-    const LANES: usize = LANES;
-    const TILE_ROWS: usize = 8;
+    const ISA: Isa = Isa::Avx512;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

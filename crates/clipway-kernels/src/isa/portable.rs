@@ -1,12 +1,13 @@
 //! Vectors of four f32 in plain Rust, for processors without a hand-picked instruction set.
 
+use super::Isa;
 use super::simd::{Kernel, Simd};
 
 /// The instruction set that every target has.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 
-const LANES: usize = 4;
+const LANES: usize = Isa::Portable.lanes();
 
 /// Returns `a * b + c`, fused only where the target's baseline has the instruction.
 #[inline(always)]
@@ -30,8 +31,7 @@ fn power_of_two(n: f32) -> f32 {
 impl Simd for Portable {
     type Vector = [f32; LANES];
     type Mask = [bool; LANES];
-    const LANES: usize = LANES;
-    const TILE_ROWS: usize = 4;
+    const ISA: Isa = Isa::Portable;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

@@ -1,5 +1,7 @@
 //! The vector operations that every kernel is written in, once for all instruction sets.
 
+use super::Isa;
+
 /// A computation that can be compiled for any instruction set.
 ///
 /// `run` and everything it calls in its hot part must be `#[inline(always)]`: only what is inlined
@@ -18,10 +20,14 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type Vector: Copy;
     /// The outcome of a comparison, lane by lane.
     type Mask: Copy;
+    /// The instruction set.
+    const ISA: Isa;
     /// The number of lanes.
-    const LANES: usize;
+    const LANES: usize = Self::ISA.lanes();
     /// The rows of the register tile of a matrix product.
-    const TILE_ROWS: usize;
+    const TILE_ROWS: usize = Self::ISA.tile_rows();
+    /// The vectors of a row of the register tile, and so of a panel of packed weights.
+    const PANEL_VECTORS: usize = Self::ISA.panel_vectors();
 
     /// Runs a kernel with the instruction set enabled.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;

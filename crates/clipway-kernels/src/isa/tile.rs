@@ -2,9 +2,6 @@
 
 use super::simd::Simd;
 
-/// Vectors of a full panel, so that a panel is `3 * LANES` columns wide.
-pub(crate) const PANEL_VECTORS: usize = 3;
-
 /// Rows of the largest tile, that of AVX-512.
 pub(crate) const MAX_TILE_ROWS: usize = 8;
 
@@ -40,8 +37,8 @@ impl Tile<'_> {
         match self.vectors {
             1 => self.multiply_vectors::<S, 1>(simd, out, out_stride),
             2 => self.multiply_vectors::<S, 2>(simd, out, out_stride),
-            3 => self.multiply_vectors::<S, 3>(simd, out, out_stride),
-            other => panic!("a tile has 1 to 3 vectors, not {other}"),
+            3 if S::PANEL_VECTORS >= 3 => self.multiply_vectors::<S, 3>(simd, out, out_stride),
+            other => panic!("a tile has 1 to {} vectors, not {other}", S::PANEL_VECTORS),
         }
     }
 
@@ -52,11 +49,11 @@ impl Tile<'_> {
             2 => self.multiply_rows::<S, 2, V>(simd, out, out_stride),
             3 => self.multiply_rows::<S, 3, V>(simd, out, out_stride),
             4 => self.multiply_rows::<S, 4, V>(simd, out, out_stride),
-            5 if S::TILE_ROWS == 8 => self.multiply_rows::<S, 5, V>(simd, out, out_stride),
-            6 if S::TILE_ROWS == 8 => self.multiply_rows::<S, 6, V>(simd, out, out_stride),
-            7 if S::TILE_ROWS == 8 => self.multiply_rows::<S, 7, V>(simd, out, out_stride),
-            8 if S::TILE_ROWS == 8 => self.multiply_rows::<S, 8, V>(simd, out, out_stride),
-            other => panic!("a tile has 1 to 8 rows, not {other}"),
+            5 if S::TILE_ROWS >= 5 => self.multiply_rows::<S, 5, V>(simd, out, out_stride),
+            6 if S::TILE_ROWS >= 6 => self.multiply_rows::<S, 6, V>(simd, out, out_stride),
+            7 if S::TILE_ROWS >= 7 => self.multiply_rows::<S, 7, V>(simd, out, out_stride),
+            8 if S::TILE_ROWS >= 8 => self.multiply_rows::<S, 8, V>(simd, out, out_stride),
+            other => panic!("a tile has 1 to {} rows, not {other}", S::TILE_ROWS),
         }
     }
 
@@ -103,6 +100,9 @@ impl Tile<'_> {
 /// `a` points to R rows of `depth` values, `a_stride` apart, and `b` to `depth * V * LANES` values.
 #[inline(always)]
 #[allow(unsafe_code)]
+// Written with indices, and `columns` outside the loop, because so the compiler keeps all of it in
+// registers; with iterators, or `columns` within, AVX-512 ran ten times slower.
+#[allow(clippy::needless_range_loop)]
 unsafe fn block<S: Simd, const R: usize, const V: usize>(
     simd: S,
     a: *const f32,
@@ -116,13 +116,13 @@ unsafe fn block<S: Simd, const R: usize, const V: usize>(
         // SAFETY: `step < depth`, and the caller promises the values at these places.
         unsafe {
             let b = b.add(step * V * S::LANES);
-            for (vector, column) in columns.iter_mut().enumerate() {
-                *column = simd.load_pointer(b.add(vector * S::LANES));
+            for vector in 0..V {
+                columns[vector] = simd.load_pointer(b.add(vector * S::LANES));
             }
-            for (row, sums) in sums.iter_mut().enumerate() {
+            for row in 0..R {
                 let value = simd.splat(*a.add(row * a_stride + step));
-                for (sum, &column) in sums.iter_mut().zip(&columns) {
-                    *sum = simd.fma(value, column, *sum);
+                for vector in 0..V {
+                    sums[row][vector] = simd.fma(value, columns[vector], sums[row][vector]);
                 }
             }
         }
