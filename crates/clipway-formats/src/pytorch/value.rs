@@ -154,7 +154,7 @@ pub enum PickleKind<'a> {
     /// A tensor, by its index in [`TensorFile::tensors`](crate::TensorFile::tensors); of its first name where
     /// it has several.
     Tensor(usize),
-    /// A storage that is not a tensor.
+    /// A storage that is no tensor, or a tensor without a name, which is the key of a dictionary.
     Storage,
     /// A class, function or constant, by its dotted name.
     Global(&'a str),
@@ -185,7 +185,7 @@ impl<'a> PickleValue<'a> {
             Node::Storage(_) => PickleKind::Storage,
             Node::Tensor(tensor) => match self.arena.first_names.get(tensor) {
                 Some(&index) => PickleKind::Tensor(index),
-                None => PickleKind::None,
+                None => PickleKind::Storage,
             },
             Node::Global(index) => PickleKind::Global(&self.arena.globals.get(*index).name),
             Node::Opaque(_) => {

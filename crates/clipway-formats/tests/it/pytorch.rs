@@ -253,7 +253,8 @@ fn refused_pickles() {
     // A pair of itself, 60 times over.
     check(&[&b"K\x01"[..], &b"2\x86".repeat(60)].concat(), Code::TooLarge);
     // 1,000 copies of a list of 10,000.
-    let copies = [&b"]("[..], &b"N".repeat(10_000)[..], b"eq\x09", &b"cbuiltins\nlist\n(h\x09tR0".repeat(1000)];
+    let copies =
+        [&b"]("[..], &b"N".repeat(10_000)[..], b"eq\x09", &b"cbuiltins\nlist\n(h\x09tR0".repeat(1000)];
     check(&copies.concat(), Code::TooLarge);
 }
 
