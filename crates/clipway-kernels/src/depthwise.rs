@@ -68,16 +68,17 @@ impl Kernel for Line<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for x in 0..self.size[1] {
-            let row = self.line * self.size[1] + x;
-            for channel in (0..self.weight.channels).step_by(CHANNELS) {
-                let count = CHANNELS.min(self.weight.channels - channel);
-                let mut sums = [0.0; CHANNELS];
+        // Channels outside: a block's weights and window stay in the first-level cache along the line.
+        for channel in (0..self.weight.channels).step_by(CHANNELS) {
+            let count = CHANNELS.min(self.weight.channels - channel);
+            let mut sums = [0.0; CHANNELS];
+            for x in 0..self.size[1] {
                 if count == CHANNELS {
                     self.sum_whole(simd, x, channel, &mut sums);
                 } else {
                     self.sum_part(simd, x, channel, &mut sums[..count]);
                 }
+                let row = self.line * self.size[1] + x;
                 #[allow(unsafe_code)]
                 // SAFETY: the row is of this task alone.
                 let part = unsafe { self.out.part(row, channel, count) };
@@ -92,14 +93,15 @@ impl Line<'_> {
     #[inline(always)]
     fn sum_whole<S: Simd>(&self, simd: S, x: usize, channel: usize, sums: &mut [f32; CHANNELS]) {
         for start in (0..CHANNELS).step_by(4 * S::LANES) {
-            let mut totals = [simd.splat(0.0); 4];
-            self.taps(x, |pixel, weight| {
-                let pixel = &pixel[channel + start..][..4 * S::LANES];
-                let weight = &weight[channel + start..][..4 * S::LANES];
+            let place = channel + start..channel + start + 4 * S::LANES;
+            let zero = simd.splat(0.0);
+            let totals = self.fold(x, [zero; 4], |mut totals, pixel, weight| {
+                let (pixel, weight) = (&pixel[place.clone()], &weight[place.clone()]);
                 for (index, total) in totals.iter_mut().enumerate() {
                     let at = index * S::LANES;
                     *total = simd.fma(simd.load(&pixel[at..]), simd.load(&weight[at..]), *total);
                 }
+                totals
             });
             for (index, &total) in totals.iter().enumerate() {
                 simd.store(&mut sums[start + index * S::LANES..], total);
@@ -112,31 +114,31 @@ impl Line<'_> {
     fn sum_part<S: Simd>(&self, simd: S, x: usize, channel: usize, sums: &mut [f32]) {
         for start in (0..sums.len()).step_by(S::LANES) {
             let end = sums.len().min(start + S::LANES);
-            let mut total = simd.splat(0.0);
-            self.taps(x, |pixel, weight| {
-                let place = channel + start..channel + end;
-                total = simd.fma(load(simd, &pixel[place.clone()]), load(simd, &weight[place]), total);
+            let place = channel + start..channel + end;
+            let total = self.fold(x, simd.splat(0.0), |total, pixel, weight| {
+                simd.fma(load(simd, &pixel[place.clone()]), load(simd, &weight[place.clone()]), total)
             });
             store(simd, &mut sums[start..end], total);
         }
     }
 
-    /// Calls a function with the pixel and the weights of every tap within the image.
+    /// Folds the pixel and the weights of every tap within the image into a state.
     #[inline(always)]
-    fn taps(&self, x: usize, mut function: impl FnMut(&[f32], &[f32])) {
+    fn fold<T>(&self, x: usize, mut state: T, function: impl Fn(T, &[f32], &[f32]) -> T) -> T {
         let (batch, y) = (self.line / self.size[0], self.line % self.size[0]);
         let [height, width] = self.window.kernel;
         let within = self.window.taps_within(1, x, self.x.size[1]);
-        let Some(first) = self.window.source(1, x, within.start, self.x.size[1]) else { return };
+        let Some(first) = self.window.source(1, x, within.start, self.x.size[1]) else { return state };
         let channels = self.weight.channels;
         for tap_y in 0..height {
             let Some(y) = self.window.source(0, y, tap_y, self.x.size[0]) else { continue };
             let pixels = &self.x.data[self.x.place(batch, y, first)..];
             let weights = &self.weight.values[(tap_y * width + within.start) * channels..];
-            let pixels = pixels.chunks(channels).step_by(self.window.dilation[1]);
-            for (pixel, weight) in pixels.zip(weights.chunks_exact(channels)).take(within.len()) {
-                function(pixel, weight);
+            for tap in 0..within.len() {
+                let pixel = &pixels[tap * self.window.dilation[1] * channels..][..channels];
+                state = function(state, pixel, &weights[tap * channels..][..channels]);
             }
         }
+        state
     }
 }
