@@ -230,7 +230,7 @@ impl TensorFile for PytorchFile {
 }
 
 /// Bytes that the tensors of a file may have together, beside `MOST_USES` times those of the storages.
-const FREELY_REPEATED: u64 = 64 << 20;
+const FREELY_REPEATED: u64 = 32 << 20;
 /// How often the bytes of storages may be used, by tied and expanded tensors.
 const MOST_USES: u64 = 8;
 

@@ -9,7 +9,7 @@ use crate::error::{Code, FormatError, shown};
 use crate::shape::{MOST_DIMENSIONS, contiguous_bytes};
 
 /// Bytes that a tensor which repeats its storage (an expanded one) may have when it is made contiguous.
-const LARGEST_EXPANDED: usize = 32 << 20;
+const LARGEST_EXPANDED: usize = 16 << 20;
 /// Characters of the key of a storage.
 const LONGEST_KEY: usize = 256;
 
