@@ -29,7 +29,8 @@ pub use npy::NpyFile;
 pub use npz::NpzFile;
 pub use onnx::{OnnxFile, OpenExternal};
 pub use pytorch::{
-    ByteOrder, Global, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, WriterFacts, write_pytorch,
+    ByteOrder, Global, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, WriterFacts,
+    write_pytorch,
 };
 pub use safetensors::{SafetensorsFile, SafetensorsLayout, write_safetensors};
 pub use sharded::{ShardedFile, ShardedIndex, sharded_index_json};
