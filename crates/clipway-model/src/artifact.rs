@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clipway_formats::{
-    Code, FormatError, Place, PytorchFile, PytorchOptions, ReadAt, SafetensorsFile, TensorFile, read_all, shown,
+    Code, FormatError, Place, PytorchFile, PytorchOptions, ReadAt, SafetensorsFile, TensorFile, read_all,
+    shown,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -196,7 +197,8 @@ impl HashReport {
 impl Artifact {
     /// The artifact as JSON text.
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("strings as keys and no custom serialisers fail");
+        let mut text =
+            serde_json::to_string_pretty(self).expect("strings as keys and no custom serialisers fail");
         text.push('\n');
         text
     }
@@ -253,7 +255,9 @@ impl Artifact {
                     let tensor = shown(&info.name);
                     match left.remove(info.name.as_str()) {
                         Some(expected) if *expected == found => {}
-                        Some(_) => report.differences.push(format!("`{name}`: tensor `{tensor}` has changed")),
+                        Some(_) => {
+                            report.differences.push(format!("`{name}`: tensor `{tensor}` has changed"))
+                        }
                         None => report.differences.push(format!("`{name}`: tensor `{tensor}` was not there")),
                     }
                 }
@@ -299,10 +303,12 @@ fn open(path: &Path) -> Result<Arc<FileSource>, ArtifactError> {
 /// Opens a file of weights that an export wrote.
 pub(crate) fn open_weights(path: &Path) -> Result<Arc<dyn TensorFile>, ArtifactError> {
     let source: Arc<dyn ReadAt> = open(path)?;
-    let opened: Result<Arc<dyn TensorFile>, FormatError> = if path.extension().is_some_and(|e| e == "safetensors") {
-        SafetensorsFile::open(source).map(|file| Arc::new(file) as Arc<dyn TensorFile>)
-    } else {
-        PytorchFile::open(source, PytorchOptions::default()).map(|file| Arc::new(file) as Arc<dyn TensorFile>)
-    };
+    let opened: Result<Arc<dyn TensorFile>, FormatError> =
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            SafetensorsFile::open(source).map(|file| Arc::new(file) as Arc<dyn TensorFile>)
+        } else {
+            PytorchFile::open(source, PytorchOptions::default())
+                .map(|file| Arc::new(file) as Arc<dyn TensorFile>)
+        };
     opened.map_err(|cause| ArtifactError::Format { path: path.to_owned(), cause })
 }

@@ -13,6 +13,7 @@ pub mod identify;
 pub mod registry;
 pub mod artifact;
 pub mod export;
+pub mod inspect;
 pub mod output;
 pub mod layout;
 pub mod plan;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clipway_formats::{
-    FormatError, NpyFile, NpzFile, PytorchFile, PytorchOptions, ReadAt, SafetensorsFile, TensorFile, ZipArchive,
-    read_range,
+    FormatError, NpyFile, NpzFile, PytorchFile, PytorchOptions, ReadAt, SafetensorsFile, TensorFile,
+    ZipArchive, read_range,
 };
 
 use super::{CheckpointError, FileSource};

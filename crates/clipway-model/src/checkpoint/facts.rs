@@ -112,7 +112,11 @@ impl Checkpoint {
     /// Names of dangerous globals, in full; only a checkpoint opened with `allow_opaque` has any.
     pub fn dangerous_globals(&self) -> Vec<String> {
         let dangerous = GlobalKind::Dangerous.name();
-        self.globals().into_iter().filter(|global| global.kind == dangerous).map(|global| global.name).collect()
+        self.globals()
+            .into_iter()
+            .filter(|global| global.kind == dangerous)
+            .map(|global| global.name)
+            .collect()
     }
 
     /// Keys of the dictionary that a path of keys leads to from the root; `None` where there is none.

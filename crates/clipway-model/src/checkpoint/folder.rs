@@ -53,6 +53,7 @@ pub(super) fn weights_of(folder: &Path) -> Result<PathBuf, CheckpointError> {
 fn is_shard(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
     let mut parts = stem.rsplit('-');
-    let number = |part: Option<&str>| part.is_some_and(|p| p.len() == 5 && p.bytes().all(|b| b.is_ascii_digit()));
+    let number =
+        |part: Option<&str>| part.is_some_and(|p| p.len() == 5 && p.bytes().all(|b| b.is_ascii_digit()));
     number(parts.next()) && parts.next() == Some("of") && number(parts.next())
 }

@@ -20,7 +20,10 @@ pub(super) fn model_card(artifact: &Artifact, config: &ConfigFile, loads_in_open
     let preprocess = config.preprocess();
     let [height, width] = preprocess.size;
     let rows = [
-        ("Source", format!("`{}` ({}, {})", artifact.source.name, artifact.source.format, artifact.source.layout)),
+        (
+            "Source",
+            format!("`{}` ({}, {})", artifact.source.name, artifact.source.format, artifact.source.layout),
+        ),
         ("Weights", format!("{}, {}", artifact.source.weights, artifact.model.precision)),
         ("Towers", artifact.model.towers.clone()),
         ("Parameters", artifact.model.parameters.to_string()),

@@ -10,7 +10,8 @@ use crate::output::OutputError;
 use crate::plan::{Imbalance, PlanError, StepError};
 use crate::state_dict::SelectError;
 
-use super::resolve::{Candidates, Mismatch, UnknownModel};
+use super::resolve::{Candidates, Mismatch};
+use crate::registry::UnknownModel;
 
 /// An error of the caller's verification.
 pub type VerifyError = Box<dyn std::error::Error + Send + Sync>;

@@ -12,6 +12,8 @@ pub enum Stage {
     Write,
     /// What was written is read back and compared.
     ReadBack,
+    /// Weights are read for statistics.
+    Statistics,
     /// The folder is verified against the source.
     Verify,
     /// The disk is waited for.
@@ -36,26 +38,26 @@ impl Progress for () {
 
 /// What every part of a running export needs.
 #[derive(Clone, Copy)]
-pub(super) struct Run<'a> {
-    pub(super) progress: &'a dyn Progress,
-    pub(super) cancel: &'a AtomicBool,
+pub(crate) struct Run<'a> {
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) cancel: &'a AtomicBool,
 }
 
 impl Run<'_> {
     /// Says how far it is, and stops where an interrupt was asked for.
-    pub(super) fn advance(&self, bytes: usize) -> Result<(), ExportError> {
+    pub(crate) fn advance(&self, bytes: usize) -> Result<(), ExportError> {
         self.progress.advance(bytes as u64);
         self.check()
     }
 
-    pub(super) fn check(&self) -> Result<(), ExportError> {
+    pub(crate) fn check(&self) -> Result<(), ExportError> {
         if self.cancel.load(Ordering::Relaxed) { Err(ExportError::Interrupted) } else { Ok(()) }
     }
 }
 
 /// Runs `job` for every index in `order` on all threads, each taking the next when it is free. After an error no
 /// more are begun.
-pub(super) fn run_jobs<T: Send, E: Send>(
+pub(crate) fn run_jobs<T: Send, E: Send>(
     order: &[usize],
     job: &(dyn Fn(usize) -> Result<T, E> + Sync),
 ) -> Result<Vec<T>, E> {
@@ -84,7 +86,7 @@ pub(super) fn run_jobs<T: Send, E: Send>(
 }
 
 /// Indices from the largest to the smallest, so that no thread is left with a large one at the end.
-pub(super) fn largest_first(sizes: &[usize]) -> Vec<usize> {
+pub(crate) fn largest_first(sizes: &[usize]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(sizes[index]));
     order

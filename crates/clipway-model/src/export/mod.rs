@@ -12,6 +12,7 @@ mod write;
 
 pub use error::{ExportError, VerifyError};
 pub use jobs::{Progress, Stage};
+pub(crate) use jobs::{Run, largest_first, run_jobs};
 pub use prepare::{ExportOptions, Prepared, prepare};
 pub use resolve::{Candidates, ConfigOrigin, Mismatch, ModelChoice, Resolved};
 pub use weights::WeightsFormat;

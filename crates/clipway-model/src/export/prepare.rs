@@ -2,7 +2,7 @@
 
 use clipway_formats::shown;
 
-use super::resolve::{Mismatch, ModelChoice, Resolved, fitting, resolve};
+use super::resolve::{Mismatch, ModelChoice, Resolved, identified, resolve};
 use super::{ConfigOrigin, ExportError};
 use crate::architecture::{Model, build};
 use crate::checkpoint::Checkpoint;
@@ -73,9 +73,9 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     let configs = [&base.model, &config.model];
     let plan = build_plan(layout, converted, configs, &model.parameters, plan_options);
     let plan = plan.map_err(|cause| match cause {
-        PlanError::Differs { missing, unused, mismatched } => {
-            let (path, model, fitting) = (path(), origin.shown(), fitting(&infos));
-            Box::new(Mismatch { path, model, mismatched, missing, unused, fitting }).into()
+        PlanError::Differs(differences) => {
+            let (path, model, identification) = (path(), origin.shown(), identified(&infos));
+            Box::new(Mismatch { path, model, differences: *differences, identification }).into()
         }
         cause => ExportError::Plan { path: path(), cause },
     })?;
@@ -111,7 +111,8 @@ fn changed(base: &ConfigFile, options: &ExportOptions) -> Result<ConfigFile, Exp
         config.model.set_context_length(length).map_err(refuse("--context-length"))?;
     }
     let said = &options.preprocess;
-    let PreprocessOptions { size, mean, std, interpolation, resize_mode, fill_color } = &mut config.preprocess;
+    let PreprocessOptions { size, mean, std, interpolation, resize_mode, fill_color } =
+        &mut config.preprocess;
     *size = None;
     *mean = said.mean.or(*mean);
     *std = said.std.or(*std);
@@ -125,7 +126,9 @@ fn changed(base: &ConfigFile, options: &ExportOptions) -> Result<ConfigFile, Exp
 fn activation(base: &ConfigFile, config: &ConfigFile, origin: &ConfigOrigin) -> (String, Option<String>) {
     let taken = if config.model.quick_gelu { "QuickGELU" } else { "GELU" };
     let from = match origin {
-        ConfigOrigin::File(_) | ConfigOrigin::Beside if base.model.states_quick_gelu() => "stated by the config",
+        ConfigOrigin::File(_) | ConfigOrigin::Beside if base.model.states_quick_gelu() => {
+            "stated by the config"
+        }
         ConfigOrigin::File(_) | ConfigOrigin::Beside => "open_clip's default: the config states none",
         ConfigOrigin::Named(_) => "the registry's config of the name that was given",
         ConfigOrigin::OnlyFit(_) => "the registry's only config that fits; no shape shows the activation",
@@ -175,12 +178,20 @@ fn notes(checkpoint: &Checkpoint, weights: &Weights, options: &ExportOptions) ->
         ));
     }
     if options.tower != Tower::Both {
-        notes.push(format!("only the {} tower is here: open_clip cannot load this folder", options.tower.name()));
+        notes.push(format!(
+            "only the {} tower is here: open_clip cannot load this folder",
+            options.tower.name()
+        ));
     }
     notes
 }
 
-impl Prepared<'_> {
+impl<'a> Prepared<'a> {
+    /// The checkpoint of the source.
+    pub fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+
     /// The config of the result: model and preprocessing.
     pub fn config(&self) -> &ConfigFile {
         &self.config

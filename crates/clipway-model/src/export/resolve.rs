@@ -8,11 +8,8 @@ use clipway_formats::{FormatError, TensorInfo, read_all, shown};
 use super::ExportError;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError, FileSource};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
-use crate::graph::Parameter;
-use crate::plan::Misfit;
+use crate::identify::{Assumption, Differences, Identification, NearFit, identify};
 use crate::registry;
-
-pub use crate::registry::UnknownModel;
 
 /// Most bytes of a config.
 const LARGEST_CONFIG: u64 = 1 << 20;
@@ -77,7 +74,9 @@ impl ConfigOrigin {
                 format!("file `{}` as given", shown(&name))
             }
             ConfigOrigin::Beside => format!("`{CONFIG_NAME}` beside the weights"),
-            ConfigOrigin::OnlyFit(name) => format!("registry, `{name}`: the only one that names and shapes fit"),
+            ConfigOrigin::OnlyFit(name) => {
+                format!("registry, `{name}`: the only one that names and shapes fit")
+            }
         }
     }
 }
@@ -92,119 +91,123 @@ pub struct Resolved {
 }
 
 /// The config cannot be known: several fit, or none of the registry does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Candidates {
     /// The source.
     pub path: PathBuf,
-    /// Registered names whose tensors have these names and shapes.
-    pub names: Vec<String>,
+    /// What names and shapes say.
+    pub identification: Identification,
 }
 
 impl std::error::Error for Candidates {}
 
 impl fmt::Display for Candidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        if self.names.is_empty() {
-            return write!(f, "`{path}` comes without a config, and its shapes are those of no registered model");
+        write!(f, "`{}` comes without a config, and its shapes ", self.path.display())?;
+        let names = exact_names(&self.identification);
+        if !names.is_empty() {
+            write!(f, "fit {} models", names.len())?;
+            names.iter().try_for_each(|name| write!(f, "\n  {name}"))?;
+            let quick = |name: &&str| name.contains("quickgelu");
+            if names.iter().any(quick) && !names.iter().all(quick) {
+                f.write_str("\nthey differ in the activation, which no shape shows")?;
+            }
+            return Ok(());
         }
-        write!(f, "`{path}` comes without a config, and its shapes fit {} models:", self.names.len())?;
-        self.names.iter().try_for_each(|name| write!(f, "\n  {name}"))?;
-        let quick = |name: &String| name.contains("quickgelu");
-        if self.names.iter().any(quick) && !self.names.iter().all(quick) {
-            f.write_str("\nthey differ in the activation, which no shape shows")?;
+        f.write_str("are those of no registered model")?;
+        for what in &self.identification.unsupported {
+            write!(f, "\n  it has {what}, which is not supported")?;
+        }
+        for near in &self.identification.near {
+            write!(f, "\n  {}, at another size", near.name)?;
+        }
+        if let Some(reconstruction) = &self.identification.reconstruction {
+            f.write_str("; they tell its config, but for")?;
+            for Assumption { field, why, .. } in &reconstruction.assumed {
+                write!(f, "\n  `{field}`: {why}")?;
+            }
         }
         Ok(())
     }
 }
 
+/// Registered names that fit: those that fit as the tensors are named, if there are any.
+fn exact_names(identification: &Identification) -> Vec<&'static str> {
+    let exact = &identification.exact;
+    let as_named = exact.iter().any(|fit| !fit.move_text);
+    exact.iter().filter(|fit| !(as_named && fit.move_text)).map(|fit| fit.name).collect()
+}
+
+/// The options that name a model at the size that the tensors have.
+fn options_of(near: &NearFit) -> String {
+    let mut options = format!("--model {}", near.name);
+    if let Some([height, width]) = near.image_size {
+        let size = if height == width { height.to_string() } else { format!("{height},{width}") };
+        options.push_str(&format!(" --image-size {size}"));
+    }
+    if let Some(length) = near.context_length {
+        options.push_str(&format!(" --context-length {length}"));
+    }
+    options
+}
+
+/// Which options name a model that fits.
+fn hint_of(identification: &Identification) -> Option<String> {
+    let names = exact_names(identification);
+    match (&names[..], &identification.near[..]) {
+        ([name], _) => Some(format!("the shapes match `{name}`; pass `--model {name}`")),
+        ([], []) => None,
+        ([], [near, ..]) => Some(format!("the shapes match with `{}`", options_of(near))),
+        (names, _) => {
+            let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            Some(format!("the shapes match {}; pass one of them with `--model`", quoted.join(" and ")))
+        }
+    }
+}
+
 impl Candidates {
     pub(super) fn hint(&self) -> String {
-        match self.names.first() {
-            Some(name) => format!("pass the one that it is, such as `--model {name}`"),
-            None => "pass its config with `--model FILE.json`".to_owned(),
+        match (&self.identification.exact[..], hint_of(&self.identification)) {
+            ([], Some(hint)) => hint,
+            ([], None) => {
+                "pass its config with `--model FILE.json`; `clipway inspect` shows what the shapes tell of it"
+                    .to_owned()
+            }
+            ([first, ..], _) => format!("pass the one that it is, such as `--model {}`", first.name),
         }
     }
 }
 
 /// The weights are not those of the config: everything that differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mismatch {
     /// The source.
     pub path: PathBuf,
     /// How the model is called.
     pub model: String,
-    /// Tensors of another shape.
-    pub mismatched: Vec<Misfit>,
-    /// Parameters that are missing.
-    pub missing: Vec<Parameter>,
-    /// Tensors that are left over.
-    pub unused: Vec<TensorInfo>,
-    /// Registered names that the shapes fit.
-    pub fitting: Vec<String>,
+    /// What differs.
+    pub differences: Differences,
+    /// What names and shapes say.
+    pub identification: Identification,
 }
 
 impl std::error::Error for Mismatch {}
 
-/// Most lines of each kind in a message.
-const MOST_LINES: usize = 20;
-
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` does not match {}", self.path.display(), self.model)?;
-        lines(f, &self.mismatched, "of another shape", |Misfit { name, expected, found }| {
-            let found = if found.dtype.is_float() {
-                format!("{:?}", found.shape)
-            } else {
-                format!("{} {:?}", found.dtype, found.shape)
-            };
-            format!("`{}`: expected {expected:?}, found {found}", shown(name))
-        })?;
-        lines(f, &self.missing, "missing", |parameter| {
-            let line = format!("`{}`: expected {:?}, missing", parameter.name, parameter.shape);
-            let names = self.unused.iter().map(|tensor| tensor.name.as_str());
-            match nearest(&parameter.name, names) {
-                Some(name) => format!("{line}; did you mean `{}`?", shown(name)),
-                None => line,
-            }
-        })?;
-        lines(f, &self.unused, "left over", |tensor| {
-            format!("`{}`: found {:?}, not in the model", shown(&tensor.name), tensor.shape)
-        })
+        write!(f, "`{}` does not match {}\n{}", self.path.display(), self.model, self.differences)
     }
-}
-
-fn lines<T>(
-    f: &mut fmt::Formatter<'_>,
-    items: &[T],
-    kind: &str,
-    line: impl Fn(&T) -> String,
-) -> fmt::Result {
-    items.iter().take(MOST_LINES).try_for_each(|item| write!(f, "\n  {}", line(item)))?;
-    match items.len().saturating_sub(MOST_LINES) {
-        0 => Ok(()),
-        more => write!(f, "\n  … and {more} more {kind}"),
-    }
-}
-
-/// The name most like another, if it is much like it.
-fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    const MOST_COMPARED: usize = 2000;
-    let scored = among.take(MOST_COMPARED).map(|other| (strsim::normalized_levenshtein(name, other), other));
-    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
 }
 
 impl Mismatch {
     pub(super) fn hint(&self) -> Option<String> {
-        match &self.fitting[..] {
-            [] => None,
-            [name] => Some(format!("the shapes match `{name}`; pass `--model {name}`")),
-            names => {
-                let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-                Some(format!("the shapes match {}; pass one of them with `--model`", quoted.join(", ")))
-            }
-        }
+        hint_of(&self.identification)
     }
+}
+
+/// What names and shapes say.
+pub(super) fn identified(tensors: &[TensorInfo]) -> Identification {
+    identify(tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())))
 }
 
 /// Finds the config of a checkpoint whose tensors have these names and shapes in open_clip.
@@ -225,15 +228,15 @@ pub(super) fn resolve(
         None => match checkpoint.config() {
             Some((_, config)) => Ok(Resolved { config: config.clone(), origin: ConfigOrigin::Beside }),
             None => {
-                let mut names = fitting(tensors);
-                match &mut names[..] {
+                let identification = identified(tensors);
+                match exact_names(&identification)[..] {
                     [name] => {
                         let config = bare(registry::model(name)?);
-                        Ok(Resolved { config, origin: ConfigOrigin::OnlyFit(std::mem::take(name)) })
+                        Ok(Resolved { config, origin: ConfigOrigin::OnlyFit(name.to_owned()) })
                     }
                     _ => {
                         let path = checkpoint.path().to_owned();
-                        Err(Box::new(Candidates { path, names }).into())
+                        Err(Box::new(Candidates { path, identification }).into())
                     }
                 }
             }
@@ -246,24 +249,9 @@ fn bare(model: ModelConfig) -> ConfigFile {
 }
 
 fn read_config(path: &Path) -> Result<ConfigFile, ExportError> {
-    let source = FileSource::open(path).map_err(|cause| {
-        ExportError::Open(CheckpointError::Io { path: path.to_owned(), cause })
-    })?;
+    let source = FileSource::open(path)
+        .map_err(|cause| ExportError::Open(CheckpointError::Io { path: path.to_owned(), cause }))?;
     let parsed: Result<ConfigFile, FormatError> =
         read_all(&source, LARGEST_CONFIG).and_then(|bytes| ConfigFile::parse(&bytes));
     parsed.map_err(|cause| ExportError::Config { path: path.to_owned(), cause })
-}
-
-/// Registered names whose parameters are these tensors.
-pub(super) fn fitting(tensors: &[TensorInfo]) -> Vec<String> {
-    let shapes: std::collections::HashMap<&str, &[usize]> =
-        tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
-    let fits = |name: &&str| {
-        let Ok(config) = registry::model(name) else { return false };
-        let Ok(model) = crate::architecture::build(&config) else { return false };
-        let mut parameters = model.parameters.iter();
-        model.parameters.len() == tensors.len()
-            && parameters.all(|(_, p)| shapes.get(p.name.as_str()) == Some(&p.shape.as_slice()))
-    };
-    registry::names().filter(fits).map(str::to_owned).collect()
 }

@@ -142,9 +142,8 @@ impl Job<'_> {
         let mut failure = None;
         let mut out = SeekingFile { file, position: 0 };
         let result = write_pytorch(&mut out, &self.infos(), |index, out| {
-            let made = self.make(index, &mut |bytes| {
-                out.write_all(bytes).map_err(|source| write_error(file, source))
-            });
+            let made = self
+                .make(index, &mut |bytes| out.write_all(bytes).map_err(|source| write_error(file, source)));
             match made {
                 Ok(tensor) => {
                     written.push(tensor);
@@ -194,14 +193,15 @@ impl Job<'_> {
             if !found.iter().eq(expected.iter().map(|planned| &planned.target)) {
                 return Err(refuse("the tensors are not those that were written".to_owned()));
             }
-            let hashes = hash_tensors(
-                file.as_ref(),
-                &|bytes| self.run.advance(bytes),
-                &|cause| refuse(cause.to_string()),
-            )?;
+            let hashes = hash_tensors(file.as_ref(), &|bytes| self.run.advance(bytes), &|cause| {
+                refuse(cause.to_string())
+            })?;
             for (offset, hash) in hashes.iter().enumerate() {
                 if *hash != written.tensors[first + offset].sha256 {
-                    return Err(refuse(format!("tensor `{}` differs from what was written", found[offset].name)));
+                    return Err(refuse(format!(
+                        "tensor `{}` differs from what was written",
+                        found[offset].name
+                    )));
                 }
             }
             first += found.len();

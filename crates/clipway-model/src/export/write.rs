@@ -96,7 +96,8 @@ impl Prepared<'_> {
         let sources = self.checkpoint.sources();
         let source_paths: Vec<&Path> = sources.iter().map(|source| source.path()).collect();
         check_apart(target, &source_paths)?;
-        let output = OutputOptions { kind: TargetKind::Folder, force: options.force, hook: options.hook.clone() };
+        let output =
+            OutputOptions { kind: TargetKind::Folder, force: options.force, hook: options.hook.clone() };
         let staging = Staging::create(target, output)?;
         let mut timings = Timings::default();
         let run = Run { progress: options.progress, cancel: options.cancel };
@@ -110,7 +111,8 @@ impl Prepared<'_> {
         let clock = Instant::now();
         let planned_bytes = self.plan.bytes() * options.formats.len() as u64;
         run.progress.begin(Stage::Write, self.checkpoint.file_bytes() + planned_bytes);
-        let (source_files, written) = self.write_weights(&staging, &job, &options.formats, options.max_shard_bytes)?;
+        let (source_files, written) =
+            self.write_weights(&staging, &job, &options.formats, options.max_shard_bytes)?;
         let mut folder = Folder { staging: &staging, files: BTreeMap::new() };
         for (name, text) in written.iter().filter_map(|(_, files)| files.index.as_ref()) {
             folder.add(name, text.as_bytes())?;
@@ -217,7 +219,11 @@ impl Prepared<'_> {
         let mut hashes = BTreeMap::new();
         for source in self.checkpoint.sources() {
             let hash = FileHash::of_source(source, |bytes| {
-                if failed.load(Ordering::Relaxed) { Err(ExportError::Interrupted) } else { run.advance(bytes) }
+                if failed.load(Ordering::Relaxed) {
+                    Err(ExportError::Interrupted)
+                } else {
+                    run.advance(bytes)
+                }
             });
             let path = source.path();
             let hash = hash.map_err(|cause| ExportError::Read { path: path.to_owned(), cause })??;
@@ -234,7 +240,8 @@ impl Prepared<'_> {
     ) -> Artifact {
         let mut notes = self.notes.clone();
         if written.iter().all(|(_, files)| files.index.is_some()) {
-            notes.push("the weights are in several files: open_clip 3.3.0 cannot load this folder".to_owned());
+            notes
+                .push("the weights are in several files: open_clip 3.3.0 cannot load this folder".to_owned());
         }
         let mut tensors = BTreeMap::new();
         for (planned, made) in self.plan.tensors.iter().zip(&written[0].1.tensors) {
@@ -269,7 +276,10 @@ impl Prepared<'_> {
             notes,
             ledger: json!(self.ledger),
             plan: self.plan_record(),
-            weights: written.iter().map(|(format, files)| (format.name().to_owned(), files.names.clone())).collect(),
+            weights: written
+                .iter()
+                .map(|(format, files)| (format.name().to_owned(), files.names.clone()))
+                .collect(),
             tensors,
             files: BTreeMap::new(),
         }
@@ -327,7 +337,8 @@ fn read_back_files(staging: &Staging, artifact: &Artifact) -> Result<(), ExportE
     for (name, expected) in &artifact.files {
         let path = staging.target().join(name);
         let bytes = std::fs::read(staging.folder().join(name));
-        let bytes = bytes.map_err(|error| ExportError::ReadBack { path: path.clone(), cause: error.to_string() })?;
+        let bytes =
+            bytes.map_err(|error| ExportError::ReadBack { path: path.clone(), cause: error.to_string() })?;
         if FileHash::of(&bytes) != *expected {
             return Err(ExportError::ReadBack { path, cause: "it differs from what was written".to_owned() });
         }

@@ -6,8 +6,7 @@ use crate::plan::{DroppedTensor, PlannedTensor, StepError};
 use crate::state_dict::StateDict;
 
 /// The layout.
-pub(super) static LAYOUT: Layout =
-    Layout { name: "open_clip", title: "open_clip CLIP", recognises, convert };
+pub(super) static LAYOUT: Layout = Layout { name: "open_clip", title: "open_clip CLIP", recognises, convert };
 
 /// Rules by which tensors are dropped that open_clip wrote once and no longer reads, by the last part of the name.
 const LEFTOVERS: [(&str, &str); 2] = [

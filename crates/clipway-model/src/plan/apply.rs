@@ -126,7 +126,10 @@ fn cast(from: Dtype, bytes: &[u8], to: Dtype, out: &mut Vec<u8>) -> usize {
             // An f64 beyond f32 is infinite already in the block.
             let (doubles, _) = piece.as_chunks::<8>();
             let doubles = doubles.iter().map(|bytes| f64::from_le_bytes(*bytes));
-            overflowed += doubles.zip(&*block).filter(|(wide, narrow)| wide.is_finite() && narrow.is_infinite()).count();
+            overflowed += doubles
+                .zip(&*block)
+                .filter(|(wide, narrow)| wide.is_finite() && narrow.is_infinite())
+                .count();
         }
     }
     overflowed

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use clipway_formats::{Dtype, TensorInfo};
 
 use super::fit::{Sizes, by_name, fit, spell_text_tower};
-use super::{DroppedTensor, Misfit, Plan, PlannedTensor, Step, StepError};
+use super::{DroppedTensor, Plan, PlannedTensor, Step, StepError};
 use crate::config::ModelConfig;
 use crate::graph::{Parameter, Parameters};
+use crate::identify::{Differences, Mismatch, Unmatched};
 use crate::layout::{Converted, Layout};
 
 /// Dtype of the floating-point tensors that are written.
@@ -57,6 +58,9 @@ pub enum Tower {
 }
 
 impl Tower {
+    /// Every choice.
+    pub const ALL: [Tower; 3] = [Tower::Both, Tower::Image, Tower::Text];
+
     /// Name on the command line and in JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -100,14 +104,17 @@ pub struct PlanOptions {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PlanError {
     /// Tensors are missing, left over or of another shape; all of them.
-    #[error("{} missing, {} left over, {} of another shape", missing.len(), unused.len(), mismatched.len())]
-    Differs {
-        /// Parameters that no tensor becomes.
-        missing: Vec<Parameter>,
-        /// Tensors that no parameter takes, under open_clip's names.
-        unused: Vec<TensorInfo>,
-        /// Tensors of another shape, or no floating-point numbers where they should be.
-        mismatched: Vec<Misfit>,
+    #[error("the tensors are not those of the model:\n{0}")]
+    Differs(Box<Differences>),
+    /// A tensor of integers where numbers with fractions are needed, or the other way round.
+    #[error("`{name}`: expected {expected}, found {found}")]
+    Dtype {
+        /// The tensor.
+        name: String,
+        /// A dtype of the right kind.
+        expected: Dtype,
+        /// The dtype that it has.
+        found: Dtype,
     },
     /// Two tensors would have one name.
     #[error("two tensors would be `{name}`: `{}` and `{}`", sources[0], sources[1])]
@@ -139,27 +146,32 @@ pub fn build_plan(
     let places = by_name(&tensors);
     let mut left: Vec<Option<PlannedTensor>> = tensors.into_iter().map(Some).collect();
     let sizes = Sizes { base, target };
-    let (mut written, mut missing, mut mismatched) = (Vec::new(), Vec::new(), Vec::new());
+    let mut written = Vec::new();
+    let mut differences = Differences::default();
+    let unmatched = |name: &str, shape: &[usize]| {
+        let (name, shape) = (name.to_owned(), shape.to_vec());
+        Unmatched { name, shape, nearest: None }
+    };
     for id in parameters.in_state_dict_order() {
         let parameter = parameters.get(id);
         if !options.tower.has(&parameter.name) {
             continue;
         }
         let Some(mut planned) = places.get(&parameter.name).and_then(|&place| left[place].take()) else {
-            missing.push(parameter.clone());
+            differences.missing.push(unmatched(&parameter.name, &parameter.shape));
             continue;
         };
+        check_dtype(&planned.target, parameter)?;
         if fit(&mut planned, parameter, &sizes)? {
             cast(&mut planned, options.precision)?;
             written.push(planned);
         } else {
-            let Parameter { name, shape, .. } = parameter.clone();
-            mismatched.push(Misfit { name, expected: shape, found: planned.target });
+            let Parameter { name, shape: expected, .. } = parameter.clone();
+            differences.mismatched.push(Mismatch { name, expected, found: planned.target.shape });
         }
     }
     let taken: HashMap<&str, &PlannedTensor> =
         written.iter().map(|planned| (planned.target.name.as_str(), planned)).collect();
-    let mut unused = Vec::new();
     for planned in left.into_iter().flatten() {
         let name = &planned.target.name;
         if let Some(twin) = taken.get(name.as_str()) {
@@ -167,18 +179,27 @@ pub fn build_plan(
             return Err(PlanError::Collision { name: name.clone(), sources });
         }
         if options.tower.has(name) {
-            unused.push(planned.target);
+            differences.unused.push(unmatched(name, &planned.target.shape));
         } else {
             let rule = options.tower.rule();
             dropped.extend(planned.sources.into_iter().map(|tensor| DroppedTensor { tensor, rule }));
         }
     }
-    if !(missing.is_empty() && unused.is_empty() && mismatched.is_empty()) {
-        return Err(PlanError::Differs { missing, unused, mismatched });
+    if !differences.is_empty() {
+        return Err(PlanError::Differs(Box::new(differences.with_nearest())));
     }
     let plan = Plan { layout: layout.name.to_owned(), tensors: written, dropped };
     plan.check()?;
     Ok(plan)
+}
+
+/// Refuses integers as weights, and weights as counters.
+fn check_dtype(found: &TensorInfo, parameter: &Parameter) -> Result<(), PlanError> {
+    if found.dtype.is_float() == parameter.dtype.is_float() && found.dtype != Dtype::Bool {
+        return Ok(());
+    }
+    let (name, expected) = (parameter.name.clone(), parameter.dtype);
+    Err(PlanError::Dtype { name, expected, found: found.dtype })
 }
 
 /// Casts a floating-point tensor, or back to its stored dtype where a step has made it f32.

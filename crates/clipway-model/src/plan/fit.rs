@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use clipway_formats::{Dtype, TensorInfo};
-
 use super::{PlannedTensor, Step, StepError};
 use crate::config::ModelConfig;
 use crate::graph::Parameter;
@@ -39,17 +37,6 @@ pub(super) fn spell_text_tower(tensors: &mut [PlannedTensor], config: &ModelConf
     }
 }
 
-/// Why a tensor cannot be the parameter of its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
-    /// Name of the parameter.
-    pub name: String,
-    /// Its shape.
-    pub expected: Vec<usize>,
-    /// Dtype and shape of the tensor.
-    pub found: TensorInfo,
-}
-
 /// Adds the steps by which a tensor becomes a parameter; `Ok(false)` if none does.
 pub(super) fn fit(
     planned: &mut PlannedTensor,
@@ -57,9 +44,6 @@ pub(super) fn fit(
     sizes: &Sizes<'_>,
 ) -> Result<bool, StepError> {
     let found = &planned.target;
-    if found.dtype.is_float() != parameter.dtype.is_float() || found.dtype == Dtype::Bool {
-        return Ok(false);
-    }
     if found.shape == parameter.shape {
         return Ok(true);
     }
@@ -70,7 +54,9 @@ pub(super) fn fit(
         if let Some((from, to)) = grids(&found.shape, sizes) {
             planned.then(Step::ResampleGrid { prefix: PREFIX_TOKENS, from, to })?;
         }
-    } else if TEXT_POSITIONS.contains(&name) && sizes.base.text.context_length != sizes.target.text.context_length {
+    } else if TEXT_POSITIONS.contains(&name)
+        && sizes.base.text.context_length != sizes.target.text.context_length
+    {
         if let (&[from, _], &[to, _]) = (&found.shape[..], &parameter.shape[..]) {
             planned.then(Step::ResampleRows { from, to })?;
         }

@@ -11,9 +11,8 @@ mod ledger;
 mod resample;
 mod step;
 
-pub use apply::{ApplyError, Applied, apply};
+pub use apply::{Applied, ApplyError, apply};
 pub use build::{PlanError, PlanOptions, Precision, Tower, build_plan};
-pub use fit::Misfit;
 pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};
 pub use step::{Step, StepError};
 

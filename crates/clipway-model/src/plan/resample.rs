@@ -64,8 +64,7 @@ fn bicubic_windows(from: usize, to: usize) -> Vec<Window> {
         let center = scale * (index as f64 + 0.5);
         let first = (center - support + 0.5).max(0.0) as usize;
         let end = ((center + support + 0.5) as usize).min(from);
-        let weights: Vec<f64> =
-            (first..end).map(|at| cubic((at as f64 - center + 0.5) / stretch)).collect();
+        let weights: Vec<f64> = (first..end).map(|at| cubic((at as f64 - center + 0.5) / stretch)).collect();
         let total: f64 = weights.iter().sum();
         Window { first, weights: weights.into_iter().map(|weight| (weight / total) as f32).collect() }
     };
@@ -104,8 +103,22 @@ mod tests {
     const SMALL: [f32; 4] = [1.5779029, 3.7382672, 1.7019854, 4.3387375];
 
     const LARGE: [f32; 16] = [
-        -0.20622633, 0.3744677, 1.1917889, 1.7333484, 1.9246053, 3.0188904, 4.8016357, 6.1552157, 2.4143362,
-        2.8131571, 4.79251, 7.1115146, 0.95594794, -0.11375538, 1.1701338, 4.0027289,
+        -0.20622633,
+        0.3744677,
+        1.1917889,
+        1.7333484,
+        1.9246053,
+        3.0188904,
+        4.8016357,
+        6.1552157,
+        2.4143362,
+        2.8131571,
+        4.79251,
+        7.1115146,
+        0.95594794,
+        -0.11375538,
+        1.1701338,
+        4.0027289,
     ];
 
     const ROWS: [f32; 6] = [0.0, 5.0, 11.666668, 18.333336, 35.0, 50.0];

@@ -125,7 +125,8 @@ impl Step {
             Step::ResampleGrid { prefix, from, to } => {
                 dtype = Dtype::F32;
                 let rows = from[0].checked_mul(from[1]).and_then(|cells| cells.checked_add(*prefix));
-                let fits = shape.len() == 2 && Some(shape[0]) == rows && !from.contains(&0) && !to.contains(&0);
+                let fits =
+                    shape.len() == 2 && Some(shape[0]) == rows && !from.contains(&0) && !to.contains(&0);
                 if fits {
                     shape[0] = prefix + to[0] * to[1];
                 }
@@ -145,7 +146,11 @@ impl Step {
                 known && input.dtype.is_float()
             }
         };
-        if fits { Ok((dtype, shape)) } else { refuse(format!("{self} does not fit {} {:?}", input.dtype, input.shape)) }
+        if fits {
+            Ok((dtype, shape))
+        } else {
+            refuse(format!("{self} does not fit {} {:?}", input.dtype, input.shape))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod select;
 mod values;
 
 pub use select::{LeftOut, LeftOutKind, SelectError, Weights, WeightsChoice};
+pub(crate) use values::{F16_OVERFLOW, count_beyond};
 pub use values::{cast_from_f32, cast_to_f32};
 
 use std::collections::HashMap;

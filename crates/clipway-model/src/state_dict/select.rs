@@ -271,7 +271,8 @@ impl Level {
     fn of(dictionary: Vec<Group>, prefixes: Vec<Group>) -> Result<Option<Level>, SelectError> {
         for groups in [dictionary, prefixes] {
             let places = |wanted| {
-                let is = |group: &Group| group.is_level && !group.tensors.is_empty() && word(&group.key) == wanted;
+                let is =
+                    |group: &Group| group.is_level && !group.tensors.is_empty() && word(&group.key) == wanted;
                 let found = groups.iter().enumerate().filter(|(_, group)| is(group));
                 found.map(|(place, _)| place).collect::<Vec<usize>>()
             };
@@ -309,11 +310,7 @@ fn only_level(groups: &[Group]) -> Option<usize> {
 }
 
 /// Groups by the keys of a dictionary: a key whose name goes on is a level, others are tensors.
-fn groups_of_dictionary<'a>(
-    part: &[usize],
-    name: &dyn Fn(usize) -> &'a str,
-    keys: &[String],
-) -> Vec<Group> {
+fn groups_of_dictionary<'a>(part: &[usize], name: &dyn Fn(usize) -> &'a str, keys: &[String]) -> Vec<Group> {
     let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
     let mut groups = Groups::default();
     for &index in part {

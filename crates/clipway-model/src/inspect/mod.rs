@@ -1,0 +1,314 @@
+//! What a checkpoint is, as data: format, writer, layout, tensors, training state, the models that fit.
+
+mod statistics;
+
+pub use statistics::TensorStatistics;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use clipway_formats::{Dtype, FormatError, TensorInfo};
+use serde::Serialize;
+
+use crate::checkpoint::{Checkpoint, FactValue, SourceGlobal, Writer};
+use crate::export::Progress;
+use crate::identify::{Identification, identify};
+use crate::layout::Layout;
+use crate::registry;
+use crate::state_dict::{StateDict, Weights, WeightsChoice};
+
+/// What to look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InspectOptions {
+    /// Raw or averaged weights, where there are both; raw without it.
+    pub weights: Option<WeightsChoice>,
+    /// Whether every tensor is listed.
+    pub tensors: bool,
+    /// Whether every weight is read for statistics.
+    pub statistics: bool,
+}
+
+/// What a checkpoint is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// Name of the file or folder.
+    pub name: String,
+    /// Format of the files.
+    pub format: &'static str,
+    /// The files, with their sizes in bytes.
+    pub files: Vec<(String, u64)>,
+    /// Who wrote them.
+    pub writer: Writer,
+    /// Single values beside the tensors.
+    pub facts: Vec<(String, FactValue)>,
+    /// Classes and functions that the pickle names; none is ever called.
+    pub globals: Vec<SourceGlobal>,
+    /// The model's weights, if they can be told.
+    pub weights: Option<WeightsSummary>,
+    /// What is beside them.
+    pub left_out: Vec<LeftOutSummary>,
+    /// Bytes of everything beside the weights.
+    pub left_out_bytes: u64,
+    /// The layout, if it is known.
+    pub layout: Option<LayoutSummary>,
+    /// The config beside the weights, if there is one.
+    pub has_config: bool,
+    /// The models that fit.
+    pub models: ModelsSummary,
+    /// The activation of open_clip's own towers.
+    pub activation: ActivationSummary,
+    /// What is not as it should be.
+    pub problems: Vec<String>,
+    /// Every tensor of the weights, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensors: Option<Vec<TensorSummary>>,
+    /// Statistics of every tensor of the weights, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<Vec<TensorStatistics>>,
+}
+
+/// The model's weights.
+#[derive(Clone, Debug, Serialize)]
+pub struct WeightsSummary {
+    /// `raw` or `ema`.
+    pub choice: &'static str,
+    /// Whether the checkpoint holds both.
+    pub has_both: bool,
+    /// Dictionaries and prefixes before the names.
+    pub path: Vec<String>,
+    /// Number of tensors.
+    pub tensors: usize,
+    /// Their elements.
+    pub elements: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// `fp32`, `fp16`, `bf16`, another dtype's name, or `mixed`.
+    pub precision: &'static str,
+    /// Sums by dtype.
+    pub dtypes: Vec<DtypeSummary>,
+}
+
+/// Tensors of one dtype.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DtypeSummary {
+    /// Name of the dtype.
+    pub dtype: &'static str,
+    /// Number of tensors.
+    pub tensors: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Tensors beside the weights, of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOutSummary {
+    /// What they are.
+    pub kind: &'static str,
+    /// Where they are.
+    pub path: String,
+    /// Number of tensors.
+    pub tensors: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A layout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LayoutSummary {
+    /// Short name.
+    pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
+}
+
+/// The models that names and shapes fit.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ModelsSummary {
+    /// Registered names that fit.
+    pub exact: Vec<&'static str>,
+    /// Registered names that fit at another image size or context length.
+    pub near: Vec<&'static str>,
+    /// Where no registered name fits: the config that the shapes tell, as JSON text.
+    pub reconstructed: Option<String>,
+    /// Fields of it that shapes do not tell: path, assumed value and reason.
+    pub assumed: Vec<(&'static str, String, &'static str)>,
+    /// Parts that are known and not supported.
+    pub unsupported: Vec<&'static str>,
+}
+
+/// What is known of the activation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ActivationSummary {
+    /// `QuickGELU` or `GELU`, if it is known.
+    pub known: Option<&'static str>,
+    /// Where from, or why not.
+    pub why: String,
+}
+
+/// Name, dtype and shape of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TensorSummary {
+    /// Name among the weights.
+    pub name: String,
+    /// Name of the dtype.
+    pub dtype: &'static str,
+    /// Lengths of the dimensions.
+    pub shape: Vec<usize>,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Inspects a checkpoint. Weights are read only for statistics; `progress` and `cancel` are for them.
+///
+/// # Errors
+/// If a weight that is to be read cannot be, or `cancel` became true: `Ok(None)` then.
+pub fn inspect(
+    checkpoint: &Checkpoint,
+    options: InspectOptions,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<Option<Inspection>, FormatError> {
+    let mut problems = Vec::new();
+    let weights = checkpoint.weights(options.weights).map_err(|error| problems.push(error.to_string())).ok();
+    let all = StateDict::of_file(std::sync::Arc::clone(checkpoint.tensors()));
+    let state_dict = weights.as_ref().map_or(&all, |weights| &weights.state_dict);
+    let layout = weights.as_ref().and_then(|weights| Layout::recognise(&weights.state_dict));
+    if weights.is_some() && layout.is_none() {
+        problems.push("the names of the tensors are those of no layout that is known".to_owned());
+    }
+    let converted = layout.map(|layout| layout.convert(state_dict));
+    let converted =
+        converted.and_then(|result| result.map_err(|error| problems.push(error.to_string())).ok());
+    let identification = converted.map(|converted| {
+        let infos = converted.infos();
+        identify(infos.iter().map(|info| (info.name.as_str(), info.shape.as_slice())))
+    });
+    let statistics = match options.statistics {
+        true => match statistics::of(state_dict, progress, cancel)? {
+            Some(statistics) => Some(statistics),
+            None => return Ok(None),
+        },
+        false => None,
+    };
+    let left_out: Vec<LeftOutSummary> = weights.iter().flat_map(left_out_of).collect();
+    Ok(Some(Inspection {
+        name: file_name(checkpoint.path()),
+        format: checkpoint.format().name(),
+        files: checkpoint
+            .sources()
+            .iter()
+            .map(|source| (file_name(source.path()), size_of(source)))
+            .collect(),
+        writer: checkpoint.writer(),
+        facts: checkpoint.facts(),
+        globals: checkpoint.globals(),
+        left_out_bytes: left_out.iter().map(|part| part.bytes).sum(),
+        left_out,
+        layout: layout.map(|layout| LayoutSummary { name: layout.name, title: layout.title }),
+        has_config: checkpoint.config().is_some(),
+        activation: activation_of(checkpoint, identification.as_ref()),
+        models: identification.map(models_of).unwrap_or_default(),
+        tensors: options.tensors.then(|| state_dict.tensors().iter().map(summary_of).collect()),
+        weights: weights.as_ref().map(weights_of),
+        problems,
+        statistics,
+    }))
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn size_of(source: &crate::checkpoint::FileSource) -> u64 {
+    clipway_formats::ReadAt::size(source)
+}
+
+fn weights_of(weights: &Weights) -> WeightsSummary {
+    let tensors = weights.state_dict.tensors();
+    let mut sums: BTreeMap<Dtype, (usize, u64)> = BTreeMap::new();
+    for tensor in tensors {
+        let (count, bytes) = sums.entry(tensor.dtype).or_default();
+        *count += 1;
+        *bytes += tensor.bytes() as u64;
+    }
+    let floats: Vec<Dtype> = sums.keys().copied().filter(|dtype| dtype.is_float()).collect();
+    let precision = match floats[..] {
+        [Dtype::F32] => "fp32",
+        [Dtype::F16] => "fp16",
+        [Dtype::BF16] => "bf16",
+        [other] => other.name(),
+        [] => "none",
+        _ => "mixed",
+    };
+    let dtypes = sums.into_iter();
+    WeightsSummary {
+        choice: weights.choice.name(),
+        has_both: weights.has_both,
+        path: weights.path.clone(),
+        tensors: tensors.len(),
+        elements: tensors.iter().map(|tensor| tensor.elements() as u64).sum(),
+        bytes: weights.state_dict.bytes(),
+        precision,
+        dtypes: dtypes
+            .map(|(d, (tensors, bytes))| DtypeSummary { dtype: d.name(), tensors, bytes })
+            .collect(),
+    }
+}
+
+/// What is beside the weights, by kind and place.
+fn left_out_of(weights: &Weights) -> Vec<LeftOutSummary> {
+    let summary = |part: &crate::state_dict::LeftOut| LeftOutSummary {
+        kind: part.kind.name(),
+        path: clipway_formats::shown(&part.path),
+        tensors: part.tensors.len(),
+        bytes: part.bytes,
+    };
+    weights.left_out.iter().map(summary).collect()
+}
+
+fn models_of(identification: Identification) -> ModelsSummary {
+    let reconstruction = identification.reconstruction;
+    let assumed = reconstruction.iter().flat_map(|reconstruction| &reconstruction.assumed);
+    ModelsSummary {
+        exact: identification.exact.iter().map(|fit| fit.name).collect(),
+        near: identification.near.iter().map(|fit| fit.name).collect(),
+        assumed: assumed.map(|one| (one.field, one.value.clone(), one.why)).collect(),
+        reconstructed: reconstruction.as_ref().map(|reconstruction| reconstruction.config.to_json()),
+        unsupported: identification.unsupported,
+    }
+}
+
+fn activation_of(checkpoint: &Checkpoint, identification: Option<&Identification>) -> ActivationSummary {
+    let name = |quick_gelu| if quick_gelu { "QuickGELU" } else { "GELU" };
+    if let Some((_, config)) = checkpoint.config() {
+        let why = if config.model.states_quick_gelu() {
+            "stated by the config beside the weights"
+        } else {
+            "open_clip's default: the config beside the weights states none"
+        };
+        return ActivationSummary { known: Some(name(config.model.quick_gelu)), why: why.to_owned() };
+    }
+    let fits = identification.map(|identification| identification.exact.as_slice()).unwrap_or_default();
+    let why = match fits {
+        [only] => match registry::model(only.name) {
+            Ok(config) => {
+                format!(
+                    "no shape shows it; the one registered model that fits has {}",
+                    name(config.quick_gelu)
+                )
+            }
+            Err(unknown) => unknown.to_string(),
+        },
+        _ => "no shape shows it".to_owned(),
+    };
+    ActivationSummary { known: None, why }
+}
+
+fn summary_of(info: &TensorInfo) -> TensorSummary {
+    TensorSummary {
+        name: info.name.clone(),
+        dtype: info.dtype.name(),
+        shape: info.shape.clone(),
+        bytes: info.bytes() as u64,
+    }
+}
