@@ -17,7 +17,7 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// Where the slice does not hold `rows * columns` values exactly.
     pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(data.len(), rows * columns, "the slice holds [{rows}, {columns}]");
+        assert_eq!(Some(data.len()), rows.checked_mul(columns), "the slice holds [{rows}, {columns}]");
         Self { data, rows, columns, stride: columns }
     }
 
@@ -74,7 +74,7 @@ impl<'a> MatrixMut<'a> {
     /// # Panics
     /// Where the slice does not hold `rows * columns` values exactly.
     pub fn new(data: &'a mut [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(data.len(), rows * columns, "the slice holds [{rows}, {columns}]");
+        assert_eq!(Some(data.len()), rows.checked_mul(columns), "the slice holds [{rows}, {columns}]");
         Self { data, rows, columns, stride: columns }
     }
 
@@ -112,7 +112,8 @@ impl<'a> MatrixMut<'a> {
 /// Checks that a slice of `len` values holds the rows.
 fn check(len: usize, rows: usize, columns: usize, stride: usize) {
     assert!(stride >= columns, "rows of {columns} values do not fit a stride of {stride}");
-    let needed = if rows == 0 { 0 } else { (rows - 1) * stride + columns };
+    // Saturating, so that no size, however absurd, seems to fit.
+    let needed = if rows == 0 { 0 } else { (rows - 1).saturating_mul(stride).saturating_add(columns) };
     assert!(len >= needed, "[{rows}, {columns}] with stride {stride} needs {needed} values, found {len}");
 }
 

@@ -66,9 +66,10 @@ impl Tile<'_> {
         out_stride: usize,
     ) {
         let width = V * S::LANES;
-        assert!(self.a_stride >= self.depth && self.a.len() >= (R - 1) * self.a_stride + self.depth);
-        assert!(self.b.len() >= self.depth * width);
-        assert!(out_stride >= width && out.len() >= (R - 1) * out_stride + width);
+        let span = |stride: usize, columns: usize| (R - 1).saturating_mul(stride).saturating_add(columns);
+        assert!(self.a.len() >= span(self.a_stride, self.depth), "R rows of A");
+        assert!(self.b.len() / width >= self.depth, "a row of B for every value of a row of A");
+        assert!(out_stride >= width && out.len() >= span(out_stride, width), "R rows of sums");
         let mut start = 0;
         loop {
             let depth = BLOCK.min(self.depth - start);

@@ -217,3 +217,10 @@ fn weights_that_lack_rows_are_refused() {
 fn a_slice_too_short_for_its_rows_is_refused() {
     Matrix::with_stride(&[0.0; 7], 2, 3, 5);
 }
+
+#[test]
+#[should_panic(expected = "with stride 9223372036854775808 needs 18446744073709551615 values, found 7")]
+#[cfg(target_pointer_width = "64")]
+fn a_stride_that_overflows_is_refused() {
+    MatrixMut::with_stride(&mut [0.0; 7], 3, 2, 1 << 63);
+}
