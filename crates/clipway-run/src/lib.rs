@@ -5,5 +5,11 @@
 
 #![forbid(unsafe_code)]
 
-pub mod zero_shot;
 pub mod image;
+pub mod text;
+pub mod engine;
+pub mod encoder;
+pub mod clip;
+pub mod load;
+pub mod verify;
+pub mod zero_shot;

@@ -1,0 +1,146 @@
+//! A model ready to use: towers, preprocessing and tokeniser that belong together.
+
+use crate::encoder::Encoder;
+use crate::engine::{BlockOutput, EngineError};
+use crate::image::{ImageError, Picture, Preprocess, to_pixels, transform};
+use crate::text::{EncodedBatch, Tokenizer, TokenizerError};
+
+/// A model ready to use. What is verified, classified with and served is this.
+pub struct Clip {
+    encoder: Encoder,
+    preprocess: Preprocess,
+    tokenizer: Option<Tokenizer>,
+}
+
+/// An input that a model refuses, or a part that it does not have.
+#[derive(Debug, thiserror::Error)]
+pub enum ClipError {
+    /// A picture cannot be brought to the model's size.
+    #[error("`{name}`: {cause}")]
+    Image {
+        /// The picture.
+        name: String,
+        /// Why.
+        cause: ImageError,
+    },
+    /// A text cannot be tokenised.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The model has no tokeniser.
+    #[error("the model's tokeniser is not known: its files are not in the folder")]
+    NoTokenizer,
+}
+
+impl Clip {
+    /// Puts parts together that belong together.
+    pub fn new(encoder: Encoder, preprocess: Preprocess, tokenizer: Option<Tokenizer>) -> Clip {
+        Clip { encoder, preprocess, tokenizer }
+    }
+
+    /// Whether images can be encoded.
+    pub fn has_image_tower(&self) -> bool {
+        self.encoder.image().is_some()
+    }
+
+    /// Whether texts can be encoded.
+    pub fn has_text_tower(&self) -> bool {
+        self.encoder.text().is_some()
+    }
+
+    /// The preprocessing of images.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// The tokeniser.
+    ///
+    /// # Errors
+    /// [`ClipError::NoTokenizer`] where the model came without its files.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, ClipError> {
+        self.tokenizer.as_ref().ok_or(ClipError::NoTokenizer)
+    }
+
+    /// Values of one image's pixels, `3 · height · width`.
+    pub fn pixel_values(&self) -> usize {
+        self.preprocess.pixel_values()
+    }
+
+    /// Width of the features.
+    pub fn embed_dim(&self) -> usize {
+        self.encoder.settings().embed_dim
+    }
+
+    /// Factor of the cosine of image and text: the exponential of the stored `logit_scale`.
+    pub fn logit_scale(&self) -> f32 {
+        self.encoder.settings().logit_scale
+    }
+
+    /// What is added to the logits, in models trained with the sigmoid loss.
+    pub fn logit_bias(&self) -> Option<f32> {
+        self.encoder.settings().logit_bias
+    }
+
+    /// Normalised pixels of a picture, `[3, height, width]`.
+    ///
+    /// # Errors
+    /// A picture that cannot be brought to the model's size.
+    pub fn pixels(&self, name: &str, picture: &Picture) -> Result<Vec<f32>, ClipError> {
+        let mut pixels = vec![0.0; self.pixel_values()];
+        transform(picture, &self.preprocess)
+            .and_then(|image| to_pixels(&image, &self.preprocess, &mut pixels))
+            .map_err(|cause| ClipError::Image { name: name.to_owned(), cause })?;
+        Ok(pixels)
+    }
+
+    /// Token ids of texts, `[texts, context]`.
+    ///
+    /// # Errors
+    /// A model without tokeniser, or a text that it refuses.
+    pub fn tokens<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<EncodedBatch, ClipError> {
+        Ok(self.tokenizer()?.encode_batch(texts)?)
+    }
+
+    /// Features of normalised pixels `[batch, 3, height, width]`: `[batch, width]`, not normalised.
+    ///
+    /// # Errors
+    /// Pixels that are not whole images, or a model without image tower.
+    pub fn encode_pixels(&self, pixels: &[f32]) -> Result<Vec<f32>, ClipError> {
+        Ok(self.encoder.encode_image(pixels)?)
+    }
+
+    /// Features of token ids `[batch, context]`: `[batch, width]`, not normalised.
+    ///
+    /// # Errors
+    /// Ids that are not whole texts or outside of the vocabulary, or a model without text tower.
+    pub fn encode_tokens(&self, ids: &[i64]) -> Result<Vec<f32>, ClipError> {
+        Ok(self.encoder.encode_text(ids, self.tokenizer()?.context_length())?)
+    }
+
+    /// Features of texts: `[texts, width]`, not normalised, and how many texts were truncated.
+    ///
+    /// # Errors
+    /// Those of [`Clip::tokens`] and [`Clip::encode_tokens`].
+    pub fn encode_texts<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<(Vec<f32>, usize), ClipError> {
+        let encoded = self.tokens(texts)?;
+        Ok((self.encode_tokens(&encoded.ids)?, encoded.truncated))
+    }
+
+    /// Outputs of the image tower's blocks.
+    ///
+    /// # Errors
+    /// As [`Clip::encode_pixels`].
+    pub fn image_blocks(&self, pixels: &[f32]) -> Result<Vec<BlockOutput>, ClipError> {
+        Ok(self.encoder.image_blocks(pixels)?)
+    }
+
+    /// Outputs of the text tower's blocks.
+    ///
+    /// # Errors
+    /// As [`Clip::encode_tokens`].
+    pub fn text_blocks(&self, ids: &[i64]) -> Result<Vec<BlockOutput>, ClipError> {
+        Ok(self.encoder.text_blocks(ids, self.tokenizer()?.context_length())?)
+    }
+}

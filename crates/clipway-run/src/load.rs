@@ -1,0 +1,282 @@
+//! From prepared weights and the files beside them to a model that runs.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
+use clipway_model::config::{self, ModelConfig, PreprocessConfig};
+use clipway_model::export::{Prepared, TokenizerParts};
+use clipway_model::plan::{ApplyError, PlannedTensor, Tower, apply};
+use clipway_model::state_dict::{StateDict, cast_to_f32};
+
+use crate::clip::Clip;
+use crate::encoder::{Encoder, EncoderSettings};
+use crate::engine::{Engine, EngineError, EngineOptions, Processor, WeightError, Weights};
+use crate::image::{Interpolation, Preprocess, ResizeMode};
+use crate::text::{
+    Tokenizer, TokenizerError, TokenizerFiles, TokenizerKind, TokenizerRules, TokenizerSource, tokenizer_files_for_clip,
+};
+
+/// Most bytes of a tokeniser's file.
+const LARGEST_TOKENIZER: u64 = 256 << 20;
+
+/// Files of a Hugging Face tokeniser that an artifact carries along where they are there.
+const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+
+/// How a model is loaded.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// What it runs on.
+    pub processor: Processor,
+    /// Which towers are loaded.
+    pub towers: Tower,
+    /// Whether outputs of blocks can be had.
+    pub blocks: bool,
+    /// Whether pictures are turned as their EXIF orientation says; open_clip does not.
+    pub apply_orientation: bool,
+}
+
+impl LoadOptions {
+    /// Both towers, as open_clip runs them.
+    pub fn new(processor: Processor) -> LoadOptions {
+        LoadOptions { processor, towers: Tower::Both, blocks: false, apply_orientation: false }
+    }
+}
+
+/// A model cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The engine refuses the weights.
+    #[error("`{}`: {cause}", path.display())]
+    Engine {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: EngineError,
+    },
+    /// The tokeniser is malformed.
+    #[error("`{}`: {cause}", folder.display())]
+    Tokenizer {
+        /// The folder of its files.
+        folder: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: TokenizerError,
+    },
+    /// The folder's `clipway.json` cannot be read.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The system refuses to read a file.
+    #[error("cannot read `{}`: {cause}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// A model's tokeniser, with what an artifact carries of it.
+#[derive(Debug)]
+pub struct LoadedTokenizer {
+    /// The tokeniser.
+    pub tokenizer: Tokenizer,
+    /// Its files and rules.
+    pub parts: TokenizerParts,
+}
+
+impl LoadedTokenizer {
+    /// Finds the tokeniser of a config: CLIP's own is built in, any other lies in `folder`. `None` where its files
+    /// are not there. The rules are those of the folder's `clipway.json`, where it has one.
+    ///
+    /// # Errors
+    /// Files that cannot be read or are malformed.
+    pub fn find(model: &ModelConfig, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
+        let refuse = |cause| LoadError::Tokenizer { folder: folder.to_owned(), cause };
+        let mut files = Vec::new();
+        for name in TOKENIZER_FILES {
+            if let Some(bytes) = read_if_there(&folder.join(name))? {
+                files.push((name.to_owned(), bytes));
+            }
+        }
+        let file = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
+        let rules = match stored_rules(folder)? {
+            Some(rules) => rules,
+            None => match source_of(model).map_err(refuse)? {
+                TokenizerSource::Clip(rules) => rules,
+                TokenizerSource::HuggingFace { options, .. } => {
+                    let Some(tokenizer) = file("tokenizer.json") else { return Ok(None) };
+                    let config = file("tokenizer_config.json");
+                    let special_tokens_map = file("special_tokens_map.json");
+                    let files = TokenizerFiles { tokenizer, config, special_tokens_map };
+                    options.rules(&files).map_err(refuse)?
+                }
+            },
+        };
+        let json = file("tokenizer.json");
+        let is_clip = matches!(rules.kind, TokenizerKind::ClipBpe { .. });
+        let tokenizer = Tokenizer::from_rules(rules.clone(), json).map_err(refuse)?;
+        if is_clip {
+            let clip = tokenizer_files_for_clip(rules.context_length).into_iter();
+            files = clip.map(|file| (file.name.to_owned(), file.bytes)).collect();
+        }
+        let rules = serde_json::to_value(&rules)
+            .map_err(|error| refuse(TokenizerError::rule("rules", error.to_string())))?;
+        Ok(Some(LoadedTokenizer { tokenizer, parts: TokenizerParts { files, rules } }))
+    }
+}
+
+impl Clip {
+    /// Loads the weights of a prepared export, as its plan makes them, with the tokeniser beside them.
+    ///
+    /// # Errors
+    /// Weights that cannot be read or compiled, and tokeniser files that are malformed.
+    pub fn load(prepared: &Prepared<'_>, options: &LoadOptions) -> Result<Clip, LoadError> {
+        let path = prepared.checkpoint().path();
+        let engine = |cause| LoadError::Engine { path: path.to_owned(), cause };
+        let weights = PlannedWeights::new(prepared);
+        let model = prepared.model();
+        let compile = |graph| {
+            let engine_options = EngineOptions { blocks: options.blocks, ..EngineOptions::default() };
+            Engine::compile(graph, &model.parameters, &weights, &options.processor, engine_options)
+        };
+        let image = (options.towers != Tower::Text).then(|| compile(&model.image)).transpose().map_err(engine)?;
+        let text = (options.towers != Tower::Image).then(|| compile(&model.text)).transpose().map_err(engine)?;
+        let scalar = |id| weights.scalar(&model.parameters.get(id).name);
+        let settings = EncoderSettings {
+            logit_scale: scalar(model.logit_scale).map_err(engine)?.exp(),
+            logit_bias: model.logit_bias.map(scalar).transpose().map_err(engine)?,
+            embed_dim: model.embed_dim,
+            normalize: prepared.config().model.multimodal.is_some(),
+        };
+        let encoder = Encoder::new(image, text, settings).map_err(engine)?;
+        let folder = prepared.checkpoint().weights_path().parent().unwrap_or(Path::new(""));
+        let tokenizer = match options.towers {
+            Tower::Image => None,
+            _ => LoadedTokenizer::find(&prepared.config().model, folder)?.map(|loaded| loaded.tokenizer),
+        };
+        let mut preprocess = Preprocess::from(&prepared.config().preprocess());
+        preprocess.apply_orientation = options.apply_orientation;
+        Ok(Clip::new(encoder, preprocess, tokenizer))
+    }
+}
+
+impl From<&PreprocessConfig> for Preprocess {
+    fn from(config: &PreprocessConfig) -> Preprocess {
+        Preprocess {
+            size: (config.size[0], config.size[1]),
+            mean: config.mean.map(|value| value as f32),
+            std: config.std.map(|value| value as f32),
+            interpolation: match config.interpolation {
+                config::Interpolation::Bilinear => Interpolation::Bilinear,
+                config::Interpolation::Bicubic | config::Interpolation::Random => Interpolation::Bicubic,
+            },
+            resize_mode: match config.resize_mode {
+                config::ResizeMode::Shortest => ResizeMode::Shortest,
+                config::ResizeMode::Longest => ResizeMode::Longest,
+                config::ResizeMode::Squash => ResizeMode::Squash,
+            },
+            fill_color: config.fill_color,
+            ..Preprocess::default()
+        }
+    }
+}
+
+/// The weights that a plan makes of a state dict, as the engine reads them.
+struct PlannedWeights<'a> {
+    planned: HashMap<&'a str, &'a PlannedTensor>,
+    source: &'a StateDict,
+}
+
+impl<'a> PlannedWeights<'a> {
+    fn new(prepared: &'a Prepared<'_>) -> PlannedWeights<'a> {
+        let tensors = prepared.plan().tensors.iter();
+        let planned = tensors.map(|planned| (planned.target.name.as_str(), planned)).collect();
+        PlannedWeights { planned, source: &prepared.weights().state_dict }
+    }
+
+    /// The one value of a tensor `[]` or `[1]`.
+    fn scalar(&self, name: &str) -> Result<f32, EngineError> {
+        let mut values = Vec::new();
+        let shape = self.planned.get(name).map(|planned| planned.target.shape.clone()).unwrap_or_default();
+        self.read(name, &shape, &mut values)
+            .map_err(|cause| EngineError::Weight { name: name.to_owned(), cause })?;
+        match values[..] {
+            [value] => Ok(value),
+            _ => {
+                let cause = WeightError::Shape { expected: Vec::new(), found: shape };
+                Err(EngineError::Weight { name: name.to_owned(), cause })
+            }
+        }
+    }
+}
+
+impl Weights for PlannedWeights<'_> {
+    fn read(&self, name: &str, shape: &[usize], out: &mut Vec<f32>) -> Result<(), WeightError> {
+        let planned = self.planned.get(name).ok_or(WeightError::Missing)?;
+        let target = &planned.target;
+        if target.shape != shape {
+            return Err(WeightError::Shape { expected: shape.to_vec(), found: target.shape.clone() });
+        }
+        if !target.dtype.is_float() {
+            return Err(WeightError::Dtype { found: target.dtype.name().to_owned() });
+        }
+        out.clear();
+        out.reserve(target.elements());
+        let mut collect = |piece: &[u8]| {
+            let start = out.len();
+            out.resize(start + piece.len() / target.dtype.size(), 0.0);
+            cast_to_f32(target.dtype, piece, &mut out[start..]);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        match apply(planned, self.source, &mut collect) {
+            Ok(_) => Ok(()),
+            Err(ApplyError::Read(cause)) => Err(WeightError::Read(Box::new(cause))),
+            Err(ApplyError::Sink(never)) => match never {},
+        }
+    }
+}
+
+/// What a config says of its tokeniser.
+fn source_of(model: &ModelConfig) -> Result<TokenizerSource, TokenizerError> {
+    let unreadable = |error: serde_json::Error| TokenizerError::rule("text_cfg", error.to_string());
+    let document: serde_json::Value = serde_json::from_str(&model.to_json()).map_err(unreadable)?;
+    let text = document.get("text_cfg").and_then(|text| text.as_object()).cloned().unwrap_or_default();
+    TokenizerSource::from_text_config(&text)
+}
+
+/// The rules in a folder's `clipway.json`, if it has one that says any.
+fn stored_rules(folder: &Path) -> Result<Option<TokenizerRules>, LoadError> {
+    if !folder.join(ARTIFACT_NAME).is_file() {
+        return Ok(None);
+    }
+    let artifact = Artifact::read(folder)?;
+    if artifact.tokenizer.is_null() {
+        return Ok(None);
+    }
+    serde_json::from_value(artifact.tokenizer).map(Some).map_err(|error| LoadError::Tokenizer {
+        folder: folder.to_owned(),
+        cause: TokenizerError::file(ARTIFACT_NAME, "tokenizer", error.to_string()),
+    })
+}
+
+/// The bytes of a file; `None` if there is none.
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
+    let refuse = |cause| LoadError::Io { path: path.to_owned(), cause };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refuse(error)),
+    };
+    let mut bytes = Vec::new();
+    let read = io::Read::read_to_end(&mut io::Read::take(file, LARGEST_TOKENIZER + 1), &mut bytes);
+    read.map_err(refuse)?;
+    if bytes.len() as u64 > LARGEST_TOKENIZER {
+        let cause = format!("more than {LARGEST_TOKENIZER} bytes; a tokeniser's file is smaller");
+        return Err(refuse(io::Error::new(io::ErrorKind::FileTooLarge, cause)));
+    }
+    Ok(Some(bytes))
+}

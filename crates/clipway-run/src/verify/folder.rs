@@ -1,0 +1,116 @@
+//! Verification of an exported folder against the source it was made of.
+
+use std::path::Path;
+
+use clipway_formats::Dtype;
+use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
+use clipway_model::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError};
+use clipway_model::export::{ExportError, ExportOptions, ModelChoice, Prepared, prepare};
+use clipway_model::plan::Tower;
+
+use super::compare::Tolerance;
+use super::outputs::{Inputs, Outputs};
+use super::report::Report;
+use crate::clip::{Clip, ClipError};
+use crate::load::{LoadError, LoadOptions};
+
+/// A verification could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A side cannot be opened.
+    #[error(transparent)]
+    Open(#[from] CheckpointError),
+    /// The folder's `clipway.json` cannot be read.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The weights of a side are not those of its config.
+    #[error(transparent)]
+    Prepare(#[from] ExportError),
+    /// A side cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A side refuses the inputs.
+    #[error(transparent)]
+    Run(#[from] ClipError),
+}
+
+/// How a folder is verified.
+pub struct FolderVerification<'a> {
+    /// Images and texts.
+    pub inputs: &'a Inputs,
+    /// How both sides are loaded; the towers are those that the folder has.
+    pub load: LoadOptions,
+    /// What was said about the source, such as `--model`. Its precision is not looked at: the source is the reference.
+    pub source: ExportOptions,
+}
+
+impl FolderVerification<'_> {
+    /// Runs the source and the folder on the same inputs, one after the other, and compares them.
+    ///
+    /// A source without config is read by the folder's; sizes that the folder changed are changed in the source too.
+    ///
+    /// # Errors
+    /// A side that cannot be opened, loaded or run. Differences are no errors: they are in the report.
+    pub fn run(&self, folder: &Path, source: &Checkpoint) -> Result<Report, VerifyError> {
+        let subject = Checkpoint::open(folder)?;
+        let tower = tower_of(folder)?;
+        let prepared = prepare(&subject, &ExportOptions { tower, ..ExportOptions::default() })?;
+        let mut options = ExportOptions { tower, precision: None, ..self.source.clone() };
+        if options.model.is_none() && source.config().is_none() {
+            options.model = Some(ModelChoice::File(folder.join(CONFIG_NAME)));
+        }
+        let model = prepared.model();
+        options.image_size = Some(model.image_size);
+        options.context_length = Some(model.context_length);
+        let reference = prepare(source, &options)?;
+        let tolerance = tolerance(&reference, &prepared);
+
+        let mut load = self.load.clone();
+        load.towers = tower;
+        let name = source.path().file_name().unwrap_or(source.path().as_os_str()).to_string_lossy();
+        let expected = self.outputs(&format!("`{name}`"), &reference, &load)?;
+        let found = self.outputs("the folder", &prepared, &load)?;
+        Ok(Report::new(&expected, &found, &tolerance))
+    }
+
+    /// Loads a side, runs it, and lets its weights go.
+    fn outputs(&self, name: &str, prepared: &Prepared<'_>, load: &LoadOptions) -> Result<Outputs, VerifyError> {
+        let clip = Clip::load(prepared, load)?;
+        Ok(Outputs::compute(name, &clip, self.inputs, load.blocks)?)
+    }
+}
+
+/// The towers that a folder says it has; both, where it does not say.
+fn tower_of(folder: &Path) -> Result<Tower, ArtifactError> {
+    if !folder.join(ARTIFACT_NAME).is_file() {
+        return Ok(Tower::Both);
+    }
+    let artifact = Artifact::read(folder)?;
+    Ok(Tower::ALL.into_iter().find(|tower| tower.name() == artifact.model.towers).unwrap_or_default())
+}
+
+/// The tolerance that fits what rounding to the folder's dtype must cost: none, if it is no narrower than the source's.
+fn tolerance(reference: &Prepared<'_>, subject: &Prepared<'_>) -> Tolerance {
+    let narrowest = |prepared: &Prepared<'_>| {
+        let dtypes = prepared.plan().tensors.iter().map(|planned| planned.target.dtype);
+        dtypes.filter(|dtype| dtype.is_float()).map(significant_bits).min().unwrap_or(24)
+    };
+    let bits = narrowest(subject);
+    match bits {
+        _ if bits >= narrowest(reference).min(24) => Tolerance::f32(),
+        11.. => Tolerance::fp16(),
+        _ => Tolerance::bf16(),
+    }
+}
+
+/// Significant bits of a floating-point dtype.
+fn significant_bits(dtype: Dtype) -> u32 {
+    match dtype {
+        Dtype::F64 => 53,
+        Dtype::F16 => 11,
+        Dtype::BF16 => 8,
+        Dtype::F8E4M3 => 4,
+        Dtype::F8E5M2 => 3,
+        _ => 24,
+    }
+}

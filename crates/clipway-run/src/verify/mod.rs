@@ -1,0 +1,15 @@
+//! Proves that two models give the same embeddings.
+//!
+//! What a model computes of some inputs is an [`Outputs`] value; two of them make a [`Report`]. The models need not be
+//! in memory at the same time.
+
+mod compare;
+mod folder;
+mod outputs;
+mod probes;
+mod report;
+
+pub use compare::{Stage, Tolerance, cosine, highest};
+pub use folder::{FolderVerification, VerifyError};
+pub use outputs::{Inputs, Outputs};
+pub use report::{Report, Rows};

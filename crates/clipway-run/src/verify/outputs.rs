@@ -1,0 +1,150 @@
+//! What a model computes of some inputs, stage by stage.
+
+use super::probes;
+use super::report::Rows;
+use crate::clip::{Clip, ClipError};
+use crate::engine::BlockOutput;
+use crate::image::Picture;
+use crate::zero_shot::normalize;
+
+/// Images whose pixels are kept for comparison; further ones are compared by their features alone.
+const KEPT_PIXELS: usize = 64;
+
+/// Images of one pass, which bounds the memory for pixels.
+const PASS: usize = 32;
+
+/// Images and texts to run a model on.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// What they are, for the report.
+    pub name: String,
+    /// Decoded pictures with their names.
+    pub images: Vec<(String, Picture)>,
+    /// Texts.
+    pub texts: Vec<String>,
+}
+
+impl Inputs {
+    /// Pictures and texts that are part of clipway.
+    pub fn built_in() -> Inputs {
+        Inputs {
+            name: "built-in probes".to_owned(),
+            images: probes::pictures(),
+            texts: probes::TEXTS.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Results of one model on [`Inputs`].
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// The model, as people know it.
+    pub name: String,
+    /// What the inputs were.
+    pub inputs: String,
+    /// Number of images.
+    pub images: usize,
+    /// Number of texts.
+    pub texts: usize,
+    /// Normalised pixels `[images, 3 · height · width]` of the first images.
+    pub pixels: Option<Rows>,
+    /// Token ids `[texts, context]`; every id is exact in f32.
+    pub tokens: Option<Rows>,
+    /// Outputs of blocks, by name, where they were asked for.
+    pub blocks: Vec<(String, Rows)>,
+    /// Image features `[images, width]`, not normalised.
+    pub image_features: Option<Rows>,
+    /// Text features `[texts, width]`, not normalised.
+    pub text_features: Option<Rows>,
+    /// Logits `[images, texts]`.
+    pub logits: Option<Rows>,
+}
+
+impl Outputs {
+    /// Runs a model, with the outputs of its towers' blocks on request.
+    ///
+    /// # Errors
+    /// What the model's preprocessing, tokeniser or engine refuse.
+    pub fn compute(name: &str, clip: &Clip, inputs: &Inputs, blocks: bool) -> Result<Outputs, ClipError> {
+        let mut outputs = Outputs {
+            name: name.to_owned(),
+            inputs: inputs.name.clone(),
+            images: 0,
+            texts: 0,
+            pixels: None,
+            tokens: None,
+            blocks: Vec::new(),
+            image_features: None,
+            text_features: None,
+            logits: None,
+        };
+        if clip.has_image_tower() && !inputs.images.is_empty() {
+            outputs.images(clip, inputs, blocks)?;
+        }
+        if clip.has_text_tower() && !inputs.texts.is_empty() {
+            outputs.texts(clip, inputs, blocks)?;
+        }
+        if let (Some(images), Some(texts)) = (&outputs.image_features, &outputs.text_features) {
+            outputs.logits = Some(logits(images, texts, clip.logit_scale(), clip.logit_bias()));
+        }
+        Ok(outputs)
+    }
+
+    fn images(&mut self, clip: &Clip, inputs: &Inputs, blocks: bool) -> Result<(), ClipError> {
+        let mut kept = Vec::new();
+        let mut features = Vec::new();
+        let width = clip.pixel_values();
+        for pass in inputs.images.chunks(PASS) {
+            let mut pixels = Vec::with_capacity(pass.len() * width);
+            for (name, picture) in pass {
+                pixels.extend(clip.pixels(name, picture)?);
+            }
+            features.extend(clip.encode_pixels(&pixels)?);
+            if blocks && self.blocks.is_empty() {
+                self.blocks.extend(stages(clip.image_blocks(&pixels)?));
+            }
+            let room = KEPT_PIXELS.saturating_sub(kept.len() / width);
+            kept.extend_from_slice(&pixels[..pass.len().min(room) * width]);
+        }
+        self.images = inputs.images.len();
+        self.pixels = Some(Rows { values: kept, width });
+        self.image_features = Some(Rows { values: features, width: clip.embed_dim() });
+        Ok(())
+    }
+
+    fn texts(&mut self, clip: &Clip, inputs: &Inputs, blocks: bool) -> Result<(), ClipError> {
+        let encoded = clip.tokens(&inputs.texts)?;
+        let values = encoded.ids.iter().map(|&id| id as f32).collect();
+        self.texts = inputs.texts.len();
+        self.tokens = Some(Rows { values, width: encoded.context_length });
+        let features = clip.encode_tokens(&encoded.ids)?;
+        if blocks {
+            self.blocks.extend(stages(clip.text_blocks(&encoded.ids)?));
+        }
+        self.text_features = Some(Rows { values: features, width: clip.embed_dim() });
+        Ok(())
+    }
+}
+
+/// Blocks of a tower as stages.
+fn stages(blocks: Vec<BlockOutput>) -> impl Iterator<Item = (String, Rows)> {
+    blocks.into_iter().map(|block| (block.name, Rows { values: block.values, width: block.width }))
+}
+
+/// `scale · normalised image · normalised text + bias`, `[images, texts]`.
+fn logits(images: &Rows, texts: &Rows, scale: f32, bias: Option<f32>) -> Rows {
+    let directions = |rows: &Rows| {
+        let mut values = rows.values.clone();
+        values.chunks_exact_mut(rows.width).for_each(normalize);
+        values
+    };
+    let (image_rows, text_rows) = (directions(images), directions(texts));
+    let mut values = Vec::new();
+    for image in image_rows.chunks_exact(images.width) {
+        for text in text_rows.chunks_exact(texts.width) {
+            let cosine: f32 = image.iter().zip(text).map(|(i, t)| i * t).sum();
+            values.push(scale * cosine + bias.unwrap_or(0.0));
+        }
+    }
+    Rows { width: text_rows.len() / texts.width, values }
+}

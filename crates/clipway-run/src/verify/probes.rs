@@ -1,0 +1,81 @@
+//! Pictures and texts to verify with where the user gives none: drawn by rule, the same on every machine.
+
+use crate::image::{Picture, Samples};
+
+/// Texts of several lengths and scripts.
+pub const TEXTS: [&str; 8] = [
+    "a photo of a cat",
+    "a diagram",
+    "two people riding bicycles along a river at sunset, seen from behind",
+    "a black and white portrait of an old sailor",
+    "red",
+    "the quick brown fox jumps over the lazy dog; 1234567890 & more, with punctuation: (yes) [no]?",
+    "un château sur la colline, 山の上の城",
+    "a close-up of a circuit board with green and gold traces, highly detailed, macro photography, studio lighting",
+];
+
+/// Sizes, width and height: wide, tall, square, small, and one that needs no resizing at 224.
+const SIZES: [(usize, usize); 6] = [(320, 240), (200, 301), (224, 224), (96, 64), (256, 256), (431, 173)];
+
+/// Pictures that differ in colour, structure, size and shape, with a name for each.
+pub fn pictures() -> Vec<(String, Picture)> {
+    SIZES
+        .iter()
+        .enumerate()
+        .map(|(index, &(width, height))| {
+            let mut data = Vec::with_capacity(width * height * 3);
+            for y in 0..height {
+                for x in 0..width {
+                    data.extend(pixel(index, [x * 256 / width, y * 256 / height]));
+                }
+            }
+            let picture = Picture { width, height, orientation: None, samples: Samples::Rgb(data) };
+            (format!("probe {index} ({width}x{height})"), picture)
+        })
+        .collect()
+}
+
+/// Colour of a picture at a point, both coordinates from 0 to 255.
+fn pixel(picture: usize, [x, y]: [usize; 2]) -> [u8; 3] {
+    let disc = |cx: i64, cy: i64, r: i64| (x as i64 - cx).pow(2) + (y as i64 - cy).pow(2) < r * r;
+    match picture {
+        0 => [x as u8, y as u8, 128],
+        1 if disc(128, 100, 70) => [220, 40, 30],
+        1 => [240, 240, 230],
+        2 if (x / 32 + y / 32) % 2 == 0 => [20, 20, 20],
+        2 => [250, 250, 250],
+        3 => noise(x * 256 + y),
+        4 if y > 150 => [40, 120, 40],
+        4 if disc(190, 60, 28) => [255, 240, 90],
+        4 => [110, 170, 240],
+        _ => {
+            let [r, g, b] = noise(x / 16 * 16);
+            if y % 64 < 40 { [r, g, b] } else { [b / 2, r / 2, g / 2] }
+        }
+    }
+}
+
+/// Even noise: three bytes of a number's hash (splitmix64's finaliser).
+fn noise(seed: usize) -> [u8; 3] {
+    let mut z = (seed as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    let [a, b, c, ..] = (z ^ (z >> 31)).to_le_bytes();
+    [a, b, c]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_have_their_sizes_and_differ() {
+        let pictures = pictures();
+        assert_eq!(pictures.len(), SIZES.len());
+        for (index, (_, picture)) in pictures.iter().enumerate() {
+            let Samples::Rgb(data) = &picture.samples else { panic!("not RGB") };
+            assert_eq!(data.len(), picture.width * picture.height * 3);
+            assert!(data.iter().any(|&b| b != data[0]), "picture {index} is of one colour");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A verification's result: stages, sensitivity and rankings, with what was compared.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::compare::{Pair, Stage, Tolerance, compare, same_first, sensitivity};
+use super::outputs::Outputs;
+
+/// Outputs of distinct inputs that are closer than this (1 minus cosine) are called constant.
+const LEAST_SENSITIVITY: f64 = 1e-9;
+
+/// Result of a verification. It passes if every stage does, both sides tell inputs apart, and rankings agree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether all of it passed.
+    pub passed: bool,
+    /// What the reference is: the source, as people know it.
+    pub reference: String,
+    /// Number of images compared.
+    pub images: usize,
+    /// Number of texts compared.
+    pub texts: usize,
+    /// What the images and texts are, such as `built-in probes`.
+    pub inputs: String,
+    /// The stages, in the order of computation.
+    pub stages: Vec<Stage>,
+    /// 1 minus the smallest cosine of two images' features, of the less sensitive side.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub image_sensitivity: Option<f64>,
+    /// The same of texts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text_sensitivity: Option<f64>,
+    /// Images whose best text is the same on both sides, and images.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub same_best_text: Option<[usize; 2]>,
+    /// Texts whose best image is the same on both sides, and texts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub same_best_image: Option<[usize; 2]>,
+    /// What failed besides stages.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub failures: Vec<String>,
+}
+
+impl Report {
+    /// Compares what a subject computed with what its reference computed of the same inputs.
+    pub fn new(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> Report {
+        let mut stages = Vec::new();
+        let mut failures = Vec::new();
+        let mut stage = |name: &str, values: [&Option<Rows>; 2], tolerance: &Tolerance, vectors: bool| {
+            if let [Some(r), Some(s)] = values {
+                if r.width == s.width {
+                    stages.push(compare(name, r.pair(s), tolerance.clone(), vectors));
+                } else {
+                    failures.push(format!("{name}: rows of {} values against {}", s.width, r.width));
+                }
+            }
+        };
+        stage("pixels", [&reference.pixels, &subject.pixels], &Tolerance::exact(), false);
+        stage("tokens", [&reference.tokens, &subject.tokens], &Tolerance::exact(), false);
+        for (name, rows) in &reference.blocks {
+            if let Some((_, other)) = subject.blocks.iter().find(|(n, _)| n == name) {
+                stage(name, [&Some(rows.clone()), &Some(other.clone())], tolerance, false);
+            }
+        }
+        stage("image features", [&reference.image_features, &subject.image_features], tolerance, true);
+        stage("text features", [&reference.text_features, &subject.text_features], tolerance, true);
+        stage("logits", [&reference.logits, &subject.logits], tolerance, false);
+
+        let sides = |r: &Option<Rows>, s: &Option<Rows>| Some((r.clone()?, s.clone()?));
+        let mut told_apart = |what: &str, r: &Option<Rows>, s: &Option<Rows>| {
+            let (r, s) = sides(r, s).filter(|(r, s)| r.values.len() == s.values.len())?;
+            let found = sensitivity(r.pair(&s))?;
+            if found < LEAST_SENSITIVITY {
+                failures.push(format!("{what} features are the same for every input"));
+            }
+            Some(found)
+        };
+        let image_sensitivity = told_apart("image", &reference.image_features, &subject.image_features);
+        let text_sensitivity = told_apart("text", &reference.text_features, &subject.text_features);
+        let logits =
+            sides(&reference.logits, &subject.logits).filter(|(r, s)| r.values.len() == s.values.len());
+        let same_best_text = logits.as_ref().map(|(r, s)| same_first(r.pair(s)));
+        let same_best_image = logits.as_ref().map(|(r, s)| same_first(r.transposed().pair(&s.transposed())));
+        for (what, count) in [("text", same_best_text), ("image", same_best_image)] {
+            if let Some([agree, of]) =
+                count.filter(|[agree, of]| (*agree as f64) < tolerance.rankings * *of as f64)
+            {
+                failures.push(format!("the best {what} is the same in {agree} of {of} rankings only"));
+            }
+        }
+        if !stages.iter().any(|s| s.name.ends_with("features")) {
+            failures.push("no features were compared".to_owned());
+        }
+        Report {
+            passed: failures.is_empty() && stages.iter().all(|s| s.passed),
+            reference: reference.name.clone(),
+            images: reference.images,
+            texts: reference.texts,
+            inputs: reference.inputs.clone(),
+            stages,
+            image_sensitivity,
+            text_sensitivity,
+            same_best_text,
+            same_best_image,
+            failures,
+        }
+    }
+
+    /// The first stage that failed.
+    pub fn first_bad_stage(&self) -> Option<&Stage> {
+        self.stages.iter().find(|s| !s.passed)
+    }
+
+    /// One line that says the result.
+    pub fn summary(&self) -> String {
+        let mut text = if self.passed { "verified".to_owned() } else { "NOT verified".to_owned() };
+        let _ = write!(text, " against {}: {} images, {} texts", self.reference, self.images, self.texts);
+        let cosines = self.stages.iter().filter_map(|s| s.cosine);
+        if let Some(cosine) = cosines.reduce(f64::min) {
+            let _ = write!(text, ", smallest cosine {cosine:.7}");
+        }
+        if let Some(stage) = self.first_bad_stage() {
+            let _ = write!(text, "; first bad stage: {}", stage.name);
+        }
+        text
+    }
+}
+
+/// A matrix of results: rows of one width.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// The values, row after row.
+    pub values: Vec<f32>,
+    /// Values of a row.
+    pub width: usize,
+}
+
+impl Rows {
+    fn pair<'a>(&'a self, subject: &'a Rows) -> Pair<'a> {
+        Pair { reference: &self.values, subject: &subject.values, width: self.width }
+    }
+
+    fn transposed(&self) -> Rows {
+        let height = self.values.len().checked_div(self.width).unwrap_or(0);
+        let columns = (0..self.width).flat_map(|c| (0..height).map(move |r| r * self.width + c));
+        Rows { values: columns.map(|at| self.values[at]).collect(), width: height }
+    }
+}

@@ -1,0 +1,163 @@
+//! Zero-shot classification: labels become class embeddings, images are scored against them.
+//!
+//! Follows Radford et al., *Learning Transferable Visual Models From Natural Language Supervision* (2021), section
+//! 3.1.4: each label is put into every prompt template, and a class embedding is the normalised mean of the
+//! normalised text features.
+
+use serde::Serialize;
+
+/// Fills a template: every `{}` becomes the label.
+///
+/// # Errors
+/// A template without `{}` gives the same text for every label.
+pub fn fill_template(template: &str, label: &str) -> Result<String, TemplateError> {
+    if template.contains("{}") {
+        Ok(template.replace("{}", label))
+    } else {
+        Err(TemplateError { template: template.to_owned() })
+    }
+}
+
+/// A prompt template that has no place for the label.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("template `{template}` has no `{{}}` for the label")]
+pub struct TemplateError {
+    /// The template.
+    pub template: String,
+}
+
+/// How scores become probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbabilityRule {
+    /// Over all labels: models trained with the softmax loss.
+    Softmax,
+    /// Each label by itself: models with a logit bias, trained with the sigmoid loss.
+    Sigmoid,
+}
+
+/// One label's score for an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Index of the label.
+    pub label: usize,
+    /// Probability, from 0 to 1.
+    pub probability: f32,
+    /// Cosine of the image's and the label's embedding.
+    pub cosine: f32,
+}
+
+/// Class embeddings with the model's temperature.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    classes: Vec<f32>,
+    width: usize,
+    scale: f32,
+    bias: Option<f32>,
+}
+
+impl Classifier {
+    /// Makes class embeddings of text features `[labels, templates, width]`, not necessarily normalised; `scale` is
+    /// the factor of the cosine (the exponential of `logit_scale`).
+    ///
+    /// # Panics
+    /// If the features are not `templates · width` values a label.
+    pub fn new(
+        features: &[f32],
+        templates: usize,
+        width: usize,
+        scale: f32,
+        bias: Option<f32>,
+    ) -> Classifier {
+        assert!(templates > 0 && width > 0 && features.len().is_multiple_of(templates * width));
+        let mut classes = Vec::with_capacity(features.len() / templates);
+        for label in features.chunks_exact(templates * width) {
+            let mut sum = vec![0.0_f32; width];
+            for row in label.chunks_exact(width) {
+                let mut row = row.to_vec();
+                normalize(&mut row);
+                sum.iter_mut().zip(&row).for_each(|(s, r)| *s += r);
+            }
+            normalize(&mut sum);
+            classes.extend_from_slice(&sum);
+        }
+        Classifier { classes, width, scale, bias }
+    }
+
+    /// How this classifier makes probabilities.
+    pub fn rule(&self) -> ProbabilityRule {
+        if self.bias.is_some() { ProbabilityRule::Sigmoid } else { ProbabilityRule::Softmax }
+    }
+
+    /// Scores one image's features `[width]`, best label first; of equal scores the earlier label.
+    ///
+    /// # Panics
+    /// If the features are not `width` values.
+    pub fn scores(&self, image: &[f32]) -> Vec<Score> {
+        assert_eq!(image.len(), self.width, "features of another width");
+        let mut image = image.to_vec();
+        normalize(&mut image);
+        let cosines: Vec<f32> = self
+            .classes
+            .chunks_exact(self.width)
+            .map(|class| class.iter().zip(&image).map(|(c, i)| c * i).sum())
+            .collect();
+        let logits: Vec<f32> = cosines.iter().map(|c| c * self.scale + self.bias.unwrap_or(0.0)).collect();
+        let probabilities = match self.rule() {
+            ProbabilityRule::Softmax => softmax(&logits),
+            ProbabilityRule::Sigmoid => logits.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+        };
+        let mut scores: Vec<Score> = (probabilities.iter().zip(&cosines).enumerate())
+            .map(|(label, (&probability, &cosine))| Score { label, probability, cosine })
+            .collect();
+        scores.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
+        scores
+    }
+}
+
+/// Scales a vector to length 1; a vector of length 0 stays.
+pub fn normalize(vector: &mut [f32]) {
+    let norm = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    if norm > 0.0 {
+        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
+    }
+}
+
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = logits.iter().map(|x| (x - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.into_iter().map(|p| p / sum).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_averaged_after_normalising() {
+        // Two templates of very different lengths weigh the same: the class lies between them, at 45 degrees.
+        let classifier = Classifier::new(&[10.0, 0.0, 0.0, 0.1, -1.0, 0.0, -1.0, 0.0], 2, 2, 2.0, None);
+        let scores = classifier.scores(&[3.0, 3.0]);
+        assert_eq!(scores[0].label, 0);
+        assert!((scores[0].cosine - 1.0).abs() < 1e-6 && (scores[1].cosine + 0.5_f32.sqrt()).abs() < 1e-6);
+        let expected = 1.0 / (1.0 + (2.0 * (-0.5_f32.sqrt() - 1.0)).exp());
+        assert!((scores[0].probability - expected).abs() < 1e-6);
+        assert!((scores[0].probability + scores[1].probability - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_logit_bias_means_a_probability_for_each_label_alone() {
+        let classifier = Classifier::new(&[1.0, 0.0, 1.0, 0.0], 1, 2, 1.0, Some(-1.0));
+        let scores = classifier.scores(&[1.0, 0.0]);
+        assert_eq!(classifier.rule(), ProbabilityRule::Sigmoid);
+        assert!(scores.iter().all(|s| (s.probability - 0.5).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_template_needs_a_place_for_the_label() {
+        assert_eq!(fill_template("a photo of a {}", "cat").unwrap(), "a photo of a cat");
+        let error = fill_template("a photo", "cat").unwrap_err();
+        assert_eq!(error.to_string(), "template `a photo` has no `{}` for the label");
+    }
+}
