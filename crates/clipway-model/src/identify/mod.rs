@@ -52,22 +52,23 @@ pub struct NearFit {
     pub move_text: bool,
 }
 
-/// Modules that tell a family that is not supported.
-const UNSUPPORTED: [(&str, &str); 3] = [
-    ("visual.trunk.", "a timm image tower"),
-    ("text.transformer.embeddings.", "a Hugging Face text tower"),
-    ("text_decoder.", "CoCa's multimodal decoder"),
-];
+/// Parts of families that are known but not supported.
+fn unsupported(shapes: &Shapes<'_>) -> Vec<&'static str> {
+    let hugging_face =
+        shapes.has_prefix("text.transformer.") && !shapes.has_prefix("text.transformer.resblocks.");
+    let parts = [
+        (shapes.has_prefix("visual.trunk."), "a timm image tower"),
+        (hugging_face, "a Hugging Face text tower"),
+        (shapes.has_prefix("text_decoder."), "CoCa's multimodal decoder"),
+    ];
+    parts.into_iter().filter(|(there, _)| *there).map(|(_, part)| part).collect()
+}
 
 /// Finds the models that a state dict in open_clip's names can be of.
 pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Identification {
     let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
     let shapes = Shapes::new(&tensors);
-    let unsupported: Vec<&str> = UNSUPPORTED
-        .into_iter()
-        .filter(|(prefix, _)| shapes.has_prefix(prefix))
-        .map(|(_, what)| what)
-        .collect();
+    let unsupported = unsupported(&shapes);
     let sketch = Sketch::of(&shapes);
     let mut identification =
         Identification { exact: vec![], near: vec![], reconstruction: None, unsupported };
@@ -85,7 +86,7 @@ pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -
     identification.near.sort_by_key(|fit| fit.move_text);
     if identification.exact.iter().any(|fit| !fit.move_text) {
         identification.near.clear();
-    } else {
+    } else if identification.unsupported.is_empty() {
         identification.reconstruction = reconstruct::reconstruct(&sketch, &shapes, &tensors).map(Box::new);
     }
     identification

@@ -1,0 +1,84 @@
+//! Architectures: what is built, and what is refused.
+
+use clipway_model::architecture::{ArchitectureError, Model, build};
+use clipway_model::config::ModelConfig;
+use clipway_model::graph::Operation;
+use clipway_model::registry;
+
+fn model(name: &str) -> Result<Model, ArchitectureError> {
+    build(&registry::model(name).unwrap())
+}
+
+#[test]
+fn parameters_have_the_names_shapes_and_counts_of_open_clip() {
+    let check = |name: &str, elements: usize, tensors: usize, first: &str, key: (&str, &[usize])| {
+        let model = model(name).unwrap();
+        assert_eq!(model.parameters.trained_elements(), elements, "{name}");
+        let order = model.parameters.in_state_dict_order();
+        assert_eq!(order.len(), tensors, "{name}");
+        assert_eq!(model.parameters.get(order[0]).name, first, "{name}");
+        let id = model.parameters.find(key.0).unwrap();
+        assert_eq!(model.parameters.get(id).shape, key.1, "{name}");
+    };
+    check("ViT-B-32", 151_277_313, 302, "positional_embedding", ("visual.proj", &[768, 512]));
+    check("RN50", 102_007_137, 489, "positional_embedding", ("visual.attnpool.c_proj.weight", &[1024, 2048]));
+}
+
+#[test]
+fn graphs_end_in_embeddings_and_use_every_parameter_but_the_temperature() {
+    for name in ["ViT-B-32", "RN50x4-quickgelu", "ViT-L-14-CLIPA", "ViT-B-16-plus-240"] {
+        let model = model(name).unwrap();
+        let mut used = vec![false; model.parameters.len()];
+        for graph in [&model.image, &model.text] {
+            let shape: Vec<String> = graph.node(graph.output).shape.iter().map(ToString::to_string).collect();
+            assert_eq!(shape, ["batch".to_owned(), model.embed_dim.to_string()], "{name}");
+            for node in &graph.nodes {
+                node.operation.parameters().into_iter().for_each(|id| used[id.index()] = true);
+            }
+        }
+        let unused = model.parameters.iter().filter(|(id, _)| !used[id.index()]);
+        let unused: Vec<&str> = unused.map(|(_, parameter)| parameter.name.as_str()).collect();
+        let expected = |name: &&str| *name == "logit_scale" || name.ends_with("num_batches_tracked");
+        assert!(unused.iter().all(|name| expected(&name)), "{name}: {unused:?}");
+    }
+}
+
+#[test]
+fn a_graph_can_be_read() {
+    let text = r#"{"embed_dim": 8, "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8,
+        "layers": 1}, "text_cfg": {"width": 8, "heads": 2, "layers": 1, "context_length": 4, "vocab_size": 9}}"#;
+    let model = build(&ModelConfig::parse(text.as_bytes()).unwrap()).unwrap();
+    let described = model.text.describe(&model.parameters);
+    let expected = "\
+%0 = token_ids() -> [batch, length]  
+%1 = embedding(%0) -> [batch, length, 8]  token_embedding.weight
+%2 = add_positions(%1) -> [batch, length, 8]  positional_embedding
+%3 = layer_norm[epsilon 0.00001](%2) -> [batch, length, 8]  transformer.resblocks.0.ln_1.weight transformer.resblocks.0.ln_1.bias
+%4 = linear(%3) -> [batch, length, 24]  transformer.resblocks.0.attn.in_proj_weight transformer.resblocks.0.attn.in_proj_bias
+%5 = attention[heads 2 scale 0.5 mask Causal](%4) -> [batch, length, 8]  transformer.resblocks.0.attn
+";
+    assert_eq!(described.lines().take(6).collect::<Vec<_>>(), expected.lines().collect::<Vec<_>>());
+    let convolutions = model.image.nodes.iter().filter(|n| matches!(n.operation, Operation::Conv2d { .. }));
+    assert_eq!(convolutions.count(), 1);
+}
+
+#[test]
+fn what_cannot_be_built_is_named() {
+    let check = |name: &str, what: &str| match model(name) {
+        Err(ArchitectureError::Unsupported { what: found, .. }) => assert_eq!(found, what, "{name}"),
+        other => panic!("{name}: {:?}", other.err()),
+    };
+    check("ViT-B-16-SigLIP", "the timm image tower `vit_base_patch16_siglip_224`");
+    check("roberta-ViT-B-32", "the Hugging Face text tower `roberta-base`");
+    check("coca_ViT-B-32", "`multimodal_cfg` (CoCa)");
+    let check = |vision: &str, text: &str, what: &str| {
+        let config = format!(r#"{{"embed_dim": 512, "vision_cfg": {{{vision}}}, "text_cfg": {{{text}}}}}"#);
+        let error = build(&ModelConfig::parse(config.as_bytes()).unwrap()).unwrap_err().to_string();
+        assert!(error.contains(what), "{config}: {error}");
+    };
+    check(r#""pool_type": "none""#, "", "`vision_cfg.pool_type: none` is not supported");
+    check("", r#""pool_type": "none""#, "`text_cfg.pool_type: none` is not supported");
+    check("", r#""embed_cls": true"#, "`text_cfg.embed_cls` without `custom_text` is not supported");
+    check(r#""norm_kwargs": {"elementwise_affine": false}"#, "", "elementwise_affine");
+    check(r#""attentional_pool": "cascade""#, "", "the config's shapes do not fit: `visual`: layer_norm");
+}

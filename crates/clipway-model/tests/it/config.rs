@@ -1,0 +1,174 @@
+//! Configs: what is read, what is refused and where, and what is written back.
+
+use std::path::PathBuf;
+
+use clipway_formats::{Code, Place};
+use clipway_model::config::{ConfigFile, Interpolation, ModelConfig, PreprocessConfig, ResizeMode};
+use clipway_model::registry;
+
+/// A small config with changes: members put into the vision config, the text config and the model config.
+fn small(vision: &str, text: &str, model: &str) -> String {
+    let vision_base = r#""image_size": 32, "layers": 2, "width": 64, "head_width": 16, "patch_size": 8"#;
+    let text_base = r#""context_length": 16, "vocab_size": 100, "width": 64, "heads": 4, "layers": 2"#;
+    // A member that is given replaces the one of the base.
+    let merge = |base: &str, changes: &str| {
+        let key = changes.split(':').next().unwrap_or_default();
+        let kept = base.split(", ").filter(|member| changes.is_empty() || !member.starts_with(key));
+        kept.chain((!changes.is_empty()).then_some(changes)).collect::<Vec<_>>().join(", ")
+    };
+    let (vision, text) = (merge(vision_base, vision), merge(text_base, text));
+    let model = merge(r#""embed_dim": 64"#, model);
+    format!(r#"{{{model}, "vision_cfg": {{{vision}}}, "text_cfg": {{{text}}}}}"#)
+}
+
+#[test]
+fn wrong_configs_are_refused_with_their_place() {
+    let check = |(vision, text, model): (&str, &str, &str), code: Code, path: &str, cause: &str| {
+        let config = small(vision, text, model);
+        let error = ModelConfig::parse(config.as_bytes()).unwrap_err();
+        assert_eq!((error.code, &error.place), (code, &Place::Json(path.to_owned())), "{config}: {error}");
+        assert!(error.cause.contains(cause), "{config}: {error}");
+    };
+    use Code::{BadValue, UnknownKey};
+    check(("\"hed_width\": 16", "", ""), UnknownKey, "$.vision_cfg.hed_width", "`head_width`");
+    check(("", "\"no_causal\": true", ""), UnknownKey, "$.text_cfg.no_causal", "`no_causal_mask`");
+    check(("", "", "\"zzz\": 1"), UnknownKey, "$.zzz", "not known");
+    check(("\"width\": 0", "", ""), BadValue, "$.vision_cfg.width", "from 1 to");
+    check(("\"width\": 64.0", "", ""), BadValue, "$.vision_cfg.width", "an integer");
+    check(("\"head_width\": 48", "", ""), BadValue, "$.vision_cfg.head_width", "does not divide");
+    check(("\"patch_size\": 64", "", ""), BadValue, "$.vision_cfg.patch_size", "tokens");
+    check(("\"patch_size\": null", "", ""), BadValue, "$.vision_cfg.patch_size", "needs a patch size");
+    check(("\"layers\": [1, 2]", "", ""), BadValue, "$.vision_cfg.layers", "4 stages");
+    check(("\"layers\": 1000000000", "", ""), BadValue, "$.vision_cfg.layers", "from 1 to 1024");
+    check(("\"image_size\": [24, 40, 8]", "", ""), BadValue, "$.vision_cfg.image_size", "an array of 3");
+    check(
+        ("\"act_kwargs\": {\"approximate\": \"sin\"}", "", ""),
+        BadValue,
+        "$.vision_cfg.act_kwargs.approximate",
+        "`tanh`",
+    );
+    check(
+        ("\"attentional_pool\": \"serial\"", "", ""),
+        BadValue,
+        "$.vision_cfg.attentional_pool",
+        "`parallel`",
+    );
+    check(("\"mlp_ratio\": 0.001", "", ""), BadValue, "$.vision_cfg.mlp_ratio", "leaves nothing");
+    check(("", "\"heads\": 5", ""), BadValue, "$.text_cfg.heads", "does not divide");
+    check(
+        ("", "\"proj_type\": \"none\"", "\"embed_dim\": 32"),
+        BadValue,
+        "$.text_cfg.proj_type",
+        "without projection",
+    );
+    check(("", "\"hf_model_name\": \"../../etc\"", ""), BadValue, "$.text_cfg.hf_model_name", "model's name");
+    check(("", "", "\"quick_gelu\": 1"), BadValue, "$.quick_gelu", "`true` or `false`");
+    check(("", "", "\"multimodal_cfg\": {}"), BadValue, "$.multimodal_cfg", "custom_text");
+}
+
+#[test]
+fn options_that_exclude_each_other_are_refused() {
+    let quick = small("\"act_kwargs\": {\"approximate\": \"tanh\"}", "", "\"quick_gelu\": true");
+    let quick = quick.replace("{\"quick_gelu\": true", "{\"quick_gelu\": true, \"embed_dim\": 64");
+    for config in [quick, small("\"qk_norm\": true, \"scaled_cosine_attn\": true", "", "")] {
+        let error = ModelConfig::parse(config.as_bytes()).unwrap_err();
+        assert!(error.cause.contains("exclude each other"), "{config}: {error}");
+    }
+}
+
+#[test]
+fn a_config_file_gives_preprocessing_over_the_defaults() {
+    let model = small("\"image_size\": [24, 40]", "", "");
+    let check = |preprocess: &str, expected: PreprocessConfig| {
+        let text =
+            format!(r#"{{"model_cfg": {model}, "preprocess_cfg": {preprocess}, "model_type": "clip"}}"#);
+        assert_eq!(ConfigFile::parse(text.as_bytes()).unwrap().preprocess(), expected, "{preprocess}");
+    };
+    let default = PreprocessConfig::new([24, 40]);
+    check("{}", default.clone());
+    check(r#"{"size": 224, "mean": null}"#, default.clone());
+    check(
+        r#"{"mean": [0, 0.5, 1], "std": 0.5, "interpolation": "bilinear", "resize_mode": "longest", "fill_color": 9}"#,
+        PreprocessConfig {
+            size: [24, 40],
+            mean: [0.0, 0.5, 1.0],
+            std: [0.5; 3],
+            interpolation: Interpolation::Bilinear,
+            resize_mode: ResizeMode::Longest,
+            fill_color: 9,
+        },
+    );
+}
+
+#[test]
+fn a_config_is_written_with_the_keys_it_had_and_an_explicit_activation() {
+    let config = ModelConfig::parse(
+        br#"{"text_cfg": {"heads": 8}, "embed_dim": 512, "vision_cfg": {"norm_kwargs": {"eps": 1e-06}}}"#,
+    );
+    let expected = r#"{
+  "text_cfg": {
+    "heads": 8
+  },
+  "embed_dim": 512,
+  "vision_cfg": {
+    "norm_kwargs": {
+      "eps": 1e-6
+    }
+  },
+  "quick_gelu": false
+}
+"#;
+    let config = config.unwrap();
+    assert_eq!(config.to_json(), expected);
+    assert!(!config.states_quick_gelu());
+}
+
+#[test]
+fn what_is_written_reads_back_for_the_whole_registry() {
+    for name in registry::names() {
+        let config = registry::model(name).unwrap();
+        let text = config.to_config_file(&PreprocessConfig::new(config.vision.image_size));
+        let again = ConfigFile::parse(text.as_bytes()).unwrap();
+        assert_eq!(again.model.to_json(), config.to_json(), "{name}");
+        assert!(again.model.states_quick_gelu(), "{name}");
+        assert_eq!(again.preprocess(), PreprocessConfig::new(config.vision.image_size), "{name}");
+    }
+}
+
+#[test]
+fn changes_follow_the_rules_of_reading() {
+    let mut config = registry::model("ViT-B-32").unwrap();
+    config.set_image_size([384, 320]).unwrap();
+    config.set_context_length(16).unwrap();
+    config.set_quick_gelu(true).unwrap();
+    config.set_custom_text(true).unwrap();
+    let again = ModelConfig::parse(config.to_json().as_bytes()).unwrap();
+    assert_eq!(again.vision.image_size, [384, 320]);
+    assert_eq!((again.text.context_length, again.quick_gelu, again.custom_text), (16, true, true));
+    let before = config.clone();
+    assert!(config.set_image_size([16, 16]).is_err());
+    assert!(config.set_context_length(0).is_err());
+    assert!(config.set_tokenizer_name("/etc/passwd").is_err());
+    assert_eq!(config, before);
+}
+
+#[test]
+fn the_corpus_comes_out_as_it_should() {
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
+    let corpus = std::env::var_os("CLIPWAY_SHARED").map_or_else(beside, PathBuf::from).join("corpus");
+    let Ok(manifest) = std::fs::read(corpus.join("manifest.json")) else {
+        eprintln!("skipped: no shared files at {}", corpus.display());
+        return;
+    };
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let mut counts = [0, 0];
+    for file in manifest["files"].as_array().unwrap().iter().filter(|file| file["format"] == "config") {
+        let path = file["path"].as_str().unwrap();
+        let bytes = std::fs::read(corpus.join(path)).unwrap();
+        let loads = file["expectation"] == "load";
+        let outcome = ConfigFile::parse(&bytes);
+        assert_eq!(outcome.is_ok(), loads, "{path}: {:?}", outcome.err());
+        counts[usize::from(loads)] += 1;
+    }
+    assert!(counts[0] >= 40 && counts[1] >= 3, "{counts:?}");
+}

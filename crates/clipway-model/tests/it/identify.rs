@@ -1,0 +1,132 @@
+//! Identification: from names and shapes to registry names, and to configs.
+
+use clipway_model::architecture::build;
+use clipway_model::config::ModelConfig;
+use clipway_model::identify::{Differences, Identification, identify};
+use clipway_model::registry;
+
+type Tensors = Vec<(String, Vec<usize>)>;
+
+fn tensors(config: &ModelConfig) -> Tensors {
+    let parameters = build(config).unwrap().parameters;
+    parameters.iter().map(|(_, parameter)| (parameter.name.clone(), parameter.shape.clone())).collect()
+}
+
+fn views(tensors: &Tensors) -> impl Iterator<Item = (&str, &[usize])> {
+    tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()))
+}
+
+fn identified(config: &ModelConfig) -> Identification {
+    identify(views(&tensors(config)))
+}
+
+#[test]
+fn every_native_architecture_is_found_and_twins_are_listed() {
+    let mut native = 0;
+    for name in registry::names() {
+        let config = registry::model(name).unwrap();
+        if build(&config).is_err() {
+            continue;
+        }
+        native += 1;
+        let found = identified(&config);
+        assert!(
+            found.exact.iter().any(|fit| fit.name == name && !fit.move_text),
+            "{name}: {:?}",
+            found.exact
+        );
+        assert!(found.near.is_empty() && found.reconstruction.is_none(), "{name}");
+    }
+    assert_eq!(native, 55);
+    let names = |name: &str| -> Vec<&str> {
+        identified(&registry::model(name).unwrap()).exact.iter().map(|fit| fit.name).collect()
+    };
+    assert_eq!(names("ViT-B-32"), ["ViT-B-32", "ViT-B-32-quickgelu"]);
+    assert_eq!(names("ViT-L-14-336"), ["ViT-L-14-336", "ViT-L-14-336-quickgelu"]);
+}
+
+#[test]
+fn another_size_or_layout_of_a_registered_model_is_told() {
+    let mut config = registry::model("ViT-B-32").unwrap();
+    config.set_image_size([288, 288]).unwrap();
+    config.set_context_length(32).unwrap();
+    let found = identified(&config);
+    assert_eq!(found.exact, []);
+    let near = found.near.iter().find(|fit| fit.name == "ViT-B-32").unwrap();
+    assert_eq!((near.image_size, near.context_length), (Some([288, 288]), Some(32)));
+
+    let mut config = registry::model("RN50").unwrap();
+    config.set_custom_text(true).unwrap();
+    let found = identified(&config);
+    let names: Vec<(&str, bool)> = found.exact.iter().map(|fit| (fit.name, fit.move_text)).collect();
+    assert_eq!(names, [("RN50", true), ("RN50-quickgelu", true)]);
+}
+
+#[test]
+fn a_config_is_reconstructed_from_shapes() {
+    let check = |text: &str| {
+        let config = ModelConfig::parse(text.as_bytes()).unwrap();
+        let found = identified(&config);
+        assert_eq!((found.exact.len(), found.near.len()), (0, 0), "{text}");
+        let reconstruction = found.reconstruction.unwrap();
+        assert!(reconstruction.differences.is_empty(), "{text}: {}", reconstruction.differences);
+        (config, reconstruction)
+    };
+    let (config, found) = check(
+        r#"{"embed_dim": 128, "vision_cfg": {"image_size": 48, "layers": 6, "width": 128, "head_width": 64,
+        "patch_size": 8, "mlp_ratio": 4.5, "ls_init_value": 1e-5, "no_ln_pre": true, "qk_norm": true},
+        "text_cfg": {"context_length": 16, "vocab_size": 512, "width": 64, "heads": 1, "layers": 4,
+        "proj_bias": true}, "custom_text": true, "init_logit_bias": -10}"#,
+    );
+    assert_eq!(found.config.vision, config.vision);
+    assert_eq!(found.config.text, config.text);
+    let fields: Vec<&str> = found.assumed.iter().map(|assumption| assumption.field).collect();
+    // Query-key norms tell the width of a head, so that is certain here.
+    assert!(!fields.contains(&"vision_cfg.head_width") && fields.contains(&"text_cfg.heads"), "{fields:?}");
+    assert!(fields.contains(&"quick_gelu"), "{fields:?}");
+
+    let (config, found) = check(
+        r#"{"embed_dim": 32, "vision_cfg": {"image_size": 96, "layers": [1, 2, 1, 1], "width": 8},
+        "text_cfg": {"context_length": 9, "vocab_size": 99, "width": 32, "layers": 1, "heads": 1,
+        "embed_cls": true}, "custom_text": true}"#,
+    );
+    assert_eq!(
+        (found.config.vision.layers, found.config.vision.image_size),
+        (config.vision.layers, [96, 96])
+    );
+    assert_eq!((found.config.text.context_length, found.config.text.embed_cls), (9, true));
+}
+
+#[test]
+fn families_that_are_not_supported_are_named() {
+    let check = |name: &str, expected: &[&str]| {
+        assert_eq!(identify([(name, &[4, 4][..])]).unsupported, expected, "{name}");
+    };
+    check("visual.trunk.patch_embed.proj.weight", &["a timm image tower"]);
+    check("text.transformer.embeddings.word_embeddings.weight", &["a Hugging Face text tower"]);
+    check("text_decoder.ln_final.weight", &["CoCa's multimodal decoder"]);
+    check("unrelated", &[]);
+    assert_eq!(identify([]).exact, []);
+}
+
+#[test]
+fn all_differences_are_reported_together() {
+    let model = build(&registry::model("ViT-B-32").unwrap()).unwrap();
+    let mut found = tensors(&registry::model("ViT-B-32").unwrap());
+    let at = |found: &Tensors, name: &str| found.iter().position(|(known, _)| known == name).unwrap();
+    let index = at(&found, "visual.proj");
+    found[index].1 = vec![1024, 768];
+    let index = at(&found, "ln_final.bias");
+    found[index].0 = "ln_final.biass".to_owned();
+    let index = at(&found, "logit_scale");
+    found[index].1 = vec![1];
+    found.push(("extra\u{7}".to_owned(), vec![3]));
+    let differences = Differences::between(&model.parameters, views(&found)).with_nearest();
+    assert_eq!(
+        differences.to_string(),
+        "  `visual.proj`: expected [768, 512], found [1024, 768]\n  \
+           `ln_final.bias`: missing, [512]; is it `ln_final.biass`?\n  \
+           `ln_final.biass`: unused, [512]; should it be `ln_final.bias`?\n  \
+           `extra\\u{7}`: unused, [3]"
+    );
+}

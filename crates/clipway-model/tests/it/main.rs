@@ -1,0 +1,6 @@
+//! Tests of the public interface, in one binary.
+
+mod architecture;
+mod config;
+mod identify;
+mod registry;

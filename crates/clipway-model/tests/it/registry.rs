@@ -1,0 +1,63 @@
+//! The registry reads as a whole, and finds by name.
+
+use clipway_model::config::{Interpolation, ResizeMode};
+use clipway_model::registry;
+
+#[test]
+fn every_entry_reads() {
+    assert_eq!(registry::names().len(), 144);
+    let mut tags = 0;
+    for name in registry::names() {
+        let config = registry::model(name).unwrap();
+        assert!(config.embed_dim >= 256, "{name}");
+        tags += registry::pretrained(name).count();
+    }
+    assert_eq!(tags, 196);
+}
+
+#[test]
+fn unknown_names_are_told_with_the_nearest() {
+    let check = |name: &str, message: &str| {
+        assert_eq!(registry::model(name).unwrap_err().to_string(), message);
+    };
+    check("ViT-B32", "no architecture is called `ViT-B32`; the nearest is `ViT-B-32`");
+    check("", "no architecture is called ``");
+    check("\u{1b}[2J", "no architecture is called `\\u{1b}[2J`");
+    assert_eq!(registry::model("ViT-B/32").unwrap().embed_dim, 512);
+}
+
+#[test]
+fn patterns_find_names() {
+    let check =
+        |pattern: &str, expected: &[&str]| assert_eq!(registry::search(pattern), expected, "{pattern}");
+    check("rn50x4", &["RN50x4", "RN50x4-quickgelu"]);
+    check("rn*x64", &["RN50x64"]);
+    check(
+        "*-B-32",
+        &[
+            "coca_roberta-ViT-B-32",
+            "coca_ViT-B-32",
+            "mt5-base-ViT-B-32",
+            "roberta-ViT-B-32",
+            "ViT-B-32",
+            "xlm-roberta-base-ViT-B-32",
+        ],
+    );
+    check("nothing like it", &[]);
+}
+
+#[test]
+fn tags_are_found_as_open_clip_finds_them() {
+    let openai = registry::tag("ViT-B/32", "OpenAI").unwrap();
+    assert!(openai.quick_gelu);
+    assert_eq!(openai.preprocess.mean, Some([0.48145466, 0.4578275, 0.40821073]));
+    let siglip = registry::tag("ViT-B-16-SigLIP", "webli").unwrap();
+    assert_eq!(siglip.preprocess.resize_mode, Some(ResizeMode::Squash));
+    assert_eq!(siglip.preprocess.interpolation, Some(Interpolation::Bicubic));
+    assert_eq!(siglip.hub.as_deref(), Some("timm/ViT-B-16-SigLIP/"));
+    let error = registry::tag("ViT-B-32", "laion2b_s34b_b79").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`ViT-B-32` has no pretrained weights `laion2b_s34b_b79`; the nearest is `laion2b_s34b_b79k`"
+    );
+}
