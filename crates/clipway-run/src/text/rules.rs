@@ -64,8 +64,7 @@ pub enum Side {
 pub enum TokenizerMode {
     /// Those that the post-processor of the `tokenizer.json` adds.
     PostProcessor,
-    /// These in their place: a source language, or what `tokenizer_config.json` says of the first and the
-    /// last token.
+    /// These in their place, as of a tokeniser with a source language.
     Template {
         /// The ids before the text.
         prefix: Vec<u32>,

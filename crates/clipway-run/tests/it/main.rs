@@ -1,4 +1,5 @@
 //! Integration tests.
 
+mod image;
 mod text;
 mod text_corpus;

@@ -14,6 +14,11 @@ use crate::text::tables::mojibake::{
 /// Lines longer than this many characters are repaired in pieces.
 const LONGEST_SEGMENT: usize = 1_000_000;
 
+/// How many characters all rounds of repair may look at, and how many rounds there always are. Only references
+/// within references need many rounds; the bounds keep those from taking time that grows with the square.
+const MOST_WORK: usize = 1 << 25;
+const LEAST_ROUNDS: usize = 64;
+
 /// Repairs a text, line by line.
 ///
 /// HTML references are resolved up to the first line that holds a `<`: from there on the text may be HTML.
@@ -36,9 +41,7 @@ pub fn fix_text(text: &str) -> String {
 /// Repairs one piece of text until nothing changes.
 fn fix_segment(segment: &str, resolve: bool) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(segment);
-    // Every round that changes something shortens the text or moves it towards its normal form; the bound
-    // only makes certain that no text can keep this busy for ever.
-    for _ in 0..segment.len() + 8 {
+    for _ in 0..LEAST_ROUNDS.max(MOST_WORK / segment.len().max(1)) {
         let fixed = {
             let resolved = match resolve && text.contains('&') {
                 true => Cow::Owned(unescape_strict(&text)),

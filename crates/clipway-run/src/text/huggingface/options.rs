@@ -40,7 +40,8 @@ pub struct HuggingFaceOptions {
     pub clean: Clean,
     /// Whether separators are replaced by 0.
     pub strip_sep_token: bool,
-    /// The source language, for tokenisers that know several.
+    /// The source language, for tokenisers that know several. It must be one of theirs, but changes no id: under
+    /// open_clip the tokeniser returns to the language of its own configuration before every text.
     pub language: Option<String>,
     /// Whether `tokenizer_mode` is `clips`.
     pub clips: bool,
@@ -187,30 +188,15 @@ impl HuggingFaceOptions {
                 class_id: lookup.id("cls_token")?,
             });
         }
-        if let Some(language) = lookup.language(self) {
-            let language = lookup.vocabulary.id(&language).ok_or_else(|| {
-                TokenizerError::rule("language", format!("`{language}` is not in the vocabulary"))
-            })?;
-            let end = lookup.id("eos_token")?;
-            let legacy = lookup.flag("legacy_behaviour")?.unwrap_or(false);
-            return Ok(match legacy {
-                true => TokenizerMode::Template { prefix: vec![], suffix: vec![end, language] },
-                false => TokenizerMode::Template { prefix: vec![language], suffix: vec![end] },
-            });
+        let Some(language) = lookup.language(self) else { return Ok(TokenizerMode::PostProcessor) };
+        if let Some(asked) = &self.language {
+            lookup.language_id(asked)?;
         }
-        match (lookup.flag("add_bos_token")?, lookup.flag("add_eos_token")?) {
-            (None, None) => Ok(TokenizerMode::PostProcessor),
-            (begin, end) => {
-                let ids = |add: Option<bool>, name: &str| match add {
-                    Some(true) => Ok(vec![lookup.id(name)?]),
-                    _ => Ok(vec![]),
-                };
-                Ok(TokenizerMode::Template {
-                    prefix: ids(begin, "bos_token")?,
-                    suffix: ids(end, "eos_token")?,
-                })
-            }
-        }
+        let (language, end) = (lookup.language_id(&language)?, lookup.id("eos_token")?);
+        Ok(match lookup.flag("legacy_behaviour")?.unwrap_or(false) {
+            true => TokenizerMode::Template { prefix: vec![], suffix: vec![end, language] },
+            false => TokenizerMode::Template { prefix: vec![language], suffix: vec![end] },
+        })
     }
 }
 
@@ -259,13 +245,19 @@ impl Lookup<'_> {
         self.class() == "NllbTokenizer"
     }
 
-    /// The source language, for tokenisers that have one.
+    /// The source language that is in force, for tokenisers that have one.
     fn language(&self, options: &HuggingFaceOptions) -> Option<String> {
         if !self.is_nllb() || options.clips {
             return None;
         }
-        let configured = || self.config.get("src_lang").and_then(Value::as_str).map(str::to_owned);
-        options.language.clone().or_else(configured).or_else(|| Some(DEFAULT_LANGUAGE.to_owned()))
+        let configured = self.config.get("src_lang").and_then(Value::as_str);
+        Some(configured.unwrap_or(DEFAULT_LANGUAGE).to_owned())
+    }
+
+    /// Finds the id of a language.
+    fn language_id(&self, language: &str) -> Result<u32, TokenizerError> {
+        let missing = || TokenizerError::rule("language", format!("`{language}` is not in the vocabulary"));
+        self.vocabulary.id(language).ok_or_else(missing)
     }
 
     /// Reads a truth value of the configuration.
