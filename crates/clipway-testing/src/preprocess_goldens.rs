@@ -20,7 +20,7 @@ use thiserror::Error;
 pub struct PreprocessCase {
     /// The image's and the config's name, `image.config`.
     pub name: String,
-    /// Whether the crop is what is expected, within the tolerance of its decoder.
+    /// Whether every byte of the crop, the file's mode and the normalised means are what is expected.
     pub passed: bool,
     /// The largest difference of two bytes.
     pub largest: u8,
@@ -87,8 +87,8 @@ const MEAN_TOLERANCE: f64 = 1e-4;
 pub fn check_preprocess_goldens(folder: &Path) -> Result<Vec<PreprocessCase>, PreprocessGoldensError> {
     let path = folder.join("manifest.json");
     let shown = path.display().to_string();
-    let text = fs::read(&path)
-        .map_err(|source| PreprocessGoldensError::Read { path: shown.clone(), source })?;
+    let text =
+        fs::read(&path).map_err(|source| PreprocessGoldensError::Read { path: shown.clone(), source })?;
     let manifest: Manifest = serde_json::from_slice(&text)
         .map_err(|source| PreprocessGoldensError::Manifest { path: shown.clone(), source })?;
     if manifest.cases.is_empty() {
@@ -117,7 +117,8 @@ fn compare(folder: &Path, manifest: &Manifest, case: &Case) -> Result<Difference
     let config = manifest.configs.get(&case.config).ok_or("its config is not in the manifest")?;
     let preprocess = read_config(config)?;
     let read = |folder_name: &str, file: &str| {
-        fs::read(folder.join(folder_name).join(file)).map_err(|error| format!("{folder_name}/{file}: {error}"))
+        fs::read(folder.join(folder_name).join(file))
+            .map_err(|error| format!("{folder_name}/{file}: {error}"))
     };
     let limits = DecodeLimits::default();
     let picture = decode(&read("images", &case.image)?, &limits).map_err(|error| error.to_string())?;
@@ -150,7 +151,11 @@ fn compare(folder: &Path, manifest: &Manifest, case: &Case) -> Result<Difference
 }
 
 /// Compares the mean of each channel after normalisation.
-fn check_mean(image: &RgbImage, preprocess: &Preprocess, expected: [f64; 3]) -> Result<Option<String>, String> {
+fn check_mean(
+    image: &RgbImage,
+    preprocess: &Preprocess,
+    expected: [f64; 3],
+) -> Result<Option<String>, String> {
     let mut pixels = vec![0.0; preprocess.pixel_values()];
     to_pixels(image, preprocess, &mut pixels).map_err(|error| error.to_string())?;
     let plane = pixels.len() / 3;
@@ -159,7 +164,8 @@ fn check_mean(image: &RgbImage, preprocess: &Preprocess, expected: [f64; 3]) -> 
         .map(|channel| channel.iter().copied().map(f64::from).sum::<f64>() / plane as f64)
         .collect();
     // Written so that a NaN fails.
-    let close = means.iter().zip(expected).all(|(found, expected)| (found - expected).abs() <= MEAN_TOLERANCE);
+    let close =
+        means.iter().zip(expected).all(|(found, expected)| (found - expected).abs() <= MEAN_TOLERANCE);
     Ok((!close).then(|| format!("normalised means {means:?}, expected {expected:?}")))
 }
 
@@ -198,7 +204,8 @@ fn read_config(config: &BTreeMap<String, Value>) -> Result<Preprocess, String> {
                 }
             }
             "fill_color" => {
-                preprocess.fill_color = value.as_u64().and_then(|fill| fill.try_into().ok()).ok_or_else(wrong)?;
+                preprocess.fill_color =
+                    value.as_u64().and_then(|fill| fill.try_into().ok()).ok_or_else(wrong)?;
             }
             _ => return Err(wrong()),
         }

@@ -68,7 +68,7 @@ fn check_markers(bytes: &[u8], limits: &DecodeLimits) -> Result<usize, ImageErro
     let (mut at, mut frames, mut scans) = (2, 0, 0);
     loop {
         // Bytes that belong to no segment are skipped, as libjpeg does.
-        let Some(skipped) = bytes[at..].iter().position(|&byte| byte == 0xff) else {
+        let Some(skipped) = memchr::memchr(0xff, &bytes[at..]) else {
             return Err(cut(bytes.len()));
         };
         at += skipped + 1;

@@ -54,19 +54,18 @@ pub(crate) fn resize_wide<T: WideSample>(
     y: Axis,
     interpolation: Interpolation,
 ) -> Vec<T> {
-    let whole = |weights: &Weights| weights.span();
     match passes(source.width, source.height, x, y, interpolation) {
         Passes::Copy => copy_window(source, x, y, 1),
         Passes::Horizontal(weights) => horizontal(source, y.start..y.start + y.count, &weights),
         Passes::Vertical(weights) => vertical(source, x.start..x.start + x.count, 0, &weights),
         Passes::HorizontalFirst(across, down) => {
-            let span = whole(&down);
+            let span = down.span();
             let between = horizontal(source, span.clone(), &across);
             let between = Source { samples: &between, width: across.len(), height: span.len() };
             vertical(between, 0..across.len(), span.start, &down)
         }
         Passes::VerticalFirst(down, across) => {
-            let span = whole(&across);
+            let span = across.span();
             let between = vertical(source, span.clone(), 0, &down);
             let between = Source { samples: &between, width: span.len(), height: down.len() };
             horizontal(between, 0..down.len(), &across.moved_left(span.start))
