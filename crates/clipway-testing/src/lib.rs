@@ -4,6 +4,7 @@
 
 pub mod architecture_goldens;
 pub mod architecture_runner;
+pub mod engine_bench;
 pub mod formula;
 pub mod manifests;
 pub mod preprocess_goldens;

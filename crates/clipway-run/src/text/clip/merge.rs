@@ -38,8 +38,8 @@ fn merge_short(vocabulary: &Vocabulary, word: &[u8], push: impl FnMut(u16)) {
     let mut length = word.len();
     let join =
         |tokens: &[u16], place: usize| vocabulary.join(tokens[place], tokens[place + 1]).unwrap_or(NONE);
-    for place in 0..length.saturating_sub(1) {
-        joins[place] = join(&tokens, place);
+    for (place, joined) in joins.iter_mut().enumerate().take(length - 1) {
+        *joined = join(&tokens, place);
     }
     while length > 1 {
         let (place, best) = joins[..length - 1]

@@ -56,7 +56,7 @@ fn walk(units: &[u32], replacements: &str) -> Result<(), String> {
 /// Decodes base 64 with padding.
 fn decode_base_64(text: &str) -> Option<Vec<u8>> {
     let body = text.trim_end_matches('=');
-    if text.len() % 4 != 0 || text.len() - body.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
         return None;
     }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
