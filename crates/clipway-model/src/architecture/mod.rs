@@ -29,8 +29,11 @@ const TEXT_TOWERS: &[TowerKind] =
 /// A kind of tower: which configs ask for it, and how it is made.
 struct TowerKind {
     fits: fn(&ModelConfig) -> bool,
-    declare: fn(&ModelConfig, Scope<'_>) -> Result<Box<dyn Tower>, ArchitectureError>,
+    declare: fn(&ModelConfig, Scope<'_>) -> Declared,
 }
+
+/// A tower whose parameters are declared, or why they cannot be.
+type Declared = Result<Box<dyn Tower>, ArchitectureError>;
 
 /// A tower whose parameters are declared.
 trait Tower {

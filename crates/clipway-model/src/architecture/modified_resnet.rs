@@ -6,7 +6,7 @@ use crate::graph::{
     Activation, BatchNorm, Conv2d, GraphBuilder, GraphError, Linear, Mask, ParameterId, Pool, Scope, ValueId,
 };
 
-use super::{ArchitectureError, Tower};
+use super::{ArchitectureError, Declared, Tower};
 
 /// PyTorch's default.
 const EPSILON: f64 = 1e-5;
@@ -53,10 +53,7 @@ pub(super) fn fits(config: &ModelConfig) -> bool {
 }
 
 /// Declares the tower's tensors.
-pub(super) fn declare(
-    config: &ModelConfig,
-    mut scope: Scope<'_>,
-) -> Result<Box<dyn Tower>, ArchitectureError> {
+pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let vision = &config.vision;
     let VisionLayers::Stages(stages) = vision.layers else {
         return Err(ArchitectureError::unsupported("a ResNet without stages", "`layers` must list four"));

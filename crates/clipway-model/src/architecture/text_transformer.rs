@@ -4,7 +4,7 @@ use crate::config::{ModelConfig, TextConfig, TextPool};
 use crate::graph::{GraphBuilder, GraphError, LayerNorm, Linear, Mask, ParameterId, Pool, Scope, ValueId};
 
 use super::transformer::{self, BlockOptions, Masking, Transformer};
-use super::{ArchitectureError, Tower};
+use super::{ArchitectureError, Declared, Tower};
 
 struct TextTransformer {
     path: String,
@@ -24,10 +24,7 @@ pub(super) fn fits(config: &ModelConfig) -> bool {
 }
 
 /// Declares the tower's tensors: under `text`, or in the root, where open_clip's `CLIP` class takes the tower apart.
-pub(super) fn declare(
-    config: &ModelConfig,
-    mut scope: Scope<'_>,
-) -> Result<Box<dyn Tower>, ArchitectureError> {
+pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let text = &config.text;
     transformer::check_norm(text.norm, "text_cfg")?;
     let TextConfig { width, norm, embed_cls, .. } = *text;

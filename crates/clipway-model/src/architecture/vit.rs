@@ -5,7 +5,7 @@ use crate::graph::{Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, Paramete
 
 use super::attentional_pooler::AttentionalPooler;
 use super::transformer::{self, BlockOptions, Masking, Transformer};
-use super::{ArchitectureError, Tower};
+use super::{ArchitectureError, Declared, Tower};
 
 struct VisionTransformer {
     path: String,
@@ -27,10 +27,10 @@ enum Pooling {
     /// One vector, then layer norm.
     PoolThenNorm(Pool),
     /// Attentional pooling, layer norm, then one of its vectors.
-    Attentional(AttentionalPooler, Pool),
+    Attentional(Box<AttentionalPooler>, Pool),
     /// Layer norm, then an attentional pooling with one query. The other pooler, whose tokens a decoder would
     /// read, stands before it or beside it.
-    Contrastive { tokens: AttentionalPooler, vector: AttentionalPooler, cascade: bool },
+    Contrastive { tokens: Box<AttentionalPooler>, vector: Box<AttentionalPooler>, cascade: bool },
 }
 
 /// Whether the config asks for this tower.
@@ -39,10 +39,7 @@ pub(super) fn fits(config: &ModelConfig) -> bool {
 }
 
 /// Declares the tower's tensors.
-pub(super) fn declare(
-    config: &ModelConfig,
-    mut scope: Scope<'_>,
-) -> Result<Box<dyn Tower>, ArchitectureError> {
+pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let vision = &config.vision;
     let (VisionLayers::Blocks(layers), Some(patch)) = (vision.layers, vision.patch_size) else {
         return Err(ArchitectureError::unsupported(
@@ -81,7 +78,7 @@ fn declare_pooling(config: &ModelConfig, scope: &mut Scope<'_>) -> Result<Poolin
     let vision = &config.vision;
     let mut pooler = |name: &str, queries: usize| {
         let sizes = [queries, config.embed_dim, vision.width];
-        AttentionalPooler::declare(scope.child(name), sizes, vision.pooler_heads)
+        Box::new(AttentionalPooler::declare(scope.child(name), sizes, vision.pooler_heads))
     };
     if let AttentionalPool::Parallel | AttentionalPool::Cascade = vision.attentional_pool {
         return Ok(Pooling::Contrastive {

@@ -34,10 +34,10 @@ impl ModelConfig {
 fn check_vision(vision: &VisionConfig, embed_dim: usize, path: &str) -> Result<(), FormatError> {
     let VisionConfig { width, head_width, image_size: [height, breadth], .. } = *vision;
     if let VisionLayers::Stages(_) = vision.layers {
-        if width % 2 != 0 {
+        if !width.is_multiple_of(2) {
             return Err(bad(path, "width", format!("expected an even width of a ResNet, found {width}")));
         }
-        if width * 32 % head_width != 0 {
+        if !(width * 32).is_multiple_of(head_width) {
             let cause = format!("{head_width} does not divide the ResNet's last width, {}", width * 32);
             return Err(bad(path, "head_width", cause));
         }
@@ -48,7 +48,7 @@ fn check_vision(vision: &VisionConfig, embed_dim: usize, path: &str) -> Result<(
         }
         return Ok(());
     }
-    if width % head_width != 0 {
+    if !width.is_multiple_of(head_width) {
         return Err(bad(path, "head_width", format!("{head_width} does not divide the width, {width}")));
     }
     check_mlp(width, vision.mlp_ratio, path)?;
@@ -65,13 +65,16 @@ fn check_vision(vision: &VisionConfig, embed_dim: usize, path: &str) -> Result<(
         );
         return Err(bad(path, "patch_size", cause));
     }
-    if vision.positional_embedding == PositionalEmbedding::SinCos2d && (grid[0] != grid[1] || width % 4 != 0)
+    if vision.positional_embedding == PositionalEmbedding::SinCos2d
+        && (grid[0] != grid[1] || !width.is_multiple_of(4))
     {
         let cause =
             "`sin_cos_2d` needs as many rows of patches as columns and a width that 4 divides".to_owned();
         return Err(bad(path, "pos_embed_type", cause));
     }
-    if vision.attentional_pool != super::AttentionalPool::None && embed_dim % vision.pooler_heads != 0 {
+    if vision.attentional_pool != super::AttentionalPool::None
+        && !embed_dim.is_multiple_of(vision.pooler_heads)
+    {
         let cause = format!("{} does not divide the embedding's width, {embed_dim}", vision.pooler_heads);
         return Err(bad(path, "attn_pooler_heads", cause));
     }
@@ -79,7 +82,7 @@ fn check_vision(vision: &VisionConfig, embed_dim: usize, path: &str) -> Result<(
 }
 
 fn check_text(text: &TextConfig, path: &str) -> Result<(), FormatError> {
-    if text.width % text.heads != 0 {
+    if !text.width.is_multiple_of(text.heads) {
         return Err(bad(path, "heads", format!("{} does not divide the width, {}", text.heads, text.width)));
     }
     check_mlp(text.width, text.mlp_ratio, path)?;

@@ -157,8 +157,8 @@ fn write_text(
     let TextSketch { width, layers, vocab_size, mlp_width, .. } = text;
     let block = format!("{prefix}transformer.resblocks.0.");
     let heads = heads_of(shapes, &block, width).unwrap_or_else(|| {
-        let heads = if width % 64 == 0 { width / 64 } else { 1 };
-        let why = if width % 64 == 0 {
+        let heads = if width.is_multiple_of(64) { width / 64 } else { 1 };
+        let why = if width.is_multiple_of(64) {
             "heads have no tensors; open_clip's are 64 wide"
         } else {
             "heads have no tensors, and 64 does not divide the width"
@@ -231,7 +231,7 @@ fn usual_head_width(width: usize, layers: usize) -> (usize, &'static str) {
     };
     match registered(true).or_else(|| registered(false)) {
         Some(head_width) => (head_width, "heads have no tensors; open_clip's models of this width have this"),
-        None if width % 64 == 0 => (64, "heads have no tensors; this is open_clip's default"),
+        None if width.is_multiple_of(64) => (64, "heads have no tensors; this is open_clip's default"),
         None => (width, "heads have no tensors, and 64 does not divide the width"),
     }
 }
