@@ -1,1 +1,73 @@
-fn main() {}
+//! Repository chores: the demo, golden outputs, the corpus of hostile files, benchmarks.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod demo;
+mod goldens;
+mod outcome;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Repository chores
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Export, verify and use the demo model of examples/emoji-clip
+    Demo,
+    /// Compare with stored outputs of open_clip: every case of a folder
+    Goldens {
+        /// What the folder holds
+        kind: goldens::Kind,
+        /// The folder
+        folder: PathBuf,
+        /// Run only cases whose name contains a match of this regular expression
+        #[arg(long, value_name = "REGEX")]
+        only: Option<regex::Regex>,
+        /// Force the kernels: avx512, avx2 or portable
+        #[arg(long)]
+        isa: Option<String>,
+    },
+    /// Compare the parameters of every architecture with open_clip's state dicts
+    Manifests {
+        /// A folder of NAME.json.gz
+        folder: PathBuf,
+        /// Run only cases whose name contains a match of this regular expression
+        #[arg(long, value_name = "REGEX")]
+        only: Option<regex::Regex>,
+    },
+    /// Measure speed
+    Bench {
+        /// What to measure
+        #[command(subcommand)]
+        what: bench::What,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.task {
+        Task::Demo => demo::run(),
+        Task::Goldens { kind, folder, only, isa } => {
+            goldens::run(kind, &folder, only.as_ref(), isa.as_deref())
+        }
+        Task::Manifests { folder, only } => goldens::manifests(&folder, only.as_ref()),
+        Task::Bench { what } => bench::run(what),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! `clipway classify`: zero-shot classification of pictures.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clipway_run::clip::Clip;
+use clipway_run::image::{DecodeLimits, preprocess};
+use clipway_run::load::LoadOptions;
+use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template};
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::failure::{self, Failure};
+use crate::source::{self, SourceOptions};
+use crate::ui::Ui;
+
+/// Pictures of one pass through the image tower.
+const PASS: usize = 32;
+
+/// Texts of one pass through the text tower.
+const TEXT_PASS: usize = 1024;
+
+/// Say which of some labels fit pictures best
+#[derive(Args)]
+pub struct Classify {
+    /// An exported folder, or any source with its config
+    model_folder: PathBuf,
+
+    /// Pictures
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+
+    /// The labels, separated by commas
+    #[arg(
+        long,
+        value_delimiter = ',',
+        required_unless_present = "labels_file",
+        conflicts_with = "labels_file"
+    )]
+    labels: Vec<String>,
+
+    /// A file with a label on each line
+    #[arg(long, value_name = "FILE")]
+    labels_file: Option<PathBuf>,
+
+    /// Prompt with {} for the label; several are averaged
+    #[arg(long, default_value = "a photo of a {}")]
+    template: Vec<String>,
+
+    /// Labels to print for each picture
+    #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
+
+    /// Largest picture that is decoded, in pixels
+    #[arg(long, value_name = "N", default_value_t = DecodeLimits::default().max_pixels)]
+    max_pixels: u64,
+
+    /// Turn pictures as their EXIF orientation says; open_clip does not
+    #[arg(long)]
+    apply_orientation: bool,
+
+    #[command(flatten)]
+    source: SourceOptions,
+}
+
+/// One picture's result, as JSON.
+#[derive(Serialize)]
+struct Classified {
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    labels: Vec<Labelled>,
+}
+
+/// One label of a picture.
+#[derive(Serialize)]
+struct Labelled {
+    label: String,
+    probability: f32,
+    cosine: f32,
+}
+
+/// Everything, as JSON.
+#[derive(Serialize)]
+struct Results {
+    templates: Vec<String>,
+    labels: usize,
+    probability_rule: ProbabilityRule,
+    images: Vec<Classified>,
+}
+
+impl Classify {
+    /// Classifies; an unreadable picture is reported, and the others go on.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let labels = self.labels()?;
+        let clip = self.load(ui)?;
+        let classifier = self.classifier(&clip, &labels, ui)?;
+        let bar = ui.progress(self.images.len() as u64, "classifying", false);
+        let mut results = Vec::with_capacity(self.images.len());
+        for pass in self.images.chunks(PASS) {
+            results.extend(self.pass(pass, &clip, &classifier, &labels, &bar)?);
+        }
+        bar.finish_and_clear();
+        let all_read = results.iter().all(|result| result.error.is_none());
+        for result in &results {
+            if let Some(error) = &result.error {
+                ui.warn(error);
+            }
+        }
+        if ui.json() {
+            ui.data_json(&Results {
+                templates: self.template,
+                labels: labels.len(),
+                probability_rule: classifier.rule(),
+                images: results,
+            })?;
+        } else {
+            ui.data(&table(&results))?;
+        }
+        Ok(all_read)
+    }
+
+    fn labels(&self) -> Result<Vec<String>, Failure> {
+        let labels: Vec<String> = match &self.labels_file {
+            None => self.labels.iter().map(|label| label.trim().to_owned()).collect(),
+            Some(path) => super::read_lines(path)?,
+        };
+        let labels: Vec<String> = labels.into_iter().filter(|label| !label.is_empty()).collect();
+        if labels.is_empty() {
+            return Err(Failure::could_not_run("there are no labels"));
+        }
+        Ok(labels)
+    }
+
+    fn load(&self, ui: &Ui) -> Result<Clip, Failure> {
+        let checkpoint = self.source.open(&self.model_folder)?;
+        let prepared = match self.source.model {
+            None => source::prepare_artifact(&checkpoint, &source::folder_of(&checkpoint))?,
+            Some(_) => clipway_model::export::prepare(&checkpoint, &self.source.export_options())
+                .map_err(|error| source::export_failure(&error))?,
+        };
+        let mut options = LoadOptions::new(source::processor(ui)?);
+        options.apply_orientation = self.apply_orientation;
+        let clip = source::load(&prepared, &options)?;
+        if !clip.has_image_tower() || !clip.has_text_tower() {
+            let folder = self.model_folder.display();
+            return Err(Failure::no(format!("`{folder}` has one tower only; classifying needs both"))
+                .hint("export it again with `--tower both`"));
+        }
+        Ok(clip)
+    }
+
+    fn classifier(&self, clip: &Clip, labels: &[String], ui: &Ui) -> Result<Classifier, Failure> {
+        let mut texts = Vec::with_capacity(labels.len() * self.template.len());
+        for label in labels {
+            for template in &self.template {
+                texts.push(fill_template(template, label).map_err(Failure::could_not_run)?);
+            }
+        }
+        let mut features = Vec::with_capacity(texts.len() * clip.embed_dim());
+        let mut truncated = 0;
+        let bar = ui.progress(texts.len() as u64, "reading labels", false);
+        for pass in texts.chunks(TEXT_PASS) {
+            let (part, cut) = clip.encode_texts(pass).map_err(|error| source::clip_failure(&error))?;
+            features.extend(part);
+            truncated += cut;
+            bar.inc(pass.len() as u64);
+        }
+        bar.finish_and_clear();
+        if truncated > 0 {
+            ui.warn(&format!(
+                "{truncated} of {} texts are longer than the model's context and were cut",
+                texts.len()
+            ));
+        }
+        let scale = clip.logit_scale();
+        Ok(Classifier::new(&features, self.template.len(), clip.embed_dim(), scale, clip.logit_bias()))
+    }
+
+    /// Decodes one pass of pictures side by side and encodes those that could be read in one batch.
+    fn pass(
+        &self,
+        paths: &[PathBuf],
+        clip: &Clip,
+        classifier: &Classifier,
+        labels: &[String],
+        bar: &ProgressBar,
+    ) -> Result<Vec<Classified>, Failure> {
+        let limits = DecodeLimits { max_pixels: self.max_pixels };
+        let decoded: Vec<Result<Vec<f32>, String>> = paths
+            .par_iter()
+            .map(|path| {
+                let bytes = std::fs::read(path).map_err(|error| failure::file(path, &error).message)?;
+                let mut pixels = vec![0.0; clip.pixel_values()];
+                preprocess(&bytes, clip.preprocess(), &limits, &mut pixels)
+                    .map_err(|error| format!("`{}`: {}", path.display(), failure::chain(&error)))?;
+                Ok(pixels)
+            })
+            .collect();
+        let pixels: Vec<f32> = decoded.iter().flatten().flatten().copied().collect();
+        let features = clip.encode_pixels(&pixels).map_err(|error| source::clip_failure(&error))?;
+        let mut rows = features.chunks_exact(clip.embed_dim());
+        bar.inc(paths.len() as u64);
+        let classified = paths.iter().zip(decoded).map(|(path, decoded)| match decoded {
+            Err(error) => Classified { file: shown(path), error: Some(error), labels: Vec::new() },
+            Ok(_) => {
+                let scores = rows.next().map(|row| classifier.scores(row)).unwrap_or_default();
+                let best = scores.into_iter().take(self.top as usize).map(|score| labelled(score, labels));
+                Classified { file: shown(path), error: None, labels: best.collect() }
+            }
+        });
+        Ok(classified.collect())
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn labelled(score: Score, labels: &[String]) -> Labelled {
+    Labelled { label: labels[score.label].clone(), probability: score.probability, cosine: score.cosine }
+}
+
+fn table(results: &[Classified]) -> String {
+    let mut text = String::new();
+    for result in results.iter().filter(|result| result.error.is_none()) {
+        text.push_str(&result.file);
+        text.push('\n');
+        for label in &result.labels {
+            text.push_str(&format!("  {:5.1} %  {}\n", 100.0 * label.probability, label.label));
+        }
+    }
+    text
+}

@@ -1,0 +1,379 @@
+//! `clipway export`: from a checkpoint to a verified folder.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::config::{Interpolation, PreprocessOptions, ResizeMode};
+use clipway_model::export::{
+    ExportOptions, ExportReport, Prepared, TokenizerParts, VerifyError, WeightsFormat, WriteOptions, prepare,
+};
+use clipway_model::output::StepHook;
+use clipway_model::plan::{Ledger, Precision, Tower};
+use clipway_run::engine::Processor;
+use clipway_run::load::{LoadOptions, LoadedTokenizer};
+use clipway_run::verify::{FolderVerification, Report};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::progress::StageBars;
+use crate::source::{self, SourceOptions, export_failure, load_failure};
+use crate::text::{bytes, counted};
+use crate::ui::Ui;
+use crate::verification::InputOptions;
+
+/// Kinds of folders.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// open_clip's folder with safetensors
+    #[value(name = "open_clip")]
+    OpenClip,
+    /// open_clip's folder with a PyTorch file (.bin)
+    Pytorch,
+}
+
+/// Dtypes of floating-point weights.
+#[derive(Clone, Copy, ValueEnum)]
+enum PrecisionName {
+    Fp32,
+    Fp16,
+    Bf16,
+}
+
+/// Towers of a model.
+#[derive(Clone, Copy, ValueEnum)]
+enum TowerName {
+    Both,
+    Image,
+    Text,
+}
+
+/// Turn a source into a folder that open_clip loads, verified against the source
+#[derive(Args)]
+pub struct Export {
+    /// A checkpoint, a file of weights, an index of shards, or a folder
+    source: PathBuf,
+
+    /// The folder to write
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
+
+    /// What to write; both at once is allowed
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "open_clip")]
+    to: Vec<Target>,
+
+    /// Dtype of the weights [default: as in the source]
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionName>,
+
+    /// Which towers to write
+    #[arg(long, value_enum, default_value = "both")]
+    tower: TowerName,
+
+    /// Largest file of weights, such as 2GB or 500MB: more are written as shards with an index
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_shard_size: Option<u64>,
+
+    /// Print the plan and the ledger; write nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Replace an artifact that is there
+    #[arg(long)]
+    force: bool,
+
+    /// Do not run the result against the source; the artifact then says that it is not verified
+    #[arg(long)]
+    no_verify: bool,
+
+    /// Mean of each channel, stated in the config
+    #[arg(long, value_name = "R G B", num_args = 3, allow_negative_numbers = true)]
+    image_mean: Option<Vec<f64>>,
+
+    /// Standard deviation of each channel, stated in the config
+    #[arg(long, value_name = "R G B", num_args = 3)]
+    image_std: Option<Vec<f64>>,
+
+    /// Interpolation of the preprocessing, stated in the config
+    #[arg(long, value_parser = ["bicubic", "bilinear", "random"])]
+    interpolation: Option<String>,
+
+    /// Resize mode of the preprocessing, stated in the config
+    #[arg(long, value_parser = ["shortest", "longest", "squash"])]
+    resize_mode: Option<String>,
+
+    /// Other size of the images, as SIDE or HEIGHTxWIDTH: the positional embedding is resampled
+    #[arg(long, value_name = "PIXELS", value_parser = image_size)]
+    image_size: Option<[usize; 2]>,
+
+    /// Other length of the texts in tokens: the positional embedding is resampled
+    #[arg(long, value_name = "TOKENS")]
+    context_length: Option<usize>,
+
+    /// A folder with the files of the tokeniser [default: the folder of the source]
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
+
+    /// Licence of the weights, stated in the model card
+    #[arg(long, value_name = "NAME")]
+    licence: Option<String>,
+
+    #[command(flatten)]
+    inputs: InputOptions,
+
+    #[command(flatten)]
+    source_options: SourceOptions,
+}
+
+impl Export {
+    /// Exports, or says what would be done.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let checkpoint = self.source_options.open(&self.source)?;
+        let options = self.options()?;
+        let prepared = prepare(&checkpoint, &options).map_err(|error| export_failure(&error))?;
+        match &self.out {
+            Some(out) if !self.dry_run => self.write(out, &checkpoint, &prepared, options, ui),
+            _ => self.dry_run(&checkpoint, &prepared, ui),
+        }
+    }
+
+    fn options(&self) -> Result<ExportOptions, Failure> {
+        let three =
+            |values: &Option<Vec<f64>>| values.as_ref().and_then(|v| <[f64; 3]>::try_from(v.clone()).ok());
+        if let Some(bad) = self.image_std.iter().flatten().find(|value| !(**value > 0.0 && value.is_finite()))
+        {
+            return Err(Failure::could_not_run(format!(
+                "`--image-std`: expected numbers above 0, found {bad}"
+            )));
+        }
+        if let Some(bad) = self.image_mean.iter().flatten().find(|value| !value.is_finite()) {
+            return Err(Failure::could_not_run(format!("`--image-mean`: expected numbers, found {bad}")));
+        }
+        Ok(ExportOptions {
+            precision: self.precision.map(|precision| match precision {
+                PrecisionName::Fp32 => Precision::F32,
+                PrecisionName::Fp16 => Precision::F16,
+                PrecisionName::Bf16 => Precision::BF16,
+            }),
+            tower: match self.tower {
+                TowerName::Both => Tower::Both,
+                TowerName::Image => Tower::Image,
+                TowerName::Text => Tower::Text,
+            },
+            image_size: self.image_size,
+            context_length: self.context_length,
+            preprocess: PreprocessOptions {
+                mean: three(&self.image_mean),
+                std: three(&self.image_std),
+                interpolation: self.interpolation.as_deref().and_then(Interpolation::from_name),
+                resize_mode: self.resize_mode.as_deref().and_then(ResizeMode::from_name),
+                ..PreprocessOptions::default()
+            },
+            ..self.source_options.export_options()
+        })
+    }
+
+    fn write(
+        &self,
+        out: &std::path::Path,
+        checkpoint: &Checkpoint,
+        prepared: &Prepared<'_>,
+        options: ExportOptions,
+        ui: &Ui,
+    ) -> Result<bool, Failure> {
+        let (tokenizer, tokenizer_note) = self.tokenizer(checkpoint, prepared)?;
+        if let Some(note) = &tokenizer_note {
+            ui.warn(note);
+        }
+        let cancel = ui.cancel_flag();
+        let bars = StageBars::new(ui);
+        let inputs = self.inputs.read()?;
+        let processor = source::processor(ui)?;
+        let verify = |folder: &std::path::Path| verified(folder, checkpoint, &inputs, &processor, &options);
+        let report = prepared.write(
+            out,
+            &WriteOptions {
+                formats: self.formats(),
+                max_shard_bytes: self.max_shard_size,
+                tokenizer,
+                licence: self.licence.clone(),
+                force: self.force,
+                progress: &bars,
+                cancel: &cancel,
+                verify: if self.no_verify { None } else { Some(&verify) },
+                hook: StepHook::default(),
+            },
+        );
+        bars.finish();
+        let report = report.map_err(|error| export_failure(&error))?;
+        if ui.json() {
+            ui.data_json(&json!({
+                "folder": report.folder,
+                "source_bytes": report.source_bytes,
+                "folder_bytes": report.folder_bytes,
+                "ledger": report.ledger,
+                "notes": report.artifact.notes,
+                "verification": report.artifact.verification,
+                "seconds": report.timings,
+            }))?;
+        } else {
+            ui.data(&told(&report))?;
+        }
+        if let Some(leftover) = &report.leftover {
+            ui.warn(&format!("what was replaced is still there: {leftover}"));
+        }
+        Ok(true)
+    }
+
+    /// The tokeniser's part of the folder, or what is said where its files are not there.
+    fn tokenizer(
+        &self,
+        checkpoint: &Checkpoint,
+        prepared: &Prepared<'_>,
+    ) -> Result<(TokenizerParts, Option<String>), Failure> {
+        if matches!(self.tower, TowerName::Image) {
+            return Ok((TokenizerParts::default(), None));
+        }
+        let folder = self.tokenizer.clone().unwrap_or_else(|| source::folder_of(checkpoint));
+        let model = &prepared.config().model;
+        match LoadedTokenizer::find(model, &folder).map_err(|error| load_failure(&error))? {
+            Some(found) => Ok((found.parts, None)),
+            None => {
+                let name = model.text.tokenizer.name.as_deref().unwrap_or_default();
+                let note = format!(
+                    "the files of the tokeniser `{name}` are not in `{}`: the folder will not run offline \
+                     (`--tokenizer DIR` gives them)",
+                    folder.display()
+                );
+                Ok((TokenizerParts::default(), Some(note)))
+            }
+        }
+    }
+
+    fn formats(&self) -> Vec<WeightsFormat> {
+        let all = [(Target::OpenClip, WeightsFormat::Safetensors), (Target::Pytorch, WeightsFormat::Pytorch)];
+        all.into_iter().filter(|(target, _)| self.to.contains(target)).map(|(_, format)| format).collect()
+    }
+
+    fn dry_run(&self, checkpoint: &Checkpoint, prepared: &Prepared<'_>, ui: &Ui) -> Result<bool, Failure> {
+        let (before, after) =
+            (checkpoint.file_bytes(), prepared.plan().bytes() * self.formats().len() as u64);
+        if ui.json() {
+            ui.data_json(&json!({
+                "layout": prepared.layout().name,
+                "plan": prepared.plan(),
+                "ledger": prepared.ledger(),
+                "notes": prepared.notes(),
+                "bytes_before": before,
+                "bytes_after": after,
+            }))?;
+        } else {
+            let mut text = format!("layout: {}\n\n{}\n", prepared.layout().title, prepared.plan());
+            text.push_str(&ledger(prepared.ledger()));
+            text.push_str(&format!("size: {} before, {} after\n", bytes(before), bytes(after)));
+            for note in prepared.notes() {
+                text.push_str(&format!("note: {note}\n"));
+            }
+            ui.data(&text)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Verifies a folder that is about to be put in place; what fails keeps it from its place.
+fn verified(
+    folder: &std::path::Path,
+    checkpoint: &Checkpoint,
+    inputs: &clipway_run::verify::Inputs,
+    processor: &Processor,
+    options: &ExportOptions,
+) -> Result<serde_json::Value, VerifyError> {
+    let load = LoadOptions::new(processor.clone());
+    let verification = FolderVerification { inputs, load, source: options.clone() };
+    let report: Report = verification.run(folder, checkpoint)?;
+    if report.passed { Ok(serde_json::to_value(&report)?) } else { Err(report.explanation().into()) }
+}
+
+/// An export for people.
+fn told(report: &ExportReport) -> String {
+    let mut text = ledger(&report.ledger);
+    let (before, after) = (bytes(report.source_bytes), bytes(report.folder_bytes));
+    text.push_str(&format!("size: {before} before, {after} after\n"));
+    for note in &report.artifact.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    let verification: Option<Report> = serde_json::from_value(report.artifact.verification.clone()).ok();
+    text.push_str(&match verification {
+        Some(verification) => format!("{}\n", verification.summary()),
+        None => "NOT verified: nothing was run\n".to_owned(),
+    });
+    text.push_str(&format!("wrote {}\n", report.folder.display()));
+    text
+}
+
+/// The ledger for people.
+fn ledger(ledger: &Ledger) -> String {
+    let (source, written) =
+        (counted(ledger.source_tensors, "tensor"), counted(ledger.written_tensors, "tensor"));
+    let mut text = format!(
+        "ledger: {source}, {} in; {written}, {} out\n",
+        bytes(ledger.source_bytes),
+        bytes(ledger.written_bytes)
+    );
+    for group in &ledger.groups {
+        let fate = format!("{:?}", group.fate).to_lowercase();
+        let tensors = counted(group.tensors, "tensor");
+        text.push_str(&format!("  {fate:<8} {tensors}, {}: {}\n", bytes(group.bytes), group.rule));
+    }
+    text
+}
+
+/// A size in bytes: a number with `KB`, `MB` or `GB` (thousands) or none, as transformers reads it.
+fn size(text: &str) -> Result<u64, String> {
+    let upper = text.trim().to_ascii_uppercase();
+    let (digits, unit) = match upper.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => upper.split_at(at),
+        None => (upper.as_str(), ""),
+    };
+    let factor = match unit.trim() {
+        "" | "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return Err("expected a size such as 500MB or 2GB".to_owned()),
+    };
+    let count: u64 = digits.parse().map_err(|_| "expected a size such as 500MB or 2GB".to_owned())?;
+    count.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(|| "expected a size above 0".to_owned())
+}
+
+/// A side, or height and width.
+fn image_size(text: &str) -> Result<[usize; 2], String> {
+    let side = |text: &str| match text.parse() {
+        Ok(side @ 1..=16_384) => Ok(side),
+        _ => Err("expected a side such as 336, or HEIGHTxWIDTH, each from 1 to 16384".to_owned()),
+    };
+    match text.split_once('x') {
+        Some((height, width)) => Ok([side(height)?, side(width)?]),
+        None => side(text).map(|side| [side; 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_strictly() {
+        assert_eq!(size("2GB"), Ok(2_000_000_000));
+        assert_eq!(size(" 500 mb"), Ok(500_000_000));
+        assert_eq!(size("17"), Ok(17));
+        for bad in ["", "0", "GB", "2TB", "-1", "1.5GB", "99999999999999999999"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(image_size("336"), Ok([336, 336]));
+        assert_eq!(image_size("192x320"), Ok([192, 320]));
+        for bad in ["", "0", "x", "20x", "99999"] {
+            assert!(image_size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `clipway inspect`: what a source is, from its headers.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use clipway_model::inspect::{InspectOptions, Inspection, inspect};
+use clipway_model::state_dict::WeightsChoice;
+
+use crate::failure::{Failure, INTERRUPTED};
+use crate::progress::StageBars;
+use crate::source::{SourceOptions, WeightsName};
+use crate::text::{bytes, counted, millions};
+use crate::ui::Ui;
+
+/// Most names that a line lists.
+const MOST_NAMES: usize = 12;
+
+/// Say what a source is: format, layout, training state, the models it fits
+#[derive(Args)]
+pub struct Inspect {
+    /// A file of weights, an index of shards, or a folder
+    source: PathBuf,
+
+    /// List every tensor
+    #[arg(long)]
+    tensors: bool,
+
+    /// Read the weights and list min, max, mean, NaN, infinities and what fp16 cannot hold, for each tensor
+    #[arg(long)]
+    stats: bool,
+
+    /// Which weights to look at in a checkpoint that has both
+    #[arg(long, value_enum)]
+    weights: Option<WeightsName>,
+
+    /// Read PyTorch files whose pickle names dangerous functions too; none is called
+    #[arg(long)]
+    allow_opaque: bool,
+}
+
+impl Inspect {
+    /// Inspects and prints.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let source = SourceOptions { model: None, weights: None, allow_opaque: self.allow_opaque };
+        let checkpoint = source.open(&self.source)?;
+        let options = InspectOptions {
+            weights: self.weights.map(WeightsChoice::from),
+            tensors: self.tensors,
+            statistics: self.stats,
+        };
+        let (bars, cancel) = (StageBars::new(ui), ui.cancel_flag());
+        let inspection = inspect(&checkpoint, options, &bars, &cancel)
+            .map_err(|error| Failure::no(format!("`{}`: {error}", self.source.display())))?;
+        bars.finish();
+        let Some(inspection) = inspection else {
+            return Err(Failure { exit_code: INTERRUPTED, ..Failure::could_not_run("interrupted") });
+        };
+        if ui.json() {
+            ui.data_json(&inspection)?
+        } else {
+            ui.data(&told(&inspection))?
+        }
+        Ok(true)
+    }
+}
+
+/// An inspection for people: one line a fact.
+fn told(inspection: &Inspection) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<13} {value}");
+    };
+    let size: u64 = inspection.files.iter().map(|(_, size)| size).sum();
+    let files = counted(inspection.files.len(), "file");
+    line("source", format!("{} ({files}, {})", inspection.name, bytes(size)));
+    line("format", format!("{}{}", inspection.format, writer(inspection)));
+    if let Some(layout) = &inspection.layout {
+        line("layout", layout.title.to_owned());
+    }
+    if let Some(weights) = &inspection.weights {
+        let path = if weights.path.is_empty() {
+            String::new()
+        } else {
+            format!(", under `{}`", weights.path.join("` · `"))
+        };
+        let (tensors, elements) = (counted(weights.tensors, "tensor"), millions(weights.elements));
+        line(
+            "weights",
+            format!("{tensors}, {elements} values, {}, {}{path}", bytes(weights.bytes), weights.precision),
+        );
+        for sum in &weights.dtypes {
+            line("", format!("{}: {}, {}", sum.dtype, counted(sum.tensors, "tensor"), bytes(sum.bytes)));
+        }
+        if weights.has_both {
+            line("", format!("raw and EMA weights are there; shown are the {} ones", weights.choice));
+        }
+    }
+    for part in &inspection.left_out {
+        let tensors = counted(part.tensors, "tensor");
+        line(
+            "beside them",
+            format!("{}: {tensors}, {}, under `{}`", part.kind, bytes(part.bytes), part.path),
+        );
+    }
+    if inspection.left_out_bytes > 0 && size > 0 {
+        let share = 100.0 * inspection.left_out_bytes as f64 / size as f64;
+        line(
+            "",
+            format!(
+                "{} of training state ({share:.0} % of the file) that an export leaves out",
+                bytes(inspection.left_out_bytes)
+            ),
+        );
+    }
+    for (key, value) in &inspection.facts {
+        line("fact", format!("{key}: {}", serde_json::to_string(value).unwrap_or_default()));
+    }
+    models(inspection, &mut line);
+    line(
+        "activation",
+        format!("{}: {}", inspection.activation.known.unwrap_or("unknown"), inspection.activation.why),
+    );
+    for global in &inspection.globals {
+        line("pickle names", format!("{} ({})", global.name, global.kind));
+    }
+    for problem in &inspection.problems {
+        line("problem", problem.clone());
+    }
+    tensors(inspection, &mut text);
+    text
+}
+
+/// Who wrote the file, as far as it tells.
+fn writer(inspection: &Inspection) -> String {
+    let writer = &inspection.writer;
+    let mut parts: Vec<String> =
+        writer.producer.iter().map(|producer| format!("written by {producer}")).collect();
+    parts.extend(writer.archive_version.map(|version| format!("archive version {version}")));
+    parts.extend(writer.pickle_protocol.map(|protocol| format!("pickle protocol {protocol}")));
+    if writer.big_endian {
+        parts.push("big-endian".to_owned());
+    }
+    if writer.compressed {
+        parts.push("compressed".to_owned());
+    }
+    if writer.pickle_protocol.is_some() && !writer.has_checksums {
+        parts.push("without checksums".to_owned());
+    }
+    parts.extend(writer.metadata.iter().take(MOST_NAMES).map(|(key, value)| format!("{key}: {value}")));
+    if parts.is_empty() { String::new() } else { format!(", {}", parts.join(", ")) }
+}
+
+fn models(inspection: &Inspection, line: &mut impl FnMut(&str, String)) {
+    let models = &inspection.models;
+    let listed = |names: &[&str]| {
+        let more = names.len().saturating_sub(MOST_NAMES);
+        let shown = names.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
+        if more > 0 { format!("{shown} and {more} more") } else { shown }
+    };
+    if !models.exact.is_empty() {
+        line("model", listed(&models.exact));
+    }
+    if !models.near.is_empty() {
+        line("model", format!("at another size: {}", listed(&models.near)));
+    }
+    if models.exact.is_empty() && models.reconstructed.is_some() {
+        line("model", "none of the registry; the config that the shapes tell:".to_owned());
+        line("", models.reconstructed.clone().unwrap_or_default());
+        for (field, value, why) in &models.assumed {
+            line("", format!("assumed: {field} = {value} ({why})"));
+        }
+    }
+    for part in &models.unsupported {
+        line("model", format!("has {part}, which is not supported yet"));
+    }
+    if inspection.has_config {
+        line("config", "open_clip_config.json beside the weights".to_owned());
+    }
+}
+
+/// The tables of tensors and statistics, where they were asked for.
+fn tensors(inspection: &Inspection, text: &mut String) {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    if let Some(tensors) = &inspection.tensors {
+        table.set_header(["tensor", "dtype", "shape", "bytes"]);
+        for tensor in tensors {
+            let shape = format!("{:?}", tensor.shape);
+            table.add_row([tensor.name.clone(), tensor.dtype.to_owned(), shape, tensor.bytes.to_string()]);
+        }
+        let _ = writeln!(text, "\n{table}");
+    }
+    if let Some(statistics) = &inspection.statistics {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        table.set_header(["tensor", "min", "max", "mean", "NaN", "infinite", "over fp16"]);
+        for row in statistics {
+            let number =
+                |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
+            table.add_row([
+                row.name.clone(),
+                number(row.min.map(f64::from)),
+                number(row.max.map(f64::from)),
+                number(row.mean),
+                row.nan.to_string(),
+                row.infinite.to_string(),
+                row.overflow_f16.to_string(),
+            ]);
+        }
+        let _ = writeln!(text, "\n{table}");
+    }
+}

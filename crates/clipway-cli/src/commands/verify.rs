@@ -1,0 +1,82 @@
+//! `clipway verify`: an exported folder against its source, or against its own hashes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clipway_model::artifact::Artifact;
+use clipway_run::load::LoadOptions;
+use clipway_run::verify::FolderVerification;
+
+use crate::failure::Failure;
+use crate::source::{self, SourceOptions};
+use crate::ui::Ui;
+use crate::verification::{InputOptions, table, verify_failure};
+
+/// Prove that an exported folder gives the same embeddings as its source
+#[derive(Args)]
+pub struct Verify {
+    /// The exported folder
+    folder: PathBuf,
+
+    /// The source to run beside it; without it only the folder's own hashes are checked
+    #[arg(long, value_name = "SOURCE")]
+    against: Option<PathBuf>,
+
+    /// Compare the outputs of the towers' blocks too
+    #[arg(long, requires = "against")]
+    blocks: bool,
+
+    #[command(flatten)]
+    inputs: InputOptions,
+
+    #[command(flatten)]
+    source: SourceOptions,
+}
+
+impl Verify {
+    /// Verifies; true if all is as it must be.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let hashes_right = match source::artifact_of(&self.folder)? {
+            Some(_) => self.hashes(ui)?,
+            None if self.against.is_none() => {
+                let folder = self.folder.display();
+                return Err(Failure::could_not_run(format!("`{folder}` has no `clipway.json` to check"))
+                    .hint("pass `--against SOURCE` to compare it with its source"));
+            }
+            None => true,
+        };
+        let Some(against) = &self.against else { return Ok(hashes_right) };
+        if !hashes_right {
+            return Ok(false);
+        }
+        let checkpoint = self.source.open(against)?;
+        let mut load = LoadOptions::new(source::processor(ui)?);
+        load.blocks = self.blocks;
+        let inputs = self.inputs.read()?;
+        let verification = FolderVerification { inputs: &inputs, load, source: self.source.export_options() };
+        let report = verification.run(&self.folder, &checkpoint).map_err(|error| verify_failure(&error))?;
+        if ui.json() {
+            ui.data_json(&report)?;
+        } else {
+            ui.data(&table(&report))?;
+        }
+        Ok(report.passed)
+    }
+
+    /// Compares the folder with the hashes in its `clipway.json`.
+    fn hashes(&self, ui: &Ui) -> Result<bool, Failure> {
+        let report =
+            Artifact::check_hashes(&self.folder).map_err(|error| source::artifact_failure(&error))?;
+        let is_data = self.against.is_none();
+        if is_data && ui.json() {
+            ui.data_json(&report)?;
+        } else {
+            let right =
+                if report.is_right() { "as `clipway.json` says" } else { "NOT as `clipway.json` says" };
+            let line = format!("{} tensors and {} files are {right}", report.tensors, report.files);
+            let lines: String = report.differences.iter().map(|line| format!("{line}\n")).collect();
+            if is_data { ui.data(&format!("{line}\n{lines}"))? } else { ui.say(&format!("{line}\n{lines}")) }
+        }
+        Ok(report.is_right())
+    }
+}

@@ -1,0 +1,59 @@
+//! Why a command ended without its result, and what to do about it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Exit status of a question answered with no: refused, mismatched, failed verification.
+pub const NO: u8 = 1;
+/// Exit status of a command that could not run: a missing file, a full disk, an unusable option.
+pub const COULD_NOT_RUN: u8 = 2;
+/// Exit status after an interrupt from the keyboard, as shells count it.
+pub const INTERRUPTED: u8 = 130;
+
+/// A command's failure, as people are told it.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit status of the process.
+    pub exit_code: u8,
+    /// What went wrong, with its causes.
+    pub message: String,
+    /// What to run or change.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// Refused: the input or the result is not what it must be.
+    pub fn no(message: impl fmt::Display) -> Failure {
+        Failure { exit_code: NO, message: message.to_string(), hint: None }
+    }
+
+    /// Could not run.
+    pub fn could_not_run(message: impl fmt::Display) -> Failure {
+        Failure { exit_code: COULD_NOT_RUN, message: message.to_string(), hint: None }
+    }
+
+    /// The same with a hint.
+    pub fn hint(self, hint: impl Into<String>) -> Failure {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// An error with the causes that its message does not repeat, joined by colons.
+pub fn chain(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        source = cause.source();
+    }
+    message
+}
+
+/// The failure of reading or writing `path`.
+pub fn file(path: &std::path::Path, error: &io::Error) -> Failure {
+    Failure::could_not_run(format!("`{}`: {error}", path.display()))
+}

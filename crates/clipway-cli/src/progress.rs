@@ -1,0 +1,49 @@
+//! The stages of long work as progress bars.
+
+use std::sync::Mutex;
+
+use clipway_model::export::{Progress, Stage};
+use indicatif::ProgressBar;
+
+use crate::ui::Ui;
+
+/// One bar for the stage that is under way.
+pub struct StageBars<'a> {
+    ui: &'a Ui,
+    bar: Mutex<ProgressBar>,
+}
+
+impl<'a> StageBars<'a> {
+    /// No bar yet.
+    pub fn new(ui: &'a Ui) -> StageBars<'a> {
+        StageBars { ui, bar: Mutex::new(ProgressBar::hidden()) }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar().finish_and_clear();
+    }
+
+    fn bar(&self) -> std::sync::MutexGuard<'_, ProgressBar> {
+        self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Progress for StageBars<'_> {
+    fn begin(&self, stage: Stage, bytes: u64) {
+        let what = match stage {
+            Stage::Write => "writing",
+            Stage::ReadBack => "reading back",
+            Stage::Verify => "verifying",
+            Stage::Sync => "waiting for the disk",
+            Stage::Statistics => "reading weights",
+        };
+        let mut bar = self.bar();
+        bar.finish_and_clear();
+        *bar = self.ui.progress(bytes, what, true);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.bar().inc(bytes);
+    }
+}

@@ -1,0 +1,37 @@
+//! Figures as people read them.
+
+/// A number of bytes with a unit of 1000.
+pub fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// A number of elements in millions, as papers give it.
+pub fn millions(count: u64) -> String {
+    format!("{:.1} M", count as f64 / 1e6)
+}
+
+/// A plural, by adding an s.
+pub fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(605_143_284), "605.1 MB");
+        assert_eq!(millions(151_277_313), "151.3 M");
+        assert_eq!(counted(1, "tensor"), "1 tensor");
+        assert_eq!(counted(0, "tensor"), "0 tensors");
+    }
+}

@@ -1,0 +1,116 @@
+//! The only place that speaks: data to stdout, talk to stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED};
+use crate::options::Global;
+
+/// Where a command's words go.
+pub struct Ui {
+    json: bool,
+    quiet: bool,
+    threads: usize,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Ui {
+    /// Takes the settings that hold for every command.
+    pub fn new(global: &Global) -> Ui {
+        let threads = global
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        Ui { json: global.json, quiet: global.quiet, threads, cancel: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// Whether stdout is to be JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Threads to compute with.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// A flag that is set when the user interrupts: work that writes looks at it and cleans up. A second
+    /// interrupt ends the process at once.
+    pub fn cancel_flag(&self) -> Arc<AtomicBool> {
+        let flag = Arc::clone(&self.cancel);
+        // A handler that is already set stays: it serves the same flag.
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+        });
+        Arc::clone(&self.cancel)
+    }
+
+    /// Writes data to stdout.
+    ///
+    /// # Errors
+    /// A stdout that cannot be written to. One that was closed early, as by `head`, ends the process quietly.
+    pub fn data(&self, text: &str) -> Result<(), Failure> {
+        let mut out = anstream::stdout().lock();
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(error) => Err(Failure::could_not_run(format!("stdout: {error}"))),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Writes a value to stdout as indented JSON.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn data_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
+        let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure {
+            exit_code: COULD_NOT_RUN,
+            message: error.to_string(),
+            hint: None,
+        })?;
+        text.push('\n');
+        self.data(&text)
+    }
+
+    /// Says something to people.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(anstream::stderr(), "{text}");
+        }
+    }
+
+    /// Warns; said even when quiet.
+    pub fn warn(&self, text: &str) {
+        let style = anstyle::AnsiColor::Yellow.on_default().bold();
+        let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {text}");
+    }
+
+    /// Says why the command failed, and what to do.
+    pub fn failure(&self, failure: &Failure) {
+        let style = anstyle::AnsiColor::Red.on_default().bold();
+        let mut err = anstream::stderr();
+        let _ = writeln!(err, "{style}error:{style:#} {}", failure.message);
+        if let Some(hint) = &failure.hint {
+            let style = anstyle::AnsiColor::Cyan.on_default().bold();
+            let _ = writeln!(err, "\n{style}hint:{style:#} {hint}");
+        }
+    }
+
+    /// A progress bar on stderr; none when quiet or when stderr is not a terminal.
+    pub fn progress(&self, length: u64, what: &str, bytes: bool) -> ProgressBar {
+        if self.quiet || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let count = if bytes { "{bytes}/{total_bytes}" } else { "{pos}/{len}" };
+        let template = format!("{{prefix}} [{{bar:30}}] {count} {{eta}}");
+        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(length).with_style(style.progress_chars("=> "));
+        bar.set_prefix(what.to_owned());
+        bar
+    }
+}

@@ -1,0 +1,112 @@
+//! What `verify` and `export` share: inputs from files, and reports for people.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clipway_run::image::{DecodeLimits, decode};
+use clipway_run::verify::{Inputs, Report, VerifyError};
+
+use crate::commands::read_lines;
+use crate::failure::{self, Failure, chain};
+use crate::source::{artifact_failure, checkpoint_failure, clip_failure, export_failure, load_failure};
+
+/// On what a verification runs.
+#[derive(Args)]
+pub struct InputOptions {
+    /// A folder of pictures to verify with, in place of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+
+    /// A file with a text on each line to verify with, in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    texts: Option<PathBuf>,
+}
+
+impl InputOptions {
+    /// Reads the inputs; what was not given is built in.
+    pub fn read(&self) -> Result<Inputs, Failure> {
+        let mut inputs = Inputs::built_in();
+        let mut names = Vec::new();
+        if let Some(folder) = &self.images {
+            inputs.images.clear();
+            for path in pictures(folder)? {
+                let bytes = std::fs::read(&path).map_err(|error| failure::file(&path, &error))?;
+                let picture = decode(&bytes, &DecodeLimits::default())
+                    .map_err(|error| Failure::no(format!("`{}`: {}", path.display(), chain(&error))))?;
+                inputs.images.push((path.display().to_string(), picture));
+            }
+            names.push("the given images");
+        } else {
+            names.push("built-in images");
+        }
+        if let Some(path) = &self.texts {
+            inputs.texts = read_lines(path)?;
+            names.push("the given texts");
+        } else {
+            names.push("built-in texts");
+        }
+        inputs.name = names.join(" and ");
+        Ok(inputs)
+    }
+}
+
+/// The files of a folder, by name; hidden ones are left out.
+fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = std::fs::read_dir(folder).map_err(|error| failure::file(folder, &error))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| failure::file(folder, &error))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_file() && !hidden {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        return Err(Failure::could_not_run(format!("`{}` holds no pictures", folder.display())));
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// What a verification that could not be run means for the exit status.
+pub fn verify_failure(error: &VerifyError) -> Failure {
+    match error {
+        VerifyError::Open(error) => checkpoint_failure(error),
+        VerifyError::Artifact(error) => artifact_failure(error),
+        VerifyError::Prepare(error) => export_failure(error),
+        VerifyError::Load(error) => load_failure(error),
+        VerifyError::Run(error) => clip_failure(error),
+    }
+}
+
+/// A report as a table for people.
+pub fn table(report: &Report) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["stage", "result", "values", "worst", "relative", "at", "cosine", "tolerance"]);
+    for stage in &report.stages {
+        let tolerance = &stage.tolerance;
+        table.add_row([
+            stage.name.clone(),
+            if stage.passed { "passed".to_owned() } else { "FAILED".to_owned() },
+            stage.compared.to_string(),
+            format!("{:.2e}", stage.worst),
+            format!("{:.2e}", stage.worst_relative),
+            format!("{:?}", stage.worst_at),
+            stage.cosine.map_or_else(String::new, |cosine| format!("{cosine:.7}")),
+            format!("{} ({:.0e})", tolerance.name, tolerance.relative),
+        ]);
+    }
+    let mut text = format!("{table}\n");
+    let rankings = [("text of an image", report.same_best_text), ("image of a text", report.same_best_image)];
+    for (what, [agree, of]) in rankings.into_iter().filter_map(|(what, count)| Some((what, count?))) {
+        text.push_str(&format!("best {what}: the same in {agree} of {of}\n"));
+    }
+    let sensitivity = [("image", report.image_sensitivity), ("text", report.text_sensitivity)];
+    for (what, spread) in sensitivity.into_iter().filter_map(|(what, spread)| Some((what, spread?))) {
+        text.push_str(&format!("{what} features tell inputs apart by 1 - cosine up to {spread:.3}\n"));
+    }
+    text.push_str(&report.explanation());
+    text.push('\n');
+    text
+}
