@@ -220,6 +220,7 @@ impl Weights {
                 found = WeightsChoice::Ema;
             }
             let taken = if takes_ema { level.ema } else { level.raw };
+            let above = path.clone();
             for (index, group) in level.groups.into_iter().enumerate() {
                 if Some(index) == taken {
                     cut += group.key.len() + 1;
@@ -233,7 +234,7 @@ impl Weights {
                     _ => LeftOutKind::of_key(&group.key),
                 };
                 let bytes = group.tensors.iter().map(|&tensor| all[tensor].bytes() as u64).sum();
-                let whole: Vec<&str> = path.iter().map(String::as_str).chain([group.key.as_str()]).collect();
+                let whole: Vec<&str> = above.iter().map(String::as_str).chain([group.key.as_str()]).collect();
                 left_out.push(LeftOut { kind, path: whole.join("."), tensors: group.tensors, bytes });
             }
         }

@@ -1,6 +1,9 @@
 //! Tests of the public interface, in one binary.
 
 mod architecture;
+mod checkpoint;
 mod config;
+mod export;
+mod export_shared;
 mod identify;
 mod registry;

@@ -1,0 +1,231 @@
+//! Checkpoints: which tensors are the weights, which file of a folder, which shards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clipway_formats::{Dtype, TensorInfo, write_safetensors};
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::state_dict::WeightsChoice;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints").join(name)
+}
+
+/// Writes a file of tensors `[2]` that all hold one value.
+pub fn write_tensors(path: &Path, names: &[&str], value: f32) {
+    let info = |name: &&str| TensorInfo { name: (*name).to_owned(), dtype: Dtype::F32, shape: vec![2] };
+    let infos: Vec<TensorInfo> = names.iter().map(info).collect();
+    let mut bytes = Vec::new();
+    write_safetensors(&mut bytes, &infos, &[], |_| Ok([value.to_le_bytes(); 2].concat())).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// What the weights of a checkpoint are, in one line: path, choice, first value, and what is left out.
+fn selected(checkpoint: &Checkpoint, choice: Option<WeightsChoice>) -> String {
+    let weights = match checkpoint.weights(choice) {
+        Ok(weights) => weights,
+        Err(error) => return format!("error: {error}"),
+    };
+    let mut names: Vec<&str> = weights.state_dict.tensors().iter().map(|t| t.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["logit_scale", "visual.proj"]);
+    let mut values = Vec::new();
+    weights.state_dict.read_f32(0, &mut values).unwrap();
+    let left: Vec<String> = weights
+        .left_out
+        .iter()
+        .map(|part| format!("{} `{}` {}x{}", part.kind.name(), part.path, part.tensors.len(), part.bytes))
+        .collect();
+    let both = if weights.has_both { ", both" } else { "" };
+    let (path, choice) = (weights.path.join("/"), weights.choice.name());
+    format!("{path}: {choice} {}{both}; {}", values[0], left.join(", "))
+}
+
+#[test]
+fn finds_the_weights_of_training_checkpoints() {
+    let check = |name: &str, choice: Option<WeightsChoice>, expected: &str| {
+        assert_eq!(selected(&Checkpoint::open(data(name)).unwrap(), choice), expected, "{name} {choice:?}");
+    };
+    let (raw, ema) = (Some(WeightsChoice::Raw), Some(WeightsChoice::Ema));
+    let moments = "optimizer state `optimizer` 6x40";
+    check("open_clip.pt", None, &format!("state_dict/module: raw 1; {moments}"));
+    check("open_clip.pt", ema, "error: there are no ema weights here, only raw");
+    let with_ema = format!("state_dict: raw 1, both; {moments}, EMA weights `state_dict_ema` 2x16");
+    check("timm_ema.pt", None, &with_ema);
+    check("timm_ema.pt", raw, &with_ema);
+    check(
+        "timm_ema.pt",
+        ema,
+        &format!("state_dict_ema: ema 2, both; raw weights `state_dict` 2x16, {moments}"),
+    );
+    check("averaged.pt", None, "model/_orig_mod/module: raw 1, both; EMA weights `model_ema` 3x24");
+    check(
+        "averaged.pt",
+        ema,
+        "model_ema/module: ema 2, both; raw weights `model` 2x16, beside the weights `model_ema.n_averaged` 1x8",
+    );
+    check("only_ema.pt", None, "model_ema: ema 2; ");
+    check("only_ema.pt", raw, "error: there are no raw weights here, only ema");
+    check("lightning.pt", None, "state_dict/model: raw 1; optimizer state `optimizer_states` 6x40");
+    check("two_models.pt", None, "error: the weights could be under `model` and `net`");
+    check("unknown_name.pt", None, "clip: raw 1; ");
+    check("optimizer_only.pt", None, "error: no weights: all tensors are training state");
+    check("beside.pt", None, "state_dict: raw 1; beside the weights `queue` 1x16, loss state `loss` 1x8");
+}
+
+#[test]
+fn strips_prefixes_that_all_names_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |prefix: &str, expected: &str| {
+        let path = folder.path().join("x.safetensors");
+        let names = [format!("{prefix}visual.proj"), format!("{prefix}logit_scale")];
+        write_tensors(&path, &names.each_ref().map(String::as_str), 1.0);
+        assert_eq!(selected(&Checkpoint::open(&path).unwrap(), None), format!("{expected}: raw 1; "));
+    };
+    check("", "");
+    check("module.", "module");
+    check("_orig_mod.module.", "_orig_mod/module");
+    check("module._orig_mod.", "module/_orig_mod");
+    let path = folder.path().join("some.safetensors");
+    write_tensors(&path, &["module.visual.proj", "logit_scale"], 1.0);
+    let weights = Checkpoint::open(&path).unwrap().weights(None).unwrap();
+    assert_eq!(weights.state_dict.tensors()[0].name, "module.visual.proj", "only if all have it");
+}
+
+#[test]
+fn facts_of_the_pickle_are_listed() {
+    let checkpoint = Checkpoint::open(data("open_clip.pt")).unwrap();
+    let facts = serde_json::to_string(&checkpoint.facts()).unwrap();
+    assert_eq!(facts, r#"[["epoch",3],["name","run"]]"#);
+    assert_eq!(checkpoint.writer().archive_version, Some(3));
+    assert!(checkpoint.globals().iter().any(|global| global.name == "torch._utils._rebuild_tensor_v2"));
+}
+
+#[test]
+fn chooses_the_file_of_a_folder_as_open_clip_does() {
+    let check = |files: &[&str], expected: Result<&str, &str>| {
+        let folder = tempfile::tempdir().unwrap();
+        for name in files {
+            write_tensors(&folder.path().join(name), &["visual.proj"], 1.0);
+        }
+        match (Checkpoint::open(folder.path()), expected) {
+            (Ok(found), Ok(name)) => assert_eq!(found.weights_path(), folder.path().join(name), "{files:?}"),
+            (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{files:?}: {error}"),
+            (found, _) => panic!("{files:?}: {found:?}"),
+        }
+    };
+    check(&["open_clip_model.safetensors", "model.safetensors"], Ok("open_clip_model.safetensors"));
+    check(&["model.safetensors", "open_clip_pytorch_model.bin"], Ok("open_clip_pytorch_model.bin"));
+    check(&["epoch_1.pt"], Ok("epoch_1.pt"));
+    check(
+        &["epoch_1.pt", "epoch_2.pt", "notes.txt"],
+        Err("several files of weights: epoch_1.pt, epoch_2.pt"),
+    );
+    check(&["notes.txt"], Err("holds no weights"));
+}
+
+/// A folder with an index and two shards, `a` and `b`.
+fn sharded(folder: &Path) -> PathBuf {
+    fs::create_dir_all(folder).unwrap();
+    write_tensors(&folder.join("one.safetensors"), &["a"], 1.0);
+    write_tensors(&folder.join("two.safetensors"), &["b"], 2.0);
+    let index = folder.join("model.safetensors.index.json");
+    fs::write(&index, r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#).unwrap();
+    index
+}
+
+#[test]
+fn opens_shards_by_their_index_or_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = sharded(folder.path());
+    for path in [index.as_path(), folder.path()] {
+        let checkpoint = Checkpoint::open(path).unwrap();
+        assert!(checkpoint.is_sharded());
+        assert_eq!(checkpoint.sources().len(), 3);
+        let mut bytes = Vec::new();
+        checkpoint.tensors().read(1, &mut bytes).unwrap();
+        assert_eq!(bytes, [2f32.to_le_bytes(); 2].concat());
+    }
+}
+
+#[test]
+fn refuses_an_index_that_leads_astray() {
+    let check = |index: &str, code: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = sharded(&folder.path().join("in"));
+        write_tensors(&folder.path().join("outside.safetensors"), &["a"], 1.0);
+        fs::write(&path, index).unwrap();
+        let error = Checkpoint::open(&path).unwrap_err();
+        assert_eq!(error.code(), code, "{index}: {error}");
+        assert!(error.to_string().contains("in/"), "names the file: {error}");
+    };
+    check(r#"{"weight_map": {"a": "../outside.safetensors"}}"#, "path-escape");
+    check(r#"{"weight_map": {"a": "/etc/passwd"}}"#, "path-escape");
+    check(r#"{"weight_map": {"a": "https://example.org/x.safetensors"}}"#, "path-escape");
+    check(r#"{"weight_map": {"a": "none.safetensors"}}"#, "io");
+    check(r#"{"weight_map": {"a": "model.safetensors.index.json"}}"#, "malformed");
+    check(r#"{"weight_map": {"a": "two.safetensors", "b": "one.safetensors"}}"#, "duplicate");
+    check(r#"{"weight_map": {}}"#, "missing");
+    check(r#"{"weight_map": ["a"]}"#, "bad-value");
+    check("{", "truncated");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_stay_in_the_folder_or_its_cache() {
+    use std::os::unix::fs::symlink;
+    let check = |place: &str, target: &str, opens: bool| {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["cache/snapshots/1234", "cache/snap", "cache/blobs", "other/blobs"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        write_tensors(&root.path().join(target), &["a"], 1.0);
+        let folder = root.path().join(place);
+        symlink(root.path().join(target), folder.join("one.safetensors")).unwrap();
+        let index = folder.join("model.safetensors.index.json");
+        fs::write(&index, r#"{"weight_map": {"a": "one.safetensors"}}"#).unwrap();
+        match Checkpoint::open(&index) {
+            Ok(_) => assert!(opens, "{place} to {target}"),
+            Err(error) => {
+                assert!(!opens, "{place} to {target}: {error}");
+                assert_eq!(error.code(), "path-escape");
+            }
+        }
+    };
+    check("cache/snapshots/1234", "cache/blobs/abcd", true);
+    check("cache/snap", "cache/blobs/abcd", true);
+    check("cache/snap", "cache/snap/there.safetensors", true);
+    check("cache/snap", "other/blobs/abcd", false);
+    check("cache/snap", "outside.safetensors", false);
+    check("cache/snapshots/1234", "cache/config.safetensors", false);
+}
+
+#[test]
+fn says_what_a_wrong_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |bytes: &[u8], expected: &str| {
+        let path = folder.path().join("wrong.pt");
+        fs::write(&path, bytes).unwrap();
+        let error = Checkpoint::open(&path).unwrap_err().to_string();
+        assert!(error.contains("wrong.pt") && error.contains(expected), "{error}");
+    };
+    check(b"", "empty");
+    check(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS");
+    check(b"{\"embed_dim\": 512}", "[");
+    check(b"PK\x03\x04", "[");
+    check(b"\x20\0\0\0\0\0\0\0{\"a\"", "[truncated]");
+    let error = Checkpoint::open(folder.path().join("none.pt")).unwrap_err();
+    assert_eq!(error.code(), "io");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_cut_while_it_is_read_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    write_tensors(&path, &["visual.proj", "logit_scale"], 1.0);
+    let weights = Checkpoint::open(&path).unwrap().weights(None).unwrap();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(100).unwrap();
+    let error = weights.state_dict.read_bytes(0, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.code.name(), "truncated");
+}

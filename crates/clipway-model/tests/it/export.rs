@@ -1,0 +1,480 @@
+//! Exports of a small model: folders, ledgers, and every way to fail without leaving anything behind.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use clipway_formats::{Dtype, TensorInfo, write_pytorch, write_safetensors};
+use clipway_model::architecture::build;
+use clipway_model::artifact::Artifact;
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::config::{ConfigFile, ModelConfig};
+use clipway_model::export::{
+    ExportError, ExportOptions, ExportReport, ModelChoice, TokenizerParts, WeightsFormat, WriteOptions,
+    prepare,
+};
+use clipway_model::output::{Step, StepHook};
+use clipway_model::plan::{Precision, Tower};
+
+const CONFIG: &str = r#"{"embed_dim": 8, "quick_gelu": true,
+    "vision_cfg": {"image_size": 8, "layers": 2, "width": 16, "head_width": 8, "patch_size": 4},
+    "text_cfg": {"context_length": 6, "vocab_size": 50, "width": 8, "heads": 2, "layers": 1}}"#;
+
+/// A folder with a small model, its config, and a place for outputs.
+pub struct Bench {
+    root: tempfile::TempDir,
+    pub tensors: Vec<(TensorInfo, Vec<u8>)>,
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        Bench::of(CONFIG)
+    }
+
+    fn of(config: &str) -> Bench {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("tiny.json"), config).unwrap();
+        fs::create_dir(root.path().join("out")).unwrap();
+        let config = ConfigFile::parse(config.as_bytes()).unwrap().model;
+        Bench { root, tensors: tensors_of(&config) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn target(&self) -> PathBuf {
+        self.path("out/model")
+    }
+
+    fn write_source(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        let infos: Vec<TensorInfo> = self.tensors.iter().map(|(info, _)| info.clone()).collect();
+        let mut out = io::Cursor::new(Vec::new());
+        if name.ends_with(".pt") {
+            write_pytorch(&mut out, &infos, |index, out| out.write_all(&self.tensors[index].1)).unwrap();
+        } else {
+            write_safetensors(&mut out, &infos, &[], |index| Ok(&self.tensors[index].1)).unwrap();
+        }
+        fs::write(&path, out.into_inner()).unwrap();
+        path
+    }
+
+    fn options(&self) -> ExportOptions {
+        ExportOptions { model: Some(ModelChoice::File(self.path("tiny.json"))), ..ExportOptions::default() }
+    }
+
+    fn export(&self, options: &ExportOptions) -> Result<ExportReport, ExportError> {
+        self.export_with(options, &write_options(&AtomicBool::new(false)))
+    }
+
+    fn export_with(
+        &self,
+        options: &ExportOptions,
+        write: &WriteOptions<'_>,
+    ) -> Result<ExportReport, ExportError> {
+        let source = self.write_source("tiny.safetensors");
+        let checkpoint = Checkpoint::open(&source).unwrap();
+        prepare(&checkpoint, options)?.write(&self.target(), write)
+    }
+
+    /// Names of everything beside and at the target.
+    fn leftovers(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("out")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    fn find(&mut self, name: &str) -> &mut (TensorInfo, Vec<u8>) {
+        self.tensors.iter_mut().find(|(info, _)| info.name == name).unwrap()
+    }
+}
+
+fn tensors_of(config: &ModelConfig) -> Vec<(TensorInfo, Vec<u8>)> {
+    let parameters = build(config).unwrap().parameters;
+    let make = |id| {
+        let parameter = parameters.get(id);
+        let info = TensorInfo {
+            name: parameter.name.clone(),
+            dtype: parameter.dtype,
+            shape: parameter.shape.clone(),
+        };
+        let seed = parameter.name.len() as f32;
+        let values = (0..info.elements()).map(|i| ((i as f32 + seed) * 0.37).sin() / 3.0);
+        let bytes = values.flat_map(f32::to_le_bytes).collect();
+        (info, bytes)
+    };
+    parameters.in_state_dict_order().into_iter().map(make).collect()
+}
+
+fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
+    WriteOptions {
+        formats: vec![WeightsFormat::Safetensors],
+        max_shard_bytes: None,
+        tokenizer: TokenizerParts {
+            files: vec![("tokenizer.json".to_owned(), b"{}".to_vec())],
+            rules: serde_json::json!({ "kind": "clip" }),
+        },
+        licence: Some("mit".to_owned()),
+        force: false,
+        progress: &(),
+        cancel,
+        verify: None,
+        hook: StepHook::default(),
+    }
+}
+
+/// Every file of a folder with its bytes.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut all: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
+        .collect();
+    all.sort();
+    all
+}
+
+/// Name, dtype, shape and bytes of every weight of a source.
+fn weights_of(path: &Path) -> Vec<(TensorInfo, Vec<u8>)> {
+    let weights = Checkpoint::open(path).unwrap().weights(None).unwrap().state_dict;
+    let read = |(index, info): (usize, &TensorInfo)| {
+        let mut bytes = Vec::new();
+        weights.read_bytes(index, &mut bytes).unwrap();
+        (info.clone(), bytes)
+    };
+    weights.tensors().iter().enumerate().map(read).collect()
+}
+
+#[test]
+fn exports_the_whole_contract_the_same_each_time() {
+    let bench = Bench::new();
+    let cancel = AtomicBool::new(false);
+    let mut options = write_options(&cancel);
+    options.formats.push(WeightsFormat::Pytorch);
+    options.force = true;
+    let report = bench.export_with(&bench.options(), &options).unwrap();
+    assert_eq!(bench.leftovers(), ["model"]);
+    let first = contents(&bench.target());
+    let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "README.md",
+            "clipway.json",
+            "open_clip_config.json",
+            "open_clip_model.safetensors",
+            "open_clip_pytorch_model.bin",
+            "tokenizer.json",
+        ]
+    );
+    bench.export_with(&bench.options(), &options).unwrap();
+    assert!(contents(&bench.target()) == first, "the same input gives the same bytes");
+    let text = String::from_utf8(first[1].1.clone()).unwrap();
+    assert!(!text.contains(bench.root.path().to_str().unwrap()), "no absolute path");
+    let artifact = Artifact::read(&bench.target()).unwrap();
+    assert_eq!(artifact, report.artifact);
+    assert_eq!(artifact.source.files["tiny.safetensors"].bytes, report.source_bytes);
+    assert_eq!(artifact.tensors.len(), bench.tensors.len());
+    assert_eq!(artifact.licence.as_deref(), Some("mit"));
+    let size: usize = first.iter().map(|(_, bytes)| bytes.len()).sum();
+    assert_eq!(report.folder_bytes, size as u64);
+    assert_eq!(weights_of(&bench.target()), bench.tensors);
+    assert_eq!(weights_of(&bench.target().join("open_clip_pytorch_model.bin")), bench.tensors);
+    let check = Artifact::check_hashes(&bench.target()).unwrap();
+    assert_eq!((check.tensors, check.files), (2 * bench.tensors.len(), 3));
+    assert!(check.is_right(), "{:?}", check.differences);
+}
+
+#[test]
+fn a_changed_byte_anywhere_is_found_by_the_hashes() {
+    let bench = Bench::new();
+    bench.export(&bench.options()).unwrap();
+    for name in ["open_clip_model.safetensors", "open_clip_config.json", "tokenizer.json", "README.md"] {
+        let path = bench.target().join(name);
+        let right = fs::read(&path).unwrap();
+        let mut wrong = right.clone();
+        *wrong.last_mut().unwrap() ^= 1;
+        fs::write(&path, wrong).unwrap();
+        let report = Artifact::check_hashes(&bench.target()).unwrap();
+        assert_eq!(report.differences.len(), 1, "{name}");
+        assert!(!report.is_right());
+        fs::write(&path, right).unwrap();
+    }
+    fs::remove_file(bench.target().join("tokenizer.json")).unwrap();
+    let report = Artifact::check_hashes(&bench.target()).unwrap();
+    assert_eq!(report.differences, ["`tokenizer.json` is missing"]);
+}
+
+#[test]
+fn shards_come_back_whole() {
+    let bench = Bench::new();
+    let cancel = AtomicBool::new(false);
+    for format in [WeightsFormat::Safetensors, WeightsFormat::Pytorch] {
+        let options = WriteOptions {
+            formats: vec![format],
+            max_shard_bytes: Some(4096),
+            force: true,
+            ..write_options(&cancel)
+        };
+        let report = bench.export_with(&bench.options(), &options).unwrap();
+        assert!(report.artifact.weights[format.name()].len() > 2);
+        assert!(report.artifact.notes.iter().any(|note| note.contains("several files")));
+        assert!(Checkpoint::open(bench.target()).unwrap().is_sharded());
+        assert_eq!(weights_of(&bench.target()), bench.tensors);
+        assert!(Artifact::check_hashes(&bench.target()).unwrap().is_right());
+    }
+}
+
+#[test]
+fn casts_and_towers_and_spellings() {
+    let bench = Bench::new();
+    let options = ExportOptions { precision: Some(Precision::F16), ..bench.options() };
+    let report = bench.export(&options).unwrap();
+    for ((info, half), (_, full)) in weights_of(&bench.target()).iter().zip(&bench.tensors) {
+        assert_eq!(info.dtype, Dtype::F16);
+        let (halves, _) = half.as_chunks::<2>();
+        let (fulls, _) = full.as_chunks::<4>();
+        let expected =
+            fulls.iter().map(|bytes| half::f16::from_f32(f32::from_le_bytes(*bytes)).to_le_bytes());
+        assert!(halves.iter().copied().eq(expected), "{}", info.name);
+    }
+    assert_eq!(report.ledger.written_bytes * 2, report.ledger.source_bytes);
+
+    let checkpoint = Checkpoint::open(bench.write_source("tiny.pt")).unwrap();
+    let image = ExportOptions { tower: Tower::Image, ..bench.options() };
+    let prepared = prepare(&checkpoint, &image).unwrap();
+    let names = prepared.plan().tensors.iter().map(|planned| planned.target.name.as_str());
+    assert!(names.clone().all(|name| name.starts_with("visual.") || name == "logit_scale"));
+    assert!(names.clone().any(|name| name == "logit_scale"));
+    let dropped: usize = prepared.ledger().dropped().map(|group| group.tensors).sum();
+    assert_eq!(names.count() + dropped, bench.tensors.len());
+    assert!(prepared.notes()[0].contains("open_clip cannot load"));
+
+    let custom = Bench::of(&CONFIG.replacen('{', r#"{"custom_text": true, "#, 1));
+    for (from, to) in [(&bench, &custom), (&custom, &bench)] {
+        let checkpoint = Checkpoint::open(from.write_source("other.pt")).unwrap();
+        let prepared = prepare(&checkpoint, &to.options()).unwrap();
+        let names: Vec<&str> = prepared.plan().tensors.iter().map(|p| p.target.name.as_str()).collect();
+        let expected: Vec<&str> = to.tensors.iter().map(|(info, _)| info.name.as_str()).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
+fn leftovers_are_dropped_by_name_and_single_numbers_reshaped() {
+    let mut bench = Bench::new();
+    let count = bench.tensors.len();
+    bench.find("logit_scale").0.shape = vec![1];
+    for (name, dtype, shape) in
+        [("attn_mask", Dtype::F32, vec![6, 6]), ("x.position_ids", Dtype::I64, vec![1, 6])]
+    {
+        let info = TensorInfo { name: name.to_owned(), dtype, shape };
+        let bytes = vec![0; info.bytes()];
+        bench.tensors.push((info, bytes));
+    }
+    let checkpoint = Checkpoint::open(bench.write_source("left.safetensors")).unwrap();
+    let prepared = prepare(&checkpoint, &bench.options()).unwrap();
+    assert_eq!(prepared.plan().tensors.len(), count);
+    assert_eq!(prepared.plan().dropped.len(), 2);
+    let text = prepared.ledger().to_string();
+    assert!(text.contains("reshape") && text.contains("the causal mask is made, not stored"), "{text}");
+}
+
+#[test]
+fn resamples_positions_for_other_sizes() {
+    let bench = Bench::new();
+    let options = ExportOptions { image_size: Some([16, 12]), context_length: Some(9), ..bench.options() };
+    let checkpoint = Checkpoint::open(bench.write_source("tiny.pt")).unwrap();
+    let prepared = prepare(&checkpoint, &options).unwrap();
+    let text = prepared.plan().to_string();
+    assert!(
+        text.contains("visual.positional_embedding  F32 [13, 16]  resample(2x2 to 4x3, 1 before)"),
+        "{text}"
+    );
+    assert!(text.contains("positional_embedding  F32 [9, 8]  resample(6 to 9 rows)"), "{text}");
+    bench.export(&options).unwrap();
+    let config = ConfigFile::parse(&fs::read(bench.target().join("open_clip_config.json")).unwrap()).unwrap();
+    assert_eq!((config.model.vision.image_size, config.model.text.context_length), ([16, 12], 9));
+}
+
+/// The message of an export that fails, with its hint, after checking that nothing is left.
+fn failure(bench: &Bench, result: Result<ExportReport, ExportError>) -> String {
+    let error = result.expect_err("the export must fail");
+    assert_eq!(bench.leftovers(), Vec::<String>::new(), "{error}");
+    match error.hint() {
+        Some(hint) => format!("{error}\n\nhint: {hint}"),
+        None => error.to_string(),
+    }
+}
+
+#[test]
+fn a_value_beyond_f16_stops_the_export() {
+    let mut bench = Bench::new();
+    let weight = bench.find("visual.proj");
+    weight.1[..4].copy_from_slice(&70000f32.to_le_bytes());
+    weight.1[4..8].copy_from_slice(&(-1e9f32).to_le_bytes());
+    let text =
+        failure(&bench, bench.export(&ExportOptions { precision: Some(Precision::F16), ..bench.options() }));
+    assert_eq!(
+        text,
+        "a tensor cannot be written in fp16: 2 values are out of range in `visual.proj`\n\n\
+         hint: pass `--precision bf16`, which has the range of fp32"
+    );
+    bench.export(&ExportOptions { precision: Some(Precision::BF16), ..bench.options() }).unwrap();
+}
+
+#[test]
+fn differences_come_all_at_once() {
+    let mut bench = Bench::new();
+    bench.find("ln_final.weight").0.name = "ln_final.gamma".to_owned();
+    bench.find("visual.proj").0.shape = vec![8, 16];
+    let text = failure(&bench, bench.export(&bench.options()));
+    for expected in [
+        "tiny.safetensors` does not match `",
+        "`visual.proj`: expected [16, 8], found [8, 16]",
+        "`ln_final.weight`: missing, [8]; is it `ln_final.gamma`?",
+        "`ln_final.gamma`: unused, [8]; should it be `ln_final.weight`?",
+    ] {
+        assert!(text.contains(expected), "{text}");
+    }
+    bench.find("visual.proj").0 =
+        TensorInfo { name: "visual.proj".to_owned(), dtype: Dtype::I32, shape: vec![16, 8] };
+    bench.find("ln_final.gamma").0.name = "ln_final.weight".to_owned();
+    let text = failure(&bench, bench.export(&bench.options()));
+    assert!(text.contains("`visual.proj`: expected F32, found I32"), "{text}");
+}
+
+#[test]
+fn the_config_is_never_guessed() {
+    let bench = Bench::new();
+    let text = failure(&bench, bench.export(&ExportOptions::default()));
+    assert!(text.contains("shapes are those of no registered model"), "{text}");
+    assert!(text.contains("`--model FILE.json`"), "{text}");
+    let named = |name: &str| ExportOptions { model: Some(ModelChoice::of(name)), ..ExportOptions::default() };
+    let text = failure(&bench, bench.export(&named("ViT-B-23")));
+    assert!(text.contains("`ViT-B-23`") && text.contains("--model ViT-B-32"), "{text}");
+    let text = failure(&bench, bench.export(&named("none.json")));
+    assert!(text.contains("cannot read `none.json`"), "{text}");
+    for (key, value, expected) in [
+        ("\"heads\": 2", "\"heads\": 3", "heads"),
+        ("\"heads\"", "\"haeds\"", "haeds"),
+        ("\"width\": 8", "\"width\": \"8\"", "width"),
+    ] {
+        fs::write(bench.path("tiny.json"), CONFIG.replace(key, value)).unwrap();
+        let text = failure(&bench, bench.export(&bench.options()));
+        assert!(text.contains("tiny.json") && text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn bare_weights_that_fit_several_models_are_asked_for() {
+    // The header of a ViT-B-32 and no weight: a sparse file.
+    let bench = Bench::new();
+    let config = clipway_model::registry::model("ViT-B-32").unwrap();
+    let parameters = build(&config).unwrap().parameters;
+    let info = |id| {
+        let parameter = parameters.get(id);
+        TensorInfo { name: parameter.name.clone(), dtype: parameter.dtype, shape: parameter.shape.clone() }
+    };
+    let infos: Vec<TensorInfo> = parameters.in_state_dict_order().into_iter().map(info).collect();
+    let layout = clipway_formats::SafetensorsLayout::new(&infos, &[]).unwrap();
+    let path = bench.path("bare.safetensors");
+    fs::write(&path, layout.header_bytes()).unwrap();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(layout.file_size()).unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let text = prepare(&checkpoint, &ExportOptions::default()).unwrap_err().to_string();
+    assert!(text.ends_with(
+        "fit 2 models\n  ViT-B-32\n  ViT-B-32-quickgelu\nthey differ in the activation, which no shape shows"
+    ), "{text}");
+    let named = ExportOptions { model: Some(ModelChoice::of("ViT-B-32")), ..ExportOptions::default() };
+    let prepared = prepare(&checkpoint, &named).unwrap();
+    assert!(prepared.notes()[0].contains("GELU was taken, because `ViT-B-32` was given"));
+    let wrong = ExportOptions { model: Some(ModelChoice::of("ViT-B-16")), ..ExportOptions::default() };
+    let error = prepare(&checkpoint, &wrong).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("`visual.conv1.weight`: expected [768, 3, 16, 16], found [768, 3, 32, 32]")
+    );
+    assert!(error.hint().unwrap().contains("`ViT-B-32`"));
+}
+
+#[test]
+fn an_output_that_exists_is_replaced_only_with_force() {
+    let bench = Bench::new();
+    bench.export(&bench.options()).unwrap();
+    let before = contents(&bench.target());
+    let options = ExportOptions { precision: Some(Precision::BF16), ..bench.options() };
+    let error = bench.export(&options).unwrap_err();
+    assert_eq!(error.hint().as_deref(), Some("pass `--force` to replace it"));
+    assert!(contents(&bench.target()) == before);
+    let cancel = AtomicBool::new(false);
+    bench.export_with(&options, &WriteOptions { force: true, ..write_options(&cancel) }).unwrap();
+    assert!(contents(&bench.target()) != before);
+    assert_eq!(bench.leftovers(), ["model"]);
+}
+
+#[test]
+fn an_interrupt_or_a_failed_verification_leaves_nothing() {
+    let bench = Bench::new();
+    let cancel = AtomicBool::new(true);
+    let text = failure(&bench, bench.export_with(&bench.options(), &write_options(&cancel)));
+    assert_eq!(text, "interrupted; nothing was written");
+    let cancel = AtomicBool::new(false);
+    let verify = |folder: &Path| {
+        assert!(folder.join("clipway.json").exists() && folder.join("open_clip_model.safetensors").exists());
+        Err("features differ".into())
+    };
+    let options = WriteOptions { verify: Some(&verify), ..write_options(&cancel) };
+    let text = failure(&bench, bench.export_with(&bench.options(), &options));
+    assert_eq!(text, "the export does not pass its verification: features differ");
+    let verify = |_: &Path| Ok(serde_json::json!({ "passed": true }));
+    let options = WriteOptions { verify: Some(&verify), ..write_options(&cancel) };
+    bench.export_with(&bench.options(), &options).unwrap();
+    assert_eq!(Artifact::read(&bench.target()).unwrap().verification["passed"], true);
+}
+
+#[test]
+fn a_write_that_fails_at_any_step_leaves_nothing() {
+    let bench = Bench::new();
+    let cancel = AtomicBool::new(false);
+    let mut steps = 0;
+    loop {
+        let count = Arc::new(AtomicUsize::new(0));
+        let hook = StepHook::new(move |step, _: &Path| {
+            let fails = count.fetch_add(1, Ordering::SeqCst) == steps && step != Step::Remove;
+            if fails { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+        });
+        let options = WriteOptions { hook, formats: vec![WeightsFormat::Pytorch], ..write_options(&cancel) };
+        match bench.export_with(&bench.options(), &options) {
+            Ok(_) => break,
+            Err(error) if bench.target().exists() => {
+                // Only the sync of the folder that holds it comes after the rename.
+                assert!(error.to_string().contains("sync"), "step {steps}: {error}");
+                fs::remove_dir_all(bench.target()).unwrap();
+            }
+            Err(error) => {
+                assert!(matches!(error, ExportError::Output(_)), "step {steps}: {error}");
+                assert_eq!(bench.leftovers(), Vec::<String>::new(), "step {steps}");
+            }
+        }
+        steps += 1;
+    }
+    assert!(steps > 100, "{steps} steps");
+}
+
+#[test]
+fn a_source_is_never_its_own_target() {
+    let bench = Bench::new();
+    bench.export(&bench.options()).unwrap();
+    let before = contents(&bench.target());
+    let checkpoint = Checkpoint::open(bench.target()).unwrap();
+    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let cancel = AtomicBool::new(false);
+    let options = WriteOptions { force: true, ..write_options(&cancel) };
+    let error = prepared.write(&bench.target(), &options).unwrap_err();
+    assert!(error.to_string().contains("one place"), "{error}");
+    assert!(contents(&bench.target()) == before);
+}
