@@ -48,16 +48,22 @@ WORDS = {
     "chr": "ᏣᎳᎩ ꮳꮃꭹ",
 }
 EMOJI = "😀 🐱 👨‍👩‍👧‍👦 🏳️‍🌈 ❤️ 🇫🇷 👍🏽 ☕️ ✔ ⌚ 🏴󠁧󠁢󠁷󠁬󠁳󠁿 1️⃣ ㊗️ ™️ ©".split()
-LABELS = "flag: St. Kitts & Nevis|twelve o’clock|Japanese “acceptable” button|keycap: *|woman: blond hair|visage souriant aux yeux rieurs|Katze mit Freudentränen|лицо со слезами радости|笑い泣き|微笑的脸|gato con lágrimas de alegría|ευτυχισμένο πρόσωπο|حيوان القط|웃는 얼굴|kedi yüzü|kočka s úsměvem".split("|")
+LABELS = [
+    "flag: St. Kitts & Nevis", "twelve o’clock", "Japanese “acceptable” button", "keycap: *",
+    "woman: blond hair", "visage souriant aux yeux rieurs", "Katze mit Freudentränen",
+    "лицо со слезами радости", "笑い泣き", "微笑的脸", "gato con lágrimas de alegría", "ευτυχισμένο πρόσωπο",
+    "حيوان القط", "웃는 얼굴", "kedi yüzü", "kočka s úsměvem",
+]
 ENCODINGS = [
     "latin-1", "windows-1252", "sloppy-windows-1252", "sloppy-windows-1251", "sloppy-windows-1250",
     "sloppy-windows-1253", "sloppy-windows-1254", "sloppy-windows-1257", "iso-8859-2", "macroman", "cp437",
 ]
 SPECIAL = [
-    "<start_of_text>", "<end_of_text>", "<START_OF_TEXT>", "<|endoftext|>", "<ſtart_of_text>", "'S", "'ſ", "'LL", "'rE",
-    "\x1b[31m", "\x1b[0;1H", "\x1b[٣m", "\r\n", "\r", "\n", "\x85", "\u2028", "\x0b", "\x0c", "\x1c", "\x1f", "\x7f",
-    "\ufeff", "\ufffc", "\u200b", "\u200d", "\u00ad", "\u0345", "\u3000", "\u2003", "ŉ", "ﬁ", "ﬅ", "Ĳ", "Ǆ", "ǰ", "K", "Å",
-    "\ufffd", "_", "__", "--", "...", "!!!", "&", "&&", "<", "<b>", "\u0130", "ẞ", "Σ", "ς", "1st", "x²", "①", "Ⅷ", "½",
+    "<start_of_text>", "<end_of_text>", "<START_OF_TEXT>", "<|endoftext|>", "<ſtart_of_text>", "'S",
+    "'ſ", "'LL", "'rE", "\x1b[31m", "\x1b[0;1H", "\x1b[٣m", "\r\n", "\r", "\n", "\x85", "\u2028", "\x0b",
+    "\x0c", "\x1c", "\x1f", "\x7f", "\ufeff", "\ufffc", "\u200b", "\u200d", "\u00ad", "\u0345", "\u3000",
+    "\u2003", "ŉ", "ﬁ", "ﬅ", "Ĳ", "Ǆ", "ǰ", "K", "Å", "\ufffd", "_", "__", "--", "...", "!!!", "&", "&&",
+    "<", "<b>", "\u0130", "ẞ", "Σ", "ς", "1st", "x²", "①", "Ⅷ", "½",
 ]
 
 
@@ -96,7 +102,8 @@ def block(r):
 
 def combining(r):
     """Marks in any order, letters that compose, jamo."""
-    marks = [chr(c) for c in (*range(0x300, 0x370), 0x591, 0x5B0, 0x64B, 0x651, 0x3099, 0x1DC0, 0x20D0, 0x94D, 0x93C, 0x1161, 0x11A8)]
+    others = (0x591, 0x5B0, 0x64B, 0x651, 0x3099, 0x1DC0, 0x20D0, 0x94D, 0x93C, 0x1161, 0x11A8)
+    marks = [chr(c) for c in (*range(0x300, 0x370), *others)]
     bases = "aeiouAEIOUyYcCnNsSzZ가각ᄀᄂ한かはΑΩαωיאاव한" + "𑄱𑂙𝅗"
     return "".join(r.choice(bases) + "".join(r.choices(marks, k=r.randint(0, 3))) for _ in range(r.randint(1, 10)))
 
@@ -128,8 +135,6 @@ def entities(r):
 def decode_wrongly(r, text):
     encoding = r.choice(ENCODINGS)
     data = text.encode("utf-8")
-    if r.random() < 0.1:
-        data = b"".join(c.encode("utf-16", "surrogatepass")[2:] if False else c.encode("utf-8") for c in text)
     return data.decode(encoding, errors=r.choice(["ignore", "replace", "replace"]))
 
 
@@ -193,7 +198,8 @@ def long_word(r):
 
 
 ENTITY_NAMES = sorted(html.entities.html5)
-MOJIBAKE = sorted({bytes([b]).decode(e) for e in ENCODINGS if e != "windows-1252" for b in range(0x80, 0x100)} | {"\ufffd", "\x1a"})
+HIGH_BYTES = {bytes([b]).decode(e) for e in ENCODINGS if e != "windows-1252" for b in range(0x80, 0x100)}
+MOJIBAKE = sorted(HIGH_BYTES | {"\ufffd", "\x1a"})
 DRAWS = [
     (words, 3), (random_unicode, 3), (block, 3), (combining, 2), (entities, 3), (mojibake, 4), (mojibake_letters, 4),
     (mixture, 3), (specials, 2), (ascii_noise, 1), (long_text, 1), (label, 1), (long_word, 0.5),
