@@ -39,7 +39,7 @@ fn graphs_end_in_embeddings_and_use_every_parameter_but_the_temperature() {
         let unused = model.parameters.iter().filter(|(id, _)| !used[id.index()]);
         let unused: Vec<&str> = unused.map(|(_, parameter)| parameter.name.as_str()).collect();
         let expected = |name: &&str| *name == "logit_scale" || name.ends_with("num_batches_tracked");
-        assert!(unused.iter().all(|name| expected(name)), "{name}: {unused:?}");
+        assert!(unused.iter().all(expected), "{name}: {unused:?}");
     }
 }
 
