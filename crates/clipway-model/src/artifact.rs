@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::FileSource;
 use crate::export::hash_tensors;
+use crate::plan::Tower;
 
 /// Name of the file.
 pub const ARTIFACT_NAME: &str = "clipway.json";
@@ -96,6 +97,13 @@ pub struct ArtifactModel {
     pub towers: String,
     /// Trained elements.
     pub parameters: u64,
+}
+
+impl ArtifactModel {
+    /// The towers that are there; both, where another version of the tool names them otherwise.
+    pub fn tower(&self) -> Tower {
+        Tower::ALL.into_iter().find(|tower| tower.name() == self.towers).unwrap_or_default()
+    }
 }
 
 /// Dtype and hash of a tensor.

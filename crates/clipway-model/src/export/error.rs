@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clipway_formats::{FormatError, shown};
 
 use crate::architecture::ArchitectureError;
+use crate::artifact::ArtifactError;
 use crate::checkpoint::CheckpointError;
 use crate::output::OutputError;
 use crate::plan::{Imbalance, PlanError, StepError};
@@ -42,6 +43,9 @@ pub enum ExportError {
     /// A file cannot be opened.
     #[error(transparent)]
     Open(#[from] CheckpointError),
+    /// The `clipway.json` of the source cannot be read.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
     /// A config is malformed.
     #[error("`{}`: {cause}", path.display())]
     Config {

@@ -1,11 +1,14 @@
 //! Everything of an export that needs no weights: the config, the plan and the ledger.
 
+use std::path::Path;
+
 use clipway_formats::shown;
 
 use super::resolve::{Mismatch, ModelChoice, Resolved, identified, resolve};
 use super::{ConfigOrigin, ExportError};
 use crate::architecture::{Model, build};
-use crate::checkpoint::Checkpoint;
+use crate::artifact::{ARTIFACT_NAME, Artifact};
+use crate::checkpoint::{CONFIG_NAME, Checkpoint};
 use crate::config::{ConfigFile, PreprocessOptions};
 use crate::layout::Layout;
 use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
@@ -45,6 +48,7 @@ pub struct Prepared<'a> {
     pub(super) precision: Option<Precision>,
     pub(super) tower: Tower,
     pub(super) activation_from: String,
+    pub(super) source_artifact: Option<Artifact>,
     pub(super) notes: Vec<String>,
 }
 
@@ -80,6 +84,7 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         cause => ExportError::Plan { path: path(), cause },
     })?;
     let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
+    let source_artifact = source_artifact(checkpoint)?;
     let (activation_from, activation_note) = activation(&base, &config, &origin);
     let mut notes = notes(checkpoint, &weights, options);
     notes.extend(activation_note);
@@ -96,8 +101,18 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         precision,
         tower,
         activation_from,
+        source_artifact,
         notes,
     })
+}
+
+/// What the source says of itself, if it is a folder that was exported before.
+fn source_artifact(checkpoint: &Checkpoint) -> Result<Option<Artifact>, ExportError> {
+    let folder = checkpoint.weights_path().parent().unwrap_or(Path::new(""));
+    if !folder.join(ARTIFACT_NAME).is_file() {
+        return Ok(None);
+    }
+    Ok(Some(Artifact::read(folder)?))
 }
 
 /// The config with the changes that were asked for.
@@ -170,6 +185,9 @@ fn notes(checkpoint: &Checkpoint, weights: &Weights, options: &ExportOptions) ->
     if weights.choice == WeightsChoice::Ema && options.weights.is_none() {
         notes.push("the checkpoint holds EMA weights only; they were taken".to_owned());
     }
+    if options.model.is_some() && checkpoint.config().is_some() {
+        notes.push(format!("`{CONFIG_NAME}` beside the weights was not used, because the model was given"));
+    }
     let dangerous = checkpoint.dangerous_globals();
     if !dangerous.is_empty() {
         notes.push(format!(
@@ -205,6 +223,11 @@ impl<'a> Prepared<'a> {
     /// The model of the result.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What the source says of itself, if it is a folder that was exported before.
+    pub fn source_artifact(&self) -> Option<&Artifact> {
+        self.source_artifact.as_ref()
     }
 
     /// The weights of the source, and what was beside them.

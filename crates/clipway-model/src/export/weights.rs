@@ -66,6 +66,7 @@ pub(super) struct WrittenTensor {
 
 /// The files of one format, and where each tensor is.
 pub(super) struct WrittenFiles {
+    pub(super) format: WeightsFormat,
     /// Names of the files of weights, in order.
     pub(super) names: Vec<String>,
     /// The index, if there is more than one file.
@@ -83,7 +84,7 @@ impl Job<'_> {
         most_bytes: Option<u64>,
     ) -> Result<WrittenFiles, ExportError> {
         let shards = shards(self.planned, most_bytes);
-        let mut written = WrittenFiles { names: Vec::new(), index: None, tensors: Vec::new() };
+        let mut written = WrittenFiles { format, names: Vec::new(), index: None, tensors: Vec::new() };
         let mut map = Vec::new();
         for (number, shard) in shards.iter().enumerate() {
             let (stem, extension) = (format.stem(), format.extension());

@@ -32,6 +32,9 @@ pub struct TokenizerParts {
     pub rules: Value,
 }
 
+/// Files by name, with their hashes.
+type FileHashes = BTreeMap<String, FileHash>;
+
 /// How a prepared export is written.
 pub struct WriteOptions<'a> {
     /// Formats of the weights; at least one.
@@ -40,7 +43,7 @@ pub struct WriteOptions<'a> {
     pub max_shard_bytes: Option<u64>,
     /// The tokenizer's part.
     pub tokenizer: TokenizerParts,
-    /// Licence of the weights, where it is known.
+    /// Licence of the weights; without it that of the source, where the source says it.
     pub licence: Option<String>,
     /// Whether an artifact at the target is replaced.
     pub force: bool,
@@ -114,7 +117,7 @@ impl Prepared<'_> {
         let (source_files, written) =
             self.write_weights(&staging, &job, &options.formats, options.max_shard_bytes)?;
         let mut folder = Folder { staging: &staging, files: BTreeMap::new() };
-        for (name, text) in written.iter().filter_map(|(_, files)| files.index.as_ref()) {
+        for (name, text) in written.iter().filter_map(|files| files.index.as_ref()) {
             folder.add(name, text.as_bytes())?;
         }
         let config = self.config.model.to_config_file(&self.config.preprocess());
@@ -123,7 +126,7 @@ impl Prepared<'_> {
             folder.add(name, bytes)?;
         }
         let mut artifact = self.artifact(source_files, &written, options);
-        let loads = self.tower == Tower::Both && written.iter().any(|(_, files)| files.index.is_none());
+        let loads = self.tower == Tower::Both && written.iter().any(|files| files.index.is_none());
         folder.add("README.md", model_card(&artifact, &self.config, loads).as_bytes())?;
         artifact.files = std::mem::take(&mut folder.files);
         let contract = staging.file(ARTIFACT_NAME)?;
@@ -132,7 +135,7 @@ impl Prepared<'_> {
 
         let clock = Instant::now();
         run.progress.begin(Stage::ReadBack, planned_bytes);
-        for (_, files) in &written {
+        for files in &written {
             job.read_back(&staging, files)?;
         }
         read_back_files(&staging, &artifact)?;
@@ -176,23 +179,23 @@ impl Prepared<'_> {
         job: &Job<'_>,
         formats: &[WeightsFormat],
         max_shard_bytes: Option<u64>,
-    ) -> Result<(BTreeMap<String, FileHash>, Vec<(WeightsFormat, WrittenFiles)>), ExportError> {
+    ) -> Result<(FileHashes, Vec<WrittenFiles>), ExportError> {
         let failed = AtomicBool::new(false);
         let (hashes, written) = rayon::join(
             || self.hash_sources(&job.run, &failed),
             || {
-                let mut written: Vec<(WeightsFormat, WrittenFiles)> = Vec::new();
+                let mut written = Vec::new();
                 for &format in formats {
                     let files = job.write(staging, format, max_shard_bytes);
-                    written.push((format, files.inspect_err(|_| failed.store(true, Ordering::Relaxed))?));
+                    written.push(files.inspect_err(|_| failed.store(true, Ordering::Relaxed))?);
                 }
                 Ok::<_, ExportError>(written)
             },
         );
         let written = written?;
         let hashes = hashes?;
-        let (_, first) = written.first().expect("an export has at least one format");
-        for (_, other) in &written[1..] {
+        let first = written.first().expect("an export has at least one format");
+        for other in &written[1..] {
             for (index, (a, b)) in first.tensors.iter().zip(&other.tensors).enumerate() {
                 if a != b {
                     let path = self.checkpoint.path().to_owned();
@@ -211,11 +214,7 @@ impl Prepared<'_> {
         Ok((hashes, written))
     }
 
-    fn hash_sources(
-        &self,
-        run: &Run<'_>,
-        failed: &AtomicBool,
-    ) -> Result<BTreeMap<String, FileHash>, ExportError> {
+    fn hash_sources(&self, run: &Run<'_>, failed: &AtomicBool) -> Result<FileHashes, ExportError> {
         let mut hashes = BTreeMap::new();
         for source in self.checkpoint.sources() {
             let hash = FileHash::of_source(source, |bytes| {
@@ -234,17 +233,17 @@ impl Prepared<'_> {
 
     fn artifact(
         &self,
-        source_files: BTreeMap<String, FileHash>,
-        written: &[(WeightsFormat, WrittenFiles)],
+        source_files: FileHashes,
+        written: &[WrittenFiles],
         options: &WriteOptions<'_>,
     ) -> Artifact {
         let mut notes = self.notes.clone();
-        if written.iter().all(|(_, files)| files.index.is_some()) {
+        if written.iter().all(|files| files.index.is_some()) {
             notes
                 .push("the weights are in several files: open_clip 3.3.0 cannot load this folder".to_owned());
         }
         let mut tensors = BTreeMap::new();
-        for (planned, made) in self.plan.tensors.iter().zip(&written[0].1.tensors) {
+        for (planned, made) in self.plan.tensors.iter().zip(&written[0].tensors) {
             let dtype = planned.target.dtype.name().to_owned();
             tensors.insert(planned.target.name.clone(), TensorHash { dtype, sha256: made.sha256.clone() });
         }
@@ -270,7 +269,7 @@ impl Prepared<'_> {
                 towers: self.tower.name().to_owned(),
                 parameters: self.model.parameters.trained_elements() as u64,
             },
-            licence: options.licence.clone(),
+            licence: options.licence.clone().or_else(|| self.source_artifact.as_ref()?.licence.clone()),
             tokenizer: options.tokenizer.rules.clone(),
             verification: Value::Null,
             notes,
@@ -278,7 +277,7 @@ impl Prepared<'_> {
             plan: self.plan_record(),
             weights: written
                 .iter()
-                .map(|(format, files)| (format.name().to_owned(), files.names.clone()))
+                .map(|files| (files.format.name().to_owned(), files.names.clone()))
                 .collect(),
             tensors,
             files: BTreeMap::new(),
@@ -315,7 +314,7 @@ impl Prepared<'_> {
 /// The small files of a folder, with their hashes.
 struct Folder<'a> {
     staging: &'a Staging,
-    files: BTreeMap<String, FileHash>,
+    files: FileHashes,
 }
 
 impl Folder<'_> {
@@ -349,9 +348,9 @@ fn read_back_files(staging: &Staging, artifact: &Artifact) -> Result<(), ExportE
 fn folder_bytes(
     staging: &Staging,
     artifact: &Artifact,
-    written: &[(WeightsFormat, WrittenFiles)],
+    written: &[WrittenFiles],
 ) -> Result<u64, ExportError> {
-    let weights = written.iter().flat_map(|(_, files)| &files.names);
+    let weights = written.iter().flat_map(|files| &files.names);
     let names = weights.map(String::as_str).chain(artifact.files.keys().map(String::as_str));
     let mut sum = 0;
     for name in names.chain([ARTIFACT_NAME]) {

@@ -56,10 +56,9 @@ pub(super) fn fit(
         }
     } else if TEXT_POSITIONS.contains(&name)
         && sizes.base.text.context_length != sizes.target.text.context_length
+        && let (&[from, _], &[to, _]) = (&found.shape[..], &parameter.shape[..])
     {
-        if let (&[from, _], &[to, _]) = (&found.shape[..], &parameter.shape[..]) {
-            planned.then(Step::ResampleRows { from, to })?;
-        }
+        planned.then(Step::ResampleRows { from, to })?;
     }
     Ok(planned.target.shape == parameter.shape)
 }

@@ -176,7 +176,7 @@ mod tests {
         check(Dtype::F8E4M3, &[0x81], -0.001953125);
         check(Dtype::F8E5M2, &[0x3c], 1.0);
         check(Dtype::F8E5M2, &[0xfc], f32::NEG_INFINITY);
-        check(Dtype::F8E5M2, &[0x01], 1.52587890625e-5);
+        check(Dtype::F8E5M2, &[0x01], 1.525_878_9e-5);
         check(Dtype::I16, &[0xff, 0xff], -1.0);
         check(Dtype::Bool, &[1], 1.0);
         check(Dtype::F64, &0.1f64.to_le_bytes(), 0.1);

@@ -437,6 +437,31 @@ fn an_interrupt_or_a_failed_verification_leaves_nothing() {
 }
 
 #[test]
+fn a_byte_that_the_disk_changes_is_found_before_the_folder_is_placed() {
+    let cancel = AtomicBool::new(false);
+    for (format, name) in [
+        (WeightsFormat::Safetensors, "open_clip_model.safetensors"),
+        (WeightsFormat::Pytorch, "open_clip_pytorch_model.bin"),
+    ] {
+        let bench = Bench::new();
+        // The contract is made last: the weights are complete then, and not yet read back.
+        let hook = StepHook::new(move |step, path| {
+            if step == Step::CreateFile && path.ends_with("clipway.json") {
+                let weights = path.with_file_name(name);
+                let mut bytes = fs::read(&weights)?;
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(&weights, bytes)?;
+            }
+            Ok(())
+        });
+        let options = WriteOptions { hook, formats: vec![format], ..write_options(&cancel) };
+        let text = failure(&bench, bench.export_with(&bench.options(), &options));
+        assert!(text.contains("the disk or its cable may be failing"), "{text}");
+    }
+}
+
+#[test]
 fn a_write_that_fails_at_any_step_leaves_nothing() {
     let bench = Bench::new();
     let cancel = AtomicBool::new(false);
@@ -463,6 +488,28 @@ fn a_write_that_fails_at_any_step_leaves_nothing() {
         steps += 1;
     }
     assert!(steps > 100, "{steps} steps");
+}
+
+#[test]
+fn an_exported_folder_is_a_source() {
+    let bench = Bench::new();
+    bench.export(&bench.options()).unwrap();
+    let checkpoint = Checkpoint::open(bench.target()).unwrap();
+    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let cancel = AtomicBool::new(false);
+    let again = bench.path("again");
+    let report = prepared.write(&again, &WriteOptions { licence: None, ..write_options(&cancel) }).unwrap();
+    assert_eq!(report.artifact.licence.as_deref(), Some("mit"), "the licence goes with the weights");
+    assert_eq!(report.artifact.model.activation_from, "stated by the config");
+    for name in ["open_clip_model.safetensors", "open_clip_config.json"] {
+        assert_eq!(
+            fs::read(again.join(name)).unwrap(),
+            fs::read(bench.target().join(name)).unwrap(),
+            "{name}"
+        );
+    }
+    let prepared = prepare(&checkpoint, &bench.options()).unwrap();
+    assert!(prepared.notes()[0].contains("was not used, because the model was given"));
 }
 
 #[test]
