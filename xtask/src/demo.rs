@@ -3,7 +3,33 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const EXAMPLE: &str = "examples/emoji-clip";
+/// The commands, as a person would type them.
+const COMMANDS: [&[&str]; 4] = [
+    &["inspect", "examples/emoji-clip/emoji-clip.pt"],
+    &[
+        "export",
+        "examples/emoji-clip/emoji-clip.pt",
+        "--model",
+        "examples/emoji-clip/emoji-clip.json",
+        "--out",
+        "out/emoji-clip",
+        "--force",
+    ],
+    &["verify", "out/emoji-clip", "--against", "examples/emoji-clip/emoji-clip.pt"],
+    &[
+        "classify",
+        "out/emoji-clip",
+        "examples/emoji-clip/pictures/lion.png",
+        "examples/emoji-clip/pictures/avocado.png",
+        "examples/emoji-clip/pictures/jack-o-lantern.png",
+        "--labels-file",
+        "examples/emoji-clip/labels.txt",
+        "--template",
+        "an emoji of {}",
+        "--top",
+        "3",
+    ],
+];
 
 /// Builds clipway, then exports, verifies and classifies, and shows each command before its output.
 pub fn run() -> Result<bool, String> {
@@ -17,24 +43,14 @@ pub fn run() -> Result<bool, String> {
     if !built.success() {
         return Err("clipway does not build".to_owned());
     }
+    std::fs::create_dir_all(root.join("out")).map_err(|error| format!("out: {error}"))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let binary = target.join("release").join(format!("clipway{}", std::env::consts::EXE_SUFFIX));
-    let commands = [
-        format!("inspect {EXAMPLE}/emoji-clip.pt"),
-        format!(
-            "export {EXAMPLE}/emoji-clip.pt --model {EXAMPLE}/emoji-clip.json --out out/emoji-clip --force"
-        ),
-        format!("verify out/emoji-clip --against {EXAMPLE}/emoji-clip.pt"),
-        format!(
-            "classify out/emoji-clip {EXAMPLE}/pictures/lion.png {EXAMPLE}/pictures/avocado.png \
-             {EXAMPLE}/pictures/jack-o-lantern.png --labels-file {EXAMPLE}/labels.txt --top 3"
-        ),
-    ];
-    for command in commands {
-        println!("$ clipway {command}");
+    for command in COMMANDS {
+        println!("$ clipway {}", command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
         let status = Command::new(&binary)
             .current_dir(&root)
-            .args(command.split_whitespace())
+            .args(command)
             .status()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
         if !status.success() {
@@ -45,7 +61,12 @@ pub fn run() -> Result<bool, String> {
     Ok(true)
 }
 
+/// A word as a shell needs it.
+fn quoted(word: &str) -> String {
+    if word.contains([' ', '{']) { format!("\"{word}\"") } else { word.to_owned() }
+}
+
 /// The repository's root.
-pub fn root() -> PathBuf {
+fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }

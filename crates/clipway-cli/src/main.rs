@@ -8,6 +8,7 @@
 mod commands;
 mod failure;
 mod options;
+mod pictures;
 mod progress;
 mod source;
 mod text;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
 use clipway_model::checkpoint::{Checkpoint, CheckpointError, OpenOptions};
-use clipway_model::export::{ExportError, ExportOptions, ModelChoice, Prepared, prepare};
+use clipway_model::export::{ExportError, ExportOptions, ModelChoice, prepare};
 use clipway_model::plan::Tower;
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::clip::{Clip, ClipError};
@@ -66,16 +66,34 @@ impl SourceOptions {
     }
 }
 
-/// Prepares an artifact to run, with the towers that it has.
-pub fn prepare_artifact<'a>(checkpoint: &'a Checkpoint, folder: &Path) -> Result<Prepared<'a>, Failure> {
-    let tower = match artifact_of(folder)? {
-        Some(artifact) => {
-            Tower::ALL.into_iter().find(|t| t.name() == artifact.model.towers).unwrap_or_default()
+/// Loads the towers of a folder or another source, to run it: those that are wanted and there.
+pub fn load_to_run(
+    path: &Path,
+    options: &SourceOptions,
+    towers: Tower,
+    apply_orientation: bool,
+    ui: &Ui,
+) -> Result<Clip, Failure> {
+    let checkpoint = options.open(path)?;
+    let mut export_options = options.export_options();
+    let folder = folder_of(&checkpoint);
+    if let Some(artifact) = artifact_of(&folder)? {
+        let refuse = |error| Failure::no(format!("`{}`: {error}", folder.join(ARTIFACT_NAME).display()));
+        export_options.tower = artifact.model.tower().map_err(refuse)?;
+    }
+    let there = export_options.tower;
+    let prepared = prepare(&checkpoint, &export_options).map_err(|error| export_failure(&error))?;
+    let towers = match (towers, there) {
+        (Tower::Both, _) => there,
+        (wanted, Tower::Both) => wanted,
+        (wanted, there) if wanted == there => wanted,
+        (wanted, there) => {
+            let (path, wanted, there) = (path.display(), wanted.name(), there.name());
+            return Err(Failure::no(format!("`{path}` has the {there} tower only, not the {wanted} tower")));
         }
-        None => Tower::Both,
     };
-    prepare(checkpoint, &ExportOptions { tower, ..ExportOptions::default() })
-        .map_err(|error| export_failure(&error))
+    let load = LoadOptions { towers, apply_orientation, ..LoadOptions::new(processor(ui)?) };
+    Clip::load(&prepared, &load).map_err(|error| load_failure(&error))
 }
 
 /// The `clipway.json` of a folder, if it has one.
@@ -91,12 +109,7 @@ pub fn processor(ui: &Ui) -> Result<Processor, Failure> {
     Processor::with_threads(ui.threads()).map_err(|error| Failure::could_not_run(chain(&error)))
 }
 
-/// Loads the towers that a prepared source has.
-pub fn load(prepared: &Prepared<'_>, options: &LoadOptions) -> Result<Clip, Failure> {
-    Clip::load(prepared, options).map_err(|error| load_failure(&error))
-}
-
-/// A folder and an error message's view of it.
+/// The folder in which the weights lie.
 pub fn folder_of(checkpoint: &Checkpoint) -> PathBuf {
     checkpoint.weights_path().parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }

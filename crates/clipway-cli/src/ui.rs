@@ -90,6 +90,15 @@ impl Ui {
         let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {text}");
     }
 
+    /// Warns, once a run, of texts that were longer than the model's context.
+    pub fn warn_truncated(&self, truncated: usize, texts: usize) {
+        if truncated > 0 {
+            self.warn(&format!(
+                "{truncated} of {texts} texts are longer than the model's context and were cut"
+            ));
+        }
+    }
+
     /// Says why the command failed, and what to do.
     pub fn failure(&self, failure: &Failure) {
         let style = anstyle::AnsiColor::Red.on_default().bold();

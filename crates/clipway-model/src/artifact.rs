@@ -100,9 +100,15 @@ pub struct ArtifactModel {
 }
 
 impl ArtifactModel {
-    /// The towers that are there; both, where another version of the tool names them otherwise.
-    pub fn tower(&self) -> Tower {
-        Tower::ALL.into_iter().find(|tower| tower.name() == self.towers).unwrap_or_default()
+    /// The towers that are there.
+    ///
+    /// # Errors
+    /// A word that names none.
+    pub fn tower(&self) -> Result<Tower, FormatError> {
+        Tower::ALL.into_iter().find(|tower| tower.name() == self.towers).ok_or_else(|| {
+            let cause = format!("expected `both`, `image` or `text`, found `{}`", shown(&self.towers));
+            FormatError::new(Code::BadValue, Place::Json("$.model.towers".to_owned()), cause)
+        })
     }
 }
 
@@ -214,7 +220,7 @@ impl Artifact {
     /// Parses the bytes of a `clipway.json`.
     ///
     /// # Errors
-    /// JSON of another structure or version.
+    /// JSON of another structure or version, or towers that are none.
     pub fn parse(bytes: &[u8]) -> Result<Artifact, FormatError> {
         let malformed = |error: serde_json::Error| {
             let cause = shown(&error.to_string());
@@ -227,7 +233,10 @@ impl Artifact {
                 let place = Place::Json("$.artifact_version".to_owned());
                 Err(FormatError::new(Code::Unsupported, place, cause))
             }
-            _ => serde_json::from_value(value).map_err(malformed),
+            _ => {
+                let artifact: Artifact = serde_json::from_value(value).map_err(malformed)?;
+                artifact.model.tower().map(|_| artifact)
+            }
         }
     }
 

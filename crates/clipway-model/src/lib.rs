@@ -5,16 +5,16 @@
 
 #![forbid(unsafe_code)]
 
-pub mod checkpoint;
-pub mod architecture;
 pub mod config;
 pub mod graph;
-pub mod identify;
+pub mod architecture;
 pub mod registry;
-pub mod artifact;
-pub mod export;
-pub mod inspect;
-pub mod output;
+pub mod checkpoint;
+pub mod state_dict;
+pub mod identify;
 pub mod layout;
 pub mod plan;
-pub mod state_dict;
+pub mod output;
+pub mod export;
+pub mod artifact;
+pub mod inspect;

@@ -1,22 +1,17 @@
 //! `clipway classify`: zero-shot classification of pictures.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
+use clipway_model::plan::Tower;
 use clipway_run::clip::Clip;
-use clipway_run::image::{DecodeLimits, preprocess};
-use clipway_run::load::LoadOptions;
 use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template};
-use indicatif::ProgressBar;
-use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
+use crate::pictures::PictureOptions;
 use crate::source::{self, SourceOptions};
 use crate::ui::Ui;
-
-/// Pictures of one pass through the image tower.
-const PASS: usize = 32;
 
 /// Texts of one pass through the text tower.
 const TEXT_PASS: usize = 1024;
@@ -52,13 +47,8 @@ pub struct Classify {
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
 
-    /// Largest picture that is decoded, in pixels
-    #[arg(long, value_name = "N", default_value_t = DecodeLimits::default().max_pixels)]
-    max_pixels: u64,
-
-    /// Turn pictures as their EXIF orientation says; open_clip does not
-    #[arg(long)]
-    apply_orientation: bool,
+    #[command(flatten)]
+    pictures: PictureOptions,
 
     #[command(flatten)]
     source: SourceOptions,
@@ -96,17 +86,18 @@ impl Classify {
         let labels = self.labels()?;
         let clip = self.load(ui)?;
         let classifier = self.classifier(&clip, &labels, ui)?;
-        let bar = ui.progress(self.images.len() as u64, "classifying", false);
-        let mut results = Vec::with_capacity(self.images.len());
-        for pass in self.images.chunks(PASS) {
-            results.extend(self.pass(pass, &clip, &classifier, &labels, &bar)?);
-        }
-        bar.finish_and_clear();
-        let all_read = results.iter().all(|result| result.error.is_none());
-        for result in &results {
-            if let Some(error) = &result.error {
-                ui.warn(error);
-            }
+        let decoded = self.pictures.encode(&self.images, &clip, ui)?;
+        let rows = decoded.files.into_iter().zip(decoded.features.chunks_exact(clip.embed_dim()));
+        let mut results: Vec<Classified> = rows
+            .map(|(file, features)| {
+                let best = classifier.scores(features).into_iter().take(self.top as usize);
+                let labels = best.map(|score| labelled(score, &labels)).collect();
+                Classified { file, error: None, labels }
+            })
+            .collect();
+        let all_read = decoded.errors.is_empty();
+        for (file, error) in decoded.errors {
+            results.push(Classified { file, error: Some(error), labels: Vec::new() });
         }
         if ui.json() {
             ui.data_json(&Results {
@@ -134,15 +125,8 @@ impl Classify {
     }
 
     fn load(&self, ui: &Ui) -> Result<Clip, Failure> {
-        let checkpoint = self.source.open(&self.model_folder)?;
-        let prepared = match self.source.model {
-            None => source::prepare_artifact(&checkpoint, &source::folder_of(&checkpoint))?,
-            Some(_) => clipway_model::export::prepare(&checkpoint, &self.source.export_options())
-                .map_err(|error| source::export_failure(&error))?,
-        };
-        let mut options = LoadOptions::new(source::processor(ui)?);
-        options.apply_orientation = self.apply_orientation;
-        let clip = source::load(&prepared, &options)?;
+        let orientation = self.pictures.apply_orientation;
+        let clip = source::load_to_run(&self.model_folder, &self.source, Tower::Both, orientation, ui)?;
         if !clip.has_image_tower() || !clip.has_text_tower() {
             let folder = self.model_folder.display();
             return Err(Failure::no(format!("`{folder}` has one tower only; classifying needs both"))
@@ -168,54 +152,10 @@ impl Classify {
             bar.inc(pass.len() as u64);
         }
         bar.finish_and_clear();
-        if truncated > 0 {
-            ui.warn(&format!(
-                "{truncated} of {} texts are longer than the model's context and were cut",
-                texts.len()
-            ));
-        }
+        ui.warn_truncated(truncated, texts.len());
         let scale = clip.logit_scale();
         Ok(Classifier::new(&features, self.template.len(), clip.embed_dim(), scale, clip.logit_bias()))
     }
-
-    /// Decodes one pass of pictures side by side and encodes those that could be read in one batch.
-    fn pass(
-        &self,
-        paths: &[PathBuf],
-        clip: &Clip,
-        classifier: &Classifier,
-        labels: &[String],
-        bar: &ProgressBar,
-    ) -> Result<Vec<Classified>, Failure> {
-        let limits = DecodeLimits { max_pixels: self.max_pixels };
-        let decoded: Vec<Result<Vec<f32>, String>> = paths
-            .par_iter()
-            .map(|path| {
-                let bytes = std::fs::read(path).map_err(|error| failure::file(path, &error).message)?;
-                let mut pixels = vec![0.0; clip.pixel_values()];
-                preprocess(&bytes, clip.preprocess(), &limits, &mut pixels)
-                    .map_err(|error| format!("`{}`: {}", path.display(), failure::chain(&error)))?;
-                Ok(pixels)
-            })
-            .collect();
-        let pixels: Vec<f32> = decoded.iter().flatten().flatten().copied().collect();
-        let features = clip.encode_pixels(&pixels).map_err(|error| source::clip_failure(&error))?;
-        let mut rows = features.chunks_exact(clip.embed_dim());
-        bar.inc(paths.len() as u64);
-        let classified = paths.iter().zip(decoded).map(|(path, decoded)| match decoded {
-            Err(error) => Classified { file: shown(path), error: Some(error), labels: Vec::new() },
-            Ok(_) => {
-                let scores = rows.next().map(|row| classifier.scores(row)).unwrap_or_default();
-                let best = scores.into_iter().take(self.top as usize).map(|score| labelled(score, labels));
-                Classified { file: shown(path), error: None, labels: best.collect() }
-            }
-        });
-        Ok(classified.collect())
-    }
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }
 
 fn labelled(score: Score, labels: &[String]) -> Labelled {

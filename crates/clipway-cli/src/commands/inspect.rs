@@ -50,9 +50,10 @@ impl Inspect {
             statistics: self.stats,
         };
         let (bars, cancel) = (StageBars::new(ui), ui.cancel_flag());
-        let inspection = inspect(&checkpoint, options, &bars, &cancel)
-            .map_err(|error| Failure::no(format!("`{}`: {error}", self.source.display())))?;
+        let inspection = inspect(&checkpoint, options, &bars, &cancel);
         bars.finish();
+        let inspection = inspection
+            .map_err(|error| Failure::no(format!("`{}`: {error}", self.source.display())))?;
         let Some(inspection) = inspection else {
             return Err(Failure { exit_code: INTERRUPTED, ..Failure::could_not_run("interrupted") });
         };

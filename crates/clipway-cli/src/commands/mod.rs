@@ -2,6 +2,7 @@
 
 mod classify;
 mod completions;
+mod embed;
 mod export;
 mod inspect;
 mod models;
@@ -21,6 +22,7 @@ pub enum Command {
     Export(Box<export::Export>),
     Verify(verify::Verify),
     Classify(classify::Classify),
+    Embed(embed::Embed),
     Models(models::Models),
     Completions(completions::Completions),
     Man(completions::Man),
@@ -34,6 +36,7 @@ impl Command {
             Command::Export(command) => command.run(ui),
             Command::Verify(command) => command.run(ui),
             Command::Classify(command) => command.run(ui),
+            Command::Embed(command) => command.run(ui),
             Command::Models(command) => command.run(ui),
             Command::Completions(command) => command.run(ui),
             Command::Man(command) => command.run(ui),

@@ -67,15 +67,17 @@ impl Verify {
     fn hashes(&self, ui: &Ui) -> Result<bool, Failure> {
         let report =
             Artifact::check_hashes(&self.folder).map_err(|error| source::artifact_failure(&error))?;
-        let is_data = self.against.is_none();
-        if is_data && ui.json() {
+        let right = if report.is_right() { "as `clipway.json` says" } else { "NOT as `clipway.json` says" };
+        let line = format!("{} tensors and {} files are {right}", report.tensors, report.files);
+        // Where nothing comes after it, this is the result.
+        let is_result = self.against.is_none() || !report.is_right();
+        if !is_result {
+            ui.say(&line);
+        } else if ui.json() {
             ui.data_json(&report)?;
         } else {
-            let right =
-                if report.is_right() { "as `clipway.json` says" } else { "NOT as `clipway.json` says" };
-            let line = format!("{} tensors and {} files are {right}", report.tensors, report.files);
             let lines: String = report.differences.iter().map(|line| format!("{line}\n")).collect();
-            if is_data { ui.data(&format!("{line}\n{lines}"))? } else { ui.say(&format!("{line}\n{lines}")) }
+            ui.data(&format!("{line}\n{lines}"))?;
         }
         Ok(report.is_right())
     }

@@ -86,7 +86,7 @@ fn tower_of(folder: &Path) -> Result<Tower, ArtifactError> {
         return Ok(Tower::Both);
     }
     let artifact = Artifact::read(folder)?;
-    Ok(Tower::ALL.into_iter().find(|tower| tower.name() == artifact.model.towers).unwrap_or_default())
+    artifact.model.tower().map_err(|cause| ArtifactError::Format { path: folder.join(ARTIFACT_NAME), cause })
 }
 
 /// The tolerance that fits what rounding to the folder's dtype must cost: none, if it is no narrower than the source's.

@@ -112,6 +112,18 @@ impl Report {
         self.stages.iter().find(|s| !s.passed)
     }
 
+    /// The result, with every stage that failed and why.
+    pub fn explanation(&self) -> String {
+        let mut text = self.summary();
+        for stage in self.stages.iter().filter(|stage| !stage.passed) {
+            let _ = write!(text, "\n  {}: {}", stage.name, stage.reason.as_deref().unwrap_or_default());
+        }
+        for failure in &self.failures {
+            let _ = write!(text, "\n  {failure}");
+        }
+        text
+    }
+
     /// One line that says the result.
     pub fn summary(&self) -> String {
         let mut text = if self.passed { "verified".to_owned() } else { "NOT verified".to_owned() };

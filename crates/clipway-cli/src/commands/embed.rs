@@ -1,0 +1,162 @@
+//! `clipway embed`: features of pictures and texts.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clipway_formats::{Dtype, TensorInfo, write_safetensors};
+use clipway_model::output::{OutputOptions, Staging, TargetKind};
+use clipway_model::plan::Tower;
+use clipway_run::clip::Clip;
+use clipway_run::zero_shot::normalize;
+use serde::Serialize;
+
+use super::read_lines;
+use crate::failure::{Failure, chain};
+use crate::pictures::{Decoded, PictureOptions};
+use crate::source::{self, SourceOptions, clip_failure};
+use crate::ui::Ui;
+
+/// Texts of one pass through the text tower.
+const TEXT_PASS: usize = 1024;
+
+/// Compute the features of pictures and texts
+#[derive(Args)]
+pub struct Embed {
+    /// An exported folder, or any source with its config
+    model_folder: PathBuf,
+
+    /// Pictures
+    #[arg(required_unless_present_any = ["text", "texts_file"])]
+    images: Vec<PathBuf>,
+
+    /// A text; may be given several times
+    #[arg(long)]
+    text: Vec<String>,
+
+    /// A file with a text on each line
+    #[arg(long, value_name = "FILE")]
+    texts_file: Option<PathBuf>,
+
+    /// Scale every feature to length 1
+    #[arg(long)]
+    normalize: bool,
+
+    /// Write `image_features` and `text_features` to a safetensors file, in place of JSON to stdout
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Replace the file that is there
+    #[arg(long, requires = "out")]
+    force: bool,
+
+    #[command(flatten)]
+    pictures: PictureOptions,
+
+    #[command(flatten)]
+    source: SourceOptions,
+}
+
+/// Features of one picture or text, as JSON.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    features: &'a [f32],
+}
+
+impl Embed {
+    /// Computes; an unreadable picture is reported, and the others go on.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let mut texts = self.text.clone();
+        if let Some(path) = &self.texts_file {
+            texts.extend(read_lines(path)?);
+        }
+        let towers = match (self.images.is_empty(), texts.is_empty()) {
+            (false, true) => Tower::Image,
+            (true, _) => Tower::Text,
+            (false, false) => Tower::Both,
+        };
+        let clip = source::load_to_run(
+            &self.model_folder,
+            &self.source,
+            towers,
+            self.pictures.apply_orientation,
+            ui,
+        )?;
+        let mut images = self.pictures.encode(&self.images, &clip, ui)?;
+        let mut text_features = self.texts(&texts, &clip, ui)?;
+        if self.normalize {
+            for features in [&mut images.features, &mut text_features] {
+                features.chunks_exact_mut(clip.embed_dim()).for_each(normalize);
+            }
+        }
+        match &self.out {
+            Some(out) => self.write(out, &images, &text_features, clip.embed_dim())?,
+            None => print(&images, &texts, &text_features, clip.embed_dim(), ui)?,
+        }
+        Ok(images.errors.is_empty())
+    }
+
+    fn texts(&self, texts: &[String], clip: &Clip, ui: &Ui) -> Result<Vec<f32>, Failure> {
+        let mut features = Vec::with_capacity(texts.len() * clip.embed_dim());
+        let mut truncated = 0;
+        let bar = ui.progress(texts.len() as u64, "texts", false);
+        for pass in texts.chunks(TEXT_PASS) {
+            let (part, cut) = clip.encode_texts(pass).map_err(|error| clip_failure(&error))?;
+            features.extend(part);
+            truncated += cut;
+            bar.inc(pass.len() as u64);
+        }
+        bar.finish_and_clear();
+        ui.warn_truncated(truncated, texts.len());
+        Ok(features)
+    }
+
+    fn write(
+        &self,
+        out: &std::path::Path,
+        images: &Decoded,
+        texts: &[f32],
+        width: usize,
+    ) -> Result<(), Failure> {
+        let failure = |error: &dyn std::error::Error| Failure::could_not_run(chain(error));
+        let all = [("image_features", images.features.as_slice()), ("text_features", texts)];
+        let present: Vec<(&str, &[f32])> = all.into_iter().filter(|(_, values)| !values.is_empty()).collect();
+        let info = |(name, values): &(&str, &[f32])| TensorInfo {
+            name: (*name).to_owned(),
+            dtype: Dtype::F32,
+            shape: vec![values.len() / width, width],
+        };
+        let infos: Vec<TensorInfo> = present.iter().map(info).collect();
+        let names = serde_json::to_string(&images.files).map_err(|error| failure(&error))?;
+        let metadata = [("files".to_owned(), names)];
+        let options = OutputOptions { kind: TargetKind::File, force: self.force, ..OutputOptions::default() };
+        let staging = Staging::create(out, options).map_err(|error| {
+            failure(&error).hint("the folder of the file must exist; `--force` replaces a file that is there")
+        })?;
+        let file = staging.single_file().map_err(|error| failure(&error))?;
+        write_safetensors(&mut &*file, &infos, &metadata, |index| {
+            Ok(present[index].1.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
+        })
+        .map_err(|error| failure(&error))?;
+        staging.commit().map_err(|error| failure(&error))?;
+        Ok(())
+    }
+}
+
+fn print(
+    images: &Decoded,
+    texts: &[String],
+    text_features: &[f32],
+    width: usize,
+    ui: &Ui,
+) -> Result<(), Failure> {
+    let files = images.files.iter().zip(images.features.chunks_exact(width));
+    let pictures = files.map(|(file, features)| Row { file: Some(file.clone()), text: None, features });
+    let words = texts.iter().zip(text_features.chunks_exact(width));
+    let words = words.map(|(text, features)| Row { file: None, text: Some(text), features });
+    let rows: Vec<Row<'_>> = pictures.chain(words).collect();
+    ui.data_json(&rows)
+}
