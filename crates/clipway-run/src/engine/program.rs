@@ -156,8 +156,9 @@ impl Program {
         uses
     }
 
-    /// Makes every user of `from` use `to`.
+    /// Makes every user of `from` use `to`; nothing uses `from` any more, and it uses nothing.
     pub fn replace(&mut self, from: Id, to: Id) {
+        self.nodes[from].inputs.clear();
         for node in &mut self.nodes {
             node.inputs.iter_mut().filter(|i| **i == from).for_each(|i| *i = to);
         }

@@ -8,6 +8,9 @@ mod patches;
 mod ragged;
 mod tables;
 
+#[cfg(test)]
+mod tests;
+
 use super::program::Program;
 
 /// Which passes run. All by default; tests compare with each turned off.
