@@ -79,10 +79,8 @@ fn demands(program: &Program) -> Vec<Demand> {
     demands[program.output] = Demand::All;
     program.kept.iter().for_each(|(_, id)| demands[*id] = Demand::All);
     for (id, node) in program.nodes.iter().enumerate().rev() {
-        if let Demand::Pooled(select) = demands[id] {
-            if !can_pool(program, &node.op, select) {
-                demands[id] = Demand::All;
-            }
+        if matches!(demands[id], Demand::Pooled(select) if !can_pool(program, &node.op, select)) {
+            demands[id] = Demand::All;
         }
         for (slot, &input) in node.inputs.iter().enumerate() {
             let demand = match (&node.op, demands[id]) {
@@ -111,8 +109,8 @@ fn can_pool(program: &Program, op: &Op, select: Select) -> bool {
 fn split_packed(program: &mut Program) {
     let demands = demands(program);
     let uses = program.uses();
-    for id in 0..demands.len() {
-        let (Op::Attention { columns, .. }, Demand::Pooled(_)) = (&program.nodes[id].op, demands[id]) else {
+    for (id, demand) in demands.into_iter().enumerate() {
+        let (Op::Attention { columns, .. }, Demand::Pooled(_)) = (&program.nodes[id].op, demand) else {
             continue;
         };
         let (columns, width) = (*columns, program.nodes[id].shape.width);

@@ -62,9 +62,12 @@ impl Default for Passes {
     }
 }
 
+/// Rewrites a program.
+type Pass = fn(&mut Program);
+
 /// Runs the passes in their order.
 pub(super) fn run(program: &mut Program, passes: Passes) {
-    let table: [(bool, fn(&mut Program)); 7] = [
+    let table: [(bool, Pass); 7] = [
         (passes.ragged, ragged::run),
         (passes.hoist, hoist::run),
         (passes.patches, patches::run),
