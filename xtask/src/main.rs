@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod corpus;
 mod demo;
 mod goldens;
 mod outcome;
@@ -44,6 +45,22 @@ enum Task {
         #[arg(long, value_name = "REGEX")]
         only: Option<regex::Regex>,
     },
+    /// Open every file of a folder of hostile and odd files, each in a process of its own
+    Corpus {
+        /// The folder, with its manifest.json
+        folder: PathBuf,
+        /// Run only cases whose name or path contains a match of this regular expression
+        #[arg(long, value_name = "REGEX")]
+        only: Option<regex::Regex>,
+    },
+    /// Open one file of a corpus and report on it, to be watched by `corpus`
+    #[command(hide = true)]
+    CorpusCase {
+        /// What opens it
+        format: corpus::Format,
+        /// The file
+        path: PathBuf,
+    },
     /// Measure speed
     Bench {
         /// What to measure
@@ -60,6 +77,8 @@ fn main() -> ExitCode {
             goldens::run(kind, &folder, only.as_ref(), isa.as_deref())
         }
         Task::Manifests { folder, only } => goldens::manifests(&folder, only.as_ref()),
+        Task::Corpus { folder, only } => corpus::run(&folder, only.as_ref()),
+        Task::CorpusCase { format, path } => corpus::run_case(format, path),
         Task::Bench { what } => bench::run(what),
     };
     match done {

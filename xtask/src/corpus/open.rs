@@ -1,0 +1,167 @@
+//! Opens one file with the libraries, as the commands do; runs in a process of its own.
+
+use std::fmt::Display;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clipway_formats::{
+    Code, FormatError, NpyFile, NpzFile, OnnxFile, Place, ReadAt, TensorFile, read_all, shown,
+};
+use clipway_model::architecture;
+use clipway_model::checkpoint::{Checkpoint, FileSource};
+use clipway_model::config::ConfigFile;
+use clipway_run::image::{DecodeLimits, Preprocess, decode, transform};
+use clipway_run::text::check_tokenizer_file;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::manifest::{Format, Tensor};
+
+/// Stack of the thread that opens the file, in bytes: that of a worker thread, less than the main one's.
+const STACK: usize = 2 << 20;
+
+/// Most bytes of a config, as the commands read it.
+const LARGEST_CONFIG: u64 = 1 << 20;
+
+/// Most bytes of a tokeniser's file or a picture.
+const LARGEST_FILE: u64 = 256 << 20;
+
+/// What came of opening a file, as one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Report {
+    /// It was read wholly.
+    Loaded(Loaded),
+    /// It was refused: the message that people would see.
+    Refused(String),
+}
+
+/// What was in a file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Its tensors, in order.
+    pub tensors: Vec<(String, Tensor)>,
+    /// The picture.
+    pub picture: Option<LoadedPicture>,
+}
+
+/// A picture by its content.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LoadedPicture {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// SHA-256 of its red, green and blue bytes.
+    pub rgb_sha256: String,
+}
+
+/// Opens a file, prints the report on one line, and waits to be measured: until stdin ends.
+pub fn run(format: Format, path: PathBuf) -> Result<bool, String> {
+    let open = move || match open(format, &path) {
+        Ok(loaded) => Report::Loaded(loaded),
+        Err(message) => Report::Refused(message),
+    };
+    let thread =
+        std::thread::Builder::new().stack_size(STACK).spawn(open).map_err(|error| error.to_string())?;
+    let report = thread.join().map_err(|_| "a panic".to_owned())?;
+    let line = serde_json::to_string(&report).map_err(|error| error.to_string())?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| error.to_string())?;
+    std::io::stdin().read_to_end(&mut Vec::new()).map_err(|error| error.to_string())?;
+    Ok(true)
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(Sha256::new_with_prefix(bytes))
+}
+
+fn hex(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads all that a file holds; the error names the file.
+fn open(format: Format, path: &Path) -> Result<Loaded, String> {
+    let source = || FileSource::open(path).map(Arc::new).map_err(|error| refusal(path, &error));
+    let named = |error: FormatError| refusal(path, &error);
+    match format {
+        Format::Pt
+        | Format::Legacy
+        | Format::Zip
+        | Format::Torchscript
+        | Format::WrongFile
+        | Format::Safetensors
+        | Format::Sharded => {
+            let checkpoint = Checkpoint::open(path).map_err(|error| error.to_string())?;
+            tensors(path, &**checkpoint.tensors())
+        }
+        Format::Npy => tensors(path, &NpyFile::open(source()?).map_err(named)?),
+        Format::Npz => tensors(path, &NpzFile::open(source()?).map_err(named)?),
+        Format::Onnx => {
+            let mut external = |name: &str| open_external(path, name);
+            tensors(path, &OnnxFile::open(source()?, &mut external).map_err(named)?)
+        }
+        Format::Config => config(path, &read_all(&source()?, LARGEST_CONFIG).map_err(named)?),
+        Format::Tokenizer => {
+            let bytes = read_all(&source()?, LARGEST_FILE).map_err(named)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            check_tokenizer_file(&name, &bytes).map_err(|error| refusal(path, &error))?;
+            Ok(Loaded::default())
+        }
+        Format::Image => picture(path, &read_all(&source()?, LARGEST_FILE).map_err(named)?),
+    }
+}
+
+fn refusal(path: &Path, cause: &dyn Display) -> String {
+    format!("`{}`: {cause}", path.display())
+}
+
+/// Reads and hashes every tensor.
+fn tensors(path: &Path, file: &dyn TensorFile) -> Result<Loaded, String> {
+    let mut loaded = Loaded::default();
+    for (index, info) in file.tensors().iter().enumerate() {
+        let mut hash = Sha256::new();
+        file.read_chunks(index, &mut |bytes| hash.update(bytes)).map_err(|error| refusal(path, &error))?;
+        let shape = info.shape.iter().map(|&length| length as u64).collect();
+        let tensor = Tensor { dtype: info.dtype.name().to_owned(), shape, sha256: hex(hash) };
+        loaded.tensors.push((info.name.clone(), tensor));
+    }
+    Ok(loaded)
+}
+
+/// Opens a file of a model's external data, unless a link leads out of the folder or to the model itself.
+fn open_external(model: &Path, name: &str) -> Result<Arc<dyn ReadAt>, FormatError> {
+    let refuse = |code: Code, cause: &dyn Display| {
+        FormatError::new(code, Place::File, format!("external data `{}`: {cause}", shown(name)))
+    };
+    let io = |error: std::io::Error| refuse(Code::Io, &error);
+    let folder = model.parent().unwrap_or(model).canonicalize().map_err(io)?;
+    let target = folder.join(name).canonicalize().map_err(io)?;
+    if !target.starts_with(&folder) {
+        return Err(refuse(Code::PathEscape, &"a link that leaves the folder of the model"));
+    }
+    if target == model.canonicalize().map_err(io)? {
+        return Err(refuse(Code::PathEscape, &"the model itself"));
+    }
+    Ok(Arc::new(FileSource::open(&target).map_err(io)?))
+}
+
+/// Reads a config, and builds the model where both towers are open_clip's own.
+fn config(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
+    let model = ConfigFile::parse(bytes).map_err(|error| refusal(path, &error))?.model;
+    if model.vision.timm.is_none() && model.text.hugging_face.is_none() {
+        architecture::build(&model).map_err(|error| refusal(path, &error))?;
+    }
+    Ok(Loaded::default())
+}
+
+/// Decodes a picture and brings it to RGB at its own size.
+fn picture(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
+    let decoded = decode(bytes, &DecodeLimits::default()).map_err(|error| refusal(path, &error))?;
+    let (width, height) = (decoded.width, decoded.height);
+    let same_size = Preprocess { size: (height, width), ..Preprocess::default() };
+    let rgb = transform(&decoded, &same_size).map_err(|error| refusal(path, &error))?;
+    let picture = LoadedPicture { width, height, rgb_sha256: sha256(&rgb.data) };
+    Ok(Loaded { picture: Some(picture), ..Loaded::default() })
+}
