@@ -26,15 +26,33 @@ pub struct PictureOptions {
     pub apply_orientation: bool,
 }
 
-/// Features of the pictures that could be read, and what was wrong with the others.
+/// A picture that was asked for.
+pub struct Picture {
+    /// Its file, as it was given.
+    pub file: String,
+    /// Why it could not be read.
+    pub error: Option<String>,
+}
+
+/// Pictures, and the features of those that could be read.
 #[derive(Default)]
 pub struct Decoded {
-    /// The pictures that could be read.
-    pub files: Vec<String>,
-    /// Their features, `[pictures, width]`.
+    /// All pictures, in the order in which they were given.
+    pub pictures: Vec<Picture>,
+    /// Features of those without an error, `[pictures, width]`.
     pub features: Vec<f32>,
-    /// The others, with the reason.
-    pub errors: Vec<(String, String)>,
+}
+
+impl Decoded {
+    /// Files of the pictures that have features, in their order.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.pictures.iter().filter(|picture| picture.error.is_none()).map(|picture| picture.file.as_str())
+    }
+
+    /// Whether every picture could be read.
+    pub fn is_whole(&self) -> bool {
+        self.pictures.iter().all(|picture| picture.error.is_none())
+    }
 }
 
 impl PictureOptions {
@@ -56,22 +74,14 @@ impl PictureOptions {
                 .collect();
             let mut pixels = Vec::with_capacity(read.len() * clip.pixel_values());
             for (path, read) in pass.iter().zip(read) {
-                let file = path.display().to_string();
-                match read {
-                    Ok(one) => {
-                        pixels.extend(one);
-                        decoded.files.push(file);
-                    }
-                    Err(error) => decoded.errors.push((file, error)),
-                }
+                let error = read.map(|one| pixels.extend(one)).err();
+                decoded.pictures.push(Picture { file: path.display().to_string(), error });
             }
             decoded.features.extend(clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error))?);
             bar.inc(pass.len() as u64);
         }
         bar.finish_and_clear();
-        for (_, error) in &decoded.errors {
-            ui.warn(error);
-        }
+        decoded.pictures.iter().filter_map(|picture| picture.error.as_ref()).for_each(|error| ui.warn(error));
         Ok(decoded)
     }
 }

@@ -41,6 +41,9 @@ impl InputOptions {
         }
         if let Some(path) = &self.texts {
             inputs.texts = read_lines(path)?;
+            if inputs.texts.is_empty() {
+                return Err(Failure::could_not_run(format!("`{}` holds no texts", path.display())));
+            }
             names.push("the given texts");
         } else {
             names.push("built-in texts");

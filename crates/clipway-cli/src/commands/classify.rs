@@ -9,7 +9,7 @@ use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::pictures::PictureOptions;
+use crate::pictures::{Picture, PictureOptions};
 use crate::source::{self, SourceOptions};
 use crate::ui::Ui;
 
@@ -87,18 +87,16 @@ impl Classify {
         let clip = self.load(ui)?;
         let classifier = self.classifier(&clip, &labels, ui)?;
         let decoded = self.pictures.encode(&self.images, &clip, ui)?;
-        let rows = decoded.files.into_iter().zip(decoded.features.chunks_exact(clip.embed_dim()));
-        let mut results: Vec<Classified> = rows
-            .map(|(file, features)| {
-                let best = classifier.scores(features).into_iter().take(self.top as usize);
-                let labels = best.map(|score| labelled(score, &labels)).collect();
-                Classified { file, error: None, labels }
-            })
-            .collect();
-        let all_read = decoded.errors.is_empty();
-        for (file, error) in decoded.errors {
-            results.push(Classified { file, error: Some(error), labels: Vec::new() });
-        }
+        let all_read = decoded.is_whole();
+        let mut rows = decoded.features.chunks_exact(clip.embed_dim());
+        let classified = |Picture { file, error }| {
+            let features = if error.is_none() { rows.next() } else { None };
+            let scores = features.map(|features| classifier.scores(features)).unwrap_or_default();
+            let best = scores.into_iter().take(self.top as usize);
+            let labels = best.map(|score| labelled(score, &labels)).collect();
+            Classified { file, error, labels }
+        };
+        let results: Vec<Classified> = decoded.pictures.into_iter().map(classified).collect();
         if ui.json() {
             ui.data_json(&Results {
                 templates: self.template,

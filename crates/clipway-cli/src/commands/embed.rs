@@ -1,10 +1,10 @@
 //! `clipway embed`: features of pictures and texts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clipway_formats::{Dtype, TensorInfo, write_safetensors};
-use clipway_model::output::{OutputOptions, Staging, TargetKind};
+use clipway_model::output::{OutputError, OutputOptions, Staging, TargetKind, check_apart};
 use clipway_model::plan::Tower;
 use clipway_run::clip::Clip;
 use clipway_run::zero_shot::normalize;
@@ -60,7 +60,7 @@ pub struct Embed {
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<String>,
+    file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
     features: &'a [f32],
@@ -69,6 +69,7 @@ struct Row<'a> {
 impl Embed {
     /// Computes; an unreadable picture is reported, and the others go on.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let staging = self.staging()?;
         let mut texts = self.text.clone();
         if let Some(path) = &self.texts_file {
             texts.extend(read_lines(path)?);
@@ -92,11 +93,11 @@ impl Embed {
                 features.chunks_exact_mut(clip.embed_dim()).for_each(normalize);
             }
         }
-        match &self.out {
-            Some(out) => self.write(out, &images, &text_features, clip.embed_dim())?,
+        match staging {
+            Some(staging) => write(staging, &images, &text_features, clip.embed_dim())?,
             None => print(&images, &texts, &text_features, clip.embed_dim(), ui)?,
         }
-        Ok(images.errors.is_empty())
+        Ok(images.is_whole())
     }
 
     fn texts(&self, texts: &[String], clip: &Clip, ui: &Ui) -> Result<Vec<f32>, Failure> {
@@ -114,36 +115,44 @@ impl Embed {
         Ok(features)
     }
 
-    fn write(
-        &self,
-        out: &std::path::Path,
-        images: &Decoded,
-        texts: &[f32],
-        width: usize,
-    ) -> Result<(), Failure> {
-        let failure = |error: &dyn std::error::Error| Failure::could_not_run(chain(error));
-        let all = [("image_features", images.features.as_slice()), ("text_features", texts)];
-        let present: Vec<(&str, &[f32])> = all.into_iter().filter(|(_, values)| !values.is_empty()).collect();
-        let info = |(name, values): &(&str, &[f32])| TensorInfo {
-            name: (*name).to_owned(),
-            dtype: Dtype::F32,
-            shape: vec![values.len() / width, width],
-        };
-        let infos: Vec<TensorInfo> = present.iter().map(info).collect();
-        let names = serde_json::to_string(&images.files).map_err(|error| failure(&error))?;
-        let metadata = [("files".to_owned(), names)];
+    /// Where the file is written: refused before anything is computed if it is an input, or there already.
+    fn staging(&self) -> Result<Option<Staging>, Failure> {
+        let Some(out) = &self.out else { return Ok(None) };
+        let given = self.images.iter().chain(&self.texts_file).chain([&self.model_folder]);
+        let inputs: Vec<&Path> = given.map(PathBuf::as_path).filter(|path| path.exists()).collect();
         let options = OutputOptions { kind: TargetKind::File, force: self.force, ..OutputOptions::default() };
-        let staging = Staging::create(out, options).map_err(|error| {
-            failure(&error).hint("the folder of the file must exist; `--force` replaces a file that is there")
-        })?;
-        let file = staging.single_file().map_err(|error| failure(&error))?;
-        write_safetensors(&mut &*file, &infos, &metadata, |index| {
-            Ok(present[index].1.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
+        let staging = check_apart(out, &inputs).and_then(|()| Staging::create(out, options));
+        staging.map(Some).map_err(|error| {
+            let failure = Failure::could_not_run(chain(&error));
+            match error {
+                OutputError::Exists { .. } => failure.hint("pass `--force` to replace it"),
+                _ => failure,
+            }
         })
-        .map_err(|error| failure(&error))?;
-        staging.commit().map_err(|error| failure(&error))?;
-        Ok(())
     }
+}
+
+/// Writes the features that there are.
+fn write(staging: Staging, images: &Decoded, texts: &[f32], width: usize) -> Result<(), Failure> {
+    let failure = |error: &dyn std::error::Error| Failure::could_not_run(chain(error));
+    let all = [("image_features", images.features.as_slice()), ("text_features", texts)];
+    let present: Vec<(&str, &[f32])> = all.into_iter().filter(|(_, values)| !values.is_empty()).collect();
+    let info = |(name, values): &(&str, &[f32])| TensorInfo {
+        name: (*name).to_owned(),
+        dtype: Dtype::F32,
+        shape: vec![values.len() / width, width],
+    };
+    let infos: Vec<TensorInfo> = present.iter().map(info).collect();
+    let names =
+        serde_json::to_string(&images.files().collect::<Vec<&str>>()).map_err(|error| failure(&error))?;
+    let metadata = [("files".to_owned(), names)];
+    let file = staging.single_file().map_err(|error| failure(&error))?;
+    write_safetensors(&mut &*file, &infos, &metadata, |index| {
+        Ok(present[index].1.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
+    })
+    .map_err(|error| failure(&error))?;
+    staging.commit().map_err(|error| failure(&error))?;
+    Ok(())
 }
 
 fn print(
@@ -153,8 +162,8 @@ fn print(
     width: usize,
     ui: &Ui,
 ) -> Result<(), Failure> {
-    let files = images.files.iter().zip(images.features.chunks_exact(width));
-    let pictures = files.map(|(file, features)| Row { file: Some(file.clone()), text: None, features });
+    let files = images.files().zip(images.features.chunks_exact(width));
+    let pictures = files.map(|(file, features)| Row { file: Some(file), text: None, features });
     let words = texts.iter().zip(text_features.chunks_exact(width));
     let words = words.map(|(text, features)| Row { file: None, text: Some(text), features });
     let rows: Vec<Row<'_>> = pictures.chain(words).collect();

@@ -52,8 +52,8 @@ impl Inspect {
         let (bars, cancel) = (StageBars::new(ui), ui.cancel_flag());
         let inspection = inspect(&checkpoint, options, &bars, &cancel);
         bars.finish();
-        let inspection = inspection
-            .map_err(|error| Failure::no(format!("`{}`: {error}", self.source.display())))?;
+        let inspection =
+            inspection.map_err(|error| Failure::no(format!("`{}`: {error}", self.source.display())))?;
         let Some(inspection) = inspection else {
             return Err(Failure { exit_code: INTERRUPTED, ..Failure::could_not_run("interrupted") });
         };
@@ -168,7 +168,7 @@ fn models(inspection: &Inspection, line: &mut impl FnMut(&str, String)) {
     }
     if models.exact.is_empty() && models.reconstructed.is_some() {
         line("model", "none of the registry; the config that the shapes tell:".to_owned());
-        line("", models.reconstructed.clone().unwrap_or_default());
+        line("", on_one_line(models.reconstructed.as_deref().unwrap_or_default()));
         for (field, value, why) in &models.assumed {
             line("", format!("assumed: {field} = {value} ({why})"));
         }
@@ -179,6 +179,12 @@ fn models(inspection: &Inspection, line: &mut impl FnMut(&str, String)) {
     if inspection.has_config {
         line("config", "open_clip_config.json beside the weights".to_owned());
     }
+}
+
+/// JSON without its line breaks.
+fn on_one_line(json: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(json)
+        .map_or_else(|_| json.to_owned(), |value| value.to_string())
 }
 
 /// The tables of tensors and statistics, where they were asked for.

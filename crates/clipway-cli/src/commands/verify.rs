@@ -7,7 +7,7 @@ use clipway_model::artifact::Artifact;
 use clipway_run::load::LoadOptions;
 use clipway_run::verify::FolderVerification;
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::source::{self, SourceOptions};
 use crate::ui::Ui;
 use crate::verification::{InputOptions, table, verify_failure};
@@ -36,6 +36,7 @@ pub struct Verify {
 impl Verify {
     /// Verifies; true if all is as it must be.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        std::fs::read_dir(&self.folder).map_err(|error| failure::file(&self.folder, &error))?;
         let hashes_right = match source::artifact_of(&self.folder)? {
             Some(_) => self.hashes(ui)?,
             None if self.against.is_none() => {
