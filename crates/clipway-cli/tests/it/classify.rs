@@ -1,0 +1,95 @@
+//! `clipway classify`.
+
+use serde_json::Value;
+
+use crate::scene::{Scene, emoji};
+use crate::snapshot::{check, check_refused};
+
+/// Largest difference of a probability from open_clip's.
+const TOLERANCE: f64 = 1e-3;
+
+#[test]
+fn probabilities_are_those_of_open_clip() {
+    let expected = std::fs::read(emoji().join("expected.json")).expect("what open_clip computed");
+    let expected: Value = serde_json::from_slice(&expected).expect("JSON");
+    let pictures = expected["pictures"].as_array().expect("pictures");
+    let mut arguments: Vec<String> =
+        ["classify", "EXPORTED", "--json", "--top", "1"].map(str::to_owned).to_vec();
+    arguments.extend(["--labels-file".to_owned(), "EMOJI/labels.txt".to_owned()]);
+    for template in expected["templates"].as_array().expect("templates") {
+        arguments.extend(["--template".to_owned(), template.as_str().expect("a template").to_owned()]);
+    }
+    for picture in pictures {
+        arguments.push(format!("EMOJI/pictures/{}", picture["file"].as_str().expect("a file")));
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let found = Scene::new().run(&arguments).ended(0).json();
+    let images = found["images"].as_array().expect("images");
+    assert_eq!((images.len(), &found["labels"]), (12, &200.into()));
+    for (picture, image) in pictures.iter().zip(images) {
+        assert_eq!(image["labels"].as_array().map(Vec::len), Some(1));
+        let best = &image["labels"][0];
+        assert_eq!(best["label"], picture["top1"]);
+        let [found, expected] = [&best["probability"], &picture["top1_probability"]].map(|p| p.as_f64());
+        let difference = (found.expect("a number") - expected.expect("a number")).abs();
+        assert!(difference <= TOLERANCE, "{picture}: {difference}");
+    }
+}
+
+#[test]
+fn labels_are_listed_by_probability() {
+    let scene = Scene::new();
+    let lion = ["classify", "EXPORTED", "EMOJI/pictures/lion.png", "EMOJI/pictures/door.png"];
+    check(&scene, "classify", &[&lion[..], &["--labels", "tiger, lion,door", "--top", "2"]].concat());
+    let labels = ["--labels", "lion,tiger", "--template", "an emoji of {}", "--json"];
+    let found = scene.run(&[&lion[..], &labels].concat()).ended(0).json();
+    assert_eq!(found["templates"], serde_json::json!(["an emoji of {}"]));
+    let of_lion = found["images"][0]["labels"].as_array().expect("labels");
+    let sum: f64 = of_lion.iter().filter_map(|label| label["probability"].as_f64()).sum();
+    assert!(of_lion.len() == 2 && (sum - 1.0).abs() < 1e-6, "{of_lion:?}");
+    // The checkpoint itself does it too.
+    let source = ["classify", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json"];
+    let source = [&source[..], &["EMOJI/pictures/lion.png", "--labels", "lion,tiger", "--top", "1"]].concat();
+    assert!(scene.run(&source).ended(0).stdout.ends_with(" %  lion\n"));
+}
+
+#[test]
+fn unreadable_pictures_are_reported_and_the_others_go_on() {
+    let scene = Scene::new();
+    let picture = std::fs::read(emoji().join("pictures/lion.png")).expect("a picture");
+    scene
+        .write("note.png", "not a picture")
+        .write("cut.png", &picture[..picture.len() / 2])
+        .write("empty.png", "");
+    let pictures = ["note.png", "EMOJI/pictures/lion.png", "cut.png", "nowhere.png", "empty.png"];
+    let arguments =
+        [&["classify", "EXPORTED", "--labels", "lion,tiger", "--top", "1"][..], &pictures].concat();
+    check(&scene, "classify-unreadable", &arguments);
+    let found = scene.run(&[&arguments[..], &["--json"]].concat()).ended(1).json();
+    let read = |image: &Value| image.get("error").is_none();
+    let read: Vec<bool> = found["images"].as_array().into_iter().flatten().map(read).collect();
+    assert_eq!(read, [false, true, false, false, false]);
+}
+
+#[test]
+fn unusable_labels_are_refused() {
+    let scene = Scene::new();
+    scene.write("latin1.txt", b"caf\xe9\n").write("blank.txt", "\n \n");
+    let lion = ["classify", "EXPORTED", "EMOJI/pictures/lion.png"];
+    for (name, options) in [
+        ("classify-labels-not-utf8", &["--labels-file", "latin1.txt"][..]),
+        ("classify-labels-blank", &["--labels-file", "blank.txt"]),
+        ("classify-labels-nowhere", &["--labels-file", "nowhere.txt"]),
+        ("classify-no-labels", &["--labels", " , "]),
+        ("classify-template", &["--labels", "lion", "--template", "a lion"]),
+    ] {
+        check_refused(&scene, name, &[&lion[..], options].concat());
+    }
+    // What the parser of arguments refuses.
+    for options in
+        [&[][..], &["--labels", "a", "--labels-file", "blank.txt"], &["--labels", "a", "--top", "0"]]
+    {
+        let outcome = scene.run(&[&lion[..], options].concat()).ended(2);
+        assert!(outcome.stderr.starts_with("error: ") && outcome.stdout.is_empty(), "{outcome:?}");
+    }
+}

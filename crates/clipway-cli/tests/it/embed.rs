@@ -1,0 +1,73 @@
+//! `clipway embed`.
+
+use std::sync::Arc;
+
+use clipway_formats::{SafetensorsFile, TensorFile, TensorInfo};
+
+use crate::scene::{Scene, emoji};
+use crate::snapshot::check_refused;
+
+/// Largest difference of a feature from open_clip's, relative to the largest feature.
+const TOLERANCE: f32 = 2e-5;
+
+const EMBED: [&str; 2] = ["embed", "EXPORTED"];
+
+/// Tensors of a file, as f32.
+fn tensors(bytes: Vec<u8>) -> (Vec<(TensorInfo, Vec<f32>)>, SafetensorsFile) {
+    let file = SafetensorsFile::open(Arc::new(bytes)).expect("a safetensors file");
+    let read = |(index, info): (usize, &TensorInfo)| {
+        let mut bytes = Vec::new();
+        file.read(index, &mut bytes).expect("a tensor");
+        let values = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        (info.clone(), values.collect())
+    };
+    (file.tensors().iter().enumerate().map(read).collect(), file)
+}
+
+#[test]
+fn features_are_those_of_open_clip() {
+    let scene = Scene::new();
+    let (expected, _) =
+        tensors(std::fs::read(emoji().join("expected.safetensors")).expect("what open_clip computed"));
+    let (info, expected) =
+        expected.iter().find(|(info, _)| info.name == "image_features").expect("features of pictures");
+    let mut names: Vec<String> = std::fs::read_dir(emoji().join("pictures"))
+        .expect("pictures")
+        .map(|entry| format!("EMOJI/pictures/{}", entry.expect("a picture").file_name().to_string_lossy()))
+        .collect();
+    names.sort();
+    let pictures: Vec<&str> = names.iter().map(String::as_str).collect();
+    let options = ["--text", "a lion", "--out", "out.safetensors"];
+    scene.run(&[&EMBED[..], &pictures, &options].concat()).ended(0);
+    let (found, file) = tensors(std::fs::read(scene.path("out.safetensors")).expect("the features"));
+    assert_eq!(found[0].0.shape, info.shape);
+    let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    let differences = found[0].1.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
+    let worst = differences.fold(0.0, f32::max) / largest;
+    assert!(worst <= TOLERANCE, "{worst}");
+    assert_eq!((found[1].0.name.as_str(), &found[1].0.shape[..]), ("text_features", &[1, 128][..]));
+    assert!(file.metadata()[0].1.contains("avocado.png"), "{:?}", file.metadata());
+    let options = ["--text", "a lion", "--normalize"];
+    let rows = scene.run(&[&EMBED[..], &pictures[..2], &options].concat()).ended(0).json();
+    let rows = rows.as_array().expect("rows");
+    assert_eq!(rows.len(), 3);
+    assert_eq!(
+        (&rows[2]["text"], rows[2]["features"].as_array().map(Vec::len)),
+        (&"a lion".into(), Some(128))
+    );
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_before_work() {
+    let scene = Scene::new();
+    let picture = std::fs::read(emoji().join("pictures/lion.png")).expect("a picture");
+    scene.write("lion.png", picture).write("there.safetensors", "");
+    for (name, out) in [
+        ("exists", &["there.safetensors"][..]),
+        ("over-input", &["lion.png", "--force"]),
+        ("nowhere", &["nowhere/out.safetensors"]),
+    ] {
+        check_refused(&scene, &format!("embed-{name}"), &[&EMBED[..], &["lion.png", "--out"], out].concat());
+    }
+    scene.run(&EMBED).ended(2);
+}

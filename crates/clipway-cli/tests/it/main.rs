@@ -1,0 +1,16 @@
+//! Whole commands: exit status, stdout and stderr, and what is on the disk afterwards.
+
+mod bad_input;
+mod bad_weights;
+mod classify;
+mod embed;
+mod export;
+mod identify;
+mod inspect;
+mod models;
+mod scene;
+mod shell;
+mod snapshot;
+mod tensors;
+mod trouble;
+mod verify;

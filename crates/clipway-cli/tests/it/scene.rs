@@ -1,0 +1,148 @@
+//! A folder to run commands in, and the demo model.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+/// The binary under test.
+pub const CLIPWAY: &str = env!("CARGO_BIN_EXE_clipway");
+
+/// The folder of the demo model.
+pub fn emoji() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/emoji-clip")
+        .canonicalize()
+        .expect("the demo model")
+}
+
+/// A command's end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Exit status; `None` after a signal.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// Takes over what the process left.
+    pub fn of(output: Output) -> Outcome {
+        let text = |bytes| String::from_utf8(bytes).expect("the command speaks UTF-8");
+        Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// stdout as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}\n{self:?}"))
+    }
+
+    /// The same, after checking the exit status.
+    #[track_caller]
+    pub fn ended(self, code: i32) -> Outcome {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// A temporary folder in which commands run.
+pub struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    pub fn new() -> Scene {
+        Scene { folder: TempDir::new().expect("a temporary folder") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file into the folder.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Scene {
+        std::fs::write(self.path(name), bytes).expect("a file in a temporary folder");
+        self
+    }
+
+    /// Copies the exported demo model into the folder.
+    pub fn copy_exported(&self, name: &str) -> &Scene {
+        std::fs::create_dir(self.path(name)).expect("a folder in a temporary folder");
+        for entry in std::fs::read_dir(exported()).expect("the exported folder") {
+            let entry = entry.expect("an entry of the exported folder");
+            std::fs::copy(entry.path(), self.path(name).join(entry.file_name())).expect("a copy");
+        }
+        self
+    }
+
+    /// A command in the folder, without colours; `EMOJI` and `EXPORTED` in arguments stand for those folders.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(CLIPWAY);
+        command.args(arguments.iter().map(|argument| expanded(argument)));
+        command.current_dir(self.folder.path()).env("NO_COLOR", "1").env_remove("CLICOLOR_FORCE");
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(self.command(arguments).output().expect("the binary runs"))
+    }
+
+    /// Every file and folder below the folder, with the size of each file.
+    pub fn listing(&self) -> BTreeMap<PathBuf, u64> {
+        let mut found = BTreeMap::new();
+        list(self.folder.path(), &mut found);
+        found
+    }
+
+    /// Replaces the names of folders by words, so that texts are the same on every machine.
+    pub fn normalised(&self, text: &str) -> String {
+        let here = self.folder.path().canonicalize().expect("the folder is there");
+        let mut text = text.to_owned();
+        for (path, name) in [
+            (exported().to_path_buf(), "EXPORTED"),
+            (emoji(), "EMOJI"),
+            (here, "HERE"),
+            (self.folder.path().to_path_buf(), "HERE"),
+        ] {
+            text = text.replace(&path.display().to_string(), name);
+        }
+        text
+    }
+}
+
+fn expanded(argument: &str) -> String {
+    let folders: [(&str, &dyn Fn() -> PathBuf); 2] =
+        [("EMOJI", &emoji), ("EXPORTED", &|| exported().to_path_buf())];
+    let folder = folders.into_iter().find_map(|(word, folder)| {
+        let rest = argument.strip_prefix(word)?;
+        Some(format!("{}{rest}", folder().display()))
+    });
+    folder.unwrap_or_else(|| argument.to_owned())
+}
+
+fn list(folder: &Path, found: &mut BTreeMap<PathBuf, u64>) {
+    for entry in std::fs::read_dir(folder).expect("a folder that can be listed") {
+        let path = entry.expect("an entry").path();
+        let metadata = std::fs::symlink_metadata(&path).expect("an entry's metadata");
+        found.insert(path.clone(), if metadata.is_file() { metadata.len() } else { 0 });
+        if metadata.is_dir() {
+            list(&path, found);
+        }
+    }
+}
+
+/// The demo model as exported with the defaults, made once a run.
+pub fn exported() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emoji-clip-exported");
+        let mut command = Command::new(CLIPWAY);
+        command.args(["export", "--force", "--model"]).arg(emoji().join("emoji-clip.json"));
+        command.arg(emoji().join("emoji-clip.pt")).arg("--out").arg(&folder);
+        Outcome::of(command.output().expect("the binary runs")).ended(0);
+        folder
+    })
+}

@@ -1,0 +1,90 @@
+//! `clipway verify`.
+
+use crate::scene::Scene;
+use crate::snapshot::{check, check_refused};
+
+const SOURCE: &str = "EMOJI/emoji-clip.pt";
+
+#[test]
+fn a_folder_is_as_its_source() {
+    let scene = Scene::new();
+    for (name, arguments) in [
+        ("verify-hashes", &["verify", "EXPORTED"][..]),
+        ("verify-against", &["verify", "EXPORTED", "--against", SOURCE]),
+        ("verify-blocks", &["verify", "EXPORTED", "--against", SOURCE, "--blocks", "--quiet"]),
+    ] {
+        assert_eq!(check(&scene, name, arguments).code, Some(0));
+    }
+}
+
+#[test]
+fn json_has_the_stages() {
+    let scene = Scene::new().with_texts();
+    let given = ["--images", "EMOJI/pictures", "--texts", "texts.txt"];
+    let arguments = [&["verify", "EXPORTED", "--against", SOURCE, "--json"][..], &given].concat();
+    let report = scene.run(&arguments).ended(0).json();
+    let stages = report["stages"].as_array().expect("stages");
+    let names: Vec<&str> = stages.iter().filter_map(|stage| stage["name"].as_str()).collect();
+    assert_eq!(names, ["pixels", "tokens", "image features", "text features", "logits"]);
+    assert_eq!((&report["images"], &report["texts"]), (&12.into(), &2.into()));
+    assert_eq!(stages[2]["compared"], 12 * 128);
+    assert!(report["image_sensitivity"].as_f64().is_some_and(|spread| spread > 0.1), "{report}");
+    let hashes = scene.run(&["verify", "EXPORTED", "--json"]).ended(0).json();
+    assert_eq!((&hashes["tensors"], &hashes["files"]), (&134.into(), &7.into()));
+}
+
+#[test]
+fn another_activation_is_found() {
+    let scene = Scene::new();
+    let config = std::fs::read_to_string(crate::scene::emoji().join("emoji-clip.json")).expect("the config");
+    scene.write("quick.json", config.replacen('{', "{\"quick_gelu\": true,", 1));
+    let arguments = ["verify", "EXPORTED", "--against", SOURCE, "--model", "quick.json", "--quiet"];
+    check(&scene, "verify-other-activation", &arguments);
+    let report = scene.run(&[&arguments[..], &["--json"]].concat()).ended(1).json();
+    assert_eq!(report["passed"], false);
+    let passed: Vec<bool> =
+        report["stages"].as_array().into_iter().flatten().map(|s| s["passed"] == true).collect();
+    assert_eq!(passed, [true, true, false, false, false]);
+}
+
+#[test]
+fn changed_files_are_found() {
+    let scene = Scene::new();
+    scene.copy_exported("changed");
+    let weights = scene.path("changed/open_clip_model.safetensors");
+    let mut bytes = std::fs::read(&weights).expect("the weights");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).expect("the weights");
+    scene.write("changed/vocab.json", "{}");
+    check(&scene, "verify-changed", &["verify", "changed"]);
+    check(&scene, "verify-changed-json", &["verify", "changed", "--json"]);
+    check(&scene, "verify-changed-against", &["verify", "changed", "--against", SOURCE]);
+    let report = scene.run(&["verify", "changed", "--against", SOURCE, "--json"]).ended(1).json();
+    assert_eq!(report["differences"].as_array().map(Vec::len), Some(2));
+    std::fs::remove_file(scene.path("changed/merges.txt")).expect("a file to remove");
+    scene.run(&["verify", "changed"]).ended(1);
+}
+
+#[test]
+fn what_cannot_be_verified_is_refused() {
+    let scene = Scene::new().with_texts();
+    std::fs::create_dir(scene.path("bare")).expect("a folder");
+    scene.write("empty.txt", "\n \n");
+    for (name, arguments) in [
+        ("verify-no-artifact", &["verify", "bare"][..]),
+        ("verify-no-folder", &["verify", "nowhere"]),
+        ("verify-no-source", &["verify", "EXPORTED", "--against", "nowhere.pt", "--quiet"]),
+        ("verify-no-pictures", &["verify", "EXPORTED", "--against", SOURCE, "--images", "bare", "--quiet"]),
+        ("verify-no-texts", &["verify", "EXPORTED", "--against", SOURCE, "--texts", "empty.txt", "--quiet"]),
+    ] {
+        check_refused(&scene, name, arguments);
+    }
+}
+
+impl Scene {
+    fn with_texts(self) -> Scene {
+        self.write("texts.txt", "a lion\n\n  a tiger \n");
+        self
+    }
+}
