@@ -65,7 +65,7 @@ impl Default for Preprocess {
             size: (224, 224),
             mode: ColorMode::Rgb,
             mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-            std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
             interpolation: Interpolation::Bicubic,
             resize_mode: ResizeMode::Shortest,
             fill_color: 0,

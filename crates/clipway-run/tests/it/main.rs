@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod emoji;
 mod engine;
 mod engine_goldens;
 mod image;

@@ -63,7 +63,7 @@ impl<'a> Directory<'a> {
                 1 | 6 | 7 => 1,
                 3 | 8 => 2,
                 4 | 9 | 13 => 4,
-                16 | 17 | 18 => 8,
+                16..=18 => 8,
                 _ => 0,
             };
             let value_count = reader.number(at + 4, inline)?;

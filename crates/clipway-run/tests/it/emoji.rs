@@ -1,0 +1,176 @@
+//! The emoji model, a real trained one, against what open_clip computes for it: tokens, features, best labels.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clipway_formats::SafetensorsFile;
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::export::{
+    ExportOptions, ModelChoice, TokenizerParts, WeightsFormat, WriteOptions, prepare,
+};
+use clipway_model::output::StepHook;
+use clipway_model::plan::Precision;
+use clipway_model::state_dict::StateDict;
+use clipway_run::clip::Clip;
+use clipway_run::engine::{InstructionSet, Processor};
+use clipway_run::image::{DecodeLimits, preprocess};
+use clipway_run::load::LoadOptions;
+use clipway_run::verify::cosine;
+use clipway_run::zero_shot::{Classifier, fill_template};
+use serde_json::Value;
+
+/// The model in the repository: a few pictures.
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/emoji-clip")
+}
+
+/// The whole model with all of its pictures, outside of the repository.
+fn shared() -> Option<PathBuf> {
+    let root = std::env::var_os("CLIPWAY_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
+    let folder = root.join("emoji-clip");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: {} is not there", folder.display());
+    None
+}
+
+fn load(source: &Path, model: Option<&Path>, processor: Processor) -> Clip {
+    let checkpoint = Checkpoint::open(source).unwrap();
+    let model = model.map(|path| ModelChoice::File(path.to_owned()));
+    let prepared = prepare(&checkpoint, &ExportOptions { model, ..ExportOptions::default() }).unwrap();
+    Clip::load(&prepared, &LoadOptions::new(processor)).unwrap()
+}
+
+/// What open_clip computed.
+struct Expected {
+    tensors: StateDict,
+    document: Value,
+    labels: Vec<String>,
+}
+
+impl Expected {
+    fn read(folder: &Path) -> Expected {
+        let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
+        let tensors = StateDict::of_file(Arc::new(SafetensorsFile::open(Arc::new(bytes)).unwrap()));
+        let document: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+        let labels = std::fs::read_to_string(example().join("labels.txt")).unwrap();
+        Expected { tensors, document, labels: labels.lines().map(str::to_owned).collect() }
+    }
+
+    fn values(&self, name: &str) -> Vec<f32> {
+        let mut values = Vec::new();
+        self.tensors.read_f32(self.tensors.find(name).unwrap(), &mut values).unwrap();
+        values
+    }
+
+    fn strings(&self, key: &str) -> Vec<String> {
+        self.document[key].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// File, best label and its probability of each picture, in either spelling of the document.
+    fn pictures(&self) -> Vec<(String, String, f64)> {
+        let pictures = self.document["pictures"].as_array().unwrap();
+        let beside = |key: &str, at: usize| self.document.get(key).map(|all| all[at].clone());
+        let one = |(at, picture): (usize, &Value)| {
+            let of = |key: &str| picture.get(key).cloned().or_else(|| beside(key, at)).unwrap();
+            let text = |key: &str| of(key).as_str().unwrap().to_owned();
+            (text("file"), text("top1"), of("top1_probability").as_f64().unwrap())
+        };
+        pictures.iter().enumerate().map(one).collect()
+    }
+}
+
+/// Compares a loaded model with open_clip's outputs in `folder`.
+fn check(clip: &Clip, folder: &Path, least_cosine: f64, probability: f64) {
+    let expected = Expected::read(folder);
+    let templates = expected.strings("templates");
+    let width = clip.embed_dim();
+
+    // [templates, labels, context] in the file.
+    let mut texts = Vec::new();
+    for template in &templates {
+        texts.extend(expected.labels.iter().map(|label| fill_template(template, label).unwrap()));
+    }
+    let mut ids = Vec::new();
+    let index = expected.tensors.find("tokens").unwrap();
+    expected.tensors.read_bytes(index, &mut ids).unwrap();
+    let ids: Vec<i64> = ids.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect();
+    let encoded = clip.tokens(&texts).unwrap();
+    assert_eq!(encoded.ids, ids, "tokens");
+
+    let features = clip.encode_tokens(&encoded.ids).unwrap();
+    let theirs = expected.values("text_features");
+    let rows = features.chunks_exact(width).zip(theirs.chunks_exact(width));
+    let worst = rows.map(|(ours, theirs)| cosine(ours, theirs)).fold(1.0, f64::min);
+    assert!(worst >= least_cosine, "text features: cosine {worst}");
+
+    let mut by_label = Vec::new();
+    for label in 0..expected.labels.len() {
+        for template in 0..templates.len() {
+            let row = template * expected.labels.len() + label;
+            by_label.extend_from_slice(&features[row * width..(row + 1) * width]);
+        }
+    }
+    let classifier =
+        Classifier::new(&by_label, templates.len(), width, clip.logit_scale(), clip.logit_bias());
+    let theirs = expected.values("image_features");
+    let pictures = expected.pictures();
+    assert_eq!(theirs.len(), pictures.len() * width);
+    for ((file, label, likely), theirs) in pictures.iter().zip(theirs.chunks_exact(width)) {
+        let bytes = std::fs::read(folder.join("pictures").join(file)).unwrap();
+        let mut pixels = vec![0.0; clip.pixel_values()];
+        preprocess(&bytes, clip.preprocess(), &DecodeLimits::default(), &mut pixels).unwrap();
+        let ours = clip.encode_pixels(&pixels).unwrap();
+        let found = cosine(&ours, theirs);
+        assert!(found >= least_cosine, "{file}: cosine {found}");
+        let best = classifier.scores(&ours)[0];
+        assert_eq!(&expected.labels[best.label], label, "{file}");
+        let difference = (f64::from(best.probability) - likely).abs();
+        assert!(difference < probability, "{file}: probability {} against {likely}", best.probability);
+    }
+}
+
+#[test]
+fn the_example_agrees_with_open_clip_on_every_instruction_set() {
+    let folder = example();
+    for set in InstructionSet::available() {
+        let processor = Processor::new(set, 2).unwrap();
+        let clip = load(&folder.join("emoji-clip.pt"), Some(&folder.join("emoji-clip.json")), processor);
+        check(&clip, &folder, 0.999_999, 1e-4);
+    }
+}
+
+#[test]
+fn exports_agree_with_open_clip_on_all_pictures_and_texts() {
+    let Some(folder) = shared() else { return };
+    let checkpoint = Checkpoint::open(folder.join("epoch_10.pt")).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    for (precision, least_cosine, probability) in
+        [(Precision::F32, 0.999_999, 1e-4), (Precision::F16, 0.9999, 2e-2)]
+    {
+        let options = ExportOptions {
+            model: Some(ModelChoice::File(folder.join("emoji-clip.json"))),
+            precision: Some(precision),
+            ..ExportOptions::default()
+        };
+        let target = place.path().join(precision.name());
+        let write = WriteOptions {
+            formats: vec![WeightsFormat::Safetensors],
+            max_shard_bytes: None,
+            tokenizer: TokenizerParts::default(),
+            licence: None,
+            force: false,
+            progress: &(),
+            cancel: &AtomicBool::new(false),
+            verify: None,
+            hook: StepHook::default(),
+        };
+        prepare(&checkpoint, &options).unwrap().write(&target, &write).unwrap();
+        let clip = load(&target, None, Processor::with_threads(2).unwrap());
+        check(&clip, &folder, least_cosine, probability);
+    }
+}
