@@ -50,8 +50,7 @@ impl OnnxFile {
     pub fn open(source: Arc<dyn ReadAt>, external: &mut OpenExternal<'_>) -> Result<OnnxFile, FormatError> {
         let model = Model::read(&source)?;
         let mut files: HashMap<String, Arc<dyn ReadAt>> = HashMap::new();
-        let mut file =
-            OnnxFile { source, tensors: Vec::new(), places: Vec::new(), metadata: model.metadata };
+        let mut file = OnnxFile { source, tensors: Vec::new(), places: Vec::new(), metadata: model.metadata };
         for Initializer { info, data } in model.initializers {
             let place = match data {
                 Data::Bytes { offset } => Placed::Bytes { source: file.source.clone(), offset },
@@ -86,7 +85,9 @@ fn check_external(info: &TensorInfo, size: u64, offset: u64, whole: bool) -> Res
     let end = offset.checked_add(info.bytes() as u64).filter(|&end| end <= size);
     let (code, cause) = match end {
         Some(end) if !whole || end == size => return Ok(()),
-        Some(end) => (Code::Malformed, format!("its external data ends at byte {end} of {size}, without a length")),
+        Some(end) => {
+            (Code::Malformed, format!("its external data ends at byte {end} of {size}, without a length"))
+        }
         None => (Code::Truncated, format!("its external data begins at byte {offset} of {size} and is cut")),
     };
     Err(FormatError::new(code, Place::Tensor(info.name.clone()), cause))

@@ -141,7 +141,9 @@ mod tests {
         check([4, 4], &LARGE);
         let rows = resample_rows(&[0.0, 10.0, 20.0, 50.0], 4, 6, 1);
         for (found, expected) in rows.iter().zip(ROWS) {
-            assert!((found - expected).abs() <= 1e-6, "{found} against {expected}");
+            // Two units in the last place of the largest value: torch weighs in f32.
+            let bound = 1e-6 * expected.abs().max(1.0);
+            assert!((found - expected).abs() <= bound, "{found} against {expected}");
         }
     }
 }
