@@ -15,7 +15,8 @@ use crate::encoder::{Encoder, EncoderSettings};
 use crate::engine::{Engine, EngineError, EngineOptions, Processor, WeightError, Weights};
 use crate::image::{Interpolation, Preprocess, ResizeMode};
 use crate::text::{
-    Tokenizer, TokenizerError, TokenizerFiles, TokenizerKind, TokenizerRules, TokenizerSource, tokenizer_files_for_clip,
+    Tokenizer, TokenizerError, TokenizerFiles, TokenizerKind, TokenizerRules, TokenizerSource,
+    tokenizer_files_for_clip,
 };
 
 /// Most bytes of a tokeniser's file.
@@ -143,8 +144,10 @@ impl Clip {
             let engine_options = EngineOptions { blocks: options.blocks, ..EngineOptions::default() };
             Engine::compile(graph, &model.parameters, &weights, &options.processor, engine_options)
         };
-        let image = (options.towers != Tower::Text).then(|| compile(&model.image)).transpose().map_err(engine)?;
-        let text = (options.towers != Tower::Image).then(|| compile(&model.text)).transpose().map_err(engine)?;
+        let image =
+            (options.towers != Tower::Text).then(|| compile(&model.image)).transpose().map_err(engine)?;
+        let text =
+            (options.towers != Tower::Image).then(|| compile(&model.text)).transpose().map_err(engine)?;
         let scalar = |id| weights.scalar(&model.parameters.get(id).name);
         let settings = EncoderSettings {
             logit_scale: scalar(model.logit_scale).map_err(engine)?.exp(),

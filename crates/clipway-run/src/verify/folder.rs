@@ -74,7 +74,12 @@ impl FolderVerification<'_> {
     }
 
     /// Loads a side, runs it, and lets its weights go.
-    fn outputs(&self, name: &str, prepared: &Prepared<'_>, load: &LoadOptions) -> Result<Outputs, VerifyError> {
+    fn outputs(
+        &self,
+        name: &str,
+        prepared: &Prepared<'_>,
+        load: &LoadOptions,
+    ) -> Result<Outputs, VerifyError> {
         let clip = Clip::load(prepared, load)?;
         Ok(Outputs::compute(name, &clip, self.inputs, load.blocks)?)
     }

@@ -96,7 +96,8 @@ fn batches_count_what_they_truncate() {
 #[test]
 fn long_texts_take_no_longer_than_their_length() {
     let tokenizer = Tokenizer::clip(77, Clean::Lower).unwrap();
-    for unit in ["a", "ab", "é", "!", "ÃƒÂ©", "\u{301}", "<", "\x1b[1", "Σ.", "x&", "&amp;", "amp;", "\r\n"] {
+    for unit in ["a", "ab", "é", "!", "ÃƒÂ©", "\u{301}", "<", "\x1b[1", "Σ.", "x&", "&amp;", "amp;", "\r\n"]
+    {
         let encoded = tokenizer.encode(&format!("&{}", unit.repeat(200_000))).unwrap();
         assert_eq!(encoded.ids.len(), 77, "{unit:?}");
     }
