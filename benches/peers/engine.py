@@ -69,6 +69,8 @@ def export(torch, model, folder, pixels, ids):
         def forward(self, ids):
             return self.model.encode_text(ids)
 
+    # The fused attention that PyTorch runs has no ONNX form; the exported graph holds its parts.
+    torch.backends.mha.set_fastpath_enabled(False)
     paths = {}
     for name, tower, example in (("image", Image(), pixels), ("text", Text(), ids)):
         paths[name] = str(Path(folder) / f"{name}.onnx")
@@ -76,6 +78,7 @@ def export(torch, model, folder, pixels, ids):
             tower.eval(), (example,), paths[name], input_names=["input"], output_names=["features"],
             dynamic_axes={"input": {0: "batch"}, "features": {0: "batch"}}, opset_version=17, dynamo=False,
         )
+    torch.backends.mha.set_fastpath_enabled(True)
     return paths
 
 
