@@ -1,7 +1,7 @@
 //! A model ready to use: towers, preprocessing and tokeniser that belong together.
 
 use crate::encoder::Encoder;
-use crate::engine::{BlockOutput, EngineError};
+use crate::engine::{BlockOutput, EngineError, TowerInput};
 use crate::image::{ImageError, Picture, Preprocess, to_pixels, transform};
 use crate::text::{EncodedBatch, Tokenizer, TokenizerError};
 
@@ -63,6 +63,22 @@ impl Clip {
         self.tokenizer.as_ref().ok_or(ClipError::NoTokenizer)
     }
 
+    /// Whether texts can be made token ids.
+    pub fn has_tokenizer(&self) -> bool {
+        self.tokenizer.is_some()
+    }
+
+    /// Tokens of a text, and number of token ids.
+    ///
+    /// # Errors
+    /// A model without text tower.
+    pub fn text_input(&self) -> Result<[usize; 2], ClipError> {
+        match self.encoder.text().map(|tower| tower.input()) {
+            Some(TowerInput::Tokens { context, vocabulary }) => Ok([context, vocabulary]),
+            _ => Err(EngineError::NoTower { tower: "text" }.into()),
+        }
+    }
+
     /// Values of one image's pixels, `3 · height · width`.
     pub fn pixel_values(&self) -> usize {
         self.preprocess.pixel_values()
@@ -116,7 +132,7 @@ impl Clip {
     /// # Errors
     /// Ids that are not whole texts or outside of the vocabulary, or a model without text tower.
     pub fn encode_tokens(&self, ids: &[i64]) -> Result<Vec<f32>, ClipError> {
-        Ok(self.encoder.encode_text(ids, self.tokenizer()?.context_length())?)
+        Ok(self.encoder.encode_text(ids, self.text_input()?[0])?)
     }
 
     /// Features of texts: `[texts, width]`, not normalised, and how many texts were truncated.
@@ -141,6 +157,6 @@ impl Clip {
     /// # Errors
     /// As [`Clip::encode_tokens`].
     pub fn text_blocks(&self, ids: &[i64]) -> Result<Vec<BlockOutput>, ClipError> {
-        Ok(self.encoder.text_blocks(ids, self.tokenizer()?.context_length())?)
+        Ok(self.encoder.text_blocks(ids, self.text_input()?[0])?)
     }
 }

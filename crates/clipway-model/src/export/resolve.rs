@@ -142,7 +142,7 @@ fn exact_names(identification: &Identification) -> Vec<&'static str> {
 fn options_of(near: &NearFit) -> String {
     let mut options = format!("--model {}", near.name);
     if let Some([height, width]) = near.image_size {
-        let size = if height == width { height.to_string() } else { format!("{height},{width}") };
+        let size = if height == width { height.to_string() } else { format!("{height}x{width}") };
         options.push_str(&format!(" --image-size {size}"));
     }
     if let Some(length) = near.context_length {

@@ -42,6 +42,8 @@ pub struct Outputs {
     pub name: String,
     /// What the inputs were.
     pub inputs: String,
+    /// Whether the model has an image tower and a text tower.
+    pub towers: [bool; 2],
     /// Number of images.
     pub images: usize,
     /// Number of texts.
@@ -69,6 +71,7 @@ impl Outputs {
         let mut outputs = Outputs {
             name: name.to_owned(),
             inputs: inputs.name.clone(),
+            towers: [clip.has_image_tower(), clip.has_text_tower()],
             images: 0,
             texts: 0,
             pixels: None,
@@ -113,13 +116,21 @@ impl Outputs {
     }
 
     fn texts(&mut self, clip: &Clip, inputs: &Inputs, blocks: bool) -> Result<(), ClipError> {
-        let encoded = clip.tokens(&inputs.texts)?;
-        let values = encoded.ids.iter().map(|&id| id as f32).collect();
         self.texts = inputs.texts.len();
-        self.tokens = Some(Rows { values, width: encoded.context_length });
-        let features = clip.encode_tokens(&encoded.ids)?;
+        let ids = if clip.has_tokenizer() {
+            let encoded = clip.tokens(&inputs.texts)?;
+            let values = encoded.ids.iter().map(|&id| id as f32).collect();
+            self.tokens = Some(Rows { values, width: encoded.context_length });
+            encoded.ids
+        } else {
+            self.inputs.push_str(
+                ", with made-up token ids in place of the texts': the tokeniser's files are not there",
+            );
+            probes::token_ids(self.texts, clip.text_input()?)
+        };
+        let features = clip.encode_tokens(&ids)?;
         if blocks {
-            self.blocks.extend(stages(clip.text_blocks(&encoded.ids)?));
+            self.blocks.extend(stages(clip.text_blocks(&ids)?));
         }
         self.text_features = Some(Rows { values: features, width: clip.embed_dim() });
         Ok(())

@@ -35,6 +35,22 @@ pub fn pictures() -> Vec<(String, Picture)> {
         .collect()
 }
 
+/// Token ids `[texts, context]` for a model whose tokeniser is not there: any ids below the last one, which ends each
+/// text at another place and is repeated to the end.
+pub fn token_ids(texts: usize, [context, vocabulary]: [usize; 2]) -> Vec<i64> {
+    let last = vocabulary.saturating_sub(1);
+    let mut ids = Vec::with_capacity(texts * context);
+    for text in 0..texts {
+        let end = 2 + text * context.saturating_sub(3) / texts.max(1);
+        ids.extend((0..context).map(|position| {
+            let [a, b, _] = noise(text * context + position);
+            let id = if position < end { usize::from(a) * 256 + usize::from(b) } else { last };
+            (id % vocabulary.max(1)) as i64
+        }));
+    }
+    ids
+}
+
 /// Colour of a picture at a point, both coordinates from 0 to 255.
 fn pixel(picture: usize, [x, y]: [usize; 2]) -> [u8; 3] {
     let disc = |cx: i64, cy: i64, r: i64| (x as i64 - cx).pow(2) + (y as i64 - cy).pow(2) < r * r;
@@ -67,6 +83,16 @@ fn noise(seed: usize) -> [u8; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn made_up_texts_end_at_different_places() {
+        let ids = token_ids(4, [16, 100]);
+        assert_eq!(ids.len(), 64);
+        assert!(ids.iter().all(|id| (0..100).contains(id)));
+        let ends: Vec<usize> =
+            ids.chunks(16).map(|text| text.iter().rposition(|id| *id != 99).unwrap() + 1).collect();
+        assert_eq!(ends, [2, 5, 8, 11]);
+    }
 
     #[test]
     fn pictures_have_their_sizes_and_differ() {

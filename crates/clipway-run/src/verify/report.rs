@@ -47,21 +47,23 @@ impl Report {
     pub fn new(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> Report {
         let mut stages = Vec::new();
         let mut failures = Vec::new();
-        let mut stage = |name: &str, values: [&Option<Rows>; 2], tolerance: &Tolerance, vectors: bool| {
-            if let [Some(r), Some(s)] = values {
-                if r.width == s.width {
+        let mut stage =
+            |name: &str, values: [&Option<Rows>; 2], tolerance: &Tolerance, vectors: bool| match values {
+                [Some(r), Some(s)] if r.width == s.width => {
                     stages.push(compare(name, r.pair(s), tolerance.clone(), vectors));
-                } else {
+                }
+                [Some(r), Some(s)] => {
                     failures.push(format!("{name}: rows of {} values against {}", s.width, r.width));
                 }
-            }
-        };
+                [Some(_), None] => failures.push(format!("{name}: only the reference has any")),
+                [None, Some(_)] => failures.push(format!("{name}: only the folder has any")),
+                [None, None] => {}
+            };
         stage("pixels", [&reference.pixels, &subject.pixels], &Tolerance::exact(), false);
         stage("tokens", [&reference.tokens, &subject.tokens], &Tolerance::exact(), false);
         for (name, rows) in &reference.blocks {
-            if let Some((_, other)) = subject.blocks.iter().find(|(n, _)| n == name) {
-                stage(name, [&Some(rows.clone()), &Some(other.clone())], tolerance, false);
-            }
+            let other = subject.blocks.iter().find(|(n, _)| n == name).map(|(_, rows)| rows.clone());
+            stage(name, [&Some(rows.clone()), &other], tolerance, false);
         }
         stage("image features", [&reference.image_features, &subject.image_features], tolerance, true);
         stage("text features", [&reference.text_features, &subject.text_features], tolerance, true);
@@ -87,6 +89,14 @@ impl Report {
                 count.filter(|[agree, of]| (*agree as f64) < tolerance.rankings * *of as f64)
             {
                 failures.push(format!("the best {what} is the same in {agree} of {of} rankings only"));
+            }
+        }
+        for (tower, [there, compared]) in [
+            ("image", [subject.towers[0], subject.image_features.is_some()]),
+            ("text", [subject.towers[1], subject.text_features.is_some()]),
+        ] {
+            if there && !compared {
+                failures.push(format!("the {tower} tower was not run: there is nothing to run it on"));
             }
         }
         if !stages.iter().any(|s| s.name.ends_with("features")) {
@@ -157,5 +167,71 @@ impl Rows {
         let height = self.values.len().checked_div(self.width).unwrap_or(0);
         let columns = (0..self.width).flat_map(|c| (0..height).map(move |r| r * self.width + c));
         Rows { values: columns.map(|at| self.values[at]).collect(), width: height }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outputs() -> Outputs {
+        let rows = |values: &[f32]| Some(Rows { values: values.to_vec(), width: 2 });
+        Outputs {
+            name: "a model".to_owned(),
+            inputs: "two of each".to_owned(),
+            towers: [true, true],
+            images: 2,
+            texts: 2,
+            pixels: rows(&[0.5, 0.25, 1.0, 0.0]),
+            tokens: rows(&[1.0, 2.0, 3.0, 4.0]),
+            blocks: Vec::new(),
+            image_features: rows(&[1.0, 0.0, 0.0, 1.0]),
+            text_features: rows(&[0.9, 0.1, 0.2, 0.8]),
+            logits: rows(&[0.9, 0.2, 0.1, 0.8]),
+        }
+    }
+
+    #[track_caller]
+    fn check(change: impl Fn(&mut Outputs), passed: bool, explanation: &str) {
+        let mut subject = outputs();
+        change(&mut subject);
+        let report = Report::new(&outputs(), &subject, &Tolerance::f32());
+        assert_eq!(report.passed, passed, "{report:?}");
+        assert!(report.explanation().contains(explanation), "{}", report.explanation());
+    }
+
+    #[test]
+    fn whatever_is_not_the_same_fails_and_is_named() {
+        let values =
+            |rows: &mut Option<Rows>, values: &[f32]| rows.as_mut().unwrap().values = values.to_vec();
+        check(|_| {}, true, "verified against a model: 2 images, 2 texts, smallest cosine 1.0000000");
+        check(|s| values(&mut s.pixels, &[0.5, 0.25, 1.0, 1e-9]), false, "first bad stage: pixels");
+        check(|s| values(&mut s.tokens, &[1.0, 2.0, 3.0, 5.0]), false, "first bad stage: tokens");
+        check(
+            |s| values(&mut s.image_features, &[1.0, 0.0, 0.1, 1.0]),
+            false,
+            "first bad stage: image features",
+        );
+        check(|s| values(&mut s.text_features, &[0.9, 0.1, 0.9, 0.1]), false, "the same for every input");
+        check(|s| values(&mut s.logits, &[0.9, 0.95, 0.1, 0.8]), false, "the same in 1 of 2 rankings only");
+        check(|s| s.text_features = None, false, "text features: only the reference has any");
+        check(|s| s.image_features = None, false, "the image tower was not run");
+        check(|s| s.logits = None, false, "logits: only the reference has any");
+        check(|s| s.pixels.as_mut().unwrap().width = 4, false, "pixels: rows of 4 values against 2");
+    }
+
+    #[test]
+    fn nothing_compared_is_no_proof() {
+        let mut empty = outputs();
+        empty.towers = [false, false];
+        for rows in
+            [&mut empty.pixels, &mut empty.tokens, &mut empty.image_features, &mut empty.text_features]
+        {
+            *rows = None;
+        }
+        empty.logits = None;
+        let report = Report::new(&empty, &empty, &Tolerance::f32());
+        assert!(!report.passed);
+        assert_eq!(report.failures, ["no features were compared"]);
     }
 }
