@@ -52,6 +52,9 @@ enum Task {
         /// Run only cases whose name or path contains a match of this regular expression
         #[arg(long, value_name = "REGEX")]
         only: Option<regex::Regex>,
+        /// Leave out cases whose name contains a match of this regular expression
+        #[arg(long, value_name = "REGEX")]
+        except: Option<regex::Regex>,
     },
     /// Open one file of a corpus and report on it, to be watched by `corpus`
     #[command(hide = true)]
@@ -77,7 +80,7 @@ fn main() -> ExitCode {
             goldens::run(kind, &folder, only.as_ref(), isa.as_deref())
         }
         Task::Manifests { folder, only } => goldens::manifests(&folder, only.as_ref()),
-        Task::Corpus { folder, only } => corpus::run(&folder, only.as_ref()),
+        Task::Corpus { folder, only, except } => corpus::run(&folder, only.as_ref(), except.as_ref()),
         Task::CorpusCase { format, path } => corpus::run_case(format, path),
         Task::Bench { what } => bench::run(what),
     };

@@ -24,8 +24,8 @@ use exceptions::LEAST_REFUSED;
 use limits::Limits;
 use manifest::{Case, Manifest};
 
-/// Runs every case of a folder's `manifest.json`.
-pub fn run(folder: &Path, only: Option<&Regex>) -> Result<bool, String> {
+/// Runs every case of a folder's `manifest.json` that `only` chooses and `except` does not leave out.
+pub fn run(folder: &Path, only: Option<&Regex>, except: Option<&Regex>) -> Result<bool, String> {
     if cfg!(debug_assertions) {
         return Err("the limits of time hold for release builds: run `cargo xtask corpus`".to_owned());
     }
@@ -45,7 +45,12 @@ pub fn run(folder: &Path, only: Option<&Regex>) -> Result<bool, String> {
     }
     let cases = manifest.cases(only);
     let share = if only.is_none() { check_share(&cases) } else { None };
-    let outcomes = cases.into_iter().map(|case| match case {
+    let name = |case: &manifest::Read| match case {
+        Ok(case) => case.name.clone(),
+        Err((name, _)) => name.clone(),
+    };
+    let kept = cases.into_iter().filter(|case| except.is_none_or(|except| !except.is_match(&name(case))));
+    let outcomes = kept.map(|case| match case {
         Err((name, why)) => Outcome { name, passed: false, detail: why },
         Ok(case) => {
             let judged = check(&case, &case.file(&folder), &manifest.canary);
