@@ -6,7 +6,7 @@ use clap::Args;
 use clipway_model::architecture;
 use clipway_model::config::{ConfigFile, ModelConfig, PreprocessConfig};
 use clipway_model::plan::Precision;
-use clipway_model::registry;
+use clipway_model::registry::{self, ModelSize};
 use serde::Serialize;
 
 use crate::failure::{self, Failure};
@@ -25,15 +25,15 @@ pub struct Models {
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
-    /// Trained values; absent where the architecture is not supported yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<u64>,
+    /// Trained values.
+    parameters: u64,
+    /// Whether it can be exported and run.
+    supported: bool,
     embed_dim: usize,
     image_size: [usize; 2],
     context_length: usize,
     /// Bytes on disk by precision.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<Sizes>,
+    bytes: Sizes,
     pretrained: Vec<&'static str>,
 }
 
@@ -82,59 +82,46 @@ impl Models {
 
 fn row(name: &'static str) -> Result<Row, Failure> {
     let config = registry::model(name).map_err(Failure::no)?;
-    let model = architecture::build(&config).ok();
+    let size =
+        registry::size(name).ok_or_else(|| Failure::no(format!("the size of `{name}` is not known")))?;
     Ok(Row {
         name,
-        parameters: model.as_ref().map(|model| model.parameters.trained_elements() as u64),
+        parameters: size.parameters,
+        supported: architecture::build(&config).is_ok(),
         embed_dim: config.embed_dim,
         image_size: config.vision.image_size,
         context_length: config.text.context_length,
-        bytes: model.as_ref().map(sizes),
+        bytes: Sizes {
+            fp32: size.bytes(Precision::F32),
+            fp16: size.bytes(Precision::F16),
+            bf16: size.bytes(Precision::BF16),
+        },
         pretrained: registry::pretrained(name).map(|entry| entry.tag.as_str()).collect(),
     })
-}
-
-/// Bytes of the tensors: floating-point ones at each precision, counters as they are.
-fn sizes(model: &architecture::Model) -> Sizes {
-    let at = |precision: Precision| {
-        let size = |parameter: &clipway_model::graph::Parameter| {
-            let dtype = if parameter.dtype.is_float() { precision.dtype() } else { parameter.dtype };
-            (parameter.elements() * dtype.size()) as u64
-        };
-        model.parameters.iter().map(|(_, parameter)| size(parameter)).sum()
-    };
-    Sizes { fp32: at(Precision::F32), fp16: at(Precision::F16), bf16: at(Precision::BF16) }
 }
 
 fn list(rows: &[Row]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
-        "model",
-        "parameters",
-        "embedding",
-        "image",
-        "text",
-        "fp32",
-        "fp16/bf16",
-        "pretrained tags",
-    ]);
+    let sizes = ["fp32", "fp16", "bf16"];
+    let header = ["model", "runs", "parameters", "embedding", "image", "text"];
+    table.set_header(header.into_iter().chain(sizes).chain(["pretrained tags"]));
     for row in rows {
-        let size = |pick: fn(&Sizes) -> u64| {
-            row.bytes.as_ref().map_or_else(|| "-".to_owned(), |sizes| bytes(pick(sizes)))
-        };
         table.add_row([
             row.name.to_owned(),
-            row.parameters.map_or_else(|| "not supported yet".to_owned(), millions),
+            if row.supported { "yes" } else { "not yet" }.to_owned(),
+            millions(row.parameters),
             row.embed_dim.to_string(),
             side(row.image_size),
             row.context_length.to_string(),
-            size(|sizes| sizes.fp32),
-            size(|sizes| sizes.fp16),
+            bytes(row.bytes.fp32),
+            bytes(row.bytes.fp16),
+            bytes(row.bytes.bf16),
             row.pretrained.join(" "),
         ]);
     }
-    format!("{table}\n")
+    // The last column is as wide as its longest entry; its padding would wrap on every line.
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 fn side([height, width]: [usize; 2]) -> String {
@@ -152,17 +139,15 @@ fn show(name: &str, config: &ModelConfig, preprocess: &PreprocessConfig, ui: &Ui
         return Ok(true);
     }
     let mut text = format!("{name}\n");
-    match architecture::build(config) {
-        Ok(model) => {
-            let sizes = sizes(&model);
-            let parameters = millions(model.parameters.trained_elements() as u64);
-            text.push_str(&format!(
-                "{parameters} parameters, {} as fp32, {} as fp16 or bf16\n",
-                bytes(sizes.fp32),
-                bytes(sizes.fp16)
-            ));
-        }
-        Err(error) => text.push_str(&format!("{error}\n")),
+    let built = architecture::build(config);
+    if let Err(error) = &built {
+        text.push_str(&format!("{error}\n"));
+    }
+    let size = built.ok().map(|model| ModelSize::of(&model.parameters)).or_else(|| registry::size(name));
+    if let Some(size) = size {
+        let [fp32, half] = [Precision::F32, Precision::F16].map(|precision| bytes(size.bytes(precision)));
+        let parameters = millions(size.parameters);
+        text.push_str(&format!("{parameters} parameters, {fp32} as fp32, {half} as fp16 or bf16\n"));
     }
     for entry in registry::pretrained(name) {
         let hub = entry.hub.as_deref().or(entry.url.as_deref()).unwrap_or("-");

@@ -1,8 +1,10 @@
 //! The 144 architectures and 196 pretrained tags of open_clip 3.3.0, as data in the crate.
 
 mod pretrained;
+mod sizes;
 
 pub use pretrained::{Pretrained, UnknownTag, pretrained, tag};
+pub use sizes::{ModelSize, size};
 
 use std::sync::OnceLock;
 

@@ -1,7 +1,9 @@
 //! The registry reads as a whole, and finds by name.
 
+use clipway_model::architecture;
 use clipway_model::config::{Interpolation, ResizeMode};
-use clipway_model::registry;
+use clipway_model::plan::Precision;
+use clipway_model::registry::{self, ModelSize};
 
 #[test]
 fn every_entry_reads() {
@@ -60,4 +62,19 @@ fn tags_are_found_as_open_clip_finds_them() {
         error.to_string(),
         "`ViT-B-32` has no pretrained weights `laion2b_s34b_b79`; the nearest is `laion2b_s34b_b79k`"
     );
+}
+
+#[test]
+fn sizes_are_those_of_the_architectures_that_can_be_built() {
+    let mut built = 0;
+    for name in registry::names() {
+        let size = registry::size(name).unwrap_or_else(|| panic!("{name} has no size"));
+        let Ok(model) = architecture::build(&registry::model(name).unwrap()) else { continue };
+        assert_eq!(size, ModelSize::of(&model.parameters), "{name}");
+        built += 1;
+    }
+    assert!(built >= 55, "{built}");
+    let size = registry::size("RN50").unwrap();
+    assert_eq!(size.bytes(Precision::F32) - size.bytes(Precision::F16), 2 * size.floats);
+    assert_eq!(registry::size("RN51"), None);
 }
