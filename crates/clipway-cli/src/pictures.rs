@@ -37,6 +37,8 @@ pub struct Picture {
 /// Pictures, and the features of those that could be read.
 #[derive(Default)]
 pub struct Decoded {
+    /// Whether they were turned as their EXIF orientation says.
+    pub apply_orientation: bool,
     /// All pictures, in the order in which they were given.
     pub pictures: Vec<Picture>,
     /// Features of those without an error, `[pictures, width]`.
@@ -60,7 +62,7 @@ impl PictureOptions {
     pub fn encode(&self, paths: &[PathBuf], clip: &Clip, ui: &Ui) -> Result<Decoded, Failure> {
         let limits = DecodeLimits { max_pixels: self.max_pixels };
         let bar = ui.progress(paths.len() as u64, "pictures", false);
-        let mut decoded = Decoded::default();
+        let mut decoded = Decoded { apply_orientation: self.apply_orientation, ..Decoded::default() };
         for pass in paths.chunks(PASS) {
             let read: Vec<Result<Vec<f32>, String>> = pass
                 .par_iter()

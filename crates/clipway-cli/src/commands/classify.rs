@@ -77,6 +77,8 @@ struct Results {
     templates: Vec<String>,
     labels: usize,
     probability_rule: ProbabilityRule,
+    /// Whether pictures were turned as their EXIF orientation says.
+    apply_orientation: bool,
     images: Vec<Classified>,
 }
 
@@ -102,6 +104,7 @@ impl Classify {
                 templates: self.template,
                 labels: labels.len(),
                 probability_rule: classifier.rule(),
+                apply_orientation: self.pictures.apply_orientation,
                 images: results,
             })?;
         } else {

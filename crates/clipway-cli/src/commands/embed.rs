@@ -63,6 +63,9 @@ struct Row<'a> {
     file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
+    /// Whether the picture was turned as its EXIF orientation says; left out where it was not looked at.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    apply_orientation: bool,
     features: &'a [f32],
 }
 
@@ -94,6 +97,8 @@ impl Embed {
             }
         }
         match staging {
+            // Of inputs that could not be read nothing is written.
+            Some(_) if images.features.is_empty() && text_features.is_empty() => {}
             Some(staging) => write(staging, &images, &text_features, clip.embed_dim())?,
             None => print(&images, &texts, &text_features, clip.embed_dim(), ui)?,
         }
@@ -145,7 +150,8 @@ fn write(staging: Staging, images: &Decoded, texts: &[f32], width: usize) -> Res
     let infos: Vec<TensorInfo> = present.iter().map(info).collect();
     let names =
         serde_json::to_string(&images.files().collect::<Vec<&str>>()).map_err(|error| failure(&error))?;
-    let metadata = [("files".to_owned(), names)];
+    let orientation = ("apply_orientation".to_owned(), images.apply_orientation.to_string());
+    let metadata = [("files".to_owned(), names), orientation];
     let file = staging.single_file().map_err(|error| failure(&error))?;
     write_safetensors(&mut &*file, &infos, &metadata, |index| {
         Ok(present[index].1.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
@@ -163,9 +169,19 @@ fn print(
     ui: &Ui,
 ) -> Result<(), Failure> {
     let files = images.files().zip(images.features.chunks_exact(width));
-    let pictures = files.map(|(file, features)| Row { file: Some(file), text: None, features });
+    let pictures = files.map(|(file, features)| Row {
+        file: Some(file),
+        text: None,
+        apply_orientation: images.apply_orientation,
+        features,
+    });
     let words = texts.iter().zip(text_features.chunks_exact(width));
-    let words = words.map(|(text, features)| Row { file: None, text: Some(text), features });
+    let words = words.map(|(text, features)| Row {
+        file: None,
+        text: Some(text),
+        apply_orientation: false,
+        features,
+    });
     let rows: Vec<Row<'_>> = pictures.chain(words).collect();
     ui.data_json(&rows)
 }
