@@ -57,7 +57,11 @@ const MODULES: [(&str, &str); 5] = [
 const PROJECTIONS: [&str; 3] = ["self_attn.q_proj.", "self_attn.k_proj.", "self_attn.v_proj."];
 
 fn recognises(state_dict: &StateDict) -> bool {
-    let text = ["text_model.encoder.layers.", "text_model.final_layer_norm.", "text_model.embeddings.token_embedding."];
+    let text = [
+        "text_model.encoder.layers.",
+        "text_model.final_layer_norm.",
+        "text_model.embeddings.token_embedding.",
+    ];
     has_prefix(state_dict, "vision_model.") && text.into_iter().any(|prefix| has_prefix(state_dict, prefix))
 }
 
@@ -88,7 +92,8 @@ fn open_clip_name(name: &str) -> Option<String> {
     if let Some((_, ours)) = NAMES.into_iter().find(|(theirs, _)| *theirs == name) {
         return Some(ours.to_owned());
     }
-    let renamed = |(theirs, ours): (&str, &str), name: &str| Some(format!("{ours}{}", name.strip_prefix(theirs)?));
+    let renamed =
+        |(theirs, ours): (&str, &str), name: &str| Some(format!("{ours}{}", name.strip_prefix(theirs)?));
     if let Some(renamed) = NORMS.into_iter().find_map(|pair| renamed(pair, name)) {
         return Some(renamed);
     }

@@ -25,10 +25,16 @@ const LEGACY_END: usize = 2;
 /// Epsilon of layer norms that open_clip takes where nothing is said.
 const EPSILON: f64 = 1e-5;
 
-const ROOT_KEYS: [&str; 6] =
-    ["model_type", "projection_dim", "text_config", "vision_config", "text_config_dict", "vision_config_dict"];
+const ROOT_KEYS: [&str; 6] = [
+    "model_type",
+    "projection_dim",
+    "text_config",
+    "vision_config",
+    "text_config_dict",
+    "vision_config_dict",
+];
 
-const TOWER_KEYS: [&str; 15] = [
+const TOWER_KEYS: [&str; 14] = [
     "model_type",
     "hidden_size",
     "intermediate_size",
@@ -43,7 +49,6 @@ const TOWER_KEYS: [&str; 15] = [
     "num_channels",
     "image_size",
     "patch_size",
-    "pad_token_id",
 ];
 
 /// An activation, by its name in transformers.
@@ -115,7 +120,11 @@ fn model(
         Some(Ok(kind)) if kind == "clip" => {}
         Some(Ok(kind)) => {
             let kind = clipway_formats::shown(&kind);
-            problems.add(&root, "model_type", format!("expected `clip`, found `{kind}`: it is another model"));
+            problems.add(
+                &root,
+                "model_type",
+                format!("expected `clip`, found `{kind}`: it is another model"),
+            );
         }
         Some(Err(error)) => problems.0.push(error.to_string()),
         None => problems.add(&root, "model_type", "it is missing"),
@@ -151,7 +160,12 @@ fn model(
     if rows.is_some_and(|rows| rows != grid + 1) {
         let cause = format!(
             "{}x{} in patches of {}x{} are {} tokens, but the weights have {}",
-            image_size[0], image_size[1], patch[0], patch[1], grid + 1, rows.unwrap_or(0)
+            image_size[0],
+            image_size[1],
+            patch[0],
+            patch[1],
+            grid + 1,
+            rows.unwrap_or(0)
         );
         problems.add(&vision_section, "image_size", cause);
     }

@@ -149,7 +149,8 @@ fn size(section: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Siz
         return Some(Size::Shortest(side));
     }
     let inner = Section::new(Some(value), &["shortest_edge", "height", "width"], problems);
-    let mut side = |key: &str| inner.value(key).map(|_| inner.integer(key, 1, 1..=limits::IMAGE_SIDE, problems));
+    let mut side =
+        |key: &str| inner.value(key).map(|_| inner.integer(key, 1, 1..=limits::IMAGE_SIDE, problems));
     match (side("shortest_edge"), side("height"), side("width")) {
         (Some(side), None, None) => Some(Size::Shortest(side)),
         (None, Some(height), Some(width)) => Some(Size::Both([height, width])),

@@ -204,7 +204,13 @@ impl<'a> Section<'a> {
     }
 
     /// A side or `[height, width]`.
-    pub(super) fn sides(&self, key: &str, default: usize, most: usize, problems: &mut Problems) -> [usize; 2] {
+    pub(super) fn sides(
+        &self,
+        key: &str,
+        default: usize,
+        most: usize,
+        problems: &mut Problems,
+    ) -> [usize; 2] {
         let Some(value) = self.value(key) else { return [default; 2] };
         let sides = match value.items().map(|items| items.collect::<Vec<_>>()) {
             Err(_) => value.integer(1, most).map(|side| [side; 2]),
@@ -221,10 +227,11 @@ impl<'a> Section<'a> {
     /// Three numbers.
     pub(super) fn channels(&self, key: &str, default: [f64; 3], problems: &mut Problems) -> [f64; 3] {
         let Some(value) = self.value(key) else { return default };
-        let channels = value.items().map(|items| items.collect::<Vec<_>>()).and_then(|items| match &items[..] {
-            [red, green, blue] => Ok([red.number()?, green.number()?, blue.number()?]),
-            _ => Err(value.error(Code::BadValue, "expected one number for each of 3 channels")),
-        });
+        let channels =
+            value.items().map(|items| items.collect::<Vec<_>>()).and_then(|items| match &items[..] {
+                [red, green, blue] => Ok([red.number()?, green.number()?, blue.number()?]),
+                _ => Err(value.error(Code::BadValue, "expected one number for each of 3 channels")),
+            });
         problems.or(default, channels)
     }
 }

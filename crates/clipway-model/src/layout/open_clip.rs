@@ -36,10 +36,7 @@ pub(super) fn leftover(name: &str) -> Option<&'static str> {
 }
 
 /// The tensors as they are, without those for whose name there is a rule.
-pub(super) fn without(
-    state_dict: &StateDict,
-    rule_of: &dyn Fn(&str) -> Option<&'static str>,
-) -> Converted {
+pub(super) fn without(state_dict: &StateDict, rule_of: &dyn Fn(&str) -> Option<&'static str>) -> Converted {
     let mut converted = Converted::default();
     for tensor in state_dict.tensors() {
         match rule_of(&tensor.name) {

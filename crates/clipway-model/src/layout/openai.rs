@@ -85,13 +85,16 @@ fn known_config(
     let mut quick = fits.into_iter().filter(|(_, model)| model.quick_gelu);
     let (name, config, from) = match (quick.next(), quick.next()) {
         (Some((name, model)), None) => {
-            let from = format!("registry, `{name}`: the one with QuickGELU that names and shapes fit; {evidence}");
+            let from =
+                format!("registry, `{name}`: the one with QuickGELU that names and shapes fit; {evidence}");
             (Some(name.to_owned()), model, from)
         }
         _ => match reconstruct_openai(shapes()) {
-            Some(model) => {
-                (None, model, format!("the shapes, with the activation and heads of OpenAI's code: {evidence}"))
-            }
+            Some(model) => (
+                None,
+                model,
+                format!("the shapes, with the activation and heads of OpenAI's code: {evidence}"),
+            ),
             None => return Ok(None),
         },
     };

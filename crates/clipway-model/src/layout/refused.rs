@@ -10,7 +10,9 @@ const NEEDS_TIMM: &str = "it needs the timm image tower, which is not supported 
 pub(super) static SIGLIP: Layout = Layout {
     name: "transformers_siglip",
     title: "Hugging Face transformers SiglipModel",
-    recognises: |tensors| has_prefix(tensors, "vision_model.head.") || is_pair(tensors) && has(tensors, "logit_bias"),
+    recognises: |tensors| {
+        has_prefix(tensors, "vision_model.head.") || is_pair(tensors) && has(tensors, "logit_bias")
+    },
     conversion: Conversion::Refused(NEEDS_TIMM),
     known_config: None,
 };
@@ -97,5 +99,6 @@ fn is_pair(tensors: &StateDict) -> bool {
 
 /// Whether the text tower has BERT's names.
 fn is_bert(tensors: &StateDict) -> bool {
-    has_prefix(tensors, "text_model.encoder.layer.") || has_prefix(tensors, "text_model.embeddings.word_embeddings.")
+    has_prefix(tensors, "text_model.encoder.layer.")
+        || has_prefix(tensors, "text_model.embeddings.word_embeddings.")
 }
