@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use clipway_run::engine::{InstructionSet, Processor};
 use clipway_testing::architecture_runner::{self, MeasuredError, run_architecture_golden};
+use clipway_testing::layout_goldens;
 use clipway_testing::manifests::{self as manifest_files, ManifestOutcome};
 use clipway_testing::preprocess_goldens::check_preprocess_goldens;
 use clipway_testing::token_goldens::run_token_goldens;
@@ -21,6 +22,8 @@ pub enum Kind {
     Preprocess,
     /// Token ids
     Tokens,
+    /// Features of checkpoints in other projects' layouts
+    Layouts,
 }
 
 /// Runs every case of a folder that `only` chooses.
@@ -51,6 +54,19 @@ pub fn run(kind: Kind, folder: &Path, only: Option<&Regex>, isa: Option<&str>) -
                     passed: case.passed,
                     detail: detail.collect::<Vec<_>>().join("; "),
                 }
+            })))
+        }
+        Kind::Layouts => {
+            let processor = processor(isa)?;
+            let goldens = layout_goldens::list(folder).map_err(|error| error.to_string())?;
+            Ok(tell(goldens.iter().filter(|golden| chosen(&golden.name)).map(|golden| {
+                let case = layout_goldens::run_layout_golden(golden, &processor);
+                let (name, passed, layout) = (case.name.clone(), case.passed(), case.layout);
+                let measured = match case.outcome {
+                    Ok(errors) => errors.iter().map(MeasuredError::to_string).collect::<Vec<_>>().join(", "),
+                    Err(cause) => cause,
+                };
+                Outcome { name, passed, detail: format!("{}: {measured}", layout.unwrap_or("no layout")) }
             })))
         }
         Kind::Tokens => {

@@ -4,7 +4,7 @@ use clipway_formats::{Dtype, FormatError, SafetensorsFile, TensorFile};
 use clipway_model::config::ModelConfig;
 use std::sync::Arc;
 
-/// A golden of one model. Features are as `encode_image` and `encode_text` give them.
+/// A golden of one model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArchitectureGolden {
     /// The model.
@@ -13,6 +13,13 @@ pub struct ArchitectureGolden {
     pub image_size: [usize; 2],
     /// Elements that PyTorch counts as parameters.
     pub parameter_count: usize,
+    /// The texts, and what the model computes.
+    pub outputs: Outputs,
+}
+
+/// What a model computes. Features are as `encode_image` and `encode_text` give them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs {
     /// Token ids of the texts.
     pub tokens: Matrix<i64>,
     /// Features of the images, `[images, embed_dim]`.
@@ -79,10 +86,20 @@ pub fn read_architecture_golden(bytes: Vec<u8>) -> Result<ArchitectureGolden, Go
             let count = metadata(&file, "params")?;
             count.parse().map_err(|_| part("params", "an integer", count))?
         },
-        tokens: required(&file, "tokens", Dtype::I64, i64::from_le_bytes)?,
-        image_features: output(&file, "image_features")?,
-        text_features: output(&file, "text_features")?,
-        logits_per_image: output(&file, "logits_per_image")?,
+        outputs: read_outputs(&file)?,
+    })
+}
+
+/// Reads texts and outputs of a golden.
+///
+/// # Errors
+/// If one of them is missing, or of another kind.
+pub(crate) fn read_outputs(file: &SafetensorsFile) -> Result<Outputs, GoldenError> {
+    Ok(Outputs {
+        tokens: required(file, "tokens", Dtype::I64, i64::from_le_bytes)?,
+        image_features: output(file, "image_features")?,
+        text_features: output(file, "text_features")?,
+        logits_per_image: output(file, "logits_per_image")?,
     })
 }
 

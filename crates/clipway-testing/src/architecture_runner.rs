@@ -85,7 +85,11 @@ impl MeasuredError {
         self.error <= self.bound
     }
 
-    fn measure(output: &'static str, ours: &[f32], golden: &Output) -> Result<MeasuredError, String> {
+    pub(crate) fn measure(
+        output: &'static str,
+        ours: &[f32],
+        golden: &Output,
+    ) -> Result<MeasuredError, String> {
         let single: Vec<f64> = golden.single.elements.iter().map(|value| f64::from(*value)).collect();
         if ours.len() != single.len() || ours.is_empty() {
             return Err(format!("{output}: expected {} values, found {}", single.len(), ours.len()));
@@ -197,40 +201,43 @@ fn measure(golden: &ArchitectureGolden, processor: &Processor) -> Result<Vec<Mea
         Engine::compile(tower, &model.parameters, &FormulaWeights, processor, options)
             .map_err(|error| error.to_string())
     };
+    let outputs = &golden.outputs;
     let mut images = Vec::new();
-    for sample in 0..golden.image_features.single.rows {
+    for sample in 0..outputs.image_features.single.rows {
         let mut image = Vec::new();
         formula::image(sample, golden.image_size, &mut image);
         images.extend(image);
     }
     let mut image = compile(&model.image)?.run_pixels(&images).map_err(|error| error.to_string())?;
-    let tokens = &golden.tokens;
+    let tokens = &outputs.tokens;
     let text = compile(&model.text)?.run_tokens(&tokens.elements, tokens.columns);
     let mut text = text.map_err(|error| error.to_string())?;
     let mut errors = vec![
-        MeasuredError::measure("image_features", &image, &golden.image_features)?,
-        MeasuredError::measure("text_features", &text, &golden.text_features)?,
+        MeasuredError::measure("image_features", &image, &outputs.image_features)?,
+        MeasuredError::measure("text_features", &text, &outputs.text_features)?,
     ];
     normalize(&mut image, model.embed_dim);
     normalize(&mut text, model.embed_dim);
-    let logits = logits(&model, &image, &text);
-    errors.push(MeasuredError::measure("logits_per_image", &logits, &golden.logits_per_image)?);
+    let scale = scalar(&model, model.logit_scale).exp();
+    let bias = model.logit_bias.map_or(0.0, |id| scalar(&model, id));
+    let logits = logits([&image, &text], model.embed_dim, scale, bias);
+    errors.push(MeasuredError::measure("logits_per_image", &logits, &outputs.logits_per_image)?);
     Ok(errors)
 }
 
-/// `exp(logit_scale) · image · text + logit_bias` of normalised features, `[images, texts]`.
-fn logits(model: &Model, images: &[f32], texts: &[f32]) -> Vec<f32> {
-    let scalar = |id: ParameterId| {
-        let parameter = model.parameters.get(id);
-        let mut value = Vec::new();
-        formula::fill(&parameter.name, &parameter.shape, &mut value);
-        value.first().copied().unwrap_or(0.0)
-    };
-    let scale = scalar(model.logit_scale).exp();
-    let bias = model.logit_bias.map_or(0.0, scalar);
+/// A scalar parameter, by formula.
+fn scalar(model: &Model, id: ParameterId) -> f32 {
+    let parameter = model.parameters.get(id);
+    let mut value = Vec::new();
+    formula::fill(&parameter.name, &parameter.shape, &mut value);
+    value.first().copied().unwrap_or(0.0)
+}
+
+/// `scale · image · text + bias` of normalised features of this width, `[images, texts]`.
+pub(crate) fn logits([images, texts]: [&[f32]; 2], width: usize, scale: f32, bias: f32) -> Vec<f32> {
     let mut logits = Vec::new();
-    for image in images.chunks_exact(model.embed_dim) {
-        for text in texts.chunks_exact(model.embed_dim) {
+    for image in images.chunks_exact(width) {
+        for text in texts.chunks_exact(width) {
             let cosine: f64 = image.iter().zip(text).map(|(i, t)| f64::from(*i) * f64::from(*t)).sum();
             logits.push((f64::from(scale) * cosine + f64::from(bias)) as f32);
         }

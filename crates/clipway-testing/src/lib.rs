@@ -6,6 +6,7 @@ pub mod architecture_goldens;
 pub mod architecture_runner;
 pub mod engine_bench;
 pub mod formula;
+pub mod layout_goldens;
 pub mod manifests;
 pub mod preprocess_goldens;
 pub mod token_goldens;

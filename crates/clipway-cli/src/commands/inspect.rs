@@ -173,6 +173,10 @@ fn models(inspection: &Inspection, line: &mut impl FnMut(&str, String)) {
             line("", format!("assumed: {field} = {value} ({why})"));
         }
     }
+    if let Some(told) = &models.told {
+        line("model", format!("the config from {}:", told.from));
+        line("", told.config.clone());
+    }
     for part in &models.unsupported {
         line("model", format!("has {part}, which is not supported yet"));
     }

@@ -120,6 +120,26 @@ impl Checkpoint {
         self.config.as_ref().map(|(path, config)| (path.as_path(), config))
     }
 
+    /// Bytes of a small file beside the weights, such as `config.json`; `None` if it is not there.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is larger than any config.
+    pub(crate) fn read_beside(&self, name: &str) -> Result<Option<Vec<u8>>, CheckpointError> {
+        if !self.has_beside(name) {
+            return Ok(None);
+        }
+        let path = self.weights_path.with_file_name(name);
+        let source = open_source(&path)?;
+        read_all(&source, LARGEST_CONFIG)
+            .map(Some)
+            .map_err(|cause| CheckpointError::Format { path, cause })
+    }
+
+    /// Whether a file of this name is beside the weights.
+    pub(crate) fn has_beside(&self, name: &str) -> bool {
+        self.weights_path.with_file_name(name).is_file()
+    }
+
     /// Finds the model's weights among the tensors; without a choice the raw ones where there are any.
     ///
     /// # Errors

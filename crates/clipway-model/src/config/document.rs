@@ -35,6 +35,18 @@ impl ModelConfig {
         self.change(&["quick_gelu"], JsonValue::Bool(quick_gelu))
     }
 
+    /// Sets the width of the image tower's heads and the number of the text tower's.
+    ///
+    /// # Errors
+    /// If they do not divide the widths; the config is left as it was then.
+    pub(crate) fn set_heads(&mut self, vision_head_width: usize, text_heads: usize) -> Result<(), FormatError> {
+        let mut changed = self.clone();
+        changed.change(&["vision_cfg", "head_width"], JsonValue::Unsigned(vision_head_width as u64))?;
+        changed.change(&["text_cfg", "heads"], JsonValue::Unsigned(text_heads as u64))?;
+        *self = changed;
+        Ok(())
+    }
+
     /// Chooses whether the text tower's tensors are under `text.`.
     ///
     /// # Errors

@@ -8,7 +8,8 @@ use crate::architecture::ArchitectureError;
 use crate::artifact::ArtifactError;
 use crate::checkpoint::CheckpointError;
 use crate::output::OutputError;
-use crate::plan::{Imbalance, PlanError, StepError};
+use crate::layout::LayoutError;
+use crate::plan::{Imbalance, PlanError};
 use crate::state_dict::SelectError;
 
 use super::resolve::{Candidates, Mismatch};
@@ -79,14 +80,14 @@ pub enum ExportError {
     /// The weights are not those of the config.
     #[error(transparent)]
     Mismatch(#[from] Box<Mismatch>),
-    /// A layout's steps do not fit the tensors.
+    /// Tensors of a known layout are not converted.
     #[error("`{}`: {cause}", path.display())]
-    Step {
+    Layout {
         /// The source.
         path: PathBuf,
-        /// What does not fit.
+        /// Why not.
         #[source]
-        cause: StepError,
+        cause: Box<LayoutError>,
     },
     /// A plan cannot be made.
     #[error("`{}`: {cause}", path.display())]

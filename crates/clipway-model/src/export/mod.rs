@@ -14,7 +14,7 @@ pub use error::{ExportError, VerifyError};
 pub use jobs::{Progress, Stage};
 pub(crate) use jobs::{Run, largest_first, run_jobs};
 pub use prepare::{ExportOptions, Prepared, prepare};
-pub use resolve::{Candidates, ConfigOrigin, Mismatch, ModelChoice, Resolved};
+pub use resolve::{Candidates, ConfigOrigin, LayoutOrigin, Mismatch, ModelChoice, Resolved};
 pub use weights::WeightsFormat;
 pub(crate) use weights::hash_tensors;
 pub use write::{ExportReport, Timings, TokenizerParts, Verify, WriteOptions};

@@ -10,7 +10,7 @@ use crate::architecture::{Model, build};
 use crate::artifact::{ARTIFACT_NAME, Artifact};
 use crate::checkpoint::{CONFIG_NAME, Checkpoint};
 use crate::config::{ConfigFile, PreprocessOptions};
-use crate::layout::Layout;
+use crate::layout::{KnownConfig, Layout};
 use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
 use crate::registry;
 use crate::state_dict::{Weights, WeightsChoice};
@@ -66,10 +66,11 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         let names = tensors.map(|tensor| format!("`{}`", shown(&tensor.name))).collect();
         return Err(ExportError::UnknownLayout { path: path(), names });
     };
-    let converted =
-        layout.convert(&weights.state_dict).map_err(|cause| ExportError::Step { path: path(), cause })?;
+    let refuse = |cause| ExportError::Layout { path: path(), cause: Box::new(cause) };
+    let converted = layout.convert(&weights.state_dict).map_err(refuse)?;
     let infos = converted.infos();
-    let Resolved { config: base, origin } = resolve(checkpoint, options.model.as_ref(), &infos)?;
+    let told = || layout.known_config(checkpoint, &weights.state_dict, &infos).map_err(refuse);
+    let Resolved { config: base, origin } = resolve(checkpoint, options.model.as_ref(), told, &infos)?;
     let config = changed(&base, options)?;
     let model =
         build(&config.model).map_err(|cause| ExportError::Architecture { model: origin.shown(), cause })?;
@@ -85,9 +86,13 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     })?;
     let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
     let source_artifact = source_artifact(checkpoint)?;
-    let (activation_from, activation_note) = activation(&base, &config, &origin);
+    let (activation_from, activation_notes) = activation(&base, &config, &origin);
     let mut notes = notes(checkpoint, &weights, options);
-    notes.extend(activation_note);
+    notes.extend(activation_notes);
+    if options.model.is_some() && checkpoint.config().is_none() {
+        let told = told().ok().flatten();
+        notes.extend(told.and_then(|told| not_used(layout, &told, &config)));
+    }
     let (precision, tower) = (options.precision, options.tower);
     Ok(Prepared {
         checkpoint,
@@ -138,7 +143,7 @@ fn changed(base: &ConfigFile, options: &ExportOptions) -> Result<ConfigFile, Exp
 }
 
 /// Where the activation is known from, and what must be said about it.
-fn activation(base: &ConfigFile, config: &ConfigFile, origin: &ConfigOrigin) -> (String, Option<String>) {
+fn activation(base: &ConfigFile, config: &ConfigFile, origin: &ConfigOrigin) -> (String, Vec<String>) {
     let taken = if config.model.quick_gelu { "QuickGELU" } else { "GELU" };
     let from = match origin {
         ConfigOrigin::File(_) | ConfigOrigin::Beside if base.model.states_quick_gelu() => {
@@ -147,6 +152,7 @@ fn activation(base: &ConfigFile, config: &ConfigFile, origin: &ConfigOrigin) -> 
         ConfigOrigin::File(_) | ConfigOrigin::Beside => "open_clip's default: the config states none",
         ConfigOrigin::Named(_) => "the registry's config of the name that was given",
         ConfigOrigin::OnlyFit(_) => "the registry's only config that fits; no shape shows the activation",
+        ConfigOrigin::Layout(origin) => return (origin.activation_from.clone(), origin.notes.clone()),
     };
     let note = match origin {
         ConfigOrigin::Named(name) => twin(name).map(|twin| {
@@ -158,9 +164,21 @@ fn activation(base: &ConfigFile, config: &ConfigFile, origin: &ConfigOrigin) -> 
         ConfigOrigin::OnlyFit(name) => Some(format!(
             "`{name}` is the only registered model with these shapes; its activation, {taken}, was taken"
         )),
-        ConfigOrigin::File(_) | ConfigOrigin::Beside => None,
+        ConfigOrigin::File(_) | ConfigOrigin::Beside | ConfigOrigin::Layout(_) => None,
     };
-    (from.to_owned(), note)
+    (from.to_owned(), note.into_iter().collect())
+}
+
+/// What must be said where the model was given although the layout tells one.
+fn not_used(layout: &Layout, told: &KnownConfig, config: &ConfigFile) -> Option<String> {
+    let name = |quick_gelu| if quick_gelu { "QuickGELU" } else { "GELU" };
+    let [ours, theirs] = [config, &told.config].map(|config| name(config.model.quick_gelu));
+    (ours != theirs).then(|| {
+        format!(
+            "the model that was given has {ours}, but {} says {theirs} ({})",
+            layout.title, told.activation_from
+        )
+    })
 }
 
 /// The registered model that differs in the activation alone.

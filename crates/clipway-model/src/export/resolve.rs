@@ -9,6 +9,7 @@ use super::ExportError;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError, FileSource};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
 use crate::identify::{Assumption, Differences, Identification, NearFit, identify};
+use crate::layout::KnownConfig;
 use crate::registry;
 
 /// Most bytes of a config.
@@ -45,6 +46,21 @@ pub enum ConfigOrigin {
     Beside,
     /// From the only name of the registry that the names and shapes fit.
     OnlyFit(String),
+    /// From what the layout tells.
+    Layout(LayoutOrigin),
+}
+
+/// A config that the layout of the source tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutOrigin {
+    /// The registered name, where there is one.
+    pub name: Option<String>,
+    /// Where the config is known from.
+    pub from: String,
+    /// Where the activation is known from.
+    pub activation_from: String,
+    /// What a user must know.
+    pub notes: Vec<String>,
 }
 
 impl ConfigOrigin {
@@ -52,6 +68,7 @@ impl ConfigOrigin {
     pub fn name(&self) -> Option<&str> {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => Some(name),
+            ConfigOrigin::Layout(origin) => origin.name.as_deref(),
             ConfigOrigin::File(_) | ConfigOrigin::Beside => None,
         }
     }
@@ -62,6 +79,10 @@ impl ConfigOrigin {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => format!("`{name}`"),
             ConfigOrigin::File(path) => format!("`{}`", path.display()),
             ConfigOrigin::Beside => format!("the `{CONFIG_NAME}` beside it"),
+            ConfigOrigin::Layout(origin) => match &origin.name {
+                Some(name) => format!("`{name}`"),
+                None => format!("the config from {}", origin.from),
+            },
         }
     }
 
@@ -77,6 +98,7 @@ impl ConfigOrigin {
             ConfigOrigin::OnlyFit(name) => {
                 format!("registry, `{name}`: the only one that names and shapes fit")
             }
+            ConfigOrigin::Layout(origin) => origin.from.clone(),
         }
     }
 }
@@ -210,10 +232,12 @@ pub(super) fn identified(tensors: &[TensorInfo]) -> Identification {
     identify(tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())))
 }
 
-/// Finds the config of a checkpoint whose tensors have these names and shapes in open_clip.
+/// Finds the config of a checkpoint whose tensors have these names and shapes in open_clip: what was said, else
+/// open_clip's own config beside the weights, else what the layout tells, else the only registered one that fits.
 pub(super) fn resolve(
     checkpoint: &Checkpoint,
     choice: Option<&ModelChoice>,
+    told: impl FnOnce() -> Result<Option<KnownConfig>, ExportError>,
     tensors: &[TensorInfo],
 ) -> Result<Resolved, ExportError> {
     match choice {
@@ -228,6 +252,10 @@ pub(super) fn resolve(
         None => match checkpoint.config() {
             Some((_, config)) => Ok(Resolved { config: config.clone(), origin: ConfigOrigin::Beside }),
             None => {
+                if let Some(KnownConfig { config, name, from, activation_from, notes }) = told()? {
+                    let origin = LayoutOrigin { name, from, activation_from, notes };
+                    return Ok(Resolved { config, origin: ConfigOrigin::Layout(origin) });
+                }
                 let identification = identified(tensors);
                 match exact_names(&identification)[..] {
                     [name] => {

@@ -8,6 +8,7 @@ mod reconstruct;
 mod sketch;
 
 pub use differences::{Differences, Mismatch, Unmatched};
+pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai};
 pub use reconstruct::{Assumption, Reconstruction};
 
 use crate::architecture::{self, Model};

@@ -73,6 +73,27 @@ pub(super) fn reconstruct(
     Some(Reconstruction { config, assumed, differences })
 }
 
+/// The config of a state dict of OpenAI's code, which has QuickGELU, heads that are 64 wide and no options: with
+/// it every field is certain. `None` where the shapes are none that this code makes.
+pub(crate) fn reconstruct_openai<'a>(
+    tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+) -> Option<ModelConfig> {
+    /// Width of a head; of a tower that it does not divide, the least width that heads can have.
+    const HEAD_WIDTH: usize = 64;
+    let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
+    let shapes = Shapes::new(&tensors);
+    let sketch = Sketch::of(&shapes);
+    let mut config = reconstruct(&sketch, &shapes, &tensors)?.config;
+    let heads_of = |width: usize| Some(width / HEAD_WIDTH).filter(|heads| *heads > 0 && width.is_multiple_of(*heads));
+    let head_width = match config.vision.layers {
+        VisionLayers::Blocks(_) => config.vision.width / heads_of(config.vision.width)?,
+        VisionLayers::Stages(_) => HEAD_WIDTH,
+    };
+    config.set_heads(head_width, heads_of(config.text.width)?).ok()?;
+    config.set_quick_gelu(true).ok()?;
+    Some(config)
+}
+
 /// Image size and context length of the tensors. The image size is `None` where the patches make no square.
 pub(super) fn sizes(sketch: &Sketch, embed_cls: bool) -> Option<(Option<[usize; 2]>, usize)> {
     let side = sketch.image_tokens()?.checked_sub(1)?.isqrt();
@@ -237,7 +258,7 @@ fn usual_head_width(width: usize, layers: usize) -> (usize, &'static str) {
 }
 
 /// The ratio with the fewest digits that gives this width of the MLP, by open_clip's rounding down.
-fn mlp_ratio(width: usize, mlp_width: usize) -> f64 {
+pub(crate) fn mlp_ratio(width: usize, mlp_width: usize) -> f64 {
     let exact = mlp_width as f64 / width as f64;
     let gives = |ratio: &f64| (width as f64 * ratio) as usize == mlp_width;
     let rounded = [1.0, 1e1, 1e2, 1e3, 1e4].map(|scale| (exact * scale).ceil() / scale);

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::checkpoint::{Checkpoint, FactValue, SourceGlobal, Writer};
 use crate::export::Progress;
 use crate::identify::{Identification, identify};
-use crate::layout::Layout;
+use crate::layout::{KnownConfig, Layout};
 use crate::registry;
 use crate::state_dict::{StateDict, Weights, WeightsChoice};
 
@@ -134,6 +134,17 @@ pub struct ModelsSummary {
     pub assumed: Vec<(&'static str, String, &'static str)>,
     /// Parts that are known and not supported.
     pub unsupported: Vec<&'static str>,
+    /// The config that the layout tells.
+    pub told: Option<ToldConfig>,
+}
+
+/// A config that a layout tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ToldConfig {
+    /// The config, as JSON text.
+    pub config: String,
+    /// Where it is known from.
+    pub from: String,
 }
 
 /// What is known of the activation.
@@ -179,9 +190,13 @@ pub fn inspect(
     let converted = layout.map(|layout| layout.convert(state_dict));
     let converted =
         converted.and_then(|result| result.map_err(|error| problems.push(error.to_string())).ok());
-    let identification = converted.map(|converted| {
-        let infos = converted.infos();
-        identify(infos.iter().map(|info| (info.name.as_str(), info.shape.as_slice())))
+    let infos = converted.map(|converted| converted.infos());
+    let identification = infos
+        .as_ref()
+        .map(|infos| identify(infos.iter().map(|info| (info.name.as_str(), info.shape.as_slice()))));
+    let told = layout.zip(infos.as_ref()).and_then(|(layout, infos)| {
+        let told = layout.known_config(checkpoint, state_dict, infos);
+        told.map_err(|error| problems.push(error.to_string())).ok().flatten()
     });
     let statistics = match options.statistics {
         true => match statistics::of(state_dict, progress, cancel)? {
@@ -206,8 +221,8 @@ pub fn inspect(
         left_out,
         layout: layout.map(|layout| LayoutSummary { name: layout.name, title: layout.title }),
         has_config: checkpoint.config().is_some(),
-        activation: activation_of(checkpoint, identification.as_ref()),
-        models: identification.map(models_of).unwrap_or_default(),
+        activation: activation_of(checkpoint, told.as_ref(), identification.as_ref()),
+        models: identification.map(|found| models_of(found, told.as_ref())).unwrap_or_default(),
         tensors: options.tensors.then(|| state_dict.tensors().iter().map(summary_of).collect()),
         weights: weights.as_ref().map(weights_of),
         problems,
@@ -266,7 +281,14 @@ fn left_out_of(weights: &Weights) -> Vec<LeftOutSummary> {
     weights.left_out.iter().map(summary).collect()
 }
 
-fn models_of(identification: Identification) -> ModelsSummary {
+fn models_of(identification: Identification, told: Option<&KnownConfig>) -> ModelsSummary {
+    if let Some(told) = told {
+        return ModelsSummary {
+            exact: identification.exact.iter().map(|fit| fit.name).collect(),
+            told: Some(ToldConfig { config: told.config.model.to_json(), from: told.from.clone() }),
+            ..ModelsSummary::default()
+        };
+    }
     let reconstruction = identification.reconstruction;
     let assumed = reconstruction.iter().flat_map(|reconstruction| &reconstruction.assumed);
     ModelsSummary {
@@ -275,10 +297,15 @@ fn models_of(identification: Identification) -> ModelsSummary {
         assumed: assumed.map(|one| (one.field, one.value.clone(), one.why)).collect(),
         reconstructed: reconstruction.as_ref().map(|reconstruction| reconstruction.config.to_json()),
         unsupported: identification.unsupported,
+        told: None,
     }
 }
 
-fn activation_of(checkpoint: &Checkpoint, identification: Option<&Identification>) -> ActivationSummary {
+fn activation_of(
+    checkpoint: &Checkpoint,
+    told: Option<&KnownConfig>,
+    identification: Option<&Identification>,
+) -> ActivationSummary {
     let name = |quick_gelu| if quick_gelu { "QuickGELU" } else { "GELU" };
     if let Some((_, config)) = checkpoint.config() {
         let why = if config.model.states_quick_gelu() {
@@ -287,6 +314,10 @@ fn activation_of(checkpoint: &Checkpoint, identification: Option<&Identification
             "open_clip's default: the config beside the weights states none"
         };
         return ActivationSummary { known: Some(name(config.model.quick_gelu)), why: why.to_owned() };
+    }
+    if let Some(told) = told {
+        let known = Some(name(told.config.model.quick_gelu));
+        return ActivationSummary { known, why: told.activation_from.clone() };
     }
     let fits = identification.map(|identification| identification.exact.as_slice()).unwrap_or_default();
     let why = match fits {

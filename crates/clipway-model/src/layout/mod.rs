@@ -2,14 +2,25 @@
 //!
 //! A layout is one file here and one line in [`LAYOUTS`].
 
+mod error;
+mod families;
+mod hf_clip;
+mod hf_config;
+mod hf_preprocessor;
+mod hf_section;
 mod open_clip;
 mod open_clip_custom_text;
+mod openai;
+mod refused;
 mod text_tower;
 
+pub use error::{LayoutError, LayoutPart};
 pub(crate) use text_tower::{TextTower, text_tower_name};
 
 use clipway_formats::TensorInfo;
 
+use crate::checkpoint::Checkpoint;
+use crate::config::ConfigFile;
 use crate::plan::{DroppedTensor, PlannedTensor, StepError};
 use crate::state_dict::StateDict;
 
@@ -23,11 +34,37 @@ pub struct Layout {
     /// Whether names and shapes are those of this layout.
     recognises: fn(&StateDict) -> bool,
     /// The same tensors under open_clip's names.
-    convert: fn(&StateDict) -> Result<Converted, StepError>,
+    conversion: Conversion,
+    /// The config, where the layout makes it certain or keeps it in a file of its own.
+    known_config: Option<FindConfig>,
 }
 
+/// How the tensors of a layout are converted.
+#[derive(Debug)]
+enum Conversion {
+    /// By steps.
+    Steps(fn(&StateDict) -> Result<Converted, StepError>),
+    /// Not at all, and why.
+    Refused(&'static str),
+}
+
+/// Finds the config of a checkpoint's state dict, whose converted tensors are those.
+type FindConfig = fn(&Checkpoint, &StateDict, &[TensorInfo]) -> Result<Option<KnownConfig>, LayoutError>;
+
 /// Every layout, the more particular first.
-pub static LAYOUTS: [&Layout; 2] = [&open_clip_custom_text::LAYOUT, &open_clip::LAYOUT];
+pub static LAYOUTS: [&Layout; 11] = [
+    &refused::SIGLIP,
+    &refused::ALT_CLIP,
+    &refused::BLIP,
+    &refused::CHINESE_CLIP,
+    &hf_clip::LAYOUT,
+    &refused::OTHER_TRANSFORMERS,
+    &refused::BIG_VISION,
+    &refused::MOBILE_CLIP,
+    &openai::LAYOUT,
+    &open_clip_custom_text::LAYOUT,
+    &open_clip::LAYOUT,
+];
 
 /// The tensors of a state dict under open_clip's names: not yet fitted to a config.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,6 +82,21 @@ impl Converted {
     }
 }
 
+/// A config that a layout tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownConfig {
+    /// The config.
+    pub config: ConfigFile,
+    /// Its registered name, where it has one.
+    pub name: Option<String>,
+    /// Where it is known from.
+    pub from: String,
+    /// Where the activation is known from.
+    pub activation_from: String,
+    /// What a user must know.
+    pub notes: Vec<String>,
+}
+
 impl Layout {
     /// The layout of a state dict, by its names and shapes; `None` if it is none that is known.
     pub fn recognise(state_dict: &StateDict) -> Option<&'static Layout> {
@@ -54,9 +106,31 @@ impl Layout {
     /// Gives the tensors open_clip's names.
     ///
     /// # Errors
-    /// A tensor whose shape is not what the layout says.
-    pub fn convert(&self, state_dict: &StateDict) -> Result<Converted, StepError> {
-        (self.convert)(state_dict)
+    /// A layout that is not supported, tensors of another layout among them, or a tensor whose shape is not what
+    /// the layout says.
+    pub fn convert(&self, state_dict: &StateDict) -> Result<Converted, LayoutError> {
+        let families = families::families(state_dict.tensors());
+        if families.len() > 1 {
+            return Err(LayoutError::Mixed(families));
+        }
+        match self.conversion {
+            Conversion::Steps(convert) => Ok(convert(state_dict)?),
+            Conversion::Refused(why) => Err(LayoutError::Refused { title: self.title, why }),
+        }
+    }
+
+    /// The config that the layout tells: what it makes certain together with the shapes of the `converted`
+    /// tensors, or what its own files beside the weights say. `None` where it tells none.
+    ///
+    /// # Errors
+    /// Files that are missing, malformed, cannot be expressed or contradict the weights.
+    pub fn known_config(
+        &self,
+        checkpoint: &Checkpoint,
+        state_dict: &StateDict,
+        converted: &[TensorInfo],
+    ) -> Result<Option<KnownConfig>, LayoutError> {
+        self.known_config.map_or(Ok(None), |find| find(checkpoint, state_dict, converted))
     }
 }
 

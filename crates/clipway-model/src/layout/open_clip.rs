@@ -1,12 +1,18 @@
 //! open_clip's `CLIP`: image tower under `visual.`, text tower at the root.
 
 use super::text_tower::ROOT_PARTS;
-use super::{Converted, Layout, has_prefix};
+use super::{Conversion, Converted, Layout, has_prefix};
 use crate::plan::{DroppedTensor, PlannedTensor, StepError};
 use crate::state_dict::StateDict;
 
 /// The layout.
-pub(super) static LAYOUT: Layout = Layout { name: "open_clip", title: "open_clip CLIP", recognises, convert };
+pub(super) static LAYOUT: Layout = Layout {
+    name: "open_clip",
+    title: "open_clip CLIP",
+    recognises,
+    conversion: Conversion::Steps(convert),
+    known_config: None,
+};
 
 /// Rules by which tensors are dropped that open_clip wrote once and no longer reads, by the last part of the name.
 const LEFTOVERS: [(&str, &str); 2] = [
@@ -14,19 +20,29 @@ const LEFTOVERS: [(&str, &str); 2] = [
     ("attn_mask", "the causal mask is made, not stored"),
 ];
 
-fn recognises(state_dict: &StateDict) -> bool {
+pub(super) fn recognises(state_dict: &StateDict) -> bool {
     has_prefix(state_dict, "visual.") || ROOT_PARTS[2..].iter().any(|part| has_prefix(state_dict, part))
 }
 
 /// The tensors as they are, without leftovers.
 pub(super) fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
+    Ok(without(state_dict, &leftover))
+}
+
+/// The rule by which a leftover is dropped, if the name is that of one.
+pub(super) fn leftover(name: &str) -> Option<&'static str> {
+    let leaf = name.rsplit('.').next().unwrap_or_default();
+    LEFTOVERS.into_iter().find(|(leftover, _)| *leftover == leaf).map(|(_, rule)| rule)
+}
+
+/// The tensors as they are, without those for whose name there is a rule.
+pub(super) fn without(state_dict: &StateDict, rule_of: &dyn Fn(&str) -> Option<&'static str>) -> Converted {
     let mut converted = Converted::default();
     for tensor in state_dict.tensors() {
-        let leaf = tensor.name.rsplit('.').next().unwrap_or_default();
-        match LEFTOVERS.into_iter().find(|(leftover, _)| *leftover == leaf) {
-            Some((_, rule)) => converted.dropped.push(DroppedTensor { tensor: tensor.clone(), rule }),
+        match rule_of(&tensor.name) {
+            Some(rule) => converted.dropped.push(DroppedTensor { tensor: tensor.clone(), rule }),
             None => converted.tensors.push(PlannedTensor::same(tensor)),
         }
     }
-    Ok(converted)
+    converted
 }

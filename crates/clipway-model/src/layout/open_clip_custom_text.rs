@@ -1,6 +1,6 @@
 //! open_clip's `CustomTextCLIP`: image tower under `visual.`, text tower under `text.`.
 
-use super::{Layout, has_prefix, open_clip};
+use super::{Conversion, Layout, has_prefix, open_clip};
 use crate::state_dict::StateDict;
 
 /// The layout.
@@ -8,7 +8,8 @@ pub(super) static LAYOUT: Layout = Layout {
     name: "open_clip_custom_text",
     title: "open_clip CustomTextCLIP",
     recognises,
-    convert: open_clip::convert,
+    conversion: Conversion::Steps(open_clip::convert),
+    known_config: None,
 };
 
 fn recognises(state_dict: &StateDict) -> bool {

@@ -10,7 +10,7 @@ pub use values::{cast_from_f32, cast_to_f32};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use clipway_formats::{FormatError, TensorFile, TensorInfo};
+use clipway_formats::{FileFormat, FormatError, TensorFile, TensorInfo};
 
 /// Tensors by name; names, dtypes and shapes are known, bytes are read when asked for.
 #[derive(Clone)]
@@ -38,6 +38,11 @@ impl StateDict {
         }
         let by_name = tensors.iter().enumerate().map(|(i, info)| (info.name.clone(), i)).collect();
         StateDict { stored: part.iter().map(|&(index, _)| index).collect(), file, tensors, by_name }
+    }
+
+    /// Format of the file.
+    pub fn format(&self) -> FileFormat {
+        self.file.format()
     }
 
     /// The tensors, in the order of the file.

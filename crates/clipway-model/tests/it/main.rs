@@ -6,4 +6,5 @@ mod config;
 mod export;
 mod export_shared;
 mod identify;
+mod layouts;
 mod registry;

@@ -1,0 +1,36 @@
+//! Whose names tensors have, by their first parts: a state dict has the names of one project.
+
+use clipway_formats::TensorInfo;
+
+use super::LayoutPart;
+use super::text_tower::ROOT_PARTS;
+
+/// First parts of names that only one project gives, and the project. Names that several give, such as
+/// `logit_scale` and `text_projection`, tell nothing.
+const FAMILIES: [(&str, &[&str]); 4] = [
+    ("open_clip or OpenAI", &["visual", "text", ROOT_PARTS[2], ROOT_PARTS[3], ROOT_PARTS[4]]),
+    ("Hugging Face transformers", &["vision_model", "text_model", "visual_projection"]),
+    ("Apple MobileCLIP", &["image_encoder", "text_encoder"]),
+    ("Google big_vision", &["params/img", "params/txt", "img", "txt"]),
+];
+
+/// First part of a name; of names with slashes the one or two that tell.
+fn first_part(name: &str) -> &str {
+    match name.strip_prefix("params/") {
+        Some(rest) => &name[.."params/".len() + rest.find('/').unwrap_or(rest.len())],
+        None => name.split(['.', '/']).next().unwrap_or_default(),
+    }
+}
+
+/// The projects whose names tensors have, with how many each.
+pub(super) fn families(tensors: &[TensorInfo]) -> Vec<LayoutPart> {
+    let mut found = Vec::new();
+    for (title, parts) in FAMILIES {
+        let mut of_family = tensors.iter().filter(|tensor| parts.contains(&first_part(&tensor.name)));
+        if let Some(first) = of_family.next() {
+            let (tensors, example) = (1 + of_family.count(), first.name.clone());
+            found.push(LayoutPart { title, tensors, example });
+        }
+    }
+    found
+}

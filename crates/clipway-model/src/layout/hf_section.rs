@@ -1,0 +1,237 @@
+//! Objects of transformers' JSON files, read strictly: every problem is collected, none ends the reading.
+
+use std::ops::RangeInclusive;
+
+use clipway_formats::{Code, FormatError, JsonCursor, shown};
+
+use crate::config::nearest;
+
+/// Keys that every transformers config may have and that no output of `CLIPModel` depends on: initialisation,
+/// training, text generation, bookkeeping.
+const WITHOUT_EFFECT: [&str; 73] = [
+    "_attn_implementation_autoset",
+    "_commit_hash",
+    "_name_or_path",
+    "add_cross_attention",
+    "architectures",
+    "attention_dropout",
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "bos_token_id",
+    "chunk_size_feed_forward",
+    "cross_attention_hidden_size",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "dropout",
+    "dtype",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "finetuning_task",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "gradient_checkpointing",
+    "id2label",
+    "initializer_factor",
+    "initializer_range",
+    "is_composition",
+    "is_decoder",
+    "is_encoder_decoder",
+    "label2id",
+    "length_penalty",
+    "logit_scale_init_value",
+    "max_length",
+    "min_length",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "pad_token_id",
+    "prefix",
+    "problem_type",
+    "pruned_heads",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "return_dict",
+    "return_dict_in_generate",
+    "sep_token_id",
+    "suppress_tokens",
+    "task_specific_params",
+    "temperature",
+    "tf_legacy_loss",
+    "tie_encoder_decoder",
+    "tie_word_embeddings",
+    "tokenizer_class",
+    "top_k",
+    "top_p",
+    "torch_dtype",
+    "torchscript",
+    "transformers.js_config",
+    "transformers_version",
+    "typical_p",
+    "use_bfloat16",
+    "use_cache",
+    "use_return_dict",
+    "vision_feature_layer",
+    "vision_use_head",
+    "language",
+    "license",
+    "library_name",
+    "tags",
+];
+
+/// An object of a file, or nothing where the file leaves it out: every value is a default then.
+pub(super) struct Section<'a> {
+    at: Option<JsonCursor<'a>>,
+}
+
+/// Everything that is wrong, in the order in which it is found.
+#[derive(Debug, Default)]
+pub(super) struct Problems(pub(super) Vec<String>);
+
+impl Problems {
+    /// The value, or the default and a problem.
+    fn or<T>(&mut self, default: T, value: Result<T, FormatError>) -> T {
+        value.unwrap_or_else(|error| {
+            self.0.push(error.to_string());
+            default
+        })
+    }
+
+    /// Adds a problem at the key of a section.
+    pub(super) fn add(&mut self, section: &Section<'_>, key: &str, cause: impl std::fmt::Display) {
+        let path = section.at.as_ref().map_or("$", |at| at.path());
+        self.0.push(format!("`{path}.{key}`: {cause}"));
+    }
+
+    /// Adds a problem if what a key says is not what the weights have; `None` is what they do not tell.
+    pub(super) fn compare(&mut self, section: &Section<'_>, key: &str, said: usize, found: Option<usize>) {
+        if let Some(found) = found.filter(|found| *found != said) {
+            self.add(section, key, format!("{said}, but the weights have {found}"));
+        }
+    }
+}
+
+impl<'a> Section<'a> {
+    /// An object with the known keys and those without effect; any other key whose value is not `null` is a
+    /// problem, and so is a value that is no object.
+    pub(super) fn new(at: Option<JsonCursor<'a>>, known: &[&str], problems: &mut Problems) -> Section<'a> {
+        let Some(at) = at.filter(|at| !at.is_null()) else { return Section { at: None } };
+        match at.members() {
+            Err(error) => {
+                problems.0.push(error.to_string());
+                return Section { at: None };
+            }
+            Ok(members) => {
+                for (key, value) in members {
+                    if known.contains(&key) || WITHOUT_EFFECT.contains(&key) || value.is_null() {
+                        continue;
+                    }
+                    let cause = match nearest(key, known) {
+                        Some(name) => format!("this key is not known; the nearest that is known is `{name}`"),
+                        None => "this key is not known".to_owned(),
+                    };
+                    problems.0.push(value.error(Code::UnknownKey, cause).to_string());
+                }
+            }
+        }
+        Section { at: Some(at) }
+    }
+
+    /// The value of a key; `None` where it is missing or `null`.
+    pub(super) fn value(&self, key: &str) -> Option<JsonCursor<'a>> {
+        let value = self.at.as_ref().and_then(|at| at.get(key).ok().flatten());
+        value.filter(|value| !value.is_null())
+    }
+
+    /// An integer of a range.
+    pub(super) fn integer(
+        &self,
+        key: &str,
+        default: usize,
+        range: RangeInclusive<usize>,
+        problems: &mut Problems,
+    ) -> usize {
+        let (least, most) = (*range.start(), *range.end());
+        self.value(key).map_or(default, |value| problems.or(default, value.integer(least, most)))
+    }
+
+    /// A number of a range.
+    pub(super) fn number(
+        &self,
+        key: &str,
+        default: f64,
+        range: RangeInclusive<f64>,
+        problems: &mut Problems,
+    ) -> f64 {
+        let Some(value) = self.value(key) else { return default };
+        let number = value.number().and_then(|number| match range.contains(&number) {
+            true => Ok(number),
+            false => {
+                let (least, most) = (range.start(), range.end());
+                Err(value.error(Code::BadValue, format!("expected {least} to {most}, found {number}")))
+            }
+        });
+        problems.or(default, number)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, key: &str, default: bool, problems: &mut Problems) -> bool {
+        self.value(key).map_or(default, |value| problems.or(default, value.boolean()))
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(
+        &self,
+        key: &str,
+        default: T,
+        words: &[(&str, T)],
+        problems: &mut Problems,
+    ) -> T {
+        let Some(value) = self.value(key) else { return default };
+        let meant = value.string().and_then(|found| {
+            words.iter().find(|(word, _)| *word == found).map(|(_, meaning)| *meaning).ok_or_else(|| {
+                let words: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+                let cause = format!("expected {}, found `{}`", words.join(" or "), shown(found));
+                value.error(Code::BadValue, cause)
+            })
+        });
+        problems.or(default, meant)
+    }
+
+    /// A side or `[height, width]`.
+    pub(super) fn sides(
+        &self,
+        key: &str,
+        default: usize,
+        most: usize,
+        problems: &mut Problems,
+    ) -> [usize; 2] {
+        let Some(value) = self.value(key) else { return [default; 2] };
+        let sides = match value.items().map(|items| items.collect::<Vec<_>>()) {
+            Err(_) => value.integer(1, most).map(|side| [side; 2]),
+            Ok(items) => match &items[..] {
+                [height, width] => {
+                    height.integer(1, most).and_then(|height| Ok([height, width.integer(1, most)?]))
+                }
+                _ => Err(value.error(Code::BadValue, "expected a side or [height, width]")),
+            },
+        };
+        problems.or([default; 2], sides)
+    }
+
+    /// Three numbers.
+    pub(super) fn channels(&self, key: &str, default: [f64; 3], problems: &mut Problems) -> [f64; 3] {
+        let Some(value) = self.value(key) else { return default };
+        let channels =
+            value.items().map(|items| items.collect::<Vec<_>>()).and_then(|items| match &items[..] {
+                [red, green, blue] => Ok([red.number()?, green.number()?, blue.number()?]),
+                _ => Err(value.error(Code::BadValue, "expected one number for each of 3 channels")),
+            });
+        problems.or(default, channels)
+    }
+}

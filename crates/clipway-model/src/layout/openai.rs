@@ -1,0 +1,110 @@
+//! OpenAI's own CLIP, as TorchScript archive or state dict: the names are open_clip's.
+//!
+//! What tells it: three numbers that OpenAI's releases keep among the tensors, or the order in which its code
+//! registers the parts of a block. Its code has one activation, QuickGELU, and heads that are all 64 wide.
+
+use clipway_formats::{FileFormat, TensorInfo};
+
+use super::{Conversion, Converted, KnownConfig, Layout, LayoutError, open_clip};
+use crate::checkpoint::Checkpoint;
+use crate::config::{ConfigFile, PreprocessOptions};
+use crate::identify::{identify, reconstruct_openai};
+use crate::plan::StepError;
+use crate::registry;
+use crate::state_dict::StateDict;
+
+/// The layout.
+pub(super) static LAYOUT: Layout = Layout {
+    name: "openai",
+    title: "OpenAI CLIP",
+    recognises,
+    conversion: Conversion::Steps(convert),
+    known_config: Some(known_config),
+};
+
+/// Numbers that OpenAI's releases keep among the tensors.
+const NUMBERS: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
+
+/// Name of the rule by which they are dropped.
+const NUMBERS_RULE: &str = "OpenAI's number of the architecture, which the shapes tell";
+
+/// Name of the rule by which constants of TorchScript code are dropped.
+const CONSTANTS_RULE: &str = "a constant of TorchScript code, which is not read";
+
+/// Parts of a block in the order of OpenAI's code; open_clip has had `ln_1` first since 2.0, and sorted names
+/// have `ln_2` before `mlp`.
+const BLOCK: [&str; 4] = ["attn.in_proj_weight", "ln_1.weight", "mlp.c_fc.weight", "ln_2.weight"];
+
+fn has_numbers(state_dict: &StateDict) -> bool {
+    NUMBERS.iter().any(|name| state_dict.find(name).is_some())
+}
+
+/// Whether the parts of the text tower's first block come in OpenAI's order.
+fn has_order(state_dict: &StateDict) -> bool {
+    let places = BLOCK.map(|leaf| state_dict.find(&format!("transformer.resblocks.0.{leaf}")));
+    places.iter().all(Option::is_some) && places.is_sorted()
+}
+
+fn recognises(state_dict: &StateDict) -> bool {
+    open_clip::recognises(state_dict) && (has_numbers(state_dict) || has_order(state_dict))
+}
+
+fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
+    let is_script = state_dict.format() == FileFormat::TorchScript;
+    Ok(open_clip::without(state_dict, &|name| match name {
+        _ if NUMBERS.contains(&name) => Some(NUMBERS_RULE),
+        _ if is_script && name.starts_with("CONSTANTS.") => Some(CONSTANTS_RULE),
+        _ => open_clip::leftover(name),
+    }))
+}
+
+/// The registered model with QuickGELU that fits, or the config that shapes and OpenAI's code tell.
+///
+/// Where the order of names is all that tells OpenAI's code, open_clip before 2.0 may have written the file too:
+/// there a registered model of the same shapes with GELU leaves the choice to the user.
+fn known_config(
+    _: &Checkpoint,
+    state_dict: &StateDict,
+    tensors: &[TensorInfo],
+) -> Result<Option<KnownConfig>, LayoutError> {
+    let shapes = || tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()));
+    let (is_certain, evidence) = match () {
+        () if has_numbers(state_dict) => (true, "OpenAI's numbers are among the tensors"),
+        () if state_dict.format() == FileFormat::TorchScript => {
+            (true, "it is a TorchScript archive in the order of OpenAI's code")
+        }
+        () => (false, "the tensors are in the order of OpenAI's code"),
+    };
+    let bare = |model| ConfigFile { model, preprocess: PreprocessOptions::default() };
+    let exact = identify(shapes()).exact;
+    let fits = exact.iter().filter(|fit| !fit.move_text);
+    let fits: Vec<_> = fits.filter_map(|fit| Some((fit.name, registry::model(fit.name).ok()?))).collect();
+    if !is_certain && !fits.is_empty() {
+        return Ok(None);
+    }
+    let mut quick = fits.into_iter().filter(|(_, model)| model.quick_gelu);
+    let (name, config, from) = match (quick.next(), quick.next()) {
+        (Some((name, model)), None) => {
+            let from =
+                format!("registry, `{name}`: the one with QuickGELU that names and shapes fit; {evidence}");
+            (Some(name.to_owned()), model, from)
+        }
+        _ => match reconstruct_openai(shapes()) {
+            Some(model) => (
+                None,
+                model,
+                format!("the shapes, with the activation and heads of OpenAI's code: {evidence}"),
+            ),
+            None => return Ok(None),
+        },
+    };
+    let note = "QuickGELU was taken, because the tensors are in the order of OpenAI's code, which has no other \
+                activation; open_clip before 2.0 wrote the same order: name the model if it is one of its own";
+    Ok(Some(KnownConfig {
+        config: bare(config),
+        name,
+        from,
+        activation_from: format!("OpenAI's code has QuickGELU alone: {evidence}"),
+        notes: if is_certain { Vec::new() } else { vec![note.to_owned()] },
+    }))
+}

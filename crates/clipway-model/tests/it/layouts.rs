@@ -1,0 +1,197 @@
+//! Layouts of other projects: names, plans, ledgers, and sources that do not fit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clipway_formats::{Dtype, TensorInfo, write_pytorch, write_safetensors};
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::export::{ConfigOrigin, ExportOptions, prepare};
+use clipway_model::layout::Layout;
+use clipway_model::plan::Fate;
+
+const CONFIG: &str = r#"{"model_type": "clip", "projection_dim": 8,
+    "text_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "vocab_size": 50, "max_position_embeddings": 6, "eos_token_id": 49, "hidden_act": "gelu"},
+    "vision_config": {"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "image_size": 8, "patch_size": 4, "hidden_act": "gelu"}}"#;
+
+type Named = (String, Vec<usize>);
+
+/// Names and shapes of the model of [`CONFIG`] in transformers.
+fn transformers() -> Vec<Named> {
+    let mut tensors: Vec<Named> = vec![
+        ("logit_scale".into(), vec![]),
+        ("visual_projection.weight".into(), vec![8, 16]),
+        ("text_projection.weight".into(), vec![8, 16]),
+        ("vision_model.embeddings.class_embedding".into(), vec![16]),
+        ("vision_model.embeddings.patch_embedding.weight".into(), vec![16, 3, 4, 4]),
+        ("vision_model.embeddings.position_embedding.weight".into(), vec![5, 16]),
+        ("text_model.embeddings.position_ids".into(), vec![1, 6]),
+        ("text_model.embeddings.token_embedding.weight".into(), vec![50, 16]),
+        ("text_model.embeddings.position_embedding.weight".into(), vec![6, 16]),
+    ];
+    for norm in ["vision_model.pre_layrnorm", "vision_model.post_layernorm", "text_model.final_layer_norm"] {
+        tensors.extend(linear(norm, &[16]));
+    }
+    for (block, mlp) in [
+        ("vision_model.encoder.layers.0", 64),
+        ("vision_model.encoder.layers.1", 64),
+        ("text_model.encoder.layers.0", 32),
+    ] {
+        for part in ["k_proj", "v_proj", "q_proj", "out_proj"] {
+            tensors.extend(linear(&format!("{block}.self_attn.{part}"), &[16, 16]));
+        }
+        tensors.extend(linear(&format!("{block}.layer_norm1"), &[16]));
+        tensors.extend(linear(&format!("{block}.layer_norm2"), &[16]));
+        tensors.extend(linear(&format!("{block}.mlp.fc1"), &[mlp, 16]));
+        tensors.extend(linear(&format!("{block}.mlp.fc2"), &[16, mlp]));
+    }
+    tensors
+}
+
+fn linear(name: &str, shape: &[usize]) -> [Named; 2] {
+    [(format!("{name}.weight"), shape.to_vec()), (format!("{name}.bias"), shape[..1].to_vec())]
+}
+
+/// Names and shapes of a small model of OpenAI's code, in its order.
+fn openai() -> Vec<Named> {
+    let mut tensors: Vec<Named> = vec![
+        ("positional_embedding".into(), vec![6, 128]),
+        ("text_projection".into(), vec![128, 8]),
+        ("logit_scale".into(), vec![]),
+        ("visual.class_embedding".into(), vec![128]),
+        ("visual.positional_embedding".into(), vec![5, 128]),
+        ("visual.proj".into(), vec![128, 8]),
+        ("visual.conv1.weight".into(), vec![128, 3, 4, 4]),
+    ];
+    tensors.extend(linear("visual.ln_pre", &[128]));
+    for block in ["visual.transformer.resblocks.0", "transformer.resblocks.0"] {
+        tensors.push((format!("{block}.attn.in_proj_weight"), vec![384, 128]));
+        tensors.push((format!("{block}.attn.in_proj_bias"), vec![384]));
+        tensors.extend(linear(&format!("{block}.attn.out_proj"), &[128, 128]));
+        tensors.extend(linear(&format!("{block}.ln_1"), &[128]));
+        tensors.extend(linear(&format!("{block}.mlp.c_fc"), &[512, 128]));
+        tensors.extend(linear(&format!("{block}.mlp.c_proj"), &[128, 512]));
+        tensors.extend(linear(&format!("{block}.ln_2"), &[128]));
+    }
+    tensors.extend(linear("visual.ln_post", &[128]));
+    tensors.push(("token_embedding.weight".into(), vec![50, 128]));
+    tensors.extend(linear("ln_final", &[128]));
+    tensors
+}
+
+fn write(folder: &Path, name: &str, tensors: &[Named]) -> PathBuf {
+    let info = |(name, shape): &Named| {
+        let is_number = ["position_ids", "input_resolution"].iter().any(|leaf| name.ends_with(leaf));
+        let dtype = if is_number { Dtype::I64 } else { Dtype::F32 };
+        TensorInfo { name: name.clone(), dtype, shape: shape.clone() }
+    };
+    let infos: Vec<TensorInfo> = tensors.iter().map(info).collect();
+    let bytes: Vec<Vec<u8>> = infos.iter().map(|info| vec![0; info.bytes()]).collect();
+    let mut out = std::io::Cursor::new(Vec::new());
+    if name.ends_with(".pt") {
+        write_pytorch(&mut out, &infos, |index, out| out.write_all(&bytes[index])).unwrap();
+    } else {
+        write_safetensors(&mut out, &infos, &[], |index| Ok(&bytes[index])).unwrap();
+    }
+    fs::write(folder.join(name), out.into_inner()).unwrap();
+    folder.join(name)
+}
+
+fn message(path: &Path) -> String {
+    prepare(&Checkpoint::open(path).unwrap(), &ExportOptions::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn transformers_folders_become_open_clip_by_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "model.safetensors", &transformers());
+    fs::write(folder.path().join("config.json"), CONFIG).unwrap();
+    let preprocess =
+        r#"{"size": {"shortest_edge": 8}, "crop_size": 8, "resample": 2, "image_mean": [0, 0, 0]}"#;
+    fs::write(folder.path().join("preprocessor_config.json"), preprocess).unwrap();
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    assert_eq!(prepared.layout().name, "transformers_clip");
+    assert!(matches!(prepared.origin(), ConfigOrigin::Layout(_)));
+    let config = &prepared.config().model;
+    assert_eq!((config.quick_gelu, config.vision.head_width, config.text.heads), (false, 4, 2));
+    assert_eq!((config.text.eos_id, config.text.mlp_ratio), (49, 2.0));
+    let pixels = prepared.config().preprocess();
+    assert_eq!((pixels.mean, pixels.interpolation.name()), ([0.0; 3], "bilinear"));
+    let find = |name: &str| prepared.plan().tensors.iter().find(|one| one.target.name == name).unwrap();
+    let fused = find("visual.transformer.resblocks.1.attn.in_proj_weight");
+    let sources: Vec<&str> = fused.sources.iter().map(|s| s.name.rsplit('.').nth(1).unwrap()).collect();
+    assert_eq!((sources, &fused.target.shape[..]), (vec!["q_proj", "k_proj", "v_proj"], &[48, 16][..]));
+    assert_eq!(find("visual.proj").target.shape, [16, 8]);
+    let ledger = prepared.ledger();
+    assert_eq!(ledger.source_tensors, transformers().len());
+    let dropped: usize = ledger.groups.iter().filter(|g| g.fate == Fate::Dropped).map(|g| g.tensors).sum();
+    assert_eq!(dropped, 1);
+}
+
+#[test]
+fn openai_s_code_is_told_by_its_numbers_or_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |name: &str, tensors: &[Named], layout: &str, notes: usize| {
+        let checkpoint = Checkpoint::open(write(folder.path(), name, tensors)).unwrap();
+        let weights = checkpoint.weights(None).unwrap();
+        assert_eq!(Layout::recognise(&weights.state_dict).unwrap().name, layout, "{name}");
+        if layout == "openai" {
+            let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+            let config = &prepared.config().model;
+            assert!(config.quick_gelu && config.vision.head_width == 64 && config.text.heads == 2);
+            assert_eq!(prepared.notes().len(), notes, "{name}: {:?}", prepared.notes());
+        }
+    };
+    check("order.pt", &openai(), "openai", 1);
+    let mut sorted = openai();
+    sorted.sort();
+    check("sorted.pt", &sorted, "open_clip", 0);
+    sorted.push(("input_resolution".into(), vec![]));
+    check("numbers.pt", &sorted, "openai", 0);
+}
+
+#[test]
+fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |name: &str, tensors: Vec<Named>, config: Option<&str>, parts: &[&str]| {
+        let place = folder.path().join(name);
+        fs::create_dir(&place).unwrap();
+        write(&place, "model.safetensors", &tensors);
+        if let Some(config) = config {
+            fs::write(place.join("config.json"), config).unwrap();
+        }
+        let found = message(&place);
+        assert!(parts.iter().all(|part| found.contains(part)), "{name}: {found}");
+    };
+    let without = |part: &str| transformers().into_iter().filter(|(name, _)| !name.contains(part)).collect();
+    check("no config", transformers(), None, &["`config.json` is not beside the weights"]);
+    check(
+        "block",
+        without("vision_model.encoder.layers.0."),
+        Some(CONFIG),
+        &["resblocks.0.ln_1.weight`: missing"],
+    );
+    check(
+        "key",
+        without("0.self_attn.k_proj.bias"),
+        Some(CONFIG),
+        &["in_proj_bias`: missing", "q_proj.bias`: unused"],
+    );
+    let wrong = CONFIG
+        .replace("\"vocab_size\": 50", "\"vocab_size\": 51, \"colour\": 1")
+        .replace("\"image_size\": 8", "\"image_size\": 16")
+        .replace("\"projection_dim\": 8", "\"projection_dim\": 9")
+        .replacen("gelu", "quick_gelu", 1);
+    let parts = ["51, but the weights have 50", "colour", "but the weights have 5", "9, but", "hidden_act"];
+    check("contradictions", transformers(), Some(&wrong), &parts);
+    let other = CONFIG.replace("\"clip\"", "\"metaclip_2\"");
+    check("kind", transformers(), Some(&other), &["expected `clip`, found `metaclip_2`"]);
+    let mut mixed = transformers();
+    mixed.extend(openai().into_iter().skip(3));
+    check("mixed", mixed, Some(CONFIG), &["several layouts", "Hugging Face", "open_clip or OpenAI"]);
+    let mut bert = without("text_model.encoder");
+    bert.push(("text_model.encoder.layer.0.attention.self.query.weight".into(), vec![16, 16]));
+    check("bert", bert, Some(CONFIG), &["ChineseCLIPModel", "BERT"]);
+}
