@@ -119,12 +119,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(self, place: *const f32) {
-        // SAFETY: a prefetch reads nothing, so any address will do.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
-    }
-
-    #[inline(always)]
     fn abs(self, a: __m256) -> __m256 {
         // SAFETY: `self` is proof that the processor has the instructions.
         unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }

@@ -115,12 +115,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, place: *const f32) {
-        // SAFETY: a prefetch reads nothing, so any address will do.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
-    }
-
-    #[inline(always)]
     fn round(self, a: __m512) -> __m512 {
         // SAFETY: `self` is proof that the processor has the instruction.
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }

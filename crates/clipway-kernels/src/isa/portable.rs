@@ -78,9 +78,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn prefetch(self, _place: *const f32) {}
-
-    #[inline(always)]
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
         zip(a, b, |a, b| a + b)
     }

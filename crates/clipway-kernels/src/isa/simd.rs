@@ -54,8 +54,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `values` points to at least `LANES` writable values.
     #[allow(unsafe_code)]
     unsafe fn store_pointer(self, values: *mut f32, vector: Self::Vector);
-    /// Asks for the cache line at a place, which need not be readable, so that it is there when it is loaded.
-    fn prefetch(self, place: *const f32);
 
     /// Returns `a + b`.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;

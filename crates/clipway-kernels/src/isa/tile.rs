@@ -14,13 +14,6 @@ pub(crate) const MAX_TILE: usize = MAX_TILE_ROWS * 48;
 /// 256.
 const BLOCK: usize = 256;
 
-/// Values between what is multiplied and what is fetched: a page of memory, where the processor's own
-/// fetching ahead ends.
-const AHEAD: usize = 1024;
-
-/// Values of a cache line.
-const LINE: usize = 16;
-
 /// `rows x vectors * LANES` sums of products of depth `depth`.
 ///
 /// `a` holds rows `a_stride` apart; `b` holds `depth` rows of `vectors * LANES` columns, one after another.
@@ -125,9 +118,6 @@ unsafe fn block<S: Simd, const R: usize, const V: usize>(
         unsafe {
             let b = b.add(step * V * S::LANES);
             for vector in 0..V {
-                if (vector * S::LANES).is_multiple_of(LINE) {
-                    simd.prefetch(b.wrapping_add(AHEAD + vector * S::LANES));
-                }
                 columns[vector] = simd.load_pointer(b.add(vector * S::LANES));
             }
             for row in 0..R {
