@@ -156,7 +156,8 @@ fn measure(
     *layout = Layout::recognise(&weights.state_dict).map(|layout| layout.name);
     let prepared = prepare(&checkpoint, &ExportOptions::default()).map_err(|error| error.to_string())?;
     let image_size = prepared.config().model.vision.image_size;
-    let clip = Clip::load(&prepared, &LoadOptions::new(processor.clone())).map_err(|error| error.to_string())?;
+    let clip =
+        Clip::load(&prepared, &LoadOptions::new(processor.clone())).map_err(|error| error.to_string())?;
     compare(&clip, image_size, &expected)
 }
 

@@ -130,9 +130,7 @@ impl Checkpoint {
         }
         let path = self.weights_path.with_file_name(name);
         let source = open_source(&path)?;
-        read_all(&source, LARGEST_CONFIG)
-            .map(Some)
-            .map_err(|cause| CheckpointError::Format { path, cause })
+        read_all(&source, LARGEST_CONFIG).map(Some).map_err(|cause| CheckpointError::Format { path, cause })
     }
 
     /// Whether a file of this name is beside the weights.

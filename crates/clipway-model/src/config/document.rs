@@ -39,7 +39,11 @@ impl ModelConfig {
     ///
     /// # Errors
     /// If they do not divide the widths; the config is left as it was then.
-    pub(crate) fn set_heads(&mut self, vision_head_width: usize, text_heads: usize) -> Result<(), FormatError> {
+    pub(crate) fn set_heads(
+        &mut self,
+        vision_head_width: usize,
+        text_heads: usize,
+    ) -> Result<(), FormatError> {
         let mut changed = self.clone();
         changed.change(&["vision_cfg", "head_width"], JsonValue::Unsigned(vision_head_width as u64))?;
         changed.change(&["text_cfg", "heads"], JsonValue::Unsigned(text_heads as u64))?;

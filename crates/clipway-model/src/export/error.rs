@@ -7,8 +7,8 @@ use clipway_formats::{FormatError, shown};
 use crate::architecture::ArchitectureError;
 use crate::artifact::ArtifactError;
 use crate::checkpoint::CheckpointError;
-use crate::output::OutputError;
 use crate::layout::LayoutError;
+use crate::output::OutputError;
 use crate::plan::{Imbalance, PlanError};
 use crate::state_dict::SelectError;
 

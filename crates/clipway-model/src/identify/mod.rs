@@ -8,8 +8,8 @@ mod reconstruct;
 mod sketch;
 
 pub use differences::{Differences, Mismatch, Unmatched};
-pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai};
 pub use reconstruct::{Assumption, Reconstruction};
+pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai};
 
 use crate::architecture::{self, Model};
 use crate::config::{ModelConfig, VisionLayers};

@@ -84,7 +84,8 @@ pub(crate) fn reconstruct_openai<'a>(
     let shapes = Shapes::new(&tensors);
     let sketch = Sketch::of(&shapes);
     let mut config = reconstruct(&sketch, &shapes, &tensors)?.config;
-    let heads_of = |width: usize| Some(width / HEAD_WIDTH).filter(|heads| *heads > 0 && width.is_multiple_of(*heads));
+    let heads_of =
+        |width: usize| Some(width / HEAD_WIDTH).filter(|heads| *heads > 0 && width.is_multiple_of(*heads));
     let head_width = match config.vision.layers {
         VisionLayers::Blocks(_) => config.vision.width / heads_of(config.vision.width)?,
         VisionLayers::Stages(_) => HEAD_WIDTH,
