@@ -12,6 +12,7 @@ mod pictures;
 mod progress;
 mod source;
 mod text;
+mod texts;
 mod ui;
 mod verification;
 

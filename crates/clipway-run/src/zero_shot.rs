@@ -6,6 +6,8 @@
 
 use serde::Serialize;
 
+use crate::encoder::normalize;
+
 /// Fills a template: every `{}` becomes the label.
 ///
 /// # Errors
@@ -73,12 +75,12 @@ impl Classifier {
         let mut classes = Vec::with_capacity(features.len() / templates);
         for label in features.chunks_exact(templates * width) {
             let mut sum = vec![0.0_f32; width];
-            for row in label.chunks_exact(width) {
-                let mut row = row.to_vec();
-                normalize(&mut row);
-                sum.iter_mut().zip(&row).for_each(|(s, r)| *s += r);
+            let mut rows = label.to_vec();
+            normalize(&mut rows, width);
+            for row in rows.chunks_exact(width) {
+                sum.iter_mut().zip(row).for_each(|(s, r)| *s += r);
             }
-            normalize(&mut sum);
+            normalize(&mut sum, width);
             classes.extend_from_slice(&sum);
         }
         Classifier { classes, width, scale, bias }
@@ -96,7 +98,7 @@ impl Classifier {
     pub fn scores(&self, image: &[f32]) -> Vec<Score> {
         assert_eq!(image.len(), self.width, "features of another width");
         let mut image = image.to_vec();
-        normalize(&mut image);
+        normalize(&mut image, self.width);
         let cosines: Vec<f32> = self
             .classes
             .chunks_exact(self.width)
@@ -112,14 +114,6 @@ impl Classifier {
             .collect();
         scores.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
         scores
-    }
-}
-
-/// Scales a vector to length 1; a vector of length 0 stays.
-pub fn normalize(vector: &mut [f32]) {
-    let norm = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
-    if norm > 0.0 {
-        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
     }
 }
 

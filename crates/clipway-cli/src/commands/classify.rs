@@ -11,10 +11,8 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::pictures::{Picture, PictureOptions};
 use crate::source::{self, SourceOptions};
+use crate::texts::encode_texts;
 use crate::ui::Ui;
-
-/// Texts of one pass through the text tower.
-const TEXT_PASS: usize = 1024;
 
 /// Say which of some labels fit pictures best
 #[derive(Args)]
@@ -143,17 +141,7 @@ impl Classify {
                 texts.push(fill_template(template, label).map_err(Failure::could_not_run)?);
             }
         }
-        let mut features = Vec::with_capacity(texts.len() * clip.embed_dim());
-        let mut truncated = 0;
-        let bar = ui.progress(texts.len() as u64, "reading labels", false);
-        for pass in texts.chunks(TEXT_PASS) {
-            let (part, cut) = clip.encode_texts(pass).map_err(|error| source::clip_failure(&error))?;
-            features.extend(part);
-            truncated += cut;
-            bar.inc(pass.len() as u64);
-        }
-        bar.finish_and_clear();
-        ui.warn_truncated(truncated, texts.len());
+        let features = encode_texts(&texts, clip, "reading labels", ui)?;
         let scale = clip.logit_scale();
         Ok(Classifier::new(&features, self.template.len(), clip.embed_dim(), scale, clip.logit_bias()))
     }

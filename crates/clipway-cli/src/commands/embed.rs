@@ -6,18 +6,15 @@ use clap::Args;
 use clipway_formats::{Dtype, TensorInfo, write_safetensors};
 use clipway_model::output::{OutputError, OutputOptions, Staging, TargetKind, check_apart};
 use clipway_model::plan::Tower;
-use clipway_run::clip::Clip;
-use clipway_run::zero_shot::normalize;
+use clipway_run::encoder::normalize;
 use serde::Serialize;
 
 use super::read_lines;
 use crate::failure::{Failure, chain};
 use crate::pictures::{Decoded, PictureOptions};
-use crate::source::{self, SourceOptions, clip_failure};
+use crate::source::{self, SourceOptions};
+use crate::texts::encode_texts;
 use crate::ui::Ui;
-
-/// Texts of one pass through the text tower.
-const TEXT_PASS: usize = 1024;
 
 /// Compute the features of pictures and texts
 #[derive(Args)]
@@ -90,10 +87,10 @@ impl Embed {
             ui,
         )?;
         let mut images = self.pictures.encode(&self.images, &clip, ui)?;
-        let mut text_features = self.texts(&texts, &clip, ui)?;
+        let mut text_features = encode_texts(&texts, &clip, "texts", ui)?;
         if self.normalize {
             for features in [&mut images.features, &mut text_features] {
-                features.chunks_exact_mut(clip.embed_dim()).for_each(normalize);
+                normalize(features, clip.embed_dim());
             }
         }
         match staging {
@@ -103,21 +100,6 @@ impl Embed {
             None => print(&images, &texts, &text_features, clip.embed_dim(), ui)?,
         }
         Ok(images.is_whole())
-    }
-
-    fn texts(&self, texts: &[String], clip: &Clip, ui: &Ui) -> Result<Vec<f32>, Failure> {
-        let mut features = Vec::with_capacity(texts.len() * clip.embed_dim());
-        let mut truncated = 0;
-        let bar = ui.progress(texts.len() as u64, "texts", false);
-        for pass in texts.chunks(TEXT_PASS) {
-            let (part, cut) = clip.encode_texts(pass).map_err(|error| clip_failure(&error))?;
-            features.extend(part);
-            truncated += cut;
-            bar.inc(pass.len() as u64);
-        }
-        bar.finish_and_clear();
-        ui.warn_truncated(truncated, texts.len());
-        Ok(features)
     }
 
     /// Where the file is written: refused before anything is computed if it is an input, or there already.

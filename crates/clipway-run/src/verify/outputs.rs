@@ -3,9 +3,9 @@
 use super::probes;
 use super::report::Rows;
 use crate::clip::{Clip, ClipError};
+use crate::encoder::normalize;
 use crate::engine::BlockOutput;
 use crate::image::Picture;
-use crate::zero_shot::normalize;
 
 /// Images whose pixels are kept for comparison; further ones are compared by their features alone.
 const KEPT_PIXELS: usize = 64;
@@ -146,7 +146,7 @@ fn stages(blocks: Vec<BlockOutput>) -> impl Iterator<Item = (String, Rows)> {
 fn logits(images: &Rows, texts: &Rows, scale: f32, bias: Option<f32>) -> Rows {
     let directions = |rows: &Rows| {
         let mut values = rows.values.clone();
-        values.chunks_exact_mut(rows.width).for_each(normalize);
+        normalize(&mut values, rows.width);
         values
     };
     let (image_rows, text_rows) = (directions(images), directions(texts));

@@ -48,7 +48,7 @@ impl Report {
         let mut stages = Vec::new();
         let mut failures = Vec::new();
         let mut stage =
-            |name: &str, values: [&Option<Rows>; 2], tolerance: &Tolerance, vectors: bool| match values {
+            |name: &str, values: [Option<&Rows>; 2], tolerance: &Tolerance, vectors: bool| match values {
                 [Some(r), Some(s)] if r.width == s.width => {
                     stages.push(compare(name, r.pair(s), tolerance.clone(), vectors));
                 }
@@ -59,20 +59,29 @@ impl Report {
                 [None, Some(_)] => failures.push(format!("{name}: only the folder has any")),
                 [None, None] => {}
             };
-        stage("pixels", [&reference.pixels, &subject.pixels], &Tolerance::exact(), false);
-        stage("tokens", [&reference.tokens, &subject.tokens], &Tolerance::exact(), false);
+        stage("pixels", [reference.pixels.as_ref(), subject.pixels.as_ref()], &Tolerance::exact(), false);
+        stage("tokens", [reference.tokens.as_ref(), subject.tokens.as_ref()], &Tolerance::exact(), false);
         for (name, rows) in &reference.blocks {
-            let other = subject.blocks.iter().find(|(n, _)| n == name).map(|(_, rows)| rows.clone());
-            stage(name, [&Some(rows.clone()), &other], tolerance, false);
+            let other = subject.blocks.iter().find(|(n, _)| n == name).map(|(_, rows)| rows);
+            stage(name, [Some(rows), other], tolerance, false);
         }
-        stage("image features", [&reference.image_features, &subject.image_features], tolerance, true);
-        stage("text features", [&reference.text_features, &subject.text_features], tolerance, true);
-        stage("logits", [&reference.logits, &subject.logits], tolerance, false);
+        stage(
+            "image features",
+            [reference.image_features.as_ref(), subject.image_features.as_ref()],
+            tolerance,
+            true,
+        );
+        stage(
+            "text features",
+            [reference.text_features.as_ref(), subject.text_features.as_ref()],
+            tolerance,
+            true,
+        );
+        stage("logits", [reference.logits.as_ref(), subject.logits.as_ref()], tolerance, false);
 
-        let sides = |r: &Option<Rows>, s: &Option<Rows>| Some((r.clone()?, s.clone()?));
         let mut told_apart = |what: &str, r: &Option<Rows>, s: &Option<Rows>| {
-            let (r, s) = sides(r, s).filter(|(r, s)| r.values.len() == s.values.len())?;
-            let found = sensitivity(r.pair(&s))?;
+            let (r, s) = alike(r, s)?;
+            let found = sensitivity(r.pair(s))?;
             if found < LEAST_SENSITIVITY {
                 failures.push(format!("{what} features are the same for every input"));
             }
@@ -80,10 +89,9 @@ impl Report {
         };
         let image_sensitivity = told_apart("image", &reference.image_features, &subject.image_features);
         let text_sensitivity = told_apart("text", &reference.text_features, &subject.text_features);
-        let logits =
-            sides(&reference.logits, &subject.logits).filter(|(r, s)| r.values.len() == s.values.len());
-        let same_best_text = logits.as_ref().map(|(r, s)| same_first(r.pair(s)));
-        let same_best_image = logits.as_ref().map(|(r, s)| same_first(r.transposed().pair(&s.transposed())));
+        let logits = alike(&reference.logits, &subject.logits);
+        let same_best_text = logits.map(|(r, s)| same_first(r.pair(s)));
+        let same_best_image = logits.map(|(r, s)| same_first(r.transposed().pair(&s.transposed())));
         for (what, count) in [("text", same_best_text), ("image", same_best_image)] {
             if let Some([agree, of]) =
                 count.filter(|[agree, of]| (*agree as f64) < tolerance.rankings * *of as f64)
@@ -147,6 +155,11 @@ impl Report {
         }
         text
     }
+}
+
+/// Both sides' results, where both have as many.
+fn alike<'a>(reference: &'a Option<Rows>, subject: &'a Option<Rows>) -> Option<(&'a Rows, &'a Rows)> {
+    reference.as_ref().zip(subject.as_ref()).filter(|(r, s)| r.values.len() == s.values.len())
 }
 
 /// A matrix of results: rows of one width.
