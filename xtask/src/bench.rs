@@ -8,9 +8,18 @@ use clipway_testing::engine_bench::{EngineBenchOptions, measure_engine};
 /// What to measure.
 #[derive(Subcommand)]
 pub enum What {
-    /// ViT-B-32 in f32: images, texts of 77 tokens and captions a second; `benches/peers/engine.py` prints the same
-    /// of PyTorch, ONNX Runtime and OpenVINO
+    /// A model in f32: images, texts as long as the context and captions a second; `benches/peers/engine.py` prints
+    /// the same of PyTorch, ONNX Runtime and OpenVINO, `benches/peers/towers.py` a table of models by turns
     Engine {
+        /// Registered model
+        #[arg(long, default_value = "ViT-B-32")]
+        model: String,
+        /// Kinds of input, of image, text and caption
+        #[arg(long, value_delimiter = ',', default_value = "image,text,caption")]
+        inputs: Vec<String>,
+        /// Sizes of the batches
+        #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
+        batches: Vec<usize>,
         /// Threads
         #[arg(long, default_value_t = 2)]
         threads: usize,
@@ -22,9 +31,10 @@ pub enum What {
 
 /// Measures and prints JSON.
 pub fn run(what: What) -> Result<bool, String> {
-    let What::Engine { threads, seconds } = what;
-    let options = EngineBenchOptions { threads, time: Duration::from_secs(seconds) };
-    let measured = measure_engine(options).map_err(|error| error.to_string())?;
+    let What::Engine { model, inputs, batches, threads, seconds } = what;
+    let time = Duration::from_secs(seconds);
+    let options = EngineBenchOptions { model, inputs, batches, threads, time };
+    let measured = measure_engine(&options).map_err(|error| error.to_string())?;
     let text = serde_json::to_string_pretty(&measured).map_err(|error| error.to_string())?;
     println!("{text}");
     Ok(true)

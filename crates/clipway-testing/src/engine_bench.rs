@@ -3,20 +3,12 @@
 use std::time::{Duration, Instant};
 
 use clipway_model::architecture::{self, Model};
-use clipway_model::config::ModelConfig;
+use clipway_model::registry;
 use clipway_run::engine::{Engine, EngineOptions, Processor};
 use serde::Serialize;
 
 use crate::architecture_runner::FormulaWeights;
 use crate::formula;
-
-/// The model that is measured.
-const CONFIG: &str = r#"{"embed_dim": 512,
-    "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}}"#;
-
-/// Sizes of the batches.
-const BATCHES: [usize; 3] = [1, 8, 32];
 
 /// Tokens of a caption, start and end included.
 const CAPTION: usize = 10;
@@ -24,19 +16,19 @@ const CAPTION: usize = 10;
 /// Start and end of a text in CLIP's vocabulary.
 const START_AND_END: [i64; 2] = [49406, 49407];
 
-/// How long each case is repeated.
-#[derive(Clone, Copy, Debug)]
+/// What is measured, and how.
+#[derive(Clone, Debug)]
 pub struct EngineBenchOptions {
+    /// Name of the registered model.
+    pub model: String,
+    /// Kinds of input: `image`, `text`, `caption`.
+    pub inputs: Vec<String>,
+    /// Sizes of the batches.
+    pub batches: Vec<usize>,
     /// Threads.
     pub threads: usize,
     /// Least time that a case is repeated for, after one run to warm up.
     pub time: Duration,
-}
-
-impl Default for EngineBenchOptions {
-    fn default() -> EngineBenchOptions {
-        EngineBenchOptions { threads: 2, time: Duration::from_secs(4) }
-    }
 }
 
 /// What was measured. The peers' script prints the same.
@@ -45,7 +37,7 @@ pub struct EngineBench {
     /// `clipway`.
     pub engine: &'static str,
     /// Model by open_clip's name.
-    pub model: &'static str,
+    pub model: String,
     /// Instruction set.
     pub instruction_set: &'static str,
     /// Threads.
@@ -57,8 +49,8 @@ pub struct EngineBench {
 /// Speed of one tower at one batch size.
 #[derive(Clone, Debug, Serialize)]
 pub struct EngineBenchCase {
-    /// `image`, `text` (77 tokens) or `caption` (about ten tokens, padded to 77).
-    pub input: &'static str,
+    /// `image`, `text` (as long as the context) or `caption` (ten tokens, padded to the context).
+    pub input: String,
     /// Samples of a call.
     pub batch: usize,
     /// Samples a second, by the median call.
@@ -67,77 +59,74 @@ pub struct EngineBenchCase {
     pub calls: usize,
 }
 
-/// Measures a ViT-B-32 in f32 with weights by formula.
+/// Measures a registered model in f32 with weights by formula.
 ///
 /// # Errors
-/// What the model or the engine refuses.
-pub fn measure_engine(options: EngineBenchOptions) -> Result<EngineBench, Box<dyn std::error::Error>> {
-    let model = architecture::build(&ModelConfig::parse(CONFIG.as_bytes())?)?;
+/// What the registry, the model or the engine refuses; an input that is of no known kind.
+pub fn measure_engine(options: &EngineBenchOptions) -> Result<EngineBench, Box<dyn std::error::Error>> {
+    let model = architecture::build(&registry::model(&options.model)?)?;
     let processor = Processor::with_threads(options.threads)?;
-    let mut cases = images(&model, &processor, options.time)?;
-    cases.extend(texts(&model, &processor, options.time)?);
-    Ok(EngineBench {
+    let mut bench = EngineBench {
         engine: "clipway",
-        model: "ViT-B-32",
+        model: options.model.clone(),
         instruction_set: processor.instruction_set().name(),
         threads: processor.threads(),
-        cases,
-    })
-}
-
-fn images(
-    model: &Model,
-    processor: &Processor,
-    time: Duration,
-) -> Result<Vec<EngineBenchCase>, Box<dyn std::error::Error>> {
-    let options = EngineOptions::default();
-    let engine = Engine::compile(&model.image, &model.parameters, &FormulaWeights, processor, options)?;
-    let mut cases = Vec::new();
-    for batch in BATCHES {
-        let mut pixels = Vec::new();
-        for sample in 0..batch {
-            let mut image = Vec::new();
-            formula::image(sample, model.image_size, &mut image);
-            pixels.extend(image);
-        }
-        cases.push(time_calls("image", batch, time, || engine.run_pixels(&pixels).map(drop))?);
-    }
-    Ok(cases)
-}
-
-fn texts(
-    model: &Model,
-    processor: &Processor,
-    time: Duration,
-) -> Result<Vec<EngineBenchCase>, Box<dyn std::error::Error>> {
-    let options = EngineOptions::default();
-    let engine = Engine::compile(&model.text, &model.parameters, &FormulaWeights, processor, options)?;
-    let context = model.context_length;
-    let mut cases = Vec::new();
-    for (input, tokens) in [("text", context), ("caption", CAPTION)] {
-        for batch in BATCHES {
-            let ids: Vec<i64> = (0..batch).flat_map(|text| ids(text, tokens, context)).collect();
-            cases.push(time_calls(input, batch, time, || engine.run_tokens(&ids, context).map(drop))?);
+        cases: Vec::new(),
+    };
+    for input in &options.inputs {
+        let tokens = match input.as_str() {
+            "image" => None,
+            "text" => Some(model.context_length),
+            "caption" => Some(CAPTION.min(model.context_length)),
+            other => return Err(format!("`{other}` is neither image, text nor caption").into()),
+        };
+        let tower = if tokens.is_some() { &model.text } else { &model.image };
+        let engine =
+            Engine::compile(tower, &model.parameters, &FormulaWeights, &processor, EngineOptions::default())?;
+        for &batch in &options.batches {
+            let (per_second, calls) = match tokens {
+                None => {
+                    let pixels = pixels(&model, batch);
+                    time_calls(batch, options.time, || engine.run_pixels(&pixels).map(drop))?
+                }
+                Some(tokens) => {
+                    let ids: Vec<i64> = (0..batch).flat_map(|text| ids(&model, text, tokens)).collect();
+                    time_calls(batch, options.time, || {
+                        engine.run_tokens(&ids, model.context_length).map(drop)
+                    })?
+                }
+            };
+            bench.cases.push(EngineBenchCase { input: input.clone(), batch, per_second, calls });
         }
     }
-    Ok(cases)
+    Ok(bench)
 }
 
-/// A text of `tokens` ids between start and end, padded with zeros.
-fn ids(text: usize, tokens: usize, context: usize) -> Vec<i64> {
-    let mut ids: Vec<i64> = (0..tokens).map(|token| 320 + (text * 77 + token) as i64 * 97 % 40_000).collect();
-    ids[0] = START_AND_END[0];
-    ids[tokens - 1] = START_AND_END[1];
-    ids.resize(context, 0);
+fn pixels(model: &Model, batch: usize) -> Vec<f32> {
+    let mut pixels = Vec::new();
+    for sample in 0..batch {
+        let mut image = Vec::new();
+        formula::image(sample, model.image_size, &mut image);
+        pixels.extend(image);
+    }
+    pixels
+}
+
+/// A text of `tokens` ids between start and end, padded with zeros to the model's context.
+fn ids(model: &Model, text: usize, tokens: usize) -> Vec<i64> {
+    let mut ids: Vec<i64> = (0..tokens).map(|token| 320 + (text * 77 + token) as i64 * 97 % 31_000).collect();
+    ids[0] = START_AND_END[0].min(model.vocab_size as i64 - 2);
+    ids[tokens - 1] = START_AND_END[1].min(model.vocab_size as i64 - 1);
+    ids.resize(model.context_length, 0);
     ids
 }
 
+/// Samples a second by the median call, and the number of calls.
 fn time_calls<E: std::error::Error + 'static>(
-    input: &'static str,
     batch: usize,
     time: Duration,
     mut call: impl FnMut() -> Result<(), E>,
-) -> Result<EngineBenchCase, Box<dyn std::error::Error>> {
+) -> Result<(f64, usize), E> {
     call()?;
     let mut times = Vec::new();
     let start = Instant::now();
@@ -147,6 +136,5 @@ fn time_calls<E: std::error::Error + 'static>(
         times.push(before.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    let median = times[times.len() / 2];
-    Ok(EngineBenchCase { input, batch, per_second: batch as f64 / median, calls: times.len() })
+    Ok((batch as f64 / times[times.len() / 2], times.len()))
 }

@@ -177,8 +177,8 @@ fn models(inspection: &Inspection, line: &mut impl FnMut(&str, String)) {
         line("model", format!("the config from {}:", told.from));
         line("", told.config.clone());
     }
-    for part in &models.unsupported {
-        line("model", format!("has {part}, which is not supported yet"));
+    for (name, differences) in &models.closest {
+        line("model", format!("none of the registry; {name} differs in {differences} tensors"));
     }
     if inspection.has_config {
         line("config", "open_clip_config.json beside the weights".to_owned());

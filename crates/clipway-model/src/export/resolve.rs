@@ -8,7 +8,7 @@ use clipway_formats::{FormatError, TensorInfo, read_all, shown};
 use super::ExportError;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError, FileSource};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
-use crate::identify::{Assumption, Differences, Identification, NearFit, identify};
+use crate::identify::{Assumption, CloseFit, Differences, Identification, NearFit, identify};
 use crate::layout::KnownConfig;
 use crate::registry;
 
@@ -137,8 +137,9 @@ impl fmt::Display for Candidates {
             return Ok(());
         }
         f.write_str("are those of no registered model")?;
-        for what in &self.identification.unsupported {
-            write!(f, "\n  it has {what}, which is not supported")?;
+        for CloseFit { name, differences } in &self.identification.closest {
+            let tensors = if *differences == 1 { "tensor" } else { "tensors" };
+            write!(f, "\n  {name}, but for {differences} {tensors}")?;
         }
         for near in &self.identification.near {
             write!(f, "\n  {}, at another size", near.name)?;
@@ -178,7 +179,10 @@ fn hint_of(identification: &Identification) -> Option<String> {
     let names = exact_names(identification);
     match (&names[..], &identification.near[..]) {
         ([name], _) => Some(format!("the shapes match `{name}`; pass `--model {name}`")),
-        ([], []) => None,
+        ([], []) => identification
+            .closest
+            .first()
+            .map(|close| format!("`--model {}` tells which tensors differ", close.name)),
         ([], [near, ..]) => Some(format!("the shapes match with `{}`", options_of(near))),
         (names, _) => {
             let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();

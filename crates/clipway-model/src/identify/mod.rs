@@ -1,7 +1,9 @@
 //! Which model a state dict is of, from names and shapes alone.
 //!
-//! A few key shapes make a sketch; only the registry's configs that agree with it are built and compared with all
-//! names and shapes. Where none fits but the towers are open_clip's own, the config is reconstructed from shapes.
+//! The number of all elements chooses the few of the registry's configs that are built and compared with all names
+//! and shapes. Where none fits, but the towers are open_clip's own, a few key shapes make a sketch: configs that
+//! agree with it but for the size of positional embeddings are told, and else the config is reconstructed. For
+//! other towers the registered models that have most tensors in common are told.
 
 mod differences;
 mod reconstruct;
@@ -27,8 +29,8 @@ pub struct Identification {
     pub near: Vec<NearFit>,
     /// Where none fits exactly: the config that the shapes give, if both towers are open_clip's own.
     pub reconstruction: Option<Box<Reconstruction>>,
-    /// Parts of families that are known but not supported.
-    pub unsupported: Vec<&'static str>,
+    /// Where none fits exactly and no config can be reconstructed: the registry names that differ least.
+    pub closest: Vec<CloseFit>,
 }
 
 /// A registry name that fits.
@@ -53,44 +55,91 @@ pub struct NearFit {
     pub move_text: bool,
 }
 
-/// Parts of families that are known but not supported.
-fn unsupported(shapes: &Shapes<'_>) -> Vec<&'static str> {
-    let hugging_face =
-        shapes.has_prefix("text.transformer.") && !shapes.has_prefix("text.transformer.resblocks.");
-    let parts = [
-        (shapes.has_prefix("visual.trunk."), "a timm image tower"),
-        (hugging_face, "a Hugging Face text tower"),
-        (shapes.has_prefix("text_decoder."), "CoCa's multimodal decoder"),
-    ];
-    parts.into_iter().filter(|(there, _)| *there).map(|(_, part)| part).collect()
+/// A registry name that fits but for some tensors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseFit {
+    /// The name.
+    pub name: &'static str,
+    /// How many tensors are missing, left over or of another shape.
+    pub differences: usize,
 }
+
+/// Least share of a model's tensors that a state dict must have to be called close to it.
+const CLOSE: f64 = 0.8;
 
 /// Finds the models that a state dict in open_clip's names can be of.
 pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Identification {
     let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
     let shapes = Shapes::new(&tensors);
-    let unsupported = unsupported(&shapes);
     let sketch = Sketch::of(&shapes);
-    let mut identification =
-        Identification { exact: vec![], near: vec![], reconstruction: None, unsupported };
+    let mut exact: Vec<Fit> = of_the_same_size(&tensors)
+        .filter_map(|(name, config)| compare_whole(name, config, &shapes, &tensors))
+        .collect();
+    exact.sort_by_key(|fit| fit.move_text);
+    let mut found = Identification { exact, near: vec![], reconstruction: None, closest: vec![] };
+    if found.exact.iter().any(|fit| !fit.move_text) {
+        return found;
+    }
     for name in registry::names() {
         let Ok(config) = registry::model(name) else { continue };
         if agrees(&config, &sketch) {
-            match compare(name, config, &sketch, &tensors) {
-                Some(Compared::Exact(fit)) => identification.exact.push(fit),
-                Some(Compared::Near(fit)) => identification.near.push(fit),
-                None => {}
-            }
+            found.near.extend(compare_resized(name, config, &sketch, &tensors));
         }
     }
-    identification.exact.sort_by_key(|fit| fit.move_text);
-    identification.near.sort_by_key(|fit| fit.move_text);
-    if identification.exact.iter().any(|fit| !fit.move_text) {
-        identification.near.clear();
-    } else if identification.unsupported.is_empty() {
-        identification.reconstruction = reconstruct::reconstruct(&sketch, &shapes, &tensors).map(Box::new);
+    found.near.sort_by_key(|fit| fit.move_text);
+    found.reconstruction = reconstruct::reconstruct(&sketch, &shapes, &tensors).map(Box::new);
+    if found.exact.is_empty() && found.near.is_empty() && found.reconstruction.is_none() {
+        found.closest = closest(&tensors);
     }
-    identification
+    found
+}
+
+/// The registry's configs whose models have as many elements as a state dict.
+fn of_the_same_size(
+    tensors: &[(&str, &[usize])],
+) -> impl Iterator<Item = (&'static str, ModelConfig)> + use<> {
+    let elements = |shape: &[usize]| shape.iter().try_fold(1u64, |n, &side| n.checked_mul(side as u64));
+    let total = tensors.iter().try_fold(0u64, |total, (_, shape)| total.checked_add(elements(shape)?));
+    registry::names()
+        .filter(move |name| registry::size(name).map(|size| size.elements()) == total)
+        .filter_map(|name| Some((name, registry::model(name).ok()?)))
+}
+
+/// Compares all names and shapes with those of a config.
+fn compare_whole(
+    name: &'static str,
+    mut config: ModelConfig,
+    shapes: &Shapes<'_>,
+    tensors: &[(&str, &[usize])],
+) -> Option<Fit> {
+    let custom_text = shapes.has_prefix("text.");
+    let move_text = config.uses_custom_text() != custom_text;
+    if move_text {
+        config.set_custom_text(custom_text).ok()?;
+    }
+    let model = architecture::build(&config).ok()?;
+    let fits = Differences::between(&model.parameters, tensors.iter().copied()).is_empty();
+    fits.then_some(Fit { name, move_text })
+}
+
+/// The registry names that a state dict differs least from.
+fn closest(tensors: &[(&str, &[usize])]) -> Vec<CloseFit> {
+    let mut closest: Vec<CloseFit> = Vec::new();
+    for name in registry::names() {
+        let Some(model) = registry::model(name).ok().and_then(|config| architecture::build(&config).ok())
+        else {
+            continue;
+        };
+        let differences = Differences::between(&model.parameters, tensors.iter().copied());
+        let missing = differences.missing.len() + differences.mismatched.len();
+        let needed = model.parameters.len();
+        if (needed - missing) as f64 >= CLOSE * needed as f64 {
+            closest.push(CloseFit { name, differences: missing + differences.unused.len() });
+        }
+    }
+    let least = closest.iter().map(|fit| fit.differences).min();
+    closest.retain(|fit| Some(fit.differences) == least);
+    closest
 }
 
 /// Whether a config has the sizes of a sketch, but for positions.
@@ -118,23 +167,22 @@ fn agrees(config: &ModelConfig, sketch: &Sketch) -> bool {
         && (ours.width as f64 * ours.mlp_ratio) as usize == text.mlp_width
 }
 
-enum Compared {
-    Exact(Fit),
-    Near(NearFit),
-}
-
-/// Compares all names and shapes with those of a config, at the sizes that the tensors have.
-fn compare(
+/// Compares all names and shapes with those of a config, at the sizes that the tensors have, one of which is not
+/// the config's.
+fn compare_resized(
     name: &'static str,
     mut config: ModelConfig,
     sketch: &Sketch,
     tensors: &[(&str, &[usize])],
-) -> Option<Compared> {
+) -> Option<NearFit> {
     let move_text = config.uses_custom_text() != sketch.custom_text;
     config.set_custom_text(sketch.custom_text).ok()?;
     let (image_size, context_length) = reconstruct::sizes(sketch, config.text.embed_cls)?;
     let image_size = (tokens_of(&config)? != sketch.image_tokens()?).then_some(image_size);
     let context_length = (config.text.context_length != context_length).then_some(context_length);
+    if image_size.is_none() && context_length.is_none() {
+        return None;
+    }
     if let Some(size) = image_size {
         config.set_image_size(size?).ok()?;
     }
@@ -142,13 +190,8 @@ fn compare(
         config.set_context_length(length).ok()?;
     }
     let model: Model = architecture::build(&config).ok()?;
-    if !Differences::between(&model.parameters, tensors.iter().copied()).is_empty() {
-        return None;
-    }
-    Some(match (image_size, context_length) {
-        (None, None) => Compared::Exact(Fit { name, move_text }),
-        _ => Compared::Near(NearFit { name, image_size: image_size.flatten(), context_length, move_text }),
-    })
+    let fits = Differences::between(&model.parameters, tensors.iter().copied()).is_empty();
+    fits.then(|| NearFit { name, image_size: image_size.flatten(), context_length, move_text })
 }
 
 /// Rows of the positional embedding of a config's image tower.

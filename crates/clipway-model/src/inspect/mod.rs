@@ -132,8 +132,9 @@ pub struct ModelsSummary {
     pub reconstructed: Option<String>,
     /// Fields of it that shapes do not tell: path, assumed value and reason.
     pub assumed: Vec<(&'static str, String, &'static str)>,
-    /// Parts that are known and not supported.
-    pub unsupported: Vec<&'static str>,
+    /// Where no registered name fits and no config can be told: those that differ least, with the number of tensors
+    /// that differ.
+    pub closest: Vec<(&'static str, usize)>,
     /// The config that the layout tells.
     pub told: Option<ToldConfig>,
 }
@@ -296,7 +297,7 @@ fn models_of(identification: Identification, told: Option<&KnownConfig>) -> Mode
         near: identification.near.iter().map(|fit| fit.name).collect(),
         assumed: assumed.map(|one| (one.field, one.value.clone(), one.why)).collect(),
         reconstructed: reconstruction.as_ref().map(|reconstruction| reconstruction.config.to_json()),
-        unsupported: identification.unsupported,
+        closest: identification.closest.iter().map(|fit| (fit.name, fit.differences)).collect(),
         told: None,
     }
 }

@@ -37,6 +37,11 @@ impl ModelSize {
         size
     }
 
+    /// Elements of all tensors. Those that are not floating-point numbers are 64-bit integers.
+    pub fn elements(&self) -> u64 {
+        self.floats + self.other_bytes / 8
+    }
+
     /// Bytes of all tensors, with the floating-point ones in this precision.
     pub fn bytes(&self, precision: Precision) -> u64 {
         self.floats * precision.dtype().size() as u64 + self.other_bytes

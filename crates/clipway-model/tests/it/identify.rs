@@ -98,14 +98,15 @@ fn a_config_is_reconstructed_from_shapes() {
 }
 
 #[test]
-fn families_that_are_not_supported_are_named() {
-    let check = |name: &str, expected: &[&str]| {
-        assert_eq!(identify([(name, &[4, 4][..])]).unsupported, expected, "{name}");
-    };
-    check("visual.trunk.patch_embed.proj.weight", &["a timm image tower"]);
-    check("text.transformer.embeddings.word_embeddings.weight", &["a Hugging Face text tower"]);
-    check("text_decoder.ln_final.weight", &["CoCa's multimodal decoder"]);
-    check("unrelated", &[]);
+fn what_fits_no_model_names_the_closest() {
+    let mut found = tensors(&registry::model("RN50").unwrap());
+    found.retain(|(name, _)| name != "visual.layer1.0.conv1.weight");
+    found.push(("surplus".to_owned(), vec![2]));
+    let found = identify(views(&found));
+    assert_eq!((found.exact.len(), found.near.len(), found.reconstruction), (0, 0, None));
+    let closest: Vec<(&str, usize)> = found.closest.iter().map(|fit| (fit.name, fit.differences)).collect();
+    assert_eq!(closest, [("RN50", 2), ("RN50-quickgelu", 2)]);
+    assert_eq!(identify([("unrelated", &[4, 4][..])]).closest, []);
     assert_eq!(identify([]).exact, []);
 }
 
