@@ -33,6 +33,18 @@ impl Kernels {
         self.rows(count, width, 12, |rows| LayerNorm { x, weight, bias, epsilon, out, rows });
     }
 
+    /// Writes `x / √(mean of x² + epsilon) * weight` to `out`, row by row.
+    ///
+    /// # Panics
+    /// Where sizes differ.
+    pub fn rms_norm(&self, x: Matrix<'_>, weight: &[f32], epsilon: f32, out: MatrixMut<'_>) {
+        assert_eq!((x.rows(), x.columns()), (out.rows(), out.columns()), "the output has the input's size");
+        assert_eq!(weight.len(), x.columns(), "a value for each column");
+        let (count, width) = (out.rows(), out.columns());
+        let out = out.share();
+        self.rows(count, width, 6, |rows| RmsNorm { x, weight, epsilon, out, rows });
+    }
+
     /// Replaces every row by its softmax.
     pub fn softmax(&self, rows: MatrixMut<'_>) {
         let (count, width) = (rows.rows(), rows.columns());
@@ -98,6 +110,35 @@ impl Kernel for LayerNorm<'_> {
                     value = simd.add(value, load(simd, &bias[place.clone()]));
                 }
                 store(simd, &mut out[place], value);
+            }
+        }
+    }
+}
+
+struct RmsNorm<'a> {
+    x: Matrix<'a>,
+    weight: &'a [f32],
+    epsilon: f32,
+    out: SharedMatrix<'a>,
+    rows: Range<usize>,
+}
+
+impl Kernel for RmsNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for row in self.rows.clone() {
+            let x = self.x.row(row);
+            #[allow(unsafe_code)]
+            // SAFETY: the row is of this task alone.
+            let out = unsafe { self.out.part(row, 0, x.len()) };
+            let squares = sum_of(simd, x, simd.splat(0.0), |simd, _, value| simd.mul(value, value));
+            let factor = simd.splat(1.0 / (squares / x.len() as f32 + self.epsilon).sqrt());
+            for start in (0..x.len()).step_by(S::LANES) {
+                let place = start..x.len().min(start + S::LANES);
+                let value = simd.mul(load(simd, &x[place.clone()]), factor);
+                store(simd, &mut out[place.clone()], simd.mul(value, load(simd, &self.weight[place])));
             }
         }
     }

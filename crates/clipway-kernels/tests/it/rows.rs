@@ -41,6 +41,29 @@ fn layer_norms() {
 }
 
 #[test]
+fn rms_norms() {
+    for_each_kernels(|kernels| {
+        for width in WIDTHS {
+            let rows = 7;
+            let x: Vec<f32> = numbers(rows * (width + 2), 1).iter().map(|value| value + 0.5).collect();
+            let weight = numbers(width, 2);
+            let mut expected = Vec::new();
+            for row in x.chunks(width + 2) {
+                let row = &row[..width];
+                let squares: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
+                let factor = (squares / width as f64 + 1e-3).sqrt();
+                let term = |(&value, &weight): (&f32, &f32)| f64::from(value) / factor * f64::from(weight);
+                expected.extend(row.iter().zip(&weight).map(term));
+            }
+            let mut out = vec![0.0; rows * width];
+            let x = Matrix::with_stride(&x, rows, width, width + 2);
+            kernels.rms_norm(x, &weight, 1e-3, MatrixMut::new(&mut out, rows, width));
+            assert_close(&out, &expected, 5e-7, &format!("{kernels:?} {width}"));
+        }
+    });
+}
+
+#[test]
 fn softmax_and_unit_length() {
     for_each_kernels(|kernels| {
         for width in WIDTHS {

@@ -197,7 +197,7 @@ impl Attention {
         masking: Masking,
     ) -> Result<ValueId, GraphError> {
         let Masking { mask, ids } = masking;
-        let mut options = AttentionOptions { heads: self.heads, mask, scale: None, ids };
+        let mut options = AttentionOptions { mask, ids, ..AttentionOptions::new(self.heads) };
         let mut y = if self.log_scale.is_none() && self.ln_query_key.is_none() {
             let packed = graph.linear(x, &self.in_proj)?;
             graph.attention_with(&[packed], options)?

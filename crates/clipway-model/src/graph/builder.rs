@@ -1,7 +1,11 @@
 //! Builds a graph operation by operation and checks every shape on the way.
 
-use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear};
-use super::operation::{Activation, Mask, Operation, Pool, Rows, WeightLayout};
+mod attention;
+
+pub use attention::AttentionOptions;
+
+use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
+use super::operation::{Activation, Operation, Pool, Rows, WeightLayout};
 use super::parameters::{ParameterId, Parameters};
 use super::{Dim, Graph, Node, ValueId};
 
@@ -25,19 +29,6 @@ pub struct GraphBuilder<'p> {
     name: String,
     nodes: Vec<Node>,
     scope: String,
-}
-
-/// What an attention does beside attending; see [`GraphBuilder::attention_with`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AttentionOptions {
-    /// Number of heads.
-    pub heads: usize,
-    /// Which keys are seen.
-    pub mask: Mask,
-    /// Factor of the scores; `None` for one over the square root of a head's width.
-    pub scale: Option<f32>,
-    /// The token ids, for a mask that looks at them.
-    pub ids: Option<ValueId>,
 }
 
 type Built = Result<ValueId, GraphError>;
@@ -111,6 +102,13 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push_like(operation, vec![x], x))
     }
 
+    /// Normalises the last dimension by the root of its mean square.
+    pub fn rms_norm(&mut self, x: ValueId, layer: &RmsNorm) -> Built {
+        let operation = Operation::RmsNorm { weight: layer.weight, epsilon: layer.epsilon };
+        self.expect_width(&operation, x, self.parameters.get(layer.weight).elements())?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
     /// Normalises a map by stored statistics.
     pub fn batch_norm(&mut self, x: ValueId, layer: &BatchNorm) -> Built {
         let operation = Operation::BatchNorm {
@@ -157,61 +155,6 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push_map(operation, x, [outputs, out_height, out_width]))
     }
 
-    /// Attends: one input with queries, keys and values side by side, or three inputs.
-    pub fn attention(&mut self, inputs: &[ValueId], heads: usize, mask: Mask) -> Built {
-        self.attention_with(inputs, AttentionOptions { heads, mask, scale: None, ids: None })
-    }
-
-    /// Attends with another scale, or a mask that looks at token ids.
-    pub fn attention_with(&mut self, inputs: &[ValueId], options: AttentionOptions) -> Built {
-        let AttentionOptions { heads, mask, scale, ids } = options;
-        let width = match inputs {
-            [packed] => self.width(*packed).filter(|w| w % 3 == 0).map(|w| w / 3),
-            [query, _, _] => self.width(*query),
-            _ => None,
-        };
-        let placeholder = Operation::Attention { heads, scale: scale.unwrap_or(0.0), mask };
-        let Some(width) = width.filter(|w| heads > 0 && w % heads == 0 && *w > 0) else {
-            return Err(self.wrong(&placeholder, format!("a width that {heads} heads divide"), inputs));
-        };
-        if let [query, key, value] = inputs {
-            let same = self.width(*key) == Some(width) && self.shape(*key) == self.shape(*value);
-            if !same || self.shape(*query).len() != 3 {
-                return Err(self.wrong(&placeholder, self.shape(*query), self.shape(*key)));
-            }
-        }
-        if ids.is_some() != matches!(mask, Mask::Padding { .. }) {
-            return Err(self.wrong(&placeholder, "token ids for a mask that looks at them", ids));
-        }
-        let scale = scale.unwrap_or((1.0 / ((width / heads) as f64).sqrt()) as f32);
-        let mut shape = self.shape(inputs[0]).to_vec();
-        *shape.last_mut().expect("a value has dimensions") = Dim::Fixed(width);
-        let inputs = inputs.iter().copied().chain(ids).collect();
-        Ok(self.push(Operation::Attention { heads, scale, mask }, inputs, shape))
-    }
-
-    /// Normalises each head by itself.
-    pub fn head_norm(&mut self, x: ValueId, layer: &LayerNorm) -> Built {
-        let operation =
-            Operation::HeadNorm { weight: layer.weight, bias: layer.bias, epsilon: layer.epsilon };
-        self.expect_runs(&operation, x, self.parameters.get(layer.weight).elements())?;
-        Ok(self.push_like(operation, vec![x], x))
-    }
-
-    /// Gives each head the length 1.
-    pub fn unit_heads(&mut self, x: ValueId, heads: usize) -> Built {
-        let operation = Operation::UnitHeads { heads };
-        self.expect_runs(&operation, x, heads)?;
-        Ok(self.push_like(operation, vec![x], x))
-    }
-
-    /// Multiplies each head by its own factor; with a limit the factors are logarithms.
-    pub fn scale_heads(&mut self, x: ValueId, factors: ParameterId, limit: Option<f32>) -> Built {
-        let operation = Operation::ScaleHeads { factors, limit };
-        self.expect_runs(&operation, x, self.parameters.get(factors).elements())?;
-        Ok(self.push_like(operation, vec![x], x))
-    }
-
     /// Applies an elementwise function.
     pub fn activation(&mut self, x: ValueId, activation: Activation) -> ValueId {
         self.push_like(Operation::Activation(activation), vec![x], x)
@@ -219,10 +162,12 @@ impl<'p> GraphBuilder<'p> {
 
     /// Adds two values of one shape.
     pub fn add(&mut self, a: ValueId, b: ValueId) -> Built {
-        if self.shape(a) != self.shape(b) {
-            return Err(self.wrong(&Operation::Add, self.shape(a), self.shape(b)));
-        }
-        Ok(self.push_like(Operation::Add, vec![a, b], a))
+        self.combine(Operation::Add, a, b)
+    }
+
+    /// Multiplies two values of one shape, element by element.
+    pub fn multiply(&mut self, a: ValueId, b: ValueId) -> Built {
+        self.combine(Operation::Multiply, a, b)
     }
 
     /// Adds a positional embedding to each sample.
@@ -323,6 +268,13 @@ impl<'p> GraphBuilder<'p> {
     fn push(&mut self, operation: Operation, inputs: Vec<ValueId>, shape: Vec<Dim>) -> ValueId {
         self.nodes.push(Node { operation, inputs, shape, scope: self.scope.clone() });
         ValueId(self.nodes.len() as u32 - 1)
+    }
+
+    fn combine(&mut self, operation: Operation, a: ValueId, b: ValueId) -> Built {
+        if self.shape(a) != self.shape(b) {
+            return Err(self.wrong(&operation, self.shape(a), self.shape(b)));
+        }
+        Ok(self.push_like(operation, vec![a, b], a))
     }
 
     fn push_like(&mut self, operation: Operation, inputs: Vec<ValueId>, like: ValueId) -> ValueId {

@@ -58,6 +58,22 @@ impl LayerNorm {
     }
 }
 
+/// Parameters of a normalisation by the root of the mean square.
+#[derive(Clone, Copy, Debug)]
+pub struct RmsNorm {
+    /// Scale.
+    pub weight: ParameterId,
+    /// Added to the mean square.
+    pub epsilon: f64,
+}
+
+impl RmsNorm {
+    /// Declares `weight` `[width]`.
+    pub fn new(mut scope: Scope<'_>, width: usize, epsilon: f64) -> RmsNorm {
+        RmsNorm { weight: scope.parameter("weight", &[width]), epsilon }
+    }
+}
+
 /// Parameters of `torch.nn.BatchNorm2d`.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm {

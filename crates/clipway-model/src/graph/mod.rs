@@ -10,8 +10,8 @@ mod operation;
 mod parameters;
 
 pub use builder::{AttentionOptions, GraphBuilder, GraphError};
-pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear};
-pub use operation::{Activation, Mask, Operation, Pool, Rows, WeightLayout};
+pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
+pub use operation::{Activation, AttentionBias, Mask, Operation, Pool, Rows, WeightLayout};
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
 
 use std::fmt;

@@ -24,6 +24,8 @@ pub enum Activation {
     Relu,
     /// `x * sigmoid(x)`.
     Silu,
+    /// `tanh(x)`.
+    Tanh,
 }
 
 /// Part of a linear layer: some of its outputs, as of matrices that are stored side by side.
@@ -54,6 +56,36 @@ pub enum Mask {
         /// Whether keys at later positions are hidden too.
         causal: bool,
     },
+}
+
+/// What is added to the scaled scores of an attention: the entry of head, query and key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AttentionBias {
+    /// T5's: a row of a table `[buckets, heads]`, chosen by how far the key lies from the query. Half of the buckets
+    /// are for keys after the query; of each half, the first half holds one distance each, and the rest grow with
+    /// the logarithm of the distance up to `reach`, which the last bucket holds with all that lies beyond.
+    Buckets {
+        /// The table.
+        table: ParameterId,
+        /// Distance from which on all keys share a bucket.
+        reach: usize,
+    },
+}
+
+impl AttentionBias {
+    /// The parameters it reads.
+    pub fn parameters(&self) -> Vec<ParameterId> {
+        match *self {
+            AttentionBias::Buckets { table, .. } => vec![table],
+        }
+    }
+
+    /// Short name, for people.
+    pub(super) fn label(&self) -> String {
+        match self {
+            AttentionBias::Buckets { reach, .. } => format!("buckets to {reach}"),
+        }
+    }
 }
 
 /// How one vector is made of the tokens of a sample.
@@ -141,6 +173,13 @@ pub enum Operation {
         /// Added to the variance.
         epsilon: f64,
     },
+    /// Division of the last dimension by the square root of its mean square, then scale.
+    RmsNorm {
+        /// Scale.
+        weight: ParameterId,
+        /// Added to the mean square.
+        epsilon: f64,
+    },
     /// Divides each of `heads` equal runs of the last dimension by its Euclidean length, or by 1e-12 where that is
     /// longer.
     UnitHeads {
@@ -164,11 +203,15 @@ pub enum Operation {
         scale: f32,
         /// Which keys are seen.
         mask: Mask,
+        /// What is added to the scaled scores.
+        bias: Option<AttentionBias>,
     },
     /// An elementwise function.
     Activation(Activation),
     /// Sum of two values of the same shape.
     Add,
+    /// Product, element by element, of two values of the same shape.
+    Multiply,
     /// Adds a parameter `[tokens, width]` to each sample; to a text shorter than the parameter its first rows.
     AddPositions {
         /// The table.
@@ -216,6 +259,8 @@ impl Operation {
     /// The parameters it reads.
     pub fn parameters(&self) -> Vec<ParameterId> {
         match *self {
+            Operation::Attention { bias, .. } => bias.map_or(Vec::new(), |bias| bias.parameters()),
+            Operation::RmsNorm { weight, .. } => vec![weight],
             Operation::Linear { weight, bias, .. }
             | Operation::Conv2d { weight, bias, .. }
             | Operation::LayerNorm { weight, bias, .. }
@@ -228,9 +273,9 @@ impl Operation {
             Operation::Pixels
             | Operation::TokenIds
             | Operation::UnitHeads { .. }
-            | Operation::Attention { .. }
             | Operation::Activation(_)
             | Operation::Add
+            | Operation::Multiply
             | Operation::PrependMean
             | Operation::Flatten
             | Operation::AveragePool { .. }
@@ -253,14 +298,17 @@ impl Operation {
             Operation::BatchNorm { .. } => "batch_norm".into(),
             Operation::LayerNorm { epsilon, .. } => format!("layer_norm[epsilon {epsilon}]"),
             Operation::HeadNorm { epsilon, .. } => format!("head_norm[epsilon {epsilon}]"),
+            Operation::RmsNorm { epsilon, .. } => format!("rms_norm[epsilon {epsilon}]"),
             Operation::UnitHeads { heads } => format!("unit_heads[{heads}]"),
             Operation::ScaleHeads { limit: None, .. } => "scale_heads".into(),
             Operation::ScaleHeads { limit: Some(limit), .. } => format!("scale_heads[exp, limit {limit}]"),
-            Operation::Attention { heads, scale, mask } => {
-                format!("attention[heads {heads} scale {scale} mask {mask:?}]")
+            Operation::Attention { heads, scale, mask, bias } => {
+                let bias = bias.map_or(String::new(), |bias| format!(" bias {}", bias.label()));
+                format!("attention[heads {heads} scale {scale} mask {mask:?}{bias}]")
             }
             Operation::Activation(activation) => format!("{activation:?}"),
             Operation::Add => "add".into(),
+            Operation::Multiply => "multiply".into(),
             Operation::AddPositions { .. } => "add_positions".into(),
             Operation::Scale { .. } => "scale".into(),
             Operation::Embedding { .. } => "embedding".into(),

@@ -5,7 +5,7 @@ use clipway_kernels::{
 };
 use clipway_model::graph::{Activation, Mask};
 
-use super::attend;
+use super::attend::{self, Sight};
 use super::batch::{Batch, Input};
 use super::pixels;
 use super::prepare::Step;
@@ -164,6 +164,9 @@ impl<'a> Values<'a> {
                 let out = MatrixMut::new(out, runs, weight.len());
                 kernels.layer_norm(x, Some(weight), bias.as_deref(), *epsilon, out);
             }
+            Step::RmsNorm { weight, epsilon } => {
+                kernels.rms_norm(self.matrix(0), weight, *epsilon, MatrixMut::new(out, rows, shape.width));
+            }
             Step::UnitHeads(heads) => {
                 self.copy_input(out);
                 let width = shape.width / heads;
@@ -176,7 +179,7 @@ impl<'a> Values<'a> {
                     kernels.add(shift, out);
                 }
             }
-            Step::Attention { heads, scale, mask, columns } => {
+            Step::Attention { heads, scale, mask, bias, columns } => {
                 let width = shape.width;
                 let causal = !matches!(mask, Mask::None | Mask::Padding { causal: false, .. });
                 let spec = AttentionSpec {
@@ -188,8 +191,8 @@ impl<'a> Values<'a> {
                 };
                 let [q, k, v] = [0, 1, 2].map(|index| self.columns(index, columns[index], width));
                 let rows = [shape.rows, self.shape(1).rows];
-                let out = MatrixMut::new(out, q.rows(), width);
-                attend::attend(kernels, &spec, *mask, batch, rows, [q, k, v], out);
+                let sight = Sight { mask: *mask, bias: bias.as_ref() };
+                attend::attend(kernels, &spec, &sight, batch, rows, [q, k, v], out);
             }
             Step::Activation(activation) => {
                 self.copy_input(out);
@@ -198,6 +201,10 @@ impl<'a> Values<'a> {
             Step::Add => {
                 self.copy_input(out);
                 kernels.add(self.data(1), out);
+            }
+            Step::Multiply => {
+                self.copy_input(out);
+                kernels.mul_channels(self.data(1), out);
             }
             Step::AddTable(table) => {
                 self.copy_input(out);
@@ -299,5 +306,6 @@ fn function(activation: Option<Activation>) -> Function {
         Some(Activation::QuickGelu) => Function::QuickGelu,
         Some(Activation::Relu) => Function::Relu,
         Some(Activation::Silu) => Function::Silu,
+        Some(Activation::Tanh) => Function::Tanh,
     }
 }

@@ -78,23 +78,25 @@ impl Lowering<'_> {
             },
             Operation::LayerNorm { weight, bias, epsilon }
             | Operation::HeadNorm { weight, bias, epsilon } => Op::LayerNorm { weight, bias, epsilon },
+            Operation::RmsNorm { weight, epsilon } => Op::RmsNorm { weight, epsilon },
             Operation::UnitHeads { heads } => Op::UnitHeads(heads),
             Operation::ScaleHeads { factors, limit } => {
                 let times = shape.width / self.parameters.get(factors).elements();
                 Op::Affine { scale: Vector::Repeated { factors, times, limit }, shift: None }
             }
-            Operation::Attention { heads, scale, mask } => {
+            Operation::Attention { heads, scale, mask, bias } => {
                 let width = shape.width;
                 let values = node.inputs.len() - usize::from(self.has_ids(node));
                 let (inputs, columns) = match values {
                     1 => (vec![first; 3], [0, width, 2 * width]),
                     _ => (inputs[..3].to_vec(), [0; 3]),
                 };
-                let op = Op::Attention { heads, scale, mask, columns };
+                let op = Op::Attention { heads, scale, mask, bias, columns };
                 return Ok(self.program.push(op, inputs, shape, &node.scope));
             }
             Operation::Activation(activation) => Op::Activation(activation),
             Operation::Add => Op::Add,
+            Operation::Multiply => Op::Multiply,
             Operation::AddPositions { table } => {
                 let tokens = self.parameters.get(table).shape[0];
                 Op::AddTable(Table { positions: table, token: None, bias: None, tokens })

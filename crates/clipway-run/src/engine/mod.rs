@@ -7,6 +7,7 @@
 
 mod attend;
 mod batch;
+mod bias;
 mod blocks;
 mod error;
 mod execute;

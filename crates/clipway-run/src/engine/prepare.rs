@@ -3,9 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use clipway_kernels::{Kernels, PackedConv, PackedMatrix, WeightLayout as Packing, Window as KernelWindow};
-use clipway_model::graph::{Activation, Mask, ParameterId, Parameters, WeightLayout};
+use clipway_model::graph::{Activation, AttentionBias, Mask, ParameterId, Parameters, WeightLayout};
 use rayon::prelude::*;
 
+use super::bias::Bias;
 use super::error::EngineError;
 use super::program::{Finish, Node, Op, Program, Select, Window};
 use super::recipe::{Block, Matrix, Table, Vector};
@@ -19,11 +20,13 @@ pub(super) enum Step {
     Linear { weight: PackedMatrix, bias: Option<Vec<f32>>, table: Option<Vec<f32>>, finish: Finish },
     Conv { conv: PackedConv, bias: Option<Vec<f32>>, finish: Finish },
     LayerNorm { weight: Vec<f32>, bias: Option<Vec<f32>>, epsilon: f32 },
+    RmsNorm { weight: Vec<f32>, epsilon: f32 },
     UnitHeads(usize),
     Affine { scale: Vec<f32>, shift: Option<Vec<f32>> },
-    Attention { heads: usize, scale: f32, mask: Mask, columns: [usize; 3] },
+    Attention { heads: usize, scale: f32, mask: Mask, bias: Option<Bias>, columns: [usize; 3] },
     Activation(Activation),
     Add,
+    Multiply,
     AddTable(Vec<f32>),
     Embedding { table: Vec<f32>, positions: Option<Vec<f32>> },
     Prepend(Vec<f32>),
@@ -76,13 +79,20 @@ impl Loader<'_> {
                 bias: bias.map(|bias| self.owned(bias)).transpose()?,
                 epsilon: *epsilon as f32,
             },
+            Op::RmsNorm { weight, epsilon } => {
+                Step::RmsNorm { weight: self.owned(*weight)?, epsilon: *epsilon as f32 }
+            }
             Op::UnitHeads(heads) => Step::UnitHeads(*heads),
             Op::Affine { scale, shift } => {
                 Step::Affine { scale: single(&self.vector(scale)?), shift: self.optional(shift.as_ref())? }
             }
-            &Op::Attention { heads, scale, mask, columns } => Step::Attention { heads, scale, mask, columns },
+            &Op::Attention { heads, scale, mask, bias, columns } => {
+                let bias = bias.map(|bias| self.bias(bias)).transpose()?;
+                Step::Attention { heads, scale, mask, bias, columns }
+            }
             Op::Activation(activation) => Step::Activation(*activation),
             Op::Add => Step::Add,
+            Op::Multiply => Step::Multiply,
             Op::AddTable(table) => Step::AddTable(self.table(table)?),
             Op::Embedding { table, positions } => Step::Embedding {
                 table: self.owned(*table)?,
@@ -218,6 +228,16 @@ impl Loader<'_> {
             }
         }
         Ok(values)
+    }
+
+    /// What an attention adds to its scores.
+    fn bias(&self, bias: AttentionBias) -> Result<Bias, EngineError> {
+        match bias {
+            AttentionBias::Buckets { table, reach } => {
+                let shape = &self.parameters.get(table).shape;
+                Ok(Bias::of_buckets(&self.owned(table)?, [shape[0], shape[1]], reach))
+            }
+        }
     }
 
     fn optional(&self, vector: Option<&Vector>) -> Result<Option<Vec<f32>>, EngineError> {

@@ -4,7 +4,7 @@
 //! `width` channels for each token or place, sample after sample. So flattening a map costs nothing, and texts
 //! of different lengths lie one after the other without padding.
 
-use clipway_model::graph::{Activation, Mask, ParameterId, Pool};
+use clipway_model::graph::{Activation, AttentionBias, Mask, ParameterId, Pool};
 
 use super::recipe::{Matrix, Table, Vector};
 
@@ -72,16 +72,20 @@ pub(super) enum Op {
     Conv { filters: Matrix, bias: Option<Vector>, window: Window, groups: usize, finish: Finish },
     /// Normalisation of each run of channels as long as the weight, which may be the whole row.
     LayerNorm { weight: ParameterId, bias: Option<ParameterId>, epsilon: f64 },
+    /// Normalisation of each row by the root of its mean square.
+    RmsNorm { weight: ParameterId, epsilon: f64 },
     /// Each of so many runs of channels divided by its length.
     UnitHeads(usize),
     /// `row · scale + shift`, channel by channel.
     Affine { scale: Vector, shift: Option<Vector> },
     /// Attention. Inputs: values that hold queries, keys and values from these columns on.
-    Attention { heads: usize, scale: f32, mask: Mask, columns: [usize; 3] },
+    Attention { heads: usize, scale: f32, mask: Mask, bias: Option<AttentionBias>, columns: [usize; 3] },
     /// An elementwise function.
     Activation(Activation),
     /// Sum of two values.
     Add,
+    /// Product of two values, element by element.
+    Multiply,
     /// Adds a table to each sample.
     AddTable(Table),
     /// Rows of a parameter chosen by token ids, with positions added.
@@ -109,10 +113,12 @@ impl Op {
             self,
             Op::Linear { table: None, .. }
                 | Op::LayerNorm { .. }
+                | Op::RmsNorm { .. }
                 | Op::UnitHeads(_)
                 | Op::Affine { .. }
                 | Op::Activation(_)
                 | Op::Add
+                | Op::Multiply
         )
     }
 }

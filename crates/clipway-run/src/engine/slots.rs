@@ -69,7 +69,12 @@ impl Slots {
 fn in_place(op: &Op) -> Option<usize> {
     match op {
         Op::Linear { finish, .. } | Op::Conv { finish, .. } => finish.residual.then_some(1),
-        Op::UnitHeads(_) | Op::Affine { .. } | Op::Activation(_) | Op::Add | Op::AddTable(_) => Some(0),
+        Op::UnitHeads(_)
+        | Op::Affine { .. }
+        | Op::Activation(_)
+        | Op::Add
+        | Op::Multiply
+        | Op::AddTable(_) => Some(0),
         _ => None,
     }
 }

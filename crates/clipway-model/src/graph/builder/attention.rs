@@ -1,0 +1,114 @@
+//! Attention, and what is done to each head by itself.
+
+use super::super::layers::LayerNorm;
+use super::super::operation::{AttentionBias, Mask, Operation};
+use super::super::parameters::ParameterId;
+use super::super::{Dim, ValueId};
+use super::{Built, GraphBuilder, GraphError};
+
+/// What an attention does beside attending; see [`GraphBuilder::attention_with`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionOptions {
+    /// Number of heads.
+    pub heads: usize,
+    /// Which keys are seen.
+    pub mask: Mask,
+    /// Factor of the scores; `None` for one over the square root of a head's width.
+    pub scale: Option<f32>,
+    /// The token ids, for a mask that looks at them.
+    pub ids: Option<ValueId>,
+    /// What is added to the scaled scores.
+    pub bias: Option<AttentionBias>,
+}
+
+impl AttentionOptions {
+    /// So many heads, all keys seen, the usual scale, no bias.
+    pub fn new(heads: usize) -> AttentionOptions {
+        AttentionOptions { heads, mask: Mask::None, scale: None, ids: None, bias: None }
+    }
+}
+
+impl GraphBuilder<'_> {
+    /// Attends: one input with queries, keys and values side by side, or three inputs.
+    pub fn attention(&mut self, inputs: &[ValueId], heads: usize, mask: Mask) -> Built {
+        self.attention_with(inputs, AttentionOptions { mask, ..AttentionOptions::new(heads) })
+    }
+
+    /// Attends with another scale, a bias, or a mask that looks at token ids.
+    pub fn attention_with(&mut self, inputs: &[ValueId], options: AttentionOptions) -> Built {
+        let AttentionOptions { heads, mask, scale, ids, bias } = options;
+        let width = match inputs {
+            [packed] => self.width(*packed).filter(|w| w % 3 == 0).map(|w| w / 3),
+            [query, _, _] => self.width(*query),
+            _ => None,
+        };
+        let placeholder = Operation::Attention { heads, scale: scale.unwrap_or(0.0), mask, bias };
+        let Some(width) = width.filter(|w| heads > 0 && w % heads == 0 && *w > 0) else {
+            return Err(self.wrong(&placeholder, format!("a width that {heads} heads divide"), inputs));
+        };
+        if let [query, key, value] = inputs {
+            let same = self.width(*key) == Some(width) && self.shape(*key) == self.shape(*value);
+            if !same || self.shape(*query).len() != 3 {
+                return Err(self.wrong(&placeholder, self.shape(*query), self.shape(*key)));
+            }
+        }
+        if ids.is_some() != matches!(mask, Mask::Padding { .. }) {
+            return Err(self.wrong(&placeholder, "token ids for a mask that looks at them", ids));
+        }
+        if let Some(bias) = &bias {
+            if matches!(mask, Mask::Causal | Mask::Padding { causal: true, .. }) {
+                return Err(self.wrong(&placeholder, "no bias beside a causal mask", bias.label()));
+            }
+            self.check_bias(&placeholder, bias, heads)?;
+        }
+        let scale = scale.unwrap_or((1.0 / ((width / heads) as f64).sqrt()) as f32);
+        let mut shape = self.shape(inputs[0]).to_vec();
+        *shape.last_mut().expect("a value has dimensions") = Dim::Fixed(width);
+        let inputs = inputs.iter().copied().chain(ids).collect();
+        Ok(self.push(Operation::Attention { heads, scale, mask, bias }, inputs, shape))
+    }
+
+    /// Normalises each head by itself.
+    pub fn head_norm(&mut self, x: ValueId, layer: &LayerNorm) -> Built {
+        let operation =
+            Operation::HeadNorm { weight: layer.weight, bias: layer.bias, epsilon: layer.epsilon };
+        self.expect_runs(&operation, x, self.parameters.get(layer.weight).elements())?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Gives each head the length 1.
+    pub fn unit_heads(&mut self, x: ValueId, heads: usize) -> Built {
+        let operation = Operation::UnitHeads { heads };
+        self.expect_runs(&operation, x, heads)?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Multiplies each head by its own factor; with a limit the factors are logarithms.
+    pub fn scale_heads(&mut self, x: ValueId, factors: ParameterId, limit: Option<f32>) -> Built {
+        let operation = Operation::ScaleHeads { factors, limit };
+        self.expect_runs(&operation, x, self.parameters.get(factors).elements())?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    fn check_bias(
+        &self,
+        operation: &Operation,
+        bias: &AttentionBias,
+        heads: usize,
+    ) -> Result<(), GraphError> {
+        match *bias {
+            AttentionBias::Buckets { table, reach } => {
+                let shape = &self.parameters.get(table).shape;
+                let &[buckets, columns] = shape.as_slice() else {
+                    return Err(self.wrong(operation, "a table of buckets", shape));
+                };
+                // Each direction has buckets of one distance and of many; `reach` lies among the latter.
+                if columns != heads || buckets < 4 || reach <= buckets / 2 / 2 {
+                    let expected = format!("[buckets, {heads}] and more reach than {}", buckets / 2 / 2);
+                    return Err(self.wrong(operation, expected, format!("{shape:?} and {reach}")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
