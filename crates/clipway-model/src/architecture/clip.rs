@@ -4,7 +4,7 @@
 //! `text.`, `CLIP` in the root.
 
 use crate::config::ModelConfig;
-use crate::graph::{Graph, GraphBuilder, Parameters};
+use crate::graph::{Dim, Graph, GraphBuilder, Parameters};
 
 use super::{ArchitectureError, IMAGE_TOWERS, Model, TEXT_TOWERS, Tower, TowerKind};
 
@@ -20,7 +20,7 @@ pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
             "only models of two towers are",
         ));
     }
-    let image = choose(IMAGE_TOWERS, config).ok_or_else(|| unsupported_image(config))?;
+    let image = choose(IMAGE_TOWERS, config).ok_or_else(unsupported_image)?;
     let text = choose(TEXT_TOWERS, config).ok_or_else(|| unsupported_text(config))?;
 
     let mut parameters = Parameters::default();
@@ -36,8 +36,8 @@ pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
     let logit_scale = root.parameter("logit_scale", shape);
     let logit_bias = config.init_logit_bias.is_some().then(|| root.parameter("logit_bias", shape));
     Ok(Model {
-        image: graph("image", image.as_ref(), &parameters)?,
-        text: graph("text", text.as_ref(), &parameters)?,
+        image: graph("image", image.as_ref(), &parameters, config.embed_dim)?,
+        text: graph("text", text.as_ref(), &parameters, config.embed_dim)?,
         logit_scale,
         logit_bias,
         embed_dim: config.embed_dim,
@@ -52,16 +52,24 @@ fn choose<'t>(towers: &'t [TowerKind], config: &ModelConfig) -> Option<&'t Tower
     towers.iter().find(|tower| (tower.fits)(config))
 }
 
-fn graph(name: &str, tower: &dyn Tower, parameters: &Parameters) -> Result<Graph, ArchitectureError> {
+fn graph(
+    name: &str,
+    tower: &dyn Tower,
+    parameters: &Parameters,
+    embed_dim: usize,
+) -> Result<Graph, ArchitectureError> {
     let mut builder = GraphBuilder::new(name, parameters);
     let output = tower.forward(&mut builder)?;
+    if *builder.shape(output) != [Dim::Batch, Dim::Fixed(embed_dim)] {
+        let shape: Vec<String> = builder.shape(output).iter().map(Dim::to_string).collect();
+        let what = format!("a config whose {name} tower gives [{}]", shape.join(", "));
+        return Err(ArchitectureError::unsupported(what, format!("the embedding has {embed_dim} values")));
+    }
     Ok(builder.finish(output))
 }
 
-fn unsupported_image(config: &ModelConfig) -> ArchitectureError {
-    let name = config.vision.timm.as_ref().map_or("", |timm| timm.model_name.as_str());
-    let why = "of image towers, open_clip's own vision transformer and ResNet are";
-    ArchitectureError::unsupported(format!("the timm image tower `{name}`"), why)
+fn unsupported_image() -> ArchitectureError {
+    ArchitectureError::unsupported("an image tower of no known kind", "set `layers` or `timm_model_name`")
 }
 
 fn unsupported_text(config: &ModelConfig) -> ArchitectureError {

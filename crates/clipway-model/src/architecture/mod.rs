@@ -6,6 +6,7 @@ mod attentional_pooler;
 mod clip;
 mod modified_resnet;
 mod text_transformer;
+mod timm;
 mod transformer;
 mod vit;
 
@@ -20,6 +21,7 @@ use crate::graph::{Graph, GraphBuilder, GraphError, ParameterId, Parameters, Sco
 const IMAGE_TOWERS: &[TowerKind] = &[
     TowerKind { fits: vit::fits, declare: vit::declare },
     TowerKind { fits: modified_resnet::fits, declare: modified_resnet::declare },
+    TowerKind { fits: timm::fits, declare: timm::declare },
 ];
 
 /// Every text tower; the first that fits a config builds it.

@@ -62,6 +62,14 @@ impl<'p> GraphBuilder<'p> {
         }
     }
 
+    /// Number of channels: length of a map's second dimension, of any other value's last.
+    pub fn channels(&self, value: ValueId) -> Option<usize> {
+        match *self.shape(value) {
+            [_, Dim::Fixed(channels), _, _] => Some(channels),
+            _ => self.width(value),
+        }
+    }
+
     /// The input of an image tower.
     pub fn pixels(&mut self, height: usize, width: usize) -> ValueId {
         let shape = vec![Dim::Batch, Dim::Fixed(3), Dim::Fixed(height), Dim::Fixed(width)];
@@ -94,11 +102,11 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push(operation, vec![x], shape))
     }
 
-    /// Normalises the last dimension.
+    /// Normalises the channels of each token or place.
     pub fn layer_norm(&mut self, x: ValueId, layer: &LayerNorm) -> Built {
         let operation =
             Operation::LayerNorm { weight: layer.weight, bias: layer.bias, epsilon: layer.epsilon };
-        self.expect_width(&operation, x, self.parameters.get(layer.weight).elements())?;
+        self.expect_channels(&operation, x, self.parameters.get(layer.weight).elements())?;
         Ok(self.push_like(operation, vec![x], x))
     }
 
@@ -170,10 +178,10 @@ impl<'p> GraphBuilder<'p> {
         self.combine(Operation::Multiply, a, b)
     }
 
-    /// Adds a positional embedding to each sample.
+    /// Adds a positional embedding `[tokens, width]` or `[1, tokens, width]` to each sample.
     pub fn add_positions(&mut self, x: ValueId, table: ParameterId) -> Built {
         let operation = Operation::AddPositions { table };
-        let expected = self.parameters.get(table).shape.clone();
+        let expected = self.parameters.get(table).matrix_shape().to_vec();
         let fits = match (self.shape(x), expected.as_slice()) {
             (&[_, Dim::Fixed(tokens), Dim::Fixed(width)], &[rows, columns]) => {
                 tokens == rows && width == columns
@@ -187,10 +195,10 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Multiplies each channel of the last dimension.
+    /// Multiplies each channel.
     pub fn scale(&mut self, x: ValueId, factors: ParameterId) -> Built {
         let operation = Operation::Scale { factors };
-        self.expect_width(&operation, x, self.parameters.get(factors).elements())?;
+        self.expect_channels(&operation, x, self.parameters.get(factors).elements())?;
         Ok(self.push_like(operation, vec![x], x))
     }
 
@@ -231,7 +239,7 @@ impl<'p> GraphBuilder<'p> {
     /// Gives learned tokens to each sample of the batch of `like`.
     pub fn queries(&mut self, like: ValueId, tokens: ParameterId) -> Built {
         let operation = Operation::Queries { tokens };
-        let &[count, width] = self.parameters.get(tokens).shape.as_slice() else {
+        let &[count, width] = self.parameters.get(tokens).matrix_shape() else {
             return Err(self.wrong(&operation, "a matrix", &self.parameters.get(tokens).shape));
         };
         Ok(self.push(operation, vec![like], vec![Dim::Batch, Dim::Fixed(count), Dim::Fixed(width)]))
@@ -242,6 +250,17 @@ impl<'p> GraphBuilder<'p> {
         let [channels, height, width] = self.map(&Operation::Flatten, x)?;
         let shape = vec![Dim::Batch, Dim::Fixed(height * width), Dim::Fixed(channels)];
         Ok(self.push(Operation::Flatten, vec![x], shape))
+    }
+
+    /// Turns a sequence of `height · width` tokens into a map.
+    pub fn unflatten(&mut self, x: ValueId, [height, width]: [usize; 2]) -> Built {
+        let operation = Operation::Unflatten { size: [height, width] };
+        match *self.shape(x) {
+            [_, Dim::Fixed(tokens), Dim::Fixed(channels)] if tokens == height * width => {
+                Ok(self.push_map(operation, x, [channels, height, width]))
+            }
+            ref other => Err(self.wrong(&operation, format!("{} tokens", height * width), other)),
+        }
     }
 
     /// Averages square windows of a map.
@@ -305,6 +324,13 @@ impl<'p> GraphBuilder<'p> {
         match self.width(x) {
             Some(found) if found == width => Ok(()),
             found => Err(self.wrong(operation, format!("a last dimension of {width}"), found)),
+        }
+    }
+
+    fn expect_channels(&self, operation: &Operation, x: ValueId, channels: usize) -> Result<(), GraphError> {
+        match self.channels(x) {
+            Some(found) if found == channels => Ok(()),
+            found => Err(self.wrong(operation, format!("{channels} channels"), found)),
         }
     }
 

@@ -123,6 +123,19 @@ impl Conv2d {
         Conv2d { weight, bias: None, stride: [1, 1], padding: [0, 0], groups: 1 }
     }
 
+    /// Declares `weight` and `bias`, as [`Conv2d::new`].
+    pub fn with_bias(mut scope: Scope<'_>, inputs: usize, outputs: usize, kernel: [usize; 2]) -> Conv2d {
+        let weight = scope.parameter("weight", &[outputs, inputs, kernel[0], kernel[1]]);
+        let bias = Some(scope.parameter("bias", &[outputs]));
+        Conv2d { weight, bias, stride: [1, 1], padding: [0, 0], groups: 1 }
+    }
+
+    /// Declares `weight` for one group a channel, without bias; the map keeps its size.
+    pub fn depthwise(mut scope: Scope<'_>, channels: usize, kernel: usize) -> Conv2d {
+        let weight = scope.parameter("weight", &[channels, 1, kernel, kernel]);
+        Conv2d { weight, bias: None, stride: [1, 1], padding: [kernel / 2; 2], groups: channels }
+    }
+
     /// The same with this stride.
     pub fn stride(self, stride: [usize; 2]) -> Conv2d {
         Conv2d { stride, ..self }

@@ -154,7 +154,8 @@ pub enum Operation {
         /// Added to the variance.
         epsilon: f64,
     },
-    /// Normalisation of the last dimension to mean 0 and variance 1, then scale and shift.
+    /// Normalisation of the channels (the last dimension, of a map the second) to mean 0 and variance 1, then scale
+    /// and shift.
     LayerNorm {
         /// Scale.
         weight: ParameterId,
@@ -212,12 +213,12 @@ pub enum Operation {
     Add,
     /// Product, element by element, of two values of the same shape.
     Multiply,
-    /// Adds a parameter `[tokens, width]` to each sample; to a text shorter than the parameter its first rows.
+    /// Adds a parameter `[tokens, width]`, with or without a leading 1, to each sample; to a text shorter than the parameter its first rows.
     AddPositions {
         /// The table.
         table: ParameterId,
     },
-    /// Multiplies each channel (last dimension) by a parameter `[width]`: layer scale.
+    /// Multiplies each channel (the last dimension, of a map the second) by its element of a parameter: layer scale.
     Scale {
         /// The factors.
         factors: ParameterId,
@@ -239,13 +240,18 @@ pub enum Operation {
         /// The token.
         token: ParameterId,
     },
-    /// A parameter `[tokens, width]` as a sequence of each sample. Input: any value, which gives the batch.
+    /// A parameter `[tokens, width]`, with or without a leading 1, as a sequence of each sample. Input: any value, which gives the batch.
     Queries {
         /// The tokens.
         tokens: ParameterId,
     },
     /// A map as a sequence: `[batch, height · width, channels]`, row by row.
     Flatten,
+    /// A sequence as a map: `[batch, channels, height, width]`, row by row.
+    Unflatten {
+        /// Height and width of the map.
+        size: [usize; 2],
+    },
     /// Mean over square windows of a map, without overlap.
     AveragePool {
         /// Side and step of the window.
@@ -278,6 +284,7 @@ impl Operation {
             | Operation::Multiply
             | Operation::PrependMean
             | Operation::Flatten
+            | Operation::Unflatten { .. }
             | Operation::AveragePool { .. }
             | Operation::Pool(_) => Vec::new(),
         }
@@ -317,6 +324,7 @@ impl Operation {
             Operation::AppendToken { .. } => "append_token".into(),
             Operation::Queries { .. } => "queries".into(),
             Operation::Flatten => "flatten".into(),
+            Operation::Unflatten { size: [height, width] } => format!("unflatten[{height}x{width}]"),
             Operation::AveragePool { kernel } => format!("average_pool[{kernel}]"),
             Operation::Pool(pool) => format!("pool[{pool:?}]"),
         }

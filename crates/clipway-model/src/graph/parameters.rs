@@ -43,6 +43,14 @@ impl Parameter {
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
+
+    /// The shape without a leading 1 before a matrix, as timm stores tables.
+    pub fn matrix_shape(&self) -> &[usize] {
+        match self.shape.as_slice() {
+            [1, matrix @ ..] if matrix.len() == 2 => matrix,
+            shape => shape,
+        }
+    }
 }
 
 /// Everything that a model's checkpoint must hold.

@@ -43,6 +43,7 @@ impl Lowering<'_> {
                 return Ok(self.program.push(Op::ToRows, vec![pixels], shape, &node.scope));
             }
             Operation::Flatten => return Ok(first),
+            Operation::Unflatten { size } => return self.unflatten(first, size, node),
             Operation::TokenIds => Op::TokenIds,
             Operation::Linear { weight, bias, layout, rows } => {
                 let (inputs, stored) = self.matrix_size(weight, layout);
@@ -98,7 +99,7 @@ impl Lowering<'_> {
             Operation::Add => Op::Add,
             Operation::Multiply => Op::Multiply,
             Operation::AddPositions { table } => {
-                let tokens = self.parameters.get(table).shape[0];
+                let tokens = self.parameters.get(table).matrix_shape()[0];
                 Op::AddTable(Table { positions: table, token: None, bias: None, tokens })
             }
             Operation::Scale { factors } => Op::Affine { scale: Vector::Parameter(factors), shift: None },
@@ -121,6 +122,19 @@ impl Lowering<'_> {
             _ => inputs,
         };
         Ok(self.program.push(op, inputs, shape, &node.scope))
+    }
+
+    /// A sequence is its rows already; only its size as a map is noted.
+    fn unflatten(&mut self, input: Id, size: [usize; 2], node: &Node) -> Result<Id, EngineError> {
+        let map = &mut self.program.nodes[input].shape.map;
+        match map.replace(size) {
+            Some(before) if before != size => Err(EngineError::Unsupported {
+                scope: node.scope.clone(),
+                operation: node.operation.label(),
+                reason: format!("the sequence is a map of {}x{} already", before[0], before[1]),
+            }),
+            _ => Ok(input),
+        }
     }
 
     /// Inputs and stored outputs of a linear weight.

@@ -1,0 +1,113 @@
+//! Image towers by timm name: open_clip's `TimmModel`, a trunk of timm (`visual.trunk.…`) and what open_clip puts
+//! after it (`visual.head.…`).
+//!
+//! A new family of trunks is one file and one line in [`FAMILIES`].
+
+mod head;
+
+use crate::config::{ModelConfig, TimmConfig, TimmProjection, nearest};
+use crate::graph::{GraphBuilder, GraphError, Scope, ValueId};
+
+use super::{ArchitectureError, Declared, Tower};
+use head::Head;
+
+/// Every family of trunks; the first that has a name makes it.
+const FAMILIES: &[Family] = &[];
+
+/// Trunks that are made of the same code.
+struct Family {
+    /// The timm names, without a tag.
+    names: fn() -> Vec<&'static str>,
+    /// Declares the tensors of the trunk of one of those names.
+    declare: fn(&TrunkRequest<'_>, Scope<'_>) -> DeclaredTrunk,
+}
+
+/// A trunk whose parameters are declared, or why they cannot be.
+type DeclaredTrunk = Result<Box<dyn Trunk>, ArchitectureError>;
+
+/// What open_clip asks of timm.
+struct TrunkRequest<'a> {
+    /// The timm name, without a tag.
+    name: &'a str,
+    /// Height and width of the pictures, in pixels. open_clip does not tell timm: a trunk whose tensors depend on
+    /// the size has the one of its name.
+    image_size: [usize; 2],
+    /// How it pools.
+    pool: PoolRequest<'a>,
+    /// Outputs of the trunk's own classifier; `None` for no classifier.
+    classifier: Option<usize>,
+}
+
+/// How a trunk is asked to pool, in timm's words (`avg`, `token`, `map`, …).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PoolRequest<'a> {
+    /// As it does of itself.
+    Default,
+    /// In this way from its construction, which may decide on its layers.
+    AtConstruction(&'a str),
+    /// In this way, set after its construction.
+    Afterwards(&'a str),
+}
+
+/// A trunk whose parameters are declared.
+trait Trunk {
+    /// Length of the vector that it gives without a classifier; channels of the map, if it does not pool.
+    fn features(&self) -> usize;
+
+    /// Adds the trunk's operations, from pixels to a vector `[batch, features or classes]`, or to a map where it
+    /// was asked not to pool (`""`).
+    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError>;
+}
+
+struct TimmModel {
+    trunk: Box<dyn Trunk>,
+    head: Head,
+}
+
+/// Whether the config asks for this tower.
+pub(super) fn fits(config: &ModelConfig) -> bool {
+    config.vision.timm.is_some()
+}
+
+/// Declares the tower's tensors.
+pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
+    let Some(timm) = &config.vision.timm else {
+        return Err(ArchitectureError::unsupported("a timm tower without a name", "set `timm_model_name`"));
+    };
+    // A tag after the name chooses weights.
+    let name = timm.model_name.split_once('.').map_or(timm.model_name.as_str(), |(name, _)| name);
+    let family = FAMILIES.iter().find(|family| (family.names)().contains(&name));
+    let family = family.ok_or_else(|| unknown(name))?;
+    let (pool, classifier) = request(timm, config.embed_dim);
+    let request = TrunkRequest { name, image_size: config.vision.image_size, pool, classifier };
+    let trunk = (family.declare)(&request, scope.child("trunk"))?;
+    let head = Head::declare(timm, trunk.features(), config.embed_dim, scope.child("head"))?;
+    Ok(Box::new(TimmModel { trunk, head }))
+}
+
+/// What open_clip asks of the trunk, by `timm_pool` and `timm_proj`.
+fn request(timm: &TimmConfig, embed_dim: usize) -> (PoolRequest<'_>, Option<usize>) {
+    let pool = timm.pool.as_str();
+    let projected = matches!(timm.projection, TimmProjection::Linear | TimmProjection::Mlp);
+    match timm.projection {
+        _ if head::is_custom_pool(pool) => (PoolRequest::Afterwards(""), None),
+        _ if projected && pool.is_empty() => (PoolRequest::Default, None),
+        _ if projected => (PoolRequest::Afterwards(pool), None),
+        TimmProjection::None => (PoolRequest::AtConstruction(pool), None),
+        _ => (PoolRequest::AtConstruction(pool), Some(embed_dim)),
+    }
+}
+
+fn unknown(name: &str) -> ArchitectureError {
+    let known: Vec<&str> = FAMILIES.iter().flat_map(|family| (family.names)()).collect();
+    let nearest = nearest(name, &known).map(|name| format!("; the nearest is `{name}`")).unwrap_or_default();
+    let why = format!("the names that are: {}{nearest}", known.join(", "));
+    ArchitectureError::unsupported(format!("the timm image tower `{name}`"), why)
+}
+
+impl Tower for TimmModel {
+    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
+        let features = self.trunk.forward(graph)?;
+        self.head.forward(graph, features)
+    }
+}
