@@ -24,6 +24,15 @@ impl Kernels {
         self.each(out, 1, Operation::Add(x));
     }
 
+    /// Subtracts `x` from `out`; a shorter `x` is repeated.
+    ///
+    /// # Panics
+    /// Where the length of `out` is no multiple of that of `x`.
+    pub fn subtract(&self, x: &[f32], out: &mut [f32]) {
+        check_repeats(x, out);
+        self.each(out, 1, Operation::Subtract(x));
+    }
+
     /// Multiplies `out` by `x`; a shorter `x` is repeated, as a layer's scale is for every row.
     ///
     /// # Panics
@@ -67,6 +76,7 @@ fn check_repeats(x: &[f32], out: &[f32]) {
 enum Operation<'a> {
     Activation(Activation),
     Add(&'a [f32]),
+    Subtract(&'a [f32]),
     Multiply(&'a [f32]),
 }
 
@@ -93,6 +103,7 @@ impl Kernel for Each<'_> {
                 }
             }
             Operation::Add(x) => repeat(simd, x, self.range.start, values, S::add),
+            Operation::Subtract(x) => repeat(simd, x, self.range.start, values, S::sub),
             Operation::Multiply(x) => repeat(simd, x, self.range.start, values, S::mul),
         }
     }

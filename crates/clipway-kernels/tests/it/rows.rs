@@ -141,6 +141,9 @@ fn sums_products_and_means() {
             kernels.add(&y, &mut out);
             assert_close(&out, &combine(|x, y| x + y), 1e-7, "sum");
             let mut out = x.clone();
+            kernels.subtract(&y, &mut out);
+            assert_close(&out, &combine(|x, y| x - y), 1e-7, "difference");
+            let mut out = x.clone();
             kernels.mul_channels(&y, &mut out);
             assert_close(&out, &combine(|x, y| x * y), 1e-7, "product");
             let mut means = vec![0.0; groups * width];

@@ -4,7 +4,9 @@
 
 mod attentional_pooler;
 mod clip;
+mod mobile_one;
 mod modified_resnet;
+mod rep_mixer;
 mod text_transformer;
 mod timm;
 mod transformer;

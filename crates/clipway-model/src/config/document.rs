@@ -3,7 +3,7 @@
 use clipway_formats::{FormatError, Json, JsonValue};
 
 use super::write::{array, pretty, string};
-use super::{ModelConfig, PreprocessConfig};
+use super::{FOLDED_KEY, ModelConfig, PreprocessConfig};
 
 impl ModelConfig {
     /// Sets height and width of the images, in pixels.
@@ -71,7 +71,7 @@ impl ModelConfig {
     fn change(&mut self, path: &[&str], value: JsonValue) -> Result<(), FormatError> {
         let mut document = self.document.clone();
         set(&mut document, path, value);
-        *self = ModelConfig::from_document(&document)?;
+        *self = ModelConfig { folded: self.folded, ..ModelConfig::from_document(&document)? };
         Ok(())
     }
 
@@ -80,12 +80,16 @@ impl ModelConfig {
         pretty(&self.explicit())
     }
 
-    /// The text of an `open_clip_config.json`, as open_clip writes it, with `quick_gelu` always explicit.
+    /// The text of an `open_clip_config.json`, as open_clip writes it, with `quick_gelu` always explicit, and with
+    /// `folded` beside the model's config where it is.
     pub fn to_config_file(&self, preprocess: &PreprocessConfig) -> String {
-        let members = vec![
+        let mut members = vec![
             ("model_cfg".to_owned(), self.explicit()),
             ("preprocess_cfg".to_owned(), preprocess.document()),
         ];
+        if self.folded {
+            members.push((FOLDED_KEY.to_owned(), Json { offset: 0, value: JsonValue::Bool(true) }));
+        }
         pretty(&Json { offset: 0, value: JsonValue::Object(members) })
     }
 

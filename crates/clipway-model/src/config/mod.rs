@@ -48,6 +48,9 @@ pub struct ModelConfig {
     pub nonscalar_logit_scale: bool,
     /// Whether the model returns a dictionary; no effect here.
     pub output_dict: bool,
+    /// Whether branches that were trained to be one convolution are one in the state dict. open_clip has no such key:
+    /// a config file has it beside `model_cfg`.
+    pub folded: bool,
     /// The object it was read from.
     document: Json,
 }
@@ -76,11 +79,15 @@ const MODEL_KEYS: [&str; 11] = [
     "pad_id",
 ];
 
-/// Keys of an `open_clip_config.json`: the two that open_clip reads, and those that other libraries leave beside
+/// Key of a config file for [`ModelConfig::folded`]; open_clip does not look at it.
+const FOLDED_KEY: &str = "folded";
+
+/// Keys of an `open_clip_config.json`: the two that open_clip reads, ours, and those that other libraries leave beside
 /// them and open_clip does not look at.
-const FILE_KEYS: [&str; 15] = [
+const FILE_KEYS: [&str; 16] = [
     "model_cfg",
     "preprocess_cfg",
+    FOLDED_KEY,
     "_commit_hash",
     "_name_or_path",
     "architecture",
@@ -117,7 +124,8 @@ impl ConfigFile {
         let fields = Fields::new(root, &FILE_KEYS)?;
         let at = fields.required("model_cfg")?;
         let document = Json { offset: 0, value: at.value().clone() };
-        let model = ModelConfig::read(at, &document)?;
+        let mut model = ModelConfig::read(at, &document)?;
+        model.folded = fields.boolean(FOLDED_KEY, false)?;
         let preprocess = match fields.value("preprocess_cfg")? {
             Some(value) => PreprocessOptions::read(value)?,
             None => PreprocessOptions::default(),
@@ -168,6 +176,7 @@ impl ModelConfig {
             init_logit_bias: fields.optional_number("init_logit_bias")?,
             nonscalar_logit_scale: fields.boolean("nonscalar_logit_scale", false)?,
             output_dict: fields.boolean("output_dict", false)?,
+            folded: false,
             document: document.clone(),
         };
         config.check_at(&path)?;

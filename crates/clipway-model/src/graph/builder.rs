@@ -178,6 +178,30 @@ impl<'p> GraphBuilder<'p> {
         self.combine(Operation::Multiply, a, b)
     }
 
+    /// Subtracts the second of two values of one shape from the first.
+    pub fn subtract(&mut self, a: ValueId, b: ValueId) -> Built {
+        if self.shape(a) != self.shape(b) {
+            return Err(self.wrong(&Operation::Subtract, self.shape(a), self.shape(b)));
+        }
+        Ok(self.push_like(Operation::Subtract, vec![a, b], a))
+    }
+
+    /// Multiplies the channels of a map by those of a map of one place.
+    pub fn gate(&mut self, x: ValueId, gate: ValueId) -> Built {
+        let [channels, _, _] = self.map(&Operation::Gate, x)?;
+        let found = self.map(&Operation::Gate, gate)?;
+        if found != [channels, 1, 1] {
+            return Err(self.wrong(&Operation::Gate, [channels, 1, 1], found));
+        }
+        Ok(self.push_like(Operation::Gate, vec![x, gate], x))
+    }
+
+    /// Averages a map over its places.
+    pub fn mean_map(&mut self, x: ValueId) -> Built {
+        let [channels, _, _] = self.map(&Operation::MeanMap, x)?;
+        Ok(self.push_map(Operation::MeanMap, x, [channels, 1, 1]))
+    }
+
     /// Adds a positional embedding `[tokens, width]` or `[1, tokens, width]` to each sample.
     pub fn add_positions(&mut self, x: ValueId, table: ParameterId) -> Built {
         let operation = Operation::AddPositions { table };

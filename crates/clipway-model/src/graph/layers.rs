@@ -75,7 +75,7 @@ impl RmsNorm {
 }
 
 /// Parameters of `torch.nn.BatchNorm2d`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNorm {
     /// Scale.
     pub weight: ParameterId,

@@ -5,11 +5,13 @@
 //! derive from these two; nothing restates them.
 
 mod builder;
+mod fold;
 mod layers;
 mod operation;
 mod parameters;
 
 pub use builder::{AttentionOptions, GraphBuilder, GraphError};
+pub use fold::{Fold, FoldTerm};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
 pub use operation::{Activation, AttentionBias, Mask, Operation, Pool, Rows, WeightLayout};
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};

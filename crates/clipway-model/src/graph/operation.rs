@@ -26,6 +26,8 @@ pub enum Activation {
     Silu,
     /// `tanh(x)`.
     Tanh,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
 }
 
 /// Part of a linear layer: some of its outputs, as of matrices that are stored side by side.
@@ -213,6 +215,8 @@ pub enum Operation {
     Add,
     /// Product, element by element, of two values of the same shape.
     Multiply,
+    /// The first of two values of the same shape less the second.
+    Subtract,
     /// Adds a parameter `[tokens, width]`, with or without a leading 1, to each sample; to a text shorter than the parameter its first rows.
     AddPositions {
         /// The table.
@@ -223,6 +227,9 @@ pub enum Operation {
         /// The factors.
         factors: ParameterId,
     },
+    /// Multiplies each channel of a map, `[batch, channels, height, width]`, by the sample's own number for it, the
+    /// second input, `[batch, channels, 1, 1]`.
+    Gate,
     /// Rows of a table `[ids, width]`, chosen by token ids.
     Embedding {
         /// The table.
@@ -252,6 +259,8 @@ pub enum Operation {
         /// Height and width of the map.
         size: [usize; 2],
     },
+    /// Mean of each channel of a map over all places: `[batch, channels, 1, 1]`.
+    MeanMap,
     /// Mean over square windows of a map, without overlap.
     AveragePool {
         /// Side and step of the window.
@@ -282,6 +291,9 @@ impl Operation {
             | Operation::Activation(_)
             | Operation::Add
             | Operation::Multiply
+            | Operation::Subtract
+            | Operation::Gate
+            | Operation::MeanMap
             | Operation::PrependMean
             | Operation::Flatten
             | Operation::Unflatten { .. }
@@ -316,6 +328,9 @@ impl Operation {
             Operation::Activation(activation) => format!("{activation:?}"),
             Operation::Add => "add".into(),
             Operation::Multiply => "multiply".into(),
+            Operation::Subtract => "subtract".into(),
+            Operation::Gate => "gate".into(),
+            Operation::MeanMap => "mean_map".into(),
             Operation::AddPositions { .. } => "add_positions".into(),
             Operation::Scale { .. } => "scale".into(),
             Operation::Embedding { .. } => "embedding".into(),

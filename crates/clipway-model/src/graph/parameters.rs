@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use clipway_formats::Dtype;
 
+use super::fold::Fold;
+
 /// A parameter of a model: its index in [`Parameters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParameterId(pub(crate) u32);
@@ -54,9 +56,10 @@ impl Parameter {
 }
 
 /// Everything that a model's checkpoint must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parameters {
     list: Vec<Parameter>,
+    folds: Vec<Fold>,
     by_name: HashMap<String, ParameterId>,
 }
 
@@ -94,6 +97,11 @@ impl Parameters {
     /// Every parameter, in the order of declaration.
     pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &Parameter)> {
         self.list.iter().enumerate().map(|(i, p)| (ParameterId(i as u32), p))
+    }
+
+    /// The convolutions that are made of branches, in the order of declaration; none in a model as it was trained.
+    pub fn folds(&self) -> &[Fold] {
+        &self.folds
     }
 
     /// Every parameter in the order of PyTorch's state dict: for each module its own parameters, its own
@@ -174,6 +182,11 @@ impl Scope<'_> {
     /// As [`Scope::parameter`].
     pub fn buffer(&mut self, leaf: &str, shape: &[usize], dtype: Dtype) -> ParameterId {
         self.declare(leaf, shape, dtype, Role::Buffer)
+    }
+
+    /// Notes what a declared convolution is made of.
+    pub(super) fn fold(&mut self, fold: Fold) {
+        self.parameters.folds.push(fold);
     }
 
     fn name_of(&self, leaf: &str) -> String {

@@ -206,6 +206,19 @@ impl<'a> Values<'a> {
                 self.copy_input(out);
                 kernels.mul_channels(self.data(1), out);
             }
+            Step::Subtract => {
+                self.copy_input(out);
+                kernels.subtract(self.data(1), out);
+            }
+            Step::Gate => {
+                self.copy_input(out);
+                let gates = self.matrix(1);
+                for sample in 0..batch.samples {
+                    let range = batch.range(shape.rows, sample);
+                    let out = &mut out[range.start * shape.width..range.end * shape.width];
+                    kernels.mul_channels(gates.row(sample), out);
+                }
+            }
             Step::AddTable(table) => {
                 self.copy_input(out);
                 for sample in 0..batch.samples {
@@ -307,5 +320,6 @@ fn function(activation: Option<Activation>) -> Function {
         Some(Activation::Relu) => Function::Relu,
         Some(Activation::Silu) => Function::Silu,
         Some(Activation::Tanh) => Function::Tanh,
+        Some(Activation::Sigmoid) => Function::Sigmoid,
     }
 }

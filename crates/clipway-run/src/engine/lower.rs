@@ -98,6 +98,9 @@ impl Lowering<'_> {
             Operation::Activation(activation) => Op::Activation(activation),
             Operation::Add => Op::Add,
             Operation::Multiply => Op::Multiply,
+            Operation::Subtract => Op::Subtract,
+            Operation::Gate => Op::Gate,
+            Operation::MeanMap => Op::Mean { skip: 0 },
             Operation::AddPositions { table } => {
                 let tokens = self.parameters.get(table).matrix_shape()[0];
                 Op::AddTable(Table { positions: table, token: None, bias: None, tokens })

@@ -27,6 +27,8 @@ pub(super) enum Step {
     Activation(Activation),
     Add,
     Multiply,
+    Subtract,
+    Gate,
     AddTable(Vec<f32>),
     Embedding { table: Vec<f32>, positions: Option<Vec<f32>> },
     Prepend(Vec<f32>),
@@ -93,6 +95,8 @@ impl Loader<'_> {
             Op::Activation(activation) => Step::Activation(*activation),
             Op::Add => Step::Add,
             Op::Multiply => Step::Multiply,
+            Op::Subtract => Step::Subtract,
+            Op::Gate => Step::Gate,
             Op::AddTable(table) => Step::AddTable(self.table(table)?),
             Op::Embedding { table, positions } => Step::Embedding {
                 table: self.owned(*table)?,

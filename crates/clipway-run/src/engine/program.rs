@@ -86,6 +86,10 @@ pub(super) enum Op {
     Add,
     /// Product of two values, element by element.
     Multiply,
+    /// The first of two values less the second.
+    Subtract,
+    /// Each row of a sample times the sample's one row of the second input.
+    Gate,
     /// Adds a table to each sample.
     AddTable(Table),
     /// Rows of a parameter chosen by token ids, with positions added.
@@ -119,6 +123,7 @@ impl Op {
                 | Op::Activation(_)
                 | Op::Add
                 | Op::Multiply
+                | Op::Subtract
         )
     }
 }

@@ -73,7 +73,9 @@ fn in_place(op: &Op) -> Option<usize> {
         | Op::Affine { .. }
         | Op::Activation(_)
         | Op::Add
+        | Op::Subtract
         | Op::Multiply
+        | Op::Gate
         | Op::AddTable(_) => Some(0),
         _ => None,
     }

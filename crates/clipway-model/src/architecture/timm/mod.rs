@@ -3,7 +3,9 @@
 //!
 //! A new family of trunks is one file and one line in [`FAMILIES`].
 
+mod fastvit;
 mod head;
+mod map_pool;
 
 use crate::config::{ModelConfig, TimmConfig, TimmProjection, nearest};
 use crate::graph::{GraphBuilder, GraphError, Scope, ValueId};
@@ -12,7 +14,7 @@ use super::{ArchitectureError, Declared, Tower};
 use head::Head;
 
 /// Every family of trunks; the first that has a name makes it.
-const FAMILIES: &[Family] = &[];
+const FAMILIES: &[Family] = &[Family { names: fastvit::names, declare: fastvit::declare }];
 
 /// Trunks that are made of the same code.
 struct Family {
@@ -36,6 +38,8 @@ struct TrunkRequest<'a> {
     pool: PoolRequest<'a>,
     /// Outputs of the trunk's own classifier; `None` for no classifier.
     classifier: Option<usize>,
+    /// Whether branches that were trained to be one convolution are one.
+    folded: bool,
 }
 
 /// How a trunk is asked to pool, in timm's words (`avg`, `token`, `map`, …).
@@ -79,7 +83,8 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let family = FAMILIES.iter().find(|family| (family.names)().contains(&name));
     let family = family.ok_or_else(|| unknown(name))?;
     let (pool, classifier) = request(timm, config.embed_dim);
-    let request = TrunkRequest { name, image_size: config.vision.image_size, pool, classifier };
+    let (image_size, folded) = (config.vision.image_size, config.folded);
+    let request = TrunkRequest { name, image_size, pool, classifier, folded };
     let trunk = (family.declare)(&request, scope.child("trunk"))?;
     let head = Head::declare(timm, trunk.features(), config.embed_dim, scope.child("head"))?;
     Ok(Box::new(TimmModel { trunk, head }))
