@@ -37,7 +37,7 @@ fn every_native_architecture_is_found_and_twins_are_listed() {
         );
         assert!(found.near.is_empty() && found.reconstruction.is_none(), "{name}");
     }
-    assert_eq!(native, 55);
+    assert!(native >= 61, "{native}");
     let names = |name: &str| -> Vec<&str> {
         identified(&registry::model(name).unwrap()).exact.iter().map(|fit| fit.name).collect()
     };
