@@ -238,17 +238,33 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push(operation, vec![ids], shape))
     }
 
-    /// Puts a learned token before the others.
+    /// Puts a learned token, or several, before the others.
     pub fn prepend_token(&mut self, x: ValueId, token: ParameterId) -> Built {
         let operation = Operation::PrependToken { token };
-        self.expect_width(&operation, x, self.parameters.get(token).elements())?;
-        let shape = self.one_more(&operation, x)?;
+        let elements = self.parameters.get(token).elements();
+        let width = self.width(x).filter(|width| elements > 0 && elements.is_multiple_of(*width));
+        let Some(width) = width else {
+            return Err(self.wrong(&operation, format!("a width that divides {elements}"), self.width(x)));
+        };
+        let shape = self.more(&operation, x, elements / width)?;
         Ok(self.push(operation, vec![x], shape))
+    }
+
+    /// Leaves out the first so many tokens; of none, the sequence itself.
+    pub fn drop_tokens(&mut self, x: ValueId, count: usize) -> Built {
+        let operation = Operation::DropTokens { count };
+        match *self.shape(x) {
+            _ if count == 0 => Ok(x),
+            [batch, Dim::Fixed(tokens), width] if tokens > count => {
+                Ok(self.push(operation, vec![x], vec![batch, Dim::Fixed(tokens - count), width]))
+            }
+            ref other => Err(self.wrong(&operation, format!("more than {count} tokens"), other)),
+        }
     }
 
     /// Puts the mean of the tokens before them.
     pub fn prepend_mean(&mut self, x: ValueId) -> Built {
-        let shape = self.one_more(&Operation::PrependMean, x)?;
+        let shape = self.more(&Operation::PrependMean, x, 1)?;
         Ok(self.push(Operation::PrependMean, vec![x], shape))
     }
 
@@ -256,7 +272,7 @@ impl<'p> GraphBuilder<'p> {
     pub fn append_token(&mut self, x: ValueId, token: ParameterId) -> Built {
         let operation = Operation::AppendToken { token };
         self.expect_width(&operation, x, self.parameters.get(token).elements())?;
-        let shape = self.one_more(&operation, x)?;
+        let shape = self.more(&operation, x, 1)?;
         Ok(self.push(operation, vec![x], shape))
     }
 
@@ -336,10 +352,11 @@ impl<'p> GraphBuilder<'p> {
         }
     }
 
-    fn one_more(&self, operation: &Operation, x: ValueId) -> Result<Vec<Dim>, GraphError> {
+    /// Shape of a sequence with so many more tokens.
+    fn more(&self, operation: &Operation, x: ValueId, count: usize) -> Result<Vec<Dim>, GraphError> {
         match *self.shape(x) {
-            [batch, Dim::Fixed(tokens), width] => Ok(vec![batch, Dim::Fixed(tokens + 1), width]),
-            [batch, Dim::Length(extra), width] => Ok(vec![batch, Dim::Length(extra + 1), width]),
+            [batch, Dim::Fixed(tokens), width] => Ok(vec![batch, Dim::Fixed(tokens + count), width]),
+            [batch, Dim::Length(extra), width] => Ok(vec![batch, Dim::Length(extra + count), width]),
             ref other => Err(self.wrong(operation, "a sequence", other)),
         }
     }

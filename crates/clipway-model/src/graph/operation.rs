@@ -107,6 +107,16 @@ pub enum Pool {
         /// Tokens left out at the start.
         skip: usize,
     },
+    /// The largest of each channel, over all tokens after the first so many.
+    Max {
+        /// Tokens left out at the start.
+        skip: usize,
+    },
+    /// Half the sum of mean and largest, over all tokens after the first so many.
+    MeanMax {
+        /// Tokens left out at the start.
+        skip: usize,
+    },
 }
 
 /// One operation of a tower.
@@ -235,9 +245,9 @@ pub enum Operation {
         /// The table.
         table: ParameterId,
     },
-    /// Puts a parameter of `width` elements before the first token.
+    /// Puts a parameter of `width` elements before the first token; one of a multiple of them puts several tokens.
     PrependToken {
-        /// The token.
+        /// The token, or the tokens.
         token: ParameterId,
     },
     /// Puts the mean of all tokens before the first token.
@@ -246,6 +256,11 @@ pub enum Operation {
     AppendToken {
         /// The token.
         token: ParameterId,
+    },
+    /// A sequence without its first so many tokens.
+    DropTokens {
+        /// Tokens left out.
+        count: usize,
     },
     /// A parameter `[tokens, width]`, with or without a leading 1, as a sequence of each sample. Input: any value, which gives the batch.
     Queries {
@@ -295,6 +310,7 @@ impl Operation {
             | Operation::Gate
             | Operation::MeanMap
             | Operation::PrependMean
+            | Operation::DropTokens { .. }
             | Operation::Flatten
             | Operation::Unflatten { .. }
             | Operation::AveragePool { .. }
@@ -337,6 +353,7 @@ impl Operation {
             Operation::PrependToken { .. } => "prepend_token".into(),
             Operation::PrependMean => "prepend_mean".into(),
             Operation::AppendToken { .. } => "append_token".into(),
+            Operation::DropTokens { count } => format!("drop_tokens[{count}]"),
             Operation::Queries { .. } => "queries".into(),
             Operation::Flatten => "flatten".into(),
             Operation::Unflatten { size: [height, width] } => format!("unflatten[{height}x{width}]"),

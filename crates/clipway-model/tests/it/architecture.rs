@@ -26,7 +26,8 @@ fn parameters_have_the_names_shapes_and_counts_of_open_clip() {
 
 #[test]
 fn graphs_end_in_embeddings_and_use_every_parameter_but_the_temperature() {
-    for name in ["ViT-B-32", "RN50x4-quickgelu", "ViT-L-14-CLIPA", "ViT-B-16-plus-240"] {
+    let names = ["ViT-B-32", "RN50x4-quickgelu", "ViT-L-14-CLIPA", "ViT-B-16-plus-240", "ViT-B-16-SigLIP"];
+    for name in names.into_iter().chain(["MobileCLIP-B", "vit_medium_patch16_gap_256"]) {
         let model = model(name).unwrap();
         let mut used = vec![false; model.parameters.len()];
         for graph in [&model.image, &model.text] {
@@ -68,7 +69,6 @@ fn what_cannot_be_built_is_named() {
         Err(ArchitectureError::Unsupported { what: found, .. }) => assert_eq!(found, what, "{name}"),
         other => panic!("{name}: {:?}", other.err()),
     };
-    check("ViT-B-16-SigLIP", "the timm image tower `vit_base_patch16_siglip_224`");
     check("roberta-ViT-B-32", "the Hugging Face text tower `roberta-base`");
     check("coca_ViT-B-32", "`multimodal_cfg` (CoCa)");
     let check = |vision: &str, text: &str, what: &str| {
@@ -76,6 +76,21 @@ fn what_cannot_be_built_is_named() {
         let error = build(&ModelConfig::parse(config.as_bytes()).unwrap()).unwrap_err().to_string();
         assert!(error.contains(what), "{config}: {error}");
     };
+    let timm = |name: &str, rest: &str, what: &str| {
+        check(&format!(r#""timm_model_name": "{name}", {rest}"#), "", what);
+    };
+    timm(
+        "vit_base_patch16_siglip_225",
+        r#""image_size": 224"#,
+        "the nearest is `vit_base_patch16_siglip_224`",
+    );
+    let siglip = "vit_base_patch16_siglip_224";
+    timm(siglip, r#""image_size": 256"#, "`vision_cfg.image_size` [256, 256] with the trunk");
+    timm(siglip, r#""timm_pool": "token", "timm_proj": null"#, "the trunk has no class token");
+    timm(siglip, r#""timm_pool": "", "timm_proj": null"#, "its tokens, and no one vector");
+    timm(siglip, r#""timm_pool": "prr""#, "timm adds no attention to a trunk that was made without");
+    timm(siglip, r#""timm_pool": "median""#, "its pools are token, avg, max, avgmax, map, prr");
+    timm(siglip, r#""timm_pool": "abs_attn""#, "open_clip's own needs a map");
     check(r#""pool_type": "none""#, "", "`vision_cfg.pool_type: none` is not supported");
     check("", r#""pool_type": "none""#, "`text_cfg.pool_type: none` is not supported");
     check("", r#""embed_cls": true"#, "`text_cfg.embed_cls` without `custom_text` is not supported");

@@ -88,7 +88,7 @@ pub(super) fn position(pool: Pool, ids: &[i64]) -> usize {
             best
         }
         Pool::Eos(end) => ids.iter().position(|id| *id == end).unwrap_or(0),
-        Pool::First | Pool::Mean { .. } => 0,
+        Pool::First | Pool::Mean { .. } | Pool::Max { .. } | Pool::MeanMax { .. } => 0,
         Pool::Last => ids.len().saturating_sub(1),
     }
 }

@@ -9,7 +9,7 @@ use super::attend::{self, Sight};
 use super::batch::{Batch, Input};
 use super::pixels;
 use super::prepare::Step;
-use super::program::{Finish, Id, Program, Shape};
+use super::program::{Finish, Id, Program, Reduction, Shape};
 use super::slots::Slots;
 
 /// Buffers of the values, kept from pass to pass.
@@ -230,8 +230,17 @@ impl<'a> Values<'a> {
             Step::Embedding { table, positions } => {
                 self.embed(table, positions.as_deref(), out);
             }
-            Step::Prepend(token) => self.insert(token, 0, out),
+            Step::Prepend(tokens) => self.insert(tokens, 0, out),
             Step::Append(token) => self.insert(token, 1, out),
+            Step::Drop(count) => {
+                let mut out = out;
+                for sample in 0..batch.samples {
+                    let x = self.rows_after(*count, sample);
+                    let (own, rest) = out.split_at_mut(x.len());
+                    own.copy_from_slice(x);
+                    out = rest;
+                }
+            }
             Step::PrependMean => self.prepend_mean(out),
             Step::Queries(tokens) => self.repeat(tokens, out),
             Step::AveragePool(kernel) => {
@@ -243,12 +252,21 @@ impl<'a> Values<'a> {
                     out.copy_from_slice(self.matrix(0).row(batch.selected(*select, source, sample)));
                 }
             }
-            Step::Mean { skip } => {
-                let source = self.shape(0).rows;
+            Step::Reduce { skip, reduction } => {
                 for (sample, out) in out.chunks_exact_mut(shape.width).enumerate() {
-                    let range = batch.range(source, sample);
-                    let x = &self.data(0)[(range.start + skip) * shape.width..range.end * shape.width];
-                    kernels.mean_rows(x, range.len() - skip, shape.width, out);
+                    let x = self.rows_after(*skip, sample);
+                    if *reduction != Reduction::Max {
+                        kernels.mean_rows(x, x.len() / shape.width, shape.width, out);
+                    }
+                    match reduction {
+                        Reduction::Mean => {}
+                        Reduction::Max => out.copy_from_slice(&largest(x, shape.width)),
+                        Reduction::MeanMax => {
+                            out.iter_mut()
+                                .zip(largest(x, shape.width))
+                                .for_each(|(o, l)| *o = 0.5 * (*o + l));
+                        }
+                    }
                 }
             }
         }
@@ -280,17 +298,24 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Puts a row before (`side` 0) or after (`side` 1) the rows of each sample.
-    fn insert(&self, row: &[f32], side: usize, out: &mut [f32]) {
+    /// The rows of a sample after the first so many.
+    fn rows_after(&self, skip: usize, sample: usize) -> &'a [f32] {
+        let shape = self.shape(0);
+        let range = self.batch.range(shape.rows, sample);
+        &self.data(0)[(range.start + skip) * shape.width..range.end * shape.width]
+    }
+
+    /// Puts rows before (`side` 0) or after (`side` 1) the rows of each sample.
+    fn insert(&self, rows: &[f32], side: usize, out: &mut [f32]) {
         let (width, source) = (self.shape_of(self.id).width, self.shape(0).rows);
         let x = self.data(0);
         let mut out = out;
         for sample in 0..self.batch.samples {
             let range = self.batch.range(source, sample);
-            let (own, rest) = out.split_at_mut((range.len() + 1) * width);
-            let (first, last) = own.split_at_mut(if side == 0 { width } else { range.len() * width });
-            let (single, others) = if side == 0 { (first, last) } else { (last, first) };
-            single.copy_from_slice(row);
+            let (own, rest) = out.split_at_mut(range.len() * width + rows.len());
+            let (first, last) = own.split_at_mut(if side == 0 { rows.len() } else { range.len() * width });
+            let (new, others) = if side == 0 { (first, last) } else { (last, first) };
+            new.copy_from_slice(rows);
             others.copy_from_slice(&x[range.start * width..range.end * width]);
             out = rest;
         }
@@ -309,6 +334,19 @@ impl<'a> Values<'a> {
             out = rest;
         }
     }
+}
+
+/// The largest of each channel of rows; NaN where there is one.
+fn largest(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut largest = vec![f32::NEG_INFINITY; width];
+    for row in rows.chunks_exact(width) {
+        largest.iter_mut().zip(row).for_each(|(most, value)| {
+            if *value > *most || value.is_nan() {
+                *most = *value;
+            }
+        });
+    }
+    largest
 }
 
 fn function(activation: Option<Activation>) -> Function {

@@ -3,7 +3,7 @@
 use clipway_model::graph::{Dim, Graph, Node, Operation, ParameterId, Parameters, Pool, WeightLayout};
 
 use super::error::EngineError;
-use super::program::{Finish, Id, Op, Program, Rows, Select, Shape, Window};
+use super::program::{Finish, Id, Op, Program, Reduction, Rows, Select, Shape, Window};
 use super::recipe::{Matrix, NormParameters, Table, Vector};
 
 /// Brings a tower into the engine's form and keeps the values of the named nodes.
@@ -103,20 +103,24 @@ impl Lowering<'_> {
             Operation::MeanMap => Op::Mean { skip: 0 },
             Operation::AddPositions { table } => {
                 let tokens = self.parameters.get(table).matrix_shape()[0];
-                Op::AddTable(Table { positions: table, token: None, bias: None, tokens })
+                let (leading, leading_have_positions) = (Vec::new(), true);
+                Op::AddTable(Table { positions: table, leading, leading_have_positions, bias: None, tokens })
             }
             Operation::Scale { factors } => Op::Affine { scale: Vector::Parameter(factors), shift: None },
             Operation::Embedding { table } => Op::Embedding { table, positions: None },
             Operation::PrependToken { token } => Op::Prepend(token),
             Operation::AppendToken { token } => Op::Append(token),
             Operation::PrependMean => Op::PrependMean,
+            Operation::DropTokens { count } => Op::Drop(count),
             Operation::Queries { tokens } => Op::Queries(tokens),
             Operation::AveragePool { kernel } => Op::AveragePool(kernel),
             Operation::Pool(pool) => match pool {
                 Pool::First => Op::Select(Select::First),
                 Pool::Last => Op::Select(Select::Last),
                 Pool::Argmax | Pool::Eos(_) => Op::Select(Select::Ids(pool)),
-                Pool::Mean { skip } => Op::Mean { skip },
+                Pool::Mean { skip } => Op::Reduce { skip, reduction: Reduction::Mean },
+                Pool::Max { skip } => Op::Reduce { skip, reduction: Reduction::Max },
+                Pool::MeanMax { skip } => Op::Reduce { skip, reduction: Reduction::MeanMax },
             },
         };
         let inputs = match op {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::bias::Bias;
 use super::error::EngineError;
-use super::program::{Finish, Node, Op, Program, Select, Window};
+use super::program::{Finish, Node, Op, Program, Reduction, Select, Window};
 use super::recipe::{Block, Matrix, Table, Vector};
 use super::weights::Weights;
 
@@ -32,12 +32,13 @@ pub(super) enum Step {
     AddTable(Vec<f32>),
     Embedding { table: Vec<f32>, positions: Option<Vec<f32>> },
     Prepend(Vec<f32>),
+    Drop(usize),
     Append(Vec<f32>),
     PrependMean,
     Queries(Vec<f32>),
     AveragePool(usize),
     Select(Select),
-    Mean { skip: usize },
+    Reduce { skip: usize, reduction: Reduction },
 }
 
 /// Prepares every node of a program.
@@ -105,10 +106,11 @@ impl Loader<'_> {
             Op::Prepend(token) => Step::Prepend(self.owned(*token)?),
             Op::Append(token) => Step::Append(self.owned(*token)?),
             Op::PrependMean => Step::PrependMean,
+            Op::Drop(count) => Step::Drop(*count),
             Op::Queries(tokens) => Step::Queries(self.owned(*tokens)?),
             Op::AveragePool(kernel) => Step::AveragePool(*kernel),
             Op::Select(select) => Step::Select(*select),
-            &Op::Mean { skip } => Step::Mean { skip },
+            &Op::Reduce { skip, reduction } => Step::Reduce { skip, reduction },
         })
     }
 
@@ -218,16 +220,22 @@ impl Loader<'_> {
 
     /// The rows that are added to each sample.
     fn table(&self, table: &Table) -> Result<Vec<f32>, EngineError> {
-        let mut values = self.owned(table.positions)?;
-        let width = values.len() / table.tokens.max(1);
-        let leading = usize::from(table.token.is_some());
-        if let Some(token) = table.token {
-            let token = self.owned(token)?;
-            values.iter_mut().zip(token).for_each(|(value, token)| *value += token);
+        let positions = self.owned(table.positions)?;
+        let width = positions.len() / table.tokens.max(1);
+        let mut values = Vec::new();
+        for token in &table.leading {
+            values.extend(self.owned(*token)?);
+        }
+        let leading = values.len();
+        if table.leading_have_positions {
+            values.iter_mut().zip(&positions).for_each(|(value, position)| *value += position);
+            values.extend_from_slice(positions.get(leading..).unwrap_or(&[]));
+        } else {
+            values.extend_from_slice(&positions);
         }
         if let Some(bias) = &table.bias {
             let bias = self.vector(bias)?;
-            for row in values.chunks_exact_mut(width).skip(leading) {
+            for row in values[leading..].chunks_exact_mut(width) {
                 row.iter_mut().zip(&bias).for_each(|(value, b)| *value = (f64::from(*value) + b) as f32);
             }
         }

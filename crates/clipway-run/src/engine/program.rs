@@ -55,6 +55,15 @@ pub(super) enum Select {
     Ids(Pool),
 }
 
+/// How one row is made of several, channel by channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reduction {
+    Mean,
+    Max,
+    /// Half the sum of the two.
+    MeanMax,
+}
+
 /// What a node computes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Op {
@@ -94,8 +103,10 @@ pub(super) enum Op {
     AddTable(Table),
     /// Rows of a parameter chosen by token ids, with positions added.
     Embedding { table: ParameterId, positions: Option<ParameterId> },
-    /// A parameter's row before the rows of each sample.
+    /// A parameter's rows before the rows of each sample.
     Prepend(ParameterId),
+    /// The rows of each sample without the first so many.
+    Drop(usize),
     /// A parameter's row after the rows of each sample.
     Append(ParameterId),
     /// The mean of a sample's rows before them.
@@ -106,8 +117,8 @@ pub(super) enum Op {
     AveragePool(usize),
     /// One row of each sample.
     Select(Select),
-    /// Mean of a sample's rows after the first so many.
-    Mean { skip: usize },
+    /// One row of a sample's rows after the first so many.
+    Reduce { skip: usize, reduction: Reduction },
 }
 
 impl Op {

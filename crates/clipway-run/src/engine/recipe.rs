@@ -120,13 +120,16 @@ impl Matrix {
     }
 }
 
-/// A table `[tokens, width]` that is added to each sample.
+/// A table that is added to each sample: rows of leading tokens, then `[tokens, width]` of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Table {
     pub positions: ParameterId,
-    /// Token that takes the first row of each sample.
-    pub token: Option<ParameterId>,
-    /// Added to every row but the token's.
+    /// Parameters that take the first rows of each sample.
+    pub leading: Vec<ParameterId>,
+    /// Whether the leading rows have positions too, the first ones.
+    pub leading_have_positions: bool,
+    /// Added to every row but the leading ones.
     pub bias: Option<Vector>,
+    /// Rows of the positions.
     pub tokens: usize,
 }

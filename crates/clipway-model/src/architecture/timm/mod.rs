@@ -3,9 +3,15 @@
 //!
 //! A new family of trunks is one file and one line in [`FAMILIES`].
 
+mod layers;
+mod tokens;
+mod block;
+mod pool;
+mod vit_variants;
+mod vit;
 mod fastvit;
-mod head;
 mod map_pool;
+mod head;
 
 use crate::config::{ModelConfig, TimmConfig, TimmProjection, nearest};
 use crate::graph::{GraphBuilder, GraphError, Scope, ValueId};
@@ -14,7 +20,10 @@ use super::{ArchitectureError, Declared, Tower};
 use head::Head;
 
 /// Every family of trunks; the first that has a name makes it.
-const FAMILIES: &[Family] = &[Family { names: fastvit::names, declare: fastvit::declare }];
+const FAMILIES: &[Family] = &[
+    Family { names: vit::names, declare: vit::declare },
+    Family { names: fastvit::names, declare: fastvit::declare },
+];
 
 /// Trunks that are made of the same code.
 struct Family {

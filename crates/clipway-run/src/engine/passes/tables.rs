@@ -1,48 +1,78 @@
-//! What is added to each sample alike is one table: the class token, the positions and the bias of the patches
+//! What is added to each sample alike is one table: class and register tokens, positions and the bias of the patches
 //! become what the patch product is added to; the positions of texts are added as the embedding is read.
 
-use super::super::program::{Op, Program};
+use super::super::program::{Id, Op, Program, Rows};
 
-/// Fuses positions with what makes the tokens.
+/// Fuses positions and leading tokens with what makes the tokens.
 pub(super) fn run(program: &mut Program) {
-    let uses = program.uses();
     for id in 0..program.nodes.len() {
-        let Op::AddTable(mut table) = program.nodes[id].op.clone() else { continue };
-        let mut source = program.nodes[id].inputs[0];
-        if uses[source] != 1 {
-            continue;
+        match program.nodes[id].op {
+            Op::AddTable(_) => positions(program, id),
+            Op::Prepend(_) => leading(program, id),
+            _ => {}
         }
-        if let Op::Embedding { positions: positions @ None, .. } = &mut program.nodes[source].op {
-            *positions = Some(table.positions);
-            program.replace(id, source);
-            continue;
-        }
-        let mut leading = 0;
-        if let Op::Prepend(token) = program.nodes[source].op {
-            table.token = Some(token);
-            leading = 1;
-            source = program.nodes[source].inputs[0];
-        }
-        if uses[source] != 1 {
-            continue;
-        }
-        let Op::Linear { .. } = program.nodes[source].op else { continue };
-        let patches = program.nodes[source].inputs[0];
-        let (1, Op::Patches { kernel, leading: 0 }) = (uses[patches], program.nodes[patches].op.clone())
-        else {
-            continue;
-        };
-        let shape = program.nodes[id].shape;
-        if let Op::Linear { bias, table: place @ None, finish, .. } = &mut program.nodes[source].op {
-            if *finish != Default::default() {
-                continue;
-            }
-            table.bias = bias.take();
-            *place = Some(table);
-        }
-        program.nodes[patches].op = Op::Patches { kernel, leading };
-        program.nodes[patches].shape.rows = shape.rows;
-        program.nodes[source].shape = shape;
-        program.replace(id, source);
     }
+}
+
+/// Positions of texts go into the embedding; those of patches become the table of their product, with the tokens
+/// that stand before them.
+fn positions(program: &mut Program, id: Id) {
+    let uses = program.uses();
+    let Op::AddTable(mut table) = program.nodes[id].op.clone() else { return };
+    let mut source = program.nodes[id].inputs[0];
+    if let (1, Op::Embedding { positions: positions @ None, .. }) =
+        (uses[source], &mut program.nodes[source].op)
+    {
+        *positions = Some(table.positions);
+        return program.replace(id, source);
+    }
+    while let (1, Op::Prepend(token)) = (uses[source], &program.nodes[source].op) {
+        table.leading.push(*token);
+        source = program.nodes[source].inputs[0];
+    }
+    let Some(patches) = patches_of(program, &uses, source) else { return };
+    let Op::Linear { bias, table: place @ None, finish, .. } = &mut program.nodes[source].op else { return };
+    if *finish != Default::default() {
+        return;
+    }
+    table.bias = bias.take();
+    *place = Some(table);
+    take_over(program, id, source, patches);
+}
+
+/// Tokens before patches that have positions already.
+fn leading(program: &mut Program, id: Id) {
+    let uses = program.uses();
+    let Op::Prepend(token) = program.nodes[id].op else { return };
+    let source = program.nodes[id].inputs[0];
+    let Some(patches) = patches_of(program, &uses, source) else { return };
+    let Op::Linear { table: Some(table), .. } = &mut program.nodes[source].op else { return };
+    if table.leading_have_positions && !table.leading.is_empty() {
+        return;
+    }
+    table.leading_have_positions = false;
+    table.leading.insert(0, token);
+    take_over(program, id, source, patches);
+}
+
+/// The patches whose product a value is, where nothing else uses either.
+fn patches_of(program: &Program, uses: &[usize], product: Id) -> Option<Id> {
+    let Op::Linear { .. } = program.nodes[product].op else { return None };
+    let patches = program.nodes[product].inputs[0];
+    let alone = uses[product] == 1 && uses[patches] == 1;
+    (alone && matches!(program.nodes[patches].op, Op::Patches { .. })).then_some(patches)
+}
+
+/// Gives the product the shape of the node that is now part of it: its leading rows come from rows of zeros.
+fn take_over(program: &mut Program, id: Id, product: Id, patches: Id) {
+    let shape = program.nodes[id].shape;
+    let (Rows::Fixed(wanted), Rows::Fixed(there)) = (shape.rows, program.nodes[patches].shape.rows) else {
+        return;
+    };
+    if let Op::Patches { leading, .. } = &mut program.nodes[patches].op {
+        *leading += wanted - there;
+    }
+    program.nodes[patches].shape.rows = shape.rows;
+    program.nodes[product].shape = shape;
+    program.replace(id, product);
 }

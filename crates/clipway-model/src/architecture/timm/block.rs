@@ -1,0 +1,181 @@
+//! The residual attention block of timm's vision transformers.
+
+use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Mask, ParameterId, Scope, ValueId};
+
+use super::layers::{Mlp, MlpOptions, Norm, NormKind, join};
+
+/// What a block is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlockOptions {
+    pub(super) width: usize,
+    pub(super) heads: usize,
+    pub(super) hidden: usize,
+    pub(super) query_key_value_bias: bool,
+    /// Norms of each head's queries and keys.
+    pub(super) query_key_norm: bool,
+    /// Norms before the output projection of the attention and between the layers of the MLP.
+    pub(super) sub_norms: bool,
+    pub(super) layer_scale: bool,
+    pub(super) order: Order,
+    pub(super) norm: NormKind,
+    pub(super) activation: Activation,
+}
+
+/// How the branches of a block stand to each other and to their norms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+    PreNorm,
+    /// `x + norm(attention(x))`, then `x + norm(mlp(x))`.
+    PostNorm,
+    /// Pre-norm with two attentions side by side, then two MLPs (<https://arxiv.org/abs/2203.09795>).
+    Parallel,
+}
+
+/// A block whose tensors are declared.
+pub(super) struct Block {
+    path: String,
+    order: Order,
+    attentions: Vec<Branch<Attention>>,
+    mlps: Vec<Branch<Mlp>>,
+}
+
+struct Branch<Layer> {
+    path: String,
+    norm: Norm,
+    layer: Layer,
+    scale: Option<ParameterId>,
+}
+
+impl Block {
+    pub(super) fn declare(mut scope: Scope<'_>, options: &BlockOptions) -> Block {
+        let BlockOptions { width, hidden, activation, .. } = *options;
+        let path = scope.path().to_owned();
+        let gamma = |scope: Scope<'_>| options.layer_scale.then(|| { scope }.parameter("gamma", &[width]));
+        let attention = |scope: Scope<'_>| Attention::declare(scope, options);
+        let norm = options.sub_norms.then_some(options.norm);
+        let mlp = |scope: Scope<'_>| Mlp::declare(scope, MlpOptions { width, hidden, activation, norm });
+        let (attentions, mlps) = match options.order {
+            Order::PreNorm => {
+                let norm = Norm::new(scope.child("norm1"), width, options.norm);
+                let layer = attention(scope.child("attn"));
+                let scale = gamma(scope.child("ls1"));
+                let first = Branch { path: format!("{path}.attn"), norm, layer, scale };
+                let norm = Norm::new(scope.child("norm2"), width, options.norm);
+                let layer = mlp(scope.child("mlp"));
+                let scale = gamma(scope.child("ls2"));
+                (vec![first], vec![Branch { path: format!("{path}.mlp"), norm, layer, scale }])
+            }
+            // The layer scale would be the norm's own: there is none.
+            Order::PostNorm => {
+                let layer = attention(scope.child("attn"));
+                let norm = Norm::new(scope.child("norm1"), width, options.norm);
+                let first = Branch { path: format!("{path}.attn"), norm, layer, scale: None };
+                let layer = mlp(scope.child("mlp"));
+                let norm = Norm::new(scope.child("norm2"), width, options.norm);
+                (vec![first], vec![Branch { path: format!("{path}.mlp"), norm, layer, scale: None }])
+            }
+            Order::Parallel => (
+                declare_parallel(scope.child("attns"), options, "attn", &attention, &gamma),
+                declare_parallel(scope.child("ffns"), options, "mlp", &mlp, &gamma),
+            ),
+        };
+        Block { path, order: options.order, attentions, mlps }
+    }
+
+    /// `[batch, tokens, width]` to the same.
+    pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        let x = self.branches(graph, x, &self.attentions, Attention::forward)?;
+        self.branches(graph, x, &self.mlps, Mlp::forward)
+    }
+
+    fn branches<Layer>(
+        &self,
+        graph: &mut GraphBuilder<'_>,
+        x: ValueId,
+        branches: &[Branch<Layer>],
+        forward: fn(&Layer, &mut GraphBuilder<'_>, ValueId) -> Result<ValueId, GraphError>,
+    ) -> Result<ValueId, GraphError> {
+        let mut sum = x;
+        for Branch { path, norm, layer, scale } in branches {
+            graph.scope(path.as_str());
+            let branch = if self.order == Order::PostNorm {
+                let branch = forward(layer, graph, x)?;
+                norm.forward(graph, branch)?
+            } else {
+                let branch = norm.forward(graph, x)?;
+                forward(layer, graph, branch)?
+            };
+            graph.scope(self.path.as_str());
+            sum = join(graph, sum, branch, *scale)?;
+        }
+        Ok(sum)
+    }
+}
+
+fn declare_parallel<Layer>(
+    mut scope: Scope<'_>,
+    options: &BlockOptions,
+    name: &str,
+    layer: &dyn Fn(Scope<'_>) -> Layer,
+    gamma: &dyn Fn(Scope<'_>) -> Option<ParameterId>,
+) -> Vec<Branch<Layer>> {
+    let mut branch = |index: usize| {
+        let mut scope = scope.child(index);
+        Branch {
+            path: scope.path().to_owned(),
+            norm: Norm::new(scope.child("norm"), options.width, options.norm),
+            layer: layer(scope.child(name)),
+            scale: gamma(scope.child("ls")),
+        }
+    };
+    vec![branch(0), branch(1)]
+}
+
+/// Self-attention with queries, keys and values in one matrix.
+struct Attention {
+    heads: usize,
+    width: usize,
+    query_key_value: Linear,
+    query_key_norm: Option<[Norm; 2]>,
+    norm: Option<Norm>,
+    output: Linear,
+}
+
+impl Attention {
+    fn declare(mut scope: Scope<'_>, options: &BlockOptions) -> Attention {
+        let BlockOptions { width, heads, norm, .. } = *options;
+        Attention {
+            heads,
+            width,
+            query_key_value: Linear::new(scope.child("qkv"), width, 3 * width, options.query_key_value_bias),
+            query_key_norm: options
+                .query_key_norm
+                .then(|| ["q_norm", "k_norm"].map(|name| Norm::new(scope.child(name), width / heads, norm))),
+            norm: options.sub_norms.then(|| Norm::new(scope.child("norm"), width, norm)),
+            output: Linear::new(scope.child("proj"), width, width, true),
+        }
+    }
+
+    fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        let mut y = match &self.query_key_norm {
+            None => {
+                let packed = graph.linear(x, &self.query_key_value)?;
+                graph.attention(&[packed], self.heads, Mask::None)?
+            }
+            Some([query_norm, key_norm]) => {
+                let part = |index: usize| self.query_key_value.part(index, self.width);
+                let query = graph.linear(x, &part(0))?;
+                let key = graph.linear(x, &part(1))?;
+                let value = graph.linear(x, &part(2))?;
+                let query = query_norm.heads(graph, query)?;
+                let key = key_norm.heads(graph, key)?;
+                graph.attention(&[query, key, value], self.heads, Mask::None)?
+            }
+        };
+        if let Some(norm) = &self.norm {
+            y = norm.forward(graph, y)?;
+        }
+        graph.linear(y, &self.output)
+    }
+}

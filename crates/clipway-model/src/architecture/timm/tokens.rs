@@ -1,0 +1,178 @@
+//! What timm's transformers do before their blocks: patches become tokens, class and register tokens come first,
+//! positions are added.
+
+use crate::graph::{Activation, BatchNorm, Conv2d, GraphBuilder, GraphError, ParameterId, Scope, ValueId};
+
+use super::layers::{Norm, NormKind};
+use super::{ArchitectureError, TrunkRequest};
+
+/// Which tokens have a learned position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Positions {
+    /// All, class and register tokens included.
+    All,
+    /// Those of patches.
+    Patches,
+    /// None.
+    None,
+}
+
+/// How the tokens are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TokenOptions {
+    /// Height and width of a picture.
+    pub(super) image_size: [usize; 2],
+    pub(super) patch: usize,
+    pub(super) width: usize,
+    pub(super) stem: StemKind,
+    pub(super) class_token: bool,
+    pub(super) registers: usize,
+    pub(super) positions: Positions,
+    /// A norm of each patch's embedding.
+    pub(super) patch_norm: Option<NormKind>,
+    /// A norm of all tokens, before the blocks; then the patch embedding has no bias.
+    pub(super) pre_norm: Option<NormKind>,
+}
+
+/// What makes embeddings of a picture's patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StemKind {
+    /// One linear map of each patch.
+    Patches,
+    /// Three convolutions without overlap, of 4, 2 and 2 places (MobileCLIP, <https://arxiv.org/abs/2311.17049>).
+    MobileClip,
+}
+
+impl TokenOptions {
+    /// Rows and columns of patches.
+    pub(super) fn grid(&self) -> [usize; 2] {
+        self.image_size.map(|side| side / self.patch)
+    }
+
+    /// Tokens before those of patches.
+    pub(super) fn prefix(&self) -> usize {
+        usize::from(self.class_token) + self.registers
+    }
+}
+
+pub(super) struct Tokens {
+    image_size: [usize; 2],
+    path: String,
+    stem: Vec<StemLayer>,
+    patch_norm: Option<Norm>,
+    class_token: Option<ParameterId>,
+    registers: Option<ParameterId>,
+    positions: Option<ParameterId>,
+    positions_of_patches: bool,
+    pre_norm: Option<Norm>,
+}
+
+struct StemLayer {
+    path: String,
+    convolution: Conv2d,
+    norm: Option<BatchNorm>,
+}
+
+impl Tokens {
+    pub(super) fn declare(scope: &mut Scope<'_>, options: &TokenOptions) -> Tokens {
+        let width = options.width;
+        let [rows, columns] = options.grid();
+        let class_token = options.class_token.then(|| scope.parameter("cls_token", &[1, 1, width]));
+        let registers =
+            (options.registers > 0).then(|| scope.parameter("reg_token", &[1, options.registers, width]));
+        let extra = if options.positions == Positions::All { options.prefix() } else { 0 };
+        let positions = (options.positions != Positions::None)
+            .then(|| scope.parameter("pos_embed", &[1, rows * columns + extra, width]));
+        let mut embed = scope.child("patch_embed");
+        let stem = declare_stem(&mut embed, options);
+        let patch_norm = options.patch_norm.map(|kind| Norm::new(embed.child("norm"), width, kind));
+        let pre_norm = options.pre_norm.map(|kind| Norm::new(scope.child("norm_pre"), width, kind));
+        Tokens {
+            image_size: options.image_size,
+            path: scope.path().to_owned(),
+            stem,
+            patch_norm,
+            class_token,
+            registers,
+            positions,
+            positions_of_patches: options.positions == Positions::Patches,
+            pre_norm,
+        }
+    }
+
+    /// From pixels to tokens `[batch, tokens, width]`.
+    pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
+        let [height, width] = self.image_size;
+        graph.scope(self.path.as_str());
+        let mut x = graph.pixels(height, width);
+        for layer in &self.stem {
+            graph.scope(layer.path.as_str());
+            x = graph.conv2d(x, &layer.convolution)?;
+            if let Some(norm) = &layer.norm {
+                x = graph.batch_norm(x, norm)?;
+                x = graph.activation(x, Activation::Gelu);
+            }
+        }
+        graph.scope(self.path.as_str());
+        x = graph.flatten(x)?;
+        if let Some(norm) = &self.patch_norm {
+            x = norm.forward(graph, x)?;
+        }
+        if let (Some(positions), true) = (self.positions, self.positions_of_patches) {
+            x = graph.add_positions(x, positions)?;
+        }
+        for token in [self.registers, self.class_token].into_iter().flatten() {
+            x = graph.prepend_token(x, token)?;
+        }
+        if let (Some(positions), false) = (self.positions, self.positions_of_patches) {
+            x = graph.add_positions(x, positions)?;
+        }
+        match &self.pre_norm {
+            Some(norm) => norm.forward(graph, x),
+            None => Ok(x),
+        }
+    }
+}
+
+fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Vec<StemLayer> {
+    let TokenOptions { patch, width, .. } = *options;
+    match options.stem {
+        StemKind::Patches => {
+            let projection = scope.child("proj");
+            let path = projection.path().to_owned();
+            let convolution = match options.pre_norm {
+                Some(_) => Conv2d::new(projection, 3, width, [patch; 2]),
+                None => Conv2d::with_bias(projection, 3, width, [patch; 2]),
+            };
+            vec![StemLayer { path, convolution: convolution.stride([patch; 2]), norm: None }]
+        }
+        StemKind::MobileClip => {
+            let mut backbone = scope.child("backbone");
+            let mut layer = |index: usize, inputs: usize, outputs: usize, kernel: usize| {
+                let mut scope = backbone.child(index);
+                let path = scope.path().to_owned();
+                let (convolution, norm) = if index < 2 {
+                    let convolution = Conv2d::new(scope.child("conv"), inputs, outputs, [kernel; 2]);
+                    (convolution, Some(BatchNorm::new(scope.child("bn"), outputs, 1e-5)))
+                } else {
+                    (Conv2d::with_bias(scope.child("conv"), inputs, outputs, [kernel; 2]), None)
+                };
+                StemLayer { path, convolution: convolution.stride([kernel; 2]), norm }
+            };
+            vec![layer(0, 3, width / 4, 4), layer(1, width / 4, width / 4, 2), layer(2, width / 4, width, 2)]
+        }
+    }
+}
+
+/// The size of pictures of a trunk whose tensors are made for one size: open_clip does not tell timm the config's.
+pub(super) fn fixed_size(
+    request: &TrunkRequest<'_>,
+    own: [usize; 2],
+) -> Result<[usize; 2], ArchitectureError> {
+    let [height, width] = request.image_size;
+    if request.image_size == own {
+        return Ok(own);
+    }
+    let what = format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", request.name);
+    Err(ArchitectureError::unsupported(what, format!("its pictures have {}x{}", own[0], own[1])))
+}

@@ -1,0 +1,116 @@
+//! timm's `VisionTransformer` (ViT, <https://arxiv.org/abs/2010.11929>) and its many variants, SigLIP's and
+//! MobileCLIP-B's among them.
+
+use crate::graph::{GraphBuilder, GraphError, Linear, Scope, ValueId};
+
+use super::block::{Block, BlockOptions};
+use super::layers::Norm;
+use super::pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
+use super::tokens::{TokenOptions, Tokens, fixed_size};
+use super::vit_variants::{Style, VARIANTS, Variant};
+use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
+
+struct VisionTransformer {
+    path: String,
+    width: usize,
+    tokens: Tokens,
+    blocks: Vec<Block>,
+    norm: Option<Norm>,
+    pool: TokenPool,
+    norm_after_pool: Option<Norm>,
+    classifier: Option<Linear>,
+}
+
+/// The timm names.
+pub(super) fn names() -> Vec<&'static str> {
+    VARIANTS.iter().map(|variant| variant.name).collect()
+}
+
+/// Declares a trunk's tensors.
+pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
+    let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
+    let Variant { image, patch, size: [width, depth, heads, hidden], style, .. } =
+        *variant.ok_or_else(|| unknown(request.name))?;
+    let Style { norm, activation, class_token, .. } = style;
+    let known = [
+        PoolKind::Token,
+        PoolKind::Average,
+        PoolKind::Max,
+        PoolKind::AverageMax,
+        PoolKind::Latent,
+        PoolKind::Refined,
+    ];
+    let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
+    let tokens = TokenOptions {
+        image_size: fixed_size(request, [image; 2])?,
+        patch,
+        width,
+        stem: style.stem,
+        class_token,
+        registers: style.registers,
+        positions: style.positions,
+        patch_norm: None,
+        pre_norm: style.pre_norm.then_some(norm),
+    };
+    let block = BlockOptions {
+        width,
+        heads,
+        hidden,
+        query_key_value_bias: style.query_key_value_bias,
+        query_key_norm: false,
+        sub_norms: style.sub_norms,
+        layer_scale: style.layer_scale,
+        order: style.order,
+        norm,
+        activation,
+    };
+    let after_pool = style
+        .norm_after_pool
+        .unwrap_or(matches!(pooling.constructed, PoolKind::Average | PoolKind::Max | PoolKind::AverageMax));
+    let pool = TokenPoolOptions {
+        prefix: tokens.prefix(),
+        with_prefix: style.pool_with_prefix,
+        class_token,
+        latent: LatentOptions { width, heads, hidden, norm, activation },
+    };
+    let path = scope.path().to_owned();
+    let tokens = Tokens::declare(&mut scope, &tokens);
+    let mut list = scope.child("blocks");
+    let blocks = (0..depth).map(|index| Block::declare(list.child(index), &block)).collect();
+    let final_norm =
+        |scope: Scope<'_>, there: bool| (style.final_norm && there).then(|| Norm::new(scope, width, norm));
+    Ok(Box::new(VisionTransformer {
+        path,
+        width,
+        tokens,
+        blocks,
+        norm: final_norm(scope.child("norm"), !after_pool),
+        pool: TokenPool::declare(&mut scope, pooling.used, pool),
+        norm_after_pool: final_norm(scope.child("fc_norm"), after_pool),
+        classifier: request.classifier.map(|classes| Linear::new(scope.child("head"), width, classes, true)),
+    }))
+}
+
+impl Trunk for VisionTransformer {
+    fn features(&self) -> usize {
+        self.width
+    }
+
+    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
+        let mut x = self.tokens.forward(graph)?;
+        x = self.blocks.iter().try_fold(x, |x, block| block.forward(graph, x))?;
+        graph.scope(self.path.as_str());
+        if let Some(norm) = &self.norm {
+            x = norm.forward(graph, x)?;
+        }
+        x = self.pool.forward(graph, x)?;
+        graph.scope(self.path.as_str());
+        if let Some(norm) = &self.norm_after_pool {
+            x = norm.forward(graph, x)?;
+        }
+        match &self.classifier {
+            Some(classifier) => graph.linear(x, classifier),
+            None => Ok(x),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The variants of timm's `VisionTransformer`: one line a name.
+//!
+//! Figures are those of timm 1.0 (Apache-2.0), `timm/models/vision_transformer.py` and, for MobileCLIP,
+//! `vision_transformer_hybrid.py`.
+
+use crate::graph::Activation;
+
+use super::block::Order;
+use super::layers::NormKind;
+use super::pool::PoolKind;
+use super::tokens::{Positions, StemKind};
+
+/// A trunk by name: the side of its pictures and patches in pixels, its size and its style.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variant {
+    pub(super) name: &'static str,
+    pub(super) image: usize,
+    pub(super) patch: usize,
+    pub(super) size: Size,
+    pub(super) style: Style,
+}
+
+/// Width, depth, number of heads and width of the MLP.
+type Size = [usize; 4];
+
+/// What a trunk is made of, whatever its size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    pub(super) stem: StemKind,
+    pub(super) class_token: bool,
+    pub(super) registers: usize,
+    pub(super) positions: Positions,
+    pub(super) query_key_value_bias: bool,
+    pub(super) layer_scale: bool,
+    pub(super) sub_norms: bool,
+    pub(super) order: Order,
+    pub(super) norm: NormKind,
+    pub(super) activation: Activation,
+    /// A norm before the blocks.
+    pub(super) pre_norm: bool,
+    /// A norm after the blocks, before the pool or after it.
+    pub(super) final_norm: bool,
+    /// Whether the last norm stands after the pool; by default it does after means and maxima.
+    pub(super) norm_after_pool: Option<bool>,
+    pub(super) pool: PoolKind,
+    /// Whether means and the latent's attention take in class and register tokens.
+    pub(super) pool_with_prefix: bool,
+}
+
+const PLAIN: Style = Style {
+    stem: StemKind::Patches,
+    class_token: true,
+    registers: 0,
+    positions: Positions::All,
+    query_key_value_bias: true,
+    layer_scale: false,
+    sub_norms: false,
+    order: Order::PreNorm,
+    norm: NormKind::Layer(1e-6),
+    activation: Activation::Gelu,
+    pre_norm: false,
+    final_norm: true,
+    norm_after_pool: None,
+    pool: PoolKind::Token,
+    pool_with_prefix: false,
+};
+const NO_BIAS: Style = Style { query_key_value_bias: false, ..PLAIN };
+const LAYER_SCALE: Style = Style { layer_scale: true, ..PLAIN };
+const PARALLEL: Style = Style { order: Order::Parallel, ..LAYER_SCALE };
+const RES_POST_NORM: Style =
+    Style { order: Order::PostNorm, class_token: false, pool: PoolKind::Average, ..NO_BIAS };
+const MEAN: Style = Style { pool: PoolKind::Average, ..PLAIN };
+const PATCH_POSITIONS: Style = Style { positions: Positions::Patches, ..PLAIN };
+const MOBILE_CLIP: Style = Style { stem: StemKind::MobileClip, ..PATCH_POSITIONS };
+const CLIP: Style = Style { pre_norm: true, norm: NormKind::Layer(1e-5), ..PLAIN };
+const CLIP_QUICK_GELU: Style = Style { activation: Activation::QuickGelu, ..CLIP };
+const BEIT3: Style = Style { sub_norms: true, norm: NormKind::Layer(1e-5), ..MEAN };
+const MAP: Style = Style { class_token: false, pool: PoolKind::Latent, ..PLAIN };
+const MAP_TANH: Style = Style { activation: Activation::GeluTanh, ..MAP };
+const GAP: Style = Style { pool: PoolKind::Average, norm_after_pool: Some(false), ..MAP };
+const GAP_TANH: Style = Style { activation: Activation::GeluTanh, ..GAP };
+const GAP_LAYER_SCALE: Style = Style { query_key_value_bias: false, layer_scale: true, ..GAP };
+const REGISTERS_1: Style = Style { registers: 1, positions: Positions::Patches, ..LAYER_SCALE };
+const REGISTERS_4: Style = Style { registers: 4, ..REGISTERS_1 };
+const REGISTERS_1_GAP: Style = Style { class_token: false, pool: PoolKind::Average, ..REGISTERS_1 };
+const REGISTERS_4_GAP: Style = Style { registers: 4, ..REGISTERS_1_GAP };
+const REGISTERS_4_GAP_PLAIN: Style = Style { layer_scale: false, ..REGISTERS_4_GAP };
+const RADIO_7: Style = Style { registers: 7, final_norm: false, ..PATCH_POSITIONS };
+const RADIO_7_LAYER_SCALE: Style = Style { layer_scale: true, ..RADIO_7 };
+const RADIO_9: Style = Style { registers: 9, ..RADIO_7 };
+const SO150M_GAP: Style = Style { registers: 4, ..GAP };
+const SO150M_MAP: Style = Style { registers: 4, ..MAP };
+const SO150M2_GAP: Style = Style { registers: 1, norm_after_pool: None, ..GAP_LAYER_SCALE };
+const INTERN: Style = Style { final_norm: false, ..LAYER_SCALE };
+const TEST_2: Style = Style { class_token: false, registers: 1, pool: PoolKind::Average, ..LAYER_SCALE };
+const TEST_3: Style = Style { pool: PoolKind::Latent, pool_with_prefix: true, ..TEST_2 };
+
+const TINY: Size = [192, 12, 3, 768];
+const XSMALL: Size = [256, 10, 4, 1024];
+const WEE: Size = [256, 14, 4, 1280];
+const LITTLE: Size = [320, 14, 5, 1792];
+const SMALL: Size = [384, 12, 6, 1536];
+const MEDIUM: Size = [512, 12, 8, 2048];
+const MEDIUM_D: Size = [512, 20, 8, 2048];
+const BETWIXT: Size = [640, 12, 10, 2560];
+const BASE: Size = [768, 12, 12, 3072];
+const BASE_PLUS: Size = [896, 12, 14, 3584];
+const SO150M: Size = [896, 18, 14, 2304];
+const SO150M2: Size = [832, 21, 13, 2176];
+const LARGE: Size = [1024, 24, 16, 4096];
+const SO400M: Size = [1152, 27, 16, 4304];
+const HUGE: Size = [1280, 32, 16, 5120];
+const GIANT: Size = [1408, 40, 16, 6144];
+const GIANT_OPT: Size = [1536, 40, 16, 6144];
+const GIGANTIC: Size = [1664, 48, 16, 8192];
+
+/// Every variant.
+#[rustfmt::skip]
+pub(super) const VARIANTS: &[Variant] = &[
+    variant("beit3_base_patch16_224", 224, 16, BASE, BEIT3),
+    variant("beit3_giant_patch14_224", 224, 14, GIANT, BEIT3),
+    variant("beit3_giant_patch14_336", 336, 14, GIANT, BEIT3),
+    variant("beit3_large_patch16_224", 224, 16, LARGE, BEIT3),
+    variant("eva_large_patch14_196", 196, 14, LARGE, MEAN),
+    variant("eva_large_patch14_336", 336, 14, LARGE, MEAN),
+    variant("flexivit_base", 240, 16, BASE, PATCH_POSITIONS),
+    variant("flexivit_large", 240, 16, LARGE, PATCH_POSITIONS),
+    variant("flexivit_small", 240, 16, SMALL, PATCH_POSITIONS),
+    variant("test_vit", 160, 16, [64, 6, 2, 192], PLAIN),
+    variant("test_vit2", 160, 16, [64, 8, 2, 192], TEST_2),
+    variant("test_vit3", 160, 16, [96, 9, 3, 192], TEST_3),
+    variant("vit_base_patch14_dinov2", 518, 14, BASE, LAYER_SCALE),
+    variant("vit_base_patch14_reg1_tipsv2", 448, 14, BASE, REGISTERS_1),
+    variant("vit_base_patch14_reg4_dinov2", 518, 14, BASE, REGISTERS_4),
+    variant("vit_base_patch16_18x2_224", 224, 16, [768, 18, 12, 3072], PARALLEL),
+    variant("vit_base_patch16_224", 224, 16, BASE, PLAIN),
+    variant("vit_base_patch16_224_miil", 224, 16, BASE, NO_BIAS),
+    variant("vit_base_patch16_384", 384, 16, BASE, PLAIN),
+    variant("vit_base_patch16_clip_224", 224, 16, BASE, CLIP),
+    variant("vit_base_patch16_clip_384", 384, 16, BASE, CLIP),
+    variant("vit_base_patch16_clip_quickgelu_224", 224, 16, BASE, CLIP_QUICK_GELU),
+    variant("vit_base_patch16_gap_224", 224, 16, [768, 12, 16, 3072], GAP),
+    variant("vit_base_patch16_plus_240", 240, 16, BASE_PLUS, LAYER_SCALE),
+    variant("vit_base_patch16_plus_clip_240", 240, 16, BASE_PLUS, CLIP),
+    variant("vit_base_patch16_radio_v3", 512, 16, BASE, RADIO_7_LAYER_SCALE),
+    variant("vit_base_patch16_reg4_gap_256", 256, 16, BASE, REGISTERS_4_GAP_PLAIN),
+    variant("vit_base_patch16_rpn_224", 224, 16, BASE, RES_POST_NORM),
+    variant("vit_base_patch16_siglip_224", 224, 16, BASE, MAP),
+    variant("vit_base_patch16_siglip_256", 256, 16, BASE, MAP),
+    variant("vit_base_patch16_siglip_384", 384, 16, BASE, MAP),
+    variant("vit_base_patch16_siglip_512", 512, 16, BASE, MAP),
+    variant("vit_base_patch16_siglip_gap_224", 224, 16, BASE, GAP),
+    variant("vit_base_patch16_siglip_gap_256", 256, 16, BASE, GAP),
+    variant("vit_base_patch16_siglip_gap_384", 384, 16, BASE, GAP),
+    variant("vit_base_patch16_siglip_gap_512", 512, 16, BASE, GAP),
+    variant("vit_base_patch32_224", 224, 32, BASE, PLAIN),
+    variant("vit_base_patch32_384", 384, 32, BASE, PLAIN),
+    variant("vit_base_patch32_clip_224", 224, 32, BASE, CLIP),
+    variant("vit_base_patch32_clip_256", 256, 32, BASE, CLIP),
+    variant("vit_base_patch32_clip_384", 384, 32, BASE, CLIP),
+    variant("vit_base_patch32_clip_448", 448, 32, BASE, CLIP),
+    variant("vit_base_patch32_clip_quickgelu_224", 224, 32, BASE, CLIP_QUICK_GELU),
+    variant("vit_base_patch32_plus_256", 256, 32, BASE_PLUS, LAYER_SCALE),
+    variant("vit_base_patch32_siglip_256", 256, 32, BASE, MAP_TANH),
+    variant("vit_base_patch32_siglip_gap_256", 256, 32, BASE, GAP_TANH),
+    variant("vit_base_patch8_224", 224, 8, BASE, PLAIN),
+    variant("vit_betwixt_patch16_gap_256", 256, 16, BETWIXT, GAP_LAYER_SCALE),
+    variant("vit_betwixt_patch16_reg1_gap_256", 256, 16, BETWIXT, REGISTERS_1_GAP),
+    variant("vit_betwixt_patch16_reg4_gap_256", 256, 16, BETWIXT, REGISTERS_4_GAP),
+    variant("vit_betwixt_patch16_reg4_gap_384", 384, 16, BETWIXT, REGISTERS_4_GAP),
+    variant("vit_betwixt_patch32_clip_224", 224, 32, BETWIXT, CLIP),
+    variant("vit_giant_patch14_224", 224, 14, GIANT, PLAIN),
+    variant("vit_giant_patch14_clip_224", 224, 14, GIANT, CLIP),
+    variant("vit_giant_patch16_gap_224", 224, 16, GIANT, GAP),
+    variant("vit_giant_patch16_radio_v3", 512, 16, [1536, 40, 24, 6144], RADIO_7),
+    variant("vit_giantopt_patch16_siglip_256", 256, 16, GIANT_OPT, MAP_TANH),
+    variant("vit_giantopt_patch16_siglip_384", 384, 16, GIANT_OPT, MAP_TANH),
+    variant("vit_giantopt_patch16_siglip_gap_256", 256, 16, GIANT_OPT, GAP_TANH),
+    variant("vit_giantopt_patch16_siglip_gap_384", 384, 16, GIANT_OPT, GAP_TANH),
+    variant("vit_gigantic_patch14_224", 224, 14, GIGANTIC, PLAIN),
+    variant("vit_gigantic_patch14_clip_224", 224, 14, GIGANTIC, CLIP),
+    variant("vit_gigantic_patch14_clip_378", 378, 14, GIGANTIC, CLIP),
+    variant("vit_gigantic_patch14_clip_quickgelu_224", 224, 14, GIGANTIC, CLIP_QUICK_GELU),
+    variant("vit_huge_patch14_224", 224, 14, HUGE, PLAIN),
+    variant("vit_huge_patch14_clip_224", 224, 14, HUGE, CLIP),
+    variant("vit_huge_patch14_clip_336", 336, 14, HUGE, CLIP),
+    variant("vit_huge_patch14_clip_378", 378, 14, HUGE, CLIP),
+    variant("vit_huge_patch14_clip_quickgelu_224", 224, 14, HUGE, CLIP_QUICK_GELU),
+    variant("vit_huge_patch14_clip_quickgelu_378", 378, 14, HUGE, CLIP_QUICK_GELU),
+    variant("vit_huge_patch14_gap_224", 224, 14, HUGE, GAP),
+    variant("vit_huge_patch16_gap_448", 448, 16, HUGE, GAP),
+    variant("vit_huge_patch16_radio_v3", 512, 16, HUGE, RADIO_7),
+    variant("vit_huge_patch16_radio_v4", 512, 16, HUGE, RADIO_9),
+    variant("vit_intern300m_patch14_448", 448, 14, LARGE, INTERN),
+    variant("vit_large_patch14_224", 224, 14, LARGE, PLAIN),
+    variant("vit_large_patch14_clip_224", 224, 14, LARGE, CLIP),
+    variant("vit_large_patch14_clip_336", 336, 14, LARGE, CLIP),
+    variant("vit_large_patch14_clip_quickgelu_224", 224, 14, LARGE, CLIP_QUICK_GELU),
+    variant("vit_large_patch14_clip_quickgelu_336", 336, 14, LARGE, CLIP_QUICK_GELU),
+    variant("vit_large_patch14_dinov2", 518, 14, LARGE, LAYER_SCALE),
+    variant("vit_large_patch14_reg1_tipsv2", 448, 14, LARGE, REGISTERS_1),
+    variant("vit_large_patch14_reg4_dinov2", 518, 14, LARGE, REGISTERS_4),
+    variant("vit_large_patch16_224", 224, 16, LARGE, PLAIN),
+    variant("vit_large_patch16_384", 384, 16, LARGE, PLAIN),
+    variant("vit_large_patch16_radio_v3", 512, 16, LARGE, RADIO_7_LAYER_SCALE),
+    variant("vit_large_patch16_siglip_256", 256, 16, LARGE, MAP),
+    variant("vit_large_patch16_siglip_384", 384, 16, LARGE, MAP),
+    variant("vit_large_patch16_siglip_512", 512, 16, LARGE, MAP_TANH),
+    variant("vit_large_patch16_siglip_gap_256", 256, 16, LARGE, GAP),
+    variant("vit_large_patch16_siglip_gap_384", 384, 16, LARGE, GAP),
+    variant("vit_large_patch16_siglip_gap_512", 512, 16, LARGE, GAP_TANH),
+    variant("vit_large_patch32_224", 224, 32, LARGE, PLAIN),
+    variant("vit_large_patch32_384", 384, 32, LARGE, PLAIN),
+    variant("vit_little_patch16_reg1_gap_256", 256, 16, LITTLE, REGISTERS_1_GAP),
+    variant("vit_little_patch16_reg4_gap_256", 256, 16, LITTLE, REGISTERS_4_GAP),
+    variant("vit_medium_patch16_clip_224", 224, 16, MEDIUM, CLIP),
+    variant("vit_medium_patch16_gap_240", 240, 16, MEDIUM, GAP_LAYER_SCALE),
+    variant("vit_medium_patch16_gap_256", 256, 16, MEDIUM, GAP_LAYER_SCALE),
+    variant("vit_medium_patch16_gap_384", 384, 16, MEDIUM, GAP_LAYER_SCALE),
+    variant("vit_medium_patch16_reg1_gap_256", 256, 16, MEDIUM, REGISTERS_1_GAP),
+    variant("vit_medium_patch16_reg4_gap_256", 256, 16, MEDIUM, REGISTERS_4_GAP),
+    variant("vit_medium_patch32_clip_224", 224, 32, MEDIUM, CLIP),
+    variant("vit_mediumd_patch16_reg4_gap_256", 256, 16, MEDIUM_D, REGISTERS_4_GAP),
+    variant("vit_mediumd_patch16_reg4_gap_384", 384, 16, MEDIUM_D, REGISTERS_4_GAP),
+    variant("vit_small_patch14_dinov2", 518, 14, SMALL, LAYER_SCALE),
+    variant("vit_small_patch14_reg4_dinov2", 518, 14, SMALL, REGISTERS_4),
+    variant("vit_small_patch16_18x2_224", 224, 16, [384, 18, 6, 1536], PARALLEL),
+    variant("vit_small_patch16_224", 224, 16, SMALL, PLAIN),
+    variant("vit_small_patch16_36x1_224", 224, 16, [384, 36, 6, 1536], LAYER_SCALE),
+    variant("vit_small_patch16_384", 384, 16, SMALL, PLAIN),
+    variant("vit_small_patch32_224", 224, 32, SMALL, PLAIN),
+    variant("vit_small_patch32_384", 384, 32, SMALL, PLAIN),
+    variant("vit_small_patch8_224", 224, 8, SMALL, PLAIN),
+    variant("vit_so150m2_patch16_reg1_gap_256", 256, 16, SO150M2, SO150M2_GAP),
+    variant("vit_so150m2_patch16_reg1_gap_384", 384, 16, SO150M2, SO150M2_GAP),
+    variant("vit_so150m2_patch16_reg1_gap_448", 448, 16, SO150M2, SO150M2_GAP),
+    variant("vit_so150m_patch16_reg4_gap_256", 256, 16, SO150M, SO150M_GAP),
+    variant("vit_so150m_patch16_reg4_gap_384", 384, 16, SO150M, SO150M_GAP),
+    variant("vit_so150m_patch16_reg4_map_256", 256, 16, SO150M, SO150M_MAP),
+    variant("vit_so400m_patch14_reg1_tipsv2", 448, 14, SO400M, REGISTERS_1),
+    variant("vit_so400m_patch14_siglip_224", 224, 14, SO400M, MAP),
+    variant("vit_so400m_patch14_siglip_378", 378, 14, SO400M, MAP),
+    variant("vit_so400m_patch14_siglip_384", 384, 14, SO400M, MAP),
+    variant("vit_so400m_patch14_siglip_gap_224", 224, 14, SO400M, GAP),
+    variant("vit_so400m_patch14_siglip_gap_378", 378, 14, SO400M, GAP),
+    variant("vit_so400m_patch14_siglip_gap_384", 384, 14, SO400M, GAP),
+    variant("vit_so400m_patch14_siglip_gap_448", 448, 14, SO400M, GAP),
+    variant("vit_so400m_patch14_siglip_gap_896", 896, 14, SO400M, GAP),
+    variant("vit_so400m_patch16_radio_v4", 512, 16, SO400M, RADIO_9),
+    variant("vit_so400m_patch16_siglip_256", 256, 16, SO400M, MAP_TANH),
+    variant("vit_so400m_patch16_siglip_384", 384, 16, SO400M, MAP_TANH),
+    variant("vit_so400m_patch16_siglip_512", 512, 16, SO400M, MAP_TANH),
+    variant("vit_so400m_patch16_siglip_gap_256", 256, 16, SO400M, GAP_TANH),
+    variant("vit_so400m_patch16_siglip_gap_384", 384, 16, SO400M, GAP_TANH),
+    variant("vit_so400m_patch16_siglip_gap_512", 512, 16, SO400M, GAP_TANH),
+    variant("vit_tiny_patch16_224", 224, 16, TINY, PLAIN),
+    variant("vit_tiny_patch16_384", 384, 16, TINY, PLAIN),
+    variant("vit_wee_patch16_reg1_gap_256", 256, 16, WEE, REGISTERS_1_GAP),
+    variant("vit_xsmall_patch16_clip_224", 224, 16, XSMALL, CLIP),
+    variant("vit_base_mci_224", 224, 16, BASE, MOBILE_CLIP),
+];
+
+const fn variant(name: &'static str, image: usize, patch: usize, size: Size, style: Style) -> Variant {
+    Variant { name, image, patch, size, style }
+}
