@@ -37,7 +37,7 @@ fn every_native_architecture_is_found_and_twins_are_listed() {
         );
         assert!(found.near.is_empty() && found.reconstruction.is_none(), "{name}");
     }
-    assert!(native >= 61, "{native}");
+    assert!(native >= 91, "{native}");
     let names = |name: &str| -> Vec<&str> {
         identified(&registry::model(name).unwrap()).exact.iter().map(|fit| fit.name).collect()
     };
