@@ -100,7 +100,7 @@ impl Lowering<'_> {
             Operation::Multiply => Op::Multiply,
             Operation::Subtract => Op::Subtract,
             Operation::Gate => Op::Gate,
-            Operation::MeanMap => Op::Mean { skip: 0 },
+            Operation::MeanMap => Op::Reduce { skip: 0, reduction: Reduction::Mean },
             Operation::AddPositions { table } => {
                 let tokens = self.parameters.get(table).matrix_shape()[0];
                 let (leading, leading_have_positions) = (Vec::new(), true);

@@ -6,7 +6,7 @@
 mod layers;
 mod tokens;
 mod block;
-mod pool;
+mod token_pool;
 mod vit_variants;
 mod vit;
 mod fastvit;

@@ -5,7 +5,7 @@ use crate::graph::{GraphBuilder, GraphError, Linear, Scope, ValueId};
 
 use super::block::{Block, BlockOptions};
 use super::layers::Norm;
-use super::pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
+use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::tokens::{TokenOptions, Tokens, fixed_size};
 use super::vit_variants::{Style, VARIANTS, Variant};
 use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};

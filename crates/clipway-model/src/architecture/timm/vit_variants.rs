@@ -7,7 +7,7 @@ use crate::graph::Activation;
 
 use super::block::Order;
 use super::layers::NormKind;
-use super::pool::PoolKind;
+use super::token_pool::PoolKind;
 use super::tokens::{Positions, StemKind};
 
 /// A trunk by name: the side of its pictures and patches in pixels, its size and its style.
