@@ -92,7 +92,7 @@ impl Bench<'_> {
         let mut out = vec![0.0; rows * width];
         let view = |part: usize| Matrix::with_stride(&qkv[part * width..], rows, width, 3 * width);
         let scale = (head_width as f32).powf(-0.5);
-        let spec = AttentionSpec { heads, head_width, scale, causal, bias: None };
+        let spec = AttentionSpec { heads, head_width, scale, causal, bias: None, rotary: None };
         let sequences = Sequence::batch(batch, tokens);
         let flops = 4.0 * (rows * tokens * width) as f64;
         self.measure(format!("attention {batch} {tokens} {heads} {causal}"), flops, "GFLOP/s", || {

@@ -4,6 +4,7 @@ use crate::isa::{Kernel, MAX_TILE, MAX_TILE_ROWS, Simd, Tile, load, store};
 use crate::linear::TileSums;
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::norm::softmax_row;
+use crate::rotary::Rotary;
 use crate::threads::Kernels;
 use std::ops::Range;
 
@@ -20,6 +21,8 @@ pub struct AttentionSpec<'a> {
     pub causal: bool,
     /// Added to the scaled products, the same for every sequence.
     pub bias: Option<AttentionBias<'a>>,
+    /// Turns the heads of queries and keys by their positions first.
+    pub rotary: Option<Rotary<'a>>,
 }
 
 /// An additive bias `[heads, queries, keys]`.
@@ -40,7 +43,7 @@ pub struct Sequence {
     pub queries: Range<usize>,
     /// Rows of k and v.
     pub keys: Range<usize>,
-    /// The place of the first query among the keys, for a causal mask and a bias.
+    /// The place of the first query among the keys, for a causal mask, a bias and a rotation.
     pub position: usize,
 }
 
@@ -87,6 +90,9 @@ impl Kernels {
                 assert!(bias.queries >= position + queries.len() && bias.keys >= keys.len(), "bias size");
                 assert_eq!(bias.values.len(), spec.heads * bias.queries * bias.keys, "bias size");
             }
+            if let Some(rotary) = spec.rotary {
+                rotary.check(spec.head_width, keys.len().max(position + queries.len()));
+            }
             last = queries.end;
             work += columns * keys.len() * (4 * queries.len() + 16);
         }
@@ -97,11 +103,14 @@ impl Kernels {
             let lanes = self.isa().lanes();
             let keys = sequence.keys.len().next_multiple_of(lanes);
             let width = spec.head_width.next_multiple_of(lanes);
-            let sizes = [keys * spec.head_width, sequence.keys.len() * width, MAX_TILE_ROWS * keys];
+            let turned = spec.rotary.map_or(0, |_| MAX_TILE_ROWS * spec.head_width);
+            let sizes = [keys * spec.head_width, sequence.keys.len() * width, MAX_TILE_ROWS * keys, turned];
             self.with_scratch(sizes.iter().sum(), |scratch| {
                 let (packed_k, scratch) = scratch.split_at_mut(sizes[0]);
-                let (packed_v, scores) = scratch.split_at_mut(sizes[1]);
-                self.isa().run(Head { spec, sequence, head, q, k, v, out, packed_k, packed_v, scores });
+                let (packed_v, scratch) = scratch.split_at_mut(sizes[1]);
+                let (scores, turned) = scratch.split_at_mut(sizes[2]);
+                let head = Head { spec, sequence, head, q, k, v, out, packed_k, packed_v, scores, turned };
+                self.isa().run(head);
             });
         });
     }
@@ -123,6 +132,8 @@ struct Head<'a> {
     packed_v: &'a mut [f32],
     /// Scores of one tile of queries, `[tile rows, keys rounded up to lanes]`.
     scores: &'a mut [f32],
+    /// Queries of one tile, or one key, turned; empty where nothing is.
+    turned: &'a mut [f32],
 }
 
 impl Kernel for Head<'_> {
@@ -187,7 +198,11 @@ impl Head<'_> {
             let panel = &mut self.packed_k[start * width..][..columns * width];
             for index in 0..columns {
                 let key = (keys.start + start + index).min(keys.end - 1);
-                let values = &self.k.row(key)[self.head * width..][..width];
+                let mut values = &self.k.row(key)[self.head * width..][..width];
+                if let Some(rotary) = self.spec.rotary {
+                    rotary.turn(key - keys.start, values, &mut self.turned[..width]);
+                    values = &self.turned[..width];
+                }
                 for (place, value) in panel[index..].iter_mut().step_by(columns).zip(values) {
                     *place = *value;
                 }
@@ -216,18 +231,19 @@ impl Head<'_> {
     fn multiply_keys<S: Simd>(&mut self, simd: S, row: usize, rows: usize, keys: usize) {
         let width = self.spec.head_width;
         let stride = self.sequence.keys.len().next_multiple_of(S::LANES);
+        let (mut a, mut a_stride) = (&self.q.rows_from(row)[self.head * width..], self.q.stride());
+        if let Some(rotary) = self.spec.rotary {
+            let position = self.sequence.position + row - self.sequence.queries.start;
+            for (index, turned) in self.turned.chunks_exact_mut(width).enumerate().take(rows) {
+                rotary.turn(position + index, &a[index * a_stride..][..width], turned);
+            }
+            (a, a_stride) = (&*self.turned, width);
+        }
         for (start, vectors) in panels::<S>(self.sequence.keys.len()) {
             if start >= keys {
                 return;
             }
-            let tile = Tile {
-                a: &self.q.rows_from(row)[self.head * width..],
-                a_stride: self.q.stride(),
-                rows,
-                b: &self.packed_k[start * width..],
-                vectors,
-                depth: width,
-            };
+            let tile = Tile { a, a_stride, rows, b: &self.packed_k[start * width..], vectors, depth: width };
             tile.multiply(simd, &mut self.scores[start..], stride);
         }
     }

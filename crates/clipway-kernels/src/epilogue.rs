@@ -4,15 +4,17 @@ use crate::activation::Activation;
 use crate::isa::{Simd, load, store};
 use crate::matrix::Matrix;
 
-/// `finish(residual + activation(product + bias))`.
+/// `finish(residual + activation(product + bias))`, or with a product in place of the sum.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// Added to every row: one value a column.
     pub bias: Option<&'a [f32]>,
     /// Applied after the bias.
     pub activation: Activation,
-    /// Added after the activation.
+    /// Added after the activation, or multiplied with.
     pub residual: Residual<'a>,
+    /// Whether it is multiplied with, as gates are, and not added.
+    pub gate: bool,
     /// Applied last, as in a ResNet's block.
     pub finish: Activation,
 }
@@ -43,6 +45,11 @@ impl<'a> Epilogue<'a> {
     /// Adds something after the activation.
     pub fn residual(self, residual: Residual<'a>) -> Self {
         Self { residual, ..self }
+    }
+
+    /// Multiplies with something after the activation.
+    pub fn gate(self, factor: Residual<'a>) -> Self {
+        Self { residual: factor, gate: true, ..self }
     }
 
     /// Applies a function last.
@@ -83,10 +90,13 @@ impl<'a> Epilogue<'a> {
                 value = simd.add(value, load(simd, &bias[start..end]));
             }
             value = self.activation.apply(simd, value);
-            match self.residual {
-                Residual::None => {}
-                Residual::Output => value = simd.add(value, load(simd, &out[start..end])),
-                Residual::Matrix(_) => value = simd.add(value, load(simd, &residual[start..end])),
+            let other = match self.residual {
+                Residual::None => None,
+                Residual::Output => Some(load(simd, &out[start..end])),
+                Residual::Matrix(_) => Some(load(simd, &residual[start..end])),
+            };
+            if let Some(other) = other {
+                value = if self.gate { simd.mul(value, other) } else { simd.add(value, other) };
             }
             value = self.finish.apply(simd, value);
             store(simd, &mut out[start..end], value);

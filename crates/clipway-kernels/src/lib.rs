@@ -24,6 +24,7 @@ mod matrix;
 mod norm;
 mod pack;
 mod pool;
+mod rotary;
 mod threads;
 mod window;
 
@@ -34,5 +35,6 @@ pub use epilogue::{Epilogue, Residual};
 pub use isa::Isa;
 pub use matrix::{Matrix, MatrixMut};
 pub use pack::{Element, PackedMatrix, PackedMatrixBuilder, WeightLayout};
+pub use rotary::Rotary;
 pub use threads::{Kernels, KernelsError};
 pub use window::{Image, Window};

@@ -1,10 +1,23 @@
 use crate::{assert_close, for_each_kernels, numbers};
-use clipway_kernels::{AttentionBias, AttentionSpec, Kernels, Matrix, MatrixMut, Sequence};
+use clipway_kernels::{AttentionBias, AttentionSpec, Kernels, Matrix, MatrixMut, Rotary, Sequence};
 
 /// Attention as its definition says, in f64, with q, k and v side by side in rows of `3 * width`.
 fn reference(spec: &AttentionSpec<'_>, sequences: &[Sequence], qkv: &[f32], out: &mut [f64]) {
     let width = spec.heads * spec.head_width;
-    let value = |row: usize, column: usize| f64::from(qkv[row * 3 * width + column]);
+    let plain = |row: usize, column: usize| f64::from(qkv[row * 3 * width + column]);
+    let turned = |row: usize, column: usize, position: usize| {
+        let Some(rotary) = spec.rotary else { return plain(row, column) };
+        let (place, half) = (column % spec.head_width, spec.head_width / 2);
+        let (pair, first, partner) = match rotary.halves {
+            true if place < half => (place, true, column + half),
+            true => (place - half, false, column - half),
+            false => (place / 2, place % 2 == 0, column ^ 1),
+        };
+        let [cosine, sine] =
+            [rotary.cosines, rotary.sines].map(|table| f64::from(table[position * half + pair]));
+        let sign = if first { -1.0 } else { 1.0 };
+        plain(row, column) * cosine + sign * plain(row, partner) * sine
+    };
     for Sequence { queries, keys, position } in sequences {
         for (index, query) in queries.clone().enumerate() {
             let place = position + index;
@@ -15,7 +28,9 @@ fn reference(spec: &AttentionSpec<'_>, sequences: &[Sequence], qkv: &[f32], out:
                 for (key, weight) in weights.iter_mut().enumerate() {
                     let product: f64 = columns
                         .clone()
-                        .map(|column| value(query, column) * value(keys.start + key, width + column))
+                        .map(|column| {
+                            turned(query, column, place) * turned(keys.start + key, width + column, key)
+                        })
                         .sum();
                     *weight = product * f64::from(spec.scale);
                     if let Some(bias) = spec.bias {
@@ -26,7 +41,7 @@ fn reference(spec: &AttentionSpec<'_>, sequences: &[Sequence], qkv: &[f32], out:
                 let sum: f64 = weights.iter().map(|weight| (weight - max).exp()).sum();
                 for column in columns {
                     let terms = weights.iter().enumerate().map(|(key, weight)| {
-                        (weight - max).exp() / sum * value(keys.start + key, 2 * width + column)
+                        (weight - max).exp() / sum * plain(keys.start + key, 2 * width + column)
                     });
                     out[query * width + column] = terms.sum();
                 }
@@ -51,7 +66,14 @@ fn check(kernels: &Kernels, spec: &AttentionSpec<'_>, sequences: &[Sequence], ro
 }
 
 fn spec(heads: usize, head_width: usize, causal: bool) -> AttentionSpec<'static> {
-    AttentionSpec { heads, head_width, scale: (head_width as f32).powf(-0.5), causal, bias: None }
+    AttentionSpec {
+        heads,
+        head_width,
+        scale: (head_width as f32).powf(-0.5),
+        causal,
+        bias: None,
+        rotary: None,
+    }
 }
 
 #[test]
@@ -85,6 +107,42 @@ fn ragged_batches_queries_apart_and_biases() {
             check(kernels, &spec, &ragged, 61);
             let bias = AttentionBias { values: &bias, queries: 40, keys: 50 };
             check(kernels, &AttentionSpec { bias: Some(bias), ..spec }, &ragged, 61);
+        }
+    });
+}
+
+#[test]
+fn heads_are_turned_by_their_positions() {
+    for_each_kernels(|kernels| {
+        let sequences = [
+            Sequence::of(0..19),
+            Sequence { queries: 19..20, keys: 20..50, position: 7 },
+            Sequence { queries: 20..31, keys: 20..50, position: 9 },
+        ];
+        for head_width in [4, 16, 72] {
+            let angles = numbers(30 * head_width / 2, 3);
+            let cosines: Vec<f32> = angles.iter().map(|angle| (5.0 * angle).cos()).collect();
+            let sines: Vec<f32> = angles.iter().map(|angle| (5.0 * angle).sin()).collect();
+            for halves in [false, true] {
+                let rotary = Rotary { cosines: &cosines, sines: &sines, halves };
+                let spec = AttentionSpec { rotary: Some(rotary), ..spec(2, head_width, false) };
+                check(kernels, &spec, &sequences, 50);
+            }
+        }
+    });
+}
+
+#[test]
+fn rows_are_turned_in_place() {
+    for_each_kernels(|kernels| {
+        // A quarter turn of the second position, nothing at the first.
+        let (cosines, sines) = ([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]);
+        let before = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        for (halves, after) in [(false, [-2.0, 1.0, -4.0, 3.0]), (true, [-3.0, -4.0, 1.0, 2.0])] {
+            let mut rows: Vec<f32> = before[..4].iter().chain(&before[..4]).copied().collect();
+            let rotary = Rotary { cosines: &cosines, sines: &sines, halves };
+            kernels.rotate(rotary, 4, 2, MatrixMut::new(&mut rows, 2, 4));
+            assert_eq!((&rows[..4], &rows[4..]), (&before[..4], &after[..]), "{halves}");
         }
     });
 }

@@ -8,6 +8,8 @@ enum Add {
     Nothing,
     Output,
     Other,
+    GateOutput,
+    GateOther,
 }
 
 /// One product with everything that may surround it.
@@ -54,24 +56,28 @@ impl Case {
                     sum += f64::from(x[row * x_stride + input]) * f64::from(weight[place]);
                 }
                 sum = activate(self.activation, sum);
-                sum += match self.add {
-                    Add::Nothing => 0.0,
-                    Add::Output => f64::from(before[row * out_stride + output]),
-                    Add::Other => f64::from(other[row * outputs + output]),
-                };
+                match self.add {
+                    Add::Nothing => {}
+                    Add::Output => sum += f64::from(before[row * out_stride + output]),
+                    Add::Other => sum += f64::from(other[row * outputs + output]),
+                    Add::GateOutput => sum *= f64::from(before[row * out_stride + output]),
+                    Add::GateOther => sum *= f64::from(other[row * outputs + output]),
+                }
                 expected[row * out_stride + output] = activate(self.finish, sum);
             }
         }
         let packed = kernels.pack_linear(&weight, outputs, inputs, self.layout);
         let residual = match self.add {
             Add::Nothing => Residual::None,
-            Add::Output => Residual::Output,
-            Add::Other => Residual::Matrix(Matrix::new(&other, rows, outputs)),
+            Add::Output | Add::GateOutput => Residual::Output,
+            Add::Other | Add::GateOther => Residual::Matrix(Matrix::new(&other, rows, outputs)),
         };
-        let epilogue = Epilogue::bias(self.bias.then_some(&bias[..]))
-            .activation(self.activation)
-            .residual(residual)
-            .finish(self.finish);
+        let epilogue = Epilogue::bias(self.bias.then_some(&bias[..])).activation(self.activation);
+        let epilogue = match self.add {
+            Add::GateOutput | Add::GateOther => epilogue.gate(residual),
+            _ => epilogue.residual(residual),
+        }
+        .finish(self.finish);
         let mut out = before.clone();
         kernels.linear(
             Matrix::with_stride(&x, rows, inputs, x_stride),
@@ -110,7 +116,7 @@ fn epilogues_strides_and_layouts() {
             for activation in
                 [Activation::Identity, Activation::Gelu, Activation::QuickGelu, Activation::Relu]
             {
-                for add in [Add::Nothing, Add::Output, Add::Other] {
+                for add in [Add::Nothing, Add::Output, Add::Other, Add::GateOutput, Add::GateOther] {
                     let plain = Case::plain(11, 65, 59);
                     Case { layout, padding: 3, bias: true, activation, add, ..plain }.check(kernels);
                 }

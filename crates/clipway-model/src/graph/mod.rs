@@ -9,12 +9,14 @@ mod fold;
 mod layers;
 mod operation;
 mod parameters;
+mod rotation;
 
 pub use builder::{AttentionOptions, GraphBuilder, GraphError};
 pub use fold::{Fold, FoldTerm};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
 pub use operation::{Activation, AttentionBias, Mask, Operation, Pool, Rows, WeightLayout};
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
+pub use rotation::{Coordinates, Pairs, Rotation};
 
 use std::fmt;
 

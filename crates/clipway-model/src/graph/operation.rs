@@ -1,6 +1,7 @@
 //! The operations: few enough to list on a page, each with an exact meaning.
 
 use super::parameters::ParameterId;
+use super::rotation::Rotation;
 
 /// How a linear weight is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +220,13 @@ pub enum Operation {
         /// What is added to the scaled scores.
         bias: Option<AttentionBias>,
     },
+    /// Turns each of `heads` equal runs of the last dimension by the token's place on a grid.
+    Rotary {
+        /// Number of heads.
+        heads: usize,
+        /// The angles.
+        rotation: Rotation,
+    },
     /// An elementwise function.
     Activation(Activation),
     /// Sum of two values of the same shape.
@@ -303,6 +311,7 @@ impl Operation {
             Operation::Pixels
             | Operation::TokenIds
             | Operation::UnitHeads { .. }
+            | Operation::Rotary { .. }
             | Operation::Activation(_)
             | Operation::Add
             | Operation::Multiply
@@ -340,6 +349,9 @@ impl Operation {
             Operation::Attention { heads, scale, mask, bias } => {
                 let bias = bias.map_or(String::new(), |bias| format!(" bias {}", bias.label()));
                 format!("attention[heads {heads} scale {scale} mask {mask:?}{bias}]")
+            }
+            Operation::Rotary { heads, rotation } => {
+                format!("rotary[heads {heads} grid {:?} after {}]", rotation.grid, rotation.skip)
             }
             Operation::Activation(activation) => format!("{activation:?}"),
             Operation::Add => "add".into(),

@@ -27,7 +27,12 @@ fn parameters_have_the_names_shapes_and_counts_of_open_clip() {
 #[test]
 fn graphs_end_in_embeddings_and_use_every_parameter_but_the_temperature() {
     let names = ["ViT-B-32", "RN50x4-quickgelu", "ViT-L-14-CLIPA", "ViT-B-16-plus-240", "ViT-B-16-SigLIP"];
-    for name in names.into_iter().chain(["MobileCLIP-B", "vit_medium_patch16_gap_256"]) {
+    for name in names.into_iter().chain([
+        "MobileCLIP-B",
+        "vit_medium_patch16_gap_256",
+        "EVA02-B-16",
+        "PE-Core-T-16-384",
+    ]) {
         let model = model(name).unwrap();
         let mut used = vec![false; model.parameters.len()];
         for graph in [&model.image, &model.text] {

@@ -9,8 +9,9 @@ use super::attend::{self, Sight};
 use super::batch::{Batch, Input};
 use super::pixels;
 use super::prepare::Step;
-use super::program::{Finish, Id, Program, Reduction, Shape};
+use super::program::{Combine, Finish, Id, Program, Reduction, Shape};
 use super::slots::Slots;
+use super::turn::Turn;
 
 /// Buffers of the values, kept from pass to pass.
 #[derive(Default)]
@@ -119,15 +120,17 @@ impl<'a> Values<'a> {
     }
 
     fn epilogue(&self, bias: Option<&'a [f32]>, finish: Finish) -> Epilogue<'a> {
-        let residual = match finish.residual {
-            false => Residual::None,
-            true if self.shares(1) => Residual::Output,
-            true => Residual::Matrix(self.matrix(1)),
+        let second = || match self.shares(1) {
+            true => Residual::Output,
+            false => Residual::Matrix(self.matrix(1)),
         };
-        Epilogue::bias(bias)
-            .activation(function(finish.before))
-            .residual(residual)
-            .finish(function(finish.after))
+        let epilogue = Epilogue::bias(bias).activation(function(finish.before));
+        let epilogue = match finish.second {
+            None => epilogue,
+            Some(Combine::Add) => epilogue.residual(second()),
+            Some(Combine::Multiply) => epilogue.gate(second()),
+        };
+        epilogue.finish(function(finish.after))
     }
 
     fn step(&self, out: &mut [f32]) {
@@ -179,7 +182,7 @@ impl<'a> Values<'a> {
                     kernels.add(shift, out);
                 }
             }
-            Step::Attention { heads, scale, mask, bias, columns } => {
+            Step::Attention { heads, scale, mask, bias, turn, columns } => {
                 let width = shape.width;
                 let causal = !matches!(mask, Mask::None | Mask::Padding { causal: false, .. });
                 let spec = AttentionSpec {
@@ -188,11 +191,18 @@ impl<'a> Values<'a> {
                     scale: *scale,
                     causal,
                     bias: None,
+                    rotary: turn.as_ref().map(Turn::rotary),
                 };
                 let [q, k, v] = [0, 1, 2].map(|index| self.columns(index, columns[index], width));
                 let rows = [shape.rows, self.shape(1).rows];
                 let sight = Sight { mask: *mask, bias: bias.as_ref() };
                 attend::attend(kernels, &spec, &sight, batch, rows, [q, k, v], out);
+            }
+            Step::Rotary { heads, turn } => {
+                self.copy_input(out);
+                let positions = rows / batch.samples.max(1);
+                let out = MatrixMut::new(out, rows, shape.width);
+                kernels.rotate(turn.rotary(), shape.width / heads, positions.max(1), out);
             }
             Step::Activation(activation) => {
                 self.copy_input(out);

@@ -92,9 +92,10 @@ impl Lowering<'_> {
                     1 => (vec![first; 3], [0, width, 2 * width]),
                     _ => (inputs[..3].to_vec(), [0; 3]),
                 };
-                let op = Op::Attention { heads, scale, mask, bias, columns };
+                let op = Op::Attention { heads, scale, mask, bias, rotation: None, columns };
                 return Ok(self.program.push(op, inputs, shape, &node.scope));
             }
+            Operation::Rotary { heads, rotation } => Op::Rotary { heads, rotation },
             Operation::Activation(activation) => Op::Activation(activation),
             Operation::Add => Op::Add,
             Operation::Multiply => Op::Multiply,

@@ -19,6 +19,7 @@ mod processor;
 mod program;
 mod recipe;
 mod slots;
+mod turn;
 mod split;
 mod weights;
 

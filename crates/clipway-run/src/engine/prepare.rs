@@ -10,27 +10,64 @@ use super::bias::Bias;
 use super::error::EngineError;
 use super::program::{Finish, Node, Op, Program, Reduction, Select, Window};
 use super::recipe::{Block, Matrix, Table, Vector};
+use super::turn::Turn;
 use super::weights::Weights;
 
 /// A node with its numbers, ready to run.
 pub(super) enum Step {
     Input,
     ToRows,
-    Patches { kernel: [usize; 2], leading: usize },
-    Linear { weight: PackedMatrix, bias: Option<Vec<f32>>, table: Option<Vec<f32>>, finish: Finish },
-    Conv { conv: PackedConv, bias: Option<Vec<f32>>, finish: Finish },
-    LayerNorm { weight: Vec<f32>, bias: Option<Vec<f32>>, epsilon: f32 },
-    RmsNorm { weight: Vec<f32>, epsilon: f32 },
+    Patches {
+        kernel: [usize; 2],
+        leading: usize,
+    },
+    Linear {
+        weight: PackedMatrix,
+        bias: Option<Vec<f32>>,
+        table: Option<Vec<f32>>,
+        finish: Finish,
+    },
+    Conv {
+        conv: PackedConv,
+        bias: Option<Vec<f32>>,
+        finish: Finish,
+    },
+    LayerNorm {
+        weight: Vec<f32>,
+        bias: Option<Vec<f32>>,
+        epsilon: f32,
+    },
+    RmsNorm {
+        weight: Vec<f32>,
+        epsilon: f32,
+    },
     UnitHeads(usize),
-    Affine { scale: Vec<f32>, shift: Option<Vec<f32>> },
-    Attention { heads: usize, scale: f32, mask: Mask, bias: Option<Bias>, columns: [usize; 3] },
+    Affine {
+        scale: Vec<f32>,
+        shift: Option<Vec<f32>>,
+    },
+    Attention {
+        heads: usize,
+        scale: f32,
+        mask: Mask,
+        bias: Option<Bias>,
+        turn: Option<Turn>,
+        columns: [usize; 3],
+    },
+    Rotary {
+        heads: usize,
+        turn: Turn,
+    },
     Activation(Activation),
     Add,
     Multiply,
     Subtract,
     Gate,
     AddTable(Vec<f32>),
-    Embedding { table: Vec<f32>, positions: Option<Vec<f32>> },
+    Embedding {
+        table: Vec<f32>,
+        positions: Option<Vec<f32>>,
+    },
     Prepend(Vec<f32>),
     Drop(usize),
     Append(Vec<f32>),
@@ -38,7 +75,10 @@ pub(super) enum Step {
     Queries(Vec<f32>),
     AveragePool(usize),
     Select(Select),
-    Reduce { skip: usize, reduction: Reduction },
+    Reduce {
+        skip: usize,
+        reduction: Reduction,
+    },
 }
 
 /// Prepares every node of a program.
@@ -89,9 +129,13 @@ impl Loader<'_> {
             Op::Affine { scale, shift } => {
                 Step::Affine { scale: single(&self.vector(scale)?), shift: self.optional(shift.as_ref())? }
             }
-            &Op::Attention { heads, scale, mask, bias, columns } => {
+            &Op::Rotary { heads, rotation } => {
+                Step::Rotary { heads, turn: Turn::new(&rotation, node.shape.width / heads) }
+            }
+            &Op::Attention { heads, scale, mask, bias, rotation, columns } => {
                 let bias = bias.map(|bias| self.bias(bias)).transpose()?;
-                Step::Attention { heads, scale, mask, bias, columns }
+                let turn = rotation.map(|rotation| Turn::new(&rotation, node.shape.width / heads));
+                Step::Attention { heads, scale, mask, bias, turn, columns }
             }
             Op::Activation(activation) => Step::Activation(*activation),
             Op::Add => Step::Add,

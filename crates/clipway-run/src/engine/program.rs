@@ -4,7 +4,7 @@
 //! `width` channels for each token or place, sample after sample. So flattening a map costs nothing, and texts
 //! of different lengths lie one after the other without padding.
 
-use clipway_model::graph::{Activation, AttentionBias, Mask, ParameterId, Pool};
+use clipway_model::graph::{Activation, AttentionBias, Mask, ParameterId, Pool, Rotation};
 
 use super::recipe::{Matrix, Table, Vector};
 
@@ -37,13 +37,20 @@ pub(super) struct Window {
     pub padding: [usize; 2],
 }
 
-/// What is done to a product before it is stored: `after(before(product + bias) + residual)`.
+/// What is done to a product before it is stored: `after(before(product + bias) + second input)`, or times it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Finish {
     pub before: Option<Activation>,
-    /// Whether the second input is added.
-    pub residual: bool,
+    /// What is done with the second input, if there is one.
+    pub second: Option<Combine>,
     pub after: Option<Activation>,
+}
+
+/// How two values become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Combine {
+    Add,
+    Multiply,
 }
 
 /// Which row of a sample.
@@ -88,7 +95,17 @@ pub(super) enum Op {
     /// `row · scale + shift`, channel by channel.
     Affine { scale: Vector, shift: Option<Vector> },
     /// Attention. Inputs: values that hold queries, keys and values from these columns on.
-    Attention { heads: usize, scale: f32, mask: Mask, bias: Option<AttentionBias>, columns: [usize; 3] },
+    Attention {
+        heads: usize,
+        scale: f32,
+        mask: Mask,
+        bias: Option<AttentionBias>,
+        /// Turns the heads of queries and keys first.
+        rotation: Option<Rotation>,
+        columns: [usize; 3],
+    },
+    /// Heads turned by the place of the row in its sample.
+    Rotary { heads: usize, rotation: Rotation },
     /// An elementwise function.
     Activation(Activation),
     /// Sum of two values.

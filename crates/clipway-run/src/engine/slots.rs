@@ -68,8 +68,9 @@ impl Slots {
 /// The input that a step may overwrite with its result.
 fn in_place(op: &Op) -> Option<usize> {
     match op {
-        Op::Linear { finish, .. } | Op::Conv { finish, .. } => finish.residual.then_some(1),
+        Op::Linear { finish, .. } | Op::Conv { finish, .. } => finish.second.map(|_| 1),
         Op::UnitHeads(_)
+        | Op::Rotary { .. }
         | Op::Affine { .. }
         | Op::Activation(_)
         | Op::Add

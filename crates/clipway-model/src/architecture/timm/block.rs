@@ -2,7 +2,7 @@
 
 use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Mask, ParameterId, Scope, ValueId};
 
-use super::layers::{Mlp, MlpOptions, Norm, NormKind, join};
+use super::layers::{Mlp, MlpKind, MlpOptions, Norm, NormKind, join};
 
 /// What a block is made of.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,7 @@ pub(super) struct BlockOptions {
     pub(super) sub_norms: bool,
     pub(super) layer_scale: bool,
     pub(super) order: Order,
+    pub(super) mlp: MlpKind,
     pub(super) norm: NormKind,
     pub(super) activation: Activation,
 }
@@ -49,12 +50,13 @@ struct Branch<Layer> {
 
 impl Block {
     pub(super) fn declare(mut scope: Scope<'_>, options: &BlockOptions) -> Block {
-        let BlockOptions { width, hidden, activation, .. } = *options;
+        let BlockOptions { width, hidden, activation, mlp: kind, .. } = *options;
         let path = scope.path().to_owned();
         let gamma = |scope: Scope<'_>| options.layer_scale.then(|| { scope }.parameter("gamma", &[width]));
         let attention = |scope: Scope<'_>| Attention::declare(scope, options);
         let norm = options.sub_norms.then_some(options.norm);
-        let mlp = |scope: Scope<'_>| Mlp::declare(scope, MlpOptions { width, hidden, activation, norm });
+        let mlp =
+            |scope: Scope<'_>| Mlp::declare(scope, MlpOptions { kind, width, hidden, activation, norm });
         let (attentions, mlps) = match options.order {
             Order::PreNorm => {
                 let norm = Norm::new(scope.child("norm1"), width, options.norm);

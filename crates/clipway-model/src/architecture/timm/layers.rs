@@ -39,26 +39,54 @@ impl Norm {
 
 /// An MLP of two layers, with a norm between them or none.
 pub(super) struct Mlp {
-    fc1: Linear,
+    first: First,
     activation: Activation,
     norm: Option<Norm>,
     fc2: Linear,
 }
 
+/// The first layer of an MLP.
+enum First {
+    Plain(Linear),
+    /// Gate and value.
+    Gated([Linear; 2]),
+}
+
 /// What an MLP is made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MlpOptions {
+    pub(super) kind: MlpKind,
     pub(super) width: usize,
     pub(super) hidden: usize,
     pub(super) activation: Activation,
     pub(super) norm: Option<NormKind>,
 }
 
+/// How the hidden values are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MlpKind {
+    /// `activation(fc1 x)`.
+    Plain,
+    /// `activation(g) · v` with gate and value from one matrix (SwiGLU, <https://arxiv.org/abs/2002.05202>).
+    Packed,
+    /// The same with a matrix each.
+    Split,
+}
+
 impl Mlp {
     pub(super) fn declare(mut scope: Scope<'_>, options: MlpOptions) -> Mlp {
-        let MlpOptions { width, hidden, activation, norm } = options;
+        let MlpOptions { kind, width, hidden, activation, norm } = options;
+        let mut layer = |name: &str, outputs: usize| Linear::new(scope.child(name), width, outputs, true);
+        let first = match kind {
+            MlpKind::Plain => First::Plain(layer("fc1", hidden)),
+            MlpKind::Packed => {
+                let packed = layer("fc1", 2 * hidden);
+                First::Gated([packed.part(0, hidden), packed.part(1, hidden)])
+            }
+            MlpKind::Split => First::Gated([layer("fc1_g", hidden), layer("fc1_x", hidden)]),
+        };
         Mlp {
-            fc1: Linear::new(scope.child("fc1"), width, hidden, true),
+            first,
             activation,
             norm: norm.map(|kind| Norm::new(scope.child("norm"), hidden, kind)),
             fc2: Linear::new(scope.child("fc2"), hidden, width, true),
@@ -66,8 +94,18 @@ impl Mlp {
     }
 
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
-        let mut x = graph.linear(x, &self.fc1)?;
-        x = graph.activation(x, self.activation);
+        let mut x = match &self.first {
+            First::Plain(fc1) => {
+                let x = graph.linear(x, fc1)?;
+                graph.activation(x, self.activation)
+            }
+            First::Gated([gate, value]) => {
+                let gate = graph.linear(x, gate)?;
+                let gate = graph.activation(gate, self.activation);
+                let value = graph.linear(x, value)?;
+                graph.multiply(gate, value)?
+            }
+        };
         if let Some(norm) = &self.norm {
             x = norm.forward(graph, x)?;
         }

@@ -9,6 +9,9 @@ mod block;
 mod token_pool;
 mod vit_variants;
 mod vit;
+mod eva_block;
+mod eva_variants;
+mod eva;
 mod fastvit;
 mod map_pool;
 mod head;
@@ -22,6 +25,7 @@ use head::Head;
 /// Every family of trunks; the first that has a name makes it.
 const FAMILIES: &[Family] = &[
     Family { names: vit::names, declare: vit::declare },
+    Family { names: eva::names, declare: eva::declare },
     Family { names: fastvit::names, declare: fastvit::declare },
 ];
 

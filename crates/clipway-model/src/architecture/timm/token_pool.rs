@@ -2,7 +2,7 @@
 
 use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Mask, ParameterId, Pool, Scope, ValueId};
 
-use super::layers::{Mlp, MlpOptions, Norm, NormKind, join};
+use super::layers::{Mlp, MlpKind, MlpOptions, Norm, NormKind, join};
 use super::{ArchitectureError, PoolRequest, TrunkRequest};
 
 /// A pool by timm's name.
@@ -105,15 +105,18 @@ pub(super) enum TokenPool {
 pub(super) struct TokenPoolOptions {
     /// Tokens before those of patches.
     pub(super) prefix: usize,
-    /// Whether means and the latent's attention take in those tokens too.
+    /// Whether means and maxima take in those tokens too.
     pub(super) with_prefix: bool,
+    /// Whether the attention of a learned query does.
+    pub(super) latent_with_prefix: bool,
     pub(super) class_token: bool,
     pub(super) latent: LatentOptions,
 }
 
 impl TokenPool {
     pub(super) fn declare(scope: &mut Scope<'_>, used: PoolKind, options: TokenPoolOptions) -> TokenPool {
-        let skip = if options.with_prefix { 0 } else { options.prefix };
+        let skip_unless = |with_prefix: bool| if with_prefix { 0 } else { options.prefix };
+        let skip = skip_unless(options.with_prefix);
         match used {
             PoolKind::Token => TokenPool::Plain(Pool::First),
             PoolKind::Average => TokenPool::Plain(Pool::Mean { skip }),
@@ -121,7 +124,7 @@ impl TokenPool {
             PoolKind::AverageMax => TokenPool::Plain(Pool::MeanMax { skip }),
             PoolKind::Latent => {
                 let pool = LatentPool::declare(scope.child("attn_pool"), options.latent);
-                TokenPool::Latent(Box::new(pool), skip)
+                TokenPool::Latent(Box::new(pool), skip_unless(options.latent_with_prefix))
             }
             PoolKind::Refined => {
                 let pool = if options.class_token { Pool::First } else { Pool::Mean { skip: 0 } };
@@ -181,7 +184,10 @@ impl LatentPool {
             key_value: Linear::new(scope.child("kv"), width, 2 * width, true),
             output: Linear::new(scope.child("proj"), width, width, true),
             norm: Norm::new(scope.child("norm"), width, norm),
-            mlp: Mlp::declare(scope.child("mlp"), MlpOptions { width, hidden, activation, norm: None }),
+            mlp: Mlp::declare(
+                scope.child("mlp"),
+                MlpOptions { kind: MlpKind::Plain, width, hidden, activation, norm: None },
+            ),
         }
     }
 

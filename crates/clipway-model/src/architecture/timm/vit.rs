@@ -61,6 +61,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         sub_norms: style.sub_norms,
         layer_scale: style.layer_scale,
         order: style.order,
+        mlp: style.mlp,
         norm,
         activation,
     };
@@ -70,6 +71,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let pool = TokenPoolOptions {
         prefix: tokens.prefix(),
         with_prefix: style.pool_with_prefix,
+        latent_with_prefix: style.pool_with_prefix,
         class_token,
         latent: LatentOptions { width, heads, hidden, norm, activation },
     };

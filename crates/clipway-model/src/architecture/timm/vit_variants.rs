@@ -6,7 +6,7 @@
 use crate::graph::Activation;
 
 use super::block::Order;
-use super::layers::NormKind;
+use super::layers::{MlpKind, NormKind};
 use super::token_pool::PoolKind;
 use super::tokens::{Positions, StemKind};
 
@@ -34,6 +34,7 @@ pub(super) struct Style {
     pub(super) layer_scale: bool,
     pub(super) sub_norms: bool,
     pub(super) order: Order,
+    pub(super) mlp: MlpKind,
     pub(super) norm: NormKind,
     pub(super) activation: Activation,
     /// A norm before the blocks.
@@ -56,6 +57,7 @@ const PLAIN: Style = Style {
     layer_scale: false,
     sub_norms: false,
     order: Order::PreNorm,
+    mlp: MlpKind::Plain,
     norm: NormKind::Layer(1e-6),
     activation: Activation::Gelu,
     pre_norm: false,
@@ -82,6 +84,9 @@ const GAP_TANH: Style = Style { activation: Activation::GeluTanh, ..GAP };
 const GAP_LAYER_SCALE: Style = Style { query_key_value_bias: false, layer_scale: true, ..GAP };
 const REGISTERS_1: Style = Style { registers: 1, positions: Positions::Patches, ..LAYER_SCALE };
 const REGISTERS_4: Style = Style { registers: 4, ..REGISTERS_1 };
+const SWIGLU: Style = Style { mlp: MlpKind::Packed, activation: Activation::Silu, ..LAYER_SCALE };
+const SWIGLU_REGISTERS_1: Style = Style { registers: 1, positions: Positions::Patches, ..SWIGLU };
+const SWIGLU_REGISTERS_4: Style = Style { registers: 4, ..SWIGLU_REGISTERS_1 };
 const REGISTERS_1_GAP: Style = Style { class_token: false, pool: PoolKind::Average, ..REGISTERS_1 };
 const REGISTERS_4_GAP: Style = Style { registers: 4, ..REGISTERS_1_GAP };
 const REGISTERS_4_GAP_PLAIN: Style = Style { layer_scale: false, ..REGISTERS_4_GAP };
@@ -171,6 +176,9 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("vit_betwixt_patch32_clip_224", 224, 32, BETWIXT, CLIP),
     variant("vit_giant_patch14_224", 224, 14, GIANT, PLAIN),
     variant("vit_giant_patch14_clip_224", 224, 14, GIANT, CLIP),
+    variant("vit_giant_patch14_dinov2", 518, 14, [1536, 40, 24, 4096], SWIGLU),
+    variant("vit_giant_patch14_reg1_tipsv2", 448, 14, [1536, 40, 24, 4096], SWIGLU_REGISTERS_1),
+    variant("vit_giant_patch14_reg4_dinov2", 518, 14, [1536, 40, 24, 4096], SWIGLU_REGISTERS_4),
     variant("vit_giant_patch16_gap_224", 224, 16, GIANT, GAP),
     variant("vit_giant_patch16_radio_v3", 512, 16, [1536, 40, 24, 6144], RADIO_7),
     variant("vit_giantopt_patch16_siglip_256", 256, 16, GIANT_OPT, MAP_TANH),

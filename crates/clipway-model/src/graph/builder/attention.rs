@@ -3,6 +3,7 @@
 use super::super::layers::LayerNorm;
 use super::super::operation::{AttentionBias, Mask, Operation};
 use super::super::parameters::ParameterId;
+use super::super::rotation::Rotation;
 use super::super::{Dim, ValueId};
 use super::{Built, GraphBuilder, GraphError};
 
@@ -88,6 +89,22 @@ impl GraphBuilder<'_> {
         let operation = Operation::ScaleHeads { factors, limit };
         self.expect_runs(&operation, x, self.parameters.get(factors).elements())?;
         Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Turns each head by the token's place on a grid.
+    pub fn rotary(&mut self, x: ValueId, heads: usize, rotation: Rotation) -> Built {
+        let operation = Operation::Rotary { heads, rotation };
+        match *self.shape(x) {
+            [_, Dim::Fixed(tokens), Dim::Fixed(width)]
+                if tokens == rotation.tokens() && heads > 0 && width % (4 * heads) == 0 =>
+            {
+                Ok(self.push_like(operation, vec![x], x))
+            }
+            ref other => {
+                let expected = format!("{} tokens of a multiple of {}", rotation.tokens(), 4 * heads);
+                Err(self.wrong(&operation, expected, other))
+            }
+        }
     }
 
     fn check_bias(

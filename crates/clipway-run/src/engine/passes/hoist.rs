@@ -99,6 +99,8 @@ fn demands(program: &Program) -> Vec<Demand> {
 fn can_pool(program: &Program, op: &Op, select: Select) -> bool {
     let last = select == Select::Last || program.cut.is_some_and(|pool| select == Select::Ids(pool));
     match op {
+        // A rotation is that of the place of the query; the first is the only one that is known.
+        Op::Attention { rotation: Some(_), .. } if select != Select::First => false,
         // A bias is that of the place of the query; the place that ids choose differs from text to text.
         Op::Attention { bias: Some(_), .. } if select != Select::First => false,
         Op::Attention { mask: Mask::None | Mask::Padding { causal: false, .. }, .. } => true,

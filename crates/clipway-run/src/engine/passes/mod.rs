@@ -5,6 +5,7 @@ mod epilogue;
 mod hoist;
 mod join;
 mod patches;
+mod rotary;
 mod ragged;
 mod tables;
 
@@ -24,11 +25,13 @@ pub struct Passes {
     pub join: bool,
     /// Batch norms and layer scales go into the weights before them.
     pub affine: bool,
+    /// Heads are turned as the attention reads them.
+    pub rotary: bool,
     /// Convolutions that are matrix products become such.
     pub patches: bool,
     /// Positions, class token and patch bias become one table; those of texts go into the embedding.
     pub tables: bool,
-    /// Activations and residual sums go into the product before them.
+    /// Activations, residual sums and gates go into the product before them.
     pub epilogue: bool,
 }
 
@@ -39,6 +42,7 @@ impl Passes {
         hoist: true,
         join: true,
         affine: true,
+        rotary: true,
         patches: true,
         tables: true,
         epilogue: true,
@@ -50,6 +54,7 @@ impl Passes {
         hoist: false,
         join: false,
         affine: false,
+        rotary: false,
         patches: false,
         tables: false,
         epilogue: false,
@@ -67,8 +72,9 @@ type Pass = fn(&mut Program);
 
 /// Runs the passes in their order.
 pub(super) fn run(program: &mut Program, passes: Passes) {
-    let table: [(bool, Pass); 7] = [
+    let table: [(bool, Pass); 8] = [
         (passes.ragged, ragged::run),
+        (passes.rotary, rotary::run),
         (passes.hoist, hoist::run),
         (passes.patches, patches::run),
         (passes.affine, affine::run),

@@ -5,7 +5,7 @@ use clipway_model::config::ModelConfig;
 use clipway_model::graph::{Graph, Mask, Pool};
 
 use super::super::lower::lower;
-use super::super::program::{Finish, Op, Program, Rows, Select};
+use super::super::program::{Combine, Finish, Op, Program, Rows, Select};
 use super::{Passes, run};
 
 fn model(vision: &str, text: &str) -> Model {
@@ -88,8 +88,9 @@ fn affine_and_epilogue_leave_only_products_in_a_residual_network() {
     assert_eq!(count(&program, |op| matches!(op, Op::Affine { .. } | Op::Activation(_) | Op::Add)), 0);
     let unfused = passed(&model, &model.image, Passes::NONE);
     assert!(count(&unfused, |op| matches!(op, Op::Affine { .. })) > 10);
-    let residual =
-        |op: &Op| matches!(op, Op::Linear { finish: Finish { residual: true, after: Some(_), .. }, .. });
+    let residual = |op: &Op| {
+        matches!(op, Op::Linear { finish: Finish { second: Some(Combine::Add), after: Some(_), .. }, .. })
+    };
     assert_eq!(count(&program, residual), 4);
 }
 
@@ -125,4 +126,43 @@ fn a_padding_mask_keeps_hiding_when_only_the_class_token_asks() {
     let padding = |causal| Mask::Padding { id: 0, skip: 1, causal };
     assert_eq!(masks, [padding(true), padding(false)]);
     assert_eq!(count(&program, |op| *op == Op::Select(Select::Last)), 2);
+}
+
+fn timm(name: &str, size: usize) -> Model {
+    let config = format!(
+        r#"{{"embed_dim": 24, "vision_cfg": {{"timm_model_name": "{name}", "image_size": {size},
+        "timm_pool": "token", "timm_proj": null}},
+        "text_cfg": {{"context_length": 12, "vocab_size": 64, "width": 32, "heads": 2, "layers": 2}}}}"#
+    );
+    architecture::build(&ModelConfig::parse(config.as_bytes()).expect("right")).expect("supported")
+}
+
+#[test]
+fn rotations_and_gates_become_part_of_attentions_and_products() {
+    let model = timm("eva02_tiny_patch14_224", 224);
+    let apart = passed(&model, &model.image, Passes::NONE);
+    let is_apart = |op: &Op| matches!(op, Op::Rotary { .. } | Op::Multiply);
+    assert_eq!(count(&apart, is_apart), 12 * 3);
+    let fused = passed(&model, &model.image, Passes::ALL);
+    assert_eq!(count(&fused, is_apart), 0);
+    let turns = |op: &Op| matches!(op, Op::Attention { rotation: Some(_), .. });
+    assert_eq!(count(&fused, turns), 12);
+    let gated =
+        |op: &Op| matches!(op, Op::Linear { finish: Finish { second: Some(Combine::Multiply), .. }, .. });
+    assert_eq!(count(&fused, gated), 12);
+    // The last attention has the class token's query alone.
+    assert_eq!(rows(&fused, is_attention), [&[Rows::Fixed(257); 11][..], &[Rows::Fixed(1)]].concat());
+}
+
+#[test]
+fn tokens_before_patches_with_or_without_positions_are_part_of_the_table() {
+    let check = |name: &str, size: usize, leading: usize| {
+        let model = timm(name, size);
+        let program = passed(&model, &model.image, Passes::ALL);
+        assert_eq!(count(&program, |op| matches!(op, Op::Prepend(_) | Op::AddTable(_))), 0, "{name}");
+        let patches = |op: &Op| matches!(op, Op::Patches { leading: found, .. } if *found == leading);
+        assert_eq!(count(&program, patches), 1, "{name}");
+    };
+    check("vit_small_patch14_dinov2", 518, 1);
+    check("vit_small_patch14_reg4_dinov2", 518, 5);
 }

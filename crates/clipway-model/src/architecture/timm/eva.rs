@@ -1,0 +1,147 @@
+//! timm's `Eva`: EVA (<https://arxiv.org/abs/2211.07636>), EVA-02 (<https://arxiv.org/abs/2303.11331>), the Perception
+//! Encoder (<https://arxiv.org/abs/2504.13181>) and other transformers with rotary positions.
+
+use crate::graph::{
+    Activation, Coordinates, GraphBuilder, GraphError, Linear, Pairs, Rotation, Scope, ValueId,
+};
+
+use super::eva_block::{EvaBlock, EvaBlockOptions};
+use super::eva_variants::{Rope, Style, VARIANTS, Variant};
+use super::layers::Norm;
+use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
+use super::tokens::{StemKind, TokenOptions, Tokens, fixed_size};
+use super::{ArchitectureError, DeclaredTrunk, Trunk, TrunkRequest, unknown};
+
+struct Eva {
+    path: String,
+    width: usize,
+    tokens: Tokens,
+    blocks: Vec<EvaBlock>,
+    norm: Option<Norm>,
+    pool: TokenPool,
+    norm_after_pool: Option<Norm>,
+    classifier: Option<Linear>,
+}
+
+/// The timm names.
+pub(super) fn names() -> Vec<&'static str> {
+    VARIANTS.iter().map(|variant| variant.name).collect()
+}
+
+/// Declares a trunk's tensors.
+pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
+    let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
+    let variant = variant.ok_or_else(|| unknown(request.name))?;
+    let Variant { patch, size: [width, depth, heads, hidden], style, .. } = *variant;
+    let Style { norm, class_token, .. } = style;
+    let known = [PoolKind::Token, PoolKind::Average, PoolKind::Max, PoolKind::AverageMax, PoolKind::Latent];
+    let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
+    let options = TokenOptions {
+        image_size: image_size(request, variant)?,
+        patch,
+        width,
+        stem: StemKind::Patches,
+        class_token,
+        registers: style.registers,
+        positions: style.positions,
+        patch_norm: None,
+        pre_norm: style.pre_norm.then_some(norm),
+    };
+    let block = EvaBlockOptions {
+        width,
+        heads,
+        hidden,
+        attention: style.attention,
+        bias: style.bias,
+        attention_norm: style.attention_norm,
+        mlp: style.mlp,
+        mlp_norm: style.mlp_norm,
+        layer_scale: style.layer_scale,
+        post_norm: style.post_norm,
+        norm,
+        rotation: style.rope.map(|rope| rotation(rope, &options)),
+    };
+    // As timm decides where nothing is said: after means the norm stands after the pool.
+    let after_pool = style.norm_after_pool.unwrap_or(pooling.constructed == PoolKind::Average);
+    let before_pool = style.norm_before_pool.unwrap_or(!after_pool);
+    let pool = TokenPoolOptions {
+        prefix: options.prefix(),
+        with_prefix: false,
+        latent_with_prefix: true,
+        class_token,
+        latent: LatentOptions {
+            width,
+            heads: style.latent_heads.unwrap_or(heads),
+            hidden: if style.latent_heads.is_some() { 4 * width } else { hidden },
+            norm,
+            activation: Activation::Gelu,
+        },
+    };
+    let path = scope.path().to_owned();
+    let tokens = Tokens::declare(&mut scope, &options);
+    let mut list = scope.child("blocks");
+    let blocks = (0..depth).map(|index| EvaBlock::declare(list.child(index), &block)).collect();
+    Ok(Box::new(Eva {
+        path,
+        width,
+        tokens,
+        blocks,
+        norm: before_pool.then(|| Norm::new(scope.child("norm"), width, norm)),
+        pool: TokenPool::declare(&mut scope, pooling.used, pool),
+        norm_after_pool: after_pool.then(|| Norm::new(scope.child("fc_norm"), width, norm)),
+        classifier: request.classifier.map(|classes| Linear::new(scope.child("head"), width, classes, true)),
+    }))
+}
+
+/// Trunks with rotary positions alone may be made for pictures of any size.
+fn image_size(request: &TrunkRequest<'_>, variant: &Variant) -> Result<[usize; 2], ArchitectureError> {
+    if variant.style.any_size && request.image_size.iter().all(|side| side % variant.patch == 0) {
+        return Ok(request.image_size);
+    }
+    fixed_size(request, [variant.image; 2])
+}
+
+fn rotation(rope: Rope, tokens: &TokenOptions) -> Rotation {
+    let rotation = Rotation {
+        grid: tokens.grid(),
+        skip: tokens.prefix(),
+        coordinates: Coordinates::Centred,
+        columns_first: false,
+        temperature: 100.0,
+        pairs: Pairs::Halves,
+    };
+    match rope {
+        Rope::Axial { offset, reference, columns_first, temperature } => Rotation {
+            coordinates: Coordinates::Index { offset, reference: reference.map(|side| [side; 2]) },
+            columns_first,
+            temperature,
+            pairs: Pairs::Neighbours,
+            ..rotation
+        },
+        Rope::Centred => rotation,
+    }
+}
+
+impl Trunk for Eva {
+    fn features(&self) -> usize {
+        self.width
+    }
+
+    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
+        let mut x = self.tokens.forward(graph)?;
+        x = self.blocks.iter().try_fold(x, |x, block| block.forward(graph, x))?;
+        graph.scope(self.path.as_str());
+        if let Some(norm) = &self.norm {
+            x = norm.forward(graph, x)?;
+        }
+        x = self.pool.forward(graph, x)?;
+        graph.scope(self.path.as_str());
+        if let Some(norm) = &self.norm_after_pool {
+            x = norm.forward(graph, x)?;
+        }
+        match &self.classifier {
+            Some(classifier) => graph.linear(x, classifier),
+            None => Ok(x),
+        }
+    }
+}
