@@ -4,10 +4,12 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod byte_sums;
 mod portable;
 mod simd;
 mod tile;
 
+pub(crate) use byte_sums::{ByteSums, PRECISION, ROWS, STEP_BYTES, Step, round_to_byte, taps};
 pub(crate) use simd::{Kernel, Simd, load, load_filled, store};
 pub(crate) use tile::{MAX_TILE, MAX_TILE_ROWS, Tile};
 

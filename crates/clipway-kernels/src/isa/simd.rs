@@ -1,6 +1,7 @@
 //! The vector operations that every kernel is written in, once for all instruction sets.
 
 use super::Isa;
+use super::byte_sums::ByteSums;
 
 /// A computation that can be compiled for any instruction set.
 ///
@@ -15,7 +16,7 @@ pub(crate) trait Kernel {
 }
 
 /// An instruction set; a value of the type is proof that the processor has it.
-pub(crate) trait Simd: Copy + Send + Sync + 'static {
+pub(crate) trait Simd: ByteSums + Send + Sync + 'static {
     /// A vector of `LANES` f32.
     type Vector: Copy;
     /// The outcome of a comparison, lane by lane.

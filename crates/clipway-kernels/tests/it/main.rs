@@ -3,6 +3,7 @@
 mod attention;
 mod conv;
 mod linear;
+mod resize;
 mod rows;
 
 use clipway_kernels::{Activation, Isa, Kernels};

@@ -6,9 +6,6 @@ use std::ops::Range;
 use super::super::Interpolation;
 use super::super::geometry::Axis;
 
-/// Bits behind the point of a fixed-point weight.
-pub(super) const PRECISION: u32 = 32 - 8 - 2;
-
 /// Which input positions make up each output position of a window, and with what weight.
 pub(super) struct Weights {
     /// First input position of each output position.
@@ -69,14 +66,6 @@ impl Weights {
     /// Gives the weights of an output position.
     pub fn values(&self, position: usize) -> &[f64] {
         &self.values[self.offsets[position]..self.offsets[position + 1]]
-    }
-
-    /// Gives the weights of an output position as fixed-point numbers.
-    pub fn fixed(&self, position: usize) -> impl Iterator<Item = i32> + '_ {
-        self.values(position).iter().map(|&weight| {
-            let scaled = weight * f64::from(1 << PRECISION);
-            (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
-        })
     }
 
     /// Counts input positions from `positions` further right.
