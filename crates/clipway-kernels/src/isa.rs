@@ -9,7 +9,7 @@ mod portable;
 mod simd;
 mod tile;
 
-pub(crate) use byte_sums::{ByteSums, PRECISION, ROWS, STEP_BYTES, Step, round_to_byte, taps};
+pub(crate) use byte_sums::{PRECISION, ROWS, STEP_BYTES, Step, round_to_byte, taps};
 pub(crate) use simd::{Kernel, Simd, load, load_filled, store};
 pub(crate) use tile::{MAX_TILE, MAX_TILE_ROWS, Tile};
 

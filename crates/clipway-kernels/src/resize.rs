@@ -3,7 +3,7 @@
 //! Each output is the sum of bytes times weights of 22 bits behind the point, in wrapping 32-bit arithmetic, then
 //! rounded and cut to a byte. The result is the same bit for bit on every instruction set.
 
-use crate::isa::{ByteSums, Isa, Kernel, PRECISION, ROWS, STEP_BYTES, Simd, Step, round_to_byte, taps};
+use crate::isa::{Isa, Kernel, PRECISION, ROWS, STEP_BYTES, Simd, Step, round_to_byte, taps};
 use std::ops::Range;
 
 /// Which inputs make up each output of a pass, and with what weight.

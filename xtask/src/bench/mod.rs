@@ -1,5 +1,9 @@
 //! Measurements of speed, to be read beside the peers' scripts in `benches/peers`.
 
+mod images;
+mod peer;
+mod tokens;
+
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -27,14 +31,27 @@ pub enum What {
         #[arg(long, default_value_t = 4)]
         seconds: u64,
     },
+    /// Photographs a second from file to pixels, beside Pillow and torchvision as open_clip runs them
+    Images(images::Images),
+    /// Texts a second of CLIP's tokeniser, beside the tokenizers library and open_clip's SimpleTokenizer
+    Tokens(tokens::Tokens),
 }
 
-/// Measures and prints JSON.
+/// Measures and prints.
 pub fn run(what: What) -> Result<bool, String> {
-    let What::Engine { model, inputs, batches, threads, seconds } = what;
-    let time = Duration::from_secs(seconds);
-    let options = EngineBenchOptions { model, inputs, batches, threads, time };
-    let measured = measure_engine(&options).map_err(|error| error.to_string())?;
+    match what {
+        What::Engine { model, inputs, batches, threads, seconds } => {
+            let time = Duration::from_secs(seconds);
+            engine(&EngineBenchOptions { model, inputs, batches, threads, time })
+        }
+        What::Images(images) => images.run(),
+        What::Tokens(tokens) => tokens.run(),
+    }
+}
+
+/// Prints JSON, as the peers' script does.
+fn engine(options: &EngineBenchOptions) -> Result<bool, String> {
+    let measured = measure_engine(options).map_err(|error| error.to_string())?;
     let text = serde_json::to_string_pretty(&measured).map_err(|error| error.to_string())?;
     println!("{text}");
     Ok(true)

@@ -1,0 +1,61 @@
+//! Photographs a second, clipway and Pillow side by side.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clipway_testing::image_bench::{ImageBench, measure_images};
+
+use super::peer;
+
+/// What to measure.
+#[derive(Args)]
+pub struct Images {
+    /// Folders of JPEG files, as `benches/peers/images.py make` writes them
+    #[arg(required = true)]
+    folders: Vec<PathBuf>,
+    /// Threads, several with commas between
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    threads: Vec<usize>,
+    /// Most pictures of a folder
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
+    /// A Python with open_clip, torchvision and Pillow
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+}
+
+impl Images {
+    /// Measures clipway, the peer and clipway again, and prints a line for each folder and number of threads.
+    pub fn run(&self) -> Result<bool, String> {
+        for folder in &self.folders {
+            for &threads in &self.threads {
+                self.compare(folder, threads)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn compare(&self, folder: &Path, threads: usize) -> Result<(), String> {
+        let ours = || measure_images(folder, threads, self.limit).map_err(|error| error.to_string());
+        let shown = folder.display().to_string();
+        let (count, limit) = (threads.to_string(), self.limit.to_string());
+        let before = ours()?;
+        let arguments = ["measure", &shown, "--threads", &count, "--limit", &limit];
+        let peer: ImageBench = peer::run(&self.python, "images.py", &arguments)?;
+        let after = ours()?;
+        if peer.pictures != before.pictures {
+            return Err(format!("the peer read {} pictures, clipway {}", peer.pictures, before.pictures));
+        }
+        let mean = (before.per_second + after.per_second) / 2.0;
+        println!(
+            "{shown}, {} pictures, {threads} thread(s): clipway {:.1} and {:.1} a second, {} {:.1}: {:.2} times",
+            before.pictures,
+            before.per_second,
+            after.per_second,
+            peer.engine,
+            peer.per_second,
+            mean / peer.per_second
+        );
+        Ok(())
+    }
+}
