@@ -3,7 +3,7 @@
 
     python scripts/make_architecture_goldens.py crates/clipway-testing/data/architectures
 
-needs torch and open_clip 3.3.0. Weights and images are a formula of their names (see
+needs torch, transformers 5 and open_clip 3.3.0, and no network. Weights and images are a formula of their names (see
 crates/clipway-testing/src/formula.rs), so a golden holds token ids and outputs alone: in f32, and in f64 as
 `..._f64`. The same folder shape serves goldens of full-size models.
 """
@@ -18,6 +18,9 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
+import transformers
+from open_clip.coca_model import CoCa
+from open_clip.hf_model import MaxPooler
 from open_clip.model import CLIP, CustomTextCLIP
 
 VISION = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
@@ -116,6 +119,94 @@ CASES = {
     "resnet_odd": ({**RESNET, "image_size": 100, "layers": [2, 1, 1, 2], "width": 6, "head_width": 24}, {}, {"embed_dim": 20}),
 }
 
+# Small text models of transformers, by the names that the configs below give them.
+BERT = {
+    "model_type": "bert",
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 50,
+    "max_position_embeddings": 20,
+}
+ROBERTA = {**BERT, "hidden_size": 36, "num_attention_heads": 3, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+MT5 = {
+    "model_type": "mt5",
+    "vocab_size": 96,
+    "d_model": 28,
+    "d_kv": 10,
+    "d_ff": 40,
+    "num_layers": 3,
+    "num_heads": 3,
+    "relative_attention_num_buckets": 9,
+    "relative_attention_max_distance": 6,
+}
+M2M100 = {
+    "model_type": "m2m_100",
+    "vocab_size": 96,
+    "d_model": 40,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 5,
+    "encoder_ffn_dim": 60,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 5,
+}
+TEXT_MODELS = {
+    "bert": BERT,
+    "roberta": {**ROBERTA, "model_type": "roberta"},
+    "xlm-roberta": {**ROBERTA, "model_type": "xlm-roberta", "pad_token_id": 3, "type_vocab_size": 2},
+    "mt5": MT5,
+    "m2m100": M2M100,
+    "bert_gelu_new": {**BERT, "hidden_act": "gelu_new", "pad_token_id": 2, "layer_norm_eps": 1e-2},
+    "roberta_relu": {**ROBERTA, "model_type": "roberta", "hidden_act": "relu", "num_hidden_layers": 1},
+    "mt5_relu": {**MT5, "feed_forward_proj": "relu", "relative_attention_num_buckets": 4},
+    "mt5_gated_silu": {**MT5, "feed_forward_proj": "gated-silu", "layer_norm_epsilon": 1e-2},
+    "m2m100_unscaled": {**M2M100, "d_model": 35, "scale_embedding": False, "activation_function": "gelu"},
+}
+WIDTHS = {"bert": 32, "roberta": 36, "xlm-roberta": 36, "mt5": 28, "m2m100": 40}
+
+
+def hugging_face_cases():
+    """Every kind of text model with every pooler and projection, not all pairs of the latter two."""
+    options = {
+        "mean_mlp": {"hf_pooler_type": "mean_pooler", "hf_proj_type": "mlp"},
+        "max_linear": {"hf_pooler_type": "max_pooler", "hf_proj_type": "linear"},
+        "cls_linear": {"hf_pooler_type": "cls_pooler", "hf_proj_type": "linear"},
+        "last_state_mlp": {"hf_pooler_type": "cls_last_hidden_state_pooler"},
+        "default_none": {"hf_pooler_type": None, "hf_proj_type": None},
+    }
+    for name in WIDTHS:
+        for option, text in options.items():
+            yield f"{name}_{option}", name, text
+    for name in sorted(TEXT_MODELS.keys() - WIDTHS.keys()):
+        yield name, name, {"hf_proj_type": "linear"}
+
+
+for name, text_model, text in hugging_face_cases():
+    embed_dim = {"embed_dim": WIDTHS[text_model]} if name.endswith("default_none") else {}
+    CASES[name] = ({}, {"hf_model_name": text_model, **text}, embed_dim)
+
+CASES["coca"] = (
+    {"attentional_pool": True, "attn_pooler_queries": 5, "output_tokens": True},
+    {"embed_cls": True, "output_tokens": True},
+    {"multimodal_cfg": {**TEXT, "width": 24, "heads": 4, "mlp_ratio": 3}, "custom_text": True},
+)
+CASES["coca_tokens_quick_gelu"] = (
+    {"output_tokens": True},
+    {"embed_cls": True, "output_tokens": True},
+    {
+        "multimodal_cfg": {**TEXT, "layers": 1, "ls_init_value": 0.1},
+        "custom_text": True,
+        "quick_gelu": True,
+        "init_logit_bias": -10,
+    },
+)
+CASES["coca_roberta"] = (
+    {"attentional_pool": "parallel", "attn_pooler_queries": 5, "output_tokens": True},
+    {"hf_model_name": "roberta", "hf_proj_type": "linear", "output_tokens": True},
+    {"multimodal_cfg": {"width": 32, "heads": 2, "layers": 2}, "custom_text": True, "embed_dim": 32},
+)
+
 
 def fnv1a64(text):
     value = 0xCBF29CE484222325
@@ -153,22 +244,42 @@ def weights(key, shape):
     return torch.from_numpy((offset + amplitude * u).astype(np.float32).reshape(shape))
 
 
+def text_model_of(text_cfg):
+    """The config of a text model of transformers, if a config asks for one."""
+    name = text_cfg.get("hf_model_name")
+    return None if name is None else transformers.AutoConfig.for_model(**TEXT_MODELS[name])
+
+
 def make_tokens(text_cfg):
-    """Four texts: of several lengths, one without end token, one without padding."""
+    """Four texts: of several lengths, one without end token, one without padding; where a text model hides padding,
+    one with padding inside and at the start too."""
     length, vocabulary = text_cfg["context_length"], text_cfg["vocab_size"]
     pad, end = text_cfg.get("pad_id", 0), text_cfg.get("eos_id", vocabulary - 1)
+    text_model = text_model_of(text_cfg)
+    if text_model is not None:
+        pad = text_model.pad_token_id
     tokens = torch.full((4, length), pad, dtype=torch.int64)
     for row, words in enumerate([length // 2, 1, length, length - 1]):
         ids = np.abs(noise(f"input.tokens.{row}", words)) * (vocabulary - 12) + 10
         tokens[row, :words] = torch.from_numpy(ids.astype(np.int64))
         if words < length:
             tokens[row, words] = end
+    if text_model is not None:
+        inside = tokens[2].clone()
+        inside[[0, 3, 4, length - 2]] = pad
+        tokens = torch.cat([tokens, inside[None]])
     return tokens
 
 
 def build(config):
     config = copy.deepcopy(config)
-    model_class = CustomTextCLIP if config.pop("custom_text", False) else CLIP
+    text_model = text_model_of(config["text_cfg"])
+    model_class = CustomTextCLIP if config.pop("custom_text", False) or text_model is not None else CLIP
+    if "multimodal_cfg" in config:
+        model_class = CoCa
+    if text_model is not None:
+        config["text_cfg"]["hf_model_pretrained"] = False
+        transformers.AutoConfig.from_pretrained = open_clip.hf_model.AutoConfig.from_pretrained = lambda name: text_model
     model = model_class(**config).eval()
     state = {
         key: weights(key, tuple(value.shape)) if value.is_floating_point() else value
@@ -210,9 +321,17 @@ def main():
     # open_clip 3.3.0 multiplies rank-4 tensors by torch.bmm in its cosine attention, which torch refuses; matmul is
     # what is meant, and the same for rank 3.
     torch.bmm = torch.matmul
+    # Its max pooler fills by a mask of integers, which torch refuses, and where there is text; what is meant is where
+    # there is none.
+    MaxPooler.forward = lambda self, x, mask: x.last_hidden_state.masked_fill(
+        mask.unsqueeze(-1) == 0, -torch.inf
+    ).max(1).values
     for name, (vision, text, model_changes) in CASES.items():
         vision_cfg = vision if "layers" in vision and isinstance(vision["layers"], list) else {**VISION, **vision}
         config = {"embed_dim": 24, "vision_cfg": vision_cfg, "text_cfg": {**TEXT, **text}, **model_changes}
+        only = sys.argv[2:]
+        if only and name not in only and name.split("_")[0] not in only:
+            continue
         model = build(config)
         size = vision_cfg["image_size"]
         height, width = size if isinstance(size, list) else (size, size)
@@ -231,6 +350,8 @@ def main():
             "params": str(sum(p.numel() for p in model.parameters())),
             "torch": torch.__version__.split("+")[0],
         }
+        if "hf_model_name" in config["text_cfg"]:
+            metadata["text_model"] = json.dumps(TEXT_MODELS[config["text_cfg"]["hf_model_name"]])
         write_safetensors(folder / f"{name}.safetensors", tensors, metadata)
     print(f"{len(CASES)} goldens")
 

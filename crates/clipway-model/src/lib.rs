@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod graph;
+pub mod hugging_face;
 pub mod architecture;
 pub mod registry;
 pub mod checkpoint;

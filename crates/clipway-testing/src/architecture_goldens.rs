@@ -2,6 +2,7 @@
 
 use clipway_formats::{Dtype, FormatError, SafetensorsFile, TensorFile};
 use clipway_model::config::ModelConfig;
+use clipway_model::hugging_face::TextModel;
 use std::sync::Arc;
 
 /// A golden of one model.
@@ -79,8 +80,16 @@ pub fn read_architecture_golden(bytes: Vec<u8>) -> Result<ArchitectureGolden, Go
     let file = SafetensorsFile::open(Arc::new(bytes))?;
     let config = metadata(&file, "config")?;
     let image_size = metadata(&file, "image_size")?;
+    let mut config = ModelConfig::parse(config.as_bytes()).map_err(GoldenError::Config)?;
+    if let Ok(text_model) = metadata(&file, "text_model") {
+        match TextModel::parse(text_model.as_bytes()) {
+            Ok(Some(model)) => config.set_text_model(model),
+            Ok(None) => return Err(part("text_model", "a text model", "another kind")),
+            Err(error) => return Err(part("text_model", "a text model", &error.to_string())),
+        }
+    }
     Ok(ArchitectureGolden {
-        config: ModelConfig::parse(config.as_bytes()).map_err(GoldenError::Config)?,
+        config,
         image_size: sides(image_size).ok_or_else(|| part("image_size", "a side or two", image_size))?,
         parameter_count: {
             let count = metadata(&file, "params")?;

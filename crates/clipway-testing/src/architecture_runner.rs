@@ -212,12 +212,18 @@ fn measure(golden: &ArchitectureGolden, processor: &Processor) -> Result<Vec<Mea
     let tokens = &outputs.tokens;
     let text = compile(&model.text)?.run_tokens(&tokens.elements, tokens.columns);
     let mut text = text.map_err(|error| error.to_string())?;
-    let mut errors = vec![
-        MeasuredError::measure("image_features", &image, &outputs.image_features)?,
-        MeasuredError::measure("text_features", &text, &outputs.text_features)?,
-    ];
+    let measure = |image: &[f32], text: &[f32]| -> Result<Vec<MeasuredError>, String> {
+        Ok(vec![
+            MeasuredError::measure("image_features", image, &outputs.image_features)?,
+            MeasuredError::measure("text_features", text, &outputs.text_features)?,
+        ])
+    };
+    let plain = measure(&image, &text)?;
     normalize(&mut image, model.embed_dim);
     normalize(&mut text, model.embed_dim);
+    // CoCa's features have the length 1 by default.
+    let is_coca = golden.config.multimodal.is_some();
+    let mut errors = if is_coca { measure(&image, &text)? } else { plain };
     let scale = scalar(&model, model.logit_scale).exp();
     let bias = model.logit_bias.map_or(0.0, |id| scalar(&model, id));
     let logits = logits([&image, &text], model.embed_dim, scale, bias);

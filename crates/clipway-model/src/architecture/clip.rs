@@ -1,12 +1,14 @@
-//! Two towers and a temperature: open_clip's `CLIP` and `CustomTextCLIP`.
+//! Two towers and a temperature: open_clip's `CLIP`, `CustomTextCLIP` and `CoCa`.
 //!
-//! The two classes compute the same and differ in names: `CustomTextCLIP` keeps the text tower's tensors under
-//! `text.`, `CLIP` in the root.
+//! The classes compute the same and differ in names: `CLIP` keeps the text tower's tensors in the root, the others
+//! under `text.`. CoCa has a decoder too, and gives its features the length 1.
 
 use crate::config::ModelConfig;
 use crate::graph::{Dim, Graph, GraphBuilder, Parameters};
 
-use super::{ArchitectureError, IMAGE_TOWERS, Model, TEXT_TOWERS, Tower, TowerKind};
+use super::{
+    ArchitectureError, IMAGE_TOWERS, Model, TEXT_TOWERS, Tower, TowerKind, coca_decoder, hugging_face,
+};
 
 /// Builds the model of a config: its parameters and its towers' graphs, with every shape checked.
 ///
@@ -14,22 +16,25 @@ use super::{ArchitectureError, IMAGE_TOWERS, Model, TEXT_TOWERS, Tower, TowerKin
 /// If values of the config contradict each other, or if it asks for something that is not supported.
 pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
     config.check()?;
-    if config.multimodal.is_some() {
-        return Err(ArchitectureError::unsupported(
-            "`multimodal_cfg` (CoCa)",
-            "only models of two towers are",
-        ));
-    }
     let image = choose(IMAGE_TOWERS, config).ok_or_else(unsupported_image)?;
     let text = choose(TEXT_TOWERS, config).ok_or_else(|| unsupported_text(config))?;
+    let vocab_size = match &config.text.hugging_face {
+        Some(tower) => hugging_face::text_model(config, tower)?.vocab_size,
+        None => config.text.vocab_size,
+    };
 
     let mut parameters = Parameters::default();
     let mut root = parameters.root();
-    let image = (image.declare)(config, root.child("visual"))?;
-    let text = if config.uses_custom_text() {
-        (text.declare)(config, root.child("text"))?
+    // CoCa holds its text tower first.
+    let (image, text) = if let Some(multimodal) = &config.multimodal {
+        let text = (text.declare)(config, root.child("text"))?;
+        let image = (image.declare)(config, root.child("visual"))?;
+        coca_decoder::declare(config, multimodal, root.child("text_decoder"));
+        (image, text)
     } else {
-        (text.declare)(config, parameters.root())?
+        let image = (image.declare)(config, root.child("visual"))?;
+        let scope = if config.uses_custom_text() { root.child("text") } else { parameters.root() };
+        (image, (text.declare)(config, scope)?)
     };
     let mut root = parameters.root();
     let shape: &[usize] = if config.nonscalar_logit_scale { &[1] } else { &[] };
@@ -43,7 +48,7 @@ pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
         embed_dim: config.embed_dim,
         image_size: config.vision.image_size,
         context_length: config.text.context_length,
-        vocab_size: config.text.vocab_size,
+        vocab_size,
         parameters,
     })
 }

@@ -4,6 +4,8 @@
 
 mod attentional_pooler;
 mod clip;
+mod coca_decoder;
+mod hugging_face;
 mod mobile_one;
 mod modified_resnet;
 mod rep_mixer;
@@ -18,6 +20,7 @@ use clipway_formats::FormatError;
 
 use crate::config::ModelConfig;
 use crate::graph::{Graph, GraphBuilder, GraphError, ParameterId, Parameters, Scope, ValueId};
+use crate::hugging_face::UnknownTextModel;
 
 /// Every image tower; the first that fits a config builds it.
 const IMAGE_TOWERS: &[TowerKind] = &[
@@ -27,8 +30,10 @@ const IMAGE_TOWERS: &[TowerKind] = &[
 ];
 
 /// Every text tower; the first that fits a config builds it.
-const TEXT_TOWERS: &[TowerKind] =
-    &[TowerKind { fits: text_transformer::fits, declare: text_transformer::declare }];
+const TEXT_TOWERS: &[TowerKind] = &[
+    TowerKind { fits: text_transformer::fits, declare: text_transformer::declare },
+    TowerKind { fits: hugging_face::fits, declare: hugging_face::declare },
+];
 
 /// A kind of tower: which configs ask for it, and how it is made.
 struct TowerKind {
@@ -77,6 +82,9 @@ pub enum ArchitectureError {
     /// Options of the config lead to shapes that do not fit each other.
     #[error("the config's shapes do not fit: {0}")]
     Graph(#[from] GraphError),
+    /// The config names a text model that is not known.
+    #[error(transparent)]
+    TextModel(#[from] UnknownTextModel),
     /// The config is right, but asks for something that cannot be built.
     #[error("{what} is not supported: {why}")]
     Unsupported {

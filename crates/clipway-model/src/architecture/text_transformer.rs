@@ -8,6 +8,7 @@ use super::{ArchitectureError, Declared, Tower};
 
 struct TextTransformer {
     path: String,
+    context_length: usize,
     token_embedding: ParameterId,
     positional_embedding: ParameterId,
     class_token: Option<ParameterId>,
@@ -63,6 +64,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     };
     Ok(Box::new(TextTransformer {
         path: scope.path().to_owned(),
+        context_length: text.context_length,
         token_embedding,
         positional_embedding,
         class_token,
@@ -103,7 +105,7 @@ fn pool(text: &TextConfig) -> Result<Pool, ArchitectureError> {
 impl Tower for TextTransformer {
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
         graph.scope(self.path.as_str());
-        let ids = graph.token_ids();
+        let ids = graph.token_ids(self.context_length);
         let mut x = graph.embedding(ids, self.token_embedding)?;
         if let Some(token) = self.class_token {
             x = graph.append_token(x, token)?;
@@ -114,9 +116,8 @@ impl Tower for TextTransformer {
         x = self.transformer.forward(graph, x, masking)?;
 
         graph.scope(self.path.as_str());
-        let looks_at_ids = matches!(self.pool, Pool::Argmax | Pool::Eos(_));
         x = graph.layer_norm(x, &self.ln_final)?;
-        x = graph.pool(x, self.pool, looks_at_ids.then_some(ids))?;
+        x = graph.pool(x, self.pool, self.pool.looks_at_ids().then_some(ids))?;
         match &self.projection {
             Some(projection) => graph.linear(x, projection),
             None => Ok(x),

@@ -66,6 +66,11 @@ impl Masking {
     pub(super) const NONE: Masking = Masking { mask: Mask::None, ids: None };
 }
 
+/// Declares the tensors of a block that is not computed; one that looks at `other` tokens too has a norm for them.
+pub(super) fn declare_block(scope: Scope<'_>, options: &BlockOptions, looks_elsewhere: bool) {
+    Block::declare(scope, options, looks_elsewhere);
+}
+
 /// The activation of open_clip's own towers.
 pub(super) fn activation(quick_gelu: bool, arguments: ActivationConfig) -> Activation {
     match (quick_gelu, arguments.tanh) {
@@ -92,7 +97,9 @@ pub(super) fn check_norm(norm: NormConfig, tower: &str) -> Result<(), Architectu
 impl Transformer {
     pub(super) fn declare(mut scope: Scope<'_>, layers: usize, options: &BlockOptions) -> Transformer {
         let mut list = scope.child("resblocks");
-        Transformer { blocks: (0..layers).map(|index| Block::declare(list.child(index), options)).collect() }
+        Transformer {
+            blocks: (0..layers).map(|index| Block::declare(list.child(index), options, false)).collect(),
+        }
     }
 
     /// `[batch, tokens, width]` to the same.
@@ -107,7 +114,7 @@ impl Transformer {
 }
 
 impl Block {
-    fn declare(mut scope: Scope<'_>, options: &BlockOptions) -> Block {
+    fn declare(mut scope: Scope<'_>, options: &BlockOptions, looks_elsewhere: bool) -> Block {
         let BlockOptions { width, norm, ref block, .. } = *options;
         let custom = block.resolved() == BlockKind::Custom;
         let layer_scale =
@@ -118,6 +125,9 @@ impl Block {
         let ln_attention =
             (custom && block.scale_attention).then(|| layer_norm(scope.child("ln_attn"), width, norm));
         let scale_1 = layer_scale(scope.child("ls_1"));
+        if looks_elsewhere {
+            layer_norm(scope.child("ln_1_kv"), width, norm);
+        }
         let ln_2 = layer_norm(scope.child("ln_2"), width, norm);
         let mlp_width = (width as f64 * options.mlp_ratio) as usize;
         let mut mlp = scope.child("mlp");

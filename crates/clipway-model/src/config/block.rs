@@ -44,6 +44,17 @@ pub struct BlockConfig {
 }
 
 impl BlockConfig {
+    /// What open_clip takes where nothing is said.
+    pub const DEFAULT: BlockConfig = BlockConfig {
+        kind: None,
+        qk_norm: false,
+        scaled_cosine_attention: false,
+        scale_heads: false,
+        scale_attention_inner: false,
+        scale_attention: false,
+        scale_mlp: false,
+    };
+
     pub(super) fn read(fields: &Fields<'_>) -> Result<BlockConfig, FormatError> {
         let kinds = [("default", BlockKind::Default), ("custom", BlockKind::Custom)];
         Ok(BlockConfig {

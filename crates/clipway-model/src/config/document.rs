@@ -71,7 +71,9 @@ impl ModelConfig {
     fn change(&mut self, path: &[&str], value: JsonValue) -> Result<(), FormatError> {
         let mut document = self.document.clone();
         set(&mut document, path, value);
-        *self = ModelConfig { folded: self.folded, ..ModelConfig::from_document(&document)? };
+        let changed = ModelConfig::from_document(&document)?;
+        let text_model = self.text_model.take();
+        *self = ModelConfig { folded: self.folded, text_model, ..changed };
         Ok(())
     }
 

@@ -16,13 +16,17 @@ mod write;
 pub use block::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
 pub(crate) use fields::nearest;
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
-pub use text::{HuggingFaceConfig, MultimodalConfig, TextCleaning, TextConfig, TextPool, TokenizerConfig};
+pub use text::{
+    HuggingFaceConfig, MultimodalConfig, TextCleaning, TextConfig, TextPool, TextPooler, TextProjection,
+    TokenizerConfig,
+};
 pub use vision::{
     AttentionalPool, PositionalEmbedding, TimmConfig, TimmProjection, VisionConfig, VisionLayers, VisionPool,
 };
 
 use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonLimits, JsonValue, Place};
 
+use crate::hugging_face::TextModel;
 use fields::Fields;
 
 /// A model of open_clip.
@@ -53,6 +57,8 @@ pub struct ModelConfig {
     pub folded: bool,
     /// The object it was read from.
     document: Json,
+    /// The text model that a file beside the weights describes.
+    text_model: Option<TextModel>,
 }
 
 /// A config file: the model, and what it says about preprocessing.
@@ -178,6 +184,7 @@ impl ModelConfig {
             output_dict: fields.boolean("output_dict", false)?,
             folded: false,
             document: document.clone(),
+            text_model: None,
         };
         config.check_at(&path)?;
         Ok(config)
@@ -195,6 +202,16 @@ impl ModelConfig {
     /// Whether the text tower's tensors are under `text.`: the config says so, or the tower is from Hugging Face.
     pub fn uses_custom_text(&self) -> bool {
         self.custom_text || self.text.hugging_face.is_some()
+    }
+
+    /// The text model that a file beside the weights describes, where it is not that of the name's.
+    pub fn text_model(&self) -> Option<&TextModel> {
+        self.text_model.as_ref()
+    }
+
+    /// Sets the text model that stands for the name of the config's Hugging Face tower.
+    pub fn set_text_model(&mut self, model: TextModel) {
+        self.text_model = Some(model);
     }
 
     /// Whether the config names the activation, and does not leave it to the default.

@@ -51,15 +51,37 @@ pub struct TokenizerConfig {
     pub additional_special_tokens: Vec<String>,
 }
 
+/// What makes one vector of the tokens of a Hugging Face tower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextPooler {
+    /// `mean_pooler`: the mean of what is not padding.
+    Mean,
+    /// `max_pooler`: the greatest values of what is not padding.
+    Max,
+    /// `cls_pooler`: the first token, through the tower's own pooler where it has one.
+    Class,
+    /// `cls_last_hidden_state_pooler`: the first token.
+    ClassLastHiddenState,
+}
+
+/// What projects the pooled vector of a Hugging Face tower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextProjection {
+    /// `linear`: one layer.
+    Linear,
+    /// `mlp`: two layers with GELU between them.
+    Mlp,
+}
+
 /// `hf_…`: a text tower by its Hugging Face name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HuggingFaceConfig {
     /// Name of the model.
     pub model_name: String,
     /// `hf_proj_type`: what projects the pooled vector; `None` where the config says `null`.
-    pub projection: Option<String>,
+    pub projection: Option<TextProjection>,
     /// `hf_pooler_type`; `None` where the config says `null`.
-    pub pooler: Option<String>,
+    pub pooler: Option<TextPooler>,
 }
 
 /// The text tower.
@@ -210,23 +232,31 @@ impl MultimodalConfig {
 
 fn read_hugging_face(fields: &Fields<'_>) -> Result<Option<HuggingFaceConfig>, FormatError> {
     fields.boolean("hf_model_pretrained", true)?;
-    let or_default =
-        |key: &str, default: &str, words: &[(&'static str, &'static str)]| match fields.given(key)? {
-            None => Ok(Some(default.to_owned())),
-            Some(value) if value.is_null() => Ok(None),
-            Some(value) => word(&value, words).map(|word| Some(word.to_owned())),
-        };
-    let projections = [("linear", "linear"), ("mlp", "mlp")];
-    let projection = or_default("hf_proj_type", "mlp", &projections)?;
+    let projections = [("linear", TextProjection::Linear), ("mlp", TextProjection::Mlp)];
+    let projection = word_or_null(fields, "hf_proj_type", TextProjection::Mlp, &projections)?;
     let poolers = [
-        ("mean_pooler", "mean_pooler"),
-        ("max_pooler", "max_pooler"),
-        ("cls_pooler", "cls_pooler"),
-        ("cls_last_hidden_state_pooler", "cls_last_hidden_state_pooler"),
+        ("mean_pooler", TextPooler::Mean),
+        ("max_pooler", TextPooler::Max),
+        ("cls_pooler", TextPooler::Class),
+        ("cls_last_hidden_state_pooler", TextPooler::ClassLastHiddenState),
     ];
-    let pooler = or_default("hf_pooler_type", "mean_pooler", &poolers)?;
+    let pooler = word_or_null(fields, "hf_pooler_type", TextPooler::Mean, &poolers)?;
     let model_name = fields.model_name("hf_model_name")?;
     Ok(model_name.map(|model_name| HuggingFaceConfig { model_name, projection, pooler }))
+}
+
+/// One of a few words; a missing key is the default, `null` is none.
+fn word_or_null<T: Copy>(
+    fields: &Fields<'_>,
+    key: &str,
+    default: T,
+    words: &[(&str, T)],
+) -> Result<Option<T>, FormatError> {
+    match fields.given(key)? {
+        None => Ok(Some(default)),
+        Some(value) if value.is_null() => Ok(None),
+        Some(value) => word(&value, words).map(Some),
+    }
 }
 
 fn read_tokenizer(fields: &Fields<'_>) -> Result<TokenizerConfig, FormatError> {

@@ -5,7 +5,7 @@ mod attention;
 pub use attention::AttentionOptions;
 
 use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
-use super::operation::{Activation, Operation, Pool, Rows, WeightLayout};
+use super::operation::{Activation, Operation, Pool, Rows, TextPositions, WeightLayout};
 use super::parameters::{ParameterId, Parameters};
 use super::{Dim, Graph, Node, ValueId};
 
@@ -76,9 +76,9 @@ impl<'p> GraphBuilder<'p> {
         self.push(Operation::Pixels, vec![], shape)
     }
 
-    /// The input of a text tower.
-    pub fn token_ids(&mut self) -> ValueId {
-        self.push(Operation::TokenIds, vec![], vec![Dim::Batch, Dim::Length(0)])
+    /// The input of a text tower: texts of at most so many tokens.
+    pub fn token_ids(&mut self, most: usize) -> ValueId {
+        self.push(Operation::TokenIds { most }, vec![], vec![Dim::Batch, Dim::Length(0)])
     }
 
     /// Applies a linear layer to the last dimension.
@@ -219,6 +219,43 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push_like(operation, vec![x], x))
     }
 
+    /// Adds one row of a table to each token.
+    pub fn add_row(&mut self, x: ValueId, table: ParameterId, row: usize) -> Built {
+        let operation = Operation::AddRow { table, row };
+        match *self.parameters.get(table).shape.as_slice() {
+            [rows, width] if row < rows => self.expect_width(&operation, x, width)?,
+            ref other => return Err(self.wrong(&operation, format!("more rows than {row}"), other)),
+        }
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Adds what stands for the positions of a text's tokens, as many as there are ids.
+    pub fn add_text_positions(
+        &mut self,
+        x: ValueId,
+        ids: ValueId,
+        positions: TextPositions,
+        padding: i64,
+    ) -> Built {
+        let operation = Operation::AddTextPositions { positions, padding };
+        match (self.shape(x), self.shape(ids)) {
+            ([_, Dim::Length(0), Dim::Fixed(_)], [_, Dim::Length(0)]) => {}
+            (found, _) => return Err(self.wrong(&operation, "a token for each id", found)),
+        }
+        if let TextPositions::Table(table) = positions {
+            match *self.parameters.get(table).shape.as_slice() {
+                [_, width] => self.expect_width(&operation, x, width)?,
+                ref other => return Err(self.wrong(&operation, "a table", other)),
+            }
+        }
+        Ok(self.push_like(operation, vec![x, ids], x))
+    }
+
+    /// Multiplies by a number.
+    pub fn times(&mut self, x: ValueId, factor: f64) -> ValueId {
+        self.push_like(Operation::Times { factor }, vec![x], x)
+    }
+
     /// Multiplies each channel.
     pub fn scale(&mut self, x: ValueId, factors: ParameterId) -> Built {
         let operation = Operation::Scale { factors };
@@ -316,9 +353,7 @@ impl<'p> GraphBuilder<'p> {
     /// Makes one vector of a sequence; `ids` are needed by the pools that look at them.
     pub fn pool(&mut self, x: ValueId, pool: Pool, ids: Option<ValueId>) -> Built {
         let operation = Operation::Pool(pool);
-        let (&[batch, _, width], true) =
-            (self.shape(x), ids.is_some() || !matches!(pool, Pool::Argmax | Pool::Eos(_)))
-        else {
+        let (&[batch, _, width], true) = (self.shape(x), ids.is_some() || !pool.looks_at_ids()) else {
             return Err(self.wrong(&operation, "a sequence", self.shape(x)));
         };
         Ok(self.push(operation, std::iter::once(x).chain(ids).collect(), vec![batch, width]))

@@ -91,6 +91,17 @@ impl AttentionBias {
     }
 }
 
+/// What stands for the positions of the tokens of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextPositions {
+    /// Rows of a parameter `[positions, width]`.
+    Table(ParameterId),
+    /// For position `p`, `sin(p · f)` in the first half of the width and `cos(p · f)` in the second, with
+    /// frequencies `f` that fall from 1 to 1/10000 as powers; zeros for the position of padding, and in the last
+    /// place of an odd width. Computed in f32.
+    Sinusoids,
+}
+
 /// How one vector is made of the tokens of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
@@ -103,6 +114,10 @@ pub enum Pool {
     /// The token at the first id that equals this one, or the first token where none does (second input: the
     /// ids).
     Eos(i64),
+    /// The mean of the tokens whose id is not this one, which is that of padding (second input: the ids).
+    MeanUnpadded(i64),
+    /// The greatest of each channel over the tokens whose id is not this one (second input: the ids).
+    MaxUnpadded(i64),
     /// The mean of all tokens after the first so many.
     Mean {
         /// Tokens left out at the start.
@@ -120,6 +135,13 @@ pub enum Pool {
     },
 }
 
+impl Pool {
+    /// Whether it needs the ids.
+    pub fn looks_at_ids(self) -> bool {
+        matches!(self, Pool::Argmax | Pool::Eos(_) | Pool::MeanUnpadded(_) | Pool::MaxUnpadded(_))
+    }
+}
+
 /// One operation of a tower.
 ///
 /// Values are `[batch, tokens, width]` (sequences), `[batch, channels, height, width]` (maps), `[batch, width]`
@@ -129,7 +151,10 @@ pub enum Operation {
     /// Normalised pixels, `[batch, 3, height, width]`.
     Pixels,
     /// Token ids, `[batch, length]`.
-    TokenIds,
+    TokenIds {
+        /// Longest text.
+        most: usize,
+    },
     /// `x · Wᵀ + b` over the last dimension.
     Linear {
         /// The matrix.
@@ -240,6 +265,26 @@ pub enum Operation {
         /// The table.
         table: ParameterId,
     },
+    /// Adds one row of a parameter `[rows, width]` to each token.
+    AddRow {
+        /// The parameter.
+        table: ParameterId,
+        /// Which row.
+        row: usize,
+    },
+    /// Adds to each token of a text what stands for its position. Positions count the ids that are not padding,
+    /// from `padding + 1` on; padding has the position `padding`. Second input: the ids.
+    AddTextPositions {
+        /// What stands for a position.
+        positions: TextPositions,
+        /// The id of padding.
+        padding: i64,
+    },
+    /// Multiplies by a number.
+    Times {
+        /// The number.
+        factor: f64,
+    },
     /// Multiplies each channel (the last dimension, of a map the second) by its element of a parameter: layer scale.
     Scale {
         /// The factors.
@@ -304,12 +349,15 @@ impl Operation {
             | Operation::LayerNorm { weight, bias, .. }
             | Operation::HeadNorm { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
             Operation::BatchNorm { weight, bias, mean, variance, .. } => vec![weight, bias, mean, variance],
-            Operation::AddPositions { table } | Operation::Embedding { table } => vec![table],
+            Operation::AddPositions { table }
+            | Operation::Embedding { table }
+            | Operation::AddRow { table, .. }
+            | Operation::AddTextPositions { positions: TextPositions::Table(table), .. } => vec![table],
             Operation::Scale { factors } | Operation::ScaleHeads { factors, .. } => vec![factors],
             Operation::PrependToken { token } | Operation::AppendToken { token } => vec![token],
             Operation::Queries { tokens } => vec![tokens],
             Operation::Pixels
-            | Operation::TokenIds
+            | Operation::TokenIds { .. }
             | Operation::UnitHeads { .. }
             | Operation::Rotary { .. }
             | Operation::Activation(_)
@@ -318,6 +366,8 @@ impl Operation {
             | Operation::Subtract
             | Operation::Gate
             | Operation::MeanMap
+            | Operation::Times { .. }
+            | Operation::AddTextPositions { positions: TextPositions::Sinusoids, .. }
             | Operation::PrependMean
             | Operation::DropTokens { .. }
             | Operation::Flatten
@@ -331,7 +381,7 @@ impl Operation {
     pub fn label(&self) -> String {
         match self {
             Operation::Pixels => "pixels".into(),
-            Operation::TokenIds => "token_ids".into(),
+            Operation::TokenIds { most } => format!("token_ids[at most {most}]"),
             Operation::Linear { rows: None, .. } => "linear".into(),
             Operation::Linear { rows: Some(rows), .. } => {
                 format!("linear[outputs {}..{}]", rows.weight, rows.weight + rows.count)
@@ -360,6 +410,14 @@ impl Operation {
             Operation::Gate => "gate".into(),
             Operation::MeanMap => "mean_map".into(),
             Operation::AddPositions { .. } => "add_positions".into(),
+            Operation::AddRow { row, .. } => format!("add_row[{row}]"),
+            Operation::AddTextPositions { positions: TextPositions::Table(_), padding } => {
+                format!("add_text_positions[padding {padding}]")
+            }
+            Operation::AddTextPositions { positions: TextPositions::Sinusoids, padding } => {
+                format!("add_text_positions[sinusoids padding {padding}]")
+            }
+            Operation::Times { factor } => format!("times[{factor}]"),
             Operation::Scale { .. } => "scale".into(),
             Operation::Embedding { .. } => "embedding".into(),
             Operation::PrependToken { .. } => "prepend_token".into(),

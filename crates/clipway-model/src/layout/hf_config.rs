@@ -3,10 +3,10 @@
 use clipway_formats::{FormatError, Json, JsonLimits, TensorInfo};
 use serde_json::{Map, Value, json};
 
-use super::hf_section::{Problems, Section};
 use super::{KnownConfig, LayoutError, hf_preprocessor};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, ModelConfig, limits};
+use crate::hugging_face::section::{Problems, Section};
 use crate::identify::mlp_ratio;
 use crate::state_dict::StateDict;
 

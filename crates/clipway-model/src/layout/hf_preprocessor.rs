@@ -4,9 +4,9 @@ use clipway_formats::JsonCursor;
 
 use super::LayoutError;
 use super::hf_config::parse;
-use super::hf_section::{Problems, Section};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode, limits};
+use crate::hugging_face::section::{Problems, Section};
 
 /// Files that hold it, the newer last.
 const FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];

@@ -7,7 +7,6 @@ mod families;
 mod hf_clip;
 mod hf_config;
 mod hf_preprocessor;
-mod hf_section;
 mod open_clip;
 mod open_clip_custom_text;
 mod openai;

@@ -73,11 +73,12 @@ impl Tower {
     /// Whether a tensor of open_clip's name is written.
     pub fn has(self, name: &str) -> bool {
         let is_image = name.starts_with("visual.");
+        let is_decoder = name.starts_with("text_decoder.");
         let is_shared = name.starts_with("logit_");
         match self {
             Tower::Both => true,
             Tower::Image => is_image || is_shared,
-            Tower::Text => !is_image,
+            Tower::Text => !is_image && !is_decoder,
         }
     }
 

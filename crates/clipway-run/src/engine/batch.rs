@@ -2,7 +2,7 @@
 
 use clipway_model::graph::Pool;
 
-use super::program::{Rows, Select};
+use super::program::{Cut, Rows, Select};
 
 /// What a pass runs on.
 #[derive(Clone, Copy)]
@@ -75,6 +75,15 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Tokens of a text up to a cut.
+pub(super) fn computed(cut: Option<Cut>, ids: &[i64]) -> usize {
+    match cut {
+        None => ids.len(),
+        Some(Cut::Pooled(pool)) => position(pool, ids) + 1,
+        Some(Cut::Padding(padding)) => ids.iter().rposition(|id| *id != padding).map_or(1, |last| last + 1),
+    }
+}
+
 /// The token of a text that a pool picks.
 pub(super) fn position(pool: Pool, ids: &[i64]) -> usize {
     match pool {
@@ -89,6 +98,7 @@ pub(super) fn position(pool: Pool, ids: &[i64]) -> usize {
         }
         Pool::Eos(end) => ids.iter().position(|id| *id == end).unwrap_or(0),
         Pool::First | Pool::Mean { .. } | Pool::Max { .. } | Pool::MeanMax { .. } => 0,
+        Pool::MeanUnpadded(_) | Pool::MaxUnpadded(_) => 0,
         Pool::Last => ids.len().saturating_sub(1),
     }
 }

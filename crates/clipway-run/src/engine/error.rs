@@ -82,6 +82,16 @@ pub enum EngineError {
         /// Values given.
         found: usize,
     },
+    /// A text has more tokens than the tower has positions for.
+    #[error("text {text}: expected at most {most} tokens that are not padding, found {found}")]
+    TextLength {
+        /// The text in the batch.
+        text: usize,
+        /// Positions that there are.
+        most: usize,
+        /// Tokens that are not padding.
+        found: usize,
+    },
     /// The number of token ids is not that of whole texts.
     #[error("token ids: expected texts of 1 to {context} tokens, found {found} ids for texts of {length}")]
     TokenCount {

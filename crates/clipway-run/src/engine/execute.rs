@@ -9,7 +9,7 @@ use super::attend::{self, Sight};
 use super::batch::{Batch, Input};
 use super::pixels;
 use super::prepare::Step;
-use super::program::{Combine, Finish, Id, Program, Reduction, Shape};
+use super::program::{Combine, Finish, Id, Program, Reduction, Shape, Unpadded};
 use super::slots::Slots;
 use super::turn::Turn;
 
@@ -237,6 +237,19 @@ impl<'a> Values<'a> {
                     kernels.add(&table[..out.len()], out);
                 }
             }
+            Step::AddRow(row) => {
+                self.copy_input(out);
+                kernels.add(row, out);
+            }
+            Step::AddTextPositions { positions, padding } => {
+                self.copy_input(out);
+                for sample in 0..batch.samples {
+                    let range = batch.range(shape.rows, sample);
+                    let ids = &batch.ids(sample)[..range.len()];
+                    let out = &mut out[range.start * shape.width..range.end * shape.width];
+                    positions.add(ids, *padding, shape.width, out);
+                }
+            }
             Step::Embedding { table, positions } => {
                 self.embed(table, positions.as_deref(), out);
             }
@@ -262,6 +275,7 @@ impl<'a> Values<'a> {
                     out.copy_from_slice(self.matrix(0).row(batch.selected(*select, source, sample)));
                 }
             }
+            Step::PoolUnpadded { padding, by } => self.pool_unpadded(*padding, *by, out),
             Step::Reduce { skip, reduction } => {
                 for (sample, out) in out.chunks_exact_mut(shape.width).enumerate() {
                     let x = self.rows_after(*skip, sample);
@@ -276,6 +290,39 @@ impl<'a> Values<'a> {
                                 .zip(largest(x, shape.width))
                                 .for_each(|(o, l)| *o = 0.5 * (*o + l));
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pools each text's rows whose ids are not padding; where all are, the mean is NaN, as in PyTorch.
+    fn pool_unpadded(&self, padding: i64, by: Unpadded, out: &mut [f32]) {
+        let Shape { rows, width, .. } = self.shape(0);
+        for (sample, out) in out.chunks_exact_mut(width).enumerate() {
+            let range = self.batch.range(rows, sample);
+            let seen = range.zip(self.batch.ids(sample)).filter(|(_, id)| **id != padding);
+            match by {
+                Unpadded::Mean => {
+                    let mut sums = vec![0.0f64; width];
+                    let mut count = 0.0;
+                    for (row, _) in seen {
+                        let row = self.matrix(0).row(row);
+                        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+                        count += 1.0;
+                    }
+                    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / count) as f32);
+                }
+                Unpadded::Max => {
+                    out.fill(f32::NEG_INFINITY);
+                    for (row, _) in seen {
+                        let row = self.matrix(0).row(row);
+                        // Written so that a NaN stays one.
+                        out.iter_mut().zip(row).for_each(|(most, &value)| {
+                            if value.is_nan() || value > *most {
+                                *most = value;
+                            }
+                        });
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use clipway_model::graph::{Dim, Graph, Node, Operation, ParameterId, Parameters, Pool, WeightLayout};
 
 use super::error::EngineError;
-use super::program::{Finish, Id, Op, Program, Reduction, Rows, Select, Shape, Window};
+use super::program::{Finish, Id, Op, Program, Reduction, Rows, Select, Shape, Unpadded, Window};
 use super::recipe::{Matrix, NormParameters, Table, Vector};
 
 /// Brings a tower into the engine's form and keeps the values of the named nodes.
@@ -44,7 +44,7 @@ impl Lowering<'_> {
             }
             Operation::Flatten => return Ok(first),
             Operation::Unflatten { size } => return self.unflatten(first, size, node),
-            Operation::TokenIds => Op::TokenIds,
+            Operation::TokenIds { most } => Op::TokenIds { most },
             Operation::Linear { weight, bias, layout, rows } => {
                 let (inputs, stored) = self.matrix_size(weight, layout);
                 let matrix = Matrix::of(weight, layout, stored, inputs);
@@ -107,6 +107,11 @@ impl Lowering<'_> {
                 let (leading, leading_have_positions) = (Vec::new(), true);
                 Op::AddTable(Table { positions: table, leading, leading_have_positions, bias: None, tokens })
             }
+            Operation::AddRow { table, row } => Op::AddRow { table, row },
+            Operation::AddTextPositions { positions, padding } => Op::AddTextPositions { positions, padding },
+            Operation::Times { factor } => {
+                Op::Affine { scale: Vector::Constant(factor, shape.width), shift: None }
+            }
             Operation::Scale { factors } => Op::Affine { scale: Vector::Parameter(factors), shift: None },
             Operation::Embedding { table } => Op::Embedding { table, positions: None },
             Operation::PrependToken { token } => Op::Prepend(token),
@@ -122,11 +127,13 @@ impl Lowering<'_> {
                 Pool::Mean { skip } => Op::Reduce { skip, reduction: Reduction::Mean },
                 Pool::Max { skip } => Op::Reduce { skip, reduction: Reduction::Max },
                 Pool::MeanMax { skip } => Op::Reduce { skip, reduction: Reduction::MeanMax },
+                Pool::MeanUnpadded(padding) => Op::PoolUnpadded { padding, by: Unpadded::Mean },
+                Pool::MaxUnpadded(padding) => Op::PoolUnpadded { padding, by: Unpadded::Max },
             },
         };
         let inputs = match op {
             // The run knows the ids.
-            Op::Select(_) => vec![first],
+            Op::Select(_) | Op::PoolUnpadded { .. } | Op::AddTextPositions { .. } => vec![first],
             _ => inputs,
         };
         Ok(self.program.push(op, inputs, shape, &node.scope))
@@ -157,7 +164,7 @@ impl Lowering<'_> {
     /// Whether the last input of an attention is the token ids.
     fn has_ids(&self, node: &Node) -> bool {
         let last = node.inputs.last().map(|value| self.places[value.index()]);
-        last.is_some_and(|place| self.program.nodes[place].op == Op::TokenIds)
+        last.is_some_and(|place| matches!(self.program.nodes[place].op, Op::TokenIds { .. }))
     }
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod execute;
 mod lower;
 mod passes;
+mod positions;
 mod pixels;
 mod prepare;
 mod processor;
@@ -27,8 +28,10 @@ use std::sync::{Mutex, PoisonError};
 
 use clipway_model::graph::{Graph, Parameters};
 
-use batch::{Batch, position};
+use batch::{Batch, computed};
 use execute::{Arena, Executable};
+use positions::{Positions, first_position};
+use prepare::Step;
 use program::{Op, Program, Rows};
 use slots::Slots;
 
@@ -182,9 +185,9 @@ impl Engine {
             let (text, position) = (index / length, index % length);
             return Err(EngineError::TokenRange { text, position, id, vocabulary });
         }
+        self.check_counted(ids, length)?;
         let cut = self.executable.program.cut;
-        let computed: Vec<usize> =
-            ids.chunks_exact(length).map(|ids| cut.map_or(length, |pool| position(pool, ids) + 1)).collect();
+        let computed: Vec<usize> = ids.chunks_exact(length).map(|ids| computed(cut, ids)).collect();
         let mut start = 0;
         let batches = split::texts(&computed).into_iter().map(|samples| {
             let (first, end) = (start, start + samples);
@@ -192,6 +195,21 @@ impl Engine {
             Batch::texts(&ids[first * length..end * length], length, &computed[first..end])
         });
         Ok(self.run(batches))
+    }
+
+    /// Refuses texts with more tokens than there are positions for, where padding has none of them.
+    fn check_counted(&self, ids: &[i64], length: usize) -> Result<(), EngineError> {
+        for step in &self.executable.steps {
+            let Step::AddTextPositions { positions: Positions::Table(table), padding } = step else {
+                continue;
+            };
+            let most = table.rows.saturating_sub(first_position(*padding));
+            let counts = ids.chunks_exact(length).map(|ids| ids.iter().filter(|id| *id != padding).count());
+            if let Some((text, found)) = counts.enumerate().find(|(_, found)| *found > most) {
+                return Err(EngineError::TextLength { text, most, found });
+            }
+        }
+        Ok(())
     }
 
     fn run<'a>(&self, batches: impl Iterator<Item = Batch<'a>> + Send) -> (Vec<f32>, Vec<BlockOutput>) {
@@ -235,7 +253,10 @@ fn input_of(program: &Program, parameters: &Parameters) -> Result<TowerInput, En
         match &node.op {
             // The map that pixels become holds their size.
             Op::ToRows => input = node.shape.map.map(|[height, width]| TowerInput::Pixels { height, width }),
-            Op::TokenIds => input = Some(TowerInput::Tokens { context: 0, vocabulary: 0 }),
+            Op::TokenIds { most } => {
+                input = Some(TowerInput::Tokens { context: 0, vocabulary: 0 });
+                context = context.min(*most);
+            }
             Op::Embedding { table, .. } => vocabulary = vocabulary.min(parameters.get(*table).shape[0]),
             Op::AddTable(table) => {
                 if let Rows::Text(extra) = node.shape.rows {

@@ -3,12 +3,15 @@
 use std::sync::{Mutex, PoisonError};
 
 use clipway_kernels::{Kernels, PackedConv, PackedMatrix, WeightLayout as Packing, Window as KernelWindow};
-use clipway_model::graph::{Activation, AttentionBias, Mask, ParameterId, Parameters, WeightLayout};
+use clipway_model::graph::{
+    Activation, AttentionBias, Mask, ParameterId, Parameters, TextPositions, WeightLayout,
+};
 use rayon::prelude::*;
 
 use super::bias::Bias;
 use super::error::EngineError;
-use super::program::{Finish, Node, Op, Program, Reduction, Select, Window};
+use super::positions::{Positions, Table as PositionTable};
+use super::program::{Finish, Node, Op, Program, Reduction, Select, Unpadded, Window};
 use super::recipe::{Block, Matrix, Table, Vector};
 use super::turn::Turn;
 use super::weights::Weights;
@@ -64,6 +67,11 @@ pub(super) enum Step {
     Subtract,
     Gate,
     AddTable(Vec<f32>),
+    AddRow(Vec<f32>),
+    AddTextPositions {
+        positions: Positions,
+        padding: i64,
+    },
     Embedding {
         table: Vec<f32>,
         positions: Option<Vec<f32>>,
@@ -78,6 +86,10 @@ pub(super) enum Step {
     Reduce {
         skip: usize,
         reduction: Reduction,
+    },
+    PoolUnpadded {
+        padding: i64,
+        by: Unpadded,
     },
 }
 
@@ -103,7 +115,7 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn step(&self, node: &Node) -> Result<Step, EngineError> {
         Ok(match &node.op {
-            Op::Pixels | Op::TokenIds => Step::Input,
+            Op::Pixels | Op::TokenIds { .. } => Step::Input,
             Op::ToRows => Step::ToRows,
             &Op::Patches { kernel, leading } => Step::Patches { kernel, leading },
             Op::Linear { matrix, bias, table, finish } => Step::Linear {
@@ -143,6 +155,17 @@ impl Loader<'_> {
             Op::Subtract => Step::Subtract,
             Op::Gate => Step::Gate,
             Op::AddTable(table) => Step::AddTable(self.table(table)?),
+            &Op::AddRow { table, row } => Step::AddRow(self.row(table, row)?),
+            &Op::AddTextPositions { positions, padding } => {
+                let positions = match positions {
+                    TextPositions::Table(id) => {
+                        let rows = self.parameters.get(id).shape[0];
+                        Positions::Table(PositionTable { values: self.owned(id)?, rows })
+                    }
+                    TextPositions::Sinusoids => Positions::sinusoids(node.shape.width),
+                };
+                Step::AddTextPositions { positions, padding }
+            }
             Op::Embedding { table, positions } => Step::Embedding {
                 table: self.owned(*table)?,
                 positions: positions.map(|positions| self.owned(positions)).transpose()?,
@@ -155,6 +178,7 @@ impl Loader<'_> {
             Op::AveragePool(kernel) => Step::AveragePool(*kernel),
             Op::Select(select) => Step::Select(*select),
             &Op::Reduce { skip, reduction } => Step::Reduce { skip, reduction },
+            &Op::PoolUnpadded { padding, by } => Step::PoolUnpadded { padding, by },
         })
     }
 
@@ -176,6 +200,12 @@ impl Loader<'_> {
         let mut values = Vec::new();
         self.read(id, &mut values)?;
         Ok(values)
+    }
+
+    /// One row of a parameter `[rows, width]`.
+    fn row(&self, id: ParameterId, row: usize) -> Result<Vec<f32>, EngineError> {
+        let width = self.parameters.get(id).shape[1];
+        self.borrowed(id, |values| Ok(values[row * width..(row + 1) * width].to_vec()))
     }
 
     /// Lends a function a parameter's values, which it may change.
@@ -309,6 +339,7 @@ impl Loader<'_> {
         Ok(match vector {
             Vector::Parameter(id) => self.owned(*id)?.into_iter().map(f64::from).collect(),
             Vector::Zeros(count) => vec![0.0; *count],
+            Vector::Constant(value, count) => vec![*value; *count],
             Vector::Part(whole, range) => self.vector(whole)?[range.clone()].to_vec(),
             Vector::Joined(parts) => {
                 let mut values = Vec::new();

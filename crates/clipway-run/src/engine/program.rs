@@ -4,7 +4,7 @@
 //! `width` channels for each token or place, sample after sample. So flattening a map costs nothing, and texts
 //! of different lengths lie one after the other without padding.
 
-use clipway_model::graph::{Activation, AttentionBias, Mask, ParameterId, Pool, Rotation};
+use clipway_model::graph::{Activation, AttentionBias, Mask, ParameterId, Pool, Rotation, TextPositions};
 
 use super::recipe::{Matrix, Table, Vector};
 
@@ -76,8 +76,8 @@ pub(super) enum Reduction {
 pub(super) enum Op {
     /// The tower's input.
     Pixels,
-    /// The tower's input.
-    TokenIds,
+    /// The tower's input: texts of at most so many tokens.
+    TokenIds { most: usize },
     /// Pixels as a map of three channels.
     ToRows,
     /// Pixels as rows of whole patches, channel by channel, after `leading` rows of zeros.
@@ -118,6 +118,10 @@ pub(super) enum Op {
     Gate,
     /// Adds a table to each sample.
     AddTable(Table),
+    /// Adds one row of a parameter to each row.
+    AddRow { table: ParameterId, row: usize },
+    /// Adds to each token what stands for its position among the tokens that are not padding.
+    AddTextPositions { positions: TextPositions, padding: i64 },
     /// Rows of a parameter chosen by token ids, with positions added.
     Embedding { table: ParameterId, positions: Option<ParameterId> },
     /// A parameter's rows before the rows of each sample.
@@ -136,6 +140,24 @@ pub(super) enum Op {
     Select(Select),
     /// One row of a sample's rows after the first so many.
     Reduce { skip: usize, reduction: Reduction },
+    /// Mean or greatest values of a text's rows whose id is not that of padding.
+    PoolUnpadded { padding: i64, by: Unpadded },
+}
+
+/// What is made of the rows that are not padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unpadded {
+    Mean,
+    Max,
+}
+
+/// Where a text is cut: what comes after cannot change its feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// After the token that this pool chooses.
+    Pooled(Pool),
+    /// After the last token whose id is not this one, which is that of padding; the first token stays.
+    Padding(i64),
 }
 
 impl Op {
@@ -152,6 +174,7 @@ impl Op {
                 | Op::Add
                 | Op::Multiply
                 | Op::Subtract
+                | Op::AddRow { .. }
         )
     }
 }
@@ -173,8 +196,8 @@ pub(super) struct Program {
     pub output: Id,
     /// Values that the caller wants beside the output, by name.
     pub kept: Vec<(String, Id)>,
-    /// Where a text is cut: it is computed up to the token that this pool chooses.
-    pub cut: Option<Pool>,
+    /// Where texts are cut.
+    pub cut: Option<Cut>,
 }
 
 impl Program {

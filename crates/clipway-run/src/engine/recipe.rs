@@ -14,6 +14,8 @@ pub(super) enum Vector {
     Parameter(ParameterId),
     /// A number of zeros.
     Zeros(usize),
+    /// The same number so many times.
+    Constant(f64, usize),
     /// A range of another vector.
     Part(Box<Vector>, Range<usize>),
     /// Vectors one after the other.

@@ -35,7 +35,7 @@ impl Slots {
         let mut sizes: Vec<usize> = Vec::new();
         let mut free: Vec<usize> = Vec::new();
         for (id, node) in nodes.iter().enumerate() {
-            if matches!(node.op, Op::Pixels | Op::TokenIds) {
+            if matches!(node.op, Op::Pixels | Op::TokenIds { .. }) {
                 continue;
             }
             let dying: Vec<usize> = node.inputs.iter().copied().filter(|&input| last[input] == id).collect();
@@ -77,7 +77,9 @@ fn in_place(op: &Op) -> Option<usize> {
         | Op::Subtract
         | Op::Multiply
         | Op::Gate
-        | Op::AddTable(_) => Some(0),
+        | Op::AddTable(_)
+        | Op::AddRow { .. }
+        | Op::AddTextPositions { .. } => Some(0),
         _ => None,
     }
 }

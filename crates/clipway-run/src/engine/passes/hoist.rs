@@ -5,7 +5,7 @@
 
 use clipway_model::graph::Mask;
 
-use super::super::program::{Id, Node, Op, Program, Rows, Select, Shape};
+use super::super::program::{Cut, Id, Node, Op, Program, Rows, Select, Shape};
 
 /// Rows of a value that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,8 @@ fn demands(program: &Program) -> Vec<Demand> {
 
 /// Whether a step can compute the pooled rows alone.
 fn can_pool(program: &Program, op: &Op, select: Select) -> bool {
-    let last = select == Select::Last || program.cut.is_some_and(|pool| select == Select::Ids(pool));
+    let last = select == Select::Last
+        || program.cut.is_some_and(|cut| matches!((cut, select), (Cut::Pooled(a), Select::Ids(b)) if a == b));
     match op {
         // A rotation is that of the place of the query; the first is the only one that is known.
         Op::Attention { rotation: Some(_), .. } if select != Select::First => false,

@@ -1,28 +1,34 @@
-//! Under a causal mask no token sees a later one, so nothing after a text's pooled token can change its feature.
+//! Under a causal mask no token sees a later one, so nothing after a text's pooled token can change its feature;
+//! under a mask that hides padding, nothing after the last token that is not padding can.
 //!
-//! Where every step of a text tower treats tokens one by one or attends causally, and the only token that leaves
-//! is the one that the ids choose, each text ends at that token.
+//! Where every step of a text tower treats tokens one by one or attends under such a mask, and nothing leaves but
+//! the token that the ids choose, or the first or the mean of those that are not padding, each text ends there.
 
 use clipway_model::graph::Mask;
 
-use super::super::program::{Op, Program, Rows, Select};
+use super::super::program::{Cut, Op, Program, Rows, Select};
 
-/// Cuts texts after the pooled token, where that is exact.
+/// Cuts texts after what is pooled, where that is exact.
 pub(super) fn run(program: &mut Program) {
     let is_text = |id: usize| matches!(program.nodes[id].shape.rows, Rows::Text(_));
     if is_text(program.output) || program.kept.iter().any(|(_, id)| is_text(*id)) {
         return;
     }
-    let mut cut = None;
+    let mut cut: Option<Cut> = None;
+    let mut agrees = |wanted: Cut| *cut.get_or_insert(wanted) == wanted;
     for node in &program.nodes {
         if !node.inputs.iter().any(|&input| is_text(input)) {
             continue;
         }
         let fits = match &node.op {
             Op::Select(Select::First) => true,
-            Op::Select(Select::Ids(pool)) => *cut.get_or_insert(*pool) == *pool,
+            Op::Select(Select::Ids(pool)) => agrees(Cut::Pooled(*pool)),
+            Op::PoolUnpadded { padding, .. } => agrees(Cut::Padding(*padding)),
             Op::Attention { mask: Mask::Causal, .. } => node.inputs.iter().all(|&input| is_text(input)),
-            Op::Embedding { .. } | Op::AddTable(_) => true,
+            Op::Attention { mask: Mask::Padding { id, skip: 0, causal: false }, .. } => {
+                node.inputs.iter().all(|&input| is_text(input)) && agrees(Cut::Padding(*id))
+            }
+            Op::Embedding { .. } | Op::AddTable(_) | Op::AddTextPositions { .. } => true,
             op => op.is_row_wise(),
         };
         if !fits {

@@ -5,7 +5,7 @@ use clipway_model::config::ModelConfig;
 use clipway_model::graph::{Graph, Mask, Pool};
 
 use super::super::lower::lower;
-use super::super::program::{Combine, Finish, Op, Program, Rows, Select};
+use super::super::program::{Combine, Cut, Finish, Op, Program, Rows, Select};
 use super::{Passes, run};
 
 fn model(vision: &str, text: &str) -> Model {
@@ -60,12 +60,12 @@ fn hoist_needs_texts_that_end_at_the_pooled_token() {
 
 #[test]
 fn ragged_cuts_only_where_nothing_later_can_matter() {
-    let check = |text: &str, expected: Option<Pool>| {
+    let check = |text: &str, expected: Option<Cut>| {
         let model = model(VIT, text);
         assert_eq!(passed(&model, &model.text, Passes::ALL).cut, expected, "{text}");
     };
-    check("", Some(Pool::Argmax));
-    check(r#", "pool_type": "eos", "eos_id": 5"#, Some(Pool::Eos(5)));
+    check("", Some(Cut::Pooled(Pool::Argmax)));
+    check(r#", "pool_type": "eos", "eos_id": 5"#, Some(Cut::Pooled(Pool::Eos(5))));
     check(r#", "pool_type": "last""#, None);
     check(r#", "no_causal_mask": true"#, None);
 }

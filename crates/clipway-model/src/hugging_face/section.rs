@@ -85,13 +85,13 @@ const WITHOUT_EFFECT: [&str; 73] = [
 ];
 
 /// An object of a file, or nothing where the file leaves it out: every value is a default then.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     at: Option<JsonCursor<'a>>,
 }
 
 /// Everything that is wrong, in the order in which it is found.
 #[derive(Debug, Default)]
-pub(super) struct Problems(pub(super) Vec<String>);
+pub(crate) struct Problems(pub(crate) Vec<String>);
 
 impl Problems {
     /// The value, or the default and a problem.
@@ -103,13 +103,20 @@ impl Problems {
     }
 
     /// Adds a problem at the key of a section.
-    pub(super) fn add(&mut self, section: &Section<'_>, key: &str, cause: impl std::fmt::Display) {
+    pub(crate) fn add(&mut self, section: &Section<'_>, key: &str, cause: impl std::fmt::Display) {
         let path = section.at.as_ref().map_or("$", |at| at.path());
         self.0.push(format!("`{path}.{key}`: {cause}"));
     }
 
+    /// Adds a problem if two keys do not say the same.
+    pub(crate) fn compare_keys(&mut self, section: &Section<'_>, keys: [&str; 2], said: [usize; 2]) {
+        if said[0] != said[1] {
+            self.add(section, keys[0], format!("{}, but `{}` is {}", said[0], keys[1], said[1]));
+        }
+    }
+
     /// Adds a problem if what a key says is not what the weights have; `None` is what they do not tell.
-    pub(super) fn compare(&mut self, section: &Section<'_>, key: &str, said: usize, found: Option<usize>) {
+    pub(crate) fn compare(&mut self, section: &Section<'_>, key: &str, said: usize, found: Option<usize>) {
         if let Some(found) = found.filter(|found| *found != said) {
             self.add(section, key, format!("{said}, but the weights have {found}"));
         }
@@ -119,7 +126,7 @@ impl Problems {
 impl<'a> Section<'a> {
     /// An object with the known keys and those without effect; any other key whose value is not `null` is a
     /// problem, and so is a value that is no object.
-    pub(super) fn new(at: Option<JsonCursor<'a>>, known: &[&str], problems: &mut Problems) -> Section<'a> {
+    pub(crate) fn new(at: Option<JsonCursor<'a>>, known: &[&str], problems: &mut Problems) -> Section<'a> {
         let Some(at) = at.filter(|at| !at.is_null()) else { return Section { at: None } };
         match at.members() {
             Err(error) => {
@@ -143,13 +150,13 @@ impl<'a> Section<'a> {
     }
 
     /// The value of a key; `None` where it is missing or `null`.
-    pub(super) fn value(&self, key: &str) -> Option<JsonCursor<'a>> {
+    pub(crate) fn value(&self, key: &str) -> Option<JsonCursor<'a>> {
         let value = self.at.as_ref().and_then(|at| at.get(key).ok().flatten());
         value.filter(|value| !value.is_null())
     }
 
     /// An integer of a range.
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &self,
         key: &str,
         default: usize,
@@ -161,7 +168,7 @@ impl<'a> Section<'a> {
     }
 
     /// A number of a range.
-    pub(super) fn number(
+    pub(crate) fn number(
         &self,
         key: &str,
         default: f64,
@@ -180,12 +187,23 @@ impl<'a> Section<'a> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&self, key: &str, default: bool, problems: &mut Problems) -> bool {
+    pub(crate) fn boolean(&self, key: &str, default: bool, problems: &mut Problems) -> bool {
         self.value(key).map_or(default, |value| problems.or(default, value.boolean()))
     }
 
+    /// Whether a key is there and says `null`.
+    pub(crate) fn is_null(&self, key: &str) -> bool {
+        self.at.as_ref().and_then(|at| at.get(key).ok().flatten()).is_some_and(|value| value.is_null())
+    }
+
+    /// A string.
+    pub(crate) fn text(&self, key: &str, default: &str, problems: &mut Problems) -> String {
+        let value = self.value(key).map(|value| value.string().map(str::to_owned));
+        value.map_or(default.to_owned(), |text| problems.or(default.to_owned(), text))
+    }
+
     /// One of a few words.
-    pub(super) fn word<T: Copy>(
+    pub(crate) fn word<T: Copy>(
         &self,
         key: &str,
         default: T,
@@ -204,7 +222,7 @@ impl<'a> Section<'a> {
     }
 
     /// A side or `[height, width]`.
-    pub(super) fn sides(
+    pub(crate) fn sides(
         &self,
         key: &str,
         default: usize,
@@ -225,7 +243,7 @@ impl<'a> Section<'a> {
     }
 
     /// Three numbers.
-    pub(super) fn channels(&self, key: &str, default: [f64; 3], problems: &mut Problems) -> [f64; 3] {
+    pub(crate) fn channels(&self, key: &str, default: [f64; 3], problems: &mut Problems) -> [f64; 3] {
         let Some(value) = self.value(key) else { return default };
         let channels =
             value.items().map(|items| items.collect::<Vec<_>>()).and_then(|items| match &items[..] {

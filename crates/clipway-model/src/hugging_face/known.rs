@@ -1,0 +1,89 @@
+//! The text models whose names are in use, as data in the crate.
+
+use std::sync::OnceLock;
+
+use clipway_formats::{Json, JsonLimits, JsonValue, shown};
+
+use super::{TextModel, read};
+use crate::config::nearest;
+
+/// By name, what the `config.json` of the model says of its sizes; or another name of the same model.
+static MODELS: &str = include_str!("../../data/text_models.json");
+
+/// A name that no known text model has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no text model called `{name}` is known{}; known are {}; the `config.json` of any other BERT, RoBERTa, \
+     XLM-RoBERTa, mT5 or M2M-100 can lie beside the weights",
+    match nearest {
+        Some(nearest) => format!(": the nearest is `{nearest}`"),
+        None => String::new(),
+    },
+    names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+)]
+pub struct UnknownTextModel {
+    /// The name, as given.
+    pub name: String,
+    /// The name most like it.
+    pub nearest: Option<&'static str>,
+}
+
+/// Names of the known text models; some models have two.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    documents().iter().map(|(name, _)| name.as_str())
+}
+
+/// The text model of a Hugging Face name.
+///
+/// # Errors
+/// If none of this name is known; with the nearest that is.
+///
+/// ```
+/// assert_eq!(clipway_model::hugging_face::known("roberta-base").unwrap().width, 768);
+/// ```
+pub fn known(name: &str) -> Result<TextModel, UnknownTextModel> {
+    let find = |wanted: &str| documents().iter().find(|(name, _)| name == wanted).map(|(_, json)| json);
+    let found = find(name).and_then(|json| match &json.value {
+        JsonValue::String(other) => find(other),
+        _ => Some(json),
+    });
+    let Some(document) = found else {
+        let all: Vec<&'static str> = names().collect();
+        return Err(UnknownTextModel { name: shown(name), nearest: nearest(name, &all) });
+    };
+    // The data is the crate's own, and a test reads all of it.
+    Ok(read::read(document).ok().flatten().expect("the known text models are right"))
+}
+
+fn documents() -> &'static [(String, Json)] {
+    static DOCUMENTS: OnceLock<Vec<(String, Json)>> = OnceLock::new();
+    DOCUMENTS.get_or_init(|| {
+        match Json::parse(MODELS.as_bytes(), JsonLimits::CONFIG).map(|json| json.value) {
+            Ok(JsonValue::Object(members)) => members,
+            other => {
+                unreachable!("the known text models are an object: {:?}", other.map(|value| value.kind()))
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_of_a_model() {
+        assert!(names().count() > 30);
+        for name in names() {
+            assert!(known(name).is_ok(), "{name}");
+        }
+        assert_eq!(known("FacebookAI/xlm-roberta-large").ok(), known("xlm-roberta-large").ok());
+    }
+
+    #[test]
+    fn an_unknown_name_has_a_nearest_one() {
+        let error = known("google/mt5-bass").expect_err("there is none");
+        assert_eq!(error.nearest, Some("google/mt5-base"));
+        assert!(error.to_string().contains("`facebook/nllb-200-distilled-600M`"), "{error}");
+    }
+}
