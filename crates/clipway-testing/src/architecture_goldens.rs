@@ -112,6 +112,31 @@ pub(crate) fn read_outputs(file: &SafetensorsFile) -> Result<Outputs, GoldenErro
     })
 }
 
+/// Takes the truth of a golden that holds single precision alone from a file that was computed for it, with the same
+/// config and texts.
+///
+/// # Errors
+/// If the file cannot be read, or is of another model or of other texts.
+pub fn read_architecture_truth(golden: &mut ArchitectureGolden, bytes: Vec<u8>) -> Result<(), GoldenError> {
+    let file = SafetensorsFile::open(Arc::new(bytes))?;
+    let config = metadata(&file, "config")?;
+    if ModelConfig::parse(config.as_bytes()).map_err(GoldenError::Config)? != golden.config {
+        return Err(part("config", "the golden's config", config));
+    }
+    let outputs = &mut golden.outputs;
+    if required(&file, "tokens", Dtype::I64, i64::from_le_bytes)? != outputs.tokens {
+        return Err(part("tokens", "the golden's texts", "others"));
+    }
+    for (name, output) in [
+        ("image_features_f64", &mut outputs.image_features),
+        ("text_features_f64", &mut outputs.text_features),
+        ("logits_per_image_f64", &mut outputs.logits_per_image),
+    ] {
+        output.truth = Some(required(&file, name, Dtype::F64, f64::from_le_bytes)?);
+    }
+    Ok(())
+}
+
 /// One side or `[height, width]`.
 fn sides(text: &str) -> Option<[usize; 2]> {
     let one = || serde_json::from_str(text).ok().map(|side: usize| [side, side]);

@@ -17,7 +17,7 @@ use super::{
 pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
     config.check()?;
     let image = choose(IMAGE_TOWERS, config).ok_or_else(unsupported_image)?;
-    let text = choose(TEXT_TOWERS, config).ok_or_else(|| unsupported_text(config))?;
+    let text = choose(TEXT_TOWERS, config).ok_or_else(unsupported_text)?;
     let vocab_size = match &config.text.hugging_face {
         Some(tower) => hugging_face::text_model(config, tower)?.vocab_size,
         None => config.text.vocab_size,
@@ -77,8 +77,6 @@ fn unsupported_image() -> ArchitectureError {
     ArchitectureError::unsupported("an image tower of no known kind", "set `layers` or `timm_model_name`")
 }
 
-fn unsupported_text(config: &ModelConfig) -> ArchitectureError {
-    let name = config.text.hugging_face.as_ref().map_or("", |tower| tower.model_name.as_str());
-    let why = "of text towers, open_clip's own transformer is";
-    ArchitectureError::unsupported(format!("the Hugging Face text tower `{name}`"), why)
+fn unsupported_text() -> ArchitectureError {
+    ArchitectureError::unsupported("a text tower of no known kind", "set `layers` or `hf_model_name`")
 }

@@ -7,6 +7,7 @@ use clipway_formats::{FormatError, shown};
 use crate::architecture::ArchitectureError;
 use crate::artifact::ArtifactError;
 use crate::checkpoint::CheckpointError;
+use crate::hugging_face::TextModelError;
 use crate::layout::LayoutError;
 use crate::output::OutputError;
 use crate::plan::{Imbalance, PlanError};
@@ -55,6 +56,15 @@ pub enum ExportError {
         /// What is wrong with it.
         #[source]
         cause: FormatError,
+    },
+    /// The text model's config beside the weights cannot be used.
+    #[error("`{}`: {cause}", path.display())]
+    TextModel {
+        /// The config.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: TextModelError,
     },
     /// A change that was asked for does not fit the config.
     #[error("{option} does not fit the model: {cause}")]

@@ -7,6 +7,7 @@ mod error;
 mod jobs;
 mod prepare;
 mod resolve;
+mod text_model;
 mod weights;
 mod write;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use clipway_formats::shown;
 
 use super::resolve::{Mismatch, ModelChoice, Resolved, identified, resolve};
+use super::text_model;
 use super::{ConfigOrigin, ExportError};
 use crate::architecture::{Model, build};
 use crate::artifact::{ARTIFACT_NAME, Artifact};
@@ -49,6 +50,7 @@ pub struct Prepared<'a> {
     pub(super) tower: Tower,
     pub(super) activation_from: String,
     pub(super) source_artifact: Option<Artifact>,
+    pub(super) text_model_file: Option<Vec<u8>>,
     pub(super) notes: Vec<String>,
 }
 
@@ -70,7 +72,11 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     let converted = layout.convert(&weights.state_dict).map_err(refuse)?;
     let infos = converted.infos();
     let told = || layout.known_config(checkpoint, &weights.state_dict, &infos).map_err(refuse);
-    let Resolved { config: base, origin } = resolve(checkpoint, options.model.as_ref(), told, &infos)?;
+    let Resolved { config: mut base, origin } = resolve(checkpoint, options.model.as_ref(), told, &infos)?;
+    let text_model = text_model::find(checkpoint, &base.model)?;
+    if let Some(described) = &text_model {
+        base.model.set_text_model(described.model.clone());
+    }
     let config = changed(&base, options)?;
     let model =
         build(&config.model).map_err(|cause| ExportError::Architecture { model: origin.shown(), cause })?;
@@ -89,6 +95,10 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     let (activation_from, activation_notes) = activation(&base, &config, &origin);
     let mut notes = notes(checkpoint, &weights, options);
     notes.extend(activation_notes);
+    if text_model.is_some() {
+        let file = crate::hugging_face::CONFIG_NAME;
+        notes.push(format!("the text model is the one that `{file}` beside the weights describes"));
+    }
     if options.model.is_some() && checkpoint.config().is_none() {
         let told = told().ok().flatten();
         notes.extend(told.and_then(|told| not_used(layout, &told, &config)));
@@ -107,6 +117,7 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         tower,
         activation_from,
         source_artifact,
+        text_model_file: text_model.map(|described| described.file),
         notes,
     })
 }

@@ -122,6 +122,9 @@ impl Prepared<'_> {
         }
         let config = self.config.model.to_config_file(&self.config.preprocess());
         folder.add(CONFIG_NAME, config.as_bytes())?;
+        if let Some(bytes) = &self.text_model_file {
+            folder.add(crate::hugging_face::CONFIG_NAME, bytes)?;
+        }
         for (name, bytes) in &options.tokenizer.files {
             folder.add(name, bytes)?;
         }

@@ -34,18 +34,23 @@ impl Bench {
     }
 
     fn of(config: &str) -> Bench {
+        let model = ConfigFile::parse(config.as_bytes()).unwrap().model;
+        Bench::of_model(config, &model)
+    }
+
+    /// A model of this config, which is written beside the weights.
+    pub fn of_model(config: &str, model: &ModelConfig) -> Bench {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("tiny.json"), config).unwrap();
         fs::create_dir(root.path().join("out")).unwrap();
-        let config = ConfigFile::parse(config.as_bytes()).unwrap().model;
-        Bench { root, tensors: tensors_of(&config) }
+        Bench { root, tensors: tensors_of(model) }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
-    fn target(&self) -> PathBuf {
+    pub fn target(&self) -> PathBuf {
         self.path("out/model")
     }
 
@@ -62,11 +67,11 @@ impl Bench {
         path
     }
 
-    fn options(&self) -> ExportOptions {
+    pub fn options(&self) -> ExportOptions {
         ExportOptions { model: Some(ModelChoice::File(self.path("tiny.json"))), ..ExportOptions::default() }
     }
 
-    fn export(&self, options: &ExportOptions) -> Result<ExportReport, ExportError> {
+    pub fn export(&self, options: &ExportOptions) -> Result<ExportReport, ExportError> {
         self.export_with(options, &write_options(&AtomicBool::new(false)))
     }
 

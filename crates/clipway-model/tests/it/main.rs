@@ -8,3 +8,4 @@ mod export_shared;
 mod identify;
 mod layouts;
 mod registry;
+mod text_models;

@@ -23,11 +23,12 @@ fn check_folder(folder: &Path) -> (usize, usize) {
 #[test]
 fn the_repository_s_manifests_agree() {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/manifests"));
-    assert_eq!(check_folder(&folder), (4, 0));
+    let (equal, unsupported) = check_folder(&folder);
+    assert_eq!((equal, unsupported), (list(&folder).unwrap().len(), 0));
 }
 
 #[test]
-fn all_manifests_of_open_clip_s_own_towers_agree() {
+fn all_manifests_of_what_can_be_built_agree() {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
     let shared = std::env::var_os("CLIPWAY_SHARED").map_or_else(beside, PathBuf::from);
     let folder = shared.join("goldens/manifests");
@@ -36,5 +37,6 @@ fn all_manifests_of_open_clip_s_own_towers_agree() {
         return;
     }
     let (equal, unsupported) = check_folder(&folder);
-    assert_eq!(equal, 55, "and {unsupported} not supported");
+    assert_eq!(equal + unsupported, 144);
+    assert!(equal >= 72, "{equal}, and {unsupported} not supported");
 }

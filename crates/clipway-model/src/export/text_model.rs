@@ -1,0 +1,25 @@
+//! The text model's own config beside the weights: where it is there, it says more than the model's name.
+
+use super::ExportError;
+use crate::checkpoint::Checkpoint;
+use crate::config::ModelConfig;
+use crate::hugging_face::{CONFIG_NAME, TextModel};
+
+/// A text model and the file that describes it.
+pub(super) struct Described {
+    pub(super) model: TextModel,
+    /// The file, which an artifact carries along.
+    pub(super) file: Vec<u8>,
+}
+
+/// Reads the `config.json` beside the weights, if the config asks for a text model of transformers; `None` where
+/// there is none, or it is of another kind of model.
+pub(super) fn find(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Option<Described>, ExportError> {
+    if config.text.hugging_face.is_none() {
+        return Ok(None);
+    }
+    let Some(file) = checkpoint.read_beside(CONFIG_NAME)? else { return Ok(None) };
+    let path = checkpoint.weights_path().with_file_name(CONFIG_NAME);
+    let model = TextModel::parse(&file).map_err(|cause| ExportError::TextModel { path, cause })?;
+    Ok(model.map(|model| Described { model, file }))
+}

@@ -1,0 +1,94 @@
+//! Text models of transformers: the config beside the weights, and what an export carries along.
+
+use std::fs;
+
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::config::ModelConfig;
+use clipway_model::export::{ExportOptions, prepare};
+use clipway_model::hugging_face::TextModel;
+use clipway_model::plan::Tower;
+
+use crate::export::Bench;
+
+const CONFIG: &str = r#"{"embed_dim": 8,
+    "vision_cfg": {"image_size": 8, "layers": 1, "width": 16, "head_width": 8, "patch_size": 4},
+    "text_cfg": {"hf_model_name": "small/roberta", "hf_pooler_type": "cls_pooler", "context_length": 6}}"#;
+
+const TEXT_MODEL: &str = r#"{"model_type": "roberta", "vocab_size": 20, "hidden_size": 12, "num_hidden_layers": 2,
+    "num_attention_heads": 3, "intermediate_size": 10, "max_position_embeddings": 10, "type_vocab_size": 1,
+    "_name_or_path": "anything", "torch_dtype": "float32"}"#;
+
+fn bench() -> Bench {
+    let mut model = ModelConfig::parse(CONFIG.as_bytes()).unwrap();
+    model.set_text_model(TextModel::parse(TEXT_MODEL.as_bytes()).unwrap().unwrap());
+    Bench::of_model(CONFIG, &model)
+}
+
+/// The error of an export with this file beside the weights.
+fn refused(file: Option<&str>) -> String {
+    let bench = bench();
+    if let Some(file) = file {
+        fs::write(bench.path("config.json"), file).unwrap();
+    }
+    let error = bench.export(&bench.options()).unwrap_err();
+    assert!(!bench.target().exists());
+    error.to_string()
+}
+
+#[test]
+fn the_config_beside_the_weights_describes_the_text_model() {
+    let bench = bench();
+    fs::write(bench.path("config.json"), TEXT_MODEL).unwrap();
+    bench.export(&bench.options()).unwrap();
+    assert_eq!(fs::read_to_string(bench.target().join("config.json")).unwrap(), TEXT_MODEL);
+    let config = fs::read_to_string(bench.target().join("open_clip_config.json")).unwrap();
+    assert!(config.contains("small/roberta"), "{config}");
+
+    let again = Checkpoint::open(bench.target()).unwrap();
+    let prepared = prepare(&again, &ExportOptions::default()).unwrap();
+    assert_eq!((prepared.model().vocab_size, prepared.model().context_length), (20, 6));
+    assert!(prepared.notes().iter().any(|note| note.contains("`config.json`")), "{:?}", prepared.notes());
+    // Another context length is the tokenizer's business: no tensor depends on it.
+    let longer = ExportOptions { context_length: Some(8), ..ExportOptions::default() };
+    assert_eq!(prepare(&again, &longer).unwrap().model().context_length, 8);
+}
+
+#[test]
+fn a_text_model_that_is_not_known_needs_its_config() {
+    let unknown = "no text model called `small/roberta` is known";
+    assert!(refused(None).contains(unknown), "{}", refused(None));
+    // The config of another kind of model is not the text model's.
+    let other = refused(Some(r#"{"model_type": "clip"}"#));
+    assert!(other.contains(unknown) && other.contains("`roberta-base`"), "{other}");
+}
+
+#[test]
+fn a_config_that_does_not_fit_is_refused_with_all_differences() {
+    let deeper = refused(Some(&TEXT_MODEL.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3")));
+    let missing = "text.transformer.encoder.layer.2.attention.self.query.weight";
+    assert!(deeper.contains(missing) && deeper.matches("encoder.layer.2.").count() == 16, "{deeper}");
+    let wider = refused(Some(&TEXT_MODEL.replace("\"intermediate_size\": 10", "\"intermediate_size\": 11")));
+    assert!(wider.contains("expected [11, 12], found [10, 12]"), "{wider}");
+    let unknown = refused(Some(&TEXT_MODEL.replace("hidden_size", "hidden_sise")));
+    assert!(unknown.contains("config.json") && unknown.contains("`hidden_size`"), "{unknown}");
+    let malformed = refused(Some("{"));
+    assert!(malformed.contains("config.json"), "{malformed}");
+}
+
+#[test]
+fn the_decoder_of_coca_is_written_with_the_whole_model_alone() {
+    let config = r#"{"embed_dim": 8, "custom_text": true,
+        "vision_cfg": {"image_size": 8, "layers": 1, "width": 16, "head_width": 8, "patch_size": 4},
+        "text_cfg": {"width": 8, "heads": 2, "layers": 1, "context_length": 4, "vocab_size": 9, "embed_cls": true},
+        "multimodal_cfg": {"width": 8, "heads": 2, "layers": 2}}"#;
+    let model = ModelConfig::parse(config.as_bytes()).unwrap();
+    let written = |tower: Tower| {
+        let bench = Bench::of_model(config, &model);
+        let report = bench.export(&ExportOptions { tower, ..bench.options() }).unwrap();
+        assert_eq!(report.ledger.source_tensors, bench.tensors.len());
+        report.artifact.tensors.keys().filter(|name| name.starts_with("text_decoder.")).count()
+    };
+    let tensors = [Tower::Both, Tower::Text, Tower::Image].map(written);
+    // Two blocks of twelve, two with a norm more, the last norm and the projection.
+    assert_eq!(tensors, [2 * 12 + 2 * 14 + 2 + 1, 0, 0]);
+}

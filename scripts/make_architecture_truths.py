@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Computes in double precision what goldens of whole models hold in single precision alone.
+
+    python scripts/make_architecture_truths.py GOLDENS crates/clipway-testing/data/truths mt5-base-ViT-B-32
+
+needs torch, transformers 5 and open_clip 3.3.0, and no network. PyTorch's own error in f32 is the yardstick of ours;
+where a golden has no truth beside it, nothing says how large that error is.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+import transformers
+from safetensors import safe_open
+
+import make_architecture_goldens as goldens
+
+TEXT_MODELS = json.loads((Path(__file__).parent / "../crates/clipway-model/data/text_models.json").read_text())
+
+
+def text_model_of(text_cfg):
+    name = text_cfg.get("hf_model_name")
+    while isinstance(name, str):
+        name = TEXT_MODELS[name]
+    return None if name is None else transformers.AutoConfig.for_model(**name)
+
+
+def main():
+    source, target, *names = sys.argv[1:]
+    goldens.text_model_of = text_model_of
+    for name in names:
+        with safe_open(f"{source}/{name}.safetensors", "pt") as golden:
+            metadata, tokens = golden.metadata(), golden.get_tensor("tokens")
+            single = {key: golden.get_tensor(key) for key in golden.keys() if golden.get_tensor(key).is_floating_point()}
+        config = json.loads(metadata["config"])
+        size = json.loads(metadata["image_size"])
+        height, width = size if isinstance(size, list) else (size, size)
+        images = np.stack([2 * goldens.noise(f"input.image.{b}", 3 * height * width) for b in range(2)])
+        images = torch.from_numpy(images.astype(np.float32).reshape(2, 3, height, width))
+        model = goldens.build(config).double()
+        truth = goldens.outputs(model, images.double(), tokens)
+        for key, value in truth.items():
+            error = (single[key] - value).abs().max() / value.abs().max()
+            print(f"{name} {key}: PyTorch's f32 is {error:.2e} off")
+        tensors = {"tokens": tokens, **{f"{key}_f64": value for key, value in truth.items()}}
+        kept = {"config": metadata["config"], "open_clip": open_clip.__version__, "torch": torch.__version__}
+        goldens.write_safetensors(Path(target) / f"{name}.safetensors", tensors, kept)
+
+
+if __name__ == "__main__":
+    main()
