@@ -1,10 +1,10 @@
 //! Pictures on the command line: read, decoded side by side and encoded in batches.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clipway_run::clip::Clip;
-use clipway_run::image::{DecodeLimits, preprocess};
+use clipway_run::image::{DecodeLimits, ImageError, preprocess};
 use rayon::prelude::*;
 
 use crate::failure::{self, Failure};
@@ -67,10 +67,11 @@ impl PictureOptions {
             let read: Vec<Result<Vec<f32>, String>> = pass
                 .par_iter()
                 .map(|path| {
-                    let bytes = std::fs::read(path).map_err(|error| failure::file(path, &error).message)?;
+                    let bytes = std::fs::read(path)
+                        .map_err(|error| format!("{} [io]", failure::file(path, &error).message))?;
                     let mut pixels = vec![0.0; clip.pixel_values()];
                     preprocess(&bytes, clip.preprocess(), &limits, &mut pixels)
-                        .map_err(|error| format!("`{}`: {}", path.display(), failure::chain(&error)))?;
+                        .map_err(|error| unreadable(path, &error))?;
                     Ok(pixels)
                 })
                 .collect();
@@ -86,4 +87,10 @@ impl PictureOptions {
         decoded.pictures.iter().filter_map(|picture| picture.error.as_ref()).for_each(|error| ui.warn(error));
         Ok(decoded)
     }
+}
+
+/// Says of a picture why it could not be read, with the cause's stable name and what can be done about it.
+fn unreadable(path: &Path, error: &ImageError) -> String {
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("`{}`: {} [{}]{hint}", path.display(), failure::chain(error), error.code())
 }

@@ -3,8 +3,8 @@
 //! `cargo bench -p clipway-kernels [-- FILTER]`
 
 use clipway_kernels::{
-    Activation, AttentionSpec, Epilogue, Image, Isa, Kernels, Matrix, MatrixMut, Sequence, WeightLayout,
-    Window,
+    Activation, AttentionSpec, ByteTaps, Epilogue, Image, Isa, Kernels, Matrix, MatrixMut, Sequence,
+    WeightLayout, Window, resize_columns, resize_rows,
 };
 use std::time::Instant;
 
@@ -45,6 +45,8 @@ impl Bench<'_> {
         self.conv(1, 14, 256, 256, Window::square(3, 1, 1), 1);
         self.conv(1, 56, 128, 128, Window::square(7, 1, 3), 128);
         self.pack(3072, 768);
+        self.resize(640, 427, 336);
+        self.resize(2400, 1800, 298);
     }
 
     /// Repeats a computation and prints the best time's rate.
@@ -145,6 +147,26 @@ impl Bench<'_> {
                 self.kernels.pack_linear(&weight, outputs, inputs, layout);
             });
         }
+    }
+
+    /// Both passes of a picture of bytes to `to` columns and 224 rows, by windows as wide as bicubic's.
+    fn resize(&self, width: usize, height: usize, to: usize) {
+        let taps = |side: usize, outputs: usize| {
+            let count = (4 * side / outputs).min(side);
+            let mut taps = ByteTaps::new();
+            for output in 0..outputs {
+                let first = output * (side - count) / outputs;
+                taps.push(first, (0..count).map(|_| (1 << ByteTaps::PRECISION) / count as i32));
+            }
+            taps
+        };
+        let picture: Vec<u8> = (0..width * height * 3).map(|place| (place * 7 % 251) as u8).collect();
+        let (across, down) = (taps(width, to), taps(height, 224));
+        let isa = self.kernels.isa();
+        self.measure(format!("resize {width} {height}"), picture.len() as f64, "GB/s", || {
+            let between = resize_rows::<3>(isa, &picture, width, &across);
+            std::hint::black_box(resize_columns(isa, &between, to * 3, 0..to * 3, 0, &down));
+        });
     }
 }
 

@@ -59,16 +59,19 @@ pub enum PreprocessGoldensError {
 
 #[derive(Deserialize)]
 struct Manifest {
-    configs: BTreeMap<String, BTreeMap<String, Value>>,
-    cases: Vec<Case>,
+    configs: Configs,
+    cases: Vec<Value>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Case {
     image: String,
     config: String,
     /// The mode that Pillow reads the file in.
     mode: Option<String>,
+    /// Width and height of the file.
+    size: Option<[usize; 2]>,
     expected: String,
     /// The mean of each channel after normalisation.
     mean: Option<[f64; 3]>,
@@ -80,7 +83,7 @@ const MEAN_TOLERANCE: f64 = 1e-4;
 /// Checks every case of a folder.
 ///
 /// A case passes where every byte of the crop, the mode of the file and the mean of the normalised pixels are
-/// what is expected; a config with an unknown key and a file that cannot be read fail.
+/// what is expected; a case or config with an unknown key and a file that cannot be read fail.
 ///
 /// # Errors
 /// [`PreprocessGoldensError`] where there is no manifest, or no case in it.
@@ -94,12 +97,17 @@ pub fn check_preprocess_goldens(folder: &Path) -> Result<Vec<PreprocessCase>, Pr
     if manifest.cases.is_empty() {
         return Err(PreprocessGoldensError::Empty { path: shown });
     }
-    Ok(manifest.cases.iter().map(|case| check_case(folder, &manifest, case)).collect())
+    Ok(manifest.cases.iter().map(|case| check_case(folder, &manifest.configs, case)).collect())
 }
 
-fn check_case(folder: &Path, manifest: &Manifest, case: &Case) -> PreprocessCase {
-    let name = format!("{}.{}", case.image, case.config);
-    match compare(folder, manifest, case) {
+/// The configs by name, each by key.
+type Configs = BTreeMap<String, BTreeMap<String, Value>>;
+
+fn check_case(folder: &Path, configs: &Configs, case: &Value) -> PreprocessCase {
+    let said = |key: &str| case[key].as_str().unwrap_or("?").to_owned();
+    let name = format!("{}.{}", said("image"), said("config"));
+    let case = Case::deserialize(case).map_err(|error| format!("the case is not understood: {error}"));
+    match case.and_then(|case| compare(folder, configs, &case)) {
         Ok(Difference { largest, share, reason }) => {
             PreprocessCase { name, passed: reason.is_empty(), largest, share, reason }
         }
@@ -113,8 +121,8 @@ struct Difference {
     reason: String,
 }
 
-fn compare(folder: &Path, manifest: &Manifest, case: &Case) -> Result<Difference, String> {
-    let config = manifest.configs.get(&case.config).ok_or("its config is not in the manifest")?;
+fn compare(folder: &Path, configs: &Configs, case: &Case) -> Result<Difference, String> {
+    let config = configs.get(&case.config).ok_or("its config is not in the manifest")?;
     let preprocess = read_config(config)?;
     let read = |folder_name: &str, file: &str| {
         fs::read(folder.join(folder_name).join(file))
@@ -143,6 +151,10 @@ fn compare(folder: &Path, manifest: &Manifest, case: &Case) -> Result<Difference
     }
     if let Some(mode) = case.mode.as_deref().filter(|&mode| mode != picture.mode()) {
         reasons.push(format!("read in mode {}, expected {mode}", picture.mode()));
+    }
+    let size = [picture.width, picture.height];
+    if let Some(expected) = case.size.filter(|&expected| expected != size) {
+        reasons.push(format!("read as {size:?} pixels, expected {expected:?}"));
     }
     if let Some(mean) = case.mean {
         reasons.extend(check_mean(&found, &preprocess, mean)?);

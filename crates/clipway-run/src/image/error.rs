@@ -1,5 +1,6 @@
 //! What can be wrong with a picture.
 
+use clipway_formats::Code;
 use thiserror::Error;
 
 /// An error of decoding or preprocessing a picture.
@@ -90,6 +91,22 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// Stable name of the cause, as [`clipway_formats::Code::name`].
+    pub fn code(&self) -> &'static str {
+        let code = match self {
+            Self::NotAPicture { .. } => Code::UnknownFormat,
+            Self::Unsupported { .. } => Code::Unsupported,
+            Self::Truncated { .. } => Code::Truncated,
+            Self::Corrupt { .. } => Code::Malformed,
+            Self::TooManyPixels { .. } => Code::TooLarge,
+            Self::ZeroSize { .. }
+            | Self::ResizedAway { .. }
+            | Self::Setting { .. }
+            | Self::BufferLength { .. } => Code::BadValue,
+        };
+        code.name()
+    }
+
     /// Says what a reader of the message can do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

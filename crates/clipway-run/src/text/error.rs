@@ -1,5 +1,6 @@
 //! Why a tokeniser could not be made or used.
 
+use clipway_formats::Code;
 use thiserror::Error;
 
 /// An error of a tokeniser, its files or its rules.
@@ -51,6 +52,18 @@ pub enum TokenizerError {
 }
 
 impl TokenizerError {
+    /// Stable name of the cause, as [`clipway_formats::Code::name`].
+    pub fn code(&self) -> &'static str {
+        let code = match self {
+            TokenizerError::ContextLength { .. }
+            | TokenizerError::Kind { .. }
+            | TokenizerError::Rule { .. }
+            | TokenizerError::Encode { .. } => Code::BadValue,
+            TokenizerError::File { .. } => Code::Malformed,
+        };
+        code.name()
+    }
+
     /// Makes the error of a bad file.
     pub(crate) fn file(file: &'static str, place: impl Into<String>, cause: impl Into<String>) -> Self {
         TokenizerError::File { file, place: place.into(), cause: cause.into() }

@@ -39,6 +39,39 @@ fn a_folder_without_cases_is_an_error() {
     assert!(matches!(found, Err(PreprocessGoldensError::Empty { .. })), "{found:?}");
 }
 
+/// Writes a folder of one picture and one case, and gives the case's outcome.
+fn golden_case(name: &str, case: &str) -> (bool, String) {
+    let folder = std::env::temp_dir().join(format!("clipway-{name}-{}", std::process::id()));
+    for inner in ["images", "expected"] {
+        fs::create_dir_all(folder.join(inner)).unwrap();
+        fs::write(folder.join(inner).join("tiny.bmp"), tiny()).unwrap();
+    }
+    let configs = r#"{"same": {"size": [1, 2], "resize_mode": "squash"}, "odd": {"resize_mode": "shrink"}}"#;
+    fs::write(folder.join("manifest.json"), format!(r#"{{"configs": {configs}, "cases": [{case}]}}"#))
+        .unwrap();
+    let cases = check_preprocess_goldens(&folder);
+    fs::remove_dir_all(&folder).unwrap();
+    let case = cases.unwrap().remove(0);
+    (case.passed, case.reason)
+}
+
+#[test]
+fn a_golden_case_that_is_not_understood_or_not_met_fails() {
+    let files = r#""image": "tiny.bmp", "expected": "tiny.bmp""#;
+    let good = format!(r#"{{{files}, "config": "same", "mode": "RGB", "size": [2, 1]}}"#);
+    assert_eq!(golden_case("good", &good), (true, String::new()));
+    for (name, case, said) in [
+        ("key", format!(r#"{{{files}, "config": "same", "turn": true}}"#), "unknown field `turn`"),
+        ("config", format!(r#"{{{files}, "config": "odd"}}"#), "`resize_mode`: \"shrink\" is not understood"),
+        ("nowhere", format!(r#"{{{files}, "config": "none"}}"#), "not in the manifest"),
+        ("size", format!(r#"{{{files}, "config": "same", "size": [3, 1]}}"#), "read as [2, 1] pixels"),
+        ("mode", format!(r#"{{{files}, "config": "same", "mode": "L"}}"#), "read in mode RGB, expected L"),
+    ] {
+        let (passed, reason) = golden_case(name, &case);
+        assert!(!passed && reason.contains(said), "{name}: {reason}");
+    }
+}
+
 #[test]
 fn corpus_comes_out_as_stated() {
     let Some(manifest) = shared("corpus/manifest.json") else { return };
@@ -94,31 +127,44 @@ fn a_cut_file_is_an_error() {
     }
 }
 
-fn check_error(name: &str, bytes: &[u8], expected: &str) {
+fn check_error(name: &str, bytes: &[u8], code: &str, expected: &str) {
     let error = decode(bytes, &DecodeLimits { max_pixels: 1000 }).unwrap_err();
-    assert_eq!(error.to_string(), expected, "{name}");
+    assert_eq!((error.code(), error.to_string().as_str()), (code, expected), "{name}");
 }
 
 #[test]
 fn errors_say_what_is_wrong() {
-    check_error("nothing", b"", "not a picture: the file is empty");
-    check_error("text", b"hello", "not a picture: it is text");
-    check_error("page", b"%PDF-1.7", "not a picture: it is a PDF document");
-    check_error("bytes", b"\x00\x80\xff", "not a picture: it begins with the bytes 00 80 ff");
-    check_error("AVIF", b"\0\0\0\x1cftypavif", "AVIF is not supported: this format is not read");
+    check_error("nothing", b"", "unknown-format", "not a picture: the file is empty");
+    check_error("text", b"hello", "unknown-format", "not a picture: it is text");
+    check_error("page", b"%PDF-1.7", "unknown-format", "not a picture: it is a PDF document");
+    check_error(
+        "bytes",
+        b"\x00\x80\xff",
+        "unknown-format",
+        "not a picture: it begins with the bytes 00 80 ff",
+    );
+    check_error(
+        "AVIF",
+        b"\0\0\0\x1cftypavif",
+        "unsupported",
+        "AVIF is not supported: this format is not read",
+    );
     check_error(
         "a large PNG",
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x64\0\0\0\x0b\x08\x02\0\0\0",
+        "too-large",
         "100 x 11 is 1100 pixels, more than the limit of 1000",
     );
     check_error(
         "a PNG without height",
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x64\0\0\0\0\x08\x02\0\0\0",
+        "bad-value",
         "the picture is 100 x 0: it has no pixels",
     );
     check_error(
         "a JPEG without data",
         b"\xff\xd8\xff\xe0\0\x04ab",
+        "truncated",
         "JPEG file is cut short: the file ends at byte 8 before its end marker",
     );
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, ErrorKind};
 
-use png::{BitDepth, ColorType, DecodingError, Limits};
+use png::{BitDepth, ColorType, DecodingError, Limits, Transformations};
 
 use super::{DecodeLimits, ImageError, bits};
 use crate::image::{Picture, Samples, orientation};
@@ -20,6 +20,11 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), decoder_limits);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
+    let stated = decoder.read_header_info().map_err(error)?;
+    let (color, stated_depth) = (stated.color_type, stated.bit_depth);
+    // Of 16 bits, colours keep the high byte; taken row by row, the picture never stands there in full depth.
+    let strip = color != ColorType::Grayscale;
+    decoder.set_transformations(if strip { Transformations::STRIP_16 } else { Transformations::IDENTITY });
     let mut reader = decoder.read_info().map_err(error)?;
     let size = reader.output_buffer_size().ok_or_else(|| corrupt("its size overflows"))?;
     let mut data = vec![0; size];
@@ -45,14 +50,11 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
             let palette = palette.ok_or_else(|| corrupt("it has indices and no palette"))?;
             bits::palette(FORMAT, indices, palette.as_chunks().0)?
         }
-        (ColorType::Rgb, BitDepth::Sixteen) => Samples::Rgb(bits::high_bytes(&words(&data))),
         (ColorType::Rgb, _) => Samples::Rgb(data),
-        (ColorType::Rgba, BitDepth::Sixteen) => Samples::Rgba(bits::high_bytes(&words(&data))),
         (ColorType::Rgba, _) => Samples::Rgba(data),
         // Pillow has no grey and alpha of 16 bits and takes such a file as RGBA.
-        (ColorType::GrayscaleAlpha, BitDepth::Sixteen) => {
-            let bytes = bits::high_bytes(&words(&data));
-            let pixels = bytes.as_chunks().0.iter();
+        (ColorType::GrayscaleAlpha, _) if stated_depth == BitDepth::Sixteen => {
+            let pixels = data.as_chunks().0.iter();
             Samples::Rgba(pixels.flat_map(|&[gray, alpha]| [gray, gray, gray, alpha]).collect())
         }
         (ColorType::GrayscaleAlpha, _) => Samples::GrayAlpha(data),
