@@ -28,6 +28,14 @@ TEXT = {"context_length": 12, "vocab_size": 96, "width": 32, "heads": 2, "layers
 RESNET = {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "head_width": 32}
 NORMFORMER = {"scale_heads": True, "scale_attn_inner": True, "scale_attn": True, "scale_fc": True}
 
+CUSTOM = {"custom_text": True}
+
+
+def timm(name, pool, proj, image_size=160):
+    """The vision config of a timm trunk."""
+    return {"timm_model_name": name, "image_size": image_size, "timm_pool": pool, "timm_proj": proj}
+
+
 # Name: changes of the vision config, of the text config, and of the model config.
 CASES = {
     "plain": ({}, {}, {}),
@@ -115,6 +123,17 @@ CASES = {
         },
         {"custom_text": True, "init_logit_bias": -10},
     ),
+    "timm_vit_token": (timm("test_vit", "token", None), {}, CUSTOM),
+    "timm_vit_max": (timm("test_vit", "max", None), {}, CUSTOM),
+    "timm_vit_mean_and_max": (timm("test_vit", "avgmax", "linear"), {}, CUSTOM),
+    "timm_vit_map_of_patches": (timm("test_vit", "map", None), {}, CUSTOM),
+    "timm_vit_refined": (timm("test_vit", "prr", "none"), {}, {"embed_dim": 64}),
+    "timm_vit_register_mlp": ({**timm("test_vit2", "", "mlp"), "timm_proj_bias": True}, {}, CUSTOM),
+    "timm_vit_map_of_all": (timm("test_vit3", "map", "none"), {}, {"embed_dim": 96}),
+    "timm_vit_rms": (timm("test_vit4", "", "linear"), {}, CUSTOM),
+    "timm_vit_relative": (timm("test_vit_relpos", "avg", None), {}, CUSTOM),
+    "timm_eva02": (timm("eva02_tiny_patch14_224", "token", "linear", 224), {}, CUSTOM),
+    "timm_rotary_of_any_size": (timm("vit_tiny_patch16_dinov3_qkvb", "avg", None, [64, 96]), {}, CUSTOM),
     "resnet": (RESNET, {}, {}),
     "resnet_odd": ({**RESNET, "image_size": 100, "layers": [2, 1, 1, 2], "width": 6, "head_width": 24}, {}, {"embed_dim": 20}),
 }
@@ -327,7 +346,8 @@ def main():
         mask.unsqueeze(-1) == 0, -torch.inf
     ).max(1).values
     for name, (vision, text, model_changes) in CASES.items():
-        vision_cfg = vision if "layers" in vision and isinstance(vision["layers"], list) else {**VISION, **vision}
+        whole = isinstance(vision.get("layers"), list) or "timm_model_name" in vision
+        vision_cfg = vision if whole else {**VISION, **vision}
         config = {"embed_dim": 24, "vision_cfg": vision_cfg, "text_cfg": {**TEXT, **text}, **model_changes}
         only = sys.argv[2:]
         if only and name not in only and name.split("_")[0] not in only:

@@ -73,6 +73,24 @@ pub enum AttentionBias {
         /// Distance from which on all keys share a bucket.
         reach: usize,
     },
+    /// What an MLP makes of the steps from key to query on a grid of patches, down and across:
+    /// `W₂ relu(W₁ c + b₁) + b₂` has a number for each head, where `c` is `sign(d) ln(1 + |d|)` of both steps `d`.
+    /// Nothing is added where the query or the key is a token before those of patches. (Swin V2,
+    /// <https://arxiv.org/abs/2111.09883>, with timm's coordinates.)
+    GridMlp {
+        /// `W₁`, `[hidden, 2]`.
+        hidden_weight: ParameterId,
+        /// `b₁`.
+        hidden_bias: ParameterId,
+        /// `W₂`, `[heads, hidden]`.
+        weight: ParameterId,
+        /// `b₂`.
+        bias: ParameterId,
+        /// Rows and columns of patches.
+        grid: [usize; 2],
+        /// Tokens before those of patches.
+        skip: usize,
+    },
 }
 
 impl AttentionBias {
@@ -80,6 +98,9 @@ impl AttentionBias {
     pub fn parameters(&self) -> Vec<ParameterId> {
         match *self {
             AttentionBias::Buckets { table, .. } => vec![table],
+            AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, .. } => {
+                vec![hidden_weight, hidden_bias, weight, bias]
+            }
         }
     }
 
@@ -87,6 +108,7 @@ impl AttentionBias {
     pub(super) fn label(&self) -> String {
         match self {
             AttentionBias::Buckets { reach, .. } => format!("buckets to {reach}"),
+            AttentionBias::GridMlp { grid, skip, .. } => format!("of steps on {grid:?} after {skip}"),
         }
     }
 }

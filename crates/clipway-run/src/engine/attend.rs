@@ -6,7 +6,7 @@ use clipway_kernels::{AttentionBias, AttentionSpec, Kernels, Matrix, MatrixMut, 
 use clipway_model::graph::Mask;
 
 use super::batch::Batch;
-use super::bias::Bias;
+use super::bias::{Bias, Written};
 use super::program::Rows;
 
 /// What queries see of the keys.
@@ -107,7 +107,7 @@ fn run(
     let longest = |length: fn(&Sequence) -> usize| sequences.iter().map(length).max().unwrap_or(0);
     let queries = longest(|sequence| sequence.queries.len());
     let keys = longest(|sequence| sequence.keys.len());
-    let values = bias.write(&places(queries), &places(keys));
+    let Written { values, queries, keys } = bias.first(queries, keys);
     let bias = Some(AttentionBias { values: &values, queries, keys });
     kernels.attention(&AttentionSpec { bias, ..*spec }, sequences, q, k, v, matrix(out, q));
 }

@@ -8,7 +8,7 @@ use clipway_model::graph::{
 };
 use rayon::prelude::*;
 
-use super::bias::Bias;
+use super::bias::{Bias, GridMlp};
 use super::error::EngineError;
 use super::positions::{Positions, Table as PositionTable};
 use super::program::{Finish, Node, Op, Program, Reduction, Select, Unpadded, Window};
@@ -319,6 +319,15 @@ impl Loader<'_> {
     /// What an attention adds to its scores.
     fn bias(&self, bias: AttentionBias) -> Result<Bias, EngineError> {
         match bias {
+            AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip } => {
+                let mlp = GridMlp {
+                    hidden_weight: self.owned(hidden_weight)?,
+                    hidden_bias: self.owned(hidden_bias)?,
+                    weight: self.owned(weight)?,
+                    bias: self.owned(bias)?,
+                };
+                Ok(Bias::of_grid(&mlp, grid, skip))
+            }
             AttentionBias::Buckets { table, reach } => {
                 let shape = &self.parameters.get(table).shape;
                 Ok(Bias::of_buckets(&self.owned(table)?, [shape[0], shape[1]], reach))

@@ -1,6 +1,9 @@
 //! The residual attention block of timm's vision transformers.
 
-use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Mask, ParameterId, Scope, ValueId};
+use crate::graph::{
+    Activation, AttentionBias, AttentionOptions, GraphBuilder, GraphError, Linear, ParameterId, Scope,
+    ValueId,
+};
 
 use super::layers::{Mlp, MlpKind, MlpOptions, Norm, NormKind, join};
 
@@ -11,11 +14,12 @@ pub(super) struct BlockOptions {
     pub(super) heads: usize,
     pub(super) hidden: usize,
     pub(super) query_key_value_bias: bool,
-    /// Norms of each head's queries and keys.
-    pub(super) query_key_norm: bool,
+    /// Whether the attention's output and the layers of the MLP have a bias.
+    pub(super) output_bias: bool,
     /// Norms before the output projection of the attention and between the layers of the MLP.
     pub(super) sub_norms: bool,
     pub(super) layer_scale: bool,
+    pub(super) relative: Option<RelativePositions>,
     pub(super) order: Order,
     pub(super) mlp: MlpKind,
     pub(super) norm: NormKind,
@@ -31,6 +35,40 @@ pub(super) enum Order {
     PostNorm,
     /// Pre-norm with two attentions side by side, then two MLPs (<https://arxiv.org/abs/2203.09795>).
     Parallel,
+}
+
+/// What attentions add to their scores for the steps between patches.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RelativePositions {
+    /// Each attention by an MLP of its own.
+    Own(GridMlpOptions),
+    /// All by the same MLP.
+    Shared(AttentionBias),
+}
+
+/// An MLP from the steps between patches to a number for each head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GridMlpOptions {
+    pub(super) heads: usize,
+    pub(super) hidden: usize,
+    pub(super) grid: [usize; 2],
+    /// Tokens before those of patches.
+    pub(super) prefix: usize,
+}
+
+impl GridMlpOptions {
+    /// Declares the MLP's tensors.
+    pub(super) fn declare(self, mut scope: Scope<'_>) -> AttentionBias {
+        let GridMlpOptions { heads, hidden, grid, prefix: skip } = self;
+        let mut mlp = scope.child("mlp");
+        let mut first = mlp.child("fc1");
+        let hidden_weight = first.parameter("weight", &[hidden, 2]);
+        let hidden_bias = first.parameter("bias", &[hidden]);
+        let mut second = mlp.child("fc2");
+        let weight = second.parameter("weight", &[heads, hidden]);
+        let bias = second.parameter("bias", &[heads]);
+        AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip }
+    }
 }
 
 /// A block whose tensors are declared.
@@ -50,13 +88,14 @@ struct Branch<Layer> {
 
 impl Block {
     pub(super) fn declare(mut scope: Scope<'_>, options: &BlockOptions) -> Block {
-        let BlockOptions { width, hidden, activation, mlp: kind, .. } = *options;
+        let BlockOptions { width, hidden, output_bias: bias, activation, mlp: kind, .. } = *options;
         let path = scope.path().to_owned();
         let gamma = |scope: Scope<'_>| options.layer_scale.then(|| { scope }.parameter("gamma", &[width]));
         let attention = |scope: Scope<'_>| Attention::declare(scope, options);
         let norm = options.sub_norms.then_some(options.norm);
-        let mlp =
-            |scope: Scope<'_>| Mlp::declare(scope, MlpOptions { kind, width, hidden, activation, norm });
+        let mlp = |scope: Scope<'_>| {
+            Mlp::declare(scope, MlpOptions { kind, width, hidden, bias, activation, norm })
+        };
         let (attentions, mlps) = match options.order {
             Order::PreNorm => {
                 let norm = Norm::new(scope.child("norm1"), width, options.norm);
@@ -137,9 +176,8 @@ fn declare_parallel<Layer>(
 /// Self-attention with queries, keys and values in one matrix.
 struct Attention {
     heads: usize,
-    width: usize,
     query_key_value: Linear,
-    query_key_norm: Option<[Norm; 2]>,
+    bias: Option<AttentionBias>,
     norm: Option<Norm>,
     output: Linear,
 }
@@ -149,32 +187,20 @@ impl Attention {
         let BlockOptions { width, heads, norm, .. } = *options;
         Attention {
             heads,
-            width,
             query_key_value: Linear::new(scope.child("qkv"), width, 3 * width, options.query_key_value_bias),
-            query_key_norm: options
-                .query_key_norm
-                .then(|| ["q_norm", "k_norm"].map(|name| Norm::new(scope.child(name), width / heads, norm))),
+            bias: options.relative.map(|relative| match relative {
+                RelativePositions::Own(mlp) => mlp.declare(scope.child("rel_pos")),
+                RelativePositions::Shared(bias) => bias,
+            }),
             norm: options.sub_norms.then(|| Norm::new(scope.child("norm"), width, norm)),
-            output: Linear::new(scope.child("proj"), width, width, true),
+            output: Linear::new(scope.child("proj"), width, width, options.output_bias),
         }
     }
 
     fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
-        let mut y = match &self.query_key_norm {
-            None => {
-                let packed = graph.linear(x, &self.query_key_value)?;
-                graph.attention(&[packed], self.heads, Mask::None)?
-            }
-            Some([query_norm, key_norm]) => {
-                let part = |index: usize| self.query_key_value.part(index, self.width);
-                let query = graph.linear(x, &part(0))?;
-                let key = graph.linear(x, &part(1))?;
-                let value = graph.linear(x, &part(2))?;
-                let query = query_norm.heads(graph, query)?;
-                let key = key_norm.heads(graph, key)?;
-                graph.attention(&[query, key, value], self.heads, Mask::None)?
-            }
-        };
+        let options = AttentionOptions { bias: self.bias, ..AttentionOptions::new(self.heads) };
+        let packed = graph.linear(x, &self.query_key_value)?;
+        let mut y = graph.attention_with(&[packed], options)?;
         if let Some(norm) = &self.norm {
             y = norm.forward(graph, y)?;
         }

@@ -58,6 +58,7 @@ impl EvaBlock {
             kind: options.mlp,
             width,
             hidden,
+            bias: true,
             activation: if options.mlp == MlpKind::Plain { Activation::Gelu } else { Activation::Silu },
             norm: options.mlp_norm.then_some(norm),
         };

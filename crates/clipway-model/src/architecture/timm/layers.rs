@@ -1,24 +1,30 @@
 //! Layers of timm's transformers by timm's names: norms, MLPs and layer scale.
 
-use crate::graph::{Activation, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, Scope, ValueId};
+use crate::graph::{
+    Activation, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, RmsNorm, Scope, ValueId,
+};
 
-/// Which norm, and what it adds to the variance.
+/// Which norm, and what it adds to the variance or the mean square.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum NormKind {
     /// Mean 0 and variance 1, then scale and shift.
     Layer(f64),
+    /// Mean square 1, then scale.
+    Rms(f64),
 }
 
-/// A norm of tokens or of heads.
+/// A norm of tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Norm {
     Layer(LayerNorm),
+    Rms(RmsNorm),
 }
 
 impl Norm {
     pub(super) fn new(scope: Scope<'_>, width: usize, kind: NormKind) -> Norm {
         match kind {
             NormKind::Layer(epsilon) => Norm::Layer(LayerNorm::new(scope, width, true, epsilon)),
+            NormKind::Rms(epsilon) => Norm::Rms(RmsNorm::new(scope, width, epsilon)),
         }
     }
 
@@ -26,13 +32,7 @@ impl Norm {
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
         match self {
             Norm::Layer(norm) => graph.layer_norm(x, norm),
-        }
-    }
-
-    /// Normalises each head of each token.
-    pub(super) fn heads(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
-        match self {
-            Norm::Layer(norm) => graph.head_norm(x, norm),
+            Norm::Rms(norm) => graph.rms_norm(x, norm),
         }
     }
 }
@@ -58,6 +58,7 @@ pub(super) struct MlpOptions {
     pub(super) kind: MlpKind,
     pub(super) width: usize,
     pub(super) hidden: usize,
+    pub(super) bias: bool,
     pub(super) activation: Activation,
     pub(super) norm: Option<NormKind>,
 }
@@ -75,8 +76,8 @@ pub(super) enum MlpKind {
 
 impl Mlp {
     pub(super) fn declare(mut scope: Scope<'_>, options: MlpOptions) -> Mlp {
-        let MlpOptions { kind, width, hidden, activation, norm } = options;
-        let mut layer = |name: &str, outputs: usize| Linear::new(scope.child(name), width, outputs, true);
+        let MlpOptions { kind, width, hidden, bias, activation, norm } = options;
+        let mut layer = |name: &str, outputs: usize| Linear::new(scope.child(name), width, outputs, bias);
         let first = match kind {
             MlpKind::Plain => First::Plain(layer("fc1", hidden)),
             MlpKind::Packed => {
@@ -89,7 +90,7 @@ impl Mlp {
             first,
             activation,
             norm: norm.map(|kind| Norm::new(scope.child("norm"), hidden, kind)),
-            fc2: Linear::new(scope.child("fc2"), hidden, width, true),
+            fc2: Linear::new(scope.child("fc2"), hidden, width, bias),
         }
     }
 

@@ -9,6 +9,7 @@ mod block;
 mod token_pool;
 mod vit_variants;
 mod vit;
+mod relpos;
 mod eva_block;
 mod eva_variants;
 mod eva;
@@ -25,6 +26,7 @@ use head::Head;
 /// Every family of trunks; the first that has a name makes it.
 const FAMILIES: &[Family] = &[
     Family { names: vit::names, declare: vit::declare },
+    Family { names: relpos::names, declare: relpos::declare },
     Family { names: eva::names, declare: eva::declare },
     Family { names: fastvit::names, declare: fastvit::declare },
 ];

@@ -186,7 +186,7 @@ impl LatentPool {
             norm: Norm::new(scope.child("norm"), width, norm),
             mlp: Mlp::declare(
                 scope.child("mlp"),
-                MlpOptions { kind: MlpKind::Plain, width, hidden, activation, norm: None },
+                MlpOptions { kind: MlpKind::Plain, width, hidden, bias: true, activation, norm: None },
             ),
         }
     }

@@ -49,7 +49,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         class_token,
         registers: style.registers,
         positions: style.positions,
-        patch_norm: None,
+        patch_norm: style.patch_norm.then_some(norm),
         pre_norm: style.pre_norm.then_some(norm),
     };
     let block = BlockOptions {
@@ -57,9 +57,10 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         heads,
         hidden,
         query_key_value_bias: style.query_key_value_bias,
-        query_key_norm: false,
+        output_bias: style.output_bias,
         sub_norms: style.sub_norms,
         layer_scale: style.layer_scale,
+        relative: None,
         order: style.order,
         mlp: style.mlp,
         norm,

@@ -30,7 +30,11 @@ pub(super) struct Style {
     pub(super) class_token: bool,
     pub(super) registers: usize,
     pub(super) positions: Positions,
+    /// A norm of each patch's embedding.
+    pub(super) patch_norm: bool,
     pub(super) query_key_value_bias: bool,
+    /// Whether the attention's output and the layers of the MLP have a bias.
+    pub(super) output_bias: bool,
     pub(super) layer_scale: bool,
     pub(super) sub_norms: bool,
     pub(super) order: Order,
@@ -53,7 +57,9 @@ const PLAIN: Style = Style {
     class_token: true,
     registers: 0,
     positions: Positions::All,
+    patch_norm: false,
     query_key_value_bias: true,
+    output_bias: true,
     layer_scale: false,
     sub_norms: false,
     order: Order::PreNorm,
@@ -98,6 +104,16 @@ const SO150M_MAP: Style = Style { registers: 4, ..MAP };
 const SO150M2_GAP: Style = Style { registers: 1, norm_after_pool: None, ..GAP_LAYER_SCALE };
 const INTERN: Style = Style { final_norm: false, ..LAYER_SCALE };
 const TEST_2: Style = Style { class_token: false, registers: 1, pool: PoolKind::Average, ..LAYER_SCALE };
+const TEST_4: Style = Style { norm: NormKind::Rms(1e-6), ..TEST_2 };
+const AIM: Style = Style {
+    patch_norm: true,
+    query_key_value_bias: false,
+    output_bias: false,
+    mlp: MlpKind::Split,
+    norm: NormKind::Rms(1e-5),
+    activation: Activation::Silu,
+    ..GAP
+};
 const TEST_3: Style = Style { pool: PoolKind::Latent, pool_with_prefix: true, ..TEST_2 };
 
 const TINY: Size = [192, 12, 3, 768];
@@ -122,6 +138,18 @@ const GIGANTIC: Size = [1664, 48, 16, 8192];
 /// Every variant.
 #[rustfmt::skip]
 pub(super) const VARIANTS: &[Variant] = &[
+    variant("aimv2_1b_patch14_224", 224, 14, [2048, 24, 16, 5632], AIM),
+    variant("aimv2_1b_patch14_336", 336, 14, [2048, 24, 16, 5632], AIM),
+    variant("aimv2_1b_patch14_448", 448, 14, [2048, 24, 16, 5632], AIM),
+    variant("aimv2_3b_patch14_224", 224, 14, [3072, 24, 24, 8192], AIM),
+    variant("aimv2_3b_patch14_336", 336, 14, [3072, 24, 24, 8192], AIM),
+    variant("aimv2_3b_patch14_448", 448, 14, [3072, 24, 24, 8192], AIM),
+    variant("aimv2_huge_patch14_224", 224, 14, [1536, 24, 12, 4096], AIM),
+    variant("aimv2_huge_patch14_336", 336, 14, [1536, 24, 12, 4096], AIM),
+    variant("aimv2_huge_patch14_448", 448, 14, [1536, 24, 12, 4096], AIM),
+    variant("aimv2_large_patch14_224", 224, 14, [1024, 24, 8, 2816], AIM),
+    variant("aimv2_large_patch14_336", 336, 14, [1024, 24, 8, 2816], AIM),
+    variant("aimv2_large_patch14_448", 448, 14, [1024, 24, 8, 2816], AIM),
     variant("beit3_base_patch16_224", 224, 16, BASE, BEIT3),
     variant("beit3_giant_patch14_224", 224, 14, GIANT, BEIT3),
     variant("beit3_giant_patch14_336", 336, 14, GIANT, BEIT3),
@@ -134,6 +162,7 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("test_vit", 160, 16, [64, 6, 2, 192], PLAIN),
     variant("test_vit2", 160, 16, [64, 8, 2, 192], TEST_2),
     variant("test_vit3", 160, 16, [96, 9, 3, 192], TEST_3),
+    variant("test_vit4", 160, 16, [96, 9, 3, 288], TEST_4),
     variant("vit_base_patch14_dinov2", 518, 14, BASE, LAYER_SCALE),
     variant("vit_base_patch14_reg1_tipsv2", 448, 14, BASE, REGISTERS_1),
     variant("vit_base_patch14_reg4_dinov2", 518, 14, BASE, REGISTERS_4),

@@ -60,7 +60,7 @@ impl GraphBuilder<'_> {
             if matches!(mask, Mask::Causal | Mask::Padding { causal: true, .. }) {
                 return Err(self.wrong(&placeholder, "no bias beside a causal mask", bias.label()));
             }
-            self.check_bias(&placeholder, bias, heads)?;
+            self.check_bias(&placeholder, bias, heads, inputs)?;
         }
         let scale = scale.unwrap_or((1.0 / ((width / heads) as f64).sqrt()) as f32);
         let mut shape = self.shape(inputs[0]).to_vec();
@@ -112,8 +112,23 @@ impl GraphBuilder<'_> {
         operation: &Operation,
         bias: &AttentionBias,
         heads: usize,
+        inputs: &[ValueId],
     ) -> Result<(), GraphError> {
         match *bias {
+            AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip } => {
+                let shape = |id: ParameterId| self.parameters.get(id).shape.as_slice();
+                let hidden = shape(hidden_bias);
+                let fits = matches!(hidden, [hidden] if shape(hidden_weight) == [*hidden, 2]
+                    && shape(weight) == [heads, *hidden]);
+                if !fits || shape(bias) != [heads] {
+                    let found = [hidden_weight, hidden_bias, weight, bias].map(shape);
+                    return Err(self.wrong(operation, format!("an MLP from 2 to {heads}"), found));
+                }
+                let tokens = Dim::Fixed(skip + grid[0] * grid[1]);
+                if inputs.iter().any(|input| self.shape(*input)[1] != tokens) {
+                    return Err(self.wrong(operation, tokens, self.shape(inputs[0])));
+                }
+            }
             AttentionBias::Buckets { table, reach } => {
                 let shape = &self.parameters.get(table).shape;
                 let &[buckets, columns] = shape.as_slice() else {

@@ -1,0 +1,182 @@
+//! timm's `VisionTransformerRelPos`: vision transformers whose attentions see the steps between patches, and no
+//! positions.
+
+use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Pool, Scope, ValueId};
+
+use super::block::{Block, BlockOptions, GridMlpOptions, Order, RelativePositions};
+use super::layers::{MlpKind, Norm, NormKind};
+use super::token_pool::{PoolKind, PoolOptions, Pooling};
+use super::tokens::{Positions, StemKind, TokenOptions, Tokens, fixed_size};
+use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
+
+const NORM: NormKind = NormKind::Layer(1e-6);
+
+/// A trunk by name: the side of its pictures and patches in pixels, width, depth, heads and width of the MLP.
+struct Variant {
+    name: &'static str,
+    image: usize,
+    patch: usize,
+    size: [usize; 4],
+    style: Style,
+}
+
+/// What a trunk is made of, whatever its size.
+#[derive(Clone, Copy)]
+struct Style {
+    class_token: bool,
+    pool: PoolKind,
+    norm_after_pool: bool,
+    bias: bool,
+    order: Order,
+    /// Width of the MLP of relative positions.
+    relative: usize,
+    /// Whether there is one such MLP for all blocks.
+    shared: bool,
+}
+
+const PLAIN: Style = Style {
+    class_token: false,
+    pool: PoolKind::Average,
+    norm_after_pool: true,
+    bias: false,
+    order: Order::PreNorm,
+    relative: 128,
+    shared: false,
+};
+const NORM_FIRST: Style = Style { norm_after_pool: false, ..PLAIN };
+const PLUS: Style = Style { bias: true, ..NORM_FIRST };
+const POST_NORM: Style = Style { order: Order::PostNorm, ..NORM_FIRST };
+const PLUS_POST_NORM: Style = Style { bias: true, ..POST_NORM };
+const SHARED_384: Style = Style { relative: 384, shared: true, ..NORM_FIRST };
+const SHARED_512: Style = Style { relative: 512, ..SHARED_384 };
+const CLASS: Style = Style { class_token: true, pool: PoolKind::Token, ..NORM_FIRST };
+const CLASS_256: Style = Style { relative: 256, ..CLASS };
+const CLASS_MEAN: Style = Style { class_token: true, ..PLAIN };
+
+const SMALL: [usize; 4] = [384, 12, 6, 1536];
+const MEDIUM: [usize; 4] = [512, 12, 8, 2048];
+const BASE: [usize; 4] = [768, 12, 12, 3072];
+const BASE_PLUS: [usize; 4] = [896, 12, 14, 3584];
+
+/// Every variant; the figures are those of timm 1.0 (Apache-2.0), `timm/models/vision_transformer_relpos.py`.
+#[rustfmt::skip]
+const VARIANTS: &[Variant] = &[
+    variant("test_vit_relpos", 160, 16, [96, 9, 3, 192], PLAIN),
+    variant("vit_relpos_base_patch16_224", 224, 16, BASE, PLAIN),
+    variant("vit_relpos_base_patch16_cls_224", 224, 16, BASE, CLASS),
+    variant("vit_relpos_base_patch16_clsgap_224", 224, 16, BASE, CLASS_MEAN),
+    variant("vit_relpos_base_patch16_plus_240", 240, 16, BASE_PLUS, PLUS),
+    variant("vit_relpos_base_patch16_rpn_224", 224, 16, BASE, POST_NORM),
+    variant("vit_relpos_base_patch32_plus_rpn_256", 256, 32, BASE_PLUS, PLUS_POST_NORM),
+    variant("vit_relpos_medium_patch16_224", 224, 16, MEDIUM, PLAIN),
+    variant("vit_relpos_medium_patch16_cls_224", 224, 16, MEDIUM, CLASS_256),
+    variant("vit_relpos_medium_patch16_rpn_224", 224, 16, MEDIUM, POST_NORM),
+    variant("vit_relpos_small_patch16_224", 224, 16, SMALL, PLAIN),
+    variant("vit_relpos_small_patch16_rpn_224", 224, 16, SMALL, POST_NORM),
+    variant("vit_srelpos_medium_patch16_224", 224, 16, MEDIUM, SHARED_512),
+    variant("vit_srelpos_small_patch16_224", 224, 16, SMALL, SHARED_384),
+];
+
+const fn variant(name: &'static str, image: usize, patch: usize, size: [usize; 4], style: Style) -> Variant {
+    Variant { name, image, patch, size, style }
+}
+
+struct RelativeTransformer {
+    path: String,
+    width: usize,
+    tokens: Tokens,
+    blocks: Vec<Block>,
+    norm: Norm,
+    norm_after_pool: bool,
+    pool: Pool,
+    classifier: Option<Linear>,
+}
+
+/// The timm names.
+pub(super) fn names() -> Vec<&'static str> {
+    VARIANTS.iter().map(|variant| variant.name).collect()
+}
+
+/// Declares a trunk's tensors.
+pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
+    let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
+    let &Variant { image, patch, size: [width, depth, heads, hidden], style, .. } =
+        variant.ok_or_else(|| unknown(request.name))?;
+    let class_token = style.class_token;
+    let known = [PoolKind::Token, PoolKind::Average];
+    let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
+    let options = TokenOptions {
+        image_size: fixed_size(request, [image; 2])?,
+        patch,
+        width,
+        stem: StemKind::Patches,
+        class_token,
+        registers: 0,
+        positions: Positions::None,
+        patch_norm: None,
+        pre_norm: None,
+    };
+    let path = scope.path().to_owned();
+    let tokens = Tokens::declare(&mut scope, &options);
+    let (grid, prefix) = (options.grid(), options.prefix());
+    let relative = GridMlpOptions { heads, hidden: style.relative, grid, prefix };
+    let relative = match style.shared {
+        true => RelativePositions::Shared(relative.declare(scope.child("shared_rel_pos"))),
+        false => RelativePositions::Own(relative),
+    };
+    let block = BlockOptions {
+        width,
+        heads,
+        hidden,
+        query_key_value_bias: style.bias,
+        output_bias: true,
+        sub_norms: false,
+        layer_scale: true,
+        relative: Some(relative),
+        order: style.order,
+        mlp: MlpKind::Plain,
+        norm: NORM,
+        activation: Activation::Gelu,
+    };
+    let mut list = scope.child("blocks");
+    let blocks = (0..depth).map(|index| Block::declare(list.child(index), &block)).collect();
+    let name = if style.norm_after_pool { "fc_norm" } else { "norm" };
+    let norm = Norm::new(scope.child(name), width, NORM);
+    let pool = match pooling.used {
+        PoolKind::Token => Pool::First,
+        _ => Pool::Mean { skip: prefix },
+    };
+    Ok(Box::new(RelativeTransformer {
+        path,
+        width,
+        tokens,
+        blocks,
+        norm,
+        norm_after_pool: style.norm_after_pool,
+        pool,
+        classifier: request.classifier.map(|classes| Linear::new(scope.child("head"), width, classes, true)),
+    }))
+}
+
+impl Trunk for RelativeTransformer {
+    fn features(&self) -> usize {
+        self.width
+    }
+
+    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
+        let mut x = self.tokens.forward(graph)?;
+        x = self.blocks.iter().try_fold(x, |x, block| block.forward(graph, x))?;
+        graph.scope(self.path.as_str());
+        if !self.norm_after_pool {
+            x = self.norm.forward(graph, x)?;
+        }
+        x = graph.pool(x, self.pool, None)?;
+        if self.norm_after_pool {
+            x = self.norm.forward(graph, x)?;
+        }
+        match &self.classifier {
+            Some(classifier) => graph.linear(x, classifier),
+            None => Ok(x),
+        }
+    }
+}
