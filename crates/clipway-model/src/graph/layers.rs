@@ -136,6 +136,13 @@ impl Conv2d {
         Conv2d { weight, bias: None, stride: [1, 1], padding: [kernel / 2; 2], groups: channels }
     }
 
+    /// Declares `weight` and `bias`, as [`Conv2d::depthwise`].
+    pub fn depthwise_with_bias(mut scope: Scope<'_>, channels: usize, kernel: usize) -> Conv2d {
+        let weight = scope.parameter("weight", &[channels, 1, kernel, kernel]);
+        let bias = Some(scope.parameter("bias", &[channels]));
+        Conv2d { weight, bias, stride: [1, 1], padding: [kernel / 2; 2], groups: channels }
+    }
+
     /// The same with this stride.
     pub fn stride(self, stride: [usize; 2]) -> Conv2d {
         Conv2d { stride, ..self }

@@ -1,12 +1,22 @@
 //! How timm's convolutional trunks make one vector of their map, and the classifier after that.
 
-use crate::graph::{GraphBuilder, GraphError, Linear, Pool, Scope, ValueId};
+use crate::graph::{
+    Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, Pool, Scope, ValueId,
+};
 
 use super::{ArchitectureError, PoolRequest, TrunkRequest};
 
 /// Pools of a map by timm's names. The `fast` ones compute the same.
-const NAMES: [(&str, MapPool); 4] =
-    [("", MapPool::None), ("avg", MapPool::Mean), ("fast", MapPool::Mean), ("fastavg", MapPool::Mean)];
+const NAMES: [(&str, MapPool); 8] = [
+    ("", MapPool::None),
+    ("avg", MapPool::Mean),
+    ("max", MapPool::Max),
+    ("avgmax", MapPool::MeanMax),
+    ("fast", MapPool::Mean),
+    ("fastavg", MapPool::Mean),
+    ("fastmax", MapPool::Max),
+    ("fastavgmax", MapPool::MeanMax),
+];
 
 /// How a map becomes a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +25,10 @@ pub(super) enum MapPool {
     None,
     /// The mean of all places.
     Mean,
+    /// The largest of each channel, over all places.
+    Max,
+    /// Half the sum of mean and largest.
+    MeanMax,
 }
 
 impl MapPool {
@@ -35,13 +49,14 @@ impl MapPool {
 
     /// `[batch, channels, height, width]` to `[batch, channels]`, or to itself.
     pub(super) fn forward(self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
-        match self {
-            MapPool::None => Ok(x),
-            MapPool::Mean => {
-                let x = graph.flatten(x)?;
-                graph.pool(x, Pool::Mean { skip: 0 }, None)
-            }
-        }
+        let pool = match self {
+            MapPool::None => return Ok(x),
+            MapPool::Mean => Pool::Mean { skip: 0 },
+            MapPool::Max => Pool::Max { skip: 0 },
+            MapPool::MeanMax => Pool::MeanMax { skip: 0 },
+        };
+        let x = graph.flatten(x)?;
+        graph.pool(x, pool, None)
     }
 }
 
@@ -52,6 +67,20 @@ pub(super) struct ClassifierHead {
     classifier: Option<Linear>,
 }
 
+/// The classifier's tensors, where there is one. One after no pool would give a map.
+fn declare_classifier(
+    scope: &mut Scope<'_>,
+    request: &TrunkRequest<'_>,
+    pool: MapPool,
+    inputs: usize,
+) -> Result<Option<Linear>, ArchitectureError> {
+    if pool == MapPool::None && request.classifier.is_some() {
+        let what = format!("`vision_cfg.timm_pool: \"\"` with the classifier of `{}`", request.name);
+        return Err(ArchitectureError::unsupported(what, "the trunk would give a map, and no one vector"));
+    }
+    Ok(request.classifier.map(|classes| Linear::new(scope.child("fc"), inputs, classes, true)))
+}
+
 impl ClassifierHead {
     pub(super) fn declare(
         mut scope: Scope<'_>,
@@ -60,21 +89,77 @@ impl ClassifierHead {
         own: MapPool,
     ) -> Result<ClassifierHead, ArchitectureError> {
         let pool = MapPool::resolve(request, own)?;
-        let classifier =
-            request.classifier.map(|classes| Linear::new(scope.child("fc"), channels, classes, true));
-        if pool == MapPool::None && classifier.is_some() {
-            let what = format!("`vision_cfg.timm_pool: \"\"` with the classifier of `{}`", request.name);
-            return Err(ArchitectureError::unsupported(
-                what,
-                "the trunk would give a map, and no one vector",
-            ));
-        }
+        let classifier = declare_classifier(&mut scope, request, pool, channels)?;
         Ok(ClassifierHead { path: scope.path().to_owned(), pool, classifier })
     }
 
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
         graph.scope(self.path.as_str());
         let x = self.pool.forward(graph, x)?;
+        match &self.classifier {
+            Some(classifier) => graph.linear(x, classifier),
+            None => Ok(x),
+        }
+    }
+}
+
+/// timm's `NormMlpClassifierHead`: a pool of means, a norm, a layer, and the classifier; the latter two where they
+/// were asked for.
+pub(super) struct NormHead {
+    path: String,
+    pool: MapPool,
+    norm: LayerNorm,
+    hidden: Option<Hidden>,
+    classifier: Option<Linear>,
+}
+
+/// What a [`NormHead`] is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NormHeadOptions {
+    pub(super) channels: usize,
+    /// Width of the layer after the norm.
+    pub(super) hidden: Option<usize>,
+    pub(super) epsilon: f64,
+}
+
+/// A layer of vectors, or of the places of a map.
+enum Hidden {
+    Linear(Linear),
+    Conv(Conv2d),
+}
+
+impl NormHead {
+    pub(super) fn declare(
+        mut scope: Scope<'_>,
+        request: &TrunkRequest<'_>,
+        options: NormHeadOptions,
+    ) -> Result<NormHead, ArchitectureError> {
+        let NormHeadOptions { channels, hidden, epsilon } = options;
+        let pool = MapPool::resolve(request, MapPool::Mean)?;
+        let norm = LayerNorm::new(scope.child("norm"), channels, true, epsilon);
+        let layer = hidden.map(|hidden| {
+            let scope = scope.child("pre_logits.fc");
+            if pool == MapPool::None {
+                Hidden::Conv(Conv2d::with_bias(scope, channels, hidden, [1, 1]))
+            } else {
+                Hidden::Linear(Linear::new(scope, channels, hidden, true))
+            }
+        });
+        let classifier = declare_classifier(&mut scope, request, pool, hidden.unwrap_or(channels))?;
+        Ok(NormHead { path: scope.path().to_owned(), pool, norm, hidden: layer, classifier })
+    }
+
+    pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        graph.scope(self.path.as_str());
+        let x = self.pool.forward(graph, x)?;
+        let mut x = graph.layer_norm(x, &self.norm)?;
+        if let Some(hidden) = &self.hidden {
+            x = match hidden {
+                Hidden::Linear(linear) => graph.linear(x, linear)?,
+                Hidden::Conv(conv) => graph.conv2d(x, conv)?,
+            };
+            x = graph.activation(x, Activation::Gelu);
+        }
         match &self.classifier {
             Some(classifier) => graph.linear(x, classifier),
             None => Ok(x),

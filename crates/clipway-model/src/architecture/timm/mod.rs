@@ -14,6 +14,7 @@ mod eva_block;
 mod eva_variants;
 mod eva;
 mod fastvit;
+mod convnext;
 mod map_pool;
 mod head;
 
@@ -29,6 +30,7 @@ const FAMILIES: &[Family] = &[
     Family { names: relpos::names, declare: relpos::declare },
     Family { names: eva::names, declare: eva::declare },
     Family { names: fastvit::names, declare: fastvit::declare },
+    Family { names: convnext::names, declare: convnext::declare },
 ];
 
 /// Trunks that are made of the same code.
