@@ -134,6 +134,12 @@ CASES = {
     "timm_vit_relative": (timm("test_vit_relpos", "avg", None), {}, CUSTOM),
     "timm_eva02": (timm("eva02_tiny_patch14_224", "token", "linear", 224), {}, CUSTOM),
     "timm_rotary_of_any_size": (timm("vit_tiny_patch16_dinov3_qkvb", "avg", None, [64, 96]), {}, CUSTOM),
+    "timm_convnext": (timm("test_convnext", "", "linear", 64), {}, {}),
+    "timm_convnext_classifier": (timm("test_convnext", "avgmax", None, [72, 40]), {}, {}),
+    "timm_convnext_kernels": ({**timm("test_convnext3", "max", "mlp", 64), "timm_proj_bias": True}, {}, {}),
+    "timm_convnext_norm_first": (timm("convnext_tiny_hnf", "fastavg", "linear", 64), {}, {}),
+    "timm_convnext_overlap": (timm("convnext_atto_ols", "", "linear", 50), {}, {}),
+    "timm_convnext_features": (timm("test_convnext2", "avg", "none", 64), {}, {"embed_dim": 128}),
     "resnet": (RESNET, {}, {}),
     "resnet_odd": ({**RESNET, "image_size": 100, "layers": [2, 1, 1, 2], "width": 6, "head_width": 24}, {}, {"embed_dim": 20}),
 }

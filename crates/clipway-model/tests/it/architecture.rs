@@ -94,6 +94,10 @@ fn what_cannot_be_built_is_named() {
     timm(siglip, r#""timm_pool": "prr""#, "timm adds no attention to a trunk that was made without");
     timm(siglip, r#""timm_pool": "median""#, "its pools are token, avg, max, avgmax, map, prr");
     timm(siglip, r#""timm_pool": "abs_attn""#, "open_clip's own needs a map");
+    timm("convnext_tinny", r#""image_size": 224"#, "the nearest is `convnext_tiny`");
+    timm("convnext_tiny", r#""timm_pool": "", "timm_proj": null"#, "a map, and no one vector");
+    timm("convnext_tiny", r#""timm_pool": "catavgmax""#, "its pools are avg, max, avgmax, fast");
+    timm("convnext_tiny", r#""image_size": 16"#, "room for 2x2, found a map of 1x1");
     check(r#""pool_type": "none""#, "", "`vision_cfg.pool_type: none` is not supported");
     let unknown = "no text model called `roberta-bass` is known: the nearest is `roberta-base`; known are";
     check("", r#""hf_model_name": "roberta-bass""#, unknown);

@@ -59,8 +59,7 @@ const SMALL: Variant = Variant {
 const FEMTO: Variant = Variant { widths: [48, 96, 192, 384], ..SMALL };
 const PICO: Variant = Variant { widths: [64, 128, 256, 512], ..SMALL };
 const NANO: Variant = Variant { depths: [2, 2, 8, 2], widths: [80, 160, 320, 640], ..SMALL };
-const TINY: Variant =
-    Variant { depths: [3, 3, 9, 3], widths: [96, 192, 384, 768], conv_mlp: false, ..SMALL };
+const TINY: Variant = Variant { depths: [3, 3, 9, 3], widths: [96, 192, 384, 768], conv_mlp: false, ..SMALL };
 const BASE: Variant = Variant { depths: [3, 3, 27, 3], widths: [128, 256, 512, 1024], ..TINY };
 const LARGE: Variant = Variant { widths: [192, 384, 768, 1536], ..BASE };
 const TEST: Variant = Variant {

@@ -1,8 +1,6 @@
 //! How timm's convolutional trunks make one vector of their map, and the classifier after that.
 
-use crate::graph::{
-    Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, Pool, Scope, ValueId,
-};
+use crate::graph::{Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, Pool, Scope, ValueId};
 
 use super::{ArchitectureError, PoolRequest, TrunkRequest};
 
