@@ -140,6 +140,7 @@ CASES = {
     "timm_convnext_norm_first": (timm("convnext_tiny_hnf", "fastavg", "linear", 64), {}, {}),
     "timm_convnext_overlap": (timm("convnext_atto_ols", "", "linear", 50), {}, {}),
     "timm_convnext_features": (timm("test_convnext2", "avg", "none", 64), {}, {"embed_dim": 128}),
+    "timm_vitamin_odd": (timm("vitamin_small_224", "", "linear", [219, 210]), {}, {}),
     "resnet": (RESNET, {}, {}),
     "resnet_odd": ({**RESNET, "image_size": 100, "layers": [2, 1, 1, 2], "width": 6, "head_width": 24}, {}, {"embed_dim": 20}),
 }

@@ -5,7 +5,7 @@ mod attention;
 pub use attention::AttentionOptions;
 
 use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
-use super::operation::{Activation, Operation, Pool, Rows, TextPositions, WeightLayout};
+use super::operation::{Activation, MeanWindow, Operation, Pool, Rows, TextPositions, WeightLayout};
 use super::parameters::{ParameterId, Parameters};
 use super::{Dim, Graph, Node, ValueId};
 
@@ -340,14 +340,24 @@ impl<'p> GraphBuilder<'p> {
         }
     }
 
-    /// Averages square windows of a map.
+    /// Averages square windows of a map that lie side by side.
     pub fn average_pool(&mut self, x: ValueId, kernel: usize) -> Built {
-        let operation = Operation::AveragePool { kernel };
+        self.average_windows(x, MeanWindow { kernel, stride: kernel, padding: 0 })
+    }
+
+    /// Averages square windows of a map.
+    pub fn average_windows(&mut self, x: ValueId, window: MeanWindow) -> Built {
+        let operation = Operation::AveragePool(window);
+        let MeanWindow { kernel, stride, padding } = window;
         let [channels, height, width] = self.map(&operation, x)?;
-        if kernel == 0 || height < kernel || width < kernel {
-            return Err(self.wrong(&operation, format!("at least {kernel}x{kernel}"), [height, width]));
+        let side = |length: usize| (length + 2 * padding).checked_sub(kernel)?.checked_div(stride);
+        // A window that lay beyond the map would have no mean.
+        match (side(height), side(width)) {
+            (Some(height), Some(width)) if kernel > 0 && 2 * padding <= kernel => {
+                Ok(self.push_map(operation, x, [channels, height + 1, width + 1]))
+            }
+            _ => Err(self.wrong(&operation, format!("room for {kernel}x{kernel}"), [height, width])),
         }
-        Ok(self.push_map(operation, x, [channels, height / kernel, width / kernel]))
     }
 
     /// Makes one vector of a sequence; `ids` are needed by the pools that look at them.

@@ -14,7 +14,9 @@ mod rotation;
 pub use builder::{AttentionOptions, GraphBuilder, GraphError};
 pub use fold::{Fold, FoldTerm};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
-pub use operation::{Activation, AttentionBias, Mask, Operation, Pool, Rows, TextPositions, WeightLayout};
+pub use operation::{
+    Activation, AttentionBias, Mask, MeanWindow, Operation, Pool, Rows, TextPositions, WeightLayout,
+};
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
 pub use rotation::{Coordinates, Pairs, Rotation};
 

@@ -124,6 +124,17 @@ pub enum TextPositions {
     Sinusoids,
 }
 
+/// A square window that means are taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeanWindow {
+    /// Side of the window.
+    pub kernel: usize,
+    /// Steps of the window, down and across.
+    pub stride: usize,
+    /// How far the window reaches beyond the map; what lies there counts for nothing.
+    pub padding: usize,
+}
+
 /// How one vector is made of the tokens of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
@@ -351,11 +362,8 @@ pub enum Operation {
     },
     /// Mean of each channel of a map over all places: `[batch, channels, 1, 1]`.
     MeanMap,
-    /// Mean over square windows of a map, without overlap.
-    AveragePool {
-        /// Side and step of the window.
-        kernel: usize,
-    },
+    /// Mean over square windows of a map.
+    AveragePool(MeanWindow),
     /// One vector of each sample's tokens: `[batch, width]`.
     Pool(Pool),
 }
@@ -394,7 +402,7 @@ impl Operation {
             | Operation::DropTokens { .. }
             | Operation::Flatten
             | Operation::Unflatten { .. }
-            | Operation::AveragePool { .. }
+            | Operation::AveragePool(_)
             | Operation::Pool(_) => Vec::new(),
         }
     }
@@ -449,7 +457,9 @@ impl Operation {
             Operation::Queries { .. } => "queries".into(),
             Operation::Flatten => "flatten".into(),
             Operation::Unflatten { size: [height, width] } => format!("unflatten[{height}x{width}]"),
-            Operation::AveragePool { kernel } => format!("average_pool[{kernel}]"),
+            Operation::AveragePool(MeanWindow { kernel, stride, padding }) => {
+                format!("average_pool[{kernel} stride {stride} padding {padding}]")
+            }
             Operation::Pool(pool) => format!("pool[{pool:?}]"),
         }
     }

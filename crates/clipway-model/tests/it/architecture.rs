@@ -2,7 +2,7 @@
 
 use clipway_model::architecture::{ArchitectureError, Model, build};
 use clipway_model::config::ModelConfig;
-use clipway_model::graph::Operation;
+use clipway_model::graph::{Dim, Operation};
 use clipway_model::registry;
 
 fn model(name: &str) -> Result<Model, ArchitectureError> {
@@ -73,6 +73,15 @@ fn a_graph_can_be_read() {
 }
 
 #[test]
+fn a_trunk_without_positions_takes_the_size_of_the_config() {
+    // The trunk's name says 384, the config 256.
+    let model = model("ViTamin-XL-384").expect("it can be built");
+    assert_eq!(model.image_size, [256, 256]);
+    let tokens = model.image.nodes.iter().find(|node| matches!(node.operation, Operation::Attention { .. }));
+    assert_eq!(tokens.map(|node| node.shape[1]), Some(Dim::Fixed(16 * 16)));
+}
+
+#[test]
 fn what_cannot_be_built_is_named() {
     let check = |vision: &str, text: &str, what: &str| {
         let config = format!(r#"{{"embed_dim": 512, "vision_cfg": {{{vision}}}, "text_cfg": {{{text}}}}}"#);
@@ -94,6 +103,7 @@ fn what_cannot_be_built_is_named() {
     timm(siglip, r#""timm_pool": "prr""#, "timm adds no attention to a trunk that was made without");
     timm(siglip, r#""timm_pool": "median""#, "its pools are token, avg, max, avgmax, map, prr");
     timm(siglip, r#""timm_pool": "abs_attn""#, "open_clip's own needs a map");
+    timm("vitamin_small_224", r#""image_size": 256"#, "its pictures have 224x224");
     timm("convnext_tinny", r#""image_size": 224"#, "the nearest is `convnext_tiny`");
     timm("convnext_tiny", r#""timm_pool": "", "timm_proj": null"#, "a map, and no one vector");
     timm("convnext_tiny", r#""timm_pool": "catavgmax""#, "its pools are avg, max, avgmax, fast");

@@ -1,7 +1,7 @@
 //! Runs a prepared program over one batch.
 
 use clipway_kernels::{
-    Activation as Function, AttentionSpec, Epilogue, Image, Kernels, Matrix, MatrixMut, Residual, Window,
+    Activation as Function, AttentionSpec, Epilogue, Image, Kernels, Matrix, MatrixMut, Residual,
 };
 use clipway_model::graph::{Activation, Mask};
 
@@ -266,9 +266,7 @@ impl<'a> Values<'a> {
             }
             Step::PrependMean => self.prepend_mean(out),
             Step::Queries(tokens) => self.repeat(tokens, out),
-            Step::AveragePool(kernel) => {
-                kernels.avg_pool2d(self.image(0), &Window::square(*kernel, *kernel, 0), false, out);
-            }
+            Step::AveragePool(window) => kernels.avg_pool2d(self.image(0), window, false, out),
             Step::Select(select) => {
                 let source = self.shape(0).rows;
                 for (sample, out) in out.chunks_exact_mut(shape.width).enumerate() {

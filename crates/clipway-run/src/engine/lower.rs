@@ -1,6 +1,8 @@
 //! A graph in the engine's form, one operation a node; passes then make it fast.
 
-use clipway_model::graph::{Dim, Graph, Node, Operation, ParameterId, Parameters, Pool, WeightLayout};
+use clipway_model::graph::{
+    Dim, Graph, MeanWindow, Node, Operation, ParameterId, Parameters, Pool, WeightLayout,
+};
 
 use super::error::EngineError;
 use super::program::{Finish, Id, Op, Program, Reduction, Rows, Select, Shape, Unpadded, Window};
@@ -119,7 +121,9 @@ impl Lowering<'_> {
             Operation::PrependMean => Op::PrependMean,
             Operation::DropTokens { count } => Op::Drop(count),
             Operation::Queries { tokens } => Op::Queries(tokens),
-            Operation::AveragePool { kernel } => Op::AveragePool(kernel),
+            Operation::AveragePool(MeanWindow { kernel, stride, padding }) => {
+                Op::AveragePool(Window { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] })
+            }
             Operation::Pool(pool) => match pool {
                 Pool::First => Op::Select(Select::First),
                 Pool::Last => Op::Select(Select::Last),

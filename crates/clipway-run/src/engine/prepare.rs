@@ -81,7 +81,7 @@ pub(super) enum Step {
     Append(Vec<f32>),
     PrependMean,
     Queries(Vec<f32>),
-    AveragePool(usize),
+    AveragePool(KernelWindow),
     Select(Select),
     Reduce {
         skip: usize,
@@ -175,7 +175,7 @@ impl Loader<'_> {
             Op::PrependMean => Step::PrependMean,
             Op::Drop(count) => Step::Drop(*count),
             Op::Queries(tokens) => Step::Queries(self.owned(*tokens)?),
-            Op::AveragePool(kernel) => Step::AveragePool(*kernel),
+            Op::AveragePool(window) => Step::AveragePool(kernel_window(*window)),
             Op::Select(select) => Step::Select(*select),
             &Op::Reduce { skip, reduction } => Step::Reduce { skip, reduction },
             &Op::PoolUnpadded { padding, by } => Step::PoolUnpadded { padding, by },
@@ -275,10 +275,8 @@ impl Loader<'_> {
     }
 
     fn conv(&self, filters: &Matrix, window: Window, groups: usize) -> Result<PackedConv, EngineError> {
-        let Window { kernel, stride, padding } = window;
-        let padding = padding.map(|side| [side; 2]);
-        let spec = KernelWindow { kernel, stride, padding, dilation: [1; 2] };
-        let channels = filters.inputs / (kernel[0] * kernel[1]) * groups;
+        let spec = kernel_window(window);
+        let channels = filters.inputs / window.kernel.iter().product::<usize>() * groups;
         let pack = |rows: &[f32]| self.kernels.pack_conv2d(rows, filters.outputs(), channels, groups, spec);
         match filters.blocks.as_slice() {
             [block] => self.rows(block, filters.inputs, pack),
@@ -382,6 +380,11 @@ impl Loader<'_> {
             }
         })
     }
+}
+
+fn kernel_window(window: Window) -> KernelWindow {
+    let Window { kernel, stride, padding } = window;
+    KernelWindow { kernel, stride, padding: padding.map(|side| [side; 2]), dilation: [1; 2] }
 }
 
 fn single(values: &[f64]) -> Vec<f32> {

@@ -29,7 +29,7 @@ pub(super) struct Shape {
     pub map: Option<[usize; 2]>,
 }
 
-/// Window of a convolution.
+/// Window of a convolution or of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     pub kernel: [usize; 2],
@@ -134,8 +134,8 @@ pub(super) enum Op {
     PrependMean,
     /// A parameter as the rows of each sample.
     Queries(ParameterId),
-    /// Mean over square windows of a map.
-    AveragePool(usize),
+    /// Mean over windows of a map; what lies beyond it does not count.
+    AveragePool(Window),
     /// One row of each sample.
     Select(Select),
     /// One row of a sample's rows after the first so many.

@@ -39,10 +39,11 @@ impl Norm {
 
 /// An MLP of two layers, with a norm between them or none.
 pub(super) struct Mlp {
+    pre_norm: Option<Norm>,
     first: First,
     activation: Activation,
     norm: Option<Norm>,
-    fc2: Linear,
+    last: Linear,
 }
 
 /// The first layer of an MLP.
@@ -64,7 +65,7 @@ pub(super) struct MlpOptions {
 }
 
 /// How the hidden values are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum MlpKind {
     /// `activation(fc1 x)`.
     Plain,
@@ -72,11 +73,17 @@ pub(super) enum MlpKind {
     Packed,
     /// The same with a matrix each.
     Split,
+    /// The same after a norm of the MLP's own, with the names of ViTamin's `GeGluMlp`.
+    NormSplit(NormKind),
 }
 
 impl Mlp {
     pub(super) fn declare(mut scope: Scope<'_>, options: MlpOptions) -> Mlp {
         let MlpOptions { kind, width, hidden, bias, activation, norm } = options;
+        let pre_norm = match kind {
+            MlpKind::NormSplit(norm) => Some(Norm::new(scope.child("norm"), width, norm)),
+            MlpKind::Plain | MlpKind::Packed | MlpKind::Split => None,
+        };
         let mut layer = |name: &str, outputs: usize| Linear::new(scope.child(name), width, outputs, bias);
         let first = match kind {
             MlpKind::Plain => First::Plain(layer("fc1", hidden)),
@@ -85,16 +92,23 @@ impl Mlp {
                 First::Gated([packed.part(0, hidden), packed.part(1, hidden)])
             }
             MlpKind::Split => First::Gated([layer("fc1_g", hidden), layer("fc1_x", hidden)]),
+            MlpKind::NormSplit(_) => First::Gated([layer("w0", hidden), layer("w1", hidden)]),
         };
+        let last = if pre_norm.is_some() { "w2" } else { "fc2" };
         Mlp {
+            pre_norm,
             first,
             activation,
             norm: norm.map(|kind| Norm::new(scope.child("norm"), hidden, kind)),
-            fc2: Linear::new(scope.child("fc2"), hidden, width, bias),
+            last: Linear::new(scope.child(last), hidden, width, bias),
         }
     }
 
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        let x = match &self.pre_norm {
+            Some(norm) => norm.forward(graph, x)?,
+            None => x,
+        };
         let mut x = match &self.first {
             First::Plain(fc1) => {
                 let x = graph.linear(x, fc1)?;
@@ -110,7 +124,7 @@ impl Mlp {
         if let Some(norm) = &self.norm {
             x = norm.forward(graph, x)?;
         }
-        graph.linear(x, &self.fc2)
+        graph.linear(x, &self.last)
     }
 }
 

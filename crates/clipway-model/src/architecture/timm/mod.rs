@@ -4,6 +4,7 @@
 //! A new family of trunks is one file and one line in [`FAMILIES`].
 
 mod layers;
+mod vitamin;
 mod tokens;
 mod block;
 mod token_pool;

@@ -4,6 +4,7 @@
 use crate::graph::{Activation, BatchNorm, Conv2d, GraphBuilder, GraphError, ParameterId, Scope, ValueId};
 
 use super::layers::{Norm, NormKind};
+use super::vitamin::VitaminStem;
 use super::{ArchitectureError, TrunkRequest};
 
 /// Which tokens have a learned position.
@@ -41,12 +42,17 @@ pub(super) enum StemKind {
     Patches,
     /// Three convolutions without overlap, of 4, 2 and 2 places (MobileCLIP, <https://arxiv.org/abs/2311.17049>).
     MobileClip,
+    /// That of ViTamin, with stages of these widths.
+    Vitamin([usize; 2]),
 }
 
 impl TokenOptions {
     /// Rows and columns of patches.
     pub(super) fn grid(&self) -> [usize; 2] {
-        self.image_size.map(|side| side / self.patch)
+        match self.stem {
+            StemKind::Vitamin(_) => self.image_size.map(|side| side.div_ceil(self.patch)),
+            StemKind::Patches | StemKind::MobileClip => self.image_size.map(|side| side / self.patch),
+        }
     }
 
     /// Tokens before those of patches.
@@ -58,13 +64,18 @@ impl TokenOptions {
 pub(super) struct Tokens {
     image_size: [usize; 2],
     path: String,
-    stem: Vec<StemLayer>,
+    stem: Stem,
     patch_norm: Option<Norm>,
     class_token: Option<ParameterId>,
     registers: Option<ParameterId>,
     positions: Option<ParameterId>,
     positions_of_patches: bool,
     pre_norm: Option<Norm>,
+}
+
+enum Stem {
+    Convolutions(Vec<StemLayer>),
+    Vitamin(VitaminStem),
 }
 
 struct StemLayer {
@@ -105,14 +116,7 @@ impl Tokens {
         let [height, width] = self.image_size;
         graph.scope(self.path.as_str());
         let mut x = graph.pixels(height, width);
-        for layer in &self.stem {
-            graph.scope(layer.path.as_str());
-            x = graph.conv2d(x, &layer.convolution)?;
-            if let Some(norm) = &layer.norm {
-                x = graph.batch_norm(x, norm)?;
-                x = graph.activation(x, Activation::Gelu);
-            }
-        }
+        x = self.stem.forward(graph, x)?;
         graph.scope(self.path.as_str());
         x = graph.flatten(x)?;
         if let Some(norm) = &self.patch_norm {
@@ -134,7 +138,27 @@ impl Tokens {
     }
 }
 
-fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Vec<StemLayer> {
+impl Stem {
+    /// From pixels to a map of embeddings.
+    fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        let layers = match self {
+            Stem::Vitamin(stem) => return stem.forward(graph, x),
+            Stem::Convolutions(layers) => layers,
+        };
+        let mut x = x;
+        for layer in layers {
+            graph.scope(layer.path.as_str());
+            x = graph.conv2d(x, &layer.convolution)?;
+            if let Some(norm) = &layer.norm {
+                x = graph.batch_norm(x, norm)?;
+                x = graph.activation(x, Activation::Gelu);
+            }
+        }
+        Ok(x)
+    }
+}
+
+fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Stem {
     let TokenOptions { patch, width, .. } = *options;
     match options.stem {
         StemKind::Patches => {
@@ -144,7 +168,11 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Vec<StemLayer>
                 Some(_) => Conv2d::new(projection, 3, width, [patch; 2]),
                 None => Conv2d::with_bias(projection, 3, width, [patch; 2]),
             };
-            vec![StemLayer { path, convolution: convolution.stride([patch; 2]), norm: None }]
+            let convolution = convolution.stride([patch; 2]);
+            Stem::Convolutions(vec![StemLayer { path, convolution, norm: None }])
+        }
+        StemKind::Vitamin(stages) => {
+            Stem::Vitamin(VitaminStem::declare(scope.child("backbone"), stages, width))
         }
         StemKind::MobileClip => {
             let mut backbone = scope.child("backbone");
@@ -159,7 +187,12 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Vec<StemLayer>
                 };
                 StemLayer { path, convolution: convolution.stride([kernel; 2]), norm }
             };
-            vec![layer(0, 3, width / 4, 4), layer(1, width / 4, width / 4, 2), layer(2, width / 4, width, 2)]
+            let inner = width / 4;
+            Stem::Convolutions(vec![
+                layer(0, 3, inner, 4),
+                layer(1, inner, inner, 2),
+                layer(2, inner, width, 2),
+            ])
         }
     }
 }

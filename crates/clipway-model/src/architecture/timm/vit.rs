@@ -6,9 +6,9 @@ use crate::graph::{GraphBuilder, GraphError, Linear, Scope, ValueId};
 use super::block::{Block, BlockOptions};
 use super::layers::Norm;
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
-use super::tokens::{TokenOptions, Tokens, fixed_size};
+use super::tokens::{Positions, StemKind, TokenOptions, Tokens, fixed_size};
 use super::vit_variants::{Style, VARIANTS, Variant};
-use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
+use super::{ArchitectureError, DeclaredTrunk, Trunk, TrunkRequest, unknown};
 
 struct VisionTransformer {
     path: String,
@@ -42,7 +42,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     ];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
     let tokens = TokenOptions {
-        image_size: fixed_size(request, [image; 2])?,
+        image_size: picture_size(request, image, patch, style)?,
         patch,
         width,
         stem: style.stem,
@@ -92,6 +92,21 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         norm_after_pool: final_norm(scope.child("fc_norm"), after_pool),
         classifier: request.classifier.map(|classes| Linear::new(scope.child("head"), width, classes, true)),
     }))
+}
+
+/// Height and width of the pictures: those of the name, but for a stem that makes the tokens of any picture, and
+/// so many of them as there are positions.
+fn picture_size(
+    request: &TrunkRequest<'_>,
+    image: usize,
+    patch: usize,
+    style: Style,
+) -> Result<[usize; 2], ArchitectureError> {
+    let same_grid = request.image_size.map(|side| side.div_ceil(patch)) == [image.div_ceil(patch); 2];
+    match style.stem {
+        StemKind::Vitamin(_) if style.positions == Positions::None || same_grid => Ok(request.image_size),
+        _ => fixed_size(request, [image; 2]),
+    }
 }
 
 impl Trunk for VisionTransformer {

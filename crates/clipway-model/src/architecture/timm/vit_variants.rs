@@ -1,7 +1,7 @@
 //! The variants of timm's `VisionTransformer`: one line a name.
 //!
 //! Figures are those of timm 1.0 (Apache-2.0), `timm/models/vision_transformer.py` and, for MobileCLIP,
-//! `vision_transformer_hybrid.py`.
+//! `vision_transformer_hybrid.py`; for ViTamin, `vitamin.py`.
 
 use crate::graph::Activation;
 
@@ -9,6 +9,7 @@ use super::block::Order;
 use super::layers::{MlpKind, NormKind};
 use super::token_pool::PoolKind;
 use super::tokens::{Positions, StemKind};
+use super::vitamin;
 
 /// A trunk by name: the side of its pictures and patches in pixels, its size and its style.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +81,17 @@ const RES_POST_NORM: Style =
 const MEAN: Style = Style { pool: PoolKind::Average, ..PLAIN };
 const PATCH_POSITIONS: Style = Style { positions: Positions::Patches, ..PLAIN };
 const MOBILE_CLIP: Style = Style { stem: StemKind::MobileClip, ..PATCH_POSITIONS };
+const VITAMIN: Style = Style {
+    class_token: false,
+    pool: PoolKind::Average,
+    mlp: MlpKind::NormSplit(NormKind::Layer(1e-6)),
+    ..PLAIN
+};
+const VITAMIN_S: Style = Style { stem: StemKind::Vitamin([64, 128]), ..VITAMIN };
+const VITAMIN_B: Style = Style { stem: StemKind::Vitamin([128, 256]), ..VITAMIN };
+const VITAMIN_L: Style = Style { stem: StemKind::Vitamin([160, 320]), ..VITAMIN };
+const VITAMIN_XL: Style =
+    Style { stem: StemKind::Vitamin([192, 384]), positions: Positions::None, ..VITAMIN };
 const CLIP: Style = Style { pre_norm: true, norm: NormKind::Layer(1e-5), ..PLAIN };
 const CLIP_QUICK_GELU: Style = Style { activation: Activation::QuickGelu, ..CLIP };
 const BEIT3: Style = Style { sub_norms: true, norm: NormKind::Layer(1e-5), ..MEAN };
@@ -116,6 +128,7 @@ const AIM: Style = Style {
 };
 const TEST_3: Style = Style { pool: PoolKind::Latent, pool_with_prefix: true, ..TEST_2 };
 
+const LARGE_VITAMIN: Size = [1024, 31, 16, 2048];
 const TINY: Size = [192, 12, 3, 768];
 const XSMALL: Size = [256, 10, 4, 1024];
 const WEE: Size = [256, 14, 4, 1280];
@@ -295,6 +308,19 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("vit_wee_patch16_reg1_gap_256", 256, 16, WEE, REGISTERS_1_GAP),
     variant("vit_xsmall_patch16_clip_224", 224, 16, XSMALL, CLIP),
     variant("vit_base_mci_224", 224, 16, BASE, MOBILE_CLIP),
+    variant("vitamin_small_224", 224, vitamin::PATCH, [384, 14, 6, 768], VITAMIN_S),
+    variant("vitamin_base_224", 224, vitamin::PATCH, [768, 14, 12, 1536], VITAMIN_B),
+    variant("vitamin_large_224", 224, vitamin::PATCH, LARGE_VITAMIN, VITAMIN_L),
+    variant("vitamin_large_256", 256, vitamin::PATCH, LARGE_VITAMIN, VITAMIN_L),
+    variant("vitamin_large_336", 336, vitamin::PATCH, LARGE_VITAMIN, VITAMIN_L),
+    variant("vitamin_large_384", 384, vitamin::PATCH, LARGE_VITAMIN, VITAMIN_L),
+    variant("vitamin_large2_224", 224, vitamin::PATCH, LARGE_VITAMIN, VITAMIN_L),
+    variant("vitamin_large2_256", 256, vitamin::PATCH, LARGE_VITAMIN, VITAMIN_L),
+    variant("vitamin_large2_336", 336, vitamin::PATCH, LARGE_VITAMIN, VITAMIN_L),
+    variant("vitamin_large2_384", 384, vitamin::PATCH, LARGE_VITAMIN, VITAMIN_L),
+    variant("vitamin_xlarge_256", 256, vitamin::PATCH, [1152, 32, 16, 2304], VITAMIN_XL),
+    variant("vitamin_xlarge_336", 336, vitamin::PATCH, [1152, 32, 16, 2304], VITAMIN_XL),
+    variant("vitamin_xlarge_384", 384, vitamin::PATCH, [1152, 32, 16, 2304], VITAMIN_XL),
 ];
 
 const fn variant(name: &'static str, image: usize, patch: usize, size: Size, style: Style) -> Variant {
