@@ -75,7 +75,7 @@ pub(super) struct Tokens {
 
 enum Stem {
     Convolutions(Vec<StemLayer>),
-    Vitamin(VitaminStem),
+    Vitamin(Box<VitaminStem>),
 }
 
 struct StemLayer {
@@ -172,7 +172,7 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Stem {
             Stem::Convolutions(vec![StemLayer { path, convolution, norm: None }])
         }
         StemKind::Vitamin(stages) => {
-            Stem::Vitamin(VitaminStem::declare(scope.child("backbone"), stages, width))
+            Stem::Vitamin(Box::new(VitaminStem::declare(scope.child("backbone"), stages, width)))
         }
         StemKind::MobileClip => {
             let mut backbone = scope.child("backbone");
