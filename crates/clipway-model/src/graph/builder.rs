@@ -1,6 +1,7 @@
 //! Builds a graph operation by operation and checks every shape on the way.
 
 mod attention;
+mod windows;
 
 pub use attention::AttentionOptions;
 

@@ -10,6 +10,7 @@ mod layers;
 mod operation;
 mod parameters;
 mod rotation;
+mod windows;
 
 pub use builder::{AttentionOptions, GraphBuilder, GraphError};
 pub use fold::{Fold, FoldTerm};
@@ -19,6 +20,7 @@ pub use operation::{
 };
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
 pub use rotation::{Coordinates, Pairs, Rotation};
+pub use windows::{Windows, merged_patches};
 
 use std::fmt;
 

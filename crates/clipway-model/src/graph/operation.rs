@@ -2,6 +2,7 @@
 
 use super::parameters::ParameterId;
 use super::rotation::Rotation;
+use super::windows::Windows;
 
 /// How a linear weight is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub enum Mask {
         /// Whether keys at later positions are hidden too.
         causal: bool,
     },
+    /// Those of the same window, in the order of [`Operation::Windows`]; the scores of those that were no neighbours
+    /// before the shift are 100 lower.
+    Windows(Windows),
 }
 
 /// What is added to the scaled scores of an attention: the entry of head, query and key.
@@ -91,13 +95,19 @@ pub enum AttentionBias {
         /// Tokens before those of patches.
         skip: usize,
     },
+    /// Swin's: a row of a table `[(2 · height - 1) · (2 · width - 1), heads]`, chosen by how far below and to the
+    /// right of the key the query lies in the windows of the mask.
+    Windows {
+        /// The table.
+        table: ParameterId,
+    },
 }
 
 impl AttentionBias {
     /// The parameters it reads.
     pub fn parameters(&self) -> Vec<ParameterId> {
         match *self {
-            AttentionBias::Buckets { table, .. } => vec![table],
+            AttentionBias::Buckets { table, .. } | AttentionBias::Windows { table } => vec![table],
             AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, .. } => {
                 vec![hidden_weight, hidden_bias, weight, bias]
             }
@@ -109,6 +119,7 @@ impl AttentionBias {
         match self {
             AttentionBias::Buckets { reach, .. } => format!("buckets to {reach}"),
             AttentionBias::GridMlp { grid, skip, .. } => format!("of steps on {grid:?} after {skip}"),
+            AttentionBias::Windows { .. } => "distances in windows".to_owned(),
         }
     }
 }
@@ -364,6 +375,15 @@ pub enum Operation {
     MeanMap,
     /// Mean over square windows of a map.
     AveragePool(MeanWindow),
+    /// Tokens of a map in the order of its windows, window after window.
+    Windows(Windows),
+    /// Tokens in the order of windows back in the order of their map.
+    Unwindows(Windows),
+    /// The 2x2 patches of a map of tokens, each as one token: top left, bottom left, top right, bottom right.
+    MergePatches {
+        /// Height and width of the map.
+        size: [usize; 2],
+    },
     /// One vector of each sample's tokens: `[batch, width]`.
     Pool(Pool),
 }
@@ -403,6 +423,9 @@ impl Operation {
             | Operation::Flatten
             | Operation::Unflatten { .. }
             | Operation::AveragePool(_)
+            | Operation::Windows(_)
+            | Operation::Unwindows(_)
+            | Operation::MergePatches { .. }
             | Operation::Pool(_) => Vec::new(),
         }
     }
@@ -460,6 +483,13 @@ impl Operation {
             Operation::AveragePool(MeanWindow { kernel, stride, padding }) => {
                 format!("average_pool[{kernel} stride {stride} padding {padding}]")
             }
+            Operation::Windows(Windows { window, shift, .. }) => {
+                format!("windows[{window:?} shift {shift:?}]")
+            }
+            Operation::Unwindows(Windows { window, shift, .. }) => {
+                format!("unwindows[{window:?} shift {shift:?}]")
+            }
+            Operation::MergePatches { .. } => "merge_patches".into(),
             Operation::Pool(pool) => format!("pool[{pool:?}]"),
         }
     }

@@ -183,20 +183,27 @@ impl<'a> Values<'a> {
                 }
             }
             Step::Attention { heads, scale, mask, bias, turn, columns } => {
-                let width = shape.width;
-                let causal = !matches!(mask, Mask::None | Mask::Padding { causal: false, .. });
-                let spec = AttentionSpec {
-                    heads: *heads,
-                    head_width: width / heads,
-                    scale: *scale,
-                    causal,
-                    bias: None,
-                    rotary: turn.as_ref().map(Turn::rotary),
-                };
-                let [q, k, v] = [0, 1, 2].map(|index| self.columns(index, columns[index], width));
+                let causal = matches!(mask, Mask::Causal | Mask::Padding { causal: true, .. });
+                let rotary = turn.as_ref().map(Turn::rotary);
+                let spec = AttentionSpec { rotary, ..attention(shape.width, *heads, *scale, causal) };
+                let inputs = [0, 1, 2].map(|index| self.columns(index, columns[index], shape.width));
                 let rows = [shape.rows, self.shape(1).rows];
                 let sight = Sight { mask: *mask, bias: bias.as_ref() };
-                attend::attend(kernels, &spec, &sight, batch, rows, [q, k, v], out);
+                attend::attend(kernels, &spec, &sight, batch, rows, inputs, out);
+            }
+            Step::WindowAttention { heads, scale, bias, columns } => {
+                let spec = attention(shape.width, *heads, *scale, false);
+                let inputs = [0, 1, 2].map(|index| self.columns(index, columns[index], shape.width));
+                bias.attend(kernels, &spec, batch.samples, inputs, out);
+            }
+            Step::Arrange(rows) => {
+                let width = self.shape(0).width;
+                let samples = out.chunks_exact_mut(rows.len() * width);
+                for (out, x) in samples.zip(self.data(0).chunks_exact(rows.len() * width)) {
+                    for (out, row) in out.chunks_exact_mut(width).zip(rows) {
+                        out.copy_from_slice(&x[row * width..][..width]);
+                    }
+                }
             }
             Step::Rotary { heads, turn } => {
                 self.copy_input(out);
@@ -402,6 +409,10 @@ fn largest(rows: &[f32], width: usize) -> Vec<f32> {
         });
     }
     largest
+}
+
+fn attention(width: usize, heads: usize, scale: f32, causal: bool) -> AttentionSpec<'static> {
+    AttentionSpec { heads, head_width: width / heads, scale, causal, bias: None, rotary: None }
 }
 
 fn function(activation: Option<Activation>) -> Function {

@@ -1,7 +1,8 @@
 //! A graph in the engine's form, one operation a node; passes then make it fast.
 
 use clipway_model::graph::{
-    Dim, Graph, MeanWindow, Node, Operation, ParameterId, Parameters, Pool, WeightLayout,
+    AttentionBias, Dim, Graph, Mask, MeanWindow, Node, Operation, ParameterId, Parameters, Pool,
+    WeightLayout, merged_patches,
 };
 
 use super::error::EngineError;
@@ -94,7 +95,12 @@ impl Lowering<'_> {
                     1 => (vec![first; 3], [0, width, 2 * width]),
                     _ => (inputs[..3].to_vec(), [0; 3]),
                 };
-                let op = Op::Attention { heads, scale, mask, bias, rotation: None, columns };
+                let op = match (mask, bias) {
+                    (Mask::Windows(windows), Some(AttentionBias::Windows { table })) => {
+                        Op::WindowAttention { heads, scale, windows, table, columns }
+                    }
+                    _ => Op::Attention { heads, scale, mask, bias, rotation: None, columns },
+                };
                 return Ok(self.program.push(op, inputs, shape, &node.scope));
             }
             Operation::Rotary { heads, rotation } => Op::Rotary { heads, rotation },
@@ -124,6 +130,9 @@ impl Lowering<'_> {
             Operation::AveragePool(MeanWindow { kernel, stride, padding }) => {
                 Op::AveragePool(Window { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] })
             }
+            Operation::Windows(windows) => Op::Arrange(windows.order()),
+            Operation::Unwindows(windows) => Op::Arrange(windows.inverse()),
+            Operation::MergePatches { size } => Op::Arrange(merged_patches(size)),
             Operation::Pool(pool) => match pool {
                 Pool::First => Op::Select(Select::First),
                 Pool::Last => Op::Select(Select::Last),

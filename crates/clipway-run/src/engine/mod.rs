@@ -23,6 +23,7 @@ mod slots;
 mod turn;
 mod split;
 mod weights;
+mod windows;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -15,6 +15,7 @@ use super::program::{Finish, Node, Op, Program, Reduction, Select, Unpadded, Win
 use super::recipe::{Block, Matrix, Table, Vector};
 use super::turn::Turn;
 use super::weights::Weights;
+use super::windows::WindowBias;
 
 /// A node with its numbers, ready to run.
 pub(super) enum Step {
@@ -61,6 +62,13 @@ pub(super) enum Step {
         heads: usize,
         turn: Turn,
     },
+    WindowAttention {
+        heads: usize,
+        scale: f32,
+        bias: WindowBias,
+        columns: [usize; 3],
+    },
+    Arrange(Vec<usize>),
     Activation(Activation),
     Add,
     Multiply,
@@ -145,10 +153,15 @@ impl Loader<'_> {
                 Step::Rotary { heads, turn: Turn::new(&rotation, node.shape.width / heads) }
             }
             &Op::Attention { heads, scale, mask, bias, rotation, columns } => {
-                let bias = bias.map(|bias| self.bias(bias)).transpose()?;
+                let bias = bias.map(|bias| self.bias(bias, node)).transpose()?;
                 let turn = rotation.map(|rotation| Turn::new(&rotation, node.shape.width / heads));
                 Step::Attention { heads, scale, mask, bias, turn, columns }
             }
+            &Op::WindowAttention { heads, scale, windows, table, columns } => {
+                let bias = WindowBias::new(&windows, &self.owned(table)?, heads);
+                Step::WindowAttention { heads, scale, bias, columns }
+            }
+            Op::Arrange(rows) => Step::Arrange(rows.clone()),
             Op::Activation(activation) => Step::Activation(*activation),
             Op::Add => Step::Add,
             Op::Multiply => Step::Multiply,
@@ -315,7 +328,7 @@ impl Loader<'_> {
     }
 
     /// What an attention adds to its scores.
-    fn bias(&self, bias: AttentionBias) -> Result<Bias, EngineError> {
+    fn bias(&self, bias: AttentionBias, node: &Node) -> Result<Bias, EngineError> {
         match bias {
             AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip } => {
                 let mlp = GridMlp {
@@ -330,6 +343,11 @@ impl Loader<'_> {
                 let shape = &self.parameters.get(table).shape;
                 Ok(Bias::of_buckets(&self.owned(table)?, [shape[0], shape[1]], reach))
             }
+            AttentionBias::Windows { .. } => Err(EngineError::Unsupported {
+                scope: node.scope.clone(),
+                operation: "attention".to_owned(),
+                reason: "a bias of windows without their mask".to_owned(),
+            }),
         }
     }
 

@@ -4,7 +4,9 @@
 //! `width` channels for each token or place, sample after sample. So flattening a map costs nothing, and texts
 //! of different lengths lie one after the other without padding.
 
-use clipway_model::graph::{Activation, AttentionBias, Mask, ParameterId, Pool, Rotation, TextPositions};
+use clipway_model::graph::{
+    Activation, AttentionBias, Mask, ParameterId, Pool, Rotation, TextPositions, Windows,
+};
 
 use super::recipe::{Matrix, Table, Vector};
 
@@ -106,6 +108,11 @@ pub(super) enum Op {
     },
     /// Heads turned by the place of the row in its sample.
     Rotary { heads: usize, rotation: Rotation },
+    /// Attention within windows; see `clipway_model::graph::AttentionBias::Windows`.
+    WindowAttention { heads: usize, scale: f32, windows: Windows, table: ParameterId, columns: [usize; 3] },
+    /// A sample's rows in another order: the row that comes to each place. Where rows become wider, several stand
+    /// side by side.
+    Arrange(Vec<usize>),
     /// An elementwise function.
     Activation(Activation),
     /// Sum of two values.

@@ -16,6 +16,7 @@ mod eva_variants;
 mod eva;
 mod fastvit;
 mod convnext;
+mod swin;
 mod map_pool;
 mod head;
 
@@ -32,6 +33,7 @@ const FAMILIES: &[Family] = &[
     Family { names: eva::names, declare: eva::declare },
     Family { names: fastvit::names, declare: fastvit::declare },
     Family { names: convnext::names, declare: convnext::declare },
+    Family { names: swin::names, declare: swin::declare },
 ];
 
 /// Trunks that are made of the same code.

@@ -1,0 +1,54 @@
+//! Windows of a map, and patches that are merged.
+
+use super::super::operation::Operation;
+use super::super::windows::Windows;
+use super::super::{Dim, ValueId};
+use super::{Built, GraphBuilder, GraphError};
+
+impl GraphBuilder<'_> {
+    /// Puts the tokens of a map in the order of its windows.
+    pub fn windows(&mut self, x: ValueId, windows: Windows) -> Built {
+        self.arranged(Operation::Windows(windows), x, windows)
+    }
+
+    /// Puts tokens in the order of windows back in the order of their map.
+    pub fn unwindows(&mut self, x: ValueId, windows: Windows) -> Built {
+        self.arranged(Operation::Unwindows(windows), x, windows)
+    }
+
+    /// Makes one token of each 2x2 patch of a map, `[batch, height · width, channels]` to
+    /// `[batch, height / 2 · width / 2, 4 · channels]`.
+    pub fn merge_patches(&mut self, x: ValueId, [height, width]: [usize; 2]) -> Built {
+        let operation = Operation::MergePatches { size: [height, width] };
+        match *self.shape(x) {
+            [batch, Dim::Fixed(tokens), Dim::Fixed(channels)]
+                if tokens == height * width && height % 2 == 0 && width % 2 == 0 =>
+            {
+                let shape = vec![batch, Dim::Fixed(tokens / 4), Dim::Fixed(4 * channels)];
+                Ok(self.push(operation, vec![x], shape))
+            }
+            ref other => Err(self.wrong(&operation, "tokens of a map of even sides", other)),
+        }
+    }
+
+    /// Checks that windows divide their map and shifts stay within a window.
+    pub(super) fn check_windows(
+        &self,
+        operation: &Operation,
+        x: ValueId,
+        windows: &Windows,
+    ) -> Result<(), GraphError> {
+        let Windows { map, window, shift } = *windows;
+        let cut = (0..2)
+            .all(|axis| window[axis] > 0 && map[axis] % window[axis] == 0 && shift[axis] < window[axis]);
+        match *self.shape(x) {
+            [_, Dim::Fixed(tokens), _] if cut && tokens == map[0] * map[1] => Ok(()),
+            ref other => Err(self.wrong(operation, "tokens of a map that windows divide", other)),
+        }
+    }
+
+    fn arranged(&mut self, operation: Operation, x: ValueId, windows: Windows) -> Built {
+        self.check_windows(&operation, x, &windows)?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+}

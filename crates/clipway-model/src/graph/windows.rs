@@ -1,0 +1,113 @@
+//! Windows of a map, as Swin attends within them (<https://arxiv.org/abs/2103.14030>).
+
+/// How a map is cut into windows, after a cyclic shift.
+///
+/// Places of the map are numbered row by row; so are windows, and the places of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Height and width of the map; the window's divide them.
+    pub map: [usize; 2],
+    /// Height and width of a window.
+    pub window: [usize; 2],
+    /// How far up and to the left the map is turned before it is cut; what leaves at one side comes in at the other.
+    pub shift: [usize; 2],
+}
+
+impl Windows {
+    /// Places of a window.
+    pub fn area(&self) -> usize {
+        self.window[0] * self.window[1]
+    }
+
+    /// Number of windows.
+    pub fn count(&self) -> usize {
+        self.map[0] * self.map[1] / self.area()
+    }
+
+    /// The place of the map that stands at each place of each window, window after window.
+    pub fn order(&self) -> Vec<usize> {
+        let source = |place: usize, axis: usize| (place + self.shift[axis]) % self.map[axis];
+        self.turned().map(|[row, column]| source(row, 0) * self.map[1] + source(column, 1)).collect()
+    }
+
+    /// For each place of the map, where it stands in the windows: the inverse of [`Windows::order`].
+    pub fn inverse(&self) -> Vec<usize> {
+        let mut inverse = vec![0; self.map[0] * self.map[1]];
+        self.order().into_iter().enumerate().for_each(|(at, place)| inverse[place] = at);
+        inverse
+    }
+
+    /// For each place of each window, the part of the map that it belonged to before the shift: places of a window
+    /// that were no neighbours have different numbers.
+    pub fn regions(&self) -> Vec<usize> {
+        let region = |place: usize, axis: usize| match self.map[axis] - place {
+            _ if self.shift[axis] == 0 => 0,
+            left if left > self.window[axis] => 0,
+            left if left > self.shift[axis] => 1,
+            _ => 2,
+        };
+        self.turned().map(|[row, column]| 3 * region(row, 0) + region(column, 1)).collect()
+    }
+
+    /// The entry of a table `[(2 · height - 1) · (2 · width - 1), heads]` for each query and key of a window: one
+    /// entry for each distance, down and across.
+    pub fn distances(&self) -> Vec<usize> {
+        let [height, width] = self.window;
+        let mut entries = Vec::with_capacity(self.area() * self.area());
+        for query in 0..self.area() {
+            for key in 0..self.area() {
+                let down = query / width + height - 1 - key / width;
+                let across = query % width + width - 1 - key % width;
+                entries.push(down * (2 * width - 1) + across);
+            }
+        }
+        entries
+    }
+
+    /// Row and column in the turned map of each place of each window.
+    fn turned(&self) -> impl Iterator<Item = [usize; 2]> {
+        let Windows { map, window, .. } = *self;
+        let across = map[1] / window[1];
+        (0..self.count()).flat_map(move |index| {
+            let first = [index / across * window[0], index % across * window[1]];
+            (0..window[0] * window[1])
+                .map(move |place| [first[0] + place / window[1], first[1] + place % window[1]])
+        })
+    }
+}
+
+/// For each token that a 2x2 patch is merged into, its four places of a map of this size: top left, bottom left, top
+/// right, bottom right.
+pub fn merged_patches([height, width]: [usize; 2]) -> Vec<usize> {
+    let patch = |index: usize| {
+        let (row, column) = (index / (width / 2) * 2, index % (width / 2) * 2);
+        [[0, 0], [1, 0], [0, 1], [1, 1]].map(|[down, right]| (row + down) * width + column + right)
+    };
+    (0..height / 2 * (width / 2)).flat_map(patch).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Windows, merged_patches};
+
+    #[test]
+    fn a_map_is_turned_and_cut() {
+        let windows = Windows { map: [4, 4], window: [2, 2], shift: [0, 0] };
+        assert_eq!(windows.order(), [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15]);
+        assert_eq!(windows.regions(), [0; 16]);
+        let windows = Windows { shift: [1, 1], ..windows };
+        assert_eq!(windows.order(), [5, 6, 9, 10, 7, 4, 11, 8, 13, 14, 1, 2, 15, 12, 3, 0]);
+        // timm 1.0.31's own numbers of such a map, window by window.
+        assert_eq!(windows.regions(), [0, 0, 0, 0, 1, 2, 1, 2, 3, 3, 6, 6, 4, 5, 7, 8]);
+        let (order, inverse) = (windows.order(), windows.inverse());
+        assert!((0..16).all(|place| order[inverse[place]] == place));
+    }
+
+    #[test]
+    fn distances_are_those_of_timm() {
+        let windows = Windows { map: [2, 2], window: [2, 2], shift: [0, 0] };
+        let expected = [4, 3, 1, 0, 5, 4, 2, 1, 7, 6, 4, 3, 8, 7, 5, 4];
+        assert_eq!(windows.distances(), expected);
+        assert_eq!(merged_patches([2, 4]), [0, 4, 1, 5, 2, 6, 3, 7]);
+    }
+}
