@@ -118,3 +118,19 @@ fn what_cannot_be_built_is_named() {
     check(r#""norm_kwargs": {"elementwise_affine": false}"#, "", "elementwise_affine");
     check(r#""attentional_pool": "cascade""#, "", "the config's shapes do not fit: `visual`: layer_norm");
 }
+
+#[test]
+fn a_pool_by_a_learned_query_is_as_wide_as_timm_makes_it() {
+    let check = |name: &str, size: usize, expected: [usize; 2]| {
+        let config = format!(
+            r#"{{"embed_dim": 8, "vision_cfg": {{"timm_model_name": "{name}", "image_size": {size},
+            "timm_pool": "map", "timm_proj": null}}, "text_cfg": {{}}}}"#
+        );
+        let model = build(&ModelConfig::parse(config.as_bytes()).unwrap()).unwrap();
+        let id = model.parameters.find("visual.trunk.attn_pool.mlp.fc1.weight").unwrap();
+        assert_eq!(model.parameters.get(id).shape, expected, "{name}");
+    };
+    check("vit_giant_patch14_dinov2", 518, [8192, 1536]);
+    check("eva02_small_patch14_224", 224, [1024, 384]);
+    check("vit_so150m_patch16_reg4_map_256", 256, [2304, 896]);
+}

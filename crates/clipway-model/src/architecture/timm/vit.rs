@@ -4,7 +4,7 @@
 use crate::graph::{GraphBuilder, GraphError, Linear, Scope, ValueId};
 
 use super::block::{Block, BlockOptions};
-use super::layers::Norm;
+use super::layers::{MlpKind, Norm};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::tokens::{Positions, StemKind, TokenOptions, Tokens, fixed_size};
 use super::vit_variants::{Style, VARIANTS, Variant};
@@ -69,12 +69,14 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let after_pool = style
         .norm_after_pool
         .unwrap_or(matches!(pooling.constructed, PoolKind::Average | PoolKind::Max | PoolKind::AverageMax));
+    // timm counts gate and value of a packed MLP together, and gives the pool's plain MLP as many.
+    let latent_hidden = if style.mlp == MlpKind::Packed { 2 * hidden } else { hidden };
     let pool = TokenPoolOptions {
         prefix: tokens.prefix(),
         with_prefix: style.pool_with_prefix,
         latent_with_prefix: style.pool_with_prefix,
         class_token,
-        latent: LatentOptions { width, heads, hidden, norm, activation },
+        latent: LatentOptions { width, heads, hidden: latent_hidden, norm, activation },
     };
     let path = scope.path().to_owned();
     let tokens = Tokens::declare(&mut scope, &tokens);
