@@ -44,6 +44,10 @@ impl Bench<'_> {
         self.conv(1, 56, 64, 64, Window::square(3, 1, 1), 1);
         self.conv(1, 14, 256, 256, Window::square(3, 1, 1), 1);
         self.conv(1, 56, 128, 128, Window::square(7, 1, 3), 128);
+        self.conv(8, 32, 160, 160, Window::square(7, 1, 3), 160);
+        self.conv(8, 8, 640, 640, Window::square(7, 1, 3), 640);
+        self.conv(8, 32, 160, 160, Window::square(3, 1, 1), 160);
+        self.conv(8, 32, 160, 320, Window::square(7, 2, 3), 160);
         self.pack(3072, 768);
         self.resize(640, 427, 336);
         self.resize(2400, 1800, 298);

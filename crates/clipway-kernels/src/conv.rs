@@ -1,6 +1,6 @@
 //! Two-dimensional convolution, channels last: rows of patches times packed weights.
 
-use crate::depthwise::DepthwiseWeight;
+use crate::depthwise::{DepthwiseWeight, MOST_COPIES};
 use crate::epilogue::Epilogue;
 use crate::linear::Block;
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
@@ -24,7 +24,7 @@ pub struct PackedConv {
 enum Weight {
     /// A matrix for each group, whose inputs are `[kernel height, kernel width, channels]`.
     Groups(Vec<PackedMatrix>),
-    /// A group for each channel.
+    /// A group for each channel, with few outputs.
     Depthwise(DepthwiseWeight),
 }
 
@@ -72,8 +72,9 @@ impl Kernels {
         let taps = window.taps();
         let channels = inputs / groups;
         assert_eq!(weight.len(), outputs * channels * taps, "[{outputs}, {channels}, {:?}]", window.kernel);
-        let weight = if groups == inputs && groups == outputs {
-            Weight::Depthwise(DepthwiseWeight::new(weight, taps))
+        let copies = outputs / groups;
+        let weight = if groups == inputs && (1..=MOST_COPIES).contains(&copies) {
+            Weight::Depthwise(DepthwiseWeight::new(weight, taps, copies))
         } else {
             let depth = channels * taps;
             let rows = outputs / groups;

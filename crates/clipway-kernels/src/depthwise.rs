@@ -1,28 +1,51 @@
-//! Depthwise convolution: every channel with its own window.
+//! Depthwise convolution: every channel with a window of its own, or with several, one for each of its outputs.
+
+use std::ops::Range;
 
 use crate::epilogue::Epilogue;
-use crate::isa::{Kernel, Simd, load, store};
+use crate::isa::{Kernel, Simd, load};
 use crate::matrix::SharedMatrix;
 use crate::threads::Kernels;
 use crate::window::{Image, Window};
 
-/// Channels that a task sums up at a time: four vectors of the widest instruction set.
-const CHANNELS: usize = 64;
+/// Columns of the output that are summed up together, a register each: a weight is loaded once for all of them.
+const COLUMNS: usize = 8;
 
-/// Weights of a depthwise convolution, `[taps, channels]`.
+/// Most lines of the output of a task.
+const MOST_LINES: usize = 8;
+
+/// Vectors of channels that are gathered at a time. In the image a vector of one pixel lies far from that of the next,
+/// and at the same distance, which caches are bad at; gathered they lie side by side, with zeros where the image ends.
+const VECTORS: usize = 4;
+
+/// Tasks that a thread should have to choose from.
+const TASKS_A_THREAD: usize = 4;
+
+/// Lanes of the widest vector.
+const MOST_LANES: usize = 16;
+
+/// Most outputs of a channel.
+pub(crate) const MOST_COPIES: usize = 4;
+
+/// Weights of a depthwise convolution, `[copies, taps, channels]`: output `channel * copies + copy`.
 #[derive(Debug)]
 pub(crate) struct DepthwiseWeight {
     values: Vec<f32>,
     channels: usize,
+    copies: usize,
 }
 
 impl DepthwiseWeight {
-    /// Reorders weights `[channels, taps]`.
-    pub(crate) fn new(weight: &[f32], taps: usize) -> Self {
-        let channels = weight.len() / taps;
-        let values =
-            (0..weight.len()).map(|place| weight[place % channels * taps + place / channels]).collect();
-        Self { values, channels }
+    /// Reorders weights `[channels * copies, taps]`; at most [`MOST_COPIES`].
+    pub(crate) fn new(weight: &[f32], taps: usize, copies: usize) -> Self {
+        assert!((1..=MOST_COPIES).contains(&copies), "1 to {MOST_COPIES} outputs of a channel");
+        let channels = weight.len() / (taps * copies);
+        let value = |place: usize| {
+            let (rest, channel) = (place / channels, place % channels);
+            let (copy, tap) = (rest / taps, rest % taps);
+            weight[(channel * copies + copy) * taps + tap]
+        };
+        Self { values: (0..weight.len()).map(value).collect(), channels, copies }
     }
 
     /// Returns the memory that the weights take.
@@ -32,7 +55,7 @@ impl DepthwiseWeight {
 }
 
 impl Kernels {
-    /// Convolves every channel, a line of the output a task.
+    /// Convolves every channel, some lines of the output a task.
     pub(crate) fn depthwise(
         &self,
         x: Image<'_>,
@@ -42,103 +65,198 @@ impl Kernels {
         epilogue: &Epilogue<'_>,
         out: SharedMatrix<'_>,
     ) {
-        let taps = window.taps();
-        let lines = x.batch * size[0];
-        let work = lines * size[1] * x.channels * (4 * taps + epilogue.work());
-        self.parallel(lines, work, |line| {
-            self.isa().run(Line { x, weight, window, size, line, epilogue, out });
+        let work = x.batch * size[0] * size[1] * out.columns() * (4 * window.taps() + epilogue.work());
+        let wanted = (TASKS_A_THREAD * self.threads()).div_ceil(x.batch.max(1));
+        let each = size[0].div_ceil(wanted).clamp(1, MOST_LINES);
+        let blocks = size[0].div_ceil(each);
+        // The lines that `each` lines of the output see, wide enough for whole groups of columns.
+        let seen = |axis: usize, outputs: usize| {
+            (outputs - 1) * window.stride[axis] + (window.kernel[axis] - 1) * window.dilation[axis] + 1
+        };
+        let padded = [seen(0, each), seen(1, size[1].max(1).next_multiple_of(COLUMNS))];
+        let values = padded[0] * padded[1] * VECTORS * MOST_LANES;
+        self.parallel(x.batch * blocks, work, |task| {
+            let (batch, block) = (task / blocks, task % blocks);
+            let lines = block * each..size[0].min((block + 1) * each);
+            self.with_scratch(values, |scratch| {
+                self.isa().run(Lines {
+                    x,
+                    weight,
+                    window,
+                    size,
+                    batch,
+                    lines,
+                    padded,
+                    scratch,
+                    epilogue,
+                    out,
+                });
+            });
         });
     }
 }
 
-/// One line of the output.
-struct Line<'a> {
+/// Some lines of the output.
+struct Lines<'a> {
     x: Image<'a>,
     weight: &'a DepthwiseWeight,
     window: &'a Window,
+    /// Height and width of the output.
     size: [usize; 2],
-    line: usize,
+    batch: usize,
+    lines: Range<usize>,
+    /// Height and width of the part of the image that the lines see, with the zeros around it.
+    padded: [usize; 2],
+    /// Room for that part, `[vectors, height, width, lanes]`.
+    scratch: &'a mut [f32],
     epilogue: &'a Epilogue<'a>,
-    /// No other task takes the rows of this line.
+    /// No other task takes the rows of these lines.
     out: SharedMatrix<'a>,
 }
 
-impl Kernel for Line<'_> {
+/// Sums of some columns, `[columns, copies, lanes]`, on a cache line.
+#[repr(align(64))]
+struct Sums([f32; COLUMNS * MOST_COPIES * MOST_LANES]);
+
+impl Kernel for Lines<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        // Channels outside: a block's weights and window stay in the first-level cache along the line.
-        for channel in (0..self.weight.channels).step_by(CHANNELS) {
-            let count = CHANNELS.min(self.weight.channels - channel);
-            let mut sums = [0.0; CHANNELS];
-            for x in 0..self.size[1] {
-                if count == CHANNELS {
-                    self.sum_whole(simd, x, channel, &mut sums);
-                } else {
-                    self.sum_part(simd, x, channel, &mut sums[..count]);
+    fn run<S: Simd>(mut self, simd: S) {
+        let channels = self.weight.channels;
+        for first in (0..channels).step_by(VECTORS * S::LANES) {
+            let vectors = (channels - first).div_ceil(S::LANES).min(VECTORS);
+            self.gather(simd, first, vectors);
+            for vector in 0..vectors {
+                let channel = first + vector * S::LANES;
+                let channels = channel..channels.min(channel + S::LANES);
+                for line in self.lines.clone() {
+                    for column in (0..self.size[1]).step_by(COLUMNS) {
+                        self.columns(simd, vector, line, column, channels.clone());
+                    }
                 }
-                let row = self.line * self.size[1] + x;
-                #[allow(unsafe_code)]
-                // SAFETY: the row is of this task alone.
-                let part = unsafe { self.out.part(row, channel, count) };
-                self.epilogue.store(simd, &sums[..count], row, channel, part);
             }
         }
     }
 }
 
-impl Line<'_> {
-    /// Sums the window over `CHANNELS` channels, four vectors at a time.
+impl Lines<'_> {
+    /// Puts the part of the image that the lines see into the scratch, some vectors of channels from one on. Lines
+    /// beyond the image stay as they are: nothing looks at them.
     #[inline(always)]
-    fn sum_whole<S: Simd>(&self, simd: S, x: usize, channel: usize, sums: &mut [f32; CHANNELS]) {
-        for start in (0..CHANNELS).step_by(4 * S::LANES) {
-            let place = channel + start..channel + start + 4 * S::LANES;
-            let zero = simd.splat(0.0);
-            let totals = self.fold(x, [zero; 4], |mut totals, pixel, weight| {
-                let (pixel, weight) = (&pixel[place.clone()], &weight[place.clone()]);
-                for (index, total) in totals.iter_mut().enumerate() {
-                    let at = index * S::LANES;
-                    *total = simd.fma(simd.load(&pixel[at..]), simd.load(&weight[at..]), *total);
+    fn gather<S: Simd>(&mut self, simd: S, first: usize, vectors: usize) {
+        let window = self.window;
+        let [height, width] = self.padded;
+        let left = window.padding[1][0].min(width);
+        let copied = self.x.size[1].min(width - left);
+        for line in 0..height {
+            let y = (self.lines.start * window.stride[0] + line).wrapping_sub(window.padding[0][0]);
+            if y >= self.x.size[0] {
+                continue;
+            }
+            for vector in 0..vectors {
+                let line = &mut self.scratch[(vector * height + line) * width * S::LANES..];
+                line[..left * S::LANES].fill(0.0);
+                line[(left + copied) * S::LANES..width * S::LANES].fill(0.0);
+            }
+            for column in 0..copied {
+                let pixel = &self.x.pixel(self.batch, y, column)[first..];
+                for vector in 0..vectors {
+                    let part = &pixel[vector * S::LANES..];
+                    let value = load(simd, &part[..part.len().min(S::LANES)]);
+                    let place = (vector * height + line) * width + left + column;
+                    simd.store(&mut self.scratch[place * S::LANES..], value);
                 }
-                totals
-            });
+            }
+        }
+    }
+
+    /// Computes and stores up to `COLUMNS` outputs of a line, for a vector of channels.
+    #[inline(always)]
+    fn columns<S: Simd>(&self, simd: S, vector: usize, line: usize, column: usize, channels: Range<usize>) {
+        let copies = self.weight.copies;
+        let count = COLUMNS.min(self.size[1] - column);
+        let row = (self.batch * self.size[0] + line) * self.size[1] + column;
+        if copies == 1 {
+            let totals = self.sum(simd, vector, line, column, channels.clone(), 0);
+            for (index, &total) in totals.iter().enumerate().take(count) {
+                #[allow(unsafe_code)]
+                // SAFETY: the row is of this task alone.
+                let part = unsafe { self.out.part(row + index, channels.start, channels.len()) };
+                self.epilogue.store_vector(simd, total, row + index, channels.start, part);
+            }
+            return;
+        }
+        let mut sums = Sums([0.0; COLUMNS * MOST_COPIES * MOST_LANES]);
+        for copy in 0..copies {
+            let totals = self.sum(simd, vector, line, column, channels.clone(), copy);
             for (index, &total) in totals.iter().enumerate() {
-                simd.store(&mut sums[start + index * S::LANES..], total);
+                simd.store(&mut sums.0[(index * copies + copy) * S::LANES..], total);
             }
         }
-    }
-
-    /// Sums the window over fewer channels.
-    #[inline(always)]
-    fn sum_part<S: Simd>(&self, simd: S, x: usize, channel: usize, sums: &mut [f32]) {
-        for start in (0..sums.len()).step_by(S::LANES) {
-            let end = sums.len().min(start + S::LANES);
-            let place = channel + start..channel + end;
-            let total = self.fold(x, simd.splat(0.0), |total, pixel, weight| {
-                simd.fma(load(simd, &pixel[place.clone()]), load(simd, &weight[place.clone()]), total)
-            });
-            store(simd, &mut sums[start..end], total);
+        for (index, sums) in sums.0.chunks_exact(copies * S::LANES).enumerate().take(count) {
+            self.store(simd, row + index, channels.clone(), sums);
         }
     }
 
-    /// Folds the pixel and the weights of every tap within the image into a state.
+    /// Sums the windows of `COLUMNS` outputs of a line.
     #[inline(always)]
-    fn fold<T>(&self, x: usize, mut state: T, function: impl Fn(T, &[f32], &[f32]) -> T) -> T {
-        let (batch, y) = (self.line / self.size[0], self.line % self.size[0]);
-        let [height, width] = self.window.kernel;
-        let within = self.window.taps_within(1, x, self.x.size[1]);
-        let Some(first) = self.window.source(1, x, within.start, self.x.size[1]) else { return state };
-        let channels = self.weight.channels;
+    #[allow(unsafe_code)]
+    // Written with indices, so that the compiler keeps the sums in registers.
+    #[allow(clippy::needless_range_loop)]
+    fn sum<S: Simd>(
+        &self,
+        simd: S,
+        vector: usize,
+        line: usize,
+        column: usize,
+        channels: Range<usize>,
+        copy: usize,
+    ) -> [S::Vector; COLUMNS] {
+        let window = self.window;
+        let [height, width] = window.kernel;
+        let pitch = self.weight.channels;
+        let (step, dilation) = (window.stride[1] * S::LANES, window.dilation[1] * S::LANES);
+        let mut sums = [simd.splat(0.0); COLUMNS];
         for tap_y in 0..height {
-            let Some(y) = self.window.source(0, y, tap_y, self.x.size[0]) else { continue };
-            let pixels = &self.x.data[self.x.place(batch, y, first)..];
-            let weights = &self.weight.values[(tap_y * width + within.start) * channels..];
-            for tap in 0..within.len() {
-                let pixel = &pixels[tap * self.window.dilation[1] * channels..][..channels];
-                state = function(state, pixel, &weights[tap * channels..][..channels]);
+            if self.window.source(0, line, tap_y, self.x.size[0]).is_none() {
+                continue;
+            }
+            let seen = (line - self.lines.start) * window.stride[0] + tap_y * window.dilation[0];
+            let place = (vector * self.padded[0] + seen) * self.padded[1] + column * window.stride[1];
+            let pixels = &self.scratch[place * S::LANES..];
+            let weights = &self.weight.values[(copy * height + tap_y) * width * pitch..][..width * pitch];
+            assert!(pixels.len() >= (COLUMNS - 1) * step + (width - 1) * dilation + S::LANES);
+            for tap in 0..width {
+                let weight = load(simd, &weights[tap * pitch..][channels.clone()]);
+                // SAFETY: the slice holds `LANES` values at the place of the last tap and the last column (asserted),
+                // and so at those of every other one.
+                unsafe {
+                    let pixels = pixels.as_ptr().add(tap * dilation);
+                    for column in 0..COLUMNS {
+                        let value = simd.load_pointer(pixels.add(column * step));
+                        sums[column] = simd.fma(value, weight, sums[column]);
+                    }
+                }
             }
         }
-        state
+        sums
+    }
+
+    /// Stores the sums `[copies, lanes]` of some channels of one place: the outputs of a channel follow one another.
+    #[inline(always)]
+    fn store<S: Simd>(&self, simd: S, row: usize, channels: Range<usize>, sums: &[f32]) {
+        let copies = self.weight.copies;
+        let mut ordered = [0.0; MOST_COPIES * MOST_LANES];
+        for (copy, sums) in sums.chunks_exact(S::LANES).enumerate() {
+            for (lane, &sum) in sums.iter().enumerate() {
+                ordered[lane * copies + copy] = sum;
+            }
+        }
+        let (column, count) = (channels.start * copies, channels.len() * copies);
+        #[allow(unsafe_code)]
+        // SAFETY: the row is of this task alone.
+        let part = unsafe { self.out.part(row, column, count) };
+        self.epilogue.store(simd, &ordered[..count], row, column, part);
     }
 }

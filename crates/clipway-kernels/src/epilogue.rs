@@ -85,22 +85,49 @@ impl<'a> Epilogue<'a> {
         let mut start = 0;
         while start < out.len() {
             let end = out.len().min(start + S::LANES);
-            let mut value = load(simd, &sums[start..end]);
-            if !bias.is_empty() {
-                value = simd.add(value, load(simd, &bias[start..end]));
-            }
-            value = self.activation.apply(simd, value);
-            let other = match self.residual {
-                Residual::None => None,
-                Residual::Output => Some(load(simd, &out[start..end])),
-                Residual::Matrix(_) => Some(load(simd, &residual[start..end])),
-            };
-            if let Some(other) = other {
-                value = if self.gate { simd.mul(value, other) } else { simd.add(value, other) };
-            }
-            value = self.finish.apply(simd, value);
-            store(simd, &mut out[start..end], value);
+            let value = load(simd, &sums[start..end]);
+            let part = |values: &'_ [f32]| if values.is_empty() { 0..0 } else { start..end };
+            let (bias, residual) = (&bias[part(bias)], &residual[part(residual)]);
+            self.apply(simd, value, bias, residual, &mut out[start..end]);
             start = end;
         }
+    }
+
+    /// Stores a vector of sums: `out`, at most a vector, is row `row` of the output from column `column` on.
+    #[inline(always)]
+    pub(crate) fn store_vector<S: Simd>(
+        &self,
+        simd: S,
+        sum: S::Vector,
+        row: usize,
+        column: usize,
+        out: &mut [f32],
+    ) {
+        let bias = self.bias.map_or(&[][..], |bias| &bias[column..][..out.len()]);
+        let residual = match self.residual {
+            Residual::Matrix(residual) => &residual.row(row)[column..][..out.len()],
+            Residual::None | Residual::Output => &[],
+        };
+        self.apply(simd, sum, bias, residual, out);
+    }
+
+    /// Stores a vector of sums with its part of the bias and of the residual, which are empty where there are none.
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, sum: S::Vector, bias: &[f32], residual: &[f32], out: &mut [f32]) {
+        let mut value = sum;
+        if !bias.is_empty() {
+            value = simd.add(value, load(simd, bias));
+        }
+        value = self.activation.apply(simd, value);
+        let other = match self.residual {
+            Residual::None => None,
+            Residual::Output => Some(load(simd, out)),
+            Residual::Matrix(_) => Some(load(simd, residual)),
+        };
+        if let Some(other) = other {
+            value = if self.gate { simd.mul(value, other) } else { simd.add(value, other) };
+        }
+        value = self.finish.apply(simd, value);
+        store(simd, out, value);
     }
 }

@@ -1,7 +1,5 @@
 //! Images, channels last, and windows that move over them.
 
-use std::ops::Range;
-
 /// How a window of `[height, width]` moves over an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
@@ -44,15 +42,6 @@ impl Window {
     pub(crate) fn source(&self, axis: usize, output: usize, tap: usize, size: usize) -> Option<usize> {
         let place = output * self.stride[axis] + tap * self.dilation[axis];
         place.checked_sub(self.padding[axis][0]).filter(|&place| place < size)
-    }
-
-    /// Returns the taps of an output's window that lie within `size` along an axis.
-    #[inline(always)]
-    pub(crate) fn taps_within(&self, axis: usize, output: usize, size: usize) -> Range<usize> {
-        let (start, before) = (output * self.stride[axis], self.padding[axis][0]);
-        let first = |place: usize| place.saturating_sub(start).div_ceil(self.dilation[axis]);
-        let end = first(before + size).min(self.kernel[axis]);
-        first(before).min(end)..end
     }
 
     pub(crate) fn check(&self) {

@@ -81,15 +81,28 @@ fn convolutions() {
             Window::square(3, 1, 1),
             Window::square(3, 2, 1),
             Window::square(4, 4, 0),
+            Window::square(7, 1, 3),
+            Window::square(7, 2, 3),
             odd,
             wide,
         ] {
-            for (channels, groups) in
-                [([3, 64], 1), ([6, 50], 2), ([8, 4], 4), ([5, 5], 5), ([70, 70], 70), ([4, 8], 4)]
-            {
+            for (channels, groups) in [
+                ([3, 64], 1),
+                ([6, 50], 2),
+                ([8, 4], 4),
+                ([5, 5], 5),
+                ([70, 70], 70),
+                ([4, 8], 4),
+                ([35, 70], 35),
+                ([3, 15], 3),
+            ] {
                 check_conv(kernels, [9, 11], channels, groups, window);
             }
         }
+        // Depthwise over more columns than are summed up together, without and with a border.
+        check_conv(kernels, [3, 37], [32, 32], 32, Window::square(7, 1, 3));
+        check_conv(kernels, [3, 37], [32, 64], 32, Window::square(7, 2, 3));
+        check_conv(kernels, [9, 40], [16, 16], 16, Window::square(3, 1, 0));
         // More patches than one task holds, and an image smaller than the window.
         check_conv(kernels, [33, 31], [16, 20], 1, Window::square(3, 1, 1));
         check_conv(kernels, [2, 2], [3, 4], 1, Window::square(5, 1, 2));
