@@ -12,7 +12,7 @@ use super::bias::{Bias, GridMlp};
 use super::error::EngineError;
 use super::positions::{Positions, Table as PositionTable};
 use super::program::{Finish, Node, Op, Program, Reduction, Select, Unpadded, Window};
-use super::recipe::{Block, Matrix, Table, Vector};
+use super::recipe::{Addend, Block, Filters, Matrix, Table, Vector};
 use super::turn::Turn;
 use super::weights::Weights;
 use super::windows::WindowBias;
@@ -265,6 +265,9 @@ impl Loader<'_> {
         inputs: usize,
         function: impl FnOnce(&[f32]) -> R,
     ) -> Result<R, EngineError> {
+        if !block.addends.is_empty() {
+            return Ok(function(&self.added_filters(block, inputs)?));
+        }
         let factors = block.factors.as_ref().map(|factors| self.vector(factors)).transpose()?;
         self.borrowed(block.parameter, |values| {
             let mut transposed = Vec::new();
@@ -285,6 +288,47 @@ impl Loader<'_> {
             }
             Ok(function(rows))
         })
+    }
+
+    /// The filters of a block, one row for each output, with what is added to them.
+    fn added_filters(&self, block: &Block, inputs: usize) -> Result<Vec<f32>, EngineError> {
+        let plain = Block { addends: Vec::new(), factors: None, ..block.clone() };
+        let factors = block.factors.as_ref().map(|factors| self.vector(factors)).transpose()?;
+        let mut sums =
+            self.rows(&plain, inputs, |rows| rows.iter().copied().map(f64::from).collect::<Vec<_>>())?;
+        if let Some(factors) = factors {
+            for (row, factor) in sums.chunks_exact_mut(inputs).zip(factors) {
+                row.iter_mut().for_each(|value| *value *= factor);
+            }
+        }
+        for Addend { filters, within, factors } in &block.addends {
+            let taps = within[0] * within[1];
+            let factors = self.vector(factors)?;
+            let rows = block.outputs.clone().zip(sums.chunks_exact_mut(inputs)).zip(&factors);
+            match *filters {
+                Filters::Unit => {
+                    let channels = inputs / taps;
+                    for ((output, row), factor) in rows {
+                        row[output % channels * taps + taps / 2] += factor;
+                    }
+                }
+                Filters::Parameter(parameter, kernel) => {
+                    let values = self.owned(parameter)?;
+                    let own = kernel[0] * kernel[1];
+                    let [top, left] = [0, 1].map(|axis| (within[axis] - kernel[axis]) / 2);
+                    for ((output, row), factor) in rows {
+                        let small = &values[output * inputs / taps * own..][..inputs / taps * own];
+                        for (channel, small) in small.chunks_exact(own).enumerate() {
+                            for (place, &value) in small.iter().enumerate() {
+                                let [y, x] = [top + place / kernel[1], left + place % kernel[1]];
+                                row[channel * taps + y * within[1] + x] += f64::from(value) * factor;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(single(&sums))
     }
 
     fn conv(&self, filters: &Matrix, window: Window, groups: usize) -> Result<PackedConv, EngineError> {

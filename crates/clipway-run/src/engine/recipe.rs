@@ -52,6 +52,14 @@ impl Vector {
         Vector::Sum(Box::new(self), Box::new(other))
     }
 
+    /// The sum of two vectors that may not be there.
+    pub fn sum(first: Option<Vector>, second: Option<Vector>) -> Option<Vector> {
+        match (first, second) {
+            (Some(first), Some(second)) => Some(first.plus(second)),
+            (first, second) => first.or(second),
+        }
+    }
+
     /// A range of the vector.
     pub fn part(self, range: Range<usize>) -> Vector {
         Vector::Part(Box::new(self), range)
@@ -74,12 +82,42 @@ pub(super) struct Block {
     pub outputs: Range<usize>,
     /// Factor of each output in `outputs`.
     pub factors: Option<Vector>,
+    /// Filters that are added to those of the parameter, which are filters then.
+    pub addends: Vec<Addend>,
+}
+
+/// Filters for the outputs of a block, in the middle of its window.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Addend {
+    pub filters: Filters,
+    /// Height and width of the block's window.
+    pub within: [usize; 2],
+    /// Factor of each output of the block.
+    pub factors: Vector,
+}
+
+/// Filters that others are added to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Filters {
+    /// A parameter's, with a window of this height and width.
+    Parameter(ParameterId, [usize; 2]),
+    /// Those that leave a map as it is.
+    Unit,
 }
 
 impl Matrix {
     /// A whole parameter.
     pub fn of(parameter: ParameterId, layout: WeightLayout, outputs: usize, inputs: usize) -> Matrix {
-        Matrix { inputs, blocks: vec![Block { parameter, layout, outputs: 0..outputs, factors: None }] }
+        Matrix {
+            inputs,
+            blocks: vec![Block {
+                parameter,
+                layout,
+                outputs: 0..outputs,
+                factors: None,
+                addends: Vec::new(),
+            }],
+        }
     }
 
     /// Number of outputs.
@@ -94,9 +132,23 @@ impl Matrix {
             let own = factors.clone().part(start..start + block.outputs.len());
             start += block.outputs.len();
             block.factors = Some(match block.factors.take() {
-                Some(before) => before.times(own),
-                None => own,
+                Some(before) => before.times(own.clone()),
+                None => own.clone(),
             });
+            for addend in &mut block.addends {
+                addend.factors = addend.factors.clone().times(own.clone());
+            }
+        }
+        self
+    }
+
+    /// The filters, of a window `within`, with others added in its middle.
+    pub fn plus(mut self, within: [usize; 2], filters: Filters, factors: &Vector) -> Matrix {
+        let mut start = 0;
+        for block in &mut self.blocks {
+            let own = factors.clone().part(start..start + block.outputs.len());
+            start += block.outputs.len();
+            block.addends.push(Addend { filters: filters.clone(), within, factors: own });
         }
         self
     }
@@ -113,12 +165,19 @@ impl Matrix {
                 let inside = low - here.start..high - here.start;
                 blocks.push(Block {
                     outputs: block.outputs.start + inside.start..block.outputs.start + inside.end,
-                    factors: block.factors.clone().map(|f| f.part(inside)),
-                    ..block.clone()
+                    factors: block.factors.clone().map(|f| f.part(inside.clone())),
+                    addends: block.addends.iter().map(|addend| addend.part(inside.clone())).collect(),
+                    ..*block
                 });
             }
         }
         Matrix { inputs: self.inputs, blocks }
+    }
+}
+
+impl Addend {
+    fn part(&self, outputs: Range<usize>) -> Addend {
+        Addend { factors: self.factors.clone().part(outputs), ..self.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Passes: each rewrites the program into one that gives the same features with less work.
 
 mod affine;
+mod branches;
 mod epilogue;
 mod hoist;
 mod join;
@@ -27,6 +28,8 @@ pub struct Passes {
     pub affine: bool,
     /// Heads are turned as the attention reads them.
     pub rotary: bool,
+    /// Parallel convolutions of one input, and the input beside them, become one convolution.
+    pub branches: bool,
     /// Convolutions that are matrix products become such.
     pub patches: bool,
     /// Positions, class token and patch bias become one table; those of texts go into the embedding.
@@ -43,6 +46,7 @@ impl Passes {
         join: true,
         affine: true,
         rotary: true,
+        branches: true,
         patches: true,
         tables: true,
         epilogue: true,
@@ -55,6 +59,7 @@ impl Passes {
         join: false,
         affine: false,
         rotary: false,
+        branches: false,
         patches: false,
         tables: false,
         epilogue: false,
@@ -72,12 +77,13 @@ type Pass = fn(&mut Program);
 
 /// Runs the passes in their order.
 pub(super) fn run(program: &mut Program, passes: Passes) {
-    let table: [(bool, Pass); 8] = [
+    let table: [(bool, Pass); 9] = [
         (passes.ragged, ragged::run),
         (passes.rotary, rotary::run),
         (passes.hoist, hoist::run),
-        (passes.patches, patches::run),
         (passes.affine, affine::run),
+        (passes.branches, branches::run),
+        (passes.patches, patches::run),
         (passes.join, join::run),
         (passes.tables, tables::run),
         (passes.epilogue, epilogue::run),
