@@ -93,6 +93,9 @@ pub struct ArtifactModel {
     pub activation_from: String,
     /// Dtype of the floating-point tensors, or `as stored`.
     pub precision: String,
+    /// Whether branches that were trained to be one convolution are one; not written where they are as trained.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub folded: bool,
     /// `both`, `image` or `text`.
     pub towers: String,
     /// Trained elements.

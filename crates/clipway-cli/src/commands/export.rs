@@ -74,6 +74,10 @@ pub struct Export {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_shard_size: Option<u64>,
 
+    /// Add branches that were trained to be one convolution up to it (FastViT, MobileCLIP), batch norms with them
+    #[arg(long)]
+    fold: bool,
+
     /// Print the plan and the ledger; write nothing
     #[arg(long)]
     dry_run: bool,
@@ -162,6 +166,7 @@ impl Export {
             },
             image_size: self.image_size,
             context_length: self.context_length,
+            fold: self.fold,
             preprocess: PreprocessOptions {
                 mean: three(&self.image_mean),
                 std: three(&self.image_std),
@@ -218,6 +223,9 @@ impl Export {
             }))?;
         } else {
             ui.data(&told(&report))?;
+        }
+        if prepared.config().model.folded {
+            ui.warn(FOLDED_WARNING);
         }
         if let Some(leftover) = &report.leftover {
             ui.warn(&format!("what was replaced is still there: {leftover}"));
@@ -280,6 +288,10 @@ impl Export {
     }
 }
 
+/// Said on stderr of a folded export.
+const FOLDED_WARNING: &str = "open_clip 3.3.0 cannot load this folder as it is: it has no option for a trunk with folded branches; the \
+     folder's README.md shows how its model takes the weights, and clipway runs them as they are";
+
 /// Verifies a folder that is about to be put in place; what fails keeps it from its place.
 fn verified(
     folder: &std::path::Path,
@@ -289,7 +301,9 @@ fn verified(
     options: &ExportOptions,
 ) -> Result<serde_json::Value, VerifyError> {
     let load = LoadOptions::new(processor.clone());
-    let verification = FolderVerification { inputs, load, source: options.clone() };
+    // The source is run as it is, so that folding is verified too.
+    let source = ExportOptions { fold: false, ..options.clone() };
+    let verification = FolderVerification { inputs, load, source };
     let report: Report = verification.run(folder, checkpoint)?;
     if report.passed { Ok(serde_json::to_value(&report)?) } else { Err(report.explanation().into()) }
 }

@@ -36,6 +36,13 @@ pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
         let scope = if config.uses_custom_text() { root.child("text") } else { parameters.root() };
         (image, (text.declare)(config, scope)?)
     };
+    if config.folded && parameters.folds().is_empty() {
+        return Err(ArchitectureError::unsupported(
+            "the folded form",
+            "it has no branches that were trained to be one convolution, as FastViT (MobileCLIP) has; batch norms stay, \
+             since open_clip and timm have no form of this model without them",
+        ));
+    }
     let mut root = parameters.root();
     let shape: &[usize] = if config.nonscalar_logit_scale { &[1] } else { &[] };
     let logit_scale = root.parameter("logit_scale", shape);

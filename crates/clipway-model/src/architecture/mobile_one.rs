@@ -12,6 +12,11 @@ pub(super) const EPSILON: f64 = 1e-5;
 /// Name of a folded convolution.
 const FOLDED: &str = "reparam_conv";
 
+/// Whether a tensor of this name is there only where branches are folded.
+pub fn is_folded_name(name: &str) -> bool {
+    name.rsplit('.').nth(1) == Some(FOLDED)
+}
+
 /// Whether branches are there as they were trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {

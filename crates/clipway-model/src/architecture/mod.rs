@@ -15,6 +15,7 @@ mod transformer;
 mod vit;
 
 pub use clip::build;
+pub use mobile_one::is_folded_name;
 
 use clipway_formats::FormatError;
 

@@ -5,8 +5,19 @@ use std::fmt::Write;
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
 
+/// How open_clip can use a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// Not at all.
+    None,
+    /// It loads it.
+    Loads,
+    /// Its model takes the weights after it has been folded too.
+    AfterFolding,
+}
+
 /// Writes the card of an artifact.
-pub(super) fn model_card(artifact: &Artifact, config: &ConfigFile, loads_in_open_clip: bool) -> String {
+pub(super) fn model_card(artifact: &Artifact, config: &ConfigFile, usage: Usage) -> String {
     let mut card = String::from("---\ntags:\n- clip\nlibrary_name: open_clip\n");
     card.push_str("pipeline_tag: zero-shot-image-classification\n");
     if let Some(licence) = &artifact.licence {
@@ -19,7 +30,7 @@ pub(super) fn model_card(artifact: &Artifact, config: &ConfigFile, loads_in_open
     let _ = writeln!(card, "# Model card for {name}\n");
     let preprocess = config.preprocess();
     let [height, width] = preprocess.size;
-    let rows = [
+    let mut rows = vec![
         (
             "Source",
             format!("`{}` ({}, {})", artifact.source.name, artifact.source.format, artifact.source.layout),
@@ -36,6 +47,9 @@ pub(super) fn model_card(artifact: &Artifact, config: &ConfigFile, loads_in_open
         ("Interpolation", preprocess.interpolation.name().to_owned()),
         ("Resize mode", preprocess.resize_mode.name().to_owned()),
     ];
+    if config.model.folded {
+        rows.push(("Branches of the image tower", "folded for inference".to_owned()));
+    }
     card.push_str("| | |\n| --- | --- |\n");
     for (key, value) in rows {
         let _ = writeln!(card, "| {key} | {value} |");
@@ -44,7 +58,19 @@ pub(super) fn model_card(artifact: &Artifact, config: &ConfigFile, loads_in_open
     for note in &artifact.notes {
         let _ = write!(card, "\n> {note}\n");
     }
-    if loads_in_open_clip {
+    if usage == Usage::AfterFolding {
+        card.push_str(
+            "\n## Usage\n\nThe branches of the image tower are folded, so the model must be folded before it takes the \
+             weights:\n\n```python\nimport open_clip, safetensors.torch, timm\n\n\
+             model, _, preprocess = open_clip.create_model_and_transforms('local-dir:PATH/TO/THIS/FOLDER', \
+             load_weights=False)\n\
+             model.visual.trunk = timm.utils.reparameterize_model(model.visual.trunk)\n\
+             weights = safetensors.torch.load_file('PATH/TO/THIS/FOLDER/open_clip_model.safetensors')\n\
+             model.load_state_dict(weights)\nmodel.eval()\n\
+             tokenizer = open_clip.get_tokenizer('local-dir:PATH/TO/THIS/FOLDER')\n```\n",
+        );
+    }
+    if usage == Usage::Loads {
         card.push_str(
             "\n## Usage\n\n```python\nimport open_clip\n\n\
              model, preprocess = open_clip.create_model_from_pretrained('local-dir:PATH/TO/THIS/FOLDER')\n\

@@ -75,6 +75,12 @@ pub enum ExportError {
         #[source]
         cause: FormatError,
     },
+    /// `--fold` was asked for where there are no branches any more.
+    #[error("`{}`: `--fold` has nothing to do, the branches are folded already", path.display())]
+    AlreadyFolded {
+        /// The source.
+        path: PathBuf,
+    },
     /// The config cannot be known from the weights.
     #[error(transparent)]
     Candidates(#[from] Box<Candidates>),

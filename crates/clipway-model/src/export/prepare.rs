@@ -7,7 +7,7 @@ use clipway_formats::shown;
 use super::resolve::{Mismatch, ModelChoice, Resolved, identified, resolve};
 use super::text_model;
 use super::{ConfigOrigin, ExportError};
-use crate::architecture::{Model, build};
+use crate::architecture::{Model, build, is_folded_name};
 use crate::artifact::{ARTIFACT_NAME, Artifact};
 use crate::checkpoint::{CONFIG_NAME, Checkpoint};
 use crate::config::{ConfigFile, PreprocessOptions};
@@ -33,6 +33,8 @@ pub struct ExportOptions {
     pub context_length: Option<usize>,
     /// What is to be said about preprocessing, over what the config says.
     pub preprocess: PreprocessOptions,
+    /// Whether branches that were trained to be one convolution become that.
+    pub fold: bool,
 }
 
 /// An export that is ready to be written, and can be looked at: no weight has been read.
@@ -77,10 +79,15 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     if let Some(described) = &text_model {
         base.model.set_text_model(described.model.clone());
     }
+    let folded_source = infos.iter().any(|tensor| is_folded_name(&tensor.name));
+    base.model.folded |= folded_source;
+    if options.fold && folded_source {
+        return Err(ExportError::AlreadyFolded { path: path() });
+    }
     let config = changed(&base, options)?;
     let model =
         build(&config.model).map_err(|cause| ExportError::Architecture { model: origin.shown(), cause })?;
-    let plan_options = PlanOptions { precision: options.precision, tower: options.tower };
+    let plan_options = PlanOptions { precision: options.precision, tower: options.tower, fold: options.fold };
     let configs = [&base.model, &config.model];
     let plan = build_plan(layout, converted, configs, &model.parameters, plan_options);
     let plan = plan.map_err(|cause| match cause {
@@ -99,6 +106,7 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         let file = crate::hugging_face::CONFIG_NAME;
         notes.push(format!("the text model is the one that `{file}` beside the weights describes"));
     }
+    notes.extend(config.model.folded.then(|| FOLDED_NOTE.to_owned()));
     if options.model.is_some() && checkpoint.config().is_none() {
         let told = told().ok().flatten();
         notes.extend(told.and_then(|told| not_used(layout, &told, &config)));
@@ -131,9 +139,15 @@ fn source_artifact(checkpoint: &Checkpoint) -> Result<Option<Artifact>, ExportEr
     Ok(Some(Artifact::read(folder)?))
 }
 
+/// What a user must know about a folded model.
+const FOLDED_NOTE: &str = "the branches of the image tower are folded for inference: open_clip 3.3.0 cannot load this \
+     folder as it is, since it builds the trunk with the branches it was trained with and has no option for the \
+     folded form; after `timm.utils.reparameterize_model` its model takes these weights (see README.md)";
+
 /// The config with the changes that were asked for.
 fn changed(base: &ConfigFile, options: &ExportOptions) -> Result<ConfigFile, ExportError> {
     let mut config = base.clone();
+    config.model.folded |= options.fold;
     let refuse = |option| move |cause| ExportError::Option { option, cause };
     if let Some(size) = options.image_size {
         config.model.set_image_size(size).map_err(refuse("--image-size"))?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::card::model_card;
+use super::card::{Usage, model_card};
 use super::jobs::{Progress, Run, Stage};
 use super::weights::{Job, WeightsFormat, WrittenFiles};
 use super::{ExportError, Prepared, VerifyError};
@@ -130,7 +130,12 @@ impl Prepared<'_> {
         }
         let mut artifact = self.artifact(source_files, &written, options);
         let loads = self.tower == Tower::Both && written.iter().any(|files| files.index.is_none());
-        folder.add("README.md", model_card(&artifact, &self.config, loads).as_bytes())?;
+        let usage = match (loads, self.config.model.folded) {
+            (false, _) => Usage::None,
+            (true, false) => Usage::Loads,
+            (true, true) => Usage::AfterFolding,
+        };
+        folder.add("README.md", model_card(&artifact, &self.config, usage).as_bytes())?;
         artifact.files = std::mem::take(&mut folder.files);
         let contract = staging.file(ARTIFACT_NAME)?;
         rewrite(&contract, artifact.to_json().as_bytes())?;
@@ -267,6 +272,7 @@ impl Prepared<'_> {
                 name: self.origin.name().map(str::to_owned),
                 config_from: self.origin.recorded(),
                 quick_gelu: self.config.model.quick_gelu,
+                folded: self.config.model.folded,
                 activation_from: self.activation_from.clone(),
                 precision: self.precision.map_or("as stored", Precision::name).to_owned(),
                 towers: self.tower.name().to_owned(),

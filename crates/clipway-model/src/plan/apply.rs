@@ -2,6 +2,7 @@
 
 use clipway_formats::{Dtype, FormatError, TensorInfo};
 
+use super::fold::fold;
 use super::resample::{resample_grid, resample_rows};
 use super::{PlannedTensor, Step};
 use crate::state_dict::{StateDict, cast_from_f32, cast_to_f32};
@@ -75,6 +76,14 @@ pub fn apply<E>(
 struct Tensor {
     info: TensorInfo,
     bytes: Vec<u8>,
+}
+
+impl Tensor {
+    fn values(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.info.elements()];
+        cast_to_f32(self.info.dtype, &self.bytes, &mut values);
+        values
+    }
 }
 
 /// The last cast of a tensor, if there is one, on the way to the sink.
@@ -176,9 +185,14 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
             }
             out
         }
+        Step::Fold { part, shape, terms } => {
+            let shapes: Vec<&[usize]> = inputs.iter().map(|input| &input.info.shape[..]).collect();
+            let values: Vec<Vec<f32>> = inputs.iter().map(Tensor::values).collect();
+            let made = fold(*part, shape, terms, &shapes, &values);
+            made.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
         Step::ResampleGrid { .. } | Step::ResampleRows { .. } => {
-            let mut values = vec![0.0; info.elements()];
-            cast_to_f32(info.dtype, bytes, &mut values);
+            let values = inputs[0].values();
             let width = info.shape[1];
             let made = match *step {
                 Step::ResampleGrid { prefix, from, to } => resample_grid(&values, prefix, from, to, width),

@@ -1,11 +1,11 @@
 //! A plan made of a layout's tensors and a config's parameters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use clipway_formats::{Dtype, TensorInfo};
 
 use super::fit::{Sizes, by_name, fit, spell_text_tower};
-use super::{DroppedTensor, Plan, PlannedTensor, Step, StepError};
+use super::{DroppedTensor, Plan, PlannedTensor, Step, StepError, fold};
 use crate::config::ModelConfig;
 use crate::graph::{Parameter, Parameters};
 use crate::identify::{Differences, Mismatch, Unmatched};
@@ -99,6 +99,8 @@ pub struct PlanOptions {
     pub precision: Option<Precision>,
     /// Which towers are written.
     pub tower: Tower,
+    /// Whether branches are folded to the convolutions that the target has in their place.
+    pub fold: bool,
 }
 
 /// The tensors do not make the model of the config.
@@ -153,9 +155,46 @@ pub fn build_plan(
         let (name, shape) = (name.to_owned(), shape.to_vec());
         Unmatched { name, shape, nearest: None }
     };
+    let folds = parameters.folds().iter().filter(|fold| {
+        let name = &parameters.get(fold.weight).name;
+        options.fold && options.tower.has(name) && !places.contains_key(name)
+    });
+    let mut folded = HashMap::new();
+    let mut folded_in_vain = HashSet::new();
+    for fold in folds {
+        let mut branches = Vec::new();
+        for (id, branch) in fold.branches.iter() {
+            match places.get(&branch.name).and_then(|&place| left[place].take()) {
+                None => differences.missing.push(unmatched(&branch.name, &branch.shape)),
+                Some(found) if found.target.shape != branch.shape => {
+                    let (name, expected) = (branch.name.clone(), branch.shape.clone());
+                    differences.mismatched.push(Mismatch { name, expected, found: found.target.shape });
+                }
+                Some(found) => {
+                    check_dtype(&found.target, branch)?;
+                    branches.push((id, untouched(found)?));
+                }
+            }
+        }
+        if branches.len() == fold.branches.len() {
+            let counters = branches.iter().filter(|(_, tensor)| !tensor.dtype.is_float());
+            dropped.extend(
+                counters.map(|(_, tensor)| DroppedTensor { tensor: tensor.clone(), rule: fold::COUNTERS }),
+            );
+            folded.extend(fold::planned(fold, parameters, &|id| branches[id.index()].1.clone())?);
+        } else {
+            // What is missing has been told by the names of the branches.
+            folded_in_vain.extend([fold.weight, fold.bias]);
+        }
+    }
     for id in parameters.in_state_dict_order() {
         let parameter = parameters.get(id);
-        if !options.tower.has(&parameter.name) {
+        if !options.tower.has(&parameter.name) || folded_in_vain.contains(&id) {
+            continue;
+        }
+        if let Some(mut planned) = folded.remove(&id) {
+            cast(&mut planned, options.precision)?;
+            written.push(planned);
             continue;
         }
         let Some(mut planned) = places.get(&parameter.name).and_then(|&place| left[place].take()) else {
@@ -192,6 +231,17 @@ pub fn build_plan(
     let plan = Plan { layout: layout.name.to_owned(), tensors: written, dropped };
     plan.check()?;
     Ok(plan)
+}
+
+/// The source's tensor of a branch, which no step may have changed before it is folded.
+fn untouched(planned: PlannedTensor) -> Result<TensorInfo, StepError> {
+    match <[TensorInfo; 1]>::try_from(planned.sources) {
+        Ok([tensor]) if planned.steps.is_empty() => Ok(tensor),
+        _ => {
+            let cause = "a branch that its layout changes cannot be folded".to_owned();
+            Err(StepError { tensor: planned.target.name, cause })
+        }
+    }
 }
 
 /// Refuses integers as weights, and weights as counters.

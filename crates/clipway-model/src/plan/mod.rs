@@ -7,12 +7,14 @@
 mod apply;
 mod build;
 mod fit;
+mod fold;
 mod ledger;
 mod resample;
 mod step;
 
 pub use apply::{Applied, ApplyError, apply};
 pub use build::{PlanError, PlanOptions, Precision, Tower, build_plan};
+pub use fold::{FoldAddend, FoldNorm, FoldPart};
 pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};
 pub use step::{Step, StepError};
 
@@ -58,9 +60,10 @@ impl PlannedTensor {
         PlannedTensor { target: tensor.clone(), sources: vec![tensor.clone()], steps: Vec::new() }
     }
 
-    /// Whether the name changes.
+    /// Whether the name changes; what is folded has a name of its own.
     pub fn is_renamed(&self) -> bool {
-        self.sources.iter().any(|source| source.name != self.target.name)
+        let folded = matches!(self.steps.first(), Some(Step::Fold { .. }));
+        !folded && self.sources.iter().any(|source| source.name != self.target.name)
     }
 
     /// Adds a step, and what it makes of the target's dtype and shape.

@@ -5,6 +5,8 @@ use std::fmt;
 use clipway_formats::{Dtype, TensorInfo};
 use serde::Serialize;
 
+use super::fold::{FoldAddend, FoldPart};
+
 /// One step from tensors of the source to a tensor of the target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -50,6 +52,16 @@ pub enum Step {
         /// New number of tokens.
         to: usize,
     },
+    /// Adds branches up to a tensor of the convolution that they were trained to be, in f64. The result is f32. Only as
+    /// the first step.
+    Fold {
+        /// Which tensor.
+        part: FoldPart,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What is added up.
+        terms: Vec<FoldAddend>,
+    },
     /// Rounds every element to another dtype: to nearest, ties to even.
     Cast {
         /// The new dtype.
@@ -77,6 +89,7 @@ impl Step {
             Step::Transpose { .. } => "transpose",
             Step::Reshape { .. } => "reshape",
             Step::ResampleGrid { .. } | Step::ResampleRows { .. } => "resample",
+            Step::Fold { .. } => "fold",
             Step::Cast { .. } => "cast",
         }
     }
@@ -94,13 +107,19 @@ impl Step {
                 None => refuse(format!("tensors that cannot be joined along axis {axis}")),
             };
         }
+        if let Step::Fold { part, shape, terms } = self {
+            return match terms.iter().all(|term| term.fits(*part, shape, inputs)) {
+                true => Ok((Dtype::F32, shape.clone())),
+                false => refuse(format!("branches that do not add up to {shape:?}")),
+            };
+        }
         let [input] = inputs else {
             return refuse(format!("{} takes one tensor, not {}", self.name(), inputs.len()));
         };
         let mut shape = input.shape.clone();
         let mut dtype = input.dtype;
         let fits = match self {
-            Step::Concatenate { .. } => false,
+            Step::Concatenate { .. } | Step::Fold { .. } => false,
             Step::Slice { axis, start, end } => match shape.get_mut(*axis) {
                 Some(length) if start < end && end <= length => {
                     *length = end - start;
@@ -179,6 +198,12 @@ impl fmt::Display for Step {
                 write!(f, "resample({}x{} to {}x{}, {prefix} before)", from[0], from[1], to[0], to[1])
             }
             Step::ResampleRows { from, to } => write!(f, "resample({from} to {to} rows)"),
+            Step::Fold { part: FoldPart::Weight, terms, .. } => {
+                write!(f, "fold(weights of {} branches)", terms.len())
+            }
+            Step::Fold { part: FoldPart::Bias, terms, .. } => {
+                write!(f, "fold(biases of {} branches)", terms.len())
+            }
             Step::Cast { to } => write!(f, "cast({to})"),
         }
     }
