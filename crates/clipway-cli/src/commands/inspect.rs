@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::export::prepare;
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
 use clipway_model::state_dict::WeightsChoice;
+use serde_json::json;
 
 use crate::failure::{Failure, INTERRUPTED};
 use crate::progress::StageBars;
-use crate::source::{SourceOptions, WeightsName};
+use crate::source::{SourceOptions, WeightsName, export_failure};
 use crate::text::{bytes, counted, millions};
 use crate::ui::Ui;
 
@@ -30,6 +33,14 @@ pub struct Inspect {
     #[arg(long)]
     stats: bool,
 
+    /// Print the operations of both towers with shapes and tensors, in place of all else
+    #[arg(long, conflicts_with_all = ["tensors", "stats"])]
+    graph: bool,
+
+    /// What the weights are, where no config lies beside them: a registered name or a config file
+    #[arg(long, value_name = "NAME|FILE.json", requires = "graph")]
+    model: Option<String>,
+
     /// Which weights to look at in a checkpoint that has both
     #[arg(long, value_enum)]
     weights: Option<WeightsName>,
@@ -42,8 +53,15 @@ pub struct Inspect {
 impl Inspect {
     /// Inspects and prints.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let source = SourceOptions { model: None, weights: None, allow_opaque: self.allow_opaque };
+        let source = SourceOptions {
+            model: self.model.clone(),
+            weights: self.weights,
+            allow_opaque: self.allow_opaque,
+        };
         let checkpoint = source.open(&self.source)?;
+        if self.graph {
+            return graphs(&checkpoint, &source, ui);
+        }
         let options = InspectOptions {
             weights: self.weights.map(WeightsChoice::from),
             tensors: self.tensors,
@@ -64,6 +82,19 @@ impl Inspect {
         }
         Ok(true)
     }
+}
+
+/// Prints the towers of a source.
+fn graphs(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<bool, Failure> {
+    let prepared = prepare(checkpoint, &source.export_options()).map_err(|error| export_failure(&error))?;
+    let model = prepared.model();
+    let towers = [&model.image, &model.text].map(|tower| tower.describe(&model.parameters));
+    if ui.json() {
+        ui.data_json(&json!({ "model": prepared.origin().name(), "towers": towers }))?;
+    } else {
+        ui.data(&towers.map(|tower| tower.to_string()).join("\n"))?;
+    }
+    Ok(true)
 }
 
 /// An inspection for people: one line a fact.
@@ -179,6 +210,9 @@ fn models(inspection: &Inspection, line: &mut impl FnMut(&str, String)) {
     }
     for (name, differences) in &models.closest {
         line("model", format!("none of the registry; {name} differs in {differences} tensors"));
+    }
+    if models.folded {
+        line("branches", "folded for inference: open_clip cannot load them as they are".to_owned());
     }
     if inspection.has_config {
         line("config", "open_clip_config.json beside the weights".to_owned());

@@ -5,6 +5,7 @@
 //! derive from these two; nothing restates them.
 
 mod builder;
+mod describe;
 mod fold;
 mod layers;
 mod operation;
@@ -13,6 +14,7 @@ mod rotation;
 mod windows;
 
 pub use builder::{AttentionOptions, GraphBuilder, GraphError};
+pub use describe::{DimDescription, GraphDescription, NodeDescription, TensorDescription};
 pub use fold::{Fold, FoldTerm};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
 pub use operation::{
@@ -86,28 +88,5 @@ impl Graph {
     /// The node that produces `value`.
     pub fn node(&self, value: ValueId) -> &Node {
         &self.nodes[value.index()]
-    }
-
-    /// Writes one line a node: its number, operation, parameters, inputs, shape and scope.
-    pub fn describe(&self, parameters: &Parameters) -> String {
-        let mut out = String::new();
-        for (index, node) in self.nodes.iter().enumerate() {
-            let inputs: Vec<String> = node.inputs.iter().map(|v| format!("%{}", v.0)).collect();
-            let names: Vec<&str> =
-                node.operation.parameters().into_iter().map(|p| parameters.get(p).name.as_str()).collect();
-            let shape: Vec<String> = node.shape.iter().map(Dim::to_string).collect();
-            out.push_str(&format!(
-                "%{index} = {}({}) -> [{}]",
-                node.operation.label(),
-                inputs.join(", "),
-                shape.join(", ")
-            ));
-            if names.is_empty() {
-                out.push_str(&format!("  {}\n", node.scope));
-            } else {
-                out.push_str(&format!("  {}\n", names.join(" ")));
-            }
-        }
-        out
     }
 }

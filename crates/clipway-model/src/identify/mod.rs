@@ -13,7 +13,7 @@ pub use differences::{Differences, Mismatch, Unmatched};
 pub use reconstruct::{Assumption, Reconstruction};
 pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai};
 
-use crate::architecture::{self, Model};
+use crate::architecture::{self, Model, is_folded_name};
 use crate::config::{ModelConfig, VisionLayers};
 use crate::registry;
 
@@ -31,6 +31,8 @@ pub struct Identification {
     pub reconstruction: Option<Box<Reconstruction>>,
     /// Where none fits exactly and no config can be reconstructed: the registry names that differ least.
     pub closest: Vec<CloseFit>,
+    /// Whether branches that were trained to be one convolution are folded; the names fit in that form.
+    pub folded: bool,
 }
 
 /// A registry name that fits.
@@ -72,11 +74,15 @@ pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -
     let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
     let shapes = Shapes::new(&tensors);
     let sketch = Sketch::of(&shapes);
-    let mut exact: Vec<Fit> = of_the_same_size(&tensors)
+    let folded = tensors.iter().any(|(name, _)| is_folded_name(name));
+    let candidates: Vec<(&str, ModelConfig)> =
+        if folded { of_the_folded_form().collect() } else { of_the_same_size(&tensors).collect() };
+    let mut exact: Vec<Fit> = candidates
+        .into_iter()
         .filter_map(|(name, config)| compare_whole(name, config, &shapes, &tensors))
         .collect();
     exact.sort_by_key(|fit| fit.move_text);
-    let mut found = Identification { exact, near: vec![], reconstruction: None, closest: vec![] };
+    let mut found = Identification { exact, near: vec![], reconstruction: None, closest: vec![], folded };
     if found.exact.iter().any(|fit| !fit.move_text) {
         return found;
     }
@@ -103,6 +109,15 @@ fn of_the_same_size(
     registry::names()
         .filter(move |name| registry::size(name).map(|size| size.elements()) == total)
         .filter_map(|name| Some((name, registry::model(name).ok()?)))
+}
+
+/// The registry's configs with a timm tower, in their folded form; those that have none are not built.
+fn of_the_folded_form() -> impl Iterator<Item = (&'static str, ModelConfig)> {
+    registry::names().filter_map(|name| {
+        let mut config = registry::model(name).ok().filter(|config| config.vision.timm.is_some())?;
+        config.folded = true;
+        Some((name, config))
+    })
 }
 
 /// Compares all names and shapes with those of a config.

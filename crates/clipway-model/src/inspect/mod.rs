@@ -137,6 +137,8 @@ pub struct ModelsSummary {
     pub closest: Vec<(&'static str, usize)>,
     /// The config that the layout tells.
     pub told: Option<ToldConfig>,
+    /// Whether branches that were trained to be one convolution are folded.
+    pub folded: bool,
 }
 
 /// A config that a layout tells.
@@ -299,6 +301,7 @@ fn models_of(identification: Identification, told: Option<&KnownConfig>) -> Mode
         reconstructed: reconstruction.as_ref().map(|reconstruction| reconstruction.config.to_json()),
         closest: identification.closest.iter().map(|fit| (fit.name, fit.differences)).collect(),
         told: None,
+        folded: identification.folded,
     }
 }
 

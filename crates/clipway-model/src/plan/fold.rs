@@ -196,3 +196,84 @@ fn add_filters(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers between -1 and 1 that look random.
+    fn numbers(count: usize, seed: f32) -> Vec<f32> {
+        (0..count).map(|index| (index as f32 * 1.7 + seed).sin()).collect()
+    }
+
+    /// What one convolution gives of a window of the input `[channels, height, width]`, in the middle of its map.
+    fn apply(
+        filters: &[f32],
+        shape: [usize; 4],
+        bias: f64,
+        window: &[f32],
+        side: usize,
+        output: usize,
+    ) -> f64 {
+        let [_, inputs, height, width] = shape;
+        let [top, left] = [(side - height) / 2, (side - width) / 2];
+        let group = if inputs == 1 { output } else { 0 };
+        let mut sum = bias;
+        for input in 0..inputs {
+            for place in 0..height * width {
+                let (y, x) = (top + place / width, left + place % width);
+                let value = window[((group + input) * side + y) * side + x];
+                let filter = filters[(output * inputs + input) * height * width + place];
+                sum += f64::from(value) * f64::from(filter);
+            }
+        }
+        sum
+    }
+
+    #[test]
+    fn a_folded_convolution_gives_what_its_branches_give() {
+        // Depthwise and dense: two branches and the input, each normalised, one subtracted, all scaled.
+        for inputs in [1, 3] {
+            let (outputs, side) = (3, 5);
+            let shapes = [
+                vec![outputs, inputs, 5, 5],
+                vec![outputs, inputs, 3, 1],
+                vec![outputs],
+                vec![outputs],
+                vec![outputs],
+                vec![outputs],
+                vec![outputs, 1, 1],
+            ];
+            let mut values: Vec<Vec<f32>> = shapes
+                .iter()
+                .enumerate()
+                .map(|(seed, shape)| numbers(shape.iter().product(), seed as f32 * 10.0))
+                .collect();
+            values[5].iter_mut().for_each(|variance| *variance = variance.abs() + 0.5);
+            let norm = Some(FoldNorm { weight: 2, bias: 3, mean: 4, variance: 5, epsilon: 1e-3 });
+            let term = |filters, negative| FoldAddend {
+                filters,
+                bias: None,
+                norm: norm.clone(),
+                scale: Some(6),
+                negative,
+            };
+            let terms = [term(Some(0), false), term(Some(1), true), term(None, false)];
+            let views: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
+            let weight = fold(FoldPart::Weight, &shapes[0], &terms, &views, &values);
+            let bias = fold(FoldPart::Bias, &[outputs], &terms, &views, &values);
+            let window = numbers(3 * side * side, 99.0);
+            for output in 0..outputs {
+                let at = |index: usize| f64::from(values[index][output]);
+                let normed = |x: f64| (x - at(4)) / (at(5) + 1e-3).sqrt() * at(2) + at(3);
+                let large = apply(&values[0], [outputs, inputs, 5, 5], 0.0, &window, side, output);
+                let small = apply(&values[1], [outputs, inputs, 3, 1], 0.0, &window, side, output);
+                let input = f64::from(window[output * side * side + side * side / 2]);
+                let expected = at(6) * (normed(large) - normed(small) + normed(input));
+                let shift = f64::from(bias[output]);
+                let found = apply(&weight, [outputs, inputs, 5, 5], shift, &window, side, output);
+                assert!((found - expected).abs() < 1e-6, "{inputs}: {expected}, {found}");
+            }
+        }
+    }
+}

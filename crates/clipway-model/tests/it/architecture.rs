@@ -58,16 +58,17 @@ fn a_graph_can_be_read() {
     let text = r#"{"embed_dim": 8, "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8,
         "layers": 1}, "text_cfg": {"width": 8, "heads": 2, "layers": 1, "context_length": 4, "vocab_size": 9}}"#;
     let model = build(&ModelConfig::parse(text.as_bytes()).unwrap()).unwrap();
-    let described = model.text.describe(&model.parameters);
+    let described = model.text.describe(&model.parameters).to_string();
     let expected = "\
+text tower: 18 operations, 1000 values in tensors, output %17
 %0 = token_ids[at most 4]() -> [batch, length]  
-%1 = embedding(%0) -> [batch, length, 8]  token_embedding.weight
-%2 = add_positions(%1) -> [batch, length, 8]  positional_embedding
-%3 = layer_norm[epsilon 0.00001](%2) -> [batch, length, 8]  transformer.resblocks.0.ln_1.weight transformer.resblocks.0.ln_1.bias
-%4 = linear(%3) -> [batch, length, 24]  transformer.resblocks.0.attn.in_proj_weight transformer.resblocks.0.attn.in_proj_bias
+%1 = embedding(%0) -> [batch, length, 8]  token_embedding.weight [9, 8]
+%2 = add_positions(%1) -> [batch, length, 8]  positional_embedding [4, 8]
+%3 = layer_norm[epsilon 0.00001](%2) -> [batch, length, 8]  transformer.resblocks.0.ln_1.weight [8]  transformer.resblocks.0.ln_1.bias [8]
+%4 = linear(%3) -> [batch, length, 24]  transformer.resblocks.0.attn.in_proj_weight [24, 8]  transformer.resblocks.0.attn.in_proj_bias [24]
 %5 = attention[heads 2 scale 0.5 mask Causal](%4) -> [batch, length, 8]  transformer.resblocks.0.attn
 ";
-    assert_eq!(described.lines().take(6).collect::<Vec<_>>(), expected.lines().collect::<Vec<_>>());
+    assert_eq!(described.lines().take(7).collect::<Vec<_>>(), expected.lines().collect::<Vec<_>>());
     let convolutions = model.image.nodes.iter().filter(|n| matches!(n.operation, Operation::Conv2d { .. }));
     assert_eq!(convolutions.count(), 1);
 }

@@ -530,3 +530,42 @@ fn a_source_is_never_its_own_target() {
     assert!(error.to_string().contains("one place"), "{error}");
     assert!(contents(&bench.target()) == before);
 }
+
+#[test]
+fn branches_are_folded_and_accounted_for() {
+    let text = r#"{"embed_dim": 8, "custom_text": true, "vision_cfg": {"timm_model_name": "fastvit_t8",
+        "timm_proj": null, "image_size": 64}, "text_cfg": {"context_length": 4, "vocab_size": 8, "width": 8,
+        "heads": 1, "layers": 1}}"#;
+    let mut bench = Bench::new();
+    let config = ModelConfig::parse(text.as_bytes()).unwrap();
+    bench.tensors = tensors_of(&config);
+    fs::write(bench.path("tiny.json"), text).unwrap();
+    let checkpoint = Checkpoint::open(&bench.write_source("tiny.safetensors")).unwrap();
+    let options = ExportOptions { fold: true, ..bench.options() };
+    let prepared = prepare(&checkpoint, &options).unwrap();
+    let names: Vec<&str> =
+        prepared.plan().tensors.iter().map(|planned| planned.target.name.as_str()).collect();
+    assert!(names.contains(&"visual.trunk.stem.0.reparam_conv.weight"));
+    assert!(!names.iter().any(|name| name.contains("conv_kxk") || name.contains("identity")));
+    let rules: Vec<&str> = prepared.ledger().groups.iter().map(|group| group.rule.as_str()).collect();
+    assert_eq!(rules, ["as they are", "fold", "counters of batch norms that were folded"]);
+
+    // What was folded says so, and is not folded again.
+    bench.export(&options).unwrap();
+    let folded = Checkpoint::open(&bench.target()).unwrap();
+    let again = prepare(&folded, &ExportOptions::default()).unwrap();
+    assert!(again.config().model.folded);
+    let error = prepare(&folded, &ExportOptions { fold: true, ..ExportOptions::default() }).unwrap_err();
+    assert!(error.to_string().ends_with("the branches are folded already"), "{error}");
+
+    // A branch that is missing is told by its own name.
+    bench.tensors.retain(|(info, _)| info.name != "visual.trunk.stem.0.conv_kxk.0.bn.running_var");
+    let checkpoint = Checkpoint::open(&bench.write_source("short.safetensors")).unwrap();
+    let error = prepare(&checkpoint, &options).unwrap_err().to_string();
+    assert!(error.contains("`visual.trunk.stem.0.conv_kxk.0.bn.running_var`"), "{error}");
+
+    // A model without branches has nothing to fold.
+    let bench = Bench::new();
+    let error = bench.export(&ExportOptions { fold: true, ..bench.options() }).unwrap_err().to_string();
+    assert!(error.contains("the folded form is not supported"), "{error}");
+}

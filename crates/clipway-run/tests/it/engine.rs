@@ -13,7 +13,7 @@ const VIT: &str = r#""image_size": 32, "layers": 2, "width": 48, "head_width": 1
 const TEXT: &str = r#""context_length": 12, "vocab_size": 64, "width": 32, "heads": 2, "layers": 2"#;
 
 /// Towers that together have every option the passes look at.
-const CONFIGS: [(&str, &str, &str); 7] = [
+const CONFIGS: [(&str, &str, &str); 8] = [
     ("plain", "", ""),
     ("layer scale", r#", "ls_init_value": 0.1"#, r#", "ls_init_value": 0.1"#),
     ("mean and end", r#", "pool_type": "avg", "no_ln_pre": true"#, r#", "pool_type": "eos", "eos_id": 5"#),
@@ -24,6 +24,11 @@ const CONFIGS: [(&str, &str, &str); 7] = [
         r#", "no_causal_mask": true"#,
     ),
     ("class token", "", r#", "embed_cls": true, "pad_id": 0"#),
+    (
+        "branches of one convolution",
+        r#", "timm_model_name": "fastvit_mci0", "timm_proj": null, "image_size": 64"#,
+        "",
+    ),
     (
         "residual network",
         r#", "layers": [1, 1, 1, 1], "width": 16, "patch_size": null, "image_size": 64"#,
@@ -98,6 +103,8 @@ fn every_pass_is_exact() {
         ("without hoist", Passes { hoist: false, ..all }),
         ("without join", Passes { join: false, ..all }),
         ("without affine", Passes { affine: false, ..all }),
+        ("without branches", Passes { branches: false, ..all }),
+        ("branches alone", Passes { branches: true, ..Passes::NONE }),
         ("without patches", Passes { patches: false, ..all }),
         ("without tables", Passes { tables: false, ..all }),
         ("without epilogue", Passes { epilogue: false, ..all }),

@@ -95,6 +95,22 @@ fn affine_and_epilogue_leave_only_products_in_a_residual_network() {
 }
 
 #[test]
+fn branches_leave_one_convolution_of_each_sum() {
+    let config = r#"{"embed_dim": 24, "vision_cfg": {"timm_model_name": "fastvit_mci0", "timm_proj": null,
+        "image_size": 64}, "text_cfg": {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}}"#;
+    let mut config = ModelConfig::parse(config.as_bytes()).expect("right");
+    let trained = architecture::build(&config).expect("supported");
+    config.folded = true;
+    let folded = architecture::build(&config).expect("supported");
+    let steps = |model: &Model, passes| passed(model, &model.image, passes).nodes.len();
+    // As trained, the tower takes the steps of the folded one.
+    assert_eq!(steps(&trained, Passes::ALL), steps(&folded, Passes::ALL));
+    assert!(steps(&trained, Passes { branches: false, ..Passes::ALL }) > steps(&folded, Passes::ALL) + 50);
+    let program = passed(&trained, &trained.image, Passes::ALL);
+    assert_eq!(count(&program, |op| matches!(op, Op::Subtract)), 0);
+}
+
+#[test]
 fn join_makes_one_product_of_keys_and_values() {
     let model = model(RESNET, "");
     let attention = |program: &Program| {
