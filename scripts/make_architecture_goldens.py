@@ -26,6 +26,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 VISION = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
 TEXT = {"context_length": 12, "vocab_size": 96, "width": 32, "heads": 2, "layers": 2}
 RESNET = {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "head_width": 32}
+FASTVIT = {"image_size": 64, "timm_pool": "avg", "timm_proj": None}
 NORMFORMER = {"scale_heads": True, "scale_attn_inner": True, "scale_attn": True, "scale_fc": True}
 
 CUSTOM = {"custom_text": True}
@@ -141,6 +142,12 @@ CASES = {
     "timm_convnext_overlap": (timm("convnext_atto_ols", "", "linear", 50), {}, {}),
     "timm_convnext_features": (timm("test_convnext2", "avg", "none", 64), {}, {"embed_dim": 128}),
     "timm_vitamin_odd": (timm("vitamin_small_224", "", "linear", [219, 210]), {}, {}),
+    "fastvit": ({**FASTVIT, "timm_model_name": "fastvit_t8"}, {}, {}),
+    "fastvit_attention": (
+        {**FASTVIT, "timm_model_name": "fastvit_sa12", "timm_proj": "mlp", "image_size": [64, 96]},
+        {},
+        {"custom_text": True},
+    ),
     "resnet": (RESNET, {}, {}),
     "resnet_odd": ({**RESNET, "image_size": 100, "layers": [2, 1, 1, 2], "width": 6, "head_width": 24}, {}, {"embed_dim": 20}),
 }
@@ -354,6 +361,7 @@ def main():
     ).max(1).values
     for name, (vision, text, model_changes) in CASES.items():
         whole = isinstance(vision.get("layers"), list) or "timm_model_name" in vision
+        whole = "timm_model_name" in vision or isinstance(vision.get("layers"), list)
         vision_cfg = vision if whole else {**VISION, **vision}
         config = {"embed_dim": 24, "vision_cfg": vision_cfg, "text_cfg": {**TEXT, **text}, **model_changes}
         only = sys.argv[2:]

@@ -19,6 +19,21 @@ fn sources_are_described() {
 }
 
 #[test]
+fn a_graph_is_data_too() {
+    let scene = Scene::new();
+    let found = scene.run(&["inspect", "EXPORTED", "--graph", "--json"]).ended(0).json();
+    let image = &found["towers"][0];
+    assert_eq!(image["name"], "image");
+    assert_eq!(image["nodes"][0]["operation"], "pixels");
+    assert_eq!(image["nodes"][0]["shape"][0], "batch");
+    assert_eq!(image["nodes"][1]["tensors"][0]["name"], "visual.conv1.weight");
+    let last = image["nodes"].as_array().map_or(0, Vec::len) - 1;
+    assert_eq!(image["output"], last);
+    // What a source without config is must be said.
+    assert_eq!(scene.run(&["inspect", "EMOJI/emoji-clip.pt", "--graph"]).code, Some(2));
+}
+
+#[test]
 fn json_has_the_facts() {
     let scene = Scene::new();
     let found = scene.run(&["inspect", "EMOJI/emoji-clip.pt", "--json", "--tensors"]).ended(0).json();

@@ -60,7 +60,7 @@ fn a_graph_can_be_read() {
     let model = build(&ModelConfig::parse(text.as_bytes()).unwrap()).unwrap();
     let described = model.text.describe(&model.parameters).to_string();
     let expected = "\
-text tower: 18 operations, 1000 values in tensors, output %17
+text tower: 16 operations, 1056 values in tensors, output %15
 %0 = token_ids[at most 4]() -> [batch, length]  
 %1 = embedding(%0) -> [batch, length, 8]  token_embedding.weight [9, 8]
 %2 = add_positions(%1) -> [batch, length, 8]  positional_embedding [4, 8]

@@ -107,7 +107,12 @@ fn tensors_of(config: &ModelConfig) -> Vec<(TensorInfo, Vec<u8>)> {
         };
         let seed = parameter.name.len() as f32;
         let values = (0..info.elements()).map(|i| ((i as f32 + seed) * 0.37).sin() / 3.0);
-        let bytes = values.flat_map(f32::to_le_bytes).collect();
+        // Counters are integers, and variances are positive.
+        let least = if info.name.ends_with("running_var") { 0.5 } else { 0.0 };
+        let bytes = match info.dtype.is_float() {
+            true => values.flat_map(|value| (value + least).to_le_bytes()).collect(),
+            false => vec![0; info.bytes()],
+        };
         (info, bytes)
     };
     parameters.in_state_dict_order().into_iter().map(make).collect()
