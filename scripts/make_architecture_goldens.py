@@ -360,7 +360,6 @@ def main():
         mask.unsqueeze(-1) == 0, -torch.inf
     ).max(1).values
     for name, (vision, text, model_changes) in CASES.items():
-        whole = isinstance(vision.get("layers"), list) or "timm_model_name" in vision
         whole = "timm_model_name" in vision or isinstance(vision.get("layers"), list)
         vision_cfg = vision if whole else {**VISION, **vision}
         config = {"embed_dim": 24, "vision_cfg": vision_cfg, "text_cfg": {**TEXT, **text}, **model_changes}
