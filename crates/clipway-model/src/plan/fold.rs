@@ -116,7 +116,8 @@ impl FoldAddend {
             inputs.get(index).is_some_and(|input| {
                 let fits = match (&input.shape[..], shape) {
                     (&[o, i, h, w], &[outputs, inputs, height, width]) => {
-                        let centred = |small: usize, large: usize| small <= large && (large - small) % 2 == 0;
+                        let centred =
+                            |small: usize, large: usize| small <= large && (large - small).is_multiple_of(2);
                         [o, i] == [outputs, inputs] && centred(h, height) && centred(w, width)
                     }
                     _ => false,
