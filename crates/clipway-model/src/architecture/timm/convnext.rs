@@ -33,6 +33,8 @@ struct Variant {
     head_hidden: Option<usize>,
     activation: Activation,
     epsilon: f64,
+    /// Side of the last map for pictures of timm's own size.
+    map: usize,
 }
 
 /// What makes a map of a quarter of the picture's sides.
@@ -55,6 +57,7 @@ const SMALL: Variant = Variant {
     head_hidden: None,
     activation: Activation::Gelu,
     epsilon: 1e-6,
+    map: 7,
 };
 const FEMTO: Variant = Variant { widths: [48, 96, 192, 384], ..SMALL };
 const PICO: Variant = Variant { widths: [64, 128, 256, 512], ..SMALL };
@@ -67,6 +70,7 @@ const TEST: Variant = Variant {
     widths: [32, 64, 96, 128],
     activation: Activation::GeluTanh,
     epsilon: 1e-5,
+    map: 5,
     ..TINY
 };
 
@@ -84,13 +88,14 @@ const VARIANTS: [Variant; 19] = [
     Variant { name: "convnext_small", depths: [3, 3, 27, 3], ..TINY },
     Variant { name: "convnext_base", ..BASE },
     Variant { name: "convnext_large", ..LARGE },
-    Variant { name: "convnext_large_mlp", head_hidden: Some(1536), ..LARGE },
+    Variant { name: "convnext_large_mlp", head_hidden: Some(1536), map: 10, ..LARGE },
     Variant { name: "convnext_xlarge", widths: [256, 512, 1024, 2048], ..BASE },
     Variant {
         name: "convnext_xxlarge",
         depths: [3, 4, 30, 3],
         widths: [384, 768, 1536, 3072],
         epsilon: 1e-5,
+        map: 8,
         ..BASE
     },
     Variant { name: "test_convnext", depths: [1, 2, 4, 2], widths: [24, 32, 48, 64], ..TEST },
@@ -110,6 +115,7 @@ struct ConvNext {
     stem_norm: LayerNorm,
     stages: Vec<Stage>,
     features: usize,
+    map: usize,
     head: Head,
 }
 
@@ -171,7 +177,8 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         let options = NormHeadOptions { channels: features, hidden: variant.head_hidden, epsilon };
         Head::NormAfterPool(NormHead::declare(scope.child("head"), request, options)?)
     };
-    Ok(Box::new(ConvNext { image_size: request.image_size, path, stem, stem_norm, stages, features, head }))
+    let (image_size, map) = (request.image_size, variant.map);
+    Ok(Box::new(ConvNext { image_size, path, stem, stem_norm, stages, features, map, head }))
 }
 
 fn declare_stem(mut scope: Scope<'_>, variant: &Variant) -> (Vec<Conv2d>, LayerNorm) {
@@ -192,6 +199,10 @@ fn declare_stem(mut scope: Scope<'_>, variant: &Variant) -> (Vec<Conv2d>, LayerN
 impl Trunk for ConvNext {
     fn features(&self) -> usize {
         self.features
+    }
+
+    fn map_size(&self) -> Option<[usize; 2]> {
+        Some([self.map; 2])
     }
 
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {

@@ -207,6 +207,11 @@ impl Trunk for FastVit {
         self.features
     }
 
+    fn map_size(&self) -> Option<[usize; 2]> {
+        // timm's own pictures have 256 pixels a side; the stem makes a quarter of them, each stage but the first half.
+        Some([(64 >> (self.stages.len() - 1)); 2])
+    }
+
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
         let [height, width] = self.image_size;
         let mut x = graph.pixels(height, width);

@@ -1,12 +1,14 @@
-//! What open_clip puts after a timm trunk: a projection, linear or an MLP.
+//! What open_clip puts after a timm trunk: a pool of its own or none, and a projection, linear or an MLP.
 
 use crate::config::{TimmConfig, TimmProjection};
 use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Scope, ValueId};
 
 use super::ArchitectureError;
+use super::attention_pool::{AttentionPool, Positions};
 
 pub(super) struct Head {
     path: String,
+    pool: Option<AttentionPool>,
     projection: Projection,
 }
 
@@ -16,23 +18,20 @@ enum Projection {
     Mlp([Linear; 2]),
 }
 
-/// Whether open_clip pools by an attention of its own after the trunk.
-pub(super) fn is_custom_pool(pool: &str) -> bool {
-    matches!(pool, "abs_attn" | "rot_attn")
-}
-
 impl Head {
-    /// Declares the tensors between a vector of `features` and one of `embed_dim`.
+    /// Declares the tensors between what the trunk gives, `features` wide, and an embedding of `embed_dim`. `map` is
+    /// the size of the maps that timm says the trunk gives.
     pub(super) fn declare(
         timm: &TimmConfig,
-        features: usize,
-        embed_dim: usize,
+        [features, embed_dim]: [usize; 2],
+        map: Option<[usize; 2]>,
         mut scope: Scope<'_>,
     ) -> Result<Head, ArchitectureError> {
-        if is_custom_pool(&timm.pool) {
-            let what = format!("`vision_cfg.timm_pool: {}`", timm.pool);
-            return Err(ArchitectureError::unsupported(what, "the trunks' own pools are"));
-        }
+        let pool = Positions::of(&timm.pool);
+        let pool = pool
+            .map(|kind| AttentionPool::declare(scope.child("pool"), kind, map, [features, embed_dim]))
+            .transpose()?;
+        let features = if pool.is_some() { embed_dim } else { features };
         let bias = timm.projection_bias;
         let projection = match timm.projection {
             TimmProjection::None | TimmProjection::Head => Projection::None,
@@ -47,11 +46,15 @@ impl Head {
                 ])
             }
         };
-        Ok(Head { path: scope.path().to_owned(), projection })
+        Ok(Head { path: scope.path().to_owned(), pool, projection })
     }
 
-    /// From the trunk's vector to the embedding.
+    /// From the trunk's vector or map to the embedding.
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        let x = match &self.pool {
+            Some(pool) => pool.forward(graph, x)?,
+            None => x,
+        };
         graph.scope(self.path.as_str());
         match &self.projection {
             Projection::None => Ok(x),

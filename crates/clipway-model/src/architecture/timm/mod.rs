@@ -18,6 +18,7 @@ mod fastvit;
 mod convnext;
 mod swin;
 mod map_pool;
+mod attention_pool;
 mod head;
 
 use crate::config::{ModelConfig, TimmConfig, TimmProjection, nearest};
@@ -78,6 +79,12 @@ trait Trunk {
     /// Length of the vector that it gives without a classifier; channels of the map, if it does not pool.
     fn features(&self) -> usize;
 
+    /// Height and width of the trunk's last map for pictures of timm's own size for the name, where it gives a map
+    /// with its channels first.
+    fn map_size(&self) -> Option<[usize; 2]> {
+        None
+    }
+
     /// Adds the trunk's operations, from pixels to a vector `[batch, features or classes]`, or to a map where it
     /// was asked not to pool (`""`).
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError>;
@@ -106,7 +113,8 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let (image_size, folded) = (config.vision.image_size, config.folded);
     let request = TrunkRequest { name, image_size, pool, classifier, folded };
     let trunk = (family.declare)(&request, scope.child("trunk"))?;
-    let head = Head::declare(timm, trunk.features(), config.embed_dim, scope.child("head"))?;
+    let sizes = [trunk.features(), config.embed_dim];
+    let head = Head::declare(timm, sizes, trunk.map_size(), scope.child("head"))?;
     Ok(Box::new(TimmModel { trunk, head }))
 }
 
@@ -115,7 +123,7 @@ fn request(timm: &TimmConfig, embed_dim: usize) -> (PoolRequest<'_>, Option<usiz
     let pool = timm.pool.as_str();
     let projected = matches!(timm.projection, TimmProjection::Linear | TimmProjection::Mlp);
     match timm.projection {
-        _ if head::is_custom_pool(pool) => (PoolRequest::Afterwards(""), None),
+        _ if attention_pool::Positions::of(pool).is_some() => (PoolRequest::Afterwards(""), None),
         _ if projected && pool.is_empty() => (PoolRequest::Default, None),
         _ if projected => (PoolRequest::Afterwards(pool), None),
         TimmProjection::None => (PoolRequest::AtConstruction(pool), None),

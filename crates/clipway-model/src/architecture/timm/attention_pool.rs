@@ -1,0 +1,109 @@
+//! open_clip's own pools after a trunk, `abs_attn` and `rot_attn`: attention among the places of a map and their
+//! mean, whose result is the vector (CLIP, <https://arxiv.org/abs/2103.00020>), with positions in a table or turned.
+
+use crate::graph::{
+    Coordinates, Dim, GraphBuilder, GraphError, Linear, Mask, Pairs, ParameterId, Pool, Rotation, Scope,
+    ValueId,
+};
+
+use super::ArchitectureError;
+
+/// Width of a head.
+const HEAD_WIDTH: usize = 64;
+/// The grid whose coordinates the turned positions are stretched over.
+const REFERENCE: [usize; 2] = [7, 7];
+
+/// Where the positions come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Positions {
+    /// A table, made for a map of one size.
+    Table,
+    /// Rotary embedding of all but the mean.
+    Rotary,
+}
+
+impl Positions {
+    /// What `timm_pool` names, if it is a pool of open_clip's.
+    pub(super) fn of(pool: &str) -> Option<Positions> {
+        match pool {
+            "abs_attn" => Some(Positions::Table),
+            "rot_attn" => Some(Positions::Rotary),
+            _ => None,
+        }
+    }
+}
+
+/// A pool whose tensors are declared.
+pub(super) struct AttentionPool {
+    path: String,
+    channels: usize,
+    positions: Option<ParameterId>,
+    query_key_value: Linear,
+    output: Linear,
+}
+
+impl AttentionPool {
+    /// Declares the pool from a map of `channels` to a vector of `outputs`. `map` is the size of the maps that timm
+    /// says the trunk gives, which the table is made for.
+    pub(super) fn declare(
+        mut scope: Scope<'_>,
+        positions: Positions,
+        map: Option<[usize; 2]>,
+        [channels, outputs]: [usize; 2],
+    ) -> Result<AttentionPool, ArchitectureError> {
+        let refused = |why: String| {
+            let what = "`vision_cfg.timm_pool` of `abs_attn` or `rot_attn` with this trunk";
+            Err(ArchitectureError::unsupported(what, why))
+        };
+        let Some([height, width]) = map else {
+            return refused("they pool maps with their channels first, and the trunk gives none".to_owned());
+        };
+        if !channels.is_multiple_of(HEAD_WIDTH) {
+            return refused(format!("its heads of {HEAD_WIDTH} do not divide {channels} channels"));
+        }
+        let table = (positions == Positions::Table)
+            .then(|| scope.parameter("pos_embed", &[height * width + 1, channels]));
+        Ok(AttentionPool {
+            path: scope.path().to_owned(),
+            channels,
+            positions: table,
+            query_key_value: Linear::new(scope.child("qkv"), channels, 3 * channels, true),
+            output: Linear::new(scope.child("proj"), channels, outputs, true),
+        })
+    }
+
+    /// `[batch, channels, height, width]` to `[batch, outputs]`. A map that is not of the table's size is an error:
+    /// timm would resample the table for each run.
+    pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        graph.scope(self.path.as_str());
+        let grid = match *graph.shape(x) {
+            [_, _, Dim::Fixed(height), Dim::Fixed(width)] => [height, width],
+            _ => [0, 0],
+        };
+        let heads = self.channels / HEAD_WIDTH;
+        let x = graph.flatten(x)?;
+        let mut x = graph.prepend_mean(x)?;
+        if let Some(table) = self.positions {
+            x = graph.add_positions(x, table)?;
+        }
+        let part = |index: usize| self.query_key_value.part(index, self.channels);
+        let mut query = graph.linear(x, &part(0))?;
+        let mut key = graph.linear(x, &part(1))?;
+        let value = graph.linear(x, &part(2))?;
+        if self.positions.is_none() {
+            let rotation = Rotation {
+                grid,
+                skip: 1,
+                coordinates: Coordinates::Index { offset: 0.0, reference: Some(REFERENCE) },
+                columns_first: false,
+                temperature: 10_000.0,
+                pairs: Pairs::Neighbours,
+            };
+            query = graph.rotary(query, heads, rotation)?;
+            key = graph.rotary(key, heads, rotation)?;
+        }
+        let x = graph.attention(&[query, key, value], heads, Mask::None)?;
+        let x = graph.linear(x, &self.output)?;
+        graph.pool(x, Pool::First, None)
+    }
+}
