@@ -141,6 +141,8 @@ CASES = {
     "timm_convnext_norm_first": (timm("convnext_tiny_hnf", "fastavg", "linear", 64), {}, {}),
     "timm_convnext_overlap": (timm("convnext_atto_ols", "", "linear", 50), {}, {}),
     "timm_convnext_features": (timm("test_convnext2", "avg", "none", 64), {}, {"embed_dim": 128}),
+    "timm_convnext_table_pool": (timm("test_convnext2", "abs_attn", None, 160), {}, {}),
+    "timm_convnext_turned_pool": (timm("test_convnext2", "rot_attn", "linear", [96, 128]), {}, {}),
     "timm_vitamin_odd": (timm("vitamin_small_224", "", "linear", [219, 210]), {}, {}),
     "fastvit": ({**FASTVIT, "timm_model_name": "fastvit_t8"}, {}, {}),
     "fastvit_attention": (
