@@ -47,7 +47,10 @@ def peer(torch, open_clip, name, arguments):
 
         model.visual.trunk = reparameterize_model(model.visual.trunk)
     if arguments.input == "image":
-        pixels = torch.randn(arguments.batch, 3, *model.visual.image_size)
+        size = model.visual.image_size
+        # open_clip's ResNet keeps the side of a square alone.
+        height, width = size if isinstance(size, tuple) else (size, size)
+        pixels = torch.randn(arguments.batch, 3, height, width)
         return lambda: model.encode_image(pixels)
     length = getattr(model, "context_length", None) or model.text.context_length
     ids = torch.randint(320, 31_000, (arguments.batch, length))
