@@ -21,15 +21,10 @@ fn identified(config: &ModelConfig) -> Identification {
 }
 
 #[test]
-fn every_native_architecture_is_found_and_twins_are_listed() {
-    let mut native = 0;
+fn every_registered_architecture_is_found_and_twins_are_listed() {
+    assert_eq!(registry::names().len(), 144);
     for name in registry::names() {
-        let config = registry::model(name).unwrap();
-        if build(&config).is_err() {
-            continue;
-        }
-        native += 1;
-        let found = identified(&config);
+        let found = identified(&registry::model(name).unwrap());
         assert!(
             found.exact.iter().any(|fit| fit.name == name && !fit.move_text),
             "{name}: {:?}",
@@ -37,12 +32,13 @@ fn every_native_architecture_is_found_and_twins_are_listed() {
         );
         assert!(found.near.is_empty() && found.reconstruction.is_none(), "{name}");
     }
-    assert!(native >= 91, "{native}");
     let names = |name: &str| -> Vec<&str> {
         identified(&registry::model(name).unwrap()).exact.iter().map(|fit| fit.name).collect()
     };
     assert_eq!(names("ViT-B-32"), ["ViT-B-32", "ViT-B-32-quickgelu"]);
     assert_eq!(names("ViT-L-14-336"), ["ViT-L-14-336", "ViT-L-14-336-quickgelu"]);
+    // A convolutional tower's tensors do not tell the size of its pictures.
+    assert_eq!(names("convnext_base_w"), ["convnext_base_w", "convnext_base_w_320"]);
 }
 
 #[test]
