@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::checkpoint::FileSource;
 use crate::export::hash_tensors;
 use crate::plan::Tower;
+use crate::target::Spelling;
 
 /// Name of the file.
 pub const ARTIFACT_NAME: &str = "clipway.json";
@@ -37,6 +38,9 @@ pub struct Artifact {
     pub artifact_version: u32,
     /// Version of the tool that wrote it.
     pub tool_version: String,
+    /// Whose names and files it has.
+    #[serde(default = "open_clip")]
+    pub target: String,
     /// What it was made of.
     pub source: ArtifactSource,
     /// What it is.
@@ -59,6 +63,11 @@ pub struct Artifact {
     pub tensors: BTreeMap<String, TensorHash>,
     /// The other files.
     pub files: BTreeMap<String, FileHash>,
+}
+
+/// What was written before there were other targets.
+fn open_clip() -> String {
+    <&Spelling>::default().layout.to_owned()
 }
 
 /// What an artifact was made of.

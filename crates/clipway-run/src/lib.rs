@@ -12,4 +12,5 @@ pub mod encoder;
 pub mod clip;
 pub mod load;
 pub mod verify;
+pub mod activation;
 pub mod zero_shot;

@@ -12,7 +12,8 @@ use clipway_formats::{Dtype, FileFormat, FormatError, SafetensorsFile, TensorFil
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{ExportOptions, prepare};
 use clipway_model::layout::Layout;
-use clipway_model::state_dict::StateDict;
+use clipway_model::plan::Precision;
+use clipway_model::state_dict::Weights;
 use clipway_run::clip::Clip;
 use clipway_run::encoder::normalize;
 use clipway_run::engine::Processor;
@@ -140,25 +141,27 @@ fn measure(
     };
     let file = fs::read(expected).map_err(|error| error.to_string())?;
     let file = SafetensorsFile::open(Arc::new(file)).map_err(|error| error.to_string())?;
-    let Some(source) = &golden.source else {
-        let state_dict = StateDict::of_file(Arc::new(FormulaFile::of(&file)?));
-        let found = Layout::recognise(&state_dict).ok_or("the layout is not recognised")?;
-        *layout = Some(found.name);
-        let converted = found.convert(&state_dict).map_err(|error| error.to_string())?;
-        return Err(format!(
-            "{} tensors are converted, but weights by formula over a source's names are not run",
-            converted.tensors.len()
-        ));
-    };
     let expected = read_outputs(&file).map_err(|error| error.to_string())?;
-    let checkpoint = Checkpoint::open(source).map_err(|error| error.to_string())?;
+    let checkpoint = match &golden.source {
+        Some(source) => Checkpoint::open(source).map_err(|error| error.to_string())?,
+        None => Checkpoint::of_tensors(golden.name.as_str(), Arc::new(FormulaFile::of(&file)?)),
+    };
     let weights = checkpoint.weights(None).map_err(|error| error.to_string())?;
     *layout = Layout::recognise(&weights.state_dict).map(|layout| layout.name);
-    let prepared = prepare(&checkpoint, &ExportOptions::default()).map_err(|error| error.to_string())?;
+    let options = ExportOptions { precision: rounding(&weights), ..ExportOptions::default() };
+    let prepared = prepare(&checkpoint, &options).map_err(|error| error.to_string())?;
     let image_size = prepared.config().model.vision.image_size;
     let clip =
         Clip::load(&prepared, &LoadOptions::new(processor.clone())).map_err(|error| error.to_string())?;
     compare(&clip, image_size, &expected)
+}
+
+/// What the weights are rounded to first: the outputs of sources in fp16 are of weights that were all rounded to it,
+/// and a source may hold some wider, as archives of OpenAI's ResNets hold running means and variances in fp32.
+/// open_clip takes those as they are, and so does an export.
+fn rounding(weights: &Weights) -> Option<Precision> {
+    let is_half = |tensor: &TensorInfo| tensor.dtype == Dtype::F16;
+    weights.state_dict.tensors().iter().any(is_half).then_some(Precision::F16)
 }
 
 /// Runs both towers on the stored tokens and on images by formula.

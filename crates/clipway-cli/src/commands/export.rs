@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::{Interpolation, PreprocessOptions, ResizeMode};
@@ -10,6 +11,7 @@ use clipway_model::export::{
 };
 use clipway_model::output::StepHook;
 use clipway_model::plan::{Ledger, Precision, Tower};
+use clipway_model::target::{TARGETS, Target};
 use clipway_run::engine::Processor;
 use clipway_run::load::{LoadOptions, LoadedTokenizer};
 use clipway_run::verify::{FolderVerification, Report};
@@ -21,16 +23,6 @@ use crate::source::{self, SourceOptions, export_failure, load_failure};
 use crate::text::{bytes, counted};
 use crate::ui::Ui;
 use crate::verification::InputOptions;
-
-/// Kinds of folders.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Target {
-    /// open_clip's folder with safetensors
-    #[value(name = "open_clip")]
-    OpenClip,
-    /// open_clip's folder with a PyTorch file (.bin)
-    Pytorch,
-}
 
 /// Dtypes of floating-point weights.
 #[derive(Clone, Copy, ValueEnum)]
@@ -58,9 +50,9 @@ pub struct Export {
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
 
-    /// What to write; both at once is allowed
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "open_clip")]
-    to: Vec<Target>,
+    /// What to write; open_clip and pytorch can be written together
+    #[arg(long, value_name = "TARGET", value_parser = targets(), value_delimiter = ',', default_value = "open_clip")]
+    to: Vec<String>,
 
     /// Dtype of the weights [default: as in the source]
     #[arg(long, value_enum)]
@@ -134,14 +126,16 @@ impl Export {
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.source_options.open(&self.source)?;
         let options = self.options()?;
+        let formats: Vec<WeightsFormat> = self.targets()?.iter().map(|target| target.format).collect();
         let prepared = prepare(&checkpoint, &options).map_err(|error| export_failure(&error))?;
         match &self.out {
-            Some(out) if !self.dry_run => self.write(out, &checkpoint, &prepared, options, ui),
-            _ => self.dry_run(&checkpoint, &prepared, ui),
+            Some(out) if !self.dry_run => self.write(out, &prepared, formats, options, ui),
+            _ => dry_run(&prepared, formats.len(), ui),
         }
     }
 
     fn options(&self) -> Result<ExportOptions, Failure> {
+        let spelling = self.targets()?[0].spelling;
         let three =
             |values: &Option<Vec<f64>>| values.as_ref().and_then(|v| <[f64; 3]>::try_from(v.clone()).ok());
         if let Some(bad) = self.image_std.iter().flatten().find(|value| !(**value > 0.0 && value.is_finite()))
@@ -174,6 +168,7 @@ impl Export {
                 resize_mode: self.resize_mode.as_deref().and_then(ResizeMode::from_name),
                 ..PreprocessOptions::default()
             },
+            spelling,
             ..self.source_options.export_options()
         })
     }
@@ -181,11 +176,12 @@ impl Export {
     fn write(
         &self,
         out: &std::path::Path,
-        checkpoint: &Checkpoint,
         prepared: &Prepared<'_>,
+        formats: Vec<WeightsFormat>,
         options: ExportOptions,
         ui: &Ui,
     ) -> Result<bool, Failure> {
+        let checkpoint = prepared.checkpoint();
         let (tokenizer, tokenizer_note) = self.tokenizer(checkpoint, prepared)?;
         if let Some(note) = &tokenizer_note {
             ui.warn(note);
@@ -198,7 +194,7 @@ impl Export {
         let report = prepared.write(
             out,
             &WriteOptions {
-                formats: self.formats(),
+                formats,
                 max_shard_bytes: self.max_shard_size,
                 tokenizer,
                 licence: self.licence.clone(),
@@ -258,39 +254,56 @@ impl Export {
         }
     }
 
-    fn formats(&self) -> Vec<WeightsFormat> {
-        let all = [(Target::OpenClip, WeightsFormat::Safetensors), (Target::Pytorch, WeightsFormat::Pytorch)];
-        all.into_iter().filter(|(target, _)| self.to.contains(target)).map(|(_, format)| format).collect()
-    }
-
-    fn dry_run(&self, checkpoint: &Checkpoint, prepared: &Prepared<'_>, ui: &Ui) -> Result<bool, Failure> {
-        let (before, after) =
-            (checkpoint.file_bytes(), prepared.plan().bytes() * self.formats().len() as u64);
-        if ui.json() {
-            ui.data_json(&json!({
-                "layout": prepared.layout().name,
-                "plan": prepared.plan(),
-                "ledger": prepared.ledger(),
-                "notes": prepared.notes(),
-                "bytes_before": before,
-                "bytes_after": after,
-            }))?;
-        } else {
-            let mut text = format!("layout: {}\n\n{}\n", prepared.layout().title, prepared.plan());
-            text.push_str(&ledger(prepared.ledger()));
-            text.push_str(&format!("size: {} before, {} after\n", bytes(before), bytes(after)));
-            for note in prepared.notes() {
-                text.push_str(&format!("note: {note}\n"));
-            }
-            ui.data(&text)?;
+    /// The targets that were asked for, each once.
+    fn targets(&self) -> Result<Vec<&'static Target>, Failure> {
+        let asked = |target: &&Target| self.to.iter().any(|name| name == target.name);
+        let targets: Vec<&Target> = TARGETS.iter().filter(asked).collect();
+        let strangers = targets.iter().find(|target| target.spelling.layout != targets[0].spelling.layout);
+        match strangers {
+            Some(stranger) => Err(Failure::could_not_run(format!(
+                "`--to {},{}`: these have different names and files; export one after the other",
+                targets[0].name, stranger.name
+            ))),
+            None => Ok(targets),
         }
-        Ok(true)
     }
 }
 
 /// Said on stderr of a folded export.
 const FOLDED_WARNING: &str = "open_clip 3.3.0 cannot load this folder as it is: it has no option for a trunk with folded branches; the \
      folder's README.md shows how its model takes the weights, and clipway runs them as they are";
+
+/// The names of targets, with what they are.
+fn targets() -> PossibleValuesParser {
+    PossibleValuesParser::new(TARGETS.iter().map(|target| PossibleValue::new(target.name).help(target.about)))
+}
+
+/// Says what would be done, in so many formats.
+fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Failure> {
+    let plan = prepared.written_plan();
+    let (before, after) = (prepared.checkpoint().file_bytes(), plan.bytes() * formats as u64);
+    if ui.json() {
+        ui.data_json(&json!({
+            "layout": prepared.layout().name,
+            "target": prepared.spelling().layout,
+            "plan": plan,
+            "ledger": prepared.ledger(),
+            "notes": prepared.notes(),
+            "bytes_before": before,
+            "bytes_after": after,
+        }))?;
+    } else {
+        let (layout, target) = (prepared.layout().title, prepared.spelling().title);
+        let mut text = format!("layout: {layout}, to {target}\n\n{plan}\n");
+        text.push_str(&ledger(prepared.ledger()));
+        text.push_str(&format!("size: {} before, {} after\n", bytes(before), bytes(after)));
+        for note in prepared.notes() {
+            text.push_str(&format!("note: {note}\n"));
+        }
+        ui.data(&text)?;
+    }
+    Ok(true)
+}
 
 /// Verifies a folder that is about to be put in place; what fails keeps it from its place.
 fn verified(

@@ -5,16 +5,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::prepare;
+use clipway_model::export::{ExportError, ModelChoice, prepare};
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
 use clipway_model::state_dict::WeightsChoice;
+use clipway_run::activation::{Weighed, weigh_activations};
+use clipway_run::load::LoadOptions;
 use serde_json::json;
 
 use crate::failure::{Failure, INTERRUPTED};
 use crate::progress::StageBars;
-use crate::source::{SourceOptions, WeightsName, export_failure};
+use crate::source::{self, SourceOptions, WeightsName, export_failure};
 use crate::text::{bytes, counted, millions};
 use crate::ui::Ui;
+use crate::verification::verify_failure;
 
 /// Most names that a line lists.
 const MOST_NAMES: usize = 12;
@@ -37,8 +40,12 @@ pub struct Inspect {
     #[arg(long, conflicts_with_all = ["tensors", "stats"])]
     graph: bool,
 
+    /// Run GELU and QuickGELU over built-in pictures with texts, and say which fits better and how clearly
+    #[arg(long)]
+    probe: bool,
+
     /// What the weights are, where no config lies beside them: a registered name or a config file
-    #[arg(long, value_name = "NAME|FILE.json", requires = "graph")]
+    #[arg(long, value_name = "NAME|FILE.json")]
     model: Option<String>,
 
     /// Which weights to look at in a checkpoint that has both
@@ -75,10 +82,20 @@ impl Inspect {
         let Some(inspection) = inspection else {
             return Err(Failure { exit_code: INTERRUPTED, ..Failure::could_not_run("interrupted") });
         };
+        let probed = self.probe.then(|| probe(&checkpoint, &source, ui)).transpose()?;
         if ui.json() {
-            ui.data_json(&inspection)?
+            let mut value = serde_json::to_value(&inspection)
+                .map_err(|error| Failure::could_not_run(error.to_string()))?;
+            if let Some((model, weighed)) = &probed {
+                value["probe"] = json!({ "model": model, "activation": weighed });
+            }
+            ui.data_json(&value)?
         } else {
-            ui.data(&told(&inspection))?
+            let mut text = told(&inspection);
+            if let Some((model, weighed)) = &probed {
+                let _ = writeln!(text, "{:<13} as {model}: {}", "probe", weighed.summary());
+            }
+            ui.data(&text)?
         }
         Ok(true)
     }
@@ -95,6 +112,24 @@ fn graphs(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<bo
         ui.data(&towers.map(|tower| tower.to_string()).join("\n"))?;
     }
     Ok(true)
+}
+
+/// Runs both activations of a source, with the config that it has, that was given, or that is the first of those
+/// which names and shapes fit.
+fn probe(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<(String, Weighed), Failure> {
+    let mut options = source.export_options();
+    let prepared = match prepare(checkpoint, &options) {
+        Err(ExportError::Candidates(candidates)) if !candidates.identification.exact.is_empty() => {
+            let name = candidates.identification.exact[0].name;
+            options.model = Some(ModelChoice::Name(name.to_owned()));
+            prepare(checkpoint, &options)
+        }
+        prepared => prepared,
+    };
+    let prepared = prepared.map_err(|error| export_failure(&error))?;
+    let load = LoadOptions::new(source::processor(ui)?);
+    let weighed = weigh_activations(&prepared, &load).map_err(|error| verify_failure(&error))?;
+    Ok((prepared.origin().shown(), weighed))
 }
 
 /// An inspection for people: one line a fact.

@@ -4,8 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clipway_model::artifact::Artifact;
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::export::{ExportOptions, prepare};
+use clipway_model::plan::Tower;
+use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadOptions;
 use clipway_run::verify::FolderVerification;
+use serde_json::json;
 
 use crate::failure::{self, Failure};
 use crate::source::{self, SourceOptions};
@@ -56,12 +61,30 @@ impl Verify {
         let inputs = self.inputs.read()?;
         let verification = FolderVerification { inputs: &inputs, load, source: self.source.export_options() };
         let report = verification.run(&self.folder, &checkpoint).map_err(|error| verify_failure(&error))?;
+        let activation = self.activation(&verification.load)?;
         if ui.json() {
-            ui.data_json(&report)?;
+            let mut value =
+                serde_json::to_value(&report).map_err(|error| Failure::could_not_run(error.to_string()))?;
+            value["activation"] = json!(activation);
+            ui.data_json(&value)?;
         } else {
-            ui.data(&table(&report))?;
+            ui.data(&format!("{}activation: {}\n", table(&report), activation.summary()))?;
         }
         Ok(report.passed)
+    }
+
+    /// What pictures and texts say of the folder's activation: the source has the same.
+    fn activation(&self, load: &LoadOptions) -> Result<Weighed, Failure> {
+        let tower = match source::artifact_of(&self.folder)? {
+            Some(artifact) => artifact.model.tower().map_err(|error| Failure::no(error.to_string()))?,
+            None => Tower::Both,
+        };
+        let checkpoint =
+            Checkpoint::open(&self.folder).map_err(|error| source::checkpoint_failure(&error))?;
+        let options = ExportOptions { tower, ..ExportOptions::default() };
+        let prepared = prepare(&checkpoint, &options).map_err(|error| source::export_failure(&error))?;
+        let load = LoadOptions { towers: tower, blocks: false, ..load.clone() };
+        weigh_activations(&prepared, &load).map_err(|error| verify_failure(&error))
     }
 
     /// Compares the folder with the hashes in its `clipway.json`.

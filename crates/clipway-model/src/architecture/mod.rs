@@ -7,6 +7,7 @@ mod clip;
 mod coca_decoder;
 mod hugging_face;
 mod mobile_one;
+mod mobile_text;
 mod modified_resnet;
 mod rep_mixer;
 mod text_transformer;
@@ -16,6 +17,7 @@ mod vit;
 
 pub use clip::build;
 pub use mobile_one::is_folded_name;
+pub(crate) use timm::siglip;
 
 use clipway_formats::FormatError;
 
@@ -32,6 +34,7 @@ const IMAGE_TOWERS: &[TowerKind] = &[
 
 /// Every text tower; the first that fits a config builds it.
 const TEXT_TOWERS: &[TowerKind] = &[
+    TowerKind { fits: mobile_text::fits, declare: mobile_text::declare },
     TowerKind { fits: text_transformer::fits, declare: text_transformer::declare },
     TowerKind { fits: hugging_face::fits, declare: hugging_face::declare },
 ];

@@ -24,11 +24,11 @@ pub(super) struct BlockOptions {
 
 /// A stack of residual attention blocks.
 pub(super) struct Transformer {
-    blocks: Vec<Block>,
+    blocks: Vec<TransformerBlock>,
 }
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`, each branch with its own scale where there is one.
-struct Block {
+pub(super) struct TransformerBlock {
     path: String,
     ln_1: LayerNorm,
     attention: Attention,
@@ -68,7 +68,7 @@ impl Masking {
 
 /// Declares the tensors of a block that is not computed; one that looks at `other` tokens too has a norm for them.
 pub(super) fn declare_block(scope: Scope<'_>, options: &BlockOptions, looks_elsewhere: bool) {
-    Block::declare(scope, options, looks_elsewhere);
+    TransformerBlock::declare(scope, options, looks_elsewhere);
 }
 
 /// The activation of open_clip's own towers.
@@ -98,7 +98,9 @@ impl Transformer {
     pub(super) fn declare(mut scope: Scope<'_>, layers: usize, options: &BlockOptions) -> Transformer {
         let mut list = scope.child("resblocks");
         Transformer {
-            blocks: (0..layers).map(|index| Block::declare(list.child(index), options, false)).collect(),
+            blocks: (0..layers)
+                .map(|index| TransformerBlock::declare(list.child(index), options, false))
+                .collect(),
         }
     }
 
@@ -113,8 +115,12 @@ impl Transformer {
     }
 }
 
-impl Block {
-    fn declare(mut scope: Scope<'_>, options: &BlockOptions, looks_elsewhere: bool) -> Block {
+impl TransformerBlock {
+    pub(super) fn declare(
+        mut scope: Scope<'_>,
+        options: &BlockOptions,
+        looks_elsewhere: bool,
+    ) -> TransformerBlock {
         let BlockOptions { width, norm, ref block, .. } = *options;
         let custom = block.resolved() == BlockKind::Custom;
         let layer_scale =
@@ -136,7 +142,7 @@ impl Block {
         let c_proj = Linear::new(mlp.child("c_proj"), mlp_width, width, true);
         let scale_2 = layer_scale(scope.child("ls_2"));
         let activation = options.activation;
-        Block {
+        TransformerBlock {
             path,
             ln_1,
             attention,
@@ -151,7 +157,7 @@ impl Block {
         }
     }
 
-    fn forward(
+    pub(super) fn forward(
         &self,
         graph: &mut GraphBuilder<'_>,
         x: ValueId,

@@ -80,6 +80,20 @@ impl Checkpoint {
         Ok(Checkpoint { path: path.to_owned(), weights_path, is_sharded, parts, sources, tensors, config })
     }
 
+    /// A checkpoint of tensors that lie in no file, such as those that are computed; `path` is what it is called.
+    pub fn of_tensors(path: impl Into<PathBuf>, tensors: Arc<dyn TensorFile>) -> Checkpoint {
+        let path = path.into();
+        Checkpoint {
+            weights_path: path.clone(),
+            path,
+            is_sharded: false,
+            parts: Vec::new(),
+            sources: Vec::new(),
+            tensors,
+            config: None,
+        }
+    }
+
     /// The path that was opened: a file or a folder.
     pub fn path(&self) -> &Path {
         &self.path

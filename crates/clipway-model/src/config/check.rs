@@ -86,6 +86,12 @@ fn check_text(text: &TextConfig, path: &str) -> Result<(), FormatError> {
         return Err(bad(path, "heads", format!("{} does not divide the width, {}", text.heads, text.width)));
     }
     check_mlp(text.width, text.mlp_ratio, path)?;
+    if let Some(outside) =
+        text.rep_mixer.iter().flat_map(|mixer| &mixer.layers).find(|at| **at >= text.layers)
+    {
+        let cause = format!("block {outside} of {}", text.layers);
+        return Err(bad(path, "rep_mixer_cfg.layers", cause));
+    }
     check_block(&text.block, path)
 }
 

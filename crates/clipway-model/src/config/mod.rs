@@ -17,11 +17,12 @@ pub use block::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
 pub(crate) use fields::nearest;
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
 pub use text::{
-    HuggingFaceConfig, MultimodalConfig, TextCleaning, TextConfig, TextPool, TextPooler, TextProjection,
-    TokenizerConfig,
+    HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextCleaning, TextConfig, TextPool, TextPooler,
+    TextProjection, TokenizerConfig,
 };
 pub use vision::{
-    AttentionalPool, PositionalEmbedding, TimmConfig, TimmProjection, VisionConfig, VisionLayers, VisionPool,
+    AttentionalPool, PositionalEmbedding, TimmChanges, TimmConfig, TimmProjection, VisionConfig,
+    VisionLayers, VisionPool,
 };
 
 use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonLimits, JsonValue, Place};
@@ -212,6 +213,14 @@ impl ModelConfig {
     /// Sets the text model that stands for the name of the config's Hugging Face tower.
     pub fn set_text_model(&mut self, model: TextModel) {
         self.text_model = Some(model);
+    }
+
+    /// Keys of the config that open_clip 3.3.0 does not know, so that it cannot build the model.
+    pub fn beyond_open_clip(&self) -> Vec<String> {
+        let rep_mixer = self.text.rep_mixer.as_ref().map(|_| format!("text_cfg.{}", text::REP_MIXER_KEY));
+        let changed = self.vision.timm.as_ref().filter(|timm| timm.changes != TimmChanges::default());
+        let changes = changed.map(|_| format!("vision_cfg.{}", vision::TIMM_CHANGES_KEY));
+        rep_mixer.into_iter().chain(changes).collect()
     }
 
     /// Whether the config names the activation, and does not leave it to the default.

@@ -1,6 +1,6 @@
 //! `text_cfg` and `multimodal_cfg`: the text tower, and CoCa's decoder.
 
-use clipway_formats::{FormatError, JsonCursor};
+use clipway_formats::{Code, FormatError, JsonCursor};
 
 use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
 use super::fields::{Fields, word};
@@ -130,6 +130,17 @@ pub struct TextConfig {
     pub block: BlockConfig,
     /// The Hugging Face tower, which replaces the one described above.
     pub hugging_face: Option<HuggingFaceConfig>,
+    /// Blocks that are no attention blocks. open_clip 3.3.0 has no such key.
+    pub rep_mixer: Option<RepMixerConfig>,
+}
+
+/// `rep_mixer_cfg`: blocks of convolutions among those of a text tower, as Apple's MobileCLIP-S0 has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepMixerConfig {
+    /// Numbers of the blocks, among all.
+    pub layers: Vec<usize>,
+    /// Tokens that a convolution sees: an odd number.
+    pub kernel: usize,
 }
 
 /// The multimodal decoder of CoCa.
@@ -145,7 +156,7 @@ pub struct MultimodalConfig {
     pub pooler_heads: usize,
 }
 
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 26] = [
     "context_length",
     "vocab_size",
     "hf_tokenizer_name",
@@ -171,11 +182,20 @@ const KEYS: [&str; 25] = [
     "hf_model_pretrained",
     "hf_proj_type",
     "hf_pooler_type",
+    REP_MIXER_KEY,
 ];
+
+/// Key that open_clip 3.3.0 does not know.
+pub(super) const REP_MIXER_KEY: &str = "rep_mixer_cfg";
 
 const MULTIMODAL_KEYS: [&str; 3] = ["dim_head", "n_queries", "attn_pooler_heads"];
 
 impl TextConfig {
+    /// Width of the MLP of a block.
+    pub fn mlp_width(&self) -> usize {
+        (self.width as f64 * self.mlp_ratio) as usize
+    }
+
     pub(super) fn read(at: JsonCursor<'_>, quick_gelu: bool) -> Result<TextConfig, FormatError> {
         let known: Vec<&str> = KEYS.into_iter().chain(BLOCK_KEYS).collect();
         TextConfig::read_fields(&Fields::new(at, &known)?, quick_gelu)
@@ -213,7 +233,21 @@ impl TextConfig {
             norm: NormConfig::read(fields)?,
             block: BlockConfig::read(fields)?,
             hugging_face,
+            rep_mixer: fields.value(REP_MIXER_KEY)?.map(read_rep_mixer).transpose()?,
         })
+    }
+}
+
+fn read_rep_mixer(at: JsonCursor<'_>) -> Result<RepMixerConfig, FormatError> {
+    let fields = Fields::new(at, &["layers", "kernel"])?;
+    let mut layers = Vec::new();
+    for layer in fields.required("layers")?.items()? {
+        layers.push(layer.integer(0, limits::LAYERS)?);
+    }
+    let kernel = fields.required("kernel")?;
+    match kernel.integer(1, limits::TOKENS)? {
+        odd if odd % 2 == 1 => Ok(RepMixerConfig { layers, kernel: odd }),
+        even => Err(kernel.error(Code::BadValue, format!("expected an odd number of tokens, found {even}"))),
     }
 }
 

@@ -3,7 +3,7 @@
 use clipway_formats::{Code, FormatError, JsonCursor};
 
 use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
-use super::fields::{Fields, sides, word};
+use super::fields::{Fields, number_in, sides, word};
 use super::limits;
 
 /// Depth of the image tower, which also chooses its kind.
@@ -72,6 +72,31 @@ pub struct TimmConfig {
     pub projection: TimmProjection,
     /// Whether that projection has a bias.
     pub projection_bias: bool,
+    /// `timm_model_kwargs`: what is not as the name says. open_clip 3.3.0 has no such key.
+    pub changes: TimmChanges,
+}
+
+/// Sizes and activation of a timm model that are not those of its name, in timm's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TimmChanges {
+    /// `img_size`: height and width of the pictures.
+    pub image_size: Option<[usize; 2]>,
+    /// `patch_size`: side of a patch.
+    pub patch_size: Option<usize>,
+    /// `embed_dim`: width of the tokens.
+    pub width: Option<usize>,
+    /// `depth`: number of blocks.
+    pub depth: Option<usize>,
+    /// `num_heads`: attention heads.
+    pub heads: Option<usize>,
+    /// `mlp_ratio`: ratio of the MLP's width to the block's.
+    pub mlp_ratio: Option<f64>,
+    /// `act_layer`: whether GELU is its tanh approximation, `gelu_tanh`, or exact, `gelu`.
+    pub tanh: Option<bool>,
+    /// `norm_eps`: epsilon of the layer norms.
+    pub norm_epsilon: Option<f64>,
+    /// `stem_padding`: zeros around the pictures before MobileCLIP-B's first convolution.
+    pub stem_padding: Option<usize>,
 }
 
 /// The image tower.
@@ -139,7 +164,7 @@ const KEYS: [&str; 17] = [
     "act_kwargs",
 ];
 
-const TIMM_KEYS: [&str; 8] = [
+const TIMM_KEYS: [&str; 9] = [
     "norm_kwargs",
     "timm_model_name",
     "timm_model_pretrained",
@@ -148,9 +173,18 @@ const TIMM_KEYS: [&str; 8] = [
     "timm_proj_bias",
     "timm_drop",
     "timm_drop_path",
+    TIMM_CHANGES_KEY,
 ];
 
+/// Key that open_clip 3.3.0 does not know.
+pub(super) const TIMM_CHANGES_KEY: &str = "timm_model_kwargs";
+
 impl VisionConfig {
+    /// Width of the MLP of a block.
+    pub fn mlp_width(&self) -> usize {
+        (self.width as f64 * self.mlp_ratio) as usize
+    }
+
     pub(super) fn read(at: JsonCursor<'_>, quick_gelu: bool) -> Result<VisionConfig, FormatError> {
         let known: Vec<&str> = KEYS.into_iter().chain(TIMM_KEYS).chain(BLOCK_KEYS).collect();
         let fields = Fields::new(at, &known)?;
@@ -241,11 +275,42 @@ fn read_timm(fields: &Fields<'_>) -> Result<Option<TimmConfig>, FormatError> {
     fields.boolean("timm_model_pretrained", false)?;
     fields.number("timm_drop", 0.0, 0.0..=1.0)?;
     fields.optional_number("timm_drop_path")?;
+    let changes = fields.value(TIMM_CHANGES_KEY)?.map(read_changes).transpose()?.unwrap_or_default();
     let Some(model_name) = fields.model_name("timm_model_name")? else { return Ok(None) };
     Ok(Some(TimmConfig {
         model_name,
         pool: pool.unwrap_or_else(|| "avg".to_owned()),
         projection,
         projection_bias,
+        changes,
     }))
+}
+
+fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {
+    let keys = [
+        "img_size",
+        "patch_size",
+        "embed_dim",
+        "depth",
+        "num_heads",
+        "mlp_ratio",
+        "act_layer",
+        "norm_eps",
+        "stem_padding",
+    ];
+    let fields = Fields::new(at, &keys)?;
+    let integer = |key: &str, most: usize| fields.value(key)?.map(|value| value.integer(1, most)).transpose();
+    let activations = [("gelu", false), ("gelu_tanh", true)];
+    let ratio = |value: JsonCursor<'_>| number_in(&value, 0.0..=limits::MLP_RATIO);
+    Ok(TimmChanges {
+        image_size: fields.sides("img_size", 1..=limits::IMAGE_SIDE)?,
+        patch_size: integer("patch_size", limits::IMAGE_SIDE)?,
+        width: integer("embed_dim", limits::WIDTH)?,
+        depth: integer("depth", limits::LAYERS)?,
+        heads: integer("num_heads", limits::WIDTH)?,
+        mlp_ratio: fields.value("mlp_ratio")?.map(ratio).transpose()?,
+        tanh: fields.value("act_layer")?.map(|value| word(&value, &activations)).transpose()?,
+        norm_epsilon: fields.value("norm_eps")?.map(|value| number_in(&value, 0.0..=1.0)).transpose()?,
+        stem_padding: fields.value("stem_padding")?.map(|value| value.integer(0, 3)).transpose()?,
+    })
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
+use crate::target::Spelling;
 
 /// How open_clip can use a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +18,13 @@ pub(super) enum Usage {
 }
 
 /// Writes the card of an artifact.
-pub(super) fn model_card(artifact: &Artifact, config: &ConfigFile, usage: Usage) -> String {
-    let mut card = String::from("---\ntags:\n- clip\nlibrary_name: open_clip\n");
+pub(super) fn model_card(
+    artifact: &Artifact,
+    config: &ConfigFile,
+    spelling: &Spelling,
+    usage: Usage,
+) -> String {
+    let mut card = format!("---\ntags:\n- clip\nlibrary_name: {}\n", spelling.library);
     card.push_str("pipeline_tag: zero-shot-image-classification\n");
     if let Some(licence) = &artifact.licence {
         // A licence is one word of a known set or comes from the user; a line end would forge other keys.
@@ -71,11 +77,7 @@ pub(super) fn model_card(artifact: &Artifact, config: &ConfigFile, usage: Usage)
         );
     }
     if usage == Usage::Loads {
-        card.push_str(
-            "\n## Usage\n\n```python\nimport open_clip\n\n\
-             model, preprocess = open_clip.create_model_from_pretrained('local-dir:PATH/TO/THIS/FOLDER')\n\
-             tokenizer = open_clip.get_tokenizer('local-dir:PATH/TO/THIS/FOLDER')\n```\n",
-        );
+        let _ = write!(card, "\n## Usage\n\n```python\n{}```\n", spelling.usage);
     }
     card
 }

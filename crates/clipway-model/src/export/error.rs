@@ -15,6 +15,7 @@ use crate::state_dict::SelectError;
 
 use super::resolve::{Candidates, Mismatch};
 use crate::registry::UnknownModel;
+use crate::target::SpellError;
 
 /// An error of the caller's verification.
 pub type VerifyError = Box<dyn std::error::Error + Send + Sync>;
@@ -113,6 +114,17 @@ pub enum ExportError {
         /// Why not.
         #[source]
         cause: PlanError,
+    },
+    /// The target cannot hold the model.
+    #[error("`{}`, {model}: {cause}", path.display())]
+    Target {
+        /// The source.
+        path: PathBuf,
+        /// Name of the model.
+        model: String,
+        /// What cannot be expressed.
+        #[source]
+        cause: SpellError,
     },
     /// A tensor of the source is lost or doubled.
     #[error(transparent)]

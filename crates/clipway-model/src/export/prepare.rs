@@ -15,6 +15,7 @@ use crate::layout::{KnownConfig, Layout};
 use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
 use crate::registry;
 use crate::state_dict::{Weights, WeightsChoice};
+use crate::target::{SpellError, Spelled, Spelling};
 
 /// What an export is to be.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +36,8 @@ pub struct ExportOptions {
     pub preprocess: PreprocessOptions,
     /// Whether branches that were trained to be one convolution become that.
     pub fold: bool,
+    /// Whose names and files are written.
+    pub spelling: &'static Spelling,
 }
 
 /// An export that is ready to be written, and can be looked at: no weight has been read.
@@ -47,6 +50,9 @@ pub struct Prepared<'a> {
     pub(super) origin: ConfigOrigin,
     pub(super) model: Model,
     pub(super) plan: Plan,
+    pub(super) written: Plan,
+    pub(super) spelling: &'static Spelling,
+    pub(super) spelled: Spelled,
     pub(super) ledger: Ledger,
     pub(super) precision: Option<Precision>,
     pub(super) tower: Tower,
@@ -97,7 +103,12 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         }
         cause => ExportError::Plan { path: path(), cause },
     })?;
-    let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
+    let (written, spelled) = spell(&config, &plan, options).map_err(|cause| ExportError::Target {
+        model: origin.shown(),
+        path: path(),
+        cause,
+    })?;
+    let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &written)?;
     let source_artifact = source_artifact(checkpoint)?;
     let (activation_from, activation_notes) = activation(&base, &config, &origin);
     let mut notes = notes(checkpoint, &weights, options);
@@ -107,6 +118,14 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         notes.push(format!("the text model is the one that `{file}` beside the weights describes"));
     }
     notes.extend(config.model.folded.then(|| FOLDED_NOTE.to_owned()));
+    notes.extend(spelled.notes.iter().cloned());
+    let beyond = config.model.beyond_open_clip();
+    if options.spelling.is_open_clip && !beyond.is_empty() {
+        notes.push(format!(
+            "open_clip 3.3.0 cannot load this folder: its configs do not have `{}`",
+            beyond.join("`, `")
+        ));
+    }
     if options.model.is_some() && checkpoint.config().is_none() {
         let told = told().ok().flatten();
         notes.extend(told.and_then(|told| not_used(layout, &told, &config)));
@@ -120,6 +139,9 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         origin,
         model,
         plan,
+        written,
+        spelling: options.spelling,
+        spelled,
         ledger,
         precision,
         tower,
@@ -128,6 +150,16 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         text_model_file: text_model.map(|described| described.file),
         notes,
     })
+}
+
+/// The plan under the target's names, with the files beside the weights.
+fn spell(config: &ConfigFile, plan: &Plan, options: &ExportOptions) -> Result<(Plan, Spelled), SpellError> {
+    let Spelling { title, is_open_clip, .. } = *options.spelling;
+    if options.tower != Tower::Both && !is_open_clip {
+        let problems = vec![format!("`--tower {}`: it has both towers", options.tower.name())];
+        return Err(SpellError::Inexpressible { title, problems });
+    }
+    options.spelling.spell(config, plan)
 }
 
 /// What the source says of itself, if it is a folder that was exported before.
@@ -171,10 +203,14 @@ fn changed(base: &ConfigFile, options: &ExportOptions) -> Result<ConfigFile, Exp
 fn activation(base: &ConfigFile, config: &ConfigFile, origin: &ConfigOrigin) -> (String, Vec<String>) {
     let taken = if config.model.quick_gelu { "QuickGELU" } else { "GELU" };
     let from = match origin {
-        ConfigOrigin::File(_) | ConfigOrigin::Beside if base.model.states_quick_gelu() => {
+        ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside
+            if base.model.states_quick_gelu() =>
+        {
             "stated by the config"
         }
-        ConfigOrigin::File(_) | ConfigOrigin::Beside => "open_clip's default: the config states none",
+        ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside => {
+            "open_clip's default: the config states none"
+        }
         ConfigOrigin::Named(_) => "the registry's config of the name that was given",
         ConfigOrigin::OnlyFit(_) => "the registry's only config that fits; no shape shows the activation",
         ConfigOrigin::Layout(origin) => return (origin.activation_from.clone(), origin.notes.clone()),
@@ -189,7 +225,7 @@ fn activation(base: &ConfigFile, config: &ConfigFile, origin: &ConfigOrigin) -> 
         ConfigOrigin::OnlyFit(name) => Some(format!(
             "`{name}` is the only registered model with these shapes; its activation, {taken}, was taken"
         )),
-        ConfigOrigin::File(_) | ConfigOrigin::Beside | ConfigOrigin::Layout(_) => None,
+        ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside | ConfigOrigin::Layout(_) => None,
     };
     (from.to_owned(), note.into_iter().collect())
 }
@@ -238,7 +274,7 @@ fn notes(checkpoint: &Checkpoint, weights: &Weights, options: &ExportOptions) ->
             dangerous.join(", ")
         ));
     }
-    if options.tower != Tower::Both {
+    if options.tower != Tower::Both && options.spelling.is_open_clip {
         notes.push(format!(
             "only the {} tower is here: open_clip cannot load this folder",
             options.tower.name()
@@ -283,9 +319,19 @@ impl<'a> Prepared<'a> {
         self.layout
     }
 
-    /// What is done with each tensor.
+    /// What makes the model's tensors, under open_clip's names.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What makes the tensors that are written, under the target's names.
+    pub fn written_plan(&self) -> &Plan {
+        &self.written
+    }
+
+    /// Whose names and files are written.
+    pub fn spelling(&self) -> &'static Spelling {
+        self.spelling
     }
 
     /// Where every tensor of the source goes.

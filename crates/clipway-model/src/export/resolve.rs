@@ -16,12 +16,14 @@ use crate::registry;
 const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// Which model the weights are said to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ModelChoice {
     /// A name of the registry.
     Name(String),
     /// A config file.
     File(PathBuf),
+    /// A config.
+    Config(Box<ConfigFile>),
 }
 
 impl ModelChoice {
@@ -42,6 +44,8 @@ pub enum ConfigOrigin {
     Named(String),
     /// From the file that was given.
     File(PathBuf),
+    /// From the config that was given.
+    Given,
     /// From the config beside the weights.
     Beside,
     /// From the only name of the registry that the names and shapes fit.
@@ -69,15 +73,16 @@ impl ConfigOrigin {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => Some(name),
             ConfigOrigin::Layout(origin) => origin.name.as_deref(),
-            ConfigOrigin::File(_) | ConfigOrigin::Beside => None,
+            ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside => None,
         }
     }
 
     /// How a message names the model.
-    pub(super) fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => format!("`{name}`"),
             ConfigOrigin::File(path) => format!("`{}`", path.display()),
+            ConfigOrigin::Given => "the config that was given".to_owned(),
             ConfigOrigin::Beside => format!("the `{CONFIG_NAME}` beside it"),
             ConfigOrigin::Layout(origin) => match &origin.name {
                 Some(name) => format!("`{name}`"),
@@ -94,6 +99,7 @@ impl ConfigOrigin {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 format!("file `{}` as given", shown(&name))
             }
+            ConfigOrigin::Given => "as given".to_owned(),
             ConfigOrigin::Beside => format!("`{CONFIG_NAME}` beside the weights"),
             ConfigOrigin::OnlyFit(name) => {
                 format!("registry, `{name}`: the only one that names and shapes fit")
@@ -252,6 +258,9 @@ pub(super) fn resolve(
         Some(ModelChoice::File(path)) => {
             let config = read_config(path)?;
             Ok(Resolved { config, origin: ConfigOrigin::File(path.clone()) })
+        }
+        Some(ModelChoice::Config(config)) => {
+            Ok(Resolved { config: (**config).clone(), origin: ConfigOrigin::Given })
         }
         None => match checkpoint.config() {
             Some((_, config)) => Ok(Resolved { config: config.clone(), origin: ConfigOrigin::Beside }),

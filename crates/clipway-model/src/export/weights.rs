@@ -14,13 +14,14 @@ use crate::artifact::{hex, open_weights};
 use crate::output::{OutputError, StagedFile, Staging};
 use crate::plan::{ApplyError, PlannedTensor, apply};
 use crate::state_dict::StateDict;
+use crate::target::Spelling;
 
 /// A format of weights that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightsFormat {
-    /// safetensors, as open_clip names it: `open_clip_model.safetensors`.
+    /// safetensors.
     Safetensors,
-    /// PyTorch: `open_clip_pytorch_model.bin`.
+    /// PyTorch's own.
     Pytorch,
 }
 
@@ -32,20 +33,6 @@ impl WeightsFormat {
             WeightsFormat::Pytorch => "pytorch",
         }
     }
-
-    const fn stem(self) -> &'static str {
-        match self {
-            WeightsFormat::Safetensors => "open_clip_model",
-            WeightsFormat::Pytorch => "open_clip_pytorch_model",
-        }
-    }
-
-    const fn extension(self) -> &'static str {
-        match self {
-            WeightsFormat::Safetensors => "safetensors",
-            WeightsFormat::Pytorch => "bin",
-        }
-    }
 }
 
 /// What is written from what.
@@ -54,6 +41,7 @@ pub(super) struct Job<'a> {
     pub(super) planned: &'a [PlannedTensor],
     pub(super) source: &'a StateDict,
     pub(super) source_path: &'a std::path::Path,
+    pub(super) spelling: &'static Spelling,
     pub(super) run: Run<'a>,
 }
 
@@ -86,8 +74,8 @@ impl Job<'_> {
         let shards = shards(self.planned, most_bytes);
         let mut written = WrittenFiles { format, names: Vec::new(), index: None, tensors: Vec::new() };
         let mut map = Vec::new();
+        let [stem, extension] = (self.spelling.weights_name)(format);
         for (number, shard) in shards.iter().enumerate() {
-            let (stem, extension) = (format.stem(), format.extension());
             let name = match shards.len() {
                 1 => format!("{stem}.{extension}"),
                 count => format!("{stem}-{:05}-of-{count:05}.{extension}", number + 1),
@@ -103,7 +91,7 @@ impl Job<'_> {
         }
         if shards.len() > 1 {
             let bytes = self.planned.iter().map(|planned| planned.target.bytes() as u64).sum();
-            let name = format!("{}.{}.index.json", format.stem(), format.extension());
+            let name = format!("{stem}.{extension}.index.json");
             written.index = Some((name, sharded_index_json(&map, bytes)));
         }
         Ok(written)

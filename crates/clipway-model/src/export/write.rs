@@ -16,7 +16,6 @@ use super::{ExportError, Prepared, VerifyError};
 use crate::artifact::{
     ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, TensorHash,
 };
-use crate::checkpoint::CONFIG_NAME;
 use crate::output::{OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart};
 use crate::plan::{Ledger, Precision, Step, Tower};
 
@@ -105,14 +104,15 @@ impl Prepared<'_> {
         let mut timings = Timings::default();
         let run = Run { progress: options.progress, cancel: options.cancel };
         let job = Job {
-            planned: &self.plan.tensors,
+            planned: &self.written.tensors,
+            spelling: self.spelling,
             source: &self.weights.state_dict,
             source_path: self.checkpoint.weights_path(),
             run,
         };
 
         let clock = Instant::now();
-        let planned_bytes = self.plan.bytes() * options.formats.len() as u64;
+        let planned_bytes = self.written.bytes() * options.formats.len() as u64;
         run.progress.begin(Stage::Write, self.checkpoint.file_bytes() + planned_bytes);
         let (source_files, written) =
             self.write_weights(&staging, &job, &options.formats, options.max_shard_bytes)?;
@@ -120,22 +120,17 @@ impl Prepared<'_> {
         for (name, text) in written.iter().filter_map(|files| files.index.as_ref()) {
             folder.add(name, text.as_bytes())?;
         }
-        let config = self.config.model.to_config_file(&self.config.preprocess());
-        folder.add(CONFIG_NAME, config.as_bytes())?;
         if let Some(bytes) = &self.text_model_file {
             folder.add(crate::hugging_face::CONFIG_NAME, bytes)?;
+        }
+        for (name, text) in &self.spelled.files {
+            folder.add(name, text.as_bytes())?;
         }
         for (name, bytes) in &options.tokenizer.files {
             folder.add(name, bytes)?;
         }
         let mut artifact = self.artifact(source_files, &written, options);
-        let loads = self.tower == Tower::Both && written.iter().any(|files| files.index.is_none());
-        let usage = match (loads, self.config.model.folded) {
-            (false, _) => Usage::None,
-            (true, false) => Usage::Loads,
-            (true, true) => Usage::AfterFolding,
-        };
-        folder.add("README.md", model_card(&artifact, &self.config, usage).as_bytes())?;
+        folder.add("README.md", self.card(&artifact, &written).as_bytes())?;
         artifact.files = std::mem::take(&mut folder.files);
         let contract = staging.file(ARTIFACT_NAME)?;
         rewrite(&contract, artifact.to_json().as_bytes())?;
@@ -207,12 +202,13 @@ impl Prepared<'_> {
             for (index, (a, b)) in first.tensors.iter().zip(&other.tensors).enumerate() {
                 if a != b {
                     let path = self.checkpoint.path().to_owned();
-                    let tensor = self.plan.tensors[index].target.name.clone();
+                    let tensor = self.written.tensors[index].target.name.clone();
                     return Err(ExportError::SourceChanged { path, tensor });
                 }
             }
         }
-        let overflows = self.plan.tensors.iter().zip(&first.tensors).filter(|(_, made)| made.overflowed > 0);
+        let overflows =
+            self.written.tensors.iter().zip(&first.tensors).filter(|(_, made)| made.overflowed > 0);
         let tensors: Vec<(String, usize)> =
             overflows.map(|(planned, made)| (planned.target.name.clone(), made.overflowed)).collect();
         if !tensors.is_empty() {
@@ -246,12 +242,12 @@ impl Prepared<'_> {
         options: &WriteOptions<'_>,
     ) -> Artifact {
         let mut notes = self.notes.clone();
-        if written.iter().all(|files| files.index.is_some()) {
+        if self.spelling.is_open_clip && written.iter().all(|files| files.index.is_some()) {
             notes
                 .push("the weights are in several files: open_clip 3.3.0 cannot load this folder".to_owned());
         }
         let mut tensors = BTreeMap::new();
-        for (planned, made) in self.plan.tensors.iter().zip(&written[0].tensors) {
+        for (planned, made) in self.written.tensors.iter().zip(&written[0].tensors) {
             let dtype = planned.target.dtype.name().to_owned();
             tensors.insert(planned.target.name.clone(), TensorHash { dtype, sha256: made.sha256.clone() });
         }
@@ -259,6 +255,7 @@ impl Prepared<'_> {
         Artifact {
             artifact_version: ARTIFACT_VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            target: self.spelling.layout.to_owned(),
             source: ArtifactSource {
                 name: self.source_name(),
                 format: self.checkpoint.format().name().to_owned(),
@@ -293,6 +290,19 @@ impl Prepared<'_> {
         }
     }
 
+    /// The model card; its usage is that of what loads the folder.
+    fn card(&self, artifact: &Artifact, written: &[WrittenFiles]) -> String {
+        let is_known = self.config.model.beyond_open_clip().is_empty();
+        let is_single = written.iter().any(|files| files.index.is_none());
+        let loads = self.tower == Tower::Both && (!self.spelling.is_open_clip || is_known && is_single);
+        let usage = match (loads, self.config.model.folded) {
+            (false, _) => Usage::None,
+            (true, false) => Usage::Loads,
+            (true, true) => Usage::AfterFolding,
+        };
+        model_card(artifact, &self.config, self.spelling, usage)
+    }
+
     /// Name of what was opened; of the folder where a folder was given by a path without a name, such as `.`.
     fn source_name(&self) -> String {
         let path = self.checkpoint.path();
@@ -305,7 +315,7 @@ impl Prepared<'_> {
     /// Tensors that are not written as they were, in few words.
     fn plan_record(&self) -> Value {
         let mut changed = serde_json::Map::new();
-        for planned in &self.plan.tensors {
+        for planned in &self.written.tensors {
             if planned.is_renamed() || !planned.steps.is_empty() {
                 let from: Vec<&str> = planned.sources.iter().map(|source| source.name.as_str()).collect();
                 let steps: Vec<String> = planned.steps.iter().map(Step::to_string).collect();
@@ -313,10 +323,10 @@ impl Prepared<'_> {
             }
         }
         let mut dropped = serde_json::Map::new();
-        for one in &self.plan.dropped {
+        for one in &self.written.dropped {
             dropped.insert(one.tensor.name.clone(), json!(one.rule));
         }
-        json!({ "layout": self.plan.layout, "changed": changed, "dropped": dropped })
+        json!({ "layout": self.written.layout, "changed": changed, "dropped": dropped })
     }
 }
 

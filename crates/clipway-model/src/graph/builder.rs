@@ -82,6 +82,11 @@ impl<'p> GraphBuilder<'p> {
         self.push(Operation::TokenIds { most }, vec![], vec![Dim::Batch, Dim::Length(0)])
     }
 
+    /// The input of a text tower whose texts are always padded to this length.
+    pub fn padded_token_ids(&mut self, length: usize) -> ValueId {
+        self.push(Operation::TokenIds { most: length }, vec![], vec![Dim::Batch, Dim::Fixed(length)])
+    }
+
     /// Applies a linear layer to the last dimension.
     pub fn linear(&mut self, x: ValueId, layer: &Linear) -> Built {
         let Linear { weight, bias, layout, rows } = *layer;

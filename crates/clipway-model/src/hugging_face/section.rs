@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
 use crate::config::nearest;
+use crate::layout::LayoutError;
 
 /// Keys that every transformers config may have and that no output of `CLIPModel` depends on: initialisation,
 /// training, text generation, bookkeeping.
@@ -100,6 +101,14 @@ impl Problems {
             self.0.push(error.to_string());
             default
         })
+    }
+
+    /// Everything that was added, as an error of this file.
+    pub(crate) fn none(self, file: &'static str) -> Result<(), LayoutError> {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(LayoutError::Contradictions { file, problems: self.0 }),
+        }
     }
 
     /// Adds a problem at the key of a section.

@@ -167,7 +167,7 @@ fn agrees(config: &ModelConfig, sketch: &Sketch) -> bool {
             ours.layers == VisionLayers::Blocks(layers)
                 && ours.patch_size == Some(patch)
                 && [config.embed_dim, ours.width] == [embed_dim, width]
-                && (ours.width as f64 * ours.mlp_ratio) as usize == mlp_width
+                && ours.mlp_width() == mlp_width
         }
         VisionSketch::ResNet { embed_dim, width, stages, .. } => {
             ours.layers == VisionLayers::Stages(stages)
@@ -179,7 +179,7 @@ fn agrees(config: &ModelConfig, sketch: &Sketch) -> bool {
         && vision_agrees
         && config.embed_dim == text.embed_dim
         && [ours.width, ours.layers, ours.vocab_size] == [text.width, text.layers, text.vocab_size]
-        && (ours.width as f64 * ours.mlp_ratio) as usize == text.mlp_width
+        && ours.mlp_width() == text.mlp_width
 }
 
 /// Compares all names and shapes with those of a config, at the sizes that the tensors have, one of which is not

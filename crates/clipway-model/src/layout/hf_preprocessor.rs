@@ -41,10 +41,12 @@ const KEYS: [&str; 21] = [
 /// PIL's numbers of interpolations that open_clip has.
 const RESAMPLES: [(usize, Interpolation); 2] = [(2, Interpolation::Bilinear), (3, Interpolation::Bicubic)];
 
-/// Reads the preprocessing of a folder for a tower of this image size; a note where the folder says none.
+/// Reads the preprocessing of a folder for a tower of this image size; the model's own with a note where the folder
+/// says none.
 pub(super) fn read(
     checkpoint: &Checkpoint,
     image_size: [usize; 2],
+    own: PreprocessOptions,
 ) -> Result<(PreprocessOptions, Option<String>), LayoutError> {
     for file in FILES {
         let Some(bytes) = checkpoint.read_beside(file)? else { continue };
@@ -56,19 +58,23 @@ pub(super) fn read(
             continue;
         }
         let mut problems = Problems::default();
-        let options = options(nested.unwrap_or(root), image_size, &mut problems);
-        if !problems.0.is_empty() {
-            return Err(LayoutError::Contradictions { file, problems: problems.0 });
-        }
+        let options = options(nested.unwrap_or(root), image_size, &own, &mut problems);
+        problems.none(file)?;
         return Ok((options, None));
     }
-    let note = format!("no `{}` is beside the weights; OpenAI's preprocessing was taken", FILES[0]);
-    Ok((PreprocessOptions::default(), Some(note)))
+    let whose = if own == PreprocessOptions::default() { "OpenAI's" } else { "SigLIP's" };
+    let note = format!("no `{}` is beside the weights; {whose} preprocessing was taken", FILES[0]);
+    Ok((own, Some(note)))
 }
 
-fn options(at: JsonCursor<'_>, image_size: [usize; 2], problems: &mut Problems) -> PreprocessOptions {
+fn options(
+    at: JsonCursor<'_>,
+    image_size: [usize; 2],
+    own: &PreprocessOptions,
+    problems: &mut Problems,
+) -> PreprocessOptions {
     let section = Section::new(Some(at), &KEYS, problems);
-    let defaults = PreprocessConfig::new(image_size);
+    let defaults = PreprocessConfig::new(image_size).merged(own);
     for (key, why) in [
         ("do_resize", "open_clip resizes every picture"),
         ("do_rescale", "open_clip takes values from 0 to 1"),
@@ -87,7 +93,8 @@ fn options(at: JsonCursor<'_>, image_size: [usize; 2], problems: &mut Problems) 
     if interpolation.is_none() {
         problems.add(&section, "resample", format!("{number}; open_clip has bilinear, 2, and bicubic, 3"));
     }
-    let crops = section.boolean("do_center_crop", true, problems);
+    // SigLIP's processor does not cut, and knows no such key.
+    let crops = section.boolean("do_center_crop", own.resize_mode != Some(ResizeMode::Squash), problems);
     if crops {
         let crop = size(&section, "crop_size", problems);
         if crop.is_some_and(|crop| crop.sides() != image_size) {
@@ -95,7 +102,7 @@ fn options(at: JsonCursor<'_>, image_size: [usize; 2], problems: &mut Problems) 
         }
     }
     let resize_mode = match size(&section, "size", problems) {
-        None => ResizeMode::Shortest,
+        None => defaults.resize_mode,
         Some(Size::Shortest(side)) => {
             if !crops || [side; 2] != image_size {
                 let cause = format!(

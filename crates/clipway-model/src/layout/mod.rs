@@ -4,9 +4,16 @@
 
 mod error;
 mod families;
-mod hf_clip;
+mod names;
+pub(crate) mod hf_clip;
+mod hf_clip_config;
+pub(crate) mod hf_siglip;
+mod hf_siglip_config;
+mod siglip_config;
 mod hf_config;
 mod hf_preprocessor;
+mod big_vision;
+mod mobileclip;
 mod open_clip;
 mod open_clip_custom_text;
 mod openai;
@@ -51,15 +58,23 @@ enum Conversion {
 type FindConfig = fn(&Checkpoint, &StateDict, &[TensorInfo]) -> Result<Option<KnownConfig>, LayoutError>;
 
 /// Every layout, the more particular first.
-pub static LAYOUTS: [&Layout; 11] = [
-    &refused::SIGLIP,
+pub static LAYOUTS: [&Layout; 19] = [
+    &refused::SIGLIP2_NAFLEX,
+    &refused::X_CLIP,
+    &refused::CLIP_SEG,
+    &refused::OWL_VIT,
     &refused::ALT_CLIP,
     &refused::BLIP,
+    &refused::ALIGN,
+    &refused::GROUP_VIT,
     &refused::CHINESE_CLIP,
+    &refused::OTHER_MODALITIES,
+    &hf_siglip::LAYOUT,
     &hf_clip::LAYOUT,
     &refused::OTHER_TRANSFORMERS,
-    &refused::BIG_VISION,
-    &refused::MOBILE_CLIP,
+    &big_vision::LAYOUT,
+    &mobileclip::LAYOUT,
+    &refused::EVA_CLIP,
     &openai::LAYOUT,
     &open_clip_custom_text::LAYOUT,
     &open_clip::LAYOUT,

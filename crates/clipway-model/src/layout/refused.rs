@@ -3,99 +3,139 @@
 use super::{Conversion, Layout, has_prefix};
 use crate::state_dict::StateDict;
 
-/// Why models of timm's towers are refused.
-const NEEDS_TIMM: &str = "it needs the timm image tower, which is not supported yet";
+/// Makes a layout that is refused.
+macro_rules! refused {
+    ($(#[$about:meta])* $place:ident, $name:literal, $title:literal, $recognises:expr, $why:literal) => {
+        $(#[$about])*
+        pub(super) static $place: Layout = Layout {
+            name: $name,
+            title: $title,
+            recognises: $recognises,
+            conversion: Conversion::Refused($why),
+            known_config: None,
+        };
+    };
+}
 
-/// transformers' `SiglipModel` and `Siglip2Model`.
-pub(super) static SIGLIP: Layout = Layout {
-    name: "transformers_siglip",
-    title: "Hugging Face transformers SiglipModel",
-    recognises: |tensors| {
-        has_prefix(tensors, "vision_model.head.") || is_pair(tensors) && has(tensors, "logit_bias")
+refused!(
+    /// transformers' `Siglip2Model`, which takes pictures of any proportions.
+    SIGLIP2_NAFLEX,
+    "transformers_siglip2",
+    "Hugging Face transformers Siglip2Model (NaFlex)",
+    |tensors| {
+        let patches = tensors.get("vision_model.embeddings.patch_embedding.weight");
+        patches.is_some_and(|patches| patches.shape.len() == 2) && has_prefix(tensors, "text_model.")
     },
-    conversion: Conversion::Refused(NEEDS_TIMM),
-    known_config: None,
-};
+    "its patches and positions fit pictures of any proportions, which no config of open_clip has; SigLIP 2 at a fixed \
+     resolution (`SiglipModel`) is"
+);
 
-/// transformers' `AltCLIPModel`.
-pub(super) static ALT_CLIP: Layout = Layout {
-    name: "transformers_altclip",
-    title: "Hugging Face transformers AltCLIPModel",
-    recognises: |tensors| has_prefix(tensors, "text_model.roberta."),
-    conversion: Conversion::Refused(
-        "its text tower is XLM-RoBERTa with a linear layer and a layer norm, which no config of open_clip has",
-    ),
-    known_config: None,
-};
+refused!(
+    /// transformers' `XCLIPModel`.
+    X_CLIP,
+    "transformers_xclip",
+    "Hugging Face transformers XCLIPModel",
+    |tensors| has_prefix(tensors, "prompts_generator.") || has_prefix(tensors, "mit."),
+    "its image tower passes messages between the frames of a video, which no config of open_clip has"
+);
 
-/// transformers' `BlipModel`, which has names of Chinese-CLIP too.
-pub(super) static BLIP: Layout = Layout {
-    name: "transformers_blip",
-    title: "Hugging Face transformers BLIP",
-    recognises: |tensors| {
-        has_prefix(tensors, "vision_model.encoder.layers.0.self_attn.qkv.")
-            || has_prefix(tensors, "text_decoder.bert.")
-    },
-    conversion: Conversion::Refused("its towers attend to each other, which no config of open_clip has"),
-    known_config: None,
-};
+refused!(
+    /// transformers' `CLIPSegModel`.
+    CLIP_SEG,
+    "transformers_clipseg",
+    "Hugging Face transformers CLIPSeg",
+    |tensors| has_prefix(tensors, "clip.vision_model.") || has_prefix(tensors, "clip.text_model."),
+    "it is a CLIP with a decoder for segmentation, whose outputs no model of open_clip has"
+);
 
-/// transformers' `ChineseCLIPModel`.
-pub(super) static CHINESE_CLIP: Layout = Layout {
-    name: "transformers_chinese_clip",
-    title: "Hugging Face transformers ChineseCLIPModel",
-    recognises: |tensors| is_bert(tensors) && has_prefix(tensors, "vision_model."),
-    conversion: Conversion::Refused(
-        "its text tower is BERT without the pooler and projection of open_clip's Hugging Face towers",
-    ),
-    known_config: None,
-};
-
-/// One tower alone of a transformers model, or another model with names like CLIP's.
-pub(super) static OTHER_TRANSFORMERS: Layout = Layout {
-    name: "transformers_other",
-    title: "a Hugging Face transformers model that is not CLIPModel",
-    recognises: |tensors| {
-        ["vision_model.", "text_model.", "clip.vision_model.", "clip.text_model."]
+refused!(
+    /// transformers' `OwlViTModel` and `Owlv2Model`.
+    OWL_VIT,
+    "transformers_owlvit",
+    "Hugging Face transformers OWL-ViT",
+    |tensors| {
+        ["owlvit.", "owlv2.", "class_head.dense0.", "box_head.dense0."]
             .into_iter()
             .any(|prefix| has_prefix(tensors, prefix))
     },
-    conversion: Conversion::Refused("only both towers of CLIPModel with their projections are"),
-    known_config: None,
-};
+    "it is a CLIP that finds objects, with a vector for each patch, which no model of open_clip has"
+);
 
-/// Google's big_vision, as `.npz`.
-pub(super) static BIG_VISION: Layout = Layout {
-    name: "big_vision",
-    title: "Google big_vision SigLIP",
-    recognises: |tensors| {
-        ["params/img/", "img/"].into_iter().any(|prefix| has_prefix(tensors, prefix))
-            && ["params/txt/", "txt/"].into_iter().any(|prefix| has_prefix(tensors, prefix))
+refused!(
+    /// transformers' `AltCLIPModel`.
+    ALT_CLIP,
+    "transformers_altclip",
+    "Hugging Face transformers AltCLIPModel",
+    |tensors| has_prefix(tensors, "text_model.roberta."),
+    "its text tower is XLM-RoBERTa with a linear layer and a layer norm, which no config of open_clip has"
+);
+
+refused!(
+    /// transformers' `BlipModel`, which has names of Chinese-CLIP too.
+    BLIP,
+    "transformers_blip",
+    "Hugging Face transformers BLIP",
+    |tensors| {
+        ["vision_model.encoder.layers.0.self_attn.qkv.", "text_decoder.bert.", "qformer."]
+            .into_iter()
+            .any(|prefix| has_prefix(tensors, prefix))
     },
-    conversion: Conversion::Refused(NEEDS_TIMM),
-    known_config: None,
-};
+    "its towers attend to each other, which no config of open_clip has"
+);
 
-/// Apple's MobileCLIP, as Apple's own code saves it.
-pub(super) static MOBILE_CLIP: Layout = Layout {
-    name: "mobileclip",
-    title: "Apple MobileCLIP",
-    recognises: |tensors| {
-        has_prefix(tensors, "image_encoder.model.") || has_prefix(tensors, "text_encoder.embedding_layer.")
-    },
-    conversion: Conversion::Refused(
-        "it needs the FastViT image tower and Apple's text tower, which are not supported yet",
-    ),
-    known_config: None,
-};
+refused!(
+    /// transformers' `AlignModel`, which has names of Chinese-CLIP too.
+    ALIGN,
+    "transformers_align",
+    "Hugging Face transformers AlignModel",
+    |tensors| has_prefix(tensors, "vision_model.embeddings.convolution."),
+    "its image tower is an EfficientNet and its text tower BERT, in names that are not those of open_clip's towers"
+);
 
-fn has(tensors: &StateDict, name: &str) -> bool {
-    tensors.find(name).is_some()
-}
+refused!(
+    /// transformers' `GroupViTModel`.
+    GROUP_VIT,
+    "transformers_groupvit",
+    "Hugging Face transformers GroupViTModel",
+    |tensors| has_prefix(tensors, "vision_model.encoder.stages."),
+    "its image tower groups patches stage by stage, which no config of open_clip has"
+);
 
-fn is_pair(tensors: &StateDict) -> bool {
-    has_prefix(tensors, "vision_model.") && has_prefix(tensors, "text_model.")
-}
+refused!(
+    /// transformers' `ChineseCLIPModel`.
+    CHINESE_CLIP,
+    "transformers_chinese_clip",
+    "Hugging Face transformers ChineseCLIPModel",
+    |tensors| is_bert(tensors) && has_prefix(tensors, "vision_model."),
+    "its text tower is BERT without the pooler and projection of open_clip's Hugging Face towers"
+);
+
+refused!(
+    /// transformers' `FlavaModel` and `ClapModel`.
+    OTHER_MODALITIES,
+    "transformers_modalities",
+    "a Hugging Face transformers model of other modalities",
+    |tensors| ["multimodal_model.", "audio_model."].into_iter().any(|prefix| has_prefix(tensors, prefix)),
+    "it has a third tower, which no config of open_clip has"
+);
+
+refused!(
+    /// BAAI's own EVA-CLIP; open_clip has it with timm's trunk.
+    EVA_CLIP,
+    "eva_clip",
+    "EVA-CLIP in the names of its own code",
+    |tensors| has_prefix(tensors, "visual.blocks.") && has_prefix(tensors, "visual.patch_embed."),
+    "only open_clip's names of it, `visual.trunk.…`, are supported"
+);
+
+refused!(
+    /// One tower alone of a transformers model, or another model with names like CLIP's.
+    OTHER_TRANSFORMERS,
+    "transformers_other",
+    "a Hugging Face transformers model that is not CLIPModel",
+    |tensors| ["vision_model.", "text_model."].into_iter().any(|prefix| has_prefix(tensors, prefix)),
+    "only both towers of CLIPModel or SiglipModel with their projections are"
+);
 
 /// Whether the text tower has BERT's names.
 fn is_bert(tensors: &StateDict) -> bool {

@@ -61,7 +61,10 @@ pub fn apply<E>(
             for step in planned.steps.iter().filter(|step| !matches!(step, Step::Cast { .. })) {
                 let infos: Vec<TensorInfo> = inputs.iter().map(|input| input.info.clone()).collect();
                 let (dtype, shape) = step.result(&infos).expect("the plan was checked");
-                let bytes = transform(step, &inputs, &shape);
+                let bytes = match step {
+                    Step::Fill { value, dtype, .. } => filled(*value, *dtype, shape.iter().product()),
+                    _ => transform(step, &inputs, &shape),
+                };
                 let name = planned.target.name.clone();
                 inputs = vec![Tensor { info: TensorInfo { name, dtype, shape }, bytes }];
             }
@@ -144,13 +147,23 @@ fn cast(from: Dtype, bytes: &[u8], to: Dtype, out: &mut Vec<u8>) -> usize {
     overflowed
 }
 
+/// Bytes of so many times one number.
+fn filled(value: i64, dtype: Dtype, elements: usize) -> Vec<u8> {
+    if dtype == Dtype::I64 {
+        return value.to_le_bytes().repeat(elements);
+    }
+    let mut one = Vec::new();
+    cast_from_f32(dtype, &[value as f32], &mut one);
+    one.repeat(elements)
+}
+
 /// Bytes of the result of a step, whose shape is `shape`.
 fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
     let Tensor { info, bytes } = &inputs[0];
     let size = info.dtype.size();
     let product = |lengths: &[usize]| lengths.iter().product::<usize>();
     match step {
-        Step::Reshape { .. } | Step::Cast { .. } => bytes.clone(),
+        Step::Reshape { .. } | Step::Cast { .. } | Step::Fill { .. } => bytes.clone(),
         Step::Concatenate { axis } => {
             let before = product(&shape[..*axis]);
             let mut out = Vec::with_capacity(product(shape) * size);

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use clipway_formats::{Dtype, TensorInfo};
 
 use super::fit::{Sizes, by_name, fit, spell_text_tower};
+use super::regroup::Left;
 use super::{DroppedTensor, Plan, PlannedTensor, Step, StepError, fold};
 use crate::config::ModelConfig;
 use crate::graph::{Parameter, Parameters};
@@ -147,7 +148,7 @@ pub fn build_plan(
     let Converted { mut tensors, mut dropped } = converted;
     spell_text_tower(&mut tensors, target);
     let places = by_name(&tensors);
-    let mut left: Vec<Option<PlannedTensor>> = tensors.into_iter().map(Some).collect();
+    let mut left = Left::new(tensors, places.clone());
     let sizes = Sizes { base, target };
     let mut written = Vec::new();
     let mut differences = Differences::default();
@@ -164,7 +165,7 @@ pub fn build_plan(
     for fold in folds {
         let mut branches = Vec::new();
         for (id, branch) in fold.branches.iter() {
-            match places.get(&branch.name).and_then(|&place| left[place].take()) {
+            match places.get(&branch.name).and_then(|&place| left.tensors[place].take()) {
                 None => differences.missing.push(unmatched(&branch.name, &branch.shape)),
                 Some(found) if found.target.shape != branch.shape => {
                     let (name, expected) = (branch.name.clone(), branch.shape.clone());
@@ -197,7 +198,7 @@ pub fn build_plan(
             written.push(planned);
             continue;
         }
-        let Some(mut planned) = places.get(&parameter.name).and_then(|&place| left[place].take()) else {
+        let Some(mut planned) = left.take(parameter)? else {
             differences.missing.push(unmatched(&parameter.name, &parameter.shape));
             continue;
         };
@@ -212,10 +213,11 @@ pub fn build_plan(
     }
     let taken: HashMap<&str, &PlannedTensor> =
         written.iter().map(|planned| (planned.target.name.as_str(), planned)).collect();
-    for planned in left.into_iter().flatten() {
+    for planned in left.unused() {
         let name = &planned.target.name;
         if let Some(twin) = taken.get(name.as_str()) {
-            let sources = [twin, &planned].map(|one| one.sources[0].name.clone());
+            let source = |one: &PlannedTensor| one.sources.first().map(|source| source.name.clone());
+            let sources = [twin, &planned].map(|one| source(one).unwrap_or_default());
             return Err(PlanError::Collision { name: name.clone(), sources });
         }
         if options.tower.has(name) {

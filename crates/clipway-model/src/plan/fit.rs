@@ -50,6 +50,11 @@ pub(super) fn fit(
     let name = parameter.name.as_str();
     if SINGLE_NUMBERS.contains(&name) && found.elements() == 1 && parameter.elements() == 1 {
         planned.then(Step::Reshape { shape: parameter.shape.clone() })?;
+    } else if is_patch_embedding(name) && found.shape.len() == 2 && parameter.shape.len() == 4 {
+        // A linear map of patches, channel by channel.
+        if found.shape[0] == parameter.shape[0] && found.elements() == parameter.elements() {
+            planned.then(Step::Reshape { shape: parameter.shape.clone() })?;
+        }
     } else if name == IMAGE_POSITIONS {
         if let Some((from, to)) = grids(&found.shape, sizes) {
             planned.then(Step::ResampleGrid { prefix: PREFIX_TOKENS, from, to })?;
@@ -61,6 +66,11 @@ pub(super) fn fit(
         planned.then(Step::ResampleRows { from, to })?;
     }
     Ok(planned.target.shape == parameter.shape)
+}
+
+/// Whether a tensor makes tokens of patches.
+fn is_patch_embedding(name: &str) -> bool {
+    matches!(name, "visual.conv1.weight" | "visual.trunk.patch_embed.proj.weight")
 }
 
 /// The grid of a position embedding and that of the config, if another image size was asked for. The grid is

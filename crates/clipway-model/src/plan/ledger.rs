@@ -6,10 +6,10 @@ use std::fmt;
 use clipway_formats::{TensorInfo, shown};
 use serde::Serialize;
 
-use super::Plan;
+use super::{Plan, PlannedTensor, Step};
 use crate::state_dict::Weights;
 
-/// What became of tensors of the source.
+/// What became of tensors of the source, and where those come from that have none there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
@@ -19,6 +19,8 @@ pub enum Fate {
     Consumed,
     /// They are not written.
     Dropped,
+    /// They are written, and the source has nothing of them.
+    Made,
 }
 
 /// Tensors of the source that have a fate and a rule in common.
@@ -30,7 +32,7 @@ pub struct LedgerGroup {
     pub rule: String,
     /// Number of tensors.
     pub tensors: usize,
-    /// Their bytes in the source.
+    /// Their bytes in the source, or of what is made.
     pub bytes: u64,
 }
 
@@ -45,7 +47,7 @@ pub struct Ledger {
     pub written_tensors: usize,
     /// Their bytes.
     pub written_bytes: u64,
-    /// Every tensor of the source, by what became of it.
+    /// Every tensor of the source, by what became of it; then those that were made.
     pub groups: Vec<LedgerGroup>,
 }
 
@@ -87,13 +89,8 @@ impl Ledger {
         let stored = |name: &str| state_dict.find(name).map(|index| state_dict.stored_index(index));
         let mut strangers = Vec::new();
         for planned in &plan.tensors {
-            let mut steps: Vec<&str> = Vec::new();
-            if planned.is_renamed() {
-                steps.push("rename");
-            }
-            steps.extend(planned.steps.iter().map(super::Step::name));
             let fate = if planned.steps.is_empty() { Fate::Written } else { Fate::Consumed };
-            let rule = if steps.is_empty() { "as they are".to_owned() } else { steps.join(", ") };
+            let rule = steps_of(planned);
             for source in &planned.sources {
                 match stored(&source.name) {
                     // A tensor that is split among several targets is accounted for once.
@@ -118,12 +115,14 @@ impl Ledger {
         if !(unaccounted.is_empty() && twice.is_empty()) {
             return Err(Imbalance { unaccounted, twice });
         }
+        let made = plan.tensors.iter().filter(|planned| planned.sources.is_empty());
+        let made = made.map(|planned| ((Fate::Made, steps_of(planned)), &planned.target));
         Ok(Ledger {
             source_tensors: all.len(),
             source_bytes: all.iter().map(|tensor| tensor.bytes() as u64).sum(),
             written_tensors: plan.tensors.len(),
             written_bytes: plan.bytes(),
-            groups: grouped(fates.into_iter().flatten().zip(all)),
+            groups: grouped(fates.into_iter().flatten().zip(all).chain(made)),
         })
     }
 
@@ -131,6 +130,13 @@ impl Ledger {
     pub fn dropped(&self) -> impl Iterator<Item = &LedgerGroup> {
         self.groups.iter().filter(|group| group.fate == Fate::Dropped)
     }
+}
+
+/// What is done with a tensor, in few words.
+fn steps_of(planned: &PlannedTensor) -> String {
+    let rename = planned.is_renamed().then_some("rename");
+    let steps: Vec<&str> = rename.into_iter().chain(planned.steps.iter().map(Step::name)).collect();
+    if steps.is_empty() { "as they are".to_owned() } else { steps.join(", ") }
 }
 
 /// Sums by fate and rule, in the order in which they first come.
@@ -157,6 +163,7 @@ impl fmt::Display for Ledger {
                 Fate::Written => "written",
                 Fate::Consumed => "changed",
                 Fate::Dropped => "dropped",
+                Fate::Made => "made",
             };
             writeln!(f, "{fate:8} {tensors:6} tensors {bytes:14} bytes  {rule}")?;
         }

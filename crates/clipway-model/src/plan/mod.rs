@@ -9,6 +9,7 @@ mod build;
 mod fit;
 mod fold;
 mod ledger;
+mod regroup;
 mod resample;
 mod step;
 
@@ -39,7 +40,7 @@ pub struct Plan {
 pub struct PlannedTensor {
     /// Name, dtype and shape of what is written.
     pub target: TensorInfo,
-    /// What it is made of; several where the first step joins them.
+    /// What it is made of; several where the first step joins them, none where it fills.
     pub sources: Vec<TensorInfo>,
     /// What is done, in order. No step: the bytes are taken as they are, under the name of the target.
     pub steps: Vec<Step>,
@@ -60,6 +61,22 @@ impl PlannedTensor {
         PlannedTensor { target: tensor.clone(), sources: vec![tensor.clone()], steps: Vec::new() }
     }
 
+    /// A tensor of one number, from no source.
+    ///
+    /// # Errors
+    /// A dtype that cannot be filled.
+    pub fn filled(
+        name: String,
+        value: i64,
+        dtype: Dtype,
+        shape: &[usize],
+    ) -> Result<PlannedTensor, StepError> {
+        let target = TensorInfo { name, dtype, shape: shape.to_vec() };
+        let mut planned = PlannedTensor { target, sources: Vec::new(), steps: Vec::new() };
+        planned.then(Step::Fill { value, dtype, shape: shape.to_vec() })?;
+        Ok(planned)
+    }
+
     /// Whether the name changes; what is folded has a name of its own.
     pub fn is_renamed(&self) -> bool {
         let folded = matches!(self.steps.first(), Some(Step::Fold { .. }));
@@ -74,8 +91,40 @@ impl PlannedTensor {
         let inputs = if self.steps.is_empty() { self.sources.clone() } else { vec![self.target.clone()] };
         let (dtype, shape) = step.result(&inputs)?;
         self.target = TensorInfo { name: std::mem::take(&mut self.target.name), dtype, shape };
-        self.steps.push(step);
+        match (&step, self.steps.last()) {
+            // What is transposed there and back stays as it is.
+            (Step::Transpose { axes }, Some(Step::Transpose { axes: before }))
+                if axes.iter().map(|&axis| before[axis]).eq(0..axes.len()) =>
+            {
+                self.steps.pop();
+            }
+            _ => self.steps.push(step),
+        }
         Ok(())
+    }
+
+    /// Equal parts along the first axis, under these names: slices, or the sources themselves where joining them is
+    /// all that makes the tensor.
+    ///
+    /// # Errors
+    /// A first axis that cannot be parted so.
+    pub fn split(&self, names: &[String]) -> Result<Vec<PlannedTensor>, StepError> {
+        let rows = self.target.shape.first().map_or(0, |rows| rows / names.len().max(1));
+        let is_joined = self.steps == [Step::Concatenate { axis: 0 }]
+            && self.sources.len() == names.len()
+            && self.sources.iter().all(|source| source.shape.first() == Some(&rows));
+        let part = |(index, name): (usize, &String)| {
+            if is_joined {
+                let mut part = PlannedTensor::same(&self.sources[index]);
+                part.target.name.clone_from(name);
+                return Ok(part);
+            }
+            let mut part = self.clone();
+            part.target.name.clone_from(name);
+            part.then(Step::Slice { axis: 0, start: index * rows, end: (index + 1) * rows })?;
+            Ok(part)
+        };
+        names.iter().enumerate().map(part).collect()
     }
 }
 
@@ -117,7 +166,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for PlannedTensor { target, sources, steps } in &self.tensors {
             write!(f, "{}  {} {:?}", target.name, target.dtype, target.shape)?;
-            if sources.len() != 1 || sources[0].name != target.name {
+            if !sources.is_empty() && (sources.len() != 1 || sources[0].name != target.name) {
                 let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
                 write!(f, "  <- {}", names.join(" + "))?;
             }

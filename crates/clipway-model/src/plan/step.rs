@@ -62,6 +62,16 @@ pub enum Step {
         /// What is added up.
         terms: Vec<FoldAddend>,
     },
+    /// Makes a tensor of one number, from no source. Only as the first step.
+    Fill {
+        /// The number of every element.
+        value: i64,
+        /// Its dtype: a floating-point one, or `I64`.
+        #[serde(serialize_with = "super::dtype_name")]
+        dtype: Dtype,
+        /// The shape.
+        shape: Vec<usize>,
+    },
     /// Rounds every element to another dtype: to nearest, ties to even.
     Cast {
         /// The new dtype.
@@ -90,6 +100,7 @@ impl Step {
             Step::Reshape { .. } => "reshape",
             Step::ResampleGrid { .. } | Step::ResampleRows { .. } => "resample",
             Step::Fold { .. } => "fold",
+            Step::Fill { .. } => "fill",
             Step::Cast { .. } => "cast",
         }
     }
@@ -113,13 +124,19 @@ impl Step {
                 false => refuse(format!("branches that do not add up to {shape:?}")),
             };
         }
+        if let (Step::Fill { dtype, shape, .. }, []) = (self, inputs) {
+            return match dtype {
+                Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I64 => Ok((*dtype, shape.clone())),
+                _ => refuse(format!("a tensor of {dtype} that is filled with one number")),
+            };
+        }
         let [input] = inputs else {
             return refuse(format!("{} takes one tensor, not {}", self.name(), inputs.len()));
         };
         let mut shape = input.shape.clone();
         let mut dtype = input.dtype;
         let fits = match self {
-            Step::Concatenate { .. } | Step::Fold { .. } => false,
+            Step::Concatenate { .. } | Step::Fill { .. } | Step::Fold { .. } => false,
             Step::Slice { axis, start, end } => match shape.get_mut(*axis) {
                 Some(length) if start < end && end <= length => {
                     *length = end - start;
@@ -204,6 +221,7 @@ impl fmt::Display for Step {
             Step::Fold { part: FoldPart::Bias, terms, .. } => {
                 write!(f, "fold(biases of {} branches)", terms.len())
             }
+            Step::Fill { value, dtype, shape } => write!(f, "fill({value}, {dtype} {shape:?})"),
             Step::Cast { to } => write!(f, "cast({to})"),
         }
     }

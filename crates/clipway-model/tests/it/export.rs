@@ -33,7 +33,7 @@ impl Bench {
         Bench::of(CONFIG)
     }
 
-    fn of(config: &str) -> Bench {
+    pub fn of(config: &str) -> Bench {
         let model = ConfigFile::parse(config.as_bytes()).unwrap().model;
         Bench::of_model(config, &model)
     }
@@ -54,7 +54,7 @@ impl Bench {
         self.path("out/model")
     }
 
-    fn write_source(&self, name: &str) -> PathBuf {
+    pub fn write_source(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         let infos: Vec<TensorInfo> = self.tensors.iter().map(|(info, _)| info.clone()).collect();
         let mut out = io::Cursor::new(Vec::new());
@@ -105,6 +105,10 @@ fn tensors_of(config: &ModelConfig) -> Vec<(TensorInfo, Vec<u8>)> {
             dtype: parameter.dtype,
             shape: parameter.shape.clone(),
         };
+        if !info.dtype.is_float() {
+            let bytes = vec![0; info.bytes()];
+            return (info, bytes);
+        }
         let seed = parameter.name.len() as f32;
         let values = (0..info.elements()).map(|i| ((i as f32 + seed) * 0.37).sin() / 3.0);
         // Counters are integers, and variances are positive.
@@ -118,7 +122,7 @@ fn tensors_of(config: &ModelConfig) -> Vec<(TensorInfo, Vec<u8>)> {
     parameters.in_state_dict_order().into_iter().map(make).collect()
 }
 
-fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
+pub fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
     WriteOptions {
         formats: vec![WeightsFormat::Safetensors],
         max_shard_bytes: None,

@@ -15,7 +15,7 @@ const CONFIG: &str = r#"{"model_type": "clip", "projection_dim": 8,
     "vision_config": {"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "image_size": 8, "patch_size": 4, "hidden_act": "gelu"}}"#;
 
-type Named = (String, Vec<usize>);
+pub type Named = (String, Vec<usize>);
 
 /// Names and shapes of the model of [`CONFIG`] in transformers.
 fn transformers() -> Vec<Named> {
@@ -49,7 +49,7 @@ fn transformers() -> Vec<Named> {
     tensors
 }
 
-fn linear(name: &str, shape: &[usize]) -> [Named; 2] {
+pub fn linear(name: &str, shape: &[usize]) -> [Named; 2] {
     [(format!("{name}.weight"), shape.to_vec()), (format!("{name}.bias"), shape[..1].to_vec())]
 }
 
@@ -80,7 +80,7 @@ fn openai() -> Vec<Named> {
     tensors
 }
 
-fn write(folder: &Path, name: &str, tensors: &[Named]) -> PathBuf {
+pub fn write(folder: &Path, name: &str, tensors: &[Named]) -> PathBuf {
     let info = |(name, shape): &Named| {
         let is_number = ["position_ids", "input_resolution"].iter().any(|leaf| name.ends_with(leaf));
         let dtype = if is_number { Dtype::I64 } else { Dtype::F32 };

@@ -7,5 +7,7 @@ mod export;
 mod export_shared;
 mod identify;
 mod layouts;
+mod layouts_timm;
 mod registry;
+mod targets;
 mod text_models;

@@ -193,6 +193,9 @@ fn shape(node: &Node) -> Result<Shape, EngineError> {
             Some(Shape { rows: Rows::Fixed(height * width), width: channels, map: Some([height, width]) })
         }
         [Dim::Batch, tokens, Dim::Fixed(width)] => rows(tokens).map(|rows| Shape { rows, width, map: None }),
+        [Dim::Batch, tokens] if matches!(node.operation, Operation::TokenIds { .. }) => {
+            rows(tokens).map(|rows| Shape { rows, width: 1, map: None })
+        }
         [Dim::Batch, Dim::Fixed(width)] => Some(Shape { rows: Rows::Fixed(1), width, map: None }),
         [Dim::Batch, tokens] => rows(tokens).map(|rows| Shape { rows, width: 1, map: None }),
         _ => None,

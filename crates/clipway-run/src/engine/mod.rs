@@ -178,7 +178,12 @@ impl Engine {
         let TowerInput::Tokens { context, vocabulary } = self.input else {
             return Err(EngineError::WrongInput { expected: "pixels", found: "token ids" });
         };
-        if length == 0 || length > context || !ids.len().is_multiple_of(length) {
+        let is_padded = |node: &program::Node| {
+            matches!((&node.op, node.shape.rows), (Op::TokenIds { .. }, Rows::Fixed(_)))
+        };
+        let padded = self.executable.program.nodes.iter().any(is_padded);
+        let fits = if padded { length == context } else { (1..=context).contains(&length) };
+        if !fits || !ids.len().is_multiple_of(length) {
             return Err(EngineError::TokenCount { context, length, found: ids.len() });
         }
         let inside = |id: i64| usize::try_from(id).is_ok_and(|id| id < vocabulary);

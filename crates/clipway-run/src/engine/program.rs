@@ -226,8 +226,15 @@ impl Program {
     }
 
     /// Makes every user of `from` use `to`; nothing uses `from` any more, and it uses nothing.
+    ///
+    /// Where `from` is a map and `to` the same rows in a line, `to` becomes that map.
     pub fn replace(&mut self, from: Id, to: Id) {
         self.nodes[from].inputs.clear();
+        let Shape { rows, map, .. } = self.nodes[from].shape;
+        let shape = &mut self.nodes[to].shape;
+        if shape.map.is_none() && shape.rows == rows {
+            shape.map = map;
+        }
         for node in &mut self.nodes {
             node.inputs.iter_mut().filter(|i| **i == from).for_each(|i| *i = to);
         }

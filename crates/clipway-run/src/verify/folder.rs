@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clipway_formats::Dtype;
 use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
-use clipway_model::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError};
+use clipway_model::checkpoint::{Checkpoint, CheckpointError};
 use clipway_model::export::{ExportError, ExportOptions, ModelChoice, Prepared, prepare};
 use clipway_model::plan::Tower;
 
@@ -55,9 +55,10 @@ impl FolderVerification<'_> {
         let subject = Checkpoint::open(folder)?;
         let tower = tower_of(folder)?;
         let prepared = prepare(&subject, &ExportOptions { tower, ..ExportOptions::default() })?;
-        let mut options = ExportOptions { tower, precision: None, ..self.source.clone() };
+        let mut options =
+            ExportOptions { tower, precision: None, spelling: Default::default(), ..self.source.clone() };
         if options.model.is_none() && source.config().is_none() {
-            options.model = Some(ModelChoice::File(folder.join(CONFIG_NAME)));
+            options.model = Some(ModelChoice::Config(Box::new(prepared.config().clone())));
         }
         let model = prepared.model();
         options.image_size = Some(model.image_size);

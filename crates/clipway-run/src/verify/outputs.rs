@@ -115,18 +115,37 @@ impl Outputs {
         Ok(())
     }
 
+    /// Token ids of the texts, which are compared; or why there are none that the model can take.
+    fn tokens_of(
+        &mut self,
+        clip: &Clip,
+        inputs: &Inputs,
+        vocabulary: usize,
+    ) -> Result<Result<Vec<i64>, String>, ClipError> {
+        if !clip.has_tokenizer() {
+            return Ok(Err("the tokeniser's files are not there".to_owned()));
+        }
+        let encoded = clip.tokens(&inputs.texts)?;
+        let highest = encoded.ids.iter().copied().max().unwrap_or(0);
+        if highest >= vocabulary as i64 {
+            return Ok(Err(format!(
+                "the tokeniser gives ids up to {highest}, and the model has {vocabulary}"
+            )));
+        }
+        let values = encoded.ids.iter().map(|&id| id as f32).collect();
+        self.tokens = Some(Rows { values, width: encoded.context_length });
+        Ok(Ok(encoded.ids))
+    }
+
     fn texts(&mut self, clip: &Clip, inputs: &Inputs, blocks: bool) -> Result<(), ClipError> {
         self.texts = inputs.texts.len();
-        let ids = if clip.has_tokenizer() {
-            let encoded = clip.tokens(&inputs.texts)?;
-            let values = encoded.ids.iter().map(|&id| id as f32).collect();
-            self.tokens = Some(Rows { values, width: encoded.context_length });
-            encoded.ids
-        } else {
-            self.inputs.push_str(
-                ", with made-up token ids in place of the texts': the tokeniser's files are not there",
-            );
-            probes::token_ids(self.texts, clip.text_input()?)
+        let input = clip.text_input()?;
+        let ids = match self.tokens_of(clip, inputs, input[1])? {
+            Ok(ids) => ids,
+            Err(why) => {
+                self.inputs.push_str(&format!(", with made-up token ids in place of the texts': {why}"));
+                probes::token_ids(self.texts, input)
+            }
         };
         let features = clip.encode_tokens(&ids)?;
         if blocks {

@@ -20,8 +20,9 @@ mod swin;
 mod map_pool;
 mod attention_pool;
 mod head;
+pub(crate) mod siglip;
 
-use crate::config::{ModelConfig, TimmConfig, TimmProjection, nearest};
+use crate::config::{ModelConfig, TimmChanges, TimmConfig, TimmProjection, nearest};
 use crate::graph::{GraphBuilder, GraphError, Scope, ValueId};
 
 use super::{ArchitectureError, Declared, Tower};
@@ -61,6 +62,8 @@ struct TrunkRequest<'a> {
     classifier: Option<usize>,
     /// Whether branches that were trained to be one convolution are one.
     folded: bool,
+    /// What is not as the name says.
+    changes: &'a TimmChanges,
 }
 
 /// How a trunk is asked to pool, in timm's words (`avg`, `token`, `map`, …).
@@ -105,17 +108,26 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let Some(timm) = &config.vision.timm else {
         return Err(ArchitectureError::unsupported("a timm tower without a name", "set `timm_model_name`"));
     };
-    // A tag after the name chooses weights.
-    let name = timm.model_name.split_once('.').map_or(timm.model_name.as_str(), |(name, _)| name);
+    let name = without_tag(&timm.model_name);
     let family = FAMILIES.iter().find(|family| (family.names)().contains(&name));
     let family = family.ok_or_else(|| unknown(name))?;
+    let changes = &timm.changes;
+    if !vit::names().contains(&name) && *changes != TimmChanges::default() {
+        let what = format!("`vision_cfg.timm_model_kwargs` with the trunk `{name}`");
+        return Err(ArchitectureError::unsupported(what, "of those of vision transformers it is"));
+    }
     let (pool, classifier) = request(timm, config.embed_dim);
     let (image_size, folded) = (config.vision.image_size, config.folded);
-    let request = TrunkRequest { name, image_size, pool, classifier, folded };
+    let request = TrunkRequest { name, image_size, pool, classifier, folded, changes };
     let trunk = (family.declare)(&request, scope.child("trunk"))?;
     let sizes = [trunk.features(), config.embed_dim];
     let head = Head::declare(timm, sizes, trunk.map_size(), scope.child("head"))?;
     Ok(Box::new(TimmModel { trunk, head }))
+}
+
+/// A timm name without the tag that chooses weights.
+fn without_tag(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(name, _)| name)
 }
 
 /// What open_clip asks of the trunk, by `timm_pool` and `timm_proj`.

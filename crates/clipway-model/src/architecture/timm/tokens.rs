@@ -41,7 +41,10 @@ pub(super) enum StemKind {
     /// One linear map of each patch.
     Patches,
     /// Three convolutions without overlap, of 4, 2 and 2 places (MobileCLIP, <https://arxiv.org/abs/2311.17049>).
-    MobileClip,
+    MobileClip {
+        /// Zeros around the pictures. timm has none; in Apple's code there is 1.
+        padding: usize,
+    },
     /// That of ViTamin, with stages of these widths.
     Vitamin([usize; 2]),
 }
@@ -51,7 +54,7 @@ impl TokenOptions {
     pub(super) fn grid(&self) -> [usize; 2] {
         match self.stem {
             StemKind::Vitamin(_) => self.image_size.map(|side| side.div_ceil(self.patch)),
-            StemKind::Patches | StemKind::MobileClip => self.image_size.map(|side| side / self.patch),
+            StemKind::Patches | StemKind::MobileClip { .. } => self.image_size.map(|side| side / self.patch),
         }
     }
 
@@ -174,7 +177,7 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Stem {
         StemKind::Vitamin(stages) => {
             Stem::Vitamin(Box::new(VitaminStem::declare(scope.child("backbone"), stages, width)))
         }
-        StemKind::MobileClip => {
+        StemKind::MobileClip { padding } => {
             let mut backbone = scope.child("backbone");
             let mut layer = |index: usize, inputs: usize, outputs: usize, kernel: usize| {
                 let mut scope = backbone.child(index);
@@ -185,7 +188,8 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Stem {
                 } else {
                     (Conv2d::with_bias(scope.child("conv"), inputs, outputs, [kernel; 2]), None)
                 };
-                StemLayer { path, convolution: convolution.stride([kernel; 2]), norm }
+                let padding = if index == 0 { padding } else { 0 };
+                StemLayer { path, convolution: convolution.stride([kernel; 2]).padding([padding; 2]), norm }
             };
             let inner = width / 4;
             Stem::Convolutions(vec![

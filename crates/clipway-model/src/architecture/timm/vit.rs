@@ -30,7 +30,12 @@ pub(super) fn names() -> Vec<&'static str> {
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
     let Variant { image, patch, size: [width, depth, heads, hidden], style, .. } =
-        *variant.ok_or_else(|| unknown(request.name))?;
+        variant.ok_or_else(|| unknown(request.name))?.changed(request.changes);
+    if width == 0 || !width.is_multiple_of(heads) || image.iter().any(|side| side / patch == 0) {
+        let what =
+            format!("a width of {width} with {heads} heads and {image:?} pixels in patches of {patch}");
+        return Err(ArchitectureError::unsupported(what, "they do not divide each other"));
+    }
     let Style { norm, activation, class_token, .. } = style;
     let known = [
         PoolKind::Token,
@@ -100,14 +105,15 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
 /// so many of them as there are positions.
 fn picture_size(
     request: &TrunkRequest<'_>,
-    image: usize,
+    image: [usize; 2],
     patch: usize,
     style: Style,
 ) -> Result<[usize; 2], ArchitectureError> {
-    let same_grid = request.image_size.map(|side| side.div_ceil(patch)) == [image.div_ceil(patch); 2];
+    let grid = |size: [usize; 2]| size.map(|side| side.div_ceil(patch));
+    let same_grid = grid(request.image_size) == grid(image);
     match style.stem {
         StemKind::Vitamin(_) if style.positions == Positions::None || same_grid => Ok(request.image_size),
-        _ => fixed_size(request, [image; 2]),
+        _ => fixed_size(request, image),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Figures are those of timm 1.0 (Apache-2.0), `timm/models/vision_transformer.py` and, for MobileCLIP,
 //! `vision_transformer_hybrid.py`; for ViTamin, `vitamin.py`.
 
+use crate::config::TimmChanges;
 use crate::graph::Activation;
 
 use super::block::Order;
@@ -11,11 +12,11 @@ use super::token_pool::PoolKind;
 use super::tokens::{Positions, StemKind};
 use super::vitamin;
 
-/// A trunk by name: the side of its pictures and patches in pixels, its size and its style.
+/// A trunk by name: height and width of its pictures and the side of its patches in pixels, its size and its style.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     pub(super) name: &'static str,
-    pub(super) image: usize,
+    pub(super) image: [usize; 2],
     pub(super) patch: usize,
     pub(super) size: Size,
     pub(super) style: Style,
@@ -80,7 +81,7 @@ const RES_POST_NORM: Style =
     Style { order: Order::PostNorm, class_token: false, pool: PoolKind::Average, ..NO_BIAS };
 const MEAN: Style = Style { pool: PoolKind::Average, ..PLAIN };
 const PATCH_POSITIONS: Style = Style { positions: Positions::Patches, ..PLAIN };
-const MOBILE_CLIP: Style = Style { stem: StemKind::MobileClip, ..PATCH_POSITIONS };
+const MOBILE_CLIP: Style = Style { stem: StemKind::MobileClip { padding: 0 }, ..PATCH_POSITIONS };
 const VITAMIN: Style = Style {
     class_token: false,
     pool: PoolKind::Average,
@@ -324,5 +325,39 @@ pub(super) const VARIANTS: &[Variant] = &[
 ];
 
 const fn variant(name: &'static str, image: usize, patch: usize, size: Size, style: Style) -> Variant {
-    Variant { name, image, patch, size, style }
+    Variant { name, image: [image; 2], patch, size, style }
+}
+
+impl Variant {
+    /// The variant with what a config changes.
+    pub(super) fn changed(&self, changes: &TimmChanges) -> Variant {
+        let Variant { name, image, patch, size: [width, depth, heads, hidden], style } = *self;
+        let new_width = changes.width.unwrap_or(width);
+        let ratio = changes.mlp_ratio.unwrap_or(hidden as f64 / width as f64);
+        let activation = match changes.tanh {
+            Some(true) => Activation::GeluTanh,
+            Some(false) => Activation::Gelu,
+            None => style.activation,
+        };
+        Variant {
+            name,
+            image: changes.image_size.unwrap_or(image),
+            patch: changes.patch_size.unwrap_or(patch),
+            size: [
+                new_width,
+                changes.depth.unwrap_or(depth),
+                changes.heads.unwrap_or(heads),
+                (new_width as f64 * ratio) as usize,
+            ],
+            style: Style {
+                activation,
+                norm: changes.norm_epsilon.map_or(style.norm, NormKind::Layer),
+                stem: match (style.stem, changes.stem_padding) {
+                    (StemKind::MobileClip { .. }, Some(padding)) => StemKind::MobileClip { padding },
+                    (stem, _) => stem,
+                },
+                ..style
+            },
+        }
+    }
 }

@@ -1,0 +1,51 @@
+//! The vision transformers of SigLIP among timm's names, for what is told from other projects and for them.
+
+use super::vit_variants::{VARIANTS, Variant};
+use crate::config::TimmConfig;
+use crate::graph::Activation;
+
+/// A vision transformer that pools by attention, as SigLIP's do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SiglipVariant {
+    /// The timm name that it is told from.
+    pub(crate) name: &'static str,
+    /// Height and width of the pictures.
+    pub(crate) image: [usize; 2],
+    /// Side of the patches.
+    pub(crate) patch: usize,
+    pub(crate) width: usize,
+    pub(crate) depth: usize,
+    pub(crate) heads: usize,
+    /// Width of the MLPs.
+    pub(crate) hidden: usize,
+    /// Whether GELU is its tanh approximation.
+    pub(crate) tanh: bool,
+}
+
+/// Every such name.
+pub(crate) fn siglip_variants() -> impl Iterator<Item = SiglipVariant> {
+    VARIANTS.iter().filter(|variant| is_siglip(variant.name)).map(of)
+}
+
+/// The one of a timm name, if it is one.
+pub(crate) fn siglip_variant(name: &str) -> Option<SiglipVariant> {
+    let name = super::without_tag(name);
+    siglip_variants().find(|variant| variant.name == name)
+}
+
+/// The one that a config asks for, with what it changes.
+pub(crate) fn siglip_variant_of(timm: &TimmConfig) -> Option<SiglipVariant> {
+    let name = super::without_tag(&timm.model_name);
+    let variant = VARIANTS.iter().find(|variant| is_siglip(variant.name) && variant.name == name)?;
+    Some(of(&variant.changed(&timm.changes)))
+}
+
+fn is_siglip(name: &str) -> bool {
+    name.contains("_siglip_") && !name.contains("_gap_")
+}
+
+fn of(variant: &Variant) -> SiglipVariant {
+    let Variant { name, image, patch, size: [width, depth, heads, hidden], style } = *variant;
+    let tanh = style.activation == Activation::GeluTanh;
+    SiglipVariant { name, image, patch, width, depth, heads, hidden, tanh }
+}

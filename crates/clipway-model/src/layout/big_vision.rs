@@ -1,0 +1,404 @@
+//! Google's big_vision: SigLIP models as `.npz`, in the names and axes of Flax.
+
+use clipway_formats::TensorInfo;
+
+use super::names::{join, transpose};
+use super::siglip_config::{SiglipShape, SiglipTower};
+use super::{Conversion, Converted, KnownConfig, Layout, LayoutError, has_prefix};
+use crate::checkpoint::Checkpoint;
+use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
+use crate::hugging_face::section::Problems;
+use crate::plan::{PlannedTensor, Step, StepError};
+use crate::state_dict::StateDict;
+
+/// The layout.
+pub(super) static LAYOUT: Layout = Layout {
+    name: "big_vision",
+    title: "Google big_vision SigLIP",
+    recognises: |tensors| {
+        ["params/img/", "img/"].into_iter().any(|prefix| has_prefix(tensors, prefix))
+            && ["params/txt/", "txt/"].into_iter().any(|prefix| has_prefix(tensors, prefix))
+    },
+    conversion: Conversion::Steps(convert),
+    known_config: Some(known_config),
+};
+
+/// What stands before every name in files that hold more than parameters.
+const ROOT: &str = "params/";
+
+/// Names that stay what they are, and open_clip's.
+const TENSORS: [(&str, &str); 5] = [
+    ("t", "logit_scale"),
+    ("b", "logit_bias"),
+    ("img/pos_embedding", "visual.trunk.pos_embed"),
+    ("img/MAPHead_0/probe", "visual.trunk.attn_pool.latent"),
+    ("txt/Embed_0/embedding", "text.token_embedding.weight"),
+];
+
+/// Modules outside of blocks, and open_clip's.
+const MODULES: [(&str, &str); 8] = [
+    ("img/embedding/", "visual.trunk.patch_embed.proj."),
+    ("img/Transformer/encoder_norm/", "visual.trunk.norm."),
+    ("img/MAPHead_0/LayerNorm_0/", "visual.trunk.attn_pool.norm."),
+    ("img/MAPHead_0/MlpBlock_0/Dense_0/", "visual.trunk.attn_pool.mlp.fc1."),
+    ("img/MAPHead_0/MlpBlock_0/Dense_1/", "visual.trunk.attn_pool.mlp.fc2."),
+    ("txt/Encoder_0/encoder_norm/", "text.ln_final."),
+    ("txt/head/", "text.text_projection."),
+    ("img/head/", "visual.head.proj."),
+];
+
+/// Attentions: where they are, and open_clip's parts: the joined ones before `weight` or `bias`, and the output.
+const POOLER: &str = "img/MAPHead_0/MultiHeadDotProductAttention_0/";
+
+/// Blocks of a tower.
+struct Blocks {
+    theirs: &'static str,
+    ours: &'static str,
+    norms: [&'static str; 2],
+    mlp: [&'static str; 2],
+    fused: &'static str,
+    out: &'static str,
+}
+
+const BLOCKS: [Blocks; 2] = [
+    Blocks {
+        theirs: "img/Transformer/encoderblock",
+        ours: "visual.trunk.blocks.",
+        norms: ["norm1.", "norm2."],
+        mlp: ["mlp.fc1.", "mlp.fc2."],
+        fused: "attn.qkv.",
+        out: "attn.proj.",
+    },
+    Blocks {
+        theirs: "txt/Encoder_0/encoderblock",
+        ours: "text.transformer.resblocks.",
+        norms: ["ln_1.", "ln_2."],
+        mlp: ["mlp.c_fc.", "mlp.c_proj."],
+        fused: "attn.in_proj_",
+        out: "attn.out_proj.",
+    },
+];
+
+/// Attention of a block.
+const ATTENTION: &str = "MultiHeadDotProductAttention_0/";
+
+/// Parts of an attention in open_clip's order.
+const PROJECTIONS: [&str; 3] = ["query/", "key/", "value/"];
+
+fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
+    let mut converted = Converted::default();
+    for tensor in state_dict.tensors() {
+        converted.tensors.extend(match block_of(&tensor.name) {
+            Some(place) => in_block(tensor, &place, state_dict)?,
+            None => outside(tensor, state_dict)?,
+        });
+    }
+    Ok(converted)
+}
+
+fn plain(name: &str) -> &str {
+    name.strip_prefix(ROOT).unwrap_or(name)
+}
+
+/// A tensor outside of blocks.
+fn outside(tensor: &TensorInfo, state_dict: &StateDict) -> Result<Vec<PlannedTensor>, StepError> {
+    let name = plain(&tensor.name);
+    if let Some(part) = name.strip_prefix(POOLER) {
+        return attention(tensor, part, &Pooler, state_dict, None);
+    }
+    let mut planned = PlannedTensor::same(tensor);
+    let module = MODULES.into_iter().find_map(|(theirs, ours)| Some((ours, name.strip_prefix(theirs)?)));
+    if let Some((_, ours)) = TENSORS.into_iter().find(|(theirs, _)| *theirs == name) {
+        planned.target.name = ours.to_owned();
+    } else if let ("txt/pos_embedding", [1, rows, width]) = (name, &tensor.shape[..]) {
+        planned.target.name = "text.positional_embedding".to_owned();
+        planned.then(Step::Reshape { shape: vec![*rows, *width] })?;
+    } else if let Some((module, leaf)) = module {
+        finish(&mut planned, module, leaf)?;
+    }
+    Ok(vec![planned])
+}
+
+/// Gives a linear layer, a convolution or a norm PyTorch's name and axes.
+fn finish(planned: &mut PlannedTensor, module: &str, leaf: &str) -> Result<(), StepError> {
+    let leaf = match (leaf, planned.target.shape.len()) {
+        ("kernel", 2) => {
+            planned.then(transpose())?;
+            "weight"
+        }
+        ("kernel", 4) => {
+            planned.then(Step::Transpose { axes: vec![3, 2, 0, 1] })?;
+            "weight"
+        }
+        ("scale", _) => "weight",
+        ("bias", _) => "bias",
+        // A name that is not known stays, and is reported as unused.
+        _ => return Ok(()),
+    };
+    planned.target.name = format!("{module}{leaf}");
+    Ok(())
+}
+
+/// Where a tensor of a block is.
+struct Place<'n> {
+    blocks: &'static Blocks,
+    /// The number of the block; `None` where one tensor holds all blocks.
+    number: Option<&'n str>,
+    leaf: &'n str,
+}
+
+fn block_of(name: &str) -> Option<Place<'_>> {
+    BLOCKS.iter().find_map(|blocks| {
+        let rest = plain(name).strip_prefix(blocks.theirs)?;
+        let (number, leaf) = match rest.strip_prefix('_') {
+            Some(rest) => rest.split_once('/').map(|(number, leaf)| (Some(number), leaf))?,
+            None => (None, rest.strip_prefix('/')?),
+        };
+        Some(Place { blocks, number, leaf })
+    })
+}
+
+/// A tensor of a block, or of all blocks at once.
+fn in_block(
+    tensor: &TensorInfo,
+    place: &Place<'_>,
+    state_dict: &StateDict,
+) -> Result<Vec<PlannedTensor>, StepError> {
+    let Some(number) = place.number else {
+        // One tensor holds all blocks, along its first axis.
+        let mut all = Vec::new();
+        for index in 0..tensor.shape.first().copied().unwrap_or(0) {
+            all.extend(one_block(tensor, place, &index.to_string(), state_dict, Some(index))?);
+        }
+        return Ok(all);
+    };
+    one_block(tensor, place, number, state_dict, None)
+}
+
+fn one_block(
+    tensor: &TensorInfo,
+    place: &Place<'_>,
+    number: &str,
+    state_dict: &StateDict,
+    slice: Option<usize>,
+) -> Result<Vec<PlannedTensor>, StepError> {
+    let Blocks { ours, norms, mlp, fused, out, .. } = place.blocks;
+    let module = |leaf: &str| format!("{ours}{number}.{leaf}");
+    if let Some(part) = place.leaf.strip_prefix(ATTENTION) {
+        let names = BlockAttention { fused: module(fused), out: module(out) };
+        return attention(tensor, part, &names, state_dict, slice);
+    }
+    let known = [
+        ("LayerNorm_0/", norms[0]),
+        ("LayerNorm_1/", norms[1]),
+        ("MlpBlock_0/Dense_0/", mlp[0]),
+        ("MlpBlock_0/Dense_1/", mlp[1]),
+    ];
+    let mut planned = PlannedTensor::same(tensor);
+    if let Some((ours, leaf)) =
+        known.into_iter().find_map(|(theirs, ours)| Some((ours, place.leaf.strip_prefix(theirs)?)))
+    {
+        take(&mut planned, slice)?;
+        finish(&mut planned, &module(ours), leaf)?;
+    } else if slice.is_some_and(|index| index > 0) {
+        // A name that is not known stays, once.
+        return Ok(Vec::new());
+    }
+    Ok(vec![planned])
+}
+
+/// Takes one of all blocks, where one tensor holds them.
+fn take(planned: &mut PlannedTensor, slice: Option<usize>) -> Result<(), StepError> {
+    let Some(index) = slice else { return Ok(()) };
+    planned.then(Step::Slice { axis: 0, start: index, end: index + 1 })?;
+    let shape = planned.target.shape[1..].to_vec();
+    planned.then(Step::Reshape { shape })
+}
+
+/// How open_clip calls the parts of an attention.
+trait AttentionNames {
+    /// What the projection is joined with, and the name of the joined tensor before `weight` or `bias`.
+    fn joined(&self, projection: &str) -> (&'static [&'static str], String);
+    /// The output.
+    fn out(&self) -> String;
+}
+
+struct BlockAttention {
+    fused: String,
+    out: String,
+}
+
+impl AttentionNames for BlockAttention {
+    fn joined(&self, _: &str) -> (&'static [&'static str], String) {
+        (&PROJECTIONS, self.fused.clone())
+    }
+
+    fn out(&self) -> String {
+        self.out.clone()
+    }
+}
+
+/// The attention that pools, whose queries are apart.
+struct Pooler;
+
+impl AttentionNames for Pooler {
+    fn joined(&self, projection: &str) -> (&'static [&'static str], String) {
+        let (parts, name) = match projection {
+            "query/" => (&PROJECTIONS[..1], "q."),
+            _ => (&PROJECTIONS[1..], "kv."),
+        };
+        (parts, format!("visual.trunk.attn_pool.{name}"))
+    }
+
+    fn out(&self) -> String {
+        "visual.trunk.attn_pool.proj.".to_owned()
+    }
+}
+
+/// A tensor of an attention: kernels `[width, heads, head width]` and biases `[heads, head width]` of projections are
+/// joined along the heads, the kernel of the output is `[heads, head width, width]`.
+fn attention(
+    tensor: &TensorInfo,
+    part: &str,
+    names: &dyn AttentionNames,
+    state_dict: &StateDict,
+    slice: Option<usize>,
+) -> Result<Vec<PlannedTensor>, StepError> {
+    let unknown = || Ok(vec![PlannedTensor::same(tensor)]);
+    let Some((projection, leaf)) =
+        part.split_inclusive('/').next().map(|first| (first, &part[first.len()..]))
+    else {
+        return unknown();
+    };
+    let axes = tensor.shape.len() - usize::from(slice.is_some() && !tensor.shape.is_empty());
+    let is_kernel = match (leaf, axes) {
+        ("kernel", 3) => true,
+        ("bias", 1 | 2) => false,
+        _ => return unknown(),
+    };
+    let kind = if is_kernel { "weight" } else { "bias" };
+    if projection == "out/" {
+        let mut planned = PlannedTensor::same(tensor);
+        take(&mut planned, slice)?;
+        if let [heads, head_width, width] = planned.target.shape[..] {
+            planned.then(Step::Reshape { shape: vec![heads * head_width, width] })?;
+            planned.then(transpose())?;
+        }
+        planned.target.name = format!("{}{kind}", names.out());
+        return Ok(vec![planned]);
+    }
+    if !PROJECTIONS.contains(&projection) {
+        return unknown();
+    }
+    let (parts, target) = names.joined(projection);
+    let stem = &tensor.name[..tensor.name.len() - part.len()];
+    let sources: Vec<String> = parts.iter().map(|part| format!("{stem}{part}{leaf}")).collect();
+    let axis = usize::from(is_kernel) + usize::from(slice.is_some());
+    let Some(mut joined) = join(tensor, state_dict, &sources, format!("{target}{kind}"), axis)? else {
+        return unknown();
+    };
+    for planned in &mut joined {
+        if sources.len() == 1 {
+            planned.steps.clear();
+            planned.target.shape.clone_from(&tensor.shape);
+        }
+        take(planned, slice)?;
+        match planned.target.shape[..] {
+            [width, heads, head_width] => {
+                planned.then(Step::Reshape { shape: vec![width, heads * head_width] })?;
+                planned.then(transpose())?;
+            }
+            [heads, head_width] => planned.then(Step::Reshape { shape: vec![heads * head_width] })?,
+            _ => {}
+        }
+    }
+    Ok(joined)
+}
+
+/// The config that the shapes tell: big_vision keeps none beside its weights.
+fn known_config(
+    checkpoint: &Checkpoint,
+    state_dict: &StateDict,
+    tensors: &[TensorInfo],
+) -> Result<Option<KnownConfig>, LayoutError> {
+    let mut problems = Problems::default();
+    let Some(shape) = shape_of(checkpoint, state_dict, &mut problems) else {
+        return Ok(None);
+    };
+    problems.none("the arrays")?;
+    let malformed = |cause| LayoutError::Malformed { file: "the config that the shapes tell", cause };
+    let (model, name, mut notes) = shape.config(tensors).map_err(malformed)?;
+    let activation_from = match &name {
+        Some(name) => {
+            format!("the registry's `{name}`, which names and shapes fit; no array shows the activation")
+        }
+        None => "assumed: no array shows the activation".to_owned(),
+    };
+    if name.is_none() {
+        notes.push(
+            "GELU is exact in the image tower and its tanh approximation in the text tower, as in open_clip's SigLIP 2: \
+             no array shows it, and no registered model has these shapes"
+                .to_owned(),
+        );
+    }
+    Ok(Some(KnownConfig {
+        config: ConfigFile { model, preprocess: preprocessing() },
+        name,
+        from: "the shapes of the arrays".to_owned(),
+        activation_from,
+        notes,
+    }))
+}
+
+/// SigLIP's preprocessing, which no array shows either.
+fn preprocessing() -> PreprocessOptions {
+    PreprocessOptions {
+        mean: Some([0.5; 3]),
+        std: Some([0.5; 3]),
+        interpolation: Some(Interpolation::Bicubic),
+        resize_mode: Some(ResizeMode::Squash),
+        ..PreprocessOptions::default()
+    }
+}
+
+/// Sizes from shapes; `None` where tensors are missing, which the plan reports.
+fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Problems) -> Option<SiglipShape> {
+    let find = |name: &str| {
+        let found = state_dict.get(name).or_else(|| state_dict.get(&format!("{ROOT}{name}")));
+        found.map(|tensor| tensor.shape.as_slice())
+    };
+    let tower = |prefix: &str, width: usize| {
+        let leaf = |leaf: &str| {
+            let apart = find(&format!("{prefix}_0/{leaf}"));
+            apart.or_else(|| find(&format!("{prefix}/{leaf}")).and_then(|shape| shape.get(1..)))
+        };
+        let &[_, heads, _] = leaf(&format!("{ATTENTION}query/kernel"))? else { return None };
+        let &[_, mlp_width] = leaf("MlpBlock_0/Dense_0/kernel")? else { return None };
+        let stacked = find(&format!("{prefix}/LayerNorm_0/scale")).and_then(|shape| shape.first().copied());
+        let number = |name: &str| {
+            let rest = plain(name).strip_prefix(prefix)?.strip_prefix('_')?;
+            rest.split('/').next()?.parse::<usize>().ok()
+        };
+        let highest = state_dict.tensors().iter().filter_map(|tensor| number(&tensor.name)).max();
+        let layers = stacked.or_else(|| highest?.checked_add(1))?;
+        Some(SiglipTower { width, layers, heads, mlp_width, tanh: None })
+    };
+    let &[patch_height, patch_width, _, width] = find("img/embedding/kernel")? else { return None };
+    let &[1, tokens, _] = find("img/pos_embedding")? else { return None };
+    let &[vocabulary, text_width] = find("txt/Embed_0/embedding")? else { return None };
+    let &[1, context_length, _] = find("txt/pos_embedding")? else { return None };
+    let side = tokens.isqrt();
+    if side * side != tokens {
+        problems.0.push(format!("`img/pos_embedding`: {tokens} positions make no square of patches"));
+    }
+    Some(SiglipShape {
+        image_size: [side * patch_height, side * patch_width],
+        patch_size: [patch_height, patch_width],
+        vision: tower(BLOCKS[0].theirs, width)?,
+        text: tower(BLOCKS[1].theirs, text_width)?,
+        text_epsilon: SiglipTower::EPSILON,
+        context_length,
+        vocabulary,
+        has_tokenizer: checkpoint.has_beside(super::hf_config::TOKENIZER),
+    })
+}

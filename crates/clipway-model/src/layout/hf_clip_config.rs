@@ -1,0 +1,96 @@
+//! The config of transformers' `CLIPModel`, from its `config.json`.
+
+use clipway_formats::TensorInfo;
+use serde_json::{Value, json};
+
+use super::hf_config::{
+    Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, TOKENIZER, Tower, sides, text_sizes,
+};
+use super::{KnownConfig, LayoutError, hf_preprocessor};
+use crate::checkpoint::Checkpoint;
+use crate::config::{ConfigFile, ModelConfig, PreprocessOptions, limits};
+use crate::hugging_face::section::Problems;
+use crate::state_dict::StateDict;
+
+/// Rows of the token embedding with CLIP's own vocabulary.
+const CLIP_VOCABULARY: usize = 49408;
+
+/// End token that transformers reads as "the highest id", for configs older than its fix of that key.
+const LEGACY_END: usize = 2;
+
+/// Reads the `config.json` beside the weights and compares every number with their shapes.
+pub(super) fn known_config(
+    checkpoint: &Checkpoint,
+    state_dict: &StateDict,
+    _: &[TensorInfo],
+) -> Result<Option<KnownConfig>, LayoutError> {
+    let document = Document::open(checkpoint)?;
+    let mut problems = Problems::default();
+    let (model, image_size) = model(&document, state_dict, checkpoint, &mut problems);
+    problems.none(CONFIG)?;
+    let malformed = |cause| LayoutError::Malformed { file: CONFIG, cause };
+    let model = ModelConfig::parse(model.to_string().as_bytes()).map_err(malformed)?;
+    let (preprocess, note) = hf_preprocessor::read(checkpoint, image_size, PreprocessOptions::default())?;
+    Ok(Some(KnownConfig {
+        config: ConfigFile { model, preprocess },
+        name: None,
+        from: format!("`{CONFIG}` of transformers beside the weights"),
+        activation_from: format!("`hidden_act` of `{CONFIG}`"),
+        notes: note.into_iter().collect(),
+    }))
+}
+
+/// open_clip's model config, and height and width of the images.
+fn model(
+    document: &Document,
+    state_dict: &StateDict,
+    checkpoint: &Checkpoint,
+    problems: &mut Problems,
+) -> (Value, [usize; 2]) {
+    let weights = Shapes { state_dict };
+    let root = document.root("clip", problems);
+    let [vision_section, text_section] = Document::towers(&root, problems);
+    let embed_dim = root.integer("projection_dim", 512, 1..=limits::WIDTH, problems);
+    let defaults = |sizes| Defaults { sizes, activation: Activation::QuickGelu, epsilon: 1e-5 };
+    let vision = Tower::read(&vision_section, defaults([768, 3072, 12, 12]), problems);
+    let text = Tower::read(&text_section, defaults([512, 2048, 12, 8]), problems);
+    let end = text_section.integer("eos_token_id", 49407, 0..=limits::VOCABULARY, problems);
+    let quick = [&vision, &text].map(|tower| tower.activation == Activation::QuickGelu);
+    if quick[0] != quick[1] {
+        let cause = "one tower has `quick_gelu` and the other has not, which no config of open_clip says";
+        problems.add(&root, "*.hidden_act", cause);
+    }
+    let ImageSizes { image, patch } = ImageSizes::read(&vision_section, 32, 1, &weights, problems);
+    for projection in ["visual_projection.weight", "text_projection.weight"] {
+        problems.compare(&root, "projection_dim", embed_dim, weights.length(projection, 0));
+    }
+    let [context, vocabulary] = text_sizes(&text_section, [77, CLIP_VOCABULARY], &weights, problems);
+    let class = weights.length("vision_model.embeddings.class_embedding", 0);
+    vision.compare(&vision_section, "vision_model", class, &weights, problems);
+    let tokens = weights.length("text_model.embeddings.token_embedding.weight", 1);
+    text.compare(&text_section, "text_model", tokens, &weights, problems);
+
+    let mut vision_config = vision.config();
+    vision_config.insert("image_size".into(), sides(image));
+    vision_config.insert("patch_size".into(), sides(patch));
+    vision_config.insert("head_width".into(), json!(vision.width / vision.heads));
+    let mut text_config = text.config();
+    text_config.insert("context_length".into(), json!(context));
+    text_config.insert("vocab_size".into(), json!(vocabulary));
+    text_config.insert("heads".into(), json!(text.heads));
+    if end != LEGACY_END {
+        text_config.insert("pool_type".into(), json!("eos"));
+        text_config.insert("eos_id".into(), json!(end));
+    }
+    if vocabulary != CLIP_VOCABULARY && checkpoint.has_beside(TOKENIZER) {
+        // open_clip takes the files in the folder, whatever the name.
+        text_config.insert("hf_tokenizer_name".into(), json!("tokenizer"));
+    }
+    let config = json!({
+        "embed_dim": embed_dim,
+        "quick_gelu": quick[0],
+        "vision_cfg": vision_config,
+        "text_cfg": text_config,
+    });
+    (config, image)
+}

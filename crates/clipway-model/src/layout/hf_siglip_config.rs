@@ -1,0 +1,105 @@
+//! The config of transformers' `SiglipModel`, from its `config.json`.
+
+use clipway_formats::TensorInfo;
+
+use super::hf_config::{
+    Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, TOKENIZER, Tower, text_sizes,
+};
+use super::siglip_config::{SiglipShape, SiglipTower};
+use super::{KnownConfig, LayoutError, hf_preprocessor};
+use crate::checkpoint::Checkpoint;
+use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
+use crate::hugging_face::section::Problems;
+use crate::state_dict::StateDict;
+
+/// Reads the `config.json` beside the weights and compares every number with their shapes.
+pub(super) fn known_config(
+    checkpoint: &Checkpoint,
+    state_dict: &StateDict,
+    converted: &[TensorInfo],
+) -> Result<Option<KnownConfig>, LayoutError> {
+    let document = Document::open(checkpoint)?;
+    let mut problems = Problems::default();
+    let shape = shape(&document, state_dict, checkpoint, &mut problems);
+    problems.none(CONFIG)?;
+    let malformed = |cause| LayoutError::Malformed { file: CONFIG, cause };
+    let (model, name, mut notes) = shape.config(converted).map_err(malformed)?;
+    let defaults = PreprocessOptions {
+        mean: Some([0.5; 3]),
+        std: Some([0.5; 3]),
+        interpolation: Some(Interpolation::Bicubic),
+        resize_mode: Some(ResizeMode::Squash),
+        ..PreprocessOptions::default()
+    };
+    let (preprocess, note) = hf_preprocessor::read(checkpoint, model.vision.image_size, defaults)?;
+    notes.extend(note);
+    Ok(Some(KnownConfig {
+        config: ConfigFile { model, preprocess },
+        name,
+        from: format!("`{CONFIG}` of transformers beside the weights"),
+        activation_from: format!("`hidden_act` of `{CONFIG}`"),
+        notes,
+    }))
+}
+
+fn shape(
+    document: &Document,
+    state_dict: &StateDict,
+    checkpoint: &Checkpoint,
+    problems: &mut Problems,
+) -> SiglipShape {
+    let weights = Shapes { state_dict };
+    let root = document.root("siglip", problems);
+    let [vision_section, text_section] = Document::towers(&root, problems);
+    let defaults =
+        || Defaults { sizes: [768, 3072, 12, 12], activation: Activation::TanhGelu, epsilon: 1e-6 };
+    let vision = Tower::read(&vision_section, defaults(), problems);
+    let text = Tower::read(&text_section, defaults(), problems);
+    let ImageSizes { image, patch } = ImageSizes::read(&vision_section, 16, 0, &weights, problems);
+    let [context, vocabulary] = text_sizes(&text_section, [64, 32000], &weights, problems);
+    let embed_dim =
+        text_section.integer("projection_size", text.width, 1..=crate::config::limits::WIDTH, problems);
+    problems.compare(
+        &text_section,
+        "projection_size",
+        embed_dim,
+        weights.length("text_model.head.weight", 0),
+    );
+    if embed_dim != vision.width {
+        let cause = format!("{embed_dim}, but images give vectors of {}", vision.width);
+        problems.add(&text_section, "projection_size", cause);
+    }
+    if !vision_section.boolean("vision_use_head", true, problems) {
+        problems.add(&vision_section, "vision_use_head", "false; without it there is no vector of an image");
+    }
+    if vision.epsilon != SiglipTower::EPSILON {
+        let cause = format!("{:e}; timm's vision transformer has {:e}", vision.epsilon, SiglipTower::EPSILON);
+        problems.add(&vision_section, "layer_norm_eps", cause);
+    }
+    for (section, tower) in [(&vision_section, &vision), (&text_section, &text)] {
+        if tower.activation == Activation::QuickGelu {
+            problems.add(section, "hidden_act", "`quick_gelu`, which no SigLIP of open_clip has");
+        }
+    }
+    let embedding = weights.length("vision_model.embeddings.patch_embedding.weight", 0);
+    vision.compare(&vision_section, "vision_model", embedding, &weights, problems);
+    let tokens = weights.length("text_model.embeddings.token_embedding.weight", 1);
+    text.compare(&text_section, "text_model", tokens, &weights, problems);
+    let of = |tower: &Tower| SiglipTower {
+        width: tower.width,
+        layers: tower.layers,
+        heads: tower.heads,
+        mlp_width: tower.mlp_width,
+        tanh: Some(tower.activation == Activation::TanhGelu),
+    };
+    SiglipShape {
+        image_size: image,
+        patch_size: patch,
+        vision: of(&vision),
+        text: of(&text),
+        text_epsilon: text.epsilon,
+        context_length: context,
+        vocabulary,
+        has_tokenizer: checkpoint.has_beside(TOKENIZER),
+    }
+}

@@ -1,0 +1,173 @@
+//! Configs of open_clip for SigLIP models of other projects.
+//!
+//! The image tower is one of timm's by name. Where no name has the sizes and the activation, the nearest is taken with
+//! what differs under `timm_model_kwargs`, which open_clip 3.3.0 does not know.
+
+use clipway_formats::{FormatError, TensorInfo};
+use serde_json::{Map, Value, json};
+
+use super::hf_config::sides;
+use crate::architecture::siglip::{SiglipVariant, siglip_variant, siglip_variants};
+use crate::config::ModelConfig;
+use crate::identify::{identify, mlp_ratio};
+use crate::registry;
+
+/// A SigLIP model, as another project tells it.
+pub(super) struct SiglipShape {
+    pub(super) image_size: [usize; 2],
+    pub(super) patch_size: [usize; 2],
+    pub(super) vision: SiglipTower,
+    pub(super) text: SiglipTower,
+    /// Epsilon of the text tower's layer norms.
+    pub(super) text_epsilon: f64,
+    pub(super) context_length: usize,
+    pub(super) vocabulary: usize,
+    /// Whether a `tokenizer.json` is beside the weights.
+    pub(super) has_tokenizer: bool,
+}
+
+/// What both towers have.
+pub(super) struct SiglipTower {
+    pub(super) width: usize,
+    pub(super) layers: usize,
+    pub(super) heads: usize,
+    pub(super) mlp_width: usize,
+    /// Whether GELU is its tanh approximation, if that is known.
+    pub(super) tanh: Option<bool>,
+}
+
+/// A config, its registered name if it has one, and what a user must know.
+pub(super) type Told = (ModelConfig, Option<String>, Vec<String>);
+
+/// Tokenisers of open_clip's SigLIP models, by the number of their ids.
+const TOKENIZERS: [(usize, &str); 3] = [
+    (32_000, "timm/ViT-B-16-SigLIP"),
+    (250_000, "timm/ViT-B-16-SigLIP-i18n-256"),
+    (256_000, "timm/ViT-B-16-SigLIP2"),
+];
+
+/// The name that others are told from.
+const BASE: &str = "vit_base_patch16_siglip_224";
+
+impl SiglipTower {
+    /// Epsilon of the layer norms of timm's vision transformers.
+    pub(super) const EPSILON: f64 = 1e-6;
+}
+
+impl SiglipShape {
+    /// The config of a model whose tensors are these under open_clip's names.
+    pub(super) fn config(&self, tensors: &[TensorInfo]) -> Result<Told, FormatError> {
+        let shapes = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()));
+        let exact = identify(shapes).exact;
+        let fits = exact.iter().filter(|fit| !fit.move_text);
+        let fits: Vec<_> = fits.filter_map(|fit| Some((fit.name, registry::model(fit.name).ok()?))).collect();
+        if let Some((name, model)) = fits.iter().find(|(_, model)| self.is(model)) {
+            return Ok((model.clone(), Some((*name).to_owned()), Vec::new()));
+        }
+        let model = ModelConfig::parse(self.json().to_string().as_bytes())?;
+        let other = fits.first().map(|(name, _)| {
+            format!(
+                "`{name}` has the same shapes, but another activation; `--model {name}` takes it, for a folder that \
+                 open_clip 3.3.0 loads"
+            )
+        });
+        Ok((model, None, other.into_iter().collect()))
+    }
+
+    /// Whether a registered model is this one, in what shapes do not tell.
+    fn is(&self, model: &ModelConfig) -> bool {
+        let Some(variant) = model.vision.timm.as_ref().and_then(|timm| siglip_variant(&timm.model_name))
+        else {
+            return false;
+        };
+        let agrees = |known: Option<bool>, found: bool| known.is_none_or(|known| known == found);
+        model.vision.image_size == self.image_size
+            && variant.heads == self.vision.heads
+            && model.text.heads == self.text.heads
+            && model.text.norm.epsilon == self.text_epsilon
+            && agrees(self.vision.tanh, variant.tanh)
+            && agrees(self.text.tanh, model.text.activation.tanh == Some(true))
+    }
+
+    /// The config that no registered name has.
+    fn json(&self) -> Value {
+        let SiglipShape { vision, text, .. } = self;
+        let mut text_config = json!({
+            "context_length": self.context_length,
+            "vocab_size": self.vocabulary,
+            "hf_tokenizer_name": self.tokenizer(),
+            "tokenizer_kwargs": { "clean": "canonicalize" },
+            "width": text.width,
+            "heads": text.heads,
+            "layers": text.layers,
+            "mlp_ratio": mlp_ratio(text.width, text.mlp_width),
+            "no_causal_mask": true,
+            "proj_bias": true,
+            "pool_type": "last",
+            "norm_kwargs": { "eps": self.text_epsilon },
+        });
+        // Where nothing tells it, what open_clip has for the newer models.
+        if text.tanh.unwrap_or(true) {
+            text_config["act_kwargs"] = json!({ "approximate": "tanh" });
+        }
+        let mut vision_config = Map::new();
+        vision_config.insert("image_size".into(), sides(self.image_size));
+        let (name, changes) = self.timm();
+        vision_config.insert("timm_model_name".into(), json!(name));
+        vision_config.insert("timm_model_pretrained".into(), json!(false));
+        vision_config.insert("timm_pool".into(), json!("map"));
+        vision_config.insert("timm_proj".into(), json!("none"));
+        if !changes.is_empty() {
+            vision_config.insert("timm_model_kwargs".into(), Value::Object(changes));
+        }
+        json!({
+            "embed_dim": vision.width,
+            "init_logit_bias": -10,
+            "custom_text": true,
+            "vision_cfg": vision_config,
+            "text_cfg": text_config,
+        })
+    }
+
+    /// The name of the tokeniser: where its files are there, open_clip takes them, whatever the name.
+    fn tokenizer(&self) -> &'static str {
+        let known = TOKENIZERS.into_iter().find(|(ids, _)| *ids == self.vocabulary);
+        known.filter(|_| !self.has_tokenizer).map_or("tokenizer", |(_, name)| name)
+    }
+
+    /// The timm name that is the image tower, or the nearest with what differs.
+    fn timm(&self) -> (&'static str, Map<String, Value>) {
+        let vision = &self.vision;
+        let tanh = vision.tanh.unwrap_or(false);
+        let same = |variant: &SiglipVariant, tanh: bool| {
+            variant.image == self.image_size
+                && [variant.patch; 2] == self.patch_size
+                && variant.width == vision.width
+                && variant.depth == vision.layers
+                && variant.heads == vision.heads
+                && variant.hidden == vision.mlp_width
+                && variant.tanh == tanh
+        };
+        let known = |tanh: bool| siglip_variants().find(|variant| same(variant, tanh));
+        let found = known(tanh).or_else(|| vision.tanh.is_none().then(|| known(!tanh)).flatten());
+        if let Some(found) = found {
+            return (found.name, Map::new());
+        }
+        let mut changes = Map::new();
+        let Some(base) = siglip_variant(BASE) else { return (BASE, changes) };
+        let mut change = |key: &str, differs: bool, value: Value| {
+            if differs {
+                changes.insert(key.to_owned(), value);
+            }
+        };
+        let ratio = mlp_ratio(vision.width, vision.mlp_width);
+        change("img_size", self.image_size != base.image, sides(self.image_size));
+        change("patch_size", self.patch_size != [base.patch; 2], sides(self.patch_size));
+        change("embed_dim", vision.width != base.width, json!(vision.width));
+        change("depth", vision.layers != base.depth, json!(vision.layers));
+        change("num_heads", vision.heads != base.heads, json!(vision.heads));
+        change("mlp_ratio", base.hidden * vision.width != vision.mlp_width * base.width, json!(ratio));
+        change("act_layer", tanh != base.tanh, json!("gelu_tanh"));
+        (BASE, changes)
+    }
+}

@@ -1,0 +1,141 @@
+//! transformers' `CLIPModel`: the names of [`crate::layout`]'s table read backwards, and `config.json`.
+
+use serde_json::{Map, Value, json};
+
+use super::transformers::TITLE;
+use super::transformers_preprocess::preprocessor_config;
+use super::{Problems, SpellError, Spelled};
+use crate::config::{
+    AttentionalPool, ConfigFile, ModelConfig, TextConfig, TextPool, VisionConfig, VisionLayers, VisionPool,
+};
+use crate::layout::hf_clip;
+use crate::plan::PlannedTensor;
+
+/// End token that `CLIPModel` reads as "the token with the highest id".
+const HIGHEST_ID: i64 = 2;
+
+/// Gives a model the names of `CLIPModel`, or says everything that it cannot express.
+pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
+    let mut problems = Problems::default();
+    check(&config.model, &mut problems);
+    let preprocessor = preprocessor_config(&config.preprocess(), "CLIPImageProcessor", &mut problems);
+    problems.none_for(TITLE)?;
+
+    let rooted = tensors.iter().cloned().map(|mut planned| {
+        if let Some(name) = planned.target.name.strip_prefix("text.") {
+            planned.target.name = name.to_owned();
+        }
+        planned
+    });
+    let rooted: Vec<PlannedTensor> = rooted.collect();
+    let mut spelled = Spelled { tensors: hf_clip::NAMES.spelled_from(&rooted)?, ..Spelled::default() };
+    let dtype = tensors.iter().map(|planned| planned.target.dtype).find(|dtype| dtype.is_float());
+    let document = config_json(&config.model, dtype.map_or("float32", super::transformers::dtype_name));
+    spelled.files.push(("config.json", format!("{document:#}\n")));
+    spelled.files.push(("preprocessor_config.json", format!("{preprocessor:#}\n")));
+    Ok(spelled)
+}
+
+/// Says everything of a model that `CLIPModel` cannot express.
+fn check(model: &ModelConfig, problems: &mut Problems) {
+    let ModelConfig { vision, text, .. } = model;
+    problems.unless(model.multimodal.is_none(), "multimodal_cfg", "CLIPModel has no decoder");
+    problems.unless(model.init_logit_bias.is_none(), "init_logit_bias", "CLIPModel has no logit bias");
+    if let VisionLayers::Stages(_) = vision.layers {
+        let cause = "a ResNet; CLIPModel's image tower is a vision transformer";
+        problems.unless(false, "vision_cfg.layers", cause);
+    } else {
+        let square = |sides: [usize; 2]| sides[0] == sides[1];
+        problems.unless(square(vision.image_size), "vision_cfg.image_size", "CLIPModel's images are squares");
+        let cause = "CLIPModel's patches are squares";
+        problems.unless(vision.patch_size.is_some_and(square), "vision_cfg.patch_size", cause);
+        check_plain_vision(vision, problems);
+        let token = vision.pool == VisionPool::Token;
+        problems.unless(token, "vision_cfg.pool_type", "CLIPModel takes the class token");
+    }
+    if let Some(tower) = &text.hugging_face {
+        let cause = format!("`{}`; CLIPModel's text tower is its own", tower.model_name);
+        problems.unless(false, "text_cfg.hf_model_name", cause);
+        return;
+    }
+    check_plain_text(text, problems);
+    let fits = match text.pool {
+        TextPool::Argmax => true,
+        TextPool::Eos => text.eos_id != HIGHEST_ID,
+        TextPool::First | TextPool::Last | TextPool::None => false,
+    };
+    let cause = "CLIPModel takes the token with the highest id, or the first of an id that is not 2";
+    problems.unless(fits, "text_cfg.pool_type", cause);
+}
+
+/// Says what a plain vision transformer does not have.
+pub(super) fn check_plain_vision(vision: &VisionConfig, problems: &mut Problems) {
+    problems.unless(
+        !vision.no_ln_pre,
+        "vision_cfg.no_ln_pre",
+        "there always is a layer norm before the blocks",
+    );
+    problems.unless(vision.layer_scale.is_none(), "vision_cfg.ls_init_value", "there are no layer scales");
+    let plain = vision.attentional_pool == AttentionalPool::None;
+    problems.unless(plain, "vision_cfg.attentional_pool", "there is no attentional pooling");
+    problems.unless(!vision.block.any_option(), "vision_cfg.block_type", "the blocks have no options");
+    let full = vision.norm.bias && vision.norm.affine;
+    problems.unless(full, "vision_cfg.norm_kwargs", "every layer norm has a scale and a shift");
+}
+
+/// Says what a plain causal text transformer does not have.
+pub(super) fn check_plain_text(text: &TextConfig, problems: &mut Problems) {
+    problems.unless(!text.embed_cls, "text_cfg.embed_cls", "texts have no class token");
+    problems.unless(!text.no_causal_mask, "text_cfg.no_causal_mask", "attention is causal");
+    problems.unless(text.layer_scale.is_none(), "text_cfg.ls_init_value", "there are no layer scales");
+    problems.unless(text.projection, "text_cfg.proj_type", "there always is a projection");
+    problems.unless(!text.projection_bias, "text_cfg.proj_bias", "the projection has no bias");
+    problems.unless(!text.block.any_option(), "text_cfg.block_type", "the blocks have no options");
+    let full = text.norm.bias && text.norm.affine;
+    problems.unless(full, "text_cfg.norm_kwargs", "every layer norm has a scale and a shift");
+}
+
+/// The `config.json`.
+fn config_json(model: &ModelConfig, dtype: &str) -> Value {
+    let ModelConfig { vision, text, .. } = model;
+    let VisionLayers::Blocks(layers) = vision.layers else { return Value::Null };
+    let activation = |tanh: Option<bool>| match (model.quick_gelu, tanh) {
+        (true, _) => "quick_gelu",
+        (false, Some(true)) => "gelu_pytorch_tanh",
+        (false, _) => "gelu",
+    };
+    let mut vision_config = Map::new();
+    vision_config.insert("model_type".into(), json!("clip_vision_model"));
+    vision_config.insert("hidden_size".into(), json!(vision.width));
+    vision_config.insert("intermediate_size".into(), json!(vision.mlp_width()));
+    vision_config.insert("num_hidden_layers".into(), json!(layers));
+    vision_config.insert("num_attention_heads".into(), json!(vision.width / vision.head_width));
+    vision_config.insert("num_channels".into(), json!(3));
+    vision_config.insert("image_size".into(), json!(vision.image_size[0]));
+    vision_config.insert("patch_size".into(), json!(vision.patch_size.map_or(0, |patch| patch[0])));
+    vision_config.insert("hidden_act".into(), json!(activation(vision.activation.tanh)));
+    vision_config.insert("layer_norm_eps".into(), json!(vision.norm.epsilon));
+    vision_config.insert("projection_dim".into(), json!(model.embed_dim));
+    let mut text_config = Map::new();
+    text_config.insert("model_type".into(), json!("clip_text_model"));
+    text_config.insert("vocab_size".into(), json!(text.vocab_size));
+    text_config.insert("max_position_embeddings".into(), json!(text.context_length));
+    text_config.insert("hidden_size".into(), json!(text.width));
+    text_config.insert("intermediate_size".into(), json!(text.mlp_width()));
+    text_config.insert("num_hidden_layers".into(), json!(text.layers));
+    text_config.insert("num_attention_heads".into(), json!(text.heads));
+    text_config.insert("hidden_act".into(), json!(activation(text.activation.tanh)));
+    text_config.insert("layer_norm_eps".into(), json!(text.norm.epsilon));
+    text_config.insert("projection_dim".into(), json!(model.embed_dim));
+    let end = if text.pool == TextPool::Eos { text.eos_id } else { HIGHEST_ID };
+    text_config.insert("eos_token_id".into(), json!(end));
+    json!({
+        "architectures": ["CLIPModel"],
+        "model_type": "clip",
+        "projection_dim": model.embed_dim,
+        "logit_scale_init_value": model.init_logit_scale,
+        "text_config": text_config,
+        "vision_config": vision_config,
+        "dtype": dtype,
+    })
+}

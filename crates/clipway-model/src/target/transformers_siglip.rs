@@ -1,0 +1,110 @@
+//! transformers' `SiglipModel`: the names of the layout's table read backwards, and `config.json`.
+
+use serde_json::{Value, json};
+
+use super::transformers::{TITLE, dtype_name};
+use super::transformers_preprocess::preprocessor_config;
+use super::{Problems, SpellError, Spelled};
+use crate::architecture::siglip::{SiglipVariant, siglip_variant_of};
+use crate::config::{ConfigFile, ModelConfig, TextConfig, TextPool, TimmProjection};
+use crate::layout::hf_siglip;
+use crate::plan::PlannedTensor;
+
+/// Epsilon of the layer norms of timm's vision transformers.
+const EPSILON: f64 = 1e-6;
+
+/// Gives a model the names of `SiglipModel`, or says everything that it cannot express.
+pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
+    let mut problems = Problems::default();
+    let vision = check(&config.model, &mut problems);
+    let preprocessor = preprocessor_config(&config.preprocess(), "SiglipImageProcessor", &mut problems);
+    problems.none_for(TITLE)?;
+    let Some(vision) = vision else { return Ok(Spelled::default()) };
+
+    let dtype = tensors.iter().map(|planned| planned.target.dtype).find(|dtype| dtype.is_float());
+    let document = config_json(&config.model, &vision, dtype.map_or("float32", dtype_name));
+    Ok(Spelled {
+        tensors: hf_siglip::NAMES.spelled_from(tensors)?,
+        files: vec![
+            ("config.json", format!("{document:#}\n")),
+            ("preprocessor_config.json", format!("{preprocessor:#}\n")),
+        ],
+        notes: Vec::new(),
+    })
+}
+
+/// Says everything of a model that `SiglipModel` cannot express; the image tower otherwise.
+fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> {
+    let ModelConfig { vision, text, .. } = model;
+    problems.unless(model.multimodal.is_none(), "multimodal_cfg", "SiglipModel has no decoder");
+    let has_bias = model.init_logit_bias.is_some();
+    problems.unless(has_bias, "init_logit_bias", "missing; SiglipModel has a logit bias");
+    let timm = vision.timm.as_ref()?;
+    let variant = siglip_variant_of(timm);
+    let cause = format!("`{}`; SiglipModel's image tower is timm's `vit_…_siglip_…`", timm.model_name);
+    problems.unless(variant.is_some(), "vision_cfg.timm_model_name", cause);
+    let pools = timm.pool == "map" && timm.projection == TimmProjection::None;
+    problems.unless(pools, "vision_cfg.timm_pool", "SiglipModel pools by `map`, without a projection");
+    let square = |sides: [usize; 2]| sides[0] == sides[1];
+    problems.unless(square(vision.image_size), "vision_cfg.image_size", "SiglipModel's images are squares");
+    if let Some(tower) = &text.hugging_face {
+        let cause = format!("`{}`; SiglipModel's text tower is its own", tower.model_name);
+        problems.unless(false, "text_cfg.hf_model_name", cause);
+        return variant;
+    }
+    check_text(text, model, problems);
+    variant
+}
+
+fn check_text(text: &TextConfig, model: &ModelConfig, problems: &mut Problems) {
+    problems.unless(!model.quick_gelu, "quick_gelu", "true; SigLIP has GELU");
+    problems.unless(!text.embed_cls, "text_cfg.embed_cls", "texts have no class token");
+    problems.unless(
+        text.no_causal_mask,
+        "text_cfg.no_causal_mask",
+        "false; SiglipModel's attention sees all tokens",
+    );
+    problems.unless(text.layer_scale.is_none(), "text_cfg.ls_init_value", "there are no layer scales");
+    let projects = text.projection && text.projection_bias;
+    problems.unless(projects, "text_cfg.proj_bias", "false; SiglipModel's projection has a bias");
+    problems.unless(text.pool == TextPool::Last, "text_cfg.pool_type", "SiglipModel takes the last token");
+    problems.unless(!text.block.any_option(), "text_cfg.block_type", "the blocks have no options");
+    problems.unless(text.rep_mixer.is_none(), "text_cfg.rep_mixer_cfg", "the blocks have no convolutions");
+    let full = text.norm.bias && text.norm.affine;
+    problems.unless(full, "text_cfg.norm_kwargs", "every layer norm has a scale and a shift");
+}
+
+/// The `config.json`.
+fn config_json(model: &ModelConfig, vision: &SiglipVariant, dtype: &str) -> Value {
+    let text = &model.text;
+    let activation = |tanh: bool| if tanh { "gelu_pytorch_tanh" } else { "gelu" };
+    json!({
+        "architectures": ["SiglipModel"],
+        "model_type": "siglip",
+        "text_config": {
+            "model_type": "siglip_text_model",
+            "vocab_size": text.vocab_size,
+            "max_position_embeddings": text.context_length,
+            "hidden_size": text.width,
+            "intermediate_size": text.mlp_width(),
+            "num_hidden_layers": text.layers,
+            "num_attention_heads": text.heads,
+            "hidden_act": activation(text.activation.tanh == Some(true)),
+            "layer_norm_eps": text.norm.epsilon,
+            "projection_size": model.embed_dim,
+        },
+        "vision_config": {
+            "model_type": "siglip_vision_model",
+            "hidden_size": vision.width,
+            "intermediate_size": vision.hidden,
+            "num_hidden_layers": vision.depth,
+            "num_attention_heads": vision.heads,
+            "num_channels": 3,
+            "image_size": model.vision.image_size[0],
+            "patch_size": vision.patch,
+            "hidden_act": activation(vision.tanh),
+            "layer_norm_eps": EPSILON,
+        },
+        "dtype": dtype,
+    })
+}

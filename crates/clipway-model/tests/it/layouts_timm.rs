@@ -1,0 +1,236 @@
+//! Layouts whose image tower is timm's in open_clip: SigLIP of transformers and of big_vision, Apple's MobileCLIP; and
+//! those that are named and refused.
+
+use std::fs;
+use std::path::Path;
+
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::export::{ExportOptions, Prepared, prepare};
+use clipway_model::layout::Layout;
+use clipway_model::plan::Step;
+
+use super::layouts::{Named, linear, write};
+
+const CONFIG: &str = r#"{"model_type": "siglip",
+    "text_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "vocab_size": 50, "max_position_embeddings": 6},
+    "vision_config": {"hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "image_size": 8, "patch_size": 4}}"#;
+
+/// Names and shapes of the model of [`CONFIG`] in transformers.
+fn siglip() -> Vec<Named> {
+    let mut tensors: Vec<Named> = vec![
+        ("logit_scale".into(), vec![1]),
+        ("logit_bias".into(), vec![1]),
+        ("vision_model.embeddings.position_embedding.weight".into(), vec![4, 16]),
+        ("vision_model.head.probe".into(), vec![1, 1, 16]),
+        ("text_model.embeddings.token_embedding.weight".into(), vec![50, 16]),
+        ("text_model.embeddings.position_embedding.weight".into(), vec![6, 16]),
+    ];
+    tensors.extend(linear("vision_model.embeddings.patch_embedding", &[16, 3, 4, 4]));
+    tensors.push(("vision_model.head.attention.in_proj_weight".into(), vec![48, 16]));
+    tensors.push(("vision_model.head.attention.in_proj_bias".into(), vec![48]));
+    for (name, shape) in [
+        ("vision_model.head.attention.out_proj", vec![16, 16]),
+        ("vision_model.head.layernorm", vec![16]),
+        ("vision_model.head.mlp.fc1", vec![40, 16]),
+        ("vision_model.head.mlp.fc2", vec![16, 40]),
+        ("vision_model.post_layernorm", vec![16]),
+        ("text_model.final_layer_norm", vec![16]),
+        ("text_model.head", vec![16, 16]),
+    ] {
+        tensors.extend(linear(name, &shape));
+    }
+    for (block, mlp) in [
+        ("vision_model.encoder.layers.0", 40),
+        ("vision_model.encoder.layers.1", 40),
+        ("text_model.encoder.layers.0", 32),
+    ] {
+        for part in ["k_proj", "v_proj", "q_proj", "out_proj"] {
+            tensors.extend(linear(&format!("{block}.self_attn.{part}"), &[16, 16]));
+        }
+        tensors.extend(linear(&format!("{block}.layer_norm1"), &[16]));
+        tensors.extend(linear(&format!("{block}.layer_norm2"), &[16]));
+        tensors.extend(linear(&format!("{block}.mlp.fc1"), &[mlp, 16]));
+        tensors.extend(linear(&format!("{block}.mlp.fc2"), &[16, mlp]));
+    }
+    tensors
+}
+
+/// Names and shapes of a small big_vision model; all blocks in one tensor where `stacked`.
+fn big_vision(stacked: bool) -> Vec<Named> {
+    let mut tensors: Vec<Named> = vec![
+        ("params/t".into(), vec![1]),
+        ("params/b".into(), vec![1]),
+        ("params/img/embedding/kernel".into(), vec![4, 4, 3, 16]),
+        ("params/img/embedding/bias".into(), vec![16]),
+        ("params/img/pos_embedding".into(), vec![1, 4, 16]),
+        ("params/img/MAPHead_0/probe".into(), vec![1, 1, 16]),
+        ("params/txt/Embed_0/embedding".into(), vec![50, 16]),
+        ("params/txt/pos_embedding".into(), vec![1, 6, 16]),
+        ("params/txt/head/kernel".into(), vec![16, 16]),
+        ("params/txt/head/bias".into(), vec![16]),
+    ];
+    let attention = |block: &str, before: &[usize]| {
+        let with = |shape: &[usize]| [before, shape].concat();
+        let mut parts = Vec::new();
+        for part in ["query", "key", "value"] {
+            parts.push((format!("{block}/MultiHeadDotProductAttention_0/{part}/kernel"), with(&[16, 2, 8])));
+            parts.push((format!("{block}/MultiHeadDotProductAttention_0/{part}/bias"), with(&[2, 8])));
+        }
+        parts.push((format!("{block}/MultiHeadDotProductAttention_0/out/kernel"), with(&[2, 8, 16])));
+        parts.push((format!("{block}/MultiHeadDotProductAttention_0/out/bias"), with(&[16])));
+        for (norm, leaf) in [("LayerNorm_0", "scale"), ("LayerNorm_0", "bias")] {
+            parts.push((format!("{block}/{norm}/{leaf}"), with(&[16])));
+        }
+        parts.push((format!("{block}/MlpBlock_0/Dense_0/kernel"), with(&[16, 40])));
+        parts.push((format!("{block}/MlpBlock_0/Dense_0/bias"), with(&[40])));
+        parts.push((format!("{block}/MlpBlock_0/Dense_1/kernel"), with(&[40, 16])));
+        parts.push((format!("{block}/MlpBlock_0/Dense_1/bias"), with(&[16])));
+        parts
+    };
+    for tower in ["params/img/Transformer", "params/txt/Encoder_0"] {
+        let blocks: &[(String, &[usize])] = &if stacked {
+            vec![(format!("{tower}/encoderblock"), &[2][..])]
+        } else {
+            (0..2).map(|index| (format!("{tower}/encoderblock_{index}"), &[][..])).collect()
+        };
+        for (block, before) in blocks {
+            tensors.extend(attention(block, before));
+            for leaf in ["scale", "bias"] {
+                tensors.push((format!("{block}/LayerNorm_1/{leaf}"), [*before, &[16][..]].concat()));
+            }
+        }
+        for leaf in ["scale", "bias"] {
+            tensors.push((format!("{tower}/encoder_norm/{leaf}"), vec![16]));
+        }
+    }
+    tensors.extend(attention("params/img/MAPHead_0", &[]));
+    tensors
+}
+
+fn with_prepared(folder: &Path, tensors: &[Named], look: impl FnOnce(&Prepared<'_>)) {
+    let checkpoint = Checkpoint::open(write(folder, "model.safetensors", tensors)).unwrap();
+    look(&prepare(&checkpoint, &ExportOptions::default()).unwrap());
+}
+
+#[test]
+fn siglip_folders_become_open_clip_by_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.json"), CONFIG).unwrap();
+    with_prepared(folder.path(), &siglip(), |prepared| {
+        assert_eq!(prepared.layout().name, "transformers_siglip");
+        let config = &prepared.config().model;
+        assert_eq!((config.text.activation.tanh, config.text.norm.epsilon), (Some(true), 1e-6));
+        assert_eq!(config.beyond_open_clip(), ["vision_cfg.timm_model_kwargs"]);
+        assert!(prepared.notes().iter().any(|note| note.contains("open_clip 3.3.0 cannot load")));
+        assert_eq!(prepared.config().preprocess().mean, [0.5; 3]);
+        let find = |name: &str| prepared.plan().tensors.iter().find(|one| one.target.name == name).unwrap();
+        let keys = find("visual.trunk.attn_pool.kv.weight");
+        assert_eq!(keys.steps, [Step::Slice { axis: 0, start: 16, end: 48 }]);
+        assert_eq!(find("visual.trunk.pos_embed").target.shape, [1, 4, 16]);
+        assert_eq!(find("logit_bias").target.shape, [0usize; 0]);
+        assert_eq!(prepared.ledger().source_tensors, siglip().len());
+    });
+}
+
+#[test]
+fn big_vision_is_told_by_its_shapes() {
+    let check = |stacked: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let tensors = big_vision(stacked);
+        with_prepared(folder.path(), &tensors, |prepared| {
+            assert_eq!(prepared.layout().name, "big_vision");
+            let config = &prepared.config().model;
+            assert_eq!((config.text.heads, config.text.mlp_width(), config.text.layers), (2, 40, 2));
+            assert_eq!((config.vision.image_size, config.text.context_length), ([8, 8], 6));
+            let find =
+                |name: &str| prepared.plan().tensors.iter().find(|one| one.target.name == name).unwrap();
+            assert_eq!(find("visual.trunk.blocks.1.attn.qkv.weight").target.shape, [48, 16]);
+            assert_eq!(find("text.transformer.resblocks.1.attn.in_proj_bias").target.shape, [48]);
+            assert_eq!(find("visual.trunk.attn_pool.kv.weight").sources.len(), 2);
+            assert_eq!(find("visual.trunk.patch_embed.proj.weight").target.shape, [16, 3, 4, 4]);
+            assert_eq!(prepared.ledger().source_tensors, tensors.len());
+        });
+    };
+    check(false);
+    check(true);
+}
+
+#[test]
+fn what_does_not_fit_is_told_all_at_once() {
+    let check = |name: &str, tensors: Vec<Named>, config: &str, parts: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), config).unwrap();
+        let checkpoint = Checkpoint::open(write(folder.path(), "model.safetensors", &tensors)).unwrap();
+        let found = prepare(&checkpoint, &ExportOptions::default()).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| found.contains(part)), "{name}: {found}");
+    };
+    let wrong = CONFIG
+        .replace("\"vocab_size\": 50", "\"vocab_size\": 51, \"projection_size\": 8")
+        .replace("\"image_size\": 8", "\"image_size\": 12, \"hidden_act\": \"quick_gelu\"")
+        .replace(
+            "\"patch_size\": 4",
+            "\"patch_size\": 4, \"vision_use_head\": false, \"layer_norm_eps\": 1e-5",
+        );
+    let parts = ["51, but", "8, but", "quick_gelu", "vision_use_head", "layer_norm_eps", "have 4"];
+    check("contradictions", siglip(), &wrong, &parts);
+    let without: Vec<Named> =
+        siglip().into_iter().filter(|(name, _)| !name.contains("encoder.layers.0.layer_norm1")).collect();
+    check("block", without, CONFIG, &["blocks.0.norm1.weight`: missing", "resblocks.0.ln_1.bias`: missing"]);
+    let mut mixed = siglip();
+    mixed.push(("img/embedding/kernel".into(), vec![4, 4, 3, 16]));
+    check("mixed", mixed, CONFIG, &["several layouts", "Google big_vision", "Hugging Face"]);
+    check(
+        "kind",
+        siglip(),
+        &CONFIG.replace("\"siglip\"", "\"siglip2\""),
+        &["expected `siglip`, found `siglip2`"],
+    );
+}
+
+#[test]
+fn other_models_are_named_and_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |names: &[(&str, &[usize])], layout: &str, why: &str| {
+        let tensors: Vec<Named> =
+            names.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())).collect();
+        let checkpoint = Checkpoint::open(write(folder.path(), "model.safetensors", &tensors)).unwrap();
+        let weights = checkpoint.weights(None).unwrap();
+        assert_eq!(Layout::recognise(&weights.state_dict).unwrap().name, layout);
+        let found = prepare(&checkpoint, &ExportOptions::default()).unwrap_err().to_string();
+        assert!(found.contains(why), "{layout}: {found}");
+    };
+    let text: (&str, &[usize]) = ("text_model.encoder.layers.0.layer_norm1.weight", &[16]);
+    let bert: (&str, &[usize]) = ("text_model.encoder.layer.0.attention.self.query.weight", &[16, 16]);
+    let patches = "vision_model.embeddings.patch_embedding.weight";
+    check(&[(patches, &[16, 48]), text], "transformers_siglip2", "NaFlex");
+    check(
+        &[("mit.position_embedding", &[1, 8, 16]), (patches, &[16, 3, 4, 4]), text],
+        "transformers_xclip",
+        "video",
+    );
+    check(&[("clip.text_model.final_layer_norm.weight", &[16])], "transformers_clipseg", "segmentation");
+    check(&[("owlvit.text_model.final_layer_norm.weight", &[16])], "transformers_owlvit", "finds objects");
+    check(
+        &[("text_model.roberta.embeddings.word_embeddings.weight", &[5, 16])],
+        "transformers_altclip",
+        "XLM-RoBERTa",
+    );
+    let qkv = "vision_model.encoder.layers.0.self_attn.qkv.weight";
+    check(&[(qkv, &[48, 16]), bert], "transformers_blip", "attend to each other");
+    check(&[(patches, &[16, 3, 4, 4]), bert], "transformers_chinese_clip", "BERT");
+    check(
+        &[("vision_model.embeddings.convolution.weight", &[16, 3, 3, 3]), bert],
+        "transformers_align",
+        "EfficientNet",
+    );
+    check(&[("vision_model.encoder.stages.0.x", &[16]), text], "transformers_groupvit", "groups patches");
+    check(&[("audio_model.x", &[16]), text], "transformers_modalities", "third tower");
+    check(&[(patches, &[16, 3, 4, 4])], "transformers_other", "only both towers");
+    check(
+        &[("visual.blocks.0.x", &[16]), ("visual.patch_embed.proj.weight", &[16, 3, 4, 4])],
+        "eva_clip",
+        "own code",
+    );
+}

@@ -1,0 +1,185 @@
+//! Exports under other projects' names: there and back without a bit changed, and what they cannot express.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::export::{ExportOptions, WeightsFormat, WriteOptions, prepare};
+use clipway_model::layout::Layout;
+use clipway_model::plan::{Fate, Tower};
+use clipway_model::target::Target;
+
+use super::export::{Bench, write_options};
+
+const VISION: &str = r#""image_size": 8, "layers": 2, "width": 16, "head_width": 4, "patch_size": 4"#;
+const TEXT: &str = r#""context_length": 6, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1"#;
+const OPENAI_VISION: &str = r#""image_size": 8, "layers": 2, "width": 64, "patch_size": 4"#;
+const OPENAI_TEXT: &str = r#""context_length": 6, "vocab_size": 50, "width": 64, "heads": 1, "layers": 1"#;
+const RESNET: &str = r#""image_size": 32, "layers": [1, 1, 2, 1], "width": 8"#;
+
+fn config(more: &str, vision: &str, text: &str) -> String {
+    format!(r#"{{"embed_dim": 8, {more} "vision_cfg": {{{vision}}}, "text_cfg": {{{text}}}}}"#)
+}
+
+/// Writes a folder beside the bench's, and gives its place.
+fn export(bench: &Bench, source: &Path, options: ExportOptions, target: &str, place: &str) -> PathBuf {
+    let target = Target::named(target).unwrap();
+    let checkpoint = Checkpoint::open(source).unwrap();
+    let options = ExportOptions { spelling: target.spelling, ..options };
+    let cancel = AtomicBool::new(false);
+    let write_options = WriteOptions { formats: vec![target.format], ..write_options(&cancel) };
+    let place = bench.path(place);
+    prepare(&checkpoint, &options).unwrap().write(&place, &write_options).unwrap();
+    place
+}
+
+/// Bytes of every tensor, by its name without `text.`.
+fn tensors(source: &Path) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
+    let checkpoint = Checkpoint::open(source).unwrap();
+    let file = checkpoint.tensors();
+    let read = |(index, info): (usize, &clipway_formats::TensorInfo)| {
+        let mut bytes = Vec::new();
+        file.read(index, &mut bytes).unwrap();
+        let name = info.name.strip_prefix("text.").unwrap_or(&info.name).to_owned();
+        (name, (info.shape.clone(), bytes))
+    };
+    file.tensors().iter().enumerate().map(read).collect()
+}
+
+#[test]
+fn there_and_back_changes_no_bit() {
+    let check = |target: &str, layout: &str, config: String| {
+        let bench = Bench::of(&config);
+        let source = bench.write_source("tiny.safetensors");
+        let there = export(&bench, &source, bench.options(), target, "out/there");
+        let checkpoint = Checkpoint::open(&there).unwrap();
+        let found = Layout::recognise(&checkpoint.weights(None).unwrap().state_dict).unwrap();
+        assert_eq!(found.name, layout, "{config}");
+        let back = export(&bench, &there, ExportOptions::default(), "open_clip", "out/back");
+        let (first, last) = (tensors(&source), tensors(&back));
+        assert!(first.len() > 20 && first == last, "{config}");
+        let again = export(&bench, &back, ExportOptions::default(), target, "out/again");
+        assert!(tensors(&again) == tensors(&there), "{config}");
+    };
+    let transformers = |more: &str, vision: &str, text: &str| {
+        let config = config(more, &format!("{VISION}{vision}"), &format!("{TEXT}{text}"));
+        check("transformers", "transformers_clip", config);
+    };
+    transformers("", "", "");
+    transformers(r#""quick_gelu": true,"#, r#", "mlp_ratio": 2.5"#, r#", "pool_type": "eos", "eos_id": 49"#);
+    transformers(r#""custom_text": true,"#, "", r#", "norm_kwargs": {"eps": 1e-6}"#);
+    let tanh = r#", "act_kwargs": {"approximate": "tanh"}"#;
+    transformers("", tanh, "");
+    check("openai", "openai", config(r#""quick_gelu": true,"#, OPENAI_VISION, OPENAI_TEXT));
+    check("openai", "openai", config(r#""quick_gelu": true,"#, RESNET, OPENAI_TEXT));
+}
+
+#[test]
+fn the_config_says_the_same_after_the_way_back() {
+    let text = format!(r#"{TEXT}, "pool_type": "eos", "eos_id": 49, "mlp_ratio": 1.7"#);
+    let vision =
+        format!(r#"{VISION}, "act_kwargs": {{"approximate": "tanh"}}, "norm_kwargs": {{"eps": 1e-7}}"#);
+    let bench = Bench::of(&config("", &vision, &text));
+    let source = bench.write_source("tiny.safetensors");
+    let preprocess = clipway_model::config::PreprocessOptions {
+        mean: Some([0.5, 0.25, 0.125]),
+        resize_mode: Some(clipway_model::config::ResizeMode::Squash),
+        interpolation: Some(clipway_model::config::Interpolation::Bilinear),
+        ..Default::default()
+    };
+    let options = ExportOptions { preprocess, ..bench.options() };
+    let there = export(&bench, &source, options, "transformers", "out/there");
+    let checkpoint = Checkpoint::open(&there).unwrap();
+    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let (model, pixels) = (&prepared.config().model, prepared.config().preprocess());
+    assert_eq!((model.vision.head_width, model.vision.norm.epsilon), (4, 1e-7));
+    assert_eq!((model.vision.activation.tanh, model.text.activation.tanh), (Some(true), None));
+    assert_eq!((model.text.eos_id, model.text.mlp_width(), model.text.heads), (49, 27, 2));
+    assert_eq!((pixels.mean, pixels.resize_mode.name()), ([0.5, 0.25, 0.125], "squash"));
+    assert_eq!(pixels.interpolation.name(), "bilinear");
+}
+
+#[test]
+fn numbers_that_are_made_stand_in_the_ledger() {
+    let bench = Bench::of(&config(r#""quick_gelu": true,"#, OPENAI_VISION, OPENAI_TEXT));
+    let source = bench.write_source("tiny.safetensors");
+    let there = export(&bench, &source, bench.options(), "openai", "out/there");
+    let found = tensors(&there);
+    let number = |name: &str| i64::from_le_bytes(found[name].1[..].try_into().unwrap());
+    assert_eq!(["input_resolution", "context_length", "vocab_size"].map(number), [8, 6, 50]);
+    let checkpoint = Checkpoint::open(&source).unwrap();
+    let spelling = Target::named("openai").unwrap().spelling;
+    let prepared = prepare(&checkpoint, &ExportOptions { spelling, ..bench.options() }).unwrap();
+    let made = prepared.ledger().groups.last().unwrap();
+    assert_eq!((made.fate, made.rule.as_str(), made.tensors, made.bytes), (Fate::Made, "fill", 3, 24));
+}
+
+#[test]
+fn what_a_target_cannot_express_is_refused_all_at_once() {
+    let check = |target: &str, options: fn(&mut ExportOptions), config: String, parts: &[&str]| {
+        let bench = Bench::of(&config);
+        let checkpoint = Checkpoint::open(bench.write_source("tiny.safetensors")).unwrap();
+        let spelling = Target::named(target).unwrap().spelling;
+        let mut all = ExportOptions { spelling, ..bench.options() };
+        options(&mut all);
+        let found = prepare(&checkpoint, &all).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| found.contains(part)), "{config}: {found}");
+    };
+    let vision = format!(r#"{VISION}, "ls_init_value": 0.1, "pool_type": "avg", "no_ln_pre": true"#);
+    let text = format!(r#"{TEXT}, "no_causal_mask": true, "pool_type": "last", "proj_bias": true"#);
+    let keys = [
+        "`vision_cfg.ls_init_value`",
+        "`vision_cfg.pool_type`",
+        "`vision_cfg.no_ln_pre`",
+        "`text_cfg.no_causal_mask`",
+        "`text_cfg.pool_type`",
+        "`text_cfg.proj_bias`",
+        "`init_logit_bias`",
+    ];
+    for target in ["transformers", "openai"] {
+        check(target, |_| {}, config(r#""init_logit_bias": -10,"#, &vision, &text), &keys);
+    }
+    let plain = || config("", VISION, TEXT);
+    let one_tower = |options: &mut ExportOptions| options.tower = Tower::Text;
+    check("transformers", one_tower, plain(), &["`--tower text`: it has both towers"]);
+    check("transformers", |_| {}, config("", RESNET, TEXT), &["`vision_cfg.layers`: a ResNet"]);
+    let longest = |options: &mut ExportOptions| {
+        options.preprocess.resize_mode = Some(clipway_model::config::ResizeMode::Longest);
+    };
+    check("transformers", longest, plain(), &["`preprocess_cfg.resize_mode`"]);
+    let heads = ["`quick_gelu`: false", "`vision_cfg.head_width`: 4", "`text_cfg.heads`: 2"];
+    check("openai", |_| {}, plain(), &heads);
+    let mean = |options: &mut ExportOptions| options.preprocess.mean = Some([0.0; 3]);
+    let own = config(r#""quick_gelu": true,"#, OPENAI_VISION, OPENAI_TEXT);
+    check("openai", mean, own, &["`preprocess_cfg.mean`"]);
+}
+
+#[test]
+fn names_of_targets_are_known() {
+    assert_eq!(Target::named("transformers").unwrap().format, WeightsFormat::Safetensors);
+    assert!(Target::named("caffe").is_none());
+}
+
+#[test]
+fn attentions_and_patches_may_be_stored_otherwise() {
+    let mut bench = Bench::of(&config("", VISION, TEXT));
+    let source = bench.write_source("tiny.safetensors");
+    let expected = tensors(&export(&bench, &source, bench.options(), "open_clip", "out/as-it-is"));
+    let fused =
+        bench.tensors.iter().position(|(info, _)| info.name.ends_with("0.attn.in_proj_weight")).unwrap();
+    let (info, bytes) = bench.tensors.remove(fused);
+    let stem = info.name.trim_end_matches("in_proj_weight");
+    for (index, part) in ["q_proj", "k_proj", "v_proj"].into_iter().enumerate() {
+        let third = bytes.len() / 3;
+        let shape = vec![info.shape[0] / 3, info.shape[1]];
+        let info =
+            clipway_formats::TensorInfo { name: format!("{stem}{part}.weight"), shape, ..info.clone() };
+        bench.tensors.push((info, bytes[index * third..(index + 1) * third].to_vec()));
+    }
+    let patches = bench.tensors.iter_mut().find(|(info, _)| info.name == "visual.conv1.weight").unwrap();
+    patches.0.shape = vec![16, 48];
+    let source = bench.write_source("split.safetensors");
+    let found = tensors(&export(&bench, &source, bench.options(), "open_clip", "out/otherwise"));
+    assert!(found == expected);
+}
