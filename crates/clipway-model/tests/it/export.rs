@@ -549,7 +549,7 @@ fn branches_are_folded_and_accounted_for() {
     let config = ModelConfig::parse(text.as_bytes()).unwrap();
     bench.tensors = tensors_of(&config);
     fs::write(bench.path("tiny.json"), text).unwrap();
-    let checkpoint = Checkpoint::open(&bench.write_source("tiny.safetensors")).unwrap();
+    let checkpoint = Checkpoint::open(bench.write_source("tiny.safetensors")).unwrap();
     let options = ExportOptions { fold: true, ..bench.options() };
     let prepared = prepare(&checkpoint, &options).unwrap();
     let names: Vec<&str> =
@@ -561,7 +561,7 @@ fn branches_are_folded_and_accounted_for() {
 
     // What was folded says so, and is not folded again.
     bench.export(&options).unwrap();
-    let folded = Checkpoint::open(&bench.target()).unwrap();
+    let folded = Checkpoint::open(bench.target()).unwrap();
     let again = prepare(&folded, &ExportOptions::default()).unwrap();
     assert!(again.config().model.folded);
     let error = prepare(&folded, &ExportOptions { fold: true, ..ExportOptions::default() }).unwrap_err();
@@ -569,7 +569,7 @@ fn branches_are_folded_and_accounted_for() {
 
     // A branch that is missing is told by its own name.
     bench.tensors.retain(|(info, _)| info.name != "visual.trunk.stem.0.conv_kxk.0.bn.running_var");
-    let checkpoint = Checkpoint::open(&bench.write_source("short.safetensors")).unwrap();
+    let checkpoint = Checkpoint::open(bench.write_source("short.safetensors")).unwrap();
     let error = prepare(&checkpoint, &options).unwrap_err().to_string();
     assert!(error.contains("`visual.trunk.stem.0.conv_kxk.0.bn.running_var`"), "{error}");
 
