@@ -31,8 +31,8 @@ const COMMANDS: [&[&str]; 4] = [
     ],
 ];
 
-/// Builds clipway, then exports, verifies and classifies, and shows each command before its output.
-pub fn run() -> Result<bool, String> {
+/// Builds clipway, and gives the path of the binary.
+pub fn clipway() -> Result<PathBuf, String> {
     let root = root();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
@@ -43,9 +43,15 @@ pub fn run() -> Result<bool, String> {
     if !built.success() {
         return Err("clipway does not build".to_owned());
     }
-    std::fs::create_dir_all(root.join("out")).map_err(|error| format!("out: {error}"))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let binary = target.join("release").join(format!("clipway{}", std::env::consts::EXE_SUFFIX));
+    Ok(target.join("release").join(format!("clipway{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Builds clipway, then exports, verifies and classifies, and shows each command before its output.
+pub fn run() -> Result<bool, String> {
+    let root = root();
+    let binary = clipway()?;
+    std::fs::create_dir_all(root.join("out")).map_err(|error| format!("out: {error}"))?;
     for command in COMMANDS {
         println!("$ clipway {}", command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
         let status = Command::new(&binary)
@@ -67,6 +73,6 @@ fn quoted(word: &str) -> String {
 }
 
 /// The repository's root.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }

@@ -4,7 +4,9 @@
 
 mod bench;
 mod corpus;
+mod crash;
 mod demo;
+mod fuzz;
 mod goldens;
 mod outcome;
 
@@ -64,6 +66,10 @@ enum Task {
         /// The file
         path: PathBuf,
     },
+    /// Kill exports at random moments, and look at what is in place
+    Crash(crash::Options),
+    /// Feed readers with changed files, and watch for panics, memory, time and results that differ
+    Fuzz(fuzz::Options),
     /// Measure speed
     Bench {
         /// What to measure
@@ -82,6 +88,8 @@ fn main() -> ExitCode {
         Task::Manifests { folder, only } => goldens::manifests(&folder, only.as_ref()),
         Task::Corpus { folder, only, except } => corpus::run(&folder, only.as_ref(), except.as_ref()),
         Task::CorpusCase { format, path } => corpus::run_case(format, path),
+        Task::Crash(options) => crash::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench { what } => bench::run(what),
     };
     match done {

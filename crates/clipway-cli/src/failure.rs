@@ -16,6 +16,8 @@ pub const INTERRUPTED: u8 = 130;
 pub struct Failure {
     /// Exit status of the process.
     pub exit_code: u8,
+    /// Stable name of the cause, the same in every release.
+    pub code: &'static str,
     /// What went wrong, with its causes.
     pub message: String,
     /// What to run or change.
@@ -24,13 +26,24 @@ pub struct Failure {
 
 impl Failure {
     /// Refused: the input or the result is not what it must be.
-    pub fn no(message: impl fmt::Display) -> Failure {
-        Failure { exit_code: NO, message: message.to_string(), hint: None }
+    pub fn no(code: &'static str, message: impl fmt::Display) -> Failure {
+        Failure { exit_code: NO, code, message: message.to_string(), hint: None }
     }
 
     /// Could not run.
-    pub fn could_not_run(message: impl fmt::Display) -> Failure {
-        Failure { exit_code: COULD_NOT_RUN, message: message.to_string(), hint: None }
+    pub fn could_not_run(code: &'static str, message: impl fmt::Display) -> Failure {
+        Failure { exit_code: COULD_NOT_RUN, code, message: message.to_string(), hint: None }
+    }
+
+    /// The message with its code at the end of the first line, unless it says it already.
+    pub fn coded(&self) -> String {
+        let code = format!(" [{}]", self.code);
+        if self.message.contains(&code) {
+            return self.message.clone();
+        }
+        let end = self.message.find('\n').unwrap_or(self.message.len());
+        let (first, rest) = self.message.split_at(end);
+        format!("{first}{code}{rest}")
     }
 
     /// The same with a hint.
@@ -55,5 +68,5 @@ pub fn chain(error: &dyn Error) -> String {
 
 /// The failure of reading or writing `path`.
 pub fn file(path: &std::path::Path, error: &io::Error) -> Failure {
-    Failure::could_not_run(format!("`{}`: {error}", path.display()))
+    Failure::could_not_run("io", format!("`{}`: {error}", path.display()))
 }

@@ -78,7 +78,7 @@ pub fn load_to_run(
     let mut export_options = options.export_options();
     let folder = folder_of(&checkpoint);
     if let Some(artifact) = artifact_of(&folder)? {
-        let refuse = |error| Failure::no(format!("`{}`: {error}", folder.join(ARTIFACT_NAME).display()));
+        let refuse = |error| Failure::no("bad-value", format!("`{}`: {error}", folder.join(ARTIFACT_NAME).display()));
         export_options.tower = artifact.model.tower().map_err(refuse)?;
     }
     let there = export_options.tower;
@@ -89,7 +89,7 @@ pub fn load_to_run(
         (wanted, there) if wanted == there => wanted,
         (wanted, there) => {
             let (path, wanted, there) = (path.display(), wanted.name(), there.name());
-            return Err(Failure::no(format!("`{path}` has the {there} tower only, not the {wanted} tower")));
+            return Err(Failure::no("missing", format!("`{path}` has the {there} tower only, not the {wanted} tower")));
         }
     };
     let load = LoadOptions { towers, apply_orientation, ..LoadOptions::new(processor(ui)?) };
@@ -106,7 +106,7 @@ pub fn artifact_of(folder: &Path) -> Result<Option<Artifact>, Failure> {
 
 /// A processor with the threads that were asked for.
 pub fn processor(ui: &Ui) -> Result<Processor, Failure> {
-    Processor::with_threads(ui.threads()).map_err(|error| Failure::could_not_run(chain(&error)))
+    Processor::with_threads(ui.threads()).map_err(|error| Failure::could_not_run("threads", chain(&error)))
 }
 
 /// The folder in which the weights lie.
@@ -120,7 +120,7 @@ pub fn checkpoint_failure(error: &CheckpointError) -> Failure {
         CheckpointError::Io { .. } => COULD_NOT_RUN,
         _ => NO,
     };
-    Failure { exit_code, message: chain(error), hint: error.hint() }
+    Failure { exit_code, code: error.code(), message: chain(error), hint: error.hint() }
 }
 
 /// What a refused export means for the exit status.
@@ -131,19 +131,19 @@ pub fn export_failure(error: &ExportError) -> Failure {
         ExportError::Interrupted => INTERRUPTED,
         _ => NO,
     };
-    Failure { exit_code, message: chain(error), hint: error.hint() }
+    Failure { exit_code, code: error.code(), message: chain(error), hint: error.hint() }
 }
 
 /// What an artifact that cannot be read means for the exit status.
 pub fn artifact_failure(error: &ArtifactError) -> Failure {
     let exit_code = if matches!(error, ArtifactError::Io { .. }) { COULD_NOT_RUN } else { NO };
-    Failure { exit_code, message: chain(error), hint: None }
+    Failure { exit_code, code: error.code(), message: chain(error), hint: None }
 }
 
 /// What a model that cannot be loaded means for the exit status.
 pub fn load_failure(error: &LoadError) -> Failure {
     let exit_code = if matches!(error, LoadError::Io { .. }) { COULD_NOT_RUN } else { NO };
-    Failure { exit_code, message: chain(error), hint: None }
+    Failure { exit_code, code: error.code(), message: chain(error), hint: None }
 }
 
 /// What a refused input means for the exit status.
@@ -155,5 +155,5 @@ pub fn clip_failure(error: &ClipError) -> Failure {
         ClipError::Image { cause, .. } => cause.hint().map(str::to_owned),
         _ => None,
     };
-    Failure { exit_code: NO, message: chain(error), hint }
+    Failure { exit_code: NO, code: error.code(), message: chain(error), hint }
 }

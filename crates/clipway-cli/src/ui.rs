@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED};
+use crate::failure::{Failure, INTERRUPTED};
 use crate::options::Global;
 
 /// Where a command's words go.
@@ -58,7 +58,7 @@ impl Ui {
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-            Err(error) => Err(Failure::could_not_run(format!("stdout: {error}"))),
+            Err(error) => Err(Failure::could_not_run("io", format!("stdout: {error}"))),
             Ok(()) => Ok(()),
         }
     }
@@ -68,11 +68,7 @@ impl Ui {
     /// # Errors
     /// As [`Ui::data`].
     pub fn data_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
-        let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure {
-            exit_code: COULD_NOT_RUN,
-            message: error.to_string(),
-            hint: None,
-        })?;
+        let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure::could_not_run("internal", error))?;
         text.push('\n');
         self.data(&text)
     }
@@ -99,11 +95,17 @@ impl Ui {
         }
     }
 
-    /// Says why the command failed, and what to do.
+    /// Says why the command failed, and what to do; with `--json` on stdout too, as `{"error": …}`.
     pub fn failure(&self, failure: &Failure) {
+        if self.json {
+            let Failure { code, message, hint, .. } = failure;
+            let error = serde_json::json!({ "error": { "code": code, "message": message, "hint": hint } });
+            // A stdout that cannot be written to changes nothing: stderr says it too.
+            let _ = self.data_json(&error);
+        }
         let style = anstyle::AnsiColor::Red.on_default().bold();
         let mut err = anstream::stderr();
-        let _ = writeln!(err, "{style}error:{style:#} {}", failure.message);
+        let _ = writeln!(err, "{style}error:{style:#} {}", failure.coded());
         if let Some(hint) = &failure.hint {
             let style = anstyle::AnsiColor::Cyan.on_default().bold();
             let _ = writeln!(err, "\n{style}hint:{style:#} {hint}");

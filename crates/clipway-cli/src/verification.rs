@@ -32,7 +32,7 @@ impl InputOptions {
             for path in pictures(folder)? {
                 let bytes = std::fs::read(&path).map_err(|error| failure::file(&path, &error))?;
                 let picture = decode(&bytes, &DecodeLimits::default())
-                    .map_err(|error| Failure::no(format!("`{}`: {}", path.display(), chain(&error))))?;
+                    .map_err(|error| Failure::no("bad-image", format!("`{}`: {}", path.display(), chain(&error))))?;
                 inputs.images.push((path.display().to_string(), picture));
             }
             names.push("the given images");
@@ -42,7 +42,7 @@ impl InputOptions {
         if let Some(path) = &self.texts {
             inputs.texts = read_lines(path)?;
             if inputs.texts.is_empty() {
-                return Err(Failure::could_not_run(format!("`{}` holds no texts", path.display())));
+                return Err(Failure::could_not_run("missing", format!("`{}` holds no texts", path.display())));
             }
             names.push("the given texts");
         } else {
@@ -65,7 +65,7 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         }
     }
     if paths.is_empty() {
-        return Err(Failure::could_not_run(format!("`{}` holds no pictures", folder.display())));
+        return Err(Failure::could_not_run("missing", format!("`{}` holds no pictures", folder.display())));
     }
     paths.sort();
     Ok(paths)

@@ -202,6 +202,16 @@ pub enum ArtifactError {
     },
 }
 
+impl ArtifactError {
+    /// Stable name of the cause, as [`Code::name`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            ArtifactError::Io { .. } => Code::Io.name(),
+            ArtifactError::Format { cause, .. } => cause.code.name(),
+        }
+    }
+}
+
 /// What a check of hashes found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HashReport {

@@ -34,6 +34,18 @@ pub enum ClipError {
     NoTokenizer,
 }
 
+impl ClipError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ClipError::Image { .. } => "bad-image",
+            ClipError::Tokenizer(_) => "bad-tokenizer",
+            ClipError::Engine(error) => error.code(),
+            ClipError::NoTokenizer => "missing",
+        }
+    }
+}
+
 impl Clip {
     /// Puts parts together that belong together.
     pub fn new(encoder: Encoder, preprocess: Preprocess, tokenizer: Option<Tokenizer>) -> Clip {

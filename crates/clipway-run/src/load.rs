@@ -80,6 +80,18 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LoadError::Engine { cause, .. } => cause.code(),
+            LoadError::Tokenizer { .. } => "bad-tokenizer",
+            LoadError::Artifact(error) => error.code(),
+            LoadError::Io { .. } => "io",
+        }
+    }
+}
+
 /// A model's tokeniser, with what an artifact carries of it.
 #[derive(Debug)]
 pub struct LoadedTokenizer {

@@ -10,7 +10,7 @@ use clipway_formats::{
 };
 use clipway_model::architecture;
 use clipway_model::checkpoint::{Checkpoint, FileSource};
-use clipway_model::config::ConfigFile;
+use clipway_model::config::{ConfigFile, limits};
 use clipway_run::image::{DecodeLimits, Preprocess, decode, transform};
 use clipway_run::text::check_tokenizer_file;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,6 @@ use super::manifest::{Format, Tensor};
 
 /// Stack of the thread that opens the file, in bytes: that of a worker thread, less than the main one's.
 const STACK: usize = 2 << 20;
-
-/// Most bytes of a config, as the commands read it.
-const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// Most bytes of a tokeniser's file or a picture.
 const LARGEST_FILE: u64 = 256 << 20;
@@ -102,7 +99,7 @@ fn open(format: Format, path: &Path) -> Result<Loaded, String> {
             let mut external = |name: &str| open_external(path, name);
             tensors(path, &OnnxFile::open(source()?, &mut external).map_err(named)?)
         }
-        Format::Config => config(path, &read_all(&source()?, LARGEST_CONFIG).map_err(named)?),
+        Format::Config => config(path, &read_all(&source()?, limits::FILE_BYTES).map_err(named)?),
         Format::Tokenizer => {
             let bytes = read_all(&source()?, LARGEST_FILE).map_err(named)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();

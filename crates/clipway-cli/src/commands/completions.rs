@@ -39,13 +39,13 @@ impl Man {
             Some(name) => match root.find_subcommand(name) {
                 Some(command) => command.clone().display_name(format!("clipway-{name}")),
                 None => {
-                    return Err(Failure::could_not_run(format!("no command `{name}`"))
+                    return Err(Failure::could_not_run("bad-option", format!("no command `{name}`"))
                         .hint("`clipway help` lists the commands"));
                 }
             },
         };
         let mut out = Vec::new();
-        clap_mangen::Man::new(page).render(&mut out).map_err(Failure::could_not_run)?;
+        clap_mangen::Man::new(page).render(&mut out).map_err(|error| Failure::could_not_run("internal", error))?;
         ui.data(&String::from_utf8_lossy(&out))?;
         Ok(true)
     }

@@ -110,7 +110,7 @@ impl Embed {
         let options = OutputOptions { kind: TargetKind::File, force: self.force, ..OutputOptions::default() };
         let staging = check_apart(out, &inputs).and_then(|()| Staging::create(out, options));
         staging.map(Some).map_err(|error| {
-            let failure = Failure::could_not_run(chain(&error));
+            let failure = Failure::could_not_run(error.code(), chain(&error));
             match error {
                 OutputError::Exists { .. } => failure.hint("pass `--force` to replace it"),
                 _ => failure,
@@ -121,7 +121,7 @@ impl Embed {
 
 /// Writes the features that there are.
 fn write(staging: Staging, images: &Decoded, texts: &[f32], width: usize) -> Result<(), Failure> {
-    let failure = |error: &dyn std::error::Error| Failure::could_not_run(chain(error));
+    let failure = |error: &dyn std::error::Error| Failure::could_not_run("write", chain(error));
     let all = [("image_features", images.features.as_slice()), ("text_features", texts)];
     let present: Vec<(&str, &[f32])> = all.into_iter().filter(|(_, values)| !values.is_empty()).collect();
     let info = |(name, values): &(&str, &[f32])| TensorInfo {

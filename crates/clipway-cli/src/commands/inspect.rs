@@ -78,9 +78,9 @@ impl Inspect {
         let inspection = inspect(&checkpoint, options, &bars, &cancel);
         bars.finish();
         let inspection =
-            inspection.map_err(|error| Failure::no(format!("`{}`: {error}", self.source.display())))?;
+            inspection.map_err(|error| Failure::no(error.code.name(), format!("`{}`: {error}", self.source.display())))?;
         let Some(inspection) = inspection else {
-            return Err(Failure { exit_code: INTERRUPTED, ..Failure::could_not_run("interrupted") });
+            return Err(Failure { exit_code: INTERRUPTED, ..Failure::could_not_run("interrupted", "interrupted") });
         };
         let probed = self.probe.then(|| probe(&checkpoint, &source, ui)).transpose()?;
         if ui.json() {

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use clap::Args;
+use clipway_formats::{FormatError, read_all};
 use clipway_model::architecture;
-use clipway_model::config::{ConfigFile, ModelConfig, PreprocessConfig};
+use clipway_model::checkpoint::FileSource;
+use clipway_model::config::{ConfigFile, ModelConfig, PreprocessConfig, limits};
 use clipway_model::plan::Precision;
 use clipway_model::registry::{self, ModelSize};
 use serde::Serialize;
@@ -51,9 +53,10 @@ impl Models {
         let pattern = self.pattern.unwrap_or_default();
         if pattern.to_ascii_lowercase().ends_with(".json") {
             let path = Path::new(&pattern);
-            let bytes = std::fs::read(path).map_err(|error| failure::file(path, &error))?;
-            let file =
-                ConfigFile::parse(&bytes).map_err(|error| Failure::no(format!("`{pattern}`: {error}")))?;
+            let source = FileSource::open(path).map_err(|error| failure::file(path, &error))?;
+            let parsed = read_all(&source, limits::FILE_BYTES).and_then(|bytes| ConfigFile::parse(&bytes));
+            let refuse = |error: FormatError| Failure::no(error.code.name(), format!("`{pattern}`: {error}"));
+            let file = parsed.map_err(refuse)?;
             return show(&pattern, &file.model, &file.preprocess(), ui);
         }
         if let Ok(config) = registry::model(&pattern) {
@@ -62,7 +65,7 @@ impl Models {
         }
         let names = registry::search(&pattern);
         if names.is_empty() {
-            let failure = Failure::no(format!("no model has `{pattern}` in its name"));
+            let failure = Failure::no("unknown-model", format!("no model has `{pattern}` in its name"));
             return Err(match registry::model(&pattern) {
                 Err(registry::UnknownModel { nearest: Some(name), .. }) => {
                     failure.hint(format!("the nearest is `{name}`; `clipway models` lists all"))
@@ -81,9 +84,9 @@ impl Models {
 }
 
 fn row(name: &'static str) -> Result<Row, Failure> {
-    let config = registry::model(name).map_err(Failure::no)?;
+    let config = registry::model(name).map_err(|error| Failure::no("unknown-model", error))?;
     let size =
-        registry::size(name).ok_or_else(|| Failure::no(format!("the size of `{name}` is not known")))?;
+        registry::size(name).ok_or_else(|| Failure::no("unknown-model", format!("the size of `{name}` is not known")))?;
     Ok(Row {
         name,
         parameters: size.parameters,
@@ -132,7 +135,7 @@ fn side([height, width]: [usize; 2]) -> String {
 fn show(name: &str, config: &ModelConfig, preprocess: &PreprocessConfig, ui: &Ui) -> Result<bool, Failure> {
     let file = config.to_config_file(preprocess);
     if ui.json() {
-        let mut value: serde_json::Value = serde_json::from_str(&file).map_err(Failure::could_not_run)?;
+        let mut value: serde_json::Value = serde_json::from_str(&file).map_err(|error| Failure::could_not_run("internal", error))?;
         let tags: Vec<&str> = registry::pretrained(name).map(|entry| entry.tag.as_str()).collect();
         value["pretrained"] = serde_json::json!(tags);
         ui.data_json(&value)?;

@@ -100,6 +100,15 @@ pub enum ArchitectureError {
 }
 
 impl ArchitectureError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ArchitectureError::Config(cause) => cause.code.name(),
+            ArchitectureError::Graph(_) => "shape-mismatch",
+            ArchitectureError::Unsupported { .. } => "unsupported",
+        }
+    }
+
     fn unsupported(what: impl Into<String>, why: impl Into<String>) -> ArchitectureError {
         ArchitectureError::Unsupported { what: what.into(), why: why.into() }
     }

@@ -16,15 +16,12 @@ use std::sync::Arc;
 
 use clipway_formats::{FileFormat, PytorchOptions, ReadAt, TensorFile, read_all};
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, limits};
 use crate::state_dict::{SelectError, Weights, WeightsChoice};
 use detect::{Kind, Opened, io_error, kind_of, open_source, open_tensors};
 
 /// Name of the config that open_clip keeps beside weights.
 pub const CONFIG_NAME: &str = "open_clip_config.json";
-
-/// Most bytes of a config.
-const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// How to open a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,7 +141,7 @@ impl Checkpoint {
         }
         let path = self.weights_path.with_file_name(name);
         let source = open_source(&path)?;
-        read_all(&source, LARGEST_CONFIG).map(Some).map_err(|cause| CheckpointError::Format { path, cause })
+        read_all(&source, limits::FILE_BYTES).map(Some).map_err(|cause| CheckpointError::Format { path, cause })
     }
 
     /// Whether a file of this name is beside the weights.
@@ -168,7 +165,7 @@ fn config_beside(weights: &Path) -> Result<Option<(PathBuf, ConfigFile)>, Checkp
         return Ok(None);
     }
     let source = open_source(&path)?;
-    let parsed = read_all(&source, LARGEST_CONFIG).and_then(|bytes| ConfigFile::parse(&bytes));
+    let parsed = read_all(&source, limits::FILE_BYTES).and_then(|bytes| ConfigFile::parse(&bytes));
     match parsed {
         Ok(config) => Ok(Some((path, config))),
         Err(cause) => Err(CheckpointError::Format { path, cause }),

@@ -1,5 +1,7 @@
 //! How large a model may be: far above any that exists, and low enough that no config can exhaust the machine.
 
+/// Most bytes of a config file.
+pub const FILE_BYTES: u64 = 1 << 20;
 /// Most elements of a vector: width, embedding, heads.
 pub const WIDTH: usize = 1 << 15;
 /// Most blocks of a tower.

@@ -191,6 +191,31 @@ fn list_overflows(tensors: &[(String, usize)]) -> String {
 }
 
 impl ExportError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ExportError::Select { cause, .. } => cause.code(),
+            ExportError::UnknownLayout { .. } => "unknown-layout",
+            ExportError::UnknownModel(_) => "unknown-model",
+            ExportError::Open(error) => error.code(),
+            ExportError::Artifact(error) => error.code(),
+            ExportError::Config { cause, .. } | ExportError::Read { cause, .. } => cause.code.name(),
+            ExportError::Option { .. } => "bad-option",
+            ExportError::Candidates(_) => "ambiguous-model",
+            ExportError::Architecture { cause, .. } => cause.code(),
+            ExportError::Mismatch(_) => "mismatch",
+            ExportError::Layout { cause, .. } => cause.code(),
+            ExportError::Plan { cause, .. } => cause.code(),
+            ExportError::Imbalance(_) => "ledger",
+            ExportError::Overflow { .. } => "overflow",
+            ExportError::Output(error) => error.code(),
+            ExportError::ReadBack { .. } => "read-back",
+            ExportError::SourceChanged { .. } => "source-changed",
+            ExportError::Verification(_) => "verification",
+            ExportError::Interrupted => "interrupted",
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

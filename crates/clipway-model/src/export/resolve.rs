@@ -7,13 +7,10 @@ use clipway_formats::{FormatError, TensorInfo, read_all, shown};
 
 use super::ExportError;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError, FileSource};
-use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
+use crate::config::{ConfigFile, ModelConfig, PreprocessOptions, limits};
 use crate::identify::{Assumption, CloseFit, Differences, Identification, NearFit, identify};
 use crate::layout::KnownConfig;
 use crate::registry;
-
-/// Most bytes of a config.
-const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// Which model the weights are said to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -293,6 +290,6 @@ fn read_config(path: &Path) -> Result<ConfigFile, ExportError> {
     let source = FileSource::open(path)
         .map_err(|cause| ExportError::Open(CheckpointError::Io { path: path.to_owned(), cause }))?;
     let parsed: Result<ConfigFile, FormatError> =
-        read_all(&source, LARGEST_CONFIG).and_then(|bytes| ConfigFile::parse(&bytes));
+        read_all(&source, limits::FILE_BYTES).and_then(|bytes| ConfigFile::parse(&bytes));
     parsed.map_err(|cause| ExportError::Config { path: path.to_owned(), cause })
 }

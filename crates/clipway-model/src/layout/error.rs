@@ -52,6 +52,21 @@ pub enum LayoutError {
     },
 }
 
+impl LayoutError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LayoutError::Refused { .. } => "unsupported",
+            LayoutError::Mixed(_) => "mixed-layouts",
+            LayoutError::Step(_) => "shape-mismatch",
+            LayoutError::Open(error) => error.code(),
+            LayoutError::MissingFile { .. } => "missing",
+            LayoutError::Malformed { cause, .. } => cause.code.name(),
+            LayoutError::Contradictions { .. } => "contradiction",
+        }
+    }
+}
+
 /// Tensors of one project in a state dict that has those of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutPart {

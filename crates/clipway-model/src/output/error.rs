@@ -49,6 +49,21 @@ pub enum OutputError {
 }
 
 impl OutputError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match self {
+            OutputError::Exists { .. } => "exists",
+            OutputError::NotReplaceable { .. } => "not-replaceable",
+            OutputError::OverlapsSource { .. } => "overlaps-source",
+            OutputError::BadTarget { .. } => "bad-target",
+            OutputError::Io { source, .. } => match source.kind() {
+                FileTooLarge | QuotaExceeded | StorageFull => "no-space",
+                _ => "write",
+            },
+        }
+    }
+
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OutputError {
         let path = path.to_path_buf();
         move |source| OutputError::Io { action, path, source }

@@ -133,6 +133,18 @@ pub enum PlanError {
     Step(#[from] StepError),
 }
 
+impl PlanError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            PlanError::Differs(_) => "mismatch",
+            PlanError::Dtype { .. } => "dtype-mismatch",
+            PlanError::Collision { .. } => "duplicate",
+            PlanError::Step(_) => "shape-mismatch",
+        }
+    }
+}
+
 /// Makes the plan by which the tensors of a layout become those of a model. `base` is the config of the source
 /// and `target` that of the result, with the `parameters` of the result: they differ in sizes that were changed.
 ///

@@ -133,6 +133,16 @@ pub enum SelectError {
     },
 }
 
+impl SelectError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SelectError::Ambiguous { .. } => "ambiguous",
+            SelectError::NotThere { .. } | SelectError::Empty { .. } => "missing",
+        }
+    }
+}
+
 fn list(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", shown(name))).collect();
     quoted.join(" and ")

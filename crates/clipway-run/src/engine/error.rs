@@ -131,3 +131,23 @@ pub enum EngineError {
         tower: &'static str,
     },
 }
+
+impl EngineError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            EngineError::Weight { cause, .. } => match cause {
+                WeightError::Missing => "missing",
+                WeightError::Shape { .. } => "shape-mismatch",
+                WeightError::Dtype { .. } => "dtype-mismatch",
+                WeightError::Read(_) => "io",
+            },
+            EngineError::Unsupported { .. } => "unsupported",
+            EngineError::InstructionSet { .. } | EngineError::Threads { .. } => "processor",
+            EngineError::WrongInput { .. } | EngineError::NoTower { .. } => "missing",
+            EngineError::Pixels { .. } | EngineError::TokenCount { .. } => "shape-mismatch",
+            EngineError::TokenRange { .. } => "token-range",
+            EngineError::FeatureWidth { .. } => "shape-mismatch",
+        }
+    }
+}

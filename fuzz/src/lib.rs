@@ -1,0 +1,24 @@
+//! What the fuzz targets have in common: the properties that hold for every input, and a limit on memory.
+
+#![forbid(unsafe_code)]
+
+mod archives;
+mod folder;
+mod memory;
+mod messages;
+mod pictures;
+mod tensors;
+
+pub use archives::{repair_checksums, stored_archive};
+pub use folder::{Scratch, infos_of};
+pub use memory::bounded;
+pub use messages::check_message;
+pub use pictures::check_picture;
+pub use tensors::{check_file, check_pytorch};
+
+/// Keeps a caught panic of a library quiet: where a decoder is called under `catch_unwind`, its panic is a refusal.
+/// A panic that nobody catches still ends the run as a finding.
+pub fn let_libraries_panic() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+}

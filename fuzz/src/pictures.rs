@@ -1,0 +1,39 @@
+//! What holds for every picture.
+
+use clipway_run::image::{DecodeLimits, Preprocess, decode, to_pixels, transform};
+
+use crate::memory::limited;
+use crate::{check_message, let_libraries_panic};
+
+/// Most pixels of a picture here, so that inputs are tried often.
+const LIMITS: DecodeLimits = DecodeLimits { max_pixels: 1 << 20 };
+
+/// What a picture may take: 128 MiB, less what the process itself has.
+const ROOM: usize = 112 << 20;
+
+/// Decodes a picture twice and brings it to numbers, which must be the same and finite.
+///
+/// # Panics
+/// If anything does not hold.
+pub fn check_picture(input: &[u8]) {
+    let_libraries_panic();
+    let (first, second) = limited(ROOM + 2 * input.len(), || (decode(input, &LIMITS), decode(input, &LIMITS)));
+    let picture = match (first, second) {
+        (Ok(first), Ok(second)) => {
+            assert_eq!(first, second, "two readings of one picture");
+            first
+        }
+        (Err(first), Err(second)) => {
+            assert_eq!(first.to_string(), second.to_string(), "two refusals of one picture");
+            return check_message(&first);
+        }
+        _ => panic!("accepted and refused"),
+    };
+    let pixels = picture.width as u64 * picture.height as u64;
+    assert!((1..=LIMITS.max_pixels).contains(&pixels), "{} x {}", picture.width, picture.height);
+    let preprocess = Preprocess { size: (16, 24), ..Preprocess::default() };
+    let rgb = transform(&picture, &preprocess).expect("a decoded picture");
+    let mut values = vec![0.0; preprocess.pixel_values()];
+    to_pixels(&rgb, &preprocess, &mut values).expect("a transformed picture");
+    assert!(values.iter().all(|value| value.is_finite()));
+}
