@@ -4,7 +4,9 @@
 /// archive is left as it is.
 pub fn repair_checksums(archive: &mut [u8]) {
     let Some(end) = archive.windows(4).rposition(|window| window == b"PK\x05\x06") else { return };
-    let (Some(count), Some(start)) = (number(archive, end + 10, 2), number(archive, end + 16, 4)) else { return };
+    let (Some(count), Some(start)) = (number(archive, end + 10, 2), number(archive, end + 16, 4)) else {
+        return;
+    };
     let mut at = start;
     for _ in 0..count.min(1000) {
         let Some(next) = repair_entry(archive, at) else { return };

@@ -6,6 +6,7 @@ mod archives;
 mod folder;
 mod memory;
 mod messages;
+#[cfg(feature = "run")]
 mod pictures;
 mod tensors;
 
@@ -13,6 +14,7 @@ pub use archives::{repair_checksums, stored_archive};
 pub use folder::{Scratch, infos_of};
 pub use memory::bounded;
 pub use messages::check_message;
+#[cfg(feature = "run")]
 pub use pictures::check_picture;
 pub use tensors::{check_file, check_pytorch};
 

@@ -14,7 +14,8 @@ pub fn check_message(error: &dyn Display) {
     assert!(!message.is_empty(), "an empty message");
     assert!(message.len() <= LONGEST, "a message of {} bytes: {message}", message.len());
     let is_wild = |c: char| {
-        (c.is_control() && c != '\n') || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     assert!(!message.contains(is_wild), "not escaped: {message:?}");
 }

@@ -17,7 +17,8 @@ const ROOM: usize = 112 << 20;
 /// If anything does not hold.
 pub fn check_picture(input: &[u8]) {
     let_libraries_panic();
-    let (first, second) = limited(ROOM + 2 * input.len(), || (decode(input, &LIMITS), decode(input, &LIMITS)));
+    let (first, second) =
+        limited(ROOM + 2 * input.len(), || (decode(input, &LIMITS), decode(input, &LIMITS)));
     let picture = match (first, second) {
         (Ok(first), Ok(second)) => {
             assert_eq!(first, second, "two readings of one picture");

@@ -41,12 +41,14 @@ pub fn check_file<F: TensorFile + 'static>(
         _ => panic!("accepted and refused"),
     };
     assert_eq!(first.tensors(), second.tensors(), "two readings of one input");
-    let names: std::collections::HashSet<&str> = first.tensors().iter().map(|info| info.name.as_str()).collect();
+    let names: std::collections::HashSet<&str> =
+        first.tensors().iter().map(|info| info.name.as_str()).collect();
     assert_eq!(names.len(), first.tensors().len(), "a name twice");
     let content = read(&first);
     assert_eq!(content, read(&second), "two readings of one input");
     if content.len() == first.tensors().len()
-        && let Some(whole) = content.into_iter().map(|(info, bytes)| Some((info, bytes.ok()?))).collect::<Option<Vec<_>>>()
+        && let Some(whole) =
+            content.into_iter().map(|(info, bytes)| Some((info, bytes.ok()?))).collect::<Option<Vec<_>>>()
     {
         write_and_read(&whole);
     }
@@ -94,7 +96,9 @@ fn write_and_read(content: &[(TensorInfo, Vec<u8>)]) {
         same(content, &SafetensorsFile::open(Arc::new(bytes)).expect("our own safetensors file"));
     }
     let mut out = Cursor::new(Vec::new());
-    if !infos.is_empty() && write_pytorch(&mut out, &infos, |index, out| out.write_all(&content[index].1)).is_ok() {
+    if !infos.is_empty()
+        && write_pytorch(&mut out, &infos, |index, out| out.write_all(&content[index].1)).is_ok()
+    {
         let file = PytorchFile::open(Arc::new(out.into_inner()), PytorchOptions::default());
         same(content, &file.expect("our own PyTorch file"));
     }

@@ -81,7 +81,8 @@ pub fn run(options: &Options) -> Result<bool, String> {
     for &kind in &options.kinds {
         remove(&folder)?;
         fs::create_dir_all(&folder).map_err(|error| shown(&folder, error))?;
-        let bench = Bench { binary: binary.clone(), folder: folder.clone(), kind, megabytes: options.megabytes };
+        let bench =
+            Bench { binary: binary.clone(), folder: folder.clone(), kind, megabytes: options.megabytes };
         let judged = bench.run(options.moments, options.seed);
         let (passed, detail) = judged.map_or_else(|why| (false, why), |count| (true, count.told()));
         outcomes.push(Outcome { name: format!("{kind:?}").to_lowercase(), passed, detail });
@@ -111,7 +112,10 @@ impl Bench {
         }
         if self.kind == Kind::Folder {
             for letter in ["a", "b"] {
-                let status = self.export(letter, &format!("source-{letter}"), &[])?.wait().map_err(|e| e.to_string())?;
+                let status = self
+                    .export(letter, &format!("source-{letter}"), &[])?
+                    .wait()
+                    .map_err(|e| e.to_string())?;
                 if !status.success() {
                     return Err("the source is not exported".to_owned());
                 }

@@ -73,6 +73,9 @@ pub struct Options {
     /// A file to which a line of JSON is added for each target: processor time, executions, findings
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Build less optimised targets, which takes less time
+    #[arg(long)]
+    quick: bool,
     /// Run what was built last, and build nothing
     #[arg(long)]
     built: bool,
@@ -105,13 +108,18 @@ pub fn run(options: &Options) -> Result<bool, String> {
         return Err(format!("`{unknown}` is no target; there are {}", known.join(", ")));
     }
     let chosen = if options.targets.is_empty() { known } else { options.targets.clone() };
-    let absolute = |path: &PathBuf| fs::canonicalize(path).map_err(|error| format!("`{}`: {error}", path.display()));
+    let absolute =
+        |path: &PathBuf| fs::canonicalize(path).map_err(|error| format!("`{}`: {error}", path.display()));
     let corpus = options.corpus.as_ref().map(absolute).transpose()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let work = target.join(if options.address { "fuzz-address" } else { "fuzz" });
+    let work = target.join(match (options.address, options.quick) {
+        (true, _) => "fuzz-address",
+        (false, true) => "fuzz-quick",
+        (false, false) => "fuzz",
+    });
     let binaries = work.join(host()?).join("release");
     if !options.built {
-        build(&root, &work, &chosen, options.address)?;
+        build(&root, &work, &chosen, options)?;
     }
     let places = Places { root, work, binaries, corpus };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.unwrap_or(0)).build();
@@ -142,18 +150,17 @@ fn outcome(target: &str, run: Run) -> Outcome {
 fn targets(root: &Path) -> Result<Vec<String>, String> {
     let folder = root.join("fuzz/targets");
     let entries = folder.read_dir().map_err(|error| format!("`{}`: {error}", folder.display()))?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned))
-        .collect();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned)).collect();
     names.sort();
     Ok(names)
 }
 
 /// Builds the targets, instrumented.
-fn build(root: &Path, work: &Path, targets: &[String], address: bool) -> Result<(), String> {
+fn build(root: &Path, work: &Path, targets: &[String], options: &Options) -> Result<(), String> {
     let host = host()?;
     let mut flags = COVERAGE.to_vec();
-    if address {
+    if options.address {
         flags.push("-Zsanitizer=address");
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -165,7 +172,10 @@ fn build(root: &Path, work: &Path, targets: &[String], address: bool) -> Result<
     }
     // Settings that are meant for the workspace's own builds do not reach this one.
     command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
-    command.env_remove("CARGO_PROFILE_RELEASE_LTO");
+    command.env_remove("CARGO_PROFILE_RELEASE_LTO").env_remove("CARGO_PROFILE_RELEASE_CODEGEN_UNITS");
+    if options.quick {
+        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+    }
     let status = command.status().map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
         return Err("the fuzz targets do not build".to_owned());
@@ -174,7 +184,7 @@ fn build(root: &Path, work: &Path, targets: &[String], address: bool) -> Result<
 }
 
 /// The compiler's name of this system.
-fn host() -> Result<String, String> {
+pub fn host() -> Result<String, String> {
     let output = Command::new("rustc").arg("-vV").output().map_err(|error| format!("rustc: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
@@ -231,10 +241,8 @@ fn repeats(places: &Places, target: &str, findings: &Path) -> std::io::Result<bo
 
 /// Folders of inputs that a target starts from and does not write to.
 fn start_folders(places: &Places, target: &str) -> Vec<PathBuf> {
-    let mut folders = vec![
-        places.root.join("fuzz/seeds").join(target),
-        places.root.join("fuzz/findings").join(target),
-    ];
+    let mut folders =
+        vec![places.root.join("fuzz/seeds").join(target), places.root.join("fuzz/findings").join(target)];
     if let Some(corpus) = &places.corpus {
         let listed = CORPUS.iter().filter(|(name, _)| *name == target).flat_map(|(_, kinds)| kinds.iter());
         let kinds = listed.copied().chain(PICTURES.contains(&target).then_some("image"));

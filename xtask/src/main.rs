@@ -4,10 +4,13 @@
 
 mod bench;
 mod corpus;
+mod coverage;
 mod crash;
 mod demo;
 mod fuzz;
 mod goldens;
+mod licences;
+mod mutate;
 mod outcome;
 
 use std::path::PathBuf;
@@ -58,6 +61,17 @@ enum Task {
         #[arg(long, value_name = "REGEX")]
         except: Option<regex::Regex>,
     },
+    /// Run the program on every file of a folder that is to be refused, command by command
+    Contract {
+        /// The folder, with its manifest.json
+        folder: PathBuf,
+        /// Run only cases whose name or path contains a match of this regular expression
+        #[arg(long, value_name = "REGEX")]
+        only: Option<regex::Regex>,
+        /// Leave out cases whose name contains a match of this regular expression
+        #[arg(long, value_name = "REGEX")]
+        except: Option<regex::Regex>,
+    },
     /// Open one file of a corpus and report on it, to be watched by `corpus`
     #[command(hide = true)]
     CorpusCase {
@@ -66,10 +80,16 @@ enum Task {
         /// The file
         path: PathBuf,
     },
+    /// Count the lines of the readers that tests reach
+    Coverage,
     /// Kill exports at random moments, and look at what is in place
     Crash(crash::Options),
     /// Feed readers with changed files, and watch for panics, memory, time and results that differ
     Fuzz(fuzz::Options),
+    /// Look at the licence and origin of every package that is depended on
+    Licences,
+    /// Change good files in every small way, and count what comes of it
+    Mutate,
     /// Measure speed
     Bench {
         /// What to measure
@@ -87,9 +107,15 @@ fn main() -> ExitCode {
         }
         Task::Manifests { folder, only } => goldens::manifests(&folder, only.as_ref()),
         Task::Corpus { folder, only, except } => corpus::run(&folder, only.as_ref(), except.as_ref()),
+        Task::Contract { folder, only, except } => {
+            corpus::run_contract(&folder, only.as_ref(), except.as_ref())
+        }
         Task::CorpusCase { format, path } => corpus::run_case(format, path),
+        Task::Coverage => coverage::run(),
         Task::Crash(options) => crash::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Licences => licences::run(),
+        Task::Mutate => mutate::run(),
         Task::Bench { what } => bench::run(what),
     };
     match done {

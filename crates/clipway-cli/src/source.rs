@@ -78,7 +78,8 @@ pub fn load_to_run(
     let mut export_options = options.export_options();
     let folder = folder_of(&checkpoint);
     if let Some(artifact) = artifact_of(&folder)? {
-        let refuse = |error| Failure::no("bad-value", format!("`{}`: {error}", folder.join(ARTIFACT_NAME).display()));
+        let refuse =
+            |error| Failure::no("bad-value", format!("`{}`: {error}", folder.join(ARTIFACT_NAME).display()));
         export_options.tower = artifact.model.tower().map_err(refuse)?;
     }
     let there = export_options.tower;
@@ -89,7 +90,10 @@ pub fn load_to_run(
         (wanted, there) if wanted == there => wanted,
         (wanted, there) => {
             let (path, wanted, there) = (path.display(), wanted.name(), there.name());
-            return Err(Failure::no("missing", format!("`{path}` has the {there} tower only, not the {wanted} tower")));
+            return Err(Failure::no(
+                "missing",
+                format!("`{path}` has the {there} tower only, not the {wanted} tower"),
+            ));
         }
     };
     let load = LoadOptions { towers, apply_orientation, ..LoadOptions::new(processor(ui)?) };

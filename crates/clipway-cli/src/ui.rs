@@ -68,7 +68,8 @@ impl Ui {
     /// # Errors
     /// As [`Ui::data`].
     pub fn data_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
-        let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure::could_not_run("internal", error))?;
+        let mut text =
+            serde_json::to_string_pretty(value).map_err(|error| Failure::could_not_run("internal", error))?;
         text.push('\n');
         self.data(&text)
     }

@@ -31,8 +31,9 @@ impl InputOptions {
             inputs.images.clear();
             for path in pictures(folder)? {
                 let bytes = std::fs::read(&path).map_err(|error| failure::file(&path, &error))?;
-                let picture = decode(&bytes, &DecodeLimits::default())
-                    .map_err(|error| Failure::no("bad-image", format!("`{}`: {}", path.display(), chain(&error))))?;
+                let picture = decode(&bytes, &DecodeLimits::default()).map_err(|error| {
+                    Failure::no("bad-image", format!("`{}`: {}", path.display(), chain(&error)))
+                })?;
                 inputs.images.push((path.display().to_string(), picture));
             }
             names.push("the given images");
@@ -42,7 +43,10 @@ impl InputOptions {
         if let Some(path) = &self.texts {
             inputs.texts = read_lines(path)?;
             if inputs.texts.is_empty() {
-                return Err(Failure::could_not_run("missing", format!("`{}` holds no texts", path.display())));
+                return Err(Failure::could_not_run(
+                    "missing",
+                    format!("`{}` holds no texts", path.display()),
+                ));
             }
             names.push("the given texts");
         } else {

@@ -61,7 +61,7 @@ pub struct Artifact {
     pub weights: BTreeMap<String, Vec<String>>,
     /// Every tensor: dtype, and SHA-256 of its contiguous little-endian bytes.
     pub tensors: BTreeMap<String, TensorHash>,
-    /// The other files.
+    /// Every file but this one, from its first byte to its last.
     pub files: BTreeMap<String, FileHash>,
 }
 
@@ -217,7 +217,7 @@ impl ArtifactError {
 pub struct HashReport {
     /// Tensors whose hash was compared, once for each format they are in.
     pub tensors: usize,
-    /// Other files whose hash was compared.
+    /// Files whose hash was compared as a whole.
     pub files: usize,
     /// Everything that is not as `clipway.json` says, one line each.
     pub differences: Vec<String>,
@@ -273,7 +273,7 @@ impl Artifact {
         parsed.map_err(|cause| ArtifactError::Format { path, cause })
     }
 
-    /// Compares every tensor and every other file of a folder with the hashes in its `clipway.json`.
+    /// Compares every tensor and every file of a folder with the hashes in its `clipway.json`.
     ///
     /// # Errors
     /// If a file cannot be read or parsed; differences are in the report.

@@ -12,7 +12,7 @@ use super::manifest::Format;
 use super::open::Report;
 
 /// Time between two looks at the process.
-const GLANCE: Duration = Duration::from_millis(2);
+pub const GLANCE: Duration = Duration::from_millis(2);
 
 /// Most bytes of a report and of what the process says on stderr.
 const LARGEST_REPORT: u64 = 64 << 20;
@@ -31,9 +31,12 @@ pub struct Observation {
 }
 
 /// What a process has used so far.
-struct Usage {
-    time: Option<Duration>,
-    memory: Option<u64>,
+#[derive(Debug, Default)]
+pub struct Usage {
+    /// Processor time.
+    pub time: Option<Duration>,
+    /// Peak of resident memory in bytes.
+    pub memory: Option<u64>,
 }
 
 /// Opens `path` in another process of this program, whose folder for everything is that of the file.
@@ -140,7 +143,7 @@ fn stop(child: &mut Child) -> std::io::Result<ExitStatus> {
 }
 
 /// What a process has used, as Linux tells it; no other system is asked.
-fn usage_of(process: u32) -> Usage {
+pub fn usage_of(process: u32) -> Usage {
     /// Parts of a second in which Linux counts processor time for programs.
     const TICK: Duration = Duration::from_millis(10);
     let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();

@@ -4,12 +4,14 @@
 //! behind; what loads is compared tensor by tensor. A panic, an abort, a hang or a word on stderr fails the case.
 
 mod child;
+mod contract;
 mod exceptions;
 mod judge;
 mod limits;
 mod manifest;
 mod open;
 
+pub use contract::run as run_contract;
 pub use manifest::Format;
 pub use open::run as run_case;
 

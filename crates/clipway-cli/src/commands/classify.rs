@@ -128,8 +128,11 @@ impl Classify {
         let clip = source::load_to_run(&self.model_folder, &self.source, Tower::Both, orientation, ui)?;
         if !clip.has_image_tower() || !clip.has_text_tower() {
             let folder = self.model_folder.display();
-            return Err(Failure::no("missing", format!("`{folder}` has one tower only; classifying needs both"))
-                .hint("export it again with `--tower both`"));
+            return Err(Failure::no(
+                "missing",
+                format!("`{folder}` has one tower only; classifying needs both"),
+            )
+            .hint("export it again with `--tower both`"));
         }
         Ok(clip)
     }
@@ -138,7 +141,10 @@ impl Classify {
         let mut texts = Vec::with_capacity(labels.len() * self.template.len());
         for label in labels {
             for template in &self.template {
-                texts.push(fill_template(template, label).map_err(|error| Failure::could_not_run("bad-option", error))?);
+                texts.push(
+                    fill_template(template, label)
+                        .map_err(|error| Failure::could_not_run("bad-option", error))?,
+                );
             }
         }
         let features = encode_texts(&texts, clip, "reading labels", ui)?;

@@ -45,7 +45,9 @@ impl Man {
             },
         };
         let mut out = Vec::new();
-        clap_mangen::Man::new(page).render(&mut out).map_err(|error| Failure::could_not_run("internal", error))?;
+        clap_mangen::Man::new(page)
+            .render(&mut out)
+            .map_err(|error| Failure::could_not_run("internal", error))?;
         ui.data(&String::from_utf8_lossy(&out))?;
         Ok(true)
     }

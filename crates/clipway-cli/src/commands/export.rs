@@ -140,12 +140,16 @@ impl Export {
             |values: &Option<Vec<f64>>| values.as_ref().and_then(|v| <[f64; 3]>::try_from(v.clone()).ok());
         if let Some(bad) = self.image_std.iter().flatten().find(|value| !(**value > 0.0 && value.is_finite()))
         {
-            return Err(Failure::could_not_run("bad-option", format!(
-                "`--image-std`: expected numbers above 0, found {bad}"
-            )));
+            return Err(Failure::could_not_run(
+                "bad-option",
+                format!("`--image-std`: expected numbers above 0, found {bad}"),
+            ));
         }
         if let Some(bad) = self.image_mean.iter().flatten().find(|value| !value.is_finite()) {
-            return Err(Failure::could_not_run("bad-option", format!("`--image-mean`: expected numbers, found {bad}")));
+            return Err(Failure::could_not_run(
+                "bad-option",
+                format!("`--image-mean`: expected numbers, found {bad}"),
+            ));
         }
         Ok(ExportOptions {
             precision: self.precision.map(|precision| match precision {

@@ -77,10 +77,14 @@ impl Inspect {
         let (bars, cancel) = (StageBars::new(ui), ui.cancel_flag());
         let inspection = inspect(&checkpoint, options, &bars, &cancel);
         bars.finish();
-        let inspection =
-            inspection.map_err(|error| Failure::no(error.code.name(), format!("`{}`: {error}", self.source.display())))?;
+        let inspection = inspection.map_err(|error| {
+            Failure::no(error.code.name(), format!("`{}`: {error}", self.source.display()))
+        })?;
         let Some(inspection) = inspection else {
-            return Err(Failure { exit_code: INTERRUPTED, ..Failure::could_not_run("interrupted", "interrupted") });
+            return Err(Failure {
+                exit_code: INTERRUPTED,
+                ..Failure::could_not_run("interrupted", "interrupted")
+            });
         };
         let probed = self.probe.then(|| probe(&checkpoint, &source, ui)).transpose()?;
         if ui.json() {

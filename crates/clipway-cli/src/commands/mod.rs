@@ -49,7 +49,8 @@ pub fn read_lines(path: &Path) -> Result<Vec<String>, Failure> {
     let bytes = std::fs::read(path).map_err(|error| failure::file(path, &error))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Failure::no("malformed", format!("`{}`: not UTF-8 at byte {at}", path.display())).hint("save the file as UTF-8")
+        Failure::no("malformed", format!("`{}`: not UTF-8 at byte {at}", path.display()))
+            .hint("save the file as UTF-8")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

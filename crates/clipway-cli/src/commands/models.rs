@@ -85,8 +85,8 @@ impl Models {
 
 fn row(name: &'static str) -> Result<Row, Failure> {
     let config = registry::model(name).map_err(|error| Failure::no("unknown-model", error))?;
-    let size =
-        registry::size(name).ok_or_else(|| Failure::no("unknown-model", format!("the size of `{name}` is not known")))?;
+    let size = registry::size(name)
+        .ok_or_else(|| Failure::no("unknown-model", format!("the size of `{name}` is not known")))?;
     Ok(Row {
         name,
         parameters: size.parameters,
@@ -135,7 +135,8 @@ fn side([height, width]: [usize; 2]) -> String {
 fn show(name: &str, config: &ModelConfig, preprocess: &PreprocessConfig, ui: &Ui) -> Result<bool, Failure> {
     let file = config.to_config_file(preprocess);
     if ui.json() {
-        let mut value: serde_json::Value = serde_json::from_str(&file).map_err(|error| Failure::could_not_run("internal", error))?;
+        let mut value: serde_json::Value =
+            serde_json::from_str(&file).map_err(|error| Failure::could_not_run("internal", error))?;
         let tags: Vec<&str> = registry::pretrained(name).map(|entry| entry.tag.as_str()).collect();
         value["pretrained"] = serde_json::json!(tags);
         ui.data_json(&value)?;

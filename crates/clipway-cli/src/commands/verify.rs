@@ -46,8 +46,11 @@ impl Verify {
             Some(_) => self.hashes(ui)?,
             None if self.against.is_none() => {
                 let folder = self.folder.display();
-                return Err(Failure::could_not_run("missing", format!("`{folder}` has no `clipway.json` to check"))
-                    .hint("pass `--against SOURCE` to compare it with its source"));
+                return Err(Failure::could_not_run(
+                    "missing",
+                    format!("`{folder}` has no `clipway.json` to check"),
+                )
+                .hint("pass `--against SOURCE` to compare it with its source"));
             }
             None => true,
         };

@@ -93,7 +93,7 @@ fn an_interrupt_leaves_nothing() {
         let child = writing(&scene);
         signal(&child, name);
         let outcome = Outcome::of(child.wait_with_output().expect("an end")).ended(INTERRUPTED);
-        assert_eq!(outcome.stderr, "error: interrupted; nothing was written\n");
+        assert_eq!(outcome.stderr, "error: interrupted; nothing was written [interrupted]\n");
         assert_eq!(scene.listing().len(), 1, "{:?}", scene.listing());
     }
 }

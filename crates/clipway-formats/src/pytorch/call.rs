@@ -3,7 +3,7 @@
 use super::globals::{GlobalKind, Meaning};
 use super::machine::{Dialect, Machine};
 use super::value::{Id, Node, Opaque};
-use crate::error::{Code, FormatError};
+use crate::error::{Code, FormatError, shown};
 
 /// More than any known call takes.
 const MOST_ARGUMENTS: usize = 16;
@@ -196,7 +196,8 @@ impl Machine<'_> {
             (Meaning::ByteArray | Meaning::Encode, [value, ..]) if items.len() <= 2 => self.bytes(*value)?,
             (Meaning::NestedFile, [value]) => return self.nested_file(*value),
             (Meaning::UnsupportedTensor, _) => {
-                let name = self.arena.global_of(callee).map_or("", |global| &global.name);
+                let name =
+                    self.arena.global_of(callee).map_or_else(String::new, |global| shown(&global.name));
                 let cause = format!("a tensor made by `{name}`: sparse, quantised, nested or without data");
                 return Err(self.error(Code::Unsupported, cause));
             }

@@ -303,3 +303,12 @@ fn kinds_of_globals() {
     check("mine", "A.__init__", GlobalKind::Dangerous);
     check("\u{43e}s", "system", GlobalKind::Dangerous);
 }
+
+/// Found by fuzzing: the name of an unsupported function came into the message as it stands in the file.
+#[test]
+fn names_of_globals_are_escaped() {
+    let pickle = [b"\x80\x02", &global("torch._utils", "_rebuild_\u{5}\u{202e}tensor")[..], b")R."].concat();
+    let error = PytorchFile::open(Arc::new(checkpoint(&pickle)), PytorchOptions::default()).err().unwrap();
+    let message = error.to_string();
+    assert!(message.contains("_rebuild_\\u{5}\\u{202e}tensor"), "{message}");
+}

@@ -141,7 +141,9 @@ impl Checkpoint {
         }
         let path = self.weights_path.with_file_name(name);
         let source = open_source(&path)?;
-        read_all(&source, limits::FILE_BYTES).map(Some).map_err(|cause| CheckpointError::Format { path, cause })
+        read_all(&source, limits::FILE_BYTES)
+            .map(Some)
+            .map_err(|cause| CheckpointError::Format { path, cause })
     }
 
     /// Whether a file of this name is beside the weights.

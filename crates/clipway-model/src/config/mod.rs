@@ -117,7 +117,12 @@ impl ConfigFile {
     /// What is wrong with the JSON, an unknown key (with the nearest known one), a value of the wrong type or out
     /// of its range, or values that contradict each other; each with the path of the value.
     pub fn parse(bytes: &[u8]) -> Result<ConfigFile, FormatError> {
-        let limits = JsonLimits { bytes: limits::FILE_BYTES as usize, depth: 16, values: 10_000, ..JsonLimits::CONFIG };
+        let limits = JsonLimits {
+            bytes: limits::FILE_BYTES as usize,
+            depth: 16,
+            values: 10_000,
+            ..JsonLimits::CONFIG
+        };
         let json = Json::parse(bytes, limits)?;
         let root = json.root();
         if root.get("model_cfg")?.is_none() {

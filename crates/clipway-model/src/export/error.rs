@@ -199,8 +199,9 @@ impl ExportError {
             ExportError::UnknownModel(_) => "unknown-model",
             ExportError::Open(error) => error.code(),
             ExportError::Artifact(error) => error.code(),
-            ExportError::Config { cause, .. } | ExportError::Read { cause, .. } => cause.code.name(),
-            ExportError::Option { .. } => "bad-option",
+            ExportError::Config { cause, .. }
+            | ExportError::Read { cause, .. }
+            | ExportError::Option { cause, .. } => cause.code.name(),
             ExportError::Candidates(_) => "ambiguous-model",
             ExportError::Architecture { cause, .. } => cause.code(),
             ExportError::Mismatch(_) => "mismatch",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clipway_formats::shown;
+use clipway_formats::{FileFormat, shown};
 
 use super::resolve::{Mismatch, ModelChoice, Resolved, identified, resolve};
 use super::text_model;
@@ -273,6 +273,12 @@ fn notes(checkpoint: &Checkpoint, weights: &Weights, options: &ExportOptions) ->
             "the pickle names functions that run code where it is executed, which was not done here: {}",
             dangerous.join(", ")
         ));
+    }
+    let is_archive = matches!(checkpoint.format(), FileFormat::PytorchZip | FileFormat::TorchScript);
+    if is_archive && !checkpoint.writer().has_checksums {
+        notes.push(
+            "the source was written without checksums: a bit that flipped in it is not seen".to_owned(),
+        );
     }
     if options.tower != Tower::Both && options.spelling.is_open_clip {
         notes.push(format!(

@@ -1,6 +1,7 @@
 //! The folder: weights, config, tokenizer, card and contract, put in place only when all of it is right.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use super::{ExportError, Prepared, VerifyError};
 use crate::artifact::{
     ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, TensorHash,
 };
+use crate::checkpoint::{CONFIG_NAME, FileSource};
 use crate::output::{OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart};
 use crate::plan::{Ledger, Precision, Step, Tower};
 
@@ -151,16 +153,20 @@ impl Prepared<'_> {
                 Err(interrupted) => interrupted,
                 Ok(()) => ExportError::Verification(error),
             })?;
-            rewrite(&contract, artifact.to_json().as_bytes())?;
             timings.verify = seconds(clock);
         }
         run.check()?;
 
         let clock = Instant::now();
         run.progress.begin(Stage::Sync, 0);
+        // The disk is waited for and the files of weights are hashed as a whole at the same time.
+        let (synced, hashes) = rayon::join(|| staging.sync(), || hash_weights(&staging, &written));
+        synced?;
+        artifact.files.extend(hashes?);
+        rewrite(&contract, artifact.to_json().as_bytes())?;
         staging.sync()?;
         run.check()?;
-        let folder_bytes = folder_bytes(&staging, &artifact, &written)?;
+        let folder_bytes = folder_bytes(&staging, &artifact)?;
         let folder = staging.target().to_owned();
         let placed = staging.commit()?;
         timings.sync = seconds(clock);
@@ -364,15 +370,23 @@ fn read_back_files(staging: &Staging, artifact: &Artifact) -> Result<(), ExportE
     Ok(())
 }
 
-fn folder_bytes(
-    staging: &Staging,
-    artifact: &Artifact,
-    written: &[WrittenFiles],
-) -> Result<u64, ExportError> {
-    let weights = written.iter().flat_map(|files| &files.names);
-    let names = weights.map(String::as_str).chain(artifact.files.keys().map(String::as_str));
+/// Hashes the files of weights from their first byte to their last.
+fn hash_weights(staging: &Staging, written: &[WrittenFiles]) -> Result<FileHashes, ExportError> {
+    let mut hashes = FileHashes::new();
+    for name in written.iter().flat_map(|files| &files.names) {
+        let refuse = |cause: String| ExportError::ReadBack { path: staging.target().join(name), cause };
+        let source =
+            FileSource::open(&staging.folder().join(name)).map_err(|error| refuse(error.to_string()))?;
+        let Ok(hash) = FileHash::of_source(&source, |_| Ok::<(), Infallible>(()))
+            .map_err(|error| refuse(error.to_string()))?;
+        hashes.insert(name.clone(), hash);
+    }
+    Ok(hashes)
+}
+
+fn folder_bytes(staging: &Staging, artifact: &Artifact) -> Result<u64, ExportError> {
     let mut sum = 0;
-    for name in names.chain([ARTIFACT_NAME]) {
+    for name in artifact.files.keys().map(String::as_str).chain([ARTIFACT_NAME]) {
         let path = staging.folder().join(name);
         let size = std::fs::metadata(&path).map(|metadata| metadata.len());
         sum += size.map_err(|source| OutputError::Io { action: "read the size of", path, source })?;

@@ -197,7 +197,7 @@ fn exports_the_whole_contract_the_same_each_time() {
     assert_eq!(weights_of(&bench.target()), bench.tensors);
     assert_eq!(weights_of(&bench.target().join("open_clip_pytorch_model.bin")), bench.tensors);
     let check = Artifact::check_hashes(&bench.target()).unwrap();
-    assert_eq!((check.tensors, check.files), (2 * bench.tensors.len(), 3));
+    assert_eq!((check.tensors, check.files), (2 * bench.tensors.len(), 5));
     assert!(check.is_right(), "{:?}", check.differences);
 }
 
@@ -205,17 +205,40 @@ fn exports_the_whole_contract_the_same_each_time() {
 fn a_changed_byte_anywhere_is_found_by_the_hashes() {
     let bench = Bench::new();
     bench.export(&bench.options()).unwrap();
-    for name in ["open_clip_model.safetensors", "open_clip_config.json", "tokenizer.json", "README.md"] {
+    let check = |name: &str, change: fn(&mut Vec<u8>), expected: usize| {
         let path = bench.target().join(name);
         let right = fs::read(&path).unwrap();
         let mut wrong = right.clone();
-        *wrong.last_mut().unwrap() ^= 1;
+        change(&mut wrong);
         fs::write(&path, wrong).unwrap();
         let report = Artifact::check_hashes(&bench.target()).unwrap();
-        assert_eq!(report.differences.len(), 1, "{name}");
+        assert_eq!(report.differences.len(), expected, "{name}: {report:?}");
         assert!(!report.is_right());
         fs::write(&path, right).unwrap();
+    };
+    let last = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    // A weight is in a tensor and in a file.
+    check("open_clip_model.safetensors", last, 2);
+    for name in ["open_clip_config.json", "tokenizer.json", "README.md"] {
+        check(name, last, 1);
     }
+    // The text of a header belongs to no tensor.
+    let in_header = |bytes: &mut Vec<u8>| {
+        let place = bytes.windows(4).position(|window| window == b"\"pt\"").unwrap();
+        bytes[place + 2] = b'u';
+    };
+    check("open_clip_model.safetensors", in_header, 1);
+    // Here and there in a whole file, header and padding included.
+    let weights = bench.target().join("open_clip_model.safetensors");
+    let right = fs::read(&weights).unwrap();
+    for place in (0..right.len()).step_by(37) {
+        let mut wrong = right.clone();
+        wrong[place] ^= 1 << (place % 8);
+        fs::write(&weights, wrong).unwrap();
+        let checked = Artifact::check_hashes(&bench.target());
+        assert!(checked.is_err() || checked.is_ok_and(|report| !report.is_right()), "byte {place}");
+    }
+    fs::write(&weights, right).unwrap();
     fs::remove_file(bench.target().join("tokenizer.json")).unwrap();
     let report = Artifact::check_hashes(&bench.target()).unwrap();
     assert_eq!(report.differences, ["`tokenizer.json` is missing"]);
@@ -504,6 +527,58 @@ fn a_write_that_fails_at_any_step_leaves_nothing() {
     assert!(steps > 100, "{steps} steps");
 }
 
+/// Every way to write the weights.
+const WAYS: [(&[WeightsFormat], Option<u64>); 3] = [
+    (&[WeightsFormat::Safetensors], None),
+    (&[WeightsFormat::Safetensors], Some(2000)),
+    (&[WeightsFormat::Safetensors, WeightsFormat::Pytorch], None),
+];
+
+/// Each call that changes the disk fails once, as a disk does that is full and as one that is broken.
+#[test]
+fn an_old_artifact_outlives_a_failure_at_any_step() {
+    let cancel = AtomicBool::new(false);
+    for ((formats, max_shard_bytes), (kind, code)) in
+        WAYS.into_iter().zip([("EIO", "write"), ("ENOSPC", "no-space"), ("EIO", "write")])
+    {
+        let mut bench = Bench::new();
+        bench.export(&bench.options()).unwrap();
+        let old = contents(&bench.target());
+        // A new artifact differs from the old one.
+        bench.find("logit_scale").1[0] ^= 1;
+        let mut steps = 0;
+        loop {
+            let count = Arc::new(AtomicUsize::new(0));
+            let hook = StepHook::new(move |step, _: &Path| {
+                let fails = count.fetch_add(1, Ordering::SeqCst) == steps && step != Step::Remove;
+                let error = || match kind {
+                    "EIO" => io::Error::from_raw_os_error(5),
+                    _ => io::Error::from(io::ErrorKind::StorageFull),
+                };
+                if fails { Err(error()) } else { Ok(()) }
+            });
+            let formats = formats.to_vec();
+            let options =
+                WriteOptions { hook, formats, max_shard_bytes, force: true, ..write_options(&cancel) };
+            let Err(error) = bench.export_with(&bench.options(), &options) else { break };
+            let context = format!("step {steps}: {error}");
+            assert_eq!(error.code(), code, "{context}");
+            assert_eq!(bench.leftovers(), ["model"], "{context}");
+            if contents(&bench.target()) != old {
+                // Only the sync of the folder that holds it comes after the exchange.
+                assert!(error.to_string().contains("cannot sync"), "{context}");
+                assert!(Artifact::check_hashes(&bench.target()).unwrap().is_right(), "{context}");
+                fs::remove_dir_all(bench.target()).unwrap();
+                bench.find("logit_scale").1[0] ^= 1;
+                bench.export(&bench.options()).unwrap();
+                bench.find("logit_scale").1[0] ^= 1;
+            }
+            steps += 1;
+        }
+        assert!(steps > 50, "{steps} steps");
+    }
+}
+
 #[test]
 fn an_exported_folder_is_a_source() {
     let bench = Bench::new();
@@ -577,4 +652,27 @@ fn branches_are_folded_and_accounted_for() {
     let bench = Bench::new();
     let error = bench.export(&ExportOptions { fold: true, ..bench.options() }).unwrap_err().to_string();
     assert!(error.contains("the folded form is not supported"), "{error}");
+}
+
+/// PyTorch can be told to write no checksums; it leaves zeros in their place.
+#[test]
+fn a_source_without_checksums_is_said_to_be_one() {
+    let bench = Bench::new();
+    let path = bench.write_source("tiny.pt");
+    let noted = |path: &Path| {
+        let checkpoint = Checkpoint::open(path).unwrap();
+        let prepared = prepare(&checkpoint, &bench.options()).unwrap();
+        prepared.notes().iter().any(|note| note.contains("without checksums"))
+    };
+    assert!(!noted(&path));
+    let mut bytes = fs::read(&path).unwrap();
+    for (signature, field) in [(b"PK\x03\x04", 14), (b"PK\x01\x02", 16)] {
+        for place in 0..bytes.len() - 4 {
+            if bytes[place..].starts_with(signature) {
+                bytes[place + field..place + field + 4].fill(0);
+            }
+        }
+    }
+    fs::write(&path, bytes).unwrap();
+    assert!(noted(&path));
 }

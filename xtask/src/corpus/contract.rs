@@ -1,0 +1,199 @@
+//! The contract of a refusal, held by the program itself: every command that reads a hostile file says one message and
+//! leaves nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use regex::Regex;
+
+use super::child::{GLANCE, Usage, usage_of};
+use super::limits::{self, Limits};
+use super::manifest::{Case, Expectation, Format, Manifest, Read};
+use crate::demo::{clipway, root};
+use crate::outcome::{Outcome, tell};
+
+/// Most bytes of what a command says.
+const LONGEST_TALK: usize = 4000;
+
+/// What the program needs beside the library that `corpus` measures: its own pages, threads, and, where a model is run
+/// beside the file, that model.
+const MORE_MEMORY: u64 = 64 << 20;
+const MORE_TIME: Duration = Duration::from_secs(2);
+
+/// Runs the program on every file of a folder that is to be refused.
+pub fn run(folder: &Path, only: Option<&Regex>, except: Option<&Regex>) -> Result<bool, String> {
+    let folder = folder.canonicalize().map_err(|error| format!("`{}`: {error}", folder.display()))?;
+    let manifest = Manifest::read(&folder)?;
+    let scene = Scene::new()?;
+    let is_wanted = |case: &Case| {
+        case.expectation == Expectation::Reject
+            && case.alt.is_none()
+            && except.is_none_or(|except| !except.is_match(&case.name))
+    };
+    let cases = manifest.cases(only).into_iter().filter_map(Read::ok).filter(is_wanted);
+    let outcomes = cases.flat_map(|case| {
+        let file = case.file(&folder);
+        let each = commands(case.format, &file).into_iter().map(|command| {
+            let judged = scene.refused(&case, &file, &command);
+            let (passed, detail) = judged.map_or_else(|why| (false, why), |said| (true, said));
+            Outcome { name: format!("{} {}", command[0], case.name), passed, detail }
+        });
+        each.collect::<Vec<_>>()
+    });
+    let passed = tell(outcomes);
+    if manifest.canary.exists() {
+        return Err(format!("`{}` was made: something in a file was executed", manifest.canary.display()));
+    }
+    Ok(passed)
+}
+
+/// The commands that read a file of this kind; `FOLDER` is a sound export, `MODEL` its config and `PICTURE` a picture.
+fn commands(format: Format, file: &Path) -> Vec<Vec<String>> {
+    let file = file.display().to_string();
+    let lists: &[&[&str]] = match format {
+        Format::Pt
+        | Format::Legacy
+        | Format::Zip
+        | Format::Torchscript
+        | Format::WrongFile
+        | Format::Safetensors
+        | Format::Sharded => &[
+            &["inspect", "FILE"],
+            &["inspect", "FILE", "--json", "--tensors", "--stats"],
+            &["export", "FILE", "--model", "MODEL", "--out", "out"],
+            &["export", "FILE", "--model", "MODEL", "--out", "FOLDER", "--force"],
+            &["verify", "FOLDER", "--against", "FILE", "--model", "MODEL"],
+            &["embed", "FILE", "PICTURE", "--model", "MODEL"],
+            &["classify", "FILE", "PICTURE", "--labels", "a,b", "--model", "MODEL"],
+        ],
+        Format::Config => &[&["models", "FILE"], &["export", "FOLDER", "--model", "FILE", "--out", "out"]],
+        _ => &[],
+    };
+    let word = |word: &&str| if *word == "FILE" { file.clone() } else { (*word).to_owned() };
+    lists.iter().map(|words| words.iter().map(word).collect()).collect()
+}
+
+/// A folder to run commands in, with a sound export of the demo model.
+struct Scene {
+    binary: PathBuf,
+    folder: PathBuf,
+    demo: PathBuf,
+}
+
+impl Scene {
+    fn new() -> Result<Scene, String> {
+        let binary = clipway()?;
+        let folder = root().join("target/contract");
+        let demo = root().join("examples/emoji-clip");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(|error| format!("`{}`: {error}", folder.display()))?;
+        }
+        std::fs::create_dir_all(&folder).map_err(|error| format!("`{}`: {error}", folder.display()))?;
+        let scene = Scene { binary, folder, demo };
+        let mut export = scene.command(&[]);
+        export.arg("export").arg(scene.demo.join("emoji-clip.pt"));
+        export.args(["--out", "model", "--no-verify", "--model"]).arg(scene.demo.join("emoji-clip.json"));
+        let output = export.output().map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(format!("the demo model: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        Ok(scene)
+    }
+
+    fn command(&self, words: &[String]) -> Command {
+        let mut command = Command::new(&self.binary);
+        for word in words {
+            match word.as_str() {
+                "FOLDER" => command.arg("model"),
+                "MODEL" => command.arg(self.demo.join("emoji-clip.json")),
+                "PICTURE" => command.arg(self.demo.join("pictures/lion.png")),
+                word => command.arg(word),
+            };
+        }
+        command.current_dir(&self.folder).env("TMPDIR", &self.folder).env("NO_COLOR", "1");
+        command
+    }
+
+    /// Runs a command, which must refuse the file under the whole contract; what it said.
+    fn refused(&self, case: &Case, file: &Path, words: &[String]) -> Result<String, String> {
+        let bytes =
+            file.metadata().map_err(|error| format!("the file of the case is absent: {error}"))?.len();
+        let beside = |folder: &Path| super::listing(&folder.join("x"));
+        let sides =
+            [self.folder.clone(), self.folder.join("model"), file.parent().unwrap_or(file).to_owned()];
+        let before = sides.iter().map(|side| beside(side)).collect::<Result<Vec<_>, _>>()?;
+        let mut limits = Limits::of(case.format, bytes, limits::is_loaded());
+        limits.memory += MORE_MEMORY;
+        limits.time += MORE_TIME;
+        limits.wall += 10 * MORE_TIME;
+        let said = self.run(words, &limits)?;
+        let after = sides.iter().map(|side| beside(side)).collect::<Result<Vec<_>, _>>()?;
+        if before != after {
+            return Err("something was made, changed or removed".to_owned());
+        }
+        check_words(file, words, said)
+    }
+
+    /// Runs a command to its end, within limits.
+    fn run(&self, words: &[String], limits: &Limits) -> Result<Said, String> {
+        let start = Instant::now();
+        let mut command = self.command(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let mut most = Usage::default();
+        while child.try_wait().map_err(|error| error.to_string())?.is_none() {
+            let usage = usage_of(child.id());
+            most = Usage { time: usage.time.max(most.time), memory: usage.memory.max(most.memory) };
+            let over = start.elapsed() > limits.wall
+                || most.time.is_some_and(|time| time > limits.time)
+                || most.memory.is_some_and(|memory| memory > limits.memory);
+            if over {
+                let stopped = child.kill().and_then(|()| child.wait());
+                return Err(format!("took more than it may ({most:?} of {limits:?}); {stopped:?}"));
+            }
+            std::thread::sleep(GLANCE);
+        }
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        let text = |bytes| String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned());
+        Ok(Said { code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
+    }
+}
+
+/// What a command left.
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// One message, with the file and a code, that no terminal obeys.
+fn check_words(file: &Path, words: &[String], said: Said) -> Result<String, String> {
+    let Said { code, stdout, stderr } = said;
+    let wrong = |why: &str| Err(format!("{why}: exit {code:?}, {stdout:?}, {stderr:?}"));
+    let Some(message) = stderr.strip_prefix("error: ") else { return wrong("no message") };
+    let first = message.lines().next().unwrap_or_default();
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    if code != Some(1) {
+        return wrong("not exit status 1");
+    }
+    if message.contains("error: ") || message.len() > LONGEST_TALK {
+        return wrong("more than one message, or a long one");
+    }
+    if !message.contains(&*name) {
+        return wrong("the file is not named");
+    }
+    if !first.contains(" [") {
+        return wrong("no code");
+    }
+    if message.contains(|c: char| c.is_control() && c != '\n') {
+        return wrong("not escaped");
+    }
+    let is_json = words.iter().any(|word| word == "--json");
+    let has_code = serde_json::from_str::<serde_json::Value>(&stdout)
+        .is_ok_and(|value| value["error"]["code"].as_str().is_some_and(|code| !code.is_empty()));
+    if is_json != has_code || !(is_json || stdout.is_empty()) {
+        return wrong("stdout");
+    }
+    Ok(first.chars().take(150).collect())
+}

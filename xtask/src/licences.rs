@@ -1,0 +1,205 @@
+//! What may be depended on: packages of the registry under permissive licences, and none that can fetch anything.
+
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::demo::root;
+use crate::outcome::{Outcome, tell};
+
+/// Licences, as SPDX names them, of which a package needs one.
+const PERMITTED: [&str; 14] = [
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "IJG",
+    "ISC",
+    "MIT",
+    "NCSA",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// Packages by which a program or its build could reach the network.
+const BANNED: [&str; 16] = [
+    "attohttpc",
+    "curl",
+    "curl-sys",
+    "git2",
+    "hf-hub",
+    "hyper",
+    "isahc",
+    "minreq",
+    "native-tls",
+    "openssl-sys",
+    "reqwest",
+    "rustls",
+    "socket2",
+    "surf",
+    "tokio",
+    "ureq",
+];
+
+/// Manifests whose packages are looked at.
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+    license: Option<String>,
+    source: Option<String>,
+}
+
+/// Looks at every package that is locked.
+pub fn run() -> Result<bool, String> {
+    let mut outcomes = Vec::new();
+    for manifest in MANIFESTS {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
+            .arg(root().join(manifest))
+            .output()
+            .map_err(|error| format!("cargo: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        }
+        let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+        let wrong: Vec<String> = metadata.packages.iter().filter_map(problem).collect();
+        let detail = match wrong.len() {
+            0 => format!("{} packages", metadata.packages.len()),
+            _ => wrong.join("\n  "),
+        };
+        outcomes.push(Outcome { name: manifest.to_owned(), passed: wrong.is_empty(), detail });
+    }
+    Ok(tell(outcomes))
+}
+
+/// What is wrong with a package.
+fn problem(package: &Package) -> Option<String> {
+    let Package { name, version, license, source } = package;
+    let refuse = |cause: String| Some(format!("{name} {version}: {cause}"));
+    // Packages of the repository itself have no source.
+    if let Some(source) = source
+        && !source.starts_with("registry+")
+    {
+        return refuse(format!("comes from `{source}`, not from a registry"));
+    }
+    if BANNED.contains(&name.as_str()) {
+        return refuse("can reach the network".to_owned());
+    }
+    match license {
+        Some(license) if is_permitted(license) => None,
+        Some(license) => refuse(format!("the licence `{license}` is not permitted")),
+        None => refuse("states no licence".to_owned()),
+    }
+}
+
+/// Whether an expression leaves a choice of permitted licences only. `/` is an old spelling of `OR`.
+fn is_permitted(expression: &str) -> bool {
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let mut reader = Expression { words: &words };
+    reader.any() && reader.words.is_empty()
+}
+
+/// The rest of an expression; `AND` binds more closely than `OR`.
+struct Expression<'a> {
+    words: &'a [&'a str],
+}
+
+impl Expression<'_> {
+    fn take(&mut self, word: &str) -> bool {
+        let is_next = self.words.first() == Some(&word);
+        self.words = &self.words[usize::from(is_next)..];
+        is_next
+    }
+
+    fn any(&mut self) -> bool {
+        let mut permitted = self.all();
+        while self.take("OR") {
+            permitted |= self.all();
+        }
+        permitted
+    }
+
+    fn all(&mut self) -> bool {
+        let mut permitted = self.one();
+        while self.take("AND") {
+            permitted &= self.one();
+        }
+        permitted
+    }
+
+    fn one(&mut self) -> bool {
+        if self.take("(") {
+            let permitted = self.any();
+            return self.take(")") && permitted;
+        }
+        let Some((name, rest)) = self.words.split_first() else { return false };
+        self.words = rest;
+        let mut name = (*name).to_owned();
+        if self.take("WITH")
+            && let Some((exception, rest)) = self.words.split_first()
+        {
+            self.words = rest;
+            name = format!("{name} WITH {exception}");
+        }
+        PERMITTED.contains(&name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_are_understood() {
+        for good in [
+            "MIT",
+            "MIT/Apache-2.0",
+            "GPL-3.0 OR MIT",
+            "(MIT OR Apache-2.0) AND Unicode-3.0",
+            "Apache-2.0 WITH LLVM-exception",
+            "MIT OR GPL-2.0 AND ISC",
+        ] {
+            assert!(is_permitted(good), "{good}");
+        }
+        for bad in
+            ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT", "MIT)", "MPL-2.0 OR", "MIT ISC", "GPL-2.0 WITH x"]
+        {
+            assert!(!is_permitted(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn packages_are_refused() {
+        let package = |name: &str, license: Option<&str>, source: Option<&str>| Package {
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            license: license.map(str::to_owned),
+            source: source.map(str::to_owned),
+        };
+        let registry = Some("registry+https://example.org");
+        assert_eq!(problem(&package("a", Some("MIT"), registry)), None);
+        assert_eq!(problem(&package("a", Some("MIT"), None)), None);
+        for bad in [
+            package("a", None, registry),
+            package("a", Some("AGPL-3.0"), registry),
+            package("a", Some("MIT"), Some("git+https://example.org/a")),
+            package("ureq", Some("MIT"), registry),
+        ] {
+            assert!(problem(&bad).is_some(), "{}", bad.name);
+        }
+    }
+}
