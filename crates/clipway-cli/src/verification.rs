@@ -32,7 +32,7 @@ impl InputOptions {
             for path in pictures(folder)? {
                 let bytes = std::fs::read(&path).map_err(|error| failure::file(&path, &error))?;
                 let picture = decode(&bytes, &DecodeLimits::default()).map_err(|error| {
-                    Failure::no("bad-image", format!("`{}`: {}", path.display(), chain(&error)))
+                    Failure::no(error.code(), format!("`{}`: {}", path.display(), chain(&error)))
                 })?;
                 inputs.images.push((path.display().to_string(), picture));
             }

@@ -38,8 +38,8 @@ impl ClipError {
     /// Stable name of the cause.
     pub fn code(&self) -> &'static str {
         match self {
-            ClipError::Image { .. } => "bad-image",
-            ClipError::Tokenizer(_) => "bad-tokenizer",
+            ClipError::Image { cause, .. } => cause.code(),
+            ClipError::Tokenizer(error) => error.code(),
             ClipError::Engine(error) => error.code(),
             ClipError::NoTokenizer => "missing",
         }

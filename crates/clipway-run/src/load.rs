@@ -85,7 +85,7 @@ impl LoadError {
     pub fn code(&self) -> &'static str {
         match self {
             LoadError::Engine { cause, .. } => cause.code(),
-            LoadError::Tokenizer { .. } => "bad-tokenizer",
+            LoadError::Tokenizer { cause, .. } => cause.code(),
             LoadError::Artifact(error) => error.code(),
             LoadError::Io { .. } => "io",
         }
