@@ -105,6 +105,7 @@ impl ArchitectureError {
         match self {
             ArchitectureError::Config(cause) => cause.code.name(),
             ArchitectureError::Graph(_) => "shape-mismatch",
+            ArchitectureError::TextModel(_) => "unknown-model",
             ArchitectureError::Unsupported { .. } => "unsupported",
         }
     }

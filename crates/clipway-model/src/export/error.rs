@@ -202,6 +202,7 @@ impl ExportError {
             ExportError::Config { cause, .. }
             | ExportError::Read { cause, .. }
             | ExportError::Option { cause, .. } => cause.code.name(),
+            ExportError::TextModel { cause, .. } => cause.code(),
             ExportError::Candidates(_) => "ambiguous-model",
             ExportError::Architecture { cause, .. } => cause.code(),
             ExportError::Mismatch(_) => "mismatch",

@@ -18,6 +18,16 @@ pub enum TextModelError {
     Problems(Vec<String>),
 }
 
+impl TextModelError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            TextModelError::Malformed(cause) => cause.code.name(),
+            TextModelError::Problems(_) => "contradiction",
+        }
+    }
+}
+
 /// Activations by their names in transformers; some names are of one function.
 const ACTIVATIONS: [(&str, Activation); 12] = [
     ("gelu", Activation::Gelu),

@@ -145,7 +145,9 @@ impl EngineError {
             EngineError::Unsupported { .. } => "unsupported",
             EngineError::InstructionSet { .. } | EngineError::Threads { .. } => "processor",
             EngineError::WrongInput { .. } | EngineError::NoTower { .. } => "missing",
-            EngineError::Pixels { .. } | EngineError::TokenCount { .. } => "shape-mismatch",
+            EngineError::Pixels { .. } | EngineError::TokenCount { .. } | EngineError::TextLength { .. } => {
+                "shape-mismatch"
+            }
             EngineError::TokenRange { .. } => "token-range",
             EngineError::FeatureWidth { .. } => "shape-mismatch",
         }
