@@ -34,7 +34,8 @@ enum Guard {
 /// The files, below `fuzz/seeds`.
 const FILES: [(&str, Guard); 12] = [
     ("safetensors/plain.safetensors", Guard::Structure),
-    ("safetensors/empty.safetensors", Guard::Structure),
+    // The other lengths of a tensor without elements are in nothing but its shape.
+    ("safetensors/empty.safetensors", Guard::Nothing),
     ("pytorch_zip/plain.pt", Guard::Checksums),
     ("pytorch_zip/views.pt", Guard::Checksums),
     ("pytorch_zip/training.pt", Guard::Checksums),
