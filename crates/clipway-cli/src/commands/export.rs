@@ -264,10 +264,11 @@ impl Export {
         let targets: Vec<&Target> = TARGETS.iter().filter(asked).collect();
         let strangers = targets.iter().find(|target| target.spelling.layout != targets[0].spelling.layout);
         match strangers {
-            Some(stranger) => Err(Failure::could_not_run(format!(
-                "`--to {},{}`: these have different names and files; export one after the other",
-                targets[0].name, stranger.name
-            ))),
+            Some(stranger) => {
+                let (first, other) = (targets[0].name, stranger.name);
+                let why = "these have different names and files; export one after the other";
+                Err(Failure::could_not_run("bad-option", format!("`--to {first},{other}`: {why}")))
+            }
             None => Ok(targets),
         }
     }

@@ -89,7 +89,7 @@ impl Inspect {
         let probed = self.probe.then(|| probe(&checkpoint, &source, ui)).transpose()?;
         if ui.json() {
             let mut value = serde_json::to_value(&inspection)
-                .map_err(|error| Failure::could_not_run(error.to_string()))?;
+                .map_err(|error| Failure::could_not_run("internal", error))?;
             if let Some((model, weighed)) = &probed {
                 value["probe"] = json!({ "model": model, "activation": weighed });
             }

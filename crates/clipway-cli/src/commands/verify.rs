@@ -67,7 +67,7 @@ impl Verify {
         let activation = self.activation(&verification.load)?;
         if ui.json() {
             let mut value =
-                serde_json::to_value(&report).map_err(|error| Failure::could_not_run(error.to_string()))?;
+                serde_json::to_value(&report).map_err(|error| Failure::could_not_run("internal", error))?;
             value["activation"] = json!(activation);
             ui.data_json(&value)?;
         } else {
@@ -79,7 +79,7 @@ impl Verify {
     /// What pictures and texts say of the folder's activation: the source has the same.
     fn activation(&self, load: &LoadOptions) -> Result<Weighed, Failure> {
         let tower = match source::artifact_of(&self.folder)? {
-            Some(artifact) => artifact.model.tower().map_err(|error| Failure::no(error.to_string()))?,
+            Some(artifact) => artifact.model.tower().map_err(|error| Failure::no("bad-value", error))?,
             None => Tower::Both,
         };
         let checkpoint =

@@ -208,6 +208,8 @@ impl ExportError {
             ExportError::Mismatch(_) => "mismatch",
             ExportError::Layout { cause, .. } => cause.code(),
             ExportError::Plan { cause, .. } => cause.code(),
+            ExportError::AlreadyFolded { .. } => "already-folded",
+            ExportError::Target { cause, .. } => cause.code(),
             ExportError::Imbalance(_) => "ledger",
             ExportError::Overflow { .. } => "overflow",
             ExportError::Output(error) => error.code(),

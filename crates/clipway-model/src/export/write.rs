@@ -17,7 +17,7 @@ use super::{ExportError, Prepared, VerifyError};
 use crate::artifact::{
     ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, TensorHash,
 };
-use crate::checkpoint::{CONFIG_NAME, FileSource};
+use crate::checkpoint::FileSource;
 use crate::output::{OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart};
 use crate::plan::{Ledger, Precision, Step, Tower};
 

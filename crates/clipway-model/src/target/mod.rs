@@ -113,6 +113,16 @@ pub enum SpellError {
     Step(#[from] StepError),
 }
 
+impl SpellError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SpellError::Inexpressible { .. } => "inexpressible",
+            SpellError::Step(_) => "shape-mismatch",
+        }
+    }
+}
+
 fn lines(problems: &[String]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
