@@ -1,0 +1,34 @@
+//! `tokenizer.json` files: what is accepted encodes any text to known ids, each time the same.
+#![no_main]
+
+use clipway_fuzz::{bounded, check_message, let_libraries_panic};
+use clipway_run::text::{
+    Clean, HuggingFaceOptions, Tokenizer, TokenizerFiles, TokenizerRules, check_tokenizer_file,
+};
+
+const TEXTS: [&str; 4] = ["", "a photo of a cat", "2 \u{fc}ber\n\u{732b} \u{1f408}", "<x>[PAD]</s> 'll  \0"];
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let_libraries_panic();
+    if let Err(error) = bounded(input.len(), || check_tokenizer_file("tokenizer.json", input)) {
+        return check_message(&error);
+    }
+    let files = TokenizerFiles { tokenizer: input, config: None, special_tokens_map: None };
+    let options = HuggingFaceOptions { context_length: 12, clean: Clean::Whitespace, ..Default::default() };
+    let rules: TokenizerRules = match options.rules(&files) {
+        Ok(rules) => rules,
+        Err(error) => return check_message(&error),
+    };
+    let tokenizer = match Tokenizer::from_json(input, rules) {
+        Ok(tokenizer) => tokenizer,
+        Err(error) => return check_message(&error),
+    };
+    for text in TEXTS {
+        let (first, second) = (tokenizer.encode(text), tokenizer.encode(text));
+        assert_eq!(first, second, "one text twice");
+        match first {
+            Ok(encoded) => assert_eq!(encoded.ids.len(), 12),
+            Err(error) => check_message(&error),
+        }
+    }
+});
