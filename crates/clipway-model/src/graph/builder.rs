@@ -6,8 +6,9 @@ mod windows;
 pub use attention::AttentionOptions;
 
 use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
-use super::operation::{Activation, MeanWindow, Operation, Pool, Rows, TextPositions, WeightLayout};
+use super::operation::Operation;
 use super::parameters::{ParameterId, Parameters};
+use super::settings::{Activation, MeanWindow, Pool, Rows, TextPositions, WeightLayout};
 use super::{Dim, Graph, Node, ValueId};
 
 /// An operation does not fit the shapes of its inputs or parameters.

@@ -2,8 +2,8 @@
 
 use clipway_formats::Dtype;
 
-use super::operation::{Rows, WeightLayout};
 use super::parameters::{ParameterId, Scope};
+use super::settings::{Rows, WeightLayout};
 
 /// Parameters of `torch.nn.Linear`, or of a bare projection matrix.
 #[derive(Clone, Copy, Debug)]

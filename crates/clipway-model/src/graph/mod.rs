@@ -8,6 +8,7 @@ mod builder;
 mod describe;
 mod fold;
 mod layers;
+mod settings;
 mod operation;
 mod parameters;
 mod rotation;
@@ -17,11 +18,10 @@ pub use builder::{AttentionOptions, GraphBuilder, GraphError};
 pub use describe::{DimDescription, GraphDescription, NodeDescription, TensorDescription};
 pub use fold::{Fold, FoldTerm};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
-pub use operation::{
-    Activation, AttentionBias, Mask, MeanWindow, Operation, Pool, Rows, TextPositions, WeightLayout,
-};
+pub use operation::Operation;
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
 pub use rotation::{Coordinates, Pairs, Rotation};
+pub use settings::{Activation, AttentionBias, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout};
 pub use windows::{Windows, merged_patches};
 
 use std::fmt;

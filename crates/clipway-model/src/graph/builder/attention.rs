@@ -1,9 +1,10 @@
 //! Attention, and what is done to each head by itself.
 
 use super::super::layers::LayerNorm;
-use super::super::operation::{AttentionBias, Mask, Operation};
+use super::super::operation::Operation;
 use super::super::parameters::ParameterId;
 use super::super::rotation::Rotation;
+use super::super::settings::{AttentionBias, Mask};
 use super::super::{Dim, ValueId};
 use super::{Built, GraphBuilder, GraphError};
 
