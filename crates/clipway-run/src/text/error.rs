@@ -66,11 +66,28 @@ impl TokenizerError {
 
     /// Makes the error of a bad file.
     pub(crate) fn file(file: &'static str, place: impl Into<String>, cause: impl Into<String>) -> Self {
-        TokenizerError::File { file, place: place.into(), cause: cause.into() }
+        TokenizerError::File { file, place: printable(&place.into()), cause: printable(&cause.into()) }
     }
 
     /// Makes the error of a rule that cannot be obeyed.
     pub(crate) fn rule(rule: impl Into<String>, cause: impl Into<String>) -> Self {
-        TokenizerError::Rule { rule: rule.into(), cause: cause.into() }
+        TokenizerError::Rule { rule: printable(&rule.into()), cause: printable(&cause.into()) }
     }
+}
+
+/// A part of a message, which may repeat a file's own text or a library's words on it: characters that a terminal
+/// would obey or not show are escaped, and what is too long is cut.
+fn printable(text: &str) -> String {
+    /// Most characters of a part.
+    const LONGEST: usize = 400;
+    let mut out = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == LONGEST {
+            out.push('…');
+            break;
+        }
+        let reorders = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        if c.is_control() || reorders { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    out
 }

@@ -117,3 +117,21 @@ fn every_truncation_of_a_file_is_refused() {
         assert!(check_tokenizer_file("tokenizer.json", &file.as_bytes()[..length]).is_err(), "{length}");
     }
 }
+
+#[test]
+fn a_file_s_own_text_is_escaped_in_messages() {
+    let check = |pointer: &str, key: &str| {
+        let mut file = sound();
+        let object = file.pointer_mut(pointer).and_then(Value::as_object_mut).unwrap();
+        object.insert(key.to_owned(), json!("unheard of"));
+        let error = check_tokenizer_file("tokenizer.json", file.to_string().as_bytes()).unwrap_err();
+        let message = error.to_string();
+        let obeyed = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}');
+        assert!(!message.contains(obeyed), "{message:?}");
+        assert!(message.len() < 2000, "{} bytes", message.len());
+        message
+    };
+    assert!(check("/model", "fuse\u{7f}unk").contains("fuse\\u{7f}unk"));
+    assert!(check("", "\u{202e}\u{1b}[31m").contains("\\u{202e}\\u{1b}[31m"));
+    check("/model", &"long".repeat(10_000));
+}
