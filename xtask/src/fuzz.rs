@@ -64,6 +64,10 @@ pub struct Options {
     /// Seconds for each target
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Executions for each target, from a fixed start, so that two runs of one build do the same; at most as long as
+    /// `--seconds` says
+    #[arg(long)]
+    runs: Option<u64>,
     /// Targets at the same time; as many as there are processors without it
     #[arg(long)]
     jobs: Option<usize>,
@@ -128,7 +132,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         // One after the other from the front, and not halves of the list.
         let each = chosen.par_iter().with_max_len(1);
         each.map(|target| {
-            let run = run_target(&places, target, options.seconds)?;
+            let run = run_target(&places, target, options)?;
             log(options.log.as_deref(), target, &run)?;
             Ok(outcome(target, run))
         })
@@ -192,7 +196,7 @@ pub fn host() -> Result<String, String> {
 }
 
 /// Runs one target; what it says goes to a file of its own.
-fn run_target(places: &Places, target: &str, seconds: u64) -> Result<Run, String> {
+fn run_target(places: &Places, target: &str, options: &Options) -> Result<Run, String> {
     let failed = |error: std::io::Error| format!("{target}: {error}");
     let folder = |kind: &str| {
         let path = places.work.join(kind).join(target);
@@ -204,7 +208,10 @@ fn run_target(places: &Places, target: &str, seconds: u64) -> Result<Run, String
     // The shell tells the processor time of the fuzzer after its end.
     command.args(["-c", "times=$1; shift; \"$@\"; status=$?; times >\"$times\"; exit $status", "sh"]);
     command.arg(&times).arg(places.binaries.join(target));
-    command.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={LONGEST_INPUT}"));
+    if let Some(runs) = options.runs {
+        command.arg(format!("-runs={runs}")).arg("-seed=1");
+    }
+    command.arg(format!("-max_total_time={}", options.seconds)).arg(format!("-max_len={LONGEST_INPUT}"));
     command.arg(format!("-timeout={LONGEST_TRY}")).arg(format!("-rss_limit_mb={MEMORY}"));
     command.arg("-print_final_stats=1").arg(format!("-artifact_prefix={}/", findings.display()));
     command.arg(&inputs).args(start_folders(places, target)).current_dir(&talk);
