@@ -21,7 +21,9 @@ pub fn check_picture(input: &[u8]) {
         limited(ROOM + 2 * input.len(), || (decode(input, &LIMITS), decode(input, &LIMITS)));
     let picture = match (first, second) {
         (Ok(first), Ok(second)) => {
-            assert_eq!(first, second, "two readings of one picture");
+            // A sample that is no number is not equal to itself, but is written alike.
+            let same = first == second || format!("{first:?}") == format!("{second:?}");
+            assert!(same, "two readings of one picture");
             first
         }
         (Err(first), Err(second)) => {
