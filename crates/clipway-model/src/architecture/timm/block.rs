@@ -6,6 +6,7 @@ use crate::graph::{
 };
 
 use super::layers::{Mlp, MlpKind, MlpOptions, Norm, NormKind, join};
+use super::token_trunk::TokenBlock;
 
 /// What a block is made of.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +87,13 @@ struct Branch<Layer> {
     scale: Option<ParameterId>,
 }
 
+impl TokenBlock for Block {
+    fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        let x = self.branches(graph, x, &self.attentions, Attention::forward)?;
+        self.branches(graph, x, &self.mlps, Mlp::forward)
+    }
+}
+
 impl Block {
     pub(super) fn declare(mut scope: Scope<'_>, options: &BlockOptions) -> Block {
         let BlockOptions { width, hidden, output_bias: bias, activation, mlp: kind, .. } = *options;
@@ -122,12 +130,6 @@ impl Block {
             ),
         };
         Block { path, order: options.order, attentions, mlps }
-    }
-
-    /// `[batch, tokens, width]` to the same.
-    pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
-        let x = self.branches(graph, x, &self.attentions, Attention::forward)?;
-        self.branches(graph, x, &self.mlps, Mlp::forward)
     }
 
     fn branches<Layer>(

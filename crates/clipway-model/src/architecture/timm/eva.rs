@@ -1,27 +1,15 @@
 //! timm's `Eva`: EVA (<https://arxiv.org/abs/2211.07636>), EVA-02 (<https://arxiv.org/abs/2303.11331>), the Perception
 //! Encoder (<https://arxiv.org/abs/2504.13181>) and other transformers with rotary positions.
 
-use crate::graph::{
-    Activation, Coordinates, GraphBuilder, GraphError, Linear, Pairs, Rotation, Scope, ValueId,
-};
+use crate::graph::{Activation, Coordinates, Linear, Pairs, Rotation, Scope};
 
 use super::eva_block::{EvaBlock, EvaBlockOptions};
 use super::eva_variants::{Rope, Style, VARIANTS, Variant};
 use super::layers::Norm;
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
+use super::token_trunk::TokenTrunk;
 use super::tokens::{StemKind, TokenOptions, Tokens, fixed_size};
-use super::{ArchitectureError, DeclaredTrunk, Trunk, TrunkRequest, unknown};
-
-struct Eva {
-    path: String,
-    width: usize,
-    tokens: Tokens,
-    blocks: Vec<EvaBlock>,
-    norm: Option<Norm>,
-    pool: TokenPool,
-    norm_after_pool: Option<Norm>,
-    classifier: Option<Linear>,
-}
+use super::{ArchitectureError, DeclaredTrunk, TrunkRequest, unknown};
 
 /// The timm names.
 pub(super) fn names() -> Vec<&'static str> {
@@ -81,7 +69,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let tokens = Tokens::declare(&mut scope, &options);
     let mut list = scope.child("blocks");
     let blocks = (0..depth).map(|index| EvaBlock::declare(list.child(index), &block)).collect();
-    Ok(Box::new(Eva {
+    Ok(Box::new(TokenTrunk {
         path,
         width,
         tokens,
@@ -119,29 +107,5 @@ fn rotation(rope: Rope, tokens: &TokenOptions) -> Rotation {
             ..rotation
         },
         Rope::Centred => rotation,
-    }
-}
-
-impl Trunk for Eva {
-    fn features(&self) -> usize {
-        self.width
-    }
-
-    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
-        let mut x = self.tokens.forward(graph)?;
-        x = self.blocks.iter().try_fold(x, |x, block| block.forward(graph, x))?;
-        graph.scope(self.path.as_str());
-        if let Some(norm) = &self.norm {
-            x = norm.forward(graph, x)?;
-        }
-        x = self.pool.forward(graph, x)?;
-        graph.scope(self.path.as_str());
-        if let Some(norm) = &self.norm_after_pool {
-            x = norm.forward(graph, x)?;
-        }
-        match &self.classifier {
-            Some(classifier) => graph.linear(x, classifier),
-            None => Ok(x),
-        }
     }
 }

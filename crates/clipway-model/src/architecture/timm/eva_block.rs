@@ -6,6 +6,7 @@ use crate::graph::{
 };
 
 use super::layers::{Mlp, MlpKind, MlpOptions, Norm, NormKind, join};
+use super::token_trunk::TokenBlock;
 
 /// What a block is made of.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,13 @@ pub(super) struct EvaBlock {
     scales: [Option<ParameterId>; 2],
 }
 
+impl TokenBlock for EvaBlock {
+    fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        let x = self.branch(graph, x, 0, "attn", &|graph, x| self.attention.forward(graph, x))?;
+        self.branch(graph, x, 1, "mlp", &|graph, x| self.mlp.forward(graph, x))
+    }
+}
+
 impl EvaBlock {
     pub(super) fn declare(mut scope: Scope<'_>, options: &EvaBlockOptions) -> EvaBlock {
         let EvaBlockOptions { width, hidden, norm, post_norm, .. } = *options;
@@ -77,12 +85,6 @@ impl EvaBlock {
             ([first, second], attention, Mlp::declare(scope.child("mlp"), mlp))
         };
         EvaBlock { path, post_norm, norms, attention, mlp, scales }
-    }
-
-    /// `[batch, tokens, width]` to the same.
-    pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
-        let x = self.branch(graph, x, 0, "attn", &|graph, x| self.attention.forward(graph, x))?;
-        self.branch(graph, x, 1, "mlp", &|graph, x| self.mlp.forward(graph, x))
     }
 
     fn branch(

@@ -8,6 +8,7 @@ mod vitamin;
 mod tokens;
 mod block;
 mod token_pool;
+mod token_trunk;
 mod vit_variants;
 mod vit;
 mod relpos;

@@ -1,13 +1,14 @@
 //! timm's `VisionTransformerRelPos`: vision transformers whose attentions see the steps between patches, and no
 //! positions.
 
-use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Pool, Scope, ValueId};
+use crate::graph::{Activation, Linear, Pool, Scope};
 
 use super::block::{Block, BlockOptions, GridMlpOptions, Order, RelativePositions};
 use super::layers::{MlpKind, Norm, NormKind};
-use super::token_pool::{PoolKind, PoolOptions, Pooling};
+use super::token_pool::{PoolKind, PoolOptions, Pooling, TokenPool};
+use super::token_trunk::TokenTrunk;
 use super::tokens::{Positions, StemKind, TokenOptions, Tokens, fixed_size};
-use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
+use super::{DeclaredTrunk, TrunkRequest, unknown};
 
 const NORM: NormKind = NormKind::Layer(1e-6);
 
@@ -81,17 +82,6 @@ const fn variant(name: &'static str, image: usize, patch: usize, size: [usize; 4
     Variant { name, image, patch, size, style }
 }
 
-struct RelativeTransformer {
-    path: String,
-    width: usize,
-    tokens: Tokens,
-    blocks: Vec<Block>,
-    norm: Norm,
-    norm_after_pool: bool,
-    pool: Pool,
-    classifier: Option<Linear>,
-}
-
 /// The timm names.
 pub(super) fn names() -> Vec<&'static str> {
     VARIANTS.iter().map(|variant| variant.name).collect()
@@ -140,43 +130,19 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     };
     let mut list = scope.child("blocks");
     let blocks = (0..depth).map(|index| Block::declare(list.child(index), &block)).collect();
-    let name = if style.norm_after_pool { "fc_norm" } else { "norm" };
-    let norm = Norm::new(scope.child(name), width, NORM);
+    let final_norm = |scope: Scope<'_>, there: bool| there.then(|| Norm::new(scope, width, NORM));
     let pool = match pooling.used {
         PoolKind::Token => Pool::First,
         _ => Pool::Mean { skip: prefix },
     };
-    Ok(Box::new(RelativeTransformer {
+    Ok(Box::new(TokenTrunk {
         path,
         width,
         tokens,
         blocks,
-        norm,
-        norm_after_pool: style.norm_after_pool,
-        pool,
+        norm: final_norm(scope.child("norm"), !style.norm_after_pool),
+        pool: TokenPool::Plain(pool),
+        norm_after_pool: final_norm(scope.child("fc_norm"), style.norm_after_pool),
         classifier: request.classifier.map(|classes| Linear::new(scope.child("head"), width, classes, true)),
     }))
-}
-
-impl Trunk for RelativeTransformer {
-    fn features(&self) -> usize {
-        self.width
-    }
-
-    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
-        let mut x = self.tokens.forward(graph)?;
-        x = self.blocks.iter().try_fold(x, |x, block| block.forward(graph, x))?;
-        graph.scope(self.path.as_str());
-        if !self.norm_after_pool {
-            x = self.norm.forward(graph, x)?;
-        }
-        x = graph.pool(x, self.pool, None)?;
-        if self.norm_after_pool {
-            x = self.norm.forward(graph, x)?;
-        }
-        match &self.classifier {
-            Some(classifier) => graph.linear(x, classifier),
-            None => Ok(x),
-        }
-    }
 }

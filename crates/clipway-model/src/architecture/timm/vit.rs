@@ -1,25 +1,15 @@
 //! timm's `VisionTransformer` (ViT, <https://arxiv.org/abs/2010.11929>) and its many variants, SigLIP's and
 //! MobileCLIP-B's among them.
 
-use crate::graph::{GraphBuilder, GraphError, Linear, Scope, ValueId};
+use crate::graph::{Linear, Scope};
 
 use super::block::{Block, BlockOptions};
 use super::layers::{MlpKind, Norm};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
+use super::token_trunk::TokenTrunk;
 use super::tokens::{Positions, StemKind, TokenOptions, Tokens, fixed_size};
 use super::vit_variants::{Style, VARIANTS, Variant};
-use super::{ArchitectureError, DeclaredTrunk, Trunk, TrunkRequest, unknown};
-
-struct VisionTransformer {
-    path: String,
-    width: usize,
-    tokens: Tokens,
-    blocks: Vec<Block>,
-    norm: Option<Norm>,
-    pool: TokenPool,
-    norm_after_pool: Option<Norm>,
-    classifier: Option<Linear>,
-}
+use super::{ArchitectureError, DeclaredTrunk, TrunkRequest, unknown};
 
 /// The timm names.
 pub(super) fn names() -> Vec<&'static str> {
@@ -89,7 +79,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let blocks = (0..depth).map(|index| Block::declare(list.child(index), &block)).collect();
     let final_norm =
         |scope: Scope<'_>, there: bool| (style.final_norm && there).then(|| Norm::new(scope, width, norm));
-    Ok(Box::new(VisionTransformer {
+    Ok(Box::new(TokenTrunk {
         path,
         width,
         tokens,
@@ -114,29 +104,5 @@ fn picture_size(
     match style.stem {
         StemKind::Vitamin(_) if style.positions == Positions::None || same_grid => Ok(request.image_size),
         _ => fixed_size(request, image),
-    }
-}
-
-impl Trunk for VisionTransformer {
-    fn features(&self) -> usize {
-        self.width
-    }
-
-    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
-        let mut x = self.tokens.forward(graph)?;
-        x = self.blocks.iter().try_fold(x, |x, block| block.forward(graph, x))?;
-        graph.scope(self.path.as_str());
-        if let Some(norm) = &self.norm {
-            x = norm.forward(graph, x)?;
-        }
-        x = self.pool.forward(graph, x)?;
-        graph.scope(self.path.as_str());
-        if let Some(norm) = &self.norm_after_pool {
-            x = norm.forward(graph, x)?;
-        }
-        match &self.classifier {
-            Some(classifier) => graph.linear(x, classifier),
-            None => Ok(x),
-        }
     }
 }
