@@ -24,13 +24,7 @@ impl Kernels {
         epsilon: f32,
         out: MatrixMut<'_>,
     ) {
-        assert_eq!((x.rows(), x.columns()), (out.rows(), out.columns()), "the output has the input's size");
-        for values in [weight, bias].into_iter().flatten() {
-            assert_eq!(values.len(), x.columns(), "a value for each column");
-        }
-        let (count, width) = (out.rows(), out.columns());
-        let out = out.share();
-        self.rows(count, width, 12, |rows| LayerNorm { x, weight, bias, epsilon, out, rows });
+        self.normalize(x, weight, bias, Moments { centred: true, epsilon }, out);
     }
 
     /// Writes `x / √(mean of x² + epsilon) * weight` to `out`, row by row.
@@ -38,11 +32,24 @@ impl Kernels {
     /// # Panics
     /// Where sizes differ.
     pub fn rms_norm(&self, x: Matrix<'_>, weight: &[f32], epsilon: f32, out: MatrixMut<'_>) {
+        self.normalize(x, Some(weight), None, Moments { centred: false, epsilon }, out);
+    }
+
+    fn normalize(
+        &self,
+        x: Matrix<'_>,
+        weight: Option<&[f32]>,
+        bias: Option<&[f32]>,
+        moments: Moments,
+        out: MatrixMut<'_>,
+    ) {
         assert_eq!((x.rows(), x.columns()), (out.rows(), out.columns()), "the output has the input's size");
-        assert_eq!(weight.len(), x.columns(), "a value for each column");
+        for values in [weight, bias].into_iter().flatten() {
+            assert_eq!(values.len(), x.columns(), "a value for each column");
+        }
         let (count, width) = (out.rows(), out.columns());
         let out = out.share();
-        self.rows(count, width, 6, |rows| RmsNorm { x, weight, epsilon, out, rows });
+        self.rows(count, width, 12, |rows| Norm { x, weight, bias, moments, out, rows });
     }
 
     /// Replaces every row by its softmax.
@@ -74,31 +81,44 @@ impl Kernels {
     }
 }
 
-struct LayerNorm<'a> {
+/// What a row is measured by.
+#[derive(Clone, Copy)]
+struct Moments {
+    /// Whether the mean is taken off first.
+    centred: bool,
+    /// Added to the mean of the squares.
+    epsilon: f32,
+}
+
+struct Norm<'a> {
     x: Matrix<'a>,
     weight: Option<&'a [f32]>,
     bias: Option<&'a [f32]>,
-    epsilon: f32,
+    moments: Moments,
     out: SharedMatrix<'a>,
     rows: Range<usize>,
 }
 
-impl Kernel for LayerNorm<'_> {
+impl Kernel for Norm<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        let Moments { centred, epsilon } = self.moments;
         for row in self.rows.clone() {
             let x = self.x.row(row);
             #[allow(unsafe_code)]
             // SAFETY: the row is of this task alone.
             let out = unsafe { self.out.part(row, 0, x.len()) };
-            let mean = sum_of(simd, x, simd.splat(0.0), |_, _, value| value) / x.len() as f32;
+            let mean = match centred {
+                true => sum_of(simd, x, simd.splat(0.0), |_, _, value| value) / x.len() as f32,
+                false => 0.0,
+            };
             let squares = sum_of(simd, x, simd.splat(mean), |simd, mean, value| {
                 let difference = simd.sub(value, mean);
                 simd.mul(difference, difference)
             });
-            let factor = simd.splat(1.0 / (squares / x.len() as f32 + self.epsilon).sqrt());
+            let factor = simd.splat(1.0 / (squares / x.len() as f32 + epsilon).sqrt());
             let mean = simd.splat(mean);
             for start in (0..x.len()).step_by(S::LANES) {
                 let place = start..x.len().min(start + S::LANES);
@@ -110,35 +130,6 @@ impl Kernel for LayerNorm<'_> {
                     value = simd.add(value, load(simd, &bias[place.clone()]));
                 }
                 store(simd, &mut out[place], value);
-            }
-        }
-    }
-}
-
-struct RmsNorm<'a> {
-    x: Matrix<'a>,
-    weight: &'a [f32],
-    epsilon: f32,
-    out: SharedMatrix<'a>,
-    rows: Range<usize>,
-}
-
-impl Kernel for RmsNorm<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        for row in self.rows.clone() {
-            let x = self.x.row(row);
-            #[allow(unsafe_code)]
-            // SAFETY: the row is of this task alone.
-            let out = unsafe { self.out.part(row, 0, x.len()) };
-            let squares = sum_of(simd, x, simd.splat(0.0), |simd, _, value| simd.mul(value, value));
-            let factor = simd.splat(1.0 / (squares / x.len() as f32 + self.epsilon).sqrt());
-            for start in (0..x.len()).step_by(S::LANES) {
-                let place = start..x.len().min(start + S::LANES);
-                let value = simd.mul(load(simd, &x[place.clone()]), factor);
-                store(simd, &mut out[place.clone()], simd.mul(value, load(simd, &self.weight[place])));
             }
         }
     }
