@@ -22,7 +22,7 @@ pub use operation::Operation;
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
 pub use rotation::{Coordinates, Pairs, Rotation};
 pub use settings::{Activation, AttentionBias, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout};
-pub use windows::{Windows, merged_patches};
+pub use windows::{Windows, grid_steps, merged_patches};
 
 use std::fmt;
 

@@ -198,6 +198,18 @@ pub enum Operation {
     Windows(Windows),
     /// Tokens in the order of windows back in the order of their map.
     Unwindows(Windows),
+    /// Multi-head attention within windows, of tokens in their order (Swin, <https://arxiv.org/abs/2103.14030>). Input:
+    /// queries, keys and values side by side in the last dimension; the scores are scaled by one over the square root
+    /// of a head's width. To each is added a row of the table, chosen by how far below and to the right of the key the
+    /// query lies; those of tokens that were no neighbours before the shift are 100 lower.
+    WindowAttention {
+        /// Number of heads.
+        heads: usize,
+        /// The windows.
+        windows: Windows,
+        /// `[(2 · height - 1) · (2 · width - 1), heads]`, of a window's height and width.
+        table: ParameterId,
+    },
     /// The 2x2 patches of a map of tokens, each as one token: top left, bottom left, top right, bottom right.
     MergePatches {
         /// Height and width of the map.
@@ -211,6 +223,7 @@ impl Operation {
     /// The parameters it reads.
     pub fn parameters(&self) -> Vec<ParameterId> {
         match *self {
+            Operation::WindowAttention { table, .. } => vec![table],
             Operation::Attention { bias, .. } => bias.map_or(Vec::new(), |bias| bias.parameters()),
             Operation::RmsNorm { weight, .. } => vec![weight],
             Operation::Linear { weight, bias, .. }
@@ -301,6 +314,9 @@ impl Operation {
             Operation::Unflatten { size: [height, width] } => format!("unflatten[{height}x{width}]"),
             Operation::AveragePool(MeanWindow { kernel, stride, padding }) => {
                 format!("average_pool[{kernel} stride {stride} padding {padding}]")
+            }
+            Operation::WindowAttention { heads, windows: Windows { window, shift, .. }, .. } => {
+                format!("window_attention[heads {heads} {window:?} shift {shift:?}]")
             }
             Operation::Windows(Windows { window, shift, .. }) => {
                 format!("windows[{window:?} shift {shift:?}]")

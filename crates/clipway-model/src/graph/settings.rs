@@ -1,7 +1,6 @@
 //! What operations can be told: layouts of weights, activations, masks and biases of attention, pools.
 
 use super::parameters::ParameterId;
-use super::windows::Windows;
 
 /// How a linear weight is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +58,6 @@ pub enum Mask {
         /// Whether keys at later positions are hidden too.
         causal: bool,
     },
-    /// Those of the same window, in the order of [`Operation::Windows`](super::Operation::Windows); the scores of those that were no neighbours
-    /// before the shift are 100 lower.
-    Windows(Windows),
 }
 
 /// What is added to the scaled scores of an attention: the entry of head, query and key.
@@ -94,19 +90,13 @@ pub enum AttentionBias {
         /// Tokens before those of patches.
         skip: usize,
     },
-    /// Swin's: a row of a table `[(2 · height - 1) · (2 · width - 1), heads]`, chosen by how far below and to the
-    /// right of the key the query lies in the windows of the mask.
-    Windows {
-        /// The table.
-        table: ParameterId,
-    },
 }
 
 impl AttentionBias {
     /// The parameters it reads.
     pub fn parameters(&self) -> Vec<ParameterId> {
         match *self {
-            AttentionBias::Buckets { table, .. } | AttentionBias::Windows { table } => vec![table],
+            AttentionBias::Buckets { table, .. } => vec![table],
             AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, .. } => {
                 vec![hidden_weight, hidden_bias, weight, bias]
             }
@@ -118,7 +108,6 @@ impl AttentionBias {
         match self {
             AttentionBias::Buckets { reach, .. } => format!("buckets to {reach}"),
             AttentionBias::GridMlp { grid, skip, .. } => format!("of steps on {grid:?} after {skip}"),
-            AttentionBias::Windows { .. } => "distances in windows".to_owned(),
         }
     }
 }

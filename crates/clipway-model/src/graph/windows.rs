@@ -49,21 +49,6 @@ impl Windows {
         self.turned().map(|[row, column]| 3 * region(row, 0) + region(column, 1)).collect()
     }
 
-    /// The entry of a table `[(2 · height - 1) · (2 · width - 1), heads]` for each query and key of a window: one
-    /// entry for each distance, down and across.
-    pub fn distances(&self) -> Vec<usize> {
-        let [height, width] = self.window;
-        let mut entries = Vec::with_capacity(self.area() * self.area());
-        for query in 0..self.area() {
-            for key in 0..self.area() {
-                let down = query / width + height - 1 - key / width;
-                let across = query % width + width - 1 - key % width;
-                entries.push(down * (2 * width - 1) + across);
-            }
-        }
-        entries
-    }
-
     /// Row and column in the turned map of each place of each window.
     fn turned(&self) -> impl Iterator<Item = [usize; 2]> {
         let Windows { map, window, .. } = *self;
@@ -74,6 +59,21 @@ impl Windows {
                 .map(move |place| [first[0] + place / window[1], first[1] + place % window[1]])
         })
     }
+}
+
+/// For each query and key of a grid, how far below and to the right of the key the query lies, as one number: that of
+/// an entry of a table `[(2 · height - 1) · (2 · width - 1), …]`, row by row.
+pub fn grid_steps([height, width]: [usize; 2]) -> Vec<usize> {
+    let places = height * width;
+    let mut steps = Vec::with_capacity(places * places);
+    for query in 0..places {
+        for key in 0..places {
+            let down = query / width + height - 1 - key / width;
+            let right = query % width + width - 1 - key % width;
+            steps.push(down * (2 * width - 1) + right);
+        }
+    }
+    steps
 }
 
 /// For each token that a 2x2 patch is merged into, its four places of a map of this size: top left, bottom left, top
@@ -88,7 +88,7 @@ pub fn merged_patches([height, width]: [usize; 2]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Windows, merged_patches};
+    use super::{Windows, grid_steps, merged_patches};
 
     #[test]
     fn a_map_is_turned_and_cut() {
@@ -104,10 +104,9 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_those_of_timm() {
-        let windows = Windows { map: [2, 2], window: [2, 2], shift: [0, 0] };
+    fn steps_are_those_of_timm() {
         let expected = [4, 3, 1, 0, 5, 4, 2, 1, 7, 6, 4, 3, 8, 7, 5, 4];
-        assert_eq!(windows.distances(), expected);
+        assert_eq!(grid_steps([2, 2]), expected);
         assert_eq!(merged_patches([2, 4]), [0, 4, 1, 5, 2, 6, 3, 7]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use clipway_model::graph::grid_steps;
+
 /// A bias ready to be written out for sequences of any length.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Bias {
@@ -38,13 +40,11 @@ impl Bias {
             mlp.run([down as f32 - (rows - 1) as f32, right as f32 - (columns - 1) as f32])
         });
         let steps: Vec<Vec<f32>> = steps.collect();
-        for query in 0..rows * columns {
-            for key in 0..rows * columns {
-                let down = query / columns + rows - 1 - key / columns;
-                let right = query % columns + columns - 1 - key % columns;
-                for (head, value) in steps[down * across + right].iter().enumerate() {
-                    values[(head * tokens + skip + query) * tokens + skip + key] = *value;
-                }
+        let patches = rows * columns;
+        for (pair, step) in grid_steps([rows, columns]).into_iter().enumerate() {
+            let (query, key) = (pair / patches, pair % patches);
+            for (head, value) in steps[step].iter().enumerate() {
+                values[(head * tokens + skip + query) * tokens + skip + key] = *value;
             }
         }
         Bias::Pairs { values, tokens }

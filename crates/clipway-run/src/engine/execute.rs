@@ -191,9 +191,10 @@ impl<'a> Values<'a> {
                 let sight = Sight { mask: *mask, bias: bias.as_ref() };
                 attend::attend(kernels, &spec, &sight, batch, rows, inputs, out);
             }
-            Step::WindowAttention { heads, scale, bias, columns } => {
-                let spec = attention(shape.width, *heads, *scale, false);
-                let inputs = [0, 1, 2].map(|index| self.columns(index, columns[index], shape.width));
+            Step::WindowAttention { heads, bias } => {
+                let scale = (1.0 / ((shape.width / heads) as f64).sqrt()) as f32;
+                let spec = attention(shape.width, *heads, scale, false);
+                let inputs = [0, 1, 2].map(|part| self.columns(0, part * shape.width, shape.width));
                 bias.attend(kernels, &spec, batch.samples, inputs, out);
             }
             Step::Arrange(rows) => {

@@ -1,8 +1,7 @@
 //! A graph in the engine's form, one operation a node; passes then make it fast.
 
 use clipway_model::graph::{
-    AttentionBias, Dim, Graph, Mask, MeanWindow, Node, Operation, ParameterId, Parameters, Pool,
-    WeightLayout, merged_patches,
+    Dim, Graph, MeanWindow, Node, Operation, ParameterId, Parameters, Pool, WeightLayout, merged_patches,
 };
 
 use super::error::EngineError;
@@ -95,12 +94,7 @@ impl Lowering<'_> {
                     1 => (vec![first; 3], [0, width, 2 * width]),
                     _ => (inputs[..3].to_vec(), [0; 3]),
                 };
-                let op = match (mask, bias) {
-                    (Mask::Windows(windows), Some(AttentionBias::Windows { table })) => {
-                        Op::WindowAttention { heads, scale, windows, table, columns }
-                    }
-                    _ => Op::Attention { heads, scale, mask, bias, rotation: None, columns },
-                };
+                let op = Op::Attention { heads, scale, mask, bias, rotation: None, columns };
                 return Ok(self.program.push(op, inputs, shape, &node.scope));
             }
             Operation::Rotary { heads, rotation } => Op::Rotary { heads, rotation },
@@ -129,6 +123,9 @@ impl Lowering<'_> {
             Operation::Queries { tokens } => Op::Queries(tokens),
             Operation::AveragePool(MeanWindow { kernel, stride, padding }) => {
                 Op::AveragePool(Window { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] })
+            }
+            Operation::WindowAttention { heads, windows, table } => {
+                Op::WindowAttention { heads, windows, table }
             }
             Operation::Windows(windows) => Op::Arrange(windows.order()),
             Operation::Unwindows(windows) => Op::Arrange(windows.inverse()),

@@ -64,9 +64,7 @@ pub(super) enum Step {
     },
     WindowAttention {
         heads: usize,
-        scale: f32,
         bias: WindowBias,
-        columns: [usize; 3],
     },
     Arrange(Vec<usize>),
     Activation(Activation),
@@ -153,13 +151,12 @@ impl Loader<'_> {
                 Step::Rotary { heads, turn: Turn::new(&rotation, node.shape.width / heads) }
             }
             &Op::Attention { heads, scale, mask, bias, rotation, columns } => {
-                let bias = bias.map(|bias| self.bias(bias, node)).transpose()?;
+                let bias = bias.map(|bias| self.bias(bias)).transpose()?;
                 let turn = rotation.map(|rotation| Turn::new(&rotation, node.shape.width / heads));
                 Step::Attention { heads, scale, mask, bias, turn, columns }
             }
-            &Op::WindowAttention { heads, scale, windows, table, columns } => {
-                let bias = WindowBias::new(&windows, &self.owned(table)?, heads);
-                Step::WindowAttention { heads, scale, bias, columns }
+            &Op::WindowAttention { heads, windows, table } => {
+                Step::WindowAttention { heads, bias: WindowBias::new(&windows, &self.owned(table)?, heads) }
             }
             Op::Arrange(rows) => Step::Arrange(rows.clone()),
             Op::Activation(activation) => Step::Activation(*activation),
@@ -372,7 +369,7 @@ impl Loader<'_> {
     }
 
     /// What an attention adds to its scores.
-    fn bias(&self, bias: AttentionBias, node: &Node) -> Result<Bias, EngineError> {
+    fn bias(&self, bias: AttentionBias) -> Result<Bias, EngineError> {
         match bias {
             AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip } => {
                 let mlp = GridMlp {
@@ -387,11 +384,6 @@ impl Loader<'_> {
                 let shape = &self.parameters.get(table).shape;
                 Ok(Bias::of_buckets(&self.owned(table)?, [shape[0], shape[1]], reach))
             }
-            AttentionBias::Windows { .. } => Err(EngineError::Unsupported {
-                scope: node.scope.clone(),
-                operation: "attention".to_owned(),
-                reason: "a bias of windows without their mask".to_owned(),
-            }),
         }
     }
 

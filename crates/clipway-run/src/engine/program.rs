@@ -108,8 +108,8 @@ pub(super) enum Op {
     },
     /// Heads turned by the place of the row in its sample.
     Rotary { heads: usize, rotation: Rotation },
-    /// Attention within windows; see `clipway_model::graph::AttentionBias::Windows`.
-    WindowAttention { heads: usize, scale: f32, windows: Windows, table: ParameterId, columns: [usize; 3] },
+    /// Attention within windows; see `clipway_model::graph::Operation::WindowAttention`.
+    WindowAttention { heads: usize, windows: Windows, table: ParameterId },
     /// A sample's rows in another order: the row that comes to each place. Where rows become wider, several stand
     /// side by side.
     Arrange(Vec<usize>),

@@ -1,7 +1,7 @@
 //! Attention within windows of a map: windows that hide the same pairs are computed together.
 
 use clipway_kernels::{AttentionBias, AttentionSpec, Kernels, Matrix, MatrixMut, Sequence};
-use clipway_model::graph::Windows;
+use clipway_model::graph::{Windows, grid_steps};
 
 /// Taken from the score of a query and a key that were no neighbours before the shift, as in timm.
 const APART: f32 = 100.0;
@@ -25,7 +25,7 @@ impl WindowBias {
     /// Writes out the bias from a table `[distances, heads]`.
     pub fn new(windows: &Windows, table: &[f32], heads: usize) -> WindowBias {
         let area = windows.area();
-        let distances = windows.distances();
+        let steps = grid_steps(windows.window);
         let regions = windows.regions();
         let mut kinds: Vec<(Vec<bool>, Kind)> = Vec::new();
         for (window, regions) in regions.chunks_exact(area).enumerate() {
@@ -37,7 +37,7 @@ impl WindowBias {
             }
             let entry = |head: usize| {
                 let lowered = |apart: bool| if apart { APART } else { 0.0 };
-                distances
+                steps
                     .iter()
                     .zip(&apart)
                     .map(move |(entry, &apart)| table[entry * heads + head] - lowered(apart))

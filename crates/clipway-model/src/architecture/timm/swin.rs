@@ -2,8 +2,7 @@
 //! attention within windows, which are shifted in every other block, and patches that are merged between stages.
 
 use crate::graph::{
-    Activation, AttentionBias, AttentionOptions, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, Mask,
-    ParameterId, Scope, ValueId, Windows,
+    Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, Scope, ValueId, Windows,
 };
 
 use super::layers::{Mlp, MlpKind, MlpOptions};
@@ -203,12 +202,7 @@ impl Block {
         let mut branch = graph.layer_norm(x, &self.norm1)?;
         branch = graph.windows(branch, self.windows)?;
         branch = graph.linear(branch, &self.query_key_value)?;
-        let bias = Some(AttentionBias::Windows { table: self.bias_table });
-        let mask = Mask::Windows(self.windows);
-        branch = graph.attention_with(
-            &[branch],
-            AttentionOptions { mask, bias, ..AttentionOptions::new(self.heads) },
-        )?;
+        branch = graph.window_attention(branch, self.heads, self.windows, self.bias_table)?;
         branch = graph.unwindows(branch, self.windows)?;
         branch = graph.linear(branch, &self.output)?;
         let x = graph.add(x, branch)?;

@@ -57,17 +57,11 @@ impl GraphBuilder<'_> {
         if ids.is_some() != matches!(mask, Mask::Padding { .. }) {
             return Err(self.wrong(&placeholder, "token ids for a mask that looks at them", ids));
         }
-        if let Mask::Windows(windows) = &mask {
-            self.check_windows(&placeholder, inputs[0], windows)?;
-        }
-        if matches!(mask, Mask::Windows(_)) && !matches!(bias, Some(AttentionBias::Windows { .. })) {
-            return Err(self.wrong(&placeholder, "a bias of windows with their mask", bias));
-        }
         if let Some(bias) = &bias {
             if matches!(mask, Mask::Causal | Mask::Padding { causal: true, .. }) {
                 return Err(self.wrong(&placeholder, "no bias beside a causal mask", bias.label()));
             }
-            self.check_bias(&placeholder, bias, heads, inputs, mask)?;
+            self.check_bias(&placeholder, bias, heads, inputs)?;
         }
         let scale = scale.unwrap_or((1.0 / ((width / heads) as f64).sqrt()) as f32);
         let mut shape = self.shape(inputs[0]).to_vec();
@@ -120,10 +114,9 @@ impl GraphBuilder<'_> {
         bias: &AttentionBias,
         heads: usize,
         inputs: &[ValueId],
-        mask: Mask,
     ) -> Result<(), GraphError> {
-        match (*bias, mask) {
-            (AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip }, _) => {
+        match *bias {
+            AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip } => {
                 let shape = |id: ParameterId| self.parameters.get(id).shape.as_slice();
                 let hidden = shape(hidden_bias);
                 let fits = matches!(hidden, [hidden] if shape(hidden_weight) == [*hidden, 2]
@@ -137,18 +130,7 @@ impl GraphBuilder<'_> {
                     return Err(self.wrong(operation, tokens, self.shape(inputs[0])));
                 }
             }
-            (AttentionBias::Windows { table }, Mask::Windows(windows)) => {
-                let [height, width] = windows.window;
-                let expected = [(2 * height - 1) * (2 * width - 1), heads];
-                let shape = &self.parameters.get(table).shape;
-                if *shape != expected {
-                    return Err(self.wrong(operation, expected, shape));
-                }
-            }
-            (AttentionBias::Windows { .. }, mask) => {
-                return Err(self.wrong(operation, "a mask of windows with their bias", mask));
-            }
-            (AttentionBias::Buckets { table, reach }, _) => {
+            AttentionBias::Buckets { table, reach } => {
                 let shape = &self.parameters.get(table).shape;
                 let &[buckets, columns] = shape.as_slice() else {
                     return Err(self.wrong(operation, "a table of buckets", shape));

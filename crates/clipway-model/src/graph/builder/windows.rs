@@ -1,6 +1,7 @@
 //! Windows of a map, and patches that are merged.
 
 use super::super::operation::Operation;
+use super::super::parameters::ParameterId;
 use super::super::windows::Windows;
 use super::super::{Dim, ValueId};
 use super::{Built, GraphBuilder, GraphError};
@@ -31,13 +32,37 @@ impl GraphBuilder<'_> {
         }
     }
 
+    /// Attends within windows: queries, keys and values side by side, tokens in the order of the windows.
+    pub fn window_attention(
+        &mut self,
+        packed: ValueId,
+        heads: usize,
+        windows: Windows,
+        table: ParameterId,
+    ) -> Built {
+        let operation = Operation::WindowAttention { heads, windows, table };
+        self.check_windows(&operation, packed, &windows)?;
+        let width = self.width(packed).filter(|w| heads > 0 && *w > 0 && w % (3 * heads) == 0);
+        let Some(width) = width.map(|w| w / 3) else {
+            return Err(self.wrong(
+                &operation,
+                format!("a width that {heads} heads divide"),
+                self.width(packed),
+            ));
+        };
+        let [height, breadth] = windows.window;
+        let expected = [(2 * height - 1) * (2 * breadth - 1), heads];
+        let found = &self.parameters.get(table).shape;
+        if *found != expected {
+            return Err(self.wrong(&operation, expected, found));
+        }
+        let mut shape = self.shape(packed).to_vec();
+        *shape.last_mut().expect("a value has dimensions") = Dim::Fixed(width);
+        Ok(self.push(operation, vec![packed], shape))
+    }
+
     /// Checks that windows divide their map and shifts stay within a window.
-    pub(super) fn check_windows(
-        &self,
-        operation: &Operation,
-        x: ValueId,
-        windows: &Windows,
-    ) -> Result<(), GraphError> {
+    fn check_windows(&self, operation: &Operation, x: ValueId, windows: &Windows) -> Result<(), GraphError> {
         let Windows { map, window, shift } = *windows;
         let cut = (0..2)
             .all(|axis| window[axis] > 0 && map[axis] % window[axis] == 0 && shift[axis] < window[axis]);

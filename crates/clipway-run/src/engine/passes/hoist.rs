@@ -48,7 +48,6 @@ pub(super) fn run(program: &mut Program) {
                 *mask = match *mask {
                     Mask::None | Mask::Causal => Mask::None,
                     Mask::Padding { id, skip, .. } => Mask::Padding { id, skip, causal: false },
-                    Mask::Windows(windows) => Mask::Windows(windows),
                 };
                 1
             }
@@ -107,7 +106,6 @@ fn can_pool(program: &Program, op: &Op, select: Select) -> bool {
         Op::Attention { bias: Some(_), .. } if select != Select::First => false,
         Op::Attention { mask: Mask::None | Mask::Padding { causal: false, .. }, .. } => true,
         Op::Attention { mask: Mask::Causal | Mask::Padding { causal: true, .. }, .. } => last,
-        Op::Attention { mask: Mask::Windows(_), .. } => false,
         op => op.is_row_wise(),
     }
 }
