@@ -8,14 +8,18 @@ mod memory;
 mod messages;
 #[cfg(feature = "run")]
 mod pictures;
+#[cfg(feature = "model")]
+mod prepared;
 mod tensors;
 
-pub use archives::{repair_checksums, stored_archive};
+pub use archives::{mutate_archive, stored_archive};
 pub use folder::{Scratch, infos_of};
 pub use memory::bounded;
 pub use messages::check_message;
 #[cfg(feature = "run")]
 pub use pictures::check_picture;
+#[cfg(feature = "model")]
+pub use prepared::{check_prepared, transformers_folder};
 pub use tensors::{check_file, check_pytorch};
 
 /// Keeps a caught panic of a library quiet: where a decoder is called under `catch_unwind`, its panic is a refusal.

@@ -9,7 +9,7 @@ use clipway_formats::{
 };
 
 use crate::check_message;
-use crate::memory::limited;
+use crate::memory::{bounded, limited};
 
 /// Most bytes of tensors that are read of one input, so that inputs are tried often.
 const MOST_READ: usize = 1 << 20;
@@ -20,7 +20,7 @@ const READING: usize = 8 << 20;
 /// Names and bytes of tensors.
 type Content = Vec<(TensorInfo, Result<Vec<u8>, FormatError>)>;
 
-/// Opens an input twice, which must give the same, and checks what comes out; then writes it in our two formats
+/// Opens an input twice, once within its memory, which must give the same, and checks what comes out; then writes it in our two formats
 /// and reads it back.
 ///
 /// # Panics
@@ -29,8 +29,8 @@ pub fn check_file<F: TensorFile + 'static>(
     input: &[u8],
     open: impl Fn(Arc<dyn ReadAt>) -> Result<F, FormatError>,
 ) -> Option<Arc<F>> {
-    let source: Arc<Vec<u8>> = Arc::new(input.to_vec());
-    let (first, second) = (open(source.clone()), open(source));
+    let first = bounded(input.len(), || open(Arc::new(input.to_vec())));
+    let second = open(Arc::new(input.to_vec()));
     let (first, second) = match (first, second) {
         (Ok(first), Ok(second)) => (first, second),
         (Err(first), Err(second)) => {

@@ -1,0 +1,37 @@
+//! Folders of transformers, whose small files decide on what is made of the weights.
+
+use clipway_formats::{Dtype, SafetensorsLayout};
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::export::{ExportOptions, prepare};
+
+use crate::{Scratch, check_message, infos_of};
+
+/// A folder with the weights of a small model.
+///
+/// # Panics
+/// If the system refuses.
+pub fn transformers_folder() -> Scratch {
+    let scratch = Scratch::new();
+    let infos = infos_of(include_str!("../seeds/names/transformers.txt"), Dtype::F32);
+    scratch.write_zeros(&SafetensorsLayout::new(&infos, &[]).expect("names of a small model"));
+    scratch
+}
+
+/// Prepares an export of a folder twice, which must give the same.
+///
+/// # Panics
+/// If it does not, or a refusal is not what it must be.
+pub fn check_prepared(folder: &Scratch) {
+    let checkpoint = Checkpoint::open(folder.path()).expect("sound weights");
+    let prepare = || prepare(&checkpoint, &ExportOptions::default());
+    match (prepare(), prepare()) {
+        (Ok(first), Ok(second)) => {
+            assert_eq!((first.config(), first.plan()), (second.config(), second.plan()))
+        }
+        (Err(first), Err(second)) => {
+            assert_eq!(first.to_string(), second.to_string());
+            check_message(&first);
+        }
+        _ => panic!("accepted and refused"),
+    }
+}
