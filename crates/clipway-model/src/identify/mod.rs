@@ -13,6 +13,8 @@ pub use differences::{Differences, Mismatch, Unmatched};
 pub use reconstruct::{Assumption, Reconstruction};
 pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai};
 
+use clipway_formats::TensorInfo;
+
 use crate::architecture::{self, Model, is_folded_name};
 use crate::config::{ModelConfig, VisionLayers};
 use crate::registry;
@@ -74,14 +76,8 @@ pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -
     let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
     let shapes = Shapes::new(&tensors);
     let sketch = Sketch::of(&shapes);
-    let folded = tensors.iter().any(|(name, _)| is_folded_name(name));
-    let candidates: Vec<(&str, ModelConfig)> =
-        if folded { of_the_folded_form().collect() } else { of_the_same_size(&tensors).collect() };
-    let mut exact: Vec<Fit> = candidates
-        .into_iter()
-        .filter_map(|(name, config)| compare_whole(name, config, &shapes, &tensors))
-        .collect();
-    exact.sort_by_key(|fit| fit.move_text);
+    let folded = is_folded(&tensors);
+    let exact = exact(&tensors, &shapes);
     let mut found = Identification { exact, near: vec![], reconstruction: None, closest: vec![], folded };
     if found.exact.iter().any(|fit| !fit.move_text) {
         return found;
@@ -98,6 +94,29 @@ pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -
         found.closest = closest(&tensors);
     }
     found
+}
+
+/// The registered models that fit as the tensors are named, without a look at what else they could be.
+pub(crate) fn fitting(tensors: &[TensorInfo]) -> Vec<(&'static str, ModelConfig)> {
+    let tensors: Vec<(&str, &[usize])> =
+        tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    let fits = exact(&tensors, &Shapes::new(&tensors)).into_iter().filter(|fit| !fit.move_text);
+    fits.filter_map(|fit| Some((fit.name, registry::model(fit.name).ok()?))).collect()
+}
+
+fn is_folded(tensors: &[(&str, &[usize])]) -> bool {
+    tensors.iter().any(|(name, _)| is_folded_name(name))
+}
+
+/// Registry names whose names and shapes all fit, first those that fit as the tensors are named.
+fn exact(tensors: &[(&str, &[usize])], shapes: &Shapes<'_>) -> Vec<Fit> {
+    let candidates: Vec<(&str, ModelConfig)> =
+        if is_folded(tensors) { of_the_folded_form().collect() } else { of_the_same_size(tensors).collect() };
+    let compared =
+        candidates.into_iter().filter_map(|(name, config)| compare_whole(name, config, shapes, tensors));
+    let mut exact: Vec<Fit> = compared.collect();
+    exact.sort_by_key(|fit| fit.move_text);
+    exact
 }
 
 /// The registry's configs whose models have as many elements as a state dict.

@@ -13,9 +13,8 @@ use super::{Conversion, Converted, KnownConfig, Layout, LayoutError, has_prefix}
 use crate::architecture;
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, ModelConfig, PreprocessOptions, ResizeMode};
-use crate::identify::{Differences, identify, mlp_ratio};
+use crate::identify::{Differences, fitting, mlp_ratio};
 use crate::plan::{PlannedTensor, Step, StepError};
-use crate::registry;
 use crate::state_dict::StateDict;
 
 /// The layout.
@@ -196,10 +195,9 @@ fn known_config(
     tensors: &[TensorInfo],
 ) -> Result<Option<KnownConfig>, LayoutError> {
     let shapes = || tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()));
-    let exact = identify(shapes()).exact;
-    let registered = REGISTERED.into_iter().find(|name| exact.iter().any(|fit| fit.name == *name));
+    let registered = fitting(tensors).into_iter().find(|(name, _)| REGISTERED.contains(name));
     let found = match registered {
-        Some(name) => registry::model(name).ok().map(|model| (Some(name.to_owned()), model)),
+        Some((name, model)) => Some((Some(name.to_owned()), model)),
         None => IMAGE_TOWERS.into_iter().find_map(|tower| {
             let config = config_json(state_dict, tower)?;
             let model = ModelConfig::parse(config.to_string().as_bytes()).ok()?;

@@ -8,9 +8,8 @@ use clipway_formats::{FileFormat, TensorInfo};
 use super::{Conversion, Converted, KnownConfig, Layout, LayoutError, open_clip};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, PreprocessOptions};
-use crate::identify::{identify, reconstruct_openai};
+use crate::identify::{fitting, reconstruct_openai};
 use crate::plan::StepError;
-use crate::registry;
 use crate::state_dict::StateDict;
 
 /// The layout.
@@ -76,9 +75,7 @@ fn known_config(
         () => (false, "the tensors are in the order of OpenAI's code"),
     };
     let bare = |model| ConfigFile { model, preprocess: PreprocessOptions::default() };
-    let exact = identify(shapes()).exact;
-    let fits = exact.iter().filter(|fit| !fit.move_text);
-    let fits: Vec<_> = fits.filter_map(|fit| Some((fit.name, registry::model(fit.name).ok()?))).collect();
+    let fits = fitting(tensors);
     if !is_certain && !fits.is_empty() {
         return Ok(None);
     }

@@ -9,8 +9,7 @@ use serde_json::{Map, Value, json};
 use super::hf_config::sides;
 use crate::architecture::siglip::{SiglipVariant, siglip_variant, siglip_variants};
 use crate::config::ModelConfig;
-use crate::identify::{identify, mlp_ratio};
-use crate::registry;
+use crate::identify::{fitting, mlp_ratio};
 
 /// A SigLIP model, as another project tells it.
 pub(super) struct SiglipShape {
@@ -57,10 +56,7 @@ impl SiglipTower {
 impl SiglipShape {
     /// The config of a model whose tensors are these under open_clip's names.
     pub(super) fn config(&self, tensors: &[TensorInfo]) -> Result<Told, FormatError> {
-        let shapes = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()));
-        let exact = identify(shapes).exact;
-        let fits = exact.iter().filter(|fit| !fit.move_text);
-        let fits: Vec<_> = fits.filter_map(|fit| Some((fit.name, registry::model(fit.name).ok()?))).collect();
+        let fits = fitting(tensors);
         if let Some((name, model)) = fits.iter().find(|(_, model)| self.is(model)) {
             return Ok((model.clone(), Some((*name).to_owned()), Vec::new()));
         }
