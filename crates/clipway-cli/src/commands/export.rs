@@ -319,9 +319,7 @@ fn verified(
     options: &ExportOptions,
 ) -> Result<serde_json::Value, VerifyError> {
     let load = LoadOptions::new(processor.clone());
-    // The source is run as it is, so that folding is verified too.
-    let source = ExportOptions { fold: false, ..options.clone() };
-    let verification = FolderVerification { inputs, load, source };
+    let verification = FolderVerification { inputs, load, source: options.clone() };
     let report: Report = verification.run(folder, checkpoint)?;
     if report.passed { Ok(serde_json::to_value(&report)?) } else { Err(report.explanation().into()) }
 }

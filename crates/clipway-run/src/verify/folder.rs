@@ -40,7 +40,8 @@ pub struct FolderVerification<'a> {
     pub inputs: &'a Inputs,
     /// How both sides are loaded; the towers are those that the folder has.
     pub load: LoadOptions,
-    /// What was said about the source, such as `--model`. Its precision is not looked at: the source is the reference.
+    /// What was said about the source, such as `--model`. Precision, folding and spelling are not looked at: the source
+    /// is the reference as it is.
     pub source: ExportOptions,
 }
 
@@ -55,10 +56,14 @@ impl FolderVerification<'_> {
         let subject = Checkpoint::open(folder)?;
         let tower = tower_of(folder)?;
         let prepared = prepare(&subject, &ExportOptions { tower, ..ExportOptions::default() })?;
+        let spelling = Default::default();
         let mut options =
-            ExportOptions { tower, precision: None, spelling: Default::default(), ..self.source.clone() };
+            ExportOptions { tower, precision: None, fold: false, spelling, ..self.source.clone() };
         if options.model.is_none() && source.config().is_none() {
-            options.model = Some(ModelChoice::Config(Box::new(prepared.config().clone())));
+            let mut config = prepared.config().clone();
+            // The source's own names tell whether it is folded.
+            config.model.folded = false;
+            options.model = Some(ModelChoice::Config(Box::new(config)));
         }
         let model = prepared.model();
         options.image_size = Some(model.image_size);

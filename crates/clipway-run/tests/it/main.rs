@@ -3,6 +3,7 @@
 mod emoji;
 mod engine;
 mod engine_goldens;
+mod folding;
 mod image;
 mod image_damage;
 mod text;
