@@ -3,8 +3,8 @@
 
 usage: make_registry_sizes.py FOLDER_OF_NAME.json.gz crates/clipway-model/data/sizes.json
 
-For each model: trained values, floating-point values in the state dict (trained ones and buffers), and bytes of all
-other tensors. The last two give the size on disk at any precision.
+For each model: trained values, floating-point values in the state dict (trained ones and buffers), bytes of all other
+tensors, and how many tensors there are. The second and third give the size on disk at any precision.
 """
 
 import gzip
@@ -26,7 +26,7 @@ def main(folder: pathlib.Path, target: pathlib.Path) -> None:
                 floats += math.prod(shape)
             else:
                 others += math.prod(shape) * BYTES[dtype]
-        sizes[manifest["model"]] = [manifest["params"], floats, others]
+        sizes[manifest["model"]] = [manifest["params"], floats, others, len(manifest["state_dict"])]
     lines = ",\n".join(f'"{name}": {json.dumps(values)}' for name, values in sizes.items())
     target.write_text("{\n" + lines + "\n}\n")
 

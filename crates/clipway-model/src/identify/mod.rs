@@ -156,10 +156,13 @@ fn compare_whole(
     fits.then_some(Fit { name, move_text })
 }
 
-/// The registry names that a state dict differs least from.
+/// The registry names that a state dict differs least from. Models with far more tensors are not built.
 fn closest(tensors: &[(&str, &[usize])]) -> Vec<CloseFit> {
     let mut closest: Vec<CloseFit> = Vec::new();
-    for name in registry::names() {
+    let can_be_close = |name: &&str| {
+        registry::size(name).is_some_and(|size| tensors.len() as f64 >= CLOSE * size.tensors as f64)
+    };
+    for name in registry::names().filter(can_be_close) {
         let Some(model) = registry::model(name).ok().and_then(|config| architecture::build(&config).ok())
         else {
             continue;

@@ -1,4 +1,4 @@
-//! How large the registered models are, whether they can be built yet or not.
+//! How large the registered models are, without building them.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use clipway_formats::{Code, FormatError, JsonValue};
 use crate::graph::Parameters;
 use crate::plan::Precision;
 
-/// Trained values, floating-point values and other bytes by name: counted in open_clip's own state dicts.
+/// Trained values, floating-point values, other bytes and tensors by name: counted in open_clip's own state dicts.
 static SIZES: &str = include_str!("../../data/sizes.json");
 
 /// Size of a model.
@@ -19,13 +19,19 @@ pub struct ModelSize {
     pub floats: u64,
     /// Bytes of all other tensors, such as counters.
     pub other_bytes: u64,
+    /// Tensors of the state dict.
+    pub tensors: u64,
 }
 
 impl ModelSize {
     /// The size of everything that a model's checkpoint holds.
     pub fn of(parameters: &Parameters) -> ModelSize {
-        let mut size =
-            ModelSize { parameters: parameters.trained_elements() as u64, floats: 0, other_bytes: 0 };
+        let mut size = ModelSize {
+            parameters: parameters.trained_elements() as u64,
+            floats: 0,
+            other_bytes: 0,
+            tensors: parameters.len() as u64,
+        };
         for (_, parameter) in parameters.iter() {
             let elements = parameter.elements() as u64;
             if parameter.dtype.is_float() {
@@ -60,15 +66,15 @@ fn read_all() -> Result<Vec<(String, ModelSize)>, FormatError> {
     let json = super::parse(SIZES)?;
     let mut all = Vec::new();
     for (name, values) in json.root().members()? {
-        let mut figures = [0; 3];
+        let mut figures = [0; 4];
         for (figure, value) in figures.iter_mut().zip(values.items()?) {
             let JsonValue::Unsigned(count) = *value.value() else {
                 return Err(value.error(Code::BadValue, "expected a count"));
             };
             *figure = count;
         }
-        let [parameters, floats, other_bytes] = figures;
-        all.push((name.to_owned(), ModelSize { parameters, floats, other_bytes }));
+        let [parameters, floats, other_bytes, tensors] = figures;
+        all.push((name.to_owned(), ModelSize { parameters, floats, other_bytes, tensors }));
     }
     Ok(all)
 }
