@@ -64,8 +64,8 @@ pub struct Options {
     /// Seconds for each target
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Executions for each target, from a fixed start, so that two runs of one build do the same; at most as long as
-    /// `--seconds` says
+    /// Executions for each target, from a fixed start and without the inputs of earlier runs, so that two runs of one
+    /// build do the same; at most as long as `--seconds` says
     #[arg(long)]
     runs: Option<u64>,
     /// Targets at the same time; as many as there are processors without it
@@ -209,6 +209,7 @@ fn run_target(places: &Places, target: &str, options: &Options) -> Result<Run, S
     command.args(["-c", "times=$1; shift; \"$@\"; status=$?; times >\"$times\"; exit $status", "sh"]);
     command.arg(&times).arg(places.binaries.join(target));
     if let Some(runs) = options.runs {
+        fs::remove_dir_all(&inputs).and_then(|()| fs::create_dir(&inputs)).map_err(failed)?;
         command.arg(format!("-runs={runs}")).arg("-seed=1");
     }
     command.arg(format!("-max_total_time={}", options.seconds)).arg(format!("-max_len={LONGEST_INPUT}"));
@@ -217,33 +218,53 @@ fn run_target(places: &Places, target: &str, options: &Options) -> Result<Run, S
     command.arg(&inputs).args(start_folders(places, target)).current_dir(&talk);
     let out = fs::File::create(&words).map_err(failed)?;
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out).status().map_err(failed)?;
-    let passed = status.success() || !repeats(places, target, &findings).map_err(failed)?;
+    let repeats = repeats(places, target, &findings).map_err(failed)?;
     let said = String::from_utf8_lossy(&fs::read(&words).map_err(failed)?).into_owned();
-    let executions = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    let executions = executions(&said);
     Ok(Run {
-        passed,
-        executions: executions.and_then(|count| count.trim().parse().ok()).unwrap_or(0),
+        passed: repeats.all_pass(status.success()) && executions > 0,
+        executions,
         processor: children_time(&fs::read_to_string(&times).unwrap_or_default()),
         said: last_lines(&said),
     })
 }
 
-/// Whether any finding is one again, tried alone: on a loaded machine an input may run out of time by chance. What
-/// is none is removed.
-fn repeats(places: &Places, target: &str, findings: &Path) -> std::io::Result<bool> {
-    let mut any = false;
+/// What came of trying findings again.
+#[derive(Default)]
+struct Repeats {
+    tried: usize,
+    failed: usize,
+}
+
+impl Repeats {
+    /// Whether nothing is left open. A fuzzer that failed without a finding has failed by itself.
+    fn all_pass(&self, fuzzer_passed: bool) -> bool {
+        self.failed == 0 && (fuzzer_passed || self.tried > 0)
+    }
+}
+
+/// Executions that a fuzzer counted.
+fn executions(said: &str) -> u64 {
+    let count = |line: &str| line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok();
+    said.lines().find_map(count).unwrap_or(0)
+}
+
+/// Tries each finding alone again: on a loaded machine an input may run out of time by chance. What is none is removed.
+fn repeats(places: &Places, target: &str, findings: &Path) -> std::io::Result<Repeats> {
+    let mut repeats = Repeats::default();
     for entry in fs::read_dir(findings)? {
         let path = entry?.path();
         let mut command = Command::new(places.binaries.join(target));
         command.arg(format!("-timeout={LONGEST_TRY}")).arg(format!("-rss_limit_mb={MEMORY}")).arg(&path);
         command.current_dir(findings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        repeats.tried += 1;
         if command.status()?.success() {
             fs::remove_file(&path)?;
         } else {
-            any = true;
+            repeats.failed += 1;
         }
     }
-    Ok(any)
+    Ok(repeats)
 }
 
 /// Folders of inputs that a target starts from and does not write to.
@@ -301,6 +322,17 @@ mod tests {
     fn processor_time_is_that_of_the_children() {
         assert_eq!(children_time("0m0.01s 0m0.02s\n1m2.50s 0m0.25s\n"), Duration::from_secs_f64(62.75));
         assert_eq!(children_time(""), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_fuzzer_that_fails_without_a_finding_fails() {
+        let repeats = |tried, failed| Repeats { tried, failed };
+        assert!(repeats(0, 0).all_pass(true));
+        assert!(!repeats(0, 0).all_pass(false));
+        assert!(repeats(1, 0).all_pass(false), "an input that was slow by chance");
+        assert!(!repeats(2, 1).all_pass(true), "a finding of an earlier run is still one");
+        assert_eq!(executions("#2 INITED\nstat::number_of_executed_units: 4000\n"), 4000);
+        assert_eq!(executions("error while loading"), 0);
     }
 
     #[test]
