@@ -1,7 +1,6 @@
 //! Every small step away from a good file: what comes of it is an error or the original tensors, unless the format
 //! cannot know.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,24 +26,25 @@ enum Guard {
     Checksums,
     /// None: a changed weight, or a changed letter of a name, reads as another file. No dtype and no shape may.
     Structure,
-    /// None, and numbers such as strides and offsets stand in the open: another view of the same bytes reads too.
-    Nothing,
+    /// None, and numbers such as strides and offsets stand in the open: another view of the same bytes reads too. So
+    /// many steps read as another file, and no more may.
+    AtMost(usize),
 }
 
 /// The files, below `fuzz/seeds`.
 const FILES: [(&str, Guard); 12] = [
     ("safetensors/plain.safetensors", Guard::Structure),
     // The other lengths of a tensor without elements are in nothing but its shape.
-    ("safetensors/empty.safetensors", Guard::Nothing),
+    ("safetensors/empty.safetensors", Guard::AtMost(55)),
     ("pytorch_zip/plain.pt", Guard::Checksums),
     ("pytorch_zip/views.pt", Guard::Checksums),
     ("pytorch_zip/training.pt", Guard::Checksums),
     ("npz/stored.npz", Guard::Checksums),
     ("npz/deflated.npz", Guard::Checksums),
     ("npy/f4.npy", Guard::Structure),
-    ("onnx/all.onnx", Guard::Nothing),
-    ("pytorch_legacy/plain.pt", Guard::Nothing),
-    ("pytorch_legacy/views.pt", Guard::Nothing),
+    ("onnx/all.onnx", Guard::AtMost(471)),
+    ("pytorch_legacy/plain.pt", Guard::AtMost(649)),
+    ("pytorch_legacy/views.pt", Guard::AtMost(1108)),
     ("torchscript/linear.pt", Guard::Checksums),
 ];
 
@@ -52,7 +52,7 @@ const FILES: [(&str, Guard); 12] = [
 type Tensors = Vec<(TensorInfo, Vec<u8>)>;
 
 /// What came of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Refused,
     Same,
@@ -75,15 +75,13 @@ fn mutate(path: &Path, name: &str, guard: Guard) -> Result<Outcome, String> {
     }
     let expected = read(name, bytes.clone()).map_err(|error| format!("{name}: {error}"))?;
     let steps = steps(bytes.len());
-    let each = steps.par_iter().map(|step| (judge(name, &expected, step.apply(&bytes)), 1));
-    let counts =
-        each.fold(BTreeMap::new, |counts, (key, one)| add(counts, [(key, one)])).reduce(BTreeMap::new, add);
-    let count = |result| counts.get(&result).copied().unwrap_or(0);
+    let fates: Vec<Fate> = steps.par_iter().map(|step| judge(name, &expected, step.apply(&bytes))).collect();
+    let count = |wanted| fates.iter().filter(|fate| **fate == wanted).count();
     let (values, names, kinds) = (count(Fate::Values), count(Fate::Names), count(Fate::Kinds));
     let passed = match guard {
         Guard::Checksums => values + names + kinds == 0,
         Guard::Structure => kinds == 0,
-        Guard::Nothing => true,
+        Guard::AtMost(most) => values + names + kinds <= most,
     };
     let detail = format!(
         "{} bytes, {} steps: {} refused, {} the original tensors, {values} other values, {names} other names, {kinds} \
@@ -94,14 +92,6 @@ fn mutate(path: &Path, name: &str, guard: Guard) -> Result<Outcome, String> {
         count(Fate::Same),
     );
     Ok(Outcome { name: name.to_owned(), passed, detail })
-}
-
-fn add(
-    mut counts: BTreeMap<Fate, usize>,
-    more: impl IntoIterator<Item = (Fate, usize)>,
-) -> BTreeMap<Fate, usize> {
-    more.into_iter().for_each(|(key, count)| *counts.entry(key).or_default() += count);
-    counts
 }
 
 /// A small step away from a file.

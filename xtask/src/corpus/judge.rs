@@ -106,7 +106,7 @@ fn check_message(format: Format, file: &Path, message: &str) -> Result<String, S
 }
 
 /// Whether a character moves text or separates lines without being a control character.
-fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 

@@ -81,7 +81,8 @@ fn check(case: &Case, file: &Path, canary: &Path) -> Result<String, String> {
             return Err("the file is not the one that the manifest means: its SHA-256 differs".to_owned());
         }
     }
-    let before = listing(file)?;
+    let folder = file.parent().unwrap_or(file);
+    let before = listing(folder)?;
     // A case without a hash of its own is a folder: all of its files may be read.
     let bytes = match case.file_sha256 {
         Some(_) => metadata.len(),
@@ -93,7 +94,7 @@ fn check(case: &Case, file: &Path, canary: &Path) -> Result<String, String> {
     if canary.exists() {
         return Err(format!("`{}` was made: something in the file was executed", canary.display()));
     }
-    if let Some(path) = first_difference(&before, &listing(file)?) {
+    if let Some(path) = first_difference(&before, &listing(folder)?) {
         return Err(format!("`{}` was made, changed or removed", path.display()));
     }
     let memory = seen.memory.map_or_else(String::new, |memory| format!(", {} MiB", memory >> 20));
@@ -107,9 +108,8 @@ struct Stamp {
     changed: Option<SystemTime>,
 }
 
-/// The files beside a case's file.
-fn listing(file: &Path) -> Result<BTreeMap<PathBuf, Stamp>, String> {
-    let folder = file.parent().unwrap_or(file);
+/// The files of a folder.
+fn listing(folder: &Path) -> Result<BTreeMap<PathBuf, Stamp>, String> {
     let failed = |error: std::io::Error| format!("`{}`: {error}", folder.display());
     let mut found = BTreeMap::new();
     for entry in folder.read_dir().map_err(failed)? {
