@@ -5,7 +5,7 @@
     cargo xtask goldens tokens OUTPUT
 
 Needs an environment with open_clip 3.3.0. With `--tokenizers`, a folder that holds one folder a Hugging Face
-tokeniser, cases for those are written too. The texts depend on nothing but the seed.
+tokeniser, cases for those are written too. Tokenisers with a source language are made here. The texts depend on nothing but the seed.
 """
 
 import argparse
@@ -17,6 +17,8 @@ import shutil
 import unicodedata
 
 import open_clip
+import tokenizers
+import transformers
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
 WORDS = {
@@ -211,6 +213,30 @@ def draw(r):
     return function(r)
 
 
+# NLLB's tokenisers: their own settings, and what open_clip is told.
+LANGUAGES = [
+    ("nllb", {}, {}),
+    ("nllb_language", {}, {"language": "fra_Latn"}),
+    ("nllb_configured", {"src_lang": "deu_Latn"}, {}),
+    ("nllb_configured_language", {"src_lang": "deu_Latn"}, {"language": "fra_Latn"}),
+    ("nllb_legacy", {"legacy_behaviour": True}, {}),
+    ("nllb_legacy_language", {"legacy_behaviour": True, "src_lang": "deu_Latn"}, {"language": "fra_Latn"}),
+]
+
+
+def translator(r, texts, **settings):
+    """A tokeniser of NLLB's kind, with a vocabulary from some of the texts."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>", fuse_unk=True))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=2000, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], show_progress=False
+    )
+    tokenizer.train_from_iterator(r.sample(texts, min(len(texts), 500)), trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    merges = [tuple(merge) for merge in model["merges"]]
+    return transformers.NllbTokenizer(vocab=model["vocab"], merges=merges, **settings)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("output")
@@ -235,6 +261,12 @@ def main():
             options = {"context_length": 48, "clean": r.choice(["canonicalize", "whitespace", "lower"])}
             ids = HFTokenizer(os.path.join(copied, name), **options)(texts).tolist()
             cases[name] = {"kind": "HFTokenizer", "tokenizer": name, **options, "ids": ids}
+    for name, settings, options in LANGUAGES:
+        folder = os.path.join(arguments.output, "tokenizers", name)
+        translator(r, texts, **settings).save_pretrained(folder)
+        options = {"context_length": 48, **options}
+        ids = HFTokenizer(folder, **options)(texts).tolist()
+        cases[name] = {"kind": "HFTokenizer", "tokenizer": name, **options, "ids": ids}
     with open(os.path.join(arguments.output, "tokens.json"), "w") as f:
         json.dump({"open_clip": open_clip.__version__, "texts": texts, "cases": cases}, f, separators=(",", ":"))
 
