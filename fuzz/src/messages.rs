@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use clipway_formats::is_invisible;
+
 /// Most bytes of a message.
 const LONGEST: usize = 2000;
 
@@ -13,9 +15,5 @@ pub fn check_message(error: &dyn Display) {
     let message = error.to_string();
     assert!(!message.is_empty(), "an empty message");
     assert!(message.len() <= LONGEST, "a message of {} bytes: {message}", message.len());
-    let is_wild = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    assert!(!message.contains(is_wild), "not escaped: {message:?}");
+    assert!(!message.contains(|c| is_invisible(c) && c != '\n'), "not escaped: {message:?}");
 }

@@ -113,6 +113,13 @@ impl FormatError {
 /// Most characters of a file's own text that a message repeats.
 const SHOWN_CHARACTERS: usize = 80;
 
+/// Whether a terminal would obey a character, or show nothing for it, or move other text because of it: controls, line
+/// separators, marks of direction, characters without width.
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// Text from a file, fit for a message: control and invisible characters escaped, long text cut.
 pub fn shown(text: &str) -> String {
     let mut out = String::new();

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use clipway_formats::is_invisible;
 use regex::Regex;
 
 use super::child::{GLANCE, Usage, usage_of};
-use super::judge::is_invisible;
 use super::limits::{self, Limits};
 use super::manifest::{Case, Expectation, Format, Manifest};
 use super::{first_difference, listing};
@@ -235,7 +235,7 @@ fn check_words(format: Format, file: &Path, words: &[String], said: Said) -> Res
     if !first.contains(" [") {
         return wrong("no code");
     }
-    if message.contains(|c: char| c != '\n' && (c.is_control() || is_invisible(c))) {
+    if message.contains(|c: char| c != '\n' && is_invisible(c)) {
         return wrong("not escaped");
     }
     let is_json = has("--json");

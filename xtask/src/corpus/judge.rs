@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use clipway_formats::is_invisible;
 use regex::Regex;
 
 use super::child::Observation;
@@ -93,7 +94,7 @@ fn check_message(format: Format, file: &Path, message: &str) -> Result<String, S
         "the message is empty"
     } else if message.len() >= TOO_LONG {
         "the message is too long"
-    } else if message.chars().any(|c| c.is_control() || is_invisible(c)) {
+    } else if message.contains(is_invisible) {
         "the message has a control character or more than one line"
     } else if !is_named {
         "the message does not name the file"
@@ -103,11 +104,6 @@ fn check_message(format: Format, file: &Path, message: &str) -> Result<String, S
         return Ok(cut(&message.replace(&format!("{folder}/"), "")));
     };
     Err(format!("{wrong}: {}", cut(message)))
-}
-
-/// Whether a character moves text or separates lines without being a control character.
-pub(super) fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Compares what was read with what is stated.

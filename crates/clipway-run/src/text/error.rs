@@ -1,6 +1,6 @@
 //! Why a tokeniser could not be made or used.
 
-use clipway_formats::Code;
+use clipway_formats::{Code, is_invisible};
 use thiserror::Error;
 
 /// An error of a tokeniser, its files or its rules.
@@ -86,8 +86,7 @@ fn printable(text: &str) -> String {
             out.push('…');
             break;
         }
-        let reorders = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        if c.is_control() || reorders { out.extend(c.escape_unicode()) } else { out.push(c) }
+        if is_invisible(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
     }
     out
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use clipway_formats::is_invisible;
 use clipway_run::text::{TokenizerError, check_tokenizer_file};
 use serde_json::{Value, json};
 
@@ -126,12 +127,12 @@ fn a_file_s_own_text_is_escaped_in_messages() {
         object.insert(key.to_owned(), json!("unheard of"));
         let error = check_tokenizer_file("tokenizer.json", file.to_string().as_bytes()).unwrap_err();
         let message = error.to_string();
-        let obeyed = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}');
-        assert!(!message.contains(obeyed), "{message:?}");
+        assert!(!message.contains(is_invisible), "{message:?}");
         assert!(message.len() < 2000, "{} bytes", message.len());
         message
     };
     assert!(check("/model", "fuse\u{7f}unk").contains("fuse\\u{7f}unk"));
     assert!(check("", "\u{202e}\u{1b}[31m").contains("\\u{202e}\\u{1b}[31m"));
+    assert!(check("", "two\u{2028}lines").contains("two\\u{2028}lines"));
     check("/model", &"long".repeat(10_000));
 }
