@@ -70,7 +70,8 @@ pub fn run() -> Result<bool, String> {
     let tools = tools()?;
     let merged = folder.join("merged.profdata");
     let mut merge = Command::new(tools.join("llvm-profdata"));
-    merge.args(["merge", "--sparse", "-o"]).arg(&merged).arg(&profiles);
+    // A process that a test kills leaves its counters cut short; they are left out.
+    merge.args(["merge", "--sparse", "--failure-mode=all", "-o"]).arg(&merged).arg(&profiles);
     output(&mut merge)?;
     let mut export = Command::new(tools.join("llvm-cov"));
     export.args(["export", "--summary-only", "--instr-profile"]).arg(&merged);

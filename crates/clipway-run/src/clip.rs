@@ -86,7 +86,7 @@ impl Clip {
     /// A model without text tower.
     pub fn text_input(&self) -> Result<[usize; 2], ClipError> {
         match self.encoder.text().map(|tower| tower.input()) {
-            Some(TowerInput::Tokens { context, vocabulary }) => Ok([context, vocabulary]),
+            Some(TowerInput::Tokens { context, vocabulary, .. }) => Ok([context, vocabulary]),
             _ => Err(EngineError::NoTower { tower: "text" }.into()),
         }
     }

@@ -137,7 +137,7 @@ impl Encoder {
         for engine in self.image.iter().chain(&self.text) {
             match engine.input() {
                 TowerInput::Pixels { height, width } => image_size = Some([height, width]),
-                TowerInput::Tokens { context, vocabulary: ids } => {
+                TowerInput::Tokens { context, vocabulary: ids, .. } => {
                     context_length = Some(context);
                     vocabulary = Some(ids);
                 }

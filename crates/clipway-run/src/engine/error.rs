@@ -93,8 +93,12 @@ pub enum EngineError {
         found: usize,
     },
     /// The number of token ids is not that of whole texts.
-    #[error("token ids: expected texts of 1 to {context} tokens, found {found} ids for texts of {length}")]
+    #[error(
+        "token ids: expected texts of {least} to {context} tokens, found {found} ids for texts of {length}"
+    )]
     TokenCount {
+        /// Shortest text.
+        least: usize,
         /// Longest text.
         context: usize,
         /// Tokens of a text, as given.

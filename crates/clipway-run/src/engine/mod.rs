@@ -63,6 +63,8 @@ pub enum TowerInput {
     },
     /// Token ids `[batch, length]`.
     Tokens {
+        /// Shortest text that is taken: one token, or the context for a tower whose texts are always padded.
+        least: usize,
         /// Longest text.
         context: usize,
         /// Number of ids.
@@ -175,16 +177,11 @@ impl Engine {
     }
 
     fn texts(&self, ids: &[i64], length: usize) -> Result<(Vec<f32>, Vec<BlockOutput>), EngineError> {
-        let TowerInput::Tokens { context, vocabulary } = self.input else {
+        let TowerInput::Tokens { least, context, vocabulary } = self.input else {
             return Err(EngineError::WrongInput { expected: "pixels", found: "token ids" });
         };
-        let is_padded = |node: &program::Node| {
-            matches!((&node.op, node.shape.rows), (Op::TokenIds { .. }, Rows::Fixed(_)))
-        };
-        let padded = self.executable.program.nodes.iter().any(is_padded);
-        let fits = if padded { length == context } else { (1..=context).contains(&length) };
-        if !fits || !ids.len().is_multiple_of(length) {
-            return Err(EngineError::TokenCount { context, length, found: ids.len() });
+        if !(least..=context).contains(&length) || !ids.len().is_multiple_of(length) {
+            return Err(EngineError::TokenCount { least, context, length, found: ids.len() });
         }
         let inside = |id: i64| usize::try_from(id).is_ok_and(|id| id < vocabulary);
         if let Some((index, &id)) = ids.iter().enumerate().find(|(_, id)| !inside(**id)) {
@@ -254,14 +251,17 @@ impl std::fmt::Debug for Engine {
 /// What a program takes: its only input, with the limits that its tables set.
 fn input_of(program: &Program, parameters: &Parameters) -> Result<TowerInput, EngineError> {
     let mut input = None;
-    let (mut context, mut vocabulary) = (usize::MAX, usize::MAX);
+    let (mut least, mut context, mut vocabulary) = (1, usize::MAX, usize::MAX);
     for node in &program.nodes {
         match &node.op {
             // The map that pixels become holds their size.
             Op::ToRows => input = node.shape.map.map(|[height, width]| TowerInput::Pixels { height, width }),
             Op::TokenIds { most } => {
-                input = Some(TowerInput::Tokens { context: 0, vocabulary: 0 });
+                input = Some(TowerInput::Tokens { least, context, vocabulary });
                 context = context.min(*most);
+                if let Rows::Fixed(length) = node.shape.rows {
+                    least = length;
+                }
             }
             Op::Embedding { table, .. } => vocabulary = vocabulary.min(parameters.get(*table).shape[0]),
             Op::AddTable(table) => {
@@ -273,7 +273,7 @@ fn input_of(program: &Program, parameters: &Parameters) -> Result<TowerInput, En
         }
     }
     match input {
-        Some(TowerInput::Tokens { .. }) => Ok(TowerInput::Tokens { context, vocabulary }),
+        Some(TowerInput::Tokens { .. }) => Ok(TowerInput::Tokens { least, context, vocabulary }),
         Some(pixels) => Ok(pixels),
         None => Err(EngineError::Unsupported {
             scope: String::new(),

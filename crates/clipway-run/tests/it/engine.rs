@@ -42,7 +42,7 @@ fn model(vision: &str, text: &str) -> Model {
         let base: serde_json::Value = serde_json::from_str(&format!("{{{base}{more}}}")).expect("JSON");
         base.to_string()
     };
-    let custom = text.contains("embed_cls");
+    let custom = text.contains("embed_cls") || text.contains("rep_mixer");
     let config = format!(
         r#"{{"embed_dim": 24, "custom_text": {custom}, "vision_cfg": {}, "text_cfg": {}}}"#,
         merge(VIT, vision),
@@ -217,7 +217,7 @@ fn bad_input_is_refused() {
     let image = compile(&model, true, EngineOptions::default());
     let text = compile(&model, false, EngineOptions::default());
     assert_eq!(image.input(), TowerInput::Pixels { height: 32, width: 32 });
-    assert_eq!(text.input(), TowerInput::Tokens { context: 12, vocabulary: 64 });
+    assert_eq!(text.input(), TowerInput::Tokens { least: 1, context: 12, vocabulary: 64 });
     let check = |result: Result<Vec<f32>, EngineError>, expected: &str| {
         assert_eq!(result.expect_err("it is refused").to_string(), expected);
     };
@@ -238,6 +238,17 @@ fn bad_input_is_refused() {
     check(text.run_tokens(&ids, 12), "text 1, token 2: expected an id below 64, found -1");
     assert!(image.run_pixels(&[]).expect("no picture").is_empty());
     assert!(text.run_tokens(&[], 12).expect("no text").is_empty());
+}
+
+#[test]
+fn a_tower_of_padded_texts_takes_whole_texts_only() {
+    let mixers =
+        r#", "no_causal_mask": true, "pool_type": "argmax", "rep_mixer_cfg": {"layers": [0], "kernel": 3}"#;
+    let text = compile(&model("", mixers), false, EngineOptions::default());
+    assert_eq!(text.input(), TowerInput::Tokens { least: 12, context: 12, vocabulary: 64 });
+    let error = text.run_tokens(&[1; 11], 11).expect_err("a short text");
+    let expected = "token ids: expected texts of 12 to 12 tokens, found 11 ids for texts of 11";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]
