@@ -20,3 +20,4 @@ pub mod output;
 pub mod export;
 pub mod artifact;
 pub mod inspect;
+mod problems;

@@ -6,6 +6,7 @@ use super::section::{Problems, Section};
 use super::{Family, Mt5Sizes, Tables, TextModel};
 use crate::config::limits;
 use crate::graph::Activation;
+use crate::problems::lines;
 
 /// A `config.json` is not one of a text model that can be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -14,7 +15,7 @@ pub enum TextModelError {
     #[error("{0}")]
     Malformed(#[from] FormatError),
     /// Keys that are not known, values out of their range or that do not fit each other; all of them.
-    #[error("the text model's config is not one that can be built:{}", .0.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+    #[error("the text model's config is not one that can be built:{}", lines(.0))]
     Problems(Vec<String>),
 }
 

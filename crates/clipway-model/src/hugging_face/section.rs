@@ -95,10 +95,17 @@ pub(crate) struct Section<'a> {
 pub(crate) struct Problems(pub(crate) Vec<String>);
 
 impl Problems {
+    /// Adds a problem, once.
+    pub(crate) fn push(&mut self, problem: String) {
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
+    }
+
     /// The value, or the default and a problem.
     fn or<T>(&mut self, default: T, value: Result<T, FormatError>) -> T {
         value.unwrap_or_else(|error| {
-            self.0.push(error.to_string());
+            self.push(error.to_string());
             default
         })
     }
@@ -114,7 +121,7 @@ impl Problems {
     /// Adds a problem at the key of a section.
     pub(crate) fn add(&mut self, section: &Section<'_>, key: &str, cause: impl std::fmt::Display) {
         let path = section.at.as_ref().map_or("$", |at| at.path());
-        self.0.push(format!("`{path}.{key}`: {cause}"));
+        self.push(format!("`{path}.{key}`: {cause}"));
     }
 
     /// Adds a problem if two keys do not say the same.
@@ -139,7 +146,7 @@ impl<'a> Section<'a> {
         let Some(at) = at.filter(|at| !at.is_null()) else { return Section { at: None } };
         match at.members() {
             Err(error) => {
-                problems.0.push(error.to_string());
+                problems.push(error.to_string());
                 return Section { at: None };
             }
             Ok(members) => {
@@ -151,7 +158,7 @@ impl<'a> Section<'a> {
                         Some(name) => format!("this key is not known; the nearest that is known is `{name}`"),
                         None => "this key is not known".to_owned(),
                     };
-                    problems.0.push(value.error(Code::UnknownKey, cause).to_string());
+                    problems.push(value.error(Code::UnknownKey, cause).to_string());
                 }
             }
         }

@@ -389,7 +389,7 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
     let &[1, context_length, _] = find("txt/pos_embedding")? else { return None };
     let side = tokens.isqrt();
     if side * side != tokens {
-        problems.0.push(format!("`img/pos_embedding`: {tokens} positions make no square of patches"));
+        problems.push(format!("`img/pos_embedding`: {tokens} positions make no square of patches"));
     }
     Some(SiglipShape {
         image_size: [side * patch_height, side * patch_width],

@@ -4,6 +4,7 @@ use clipway_formats::{FormatError, shown};
 
 use crate::checkpoint::CheckpointError;
 use crate::plan::StepError;
+use crate::problems::lines;
 
 /// Tensors whose layout is known are not converted.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +85,4 @@ fn parts(parts: &[LayoutPart]) -> String {
         format!("{tensors} {noun} of {title}, such as `{}`", shown(example))
     };
     parts.iter().map(part).collect::<Vec<_>>().join("; ")
-}
-
-fn lines(problems: &[String]) -> String {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }

@@ -106,7 +106,7 @@ impl Document {
                 let cause = format!("expected `{kind}`, found `{}`: it is another model", shown(&found));
                 problems.add(&root, "model_type", cause);
             }
-            Some(Err(error)) => problems.0.push(error.to_string()),
+            Some(Err(error)) => problems.push(error.to_string()),
             None => problems.add(&root, "model_type", "it is missing"),
         }
         root

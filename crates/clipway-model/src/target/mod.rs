@@ -12,6 +12,7 @@ mod transformers_preprocess;
 use crate::config::ConfigFile;
 use crate::export::WeightsFormat;
 use crate::plan::{Plan, PlannedTensor, StepError};
+use crate::problems::lines;
 
 /// Something that an export can be written as.
 #[derive(Debug)]
@@ -121,10 +122,6 @@ impl SpellError {
             SpellError::Step(_) => "shape-mismatch",
         }
     }
-}
-
-fn lines(problems: &[String]) -> String {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 impl Spelling {

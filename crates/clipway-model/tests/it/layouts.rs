@@ -1,5 +1,6 @@
 //! Layouts of other projects: names, plans, ledgers, and sources that do not fit.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -164,6 +165,8 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
         }
         let found = message(&place);
         assert!(parts.iter().all(|part| found.contains(part)), "{name}: {found}");
+        let once: HashSet<&str> = found.lines().collect();
+        assert_eq!(found.lines().count(), once.len(), "{name}: {found}");
     };
     let without = |part: &str| transformers().into_iter().filter(|(name, _)| !name.contains(part)).collect();
     check("no config", transformers(), None, &["`config.json` is not beside the weights"]);
