@@ -224,9 +224,6 @@ impl Export {
         } else {
             ui.data(&told(&report))?;
         }
-        if prepared.config().model.folded {
-            ui.warn(FOLDED_WARNING);
-        }
         if let Some(leftover) = &report.leftover {
             ui.warn(&format!("what was replaced is still there: {leftover}"));
         }
@@ -273,10 +270,6 @@ impl Export {
         }
     }
 }
-
-/// Said on stderr of a folded export.
-const FOLDED_WARNING: &str = "open_clip 3.3.0 cannot load this folder as it is: it has no option for a trunk with folded branches; the \
-     folder's README.md shows how its model takes the weights, and clipway runs them as they are";
 
 /// The names of targets, with what they are.
 fn targets() -> PossibleValuesParser {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::weights::WeightsFormat;
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
 use crate::target::Spelling;
@@ -65,19 +66,37 @@ pub(super) fn model_card(
         let _ = write!(card, "\n> {note}\n");
     }
     if usage == Usage::AfterFolding {
-        card.push_str(
+        let _ = write!(
+            card,
             "\n## Usage\n\nThe branches of the image tower are folded, so the model must be folded before it takes the \
-             weights:\n\n```python\nimport open_clip, safetensors.torch, timm\n\n\
+             weights:\n\n```python\nimport open_clip, safetensors.torch, timm, torch\n\n\
              model, _, preprocess = open_clip.create_model_and_transforms('local-dir:PATH/TO/THIS/FOLDER', \
              load_weights=False)\n\
              model.visual.trunk = timm.utils.reparameterize_model(model.visual.trunk)\n\
-             weights = safetensors.torch.load_file('PATH/TO/THIS/FOLDER/open_clip_model.safetensors')\n\
-             model.load_state_dict(weights)\nmodel.eval()\n\
+             {}model.load_state_dict(weights)\nmodel.eval()\n\
              tokenizer = open_clip.get_tokenizer('local-dir:PATH/TO/THIS/FOLDER')\n```\n",
+            weights_in_python(artifact),
         );
     }
     if usage == Usage::Loads {
         let _ = write!(card, "\n## Usage\n\n```python\n{}```\n", spelling.usage);
     }
     card
+}
+
+/// Python that reads the weights, of the first format that was written.
+fn weights_in_python(artifact: &Artifact) -> String {
+    let Some((format, names)) = artifact.weights.first_key_value() else { return String::new() };
+    let load = |path: &str| match format == WeightsFormat::Safetensors.name() {
+        true => format!("safetensors.torch.load_file({path})"),
+        false => format!("torch.load({path}, weights_only=True)"),
+    };
+    match &names[..] {
+        [name] => format!("weights = {}\n", load(&format!("'PATH/TO/THIS/FOLDER/{name}'"))),
+        names => {
+            let all = names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+            let one = load("'PATH/TO/THIS/FOLDER/' + name");
+            format!("weights = {{}}\nfor name in [{all}]:\n    weights.update({one})\n")
+        }
+    }
 }

@@ -117,9 +117,12 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         let file = crate::hugging_face::CONFIG_NAME;
         notes.push(format!("the text model is the one that `{file}` beside the weights describes"));
     }
-    notes.extend(config.model.folded.then(|| FOLDED_NOTE.to_owned()));
-    notes.extend(spelled.notes.iter().cloned());
     let beyond = config.model.beyond_open_clip();
+    if config.model.folded {
+        let takes = beyond.is_empty() && options.tower == Tower::Both;
+        notes.push(format!("{FOLDED_NOTE}{}", if takes { FOLDED_USAGE } else { "" }));
+    }
+    notes.extend(spelled.notes.iter().cloned());
     if options.spelling.is_open_clip && !beyond.is_empty() {
         notes.push(format!(
             "open_clip 3.3.0 cannot load this folder: its configs do not have `{}`",
@@ -174,7 +177,11 @@ fn source_artifact(checkpoint: &Checkpoint) -> Result<Option<Artifact>, ExportEr
 /// What a user must know about a folded model.
 const FOLDED_NOTE: &str = "the branches of the image tower are folded for inference: open_clip 3.3.0 cannot load this \
      folder as it is, since it builds the trunk with the branches it was trained with and has no option for the \
-     folded form; after `timm.utils.reparameterize_model` its model takes these weights (see README.md)";
+     folded form";
+
+/// How open_clip takes it all the same, if it has all else.
+const FOLDED_USAGE: &str =
+    "; after `timm.utils.reparameterize_model` its model takes these weights (see README.md)";
 
 /// The config with the changes that were asked for.
 fn changed(base: &ConfigFile, options: &ExportOptions) -> Result<ConfigFile, ExportError> {

@@ -300,11 +300,11 @@ impl Prepared<'_> {
     fn card(&self, artifact: &Artifact, written: &[WrittenFiles]) -> String {
         let is_known = self.config.model.beyond_open_clip().is_empty();
         let is_single = written.iter().any(|files| files.index.is_none());
-        let loads = self.tower == Tower::Both && (!self.spelling.is_open_clip || is_known && is_single);
-        let usage = match (loads, self.config.model.folded) {
-            (false, _) => Usage::None,
-            (true, false) => Usage::Loads,
-            (true, true) => Usage::AfterFolding,
+        let usage = match self.config.model.folded {
+            _ if self.tower != Tower::Both => Usage::None,
+            false if !self.spelling.is_open_clip || is_known && is_single => Usage::Loads,
+            true if is_known => Usage::AfterFolding,
+            _ => Usage::None,
         };
         model_card(artifact, &self.config, self.spelling, usage)
     }

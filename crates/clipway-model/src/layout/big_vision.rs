@@ -381,7 +381,7 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
         };
         let highest = state_dict.tensors().iter().filter_map(|tensor| number(&tensor.name)).max();
         let layers = stacked.or_else(|| highest?.checked_add(1))?;
-        Some(SiglipTower { width, layers, heads, mlp_width, tanh: None })
+        Some(SiglipTower { width, layers, heads, mlp_width, tanh: None, epsilon: SiglipTower::EPSILON })
     };
     let &[patch_height, patch_width, _, width] = find("img/embedding/kernel")? else { return None };
     let &[1, tokens, _] = find("img/pos_embedding")? else { return None };
@@ -396,7 +396,6 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
         patch_size: [patch_height, patch_width],
         vision: tower(BLOCKS[0].theirs, width)?,
         text: tower(BLOCKS[1].theirs, text_width)?,
-        text_epsilon: SiglipTower::EPSILON,
         context_length,
         vocabulary,
         has_tokenizer: checkpoint.has_beside(super::hf_config::TOKENIZER),

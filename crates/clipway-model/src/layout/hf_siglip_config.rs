@@ -72,10 +72,6 @@ fn shape(
     if !vision_section.boolean("vision_use_head", true, problems) {
         problems.add(&vision_section, "vision_use_head", "false; without it there is no vector of an image");
     }
-    if vision.epsilon != SiglipTower::EPSILON {
-        let cause = format!("{:e}; timm's vision transformer has {:e}", vision.epsilon, SiglipTower::EPSILON);
-        problems.add(&vision_section, "layer_norm_eps", cause);
-    }
     for (section, tower) in [(&vision_section, &vision), (&text_section, &text)] {
         if tower.activation == Activation::QuickGelu {
             problems.add(section, "hidden_act", "`quick_gelu`, which no SigLIP of open_clip has");
@@ -91,13 +87,13 @@ fn shape(
         heads: tower.heads,
         mlp_width: tower.mlp_width,
         tanh: Some(tower.activation == Activation::TanhGelu),
+        epsilon: tower.epsilon,
     };
     SiglipShape {
         image_size: image,
         patch_size: patch,
         vision: of(&vision),
         text: of(&text),
-        text_epsilon: text.epsilon,
         context_length: context,
         vocabulary,
         has_tokenizer: checkpoint.has_beside(TOKENIZER),

@@ -143,7 +143,10 @@ impl NameTable {
         Ok(Some([part(ours[0], 0, rows / 3)?, part(ours[1], rows / 3, rows)?]))
     }
 
-    /// A model's tensors under the other project's names. Names that are not known stay.
+    /// A model's tensors under the other project's names.
+    ///
+    /// # Errors
+    /// A tensor that the other project has no name for, or whose shape is not what the table says.
     pub(crate) fn spelled_from(&self, tensors: &[PlannedTensor]) -> Result<Vec<PlannedTensor>, StepError> {
         let mut written = Vec::new();
         for planned in tensors {
@@ -192,7 +195,10 @@ impl NameTable {
             let leaf = replaced(leaf, block.modules.iter().map(back))?;
             Some(format!("{}{number}.{leaf}", block.theirs))
         });
-        planned.target.name = found.unwrap_or(name);
+        planned.target.name = found.ok_or_else(|| StepError {
+            tensor: name,
+            cause: "the other project has no name for it".to_owned(),
+        })?;
         Ok(planned)
     }
 

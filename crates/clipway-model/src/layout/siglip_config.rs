@@ -17,8 +17,6 @@ pub(super) struct SiglipShape {
     pub(super) patch_size: [usize; 2],
     pub(super) vision: SiglipTower,
     pub(super) text: SiglipTower,
-    /// Epsilon of the text tower's layer norms.
-    pub(super) text_epsilon: f64,
     pub(super) context_length: usize,
     pub(super) vocabulary: usize,
     /// Whether a `tokenizer.json` is beside the weights.
@@ -33,6 +31,8 @@ pub(super) struct SiglipTower {
     pub(super) mlp_width: usize,
     /// Whether GELU is its tanh approximation, if that is known.
     pub(super) tanh: Option<bool>,
+    /// Epsilon of the layer norms.
+    pub(super) epsilon: f64,
 }
 
 /// A config, its registered name if it has one, and what a user must know.
@@ -49,7 +49,7 @@ const TOKENIZERS: [(usize, &str); 3] = [
 const BASE: &str = "vit_base_patch16_siglip_224";
 
 impl SiglipTower {
-    /// Epsilon of the layer norms of timm's vision transformers.
+    /// Epsilon of the layer norms of SigLIP's code, in both towers.
     pub(super) const EPSILON: f64 = 1e-6;
 }
 
@@ -80,7 +80,8 @@ impl SiglipShape {
         model.vision.image_size == self.image_size
             && variant.heads == self.vision.heads
             && model.text.heads == self.text.heads
-            && model.text.norm.epsilon == self.text_epsilon
+            && variant.epsilon == self.vision.epsilon
+            && model.text.norm.epsilon == self.text.epsilon
             && agrees(self.vision.tanh, variant.tanh)
             && agrees(self.text.tanh, model.text.activation.tanh == Some(true))
     }
@@ -100,7 +101,7 @@ impl SiglipShape {
             "no_causal_mask": true,
             "proj_bias": true,
             "pool_type": "last",
-            "norm_kwargs": { "eps": self.text_epsilon },
+            "norm_kwargs": { "eps": text.epsilon },
         });
         // Where nothing tells it, what open_clip has for the newer models.
         if text.tanh.unwrap_or(true) {
@@ -142,6 +143,7 @@ impl SiglipShape {
                 && variant.depth == vision.layers
                 && variant.heads == vision.heads
                 && variant.hidden == vision.mlp_width
+                && variant.epsilon == vision.epsilon
                 && variant.tanh == tanh
         };
         let known = |tanh: bool| siglip_variants().find(|variant| same(variant, tanh));
@@ -164,6 +166,7 @@ impl SiglipShape {
         change("num_heads", vision.heads != base.heads, json!(vision.heads));
         change("mlp_ratio", base.hidden * vision.width != vision.mlp_width * base.width, json!(ratio));
         change("act_layer", tanh != base.tanh, json!("gelu_tanh"));
+        change("norm_eps", vision.epsilon != base.epsilon, json!(vision.epsilon));
         (BASE, changes)
     }
 }

@@ -87,10 +87,16 @@ pub(super) fn check_plain_vision(vision: &VisionConfig, problems: &mut Problems)
 pub(super) fn check_plain_text(text: &TextConfig, problems: &mut Problems) {
     problems.unless(!text.embed_cls, "text_cfg.embed_cls", "texts have no class token");
     problems.unless(!text.no_causal_mask, "text_cfg.no_causal_mask", "attention is causal");
-    problems.unless(text.layer_scale.is_none(), "text_cfg.ls_init_value", "there are no layer scales");
+    check_plain_text_blocks(text, problems);
     problems.unless(text.projection, "text_cfg.proj_type", "there always is a projection");
     problems.unless(!text.projection_bias, "text_cfg.proj_bias", "the projection has no bias");
+}
+
+/// Says what the blocks of a plain text transformer do not have.
+pub(super) fn check_plain_text_blocks(text: &TextConfig, problems: &mut Problems) {
+    problems.unless(text.layer_scale.is_none(), "text_cfg.ls_init_value", "there are no layer scales");
     problems.unless(!text.block.any_option(), "text_cfg.block_type", "the blocks have no options");
+    problems.unless(text.rep_mixer.is_none(), "text_cfg.rep_mixer_cfg", "the blocks have no convolutions");
     let full = text.norm.bias && text.norm.affine;
     problems.unless(full, "text_cfg.norm_kwargs", "every layer norm has a scale and a shift");
 }

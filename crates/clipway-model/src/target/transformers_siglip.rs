@@ -3,15 +3,13 @@
 use serde_json::{Value, json};
 
 use super::transformers::{TITLE, dtype_name};
+use super::transformers_clip::check_plain_text_blocks;
 use super::transformers_preprocess::preprocessor_config;
 use super::{Problems, SpellError, Spelled};
 use crate::architecture::siglip::{SiglipVariant, siglip_variant_of};
 use crate::config::{ConfigFile, ModelConfig, TextConfig, TextPool, TimmProjection};
 use crate::layout::hf_siglip;
 use crate::plan::PlannedTensor;
-
-/// Epsilon of the layer norms of timm's vision transformers.
-const EPSILON: f64 = 1e-6;
 
 /// Gives a model the names of `SiglipModel`, or says everything that it cannot express.
 pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
@@ -64,14 +62,10 @@ fn check_text(text: &TextConfig, model: &ModelConfig, problems: &mut Problems) {
         "text_cfg.no_causal_mask",
         "false; SiglipModel's attention sees all tokens",
     );
-    problems.unless(text.layer_scale.is_none(), "text_cfg.ls_init_value", "there are no layer scales");
+    check_plain_text_blocks(text, problems);
     let projects = text.projection && text.projection_bias;
     problems.unless(projects, "text_cfg.proj_bias", "false; SiglipModel's projection has a bias");
     problems.unless(text.pool == TextPool::Last, "text_cfg.pool_type", "SiglipModel takes the last token");
-    problems.unless(!text.block.any_option(), "text_cfg.block_type", "the blocks have no options");
-    problems.unless(text.rep_mixer.is_none(), "text_cfg.rep_mixer_cfg", "the blocks have no convolutions");
-    let full = text.norm.bias && text.norm.affine;
-    problems.unless(full, "text_cfg.norm_kwargs", "every layer norm has a scale and a shift");
 }
 
 /// The `config.json`.
@@ -103,7 +97,7 @@ fn config_json(model: &ModelConfig, vision: &SiglipVariant, dtype: &str) -> Valu
             "image_size": model.vision.image_size[0],
             "patch_size": vision.patch,
             "hidden_act": activation(vision.tanh),
-            "layer_norm_eps": EPSILON,
+            "layer_norm_eps": vision.epsilon,
         },
         "dtype": dtype,
     })

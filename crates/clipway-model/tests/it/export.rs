@@ -615,15 +615,39 @@ fn a_source_is_never_its_own_target() {
     assert!(contents(&bench.target()) == before);
 }
 
+const FASTVIT: &str = r#"{"embed_dim": 8, "custom_text": true, "vision_cfg": {"timm_model_name": "fastvit_t8",
+    "timm_proj": null, "image_size": 64}, "text_cfg": {"context_length": 4, "vocab_size": 8, "width": 8,
+    "heads": 1, "layers": 1}}"#;
+
+#[test]
+fn the_card_of_a_folded_model_names_the_files_that_are_there() {
+    let bench = Bench::of(FASTVIT);
+    let checkpoint = Checkpoint::open(bench.write_source("tiny.safetensors")).unwrap();
+    let prepared = prepare(&checkpoint, &ExportOptions { fold: true, ..bench.options() }).unwrap();
+    let folded = prepared.notes().iter().filter(|note| note.contains("folded for inference"));
+    assert_eq!(folded.count(), 1, "{:?}", prepared.notes());
+    let check = |name: &str, format: WeightsFormat, max_shard_bytes: Option<u64>, parts: &[&str]| {
+        let cancel = AtomicBool::new(false);
+        let options = WriteOptions { formats: vec![format], max_shard_bytes, ..write_options(&cancel) };
+        prepared.write(&bench.path(name), &options).unwrap();
+        let card = fs::read_to_string(bench.path(name).join("README.md")).unwrap();
+        assert!(parts.iter().all(|part| card.contains(part)), "{name}: {card}");
+        for line in card.lines().filter(|line| line.contains("FOLDER/")) {
+            let file = line.split("FOLDER/").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+            assert!(bench.path(name).join(file).exists(), "{line}");
+        }
+    };
+    let one = "safetensors.torch.load_file('PATH/TO/THIS/FOLDER/open_clip_model.safetensors')";
+    check("out/one", WeightsFormat::Safetensors, None, &[one]);
+    let one = "torch.load('PATH/TO/THIS/FOLDER/open_clip_pytorch_model.bin', weights_only=True)";
+    check("out/bin", WeightsFormat::Pytorch, None, &[one]);
+    let several = ["for name in ['open_clip_model-00001-of-", "weights.update(safetensors.torch.load_file("];
+    check("out/several", WeightsFormat::Safetensors, Some(6_000_000), &several);
+}
+
 #[test]
 fn branches_are_folded_and_accounted_for() {
-    let text = r#"{"embed_dim": 8, "custom_text": true, "vision_cfg": {"timm_model_name": "fastvit_t8",
-        "timm_proj": null, "image_size": 64}, "text_cfg": {"context_length": 4, "vocab_size": 8, "width": 8,
-        "heads": 1, "layers": 1}}"#;
-    let mut bench = Bench::new();
-    let config = ModelConfig::parse(text.as_bytes()).unwrap();
-    bench.tensors = tensors_of(&config);
-    fs::write(bench.path("tiny.json"), text).unwrap();
+    let mut bench = Bench::of(FASTVIT);
     let checkpoint = Checkpoint::open(bench.write_source("tiny.safetensors")).unwrap();
     let options = ExportOptions { fold: true, ..bench.options() };
     let prepared = prepare(&checkpoint, &options).unwrap();

@@ -18,6 +18,19 @@ const OPENAI_VISION: &str = r#""image_size": 8, "layers": 2, "width": 64, "patch
 const OPENAI_TEXT: &str = r#""context_length": 6, "vocab_size": 50, "width": 64, "heads": 1, "layers": 1"#;
 const RESNET: &str = r#""image_size": 32, "layers": [1, 1, 2, 1], "width": 8"#;
 
+const SIGLIP_VISION: &str = r#""image_size": 8, "timm_model_name": "vit_base_patch16_siglip_224", "timm_pool": "map",
+    "timm_proj": "none", "timm_model_kwargs": {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 2,
+    "num_heads": 4, "norm_eps": 1e-5}"#;
+const SIGLIP_TEXT: &str = r#""no_causal_mask": true, "proj_bias": true, "pool_type": "last",
+    "norm_kwargs": {"eps": 1e-6}"#;
+
+/// A small SigLIP model, as wide in its embedding as in its image tower.
+fn siglip() -> String {
+    let text = format!("{TEXT}, {SIGLIP_TEXT}");
+    config(r#""custom_text": true, "init_logit_bias": -10,"#, SIGLIP_VISION, &text)
+        .replace("\"embed_dim\": 8", "\"embed_dim\": 16")
+}
+
 fn config(more: &str, vision: &str, text: &str) -> String {
     format!(r#"{{"embed_dim": 8, {more} "vision_cfg": {{{vision}}}, "text_cfg": {{{text}}}}}"#)
 }
@@ -71,6 +84,7 @@ fn there_and_back_changes_no_bit() {
     transformers(r#""custom_text": true,"#, "", r#", "norm_kwargs": {"eps": 1e-6}"#);
     let tanh = r#", "act_kwargs": {"approximate": "tanh"}"#;
     transformers("", tanh, "");
+    check("transformers", "transformers_siglip", siglip());
     check("openai", "openai", config(r#""quick_gelu": true,"#, OPENAI_VISION, OPENAI_TEXT));
     check("openai", "openai", config(r#""quick_gelu": true,"#, RESNET, OPENAI_TEXT));
 }
@@ -98,6 +112,21 @@ fn the_config_says_the_same_after_the_way_back() {
     assert_eq!((model.text.eos_id, model.text.mlp_width(), model.text.heads), (49, 27, 2));
     assert_eq!((pixels.mean, pixels.resize_mode.name()), ([0.5, 0.25, 0.125], "squash"));
     assert_eq!(pixels.interpolation.name(), "bilinear");
+}
+
+#[test]
+fn the_epsilon_of_siglip_s_image_tower_is_kept() {
+    let bench = Bench::of(&siglip());
+    let source = bench.write_source("tiny.safetensors");
+    let there = export(&bench, &source, bench.options(), "transformers", "out/there");
+    let document: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(there.join("config.json")).unwrap()).unwrap();
+    assert_eq!(document["vision_config"]["layer_norm_eps"], 1e-5);
+    assert_eq!(document["text_config"]["layer_norm_eps"], 1e-6);
+    let checkpoint = Checkpoint::open(&there).unwrap();
+    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let timm = prepared.config().model.vision.timm.as_ref().unwrap();
+    assert_eq!(timm.changes.norm_epsilon, Some(1e-5));
 }
 
 #[test]
@@ -139,6 +168,11 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
     ];
     for target in ["transformers", "openai"] {
         check(target, |_| {}, config(r#""init_logit_bias": -10,"#, &vision, &text), &keys);
+    }
+    let mixers = format!(r#"{TEXT}, "rep_mixer_cfg": {{"layers": [0], "kernel": 3}}"#);
+    for target in ["transformers", "openai"] {
+        let custom = config(r#""custom_text": true,"#, VISION, &mixers);
+        check(target, |_| {}, custom, &["`text_cfg.rep_mixer_cfg`"]);
     }
     let plain = || config("", VISION, TEXT);
     let one_tower = |options: &mut ExportOptions| options.tower = Tower::Text;

@@ -1,5 +1,6 @@
 //! Verification of an exported folder against the source it was made of.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use clipway_formats::Dtype;
@@ -100,17 +101,30 @@ fn tower_of(folder: &Path) -> Result<Tower, ArtifactError> {
     artifact.model.tower().map_err(|cause| ArtifactError::Format { path: folder.join(ARTIFACT_NAME), cause })
 }
 
-/// The tolerance that fits what rounding to the folder's dtype must cost: none, if it is no narrower than the source's.
+/// The tolerance that fits what rounding to the folder's dtypes must cost.
 fn tolerance(reference: &Prepared<'_>, subject: &Prepared<'_>) -> Tolerance {
-    let narrowest = |prepared: &Prepared<'_>| {
-        let dtypes = prepared.plan().tensors.iter().map(|planned| planned.target.dtype);
-        dtypes.filter(|dtype| dtype.is_float()).map(significant_bits).min().unwrap_or(24)
+    let dtypes = |prepared: &Prepared<'_>| -> Vec<(String, Dtype)> {
+        let targets = prepared.plan().tensors.iter().map(|planned| &planned.target);
+        targets.map(|target| (target.name.clone(), target.dtype)).collect()
     };
-    let bits = narrowest(subject);
-    match bits {
-        _ if bits >= narrowest(reference).min(24) => Tolerance::f32(),
-        11.. => Tolerance::fp16(),
-        _ => Tolerance::bf16(),
+    tolerance_of(&dtypes(reference), &dtypes(subject))
+}
+
+/// None is needed where no tensor is narrower than it was, or than the narrowest of all where it had another name, as
+/// a folded convolution had.
+fn tolerance_of(reference: &[(String, Dtype)], subject: &[(String, Dtype)]) -> Tolerance {
+    let bits_of = |tensors: &[(String, Dtype)]| -> HashMap<String, u32> {
+        let floats = tensors.iter().filter(|(_, dtype)| dtype.is_float());
+        floats.map(|(name, dtype)| (name.clone(), significant_bits(*dtype).min(24))).collect()
+    };
+    let before = bits_of(reference);
+    let narrowest = before.values().copied().min().unwrap_or(24);
+    let narrowed =
+        bits_of(subject).into_iter().filter(|(name, bits)| bits < before.get(name).unwrap_or(&narrowest));
+    match narrowed.map(|(_, bits)| bits).min() {
+        None => Tolerance::f32(),
+        Some(11..) => Tolerance::fp16(),
+        Some(_) => Tolerance::bf16(),
     }
 }
 
@@ -123,5 +137,38 @@ fn significant_bits(dtype: Dtype) -> u32 {
         Dtype::F8E4M3 => 4,
         Dtype::F8E5M2 => 3,
         _ => 24,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tolerances_are_for_what_is_rounded() {
+        let check = |reference: &[(&str, Dtype)], subject: &[(&str, Dtype)], name: &str| {
+            let owned = |tensors: &[(&str, Dtype)]| -> Vec<(String, Dtype)> {
+                tensors.iter().map(|(name, dtype)| ((*name).to_owned(), *dtype)).collect()
+            };
+            assert_eq!(
+                tolerance_of(&owned(reference), &owned(subject)).name,
+                name,
+                "{reference:?} {subject:?}"
+            );
+        };
+        check(&[("a", Dtype::F32)], &[("a", Dtype::F32)], "f32");
+        check(&[("a", Dtype::F64)], &[("a", Dtype::F32)], "f32");
+        check(&[("a", Dtype::F32)], &[("a", Dtype::F16)], "fp16");
+        check(&[("a", Dtype::F16)], &[("a", Dtype::F32)], "f32");
+        check(&[("a", Dtype::F16)], &[("a", Dtype::BF16)], "bf16");
+        check(
+            &[("a", Dtype::F16), ("count", Dtype::I64)],
+            &[("folded", Dtype::F16), ("count", Dtype::I64)],
+            "f32",
+        );
+        // As OpenAI's archives hold ResNets: weights in fp16, and statistics in fp32 that the folder has in fp16.
+        let archive = [("a", Dtype::F16), ("running_var", Dtype::F32)];
+        check(&archive, &archive, "f32");
+        check(&archive, &[("a", Dtype::F16), ("running_var", Dtype::F16)], "fp16");
     }
 }

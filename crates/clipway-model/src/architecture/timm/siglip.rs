@@ -1,5 +1,6 @@
 //! The vision transformers of SigLIP among timm's names, for what is told from other projects and for them.
 
+use super::layers::NormKind;
 use super::vit_variants::{VARIANTS, Variant};
 use crate::config::TimmConfig;
 use crate::graph::Activation;
@@ -20,11 +21,13 @@ pub(crate) struct SiglipVariant {
     pub(crate) hidden: usize,
     /// Whether GELU is its tanh approximation.
     pub(crate) tanh: bool,
+    /// Epsilon of the layer norms.
+    pub(crate) epsilon: f64,
 }
 
 /// Every such name.
 pub(crate) fn siglip_variants() -> impl Iterator<Item = SiglipVariant> {
-    VARIANTS.iter().filter(|variant| is_siglip(variant.name)).map(of)
+    VARIANTS.iter().filter_map(of)
 }
 
 /// The one of a timm name, if it is one.
@@ -36,16 +39,26 @@ pub(crate) fn siglip_variant(name: &str) -> Option<SiglipVariant> {
 /// The one that a config asks for, with what it changes.
 pub(crate) fn siglip_variant_of(timm: &TimmConfig) -> Option<SiglipVariant> {
     let name = super::without_tag(&timm.model_name);
-    let variant = VARIANTS.iter().find(|variant| is_siglip(variant.name) && variant.name == name)?;
-    Some(of(&variant.changed(&timm.changes)))
+    of(&VARIANTS.iter().find(|variant| variant.name == name)?.changed(&timm.changes))
 }
 
 fn is_siglip(name: &str) -> bool {
     name.contains("_siglip_") && !name.contains("_gap_")
 }
 
-fn of(variant: &Variant) -> SiglipVariant {
+fn of(variant: &Variant) -> Option<SiglipVariant> {
     let Variant { name, image, patch, size: [width, depth, heads, hidden], style } = *variant;
+    let NormKind::Layer(epsilon) = style.norm else { return None };
     let tanh = style.activation == Activation::GeluTanh;
-    SiglipVariant { name, image, patch, width, depth, heads, hidden, tanh }
+    is_siglip(name).then_some(SiglipVariant {
+        name,
+        image,
+        patch,
+        width,
+        depth,
+        heads,
+        hidden,
+        tanh,
+        epsilon,
+    })
 }
