@@ -6,7 +6,7 @@
 CLIPWAY is the binary, GOLDENS a folder of sources with stored outputs (`goldens/layouts`). Beside them sources of other
 sizes are made with random weights (`layout_sources.py`). Each is inspected, also under names that say nothing; its plan
 is printed, with a ledger that must balance; it is exported, and the folder is loaded by open_clip with `local-dir:` and
-its features are compared. Where open_clip 3.3.0 cannot load a folder, the artifact must say so, and nowhere else; the
+its features are compared, and with those of clipway's own engine. Where open_clip 3.3.0 cannot load a folder, the artifact must say so, and nowhere else; the
 features are then those of open_clip with what it lacks (`layout_oracle.py`). Where transformers can hold a model, it is
 exported for it, loaded there, exported back and there again, without a bit changed; otherwise the export must be
 refused. Prints a table; exit 1 if a check fails. Needs PyTorch, open_clip 3.3, transformers 5 and timm.
@@ -24,8 +24,11 @@ from typing import Callable, Optional
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import open_clip
 import torch
 import transformers
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -196,7 +199,8 @@ class Check:
         export = self.run("export", source, "--out", out, *case.options)
         if not self.must(export.returncode == 0, f"export: {export.stderr.strip()}"):
             return
-        config = json.loads((out / "open_clip_config.json").read_text())["model_cfg"]
+        document = json.loads((out / "open_clip_config.json").read_text())
+        config = document["model_cfg"]
         found, why = layout_oracle.load(out)
         artifact = json.loads((out / "clipway.json").read_text())
         says = any(CANNOT in note for note in artifact["notes"])
@@ -204,9 +208,28 @@ class Check:
         self.told.append("taught" if why else "as it is")
         images, tokens, expected = self.inputs(config, model)
         self.compare("open_clip", layout_oracle.features(found, images, tokens), expected)
+        self.engine(out, config, document["preprocess_cfg"], found)
         self.back(out, images, tokens, expected)
         if case.openai:
             self.there_and_back(out, "openai", "model.pt")
+
+    def engine(self, out, config, preprocessing, model):
+        """A picture, and a text where the tokeniser is CLIP's, by clipway and by the oracle."""
+        picture = self.root / "picture.png"
+        torch.manual_seed(5)
+        small = Image.fromarray(torch.randint(0, 256, (9, 7, 3), dtype=torch.uint8).numpy())
+        small.resize((280, 360), Image.BICUBIC).save(picture)
+        text = ["a photo of two cats"] if config["text_cfg"]["vocab_size"] == 49408 else []
+        embed = self.run("embed", out, picture, *(["--text", *text] if text else []), "--json")
+        if not self.must(embed.returncode == 0, f"embed: {embed.stderr.strip()}"):
+            return
+        ours = [torch.tensor(one["features"]) for one in json.loads(embed.stdout)]
+        cfg = PreprocessCfg(**{"size": config["vision_cfg"]["image_size"], **preprocessing})
+        pixels = image_transform_v2(cfg, is_train=False)(Image.open(picture).convert("RGB"))[None]
+        tokens = open_clip.tokenize(text or [""], context_length=config["text_cfg"]["context_length"])
+        tokens = tokens if text else tokens.clamp(max=config["text_cfg"]["vocab_size"] - 1)
+        theirs = layout_oracle.features(model, pixels, tokens)
+        self.compare("clipway", ours, [one[0] for one in theirs[:len(ours)]])
 
     def back(self, out, images, tokens, expected):
         if not self.case.transformers:

@@ -10,6 +10,7 @@ fn a_folder_is_as_its_source() {
     let scene = Scene::new();
     for (name, arguments) in [
         ("verify-hashes", &["verify", "EXPORTED"][..]),
+        ("verify-probe", &["verify", "EXPORTED", "--probe"]),
         ("verify-against", &["verify", "EXPORTED", "--against", SOURCE]),
         ("verify-blocks", &["verify", "EXPORTED", "--against", SOURCE, "--blocks", "--quiet"]),
     ] {
@@ -31,6 +32,10 @@ fn json_has_the_stages() {
     assert!(report["image_sensitivity"].as_f64().is_some_and(|spread| spread > 0.1), "{report}");
     let hashes = scene.run(&["verify", "EXPORTED", "--json"]).ended(0).json();
     assert_eq!((&hashes["tensors"], &hashes["files"]), (&134.into(), &8.into()));
+    assert!(hashes.get("activation").is_none());
+    let probed = scene.run(&["verify", "EXPORTED", "--probe", "--json"]).ended(0).json();
+    assert_eq!((&probed["tensors"], &probed["activation"]), (&134.into(), &report["activation"]));
+    assert_eq!(report["activation"]["pairs"], 200);
 }
 
 #[test]

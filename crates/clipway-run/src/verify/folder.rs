@@ -35,6 +35,43 @@ pub enum VerifyError {
     Run(#[from] ClipError),
 }
 
+/// An exported folder, opened.
+#[derive(Debug)]
+pub struct ExportedFolder {
+    checkpoint: Checkpoint,
+    tower: Tower,
+}
+
+impl ExportedFolder {
+    /// Opens a folder, with the towers that its `clipway.json` says it has; both, where it has none.
+    ///
+    /// # Errors
+    /// A folder or a `clipway.json` that cannot be read.
+    pub fn open(folder: &Path) -> Result<ExportedFolder, VerifyError> {
+        let tower = match folder.join(ARTIFACT_NAME) {
+            path if path.is_file() => {
+                let refuse = |cause| ArtifactError::Format { path, cause };
+                Artifact::read(folder)?.model.tower().map_err(refuse)?
+            }
+            _ => Tower::Both,
+        };
+        Ok(ExportedFolder { checkpoint: Checkpoint::open(folder)?, tower })
+    }
+
+    /// The folder's model, by its own config.
+    ///
+    /// # Errors
+    /// Weights that are not those of the config.
+    pub fn prepare(&self) -> Result<Prepared<'_>, VerifyError> {
+        Ok(prepare(&self.checkpoint, &ExportOptions { tower: self.tower, ..ExportOptions::default() })?)
+    }
+
+    /// The towers that it has.
+    pub fn tower(&self) -> Tower {
+        self.tower
+    }
+}
+
 /// How a folder is verified.
 pub struct FolderVerification<'a> {
     /// Images and texts.
@@ -54,9 +91,20 @@ impl FolderVerification<'_> {
     /// # Errors
     /// A side that cannot be opened, loaded or run. Differences are no errors: they are in the report.
     pub fn run(&self, folder: &Path, source: &Checkpoint) -> Result<Report, VerifyError> {
-        let subject = Checkpoint::open(folder)?;
-        let tower = tower_of(folder)?;
-        let prepared = prepare(&subject, &ExportOptions { tower, ..ExportOptions::default() })?;
+        let folder = ExportedFolder::open(folder)?;
+        self.run_prepared(&folder.prepare()?, folder.tower, source)
+    }
+
+    /// The same with a folder that is prepared, and the towers that it has.
+    ///
+    /// # Errors
+    /// As [`FolderVerification::run`].
+    pub fn run_prepared(
+        &self,
+        prepared: &Prepared<'_>,
+        tower: Tower,
+        source: &Checkpoint,
+    ) -> Result<Report, VerifyError> {
         let spelling = Default::default();
         let mut options =
             ExportOptions { tower, precision: None, fold: false, spelling, ..self.source.clone() };
@@ -70,13 +118,13 @@ impl FolderVerification<'_> {
         options.image_size = Some(model.image_size);
         options.context_length = Some(model.context_length);
         let reference = prepare(source, &options)?;
-        let tolerance = tolerance(&reference, &prepared);
+        let tolerance = tolerance(&reference, prepared);
 
         let mut load = self.load.clone();
         load.towers = tower;
         let name = source.path().file_name().unwrap_or(source.path().as_os_str()).to_string_lossy();
         let expected = self.outputs(&format!("`{name}`"), &reference, &load)?;
-        let found = self.outputs("the folder", &prepared, &load)?;
+        let found = self.outputs("the folder", prepared, &load)?;
         Ok(Report::new(&expected, &found, &tolerance))
     }
 
@@ -90,15 +138,6 @@ impl FolderVerification<'_> {
         let clip = Clip::load(prepared, load)?;
         Ok(Outputs::compute(name, &clip, self.inputs, load.blocks)?)
     }
-}
-
-/// The towers that a folder says it has; both, where it does not say.
-fn tower_of(folder: &Path) -> Result<Tower, ArtifactError> {
-    if !folder.join(ARTIFACT_NAME).is_file() {
-        return Ok(Tower::Both);
-    }
-    let artifact = Artifact::read(folder)?;
-    artifact.model.tower().map_err(|cause| ArtifactError::Format { path: folder.join(ARTIFACT_NAME), cause })
 }
 
 /// The tolerance that fits what rounding to the folder's dtypes must cost.

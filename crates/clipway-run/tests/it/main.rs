@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod activation;
 mod emoji;
 mod engine;
 mod engine_goldens;

@@ -1,0 +1,114 @@
+//! Evidence on a model's activation, which no shape shows: both are run over pictures with their texts.
+//!
+//! It is evidence and no proof, and nothing is chosen by it: a small model may hardly differ between the two.
+
+mod evidence;
+mod pairs;
+
+pub use evidence::{ActivationEvidence, Clarity};
+
+use clipway_model::config::{ModelConfig, VisionLayers};
+use clipway_model::export::{ExportOptions, ModelChoice, Prepared, prepare};
+use clipway_model::plan::Tower;
+use serde::Serialize;
+
+use crate::clip::Clip;
+use crate::load::LoadOptions;
+use crate::verify::VerifyError;
+
+use pairs::Pairs;
+
+/// What weighing gave.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Weighed {
+    /// Both were run.
+    Evidence(ActivationEvidence),
+    /// Both cannot be run, and why.
+    Nothing {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Weighed {
+    /// One line that says it.
+    pub fn summary(&self) -> String {
+        match self {
+            Weighed::Evidence(evidence) => evidence.summary(),
+            Weighed::Nothing { why } => format!("the activations were not weighed: {why}"),
+        }
+    }
+}
+
+/// Runs a prepared source with its activation, and the towers that have a choice with the other too.
+///
+/// # Errors
+/// Weights that cannot be read or run.
+pub fn weigh_activations(prepared: &Prepared<'_>, load: &LoadOptions) -> Result<Weighed, VerifyError> {
+    let nothing = |why: &str| Ok(Weighed::Nothing { why: why.to_owned() });
+    let model = &prepared.config().model;
+    let Some(towers) = towers_with_choice(model) else {
+        return nothing("no tower has an activation that `quick_gelu` chooses");
+    };
+    let mut other = prepared.config().clone();
+    if other.model.set_quick_gelu(!model.quick_gelu).is_err() {
+        return nothing("the config states arguments of the activation");
+    }
+    let load = LoadOptions { blocks: false, ..load.clone() };
+    let clip = Clip::load(prepared, &load)?;
+    let pairs = match Pairs::of(&clip)? {
+        Ok(pairs) => pairs,
+        Err(why) => return Ok(Weighed::Nothing { why }),
+    };
+    let features = pairs.features(&clip)?;
+    // One model is in memory at a time.
+    drop(clip);
+    let options = ExportOptions {
+        model: Some(ModelChoice::Config(Box::new(other))),
+        weights: Some(prepared.weights().choice),
+        ..ExportOptions::default()
+    };
+    let twin = prepare(prepared.checkpoint(), &options)?;
+    let clip = Clip::load(&twin, &LoadOptions { towers, ..load })?;
+    let mut others = features.clone();
+    if clip.has_image_tower() {
+        others.image = pairs.images(&clip)?;
+    }
+    if clip.has_text_tower() {
+        others.text = pairs.texts(&clip)?;
+    }
+    let name = |quick_gelu| if quick_gelu { "QuickGELU" } else { "GELU" };
+    let names = [model.quick_gelu, !model.quick_gelu].map(name);
+    let evidence = ActivationEvidence::new(names, [&features.matched(), &others.matched()]);
+    Ok(Weighed::Evidence(evidence))
+}
+
+/// The towers whose activation `quick_gelu` chooses; `None` if neither is one.
+fn towers_with_choice(model: &ModelConfig) -> Option<Tower> {
+    let image = model.vision.timm.is_none() && matches!(model.vision.layers, VisionLayers::Blocks(_));
+    match (image, model.text.hugging_face.is_none()) {
+        (true, true) => Some(Tower::Both),
+        (true, false) => Some(Tower::Image),
+        (false, true) => Some(Tower::Text),
+        (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn towers_of_other_libraries_have_no_choice() {
+        let check = |name: &str, expected: Option<Tower>| {
+            let model = clipway_model::registry::model(name).unwrap();
+            assert_eq!(towers_with_choice(&model), expected, "{name}");
+        };
+        check("ViT-B-32", Some(Tower::Both));
+        check("RN50", Some(Tower::Text));
+        check("ViT-B-16-SigLIP", Some(Tower::Text));
+        check("roberta-ViT-B-32", Some(Tower::Image));
+        check("nllb-clip-base-siglip", None);
+    }
+}

@@ -1,0 +1,110 @@
+//! Built-in pictures with their texts, and the features that a model gives them.
+
+use super::evidence::Features;
+use crate::clip::{Clip, ClipError};
+use crate::encoder::normalize;
+use crate::image::{DecodeLimits, Picture, Samples, decode};
+
+/// Pictures of one sheet, and the texts of its pictures line by line: Microsoft's Fluent Emoji (MIT licence) with
+/// their Unicode names.
+const SHEET: &[u8] = include_bytes!("../../data/pairs/pictures.webp");
+const TEXTS: &str = include_str!("../../data/pairs/texts.txt");
+
+/// Side of a picture of the sheet, in pixels.
+const SIDE: usize = 64;
+
+/// What stands before a text.
+const TEMPLATE: &str = "a picture of ";
+
+/// Images and texts of one pass, which bounds the memory: pixels are made again for each model.
+const PASS: usize = 32;
+
+/// Pictures and the token ids of their texts.
+pub(super) struct Pairs {
+    pictures: Vec<Picture>,
+    /// `[pairs, context]`.
+    ids: Vec<i64>,
+}
+
+impl Pairs {
+    /// The pairs as a model's tokeniser has them, or why it cannot take them.
+    pub(super) fn of(clip: &Clip) -> Result<Result<Pairs, String>, ClipError> {
+        if !(clip.has_image_tower() && clip.has_text_tower()) {
+            return Ok(Err("it has one tower only".to_owned()));
+        }
+        if !clip.has_tokenizer() {
+            return Ok(Err("the tokeniser's files are not there".to_owned()));
+        }
+        let texts: Vec<String> = TEXTS.lines().map(|text| format!("{TEMPLATE}{text}")).collect();
+        let ids = clip.tokens(&texts)?.ids;
+        let [_, vocabulary] = clip.text_input()?;
+        let highest = ids.iter().copied().max().unwrap_or(0);
+        if highest >= vocabulary as i64 {
+            return Ok(Err(format!(
+                "the tokeniser gives ids up to {highest}, and the model has {vocabulary}"
+            )));
+        }
+        Ok(Ok(Pairs { pictures: pictures()?, ids }))
+    }
+
+    /// Features of both towers.
+    pub(super) fn features(&self, clip: &Clip) -> Result<Features, ClipError> {
+        let (width, scale) = (clip.embed_dim(), f64::from(clip.logit_scale()));
+        Ok(Features { image: self.images(clip)?, text: self.texts(clip)?, width, scale })
+    }
+
+    /// Normalised features of the pictures, `[pairs, width]`.
+    pub(super) fn images(&self, clip: &Clip) -> Result<Vec<f32>, ClipError> {
+        let mut features = Vec::new();
+        for pass in self.pictures.chunks(PASS) {
+            let mut pixels = Vec::with_capacity(pass.len() * clip.pixel_values());
+            for picture in pass {
+                pixels.extend(clip.pixels("a built-in picture", picture)?);
+            }
+            features.extend(clip.encode_pixels(&pixels)?);
+        }
+        normalize(&mut features, clip.embed_dim());
+        Ok(features)
+    }
+
+    /// Normalised features of the texts, `[pairs, width]`.
+    pub(super) fn texts(&self, clip: &Clip) -> Result<Vec<f32>, ClipError> {
+        let mut features = Vec::new();
+        for pass in self.ids.chunks(PASS * clip.text_input()?[0]) {
+            features.extend(clip.encode_tokens(pass)?);
+        }
+        normalize(&mut features, clip.embed_dim());
+        Ok(features)
+    }
+}
+
+/// The pictures of the sheet, row after row.
+fn pictures() -> Result<Vec<Picture>, ClipError> {
+    let sheet = decode(SHEET, &DecodeLimits::default())
+        .map_err(|cause| ClipError::Image { name: "the built-in pictures".to_owned(), cause })?;
+    let Samples::Rgb(data) = &sheet.samples else { return Ok(Vec::new()) };
+    let columns = sheet.width / SIDE;
+    let piece = |index: usize| {
+        let (left, top) = (index % columns * SIDE, index / columns * SIDE);
+        let line = |y: usize| &data[((top + y) * sheet.width + left) * 3..][..SIDE * 3];
+        let samples = Samples::Rgb((0..SIDE).flat_map(line).copied().collect());
+        Picture { width: SIDE, height: SIDE, orientation: None, samples }
+    };
+    Ok((0..columns * (sheet.height / SIDE)).map(piece).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_belong_together_and_are_pictures() {
+        let pictures = pictures().unwrap();
+        assert_eq!((pictures.len(), TEXTS.lines().count()), (200, 200));
+        for (index, picture) in pictures.iter().enumerate() {
+            let Samples::Rgb(data) = &picture.samples else { panic!("not RGB") };
+            let coloured = data.iter().filter(|value| **value < 200).count();
+            assert!(coloured > 200, "picture {index} is nearly white");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Evidence on the activation: of a model that was trained, and of models that were not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clipway_formats::{TensorInfo, write_safetensors};
+use clipway_model::architecture::build;
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::config::ModelConfig;
+use clipway_model::export::{ExportOptions, ModelChoice, prepare};
+use clipway_run::activation::{ActivationEvidence, Clarity, Weighed, weigh_activations};
+use clipway_run::engine::Processor;
+use clipway_run::load::LoadOptions;
+use clipway_testing::formula;
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/emoji-clip").join(name)
+}
+
+fn weighed(source: &Path, config: &Path) -> Weighed {
+    let checkpoint = Checkpoint::open(source).unwrap();
+    let model = Some(ModelChoice::File(config.to_owned()));
+    let prepared = prepare(&checkpoint, &ExportOptions { model, ..ExportOptions::default() }).unwrap();
+    weigh_activations(&prepared, &LoadOptions::new(Processor::with_threads(2).unwrap())).unwrap()
+}
+
+fn evidence(source: &Path, config: &Path) -> ActivationEvidence {
+    match weighed(source, config) {
+        Weighed::Evidence(evidence) => evidence,
+        Weighed::Nothing { why } => panic!("{why}"),
+    }
+}
+
+/// The losses are those of open_clip on the same pictures and texts.
+#[test]
+fn the_emoji_model_is_weighed_as_open_clip_would() {
+    let found = evidence(&example("emoji-clip.pt"), &example("emoji-clip.json"));
+    assert_eq!((found.pairs, found.taken, found.better), (200, "GELU", "GELU"));
+    let near = |found: f64, expected: f64| (found - expected).abs() < 2e-4;
+    assert!(near(found.taken_loss, 0.6061) && near(found.other_loss, 0.6116), "{found:?}");
+    assert!(near(found.standard_error, 0.004_35), "{found:?}");
+    // It was trained with GELU and matches the pairs, but hardly differs: that is said, and nothing more.
+    assert!(found.matches && found.taken_rank < 0.01);
+    assert_eq!(found.clarity, Clarity::None);
+    assert!(found.summary().contains("these pairs do not tell"), "{}", found.summary());
+}
+
+#[test]
+fn of_models_that_were_never_trained_nothing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(example("emoji-clip.json")).unwrap();
+    let parameters = build(&ModelConfig::parse(text.as_bytes()).unwrap()).unwrap().parameters;
+    let infos: Vec<TensorInfo> = parameters
+        .iter()
+        .map(|(_, p)| TensorInfo { name: p.name.clone(), dtype: p.dtype, shape: p.shape.clone() })
+        .collect();
+    let mut furthest: f64 = 0.0;
+    for seed in 0..4 {
+        // About as weights are before training: norms do nothing, biases are zero.
+        let bytes_of = |index: usize| -> std::io::Result<Vec<u8>> {
+            let TensorInfo { name, shape, .. } = &infos[index];
+            let mut values = Vec::new();
+            formula::fill(&format!("{seed}.{name}"), shape, &mut values);
+            for value in &mut values {
+                match (name.as_str(), shape.len()) {
+                    ("logit_scale", _) => *value = 2.659,
+                    (name, 1) if name.ends_with("weight") => *value = 1.0,
+                    (name, 1) if name.ends_with("bias") => *value = 0.0,
+                    _ => *value *= 0.3,
+                }
+            }
+            Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        };
+        let source = folder.path().join(format!("{seed}.safetensors"));
+        write_safetensors(&mut fs::File::create(&source).unwrap(), &infos, &[], bytes_of).unwrap();
+        let found = evidence(&source, &example("emoji-clip.json"));
+        assert_eq!((found.matches, found.clarity), (false, Clarity::None), "{found:?}");
+        assert!(found.summary().contains("better than chance: these pairs do not tell"));
+        furthest = furthest.max((found.other_loss - found.taken_loss).abs() / found.standard_error);
+    }
+    // The losses alone would have told one of them apart.
+    assert!(furthest > 3.0, "{furthest}");
+}
+
+/// No text of the tokeniser's is one of the model's: nothing is run on made-up ids.
+#[test]
+fn a_vocabulary_smaller_than_the_tokeniser_s_is_not_weighed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"embed_dim": 8, "vision_cfg": {"image_size": 8, "layers": 1, "width": 64, "patch_size": 4},
+        "text_cfg": {"context_length": 16, "vocab_size": 50, "width": 64, "heads": 1, "layers": 1}}"#;
+    let config = folder.path().join("small.json");
+    fs::write(&config, text).unwrap();
+    let parameters = build(&ModelConfig::parse(text.as_bytes()).unwrap()).unwrap().parameters;
+    let infos: Vec<TensorInfo> = parameters
+        .iter()
+        .map(|(_, p)| TensorInfo { name: p.name.clone(), dtype: p.dtype, shape: p.shape.clone() })
+        .collect();
+    let source = folder.path().join("small.safetensors");
+    let zeros = |index: usize| Ok::<_, std::io::Error>(vec![0; infos[index].bytes()]);
+    write_safetensors(&mut fs::File::create(&source).unwrap(), &infos, &[], zeros).unwrap();
+    let Weighed::Nothing { why } = weighed(&source, &config) else { panic!("it was weighed") };
+    assert_eq!(why, "the tokeniser gives ids up to 49407, and the model has 50");
+}
