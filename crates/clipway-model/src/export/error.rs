@@ -205,7 +205,7 @@ impl ExportError {
             ExportError::TextModel { cause, .. } => cause.code(),
             ExportError::Candidates(_) => "ambiguous-model",
             ExportError::Architecture { cause, .. } => cause.code(),
-            ExportError::Mismatch(_) => "mismatch",
+            ExportError::Mismatch(mismatch) => mismatch.differences.code(),
             ExportError::Layout { cause, .. } => cause.code(),
             ExportError::Plan { cause, .. } => cause.code(),
             ExportError::AlreadyFolded { .. } => "already-folded",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use clipway_formats::shown;
+use clipway_formats::{Dtype, shown};
 
 use crate::graph::Parameters;
 
@@ -32,7 +32,27 @@ pub struct Mismatch {
     pub found: Vec<usize>,
 }
 
-/// Missing, unused and mismatched tensors, each in order.
+/// A tensor of integers where numbers with fractions are needed, or the other way round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongDtype {
+    /// Its name.
+    pub name: String,
+    /// A dtype of the right kind.
+    pub expected: Dtype,
+    /// The dtype that is there.
+    pub found: Dtype,
+}
+
+/// Two tensors of a source that would be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubled {
+    /// Its name.
+    pub name: String,
+    /// The tensors of the source.
+    pub sources: [String; 2],
+}
+
+/// Everything in which tensors differ from those that are needed, each kind in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Differences {
     /// Needed, not there.
@@ -41,6 +61,10 @@ pub struct Differences {
     pub unused: Vec<Unmatched>,
     /// There, with another shape.
     pub mismatched: Vec<Mismatch>,
+    /// There, with another kind of dtype; names and shapes alone do not tell it.
+    pub dtypes: Vec<WrongDtype>,
+    /// There twice, under the names of a layout.
+    pub doubled: Vec<Doubled>,
 }
 
 impl Differences {
@@ -72,7 +96,17 @@ impl Differences {
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.unused.is_empty() && self.mismatched.is_empty()
+        *self == Differences::default()
+    }
+
+    /// Stable name of what differs: the one kind, or `mismatch` for shapes, names and several kinds.
+    pub fn code(&self) -> &'static str {
+        let named = [&self.missing, &self.unused].iter().any(|list| !list.is_empty());
+        match (named || !self.mismatched.is_empty(), self.dtypes.is_empty(), self.doubled.is_empty()) {
+            (false, false, true) => "dtype-mismatch",
+            (false, true, false) => "duplicate",
+            _ => "mismatch",
+        }
     }
 
     /// The same with the nearest names of the tensors that are printed. This takes time in proportion to their
@@ -127,6 +161,14 @@ impl fmt::Display for Differences {
             lines.push(format!("`{}`: expected {expected:?}, found {found:?}", shown(name)));
         }
         rest(&mut lines, self.mismatched.len(), "of another shape");
+        for WrongDtype { name, expected, found } in self.dtypes.iter().take(PRINTED) {
+            lines.push(format!("`{}`: expected {expected}, found {found}", shown(name)));
+        }
+        rest(&mut lines, self.dtypes.len(), "of another dtype");
+        for Doubled { name, sources: [one, other] } in self.doubled.iter().take(PRINTED) {
+            lines.push(format!("`{}`: twice, as `{}` and as `{}`", shown(name), shown(one), shown(other)));
+        }
+        rest(&mut lines, self.doubled.len(), "that are there twice");
         for (list, kind) in [(&self.missing, "missing"), (&self.unused, "unused")] {
             for Unmatched { name, shape, nearest } in list.iter().take(PRINTED) {
                 let nearest = match nearest {

@@ -6,10 +6,11 @@
 //! other towers the registered models that have most tensors in common are told.
 
 mod differences;
+mod forms;
 mod reconstruct;
 mod sketch;
 
-pub use differences::{Differences, Mismatch, Unmatched};
+pub use differences::{Differences, Doubled, Mismatch, Unmatched, WrongDtype};
 pub use reconstruct::{Assumption, Reconstruction};
 pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai};
 
@@ -74,10 +75,13 @@ const CLOSE: f64 = 0.8;
 /// Finds the models that a state dict in open_clip's names can be of.
 pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Identification {
     let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
+    let folded = is_folded(&tensors);
+    let exact = exact(&tensors);
+    // What follows compares with open_clip's own towers, whose attentions hold one tensor.
+    let joined = forms::joined(&tensors);
+    let tensors = joined.as_ref().map_or(tensors, forms::views);
     let shapes = Shapes::new(&tensors);
     let sketch = Sketch::of(&shapes);
-    let folded = is_folded(&tensors);
-    let exact = exact(&tensors, &shapes);
     let mut found = Identification { exact, near: vec![], reconstruction: None, closest: vec![], folded };
     if found.exact.iter().any(|fit| !fit.move_text) {
         return found;
@@ -90,8 +94,12 @@ pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -
     }
     found.near.sort_by_key(|fit| fit.move_text);
     found.reconstruction = reconstruct::reconstruct(&sketch, &shapes, &tensors).map(Box::new);
-    if found.exact.is_empty() && found.near.is_empty() && found.reconstruction.is_none() {
+    let is_whole = |reconstruction: &Reconstruction| reconstruction.differences.is_empty();
+    let is_told = found.reconstruction.as_deref().is_some_and(is_whole);
+    if found.exact.is_empty() && found.near.is_empty() && !is_told {
         found.closest = closest(&tensors);
+        // A registered model that lacks little is more than a config that was made of what is left.
+        found.reconstruction = found.reconstruction.filter(|_| found.closest.is_empty());
     }
     found
 }
@@ -100,7 +108,7 @@ pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -
 pub(crate) fn fitting(tensors: &[TensorInfo]) -> Vec<(&'static str, ModelConfig)> {
     let tensors: Vec<(&str, &[usize])> =
         tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
-    let fits = exact(&tensors, &Shapes::new(&tensors)).into_iter().filter(|fit| !fit.move_text);
+    let fits = exact(&tensors).into_iter().filter(|fit| !fit.move_text);
     fits.filter_map(|fit| Some((fit.name, registry::model(fit.name).ok()?))).collect()
 }
 
@@ -108,8 +116,19 @@ fn is_folded(tensors: &[(&str, &[usize])]) -> bool {
     tensors.iter().any(|(name, _)| is_folded_name(name))
 }
 
-/// Registry names whose names and shapes all fit, first those that fit as the tensors are named.
-fn exact(tensors: &[(&str, &[usize])], shapes: &Shapes<'_>) -> Vec<Fit> {
+/// Registry names whose names and shapes all fit, first those that fit as the tensors are named. Queries, keys and
+/// values may be apart or one, and patches embedded by a linear layer: a plan makes the one of the other.
+fn exact(tensors: &[(&str, &[usize])]) -> Vec<Fit> {
+    let fits = exact_as_stored(tensors);
+    let others = [forms::joined, forms::split];
+    let other = |form: fn(&[(&str, &[usize])]) -> Option<forms::Tensors>| {
+        form(tensors).map(|form| exact_as_stored(&forms::views(&form)))
+    };
+    if fits.is_empty() { others.into_iter().filter_map(other).flatten().collect() } else { fits }
+}
+
+fn exact_as_stored(tensors: &[(&str, &[usize])]) -> Vec<Fit> {
+    let shapes = &Shapes::new(tensors);
     let candidates: Vec<(&str, ModelConfig)> =
         if is_folded(tensors) { of_the_folded_form().collect() } else { of_the_same_size(tensors).collect() };
     let compared =

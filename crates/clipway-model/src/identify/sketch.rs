@@ -26,9 +26,22 @@ impl<'a> Shapes<'a> {
         self.by_name.keys().any(|name| name.starts_with(prefix))
     }
 
-    /// How many numbered modules there are under `prefix`, by a tensor that each of them has.
+    /// One more than the highest number of a module under `prefix` that has this tensor; what is missing between is
+    /// told by comparison.
     pub(super) fn count(&self, prefix: &str, leaf: &str) -> usize {
-        (0..).take_while(|index| self.has(&format!("{prefix}{index}{leaf}"))).count()
+        self.numbers(prefix, leaf).max().map_or(0, |highest| highest.saturating_add(1))
+    }
+
+    /// The shape of a tensor of `N` dimensions in the first module under `prefix` that has it.
+    pub(super) fn of_first<const N: usize>(&self, prefix: &str, leaf: &str) -> Option<[usize; N]> {
+        let first = self.numbers(prefix, leaf).min()?;
+        self.of(&format!("{prefix}{first}{leaf}"))
+    }
+
+    fn numbers(&self, prefix: &str, leaf: &str) -> impl Iterator<Item = usize> {
+        self.by_name
+            .keys()
+            .filter_map(move |name| name.strip_prefix(prefix)?.strip_suffix(leaf)?.parse().ok())
     }
 }
 
@@ -92,7 +105,7 @@ fn sketch_vision(shapes: &Shapes<'_>) -> Option<VisionSketch> {
     let [width, _, patch_height, patch_width] = shapes.of("visual.conv1.weight")?;
     let [_, embed_dim] = shapes.of("visual.proj")?;
     let [tokens, _] = shapes.of("visual.positional_embedding")?;
-    let [mlp_width, _] = shapes.of("visual.transformer.resblocks.0.mlp.c_fc.weight")?;
+    let [mlp_width, _] = shapes.of_first("visual.transformer.resblocks.", ".mlp.c_fc.weight")?;
     let layers = shapes.count("visual.transformer.resblocks.", ".ln_1.weight");
     let patch = [patch_height, patch_width];
     Some(VisionSketch::Transformer { embed_dim, width, layers, patch, mlp_width, tokens })
@@ -101,7 +114,7 @@ fn sketch_vision(shapes: &Shapes<'_>) -> Option<VisionSketch> {
 fn sketch_text(shapes: &Shapes<'_>, prefix: &str) -> Option<TextSketch> {
     let [vocab_size, width] = shapes.of(&format!("{prefix}token_embedding.weight"))?;
     let [positions, _] = shapes.of(&format!("{prefix}positional_embedding"))?;
-    let [mlp_width, _] = shapes.of(&format!("{prefix}transformer.resblocks.0.mlp.c_fc.weight"))?;
+    let [mlp_width, _] = shapes.of_first(&format!("{prefix}transformer.resblocks."), ".mlp.c_fc.weight")?;
     let bare = shapes.of(&format!("{prefix}text_projection")).map(|[_, embed_dim]| embed_dim);
     let linear = || shapes.of(&format!("{prefix}text_projection.weight")).map(|[embed_dim, _]| embed_dim);
     let layers = shapes.count(&format!("{prefix}transformer.resblocks."), ".ln_1.weight");

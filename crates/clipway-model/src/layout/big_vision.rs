@@ -322,10 +322,9 @@ fn known_config(
     tensors: &[TensorInfo],
 ) -> Result<Option<KnownConfig>, LayoutError> {
     let mut problems = Problems::default();
-    let Some(shape) = shape_of(checkpoint, state_dict, &mut problems) else {
-        return Ok(None);
-    };
-    problems.none("the arrays")?;
+    let shape = shape_of(checkpoint, state_dict, &mut problems);
+    problems.none(ARRAYS)?;
+    let Some(shape) = shape else { return Ok(None) };
     let malformed = |cause| LayoutError::Malformed { file: "the config that the shapes tell", cause };
     let (model, name, mut notes) = shape.config(tensors).map_err(malformed)?;
     let activation_from = match &name {
@@ -361,32 +360,69 @@ fn preprocessing() -> PreprocessOptions {
     }
 }
 
-/// Sizes from shapes; `None` where tensors are missing, which the plan reports.
+/// What an error calls the file.
+const ARRAYS: &str = "the arrays";
+
+/// Arrays that tell sizes, and their dimensions.
+const SIZES: [(&str, usize); 4] = [
+    ("img/embedding/kernel", 4),
+    ("img/pos_embedding", 3),
+    ("txt/Embed_0/embedding", 2),
+    ("txt/pos_embedding", 3),
+];
+
+/// Arrays of a block that tell sizes, and their dimensions.
+const BLOCK_SIZES: [(&str, usize); 2] =
+    [("MultiHeadDotProductAttention_0/query/kernel", 3), ("MlpBlock_0/Dense_0/kernel", 2)];
+
+/// Sizes from shapes; `None` with a problem for each array that is missing or has other dimensions.
 fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Problems) -> Option<SiglipShape> {
-    let find = |name: &str| {
+    let shape = |name: &str| {
         let found = state_dict.get(name).or_else(|| state_dict.get(&format!("{ROOT}{name}")));
         found.map(|tensor| tensor.shape.as_slice())
     };
+    // Of any block: those that are missing are told by the plan.
+    let block = |prefix: &str, leaf: &str| {
+        state_dict.tensors().iter().find_map(|tensor| {
+            let rest = plain(&tensor.name).strip_prefix(prefix)?;
+            match rest.strip_prefix('_') {
+                Some(rest) => rest.split_once('/').filter(|(_, own)| *own == leaf).map(|_| &tensor.shape[..]),
+                None => rest.strip_prefix('/').filter(|own| *own == leaf).and_then(|_| tensor.shape.get(1..)),
+            }
+        })
+    };
+    let mut need = |name: String, found: Option<&[usize]>, dimensions: usize| match found {
+        Some(shape) if shape.len() == dimensions => {}
+        Some(shape) => {
+            problems.0.push(format!("`{name}`: expected {dimensions} dimensions, found {shape:?}"))
+        }
+        None => problems.0.push(format!("`{name}`: missing")),
+    };
+    for (name, dimensions) in SIZES {
+        need(name.to_owned(), shape(name), dimensions);
+    }
+    for Blocks { theirs, .. } in &BLOCKS {
+        for (leaf, dimensions) in BLOCK_SIZES {
+            need(format!("{theirs}_0/{leaf}"), block(theirs, leaf), dimensions);
+        }
+    }
     let tower = |prefix: &str, width: usize| {
-        let leaf = |leaf: &str| {
-            let apart = find(&format!("{prefix}_0/{leaf}"));
-            apart.or_else(|| find(&format!("{prefix}/{leaf}")).and_then(|shape| shape.get(1..)))
+        let &[_, heads, _] = block(prefix, BLOCK_SIZES[0].0)? else { return None };
+        let &[_, mlp_width] = block(prefix, BLOCK_SIZES[1].0)? else { return None };
+        let blocks_of = |tensor: &TensorInfo| {
+            let rest = plain(&tensor.name).strip_prefix(prefix)?;
+            match rest.strip_prefix('_') {
+                Some(rest) => rest.split('/').next()?.parse::<usize>().ok()?.checked_add(1),
+                None => rest.starts_with('/').then(|| tensor.shape.first().copied()).flatten(),
+            }
         };
-        let &[_, heads, _] = leaf(&format!("{ATTENTION}query/kernel"))? else { return None };
-        let &[_, mlp_width] = leaf("MlpBlock_0/Dense_0/kernel")? else { return None };
-        let stacked = find(&format!("{prefix}/LayerNorm_0/scale")).and_then(|shape| shape.first().copied());
-        let number = |name: &str| {
-            let rest = plain(name).strip_prefix(prefix)?.strip_prefix('_')?;
-            rest.split('/').next()?.parse::<usize>().ok()
-        };
-        let highest = state_dict.tensors().iter().filter_map(|tensor| number(&tensor.name)).max();
-        let layers = stacked.or_else(|| highest?.checked_add(1))?;
+        let layers = state_dict.tensors().iter().filter_map(blocks_of).max()?;
         Some(SiglipTower { width, layers, heads, mlp_width, tanh: None, epsilon: SiglipTower::EPSILON })
     };
-    let &[patch_height, patch_width, _, width] = find("img/embedding/kernel")? else { return None };
-    let &[1, tokens, _] = find("img/pos_embedding")? else { return None };
-    let &[vocabulary, text_width] = find("txt/Embed_0/embedding")? else { return None };
-    let &[1, context_length, _] = find("txt/pos_embedding")? else { return None };
+    let &[patch_height, patch_width, _, width] = shape(SIZES[0].0)? else { return None };
+    let &[1, tokens, _] = shape(SIZES[1].0)? else { return None };
+    let &[vocabulary, text_width] = shape(SIZES[2].0)? else { return None };
+    let &[1, context_length, _] = shape(SIZES[3].0)? else { return None };
     let side = tokens.isqrt();
     if side * side != tokens {
         problems.push(format!("`img/pos_embedding`: {tokens} positions make no square of patches"));

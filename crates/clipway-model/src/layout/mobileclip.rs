@@ -185,6 +185,9 @@ const B_NOTE: &str = "Apple's code pads the pictures by 1 before the first convo
                       of 1e-5, which open_clip's `MobileCLIP-B` has not: its features of these weights are others; \
                       `--model MobileCLIP-B` takes it, for a folder that open_clip 3.3.0 loads";
 
+/// A file that lacks more than one in this many of a model's tensors is of no model.
+const MOST_LACKING: usize = 5;
+
 /// Width of a head of the text tower.
 const HEAD_WIDTH: usize = 64;
 
@@ -198,12 +201,19 @@ fn known_config(
     let registered = fitting(tensors).into_iter().find(|(name, _)| REGISTERED.contains(name));
     let found = match registered {
         Some((name, model)) => Some((Some(name.to_owned()), model)),
-        None => IMAGE_TOWERS.into_iter().find_map(|tower| {
-            let config = config_json(state_dict, tower)?;
-            let model = ModelConfig::parse(config.to_string().as_bytes()).ok()?;
-            let built = architecture::build(&model).ok()?;
-            Differences::between(&built.parameters, shapes()).is_empty().then_some((None, model))
-        }),
+        None => {
+            let told = IMAGE_TOWERS.into_iter().filter_map(|tower| {
+                let config = config_json(state_dict, tower)?;
+                let model = ModelConfig::parse(config.to_string().as_bytes()).ok()?;
+                let built = architecture::build(&model).ok()?;
+                let differences = Differences::between(&built.parameters, shapes());
+                let lacking = differences.missing.len() + differences.mismatched.len();
+                (lacking <= built.parameters.len() / MOST_LACKING)
+                    .then_some((lacking + differences.unused.len(), model))
+            });
+            // The one that differs least: the plan tells in what.
+            told.min_by_key(|(differences, _)| *differences).map(|(_, model)| (None, model))
+        }
     };
     let Some((name, model)) = found else { return Ok(None) };
     let is_b = model.vision.timm.as_ref().is_some_and(|timm| timm.model_name == CAUSAL);

@@ -9,7 +9,7 @@ use super::regroup::Left;
 use super::{DroppedTensor, Plan, PlannedTensor, Step, StepError, fold};
 use crate::config::ModelConfig;
 use crate::graph::{Parameter, Parameters};
-use crate::identify::{Differences, Mismatch, Unmatched};
+use crate::identify::{Differences, Doubled, Mismatch, Unmatched, WrongDtype};
 use crate::layout::{Converted, Layout};
 
 /// Dtype of the floating-point tensors that are written.
@@ -107,27 +107,9 @@ pub struct PlanOptions {
 /// The tensors do not make the model of the config.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PlanError {
-    /// Tensors are missing, left over or of another shape; all of them.
+    /// Tensors are missing, left over, doubled, or of another shape or dtype; all of them.
     #[error("the tensors are not those of the model:\n{0}")]
     Differs(Box<Differences>),
-    /// A tensor of integers where numbers with fractions are needed, or the other way round.
-    #[error("`{name}`: expected {expected}, found {found}")]
-    Dtype {
-        /// The tensor.
-        name: String,
-        /// A dtype of the right kind.
-        expected: Dtype,
-        /// The dtype that it has.
-        found: Dtype,
-    },
-    /// Two tensors would have one name.
-    #[error("two tensors would be `{name}`: `{}` and `{}`", sources[0], sources[1])]
-    Collision {
-        /// The name.
-        name: String,
-        /// The tensors of the source.
-        sources: [String; 2],
-    },
     /// A layout and its tensors do not fit each other.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -137,9 +119,7 @@ impl PlanError {
     /// Stable name of the cause.
     pub fn code(&self) -> &'static str {
         match self {
-            PlanError::Differs(_) => "mismatch",
-            PlanError::Dtype { .. } => "dtype-mismatch",
-            PlanError::Collision { .. } => "duplicate",
+            PlanError::Differs(differences) => differences.code(),
             PlanError::Step(_) => "shape-mismatch",
         }
     }
@@ -183,10 +163,10 @@ pub fn build_plan(
                     let (name, expected) = (branch.name.clone(), branch.shape.clone());
                     differences.mismatched.push(Mismatch { name, expected, found: found.target.shape });
                 }
-                Some(found) => {
-                    check_dtype(&found.target, branch)?;
-                    branches.push((id, untouched(found)?));
-                }
+                Some(found) => match wrong_dtype(&found.target, branch) {
+                    Some(wrong) => differences.dtypes.push(wrong),
+                    None => branches.push((id, untouched(found)?)),
+                },
             }
         }
         if branches.len() == fold.branches.len() {
@@ -214,7 +194,10 @@ pub fn build_plan(
             differences.missing.push(unmatched(&parameter.name, &parameter.shape));
             continue;
         };
-        check_dtype(&planned.target, parameter)?;
+        if let Some(wrong) = wrong_dtype(&planned.target, parameter) {
+            differences.dtypes.push(wrong);
+            continue;
+        }
         if fit(&mut planned, parameter, &sizes)? {
             cast(&mut planned, options.precision)?;
             written.push(planned);
@@ -230,9 +213,8 @@ pub fn build_plan(
         if let Some(twin) = taken.get(name.as_str()) {
             let source = |one: &PlannedTensor| one.sources.first().map(|source| source.name.clone());
             let sources = [twin, &planned].map(|one| source(one).unwrap_or_default());
-            return Err(PlanError::Collision { name: name.clone(), sources });
-        }
-        if options.tower.has(name) {
+            differences.doubled.push(Doubled { name: name.clone(), sources });
+        } else if options.tower.has(name) {
             differences.unused.push(unmatched(name, &planned.target.shape));
         } else {
             let rule = options.tower.rule();
@@ -258,13 +240,11 @@ fn untouched(planned: PlannedTensor) -> Result<TensorInfo, StepError> {
     }
 }
 
-/// Refuses integers as weights, and weights as counters.
-fn check_dtype(found: &TensorInfo, parameter: &Parameter) -> Result<(), PlanError> {
-    if found.dtype.is_float() == parameter.dtype.is_float() && found.dtype != Dtype::Bool {
-        return Ok(());
-    }
-    let (name, expected) = (parameter.name.clone(), parameter.dtype);
-    Err(PlanError::Dtype { name, expected, found: found.dtype })
+/// Integers as weights, and weights as counters.
+fn wrong_dtype(found: &TensorInfo, parameter: &Parameter) -> Option<WrongDtype> {
+    let is_right = found.dtype.is_float() == parameter.dtype.is_float() && found.dtype != Dtype::Bool;
+    let (name, expected, found) = (parameter.name.clone(), parameter.dtype, found.dtype);
+    (!is_right).then_some(WrongDtype { name, expected, found })
 }
 
 /// Casts a floating-point tensor, or back to its stored dtype where a step has made it f32.

@@ -69,7 +69,7 @@ pub(super) fn fit(
 }
 
 /// Whether a tensor makes tokens of patches.
-fn is_patch_embedding(name: &str) -> bool {
+pub(crate) fn is_patch_embedding(name: &str) -> bool {
     matches!(name, "visual.conv1.weight" | "visual.trunk.patch_embed.proj.weight")
 }
 

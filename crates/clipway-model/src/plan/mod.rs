@@ -15,8 +15,10 @@ mod step;
 
 pub use apply::{Applied, ApplyError, apply};
 pub use build::{PlanError, PlanOptions, Precision, Tower, build_plan};
+pub(crate) use fit::is_patch_embedding;
 pub use fold::{FoldAddend, FoldNorm, FoldPart};
 pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};
+pub(crate) use regroup::{FUSED, SPLIT, attention_part};
 pub use step::{Step, StepError};
 
 use std::fmt;

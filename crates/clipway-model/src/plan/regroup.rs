@@ -6,10 +6,10 @@ use super::{PlannedTensor, Step, StepError};
 use crate::graph::Parameter;
 
 /// How a tensor that holds all three ends, before `weight` or `bias`.
-const FUSED: [&str; 2] = ["attn.in_proj_", "attn.qkv."];
+pub(crate) const FUSED: [&str; 2] = ["attn.in_proj_", "attn.qkv."];
 
 /// How tensors of one of the three end.
-const SPLIT: [&str; 3] = ["attn.q_proj.", "attn.k_proj.", "attn.v_proj."];
+pub(crate) const SPLIT: [&str; 3] = ["attn.q_proj.", "attn.k_proj.", "attn.v_proj."];
 
 /// The tensors of a source that are still to be used.
 pub(super) struct Left {
@@ -46,7 +46,7 @@ impl Left {
 
     /// Three tensors as one.
     fn joined(&mut self, parameter: &Parameter) -> Option<Result<PlannedTensor, StepError>> {
-        let (stem, kind) = ending(&parameter.name, &FUSED)?;
+        let (stem, kind) = attention_part(&parameter.name, &FUSED)?;
         let places: Vec<usize> = SPLIT
             .iter()
             .filter_map(|part| self.places.get(&format!("{stem}{part}{kind}")).copied())
@@ -72,7 +72,7 @@ impl Left {
 
     /// A third of a tensor.
     fn part(&mut self, parameter: &Parameter) -> Option<Result<PlannedTensor, StepError>> {
-        let (stem, kind) = ending(&parameter.name, &SPLIT)?;
+        let (stem, kind) = attention_part(&parameter.name, &SPLIT)?;
         let index = SPLIT.iter().position(|part| parameter.name == format!("{stem}{part}{kind}"))?;
         let place =
             FUSED.iter().find_map(|fused| self.places.get(&format!("{stem}{fused}{kind}")).copied())?;
@@ -87,7 +87,7 @@ impl Left {
 }
 
 /// What stands before one of these endings, and `weight` or `bias` after it.
-fn ending<'n>(name: &'n str, endings: &[&str]) -> Option<(&'n str, &'n str)> {
+pub(crate) fn attention_part<'n>(name: &'n str, endings: &[&str]) -> Option<(&'n str, &'n str)> {
     let (rest, kind) = ["weight", "bias"]
         .into_iter()
         .find_map(|kind| Some((name.strip_suffix(kind)?, &name[name.len() - kind.len()..])))?;

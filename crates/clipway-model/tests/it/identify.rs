@@ -58,6 +58,57 @@ fn another_size_or_layout_of_a_registered_model_is_told() {
     assert_eq!(names, [("RN50", true), ("RN50-quickgelu", true)]);
 }
 
+/// Queries, keys and values of every attention under other names: three for one, or one for three weights (some
+/// models have no bias for keys).
+fn regrouped(tensors: &Tensors, from: &[&str], to: &[&str]) -> Tensors {
+    let mut found = Vec::new();
+    for (name, shape) in tensors {
+        match from.iter().find_map(|part| name.split_once(part)) {
+            Some((stem, kind)) if kind == "weight" || kind == "bias" && from.len() == 1 => {
+                let is_first = name.contains(from[0]);
+                let rows = shape[0] * from.len() / to.len();
+                let parts = to.iter().filter(|_| is_first);
+                found.extend(
+                    parts.map(|part| (format!("{stem}{part}{kind}"), [&[rows], &shape[1..]].concat())),
+                );
+            }
+            _ => found.push((name.clone(), shape.clone())),
+        }
+    }
+    found
+}
+
+#[test]
+fn attentions_and_patches_may_be_stored_otherwise() {
+    let check = |name: &str, from: &[&str], to: &[&str]| {
+        let mut otherwise = regrouped(&tensors(&registry::model(name).unwrap()), from, to);
+        assert!(otherwise.iter().any(|(name, _)| name.contains(to[0])), "{name}");
+        for (name, shape) in &mut otherwise {
+            if name == "visual.conv1.weight" || name == "visual.trunk.patch_embed.proj.weight" {
+                *shape = vec![shape[0], shape[1..].iter().product()];
+            }
+        }
+        let found = identify(views(&otherwise));
+        assert!(
+            found.exact.iter().any(|fit| fit.name == name && !fit.move_text),
+            "{name}: {:?}",
+            found.exact
+        );
+    };
+    const SPLIT: [&str; 3] = ["attn.q_proj.", "attn.k_proj.", "attn.v_proj."];
+    check("ViT-B-32", &["attn.in_proj_"], &SPLIT);
+    check("ViT-B-16-SigLIP", &["attn.qkv."], &SPLIT);
+    check("EVA02-L-14", &SPLIT, &["attn.qkv."]);
+
+    let config = r#"{"embed_dim": 32, "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8,
+        "head_width": 8}, "text_cfg": {"context_length": 9, "vocab_size": 99, "width": 32, "layers": 1, "heads": 1}}"#;
+    let config = ModelConfig::parse(config.as_bytes()).unwrap();
+    let found = identify(views(&regrouped(&tensors(&config), &["attn.in_proj_"], &SPLIT)));
+    let reconstruction = found.reconstruction.unwrap();
+    assert!(reconstruction.differences.is_empty(), "{}", reconstruction.differences);
+    assert_eq!(reconstruction.config.vision.layers, config.vision.layers);
+}
+
 #[test]
 fn a_config_is_reconstructed_from_shapes() {
     let check = |text: &str| {

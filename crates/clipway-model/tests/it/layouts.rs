@@ -10,7 +10,7 @@ use clipway_model::export::{ConfigOrigin, ExportOptions, prepare};
 use clipway_model::layout::Layout;
 use clipway_model::plan::Fate;
 
-const CONFIG: &str = r#"{"model_type": "clip", "projection_dim": 8,
+pub const CONFIG: &str = r#"{"model_type": "clip", "projection_dim": 8,
     "text_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
         "vocab_size": 50, "max_position_embeddings": 6, "eos_token_id": 49, "hidden_act": "gelu"},
     "vision_config": {"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -19,7 +19,7 @@ const CONFIG: &str = r#"{"model_type": "clip", "projection_dim": 8,
 pub type Named = (String, Vec<usize>);
 
 /// Names and shapes of the model of [`CONFIG`] in transformers.
-fn transformers() -> Vec<Named> {
+pub fn transformers() -> Vec<Named> {
     let mut tensors: Vec<Named> = vec![
         ("logit_scale".into(), vec![]),
         ("visual_projection.weight".into(), vec![8, 16]),
@@ -39,14 +39,21 @@ fn transformers() -> Vec<Named> {
         ("vision_model.encoder.layers.1", 64),
         ("text_model.encoder.layers.0", 32),
     ] {
-        for part in ["k_proj", "v_proj", "q_proj", "out_proj"] {
-            tensors.extend(linear(&format!("{block}.self_attn.{part}"), &[16, 16]));
-        }
-        tensors.extend(linear(&format!("{block}.layer_norm1"), &[16]));
-        tensors.extend(linear(&format!("{block}.layer_norm2"), &[16]));
-        tensors.extend(linear(&format!("{block}.mlp.fc1"), &[mlp, 16]));
-        tensors.extend(linear(&format!("{block}.mlp.fc2"), &[16, mlp]));
+        tensors.extend(transformers_block(block, mlp));
     }
+    tensors
+}
+
+/// A block of transformers' models, 16 wide.
+pub fn transformers_block(block: &str, mlp: usize) -> Vec<Named> {
+    let mut tensors = Vec::new();
+    for part in ["k_proj", "v_proj", "q_proj", "out_proj"] {
+        tensors.extend(linear(&format!("{block}.self_attn.{part}"), &[16, 16]));
+    }
+    tensors.extend(linear(&format!("{block}.layer_norm1"), &[16]));
+    tensors.extend(linear(&format!("{block}.layer_norm2"), &[16]));
+    tensors.extend(linear(&format!("{block}.mlp.fc1"), &[mlp, 16]));
+    tensors.extend(linear(&format!("{block}.mlp.fc2"), &[16, mlp]));
     tensors
 }
 
@@ -55,7 +62,7 @@ pub fn linear(name: &str, shape: &[usize]) -> [Named; 2] {
 }
 
 /// Names and shapes of a small model of OpenAI's code, in its order.
-fn openai() -> Vec<Named> {
+pub fn openai() -> Vec<Named> {
     let mut tensors: Vec<Named> = vec![
         ("positional_embedding".into(), vec![6, 128]),
         ("text_projection".into(), vec![128, 8]),
@@ -66,7 +73,8 @@ fn openai() -> Vec<Named> {
         ("visual.conv1.weight".into(), vec![128, 3, 4, 4]),
     ];
     tensors.extend(linear("visual.ln_pre", &[128]));
-    for block in ["visual.transformer.resblocks.0", "transformer.resblocks.0"] {
+    let blocks = (0..3).map(|index| format!("visual.transformer.resblocks.{index}"));
+    for block in blocks.chain(["transformer.resblocks.0".to_owned()]) {
         tensors.push((format!("{block}.attn.in_proj_weight"), vec![384, 128]));
         tensors.push((format!("{block}.attn.in_proj_bias"), vec![384]));
         tensors.extend(linear(&format!("{block}.attn.out_proj"), &[128, 128]));
@@ -151,6 +159,23 @@ fn openai_s_code_is_told_by_its_numbers_or_its_order() {
     check("sorted.pt", &sorted, "open_clip", 0);
     sorted.push(("input_resolution".into(), vec![]));
     check("numbers.pt", &sorted, "openai", 0);
+}
+
+#[test]
+fn a_layout_is_told_whatever_the_file_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, tensors) in [("transformers_clip", transformers()), ("openai", openai())] {
+        for own in ["model.safetensors", "model.pt"] {
+            let source = write(folder.path(), own, &tensors);
+            for other in ["model.bin", "weights.ckpt", "model.pt", "model.safetensors", "blob", "data.npz"] {
+                let place = folder.path().join(format!("renamed.{other}"));
+                fs::copy(&source, &place).unwrap();
+                let weights = Checkpoint::open(&place).unwrap().weights(None).unwrap();
+                let found = Layout::recognise(&weights.state_dict).map(|layout| layout.name);
+                assert_eq!(found, Some(name), "{own} as {other}");
+            }
+        }
+    }
 }
 
 #[test]

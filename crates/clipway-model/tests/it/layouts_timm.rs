@@ -9,16 +9,16 @@ use clipway_model::export::{ExportOptions, Prepared, prepare};
 use clipway_model::layout::Layout;
 use clipway_model::plan::Step;
 
-use super::layouts::{Named, linear, write};
+use super::layouts::{Named, linear, transformers_block, write};
 
-const CONFIG: &str = r#"{"model_type": "siglip",
+pub const CONFIG: &str = r#"{"model_type": "siglip",
     "text_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
         "vocab_size": 50, "max_position_embeddings": 6},
     "vision_config": {"hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
         "num_attention_heads": 4, "image_size": 8, "patch_size": 4}}"#;
 
 /// Names and shapes of the model of [`CONFIG`] in transformers.
-fn siglip() -> Vec<Named> {
+pub fn siglip() -> Vec<Named> {
     let mut tensors: Vec<Named> = vec![
         ("logit_scale".into(), vec![1]),
         ("logit_bias".into(), vec![1]),
@@ -46,19 +46,13 @@ fn siglip() -> Vec<Named> {
         ("vision_model.encoder.layers.1", 40),
         ("text_model.encoder.layers.0", 32),
     ] {
-        for part in ["k_proj", "v_proj", "q_proj", "out_proj"] {
-            tensors.extend(linear(&format!("{block}.self_attn.{part}"), &[16, 16]));
-        }
-        tensors.extend(linear(&format!("{block}.layer_norm1"), &[16]));
-        tensors.extend(linear(&format!("{block}.layer_norm2"), &[16]));
-        tensors.extend(linear(&format!("{block}.mlp.fc1"), &[mlp, 16]));
-        tensors.extend(linear(&format!("{block}.mlp.fc2"), &[16, mlp]));
+        tensors.extend(transformers_block(block, mlp));
     }
     tensors
 }
 
 /// Names and shapes of a small big_vision model; all blocks in one tensor where `stacked`.
-fn big_vision(stacked: bool) -> Vec<Named> {
+pub fn big_vision(stacked: bool) -> Vec<Named> {
     let mut tensors: Vec<Named> = vec![
         ("params/t".into(), vec![1]),
         ("params/b".into(), vec![1]),

@@ -8,6 +8,7 @@ mod export_shared;
 mod identify;
 mod layouts;
 mod layouts_timm;
+mod layouts_unfit;
 mod registry;
 mod targets;
 mod text_models;

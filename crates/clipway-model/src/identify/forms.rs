@@ -1,0 +1,80 @@
+//! Other forms of the same tensors: queries, keys and values apart or as one, and patches embedded by a linear layer.
+
+use std::collections::HashMap;
+
+use crate::plan::{FUSED, SPLIT, attention_part, is_patch_embedding};
+
+/// Names and shapes.
+pub(super) type Tensors = Vec<(String, Vec<usize>)>;
+
+/// What stands before the names of towers of timm, whose attentions say `qkv`.
+const TIMM: &str = "visual.trunk.";
+
+/// Channels of a picture.
+const CHANNELS: usize = 3;
+
+pub(super) fn views(tensors: &Tensors) -> Vec<(&str, &[usize])> {
+    tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect()
+}
+
+/// The tensors with attentions as one and patches as a convolution; `None` if they are so.
+pub(super) fn joined(tensors: &[(&str, &[usize])]) -> Option<Tensors> {
+    let shapes: HashMap<&str, &[usize]> = tensors.iter().copied().collect();
+    changed(tensors, |name, shape| {
+        if let Some(patches) = convolution(name, shape) {
+            return Some(vec![(name.to_owned(), patches)]);
+        }
+        let (stem, kind) = attention_part(name, &SPLIT)?;
+        let parts = SPLIT.map(|part| format!("{stem}{part}{kind}"));
+        if !parts.iter().all(|part| shapes.get(part.as_str()) == Some(&shape)) {
+            return None;
+        }
+        let (rows, columns) = shape.split_first()?;
+        let fused = FUSED[usize::from(stem.starts_with(TIMM))];
+        let whole = [&[rows.checked_mul(SPLIT.len())?], columns].concat();
+        // The three are one, at the place of the first.
+        Some(if name == parts[0] { vec![(format!("{stem}{fused}{kind}"), whole)] } else { Vec::new() })
+    })
+}
+
+/// The tensors with attentions of timm's towers as three and patches as a convolution; `None` if they are so.
+/// open_clip's own towers never have three.
+pub(super) fn split(tensors: &[(&str, &[usize])]) -> Option<Tensors> {
+    changed(tensors, |name, shape| {
+        if let Some(patches) = convolution(name, shape) {
+            return Some(vec![(name.to_owned(), patches)]);
+        }
+        let (stem, kind) = attention_part(name, &FUSED).filter(|(stem, _)| stem.starts_with(TIMM))?;
+        let (rows, columns) = shape.split_first()?;
+        let third = [&[rows / SPLIT.len()], columns].concat();
+        rows.is_multiple_of(SPLIT.len())
+            .then(|| SPLIT.map(|part| (format!("{stem}{part}{kind}"), third.clone())).to_vec())
+    })
+}
+
+/// The tensors with what `change` makes of each; `None` if it changes none.
+fn changed(
+    tensors: &[(&str, &[usize])],
+    change: impl Fn(&str, &[usize]) -> Option<Tensors>,
+) -> Option<Tensors> {
+    let mut any = false;
+    let mut found = Vec::new();
+    for (name, shape) in tensors {
+        match change(name, shape) {
+            Some(made) => {
+                any = true;
+                found.extend(made);
+            }
+            None => found.push(((*name).to_owned(), shape.to_vec())),
+        }
+    }
+    any.then_some(found)
+}
+
+/// The shape of the convolution that a linear layer of square patches is.
+fn convolution(name: &str, shape: &[usize]) -> Option<Vec<usize>> {
+    let &[width, values] = shape else { return None };
+    let side = (values / CHANNELS).isqrt();
+    let is_square = side > 0 && side.checked_mul(side)?.checked_mul(CHANNELS)? == values;
+    (is_patch_embedding(name) && is_square).then(|| vec![width, CHANNELS, side, side])
+}

@@ -1,0 +1,336 @@
+//! Every layout with a block missing, with tensors of another, beside a config of another model, and for a target that
+//! cannot hold it: one error that tells everything.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use clipway_formats::{Dtype, FileFormat, FormatError, TensorFile, TensorInfo};
+use clipway_model::architecture::build;
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::export::{ExportError, ExportOptions, ModelChoice, prepare};
+use clipway_model::registry;
+use clipway_model::target::Target;
+
+use super::layouts::{self, Named, openai, transformers};
+use super::layouts_timm::{self, big_vision, siglip};
+
+/// A config of no model here.
+const OTHER: &str = r#"{"embed_dim": 24, "vision_cfg": {"image_size": 16, "layers": 2, "width": 48, "patch_size": 8,
+    "head_width": 24}, "text_cfg": {"context_length": 7, "vocab_size": 51, "width": 24, "heads": 2, "layers": 2}}"#;
+
+/// Names, dtypes and shapes of large models without their weights, which preparing never reads.
+struct Unread(Vec<TensorInfo>);
+
+impl TensorFile for Unread {
+    fn format(&self) -> FileFormat {
+        FileFormat::Safetensors
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.0
+    }
+
+    fn read(&self, _: usize, _: &mut Vec<u8>) -> Result<(), FormatError> {
+        panic!("a weight was read")
+    }
+}
+
+fn checkpoint(tensors: &[Named]) -> Checkpoint {
+    let info = |(name, shape): &Named| {
+        let dtype = if name.ends_with("num_batches_tracked") { Dtype::I64 } else { Dtype::F32 };
+        TensorInfo { name: name.clone(), dtype, shape: shape.clone() }
+    };
+    Checkpoint::of_tensors("apple", Arc::new(Unread(tensors.iter().map(info).collect())))
+}
+
+/// Apple's `mobileclip_b`: open_clip's model in Apple's words.
+fn apple() -> Vec<Named> {
+    let words = [
+        ("text.text_projection", "text_encoder.projection_layer"),
+        ("text.token_embedding.", "text_encoder.embedding_layer."),
+        ("text.positional_embedding", "text_encoder.positional_embedding.pos_embed.pos_embed"),
+        ("text.ln_final.", "text_encoder.final_layer_norm."),
+        ("text.transformer.resblocks.", "text_encoder.transformer."),
+        ("visual.trunk.blocks.", "image_encoder.model.transformer."),
+        ("visual.trunk.pos_embed", "image_encoder.model.pos_embed.pos_embed.pos_embed"),
+        ("visual.trunk.norm.", "image_encoder.model.post_transformer_norm."),
+        ("visual.trunk.head.weight", "image_encoder.model.classifier.proj"),
+        ("visual.trunk.patch_embed.backbone.", "image_encoder.model.patch_emb."),
+        ("visual.trunk.", "image_encoder.model."),
+    ];
+    let parts = [
+        (".ln_1.", ".pre_norm_mha.0."),
+        (".norm1.", ".pre_norm_mha.0."),
+        (".attn.in_proj_", ".pre_norm_mha.1.qkv_proj."),
+        (".attn.qkv.", ".pre_norm_mha.1.qkv_proj."),
+        (".attn.out_proj.", ".pre_norm_mha.1.out_proj."),
+        (".attn.proj.", ".pre_norm_mha.1.out_proj."),
+        (".ln_2.", ".pre_norm_ffn.0."),
+        (".norm2.", ".pre_norm_ffn.0."),
+        (".mlp.c_fc.", ".pre_norm_ffn.1."),
+        (".mlp.fc1.", ".pre_norm_ffn.1."),
+        (".mlp.c_proj.", ".pre_norm_ffn.4."),
+        (".mlp.fc2.", ".pre_norm_ffn.4."),
+        (".conv.", ".block.conv."),
+        (".bn.", ".block.norm."),
+    ];
+    let parameters = build(&registry::model("MobileCLIP-B").unwrap()).unwrap().parameters;
+    let theirs = |name: &str, shape: &[usize]| {
+        let begun = words
+            .iter()
+            .find_map(|(ours, theirs)| name.strip_prefix(ours).map(|rest| format!("{theirs}{rest}")));
+        let mut found = begun.unwrap_or_else(|| name.to_owned());
+        for (ours, theirs) in parts {
+            found = found.replacen(ours, theirs, 1);
+        }
+        let shape = match (name, shape) {
+            ("visual.trunk.head.weight", [outputs, inputs]) => vec![*inputs, *outputs],
+            ("visual.trunk.pos_embed" | "text.positional_embedding", [.., rows, width]) => {
+                vec![1, 1, *rows, *width]
+            }
+            _ => shape.to_vec(),
+        };
+        (found, shape)
+    };
+    let own = parameters.iter().filter(|(_, parameter)| parameter.name != "visual.trunk.head.bias");
+    own.map(|(_, parameter)| theirs(&parameter.name, &parameter.shape)).collect()
+}
+
+/// open_clip's own names, at the root or under `text.`.
+fn open_clip(custom: bool) -> Vec<Named> {
+    let text = ["transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection"];
+    let mut tensors = openai();
+    tensors.sort();
+    if custom {
+        for (name, _) in &mut tensors {
+            if text.iter().any(|part| name.starts_with(part)) {
+                *name = format!("text.{name}");
+            }
+        }
+    }
+    tensors
+}
+
+fn with_numbers(mut tensors: Vec<Named>) -> Vec<Named> {
+    tensors.push(("input_resolution".into(), vec![]));
+    tensors
+}
+
+/// The config of [`openai`]'s shapes, for open_clip.
+const OPEN_CLIP: &str = r#"{"embed_dim": 8, "vision_cfg": {"image_size": 8, "layers": 3, "width": 128, "patch_size": 4},
+    "text_cfg": {"context_length": 6, "vocab_size": 50, "width": 128, "heads": 2, "layers": 1}}"#;
+
+/// A layout: its tensors, the file beside them, the names of one of its blocks and of that block in open_clip, and a
+/// target that cannot hold it, with what is said of that.
+struct Layout {
+    name: &'static str,
+    tensors: Vec<Named>,
+    file: Option<(&'static str, &'static str)>,
+    block: [&'static str; 2],
+    target: (&'static str, &'static [&'static str]),
+}
+
+fn layouts() -> Vec<Layout> {
+    let siglip_target = ("openai", &["vision_cfg.timm_model_name", "init_logit_bias", "quick_gelu"][..]);
+    let own_target = ("openai", &["`quick_gelu`: false"][..]);
+    let blocks = "visual.transformer.resblocks.1.";
+    vec![
+        Layout {
+            name: "transformers_clip",
+            tensors: transformers(),
+            file: Some(("config.json", layouts::CONFIG)),
+            block: ["vision_model.encoder.layers.0.", "visual.transformer.resblocks.0."],
+            target: ("openai", &["`quick_gelu`: false", "vision_cfg.head_width", "text_cfg.mlp_ratio"]),
+        },
+        Layout {
+            name: "transformers_siglip",
+            tensors: siglip(),
+            file: Some(("config.json", layouts_timm::CONFIG)),
+            block: ["vision_model.encoder.layers.0.", "visual.trunk.blocks.0."],
+            target: siglip_target,
+        },
+        Layout {
+            name: "openai",
+            tensors: with_numbers(openai()),
+            file: None,
+            block: [blocks, blocks],
+            target: ("transformers", &[]),
+        },
+        Layout {
+            name: "big_vision",
+            tensors: big_vision(false),
+            file: None,
+            block: ["params/img/Transformer/encoderblock_0/", "visual.trunk.blocks.0."],
+            target: siglip_target,
+        },
+        Layout {
+            name: "big_vision stacked",
+            tensors: big_vision(true),
+            file: None,
+            block: ["params/txt/Encoder_0/encoderblock/LayerNorm_0/", "text.transformer.resblocks.1.ln_1."],
+            target: siglip_target,
+        },
+        Layout {
+            name: "open_clip",
+            tensors: open_clip(false),
+            file: Some(("open_clip_config.json", OPEN_CLIP)),
+            block: [blocks, blocks],
+            target: own_target,
+        },
+        Layout {
+            name: "open_clip_custom_text",
+            tensors: open_clip(true),
+            file: Some(("open_clip_config.json", OPEN_CLIP)),
+            block: [blocks, blocks],
+            target: own_target,
+        },
+        Layout {
+            name: "mobileclip",
+            tensors: apple(),
+            file: None,
+            block: ["image_encoder.model.transformer.3.", "visual.trunk.blocks.3."],
+            target: (
+                "transformers",
+                &["vision_cfg.timm_model_name", "init_logit_bias", "text_cfg.proj_bias"],
+            ),
+        },
+    ]
+}
+
+/// What is said of tensors with this file beside them, or nothing.
+fn refused(
+    layout: &Layout,
+    tensors: &[Named],
+    file: Option<(&str, &str)>,
+    options: &ExportOptions,
+) -> Option<ExportError> {
+    if layout.name == "mobileclip" {
+        return prepare(&checkpoint(tensors), options).err();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = layouts::write(folder.path(), "model.safetensors", tensors);
+    if let Some((name, text)) = file {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let found = prepare(&Checkpoint::open(Path::new(&source)).unwrap(), options).err();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1 + usize::from(file.is_some()));
+    found
+}
+
+#[track_caller]
+fn check(layout: &Layout, what: &str, found: Option<ExportError>, code: &str, parts: &[&str]) {
+    let found = found.unwrap_or_else(|| panic!("{}, {what}: it was taken", layout.name));
+    let message = found.to_string();
+    assert!(parts.iter().all(|part| message.contains(part)), "{}, {what}: {message}", layout.name);
+    assert_eq!(found.code(), code, "{}, {what}: {message}", layout.name);
+}
+
+#[test]
+fn whole_sources_are_taken() {
+    for layout in layouts() {
+        let found = refused(&layout, &layout.tensors, layout.file, &ExportOptions::default());
+        assert!(found.is_none(), "{}: {}", layout.name, found.unwrap());
+    }
+}
+
+#[test]
+fn a_missing_block_is_told_tensor_by_tensor() {
+    for layout in layouts() {
+        let [theirs, ours] = layout.block;
+        let rest: Vec<Named> =
+            layout.tensors.iter().filter(|(name, _)| !name.starts_with(theirs)).cloned().collect();
+        assert!(rest.len() < layout.tensors.len(), "{}", layout.name);
+        let found = refused(&layout, &rest, layout.file, &ExportOptions::default());
+        let message = found.as_ref().map(ToString::to_string).unwrap_or_default();
+        let lines = message.lines().filter(|line| line.contains(ours) && line.contains("missing")).count();
+        let lacking = if layout.name == "big_vision stacked" { 2 } else { 12 };
+        assert_eq!(lines, lacking, "{}: {message}", layout.name);
+        check(&layout, "block", found, "mismatch", &[]);
+    }
+}
+
+#[test]
+fn tensors_of_several_layouts_are_told_by_layout() {
+    for layout in layouts() {
+        let strangers: [Named; 2] = match layout.name {
+            "mobileclip" => {
+                [("img/embedding/kernel".into(), vec![4, 4, 3, 16]), ("visual.proj".into(), vec![2, 2])]
+            }
+            _ => [
+                ("text_encoder.embedding_layer.weight".into(), vec![5, 4]),
+                ("image_encoder.model.cls_token".into(), vec![1, 1, 4]),
+            ],
+        };
+        let mixed = [&layout.tensors[..], &strangers].concat();
+        let found = refused(&layout, &mixed, layout.file, &ExportOptions::default());
+        check(&layout, "mixed", found, "mixed-layouts", &["several layouts", "Apple MobileCLIP", "such as"]);
+    }
+    // Both of open_clip's own: each tensor that is there twice.
+    let both = [open_clip(false), open_clip(true)].concat();
+    let both: Vec<Named> = both
+        .iter()
+        .enumerate()
+        .filter(|(at, one)| !both[..*at].contains(one))
+        .map(|(_, one)| one.clone())
+        .collect();
+    for layout in layouts().iter().filter(|layout| layout.name.starts_with("open_clip")) {
+        let found = refused(layout, &both, layout.file, &ExportOptions::default());
+        check(
+            layout,
+            "both",
+            found,
+            "duplicate",
+            &["ln_final.weight`: twice", "positional_embedding`: twice"],
+        );
+    }
+}
+
+#[test]
+fn a_config_of_another_model_is_told_with_everything_that_differs() {
+    for layout in layouts() {
+        let (found, parts): (_, &[&str]) = match (layout.name, layout.file) {
+            ("mobileclip", _) => {
+                let model = Some(ModelChoice::Name("MobileCLIP-S1".into()));
+                let options = ExportOptions { model, ..ExportOptions::default() };
+                (refused(&layout, &layout.tensors, None, &options), &["stem.0.", "missing", "unused"])
+            }
+            ("transformers_clip" | "transformers_siglip", Some((name, text))) => {
+                let wrong = text
+                    .replace("\"vocab_size\": 50", "\"vocab_size\": 51")
+                    .replace("\"image_size\": 8", "\"image_size\": 16");
+                let found =
+                    refused(&layout, &layout.tensors, Some((name, &wrong)), &ExportOptions::default());
+                check(
+                    &layout,
+                    "config",
+                    found,
+                    "contradiction",
+                    &["51, but the weights have 50", "tokens, but the weights have"],
+                );
+                continue;
+            }
+            _ => {
+                let file = Some(("open_clip_config.json", OTHER));
+                let found = refused(&layout, &layout.tensors, file, &ExportOptions::default());
+                (found, &["positional_embedding`: expected [7, 24], found [6, "])
+            }
+        };
+        check(&layout, "config", found, "mismatch", parts);
+    }
+}
+
+#[test]
+fn a_target_that_cannot_hold_it_is_told_everything() {
+    for layout in layouts() {
+        let (target, parts) = layout.target;
+        let spelling = Target::named(target).unwrap().spelling;
+        let options = ExportOptions { spelling, ..ExportOptions::default() };
+        let found = refused(&layout, &layout.tensors, layout.file, &options);
+        if parts.is_empty() {
+            assert!(found.is_none(), "{}: {}", layout.name, found.unwrap());
+            continue;
+        }
+        check(&layout, "target", found, "inexpressible", parts);
+    }
+}
