@@ -55,6 +55,8 @@ class Case:
     # Whether transformers can hold it, and OpenAI's code.
     transformers: bool = False
     openai: bool = False
+    # Whether it has branches to be folded.
+    folds: bool = False
     # Stored outputs.
     expected: Optional[Path] = None
 
@@ -76,7 +78,7 @@ def goldens(folder):
         with safe_open(path, "pt") as file:
             listed = json.loads(file.metadata()["state_dict"])
         make = lambda to, listed=listed: sources.apple_listed(to, listed, weights, None)
-        yield Case(f"golden apple/{path.stem}", "mobileclip", f"{path.stem}.pt", make, expected=path)
+        yield Case(f"golden apple/{path.stem}", "mobileclip", f"{path.stem}.pt", make, folds="mobileclip_s" in path.stem, expected=path)
 
 
 def generated(folder):
@@ -98,7 +100,7 @@ def generated(folder):
         yield Case(f"big_vision{' stacked' if stacked else ''}", "big_vision", f"e{index}.npz",
                    lambda path, index=index, stacked=stacked: sources.big_vision(path, index, 2 + 2 * index, stacked), transformers=True)
     for index, name in enumerate(("MobileCLIP-S1", "MobileCLIP-S2")):
-        yield Case(f"Apple {name}", "mobileclip", f"f{index}.pt", lambda path, index=index, name=name: sources.apple_fastvit(path, index, name))
+        yield Case(f"Apple {name}", "mobileclip", f"f{index}.pt", lambda path, index=index, name=name: sources.apple_fastvit(path, index, name), folds=True)
     if folder is not None:
         with safe_open(folder / "apple" / "mobileclip_b.safetensors", "pt") as file:
             listed = json.loads(file.metadata()["state_dict"])
@@ -116,7 +118,7 @@ def generated(folder):
                        ["--model", f"h{index}.json"], transformers=True)
     for index, name in enumerate(("MobileCLIP2-S0",)):
         yield Case(f"open_clip {name} bare", "open_clip_custom_text", f"i{index}.safetensors",
-                   lambda path, index=index, name=name: sources.open_clip_bare(path, index, name))
+                   lambda path, index=index, name=name: sources.open_clip_bare(path, index, name), folds=True)
 
 
 def tensors(path):
@@ -210,6 +212,8 @@ class Check:
         self.compare("open_clip", layout_oracle.features(found, images, tokens), expected)
         self.engine(out, config, document["preprocess_cfg"], found)
         self.back(out, images, tokens, expected)
+        if case.folds:
+            self.fold(source, images, tokens, expected)
         if case.openai:
             self.there_and_back(out, "openai", "model.pt")
 
@@ -242,6 +246,19 @@ class Check:
             loaded, report = transformers.AutoModel.from_pretrained(there, dtype=torch.float32, output_loading_info=True)
             self.must(not any(report.values()), f"transformers: {report}")
             self.compare("transformers", layout_oracle.features(loaded.eval(), images, tokens), expected)
+
+    def fold(self, source, images, tokens, expected):
+        """The folded export, loaded as its README says, where open_clip has the model."""
+        out = self.root / "folded"
+        export = self.run("export", source, "--fold", "--out", out, *self.case.options)
+        if not self.must(export.returncode == 0, f"fold: {export.stderr.strip()}"):
+            return
+        _, has_usage, usage = (out / "README.md").read_text().partition("```python\n")
+        self.told.append("folded")
+        if has_usage:
+            names = {}
+            exec(usage.split("```")[0].replace("PATH/TO/THIS/FOLDER", str(out)), names)
+            self.compare("as its README says", layout_oracle.features(names["model"], images, tokens), expected)
 
     def there_and_back(self, out, target, file):
         """An export to another project, back, and there again: every bit is the same."""

@@ -120,11 +120,11 @@ fn is_folded(tensors: &[(&str, &[usize])]) -> bool {
 /// values may be apart or one, and patches embedded by a linear layer: a plan makes the one of the other.
 fn exact(tensors: &[(&str, &[usize])]) -> Vec<Fit> {
     let fits = exact_as_stored(tensors);
-    let others = [forms::joined, forms::split];
-    let other = |form: fn(&[(&str, &[usize])]) -> Option<forms::Tensors>| {
-        form(tensors).map(|form| exact_as_stored(&forms::views(&form)))
-    };
-    if fits.is_empty() { others.into_iter().filter_map(other).flatten().collect() } else { fits }
+    if !fits.is_empty() {
+        return fits;
+    }
+    let others = [forms::joined(tensors), forms::split(tensors)];
+    others.iter().flatten().flat_map(|form| exact_as_stored(&forms::views(form))).collect()
 }
 
 fn exact_as_stored(tensors: &[(&str, &[usize])]) -> Vec<Fit> {
