@@ -75,14 +75,8 @@ pub fn load_to_run(
     ui: &Ui,
 ) -> Result<Clip, Failure> {
     let checkpoint = options.open(path)?;
-    let mut export_options = options.export_options();
-    let folder = folder_of(&checkpoint);
-    if let Some(artifact) = artifact_of(&folder)? {
-        let refuse =
-            |error| Failure::no("bad-value", format!("`{}`: {error}", folder.join(ARTIFACT_NAME).display()));
-        export_options.tower = artifact.model.tower().map_err(refuse)?;
-    }
-    let there = export_options.tower;
+    let there = tower_of(&checkpoint)?;
+    let export_options = ExportOptions { tower: there, ..options.export_options() };
     let prepared = prepare(&checkpoint, &export_options).map_err(|error| export_failure(&error))?;
     let towers = match (towers, there) {
         (Tower::Both, _) => there,
@@ -98,6 +92,15 @@ pub fn load_to_run(
     };
     let load = LoadOptions { towers, apply_orientation, ..LoadOptions::new(processor(ui)?) };
     Clip::load(&prepared, &load).map_err(|error| load_failure(&error))
+}
+
+/// The towers that a source has: those that its `clipway.json` says, else both.
+pub fn tower_of(checkpoint: &Checkpoint) -> Result<Tower, Failure> {
+    let folder = folder_of(checkpoint);
+    let Some(artifact) = artifact_of(&folder)? else { return Ok(Tower::Both) };
+    artifact.model.tower().map_err(|error| {
+        Failure::no("bad-value", format!("`{}`: {error}", folder.join(ARTIFACT_NAME).display()))
+    })
 }
 
 /// The `clipway.json` of a folder, if it has one.

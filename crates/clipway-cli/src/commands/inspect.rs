@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportError, ModelChoice, prepare};
+use clipway_model::export::{ExportError, ExportOptions, ModelChoice, prepare};
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
+use clipway_model::plan::Tower;
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadOptions;
@@ -107,13 +108,17 @@ impl Inspect {
 
 /// Prints the towers of a source.
 fn graphs(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<bool, Failure> {
-    let prepared = prepare(checkpoint, &source.export_options()).map_err(|error| export_failure(&error))?;
+    let tower = source::tower_of(checkpoint)?;
+    let options = ExportOptions { tower, ..source.export_options() };
+    let prepared = prepare(checkpoint, &options).map_err(|error| export_failure(&error))?;
     let model = prepared.model();
-    let towers = [&model.image, &model.text].map(|tower| tower.describe(&model.parameters));
+    let there = [(&model.image, Tower::Text), (&model.text, Tower::Image)];
+    let there = there.into_iter().filter(|(_, other)| *other != tower);
+    let towers: Vec<_> = there.map(|(graph, _)| graph.describe(&model.parameters)).collect();
     if ui.json() {
         ui.data_json(&json!({ "model": prepared.origin().name(), "towers": towers }))?;
     } else {
-        ui.data(&towers.map(|tower| tower.to_string()).join("\n"))?;
+        ui.data(&towers.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     }
     Ok(true)
 }
@@ -121,7 +126,8 @@ fn graphs(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<bo
 /// Runs both activations of a source, with the config that it has, that was given, or that is the first of those
 /// which names and shapes fit.
 fn probe(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<(String, Weighed), Failure> {
-    let mut options = source.export_options();
+    let tower = source::tower_of(checkpoint)?;
+    let mut options = ExportOptions { tower, ..source.export_options() };
     let prepared = match prepare(checkpoint, &options) {
         Err(ExportError::Candidates(candidates)) if !candidates.identification.exact.is_empty() => {
             let name = candidates.identification.exact[0].name;
@@ -131,7 +137,7 @@ fn probe(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<(St
         prepared => prepared,
     };
     let prepared = prepared.map_err(|error| export_failure(&error))?;
-    let load = LoadOptions::new(source::processor(ui)?);
+    let load = LoadOptions { towers: tower, ..LoadOptions::new(source::processor(ui)?) };
     let weighed = weigh_activations(&prepared, &load).map_err(|error| verify_failure(&error))?;
     Ok((prepared.origin().shown(), weighed))
 }

@@ -29,6 +29,15 @@ fn a_graph_is_data_too() {
     assert_eq!(image["nodes"][1]["tensors"][0]["name"], "visual.conv1.weight");
     let last = image["nodes"].as_array().map_or(0, Vec::len) - 1;
     assert_eq!(image["output"], last);
+    // A folder of one tower shows that one, and has nothing to weigh.
+    let arguments = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--tower", "text"];
+    scene.run(&[&arguments[..], &["--out", "text", "--no-verify"]].concat()).ended(0);
+    let found = scene.run(&["inspect", "text", "--graph", "--json"]).ended(0).json();
+    let names: Vec<_> =
+        found["towers"].as_array().into_iter().flatten().map(|tower| &tower["name"]).collect();
+    assert_eq!(names, ["text"]);
+    let probed = scene.run(&["inspect", "text", "--probe"]).ended(0).stdout;
+    assert!(probed.contains("not weighed: it has one tower only"), "{probed}");
     // What a source without config is must be said.
     assert_eq!(scene.run(&["inspect", "EMOJI/emoji-clip.pt", "--graph"]).code, Some(2));
 }

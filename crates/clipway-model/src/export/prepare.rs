@@ -52,7 +52,7 @@ pub struct Prepared<'a> {
     pub(super) plan: Plan,
     pub(super) written: Plan,
     pub(super) spelling: &'static Spelling,
-    pub(super) spelled: Spelled,
+    pub(super) files: Vec<(&'static str, String)>,
     pub(super) ledger: Ledger,
     pub(super) precision: Option<Precision>,
     pub(super) tower: Tower,
@@ -122,7 +122,7 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         let takes = beyond.is_empty() && options.tower == Tower::Both;
         notes.push(format!("{FOLDED_NOTE}{}", if takes { FOLDED_USAGE } else { "" }));
     }
-    notes.extend(spelled.notes.iter().cloned());
+    notes.extend(spelled.notes);
     if options.spelling.is_open_clip && !beyond.is_empty() {
         notes.push(format!(
             "open_clip 3.3.0 cannot load this folder: its configs do not have `{}`",
@@ -144,7 +144,7 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         plan,
         written,
         spelling: options.spelling,
-        spelled,
+        files: spelled.files,
         ledger,
         precision,
         tower,

@@ -125,7 +125,7 @@ impl Prepared<'_> {
         if let Some(bytes) = &self.text_model_file {
             folder.add(crate::hugging_face::CONFIG_NAME, bytes)?;
         }
-        for (name, text) in &self.spelled.files {
+        for (name, text) in &self.files {
             folder.add(name, text.as_bytes())?;
         }
         for (name, bytes) in &options.tokenizer.files {

@@ -104,7 +104,7 @@ fn plain(name: &str) -> &str {
 fn outside(tensor: &TensorInfo, state_dict: &StateDict) -> Result<Vec<PlannedTensor>, StepError> {
     let name = plain(&tensor.name);
     if let Some(part) = name.strip_prefix(POOLER) {
-        return attention(tensor, part, &Pooler, state_dict, None);
+        return attention(tensor, part, &pooler(), state_dict, None);
     }
     let mut planned = PlannedTensor::same(tensor);
     let module = MODULES.into_iter().find_map(|(theirs, ours)| Some((ours, name.strip_prefix(theirs)?)));
@@ -185,7 +185,8 @@ fn one_block(
     let Blocks { ours, norms, mlp, fused, out, .. } = place.blocks;
     let module = |leaf: &str| format!("{ours}{number}.{leaf}");
     if let Some(part) = place.leaf.strip_prefix(ATTENTION) {
-        let names = BlockAttention { fused: module(fused), out: module(out) };
+        let names =
+            AttentionNames { queries: module(fused), keys_and_values: module(fused), out: module(out) };
         return attention(tensor, part, &names, state_dict, slice);
     }
     let known = [
@@ -215,44 +216,28 @@ fn take(planned: &mut PlannedTensor, slice: Option<usize>) -> Result<(), StepErr
     planned.then(Step::Reshape { shape })
 }
 
-/// How open_clip calls the parts of an attention.
-trait AttentionNames {
-    /// What the projection is joined with, and the name of the joined tensor before `weight` or `bias`.
-    fn joined(&self, projection: &str) -> (&'static [&'static str], String);
-    /// The output.
-    fn out(&self) -> String;
-}
-
-struct BlockAttention {
-    fused: String,
+/// How open_clip calls the parts of an attention, before `weight` or `bias`.
+struct AttentionNames {
+    queries: String,
+    keys_and_values: String,
     out: String,
 }
 
-impl AttentionNames for BlockAttention {
-    fn joined(&self, _: &str) -> (&'static [&'static str], String) {
-        (&PROJECTIONS, self.fused.clone())
-    }
-
-    fn out(&self) -> String {
-        self.out.clone()
+impl AttentionNames {
+    /// What a projection is joined with, and the name of the joined tensor.
+    fn joined(&self, projection: &str) -> (&'static [&'static str], &str) {
+        match projection {
+            _ if self.queries == self.keys_and_values => (&PROJECTIONS, &self.queries),
+            "query/" => (&PROJECTIONS[..1], &self.queries),
+            _ => (&PROJECTIONS[1..], &self.keys_and_values),
+        }
     }
 }
 
 /// The attention that pools, whose queries are apart.
-struct Pooler;
-
-impl AttentionNames for Pooler {
-    fn joined(&self, projection: &str) -> (&'static [&'static str], String) {
-        let (parts, name) = match projection {
-            "query/" => (&PROJECTIONS[..1], "q."),
-            _ => (&PROJECTIONS[1..], "kv."),
-        };
-        (parts, format!("visual.trunk.attn_pool.{name}"))
-    }
-
-    fn out(&self) -> String {
-        "visual.trunk.attn_pool.proj.".to_owned()
-    }
+fn pooler() -> AttentionNames {
+    let name = |part: &str| format!("visual.trunk.attn_pool.{part}.");
+    AttentionNames { queries: name("q"), keys_and_values: name("kv"), out: name("proj") }
 }
 
 /// A tensor of an attention: kernels `[width, heads, head width]` and biases `[heads, head width]` of projections are
@@ -260,7 +245,7 @@ impl AttentionNames for Pooler {
 fn attention(
     tensor: &TensorInfo,
     part: &str,
-    names: &dyn AttentionNames,
+    names: &AttentionNames,
     state_dict: &StateDict,
     slice: Option<usize>,
 ) -> Result<Vec<PlannedTensor>, StepError> {
@@ -284,7 +269,7 @@ fn attention(
             planned.then(Step::Reshape { shape: vec![heads * head_width, width] })?;
             planned.then(transpose())?;
         }
-        planned.target.name = format!("{}{kind}", names.out());
+        planned.target.name = format!("{}{kind}", names.out);
         return Ok(vec![planned]);
     }
     if !PROJECTIONS.contains(&projection) {

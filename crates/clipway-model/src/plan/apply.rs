@@ -1,5 +1,7 @@
 //! Steps applied to bytes, tensor by tensor.
 
+use std::ops::Range;
+
 use clipway_formats::{Dtype, FormatError, TensorInfo};
 
 use super::fold::fold;
@@ -51,14 +53,17 @@ pub fn apply<E>(
             read.map_err(ApplyError::Read)?;
         }
         _ => {
-            let mut inputs = Vec::new();
-            for info in &planned.sources {
-                let index = source.find(&info.name).expect("the plan was made for this source");
-                let mut bytes = Vec::new();
-                source.read_bytes(index, &mut bytes).map_err(ApplyError::Read)?;
-                inputs.push(Tensor { info: info.clone(), bytes });
-            }
-            for step in planned.steps.iter().filter(|step| !matches!(step, Step::Cast { .. })) {
+            let (mut inputs, steps) = match (&planned.sources[..], planned.steps.split_first()) {
+                ([only], Some((&Step::Slice { axis: 0, start, end }, steps))) => {
+                    (vec![rows(only, start..end, source).map_err(ApplyError::Read)?], steps)
+                }
+                (sources, _) => {
+                    let whole = |info| rows(info, 0..info.shape.first().copied().unwrap_or(1), source);
+                    let inputs = sources.iter().map(whole).collect::<Result<Vec<_>, _>>();
+                    (inputs.map_err(ApplyError::Read)?, &planned.steps[..])
+                }
+            };
+            for step in steps.iter().filter(|step| !matches!(step, Step::Cast { .. })) {
                 let infos: Vec<TensorInfo> = inputs.iter().map(|input| input.info.clone()).collect();
                 let (dtype, shape) = step.result(&infos).expect("the plan was checked");
                 let bytes = match step {
@@ -74,6 +79,27 @@ pub fn apply<E>(
         }
     }
     Ok(Applied { overflowed: finish.overflowed })
+}
+
+/// Reads rows of a tensor, and holds no others.
+///
+/// # Panics
+/// If the source does not have the tensor.
+fn rows(info: &TensorInfo, rows: Range<usize>, source: &StateDict) -> Result<Tensor, FormatError> {
+    let index = source.find(&info.name).expect("the plan was made for this source");
+    let (mut info, mut bytes) = (info.clone(), Vec::new());
+    let row = info.bytes() / info.shape.first().copied().unwrap_or(1).max(1);
+    let (start, end) = (rows.start * row, rows.end * row);
+    let mut at = 0;
+    source.read_chunks(index, &mut |piece| {
+        let within = |place: usize| place.clamp(at, at + piece.len()) - at;
+        bytes.extend_from_slice(&piece[within(start)..within(end)]);
+        at += piece.len();
+    })?;
+    if let Some(length) = info.shape.first_mut() {
+        *length = rows.len();
+    }
+    Ok(Tensor { info, bytes })
 }
 
 struct Tensor {

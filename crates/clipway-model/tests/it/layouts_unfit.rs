@@ -36,12 +36,12 @@ impl TensorFile for Unread {
     }
 }
 
-fn checkpoint(tensors: &[Named]) -> Checkpoint {
+pub fn checkpoint(tensors: &[Named]) -> Checkpoint {
     let info = |(name, shape): &Named| {
         let dtype = if name.ends_with("num_batches_tracked") { Dtype::I64 } else { Dtype::F32 };
         TensorInfo { name: name.clone(), dtype, shape: shape.clone() }
     };
-    Checkpoint::of_tensors("apple", Arc::new(Unread(tensors.iter().map(info).collect())))
+    Checkpoint::of_tensors("unread", Arc::new(Unread(tensors.iter().map(info).collect())))
 }
 
 /// Apple's `mobileclip_b`: open_clip's model in Apple's words.

@@ -1,5 +1,6 @@
 //! Tests of the public interface, in one binary.
 
+mod activation;
 mod architecture;
 mod checkpoint;
 mod config;

@@ -51,6 +51,9 @@ pub fn weigh_activations(prepared: &Prepared<'_>, load: &LoadOptions) -> Result<
     let Some(towers) = towers_with_choice(model) else {
         return nothing("no tower has an activation that `quick_gelu` chooses");
     };
+    if load.towers != Tower::Both {
+        return nothing("it has one tower only");
+    }
     let mut other = prepared.config().clone();
     if other.model.set_quick_gelu(!model.quick_gelu).is_err() {
         return nothing("the config states arguments of the activation");

@@ -29,9 +29,6 @@ pub(super) struct Pairs {
 impl Pairs {
     /// The pairs as a model's tokeniser has them, or why it cannot take them.
     pub(super) fn of(clip: &Clip) -> Result<Result<Pairs, String>, ClipError> {
-        if !(clip.has_image_tower() && clip.has_text_tower()) {
-            return Ok(Err("it has one tower only".to_owned()));
-        }
         if !clip.has_tokenizer() {
             return Ok(Err("the tokeniser's files are not there".to_owned()));
         }
