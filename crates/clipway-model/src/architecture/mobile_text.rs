@@ -1,13 +1,15 @@
 //! The text tower of Apple's MobileCLIP-S0 (<https://arxiv.org/abs/2311.17049>): open_clip's text transformer, some of
 //! whose blocks are RepMixer blocks, convolutions along the tokens. open_clip 3.3.0 has no such tower.
 
-use crate::config::ModelConfig;
-use crate::graph::{GraphBuilder, GraphError, LayerNorm, Linear, Mask, ParameterId, Pool, Scope, ValueId};
+use crate::config::{ModelConfig, TextConfig};
+use crate::graph::{
+    Activation, GraphBuilder, GraphError, LayerNorm, Linear, Mask, ParameterId, Pool, Scope, ValueId,
+};
 
 use super::mobile_one::Form;
 use super::rep_mixer::{RepMixerBlock, RepMixerBlockOptions};
 use super::transformer::{self, BlockOptions, Masking, TransformerBlock};
-use super::{ArchitectureError, Declared, Tower};
+use super::{ArchitectureError, Declared, Tower, text_transformer};
 
 struct MobileText {
     path: String,
@@ -17,7 +19,8 @@ struct MobileText {
     blocks: Vec<Block>,
     mask: Mask,
     ln_final: LayerNorm,
-    projection: Linear,
+    pool: Pool,
+    projection: Option<Linear>,
 }
 
 enum Block {
@@ -37,16 +40,9 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
         return Err(ArchitectureError::unsupported("a RepMixer tower without mixers", "set `rep_mixer_cfg`"));
     };
     transformer::check_norm(text.norm, "text_cfg")?;
+    let options = BlockOptions::of_text(config);
+    check(text, &options)?;
     let width = text.width;
-    let options = BlockOptions {
-        width,
-        heads: text.heads,
-        mlp_ratio: text.mlp_ratio,
-        layer_scale: text.layer_scale.is_some(),
-        activation: transformer::activation(config.quick_gelu, text.activation),
-        norm: text.norm,
-        block: text.block,
-    };
     // A line of tokens is a map of height 1.
     let kernel = [1, mixer.kernel];
     let mixer_options = RepMixerBlockOptions {
@@ -57,7 +53,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
         mlp_kernel: kernel,
     };
     let positional_embedding = scope.parameter("positional_embedding", &[text.context_length, width]);
-    let projection = Linear::projection(&mut scope, "text_projection", width, config.embed_dim);
+    let projection = text_transformer::declare_projection(config, &mut scope);
     let token_embedding = scope.child("token_embedding").parameter("weight", &[text.vocab_size, width]);
     let mut list = scope.child("transformer.resblocks");
     let blocks = (0..text.layers).map(|index| {
@@ -76,8 +72,29 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
         blocks,
         mask: if text.no_causal_mask { Mask::None } else { Mask::Causal },
         ln_final: transformer::layer_norm(scope.child("ln_final"), width, text.norm),
+        pool: text_transformer::pool(text)?,
         projection,
     }))
+}
+
+/// Refuses what blocks of convolutions leave no meaning.
+fn check(text: &TextConfig, options: &BlockOptions) -> Result<(), ArchitectureError> {
+    let refuse = |what: &str, why: &str| {
+        Err(ArchitectureError::unsupported(format!("`text_cfg.{what}` with `rep_mixer_cfg`"), why))
+    };
+    if text.hugging_face.is_some() {
+        return refuse("hf_model_name", "its blocks are those of the Hugging Face model");
+    }
+    if text.embed_cls {
+        return refuse("embed_cls", "convolutions would take the class token for a word");
+    }
+    if options.activation != Activation::Gelu {
+        return refuse(
+            "act_kwargs",
+            "blocks of convolutions have exact GELU, and so `quick_gelu` is refused too",
+        );
+    }
+    Ok(())
 }
 
 impl Tower for MobileText {
@@ -99,7 +116,6 @@ impl Tower for MobileText {
         }
         graph.scope(self.path.as_str());
         x = graph.layer_norm(x, &self.ln_final)?;
-        x = graph.pool(x, Pool::Argmax, Some(ids))?;
-        graph.linear(x, &self.projection)
+        text_transformer::pooled(graph, x, ids, self.pool, self.projection.as_ref())
     }
 }

@@ -34,15 +34,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
         let why = "open_clip's own CLIP class loses the token; set `custom_text`";
         return Err(ArchitectureError::unsupported("`text_cfg.embed_cls` without `custom_text`", why));
     }
-    let options = BlockOptions {
-        width,
-        heads: text.heads,
-        mlp_ratio: text.mlp_ratio,
-        layer_scale: text.layer_scale.is_some(),
-        activation: transformer::activation(config.quick_gelu, text.activation),
-        norm,
-        block: text.block,
-    };
+    let options = BlockOptions::of_text(config);
     let positions = text.context_length + usize::from(embed_cls);
     let class_token = embed_cls.then(|| scope.parameter("cls_emb", &[width]));
     let positional_embedding = scope.parameter("positional_embedding", &[positions, width]);
@@ -57,11 +49,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
         (embedding, Transformer::declare(scope.child("transformer"), text.layers, &options))
     };
     let ln_final = transformer::layer_norm(scope.child("ln_final"), width, norm);
-    let projection = match (text.projection, text.projection_bias) {
-        (false, _) => None,
-        (true, true) => Some(Linear::new(scope.child("text_projection"), width, config.embed_dim, true)),
-        (true, false) => Some(Linear::projection(&mut scope, "text_projection", width, config.embed_dim)),
-    };
+    let projection = declare_projection(config, &mut scope);
     Ok(Box::new(TextTransformer {
         path: scope.path().to_owned(),
         context_length: text.context_length,
@@ -76,6 +64,16 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     }))
 }
 
+/// The matrix from a text's vector to its embedding, if there is one.
+pub(super) fn declare_projection(config: &ModelConfig, scope: &mut Scope<'_>) -> Option<Linear> {
+    let (text, embed_dim) = (&config.text, config.embed_dim);
+    match (text.projection, text.projection_bias) {
+        (false, _) => None,
+        (true, true) => Some(Linear::new(scope.child("text_projection"), text.width, embed_dim, true)),
+        (true, false) => Some(Linear::projection(scope, "text_projection", text.width, embed_dim)),
+    }
+}
+
 /// The mask of self-attention. With a class token open_clip hides padding too, one position late: what belongs to
 /// the class token's column is put first, as CoCa's released weights were trained.
 fn mask(text: &TextConfig) -> Mask {
@@ -87,7 +85,8 @@ fn mask(text: &TextConfig) -> Mask {
     }
 }
 
-fn pool(text: &TextConfig) -> Result<Pool, ArchitectureError> {
+/// How the tokens become one vector.
+pub(super) fn pool(text: &TextConfig) -> Result<Pool, ArchitectureError> {
     match text.pool {
         // The class token comes last and is always what is pooled.
         _ if text.embed_cls => Ok(Pool::Last),
@@ -99,6 +98,21 @@ fn pool(text: &TextConfig) -> Result<Pool, ArchitectureError> {
             let why = "the tower would give its tokens, and no one embedding of a text";
             Err(ArchitectureError::unsupported("`text_cfg.pool_type: none`", why))
         }
+    }
+}
+
+/// From a text's tokens to its embedding.
+pub(super) fn pooled(
+    graph: &mut GraphBuilder<'_>,
+    tokens: ValueId,
+    ids: ValueId,
+    pool: Pool,
+    projection: Option<&Linear>,
+) -> Result<ValueId, GraphError> {
+    let x = graph.pool(tokens, pool, pool.looks_at_ids().then_some(ids))?;
+    match projection {
+        Some(projection) => graph.linear(x, projection),
+        None => Ok(x),
     }
 }
 
@@ -117,10 +131,6 @@ impl Tower for TextTransformer {
 
         graph.scope(self.path.as_str());
         x = graph.layer_norm(x, &self.ln_final)?;
-        x = graph.pool(x, self.pool, self.pool.looks_at_ids().then_some(ids))?;
-        match &self.projection {
-            Some(projection) => graph.linear(x, projection),
-            None => Ok(x),
-        }
+        pooled(graph, x, ids, self.pool, self.projection.as_ref())
     }
 }

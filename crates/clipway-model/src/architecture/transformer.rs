@@ -1,6 +1,6 @@
 //! Residual attention blocks, which both towers are made of.
 
-use crate::config::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
+use crate::config::{ActivationConfig, BlockConfig, BlockKind, ModelConfig, NormConfig};
 use crate::graph::{
     Activation, AttentionOptions, GraphBuilder, GraphError, LayerNorm, Linear, Mask, ParameterId, Scope,
     ValueId, WeightLayout,
@@ -20,6 +20,22 @@ pub(super) struct BlockOptions {
     pub(super) activation: Activation,
     pub(super) norm: NormConfig,
     pub(super) block: BlockConfig,
+}
+
+impl BlockOptions {
+    /// Those of a config's text tower.
+    pub(super) fn of_text(config: &ModelConfig) -> BlockOptions {
+        let text = &config.text;
+        BlockOptions {
+            width: text.width,
+            heads: text.heads,
+            mlp_ratio: text.mlp_ratio,
+            layer_scale: text.layer_scale.is_some(),
+            activation: activation(config.quick_gelu, text.activation),
+            norm: text.norm,
+            block: text.block,
+        }
+    }
 }
 
 /// A stack of residual attention blocks.

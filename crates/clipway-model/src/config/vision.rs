@@ -66,8 +66,8 @@ pub enum TimmProjection {
 pub struct TimmConfig {
     /// Name of the timm model.
     pub model_name: String,
-    /// `timm_pool`: how the trunk pools.
-    pub pool: String,
+    /// `timm_pool`: how the trunk pools; `None`, which is written `null`, for as it does of itself.
+    pub pool: Option<String>,
     /// What follows the trunk.
     pub projection: TimmProjection,
     /// Whether that projection has a bias.
@@ -93,7 +93,7 @@ pub struct TimmChanges {
     pub mlp_ratio: Option<f64>,
     /// `act_layer`: whether GELU is its tanh approximation, `gelu_tanh`, or exact, `gelu`.
     pub tanh: Option<bool>,
-    /// `norm_eps`: epsilon of the layer norms.
+    /// `norm_eps`: epsilon of the norms, but for those of a stem, of embedded patches and of ViTamin's MLPs.
     pub norm_epsilon: Option<f64>,
     /// `stem_padding`: zeros around the pictures before MobileCLIP-B's first convolution.
     pub stem_padding: Option<usize>,
@@ -259,7 +259,11 @@ fn read_attentional_pool(fields: &Fields<'_>) -> Result<AttentionalPool, FormatE
 }
 
 fn read_timm(fields: &Fields<'_>) -> Result<Option<TimmConfig>, FormatError> {
-    let pool = fields.optional_string("timm_pool")?;
+    let pool = match fields.given("timm_pool")? {
+        None => Some("avg".to_owned()),
+        Some(value) if value.is_null() => None,
+        Some(value) => Some(value.string()?.to_owned()),
+    };
     let words = [
         ("linear", TimmProjection::Linear),
         ("mlp", TimmProjection::Mlp),
@@ -277,13 +281,7 @@ fn read_timm(fields: &Fields<'_>) -> Result<Option<TimmConfig>, FormatError> {
     fields.optional_number("timm_drop_path")?;
     let changes = fields.value(TIMM_CHANGES_KEY)?.map(read_changes).transpose()?.unwrap_or_default();
     let Some(model_name) = fields.model_name("timm_model_name")? else { return Ok(None) };
-    Ok(Some(TimmConfig {
-        model_name,
-        pool: pool.unwrap_or_else(|| "avg".to_owned()),
-        projection,
-        projection_bias,
-        changes,
-    }))
+    Ok(Some(TimmConfig { model_name, pool, projection, projection_bias, changes }))
 }
 
 fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {

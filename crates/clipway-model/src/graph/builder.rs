@@ -370,9 +370,11 @@ impl<'p> GraphBuilder<'p> {
     /// Makes one vector of a sequence; `ids` are needed by the pools that look at them.
     pub fn pool(&mut self, x: ValueId, pool: Pool, ids: Option<ValueId>) -> Built {
         let operation = Operation::Pool(pool);
-        let (&[batch, _, width], true) = (self.shape(x), ids.is_some() || !pool.looks_at_ids()) else {
+        let (&[batch, _, Dim::Fixed(width)], true) = (self.shape(x), ids.is_some() || !pool.looks_at_ids())
+        else {
             return Err(self.wrong(&operation, "a sequence", self.shape(x)));
         };
+        let width = Dim::Fixed(width * pool.tokens_wide());
         Ok(self.push(operation, std::iter::once(x).chain(ids).collect(), vec![batch, width]))
     }
 

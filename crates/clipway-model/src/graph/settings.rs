@@ -165,9 +165,23 @@ pub enum Pool {
         /// Tokens left out at the start.
         skip: usize,
     },
+    /// The mean and the largest, one after the other: twice as wide as a token. Over all tokens after the first so
+    /// many.
+    MeanAndMax {
+        /// Tokens left out at the start.
+        skip: usize,
+    },
 }
 
 impl Pool {
+    /// Length of the vector, in tokens.
+    pub fn tokens_wide(self) -> usize {
+        match self {
+            Pool::MeanAndMax { .. } => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether it needs the ids.
     pub fn looks_at_ids(self) -> bool {
         matches!(self, Pool::Argmax | Pool::Eos(_) | Pool::MeanUnpadded(_) | Pool::MaxUnpadded(_))

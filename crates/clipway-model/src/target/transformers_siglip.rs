@@ -41,7 +41,7 @@ fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> 
     let variant = siglip_variant_of(timm);
     let cause = format!("`{}`; SiglipModel's image tower is timm's `vit_…_siglip_…`", timm.model_name);
     problems.unless(variant.is_some(), "vision_cfg.timm_model_name", cause);
-    let pools = timm.pool == "map" && timm.projection == TimmProjection::None;
+    let pools = timm.pool.as_deref() == Some("map") && timm.projection == TimmProjection::None;
     problems.unless(pools, "vision_cfg.timm_pool", "SiglipModel pools by `map`, without a projection");
     let square = |sides: [usize; 2]| sides[0] == sides[1];
     problems.unless(square(vision.image_size), "vision_cfg.image_size", "SiglipModel's images are squares");

@@ -107,7 +107,28 @@ fn what_cannot_be_built_is_named() {
     timm("vitamin_small_224", r#""image_size": 256"#, "its pictures have 224x224");
     timm("convnext_tinny", r#""image_size": 224"#, "the nearest is `convnext_tiny`");
     timm("convnext_tiny", r#""timm_pool": "", "timm_proj": null"#, "a map, and no one vector");
-    timm("convnext_tiny", r#""timm_pool": "catavgmax""#, "its pools are avg, max, avgmax, fast");
+    timm("convnext_tiny", r#""timm_pool": "catavgmaxx""#, "its pools are avg, max, avgmax, catavgmax, fast");
+    let beside = r#""timm_pool": "catavgmax", "timm_proj": null"#;
+    timm("convnext_tiny", beside, "timm's norm after the pool takes one value a channel");
+    timm("fastvit_t8", r#""timm_pool": "catavgmax""#, "open_clip makes its projection for one");
+    timm(
+        "fastvit_t8",
+        r#""timm_pool": "CatAvgMax", "timm_proj": null"#,
+        "the width for `catavgmax`, as spelt",
+    );
+    timm(siglip, beside, "its pools are token, avg, max, avgmax, map, prr");
+    let change = |name: &str, change: &str, what: &str| {
+        timm(name, &format!(r#""timm_model_kwargs": {{{change}}}"#), what);
+    };
+    change(siglip, r#""stem_padding": 1"#, "that of `vit_base_mci_224` has one");
+    change("vit_base_mci_224", r#""patch_size": 8"#, "its stem makes the tokens");
+    change("vitamin_small_224", r#""embed_dim": 192"#, "its stem is made for the width of its name");
+    change("vit_so400m_patch14_siglip_224", r#""embed_dim": 64"#, "`mlp_ratio` has to be said too");
+    change(
+        "vit_giant_patch14_dinov2",
+        r#""mlp_ratio": 3.0007"#,
+        "gate and value of its MLPs are equally wide",
+    );
     timm("convnext_tiny", r#""image_size": 16"#, "room for 2x2, found a map of 1x1");
     check(r#""pool_type": "none""#, "", "`vision_cfg.pool_type: none` is not supported");
     let unknown = "no text model called `roberta-bass` is known: the nearest is `roberta-base`; known are";
@@ -116,6 +137,13 @@ fn what_cannot_be_built_is_named() {
     check("", projection, "the text model is 768 wide and the embedding 512");
     check("", r#""pool_type": "none""#, "`text_cfg.pool_type: none` is not supported");
     check("", r#""embed_cls": true"#, "`text_cfg.embed_cls` without `custom_text` is not supported");
+    let mixers = |rest: &str, what: &str| {
+        check("", &format!(r#""rep_mixer_cfg": {{"layers": [0], "kernel": 11}}, {rest}"#), what);
+    };
+    mixers(r#""embed_cls": true"#, "would take the class token for a word");
+    mixers(r#""hf_model_name": "roberta-base""#, "its blocks are those of the Hugging Face model");
+    mixers(r#""act_kwargs": {"approximate": "tanh"}"#, "blocks of convolutions have exact GELU");
+    mixers(r#""pool_type": "none""#, "`text_cfg.pool_type: none` is not supported");
     check(r#""norm_kwargs": {"elementwise_affine": false}"#, "", "elementwise_affine");
     check(r#""attentional_pool": "cascade""#, "", "the config's shapes do not fit: `visual`: layer_norm");
 }

@@ -98,7 +98,7 @@ pub(super) fn position(pool: Pool, ids: &[i64]) -> usize {
         }
         Pool::Eos(end) => ids.iter().position(|id| *id == end).unwrap_or(0),
         Pool::First | Pool::Mean { .. } | Pool::Max { .. } | Pool::MeanMax { .. } => 0,
-        Pool::MeanUnpadded(_) | Pool::MaxUnpadded(_) => 0,
+        Pool::MeanAndMax { .. } | Pool::MeanUnpadded(_) | Pool::MaxUnpadded(_) => 0,
         Pool::Last => ids.len().saturating_sub(1),
     }
 }

@@ -283,19 +283,19 @@ impl<'a> Values<'a> {
             }
             Step::PoolUnpadded { padding, by } => self.pool_unpadded(*padding, *by, out),
             Step::Reduce { skip, reduction } => {
+                let width = self.shape(0).width;
                 for (sample, out) in out.chunks_exact_mut(shape.width).enumerate() {
                     let x = self.rows_after(*skip, sample);
                     if *reduction != Reduction::Max {
-                        kernels.mean_rows(x, x.len() / shape.width, shape.width, out);
+                        kernels.mean_rows(x, x.len() / width, width, &mut out[..width]);
                     }
                     match reduction {
                         Reduction::Mean => {}
-                        Reduction::Max => out.copy_from_slice(&largest(x, shape.width)),
+                        Reduction::Max => out.copy_from_slice(&largest(x, width)),
                         Reduction::MeanMax => {
-                            out.iter_mut()
-                                .zip(largest(x, shape.width))
-                                .for_each(|(o, l)| *o = 0.5 * (*o + l));
+                            out.iter_mut().zip(largest(x, width)).for_each(|(o, l)| *o = 0.5 * (*o + l));
                         }
+                        Reduction::MeanAndMax => out[width..].copy_from_slice(&largest(x, width)),
                     }
                 }
             }

@@ -136,6 +136,7 @@ impl Lowering<'_> {
                 Pool::Argmax | Pool::Eos(_) => Op::Select(Select::Ids(pool)),
                 Pool::Mean { skip } => Op::Reduce { skip, reduction: Reduction::Mean },
                 Pool::Max { skip } => Op::Reduce { skip, reduction: Reduction::Max },
+                Pool::MeanAndMax { skip } => Op::Reduce { skip, reduction: Reduction::MeanAndMax },
                 Pool::MeanMax { skip } => Op::Reduce { skip, reduction: Reduction::MeanMax },
                 Pool::MeanUnpadded(padding) => Op::PoolUnpadded { padding, by: Unpadded::Mean },
                 Pool::MaxUnpadded(padding) => Op::PoolUnpadded { padding, by: Unpadded::Max },

@@ -71,6 +71,8 @@ pub(super) enum Reduction {
     Max,
     /// Half the sum of the two.
     MeanMax,
+    /// The two, one after the other.
+    MeanAndMax,
 }
 
 /// What a node computes.

@@ -26,7 +26,7 @@ const CONFIGS: [(&str, &str, &str); 8] = [
     ("class token", "", r#", "embed_cls": true, "pad_id": 0"#),
     (
         "branches of one convolution",
-        r#", "timm_model_name": "fastvit_mci0", "timm_proj": null, "image_size": 64"#,
+        r#", "timm_model_name": "fastvit_mci0", "timm_proj": null, "image_size": 128"#,
         "",
     ),
     (
@@ -119,8 +119,8 @@ fn every_pass_is_exact() {
             let [ours, our_texts] = features(&model, passes);
             let errors = [worst(&ours, &images), worst(&our_texts, &texts)];
             // Folded biases and scales are added in another order, which costs a rounding.
-            // The deep one, with scales above 1 at every block, makes more of each rounding.
-            let most = if config.starts_with("branches") { 4e-5 } else { 2e-6 };
+            // The deep one, whose scales at every block are near 1, makes more of each rounding.
+            let most = if config.starts_with("branches") { 5e-6 } else { 2e-6 };
             assert!(errors[0] <= most && errors[1] <= 1e-6, "{config}, {name}: {errors:?}");
         }
     }

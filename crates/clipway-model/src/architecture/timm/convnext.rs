@@ -114,7 +114,6 @@ struct ConvNext {
     stem: Vec<Conv2d>,
     stem_norm: LayerNorm,
     stages: Vec<Stage>,
-    features: usize,
     map: usize,
     head: Head,
 }
@@ -178,7 +177,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         Head::NormAfterPool(NormHead::declare(scope.child("head"), request, options)?)
     };
     let (image_size, map) = (request.image_size, variant.map);
-    Ok(Box::new(ConvNext { image_size, path, stem, stem_norm, stages, features, map, head }))
+    Ok(Box::new(ConvNext { image_size, path, stem, stem_norm, stages, map, head }))
 }
 
 fn declare_stem(mut scope: Scope<'_>, variant: &Variant) -> (Vec<Conv2d>, LayerNorm) {
@@ -198,7 +197,10 @@ fn declare_stem(mut scope: Scope<'_>, variant: &Variant) -> (Vec<Conv2d>, LayerN
 
 impl Trunk for ConvNext {
     fn features(&self) -> usize {
-        self.features
+        match &self.head {
+            Head::NormFirst(_, _, head) => head.features(),
+            Head::NormAfterPool(head) => head.features(),
+        }
     }
 
     fn map_size(&self) -> Option<[usize; 2]> {

@@ -11,7 +11,7 @@ use crate::graph::{
 };
 
 use super::map_pool::{ClassifierHead, MapPool};
-use super::{DeclaredTrunk, Trunk, TrunkRequest};
+use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
 
 /// Width of a head of the attention.
 const HEAD_WIDTH: usize = 32;
@@ -112,7 +112,6 @@ struct FastVit {
     stem: [MobileOne; 3],
     stages: Vec<Stage>,
     final_conv: MobileOne,
-    features: usize,
     head: ClassifierHead,
 }
 
@@ -168,7 +167,8 @@ enum Norm {
 
 /// Declares the tensors of a trunk.
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
-    let variant = VARIANTS.iter().find(|variant| variant.name == request.name).unwrap_or(&FASTVIT);
+    let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
+    let variant = variant.ok_or_else(|| unknown(request.name))?;
     let form = Form::of(request.folded);
     let width = variant.widths[0];
     let stem_convs = [
@@ -199,12 +199,12 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let last = MobileOneBranches { size, convs: 1, scale: true };
     let final_conv = MobileOne::declare(scope.child("final_conv"), last, Some(features.div_ceil(16)), form);
     let head = ClassifierHead::declare(scope.child("head"), request, features, MapPool::Mean)?;
-    Ok(Box::new(FastVit { image_size: request.image_size, stem, stages, final_conv, features, head }))
+    Ok(Box::new(FastVit { image_size: request.image_size, stem, stages, final_conv, head }))
 }
 
 impl Trunk for FastVit {
     fn features(&self) -> usize {
-        self.features
+        self.head.features()
     }
 
     fn map_size(&self) -> Option<[usize; 2]> {

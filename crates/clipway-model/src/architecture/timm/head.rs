@@ -27,7 +27,7 @@ impl Head {
         map: Option<[usize; 2]>,
         mut scope: Scope<'_>,
     ) -> Result<Head, ArchitectureError> {
-        let pool = Positions::of(&timm.pool);
+        let pool = timm.pool.as_deref().and_then(Positions::of);
         let pool = pool
             .map(|kind| AttentionPool::declare(scope.child("pool"), kind, map, [features, embed_dim]))
             .transpose()?;

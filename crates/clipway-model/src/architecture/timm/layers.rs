@@ -13,6 +13,16 @@ pub(super) enum NormKind {
     Rms(f64),
 }
 
+impl NormKind {
+    /// The same norm with another number added.
+    pub(super) fn with_epsilon(self, epsilon: f64) -> NormKind {
+        match self {
+            NormKind::Layer(_) => NormKind::Layer(epsilon),
+            NormKind::Rms(_) => NormKind::Rms(epsilon),
+        }
+    }
+}
+
 /// A norm of tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Norm {

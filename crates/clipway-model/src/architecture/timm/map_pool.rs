@@ -5,15 +5,17 @@ use crate::graph::{Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Line
 use super::{ArchitectureError, PoolRequest, TrunkRequest};
 
 /// Pools of a map by timm's names. The `fast` ones compute the same.
-const NAMES: [(&str, MapPool); 8] = [
+const NAMES: [(&str, MapPool); 10] = [
     ("", MapPool::None),
     ("avg", MapPool::Mean),
     ("max", MapPool::Max),
     ("avgmax", MapPool::MeanMax),
+    ("catavgmax", MapPool::MeanAndMax),
     ("fast", MapPool::Mean),
     ("fastavg", MapPool::Mean),
     ("fastmax", MapPool::Max),
     ("fastavgmax", MapPool::MeanMax),
+    ("fastcatavgmax", MapPool::MeanAndMax),
 ];
 
 /// How a map becomes a vector.
@@ -27,22 +29,42 @@ pub(super) enum MapPool {
     Max,
     /// Half the sum of mean and largest.
     MeanMax,
+    /// Mean and largest, one after the other: twice as many values as there are channels.
+    MeanAndMax,
 }
 
 impl MapPool {
     /// Understands what open_clip asks for, as timm does; `own` is the pool of the trunk itself.
     pub(super) fn resolve(request: &TrunkRequest<'_>, own: MapPool) -> Result<MapPool, ArchitectureError> {
-        let asked = match request.pool {
-            PoolRequest::Default => return Ok(own),
-            PoolRequest::AtConstruction(asked) | PoolRequest::Afterwards(asked) => asked,
-        };
+        let Some(asked) = request.pool.asked() else { return Ok(own) };
         let known = NAMES.iter().find(|(name, _)| asked.eq_ignore_ascii_case(name));
-        known.map(|(_, pool)| *pool).ok_or_else(|| {
+        let Some(&(name, pool)) = known else {
             let names: Vec<&str> =
                 NAMES.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
-            let what = format!("`vision_cfg.timm_pool: {asked}` with the trunk `{}`", request.name);
-            ArchitectureError::unsupported(what, format!("its pools are {}", names.join(", ")))
-        })
+            return Err(request.refused_pool(format!("its pools are {}", names.join(", "))));
+        };
+        if pool == MapPool::MeanAndMax {
+            // timm counts the values twice by the exact name, and open_clip asks the trunk for its channels alone.
+            if name != asked {
+                return Err(
+                    request.refused_pool(format!("timm doubles the width for `{name}`, as spelt here"))
+                );
+            }
+            if matches!(request.pool, PoolRequest::Afterwards(_)) {
+                let why = "it gives two values a channel, and open_clip makes its projection for one: leave \
+                           `timm_proj` empty";
+                return Err(request.refused_pool(why));
+            }
+        }
+        Ok(pool)
+    }
+
+    /// Values of the vector for each channel of the map.
+    fn values(self) -> usize {
+        match self {
+            MapPool::MeanAndMax => 2,
+            _ => 1,
+        }
     }
 
     /// `[batch, channels, height, width]` to `[batch, channels]`, or to itself.
@@ -52,6 +74,7 @@ impl MapPool {
             MapPool::Mean => Pool::Mean { skip: 0 },
             MapPool::Max => Pool::Max { skip: 0 },
             MapPool::MeanMax => Pool::MeanMax { skip: 0 },
+            MapPool::MeanAndMax => Pool::MeanAndMax { skip: 0 },
         };
         let x = graph.flatten(x)?;
         graph.pool(x, pool, None)
@@ -62,6 +85,7 @@ impl MapPool {
 pub(super) struct ClassifierHead {
     path: String,
     pool: MapPool,
+    features: usize,
     classifier: Option<Linear>,
 }
 
@@ -73,8 +97,7 @@ fn declare_classifier(
     inputs: usize,
 ) -> Result<Option<Linear>, ArchitectureError> {
     if pool == MapPool::None && request.classifier.is_some() {
-        let what = format!("`vision_cfg.timm_pool: \"\"` with the classifier of `{}`", request.name);
-        return Err(ArchitectureError::unsupported(what, "the trunk would give a map, and no one vector"));
+        return Err(request.refused_pool("its classifier would give a map, and no one vector"));
     }
     Ok(request.classifier.map(|classes| Linear::new(scope.child("fc"), inputs, classes, true)))
 }
@@ -87,8 +110,14 @@ impl ClassifierHead {
         own: MapPool,
     ) -> Result<ClassifierHead, ArchitectureError> {
         let pool = MapPool::resolve(request, own)?;
-        let classifier = declare_classifier(&mut scope, request, pool, channels)?;
-        Ok(ClassifierHead { path: scope.path().to_owned(), pool, classifier })
+        let features = channels * pool.values();
+        let classifier = declare_classifier(&mut scope, request, pool, features)?;
+        Ok(ClassifierHead { path: scope.path().to_owned(), pool, features, classifier })
+    }
+
+    /// Length of the pooled vector; channels of the map, where nothing pools.
+    pub(super) fn features(&self) -> usize {
+        self.features
     }
 
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
@@ -106,6 +135,7 @@ impl ClassifierHead {
 pub(super) struct NormHead {
     path: String,
     pool: MapPool,
+    features: usize,
     norm: LayerNorm,
     hidden: Option<Hidden>,
     classifier: Option<Linear>,
@@ -134,6 +164,9 @@ impl NormHead {
     ) -> Result<NormHead, ArchitectureError> {
         let NormHeadOptions { channels, hidden, epsilon } = options;
         let pool = MapPool::resolve(request, MapPool::Mean)?;
+        if pool == MapPool::MeanAndMax {
+            return Err(request.refused_pool("timm's norm after the pool takes one value a channel"));
+        }
         let norm = LayerNorm::new(scope.child("norm"), channels, true, epsilon);
         let layer = hidden.map(|hidden| {
             let scope = scope.child("pre_logits.fc");
@@ -143,8 +176,14 @@ impl NormHead {
                 Hidden::Linear(Linear::new(scope, channels, hidden, true))
             }
         });
-        let classifier = declare_classifier(&mut scope, request, pool, hidden.unwrap_or(channels))?;
-        Ok(NormHead { path: scope.path().to_owned(), pool, norm, hidden: layer, classifier })
+        let features = hidden.unwrap_or(channels);
+        let classifier = declare_classifier(&mut scope, request, pool, features)?;
+        Ok(NormHead { path: scope.path().to_owned(), pool, features, norm, hidden: layer, classifier })
+    }
+
+    /// Length of the vector before the classifier; channels of the map, where nothing pools.
+    pub(super) fn features(&self) -> usize {
+        self.features
     }
 
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {

@@ -78,6 +78,25 @@ enum PoolRequest<'a> {
     Afterwards(&'a str),
 }
 
+impl<'a> PoolRequest<'a> {
+    /// The name that was said, if one was.
+    fn asked(self) -> Option<&'a str> {
+        match self {
+            PoolRequest::Default => None,
+            PoolRequest::AtConstruction(asked) | PoolRequest::Afterwards(asked) => Some(asked),
+        }
+    }
+}
+
+impl TrunkRequest<'_> {
+    /// The pool that is asked for cannot be made.
+    fn refused_pool(&self, why: impl Into<String>) -> ArchitectureError {
+        let asked = self.pool.asked().unwrap_or_default();
+        let what = format!("`vision_cfg.timm_pool: {asked}` with the trunk `{}`", self.name);
+        ArchitectureError::unsupported(what, why)
+    }
+}
+
 /// A trunk whose parameters are declared.
 trait Trunk {
     /// Length of the vector that it gives without a classifier; channels of the map, if it does not pool.
@@ -133,14 +152,14 @@ fn without_tag(name: &str) -> &str {
 
 /// What open_clip asks of the trunk, by `timm_pool` and `timm_proj`.
 fn request(timm: &TimmConfig, embed_dim: usize) -> (PoolRequest<'_>, Option<usize>) {
-    let pool = timm.pool.as_str();
+    let classifier = (timm.projection == TimmProjection::Head).then_some(embed_dim);
+    let Some(pool) = timm.pool.as_deref() else { return (PoolRequest::Default, classifier) };
     let projected = matches!(timm.projection, TimmProjection::Linear | TimmProjection::Mlp);
     match timm.projection {
         _ if attention_pool::Positions::of(pool).is_some() => (PoolRequest::Afterwards(""), None),
         _ if projected && pool.is_empty() => (PoolRequest::Default, None),
         _ if projected => (PoolRequest::Afterwards(pool), None),
-        TimmProjection::None => (PoolRequest::AtConstruction(pool), None),
-        _ => (PoolRequest::AtConstruction(pool), Some(embed_dim)),
+        _ => (PoolRequest::AtConstruction(pool), classifier),
     }
 }
 
@@ -155,5 +174,32 @@ impl Tower for TimmModel {
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
         let features = self.trunk.forward(graph)?;
         self.head.forward(graph, features)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Parameters;
+
+    #[test]
+    fn no_family_makes_a_trunk_of_a_name_that_it_does_not_know() {
+        for family in FAMILIES {
+            let request = TrunkRequest {
+                name: "no_such_trunk",
+                image_size: [224; 2],
+                pool: PoolRequest::Default,
+                classifier: None,
+                folded: false,
+                changes: &TimmChanges::default(),
+            };
+            let declared = (family.declare)(&request, Parameters::default().root());
+            let error = declared.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(
+                error.contains("the timm image tower `no_such_trunk`"),
+                "{}: {error}",
+                (family.names)()[0]
+            );
+        }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn siglip_variant(name: &str) -> Option<SiglipVariant> {
 /// The one that a config asks for, with what it changes.
 pub(crate) fn siglip_variant_of(timm: &TimmConfig) -> Option<SiglipVariant> {
     let name = super::without_tag(&timm.model_name);
-    of(&VARIANTS.iter().find(|variant| variant.name == name)?.changed(&timm.changes))
+    of(&VARIANTS.iter().find(|variant| variant.name == name)?.changed(&timm.changes).ok()?)
 }
 
 fn is_siglip(name: &str) -> bool {

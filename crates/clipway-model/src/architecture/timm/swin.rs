@@ -58,7 +58,6 @@ struct Swin {
     stages: Vec<Stage>,
     norm: LayerNorm,
     head: ClassifierHead,
-    channels: usize,
 }
 
 struct Stage {
@@ -126,13 +125,12 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         stages,
         norm: LayerNorm::new(scope.child("norm"), channels, true, EPSILON),
         head: ClassifierHead::declare(scope.child("head"), request, channels, MapPool::Mean)?,
-        channels,
     }))
 }
 
 impl Trunk for Swin {
     fn features(&self) -> usize {
-        self.channels
+        self.head.features()
     }
 
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {

@@ -61,16 +61,13 @@ impl Pooling {
             PoolRequest::AtConstruction(name) => (name, None),
             PoolRequest::Afterwards(name) => (name, Some(own)),
         };
-        let refuse = |why: String| {
-            let what = format!("`vision_cfg.timm_pool: {asked}` with the trunk `{}`", request.name);
-            Err(ArchitectureError::unsupported(what, why))
-        };
+        let refuse = |why: &str| Err(request.refused_pool(why));
         match request.pool {
             PoolRequest::Afterwards("") => {
-                return refuse("an attention of open_clip's own needs a map".to_owned());
+                return refuse("an attention of open_clip's own needs a map");
             }
             _ if asked.is_empty() => {
-                return refuse("the trunk would give its tokens, and no one vector".to_owned());
+                return refuse("the trunk would give its tokens, and no one vector");
             }
             _ => {}
         }
@@ -78,14 +75,14 @@ impl Pooling {
         let Some(&(_, used)) = found else {
             let names: Vec<&str> =
                 NAMES.iter().filter(|(_, kind)| known.contains(kind)).map(|(name, _)| *name).collect();
-            return refuse(format!("its pools are {}", names.join(", ")));
+            return refuse(&format!("its pools are {}", names.join(", ")));
         };
         if used == PoolKind::Token && !class_token {
-            return refuse("the trunk has no class token".to_owned());
+            return refuse("the trunk has no class token");
         }
         let constructed = constructed.unwrap_or(used);
         if used != constructed && matches!(used, PoolKind::Latent | PoolKind::Refined) {
-            return refuse("timm adds no attention to a trunk that was made without".to_owned());
+            return refuse("timm adds no attention to a trunk that was made without");
         }
         Ok(Pooling { constructed, used })
     }

@@ -20,7 +20,7 @@ pub(super) fn names() -> Vec<&'static str> {
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
     let Variant { image, patch, size: [width, depth, heads, hidden], style, .. } =
-        variant.ok_or_else(|| unknown(request.name))?.changed(request.changes);
+        variant.ok_or_else(|| unknown(request.name))?.changed(request.changes)?;
     if width == 0 || !width.is_multiple_of(heads) || image.iter().any(|side| side / patch == 0) {
         let what =
             format!("a width of {width} with {heads} heads and {image:?} pixels in patches of {patch}");
@@ -44,7 +44,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         class_token,
         registers: style.registers,
         positions: style.positions,
-        patch_norm: style.patch_norm.then_some(norm),
+        patch_norm: style.patch_norm,
         pre_norm: style.pre_norm.then_some(norm),
     };
     let block = BlockOptions {

@@ -6,6 +6,7 @@
 use crate::config::TimmChanges;
 use crate::graph::Activation;
 
+use super::ArchitectureError;
 use super::block::Order;
 use super::layers::{MlpKind, NormKind};
 use super::token_pool::PoolKind;
@@ -33,7 +34,7 @@ pub(super) struct Style {
     pub(super) registers: usize,
     pub(super) positions: Positions,
     /// A norm of each patch's embedding.
-    pub(super) patch_norm: bool,
+    pub(super) patch_norm: Option<NormKind>,
     pub(super) query_key_value_bias: bool,
     /// Whether the attention's output and the layers of the MLP have a bias.
     pub(super) output_bias: bool,
@@ -59,7 +60,7 @@ const PLAIN: Style = Style {
     class_token: true,
     registers: 0,
     positions: Positions::All,
-    patch_norm: false,
+    patch_norm: None,
     query_key_value_bias: true,
     output_bias: true,
     layer_scale: false,
@@ -119,7 +120,7 @@ const INTERN: Style = Style { final_norm: false, ..LAYER_SCALE };
 const TEST_2: Style = Style { class_token: false, registers: 1, pool: PoolKind::Average, ..LAYER_SCALE };
 const TEST_4: Style = Style { norm: NormKind::Rms(1e-6), ..TEST_2 };
 const AIM: Style = Style {
-    patch_norm: true,
+    patch_norm: Some(NormKind::Rms(1e-5)),
     query_key_value_bias: false,
     output_bias: false,
     mlp: MlpKind::Split,
@@ -330,34 +331,59 @@ const fn variant(name: &'static str, image: usize, patch: usize, size: Size, sty
 
 impl Variant {
     /// The variant with what a config changes.
-    pub(super) fn changed(&self, changes: &TimmChanges) -> Variant {
+    ///
+    /// # Errors
+    /// If timm could not make it, or what its width means for the width of its MLPs is not said.
+    pub(super) fn changed(&self, changes: &TimmChanges) -> Result<Variant, ArchitectureError> {
         let Variant { name, image, patch, size: [width, depth, heads, hidden], style } = *self;
+        let refuse = |key: &str, why: &str| {
+            let what = format!("`vision_cfg.timm_model_kwargs.{key}` with the trunk `{name}`");
+            Err(ArchitectureError::unsupported(what, why))
+        };
+        let has_stem = style.stem != StemKind::Patches;
+        if has_stem && changes.width.is_some_and(|new| new != width) {
+            return refuse("embed_dim", "its stem is made for the width of its name");
+        }
+        if has_stem && changes.patch_size.is_some_and(|new| new != patch) {
+            return refuse("patch_size", "its stem makes the tokens");
+        }
+        let stem = match (style.stem, changes.stem_padding) {
+            (stem, None) => stem,
+            (StemKind::MobileClip { .. }, Some(padding)) => StemKind::MobileClip { padding },
+            (_, Some(_)) => return refuse("stem_padding", "that of `vit_base_mci_224` has one"),
+        };
+        let width_of = |ratio: f64, width: usize| (width as f64 * ratio) as usize;
+        // timm counts gate and value of a packed MLP together.
+        let parts = if style.mlp == MlpKind::Packed { 2 } else { 1 };
         let new_width = changes.width.unwrap_or(width);
-        let ratio = changes.mlp_ratio.unwrap_or(hidden as f64 / width as f64);
+        let hidden = match changes.mlp_ratio {
+            Some(ratio) if !width_of(ratio, new_width).is_multiple_of(parts) => {
+                return refuse("mlp_ratio", "gate and value of its MLPs are equally wide");
+            }
+            Some(ratio) => width_of(ratio, new_width) / parts,
+            None if new_width == width => hidden,
+            // Of others timm has rounded the ratio.
+            None if (4 * hidden).is_multiple_of(width) => width_of(hidden as f64 / width as f64, new_width),
+            None => {
+                return refuse("embed_dim", "its MLPs have no round ratio: `mlp_ratio` has to be said too");
+            }
+        };
         let activation = match changes.tanh {
             Some(true) => Activation::GeluTanh,
             Some(false) => Activation::Gelu,
             None => style.activation,
         };
-        Variant {
+        Ok(Variant {
             name,
             image: changes.image_size.unwrap_or(image),
             patch: changes.patch_size.unwrap_or(patch),
-            size: [
-                new_width,
-                changes.depth.unwrap_or(depth),
-                changes.heads.unwrap_or(heads),
-                (new_width as f64 * ratio) as usize,
-            ],
+            size: [new_width, changes.depth.unwrap_or(depth), changes.heads.unwrap_or(heads), hidden],
             style: Style {
                 activation,
-                norm: changes.norm_epsilon.map_or(style.norm, NormKind::Layer),
-                stem: match (style.stem, changes.stem_padding) {
-                    (StemKind::MobileClip { .. }, Some(padding)) => StemKind::MobileClip { padding },
-                    (stem, _) => stem,
-                },
+                norm: changes.norm_epsilon.map_or(style.norm, |epsilon| style.norm.with_epsilon(epsilon)),
+                stem,
                 ..style
             },
-        }
+        })
     }
 }
