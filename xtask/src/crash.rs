@@ -77,19 +77,21 @@ struct Count {
 pub fn run(options: &Options) -> Result<bool, String> {
     let binary = clipway()?;
     let folder = root().join("target/crash");
-    let mut outcomes = Vec::new();
-    for &kind in &options.kinds {
-        remove(&folder)?;
-        fs::create_dir_all(&folder).map_err(|error| shown(&folder, error))?;
-        let bench =
-            Bench { binary: binary.clone(), folder: folder.clone(), kind, megabytes: options.megabytes };
-        let judged = bench.run(options.moments, options.seed);
+    let passed = tell(options.kinds.iter().map(|&kind| {
+        let judged = run_kind(kind, &binary, &folder, options);
         let (passed, detail) =
             judged.map_or_else(|why| (false, why), |count| (count.killed() > 0, count.told()));
-        outcomes.push(Outcome { name: format!("{kind:?}").to_lowercase(), passed, detail });
-    }
+        Outcome { name: format!("{kind:?}").to_lowercase(), passed, detail }
+    }));
     remove(&folder)?;
-    Ok(tell(outcomes))
+    Ok(passed)
+}
+
+fn run_kind(kind: Kind, binary: &Path, folder: &Path, options: &Options) -> Result<Count, String> {
+    remove(folder)?;
+    fs::create_dir_all(folder).map_err(|error| shown(folder, error))?;
+    let (binary, folder, megabytes) = (binary.to_owned(), folder.to_owned(), options.megabytes);
+    Bench { binary, folder, kind, megabytes }.run(options.moments, options.seed)
 }
 
 impl Count {
