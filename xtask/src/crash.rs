@@ -22,6 +22,9 @@ use crate::outcome::{Outcome, tell};
 /// Time between two looks at a process.
 const GLANCE: Duration = Duration::from_micros(500);
 
+/// Most exports that end before they are killed, for each that is killed.
+const MOST_ENDED: usize = 4;
+
 /// Exit status of a command that finds something in its place.
 const COULD_NOT_RUN: i32 = 2;
 
@@ -39,7 +42,7 @@ enum Kind {
 /// How often, and at which moments.
 #[derive(Args)]
 pub struct Options {
-    /// Kills of each kind of export
+    /// Kills of each kind of export, of exports that had not ended
     #[arg(long, default_value_t = 200)]
     moments: usize,
     /// Chooses the moments
@@ -102,12 +105,12 @@ impl Count {
 
     fn told(&self) -> String {
         format!(
-            "{} kills: {} times the old artifact, {} times the new one ({} had ended), whole by hash; {} left \
-             something, which the next run removed",
-            self.old + self.new,
+            "{} kills, and {} exports that had ended: {} times the old artifact, {} times the new one, whole by hash; \
+             {} left something, which the next run removed",
+            self.killed(),
+            self.ended,
             self.old,
             self.new,
-            self.ended,
             self.leftovers
         )
     }
@@ -120,18 +123,12 @@ impl Bench {
         }
         if self.kind == Kind::Folder {
             for letter in ["a", "b"] {
-                let status = self
-                    .export(letter, &format!("source-{letter}"), &[])?
-                    .wait()
-                    .map_err(|e| e.to_string())?;
-                if !status.success() {
-                    return Err("the source is not exported".to_owned());
-                }
+                finish(self.export(letter, &format!("source-{letter}"), &[])?)?;
             }
         }
         // What each source gives, and how long it takes; the first time files are read it takes longer.
         let (a, _) = self.whole("a")?;
-        let (b, length) = self.whole("b")?;
+        let (b, mut length) = self.whole("b")?;
         let wholes = [a, b];
         if wholes[0] == wholes[1] {
             return Err("the two sources give one artifact".to_owned());
@@ -139,11 +136,20 @@ impl Bench {
         let mut random = Random(seed);
         let mut count = Count::default();
         let mut current = 1;
-        for moment in 0..moments {
+        while count.killed() < moments {
+            if count.ended > MOST_ENDED * (moments + 1) {
+                return Err(format!("most exports end before they are killed: {}", count.told()));
+            }
             let next = 1 - current;
             let delay = length.mul_f64(1.05 * random.unit());
-            let context = format!("kill {moment} after {:.3} s", delay.as_secs_f64());
+            let context = format!("kill {} after {:.3} s", count.killed(), delay.as_secs_f64());
             let ended = self.kill_after(next, delay)?;
+            // On a machine with other work exports take now longer, now shorter.
+            match ended {
+                Some(found) => length = found,
+                None if delay > length.mul_f64(0.9) => length = length.mul_f64(1.1),
+                None => {}
+            }
             let found = content(&self.path("out"))?;
             let placed = wholes.iter().position(|whole| *whole == found);
             let Some(placed) = placed else {
@@ -152,7 +158,7 @@ impl Bench {
             let (old, new) = (usize::from(placed == current), usize::from(placed == next));
             count.old += old;
             count.new += new;
-            count.ended += usize::from(ended);
+            count.ended += usize::from(ended.is_some());
             count.leftovers += usize::from(self.leftovers()? > 0);
             self.check_next_run(&context)?;
             current = placed;
@@ -173,7 +179,7 @@ impl Bench {
     fn start(&self, source: &Path, out: &str, more: &[&str]) -> Result<Child, String> {
         let mut command = Command::new(&self.binary);
         command.arg("export").arg(source).arg("--out").arg(self.path(out)).args(["--no-verify", "--quiet"]);
-        command.args(more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().map_err(|error| shown(&self.binary, error))
     }
 
@@ -196,26 +202,23 @@ impl Bench {
     /// Exports a source to the end, and gives what is in place then and how long the export took.
     fn whole(&self, letter: &str) -> Result<(Content, Duration), String> {
         let start = Instant::now();
-        let status = self.replace(usize::from(letter == "b"))?.wait().map_err(|error| error.to_string())?;
-        if !status.success() {
-            return Err(format!("the export ended with {status}"));
-        }
+        finish(self.replace(usize::from(letter == "b"))?)?;
         let length = start.elapsed();
         Ok((content(&self.path("out"))?, length))
     }
 
-    /// Kills an export after some time; whether it had ended before.
-    fn kill_after(&self, source: usize, delay: Duration) -> Result<bool, String> {
+    /// Kills an export after some time; how long it took, if it had ended before.
+    fn kill_after(&self, source: usize, delay: Duration) -> Result<Option<Duration>, String> {
         let start = Instant::now();
         let mut child = self.replace(source)?;
         while start.elapsed() < delay {
             if child.try_wait().map_err(|error| error.to_string())?.is_some() {
-                return Ok(true);
+                return Ok(Some(start.elapsed()));
             }
             thread::sleep(GLANCE.min(delay.saturating_sub(start.elapsed())));
         }
         child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
-        Ok(false)
+        Ok(None)
     }
 
     /// Files and folders beside the target that are no sources.
@@ -241,6 +244,19 @@ impl Bench {
             0 => Ok(()),
             count => Err(format!("{context}: {count} leftovers after the next run")),
         }
+    }
+}
+
+/// Waits for an export, which must succeed.
+fn finish(child: Child) -> Result<(), String> {
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "the export ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )),
     }
 }
 

@@ -32,7 +32,7 @@ pub use pytorch::{
     ByteOrder, Global, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, WriterFacts,
     write_pytorch,
 };
-pub use safetensors::{SafetensorsFile, SafetensorsLayout, write_safetensors};
+pub use safetensors::{SafetensorsFile, SafetensorsLayout, is_safetensors, write_safetensors};
 pub use sharded::{ShardedFile, ShardedIndex, sharded_index_json};
 pub use source::{ReadAt, read_all, read_range};
 pub use tensor::{FileFormat, TensorFile, TensorInfo};

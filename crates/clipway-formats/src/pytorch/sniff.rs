@@ -2,6 +2,7 @@
 
 use super::tar;
 use crate::error::{Code, FormatError, Place};
+use crate::safetensors::is_safetensors;
 use crate::source::{ReadAt, read_range};
 
 /// Layouts of PyTorch files.
@@ -16,7 +17,10 @@ pub(super) enum Layout {
 /// Tells the layout of a PyTorch file.
 pub(super) fn layout(source: &dyn ReadAt) -> Result<Layout, FormatError> {
     let head = read_range(source, 0, source.size().min(tar::BLOCK))?;
-    if head.starts_with(b"PK") {
+    if is_safetensors(&head) {
+        let cause = "not a PyTorch file: it looks like safetensors";
+        Err(FormatError::new(Code::UnknownFormat, Place::File, cause))
+    } else if head.starts_with(b"PK") {
         Ok(Layout::Zip)
     } else if tar::is_header(&head) {
         Ok(Layout::Tar)
@@ -38,8 +42,6 @@ fn what_it_is(head: &[u8]) -> &'static str {
         "a Git LFS pointer; the file itself was not fetched (`git lfs pull` does)"
     } else if starts(b"GGUF") {
         "a GGUF file"
-    } else if head.get(8) == Some(&b'{') {
-        "it looks like safetensors"
     } else if starts(b"\x89HDF") {
         "an HDF5 file"
     } else if starts(b"\x93NUMPY") {

@@ -17,5 +17,15 @@ const LONGEST_HEADER: u64 = 100_000_000;
 /// Most tensors that are read or written, which bounds the memory that a header can ask for.
 const MOST_TENSORS: usize = 1 << 18;
 
+/// Longest header by which a file is taken for safetensors; the reader's own limit is lower, and says so.
+const LONGEST_TOLD: u64 = 1 << 32;
+
+/// Whether a file that begins so is taken for safetensors: the length of a header, and a brace. The length's own bytes
+/// may be those by which other formats are told, so this is asked first: no archive and no pickle begins so.
+pub fn is_safetensors(head: &[u8]) -> bool {
+    let length = head.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
+    head.get(8) == Some(&b'{') && length.is_some_and(|length| length < LONGEST_TOLD)
+}
+
 /// Key of the header that holds text instead of a tensor.
 const METADATA_KEY: &str = "__metadata__";

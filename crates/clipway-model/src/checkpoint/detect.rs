@@ -6,16 +6,13 @@ use std::sync::Arc;
 
 use clipway_formats::{
     FormatError, NpyFile, NpzFile, PytorchFile, PytorchOptions, ReadAt, SafetensorsFile, TensorFile,
-    ZipArchive, read_range,
+    ZipArchive, is_safetensors, read_range,
 };
 
 use super::{CheckpointError, FileSource};
 
 /// Bytes at the start of a file by which formats are told.
 const HEAD_BYTES: u64 = 64;
-
-/// Longest header by which a file is taken for safetensors; the reader's own limit is lower, and says so.
-const LONGEST_HEADER: u64 = 1 << 32;
 
 /// What the first bytes of a file say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +54,8 @@ pub(super) fn io_error(path: &Path, cause: io::Error) -> CheckpointError {
 /// Tells the format of a file.
 pub(super) fn kind_of(source: &Arc<FileSource>) -> Result<Kind, FormatError> {
     let head = read_range(source, 0, source.size().min(HEAD_BYTES))?;
-    let length = head.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
     Ok(match &head[..] {
+        head if is_safetensors(head) => Kind::Safetensors,
         [b'P', b'K', ..] => {
             // An archive that cannot be read is PyTorch's reader's to refuse.
             let archive = ZipArchive::open(Arc::clone(source) as Arc<dyn ReadAt>);
@@ -68,9 +65,6 @@ pub(super) fn kind_of(source: &Arc<FileSource>) -> Result<Kind, FormatError> {
             if is_npz { Kind::Npz } else { Kind::Pytorch }
         }
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Kind::Npy,
-        head if head.get(8) == Some(&b'{') && length.is_some_and(|length| length < LONGEST_HEADER) => {
-            Kind::Safetensors
-        }
         head if head.trim_ascii_start().starts_with(b"{") => Kind::Json,
         _ => Kind::Pytorch,
     })

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use clipway_formats::{Dtype, TensorInfo, write_safetensors};
+use clipway_formats::{Dtype, PytorchFile, PytorchOptions, ReadAt, TensorInfo, write_safetensors};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::state_dict::WeightsChoice;
 
@@ -219,6 +220,24 @@ fn says_what_a_wrong_file_is() {
 }
 
 #[cfg(unix)]
+#[test]
+fn safetensors_is_told_whatever_the_length_of_its_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.bin");
+    // As numbers these lengths begin as archives, pickles, JSON and white space do.
+    for length in [u64::from(u16::from_le_bytes(*b"PK")), 0x0280, 0x7d7b, 0x2020, 0x0a7b, 128, 0x93] {
+        let mut header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#.to_owned();
+        header += &" ".repeat(length as usize - header.len());
+        let bytes = [&length.to_le_bytes()[..], header.as_bytes(), &1.5f32.to_le_bytes()].concat();
+        fs::write(&path, &bytes).unwrap();
+        let checkpoint = Checkpoint::open(&path).unwrap_or_else(|error| panic!("{length}: {error}"));
+        assert_eq!(checkpoint.tensors().tensors()[0].name, "a", "{length}");
+        let source: Arc<dyn ReadAt> = Arc::new(bytes);
+        let error = PytorchFile::open(source, PytorchOptions::default()).err().expect("it is refused");
+        assert!(error.to_string().contains("it looks like safetensors"), "{length}: {error}");
+    }
+}
+
 #[test]
 fn a_file_that_is_cut_while_it_is_read_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
