@@ -27,9 +27,12 @@ impl<'a> Shapes<'a> {
     }
 
     /// One more than the highest number of a module under `prefix` that has this tensor; what is missing between is
-    /// told by comparison.
+    /// told by comparison. A number above that of all tensors is none: a short file makes no long model.
     pub(super) fn count(&self, prefix: &str, leaf: &str) -> usize {
-        self.numbers(prefix, leaf).max().map_or(0, |highest| highest.saturating_add(1))
+        self.numbers(prefix, leaf)
+            .filter(|number| *number < self.by_name.len())
+            .max()
+            .map_or(0, |last| last + 1)
     }
 
     /// The shape of a tensor of `N` dimensions in the first module under `prefix` that has it.

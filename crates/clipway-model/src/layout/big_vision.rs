@@ -397,7 +397,11 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
         let blocks_of = |tensor: &TensorInfo| {
             let rest = plain(&tensor.name).strip_prefix(prefix)?;
             match rest.strip_prefix('_') {
-                Some(rest) => rest.split('/').next()?.parse::<usize>().ok()?.checked_add(1),
+                // A short file makes no long model.
+                Some(rest) => {
+                    let number: usize = rest.split('/').next()?.parse().ok()?;
+                    (number < state_dict.tensors().len()).then_some(number + 1)
+                }
                 None => rest.starts_with('/').then(|| tensor.shape.first().copied()).flatten(),
             }
         };

@@ -1,7 +1,7 @@
 //! Identification: from names and shapes to registry names, and to configs.
 
 use clipway_model::architecture::build;
-use clipway_model::config::ModelConfig;
+use clipway_model::config::{ModelConfig, VisionLayers};
 use clipway_model::identify::{Differences, Identification, identify};
 use clipway_model::registry;
 
@@ -155,6 +155,16 @@ fn what_fits_no_model_names_the_closest() {
     assert_eq!(closest, [("RN50", 2), ("RN50-quickgelu", 2)]);
     assert_eq!(identify([("unrelated", &[4, 4][..])]).closest, []);
     assert_eq!(identify([]).exact, []);
+
+    // A block that is missing is one: the others are the model's all the same. A far number in a short file is none.
+    let config = r#"{"embed_dim": 32, "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "patch_size": 8,
+        "head_width": 8}, "text_cfg": {"context_length": 9, "vocab_size": 99, "width": 32, "layers": 1, "heads": 1}}"#;
+    let mut found = tensors(&ModelConfig::parse(config.as_bytes()).unwrap());
+    found.retain(|(name, _)| !name.starts_with("visual.transformer.resblocks.1."));
+    let of = |found: &Tensors| identify(views(found)).reconstruction.map(|told| told.config.vision.layers);
+    assert_eq!(of(&found), Some(VisionLayers::Blocks(3)));
+    found.push(("visual.transformer.resblocks.1000.ln_1.weight".to_owned(), vec![32]));
+    assert_eq!(of(&found), Some(VisionLayers::Blocks(3)));
 }
 
 #[test]
