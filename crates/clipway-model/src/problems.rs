@@ -1,4 +1,22 @@
-//! Several problems in one message.
+//! Problems that are collected, so that all of them are told at once.
+
+/// Everything that is wrong, in the order in which it is found.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<String>);
+
+impl Problems {
+    /// Adds a problem, once.
+    pub(crate) fn push(&mut self, problem: String) {
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
+    }
+
+    /// Everything that was added, as an error.
+    pub(crate) fn none_or<E>(self, error: impl FnOnce(Vec<String>) -> E) -> Result<(), E> {
+        if self.0.is_empty() { Ok(()) } else { Err(error(self.0)) }
+    }
+}
 
 /// Most bytes of problems in a message: more than any config that was meant to be right has, and less than what a
 /// hostile one could fill a terminal with.

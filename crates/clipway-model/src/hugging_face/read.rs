@@ -2,11 +2,11 @@
 
 use clipway_formats::{FormatError, Json, JsonLimits, shown};
 
-use super::section::{Problems, Section};
+use super::section::Section;
 use super::{Family, Mt5Sizes, Tables, TextModel};
 use crate::config::limits;
 use crate::graph::Activation;
-use crate::problems::lines;
+use crate::problems::{Problems, lines};
 
 /// A `config.json` is not one of a text model that can be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -152,7 +152,8 @@ pub(super) fn read(document: &Json) -> Result<Option<TextModel>, TextModelError>
         "m2m_100" => read_m2m100(&open(&M2M100_KEYS, &mut problems), &mut problems),
         _ => return Ok(None),
     };
-    if problems.0.is_empty() { Ok(Some(model)) } else { Err(TextModelError::Problems(problems.0)) }
+    problems.none_or(TextModelError::Problems)?;
+    Ok(Some(model))
 }
 
 fn read_bert(section: &Section<'_>, model_type: &str, problems: &mut Problems) -> TextModel {

@@ -6,6 +6,7 @@ use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
 use crate::config::nearest;
 use crate::layout::LayoutError;
+use crate::problems::Problems;
 
 /// Keys that every transformers config may have and that no output of `CLIPModel` depends on: initialisation,
 /// training, text generation, bookkeeping.
@@ -90,18 +91,7 @@ pub(crate) struct Section<'a> {
     at: Option<JsonCursor<'a>>,
 }
 
-/// Everything that is wrong, in the order in which it is found.
-#[derive(Debug, Default)]
-pub(crate) struct Problems(pub(crate) Vec<String>);
-
 impl Problems {
-    /// Adds a problem, once.
-    pub(crate) fn push(&mut self, problem: String) {
-        if !self.0.contains(&problem) {
-            self.0.push(problem);
-        }
-    }
-
     /// The value, or the default and a problem.
     fn or<T>(&mut self, default: T, value: Result<T, FormatError>) -> T {
         value.unwrap_or_else(|error| {
@@ -112,10 +102,7 @@ impl Problems {
 
     /// Everything that was added, as an error of this file.
     pub(crate) fn none(self, file: &'static str) -> Result<(), LayoutError> {
-        match self.0.is_empty() {
-            true => Ok(()),
-            false => Err(LayoutError::Contradictions { file, problems: self.0 }),
-        }
+        self.none_or(|problems| LayoutError::Contradictions { file, problems })
     }
 
     /// Adds a problem at the key of a section.

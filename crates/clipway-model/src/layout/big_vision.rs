@@ -7,8 +7,8 @@ use super::siglip_config::{SiglipShape, SiglipTower};
 use super::{Conversion, Converted, KnownConfig, Layout, LayoutError, has_prefix};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
-use crate::hugging_face::section::Problems;
 use crate::plan::{PlannedTensor, Step, StepError};
+use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
 /// The layout.
@@ -378,10 +378,8 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
     };
     let mut need = |name: String, found: Option<&[usize]>, dimensions: usize| match found {
         Some(shape) if shape.len() == dimensions => {}
-        Some(shape) => {
-            problems.0.push(format!("`{name}`: expected {dimensions} dimensions, found {shape:?}"))
-        }
-        None => problems.0.push(format!("`{name}`: missing")),
+        Some(shape) => problems.push(format!("`{name}`: expected {dimensions} dimensions, found {shape:?}")),
+        None => problems.push(format!("`{name}`: missing")),
     };
     for (name, dimensions) in SIZES {
         need(name.to_owned(), shape(name), dimensions);

@@ -9,7 +9,7 @@ use super::hf_config::{
 use super::{KnownConfig, LayoutError, hf_preprocessor};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions, limits};
-use crate::hugging_face::section::Problems;
+use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
 /// Rows of the token embedding with CLIP's own vocabulary.

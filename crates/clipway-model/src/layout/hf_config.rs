@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use super::LayoutError;
 use crate::checkpoint::Checkpoint;
 use crate::config::limits;
-use crate::hugging_face::section::{Problems, Section};
+use crate::hugging_face::section::Section;
 use crate::identify::mlp_ratio;
+use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
 /// Name of the file.

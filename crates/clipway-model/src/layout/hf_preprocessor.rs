@@ -6,7 +6,8 @@ use super::LayoutError;
 use super::hf_config::parse;
 use crate::checkpoint::Checkpoint;
 use crate::config::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode, limits};
-use crate::hugging_face::section::{Problems, Section};
+use crate::hugging_face::section::Section;
+use crate::problems::Problems;
 
 /// Files that hold it, the newer last.
 const FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];

@@ -9,7 +9,7 @@ use super::siglip_config::{SiglipShape, SiglipTower};
 use super::{KnownConfig, LayoutError, hf_preprocessor};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
-use crate::hugging_face::section::Problems;
+use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
 /// Reads the `config.json` beside the weights and compares every number with their shapes.

@@ -12,7 +12,7 @@ mod transformers_preprocess;
 use crate::config::ConfigFile;
 use crate::export::WeightsFormat;
 use crate::plan::{Plan, PlannedTensor, StepError};
-use crate::problems::lines;
+use crate::problems::{Problems, lines};
 
 /// Something that an export can be written as.
 #[derive(Debug)]
@@ -138,23 +138,16 @@ impl Spelling {
     }
 }
 
-/// What a target cannot express, collected.
-#[derive(Debug, Default)]
-struct Problems(Vec<String>);
-
 impl Problems {
-    /// Adds a problem unless the condition holds.
+    /// Adds what a target cannot express, unless the condition holds.
     fn unless(&mut self, holds: bool, key: &str, cause: impl std::fmt::Display) {
         if !holds {
-            self.0.push(format!("`{key}`: {cause}"));
+            self.push(format!("`{key}`: {cause}"));
         }
     }
 
     /// Everything that was added, as an error.
     fn none_for(self, title: &'static str) -> Result<(), SpellError> {
-        match self.0.is_empty() {
-            true => Ok(()),
-            false => Err(SpellError::Inexpressible { title, problems: self.0 }),
-        }
+        self.none_or(|problems| SpellError::Inexpressible { title, problems })
     }
 }

@@ -2,12 +2,13 @@
 
 use clipway_formats::Dtype;
 
-use super::{Problems, SpellError, Spelled, Spelling};
+use super::{SpellError, Spelled, Spelling};
 use crate::config::{
     ConfigFile, Interpolation, ModelConfig, PreprocessConfig, ResizeMode, TextPool, VisionLayers, VisionPool,
 };
 use crate::export::WeightsFormat;
 use crate::plan::{PlannedTensor, Step};
+use crate::problems::Problems;
 
 /// Names and files.
 pub(super) static SPELLING: Spelling = Spelling {

@@ -4,12 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::transformers::TITLE;
 use super::transformers_preprocess::preprocessor_config;
-use super::{Problems, SpellError, Spelled};
+use super::{SpellError, Spelled};
 use crate::config::{
     AttentionalPool, ConfigFile, ModelConfig, TextConfig, TextPool, VisionConfig, VisionLayers, VisionPool,
 };
 use crate::layout::hf_clip;
 use crate::plan::PlannedTensor;
+use crate::problems::Problems;
 
 /// End token that `CLIPModel` reads as "the token with the highest id".
 const HIGHEST_ID: i64 = 2;

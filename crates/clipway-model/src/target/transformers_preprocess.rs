@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Problems;
 use crate::config::{Interpolation, PreprocessConfig, ResizeMode};
+use crate::problems::Problems;
 
 /// Writes preprocessing for an image processor of this class.
 pub(super) fn preprocessor_config(config: &PreprocessConfig, class: &str, problems: &mut Problems) -> Value {

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use super::transformers::{TITLE, dtype_name};
 use super::transformers_clip::check_plain_text_blocks;
 use super::transformers_preprocess::preprocessor_config;
-use super::{Problems, SpellError, Spelled};
+use super::{SpellError, Spelled};
 use crate::architecture::siglip::{SiglipVariant, siglip_variant_of};
 use crate::config::{ConfigFile, ModelConfig, TextConfig, TextPool, TimmProjection};
 use crate::layout::hf_siglip;
 use crate::plan::PlannedTensor;
+use crate::problems::Problems;
 
 /// Gives a model the names of `SiglipModel`, or says everything that it cannot express.
 pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
