@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
+use clipway_model::artifact::{Artifact, ArtifactError};
 use clipway_model::checkpoint::{Checkpoint, CheckpointError, OpenOptions};
 use clipway_model::export::{ExportError, ExportOptions, ModelChoice, prepare};
 use clipway_model::plan::Tower;
@@ -96,19 +96,7 @@ pub fn load_to_run(
 
 /// The towers that a source has: those that its `clipway.json` says, else both.
 pub fn tower_of(checkpoint: &Checkpoint) -> Result<Tower, Failure> {
-    let folder = folder_of(checkpoint);
-    let Some(artifact) = artifact_of(&folder)? else { return Ok(Tower::Both) };
-    artifact.model.tower().map_err(|error| {
-        Failure::no("bad-value", format!("`{}`: {error}", folder.join(ARTIFACT_NAME).display()))
-    })
-}
-
-/// The `clipway.json` of a folder, if it has one.
-pub fn artifact_of(folder: &Path) -> Result<Option<Artifact>, Failure> {
-    if !folder.join(ARTIFACT_NAME).is_file() {
-        return Ok(None);
-    }
-    Artifact::read(folder).map(Some).map_err(|error| artifact_failure(&error))
+    Artifact::towers_in(&folder_of(checkpoint)).map_err(|error| artifact_failure(&error))
 }
 
 /// A processor with the threads that were asked for.

@@ -273,6 +273,25 @@ impl Artifact {
         parsed.map_err(|cause| ArtifactError::Format { path, cause })
     }
 
+    /// The `clipway.json` of a folder, if it has one.
+    ///
+    /// # Errors
+    /// If it cannot be read or parsed.
+    pub fn find(folder: &Path) -> Result<Option<Artifact>, ArtifactError> {
+        let is_there = folder.join(ARTIFACT_NAME).is_file();
+        is_there.then(|| Artifact::read(folder)).transpose()
+    }
+
+    /// The towers of a folder: those that its `clipway.json` says, else both.
+    ///
+    /// # Errors
+    /// As [`Artifact::find`].
+    pub fn towers_in(folder: &Path) -> Result<Tower, ArtifactError> {
+        let Some(artifact) = Artifact::find(folder)? else { return Ok(Tower::Both) };
+        let refuse = |cause| ArtifactError::Format { path: folder.join(ARTIFACT_NAME), cause };
+        artifact.model.tower().map_err(refuse)
+    }
+
     /// Compares every tensor and every file of a folder with the hashes in its `clipway.json`.
     ///
     /// # Errors

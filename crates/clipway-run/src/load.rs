@@ -265,10 +265,7 @@ fn source_of(model: &ModelConfig) -> Result<TokenizerSource, TokenizerError> {
 
 /// The rules in a folder's `clipway.json`, if it has one that says any.
 fn stored_rules(folder: &Path) -> Result<Option<TokenizerRules>, LoadError> {
-    if !folder.join(ARTIFACT_NAME).is_file() {
-        return Ok(None);
-    }
-    let artifact = Artifact::read(folder)?;
+    let Some(artifact) = Artifact::find(folder)? else { return Ok(None) };
     if artifact.tokenizer.is_null() {
         return Ok(None);
     }

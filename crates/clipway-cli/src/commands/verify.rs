@@ -45,18 +45,19 @@ impl Verify {
     /// Verifies; true if all is as it must be.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         std::fs::read_dir(&self.folder).map_err(|error| failure::file(&self.folder, &error))?;
-        let hashes_right = match source::artifact_of(&self.folder)? {
-            Some(artifact) => self.hashes(&artifact, ui)?,
-            None if self.against.is_none() => {
-                let folder = self.folder.display();
-                return Err(Failure::could_not_run(
-                    "missing",
-                    format!("`{folder}` has no `clipway.json` to check"),
-                )
-                .hint("pass `--against SOURCE` to compare it with its source"));
-            }
-            None => true,
-        };
+        let hashes_right =
+            match Artifact::find(&self.folder).map_err(|error| source::artifact_failure(&error))? {
+                Some(artifact) => self.hashes(&artifact, ui)?,
+                None if self.against.is_none() => {
+                    let folder = self.folder.display();
+                    return Err(Failure::could_not_run(
+                        "missing",
+                        format!("`{folder}` has no `clipway.json` to check"),
+                    )
+                    .hint("pass `--against SOURCE` to compare it with its source"));
+                }
+                None => true,
+            };
         let Some(against) = &self.against else { return Ok(hashes_right) };
         if !hashes_right {
             return Ok(false);

@@ -8,7 +8,7 @@ use super::resolve::{Mismatch, ModelChoice, Resolved, identified, resolve};
 use super::text_model;
 use super::{ConfigOrigin, ExportError};
 use crate::architecture::{Model, build, is_folded_name};
-use crate::artifact::{ARTIFACT_NAME, Artifact};
+use crate::artifact::Artifact;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint};
 use crate::config::{ConfigFile, PreprocessOptions};
 use crate::layout::{KnownConfig, Layout};
@@ -168,10 +168,7 @@ fn spell(config: &ConfigFile, plan: &Plan, options: &ExportOptions) -> Result<(P
 /// What the source says of itself, if it is a folder that was exported before.
 fn source_artifact(checkpoint: &Checkpoint) -> Result<Option<Artifact>, ExportError> {
     let folder = checkpoint.weights_path().parent().unwrap_or(Path::new(""));
-    if !folder.join(ARTIFACT_NAME).is_file() {
-        return Ok(None);
-    }
-    Ok(Some(Artifact::read(folder)?))
+    Ok(Artifact::find(folder)?)
 }
 
 /// What a user must know about a folded model.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use clipway_formats::Dtype;
-use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
+use clipway_model::artifact::{Artifact, ArtifactError};
 use clipway_model::checkpoint::{Checkpoint, CheckpointError};
 use clipway_model::export::{ExportError, ExportOptions, ModelChoice, Prepared, prepare};
 use clipway_model::plan::Tower;
@@ -48,13 +48,7 @@ impl ExportedFolder {
     /// # Errors
     /// A folder or a `clipway.json` that cannot be read.
     pub fn open(folder: &Path) -> Result<ExportedFolder, VerifyError> {
-        let tower = match folder.join(ARTIFACT_NAME) {
-            path if path.is_file() => {
-                let refuse = |cause| ArtifactError::Format { path, cause };
-                Artifact::read(folder)?.model.tower().map_err(refuse)?
-            }
-            _ => Tower::Both,
-        };
+        let tower = Artifact::towers_in(folder)?;
         Ok(ExportedFolder { checkpoint: Checkpoint::open(folder)?, tower })
     }
 
