@@ -77,15 +77,15 @@ pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -
     let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
     let folded = is_folded(&tensors);
     let exact = exact(&tensors);
+    let mut found = Identification { exact, near: vec![], reconstruction: None, closest: vec![], folded };
+    if found.exact.iter().any(|fit| !fit.move_text) {
+        return found;
+    }
     // What follows compares with open_clip's own towers, whose attentions hold one tensor.
     let joined = forms::joined(&tensors);
     let tensors = joined.as_ref().map_or(tensors, forms::views);
     let shapes = Shapes::new(&tensors);
     let sketch = Sketch::of(&shapes);
-    let mut found = Identification { exact, near: vec![], reconstruction: None, closest: vec![], folded };
-    if found.exact.iter().any(|fit| !fit.move_text) {
-        return found;
-    }
     for name in registry::names() {
         let Ok(config) = registry::model(name) else { continue };
         if agrees(&config, &sketch) {
