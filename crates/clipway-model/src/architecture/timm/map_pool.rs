@@ -59,23 +59,25 @@ impl MapPool {
         Ok(pool)
     }
 
-    /// Values of the vector for each channel of the map.
-    fn values(self) -> usize {
+    /// The pool of the map's places.
+    fn pool(self) -> Option<Pool> {
         match self {
-            MapPool::MeanAndMax => 2,
-            _ => 1,
+            MapPool::None => None,
+            MapPool::Mean => Some(Pool::Mean { skip: 0 }),
+            MapPool::Max => Some(Pool::Max { skip: 0 }),
+            MapPool::MeanMax => Some(Pool::MeanMax { skip: 0 }),
+            MapPool::MeanAndMax => Some(Pool::MeanAndMax { skip: 0 }),
         }
     }
 
-    /// `[batch, channels, height, width]` to `[batch, channels]`, or to itself.
+    /// Values of the vector for each channel of the map.
+    fn values(self) -> usize {
+        self.pool().map_or(1, Pool::tokens_wide)
+    }
+
+    /// `[batch, channels, height, width]` to `[batch, values]`, or to itself.
     pub(super) fn forward(self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
-        let pool = match self {
-            MapPool::None => return Ok(x),
-            MapPool::Mean => Pool::Mean { skip: 0 },
-            MapPool::Max => Pool::Max { skip: 0 },
-            MapPool::MeanMax => Pool::MeanMax { skip: 0 },
-            MapPool::MeanAndMax => Pool::MeanAndMax { skip: 0 },
-        };
+        let Some(pool) = self.pool() else { return Ok(x) };
         let x = graph.flatten(x)?;
         graph.pool(x, pool, None)
     }
