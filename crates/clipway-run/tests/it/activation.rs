@@ -1,21 +1,18 @@
 //! Evidence on the activation: of a model that was trained, and of models that were not.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clipway_formats::{TensorInfo, write_safetensors};
-use clipway_model::architecture::build;
+use clipway_formats::TensorInfo;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::config::ModelConfig;
 use clipway_model::export::{ExportOptions, ModelChoice, prepare};
 use clipway_run::activation::{ActivationEvidence, Clarity, Weighed, weigh_activations};
 use clipway_run::engine::Processor;
 use clipway_run::load::LoadOptions;
 use clipway_testing::formula;
 
-fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/emoji-clip").join(name)
-}
+use crate::emoji::example;
+use crate::made::{self, tensors_of};
 
 fn weighed(source: &Path, config: &Path) -> Weighed {
     let checkpoint = Checkpoint::open(source).unwrap();
@@ -34,7 +31,7 @@ fn evidence(source: &Path, config: &Path) -> ActivationEvidence {
 /// The losses are those of open_clip on the same pictures and texts.
 #[test]
 fn the_emoji_model_is_weighed_as_open_clip_would() {
-    let found = evidence(&example("emoji-clip.pt"), &example("emoji-clip.json"));
+    let found = evidence(&example().join("emoji-clip.pt"), &example().join("emoji-clip.json"));
     assert_eq!((found.pairs, found.taken, found.better), (200, "GELU", "GELU"));
     let near = |found: f64, expected: f64| (found - expected).abs() < 2e-4;
     assert!(near(found.taken_loss, 0.6061) && near(found.other_loss, 0.6116), "{found:?}");
@@ -48,17 +45,12 @@ fn the_emoji_model_is_weighed_as_open_clip_would() {
 #[test]
 fn of_models_that_were_never_trained_nothing_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let text = fs::read_to_string(example("emoji-clip.json")).unwrap();
-    let parameters = build(&ModelConfig::parse(text.as_bytes()).unwrap()).unwrap().parameters;
-    let infos: Vec<TensorInfo> = parameters
-        .iter()
-        .map(|(_, p)| TensorInfo { name: p.name.clone(), dtype: p.dtype, shape: p.shape.clone() })
-        .collect();
+    let text = fs::read_to_string(example().join("emoji-clip.json")).unwrap();
+    let tensors = tensors_of(&text);
     let mut furthest: f64 = 0.0;
     for seed in 0..4 {
         // About as weights are before training: norms do nothing, biases are zero.
-        let bytes_of = |index: usize| -> std::io::Result<Vec<u8>> {
-            let TensorInfo { name, shape, .. } = &infos[index];
+        let bytes_of = |TensorInfo { name, shape, .. }: &TensorInfo| {
             let mut values = Vec::new();
             formula::fill(&format!("{seed}.{name}"), shape, &mut values);
             for value in &mut values {
@@ -69,11 +61,11 @@ fn of_models_that_were_never_trained_nothing_is_told() {
                     _ => *value *= 0.3,
                 }
             }
-            Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            values.iter().flat_map(|value| value.to_le_bytes()).collect()
         };
         let source = folder.path().join(format!("{seed}.safetensors"));
-        write_safetensors(&mut fs::File::create(&source).unwrap(), &infos, &[], bytes_of).unwrap();
-        let found = evidence(&source, &example("emoji-clip.json"));
+        made::write(&source, &tensors, bytes_of);
+        let found = evidence(&source, &example().join("emoji-clip.json"));
         assert_eq!((found.matches, found.clarity), (false, Clarity::None), "{found:?}");
         assert!(found.summary().contains("better than chance: these pairs do not tell"));
         furthest = furthest.max((found.other_loss - found.taken_loss).abs() / found.standard_error);
@@ -90,14 +82,8 @@ fn a_vocabulary_smaller_than_the_tokeniser_s_is_not_weighed() {
         "text_cfg": {"context_length": 16, "vocab_size": 50, "width": 64, "heads": 1, "layers": 1}}"#;
     let config = folder.path().join("small.json");
     fs::write(&config, text).unwrap();
-    let parameters = build(&ModelConfig::parse(text.as_bytes()).unwrap()).unwrap().parameters;
-    let infos: Vec<TensorInfo> = parameters
-        .iter()
-        .map(|(_, p)| TensorInfo { name: p.name.clone(), dtype: p.dtype, shape: p.shape.clone() })
-        .collect();
     let source = folder.path().join("small.safetensors");
-    let zeros = |index: usize| Ok::<_, std::io::Error>(vec![0; infos[index].bytes()]);
-    write_safetensors(&mut fs::File::create(&source).unwrap(), &infos, &[], zeros).unwrap();
+    made::write(&source, &tensors_of(text), |info| vec![0; info.bytes()]);
     let Weighed::Nothing { why } = weighed(&source, &config) else { panic!("it was weighed") };
     assert_eq!(why, "the tokeniser gives ids up to 49407, and the model has 50");
 }

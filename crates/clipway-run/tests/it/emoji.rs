@@ -2,14 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clipway_formats::SafetensorsFile;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{
-    ExportOptions, ModelChoice, TokenizerParts, WeightsFormat, WriteOptions, prepare,
-};
-use clipway_model::output::StepHook;
+use clipway_model::export::{ExportOptions, ModelChoice, prepare};
 use clipway_model::plan::Precision;
 use clipway_model::state_dict::StateDict;
 use clipway_run::clip::Clip;
@@ -20,8 +16,10 @@ use clipway_run::verify::cosine;
 use clipway_run::zero_shot::{Classifier, fill_template};
 use serde_json::Value;
 
+use crate::made::write_options;
+
 /// The model in the repository: a few pictures.
-fn example() -> PathBuf {
+pub fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/emoji-clip")
 }
 
@@ -158,18 +156,7 @@ fn exports_agree_with_open_clip_on_all_pictures_and_texts() {
             ..ExportOptions::default()
         };
         let target = place.path().join(precision.name());
-        let write = WriteOptions {
-            formats: vec![WeightsFormat::Safetensors],
-            max_shard_bytes: None,
-            tokenizer: TokenizerParts::default(),
-            licence: None,
-            force: false,
-            progress: &(),
-            cancel: &AtomicBool::new(false),
-            verify: None,
-            hook: StepHook::default(),
-        };
-        prepare(&checkpoint, &options).unwrap().write(&target, &write).unwrap();
+        prepare(&checkpoint, &options).unwrap().write(&target, &write_options()).unwrap();
         let clip = load(&target, None, Processor::with_threads(2).unwrap());
         check(&clip, &folder, least_cosine, probability);
     }

@@ -7,5 +7,6 @@ mod engine_goldens;
 mod folding;
 mod image;
 mod image_damage;
+mod made;
 mod text;
 mod text_corpus;
