@@ -6,10 +6,11 @@
 CLIPWAY is the binary, GOLDENS a folder of sources with stored outputs (`goldens/layouts`). Beside them sources of other
 sizes are made with random weights (`layout_sources.py`). Each is inspected, also under names that say nothing; its plan
 is printed, with a ledger that must balance; it is exported, and the folder is loaded by open_clip with `local-dir:` and
-its features are compared, and with those of clipway's own engine. Where open_clip 3.3.0 cannot load a folder, the artifact must say so, and nowhere else; the
-features are then those of open_clip with what it lacks (`layout_oracle.py`). Where transformers can hold a model, it is
-exported for it, loaded there, exported back and there again, without a bit changed; otherwise the export must be
-refused. Prints a table; exit 1 if a check fails. Needs PyTorch, open_clip 3.3, transformers 5 and timm.
+its features are compared, and with those of clipway's own engine. Where open_clip 3.3.0 cannot load a folder, the
+artifact must say so, and nowhere else; the features are then those of open_clip with what it lacks
+(`layout_oracle.py`). Where transformers can hold a model, it is exported for it, loaded there, exported back and there
+again, without a bit changed; otherwise the export must be refused. Prints a table; exit 1 if a check fails. Needs
+PyTorch, open_clip 3.3, transformers 5 and timm.
 """
 import argparse
 import dataclasses

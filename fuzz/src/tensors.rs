@@ -20,8 +20,8 @@ const READING: usize = 8 << 20;
 /// Names and bytes of tensors.
 type Content = Vec<(TensorInfo, Result<Vec<u8>, FormatError>)>;
 
-/// Opens an input twice, once within its memory, which must give the same, and checks what comes out; then writes it in our two formats
-/// and reads it back.
+/// Opens an input twice, once within its memory, which must give the same, and checks what comes out; then writes it in
+/// our two formats and reads it back.
 ///
 /// # Panics
 /// If any of this does not hold.
