@@ -134,6 +134,8 @@ CASES = {
         {"custom_text": True, "init_logit_bias": -10},
     ),
     "timm_vit_token": (timm("test_vit", "token", None), {}, CUSTOM),
+    "timm_vit_resampled": (timm("test_vit", "token", None, [96, 208]), {}, CUSTOM),
+    "timm_vit_resampled_register": (timm("test_vit4", "", "linear", 64), {}, CUSTOM),
     "timm_vit_max": (timm("test_vit", "max", None), {}, CUSTOM),
     "timm_vit_mean_and_max": (timm("test_vit", "avgmax", "linear"), {}, CUSTOM),
     "timm_vit_map_of_patches": (timm("test_vit", "map", None), {}, CUSTOM),
@@ -151,6 +153,7 @@ CASES = {
     "timm_convnext_overlap": (timm("convnext_atto_ols", "", "linear", 50), {}, {}),
     "timm_convnext_features": (timm("test_convnext2", "avg", "none", 64), {}, {"embed_dim": 128}),
     "timm_convnext_table_pool": (timm("test_convnext2", "abs_attn", None, 160), {}, {}),
+    "timm_convnext_resampled_pool": (timm("test_convnext2", "abs_attn", "mlp", [96, 224]), {}, {}),
     "timm_convnext_turned_pool": (timm("test_convnext2", "rot_attn", "linear", [96, 128]), {}, {}),
     "timm_convnext_mean_beside_max": (timm("convnext_tiny_hnf", "catavgmax", "none", 64), {}, {"embed_dim": 1536}),
     "timm_vit_own_pool": (timm("test_vit", None, None), {}, CUSTOM),
@@ -292,15 +295,26 @@ def fnv1a64(text):
     return value
 
 
+# Numbers that `noise` makes at once: what the processor's cache holds.
+BLOCK = 1 << 15
+INCREMENT = 0x9E3779B97F4A7C15
+STEPS = np.arange(1, BLOCK + 1, dtype=np.uint64) * np.uint64(INCREMENT)
+
+
 def noise(key, count):
     """Uniform numbers in [-1, 1), seeded by a key."""
+    out = np.empty(count)
+    seed = fnv1a64(key)
     with np.errstate(over="ignore"):
-        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = np.uint64(fnv1a64(key)) + steps
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    return (z >> np.uint64(40)).astype(np.float64) / 8388608.0 - 1.0
+        for start in range(0, count, BLOCK):
+            z = np.uint64((seed + start * INCREMENT) % 2**64) + STEPS[: count - start]
+            z ^= z >> np.uint64(30)
+            z *= np.uint64(0xBF58476D1CE4E5B9)
+            z ^= z >> np.uint64(27)
+            z *= np.uint64(0x94D049BB133111EB)
+            z ^= z >> np.uint64(31)
+            out[start : start + BLOCK] = z >> np.uint64(40)
+    return out / 8388608.0 - 1.0
 
 
 def weights(key, shape):
@@ -403,9 +417,37 @@ def write_safetensors(path, tensors, metadata):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
-def main():
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
+def make_images(height, width, count):
+    images = np.stack([2 * noise(f"input.image.{b}", 3 * height * width) for b in range(count)])
+    return torch.from_numpy(images.astype(np.float32).reshape(count, 3, height, width))
+
+
+def write_golden(folder, name, config, pictures, with_truth=True):
+    """Writes what a config's model computes."""
+    model = build(config)
+    size = config["vision_cfg"].get("image_size", 224)
+    height, width = size if isinstance(size, list) else (size, size)
+    images, tokens = make_images(height, width, pictures), make_tokens(config["text_cfg"])
+    tensors = {"tokens": tokens, **outputs(model, images, tokens)}
+    parameters = sum(p.numel() for p in model.parameters())
+    if with_truth:
+        truth = outputs(model.double(), images.double(), tokens)
+        tensors.update({f"{key}_f64": value for key, value in truth.items()})
+    assert all(torch.isfinite(value).all() for value in tensors.values()), name
+    metadata = {
+        "config": json.dumps(config),
+        "image_size": json.dumps([height, width]),
+        "model": name,
+        "open_clip": open_clip.__version__,
+        "params": str(parameters),
+        "torch": torch.__version__.split("+")[0],
+    }
+    if "hf_model_name" in config["text_cfg"]:
+        metadata["text_model"] = json.dumps(TEXT_MODELS[config["text_cfg"]["hf_model_name"]])
+    write_safetensors(folder / f"{name}.safetensors", tensors, metadata)
+
+
+def mend_open_clip():
     # open_clip 3.3.0 multiplies rank-4 tensors by torch.bmm in its cosine attention, which torch refuses; matmul is
     # what is meant, and the same for rank 3.
     torch.bmm = torch.matmul
@@ -414,6 +456,12 @@ def main():
     MaxPooler.forward = lambda self, x, mask: x.last_hidden_state.masked_fill(
         mask.unsqueeze(-1) == 0, -torch.inf
     ).max(1).values
+
+
+def main():
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    mend_open_clip()
     for name, (vision, text, model_changes) in CASES.items():
         whole = "timm_model_name" in vision or isinstance(vision.get("layers"), list)
         vision_cfg = vision if whole else {**VISION, **vision}
@@ -421,28 +469,7 @@ def main():
         only = sys.argv[2:]
         if only and name not in only and name.split("_")[0] not in only:
             continue
-        model = build(config)
-        size = vision_cfg["image_size"]
-        height, width = size if isinstance(size, list) else (size, size)
-        pictures = PICTURES.get(name, 2)
-        images = np.stack([2 * noise(f"input.image.{b}", 3 * height * width) for b in range(pictures)])
-        images = torch.from_numpy(images.astype(np.float32).reshape(pictures, 3, height, width))
-        tokens = make_tokens(config["text_cfg"])
-        tensors = {"tokens": tokens, **outputs(model, images, tokens)}
-        truth = outputs(model.double(), images.double(), tokens)
-        tensors.update({f"{key}_f64": value for key, value in truth.items()})
-        assert all(torch.isfinite(value).all() for value in tensors.values()), name
-        metadata = {
-            "config": json.dumps(config),
-            "image_size": json.dumps([height, width]),
-            "model": name,
-            "open_clip": open_clip.__version__,
-            "params": str(sum(p.numel() for p in model.parameters())),
-            "torch": torch.__version__.split("+")[0],
-        }
-        if "hf_model_name" in config["text_cfg"]:
-            metadata["text_model"] = json.dumps(TEXT_MODELS[config["text_cfg"]["hf_model_name"]])
-        write_safetensors(folder / f"{name}.safetensors", tensors, metadata)
+        write_golden(folder, name, config, PICTURES.get(name, 2))
     print(f"{len(CASES)} goldens")
 
 

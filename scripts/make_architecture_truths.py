@@ -11,7 +11,6 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import open_clip
 import torch
 import transformers
@@ -39,8 +38,7 @@ def main():
         config = json.loads(metadata["config"])
         size = json.loads(metadata["image_size"])
         height, width = size if isinstance(size, list) else (size, size)
-        images = np.stack([2 * goldens.noise(f"input.image.{b}", 3 * height * width) for b in range(2)])
-        images = torch.from_numpy(images.astype(np.float32).reshape(2, 3, height, width))
+        images = goldens.make_images(height, width, 2)
         model = goldens.build(config).double()
         truth = goldens.outputs(model, images.double(), tokens)
         for key, value in truth.items():

@@ -8,7 +8,7 @@ pub use attention::AttentionOptions;
 use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
 use super::operation::Operation;
 use super::parameters::{ParameterId, Parameters};
-use super::settings::{Activation, MeanWindow, Pool, Rows, TextPositions, WeightLayout};
+use super::settings::{Activation, GridChange, MeanWindow, Pool, Rows, TextPositions, WeightLayout};
 use super::{Dim, Graph, Node, ValueId};
 
 /// An operation does not fit the shapes of its inputs or parameters.
@@ -211,7 +211,7 @@ impl<'p> GraphBuilder<'p> {
 
     /// Adds a positional embedding `[tokens, width]` or `[1, tokens, width]` to each sample.
     pub fn add_positions(&mut self, x: ValueId, table: ParameterId) -> Built {
-        let operation = Operation::AddPositions { table };
+        let operation = Operation::AddPositions { table, change: None };
         let expected = self.parameters.get(table).matrix_shape().to_vec();
         let fits = match (self.shape(x), expected.as_slice()) {
             (&[_, Dim::Fixed(tokens), Dim::Fixed(width)], &[rows, columns]) => {
@@ -222,6 +222,26 @@ impl<'p> GraphBuilder<'p> {
         };
         if !fits {
             return Err(self.wrong(&operation, expected, self.shape(x)));
+        }
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Adds a positional embedding that is made for another grid: `[prefix + rows · columns, width]`, with or without
+    /// a leading 1, is resampled before.
+    pub fn add_resampled_positions(&mut self, x: ValueId, table: ParameterId, change: GridChange) -> Built {
+        if change.from == change.to {
+            return self.add_positions(x, table);
+        }
+        let operation = Operation::AddPositions { table, change: Some(change) };
+        let stored = self.parameters.get(table).matrix_shape().to_vec();
+        let fits = match (self.shape(x), stored.as_slice(), change.rows()) {
+            (&[_, Dim::Fixed(tokens), Dim::Fixed(width)], &[rows, columns], Some(changed)) => {
+                [rows, tokens] == changed && width == columns
+            }
+            _ => false,
+        };
+        if !fits {
+            return Err(self.wrong(&operation, stored, self.shape(x)));
         }
         Ok(self.push_like(operation, vec![x], x))
     }

@@ -21,7 +21,9 @@ pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
 pub use operation::Operation;
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
 pub use rotation::{Coordinates, Pairs, Rotation};
-pub use settings::{Activation, AttentionBias, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout};
+pub use settings::{
+    Activation, AttentionBias, GridChange, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout,
+};
 pub use windows::{Windows, grid_steps, merged_patches};
 
 use std::fmt;

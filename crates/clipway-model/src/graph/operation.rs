@@ -2,7 +2,9 @@
 
 use super::parameters::ParameterId;
 use super::rotation::Rotation;
-use super::settings::{Activation, AttentionBias, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout};
+use super::settings::{
+    Activation, AttentionBias, GridChange, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout,
+};
 use super::windows::Windows;
 
 /// One operation of a tower.
@@ -127,6 +129,8 @@ pub enum Operation {
     AddPositions {
         /// The table.
         table: ParameterId,
+        /// How it is resampled before, where it is made for another grid.
+        change: Option<GridChange>,
     },
     /// Adds one row of a parameter `[rows, width]` to each token.
     AddRow {
@@ -231,7 +235,7 @@ impl Operation {
             | Operation::LayerNorm { weight, bias, .. }
             | Operation::HeadNorm { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
             Operation::BatchNorm { weight, bias, mean, variance, .. } => vec![weight, bias, mean, variance],
-            Operation::AddPositions { table }
+            Operation::AddPositions { table, .. }
             | Operation::Embedding { table }
             | Operation::AddRow { table, .. }
             | Operation::AddTextPositions { positions: TextPositions::Table(table), .. } => vec![table],
@@ -294,7 +298,8 @@ impl Operation {
             Operation::Subtract => "subtract".into(),
             Operation::Gate => "gate".into(),
             Operation::MeanMap => "mean_map".into(),
-            Operation::AddPositions { .. } => "add_positions".into(),
+            Operation::AddPositions { change: None, .. } => "add_positions".into(),
+            Operation::AddPositions { change: Some(change), .. } => format!("add_positions[{change}]"),
             Operation::AddRow { row, .. } => format!("add_row[{row}]"),
             Operation::AddTextPositions { positions: TextPositions::Table(_), padding } => {
                 format!("add_text_positions[padding {padding}]")

@@ -1,5 +1,9 @@
 //! What operations can be told: layouts of weights, activations, masks and biases of attention, pools.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use super::parameters::ParameterId;
 
 /// How a linear weight is stored.
@@ -132,6 +136,35 @@ pub struct MeanWindow {
     pub stride: usize,
     /// How far the window reaches beyond the map; what lies there counts for nothing.
     pub padding: usize,
+}
+
+/// A table of positions on a grid, made for one grid and resampled to another: bicubic with antialiasing, as PyTorch
+/// does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct GridChange {
+    /// Rows of the table before the grid, which stay.
+    pub prefix: usize,
+    /// Rows and columns of the grid.
+    pub from: [usize; 2],
+    /// New rows and columns.
+    pub to: [usize; 2],
+}
+
+impl GridChange {
+    /// Rows of the table before and after; `None` where they cannot be counted or there are none.
+    pub fn rows(&self) -> Option<[usize; 2]> {
+        let rows = |[height, width]: [usize; 2]| {
+            height.checked_mul(width).filter(|&cells| cells > 0)?.checked_add(self.prefix)
+        };
+        Some([rows(self.from)?, rows(self.to)?])
+    }
+}
+
+impl fmt::Display for GridChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let GridChange { prefix, from, to } = self;
+        write!(f, "{}x{} to {}x{}, {prefix} before", from[0], from[1], to[0], to[1])
+    }
 }
 
 /// How one vector is made of the tokens of a sample.

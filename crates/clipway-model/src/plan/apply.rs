@@ -230,11 +230,11 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
             let made = fold(*part, shape, terms, &shapes, &values);
             made.iter().flat_map(|value| value.to_le_bytes()).collect()
         }
-        Step::ResampleGrid { .. } | Step::ResampleRows { .. } => {
+        Step::ResampleGrid(_) | Step::ResampleRows { .. } => {
             let values = inputs[0].values();
             let width = info.shape[1];
             let made = match *step {
-                Step::ResampleGrid { prefix, from, to } => resample_grid(&values, prefix, from, to, width),
+                Step::ResampleGrid(change) => resample_grid(&values, change, width),
                 Step::ResampleRows { from, to } => resample_rows(&values, from, to, width),
                 _ => values,
             };

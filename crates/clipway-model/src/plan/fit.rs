@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::{PlannedTensor, Step, StepError};
 use crate::config::ModelConfig;
-use crate::graph::Parameter;
+
+use crate::graph::{GridChange, Parameter};
 use crate::layout::{TextTower, text_tower_name};
 
 /// The image tower's position embedding: a class token and a grid.
@@ -57,7 +58,7 @@ pub(super) fn fit(
         }
     } else if name == IMAGE_POSITIONS {
         if let Some((from, to)) = grids(&found.shape, sizes) {
-            planned.then(Step::ResampleGrid { prefix: PREFIX_TOKENS, from, to })?;
+            planned.then(Step::ResampleGrid(GridChange { prefix: PREFIX_TOKENS, from, to }))?;
         }
     } else if TEXT_POSITIONS.contains(&name)
         && sizes.base.text.context_length != sizes.target.text.context_length

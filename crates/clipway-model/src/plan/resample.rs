@@ -4,23 +4,20 @@
 //! the shrinking factor (R. Keys, "Cubic Convolution Interpolation", 1981, as in Pillow). Text rows: linear
 //! without antialiasing. Both take pixel centres at halves.
 
+use crate::graph::GridChange;
+
 /// Weights of the inputs of one output sample.
 struct Window {
     first: usize,
     weights: Vec<f32>,
 }
 
-/// Resamples `[prefix + from.0 · from.1, width]` to the grid `to`.
+/// Resamples positions `[prefix + rows · columns, width]` to another grid, bicubic with antialiasing.
 ///
 /// # Panics
 /// If `values` has another size.
-pub(super) fn resample_grid(
-    values: &[f32],
-    prefix: usize,
-    from: [usize; 2],
-    to: [usize; 2],
-    width: usize,
-) -> Vec<f32> {
+pub fn resample_grid(values: &[f32], change: GridChange, width: usize) -> Vec<f32> {
+    let GridChange { prefix, from, to } = change;
     assert_eq!(values.len(), (prefix + from[0] * from[1]) * width, "the shape was checked");
     let (kept, grid) = values.split_at(prefix * width);
     // Columns first, then rows; each as a map [before, length, after].
@@ -129,7 +126,7 @@ mod tests {
         // mode="bicubic", antialias=True, to 2x2 and to 4x4; the values are torch 2.15's.
         let grid = [9.0, 0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 1.0, 0.0, 4.0];
         let check = |to: [usize; 2], expected: &[f32]| {
-            let found = resample_grid(&grid, 1, [3, 3], to, 1);
+            let found = resample_grid(&grid, GridChange { prefix: 1, from: [3, 3], to }, 1);
             assert_eq!(found[0], 9.0);
             for (found, expected) in found[1..].iter().zip(expected) {
                 assert!((found - expected).abs() <= 1e-6, "{to:?}: {found} against {expected}");

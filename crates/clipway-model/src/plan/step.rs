@@ -6,6 +6,7 @@ use clipway_formats::{Dtype, TensorInfo};
 use serde::Serialize;
 
 use super::fold::{FoldAddend, FoldPart};
+use crate::graph::GridChange;
 
 /// One step from tensors of the source to a tensor of the target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,14 +38,7 @@ pub enum Step {
     },
     /// Resamples a position embedding `[prefix + height · width, width]` to another grid, bicubic with
     /// antialiasing; the prefix tokens stay. The result is f32.
-    ResampleGrid {
-        /// Tokens before the grid.
-        prefix: usize,
-        /// Rows and columns of the grid.
-        from: [usize; 2],
-        /// New rows and columns.
-        to: [usize; 2],
-    },
+    ResampleGrid(GridChange),
     /// Resamples a position embedding `[tokens, width]` to another number of tokens, linearly. The result is f32.
     ResampleRows {
         /// Number of tokens.
@@ -98,7 +92,7 @@ impl Step {
             Step::Slice { .. } => "slice",
             Step::Transpose { .. } => "transpose",
             Step::Reshape { .. } => "reshape",
-            Step::ResampleGrid { .. } | Step::ResampleRows { .. } => "resample",
+            Step::ResampleGrid(_) | Step::ResampleRows { .. } => "resample",
             Step::Fold { .. } => "fold",
             Step::Fill { .. } => "fill",
             Step::Cast { .. } => "cast",
@@ -158,15 +152,15 @@ impl Step {
                 let elements = new.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
                 elements == Some(input.elements())
             }
-            Step::ResampleGrid { prefix, from, to } => {
+            Step::ResampleGrid(change) => {
                 dtype = Dtype::F32;
-                let rows = from[0].checked_mul(from[1]).and_then(|cells| cells.checked_add(*prefix));
-                let fits =
-                    shape.len() == 2 && Some(shape[0]) == rows && !from.contains(&0) && !to.contains(&0);
-                if fits {
-                    shape[0] = prefix + to[0] * to[1];
+                match (shape.first_mut(), change.rows()) {
+                    (Some(rows), Some([from, to])) if *rows == from && input.shape.len() == 2 => {
+                        *rows = to;
+                        input.dtype.is_float()
+                    }
+                    _ => false,
                 }
-                fits && input.dtype.is_float()
             }
             Step::ResampleRows { from, to } => {
                 dtype = Dtype::F32;
@@ -211,9 +205,7 @@ impl fmt::Display for Step {
             Step::Slice { axis, start, end } => write!(f, "slice(axis {axis}, {start}..{end})"),
             Step::Transpose { axes } => write!(f, "transpose({axes:?})"),
             Step::Reshape { shape } => write!(f, "reshape({shape:?})"),
-            Step::ResampleGrid { prefix, from, to } => {
-                write!(f, "resample({}x{} to {}x{}, {prefix} before)", from[0], from[1], to[0], to[1])
-            }
+            Step::ResampleGrid(change) => write!(f, "resample({change})"),
             Step::ResampleRows { from, to } => write!(f, "resample({from} to {to} rows)"),
             Step::Fold { part: FoldPart::Weight, terms, .. } => {
                 write!(f, "fold(weights of {} branches)", terms.len())

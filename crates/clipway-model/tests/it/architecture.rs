@@ -105,6 +105,11 @@ fn what_cannot_be_built_is_named() {
     timm(siglip, r#""timm_pool": "median""#, "its pools are token, avg, max, avgmax, map, prr");
     timm(siglip, r#""timm_pool": "abs_attn""#, "open_clip's own needs a map");
     timm("vitamin_small_224", r#""image_size": 256"#, "its pictures have 224x224");
+    let whole_patches = "its pictures are of whole patches of 16 pixels";
+    timm("test_vit", r#""image_size": [96, 100]"#, whole_patches);
+    timm("vit_tiny_patch16_dinov3_qkvb", r#""image_size": 100"#, whole_patches);
+    let of_name = r#""image_size": 50, "timm_model_kwargs": {"img_size": 50}"#;
+    timm("test_vit", of_name, whole_patches);
     timm("convnext_tinny", r#""image_size": 224"#, "the nearest is `convnext_tiny`");
     timm("convnext_tiny", r#""timm_pool": "", "timm_proj": null"#, "a map, and no one vector");
     timm("convnext_tiny", r#""timm_pool": "catavgmaxx""#, "its pools are avg, max, avgmax, catavgmax, fast");

@@ -104,10 +104,16 @@ impl Lowering<'_> {
             Operation::Subtract => Op::Subtract,
             Operation::Gate => Op::Gate,
             Operation::MeanMap => Op::Reduce { skip: 0, reduction: Reduction::Mean },
-            Operation::AddPositions { table } => {
-                let tokens = self.parameters.get(table).matrix_shape()[0];
-                let (leading, leading_have_positions) = (Vec::new(), true);
-                Op::AddTable(Table { positions: table, leading, leading_have_positions, bias: None, tokens })
+            Operation::AddPositions { table, change } => {
+                let stored = self.parameters.get(table).matrix_shape()[0];
+                Op::AddTable(Table {
+                    positions: table,
+                    change,
+                    leading: Vec::new(),
+                    leading_have_positions: true,
+                    bias: None,
+                    tokens: change.and_then(|change| change.rows()).map_or(stored, |[_, rows]| rows),
+                })
             }
             Operation::AddRow { table, row } => Op::AddRow { table, row },
             Operation::AddTextPositions { positions, padding } => Op::AddTextPositions { positions, padding },

@@ -6,6 +6,7 @@ use clipway_kernels::{Kernels, PackedConv, PackedMatrix, WeightLayout as Packing
 use clipway_model::graph::{
     Activation, AttentionBias, Mask, ParameterId, Parameters, TextPositions, WeightLayout,
 };
+use clipway_model::plan::resample_grid;
 use rayon::prelude::*;
 
 use super::bias::{Bias, GridMlp};
@@ -346,8 +347,11 @@ impl Loader<'_> {
 
     /// The rows that are added to each sample.
     fn table(&self, table: &Table) -> Result<Vec<f32>, EngineError> {
-        let positions = self.owned(table.positions)?;
-        let width = positions.len() / table.tokens.max(1);
+        let mut positions = self.owned(table.positions)?;
+        let width = self.parameters.get(table.positions).matrix_shape()[1];
+        if let Some(change) = table.change {
+            positions = resample_grid(&positions, change, width);
+        }
         let mut values = Vec::new();
         for token in &table.leading {
             values.extend(self.owned(*token)?);

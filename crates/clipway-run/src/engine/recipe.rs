@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use clipway_model::graph::{ParameterId, WeightLayout};
+use clipway_model::graph::{GridChange, ParameterId, WeightLayout};
 
 /// A vector computed from parameters, one number a channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -185,12 +185,14 @@ impl Addend {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Table {
     pub positions: ParameterId,
+    /// How the positions are resampled, where they are made for another grid.
+    pub change: Option<GridChange>,
     /// Parameters that take the first rows of each sample.
     pub leading: Vec<ParameterId>,
     /// Whether the leading rows have positions too, the first ones.
     pub leading_have_positions: bool,
     /// Added to every row but the leading ones.
     pub bias: Option<Vector>,
-    /// Rows of the positions.
+    /// Rows of the positions, as they are added.
     pub tokens: usize,
 }

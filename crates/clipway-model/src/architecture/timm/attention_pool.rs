@@ -2,8 +2,8 @@
 //! mean, whose result is the vector (CLIP, <https://arxiv.org/abs/2103.00020>), with positions in a table or turned.
 
 use crate::graph::{
-    Coordinates, Dim, GraphBuilder, GraphError, Linear, Mask, Pairs, ParameterId, Pool, Rotation, Scope,
-    ValueId,
+    Coordinates, Dim, GraphBuilder, GraphError, GridChange, Linear, Mask, Pairs, ParameterId, Pool, Rotation,
+    Scope, ValueId,
 };
 
 use super::ArchitectureError;
@@ -16,7 +16,7 @@ const REFERENCE: [usize; 2] = [7, 7];
 /// Where the positions come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Positions {
-    /// A table, made for a map of one size.
+    /// A table, made for a map of one size and resampled to others.
     Table,
     /// Rotary embedding of all but the mean.
     Rotary,
@@ -37,7 +37,8 @@ impl Positions {
 pub(super) struct AttentionPool {
     path: String,
     channels: usize,
-    positions: Option<ParameterId>,
+    /// A table and the size of the map that it is made for.
+    positions: Option<(ParameterId, [usize; 2])>,
     query_key_value: Linear,
     output: Linear,
 }
@@ -62,7 +63,7 @@ impl AttentionPool {
             return refused(format!("its heads of {HEAD_WIDTH} do not divide {channels} channels"));
         }
         let table = (positions == Positions::Table)
-            .then(|| scope.parameter("pos_embed", &[height * width + 1, channels]));
+            .then(|| (scope.parameter("pos_embed", &[height * width + 1, channels]), [height, width]));
         Ok(AttentionPool {
             path: scope.path().to_owned(),
             channels,
@@ -72,8 +73,7 @@ impl AttentionPool {
         })
     }
 
-    /// `[batch, channels, height, width]` to `[batch, outputs]`. A map that is not of the table's size is an error:
-    /// timm would resample the table for each run.
+    /// `[batch, channels, height, width]` to `[batch, outputs]`.
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
         graph.scope(self.path.as_str());
         let grid = match *graph.shape(x) {
@@ -83,8 +83,9 @@ impl AttentionPool {
         let heads = self.channels / HEAD_WIDTH;
         let x = graph.flatten(x)?;
         let mut x = graph.prepend_mean(x)?;
-        if let Some(table) = self.positions {
-            x = graph.add_positions(x, table)?;
+        if let Some((table, from)) = self.positions {
+            let change = GridChange { prefix: 1, from, to: grid };
+            x = graph.add_resampled_positions(x, table, change)?;
         }
         let part = |index: usize| self.query_key_value.part(index, self.channels);
         let mut query = graph.linear(x, &part(0))?;

@@ -8,7 +8,7 @@ use super::eva_variants::{Rope, Style, VARIANTS, Variant};
 use super::layers::Norm;
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::token_trunk::TokenTrunk;
-use super::tokens::{StemKind, TokenOptions, Tokens, fixed_size};
+use super::tokens::{StemKind, TokenOptions, Tokens, any_size, fixed_size};
 use super::{ArchitectureError, DeclaredTrunk, TrunkRequest, unknown};
 
 /// The timm names.
@@ -24,8 +24,10 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let Style { norm, class_token, .. } = style;
     let known = [PoolKind::Token, PoolKind::Average, PoolKind::Max, PoolKind::AverageMax, PoolKind::Latent];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
+    let image_size = image_size(request, variant)?;
     let options = TokenOptions {
-        image_size: image_size(request, variant)?,
+        image_size,
+        stored_size: image_size,
         patch,
         width,
         stem: StemKind::Patches,
@@ -83,10 +85,11 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
 
 /// Trunks with rotary positions alone may be made for pictures of any size.
 fn image_size(request: &TrunkRequest<'_>, variant: &Variant) -> Result<[usize; 2], ArchitectureError> {
-    if variant.style.any_size && request.image_size.iter().all(|side| side % variant.patch == 0) {
-        return Ok(request.image_size);
+    if variant.style.any_size {
+        any_size(request, variant.patch)
+    } else {
+        fixed_size(request, [variant.image; 2])
     }
-    fixed_size(request, [variant.image; 2])
 }
 
 fn rotation(rope: Rope, tokens: &TokenOptions) -> Rotation {

@@ -95,8 +95,10 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let class_token = style.class_token;
     let known = [PoolKind::Token, PoolKind::Average];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
+    let image_size = fixed_size(request, [image; 2])?;
     let options = TokenOptions {
-        image_size: fixed_size(request, [image; 2])?,
+        image_size,
+        stored_size: image_size,
         patch,
         width,
         stem: StemKind::Patches,

@@ -1,7 +1,9 @@
 //! What timm's transformers do before their blocks: patches become tokens, class and register tokens come first,
 //! positions are added.
 
-use crate::graph::{Activation, BatchNorm, Conv2d, GraphBuilder, GraphError, ParameterId, Scope, ValueId};
+use crate::graph::{
+    Activation, BatchNorm, Conv2d, GraphBuilder, GraphError, GridChange, ParameterId, Scope, ValueId,
+};
 
 use super::layers::{Norm, NormKind};
 use super::vitamin::VitaminStem;
@@ -23,6 +25,8 @@ pub(super) enum Positions {
 pub(super) struct TokenOptions {
     /// Height and width of a picture.
     pub(super) image_size: [usize; 2],
+    /// Height and width of the pictures that the positions are made for.
+    pub(super) stored_size: [usize; 2],
     pub(super) patch: usize,
     pub(super) width: usize,
     pub(super) stem: StemKind,
@@ -52,9 +56,13 @@ pub(super) enum StemKind {
 impl TokenOptions {
     /// Rows and columns of patches.
     pub(super) fn grid(&self) -> [usize; 2] {
+        self.grid_of(self.image_size)
+    }
+
+    fn grid_of(&self, image_size: [usize; 2]) -> [usize; 2] {
         match self.stem {
-            StemKind::Vitamin(_) => self.image_size.map(|side| side.div_ceil(self.patch)),
-            StemKind::Patches | StemKind::MobileClip { .. } => self.image_size.map(|side| side / self.patch),
+            StemKind::Vitamin(_) => image_size.map(|side| side.div_ceil(self.patch)),
+            StemKind::Patches | StemKind::MobileClip { .. } => image_size.map(|side| side / self.patch),
         }
     }
 
@@ -71,7 +79,7 @@ pub(super) struct Tokens {
     patch_norm: Option<Norm>,
     class_token: Option<ParameterId>,
     registers: Option<ParameterId>,
-    positions: Option<ParameterId>,
+    positions: Option<(ParameterId, GridChange)>,
     positions_of_patches: bool,
     pre_norm: Option<Norm>,
 }
@@ -90,13 +98,15 @@ struct StemLayer {
 impl Tokens {
     pub(super) fn declare(scope: &mut Scope<'_>, options: &TokenOptions) -> Tokens {
         let width = options.width;
-        let [rows, columns] = options.grid();
+        let stored = options.grid_of(options.stored_size);
         let class_token = options.class_token.then(|| scope.parameter("cls_token", &[1, 1, width]));
         let registers =
             (options.registers > 0).then(|| scope.parameter("reg_token", &[1, options.registers, width]));
-        let extra = if options.positions == Positions::All { options.prefix() } else { 0 };
-        let positions = (options.positions != Positions::None)
-            .then(|| scope.parameter("pos_embed", &[1, rows * columns + extra, width]));
+        let prefix = if options.positions == Positions::All { options.prefix() } else { 0 };
+        let positions = (options.positions != Positions::None).then(|| {
+            let table = scope.parameter("pos_embed", &[1, prefix + stored[0] * stored[1], width]);
+            (table, GridChange { prefix, from: stored, to: options.grid() })
+        });
         let mut embed = scope.child("patch_embed");
         let stem = declare_stem(&mut embed, options);
         let patch_norm = options.patch_norm.map(|kind| Norm::new(embed.child("norm"), width, kind));
@@ -125,14 +135,14 @@ impl Tokens {
         if let Some(norm) = &self.patch_norm {
             x = norm.forward(graph, x)?;
         }
-        if let (Some(positions), true) = (self.positions, self.positions_of_patches) {
-            x = graph.add_positions(x, positions)?;
+        if let (Some((table, change)), true) = (self.positions, self.positions_of_patches) {
+            x = graph.add_resampled_positions(x, table, change)?;
         }
         for token in [self.registers, self.class_token].into_iter().flatten() {
             x = graph.prepend_token(x, token)?;
         }
-        if let (Some(positions), false) = (self.positions, self.positions_of_patches) {
-            x = graph.add_positions(x, positions)?;
+        if let (Some((table, change)), false) = (self.positions, self.positions_of_patches) {
+            x = graph.add_resampled_positions(x, table, change)?;
         }
         match &self.pre_norm {
             Some(norm) => norm.forward(graph, x),
@@ -201,15 +211,27 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Stem {
     }
 }
 
+/// The size of pictures of a trunk that takes any of whole patches.
+pub(super) fn any_size(request: &TrunkRequest<'_>, patch: usize) -> Result<[usize; 2], ArchitectureError> {
+    if request.image_size.iter().all(|side| side.is_multiple_of(patch)) {
+        return Ok(request.image_size);
+    }
+    Err(refused_size(request, format!("its pictures are of whole patches of {patch} pixels")))
+}
+
 /// The size of pictures of a trunk whose tensors are made for one size: open_clip does not tell timm the config's.
 pub(super) fn fixed_size(
     request: &TrunkRequest<'_>,
     own: [usize; 2],
 ) -> Result<[usize; 2], ArchitectureError> {
-    let [height, width] = request.image_size;
     if request.image_size == own {
         return Ok(own);
     }
+    Err(refused_size(request, format!("its pictures have {}x{}", own[0], own[1])))
+}
+
+fn refused_size(request: &TrunkRequest<'_>, why: String) -> ArchitectureError {
+    let [height, width] = request.image_size;
     let what = format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", request.name);
-    Err(ArchitectureError::unsupported(what, format!("its pictures have {}x{}", own[0], own[1])))
+    ArchitectureError::unsupported(what, why)
 }

@@ -7,7 +7,7 @@ use super::block::{Block, BlockOptions};
 use super::layers::{MlpKind, Norm};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::token_trunk::TokenTrunk;
-use super::tokens::{Positions, StemKind, TokenOptions, Tokens, fixed_size};
+use super::tokens::{Positions, StemKind, TokenOptions, Tokens, any_size, fixed_size};
 use super::vit_variants::{Style, VARIANTS, Variant};
 use super::{ArchitectureError, DeclaredTrunk, TrunkRequest, unknown};
 
@@ -36,8 +36,10 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         PoolKind::Refined,
     ];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
+    let picture_size = picture_size(request, image, patch, style)?;
     let tokens = TokenOptions {
-        image_size: picture_size(request, image, patch, style)?,
+        image_size: picture_size,
+        stored_size: if style.any_size { image } else { picture_size },
         patch,
         width,
         stem: style.stem,
@@ -91,8 +93,8 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     }))
 }
 
-/// Height and width of the pictures: those of the name, but for a stem that makes the tokens of any picture, and
-/// so many of them as there are positions.
+/// Height and width of the pictures: those of the name, but for a trunk that resamples its positions, and for a stem
+/// that makes the tokens of any picture, and so many of them as there are positions.
 fn picture_size(
     request: &TrunkRequest<'_>,
     image: [usize; 2],
@@ -103,6 +105,7 @@ fn picture_size(
     let same_grid = grid(request.image_size) == grid(image);
     match style.stem {
         StemKind::Vitamin(_) if style.positions == Positions::None || same_grid => Ok(request.image_size),
+        _ if style.any_size => any_size(request, patch),
         _ => fixed_size(request, image),
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Style {
     pub(super) class_token: bool,
     pub(super) registers: usize,
     pub(super) positions: Positions,
+    /// Whether pictures of another size are taken, and the positions resampled for them.
+    pub(super) any_size: bool,
     /// A norm of each patch's embedding.
     pub(super) patch_norm: Option<NormKind>,
     pub(super) query_key_value_bias: bool,
@@ -60,6 +62,7 @@ const PLAIN: Style = Style {
     class_token: true,
     registers: 0,
     positions: Positions::All,
+    any_size: false,
     patch_norm: None,
     query_key_value_bias: true,
     output_bias: true,
@@ -116,8 +119,10 @@ const RADIO_9: Style = Style { registers: 9, ..RADIO_7 };
 const SO150M_GAP: Style = Style { registers: 4, ..GAP };
 const SO150M_MAP: Style = Style { registers: 4, ..MAP };
 const SO150M2_GAP: Style = Style { registers: 1, norm_after_pool: None, ..GAP_LAYER_SCALE };
-const INTERN: Style = Style { final_norm: false, ..LAYER_SCALE };
-const TEST_2: Style = Style { class_token: false, registers: 1, pool: PoolKind::Average, ..LAYER_SCALE };
+const INTERN: Style = Style { any_size: true, final_norm: false, ..LAYER_SCALE };
+const TEST_1: Style = Style { any_size: true, ..PLAIN };
+const TEST_2: Style =
+    Style { any_size: true, class_token: false, registers: 1, pool: PoolKind::Average, ..LAYER_SCALE };
 const TEST_4: Style = Style { norm: NormKind::Rms(1e-6), ..TEST_2 };
 const AIM: Style = Style {
     patch_norm: Some(NormKind::Rms(1e-5)),
@@ -128,7 +133,7 @@ const AIM: Style = Style {
     activation: Activation::Silu,
     ..GAP
 };
-const TEST_3: Style = Style { pool: PoolKind::Latent, pool_with_prefix: true, ..TEST_2 };
+const TEST_3: Style = Style { any_size: false, pool: PoolKind::Latent, pool_with_prefix: true, ..TEST_2 };
 
 const LARGE_VITAMIN: Size = [1024, 31, 16, 2048];
 const TINY: Size = [192, 12, 3, 768];
@@ -174,7 +179,7 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("flexivit_base", 240, 16, BASE, PATCH_POSITIONS),
     variant("flexivit_large", 240, 16, LARGE, PATCH_POSITIONS),
     variant("flexivit_small", 240, 16, SMALL, PATCH_POSITIONS),
-    variant("test_vit", 160, 16, [64, 6, 2, 192], PLAIN),
+    variant("test_vit", 160, 16, [64, 6, 2, 192], TEST_1),
     variant("test_vit2", 160, 16, [64, 8, 2, 192], TEST_2),
     variant("test_vit3", 160, 16, [96, 9, 3, 192], TEST_3),
     variant("test_vit4", 160, 16, [96, 9, 3, 288], TEST_4),
