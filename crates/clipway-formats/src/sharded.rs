@@ -107,7 +107,8 @@ impl ShardedFile {
     ///
     /// # Errors
     /// `Code::Missing` for a shard or a tensor that is not there, `Code::Duplicate` for a tensor in two
-    /// shards, `Code::Malformed` for a tensor that the index does not name and for shards of several formats.
+    /// shards, `Code::Malformed` for a tensor that is in another shard than the index says or that it does not
+    /// name, and for shards of several formats.
     pub fn new(
         index: &ShardedIndex,
         shards: Vec<(String, Arc<dyn TensorFile>)>,
@@ -168,8 +169,16 @@ impl ShardedFile {
                 match expected.get(info.name.as_str()) {
                     None => return refuse(Code::Malformed, "but the index does not name it".to_owned()),
                     Some(named) if named != shard => {
-                        let cause = format!("but the index says that it is in `{}`", shown(named));
-                        return refuse(Code::Duplicate, cause);
+                        let named_too = self.holds(named, &info.name);
+                        let named = shown(named);
+                        return match named_too {
+                            true => {
+                                refuse(Code::Duplicate, format!("and also in `{named}`, as the index says"))
+                            }
+                            false => {
+                                refuse(Code::Malformed, format!("but the index says that it is in `{named}`"))
+                            }
+                        };
                     }
                     Some(_) => {}
                 }
@@ -179,6 +188,12 @@ impl ShardedFile {
             }
         }
         Ok(found)
+    }
+
+    /// Whether a shard holds a tensor.
+    fn holds(&self, shard: &str, tensor: &str) -> bool {
+        let shards = self.shards.iter().filter(|(name, _)| name == shard);
+        shards.flat_map(|(_, file)| file.tensors()).any(|info| info.name == tensor)
     }
 
     /// An error of one shard, with its name.

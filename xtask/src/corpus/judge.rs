@@ -22,7 +22,7 @@ const SHOWN_CHARACTERS: usize = 150;
 static PLACE: LazyLock<Regex> = LazyLock::new(|| {
     let place = r"(?x) \bbytes?\s\d | \blines?\s\d | \b\d+\sx\s\d+\b | \b(?:entry|key|shard|tensors?)\b | `\$
         | \.(?:json|gz|model):\s[\w.\ ]+: | \bmodel:\s[\w.\ ]+:
-        | \bfile\b | \bnot\ a\ picture\b | \bis\ not\ supported\b";
+        | ^cannot\ read\b | \bfile\b | \bnot\ a\ picture\b | \bis\ not\ supported\b";
     Regex::new(place).expect("a valid regular expression")
 });
 
@@ -199,6 +199,7 @@ mod tests {
         check("`/corpus/bad/a.pt`: byte 7: \u{202e}", Err("control"));
         check("byte 7: wrong", Err("does not name the file"));
         check("`/corpus/bad/a.pt`: wrong", Err("names no place"));
+        check("cannot read `/corpus/bad/a.pt`: Too many levels of links", Ok("`a.pt`: Too many"));
         check("`/corpus/bad/a.pt`: tokenizer.json: model.vocab: the vocabulary is empty", Ok("model.vocab"));
         check("`/corpus/bad/a.pt`: file: not of a known format", Ok("file"));
         check(&format!("`/corpus/bad/a.pt`: byte 7: {}", "x".repeat(2000)), Err("too long"));

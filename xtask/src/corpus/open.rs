@@ -162,3 +162,44 @@ fn picture(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
     let picture = LoadedPicture { width, height, rgb_sha256: sha256(&rgb.data) };
     Ok(Loaded { picture: Some(picture), ..Loaded::default() })
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn external_data_stays_below_the_model() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("model");
+        let model = folder.join("m.onnx");
+        std::fs::create_dir_all(folder.join("d")).unwrap();
+        for file in [&model, &folder.join("d/w.bin"), &root.path().join("outside.bin")] {
+            std::fs::write(file, [1; 24]).unwrap();
+        }
+        symlink("d/w.bin", folder.join("inside")).unwrap();
+        symlink("../outside.bin", folder.join("leaves")).unwrap();
+        symlink("..", folder.join("up")).unwrap();
+        symlink("m.onnx", folder.join("itself")).unwrap();
+        let check =
+            |name: &str, expected: Result<u64, (Code, &str)>| match (open_external(&model, name), expected) {
+                (Ok(found), Ok(bytes)) => assert_eq!(found.size(), bytes, "{name}"),
+                (Err(error), Err((code, cause))) => {
+                    assert_eq!(error.code, code, "{name}: {error}");
+                    assert_eq!(error.cause, format!("external data `{name}`: {cause}"));
+                }
+                (Ok(_), Err(expected)) => panic!("{name} is opened, expected {expected:?}"),
+                (Err(error), Ok(_)) => panic!("{name}: {error}"),
+            };
+        let leaves = "a link that leaves the folder of the model";
+        check("d/w.bin", Ok(24));
+        check("inside", Ok(24));
+        check("leaves", Err((Code::PathEscape, leaves)));
+        check("up/outside.bin", Err((Code::PathEscape, leaves)));
+        check("m.onnx", Err((Code::PathEscape, "the model itself")));
+        check("itself", Err((Code::PathEscape, "the model itself")));
+        check("d/none", Err((Code::Io, "No such file or directory (os error 2)")));
+        check("d", Err((Code::Io, "not a regular file")));
+    }
+}

@@ -236,7 +236,8 @@ fn is_harmless(module: &str, name: &str) -> bool {
     match module {
         "argparse" => name == "Namespace",
         "types" => name == "SimpleNamespace",
-        "collections" => name == "deque",
+        "array" => matches!(name, "array" | "_array_reconstructor"),
+        "collections" => matches!(name, "deque" | "ChainMap" | "UserDict" | "UserList"),
         "datetime" => matches!(name, "datetime" | "date" | "time" | "timedelta" | "timezone"),
         "decimal" => name == "Decimal",
         "fractions" => name == "Fraction",
@@ -250,7 +251,19 @@ fn is_harmless(module: &str, name: &str) -> bool {
         "copyreg" | "copy_reg" => matches!(name, "_reconstructor" | "__newobj__"),
         "builtins" | "__builtin__" => matches!(
             name,
-            "object" | "int" | "long" | "float" | "bool" | "complex" | "str" | "unicode" | "slice" | "range"
+            "object"
+                | "int"
+                | "long"
+                | "float"
+                | "bool"
+                | "complex"
+                | "str"
+                | "unicode"
+                | "slice"
+                | "range"
+                | "xrange"
+                | "Ellipsis"
+                | "NotImplemented"
         ),
         "torch" => matches!(
             name,
@@ -265,6 +278,7 @@ fn is_harmless(module: &str, name: &str) -> bool {
         }
         "numpy.core.multiarray" | "numpy._core.multiarray" => matches!(name, "scalar" | "_reconstruct"),
         "numpy.core.numeric" | "numpy._core.numeric" => name == "_frombuffer",
+        "numpy.random.bit_generator" => name == "__pyx_unpickle_SeedSequence",
         "numpy.random._pickle" => name.starts_with("__") && name.ends_with("_ctor"),
         _ => module == "numpy.dtypes" && name.ends_with("DType"),
     }

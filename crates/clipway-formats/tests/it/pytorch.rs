@@ -287,6 +287,14 @@ fn kinds_of_globals() {
     check("argparse", "Namespace", GlobalKind::Harmless);
     check("numpy._core.multiarray", "scalar", GlobalKind::Harmless);
     check("numpy.dtypes", "Float32DType", GlobalKind::Harmless);
+    check("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence", GlobalKind::Harmless);
+    check("numpy.random.bit_generator", "BitGenerator.__init__", GlobalKind::Dangerous);
+    // Python 3 writes `range` so in protocol 2, which is PyTorch's.
+    check("__builtin__", "xrange", GlobalKind::Harmless);
+    check("builtins", "Ellipsis", GlobalKind::Harmless);
+    check("collections", "UserDict", GlobalKind::Harmless);
+    check("collections", "namedtuple", GlobalKind::Dangerous);
+    check("array", "_array_reconstructor", GlobalKind::Harmless);
     check("torch.nn.modules.conv", "Conv2d", GlobalKind::Harmless);
     check("torch.optim.adamw", "AdamW", GlobalKind::Harmless);
     check("__torch__.___torch_mangle_0", "M", GlobalKind::Harmless);

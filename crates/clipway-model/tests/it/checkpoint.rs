@@ -1,4 +1,4 @@
-//! Checkpoints: which tensors are the weights, which file of a folder, which shards.
+//! Checkpoints: which tensors are the weights, which file of a folder, of which format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -123,82 +123,6 @@ fn chooses_the_file_of_a_folder_as_open_clip_does() {
         Err("several files of weights: epoch_1.pt, epoch_2.pt"),
     );
     check(&["notes.txt"], Err("holds no weights"));
-}
-
-/// A folder with an index and two shards, `a` and `b`.
-fn sharded(folder: &Path) -> PathBuf {
-    fs::create_dir_all(folder).unwrap();
-    write_tensors(&folder.join("one.safetensors"), &["a"], 1.0);
-    write_tensors(&folder.join("two.safetensors"), &["b"], 2.0);
-    let index = folder.join("model.safetensors.index.json");
-    fs::write(&index, r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#).unwrap();
-    index
-}
-
-#[test]
-fn opens_shards_by_their_index_or_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    let index = sharded(folder.path());
-    for path in [index.as_path(), folder.path()] {
-        let checkpoint = Checkpoint::open(path).unwrap();
-        assert!(checkpoint.is_sharded());
-        assert_eq!(checkpoint.sources().len(), 3);
-        let mut bytes = Vec::new();
-        checkpoint.tensors().read(1, &mut bytes).unwrap();
-        assert_eq!(bytes, [2f32.to_le_bytes(); 2].concat());
-    }
-}
-
-#[test]
-fn refuses_an_index_that_leads_astray() {
-    let check = |index: &str, code: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        let path = sharded(&folder.path().join("in"));
-        write_tensors(&folder.path().join("outside.safetensors"), &["a"], 1.0);
-        fs::write(&path, index).unwrap();
-        let error = Checkpoint::open(&path).unwrap_err();
-        assert_eq!(error.code(), code, "{index}: {error}");
-        assert!(error.to_string().contains("in/"), "names the file: {error}");
-    };
-    check(r#"{"weight_map": {"a": "../outside.safetensors"}}"#, "path-escape");
-    check(r#"{"weight_map": {"a": "/etc/passwd"}}"#, "path-escape");
-    check(r#"{"weight_map": {"a": "https://example.org/x.safetensors"}}"#, "path-escape");
-    check(r#"{"weight_map": {"a": "none.safetensors"}}"#, "io");
-    check(r#"{"weight_map": {"a": "model.safetensors.index.json"}}"#, "malformed");
-    check(r#"{"weight_map": {"a": "two.safetensors", "b": "one.safetensors"}}"#, "duplicate");
-    check(r#"{"weight_map": {}}"#, "missing");
-    check(r#"{"weight_map": ["a"]}"#, "bad-value");
-    check("{", "truncated");
-}
-
-#[cfg(unix)]
-#[test]
-fn links_stay_in_the_folder_or_its_cache() {
-    use std::os::unix::fs::symlink;
-    let check = |place: &str, target: &str, opens: bool| {
-        let root = tempfile::tempdir().unwrap();
-        for folder in ["cache/snapshots/1234", "cache/snap", "cache/blobs", "other/blobs"] {
-            fs::create_dir_all(root.path().join(folder)).unwrap();
-        }
-        write_tensors(&root.path().join(target), &["a"], 1.0);
-        let folder = root.path().join(place);
-        symlink(root.path().join(target), folder.join("one.safetensors")).unwrap();
-        let index = folder.join("model.safetensors.index.json");
-        fs::write(&index, r#"{"weight_map": {"a": "one.safetensors"}}"#).unwrap();
-        match Checkpoint::open(&index) {
-            Ok(_) => assert!(opens, "{place} to {target}"),
-            Err(error) => {
-                assert!(!opens, "{place} to {target}: {error}");
-                assert_eq!(error.code(), "path-escape");
-            }
-        }
-    };
-    check("cache/snapshots/1234", "cache/blobs/abcd", true);
-    check("cache/snap", "cache/blobs/abcd", true);
-    check("cache/snap", "cache/snap/there.safetensors", true);
-    check("cache/snap", "other/blobs/abcd", false);
-    check("cache/snap", "outside.safetensors", false);
-    check("cache/snapshots/1234", "cache/config.safetensors", false);
 }
 
 #[test]

@@ -11,5 +11,6 @@ mod layouts;
 mod layouts_timm;
 mod layouts_unfit;
 mod registry;
+mod shards;
 mod targets;
 mod text_models;
