@@ -27,9 +27,6 @@ const NUMBERS: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 /// Name of the rule by which they are dropped.
 const NUMBERS_RULE: &str = "OpenAI's number of the architecture, which the shapes tell";
 
-/// Name of the rule by which constants of TorchScript code are dropped.
-const CONSTANTS_RULE: &str = "a constant of TorchScript code, which is not read";
-
 /// Parts of a block in the order of OpenAI's code; open_clip has had `ln_1` first since 2.0, and sorted names
 /// have `ln_2` before `mlp`.
 const BLOCK: [&str; 4] = ["attn.in_proj_weight", "ln_1.weight", "mlp.c_fc.weight", "ln_2.weight"];
@@ -49,10 +46,8 @@ fn recognises(state_dict: &StateDict) -> bool {
 }
 
 fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
-    let is_script = state_dict.format() == FileFormat::TorchScript;
     Ok(open_clip::without(state_dict, &|name| match name {
         _ if NUMBERS.contains(&name) => Some(NUMBERS_RULE),
-        _ if is_script && name.starts_with("CONSTANTS.") => Some(CONSTANTS_RULE),
         _ => open_clip::leftover(name),
     }))
 }

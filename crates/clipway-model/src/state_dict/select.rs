@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use clipway_formats::{TensorFile, shown};
+use clipway_formats::{FileFormat, TensorFile, shown};
 
 use super::StateDict;
 
@@ -47,6 +47,8 @@ pub enum LeftOutKind {
     EmaWeights,
     /// The raw weights, where the averaged ones were taken.
     RawWeights,
+    /// Tensors of TorchScript code, which is never read.
+    Constants,
     /// Anything else beside the weights.
     Other,
 }
@@ -62,6 +64,7 @@ impl LeftOutKind {
             LeftOutKind::Loss => "loss state",
             LeftOutKind::EmaWeights => "EMA weights",
             LeftOutKind::RawWeights => "raw weights",
+            LeftOutKind::Constants => "constants of TorchScript code",
             LeftOutKind::Other => "beside the weights",
         }
     }
@@ -166,6 +169,9 @@ const RAW: [&str; 11] = [
 /// Scalars that averaging keeps beside the weights.
 const COUNTERS: [&str; 3] = ["n_averaged", "num_updates", "decay"];
 
+/// What the names of TorchScript's constants begin with.
+const CONSTANTS: &str = "CONSTANTS.";
+
 /// Names that are part of a model and never a dictionary around it.
 const TOWERS: [&str; 2] = ["visual", "text"];
 
@@ -206,12 +212,19 @@ impl Weights {
         choice: Option<WeightsChoice>,
     ) -> Result<Weights, SelectError> {
         let all = file.tensors();
-        let mut part: Vec<usize> = (0..all.len()).collect();
+        let is_script = file.format() == FileFormat::TorchScript;
+        let is_constant = |&index: &usize| is_script && all[index].name.starts_with(CONSTANTS);
+        let (constants, mut part): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(is_constant);
         let mut cut = 0;
         let mut path: Vec<String> = Vec::new();
         let mut found = WeightsChoice::Raw;
         let mut has_both = false;
         let mut left_out: Vec<LeftOut> = Vec::new();
+        let bytes_of = |tensors: &[usize]| tensors.iter().map(|&tensor| all[tensor].bytes() as u64).sum();
+        if !constants.is_empty() {
+            let (kind, path) = (LeftOutKind::Constants, CONSTANTS.trim_end_matches('.').to_owned());
+            left_out.push(LeftOut { kind, path, bytes: bytes_of(&constants), tensors: constants });
+        }
         loop {
             let name = |index: usize| &all[index].name[cut..];
             let groups = match keys_of(&path) {
@@ -243,7 +256,7 @@ impl Weights {
                     _ if Some(index) == level.raw => LeftOutKind::RawWeights,
                     _ => LeftOutKind::of_key(&group.key),
                 };
-                let bytes = group.tensors.iter().map(|&tensor| all[tensor].bytes() as u64).sum();
+                let bytes = bytes_of(&group.tensors);
                 let whole: Vec<&str> = above.iter().map(String::as_str).chain([group.key.as_str()]).collect();
                 left_out.push(LeftOut { kind, path: whole.join("."), tensors: group.tensors, bytes });
             }

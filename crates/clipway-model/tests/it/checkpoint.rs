@@ -72,6 +72,7 @@ fn finds_the_weights_of_training_checkpoints() {
     check("unknown_name.pt", None, "clip: raw 1; ");
     check("optimizer_only.pt", None, "error: no weights: all tensors are training state");
     check("beside.pt", None, "state_dict: raw 1; beside the weights `queue` 1x16, loss state `loss` 1x8");
+    check("traced.pt", None, ": raw 1; constants of TorchScript code `CONSTANTS` 1x8");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 Needs PyTorch. Every tensor is [2], f32, filled with the number that its place in the checkpoint has.
 """
+import io
+import zipfile
 from pathlib import Path
 
 import torch
@@ -36,3 +38,25 @@ checkpoints = {
 }
 for name, checkpoint in checkpoints.items():
     torch.save(checkpoint, HERE / name)
+
+
+class Traced(torch.nn.Module):
+    """A model whose trace has a tensor of the code, beside those of its state dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.visual = torch.nn.Module()
+        for module, name in ((self.visual, "proj"), (self, "logit_scale")):
+            module.register_buffer(name, torch.full((2,), 1.0))
+
+    def forward(self, x):
+        return x * self.visual.proj * self.logit_scale + torch.tensor([3.0, 4.0])
+
+
+# The archive without the debug entries, which hold paths of the machine that made it.
+archive = io.BytesIO()
+torch.jit.save(torch.jit.trace(Traced(), torch.zeros(2)), archive)
+with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(HERE / "traced.pt", "w") as part:
+    for entry in whole.infolist():
+        if not entry.filename.endswith(".debug_pkl"):
+            part.writestr(zipfile.ZipInfo(entry.filename.replace("archive/", "traced/", 1)), whole.read(entry))
