@@ -98,8 +98,9 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     let plan = build_plan(layout, converted, configs, &model.parameters, plan_options);
     let plan = plan.map_err(|cause| match cause {
         PlanError::Differs(differences) => {
-            let (path, model, identification) = (path(), origin.shown(), identified(&infos));
-            Box::new(Mismatch { path, model, differences: *differences, identification }).into()
+            let (path, identification) = (path(), identified(&infos));
+            let (model, given) = (origin.shown(), origin.name().map(str::to_owned));
+            Box::new(Mismatch { path, model, given, differences: *differences, identification }).into()
         }
         cause => ExportError::Plan { path: path(), cause },
     })?;
@@ -312,11 +313,6 @@ impl<'a> Prepared<'a> {
     /// The model of the result.
     pub fn model(&self) -> &Model {
         &self.model
-    }
-
-    /// What the source says of itself, if it is a folder that was exported before.
-    pub fn source_artifact(&self) -> Option<&Artifact> {
-        self.source_artifact.as_ref()
     }
 
     /// The weights of the source, and what was beside them.

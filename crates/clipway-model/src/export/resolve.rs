@@ -177,15 +177,19 @@ fn options_of(near: &NearFit) -> String {
     options
 }
 
-/// Which options name a model that fits.
-fn hint_of(identification: &Identification) -> Option<String> {
+/// Which options name a model that fits, other than the one that was given.
+fn hint_of(identification: &Identification, given: Option<&str>) -> Option<String> {
     let names = exact_names(identification);
     match (&names[..], &identification.near[..]) {
         ([name], _) => Some(format!("the shapes match `{name}`; pass `--model {name}`")),
-        ([], []) => identification
-            .closest
-            .first()
-            .map(|close| format!("`--model {}` tells which tensors differ", close.name)),
+        ([], []) => {
+            let closest = &identification.closest;
+            let first = closest.first()?;
+            let is_given =
+                |close: &CloseFit| close.differences == first.differences && Some(close.name) == given;
+            (!closest.iter().any(is_given))
+                .then(|| format!("`--model {}` tells which tensors differ", first.name))
+        }
         ([], [near, ..]) => Some(format!("the shapes match with `{}`", options_of(near))),
         (names, _) => {
             let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -196,7 +200,7 @@ fn hint_of(identification: &Identification) -> Option<String> {
 
 impl Candidates {
     pub(super) fn hint(&self) -> String {
-        match (&self.identification.exact[..], hint_of(&self.identification)) {
+        match (&self.identification.exact[..], hint_of(&self.identification, None)) {
             ([], Some(hint)) => hint,
             ([], None) => {
                 "pass its config with `--model FILE.json`; `clipway inspect` shows what the shapes tell of it"
@@ -214,6 +218,8 @@ pub struct Mismatch {
     pub path: PathBuf,
     /// How the model is called.
     pub model: String,
+    /// Its registered name, where it has one.
+    pub given: Option<String>,
     /// What differs.
     pub differences: Differences,
     /// What names and shapes say.
@@ -230,7 +236,7 @@ impl fmt::Display for Mismatch {
 
 impl Mismatch {
     pub(super) fn hint(&self) -> Option<String> {
-        hint_of(&self.identification)
+        hint_of(&self.identification, self.given.as_deref())
     }
 }
 

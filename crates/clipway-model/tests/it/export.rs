@@ -75,7 +75,7 @@ impl Bench {
         self.export_with(options, &write_options(&AtomicBool::new(false)))
     }
 
-    fn export_with(
+    pub fn export_with(
         &self,
         options: &ExportOptions,
         write: &WriteOptions<'_>,
@@ -86,7 +86,7 @@ impl Bench {
     }
 
     /// Names of everything beside and at the target.
-    fn leftovers(&self) -> Vec<String> {
+    pub fn leftovers(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("out")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
@@ -151,7 +151,7 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Name, dtype, shape and bytes of every weight of a source.
-fn weights_of(path: &Path) -> Vec<(TensorInfo, Vec<u8>)> {
+pub fn weights_of(path: &Path) -> Vec<(TensorInfo, Vec<u8>)> {
     let weights = Checkpoint::open(path).unwrap().weights(None).unwrap().state_dict;
     let read = |(index, info): (usize, &TensorInfo)| {
         let mut bytes = Vec::new();
