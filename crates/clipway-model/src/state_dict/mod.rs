@@ -60,11 +60,6 @@ impl StateDict {
         self.find(name).map(|index| &self.tensors[index])
     }
 
-    /// Full name of tensor `index` in its file.
-    pub fn stored_name(&self, index: usize) -> &str {
-        &self.file.tensors()[self.stored[index]].name
-    }
-
     /// Index in its file of tensor `index`.
     pub(crate) fn stored_index(&self, index: usize) -> usize {
         self.stored[index]

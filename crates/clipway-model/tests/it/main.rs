@@ -5,6 +5,7 @@ mod architecture;
 mod checkpoint;
 mod config;
 mod export;
+mod export_notes;
 mod export_refused;
 mod export_shared;
 mod identify;

@@ -1,0 +1,144 @@
+//! What an export says of its source: which weights were taken, what is dangerous, whose activation it has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clipway_formats::TensorInfo;
+use clipway_model::checkpoint::{Checkpoint, OpenOptions};
+use clipway_model::export::{ExportOptions, prepare};
+use clipway_model::plan::Fate;
+use clipway_model::state_dict::WeightsChoice;
+
+use crate::export::Bench;
+
+/// The notes of a prepared export.
+fn notes(source: &Path, options: &ExportOptions) -> Vec<String> {
+    let checkpoint = Checkpoint::open_with(source, OpenOptions { allow_opaque: true }).unwrap();
+    prepare(&checkpoint, options).unwrap().notes().to_vec()
+}
+
+/// A bench whose tensors are there once under each of these names.
+fn under(parts: &[&str]) -> Bench {
+    let mut bench = Bench::new();
+    let tensors = std::mem::take(&mut bench.tensors);
+    for part in parts {
+        let renamed = |(info, bytes): &(TensorInfo, Vec<u8>)| {
+            let name = format!("{part}.{}", info.name);
+            (TensorInfo { name, ..info.clone() }, bytes.clone())
+        };
+        bench.tensors.extend(tensors.iter().map(renamed));
+    }
+    bench
+}
+
+#[test]
+fn which_weights_were_taken_is_said_unless_they_were_chosen() {
+    let both = under(&["state_dict", "state_dict_ema"]);
+    let source = both.write_source("both.safetensors");
+    let taken = "the checkpoint also holds EMA weights; the raw ones were taken, as open_clip does (`--weights \
+                 ema` takes the others)";
+    assert_eq!(notes(&source, &both.options()), [taken]);
+    for choice in [WeightsChoice::Raw, WeightsChoice::Ema] {
+        let options = ExportOptions { weights: Some(choice), ..both.options() };
+        assert_eq!(notes(&source, &options), [""; 0]);
+        // The others are accounted for.
+        let checkpoint = Checkpoint::open(&source).unwrap();
+        let prepared = prepare(&checkpoint, &options).unwrap();
+        let dropped: Vec<(&str, usize)> =
+            prepared.ledger().dropped().map(|group| (group.rule.as_str(), group.tensors)).collect();
+        let rule = if choice == WeightsChoice::Raw { "EMA weights" } else { "raw weights" };
+        assert_eq!(dropped, [(rule, both.tensors.len() / 2)]);
+    }
+    let only = under(&["state_dict_ema"]);
+    let source = only.write_source("only.safetensors");
+    assert_eq!(notes(&source, &only.options()), ["the checkpoint holds EMA weights only; they were taken"]);
+}
+
+/// Pickles a text.
+fn text(text: &str) -> Vec<u8> {
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+fn integer(value: usize) -> Vec<u8> {
+    [b"J", &(value as u32).to_le_bytes()[..]].concat()
+}
+
+/// A file as PyTorch before 1.6 wrote it: the tensors of a bench, and this value beside them.
+fn write_legacy(bench: &Bench, value: &[u8]) -> PathBuf {
+    let start = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    let tuple = |values: &[usize]| {
+        [b"(", &values.iter().flat_map(|&v| integer(v)).collect::<Vec<u8>>()[..], b"t"].concat()
+    };
+    let (mut pickle, mut keys, mut storages) = (b"\x80\x02}".to_vec(), b"\x80\x02]".to_vec(), Vec::new());
+    for (number, (info, bytes)) in bench.tensors.iter().enumerate() {
+        let key = number.to_string();
+        let strides: Vec<usize> =
+            (0..info.shape.len()).map(|axis| info.shape[axis + 1..].iter().product()).collect();
+        let id = [b"(", &text("storage")[..], b"ctorch\nFloatStorage\n", &text(&key), &text("cpu")];
+        let id = [&id.concat()[..], &integer(info.elements()), b"NtQK\0"].concat();
+        pickle.extend([&text(&info.name)[..], b"ctorch._utils\n_rebuild_tensor_v2\n(", &id].concat());
+        pickle.extend(
+            [&tuple(&info.shape)[..], &tuple(&strides), b"\x89ccollections\nOrderedDict\n)RtRs"].concat(),
+        );
+        keys.extend([&text(&key)[..], b"a"].concat());
+        storages.extend([&(info.elements() as u64).to_le_bytes()[..], bytes].concat());
+    }
+    pickle.extend([&text("beside")[..], value, b"s."].concat());
+    keys.push(b'.');
+    let path = bench.path("legacy.pt");
+    fs::write(&path, [&start[..], &pickle, &keys, &storages].concat()).unwrap();
+    path
+}
+
+/// A call that would run a command stands beside the weights: refused, unless it may stay opaque, and then named.
+#[test]
+fn what_is_dangerous_is_named() {
+    let bench = Bench::new();
+    let harmless = write_legacy(&bench, b"K\x07");
+    assert_eq!(notes(&harmless, &bench.options()), [""; 0]);
+    let canary = bench.path("canary");
+    let call = [b"cposix\nsystem\n", &text(&format!("touch {}", canary.display()))[..], b"\x85R"].concat();
+    let source = write_legacy(&bench, &call);
+    let error = Checkpoint::open(&source).unwrap_err();
+    assert_eq!(error.code(), "unsafe-pickle");
+    assert!(error.to_string().contains("`posix.system` runs code"), "{error}");
+    let named = "the pickle names functions that run code where it is executed, which was not done here: posix.system";
+    assert_eq!(notes(&source, &bench.options()), [named]);
+    // The weights are those of the bench, and the call was never made.
+    let checkpoint = Checkpoint::open_with(&source, OpenOptions { allow_opaque: true }).unwrap();
+    let groups = &prepare(&checkpoint, &bench.options()).unwrap().ledger().groups.clone();
+    assert_eq!(groups.len(), 1);
+    assert_eq!((groups[0].fate, groups[0].tensors), (Fate::Written, bench.tensors.len()));
+    let weights = checkpoint.weights(None).unwrap().state_dict;
+    let mut bytes = Vec::new();
+    for (index, expected) in bench.tensors.iter().enumerate() {
+        weights.read_bytes(index, &mut bytes).unwrap();
+        assert_eq!((&weights.tensors()[index], &bytes), (&expected.0, &expected.1));
+    }
+    assert!(!canary.exists());
+}
+
+/// OpenAI's numbers tell a model with QuickGELU; a config that says otherwise is taken, and that is said.
+#[test]
+fn a_config_that_says_otherwise_than_the_layout_is_noted() {
+    let config = |quick_gelu: bool| {
+        format!(
+            r#"{{"embed_dim": 8, "quick_gelu": {quick_gelu},
+            "vision_cfg": {{"image_size": 8, "layers": 1, "width": 64, "head_width": 64, "patch_size": 4}},
+            "text_cfg": {{"context_length": 6, "vocab_size": 50, "width": 64, "heads": 1, "layers": 1}}}}"#
+        )
+    };
+    for quick_gelu in [false, true] {
+        let mut bench = Bench::of(&config(quick_gelu));
+        for (name, value) in [("input_resolution", 8i64), ("context_length", 6), ("vocab_size", 50)] {
+            let info =
+                TensorInfo { name: name.to_owned(), dtype: clipway_formats::Dtype::I64, shape: vec![] };
+            bench.tensors.push((info, value.to_le_bytes().to_vec()));
+        }
+        let source = bench.write_source("openai.safetensors");
+        let noted = "the model that was given has GELU, but OpenAI CLIP says QuickGELU (OpenAI's code has QuickGELU \
+                     alone: OpenAI's numbers are among the tensors)";
+        let expected: &[&str] = if quick_gelu { &[] } else { &[noted] };
+        assert_eq!(notes(&source, &bench.options()), expected);
+    }
+}
