@@ -192,3 +192,6 @@ fn clear(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputError>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,14 +16,17 @@ pub(super) fn exchange(a: &Path, b: &Path, hook: &StepHook) -> io::Result<()> {
 pub(super) fn rename_new(from: &Path, to: &Path, hook: &StepHook) -> io::Result<()> {
     hook.before(Step::Rename, to)?;
     match system::rename_new(from, to) {
-        Err(error) if cannot(&error) => {
-            if fs::symlink_metadata(to).is_ok() {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            fs::rename(from, to)
-        }
+        Err(error) if cannot(&error) => look_and_rename(from, to),
         done => done,
     }
+}
+
+/// Renames if there is nothing at `to`, in two steps, where the system has none that does both.
+fn look_and_rename(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(from, to)
 }
 
 /// Renames, and replaces a file at `to`.
@@ -117,3 +120,6 @@ mod system {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

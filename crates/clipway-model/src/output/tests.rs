@@ -313,6 +313,22 @@ fn a_target_that_comes_at_the_last_moment_is_not_replaced() {
 }
 
 #[test]
+fn a_target_that_never_rests_is_an_error() {
+    for (kind, forced) in [(TargetKind::Folder, true), (TargetKind::File, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("out");
+        let hook = StepHook::new(|step, path| match step {
+            Step::Rename if path.ends_with("out") => Err(io::ErrorKind::AlreadyExists.into()),
+            _ => Ok(()),
+        });
+        let error = write(&target, OutputOptions { hook, ..options(kind, forced) }, "new").unwrap_err();
+        assert!(error.to_string().starts_with("cannot put in place `"), "{error}");
+        assert!(error.to_string().ends_with("out`: other runs change it all the time"), "{error}");
+        assert_eq!(contents(folder.path()), BTreeMap::new());
+    }
+}
+
+#[test]
 fn a_living_run_is_not_cleaned_away() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("out");
