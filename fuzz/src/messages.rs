@@ -1,11 +1,12 @@
-//! What every refusal must be: one short line without anything that a terminal would obey.
+//! What every refusal must be: short lines, not too many, without anything that a terminal would obey.
 
 use std::fmt::Display;
 
 use clipway_formats::is_invisible;
 
-/// Most bytes of a message.
-const LONGEST: usize = 2000;
+/// Most bytes of a line, and of a message that tells everything that is wrong.
+const LONGEST_LINE: usize = 2000;
+const LONGEST: usize = 100_000;
 
 /// Checks a message.
 ///
@@ -14,6 +15,8 @@ const LONGEST: usize = 2000;
 pub fn check_message(error: &dyn Display) {
     let message = error.to_string();
     assert!(!message.is_empty(), "an empty message");
+    let longest = message.lines().map(str::len).max().unwrap_or_default();
+    assert!(longest <= LONGEST_LINE, "a line of {longest} bytes: {message}");
     assert!(message.len() <= LONGEST, "a message of {} bytes: {message}", message.len());
     assert!(!message.contains(|c| is_invisible(c) && c != '\n'), "not escaped: {message:?}");
 }

@@ -4,6 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use clipway_model::export::ExportError;
+use serde_json::{Value, json};
+
 /// Exit status of a question answered with no: refused, mismatched, failed verification.
 pub const NO: u8 = 1;
 /// Exit status of a command that could not run: a missing file, a full disk, an unusable option.
@@ -22,17 +25,64 @@ pub struct Failure {
     pub message: String,
     /// What to run or change.
     pub hint: Option<String>,
+    /// Everything that is wrong, where there can be much, for `--json`.
+    pub list: List,
+}
+
+/// What is wrong, one by one, under its key.
+#[derive(Debug, Default)]
+pub struct List {
+    pub key: &'static str,
+    pub all: Vec<Value>,
+    /// How many there are beyond.
+    pub left_out: usize,
+}
+
+impl List {
+    /// Most entries of a list: more than any model has tensors.
+    const MOST: usize = 20_000;
+
+    /// What an export's error lists.
+    pub fn of(error: &ExportError) -> List {
+        let differences = error.differences().map_or(0, |differences| differences.iter().count());
+        let (key, count) = match differences {
+            0 => ("problems", error.problems().len()),
+            count => ("differences", count),
+        };
+        let differences = error.differences().into_iter().flat_map(|differences| differences.iter());
+        let all = differences.map(|one| json!(one)).chain(error.problems().iter().map(|one| json!(one)));
+        List { key, all: all.take(List::MOST).collect(), left_out: count.saturating_sub(List::MOST) }
+    }
 }
 
 impl Failure {
     /// Refused: the input or the result is not what it must be.
     pub fn no(code: &'static str, message: impl fmt::Display) -> Failure {
-        Failure { exit_code: NO, code, message: message.to_string(), hint: None }
+        Failure { exit_code: NO, code, message: message.to_string(), hint: None, list: List::default() }
     }
 
     /// Could not run.
     pub fn could_not_run(code: &'static str, message: impl fmt::Display) -> Failure {
-        Failure { exit_code: COULD_NOT_RUN, code, message: message.to_string(), hint: None }
+        Failure {
+            exit_code: COULD_NOT_RUN,
+            code,
+            message: message.to_string(),
+            hint: None,
+            list: List::default(),
+        }
+    }
+
+    /// As `--json` says it.
+    pub fn json(&self) -> Value {
+        let Failure { code, message, hint, list, .. } = self;
+        let mut error = json!({ "code": code, "message": message, "hint": hint });
+        if !list.all.is_empty() {
+            error[list.key] = json!(list.all);
+        }
+        if list.left_out > 0 {
+            error["left_out"] = json!(list.left_out);
+        }
+        json!({ "error": error })
     }
 
     /// The message with its code at the end of the first line, unless it says it already.

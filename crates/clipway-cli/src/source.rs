@@ -12,7 +12,7 @@ use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::Processor;
 use clipway_run::load::{LoadError, LoadOptions};
 
-use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED, NO, chain};
+use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED, List, NO, chain};
 use crate::ui::Ui;
 
 /// Which weights of a checkpoint are taken.
@@ -115,7 +115,13 @@ pub fn checkpoint_failure(error: &CheckpointError) -> Failure {
         CheckpointError::Io { .. } => COULD_NOT_RUN,
         _ => NO,
     };
-    Failure { exit_code, code: error.code(), message: chain(error), hint: error.hint() }
+    Failure {
+        exit_code,
+        code: error.code(),
+        message: chain(error),
+        hint: error.hint(),
+        list: List::default(),
+    }
 }
 
 /// What a refused export means for the exit status.
@@ -126,19 +132,20 @@ pub fn export_failure(error: &ExportError) -> Failure {
         ExportError::Interrupted => INTERRUPTED,
         _ => NO,
     };
-    Failure { exit_code, code: error.code(), message: chain(error), hint: error.hint() }
+    let list = List::of(error);
+    Failure { exit_code, hint: error.hint(), list, ..Failure::no(error.code(), chain(error)) }
 }
 
 /// What an artifact that cannot be read means for the exit status.
 pub fn artifact_failure(error: &ArtifactError) -> Failure {
     let exit_code = if matches!(error, ArtifactError::Io { .. }) { COULD_NOT_RUN } else { NO };
-    Failure { exit_code, code: error.code(), message: chain(error), hint: None }
+    Failure { exit_code, ..Failure::no(error.code(), chain(error)) }
 }
 
 /// What a model that cannot be loaded means for the exit status.
 pub fn load_failure(error: &LoadError) -> Failure {
     let exit_code = if matches!(error, LoadError::Io { .. }) { COULD_NOT_RUN } else { NO };
-    Failure { exit_code, code: error.code(), message: chain(error), hint: None }
+    Failure { exit_code, ..Failure::no(error.code(), chain(error)) }
 }
 
 /// What a refused input means for the exit status.
@@ -150,5 +157,5 @@ pub fn clip_failure(error: &ClipError) -> Failure {
         ClipError::Image { cause, .. } => cause.hint().map(str::to_owned),
         _ => None,
     };
-    Failure { exit_code: NO, code: error.code(), message: chain(error), hint }
+    Failure { hint, ..Failure::no(error.code(), chain(error)) }
 }

@@ -99,10 +99,8 @@ impl Ui {
     /// Says why the command failed, and what to do; with `--json` on stdout too, as `{"error": …}`.
     pub fn failure(&self, failure: &Failure) {
         if self.json {
-            let Failure { code, message, hint, .. } = failure;
-            let error = serde_json::json!({ "error": { "code": code, "message": message, "hint": hint } });
             // A stdout that cannot be written to changes nothing: stderr says it too.
-            let _ = self.data_json(&error);
+            let _ = self.data_json(&failure.json());
         }
         let style = anstyle::AnsiColor::Red.on_default().bold();
         let mut err = anstream::stderr();

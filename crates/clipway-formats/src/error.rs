@@ -122,9 +122,14 @@ pub fn is_invisible(c: char) -> bool {
 
 /// Text from a file, fit for a message: control and invisible characters escaped, long text cut.
 pub fn shown(text: &str) -> String {
+    shown_up_to(text, SHOWN_CHARACTERS)
+}
+
+/// As [`shown`], with another number of characters.
+pub fn shown_up_to(text: &str, most: usize) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
-        if count == SHOWN_CHARACTERS {
+        if count == most {
             out.push('…');
             break;
         }

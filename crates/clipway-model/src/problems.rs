@@ -18,21 +18,49 @@ impl Problems {
     }
 }
 
-/// Most bytes of problems in a message: more than any config that was meant to be right has, and less than what a
-/// hostile one could fill a terminal with.
-const LONGEST: usize = 1500;
-
-/// Problems as lines below the first of a message; beyond some length they are counted.
+/// Problems as lines below the first of a message.
 pub(crate) fn lines(problems: &[String]) -> String {
-    let mut text = String::new();
-    for (shown, problem) in problems.iter().enumerate() {
-        if shown > 0 && text.len() + problem.len() > LONGEST {
-            return format!("{text}\n  and {} more", problems.len() - shown);
+    let mut lines = Lines::default();
+    lines.extend(problems.iter().map(|problem| (problem.clone(), 1)));
+    lines.text()
+}
+
+/// Lines of one kind below the first of a message.
+///
+/// What any two registered models differ in fits into them, and so does what can be wrong with a file that was meant
+/// to be right; what a hostile one could fill a terminal with is counted.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    text: String,
+}
+
+impl Lines {
+    /// Most lines of one kind, and most bytes.
+    const MOST: usize = 400;
+    const LONGEST: usize = 48_000;
+
+    /// Adds lines of one kind, each with the number of problems that it tells.
+    pub(crate) fn extend(&mut self, lines: impl IntoIterator<Item = (String, usize)>) {
+        let start = self.text.len();
+        let mut left_out = 0;
+        for (count, (line, problems)) in lines.into_iter().enumerate() {
+            let is_full = count >= Self::MOST || self.text.len() - start + line.len() > Self::LONGEST;
+            if left_out > 0 || count > 0 && is_full {
+                left_out += problems;
+            } else {
+                self.text.push_str("\n  ");
+                self.text.push_str(&line);
+            }
         }
-        text.push_str("\n  ");
-        text.push_str(problem);
+        if left_out > 0 {
+            self.text.push_str(&format!("\n  and {left_out} more"));
+        }
     }
-    text
+
+    /// The lines, each after a line end.
+    pub(crate) fn text(self) -> String {
+        self.text
+    }
 }
 
 #[cfg(test)]
@@ -40,10 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_is_counted() {
+    fn what_no_file_has_that_was_meant_to_be_right_is_counted() {
         let problems = |length: usize| vec!["p".repeat(length), "q".repeat(length), "r".to_owned()];
         assert_eq!(lines(&problems(2)), "\n  pp\n  qq\n  r");
-        assert_eq!(lines(&problems(1000)), format!("\n  {}\n  and 2 more", "p".repeat(1000)));
-        assert_eq!(lines(&problems(740)).lines().count(), 4);
+        assert_eq!(lines(&problems(23_900)).lines().count(), 4);
+        assert_eq!(lines(&problems(25_000)), format!("\n  {}\n  and 2 more", "p".repeat(25_000)));
+        let many = vec![String::new(); 401];
+        assert_eq!(lines(&many[1..]).lines().count(), 401);
+        assert!(lines(&many).ends_with("\n  \n  and 1 more"));
     }
 }

@@ -15,8 +15,9 @@ use super::{first_difference, listing};
 use crate::demo::{clipway, root};
 use crate::outcome::{Outcome, tell};
 
-/// Most bytes of what a command says.
-const LONGEST_TALK: usize = 4000;
+/// Most bytes of a line of what a command says, and of all of it: an error tells everything that is wrong.
+const LONGEST_LINE: usize = 4000;
+const LONGEST_TALK: usize = 100_000;
 
 /// Runs the program on every file of a folder that is to be refused.
 pub fn run(folder: &Path, only: Option<&Regex>, except: Option<&Regex>) -> Result<bool, String> {
@@ -226,7 +227,8 @@ fn check_words(format: Format, file: &Path, words: &[String], said: Said) -> Res
     if code != Some(1) && !missing {
         return wrong("not exit status 1");
     }
-    if ["error: ", "warning: "].iter().any(|word| message.contains(word)) || message.len() > LONGEST_TALK {
+    let is_long = message.len() > LONGEST_TALK || message.lines().any(|line| line.len() > LONGEST_LINE);
+    if ["error: ", "warning: "].iter().any(|word| message.contains(word)) || is_long {
         return wrong("more than one message, or a long one");
     }
     if !missing && !message.contains(&*name) {

@@ -1,9 +1,10 @@
-//! `clipway verify`: an exported folder against its source, or against its own hashes.
+//! `clipway verify`: an exported folder against its source, or against its own hashes; and which activation fits it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clipway_model::artifact::{Artifact, ArtifactModel};
+use clipway_model::artifact::{Artifact, HashReport};
+use clipway_model::export::Prepared;
 use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadOptions;
 use clipway_run::verify::{ExportedFolder, FolderVerification};
@@ -21,7 +22,8 @@ pub struct Verify {
     /// The exported folder
     folder: PathBuf,
 
-    /// The source to run beside it; without it the folder's own hashes are checked, and nothing is run but `--probe`
+    /// The source to run beside it; without it the folder's own hashes are checked. Either way GELU and QuickGELU are
+    /// run over built-in pictures with texts, and it is said which fits better and how clearly
     #[arg(long, value_name = "SOURCE")]
     against: Option<PathBuf>,
 
@@ -29,10 +31,9 @@ pub struct Verify {
     #[arg(long, requires = "against")]
     blocks: bool,
 
-    /// Run GELU and QuickGELU over built-in pictures with texts, and say which fits better and how clearly; with
-    /// `--against` this is always done
-    #[arg(long)]
-    probe: bool,
+    /// Check the folder's own hashes and run nothing
+    #[arg(long, conflicts_with = "against")]
+    hashes_only: bool,
 
     #[command(flatten)]
     inputs: InputOptions,
@@ -45,23 +46,26 @@ impl Verify {
     /// Verifies; true if all is as it must be.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         std::fs::read_dir(&self.folder).map_err(|error| failure::file(&self.folder, &error))?;
-        let hashes_right =
-            match Artifact::find(&self.folder).map_err(|error| source::artifact_failure(&error))? {
-                Some(artifact) => self.hashes(&artifact, ui)?,
-                None if self.against.is_none() => {
-                    let folder = self.folder.display();
-                    return Err(Failure::could_not_run(
-                        "missing",
-                        format!("`{folder}` has no `clipway.json` to check"),
-                    )
-                    .hint("pass `--against SOURCE` to compare it with its source"));
-                }
-                None => true,
-            };
-        let Some(against) = &self.against else { return Ok(hashes_right) };
-        if !hashes_right {
-            return Ok(false);
+        let found = Artifact::find(&self.folder);
+        let hashes = found.and_then(|found| found.map(|_| Artifact::check_hashes(&self.folder)).transpose());
+        let hashes = hashes.map_err(|error| source::artifact_failure(&error))?;
+        match (&self.against, hashes) {
+            (None, None) => {
+                let folder = self.folder.display();
+                Err(Failure::could_not_run("missing", format!("`{folder}` has no `clipway.json` to check"))
+                    .hint("pass `--against SOURCE` to compare it with its source"))
+            }
+            (None, Some(hashes)) => self.tell(&hashes, ui),
+            (Some(_), Some(hashes)) if !hashes.is_right() => self.tell(&hashes, ui),
+            (Some(against), hashes) => {
+                hashes.iter().for_each(|hashes| ui.say(&summary(hashes)));
+                self.compare(against, ui)
+            }
         }
+    }
+
+    /// Runs the source and the folder on the same inputs.
+    fn compare(&self, against: &Path, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.source.open(against)?;
         let refuse = |error| verify_failure(&error);
         let inputs = self.inputs.read()?;
@@ -71,7 +75,7 @@ impl Verify {
         (load.blocks, load.towers) = (self.blocks, folder.tower());
         let verification = FolderVerification { inputs: &inputs, load, source: self.source.export_options() };
         let report = verification.run_prepared(&prepared, folder.tower(), &checkpoint).map_err(refuse)?;
-        let activation = weigh_activations(&prepared, &verification.load).map_err(refuse)?;
+        let activation = weighed(&prepared, &verification.load).unwrap_or_else(nothing);
         if ui.json() {
             ui.data_json(&with_activation(&report, Some(&activation))?)?;
         } else {
@@ -80,41 +84,45 @@ impl Verify {
         Ok(report.passed)
     }
 
+    /// Says what the folder's hashes are, and of a folder that is right which activation fits it.
+    fn tell(&self, hashes: &HashReport, ui: &Ui) -> Result<bool, Failure> {
+        let is_weighed = hashes.is_right() && !self.hashes_only;
+        let weigh = || is_weighed.then(|| self.activation(ui).unwrap_or_else(nothing));
+        if ui.json() {
+            ui.data_json(&with_activation(hashes, weigh().as_ref())?)?;
+        } else {
+            let mut text = format!("{}\n", summary(hashes));
+            text.extend(hashes.differences.iter().map(|line| format!("{line}\n")));
+            ui.data(&text)?;
+            if let Some(activation) = weigh() {
+                ui.data(&format!("activation: {}\n", activation.summary()))?;
+            }
+        }
+        Ok(hashes.is_right())
+    }
+
     /// What pictures and texts say of the folder's activation.
     fn activation(&self, ui: &Ui) -> Result<Weighed, Failure> {
         let refuse = |error| verify_failure(&error);
         let folder = ExportedFolder::open(&self.folder).map_err(refuse)?;
         let load = LoadOptions { towers: folder.tower(), ..LoadOptions::new(source::processor(ui)?) };
-        weigh_activations(&folder.prepare().map_err(refuse)?, &load).map_err(refuse)
+        weighed(&folder.prepare().map_err(refuse)?, &load)
     }
+}
 
-    /// Compares the folder with the hashes in its `clipway.json`.
-    fn hashes(&self, artifact: &Artifact, ui: &Ui) -> Result<bool, Failure> {
-        let report =
-            Artifact::check_hashes(&self.folder).map_err(|error| source::artifact_failure(&error))?;
-        let right = if report.is_right() { "as `clipway.json` says" } else { "NOT as `clipway.json` says" };
-        let line = format!("{} tensors and {} files are {right}", report.tensors, report.files);
-        // Where nothing comes after it, this is the result.
-        let is_result = self.against.is_none() || !report.is_right();
-        let probes = self.probe && is_result && report.is_right();
-        let activation = probes.then(|| self.activation(ui)).transpose()?;
-        if !is_result {
-            ui.say(&line);
-        } else if ui.json() {
-            ui.data_json(&with_activation(&report, activation.as_ref())?)?;
-        } else {
-            let mut text = format!("{line}\n");
-            text.extend(report.differences.iter().map(|line| format!("{line}\n")));
-            text.extend(activation.iter().map(|told| format!("activation: {}\n", told.summary())));
-            ui.data(&text)?;
-            if activation.is_none() && report.is_right() {
-                let ArtifactModel { quick_gelu, activation_from, .. } = &artifact.model;
-                let name = if *quick_gelu { "QuickGELU" } else { "GELU" };
-                ui.say(&format!("activation: {name} ({activation_from}); `--probe` weighs it"));
-            }
-        }
-        Ok(report.is_right())
-    }
+fn weighed(prepared: &Prepared<'_>, load: &LoadOptions) -> Result<Weighed, Failure> {
+    weigh_activations(prepared, load).map_err(|error| verify_failure(&error))
+}
+
+/// A model that cannot be run is not weighed: what else was verified stands.
+fn nothing(failure: Failure) -> Weighed {
+    Weighed::Nothing { why: failure.coded().lines().next().unwrap_or_default().to_owned() }
+}
+
+/// One line on a folder's hashes.
+fn summary(hashes: &HashReport) -> String {
+    let right = if hashes.is_right() { "as `clipway.json` says" } else { "NOT as `clipway.json` says" };
+    format!("{} tensors and {} files are {right}", hashes.tensors, hashes.files)
 }
 
 /// A report as JSON, with what was weighed.

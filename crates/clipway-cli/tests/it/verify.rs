@@ -9,8 +9,8 @@ const SOURCE: &str = "EMOJI/emoji-clip.pt";
 fn a_folder_is_as_its_source() {
     let scene = Scene::new();
     for (name, arguments) in [
-        ("verify-hashes", &["verify", "EXPORTED"][..]),
-        ("verify-probe", &["verify", "EXPORTED", "--probe"]),
+        ("verify", &["verify", "EXPORTED"][..]),
+        ("verify-hashes", &["verify", "EXPORTED", "--hashes-only"]),
         ("verify-against", &["verify", "EXPORTED", "--against", SOURCE]),
         ("verify-blocks", &["verify", "EXPORTED", "--against", SOURCE, "--blocks", "--quiet"]),
     ] {
@@ -30,12 +30,36 @@ fn json_has_the_stages() {
     assert_eq!((&report["images"], &report["texts"]), (&12.into(), &2.into()));
     assert_eq!(stages[2]["compared"], 12 * 128);
     assert!(report["image_sensitivity"].as_f64().is_some_and(|spread| spread > 0.1), "{report}");
-    let hashes = scene.run(&["verify", "EXPORTED", "--json"]).ended(0).json();
+    let hashes = scene.run(&["verify", "EXPORTED", "--hashes-only", "--json"]).ended(0).json();
     assert_eq!((&hashes["tensors"], &hashes["files"]), (&134.into(), &8.into()));
     assert!(hashes.get("activation").is_none());
-    let probed = scene.run(&["verify", "EXPORTED", "--probe", "--json"]).ended(0).json();
-    assert_eq!((&probed["tensors"], &probed["activation"]), (&134.into(), &report["activation"]));
+    let weighed = scene.run(&["verify", "EXPORTED", "--json"]).ended(0).json();
+    assert_eq!((&weighed["tensors"], &weighed["activation"]), (&134.into(), &report["activation"]));
     assert_eq!(report["activation"]["pairs"], 200);
+}
+
+#[test]
+fn a_model_that_cannot_be_weighed_is_verified_all_the_same() {
+    let scene = Scene::new();
+    for tower in ["image", "text"] {
+        let export = ["export", SOURCE, "--model", "EMOJI/emoji-clip.json", "--tower", tower, "--out", tower];
+        scene.run(&[&export[..], &["--no-verify", "--quiet"]].concat()).ended(0);
+    }
+    check(&scene, "verify-one-tower", &["verify", "image"]);
+    let report = scene.run(&["verify", "text", "--json"]).ended(0).json();
+    assert_eq!(report["activation"], serde_json::json!({ "why": "it has one tower only" }));
+    // A config of another model, whose hash `clipway.json` does not have: the other hashes are right.
+    scene.copy_exported("odd");
+    let config = scene.path("odd/open_clip_config.json");
+    let text =
+        std::fs::read_to_string(&config).expect("the config").replacen("\"layers\": 6", "\"layers\": 5", 1);
+    scene.write("odd/open_clip_config.json", &text);
+    let artifact = std::fs::read_to_string(scene.path("odd/clipway.json")).expect("the artifact");
+    let mut artifact: serde_json::Value = serde_json::from_str(&artifact).expect("JSON");
+    artifact["files"].as_object_mut().expect("files").remove("open_clip_config.json").expect("its hash");
+    scene.write("odd/clipway.json", artifact.to_string());
+    check(&scene, "verify-odd", &["verify", "odd"]);
+    scene.run(&["verify", "odd", "--hashes-only"]).ended(0);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::architecture::ArchitectureError;
 use crate::artifact::ArtifactError;
 use crate::checkpoint::CheckpointError;
 use crate::hugging_face::TextModelError;
+use crate::identify::Differences;
 use crate::layout::LayoutError;
 use crate::output::OutputError;
 use crate::plan::{Imbalance, PlanError};
@@ -217,6 +218,29 @@ impl ExportError {
             ExportError::SourceChanged { .. } => "source-changed",
             ExportError::Verification(_) => "verification",
             ExportError::Interrupted => "interrupted",
+        }
+    }
+
+    /// Everything in which weights and model differ.
+    pub fn differences(&self) -> Option<&Differences> {
+        match self {
+            ExportError::Mismatch(mismatch) => Some(&mismatch.differences),
+            ExportError::Candidates(candidates) => Some(&candidates.differences),
+            ExportError::Plan { cause: PlanError::Differs(differences), .. } => Some(differences),
+            _ => None,
+        }
+    }
+
+    /// Every problem of a config or a target, where they are told together.
+    pub fn problems(&self) -> &[String] {
+        match self {
+            ExportError::TextModel { cause: TextModelError::Problems(problems), .. }
+            | ExportError::Target { cause: SpellError::Inexpressible { problems, .. }, .. } => problems,
+            ExportError::Layout { cause, .. } => match &**cause {
+                LayoutError::Contradictions { problems, .. } => problems,
+                _ => &[],
+            },
+            _ => &[],
         }
     }
 

@@ -1,4 +1,5 @@
-//! Everything of an export that needs no weights: the config, the plan and the ledger.
+//! Everything of an export that needs no weights: the config, the plan and the ledger. Numbers that a layout keeps
+//! among its tensors are all that is read.
 
 use std::path::Path;
 
@@ -77,10 +78,20 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         return Err(ExportError::UnknownLayout { path: path(), names });
     };
     let refuse = |cause| ExportError::Layout { path: path(), cause: Box::new(cause) };
+    let numbers = layout
+        .check_numbers(&weights.state_dict)
+        .map_err(|cause| ExportError::Read { path: checkpoint.weights_path().to_owned(), cause })?;
     let converted = layout.convert(&weights.state_dict).map_err(refuse)?;
     let infos = converted.infos();
     let told = || layout.known_config(checkpoint, &weights.state_dict, &infos).map_err(refuse);
-    let Resolved { config: mut base, origin } = resolve(checkpoint, options.model.as_ref(), told, &infos)?;
+    let resolved = resolve(checkpoint, options.model.as_ref(), told, &infos);
+    let Resolved { config: mut base, origin } = resolved.map_err(|error| match error {
+        ExportError::Candidates(mut candidates) => {
+            candidates.differences.clone_from(&numbers);
+            ExportError::Candidates(candidates)
+        }
+        error => error,
+    })?;
     let text_model = text_model::find(checkpoint, &base.model)?;
     if let Some(described) = &text_model {
         base.model.set_text_model(described.model.clone());
@@ -96,7 +107,7 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     let plan_options = PlanOptions { precision: options.precision, tower: options.tower, fold: options.fold };
     let configs = [&base.model, &config.model];
     let plan = build_plan(layout, converted, configs, &model.parameters, plan_options);
-    let plan = plan.map_err(|cause| match cause {
+    let plan = numbers.add_to(plan).map_err(|cause| match cause {
         PlanError::Differs(differences) => {
             let (path, identification) = (path(), identified(&infos));
             let (model, given) = (origin.shown(), origin.name().map(str::to_owned));

@@ -122,6 +122,8 @@ pub struct Candidates {
     pub path: PathBuf,
     /// What names and shapes say.
     pub identification: Identification,
+    /// What is wrong whichever model it is.
+    pub differences: Differences,
 }
 
 impl std::error::Error for Candidates {}
@@ -137,7 +139,7 @@ impl fmt::Display for Candidates {
             if names.iter().any(quick) && !names.iter().all(quick) {
                 f.write_str("\nthey differ in the activation, which no shape shows")?;
             }
-            return Ok(());
+            return self.write_differences(f);
         }
         f.write_str("are those of no registered model")?;
         for CloseFit { name, differences } in &self.identification.closest {
@@ -153,7 +155,7 @@ impl fmt::Display for Candidates {
                 write!(f, "\n  `{field}`: {why}")?;
             }
         }
-        Ok(())
+        self.write_differences(f)
     }
 }
 
@@ -199,6 +201,14 @@ fn hint_of(identification: &Identification, given: Option<&str>) -> Option<Strin
 }
 
 impl Candidates {
+    fn write_differences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.differences.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "\nand whichever it is:\n{}", self.differences)
+        }
+    }
+
     pub(super) fn hint(&self) -> String {
         match (&self.identification.exact[..], hint_of(&self.identification, None)) {
             ([], Some(hint)) => hint,
@@ -236,6 +246,11 @@ impl fmt::Display for Mismatch {
 
 impl Mismatch {
     pub(super) fn hint(&self) -> Option<String> {
+        let Differences { numbers, .. } = &self.differences;
+        if !numbers.is_empty() && numbers.len() == self.differences.iter().count() {
+            let hint = "if the shapes are right, save the weights without these numbers: nothing needs them";
+            return Some(hint.to_owned());
+        }
         hint_of(&self.identification, self.given.as_deref())
     }
 }
@@ -280,7 +295,8 @@ pub(super) fn resolve(
                     }
                     _ => {
                         let path = checkpoint.path().to_owned();
-                        Err(Box::new(Candidates { path, identification }).into())
+                        let differences = Differences::default();
+                        Err(Box::new(Candidates { path, identification, differences }).into())
                     }
                 }
             }

@@ -7,10 +7,12 @@
 
 mod differences;
 mod forms;
+mod nearest;
+mod numbered;
 mod reconstruct;
 mod sketch;
 
-pub use differences::{Differences, Doubled, Mismatch, Unmatched, WrongDtype};
+pub use differences::{Difference, Differences, Doubled, Mismatch, Unmatched, WrongDtype, WrongNumber};
 pub use reconstruct::{Assumption, Reconstruction};
 pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai};
 

@@ -69,7 +69,7 @@ pub(super) fn reconstruct(
     });
     let config = ModelConfig::parse(json.as_bytes()).ok()?;
     let model = architecture::build(&config).ok()?;
-    let differences = Differences::between(&model.parameters, tensors.iter().copied()).with_nearest();
+    let differences = Differences::between(&model.parameters, tensors.iter().copied());
     Some(Reconstruction { config, assumed, differences })
 }
 

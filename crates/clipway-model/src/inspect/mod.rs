@@ -190,6 +190,12 @@ pub fn inspect(
     if weights.is_some() && layout.is_none() {
         problems.push("the names of the tensors are those of no layout that is known".to_owned());
     }
+    if let Some(layout) = layout {
+        match layout.check_numbers(state_dict) {
+            Ok(numbers) => problems.extend(numbers.lines()),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
     let converted = layout.map(|layout| layout.convert(state_dict));
     let converted =
         converted.and_then(|result| result.map_err(|error| problems.push(error.to_string())).ok());

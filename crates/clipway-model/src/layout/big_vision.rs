@@ -21,6 +21,7 @@ pub(super) static LAYOUT: Layout = Layout {
     },
     conversion: Conversion::Steps(convert),
     known_config: Some(known_config),
+    check_numbers: None,
 };
 
 /// What stands before every name in files that hold more than parameters.

@@ -11,6 +11,7 @@ pub(super) static LAYOUT: Layout = Layout {
     recognises,
     conversion: Conversion::Steps(|state_dict| NAMES.to_open_clip(state_dict)),
     known_config: Some(hf_clip_config::known_config),
+    check_numbers: None,
 };
 
 /// Tensors that older versions of transformers stored, and the rule by which they are dropped.

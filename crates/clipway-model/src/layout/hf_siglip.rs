@@ -18,6 +18,7 @@ pub(super) static LAYOUT: Layout = Layout {
     },
     conversion: Conversion::Steps(|state_dict| NAMES.to_open_clip(state_dict)),
     known_config: Some(hf_siglip_config::known_config),
+    check_numbers: None,
 };
 
 /// The names beside open_clip's.

@@ -24,6 +24,7 @@ pub(super) static LAYOUT: Layout = Layout {
     recognises: |tensors| has_prefix(tensors, IMAGE) || has_prefix(tensors, "text_encoder.embedding_layer."),
     conversion: Conversion::Steps(convert),
     known_config: Some(known_config),
+    check_numbers: None,
 };
 
 /// What stands before the names of the image tower.

@@ -23,10 +23,11 @@ mod text_tower;
 pub use error::{LayoutError, LayoutPart};
 pub(crate) use text_tower::{TextTower, text_tower_name};
 
-use clipway_formats::TensorInfo;
+use clipway_formats::{FormatError, TensorInfo};
 
 use crate::checkpoint::Checkpoint;
 use crate::config::ConfigFile;
+use crate::identify::Differences;
 use crate::plan::{DroppedTensor, PlannedTensor, StepError};
 use crate::state_dict::StateDict;
 
@@ -43,6 +44,8 @@ pub struct Layout {
     conversion: Conversion,
     /// The config, where the layout makes it certain or keeps it in a file of its own.
     known_config: Option<FindConfig>,
+    /// Compares numbers that the layout keeps among its tensors with the shapes.
+    check_numbers: Option<CheckNumbers>,
 }
 
 /// How the tensors of a layout are converted.
@@ -56,6 +59,9 @@ enum Conversion {
 
 /// Finds the config of a checkpoint's state dict, whose converted tensors are those.
 type FindConfig = fn(&Checkpoint, &StateDict, &[TensorInfo]) -> Result<Option<KnownConfig>, LayoutError>;
+
+/// Adds what numbers among the tensors say against the shapes.
+type CheckNumbers = fn(&StateDict, &mut Differences) -> Result<(), FormatError>;
 
 /// Every layout, the more particular first.
 pub static LAYOUTS: [&Layout; 19] = [
@@ -145,6 +151,16 @@ impl Layout {
         converted: &[TensorInfo],
     ) -> Result<Option<KnownConfig>, LayoutError> {
         self.known_config.map_or(Ok(None), |find| find(checkpoint, state_dict, converted))
+    }
+
+    /// What numbers that the layout keeps among its tensors say against the shapes. They are all that is read.
+    ///
+    /// # Errors
+    /// A number that cannot be read.
+    pub fn check_numbers(&self, state_dict: &StateDict) -> Result<Differences, FormatError> {
+        let mut differences = Differences::default();
+        self.check_numbers.map_or(Ok(()), |check| check(state_dict, &mut differences))?;
+        Ok(differences)
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) static LAYOUT: Layout = Layout {
     recognises,
     conversion: Conversion::Steps(convert),
     known_config: None,
+    check_numbers: None,
 };
 
 /// Rules by which tensors are dropped that open_clip wrote once and no longer reads, by the last part of the name.

@@ -10,6 +10,7 @@ pub(super) static LAYOUT: Layout = Layout {
     recognises,
     conversion: Conversion::Steps(open_clip::convert),
     known_config: None,
+    check_numbers: None,
 };
 
 fn recognises(state_dict: &StateDict) -> bool {

@@ -3,12 +3,12 @@
 //! What tells it: three numbers that OpenAI's releases keep among the tensors, or the order in which its code
 //! registers the parts of a block. Its code has one activation, QuickGELU, and heads that are all 64 wide.
 
-use clipway_formats::{FileFormat, TensorInfo};
+use clipway_formats::{FileFormat, FormatError, TensorInfo};
 
 use super::{Conversion, Converted, KnownConfig, Layout, LayoutError, open_clip};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, PreprocessOptions};
-use crate::identify::{fitting, reconstruct_openai};
+use crate::identify::{Differences, Mismatch, WrongNumber, fitting, reconstruct_openai};
 use crate::plan::StepError;
 use crate::state_dict::StateDict;
 
@@ -19,6 +19,7 @@ pub(super) static LAYOUT: Layout = Layout {
     recognises,
     conversion: Conversion::Steps(convert),
     known_config: Some(known_config),
+    check_numbers: Some(check_numbers),
 };
 
 /// Numbers that OpenAI's releases keep among the tensors.
@@ -50,6 +51,53 @@ fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
         _ if NUMBERS.contains(&name) => Some(NUMBERS_RULE),
         _ => open_clip::leftover(name),
     }))
+}
+
+/// Compares the numbers with the shapes as OpenAI's code makes these; what no tensor tells is not compared.
+fn check_numbers(state_dict: &StateDict, differences: &mut Differences) -> Result<(), FormatError> {
+    for name in NUMBERS {
+        let Some(index) = state_dict.find(name) else { continue };
+        let shape = &state_dict.tensors()[index].shape;
+        if !matches!(shape[..], [] | [1]) {
+            let (name, found) = (name.to_owned(), shape.clone());
+            differences.mismatched.push(Mismatch { name, expected: Vec::new(), found });
+            continue;
+        }
+        let found = state_dict.read_number(index)?;
+        let told = match name {
+            // A size that the patches do not divide is cut.
+            "input_resolution" => image_size(state_dict)
+                .map(|[side, patch]| ((side * patch) as f64, (found / patch as f64).floor() == side as f64)),
+            "context_length" => rows(state_dict, "positional_embedding").map(|rows| (rows, rows == found)),
+            _ => rows(state_dict, "token_embedding.weight").map(|rows| (rows, rows == found)),
+        };
+        if let Some((expected, false)) = told {
+            differences.numbers.push(WrongNumber { name: name.to_owned(), expected, found });
+        }
+    }
+    Ok(())
+}
+
+fn rows(state_dict: &StateDict, name: &str) -> Option<f64> {
+    state_dict.get(name)?.shape.first().map(|rows| *rows as f64)
+}
+
+/// Patches on a side of the image, and pixels on a side of a patch.
+fn image_size(state_dict: &StateDict) -> Option<[usize; 2]> {
+    /// What a ResNet shrinks an image by.
+    const SHRINKS: usize = 32;
+    let shape = |name: &str| state_dict.get(name).map(|tensor| tensor.shape.as_slice());
+    let (positions, patch) = match shape("visual.attnpool.positional_embedding") {
+        Some(positions) => (positions, SHRINKS),
+        None => {
+            let &[_, _, patch, _] = shape("visual.conv1.weight")? else { return None };
+            (shape("visual.positional_embedding")?, patch)
+        }
+    };
+    let patches = positions.first()?.checked_sub(1)?;
+    let side = patches.isqrt();
+    // Positions that make no square are no image of this code.
+    (side * side == patches && patch > 0 && side.checked_mul(patch).is_some()).then_some([side, patch])
 }
 
 /// The registered model with QuickGELU that fits, or the config that shapes and OpenAI's code tell.

@@ -13,6 +13,7 @@ macro_rules! refused {
             recognises: $recognises,
             conversion: Conversion::Refused($why),
             known_config: None,
+            check_numbers: None,
         };
     };
 }

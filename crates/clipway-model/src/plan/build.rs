@@ -93,6 +93,25 @@ impl Tower {
     }
 }
 
+impl Differences {
+    /// A plan, unless something differs: then what is wrong with the plan too.
+    ///
+    /// # Errors
+    /// All differences; a layout and tensors that do not fit each other.
+    pub(crate) fn add_to(self, plan: Result<Plan, PlanError>) -> Result<Plan, PlanError> {
+        match plan {
+            Ok(plan) if self.is_empty() => Ok(plan),
+            Ok(_) => Err(PlanError::Differs(Box::new(self))),
+            Err(PlanError::Differs(mut others)) => {
+                others.numbers.extend(self.numbers);
+                others.mismatched.splice(0..0, self.mismatched);
+                Err(PlanError::Differs(others))
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
 /// What is asked of a plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlanOptions {
@@ -144,10 +163,6 @@ pub fn build_plan(
     let sizes = Sizes { base, target };
     let mut written = Vec::new();
     let mut differences = Differences::default();
-    let unmatched = |name: &str, shape: &[usize]| {
-        let (name, shape) = (name.to_owned(), shape.to_vec());
-        Unmatched { name, shape, nearest: None }
-    };
     let folds = parameters.folds().iter().filter(|fold| {
         let name = &parameters.get(fold.weight).name;
         options.fold && options.tower.has(name) && !places.contains_key(name)
@@ -158,7 +173,7 @@ pub fn build_plan(
         let mut branches = Vec::new();
         for (id, branch) in fold.branches.iter() {
             match places.get(&branch.name).and_then(|&place| left.tensors[place].take()) {
-                None => differences.missing.push(unmatched(&branch.name, &branch.shape)),
+                None => differences.missing.push(Unmatched::new(&branch.name, &branch.shape)),
                 Some(found) if found.target.shape != branch.shape => {
                     let (name, expected) = (branch.name.clone(), branch.shape.clone());
                     differences.mismatched.push(Mismatch { name, expected, found: found.target.shape });
@@ -191,7 +206,7 @@ pub fn build_plan(
             continue;
         }
         let Some(mut planned) = left.take(parameter)? else {
-            differences.missing.push(unmatched(&parameter.name, &parameter.shape));
+            differences.missing.push(Unmatched::new(&parameter.name, &parameter.shape));
             continue;
         };
         if let Some(wrong) = wrong_dtype(&planned.target, parameter) {
@@ -215,7 +230,7 @@ pub fn build_plan(
             let sources = [twin, &planned].map(|one| source(one).unwrap_or_default());
             differences.doubled.push(Doubled { name: name.clone(), sources });
         } else if options.tower.has(name) {
-            differences.unused.push(unmatched(name, &planned.target.shape));
+            differences.unused.push(Unmatched::new(name, &planned.target.shape));
         } else {
             let rule = options.tower.rule();
             dropped.extend(planned.sources.into_iter().map(|tensor| DroppedTensor { tensor, rule }));

@@ -10,7 +10,7 @@ pub use values::{cast_from_f32, cast_to_f32};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use clipway_formats::{FileFormat, FormatError, TensorFile, TensorInfo};
+use clipway_formats::{Dtype, FileFormat, FormatError, TensorFile, TensorInfo};
 
 /// Tensors by name; names, dtypes and shapes are known, bytes are read when asked for.
 #[derive(Clone)]
@@ -100,6 +100,32 @@ impl StateDict {
             let start = out.len();
             out.resize(start + piece.len() / info.dtype.size(), 0.0);
             cast_to_f32(info.dtype, piece, &mut out[start..]);
+        })
+    }
+}
+
+impl StateDict {
+    /// Reads the first number of tensor `index`, rounded to f64.
+    ///
+    /// # Errors
+    /// As [`StateDict::read_bytes`].
+    ///
+    /// # Panics
+    /// If the tensor has no elements.
+    pub fn read_number(&self, index: usize) -> Result<f64, FormatError> {
+        let mut bytes = Vec::new();
+        self.read_bytes(index, &mut bytes)?;
+        let dtype = self.tensors[index].dtype;
+        let number: &[u8] = &bytes[..dtype.size()];
+        Ok(match (dtype, number.try_into()) {
+            (Dtype::F64, Ok(bytes)) => f64::from_le_bytes(bytes),
+            (Dtype::I64, Ok(bytes)) => i64::from_le_bytes(bytes) as f64,
+            (Dtype::U64, Ok(bytes)) => u64::from_le_bytes(bytes) as f64,
+            _ => {
+                let mut value = [0.0];
+                cast_to_f32(dtype, number, &mut value);
+                f64::from(value[0])
+            }
         })
     }
 }

@@ -89,14 +89,28 @@ pub fn openai() -> Vec<Named> {
     tensors
 }
 
+/// The numbers that OpenAI's releases keep among the tensors, as they are for [`openai`].
+pub const NUMBERS: [(&str, i64); 3] = [("input_resolution", 8), ("context_length", 6), ("vocab_size", 50)];
+
+/// Writes zeros, and [`NUMBERS`].
 pub fn write(folder: &Path, name: &str, tensors: &[Named]) -> PathBuf {
+    write_with(folder, name, tensors, NUMBERS)
+}
+
+/// Writes zeros, and numbers.
+pub fn write_with(folder: &Path, name: &str, tensors: &[Named], numbers: [(&str, i64); 3]) -> PathBuf {
+    let number_of = |name: &str| numbers.iter().find(|(known, _)| *known == name).map(|(_, number)| number);
     let info = |(name, shape): &Named| {
-        let is_number = ["position_ids", "input_resolution"].iter().any(|leaf| name.ends_with(leaf));
+        let is_number = name.ends_with("position_ids") || number_of(name).is_some();
         let dtype = if is_number { Dtype::I64 } else { Dtype::F32 };
         TensorInfo { name: name.clone(), dtype, shape: shape.clone() }
     };
     let infos: Vec<TensorInfo> = tensors.iter().map(info).collect();
-    let bytes: Vec<Vec<u8>> = infos.iter().map(|info| vec![0; info.bytes()]).collect();
+    let bytes = |info: &TensorInfo| match number_of(&info.name) {
+        Some(number) => number.to_le_bytes().repeat(info.elements()),
+        None => vec![0; info.bytes()],
+    };
+    let bytes: Vec<Vec<u8>> = infos.iter().map(bytes).collect();
     let mut out = std::io::Cursor::new(Vec::new());
     if name.ends_with(".pt") {
         write_pytorch(&mut out, &infos, |index, out| out.write_all(&bytes[index])).unwrap();
@@ -199,7 +213,7 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
         "block",
         without("vision_model.encoder.layers.0."),
         Some(CONFIG),
-        &["resblocks.0.ln_1.weight`: missing"],
+        &["resblocks.0.ln_{1,2}.weight`: missing, [16] (2 tensors)"],
     );
     check(
         "key",

@@ -4,11 +4,13 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clipway_formats::{Dtype, FileFormat, FormatError, TensorFile, TensorInfo};
 use clipway_model::architecture::build;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{ExportError, ExportOptions, ModelChoice, prepare};
+use clipway_model::inspect::{InspectOptions, inspect};
 use clipway_model::registry;
 use clipway_model::target::Target;
 
@@ -19,29 +21,41 @@ use super::layouts_timm::{self, big_vision, siglip};
 const OTHER: &str = r#"{"embed_dim": 24, "vision_cfg": {"image_size": 16, "layers": 2, "width": 48, "patch_size": 8,
     "head_width": 24}, "text_cfg": {"context_length": 7, "vocab_size": 51, "width": 24, "heads": 2, "layers": 2}}"#;
 
-/// Names, dtypes and shapes of large models without their weights, which preparing never reads.
-struct Unread(Vec<TensorInfo>);
+/// Names, dtypes and shapes of large models without their weights, which preparing never reads; but for a number.
+struct Unread {
+    tensors: Vec<TensorInfo>,
+    format: FileFormat,
+    number: i64,
+}
 
 impl TensorFile for Unread {
     fn format(&self) -> FileFormat {
-        FileFormat::Safetensors
+        self.format
     }
 
     fn tensors(&self) -> &[TensorInfo] {
-        &self.0
+        &self.tensors
     }
 
-    fn read(&self, _: usize, _: &mut Vec<u8>) -> Result<(), FormatError> {
-        panic!("a weight was read")
+    fn read(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        assert_eq!(self.tensors[index].name, "input_resolution", "a weight was read");
+        *out = self.number.to_le_bytes().to_vec();
+        Ok(())
     }
 }
 
 pub fn checkpoint(tensors: &[Named]) -> Checkpoint {
+    checkpoint_with(tensors, FileFormat::Safetensors, 0)
+}
+
+fn checkpoint_with(tensors: &[Named], format: FileFormat, number: i64) -> Checkpoint {
     let info = |(name, shape): &Named| {
-        let dtype = if name.ends_with("num_batches_tracked") { Dtype::I64 } else { Dtype::F32 };
+        let is_number = name.ends_with("num_batches_tracked") || name == "input_resolution";
+        let dtype = if is_number { Dtype::I64 } else { Dtype::F32 };
         TensorInfo { name: name.clone(), dtype, shape: shape.clone() }
     };
-    Checkpoint::of_tensors("unread", Arc::new(Unread(tensors.iter().map(info).collect())))
+    let tensors = tensors.iter().map(info).collect();
+    Checkpoint::of_tensors("unread", Arc::new(Unread { tensors, format, number }))
 }
 
 /// Apple's `mobileclip_b`: open_clip's model in Apple's words.
@@ -113,7 +127,7 @@ fn open_clip(custom: bool) -> Vec<Named> {
 }
 
 fn with_numbers(mut tensors: Vec<Named>) -> Vec<Named> {
-    tensors.push(("input_resolution".into(), vec![]));
+    tensors.extend(layouts::NUMBERS.map(|(name, _)| (name.to_owned(), vec![])));
     tensors
 }
 
@@ -242,11 +256,156 @@ fn a_missing_block_is_told_tensor_by_tensor() {
             layout.tensors.iter().filter(|(name, _)| !name.starts_with(theirs)).cloned().collect();
         assert!(rest.len() < layout.tensors.len(), "{}", layout.name);
         let found = refused(&layout, &rest, layout.file, &ExportOptions::default());
-        let message = found.as_ref().map(ToString::to_string).unwrap_or_default();
-        let lines = message.lines().filter(|line| line.contains(ours) && line.contains("missing")).count();
+        let missing = found.as_ref().and_then(ExportError::differences).map(|found| found.missing.as_slice());
+        let missing = missing.unwrap_or_default().iter().filter(|one| one.name.starts_with(ours)).count();
         let lacking = if layout.name == "big_vision stacked" { 2 } else { 12 };
-        assert_eq!(lines, lacking, "{}: {message}", layout.name);
+        assert_eq!(missing, lacking, "{}: {found:?}", layout.name);
         check(&layout, "block", found, "mismatch", &[]);
+    }
+}
+
+/// A file in OpenAI's names, with these numbers.
+fn with_wrong_numbers(tensors: &[Named], numbers: [i64; 3]) -> Option<ExportError> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut named = layouts::NUMBERS;
+    named.iter_mut().zip(numbers).for_each(|((_, number), wrong)| *number = wrong);
+    let source = layouts::write_with(folder.path(), "model.pt", tensors, named);
+    let checkpoint = Checkpoint::open(&source).unwrap();
+    let found = prepare(&checkpoint, &ExportOptions::default()).err();
+    // `inspect` says the same of them.
+    let inspection =
+        inspect(&checkpoint, InspectOptions::default(), &(), &AtomicBool::new(false)).unwrap().unwrap();
+    let message = found.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert!(inspection.problems.iter().all(|problem| message.contains(problem)), "{message}");
+    assert_eq!(
+        inspection.problems.is_empty(),
+        !message.contains("the shapes say") && !message.contains("found [2]")
+    );
+    found
+}
+
+#[test]
+fn numbers_that_the_shapes_contradict_are_told_with_all_else() {
+    let tensors = with_numbers(openai());
+    // Patches of 4 pixels: a size that they do not divide is cut to 8.
+    for size in 8..12 {
+        assert!(with_wrong_numbers(&tensors, [size, 6, 50]).is_none(), "{size}");
+    }
+    let check = |tensors: &[Named], numbers: [i64; 3], code: &str, expected: &str| {
+        let found = with_wrong_numbers(tensors, numbers).expect("a contradiction");
+        let (first, rest) =
+            found.to_string().split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert!(first.contains("does not match"), "{first}");
+        assert_eq!((found.code(), rest.as_str()), (code, expected));
+    };
+    let resolution = "  `input_resolution`: 12, but the shapes say 8";
+    check(&tensors, [12, 6, 50], "contradiction", resolution);
+    check(&tensors, [-1, 6, 50], "contradiction", "  `input_resolution`: -1, but the shapes say 8");
+    let three = format!(
+        "{resolution}\n  `context_length`: 77, but the shapes say 6\n  `vocab_size`: 49408, but the shapes say 50"
+    );
+    check(&tensors, [12, 77, 49408], "contradiction", &three);
+    let mut rest: Vec<Named> =
+        tensors.iter().filter(|(name, _)| name != "transformer.resblocks.0.ln_2.bias").cloned().collect();
+    let missing = "  `transformer.resblocks.0.ln_2.bias`: missing, [128]";
+    check(&rest, [12, 77, 49408], "mismatch", &format!("{three}\n{missing}"));
+    // Where the model cannot be told, they are told all the same; what no tensor tells is not compared.
+    rest.retain(|(name, _)| name != "token_embedding.weight");
+    let found = with_wrong_numbers(&rest, [12, 6, 51]).expect("a contradiction");
+    assert_eq!(found.code(), "ambiguous-model");
+    assert!(found.to_string().ends_with(&format!("and whichever it is:\n{resolution}")), "{found}");
+    assert_eq!(found.differences().map(|differences| differences.numbers.len()), Some(1));
+    // What is no single number has another shape.
+    let several: Vec<Named> = tensors
+        .iter()
+        .map(|(name, shape)| (name.clone(), if name == "context_length" { vec![2] } else { shape.clone() }))
+        .collect();
+    check(&several, [8, 6, 50], "mismatch", "  `context_length`: expected [], found [2]");
+}
+
+#[test]
+fn numbers_of_a_resnet_are_told_by_its_attention_pool() {
+    let checkpoint = |size: i64| {
+        let mut tensors = registered("RN50-quickgelu");
+        tensors.push(("input_resolution".into(), vec![1]));
+        checkpoint_with(&tensors, FileFormat::TorchScript, size)
+    };
+    let found = |size: i64| {
+        prepare(&checkpoint(size), &ExportOptions::default()).err().map(|error| error.to_string())
+    };
+    assert_eq!(found(224), None);
+    let told = found(288).unwrap();
+    assert!(told.ends_with("\n  `input_resolution`: 288, but the shapes say 224"), "{told}");
+}
+
+/// Names and shapes of a registered model.
+fn registered(name: &str) -> Vec<Named> {
+    let parameters = build(&registry::model(name).unwrap()).unwrap().parameters;
+    parameters.iter().map(|(_, one)| (one.name.clone(), one.shape.clone())).collect()
+}
+
+/// The lines that are told of tensors that are not those of a registered model; none if they are.
+fn told(tensors: &[Named], model: &str) -> Vec<String> {
+    let model = Some(ModelChoice::Name(model.to_owned()));
+    let options = ExportOptions { model, ..ExportOptions::default() };
+    let found = prepare(&checkpoint(tensors), &options).err().map(|error| error.to_string());
+    found.unwrap_or_default().lines().skip(1).map(|line| line.trim_start().to_owned()).collect()
+}
+
+#[test]
+fn nothing_is_left_out_of_what_registered_models_differ_in() {
+    let names: Vec<&str> = registry::names().collect();
+    let mut longest = 0;
+    for (index, name) in names.iter().enumerate() {
+        let other = names[(31 * index + 50) % names.len()];
+        let lines = told(&registered(name), other);
+        assert!(!lines.iter().any(|line| line.starts_with("and ")), "{name} as {other}: {lines:#?}");
+        longest = longest.max(lines.len());
+    }
+    assert!((300..800).contains(&longest), "{longest}");
+}
+
+#[test]
+fn what_differs_is_told_in_few_lines() {
+    // Half of the blocks missing.
+    let whole = registered("ViT-B-32");
+    let is_late = |name: &str| {
+        let number =
+            name.strip_prefix("transformer.resblocks.").and_then(|rest| rest.split('.').next()?.parse().ok());
+        number.is_some_and(|number: usize| number >= 6)
+    };
+    let half: Vec<Named> = whole.iter().filter(|(name, _)| !is_late(name)).cloned().collect();
+    assert_eq!(
+        told(&half, "ViT-B-32"),
+        [
+            "`transformer.resblocks.{6..11}.ln_{1,2}.weight`: missing, [512] (12 tensors)",
+            "`transformer.resblocks.{6..11}.ln_{1,2}.bias`: missing, [512] (12 tensors)",
+            "`transformer.resblocks.{6..11}.attn.in_proj_weight`: missing, [1536, 512] (6 tensors)",
+            "`transformer.resblocks.{6..11}.attn.in_proj_bias`: missing, [1536] (6 tensors)",
+            "`transformer.resblocks.{6..11}.attn.out_proj.weight`: missing, [512, 512] (6 tensors)",
+            "`transformer.resblocks.{6..11}.attn.out_proj.bias`: missing, [512] (6 tensors)",
+            "`transformer.resblocks.{6..11}.mlp.c_fc.weight`: missing, [2048, 512] (6 tensors)",
+            "`transformer.resblocks.{6..11}.mlp.c_fc.bias`: missing, [2048] (6 tensors)",
+            "`transformer.resblocks.{6..11}.mlp.c_proj.weight`: missing, [512, 2048] (6 tensors)",
+            "`transformer.resblocks.{6..11}.mlp.c_proj.bias`: missing, [512] (6 tensors)",
+        ]
+    );
+    // Names that another project would have: the right ones are told with their numbers.
+    let renamed: Vec<Named> = whole
+        .iter()
+        .map(|(name, shape)| {
+            (name.replace("transformer.resblocks.", "transformer.res_blocks."), shape.clone())
+        })
+        .collect();
+    let lines = told(&renamed, "ViT-B-32");
+    assert_eq!(lines.len(), 40, "{lines:#?}");
+    let line = "`transformer.resblocks.{0..11}.attn.in_proj_bias`: missing, [1536] (12 tensors); are they \
+                `transformer.res_blocks.{0..11}.attn.in_proj_bias`?";
+    assert!(lines.iter().any(|found| found == line), "{lines:#?}");
+    // Wrong depth, width and tower.
+    for (model, lines) in [("ViT-B-16", 2), ("ViT-L-14", 43), ("RN50", 111)] {
+        let found = told(&whole, model);
+        assert_eq!(found.len(), lines, "{model}: {found:#?}");
     }
 }
 
