@@ -103,7 +103,11 @@ CASES = {
         {},
     ),
     "block_custom": ({"block_type": "custom"}, {"block_type": "custom"}, {}),
-    "block_default": ({"block_type": "default", "qk_norm": True}, {"block_type": "default", "scale_fc": True}, {}),
+    "block_default": (
+        {"block_type": "default", "qk_norm": True, "scaled_cosine_attn": True},
+        {"block_type": "default", "scale_fc": True},
+        {},
+    ),
     "text_bidirectional_first": ({}, {"no_causal_mask": True, "pool_type": "first"}, {}),
     "text_last_proj_bias": ({}, {"pool_type": "last", "proj_bias": True}, {"custom_text": True}),
     "text_proj_bias_in_root": ({}, {"proj_bias": True}, {}),

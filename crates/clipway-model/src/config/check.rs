@@ -3,7 +3,7 @@
 use clipway_formats::FormatError;
 
 use super::vision::{PositionalEmbedding, VisionConfig, VisionLayers};
-use super::{ModelConfig, TextConfig, bad, limits};
+use super::{BlockConfig, BlockKind, ModelConfig, TextConfig, bad, limits};
 
 impl ModelConfig {
     pub(super) fn check_at(&self, path: &str) -> Result<(), FormatError> {
@@ -95,8 +95,9 @@ fn check_text(text: &TextConfig, path: &str) -> Result<(), FormatError> {
     check_block(&text.block, path)
 }
 
-fn check_block(block: &super::BlockConfig, path: &str) -> Result<(), FormatError> {
-    if block.qk_norm && block.scaled_cosine_attention {
+fn check_block(block: &BlockConfig, path: &str) -> Result<(), FormatError> {
+    // The default block has neither.
+    if block.kind != Some(BlockKind::Default) && block.qk_norm && block.scaled_cosine_attention {
         let cause = "`qk_norm` and `scaled_cosine_attn` exclude each other".to_owned();
         return Err(bad(path, "qk_norm", cause));
     }

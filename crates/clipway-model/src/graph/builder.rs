@@ -438,21 +438,24 @@ impl<'p> GraphBuilder<'p> {
     fn expect_width(&self, operation: &Operation, x: ValueId, width: usize) -> Result<(), GraphError> {
         match self.width(x) {
             Some(found) if found == width => Ok(()),
-            found => Err(self.wrong(operation, format!("a last dimension of {width}"), found)),
+            found => Err(self.wrong(operation, format!("a last dimension of {width}"), number(found))),
         }
     }
 
     fn expect_channels(&self, operation: &Operation, x: ValueId, channels: usize) -> Result<(), GraphError> {
         match self.channels(x) {
             Some(found) if found == channels => Ok(()),
-            found => Err(self.wrong(operation, format!("{channels} channels"), found)),
+            found => Err(self.wrong(operation, format!("{channels} channels"), number(found))),
         }
     }
 
     fn expect_runs(&self, operation: &Operation, x: ValueId, divisor: usize) -> Result<(), GraphError> {
         match self.width(x) {
             Some(width) if divisor > 0 && width % divisor == 0 => Ok(()),
-            found => Err(self.wrong(operation, format!("a multiple of {divisor} as last dimension"), found)),
+            found => {
+                let expected = format!("a multiple of {divisor} as last dimension");
+                Err(self.wrong(operation, expected, number(found)))
+            }
         }
     }
 
@@ -469,4 +472,9 @@ impl<'p> GraphBuilder<'p> {
             found: format!("{found:?}").replace('"', ""),
         }
     }
+}
+
+/// A dimension for people.
+fn number(dimension: Option<usize>) -> String {
+    dimension.map_or_else(|| "none that is fixed".to_owned(), |number| number.to_string())
 }

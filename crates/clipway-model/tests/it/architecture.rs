@@ -134,6 +134,8 @@ fn what_cannot_be_built_is_named() {
         r#""mlp_ratio": 3.0007"#,
         "gate and value of its MLPs are equally wide",
     );
+    let pooled_twice = r#""layers": 1, "width": 64, "attentional_pool": "parallel""#;
+    check(pooled_twice, "", "expected 512 channels, found 64");
     timm("convnext_tiny", r#""image_size": 16"#, "room for 2x2, found a map of 1x1");
     check(r#""pool_type": "none""#, "", "`vision_cfg.pool_type: none` is not supported");
     let unknown = "no text model called `roberta-bass` is known: the nearest is `roberta-base`; known are";
