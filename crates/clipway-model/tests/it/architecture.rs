@@ -127,6 +127,7 @@ fn what_cannot_be_built_is_named() {
     };
     change(siglip, r#""stem_padding": 1"#, "that of `vit_base_mci_224` has one");
     change("vit_base_mci_224", r#""patch_size": 8"#, "its stem makes the tokens");
+    change("vit_base_mci_224", r#""patch_size": 16"#, "its stem makes the tokens");
     change("vitamin_small_224", r#""embed_dim": 192"#, "its stem is made for the width of its name");
     change("vit_so400m_patch14_siglip_224", r#""embed_dim": 64"#, "`mlp_ratio` has to be said too");
     change(

@@ -10,6 +10,7 @@ use super::batch::{Batch, Input};
 use super::pixels;
 use super::prepare::Step;
 use super::program::{Combine, Finish, Id, Program, Reduction, Shape, Unpadded};
+use super::reduce;
 use super::slots::Slots;
 use super::turn::Turn;
 
@@ -232,16 +233,13 @@ impl<'a> Values<'a> {
                 self.copy_input(out);
                 let gates = self.matrix(1);
                 for sample in 0..batch.samples {
-                    let range = batch.range(shape.rows, sample);
-                    let out = &mut out[range.start * shape.width..range.end * shape.width];
-                    kernels.mul_channels(gates.row(sample), out);
+                    kernels.mul_channels(gates.row(sample), self.own(out, sample));
                 }
             }
             Step::AddTable(table) => {
                 self.copy_input(out);
                 for sample in 0..batch.samples {
-                    let range = batch.range(shape.rows, sample);
-                    let out = &mut out[range.start * shape.width..range.end * shape.width];
+                    let out = self.own(out, sample);
                     kernels.add(&table[..out.len()], out);
                 }
             }
@@ -252,9 +250,8 @@ impl<'a> Values<'a> {
             Step::AddTextPositions { positions, padding } => {
                 self.copy_input(out);
                 for sample in 0..batch.samples {
-                    let range = batch.range(shape.rows, sample);
-                    let ids = &batch.ids(sample)[..range.len()];
-                    let out = &mut out[range.start * shape.width..range.end * shape.width];
+                    let out = self.own(out, sample);
+                    let ids = &batch.ids(sample)[..out.len() / shape.width];
                     positions.add(ids, *padding, shape.width, out);
                 }
             }
@@ -264,12 +261,8 @@ impl<'a> Values<'a> {
             Step::Prepend(tokens) => self.insert(tokens, 0, out),
             Step::Append(token) => self.insert(token, 1, out),
             Step::Drop(count) => {
-                let mut out = out;
                 for sample in 0..batch.samples {
-                    let x = self.rows_after(*count, sample);
-                    let (own, rest) = out.split_at_mut(x.len());
-                    own.copy_from_slice(x);
-                    out = rest;
+                    self.own(out, sample).copy_from_slice(self.rows_after(*count, sample));
                 }
             }
             Step::PrependMean => self.prepend_mean(out),
@@ -282,55 +275,43 @@ impl<'a> Values<'a> {
                 }
             }
             Step::PoolUnpadded { padding, by } => self.pool_unpadded(*padding, *by, out),
-            Step::Reduce { skip, reduction } => {
-                let width = self.shape(0).width;
-                for (sample, out) in out.chunks_exact_mut(shape.width).enumerate() {
-                    let x = self.rows_after(*skip, sample);
-                    if *reduction != Reduction::Max {
-                        kernels.mean_rows(x, x.len() / width, width, &mut out[..width]);
-                    }
-                    match reduction {
-                        Reduction::Mean => {}
-                        Reduction::Max => out.copy_from_slice(&largest(x, width)),
-                        Reduction::MeanMax => {
-                            out.iter_mut().zip(largest(x, width)).for_each(|(o, l)| *o = 0.5 * (*o + l));
-                        }
-                        Reduction::MeanAndMax => out[width..].copy_from_slice(&largest(x, width)),
-                    }
-                }
+            Step::Reduce { skip, reduction } => self.reduce(*skip, *reduction, out),
+        }
+    }
+
+    /// Pools each text's rows whose ids are not padding.
+    fn pool_unpadded(&self, padding: i64, by: Unpadded, out: &mut [f32]) {
+        let Shape { rows, width, .. } = self.shape(0);
+        let x = self.matrix(0);
+        for (sample, out) in out.chunks_exact_mut(width).enumerate() {
+            let range = self.batch.range(rows, sample);
+            let seen = range.zip(self.batch.ids(sample)).filter(|(_, id)| **id != padding);
+            let seen = seen.map(|(row, _)| x.row(row));
+            match by {
+                Unpadded::Mean => reduce::mean(seen, out),
+                Unpadded::Max => reduce::largest(seen, out),
             }
         }
     }
 
-    /// Pools each text's rows whose ids are not padding; where all are, the mean is NaN, as in PyTorch.
-    fn pool_unpadded(&self, padding: i64, by: Unpadded, out: &mut [f32]) {
-        let Shape { rows, width, .. } = self.shape(0);
-        for (sample, out) in out.chunks_exact_mut(width).enumerate() {
-            let range = self.batch.range(rows, sample);
-            let seen = range.zip(self.batch.ids(sample)).filter(|(_, id)| **id != padding);
-            match by {
-                Unpadded::Mean => {
-                    let mut sums = vec![0.0f64; width];
-                    let mut count = 0.0;
-                    for (row, _) in seen {
-                        let row = self.matrix(0).row(row);
-                        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
-                        count += 1.0;
-                    }
-                    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / count) as f32);
-                }
-                Unpadded::Max => {
-                    out.fill(f32::NEG_INFINITY);
-                    for (row, _) in seen {
-                        let row = self.matrix(0).row(row);
-                        // Written so that a NaN stays one.
-                        out.iter_mut().zip(row).for_each(|(most, &value)| {
-                            if value.is_nan() || value > *most {
-                                *most = value;
-                            }
-                        });
-                    }
-                }
+    /// Reduces the rows of each sample after the first so many.
+    fn reduce(&self, skip: usize, reduction: Reduction, out: &mut [f32]) {
+        let width = self.shape(0).width;
+        let values = self.shape_of(self.id).width;
+        let mut most = vec![0.0; width];
+        for (sample, out) in out.chunks_exact_mut(values).enumerate() {
+            let x = self.rows_after(skip, sample);
+            if reduction != Reduction::Max {
+                self.kernels.mean_rows(x, x.len() / width, width, &mut out[..width]);
+            }
+            if reduction != Reduction::Mean {
+                reduce::largest(x.chunks_exact(width), &mut most);
+            }
+            match reduction {
+                Reduction::Mean => {}
+                Reduction::Max => out.copy_from_slice(&most),
+                Reduction::MeanMax => out.iter_mut().zip(&most).for_each(|(o, most)| *o = 0.5 * (*o + most)),
+                Reduction::MeanAndMax => out[width..].copy_from_slice(&most),
             }
         }
     }
@@ -361,6 +342,13 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// A sample's rows of the output.
+    fn own<'o>(&self, out: &'o mut [f32], sample: usize) -> &'o mut [f32] {
+        let Shape { rows, width, .. } = self.shape_of(self.id);
+        let range = self.batch.range(rows, sample);
+        &mut out[range.start * width..range.end * width]
+    }
+
     /// The rows of a sample after the first so many.
     fn rows_after(&self, skip: usize, sample: usize) -> &'a [f32] {
         let shape = self.shape(0);
@@ -370,46 +358,23 @@ impl<'a> Values<'a> {
 
     /// Puts rows before (`side` 0) or after (`side` 1) the rows of each sample.
     fn insert(&self, rows: &[f32], side: usize, out: &mut [f32]) {
-        let (width, source) = (self.shape_of(self.id).width, self.shape(0).rows);
-        let x = self.data(0);
-        let mut out = out;
         for sample in 0..self.batch.samples {
-            let range = self.batch.range(source, sample);
-            let (own, rest) = out.split_at_mut(range.len() * width + rows.len());
-            let (first, last) = own.split_at_mut(if side == 0 { rows.len() } else { range.len() * width });
+            let (own, x) = (self.own(out, sample), self.rows_after(0, sample));
+            let (first, last) = own.split_at_mut(if side == 0 { rows.len() } else { x.len() });
             let (new, others) = if side == 0 { (first, last) } else { (last, first) };
             new.copy_from_slice(rows);
-            others.copy_from_slice(&x[range.start * width..range.end * width]);
-            out = rest;
+            others.copy_from_slice(x);
         }
     }
 
     fn prepend_mean(&self, out: &mut [f32]) {
-        let (width, source) = (self.shape_of(self.id).width, self.shape(0).rows);
-        let x = self.data(0);
-        let mut out = out;
+        let width = self.shape_of(self.id).width;
         for sample in 0..self.batch.samples {
-            let range = self.batch.range(source, sample);
-            let (own, rest) = out.split_at_mut((range.len() + 1) * width);
-            let (mean, others) = own.split_at_mut(width);
-            others.copy_from_slice(&x[range.start * width..range.end * width]);
-            self.kernels.mean_rows(others, range.len(), width, mean);
-            out = rest;
+            let (mean, others) = self.own(out, sample).split_at_mut(width);
+            others.copy_from_slice(self.rows_after(0, sample));
+            self.kernels.mean_rows(others, others.len() / width, width, mean);
         }
     }
-}
-
-/// The largest of each channel of rows; NaN where there is one.
-fn largest(rows: &[f32], width: usize) -> Vec<f32> {
-    let mut largest = vec![f32::NEG_INFINITY; width];
-    for row in rows.chunks_exact(width) {
-        largest.iter_mut().zip(row).for_each(|(most, value)| {
-            if *value > *most || value.is_nan() {
-                *most = *value;
-            }
-        });
-    }
-    largest
 }
 
 fn attention(width: usize, heads: usize, scale: f32, causal: bool) -> AttentionSpec<'static> {

@@ -1,19 +1,16 @@
-//! Reads weights, each once, and packs them for the kernels, on all threads.
+//! The steps of a program with their numbers, made on all threads.
 
-use std::sync::{Mutex, PoisonError};
-
-use clipway_kernels::{Kernels, PackedConv, PackedMatrix, WeightLayout as Packing, Window as KernelWindow};
-use clipway_model::graph::{
-    Activation, AttentionBias, Mask, ParameterId, Parameters, TextPositions, WeightLayout,
-};
+use clipway_kernels::{Kernels, PackedConv, PackedMatrix, Window as KernelWindow};
+use clipway_model::graph::{Activation, AttentionBias, Mask, Parameters, TextPositions};
 use clipway_model::plan::resample_grid;
 use rayon::prelude::*;
 
 use super::bias::{Bias, GridMlp};
 use super::error::EngineError;
+use super::loader::{Loader, kernel_window, single};
 use super::positions::{Positions, Table as PositionTable};
-use super::program::{Finish, Node, Op, Program, Reduction, Select, Unpadded, Window};
-use super::recipe::{Addend, Block, Filters, Matrix, Table, Vector};
+use super::program::{Finish, Node, Op, Program, Reduction, Select, Unpadded};
+use super::recipe::Table;
 use super::turn::Turn;
 use super::weights::Weights;
 use super::windows::WindowBias;
@@ -107,16 +104,8 @@ pub(super) fn prepare(
     weights: &dyn Weights,
     kernels: &Kernels,
 ) -> Result<Vec<Step>, EngineError> {
-    let loader = Loader { parameters, weights, kernels, scratch: Mutex::default() };
+    let loader = Loader::new(parameters, weights, kernels);
     kernels.install(|| program.nodes.par_iter().with_max_len(1).map(|node| loader.step(node)).collect())
-}
-
-struct Loader<'a> {
-    parameters: &'a Parameters,
-    weights: &'a dyn Weights,
-    kernels: &'a Kernels,
-    /// Buffers for weights on their way into packed form, about one a thread.
-    scratch: Mutex<Vec<Vec<f32>>>,
 }
 
 impl Loader<'_> {
@@ -193,158 +182,6 @@ impl Loader<'_> {
         })
     }
 
-    /// Reads a parameter into a buffer and checks that it came whole.
-    fn read(&self, id: ParameterId, out: &mut Vec<f32>) -> Result<(), EngineError> {
-        let parameter = self.parameters.get(id);
-        let read = self.weights.read(&parameter.name, &parameter.shape, out);
-        let whole = read.and_then(|()| {
-            if out.len() == parameter.elements() {
-                return Ok(());
-            }
-            let (expected, found) = (parameter.shape.clone(), vec![out.len()]);
-            Err(super::error::WeightError::Shape { expected, found })
-        });
-        whole.map_err(|cause| EngineError::Weight { name: parameter.name.clone(), cause })
-    }
-
-    fn owned(&self, id: ParameterId) -> Result<Vec<f32>, EngineError> {
-        let mut values = Vec::new();
-        self.read(id, &mut values)?;
-        Ok(values)
-    }
-
-    /// One row of a parameter `[rows, width]`.
-    fn row(&self, id: ParameterId, row: usize) -> Result<Vec<f32>, EngineError> {
-        let width = self.parameters.get(id).shape[1];
-        self.borrowed(id, |values| Ok(values[row * width..(row + 1) * width].to_vec()))
-    }
-
-    /// Lends a function a parameter's values, which it may change.
-    fn borrowed<R>(
-        &self,
-        id: ParameterId,
-        function: impl FnOnce(&mut [f32]) -> Result<R, EngineError>,
-    ) -> Result<R, EngineError> {
-        let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut buffer = lock().pop().unwrap_or_default();
-        let result = self.read(id, &mut buffer).and_then(|()| function(&mut buffer));
-        lock().push(buffer);
-        result
-    }
-
-    /// Packs a matrix.
-    fn packed(&self, matrix: &Matrix) -> Result<PackedMatrix, EngineError> {
-        let (outputs, inputs) = (matrix.outputs(), matrix.inputs);
-        if let [block @ Block { layout: WeightLayout::InOut, .. }] = matrix.blocks.as_slice() {
-            let whole = self.parameters.get(block.parameter).elements() == outputs * inputs;
-            if whole {
-                return self.borrowed(block.parameter, |values| {
-                    if let Some(factors) = &block.factors {
-                        let factors = self.vector(factors)?;
-                        for row in values.chunks_exact_mut(outputs) {
-                            row.iter_mut().zip(&factors).for_each(|(v, f)| *v = (f64::from(*v) * f) as f32);
-                        }
-                    }
-                    Ok(self.kernels.pack_linear(values, outputs, inputs, Packing::InOut))
-                });
-            }
-        }
-        let mut builder = self.kernels.linear_builder(outputs, inputs, Packing::OutIn);
-        for block in &matrix.blocks {
-            self.rows(block, inputs, |rows| builder.push(rows))?;
-        }
-        Ok(builder.finish())
-    }
-
-    /// Lends a function a block's rows, one for each output, with its factors applied.
-    fn rows<R>(
-        &self,
-        block: &Block,
-        inputs: usize,
-        function: impl FnOnce(&[f32]) -> R,
-    ) -> Result<R, EngineError> {
-        if !block.addends.is_empty() {
-            return Ok(function(&self.added_filters(block, inputs)?));
-        }
-        let factors = block.factors.as_ref().map(|factors| self.vector(factors)).transpose()?;
-        self.borrowed(block.parameter, |values| {
-            let mut transposed = Vec::new();
-            let rows = match block.layout {
-                WeightLayout::OutIn => &mut values[block.outputs.start * inputs..block.outputs.end * inputs],
-                WeightLayout::InOut => {
-                    let stored = values.len() / inputs;
-                    for output in block.outputs.clone() {
-                        transposed.extend(values[output..].iter().step_by(stored));
-                    }
-                    &mut transposed[..]
-                }
-            };
-            if let Some(factors) = factors {
-                for (row, factor) in rows.chunks_exact_mut(inputs).zip(factors) {
-                    row.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
-                }
-            }
-            Ok(function(rows))
-        })
-    }
-
-    /// The filters of a block, one row for each output, with what is added to them.
-    fn added_filters(&self, block: &Block, inputs: usize) -> Result<Vec<f32>, EngineError> {
-        let plain = Block { addends: Vec::new(), factors: None, ..block.clone() };
-        let factors = block.factors.as_ref().map(|factors| self.vector(factors)).transpose()?;
-        let mut sums =
-            self.rows(&plain, inputs, |rows| rows.iter().copied().map(f64::from).collect::<Vec<_>>())?;
-        if let Some(factors) = factors {
-            for (row, factor) in sums.chunks_exact_mut(inputs).zip(factors) {
-                row.iter_mut().for_each(|value| *value *= factor);
-            }
-        }
-        for Addend { filters, within, factors } in &block.addends {
-            let taps = within[0] * within[1];
-            let factors = self.vector(factors)?;
-            let rows = block.outputs.clone().zip(sums.chunks_exact_mut(inputs)).zip(&factors);
-            match *filters {
-                Filters::Unit => {
-                    let channels = inputs / taps;
-                    for ((output, row), factor) in rows {
-                        row[output % channels * taps + taps / 2] += factor;
-                    }
-                }
-                Filters::Parameter(parameter, kernel) => {
-                    let values = self.owned(parameter)?;
-                    let own = kernel[0] * kernel[1];
-                    let [top, left] = [0, 1].map(|axis| (within[axis] - kernel[axis]) / 2);
-                    for ((output, row), factor) in rows {
-                        let small = &values[output * inputs / taps * own..][..inputs / taps * own];
-                        for (channel, small) in small.chunks_exact(own).enumerate() {
-                            for (place, &value) in small.iter().enumerate() {
-                                let [y, x] = [top + place / kernel[1], left + place % kernel[1]];
-                                row[channel * taps + y * within[1] + x] += f64::from(value) * factor;
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        Ok(single(&sums))
-    }
-
-    fn conv(&self, filters: &Matrix, window: Window, groups: usize) -> Result<PackedConv, EngineError> {
-        let spec = kernel_window(window);
-        let channels = filters.inputs / window.kernel.iter().product::<usize>() * groups;
-        let pack = |rows: &[f32]| self.kernels.pack_conv2d(rows, filters.outputs(), channels, groups, spec);
-        match filters.blocks.as_slice() {
-            [block] => self.rows(block, filters.inputs, pack),
-            blocks => {
-                let mut all = Vec::new();
-                for block in blocks {
-                    self.rows(block, filters.inputs, |rows| all.extend_from_slice(rows))?;
-                }
-                Ok(pack(&all))
-            }
-        }
-    }
-
     /// The rows that are added to each sample.
     fn table(&self, table: &Table) -> Result<Vec<f32>, EngineError> {
         let mut positions = self.owned(table.positions)?;
@@ -390,61 +227,4 @@ impl Loader<'_> {
             }
         }
     }
-
-    fn optional(&self, vector: Option<&Vector>) -> Result<Option<Vec<f32>>, EngineError> {
-        vector.map(|vector| self.vector(vector).map(|values| single(&values))).transpose()
-    }
-
-    /// Computes a vector's recipe.
-    fn vector(&self, vector: &Vector) -> Result<Vec<f64>, EngineError> {
-        let combine = |a: &Vector, b: &Vector, function: fn(f64, f64) -> f64| {
-            let (a, b) = (self.vector(a)?, self.vector(b)?);
-            Ok(a.into_iter().zip(b).map(|(a, b)| function(a, b)).collect())
-        };
-        Ok(match vector {
-            Vector::Parameter(id) => self.owned(*id)?.into_iter().map(f64::from).collect(),
-            Vector::Zeros(count) => vec![0.0; *count],
-            Vector::Constant(value, count) => vec![*value; *count],
-            Vector::Part(whole, range) => self.vector(whole)?[range.clone()].to_vec(),
-            Vector::Joined(parts) => {
-                let mut values = Vec::new();
-                for part in parts {
-                    values.extend(self.vector(part)?);
-                }
-                values
-            }
-            Vector::Product(a, b) => combine(a, b, |a, b| a * b)?,
-            Vector::Sum(a, b) => combine(a, b, |a, b| a + b)?,
-            Vector::NormScale { weight, variance, epsilon } => {
-                let (weight, variance) = (self.owned(*weight)?, self.owned(*variance)?);
-                let scale = |(w, v): (&f32, &f32)| f64::from(*w) / (f64::from(*v) + epsilon).sqrt();
-                weight.iter().zip(&variance).map(scale).collect()
-            }
-            Vector::NormShift { norm, epsilon } => {
-                let scale =
-                    Vector::NormScale { weight: norm.weight, variance: norm.variance, epsilon: *epsilon };
-                let (scale, mean, bias) =
-                    (self.vector(&scale)?, self.owned(norm.mean)?, self.owned(norm.bias)?);
-                let shift = |((s, m), b): ((f64, &f32), &f32)| f64::from(*b) - f64::from(*m) * s;
-                scale.into_iter().zip(&mean).zip(&bias).map(shift).collect()
-            }
-            Vector::Repeated { factors, times, limit } => {
-                let factor = |f: f32| match limit {
-                    Some(limit) => f64::from(f.min(*limit)).exp(),
-                    None => f64::from(f),
-                };
-                let factors = self.owned(*factors)?;
-                factors.into_iter().flat_map(|f| std::iter::repeat_n(factor(f), *times)).collect()
-            }
-        })
-    }
-}
-
-fn kernel_window(window: Window) -> KernelWindow {
-    let Window { kernel, stride, padding } = window;
-    KernelWindow { kernel, stride, padding: padding.map(|side| [side; 2]), dilation: [1; 2] }
-}
-
-fn single(values: &[f64]) -> Vec<f32> {
-    values.iter().map(|value| *value as f32).collect()
 }

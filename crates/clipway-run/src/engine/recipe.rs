@@ -12,8 +12,6 @@ use clipway_model::graph::{GridChange, ParameterId, WeightLayout};
 pub(super) enum Vector {
     /// A parameter's elements.
     Parameter(ParameterId),
-    /// A number of zeros.
-    Zeros(usize),
     /// The same number so many times.
     Constant(f64, usize),
     /// A range of another vector.

@@ -349,7 +349,8 @@ impl Variant {
         if has_stem && changes.width.is_some_and(|new| new != width) {
             return refuse("embed_dim", "its stem is made for the width of its name");
         }
-        if has_stem && changes.patch_size.is_some_and(|new| new != patch) {
+        // timm would cut the stem's map into patches of this side.
+        if has_stem && changes.patch_size.is_some() {
             return refuse("patch_size", "its stem makes the tokens");
         }
         let stem = match (style.stem, changes.stem_padding) {

@@ -52,7 +52,7 @@ fn join(program: &Program, group: &[Id]) -> Op {
             width = matrix.inputs;
             blocks.extend(matrix.blocks.iter().cloned());
             any |= bias.is_some();
-            biases.push(bias.clone().unwrap_or(Vector::Zeros(matrix.outputs())));
+            biases.push(bias.clone().unwrap_or(Vector::Constant(0.0, matrix.outputs())));
         }
     }
     let bias = any.then_some(Vector::Joined(biases));
