@@ -245,7 +245,8 @@ impl Artifact {
     /// JSON of another structure or version, or towers that are none.
     pub fn parse(bytes: &[u8]) -> Result<Artifact, FormatError> {
         let malformed = |error: serde_json::Error| {
-            let cause = shown(&error.to_string());
+            // Quotes of another kind than those of `shown`, which escapes its own.
+            let cause = shown(&error.to_string().replace('`', "'"));
             FormatError::new(Code::Malformed, Place::Json("$".to_owned()), cause)
         };
         let value: Value = serde_json::from_slice(bytes).map_err(malformed)?;

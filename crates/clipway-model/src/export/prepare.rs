@@ -203,15 +203,8 @@ fn changed(base: &ConfigFile, options: &ExportOptions) -> Result<ConfigFile, Exp
     if let Some(length) = options.context_length {
         config.model.set_context_length(length).map_err(refuse("--context-length"))?;
     }
-    let said = &options.preprocess;
-    let PreprocessOptions { size, mean, std, interpolation, resize_mode, fill_color } =
-        &mut config.preprocess;
-    *size = None;
-    *mean = said.mean.or(*mean);
-    *std = said.std.or(*std);
-    *interpolation = said.interpolation.or(*interpolation);
-    *resize_mode = said.resize_mode.or(*resize_mode);
-    *fill_color = said.fill_color.or(*fill_color);
+    let said = config.preprocess.merged(&options.preprocess);
+    config.preprocess = PreprocessOptions { size: None, ..said };
     Ok(config)
 }
 

@@ -124,6 +124,37 @@ fn chooses_the_file_of_a_folder_as_open_clip_does() {
         Err("several files of weights: epoch_1.pt, epoch_2.pt"),
     );
     check(&["notes.txt"], Err("holds no weights"));
+
+    // Shards beside an index are no choice, a second index is one.
+    let folder = tempfile::tempdir().unwrap();
+    let shard = "mine-00001-of-00001.safetensors";
+    write_tensors(&folder.path().join(shard), &["visual.proj"], 1.0);
+    let index = format!(r#"{{"weight_map": {{"visual.proj": "{shard}"}}}}"#);
+    fs::write(folder.path().join("mine.index.json"), &index).unwrap();
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(checkpoint.weights_path(), folder.path().join("mine.index.json"));
+    fs::write(folder.path().join("other.index.json"), &index).unwrap();
+    let error = Checkpoint::open(folder.path()).unwrap_err();
+    assert_eq!(error.code(), "ambiguous");
+    assert!(error.to_string().ends_with(": mine.index.json, other.index.json"), "{error}");
+    let hint =
+        format!("pass one of the files, such as `{}`", folder.path().join("mine.index.json").display());
+    assert_eq!(error.hint(), Some(hint));
+}
+
+/// An array of numpy is told by its content too.
+#[test]
+fn opens_an_array_of_numpy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.bin");
+    let values = [1.5f32.to_le_bytes(), 2.5f32.to_le_bytes()].concat();
+    let header = b"{'descr':'<f4','fortran_order':False,'shape':(2,)}\n";
+    fs::write(&path, [b"\x93NUMPY\x01\x00\x33\x00", &header[..], &values].concat()).unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    assert_eq!(checkpoint.format().name(), "npy");
+    let mut bytes = Vec::new();
+    checkpoint.tensors().read(0, &mut bytes).unwrap();
+    assert_eq!((&checkpoint.tensors().tensors()[0].shape[..], bytes), (&[2][..], values));
 }
 
 #[test]

@@ -172,3 +172,15 @@ fn the_corpus_comes_out_as_it_should() {
     }
     assert!(counts[0] >= 40 && counts[1] >= 3, "{counts:?}");
 }
+
+#[test]
+fn words_of_preprocessing_are_read_as_they_are_written() {
+    for one in [Interpolation::Bicubic, Interpolation::Bilinear, Interpolation::Random] {
+        assert_eq!(Interpolation::from_name(one.name()), Some(one));
+    }
+    for one in [ResizeMode::Shortest, ResizeMode::Longest, ResizeMode::Squash] {
+        assert_eq!(ResizeMode::from_name(one.name()), Some(one));
+    }
+    assert_eq!(Interpolation::from_name("nearest"), None);
+    assert_eq!(ResizeMode::from_name("Squash"), None);
+}

@@ -2,6 +2,7 @@
 
 mod activation;
 mod architecture;
+mod artifact;
 mod checkpoint;
 mod config;
 mod export;
@@ -9,9 +10,11 @@ mod export_notes;
 mod export_refused;
 mod export_shared;
 mod identify;
+mod inspect;
 mod layouts;
 mod layouts_timm;
 mod layouts_unfit;
+mod ledger;
 mod registry;
 mod shards;
 mod targets;
