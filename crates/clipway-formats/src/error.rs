@@ -108,6 +108,12 @@ impl FormatError {
         let code = if error.kind() == io::ErrorKind::UnexpectedEof { Code::Truncated } else { Code::Io };
         FormatError::new(code, Place::Byte(offset), error.to_string())
     }
+
+    /// The same error where the file is the shard of an index, which is the file that the caller names.
+    pub fn in_shard(self, shard: &str) -> FormatError {
+        let cause = format!("{} (in shard `{}`)", self.cause, shown(shard));
+        FormatError { cause, ..self }
+    }
 }
 
 /// Most characters of a file's own text that a message repeats.

@@ -196,12 +196,6 @@ impl ShardedFile {
         shards.flat_map(|(_, file)| file.tensors()).any(|info| info.name == tensor)
     }
 
-    /// An error of one shard, with its name.
-    fn in_shard(&self, shard: usize, error: FormatError) -> FormatError {
-        let cause = format!("{} (in shard `{}`)", error.cause, shown(&self.shards[shard].0));
-        FormatError::new(error.code, error.place, cause)
-    }
-
     /// The text that every shard carries.
     fn common_metadata(&self) -> Vec<(String, String)> {
         let Some(((_, first), others)) = self.shards.split_first() else { return Vec::new() };
@@ -222,12 +216,14 @@ impl TensorFile for ShardedFile {
 
     fn read(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
         let (shard, place) = self.places[index];
-        self.shards[shard].1.read(place, out).map_err(|error| self.in_shard(shard, error))
+        let (name, file) = &self.shards[shard];
+        file.read(place, out).map_err(|error| error.in_shard(name))
     }
 
     fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
         let (shard, place) = self.places[index];
-        self.shards[shard].1.read_chunks(place, sink).map_err(|error| self.in_shard(shard, error))
+        let (name, file) = &self.shards[shard];
+        file.read_chunks(place, sink).map_err(|error| error.in_shard(name))
     }
 
     fn metadata(&self) -> &[(String, String)] {

@@ -1,5 +1,6 @@
 //! Shards of an index: where they are, and that they stay there.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use clipway_formats::{
     Code, FormatError, Place, PytorchOptions, ReadAt, ShardedFile, ShardedIndex, TensorFile, read_all, shown,
 };
 
-use super::detect::{Opened, io_error, kind_of, open_source, open_tensors};
+use super::detect::{Opened, io_error, kind_of, open_tensors};
 use super::{CheckpointError, FileSource};
 
 /// Most bytes of an index.
@@ -40,14 +41,14 @@ pub(super) fn open_shards(
     let mut shards = Vec::new();
     let mut files: Vec<(String, Arc<dyn TensorFile>)> = Vec::new();
     for name in index.shards() {
-        let shard_path = path.with_file_name(name);
-        let target = shard_path.canonicalize().map_err(|cause| io_error(&shard_path, cause))?;
+        let absent = |cause: io::Error| refuse(unreadable(&cause).in_shard(name));
+        let target = path.with_file_name(name).canonicalize().map_err(absent)?;
         if !stays_inside(&folder, &target) {
             return Err(CheckpointError::ShardEscapes { index: path, shard: shown(name) });
         }
         // The checked file itself is opened, so that a link that changes in between leads nowhere else.
-        let source = open_source(&target)?;
-        let refuse = |cause| CheckpointError::Format { path: shard_path.clone(), cause };
+        let source = FileSource::open(&target).map(Arc::new).map_err(absent)?;
+        let refuse = |cause: FormatError| refuse(cause.in_shard(name));
         let kind = kind_of(&source).map_err(refuse)?;
         let opened = open_tensors(kind, Arc::clone(&source) as Arc<dyn ReadAt>, options).map_err(refuse)?;
         let Some(opened) = opened else {
@@ -60,6 +61,17 @@ pub(super) fn open_shards(
     }
     let tensors = Arc::new(ShardedFile::new(&index, files).map_err(refuse)?);
     Ok(Sharded { tensors, shards, sources })
+}
+
+/// The error of a shard that the system does not open. What is at its place, or is not, is the checkpoint's fault;
+/// whether it may be read is not.
+fn unreadable(error: &io::Error) -> FormatError {
+    let code = match error.kind() {
+        io::ErrorKind::NotFound => Code::Missing,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Interrupted => Code::Io,
+        _ => Code::Malformed,
+    };
+    FormatError::new(code, Place::File, error.to_string())
 }
 
 /// Whether a file lies below the folder, or in the `blobs` of the Hub cache that the folder is a snapshot of:

@@ -55,8 +55,7 @@ fn a_wrong_artifact_is_refused_with_its_place() {
     for name in ["../tiny.safetensors", "/etc/passwd", "a/b", "..", "a\\b", "C:a"] {
         let expected = format!(
             "`clipway.json`: `$.files`: `{name}` is not the name of a file in the folder [path-escape]"
-        )
-        .replace("a\\b", "a\\\\b");
+        );
         let hash = json!({ "bytes": 1, "sha256": "00" });
         check(&|value| value["files"][name] = hash.clone(), "path-escape", &expected);
         check(&|value| value["weights"]["safetensors"] = json!([name]), "path-escape", &expected);
