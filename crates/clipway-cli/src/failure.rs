@@ -26,39 +26,44 @@ pub struct Failure {
     /// What to run or change.
     pub hint: Option<String>,
     /// Everything that is wrong, where there can be much, for `--json`.
-    pub list: List,
+    pub list: Box<List>,
 }
 
-/// What is wrong, one by one, under its key.
+/// What is wrong, one by one.
 #[derive(Debug, Default)]
 pub struct List {
-    pub key: &'static str,
-    pub all: Vec<Value>,
+    /// In what tensors differ.
+    differences: Vec<Value>,
+    /// What contradicts, or cannot be expressed.
+    problems: Vec<Value>,
     /// How many there are beyond.
-    pub left_out: usize,
+    left_out: usize,
 }
 
 impl List {
-    /// Most entries of a list: more than any model has tensors.
+    /// Most entries of each kind: more than any model has tensors.
     const MOST: usize = 20_000;
 
     /// What an export's error lists.
-    pub fn of(error: &ExportError) -> List {
-        let differences = error.differences().map_or(0, |differences| differences.iter().count());
-        let (key, count) = match differences {
-            0 => ("problems", error.problems().len()),
-            count => ("differences", count),
-        };
-        let differences = error.differences().into_iter().flat_map(|differences| differences.iter());
-        let all = differences.map(|one| json!(one)).chain(error.problems().iter().map(|one| json!(one)));
-        List { key, all: all.take(List::MOST).collect(), left_out: count.saturating_sub(List::MOST) }
+    pub fn of(error: &ExportError) -> Box<List> {
+        let (differences, problems) = (error.differences(), error.problems());
+        let count = differences.map_or(0, |differences| differences.iter().count());
+        Box::new(List {
+            left_out: count.saturating_sub(List::MOST) + problems.len().saturating_sub(List::MOST),
+            differences: differences
+                .into_iter()
+                .flat_map(|differences| differences.iter().take(List::MOST))
+                .map(|one| json!(one))
+                .collect(),
+            problems: problems.into_iter().take(List::MOST).map(|one| json!(one)).collect(),
+        })
     }
 }
 
 impl Failure {
     /// Refused: the input or the result is not what it must be.
     pub fn no(code: &'static str, message: impl fmt::Display) -> Failure {
-        Failure { exit_code: NO, code, message: message.to_string(), hint: None, list: List::default() }
+        Failure { exit_code: NO, code, message: message.to_string(), hint: None, list: Box::default() }
     }
 
     /// Could not run.
@@ -68,7 +73,7 @@ impl Failure {
             code,
             message: message.to_string(),
             hint: None,
-            list: List::default(),
+            list: Box::default(),
         }
     }
 
@@ -76,8 +81,9 @@ impl Failure {
     pub fn json(&self) -> Value {
         let Failure { code, message, hint, list, .. } = self;
         let mut error = json!({ "code": code, "message": message, "hint": hint });
-        if !list.all.is_empty() {
-            error[list.key] = json!(list.all);
+        let lists = [("differences", &list.differences), ("problems", &list.problems)];
+        for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            error[key] = json!(list);
         }
         if list.left_out > 0 {
             error["left_out"] = json!(list.left_out);

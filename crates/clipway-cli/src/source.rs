@@ -115,13 +115,7 @@ pub fn checkpoint_failure(error: &CheckpointError) -> Failure {
         CheckpointError::Io { .. } => COULD_NOT_RUN,
         _ => NO,
     };
-    Failure {
-        exit_code,
-        code: error.code(),
-        message: chain(error),
-        hint: error.hint(),
-        list: List::default(),
-    }
+    Failure { exit_code, hint: error.hint(), ..Failure::no(error.code(), chain(error)) }
 }
 
 /// What a refused export means for the exit status.

@@ -227,21 +227,30 @@ impl ExportError {
             ExportError::Mismatch(mismatch) => Some(&mismatch.differences),
             ExportError::Candidates(candidates) => Some(&candidates.differences),
             ExportError::Plan { cause: PlanError::Differs(differences), .. } => Some(differences),
+            ExportError::Layout { cause, .. } => match &**cause {
+                LayoutError::Contradictions(found) => Some(&found.differences),
+                _ => None,
+            },
             _ => None,
         }
     }
 
-    /// Every problem of a config or a target, where they are told together.
-    pub fn problems(&self) -> &[String] {
-        match self {
+    /// Every problem of configs or a target, where they are told together.
+    pub fn problems(&self) -> Vec<&str> {
+        let all: Vec<&String> = match self {
             ExportError::TextModel { cause: TextModelError::Problems(problems), .. }
-            | ExportError::Target { cause: SpellError::Inexpressible { problems, .. }, .. } => problems,
+            | ExportError::Target { cause: SpellError::Inexpressible { problems, .. }, .. } => {
+                problems.iter().collect()
+            }
             ExportError::Layout { cause, .. } => match &**cause {
-                LayoutError::Contradictions { problems, .. } => problems,
-                _ => &[],
+                LayoutError::Contradictions(found) => {
+                    found.files.iter().flat_map(|(_, problems)| problems).collect()
+                }
+                _ => Vec::new(),
             },
-            _ => &[],
-        }
+            _ => Vec::new(),
+        };
+        all.into_iter().map(String::as_str).collect()
     }
 
     /// What to do about it.

@@ -11,8 +11,9 @@ use super::{ConfigOrigin, ExportError};
 use crate::architecture::{Model, build, is_folded_name};
 use crate::artifact::Artifact;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint};
-use crate::config::{ConfigFile, PreprocessOptions};
-use crate::layout::{KnownConfig, Layout};
+use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
+use crate::identify::Differences;
+use crate::layout::{Converted, KnownConfig, Layout, LayoutError};
 use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
 use crate::registry;
 use crate::state_dict::{Weights, WeightsChoice};
@@ -90,6 +91,15 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
             candidates.differences.clone_from(&numbers);
             ExportError::Candidates(candidates)
         }
+        ExportError::Layout { path, mut cause } => {
+            if let LayoutError::Contradictions(found) = &mut *cause {
+                let known = found.known.as_ref().map(|known| &known.config.model);
+                let told =
+                    known.and_then(|model| differences(layout, converted.clone(), model, options.tower));
+                found.differences = told.unwrap_or_default();
+            }
+            ExportError::Layout { path, cause }
+        }
         error => error,
     })?;
     let text_model = text_model::find(checkpoint, &base.model)?;
@@ -165,6 +175,21 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         text_model_file: text_model.map(|described| described.file),
         notes,
     })
+}
+
+/// In what tensors differ from those of a model.
+fn differences(
+    layout: &Layout,
+    converted: Converted,
+    model: &ModelConfig,
+    tower: Tower,
+) -> Option<Differences> {
+    let parameters = build(model).ok()?.parameters;
+    let options = PlanOptions { tower, ..PlanOptions::default() };
+    match build_plan(layout, converted, [model, model], &parameters, options) {
+        Err(PlanError::Differs(differences)) => Some(*differences),
+        _ => None,
+    }
 }
 
 /// The plan under the target's names, with the files beside the weights.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
 use crate::config::nearest;
-use crate::layout::LayoutError;
+use crate::layout::{Contradictions, LayoutError};
 use crate::problems::Problems;
 
 /// Keys that every transformers config may have and that no output of `CLIPModel` depends on: initialisation,
@@ -102,7 +102,10 @@ impl Problems {
 
     /// Everything that was added, as an error of this file.
     pub(crate) fn none(self, file: &'static str) -> Result<(), LayoutError> {
-        self.none_or(|problems| LayoutError::Contradictions { file, problems })
+        self.none_or(|problems| {
+            let files = vec![(file, problems)];
+            LayoutError::Contradictions(Box::new(Contradictions { files, ..Contradictions::default() }))
+        })
     }
 
     /// Adds a problem at the key of a section.

@@ -2,9 +2,11 @@
 
 use clipway_formats::{FormatError, shown};
 
+use super::KnownConfig;
 use crate::checkpoint::CheckpointError;
+use crate::identify::Differences;
 use crate::plan::StepError;
-use crate::problems::lines;
+use crate::problems::{Problems, lines};
 
 /// Tensors whose layout is known are not converted.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +45,54 @@ pub enum LayoutError {
         #[source]
         cause: FormatError,
     },
-    /// What a file says cannot be expressed, or contradicts the weights: everything at once.
-    #[error("`{file}` does not fit{}", lines(problems))]
-    Contradictions {
-        /// The file.
-        file: &'static str,
-        /// Each contradiction.
-        problems: Vec<String>,
-    },
+    /// What files say cannot be expressed, or contradicts the weights or each other: everything at once.
+    #[error(transparent)]
+    Contradictions(Box<Contradictions>),
+}
+
+/// Files that do not fit the weights or each other, or that say what cannot be expressed.
+#[derive(Debug, Default, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct Contradictions {
+    /// Each file, with everything that is wrong.
+    pub files: Vec<(&'static str, Vec<String>)>,
+    /// The config that they would tell.
+    pub(crate) known: Option<KnownConfig>,
+    /// In what the tensors differ from that config.
+    pub differences: Differences,
+}
+
+impl Contradictions {
+    /// Adds what is wrong with a file.
+    pub(crate) fn add(&mut self, file: &'static str, problems: Problems) {
+        if let Err(problems) = problems.none_or(|problems| problems) {
+            self.files.push((file, problems));
+        }
+    }
+
+    /// The config, unless something is wrong.
+    pub(super) fn none(mut self, known: KnownConfig) -> Result<Option<KnownConfig>, LayoutError> {
+        if self.files.is_empty() {
+            return Ok(Some(known));
+        }
+        self.known = Some(known);
+        Err(LayoutError::Contradictions(Box::new(self)))
+    }
+
+    /// What was wrong before a config was found to be malformed; else that.
+    pub(super) fn or(self, error: LayoutError) -> LayoutError {
+        if self.files.is_empty() { error } else { LayoutError::Contradictions(Box::new(self)) }
+    }
+
+    fn text(&self) -> String {
+        let file =
+            |(file, problems): &(&str, Vec<String>)| format!("`{file}` does not fit{}", lines(problems));
+        let mut parts: Vec<String> = self.files.iter().map(file).collect();
+        if !self.differences.is_empty() {
+            parts.push(format!("the tensors are not those that it tells\n{}", self.differences));
+        }
+        parts.join("\n")
+    }
 }
 
 impl LayoutError {
@@ -63,7 +105,7 @@ impl LayoutError {
             LayoutError::Open(error) => error.code(),
             LayoutError::MissingFile { .. } => "missing",
             LayoutError::Malformed { cause, .. } => cause.code.name(),
-            LayoutError::Contradictions { .. } => "contradiction",
+            LayoutError::Contradictions(_) => "contradiction",
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::hf_config::{
     Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, TOKENIZER, Tower, sides, text_sizes,
 };
-use super::{KnownConfig, LayoutError, hf_preprocessor};
+use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions, limits};
 use crate::problems::Problems;
@@ -27,17 +27,22 @@ pub(super) fn known_config(
     let document = Document::open(checkpoint)?;
     let mut problems = Problems::default();
     let (model, image_size) = model(&document, state_dict, checkpoint, &mut problems);
-    problems.none(CONFIG)?;
+    let mut found = Contradictions::default();
+    found.add(CONFIG, problems);
+    let read = hf_preprocessor::read(checkpoint, image_size, PreprocessOptions::default(), &mut found);
     let malformed = |cause| LayoutError::Malformed { file: CONFIG, cause };
-    let model = ModelConfig::parse(model.to_string().as_bytes()).map_err(malformed)?;
-    let (preprocess, note) = hf_preprocessor::read(checkpoint, image_size, PreprocessOptions::default())?;
-    Ok(Some(KnownConfig {
+    let parsed = ModelConfig::parse(model.to_string().as_bytes()).map_err(malformed);
+    let (model, (preprocess, note)) = match (parsed, read) {
+        (Ok(model), Ok(read)) => (model, read),
+        (Err(error), _) | (_, Err(error)) => return Err(found.or(error)),
+    };
+    found.none(KnownConfig {
         config: ConfigFile { model, preprocess },
         name: None,
         from: format!("`{CONFIG}` of transformers beside the weights"),
         activation_from: format!("`hidden_act` of `{CONFIG}`"),
         notes: note.into_iter().collect(),
-    }))
+    })
 }
 
 /// open_clip's model config, and height and width of the images.

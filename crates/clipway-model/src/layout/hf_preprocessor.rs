@@ -2,8 +2,8 @@
 
 use clipway_formats::JsonCursor;
 
-use super::LayoutError;
 use super::hf_config::parse;
+use super::{Contradictions, LayoutError};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode, limits};
 use crate::hugging_face::section::Section;
@@ -43,11 +43,12 @@ const KEYS: [&str; 21] = [
 const RESAMPLES: [(usize, Interpolation); 2] = [(2, Interpolation::Bilinear), (3, Interpolation::Bicubic)];
 
 /// Reads the preprocessing of a folder for a tower of this image size; the model's own with a note where the folder
-/// says none.
+/// says none. What is wrong with it is added to what was found.
 pub(super) fn read(
     checkpoint: &Checkpoint,
     image_size: [usize; 2],
     own: PreprocessOptions,
+    found: &mut Contradictions,
 ) -> Result<(PreprocessOptions, Option<String>), LayoutError> {
     for file in FILES {
         let Some(bytes) = checkpoint.read_beside(file)? else { continue };
@@ -60,7 +61,7 @@ pub(super) fn read(
         }
         let mut problems = Problems::default();
         let options = options(nested.unwrap_or(root), image_size, &own, &mut problems);
-        problems.none(file)?;
+        found.add(file, problems);
         return Ok((options, None));
     }
     let whose = if own == PreprocessOptions::default() { "OpenAI's" } else { "SigLIP's" };

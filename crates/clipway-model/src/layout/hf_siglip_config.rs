@@ -6,7 +6,7 @@ use super::hf_config::{
     Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, TOKENIZER, Tower, text_sizes,
 };
 use super::siglip_config::{SiglipShape, SiglipTower};
-use super::{KnownConfig, LayoutError, hf_preprocessor};
+use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
 use crate::problems::Problems;
@@ -21,9 +21,12 @@ pub(super) fn known_config(
     let document = Document::open(checkpoint)?;
     let mut problems = Problems::default();
     let shape = shape(&document, state_dict, checkpoint, &mut problems);
-    problems.none(CONFIG)?;
-    let malformed = |cause| LayoutError::Malformed { file: CONFIG, cause };
-    let (model, name, mut notes) = shape.config(converted).map_err(malformed)?;
+    let mut found = Contradictions::default();
+    found.add(CONFIG, problems);
+    let (model, name, mut notes) = match shape.config(converted) {
+        Ok(told) => told,
+        Err(cause) => return Err(found.or(LayoutError::Malformed { file: CONFIG, cause })),
+    };
     let defaults = PreprocessOptions {
         mean: Some([0.5; 3]),
         std: Some([0.5; 3]),
@@ -31,15 +34,19 @@ pub(super) fn known_config(
         resize_mode: Some(ResizeMode::Squash),
         ..PreprocessOptions::default()
     };
-    let (preprocess, note) = hf_preprocessor::read(checkpoint, model.vision.image_size, defaults)?;
+    let read = hf_preprocessor::read(checkpoint, model.vision.image_size, defaults, &mut found);
+    let (preprocess, note) = match read {
+        Ok(read) => read,
+        Err(error) => return Err(found.or(error)),
+    };
     notes.extend(note);
-    Ok(Some(KnownConfig {
+    found.none(KnownConfig {
         config: ConfigFile { model, preprocess },
         name,
         from: format!("`{CONFIG}` of transformers beside the weights"),
         activation_from: format!("`hidden_act` of `{CONFIG}`"),
         notes,
-    }))
+    })
 }
 
 fn shape(

@@ -20,7 +20,7 @@ mod openai;
 mod refused;
 mod text_tower;
 
-pub use error::{LayoutError, LayoutPart};
+pub use error::{Contradictions, LayoutError, LayoutPart};
 pub(crate) use text_tower::{TextTower, text_tower_name};
 
 use clipway_formats::{FormatError, TensorInfo};

@@ -228,6 +228,30 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
         .replacen("gelu", "quick_gelu", 1);
     let parts = ["51, but the weights have 50", "colour", "but the weights have 5", "9, but", "hidden_act"];
     check("contradictions", transformers(), Some(&wrong), &parts);
+    // What another file contradicts, and a tensor that is missing, are told with them.
+    let place = folder.path().join("both");
+    fs::create_dir(&place).unwrap();
+    write(&place, "model.safetensors", &without("layers.1.layer_norm2.weight"));
+    fs::write(place.join("config.json"), CONFIG.replace("\"vocab_size\": 50", "\"vocab_size\": 51")).unwrap();
+    fs::write(place.join("preprocessor_config.json"), r#"{"crop_size": 16, "colour": 1}"#).unwrap();
+    let checkpoint = Checkpoint::open(&place).unwrap();
+    let error = prepare(&checkpoint, &ExportOptions::default()).unwrap_err();
+    let found = error.to_string();
+    let lines: Vec<&str> = found.lines().map(str::trim).collect();
+    assert!(lines[0].ends_with("`config.json` does not fit"), "{found}");
+    assert_eq!(lines[1], "`$.text_config.vocab_size`: 51, but the weights have 50");
+    assert_eq!(lines[2], "`preprocessor_config.json` does not fit");
+    assert!(lines[3..5].iter().any(|line| line.contains("crop_size")), "{found}");
+    assert!(lines[3..5].iter().any(|line| line.contains("colour")), "{found}");
+    assert_eq!(
+        lines[5..],
+        [
+            "the tensors are not those that it tells",
+            "`token_embedding.weight`: expected [51, 16], found [50, 16]",
+            "`visual.transformer.resblocks.1.ln_2.weight`: missing, [16]",
+        ]
+    );
+    assert_eq!((error.problems().len(), error.differences().unwrap().iter().count()), (3, 2));
     let other = CONFIG.replace("\"clip\"", "\"metaclip_2\"");
     check("kind", transformers(), Some(&other), &["expected `clip`, found `metaclip_2`"]);
     let mut mixed = transformers();
