@@ -387,11 +387,10 @@ def build(config):
         config["text_cfg"]["hf_model_pretrained"] = False
         transformers.AutoConfig.from_pretrained = open_clip.hf_model.AutoConfig.from_pretrained = lambda name: text_model
     model = model_class(**config).eval()
-    state = {
-        key: weights(key, tuple(value.shape)) if value.is_floating_point() else value
-        for key, value in model.state_dict().items()
-    }
-    model.load_state_dict(state)
+    # In place: a model of billions of parameters is in memory once.
+    for key, value in model.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(weights(key, tuple(value.shape)))
     return model
 
 

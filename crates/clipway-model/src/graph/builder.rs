@@ -65,6 +65,14 @@ impl<'p> GraphBuilder<'p> {
         }
     }
 
+    /// Height and width of a map.
+    pub fn map_size(&self, value: ValueId) -> Option<[usize; 2]> {
+        match *self.shape(value) {
+            [_, _, Dim::Fixed(height), Dim::Fixed(width)] => Some([height, width]),
+            _ => None,
+        }
+    }
+
     /// Number of channels: length of a map's second dimension, of any other value's last.
     pub fn channels(&self, value: ValueId) -> Option<usize> {
         match *self.shape(value) {

@@ -130,13 +130,7 @@ impl Conv2d {
         Conv2d { weight, bias, stride: [1, 1], padding: [0, 0], groups: 1 }
     }
 
-    /// Declares `weight` for one group a channel, without bias; the map keeps its size.
-    pub fn depthwise(mut scope: Scope<'_>, channels: usize, kernel: usize) -> Conv2d {
-        let weight = scope.parameter("weight", &[channels, 1, kernel, kernel]);
-        Conv2d { weight, bias: None, stride: [1, 1], padding: [kernel / 2; 2], groups: channels }
-    }
-
-    /// Declares `weight` and `bias`, as [`Conv2d::depthwise`].
+    /// Declares `weight` and `bias` for one group a channel; the map keeps its size.
     pub fn depthwise_with_bias(mut scope: Scope<'_>, channels: usize, kernel: usize) -> Conv2d {
         let weight = scope.parameter("weight", &[channels, 1, kernel, kernel]);
         let bias = Some(scope.parameter("bias", &[channels]));

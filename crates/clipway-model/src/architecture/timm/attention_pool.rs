@@ -2,7 +2,7 @@
 //! mean, whose result is the vector (CLIP, <https://arxiv.org/abs/2103.00020>), with positions in a table or turned.
 
 use crate::graph::{
-    Coordinates, Dim, GraphBuilder, GraphError, GridChange, Linear, Mask, Pairs, ParameterId, Pool, Rotation,
+    Coordinates, GraphBuilder, GraphError, GridChange, Linear, Mask, Pairs, ParameterId, Pool, Rotation,
     Scope, ValueId,
 };
 
@@ -76,10 +76,8 @@ impl AttentionPool {
     /// `[batch, channels, height, width]` to `[batch, outputs]`.
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
         graph.scope(self.path.as_str());
-        let grid = match *graph.shape(x) {
-            [_, _, Dim::Fixed(height), Dim::Fixed(width)] => [height, width],
-            _ => [0, 0],
-        };
+        // Where there is none, `flatten` says what is wrong.
+        let grid = graph.map_size(x).unwrap_or_default();
         let heads = self.channels / HEAD_WIDTH;
         let x = graph.flatten(x)?;
         let mut x = graph.prepend_mean(x)?;

@@ -4,7 +4,7 @@
 //! Figures are those of timm 1.0 (Apache-2.0), `timm/models/convnext.py`.
 
 use crate::graph::{
-    Activation, Conv2d, Dim, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, Scope, ValueId,
+    Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, Scope, ValueId,
 };
 
 use super::layers::join;
@@ -296,11 +296,8 @@ impl Pointwise {
         match self {
             Pointwise::Conv(conv) => graph.conv2d(x, conv),
             Pointwise::Linear(linear) => {
-                let size = match *graph.shape(x) {
-                    [_, _, Dim::Fixed(height), Dim::Fixed(width)] => [height, width],
-                    // `flatten` says what is wrong.
-                    _ => [0, 0],
-                };
+                // Where there is none, `flatten` says what is wrong.
+                let size = graph.map_size(x).unwrap_or_default();
                 let x = graph.flatten(x)?;
                 let x = graph.linear(x, linear)?;
                 graph.unflatten(x, size)
