@@ -140,6 +140,10 @@ CASES = {
     "timm_vit_token": (timm("test_vit", "token", None), {}, CUSTOM),
     "timm_vit_resampled": (timm("test_vit", "token", None, [96, 208]), {}, CUSTOM),
     "timm_vit_resampled_register": (timm("test_vit4", "", "linear", 64), {}, CUSTOM),
+    "timm_vit_changed_size": (timm("test_vit3", "map", None, [96, 185]), {}, CUSTOM),
+    "timm_relative_changed_size": (timm("test_vit_relpos", "avg", None, [96, 128]), {}, CUSTOM),
+    "timm_eva02_changed_size": (timm("eva02_tiny_patch14_224", "token", "linear", [112, 154]), {}, CUSTOM),
+    "timm_vitamin_changed_size": (timm("vitamin_small_224", "", "linear", [160, 250]), {}, CUSTOM),
     "timm_vit_max": (timm("test_vit", "max", None), {}, CUSTOM),
     "timm_vit_mean_and_max": (timm("test_vit", "avgmax", "linear"), {}, CUSTOM),
     "timm_vit_map_of_patches": (timm("test_vit", "map", None), {}, CUSTOM),
@@ -431,8 +435,11 @@ def write_golden(folder, name, config, pictures, with_truth=True):
     size = config["vision_cfg"].get("image_size", 224)
     height, width = size if isinstance(size, list) else (size, size)
     images, tokens = make_images(height, width, pictures), make_tokens(config["text_cfg"])
-    tensors = {"tokens": tokens, **outputs(model, images, tokens)}
     parameters = sum(p.numel() for p in model.parameters())
+    if "timm_model_name" in config["vision_cfg"]:
+        # As `force_image_size` does after it has loaded the weights; without it many trunks take only their own size.
+        model.visual.set_input_size((height, width))
+    tensors = {"tokens": tokens, **outputs(model, images, tokens)}
     if with_truth:
         truth = outputs(model.double(), images.double(), tokens)
         tensors.update({f"{key}_f64": value for key, value in truth.items()})

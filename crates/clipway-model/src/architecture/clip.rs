@@ -54,6 +54,7 @@ pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
         logit_bias,
         embed_dim: config.embed_dim,
         image_size: config.vision.image_size,
+        changed_from: image.changed_from(),
         context_length: config.text.context_length,
         vocab_size,
         parameters,

@@ -52,6 +52,12 @@ type Declared = Result<Box<dyn Tower>, ArchitectureError>;
 trait Tower {
     /// Adds the tower's operations to a graph and gives the value of its embedding, `[batch, embedding width]`.
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError>;
+
+    /// Height and width of the pictures that an image tower's tensors are made for, where open_clip takes those of the
+    /// config only by `force_image_size`.
+    fn changed_from(&self) -> Option<[usize; 2]> {
+        None
+    }
 }
 
 /// A model: everything its checkpoint holds, and what its towers compute.
@@ -71,6 +77,9 @@ pub struct Model {
     pub embed_dim: usize,
     /// Height and width of the images, in pixels.
     pub image_size: [usize; 2],
+    /// Height and width of the images that the tensors are made for, where open_clip takes those of `image_size` only
+    /// by `force_image_size`: the graph resamples the positions.
+    pub changed_from: Option<[usize; 2]>,
     /// Most tokens of a text.
     pub context_length: usize,
     /// Ids that the text tower knows: 0 to this, exclusive.

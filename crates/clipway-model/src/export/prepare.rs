@@ -144,6 +144,12 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         let takes = beyond.is_empty() && options.tower == Tower::Both;
         notes.push(format!("{FOLDED_NOTE}{}", if takes { FOLDED_USAGE } else { "" }));
     }
+    if let Some([height, width]) = model.changed_from {
+        notes.push(format!(
+            "the image tower's tensors are made for pictures of {height}x{width} and stay as they are: open_clip 3.3.0 \
+             takes the folder with `force_image_size`"
+        ));
+    }
     notes.extend(spelled.notes);
     if options.spelling.is_open_clip && !beyond.is_empty() {
         notes.push(format!(

@@ -46,6 +46,12 @@ fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> 
     problems.unless(pools, "vision_cfg.timm_pool", "SiglipModel pools by `map`, without a projection");
     let square = |sides: [usize; 2]| sides[0] == sides[1];
     problems.unless(square(vision.image_size), "vision_cfg.image_size", "SiglipModel's images are squares");
+    if let Some(SiglipVariant { image: [height, width], .. }) = variant {
+        let cause = format!(
+            "the positions are stored for pictures of {height}x{width}, and SiglipModel takes no others"
+        );
+        problems.unless(vision.image_size == [height, width], "vision_cfg.image_size", cause);
+    }
     if let Some(tower) = &text.hugging_face {
         let cause = format!("`{}`; SiglipModel's text tower is its own", tower.model_name);
         problems.unless(false, "text_cfg.hf_model_name", cause);

@@ -98,13 +98,19 @@ fn what_cannot_be_built_is_named() {
         "the nearest is `vit_base_patch16_siglip_224`",
     );
     let siglip = "vit_base_patch16_siglip_224";
-    timm(siglip, r#""image_size": 256"#, "`vision_cfg.image_size` [256, 256] with the trunk");
+    timm(siglip, r#""image_size": [256, 15]"#, "its patches have 16 pixels");
     timm(siglip, r#""timm_pool": "token", "timm_proj": null"#, "the trunk has no class token");
     timm(siglip, r#""timm_pool": "", "timm_proj": null"#, "its tokens, and no one vector");
     timm(siglip, r#""timm_pool": "prr""#, "timm adds no attention to a trunk that was made without");
     timm(siglip, r#""timm_pool": "median""#, "its pools are token, avg, max, avgmax, map, prr");
     timm(siglip, r#""timm_pool": "abs_attn""#, "open_clip's own needs a map");
-    timm("vitamin_small_224", r#""image_size": 256"#, "its pictures have 224x224");
+    let swin = "swin_tiny_patch4_window7_224";
+    timm(
+        swin,
+        r#""image_size": 256"#,
+        "`vision_cfg.image_size` [256, 256] with the trunk `swin_tiny_patch4_window7_224`",
+    );
+    timm(swin, r#""image_size": 256"#, "its pictures have 224x224; for others timm makes other windows");
     let whole_patches = "its pictures are of whole patches of 16 pixels";
     timm("test_vit", r#""image_size": [96, 100]"#, whole_patches);
     timm("vit_tiny_patch16_dinov3_qkvb", r#""image_size": 100"#, whole_patches);

@@ -142,3 +142,22 @@ fn a_config_that_says_otherwise_than_the_layout_is_noted() {
         assert_eq!(notes(&source, &bench.options()), expected);
     }
 }
+
+#[test]
+fn a_trunk_that_is_made_for_other_pictures_says_so() {
+    let config = |size: &str| {
+        format!(
+            r#"{{"embed_dim": 8, "custom_text": true, "vision_cfg": {{"timm_model_name": "test_vit3", "timm_pool": "map",
+                "timm_proj": "linear", "image_size": {size}}},
+                "text_cfg": {{"context_length": 4, "vocab_size": 9, "width": 8, "heads": 2, "layers": 1}}}}"#
+        )
+    };
+    let said = "the image tower's tensors are made for pictures of 160x160 and stay as they are: open_clip 3.3.0 takes \
+                the folder with `force_image_size`";
+    for (size, expected) in [("160", vec![]), ("[96, 185]", vec![said])] {
+        let bench = Bench::of(&config(size));
+        let notes = notes(&bench.write_source("vit.safetensors"), &bench.options());
+        let found: Vec<&String> = notes.iter().filter(|note| note.contains("160")).collect();
+        assert_eq!(found, expected);
+    }
+}

@@ -184,6 +184,11 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
     check("transformers", longest, plain(), &["`preprocess_cfg.resize_mode`"]);
     let heads = ["`quick_gelu`: false", "`vision_cfg.head_width`: 4", "`text_cfg.heads`: 2"];
     check("openai", |_| {}, plain(), &heads);
+    let siglip = r#""timm_model_name": "vit_base_patch16_siglip_224", "image_size": 16, "timm_pool": "map",
+        "timm_proj": "none", "timm_model_kwargs": {"img_size": 8, "patch_size": 4, "embed_dim": 8, "num_heads": 2,
+        "depth": 1, "mlp_ratio": 2}"#;
+    let resized = "`vision_cfg.image_size`: the positions are stored for pictures of 8x8";
+    check("transformers", |_| {}, config("", siglip, TEXT), &[resized]);
     let mean = |options: &mut ExportOptions| options.preprocess.mean = Some([0.0; 3]);
     let own = config(r#""quick_gelu": true,"#, OPENAI_VISION, OPENAI_TEXT);
     check("openai", mean, own, &["`preprocess_cfg.mean`"]);

@@ -8,8 +8,8 @@ use super::eva_variants::{Rope, Style, VARIANTS, Variant};
 use super::layers::Norm;
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::token_trunk::TokenTrunk;
-use super::tokens::{StemKind, TokenOptions, Tokens, any_size, fixed_size};
-use super::{ArchitectureError, DeclaredTrunk, TrunkRequest, unknown};
+use super::tokens::{PictureSize, Sizes, StemKind, TokenOptions, Tokens};
+use super::{DeclaredTrunk, TrunkRequest, unknown};
 
 /// The timm names.
 pub(super) fn names() -> Vec<&'static str> {
@@ -20,14 +20,14 @@ pub(super) fn names() -> Vec<&'static str> {
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
     let variant = variant.ok_or_else(|| unknown(request.name))?;
-    let Variant { patch, size: [width, depth, heads, hidden], style, .. } = *variant;
+    let Variant { image, patch, size: [width, depth, heads, hidden], style, .. } = *variant;
     let Style { norm, class_token, .. } = style;
     let known = [PoolKind::Token, PoolKind::Average, PoolKind::Max, PoolKind::AverageMax, PoolKind::Latent];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
-    let image_size = image_size(request, variant)?;
+    // Those with rotary positions alone may be made for any.
+    let sizes = if style.any_size { Sizes::WholePatches } else { Sizes::Own };
     let options = TokenOptions {
-        image_size,
-        stored_size: image_size,
+        picture: PictureSize::of(request, [image; 2], patch, sizes)?,
         patch,
         width,
         stem: StemKind::Patches,
@@ -81,15 +81,6 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         norm_after_pool: after_pool.then(|| Norm::new(scope.child("fc_norm"), width, norm)),
         classifier: request.classifier.map(|classes| Linear::new(scope.child("head"), width, classes, true)),
     }))
-}
-
-/// Trunks with rotary positions alone may be made for pictures of any size.
-fn image_size(request: &TrunkRequest<'_>, variant: &Variant) -> Result<[usize; 2], ArchitectureError> {
-    if variant.style.any_size {
-        any_size(request, variant.patch)
-    } else {
-        fixed_size(request, [variant.image; 2])
-    }
 }
 
 fn rotation(rope: Rope, tokens: &TokenOptions) -> Rotation {

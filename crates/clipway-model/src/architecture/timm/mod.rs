@@ -54,8 +54,8 @@ type DeclaredTrunk = Result<Box<dyn Trunk>, ArchitectureError>;
 struct TrunkRequest<'a> {
     /// The timm name, without a tag.
     name: &'a str,
-    /// Height and width of the pictures, in pixels. open_clip does not tell timm: a trunk whose tensors depend on
-    /// the size has the one of its name.
+    /// Height and width of the pictures, in pixels. open_clip tells timm after it has loaded the weights, if at all:
+    /// tensors that depend on the size are of the one of the name.
     image_size: [usize; 2],
     /// How it pools.
     pool: PoolRequest<'a>,
@@ -105,6 +105,12 @@ trait Trunk {
     /// Height and width of the trunk's last map for pictures of timm's own size for the name, where it gives a map
     /// with its channels first.
     fn map_size(&self) -> Option<[usize; 2]> {
+        None
+    }
+
+    /// Height and width of the pictures that the trunk is made for, where timm has to change it for those that the
+    /// config asks for.
+    fn changed_from(&self) -> Option<[usize; 2]> {
         None
     }
 
@@ -174,6 +180,10 @@ impl Tower for TimmModel {
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
         let features = self.trunk.forward(graph)?;
         self.head.forward(graph, features)
+    }
+
+    fn changed_from(&self) -> Option<[usize; 2]> {
+        self.trunk.changed_from()
     }
 }
 

@@ -7,7 +7,7 @@ use super::block::{Block, BlockOptions, GridMlpOptions, Order, RelativePositions
 use super::layers::{MlpKind, Norm, NormKind};
 use super::token_pool::{PoolKind, PoolOptions, Pooling, TokenPool};
 use super::token_trunk::TokenTrunk;
-use super::tokens::{Positions, StemKind, TokenOptions, Tokens, fixed_size};
+use super::tokens::{PictureSize, Positions, Sizes, StemKind, TokenOptions, Tokens};
 use super::{DeclaredTrunk, TrunkRequest, unknown};
 
 const NORM: NormKind = NormKind::Layer(1e-6);
@@ -95,10 +95,8 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let class_token = style.class_token;
     let known = [PoolKind::Token, PoolKind::Average];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
-    let image_size = fixed_size(request, [image; 2])?;
     let options = TokenOptions {
-        image_size,
-        stored_size: image_size,
+        picture: PictureSize::of(request, [image; 2], patch, Sizes::Own)?,
         patch,
         width,
         stem: StemKind::Patches,

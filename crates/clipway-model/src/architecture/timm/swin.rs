@@ -7,8 +7,7 @@ use crate::graph::{
 
 use super::layers::{Mlp, MlpKind, MlpOptions};
 use super::map_pool::{ClassifierHead, MapPool};
-use super::tokens::fixed_size;
-use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
+use super::{ArchitectureError, DeclaredTrunk, Trunk, TrunkRequest, unknown};
 
 /// Side of a patch.
 const PATCH: usize = 4;
@@ -119,7 +118,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let channels = width << 3;
     Ok(Box::new(Swin {
         path: scope.path().to_owned(),
-        image_size: fixed_size(request, [image; 2])?,
+        image_size: own_size(request, image)?,
         patches,
         patch_norm,
         stages,
@@ -210,4 +209,17 @@ impl Block {
         let branch = self.mlp.forward(graph, branch)?;
         graph.add(x, branch)
     }
+}
+
+/// The size of the pictures that the windows and their tables are made for.
+fn own_size(request: &TrunkRequest<'_>, own: usize) -> Result<[usize; 2], ArchitectureError> {
+    let [height, width] = request.image_size;
+    if [height, width] == [own; 2] {
+        return Ok([own; 2]);
+    }
+    let what = format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", request.name);
+    let why = format!(
+        "its pictures have {own}x{own}; for others timm makes other windows and resamples their tables of positions"
+    );
+    Err(ArchitectureError::unsupported(what, why))
 }

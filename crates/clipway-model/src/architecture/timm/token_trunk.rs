@@ -29,6 +29,10 @@ impl<B: TokenBlock> Trunk for TokenTrunk<B> {
         self.width
     }
 
+    fn changed_from(&self) -> Option<[usize; 2]> {
+        self.tokens.changed_from()
+    }
+
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
         let mut x = self.tokens.forward(graph)?;
         x = self.blocks.iter().try_fold(x, |x, block| block.forward(graph, x))?;

@@ -23,10 +23,7 @@ pub(super) enum Positions {
 /// How the tokens are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenOptions {
-    /// Height and width of a picture.
-    pub(super) image_size: [usize; 2],
-    /// Height and width of the pictures that the positions are made for.
-    pub(super) stored_size: [usize; 2],
+    pub(super) picture: PictureSize,
     pub(super) patch: usize,
     pub(super) width: usize,
     pub(super) stem: StemKind,
@@ -56,7 +53,7 @@ pub(super) enum StemKind {
 impl TokenOptions {
     /// Rows and columns of patches.
     pub(super) fn grid(&self) -> [usize; 2] {
-        self.grid_of(self.image_size)
+        self.grid_of(self.picture.taken)
     }
 
     fn grid_of(&self, image_size: [usize; 2]) -> [usize; 2] {
@@ -73,7 +70,7 @@ impl TokenOptions {
 }
 
 pub(super) struct Tokens {
-    image_size: [usize; 2],
+    picture: PictureSize,
     path: String,
     stem: Stem,
     patch_norm: Option<Norm>,
@@ -98,7 +95,7 @@ struct StemLayer {
 impl Tokens {
     pub(super) fn declare(scope: &mut Scope<'_>, options: &TokenOptions) -> Tokens {
         let width = options.width;
-        let stored = options.grid_of(options.stored_size);
+        let stored = options.grid_of(options.picture.stored);
         let class_token = options.class_token.then(|| scope.parameter("cls_token", &[1, 1, width]));
         let registers =
             (options.registers > 0).then(|| scope.parameter("reg_token", &[1, options.registers, width]));
@@ -112,7 +109,7 @@ impl Tokens {
         let patch_norm = options.patch_norm.map(|kind| Norm::new(embed.child("norm"), width, kind));
         let pre_norm = options.pre_norm.map(|kind| Norm::new(scope.child("norm_pre"), width, kind));
         Tokens {
-            image_size: options.image_size,
+            picture: options.picture,
             path: scope.path().to_owned(),
             stem,
             patch_norm,
@@ -124,9 +121,14 @@ impl Tokens {
         }
     }
 
+    /// Height and width of the pictures that the trunk is made for, where timm has to change it for others.
+    pub(super) fn changed_from(&self) -> Option<[usize; 2]> {
+        self.picture.changed_from
+    }
+
     /// From pixels to tokens `[batch, tokens, width]`.
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
-        let [height, width] = self.image_size;
+        let [height, width] = self.picture.taken;
         graph.scope(self.path.as_str());
         let mut x = graph.pixels(height, width);
         x = self.stem.forward(graph, x)?;
@@ -211,27 +213,52 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Stem {
     }
 }
 
-/// The size of pictures of a trunk that takes any of whole patches.
-pub(super) fn any_size(request: &TrunkRequest<'_>, patch: usize) -> Result<[usize; 2], ArchitectureError> {
-    if request.image_size.iter().all(|side| side.is_multiple_of(patch)) {
-        return Ok(request.image_size);
-    }
-    Err(refused_size(request, format!("its pictures are of whole patches of {patch} pixels")))
+/// What sizes of pictures a trunk takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sizes {
+    /// Any.
+    Any,
+    /// Any of whole patches; positions are resampled at each run.
+    WholePatches,
+    /// That of its name; for others timm changes the trunk (`set_input_size`, which open_clip's `force_image_size`
+    /// calls after it has loaded the weights).
+    Own,
 }
 
-/// The size of pictures of a trunk whose tensors are made for one size: open_clip does not tell timm the config's.
-pub(super) fn fixed_size(
-    request: &TrunkRequest<'_>,
-    own: [usize; 2],
-) -> Result<[usize; 2], ArchitectureError> {
-    if request.image_size == own {
-        return Ok(own);
-    }
-    Err(refused_size(request, format!("its pictures have {}x{}", own[0], own[1])))
+/// Height and width of pictures, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PictureSize {
+    /// What is taken.
+    pub(super) taken: [usize; 2],
+    /// What the stored positions are made for.
+    pub(super) stored: [usize; 2],
+    /// What the trunk is made for, where timm has to change it.
+    pub(super) changed_from: Option<[usize; 2]>,
 }
 
-fn refused_size(request: &TrunkRequest<'_>, why: String) -> ArchitectureError {
-    let [height, width] = request.image_size;
-    let what = format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", request.name);
-    ArchitectureError::unsupported(what, why)
+impl PictureSize {
+    /// The size that is asked for of a trunk whose name says `own`.
+    pub(super) fn of(
+        request: &TrunkRequest<'_>,
+        own: [usize; 2],
+        patch: usize,
+        sizes: Sizes,
+    ) -> Result<PictureSize, ArchitectureError> {
+        let taken = request.image_size;
+        let [height, width] = taken;
+        let refused = |why: String| {
+            let what =
+                format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", request.name);
+            Err(ArchitectureError::unsupported(what, why))
+        };
+        if taken.iter().any(|side| side / patch == 0) {
+            return refused(format!("its patches have {patch} pixels"));
+        }
+        if sizes == Sizes::WholePatches && !taken.iter().all(|side| side.is_multiple_of(patch)) {
+            return refused(format!("its pictures are of whole patches of {patch} pixels"));
+        }
+        let stored = if sizes == Sizes::Any { taken } else { own };
+        let changed_from = (sizes == Sizes::Own && taken != own).then_some(own);
+        Ok(PictureSize { taken, stored, changed_from })
+    }
 }

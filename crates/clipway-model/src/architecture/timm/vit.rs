@@ -7,7 +7,7 @@ use super::block::{Block, BlockOptions};
 use super::layers::{MlpKind, Norm};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::token_trunk::TokenTrunk;
-use super::tokens::{Positions, StemKind, TokenOptions, Tokens, any_size, fixed_size};
+use super::tokens::{PictureSize, Positions, Sizes, StemKind, TokenOptions, Tokens};
 use super::vit_variants::{Style, VARIANTS, Variant};
 use super::{ArchitectureError, DeclaredTrunk, TrunkRequest, unknown};
 
@@ -36,10 +36,8 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         PoolKind::Refined,
     ];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
-    let picture_size = picture_size(request, image, patch, style)?;
     let tokens = TokenOptions {
-        image_size: picture_size,
-        stored_size: if style.any_size { image } else { picture_size },
+        picture: PictureSize::of(request, image, patch, sizes(request, image, patch, style))?,
         patch,
         width,
         stem: style.stem,
@@ -93,19 +91,13 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     }))
 }
 
-/// Height and width of the pictures: those of the name, but for a trunk that resamples its positions, and for a stem
-/// that makes the tokens of any picture, and so many of them as there are positions.
-fn picture_size(
-    request: &TrunkRequest<'_>,
-    image: [usize; 2],
-    patch: usize,
-    style: Style,
-) -> Result<[usize; 2], ArchitectureError> {
+/// Which pictures it takes: a stem that makes the tokens of any takes as many as there are positions.
+fn sizes(request: &TrunkRequest<'_>, image: [usize; 2], patch: usize, style: Style) -> Sizes {
     let grid = |size: [usize; 2]| size.map(|side| side.div_ceil(patch));
     let same_grid = grid(request.image_size) == grid(image);
     match style.stem {
-        StemKind::Vitamin(_) if style.positions == Positions::None || same_grid => Ok(request.image_size),
-        _ if style.any_size => any_size(request, patch),
-        _ => fixed_size(request, image),
+        StemKind::Vitamin(_) if style.positions == Positions::None || same_grid => Sizes::Any,
+        _ if style.any_size => Sizes::WholePatches,
+        _ => Sizes::Own,
     }
 }
