@@ -8,6 +8,7 @@ KIND is one of
   trunks    the image tower of every registered config that has a timm trunk, whole, with one picture; those of between
             `--least` and `--most` millions of parameters
   relatives trunks of the same families that no config names
+  sizes     trunks with pictures of other sizes than that of their name
   pools     fifteen trunks with every name of a pool and every projection
   kwargs    arguments of timm's vision transformers, drawn
   options   options of open_clip's own towers, drawn, each with several others
@@ -85,6 +86,28 @@ RELATIVES = [
     ("vit_xsmall_patch16_clip_224", 224, "token", None),
 ]
 
+# Name, size of the pictures, pool.
+SIZES = [
+    ("convnext_tiny", [200, 330], "avg"),
+    ("eva02_base_patch16_clip_224", 336, "token"),
+    ("eva02_small_patch14_336", [224, 350], "avg"),
+    ("fastvit_mci0", [192, 320], "avg"),
+    ("swin_tiny_patch4_window7_224", 256, "avg"),
+    ("vit_base_mci_224", 256, "token"),
+    ("vit_base_patch16_siglip_224", [256, 192], "map"),
+    ("vit_base_patch32_siglip_256", 500, "map"),
+    ("vit_medium_patch16_gap_256", [320, 250], "avg"),
+    ("vit_pe_core_small_patch16_384", 224, "map"),
+    ("vit_pe_core_tiny_patch16_384", [400, 144], "map"),
+    ("vit_relpos_medium_patch16_cls_224", [256, 176], "token"),
+    ("vit_small_patch14_reg4_dinov2", 224, "token"),
+    ("vit_small_patch16_dinov3", [128, 320], "avg"),
+    ("vit_small_patch16_rope_ape_224", 288, "token"),
+    ("vit_srelpos_small_patch16_224", 160, "avg"),
+    ("vitamin_base_224", [192, 330], "avg"),
+    ("vitamin_small_224", 320, "avg"),
+]
+
 # Name, side of the pictures, channels of the map or width of the tokens.
 POOLED = [
     ("convnext_large_mlp", 32, 1536),
@@ -144,6 +167,7 @@ def trunks(options):
     for parameters, width, name, vision in sorted(sized, key=lambda case: case[:3]):
         if options.least <= parameters / 1e6 < options.most:
             embed_dim = width if vision.get("timm_proj", "linear") == "none" else 64
+            # Above, weights and sums in double precision take long.
             yield name, with_trunk(vision, embed_dim), 1, parameters < 150e6
 
 
@@ -151,6 +175,11 @@ def relatives(_):
     for name, side, pool, projection in RELATIVES:
         embed_dim = size_of(name)[1] if projection == "none" else 64
         yield f"{name}_{side}_{pool}_{projection}", with_trunk(timm(name, pool, projection, side), embed_dim), 1, True
+
+
+def sizes(_):
+    for name, size, pool in SIZES:
+        yield f"{name}_{size}".replace(" ", ""), with_trunk(timm(name, pool, "linear", size), 64), 1, True
 
 
 def pools(_):
@@ -298,7 +327,7 @@ def texts(options):
         yield name, {"embed_dim": embed_dim, "vision_cfg": dict(VISION), "text_cfg": text}, 1, True
 
 
-KINDS = {kind.__name__: kind for kind in (trunks, relatives, pools, kwargs, options, texts)}
+KINDS = {kind.__name__: kind for kind in (trunks, relatives, sizes, pools, kwargs, options, texts)}
 
 
 def leave_uninitialised():
