@@ -92,6 +92,8 @@ SIZES = [
     ("eva02_base_patch16_clip_224", 336, "token"),
     ("eva02_small_patch14_336", [224, 350], "avg"),
     ("fastvit_mci0", [192, 320], "avg"),
+    ("swin_s3_tiny_224", [448, 256], "avg"),
+    ("swin_small_patch4_window7_224", [96, 320], "avg"),
     ("swin_tiny_patch4_window7_224", 256, "avg"),
     ("vit_base_mci_224", 256, "token"),
     ("vit_base_patch16_siglip_224", [256, 192], "map"),

@@ -142,6 +142,7 @@ CASES = {
     "timm_vit_resampled_register": (timm("test_vit4", "", "linear", 64), {}, CUSTOM),
     "timm_vit_changed_size": (timm("test_vit3", "map", None, [96, 185]), {}, CUSTOM),
     "timm_relative_changed_size": (timm("test_vit_relpos", "avg", None, [96, 128]), {}, CUSTOM),
+    "timm_swin_changed_size": (timm("swin_tiny_patch4_window7_224", "avg", "linear", [128, 97]), {}, CUSTOM),
     "timm_eva02_changed_size": (timm("eva02_tiny_patch14_224", "token", "linear", [112, 154]), {}, CUSTOM),
     "timm_vitamin_changed_size": (timm("vitamin_small_224", "", "linear", [160, 250]), {}, CUSTOM),
     "timm_vit_max": (timm("test_vit", "max", None), {}, CUSTOM),

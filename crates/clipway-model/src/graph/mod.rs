@@ -24,7 +24,7 @@ pub use rotation::{Coordinates, Pairs, Rotation};
 pub use settings::{
     Activation, AttentionBias, GridChange, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout,
 };
-pub use windows::{Windows, grid_steps, merged_patches};
+pub use windows::{WindowTable, Windows, grid_steps, merged_patches};
 
 use std::fmt;
 

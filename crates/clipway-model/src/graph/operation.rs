@@ -5,7 +5,7 @@ use super::rotation::Rotation;
 use super::settings::{
     Activation, AttentionBias, GridChange, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout,
 };
-use super::windows::Windows;
+use super::windows::{WindowTable, Windows};
 
 /// One operation of a tower.
 ///
@@ -211,8 +211,8 @@ pub enum Operation {
         heads: usize,
         /// The windows.
         windows: Windows,
-        /// `[(2 · height - 1) · (2 · width - 1), heads]`, of a window's height and width.
-        table: ParameterId,
+        /// The table.
+        table: WindowTable,
     },
     /// The 2x2 patches of a map of tokens, each as one token: top left, bottom left, top right, bottom right.
     MergePatches {
@@ -227,7 +227,7 @@ impl Operation {
     /// The parameters it reads.
     pub fn parameters(&self) -> Vec<ParameterId> {
         match *self {
-            Operation::WindowAttention { table, .. } => vec![table],
+            Operation::WindowAttention { table, .. } => vec![table.table],
             Operation::Attention { bias, .. } => bias.map_or(Vec::new(), |bias| bias.parameters()),
             Operation::RmsNorm { weight, .. } => vec![weight],
             Operation::Linear { weight, bias, .. }
@@ -320,8 +320,12 @@ impl Operation {
             Operation::AveragePool(MeanWindow { kernel, stride, padding }) => {
                 format!("average_pool[{kernel} stride {stride} padding {padding}]")
             }
-            Operation::WindowAttention { heads, windows: Windows { window, shift, .. }, .. } => {
-                format!("window_attention[heads {heads} {window:?} shift {shift:?}]")
+            Operation::WindowAttention { heads, windows: Windows { window, shift, .. }, table } => {
+                let resampled = match table.window {
+                    stored if stored == *window => String::new(),
+                    stored => format!(" table of {stored:?} resampled"),
+                };
+                format!("window_attention[heads {heads} {window:?} shift {shift:?}{resampled}]")
             }
             Operation::Windows(Windows { window, shift, .. }) => {
                 format!("windows[{window:?} shift {shift:?}]")

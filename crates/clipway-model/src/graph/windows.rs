@@ -1,5 +1,7 @@
 //! Windows of a map, as Swin attends within them (<https://arxiv.org/abs/2103.14030>).
 
+use super::parameters::ParameterId;
+
 /// How a map is cut into windows, after a cyclic shift.
 ///
 /// Places of the map are numbered row by row; so are windows, and the places of a window.
@@ -11,6 +13,15 @@ pub struct Windows {
     pub window: [usize; 2],
     /// How far up and to the left the map is turned before it is cut; what leaves at one side comes in at the other.
     pub shift: [usize; 2],
+}
+
+/// What Swin adds to the scores of a window: a row for each distance of a query from a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowTable {
+    /// `[(2 · height - 1) · (2 · width - 1), heads]`, of the height and width below.
+    pub table: ParameterId,
+    /// Height and width of the windows that it is made for; for others it is resampled.
+    pub window: [usize; 2],
 }
 
 impl Windows {

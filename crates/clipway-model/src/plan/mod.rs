@@ -19,7 +19,7 @@ pub(crate) use fit::is_patch_embedding;
 pub use fold::{FoldAddend, FoldNorm, FoldPart};
 pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};
 pub(crate) use regroup::{FUSED, SPLIT, attention_part};
-pub use resample::resample_grid;
+pub use resample::{resample_distances, resample_grid};
 pub use step::{Step, StepError};
 
 use std::fmt;

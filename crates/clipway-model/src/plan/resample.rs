@@ -26,6 +26,55 @@ pub fn resample_grid(values: &[f32], change: GridChange, width: usize) -> Vec<f3
     [kept, &rows].concat()
 }
 
+/// Resamples a table of distances within windows, `[(2 · height - 1) · (2 · width - 1), heads]`, to windows of another
+/// height and width, as timm does it (after BEiT, <https://arxiv.org/abs/2106.08254>): the stored distances are laid out
+/// in a geometric progression that reaches the farthest of the new ones, and lines are drawn between them.
+///
+/// # Panics
+/// If `values` has another size.
+pub fn resample_distances(values: &[f32], [from, to]: [[usize; 2]; 2], heads: usize) -> Vec<f32> {
+    let [rows, columns] = from.map(|side| 2 * side - 1);
+    assert_eq!(values.len(), rows * columns * heads, "the shape was checked");
+    let across = resample_axis(values, [rows, columns, heads], &distance_windows(from[1], to[1]));
+    resample_axis(&across, [1, rows, (2 * to[1] - 1) * heads], &distance_windows(from[0], to[0]))
+}
+
+/// For each distance along a side of the new window, the two stored ones around it.
+fn distance_windows(from: usize, to: usize) -> Vec<Window> {
+    let (stored, wanted) = (from as i32 - 1, to as i32 - 1);
+    // timm's own search for the ratio, with its ends and its exactness.
+    let (mut low, mut high, mut ratio) = (1.01f64, 1.5f64, 1.01f64);
+    while high - low > 1e-6 {
+        ratio = (low + high) / 2.0;
+        let reach = (1.0 - ratio.powi(stored)) / (1.0 - ratio);
+        if reach > f64::from(wanted) {
+            high = ratio;
+        } else {
+            low = ratio;
+        }
+    }
+    let mut places = vec![0.0f64];
+    let mut place = 1.0;
+    for step in 0..stored {
+        places.push(place);
+        place += ratio.powi(step + 1);
+    }
+    let below = places[1..].iter().rev().map(|place| -place);
+    let places: Vec<f64> = below.chain(places.iter().copied()).collect();
+    let window = |distance: i32| {
+        let distance = f64::from(distance);
+        let after = places.partition_point(|&place| place < distance);
+        if after == 0 || after == places.len() {
+            // Beyond the ends the last one stands.
+            return Window { first: after.min(places.len() - 1), weights: vec![1.0] };
+        }
+        let (left, right) = (places[after - 1], places[after]);
+        let weight = (distance - left) / (right - left);
+        Window { first: after - 1, weights: vec![(1.0 - weight) as f32, weight as f32] }
+    };
+    (-wanted..=wanted).map(window).collect()
+}
+
 /// Resamples `[from, width]` to `to` rows.
 ///
 /// # Panics

@@ -107,10 +107,9 @@ fn what_cannot_be_built_is_named() {
     let swin = "swin_tiny_patch4_window7_224";
     timm(
         swin,
-        r#""image_size": 256"#,
-        "`vision_cfg.image_size` [256, 256] with the trunk `swin_tiny_patch4_window7_224`",
+        r#""image_size": [256, 240]"#,
+        "of others those are taken that its four stages cut into whole windows",
     );
-    timm(swin, r#""image_size": 256"#, "its pictures have 224x224; for others timm makes other windows");
     let whole_patches = "its pictures are of whole patches of 16 pixels";
     timm("test_vit", r#""image_size": [96, 100]"#, whole_patches);
     timm("vit_tiny_patch16_dinov3_qkvb", r#""image_size": 100"#, whole_patches);

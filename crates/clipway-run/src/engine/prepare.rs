@@ -2,7 +2,7 @@
 
 use clipway_kernels::{Kernels, PackedConv, PackedMatrix, Window as KernelWindow};
 use clipway_model::graph::{Activation, AttentionBias, Mask, Parameters, TextPositions};
-use clipway_model::plan::resample_grid;
+use clipway_model::plan::{resample_distances, resample_grid};
 use rayon::prelude::*;
 
 use super::bias::{Bias, GridMlp};
@@ -146,7 +146,11 @@ impl Loader<'_> {
                 Step::Attention { heads, scale, mask, bias, turn, columns }
             }
             &Op::WindowAttention { heads, windows, table } => {
-                Step::WindowAttention { heads, bias: WindowBias::new(&windows, &self.owned(table)?, heads) }
+                let mut values = self.owned(table.table)?;
+                if table.window != windows.window {
+                    values = resample_distances(&values, [table.window, windows.window], heads);
+                }
+                Step::WindowAttention { heads, bias: WindowBias::new(&windows, &values, heads) }
             }
             Op::Arrange(rows) => Step::Arrange(rows.clone()),
             Op::Activation(activation) => Step::Activation(*activation),

@@ -5,7 +5,7 @@
 //! of different lengths lie one after the other without padding.
 
 use clipway_model::graph::{
-    Activation, AttentionBias, Mask, ParameterId, Pool, Rotation, TextPositions, Windows,
+    Activation, AttentionBias, Mask, ParameterId, Pool, Rotation, TextPositions, WindowTable, Windows,
 };
 
 use super::recipe::{Matrix, Table, Vector};
@@ -111,7 +111,7 @@ pub(super) enum Op {
     /// Heads turned by the place of the row in its sample.
     Rotary { heads: usize, rotation: Rotation },
     /// Attention within windows; see `clipway_model::graph::Operation::WindowAttention`.
-    WindowAttention { heads: usize, windows: Windows, table: ParameterId },
+    WindowAttention { heads: usize, windows: Windows, table: WindowTable },
     /// A sample's rows in another order: the row that comes to each place. Where rows become wider, several stand
     /// side by side.
     Arrange(Vec<usize>),

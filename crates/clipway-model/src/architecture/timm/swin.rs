@@ -2,12 +2,13 @@
 //! attention within windows, which are shifted in every other block, and patches that are merged between stages.
 
 use crate::graph::{
-    Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, Scope, ValueId, Windows,
+    Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, Scope, ValueId, WindowTable, Windows,
 };
 
 use super::layers::{Mlp, MlpKind, MlpOptions};
 use super::map_pool::{ClassifierHead, MapPool};
-use super::{ArchitectureError, DeclaredTrunk, Trunk, TrunkRequest, unknown};
+use super::tokens::{PictureSize, Sizes};
+use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
 
 /// Side of a patch.
 const PATCH: usize = 4;
@@ -24,6 +25,48 @@ struct Variant {
     depths: [usize; 4],
     /// Heads of the first stage; each stage has twice as many.
     heads: usize,
+}
+
+/// How a stage cuts its map.
+#[derive(Clone, Copy)]
+struct Cut {
+    map: [usize; 2],
+    window: [usize; 2],
+    /// Of every other block.
+    shift: [usize; 2],
+    /// The window that the tables are made for.
+    stored: [usize; 2],
+}
+
+impl Variant {
+    /// How the stages cut their maps: windows grow and shrink with the pictures, and a map no larger than a window is
+    /// one window, which nothing shifts.
+    ///
+    /// # Errors
+    /// Why they cannot: timm fills maps up with zeros.
+    fn cuts(&self, picture: [usize; 2]) -> Result<[Cut; 4], String> {
+        let own = self.image / PATCH;
+        let grid = picture.map(|side| side / PATCH);
+        let mut cuts = [Cut { map: grid, window: [1; 2], shift: [0; 2], stored: [1; 2] }; 4];
+        for (stage, (cut, side)) in cuts.iter_mut().zip(self.windows).enumerate() {
+            cut.stored = [side.min(own >> stage); 2];
+            for (axis, &places) in grid.iter().enumerate() {
+                let map = places >> stage;
+                let window = (side * places / own).max(1);
+                let whole = map > 0 && map << stage == places && map % window.min(map) == 0;
+                if !whole {
+                    return Err(format!(
+                        "its pictures have {0}x{0}, and of others those are taken that its four stages cut into whole \
+                         windows",
+                        self.image
+                    ));
+                }
+                (cut.map[axis], cut.window[axis]) = (map, window.min(map));
+                cut.shift[axis] = if map > window { window / 2 } else { 0 };
+            }
+        }
+        Ok(cuts)
+    }
 }
 
 const fn variant(
@@ -51,7 +94,7 @@ const VARIANTS: [Variant; 9] = [
 
 struct Swin {
     path: String,
-    image_size: [usize; 2],
+    picture: PictureSize,
     patches: Conv2d,
     patch_norm: LayerNorm,
     stages: Vec<Stage>,
@@ -60,8 +103,8 @@ struct Swin {
 }
 
 struct Stage {
-    /// Side of the stage's map.
-    side: usize,
+    /// Height and width of the stage's map.
+    map: [usize; 2],
     downsample: Option<Merging>,
     blocks: Vec<Block>,
 }
@@ -79,7 +122,7 @@ struct Block {
     heads: usize,
     windows: Windows,
     query_key_value: Linear,
-    bias_table: ParameterId,
+    bias_table: WindowTable,
     output: Linear,
     norm2: LayerNorm,
     mlp: Mlp,
@@ -93,32 +136,32 @@ pub(super) fn names() -> Vec<&'static str> {
 /// Declares a trunk's tensors.
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
-    let &Variant { image, windows, width, depths, heads, .. } =
-        variant.ok_or_else(|| unknown(request.name))?;
+    let variant = variant.ok_or_else(|| unknown(request.name))?;
+    let &Variant { image, width, depths, heads, .. } = variant;
+    let picture = PictureSize::of(request, [image; 2], PATCH, Sizes::Own)?;
+    let cuts = variant.cuts(picture.taken).map_err(|why| picture.refused(request, why))?;
     let mut embed = scope.child("patch_embed");
     let patches = Conv2d::with_bias(embed.child("proj"), 3, width, [PATCH; 2]).stride([PATCH; 2]);
     let patch_norm = LayerNorm::new(embed.child("norm"), width, true, EPSILON);
     let mut layers = scope.child("layers");
     let stage = |index: usize| {
         let width = width << index;
-        let side = (image / PATCH) >> index;
         let mut scope = layers.child(index);
         let downsample = (index > 0).then(|| Merging::declare(scope.child("downsample"), width / 2));
         let mut list = scope.child("blocks");
+        let Cut { map, window, shift, stored } = cuts[index];
         let block = |block: usize| {
-            // A map no larger than a window is one window, which nothing shifts.
-            let side_of_window = windows[index].min(side);
-            let shift = if block % 2 == 1 && side > side_of_window { side_of_window / 2 } else { 0 };
-            let windows = Windows { map: [side; 2], window: [side_of_window; 2], shift: [shift; 2] };
-            Block::declare(list.child(block), width, heads << index, windows)
+            let shift = if block % 2 == 1 { shift } else { [0; 2] };
+            let windows = Windows { map, window, shift };
+            Block::declare(list.child(block), [width, heads << index], windows, stored)
         };
-        Stage { side, downsample, blocks: (0..depths[index]).map(block).collect() }
+        Stage { map, downsample, blocks: (0..depths[index]).map(block).collect() }
     };
     let stages = (0..4).map(stage).collect();
     let channels = width << 3;
     Ok(Box::new(Swin {
         path: scope.path().to_owned(),
-        image_size: own_size(request, image)?,
+        picture,
         patches,
         patch_norm,
         stages,
@@ -132,24 +175,28 @@ impl Trunk for Swin {
         self.head.features()
     }
 
+    fn changed_from(&self) -> Option<[usize; 2]> {
+        self.picture.changed_from
+    }
+
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
-        let [height, width] = self.image_size;
+        let [height, width] = self.picture.taken;
         graph.scope(format!("{}.patch_embed", self.path));
         let pixels = graph.pixels(height, width);
         let x = graph.conv2d(pixels, &self.patches)?;
         let x = graph.flatten(x)?;
         let mut x = graph.layer_norm(x, &self.patch_norm)?;
-        let mut side = 0;
+        let mut map = [0; 2];
         for stage in &self.stages {
             if let Some(merging) = &stage.downsample {
-                x = merging.forward(graph, x, 2 * stage.side)?;
+                x = merging.forward(graph, x, map)?;
             }
             x = stage.blocks.iter().try_fold(x, |x, block| block.forward(graph, x))?;
-            side = stage.side;
+            map = stage.map;
         }
         graph.scope(self.path.as_str());
         let x = graph.layer_norm(x, &self.norm)?;
-        let x = graph.unflatten(x, [side; 2])?;
+        let x = graph.unflatten(x, map)?;
         self.head.forward(graph, x)
     }
 }
@@ -163,22 +210,34 @@ impl Merging {
         }
     }
 
-    fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId, side: usize) -> Result<ValueId, GraphError> {
+    fn forward(
+        &self,
+        graph: &mut GraphBuilder<'_>,
+        x: ValueId,
+        map: [usize; 2],
+    ) -> Result<ValueId, GraphError> {
         graph.scope(self.path.as_str());
-        let x = graph.merge_patches(x, [side; 2])?;
+        let x = graph.merge_patches(x, map)?;
         let x = graph.layer_norm(x, &self.norm)?;
         graph.linear(x, &self.reduction)
     }
 }
 
 impl Block {
-    fn declare(mut scope: Scope<'_>, width: usize, heads: usize, windows: Windows) -> Block {
+    /// `stored` is the window that the table is made for.
+    fn declare(
+        mut scope: Scope<'_>,
+        [width, heads]: [usize; 2],
+        windows: Windows,
+        stored: [usize; 2],
+    ) -> Block {
         let path = scope.path().to_owned();
         let norm1 = LayerNorm::new(scope.child("norm1"), width, true, EPSILON);
         let mut attention = scope.child("attn");
-        let [height, breadth] = windows.window;
-        let bias_table = attention
+        let [height, breadth] = stored;
+        let table = attention
             .parameter("relative_position_bias_table", &[(2 * height - 1) * (2 * breadth - 1), heads]);
+        let bias_table = WindowTable { table, window: stored };
         let query_key_value = Linear::new(attention.child("qkv"), width, 3 * width, true);
         let output = Linear::new(attention.child("proj"), width, width, true);
         let norm2 = LayerNorm::new(scope.child("norm2"), width, true, EPSILON);
@@ -209,17 +268,4 @@ impl Block {
         let branch = self.mlp.forward(graph, branch)?;
         graph.add(x, branch)
     }
-}
-
-/// The size of the pictures that the windows and their tables are made for.
-fn own_size(request: &TrunkRequest<'_>, own: usize) -> Result<[usize; 2], ArchitectureError> {
-    let [height, width] = request.image_size;
-    if [height, width] == [own; 2] {
-        return Ok([own; 2]);
-    }
-    let what = format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", request.name);
-    let why = format!(
-        "its pictures have {own}x{own}; for others timm makes other windows and resamples their tables of positions"
-    );
-    Err(ArchitectureError::unsupported(what, why))
 }

@@ -1,8 +1,7 @@
 //! Windows of a map, and patches that are merged.
 
 use super::super::operation::Operation;
-use super::super::parameters::ParameterId;
-use super::super::windows::Windows;
+use super::super::windows::{WindowTable, Windows};
 use super::super::{Dim, ValueId};
 use super::{Built, GraphBuilder, GraphError};
 
@@ -38,7 +37,7 @@ impl GraphBuilder<'_> {
         packed: ValueId,
         heads: usize,
         windows: Windows,
-        table: ParameterId,
+        table: WindowTable,
     ) -> Built {
         let operation = Operation::WindowAttention { heads, windows, table };
         self.check_windows(&operation, packed, &windows)?;
@@ -50,9 +49,9 @@ impl GraphBuilder<'_> {
                 self.width(packed),
             ));
         };
-        let [height, breadth] = windows.window;
+        let [height, breadth] = table.window;
         let expected = [(2 * height - 1) * (2 * breadth - 1), heads];
-        let found = &self.parameters.get(table).shape;
+        let found = &self.parameters.get(table.table).shape;
         if *found != expected {
             return Err(self.wrong(&operation, expected, found));
         }
