@@ -2,6 +2,7 @@
 
 use clipway_formats::{FormatError, Json, JsonValue};
 
+use super::vision::TIMM_CHANGES_KEY;
 use super::write::{array, pretty, string};
 use super::{FOLDED_KEY, ModelConfig, PreprocessConfig};
 
@@ -11,12 +12,15 @@ impl ModelConfig {
     /// # Errors
     /// If the size does not fit the rest of the config, which is left as it was then.
     pub fn set_image_size(&mut self, size: [usize; 2]) -> Result<(), FormatError> {
-        let value = if size[0] == size[1] {
-            JsonValue::Unsigned(size[0] as u64)
-        } else {
-            array(size.map(|side| JsonValue::Unsigned(side as u64)))
-        };
-        self.change(&["vision_cfg", "image_size"], value)
+        self.change(&["vision_cfg", "image_size"], sides(size))
+    }
+
+    /// Sets the size of the pictures that the tensors of a timm trunk are made for.
+    ///
+    /// # Errors
+    /// If the size is out of its range; the config is left as it was then.
+    pub(crate) fn set_trunk_image_size(&mut self, size: [usize; 2]) -> Result<(), FormatError> {
+        self.change(&["vision_cfg", TIMM_CHANGES_KEY, "img_size"], sides(size))
     }
 
     /// Sets the number of tokens of a text.
@@ -100,6 +104,14 @@ impl ModelConfig {
         set(&mut document, &["quick_gelu"], JsonValue::Bool(self.quick_gelu));
         document
     }
+}
+
+/// One side, or height and width.
+fn sides([height, width]: [usize; 2]) -> JsonValue {
+    if height == width {
+        return JsonValue::Unsigned(height as u64);
+    }
+    array([height, width].map(|side| JsonValue::Unsigned(side as u64)))
 }
 
 /// Sets the value at a path of keys; a key that is not there comes last.

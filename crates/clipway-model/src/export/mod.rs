@@ -5,6 +5,7 @@
 mod card;
 mod error;
 mod jobs;
+mod positions;
 mod prepare;
 mod resolve;
 mod text_model;

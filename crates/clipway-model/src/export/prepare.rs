@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clipway_formats::{FileFormat, shown};
 
+use super::positions::{self, saved_for_its_pictures};
 use super::resolve::{Mismatch, ModelChoice, Resolved, identified, resolve};
 use super::text_model;
 use super::{ConfigOrigin, ExportError};
@@ -114,6 +115,9 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     let config = changed(&base, options)?;
     let model =
         build(&config.model).map_err(|cause| ExportError::Architecture { model: origin.shown(), cause })?;
+    let resized = saved_for_its_pictures(&config, &model, &infos);
+    let is_resized = resized.is_some();
+    let (config, model) = resized.unwrap_or((config, model));
     let plan_options = PlanOptions { precision: options.precision, tower: options.tower, fold: options.fold };
     let configs = [&base.model, &config.model];
     let plan = build_plan(layout, converted, configs, &model.parameters, plan_options);
@@ -144,6 +148,7 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
         let takes = beyond.is_empty() && options.tower == Tower::Both;
         notes.push(format!("{FOLDED_NOTE}{}", if takes { FOLDED_USAGE } else { "" }));
     }
+    notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
     if let Some([height, width]) = model.changed_from {
         notes.push(format!(
             "the image tower's tensors are made for pictures of {height}x{width} and stay as they are: open_clip 3.3.0 \

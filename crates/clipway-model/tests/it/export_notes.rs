@@ -143,21 +143,46 @@ fn a_config_that_says_otherwise_than_the_layout_is_noted() {
     }
 }
 
+/// A small model whose trunk's name says 160 pixels.
+fn trunk(vision: &str) -> String {
+    format!(
+        r#"{{"embed_dim": 8, "custom_text": true, "vision_cfg": {{"timm_model_name": "test_vit3", "timm_pool": "map",
+            "timm_proj": "linear", {vision}}},
+            "text_cfg": {{"context_length": 4, "vocab_size": 9, "width": 8, "heads": 2, "layers": 1}}}}"#
+    )
+}
+
 #[test]
 fn a_trunk_that_is_made_for_other_pictures_says_so() {
-    let config = |size: &str| {
-        format!(
-            r#"{{"embed_dim": 8, "custom_text": true, "vision_cfg": {{"timm_model_name": "test_vit3", "timm_pool": "map",
-                "timm_proj": "linear", "image_size": {size}}},
-                "text_cfg": {{"context_length": 4, "vocab_size": 9, "width": 8, "heads": 2, "layers": 1}}}}"#
-        )
-    };
     let said = "the image tower's tensors are made for pictures of 160x160 and stay as they are: open_clip 3.3.0 takes \
                 the folder with `force_image_size`";
     for (size, expected) in [("160", vec![]), ("[96, 185]", vec![said])] {
-        let bench = Bench::of(&config(size));
+        let bench = Bench::of(&trunk(&format!(r#""image_size": {size}"#)));
         let notes = notes(&bench.write_source("vit.safetensors"), &bench.options());
         let found: Vec<&String> = notes.iter().filter(|note| note.contains("160")).collect();
         assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn positions_that_were_saved_for_other_pictures_are_told_by_their_number() {
+    let resized = Bench::of(&trunk(r#""image_size": 96, "timm_model_kwargs": {"img_size": 96}"#));
+    let source = resized.write_source("resized.safetensors");
+    // The weights are of 6x6 patches, and the config that is given does not say so.
+    let given = Bench::of(&trunk(r#""image_size": 160"#));
+    let options = ExportOptions { image_size: Some([96; 2]), ..given.options() };
+    let checkpoint = Checkpoint::open(&source).unwrap();
+    let prepared = prepare(&checkpoint, &options).unwrap();
+    let model = prepared.model();
+    let positions = model.parameters.get(model.parameters.find("visual.trunk.pos_embed").unwrap());
+    assert_eq!((positions.shape.as_slice(), model.changed_from), (&[1, 37, 96][..], None));
+    let notes = prepared.notes();
+    assert!(notes.iter().any(|note| note.contains("stored for the config's size of pictures")), "{notes:?}");
+    let beyond =
+        "open_clip 3.3.0 cannot load this folder: its configs do not have `vision_cfg.timm_model_kwargs`";
+    assert!(notes.iter().any(|note| note == beyond), "{notes:?}");
+
+    // Without the size it is a mismatch.
+    let error = prepare(&checkpoint, &given.options()).unwrap_err().to_string();
+    assert!(error.contains("`visual.trunk.pos_embed`: expected [1, 101, 96], found [1, 37, 96]"), "{error}");
 }

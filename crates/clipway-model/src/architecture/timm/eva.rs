@@ -26,8 +26,9 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
     // Those with rotary positions alone may be made for any.
     let sizes = if style.any_size { Sizes::WholePatches } else { Sizes::Own };
+    let own = request.changes.image_size.unwrap_or([image; 2]);
     let options = TokenOptions {
-        picture: PictureSize::of(request, [image; 2], patch, sizes)?,
+        picture: PictureSize::of(request, own, patch, sizes)?,
         patch,
         width,
         stem: StemKind::Patches,

@@ -138,9 +138,12 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let family = FAMILIES.iter().find(|family| (family.names)().contains(&name));
     let family = family.ok_or_else(|| unknown(name))?;
     let changes = &timm.changes;
-    if !vit::names().contains(&name) && *changes != TimmChanges::default() {
+    let changes_size_only = TimmChanges { image_size: None, ..*changes } == TimmChanges::default();
+    let can_change = vit::names().contains(&name) || changes_size_only && eva::names().contains(&name);
+    if *changes != TimmChanges::default() && !can_change {
         let what = format!("`vision_cfg.timm_model_kwargs` with the trunk `{name}`");
-        return Err(ArchitectureError::unsupported(what, "of those of vision transformers it is"));
+        let why = "of those of vision transformers it is, and `img_size` of those with rotary positions";
+        return Err(ArchitectureError::unsupported(what, why));
     }
     let (pool, classifier) = request(timm, config.embed_dim);
     let (image_size, folded) = (config.vision.image_size, config.folded);
