@@ -7,7 +7,7 @@ use clipway_model::artifact::Artifact;
 use clipway_model::plan::Tower;
 use serde_json::{Value, json};
 
-use crate::export::Bench;
+use crate::bench::Bench;
 
 /// Changes the `clipway.json` of a folder.
 fn change(folder: &Path, change: impl FnOnce(&mut Value)) {

@@ -1,165 +1,18 @@
-//! Exports of a small model: folders, ledgers, and every way to fail without leaving anything behind.
+//! Exports of a small model: folders, ledgers, and what is refused.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
-use clipway_formats::{Dtype, TensorInfo, write_pytorch, write_safetensors};
+use clipway_formats::{Dtype, TensorInfo};
 use clipway_model::architecture::build;
 use clipway_model::artifact::Artifact;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::config::{ConfigFile, ModelConfig};
-use clipway_model::export::{
-    ExportError, ExportOptions, ExportReport, ModelChoice, TokenizerParts, WeightsFormat, WriteOptions,
-    prepare,
-};
-use clipway_model::output::{Step, StepHook};
+use clipway_model::config::ConfigFile;
+use clipway_model::export::{ExportOptions, ModelChoice, WeightsFormat, WriteOptions, prepare};
 use clipway_model::plan::{Precision, Tower};
 
-const CONFIG: &str = r#"{"embed_dim": 8, "quick_gelu": true,
-    "vision_cfg": {"image_size": 8, "layers": 2, "width": 16, "head_width": 8, "patch_size": 4},
-    "text_cfg": {"context_length": 6, "vocab_size": 50, "width": 8, "heads": 2, "layers": 1}}"#;
-
-/// A folder with a small model, its config, and a place for outputs.
-pub struct Bench {
-    root: tempfile::TempDir,
-    pub tensors: Vec<(TensorInfo, Vec<u8>)>,
-}
-
-impl Bench {
-    pub fn new() -> Bench {
-        Bench::of(CONFIG)
-    }
-
-    pub fn of(config: &str) -> Bench {
-        let model = ConfigFile::parse(config.as_bytes()).unwrap().model;
-        Bench::of_model(config, &model)
-    }
-
-    /// A model of this config, which is written beside the weights.
-    pub fn of_model(config: &str, model: &ModelConfig) -> Bench {
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("tiny.json"), config).unwrap();
-        fs::create_dir(root.path().join("out")).unwrap();
-        Bench { root, tensors: tensors_of(model) }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
-    }
-
-    pub fn target(&self) -> PathBuf {
-        self.path("out/model")
-    }
-
-    pub fn write_source(&self, name: &str) -> PathBuf {
-        let path = self.path(name);
-        let infos: Vec<TensorInfo> = self.tensors.iter().map(|(info, _)| info.clone()).collect();
-        let mut out = io::Cursor::new(Vec::new());
-        if name.ends_with(".pt") {
-            write_pytorch(&mut out, &infos, |index, out| out.write_all(&self.tensors[index].1)).unwrap();
-        } else {
-            write_safetensors(&mut out, &infos, &[], |index| Ok(&self.tensors[index].1)).unwrap();
-        }
-        fs::write(&path, out.into_inner()).unwrap();
-        path
-    }
-
-    pub fn options(&self) -> ExportOptions {
-        ExportOptions { model: Some(ModelChoice::File(self.path("tiny.json"))), ..ExportOptions::default() }
-    }
-
-    pub fn export(&self, options: &ExportOptions) -> Result<ExportReport, ExportError> {
-        self.export_with(options, &write_options(&AtomicBool::new(false)))
-    }
-
-    pub fn export_with(
-        &self,
-        options: &ExportOptions,
-        write: &WriteOptions<'_>,
-    ) -> Result<ExportReport, ExportError> {
-        let source = self.write_source("tiny.safetensors");
-        let checkpoint = Checkpoint::open(&source).unwrap();
-        prepare(&checkpoint, options)?.write(&self.target(), write)
-    }
-
-    /// Names of everything beside and at the target.
-    pub fn leftovers(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.path("out")).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    fn find(&mut self, name: &str) -> &mut (TensorInfo, Vec<u8>) {
-        self.tensors.iter_mut().find(|(info, _)| info.name == name).unwrap()
-    }
-}
-
-fn tensors_of(config: &ModelConfig) -> Vec<(TensorInfo, Vec<u8>)> {
-    let parameters = build(config).unwrap().parameters;
-    let make = |id| {
-        let parameter = parameters.get(id);
-        let info = TensorInfo {
-            name: parameter.name.clone(),
-            dtype: parameter.dtype,
-            shape: parameter.shape.clone(),
-        };
-        if !info.dtype.is_float() {
-            let bytes = vec![0; info.bytes()];
-            return (info, bytes);
-        }
-        let seed = parameter.name.len() as f32;
-        let values = (0..info.elements()).map(|i| ((i as f32 + seed) * 0.37).sin() / 3.0);
-        // Counters are integers, and variances are positive.
-        let least = if info.name.ends_with("running_var") { 0.5 } else { 0.0 };
-        let bytes = match info.dtype.is_float() {
-            true => values.flat_map(|value| (value + least).to_le_bytes()).collect(),
-            false => vec![0; info.bytes()],
-        };
-        (info, bytes)
-    };
-    parameters.in_state_dict_order().into_iter().map(make).collect()
-}
-
-pub fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
-    WriteOptions {
-        formats: vec![WeightsFormat::Safetensors],
-        max_shard_bytes: None,
-        tokenizer: TokenizerParts {
-            files: vec![("tokenizer.json".to_owned(), b"{}".to_vec())],
-            rules: serde_json::json!({ "kind": "clip" }),
-        },
-        licence: Some("mit".to_owned()),
-        force: false,
-        progress: &(),
-        cancel,
-        verify: None,
-        hook: StepHook::default(),
-    }
-}
-
-/// Every file of a folder with its bytes.
-fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut all: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
-        .collect();
-    all.sort();
-    all
-}
-
-/// Name, dtype, shape and bytes of every weight of a source.
-pub fn weights_of(path: &Path) -> Vec<(TensorInfo, Vec<u8>)> {
-    let weights = Checkpoint::open(path).unwrap().weights(None).unwrap().state_dict;
-    let read = |(index, info): (usize, &TensorInfo)| {
-        let mut bytes = Vec::new();
-        weights.read_bytes(index, &mut bytes).unwrap();
-        (info.clone(), bytes)
-    };
-    weights.tensors().iter().enumerate().map(read).collect()
-}
+use crate::bench::{Bench, CONFIG, contents, failure, weights_of, write_options};
 
 #[test]
 fn exports_the_whole_contract_the_same_each_time() {
@@ -336,16 +189,6 @@ fn resamples_positions_for_other_sizes() {
     assert_eq!((config.model.vision.image_size, config.model.text.context_length), ([16, 12], 9));
 }
 
-/// The message of an export that fails, with its hint, after checking that nothing is left.
-fn failure(bench: &Bench, result: Result<ExportReport, ExportError>) -> String {
-    let error = result.expect_err("the export must fail");
-    assert_eq!(bench.leftovers(), Vec::<String>::new(), "{error}");
-    match error.hint() {
-        Some(hint) => format!("{error}\n\nhint: {hint}"),
-        None => error.to_string(),
-    }
-}
-
 #[test]
 fn a_value_beyond_f16_stops_the_export() {
     let mut bench = Bench::new();
@@ -439,147 +282,6 @@ fn bare_weights_that_fit_several_models_are_asked_for() {
 }
 
 #[test]
-fn an_output_that_exists_is_replaced_only_with_force() {
-    let bench = Bench::new();
-    bench.export(&bench.options()).unwrap();
-    let before = contents(&bench.target());
-    let options = ExportOptions { precision: Some(Precision::BF16), ..bench.options() };
-    let error = bench.export(&options).unwrap_err();
-    assert_eq!(error.hint().as_deref(), Some("pass `--force` to replace it"));
-    assert!(contents(&bench.target()) == before);
-    let cancel = AtomicBool::new(false);
-    bench.export_with(&options, &WriteOptions { force: true, ..write_options(&cancel) }).unwrap();
-    assert!(contents(&bench.target()) != before);
-    assert_eq!(bench.leftovers(), ["model"]);
-}
-
-#[test]
-fn an_interrupt_or_a_failed_verification_leaves_nothing() {
-    let bench = Bench::new();
-    let cancel = AtomicBool::new(true);
-    let text = failure(&bench, bench.export_with(&bench.options(), &write_options(&cancel)));
-    assert_eq!(text, "interrupted; nothing was written");
-    let cancel = AtomicBool::new(false);
-    let verify = |folder: &Path| {
-        assert!(folder.join("clipway.json").exists() && folder.join("open_clip_model.safetensors").exists());
-        Err("features differ".into())
-    };
-    let options = WriteOptions { verify: Some(&verify), ..write_options(&cancel) };
-    let text = failure(&bench, bench.export_with(&bench.options(), &options));
-    assert_eq!(text, "the export does not pass its verification: features differ");
-    let verify = |_: &Path| Ok(serde_json::json!({ "passed": true }));
-    let options = WriteOptions { verify: Some(&verify), ..write_options(&cancel) };
-    bench.export_with(&bench.options(), &options).unwrap();
-    assert_eq!(Artifact::read(&bench.target()).unwrap().verification["passed"], true);
-}
-
-#[test]
-fn a_byte_that_the_disk_changes_is_found_before_the_folder_is_placed() {
-    let cancel = AtomicBool::new(false);
-    for (format, name) in [
-        (WeightsFormat::Safetensors, "open_clip_model.safetensors"),
-        (WeightsFormat::Pytorch, "open_clip_pytorch_model.bin"),
-    ] {
-        let bench = Bench::new();
-        // The contract is made last: the weights are complete then, and not yet read back.
-        let hook = StepHook::new(move |step, path| {
-            if step == Step::CreateFile && path.ends_with("clipway.json") {
-                let weights = path.with_file_name(name);
-                let mut bytes = fs::read(&weights)?;
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 1;
-                fs::write(&weights, bytes)?;
-            }
-            Ok(())
-        });
-        let options = WriteOptions { hook, formats: vec![format], ..write_options(&cancel) };
-        let text = failure(&bench, bench.export_with(&bench.options(), &options));
-        assert!(text.contains("the disk or its cable may be failing"), "{text}");
-    }
-}
-
-#[test]
-fn a_write_that_fails_at_any_step_leaves_nothing() {
-    let bench = Bench::new();
-    let cancel = AtomicBool::new(false);
-    let mut steps = 0;
-    loop {
-        let count = Arc::new(AtomicUsize::new(0));
-        let hook = StepHook::new(move |step, _: &Path| {
-            let fails = count.fetch_add(1, Ordering::SeqCst) == steps && step != Step::Remove;
-            if fails { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
-        });
-        let options = WriteOptions { hook, formats: vec![WeightsFormat::Pytorch], ..write_options(&cancel) };
-        match bench.export_with(&bench.options(), &options) {
-            Ok(_) => break,
-            Err(error) if bench.target().exists() => {
-                // Only the sync of the folder that holds it comes after the rename.
-                assert!(error.to_string().contains("sync"), "step {steps}: {error}");
-                fs::remove_dir_all(bench.target()).unwrap();
-            }
-            Err(error) => {
-                assert!(matches!(error, ExportError::Output(_)), "step {steps}: {error}");
-                assert_eq!(bench.leftovers(), Vec::<String>::new(), "step {steps}");
-            }
-        }
-        steps += 1;
-    }
-    assert!(steps > 100, "{steps} steps");
-}
-
-/// Every way to write the weights.
-const WAYS: [(&[WeightsFormat], Option<u64>); 3] = [
-    (&[WeightsFormat::Safetensors], None),
-    (&[WeightsFormat::Safetensors], Some(2000)),
-    (&[WeightsFormat::Safetensors, WeightsFormat::Pytorch], None),
-];
-
-/// Each call that changes the disk fails once, as a disk does that is full and as one that is broken.
-#[test]
-fn an_old_artifact_outlives_a_failure_at_any_step() {
-    let cancel = AtomicBool::new(false);
-    for ((formats, max_shard_bytes), (kind, code)) in
-        WAYS.into_iter().zip([("EIO", "write"), ("ENOSPC", "no-space"), ("EIO", "write")])
-    {
-        let mut bench = Bench::new();
-        bench.export(&bench.options()).unwrap();
-        let old = contents(&bench.target());
-        // A new artifact differs from the old one.
-        bench.find("logit_scale").1[0] ^= 1;
-        let mut steps = 0;
-        loop {
-            let count = Arc::new(AtomicUsize::new(0));
-            let hook = StepHook::new(move |step, _: &Path| {
-                let fails = count.fetch_add(1, Ordering::SeqCst) == steps && step != Step::Remove;
-                let error = || match kind {
-                    "EIO" => io::Error::from_raw_os_error(5),
-                    _ => io::Error::from(io::ErrorKind::StorageFull),
-                };
-                if fails { Err(error()) } else { Ok(()) }
-            });
-            let formats = formats.to_vec();
-            let options =
-                WriteOptions { hook, formats, max_shard_bytes, force: true, ..write_options(&cancel) };
-            let Err(error) = bench.export_with(&bench.options(), &options) else { break };
-            let context = format!("step {steps}: {error}");
-            assert_eq!(error.code(), code, "{context}");
-            assert_eq!(bench.leftovers(), ["model"], "{context}");
-            if contents(&bench.target()) != old {
-                // Only the sync of the folder that holds it comes after the exchange.
-                assert!(error.to_string().contains("cannot sync"), "{context}");
-                assert!(Artifact::check_hashes(&bench.target()).unwrap().is_right(), "{context}");
-                fs::remove_dir_all(bench.target()).unwrap();
-                bench.find("logit_scale").1[0] ^= 1;
-                bench.export(&bench.options()).unwrap();
-                bench.find("logit_scale").1[0] ^= 1;
-            }
-            steps += 1;
-        }
-        assert!(steps > 50, "{steps} steps");
-    }
-}
-
-#[test]
 fn an_exported_folder_is_a_source() {
     let bench = Bench::new();
     bench.export(&bench.options()).unwrap();
@@ -599,20 +301,6 @@ fn an_exported_folder_is_a_source() {
     }
     let prepared = prepare(&checkpoint, &bench.options()).unwrap();
     assert!(prepared.notes()[0].contains("was not used, because the model was given"));
-}
-
-#[test]
-fn a_source_is_never_its_own_target() {
-    let bench = Bench::new();
-    bench.export(&bench.options()).unwrap();
-    let before = contents(&bench.target());
-    let checkpoint = Checkpoint::open(bench.target()).unwrap();
-    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
-    let cancel = AtomicBool::new(false);
-    let options = WriteOptions { force: true, ..write_options(&cancel) };
-    let error = prepared.write(&bench.target(), &options).unwrap_err();
-    assert!(error.to_string().contains("one place"), "{error}");
-    assert!(contents(&bench.target()) == before);
 }
 
 const FASTVIT: &str = r#"{"embed_dim": 8, "custom_text": true, "vision_cfg": {"timm_model_name": "fastvit_t8",

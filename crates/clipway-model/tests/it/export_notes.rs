@@ -9,7 +9,7 @@ use clipway_model::export::{ExportOptions, prepare};
 use clipway_model::plan::Fate;
 use clipway_model::state_dict::WeightsChoice;
 
-use crate::export::Bench;
+use crate::bench::Bench;
 
 /// The notes of a prepared export.
 fn notes(source: &Path, options: &ExportOptions) -> Vec<String> {

@@ -16,7 +16,7 @@ use clipway_model::output::{Step, StepHook};
 use clipway_model::plan::Precision;
 use clipway_model::state_dict::WeightsChoice;
 
-use crate::export::{Bench, write_options};
+use crate::bench::{Bench, write_options};
 
 /// Checks message, code and hint of an error, without the folder of the test.
 fn check_told(bench: &Bench, error: &ExportError, expected: &str) {
@@ -296,7 +296,7 @@ fn what_is_read_back_is_what_was_written() {
     );
     fn rewrite(path: &Path, change: fn(&mut Vec<(TensorInfo, Vec<u8>)>)) {
         let path = path.with_file_name("open_clip_model.safetensors");
-        let mut tensors = crate::export::weights_of(&path);
+        let mut tensors = crate::bench::weights_of(&path);
         change(&mut tensors);
         let infos: Vec<TensorInfo> = tensors.iter().map(|(info, _)| info.clone()).collect();
         let mut out = Vec::new();

@@ -8,7 +8,7 @@ use clipway_formats::{Dtype, TensorInfo, write_safetensors};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
 
-use crate::export::Bench;
+use crate::bench::Bench;
 
 fn inspected(path: &Path) -> Inspection {
     let checkpoint = Checkpoint::open(path).unwrap();

@@ -6,7 +6,7 @@ use clipway_model::export::{ExportOptions, prepare};
 use clipway_model::plan::{DroppedTensor, Ledger, Plan, PlannedTensor, Precision, Step, Tower};
 use serde_json::json;
 
-use crate::export::Bench;
+use crate::bench::Bench;
 
 fn info(name: &str, shape: &[usize]) -> TensorInfo {
     TensorInfo { name: name.to_owned(), dtype: Dtype::F32, shape: shape.to_vec() }

@@ -3,9 +3,11 @@
 mod activation;
 mod architecture;
 mod artifact;
+mod bench;
 mod checkpoint;
 mod config;
 mod export;
+mod export_crash;
 mod export_notes;
 mod export_refused;
 mod export_shared;

@@ -10,7 +10,7 @@ use clipway_model::layout::Layout;
 use clipway_model::plan::{Fate, Tower};
 use clipway_model::target::Target;
 
-use super::export::{Bench, write_options};
+use super::bench::{Bench, write_options};
 
 const VISION: &str = r#""image_size": 8, "layers": 2, "width": 16, "head_width": 4, "patch_size": 4"#;
 const TEXT: &str = r#""context_length": 6, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1"#;

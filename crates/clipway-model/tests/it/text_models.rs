@@ -8,7 +8,7 @@ use clipway_model::export::{ExportOptions, prepare};
 use clipway_model::hugging_face::TextModel;
 use clipway_model::plan::Tower;
 
-use crate::export::Bench;
+use crate::bench::Bench;
 
 const CONFIG: &str = r#"{"embed_dim": 8,
     "vision_cfg": {"image_size": 8, "layers": 1, "width": 16, "head_width": 8, "patch_size": 4},
