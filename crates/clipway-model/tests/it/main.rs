@@ -6,6 +6,7 @@ mod artifact;
 mod bench;
 mod checkpoint;
 mod config;
+mod differences;
 mod export;
 mod export_crash;
 mod export_notes;
