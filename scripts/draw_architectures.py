@@ -7,6 +7,8 @@
 KIND is one of
   trunks    the image tower of every registered config that has a timm trunk, whole, with one picture; those of between
             `--least` and `--most` millions of parameters
+  images    open_clip's own image tower of every registered config, so too
+  languages the text tower of every registered config, so too
   relatives trunks of the same families that no config names
   sizes     trunks with pictures of other sizes than that of their name
   pools     fifteen trunks with every name of a pool and every projection
@@ -31,7 +33,7 @@ import torch
 import make_architecture_goldens as goldens
 from make_architecture_goldens import TEXT, VISION, changed, timm
 
-REGISTRY = Path(__file__).parent / "../crates/clipway-model/data/models.json"
+DATA = Path(__file__).parent / "../crates/clipway-model/data"
 
 # Name, side of the pictures, pool, projection.
 RELATIVES = [
@@ -157,9 +159,77 @@ def size_of(name):
     return sum(p.numel() for p in trunk.parameters()), trunk.num_features
 
 
+def registered():
+    """The registered configs; CoCa's towers run only with its decoder."""
+    configs = json.loads((DATA / "models.json").read_text())
+    return {name: config for name, config in configs.items() if "multimodal_cfg" not in config}
+
+
+def millions(tower, vocabulary=0):
+    """About how many parameters a plain transformer has; a ResNet is small."""
+    layers, width = tower.get("layers", 12), tower.get("width", 768)
+    if isinstance(layers, list):
+        return 100
+    return (layers * width**2 * (4 + 2 * tower.get("mlp_ratio", 4)) + vocabulary * width) / 1e6
+
+
+def distinct(towers):
+    """Each tower once, under the name of the first config that has it."""
+    found = {}
+    for name, config in towers:
+        found.setdefault(json.dumps(config, sort_keys=True), (name, config))
+    return found.values()
+
+
+def whole(config, part):
+    """A config with all of its own but for the other tower."""
+    kept = {key: config[key] for key in ("embed_dim", "quick_gelu", "custom_text") if key in config}
+    small = {"vision_cfg": dict(VISION), "text_cfg": dict(TEXT)}
+    return {**kept, **small, part: dict(config[part])}
+
+
+def images(options):
+    own = {name: config for name, config in registered().items() if "timm_model_name" not in config["vision_cfg"]}
+    for name, config in distinct((name, whole(config, "vision_cfg")) for name, config in own.items()):
+        size = millions(config["vision_cfg"])
+        if options.least <= size < options.most:
+            yield name, config, 1, size < 150
+
+
+def text_model(name):
+    """The description of a text model that has a name, which may be another name's."""
+    known = json.loads((DATA / "text_models.json").read_text())
+    while isinstance(known[name], str):
+        name = known[name]
+    return known[name]
+
+
+def languages(options):
+    towers = []
+    for name, model in registered().items():
+        config = whole(model, "text_cfg")
+        text = {key: value for key, value in config["text_cfg"].items() if "tokenizer" not in key}
+        size = 0
+        if "hf_model_name" in text:
+            described = text_model(text["hf_model_name"])
+            goldens.TEXT_MODELS[text["hf_model_name"]] = described
+            text.setdefault("vocab_size", described["vocab_size"])
+            width, layers = (described.get(key, described.get(other)) for key, other in (
+                ("hidden_size", "d_model"), ("num_hidden_layers", "num_layers")
+            ))
+            size = millions({"width": width, "layers": layers or described.get("encoder_layers", 12)}, 250_000)
+        config["text_cfg"] = {"context_length": 77, "vocab_size": 49408, **text}
+        size = size or millions({"width": 512, **text}, config["text_cfg"]["vocab_size"])
+        if options.least <= size < options.most:
+            towers.append((name, config))
+    for name, config in distinct(towers):
+        # T5 does not scale its scores: PyTorch's own f32 is far from the truth then, which shows by the truth alone.
+        yield f"text_{name}", config, 1, name.startswith("mt5")
+
+
 def trunks(options):
     found = {}
-    for model in json.loads(REGISTRY.read_text()).values():
+    for model in registered().values():
         vision = model["vision_cfg"]
         if "timm_model_name" in vision:
             pool, projection = vision.get("timm_pool", "avg"), vision.get("timm_proj", "linear")
@@ -329,7 +399,7 @@ def texts(options):
         yield name, {"embed_dim": embed_dim, "vision_cfg": dict(VISION), "text_cfg": text}, 1, True
 
 
-KINDS = {kind.__name__: kind for kind in (trunks, relatives, sizes, pools, kwargs, options, texts)}
+KINDS = {kind.__name__: kind for kind in (trunks, images, languages, relatives, sizes, pools, kwargs, options, texts)}
 
 
 def leave_uninitialised():
