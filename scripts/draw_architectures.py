@@ -33,7 +33,7 @@ import torch
 import make_architecture_goldens as goldens
 from make_architecture_goldens import TEXT, VISION, changed, timm
 
-DATA = Path(__file__).parent / "../crates/clipway-model/data"
+REGISTRY = Path(__file__).parent / "../crates/clipway-model/data/models.json"
 
 # Name, side of the pictures, pool, projection.
 RELATIVES = [
@@ -161,7 +161,7 @@ def size_of(name):
 
 def registered():
     """The registered configs; CoCa's towers run only with its decoder."""
-    configs = json.loads((DATA / "models.json").read_text())
+    configs = json.loads(REGISTRY.read_text())
     return {name: config for name, config in configs.items() if "multimodal_cfg" not in config}
 
 
@@ -196,14 +196,6 @@ def images(options):
             yield name, config, 1, size < 150
 
 
-def text_model(name):
-    """The description of a text model that has a name, which may be another name's."""
-    known = json.loads((DATA / "text_models.json").read_text())
-    while isinstance(known[name], str):
-        name = known[name]
-    return known[name]
-
-
 def languages(options):
     towers = []
     for name, model in registered().items():
@@ -211,7 +203,7 @@ def languages(options):
         text = {key: value for key, value in config["text_cfg"].items() if "tokenizer" not in key}
         size = 0
         if "hf_model_name" in text:
-            described = text_model(text["hf_model_name"])
+            described = goldens.known_text_model(text["hf_model_name"])
             goldens.TEXT_MODELS[text["hf_model_name"]] = described
             text.setdefault("vocab_size", described["vocab_size"])
             width, layers = (described.get(key, described.get(other)) for key, other in (

@@ -344,6 +344,19 @@ def weights(key, shape):
     return torch.from_numpy((offset + amplitude * u).astype(np.float32).reshape(shape))
 
 
+def known_text_model(name):
+    """The description that clipway has of a text model, whose name may stand for another."""
+    known = json.loads((Path(__file__).parent / "../crates/clipway-model/data/text_models.json").read_text())
+    while isinstance(name, str):
+        name = known[name]
+    return name
+
+
+def sides(size):
+    """Height and width of pictures, from one side or both."""
+    return size if isinstance(size, list) else (size, size)
+
+
 def text_model_of(text_cfg):
     """The config of a text model of transformers, if a config asks for one."""
     name = text_cfg.get("hf_model_name")
@@ -433,8 +446,7 @@ def make_images(height, width, count):
 def write_golden(folder, name, config, pictures, with_truth=True):
     """Writes what a config's model computes."""
     model = build(config)
-    size = config["vision_cfg"].get("image_size", 224)
-    height, width = size if isinstance(size, list) else (size, size)
+    height, width = sides(config["vision_cfg"].get("image_size", 224))
     images, tokens = make_images(height, width, pictures), make_tokens(config["text_cfg"])
     parameters = sum(p.numel() for p in model.parameters())
     if "timm_model_name" in config["vision_cfg"]:

@@ -18,14 +18,10 @@ from safetensors import safe_open
 
 import make_architecture_goldens as goldens
 
-TEXT_MODELS = json.loads((Path(__file__).parent / "../crates/clipway-model/data/text_models.json").read_text())
-
 
 def text_model_of(text_cfg):
     name = text_cfg.get("hf_model_name")
-    while isinstance(name, str):
-        name = TEXT_MODELS[name]
-    return None if name is None else transformers.AutoConfig.for_model(**name)
+    return None if name is None else transformers.AutoConfig.for_model(**goldens.known_text_model(name))
 
 
 def main():
@@ -36,8 +32,7 @@ def main():
             metadata, tokens = golden.metadata(), golden.get_tensor("tokens")
             single = {key: golden.get_tensor(key) for key in golden.keys() if golden.get_tensor(key).is_floating_point()}
         config = json.loads(metadata["config"])
-        size = json.loads(metadata["image_size"])
-        height, width = size if isinstance(size, list) else (size, size)
+        height, width = goldens.sides(json.loads(metadata["image_size"]))
         images = goldens.make_images(height, width, 2)
         model = goldens.build(config).double()
         truth = goldens.outputs(model, images.double(), tokens)

@@ -188,6 +188,7 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
     let Tensor { info, bytes } = &inputs[0];
     let size = info.dtype.size();
     let product = |lengths: &[usize]| lengths.iter().product::<usize>();
+    let single = |made: Vec<f32>| made.iter().flat_map(|value| value.to_le_bytes()).collect();
     match step {
         Step::Reshape { .. } | Step::Cast { .. } | Step::Fill { .. } => bytes.clone(),
         Step::Concatenate { axis } => {
@@ -227,18 +228,11 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
         Step::Fold { part, shape, terms } => {
             let shapes: Vec<&[usize]> = inputs.iter().map(|input| &input.info.shape[..]).collect();
             let values: Vec<Vec<f32>> = inputs.iter().map(Tensor::values).collect();
-            let made = fold(*part, shape, terms, &shapes, &values);
-            made.iter().flat_map(|value| value.to_le_bytes()).collect()
+            single(fold(*part, shape, terms, &shapes, &values))
         }
-        Step::ResampleGrid(_) | Step::ResampleRows { .. } => {
-            let values = inputs[0].values();
-            let width = info.shape[1];
-            let made = match *step {
-                Step::ResampleGrid(change) => resample_grid(&values, change, width),
-                Step::ResampleRows { from, to } => resample_rows(&values, from, to, width),
-                _ => values,
-            };
-            made.iter().flat_map(|value| value.to_le_bytes()).collect()
+        Step::ResampleGrid(change) => single(resample_grid(&inputs[0].values(), *change, info.shape[1])),
+        Step::ResampleRows { from, to } => {
+            single(resample_rows(&inputs[0].values(), *from, *to, info.shape[1]))
         }
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::{PlannedTensor, Step, StepError};
 use crate::config::ModelConfig;
-
 use crate::graph::{GridChange, Parameter};
 use crate::layout::{TextTower, text_tower_name};
 

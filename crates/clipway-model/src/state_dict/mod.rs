@@ -102,9 +102,7 @@ impl StateDict {
             cast_to_f32(info.dtype, piece, &mut out[start..]);
         })
     }
-}
 
-impl StateDict {
     /// Reads the first number of tensor `index`, rounded to f64.
     ///
     /// # Errors

@@ -95,6 +95,13 @@ impl TrunkRequest<'_> {
         let what = format!("`vision_cfg.timm_pool: {asked}` with the trunk `{}`", self.name);
         ArchitectureError::unsupported(what, why)
     }
+
+    /// Pictures of the size that is asked for are not taken.
+    fn refused_size(&self, why: impl Into<String>) -> ArchitectureError {
+        let [height, width] = self.image_size;
+        let what = format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", self.name);
+        ArchitectureError::unsupported(what, why)
+    }
 }
 
 /// A trunk whose parameters are declared.

@@ -30,10 +30,8 @@ struct Variant {
 /// How a stage cuts its map.
 #[derive(Clone, Copy)]
 struct Cut {
-    map: [usize; 2],
-    window: [usize; 2],
-    /// Of every other block.
-    shift: [usize; 2],
+    /// As every other block has them; the others do not shift.
+    windows: Windows,
     /// The window that the tables are made for.
     stored: [usize; 2],
 }
@@ -47,9 +45,10 @@ impl Variant {
     fn cuts(&self, picture: [usize; 2]) -> Result<[Cut; 4], String> {
         let own = self.image / PATCH;
         let grid = picture.map(|side| side / PATCH);
-        let mut cuts = [Cut { map: grid, window: [1; 2], shift: [0; 2], stored: [1; 2] }; 4];
-        for (stage, (cut, side)) in cuts.iter_mut().zip(self.windows).enumerate() {
-            cut.stored = [side.min(own >> stage); 2];
+        let windows = Windows { map: grid, window: [1; 2], shift: [0; 2] };
+        let mut cuts = [Cut { windows, stored: [1; 2] }; 4];
+        for (stage, (Cut { windows, stored }, side)) in cuts.iter_mut().zip(self.windows).enumerate() {
+            *stored = [side.min(own >> stage); 2];
             for (axis, &places) in grid.iter().enumerate() {
                 let map = places >> stage;
                 let window = (side * places / own).max(1);
@@ -61,8 +60,8 @@ impl Variant {
                         self.image
                     ));
                 }
-                (cut.map[axis], cut.window[axis]) = (map, window.min(map));
-                cut.shift[axis] = if map > window { window / 2 } else { 0 };
+                (windows.map[axis], windows.window[axis]) = (map, window.min(map));
+                windows.shift[axis] = if map > window { window / 2 } else { 0 };
             }
         }
         Ok(cuts)
@@ -139,7 +138,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let variant = variant.ok_or_else(|| unknown(request.name))?;
     let &Variant { image, width, depths, heads, .. } = variant;
     let picture = PictureSize::of(request, [image; 2], PATCH, Sizes::Own)?;
-    let cuts = variant.cuts(picture.taken).map_err(|why| picture.refused(request, why))?;
+    let cuts = variant.cuts(picture.taken).map_err(|why| request.refused_size(why))?;
     let mut embed = scope.child("patch_embed");
     let patches = Conv2d::with_bias(embed.child("proj"), 3, width, [PATCH; 2]).stride([PATCH; 2]);
     let patch_norm = LayerNorm::new(embed.child("norm"), width, true, EPSILON);
@@ -149,13 +148,12 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         let mut scope = layers.child(index);
         let downsample = (index > 0).then(|| Merging::declare(scope.child("downsample"), width / 2));
         let mut list = scope.child("blocks");
-        let Cut { map, window, shift, stored } = cuts[index];
+        let Cut { windows, stored } = cuts[index];
         let block = |block: usize| {
-            let shift = if block % 2 == 1 { shift } else { [0; 2] };
-            let windows = Windows { map, window, shift };
+            let windows = if block % 2 == 1 { windows } else { Windows { shift: [0; 2], ..windows } };
             Block::declare(list.child(block), [width, heads << index], windows, stored)
         };
-        Stage { map, downsample, blocks: (0..depths[index]).map(block).collect() }
+        Stage { map: windows.map, downsample, blocks: (0..depths[index]).map(block).collect() }
     };
     let stages = (0..4).map(stage).collect();
     let channels = width << 3;

@@ -245,23 +245,15 @@ impl PictureSize {
         sizes: Sizes,
     ) -> Result<PictureSize, ArchitectureError> {
         let taken = request.image_size;
-        let stored = if sizes == Sizes::Any { taken } else { own };
-        let changed_from = (sizes == Sizes::Own && taken != own).then_some(own);
-        let picture = PictureSize { taken, stored, changed_from };
         if taken.iter().any(|side| side / patch == 0) {
-            return Err(picture.refused(request, format!("its patches have {patch} pixels")));
+            return Err(request.refused_size(format!("its patches have {patch} pixels")));
         }
         if sizes == Sizes::WholePatches && !taken.iter().all(|side| side.is_multiple_of(patch)) {
             let why = format!("its pictures are of whole patches of {patch} pixels");
-            return Err(picture.refused(request, why));
+            return Err(request.refused_size(why));
         }
-        Ok(picture)
-    }
-
-    /// A trunk does not take it.
-    pub(super) fn refused(&self, request: &TrunkRequest<'_>, why: String) -> ArchitectureError {
-        let [height, width] = self.taken;
-        let what = format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", request.name);
-        ArchitectureError::unsupported(what, why)
+        let stored = if sizes == Sizes::Any { taken } else { own };
+        let changed_from = (sizes == Sizes::Own && taken != own).then_some(own);
+        Ok(PictureSize { taken, stored, changed_from })
     }
 }
