@@ -192,4 +192,20 @@ mod tests {
             assert!((found - expected).abs() <= bound, "{found} against {expected}");
         }
     }
+
+    #[test]
+    fn resamples_distances_as_timm_does() {
+        // timm's resize_rel_pos_bias_table of the squares modulo 17 of 0 to 24, from windows of 3x3 to 4x2.
+        let table: Vec<f32> = (0..25).map(|index| (index * index % 17) as f32).collect();
+        let expected = [
+            1.000000, 4.000000, 9.000000, 1.333333, 7.666662, 10.333332, 2.000000, 14.999999, 13.000001,
+            2.000000, 8.000000, 16.000000, 1.000000, 0.000000, 1.000000, 11.000006, 5.333337, 1.666667,
+            16.000000, 8.000000, 2.000000,
+        ];
+        let found = resample_distances(&table, [[3, 3], [4, 2]], 1);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() <= 1e-5, "{found} against {expected}");
+        }
+    }
 }
