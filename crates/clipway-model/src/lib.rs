@@ -15,7 +15,7 @@ pub mod state_dict;
 pub mod identify;
 pub mod layout;
 pub mod plan;
-pub mod target;
+pub mod spelling;
 pub mod output;
 pub mod export;
 pub mod artifact;

@@ -11,7 +11,7 @@ use clipway_model::export::{
 };
 use clipway_model::output::StepHook;
 use clipway_model::plan::{Ledger, Precision, Tower};
-use clipway_model::target::{TARGETS, Target};
+use clipway_model::spelling::{TARGETS, Target};
 use clipway_run::engine::Processor;
 use clipway_run::load::{LoadOptions, LoadedTokenizer};
 use clipway_run::verify::{FolderVerification, Report};

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::weights::WeightsFormat;
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
-use crate::target::Spelling;
+use crate::spelling::Spelling;
 
 /// How open_clip can use a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::state_dict::SelectError;
 
 use super::resolve::{Candidates, Mismatch};
 use crate::registry::UnknownModel;
-use crate::target::SpellError;
+use crate::spelling::SpellError;
 
 /// An error of the caller's verification.
 pub type VerifyError = Box<dyn std::error::Error + Send + Sync>;

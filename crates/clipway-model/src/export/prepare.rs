@@ -17,8 +17,8 @@ use crate::identify::Differences;
 use crate::layout::{Converted, KnownConfig, Layout, LayoutError};
 use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
 use crate::registry;
+use crate::spelling::{SpellError, Spelled, Spelling};
 use crate::state_dict::{Weights, WeightsChoice};
-use crate::target::{SpellError, Spelled, Spelling};
 
 /// What an export is to be.
 #[derive(Clone, Debug, Default)]

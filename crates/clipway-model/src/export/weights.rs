@@ -13,8 +13,8 @@ use super::jobs::{Run, largest_first, run_jobs};
 use crate::artifact::{hex, open_weights};
 use crate::output::{OutputError, StagedFile, Staging};
 use crate::plan::{ApplyError, PlannedTensor, apply};
+use crate::spelling::Spelling;
 use crate::state_dict::StateDict;
-use crate::target::Spelling;
 
 /// A format of weights that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

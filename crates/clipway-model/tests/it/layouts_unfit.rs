@@ -12,7 +12,7 @@ use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{ExportError, ExportOptions, ModelChoice, prepare};
 use clipway_model::inspect::{InspectOptions, inspect};
 use clipway_model::registry;
-use clipway_model::target::Target;
+use clipway_model::spelling::Target;
 
 use super::differences::registered;
 use super::layouts::{self, Named, openai, transformers};

@@ -8,7 +8,7 @@ use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{ExportOptions, WeightsFormat, WriteOptions, prepare};
 use clipway_model::layout::Layout;
 use clipway_model::plan::{Fate, Tower};
-use clipway_model::target::Target;
+use clipway_model::spelling::Target;
 
 use super::bench::{Bench, write_options};
 
