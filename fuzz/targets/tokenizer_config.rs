@@ -20,7 +20,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         _ => match serde_json::from_slice(bytes) {
             Ok(config) => TokenizerSource::from_text_config(&config).and_then(|source| match source {
                 TokenizerSource::HuggingFace { options, .. } => options.rules(&files).map(|_| ()),
-                TokenizerSource::Clip(rules) => rules.check(),
+                TokenizerSource::Clip(_) => Ok(()),
             }),
             Err(_) => Ok(()),
         },

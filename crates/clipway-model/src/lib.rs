@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod contract;
 pub mod config;
 pub mod graph;
 pub mod hugging_face;

@@ -17,8 +17,8 @@ pub use block::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
 pub(crate) use fields::nearest;
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
 pub use text::{
-    HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextCleaning, TextConfig, TextPool, TextPooler,
-    TextProjection, TokenizerConfig,
+    HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextConfig, TextPool, TextPooler, TextProjection,
+    TokenizerConfig,
 };
 pub use vision::{
     AttentionalPool, PositionalEmbedding, TimmChanges, TimmConfig, TimmProjection, VisionConfig,

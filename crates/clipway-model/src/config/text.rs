@@ -5,6 +5,7 @@ use clipway_formats::{Code, FormatError, JsonCursor};
 use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
 use super::fields::{Fields, word};
 use super::limits;
+use crate::contract::Clean;
 
 /// How the tokens of a text become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +22,6 @@ pub enum TextPool {
     None,
 }
 
-/// How a tokeniser cleans text first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextCleaning {
-    /// Mojibake, entities and white space put right, then lower case.
-    Lower,
-    /// The same without lower case.
-    Whitespace,
-    /// SigLIP's: punctuation removed, lower case.
-    Canonicalize,
-}
-
 /// What the config says about the tokeniser.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenizerConfig {
@@ -40,7 +30,7 @@ pub struct TokenizerConfig {
     /// `tokenizer_mode`, such as `clips`.
     pub mode: Option<String>,
     /// Cleaning, where it is not the tokeniser's default.
-    pub cleaning: Option<TextCleaning>,
+    pub cleaning: Option<Clean>,
     /// Whether the separator token is replaced by padding.
     pub strip_separator: bool,
     /// Source language, for NLLB's tokeniser.
@@ -308,11 +298,8 @@ fn read_tokenizer(fields: &Fields<'_>) -> Result<TokenizerConfig, FormatError> {
         "tokenizer_mode",
     ];
     let fields = Fields::new(arguments, &known)?;
-    let cleanings = [
-        ("lower", TextCleaning::Lower),
-        ("whitespace", TextCleaning::Whitespace),
-        ("canonicalize", TextCleaning::Canonicalize),
-    ];
+    let cleanings =
+        [("lower", Clean::Lower), ("whitespace", Clean::Whitespace), ("canonicalize", Clean::Canonicalize)];
     let reductions = ["simple", "random", "shuffle", "syntax"].map(|name| (name, name));
     let mut additional_special_tokens = Vec::new();
     if let Some(tokens) = fields.value("additional_special_tokens")? {

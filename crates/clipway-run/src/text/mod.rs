@@ -23,11 +23,10 @@ mod rules;
 mod tables;
 mod tokenizer;
 
-pub use clean::Clean;
 pub use clip::{ClipFile, check_clip_vocabulary, tokenizer_files_for_clip, tokenizer_json_for_clip};
+pub use clipway_model::contract::{Clean, JsonRules, Side, TokenizerKind, TokenizerMode, TokenizerRules};
 pub use error::TokenizerError;
 pub use huggingface::{
     HuggingFaceOptions, TokenizerFiles, TokenizerSource, check_tokenizer_file, check_tokenizer_json,
 };
-pub use rules::{JsonRules, Side, TokenizerKind, TokenizerMode, TokenizerRules};
 pub use tokenizer::{Encoded, EncodedBatch, Tokenizer};

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::clip::ClipBpe;
 use super::huggingface::JsonTokenizer;
-use super::{Clean, TokenizerError, TokenizerKind, TokenizerRules};
+use super::{Clean, TokenizerError, TokenizerKind, TokenizerRules, clean, rules};
 
 /// From how many texts on a batch is spread over the threads.
 const PARALLEL_TEXTS: usize = 256;
@@ -50,7 +50,7 @@ impl Tokenizer {
     /// [`TokenizerError::ContextLength`] for a context of 0 or an absurd one.
     pub fn clip(context_length: usize, clean: Clean) -> Result<Self, TokenizerError> {
         let rules = TokenizerRules::clip(context_length, clean);
-        rules.check()?;
+        rules::check(&rules)?;
         Ok(Tokenizer { rules, cutter: Cutter::Clip(ClipBpe::new()) })
     }
 
@@ -60,7 +60,7 @@ impl Tokenizer {
     /// [`TokenizerError::File`] if the bytes are not a sound tokenizer, [`TokenizerError::Rule`] if the
     /// rules name ids that it does not have, [`TokenizerError::Kind`] if they are CLIP's.
     pub fn from_json(bytes: &[u8], rules: TokenizerRules) -> Result<Self, TokenizerError> {
-        rules.check()?;
+        rules::check(&rules)?;
         let TokenizerKind::TokenizerJson(json_rules) = &rules.kind else {
             return Err(TokenizerError::Kind { expected: "tokenizer_json", found: "clip_bpe" });
         };
@@ -128,7 +128,7 @@ impl Tokenizer {
 
     /// Fills one row, `[context_length]`, and tells whether the text was truncated.
     fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<bool, TokenizerError> {
-        let cleaned = self.rules.clean.apply(text);
+        let cleaned = clean::apply(self.rules.clean, text);
         match &self.cutter {
             Cutter::Clip(clip) => Ok(clip.encode_into(&cleaned, row)),
             Cutter::Json(json) => json.encode_into(&cleaned, row),

@@ -9,57 +9,29 @@ mod substitute;
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
+use super::Clean;
 use super::characters::{is_space, lowercase};
 
-/// How a text is cleaned: open_clip's three ways, by the names its configs use.
-///
-/// All of them first repair the text as ftfy does and resolve HTML references twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Clean {
-    /// Runs of white space become one space; lower case.
-    Lower,
-    /// Runs of white space become one space.
-    Whitespace,
-    /// `_` becomes a space, ASCII punctuation goes, lower case, runs of white space become one space.
-    Canonicalize,
-}
-
-impl Clean {
-    /// Finds a way of cleaning by the name that open_clip's configs use.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "lower" => Some(Clean::Lower),
-            "whitespace" => Some(Clean::Whitespace),
-            "canonicalize" => Some(Clean::Canonicalize),
-            _ => None,
+/// Cleans a text.
+pub fn apply(clean: Clean, text: &str) -> Cow<'_, str> {
+    match clean {
+        Clean::Nothing => Cow::Borrowed(text),
+        Clean::Lower => {
+            let spaced = join_words(&basic(text));
+            Cow::Owned(if spaced.is_ascii() { spaced.to_ascii_lowercase() } else { lowercase(&spaced) })
         }
-    }
-
-    /// Cleans a text.
-    pub fn apply(self, text: &str) -> String {
-        let basic = basic(text);
-        match self {
-            Clean::Lower if basic.is_ascii() => {
-                let mut spaced = join_words(&basic);
-                spaced.make_ascii_lowercase();
-                spaced
-            }
-            Clean::Lower => lowercase(&join_words(&basic)),
-            Clean::Whitespace => join_words(&basic),
-            Clean::Canonicalize => {
-                let mut kept = String::with_capacity(basic.len());
-                for character in basic.chars() {
-                    match character {
-                        '_' => kept.push(' '),
-                        _ if character.is_ascii_punctuation() => {}
-                        _ => kept.push(character),
-                    }
+        Clean::Whitespace => Cow::Owned(join_words(&basic(text))),
+        Clean::Canonicalize => {
+            let basic = basic(text);
+            let mut kept = String::with_capacity(basic.len());
+            for character in basic.chars() {
+                match character {
+                    '_' => kept.push(' '),
+                    _ if character.is_ascii_punctuation() => {}
+                    _ => kept.push(character),
                 }
-                join_words(&lowercase(&kept))
             }
+            Cow::Owned(join_words(&lowercase(&kept)))
         }
     }
 }

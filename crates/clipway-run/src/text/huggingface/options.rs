@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::FILE;
 use super::json::{self, Node};
 use super::vocabulary::Vocabulary;
+use crate::text::rules::check as check_rules;
 use crate::text::{Clean, JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode, TokenizerRules};
 
 /// The names by which errors call the other files.
@@ -110,7 +111,7 @@ impl TokenizerSource {
             return Ok(TokenizerSource::HuggingFace { name: name.to_owned(), options });
         }
         let rules = TokenizerRules::clip(options.context_length, options.clean);
-        rules.check()?;
+        check_rules(&rules)?;
         Ok(TokenizerSource::Clip(rules))
     }
 }
@@ -172,7 +173,7 @@ impl HuggingFaceOptions {
             clean: self.clean,
             kind: TokenizerKind::TokenizerJson(rules),
         };
-        rules.check()?;
+        check_rules(&rules)?;
         Ok(rules)
     }
 
