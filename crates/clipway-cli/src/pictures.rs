@@ -76,11 +76,15 @@ impl PictureOptions {
                 })
                 .collect();
             let mut pixels = Vec::with_capacity(read.len() * clip.pixel_values());
+            let mut sound = Vec::with_capacity(read.len());
             for (path, read) in pass.iter().zip(read) {
                 let error = read.map(|one| pixels.extend(one)).err();
+                sound.extend(error.is_none().then_some(path));
                 decoded.pictures.push(Picture { file: path.display().to_string(), error });
             }
-            decoded.features.extend(clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error))?);
+            let named = |index: usize| format!("`{}`", sound[index].display());
+            let features = clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error.naming(named)))?;
+            decoded.features.extend(features);
             bar.inc(pass.len() as u64);
         }
         bar.finish_and_clear();

@@ -148,6 +148,9 @@ pub fn clip_failure(error: &ClipError) -> Failure {
         ClipError::NoTokenizer => {
             Some("export again with the tokeniser's files beside the weights (`tokenizer.json`)".to_owned())
         }
+        ClipError::NotFinite { .. } => {
+            Some("`clipway inspect SOURCE --stats` lists the tensors with NaN or infinities".to_owned())
+        }
         ClipError::Image { cause, .. } => cause.hint().map(str::to_owned),
         _ => None,
     };

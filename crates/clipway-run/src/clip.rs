@@ -1,9 +1,11 @@
 //! A model ready to use: towers, preprocessing and tokeniser that belong together.
 
-use crate::encoder::Encoder;
-use crate::engine::{BlockOutput, EngineError, TowerInput};
+use clipway_formats::shown;
+
+use crate::encoder::{Encoder, EncoderError};
 use crate::image::{ImageError, Picture, Preprocess, to_pixels, transform};
 use crate::text::{EncodedBatch, Tokenizer, TokenizerError};
+use crate::tower::{Intermediate, TowerInput};
 
 /// A model ready to use. What is verified, classified with and served is this.
 pub struct Clip {
@@ -26,9 +28,19 @@ pub enum ClipError {
     /// A text cannot be tokenised.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// The engine refuses.
+    /// The feature of an input holds NaN or infinity: the weights, or the numbers on the way, are broken.
+    #[error("{input}: value {position} of its feature is {value}")]
+    NotFinite {
+        /// The first such input, by its name.
+        input: String,
+        /// Index of the first such value in its feature.
+        position: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A tower refuses its inputs.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Encoder(#[from] EncoderError),
     /// The model has no tokeniser.
     #[error("the model's tokeniser is not known: its files are not in the folder")]
     NoTokenizer,
@@ -40,8 +52,20 @@ impl ClipError {
         match self {
             ClipError::Image { cause, .. } => cause.code(),
             ClipError::Tokenizer(error) => error.code(),
-            ClipError::Engine(error) => error.code(),
+            ClipError::NotFinite { .. } => "not-finite",
+            ClipError::Encoder(error) => error.code(),
             ClipError::NoTokenizer => "missing",
+        }
+    }
+
+    /// Says which input has no feature, by the names of the inputs of the call.
+    #[must_use]
+    pub fn naming(self, name: impl Fn(usize) -> String) -> ClipError {
+        match self {
+            ClipError::Encoder(EncoderError::NotFinite { index, position, value, .. }) => {
+                ClipError::NotFinite { input: name(index), position, value }
+            }
+            error => error,
         }
     }
 }
@@ -54,12 +78,12 @@ impl Clip {
 
     /// Whether images can be encoded.
     pub fn has_image_tower(&self) -> bool {
-        self.encoder.image().is_some()
+        self.encoder.image_input().is_some()
     }
 
     /// Whether texts can be encoded.
     pub fn has_text_tower(&self) -> bool {
-        self.encoder.text().is_some()
+        self.encoder.text_input().is_some()
     }
 
     /// The preprocessing of images.
@@ -85,9 +109,9 @@ impl Clip {
     /// # Errors
     /// A model without text tower.
     pub fn text_input(&self) -> Result<[usize; 2], ClipError> {
-        match self.encoder.text().map(|tower| tower.input()) {
+        match self.encoder.text_input() {
             Some(TowerInput::Tokens { context, vocabulary, .. }) => Ok([context, vocabulary]),
-            _ => Err(EngineError::NoTower { tower: "text" }.into()),
+            _ => Err(EncoderError::NoTower { tower: "text" }.into()),
         }
     }
 
@@ -153,22 +177,24 @@ impl Clip {
     /// Those of [`Clip::tokens`] and [`Clip::encode_tokens`].
     pub fn encode_texts<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<(Vec<f32>, usize), ClipError> {
         let encoded = self.tokens(texts)?;
-        Ok((self.encode_tokens(&encoded.ids)?, encoded.truncated))
+        let quoted = |index: usize| format!("text `{}`", shown(texts[index].as_ref()));
+        let features = self.encode_tokens(&encoded.ids).map_err(|error| error.naming(quoted))?;
+        Ok((features, encoded.truncated))
     }
 
-    /// Outputs of the image tower's blocks.
+    /// Named values inside the image tower; none unless it was loaded with blocks.
     ///
     /// # Errors
     /// As [`Clip::encode_pixels`].
-    pub fn image_blocks(&self, pixels: &[f32]) -> Result<Vec<BlockOutput>, ClipError> {
-        Ok(self.encoder.image_blocks(pixels)?)
+    pub fn image_intermediates(&self, pixels: &[f32]) -> Result<Vec<Intermediate>, ClipError> {
+        Ok(self.encoder.image_intermediates(pixels)?)
     }
 
-    /// Outputs of the text tower's blocks.
+    /// Named values inside the text tower; none unless it was loaded with blocks.
     ///
     /// # Errors
     /// As [`Clip::encode_tokens`].
-    pub fn text_blocks(&self, ids: &[i64]) -> Result<Vec<BlockOutput>, ClipError> {
-        Ok(self.encoder.text_blocks(ids, self.text_input()?[0])?)
+    pub fn text_intermediates(&self, ids: &[i64]) -> Result<Vec<Intermediate>, ClipError> {
+        Ok(self.encoder.text_intermediates(ids, self.text_input()?[0])?)
     }
 }

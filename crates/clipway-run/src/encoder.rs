@@ -3,7 +3,7 @@
 //! Verification, zero-shot classification, retrieval and serving all stand on [`Encoder`]: what is verified is
 //! what is served.
 
-use crate::engine::{BlockOutput, Engine, EngineError, TowerInput};
+use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError, TowerInput};
 
 /// The scalars of a model beside its towers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,56 +23,100 @@ pub struct EncoderSettings {
 pub struct EncoderDescription {
     /// Values of a feature.
     pub embed_dim: usize,
-    /// Height and width of the pictures, if the image tower is loaded.
-    pub image_size: Option<[usize; 2]>,
-    /// Longest text in tokens, if the text tower is loaded.
-    pub context_length: Option<usize>,
-    /// Number of token ids, if the text tower is loaded.
-    pub vocabulary: Option<usize>,
+    /// The image tower, if it is loaded.
+    pub image: Option<TowerDescription>,
+    /// The text tower, if it is loaded.
+    pub text: Option<TowerDescription>,
     /// Factor of the cosines.
     pub logit_scale: f32,
     /// Added to the logits.
     pub logit_bias: Option<f32>,
     /// Whether features leave with length 1.
     pub normalize: bool,
-    /// Instruction set that the towers run on.
-    pub instruction_set: Option<&'static str>,
-    /// Threads that the towers run on.
-    pub threads: usize,
+}
+
+/// An encoder cannot be made, or refuses an input.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncoderError {
+    /// The encoder was made without this tower.
+    #[error("the {tower} tower is not loaded")]
+    NoTower {
+        /// `image` or `text`.
+        tower: &'static str,
+    },
+    /// A tower stands in the other's place.
+    #[error("expected the {tower} tower, found one that takes the other's inputs")]
+    WrongTower {
+        /// `image` or `text`.
+        tower: &'static str,
+    },
+    /// A tower's features do not fit the model.
+    #[error("{tower} tower: expected features of {expected} values, found {found}")]
+    FeatureWidth {
+        /// `image` or `text`.
+        tower: &'static str,
+        /// The model's embedding width.
+        expected: usize,
+        /// Values of a feature of the tower.
+        found: usize,
+    },
+    /// A feature holds NaN or infinity: the weights, or the numbers on the way, are broken.
+    #[error("{input} {index}: value {position} of its feature is {value}")]
+    NotFinite {
+        /// What was encoded: `image` or `text`.
+        input: &'static str,
+        /// Index of the first such input in the call.
+        index: usize,
+        /// Index of the first such value in its feature.
+        position: usize,
+        /// The value.
+        value: f32,
+    },
+    /// The backend refuses.
+    #[error(transparent)]
+    Tower(#[from] TowerError),
+}
+
+impl EncoderError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            EncoderError::NoTower { .. } | EncoderError::WrongTower { .. } => "missing",
+            EncoderError::FeatureWidth { .. } => "shape-mismatch",
+            EncoderError::NotFinite { .. } => "not-finite",
+            EncoderError::Tower(error) => error.code(),
+        }
+    }
 }
 
 /// The towers of a model, of which one may be absent.
 #[derive(Debug)]
 pub struct Encoder {
-    image: Option<Engine>,
-    text: Option<Engine>,
+    image: Option<Box<dyn Tower>>,
+    text: Option<Box<dyn Tower>>,
     settings: EncoderSettings,
 }
 
 impl Encoder {
-    /// Puts compiled towers together.
+    /// Puts towers together.
     ///
     /// # Errors
     /// If a tower gives features of another width than `embed_dim`, or stands in the other's place.
     pub fn new(
-        image: Option<Engine>,
-        text: Option<Engine>,
+        image: Option<Box<dyn Tower>>,
+        text: Option<Box<dyn Tower>>,
         settings: EncoderSettings,
-    ) -> Result<Encoder, EngineError> {
-        for (tower, engine) in [("image", &image), ("text", &text)] {
-            let Some(engine) = engine else { continue };
-            if engine.width() != settings.embed_dim {
-                let (expected, found) = (settings.embed_dim, engine.width());
-                return Err(EngineError::FeatureWidth { tower, expected, found });
+    ) -> Result<Encoder, EncoderError> {
+        for (tower, backend) in [("image", &image), ("text", &text)] {
+            let Some(backend) = backend else { continue };
+            let TowerDescription { input, width: found, .. } = backend.describe();
+            if input.tower() != tower {
+                return Err(EncoderError::WrongTower { tower });
             }
-            match (tower, engine.input()) {
-                ("image", TowerInput::Tokens { .. }) => {
-                    return Err(EngineError::WrongInput { expected: "token ids", found: "pixels" });
-                }
-                ("text", TowerInput::Pixels { .. }) => {
-                    return Err(EngineError::WrongInput { expected: "pixels", found: "token ids" });
-                }
-                _ => {}
+            let expected = settings.embed_dim;
+            if found != expected {
+                return Err(EncoderError::FeatureWidth { tower, expected, found });
             }
         }
         Ok(Encoder { image, text, settings })
@@ -83,85 +127,85 @@ impl Encoder {
         &self.settings
     }
 
-    /// The image tower, if it was loaded.
-    pub fn image(&self) -> Option<&Engine> {
-        self.image.as_ref()
+    /// What the image tower takes, if it is loaded.
+    pub fn image_input(&self) -> Option<TowerInput> {
+        self.image.as_ref().map(|tower| tower.describe().input)
     }
 
-    /// The text tower, if it was loaded.
-    pub fn text(&self) -> Option<&Engine> {
-        self.text.as_ref()
+    /// What the text tower takes, if it is loaded.
+    pub fn text_input(&self) -> Option<TowerInput> {
+        self.text.as_ref().map(|tower| tower.describe().input)
     }
 
-    /// Computes image features `[batch, embed_dim]` of normalised pixels `[batch, 3, height, width]`, as
+    /// Computes image features `[batch, embed_dim]` of normalized pixels `[batch, 3, height, width]`, as
     /// open_clip's `encode_image` returns them by default.
     ///
     /// # Errors
-    /// If there is no image tower, or the pixels are not whole pictures.
-    pub fn encode_image(&self, pixels: &[f32]) -> Result<Vec<f32>, EngineError> {
-        let engine = self.image.as_ref().ok_or(EngineError::NoTower { tower: "image" })?;
-        Ok(self.finished(engine.run_pixels(pixels)?))
+    /// If there is no image tower, the pixels are not whole images, or a feature is not finite.
+    pub fn encode_image(&self, pixels: &[f32]) -> Result<Vec<f32>, EncoderError> {
+        let features = self.image_tower()?.features(TowerBatch::Pixels(pixels))?;
+        self.finished("image", features)
     }
 
     /// Computes text features `[batch, embed_dim]` of token ids `[batch, length]`, as open_clip's `encode_text`
     /// returns them by default.
     ///
     /// # Errors
-    /// If there is no text tower, the ids are not whole texts, or one is outside of the vocabulary.
-    pub fn encode_text(&self, ids: &[i64], length: usize) -> Result<Vec<f32>, EngineError> {
-        let engine = self.text.as_ref().ok_or(EngineError::NoTower { tower: "text" })?;
-        Ok(self.finished(engine.run_tokens(ids, length)?))
+    /// If there is no text tower, the ids are not whole texts, one is outside the vocabulary, or a feature is not
+    /// finite.
+    pub fn encode_text(&self, ids: &[i64], length: usize) -> Result<Vec<f32>, EncoderError> {
+        let features = self.text_tower()?.features(TowerBatch::Tokens { ids, length })?;
+        self.finished("text", features)
     }
 
-    /// Computes the outputs of the image tower's blocks; none unless it was compiled with them.
+    /// Computes the named values inside the image tower; none unless it was prepared for them.
     ///
     /// # Errors
-    /// As [`Encoder::encode_image`].
-    pub fn image_blocks(&self, pixels: &[f32]) -> Result<Vec<BlockOutput>, EngineError> {
-        let engine = self.image.as_ref().ok_or(EngineError::NoTower { tower: "image" })?;
-        Ok(engine.run_pixels_with_blocks(pixels)?.1)
+    /// If there is no image tower, or it refuses the pixels.
+    pub fn image_intermediates(&self, pixels: &[f32]) -> Result<Vec<Intermediate>, EncoderError> {
+        Ok(self.image_tower()?.intermediates(TowerBatch::Pixels(pixels))?)
     }
 
-    /// Computes the outputs of the text tower's blocks; none unless it was compiled with them.
+    /// Computes the named values inside the text tower; none unless it was prepared for them.
     ///
     /// # Errors
-    /// As [`Encoder::encode_text`].
-    pub fn text_blocks(&self, ids: &[i64], length: usize) -> Result<Vec<BlockOutput>, EngineError> {
-        let engine = self.text.as_ref().ok_or(EngineError::NoTower { tower: "text" })?;
-        Ok(engine.run_tokens_with_blocks(ids, length)?.1)
+    /// If there is no text tower, or it refuses the ids.
+    pub fn text_intermediates(&self, ids: &[i64], length: usize) -> Result<Vec<Intermediate>, EncoderError> {
+        Ok(self.text_tower()?.intermediates(TowerBatch::Tokens { ids, length })?)
     }
 
-    /// Says what the encoder is.
+    /// Describes the encoder.
     pub fn describe(&self) -> EncoderDescription {
-        let (mut image_size, mut context_length, mut vocabulary) = (None, None, None);
-        for engine in self.image.iter().chain(&self.text) {
-            match engine.input() {
-                TowerInput::Pixels { height, width } => image_size = Some([height, width]),
-                TowerInput::Tokens { context, vocabulary: ids, .. } => {
-                    context_length = Some(context);
-                    vocabulary = Some(ids);
-                }
-            }
-        }
-        let processor = self.image.as_ref().or(self.text.as_ref()).map(Engine::processor);
+        let described = |tower: &Option<Box<dyn Tower>>| tower.as_ref().map(|tower| tower.describe());
         EncoderDescription {
             embed_dim: self.settings.embed_dim,
-            image_size,
-            context_length,
-            vocabulary,
+            image: described(&self.image),
+            text: described(&self.text),
             logit_scale: self.settings.logit_scale,
             logit_bias: self.settings.logit_bias,
             normalize: self.settings.normalize,
-            instruction_set: processor.map(|p| p.instruction_set().name()),
-            threads: processor.map_or(0, |p| p.threads()),
         }
     }
 
-    fn finished(&self, mut features: Vec<f32>) -> Vec<f32> {
-        if self.settings.normalize {
-            normalize(&mut features, self.settings.embed_dim);
+    fn image_tower(&self) -> Result<&dyn Tower, EncoderError> {
+        self.image.as_deref().ok_or(EncoderError::NoTower { tower: "image" })
+    }
+
+    fn text_tower(&self) -> Result<&dyn Tower, EncoderError> {
+        self.text.as_deref().ok_or(EncoderError::NoTower { tower: "text" })
+    }
+
+    /// Checks features, once for everyone who uses them, and gives them length 1 where the model does.
+    fn finished(&self, input: &'static str, mut features: Vec<f32>) -> Result<Vec<f32>, EncoderError> {
+        let width = self.settings.embed_dim;
+        if let Some(at) = features.iter().position(|value| !value.is_finite()) {
+            let (index, position) = (at / width, at % width);
+            return Err(EncoderError::NotFinite { input, index, position, value: features[at] });
         }
-        features
+        if self.settings.normalize {
+            normalize(&mut features, width);
+        }
+        Ok(features)
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod image;
 pub mod text;
+pub mod tower;
 pub mod engine;
 pub mod encoder;
 pub mod clip;

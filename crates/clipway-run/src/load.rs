@@ -11,13 +11,14 @@ use clipway_model::plan::{ApplyError, PlannedTensor, Tower, apply};
 use clipway_model::state_dict::{StateDict, cast_to_f32};
 
 use crate::clip::Clip;
-use crate::encoder::{Encoder, EncoderSettings};
+use crate::encoder::{Encoder, EncoderError, EncoderSettings};
 use crate::engine::{Engine, EngineError, EngineOptions, Processor, WeightError, Weights};
 use crate::image::{Interpolation, Preprocess, ResizeMode};
 use crate::text::{
     Tokenizer, TokenizerError, TokenizerFiles, TokenizerKind, TokenizerRules, TokenizerSource,
     tokenizer_files_for_clip,
 };
+use crate::tower;
 
 /// Most bytes of a tokeniser's file.
 const LARGEST_TOKENIZER: u64 = 256 << 20;
@@ -57,6 +58,15 @@ pub enum LoadError {
         #[source]
         cause: EngineError,
     },
+    /// The towers are not those of the model.
+    #[error("`{}`", path.display())]
+    Encoder {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: EncoderError,
+    },
     /// The tokeniser is malformed.
     #[error("`{}`: {cause}", folder.display())]
     Tokenizer {
@@ -85,6 +95,7 @@ impl LoadError {
     pub fn code(&self) -> &'static str {
         match self {
             LoadError::Engine { cause, .. } => cause.code(),
+            LoadError::Encoder { cause, .. } => cause.code(),
             LoadError::Tokenizer { cause, .. } => cause.code(),
             LoadError::Artifact(error) => error.code(),
             LoadError::Io { .. } => "io",
@@ -167,7 +178,9 @@ impl Clip {
             embed_dim: model.embed_dim,
             normalize: prepared.config().model.multimodal.is_some(),
         };
-        let encoder = Encoder::new(image, text, settings).map_err(engine)?;
+        let boxed = |engine: Option<Engine>| engine.map(|engine| Box::new(engine) as Box<dyn tower::Tower>);
+        let encoder = Encoder::new(boxed(image), boxed(text), settings)
+            .map_err(|cause| LoadError::Encoder { path: path.to_owned(), cause })?;
         let folder = prepared.checkpoint().weights_path().parent().unwrap_or(Path::new(""));
         let tokenizer = match options.towers {
             Tower::Image => None,

@@ -34,3 +34,26 @@ fn features_that_are_no_numbers_or_constant_fail_verification() {
         check_refused(&scene, &format!("weights-{name}"), &EXPORT);
     }
 }
+
+#[test]
+fn features_that_are_no_numbers_are_no_success() {
+    let scene = Scene::new();
+    let check = |tensor: &str, arguments: &[&str], input: &str| {
+        Tensors::emoji().set(tensor, 0, f32::NAN).write(&scene.path("w.safetensors"));
+        let model = ["--model", "EMOJI/emoji-clip.json"];
+        let outcome = scene.run(&[arguments, &model[..]].concat()).ended(1);
+        let expected = format!("error: {input}: value 0 of its feature is NaN [not-finite]");
+        let first = outcome.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        assert_eq!(scene.normalised(first), expected, "{outcome:?}");
+        assert!(outcome.stdout.is_empty(), "{outcome:?}");
+    };
+    // An image that cannot be read does not shift the name.
+    let images = ["embed", "w.safetensors", "nowhere.png", "EMOJI/pictures/avocado.png"];
+    check("visual.proj", &images, "`EMOJI/pictures/avocado.png`");
+    check("text_projection", &["embed", "w.safetensors", "--text", "a cat"], "text `a cat`");
+    let out = ["embed", "w.safetensors", "--text", "a cat", "--out", "f.safetensors"];
+    check("text_projection", &out, "text `a cat`");
+    assert!(!scene.path("f.safetensors").exists());
+    let classify = ["classify", "w.safetensors", "EMOJI/pictures/avocado.png", "--labels", "cat,dog"];
+    check("text_projection", &classify, "text `a photo of a cat`");
+}

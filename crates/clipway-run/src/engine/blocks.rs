@@ -2,17 +2,6 @@
 
 use clipway_model::graph::Graph;
 
-/// What a block of a tower computes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BlockOutput {
-    /// Module, such as `visual.transformer.resblocks.0`.
-    pub name: String,
-    /// Rows of `width` values, sample after sample; of a map one row for each place.
-    pub values: Vec<f32>,
-    /// Values of a row.
-    pub width: usize,
-}
-
 /// The node that gives the last value of each module whose name ends in a number, in the order of the tower.
 pub(super) fn numbered_modules(graph: &Graph) -> Vec<(String, usize)> {
     let mut found: Vec<(String, usize)> = Vec::new();

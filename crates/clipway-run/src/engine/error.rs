@@ -118,22 +118,6 @@ pub enum EngineError {
         /// Number of ids.
         vocabulary: usize,
     },
-    /// A tower's features do not fit the model.
-    #[error("{tower} tower: expected features of {expected} values, found {found}")]
-    FeatureWidth {
-        /// `image` or `text`.
-        tower: &'static str,
-        /// The model's embedding width.
-        expected: usize,
-        /// Values of a feature of the tower.
-        found: usize,
-    },
-    /// The encoder was made without this tower.
-    #[error("the {tower} tower was not loaded")]
-    NoTower {
-        /// `image` or `text`.
-        tower: &'static str,
-    },
 }
 
 impl EngineError {
@@ -148,12 +132,11 @@ impl EngineError {
             },
             EngineError::Unsupported { .. } => "unsupported",
             EngineError::InstructionSet { .. } | EngineError::Threads { .. } => "processor",
-            EngineError::WrongInput { .. } | EngineError::NoTower { .. } => "missing",
+            EngineError::WrongInput { .. } => "missing",
             EngineError::Pixels { .. } | EngineError::TokenCount { .. } | EngineError::TextLength { .. } => {
                 "shape-mismatch"
             }
             EngineError::TokenRange { .. } => "token-range",
-            EngineError::FeatureWidth { .. } => "shape-mismatch",
         }
     }
 }

@@ -24,6 +24,7 @@ mod reduce;
 mod slots;
 mod turn;
 mod split;
+mod tower;
 mod weights;
 mod windows;
 
@@ -31,6 +32,7 @@ use std::sync::{Mutex, PoisonError};
 
 use clipway_model::graph::{Graph, Parameters};
 
+use crate::tower::{Intermediate, TowerInput};
 use batch::{Batch, computed};
 use execute::{Arena, Executable};
 use positions::{Positions, first_position};
@@ -38,7 +40,6 @@ use prepare::Step;
 use program::{Op, Program, Rows};
 use slots::Slots;
 
-pub use blocks::BlockOutput;
 pub use error::{EngineError, WeightError};
 pub use passes::Passes;
 pub use processor::{InstructionSet, Processor};
@@ -51,27 +52,6 @@ pub struct EngineOptions {
     pub passes: Passes,
     /// Whether the outputs of the tower's blocks can be had, which forbids some savings.
     pub blocks: bool,
-}
-
-/// What a tower takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TowerInput {
-    /// Normalised pixels `[batch, 3, height, width]`.
-    Pixels {
-        /// Rows of a picture.
-        height: usize,
-        /// Columns of a picture.
-        width: usize,
-    },
-    /// Token ids `[batch, length]`.
-    Tokens {
-        /// Shortest text that is taken: one token, or the context for a tower whose texts are always padded.
-        least: usize,
-        /// Longest text.
-        context: usize,
-        /// Number of ids.
-        vocabulary: usize,
-    },
 }
 
 /// A compiled tower.
@@ -136,7 +116,7 @@ impl Engine {
     pub fn run_pixels_with_blocks(
         &self,
         pixels: &[f32],
-    ) -> Result<(Vec<f32>, Vec<BlockOutput>), EngineError> {
+    ) -> Result<(Vec<f32>, Vec<Intermediate>), EngineError> {
         self.pictures(pixels)
     }
 
@@ -156,11 +136,11 @@ impl Engine {
         &self,
         ids: &[i64],
         length: usize,
-    ) -> Result<(Vec<f32>, Vec<BlockOutput>), EngineError> {
+    ) -> Result<(Vec<f32>, Vec<Intermediate>), EngineError> {
         self.texts(ids, length)
     }
 
-    fn pictures(&self, pixels: &[f32]) -> Result<(Vec<f32>, Vec<BlockOutput>), EngineError> {
+    fn pictures(&self, pixels: &[f32]) -> Result<(Vec<f32>, Vec<Intermediate>), EngineError> {
         let TowerInput::Pixels { height, width } = self.input else {
             return Err(EngineError::WrongInput { expected: "token ids", found: "pixels" });
         };
@@ -178,7 +158,7 @@ impl Engine {
         Ok(self.run(batches))
     }
 
-    fn texts(&self, ids: &[i64], length: usize) -> Result<(Vec<f32>, Vec<BlockOutput>), EngineError> {
+    fn texts(&self, ids: &[i64], length: usize) -> Result<(Vec<f32>, Vec<Intermediate>), EngineError> {
         let TowerInput::Tokens { least, context, vocabulary } = self.input else {
             return Err(EngineError::WrongInput { expected: "pixels", found: "token ids" });
         };
@@ -217,16 +197,16 @@ impl Engine {
         Ok(())
     }
 
-    fn run<'a>(&self, batches: impl Iterator<Item = Batch<'a>> + Send) -> (Vec<f32>, Vec<BlockOutput>) {
+    fn run<'a>(&self, batches: impl Iterator<Item = Batch<'a>> + Send) -> (Vec<f32>, Vec<Intermediate>) {
         let lock = || self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
         let mut arena = lock().pop().unwrap_or_default();
         let program = &self.executable.program;
-        let block = |(name, id): &(String, usize)| BlockOutput {
+        let block = |(name, id): &(String, usize)| Intermediate {
             name: name.clone(),
             values: Vec::new(),
             width: program.nodes[*id].shape.width,
         };
-        let mut blocks: Vec<BlockOutput> = program.kept.iter().map(block).collect();
+        let mut blocks: Vec<Intermediate> = program.kept.iter().map(block).collect();
         let mut features = Vec::new();
         let kernels = self.processor.kernels();
         kernels.install(|| {

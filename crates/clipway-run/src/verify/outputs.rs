@@ -1,11 +1,13 @@
 //! What a model computes of some inputs, stage by stage.
 
+use clipway_formats::shown;
+
 use super::probes;
 use super::report::Rows;
 use crate::clip::{Clip, ClipError};
 use crate::encoder::normalize;
-use crate::engine::BlockOutput;
 use crate::image::Picture;
+use crate::tower::Intermediate;
 
 /// Images whose pixels are kept for comparison; further ones are compared by their features alone.
 const KEPT_PIXELS: usize = 64;
@@ -102,9 +104,10 @@ impl Outputs {
             for (name, picture) in pass {
                 pixels.extend(clip.pixels(name, picture)?);
             }
-            features.extend(clip.encode_pixels(&pixels)?);
+            let named = |index: usize| format!("`{}`", pass[index].0);
+            features.extend(clip.encode_pixels(&pixels).map_err(|error| error.naming(named))?);
             if blocks && self.blocks.is_empty() {
-                self.blocks.extend(stages(clip.image_blocks(&pixels)?));
+                self.blocks.extend(stages(clip.image_intermediates(&pixels)?));
             }
             let room = KEPT_PIXELS.saturating_sub(kept.len() / width);
             kept.extend_from_slice(&pixels[..pass.len().min(room) * width]);
@@ -147,9 +150,10 @@ impl Outputs {
                 probes::token_ids(self.texts, input)
             }
         };
-        let features = clip.encode_tokens(&ids)?;
+        let quoted = |index: usize| format!("text `{}`", shown(&inputs.texts[index]));
+        let features = clip.encode_tokens(&ids).map_err(|error| error.naming(quoted))?;
         if blocks {
-            self.blocks.extend(stages(clip.text_blocks(&ids)?));
+            self.blocks.extend(stages(clip.text_intermediates(&ids)?));
         }
         self.text_features = Some(Rows { values: features, width: clip.embed_dim() });
         Ok(())
@@ -157,7 +161,7 @@ impl Outputs {
 }
 
 /// Blocks of a tower as stages.
-fn stages(blocks: Vec<BlockOutput>) -> impl Iterator<Item = (String, Rows)> {
+fn stages(blocks: Vec<Intermediate>) -> impl Iterator<Item = (String, Rows)> {
     blocks.into_iter().map(|block| (block.name, Rows { values: block.values, width: block.width }))
 }
 

@@ -4,8 +4,9 @@ use clipway_model::architecture::{self, Model};
 use clipway_model::config::ModelConfig;
 use clipway_run::encoder::{Encoder, EncoderSettings};
 use clipway_run::engine::{
-    Engine, EngineError, EngineOptions, InstructionSet, Passes, Processor, TowerInput, WeightError, Weights,
+    Engine, EngineError, EngineOptions, InstructionSet, Passes, Processor, WeightError, Weights,
 };
+use clipway_run::tower::TowerInput;
 use clipway_testing::architecture_runner::FormulaWeights;
 use clipway_testing::formula;
 
@@ -300,7 +301,7 @@ fn an_encoder_is_its_towers() {
     let settings = EncoderSettings { logit_scale: 100.0, logit_bias: None, embed_dim: 24, normalize: true };
     let image = compile(&model, true, EngineOptions::default());
     let plain = image.run_pixels(&pixels(&model, 2)).expect("pixels");
-    let encoder = Encoder::new(Some(image), None, settings).expect("an encoder");
+    let encoder = Encoder::new(Some(Box::new(image)), None, settings).expect("an encoder");
     let features = encoder.encode_image(&pixels(&model, 2)).expect("pixels");
     for (row, plain) in features.chunks_exact(24).zip(plain.chunks_exact(24)) {
         let length: f32 = row.iter().map(|value| value * value).sum();
@@ -308,11 +309,13 @@ fn an_encoder_is_its_towers() {
         assert!((row[0] / row[1] - plain[0] / plain[1]).abs() < 1e-4);
     }
     let error = encoder.encode_text(&IDS[0], 12).expect_err("there is no text tower");
-    assert_eq!(error.to_string(), "the text tower was not loaded");
+    assert_eq!(error.to_string(), "the text tower is not loaded");
     let description = encoder.describe();
-    assert_eq!((description.image_size, description.context_length), (Some([32, 32]), None));
+    let input = description.image.map(|tower| tower.input);
+    assert_eq!((input, description.text), (Some(TowerInput::Pixels { height: 32, width: 32 }), None));
     let settings = EncoderSettings { embed_dim: 25, ..settings };
     let image = compile(&model, true, EngineOptions::default());
-    let error = Encoder::new(Some(image), None, settings).expect_err("the width is wrong").to_string();
+    let error =
+        Encoder::new(Some(Box::new(image)), None, settings).expect_err("the width is wrong").to_string();
     assert_eq!(error, "image tower: expected features of 25 values, found 24");
 }
