@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod circles;
 mod corpus;
 mod coverage;
 mod crash;
@@ -80,6 +81,8 @@ enum Task {
         /// The file
         path: PathBuf,
     },
+    /// Find source files that need each other, and fail at more than four
+    Circles,
     /// Count the lines of the readers that tests reach
     Coverage,
     /// Kill exports at random moments, and look at what is in place
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
             corpus::run_contract(&folder, only.as_ref(), except.as_ref())
         }
         Task::CorpusCase { format, path } => corpus::run_case(format, path),
+        Task::Circles => circles::run(),
         Task::Coverage => coverage::run(),
         Task::Crash(options) => crash::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -1,0 +1,472 @@
+//! Circles of files: no more than four source files of a crate may need each other.
+//!
+//! A file needs another when it names something that the other defines. Names are read from tokens, so those in macros
+//! count and those in comments do not. The rule for a path:
+//!
+//! - It starts at `crate`, `self`, `super`, a child module, or a name that a `use` of the same file brings in.
+//! - It is followed through modules as far as they go. What comes next is looked up in that module's file: defined
+//!   there, the edge goes to that file; brought in there by a `use`, which is how re-exports are written, the lookup
+//!   goes on where that `use` points.
+//! - A name of a module alone, and a `use` or `pub use` that nothing in the file goes on to use, are no edge: a
+//!   re-export passes a name on and does not need it.
+//!
+//! `#[cfg(test)]` items and files that only tests see are left out, and methods are not followed: a call on a value
+//! needs the file of its type only where the type is named.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use crate::demo::root;
+
+/// The most files that may need each other.
+const LIMIT: usize = 4;
+
+/// Finds the circles of every crate; false if one has more files than [`LIMIT`].
+pub fn run() -> Result<bool, String> {
+    let mut folders = vec![root().join("xtask")];
+    let crates = root().join("crates");
+    for entry in std::fs::read_dir(&crates).map_err(|error| format!("{}: {error}", crates.display()))? {
+        folders.push(entry.map_err(|error| error.to_string())?.path());
+    }
+    folders.sort();
+    let mut good = true;
+    for folder in folders {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let files = read_crate(&folder.join("src"))?;
+        if files.is_empty() {
+            return Err(format!("{name}: there are no source files"));
+        }
+        let circles = circles(&files);
+        let largest = circles.first().map_or(1, Vec::len);
+        println!("{name}: {} files, the largest circle has {largest}", files.len());
+        for circle in circles.iter().filter(|circle| circle.len() > LIMIT) {
+            good = false;
+            println!("  {} files need each other; at most {LIMIT} may:", circle.len());
+            for (path, needs) in circle {
+                println!("    {path} needs {}", needs.join(", "));
+            }
+        }
+    }
+    Ok(good)
+}
+
+/// One source file: its path within `src`, its module and its tokens.
+struct Source {
+    path: String,
+    module: Vec<String>,
+    tokens: TokenStream,
+}
+
+/// Reads every file of a crate but those that only tests see.
+fn read_crate(src: &Path) -> Result<Vec<Source>, String> {
+    let mut paths = Vec::new();
+    collect(src, &mut paths)?;
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        let relative = path.strip_prefix(src).map_err(|error| error.to_string())?;
+        let path = relative.to_string_lossy().replace('\\', "/");
+        let module = module_of(&path);
+        if module.iter().any(|part| part == "tests") {
+            continue;
+        }
+        let text = std::fs::read_to_string(src.join(relative)).map_err(|error| format!("{path}: {error}"))?;
+        let tokens = TokenStream::from_str(&text).map_err(|error| format!("{path}: {error}"))?;
+        files.push(Source { path, module, tokens });
+    }
+    Ok(files)
+}
+
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), String> {
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    for entry in entries {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        if path.is_dir() {
+            collect(&path, paths)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The module of a file: `a/b.rs` and `a/b/mod.rs` are `a::b`, and `lib.rs` and `main.rs` are the crate itself.
+fn module_of(path: &str) -> Vec<String> {
+    let mut parts: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+    if matches!(parts.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+        parts.pop();
+    }
+    parts
+}
+
+/// What a file defines, brings in and names.
+#[derive(Default)]
+struct Names {
+    defined: BTreeSet<String>,
+    /// The name that a `use` makes, and its path.
+    used: HashMap<String, Vec<String>>,
+    /// Paths whose every name a `use …::*` brings in.
+    globs: Vec<Vec<String>>,
+    /// Every path outside of `use`, single names too.
+    named: BTreeSet<Vec<String>>,
+}
+
+/// A circle: each file, with the files of the circle that it needs.
+type Circle = Vec<(String, Vec<String>)>;
+
+/// Circles of two files and more, the largest first.
+fn circles(files: &[Source]) -> Vec<Circle> {
+    let needs = edges(files);
+    let mut circles: Vec<Circle> = components(&needs)
+        .into_iter()
+        .filter(|component| component.len() > 1)
+        .map(|component| {
+            let within = |file: &usize| needs[file].iter().filter(|other| component.contains(other));
+            let mut circle: Circle = component
+                .iter()
+                .map(|file| {
+                    let others = within(file).map(|other| files[*other].path.clone()).collect();
+                    (files[*file].path.clone(), others)
+                })
+                .collect();
+            circle.sort();
+            circle
+        })
+        .collect();
+    circles.sort_by_key(|circle| std::cmp::Reverse(circle.len()));
+    circles
+}
+
+/// The files that each file needs, by index.
+fn edges(files: &[Source]) -> BTreeMap<usize, BTreeSet<usize>> {
+    let tree = Tree {
+        by_module: files.iter().enumerate().map(|(index, file)| (file.module.clone(), index)).collect(),
+        names: files.iter().map(|file| read_names(file.tokens.clone())).collect(),
+        modules: files.iter().map(|file| file.module.clone()).collect(),
+    };
+    let mut needs = BTreeMap::new();
+    for (index, names) in tree.names.iter().enumerate() {
+        let mut found = BTreeSet::new();
+        let globbed = names.globs.iter().filter_map(|path| tree.module(index, path));
+        found.extend(globbed);
+        for path in &names.named {
+            found.extend(tree.resolve(index, path, 0));
+        }
+        found.remove(&index);
+        needs.insert(index, found);
+    }
+    needs
+}
+
+/// Every file of a crate, by module.
+struct Tree {
+    by_module: HashMap<Vec<String>, usize>,
+    names: Vec<Names>,
+    modules: Vec<Vec<String>>,
+}
+
+impl Tree {
+    /// The file of a path that names a module, as seen from `file`.
+    fn module(&self, file: usize, path: &[String]) -> Option<usize> {
+        self.by_module.get(&self.absolute(file, path)?).copied()
+    }
+
+    /// A path from the crate's root; none if it starts outside of the crate.
+    fn absolute(&self, file: usize, path: &[String]) -> Option<Vec<String>> {
+        let mut module = self.modules[file].clone();
+        let mut rest = path;
+        match rest.first()?.as_str() {
+            "crate" => {
+                module.clear();
+                rest = &rest[1..];
+            }
+            "self" => rest = &rest[1..],
+            "super" => {
+                while rest.first().is_some_and(|part| part == "super") {
+                    module.pop()?;
+                    rest = &rest[1..];
+                }
+            }
+            child => {
+                module.push(child.to_owned());
+                if !self.by_module.contains_key(&module) {
+                    return None;
+                }
+                rest = &rest[1..];
+            }
+        }
+        module.extend_from_slice(rest);
+        Some(module)
+    }
+
+    /// The file that defines what a path names, as seen from `file`.
+    fn resolve(&self, file: usize, path: &[String], depth: usize) -> Option<usize> {
+        if depth > 16 {
+            return None;
+        }
+        let first = path.first()?;
+        let local = !matches!(first.as_str(), "crate" | "self" | "super");
+        if local {
+            if self.names[file].defined.contains(first) {
+                return Some(file);
+            }
+            if let Some(target) = self.names[file].used.get(first) {
+                // A name that brings in itself starts outside of the crate.
+                if target.first() == Some(first) && self.absolute(file, target).is_none() {
+                    return None;
+                }
+                let mut whole = target.clone();
+                whole.extend_from_slice(&path[1..]);
+                return self.resolve(file, &whole, depth + 1);
+            }
+        }
+        let Some(absolute) = self.absolute(file, path) else {
+            let through = |glob: &Vec<String>| {
+                let module = self.module(file, glob)?;
+                self.resolve(module, path, depth + 1)
+            };
+            return if local { self.names[file].globs.iter().find_map(through) } else { None };
+        };
+        // The longest run of modules, and the name after it.
+        let length = (0..=absolute.len()).rev().find(|&n| self.by_module.contains_key(&absolute[..n]))?;
+        let module = self.by_module[&absolute[..length]];
+        let rest = &absolute[length..];
+        match rest.first() {
+            None => None,
+            Some(name) if self.names[module].defined.contains(name) => Some(module),
+            Some(_) if module == file && length == self.modules[file].len() && local => None,
+            Some(_) => self.resolve(module, rest, depth + 1),
+        }
+    }
+}
+
+/// Reads what a file defines, brings in and names.
+fn read_names(tokens: TokenStream) -> Names {
+    let mut names = Names::default();
+    walk(tokens, &mut names);
+    names
+}
+
+const DEFINING: [&str; 10] =
+    ["fn", "struct", "enum", "trait", "const", "static", "type", "union", "macro_rules", "mod"];
+
+fn walk(tokens: TokenStream, names: &mut Names) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut at = 0;
+    while at < tokens.len() {
+        match &tokens[at] {
+            TokenTree::Punct(punct) if punct.as_char() == '#' => {
+                let skipped = attribute(&tokens, at);
+                at = if skipped { end_of_item(&tokens, at + 2) } else { at + 1 };
+            }
+            TokenTree::Group(group) => {
+                walk(group.stream(), names);
+                at += 1;
+            }
+            TokenTree::Ident(ident) => {
+                let word = ident.to_string();
+                if word == "use" {
+                    let end = end_of_item(&tokens, at);
+                    read_use(&tokens[at + 1..end], &[], names);
+                    at = end;
+                } else if DEFINING.contains(&word.as_str()) {
+                    at += 1 + usize::from(is_punct(tokens.get(at + 1), '!'));
+                    if let Some(TokenTree::Ident(name)) = tokens.get(at) {
+                        // `mod name;` is a file of its own; `mod name { … }` is part of this one.
+                        if word != "mod" || !is_punct(tokens.get(at + 1), ';') {
+                            names.defined.insert(name.to_string());
+                        }
+                        at += 1;
+                    }
+                } else {
+                    let (path, end) = read_path(&tokens, at);
+                    names.named.insert(path);
+                    at = end;
+                }
+            }
+            _ => at += 1,
+        }
+    }
+}
+
+fn is_punct(token: Option<&TokenTree>, expected: char) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == expected)
+}
+
+/// Whether the attribute at `at` is `#[cfg(test)]`.
+fn attribute(tokens: &[TokenTree], at: usize) -> bool {
+    match tokens.get(at + 1) {
+        Some(TokenTree::Group(group)) => group.stream().to_string().replace(' ', "") == "cfg(test)",
+        _ => false,
+    }
+}
+
+/// The end of an item: behind its `;` or its braces.
+fn end_of_item(tokens: &[TokenTree], mut at: usize) -> usize {
+    let is_use = matches!(&tokens[at], TokenTree::Ident(ident) if ident == "use");
+    while at < tokens.len() {
+        let is_end = match &tokens[at] {
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Group(group) => !is_use && group.delimiter() == Delimiter::Brace,
+            _ => false,
+        };
+        at += 1;
+        if is_end {
+            break;
+        }
+    }
+    at
+}
+
+/// Reads `a::b::c`; generic arguments end it.
+fn read_path(tokens: &[TokenTree], mut at: usize) -> (Vec<String>, usize) {
+    let mut path = Vec::new();
+    while let Some(TokenTree::Ident(ident)) = tokens.get(at) {
+        path.push(ident.to_string());
+        at += 1;
+        if !(is_punct(tokens.get(at), ':') && is_punct(tokens.get(at + 1), ':')) {
+            break;
+        }
+        at += 2;
+    }
+    (path, at)
+}
+
+/// Reads the tree of a `use`.
+fn read_use(tokens: &[TokenTree], prefix: &[String], names: &mut Names) {
+    for tree in tokens.split(|token| is_punct(Some(token), ',')) {
+        let mut path = prefix.to_vec();
+        let mut alias = None;
+        let mut at = 0;
+        while at < tree.len() {
+            match &tree[at] {
+                TokenTree::Ident(ident) if ident == "as" => {
+                    alias = tree.get(at + 1).map(ToString::to_string);
+                    at += 1;
+                }
+                TokenTree::Ident(ident) => path.push(ident.to_string()),
+                TokenTree::Group(group) => {
+                    let inner: Vec<TokenTree> = group.stream().into_iter().collect();
+                    read_use(&inner, &path, names);
+                    path.clear();
+                }
+                TokenTree::Punct(punct) if punct.as_char() == '*' => {
+                    names.globs.push(std::mem::take(&mut path));
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        if path.len() > prefix.len() && path.last().is_some_and(|last| last == "self") {
+            path.pop();
+        }
+        if let Some(last) = path.last() {
+            let name = alias.unwrap_or_else(|| last.clone());
+            names.used.insert(name, path);
+        }
+    }
+}
+
+/// Strongly connected components, by Tarjan's algorithm.
+fn components(needs: &BTreeMap<usize, BTreeSet<usize>>) -> Vec<BTreeSet<usize>> {
+    #[derive(Default)]
+    struct State {
+        order: HashMap<usize, usize>,
+        lowest: HashMap<usize, usize>,
+        stack: Vec<usize>,
+        found: Vec<BTreeSet<usize>>,
+    }
+    fn visit(file: usize, needs: &BTreeMap<usize, BTreeSet<usize>>, state: &mut State) {
+        let order = state.order.len();
+        state.order.insert(file, order);
+        state.lowest.insert(file, order);
+        state.stack.push(file);
+        for &other in &needs[&file] {
+            if !state.order.contains_key(&other) {
+                visit(other, needs, state);
+                let lowest = state.lowest[&file].min(state.lowest[&other]);
+                state.lowest.insert(file, lowest);
+            } else if state.stack.contains(&other) {
+                let lowest = state.lowest[&file].min(state.order[&other]);
+                state.lowest.insert(file, lowest);
+            }
+        }
+        if state.lowest[&file] == order {
+            let start = state.stack.iter().position(|other| *other == file).unwrap_or_default();
+            let component = state.stack.split_off(start).into_iter().collect();
+            state.found.push(component);
+        }
+    }
+    let mut state = State::default();
+    for &file in needs.keys() {
+        if !state.order.contains_key(&file) {
+            visit(file, needs, &mut state);
+        }
+    }
+    state.found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn largest(files: &[(&str, &str)]) -> usize {
+        let files: Vec<Source> = files
+            .iter()
+            .map(|(path, text)| Source {
+                path: (*path).to_owned(),
+                module: module_of(path),
+                tokens: text.parse().unwrap(),
+            })
+            .collect();
+        circles(&files).first().map_or(1, Vec::len)
+    }
+
+    #[test]
+    fn circles_are_found() {
+        // Directly, through a re-export, through a module's name, in a macro and by a glob.
+        let direct = [("a.rs", "use crate::b::B; struct A(B);"), ("b.rs", "struct B(crate::a::A);")];
+        assert_eq!(largest(&direct), 2);
+        let lib = ("lib.rs", "mod a; mod b; pub use b::B as Other;");
+        let re_exported = [lib, ("a.rs", "use crate::Other; struct A(Other);"), direct[1]];
+        assert_eq!(largest(&re_exported), 2);
+        let by_module = [
+            ("a.rs", "use crate::b; fn f() { b::make() } struct A;"),
+            ("b.rs", "fn make() -> super::a::A {}"),
+        ];
+        assert_eq!(largest(&by_module), 2);
+        let in_macro = [("a.rs", "fn f() { vec![crate::b::B] } struct A;"), direct[1]];
+        assert_eq!(largest(&in_macro), 2);
+        let glob = [("a.rs", "use crate::b::*; struct A(B);"), direct[1]];
+        assert_eq!(largest(&glob), 2);
+        let child = [("m/mod.rs", "mod c; struct M(c::C);"), ("m/c.rs", "use super::M; struct C(Box<M>);")];
+        assert_eq!(largest(&child), 2);
+        let five = [
+            ("a.rs", "struct A(crate::b::B);"),
+            ("b.rs", "struct B(crate::c::C);"),
+            ("c.rs", "struct C(crate::d::D);"),
+            ("d.rs", "struct D(crate::e::E);"),
+            ("e.rs", "struct E(crate::a::A);"),
+        ];
+        assert_eq!(largest(&five), 5);
+        assert_eq!(largest(&five[..4]), 1);
+    }
+
+    #[test]
+    fn what_is_no_need_is_no_edge() {
+        let other = ("b.rs", "struct B(crate::a::A);");
+        for text in [
+            "struct A; // crate::b::B",
+            "pub use crate::b::B; struct A;",
+            "use crate::b; struct A;",
+            "struct A; #[cfg(test)] mod tests { use crate::b::B; fn f(b: B) {} }",
+            "use other::B; struct A(B);",
+            "struct A; fn f() { \"crate::b::B\"; }",
+        ] {
+            assert_eq!(largest(&[("a.rs", text), other]), 1, "{text}");
+        }
+    }
+}
