@@ -262,6 +262,8 @@ fn walk(tokens: TokenStream, names: &mut Names) {
                 let skipped = attribute(&tokens, at);
                 at = if skipped { end_of_item(&tokens, at + 2) } else { at + 1 };
             }
+            // The name of a lifetime; `'static` defines nothing.
+            TokenTree::Punct(punct) if punct.as_char() == '\'' => at += 2,
             TokenTree::Group(group) => {
                 walk(group.stream(), names);
                 at += 1;
@@ -465,6 +467,7 @@ mod tests {
             "struct A; #[cfg(test)] mod tests { use crate::b::B; fn f(b: B) {} }",
             "use other::B; struct A(B);",
             "struct A; fn f() { \"crate::b::B\"; }",
+            "struct A; fn f() -> &'static B { panic!() }",
         ] {
             assert_eq!(largest(&[("a.rs", text), other]), 1, "{text}");
         }

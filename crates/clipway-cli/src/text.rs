@@ -1,4 +1,8 @@
-//! Figures as people read them.
+//! Figures as people read them, and files of lines as people write them.
+
+use std::path::Path;
+
+use crate::failure::{self, Failure};
 
 /// A number of bytes with a unit of 1000.
 pub fn bytes(count: u64) -> String {
@@ -20,6 +24,19 @@ pub fn millions(count: u64) -> String {
 /// A plural, by adding an s.
 pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// The lines of a text file, without empty ones and the spaces around each.
+pub fn read_lines(path: &Path) -> Result<Vec<String>, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| failure::file(path, &error))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::no("malformed", format!("`{}`: not UTF-8 at byte {at}", path.display()))
+            .hint("save the file as UTF-8")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use clap::Args;
 use clipway_run::image::{DecodeLimits, decode};
 use clipway_run::verify::{Inputs, Report, VerifyError};
 
-use crate::commands::read_lines;
 use crate::failure::{self, Failure, chain};
 use crate::source::{artifact_failure, checkpoint_failure, clip_failure, export_failure, load_failure};
+use crate::text::read_lines;
 
 /// On what a verification runs.
 #[derive(Args)]

@@ -5,14 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+mod nearest;
+mod problems;
 pub mod contract;
 pub mod config;
 pub mod graph;
-pub mod hugging_face;
 pub mod architecture;
 pub mod registry;
 pub mod checkpoint;
 pub mod state_dict;
+pub mod differences;
 pub mod identify;
 pub mod layout;
 pub mod plan;
@@ -21,4 +23,3 @@ pub mod output;
 pub mod export;
 pub mod artifact;
 pub mod inspect;
-mod problems;

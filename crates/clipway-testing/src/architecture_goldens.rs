@@ -2,7 +2,7 @@
 
 use clipway_formats::{Dtype, FormatError, SafetensorsFile, TensorFile};
 use clipway_model::config::ModelConfig;
-use clipway_model::hugging_face::TextModel;
+use clipway_model::config::text_model::TextModel;
 use std::sync::Arc;
 
 /// A golden of one model.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::pictures::{Picture, PictureOptions};
 use crate::source::{self, SourceOptions};
+use crate::text::read_lines;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
 
@@ -114,7 +115,7 @@ impl Classify {
     fn labels(&self) -> Result<Vec<String>, Failure> {
         let labels: Vec<String> = match &self.labels_file {
             None => self.labels.iter().map(|label| label.trim().to_owned()).collect(),
-            Some(path) => super::read_lines(path)?,
+            Some(path) => read_lines(path)?,
         };
         let labels: Vec<String> = labels.into_iter().filter(|label| !label.is_empty()).collect();
         if labels.is_empty() {

@@ -9,10 +9,10 @@ use clipway_model::plan::Tower;
 use clipway_run::encoder::normalize;
 use serde::Serialize;
 
-use super::read_lines;
 use crate::failure::{Failure, chain};
 use crate::pictures::{Decoded, PictureOptions};
 use crate::source::{self, SourceOptions};
+use crate::text::read_lines;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
 

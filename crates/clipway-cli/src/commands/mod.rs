@@ -8,11 +8,9 @@ mod inspect;
 mod models;
 mod verify;
 
-use std::path::Path;
-
 use clap::Subcommand;
 
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
 use crate::ui::Ui;
 
 /// The commands.
@@ -42,17 +40,4 @@ impl Command {
             Command::Man(command) => command.run(ui),
         }
     }
-}
-
-/// The lines of a text file, without empty ones and the spaces around each.
-pub fn read_lines(path: &Path) -> Result<Vec<String>, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| failure::file(path, &error))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Failure::no("malformed", format!("`{}`: not UTF-8 at byte {at}", path.display()))
-            .hint("save the file as UTF-8")
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(lines.map(str::to_owned).collect())
 }

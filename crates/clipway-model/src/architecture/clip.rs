@@ -7,8 +7,23 @@ use crate::config::ModelConfig;
 use crate::graph::{Dim, Graph, GraphBuilder, Parameters};
 
 use super::{
-    ArchitectureError, IMAGE_TOWERS, Model, TEXT_TOWERS, Tower, TowerKind, coca_decoder, hugging_face,
+    ArchitectureError, Model, Tower, TowerKind, coca_decoder, hugging_face, mobile_text, modified_resnet,
+    text_transformer, timm, vit,
 };
+
+/// Every image tower; the first that fits a config builds it.
+const IMAGE_TOWERS: &[TowerKind] = &[
+    TowerKind { fits: vit::fits, declare: vit::declare },
+    TowerKind { fits: modified_resnet::fits, declare: modified_resnet::declare },
+    TowerKind { fits: timm::fits, declare: timm::declare },
+];
+
+/// Every text tower; the first that fits a config builds it.
+const TEXT_TOWERS: &[TowerKind] = &[
+    TowerKind { fits: mobile_text::fits, declare: mobile_text::declare },
+    TowerKind { fits: text_transformer::fits, declare: text_transformer::declare },
+    TowerKind { fits: hugging_face::fits, declare: hugging_face::declare },
+];
 
 /// Builds the model of a config: its parameters and its towers' graphs, with every shape checked.
 ///

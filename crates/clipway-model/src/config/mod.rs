@@ -9,12 +9,13 @@ mod document;
 mod fields;
 pub mod limits;
 mod preprocess;
+pub(crate) mod section;
 mod text;
+pub mod text_model;
 mod vision;
 mod write;
 
 pub use block::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
-pub(crate) use fields::nearest;
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
 pub use text::{
     HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextConfig, TextPool, TextPooler, TextProjection,
@@ -27,8 +28,8 @@ pub use vision::{
 
 use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonLimits, JsonValue, Place};
 
-use crate::hugging_face::TextModel;
 use fields::Fields;
+use text_model::TextModel;
 
 /// A model of open_clip.
 #[derive(Clone, Debug, PartialEq)]

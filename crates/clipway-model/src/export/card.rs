@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use super::weights::WeightsFormat;
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
-use crate::spelling::Spelling;
+use crate::spelling::{Spelling, WeightsFormat};
 
 /// How open_clip can use a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,11 +12,11 @@ mod text_model;
 mod weights;
 mod write;
 
+pub use crate::spelling::WeightsFormat;
 pub use error::{ExportError, VerifyError};
 pub use jobs::{Progress, Stage};
 pub(crate) use jobs::{Run, largest_first, run_jobs};
 pub use prepare::{ExportOptions, Prepared, prepare};
 pub use resolve::{Candidates, ConfigOrigin, LayoutOrigin, Mismatch, ModelChoice, Resolved};
-pub use weights::WeightsFormat;
 pub(crate) use weights::hash_tensors;
 pub use write::{ExportReport, Timings, TokenizerParts, Verify, WriteOptions};

@@ -13,8 +13,9 @@ use crate::architecture::{Model, build, is_folded_name};
 use crate::artifact::Artifact;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
-use crate::identify::Differences;
-use crate::layout::{Converted, KnownConfig, Layout, LayoutError};
+use crate::differences::Differences;
+use crate::layout::{KnownConfig, Layout, LayoutError};
+use crate::plan::Converted;
 use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
 use crate::registry;
 use crate::spelling::{SpellError, Spelled, Spelling};
@@ -120,7 +121,7 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     let (config, model) = resized.unwrap_or((config, model));
     let plan_options = PlanOptions { precision: options.precision, tower: options.tower, fold: options.fold };
     let configs = [&base.model, &config.model];
-    let plan = build_plan(layout, converted, configs, &model.parameters, plan_options);
+    let plan = build_plan(layout.name, converted, configs, &model.parameters, plan_options);
     let plan = numbers.add_to(plan).map_err(|cause| match cause {
         PlanError::Differs(differences) => {
             let (path, identification) = (path(), identified(&infos));
@@ -140,7 +141,7 @@ pub fn prepare<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Resul
     let mut notes = notes(checkpoint, &weights, options);
     notes.extend(activation_notes);
     if text_model.is_some() {
-        let file = crate::hugging_face::CONFIG_NAME;
+        let file = crate::config::text_model::CONFIG_NAME;
         notes.push(format!("the text model is the one that `{file}` beside the weights describes"));
     }
     let beyond = config.model.beyond_open_clip();
@@ -197,7 +198,7 @@ fn differences(
 ) -> Option<Differences> {
     let parameters = build(model).ok()?.parameters;
     let options = PlanOptions { tower, ..PlanOptions::default() };
-    match build_plan(layout, converted, [model, model], &parameters, options) {
+    match build_plan(layout.name, converted, [model, model], &parameters, options) {
         Err(PlanError::Differs(differences)) => Some(*differences),
         _ => None,
     }

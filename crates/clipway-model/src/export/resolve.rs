@@ -8,7 +8,8 @@ use clipway_formats::{FormatError, TensorInfo, read_all, shown};
 use super::ExportError;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError, FileSource};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions, limits};
-use crate::identify::{Assumption, CloseFit, Differences, Identification, NearFit, identify};
+use crate::differences::Differences;
+use crate::identify::{Assumption, CloseFit, Identification, NearFit, identify};
 use crate::layout::KnownConfig;
 use crate::registry;
 

@@ -3,7 +3,7 @@
 use super::ExportError;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
-use crate::hugging_face::{CONFIG_NAME, TextModel};
+use crate::config::text_model::{CONFIG_NAME, TextModel};
 
 /// A text model and the file that describes it.
 pub(super) struct Described {

@@ -13,27 +13,8 @@ use super::jobs::{Run, largest_first, run_jobs};
 use crate::artifact::{hex, open_weights};
 use crate::output::{OutputError, StagedFile, Staging};
 use crate::plan::{ApplyError, PlannedTensor, apply};
-use crate::spelling::Spelling;
+use crate::spelling::{Spelling, WeightsFormat};
 use crate::state_dict::StateDict;
-
-/// A format of weights that is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeightsFormat {
-    /// safetensors.
-    Safetensors,
-    /// PyTorch's own.
-    Pytorch,
-}
-
-impl WeightsFormat {
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            WeightsFormat::Safetensors => "safetensors",
-            WeightsFormat::Pytorch => "pytorch",
-        }
-    }
-}
 
 /// What is written from what.
 #[derive(Clone, Copy)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::card::{Usage, model_card};
 use super::jobs::{Progress, Run, Stage};
-use super::weights::{Job, WeightsFormat, WrittenFiles};
+use super::weights::{Job, WrittenFiles};
 use super::{ExportError, Prepared, VerifyError};
 use crate::artifact::{
     ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, TensorHash,
@@ -20,6 +20,7 @@ use crate::artifact::{
 use crate::checkpoint::FileSource;
 use crate::output::{OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart};
 use crate::plan::{Ledger, Precision, Step, Tower};
+use crate::spelling::WeightsFormat;
 
 /// Verifies a folder before it is put in place, and gives the report that is stored in it.
 pub type Verify<'a> = dyn Fn(&Path) -> Result<Value, VerifyError> + 'a;
@@ -123,7 +124,7 @@ impl Prepared<'_> {
             folder.add(name, text.as_bytes())?;
         }
         if let Some(bytes) = &self.text_model_file {
-            folder.add(crate::hugging_face::CONFIG_NAME, bytes)?;
+            folder.add(crate::config::text_model::CONFIG_NAME, bytes)?;
         }
         for (name, text) in &self.files {
             folder.add(name, text.as_bytes())?;

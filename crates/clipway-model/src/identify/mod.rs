@@ -5,14 +5,10 @@
 //! agree with it but for the size of positional embeddings are told, and else the config is reconstructed. For
 //! other towers the registered models that have most tensors in common are told.
 
-mod differences;
 mod forms;
-mod nearest;
-mod numbered;
 mod reconstruct;
 mod sketch;
 
-pub use differences::{Difference, Differences, Doubled, Mismatch, Unmatched, WrongDtype, WrongNumber};
 pub use reconstruct::{Assumption, Reconstruction};
 pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai};
 
@@ -20,6 +16,7 @@ use clipway_formats::TensorInfo;
 
 use crate::architecture::{self, Model, is_folded_name};
 use crate::config::{ModelConfig, VisionLayers};
+use crate::differences::Differences;
 use crate::registry;
 
 use sketch::{Shapes, Sketch, VisionSketch};

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use crate::architecture;
 use crate::config::{ModelConfig, VisionLayers};
+use crate::differences::Differences;
 use crate::registry;
 
-use super::differences::Differences;
 use super::sketch::{Shapes, Sketch, TextSketch, VisionSketch};
 
 /// A config that fits the tensors, with what shapes do not say assumed.

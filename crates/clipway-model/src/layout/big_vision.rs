@@ -4,10 +4,10 @@ use clipway_formats::TensorInfo;
 
 use super::names::{join, transpose};
 use super::siglip_config::{SiglipShape, SiglipTower};
-use super::{Conversion, Converted, KnownConfig, Layout, LayoutError, has_prefix};
+use super::{Conversion, KnownConfig, Layout, LayoutError, has_prefix};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
-use crate::plan::{PlannedTensor, Step, StepError};
+use crate::plan::{Converted, PlannedTensor, Step, StepError};
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
 

@@ -2,9 +2,9 @@
 
 use clipway_formats::{FormatError, shown};
 
-use super::KnownConfig;
+use super::known::KnownConfig;
 use crate::checkpoint::CheckpointError;
-use crate::identify::Differences;
+use crate::differences::Differences;
 use crate::plan::StepError;
 use crate::problems::{Problems, lines};
 
@@ -92,6 +92,16 @@ impl Contradictions {
             parts.push(format!("the tensors are not those that it tells\n{}", self.differences));
         }
         parts.join("\n")
+    }
+}
+
+impl Problems {
+    /// Everything that was added, as an error of this file.
+    pub(crate) fn none(self, file: &'static str) -> Result<(), LayoutError> {
+        self.none_or(|problems| {
+            let files = vec![(file, problems)];
+            LayoutError::Contradictions(Box::new(Contradictions { files, ..Contradictions::default() }))
+        })
     }
 }
 

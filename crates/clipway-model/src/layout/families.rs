@@ -2,8 +2,8 @@
 
 use clipway_formats::TensorInfo;
 
-use super::LayoutPart;
-use super::text_tower::ROOT_PARTS;
+use super::error::LayoutPart;
+use crate::plan::ROOT_PARTS;
 
 /// First parts of names that only one project gives, and the project. Names that several give, such as
 /// `logit_scale` and `text_projection`, tell nothing.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::LayoutError;
 use crate::checkpoint::Checkpoint;
 use crate::config::limits;
-use crate::hugging_face::section::Section;
+use crate::config::section::Section;
 use crate::identify::mlp_ratio;
 use crate::problems::Problems;
 use crate::state_dict::StateDict;

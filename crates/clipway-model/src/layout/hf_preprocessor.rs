@@ -5,8 +5,8 @@ use clipway_formats::JsonCursor;
 use super::hf_config::parse;
 use super::{Contradictions, LayoutError};
 use crate::checkpoint::Checkpoint;
+use crate::config::section::Section;
 use crate::config::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode, limits};
-use crate::hugging_face::section::Section;
 use crate::problems::Problems;
 
 /// Files that hold it, the newer last.

@@ -9,12 +9,13 @@ use clipway_formats::TensorInfo;
 use serde_json::{Value, json};
 
 use super::names::transpose;
-use super::{Conversion, Converted, KnownConfig, Layout, LayoutError, has_prefix};
+use super::{Conversion, KnownConfig, Layout, LayoutError, has_prefix};
 use crate::architecture;
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, ModelConfig, PreprocessOptions, ResizeMode};
-use crate::identify::{Differences, fitting, mlp_ratio};
-use crate::plan::{PlannedTensor, Step, StepError};
+use crate::differences::Differences;
+use crate::identify::{fitting, mlp_ratio};
+use crate::plan::{Converted, PlannedTensor, Step, StepError};
 use crate::state_dict::StateDict;
 
 /// The layout.

@@ -2,8 +2,7 @@
 
 use clipway_formats::TensorInfo;
 
-use super::Converted;
-use crate::plan::{DroppedTensor, PlannedTensor, Step, StepError};
+use crate::plan::{Converted, DroppedTensor, PlannedTensor, Step, StepError};
 use crate::state_dict::StateDict;
 
 /// Names of a model in another project, each beside open_clip's.

@@ -1,8 +1,7 @@
 //! open_clip's `CLIP`: image tower under `visual.`, text tower at the root.
 
-use super::text_tower::ROOT_PARTS;
-use super::{Conversion, Converted, Layout, has_prefix};
-use crate::plan::{DroppedTensor, PlannedTensor, StepError};
+use super::{Conversion, Layout, has_prefix};
+use crate::plan::{Converted, DroppedTensor, PlannedTensor, ROOT_PARTS, StepError};
 use crate::state_dict::StateDict;
 
 /// The layout.

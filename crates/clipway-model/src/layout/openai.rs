@@ -5,11 +5,12 @@
 
 use clipway_formats::{FileFormat, FormatError, TensorInfo};
 
-use super::{Conversion, Converted, KnownConfig, Layout, LayoutError, open_clip};
+use super::{Conversion, KnownConfig, Layout, LayoutError, open_clip};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, PreprocessOptions};
-use crate::identify::{Differences, Mismatch, WrongNumber, fitting, reconstruct_openai};
-use crate::plan::StepError;
+use crate::differences::{Differences, Mismatch, WrongNumber};
+use crate::identify::{fitting, reconstruct_openai};
+use crate::plan::{Converted, StepError};
 use crate::state_dict::StateDict;
 
 /// The layout.

@@ -6,92 +6,10 @@ use clipway_formats::{Dtype, TensorInfo};
 
 use super::fit::{Sizes, by_name, fit, spell_text_tower};
 use super::regroup::Left;
-use super::{DroppedTensor, Plan, PlannedTensor, Step, StepError, fold};
+use super::{Converted, DroppedTensor, Plan, PlannedTensor, Precision, Step, StepError, Tower, fold};
 use crate::config::ModelConfig;
+use crate::differences::{Differences, Doubled, Mismatch, Unmatched, WrongDtype};
 use crate::graph::{Parameter, Parameters};
-use crate::identify::{Differences, Doubled, Mismatch, Unmatched, WrongDtype};
-use crate::layout::{Converted, Layout};
-
-/// Dtype of the floating-point tensors that are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats of IEEE 754: 11 bits of precision, at most 65504.
-    F16,
-    /// 16-bit floats with the range of f32 and 8 bits of precision.
-    BF16,
-}
-
-impl Precision {
-    /// Every precision.
-    pub const ALL: [Precision; 3] = [Precision::F32, Precision::F16, Precision::BF16];
-
-    /// Name on the command line and in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "fp32",
-            Precision::F16 => "fp16",
-            Precision::BF16 => "bf16",
-        }
-    }
-
-    /// The dtype.
-    pub const fn dtype(self) -> Dtype {
-        match self {
-            Precision::F32 => Dtype::F32,
-            Precision::F16 => Dtype::F16,
-            Precision::BF16 => Dtype::BF16,
-        }
-    }
-}
-
-/// Which towers are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tower {
-    /// Both: the whole model.
-    #[default]
-    Both,
-    /// The image tower, with logit scale and bias.
-    Image,
-    /// The text tower, with logit scale and bias.
-    Text,
-}
-
-impl Tower {
-    /// Every choice.
-    pub const ALL: [Tower; 3] = [Tower::Both, Tower::Image, Tower::Text];
-
-    /// Name on the command line and in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Tower::Both => "both",
-            Tower::Image => "image",
-            Tower::Text => "text",
-        }
-    }
-
-    /// Whether a tensor of open_clip's name is written.
-    pub fn has(self, name: &str) -> bool {
-        let is_image = name.starts_with("visual.");
-        let is_decoder = name.starts_with("text_decoder.");
-        let is_shared = name.starts_with("logit_");
-        match self {
-            Tower::Both => true,
-            Tower::Image => is_image || is_shared,
-            Tower::Text => !is_image && !is_decoder,
-        }
-    }
-
-    /// Name of the rule by which tensors of the other tower are dropped.
-    const fn rule(self) -> &'static str {
-        match self {
-            Tower::Both => "nothing is left out",
-            Tower::Image => "only the image tower is written",
-            Tower::Text => "only the text tower is written",
-        }
-    }
-}
 
 impl Differences {
     /// A plan, unless something differs: then what is wrong with the plan too.
@@ -144,13 +62,14 @@ impl PlanError {
     }
 }
 
-/// Makes the plan by which the tensors of a layout become those of a model. `base` is the config of the source
-/// and `target` that of the result, with the `parameters` of the result: they differ in sizes that were changed.
+/// Makes the plan that turns the tensors of a layout, given by its name, into a model. `base` is the config of the
+/// source and `target` that of the result, with the `parameters` of the result: they differ in sizes that were
+/// changed.
 ///
 /// # Errors
 /// Every tensor that is missing, left over or of the wrong shape, together.
 pub fn build_plan(
-    layout: &Layout,
+    layout: &str,
     converted: Converted,
     [base, target]: [&ModelConfig; 2],
     parameters: &Parameters,
@@ -239,7 +158,7 @@ pub fn build_plan(
     if !differences.is_empty() {
         return Err(PlanError::Differs(Box::new(differences.with_nearest())));
     }
-    let plan = Plan { layout: layout.name.to_owned(), tensors: written, dropped };
+    let plan = Plan { layout: layout.to_owned(), tensors: written, dropped };
     plan.check()?;
     Ok(plan)
 }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::text_tower::{TextTower, text_tower_name};
 use super::{PlannedTensor, Step, StepError};
 use crate::config::ModelConfig;
 use crate::graph::{GridChange, Parameter};
-use crate::layout::{TextTower, text_tower_name};
 
 /// The image tower's position embedding: a class token and a grid.
 const IMAGE_POSITIONS: &str = "visual.positional_embedding";

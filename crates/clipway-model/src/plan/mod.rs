@@ -4,6 +4,10 @@
 //! other one by which rule it is dropped. It is made from names, dtypes and shapes alone, so it can be printed,
 //! stored and tested without weights; [`Plan::check`] follows the shapes through all steps.
 
+mod converted;
+mod precision;
+mod tower;
+mod text_tower;
 mod apply;
 mod build;
 mod fit;
@@ -14,13 +18,17 @@ mod resample;
 mod step;
 
 pub use apply::{Applied, ApplyError, apply};
-pub use build::{PlanError, PlanOptions, Precision, Tower, build_plan};
+pub use build::{PlanError, PlanOptions, build_plan};
+pub use converted::Converted;
 pub(crate) use fit::is_patch_embedding;
 pub use fold::{FoldAddend, FoldNorm, FoldPart};
 pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};
+pub use precision::Precision;
 pub(crate) use regroup::{FUSED, SPLIT, attention_part};
 pub use resample::{resample_distances, resample_grid};
 pub use step::{Step, StepError};
+pub(crate) use text_tower::ROOT_PARTS;
+pub use tower::Tower;
 
 use std::fmt;
 

@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 
 use clipway_formats::{FormatError, Json, JsonLimits, JsonValue};
 
-use crate::config::{ModelConfig, nearest};
+use crate::config::ModelConfig;
+use crate::nearest::nearest;
 
 /// The configs by name, in open_clip's order.
 static MODELS: &str = include_str!("../../data/models.json");

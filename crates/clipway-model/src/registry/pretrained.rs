@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use clipway_formats::{FormatError, JsonCursor};
 
-use crate::config::{PreprocessOptions, nearest};
+use crate::config::PreprocessOptions;
+use crate::nearest::nearest;
 
 /// The tags, in open_clip's order.
 static PRETRAINED: &str = include_str!("../../data/pretrained.json");

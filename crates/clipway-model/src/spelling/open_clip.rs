@@ -1,8 +1,7 @@
 //! open_clip's own folder: what `local-dir:` loads.
 
-use super::{Spelled, Spelling};
+use super::{Spelled, Spelling, WeightsFormat};
 use crate::checkpoint::CONFIG_NAME;
-use crate::export::WeightsFormat;
 
 /// Names and files.
 pub(super) static SPELLING: Spelling = Spelling {

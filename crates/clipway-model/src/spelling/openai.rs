@@ -2,11 +2,10 @@
 
 use clipway_formats::Dtype;
 
-use super::{SpellError, Spelled, Spelling};
+use super::{SpellError, Spelled, Spelling, WeightsFormat};
 use crate::config::{
     ConfigFile, Interpolation, ModelConfig, PreprocessConfig, ResizeMode, TextPool, VisionLayers, VisionPool,
 };
-use crate::export::WeightsFormat;
 use crate::plan::{PlannedTensor, Step};
 use crate::problems::Problems;
 

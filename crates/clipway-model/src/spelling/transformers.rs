@@ -2,9 +2,8 @@
 
 use clipway_formats::Dtype;
 
-use super::{SpellError, Spelled, Spelling, transformers_clip, transformers_siglip};
+use super::{SpellError, Spelled, Spelling, WeightsFormat, transformers_clip, transformers_siglip};
 use crate::config::ConfigFile;
-use crate::export::WeightsFormat;
 use crate::plan::PlannedTensor;
 
 /// Names and files.

@@ -2,7 +2,8 @@
 
 use clipway_model::architecture::build;
 use clipway_model::config::{ModelConfig, VisionLayers};
-use clipway_model::identify::{Differences, Identification, identify};
+use clipway_model::differences::Differences;
+use clipway_model::identify::{Identification, identify};
 use clipway_model::registry;
 
 type Tensors = Vec<(String, Vec<usize>)>;

@@ -4,8 +4,8 @@ use std::fs;
 
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::ModelConfig;
+use clipway_model::config::text_model::TextModel;
 use clipway_model::export::{ExportOptions, prepare};
-use clipway_model::hugging_face::TextModel;
 use clipway_model::plan::Tower;
 
 use crate::bench::Bench;

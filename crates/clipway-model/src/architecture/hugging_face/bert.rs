@@ -1,13 +1,13 @@
 //! BERT (<https://arxiv.org/abs/1810.04805>), RoBERTa and XLM-RoBERTa: norms stand behind the sums.
 
+use crate::config::text_model::{Family, Tables, TextModel};
 use crate::graph::{
     Activation, AttentionOptions, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, Scope,
     TextPositions, ValueId,
 };
-use crate::hugging_face::{Family, Tables, TextModel};
 
 use super::super::transformer::Masking;
-use super::{Encoder, masking};
+use super::encoder::{Encoder, masking};
 
 pub(super) struct Bert {
     path: String,

@@ -1,14 +1,14 @@
 //! The encoder of M2M-100 and NLLB (<https://arxiv.org/abs/2010.11125>): sinusoids as positions, norms before the
 //! branches.
 
+use crate::config::text_model::TextModel;
 use crate::graph::{
     Activation, AttentionOptions, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, Scope,
     TextPositions, ValueId,
 };
-use crate::hugging_face::TextModel;
 
 use super::super::transformer::Masking;
-use super::{Encoder, masking};
+use super::encoder::{Encoder, masking};
 
 pub(super) struct M2m100 {
     path: String,

@@ -1,22 +1,17 @@
 //! Text towers by Hugging Face name: an encoder of transformers, a pooler and a projection, as open_clip's
 //! `HFTextEncoder` puts them together.
 
+mod encoder;
 mod bert;
 mod m2m100;
 mod mt5;
 
+use crate::config::text_model::{Family, TextModel, known};
 use crate::config::{HuggingFaceConfig, ModelConfig, TextPooler, TextProjection};
-use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Mask, Pool, Scope, ValueId};
-use crate::hugging_face::{Family, TextModel, known};
+use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Pool, Scope, ValueId};
 
-use super::transformer::Masking;
 use super::{ArchitectureError, Declared, Tower};
-
-/// An encoder whose parameters are declared.
-trait Encoder {
-    /// From token ids to the last hidden state, `[batch, length, width]`.
-    fn forward(&self, graph: &mut GraphBuilder<'_>, ids: ValueId) -> Result<ValueId, GraphError>;
-}
+use encoder::Encoder;
 
 struct HuggingFaceText {
     path: String,
@@ -147,9 +142,4 @@ impl Tower for HuggingFaceText {
         }
         Ok(x)
     }
-}
-
-/// Hides padding, as open_clip tells the encoder to.
-fn masking(padding: i64, ids: ValueId) -> Masking {
-    Masking { mask: Mask::Padding { id: padding, skip: 0, causal: false }, ids: Some(ids) }
 }

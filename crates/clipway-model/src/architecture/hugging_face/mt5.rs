@@ -1,14 +1,14 @@
 //! The encoder of mT5 (<https://arxiv.org/abs/2010.11934>), which is T5's (<https://arxiv.org/abs/1910.10683>):
 //! no positions but a bias of the scores, which all blocks share, and scores without a factor.
 
+use crate::config::text_model::{Mt5Sizes, TextModel};
 use crate::graph::{
     Activation, AttentionBias, AttentionOptions, GraphBuilder, GraphError, Linear, ParameterId, RmsNorm,
     Scope, ValueId,
 };
-use crate::hugging_face::{Mt5Sizes, TextModel};
 
 use super::super::transformer::Masking;
-use super::{Encoder, masking};
+use super::encoder::{Encoder, masking};
 
 pub(super) struct Mt5 {
     path: String,

@@ -6,7 +6,7 @@ use crate::graph::{
     Scope, ValueId,
 };
 
-use super::ArchitectureError;
+use super::super::error::ArchitectureError;
 
 /// Width of a head.
 const HEAD_WIDTH: usize = 64;

@@ -9,7 +9,7 @@ use crate::graph::{
 
 use super::layers::join;
 use super::map_pool::{ClassifierHead, MapPool, NormHead, NormHeadOptions};
-use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
+use super::request::{DeclaredTrunk, Trunk, TrunkRequest};
 
 /// Channels within an MLP for each channel outside.
 const MLP_RATIO: usize = 4;
@@ -155,7 +155,7 @@ enum Head {
 /// Declares the tensors of a trunk.
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
-    let variant = variant.ok_or_else(|| unknown(request.name))?;
+    let variant = variant.ok_or_else(|| request.unknown_trunk())?;
     let epsilon = variant.epsilon;
     let path = scope.path().to_owned();
     let (stem, stem_norm) = declare_stem(scope.child("stem"), variant);

@@ -6,10 +6,10 @@ use crate::graph::{Activation, Coordinates, Linear, Pairs, Rotation, Scope};
 use super::eva_block::{EvaBlock, EvaBlockOptions};
 use super::eva_variants::{Rope, Style, VARIANTS, Variant};
 use super::layers::Norm;
+use super::request::{DeclaredTrunk, TrunkRequest};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::token_trunk::TokenTrunk;
 use super::tokens::{PictureSize, Sizes, StemKind, TokenOptions, Tokens};
-use super::{DeclaredTrunk, TrunkRequest, unknown};
 
 /// The timm names.
 pub(super) fn names() -> Vec<&'static str> {
@@ -19,7 +19,7 @@ pub(super) fn names() -> Vec<&'static str> {
 /// Declares a trunk's tensors.
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
-    let variant = variant.ok_or_else(|| unknown(request.name))?;
+    let variant = variant.ok_or_else(|| request.unknown_trunk())?;
     let Variant { image, patch, size: [width, depth, heads, hidden], style, .. } = *variant;
     let Style { norm, class_token, .. } = style;
     let known = [PoolKind::Token, PoolKind::Average, PoolKind::Max, PoolKind::AverageMax, PoolKind::Latent];

@@ -11,7 +11,7 @@ use crate::graph::{
 };
 
 use super::map_pool::{ClassifierHead, MapPool};
-use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
+use super::request::{DeclaredTrunk, Trunk, TrunkRequest};
 
 /// Width of a head of the attention.
 const HEAD_WIDTH: usize = 32;
@@ -168,7 +168,7 @@ enum Norm {
 /// Declares the tensors of a trunk.
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
-    let variant = variant.ok_or_else(|| unknown(request.name))?;
+    let variant = variant.ok_or_else(|| request.unknown_trunk())?;
     let form = Form::of(request.folded);
     let width = variant.widths[0];
     let stem_convs = [

@@ -3,7 +3,7 @@
 use crate::config::{TimmConfig, TimmProjection};
 use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Scope, ValueId};
 
-use super::ArchitectureError;
+use super::super::error::ArchitectureError;
 use super::attention_pool::{AttentionPool, Positions};
 
 pub(super) struct Head {

@@ -2,7 +2,8 @@
 
 use crate::graph::{Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, Pool, Scope, ValueId};
 
-use super::{ArchitectureError, PoolRequest, TrunkRequest};
+use super::super::error::ArchitectureError;
+use super::request::{PoolRequest, TrunkRequest};
 
 /// Pools of a map by timm's names. The `fast` ones compute the same.
 const NAMES: [(&str, MapPool); 10] = [

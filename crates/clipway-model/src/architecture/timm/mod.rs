@@ -3,6 +3,7 @@
 //!
 //! A new family of trunks is one file and one line in [`FAMILIES`].
 
+mod request;
 mod layers;
 mod vitamin;
 mod tokens;
@@ -23,11 +24,13 @@ mod attention_pool;
 mod head;
 pub(crate) mod siglip;
 
-use crate::config::{ModelConfig, TimmChanges, TimmConfig, TimmProjection, nearest};
+use crate::config::{ModelConfig, TimmChanges, TimmConfig, TimmProjection};
 use crate::graph::{GraphBuilder, GraphError, Scope, ValueId};
+use crate::nearest::nearest;
 
 use super::{ArchitectureError, Declared, Tower};
 use head::Head;
+use request::{DeclaredTrunk, PoolRequest, Trunk, TrunkRequest, without_tag};
 
 /// Every family of trunks; the first that has a name makes it.
 const FAMILIES: &[Family] = &[
@@ -45,85 +48,6 @@ struct Family {
     names: fn() -> Vec<&'static str>,
     /// Declares the tensors of the trunk of one of those names.
     declare: fn(&TrunkRequest<'_>, Scope<'_>) -> DeclaredTrunk,
-}
-
-/// A trunk whose parameters are declared, or why they cannot be.
-type DeclaredTrunk = Result<Box<dyn Trunk>, ArchitectureError>;
-
-/// What open_clip asks of timm.
-struct TrunkRequest<'a> {
-    /// The timm name, without a tag.
-    name: &'a str,
-    /// Height and width of the pictures, in pixels. open_clip tells timm after it has loaded the weights, if at all:
-    /// tensors that depend on the size are of the one of the name.
-    image_size: [usize; 2],
-    /// How it pools.
-    pool: PoolRequest<'a>,
-    /// Outputs of the trunk's own classifier; `None` for no classifier.
-    classifier: Option<usize>,
-    /// Whether branches that were trained to be one convolution are one.
-    folded: bool,
-    /// What is not as the name says.
-    changes: &'a TimmChanges,
-}
-
-/// How a trunk is asked to pool, in timm's words (`avg`, `token`, `map`, …).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PoolRequest<'a> {
-    /// As it does of itself.
-    Default,
-    /// In this way from its construction, which may decide on its layers.
-    AtConstruction(&'a str),
-    /// In this way, set after its construction.
-    Afterwards(&'a str),
-}
-
-impl<'a> PoolRequest<'a> {
-    /// The name that was said, if one was.
-    fn asked(self) -> Option<&'a str> {
-        match self {
-            PoolRequest::Default => None,
-            PoolRequest::AtConstruction(asked) | PoolRequest::Afterwards(asked) => Some(asked),
-        }
-    }
-}
-
-impl TrunkRequest<'_> {
-    /// The pool that is asked for cannot be made.
-    fn refused_pool(&self, why: impl Into<String>) -> ArchitectureError {
-        let asked = self.pool.asked().unwrap_or_default();
-        let what = format!("`vision_cfg.timm_pool: {asked}` with the trunk `{}`", self.name);
-        ArchitectureError::unsupported(what, why)
-    }
-
-    /// Pictures of the size that is asked for are not taken.
-    fn refused_size(&self, why: impl Into<String>) -> ArchitectureError {
-        let [height, width] = self.image_size;
-        let what = format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", self.name);
-        ArchitectureError::unsupported(what, why)
-    }
-}
-
-/// A trunk whose parameters are declared.
-trait Trunk {
-    /// Length of the vector that it gives without a classifier; channels of the map, if it does not pool.
-    fn features(&self) -> usize;
-
-    /// Height and width of the trunk's last map for pictures of timm's own size for the name, where it gives a map
-    /// with its channels first.
-    fn map_size(&self) -> Option<[usize; 2]> {
-        None
-    }
-
-    /// Height and width of the pictures that the trunk is made for, where timm has to change it for those that the
-    /// config asks for.
-    fn changed_from(&self) -> Option<[usize; 2]> {
-        None
-    }
-
-    /// Adds the trunk's operations, from pixels to a vector `[batch, features or classes]`, or to a map where it
-    /// was asked not to pool (`""`).
-    fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError>;
 }
 
 struct TimmModel {
@@ -159,11 +83,6 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let sizes = [trunk.features(), config.embed_dim];
     let head = Head::declare(timm, sizes, trunk.map_size(), scope.child("head"))?;
     Ok(Box::new(TimmModel { trunk, head }))
-}
-
-/// A timm name without the tag that chooses weights.
-fn without_tag(name: &str) -> &str {
-    name.split_once('.').map_or(name, |(name, _)| name)
 }
 
 /// What open_clip asks of the trunk, by `timm_pool` and `timm_proj`.

@@ -5,10 +5,10 @@ use crate::graph::{Activation, Linear, Pool, Scope};
 
 use super::block::{Block, BlockOptions, GridMlpOptions, Order, RelativePositions};
 use super::layers::{MlpKind, Norm, NormKind};
+use super::request::{DeclaredTrunk, TrunkRequest};
 use super::token_pool::{PoolKind, PoolOptions, Pooling, TokenPool};
 use super::token_trunk::TokenTrunk;
 use super::tokens::{PictureSize, Positions, Sizes, StemKind, TokenOptions, Tokens};
-use super::{DeclaredTrunk, TrunkRequest, unknown};
 
 const NORM: NormKind = NormKind::Layer(1e-6);
 
@@ -91,7 +91,7 @@ pub(super) fn names() -> Vec<&'static str> {
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
     let &Variant { image, patch, size: [width, depth, heads, hidden], style, .. } =
-        variant.ok_or_else(|| unknown(request.name))?;
+        variant.ok_or_else(|| request.unknown_trunk())?;
     let class_token = style.class_token;
     let known = [PoolKind::Token, PoolKind::Average];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;

@@ -32,13 +32,13 @@ pub(crate) fn siglip_variants() -> impl Iterator<Item = SiglipVariant> {
 
 /// The one of a timm name, if it is one.
 pub(crate) fn siglip_variant(name: &str) -> Option<SiglipVariant> {
-    let name = super::without_tag(name);
+    let name = super::request::without_tag(name);
     siglip_variants().find(|variant| variant.name == name)
 }
 
 /// The one that a config asks for, with what it changes.
 pub(crate) fn siglip_variant_of(timm: &TimmConfig) -> Option<SiglipVariant> {
-    let name = super::without_tag(&timm.model_name);
+    let name = super::request::without_tag(&timm.model_name);
     of(&VARIANTS.iter().find(|variant| variant.name == name)?.changed(&timm.changes).ok()?)
 }
 

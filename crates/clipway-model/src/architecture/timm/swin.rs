@@ -7,8 +7,8 @@ use crate::graph::{
 
 use super::layers::{Mlp, MlpKind, MlpOptions};
 use super::map_pool::{ClassifierHead, MapPool};
+use super::request::{DeclaredTrunk, Trunk, TrunkRequest};
 use super::tokens::{PictureSize, Sizes};
-use super::{DeclaredTrunk, Trunk, TrunkRequest, unknown};
 
 /// Side of a patch.
 const PATCH: usize = 4;
@@ -135,7 +135,7 @@ pub(super) fn names() -> Vec<&'static str> {
 /// Declares a trunk's tensors.
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
-    let variant = variant.ok_or_else(|| unknown(request.name))?;
+    let variant = variant.ok_or_else(|| request.unknown_trunk())?;
     let &Variant { image, width, depths, heads, .. } = variant;
     let picture = PictureSize::of(request, [image; 2], PATCH, Sizes::Own)?;
     let cuts = variant.cuts(picture.taken).map_err(|why| request.refused_size(why))?;

@@ -2,8 +2,9 @@
 
 use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Mask, ParameterId, Pool, Scope, ValueId};
 
+use super::super::error::ArchitectureError;
 use super::layers::{Mlp, MlpKind, MlpOptions, Norm, NormKind, join};
-use super::{ArchitectureError, PoolRequest, TrunkRequest};
+use super::request::{PoolRequest, TrunkRequest};
 
 /// A pool by timm's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use crate::graph::{GraphBuilder, GraphError, Linear, ValueId};
 
-use super::Trunk;
 use super::layers::Norm;
+use super::request::Trunk;
 use super::token_pool::TokenPool;
 use super::tokens::Tokens;
 

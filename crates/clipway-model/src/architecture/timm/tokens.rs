@@ -5,9 +5,10 @@ use crate::graph::{
     Activation, BatchNorm, Conv2d, GraphBuilder, GraphError, GridChange, ParameterId, Scope, ValueId,
 };
 
+use super::super::error::ArchitectureError;
 use super::layers::{Norm, NormKind};
+use super::request::TrunkRequest;
 use super::vitamin::VitaminStem;
-use super::{ArchitectureError, TrunkRequest};
 
 /// Which tokens have a learned position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,13 +3,14 @@
 
 use crate::graph::{Linear, Scope};
 
+use super::super::error::ArchitectureError;
 use super::block::{Block, BlockOptions};
 use super::layers::{MlpKind, Norm};
+use super::request::{DeclaredTrunk, TrunkRequest};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::token_trunk::TokenTrunk;
 use super::tokens::{PictureSize, Positions, Sizes, StemKind, TokenOptions, Tokens};
 use super::vit_variants::{Style, VARIANTS, Variant};
-use super::{ArchitectureError, DeclaredTrunk, TrunkRequest, unknown};
 
 /// The timm names.
 pub(super) fn names() -> Vec<&'static str> {
@@ -20,7 +21,7 @@ pub(super) fn names() -> Vec<&'static str> {
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
     let Variant { image, patch, size: [width, depth, heads, hidden], style, .. } =
-        variant.ok_or_else(|| unknown(request.name))?.changed(request.changes)?;
+        variant.ok_or_else(|| request.unknown_trunk())?.changed(request.changes)?;
     if width == 0 || !width.is_multiple_of(heads) || image.iter().any(|side| side / patch == 0) {
         let what =
             format!("a width of {width} with {heads} heads and {image:?} pixels in patches of {patch}");

@@ -6,7 +6,7 @@
 use crate::config::TimmChanges;
 use crate::graph::Activation;
 
-use super::ArchitectureError;
+use super::super::error::ArchitectureError;
 use super::block::Order;
 use super::layers::{MlpKind, NormKind};
 use super::token_pool::PoolKind;

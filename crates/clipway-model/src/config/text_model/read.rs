@@ -2,9 +2,9 @@
 
 use clipway_formats::{FormatError, Json, JsonLimits, shown};
 
-use super::section::Section;
 use super::{Family, Mt5Sizes, Tables, TextModel};
 use crate::config::limits;
+use crate::config::section::Section;
 use crate::graph::Activation;
 use crate::problems::{Problems, lines};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::differences::Unmatched;
+use super::Unmatched;
 use super::numbered::Numbered;
 
 /// A name longer than this is no name of a model.

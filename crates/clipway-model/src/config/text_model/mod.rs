@@ -5,7 +5,6 @@
 
 mod known;
 mod read;
-pub(crate) mod section;
 
 pub use known::{UnknownTextModel, known, names};
 pub use read::TextModelError;

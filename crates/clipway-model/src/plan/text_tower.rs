@@ -10,7 +10,7 @@ pub(crate) enum TextTower {
 }
 
 /// First parts of the names of the text tower's tensors at the root.
-pub(super) const ROOT_PARTS: [&str; 5] =
+pub(crate) const ROOT_PARTS: [&str; 5] =
     ["text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final"];
 
 /// The name of a tensor in a model whose text tower is at `tower`; `None` if it is no tensor of a text tower

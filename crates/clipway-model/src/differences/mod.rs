@@ -1,15 +1,18 @@
 //! What differs between the tensors that a model needs and those that are there, all at once.
 
+mod nearest;
+mod numbered;
+
 use std::collections::HashMap;
 use std::fmt;
 
 use clipway_formats::{Dtype, shown_up_to};
 use serde::{Serialize, Serializer};
 
-use super::nearest::find_nearest;
-use super::numbered::{Said, Together, together};
 use crate::graph::Parameters;
 use crate::problems::Lines;
+use nearest::find_nearest;
+use numbered::{Said, Together, together};
 
 /// Most characters of a name that are shown: more than any name of a model has.
 const NAME: usize = 160;

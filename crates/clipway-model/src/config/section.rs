@@ -4,8 +4,7 @@ use std::ops::RangeInclusive;
 
 use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
-use crate::config::nearest;
-use crate::layout::{Contradictions, LayoutError};
+use crate::nearest::nearest;
 use crate::problems::Problems;
 
 /// Keys that every transformers config may have and that no output of `CLIPModel` depends on: initialisation,
@@ -97,14 +96,6 @@ impl Problems {
         value.unwrap_or_else(|error| {
             self.push(error.to_string());
             default
-        })
-    }
-
-    /// Everything that was added, as an error of this file.
-    pub(crate) fn none(self, file: &'static str) -> Result<(), LayoutError> {
-        self.none_or(|problems| {
-            let files = vec![(file, problems)];
-            LayoutError::Contradictions(Box::new(Contradictions { files, ..Contradictions::default() }))
         })
     }
 

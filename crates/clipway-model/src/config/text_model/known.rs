@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use clipway_formats::{Json, JsonLimits, JsonValue, shown};
 
 use super::{TextModel, read};
-use crate::config::nearest;
+use crate::nearest::nearest;
 
 /// By name, what the `config.json` of the model says of its sizes; or another name of the same model.
-static MODELS: &str = include_str!("../../data/text_models.json");
+static MODELS: &str = include_str!("../../../data/text_models.json");
 
 /// A name that no known text model has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +39,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// If none of this name is known; with the nearest that is.
 ///
 /// ```
-/// assert_eq!(clipway_model::hugging_face::known("roberta-base").unwrap().width, 768);
+/// assert_eq!(clipway_model::config::text_model::known("roberta-base").unwrap().width, 768);
 /// ```
 pub fn known(name: &str) -> Result<TextModel, UnknownTextModel> {
     let find = |wanted: &str| documents().iter().find(|(name, _)| name == wanted).map(|(_, json)| json);

@@ -1,0 +1,44 @@
+//! Why a config cannot be built.
+
+use clipway_formats::FormatError;
+
+use crate::config::text_model::UnknownTextModel;
+use crate::graph::GraphError;
+
+/// A config cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArchitectureError {
+    /// Values of the config contradict each other.
+    #[error("the config does not add up: {0}")]
+    Config(#[from] FormatError),
+    /// Options of the config lead to shapes that do not fit each other.
+    #[error("the config's shapes do not fit: {0}")]
+    Graph(#[from] GraphError),
+    /// The config names a text model that is not known.
+    #[error(transparent)]
+    TextModel(#[from] UnknownTextModel),
+    /// The config is right, but asks for something that cannot be built.
+    #[error("{what} is not supported: {why}")]
+    Unsupported {
+        /// What the config asks for.
+        what: String,
+        /// Why it cannot be built, or what is supported.
+        why: String,
+    },
+}
+
+impl ArchitectureError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ArchitectureError::Config(cause) => cause.code.name(),
+            ArchitectureError::Graph(_) => "shape-mismatch",
+            ArchitectureError::TextModel(_) => "unknown-model",
+            ArchitectureError::Unsupported { .. } => "unsupported",
+        }
+    }
+
+    pub(super) fn unsupported(what: impl Into<String>, why: impl Into<String>) -> ArchitectureError {
+        ArchitectureError::Unsupported { what: what.into(), why: why.into() }
+    }
+}

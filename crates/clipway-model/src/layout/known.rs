@@ -1,0 +1,18 @@
+//! A config that a layout tells.
+
+use crate::config::ConfigFile;
+
+/// A config that a layout tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownConfig {
+    /// The config.
+    pub config: ConfigFile,
+    /// Its registered name, where it has one.
+    pub name: Option<String>,
+    /// Where it is known from.
+    pub from: String,
+    /// Where the activation is known from.
+    pub activation_from: String,
+    /// What a user must know.
+    pub notes: Vec<String>,
+}

@@ -1,0 +1,21 @@
+//! What a layout makes of a state dict.
+
+use clipway_formats::TensorInfo;
+
+use super::{DroppedTensor, PlannedTensor};
+
+/// The tensors of a state dict under open_clip's names: not yet fitted to a config.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Converted {
+    /// The tensors, as they are or changed by steps; dtypes are those of the source.
+    pub tensors: Vec<PlannedTensor>,
+    /// Tensors that no open_clip model has.
+    pub dropped: Vec<DroppedTensor>,
+}
+
+impl Converted {
+    /// Names, dtypes and shapes after the conversion.
+    pub fn infos(&self) -> Vec<TensorInfo> {
+        self.tensors.iter().map(|planned| planned.target.clone()).collect()
+    }
+}

@@ -1,0 +1,37 @@
+//! The dtype that weights are written in.
+
+use clipway_formats::Dtype;
+
+/// Dtype of the floating-point tensors that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats of IEEE 754: 11 bits of precision, at most 65504.
+    F16,
+    /// 16-bit floats with the range of f32 and 8 bits of precision.
+    BF16,
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Precision; 3] = [Precision::F32, Precision::F16, Precision::BF16];
+
+    /// Name on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "fp32",
+            Precision::F16 => "fp16",
+            Precision::BF16 => "bf16",
+        }
+    }
+
+    /// The dtype.
+    pub const fn dtype(self) -> Dtype {
+        match self {
+            Precision::F32 => Dtype::F32,
+            Precision::F16 => Dtype::F16,
+            Precision::BF16 => Dtype::BF16,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a spelling is: a project's names for tensors, and the files beside them.
+
+use crate::config::ConfigFile;
+use crate::plan::{Plan, PlannedTensor, StepError};
+use crate::problems::{Problems, lines};
+
+/// A format of weights that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightsFormat {
+    /// safetensors.
+    Safetensors,
+    /// PyTorch's own.
+    Pytorch,
+}
+
+impl WeightsFormat {
+    /// Name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WeightsFormat::Safetensors => "safetensors",
+            WeightsFormat::Pytorch => "pytorch",
+        }
+    }
+}
+
+/// Names of tensors, and the files beside them, in one project.
+#[derive(Debug)]
+pub struct Spelling {
+    /// Name of the layout in the artifact.
+    pub layout: &'static str,
+    /// For people.
+    pub title: &'static str,
+    /// Name of the file of weights in a format, before and after the number of a shard.
+    pub(crate) weights_name: fn(WeightsFormat) -> [&'static str; 2],
+    /// Gives a model the names, or says everything that they cannot express.
+    pub(super) spell: fn(&ConfigFile, &[PlannedTensor]) -> Result<Spelled, SpellError>,
+    /// Whether open_clip loads the folder.
+    pub(crate) is_open_clip: bool,
+    /// The library that loads it, as model cards name it.
+    pub(crate) library: &'static str,
+    /// Python that loads it, for the model card.
+    pub(crate) usage: &'static str,
+}
+
+/// A model under a target's names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Spelled {
+    /// The tensors.
+    pub(crate) tensors: Vec<PlannedTensor>,
+    /// Files that are written beside them.
+    pub(crate) files: Vec<(&'static str, String)>,
+    /// What a user must know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why a target cannot hold a model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpellError {
+    /// Everything that it cannot express.
+    #[error("{title} cannot express it:{}", lines(problems))]
+    Inexpressible {
+        /// The target.
+        title: &'static str,
+        /// What it cannot express, each with the key of the config.
+        problems: Vec<String>,
+    },
+    /// A tensor has another shape than the target's rules know.
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+impl SpellError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SpellError::Inexpressible { .. } => "inexpressible",
+            SpellError::Step(_) => "shape-mismatch",
+        }
+    }
+}
+
+impl Spelling {
+    /// Gives the tensors of a plan under open_clip's names those of the target.
+    ///
+    /// # Errors
+    /// Everything that the target cannot express.
+    pub(crate) fn spell(&self, config: &ConfigFile, plan: &Plan) -> Result<(Plan, Spelled), SpellError> {
+        let mut spelled = (self.spell)(config, &plan.tensors)?;
+        let tensors = std::mem::take(&mut spelled.tensors);
+        let plan = Plan { layout: plan.layout.clone(), tensors, dropped: plan.dropped.clone() };
+        plan.check()?;
+        Ok((plan, spelled))
+    }
+}
+
+impl Problems {
+    /// Adds what a target cannot express, unless the condition holds.
+    pub(super) fn unless(&mut self, holds: bool, key: &str, cause: impl std::fmt::Display) {
+        if !holds {
+            self.push(format!("`{key}`: {cause}"));
+        }
+    }
+
+    /// Everything that was added, as an error.
+    pub(super) fn none_for(self, title: &'static str) -> Result<(), SpellError> {
+        self.none_or(|problems| SpellError::Inexpressible { title, problems })
+    }
+}
