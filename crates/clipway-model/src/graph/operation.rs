@@ -226,115 +226,105 @@ pub enum Operation {
 impl Operation {
     /// The parameters it reads.
     pub fn parameters(&self) -> Vec<ParameterId> {
-        match *self {
-            Operation::WindowAttention { table, .. } => vec![table.table],
-            Operation::Attention { bias, .. } => bias.map_or(Vec::new(), |bias| bias.parameters()),
-            Operation::RmsNorm { weight, .. } => vec![weight],
-            Operation::Linear { weight, bias, .. }
-            | Operation::Conv2d { weight, bias, .. }
-            | Operation::LayerNorm { weight, bias, .. }
-            | Operation::HeadNorm { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
-            Operation::BatchNorm { weight, bias, mean, variance, .. } => vec![weight, bias, mean, variance],
-            Operation::AddPositions { table, .. }
-            | Operation::Embedding { table }
-            | Operation::AddRow { table, .. }
-            | Operation::AddTextPositions { positions: TextPositions::Table(table), .. } => vec![table],
-            Operation::Scale { factors } | Operation::ScaleHeads { factors, .. } => vec![factors],
-            Operation::PrependToken { token } | Operation::AppendToken { token } => vec![token],
-            Operation::Queries { tokens } => vec![tokens],
-            Operation::Pixels
-            | Operation::TokenIds { .. }
-            | Operation::UnitHeads { .. }
-            | Operation::Rotary { .. }
-            | Operation::Activation(_)
-            | Operation::Add
-            | Operation::Multiply
-            | Operation::Subtract
-            | Operation::Gate
-            | Operation::MeanMap
-            | Operation::Times { .. }
-            | Operation::AddTextPositions { positions: TextPositions::Sinusoids, .. }
-            | Operation::PrependMean
-            | Operation::DropTokens { .. }
-            | Operation::Flatten
-            | Operation::Unflatten { .. }
-            | Operation::AveragePool(_)
-            | Operation::Windows(_)
-            | Operation::Unwindows(_)
-            | Operation::MergePatches { .. }
-            | Operation::Pool(_) => Vec::new(),
-        }
+        self.facts().1
     }
 
     /// Short name with its settings, for people.
     pub fn label(&self) -> String {
-        match self {
-            Operation::Pixels => "pixels".into(),
-            Operation::TokenIds { most } => format!("token_ids[at most {most}]"),
-            Operation::Linear { rows: None, .. } => "linear".into(),
-            Operation::Linear { rows: Some(rows), .. } => {
-                format!("linear[outputs {}..{}]", rows.weight, rows.weight + rows.count)
+        self.facts().0
+    }
+
+    /// Its label and the parameters it reads.
+    fn facts(&self) -> (String, Vec<ParameterId>) {
+        let only = |name: &str| (name.to_owned(), Vec::new());
+        let of = |name: &str, parameter: ParameterId| (name.to_owned(), vec![parameter]);
+        let with = |weight: ParameterId, bias: Option<ParameterId>| -> Vec<ParameterId> {
+            std::iter::once(weight).chain(bias).collect()
+        };
+        match *self {
+            Operation::Pixels => only("pixels"),
+            Operation::TokenIds { most } => (format!("token_ids[at most {most}]"), Vec::new()),
+            Operation::Linear { weight, bias, rows: None, .. } => ("linear".into(), with(weight, bias)),
+            Operation::Linear { weight, bias, rows: Some(rows), .. } => {
+                let label = format!("linear[outputs {}..{}]", rows.weight, rows.weight + rows.count);
+                (label, with(weight, bias))
             }
-            Operation::Conv2d { stride, padding, groups, .. } => {
-                format!("conv2d[stride {stride:?} padding {padding:?} groups {groups}]")
+            Operation::Conv2d { weight, bias, stride, padding, groups } => {
+                let label = format!("conv2d[stride {stride:?} padding {padding:?} groups {groups}]");
+                (label, with(weight, bias))
             }
-            Operation::BatchNorm { .. } => "batch_norm".into(),
-            Operation::LayerNorm { epsilon, .. } => format!("layer_norm[epsilon {epsilon}]"),
-            Operation::HeadNorm { epsilon, .. } => format!("head_norm[epsilon {epsilon}]"),
-            Operation::RmsNorm { epsilon, .. } => format!("rms_norm[epsilon {epsilon}]"),
-            Operation::UnitHeads { heads } => format!("unit_heads[{heads}]"),
-            Operation::ScaleHeads { limit: None, .. } => "scale_heads".into(),
-            Operation::ScaleHeads { limit: Some(limit), .. } => format!("scale_heads[exp, limit {limit}]"),
+            Operation::BatchNorm { weight, bias, mean, variance, .. } => {
+                ("batch_norm".into(), vec![weight, bias, mean, variance])
+            }
+            Operation::LayerNorm { weight, bias, epsilon } => {
+                (format!("layer_norm[epsilon {epsilon}]"), with(weight, bias))
+            }
+            Operation::HeadNorm { weight, bias, epsilon } => {
+                (format!("head_norm[epsilon {epsilon}]"), with(weight, bias))
+            }
+            Operation::RmsNorm { weight, epsilon } => (format!("rms_norm[epsilon {epsilon}]"), vec![weight]),
+            Operation::UnitHeads { heads } => (format!("unit_heads[{heads}]"), Vec::new()),
+            Operation::ScaleHeads { factors, limit: None } => of("scale_heads", factors),
+            Operation::ScaleHeads { factors, limit: Some(limit) } => {
+                (format!("scale_heads[exp, limit {limit}]"), vec![factors])
+            }
             Operation::Attention { heads, scale, mask, bias } => {
-                let bias = bias.map_or(String::new(), |bias| format!(" bias {}", bias.label()));
-                format!("attention[heads {heads} scale {scale} mask {mask:?}{bias}]")
+                let added = bias.map_or(String::new(), |bias| format!(" bias {}", bias.label()));
+                let label = format!("attention[heads {heads} scale {scale} mask {mask:?}{added}]");
+                (label, bias.map_or(Vec::new(), |bias| bias.parameters()))
             }
             Operation::Rotary { heads, rotation } => {
-                format!("rotary[heads {heads} grid {:?} after {}]", rotation.grid, rotation.skip)
+                let label = format!("rotary[heads {heads} grid {:?} after {}]", rotation.grid, rotation.skip);
+                (label, Vec::new())
             }
-            Operation::Activation(activation) => format!("{activation:?}"),
-            Operation::Add => "add".into(),
-            Operation::Multiply => "multiply".into(),
-            Operation::Subtract => "subtract".into(),
-            Operation::Gate => "gate".into(),
-            Operation::MeanMap => "mean_map".into(),
-            Operation::AddPositions { change: None, .. } => "add_positions".into(),
-            Operation::AddPositions { change: Some(change), .. } => format!("add_positions[{change}]"),
-            Operation::AddRow { row, .. } => format!("add_row[{row}]"),
-            Operation::AddTextPositions { positions: TextPositions::Table(_), padding } => {
-                format!("add_text_positions[padding {padding}]")
+            Operation::Activation(activation) => (format!("{activation:?}"), Vec::new()),
+            Operation::Add => only("add"),
+            Operation::Multiply => only("multiply"),
+            Operation::Subtract => only("subtract"),
+            Operation::Gate => only("gate"),
+            Operation::MeanMap => only("mean_map"),
+            Operation::AddPositions { table, change: None } => of("add_positions", table),
+            Operation::AddPositions { table, change: Some(change) } => {
+                (format!("add_positions[{change}]"), vec![table])
+            }
+            Operation::AddRow { table, row } => (format!("add_row[{row}]"), vec![table]),
+            Operation::AddTextPositions { positions: TextPositions::Table(table), padding } => {
+                (format!("add_text_positions[padding {padding}]"), vec![table])
             }
             Operation::AddTextPositions { positions: TextPositions::Sinusoids, padding } => {
-                format!("add_text_positions[sinusoids padding {padding}]")
+                (format!("add_text_positions[sinusoids padding {padding}]"), Vec::new())
             }
-            Operation::Times { factor } => format!("times[{factor}]"),
-            Operation::Scale { .. } => "scale".into(),
-            Operation::Embedding { .. } => "embedding".into(),
-            Operation::PrependToken { .. } => "prepend_token".into(),
-            Operation::PrependMean => "prepend_mean".into(),
-            Operation::AppendToken { .. } => "append_token".into(),
-            Operation::DropTokens { count } => format!("drop_tokens[{count}]"),
-            Operation::Queries { .. } => "queries".into(),
-            Operation::Flatten => "flatten".into(),
-            Operation::Unflatten { size: [height, width] } => format!("unflatten[{height}x{width}]"),
+            Operation::Times { factor } => (format!("times[{factor}]"), Vec::new()),
+            Operation::Scale { factors } => of("scale", factors),
+            Operation::Embedding { table } => of("embedding", table),
+            Operation::PrependToken { token } => of("prepend_token", token),
+            Operation::PrependMean => only("prepend_mean"),
+            Operation::AppendToken { token } => of("append_token", token),
+            Operation::DropTokens { count } => (format!("drop_tokens[{count}]"), Vec::new()),
+            Operation::Queries { tokens } => of("queries", tokens),
+            Operation::Flatten => only("flatten"),
+            Operation::Unflatten { size: [height, width] } => {
+                (format!("unflatten[{height}x{width}]"), Vec::new())
+            }
             Operation::AveragePool(MeanWindow { kernel, stride, padding }) => {
-                format!("average_pool[{kernel} stride {stride} padding {padding}]")
+                (format!("average_pool[{kernel} stride {stride} padding {padding}]"), Vec::new())
             }
             Operation::WindowAttention { heads, windows: Windows { window, shift, .. }, table } => {
                 let resampled = match table.window {
-                    stored if stored == *window => String::new(),
+                    stored if stored == window => String::new(),
                     stored => format!(" table of {stored:?} resampled"),
                 };
-                format!("window_attention[heads {heads} {window:?} shift {shift:?}{resampled}]")
+                let label = format!("window_attention[heads {heads} {window:?} shift {shift:?}{resampled}]");
+                (label, vec![table.table])
             }
             Operation::Windows(Windows { window, shift, .. }) => {
-                format!("windows[{window:?} shift {shift:?}]")
+                (format!("windows[{window:?} shift {shift:?}]"), Vec::new())
             }
             Operation::Unwindows(Windows { window, shift, .. }) => {
-                format!("unwindows[{window:?} shift {shift:?}]")
+                (format!("unwindows[{window:?} shift {shift:?}]"), Vec::new())
             }
-            Operation::MergePatches { .. } => "merge_patches".into(),
-            Operation::Pool(pool) => format!("pool[{pool:?}]"),
+            Operation::MergePatches { .. } => only("merge_patches"),
+            Operation::Pool(pool) => (format!("pool[{pool:?}]"), Vec::new()),
         }
     }
 }

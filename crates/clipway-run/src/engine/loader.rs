@@ -3,18 +3,20 @@
 use std::sync::{Mutex, PoisonError};
 
 use clipway_kernels::{Kernels, PackedConv, PackedMatrix, WeightLayout as Packing, Window as KernelWindow};
-use clipway_model::graph::{ParameterId, Parameters, WeightLayout};
+use clipway_model::graph::{AttentionBias, ParameterId, Parameters, WeightLayout};
+use clipway_model::plan::resample_grid;
 
+use super::bias::{Bias, GridMlp};
 use super::error::{EngineError, WeightError};
 use super::program::Window;
-use super::recipe::{Addend, Block, Filters, Matrix, Vector};
+use super::recipe::{Addend, Block, Filters, Matrix, Table, Vector};
 use super::weights::Weights;
 
 /// Reads parameters and makes of them what a program's recipes say.
 pub(super) struct Loader<'a> {
     pub parameters: &'a Parameters,
     weights: &'a dyn Weights,
-    kernels: &'a Kernels,
+    pub kernels: &'a Kernels,
     /// Buffers for weights on their way into packed form, about one a thread.
     scratch: Mutex<Vec<Vec<f32>>>,
 }
@@ -172,6 +174,52 @@ impl<'a> Loader<'a> {
                     self.rows(block, filters.inputs, |rows| all.extend_from_slice(rows))?;
                 }
                 Ok(pack(&all))
+            }
+        }
+    }
+
+    /// The rows that are added to each sample.
+    pub fn table(&self, table: &Table) -> Result<Vec<f32>, EngineError> {
+        let mut positions = self.owned(table.positions)?;
+        let width = self.parameters.get(table.positions).matrix_shape()[1];
+        if let Some(change) = table.change {
+            positions = resample_grid(&positions, change, width);
+        }
+        let mut values = Vec::new();
+        for token in &table.leading {
+            values.extend(self.owned(*token)?);
+        }
+        let leading = values.len();
+        if table.leading_have_positions {
+            values.iter_mut().zip(&positions).for_each(|(value, position)| *value += position);
+            values.extend_from_slice(positions.get(leading..).unwrap_or(&[]));
+        } else {
+            values.extend_from_slice(&positions);
+        }
+        if let Some(bias) = &table.bias {
+            let bias = self.vector(bias)?;
+            for row in values[leading..].chunks_exact_mut(width) {
+                row.iter_mut().zip(&bias).for_each(|(value, b)| *value = (f64::from(*value) + b) as f32);
+            }
+        }
+        Ok(values)
+    }
+
+    /// What an attention adds to its scores.
+    pub fn bias(&self, bias: AttentionBias) -> Result<Bias, EngineError> {
+        match bias {
+            AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip } => {
+                let mlp = GridMlp {
+                    hidden_weight: self.owned(hidden_weight)?,
+                    hidden_bias: self.owned(hidden_bias)?,
+                    weight: self.owned(weight)?,
+                    bias: self.owned(bias)?,
+                };
+                Ok(Bias::of_grid(&mlp, grid, skip))
+            }
+            AttentionBias::Buckets { table, reach } => {
+                let shape = &self.parameters.get(table).shape;
+                Ok(Bias::of_buckets(&self.owned(table)?, [shape[0], shape[1]], reach))
             }
         }
     }

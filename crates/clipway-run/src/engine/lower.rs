@@ -5,8 +5,13 @@ use clipway_model::graph::{
 };
 
 use super::error::EngineError;
-use super::program::{Finish, Id, Op, Program, Reduction, Rows, Select, Shape, Unpadded, Window};
+use super::program::{Finish, Id, Program, Rows, Select, Shape, Window};
 use super::recipe::{Matrix, NormParameters, Table, Vector};
+use super::steps::{
+    Activate, AddRow, AddTable, AddTextPositions, Affine, Append, Arrange, Attention, AveragePool, Conv,
+    DropRows, Embedding, LayerNorm, Linear, Op, Pairwise, Pixels, PoolUnpadded, Prepend, PrependMean,
+    Queries, Reduce, Reduction, RmsNorm, Rotary, ToRows, TokenIds, UnitHeads, Unpadded, WindowAttention,
+};
 
 /// Brings a tower into the engine's form and keeps the values of the named nodes.
 pub(super) fn lower(
@@ -39,14 +44,14 @@ impl Lowering<'_> {
         let inputs: Vec<Id> = node.inputs.iter().map(|value| self.places[value.index()]).collect();
         let first = inputs.first().copied().unwrap_or(0);
         let shape = shape(node)?;
-        let op = match node.operation {
+        let op: Op = match node.operation {
             Operation::Pixels => {
-                let pixels = self.program.push(Op::Pixels, vec![], shape, &node.scope);
-                return Ok(self.program.push(Op::ToRows, vec![pixels], shape, &node.scope));
+                let pixels = self.program.push(Pixels, vec![], shape, &node.scope);
+                return Ok(self.program.push(ToRows, vec![pixels], shape, &node.scope));
             }
             Operation::Flatten => return Ok(first),
             Operation::Unflatten { size } => return self.unflatten(first, size, node),
-            Operation::TokenIds { most } => Op::TokenIds { most },
+            Operation::TokenIds { most } => TokenIds { most }.into(),
             Operation::Linear { weight, bias, layout, rows } => {
                 let (inputs, stored) = self.matrix_size(weight, layout);
                 let matrix = Matrix::of(weight, layout, stored, inputs);
@@ -58,34 +63,36 @@ impl Lowering<'_> {
                         bias.map(|b| b.part(rows.bias..rows.bias + rows.count)),
                     ),
                 };
-                Op::Linear { matrix, bias, table: None, finish: Finish::default() }
+                Linear { matrix, bias, table: None, finish: Finish::default() }.into()
             }
             Operation::Conv2d { weight, bias, stride, padding, groups } => {
                 let filters = &self.parameters.get(weight).shape;
                 let matrix =
                     Matrix::of(weight, WeightLayout::OutIn, filters[0], filters[1..].iter().product());
-                Op::Conv {
+                Conv {
                     filters: matrix,
                     bias: bias.map(Vector::Parameter),
                     window: Window { kernel: [filters[2], filters[3]], stride, padding },
                     groups,
                     finish: Finish::default(),
                 }
+                .into()
             }
-            Operation::BatchNorm { weight, bias, mean, variance, epsilon } => Op::Affine {
+            Operation::BatchNorm { weight, bias, mean, variance, epsilon } => Affine {
                 scale: Vector::NormScale { weight, variance, epsilon },
                 shift: Some(Vector::NormShift {
                     norm: NormParameters { weight, bias, mean, variance },
                     epsilon,
                 }),
-            },
+            }
+            .into(),
             Operation::LayerNorm { weight, bias, epsilon }
-            | Operation::HeadNorm { weight, bias, epsilon } => Op::LayerNorm { weight, bias, epsilon },
-            Operation::RmsNorm { weight, epsilon } => Op::RmsNorm { weight, epsilon },
-            Operation::UnitHeads { heads } => Op::UnitHeads(heads),
+            | Operation::HeadNorm { weight, bias, epsilon } => LayerNorm { weight, bias, epsilon }.into(),
+            Operation::RmsNorm { weight, epsilon } => RmsNorm { weight, epsilon }.into(),
+            Operation::UnitHeads { heads } => UnitHeads(heads).into(),
             Operation::ScaleHeads { factors, limit } => {
                 let times = shape.width / self.parameters.get(factors).elements();
-                Op::Affine { scale: Vector::Repeated { factors, times, limit }, shift: None }
+                Affine { scale: Vector::Repeated { factors, times, limit }, shift: None }.into()
             }
             Operation::Attention { heads, scale, mask, bias } => {
                 let width = shape.width;
@@ -94,19 +101,19 @@ impl Lowering<'_> {
                     1 => (vec![first; 3], [0, width, 2 * width]),
                     _ => (inputs[..3].to_vec(), [0; 3]),
                 };
-                let op = Op::Attention { heads, scale, mask, bias, rotation: None, columns };
+                let op = Attention { heads, scale, mask, bias, rotation: None, columns };
                 return Ok(self.program.push(op, inputs, shape, &node.scope));
             }
-            Operation::Rotary { heads, rotation } => Op::Rotary { heads, rotation },
-            Operation::Activation(activation) => Op::Activation(activation),
-            Operation::Add => Op::Add,
-            Operation::Multiply => Op::Multiply,
-            Operation::Subtract => Op::Subtract,
-            Operation::Gate => Op::Gate,
-            Operation::MeanMap => Op::Reduce { skip: 0, reduction: Reduction::Mean },
+            Operation::Rotary { heads, rotation } => Rotary { heads, rotation }.into(),
+            Operation::Activation(activation) => Activate(activation).into(),
+            Operation::Add => Pairwise::Add.into(),
+            Operation::Multiply => Pairwise::Multiply.into(),
+            Operation::Subtract => Pairwise::Subtract.into(),
+            Operation::Gate => Pairwise::Gate.into(),
+            Operation::MeanMap => Reduce { skip: 0, reduction: Reduction::Mean }.into(),
             Operation::AddPositions { table, change } => {
                 let stored = self.parameters.get(table).matrix_shape()[0];
-                Op::AddTable(Table {
+                AddTable(Table {
                     positions: table,
                     change,
                     leading: Vec::new(),
@@ -114,43 +121,46 @@ impl Lowering<'_> {
                     bias: None,
                     tokens: change.and_then(|change| change.rows()).map_or(stored, |[_, rows]| rows),
                 })
+                .into()
             }
-            Operation::AddRow { table, row } => Op::AddRow { table, row },
-            Operation::AddTextPositions { positions, padding } => Op::AddTextPositions { positions, padding },
+            Operation::AddRow { table, row } => AddRow { table, row }.into(),
+            Operation::AddTextPositions { positions, padding } => {
+                AddTextPositions { positions, padding }.into()
+            }
             Operation::Times { factor } => {
-                Op::Affine { scale: Vector::Constant(factor, shape.width), shift: None }
+                Affine { scale: Vector::Constant(factor, shape.width), shift: None }.into()
             }
-            Operation::Scale { factors } => Op::Affine { scale: Vector::Parameter(factors), shift: None },
-            Operation::Embedding { table } => Op::Embedding { table, positions: None },
-            Operation::PrependToken { token } => Op::Prepend(token),
-            Operation::AppendToken { token } => Op::Append(token),
-            Operation::PrependMean => Op::PrependMean,
-            Operation::DropTokens { count } => Op::Drop(count),
-            Operation::Queries { tokens } => Op::Queries(tokens),
+            Operation::Scale { factors } => Affine { scale: Vector::Parameter(factors), shift: None }.into(),
+            Operation::Embedding { table } => Embedding { table, positions: None }.into(),
+            Operation::PrependToken { token } => Prepend(token).into(),
+            Operation::AppendToken { token } => Append(token).into(),
+            Operation::PrependMean => PrependMean.into(),
+            Operation::DropTokens { count } => DropRows(count).into(),
+            Operation::Queries { tokens } => Queries(tokens).into(),
             Operation::AveragePool(MeanWindow { kernel, stride, padding }) => {
-                Op::AveragePool(Window { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] })
+                AveragePool(Window { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] }).into()
             }
             Operation::WindowAttention { heads, windows, table } => {
-                Op::WindowAttention { heads, windows, table }
+                WindowAttention { heads, windows, table }.into()
             }
-            Operation::Windows(windows) => Op::Arrange(windows.order()),
-            Operation::Unwindows(windows) => Op::Arrange(windows.inverse()),
-            Operation::MergePatches { size } => Op::Arrange(merged_patches(size)),
+            Operation::Windows(windows) => Arrange(windows.order()).into(),
+            Operation::Unwindows(windows) => Arrange(windows.inverse()).into(),
+            Operation::MergePatches { size } => Arrange(merged_patches(size)).into(),
             Operation::Pool(pool) => match pool {
-                Pool::First => Op::Select(Select::First),
-                Pool::Last => Op::Select(Select::Last),
-                Pool::Argmax | Pool::Eos(_) => Op::Select(Select::Ids(pool)),
-                Pool::Mean { skip } => Op::Reduce { skip, reduction: Reduction::Mean },
-                Pool::Max { skip } => Op::Reduce { skip, reduction: Reduction::Max },
-                Pool::MeanAndMax { skip } => Op::Reduce { skip, reduction: Reduction::MeanAndMax },
-                Pool::MeanMax { skip } => Op::Reduce { skip, reduction: Reduction::MeanMax },
-                Pool::MeanUnpadded(padding) => Op::PoolUnpadded { padding, by: Unpadded::Mean },
-                Pool::MaxUnpadded(padding) => Op::PoolUnpadded { padding, by: Unpadded::Max },
+                Pool::First => Select::First.into(),
+                Pool::Last => Select::Last.into(),
+                Pool::Argmax | Pool::Eos(_) => Select::Ids(pool).into(),
+                Pool::Mean { skip } => Reduce { skip, reduction: Reduction::Mean }.into(),
+                Pool::Max { skip } => Reduce { skip, reduction: Reduction::Max }.into(),
+                Pool::MeanAndMax { skip } => Reduce { skip, reduction: Reduction::MeanAndMax }.into(),
+                Pool::MeanMax { skip } => Reduce { skip, reduction: Reduction::MeanMax }.into(),
+                Pool::MeanUnpadded(padding) => PoolUnpadded { padding, by: Unpadded::Mean }.into(),
+                Pool::MaxUnpadded(padding) => PoolUnpadded { padding, by: Unpadded::Max }.into(),
             },
         };
         let inputs = match op {
             // The run knows the ids.
-            Op::Select(_) | Op::PoolUnpadded { .. } | Op::AddTextPositions { .. } => vec![first],
+            Op::Select(_) | Op::PoolUnpadded(_) | Op::AddTextPositions(_) => vec![first],
             _ => inputs,
         };
         Ok(self.program.push(op, inputs, shape, &node.scope))
@@ -181,7 +191,7 @@ impl Lowering<'_> {
     /// Whether the last input of an attention is the token ids.
     fn has_ids(&self, node: &Node) -> bool {
         let last = node.inputs.last().map(|value| self.places[value.index()]);
-        last.is_some_and(|place| matches!(self.program.nodes[place].op, Op::TokenIds { .. }))
+        last.is_some_and(|place| matches!(self.program.nodes[place].op, Op::TokenIds(_)))
     }
 }
 

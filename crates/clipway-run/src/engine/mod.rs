@@ -1,7 +1,7 @@
 //! The engine: a tower's graph and weights, compiled and run.
 //!
 //! Compiling goes graph → program (`lower`), program → faster program (`passes`), and then reads each weight
-//! once and packs it (`prepare`). Running goes pass by pass over a bounded number of rows, so memory does not
+//! once and packs it (`steps`). Running goes pass by pass over a bounded number of rows, so memory does not
 //! grow with the batch; values live in buffers that are planned once (`slots`) and kept from pass to pass.
 //! A sample's feature does not depend on the batch it is in.
 
@@ -16,7 +16,6 @@ mod lower;
 mod passes;
 mod positions;
 mod pixels;
-mod prepare;
 mod processor;
 mod program;
 mod recipe;
@@ -24,21 +23,22 @@ mod reduce;
 mod slots;
 mod turn;
 mod split;
+mod steps;
 mod tower;
 mod weights;
 mod windows;
 
 use std::sync::{Mutex, PoisonError};
 
-use clipway_model::graph::{Graph, Parameters};
+use clipway_model::graph::{Graph, Parameters, TextPositions};
 
 use crate::tower::{Intermediate, TowerInput};
 use batch::{Batch, computed};
 use execute::{Arena, Executable};
-use positions::{Positions, first_position};
-use prepare::Step;
-use program::{Op, Program, Rows};
-use slots::Slots;
+use loader::Loader;
+use positions::first_position;
+use program::{Program, Rows};
+use steps::{AddTable, AddTextPositions, Embedding, Op, TokenIds};
 
 pub use error::{EngineError, WeightError};
 pub use passes::Passes;
@@ -60,7 +60,15 @@ pub struct Engine {
     executable: Executable,
     input: TowerInput,
     width: usize,
+    counted: Vec<Counted>,
     arenas: Mutex<Vec<Arena>>,
+}
+
+/// A limit of the tokens of a text that are not padding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Counted {
+    padding: i64,
+    most: usize,
 }
 
 impl Engine {
@@ -79,11 +87,12 @@ impl Engine {
         let mut program = lower::lower(tower, parameters, kept)?;
         let input = input_of(&program, parameters)?;
         passes::run(&mut program, options.passes);
-        let steps = prepare::prepare(&program, parameters, weights, processor.kernels())?;
+        let counted = counted(&program, parameters);
         let width = program.nodes[program.output].shape.width;
-        let slots = Slots::plan(&program);
-        let executable = Executable { program, steps, slots };
-        Ok(Engine { processor: processor.clone(), executable, input, width, arenas: Mutex::default() })
+        let executable =
+            Executable::prepare(program, &Loader::new(parameters, weights, processor.kernels()))?;
+        let processor = processor.clone();
+        Ok(Engine { processor, executable, input, width, counted, arenas: Mutex::default() })
     }
 
     /// What the tower takes.
@@ -184,12 +193,8 @@ impl Engine {
 
     /// Refuses texts with more tokens than there are positions for, where padding has none of them.
     fn check_counted(&self, ids: &[i64], length: usize) -> Result<(), EngineError> {
-        for step in &self.executable.steps {
-            let Step::AddTextPositions { positions: Positions::Table(table), padding } = step else {
-                continue;
-            };
-            let most = table.rows.saturating_sub(first_position(*padding));
-            let counts = ids.chunks_exact(length).map(|ids| ids.iter().filter(|id| *id != padding).count());
+        for &Counted { padding, most } in &self.counted {
+            let counts = ids.chunks_exact(length).map(|ids| ids.iter().filter(|id| **id != padding).count());
             if let Some((text, found)) = counts.enumerate().find(|(_, found)| *found > most) {
                 return Err(EngineError::TextLength { text, most, found });
             }
@@ -237,16 +242,20 @@ fn input_of(program: &Program, parameters: &Parameters) -> Result<TowerInput, En
     for node in &program.nodes {
         match &node.op {
             // The map that pixels become holds their size.
-            Op::ToRows => input = node.shape.map.map(|[height, width]| TowerInput::Pixels { height, width }),
-            Op::TokenIds { most } => {
+            Op::ToRows(_) => {
+                input = node.shape.map.map(|[height, width]| TowerInput::Pixels { height, width })
+            }
+            Op::TokenIds(TokenIds { most }) => {
                 input = Some(TowerInput::Tokens { least, context, vocabulary });
                 context = context.min(*most);
                 if let Rows::Fixed(length) = node.shape.rows {
                     least = length;
                 }
             }
-            Op::Embedding { table, .. } => vocabulary = vocabulary.min(parameters.get(*table).shape[0]),
-            Op::AddTable(table) => {
+            Op::Embedding(Embedding { table, .. }) => {
+                vocabulary = vocabulary.min(parameters.get(*table).shape[0])
+            }
+            Op::AddTable(AddTable(table)) => {
                 if let Rows::Text(extra) = node.shape.rows {
                     context = context.min(table.tokens.saturating_sub(extra));
                 }
@@ -263,4 +272,17 @@ fn input_of(program: &Program, parameters: &Parameters) -> Result<TowerInput, En
             reason: "it has neither pixels nor token ids as input".to_owned(),
         }),
     }
+}
+
+/// The limits that tables of positions set, where padding has none of them.
+fn counted(program: &Program, parameters: &Parameters) -> Vec<Counted> {
+    let limit = |op: &Op| {
+        let Op::AddTextPositions(AddTextPositions { positions: TextPositions::Table(table), padding }) = *op
+        else {
+            return None;
+        };
+        let most = parameters.get(table).shape[0].saturating_sub(first_position(padding));
+        Some(Counted { padding, most })
+    };
+    program.nodes.iter().filter_map(|node| limit(&node.op)).collect()
 }

@@ -4,11 +4,9 @@
 //! `width` channels for each token or place, sample after sample. So flattening a map costs nothing, and texts
 //! of different lengths lie one after the other without padding.
 
-use clipway_model::graph::{
-    Activation, AttentionBias, Mask, ParameterId, Pool, Rotation, TextPositions, WindowTable, Windows,
-};
+use clipway_model::graph::{Activation, Pool};
 
-use super::recipe::{Matrix, Table, Vector};
+use super::steps::Op;
 
 /// Index of a node, and so of its value.
 pub(super) type Id = usize;
@@ -64,102 +62,6 @@ pub(super) enum Select {
     Ids(Pool),
 }
 
-/// How one row is made of several, channel by channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reduction {
-    Mean,
-    Max,
-    /// Half the sum of the two.
-    MeanMax,
-    /// The two, one after the other.
-    MeanAndMax,
-}
-
-/// What a node computes.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Op {
-    /// The tower's input.
-    Pixels,
-    /// The tower's input: texts of at most so many tokens.
-    TokenIds { most: usize },
-    /// Pixels as a map of three channels.
-    ToRows,
-    /// Pixels as rows of whole patches, channel by channel, after `leading` rows of zeros.
-    Patches { kernel: [usize; 2], leading: usize },
-    /// Rows times a matrix. A `table` is added to each sample, and then there is no `finish`.
-    Linear { matrix: Matrix, bias: Option<Vector>, table: Option<Table>, finish: Finish },
-    /// Convolution of a map; the matrix is the filters, `[outputs, channels / groups · kernel]`.
-    Conv { filters: Matrix, bias: Option<Vector>, window: Window, groups: usize, finish: Finish },
-    /// Normalisation of each run of channels as long as the weight, which may be the whole row.
-    LayerNorm { weight: ParameterId, bias: Option<ParameterId>, epsilon: f64 },
-    /// Normalisation of each row by the root of its mean square.
-    RmsNorm { weight: ParameterId, epsilon: f64 },
-    /// Each of so many runs of channels divided by its length.
-    UnitHeads(usize),
-    /// `row · scale + shift`, channel by channel.
-    Affine { scale: Vector, shift: Option<Vector> },
-    /// Attention. Inputs: values that hold queries, keys and values from these columns on.
-    Attention {
-        heads: usize,
-        scale: f32,
-        mask: Mask,
-        bias: Option<AttentionBias>,
-        /// Turns the heads of queries and keys first.
-        rotation: Option<Rotation>,
-        columns: [usize; 3],
-    },
-    /// Heads turned by the place of the row in its sample.
-    Rotary { heads: usize, rotation: Rotation },
-    /// Attention within windows; see `clipway_model::graph::Operation::WindowAttention`.
-    WindowAttention { heads: usize, windows: Windows, table: WindowTable },
-    /// A sample's rows in another order: the row that comes to each place. Where rows become wider, several stand
-    /// side by side.
-    Arrange(Vec<usize>),
-    /// An elementwise function.
-    Activation(Activation),
-    /// Sum of two values.
-    Add,
-    /// Product of two values, element by element.
-    Multiply,
-    /// The first of two values less the second.
-    Subtract,
-    /// Each row of a sample times the sample's one row of the second input.
-    Gate,
-    /// Adds a table to each sample.
-    AddTable(Table),
-    /// Adds one row of a parameter to each row.
-    AddRow { table: ParameterId, row: usize },
-    /// Adds to each token what stands for its position among the tokens that are not padding.
-    AddTextPositions { positions: TextPositions, padding: i64 },
-    /// Rows of a parameter chosen by token ids, with positions added.
-    Embedding { table: ParameterId, positions: Option<ParameterId> },
-    /// A parameter's rows before the rows of each sample.
-    Prepend(ParameterId),
-    /// The rows of each sample without the first so many.
-    Drop(usize),
-    /// A parameter's row after the rows of each sample.
-    Append(ParameterId),
-    /// The mean of a sample's rows before them.
-    PrependMean,
-    /// A parameter as the rows of each sample.
-    Queries(ParameterId),
-    /// Mean over windows of a map; what lies beyond it does not count.
-    AveragePool(Window),
-    /// One row of each sample.
-    Select(Select),
-    /// One row of a sample's rows after the first so many.
-    Reduce { skip: usize, reduction: Reduction },
-    /// Mean or greatest values of a text's rows whose id is not that of padding.
-    PoolUnpadded { padding: i64, by: Unpadded },
-}
-
-/// What is made of the rows that are not padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unpadded {
-    Mean,
-    Max,
-}
-
 /// Where a text is cut: what comes after cannot change its feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
@@ -167,25 +69,6 @@ pub(super) enum Cut {
     Pooled(Pool),
     /// After the last token whose id is not this one, which is that of padding; the first token stays.
     Padding(i64),
-}
-
-impl Op {
-    /// Whether each row of the result depends on the same row of the inputs alone.
-    pub fn is_row_wise(&self) -> bool {
-        matches!(
-            self,
-            Op::Linear { table: None, .. }
-                | Op::LayerNorm { .. }
-                | Op::RmsNorm { .. }
-                | Op::UnitHeads(_)
-                | Op::Affine { .. }
-                | Op::Activation(_)
-                | Op::Add
-                | Op::Multiply
-                | Op::Subtract
-                | Op::AddRow { .. }
-        )
-    }
 }
 
 /// One step.
@@ -211,8 +94,8 @@ pub(super) struct Program {
 
 impl Program {
     /// Appends a node.
-    pub fn push(&mut self, op: Op, inputs: Vec<Id>, shape: Shape, scope: &str) -> Id {
-        self.nodes.push(Node { op, inputs, shape, scope: scope.to_owned() });
+    pub fn push(&mut self, op: impl Into<Op>, inputs: Vec<Id>, shape: Shape, scope: &str) -> Id {
+        self.nodes.push(Node { op: op.into(), inputs, shape, scope: scope.to_owned() });
         self.nodes.len() - 1
     }
 

@@ -1,6 +1,7 @@
 //! Which buffer each value lives in: values that are never alive together share one.
 
-use super::program::{Op, Program, Rows};
+use super::program::{Program, Rows};
+use super::steps::Op;
 
 /// Rows of a text that buffers are matched by; only the order of sizes matters.
 const USUAL_TEXT: usize = 77;
@@ -35,11 +36,12 @@ impl Slots {
         let mut sizes: Vec<usize> = Vec::new();
         let mut free: Vec<usize> = Vec::new();
         for (id, node) in nodes.iter().enumerate() {
-            if matches!(node.op, Op::Pixels | Op::TokenIds { .. }) {
+            if matches!(node.op, Op::Pixels(_) | Op::TokenIds(_)) {
                 continue;
             }
             let dying: Vec<usize> = node.inputs.iter().copied().filter(|&input| last[input] == id).collect();
-            let inherited = in_place(&node.op)
+            let in_place = node.op.operation().in_place();
+            let inherited = in_place
                 .and_then(|slot| node.inputs.get(slot).copied())
                 .filter(|input| dying.contains(input) && nodes[*input].shape.width == node.shape.width)
                 .filter(|input| nodes[*input].shape.rows == node.shape.rows)
@@ -62,25 +64,6 @@ impl Slots {
             }
         }
         Slots { of, count: sizes.len() }
-    }
-}
-
-/// The input that a step may overwrite with its result.
-fn in_place(op: &Op) -> Option<usize> {
-    match op {
-        Op::Linear { finish, .. } | Op::Conv { finish, .. } => finish.second.map(|_| 1),
-        Op::UnitHeads(_)
-        | Op::Rotary { .. }
-        | Op::Affine { .. }
-        | Op::Activation(_)
-        | Op::Add
-        | Op::Subtract
-        | Op::Multiply
-        | Op::Gate
-        | Op::AddTable(_)
-        | Op::AddRow { .. }
-        | Op::AddTextPositions { .. } => Some(0),
-        _ => None,
     }
 }
 

@@ -3,7 +3,8 @@
 //! A pass of few rows reads the weights from memory for little work; one of many rows drives the values out of
 //! the caches between one step and the next.
 
-use super::program::{Op, Program, Rows};
+use super::program::{Program, Rows};
+use super::steps::Op;
 
 /// Rows of a pass that were measured to be fast.
 const ROWS: usize = 400;
@@ -16,9 +17,9 @@ pub(super) fn pictures(program: &Program, samples: usize) -> Vec<usize> {
     let mut widest = 1;
     let mut longest = 1;
     for node in &program.nodes {
-        if let (Rows::Fixed(rows), false) = (node.shape.rows, node.op == Op::Pixels) {
+        if let (Rows::Fixed(rows), false) = (node.shape.rows, matches!(node.op, Op::Pixels(_))) {
             widest = widest.max(rows * node.shape.width);
-            if matches!(node.op, Op::Attention { .. }) {
+            if matches!(node.op, Op::Attention(_)) {
                 longest = longest.max(rows);
             }
         }

@@ -1,8 +1,9 @@
 //! Batch norms and layer scales are factors of the outputs of the product before them: `s · (Wx + b) + t` is
 //! `(sW)x + (sb + t)`. The new weights are computed in f64.
 
-use super::super::program::{Finish, Id, Op, Program};
+use super::super::program::{Finish, Id, Program};
 use super::super::recipe::Vector;
+use super::super::steps::{Affine, Conv, Linear, Op};
 
 /// Folds scales into the linear layers and convolutions before them.
 pub(super) fn run(program: &mut Program) {
@@ -14,14 +15,16 @@ pub(super) fn run(program: &mut Program) {
 
 /// Folds a scale into the product before it, if that is used by nothing else.
 pub(super) fn fold(program: &mut Program, id: Id, uses: &[usize]) {
-    let Op::Affine { scale, shift } = program.nodes[id].op.clone() else { return };
+    let Op::Affine(Affine { scale, shift }) = program.nodes[id].op.clone() else { return };
     let [source] = program.nodes[id].inputs[..] else { return };
     if uses[source] != 1 {
         return;
     }
     let (matrix, bias) = match &mut program.nodes[source].op {
-        Op::Linear { matrix, bias, table: None, finish } if *finish == Finish::default() => (matrix, bias),
-        Op::Conv { filters, bias, finish, .. } if *finish == Finish::default() => (filters, bias),
+        Op::Linear(Linear { matrix, bias, table: None, finish }) if *finish == Finish::default() => {
+            (matrix, bias)
+        }
+        Op::Conv(Conv { filters, bias, finish, .. }) if *finish == Finish::default() => (filters, bias),
         _ => return,
     };
     *matrix = matrix.clone().scaled(&scale);

@@ -2,8 +2,9 @@
 //! window, and the input itself, scaled or not, is a filter of a single one. So a model with the branches that it was
 //! trained with does no more work than one that was folded. The new filters are computed in f64.
 
-use super::super::program::{Finish, Id, Op, Program, Window};
+use super::super::program::{Finish, Id, Program, Window};
 use super::super::recipe::{Filters, Matrix, Vector};
+use super::super::steps::{Affine, Conv, Op, Pairwise};
 use super::affine;
 
 /// A convolution that keeps places where they are: the middle of its window is the output's place.
@@ -34,8 +35,8 @@ pub(super) fn run(program: &mut Program) {
 /// Makes one convolution of a sum or difference of two branches, if they are such.
 fn merge(program: &mut Program, id: Id, uses: &[usize]) {
     let negative = match program.nodes[id].op {
-        Op::Add => false,
-        Op::Subtract => true,
+        Op::Pairwise(Pairwise::Add) => false,
+        Op::Pairwise(Pairwise::Subtract) => true,
         _ => return,
     };
     let [first, second] = program.nodes[id].inputs[..] else { return };
@@ -43,7 +44,7 @@ fn merge(program: &mut Program, id: Id, uses: &[usize]) {
         let Some(convolution) = centred(program, base, uses) else { continue };
         let Some(branch) = branch(program, other, &convolution, uses) else { continue };
         let (filters, bias) = add(convolution, branch, signs);
-        if let Op::Conv { filters: place, bias: bias_place, .. } = &mut program.nodes[base].op {
+        if let Op::Conv(Conv { filters: place, bias: bias_place, .. }) = &mut program.nodes[base].op {
             *place = filters;
             *bias_place = bias;
         }
@@ -54,7 +55,7 @@ fn merge(program: &mut Program, id: Id, uses: &[usize]) {
 
 fn centred(program: &Program, id: Id, uses: &[usize]) -> Option<Centred> {
     let node = &program.nodes[id];
-    let Op::Conv { filters, bias, window, groups, finish } = &node.op else { return None };
+    let Op::Conv(Conv { filters, bias, window, groups, finish }) = &node.op else { return None };
     let middle = |axis: usize| window.kernel[axis] == 2 * window.padding[axis] + 1;
     let fits = uses[id] == 1 && *finish == Finish::default() && middle(0) && middle(1);
     let whole = matches!(&filters.blocks[..], [_]);
@@ -76,7 +77,7 @@ fn branch(program: &Program, id: Id, base: &Centred, uses: &[usize]) -> Option<B
         let ones = Vector::Constant(1.0, outputs);
         return keeps_shape.then_some(Branch::Scaled(ones, None));
     }
-    if let Op::Affine { scale, shift } = &program.nodes[id].op {
+    if let Op::Affine(Affine { scale, shift }) = &program.nodes[id].op {
         let fits = keeps_shape && uses[id] == 1 && program.nodes[id].inputs[0] == base.source;
         return fits.then(|| Branch::Scaled(scale.clone(), shift.clone()));
     }

@@ -1,6 +1,7 @@
 //! Activations and sums are done to a product while it is still in registers.
 
-use super::super::program::{Combine, Finish, Id, Op, Program};
+use super::super::program::{Combine, Finish, Id, Program};
+use super::super::steps::{Activate, Conv, Linear, Op, Pairwise};
 
 /// Moves activations, residual sums and gates into the products before them.
 pub(super) fn run(program: &mut Program) {
@@ -9,7 +10,7 @@ pub(super) fn run(program: &mut Program) {
         let uses = program.uses();
         let inputs = program.nodes[id].inputs.clone();
         match program.nodes[id].op {
-            Op::Activation(activation) if uses[inputs[0]] == 1 => {
+            Op::Activate(Activate(activation)) if uses[inputs[0]] == 1 => {
                 let Some(finish) = finish(program, inputs[0]) else { continue };
                 match finish {
                     Finish { before: place @ None, second: None, after: None }
@@ -18,8 +19,8 @@ pub(super) fn run(program: &mut Program) {
                 }
                 program.replace(id, inputs[0]);
             }
-            Op::Add => combine(program, id, &uses, Combine::Add),
-            Op::Multiply => combine(program, id, &uses, Combine::Multiply),
+            Op::Pairwise(Pairwise::Add) => combine(program, id, &uses, Combine::Add),
+            Op::Pairwise(Pairwise::Multiply) => combine(program, id, &uses, Combine::Multiply),
             _ => {}
         }
     }
@@ -49,7 +50,7 @@ fn combine(program: &mut Program, id: Id, uses: &[usize], combine: Combine) {
 /// What is done to the product of a step, if it is one without a table.
 fn finish(program: &mut Program, id: Id) -> Option<&mut Finish> {
     match &mut program.nodes[id].op {
-        Op::Linear { table: None, finish, .. } | Op::Conv { finish, .. } => Some(finish),
+        Op::Linear(Linear { table: None, finish, .. }) | Op::Conv(Conv { finish, .. }) => Some(finish),
         _ => None,
     }
 }

@@ -5,7 +5,8 @@
 
 use clipway_model::graph::Mask;
 
-use super::super::program::{Cut, Id, Node, Op, Program, Rows, Select, Shape};
+use super::super::program::{Cut, Id, Node, Program, Rows, Select, Shape};
+use super::super::steps::{Attention, Linear, Op};
 
 /// Rows of a value that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(super) fn run(program: &mut Program) {
         let Demand::Pooled(select) = demands[id] else { continue };
         program.nodes[id].shape = single_row(program.nodes[id].shape);
         let slots = match &mut program.nodes[id].op {
-            Op::Attention { mask, .. } => {
+            Op::Attention(Attention { mask, .. }) => {
                 // The pooled row is the last of the keys, so a causal mask hides nothing from it.
                 *mask = match *mask {
                     Mask::None | Mask::Causal => Mask::None,
@@ -85,8 +86,8 @@ fn demands(program: &Program) -> Vec<Demand> {
         for (slot, &input) in node.inputs.iter().enumerate() {
             let demand = match (&node.op, demands[id]) {
                 (Op::Select(select), _) => Demand::Pooled(*select),
-                (Op::Attention { .. }, pooled) if slot == 0 => pooled,
-                (op, pooled) if op.is_row_wise() => pooled,
+                (Op::Attention(_), pooled) if slot == 0 => pooled,
+                (op, pooled) if op.operation().is_row_wise() => pooled,
                 _ => Demand::All,
             };
             demands[input].join(demand);
@@ -101,12 +102,12 @@ fn can_pool(program: &Program, op: &Op, select: Select) -> bool {
         || program.cut.is_some_and(|cut| matches!((cut, select), (Cut::Pooled(a), Select::Ids(b)) if a == b));
     match op {
         // A rotation is that of the place of the query; the first is the only one that is known.
-        Op::Attention { rotation: Some(_), .. } if select != Select::First => false,
+        Op::Attention(Attention { rotation: Some(_), .. }) if select != Select::First => false,
         // A bias is that of the place of the query; the place that ids choose differs from text to text.
-        Op::Attention { bias: Some(_), .. } if select != Select::First => false,
-        Op::Attention { mask: Mask::None | Mask::Padding { causal: false, .. }, .. } => true,
-        Op::Attention { mask: Mask::Causal | Mask::Padding { causal: true, .. }, .. } => last,
-        op => op.is_row_wise(),
+        Op::Attention(Attention { bias: Some(_), .. }) if select != Select::First => false,
+        Op::Attention(Attention { mask: Mask::None | Mask::Padding { causal: false, .. }, .. }) => true,
+        Op::Attention(Attention { mask: Mask::Causal | Mask::Padding { causal: true, .. }, .. }) => last,
+        op => op.operation().is_row_wise(),
     }
 }
 
@@ -115,7 +116,8 @@ fn split_packed(program: &mut Program) {
     let demands = demands(program);
     let uses = program.uses();
     for (id, demand) in demands.into_iter().enumerate() {
-        let (Op::Attention { columns, .. }, Demand::Pooled(_)) = (&program.nodes[id].op, demand) else {
+        let (Op::Attention(Attention { columns, .. }), Demand::Pooled(_)) = (&program.nodes[id].op, demand)
+        else {
             continue;
         };
         let (columns, width) = (*columns, program.nodes[id].shape.width);
@@ -124,21 +126,21 @@ fn split_packed(program: &mut Program) {
             continue;
         }
         let node = program.nodes[packed].clone();
-        let Op::Linear { matrix, bias, table: None, finish } = &node.op else { continue };
+        let Op::Linear(Linear { matrix, bias, table: None, finish }) = &node.op else { continue };
         let mut part = |range: std::ops::Range<usize>| {
-            let op = Op::Linear {
+            let op = Op::Linear(Linear {
                 matrix: matrix.part(range.clone()),
                 bias: bias.clone().map(|b| b.part(range.clone())),
                 table: None,
                 finish: *finish,
-            };
+            });
             let shape = Shape { width: range.len(), ..node.shape };
             program.push(op, node.inputs.clone(), shape, &node.scope)
         };
         let queries = part(0..width);
         let rest = part(width..3 * width);
         program.nodes[id].inputs = vec![queries, rest, rest];
-        if let Op::Attention { columns, .. } = &mut program.nodes[id].op {
+        if let Op::Attention(Attention { columns, .. }) = &mut program.nodes[id].op {
             *columns = [0, 0, width];
         }
     }

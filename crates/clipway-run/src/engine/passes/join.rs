@@ -1,13 +1,14 @@
 //! Linear layers that make the queries, keys and values of an attention from the same input are one layer.
 
-use super::super::program::{Finish, Id, Op, Program, Shape};
+use super::super::program::{Finish, Id, Program, Shape};
 use super::super::recipe::{Matrix, Vector};
+use super::super::steps::{Attention, Linear, Op};
 
 /// Joins such layers; the attention then looks at columns of one value.
 pub(super) fn run(program: &mut Program) {
     let uses = program.uses();
     for id in 0..program.nodes.len() {
-        let Op::Attention { columns: [0, 0, 0], .. } = program.nodes[id].op else { continue };
+        let Op::Attention(Attention { columns: [0, 0, 0], .. }) = program.nodes[id].op else { continue };
         let inputs = program.nodes[id].inputs.clone();
         let layers: Vec<Id> =
             inputs.iter().copied().filter(|&i| uses[i] == 1 && is_plain(program, i)).collect();
@@ -31,14 +32,14 @@ pub(super) fn run(program: &mut Program) {
             offset += program.nodes[layer].shape.width;
             program.nodes[id].inputs[slot] = joined;
         }
-        if let Op::Attention { columns, .. } = &mut program.nodes[id].op {
+        if let Op::Attention(Attention { columns, .. }) = &mut program.nodes[id].op {
             *columns = places;
         }
     }
 }
 
 fn is_plain(program: &Program, id: Id) -> bool {
-    matches!(&program.nodes[id].op, Op::Linear { table: None, finish, .. } if *finish == Finish::default())
+    matches!(&program.nodes[id].op, Op::Linear(Linear { table: None, finish, .. }) if *finish == Finish::default())
 }
 
 /// One linear layer with the outputs of several.
@@ -48,7 +49,7 @@ fn join(program: &Program, group: &[Id]) -> Op {
     let mut any = false;
     let mut width = 0;
     for &layer in group {
-        if let Op::Linear { matrix, bias, .. } = &program.nodes[layer].op {
+        if let Op::Linear(Linear { matrix, bias, .. }) = &program.nodes[layer].op {
             width = matrix.inputs;
             blocks.extend(matrix.blocks.iter().cloned());
             any |= bias.is_some();
@@ -56,5 +57,10 @@ fn join(program: &Program, group: &[Id]) -> Op {
         }
     }
     let bias = any.then_some(Vector::Joined(biases));
-    Op::Linear { matrix: Matrix { inputs: width, blocks }, bias, table: None, finish: Finish::default() }
+    Op::Linear(Linear {
+        matrix: Matrix { inputs: width, blocks },
+        bias,
+        table: None,
+        finish: Finish::default(),
+    })
 }

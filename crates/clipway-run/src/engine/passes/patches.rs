@@ -1,25 +1,28 @@
 //! Convolutions that are matrix products: those of whole patches of the picture, and those of single places.
 
-use super::super::program::{Op, Program, Window};
+use super::super::program::{Program, Window};
+use super::super::steps::{Conv, Linear, Op, Patches};
 
 /// Turns such convolutions into linear layers.
 pub(super) fn run(program: &mut Program) {
     for id in 0..program.nodes.len() {
         let node = &program.nodes[id];
-        let Op::Conv { filters, bias, window, groups: 1, finish } = &node.op else { continue };
+        let Op::Conv(Conv { filters, bias, window, groups: 1, finish }) = &node.op else { continue };
         let Window { kernel, stride, padding } = *window;
         if padding != [0, 0] || stride != kernel {
             continue;
         }
-        let linear = Op::Linear { matrix: filters.clone(), bias: bias.clone(), table: None, finish: *finish };
+        let linear =
+            Op::Linear(Linear { matrix: filters.clone(), bias: bias.clone(), table: None, finish: *finish });
         let source = node.inputs[0];
         if kernel == [1, 1] {
             program.nodes[id].op = linear;
-        } else if program.nodes[source].op == Op::ToRows {
+        } else if matches!(program.nodes[source].op, Op::ToRows(_)) {
             let pixels = program.nodes[source].inputs[0];
             let (scope, width) = (node.scope.clone(), filters.inputs);
             let shape = super::super::program::Shape { width, ..node.shape };
-            let patches = program.push(Op::Patches { kernel, leading: 0 }, vec![pixels], shape, &scope);
+            let patches =
+                program.push(Op::Patches(Patches { kernel, leading: 0 }), vec![pixels], shape, &scope);
             program.nodes[id].op = linear;
             program.nodes[id].inputs[0] = patches;
         }

@@ -6,7 +6,8 @@
 
 use clipway_model::graph::Mask;
 
-use super::super::program::{Cut, Op, Program, Rows, Select};
+use super::super::program::{Cut, Program, Rows, Select};
+use super::super::steps::{Attention, Op, PoolUnpadded};
 
 /// Cuts texts after what is pooled, where that is exact.
 pub(super) fn run(program: &mut Program) {
@@ -23,13 +24,15 @@ pub(super) fn run(program: &mut Program) {
         let fits = match &node.op {
             Op::Select(Select::First) => true,
             Op::Select(Select::Ids(pool)) => agrees(Cut::Pooled(*pool)),
-            Op::PoolUnpadded { padding, .. } => agrees(Cut::Padding(*padding)),
-            Op::Attention { mask: Mask::Causal, .. } => node.inputs.iter().all(|&input| is_text(input)),
-            Op::Attention { mask: Mask::Padding { id, skip: 0, causal: false }, .. } => {
+            Op::PoolUnpadded(PoolUnpadded { padding, .. }) => agrees(Cut::Padding(*padding)),
+            Op::Attention(Attention { mask: Mask::Causal, .. }) => {
+                node.inputs.iter().all(|&input| is_text(input))
+            }
+            Op::Attention(Attention { mask: Mask::Padding { id, skip: 0, causal: false }, .. }) => {
                 node.inputs.iter().all(|&input| is_text(input)) && agrees(Cut::Padding(*id))
             }
-            Op::Embedding { .. } | Op::AddTable(_) | Op::AddTextPositions { .. } => true,
-            op => op.is_row_wise(),
+            Op::Embedding(_) | Op::AddTable(_) | Op::AddTextPositions(_) => true,
+            op => op.operation().is_row_wise(),
         };
         if !fits {
             return;

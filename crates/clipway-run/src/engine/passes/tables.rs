@@ -1,7 +1,8 @@
 //! What is added to each sample alike is one table: class and register tokens, positions and the bias of the patches
 //! become what the patch product is added to; the positions of texts are added as the embedding is read.
 
-use super::super::program::{Id, Op, Program, Rows};
+use super::super::program::{Id, Program, Rows};
+use super::super::steps::{AddTable, Embedding, Linear, Op, Patches, Prepend};
 
 /// Fuses positions and leading tokens with what makes the tokens.
 pub(super) fn run(program: &mut Program) {
@@ -18,20 +19,22 @@ pub(super) fn run(program: &mut Program) {
 /// that stand before them.
 fn positions(program: &mut Program, id: Id) {
     let uses = program.uses();
-    let Op::AddTable(mut table) = program.nodes[id].op.clone() else { return };
+    let Op::AddTable(AddTable(mut table)) = program.nodes[id].op.clone() else { return };
     let mut source = program.nodes[id].inputs[0];
-    if let (1, Op::Embedding { positions: positions @ None, .. }) =
+    if let (1, Op::Embedding(Embedding { positions: positions @ None, .. })) =
         (uses[source], &mut program.nodes[source].op)
     {
         *positions = Some(table.positions);
         return program.replace(id, source);
     }
-    while let (1, Op::Prepend(token)) = (uses[source], &program.nodes[source].op) {
+    while let (1, Op::Prepend(Prepend(token))) = (uses[source], &program.nodes[source].op) {
         table.leading.push(*token);
         source = program.nodes[source].inputs[0];
     }
     let Some(patches) = patches_of(program, &uses, source) else { return };
-    let Op::Linear { bias, table: place @ None, finish, .. } = &mut program.nodes[source].op else { return };
+    let Op::Linear(Linear { bias, table: place @ None, finish, .. }) = &mut program.nodes[source].op else {
+        return;
+    };
     if *finish != Default::default() {
         return;
     }
@@ -43,10 +46,10 @@ fn positions(program: &mut Program, id: Id) {
 /// Tokens before patches that have positions already.
 fn leading(program: &mut Program, id: Id) {
     let uses = program.uses();
-    let Op::Prepend(token) = program.nodes[id].op else { return };
+    let Op::Prepend(Prepend(token)) = program.nodes[id].op else { return };
     let source = program.nodes[id].inputs[0];
     let Some(patches) = patches_of(program, &uses, source) else { return };
-    let Op::Linear { table: Some(table), .. } = &mut program.nodes[source].op else { return };
+    let Op::Linear(Linear { table: Some(table), .. }) = &mut program.nodes[source].op else { return };
     if table.leading_have_positions && !table.leading.is_empty() {
         return;
     }
@@ -57,10 +60,10 @@ fn leading(program: &mut Program, id: Id) {
 
 /// The patches whose product a value is, where nothing else uses either.
 fn patches_of(program: &Program, uses: &[usize], product: Id) -> Option<Id> {
-    let Op::Linear { .. } = program.nodes[product].op else { return None };
+    let Op::Linear(_) = program.nodes[product].op else { return None };
     let patches = program.nodes[product].inputs[0];
     let alone = uses[product] == 1 && uses[patches] == 1;
-    (alone && matches!(program.nodes[patches].op, Op::Patches { .. })).then_some(patches)
+    (alone && matches!(program.nodes[patches].op, Op::Patches(_))).then_some(patches)
 }
 
 /// Gives the product the shape of the node that is now part of it: its leading rows come from rows of zeros.
@@ -69,7 +72,7 @@ fn take_over(program: &mut Program, id: Id, product: Id, patches: Id) {
     let (Rows::Fixed(wanted), Rows::Fixed(there)) = (shape.rows, program.nodes[patches].shape.rows) else {
         return;
     };
-    if let Op::Patches { leading, .. } = &mut program.nodes[patches].op {
+    if let Op::Patches(Patches { leading, .. }) = &mut program.nodes[patches].op {
         *leading += wanted - there;
     }
     program.nodes[patches].shape.rows = shape.rows;

@@ -5,7 +5,8 @@ use clipway_model::config::ModelConfig;
 use clipway_model::graph::{Graph, Mask, Pool};
 
 use super::super::lower::lower;
-use super::super::program::{Combine, Cut, Finish, Op, Program, Rows, Select};
+use super::super::program::{Combine, Cut, Finish, Program, Rows, Select};
+use super::super::steps::{Attention, Embedding, Linear, Op, Pairwise, Patches};
 use super::{Passes, run};
 
 fn model(vision: &str, text: &str) -> Model {
@@ -35,7 +36,7 @@ fn rows(program: &Program, fits: impl Fn(&Op) -> bool) -> Vec<Rows> {
 }
 
 fn is_attention(op: &Op) -> bool {
-    matches!(op, Op::Attention { .. })
+    matches!(op, Op::Attention(_))
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn hoist_leaves_one_query_to_the_last_attention() {
     let program = passed(&model, &model.image, Passes { hoist: true, ..Passes::NONE });
     assert_eq!(rows(&program, is_attention), [Rows::Fixed(17), Rows::Fixed(1)]);
     // The last block's products: queries, output and both of the MLP, then the projection; keys and values whole.
-    let linears = rows(&program, |op| matches!(op, Op::Linear { .. }));
+    let linears = rows(&program, |op| matches!(op, Op::Linear(_)));
     assert_eq!(linears.iter().filter(|rows| **rows == Rows::Fixed(1)).count(), 5);
     assert_eq!(linears.len(), 4 + 5 + 1);
 }
@@ -74,10 +75,10 @@ fn ragged_cuts_only_where_nothing_later_can_matter() {
 fn patches_and_tables_make_one_product_of_the_stem() {
     let model = model(VIT, "");
     let program = passed(&model, &model.image, Passes::ALL);
-    assert_eq!(count(&program, |op| matches!(op, Op::Conv { .. } | Op::Prepend(_) | Op::AddTable(_))), 0);
-    assert_eq!(count(&program, |op| matches!(op, Op::Patches { leading: 1, .. })), 1);
+    assert_eq!(count(&program, |op| matches!(op, Op::Conv(_) | Op::Prepend(_) | Op::AddTable(_))), 0);
+    assert_eq!(count(&program, |op| matches!(op, Op::Patches(Patches { leading: 1, .. }))), 1);
     let texts = passed(&model, &model.text, Passes::ALL);
-    assert_eq!(count(&texts, |op| matches!(op, Op::Embedding { positions: Some(_), .. })), 1);
+    assert_eq!(count(&texts, |op| matches!(op, Op::Embedding(Embedding { positions: Some(_), .. }))), 1);
     assert_eq!(count(&texts, |op| matches!(op, Op::AddTable(_))), 0);
 }
 
@@ -85,11 +86,17 @@ fn patches_and_tables_make_one_product_of_the_stem() {
 fn affine_and_epilogue_leave_only_products_in_a_residual_network() {
     let model = model(RESNET, "");
     let program = passed(&model, &model.image, Passes::ALL);
-    assert_eq!(count(&program, |op| matches!(op, Op::Affine { .. } | Op::Activation(_) | Op::Add)), 0);
+    assert_eq!(
+        count(&program, |op| matches!(op, Op::Affine(_) | Op::Activate(_) | Op::Pairwise(Pairwise::Add))),
+        0
+    );
     let unfused = passed(&model, &model.image, Passes::NONE);
-    assert!(count(&unfused, |op| matches!(op, Op::Affine { .. })) > 10);
+    assert!(count(&unfused, |op| matches!(op, Op::Affine(_))) > 10);
     let residual = |op: &Op| {
-        matches!(op, Op::Linear { finish: Finish { second: Some(Combine::Add), after: Some(_), .. }, .. })
+        matches!(
+            op,
+            Op::Linear(Linear { finish: Finish { second: Some(Combine::Add), after: Some(_), .. }, .. })
+        )
     };
     assert_eq!(count(&program, residual), 4);
 }
@@ -107,7 +114,7 @@ fn branches_leave_one_convolution_of_each_sum() {
     assert_eq!(steps(&trained, Passes::ALL), steps(&folded, Passes::ALL));
     assert!(steps(&trained, Passes { branches: false, ..Passes::ALL }) > steps(&folded, Passes::ALL) + 50);
     let program = passed(&trained, &trained.image, Passes::ALL);
-    assert_eq!(count(&program, |op| matches!(op, Op::Subtract)), 0);
+    assert_eq!(count(&program, |op| matches!(op, Op::Pairwise(Pairwise::Subtract))), 0);
 }
 
 #[test]
@@ -137,7 +144,9 @@ fn a_padding_mask_keeps_hiding_when_only_the_class_token_asks() {
     let masks: Vec<Mask> = program
         .nodes
         .iter()
-        .filter_map(|node| if let Op::Attention { mask, .. } = node.op { Some(mask) } else { None })
+        .filter_map(
+            |node| if let Op::Attention(Attention { mask, .. }) = node.op { Some(mask) } else { None },
+        )
         .collect();
     let padding = |causal| Mask::Padding { id: 0, skip: 1, causal };
     assert_eq!(masks, [padding(true), padding(false)]);
@@ -157,14 +166,15 @@ fn timm(name: &str, size: usize) -> Model {
 fn rotations_and_gates_become_part_of_attentions_and_products() {
     let model = timm("eva02_tiny_patch14_224", 224);
     let apart = passed(&model, &model.image, Passes::NONE);
-    let is_apart = |op: &Op| matches!(op, Op::Rotary { .. } | Op::Multiply);
+    let is_apart = |op: &Op| matches!(op, Op::Rotary(_) | Op::Pairwise(Pairwise::Multiply));
     assert_eq!(count(&apart, is_apart), 12 * 3);
     let fused = passed(&model, &model.image, Passes::ALL);
     assert_eq!(count(&fused, is_apart), 0);
-    let turns = |op: &Op| matches!(op, Op::Attention { rotation: Some(_), .. });
+    let turns = |op: &Op| matches!(op, Op::Attention(Attention { rotation: Some(_), .. }));
     assert_eq!(count(&fused, turns), 12);
-    let gated =
-        |op: &Op| matches!(op, Op::Linear { finish: Finish { second: Some(Combine::Multiply), .. }, .. });
+    let gated = |op: &Op| {
+        matches!(op, Op::Linear(Linear { finish: Finish { second: Some(Combine::Multiply), .. }, .. }))
+    };
     assert_eq!(count(&fused, gated), 12);
     // The last attention has the class token's query alone.
     assert_eq!(rows(&fused, is_attention), [&[Rows::Fixed(257); 11][..], &[Rows::Fixed(1)]].concat());
@@ -176,7 +186,8 @@ fn tokens_before_patches_with_or_without_positions_are_part_of_the_table() {
         let model = timm(name, size);
         let program = passed(&model, &model.image, Passes::ALL);
         assert_eq!(count(&program, |op| matches!(op, Op::Prepend(_) | Op::AddTable(_))), 0, "{name}");
-        let patches = |op: &Op| matches!(op, Op::Patches { leading: found, .. } if *found == leading);
+        let patches =
+            |op: &Op| matches!(op, Op::Patches(Patches { leading: found, .. }) if *found == leading);
         assert_eq!(count(&program, patches), 1, "{name}");
     };
     check("vit_small_patch14_dinov2", 518, 1);
