@@ -14,8 +14,6 @@ pub struct EncoderSettings {
     pub logit_bias: Option<f32>,
     /// Values of a feature.
     pub embed_dim: usize,
-    /// Whether features leave with length 1, as CoCa's do.
-    pub normalize: bool,
 }
 
 /// What an [`Encoder`] is, for people and for JSON.
@@ -31,8 +29,6 @@ pub struct EncoderDescription {
     pub logit_scale: f32,
     /// Added to the logits.
     pub logit_bias: Option<f32>,
-    /// Whether features leave with length 1.
-    pub normalize: bool,
 }
 
 /// An encoder cannot be made, or refuses an input.
@@ -183,7 +179,6 @@ impl Encoder {
             text: described(&self.text),
             logit_scale: self.settings.logit_scale,
             logit_bias: self.settings.logit_bias,
-            normalize: self.settings.normalize,
         }
     }
 
@@ -196,14 +191,11 @@ impl Encoder {
     }
 
     /// Checks features, once for everyone who uses them, and gives them length 1 where the model does.
-    fn finished(&self, input: &'static str, mut features: Vec<f32>) -> Result<Vec<f32>, EncoderError> {
+    fn finished(&self, input: &'static str, features: Vec<f32>) -> Result<Vec<f32>, EncoderError> {
         let width = self.settings.embed_dim;
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
             let (index, position) = (at / width, at % width);
             return Err(EncoderError::NotFinite { input, index, position, value: features[at] });
-        }
-        if self.settings.normalize {
-            normalize(&mut features, width);
         }
         Ok(features)
     }

@@ -176,7 +176,6 @@ impl Clip {
             logit_scale: scalar(model.logit_scale).map_err(engine)?.exp(),
             logit_bias: model.logit_bias.map(scalar).transpose().map_err(engine)?,
             embed_dim: model.embed_dim,
-            normalize: prepared.config().model.multimodal.is_some(),
         };
         let boxed = |engine: Option<Engine>| engine.map(|engine| Box::new(engine) as Box<dyn tower::Tower>);
         let encoder = Encoder::new(boxed(image), boxed(text), settings)

@@ -229,12 +229,9 @@ fn measure(golden: &ArchitectureGolden, processor: &Processor) -> Result<Vec<Mea
             MeasuredError::measure("text_features", text, &outputs.text_features)?,
         ])
     };
-    let plain = measure(&image, &text)?;
+    let mut errors = measure(&image, &text)?;
     normalize(&mut image, model.embed_dim);
     normalize(&mut text, model.embed_dim);
-    // CoCa's features have the length 1 by default.
-    let is_coca = golden.config.multimodal.is_some();
-    let mut errors = if is_coca { measure(&image, &text)? } else { plain };
     let scale = scalar(&model, model.logit_scale).exp();
     let bias = model.logit_bias.map_or(0.0, |id| scalar(&model, id));
     let logits = logits([&image, &text], model.embed_dim, scale, bias);

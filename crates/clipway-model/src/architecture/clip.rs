@@ -63,8 +63,8 @@ pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
     let logit_scale = root.parameter("logit_scale", shape);
     let logit_bias = config.init_logit_bias.is_some().then(|| root.parameter("logit_bias", shape));
     Ok(Model {
-        image: graph("image", image.as_ref(), &parameters, config.embed_dim)?,
-        text: graph("text", text.as_ref(), &parameters, config.embed_dim)?,
+        image: graph("image", image.as_ref(), &parameters, config)?,
+        text: graph("text", text.as_ref(), &parameters, config)?,
         logit_scale,
         logit_bias,
         embed_dim: config.embed_dim,
@@ -84,14 +84,19 @@ fn graph(
     name: &str,
     tower: &dyn Tower,
     parameters: &Parameters,
-    embed_dim: usize,
+    config: &ModelConfig,
 ) -> Result<Graph, ArchitectureError> {
+    let embed_dim = config.embed_dim;
     let mut builder = GraphBuilder::new(name, parameters);
-    let output = tower.forward(&mut builder)?;
+    let mut output = tower.forward(&mut builder)?;
     if *builder.shape(output) != [Dim::Batch, Dim::Fixed(embed_dim)] {
         let shape: Vec<String> = builder.shape(output).iter().map(Dim::to_string).collect();
         let what = format!("a config whose {name} tower gives [{}]", shape.join(", "));
         return Err(ArchitectureError::unsupported(what, format!("the embedding has {embed_dim} values")));
+    }
+    if config.multimodal.is_some() {
+        builder.scope("");
+        output = builder.unit_heads(output, 1)?;
     }
     Ok(builder.finish(output))
 }

@@ -298,16 +298,12 @@ fn weights_that_cannot_be_read_are_named() {
 #[test]
 fn an_encoder_is_its_towers() {
     let model = model("", "");
-    let settings = EncoderSettings { logit_scale: 100.0, logit_bias: None, embed_dim: 24, normalize: true };
+    let settings = EncoderSettings { logit_scale: 100.0, logit_bias: None, embed_dim: 24 };
     let image = compile(&model, true, EngineOptions::default());
     let plain = image.run_pixels(&pixels(&model, 2)).expect("pixels");
     let encoder = Encoder::new(Some(Box::new(image)), None, settings).expect("an encoder");
     let features = encoder.encode_image(&pixels(&model, 2)).expect("pixels");
-    for (row, plain) in features.chunks_exact(24).zip(plain.chunks_exact(24)) {
-        let length: f32 = row.iter().map(|value| value * value).sum();
-        assert!((length - 1.0).abs() < 1e-5);
-        assert!((row[0] / row[1] - plain[0] / plain[1]).abs() < 1e-4);
-    }
+    assert_eq!(features, plain);
     let error = encoder.encode_text(&IDS[0], 12).expect_err("there is no text tower");
     assert_eq!(error.to_string(), "the text tower is not loaded");
     let description = encoder.describe();
@@ -318,4 +314,31 @@ fn an_encoder_is_its_towers() {
     let error =
         Encoder::new(Some(Box::new(image)), None, settings).expect_err("the width is wrong").to_string();
     assert_eq!(error, "image tower: expected features of 25 values, found 24");
+}
+
+#[test]
+fn the_graph_of_coca_gives_its_features_length_1() {
+    let towers = |more: &str| {
+        let config = format!(
+            r#"{{"embed_dim": 24, "custom_text": true, "vision_cfg": {{{VIT}}}, "text_cfg": {{{TEXT}}}{more}}}"#
+        );
+        architecture::build(&ModelConfig::parse(config.as_bytes()).expect("right")).expect("supported")
+    };
+    let decoder = format!(r#", "multimodal_cfg": {{{TEXT}}}"#);
+    let (plain, coca) = (towers(""), towers(&decoder));
+    for image in [true, false] {
+        let features = |model: &Model| {
+            let engine = compile(model, image, EngineOptions::default());
+            let ids = IDS.as_flattened();
+            let found = if image { engine.run_pixels(&pixels(model, 2)) } else { engine.run_tokens(ids, 12) };
+            found.expect("it runs")
+        };
+        let (plain, coca) = (features(&plain), features(&coca));
+        for (plain, coca) in plain.chunks_exact(24).zip(coca.chunks_exact(24)) {
+            let length = |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>().sqrt();
+            assert!((length(plain) - 1.0).abs() > 0.01 && (length(coca) - 1.0).abs() < 1e-6);
+            let scaled: Vec<f32> = plain.iter().map(|value| value / length(plain)).collect();
+            assert!(worst(coca, &scaled) < 1e-6);
+        }
+    }
 }
