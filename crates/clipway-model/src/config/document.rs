@@ -7,6 +7,14 @@ use super::write::{array, pretty, string};
 use super::{FOLDED_KEY, ModelConfig, PreprocessConfig};
 
 impl ModelConfig {
+    /// Sets the width of the embedding that images and texts share.
+    ///
+    /// # Errors
+    /// If the width is out of its range; the config is left as it was then.
+    pub fn set_embed_dim(&mut self, width: usize) -> Result<(), FormatError> {
+        self.change(&["embed_dim"], JsonValue::Unsigned(width as u64))
+    }
+
     /// Sets height and width of the images, in pixels.
     ///
     /// # Errors

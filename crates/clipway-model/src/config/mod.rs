@@ -31,9 +31,41 @@ use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonLimits, JsonValue
 use fields::Fields;
 use text_model::TextModel;
 
-/// A model of open_clip.
+/// A model of open_clip: a JSON object, and the values that were read from it.
+///
+/// The object is the one truth. Its [values](ModelValues) are read as fields, such as `config.embed_dim`, and change
+/// only by methods that change the object and read it again, so [`crate::architecture::build`] and
+/// [`ModelConfig::to_json`] always agree:
+///
+/// ```compile_fail
+/// # let json = br#"{"embed_dim": 512, "vision_cfg": {}, "text_cfg": {}}"#;
+/// let mut config = clipway_model::config::ModelConfig::parse(json).unwrap();
+/// config.embed_dim = 256; // not possible
+/// ```
+///
+/// ```
+/// # let json = br#"{"embed_dim": 512, "vision_cfg": {}, "text_cfg": {}}"#;
+/// let mut config = clipway_model::config::ModelConfig::parse(json).unwrap();
+/// config.set_embed_dim(256).unwrap();
+/// assert_eq!(config.embed_dim, 256);
+/// assert!(config.to_json().contains("\"embed_dim\": 256"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
+    /// What the object says.
+    values: ModelValues,
+    /// The object.
+    document: Json,
+    /// Whether the state dict holds one convolution in place of the branches it was trained as. open_clip has no such
+    /// key: a config file has it beside `model_cfg`.
+    pub folded: bool,
+    /// The text model that a file beside the weights describes.
+    text_model: Option<TextModel>,
+}
+
+/// The values of a [`ModelConfig`], defaults included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelValues {
     /// Width of the embedding that images and texts share.
     pub embed_dim: usize,
     /// The image tower.
@@ -54,13 +86,14 @@ pub struct ModelConfig {
     pub nonscalar_logit_scale: bool,
     /// Whether the model returns a dictionary; no effect here.
     pub output_dict: bool,
-    /// Whether branches that were trained to be one convolution are one in the state dict. open_clip has no such key:
-    /// a config file has it beside `model_cfg`.
-    pub folded: bool,
-    /// The object it was read from.
-    document: Json,
-    /// The text model that a file beside the weights describes.
-    text_model: Option<TextModel>,
+}
+
+impl std::ops::Deref for ModelConfig {
+    type Target = ModelValues;
+
+    fn deref(&self) -> &ModelValues {
+        &self.values
+    }
 }
 
 /// A config file: the model, and what it says about preprocessing.
@@ -178,7 +211,7 @@ impl ModelConfig {
             None => None,
         };
         fields.integer("pad_id", 0, 0..=limits::VOCABULARY)?;
-        let config = ModelConfig {
+        let values = ModelValues {
             embed_dim: fields.required("embed_dim")?.integer(1, limits::WIDTH)?,
             vision: VisionConfig::read(fields.required("vision_cfg")?, quick_gelu)?,
             text: TextConfig::read(fields.required("text_cfg")?, quick_gelu)?,
@@ -189,10 +222,8 @@ impl ModelConfig {
             init_logit_bias: fields.optional_number("init_logit_bias")?,
             nonscalar_logit_scale: fields.boolean("nonscalar_logit_scale", false)?,
             output_dict: fields.boolean("output_dict", false)?,
-            folded: false,
-            document: document.clone(),
-            text_model: None,
         };
+        let config = ModelConfig { values, document: document.clone(), folded: false, text_model: None };
         config.check_at(&path)?;
         Ok(config)
     }

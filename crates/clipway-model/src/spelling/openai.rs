@@ -61,7 +61,7 @@ fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, Spel
 }
 
 fn check_model(model: &ModelConfig, problems: &mut Problems) {
-    let ModelConfig { vision, text, .. } = model;
+    let (vision, text) = (&model.vision, &model.text);
     problems.unless(model.multimodal.is_none(), "multimodal_cfg", "there is no decoder");
     problems.unless(model.quick_gelu, "quick_gelu", "false; its activation is QuickGELU");
     problems.unless(model.init_logit_bias.is_none(), "init_logit_bias", "there is no logit bias");

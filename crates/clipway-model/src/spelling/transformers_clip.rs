@@ -39,7 +39,7 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
 
 /// Says everything of a model that `CLIPModel` cannot express.
 fn check(model: &ModelConfig, problems: &mut Problems) {
-    let ModelConfig { vision, text, .. } = model;
+    let (vision, text) = (&model.vision, &model.text);
     problems.unless(model.multimodal.is_none(), "multimodal_cfg", "CLIPModel has no decoder");
     problems.unless(model.init_logit_bias.is_none(), "init_logit_bias", "CLIPModel has no logit bias");
     if let VisionLayers::Stages(_) = vision.layers {
@@ -104,7 +104,7 @@ pub(super) fn check_plain_text_blocks(text: &TextConfig, problems: &mut Problems
 
 /// The `config.json`.
 fn config_json(model: &ModelConfig, dtype: &str) -> Value {
-    let ModelConfig { vision, text, .. } = model;
+    let (vision, text) = (&model.vision, &model.text);
     let VisionLayers::Blocks(layers) = vision.layers else { return Value::Null };
     let activation = |tanh: Option<bool>| match (model.quick_gelu, tanh) {
         (true, _) => "quick_gelu",

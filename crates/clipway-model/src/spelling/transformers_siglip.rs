@@ -34,7 +34,7 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
 
 /// Says everything of a model that `SiglipModel` cannot express; the image tower otherwise.
 fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> {
-    let ModelConfig { vision, text, .. } = model;
+    let (vision, text) = (&model.vision, &model.text);
     problems.unless(model.multimodal.is_none(), "multimodal_cfg", "SiglipModel has no decoder");
     let has_bias = model.init_logit_bias.is_some();
     problems.unless(has_bias, "init_logit_bias", "missing; SiglipModel has a logit bias");

@@ -184,3 +184,20 @@ fn words_of_preprocessing_are_read_as_they_are_written() {
     assert_eq!(Interpolation::from_name("nearest"), None);
     assert_eq!(ResizeMode::from_name("Squash"), None);
 }
+
+#[test]
+fn what_is_built_is_what_is_written() {
+    let config = small("", "", "");
+    let mut config = ModelConfig::parse(config.as_bytes()).unwrap();
+    config.set_embed_dim(32).unwrap();
+    config.set_image_size([48, 32]).unwrap();
+    config.set_context_length(12).unwrap();
+    let built = clipway_model::architecture::build(&config).unwrap();
+    let again = ModelConfig::parse(config.to_json().as_bytes()).unwrap();
+    assert_eq!(clipway_model::architecture::build(&again).unwrap(), built);
+    assert_eq!((built.embed_dim, built.image_size, built.context_length), (32, [48, 32], 12));
+    // A change that is refused leaves the config as it was.
+    let before = config.clone();
+    config.set_embed_dim(0).unwrap_err();
+    assert_eq!(config, before);
+}
