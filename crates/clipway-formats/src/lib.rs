@@ -10,6 +10,7 @@
 mod dtype;
 mod error;
 mod json;
+mod name;
 mod npy;
 mod npz;
 mod onnx;

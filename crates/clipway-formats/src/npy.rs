@@ -9,6 +9,7 @@ mod header;
 use std::sync::Arc;
 
 use crate::error::{Code, FormatError, Place};
+use crate::shape::shown_shape;
 use crate::source::{ReadAt, read_range};
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 
@@ -44,7 +45,8 @@ impl ArrayHeader {
             return Ok(());
         }
         let code = if found < expected { Code::Truncated } else { Code::Malformed };
-        let cause = format!("{} {:?} has {expected} bytes, but {found} follow", self.dtype, self.shape);
+        let cause =
+            format!("{} {} has {expected} bytes, but {found} follow", self.dtype, shown_shape(&self.shape));
         Err(FormatError::new(code, Place::Byte(self.data_offset), cause))
     }
 

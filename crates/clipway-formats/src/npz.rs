@@ -25,9 +25,11 @@ impl NpzFile {
     ///
     /// # Errors
     /// What makes the archive ambiguous or damaged, and the errors of [`NpyFile::open`](crate::NpyFile::open)
-    /// for its entries; `Code::Duplicate` for two arrays of one name, `Code::Missing` if there is none.
+    /// for its entries; `Code::TooLarge` for an archive that inflates to far more than is stored,
+    /// `Code::Duplicate` for two arrays of one name, `Code::Missing` if there is none.
     pub fn open(source: Arc<dyn ReadAt>) -> Result<NpzFile, FormatError> {
         let archive = ZipArchive::open(source.clone())?;
+        archive.check_inflation()?;
         let mut file = NpzFile { archive, tensors: Vec::new(), headers: Vec::new() };
         for entry in file.archive.entries() {
             let header = read_header(&source, entry)

@@ -2,7 +2,7 @@
 
 use crate::dtype::Dtype;
 use crate::error::{Code, FormatError, Place, shown};
-use crate::shape::{MOST_DIMENSIONS, contiguous_bytes};
+use crate::shape::{MOST_DIMENSIONS, contiguous_bytes, shown_shape};
 use crate::source::{ReadAt, read_range};
 
 /// First bytes of an npy file.
@@ -57,8 +57,8 @@ impl ArrayHeader {
             return Err(FormatError::new(Code::Malformed, Place::Byte(base + at as u64), cause));
         }
         let header = Literal { text: &text, position: 0, base }.header(base + length)?;
-        if header.shape.len() > MOST_DIMENSIONS || contiguous_bytes(header.dtype, &header.shape).is_none() {
-            let cause = format!("{} {:?} is too large", header.dtype, header.shape);
+        if contiguous_bytes(header.dtype, &header.shape).is_none() {
+            let cause = format!("{} {} is too large", header.dtype, shown_shape(&header.shape));
             return Err(FormatError::new(Code::TooLarge, Place::Byte(base), cause));
         }
         Ok(header)
@@ -225,6 +225,10 @@ impl<'a> Literal<'a> {
         }
         let mut shape = Vec::new();
         while !self.take(b')') {
+            if shape.len() == MOST_DIMENSIONS {
+                return self
+                    .error(Code::TooLarge, format!("a shape of more than {MOST_DIMENSIONS} dimensions"));
+            }
             shape.push(self.length()?);
             if !self.take(b',') && (shape.len() == 1 || self.peek() != Some(b')')) {
                 self.expect(b',')?;

@@ -4,6 +4,7 @@
 //! that lead to initialisers. It knows every field of those messages and refuses others; payloads are found
 //! without being read. Tensors inside of nodes (constants, subgraphs) are part of the graph and not listed.
 
+mod graph;
 mod model;
 mod operators;
 mod tensor;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use crate::error::{Code, FormatError, Place};
 use crate::json::first_duplicate;
+use crate::name::Names;
 use crate::source::{ReadAt, read_range};
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 
@@ -71,6 +73,8 @@ impl OnnxFile {
             file.tensors.push(info);
             file.places.push(place);
         }
+        let mut checked = Names::new();
+        file.tensors.iter().try_for_each(|info| checked.check(&info.name))?;
         let names = file.tensors.iter().map(|info| (info.name.as_str(), 0));
         if let Some((name, _)) = first_duplicate(names) {
             let cause = "two initialisers have this name";

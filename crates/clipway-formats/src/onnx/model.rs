@@ -1,8 +1,7 @@
 //! Model, graph and nodes: what must hold before the initialisers are believed.
 
-use std::collections::HashSet;
-
 use crate::error::{Code, FormatError, Place, shown};
+use crate::onnx::graph::{Graph, Maker, read_attribute};
 use crate::onnx::operators::OPERATORS;
 use crate::onnx::tensor::{Initializer, read_initializer, read_pair};
 use crate::onnx::wire::{Field, Message};
@@ -19,9 +18,6 @@ const OTHER_DOMAINS: [&str; 2] = ["ai.onnx.ml", "com.microsoft"];
 
 /// Most initialisers, and most pairs of metadata.
 const MOST: usize = 1 << 18;
-
-/// Most names of values in a graph.
-const MOST_NAMES: usize = 1 << 20;
 
 /// What is kept of a model.
 #[derive(Debug, Default)]
@@ -76,20 +72,21 @@ impl Model {
     }
 
     fn read_graph(&mut self, mut graph: Message<'_>, domains: &[String]) -> Result<(), FormatError> {
-        let mut values = Values::default();
+        let mut values = Graph::default();
         let mut texts: [Option<String>; 2] = Default::default();
         while let Some(field) = graph.next()? {
             match field.number {
                 1 => check_node(graph.message(&field)?, &field, domains, &mut values)?,
                 2 => field.set(&mut texts[0], graph.text(&field)?)?,
                 5 if self.initializers.len() == MOST => return Err(too_many(&field, "initialisers")),
-                5 => self.initializers.push(read_initializer(graph.message(&field)?, &field)?),
-                10 => field.set(&mut texts[1], graph.text(&field)?)?,
-                11 => values.define(read_name(graph.message(&field)?)?, &field)?,
-                12 => {
-                    values.has_output = true;
-                    values.need(read_name(graph.message(&field)?)?, &field)?;
+                5 => {
+                    let initializer = read_initializer(graph.message(&field)?, &field)?;
+                    values.make(initializer.info.name.clone(), Maker::Initializer, &field)?;
+                    self.initializers.push(initializer);
                 }
+                10 => field.set(&mut texts[1], graph.text(&field)?)?,
+                11 => values.make(read_name(graph.message(&field)?)?, Maker::Input, &field)?,
+                12 => values.add_output(read_name(graph.message(&field)?)?, &field)?,
                 13 | 14 | 16 => {
                     field.bytes()?;
                 }
@@ -97,50 +94,13 @@ impl Model {
                 _ => return Err(field.unknown("an ONNX graph")),
             }
         }
-        if !values.has_output {
+        if !values.has_output() {
             return Err(missing("the graph has no output"));
         }
-        values.check(&self.initializers)
-    }
-}
-
-/// The names of a graph's values: where they come from, and where they are needed.
-#[derive(Default)]
-struct Values {
-    defined: Vec<String>,
-    used: Vec<String>,
-    has_output: bool,
-}
-
-impl Values {
-    fn define(&mut self, name: String, at: &Field) -> Result<(), FormatError> {
-        self.check_count(at)?;
-        self.defined.push(name);
-        Ok(())
-    }
-
-    fn need(&mut self, name: String, at: &Field) -> Result<(), FormatError> {
-        self.check_count(at)?;
-        self.used.push(name);
-        Ok(())
-    }
-
-    fn check_count(&self, at: &Field) -> Result<(), FormatError> {
-        if self.defined.len() + self.used.len() == MOST_NAMES {
-            return Err(at.error(Code::TooLarge, format!("more than {MOST_NAMES} names of values")));
-        }
-        Ok(())
-    }
-
-    /// Checks that what is needed is there, so that no initialiser is lost unseen. An empty name stands for an
-    /// input that is left out.
-    fn check(&self, initializers: &[Initializer]) -> Result<(), FormatError> {
-        let mut known: HashSet<&str> = self.defined.iter().map(String::as_str).collect();
-        known.extend(initializers.iter().map(|initializer| initializer.info.name.as_str()));
-        match self.used.iter().find(|name| !name.is_empty() && !known.contains(name.as_str())) {
+        // What is needed must be there, so that no initializer is lost unseen.
+        match values.finish()?.first() {
             Some(name) => {
-                let cause = format!("a node or an output needs `{}`, which nothing gives", shown(name));
-                Err(FormatError::new(Code::Missing, Place::File, cause))
+                Err(missing(&format!("a node or an output needs `{}`, which nothing gives", shown(name))))
             }
             None => Ok(()),
         }
@@ -201,20 +161,26 @@ fn check_node(
     mut message: Message<'_>,
     at: &Field,
     domains: &[String],
-    values: &mut Values,
+    values: &mut Graph,
 ) -> Result<(), FormatError> {
+    let node = values.add_node();
     let (mut operator, mut domain) = (None, None);
     let mut texts: [Option<String>; 3] = Default::default();
     while let Some(field) = message.next()? {
         match field.number {
-            1 => values.need(message.text(&field)?, &field)?,
-            2 => values.define(message.text(&field)?, &field)?,
+            1 => values.need(node, message.text(&field)?, &field)?,
+            2 => values.make(message.text(&field)?, Maker::Node(node), &field)?,
             3 => field.set(&mut texts[0], message.text(&field)?)?,
             4 => field.set(&mut operator, message.text(&field)?)?,
             6 => field.set(&mut texts[1], message.text(&field)?)?,
             7 => field.set(&mut domain, message.text(&field)?)?,
             8 => field.set(&mut texts[2], message.text(&field)?)?,
-            5 | 9 | 10 => {
+            5 => {
+                for name in read_attribute(message.message(&field)?, 0)? {
+                    values.need(node, name, &field)?;
+                }
+            }
+            9 | 10 => {
                 field.bytes()?;
             }
             _ => return Err(field.unknown("an ONNX node")),

@@ -4,7 +4,7 @@ use crate::dtype::Dtype;
 use crate::error::{Code, FormatError, Place, shown};
 use crate::onnx::wire::{Field, Message, Value};
 use crate::path::escape;
-use crate::shape::{MOST_DIMENSIONS, contiguous_bytes};
+use crate::shape::{MOST_DIMENSIONS, contiguous_bytes, shown_shape};
 use crate::source::{ReadAt, read_range};
 use crate::tensor::TensorInfo;
 
@@ -90,19 +90,22 @@ pub(super) fn read_initializer(mut message: Message<'_>, at: &Field) -> Result<I
     while let Some(field) = message.next()? {
         fields.add(&mut message, &field)?;
     }
-    let name = fields.name.take().filter(|name| !name.is_empty() && !name.contains('\0'));
-    let name =
-        name.ok_or_else(|| at.error(Code::BadValue, "an initialiser without a name, or with NUL in it"))?;
+    let name = fields.name.take().filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| at.error(Code::BadValue, "an initializer without a name"))?;
     let refuse = |code, cause: String| FormatError::new(code, Place::Tensor(name.clone()), cause);
     let dtype = dtype_of(fields.dtype.unwrap_or(0), at).map_err(|error| refuse(error.code, error.cause))?;
     let shape: Option<Vec<usize>> =
         fields.shape.iter().map(|&length| isize::try_from(length as i64).ok()?.try_into().ok()).collect();
     let shape = shape.ok_or_else(|| refuse(Code::BadValue, "a dimension is negative".to_owned()))?;
     let Some(bytes) = contiguous_bytes(dtype, &shape) else {
-        return Err(refuse(Code::TooLarge, format!("{dtype} {shape:?} is too large for any memory")));
+        return Err(refuse(
+            Code::TooLarge,
+            format!("{dtype} {} is too large for any memory", shown_shape(&shape)),
+        ));
     };
     let wrong = |found: u64, unit: &str| {
-        let cause = format!("{dtype} {shape:?} has {bytes} bytes, but {found} {unit} are stored");
+        let cause =
+            format!("{dtype} {} has {bytes} bytes, but {found} {unit} are stored", shown_shape(&shape));
         Err(refuse(Code::Malformed, cause))
     };
     let data = match (fields.location.unwrap_or(0), fields.raw, fields.typed) {

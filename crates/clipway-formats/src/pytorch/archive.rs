@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::input::Input;
-use super::machine::{Dialect, Machine};
+use super::machine::{Dialect, Machine, most_values};
 use super::tensor::Data;
 use super::value::{Id, Node};
 use super::{ByteOrder, Content, PytorchOptions, WriterFacts};
@@ -21,12 +21,23 @@ use crate::zip::{Method, ZipArchive};
 const LARGEST_PICKLE: u64 = 128 << 20;
 /// Bytes of a small record, such as `version`.
 const LARGEST_RECORD: u64 = 64;
-/// Bytes that an entry may inflate to, beside eight for each that is stored. Weights hardly compress.
-const FREELY_INFLATED: u64 = 32 << 20;
+/// Bytes to which a deflated pickle may inflate, beside [`PICKLE_INFLATION`] times its size.
+const PICKLE_FREELY_INFLATED: u64 = 4 << 20;
+/// How many times its size a deflated pickle may inflate to.
+const PICKLE_INFLATION: u64 = 16;
 /// Entries that no tensor and no known record uses.
 const MOST_UNUSED: usize = 10_000;
 /// Versions of the archive format that are known.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=10;
+
+/// A pickle of an archive.
+struct Pickle {
+    /// Name of its entry.
+    name: String,
+    bytes: Vec<u8>,
+    /// Bytes that it takes in the file: fewer than it has where it is deflated.
+    stored: u64,
+}
 
 /// An archive, and the name of its one folder.
 struct Layout {
@@ -37,19 +48,20 @@ struct Layout {
 /// Opens an archive and runs its pickles.
 pub(super) fn open(source: Arc<dyn ReadAt>, options: PytorchOptions) -> Result<Content, FormatError> {
     let archive = ZipArchive::open(source)?;
+    archive.check_inflation()?;
     let folder = only_folder(&archive)?;
     let layout = Layout { archive, folder };
-    let (name, bytes) = layout.pickle("data.pkl")?;
+    let pickle = layout.pickle("data.pkl")?;
     let version = layout.version()?;
     let (byte_order, byte_order_stated) = layout.byte_order()?;
     let is_script = layout.find("constants.pkl").is_some() || layout.has_code();
     let constants = if is_script { layout.pickle("constants.pkl").map(Some)? } else { None };
 
-    let mut machine = layout.machine(&name, &bytes, options);
+    let mut machine = machine_of(&pickle, options);
     let root = load_whole(&mut machine)?;
     layout.place(&mut machine, "data")?;
     let mut extra_root = None;
-    if let Some((name, bytes)) = &constants {
+    if let Some(Pickle { name, bytes, .. }) = &constants {
         machine.input = Input::new(bytes, Some(name), 0, bytes.len() as u64);
         machine.storage_by_key.clear();
         let values = load_whole(&mut machine)?;
@@ -105,6 +117,15 @@ fn only_folder(archive: &ZipArchive) -> Result<String, FormatError> {
     }
 }
 
+/// A machine for a pickle, which may make as many values as its size in the file allows.
+fn machine_of(pickle: &Pickle, options: PytorchOptions) -> Machine<'_> {
+    let input = Input::new(&pickle.bytes, Some(&pickle.name), 0, pickle.bytes.len() as u64);
+    Machine {
+        most_values: most_values(pickle.stored),
+        ..Machine::new(&pickle.bytes, input, Dialect::Archive, options.allow_opaque)
+    }
+}
+
 /// Runs the pickle that is the whole input.
 fn load_whole(machine: &mut Machine<'_>) -> Result<Id, FormatError> {
     let value = machine.load()?;
@@ -136,30 +157,20 @@ impl Layout {
         self.archive.entries().iter().any(|entry| entry.name().starts_with(&code))
     }
 
-    fn machine<'a>(&self, name: &'a str, bytes: &'a dyn ReadAt, options: PytorchOptions) -> Machine<'a> {
-        let input = Input::new(bytes, Some(name), 0, bytes.size());
-        Machine::new(bytes, input, Dialect::Archive, options.allow_opaque)
-    }
-
     /// Name and content of a pickle that must be there.
-    fn pickle(&self, record: &str) -> Result<(String, Vec<u8>), FormatError> {
+    fn pickle(&self, record: &str) -> Result<Pickle, FormatError> {
         let name = format!("{}/{record}", self.folder);
         let Some(index) = self.find(record) else {
             return Err(FormatError::new(Code::Missing, Place::Entry(name), "the archive has no such entry"));
         };
-        self.check_inflation(index)?;
-        let bytes = self.archive.read(index, LARGEST_PICKLE)?;
-        Ok((name, bytes))
-    }
-
-    /// Refuses an entry that a few bytes inflate to very many.
-    fn check_inflation(&self, index: usize) -> Result<(), FormatError> {
         let entry = &self.archive.entries()[index];
-        if entry.size() / 8 > FREELY_INFLATED / 8 + entry.compressed_size() {
-            let cause = format!("{} bytes inflate to {}", entry.compressed_size(), entry.size());
-            return Err(FormatError::new(Code::TooLarge, Place::Entry(entry.name().to_owned()), cause));
+        let (stored, size) = (entry.compressed_size(), entry.size());
+        if size > stored.saturating_mul(PICKLE_INFLATION).saturating_add(PICKLE_FREELY_INFLATED) {
+            let cause = format!("a pickle of {size} bytes inflates from {stored}");
+            return Err(FormatError::new(Code::TooLarge, Place::Entry(name), cause));
         }
-        Ok(())
+        let bytes = self.archive.read(index, LARGEST_PICKLE)?;
+        Ok(Pickle { name, bytes, stored })
     }
 
     fn text(&self, record: &str) -> Result<Option<String>, FormatError> {
@@ -223,7 +234,6 @@ impl Layout {
                 let cause = format!("{found} bytes, but by the pickle the storage has {}", storage.bytes());
                 return Err(FormatError::new(Code::Malformed, Place::Entry(name), cause));
             }
-            self.check_inflation(index)?;
             storage.data = Data::Entry(index);
         }
         Ok(())

@@ -13,8 +13,14 @@ use super::value::{Arena, Id, Node};
 use crate::error::{Code, FormatError};
 use crate::source::ReadAt;
 
-/// Values, beside one for each 16 bytes of the pickle.
+/// Values, beside one for each 16 bytes that the pickle takes in the file.
 const MOST_VALUES: u64 = 600_000;
+
+/// Values that a pickle may make which takes `stored` bytes in the file. A deflated one takes fewer than it has.
+pub(super) fn most_values(stored: u64) -> u64 {
+    MOST_VALUES + stored / 16
+}
+
 /// Bytes of a line of text.
 pub(super) const LONGEST_LINE: u64 = 1 << 20;
 /// Bytes of an integer.
@@ -77,7 +83,7 @@ impl<'a> Machine<'a> {
         let mut arena = Arena::default();
         arena.nodes.extend([Node::None, Node::Bool(false), Node::Bool(true)]);
         arena.nodes.extend((0..SHARED_INTEGERS).map(|value| Node::Int(value.into())));
-        let most_values = MOST_VALUES + input.remaining() / 16;
+        let most_values = most_values(input.remaining());
         Machine {
             source,
             input,

@@ -10,7 +10,9 @@ mod archive;
 mod call;
 mod emit;
 mod globals;
+mod inflated;
 mod input;
+mod keys;
 mod legacy;
 mod literal;
 mod machine;
@@ -25,6 +27,7 @@ mod write;
 
 use std::sync::Arc;
 
+use self::inflated::Inflated;
 use self::input::Input;
 use self::machine::{Dialect, Machine};
 use self::tensor::{StorageSpec, TensorSpec};
@@ -89,6 +92,7 @@ pub struct PytorchFile {
     storages: Vec<StorageSpec>,
     /// For each storage, how many of `infos` lie on it.
     uses: Vec<usize>,
+    inflated: Inflated,
     arena: Arena,
     root: Id,
     facts: WriterFacts,
@@ -153,6 +157,7 @@ impl PytorchFile {
             numbers.push(number);
             uses[spec.storage as usize] += 1;
         }
+        let inflated = Inflated::new(content.archive.as_ref(), &content.storages, &uses)?;
         Ok(PytorchFile {
             format: content.format,
             source,
@@ -163,6 +168,7 @@ impl PytorchFile {
             specs: content.specs,
             storages: content.storages,
             uses,
+            inflated,
             arena: content.arena,
             root: content.root,
             facts: content.facts,

@@ -2,15 +2,13 @@
 
 use std::collections::HashSet;
 
+use super::keys::check_keys;
 use super::value::{Arena, Id, Label, Node};
-use crate::error::{Code, FormatError, Place, shown};
+use crate::error::{Code, FormatError, Place};
+use crate::name::{LONGEST_NAME, Names};
 
 /// Values inside values.
 const DEEPEST: usize = 256;
-/// Bytes of one name.
-const LONGEST_NAME: usize = 64 << 10;
-/// Bytes of all names.
-const ALL_NAMES: usize = 32 << 20;
 /// Tables in the state of a module that was pickled whole; a state dict leaves them out of its names.
 const MODULE_TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
 
@@ -36,7 +34,7 @@ pub(super) fn tensors(arena: &Arena, root: Id) -> Result<Vec<(String, u32)>, For
         on_path: HashSet::new(),
         objects: HashSet::new(),
         found: Vec::new(),
-        names_left: ALL_NAMES,
+        names: Names::new(),
         steps_left: 4 * arena.nodes.len() + 10_000,
     };
     walk.run(root)?;
@@ -64,8 +62,7 @@ struct Walk<'a> {
     /// Objects of unknown classes that were walked: such may refer to each other in circles.
     objects: HashSet<Id>,
     found: Vec<(String, u32)>,
-    /// Bytes that further names may have.
-    names_left: usize,
+    names: Names,
     /// Steps that the walk may take; values can be shared so often that it would never end.
     steps_left: usize,
 }
@@ -151,14 +148,7 @@ impl Walk<'_> {
             let cause = "a tensor under a key that is not a text";
             return Err(FormatError::new(Code::BadValue, Place::Tensor(self.path.clone()), cause));
         }
-        if self.path.chars().any(char::is_control) {
-            let cause = "the name has a control character";
-            return Err(FormatError::new(Code::BadValue, Place::Tensor(self.path.clone()), cause));
-        }
-        self.names_left = self.names_left.checked_sub(self.path.len()).ok_or_else(|| {
-            let cause = format!("names of more than {ALL_NAMES} bytes together");
-            FormatError::new(Code::TooLarge, Place::File, cause)
-        })?;
+        self.names.check(&self.path)?;
         self.found.push((self.path.clone(), tensor));
         Ok(())
     }
@@ -196,41 +186,6 @@ impl Walk<'_> {
                 .any(|&(key, _)| matches!(self.arena.node(key), Node::Text(text) if &**text == *table))
         })
     }
-}
-
-/// A key, as Python compares keys; texts, bytes and numbers only.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Key<'a> {
-    Text(&'a str),
-    Bytes(&'a [u8]),
-    Number(i64),
-}
-
-/// Checks that no dictionary has a key twice. PyTorch would take the last one, silently.
-fn check_keys(arena: &Arena) -> Result<(), FormatError> {
-    for node in &arena.nodes {
-        let Node::Dict(pairs) = node else { continue };
-        let mut keys = HashSet::with_capacity(pairs.len());
-        for &(key, _) in pairs {
-            let key = match arena.node(key) {
-                Node::Text(text) => Key::Text(text),
-                Node::Bytes(bytes) => Key::Bytes(bytes),
-                Node::Int(number) => Key::Number(*number),
-                Node::Bool(value) => Key::Number((*value).into()),
-                _ => continue,
-            };
-            if !keys.insert(key) {
-                let key = match key {
-                    Key::Text(text) => shown(text),
-                    Key::Bytes(bytes) => shown(&String::from_utf8_lossy(bytes)),
-                    Key::Number(number) => number.to_string(),
-                };
-                let cause = format!("a dictionary has the key `{key}` twice");
-                return Err(FormatError::new(Code::Duplicate, Place::File, cause));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn check_names(found: &[(String, u32)]) -> Result<(), FormatError> {

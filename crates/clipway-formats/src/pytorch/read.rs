@@ -61,7 +61,15 @@ impl PytorchFile {
         out: &mut Vec<u8>,
     ) -> Result<(), FormatError> {
         match (storage.data, &self.archive) {
-            (Data::Entry(index), Some(archive)) => archive.read_range(index, start, length, out),
+            (Data::Entry(index), Some(archive)) => match self.inflated.get(archive, index)? {
+                Some(content) => {
+                    out.clear();
+                    // Where a tensor lies in its storage, and the size of its entry, were checked on opening.
+                    out.extend_from_slice(&content[start as usize..(start + length) as usize]);
+                    Ok(())
+                }
+                None => archive.read_range(index, start, length, out),
+            },
             (Data::Offset(offset), _) => read_at(self.source.as_ref(), offset + start, length, out),
             _ => {
                 let cause = format!("storage `{}` has no bytes", storage.key);

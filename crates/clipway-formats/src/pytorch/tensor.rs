@@ -6,7 +6,7 @@ use super::machine::{Dialect, Machine};
 use super::value::{Id, Node};
 use crate::dtype::Dtype;
 use crate::error::{Code, FormatError, shown};
-use crate::shape::{MOST_DIMENSIONS, contiguous_bytes};
+use crate::shape::{MOST_DIMENSIONS, contiguous_bytes, shown_shape};
 
 /// Bytes that a tensor which repeats its storage (an expanded one) may have when it is made contiguous.
 const LARGEST_EXPANDED: usize = 16 << 20;
@@ -300,7 +300,8 @@ impl Machine<'_> {
         };
         if !inside || !view.start.is_multiple_of(unit) {
             return Err(self.malformed(format!(
-                "a tensor of shape {lengths:?} from element {start} on is not inside its storage of {available}"
+                "a tensor of shape {} from element {start} on is not inside its storage of {available}",
+                shown_shape(&lengths)
             )));
         }
         let start = view.start / unit + start;

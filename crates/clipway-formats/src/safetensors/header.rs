@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use crate::dtype::Dtype;
 use crate::error::{Code, FormatError, Place, shown};
 use crate::json::{Reader, first_duplicate};
+use crate::name::Names;
 use crate::safetensors::{METADATA_KEY, MOST_TENSORS};
-use crate::shape::{MOST_DIMENSIONS, contiguous_bytes};
+use crate::shape::{MOST_DIMENSIONS, contiguous_bytes, shown_shape};
 use crate::tensor::TensorInfo;
 
 /// Deepest nesting of a header: the header, a tensor, its shape.
@@ -31,6 +32,7 @@ impl Header {
         let mut header = Header::default();
         let mut has_metadata = false;
         let mut key_offsets = Vec::new();
+        let mut names = Names::new();
         let mut reader = Reader::new(bytes, base, DEEPEST)?;
         reader.object(|reader, key, offset| {
             if key == METADATA_KEY {
@@ -44,7 +46,8 @@ impl Header {
                 let cause = format!("more than {MOST_TENSORS} tensors");
                 return Err(reader.error_at(offset, Code::TooLarge, cause));
             }
-            let (info, range) = read_tensor(reader, key, offset)?;
+            names.check(&key)?;
+            let (info, range) = read_tensor(reader, key)?;
             header.tensors.push(info);
             header.ranges.push(range);
             key_offsets.push(offset);
@@ -84,15 +87,7 @@ fn read_metadata(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>, Forma
 }
 
 /// Reads the record of one tensor, and checks its size against its range.
-fn read_tensor(
-    reader: &mut Reader<'_>,
-    name: Cow<'_, str>,
-    name_offset: u64,
-) -> Result<(TensorInfo, (u64, u64)), FormatError> {
-    if name.contains('\0') {
-        let cause = format!("the tensor name `{}` contains NUL", shown(&name));
-        return Err(reader.error_at(name_offset, Code::BadValue, cause));
-    }
+fn read_tensor(reader: &mut Reader<'_>, name: Cow<'_, str>) -> Result<(TensorInfo, (u64, u64)), FormatError> {
     let mut dtype = None;
     let mut shape = None;
     let mut range = None;
@@ -116,11 +111,12 @@ fn read_tensor(
     let shape = shape.ok_or_else(|| missing("shape"))?;
     let (begin, end) = range.ok_or_else(|| missing("data_offsets"))?;
     let bytes = contiguous_bytes(dtype, &shape).ok_or_else(|| {
-        let cause = format!("{dtype} {shape:?} is too large for any memory");
+        let cause = format!("{dtype} {} is too large for any memory", shown_shape(&shape));
         FormatError::new(Code::TooLarge, Place::Tensor(name.to_string()), cause)
     })?;
     if end.checked_sub(begin) != Some(bytes as u64) {
-        let cause = format!("{dtype} {shape:?} has {bytes} bytes, but its range is {begin} to {end}");
+        let cause =
+            format!("{dtype} {} has {bytes} bytes, but its range is {begin} to {end}", shown_shape(&shape));
         return Err(FormatError::new(Code::Malformed, Place::Tensor(name.into_owned()), cause));
     }
     Ok((TensorInfo { name: name.into_owned(), dtype, shape }, (begin, end)))

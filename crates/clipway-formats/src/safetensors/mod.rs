@@ -2,7 +2,7 @@
 //!
 //! Written after the format's own description (`safetensors/safetensors`, README, "Format"). Reading is
 //! stricter than the reference in what that description leaves open: no key twice anywhere, no unknown field,
-//! no NUL in a name, at most 64 dimensions.
+//! no control character in a name, at most 64 KiB of it, at most 64 dimensions.
 
 mod header;
 mod reader;

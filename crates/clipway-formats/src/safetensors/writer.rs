@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use crate::error::{Code, FormatError, Place};
 use crate::json::{first_duplicate, push_json_string};
+use crate::name::Names;
 use crate::safetensors::{LONGEST_HEADER, METADATA_KEY, MOST_TENSORS};
-use crate::shape::{MOST_DIMENSIONS, contiguous_bytes};
+use crate::shape::{MOST_DIMENSIONS, contiguous_bytes, shown_shape};
 use crate::tensor::TensorInfo;
 
 /// Bytes that the header, with its length before it, is a multiple of.
@@ -119,19 +120,18 @@ fn check_names(tensors: &[TensorInfo], metadata: &[(String, String)]) -> Result<
         let place = Place::Json(format!("$.{METADATA_KEY}.{key}"));
         return Err(FormatError::new(Code::Duplicate, place, "the key comes twice"));
     }
-    match tensors.iter().find(|info| info.name == METADATA_KEY || info.name.contains('\0')) {
-        Some(info) => {
-            let cause = "safetensors does not allow this name";
-            Err(FormatError::new(Code::BadValue, Place::Tensor(info.name.clone()), cause))
-        }
-        None => Ok(()),
+    if let Some(info) = tensors.iter().find(|info| info.name == METADATA_KEY) {
+        let cause = "safetensors does not allow this name";
+        return Err(FormatError::new(Code::BadValue, Place::Tensor(info.name.clone()), cause));
     }
+    let mut names = Names::new();
+    tensors.iter().try_for_each(|info| names.check(&info.name))
 }
 
 fn length_of(info: &TensorInfo) -> Result<u64, FormatError> {
     let length = contiguous_bytes(info.dtype, &info.shape).filter(|_| info.shape.len() <= MOST_DIMENSIONS);
     length.map(|bytes| bytes as u64).ok_or_else(|| {
-        let cause = format!("{} {:?} is too large", info.dtype, info.shape);
+        let cause = format!("{} {} is too large", info.dtype, shown_shape(&info.shape));
         FormatError::new(Code::TooLarge, Place::Tensor(info.name.clone()), cause)
     })
 }

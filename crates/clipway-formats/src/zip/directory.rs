@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{Fields, Method, ZipEntry, malformed, name};
-use crate::error::{Code, FormatError, Place};
+use crate::error::{Code, FormatError, Place, shown};
 use crate::source::{ReadAt, read_range};
 
 const END: &[u8; 4] = b"PK\x05\x06";
@@ -217,6 +217,7 @@ fn read_entry(bytes: &[u8], offset: u64) -> Result<(ZipEntry, usize), FormatErro
     };
     let mut long = [u64::from(header.u32(24)), u64::from(header.u32(20)), u64::from(header.u32(42))];
     fill_from_extra(extra, &mut long).map_err(|cause| refuse(Code::Malformed, cause))?;
+    check_unicode_path(extra, &name).map_err(|cause| refuse(Code::Malformed, cause))?;
     let [size, compressed, header_offset] = long;
     if header.u16(34) != 0 {
         return Err(refuse(Code::Unsupported, "an archive in several parts".into()));
@@ -254,6 +255,23 @@ fn fill_from_extra(extra: &[u8], long: &mut [u64; 3]) -> Result<(), String> {
             Ok(())
         }
         Some(block) => Err(format!("a zip64 field of {} bytes where {} are due", block.len(), 8 * saturated)),
+    }
+}
+
+/// Id of Info-ZIP's block that holds the name again, in UTF-8.
+const UNICODE_PATH: u16 = 0x7075;
+/// Bytes before the name in that block: its version and the CRC of the plain name.
+const UNICODE_PATH_HEAD: usize = 5;
+
+/// Refuses an extra field that renames its entry: some programs take the name from there, others do not.
+pub(super) fn check_unicode_path(extra: &[u8], name: &str) -> Result<(), String> {
+    match extra_block(extra, UNICODE_PATH)? {
+        Some(block) if block.get(UNICODE_PATH_HEAD..) != Some(name.as_bytes()) => {
+            let other = block.get(UNICODE_PATH_HEAD..).unwrap_or_default();
+            let other = shown(&String::from_utf8_lossy(other));
+            Err(format!("its extra field gives it the other name `{other}`"))
+        }
+        _ => Ok(()),
     }
 }
 

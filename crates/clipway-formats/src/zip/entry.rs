@@ -55,6 +55,7 @@ impl ZipArchive {
             append(self.source.as_ref(), entry, start, length, out, &mut |bytes| hasher.update(bytes))?;
             return if length == entry.size { self.finish(index, hasher.finalize()) } else { Ok(()) };
         }
+        out.reserve_exact(length as usize);
         let mut position = 0;
         self.read_chunks(index, &mut |bytes| {
             let next = position + bytes.len() as u64;

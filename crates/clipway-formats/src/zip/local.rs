@@ -1,6 +1,6 @@
 //! Local headers and data descriptors: they must repeat the directory, and cover the file.
 
-use super::directory::extra_block;
+use super::directory::{check_unicode_path, extra_block};
 use super::{Fields, Method, ZipEntry, malformed};
 use crate::error::{Code, FormatError, Place};
 use crate::source::{ReadAt, read_range};
@@ -84,6 +84,7 @@ fn check_one(source: &dyn ReadAt, entry: &mut ZipEntry, next: u64) -> Result<(),
             &later
         }
     };
+    check_unicode_path(extra, &entry.name).map_err(|cause| malformed(place(), cause))?;
     let zip64 = extra_block(extra, 1).map_err(|cause| malformed(place(), cause))?;
     let described = entry.flags & FLAG_DESCRIPTOR != 0;
     let sizes = [u64::from(header.u32(22)), u64::from(header.u32(18))];

@@ -10,6 +10,7 @@
 
 mod directory;
 mod entry;
+mod inflation;
 mod local;
 mod name;
 mod writer;

@@ -14,3 +14,4 @@ mod pytorch_writer;
 mod pytorch_zip;
 mod safetensors;
 mod sharded;
+mod siblings;

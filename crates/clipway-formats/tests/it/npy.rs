@@ -64,6 +64,10 @@ fn bad_files_are_refused() {
     check(&with("'<f4'", "False", "(99999999999999999999,)"), Code::TooLarge);
     check(&with("'<f4'", "False", "(0, 9223372036854775807)"), Code::TooLarge);
     check(&with("'<f4'", "False", &format!("({})", "1,".repeat(65))), Code::TooLarge);
+    let long = with("'<f4'", "False", &format!("({})", "1,".repeat(10_000)));
+    let error = open(file(&long, &[])).err().expect("this is refused");
+    assert_eq!(error.code, Code::TooLarge);
+    assert!(error.to_string().len() < 200, "{error}");
     check("{'descr': '<f4', 'fortran_order': False}", Code::Missing);
     check("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}", Code::UnknownKey);
     check("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", Code::Duplicate);

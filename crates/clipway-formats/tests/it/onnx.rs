@@ -200,7 +200,9 @@ fn bad_models_are_refused() {
     check(model(&[twice.clone(), twice]), Code::Duplicate);
     check(model(&[[number(2, 2), bytes(9, [1])].concat()]), Code::BadValue);
     let graph = |node: Vec<u8>| {
-        [number(1, 8), bytes(8, number(2, 17)), bytes(7, [bytes(1, node), bytes(12, "")].concat())].concat()
+        let node = [node, bytes(2, "y")].concat();
+        let graph = [bytes(1, node), bytes(12, bytes(1, "y"))].concat();
+        [number(1, 8), bytes(8, number(2, 17)), bytes(7, graph)].concat()
     };
     assert!(open(graph(bytes(4, "Add"))).is_ok());
     check(graph(bytes(4, "RunShell")), Code::Unsupported);
@@ -212,4 +214,64 @@ fn bad_models_are_refused() {
     check([number(1, 8), bytes(8, number(2, 99)), bytes(7, bytes(12, ""))].concat(), Code::Unsupported);
     check([number(1, 8), bytes(8, [bytes(1, "x"), number(2, 1)].concat())].concat(), Code::Unsupported);
     check([number(1, 8), bytes(7, bytes(12, ""))].concat(), Code::Missing);
+}
+
+/// A node of these inputs and outputs, with further fields.
+fn node(inputs: &[&str], outputs: &[&str], more: Vec<u8>) -> Vec<u8> {
+    let inputs: Vec<u8> = inputs.iter().flat_map(|name| bytes(1, name)).collect();
+    let outputs: Vec<u8> = outputs.iter().flat_map(|name| bytes(2, name)).collect();
+    bytes(1, [inputs, outputs, bytes(4, "Add"), more].concat())
+}
+
+/// A field of a graph that holds a named value: 11 an input, 12 an output.
+fn value(field: u64, name: &str) -> Vec<u8> {
+    bytes(field, bytes(1, name))
+}
+
+#[test]
+fn every_value_is_made_once_and_none_of_itself() {
+    let open_graph = |parts: &[Vec<u8>]| {
+        let parts = [parts, &[bytes(5, [tensor(2, &[1]), bytes(9, [1])].concat())]].concat().concat();
+        open([number(1, 8), bytes(8, number(2, 17)), bytes(7, parts)].concat())
+    };
+    let sound = |parts: &[Vec<u8>]| drop(open_graph(parts).unwrap());
+    let check = |parts: &[Vec<u8>], code: Code, part: &str| {
+        let error = open_graph(parts).err().expect(part);
+        assert_eq!(error.code, code, "{error}");
+        assert!(error.to_string().contains(part), "{error} does not say `{part}`");
+    };
+    let plain = |inputs: &[&str], outputs: &[&str]| node(inputs, outputs, Vec::new());
+    let out = value(12, "y");
+    // Nodes may come in any order, outputs may be left out, and an input may have a default.
+    sound(&[plain(&["h"], &["y"]), plain(&["w"], &["h"]), out.clone()]);
+    sound(&[plain(&["w", "", "x"], &["y", "", ""]), value(11, "w"), value(11, "x"), out.clone()]);
+    check(&[plain(&["y"], &["y"]), out.clone()], Code::Malformed, "`y` is made of itself");
+    check(
+        &[plain(&["b"], &["a"]), plain(&["a"], &["b"]), plain(&["w"], &["y"]), out.clone()],
+        Code::Malformed,
+        "circle",
+    );
+    check(&[plain(&["w"], &["y"]), plain(&["w"], &["y"]), out.clone()], Code::Duplicate, "`y`");
+    check(&[plain(&["w"], &["y", "y"]), out.clone()], Code::Duplicate, "`y`");
+    check(&[plain(&["w"], &["w"]), plain(&["w"], &["y"]), out.clone()], Code::Duplicate, "`w`");
+    check(&[plain(&["w"], &["y"]), value(11, "y"), out.clone()], Code::Duplicate, "`y`");
+    check(&[plain(&["w"], &["y"]), value(11, "x"), value(11, "x"), out.clone()], Code::Duplicate, "`x`");
+    check(&[plain(&["w"], &["y"]), out.clone(), out.clone()], Code::Duplicate, "twice");
+    // A graph inside a node is bound by the same, and what it takes from outside is an input of the node.
+    let inside = |graph: &[Vec<u8>]| bytes(5, [bytes(1, "body"), bytes(6, graph.concat())].concat());
+    let body = [plain(&["w"], &["i"]), value(12, "i")];
+    sound(&[node(&[], &["y"], inside(&body)), out.clone()]);
+    let body = [plain(&["j"], &["i"]), plain(&["i"], &["j"]), value(12, "i")];
+    check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Malformed, "circle");
+    let body = [plain(&["w"], &["i"]), plain(&["w"], &["i"]), value(12, "i")];
+    check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Duplicate, "`i`");
+    let body = [plain(&["y"], &["i"]), value(12, "i")];
+    check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Malformed, "`y` is made of itself");
+    let body = [plain(&["lost"], &["i"]), value(12, "i")];
+    check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Missing, "`lost`");
+    let mut deep = vec![plain(&["w"], &["i"]), value(12, "i")];
+    for _ in 0..17 {
+        deep = vec![node(&[], &["i"], inside(&deep)), value(12, "i")];
+    }
+    check(&[node(&[], &["y"], inside(&deep)), out], Code::TooLarge, "deeper");
 }

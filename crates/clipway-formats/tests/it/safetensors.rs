@@ -142,7 +142,7 @@ fn truncated_lengths_are_refused() {
 #[test]
 fn written_files_read_back() {
     let tensors = [
-        tensor("w\"\\\u{1}é", Dtype::F16, &[3]),
+        tensor("w\"\\é", Dtype::F16, &[3]),
         tensor("empty", Dtype::F32, &[0, 7]),
         tensor("steps", Dtype::I64, &[]),
         tensor("mask", Dtype::Bool, &[5]),
@@ -191,8 +191,32 @@ fn what_cannot_be_written_is_refused() {
     check(std::slice::from_ref(&w), &[pair("a", "1"), pair("a", "2")], Code::Duplicate);
     check(&[tensor("__metadata__", Dtype::F32, &[1])], &[], Code::BadValue);
     check(&[tensor("a\0b", Dtype::F32, &[1])], &[], Code::BadValue);
+    check(&[tensor("a\u{1b}b", Dtype::F32, &[1])], &[], Code::BadValue);
+    check(&[tensor(&"a".repeat((64 << 10) + 1), Dtype::F32, &[1])], &[], Code::TooLarge);
     check(&[tensor("w", Dtype::F32, &[usize::MAX])], &[], Code::TooLarge);
     check(&[tensor("w", Dtype::F32, &[1; 65])], &[], Code::TooLarge);
     let short = write_safetensors(&mut Vec::new(), &[w], &[], |_| Ok([0; 3]));
     assert_eq!(short.unwrap_err().to_string(), "tensor `w`: expected 4 bytes, found 3 [bad-value]");
+}
+
+#[test]
+fn names_are_bounded_and_of_printable_characters() {
+    let open_names = |names: &[String]| {
+        let record = r#":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}"#;
+        let members: Vec<String> = names.iter().map(|name| format!("\"{name}\"{record}")).collect();
+        let header = format!("{{{}}}", members.join(","));
+        open([&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat())
+    };
+    let check = |names: &[String], code: Code, part: &str| {
+        let error = open_names(names).err().expect(part);
+        assert_eq!(error.code, code, "{error}");
+        assert!(error.to_string().contains(part), "{error} does not say `{part}`");
+    };
+    let long = "n".repeat(64 << 10);
+    assert!(open_names(std::slice::from_ref(&long)).is_ok());
+    check(&[format!("{long}n")], Code::TooLarge, "a name of 65537 bytes");
+    check(&["w\\u001b]0;title".to_owned()], Code::BadValue, "control character");
+    check(&["w\u{9b}2J".to_owned()], Code::BadValue, "control character");
+    let many: Vec<String> = (0..513).map(|index| format!("{index:03}{}", &long[3..])).collect();
+    check(&many, Code::TooLarge, "names of more than 33554432 bytes together");
 }

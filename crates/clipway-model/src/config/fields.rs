@@ -123,7 +123,7 @@ pub(super) fn number_in(value: &JsonCursor<'_>, range: RangeInclusive<f64>) -> R
     if range.contains(&number) {
         return Ok(number);
     }
-    let cause = format!("expected a number from {} to {}, found {number}", range.start(), range.end());
+    let cause = format!("expected a number from {} to {}, found {number:?}", range.start(), range.end());
     Err(value.error(Code::BadValue, cause))
 }
 

@@ -35,6 +35,7 @@ fn wrong_configs_are_refused_with_their_place() {
     check(("", "", "\"zzz\": 1"), UnknownKey, "$.zzz", "not known");
     check(("\"width\": 0", "", ""), BadValue, "$.vision_cfg.width", "from 1 to");
     check(("\"width\": 64.0", "", ""), BadValue, "$.vision_cfg.width", "an integer");
+    check(("", "", "\"init_logit_scale\": 1e308"), BadValue, "$.init_logit_scale", "found 1e308");
     check(("\"head_width\": 48", "", ""), BadValue, "$.vision_cfg.head_width", "does not divide");
     check(("\"patch_size\": 64", "", ""), BadValue, "$.vision_cfg.patch_size", "tokens");
     check(("\"patch_size\": null", "", ""), BadValue, "$.vision_cfg.patch_size", "needs a patch size");
