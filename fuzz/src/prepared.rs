@@ -1,8 +1,10 @@
 //! Folders of transformers, whose small files decide on what is made of the weights.
 
+use std::sync::Arc;
+
 use clipway_formats::{Dtype, SafetensorsLayout};
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, prepare};
+use clipway_model::source::{Source, SourceOptions};
 
 use crate::{Scratch, check_message, infos_of};
 
@@ -17,14 +19,14 @@ pub fn transformers_folder() -> Scratch {
     scratch
 }
 
-/// Prepares an export of a folder twice, which must give the same.
+/// Resolves a folder twice, which must give the same.
 ///
 /// # Panics
 /// If it does not, or a refusal is not what it must be.
 pub fn check_prepared(folder: &Scratch) {
-    let checkpoint = Checkpoint::open(folder.path()).expect("sound weights");
-    let prepare = || prepare(&checkpoint, &ExportOptions::default());
-    match (prepare(), prepare()) {
+    let checkpoint = Arc::new(Checkpoint::open(folder.path()).expect("sound weights"));
+    let resolve = || Source::of(Arc::clone(&checkpoint), &SourceOptions::default());
+    match (resolve(), resolve()) {
         (Ok(first), Ok(second)) => {
             assert_eq!((first.config(), first.plan()), (second.config(), second.plan()))
         }

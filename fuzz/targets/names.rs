@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use clipway_formats::{Dtype, SafetensorsLayout};
 use clipway_fuzz::{Scratch, bounded, check_message, infos_of};
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, prepare};
 use clipway_model::inspect::{InspectOptions, inspect};
+use clipway_model::source::{Source, SourceOptions};
 
 /// Largest file with holes that is made.
 const LARGEST: u64 = 1 << 36;
@@ -30,7 +30,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
             inspect(&checkpoint, InspectOptions::default(), &(), &AtomicBool::new(false))
         });
         assert!(inspection.is_ok_and(|inspection| inspection.is_some()));
-        match bounded(input.len(), || prepare(&checkpoint, &ExportOptions::default())) {
+        match bounded(input.len(), || Source::of(checkpoint, &SourceOptions::default())) {
             Ok(prepared) => {
                 prepared.plan().check().expect("steps that fit each other");
                 let written = prepared.plan().tensors.len();

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use clipway_model::export::ExportError;
+use clipway_model::differences::Differences;
 use serde_json::{Value, json};
 
 /// Exit status of a question answered with no: refused, mismatched, failed verification.
@@ -44,9 +44,8 @@ impl List {
     /// Most entries of each kind: more than any model has tensors.
     const MOST: usize = 20_000;
 
-    /// What an export's error lists.
-    pub fn of(error: &ExportError) -> Box<List> {
-        let (differences, problems) = (error.differences(), error.problems());
+    /// What an error lists.
+    pub fn of(differences: Option<&Differences>, problems: &[&str]) -> Box<List> {
         let count = differences.map_or(0, |differences| differences.iter().count());
         Box::new(List {
             left_out: count.saturating_sub(List::MOST) + problems.len().saturating_sub(List::MOST),
@@ -55,7 +54,7 @@ impl List {
                 .flat_map(|differences| differences.iter().take(List::MOST))
                 .map(|one| json!(one))
                 .collect(),
-            problems: problems.into_iter().take(List::MOST).map(|one| json!(one)).collect(),
+            problems: problems.iter().take(List::MOST).map(|one| json!(one)).collect(),
         })
     }
 }

@@ -7,6 +7,7 @@
 
 mod commands;
 mod failure;
+mod hints;
 mod options;
 mod pictures;
 mod progress;

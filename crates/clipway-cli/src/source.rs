@@ -1,18 +1,21 @@
 //! Sources on the command line: which checkpoint, which model, which of its weights.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use clipway_model::artifact::{Artifact, ArtifactError};
+use clipway_model::artifact::ArtifactError;
 use clipway_model::checkpoint::{Checkpoint, CheckpointError, OpenOptions};
-use clipway_model::export::{ExportError, ExportOptions, ModelChoice, prepare};
+use clipway_model::export::ExportError;
 use clipway_model::plan::Tower;
+use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::Processor;
 use clipway_run::load::{LoadError, LoadOptions};
 
 use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED, List, NO, chain};
+use crate::hints;
 use crate::ui::Ui;
 
 /// Which weights of a checkpoint are taken.
@@ -35,7 +38,7 @@ impl From<WeightsName> for WeightsChoice {
 
 /// How a source is read.
 #[derive(Args)]
-pub struct SourceOptions {
+pub struct SourceArguments {
     /// What the weights are, where no config lies beside them: a registered name or a config file
     #[arg(long, value_name = "NAME|FILE.json")]
     pub model: Option<String>,
@@ -49,64 +52,44 @@ pub struct SourceOptions {
     pub allow_opaque: bool,
 }
 
-impl SourceOptions {
+impl SourceArguments {
     /// Opens a source; no weight is read.
-    pub fn open(&self, path: &Path) -> Result<Checkpoint, Failure> {
-        let options = OpenOptions { allow_opaque: self.allow_opaque };
-        Checkpoint::open_with(path, options).map_err(|error| checkpoint_failure(&error))
+    pub fn open(&self, path: &Path) -> Result<Arc<Checkpoint>, Failure> {
+        let opened = Checkpoint::open_with(path, self.options().open);
+        opened.map(Arc::new).map_err(|error| checkpoint_failure(&error))
     }
 
-    /// What was said about the source, for [`prepare`].
-    pub fn export_options(&self) -> ExportOptions {
-        ExportOptions {
+    /// What was said about the source.
+    pub fn options(&self) -> SourceOptions {
+        SourceOptions {
+            open: OpenOptions { allow_opaque: self.allow_opaque },
             model: self.model.as_deref().map(ModelChoice::of),
             weights: self.weights.map(WeightsChoice::from),
-            ..ExportOptions::default()
+            ..SourceOptions::default()
         }
     }
+}
+
+/// Resolves what a checkpoint is.
+pub fn resolve(checkpoint: &Arc<Checkpoint>, options: &SourceOptions) -> Result<Source, Failure> {
+    Source::of(Arc::clone(checkpoint), options).map_err(|error| source_failure(&error))
 }
 
 /// Loads the towers of a folder or another source, to run it: those that are wanted and there.
 pub fn load_to_run(
     path: &Path,
-    options: &SourceOptions,
+    arguments: &SourceArguments,
     towers: Tower,
     apply_orientation: bool,
     ui: &Ui,
 ) -> Result<Clip, Failure> {
-    let checkpoint = options.open(path)?;
-    let there = tower_of(&checkpoint)?;
-    let export_options = ExportOptions { tower: there, ..options.export_options() };
-    let prepared = prepare(&checkpoint, &export_options).map_err(|error| export_failure(&error))?;
-    let towers = match (towers, there) {
-        (Tower::Both, _) => there,
-        (wanted, Tower::Both) => wanted,
-        (wanted, there) if wanted == there => wanted,
-        (wanted, there) => {
-            let (path, wanted, there) = (path.display(), wanted.name(), there.name());
-            return Err(Failure::no(
-                "missing",
-                format!("`{path}` has the {there} tower only, not the {wanted} tower"),
-            ));
-        }
-    };
-    let load = LoadOptions { towers, apply_orientation, ..LoadOptions::new(processor(ui)?) };
-    Clip::load(&prepared, &load).map_err(|error| load_failure(&error))
-}
-
-/// The towers that a source has: those that its `clipway.json` says, else both.
-pub fn tower_of(checkpoint: &Checkpoint) -> Result<Tower, Failure> {
-    Artifact::towers_in(&folder_of(checkpoint)).map_err(|error| artifact_failure(&error))
+    let load = LoadOptions { towers: Some(towers), apply_orientation, ..LoadOptions::new(processor(ui)?) };
+    Clip::open_with(path, &arguments.options(), &load).map_err(|error| load_failure(&error))
 }
 
 /// A processor with the threads that were asked for.
 pub fn processor(ui: &Ui) -> Result<Processor, Failure> {
     Processor::with_threads(ui.threads()).map_err(|error| Failure::could_not_run("threads", chain(&error)))
-}
-
-/// The folder in which the weights lie.
-pub fn folder_of(checkpoint: &Checkpoint) -> PathBuf {
-    checkpoint.weights_path().parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
 /// What a source that cannot be opened means for the exit status.
@@ -118,16 +101,28 @@ pub fn checkpoint_failure(error: &CheckpointError) -> Failure {
     Failure { exit_code, hint: error.hint(), ..Failure::no(error.code(), chain(error)) }
 }
 
+/// What a source that cannot be resolved means for the exit status.
+pub fn source_failure(error: &SourceError) -> Failure {
+    let exit_code = match error {
+        SourceError::Open(error) => return checkpoint_failure(error),
+        SourceError::Artifact(error) => return artifact_failure(error),
+        SourceError::UnknownModel(_) | SourceError::Candidates(_) => COULD_NOT_RUN,
+        _ => NO,
+    };
+    let list = List::of(error.differences(), &error.problems());
+    Failure { exit_code, hint: hints::of_source(error), list, ..Failure::no(error.code(), chain(error)) }
+}
+
 /// What a refused export means for the exit status.
 pub fn export_failure(error: &ExportError) -> Failure {
     let exit_code = match error {
-        ExportError::Open(error) => checkpoint_failure(error).exit_code,
-        ExportError::Output(_) | ExportError::UnknownModel(_) | ExportError::Candidates(_) => COULD_NOT_RUN,
+        ExportError::Source(error) => return source_failure(error),
+        ExportError::Output(_) => COULD_NOT_RUN,
         ExportError::Interrupted => INTERRUPTED,
         _ => NO,
     };
-    let list = List::of(error);
-    Failure { exit_code, hint: error.hint(), list, ..Failure::no(error.code(), chain(error)) }
+    let list = List::of(error.differences(), &error.problems());
+    Failure { exit_code, hint: hints::of_export(error), list, ..Failure::no(error.code(), chain(error)) }
 }
 
 /// What an artifact that cannot be read means for the exit status.
@@ -138,7 +133,12 @@ pub fn artifact_failure(error: &ArtifactError) -> Failure {
 
 /// What a model that cannot be loaded means for the exit status.
 pub fn load_failure(error: &LoadError) -> Failure {
-    let exit_code = if matches!(error, LoadError::Io { .. }) { COULD_NOT_RUN } else { NO };
+    let exit_code = match error {
+        LoadError::Source(error) => return source_failure(error),
+        LoadError::Artifact(error) => return artifact_failure(error),
+        LoadError::Io { .. } | LoadError::Processor(_) => COULD_NOT_RUN,
+        _ => NO,
+    };
     Failure { exit_code, ..Failure::no(error.code(), chain(error)) }
 }
 

@@ -7,7 +7,7 @@ use clipway_run::image::{DecodeLimits, decode};
 use clipway_run::verify::{Inputs, Report, VerifyError};
 
 use crate::failure::{self, Failure, chain};
-use crate::source::{artifact_failure, checkpoint_failure, clip_failure, export_failure, load_failure};
+use crate::source::{clip_failure, load_failure, source_failure};
 use crate::text::read_lines;
 
 /// On what a verification runs.
@@ -78,9 +78,7 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// What a verification that could not be run means for the exit status.
 pub fn verify_failure(error: &VerifyError) -> Failure {
     match error {
-        VerifyError::Open(error) => checkpoint_failure(error),
-        VerifyError::Artifact(error) => artifact_failure(error),
-        VerifyError::Prepare(error) => export_failure(error),
+        VerifyError::Source(error) => source_failure(error),
         VerifyError::Load(error) => load_failure(error),
         VerifyError::Run(error) => clip_failure(error),
     }

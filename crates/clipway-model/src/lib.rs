@@ -18,6 +18,7 @@ pub mod differences;
 pub mod identify;
 pub mod layout;
 pub mod plan;
+pub mod source;
 pub mod spelling;
 pub mod output;
 pub mod export;

@@ -1,4 +1,4 @@
-//! From prepared weights and the files beside them to a model that runs.
+//! From a source to a model that runs.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
 use clipway_model::config::{self, ModelConfig, PreprocessConfig};
-use clipway_model::export::{Prepared, TokenizerParts};
+use clipway_model::export::TokenizerParts;
 use clipway_model::plan::{ApplyError, PlannedTensor, Tower, apply};
+use clipway_model::source::{Source, SourceError, SourceOptions};
 use clipway_model::state_dict::{StateDict, cast_to_f32};
 
 use crate::clip::Clip;
@@ -27,35 +28,51 @@ const LARGEST_TOKENIZER: u64 = 256 << 20;
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
 /// How a model is loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// What it runs on.
-    pub processor: Processor,
-    /// Which towers are loaded.
-    pub towers: Tower,
-    /// Whether outputs of blocks can be had.
+    /// What it runs on; without it the fastest instruction set and all threads.
+    pub processor: Option<Processor>,
+    /// Which towers are loaded; without it all that the source has.
+    pub towers: Option<Tower>,
+    /// Whether the outputs of blocks can be asked for.
     pub blocks: bool,
-    /// Whether pictures are turned as their EXIF orientation says; open_clip does not.
+    /// Whether images are turned as their EXIF orientation says; open_clip does not.
     pub apply_orientation: bool,
 }
 
 impl LoadOptions {
-    /// Both towers, as open_clip runs them.
+    /// All towers, as open_clip runs them.
     pub fn new(processor: Processor) -> LoadOptions {
-        LoadOptions { processor, towers: Tower::Both, blocks: false, apply_orientation: false }
+        LoadOptions { processor: Some(processor), ..LoadOptions::default() }
     }
 }
 
 /// A model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoadError {
+    /// The source cannot be resolved.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The source does not have a tower that was asked for.
+    #[error("`{}` has the {} tower only, not the {} tower", path.display(), found.name(), wanted.name())]
+    NoTower {
+        /// The source.
+        path: PathBuf,
+        /// What was asked for.
+        wanted: Tower,
+        /// What it has.
+        found: Tower,
+    },
+    /// There are no threads to run on.
+    #[error(transparent)]
+    Processor(EngineError),
     /// The engine refuses the weights.
     #[error("`{}`: {cause}", path.display())]
     Engine {
         /// The source.
         path: PathBuf,
         /// Why.
-        #[source]
         cause: EngineError,
     },
     /// The towers are not those of the model.
@@ -64,7 +81,6 @@ pub enum LoadError {
         /// The source.
         path: PathBuf,
         /// Why.
-        #[source]
         cause: EncoderError,
     },
     /// The tokeniser is malformed.
@@ -73,7 +89,6 @@ pub enum LoadError {
         /// The folder of its files.
         folder: PathBuf,
         /// What is wrong.
-        #[source]
         cause: TokenizerError,
     },
     /// The folder's `clipway.json` cannot be read.
@@ -85,7 +100,6 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        #[source]
         cause: io::Error,
     },
 }
@@ -94,6 +108,9 @@ impl LoadError {
     /// Stable name of the cause.
     pub fn code(&self) -> &'static str {
         match self {
+            LoadError::Source(error) => error.code(),
+            LoadError::NoTower { .. } => "missing",
+            LoadError::Processor(error) => error.code(),
             LoadError::Engine { cause, .. } => cause.code(),
             LoadError::Encoder { cause, .. } => cause.code(),
             LoadError::Tokenizer { cause, .. } => cause.code(),
@@ -113,12 +130,13 @@ pub struct LoadedTokenizer {
 }
 
 impl LoadedTokenizer {
-    /// Finds the tokeniser of a config: CLIP's own is built in, any other lies in `folder`. `None` where its files
-    /// are not there. The rules are those of the folder's `clipway.json`, where it has one.
+    /// Finds the tokenizer of a source: CLIP's own is built in, any other lies in `folder`. `None` where its files are
+    /// missing. The rules are those of the folder's `clipway.json`, where it has one.
     ///
     /// # Errors
     /// Files that cannot be read or are malformed.
-    pub fn find(model: &ModelConfig, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
+    pub fn find(source: &Source, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
+        let model = &source.config().model;
         let refuse = |cause| LoadError::Tokenizer { folder: folder.to_owned(), cause };
         let mut files = Vec::new();
         for name in TOKENIZER_FILES {
@@ -127,7 +145,7 @@ impl LoadedTokenizer {
             }
         }
         let file = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
-        let rules = match stored_rules(folder)? {
+        let rules = match stored_rules(source, folder)? {
             Some(rules) => rules,
             None => match source_of(model).map_err(refuse)? {
                 TokenizerSource::Clip(rules) => rules,
@@ -154,40 +172,73 @@ impl LoadedTokenizer {
 }
 
 impl Clip {
-    /// Loads the weights of a prepared export, as its plan makes them, with the tokeniser beside them.
+    /// Opens a folder or a file of weights and loads all towers that it has.
     ///
     /// # Errors
-    /// Weights that cannot be read or compiled, and tokeniser files that are malformed.
-    pub fn load(prepared: &Prepared<'_>, options: &LoadOptions) -> Result<Clip, LoadError> {
-        let path = prepared.checkpoint().path();
+    /// A source that cannot be resolved, weights that cannot be read or compiled, and tokenizer files that are
+    /// malformed.
+    pub fn open(path: impl AsRef<Path>) -> Result<Clip, LoadError> {
+        Clip::open_with(path, &SourceOptions::default(), &LoadOptions::default())
+    }
+
+    /// Opens as [`Clip::open`] does, with options.
+    ///
+    /// # Errors
+    /// As [`Clip::open`], and a tower that the source does not have.
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        source: &SourceOptions,
+        load: &LoadOptions,
+    ) -> Result<Clip, LoadError> {
+        Clip::load(&Source::resolve(path, source)?, load)
+    }
+
+    /// Loads a source: its weights as its plan makes them, its preprocessing and its tokenizer.
+    ///
+    /// # Errors
+    /// As [`Clip::open_with`].
+    pub fn load(source: &Source, options: &LoadOptions) -> Result<Clip, LoadError> {
+        let path = source.path();
         let engine = |cause| LoadError::Engine { path: path.to_owned(), cause };
-        let weights = PlannedWeights::new(prepared);
-        let model = prepared.model();
+        let towers = towers(source, options.towers)?;
+        let processor = match &options.processor {
+            Some(processor) => processor.clone(),
+            None => Processor::detect().map_err(LoadError::Processor)?,
+        };
+        let weights = PlannedWeights::new(source);
+        let model = source.model();
         let compile = |graph| {
             let engine_options = EngineOptions { blocks: options.blocks, ..EngineOptions::default() };
-            Engine::compile(graph, &model.parameters, &weights, &options.processor, engine_options)
+            let engine = Engine::compile(graph, &model.parameters, &weights, &processor, engine_options)?;
+            Ok(Box::new(engine) as Box<dyn tower::Tower>)
         };
-        let image =
-            (options.towers != Tower::Text).then(|| compile(&model.image)).transpose().map_err(engine)?;
-        let text =
-            (options.towers != Tower::Image).then(|| compile(&model.text)).transpose().map_err(engine)?;
+        let image = (towers != Tower::Text).then(|| compile(&model.image)).transpose().map_err(engine)?;
+        let text = (towers != Tower::Image).then(|| compile(&model.text)).transpose().map_err(engine)?;
         let scalar = |id| weights.scalar(&model.parameters.get(id).name);
         let settings = EncoderSettings {
             logit_scale: scalar(model.logit_scale).map_err(engine)?.exp(),
             logit_bias: model.logit_bias.map(scalar).transpose().map_err(engine)?,
             embed_dim: model.embed_dim,
         };
-        let boxed = |engine: Option<Engine>| engine.map(|engine| Box::new(engine) as Box<dyn tower::Tower>);
-        let encoder = Encoder::new(boxed(image), boxed(text), settings)
+        let encoder = Encoder::new(image, text, settings)
             .map_err(|cause| LoadError::Encoder { path: path.to_owned(), cause })?;
-        let folder = prepared.checkpoint().weights_path().parent().unwrap_or(Path::new(""));
-        let tokenizer = match options.towers {
+        let tokenizer = match towers {
             Tower::Image => None,
-            _ => LoadedTokenizer::find(&prepared.config().model, folder)?.map(|loaded| loaded.tokenizer),
+            _ => LoadedTokenizer::find(source, source.folder())?.map(|loaded| loaded.tokenizer),
         };
-        let mut preprocess = Preprocess::from(&prepared.config().preprocess());
+        let mut preprocess = Preprocess::from(&source.config().preprocess());
         preprocess.apply_orientation = options.apply_orientation;
         Ok(Clip::new(encoder, preprocess, tokenizer))
+    }
+}
+
+/// The towers to load: those that were asked for, if the source has them, else all that it has.
+fn towers(source: &Source, wanted: Option<Tower>) -> Result<Tower, LoadError> {
+    match (wanted, source.tower()) {
+        (None | Some(Tower::Both), found) => Ok(found),
+        (Some(wanted), Tower::Both) => Ok(wanted),
+        (Some(wanted), found) if wanted == found => Ok(found),
+        (Some(wanted), found) => Err(LoadError::NoTower { path: source.path().to_owned(), wanted, found }),
     }
 }
 
@@ -219,10 +270,10 @@ struct PlannedWeights<'a> {
 }
 
 impl<'a> PlannedWeights<'a> {
-    fn new(prepared: &'a Prepared<'_>) -> PlannedWeights<'a> {
-        let tensors = prepared.plan().tensors.iter();
+    fn new(source: &'a Source) -> PlannedWeights<'a> {
+        let tensors = source.plan().tensors.iter();
         let planned = tensors.map(|planned| (planned.target.name.as_str(), planned)).collect();
-        PlannedWeights { planned, source: &prepared.weights().state_dict }
+        PlannedWeights { planned, source: &source.weights().state_dict }
     }
 
     /// The one value of a tensor `[]` or `[1]`.
@@ -276,12 +327,11 @@ fn source_of(model: &ModelConfig) -> Result<TokenizerSource, TokenizerError> {
 }
 
 /// The rules in a folder's `clipway.json`, if it has one that says any.
-fn stored_rules(folder: &Path) -> Result<Option<TokenizerRules>, LoadError> {
-    let Some(artifact) = Artifact::find(folder)? else { return Ok(None) };
-    if artifact.tokenizer.is_null() {
-        return Ok(None);
-    }
-    serde_json::from_value(artifact.tokenizer).map(Some).map_err(|error| LoadError::Tokenizer {
+fn stored_rules(source: &Source, folder: &Path) -> Result<Option<TokenizerRules>, LoadError> {
+    let other = if folder == source.folder() { None } else { Artifact::find(folder)? };
+    let artifact = other.as_ref().or_else(|| source.artifact().filter(|_| folder == source.folder()));
+    let Some(artifact) = artifact.filter(|artifact| !artifact.tokenizer.is_null()) else { return Ok(None) };
+    serde_json::from_value(artifact.tokenizer.clone()).map(Some).map_err(|error| LoadError::Tokenizer {
         folder: folder.to_owned(),
         cause: TokenizerError::file(ARTIFACT_NAME, "tokenizer", error.to_string()),
     })

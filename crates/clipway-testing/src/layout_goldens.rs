@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use clipway_formats::{Dtype, FileFormat, FormatError, SafetensorsFile, TensorFile, TensorInfo};
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, prepare};
 use clipway_model::layout::Layout;
 use clipway_model::plan::Precision;
+use clipway_model::source::{Source, SourceOptions};
 use clipway_model::state_dict::Weights;
 use clipway_run::clip::Clip;
 use clipway_run::encoder::normalize;
@@ -148,8 +148,8 @@ fn measure(
     };
     let weights = checkpoint.weights(None).map_err(|error| error.to_string())?;
     *layout = Layout::recognise(&weights.state_dict).map(|layout| layout.name);
-    let options = ExportOptions { precision: rounding(&weights), ..ExportOptions::default() };
-    let prepared = prepare(&checkpoint, &options).map_err(|error| error.to_string())?;
+    let options = SourceOptions { precision: rounding(&weights), ..SourceOptions::default() };
+    let prepared = Source::of(checkpoint, &options).map_err(|error| error.to_string())?;
     let image_size = prepared.config().model.vision.image_size;
     let clip =
         Clip::load(&prepared, &LoadOptions::new(processor.clone())).map_err(|error| error.to_string())?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::pictures::{Picture, PictureOptions};
-use crate::source::{self, SourceOptions};
+use crate::source::{self, SourceArguments};
 use crate::text::read_lines;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
@@ -50,7 +50,7 @@ pub struct Classify {
     pictures: PictureOptions,
 
     #[command(flatten)]
-    source: SourceOptions,
+    source: SourceArguments,
 }
 
 /// One picture's result, as JSON.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, chain};
 use crate::pictures::{Decoded, PictureOptions};
-use crate::source::{self, SourceOptions};
+use crate::source::{self, SourceArguments};
 use crate::text::read_lines;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
@@ -50,7 +50,7 @@ pub struct Embed {
     pictures: PictureOptions,
 
     #[command(flatten)]
-    source: SourceOptions,
+    source: SourceArguments,
 }
 
 /// Features of one picture or text, as JSON.

@@ -1,16 +1,18 @@
 //! `clipway export`: from a checkpoint to a verified folder.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::{Interpolation, PreprocessOptions, ResizeMode};
 use clipway_model::export::{
-    ExportOptions, ExportReport, Prepared, TokenizerParts, VerifyError, WeightsFormat, WriteOptions, prepare,
+    Export as Prepared, ExportReport, TokenizerParts, VerifyError, WeightsFormat, WriteOptions,
 };
 use clipway_model::output::StepHook;
 use clipway_model::plan::{Ledger, Precision, Tower};
+use clipway_model::source::{Source, SourceOptions};
 use clipway_model::spelling::{TARGETS, Target};
 use clipway_run::engine::Processor;
 use clipway_run::load::{LoadOptions, LoadedTokenizer};
@@ -19,7 +21,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::progress::StageBars;
-use crate::source::{self, SourceOptions, export_failure, load_failure};
+use crate::source::{self, SourceArguments, export_failure, load_failure};
 use crate::text::{bytes, counted};
 use crate::ui::Ui;
 use crate::verification::InputOptions;
@@ -118,24 +120,26 @@ pub struct Export {
     inputs: InputOptions,
 
     #[command(flatten)]
-    source_options: SourceOptions,
+    source_arguments: SourceArguments,
 }
 
 impl Export {
     /// Exports, or says what would be done.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let checkpoint = self.source_options.open(&self.source)?;
+        let checkpoint = self.source_arguments.open(&self.source)?;
         let options = self.options()?;
-        let formats: Vec<WeightsFormat> = self.targets()?.iter().map(|target| target.format).collect();
-        let prepared = prepare(&checkpoint, &options).map_err(|error| export_failure(&error))?;
+        let targets = self.targets()?;
+        let formats: Vec<WeightsFormat> = targets.iter().map(|target| target.format).collect();
+        let source = source::resolve(&checkpoint, &options)?;
+        let prepared =
+            Prepared::prepare(&source, targets[0].spelling).map_err(|error| export_failure(&error))?;
         match &self.out {
-            Some(out) if !self.dry_run => self.write(out, &prepared, formats, options, ui),
+            Some(out) if !self.dry_run => self.write(out, &prepared, formats, &options, ui),
             _ => dry_run(&prepared, formats.len(), ui),
         }
     }
 
-    fn options(&self) -> Result<ExportOptions, Failure> {
-        let spelling = self.targets()?[0].spelling;
+    fn options(&self) -> Result<SourceOptions, Failure> {
         let three =
             |values: &Option<Vec<f64>>| values.as_ref().and_then(|v| <[f64; 3]>::try_from(v.clone()).ok());
         if let Some(bad) = self.image_std.iter().flatten().find(|value| !(**value > 0.0 && value.is_finite()))
@@ -151,17 +155,17 @@ impl Export {
                 format!("`--image-mean`: expected numbers, found {bad}"),
             ));
         }
-        Ok(ExportOptions {
+        Ok(SourceOptions {
             precision: self.precision.map(|precision| match precision {
                 PrecisionName::Fp32 => Precision::F32,
                 PrecisionName::Fp16 => Precision::F16,
                 PrecisionName::Bf16 => Precision::BF16,
             }),
-            tower: match self.tower {
+            tower: Some(match self.tower {
                 TowerName::Both => Tower::Both,
                 TowerName::Image => Tower::Image,
                 TowerName::Text => Tower::Text,
-            },
+            }),
             image_size: self.image_size,
             context_length: self.context_length,
             fold: self.fold,
@@ -172,8 +176,7 @@ impl Export {
                 resize_mode: self.resize_mode.as_deref().and_then(ResizeMode::from_name),
                 ..PreprocessOptions::default()
             },
-            spelling,
-            ..self.source_options.export_options()
+            ..self.source_arguments.options()
         })
     }
 
@@ -182,11 +185,11 @@ impl Export {
         out: &std::path::Path,
         prepared: &Prepared<'_>,
         formats: Vec<WeightsFormat>,
-        options: ExportOptions,
+        options: &SourceOptions,
         ui: &Ui,
     ) -> Result<bool, Failure> {
-        let checkpoint = prepared.checkpoint();
-        let (tokenizer, tokenizer_note) = self.tokenizer(checkpoint, prepared)?;
+        let checkpoint = prepared.source().checkpoint();
+        let (tokenizer, tokenizer_note) = self.tokenizer(prepared.source())?;
         if let Some(note) = &tokenizer_note {
             ui.warn(note);
         }
@@ -194,7 +197,7 @@ impl Export {
         let bars = StageBars::new(ui);
         let inputs = self.inputs.read()?;
         let processor = source::processor(ui)?;
-        let verify = |folder: &std::path::Path| verified(folder, checkpoint, &inputs, &processor, &options);
+        let verify = |folder: &std::path::Path| verified(folder, checkpoint, &inputs, &processor, options);
         let report = prepared.write(
             out,
             &WriteOptions {
@@ -231,20 +234,15 @@ impl Export {
     }
 
     /// The tokeniser's part of the folder, or what is said where its files are not there.
-    fn tokenizer(
-        &self,
-        checkpoint: &Checkpoint,
-        prepared: &Prepared<'_>,
-    ) -> Result<(TokenizerParts, Option<String>), Failure> {
+    fn tokenizer(&self, source: &Source) -> Result<(TokenizerParts, Option<String>), Failure> {
         if matches!(self.tower, TowerName::Image) {
             return Ok((TokenizerParts::default(), None));
         }
-        let folder = self.tokenizer.clone().unwrap_or_else(|| source::folder_of(checkpoint));
-        let model = &prepared.config().model;
-        match LoadedTokenizer::find(model, &folder).map_err(|error| load_failure(&error))? {
+        let folder = self.tokenizer.as_deref().unwrap_or(source.folder());
+        match LoadedTokenizer::find(source, folder).map_err(|error| load_failure(&error))? {
             Some(found) => Ok((found.parts, None)),
             None => {
-                let name = model.text.tokenizer.name.as_deref().unwrap_or_default();
+                let name = source.config().model.text.tokenizer.name.as_deref().unwrap_or_default();
                 let note = format!(
                     "the files of the tokeniser `{name}` are not in `{}`: the folder will not run offline \
                      (`--tokenizer DIR` gives them)",
@@ -278,11 +276,11 @@ fn targets() -> PossibleValuesParser {
 
 /// Says what would be done, in so many formats.
 fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Failure> {
-    let plan = prepared.written_plan();
-    let (before, after) = (prepared.checkpoint().file_bytes(), plan.bytes() * formats as u64);
+    let (plan, source) = (prepared.plan(), prepared.source());
+    let (before, after) = (source.checkpoint().file_bytes(), plan.bytes() * formats as u64);
     if ui.json() {
         ui.data_json(&json!({
-            "layout": prepared.layout().name,
+            "layout": source.layout().name,
             "target": prepared.spelling().layout,
             "plan": plan,
             "ledger": prepared.ledger(),
@@ -291,7 +289,7 @@ fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Fai
             "bytes_after": after,
         }))?;
     } else {
-        let (layout, target) = (prepared.layout().title, prepared.spelling().title);
+        let (layout, target) = (source.layout().title, prepared.spelling().title);
         let mut text = format!("layout: {layout}, to {target}\n\n{plan}\n");
         text.push_str(&ledger(prepared.ledger()));
         text.push_str(&format!("size: {} before, {} after\n", bytes(before), bytes(after)));
@@ -306,10 +304,10 @@ fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Fai
 /// Verifies a folder that is about to be put in place; what fails keeps it from its place.
 fn verified(
     folder: &std::path::Path,
-    checkpoint: &Checkpoint,
+    checkpoint: &Arc<Checkpoint>,
     inputs: &clipway_run::verify::Inputs,
     processor: &Processor,
-    options: &ExportOptions,
+    options: &SourceOptions,
 ) -> Result<serde_json::Value, VerifyError> {
     let load = LoadOptions::new(processor.clone());
     let verification = FolderVerification { inputs, load, source: options.clone() };

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportError, ExportOptions, ModelChoice, prepare};
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
 use clipway_model::plan::Tower;
+use clipway_model::source::{ModelChoice, Source, SourceError};
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadOptions;
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use crate::failure::{Failure, INTERRUPTED};
 use crate::progress::StageBars;
-use crate::source::{self, SourceOptions, WeightsName, export_failure};
+use crate::source::{self, SourceArguments, WeightsName};
 use crate::text::{bytes, counted, millions};
 use crate::ui::Ui;
 use crate::verification::verify_failure;
@@ -61,7 +62,7 @@ pub struct Inspect {
 impl Inspect {
     /// Inspects and prints.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let source = SourceOptions {
+        let source = SourceArguments {
             model: self.model.clone(),
             weights: self.weights,
             allow_opaque: self.allow_opaque,
@@ -107,16 +108,14 @@ impl Inspect {
 }
 
 /// Prints the towers of a source.
-fn graphs(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<bool, Failure> {
-    let tower = source::tower_of(checkpoint)?;
-    let options = ExportOptions { tower, ..source.export_options() };
-    let prepared = prepare(checkpoint, &options).map_err(|error| export_failure(&error))?;
-    let model = prepared.model();
+fn graphs(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments, ui: &Ui) -> Result<bool, Failure> {
+    let source = source::resolve(checkpoint, &arguments.options())?;
+    let model = source.model();
     let there = [(&model.image, Tower::Text), (&model.text, Tower::Image)];
-    let there = there.into_iter().filter(|(_, other)| *other != tower);
+    let there = there.into_iter().filter(|(_, other)| *other != source.tower());
     let towers: Vec<_> = there.map(|(graph, _)| graph.describe(&model.parameters)).collect();
     if ui.json() {
-        ui.data_json(&json!({ "model": prepared.origin().name(), "towers": towers }))?;
+        ui.data_json(&json!({ "model": source.origin().name(), "towers": towers }))?;
     } else {
         ui.data(&towers.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     }
@@ -125,21 +124,24 @@ fn graphs(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<bo
 
 /// Runs both activations of a source, with the config that it has, that was given, or that is the first of those
 /// which names and shapes fit.
-fn probe(checkpoint: &Checkpoint, source: &SourceOptions, ui: &Ui) -> Result<(String, Weighed), Failure> {
-    let tower = source::tower_of(checkpoint)?;
-    let mut options = ExportOptions { tower, ..source.export_options() };
-    let prepared = match prepare(checkpoint, &options) {
-        Err(ExportError::Candidates(candidates)) if !candidates.identification.exact.is_empty() => {
+fn probe(
+    checkpoint: &Arc<Checkpoint>,
+    arguments: &SourceArguments,
+    ui: &Ui,
+) -> Result<(String, Weighed), Failure> {
+    let mut options = arguments.options();
+    let resolved = match Source::of(Arc::clone(checkpoint), &options) {
+        Err(SourceError::Candidates(candidates)) if !candidates.identification.exact.is_empty() => {
             let name = candidates.identification.exact[0].name;
             options.model = Some(ModelChoice::Name(name.to_owned()));
-            prepare(checkpoint, &options)
+            Source::of(Arc::clone(checkpoint), &options)
         }
-        prepared => prepared,
+        resolved => resolved,
     };
-    let prepared = prepared.map_err(|error| export_failure(&error))?;
-    let load = LoadOptions { towers: tower, ..LoadOptions::new(source::processor(ui)?) };
-    let weighed = weigh_activations(&prepared, &load).map_err(|error| verify_failure(&error))?;
-    Ok((prepared.origin().shown(), weighed))
+    let source = resolved.map_err(|error| source::source_failure(&error))?;
+    let load = LoadOptions::new(source::processor(ui)?);
+    let weighed = weigh_activations(&source, &load).map_err(|error| verify_failure(&error))?;
+    Ok((source.origin().shown(), weighed))
 }
 
 /// An inspection for people: one line a fact.

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clipway_model::artifact::{Artifact, HashReport};
-use clipway_model::export::Prepared;
+use clipway_model::source::{Source, SourceOptions};
 use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadOptions;
-use clipway_run::verify::{ExportedFolder, FolderVerification};
+use clipway_run::verify::FolderVerification;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::failure::{self, Failure};
-use crate::source::{self, SourceOptions};
+use crate::source::{self, SourceArguments};
 use crate::ui::Ui;
 use crate::verification::{InputOptions, table, verify_failure};
 
@@ -39,7 +39,7 @@ pub struct Verify {
     inputs: InputOptions,
 
     #[command(flatten)]
-    source: SourceOptions,
+    source: SourceArguments,
 }
 
 impl Verify {
@@ -69,13 +69,11 @@ impl Verify {
         let checkpoint = self.source.open(against)?;
         let refuse = |error| verify_failure(&error);
         let inputs = self.inputs.read()?;
-        let folder = ExportedFolder::open(&self.folder).map_err(refuse)?;
-        let prepared = folder.prepare().map_err(refuse)?;
-        let mut load = LoadOptions::new(source::processor(ui)?);
-        (load.blocks, load.towers) = (self.blocks, folder.tower());
-        let verification = FolderVerification { inputs: &inputs, load, source: self.source.export_options() };
-        let report = verification.run_prepared(&prepared, folder.tower(), &checkpoint).map_err(refuse)?;
-        let activation = weighed(&prepared, &verification.load).unwrap_or_else(nothing);
+        let folder = self.resolved()?;
+        let load = LoadOptions { blocks: self.blocks, ..LoadOptions::new(source::processor(ui)?) };
+        let verification = FolderVerification { inputs: &inputs, load, source: self.source.options() };
+        let report = verification.run_resolved(&folder, &checkpoint).map_err(refuse)?;
+        let activation = weighed(&folder, &verification.load).unwrap_or_else(nothing);
         if ui.json() {
             ui.data_json(&with_activation(&report, Some(&activation))?)?;
         } else {
@@ -101,17 +99,20 @@ impl Verify {
         Ok(hashes.is_right())
     }
 
-    /// What pictures and texts say of the folder's activation.
+    /// What images and texts say of the folder's activation.
     fn activation(&self, ui: &Ui) -> Result<Weighed, Failure> {
-        let refuse = |error| verify_failure(&error);
-        let folder = ExportedFolder::open(&self.folder).map_err(refuse)?;
-        let load = LoadOptions { towers: folder.tower(), ..LoadOptions::new(source::processor(ui)?) };
-        weighed(&folder.prepare().map_err(refuse)?, &load)
+        weighed(&self.resolved()?, &LoadOptions::new(source::processor(ui)?))
+    }
+
+    /// The folder's model, by its own config.
+    fn resolved(&self) -> Result<Source, Failure> {
+        let resolved = Source::resolve(&self.folder, &SourceOptions::default());
+        resolved.map_err(|error| source::source_failure(&error))
     }
 }
 
-fn weighed(prepared: &Prepared<'_>, load: &LoadOptions) -> Result<Weighed, Failure> {
-    weigh_activations(prepared, load).map_err(|error| verify_failure(&error))
+fn weighed(folder: &Source, load: &LoadOptions) -> Result<Weighed, Failure> {
+    weigh_activations(folder, load).map_err(|error| verify_failure(&error))
 }
 
 /// A model that cannot be run is not weighed: what else was verified stands.

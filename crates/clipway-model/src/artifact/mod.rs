@@ -108,23 +108,10 @@ pub struct ArtifactModel {
     /// Whether branches that were trained to be one convolution are one; not written where they are as trained.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folded: bool,
-    /// `both`, `image` or `text`.
-    pub towers: String,
+    /// Which towers it has.
+    pub towers: Tower,
     /// Trained elements.
     pub parameters: u64,
-}
-
-impl ArtifactModel {
-    /// The towers that are there.
-    ///
-    /// # Errors
-    /// A word that names none.
-    pub fn tower(&self) -> Result<Tower, FormatError> {
-        Tower::ALL.into_iter().find(|tower| tower.name() == self.towers).ok_or_else(|| {
-            let cause = format!("expected `both`, `image` or `text`, found `{}`", shown(&self.towers));
-            FormatError::new(Code::BadValue, Place::Json("$.model.towers".to_owned()), cause)
-        })
-    }
 }
 
 /// Dtype and hash of a tensor.
@@ -241,10 +228,7 @@ impl Artifact {
                 let place = Place::Json("$.artifact_version".to_owned());
                 Err(FormatError::new(Code::Unsupported, place, cause))
             }
-            _ => {
-                let artifact: Artifact = serde_json::from_value(value).map_err(malformed)?;
-                artifact.model.tower().map(|_| artifact)
-            }
+            _ => serde_json::from_value(value).map_err(malformed),
         }
     }
 
@@ -266,16 +250,6 @@ impl Artifact {
     pub fn find(folder: &Path) -> Result<Option<Artifact>, ArtifactError> {
         let is_there = folder.join(ARTIFACT_NAME).is_file();
         is_there.then(|| Artifact::read(folder)).transpose()
-    }
-
-    /// The towers of a folder: those that its `clipway.json` says, else both.
-    ///
-    /// # Errors
-    /// As [`Artifact::find`].
-    pub fn towers_in(folder: &Path) -> Result<Tower, ArtifactError> {
-        let Some(artifact) = Artifact::find(folder)? else { return Ok(Tower::Both) };
-        let refuse = |cause| ArtifactError::Format { path: folder.join(ARTIFACT_NAME), cause };
-        artifact.model.tower().map_err(refuse)
     }
 }
 

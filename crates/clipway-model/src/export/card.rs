@@ -42,7 +42,7 @@ pub(super) fn model_card(
             format!("`{}` ({}, {})", artifact.source.name, artifact.source.format, artifact.source.layout),
         ),
         ("Weights", format!("{}, {}", artifact.source.weights, artifact.model.precision)),
-        ("Towers", artifact.model.towers.clone()),
+        ("Towers", artifact.model.towers.name().to_owned()),
         ("Parameters", artifact.model.parameters.to_string()),
         ("Embedding width", config.model.embed_dim.to_string()),
         ("Image size", format!("{height} x {width}")),

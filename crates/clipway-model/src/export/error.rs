@@ -4,18 +4,10 @@ use std::path::PathBuf;
 
 use clipway_formats::{FormatError, shown};
 
-use crate::architecture::ArchitectureError;
-use crate::artifact::ArtifactError;
-use crate::checkpoint::CheckpointError;
-use crate::config::text_model::TextModelError;
 use crate::differences::Differences;
-use crate::layout::LayoutError;
 use crate::output::OutputError;
-use crate::plan::{Imbalance, PlanError};
-use crate::state_dict::SelectError;
-
-use super::resolve::{Candidates, Mismatch};
-use crate::registry::UnknownModel;
+use crate::plan::Imbalance;
+use crate::source::SourceError;
 use crate::spelling::SpellError;
 
 /// An error of the caller's verification.
@@ -23,99 +15,11 @@ pub type VerifyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An export did not happen; the target is as it was.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExportError {
-    /// The weights in the checkpoint cannot be told.
-    #[error("`{}`: {cause}", path.display())]
-    Select {
-        /// The source.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        cause: SelectError,
-    },
-    /// No layout has these names and shapes.
-    #[error("`{}`: the names of the tensors are those of no layout that is known ({})", path.display(), names.join(", "))]
-    UnknownLayout {
-        /// The source.
-        path: PathBuf,
-        /// Some of the names.
-        names: Vec<String>,
-    },
-    /// `--model` is no registered name.
+    /// The source cannot be resolved.
     #[error(transparent)]
-    UnknownModel(#[from] UnknownModel),
-    /// A file cannot be opened.
-    #[error(transparent)]
-    Open(#[from] CheckpointError),
-    /// The `clipway.json` of the source cannot be read.
-    #[error(transparent)]
-    Artifact(#[from] ArtifactError),
-    /// A config is malformed.
-    #[error("`{}`: {cause}", path.display())]
-    Config {
-        /// The config.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        cause: FormatError,
-    },
-    /// The text model's config beside the weights cannot be used.
-    #[error("`{}`: {cause}", path.display())]
-    TextModel {
-        /// The config.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        cause: TextModelError,
-    },
-    /// A change that was asked for does not fit the config.
-    #[error("{option} does not fit the model: {cause}")]
-    Option {
-        /// The change, such as `--image-size`.
-        option: &'static str,
-        /// What does not fit.
-        #[source]
-        cause: FormatError,
-    },
-    /// `--fold` was asked for where there are no branches any more.
-    #[error("`{}`: `--fold` has nothing to do, the branches are folded already", path.display())]
-    AlreadyFolded {
-        /// The source.
-        path: PathBuf,
-    },
-    /// The config cannot be known from the weights.
-    #[error(transparent)]
-    Candidates(#[from] Box<Candidates>),
-    /// The config asks for what cannot be built.
-    #[error("{model}: {cause}")]
-    Architecture {
-        /// Name of the model.
-        model: String,
-        /// What is wrong.
-        #[source]
-        cause: ArchitectureError,
-    },
-    /// The weights are not those of the config.
-    #[error(transparent)]
-    Mismatch(#[from] Box<Mismatch>),
-    /// Tensors of a known layout are not converted.
-    #[error("`{}`: {cause}", path.display())]
-    Layout {
-        /// The source.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        cause: Box<LayoutError>,
-    },
-    /// A plan cannot be made.
-    #[error("`{}`: {cause}", path.display())]
-    Plan {
-        /// The source.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        cause: PlanError,
-    },
+    Source(#[from] SourceError),
     /// The target cannot hold the model.
     #[error("`{}`, {model}: {cause}", path.display())]
     Target {
@@ -124,7 +28,6 @@ pub enum ExportError {
         /// Name of the model.
         model: String,
         /// What cannot be expressed.
-        #[source]
         cause: SpellError,
     },
     /// A tensor of the source is lost or doubled.
@@ -144,7 +47,6 @@ pub enum ExportError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
         cause: FormatError,
     },
     /// The folder cannot be written.
@@ -168,7 +70,7 @@ pub enum ExportError {
     },
     /// The folder does not pass its verification, so it was not put in place.
     #[error("the export does not pass its verification: {0}")]
-    Verification(#[source] VerifyError),
+    Verification(VerifyError),
     /// The export was interrupted.
     #[error("interrupted; nothing was written")]
     Interrupted,
@@ -195,21 +97,8 @@ impl ExportError {
     /// Stable name of the cause.
     pub fn code(&self) -> &'static str {
         match self {
-            ExportError::Select { cause, .. } => cause.code(),
-            ExportError::UnknownLayout { .. } => "unknown-layout",
-            ExportError::UnknownModel(_) => "unknown-model",
-            ExportError::Open(error) => error.code(),
-            ExportError::Artifact(error) => error.code(),
-            ExportError::Config { cause, .. }
-            | ExportError::Read { cause, .. }
-            | ExportError::Option { cause, .. } => cause.code.name(),
-            ExportError::TextModel { cause, .. } => cause.code(),
-            ExportError::Candidates(_) => "ambiguous-model",
-            ExportError::Architecture { cause, .. } => cause.code(),
-            ExportError::Mismatch(mismatch) => mismatch.differences.code(),
-            ExportError::Layout { cause, .. } => cause.code(),
-            ExportError::Plan { cause, .. } => cause.code(),
-            ExportError::AlreadyFolded { .. } => "already-folded",
+            ExportError::Source(error) => error.code(),
+            ExportError::Read { cause, .. } => cause.code.name(),
             ExportError::Target { cause, .. } => cause.code(),
             ExportError::Imbalance(_) => "ledger",
             ExportError::Overflow { .. } => "overflow",
@@ -224,61 +113,19 @@ impl ExportError {
     /// Everything in which weights and model differ.
     pub fn differences(&self) -> Option<&Differences> {
         match self {
-            ExportError::Mismatch(mismatch) => Some(&mismatch.differences),
-            ExportError::Candidates(candidates) => Some(&candidates.differences),
-            ExportError::Plan { cause: PlanError::Differs(differences), .. } => Some(differences),
-            ExportError::Layout { cause, .. } => match &**cause {
-                LayoutError::Contradictions(found) => Some(&found.differences),
-                _ => None,
-            },
+            ExportError::Source(error) => error.differences(),
             _ => None,
         }
     }
 
-    /// Every problem of configs or a target, where they are told together.
+    /// Every problem of configs or a target, where they are listed together.
     pub fn problems(&self) -> Vec<&str> {
-        let all: Vec<&String> = match self {
-            ExportError::TextModel { cause: TextModelError::Problems(problems), .. }
-            | ExportError::Target { cause: SpellError::Inexpressible { problems, .. }, .. } => {
-                problems.iter().collect()
-            }
-            ExportError::Layout { cause, .. } => match &**cause {
-                LayoutError::Contradictions(found) => {
-                    found.files.iter().flat_map(|(_, problems)| problems).collect()
-                }
-                _ => Vec::new(),
-            },
-            _ => Vec::new(),
-        };
-        all.into_iter().map(String::as_str).collect()
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
         match self {
-            ExportError::Overflow { precision: "fp16", .. } => {
-                Some("pass `--precision bf16`, which has the range of fp32".to_owned())
+            ExportError::Source(error) => error.problems(),
+            ExportError::Target { cause: SpellError::Inexpressible { problems, .. }, .. } => {
+                problems.iter().map(String::as_str).collect()
             }
-            ExportError::Overflow { .. } => Some("pass `--precision fp32`".to_owned()),
-            ExportError::Candidates(candidates) => Some(candidates.hint()),
-            ExportError::Mismatch(mismatch) => mismatch.hint(),
-            ExportError::UnknownModel(UnknownModel { nearest: Some(name), .. }) => {
-                Some(format!("pass `--model {name}`, or a config file; `clipway models` lists the names"))
-            }
-            ExportError::UnknownModel(_) => {
-                Some("`clipway models` lists the names; a config file ends in `.json`".to_owned())
-            }
-            ExportError::Open(error) => error.hint(),
-            ExportError::Output(OutputError::Exists { .. }) => {
-                Some("pass `--force` to replace it".to_owned())
-            }
-            ExportError::Select { cause: SelectError::NotThere { found, .. }, .. } => {
-                Some(format!("pass `--weights {}`, or leave the option out", found.name()))
-            }
-            ExportError::Select { cause: SelectError::Ambiguous { .. }, .. } => {
-                Some("`clipway inspect SOURCE --tensors` lists what is there".to_owned())
-            }
-            _ => None,
+            _ => Vec::new(),
         }
     }
 }

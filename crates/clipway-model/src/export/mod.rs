@@ -1,14 +1,11 @@
-//! From a checkpoint to a folder that open_clip loads and that carries its own contract.
+//! From a source to a folder that a library loads and that carries its own contract: plan, then write.
 //!
-//! [`prepare`] resolves everything that needs no weights and can be looked at; [`Prepared::write`] writes it.
+//! [`Export::prepare`] makes the plan under the target's names and can be looked at; [`Export::write`] writes it.
 
 mod card;
 mod error;
 mod jobs;
-mod positions;
 mod prepare;
-mod resolve;
-mod text_model;
 mod weights;
 mod write;
 
@@ -16,7 +13,6 @@ pub use crate::spelling::WeightsFormat;
 pub use error::{ExportError, VerifyError};
 pub use jobs::{Progress, Stage};
 pub(crate) use jobs::{Run, largest_first, run_jobs};
-pub use prepare::{ExportOptions, Prepared, prepare};
-pub use resolve::{Candidates, ConfigOrigin, LayoutOrigin, Mismatch, ModelChoice, Resolved};
+pub use prepare::Export;
 pub(crate) use weights::hash_tensors;
 pub use write::{ExportReport, Timings, TokenizerParts, Verify, WriteOptions};

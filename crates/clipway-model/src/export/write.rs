@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 use super::card::{Usage, model_card};
 use super::jobs::{Progress, Run, Stage};
 use super::weights::{Job, WrittenFiles};
-use super::{ExportError, Prepared, VerifyError};
+use super::{Export, ExportError, VerifyError};
 use crate::artifact::{
     ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, TensorHash,
 };
 use crate::checkpoint::FileSource;
 use crate::output::{OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart};
 use crate::plan::{Ledger, Precision, Step, Tower};
+use crate::source::Source;
 use crate::spelling::WeightsFormat;
 
 /// Verifies a folder before it is put in place, and gives the report that is stored in it.
@@ -91,14 +92,14 @@ pub struct ExportReport {
     pub leftover: Option<OutputError>,
 }
 
-impl Prepared<'_> {
+impl Export<'_> {
     /// Writes the folder: everything into a temporary folder beside it, read back, verified and then renamed.
     ///
     /// # Errors
     /// Whatever keeps the folder from being complete and right; the target is then as it was, and nothing is left
     /// beside it.
     pub fn write(&self, target: &Path, options: &WriteOptions<'_>) -> Result<ExportReport, ExportError> {
-        let sources = self.checkpoint.sources();
+        let sources = self.source.checkpoint().sources();
         let source_paths: Vec<&Path> = sources.iter().map(|source| source.path()).collect();
         check_apart(target, &source_paths)?;
         let output =
@@ -107,23 +108,23 @@ impl Prepared<'_> {
         let mut timings = Timings::default();
         let run = Run { progress: options.progress, cancel: options.cancel };
         let job = Job {
-            planned: &self.written.tensors,
+            planned: &self.plan.tensors,
             spelling: self.spelling,
-            source: &self.weights.state_dict,
-            source_path: self.checkpoint.weights_path(),
+            source: &self.source.weights().state_dict,
+            source_path: self.source.checkpoint().weights_path(),
             run,
         };
 
         let clock = Instant::now();
-        let planned_bytes = self.written.bytes() * options.formats.len() as u64;
-        run.progress.begin(Stage::Write, self.checkpoint.file_bytes() + planned_bytes);
+        let planned_bytes = self.plan.bytes() * options.formats.len() as u64;
+        run.progress.begin(Stage::Write, self.source.checkpoint().file_bytes() + planned_bytes);
         let (source_files, written) =
             self.write_weights(&staging, &job, &options.formats, options.max_shard_bytes)?;
         let mut folder = Folder { staging: &staging, files: BTreeMap::new() };
         for (name, text) in written.iter().filter_map(|files| files.index.as_ref()) {
             folder.add(name, text.as_bytes())?;
         }
-        if let Some(bytes) = &self.text_model_file {
+        if let Some(bytes) = self.source.text_model_file() {
             folder.add(crate::config::text_model::CONFIG_NAME, bytes)?;
         }
         for (name, text) in &self.files {
@@ -175,7 +176,7 @@ impl Prepared<'_> {
             folder,
             artifact,
             ledger: self.ledger.clone(),
-            source_bytes: self.checkpoint.file_bytes(),
+            source_bytes: self.source.checkpoint().file_bytes(),
             folder_bytes,
             timings,
             leftover: placed.leftover,
@@ -208,18 +209,17 @@ impl Prepared<'_> {
         for other in &written[1..] {
             for (index, (a, b)) in first.tensors.iter().zip(&other.tensors).enumerate() {
                 if a != b {
-                    let path = self.checkpoint.path().to_owned();
-                    let tensor = self.written.tensors[index].target.name.clone();
+                    let path = self.source.checkpoint().path().to_owned();
+                    let tensor = self.plan.tensors[index].target.name.clone();
                     return Err(ExportError::SourceChanged { path, tensor });
                 }
             }
         }
-        let overflows =
-            self.written.tensors.iter().zip(&first.tensors).filter(|(_, made)| made.overflowed > 0);
+        let overflows = self.plan.tensors.iter().zip(&first.tensors).filter(|(_, made)| made.overflowed > 0);
         let tensors: Vec<(String, usize)> =
             overflows.map(|(planned, made)| (planned.target.name.clone(), made.overflowed)).collect();
         if !tensors.is_empty() {
-            let precision = self.precision.map_or("as stored", Precision::name);
+            let precision = self.source.precision().map_or("as stored", Precision::name);
             return Err(ExportError::Overflow { precision, tensors });
         }
         Ok((hashes, written))
@@ -227,7 +227,7 @@ impl Prepared<'_> {
 
     fn hash_sources(&self, run: &Run<'_>, failed: &AtomicBool) -> Result<FileHashes, ExportError> {
         let mut hashes = BTreeMap::new();
-        for source in self.checkpoint.sources() {
+        for source in self.source.checkpoint().sources() {
             let hash = FileHash::of_source(source, |bytes| {
                 if failed.load(Ordering::Relaxed) {
                     Err(ExportError::Interrupted)
@@ -254,35 +254,35 @@ impl Prepared<'_> {
                 .push("the weights are in several files: open_clip 3.3.0 cannot load this folder".to_owned());
         }
         let mut tensors = BTreeMap::new();
-        for (planned, made) in self.written.tensors.iter().zip(&written[0].tensors) {
+        for (planned, made) in self.plan.tensors.iter().zip(&written[0].tensors) {
             let dtype = planned.target.dtype.name().to_owned();
             tensors.insert(planned.target.name.clone(), TensorHash { dtype, sha256: made.sha256.clone() });
         }
-        let facts = self.checkpoint.facts().into_iter().map(|(key, value)| (key, json!(value)));
+        let facts = self.source.checkpoint().facts().into_iter().map(|(key, value)| (key, json!(value)));
         Artifact {
             artifact_version: ARTIFACT_VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             target: self.spelling.layout.to_owned(),
             source: ArtifactSource {
-                name: self.source_name(),
-                format: self.checkpoint.format().name().to_owned(),
-                layout: self.layout.name.to_owned(),
-                path: self.weights.path.clone(),
-                weights: self.weights.choice.name().to_owned(),
+                name: source_name(self.source),
+                format: self.source.checkpoint().format().name().to_owned(),
+                layout: self.source.layout().name.to_owned(),
+                path: self.source.weights().path.clone(),
+                weights: self.source.weights().choice.name().to_owned(),
                 files: source_files,
                 facts: Value::Object(facts.collect()),
             },
             model: ArtifactModel {
-                name: self.origin.name().map(str::to_owned),
-                config_from: self.origin.recorded(),
-                quick_gelu: self.config.model.quick_gelu,
-                folded: self.config.model.folded,
-                activation_from: self.activation_from.clone(),
-                precision: self.precision.map_or("as stored", Precision::name).to_owned(),
-                towers: self.tower.name().to_owned(),
-                parameters: self.model.parameters.trained_elements() as u64,
+                name: self.source.origin().name().map(str::to_owned),
+                config_from: self.source.origin().recorded(),
+                quick_gelu: self.source.config().model.quick_gelu,
+                folded: self.source.config().model.folded,
+                activation_from: self.source.activation_from().to_owned(),
+                precision: self.source.precision().map_or("as stored", Precision::name).to_owned(),
+                towers: self.source.tower(),
+                parameters: self.source.model().parameters.trained_elements() as u64,
             },
-            licence: options.licence.clone().or_else(|| self.source_artifact.as_ref()?.licence.clone()),
+            licence: options.licence.clone().or_else(|| self.source.artifact()?.licence.clone()),
             tokenizer: options.tokenizer.rules.clone(),
             verification: Value::Null,
             notes,
@@ -299,30 +299,21 @@ impl Prepared<'_> {
 
     /// The model card; its usage is that of what loads the folder.
     fn card(&self, artifact: &Artifact, written: &[WrittenFiles]) -> String {
-        let is_known = self.config.model.beyond_open_clip().is_empty();
+        let is_known = self.source.config().model.beyond_open_clip().is_empty();
         let is_single = written.iter().any(|files| files.index.is_none());
-        let usage = match self.config.model.folded {
-            _ if self.tower != Tower::Both => Usage::None,
+        let usage = match self.source.config().model.folded {
+            _ if self.source.tower() != Tower::Both => Usage::None,
             false if !self.spelling.is_open_clip || is_known && is_single => Usage::Loads,
             true if is_known => Usage::AfterFolding,
             _ => Usage::None,
         };
-        model_card(artifact, &self.config, self.spelling, usage)
-    }
-
-    /// Name of what was opened; of the folder where a folder was given by a path without a name, such as `.`.
-    fn source_name(&self) -> String {
-        let path = self.checkpoint.path();
-        match path.file_name() {
-            Some(_) => file_name(path),
-            None => path.canonicalize().map(|path| file_name(&path)).unwrap_or_default(),
-        }
+        model_card(artifact, self.source.config(), self.spelling, usage)
     }
 
     /// Tensors that are not written as they were, in few words.
     fn plan_record(&self) -> Value {
         let mut changed = serde_json::Map::new();
-        for planned in &self.written.tensors {
+        for planned in &self.plan.tensors {
             if planned.is_renamed() || !planned.steps.is_empty() {
                 let from: Vec<&str> = planned.sources.iter().map(|source| source.name.as_str()).collect();
                 let steps: Vec<String> = planned.steps.iter().map(Step::to_string).collect();
@@ -330,10 +321,19 @@ impl Prepared<'_> {
             }
         }
         let mut dropped = serde_json::Map::new();
-        for one in &self.written.dropped {
+        for one in &self.plan.dropped {
             dropped.insert(one.tensor.name.clone(), json!(one.rule));
         }
-        json!({ "layout": self.written.layout, "changed": changed, "dropped": dropped })
+        json!({ "layout": self.plan.layout, "changed": changed, "dropped": dropped })
+    }
+}
+
+/// Name of what was opened; of the folder where a folder was given by a path without a name, such as `.`.
+fn source_name(source: &Source) -> String {
+    let path = source.path();
+    match path.file_name() {
+        Some(_) => file_name(path),
+        None => path.canonicalize().map(|path| file_name(&path)).unwrap_or_default(),
     }
 }
 

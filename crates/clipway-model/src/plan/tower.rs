@@ -1,7 +1,10 @@
 //! Which towers are written.
 
+use serde::{Deserialize, Serialize};
+
 /// Which towers are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tower {
     /// Both: the whole model.
     #[default]

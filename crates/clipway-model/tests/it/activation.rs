@@ -1,8 +1,8 @@
 //! What is said of an activation that was taken without a config that states it.
 
 use clipway_model::architecture::build;
-use clipway_model::export::{ExportOptions, ModelChoice, prepare};
 use clipway_model::registry;
+use clipway_model::source::{ModelChoice, Source, SourceOptions};
 
 use super::layouts::Named;
 use super::layouts_unfit::checkpoint;
@@ -17,7 +17,7 @@ fn what_was_taken_is_said_with_the_reason() {
         tensors.sort();
         let checkpoint = checkpoint(&tensors);
         let model = model.map(|name| ModelChoice::Name(name.to_owned()));
-        let prepared = prepare(&checkpoint, &ExportOptions { model, ..ExportOptions::default() }).unwrap();
+        let prepared = Source::of(checkpoint, &SourceOptions { model, ..SourceOptions::default() }).unwrap();
         let note = prepared.notes().iter().find(|note| parts.iter().all(|part| note.contains(part)));
         assert!(note.is_some(), "{weights}: {:?}", prepared.notes());
     };

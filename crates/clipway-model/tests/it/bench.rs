@@ -9,11 +9,9 @@ use clipway_formats::{TensorInfo, write_pytorch, write_safetensors};
 use clipway_model::architecture::build;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::{ConfigFile, ModelConfig};
-use clipway_model::export::{
-    ExportError, ExportOptions, ExportReport, ModelChoice, TokenizerParts, WeightsFormat, WriteOptions,
-    prepare,
-};
+use clipway_model::export::{Export, ExportError, ExportReport, TokenizerParts, WeightsFormat, WriteOptions};
 use clipway_model::output::StepHook;
+use clipway_model::source::{ModelChoice, Source, SourceOptions};
 
 /// The config of the small model.
 pub const CONFIG: &str = r#"{"embed_dim": 8, "quick_gelu": true,
@@ -65,22 +63,23 @@ impl Bench {
         path
     }
 
-    pub fn options(&self) -> ExportOptions {
-        ExportOptions { model: Some(ModelChoice::File(self.path("tiny.json"))), ..ExportOptions::default() }
+    pub fn options(&self) -> SourceOptions {
+        SourceOptions { model: Some(ModelChoice::File(self.path("tiny.json"))), ..SourceOptions::default() }
     }
 
-    pub fn export(&self, options: &ExportOptions) -> Result<ExportReport, ExportError> {
+    pub fn export(&self, options: &SourceOptions) -> Result<ExportReport, ExportError> {
         self.export_with(options, &write_options(&AtomicBool::new(false)))
     }
 
     pub fn export_with(
         &self,
-        options: &ExportOptions,
+        options: &SourceOptions,
         write: &WriteOptions<'_>,
     ) -> Result<ExportReport, ExportError> {
         let source = self.write_source("tiny.safetensors");
         let checkpoint = Checkpoint::open(&source).unwrap();
-        prepare(&checkpoint, options)?.write(&self.target(), write)
+        let source = Source::of(checkpoint, options)?;
+        Export::prepare(&source, Default::default())?.write(&self.target(), write)
     }
 
     /// Names of everything beside and at the target.
@@ -159,12 +158,9 @@ pub fn weights_of(path: &Path) -> Vec<(TensorInfo, Vec<u8>)> {
     weights.tensors().iter().enumerate().map(read).collect()
 }
 
-/// The message of an export that fails, with its hint, after checking that nothing is left.
+/// The message of an export that fails, after checking that nothing is left.
 pub fn failure(bench: &Bench, result: Result<ExportReport, ExportError>) -> String {
     let error = result.expect_err("the export must fail");
     assert_eq!(bench.leftovers(), Vec::<String>::new(), "{error}");
-    match error.hint() {
-        Some(hint) => format!("{error}\n\nhint: {hint}"),
-        None => error.to_string(),
-    }
+    error.to_string()
 }

@@ -1,8 +1,8 @@
 //! Tensors that are not those of a model: everything that differs is told, in few lines.
 
 use clipway_model::architecture::build;
-use clipway_model::export::{ExportOptions, ModelChoice, prepare};
 use clipway_model::registry;
+use clipway_model::source::{ModelChoice, Source, SourceOptions};
 
 use super::layouts::Named;
 use super::layouts_unfit::checkpoint;
@@ -16,8 +16,8 @@ pub fn registered(name: &str) -> Vec<Named> {
 /// The lines that are told of tensors that are not those of a registered model; none if they are.
 fn told(tensors: &[Named], model: &str) -> Vec<String> {
     let model = Some(ModelChoice::Name(model.to_owned()));
-    let options = ExportOptions { model, ..ExportOptions::default() };
-    let found = prepare(&checkpoint(tensors), &options).err().map(|error| error.to_string());
+    let options = SourceOptions { model, ..SourceOptions::default() };
+    let found = Source::of(checkpoint(tensors), &options).err().map(|error| error.to_string());
     found.unwrap_or_default().lines().skip(1).map(|line| line.trim_start().to_owned()).collect()
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clipway_formats::{Dtype, TensorInfo};
@@ -9,8 +10,9 @@ use clipway_model::architecture::build;
 use clipway_model::artifact::Artifact;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::ConfigFile;
-use clipway_model::export::{ExportOptions, ModelChoice, WeightsFormat, WriteOptions, prepare};
+use clipway_model::export::{Export, WeightsFormat, WriteOptions};
 use clipway_model::plan::{Precision, Tower};
+use clipway_model::source::{ModelChoice, Source, SourceOptions};
 
 use crate::bench::{Bench, CONFIG, contents, failure, weights_of, write_options};
 
@@ -120,7 +122,7 @@ fn shards_come_back_whole() {
 #[test]
 fn casts_and_towers_and_spellings() {
     let bench = Bench::new();
-    let options = ExportOptions { precision: Some(Precision::F16), ..bench.options() };
+    let options = SourceOptions { precision: Some(Precision::F16), ..bench.options() };
     let report = bench.export(&options).unwrap();
     for ((info, half), (_, full)) in weights_of(&bench.target()).iter().zip(&bench.tensors) {
         assert_eq!(info.dtype, Dtype::F16);
@@ -133,19 +135,20 @@ fn casts_and_towers_and_spellings() {
     assert_eq!(report.ledger.written_bytes * 2, report.ledger.source_bytes);
 
     let checkpoint = Checkpoint::open(bench.write_source("tiny.pt")).unwrap();
-    let image = ExportOptions { tower: Tower::Image, ..bench.options() };
-    let prepared = prepare(&checkpoint, &image).unwrap();
+    let image = SourceOptions { tower: Some(Tower::Image), ..bench.options() };
+    let prepared = Source::of(checkpoint, &image).unwrap();
     let names = prepared.plan().tensors.iter().map(|planned| planned.target.name.as_str());
     assert!(names.clone().all(|name| name.starts_with("visual.") || name == "logit_scale"));
     assert!(names.clone().any(|name| name == "logit_scale"));
     let dropped: usize = prepared.ledger().dropped().map(|group| group.tensors).sum();
     assert_eq!(names.count() + dropped, bench.tensors.len());
-    assert!(prepared.notes()[0].contains("open_clip cannot load"));
+    let export = Export::prepare(&prepared, Default::default()).unwrap();
+    assert!(export.notes()[0].contains("open_clip cannot load"));
 
     let custom = Bench::of(&CONFIG.replacen('{', r#"{"custom_text": true, "#, 1));
     for (from, to) in [(&bench, &custom), (&custom, &bench)] {
         let checkpoint = Checkpoint::open(from.write_source("other.pt")).unwrap();
-        let prepared = prepare(&checkpoint, &to.options()).unwrap();
+        let prepared = Source::of(checkpoint, &to.options()).unwrap();
         let names: Vec<&str> = prepared.plan().tensors.iter().map(|p| p.target.name.as_str()).collect();
         let expected: Vec<&str> = to.tensors.iter().map(|(info, _)| info.name.as_str()).collect();
         assert_eq!(names, expected);
@@ -165,7 +168,7 @@ fn leftovers_are_dropped_by_name_and_single_numbers_reshaped() {
         bench.tensors.push((info, bytes));
     }
     let checkpoint = Checkpoint::open(bench.write_source("left.safetensors")).unwrap();
-    let prepared = prepare(&checkpoint, &bench.options()).unwrap();
+    let prepared = Source::of(checkpoint, &bench.options()).unwrap();
     assert_eq!(prepared.plan().tensors.len(), count);
     assert_eq!(prepared.plan().dropped.len(), 2);
     let text = prepared.ledger().to_string();
@@ -175,9 +178,9 @@ fn leftovers_are_dropped_by_name_and_single_numbers_reshaped() {
 #[test]
 fn resamples_positions_for_other_sizes() {
     let bench = Bench::new();
-    let options = ExportOptions { image_size: Some([16, 12]), context_length: Some(9), ..bench.options() };
+    let options = SourceOptions { image_size: Some([16, 12]), context_length: Some(9), ..bench.options() };
     let checkpoint = Checkpoint::open(bench.write_source("tiny.pt")).unwrap();
-    let prepared = prepare(&checkpoint, &options).unwrap();
+    let prepared = Source::of(checkpoint, &options).unwrap();
     let text = prepared.plan().to_string();
     assert!(
         text.contains("visual.positional_embedding  F32 [13, 16]  resample(2x2 to 4x3, 1 before)"),
@@ -196,13 +199,9 @@ fn a_value_beyond_f16_stops_the_export() {
     weight.1[..4].copy_from_slice(&70000f32.to_le_bytes());
     weight.1[4..8].copy_from_slice(&(-1e9f32).to_le_bytes());
     let text =
-        failure(&bench, bench.export(&ExportOptions { precision: Some(Precision::F16), ..bench.options() }));
-    assert_eq!(
-        text,
-        "a tensor cannot be written in fp16: 2 values are out of range in `visual.proj`\n\n\
-         hint: pass `--precision bf16`, which has the range of fp32"
-    );
-    bench.export(&ExportOptions { precision: Some(Precision::BF16), ..bench.options() }).unwrap();
+        failure(&bench, bench.export(&SourceOptions { precision: Some(Precision::F16), ..bench.options() }));
+    assert_eq!(text, "a tensor cannot be written in fp16: 2 values are out of range in `visual.proj`");
+    bench.export(&SourceOptions { precision: Some(Precision::BF16), ..bench.options() }).unwrap();
 }
 
 #[test]
@@ -229,12 +228,11 @@ fn differences_come_all_at_once() {
 #[test]
 fn the_config_is_never_guessed() {
     let bench = Bench::new();
-    let text = failure(&bench, bench.export(&ExportOptions::default()));
+    let text = failure(&bench, bench.export(&SourceOptions::default()));
     assert!(text.contains("shapes are those of no registered model"), "{text}");
-    assert!(text.contains("`--model FILE.json`"), "{text}");
-    let named = |name: &str| ExportOptions { model: Some(ModelChoice::of(name)), ..ExportOptions::default() };
+    let named = |name: &str| SourceOptions { model: Some(ModelChoice::of(name)), ..SourceOptions::default() };
     let text = failure(&bench, bench.export(&named("ViT-B-23")));
-    assert!(text.contains("`ViT-B-23`") && text.contains("--model ViT-B-32"), "{text}");
+    assert!(text.contains("`ViT-B-23`") && !text.contains("--model"), "{text}");
     let text = failure(&bench, bench.export(&named("none.json")));
     assert!(text.contains("cannot read `none.json`"), "{text}");
     for (key, value, expected) in [
@@ -263,33 +261,31 @@ fn bare_weights_that_fit_several_models_are_asked_for() {
     let path = bench.path("bare.safetensors");
     fs::write(&path, layout.header_bytes()).unwrap();
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(layout.file_size()).unwrap();
-    let checkpoint = Checkpoint::open(&path).unwrap();
-    let text = prepare(&checkpoint, &ExportOptions::default()).unwrap_err().to_string();
+    let text = Source::resolve(&path, &SourceOptions::default()).unwrap_err().to_string();
     assert!(text.ends_with(
         "fit 2 models\n  ViT-B-32\n  ViT-B-32-quickgelu\nthey differ in the activation, which no shape shows"
     ), "{text}");
-    let named = ExportOptions { model: Some(ModelChoice::of("ViT-B-32")), ..ExportOptions::default() };
-    let prepared = prepare(&checkpoint, &named).unwrap();
+    let named = SourceOptions { model: Some(ModelChoice::of("ViT-B-32")), ..SourceOptions::default() };
+    let prepared = Source::resolve(&path, &named).unwrap();
     assert!(prepared.notes()[0].contains("GELU was taken, because `ViT-B-32` was given"));
-    let wrong = ExportOptions { model: Some(ModelChoice::of("ViT-B-16")), ..ExportOptions::default() };
-    let error = prepare(&checkpoint, &wrong).unwrap_err();
+    let wrong = SourceOptions { model: Some(ModelChoice::of("ViT-B-16")), ..SourceOptions::default() };
+    let error = Source::resolve(&path, &wrong).unwrap_err();
     assert!(
         error
             .to_string()
             .contains("`visual.conv1.weight`: expected [768, 3, 16, 16], found [768, 3, 32, 32]")
     );
-    assert!(error.hint().unwrap().contains("`ViT-B-32`"));
 }
 
 #[test]
 fn an_exported_folder_is_a_source() {
     let bench = Bench::new();
     bench.export(&bench.options()).unwrap();
-    let checkpoint = Checkpoint::open(bench.target()).unwrap();
-    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let prepared = Source::resolve(bench.target(), &SourceOptions::default()).unwrap();
     let cancel = AtomicBool::new(false);
     let again = bench.path("again");
-    let report = prepared.write(&again, &WriteOptions { licence: None, ..write_options(&cancel) }).unwrap();
+    let export = Export::prepare(&prepared, Default::default()).unwrap();
+    let report = export.write(&again, &WriteOptions { licence: None, ..write_options(&cancel) }).unwrap();
     assert_eq!(report.artifact.licence.as_deref(), Some("mit"), "the licence goes with the weights");
     assert_eq!(report.artifact.model.activation_from, "stated by the config");
     for name in ["open_clip_model.safetensors", "open_clip_config.json"] {
@@ -299,7 +295,7 @@ fn an_exported_folder_is_a_source() {
             "{name}"
         );
     }
-    let prepared = prepare(&checkpoint, &bench.options()).unwrap();
+    let prepared = Source::resolve(bench.target(), &bench.options()).unwrap();
     assert!(prepared.notes()[0].contains("was not used, because the model was given"));
 }
 
@@ -311,13 +307,14 @@ const FASTVIT: &str = r#"{"embed_dim": 8, "custom_text": true, "vision_cfg": {"t
 fn the_card_of_a_folded_model_names_the_files_that_are_there() {
     let bench = Bench::of(FASTVIT);
     let checkpoint = Checkpoint::open(bench.write_source("tiny.safetensors")).unwrap();
-    let prepared = prepare(&checkpoint, &ExportOptions { fold: true, ..bench.options() }).unwrap();
-    let folded = prepared.notes().iter().filter(|note| note.contains("folded for inference"));
-    assert_eq!(folded.count(), 1, "{:?}", prepared.notes());
+    let prepared = Source::of(checkpoint, &SourceOptions { fold: true, ..bench.options() }).unwrap();
+    let export = Export::prepare(&prepared, Default::default()).unwrap();
+    let folded = export.notes().iter().filter(|note| note.contains("folded for inference"));
+    assert_eq!(folded.count(), 1, "{:?}", export.notes());
     let check = |name: &str, format: WeightsFormat, max_shard_bytes: Option<u64>, parts: &[&str]| {
         let cancel = AtomicBool::new(false);
         let options = WriteOptions { formats: vec![format], max_shard_bytes, ..write_options(&cancel) };
-        prepared.write(&bench.path(name), &options).unwrap();
+        export.write(&bench.path(name), &options).unwrap();
         let card = fs::read_to_string(bench.path(name).join("README.md")).unwrap();
         assert!(parts.iter().all(|part| card.contains(part)), "{name}: {card}");
         for line in card.lines().filter(|line| line.contains("FOLDER/")) {
@@ -337,8 +334,8 @@ fn the_card_of_a_folded_model_names_the_files_that_are_there() {
 fn branches_are_folded_and_accounted_for() {
     let mut bench = Bench::of(FASTVIT);
     let checkpoint = Checkpoint::open(bench.write_source("tiny.safetensors")).unwrap();
-    let options = ExportOptions { fold: true, ..bench.options() };
-    let prepared = prepare(&checkpoint, &options).unwrap();
+    let options = SourceOptions { fold: true, ..bench.options() };
+    let prepared = Source::of(checkpoint, &options).unwrap();
     let names: Vec<&str> =
         prepared.plan().tensors.iter().map(|planned| planned.target.name.as_str()).collect();
     assert!(names.contains(&"visual.trunk.stem.0.reparam_conv.weight"));
@@ -348,21 +345,21 @@ fn branches_are_folded_and_accounted_for() {
 
     // What was folded says so, and is not folded again.
     bench.export(&options).unwrap();
-    let folded = Checkpoint::open(bench.target()).unwrap();
-    let again = prepare(&folded, &ExportOptions::default()).unwrap();
+    let folded = Arc::new(Checkpoint::open(bench.target()).unwrap());
+    let again = Source::of(Arc::clone(&folded), &SourceOptions::default()).unwrap();
     assert!(again.config().model.folded);
-    let error = prepare(&folded, &ExportOptions { fold: true, ..ExportOptions::default() }).unwrap_err();
+    let error = Source::of(folded, &SourceOptions { fold: true, ..SourceOptions::default() }).unwrap_err();
     assert!(error.to_string().ends_with("the branches are folded already"), "{error}");
 
     // A branch that is missing is told by its own name.
     bench.tensors.retain(|(info, _)| info.name != "visual.trunk.stem.0.conv_kxk.0.bn.running_var");
     let checkpoint = Checkpoint::open(bench.write_source("short.safetensors")).unwrap();
-    let error = prepare(&checkpoint, &options).unwrap_err().to_string();
+    let error = Source::of(checkpoint, &options).unwrap_err().to_string();
     assert!(error.contains("`visual.trunk.stem.0.conv_kxk.0.bn.running_var`"), "{error}");
 
     // A model without branches has nothing to fold.
     let bench = Bench::new();
-    let error = bench.export(&ExportOptions { fold: true, ..bench.options() }).unwrap_err().to_string();
+    let error = bench.export(&SourceOptions { fold: true, ..bench.options() }).unwrap_err().to_string();
     assert!(error.contains("the folded form is not supported"), "{error}");
 }
 
@@ -373,7 +370,7 @@ fn a_source_without_checksums_is_said_to_be_one() {
     let path = bench.write_source("tiny.pt");
     let noted = |path: &Path| {
         let checkpoint = Checkpoint::open(path).unwrap();
-        let prepared = prepare(&checkpoint, &bench.options()).unwrap();
+        let prepared = Source::of(checkpoint, &bench.options()).unwrap();
         prepared.notes().iter().any(|note| note.contains("without checksums"))
     };
     assert!(!noted(&path));

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use clipway_model::artifact::Artifact;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportError, ExportOptions, WeightsFormat, WriteOptions, prepare};
+use clipway_model::export::{Export, ExportError, WeightsFormat, WriteOptions};
 use clipway_model::output::{Step, StepHook};
 use clipway_model::plan::Precision;
+use clipway_model::source::{Source, SourceOptions};
 
 use crate::bench::{Bench, contents, failure, write_options};
 
@@ -19,9 +20,8 @@ fn an_output_that_exists_is_replaced_only_with_force() {
     let bench = Bench::new();
     bench.export(&bench.options()).unwrap();
     let before = contents(&bench.target());
-    let options = ExportOptions { precision: Some(Precision::BF16), ..bench.options() };
-    let error = bench.export(&options).unwrap_err();
-    assert_eq!(error.hint().as_deref(), Some("pass `--force` to replace it"));
+    let options = SourceOptions { precision: Some(Precision::BF16), ..bench.options() };
+    assert_eq!(bench.export(&options).unwrap_err().code(), "exists");
     assert!(contents(&bench.target()) == before);
     let cancel = AtomicBool::new(false);
     bench.export_with(&options, &WriteOptions { force: true, ..write_options(&cancel) }).unwrap();
@@ -161,10 +161,11 @@ fn a_source_is_never_its_own_target() {
     bench.export(&bench.options()).unwrap();
     let before = contents(&bench.target());
     let checkpoint = Checkpoint::open(bench.target()).unwrap();
-    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let prepared = Source::of(checkpoint, &SourceOptions::default()).unwrap();
     let cancel = AtomicBool::new(false);
     let options = WriteOptions { force: true, ..write_options(&cancel) };
-    let error = prepared.write(&bench.target(), &options).unwrap_err();
+    let export = Export::prepare(&prepared, Default::default()).unwrap();
+    let error = export.write(&bench.target(), &options).unwrap_err();
     assert!(error.to_string().contains("one place"), "{error}");
     assert!(contents(&bench.target()) == before);
 }

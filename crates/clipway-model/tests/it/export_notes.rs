@@ -2,19 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clipway_formats::TensorInfo;
 use clipway_model::checkpoint::{Checkpoint, OpenOptions};
-use clipway_model::export::{ExportOptions, prepare};
+use clipway_model::export::Export;
 use clipway_model::plan::Fate;
+use clipway_model::source::{Source, SourceOptions};
 use clipway_model::state_dict::WeightsChoice;
 
 use crate::bench::Bench;
 
 /// The notes of a prepared export.
-fn notes(source: &Path, options: &ExportOptions) -> Vec<String> {
+fn notes(source: &Path, options: &SourceOptions) -> Vec<String> {
     let checkpoint = Checkpoint::open_with(source, OpenOptions { allow_opaque: true }).unwrap();
-    prepare(&checkpoint, options).unwrap().notes().to_vec()
+    let source = Source::of(checkpoint, options).unwrap();
+    Export::prepare(&source, Default::default()).unwrap().notes().to_vec()
 }
 
 /// A bench whose tensors are there once under each of these names.
@@ -35,15 +38,14 @@ fn under(parts: &[&str]) -> Bench {
 fn which_weights_were_taken_is_said_unless_they_were_chosen() {
     let both = under(&["state_dict", "state_dict_ema"]);
     let source = both.write_source("both.safetensors");
-    let taken = "the checkpoint also holds EMA weights; the raw ones were taken, as open_clip does (`--weights \
-                 ema` takes the others)";
+    let taken = "the checkpoint also holds EMA weights; the raw ones were taken, as open_clip does";
     assert_eq!(notes(&source, &both.options()), [taken]);
     for choice in [WeightsChoice::Raw, WeightsChoice::Ema] {
-        let options = ExportOptions { weights: Some(choice), ..both.options() };
+        let options = SourceOptions { weights: Some(choice), ..both.options() };
         assert_eq!(notes(&source, &options), [""; 0]);
         // The others are accounted for.
         let checkpoint = Checkpoint::open(&source).unwrap();
-        let prepared = prepare(&checkpoint, &options).unwrap();
+        let prepared = Source::of(checkpoint, &options).unwrap();
         let dropped: Vec<(&str, usize)> =
             prepared.ledger().dropped().map(|group| (group.rule.as_str(), group.tensors)).collect();
         let rule = if choice == WeightsChoice::Raw { "EMA weights" } else { "raw weights" };
@@ -105,8 +107,8 @@ fn what_is_dangerous_is_named() {
     let named = "the pickle names functions that run code where it is executed, which was not done here: posix.system";
     assert_eq!(notes(&source, &bench.options()), [named]);
     // The weights are those of the bench, and the call was never made.
-    let checkpoint = Checkpoint::open_with(&source, OpenOptions { allow_opaque: true }).unwrap();
-    let groups = &prepare(&checkpoint, &bench.options()).unwrap().ledger().groups.clone();
+    let checkpoint = Arc::new(Checkpoint::open_with(&source, OpenOptions { allow_opaque: true }).unwrap());
+    let groups = &Source::of(Arc::clone(&checkpoint), &bench.options()).unwrap().ledger().groups.clone();
     assert_eq!(groups.len(), 1);
     assert_eq!((groups[0].fate, groups[0].tensors), (Fate::Written, bench.tensors.len()));
     let weights = checkpoint.weights(None).unwrap().state_dict;
@@ -170,19 +172,19 @@ fn positions_that_were_saved_for_other_pictures_are_told_by_their_number() {
     let source = resized.write_source("resized.safetensors");
     // The weights are of 6x6 patches, and the config that is given does not say so.
     let given = Bench::of(&trunk(r#""image_size": 160"#));
-    let options = ExportOptions { image_size: Some([96; 2]), ..given.options() };
-    let checkpoint = Checkpoint::open(&source).unwrap();
-    let prepared = prepare(&checkpoint, &options).unwrap();
+    let options = SourceOptions { image_size: Some([96; 2]), ..given.options() };
+    let prepared = Source::resolve(&source, &options).unwrap();
     let model = prepared.model();
     let positions = model.parameters.get(model.parameters.find("visual.trunk.pos_embed").unwrap());
     assert_eq!((positions.shape.as_slice(), model.changed_from), (&[1, 37, 96][..], None));
-    let notes = prepared.notes();
+    let export = Export::prepare(&prepared, Default::default()).unwrap();
+    let notes = export.notes();
     assert!(notes.iter().any(|note| note.contains("stored for the config's size of pictures")), "{notes:?}");
     let beyond =
         "open_clip 3.3.0 cannot load this folder: its configs do not have `vision_cfg.timm_model_kwargs`";
     assert!(notes.iter().any(|note| note == beyond), "{notes:?}");
 
     // Without the size it is a mismatch.
-    let error = prepare(&checkpoint, &given.options()).unwrap_err().to_string();
+    let error = Source::resolve(&source, &given.options()).unwrap_err().to_string();
     assert!(error.contains("`visual.trunk.pos_embed`: expected [1, 101, 96], found [1, 37, 96]"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Exports that are refused or fail: what is said, under which code, and what to do.
+//! Exports that are refused or fail: what is said, and under which code.
 
 use std::fs;
 use std::path::Path;
@@ -9,16 +9,15 @@ use clipway_formats::{Dtype, SafetensorsLayout, TensorInfo, write_safetensors};
 use clipway_model::architecture::build;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::ConfigFile;
-use clipway_model::export::{
-    ConfigOrigin, ExportError, ExportOptions, ModelChoice, WeightsFormat, WriteOptions, prepare,
-};
+use clipway_model::export::{Export, ExportError, WeightsFormat, WriteOptions};
 use clipway_model::output::{Step, StepHook};
 use clipway_model::plan::Precision;
+use clipway_model::source::{ConfigOrigin, ModelChoice, Source, SourceOptions};
 use clipway_model::state_dict::WeightsChoice;
 
 use crate::bench::{Bench, write_options};
 
-/// Checks message, code and hint of an error, without the folder of the test.
+/// Checks message and code of an error, without the folder of the test.
 fn check_told(bench: &Bench, error: &ExportError, expected: &str) {
     let folder = bench.path("x").parent().unwrap().to_owned();
     let mut text = error.to_string();
@@ -29,14 +28,11 @@ fn check_told(bench: &Bench, error: &ExportError, expected: &str) {
     for folder in [folder.canonicalize().unwrap(), folder] {
         text = text.replace(&format!("{}/", folder.display()), "");
     }
-    if let Some(hint) = error.hint() {
-        text.push_str(&format!("\nhint: {hint}"));
-    }
     assert_eq!(text, expected);
 }
 
-fn named(name: &str) -> ExportOptions {
-    ExportOptions { model: Some(ModelChoice::of(name)), ..ExportOptions::default() }
+fn named(name: &str) -> SourceOptions {
+    SourceOptions { model: Some(ModelChoice::of(name)), ..SourceOptions::default() }
 }
 
 /// A file with the header of a model and no weight: a sparse file.
@@ -60,26 +56,16 @@ fn registered(name: &str) -> Vec<TensorInfo> {
 fn what_cannot_be_prepared_says_why_and_what_to_do() {
     let bench = Bench::new();
     let source = bench.write_source("tiny.safetensors");
-    let check = |source: &Path, options: &ExportOptions, expected: &str| {
+    let check = |source: &Path, options: &SourceOptions, expected: &str| {
         let checkpoint = Checkpoint::open(source).unwrap();
-        let error = prepare(&checkpoint, options).expect_err(expected);
-        check_told(&bench, &error, expected);
+        let error = Source::of(checkpoint, options).expect_err(expected);
+        check_told(&bench, &error.into(), expected);
     };
-    let ema = ExportOptions { weights: Some(WeightsChoice::Ema), ..bench.options() };
-    check(
-        &source,
-        &ema,
-        "`tiny.safetensors`: there are no ema weights here, only raw [missing]\n\
-         hint: pass `--weights raw`, or leave the option out",
-    );
+    let ema = SourceOptions { weights: Some(WeightsChoice::Ema), ..bench.options() };
+    check(&source, &ema, "`tiny.safetensors`: there are no ema weights here, only raw [missing]");
     let two = bench.path("two.pt");
     fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/checkpoints/two_models.pt"), &two).unwrap();
-    check(
-        &two,
-        &bench.options(),
-        "`two.pt`: the weights could be under `model` and `net` [ambiguous]\n\
-         hint: `clipway inspect SOURCE --tensors` lists what is there",
-    );
+    check(&two, &bench.options(), "`two.pt`: the weights could be under `model` and `net` [ambiguous]");
     let strange = ["a", "b.c", "d", "e", "f", "g"];
     let info = |name: &str| TensorInfo { name: name.to_owned(), dtype: Dtype::F32, shape: vec![2] };
     write_bare(&bench.path("strange.safetensors"), &strange.map(info));
@@ -92,26 +78,25 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
     check(
         &source,
         &named("nothing of the kind"),
-        "no architecture is called `nothing of the kind` [unknown-model]\n\
-         hint: `clipway models` lists the names; a config file ends in `.json`",
+        "no architecture is called `nothing of the kind` [unknown-model]",
     );
     check(
         &source,
         &named("none.json"),
         "cannot read `none.json`: No such file or directory (os error 2) [io]",
     );
-    let odd_size = ExportOptions { image_size: Some([2, 8]), ..bench.options() };
+    let odd_size = SourceOptions { image_size: Some([2, 8]), ..bench.options() };
     check(
         &source,
         &odd_size,
-        "--image-size does not fit the model: `$.vision_cfg.patch_size`: patches of 4x4 cut 2x8 pixels into 1 tokens; \
+        "the image size does not fit the model: `$.vision_cfg.patch_size`: patches of 4x4 cut 2x8 pixels into 1 tokens; \
          expected 2 to 65536 [bad-value]",
     );
-    let odd_length = ExportOptions { context_length: Some(0), ..bench.options() };
+    let odd_length = SourceOptions { context_length: Some(0), ..bench.options() };
     check(
         &source,
         &odd_length,
-        "--context-length does not fit the model: `$.text_cfg.context_length`: expected an integer from 1 to 65536, \
+        "the context length does not fit the model: `$.text_cfg.context_length`: expected an integer from 1 to 65536, \
          found 0 [bad-value]",
     );
     fs::write(bench.path("clipway.json"), r#"{"artifact_version": 9}"#).unwrap();
@@ -136,23 +121,22 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
         let config = fs::read_to_string(bench.path("tiny.json")).unwrap().replace(key, value);
         fs::write(bench.path("other.json"), config).unwrap();
         let model = Some(ModelChoice::File(bench.path("other.json")));
-        check(&source, &ExportOptions { model, ..ExportOptions::default() }, expected);
+        check(&source, &SourceOptions { model, ..SourceOptions::default() }, expected);
     }
 }
 
 #[test]
-fn weights_that_fit_no_model_are_told_what_is_near() {
+fn weights_that_fit_no_model_list_what_is_near() {
     let bench = Bench::new();
     let path = bench.path("bare.safetensors");
-    let check = |change: &dyn Fn(&mut Vec<TensorInfo>), options: &ExportOptions, expected: &str, hint| {
+    let check = |change: &dyn Fn(&mut Vec<TensorInfo>), options: &SourceOptions, expected: &str| {
         let mut tensors = registered("ViT-B-32");
         change(&mut tensors);
         write_bare(&path, &tensors);
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let Err(error) = prepare(&checkpoint, options) else { panic!("expected {expected}") };
+        let Err(error) = Source::of(checkpoint, options) else { panic!("expected {expected}") };
         let text = error.to_string().replace(&path.display().to_string(), "bare");
         assert!(text.starts_with(expected), "{text}");
-        assert_eq!(error.hint().as_deref(), hint, "{text}");
         let code = if options.model.is_some() { "mismatch" } else { "ambiguous-model" };
         assert_eq!(error.code(), code, "{text}");
     };
@@ -161,28 +145,24 @@ fn weights_that_fit_no_model_are_told_what_is_near() {
             tensors.iter_mut().find(|tensor| tensor.name == name).unwrap().shape = shape.to_vec();
         }
     };
-    let any = ExportOptions::default();
+    let any = SourceOptions::default();
     let at_another_size = "`bare` comes without a config, and its shapes are those of no registered model\n  \
          ViT-B-32, at another size\n  ViT-B-32-256, at another size\n  ViT-B-32-quickgelu, at another size; \
          they tell its config, but for\n  `vision_cfg.head_width`: heads have no tensors";
     let square = shaped("visual.positional_embedding", [9 * 9 + 1, 768]);
-    let options = "the shapes match with `--model ViT-B-32 --image-size 288`";
-    check(&square, &any, at_another_size, Some(options));
+    check(&square, &any, at_another_size);
     check(
         &square,
         &named("ViT-B-16"),
         "`bare` does not match `ViT-B-16`\n  `visual.positional_embedding`: expected [197, 768], found [82, 768]\n  \
          `visual.conv1.weight`: expected [768, 3, 16, 16], found [768, 3, 32, 32]",
-        Some(options),
     );
     let longer = shaped("positional_embedding", [80, 512]);
-    let options = "the shapes match with `--model ViT-B-32 --context-length 80`";
-    check(&longer, &any, at_another_size, Some(options));
+    check(&longer, &any, at_another_size);
     check(
         &longer,
         &named("ViT-B-32"),
         "`bare` does not match `ViT-B-32`\n  `positional_embedding`: expected [77, 512], found [80, 512]",
-        Some(options),
     );
     let without = |tensors: &mut Vec<TensorInfo>| tensors.retain(|tensor| tensor.name != "ln_final.bias");
     check(
@@ -190,17 +170,14 @@ fn weights_that_fit_no_model_are_told_what_is_near() {
         &any,
         "`bare` comes without a config, and its shapes are those of no registered model\n  ViT-B-32, but for 1 \
          tensor\n  ViT-B-32-quickgelu, but for 1 tensor",
-        Some("`--model ViT-B-32` tells which tensors differ"),
     );
     let differences = "does not match `ViT-B-16`\n  `visual.positional_embedding`: expected [197, 768], found \
          [50, 768]\n  `visual.conv1.weight`: expected [768, 3, 16, 16], found [768, 3, 32, 32]\n  \
          `ln_final.bias`: missing, [512]";
-    let other = Some("`--model ViT-B-32` tells which tensors differ");
-    check(&without, &named("ViT-B-16"), &format!("`bare` {differences}"), other);
-    // The differences from what is nearest are told already.
+    check(&without, &named("ViT-B-16"), &format!("`bare` {differences}"));
     for name in ["ViT-B-32", "ViT-B-32-quickgelu"] {
         let expected = format!("`bare` does not match `{name}`\n  `ln_final.bias`: missing, [512]");
-        check(&without, &named(name), &expected, None);
+        check(&without, &named(name), &expected);
     }
 }
 
@@ -211,7 +188,7 @@ fn where_the_config_comes_from_is_told() {
     let config = ConfigFile::parse(&fs::read(bench.path("tiny.json")).unwrap()).unwrap();
     let given = ModelChoice::Config(Box::new(config.clone()));
     let prepared =
-        prepare(&source, &ExportOptions { model: Some(given), ..ExportOptions::default() }).unwrap();
+        Source::of(source, &SourceOptions { model: Some(given), ..SourceOptions::default() }).unwrap();
     assert_eq!(prepared.origin(), &ConfigOrigin::Given);
     assert_eq!(prepared.origin().shown(), "the config that was given");
     assert_eq!(prepared.config().model, config.model);
@@ -220,7 +197,7 @@ fn where_the_config_comes_from_is_told() {
     let path = bench.path("bare.safetensors");
     write_bare(&path, &registered("ViT-S-32"));
     let checkpoint = Checkpoint::open(&path).unwrap();
-    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let prepared = Source::of(checkpoint, &SourceOptions::default()).unwrap();
     assert_eq!(prepared.origin(), &ConfigOrigin::OnlyFit("ViT-S-32".to_owned()));
     assert_eq!(prepared.origin().name(), Some("ViT-S-32"));
     assert_eq!(
@@ -341,7 +318,7 @@ fn values_out_of_range_are_counted_by_tensor() {
         }
     };
     spoil(&mut bench, 0);
-    let options = ExportOptions { precision: Some(Precision::BF16), ..bench.options() };
+    let options = SourceOptions { precision: Some(Precision::BF16), ..bench.options() };
     let error = bench.export(&options).unwrap_err();
     let each = "1 value is out of range in";
     check_told(
@@ -350,7 +327,7 @@ fn values_out_of_range_are_counted_by_tensor() {
         &format!(
             "7 tensors cannot be written in bf16: {each} `positional_embedding`, {each} `text_projection`, {each} \
              `logit_scale`, {each} `visual.class_embedding`, {each} `visual.positional_embedding`, and more in 2 \
-             others [overflow]\nhint: pass `--precision fp32`"
+             others [overflow]"
         ),
     );
 }
@@ -360,16 +337,17 @@ fn refusals_of_the_output_have_codes() {
     let bench = Bench::new();
     let source = bench.write_source("tiny.safetensors");
     let checkpoint = Checkpoint::open(&source).unwrap();
-    let prepared = prepare(&checkpoint, &bench.options()).unwrap();
+    let prepared = Source::of(checkpoint, &bench.options()).unwrap();
+    let export = Export::prepare(&prepared, Default::default()).unwrap();
     let cancel = AtomicBool::new(false);
     let check = |target: &str, force: bool, expected: &str| {
         let options = WriteOptions { force, ..write_options(&cancel) };
-        let error = prepared.write(&bench.path(target), &options).unwrap_err();
+        let error = export.write(&bench.path(target), &options).unwrap_err();
         check_told(&bench, &error, expected);
     };
     fs::create_dir(bench.path("out/model")).unwrap();
     fs::write(bench.path("out/model/thesis.txt"), "mine").unwrap();
-    check("out/model", false, "`out/model` exists [exists]\nhint: pass `--force` to replace it");
+    check("out/model", false, "`out/model` exists [exists]");
     check(
         "out/model",
         true,

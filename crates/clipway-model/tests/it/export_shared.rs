@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, ModelChoice, prepare};
 use clipway_model::inspect::{InspectOptions, inspect};
 use clipway_model::plan::Fate;
+use clipway_model::source::{ModelChoice, Source, SourceOptions};
 
 /// Least, greatest and mean value of the trainer's `text_projection`, by PyTorch in f64.
 const PROJECTION: [f64; 3] = [-0.4195377230644226, 0.3985697031021118, -0.0008408962984369772];
@@ -29,7 +29,7 @@ fn the_trainer_s_checkpoint_is_accounted_for_to_the_byte() {
     let Some(folder) = shared("emoji-clip") else { return };
     let checkpoint = Checkpoint::open(folder.join("epoch_10.pt")).unwrap();
     let model = Some(ModelChoice::File(folder.join("emoji-clip.json")));
-    let prepared = prepare(&checkpoint, &ExportOptions { model, ..ExportOptions::default() }).unwrap();
+    let prepared = Source::of(checkpoint, &SourceOptions { model, ..SourceOptions::default() }).unwrap();
     let groups: Vec<(Fate, &str, usize, u64)> =
         prepared.ledger().groups.iter().map(|g| (g.fate, g.rule.as_str(), g.tensors, g.bytes)).collect();
     let expected = [

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clipway_formats::{Dtype, TensorInfo, write_pytorch, write_safetensors};
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ConfigOrigin, ExportOptions, prepare};
 use clipway_model::layout::Layout;
 use clipway_model::plan::Fate;
+use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
 
 pub const CONFIG: &str = r#"{"model_type": "clip", "projection_dim": 8,
     "text_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -122,7 +122,7 @@ pub fn write_with(folder: &Path, name: &str, tensors: &[Named], numbers: [(&str,
 }
 
 fn message(path: &Path) -> String {
-    prepare(&Checkpoint::open(path).unwrap(), &ExportOptions::default()).unwrap_err().to_string()
+    Source::resolve(path, &SourceOptions::default()).unwrap_err().to_string()
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn transformers_folders_become_open_clip_by_plan() {
         r#"{"size": {"shortest_edge": 8}, "crop_size": 8, "resample": 2, "image_mean": [0, 0, 0]}"#;
     fs::write(folder.path().join("preprocessor_config.json"), preprocess).unwrap();
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let prepared = Source::of(checkpoint, &SourceOptions::default()).unwrap();
     assert_eq!(prepared.layout().name, "transformers_clip");
     assert!(matches!(prepared.origin(), ConfigOrigin::Layout(_)));
     let config = &prepared.config().model;
@@ -161,7 +161,7 @@ fn openai_s_code_is_told_by_its_numbers_or_its_order() {
         let weights = checkpoint.weights(None).unwrap();
         assert_eq!(Layout::recognise(&weights.state_dict).unwrap().name, layout, "{name}");
         if layout == "openai" {
-            let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+            let prepared = Source::of(checkpoint, &SourceOptions::default()).unwrap();
             let config = &prepared.config().model;
             assert!(config.quick_gelu && config.vision.head_width == 64 && config.text.heads == 2);
             assert_eq!(prepared.notes().len(), notes, "{name}: {:?}", prepared.notes());
@@ -235,7 +235,7 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
     fs::write(place.join("config.json"), CONFIG.replace("\"vocab_size\": 50", "\"vocab_size\": 51")).unwrap();
     fs::write(place.join("preprocessor_config.json"), r#"{"crop_size": 16, "colour": 1}"#).unwrap();
     let checkpoint = Checkpoint::open(&place).unwrap();
-    let error = prepare(&checkpoint, &ExportOptions::default()).unwrap_err();
+    let error = Source::of(checkpoint, &SourceOptions::default()).unwrap_err();
     let found = error.to_string();
     let lines: Vec<&str> = found.lines().map(str::trim).collect();
     assert!(lines[0].ends_with("`config.json` does not fit"), "{found}");

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, Prepared, prepare};
+use clipway_model::export::Export;
 use clipway_model::layout::Layout;
 use clipway_model::plan::Step;
+use clipway_model::source::{Source, SourceOptions};
 
 use super::layouts::{Named, linear, transformers_block, write};
 
@@ -103,9 +104,9 @@ pub fn big_vision(stacked: bool) -> Vec<Named> {
     tensors
 }
 
-fn with_prepared(folder: &Path, tensors: &[Named], look: impl FnOnce(&Prepared<'_>)) {
+fn with_prepared(folder: &Path, tensors: &[Named], look: impl FnOnce(&Source)) {
     let checkpoint = Checkpoint::open(write(folder, "model.safetensors", tensors)).unwrap();
-    look(&prepare(&checkpoint, &ExportOptions::default()).unwrap());
+    look(&Source::of(checkpoint, &SourceOptions::default()).unwrap());
 }
 
 #[test]
@@ -117,7 +118,8 @@ fn siglip_folders_become_open_clip_by_plan() {
         let config = &prepared.config().model;
         assert_eq!((config.text.activation.tanh, config.text.norm.epsilon), (Some(true), 1e-6));
         assert_eq!(config.beyond_open_clip(), ["vision_cfg.timm_model_kwargs"]);
-        assert!(prepared.notes().iter().any(|note| note.contains("open_clip 3.3.0 cannot load")));
+        let export = Export::prepare(prepared, Default::default()).unwrap();
+        assert!(export.notes().iter().any(|note| note.contains("open_clip 3.3.0 cannot load")));
         assert_eq!(prepared.config().preprocess().mean, [0.5; 3]);
         let find = |name: &str| prepared.plan().tensors.iter().find(|one| one.target.name == name).unwrap();
         let keys = find("visual.trunk.attn_pool.kv.weight");
@@ -157,7 +159,7 @@ fn what_does_not_fit_is_told_all_at_once() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("config.json"), config).unwrap();
         let checkpoint = Checkpoint::open(write(folder.path(), "model.safetensors", &tensors)).unwrap();
-        let found = prepare(&checkpoint, &ExportOptions::default()).unwrap_err().to_string();
+        let found = Source::of(checkpoint, &SourceOptions::default()).unwrap_err().to_string();
         assert!(parts.iter().all(|part| found.contains(part)), "{name}: {found}");
     };
     let wrong = CONFIG
@@ -189,7 +191,7 @@ fn other_models_are_named_and_refused() {
         let checkpoint = Checkpoint::open(write(folder.path(), "model.safetensors", &tensors)).unwrap();
         let weights = checkpoint.weights(None).unwrap();
         assert_eq!(Layout::recognise(&weights.state_dict).unwrap().name, layout);
-        let found = prepare(&checkpoint, &ExportOptions::default()).unwrap_err().to_string();
+        let found = Source::of(checkpoint, &SourceOptions::default()).unwrap_err().to_string();
         assert!(found.contains(why), "{layout}: {found}");
     };
     let text: (&str, &[usize]) = ("text_model.encoder.layers.0.layer_norm1.weight", &[16]);

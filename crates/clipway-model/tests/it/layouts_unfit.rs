@@ -2,16 +2,16 @@
 //! cannot hold it: one error that tells everything.
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clipway_formats::{Dtype, FileFormat, FormatError, TensorFile, TensorInfo};
 use clipway_model::architecture::build;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportError, ExportOptions, ModelChoice, prepare};
+use clipway_model::export::{Export, ExportError};
 use clipway_model::inspect::{InspectOptions, inspect};
 use clipway_model::registry;
+use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 use clipway_model::spelling::Target;
 
 use super::differences::registered;
@@ -213,24 +213,34 @@ fn layouts() -> Vec<Layout> {
     ]
 }
 
-/// What is said of tensors with this file beside them, or nothing.
-fn refused(
+/// A source of tensors with this file beside them.
+fn resolved(
     layout: &Layout,
     tensors: &[Named],
     file: Option<(&str, &str)>,
-    options: &ExportOptions,
-) -> Option<ExportError> {
+    options: &SourceOptions,
+) -> Result<Source, SourceError> {
     if layout.name == "mobileclip" {
-        return prepare(&checkpoint(tensors), options).err();
+        return Source::of(checkpoint(tensors), options);
     }
     let folder = tempfile::tempdir().unwrap();
     let source = layouts::write(folder.path(), "model.safetensors", tensors);
     if let Some((name, text)) = file {
         fs::write(folder.path().join(name), text).unwrap();
     }
-    let found = prepare(&Checkpoint::open(Path::new(&source)).unwrap(), options).err();
+    let found = Source::resolve(source, options);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1 + usize::from(file.is_some()));
     found
+}
+
+/// What is said of tensors with this file beside them, or nothing.
+fn refused(
+    layout: &Layout,
+    tensors: &[Named],
+    file: Option<(&str, &str)>,
+    options: &SourceOptions,
+) -> Option<ExportError> {
+    resolved(layout, tensors, file, options).err().map(ExportError::from)
 }
 
 #[track_caller]
@@ -244,7 +254,7 @@ fn check(layout: &Layout, what: &str, found: Option<ExportError>, code: &str, pa
 #[test]
 fn whole_sources_are_taken() {
     for layout in layouts() {
-        let found = refused(&layout, &layout.tensors, layout.file, &ExportOptions::default());
+        let found = refused(&layout, &layout.tensors, layout.file, &SourceOptions::default());
         assert!(found.is_none(), "{}: {}", layout.name, found.unwrap());
     }
 }
@@ -256,7 +266,7 @@ fn a_missing_block_is_told_tensor_by_tensor() {
         let rest: Vec<Named> =
             layout.tensors.iter().filter(|(name, _)| !name.starts_with(theirs)).cloned().collect();
         assert!(rest.len() < layout.tensors.len(), "{}", layout.name);
-        let found = refused(&layout, &rest, layout.file, &ExportOptions::default());
+        let found = refused(&layout, &rest, layout.file, &SourceOptions::default());
         let missing = found.as_ref().and_then(ExportError::differences).map(|found| found.missing.as_slice());
         let missing = missing.unwrap_or_default().iter().filter(|one| one.name.starts_with(ours)).count();
         let lacking = if layout.name == "big_vision stacked" { 2 } else { 12 };
@@ -271,8 +281,8 @@ fn with_wrong_numbers(tensors: &[Named], numbers: [i64; 3]) -> Option<ExportErro
     let mut named = layouts::NUMBERS;
     named.iter_mut().zip(numbers).for_each(|((_, number), wrong)| *number = wrong);
     let source = layouts::write_with(folder.path(), "model.pt", tensors, named);
-    let checkpoint = Checkpoint::open(&source).unwrap();
-    let found = prepare(&checkpoint, &ExportOptions::default()).err();
+    let checkpoint = Arc::new(Checkpoint::open(&source).unwrap());
+    let found = Source::of(Arc::clone(&checkpoint), &SourceOptions::default()).err().map(ExportError::from);
     // `inspect` says the same of them.
     let inspection =
         inspect(&checkpoint, InspectOptions::default(), &(), &AtomicBool::new(false)).unwrap().unwrap();
@@ -332,7 +342,7 @@ fn numbers_of_a_resnet_are_told_by_its_attention_pool() {
         checkpoint_with(&tensors, FileFormat::TorchScript, size)
     };
     let found = |size: i64| {
-        prepare(&checkpoint(size), &ExportOptions::default()).err().map(|error| error.to_string())
+        Source::of(checkpoint(size), &SourceOptions::default()).err().map(|error| error.to_string())
     };
     assert_eq!(found(224), None);
     let told = found(288).unwrap();
@@ -352,7 +362,7 @@ fn tensors_of_several_layouts_are_told_by_layout() {
             ],
         };
         let mixed = [&layout.tensors[..], &strangers].concat();
-        let found = refused(&layout, &mixed, layout.file, &ExportOptions::default());
+        let found = refused(&layout, &mixed, layout.file, &SourceOptions::default());
         check(&layout, "mixed", found, "mixed-layouts", &["several layouts", "Apple MobileCLIP", "such as"]);
     }
     // Both of open_clip's own: each tensor that is there twice.
@@ -364,7 +374,7 @@ fn tensors_of_several_layouts_are_told_by_layout() {
         .map(|(_, one)| one.clone())
         .collect();
     for layout in layouts().iter().filter(|layout| layout.name.starts_with("open_clip")) {
-        let found = refused(layout, &both, layout.file, &ExportOptions::default());
+        let found = refused(layout, &both, layout.file, &SourceOptions::default());
         check(
             layout,
             "both",
@@ -381,7 +391,7 @@ fn a_config_of_another_model_is_told_with_everything_that_differs() {
         let (found, parts): (_, &[&str]) = match (layout.name, layout.file) {
             ("mobileclip", _) => {
                 let model = Some(ModelChoice::Name("MobileCLIP-S1".into()));
-                let options = ExportOptions { model, ..ExportOptions::default() };
+                let options = SourceOptions { model, ..SourceOptions::default() };
                 (refused(&layout, &layout.tensors, None, &options), &["stem.0.", "missing", "unused"])
             }
             ("transformers_clip" | "transformers_siglip", Some((name, text))) => {
@@ -389,7 +399,7 @@ fn a_config_of_another_model_is_told_with_everything_that_differs() {
                     .replace("\"vocab_size\": 50", "\"vocab_size\": 51")
                     .replace("\"image_size\": 8", "\"image_size\": 16");
                 let found =
-                    refused(&layout, &layout.tensors, Some((name, &wrong)), &ExportOptions::default());
+                    refused(&layout, &layout.tensors, Some((name, &wrong)), &SourceOptions::default());
                 check(
                     &layout,
                     "config",
@@ -401,7 +411,7 @@ fn a_config_of_another_model_is_told_with_everything_that_differs() {
             }
             _ => {
                 let file = Some(("open_clip_config.json", OTHER));
-                let found = refused(&layout, &layout.tensors, file, &ExportOptions::default());
+                let found = refused(&layout, &layout.tensors, file, &SourceOptions::default());
                 (found, &["positional_embedding`: expected [7, 24], found [6, "])
             }
         };
@@ -414,8 +424,8 @@ fn a_target_that_cannot_hold_it_is_told_everything() {
     for layout in layouts() {
         let (target, parts) = layout.target;
         let spelling = Target::named(target).unwrap().spelling;
-        let options = ExportOptions { spelling, ..ExportOptions::default() };
-        let found = refused(&layout, &layout.tensors, layout.file, &options);
+        let source = resolved(&layout, &layout.tensors, layout.file, &SourceOptions::default()).unwrap();
+        let found = Export::prepare(&source, spelling).err();
         if parts.is_empty() {
             assert!(found.is_none(), "{}: {}", layout.name, found.unwrap());
             continue;

@@ -1,9 +1,8 @@
 //! Ledgers that do not balance, and plans as text and as JSON.
 
 use clipway_formats::{Dtype, TensorInfo};
-use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, prepare};
 use clipway_model::plan::{DroppedTensor, Ledger, Plan, PlannedTensor, Precision, Step, Tower};
+use clipway_model::source::{Source, SourceOptions};
 use serde_json::json;
 
 use crate::bench::Bench;
@@ -16,10 +15,10 @@ fn info(name: &str, shape: &[usize]) -> TensorInfo {
 #[test]
 fn a_tensor_that_is_lost_or_used_twice_is_named() {
     let bench = Bench::new();
-    let checkpoint = Checkpoint::open(bench.write_source("tiny.safetensors")).unwrap();
-    let prepared = prepare(&checkpoint, &bench.options()).unwrap();
+    let prepared = Source::resolve(bench.write_source("tiny.safetensors"), &bench.options()).unwrap();
+    let checkpoint = prepared.checkpoint();
     let check = |change: &dyn Fn(&mut Plan), expected: &str| {
-        let mut plan = prepared.written_plan().clone();
+        let mut plan = prepared.plan().clone();
         change(&mut plan);
         let error = Ledger::balance(checkpoint.tensors().tensors(), prepared.weights(), &plan).unwrap_err();
         assert_eq!(error.to_string(), format!("the ledger does not balance: {expected}"));
@@ -127,11 +126,12 @@ fn what_is_undone_leaves_no_step() {
 #[test]
 fn names_of_choices_are_those_of_the_command_line() {
     let bench = Bench::new();
-    let checkpoint = Checkpoint::open(bench.write_source("tiny.safetensors")).unwrap();
+    let path = bench.write_source("tiny.safetensors");
     for (precision, name) in [(Precision::F32, "fp32"), (Precision::F16, "fp16"), (Precision::BF16, "bf16")] {
         assert_eq!(precision.name(), name);
-        let options = ExportOptions { precision: Some(precision), tower: Tower::Text, ..bench.options() };
-        let prepared = prepare(&checkpoint, &options).unwrap();
+        let options =
+            SourceOptions { precision: Some(precision), tower: Some(Tower::Text), ..bench.options() };
+        let prepared = Source::resolve(&path, &options).unwrap();
         let dtypes = prepared.plan().tensors.iter().map(|planned| planned.target.dtype);
         let expected = match precision {
             Precision::F32 => Dtype::F32,

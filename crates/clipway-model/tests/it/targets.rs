@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, WeightsFormat, WriteOptions, prepare};
+use clipway_model::export::{Export, WeightsFormat, WriteOptions};
 use clipway_model::layout::Layout;
 use clipway_model::plan::{Fate, Tower};
+use clipway_model::source::{Source, SourceOptions};
 use clipway_model::spelling::Target;
 
 use super::bench::{Bench, write_options};
@@ -36,14 +37,14 @@ fn config(more: &str, vision: &str, text: &str) -> String {
 }
 
 /// Writes a folder beside the bench's, and gives its place.
-fn export(bench: &Bench, source: &Path, options: ExportOptions, target: &str, place: &str) -> PathBuf {
+fn export(bench: &Bench, source: &Path, options: SourceOptions, target: &str, place: &str) -> PathBuf {
     let target = Target::named(target).unwrap();
     let checkpoint = Checkpoint::open(source).unwrap();
-    let options = ExportOptions { spelling: target.spelling, ..options };
     let cancel = AtomicBool::new(false);
     let write_options = WriteOptions { formats: vec![target.format], ..write_options(&cancel) };
     let place = bench.path(place);
-    prepare(&checkpoint, &options).unwrap().write(&place, &write_options).unwrap();
+    let source = Source::of(checkpoint, &options).unwrap();
+    Export::prepare(&source, target.spelling).unwrap().write(&place, &write_options).unwrap();
     place
 }
 
@@ -69,10 +70,10 @@ fn there_and_back_changes_no_bit() {
         let checkpoint = Checkpoint::open(&there).unwrap();
         let found = Layout::recognise(&checkpoint.weights(None).unwrap().state_dict).unwrap();
         assert_eq!(found.name, layout, "{config}");
-        let back = export(&bench, &there, ExportOptions::default(), "open_clip", "out/back");
+        let back = export(&bench, &there, SourceOptions::default(), "open_clip", "out/back");
         let (first, last) = (tensors(&source), tensors(&back));
         assert!(first.len() > 20 && first == last, "{config}");
-        let again = export(&bench, &back, ExportOptions::default(), target, "out/again");
+        let again = export(&bench, &back, SourceOptions::default(), target, "out/again");
         assert!(tensors(&again) == tensors(&there), "{config}");
     };
     let transformers = |more: &str, vision: &str, text: &str| {
@@ -102,10 +103,10 @@ fn the_config_says_the_same_after_the_way_back() {
         interpolation: Some(clipway_model::config::Interpolation::Bilinear),
         ..Default::default()
     };
-    let options = ExportOptions { preprocess, ..bench.options() };
+    let options = SourceOptions { preprocess, ..bench.options() };
     let there = export(&bench, &source, options, "transformers", "out/there");
     let checkpoint = Checkpoint::open(&there).unwrap();
-    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let prepared = Source::of(checkpoint, &SourceOptions::default()).unwrap();
     let (model, pixels) = (&prepared.config().model, prepared.config().preprocess());
     assert_eq!((model.vision.head_width, model.vision.norm.epsilon), (4, 1e-7));
     assert_eq!((model.vision.activation.tanh, model.text.activation.tanh), (Some(true), None));
@@ -124,7 +125,7 @@ fn the_epsilon_of_siglip_s_image_tower_is_kept() {
     assert_eq!(document["vision_config"]["layer_norm_eps"], 1e-5);
     assert_eq!(document["text_config"]["layer_norm_eps"], 1e-6);
     let checkpoint = Checkpoint::open(&there).unwrap();
-    let prepared = prepare(&checkpoint, &ExportOptions::default()).unwrap();
+    let prepared = Source::of(checkpoint, &SourceOptions::default()).unwrap();
     let timm = prepared.config().model.vision.timm.as_ref().unwrap();
     assert_eq!(timm.changes.norm_epsilon, Some(1e-5));
 }
@@ -139,20 +140,22 @@ fn numbers_that_are_made_stand_in_the_ledger() {
     assert_eq!(["input_resolution", "context_length", "vocab_size"].map(number), [8, 6, 50]);
     let checkpoint = Checkpoint::open(&source).unwrap();
     let spelling = Target::named("openai").unwrap().spelling;
-    let prepared = prepare(&checkpoint, &ExportOptions { spelling, ..bench.options() }).unwrap();
-    let made = prepared.ledger().groups.last().unwrap();
+    let source = Source::of(checkpoint, &bench.options()).unwrap();
+    let export = Export::prepare(&source, spelling).unwrap();
+    let made = export.ledger().groups.last().unwrap();
     assert_eq!((made.fate, made.rule.as_str(), made.tensors, made.bytes), (Fate::Made, "fill", 3, 24));
 }
 
 #[test]
 fn what_a_target_cannot_express_is_refused_all_at_once() {
-    let check = |target: &str, options: fn(&mut ExportOptions), config: String, parts: &[&str]| {
+    let check = |target: &str, options: fn(&mut SourceOptions), config: String, parts: &[&str]| {
         let bench = Bench::of(&config);
         let checkpoint = Checkpoint::open(bench.write_source("tiny.safetensors")).unwrap();
         let spelling = Target::named(target).unwrap().spelling;
-        let mut all = ExportOptions { spelling, ..bench.options() };
+        let mut all = bench.options();
         options(&mut all);
-        let found = prepare(&checkpoint, &all).unwrap_err().to_string();
+        let source = Source::of(checkpoint, &all).unwrap();
+        let found = Export::prepare(&source, spelling).unwrap_err().to_string();
         assert!(parts.iter().all(|part| found.contains(part)), "{config}: {found}");
     };
     let vision = format!(r#"{VISION}, "ls_init_value": 0.1, "pool_type": "avg", "no_ln_pre": true"#);
@@ -175,10 +178,10 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
         check(target, |_| {}, custom, &["`text_cfg.rep_mixer_cfg`"]);
     }
     let plain = || config("", VISION, TEXT);
-    let one_tower = |options: &mut ExportOptions| options.tower = Tower::Text;
-    check("transformers", one_tower, plain(), &["`--tower text`: it has both towers"]);
+    let one_tower = |options: &mut SourceOptions| options.tower = Some(Tower::Text);
+    check("transformers", one_tower, plain(), &["the text tower alone: it has both towers"]);
     check("transformers", |_| {}, config("", RESNET, TEXT), &["`vision_cfg.layers`: a ResNet"]);
-    let longest = |options: &mut ExportOptions| {
+    let longest = |options: &mut SourceOptions| {
         options.preprocess.resize_mode = Some(clipway_model::config::ResizeMode::Longest);
     };
     check("transformers", longest, plain(), &["`preprocess_cfg.resize_mode`"]);
@@ -189,7 +192,7 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
         "depth": 1, "mlp_ratio": 2}"#;
     let resized = "`vision_cfg.image_size`: the positions are stored for pictures of 8x8";
     check("transformers", |_| {}, config("", siglip, TEXT), &[resized]);
-    let mean = |options: &mut ExportOptions| options.preprocess.mean = Some([0.0; 3]);
+    let mean = |options: &mut SourceOptions| options.preprocess.mean = Some([0.0; 3]);
     let own = config(r#""quick_gelu": true,"#, OPENAI_VISION, OPENAI_TEXT);
     check("openai", mean, own, &["`preprocess_cfg.mean`"]);
 }

@@ -1,12 +1,13 @@
 //! Text models of transformers: the config beside the weights, and what an export carries along.
 
 use std::fs;
+use std::sync::Arc;
 
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::ModelConfig;
 use clipway_model::config::text_model::TextModel;
-use clipway_model::export::{ExportOptions, prepare};
 use clipway_model::plan::Tower;
+use clipway_model::source::{Source, SourceOptions};
 
 use crate::bench::Bench;
 
@@ -44,13 +45,13 @@ fn the_config_beside_the_weights_describes_the_text_model() {
     let config = fs::read_to_string(bench.target().join("open_clip_config.json")).unwrap();
     assert!(config.contains("small/roberta"), "{config}");
 
-    let again = Checkpoint::open(bench.target()).unwrap();
-    let prepared = prepare(&again, &ExportOptions::default()).unwrap();
+    let again = Arc::new(Checkpoint::open(bench.target()).unwrap());
+    let prepared = Source::of(Arc::clone(&again), &SourceOptions::default()).unwrap();
     assert_eq!((prepared.model().vocab_size, prepared.model().context_length), (20, 6));
     assert!(prepared.notes().iter().any(|note| note.contains("`config.json`")), "{:?}", prepared.notes());
     // Another context length is the tokenizer's business: no tensor depends on it.
-    let longer = ExportOptions { context_length: Some(8), ..ExportOptions::default() };
-    assert_eq!(prepare(&again, &longer).unwrap().model().context_length, 8);
+    let longer = SourceOptions { context_length: Some(8), ..SourceOptions::default() };
+    assert_eq!(Source::of(again, &longer).unwrap().model().context_length, 8);
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn the_decoder_of_coca_is_written_with_the_whole_model_alone() {
     let model = ModelConfig::parse(config.as_bytes()).unwrap();
     let written = |tower: Tower| {
         let bench = Bench::of_model(config, &model);
-        let report = bench.export(&ExportOptions { tower, ..bench.options() }).unwrap();
+        let report = bench.export(&SourceOptions { tower: Some(tower), ..bench.options() }).unwrap();
         assert_eq!(report.ledger.source_tensors, bench.tensors.len());
         report.artifact.tensors.keys().filter(|name| name.starts_with("text_decoder.")).count()
     };

@@ -7,9 +7,11 @@ mod pairs;
 
 pub use evidence::{ActivationEvidence, Clarity};
 
+use std::sync::Arc;
+
 use clipway_model::config::{ModelConfig, VisionLayers};
-use clipway_model::export::{ExportOptions, ModelChoice, Prepared, prepare};
 use clipway_model::plan::Tower;
+use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use serde::Serialize;
 
 use crate::clip::Clip;
@@ -41,25 +43,25 @@ impl Weighed {
     }
 }
 
-/// Runs a prepared source with its activation, and the towers that have a choice with the other too.
+/// Runs a source with its activation, and the towers that have a choice with the other too.
 ///
 /// # Errors
 /// Weights that cannot be read or run.
-pub fn weigh_activations(prepared: &Prepared<'_>, load: &LoadOptions) -> Result<Weighed, VerifyError> {
+pub fn weigh_activations(source: &Source, load: &LoadOptions) -> Result<Weighed, VerifyError> {
     let nothing = |why: &str| Ok(Weighed::Nothing { why: why.to_owned() });
-    let model = &prepared.config().model;
+    let model = &source.config().model;
     let Some(towers) = towers_with_choice(model) else {
         return nothing("no tower has an activation that `quick_gelu` chooses");
     };
-    if load.towers != Tower::Both {
+    if source.tower() != Tower::Both {
         return nothing("it has one tower only");
     }
-    let mut other = prepared.config().clone();
+    let mut other = source.config().clone();
     if other.model.set_quick_gelu(!model.quick_gelu).is_err() {
         return nothing("the config states arguments of the activation");
     }
     let load = LoadOptions { blocks: false, ..load.clone() };
-    let clip = Clip::load(prepared, &load)?;
+    let clip = Clip::load(source, &load)?;
     let pairs = match Pairs::of(&clip)? {
         Ok(pairs) => pairs,
         Err(why) => return Ok(Weighed::Nothing { why }),
@@ -67,13 +69,13 @@ pub fn weigh_activations(prepared: &Prepared<'_>, load: &LoadOptions) -> Result<
     let features = pairs.features(&clip)?;
     // One model is in memory at a time.
     drop(clip);
-    let options = ExportOptions {
+    let options = SourceOptions {
         model: Some(ModelChoice::Config(Box::new(other))),
-        weights: Some(prepared.weights().choice),
-        ..ExportOptions::default()
+        weights: Some(source.weights().choice),
+        ..SourceOptions::default()
     };
-    let twin = prepare(prepared.checkpoint(), &options)?;
-    let clip = Clip::load(&twin, &LoadOptions { towers, ..load })?;
+    let twin = Source::of(Arc::clone(source.checkpoint()), &options)?;
+    let clip = Clip::load(&twin, &LoadOptions { towers: Some(towers), ..load })?;
     let mut others = features.clone();
     if clip.has_image_tower() {
         others.image = pairs.images(&clip)?;

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use clipway_formats::Dtype;
-use clipway_model::artifact::{Artifact, ArtifactError};
-use clipway_model::checkpoint::{Checkpoint, CheckpointError};
-use clipway_model::export::{ExportError, ExportOptions, ModelChoice, Prepared, prepare};
-use clipway_model::plan::Tower;
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 
 use super::compare::Tolerance;
 use super::outputs::{Inputs, Outputs};
@@ -18,15 +17,9 @@ use crate::load::{LoadError, LoadOptions};
 /// A verification could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// A side cannot be opened.
+    /// A side cannot be resolved.
     #[error(transparent)]
-    Open(#[from] CheckpointError),
-    /// The folder's `clipway.json` cannot be read.
-    #[error(transparent)]
-    Artifact(#[from] ArtifactError),
-    /// The weights of a side are not those of its config.
-    #[error(transparent)]
-    Prepare(#[from] ExportError),
+    Source(#[from] SourceError),
     /// A side cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -35,46 +28,15 @@ pub enum VerifyError {
     Run(#[from] ClipError),
 }
 
-/// An exported folder, opened.
-#[derive(Debug)]
-pub struct ExportedFolder {
-    checkpoint: Checkpoint,
-    tower: Tower,
-}
-
-impl ExportedFolder {
-    /// Opens a folder, with the towers that its `clipway.json` says it has; both, where it has none.
-    ///
-    /// # Errors
-    /// A folder or a `clipway.json` that cannot be read.
-    pub fn open(folder: &Path) -> Result<ExportedFolder, VerifyError> {
-        let tower = Artifact::towers_in(folder)?;
-        Ok(ExportedFolder { checkpoint: Checkpoint::open(folder)?, tower })
-    }
-
-    /// The folder's model, by its own config.
-    ///
-    /// # Errors
-    /// Weights that are not those of the config.
-    pub fn prepare(&self) -> Result<Prepared<'_>, VerifyError> {
-        Ok(prepare(&self.checkpoint, &ExportOptions { tower: self.tower, ..ExportOptions::default() })?)
-    }
-
-    /// The towers that it has.
-    pub fn tower(&self) -> Tower {
-        self.tower
-    }
-}
-
 /// How a folder is verified.
 pub struct FolderVerification<'a> {
     /// Images and texts.
     pub inputs: &'a Inputs,
     /// How both sides are loaded; the towers are those that the folder has.
     pub load: LoadOptions,
-    /// What was said about the source, such as `--model`. Precision, folding and spelling are not looked at: the source
-    /// is the reference as it is.
-    pub source: ExportOptions,
+    /// What was said about the source, such as the model. Its towers and sizes are those of the folder, and precision
+    /// and folding are not looked at: the source is the reference as it is.
+    pub source: SourceOptions,
 }
 
 impl FolderVerification<'_> {
@@ -84,60 +46,46 @@ impl FolderVerification<'_> {
     ///
     /// # Errors
     /// A side that cannot be opened, loaded or run. Differences are no errors: they are in the report.
-    pub fn run(&self, folder: &Path, source: &Checkpoint) -> Result<Report, VerifyError> {
-        let folder = ExportedFolder::open(folder)?;
-        self.run_prepared(&folder.prepare()?, folder.tower, source)
+    pub fn run(&self, folder: &Path, source: &Arc<Checkpoint>) -> Result<Report, VerifyError> {
+        self.run_resolved(&Source::resolve(folder, &SourceOptions::default())?, source)
     }
 
-    /// The same with a folder that is prepared, and the towers that it has.
+    /// The same with a folder that is resolved.
     ///
     /// # Errors
     /// As [`FolderVerification::run`].
-    pub fn run_prepared(
-        &self,
-        prepared: &Prepared<'_>,
-        tower: Tower,
-        source: &Checkpoint,
-    ) -> Result<Report, VerifyError> {
-        let spelling = Default::default();
-        let mut options =
-            ExportOptions { tower, precision: None, fold: false, spelling, ..self.source.clone() };
+    pub fn run_resolved(&self, folder: &Source, source: &Arc<Checkpoint>) -> Result<Report, VerifyError> {
+        let tower = Some(folder.tower());
+        let mut options = SourceOptions { tower, precision: None, fold: false, ..self.source.clone() };
         if options.model.is_none() && source.config().is_none() {
-            let mut config = prepared.config().clone();
+            let mut config = folder.config().clone();
             // The source's own names tell whether it is folded.
             config.model.folded = false;
             options.model = Some(ModelChoice::Config(Box::new(config)));
         }
-        let model = prepared.model();
+        let model = folder.model();
         options.image_size = Some(model.image_size);
         options.context_length = Some(model.context_length);
-        let reference = prepare(source, &options)?;
-        let tolerance = tolerance(&reference, prepared);
+        let reference = Source::of(Arc::clone(source), &options)?;
+        let tolerance = tolerance(&reference, folder);
 
-        let mut load = self.load.clone();
-        load.towers = tower;
         let name = source.path().file_name().unwrap_or(source.path().as_os_str()).to_string_lossy();
-        let expected = self.outputs(&format!("`{name}`"), &reference, &load)?;
-        let found = self.outputs("the folder", prepared, &load)?;
+        let expected = self.outputs(&format!("`{name}`"), &reference)?;
+        let found = self.outputs("the folder", folder)?;
         Ok(Report::new(&expected, &found, &tolerance))
     }
 
     /// Loads a side, runs it, and lets its weights go.
-    fn outputs(
-        &self,
-        name: &str,
-        prepared: &Prepared<'_>,
-        load: &LoadOptions,
-    ) -> Result<Outputs, VerifyError> {
-        let clip = Clip::load(prepared, load)?;
-        Ok(Outputs::compute(name, &clip, self.inputs, load.blocks)?)
+    fn outputs(&self, name: &str, source: &Source) -> Result<Outputs, VerifyError> {
+        let clip = Clip::load(source, &LoadOptions { towers: None, ..self.load.clone() })?;
+        Ok(Outputs::compute(name, &clip, self.inputs, self.load.blocks)?)
     }
 }
 
 /// The tolerance that fits what rounding to the folder's dtypes must cost.
-fn tolerance(reference: &Prepared<'_>, subject: &Prepared<'_>) -> Tolerance {
-    let dtypes = |prepared: &Prepared<'_>| -> Vec<(String, Dtype)> {
-        let targets = prepared.plan().tensors.iter().map(|planned| &planned.target);
+fn tolerance(reference: &Source, subject: &Source) -> Tolerance {
+    let dtypes = |source: &Source| -> Vec<(String, Dtype)> {
+        let targets = source.plan().tensors.iter().map(|planned| &planned.target);
         targets.map(|target| (target.name.clone(), target.dtype)).collect()
     };
     tolerance_of(&dtypes(reference), &dtypes(subject))

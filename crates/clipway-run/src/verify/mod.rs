@@ -10,6 +10,6 @@ mod probes;
 mod report;
 
 pub use compare::{Stage, Tolerance, cosine, highest};
-pub use folder::{ExportedFolder, FolderVerification, VerifyError};
+pub use folder::{FolderVerification, VerifyError};
 pub use outputs::{Inputs, Outputs};
 pub use report::{Report, Rows};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clipway_formats::TensorInfo;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, ModelChoice, prepare};
+use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use clipway_run::activation::{ActivationEvidence, Clarity, Weighed, weigh_activations};
 use clipway_run::engine::Processor;
 use clipway_run::load::LoadOptions;
@@ -17,7 +17,7 @@ use crate::made::{self, tensors_of};
 fn weighed(source: &Path, config: &Path) -> Weighed {
     let checkpoint = Checkpoint::open(source).unwrap();
     let model = Some(ModelChoice::File(config.to_owned()));
-    let prepared = prepare(&checkpoint, &ExportOptions { model, ..ExportOptions::default() }).unwrap();
+    let prepared = Source::of(checkpoint, &SourceOptions { model, ..SourceOptions::default() }).unwrap();
     weigh_activations(&prepared, &LoadOptions::new(Processor::with_threads(2).unwrap())).unwrap()
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use clipway_formats::SafetensorsFile;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, ModelChoice, prepare};
+use clipway_model::export::Export;
 use clipway_model::plan::Precision;
+use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use clipway_model::state_dict::StateDict;
 use clipway_run::clip::Clip;
 use clipway_run::engine::{InstructionSet, Processor};
@@ -36,10 +37,11 @@ fn shared() -> Option<PathBuf> {
 }
 
 fn load(source: &Path, model: Option<&Path>, processor: Processor) -> Clip {
-    let checkpoint = Checkpoint::open(source).unwrap();
-    let model = model.map(|path| ModelChoice::File(path.to_owned()));
-    let prepared = prepare(&checkpoint, &ExportOptions { model, ..ExportOptions::default() }).unwrap();
-    Clip::load(&prepared, &LoadOptions::new(processor)).unwrap()
+    let options = SourceOptions {
+        model: model.map(|path| ModelChoice::File(path.to_owned())),
+        ..SourceOptions::default()
+    };
+    Clip::open_with(source, &options, &LoadOptions::new(processor)).unwrap()
 }
 
 /// What open_clip computed.
@@ -145,18 +147,19 @@ fn the_example_agrees_with_open_clip_on_every_instruction_set() {
 #[test]
 fn exports_agree_with_open_clip_on_all_pictures_and_texts() {
     let Some(folder) = shared() else { return };
-    let checkpoint = Checkpoint::open(folder.join("epoch_10.pt")).unwrap();
+    let checkpoint = Arc::new(Checkpoint::open(folder.join("epoch_10.pt")).unwrap());
     let place = tempfile::tempdir().unwrap();
     for (precision, least_cosine, probability) in
         [(Precision::F32, 0.999_999, 1e-4), (Precision::F16, 0.9999, 2e-2)]
     {
-        let options = ExportOptions {
+        let options = SourceOptions {
             model: Some(ModelChoice::File(folder.join("emoji-clip.json"))),
             precision: Some(precision),
-            ..ExportOptions::default()
+            ..SourceOptions::default()
         };
         let target = place.path().join(precision.name());
-        prepare(&checkpoint, &options).unwrap().write(&target, &write_options()).unwrap();
+        let source = Source::of(Arc::clone(&checkpoint), &options).unwrap();
+        Export::prepare(&source, Default::default()).unwrap().write(&target, &write_options()).unwrap();
         let clip = load(&target, None, Processor::with_threads(2).unwrap());
         check(&clip, &folder, least_cosine, probability);
     }

@@ -1,10 +1,12 @@
 //! A folded export against the source as it was trained.
 
 use std::fs;
+use std::sync::Arc;
 
 use clipway_formats::Dtype;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{ExportOptions, ModelChoice, prepare};
+use clipway_model::export::Export;
+use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use clipway_run::engine::Processor;
 use clipway_run::load::LoadOptions;
 use clipway_run::verify::{FolderVerification, Inputs};
@@ -30,14 +32,15 @@ fn a_folder_is_verified_whatever_is_said_about_its_source() {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
     });
 
-    let checkpoint = Checkpoint::open(&source).unwrap();
+    let checkpoint = Arc::new(Checkpoint::open(&source).unwrap());
     let folded =
-        ExportOptions { model: Some(ModelChoice::File(config)), fold: true, ..ExportOptions::default() };
+        SourceOptions { model: Some(ModelChoice::File(config)), fold: true, ..SourceOptions::default() };
     let folder = place.path().join("folded");
-    prepare(&checkpoint, &folded).unwrap().write(&folder, &write_options()).unwrap();
+    let resolved = Source::of(Arc::clone(&checkpoint), &folded).unwrap();
+    Export::prepare(&resolved, Default::default()).unwrap().write(&folder, &write_options()).unwrap();
 
     // The options of the export, and none: then the folder's own config is what is known of the source.
-    for said in [folded, ExportOptions::default()] {
+    for said in [folded, SourceOptions::default()] {
         let load = LoadOptions::new(Processor::with_threads(2).unwrap());
         let verification = FolderVerification { inputs: &Inputs::built_in(), load, source: said };
         let report = verification.run(&folder, &checkpoint).unwrap();

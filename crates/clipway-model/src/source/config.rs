@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clipway_formats::{FormatError, TensorInfo, read_all, shown};
 
-use super::ExportError;
+use super::SourceError;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError, FileSource};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions, limits};
 use crate::differences::Differences;
-use crate::identify::{Assumption, CloseFit, Identification, NearFit, identify};
+use crate::identify::{Assumption, CloseFit, Identification, identify};
 use crate::layout::KnownConfig;
 use crate::registry;
 
@@ -25,7 +25,7 @@ pub enum ModelChoice {
 }
 
 impl ModelChoice {
-    /// What `--model` means: a path if it ends in `.json`, else a name.
+    /// What a word for a model means: a path if it ends in `.json`, else a name.
     pub fn of(text: &str) -> ModelChoice {
         if text.to_ascii_lowercase().ends_with(".json") {
             ModelChoice::File(text.into())
@@ -90,7 +90,7 @@ impl ConfigOrigin {
     }
 
     /// For the artifact, which holds no folders.
-    pub(super) fn recorded(&self) -> String {
+    pub(crate) fn recorded(&self) -> String {
         match self {
             ConfigOrigin::Named(name) => format!("registry, `{name}` as given"),
             ConfigOrigin::File(path) => {
@@ -132,7 +132,7 @@ impl std::error::Error for Candidates {}
 impl fmt::Display for Candidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` comes without a config, and its shapes ", self.path.display())?;
-        let names = exact_names(&self.identification);
+        let names = self.identification.names();
         if !names.is_empty() {
             write!(f, "fit {} models", names.len())?;
             names.iter().try_for_each(|name| write!(f, "\n  {name}"))?;
@@ -160,44 +160,11 @@ impl fmt::Display for Candidates {
     }
 }
 
-/// Registered names that fit: those that fit as the tensors are named, if there are any.
-fn exact_names(identification: &Identification) -> Vec<&'static str> {
-    let exact = &identification.exact;
-    let as_named = exact.iter().any(|fit| !fit.move_text);
-    exact.iter().filter(|fit| !(as_named && fit.move_text)).map(|fit| fit.name).collect()
-}
-
-/// The options that name a model at the size that the tensors have.
-fn options_of(near: &NearFit) -> String {
-    let mut options = format!("--model {}", near.name);
-    if let Some([height, width]) = near.image_size {
-        let size = if height == width { height.to_string() } else { format!("{height}x{width}") };
-        options.push_str(&format!(" --image-size {size}"));
-    }
-    if let Some(length) = near.context_length {
-        options.push_str(&format!(" --context-length {length}"));
-    }
-    options
-}
-
-/// Which options name a model that fits, other than the one that was given.
-fn hint_of(identification: &Identification, given: Option<&str>) -> Option<String> {
-    let names = exact_names(identification);
-    match (&names[..], &identification.near[..]) {
-        ([name], _) => Some(format!("the shapes match `{name}`; pass `--model {name}`")),
-        ([], []) => {
-            let closest = &identification.closest;
-            let first = closest.first()?;
-            let is_given =
-                |close: &CloseFit| close.differences == first.differences && Some(close.name) == given;
-            (!closest.iter().any(is_given))
-                .then(|| format!("`--model {}` tells which tensors differ", first.name))
-        }
-        ([], [near, ..]) => Some(format!("the shapes match with `{}`", options_of(near))),
-        (names, _) => {
-            let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            Some(format!("the shapes match {}; pass one of them with `--model`", quoted.join(" and ")))
-        }
+impl Identification {
+    /// Registered names that fit: those that fit as the tensors are named, if there are any.
+    pub fn names(&self) -> Vec<&'static str> {
+        let as_named = self.exact.iter().any(|fit| !fit.move_text);
+        self.exact.iter().filter(|fit| !(as_named && fit.move_text)).map(|fit| fit.name).collect()
     }
 }
 
@@ -207,17 +174,6 @@ impl Candidates {
             Ok(())
         } else {
             write!(f, "\nand whichever it is:\n{}", self.differences)
-        }
-    }
-
-    pub(super) fn hint(&self) -> String {
-        match (&self.identification.exact[..], hint_of(&self.identification, None)) {
-            ([], Some(hint)) => hint,
-            ([], None) => {
-                "pass its config with `--model FILE.json`; `clipway inspect` shows what the shapes tell of it"
-                    .to_owned()
-            }
-            ([first, ..], _) => format!("pass the one that it is, such as `--model {}`", first.name),
         }
     }
 }
@@ -245,17 +201,6 @@ impl fmt::Display for Mismatch {
     }
 }
 
-impl Mismatch {
-    pub(super) fn hint(&self) -> Option<String> {
-        let Differences { numbers, .. } = &self.differences;
-        if !numbers.is_empty() && numbers.len() == self.differences.iter().count() {
-            let hint = "if the shapes are right, save the weights without these numbers: nothing needs them";
-            return Some(hint.to_owned());
-        }
-        hint_of(&self.identification, self.given.as_deref())
-    }
-}
-
 /// What names and shapes say.
 pub(super) fn identified(tensors: &[TensorInfo]) -> Identification {
     identify(tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())))
@@ -266,9 +211,9 @@ pub(super) fn identified(tensors: &[TensorInfo]) -> Identification {
 pub(super) fn resolve(
     checkpoint: &Checkpoint,
     choice: Option<&ModelChoice>,
-    told: impl FnOnce() -> Result<Option<KnownConfig>, ExportError>,
+    told: impl FnOnce() -> Result<Option<KnownConfig>, SourceError>,
     tensors: &[TensorInfo],
-) -> Result<Resolved, ExportError> {
+) -> Result<Resolved, SourceError> {
     match choice {
         Some(ModelChoice::Name(name)) => {
             let config = bare(registry::model(name)?);
@@ -289,7 +234,7 @@ pub(super) fn resolve(
                     return Ok(Resolved { config, origin: ConfigOrigin::Layout(origin) });
                 }
                 let identification = identified(tensors);
-                match exact_names(&identification)[..] {
+                match identification.names()[..] {
                     [name] => {
                         let config = bare(registry::model(name)?);
                         Ok(Resolved { config, origin: ConfigOrigin::OnlyFit(name.to_owned()) })
@@ -309,10 +254,10 @@ fn bare(model: ModelConfig) -> ConfigFile {
     ConfigFile { model, preprocess: PreprocessOptions::default() }
 }
 
-fn read_config(path: &Path) -> Result<ConfigFile, ExportError> {
+fn read_config(path: &Path) -> Result<ConfigFile, SourceError> {
     let source = FileSource::open(path)
-        .map_err(|cause| ExportError::Open(CheckpointError::Io { path: path.to_owned(), cause }))?;
+        .map_err(|cause| SourceError::Open(CheckpointError::Io { path: path.to_owned(), cause }))?;
     let parsed: Result<ConfigFile, FormatError> =
         read_all(&source, limits::FILE_BYTES).and_then(|bytes| ConfigFile::parse(&bytes));
-    parsed.map_err(|cause| ExportError::Config { path: path.to_owned(), cause })
+    parsed.map_err(|cause| SourceError::Config { path: path.to_owned(), cause })
 }

@@ -1,9 +1,12 @@
 //! The text model's own config beside the weights: where it is there, it says more than the model's name.
 
-use super::ExportError;
+use super::SourceError;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::config::text_model::{CONFIG_NAME, TextModel};
+
+/// What a user must know about a source with such a file.
+pub(super) const NOTE: &str = "the text model is the one that `config.json` beside the weights describes";
 
 /// A text model and the file that describes it.
 pub(super) struct Described {
@@ -14,12 +17,12 @@ pub(super) struct Described {
 
 /// Reads the `config.json` beside the weights, if the config asks for a text model of transformers; `None` where
 /// there is none, or it is of another kind of model.
-pub(super) fn find(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Option<Described>, ExportError> {
+pub(super) fn find(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Option<Described>, SourceError> {
     if config.text.hugging_face.is_none() {
         return Ok(None);
     }
     let Some(file) = checkpoint.read_beside(CONFIG_NAME)? else { return Ok(None) };
     let path = checkpoint.weights_path().with_file_name(CONFIG_NAME);
-    let model = TextModel::parse(&file).map_err(|cause| ExportError::TextModel { path, cause })?;
+    let model = TextModel::parse(&file).map_err(|cause| SourceError::TextModel { path, cause })?;
     Ok(model.map(|model| Described { model, file }))
 }

@@ -1,0 +1,139 @@
+//! What to do about errors that the libraries report: the words for options live here and nowhere below.
+
+use clipway_model::differences::Differences;
+use clipway_model::export::ExportError;
+use clipway_model::identify::{CloseFit, Identification, NearFit};
+use clipway_model::output::OutputError;
+use clipway_model::registry::UnknownModel;
+use clipway_model::source::{Candidates, Mismatch, SourceError};
+use clipway_model::state_dict::SelectError;
+
+/// What to do about a source that cannot be resolved.
+pub fn of_source(error: &SourceError) -> Option<String> {
+    match error {
+        SourceError::Open(error) => error.hint(),
+        SourceError::Candidates(candidates) => Some(of_candidates(candidates)),
+        SourceError::Mismatch(mismatch) => of_mismatch(mismatch),
+        SourceError::UnknownModel(UnknownModel { nearest: Some(name), .. }) => {
+            Some(format!("pass `--model {name}`, or a config file; `clipway models` lists the names"))
+        }
+        SourceError::UnknownModel(_) => {
+            Some("`clipway models` lists the names; a config file ends in `.json`".to_owned())
+        }
+        SourceError::Select { cause: SelectError::NotThere { found, .. }, .. } => {
+            Some(format!("pass `--weights {}`, or leave the option out", found.name()))
+        }
+        SourceError::Select { cause: SelectError::Ambiguous { .. }, .. } => {
+            Some("`clipway inspect SOURCE --tensors` lists what is there".to_owned())
+        }
+        SourceError::AlreadyFolded { .. } => Some("leave `--fold` out".to_owned()),
+        _ => None,
+    }
+}
+
+/// What to do about an export that was refused.
+pub fn of_export(error: &ExportError) -> Option<String> {
+    match error {
+        ExportError::Source(error) => of_source(error),
+        ExportError::Overflow { precision: "fp16", .. } => {
+            Some("pass `--precision bf16`, which has the range of fp32".to_owned())
+        }
+        ExportError::Overflow { .. } => Some("pass `--precision fp32`".to_owned()),
+        ExportError::Output(OutputError::Exists { .. }) => Some("pass `--force` to replace it".to_owned()),
+        _ => None,
+    }
+}
+
+fn of_candidates(Candidates { identification, .. }: &Candidates) -> String {
+    match (identification.names().first(), of_identification(identification, None)) {
+        (Some(first), _) => format!("pass the one that it is, such as `--model {first}`"),
+        (None, Some(hint)) => hint,
+        (None, None) => {
+            "pass its config with `--model FILE.json`; `clipway inspect` shows what the shapes tell of it"
+                .to_owned()
+        }
+    }
+}
+
+fn of_mismatch(mismatch: &Mismatch) -> Option<String> {
+    let Differences { numbers, .. } = &mismatch.differences;
+    if !numbers.is_empty() && numbers.len() == mismatch.differences.iter().count() {
+        let hint = "if the shapes are right, save the weights without these numbers: nothing needs them";
+        return Some(hint.to_owned());
+    }
+    of_identification(&mismatch.identification, mismatch.given.as_deref())
+}
+
+/// The options that name a model at the size that the tensors have.
+fn options_of(near: &NearFit) -> String {
+    let mut options = format!("--model {}", near.name);
+    if let Some([height, width]) = near.image_size {
+        let size = if height == width { height.to_string() } else { format!("{height}x{width}") };
+        options.push_str(&format!(" --image-size {size}"));
+    }
+    if let Some(length) = near.context_length {
+        options.push_str(&format!(" --context-length {length}"));
+    }
+    options
+}
+
+/// Which options name a model that fits, other than the one that was given.
+fn of_identification(identification: &Identification, given: Option<&str>) -> Option<String> {
+    let names = identification.names();
+    match (&names[..], &identification.near[..]) {
+        ([name], _) => Some(format!("the shapes match `{name}`; pass `--model {name}`")),
+        ([], []) => {
+            let closest = &identification.closest;
+            let first = closest.first()?;
+            let is_given =
+                |close: &CloseFit| close.differences == first.differences && Some(close.name) == given;
+            (!closest.iter().any(is_given))
+                .then(|| format!("`--model {}` tells which tensors differ", first.name))
+        }
+        ([], [near, ..]) => Some(format!("the shapes match with `{}`", options_of(near))),
+        (names, _) => {
+            let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            Some(format!("the shapes match {}; pass one of them with `--model`", quoted.join(" and ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clipway_model::architecture::build;
+    use clipway_model::identify::identify;
+    use clipway_model::registry;
+
+    use super::*;
+
+    /// Names and shapes of `ViT-B-32`, one of them changed or, without a shape, left out.
+    fn changed(name: &str, shape: Option<[usize; 2]>) -> Identification {
+        let parameters = build(&registry::model("ViT-B-32").unwrap()).unwrap().parameters;
+        let mut tensors: Vec<(String, Vec<usize>)> = parameters
+            .in_state_dict_order()
+            .into_iter()
+            .map(|id| (parameters.get(id).name.clone(), parameters.get(id).shape.clone()))
+            .collect();
+        match shape {
+            Some(shape) => tensors.iter_mut().find(|(n, _)| n == name).unwrap().1 = shape.to_vec(),
+            None => tensors.retain(|(n, _)| n != name),
+        }
+        identify(tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())))
+    }
+
+    #[test]
+    fn what_names_and_shapes_match_is_hinted_at_unless_it_was_given() {
+        let check = |identification: &Identification, given: Option<&str>, expected: Option<&str>| {
+            assert_eq!(of_identification(identification, given).as_deref(), expected);
+        };
+        let square = changed("visual.positional_embedding", Some([9 * 9 + 1, 768]));
+        check(&square, None, Some("the shapes match with `--model ViT-B-32 --image-size 288`"));
+        let longer = changed("positional_embedding", Some([80, 512]));
+        check(&longer, None, Some("the shapes match with `--model ViT-B-32 --context-length 80`"));
+        let without = changed("ln_final.bias", None);
+        check(&without, Some("ViT-B-16"), Some("`--model ViT-B-32` tells which tensors differ"));
+        // The differences from what is nearest are listed already.
+        check(&without, Some("ViT-B-32"), None);
+        check(&without, Some("ViT-B-32-quickgelu"), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! The fields of a contract by name, and what a source says of where each is known from.
+
+use std::collections::BTreeMap;
+
+use super::Origin;
+
+/// A field of a [`Contract`](super::Contract), in the order in which tables list them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// Height and width of the pixels.
+    ImageSize,
+    /// Mean of each channel.
+    Mean,
+    /// Standard deviation of each channel.
+    Std,
+    /// Interpolation of the resize.
+    Interpolation,
+    /// Resize mode.
+    ResizeMode,
+    /// Fill color of what a resize leaves empty.
+    FillColor,
+    /// Epsilon of the image tower's norms.
+    ImageEpsilon,
+    /// Tokens of a text.
+    ContextLength,
+    /// Tokenizer and its rules.
+    Tokenizer,
+    /// Cleaning of texts.
+    Cleaning,
+    /// Pooling of the text tower.
+    Pooling,
+    /// End token of a text.
+    EndToken,
+    /// Epsilon of the text tower's norms.
+    TextEpsilon,
+    /// Activation of open_clip's own towers.
+    Activation,
+    /// Factor of the cosines.
+    LogitScale,
+    /// What is added to the logits.
+    LogitBias,
+    /// License of the weights.
+    License,
+}
+
+impl Field {
+    /// Name in tables and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Field::ImageSize => "image size",
+            Field::Mean => "mean",
+            Field::Std => "std",
+            Field::Interpolation => "interpolation",
+            Field::ResizeMode => "resize mode",
+            Field::FillColor => "fill color",
+            Field::ImageEpsilon => "image epsilon",
+            Field::ContextLength => "context length",
+            Field::Tokenizer => "tokenizer",
+            Field::Cleaning => "text cleaning",
+            Field::Pooling => "text pooling",
+            Field::EndToken => "end token",
+            Field::TextEpsilon => "text epsilon",
+            Field::Activation => "activation",
+            Field::LogitScale => "logit scale",
+            Field::LogitBias => "logit bias",
+            Field::License => "license",
+        }
+    }
+}
+
+/// Where fields are known from, as far as whoever read the source can say it more exactly than "the config".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(BTreeMap<Field, Origin>);
+
+impl Origins {
+    /// Says where a field is known from.
+    pub fn set(&mut self, field: Field, origin: Origin) -> &mut Origins {
+        self.0.insert(field, origin);
+        self
+    }
+
+    /// Says it of several fields at once.
+    pub fn set_all(&mut self, fields: impl IntoIterator<Item = Field>, origin: &Origin) -> &mut Origins {
+        self.0.extend(fields.into_iter().map(|field| (field, origin.clone())));
+        self
+    }
+
+    /// Where a field is known from, if it was said.
+    pub fn get(&self, field: Field) -> Option<&Origin> {
+        self.0.get(&field)
+    }
+
+    /// Puts what `other` says over it.
+    pub fn merge(&mut self, other: Origins) {
+        self.0.extend(other.0);
+    }
+}

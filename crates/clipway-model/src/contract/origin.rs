@@ -1,0 +1,180 @@
+//! Where a value is known from.
+
+use std::fmt;
+
+use clipway_formats::shown;
+use serde::{Deserialize, Serialize};
+
+/// Where a value is known from. `Display` says it in a few words, for the column of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A file of the source states it.
+    SourceFile {
+        /// Name of the file.
+        file: String,
+        /// Its key in the file, such as `text_config.eos_token_id`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// The layout of the source leaves no other value.
+    Layout {
+        /// What makes it certain.
+        why: String,
+    },
+    /// open_clip's registry has it under a name.
+    Registry {
+        /// The name.
+        name: String,
+    },
+    /// Every pretrained tag of a registered name has it.
+    PretrainedTags {
+        /// The name.
+        name: String,
+        /// Its tags.
+        tags: Vec<String>,
+    },
+    /// The trainer logged it beside the checkpoint.
+    TrainerLog {
+        /// Name of the file, such as `params.txt`.
+        file: String,
+    },
+    /// The caller said it.
+    Option {
+        /// Name of the option, such as `image_mean`.
+        name: String,
+    },
+    /// A tensor of the source holds it.
+    Weights {
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// open_clip's default: the config leaves it out.
+    Default {
+        /// The config that leaves it out.
+        file: String,
+    },
+    /// Nothing states it: it is assumed.
+    Assumption {
+        /// Why this value.
+        why: String,
+    },
+    /// The source is an artifact, and its `clipway.json` states it.
+    Artifact {
+        /// Where the artifact knows it from.
+        said: Box<Origin>,
+    },
+}
+
+impl Origin {
+    /// A key of a file of the source.
+    pub fn key(file: impl Into<String>, key: impl Into<String>) -> Origin {
+        Origin::SourceFile { file: file.into(), key: Some(key.into()) }
+    }
+
+    /// A whole file of the source.
+    pub fn file(file: impl Into<String>) -> Origin {
+        Origin::SourceFile { file: file.into(), key: None }
+    }
+
+    /// An option of the caller.
+    pub fn option(name: impl Into<String>) -> Origin {
+        Origin::Option { name: name.into() }
+    }
+
+    /// The same, as an artifact states it that is itself a source.
+    #[must_use]
+    pub fn in_artifact(&self) -> Origin {
+        match self {
+            Origin::Artifact { .. } => self.clone(),
+            said => Origin::Artifact { said: Box::new(said.clone()) },
+        }
+    }
+
+    /// Whether nothing states the value.
+    pub fn is_assumed(&self) -> bool {
+        match self {
+            Origin::Assumption { .. } => true,
+            Origin::Artifact { said } => said.is_assumed(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::SourceFile { file, key: None } => write!(f, "`{}`", shown(file)),
+            Origin::SourceFile { file, key: Some(key) } => {
+                write!(f, "`{}`, `{}`", shown(file), shown(key))
+            }
+            Origin::Layout { why } => f.write_str(why),
+            Origin::Registry { name } => write!(f, "the registry's config of `{}`", shown(name)),
+            Origin::PretrainedTags { name, tags } => {
+                write!(f, "every pretrained tag of `{}` ({})", shown(name), shown(&tags.join(", ")))
+            }
+            Origin::TrainerLog { file } => write!(f, "the trainer's `{}`", shown(file)),
+            Origin::Option { name } => write!(f, "given as an option, `{}`", shown(name)),
+            Origin::Weights { tensor } => write!(f, "tensor `{}`", shown(tensor)),
+            Origin::Default { file } => write!(f, "open_clip's default: `{}` leaves it out", shown(file)),
+            Origin::Assumption { why } => write!(f, "assumed: {why}"),
+            Origin::Artifact { said } => write!(f, "the source's `clipway.json`: {said}"),
+        }
+    }
+}
+
+/// A value, and where it is known from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known<T> {
+    /// The value.
+    pub value: T,
+    /// Where it is known from.
+    pub from: Origin,
+}
+
+impl<T> Known<T> {
+    /// A value from somewhere.
+    pub fn new(value: T, from: Origin) -> Known<T> {
+        Known { value, from }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_artifact_of_an_artifact_names_the_first_origin() {
+        let first = Origin::key("config.json", "text_config.eos_token_id");
+        let twice = first.in_artifact().in_artifact();
+        assert_eq!(
+            twice.to_string(),
+            "the source's `clipway.json`: `config.json`, `text_config.eos_token_id`"
+        );
+        assert!(!twice.is_assumed());
+        let assumed = Origin::Assumption { why: "the weights hold none".to_owned() };
+        assert!(assumed.in_artifact().is_assumed());
+    }
+
+    #[test]
+    fn what_a_file_names_cannot_forge_lines() {
+        let origin = Origin::file("a\nb");
+        assert_eq!(origin.to_string(), "`a\\u{a}b`");
+    }
+
+    #[test]
+    fn json_and_back() {
+        for origin in [
+            Origin::file("config.json"),
+            Origin::option("image_mean"),
+            Origin::PretrainedTags { name: "ViT-B-32".to_owned(), tags: vec!["openai".to_owned()] },
+            Origin::Registry { name: "ViT-B-32".to_owned() }.in_artifact(),
+        ] {
+            let json = serde_json::to_string(&Known::new(1, origin.clone())).unwrap();
+            assert_eq!(serde_json::from_str::<Known<i32>>(&json).unwrap(), Known::new(1, origin), "{json}");
+        }
+        assert!(serde_json::from_str::<Origin>(r#"{"kind": "layout", "why": "x", "more": 1}"#).is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! Why a source cannot be resolved.
+
+use std::path::PathBuf;
+
+use clipway_formats::{FormatError, shown};
+
+use super::config::{Candidates, Mismatch};
+use crate::architecture::ArchitectureError;
+use crate::artifact::ArtifactError;
+use crate::checkpoint::CheckpointError;
+use crate::config::text_model::TextModelError;
+use crate::differences::Differences;
+use crate::layout::LayoutError;
+use crate::plan::{Imbalance, PlanError, Tower};
+use crate::registry::UnknownModel;
+use crate::state_dict::SelectError;
+
+/// A source cannot be resolved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// A file cannot be opened.
+    #[error(transparent)]
+    Open(#[from] CheckpointError),
+    /// The source's `clipway.json` cannot be read.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The source does not have a tower that was asked for.
+    #[error("`{}` has the {} tower only, not {}", path.display(), found.name(), named(*wanted))]
+    NoTower {
+        /// The source.
+        path: PathBuf,
+        /// What was asked for.
+        wanted: Tower,
+        /// What it has.
+        found: Tower,
+    },
+    /// The model's weights cannot be told from what lies beside them.
+    #[error("`{}`: {cause}", path.display())]
+    Select {
+        /// The source.
+        path: PathBuf,
+        /// Why not.
+        cause: SelectError,
+    },
+    /// No layout has these names and shapes.
+    #[error("`{}`: the names of the tensors are those of no layout that is known ({})", path.display(), names.join(", "))]
+    UnknownLayout {
+        /// The source.
+        path: PathBuf,
+        /// Some of the names.
+        names: Vec<String>,
+    },
+    /// The model that was given is no registered name.
+    #[error(transparent)]
+    UnknownModel(#[from] UnknownModel),
+    /// A config is malformed.
+    #[error("`{}`: {cause}", path.display())]
+    Config {
+        /// The config.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: FormatError,
+    },
+    /// The text model's config beside the weights cannot be used.
+    #[error("`{}`: {cause}", path.display())]
+    TextModel {
+        /// The config.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: TextModelError,
+    },
+    /// A change that was asked for does not fit the model.
+    #[error("the {change} does not fit the model: {cause}")]
+    Change {
+        /// What was to be changed, such as `image size`.
+        change: &'static str,
+        /// What does not fit.
+        cause: FormatError,
+    },
+    /// Branches were to be folded, and there are none any more.
+    #[error("`{}`: there is nothing to fold, the branches are folded already", path.display())]
+    AlreadyFolded {
+        /// The source.
+        path: PathBuf,
+    },
+    /// The config cannot be known from the weights.
+    #[error(transparent)]
+    Candidates(#[from] Box<Candidates>),
+    /// The config asks for what cannot be built.
+    #[error("{model}: {cause}")]
+    Architecture {
+        /// Name of the model.
+        model: String,
+        /// What is wrong.
+        cause: ArchitectureError,
+    },
+    /// The weights do not match the config.
+    #[error(transparent)]
+    Mismatch(#[from] Box<Mismatch>),
+    /// Tensors of a known layout are not converted.
+    #[error("`{}`: {cause}", path.display())]
+    Layout {
+        /// The source.
+        path: PathBuf,
+        /// Why not.
+        cause: Box<LayoutError>,
+    },
+    /// A plan cannot be made.
+    #[error("`{}`: {cause}", path.display())]
+    Plan {
+        /// The source.
+        path: PathBuf,
+        /// Why not.
+        cause: PlanError,
+    },
+    /// A tensor of the source is lost or doubled.
+    #[error(transparent)]
+    Imbalance(#[from] Imbalance),
+    /// A number among the tensors cannot be read.
+    #[error("`{}`: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: FormatError,
+    },
+}
+
+fn named(tower: Tower) -> &'static str {
+    match tower {
+        Tower::Both => "both",
+        Tower::Image => "the image tower",
+        Tower::Text => "the text tower",
+    }
+}
+
+impl SourceError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SourceError::Open(error) => error.code(),
+            SourceError::Artifact(error) => error.code(),
+            SourceError::NoTower { .. } => "missing",
+            SourceError::Select { cause, .. } => cause.code(),
+            SourceError::UnknownLayout { .. } => "unknown-layout",
+            SourceError::UnknownModel(_) => "unknown-model",
+            SourceError::Config { cause, .. }
+            | SourceError::Read { cause, .. }
+            | SourceError::Change { cause, .. } => cause.code.name(),
+            SourceError::TextModel { cause, .. } => cause.code(),
+            SourceError::AlreadyFolded { .. } => "already-folded",
+            SourceError::Candidates(_) => "ambiguous-model",
+            SourceError::Architecture { cause, .. } => cause.code(),
+            SourceError::Mismatch(mismatch) => mismatch.differences.code(),
+            SourceError::Layout { cause, .. } => cause.code(),
+            SourceError::Plan { cause, .. } => cause.code(),
+            SourceError::Imbalance(_) => "ledger",
+        }
+    }
+
+    /// Everything in which weights and model differ.
+    pub fn differences(&self) -> Option<&Differences> {
+        match self {
+            SourceError::Mismatch(mismatch) => Some(&mismatch.differences),
+            SourceError::Candidates(candidates) => Some(&candidates.differences),
+            SourceError::Plan { cause: PlanError::Differs(differences), .. } => Some(differences),
+            SourceError::Layout { cause, .. } => match &**cause {
+                LayoutError::Contradictions(found) => Some(&found.differences),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Every problem of the configs, where they are listed together.
+    pub fn problems(&self) -> Vec<&str> {
+        match self {
+            SourceError::TextModel { cause: TextModelError::Problems(problems), .. } => {
+                problems.iter().map(String::as_str).collect()
+            }
+            SourceError::Layout { cause, .. } => match &**cause {
+                LayoutError::Contradictions(found) => {
+                    let problems = found.files.iter().flat_map(|(_, problems)| problems);
+                    problems.map(String::as_str).collect()
+                }
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn unknown_layout(path: PathBuf, names: impl Iterator<Item = impl AsRef<str>>) -> SourceError {
+        const MOST_NAMES: usize = 5;
+        let names = names.take(MOST_NAMES).map(|name| format!("`{}`", shown(name.as_ref()))).collect();
+        SourceError::UnknownLayout { path, names }
+    }
+}

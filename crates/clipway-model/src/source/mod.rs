@@ -1,0 +1,311 @@
+//! A source, resolved once: which weights, which layout, which config and where it comes from, which model, which plan.
+//!
+//! Running, inspecting, exporting and verifying all start from a [`Source`]. Resolving reads names, dtypes and shapes;
+//! numbers that a layout keeps among its tensors are the only weights that are read.
+
+mod activation;
+mod config;
+mod error;
+mod notes;
+mod positions;
+mod text_model;
+
+pub use config::{Candidates, ConfigOrigin, LayoutOrigin, Mismatch, ModelChoice};
+pub use error::SourceError;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::architecture::{Model, build, is_folded_name};
+use crate::artifact::{Artifact, ArtifactError};
+use crate::checkpoint::{Checkpoint, OpenOptions};
+use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
+use crate::differences::Differences;
+use crate::layout::{Layout, LayoutError};
+use crate::plan::{Converted, Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
+use crate::state_dict::{Weights, WeightsChoice};
+use config::{Resolved, identified, resolve};
+use positions::saved_for_its_pictures;
+
+/// What is said about a source beyond its path. What is left out is found out.
+#[derive(Clone, Debug, Default)]
+pub struct SourceOptions {
+    /// How its files are opened.
+    pub open: OpenOptions,
+    /// Which model the weights are; without it the config beside them, or the only one that fits.
+    pub model: Option<ModelChoice>,
+    /// Raw or averaged weights, where there are both; raw without it.
+    pub weights: Option<WeightsChoice>,
+    /// Which towers are taken; without it all that the source has.
+    pub tower: Option<Tower>,
+    /// Dtype that floating-point tensors are rounded to; without it each stays as it is.
+    pub precision: Option<Precision>,
+    /// Another height and width of images, in pixels: the position embedding is resampled.
+    pub image_size: Option<[usize; 2]>,
+    /// Another number of tokens of a text: the position embedding is resampled.
+    pub context_length: Option<usize>,
+    /// What is to be said about preprocessing, over what the config says.
+    pub preprocess: PreprocessOptions,
+    /// Whether branches that were trained to be one convolution become that.
+    pub fold: bool,
+    /// Whether a `clipway.json` beside the weights is left unread, so that the source is what its own library reads.
+    pub ignore_artifact: bool,
+}
+
+/// A source that is understood: what the weights are, and how they become the tensors of a model.
+#[derive(Clone, Debug)]
+pub struct Source {
+    checkpoint: Arc<Checkpoint>,
+    weights: Weights,
+    layout: &'static Layout,
+    config: ConfigFile,
+    origin: ConfigOrigin,
+    model: Model,
+    plan: Plan,
+    ledger: Ledger,
+    tower: Tower,
+    precision: Option<Precision>,
+    activation_from: String,
+    artifact: Option<Artifact>,
+    text_model_file: Option<Vec<u8>>,
+    notes: Vec<String>,
+}
+
+impl Source {
+    /// Opens a file of weights, an index of shards, or a folder, and resolves what it is.
+    ///
+    /// # Errors
+    /// If it cannot be opened, the config cannot be known, or the weights are not those of the config.
+    pub fn resolve(path: impl AsRef<Path>, options: &SourceOptions) -> Result<Source, SourceError> {
+        Source::of(Checkpoint::open_with(path, options.open)?, options)
+    }
+
+    /// Resolves an opened checkpoint.
+    ///
+    /// # Errors
+    /// As [`Source::resolve`].
+    pub fn of(
+        checkpoint: impl Into<Arc<Checkpoint>>,
+        options: &SourceOptions,
+    ) -> Result<Source, SourceError> {
+        source_of(checkpoint.into(), options)
+    }
+
+    /// The opened files.
+    pub fn checkpoint(&self) -> &Arc<Checkpoint> {
+        &self.checkpoint
+    }
+
+    /// Path that was opened: a file or a folder.
+    pub fn path(&self) -> &Path {
+        self.checkpoint.path()
+    }
+
+    /// The folder in which the weights lie.
+    pub fn folder(&self) -> &Path {
+        self.checkpoint.weights_path().parent().unwrap_or(Path::new(""))
+    }
+
+    /// The weights, and what was beside them.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Whose names and shapes the weights have.
+    pub fn layout(&self) -> &'static Layout {
+        self.layout
+    }
+
+    /// The config: model and preprocessing.
+    pub fn config(&self) -> &ConfigFile {
+        &self.config
+    }
+
+    /// Where the config comes from.
+    pub fn origin(&self) -> &ConfigOrigin {
+        &self.origin
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// What makes the model's tensors of the weights, under open_clip's names.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Where every tensor of the checkpoint goes.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The towers that were taken.
+    pub fn tower(&self) -> Tower {
+        self.tower
+    }
+
+    /// Dtype that floating-point tensors are rounded to; `None` where each stays as it is.
+    pub fn precision(&self) -> Option<Precision> {
+        self.precision
+    }
+
+    /// Where the activation is known from.
+    pub fn activation_from(&self) -> &str {
+        &self.activation_from
+    }
+
+    /// What the source's `clipway.json` says, if it is an artifact.
+    pub fn artifact(&self) -> Option<&Artifact> {
+        self.artifact.as_ref()
+    }
+
+    /// The `config.json` of a text model of transformers, which an export carries along.
+    pub(crate) fn text_model_file(&self) -> Option<&[u8]> {
+        self.text_model_file.as_deref()
+    }
+
+    /// What a user must know about the source.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
+
+fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Source, SourceError> {
+    let path = || checkpoint.path().to_owned();
+    let artifact = if options.ignore_artifact { None } else { artifact(&checkpoint)? };
+    let tower = tower(&checkpoint, artifact.as_ref(), options.tower)?;
+    let weights =
+        checkpoint.weights(options.weights).map_err(|cause| SourceError::Select { path: path(), cause })?;
+    let Some(layout) = Layout::recognise(&weights.state_dict) else {
+        let names = weights.state_dict.tensors().iter().map(|tensor| &tensor.name);
+        return Err(SourceError::unknown_layout(path(), names));
+    };
+    let refuse = |cause| SourceError::Layout { path: path(), cause: Box::new(cause) };
+    let numbers = layout
+        .check_numbers(&weights.state_dict)
+        .map_err(|cause| SourceError::Read { path: checkpoint.weights_path().to_owned(), cause })?;
+    let converted = layout.convert(&weights.state_dict).map_err(refuse)?;
+    let infos = converted.infos();
+    let told = || layout.known_config(&checkpoint, &weights.state_dict, &infos).map_err(refuse);
+    let resolved = resolve(&checkpoint, options.model.as_ref(), told, &infos);
+    let Resolved { config: mut base, origin } = resolved.map_err(|error| match error {
+        SourceError::Candidates(mut candidates) => {
+            candidates.differences.clone_from(&numbers);
+            SourceError::Candidates(candidates)
+        }
+        SourceError::Layout { path, mut cause } => {
+            if let LayoutError::Contradictions(found) = &mut *cause {
+                let known = found.known.as_ref().map(|known| &known.config.model);
+                let told = known.and_then(|model| differences(layout, converted.clone(), model, tower));
+                found.differences = told.unwrap_or_default();
+            }
+            SourceError::Layout { path, cause }
+        }
+        error => error,
+    })?;
+    let text_model = text_model::find(&checkpoint, &base.model)?;
+    if let Some(described) = &text_model {
+        base.model.set_text_model(described.model.clone());
+    }
+    let folded_source = infos.iter().any(|tensor| is_folded_name(&tensor.name));
+    base.model.folded |= folded_source;
+    if options.fold && folded_source {
+        return Err(SourceError::AlreadyFolded { path: path() });
+    }
+    let config = changed(&base, options)?;
+    let model =
+        build(&config.model).map_err(|cause| SourceError::Architecture { model: origin.shown(), cause })?;
+    let resized = saved_for_its_pictures(&config, &model, &infos);
+    let is_resized = resized.is_some();
+    let (config, model) = resized.unwrap_or((config, model));
+    let plan_options = PlanOptions { precision: options.precision, tower, fold: options.fold };
+    let configs = [&base.model, &config.model];
+    let plan = build_plan(layout.name, converted, configs, &model.parameters, plan_options);
+    let plan = numbers.add_to(plan).map_err(|cause| match cause {
+        PlanError::Differs(differences) => {
+            let (path, identification) = (path(), identified(&infos));
+            let (model, given) = (origin.shown(), origin.name().map(str::to_owned));
+            Box::new(Mismatch { path, model, given, differences: *differences, identification }).into()
+        }
+        cause => SourceError::Plan { path: path(), cause },
+    })?;
+    let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
+    let (activation_from, activation_notes) = activation::known_from(&base, &config, &origin);
+    let mut notes = notes::about(&checkpoint, &weights, options);
+    notes.extend(activation_notes);
+    notes.extend(text_model.as_ref().map(|_| text_model::NOTE.to_owned()));
+    notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
+    if options.model.is_some() && checkpoint.config().is_none() {
+        let told = told().ok().flatten();
+        notes.extend(told.and_then(|told| activation::not_used(layout, &told, &config)));
+    }
+    Ok(Source {
+        weights,
+        layout,
+        config,
+        origin,
+        model,
+        plan,
+        ledger,
+        tower,
+        precision: options.precision,
+        activation_from,
+        artifact,
+        text_model_file: text_model.map(|described| described.file),
+        notes,
+        checkpoint,
+    })
+}
+
+/// The towers to take: those that were asked for, if the source has them, else all that it has.
+fn tower(
+    checkpoint: &Checkpoint,
+    artifact: Option<&Artifact>,
+    wanted: Option<Tower>,
+) -> Result<Tower, SourceError> {
+    let found = artifact.map_or(Tower::Both, |artifact| artifact.model.towers);
+    match (wanted.unwrap_or(found), found) {
+        (wanted, Tower::Both) => Ok(wanted),
+        (wanted, found) if wanted == found => Ok(found),
+        (wanted, found) => Err(SourceError::NoTower { path: checkpoint.path().to_owned(), wanted, found }),
+    }
+}
+
+/// In what tensors differ from those of a model.
+fn differences(
+    layout: &Layout,
+    converted: Converted,
+    model: &ModelConfig,
+    tower: Tower,
+) -> Option<Differences> {
+    let parameters = build(model).ok()?.parameters;
+    let options = PlanOptions { tower, ..PlanOptions::default() };
+    match build_plan(layout.name, converted, [model, model], &parameters, options) {
+        Err(PlanError::Differs(differences)) => Some(*differences),
+        _ => None,
+    }
+}
+
+/// What the source says of itself, if it is a folder that was exported before.
+fn artifact(checkpoint: &Checkpoint) -> Result<Option<Artifact>, ArtifactError> {
+    let folder = checkpoint.weights_path().parent().unwrap_or(Path::new(""));
+    Artifact::find(folder)
+}
+
+/// The config with the changes that were asked for.
+fn changed(base: &ConfigFile, options: &SourceOptions) -> Result<ConfigFile, SourceError> {
+    let mut config = base.clone();
+    config.model.folded |= options.fold;
+    let refuse = |change| move |cause| SourceError::Change { change, cause };
+    if let Some(size) = options.image_size {
+        config.model.set_image_size(size).map_err(refuse("image size"))?;
+    }
+    if let Some(length) = options.context_length {
+        config.model.set_context_length(length).map_err(refuse("context length"))?;
+    }
+    let said = config.preprocess.merged(&options.preprocess);
+    config.preprocess = PreprocessOptions { size: None, ..said };
+    Ok(config)
+}
