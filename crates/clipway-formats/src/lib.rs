@@ -28,7 +28,10 @@ pub use error::{Code, FormatError, Place, is_invisible, shown, shown_up_to};
 pub use json::{Json, JsonCursor, JsonLimits, JsonValue, push_json_string};
 pub use npy::NpyFile;
 pub use npz::NpzFile;
-pub use onnx::{OnnxFile, OpenExternal};
+pub use onnx::{
+    OnnxAttribute, OnnxDim, OnnxExternal, OnnxFile, OnnxGraph, OnnxLayout, OnnxNode, OnnxPlace, OnnxValue,
+    OpenExternal, write_onnx,
+};
 pub use pytorch::{
     ByteOrder, Global, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, WriterFacts,
     write_pytorch,

@@ -9,6 +9,7 @@ mod model;
 mod operators;
 mod tensor;
 mod wire;
+mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,10 @@ use crate::json::first_duplicate;
 use crate::name::Names;
 use crate::source::{ReadAt, read_range};
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+
+pub use write::{
+    OnnxAttribute, OnnxDim, OnnxExternal, OnnxGraph, OnnxLayout, OnnxNode, OnnxPlace, OnnxValue, write_onnx,
+};
 
 use model::Model;
 use tensor::{Data, Initializer, read_typed};

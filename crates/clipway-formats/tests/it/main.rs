@@ -6,6 +6,7 @@ mod mutation;
 mod npy;
 mod npz;
 mod onnx;
+mod onnx_write;
 mod pytorch;
 mod pytorch_corpus;
 mod pytorch_layouts;
