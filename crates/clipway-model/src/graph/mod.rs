@@ -11,6 +11,7 @@ mod layers;
 mod settings;
 mod operation;
 mod parameters;
+mod relative;
 mod rotation;
 mod windows;
 
@@ -20,6 +21,7 @@ pub use fold::{Fold, FoldTerm};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
 pub use operation::Operation;
 pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
+pub use relative::{GridMlp, distance_bucket, sinusoid_frequencies};
 pub use rotation::{Coordinates, Pairs, Rotation};
 pub use settings::{
     Activation, AttentionBias, GridChange, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout,
@@ -90,5 +92,28 @@ impl Graph {
     /// The node that produces `value`.
     pub fn node(&self, value: ValueId) -> &Node {
         &self.nodes[value.index()]
+    }
+    /// The last value of each module whose name ends in a number, such as `visual.transformer.resblocks.0`, in the
+    /// order of the tower.
+    pub fn numbered_modules(&self) -> Vec<(String, ValueId)> {
+        let mut found: Vec<(String, ValueId)> = Vec::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let value = ValueId(index as u32);
+            let mut end = 0;
+            for part in node.scope.split('.') {
+                end += part.len();
+                let numbered = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+                if numbered {
+                    let name = &node.scope[..end];
+                    match found.iter_mut().find(|(n, _)| n == name) {
+                        Some((_, last)) => *last = value,
+                        None => found.push((name.to_owned(), value)),
+                    }
+                }
+                end += 1;
+            }
+        }
+        found.sort_by_key(|(_, value)| *value);
+        found
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use clipway_model::graph::grid_steps;
+use clipway_model::graph::{GridMlp, distance_bucket};
 
 /// A bias ready to be written out for sequences of any length.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +21,7 @@ pub(super) enum Bias {
 impl Bias {
     /// T5's bias from its table `[buckets, heads]`; see `clipway_model::graph::AttentionBias::Buckets`.
     pub fn of_buckets(table: &[f32], [buckets, heads]: [usize; 2], reach: usize) -> Bias {
-        let rows = (0..=2 * reach).map(|place| bucket(place as i64 - reach as i64, buckets, reach));
+        let rows = (0..=2 * reach).map(|place| distance_bucket(place as i64 - reach as i64, buckets, reach));
         let rows: Vec<usize> = rows.collect();
         let values = (0..heads).flat_map(|head| rows.iter().map(move |row| table[row * heads + head]));
         Bias::Distances { values: values.collect(), reach }
@@ -30,24 +30,8 @@ impl Bias {
     /// What an MLP makes of steps on a grid, for the tokens of patches after `skip` others; see
     /// `clipway_model::graph::AttentionBias::GridMlp`.
     pub fn of_grid(mlp: &GridMlp, [rows, columns]: [usize; 2], skip: usize) -> Bias {
-        let heads = mlp.bias.len();
         let tokens = skip + rows * columns;
-        let mut values = vec![0.0; heads * tokens * tokens];
-        // Each step, down and across, is taken by many pairs.
-        let across = 2 * columns - 1;
-        let steps = (0..(2 * rows - 1) * across).map(|step| {
-            let (down, right) = (step / across, step % across);
-            mlp.run([down as f32 - (rows - 1) as f32, right as f32 - (columns - 1) as f32])
-        });
-        let steps: Vec<Vec<f32>> = steps.collect();
-        let patches = rows * columns;
-        for (pair, step) in grid_steps([rows, columns]).into_iter().enumerate() {
-            let (query, key) = (pair / patches, pair % patches);
-            for (head, value) in steps[step].iter().enumerate() {
-                values[(head * tokens + skip + query) * tokens + skip + key] = *value;
-            }
-        }
-        Bias::Pairs { values, tokens }
+        Bias::Pairs { values: mlp.pairs([rows, columns], skip), tokens }
     }
 
     /// The bias of so many queries and keys from the first place on.
@@ -99,77 +83,9 @@ pub(super) struct Written<'a> {
     pub keys: usize,
 }
 
-/// The numbers of an MLP from two coordinates to a number for each head.
-pub(super) struct GridMlp {
-    /// `[hidden, 2]`.
-    pub hidden_weight: Vec<f32>,
-    pub hidden_bias: Vec<f32>,
-    /// `[heads, hidden]`.
-    pub weight: Vec<f32>,
-    pub bias: Vec<f32>,
-}
-
-impl GridMlp {
-    /// The numbers of a step, in f64 but for the coordinates, which the models were trained with in f32.
-    fn run(&self, step: [f32; 2]) -> Vec<f32> {
-        let coordinates = step.map(|d| f64::from((f64::from(d.abs()).ln_1p() as f32).copysign(d)));
-        let (weights, _) = self.hidden_weight.as_chunks::<2>();
-        let hidden: Vec<f64> = weights
-            .iter()
-            .zip(&self.hidden_bias)
-            .map(|([down, across], bias)| {
-                let sum = f64::from(*down) * coordinates[0] + f64::from(*across) * coordinates[1];
-                (sum + f64::from(*bias)).max(0.0)
-            })
-            .collect();
-        let rows = self.weight.chunks_exact(hidden.len()).zip(&self.bias);
-        rows.map(|(row, bias)| {
-            let sum: f64 = row.iter().zip(&hidden).map(|(w, h)| f64::from(*w) * h).sum();
-            (sum + f64::from(*bias)) as f32
-        })
-        .collect()
-    }
-}
-
-/// The bucket of a distance, key less query.
-///
-/// In f32, as the model was trained: where a distance lies on the border of two buckets, rounding decides.
-fn bucket(distance: i64, buckets: usize, reach: usize) -> usize {
-    let half = buckets / 2;
-    let later = if distance > 0 { half } else { 0 };
-    let distance = distance.unsigned_abs() as usize;
-    let exact = half / 2;
-    if distance < exact {
-        return later + distance;
-    }
-    let ratio = (distance as f32 / exact as f32).ln();
-    let step = ratio / (reach as f64 / exact as f64).ln() as f32 * (half - exact) as f32;
-    later + (exact + step as usize).min(half - 1)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Bias, GridMlp, bucket};
-
-    /// First distance of each bucket of earlier keys, as T5 in transformers 5.24 gives them.
-    #[test]
-    fn buckets_begin_where_they_do_in_t5() {
-        let check = |buckets: usize, reach: usize, expected: &[usize]| {
-            let firsts: Vec<usize> = (0..buckets / 2)
-                .map(|wanted| (0..1000).find(|d| bucket(-(*d as i64), buckets, reach) == wanted).unwrap_or(0))
-                .collect();
-            assert_eq!(firsts, expected, "{buckets} {reach}");
-            for distance in 1..1000 {
-                let earlier = bucket(-distance, buckets, reach);
-                assert_eq!(bucket(distance, buckets, reach), buckets / 2 + earlier, "{distance}");
-            }
-        };
-        check(32, 128, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]);
-        check(33, 100, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 16, 21, 29, 39, 54, 73]);
-        check(12, 50, &[0, 1, 2, 3, 8, 20]);
-        check(8, 20, &[0, 1, 2, 7]);
-        check(4, 3, &[0, 1]);
-    }
+    use super::{Bias, GridMlp};
 
     #[test]
     fn steps_on_a_grid_are_seen_down_and_across() {

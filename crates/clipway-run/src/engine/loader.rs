@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use clipway_kernels::{Kernels, PackedConv, PackedMatrix, WeightLayout as Packing, Window as KernelWindow};
-use clipway_model::graph::{AttentionBias, ParameterId, Parameters, WeightLayout};
+use clipway_model::graph::{AttentionBias, GridMlp, ParameterId, Parameters, WeightLayout};
 use clipway_model::plan::resample_grid;
 
-use super::bias::{Bias, GridMlp};
+use super::bias::Bias;
 use super::error::{EngineError, WeightError};
 use super::program::Window;
 use super::recipe::{Addend, Block, Filters, Matrix, Table, Vector};

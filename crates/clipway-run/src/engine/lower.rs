@@ -1,7 +1,8 @@
 //! A graph in the engine's form, one operation a node; passes then make it fast.
 
 use clipway_model::graph::{
-    Dim, Graph, MeanWindow, Node, Operation, ParameterId, Parameters, Pool, WeightLayout, merged_patches,
+    Dim, Graph, MeanWindow, Node, Operation, ParameterId, Parameters, Pool, ValueId, WeightLayout,
+    merged_patches,
 };
 
 use super::error::EngineError;
@@ -17,7 +18,7 @@ use super::steps::{
 pub(super) fn lower(
     graph: &Graph,
     parameters: &Parameters,
-    kept: Vec<(String, usize)>,
+    kept: Vec<(String, ValueId)>,
 ) -> Result<Program, EngineError> {
     let program = Program { nodes: Vec::new(), output: 0, kept: Vec::new(), cut: None };
     let mut lowering = Lowering { parameters, program, places: Vec::new() };
@@ -27,7 +28,7 @@ pub(super) fn lower(
     }
     let Lowering { mut program, places, .. } = lowering;
     program.output = places[graph.output.index()];
-    program.kept = kept.into_iter().map(|(name, node)| (name, places[node])).collect();
+    program.kept = kept.into_iter().map(|(name, node)| (name, places[node.index()])).collect();
     program.tidy();
     Ok(program)
 }

@@ -8,7 +8,6 @@
 mod attend;
 mod batch;
 mod bias;
-mod blocks;
 mod error;
 mod execute;
 mod loader;
@@ -83,7 +82,7 @@ impl Engine {
         processor: &Processor,
         options: EngineOptions,
     ) -> Result<Engine, EngineError> {
-        let kept = if options.blocks { blocks::numbered_modules(tower) } else { Vec::new() };
+        let kept = if options.blocks { tower.numbered_modules() } else { Vec::new() };
         let mut program = lower::lower(tower, parameters, kept)?;
         let input = input_of(&program, parameters)?;
         passes::run(&mut program, options.passes);

@@ -1,5 +1,7 @@
 //! What stands for the positions of a text's tokens, where padding has no place among them.
 
+use clipway_model::graph::sinusoid_frequencies;
+
 /// What stands for a position.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Positions {
@@ -25,12 +27,8 @@ pub(super) fn first_position(padding: i64) -> usize {
 
 impl Positions {
     /// Sinusoids of a width: half of it sines, then as many cosines, and a zero where it is odd.
-    ///
-    /// In f32 step by step, as the models were trained: at high positions the rounding of the frequencies shows.
     pub fn sinusoids(width: usize) -> Positions {
-        let half = width / 2;
-        let step = -(10_000f64.ln() / (half as f64 - 1.0)) as f32;
-        Positions::Sinusoids((0..half).map(|index| f64::from(index as f32 * step).exp() as f32).collect())
+        Positions::Sinusoids(sinusoid_frequencies(width))
     }
 
     /// Adds to the rows of one text what stands for their positions; `out` holds as many rows as there are ids.
