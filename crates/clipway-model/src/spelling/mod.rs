@@ -3,6 +3,7 @@
 //! A target is one file here and one line in [`TARGETS`].
 
 mod definition;
+pub mod onnx;
 mod open_clip;
 mod openai;
 mod transformers;

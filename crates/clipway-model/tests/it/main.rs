@@ -18,6 +18,7 @@ mod layouts;
 mod layouts_timm;
 mod layouts_unfit;
 mod ledger;
+mod onnx;
 mod registry;
 mod shards;
 mod targets;

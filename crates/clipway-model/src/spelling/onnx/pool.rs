@@ -1,0 +1,95 @@
+//! One vector of the tokens of each sample.
+
+use clipway_formats::{Dtype, OnnxAttribute};
+
+use super::emit::Value;
+use super::lowering::Lowering;
+use crate::graph::Pool;
+
+/// Less than any value that a tower computes.
+const LEAST_F32: f64 = -3.4e38;
+
+/// The same in f16.
+const LEAST_F16: f64 = -6e4;
+
+impl Lowering<'_> {
+    /// Pools a sequence; `width` is that of the result.
+    pub fn pool(&mut self, x: &Value, pool: Pool, ids: Option<&Value>, width: usize) -> Value {
+        let ids = || ids.expect("the pool looks at the ids").clone();
+        match pool {
+            Pool::First => self.token(x, 0, 1, width),
+            Pool::Last => self.token(x, -1, i64::MAX, width),
+            Pool::Argmax => {
+                let ids = self.emit.cast(&ids(), Dtype::I32);
+                self.chosen(x, &ids)
+            }
+            Pool::Eos(end) => {
+                let is_end = self.equal(&ids(), end);
+                let is_end = self.emit.cast(&is_end, Dtype::I32);
+                self.chosen(x, &is_end)
+            }
+            Pool::MeanUnpadded(padding) => {
+                let seen = self.unpadded(&ids(), padding, Dtype::F32);
+                let last = self.emit.integers(&[2]);
+                let seen = self.emit.node("Unsqueeze", &[&seen, &last], vec![]);
+                let x = self.emit.cast(x, Dtype::F32);
+                let seen_x = self.emit.node("Mul", &[&x, &seen], vec![]);
+                let [sum, count] = [seen_x, seen].map(|value| {
+                    let axes = self.emit.integers(&[1]);
+                    self.emit.node("ReduceSum", &[&value, &axes], vec![("keepdims", OnnxAttribute::Int(0))])
+                });
+                let mean = self.emit.node("Div", &[&sum, &count], vec![]);
+                self.emit.cast(&mean, self.float)
+            }
+            Pool::MaxUnpadded(padding) => {
+                let is_padding = self.equal(&ids(), padding);
+                let last = self.emit.integers(&[2]);
+                let is_padding = self.emit.node("Unsqueeze", &[&is_padding, &last], vec![]);
+                let least = if self.float == Dtype::F16 { LEAST_F16 } else { LEAST_F32 };
+                let least = self.emit.scalar(least, self.float);
+                let seen = self.emit.typed("Where", &[&is_padding, &least, x], vec![], self.float);
+                self.emit.reduce("ReduceMax", &seen, 1, false)
+            }
+            Pool::Mean { skip } => {
+                let x = self.after(x, skip);
+                self.emit.reduce("ReduceMean", &x, 1, false)
+            }
+            Pool::Max { skip } => {
+                let x = self.after(x, skip);
+                self.emit.reduce("ReduceMax", &x, 1, false)
+            }
+            Pool::MeanMax { skip } => {
+                let [mean, most] = self.mean_and_max(x, skip);
+                let sum = self.emit.node("Add", &[&mean, &most], vec![]);
+                let half = self.emit.scalar(0.5, self.float);
+                self.emit.node("Mul", &[&sum, &half], vec![])
+            }
+            Pool::MeanAndMax { skip } => {
+                let [mean, most] = self.mean_and_max(x, skip);
+                self.emit.concatenate(&[&mean, &most], -1)
+            }
+        }
+    }
+
+    fn mean_and_max(&mut self, x: &Value, skip: usize) -> [Value; 2] {
+        let x = self.after(x, skip);
+        ["ReduceMean", "ReduceMax"].map(|operator| self.emit.reduce(operator, &x, 1, false))
+    }
+
+    /// One token by its place.
+    fn token(&mut self, x: &Value, start: i64, end: i64, width: usize) -> Value {
+        let token = self.emit.slice(x, 1, start, end);
+        self.emit.reshape(&token, &[0, width as i64])
+    }
+
+    /// The token at the first of the highest scores, `[batch, length]`.
+    fn chosen(&mut self, x: &Value, scores: &Value) -> Value {
+        let attributes = vec![("axis", OnnxAttribute::Int(1)), ("keepdims", OnnxAttribute::Int(1))];
+        let place = self.emit.typed("ArgMax", &[scores], attributes, Dtype::I64);
+        self.emit.node("GatherND", &[x, &place], vec![("batch_dims", OnnxAttribute::Int(1))])
+    }
+
+    fn after(&mut self, x: &Value, skip: usize) -> Value {
+        if skip == 0 { x.clone() } else { self.emit.slice(x, 1, skip as i64, i64::MAX) }
+    }
+}
