@@ -4,7 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use clipway_formats::shown_path;
 use clipway_model::differences::Differences;
+use clipway_model::input::InputError;
 use serde_json::{Value, json};
 
 /// Exit status of a question answered with no: refused, mismatched, failed verification.
@@ -121,7 +123,25 @@ pub fn chain(error: &dyn Error) -> String {
     message
 }
 
-/// The failure of reading or writing `path`.
-pub fn file(path: &std::path::Path, error: &io::Error) -> Failure {
-    Failure::could_not_run("io", format!("`{}`: {error}", path.display()))
+/// The exit status of a cause: what the system cannot do could not be run, all else is refused.
+pub fn exit_of(code: &str) -> u8 {
+    if code == "io" { COULD_NOT_RUN } else { NO }
+}
+
+/// The failure of an input that cannot be opened or read.
+pub fn input(error: &InputError) -> Failure {
+    let exit_code = if error.is_trouble() { COULD_NOT_RUN } else { NO };
+    let hint = match error {
+        InputError::NotAFile { found: "a pipe", .. } => Some(
+            "texts and labels are read from standard input with `-`; save anything else as a file".to_owned(),
+        ),
+        InputError::Changed { .. } => Some("run it again when nothing writes to the file".to_owned()),
+        _ => None,
+    };
+    Failure { exit_code, hint, ..Failure::no(error.code(), chain(error)) }
+}
+
+/// The failure of listing the folder `path`.
+pub fn folder(path: &std::path::Path, error: &io::Error) -> Failure {
+    Failure::could_not_run("io", format!("`{}`: {error}", shown_path(path)))
 }

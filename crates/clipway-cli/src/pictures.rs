@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clipway_formats::shown_path;
+use clipway_model::input;
 use clipway_run::clip::Clip;
 use clipway_run::image::{DecodeLimits, ImageError, preprocess};
 use rayon::prelude::*;
@@ -67,8 +69,8 @@ impl PictureOptions {
             let read: Vec<Result<Vec<f32>, String>> = pass
                 .par_iter()
                 .map(|path| {
-                    let bytes = std::fs::read(path)
-                        .map_err(|error| format!("{} [io]", failure::file(path, &error).message))?;
+                    let bytes = input::read(path, input::Kind::Image)
+                        .map_err(|error| failure::input(&error).coded())?;
                     let mut pixels = vec![0.0; clip.pixel_values()];
                     preprocess(&bytes, clip.preprocess(), &limits, &mut pixels)
                         .map_err(|error| unreadable(path, &error))?;
@@ -80,7 +82,7 @@ impl PictureOptions {
             for (path, read) in pass.iter().zip(read) {
                 let error = read.map(|one| pixels.extend(one)).err();
                 sound.extend(error.is_none().then_some(path));
-                decoded.pictures.push(Picture { file: path.display().to_string(), error });
+                decoded.pictures.push(Picture { file: path.to_string_lossy().into_owned(), error });
             }
             let named = |index: usize| format!("`{}`", sound[index].display());
             let features = clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error.naming(named)))?;
@@ -96,5 +98,5 @@ impl PictureOptions {
 /// Says of a picture why it could not be read, with the cause's stable name and what can be done about it.
 fn unreadable(path: &Path, error: &ImageError) -> String {
     let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-    format!("`{}`: {} [{}]{hint}", path.display(), failure::chain(error), error.code())
+    format!("`{}`: {} [{}]{hint}", shown_path(path), failure::chain(error), error.code())
 }

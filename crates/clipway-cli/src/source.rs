@@ -14,7 +14,7 @@ use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::Processor;
 use clipway_run::load::{LoadError, LoadOptions};
 
-use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED, List, NO, chain};
+use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
 use crate::hints;
 use crate::ui::Ui;
 
@@ -94,11 +94,14 @@ pub fn processor(ui: &Ui) -> Result<Processor, Failure> {
 
 /// What a source that cannot be opened means for the exit status.
 pub fn checkpoint_failure(error: &CheckpointError) -> Failure {
-    let exit_code = match error {
-        CheckpointError::Io { .. } => COULD_NOT_RUN,
-        _ => NO,
-    };
-    Failure { exit_code, hint: error.hint(), ..Failure::no(error.code(), chain(error)) }
+    match error {
+        CheckpointError::Input(error) => failure::input(error),
+        CheckpointError::Artifact(error) => artifact_failure(error),
+        _ => {
+            let exit_code = failure::exit_of(error.code());
+            Failure { exit_code, hint: error.hint(), ..Failure::no(error.code(), chain(error)) }
+        }
+    }
 }
 
 /// What a source that cannot be resolved means for the exit status.
@@ -107,7 +110,7 @@ pub fn source_failure(error: &SourceError) -> Failure {
         SourceError::Open(error) => return checkpoint_failure(error),
         SourceError::Artifact(error) => return artifact_failure(error),
         SourceError::UnknownModel(_) | SourceError::Candidates(_) => COULD_NOT_RUN,
-        _ => NO,
+        other => failure::exit_of(other.code()),
     };
     let list = List::of(error.differences(), &error.problems());
     Failure { exit_code, hint: hints::of_source(error), list, ..Failure::no(error.code(), chain(error)) }
@@ -117,9 +120,10 @@ pub fn source_failure(error: &SourceError) -> Failure {
 pub fn export_failure(error: &ExportError) -> Failure {
     let exit_code = match error {
         ExportError::Source(error) => return source_failure(error),
+        ExportError::Input(error) => return failure::input(error),
         ExportError::Output(_) => COULD_NOT_RUN,
         ExportError::Interrupted => INTERRUPTED,
-        _ => NO,
+        other => failure::exit_of(other.code()),
     };
     let list = List::of(error.differences(), &error.problems());
     Failure { exit_code, hint: hints::of_export(error), list, ..Failure::no(error.code(), chain(error)) }
@@ -127,19 +131,30 @@ pub fn export_failure(error: &ExportError) -> Failure {
 
 /// What an artifact that cannot be read means for the exit status.
 pub fn artifact_failure(error: &ArtifactError) -> Failure {
-    let exit_code = if matches!(error, ArtifactError::Io { .. }) { COULD_NOT_RUN } else { NO };
-    Failure { exit_code, ..Failure::no(error.code(), chain(error)) }
+    let failure = match error {
+        ArtifactError::Input(error) => return failure::input(error),
+        _ => Failure { exit_code: failure::exit_of(error.code()), ..Failure::no(error.code(), chain(error)) },
+    };
+    match error {
+        ArtifactError::Unlisted { .. } => {
+            failure.hint("take the file out of the folder, or export again from the source")
+        }
+        _ => failure,
+    }
 }
 
 /// What a model that cannot be loaded means for the exit status.
 pub fn load_failure(error: &LoadError) -> Failure {
-    let exit_code = match error {
-        LoadError::Source(error) => return source_failure(error),
-        LoadError::Artifact(error) => return artifact_failure(error),
-        LoadError::Io { .. } | LoadError::Processor(_) => COULD_NOT_RUN,
-        _ => NO,
-    };
-    Failure { exit_code, ..Failure::no(error.code(), chain(error)) }
+    match error {
+        LoadError::Source(error) => source_failure(error),
+        LoadError::Input(error) => failure::input(error),
+        LoadError::Artifact(error) => artifact_failure(error),
+        LoadError::Processor(_) => Failure::could_not_run(error.code(), chain(error)),
+        _ => {
+            let exit_code = failure::exit_of(error.code());
+            Failure { exit_code, ..Failure::no(error.code(), chain(error)) }
+        }
+    }
 }
 
 /// What a refused input means for the exit status.

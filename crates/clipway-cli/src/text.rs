@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use clipway_formats::shown_path;
+use clipway_model::input;
+
 use crate::failure::{self, Failure};
 
 /// A number of bytes with a unit of 1000.
@@ -26,12 +29,16 @@ pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// The lines of a text file, without empty ones and the spaces around each.
+/// The lines of a text file, or of standard input for `-`, without empty ones and the spaces around each.
 pub fn read_lines(path: &Path) -> Result<Vec<String>, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| failure::file(path, &error))?;
+    let bytes = match path.to_str() {
+        Some(input::STDIN) => input::read_stdin(input::Kind::Texts),
+        _ => input::read(path, input::Kind::Texts),
+    };
+    let bytes = bytes.map_err(|error| failure::input(&error))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Failure::no("malformed", format!("`{}`: not UTF-8 at byte {at}", path.display()))
+        Failure::no("malformed", format!("`{}`: not UTF-8 at byte {at}", shown_path(path)))
             .hint("save the file as UTF-8")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clipway_formats::shown_path;
+use clipway_model::input;
 use clipway_run::image::{DecodeLimits, decode};
 use clipway_run::verify::{Inputs, Report, VerifyError};
 
@@ -23,6 +25,12 @@ pub struct InputOptions {
 }
 
 impl InputOptions {
+    /// The paths that were given; standard input has none.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let texts = self.texts.as_deref().filter(|path| *path != Path::new(input::STDIN));
+        self.images.as_deref().into_iter().chain(texts)
+    }
+
     /// Reads the inputs; what was not given is built in.
     pub fn read(&self) -> Result<Inputs, Failure> {
         let mut inputs = Inputs::built_in();
@@ -30,11 +38,11 @@ impl InputOptions {
         if let Some(folder) = &self.images {
             inputs.images.clear();
             for path in pictures(folder)? {
-                let bytes = std::fs::read(&path).map_err(|error| failure::file(&path, &error))?;
+                let bytes = input::read(&path, input::Kind::Image).map_err(|error| failure::input(&error))?;
                 let picture = decode(&bytes, &DecodeLimits::default()).map_err(|error| {
-                    Failure::no(error.code(), format!("`{}`: {}", path.display(), chain(&error)))
+                    Failure::no(error.code(), format!("`{}`: {}", shown_path(&path), chain(&error)))
                 })?;
-                inputs.images.push((path.display().to_string(), picture));
+                inputs.images.push((path.to_string_lossy().into_owned(), picture));
             }
             names.push("the given images");
         } else {
@@ -45,7 +53,7 @@ impl InputOptions {
             if inputs.texts.is_empty() {
                 return Err(Failure::could_not_run(
                     "missing",
-                    format!("`{}` holds no texts", path.display()),
+                    format!("`{}` holds no texts", shown_path(path)),
                 ));
             }
             names.push("the given texts");
@@ -59,17 +67,17 @@ impl InputOptions {
 
 /// The files of a folder, by name; hidden ones are left out.
 fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let entries = std::fs::read_dir(folder).map_err(|error| failure::file(folder, &error))?;
+    let entries = std::fs::read_dir(folder).map_err(|error| failure::folder(folder, &error))?;
     let mut paths = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|error| failure::file(folder, &error))?.path();
+        let path = entry.map_err(|error| failure::folder(folder, &error))?.path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if path.is_file() && !hidden {
+        if !path.is_dir() && !hidden {
             paths.push(path);
         }
     }
     if paths.is_empty() {
-        return Err(Failure::could_not_run("missing", format!("`{}` holds no pictures", folder.display())));
+        return Err(Failure::could_not_run("missing", format!("`{}` holds no pictures", shown_path(folder))));
     }
     paths.sort();
     Ok(paths)

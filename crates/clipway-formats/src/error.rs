@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// Stable name of a cause of refusal, the same in every release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,4 +144,12 @@ pub fn shown_up_to(text: &str, most: usize) -> String {
         if plain { out.push(c) } else { out.extend(c.escape_unicode()) }
     }
     out
+}
+
+/// Most characters of a path that a message repeats: more than any system's longest path.
+const SHOWN_PATH: usize = 4096;
+
+/// A path, fit for a message: escaped as by [`shown`], and not cut.
+pub fn shown_path(path: &Path) -> String {
+    shown_up_to(&path.to_string_lossy(), SHOWN_PATH)
 }

@@ -24,7 +24,7 @@ mod tensor;
 mod zip;
 
 pub use dtype::Dtype;
-pub use error::{Code, FormatError, Place, is_invisible, shown, shown_up_to};
+pub use error::{Code, FormatError, Place, is_invisible, shown, shown_path, shown_up_to};
 pub use json::{Json, JsonCursor, JsonLimits, JsonValue, push_json_string};
 pub use npy::NpyFile;
 pub use npz::NpzFile;

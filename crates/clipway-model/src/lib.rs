@@ -4,6 +4,8 @@
 //! layouts), and how one becomes the other (plans, the ledger, export). Nothing here computes a forward pass.
 
 #![forbid(unsafe_code)]
+// Tests make files of their own.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod nearest;
 mod problems;
@@ -12,6 +14,7 @@ pub mod config;
 pub mod graph;
 pub mod architecture;
 pub mod registry;
+pub mod input;
 pub mod checkpoint;
 pub mod state_dict;
 pub mod differences;

@@ -1,12 +1,12 @@
 //! From a source to a model that runs.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
 use clipway_model::config::{self, ModelConfig, PreprocessConfig};
 use clipway_model::export::TokenizerParts;
+use clipway_model::input::{self, InputError};
 use clipway_model::plan::{ApplyError, PlannedTensor, Tower, apply};
 use clipway_model::source::{Source, SourceError, SourceOptions};
 use clipway_model::state_dict::{StateDict, cast_to_f32};
@@ -20,9 +20,6 @@ use crate::text::{
     tokenizer_files_for_clip,
 };
 use crate::tower;
-
-/// Most bytes of a tokeniser's file.
-const LARGEST_TOKENIZER: u64 = 256 << 20;
 
 /// Files of a Hugging Face tokeniser that an artifact carries along where they are there.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
@@ -94,14 +91,9 @@ pub enum LoadError {
     /// The folder's `clipway.json` cannot be read.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// The system refuses to read a file.
-    #[error("cannot read `{}`: {cause}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        cause: io::Error,
-    },
+    /// A file cannot be opened or read.
+    #[error(transparent)]
+    Input(#[from] InputError),
 }
 
 impl LoadError {
@@ -115,7 +107,7 @@ impl LoadError {
             LoadError::Encoder { cause, .. } => cause.code(),
             LoadError::Tokenizer { cause, .. } => cause.code(),
             LoadError::Artifact(error) => error.code(),
-            LoadError::Io { .. } => "io",
+            LoadError::Input(error) => error.code(),
         }
     }
 }
@@ -139,13 +131,16 @@ impl LoadedTokenizer {
         let model = &source.config().model;
         let refuse = |cause| LoadError::Tokenizer { folder: folder.to_owned(), cause };
         let mut files = Vec::new();
-        for name in TOKENIZER_FILES {
-            if let Some(bytes) = read_if_there(&folder.join(name))? {
-                files.push((name.to_owned(), bytes));
+        let artifact = Artifact::find(folder)?;
+        let inputs = input::Folder::open(folder)?;
+        for name in TOKENIZER_FILES.into_iter().filter(|name| inputs.has(name)) {
+            if let Some(artifact) = &artifact {
+                artifact.check_listed(folder, name)?;
             }
+            files.extend(inputs.read(name, input::Kind::Tokenizer)?.map(|bytes| (name.to_owned(), bytes)));
         }
         let file = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
-        let rules = match stored_rules(source, folder)? {
+        let rules = match stored_rules(artifact, folder)? {
             Some(rules) => rules,
             None => match source_of(model).map_err(refuse)? {
                 TokenizerSource::Clip(rules) => rules,
@@ -326,31 +321,14 @@ fn source_of(model: &ModelConfig) -> Result<TokenizerSource, TokenizerError> {
     TokenizerSource::from_text_config(&text)
 }
 
-/// The rules in a folder's `clipway.json`, if it has one that says any.
-fn stored_rules(source: &Source, folder: &Path) -> Result<Option<TokenizerRules>, LoadError> {
-    let other = if folder == source.folder() { None } else { Artifact::find(folder)? };
-    let artifact = other.as_ref().or_else(|| source.artifact().filter(|_| folder == source.folder()));
-    let Some(artifact) = artifact.filter(|artifact| !artifact.tokenizer.is_null()) else { return Ok(None) };
-    serde_json::from_value(artifact.tokenizer.clone()).map(Some).map_err(|error| LoadError::Tokenizer {
+/// The rules in the `clipway.json` of an artifact, if it says any.
+fn stored_rules(artifact: Option<Artifact>, folder: &Path) -> Result<Option<TokenizerRules>, LoadError> {
+    let Some(artifact) = artifact else { return Ok(None) };
+    if artifact.tokenizer.is_null() {
+        return Ok(None);
+    }
+    serde_json::from_value(artifact.tokenizer).map(Some).map_err(|error| LoadError::Tokenizer {
         folder: folder.to_owned(),
         cause: TokenizerError::file(ARTIFACT_NAME, "tokenizer", error.to_string()),
     })
-}
-
-/// The bytes of a file; `None` if there is none.
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
-    let refuse = |cause| LoadError::Io { path: path.to_owned(), cause };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refuse(error)),
-    };
-    let mut bytes = Vec::new();
-    let read = io::Read::read_to_end(&mut io::Read::take(file, LARGEST_TOKENIZER + 1), &mut bytes);
-    read.map_err(refuse)?;
-    if bytes.len() as u64 > LARGEST_TOKENIZER {
-        let cause = format!("more than {LARGEST_TOKENIZER} bytes; a tokeniser's file is smaller");
-        return Err(refuse(io::Error::new(io::ErrorKind::FileTooLarge, cause)));
-    }
-    Ok(Some(bytes))
 }

@@ -1,5 +1,7 @@
 //! What the tests of clipway share: golden readers, and the checks that `xtask` and the tests run over them.
 
+// Tests and chores read and write files of their own.
+#![allow(clippy::disallowed_methods)]
 #![forbid(unsafe_code)]
 
 pub mod architecture_goldens;

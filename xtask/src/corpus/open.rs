@@ -9,8 +9,9 @@ use clipway_formats::{
     Code, FormatError, NpyFile, NpzFile, OnnxFile, Place, ReadAt, TensorFile, read_all, shown,
 };
 use clipway_model::architecture;
-use clipway_model::checkpoint::{Checkpoint, FileSource};
+use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::{ConfigFile, limits};
+use clipway_model::input::{self, Kind};
 use clipway_run::image::{DecodeLimits, Preprocess, decode, transform};
 use clipway_run::text::check_tokenizer_file;
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,8 @@ fn hex(digest: Sha256) -> String {
 
 /// Reads all that a file holds; the error names the file.
 fn open(format: Format, path: &Path) -> Result<Loaded, String> {
-    let source = || FileSource::open(path).map(Arc::new).map_err(|error| refusal(path, &error));
+    let source =
+        || input::open(path, Kind::Weights).map(Arc::new).map_err(|error| refusal(path, &error.why()));
     let named = |error: FormatError| refusal(path, &error);
     match format {
         Format::Pt
@@ -141,7 +143,8 @@ fn open_external(model: &Path, name: &str) -> Result<Arc<dyn ReadAt>, FormatErro
     if target == model.canonicalize().map_err(io)? {
         return Err(refuse(Code::PathEscape, &"the model itself"));
     }
-    Ok(Arc::new(FileSource::open(&target).map_err(io)?))
+    let source = input::open(&target, Kind::Weights);
+    Ok(Arc::new(source.map_err(|error| refuse(Code::Io, &error.why()))?))
 }
 
 /// Reads a config, and builds the model where both towers are open_clip's own.

@@ -206,6 +206,7 @@ impl Export {
                 tokenizer,
                 licence: self.licence.clone(),
                 force: self.force,
+                inputs: self.inputs.paths().chain(self.tokenizer.as_deref()).collect(),
                 progress: &bars,
                 cancel: &cancel,
                 verify: if self.no_verify { None } else { Some(&verify) },

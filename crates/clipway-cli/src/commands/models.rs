@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use clap::Args;
-use clipway_formats::{FormatError, read_all};
+use clipway_formats::FormatError;
 use clipway_model::architecture;
-use clipway_model::checkpoint::FileSource;
-use clipway_model::config::{ConfigFile, ModelConfig, PreprocessConfig, limits};
+use clipway_model::config::{ConfigFile, ModelConfig, PreprocessConfig};
+use clipway_model::input;
 use clipway_model::plan::Precision;
 use clipway_model::registry::{self, ModelSize};
 use serde::Serialize;
@@ -53,8 +53,8 @@ impl Models {
         let pattern = self.pattern.unwrap_or_default();
         if pattern.to_ascii_lowercase().ends_with(".json") {
             let path = Path::new(&pattern);
-            let source = FileSource::open(path).map_err(|error| failure::file(path, &error))?;
-            let parsed = read_all(&source, limits::FILE_BYTES).and_then(|bytes| ConfigFile::parse(&bytes));
+            let bytes = input::read(path, input::Kind::Config).map_err(|error| failure::input(&error))?;
+            let parsed = ConfigFile::parse(&bytes);
             let refuse = |error: FormatError| Failure::no(error.code.name(), format!("`{pattern}`: {error}"));
             let file = parsed.map_err(refuse)?;
             return show(&pattern, &file.model, &file.preprocess(), ui);

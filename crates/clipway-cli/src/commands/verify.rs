@@ -45,7 +45,7 @@ pub struct Verify {
 impl Verify {
     /// Verifies; true if all is as it must be.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        std::fs::read_dir(&self.folder).map_err(|error| failure::file(&self.folder, &error))?;
+        std::fs::read_dir(&self.folder).map_err(|error| failure::folder(&self.folder, &error))?;
         let found = Artifact::find(&self.folder);
         let hashes = found.and_then(|found| found.map(|_| Artifact::check_hashes(&self.folder)).transpose());
         let hashes = hashes.map_err(|error| source::artifact_failure(&error))?;

@@ -1,5 +1,8 @@
 //! Whole commands: exit status, stdout and stderr, and what is on the disk afterwards.
 
+// Tests and chores read and write files of their own.
+#![allow(clippy::disallowed_methods)]
+
 mod bad_input;
 mod bad_weights;
 mod classify;

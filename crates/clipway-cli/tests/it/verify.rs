@@ -48,7 +48,11 @@ fn a_model_that_cannot_be_weighed_is_verified_all_the_same() {
     check(&scene, "verify-one-tower", &["verify", "image"]);
     let report = scene.run(&["verify", "text", "--json"]).ended(0).json();
     assert_eq!(report["activation"], serde_json::json!({ "why": "it has one tower only" }));
-    // A config of another model, whose hash `clipway.json` does not have: the other hashes are right.
+}
+
+#[test]
+fn a_config_whose_hash_was_dropped_is_found() {
+    let scene = Scene::new();
     scene.copy_exported("odd");
     let config = scene.path("odd/open_clip_config.json");
     let text =
@@ -58,8 +62,29 @@ fn a_model_that_cannot_be_weighed_is_verified_all_the_same() {
     let mut artifact: serde_json::Value = serde_json::from_str(&artifact).expect("JSON");
     artifact["files"].as_object_mut().expect("files").remove("open_clip_config.json").expect("its hash");
     scene.write("odd/clipway.json", artifact.to_string());
-    check(&scene, "verify-odd", &["verify", "odd"]);
-    scene.run(&["verify", "odd", "--hashes-only"]).ended(0);
+    check_refused(&scene, "verify-odd", &["verify", "odd"]);
+    for command in [
+        &["verify", "odd", "--hashes-only"][..],
+        &["verify", "odd", "--against", SOURCE],
+        &["inspect", "odd"],
+    ] {
+        scene.run(command).ended(1);
+    }
+}
+
+/// Files beside those of the artifact are neither verified as part of it nor loaded.
+#[test]
+fn strangers_in_the_folder_are_found() {
+    let scene = Scene::new();
+    let export = ["export", SOURCE, "--model", "EMOJI/emoji-clip.json", "--to", "pytorch", "--out", "a"];
+    scene.run(&[&export[..], &["--no-verify", "--quiet"]].concat()).ended(0);
+    scene.run(&["verify", "a", "--hashes-only"]).ended(0);
+    scene.copy_exported("b");
+    std::fs::copy(scene.path("b/open_clip_model.safetensors"), scene.path("a/open_clip_model.safetensors"))
+        .expect("a copy");
+    let report = scene.run(&["verify", "a", "--hashes-only", "--json"]).ended(1).json();
+    assert_eq!(report["differences"], serde_json::json!(["`open_clip_model.safetensors` is not listed"]));
+    check_refused(&scene, "verify-unlisted", &["classify", "a", "EMOJI/pictures/lion.png", "--labels", "a"]);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Tests of every reader and writer against files.
 
+// Tests and chores read and write files of their own.
+#![allow(clippy::disallowed_methods)]
+
 mod corpus;
 mod json;
 mod mutation;

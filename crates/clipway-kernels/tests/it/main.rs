@@ -1,5 +1,8 @@
 //! Every kernel, in every instruction set of this machine, against plain loops in f64.
 
+// Tests and chores read and write files of their own.
+#![allow(clippy::disallowed_methods)]
+
 mod attention;
 mod conv;
 mod linear;

@@ -1,23 +1,21 @@
 //! `clipway.json`: what an exported folder says of itself, and the check that its bytes are still those.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clipway_formats::{
-    Code, FormatError, Place, PytorchFile, PytorchOptions, ReadAt, SafetensorsFile, TensorFile, read_all,
-    shown,
+    FormatError, PytorchFile, PytorchOptions, ReadAt, SafetensorsFile, TensorFile, shown_path,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::FileSource;
+use crate::input::{FileSource, Folder, InputError, Kind};
 use crate::plan::Tower;
-use crate::spelling::Spelling;
 
 mod check;
+mod document;
 
 pub use check::HashReport;
 
@@ -25,10 +23,7 @@ pub use check::HashReport;
 pub const ARTIFACT_NAME: &str = "clipway.json";
 
 /// Version of the file's structure.
-pub const ARTIFACT_VERSION: u32 = 1;
-
-/// Most bytes of the file that are read.
-const LARGEST_ARTIFACT: u64 = 64 << 20;
+pub const ARTIFACT_VERSION: u32 = 2;
 
 /// Bytes that are hashed at a time.
 const PIECE: usize = 1 << 20;
@@ -36,13 +31,13 @@ const PIECE: usize = 1 << 20;
 /// Everything that an exported folder says of itself. It holds no times and no absolute paths: the same input
 /// gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Artifact {
     /// Version of this structure.
     pub artifact_version: u32,
     /// Version of the tool that wrote it.
     pub tool_version: String,
     /// Whose names and files it has.
-    #[serde(default = "open_clip")]
     pub target: String,
     /// What it was made of.
     pub source: ArtifactSource,
@@ -68,13 +63,9 @@ pub struct Artifact {
     pub files: BTreeMap<String, FileHash>,
 }
 
-/// What was written before there were other targets.
-fn open_clip() -> String {
-    <&Spelling>::default().layout.to_owned()
-}
-
 /// What an artifact was made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ArtifactSource {
     /// Name of the file or folder, without the folders it is in.
     pub name: String,
@@ -94,6 +85,7 @@ pub struct ArtifactSource {
 
 /// What an artifact is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ArtifactModel {
     /// Registered name, where the config has one.
     pub name: Option<String>,
@@ -116,6 +108,7 @@ pub struct ArtifactModel {
 
 /// Dtype and hash of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TensorHash {
     /// Name of the dtype, as in safetensors.
     pub dtype: String,
@@ -125,6 +118,7 @@ pub struct TensorHash {
 
 /// Size and hash of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FileHash {
     /// Size in bytes.
     pub bytes: u64,
@@ -172,17 +166,17 @@ pub(crate) fn hex(digest: Sha256) -> String {
 /// An artifact cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    /// The system refuses to read a file.
-    #[error("cannot read `{}`: {cause}", path.display())]
-    Io {
+    /// A file cannot be opened or read.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A file that lies in the folder and does not belong to the artifact.
+    #[error("`{}` is not listed in the folder's `{ARTIFACT_NAME}`", shown_path(path))]
+    Unlisted {
         /// The file.
         path: PathBuf,
-        /// What the system says.
-        #[source]
-        cause: io::Error,
     },
     /// A file is malformed.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -196,40 +190,35 @@ impl ArtifactError {
     /// Stable name of the cause, as [`Code::name`].
     pub fn code(&self) -> &'static str {
         match self {
-            ArtifactError::Io { .. } => Code::Io.name(),
+            ArtifactError::Input(error) => error.code(),
+            ArtifactError::Unlisted { .. } => "unlisted",
             ArtifactError::Format { cause, .. } => cause.code.name(),
         }
     }
 }
 
 impl Artifact {
-    /// The artifact as JSON text.
-    pub fn to_json(&self) -> String {
-        let mut text =
-            serde_json::to_string_pretty(self).expect("strings as keys and no custom serialisers fail");
-        text.push('\n');
-        text
+    /// The names of all files of weights, of every format.
+    pub fn weights_names(&self) -> impl Iterator<Item = &str> {
+        self.weights.values().flatten().map(String::as_str)
     }
 
-    /// Parses the bytes of a `clipway.json`.
+    /// Whether a file of this name belongs to the artifact.
+    pub fn lists(&self, name: &str) -> bool {
+        name == ARTIFACT_NAME
+            || self.files.contains_key(name)
+            || self.weights_names().any(|listed| listed == name)
+    }
+
+    /// Checks that a file which is about to be used belongs to the artifact.
     ///
     /// # Errors
-    /// JSON of another structure or version, or towers that are none.
-    pub fn parse(bytes: &[u8]) -> Result<Artifact, FormatError> {
-        let malformed = |error: serde_json::Error| {
-            // Quotes of another kind than those of `shown`, which escapes its own.
-            let cause = shown(&error.to_string().replace('`', "'"));
-            FormatError::new(Code::Malformed, Place::Json("$".to_owned()), cause)
-        };
-        let value: Value = serde_json::from_slice(bytes).map_err(malformed)?;
-        match value.get("artifact_version").and_then(Value::as_u64) {
-            Some(version) if version != u64::from(ARTIFACT_VERSION) => {
-                let cause = format!("version {version}, this tool reads version {ARTIFACT_VERSION}");
-                let place = Place::Json("$.artifact_version".to_owned());
-                Err(FormatError::new(Code::Unsupported, place, cause))
-            }
-            _ => serde_json::from_value(value).map_err(malformed),
+    /// [`ArtifactError::Unlisted`].
+    pub fn check_listed(&self, folder: &Path, name: &str) -> Result<(), ArtifactError> {
+        if self.lists(name) {
+            return Ok(());
         }
+        Err(ArtifactError::Unlisted { path: folder.join(name) })
     }
 
     /// Reads the `clipway.json` of a folder.
@@ -237,10 +226,9 @@ impl Artifact {
     /// # Errors
     /// If it is not there, or cannot be read or parsed.
     pub fn read(folder: &Path) -> Result<Artifact, ArtifactError> {
-        let path = folder.join(ARTIFACT_NAME);
-        let source = open(&path)?;
-        let parsed = read_all(&source, LARGEST_ARTIFACT).and_then(|bytes| Artifact::parse(&bytes));
-        parsed.map_err(|cause| ArtifactError::Format { path, cause })
+        let bytes = Folder::open(folder)?.file(ARTIFACT_NAME, Kind::Artifact)?.read_all()?;
+        Artifact::parse(&bytes)
+            .map_err(|cause| ArtifactError::Format { path: folder.join(ARTIFACT_NAME), cause })
     }
 
     /// The `clipway.json` of a folder, if it has one.
@@ -248,18 +236,14 @@ impl Artifact {
     /// # Errors
     /// If it cannot be read or parsed.
     pub fn find(folder: &Path) -> Result<Option<Artifact>, ArtifactError> {
-        let is_there = folder.join(ARTIFACT_NAME).is_file();
-        is_there.then(|| Artifact::read(folder)).transpose()
+        Folder::open(folder)?.has(ARTIFACT_NAME).then(|| Artifact::read(folder)).transpose()
     }
 }
 
-fn open(path: &Path) -> Result<Arc<FileSource>, ArtifactError> {
-    FileSource::open(path).map(Arc::new).map_err(|cause| ArtifactError::Io { path: path.to_owned(), cause })
-}
-
 /// Opens a file of weights that an export wrote.
-pub(crate) fn open_weights(path: &Path) -> Result<Arc<dyn TensorFile>, ArtifactError> {
-    let source: Arc<dyn ReadAt> = open(path)?;
+pub(crate) fn open_weights(source: FileSource) -> Result<Arc<dyn TensorFile>, ArtifactError> {
+    let path = source.path().to_owned();
+    let source: Arc<dyn ReadAt> = Arc::new(source);
     let opened: Result<Arc<dyn TensorFile>, FormatError> =
         if path.extension().is_some_and(|e| e == "safetensors") {
             SafetensorsFile::open(source).map(|file| Arc::new(file) as Arc<dyn TensorFile>)
@@ -267,5 +251,5 @@ pub(crate) fn open_weights(path: &Path) -> Result<Arc<dyn TensorFile>, ArtifactE
             PytorchFile::open(source, PytorchOptions::default())
                 .map(|file| Arc::new(file) as Arc<dyn TensorFile>)
         };
-    opened.map_err(|cause| ArtifactError::Format { path: path.to_owned(), cause })
+    opened.map_err(|cause| ArtifactError::Format { path, cause })
 }

@@ -1,22 +1,21 @@
 //! Why a source cannot be opened.
 
-use std::io;
 use std::path::PathBuf;
 
 use clipway_formats::FormatError;
 
+use crate::artifact::ArtifactError;
+use crate::input::InputError;
+
 /// A source cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The system refuses to open or read a file.
-    #[error("cannot read `{}`: {cause}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        cause: io::Error,
-    },
+    /// A file cannot be opened or read.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The folder is an artifact whose `clipway.json` cannot be read, or does not list a file that would be used.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
     /// A file is refused: what is wrong and where.
     #[error("`{}`: {cause}", path.display())]
     Format {
@@ -54,7 +53,8 @@ impl CheckpointError {
     /// Stable name of the cause, as [`clipway_formats::Code::name`].
     pub fn code(&self) -> &'static str {
         match self {
-            CheckpointError::Io { .. } => "io",
+            CheckpointError::Input(error) => error.code(),
+            CheckpointError::Artifact(error) => error.code(),
             CheckpointError::Format { cause, .. } => cause.code.name(),
             CheckpointError::NoWeights { .. } => "missing",
             CheckpointError::Ambiguous { .. } => "ambiguous",

@@ -1,9 +1,9 @@
 //! Which file of a folder holds the weights.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::CheckpointError;
-use super::detect::io_error;
+use crate::input::InputError;
 
 /// Names in the order in which open_clip prefers them; an index stands for its shards, after the single file.
 const PREFERRED: [&str; 12] = [
@@ -24,19 +24,20 @@ const PREFERRED: [&str; 12] = [
 /// Endings of names of weights.
 const ENDINGS: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".npz", ".index.json"];
 
-/// Chooses the file of weights of a folder.
-pub(super) fn weights_of(folder: &Path) -> Result<PathBuf, CheckpointError> {
+/// Chooses the file of weights of a folder, by its name.
+pub(super) fn weights_of(folder: &Path) -> Result<String, CheckpointError> {
+    let refuse = |cause| InputError::Io { path: folder.to_owned(), cause };
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|cause| io_error(folder, cause))? {
-        let entry = entry.map_err(|cause| io_error(folder, cause))?;
+    for entry in std::fs::read_dir(folder).map_err(refuse)? {
+        let entry = entry.map_err(refuse)?;
         // A name that is not Unicode is none that any tool gives to weights.
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if ENDINGS.iter().any(|ending| name.ends_with(ending)) && entry.path().is_file() {
+        if ENDINGS.iter().any(|ending| name.ends_with(ending)) && !entry.path().is_dir() {
             names.push(name);
         }
     }
     if let Some(name) = PREFERRED.into_iter().find(|name| names.iter().any(|found| found == name)) {
-        return Ok(folder.join(name));
+        return Ok(name.to_owned());
     }
     names.sort();
     if names.iter().any(|name| name.ends_with(".index.json")) {
@@ -44,9 +45,14 @@ pub(super) fn weights_of(folder: &Path) -> Result<PathBuf, CheckpointError> {
     }
     match &names[..] {
         [] => Err(CheckpointError::NoWeights { folder: folder.to_owned() }),
-        [name] => Ok(folder.join(name)),
+        [name] => Ok(name.clone()),
         _ => Err(CheckpointError::Ambiguous { folder: folder.to_owned(), candidates: names }),
     }
+}
+
+/// Whether a file of this name could be taken for weights; an index holds none itself.
+pub(crate) fn is_weights(name: &str) -> bool {
+    ENDINGS.iter().any(|ending| name.ends_with(ending)) && !name.ends_with(".index.json")
 }
 
 /// Whether a name is numbered as shards are: `model-00001-of-00003.safetensors`.

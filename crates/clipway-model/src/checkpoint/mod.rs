@@ -3,22 +3,24 @@
 mod detect;
 mod error;
 mod facts;
-mod file_source;
 mod folder;
 mod shards;
 
+pub use crate::input::FileSource;
 pub use error::CheckpointError;
 pub use facts::{FactValue, SourceGlobal, Writer};
-pub use file_source::FileSource;
+pub(crate) use folder::is_weights;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clipway_formats::{FileFormat, PytorchOptions, ReadAt, TensorFile, read_all};
+use clipway_formats::{FileFormat, PytorchOptions, ReadAt, TensorFile};
 
-use crate::config::{ConfigFile, limits};
+use crate::artifact::Artifact;
+use crate::config::ConfigFile;
+use crate::input::{self, Folder, InputError};
 use crate::state_dict::{SelectError, Weights, WeightsChoice};
-use detect::{Kind, Opened, io_error, kind_of, open_source, open_tensors};
+use detect::{Opened, Stored, kind_of, open_tensors};
 
 /// Name of the config that open_clip keeps beside weights.
 pub const CONFIG_NAME: &str = "open_clip_config.json";
@@ -35,6 +37,10 @@ pub struct OpenOptions {
 pub struct Checkpoint {
     path: PathBuf,
     weights_path: PathBuf,
+    /// Where the weights lie; `None` for tensors in no file.
+    folder: Option<Folder>,
+    /// What the folder says of itself, where it is an artifact.
+    artifact: Option<Artifact>,
     is_sharded: bool,
     parts: Vec<Opened>,
     sources: Vec<Arc<FileSource>>,
@@ -58,23 +64,36 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> Result<Checkpoint, CheckpointError> {
         let path = path.as_ref();
-        let metadata = std::fs::metadata(path).map_err(|cause| io_error(path, cause))?;
-        let weights_path = if metadata.is_dir() { folder::weights_of(path)? } else { path.to_owned() };
+        let (source, folder) = open_weights(path)?;
+        let weights_path = source.path().to_owned();
         let options = PytorchOptions { allow_opaque: options.allow_opaque };
-        let source = open_source(&weights_path)?;
         let refuse = |cause| CheckpointError::Format { path: weights_path.clone(), cause };
         let kind = kind_of(&source).map_err(refuse)?;
         let opened = open_tensors(kind, Arc::clone(&source) as Arc<dyn ReadAt>, options).map_err(refuse)?;
         let (tensors, parts, sources) = match opened {
             Some(opened) => (opened.tensors(), vec![opened], vec![source]),
             None => {
-                let sharded = shards::open_shards(source, options)?;
+                let sharded = shards::open_shards(source, &folder, options)?;
                 (sharded.tensors, sharded.shards, sharded.sources)
             }
         };
-        let config = config_beside(&weights_path)?;
-        let is_sharded = kind == Kind::Json;
-        Ok(Checkpoint { path: path.to_owned(), weights_path, is_sharded, parts, sources, tensors, config })
+        let artifact = Artifact::find(folder.path())?;
+        if let Some(artifact) = &artifact {
+            check_listed(artifact, &folder, &sources)?;
+        }
+        let config = config_beside(&folder)?;
+        let is_sharded = kind == Stored::Json;
+        Ok(Checkpoint {
+            path: path.to_owned(),
+            weights_path,
+            folder: Some(folder),
+            artifact,
+            is_sharded,
+            parts,
+            sources,
+            tensors,
+            config,
+        })
     }
 
     /// A checkpoint of tensors that lie in no file, such as those that are computed; `path` is what it is called.
@@ -83,6 +102,8 @@ impl Checkpoint {
         Checkpoint {
             weights_path: path.clone(),
             path,
+            folder: None,
+            artifact: None,
             is_sharded: false,
             parts: Vec::new(),
             sources: Vec::new(),
@@ -136,19 +157,24 @@ impl Checkpoint {
     /// # Errors
     /// A file that cannot be read, or is larger than any config.
     pub(crate) fn read_beside(&self, name: &str) -> Result<Option<Vec<u8>>, CheckpointError> {
-        if !self.has_beside(name) {
-            return Ok(None);
+        let Some(folder) = self.folder.as_ref().filter(|folder| folder.has(name)) else { return Ok(None) };
+        if let Some(artifact) = &self.artifact {
+            artifact.check_listed(folder.path(), name)?;
         }
-        let path = self.weights_path.with_file_name(name);
-        let source = open_source(&path)?;
-        read_all(&source, limits::FILE_BYTES)
-            .map(Some)
-            .map_err(|cause| CheckpointError::Format { path, cause })
+        Ok(folder.read(name, input::Kind::Config)?)
     }
 
-    /// Whether a file of this name is beside the weights.
+    /// Whether there is anything of this name beside the weights.
     pub(crate) fn has_beside(&self, name: &str) -> bool {
-        self.weights_path.with_file_name(name).is_file()
+        self.folder.as_ref().is_some_and(|folder| folder.has(name))
+    }
+
+    /// Checks that no file of weights has changed since it was opened.
+    ///
+    /// # Errors
+    /// The first file that has changed, or that cannot be looked at.
+    pub fn check_unchanged(&self) -> Result<(), InputError> {
+        self.sources.iter().try_for_each(|source| source.check_unchanged())
     }
 
     /// Finds the model's weights among the tensors; without a choice the raw ones where there are any.
@@ -160,15 +186,42 @@ impl Checkpoint {
     }
 }
 
-/// The config in the folder of the weights.
-fn config_beside(weights: &Path) -> Result<Option<(PathBuf, ConfigFile)>, CheckpointError> {
-    let path = weights.with_file_name(CONFIG_NAME);
-    if !path.is_file() {
-        return Ok(None);
+/// Opens the file of weights that a path means, and the folder it lies in.
+fn open_weights(path: &Path) -> Result<(Arc<FileSource>, Folder), CheckpointError> {
+    let metadata =
+        std::fs::metadata(path).map_err(|cause| InputError::Io { path: path.to_owned(), cause })?;
+    if metadata.is_dir() {
+        let folder = Folder::open(path)?;
+        let source = folder.file(&folder::weights_of(path)?, input::Kind::Weights)?;
+        return Ok((Arc::new(source), folder));
     }
-    let source = open_source(&path)?;
-    let parsed = read_all(&source, limits::FILE_BYTES).and_then(|bytes| ConfigFile::parse(&bytes));
-    match parsed {
+    Ok((Arc::new(input::open(path, input::Kind::Weights)?), Folder::of(path)?))
+}
+
+/// Checks that the files of weights, and the config, are those that an artifact lists.
+fn check_listed(
+    artifact: &Artifact,
+    folder: &Folder,
+    sources: &[Arc<FileSource>],
+) -> Result<(), CheckpointError> {
+    let mut names: Vec<&Path> = sources
+        .iter()
+        .map(|source| source.path().strip_prefix(folder.path()).unwrap_or(source.path()))
+        .collect();
+    if folder.has(CONFIG_NAME) {
+        names.push(Path::new(CONFIG_NAME));
+    }
+    for name in names {
+        artifact.check_listed(folder.path(), &name.to_string_lossy())?;
+    }
+    Ok(())
+}
+
+/// The config in the folder of the weights.
+fn config_beside(folder: &Folder) -> Result<Option<(PathBuf, ConfigFile)>, CheckpointError> {
+    let Some(bytes) = folder.read(CONFIG_NAME, input::Kind::Config)? else { return Ok(None) };
+    let path = folder.path().join(CONFIG_NAME);
+    match ConfigFile::parse(&bytes) {
         Ok(config) => Ok(Some((path, config))),
         Err(cause) => Err(CheckpointError::Format { path, cause }),
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clipway_formats::{FormatError, shown};
 
 use crate::differences::Differences;
+use crate::input::InputError;
 use crate::output::OutputError;
 use crate::plan::Imbalance;
 use crate::source::SourceError;
@@ -60,6 +61,9 @@ pub enum ExportError {
         /// What differs.
         cause: String,
     },
+    /// A file of the source changed, or cannot be looked at any more.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// The source changed while it was read.
     #[error("`{}` changed while it was read: tensor `{}`", path.display(), shown(tensor))]
     SourceChanged {
@@ -104,6 +108,7 @@ impl ExportError {
             ExportError::Overflow { .. } => "overflow",
             ExportError::Output(error) => error.code(),
             ExportError::ReadBack { .. } => "read-back",
+            ExportError::Input(error) => error.code(),
             ExportError::SourceChanged { .. } => "source-changed",
             ExportError::Verification(_) => "verification",
             ExportError::Interrupted => "interrupted",

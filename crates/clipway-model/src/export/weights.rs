@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::ExportError;
 use super::jobs::{Run, largest_first, run_jobs};
 use crate::artifact::{hex, open_weights};
+use crate::input;
 use crate::output::{OutputError, StagedFile, Staging};
 use crate::plan::{ApplyError, PlannedTensor, apply};
 use crate::spelling::{Spelling, WeightsFormat};
@@ -157,7 +158,8 @@ impl Job<'_> {
         for name in &written.names {
             let path = staging.folder().join(name);
             let refuse = |cause: String| ExportError::ReadBack { path: staging.target().join(name), cause };
-            let file = open_weights(&path).map_err(|error| refuse(error.to_string()))?;
+            let source = input::open(&path, input::Kind::Written).map_err(|error| refuse(error.why()))?;
+            let file = open_weights(source).map_err(|error| refuse(error.to_string()))?;
             let found = file.tensors();
             let expected = &self.planned[first..(first + found.len()).min(self.planned.len())];
             if !found.iter().eq(expected.iter().map(|planned| &planned.target)) {

@@ -17,10 +17,12 @@ use super::{Export, ExportError, VerifyError};
 use crate::artifact::{
     ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, TensorHash,
 };
-use crate::checkpoint::FileSource;
-use crate::output::{OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart};
+use crate::input;
+use crate::output::{
+    OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart, check_outside,
+};
 use crate::plan::{Ledger, Precision, Step, Tower};
-use crate::source::Source;
+use crate::source::{ConfigOrigin, Source};
 use crate::spelling::WeightsFormat;
 
 /// Verifies a folder before it is put in place, and gives the report that is stored in it.
@@ -50,6 +52,8 @@ pub struct WriteOptions<'a> {
     pub licence: Option<String>,
     /// Whether an artifact at the target is replaced.
     pub force: bool,
+    /// Other inputs of the run: the target must not hold them.
+    pub inputs: Vec<&'a Path>,
     /// Is told how the export advances.
     pub progress: &'a dyn Progress,
     /// Stops the export when it becomes true.
@@ -102,8 +106,16 @@ impl Export<'_> {
         let sources = self.source.checkpoint().sources();
         let source_paths: Vec<&Path> = sources.iter().map(|source| source.path()).collect();
         check_apart(target, &source_paths)?;
-        let output =
-            OutputOptions { kind: TargetKind::Folder, force: options.force, hook: options.hook.clone() };
+        check_outside(target, &options.inputs)?;
+        if let ConfigOrigin::File(path) = self.source.origin() {
+            check_outside(target, &[path])?;
+        }
+        let output = OutputOptions {
+            kind: TargetKind::Folder,
+            force: options.force,
+            hook: options.hook.clone(),
+            ..OutputOptions::default()
+        };
         let staging = Staging::create(target, output)?;
         let mut timings = Timings::default();
         let run = Run { progress: options.progress, cancel: options.cancel };
@@ -158,6 +170,7 @@ impl Export<'_> {
             timings.verify = seconds(clock);
         }
         run.check()?;
+        self.source.checkpoint().check_unchanged()?;
 
         let clock = Instant::now();
         run.progress.begin(Stage::Sync, 0);
@@ -361,9 +374,9 @@ fn rewrite(file: &Arc<StagedFile>, bytes: &[u8]) -> Result<(), ExportError> {
 fn read_back_files(staging: &Staging, artifact: &Artifact) -> Result<(), ExportError> {
     for (name, expected) in &artifact.files {
         let path = staging.target().join(name);
-        let bytes = std::fs::read(staging.folder().join(name));
+        let bytes = input::read(&staging.folder().join(name), input::Kind::Written);
         let bytes =
-            bytes.map_err(|error| ExportError::ReadBack { path: path.clone(), cause: error.to_string() })?;
+            bytes.map_err(|error| ExportError::ReadBack { path: path.clone(), cause: error.why() })?;
         if FileHash::of(&bytes) != *expected {
             return Err(ExportError::ReadBack { path, cause: "it differs from what was written".to_owned() });
         }
@@ -376,8 +389,8 @@ fn hash_weights(staging: &Staging, written: &[WrittenFiles]) -> Result<FileHashe
     let mut hashes = FileHashes::new();
     for name in written.iter().flat_map(|files| &files.names) {
         let refuse = |cause: String| ExportError::ReadBack { path: staging.target().join(name), cause };
-        let source =
-            FileSource::open(&staging.folder().join(name)).map_err(|error| refuse(error.to_string()))?;
+        let source = input::open(&staging.folder().join(name), input::Kind::Written)
+            .map_err(|error| refuse(error.why()))?;
         let Ok(hash) = FileHash::of_source(&source, |_| Ok::<(), Infallible>(()))
             .map_err(|error| refuse(error.to_string()))?;
         hashes.insert(name.clone(), hash);

@@ -3,25 +3,43 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clipway_formats::{shown, shown_path};
+
 /// An output that was not written. The target is as it was before, unless the message says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// There is something at the target, and replacing it was not asked for.
-    #[error("`{}` exists", .path.display())]
+    #[error("`{}` exists", shown_path(path))]
     Exists {
         /// The target.
         path: PathBuf,
     },
     /// There is something at the target that is never replaced.
-    #[error("`{}` is not replaced: {reason}", .path.display())]
+    #[error("`{}` is not replaced: {reason}", shown_path(path))]
     NotReplaceable {
         /// The target.
         path: PathBuf,
         /// What it is.
         reason: &'static str,
     },
+    /// The folder at the target holds what no export wrote, so it is never replaced.
+    #[error("`{}` is not replaced: {}", shown_path(path), strangers(names, *more, why.as_deref()))]
+    Strangers {
+        /// The target.
+        path: PathBuf,
+        /// What is in it, the first names in their order.
+        names: Vec<String>,
+        /// How many there are beyond those.
+        more: usize,
+        /// Why the target's own `clipway.json` does not say what was written, where it has one.
+        why: Option<String>,
+    },
     /// The target is the source, or one lies in the other.
-    #[error("the output `{}` and the source `{}` are one place, or one lies in the other", .target.display(), .source_path.display())]
+    #[error(
+        "the output `{}` and the source `{}` are one place, or one lies in the other",
+        shown_path(target),
+        shown_path(source_path)
+    )]
     OverlapsSource {
         /// The target.
         target: PathBuf,
@@ -29,7 +47,7 @@ pub enum OutputError {
         source_path: PathBuf,
     },
     /// The target cannot be the name of an output.
-    #[error("`{}` cannot be an output: {reason}", .path.display())]
+    #[error("`{}` cannot be an output: {reason}", shown_path(path))]
     BadTarget {
         /// The target.
         path: PathBuf,
@@ -37,7 +55,7 @@ pub enum OutputError {
         reason: &'static str,
     },
     /// The system refused a step.
-    #[error("cannot {action} `{}`: {source}", .path.display())]
+    #[error("cannot {action} `{}`: {source}", shown_path(path))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -54,7 +72,7 @@ impl OutputError {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match self {
             OutputError::Exists { .. } => "exists",
-            OutputError::NotReplaceable { .. } => "not-replaceable",
+            OutputError::NotReplaceable { .. } | OutputError::Strangers { .. } => "not-replaceable",
             OutputError::OverlapsSource { .. } => "overlaps-source",
             OutputError::BadTarget { .. } => "bad-target",
             OutputError::Io { source, .. } => match source.kind() {
@@ -68,4 +86,12 @@ impl OutputError {
         let path = path.to_path_buf();
         move |source| OutputError::Io { action, path, source }
     }
+}
+
+/// What is in a folder that is not replaced.
+fn strangers(names: &[String], more: usize, why: Option<&str>) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{}`", shown(name))).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let why = why.map(|why| format!("; {why}")).unwrap_or_default();
+    format!("it holds {}{more}, which no export wrote{why}", names.join(", "))
 }

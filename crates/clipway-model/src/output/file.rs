@@ -17,6 +17,7 @@ pub struct StagedFile {
 }
 
 impl StagedFile {
+    #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "this is where outputs are made"))]
     pub(super) fn create(path: PathBuf, hook: StepHook) -> Result<StagedFile, OutputError> {
         let create = || {
             hook.before(Step::CreateFile, &path)?;

@@ -16,6 +16,7 @@ use super::error::OutputError;
 use super::place::{remove_all, rename_new, sync_folder};
 use super::step::{Step, StepHook};
 use super::target::metadata;
+use crate::input;
 
 /// Longest part of a target's name that is repeated in a temporary name.
 const LONGEST_STEM: usize = 100;
@@ -69,6 +70,7 @@ impl Ownership {
 }
 
 /// Makes and locks the lock file; `None` if it was taken from us in between.
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a lock is made with its output"))]
 fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<File>, OutputError> {
     let (early, path) = (with_ending(stem, NEW_LOCK), with_ending(stem, LOCK));
     let make = || -> io::Result<Option<File>> {
@@ -152,30 +154,35 @@ fn clean_one(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputEr
     let path = with_ending(stem, LOCK);
     let mut held = Vec::new();
     for lock in [&early, &path] {
-        match File::open(lock) {
-            Ok(file) => {
-                if file.try_lock().is_err() {
-                    return Ok(());
-                }
-                held.push(file);
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => return Ok(()),
+        let held_now = match metadata(lock)? {
+            None => continue,
+            // Whatever it is, no run made it.
+            Some(found) if !found.is_file() => return Ok(()),
+            Some(_) => input::open_lock(lock).ok().filter(|lock| lock.try_lock().is_ok()),
+        };
+        match held_now {
+            Some(lock) => held.push(lock),
+            None => return Ok(()),
         }
     }
     if let Err(error) = clear(target, stem, hook) {
         // A leftover that may not be removed (it may be another user's) is no reason to write nothing; an
         // artifact that could not be put back is.
-        let lost = metadata(&with_ending(stem, OLD))?.is_some() && metadata(target)?.is_none();
+        let lost = is_ours(&with_ending(stem, OLD))? && metadata(target)?.is_none();
         return if lost { Err(error) } else { Ok(()) };
     }
     Ok(())
 }
 
+/// Whether a run may have made what is at a temporary path: a folder or a file, and no link, pipe or device.
+fn is_ours(path: &Path) -> Result<bool, OutputError> {
+    Ok(metadata(path)?.is_some_and(|found| found.is_dir() || found.is_file()))
+}
+
 /// Puts an old artifact back if nothing has taken its place, and removes all else of one run, its lock last.
 fn clear(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputError> {
     let (temporary, old) = (with_ending(stem, TEMPORARY), with_ending(stem, OLD));
-    if metadata(&old)?.is_some() && metadata(target)?.is_none() {
+    if is_ours(&old)? && metadata(target)?.is_none() {
         let parent = target.parent().unwrap_or(target);
         match rename_new(&old, target, hook).and_then(|()| sync_folder(parent, hook)) {
             // Another run has placed its output since.
@@ -188,6 +195,9 @@ fn clear(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputError>
         }
     }
     for path in [temporary, old, with_ending(stem, NEW_LOCK), with_ending(stem, LOCK)] {
+        if !is_ours(&path)? {
+            continue;
+        }
         remove_all(&path, hook).map_err(OutputError::io("remove", &path))?;
     }
     Ok(())

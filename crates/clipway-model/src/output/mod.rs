@@ -4,6 +4,7 @@
 //! Whenever the process dies, the target is the old one or the whole new one; what it leaves behind is
 //! recognised by its name and its unheld lock, and removed by the next run with the same target.
 
+mod above;
 mod error;
 mod file;
 mod leftovers;
@@ -18,4 +19,4 @@ pub use error::OutputError;
 pub use file::StagedFile;
 pub use staging::{OutputOptions, Placed, Staging};
 pub use step::{Step, StepHook};
-pub use target::{TargetKind, check_apart};
+pub use target::{Listing, TargetKind, check_apart, check_outside};

@@ -41,6 +41,7 @@ pub(super) fn cannot(error: &io::Error) -> bool {
 }
 
 /// Syncs the entries of a folder, where the system lets a folder be opened.
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder is opened to sync it"))]
 pub(super) fn sync_folder(folder: &Path, hook: &StepHook) -> io::Result<()> {
     hook.before(Step::Sync, folder)?;
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::above::FoldersAbove;
 use super::error::OutputError;
 use super::file::StagedFile;
 use super::leftovers::{Ownership, clean};
 use super::place::{cannot, exchange, rename_new, rename_over, sync_folder};
 use super::step::{Step, StepHook};
-use super::target::{TargetKind, check_replaceable, resolve};
+use super::target::{Listing, TargetKind, check_ours, check_replaceable, resolve};
 
 /// How an output is written.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub struct OutputOptions {
     pub kind: TargetKind,
     /// Whether an artifact at the target is replaced.
     pub force: bool,
+    /// Which files of a folder belong to an artifact.
+    pub listing: Listing,
     /// Called before every step.
     pub hook: StepHook,
 }
@@ -33,6 +36,7 @@ pub struct Staging {
     folder: PathBuf,
     options: OutputOptions,
     ownership: Ownership,
+    above: FoldersAbove,
     files: Mutex<Vec<Arc<StagedFile>>>,
 }
 
@@ -59,12 +63,13 @@ impl Staging {
     /// [`OutputError::BadTarget`] and [`OutputError::Io`].
     pub fn create(target: &Path, options: OutputOptions) -> Result<Staging, OutputError> {
         let target = resolve(target)?;
+        let above = FoldersAbove::make(&target, &options.hook)?;
         clean(&target, &options.hook)?;
-        check_replaceable(&target, options.kind, options.force)?;
+        check_replaceable(&target, options.kind, options.force, options.listing)?;
         let ownership = Ownership::take(&target, &options.hook)?;
         let folder = ownership.temporary();
         // From here on, dropping the staging removes lock and folder.
-        let staging = Staging { target, folder, options, ownership, files: Mutex::default() };
+        let staging = Staging { target, folder, options, ownership, above, files: Mutex::default() };
         let make = || {
             staging.options.hook.before(Step::Prepare, &staging.folder)?;
             fs::create_dir(&staging.folder)
@@ -129,19 +134,24 @@ impl Staging {
     /// # Errors
     /// As [`create`](Self::create), for a target that has changed since, and [`OutputError::Io`]. The target
     /// is then as it was, except that a failed sync of its folder may leave the new output in place.
-    pub fn commit(self) -> Result<Placed, OutputError> {
+    pub fn commit(mut self) -> Result<Placed, OutputError> {
         self.sync()?;
         for _ in 0..ATTEMPTS {
-            let old = check_replaceable(&self.target, self.options.kind, self.options.force)?;
+            let OutputOptions { kind, force, listing, .. } = self.options;
+            let old = check_replaceable(&self.target, kind, force, listing)?;
             if let Some(old) = &old {
                 self.keep_modes(old)?;
             }
-            let placed = match self.options.kind {
+            let placed = match kind {
                 TargetKind::Folder => self.place_folder(old.is_some()),
-                TargetKind::File => self.place_file(old.is_some()),
+                TargetKind::File => self.place_file(old.is_some()).map(|()| None),
             };
             match placed {
-                Ok(()) => {
+                Ok(old) => {
+                    if let Some(old) = old {
+                        self.check_old(&old)?;
+                    }
+                    self.above.keep();
                     let parent = self.target.parent().unwrap_or(&self.target);
                     let synced = sync_folder(parent, &self.options.hook);
                     let leftover = self.ownership.clear(&self.target, &self.options.hook).err();
@@ -162,14 +172,15 @@ impl Staging {
         if replace { rename_over(&from, &self.target, hook) } else { rename_new(&from, &self.target, hook) }
     }
 
-    fn place_folder(&self, replace: bool) -> io::Result<()> {
+    /// Puts the folder in place, and says where the old one is now.
+    fn place_folder(&self, replace: bool) -> io::Result<Option<PathBuf>> {
         let hook = &self.options.hook;
         if !replace {
-            return rename_new(&self.folder, &self.target, hook);
+            return rename_new(&self.folder, &self.target, hook).map(|()| None);
         }
         match exchange(&self.folder, &self.target, hook) {
             Err(error) if cannot(&error) => {}
-            done => return done,
+            done => return done.map(|()| Some(self.folder.clone())),
         }
         // Dead between the two renames, the old artifact is put back by the next run.
         let aside = self.ownership.old();
@@ -177,7 +188,21 @@ impl Staging {
         rename_new(&self.folder, &self.target, hook).inspect_err(|_| {
             // Should this fail too, the next run does it.
             let _ = fs::rename(&aside, &self.target);
-        })
+        })?;
+        Ok(Some(aside))
+    }
+
+    /// Checks that nothing came into the old folder since it was looked at; else both folders change back.
+    fn check_old(&self, old: &Path) -> Result<(), OutputError> {
+        let Err(error) = check_ours(old, &self.target, self.options.listing) else { return Ok(()) };
+        let back = if old == self.folder {
+            exchange(&self.folder, &self.target, &self.options.hook)
+        } else {
+            rename_new(&self.target, &self.folder, &self.options.hook)
+                .and_then(|()| rename_new(old, &self.target, &self.options.hook))
+        };
+        back.map_err(OutputError::io("put back", &self.target))?;
+        Err(error)
     }
 
     /// Gives target and files the modes of what they replace.

@@ -27,8 +27,15 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
+/// What [`write`] makes.
+const MADE: Listing = Listing(|folder| {
+    let is_artifact = folder.join("clipway.json").is_file();
+    let names = ["clipway.json", "weights"].map(str::to_owned).to_vec();
+    if is_artifact { Ok(names) } else { Err("no artifact".to_owned()) }
+});
+
 fn options(kind: TargetKind, force: bool) -> OutputOptions {
-    OutputOptions { kind, force, hook: StepHook::default() }
+    OutputOptions { kind, force, listing: MADE, hook: StepHook::default() }
 }
 
 /// Writes an output whose every file says `text`.
@@ -123,13 +130,50 @@ fn what_must_not_be_replaced_is_refused() {
         Folder,
         true,
         &folder_with("thesis"),
-        "`/out` is not replaced: it is a folder with other files, and no artifact",
+        "`/out` is not replaced: it holds `thesis`, which no export wrote",
+    );
+    // One stranger is enough, be it a file, a folder or a link beside what an export wrote.
+    let artifact_with = |make: &'static dyn Fn(&Path)| {
+        move |target: &Path| {
+            fs::create_dir(target).unwrap();
+            for name in ["clipway.json", "weights"] {
+                fs::write(target.join(name), "old").unwrap();
+            }
+            make(target);
+        }
+    };
+    let thesis = artifact_with(&|target| fs::write(target.join("thesis"), "mine").unwrap());
+    check(Folder, true, &thesis, "`/out` is not replaced: it holds `thesis`, which no export wrote");
+    let git = artifact_with(&|target| {
+        fs::create_dir_all(target.join(".git/refs")).unwrap();
+        fs::create_dir_all(target.join("weights-of-mine")).unwrap();
+    });
+    check(
+        Folder,
+        true,
+        &git,
+        "`/out` is not replaced: it holds `.git`, `weights-of-mine`, which no export wrote",
+    );
+    let below = artifact_with(&|target| {
+        fs::remove_file(target.join("weights")).unwrap();
+        fs::create_dir(target.join("weights")).unwrap();
+    });
+    check(Folder, true, &below, "`/out` is not replaced: it holds `weights`, which no export wrote");
+    let many = artifact_with(&|target| {
+        (0..12).for_each(|number| fs::write(target.join(format!("{number:02}")), "mine").unwrap());
+    });
+    let first: Vec<String> = (0..10).map(|number| format!("`{number:02}`")).collect();
+    check(
+        Folder,
+        true,
+        &many,
+        &format!("`/out` is not replaced: it holds {} and 2 more, which no export wrote", first.join(", ")),
     );
     check(Folder, true, &file, "`/out` is not replaced: it is not a folder");
     check(File, true, &folder_with("clipway.json"), "`/out` is not replaced: it is not a file");
     check(File, false, &file, "`/out` exists");
     let folder = tempfile::tempdir().unwrap();
-    for target in ["absent/out", "..", "/"] {
+    for target in ["absent/../out", "..", "/"] {
         assert!(write(&folder.path().join(target), options(Folder, true), "new").is_err(), "{target}");
     }
     let staging = Staging::create(&folder.path().join("out"), options(Folder, false)).unwrap();
@@ -142,16 +186,62 @@ fn what_must_not_be_replaced_is_refused() {
 }
 
 #[test]
-fn an_empty_folder_is_replaced_only_by_force() {
+fn an_empty_folder_is_no_obstacle() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("out");
     fs::create_dir(&target).unwrap();
-    assert!(matches!(
-        write(&target, options(TargetKind::Folder, false), "new"),
-        Err(OutputError::Exists { .. })
-    ));
-    write(&target, options(TargetKind::Folder, true), "new").unwrap();
+    write(&target, options(TargetKind::Folder, false), "new").unwrap();
     assert_eq!(contents(folder.path()), expected(TargetKind::Folder, Some("new")));
+}
+
+#[test]
+fn folders_above_are_made_and_removed_again_after_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in [TargetKind::Folder, TargetKind::File] {
+        let target = folder.path().join("a/b/out");
+        drop(Staging::create(&target, options(kind, false)).unwrap());
+        assert_eq!(contents(folder.path()), BTreeMap::new(), "{kind:?}");
+        let hook = StepHook::new(|step, _| match step {
+            Step::Sync => Err(io::Error::other("injected")),
+            _ => Ok(()),
+        });
+        assert!(write(&target, OutputOptions { hook, ..options(kind, false) }, "new").is_err());
+        assert_eq!(contents(folder.path()), BTreeMap::new(), "{kind:?}");
+        write(&target, options(kind, false), "new").unwrap();
+        assert_eq!(contents(&folder.path().join("a/b")), expected(kind, Some("new")));
+        fs::remove_dir_all(folder.path().join("a")).unwrap();
+    }
+    // A folder that was there before stays, and so does what another run has put into a new one.
+    fs::create_dir(folder.path().join("a")).unwrap();
+    let staging = Staging::create(&folder.path().join("a/b/out"), options(TargetKind::File, false)).unwrap();
+    fs::write(folder.path().join("a/b/other"), "other").unwrap();
+    drop(staging);
+    assert_eq!(fs::read_to_string(folder.path().join("a/b/other")).unwrap(), "other");
+}
+
+/// A file that comes into the old folder at the last moment is not removed with it.
+#[test]
+fn what_comes_into_the_old_folder_at_the_last_moment_is_kept() {
+    for plain in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("out");
+        write(&target, options(TargetKind::Folder, false), "old").unwrap();
+        let late = target.join("thesis");
+        let once = AtomicUsize::new(0);
+        let hook = StepHook::new(move |step, _| {
+            if step == Step::Exchange && once.fetch_add(1, Ordering::Relaxed) == 0 {
+                fs::write(&late, "mine")?;
+                return if plain { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) };
+            }
+            if plain && step == Step::Exchange { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+        });
+        let error =
+            write(&target, OutputOptions { hook, ..options(TargetKind::Folder, true) }, "new").unwrap_err();
+        assert_eq!(error.code(), "not-replaceable", "{error}");
+        let mut expected = expected(TargetKind::Folder, Some("old"));
+        expected.insert("out/thesis".into(), "mine".to_owned());
+        assert_eq!(contents(folder.path()), expected, "{plain}");
+    }
 }
 
 /// After a run that failed or died: what is there must be the old output or the new one, and the next run

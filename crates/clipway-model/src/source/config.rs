@@ -3,13 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use clipway_formats::{FormatError, TensorInfo, read_all, shown};
+use clipway_formats::{TensorInfo, shown};
 
 use super::SourceError;
-use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError, FileSource};
-use crate::config::{ConfigFile, ModelConfig, PreprocessOptions, limits};
+use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError};
+use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
 use crate::differences::Differences;
 use crate::identify::{Assumption, CloseFit, Identification, identify};
+use crate::input;
 use crate::layout::KnownConfig;
 use crate::registry;
 
@@ -255,9 +256,7 @@ fn bare(model: ModelConfig) -> ConfigFile {
 }
 
 fn read_config(path: &Path) -> Result<ConfigFile, SourceError> {
-    let source = FileSource::open(path)
-        .map_err(|cause| SourceError::Open(CheckpointError::Io { path: path.to_owned(), cause }))?;
-    let parsed: Result<ConfigFile, FormatError> =
-        read_all(&source, limits::FILE_BYTES).and_then(|bytes| ConfigFile::parse(&bytes));
-    parsed.map_err(|cause| SourceError::Config { path: path.to_owned(), cause })
+    let bytes = input::read(path, input::Kind::Config)
+        .map_err(|error| SourceError::Open(CheckpointError::Input(error)))?;
+    ConfigFile::parse(&bytes).map_err(|cause| SourceError::Config { path: path.to_owned(), cause })
 }

@@ -4,16 +4,22 @@ use std::fs;
 use std::path::Path;
 
 use clipway_model::artifact::Artifact;
+use clipway_model::checkpoint::Checkpoint;
 use clipway_model::plan::Tower;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::bench::Bench;
 
-/// Changes the `clipway.json` of a folder.
+/// Changes the `clipway.json` of a folder, as if it had been written so: with the digest that its facts have.
 fn change(folder: &Path, change: impl FnOnce(&mut Value)) {
     let path = folder.join("clipway.json");
     let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    value.as_object_mut().unwrap().shift_remove("digest");
     change(&mut value);
+    value.sort_all_objects();
+    let digest = Sha256::digest(value.to_string());
+    value["digest"] = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
     fs::write(path, value.to_string()).unwrap();
 }
 
@@ -36,9 +42,9 @@ fn a_wrong_artifact_is_refused_with_its_place() {
         fs::write(folder.join("clipway.json"), &right).unwrap();
     };
     check(
-        &|value| value["artifact_version"] = json!(2),
+        &|value| value["artifact_version"] = json!(3),
         "unsupported",
-        "`clipway.json`: `$.artifact_version`: version 2, this tool reads version 1 [unsupported]",
+        "`clipway.json`: `$.artifact_version`: version 3, this tool reads version 2 [unsupported]",
     );
     check(
         &|value| value["model"]["towers"] = json!("image and\u{1b}text"),
@@ -61,27 +67,36 @@ fn a_wrong_artifact_is_refused_with_its_place() {
         check(&|value| value["weights"]["safetensors"] = json!([name]), "path-escape", &expected);
     }
     check(
-        &|value| value["weights"]["safetensors"] = json!(["none.safetensors"]),
-        "io",
-        "cannot read `none.safetensors`: No such file or directory (os error 2)",
+        &|value| value["surprise"] = json!(1),
+        "unknown-key",
+        "`clipway.json`: `$`: unknown field 'surprise', expected one of 'artifact_version', 'tool_version', 't… \
+         [unknown-key]",
     );
-    fs::write(folder.join("clipway.json"), "{").unwrap();
-    let error = Artifact::read(&folder).unwrap_err();
-    assert_eq!(error.code(), "malformed");
+    for (text, code) in [
+        ("{".to_owned(), "truncated"),
+        ("[]".to_owned(), "malformed"),
+        // No reader may take another of two values than the one that is hashed.
+        (String::from_utf8(right.clone()).unwrap().replacen('{', r#"{"notes": [],"#, 1), "duplicate"),
+        (String::from_utf8(right.clone()).unwrap().replace("\"bytes\": ", "\"bytes\": 1"), "checksum"),
+        (format!(r#"{{"ledger": [{}[]]}}"#, "[],".repeat(400_000)), "too-large"),
+    ] {
+        fs::write(folder.join("clipway.json"), text).unwrap();
+        assert_eq!(Artifact::read(&folder).unwrap_err().code(), code);
+    }
+    let mut value: Value = serde_json::from_slice(&right).unwrap();
+    value.as_object_mut().unwrap().remove("digest");
+    fs::write(folder.join("clipway.json"), value.to_string()).unwrap();
+    assert_eq!(Artifact::read(&folder).unwrap_err().code(), "missing");
     fs::remove_file(folder.join("clipway.json")).unwrap();
     assert_eq!(Artifact::read(&folder).unwrap_err().code(), "io");
     assert_eq!(Artifact::find(&folder).unwrap(), None);
 }
 
 #[test]
-fn what_older_artifacts_leave_out_has_its_meaning() {
+fn towers_are_what_the_artifact_says() {
     let bench = exported();
     assert_eq!(Artifact::read(&bench.target()).unwrap().model.towers, Tower::Both);
-    change(&bench.target(), |value| {
-        value.as_object_mut().unwrap().remove("target");
-        value["model"]["towers"] = json!("text");
-    });
-    assert_eq!(Artifact::read(&bench.target()).unwrap().target, "open_clip");
+    change(&bench.target(), |value| value["model"]["towers"] = json!("text"));
     assert_eq!(Artifact::read(&bench.target()).unwrap().model.towers, Tower::Text);
 }
 
@@ -102,17 +117,65 @@ fn tensors_that_are_missing_or_new_are_differences() {
         report.differences,
         [
             format!("`{name}`: tensor `logit_scale` has changed"),
-            format!("`{name}`: tensor `visual.proj` was not there"),
+            format!("`{name}`: tensor `visual.proj` is not listed"),
             "tensor `another` is missing".to_owned(),
         ]
     );
     assert!(!report.is_right());
+}
+
+/// A folder holds what its artifact lists, and nothing else: neither verifying nor loading takes a stranger.
+#[test]
+fn a_folder_is_closed() {
+    let check = |act: &dyn Fn(&Path), differences: &[&str], loading: Option<&str>| {
+        let bench = exported();
+        let folder = bench.target();
+        act(&folder);
+        let report = Artifact::check_hashes(&folder).unwrap();
+        assert_eq!(report.differences, differences);
+        assert!(!report.is_right());
+        let loaded = Checkpoint::open(&folder).err().map(|error| error.code());
+        assert_eq!(loaded, loading, "{differences:?}");
+    };
+    let weights = "open_clip_model.safetensors";
+    // Loading would prefer these weights, whatever `clipway.json` says.
+    let elsewhere = |folder: &Path| {
+        fs::rename(folder.join(weights), folder.join("model.safetensors")).unwrap();
+        change(folder, |value| {
+            let files = value["files"].as_object_mut().unwrap();
+            let hash = files.shift_remove(weights).unwrap();
+            files.insert("model.safetensors".to_owned(), hash);
+            value["weights"]["safetensors"] = json!(["model.safetensors"]);
+        });
+    };
+    let others = |folder: &Path| {
+        elsewhere(folder);
+        fs::copy(folder.join("model.safetensors"), folder.join(weights)).unwrap();
+    };
+    check(&others, &[&format!("`{weights}` is not listed")], Some("unlisted"));
+    let note = |folder: &Path| fs::write(folder.join("note.txt"), "").unwrap();
+    check(&note, &["`note.txt` is not listed"], None);
+    let below = |folder: &Path| fs::create_dir(folder.join(".cache")).unwrap();
+    check(&below, &["`.cache` is not listed"], None);
+    let dropped = |folder: &Path| {
+        change(folder, |value| {
+            value["files"].as_object_mut().unwrap().shift_remove("open_clip_config.json");
+        })
+    };
+    check(&dropped, &["`open_clip_config.json` is not listed"], Some("unlisted"));
+    let unhashed = |folder: &Path| {
+        change(folder, |value| {
+            value["files"].as_object_mut().unwrap().shift_remove(weights);
+        })
+    };
+    let lines =
+        [format!("`{weights}` is listed as weights and has no hash"), format!("`{weights}` is not listed")];
+    check(&unhashed, &[&lines[0], &lines[1]], None);
+    let twice = |folder: &Path| change(folder, |value| value["weights"]["pytorch"] = json!([weights]));
+    check(&twice, &[&format!("`{weights}` is listed twice as weights")], None);
+    let gone = |folder: &Path| fs::remove_file(folder.join("README.md")).unwrap();
+    check(&gone, &["`README.md` is missing"], None);
     // Nothing compared is a failure.
-    change(&folder, |value| {
-        value["weights"] = json!({});
-        value["files"] = json!({});
-    });
-    let report = Artifact::check_hashes(&folder).unwrap();
-    assert_eq!((report.tensors, report.files, report.differences.len()), (0, 0, 0));
-    assert!(!report.is_right());
+    let nothing = |folder: &Path| change(folder, |value| value["weights"] = json!({}));
+    check(&nothing, &[&format!("`{weights}` is not listed as weights"), "no weights are listed"], None);
 }

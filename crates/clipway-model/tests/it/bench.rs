@@ -129,6 +129,7 @@ pub fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
         },
         licence: Some("mit".to_owned()),
         force: false,
+        inputs: Vec::new(),
         progress: &(),
         cancel,
         verify: None,

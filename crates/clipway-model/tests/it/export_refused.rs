@@ -12,7 +12,7 @@ use clipway_model::config::ConfigFile;
 use clipway_model::export::{Export, ExportError, WeightsFormat, WriteOptions};
 use clipway_model::output::{Step, StepHook};
 use clipway_model::plan::Precision;
-use clipway_model::source::{ConfigOrigin, ModelChoice, Source, SourceOptions};
+use clipway_model::source::{ConfigOrigin, ModelChoice, Source, SourceError, SourceOptions};
 use clipway_model::state_dict::WeightsChoice;
 
 use crate::bench::{Bench, write_options};
@@ -100,11 +100,9 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
          found 0 [bad-value]",
     );
     fs::write(bench.path("clipway.json"), r#"{"artifact_version": 9}"#).unwrap();
-    check(
-        &source,
-        &bench.options(),
-        "`clipway.json`: `$.artifact_version`: version 9, this tool reads version 1 [unsupported]",
-    );
+    let error = ExportError::from(SourceError::from(Checkpoint::open(&source).unwrap_err()));
+    let expected = "`clipway.json`: `$.artifact_version`: version 9, this tool reads version 2 [unsupported]";
+    check_told(&bench, &error, expected);
     fs::remove_file(bench.path("clipway.json")).unwrap();
     for (key, value, expected) in [
         (
@@ -351,7 +349,7 @@ fn refusals_of_the_output_have_codes() {
     check(
         "out/model",
         true,
-        "`out/model` is not replaced: it is a folder with other files, and no artifact [not-replaceable]",
+        "`out/model` is not replaced: it holds `thesis.txt`, which no export wrote [not-replaceable]",
     );
     check(
         "tiny.safetensors",
@@ -364,6 +362,25 @@ fn refusals_of_the_output_have_codes() {
         "cannot look at `tiny.safetensors/x`: Not a directory (os error 20) [write]",
     );
     check("out/..", true, "`out/..` cannot be an output: it has no name [bad-target]");
-    check("none/x", true, "cannot find the folder `none`: No such file or directory (os error 2) [write]");
     assert_eq!(fs::read(bench.path("out/model/thesis.txt")).unwrap(), b"mine");
+
+    // No input of the run lies in what is replaced.
+    fs::remove_file(bench.path("out/model/thesis.txt")).unwrap();
+    bench.export(&bench.options()).unwrap();
+    let texts = bench.path("out/model/README.md");
+    let options = WriteOptions { force: true, inputs: vec![&texts], ..write_options(&cancel) };
+    let error = export.write(&bench.path("out/model"), &options).unwrap_err();
+    check_told(
+        &bench,
+        &error,
+        "the output `out/model` and the source `out/model/README.md` are one place, or one lies in the other [overlaps-source]",
+    );
+    let config = bench.path("out/model/open_clip_config.json");
+    let options = SourceOptions { model: Some(ModelChoice::File(config)), ..bench.options() };
+    let described = Source::of(Checkpoint::open(&source).unwrap(), &options).unwrap();
+    let export = Export::prepare(&described, Default::default()).unwrap();
+    let error =
+        export.write(&bench.path("out/model"), &WriteOptions { force: true, ..write_options(&cancel) });
+    assert_eq!(error.unwrap_err().code(), "overlaps-source");
+    assert!(bench.path("out/model/README.md").is_file());
 }

@@ -286,5 +286,10 @@ fn refuses_links_and_places_that_are_no_shards() {
     let nowhere = |folder: &Path| symlink("none", folder.join("one.safetensors")).unwrap();
     check("one.safetensors", &nowhere, "missing", "No such file");
     let is_folder = |folder: &Path| fs::create_dir(folder.join("one.safetensors")).unwrap();
-    check("one.safetensors", &is_folder, "malformed", "not a regular file (in shard `one.safetensors`)");
+    check(
+        "one.safetensors",
+        &is_folder,
+        "malformed",
+        "not a regular file but a folder (in shard `one.safetensors`)",
+    );
 }

@@ -36,6 +36,7 @@ pub fn write_options() -> WriteOptions<'static> {
         tokenizer: TokenizerParts::default(),
         licence: None,
         force: false,
+        inputs: Vec::new(),
         progress: &(),
         cancel: &NEVER,
         verify: None,

@@ -10,7 +10,10 @@ use crate::output::{OutputOptions, Staging, TargetKind};
 const DEAD: &str = ".out.clipway-1234-00000000000000ab";
 
 fn create(target: &Path, hook: StepHook) -> Result<Staging, OutputError> {
-    Staging::create(target, OutputOptions { kind: TargetKind::Folder, force: true, hook })
+    Staging::create(
+        target,
+        OutputOptions { kind: TargetKind::Folder, force: true, hook, ..OutputOptions::default() },
+    )
 }
 
 /// Names of all that is in a folder.
@@ -104,7 +107,7 @@ fn an_old_artifact_is_put_back_or_the_run_ends() {
     assert!(error.to_string().starts_with("cannot put back `"), "{error}");
     assert!(error.to_string().ends_with("out`: injected"), "{error}");
     assert_eq!(names(folder.path()), before);
-    drop(create(&target, StepHook::default()).unwrap());
+    clean(&target, &StepHook::default()).unwrap();
     assert_eq!(names(folder.path()), ["out"]);
     assert_eq!(fs::read_to_string(target.join("clipway.json")).unwrap(), "old");
 }
@@ -146,5 +149,31 @@ fn what_cannot_be_removed_or_looked_at_is_left_alone() {
         fs::create_dir(folder.path().join(format!("{DEAD}.{TEMPORARY}"))).unwrap();
         clean(&target, &StepHook::default()).unwrap();
         assert_eq!(names(folder.path()), before);
+    }
+}
+
+/// Pipes and links under temporary names are nobody's leftovers: they are not opened, followed, restored or removed.
+#[cfg(unix)]
+#[test]
+fn what_no_run_makes_is_left_alone() {
+    use std::os::unix::fs::symlink;
+
+    for ending in [LOCK, NEW_LOCK, TEMPORARY, OLD] {
+        for pipe in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("out");
+            let path = folder.path().join(format!("{DEAD}.{ending}"));
+            if pipe {
+                assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            } else {
+                fs::create_dir(folder.path().join("elsewhere")).unwrap();
+                symlink("elsewhere", &path).unwrap();
+            }
+            let before = names(folder.path());
+            clean(&target, &StepHook::default()).unwrap();
+            assert_eq!(names(folder.path()), before, "{ending} {pipe}");
+            drop(create(&target, StepHook::default()).unwrap());
+            assert_eq!(names(folder.path()), before, "{ending} {pipe}");
+        }
     }
 }

@@ -1,0 +1,69 @@
+//! The one place that opens inputs: weights, configs, tokenizer files, images, texts, artifacts and locks.
+//!
+//! Every input is a regular file. It is opened without blocking, looked at again after opening, held to the size limit
+//! of its [`Kind`], and can be checked for changes once it has been read. What lies beside the weights is opened through
+//! a [`Folder`], which follows no link that leaves it.
+
+mod error;
+mod file;
+mod folder;
+mod kind;
+mod stamp;
+
+pub use error::InputError;
+pub use file::FileSource;
+pub use folder::Folder;
+pub use kind::Kind;
+
+use std::io::Read;
+use std::path::Path;
+
+/// What stands for standard input where a file of texts is asked for.
+pub const STDIN: &str = "-";
+
+/// Opens a regular file that the user named.
+///
+/// # Errors
+/// What the system says, a path that is no regular file, and a file over the limit of its kind.
+pub fn open(path: &Path, kind: Kind) -> Result<FileSource, InputError> {
+    FileSource::open_as(path, kind)
+}
+
+/// Reads a whole regular file that the user named.
+///
+/// # Errors
+/// As [`open`]; and a file that changed while it was read.
+pub fn read(path: &Path, kind: Kind) -> Result<Vec<u8>, InputError> {
+    open(path, kind)?.read_all()
+}
+
+/// Opens a lock of a run beside an output; a link is not followed.
+pub(crate) fn open_lock(path: &Path) -> Result<FileSource, InputError> {
+    FileSource::open_real(path, path.to_owned(), Kind::Lock)
+}
+
+/// Reads standard input to its end.
+///
+/// # Errors
+/// What the system says, and more bytes than the limit of the kind.
+pub fn read_stdin(kind: Kind) -> Result<Vec<u8>, InputError> {
+    read_stream(std::io::stdin().lock(), kind)
+}
+
+fn read_stream(stream: impl Read, kind: Kind) -> Result<Vec<u8>, InputError> {
+    let path = Path::new(STDIN);
+    let limit = kind.limit();
+    let mut bytes = Vec::new();
+    stream
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|cause| InputError::io(path, cause))?;
+    if bytes.len() as u64 > limit {
+        let size = format!("more than {limit}");
+        return Err(InputError::TooLarge { path: path.to_owned(), size, kind, limit });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;
