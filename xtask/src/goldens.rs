@@ -8,10 +8,14 @@ use clipway_testing::architecture_runner::{self, MeasuredError, run_architecture
 use clipway_testing::layout_goldens;
 use clipway_testing::manifests::{self as manifest_files, ManifestOutcome};
 use clipway_testing::preprocess_goldens::check_preprocess_goldens;
+use clipway_testing::processor_goldens::check_processor_goldens;
 use clipway_testing::token_goldens::run_token_goldens;
 use regex::Regex;
 
 use crate::outcome::{Outcome, tell};
+
+/// Problems of one case that are told.
+const MOST_PROBLEMS: usize = 3;
 
 /// What a folder of goldens holds.
 #[derive(Clone, Copy, ValueEnum)]
@@ -20,6 +24,8 @@ pub enum Kind {
     Architectures,
     /// Pictures as open_clip's evaluation transform leaves them
     Preprocess,
+    /// Pixels of folders of transformers, as transformers gives them
+    Processors,
     /// Token ids
     Tokens,
     /// Features of checkpoints in other projects' layouts
@@ -54,6 +60,17 @@ pub fn run(kind: Kind, folder: &Path, only: Option<&Regex>, isa: Option<&str>) -
                     passed: case.passed,
                     detail: detail.collect::<Vec<_>>().join("; "),
                 }
+            })))
+        }
+        Kind::Processors => {
+            let cases = check_processor_goldens(folder, &folder.join("images"))?;
+            Ok(tell(cases.into_iter().filter(|case| chosen(&case.name)).map(|case| {
+                let counts = format!("{} images compared, {} refused", case.compared, case.refused);
+                let wrong = case.problems.len();
+                let problems = case.problems.iter().take(MOST_PROBLEMS).cloned();
+                let detail: Vec<String> =
+                    [format!("{counts}, {wrong} wrong")].into_iter().chain(problems).collect();
+                Outcome { passed: case.passed(), detail: detail.join("; "), name: case.name }
             })))
         }
         Kind::Layouts => {

@@ -3,7 +3,7 @@
 use clipway_formats::shown;
 
 use crate::encoder::{Encoder, EncoderError};
-use crate::image::{ImageError, Picture, Preprocess, to_pixels, transform};
+use crate::image::{ImageError, Picture, PixelRule, Preprocess, to_pixels, transform};
 use crate::text::{EncodedBatch, Tokenizer, TokenizerError};
 use crate::tower::{Intermediate, TowerInput};
 
@@ -74,6 +74,12 @@ impl Clip {
     /// Puts parts together that belong together.
     pub fn new(encoder: Encoder, preprocess: Preprocess, tokenizer: Option<Tokenizer>) -> Clip {
         Clip { encoder, preprocess, tokenizer }
+    }
+
+    /// The same model with its images under another rule, as another library's folder of it has them.
+    pub fn with_pixel_rule(mut self, rule: PixelRule) -> Clip {
+        self.preprocess.rule = rule;
+        self
     }
 
     /// Whether images can be encoded.

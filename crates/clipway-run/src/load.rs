@@ -253,6 +253,7 @@ impl From<&PreprocessConfig> for Preprocess {
                 config::ResizeMode::Squash => ResizeMode::Squash,
             },
             fill_color: config.fill_color,
+            rule: config.rule.clone(),
             ..Preprocess::default()
         }
     }

@@ -12,5 +12,6 @@ pub mod image_bench;
 pub mod layout_goldens;
 pub mod manifests;
 pub mod preprocess_goldens;
+pub mod processor_goldens;
 pub mod token_bench;
 pub mod token_goldens;

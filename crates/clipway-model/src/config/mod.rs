@@ -8,6 +8,7 @@ mod check;
 mod document;
 mod fields;
 pub mod limits;
+mod image_processor;
 mod preprocess;
 pub(crate) mod section;
 mod text;
@@ -16,6 +17,9 @@ mod vision;
 mod write;
 
 pub use block::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
+pub use image_processor::{
+    Backend, ImageProcessor, Normalize, OpenClipDifference, PixelRule, Resample, Resize, ResizeTo,
+};
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
 pub use text::{
     HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextConfig, TextPool, TextPooler, TextProjection,

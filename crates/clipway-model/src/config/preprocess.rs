@@ -3,6 +3,7 @@
 use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonValue};
 
 use super::fields::{Fields, number_in};
+use super::image_processor::{OpenClipDifference, PixelRule};
 use super::limits;
 use super::write::{array, number, string};
 
@@ -79,6 +80,8 @@ pub struct PreprocessConfig {
     pub resize_mode: ResizeMode,
     /// Value, from 0 to 255, of what `ResizeMode::Longest` fills up.
     pub fill_color: u8,
+    /// By whose rule an image becomes pixels. Only open_clip's can be written into its config.
+    pub rule: PixelRule,
 }
 
 impl PreprocessConfig {
@@ -91,11 +94,17 @@ impl PreprocessConfig {
             interpolation: Interpolation::Bicubic,
             resize_mode: ResizeMode::Shortest,
             fill_color: 0,
+            rule: PixelRule::OpenClip,
         }
     }
 
-    /// The same with what is said in `options` put over it. The size stays: open_clip always takes the tower's.
+    /// The same with what is said in `options` put over it. The size stays: open_clip always takes the tower's, and a
+    /// rule of transformers for another size is brought to it.
     pub fn merged(&self, options: &PreprocessOptions) -> PreprocessConfig {
+        let rule = match options.rule.as_ref().unwrap_or(&self.rule) {
+            PixelRule::OpenClip => PixelRule::OpenClip,
+            PixelRule::Transformers(processor) => PixelRule::Transformers(processor.at(self.size)),
+        };
         PreprocessConfig {
             size: self.size,
             mean: options.mean.unwrap_or(self.mean),
@@ -103,6 +112,21 @@ impl PreprocessConfig {
             interpolation: options.interpolation.unwrap_or(self.interpolation),
             resize_mode: options.resize_mode.unwrap_or(self.resize_mode),
             fill_color: options.fill_color.unwrap_or(self.fill_color),
+            rule,
+        }
+    }
+
+    /// The same settings under open_clip's rule: what a folder of open_clip says.
+    pub fn under_open_clip(&self) -> PreprocessConfig {
+        PreprocessConfig { rule: PixelRule::OpenClip, ..self.clone() }
+    }
+
+    /// What the rule does that no config of open_clip says. Where there is nothing, images differ by rounding only:
+    /// how they are resized, cut and converted to RGB.
+    pub fn open_clip_differences(&self) -> Vec<OpenClipDifference> {
+        match &self.rule {
+            PixelRule::OpenClip => Vec::new(),
+            PixelRule::Transformers(processor) => processor.beyond_open_clip(self.size),
         }
     }
 
@@ -142,6 +166,8 @@ pub struct PreprocessOptions {
     pub resize_mode: Option<ResizeMode>,
     /// Value of what is filled up.
     pub fill_color: Option<u8>,
+    /// By whose rule an image becomes pixels.
+    pub rule: Option<PixelRule>,
 }
 
 /// Keys of `preprocess_cfg`.
@@ -177,12 +203,21 @@ impl PreprocessOptions {
                 .map(|value| super::fields::word(&value, &ResizeMode::NAMES))
                 .transpose()?,
             fill_color: fill.map(|value| value as u8),
+            rule: None,
         })
     }
 
-    /// The same with what is said in `other` put over it.
+    /// The same with what is said in `other` put over it. Settings of open_clip are meant by its rule: said over
+    /// another rule, they take its place.
     pub fn merged(&self, other: &PreprocessOptions) -> PreprocessOptions {
+        let of_open_clip = PreprocessOptions { size: None, rule: None, ..other.clone() };
+        let rule = match &other.rule {
+            Some(rule) => Some(rule.clone()),
+            None if of_open_clip == PreprocessOptions::default() => self.rule.clone(),
+            None => None,
+        };
         PreprocessOptions {
+            rule,
             size: other.size.or(self.size),
             mean: other.mean.or(self.mean),
             std: other.std.or(self.std),

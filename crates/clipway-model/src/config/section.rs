@@ -238,15 +238,4 @@ impl<'a> Section<'a> {
         };
         problems.or([default; 2], sides)
     }
-
-    /// Three numbers.
-    pub(crate) fn channels(&self, key: &str, default: [f64; 3], problems: &mut Problems) -> [f64; 3] {
-        let Some(value) = self.value(key) else { return default };
-        let channels =
-            value.items().map(|items| items.collect::<Vec<_>>()).and_then(|items| match &items[..] {
-                [red, green, blue] => Ok([red.number()?, green.number()?, blue.number()?]),
-                _ => Err(value.error(Code::BadValue, "expected one number for each of 3 channels")),
-            });
-        problems.or(default, channels)
-    }
 }

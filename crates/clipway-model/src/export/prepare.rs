@@ -67,6 +67,12 @@ fn spell(source: &Source, spelling: &Spelling) -> Result<(Plan, Spelled), SpellE
         let problems = vec![format!("the {} tower alone: it has both towers", source.tower().name())];
         return Err(SpellError::Inexpressible { title, problems });
     }
+    // A source whose rule no config of open_clip can say runs as it is, and is not written as if it could.
+    let differences = source.config().preprocess().open_clip_differences();
+    if is_open_clip && source.tower() != Tower::Text && !differences.is_empty() {
+        let problems = differences.iter().map(ToString::to_string).collect();
+        return Err(SpellError::Inexpressible { title, problems });
+    }
     spelling.spell(source.config(), source.plan())
 }
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::hf_config::{
     Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, TOKENIZER, Tower, sides, text_sizes,
 };
-use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor};
+use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
 use crate::checkpoint::Checkpoint;
-use crate::config::{ConfigFile, ModelConfig, PreprocessOptions, limits};
+use crate::config::{ConfigFile, ModelConfig, limits};
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
@@ -29,19 +29,19 @@ pub(super) fn known_config(
     let (model, image_size) = model(&document, state_dict, checkpoint, &mut problems);
     let mut found = Contradictions::default();
     found.add(CONFIG, problems);
-    let read = hf_preprocessor::read(checkpoint, image_size, PreprocessOptions::default(), &mut found);
+    let read = hf_preprocessor::read(checkpoint, image_size, &hf_processor_class::CLIP, &mut found);
     let malformed = |cause| LayoutError::Malformed { file: CONFIG, cause };
     let parsed = ModelConfig::parse(model.to_string().as_bytes()).map_err(malformed);
-    let (model, (preprocess, note)) = match (parsed, read) {
+    let (model, preprocessing) = match (parsed, read) {
         (Ok(model), Ok(read)) => (model, read),
         (Err(error), _) | (_, Err(error)) => return Err(found.or(error)),
     };
     found.none(KnownConfig {
-        config: ConfigFile { model, preprocess },
+        config: ConfigFile { model, preprocess: preprocessing.options },
         name: None,
         from: format!("`{CONFIG}` of transformers beside the weights"),
         activation_from: format!("`hidden_act` of `{CONFIG}`"),
-        notes: note.into_iter().collect(),
+        notes: preprocessing.notes,
     })
 }
 

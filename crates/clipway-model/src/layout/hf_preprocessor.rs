@@ -1,171 +1,388 @@
-//! Preprocessing of transformers' `CLIPImageProcessor`, from `preprocessor_config.json`.
+//! Image processors of transformers, from `processor_config.json` or `preprocessor_config.json`.
+//!
+//! Files, keys and defaults are read as `AutoImageProcessor` of transformers 5.24 reads them: the object
+//! `image_processor` of `processor_config.json` comes first, then `preprocessor_config.json`. A missing key is the
+//! default of the class. A key with `null` is not: a step with `null` is not taken.
 
-use clipway_formats::JsonCursor;
+use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
 use super::hf_config::parse;
+use super::hf_processor_class::Class;
 use super::{Contradictions, LayoutError};
 use crate::checkpoint::Checkpoint;
 use crate::config::section::Section;
-use crate::config::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode, limits};
+use crate::config::{
+    Backend, ImageProcessor, Normalize, PreprocessOptions, Resample, Resize, ResizeTo, limits,
+};
 use crate::problems::Problems;
 
-/// Files that hold it, the newer last.
-const FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
+/// The file that transformers 5 writes, which comes first.
+const PROCESSOR: &str = "processor_config.json";
 
-/// Key of the newer file that holds the object.
+/// Its key that holds the image processor; older files have none.
 const IMAGE_PROCESSOR: &str = "image_processor";
 
-const KEYS: [&str; 21] = [
+/// The file of an image processor alone.
+const PREPROCESSOR: &str = "preprocessor_config.json";
+
+const KEYS: [&str; 26] = [
     "crop_size",
-    "data_format",
     "default_to_square",
     "do_center_crop",
     "do_convert_rgb",
     "do_normalize",
+    "do_pad",
     "do_rescale",
     "do_resize",
     "feature_extractor_type",
     "image_mean",
     "image_processor_type",
     "image_std",
-    "processor_class",
+    "pad_size",
     "resample",
     "rescale_factor",
     "size",
+    // The pixels of an image that Pillow opened do not depend on these.
+    "_valid_processor_keys",
+    "auto_map",
+    "data_format",
     "device",
     "disable_grouping",
-    "input_data_format",
-    "return_tensors",
     "image_seq_length",
+    "input_data_format",
+    "processor_class",
+    "return_tensors",
+    "use_fast",
 ];
 
-/// PIL's numbers of interpolations that open_clip has.
-const RESAMPLES: [(usize, Interpolation); 2] = [(2, Interpolation::Bilinear), (3, Interpolation::Bicubic)];
+/// Stands for sides that are missing or wrong: the problem is told instead of a result.
+const UNKNOWN: [usize; 2] = [1; 2];
 
-/// Reads the preprocessing of a folder for a tower of this image size; the model's own with a note where the folder
-/// says none. What is wrong with it is added to what was found.
+/// The preprocessing of a folder.
+pub(super) struct Preprocessing {
+    /// The rule, with the settings of open_clip that come nearest.
+    pub(super) options: PreprocessOptions,
+    /// What a user must know.
+    pub(super) notes: Vec<String>,
+}
+
+/// Reads the preprocessing of a folder for a tower of this image size; where no file has it, the defaults of the
+/// model's own class, with a note. What is wrong is added to what was found.
 pub(super) fn read(
     checkpoint: &Checkpoint,
     image_size: [usize; 2],
-    own: PreprocessOptions,
+    own: &'static Class,
     found: &mut Contradictions,
-) -> Result<(PreprocessOptions, Option<String>), LayoutError> {
-    for file in FILES {
-        let Some(bytes) = checkpoint.read_beside(file)? else { continue };
-        let document = parse(file, &bytes)?;
-        let root = document.root();
-        let malformed = |cause| LayoutError::Malformed { file, cause };
-        let nested = root.get(IMAGE_PROCESSOR).map_err(malformed)?;
-        if nested.is_none() && file != FILES[0] {
-            continue;
-        }
-        let mut problems = Problems::default();
-        let options = options(nested.unwrap_or(root), image_size, &own, &mut problems);
-        found.add(file, problems);
-        return Ok((options, None));
-    }
-    let whose = if own == PreprocessOptions::default() { "OpenAI's" } else { "SigLIP's" };
-    let note = format!("no `{}` is beside the weights; {whose} preprocessing was taken", FILES[0]);
-    Ok((own, Some(note)))
-}
+) -> Result<Preprocessing, LayoutError> {
+    let newer = checkpoint.read_beside(PROCESSOR)?;
+    let newer = newer.map(|bytes| parse(PROCESSOR, &bytes)).transpose()?;
+    let nested = newer.as_ref().map(|document| document.root().get(IMAGE_PROCESSOR)).transpose();
+    let nested = nested.map_err(|cause| LayoutError::Malformed { file: PROCESSOR, cause })?;
+    let nested = nested.flatten().filter(|at| !at.is_null());
+    let older = checkpoint.read_beside(PREPROCESSOR)?;
 
-fn options(
-    at: JsonCursor<'_>,
-    image_size: [usize; 2],
-    own: &PreprocessOptions,
-    problems: &mut Problems,
-) -> PreprocessOptions {
-    let section = Section::new(Some(at), &KEYS, problems);
-    let defaults = PreprocessConfig::new(image_size).merged(own);
-    for (key, why) in [
-        ("do_resize", "open_clip resizes every picture"),
-        ("do_rescale", "open_clip takes values from 0 to 1"),
-        ("do_convert_rgb", "open_clip takes every picture as RGB"),
-    ] {
-        if !section.boolean(key, true, problems) {
-            problems.add(&section, key, format!("false; {why}"));
+    let mut problems = Problems::default();
+    let mut notes = Vec::new();
+    let (file, read) = match (nested, older) {
+        (Some(at), older) => {
+            let read = Reading::new(at, own, &mut problems);
+            notes.extend(older.and_then(|bytes| ignored(&bytes, own, &read)));
+            (PROCESSOR, read)
         }
-    }
-    let factor = section.number("rescale_factor", 1.0 / 255.0, 0.0..=1.0, problems);
-    if (factor * 255.0 - 1.0).abs() > 1e-6 {
-        problems.add(&section, "rescale_factor", format!("{factor}; open_clip's is 1/255"));
-    }
-    let number = section.integer("resample", 3, 0..=5, problems);
-    let interpolation = RESAMPLES.into_iter().find(|(resample, _)| *resample == number);
-    if interpolation.is_none() {
-        problems.add(&section, "resample", format!("{number}; open_clip has bilinear, 2, and bicubic, 3"));
-    }
-    // SigLIP's processor does not cut, and knows no such key.
-    let crops = section.boolean("do_center_crop", own.resize_mode != Some(ResizeMode::Squash), problems);
-    if crops {
-        let crop = size(&section, "crop_size", problems);
-        if crop.is_some_and(|crop| crop.sides() != image_size) {
-            problems.add(&section, "crop_size", format!("it is not the tower's, {image_size:?}"));
+        (None, Some(bytes)) => {
+            let document = parse(PREPROCESSOR, &bytes)?;
+            (PREPROCESSOR, Reading::new(document.root(), own, &mut problems))
         }
-    }
-    let resize_mode = match size(&section, "size", problems) {
-        None => defaults.resize_mode,
-        Some(Size::Shortest(side)) => {
-            if !crops || [side; 2] != image_size {
-                let cause = format!(
-                    "a shortest edge of {side} pixels; open_clip resizes it to the tower's {image_size:?} and crops"
-                );
-                problems.add(&section, "size", cause);
-            }
-            ResizeMode::Shortest
-        }
-        Some(Size::Both(sides)) => {
-            if sides != image_size {
-                problems.add(&section, "size", format!("{sides:?}, but the tower's is {image_size:?}"));
-            }
-            ResizeMode::Squash
+        (None, None) => {
+            notes.push(format!(
+                "neither `{PROCESSOR}` nor `{PREPROCESSOR}` states the preprocessing: the defaults of transformers' \
+                 `{}` are assumed, at the tower's size",
+                own.name
+            ));
+            return Ok(Preprocessing { options: own.processor().nearest_in_open_clip(), notes });
         }
     };
-    let normalizes = section.boolean("do_normalize", true, problems);
-    let mean = section.channels("image_mean", defaults.mean, problems);
-    let std = section.channels("image_std", defaults.std, problems);
-    PreprocessOptions {
-        size: None,
-        mean: Some(if normalizes { mean } else { [0.0; 3] }),
-        std: Some(if normalizes { std } else { [1.0; 3] }),
-        interpolation: interpolation.map(|(_, interpolation)| interpolation),
-        resize_mode: Some(resize_mode),
-        fill_color: None,
+    let processor = read.processor;
+    if let Some(size) = processor.output_size().filter(|size| *size != image_size) {
+        let key = match (processor.pad, processor.crop) {
+            (Some(_), _) => "pad_size",
+            (None, Some(_)) => "crop_size",
+            (None, None) => "size",
+        };
+        problems.push(format!("`{key}`: images become {size:?}, but the tower's are {image_size:?}"));
+    }
+    found.add(file, problems);
+    notes.extend(read.notes.into_iter().map(|note| format!("`{file}`: {note}")));
+    Ok(Preprocessing { options: processor.nearest_in_open_clip(), notes })
+}
+
+/// The note on a `preprocessor_config.json` beside the file that is taken, where it says something else.
+fn ignored(bytes: &[u8], own: &'static Class, taken: &Reading) -> Option<String> {
+    let Ok(document) = parse(PREPROCESSOR, bytes) else {
+        return Some(format!(
+            "`{PREPROCESSOR}` is malformed; `{PROCESSOR}` is taken, as transformers 5 does"
+        ));
+    };
+    let other = Reading::new(document.root(), own, &mut Problems::default());
+    let pairs = taken.settings().into_iter().zip(other.settings());
+    let differing: Vec<String> = pairs
+        .filter(|((_, taken), (_, other))| taken != other)
+        .map(|((key, taken), (_, other))| format!("`{key}`: {taken}, not {other}"))
+        .collect();
+    (!differing.is_empty()).then(|| {
+        let differing = differing.join("; ");
+        format!(
+            "`{PROCESSOR}` is taken, as transformers 5 does, and not `{PREPROCESSOR}`, which older versions read: \
+             {differing}"
+        )
+    })
+}
+
+/// What an object says.
+struct Reading {
+    class: &'static str,
+    processor: ImageProcessor,
+    notes: Vec<&'static str>,
+}
+
+impl Reading {
+    fn new(at: JsonCursor<'_>, own: &'static Class, problems: &mut Problems) -> Reading {
+        let section = Section::new(Some(at), &KEYS, problems);
+        let class = class(&section, own, problems);
+        let defaults = class.defaults();
+        let mut keys = Keys { section: &section, problems };
+        let resize = keys.step("do_resize", true).then(|| {
+            let square = keys.step("default_to_square", class.square);
+            Resize {
+                to: keys.needed("size", defaults.resize.to, |at| resize_to(at, square)),
+                resample: keys.needed("resample", defaults.resize.resample, resample),
+            }
+        });
+        let crop = keys.step("do_center_crop", defaults.crop.is_some()).then(|| match defaults.crop {
+            Some(crop) => keys.needed("crop_size", crop, sides),
+            None => keys.stated("crop_size", UNKNOWN, sides),
+        });
+        let rescale =
+            keys.step("do_rescale", true).then(|| keys.needed("rescale_factor", 1.0 / 255.0, factor));
+        let normalize = keys.step("do_normalize", true).then(|| Normalize {
+            mean: keys.needed("image_mean", defaults.normalize.mean, mean),
+            std: keys.needed("image_std", defaults.normalize.std, std),
+        });
+        // Without `pad_size`, the images of a batch are filled up to the largest: each has the tower's size already.
+        let pads = keys.step("do_pad", false) && section.value("pad_size").is_some();
+        let pad = pads.then(|| keys.needed("pad_size", UNKNOWN, sides));
+        let over_white = keys.step("do_convert_rgb", class.convert_rgb);
+        let mut notes = Vec::new();
+        let mut backend = Backend::Torchvision;
+        if let Some(Resample::Box | Resample::Hamming) = resize.map(|resize| resize.resample) {
+            backend = Backend::Pillow;
+            notes.push("torchvision does not resize with this `resample`; Pillow's rule is taken");
+        }
+        if !over_white {
+            notes.push(
+                "`do_convert_rgb` is off: transformers takes RGB images only, and others are converted as Pillow's \
+                 `convert(\"RGB\")` does",
+            );
+        }
+        let processor = ImageProcessor { backend, over_white, resize, crop, rescale, normalize, pad };
+        Reading { class: class.name, processor, notes }
+    }
+
+    /// What it comes to, key by key.
+    fn settings(&self) -> [(&'static str, String); 9] {
+        let ImageProcessor { over_white, resize, crop, rescale, normalize, pad, .. } = &self.processor;
+        let or_none = |shown: Option<String>| shown.unwrap_or_else(|| "none".to_owned());
+        let sides = |sides: &Option<[usize; 2]>| or_none(sides.map(|[h, w]| format!("{h}x{w}")));
+        [
+            ("image_processor_type", self.class.to_owned()),
+            ("size", or_none(resize.map(|resize| resize.to.shown()))),
+            ("resample", or_none(resize.map(|resize| resize.resample.name().to_owned()))),
+            ("crop_size", sides(crop)),
+            ("rescale_factor", or_none(rescale.map(|factor| factor.to_string()))),
+            ("image_mean", or_none(normalize.map(|normalize| format!("{:?}", normalize.mean)))),
+            ("image_std", or_none(normalize.map(|normalize| format!("{:?}", normalize.std)))),
+            ("pad_size", sides(pad)),
+            ("do_convert_rgb", over_white.to_string()),
+        ]
     }
 }
 
-/// A size as transformers writes it.
-#[derive(Clone, Copy)]
-enum Size {
-    /// The shorter side; an integer alone means this as `size`, and a square as `crop_size`.
-    Shortest(usize),
-    /// Height and width.
-    Both([usize; 2]),
+/// The class that an object names; without a name, the model's own.
+fn class(section: &Section<'_>, own: &'static Class, problems: &mut Problems) -> &'static Class {
+    const FEATURE_EXTRACTOR: &str = "feature_extractor_type";
+    let keys = ["image_processor_type", FEATURE_EXTRACTOR];
+    let Some(key) = keys.into_iter().find(|key| section.value(key).is_some()) else { return own };
+    let said = section.text(key, own.name, problems);
+    let name = match key {
+        FEATURE_EXTRACTOR => said.replace("FeatureExtractor", "ImageProcessor"),
+        _ => said.clone(),
+    };
+    Class::named(&name).unwrap_or_else(|| {
+        problems.add(
+            section,
+            key,
+            format!("`{}`; the processors that are read: {}", shown(&said), Class::names()),
+        );
+        own
+    })
 }
 
-impl Size {
-    fn sides(self) -> [usize; 2] {
-        match self {
-            Size::Shortest(side) => [side; 2],
-            Size::Both(sides) => sides,
+/// Values of keys, as the steps need them.
+struct Keys<'a, 'b> {
+    section: &'a Section<'b>,
+    problems: &'a mut Problems,
+}
+
+impl<'b> Keys<'_, 'b> {
+    /// Whether a step is taken; with `null` it is not.
+    fn step(&mut self, key: &str, default: bool) -> bool {
+        !self.section.is_null(key) && self.section.boolean(key, default, self.problems)
+    }
+
+    /// The value that a step needs; the default where the key is missing.
+    fn needed<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        read: impl FnOnce(JsonCursor<'b>) -> Result<T, FormatError>,
+    ) -> T {
+        if self.section.is_null(key) {
+            self.stated(key, default, read)
+        } else {
+            self.value(key, default, read)
+        }
+    }
+
+    /// The value that a step needs and that has no default.
+    fn stated<T>(
+        &mut self,
+        key: &str,
+        other: T,
+        read: impl FnOnce(JsonCursor<'b>) -> Result<T, FormatError>,
+    ) -> T {
+        if self.section.value(key).is_none() {
+            let found = if self.section.is_null(key) { "`null`" } else { "missing" };
+            self.problems.add(self.section, key, format!("{found}; a step needs it"));
+        }
+        self.value(key, other, read)
+    }
+
+    fn value<T>(
+        &mut self,
+        key: &str,
+        other: T,
+        read: impl FnOnce(JsonCursor<'b>) -> Result<T, FormatError>,
+    ) -> T {
+        match self.section.value(key).map(read) {
+            Some(Ok(value)) => value,
+            Some(Err(error)) => {
+                self.problems.push(error.to_string());
+                other
+            }
+            None => other,
         }
     }
 }
 
-fn size(section: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Size> {
-    let value = section.value(key)?;
-    if let Ok(side) = value.integer(1, limits::IMAGE_SIDE) {
-        return Some(Size::Shortest(side));
+/// The keys of an object as numbers of pixels; any value but a number is an error.
+fn edges(at: &JsonCursor<'_>) -> Result<Vec<(String, usize)>, FormatError> {
+    let mut edges = Vec::new();
+    for (key, value) in at.members()? {
+        edges.push((key.to_owned(), value.integer(1, limits::IMAGE_SIDE)?));
     }
-    let inner = Section::new(Some(value), &["shortest_edge", "height", "width"], problems);
-    let mut side =
-        |key: &str| inner.value(key).map(|_| inner.integer(key, 1, 1..=limits::IMAGE_SIDE, problems));
-    match (side("shortest_edge"), side("height"), side("width")) {
-        (Some(side), None, None) => Some(Size::Shortest(side)),
-        (None, Some(height), Some(width)) => Some(Size::Both([height, width])),
+    edges.sort();
+    Ok(edges)
+}
+
+/// A side, `[height, width]`, or an object; `square` is what a side alone means.
+fn resize_to(at: JsonCursor<'_>, square: bool) -> Result<ResizeTo, FormatError> {
+    if at.members().is_err() {
+        return Ok(match sides(at.clone())? {
+            [side, _] if !square && at.items().is_err() => ResizeTo::Shortest(side),
+            sides => ResizeTo::Exactly(sides),
+        });
+    }
+    let edges = edges(&at)?;
+    let named: Vec<(&str, usize)> = edges.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    match named[..] {
+        [("shortest_edge", side)] => Ok(ResizeTo::Shortest(side)),
+        [("longest_edge", longest), ("shortest_edge", shortest)] => {
+            Ok(ResizeTo::ShortestWithin { shortest, longest })
+        }
+        [("max_height", height), ("max_width", width)] => Ok(ResizeTo::Within([height, width])),
+        [("height", height), ("width", width)] => Ok(ResizeTo::Exactly([height, width])),
         _ => {
-            problems.add(section, key, "expected `shortest_edge`, or `height` and `width`");
-            None
+            let expected = "expected `height` and `width`, `shortest_edge` (and `longest_edge`), or `max_height` and \
+                            `max_width`";
+            Err(at.error(Code::BadValue, expected))
         }
+    }
+}
+
+/// A side, `[height, width]`, or an object with both.
+fn sides(at: JsonCursor<'_>) -> Result<[usize; 2], FormatError> {
+    let bad = |expected| at.error(Code::BadValue, expected);
+    if let Ok(items) = at.items() {
+        let items: Vec<JsonCursor<'_>> = items.collect();
+        let [height, width] = &items[..] else { return Err(bad("expected [height, width]")) };
+        return Ok([height.integer(1, limits::IMAGE_SIDE)?, width.integer(1, limits::IMAGE_SIDE)?]);
+    }
+    if at.members().is_err() {
+        return at.integer(1, limits::IMAGE_SIDE).map(|side| [side; 2]);
+    }
+    let edges = edges(&at)?;
+    match &edges[..] {
+        [(first, height), (second, width)] if first == "height" && second == "width" => Ok([*height, *width]),
+        _ => Err(bad("expected `height` and `width`")),
+    }
+}
+
+fn resample(at: JsonCursor<'_>) -> Result<Resample, FormatError> {
+    let number = at.integer(0, 5)?;
+    Resample::from_number(number)
+        .ok_or_else(|| at.error(Code::BadValue, "expected one of Pillow's filters, 0 to 5"))
+}
+
+fn factor(at: JsonCursor<'_>) -> Result<f64, FormatError> {
+    above_zero(&at)
+}
+
+fn mean(at: JsonCursor<'_>) -> Result<[f64; 3], FormatError> {
+    channels(&at, |at| {
+        let number = at.number()?;
+        let fits = (number as f32).is_finite();
+        if fits {
+            Ok(number)
+        } else {
+            Err(at.error(Code::BadValue, format!("expected a number of 32 bits, found {number:e}")))
+        }
+    })
+}
+
+fn std(at: JsonCursor<'_>) -> Result<[f64; 3], FormatError> {
+    channels(&at, above_zero)
+}
+
+fn above_zero(at: &JsonCursor<'_>) -> Result<f64, FormatError> {
+    let number = at.number()?;
+    let fits = number > 0.0 && (number as f32).is_finite() && (1.0 / number as f32).is_finite();
+    if fits {
+        Ok(number)
+    } else {
+        Err(at.error(Code::BadValue, format!("expected a number above 0, found {number:e}")))
+    }
+}
+
+/// A number for each channel, or one for all three.
+fn channels<'a>(
+    at: &JsonCursor<'a>,
+    number: impl Fn(&JsonCursor<'a>) -> Result<f64, FormatError>,
+) -> Result<[f64; 3], FormatError> {
+    let Ok(items) = at.items() else { return Ok([number(at)?; 3]) };
+    let numbers: Vec<f64> = items.map(|item| number(&item)).collect::<Result<_, _>>()?;
+    match numbers[..] {
+        [one] => Ok([one; 3]),
+        [red, green, blue] => Ok([red, green, blue]),
+        _ => Err(at.error(Code::BadValue, "expected one number for each of 3 channels")),
     }
 }

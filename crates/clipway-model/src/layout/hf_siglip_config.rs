@@ -6,9 +6,9 @@ use super::hf_config::{
     Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, TOKENIZER, Tower, text_sizes,
 };
 use super::siglip_config::{SiglipShape, SiglipTower};
-use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor};
+use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
 use crate::checkpoint::Checkpoint;
-use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
+use crate::config::ConfigFile;
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
@@ -27,21 +27,14 @@ pub(super) fn known_config(
         Ok(told) => told,
         Err(cause) => return Err(found.or(LayoutError::Malformed { file: CONFIG, cause })),
     };
-    let defaults = PreprocessOptions {
-        mean: Some([0.5; 3]),
-        std: Some([0.5; 3]),
-        interpolation: Some(Interpolation::Bicubic),
-        resize_mode: Some(ResizeMode::Squash),
-        ..PreprocessOptions::default()
-    };
-    let read = hf_preprocessor::read(checkpoint, model.vision.image_size, defaults, &mut found);
-    let (preprocess, note) = match read {
+    let class = &hf_processor_class::SIGLIP;
+    let preprocessing = match hf_preprocessor::read(checkpoint, model.vision.image_size, class, &mut found) {
         Ok(read) => read,
         Err(error) => return Err(found.or(error)),
     };
-    notes.extend(note);
+    notes.extend(preprocessing.notes);
     found.none(KnownConfig {
-        config: ConfigFile { model, preprocess },
+        config: ConfigFile { model, preprocess: preprocessing.options },
         name,
         from: format!("`{CONFIG}` of transformers beside the weights"),
         activation_from: format!("`hidden_act` of `{CONFIG}`"),

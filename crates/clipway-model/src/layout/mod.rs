@@ -14,6 +14,7 @@ mod hf_siglip_config;
 mod siglip_config;
 mod hf_config;
 mod hf_preprocessor;
+mod hf_processor_class;
 mod big_vision;
 mod mobileclip;
 mod open_clip;

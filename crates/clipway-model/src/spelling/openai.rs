@@ -159,4 +159,7 @@ fn check_preprocessing(found: &PreprocessConfig, problems: &mut Problems) {
         "preprocess_cfg.resize_mode",
         format!("{}; its is shortest", found.resize_mode.name()),
     );
+    for difference in found.open_clip_differences() {
+        problems.push(difference.to_string());
+    }
 }

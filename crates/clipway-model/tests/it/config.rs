@@ -97,6 +97,7 @@ fn a_config_file_gives_preprocessing_over_the_defaults() {
             interpolation: Interpolation::Bilinear,
             resize_mode: ResizeMode::Longest,
             fill_color: 9,
+            ..default.clone()
         },
     );
 }

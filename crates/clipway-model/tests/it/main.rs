@@ -22,6 +22,7 @@ mod layouts_timm;
 mod layouts_unfit;
 mod ledger;
 mod onnx;
+mod processors;
 mod registry;
 mod shards;
 mod targets;

@@ -85,7 +85,7 @@ fn pictures() -> Result<Vec<Picture>, ClipError> {
         let (left, top) = (index % columns * SIDE, index / columns * SIDE);
         let line = |y: usize| &data[((top + y) * sheet.width + left) * 3..][..SIDE * 3];
         let samples = Samples::Rgb((0..SIDE).flat_map(line).copied().collect());
-        Picture { width: SIDE, height: SIDE, orientation: None, samples }
+        Picture { width: SIDE, height: SIDE, orientation: None, transparency: None, samples }
     };
     Ok((0..columns * (sheet.height / SIDE)).map(piece).collect())
 }

@@ -1,6 +1,6 @@
 //! The settings of the evaluation transform.
 
-use super::ImageError;
+use super::{ImageError, PixelRule};
 
 /// How pixels are weighed when a picture is resized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +57,9 @@ pub struct Preprocess {
     pub fill_color: u8,
     /// Turn the picture as its EXIF orientation says. open_clip does not.
     pub apply_orientation: bool,
+    /// By whose rule an image becomes pixels. Under a rule of transformers, `size` and `apply_orientation` hold and
+    /// the other settings do not.
+    pub rule: PixelRule,
 }
 
 impl Default for Preprocess {
@@ -70,6 +73,7 @@ impl Default for Preprocess {
             resize_mode: ResizeMode::Shortest,
             fill_color: 0,
             apply_orientation: false,
+            rule: PixelRule::OpenClip,
         }
     }
 }

@@ -70,6 +70,20 @@ pub enum ImageError {
         /// Height that the rule gives.
         resized_height: usize,
     },
+    /// An image processor of transformers leaves the image at another size than the tower's.
+    #[error(
+        "its processor makes it {width} x {height}, and the model takes {expected_width} x {expected_height} only"
+    )]
+    OtherSize {
+        /// Width that it becomes.
+        width: usize,
+        /// Height that it becomes.
+        height: usize,
+        /// The tower's width.
+        expected_width: usize,
+        /// The tower's height.
+        expected_height: usize,
+    },
     /// A preprocessing setting that cannot be obeyed.
     #[error("`{setting}`: expected {expected}, found {found}")]
     Setting {
@@ -101,6 +115,7 @@ impl ImageError {
             Self::TooManyPixels { .. } => Code::TooLarge,
             Self::ZeroSize { .. }
             | Self::ResizedAway { .. }
+            | Self::OtherSize { .. }
             | Self::Setting { .. }
             | Self::BufferLength { .. } => Code::BadValue,
         };
@@ -115,6 +130,9 @@ impl ImageError {
             Self::Truncated { .. } => Some("the copy or download may be incomplete: get the file again"),
             Self::ResizedAway { .. } => {
                 Some("the picture is too thin for the resize mode `longest`: crop it first")
+            }
+            Self::OtherSize { .. } => {
+                Some("resize or crop the image to the model's size first: its processor does not")
             }
             Self::NotAPicture { .. }
             | Self::Corrupt { .. }

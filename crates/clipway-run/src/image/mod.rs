@@ -2,7 +2,8 @@
 //!
 //! The steps are those of open_clip's evaluation transform on Pillow 13, bit for bit: the file is decoded by
 //! its content and kept in its own mode, resized in that mode, cropped or padded, converted to RGB, scaled
-//! and normalised. Where a decoder cannot give Pillow's bytes, its file says so.
+//! and normalised. Where a decoder cannot give Pillow's bytes, its file says so. A model from a folder of
+//! transformers has that folder's image processor in their place, bit for bit too ([`PixelRule`]).
 
 mod batch;
 mod color;
@@ -13,14 +14,17 @@ mod geometry;
 mod orientation;
 mod picture;
 mod pixels;
+mod processor;
 mod resample;
+mod rgb;
 mod transform;
 
 pub use batch::preprocess_batch;
+pub use clipway_model::config::PixelRule;
 pub use config::{ColorMode, Interpolation, Preprocess, ResizeMode};
 pub use decode::{DecodeLimits, decode};
 pub use error::ImageError;
-pub use picture::{Picture, RgbImage, Samples};
+pub use picture::{Picture, RgbImage, Samples, Transparency};
 pub use pixels::to_pixels;
 pub use transform::transform;
 

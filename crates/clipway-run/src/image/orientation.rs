@@ -52,7 +52,7 @@ pub(super) fn upright(picture: &Picture) -> Picture {
         Samples::Real(samples) => Samples::Real(turn.apply::<f32, 1>(samples)),
     };
     let (width, height) = turn.size();
-    Picture { width, height, orientation: None, samples }
+    Picture { width, height, orientation: None, transparency: picture.transparency.clone(), samples }
 }
 
 /// A turn or reflection of a picture of a given size.
@@ -106,6 +106,7 @@ mod tests {
             width: 3,
             height: 2,
             orientation: Some(orientation),
+            transparency: None,
             samples: Samples::Gray(vec![1, 2, 3, 4, 5, 6]),
         };
         let turned = upright(&picture);

@@ -33,6 +33,17 @@ pub enum Samples {
     Real(Vec<f32>),
 }
 
+/// What a file states as transparent beside samples that have no alpha.
+///
+/// open_clip does not look at it; processors of transformers lay it over white.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transparency {
+    /// The alpha of each color of a palette.
+    Alphas(Box<[u8; 256]>),
+    /// The color, as bytes of RGB, whose pixels are transparent.
+    Color([u8; 3]),
+}
+
 /// A decoded picture in its file's own mode.
 ///
 /// open_clip resizes in that mode and converts to RGB afterwards, so nothing is converted here.
@@ -44,6 +55,8 @@ pub struct Picture {
     pub height: usize,
     /// The EXIF orientation, 1 to 8, where the file states one that has not been applied.
     pub orientation: Option<u8>,
+    /// What is transparent, where the file states it and the samples have no alpha.
+    pub transparency: Option<Transparency>,
     /// The pixels.
     pub samples: Samples,
 }

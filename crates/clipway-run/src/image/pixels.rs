@@ -1,17 +1,21 @@
 //! Bytes to normalised numbers.
 
-use super::{ImageError, Preprocess, RgbImage};
+use super::{ImageError, PixelRule, Preprocess, RgbImage, processor};
 
 /// Writes `(value / 255 - mean) / std` of every channel into `out`, `[3, height, width]`.
 ///
 /// Each step is rounded to `f32`, in the order of torchvision's `ToTensor` and `Normalize`, so the bits are
-/// the same.
+/// the same. Under a rule of transformers the steps are those of its image processor.
 ///
 /// # Errors
+/// [`ImageError::OtherSize`] where the image processor does not bring this image to the tower's size;
 /// [`ImageError::BufferLength`] where `out` does not have 3 × height × width values;
 /// [`ImageError::Setting`] where a mean or standard deviation cannot be used.
 pub fn to_pixels(image: &RgbImage, preprocess: &Preprocess, out: &mut [f32]) -> Result<(), ImageError> {
     preprocess.validate()?;
+    if let PixelRule::Transformers(processor) = &preprocess.rule {
+        return processor::to_pixels(image, processor, preprocess.size, out);
+    }
     let plane = image.width * image.height;
     if out.len() != 3 * plane || image.data.len() != 3 * plane {
         return Err(ImageError::BufferLength { expected: 3 * plane, found: out.len() });

@@ -1,14 +1,18 @@
 //! The evaluation transform: resize in the file's mode, crop or pad, convert to RGB.
 
 use super::geometry::{Geometry, plan};
-use super::resample::{Source, WideSample, resize_bytes, resize_nearest, resize_wide};
-use super::{ImageError, Interpolation, Picture, Preprocess, RgbImage, Samples, color, orientation};
+use super::resample::{Arithmetic, Source, WideSample, resize_bytes, resize_nearest, resize_wide};
+use super::{
+    ImageError, Interpolation, Picture, PixelRule, Preprocess, RgbImage, Samples, color, orientation,
+    processor,
+};
 
-/// Brings a picture to the bytes that open_clip has just before `ToTensor`: `[height, width, 3]`.
+/// Brings a picture to the bytes that open_clip has just before `ToTensor`, or that an image processor has just
+/// before normalization: `[height, width, 3]`.
 ///
 /// # Errors
 /// [`ImageError::Setting`] for settings that cannot be obeyed, [`ImageError::ResizedAway`] where keeping the
-/// aspect ratio leaves no pixels.
+/// aspect ratio leaves no pixels, [`ImageError::TooManyPixels`] where it leaves more than a processor can hold.
 pub fn transform(picture: &Picture, preprocess: &Preprocess) -> Result<RgbImage, ImageError> {
     preprocess.validate()?;
     let turned;
@@ -19,6 +23,9 @@ pub fn transform(picture: &Picture, preprocess: &Preprocess) -> Result<RgbImage,
         }
         _ => picture,
     };
+    if let PixelRule::Transformers(processor) = &preprocess.rule {
+        return processor::transform(picture, processor);
+    }
     let geometry = plan(picture.width, picture.height, preprocess)?;
     Ok(resized_rgb(picture, &geometry))
 }
@@ -80,15 +87,15 @@ fn source<'a, T>(picture: &Picture, samples: &'a [T]) -> Source<'a, T> {
 }
 
 fn pick<T: Copy>(picture: &Picture, samples: &[T], geometry: &Geometry) -> Vec<T> {
-    resize_nearest(source(picture, samples), geometry.horizontal, geometry.vertical, 1)
+    resize_nearest(source(picture, samples), geometry.horizontal, geometry.vertical, 1, Arithmetic::Pillow)
 }
 
 fn weigh<const CHANNELS: usize>(picture: &Picture, samples: &[u8], geometry: &Geometry) -> Vec<u8> {
     let source = source(picture, samples);
     let (x, y) = (geometry.horizontal, geometry.vertical);
     match geometry.interpolation {
-        Interpolation::Nearest => resize_nearest(source, x, y, CHANNELS),
-        interpolation => resize_bytes::<CHANNELS>(source, x, y, interpolation),
+        Interpolation::Nearest => resize_nearest(source, x, y, CHANNELS, Arithmetic::Pillow),
+        interpolation => resize_bytes::<CHANNELS>(source, x, y, interpolation, Arithmetic::Pillow),
     }
 }
 
@@ -112,7 +119,7 @@ fn weigh_wide<T: WideSample>(picture: &Picture, samples: &[T], geometry: &Geomet
     let source = source(picture, samples);
     let (x, y) = (geometry.horizontal, geometry.vertical);
     match geometry.interpolation {
-        Interpolation::Nearest => resize_nearest(source, x, y, 1),
+        Interpolation::Nearest => resize_nearest(source, x, y, 1, Arithmetic::Pillow),
         interpolation => resize_wide(source, x, y, interpolation),
     }
 }

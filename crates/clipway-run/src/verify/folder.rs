@@ -12,6 +12,7 @@ use super::compare::Tolerance;
 use super::outputs::{Inputs, Outputs};
 use super::report::Report;
 use crate::clip::{Clip, ClipError};
+use crate::image::PixelRule;
 use crate::load::{LoadError, LoadOptions};
 
 /// A verification could not be run.
@@ -70,14 +71,21 @@ impl FolderVerification<'_> {
         let tolerance = tolerance(&reference, folder);
 
         let name = source.path().file_name().unwrap_or(source.path().as_os_str()).to_string_lossy();
-        let expected = self.outputs(&format!("`{name}`"), &reference)?;
-        let found = self.outputs("the folder", folder)?;
+        // One of them may be a folder of transformers and the other not: weights and settings are compared on the
+        // same pixels then, open_clip's.
+        let rule = |source: &Source| source.config().preprocess().rule;
+        let common = (rule(&reference) != rule(folder)).then_some(PixelRule::OpenClip);
+        let expected = self.outputs(&format!("`{name}`"), &reference, common.clone())?;
+        let found = self.outputs("the folder", folder, common)?;
         Ok(Report::new(&expected, &found, &tolerance))
     }
 
     /// Loads a side, runs it, and lets its weights go.
-    fn outputs(&self, name: &str, source: &Source) -> Result<Outputs, VerifyError> {
-        let clip = Clip::load(source, &LoadOptions { towers: None, ..self.load.clone() })?;
+    fn outputs(&self, name: &str, source: &Source, rule: Option<PixelRule>) -> Result<Outputs, VerifyError> {
+        let mut clip = Clip::load(source, &LoadOptions { towers: None, ..self.load.clone() })?;
+        if let Some(rule) = rule {
+            clip = clip.with_pixel_rule(rule);
+        }
         Ok(Outputs::compute(name, &clip, self.inputs, self.load.blocks)?)
     }
 }

@@ -29,7 +29,8 @@ pub fn pictures() -> Vec<(String, Picture)> {
                     data.extend(pixel(index, [x * 256 / width, y * 256 / height]));
                 }
             }
-            let picture = Picture { width, height, orientation: None, samples: Samples::Rgb(data) };
+            let picture =
+                Picture { width, height, orientation: None, transparency: None, samples: Samples::Rgb(data) };
             (format!("probe {index} ({width}x{height})"), picture)
         })
         .collect()

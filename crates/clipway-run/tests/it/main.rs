@@ -11,5 +11,6 @@ mod folding;
 mod image;
 mod image_damage;
 mod made;
+mod processors;
 mod text;
 mod text_corpus;

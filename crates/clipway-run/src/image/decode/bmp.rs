@@ -50,7 +50,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
             return Err(reader.unsupported(format!("{bits} bits a pixel with compression {compression:?}")));
         }
     };
-    Ok(Picture { width: header.width, height: header.height, orientation: None, samples })
+    Ok(Picture { width: header.width, height: header.height, orientation: None, transparency: None, samples })
 }
 
 fn header(reader: &Reader<'_>, limits: &DecodeLimits) -> Result<Header, ImageError> {

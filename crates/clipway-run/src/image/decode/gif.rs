@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use gif::{DecodeOptions, DecodingError, MemoryLimit};
 
 use super::{DecodeLimits, ImageError, bits};
-use crate::image::{Picture, Samples};
+use crate::image::{Picture, Samples, Transparency};
 
 const FORMAT: &str = "GIF";
 
@@ -20,7 +20,8 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let (frame_width, frame_height) = (usize::from(frame.width), usize::from(frame.height));
     let local = frame.palette.clone();
-    let background = frame.transparent.unwrap_or(0);
+    let transparent = frame.transparent;
+    let background = transparent.unwrap_or(0);
     // A frame that reaches over the screen's edge makes the screen larger, as in Pillow.
     let width = usize::from(screen.0).max(left + frame_width);
     let height = usize::from(screen.1).max(top + frame_height);
@@ -43,7 +44,16 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
         Some(palette) if !is_gray_ramp(&palette) => bits::palette(FORMAT, indices, palette.as_chunks().0)?,
         _ => Samples::Gray(indices),
     };
-    Ok(Picture { width, height, orientation: None, samples })
+    // Pillow gives the index of the color that is transparent, for a grey file as its value.
+    let transparency = transparent.map(|index| match &samples {
+        Samples::Palette { .. } => {
+            let mut alphas = Box::new([255; 256]);
+            alphas[usize::from(index)] = 0;
+            Transparency::Alphas(alphas)
+        }
+        _ => Transparency::Color([index; 3]),
+    });
+    Ok(Picture { width, height, orientation: None, transparency, samples })
 }
 
 /// Tells whether each index has itself as its colour: Pillow reads such a file as grey.

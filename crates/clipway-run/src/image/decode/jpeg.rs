@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
             _ => cmyk(image.data),
         }
     };
-    Ok(Picture { width, height, orientation, samples })
+    Ok(Picture { width, height, orientation, transparency: None, samples })
 }
 
 /// Makes ink of stored values: Adobe's files hold light instead, and Pillow takes every file for one of those.

@@ -5,7 +5,7 @@ use std::io::{Cursor, ErrorKind};
 use png::{BitDepth, ColorType, DecodingError, Limits, Transformations};
 
 use super::{DecodeLimits, ImageError, bits};
-use crate::image::{Picture, Samples, orientation};
+use crate::image::{Picture, Samples, Transparency, orientation};
 
 const FORMAT: &str = "PNG";
 
@@ -59,7 +59,31 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
         }
         (ColorType::GrayscaleAlpha, _) => Samples::GrayAlpha(data),
     };
-    Ok(Picture { width, height, orientation, samples })
+    let transparency = info.trns.as_deref().and_then(|stated| transparency(stated, stated_depth, &samples));
+    Ok(Picture { width, height, orientation, transparency, samples })
+}
+
+/// What a `tRNS` chunk states, as Pillow takes it: the low byte of a number is compared with the byte that the sample
+/// has become, whatever the depth.
+fn transparency(stated: &[u8], depth: BitDepth, samples: &Samples) -> Option<Transparency> {
+    // The decoder keeps the low byte of each number alone, but for 16 bits.
+    let low = |channel: usize| {
+        let wide = depth == BitDepth::Sixteen;
+        stated.get(if wide { 2 * channel + 1 } else { channel }).copied()
+    };
+    match samples {
+        Samples::Palette { .. } => {
+            let mut alphas = Box::new([255; 256]);
+            for (alpha, &stated) in alphas.iter_mut().zip(stated) {
+                *alpha = stated;
+            }
+            Some(Transparency::Alphas(alphas))
+        }
+        Samples::Bilevel(_) => Some(Transparency::Color([if low(0)? == 0 { 0 } else { 255 }; 3])),
+        Samples::Gray(_) | Samples::Gray16(_) => Some(Transparency::Color([low(0)?; 3])),
+        Samples::Rgb(_) => Some(Transparency::Color([low(0)?, low(1)?, low(2)?])),
+        _ => None,
+    }
 }
 
 /// Reads the size from the first chunk and checks it.

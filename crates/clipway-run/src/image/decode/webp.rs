@@ -29,7 +29,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let exif = decoder.exif_metadata().map_err(error)?;
     let orientation = exif.and_then(|exif| orientation::from_exif(&exif));
     let samples = if channels == 4 { Samples::Rgba(data) } else { Samples::Rgb(data) };
-    Ok(Picture { width, height, orientation, samples })
+    Ok(Picture { width, height, orientation, transparency: None, samples })
 }
 
 fn error(error: DecodingError) -> ImageError {

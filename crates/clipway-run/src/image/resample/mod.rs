@@ -1,8 +1,8 @@
-//! Antialiased resizing with the arithmetic of Pillow 13.
+//! Antialiased resizing with the arithmetic of Pillow 13, or of PyTorch 2.15 on tensors of bytes.
 //!
-//! The weights are computed in `f64`. Bytes are resized in two passes of 22-bit fixed-point arithmetic with a
-//! rounded byte between them; wider samples in two passes of `f64` with a rounded sample between them. Only
-//! the rows and columns that the window needs are computed.
+//! The weights are computed in `f64`. Bytes are resized in two passes of fixed-point arithmetic with a rounded byte
+//! between them; wider samples in two passes of `f64` with a rounded sample between them. Only the rows and columns
+//! that the window needs are computed.
 
 mod bytes;
 mod nearest;
@@ -16,6 +16,15 @@ pub(crate) use wide::{WideSample, resize_wide};
 use super::Interpolation;
 use super::geometry::Axis;
 use weights::Weights;
+
+/// Whose arithmetic resizes bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    /// Pillow's: weights of 22 bits, and the pass that shrinks by far the more first.
+    Pillow,
+    /// PyTorch's: weights of 16 bits with as many behind the point as the largest allows, and rows first.
+    Torch,
+}
 
 /// A picture's samples with their layout.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +43,15 @@ enum Passes {
     VerticalFirst(Weights, Weights),
 }
 
-/// Chooses the passes as Pillow 13 does.
-fn passes(width: usize, height: usize, x: Axis, y: Axis, interpolation: Interpolation) -> Passes {
+/// Chooses the passes as the library does.
+fn passes(
+    width: usize,
+    height: usize,
+    x: Axis,
+    y: Axis,
+    interpolation: Interpolation,
+    arithmetic: Arithmetic,
+) -> Passes {
     let weights = |side, axis: Axis| Weights::new(side, axis, interpolation);
     match (x.resized != width, y.resized != height) {
         (false, false) => Passes::Copy,
@@ -43,7 +59,7 @@ fn passes(width: usize, height: usize, x: Axis, y: Axis, interpolation: Interpol
         (false, true) => Passes::Vertical(weights(height, y)),
         (true, true) => {
             let (horizontal, vertical) = (weights(width, x), weights(height, y));
-            if vertical_first(width, height, x.resized, y.resized) {
+            if arithmetic == Arithmetic::Pillow && vertical_first(width, height, x.resized, y.resized) {
                 Passes::VerticalFirst(vertical, horizontal)
             } else {
                 Passes::HorizontalFirst(horizontal, vertical)

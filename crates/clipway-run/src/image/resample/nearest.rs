@@ -1,10 +1,20 @@
 //! Resizing by picking pixels.
 
 use super::super::geometry::Axis;
-use super::Source;
+use super::{Arithmetic, Source};
 
 /// Picks the pixel under the centre of each output pixel and returns the window, `[y.count, x.count]`.
-pub(crate) fn resize_nearest<T: Copy>(source: Source<'_, T>, x: Axis, y: Axis, channels: usize) -> Vec<T> {
+pub(crate) fn resize_nearest<T: Copy>(
+    source: Source<'_, T>,
+    x: Axis,
+    y: Axis,
+    channels: usize,
+    arithmetic: Arithmetic,
+) -> Vec<T> {
+    let picks = match arithmetic {
+        Arithmetic::Pillow => picks,
+        Arithmetic::Torch => exact_picks,
+    };
     let columns = picks(source.width, x);
     let stride = source.width * channels;
     let mut out = Vec::with_capacity(x.count * y.count * channels);
@@ -31,4 +41,16 @@ fn picks(side: usize, axis: Axis) -> Vec<usize> {
         position += scale;
     }
     picks
+}
+
+/// Lists the same for PyTorch's `nearest-exact`, which computes each position on its own in `f32`.
+fn exact_picks(side: usize, axis: Axis) -> Vec<usize> {
+    let scale = side as f32 / axis.resized as f32;
+    let positions = axis.start..axis.start + axis.count;
+    positions
+        .map(|output| {
+            let source = scale * (output as f32 + 0.5) - 0.5;
+            ((source + 0.5).floor() as usize).min(side - 1)
+        })
+        .collect()
 }

@@ -19,10 +19,7 @@ pub(super) struct Weights {
 impl Weights {
     /// Computes the weights that bring `side` positions to `axis.resized`, for the window of `axis`.
     pub fn new(side: usize, axis: Axis, interpolation: Interpolation) -> Self {
-        let scale = side as f64 / axis.resized as f64;
-        let filter_scale = scale.max(1.0);
-        let support = support(interpolation) * filter_scale;
-        let inverse = 1.0 / filter_scale;
+        let scale = Scale::new(side, axis.resized, interpolation);
         let mut weights = Self {
             first: Vec::with_capacity(axis.count),
             offsets: Vec::with_capacity(axis.count + 1),
@@ -30,26 +27,23 @@ impl Weights {
         };
         weights.offsets.push(0);
         for position in axis.start..axis.start + axis.count {
-            let center = (position as f64 + 0.5) * scale;
-            // `as usize` cuts towards zero and lifts negative values to 0.
-            let first = (center - support + 0.5) as usize;
-            let end = ((center + support + 0.5) as usize).min(side);
-            let begin = weights.values.len();
-            let mut sum = 0.0;
-            for input in first..end {
-                let weight = filter(interpolation, (input as f64 - center + 0.5) * inverse);
-                weights.values.push(weight);
-                sum += weight;
-            }
-            if sum != 0.0 {
-                for weight in &mut weights.values[begin..] {
-                    *weight /= sum;
-                }
-            }
-            weights.first.push(first);
+            weights.first.push(scale.push(position, &mut weights.values));
             weights.offsets.push(weights.values.len());
         }
         weights
+    }
+
+    /// Gives the largest weight of any output position of an axis, window or not; 0 where none is above.
+    pub fn largest(side: usize, resized: usize, interpolation: Interpolation) -> f64 {
+        let scale = Scale::new(side, resized, interpolation);
+        let mut values = Vec::new();
+        let mut largest = 0.0;
+        for position in 0..resized {
+            values.clear();
+            scale.push(position, &mut values);
+            largest = values.iter().copied().fold(largest, f64::max);
+        }
+        largest
     }
 
     /// Counts the output positions.
@@ -80,6 +74,45 @@ impl Weights {
     pub fn span(&self) -> Range<usize> {
         let last = self.len() - 1;
         self.first[0]..self.inputs(last).end
+    }
+}
+
+/// How the positions of an axis lie to each other.
+struct Scale {
+    side: usize,
+    interpolation: Interpolation,
+    scale: f64,
+    support: f64,
+    inverse: f64,
+}
+
+impl Scale {
+    fn new(side: usize, resized: usize, interpolation: Interpolation) -> Scale {
+        let scale = side as f64 / resized as f64;
+        let filter_scale = scale.max(1.0);
+        let support = support(interpolation) * filter_scale;
+        Scale { side, interpolation, scale, support, inverse: 1.0 / filter_scale }
+    }
+
+    /// Adds the weights of an output position and gives its first input position.
+    fn push(&self, position: usize, values: &mut Vec<f64>) -> usize {
+        let center = (position as f64 + 0.5) * self.scale;
+        // `as usize` cuts towards zero and lifts negative values to 0.
+        let first = (center - self.support + 0.5) as usize;
+        let end = ((center + self.support + 0.5) as usize).min(self.side);
+        let begin = values.len();
+        let mut sum = 0.0;
+        for input in first..end {
+            let weight = filter(self.interpolation, (input as f64 - center + 0.5) * self.inverse);
+            values.push(weight);
+            sum += weight;
+        }
+        if sum != 0.0 {
+            for weight in &mut values[begin..] {
+                *weight /= sum;
+            }
+        }
+        first
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::Interpolation;
 use super::super::geometry::Axis;
 use super::weights::Weights;
-use super::{Passes, Source, copy_window, passes};
+use super::{Arithmetic, Passes, Source, copy_window, passes};
 
 /// A sample that is summed in `f64` and rounded after each pass.
 pub(crate) trait WideSample: Copy + Default {
@@ -54,7 +54,7 @@ pub(crate) fn resize_wide<T: WideSample>(
     y: Axis,
     interpolation: Interpolation,
 ) -> Vec<T> {
-    match passes(source.width, source.height, x, y, interpolation) {
+    match passes(source.width, source.height, x, y, interpolation, Arithmetic::Pillow) {
         Passes::Copy => copy_window(source, x, y, 1),
         Passes::Horizontal(weights) => horizontal(source, y.start..y.start + y.count, &weights),
         Passes::Vertical(weights) => vertical(source, x.start..x.start + x.count, 0, &weights),

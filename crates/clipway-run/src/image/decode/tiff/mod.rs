@@ -67,7 +67,8 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let planes = chunks::read(&directory, &layout)?;
     let samples = samples(&directory, &layout, planes)?;
     let orientation = directory.number(tag::ORIENTATION)?.and_then(|value| u8::try_from(value).ok());
-    let picture = Picture { width: layout.width, height: layout.height, orientation, samples };
+    let picture =
+        Picture { width: layout.width, height: layout.height, orientation, transparency: None, samples };
     // Pillow turns a TIFF as its directory says when it loads it, unlike every other format.
     Ok(match orientation {
         Some(2..=8) => orientation::upright(&picture),

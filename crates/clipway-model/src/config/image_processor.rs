@@ -1,0 +1,325 @@
+//! Image processors of transformers: what they do to an image, step by step.
+//!
+//! The steps and their rounding are those of transformers 5.24. Its processors convert an image to RGB before they
+//! resize it, cut at the center rounding down, and resize by torchvision where that is installed, by Pillow where it
+//! is not. open_clip resizes in the file's own mode by Pillow, and cuts rounding to the nearest.
+
+use super::{Interpolation, PreprocessOptions, ResizeMode};
+
+/// The library that a processor computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// torchvision on tensors: what transformers 5 takes where torchvision is installed.
+    Torchvision,
+    /// Pillow and NumPy.
+    Pillow,
+}
+
+/// How pixels between pixels are found: Pillow's filters, by Pillow's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resample {
+    /// The nearest pixel.
+    Nearest = 0,
+    /// A sinc windowed by a sinc.
+    Lanczos = 1,
+    /// A triangle.
+    Bilinear = 2,
+    /// Keys' cubic.
+    Bicubic = 3,
+    /// The mean of a box.
+    Box = 4,
+    /// A Hamming window over a sinc.
+    Hamming = 5,
+}
+
+impl Resample {
+    const ALL: [(Resample, &str); 6] = [
+        (Resample::Nearest, "nearest"),
+        (Resample::Lanczos, "lanczos"),
+        (Resample::Bilinear, "bilinear"),
+        (Resample::Bicubic, "bicubic"),
+        (Resample::Box, "box"),
+        (Resample::Hamming, "hamming"),
+    ];
+
+    /// The filter of one of Pillow's numbers.
+    pub fn from_number(number: usize) -> Option<Resample> {
+        Resample::ALL.get(number).map(|(resample, _)| *resample)
+    }
+
+    /// Pillow's name, in lower case.
+    pub fn name(self) -> &'static str {
+        Resample::ALL[self as usize].1
+    }
+}
+
+/// The size that an image is resized to, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResizeTo {
+    /// The shorter side becomes this long; the proportions stay.
+    Shortest(usize),
+    /// The shorter side becomes this long, or less where the longer side would pass its limit.
+    ShortestWithin {
+        /// The shorter side.
+        shortest: usize,
+        /// The limit of the longer side.
+        longest: usize,
+    },
+    /// The largest size of the same proportions within this height and width.
+    Within([usize; 2]),
+    /// Exactly this height and width.
+    Exactly([usize; 2]),
+}
+
+/// How an image is resized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// To what size.
+    pub to: ResizeTo,
+    /// With which filter.
+    pub resample: Resample,
+}
+
+/// Mean and standard deviation of each channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalize {
+    /// What is subtracted.
+    pub mean: [f64; 3],
+    /// What the difference is divided by.
+    pub std: [f64; 3],
+}
+
+/// An image processor of transformers: its steps, in their order. A step that is `None` is not taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageProcessor {
+    /// The library that computes.
+    pub backend: Backend,
+    /// Whether what is transparent is laid over white when an image is converted to RGB. Without it an image keeps
+    /// the colors below its transparency, as `Image.convert("RGB")` does.
+    pub over_white: bool,
+    /// Resizing.
+    pub resize: Option<Resize>,
+    /// Height and width of the center that is kept, in pixels; black is added where the image is smaller.
+    pub crop: Option<[usize; 2]>,
+    /// The factor of the bytes.
+    pub rescale: Option<f64>,
+    /// Normalization, after the factor.
+    pub normalize: Option<Normalize>,
+    /// Height and width that zeros fill up to, right and below, after normalization.
+    pub pad: Option<[usize; 2]>,
+}
+
+/// By whose rule an image becomes pixels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum PixelRule {
+    /// open_clip's evaluation transform, as the other settings say.
+    #[default]
+    OpenClip,
+    /// This image processor of transformers; the other settings are the nearest that open_clip has.
+    Transformers(ImageProcessor),
+}
+
+/// What an image processor does that no config of open_clip says.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum OpenClipDifference {
+    /// Images are not resized.
+    #[error("`do_resize`: false; open_clip resizes every image")]
+    Unresized,
+    /// Images are resized to another size than open_clip's.
+    #[error("`size`: {}; open_clip resizes to the tower's {size:?}{}", .to.shown(), if *.crops { " and crops" } else { "" })]
+    Size {
+        /// The size that an image is resized to.
+        to: ResizeTo,
+        /// Height and width of the tower's images.
+        size: [usize; 2],
+        /// Whether open_clip's rule crops too.
+        crops: bool,
+    },
+    /// A filter that open_clip does not have.
+    #[error("`resample`: {}, {}; open_clip has bilinear, 2, and bicubic, 3", *.0 as usize, .0.name())]
+    Resample(Resample),
+    /// Normalized images are filled up with zeros.
+    #[error("`do_pad`: true; open_clip fills up no normalized image")]
+    Padded,
+}
+
+impl ResizeTo {
+    /// The value of `size`, for people.
+    pub fn shown(self) -> String {
+        match self {
+            ResizeTo::Shortest(side) => format!("a shortest edge of {side} pixels"),
+            ResizeTo::ShortestWithin { shortest, longest } => {
+                format!("a shortest edge of {shortest} pixels and a longest of at most {longest}")
+            }
+            ResizeTo::Within([height, width]) => format!("within {height}x{width} pixels"),
+            ResizeTo::Exactly([height, width]) => format!("{height}x{width} pixels"),
+        }
+    }
+}
+
+impl ImageProcessor {
+    /// Height and width of every result, where they do not depend on the image.
+    pub fn output_size(&self) -> Option<[usize; 2]> {
+        let resized = self.resize.and_then(|resize| match resize.to {
+            ResizeTo::Exactly(sides) => Some(sides),
+            _ => None,
+        });
+        self.pad.or(self.crop).or(resized)
+    }
+
+    /// The settings of open_clip that come nearest: mean and standard deviation say the same, of values from 0 to 1.
+    pub fn nearest_in_open_clip(&self) -> PreprocessOptions {
+        let factor = 255.0 * self.rescale.unwrap_or(1.0);
+        // Numbers that are meant for values from 0 to 1 stay as they are written.
+        let scaled = |value: f64| if (factor - 1.0).abs() < 1e-9 { value } else { value / factor };
+        let Normalize { mean, std } = self.normalize.unwrap_or(Normalize { mean: [0.0; 3], std: [1.0; 3] });
+        let squashes = self.resize.is_some_and(|resize| matches!(resize.to, ResizeTo::Exactly(_)));
+        PreprocessOptions {
+            size: None,
+            mean: Some(mean.map(scaled)),
+            std: Some(std.map(scaled)),
+            interpolation: Some(match self.resize.map(|resize| resize.resample) {
+                Some(Resample::Bilinear) => Interpolation::Bilinear,
+                _ => Interpolation::Bicubic,
+            }),
+            resize_mode: Some(if squashes { ResizeMode::Squash } else { ResizeMode::Shortest }),
+            fill_color: None,
+            rule: Some(PixelRule::Transformers(self.clone())),
+        }
+    }
+
+    /// What no config of open_clip says, for a tower of this image size.
+    pub fn beyond_open_clip(&self, size: [usize; 2]) -> Vec<OpenClipDifference> {
+        let mut found = Vec::new();
+        match self.resize {
+            None => found.push(OpenClipDifference::Unresized),
+            Some(Resize { to, resample }) => {
+                let same = match to {
+                    ResizeTo::Exactly(sides) => sides == size,
+                    ResizeTo::Shortest(side) => [side; 2] == size && self.crop.is_some(),
+                    ResizeTo::ShortestWithin { .. } | ResizeTo::Within(_) => false,
+                };
+                if !same {
+                    let crops = !matches!(to, ResizeTo::Exactly(_));
+                    found.push(OpenClipDifference::Size { to, size, crops });
+                }
+                if !matches!(resample, Resample::Bilinear | Resample::Bicubic) {
+                    found.push(OpenClipDifference::Resample(resample));
+                }
+            }
+        }
+        if self.pad.is_some() {
+            found.push(OpenClipDifference::Padded);
+        }
+        found
+    }
+
+    /// The same at another size of the tower's images: what is cut, resized to and filled up to grows with it.
+    pub(super) fn at(&self, size: [usize; 2]) -> ImageProcessor {
+        let Some([height, width]) = self.output_size().filter(|output| *output != size) else {
+            return self.clone();
+        };
+        let scaled = |side: usize, axis: usize| {
+            let from = [height, width][axis];
+            ((side * size[axis]) as f64 / from as f64).round().max(1.0) as usize
+        };
+        let sides = |[height, width]: [usize; 2]| [scaled(height, 0), scaled(width, 1)];
+        let to = |to| match to {
+            ResizeTo::Shortest(side) => ResizeTo::Shortest(scaled(side, 0).max(scaled(side, 1))),
+            ResizeTo::ShortestWithin { shortest, longest } => ResizeTo::ShortestWithin {
+                shortest: scaled(shortest, 0).max(scaled(shortest, 1)),
+                longest: scaled(longest, 0).max(scaled(longest, 1)),
+            },
+            ResizeTo::Within(both) => ResizeTo::Within(sides(both)),
+            ResizeTo::Exactly(both) => ResizeTo::Exactly(sides(both)),
+        };
+        ImageProcessor {
+            resize: self.resize.map(|resize| Resize { to: to(resize.to), ..resize }),
+            crop: self.crop.map(sides),
+            pad: self.pad.map(sides),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn processor(to: ResizeTo, crop: Option<[usize; 2]>) -> ImageProcessor {
+        ImageProcessor {
+            backend: Backend::Torchvision,
+            over_white: true,
+            resize: Some(Resize { to, resample: Resample::Bicubic }),
+            crop,
+            rescale: Some(1.0 / 255.0),
+            normalize: Some(Normalize { mean: [0.5; 3], std: [0.25; 3] }),
+            pad: None,
+        }
+    }
+
+    #[test]
+    fn what_open_clip_cannot_say_is_named() {
+        let check = |processor: &ImageProcessor, expected: &[&str]| {
+            let found: Vec<String> =
+                processor.beyond_open_clip([32, 32]).iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected);
+        };
+        let clip = processor(ResizeTo::Shortest(32), Some([32, 32]));
+        check(&clip, &[]);
+        check(&processor(ResizeTo::Exactly([32, 32]), None), &[]);
+        check(
+            &processor(ResizeTo::Shortest(40), Some([32, 32])),
+            &["`size`: a shortest edge of 40 pixels; open_clip resizes to the tower's [32, 32] and crops"],
+        );
+        check(
+            &processor(ResizeTo::Shortest(32), None),
+            &["`size`: a shortest edge of 32 pixels; open_clip resizes to the tower's [32, 32] and crops"],
+        );
+        check(
+            &processor(ResizeTo::Exactly([40, 32]), Some([32, 32])),
+            &["`size`: 40x32 pixels; open_clip resizes to the tower's [32, 32]"],
+        );
+        let lanczos = Some(Resize { to: ResizeTo::Shortest(32), resample: Resample::Lanczos });
+        check(
+            &ImageProcessor { resize: lanczos, pad: Some([32, 32]), ..clip.clone() },
+            &[
+                "`resample`: 1, lanczos; open_clip has bilinear, 2, and bicubic, 3",
+                "`do_pad`: true; open_clip fills up no normalized image",
+            ],
+        );
+        check(
+            &ImageProcessor { resize: None, ..clip },
+            &["`do_resize`: false; open_clip resizes every image"],
+        );
+    }
+
+    /// `(byte · factor - mean) / std` is `(byte / 255 - mean') / std'`.
+    #[test]
+    fn other_factors_become_other_means() {
+        let clip = processor(ResizeTo::Shortest(32), Some([32, 32]));
+        let check = |rescale, normalize, mean: f64, std: f64| {
+            let found = ImageProcessor { rescale, normalize, ..clip.clone() }.nearest_in_open_clip();
+            let close = |found: Option<[f64; 3]>, expected: f64| (found.unwrap()[0] - expected).abs() < 1e-12;
+            assert!(close(found.mean, mean) && close(found.std, std), "{found:?}");
+        };
+        check(Some(1.0 / 255.0), clip.normalize, 0.5, 0.25);
+        check(Some(2.0 / 255.0), clip.normalize, 0.25, 0.125);
+        check(None, clip.normalize, 0.5 / 255.0, 0.25 / 255.0);
+        check(Some(1.0 / 255.0), None, 0.0, 1.0);
+        check(None, None, 0.0, 1.0 / 255.0);
+    }
+
+    #[test]
+    fn a_processor_grows_with_the_tower() {
+        let check = |found: &ImageProcessor, to: ResizeTo, crop| {
+            assert_eq!((found.resize.unwrap().to, found.crop), (to, crop));
+        };
+        let clip = processor(ResizeTo::Shortest(40), Some([32, 32]));
+        check(&clip.at([32, 32]), ResizeTo::Shortest(40), Some([32, 32]));
+        check(&clip.at([64, 64]), ResizeTo::Shortest(80), Some([64, 64]));
+        check(&clip.at([32, 64]), ResizeTo::Shortest(80), Some([32, 64]));
+        let squash = processor(ResizeTo::Exactly([32, 32]), None);
+        check(&squash.at([48, 64]), ResizeTo::Exactly([48, 64]), None);
+    }
+}
