@@ -3,7 +3,7 @@
 
 use clipway_fuzz::{bounded, check_message, let_libraries_panic};
 use clipway_run::text::{
-    Clean, HuggingFaceOptions, Tokenizer, TokenizerFiles, TokenizerRules, check_tokenizer_file,
+    Clean, HuggingFaceOptions, Reader, Tokenizer, TokenizerFiles, check_tokenizer_file, read_tokenizer,
 };
 
 const TEXTS: [&str; 4] = ["", "a photo of a cat", "2 \u{fc}ber\n\u{732b} \u{1f408}", "<x>[PAD]</s> 'll  \0"];
@@ -13,10 +13,10 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     if let Err(error) = bounded(input.len(), || check_tokenizer_file("tokenizer.json", input)) {
         return check_message(&error);
     }
-    let files = TokenizerFiles { tokenizer: input, config: None, special_tokens_map: None };
+    let files = TokenizerFiles { tokenizer: Some(input), ..TokenizerFiles::default() };
     let options = HuggingFaceOptions { context_length: 12, clean: Clean::Whitespace, ..Default::default() };
-    let rules: TokenizerRules = match options.rules(&files) {
-        Ok(rules) => rules,
+    let (_, rules) = match read_tokenizer(&files, Reader::OpenClip(&options)) {
+        Ok(read) => read.expect("a file is given"),
         Err(error) => return check_message(&error),
     };
     let tokenizer = match Tokenizer::from_json(input, rules) {

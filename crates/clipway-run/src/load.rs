@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
-use clipway_model::config::{self, ModelConfig, PreprocessConfig};
+use clipway_model::config::{self, PreprocessConfig};
 use clipway_model::export::TokenizerParts;
 use clipway_model::input::{self, InputError};
 use clipway_model::plan::{ApplyError, PlannedTensor, Tower, apply};
@@ -15,14 +15,11 @@ use crate::clip::Clip;
 use crate::encoder::{Encoder, EncoderError, EncoderSettings};
 use crate::engine::{Engine, EngineError, EngineOptions, Processor, WeightError, Weights};
 use crate::image::{Interpolation, Preprocess, ResizeMode};
-use crate::text::{
-    Tokenizer, TokenizerError, TokenizerFiles, TokenizerKind, TokenizerRules, TokenizerSource,
-    tokenizer_files_for_clip,
-};
+use crate::text::{FolderTokenizer, TextReading, Tokenizer, TokenizerError, TokenizerFiles, TokenizerRules};
 use crate::tower;
 
-/// Files of a Hugging Face tokeniser that an artifact carries along where they are there.
-const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+/// transformers' config, which names the kind of model.
+const TRANSFORMERS_CONFIG: &str = "config.json";
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
@@ -122,45 +119,32 @@ pub struct LoadedTokenizer {
 }
 
 impl LoadedTokenizer {
-    /// Finds the tokenizer of a source: CLIP's own is built in, any other lies in `folder`. `None` where its files are
-    /// missing. The rules are those of the folder's `clipway.json`, where it has one.
+    /// Finds the tokenizer of a source in `folder`, as the source's own library reads it: CLIP's is built in, any other
+    /// lies in the folder. `None` where its files are missing. The rules are those of the folder's `clipway.json`, where
+    /// it has one and no other library reads the folder.
     ///
     /// # Errors
-    /// Files that cannot be read or are malformed.
+    /// Files that cannot be read or are malformed, and a tokenizer that does not fit the model.
     pub fn find(source: &Source, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
-        let model = &source.config().model;
+        let text = &source.config().model.text;
+        let reading = TextReading::of(source.layout(), source.origin());
         let refuse = |cause| LoadError::Tokenizer { folder: folder.to_owned(), cause };
         let mut files = Vec::new();
         let artifact = Artifact::find(folder)?;
         let inputs = input::Folder::open(folder)?;
-        for name in TOKENIZER_FILES.into_iter().filter(|name| inputs.has(name)) {
+        let names = TokenizerFiles::NAMES.into_iter().chain([TRANSFORMERS_CONFIG]);
+        for name in names.filter(|name| inputs.has(name)) {
             if let Some(artifact) = &artifact {
                 artifact.check_listed(folder, name)?;
             }
             files.extend(inputs.read(name, input::Kind::Tokenizer)?.map(|bytes| (name.to_owned(), bytes)));
         }
-        let file = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
-        let rules = match stored_rules(artifact, folder)? {
-            Some(rules) => rules,
-            None => match source_of(model).map_err(refuse)? {
-                TokenizerSource::Clip(rules) => rules,
-                TokenizerSource::HuggingFace { options, .. } => {
-                    let Some(tokenizer) = file("tokenizer.json") else { return Ok(None) };
-                    let config = file("tokenizer_config.json");
-                    let special_tokens_map = file("special_tokens_map.json");
-                    let files = TokenizerFiles { tokenizer, config, special_tokens_map };
-                    options.rules(&files).map_err(refuse)?
-                }
-            },
+        let found = match stored_rules(artifact, folder)?.filter(|_| reading == TextReading::OpenClip) {
+            Some(rules) => FolderTokenizer::by_rules(rules, text, &files).map(Some),
+            None => FolderTokenizer::read(text, reading, &files),
         };
-        let json = file("tokenizer.json");
-        let is_clip = matches!(rules.kind, TokenizerKind::ClipBpe { .. });
-        let tokenizer = Tokenizer::from_rules(rules.clone(), json).map_err(refuse)?;
-        if is_clip {
-            let clip = tokenizer_files_for_clip(rules.context_length).into_iter();
-            files = clip.map(|file| (file.name.to_owned(), file.bytes)).collect();
-        }
-        let rules = serde_json::to_value(&rules)
+        let Some(FolderTokenizer { tokenizer, files }) = found.map_err(refuse)? else { return Ok(None) };
+        let rules = serde_json::to_value(tokenizer.rules())
             .map_err(|error| refuse(TokenizerError::rule("rules", error.to_string())))?;
         Ok(Some(LoadedTokenizer { tokenizer, parts: TokenizerParts { files, rules } }))
     }
@@ -312,14 +296,6 @@ impl Weights for PlannedWeights<'_> {
             Err(ApplyError::Sink(never)) => match never {},
         }
     }
-}
-
-/// What a config says of its tokeniser.
-fn source_of(model: &ModelConfig) -> Result<TokenizerSource, TokenizerError> {
-    let unreadable = |error: serde_json::Error| TokenizerError::rule("text_cfg", error.to_string());
-    let document: serde_json::Value = serde_json::from_str(&model.to_json()).map_err(unreadable)?;
-    let text = document.get("text_cfg").and_then(|text| text.as_object()).cloned().unwrap_or_default();
-    TokenizerSource::from_text_config(&text)
 }
 
 /// The rules in the `clipway.json` of an artifact, if it says any.

@@ -6,10 +6,11 @@
 use std::fs;
 use std::path::Path;
 
+use clipway_model::config::{ModelConfig, TextConfig};
 use clipway_run::text::{
-    HuggingFaceOptions, Tokenizer, TokenizerError, TokenizerFiles, TokenizerRules, TokenizerSource,
+    self, HuggingFaceOptions, Reader, Tokenizer, TokenizerFiles, TokenizerRules, TokenizerSource,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 /// How one case of a folder came out.
@@ -155,12 +156,11 @@ fn tokenizer_of(folder: &Path, case: &Map<String, Value>) -> Result<Tokenizer, S
         return Err(format!("the key `{key}` is unknown"));
     }
     if kind == "SimpleTokenizer" {
-        let text_config = text_config(case, None);
-        return match TokenizerSource::from_text_config(&text_config).map_err(|error| error.to_string())? {
+        return match text_config(case, None)?.tokenizer_source() {
             TokenizerSource::Clip(TokenizerRules { context_length, clean, .. }) => {
                 Tokenizer::clip(context_length, clean).map_err(|error| error.to_string())
             }
-            TokenizerSource::HuggingFace { .. } => Err("not CLIP's own tokeniser".to_owned()),
+            TokenizerSource::HuggingFace { .. } => Err("not CLIP's own tokenizer".to_owned()),
         };
     }
     let name = case.get("tokenizer").and_then(Value::as_str).ok_or("`tokenizer` is missing")?;
@@ -168,16 +168,14 @@ fn tokenizer_of(folder: &Path, case: &Map<String, Value>) -> Result<Tokenizer, S
         return Err(format!("`{name}` is no name of a folder"));
     }
     let files = folder.join("tokenizers").join(name);
-    let options = match TokenizerSource::from_text_config(&text_config(case, Some(name))) {
-        Ok(TokenizerSource::HuggingFace { options, .. }) => options,
-        Ok(TokenizerSource::Clip(_)) => return Err("not a Hugging Face tokeniser".to_owned()),
-        Err(error) => return Err(error.to_string()),
-    };
-    read_tokenizer(&files, &options)
+    match text_config(case, Some(name))?.tokenizer_source() {
+        TokenizerSource::HuggingFace { options, .. } => read_tokenizer(&files, &options),
+        TokenizerSource::Clip(_) => Err("not a Hugging Face tokenizer".to_owned()),
+    }
 }
 
-/// Rewrites the keys of a case as `text_cfg` of an open_clip config has them.
-fn text_config(case: &Map<String, Value>, name: Option<&str>) -> Map<String, Value> {
+/// Reads the keys of a case as `text_cfg` of an open_clip config.
+fn text_config(case: &Map<String, Value>, name: Option<&str>) -> Result<TextConfig, String> {
     let mut config = Map::new();
     let mut options = Map::new();
     for (key, value) in case {
@@ -191,7 +189,9 @@ fn text_config(case: &Map<String, Value>, name: Option<&str>) -> Map<String, Val
     if let Some(name) = name {
         config.insert("hf_tokenizer_name".to_owned(), name.into());
     }
-    config
+    let model = json!({ "embed_dim": 8, "vision_cfg": {}, "text_cfg": config });
+    let parsed = ModelConfig::parse(model.to_string().as_bytes()).map_err(|error| error.to_string())?;
+    Ok(parsed.text.clone())
 }
 
 /// Reads the files of a Hugging Face tokeniser and makes it.
@@ -199,8 +199,13 @@ fn read_tokenizer(folder: &Path, options: &HuggingFaceOptions) -> Result<Tokeniz
     let read = |name: &str| fs::read(folder.join(name));
     let json = read("tokenizer.json").map_err(|error| format!("`{}`: {error}", folder.display()))?;
     let (config, map) = (read("tokenizer_config.json").ok(), read("special_tokens_map.json").ok());
-    let files =
-        TokenizerFiles { tokenizer: &json, config: config.as_deref(), special_tokens_map: map.as_deref() };
-    let made = options.rules(&files).and_then(|rules| Tokenizer::from_json(&json, rules));
-    made.map_err(|error: TokenizerError| error.to_string())
+    let files = TokenizerFiles {
+        tokenizer: Some(&json),
+        config: config.as_deref(),
+        special_tokens_map: map.as_deref(),
+        ..TokenizerFiles::default()
+    };
+    let read = text::read_tokenizer(&files, Reader::OpenClip(options)).map_err(|error| error.to_string())?;
+    let (backend, rules) = read.ok_or("there is no vocabulary")?;
+    Tokenizer::from_json(&backend.bytes, rules).map_err(|error| error.to_string())
 }

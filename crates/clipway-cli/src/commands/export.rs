@@ -10,6 +10,7 @@ use clipway_model::config::{Interpolation, PreprocessOptions, ResizeMode};
 use clipway_model::export::{
     Export as Prepared, ExportReport, TokenizerParts, VerifyError, WeightsFormat, WriteOptions,
 };
+use clipway_model::layout::OWN_TOKENIZER;
 use clipway_model::output::StepHook;
 use clipway_model::plan::{Ledger, Precision, Tower};
 use clipway_model::source::{Source, SourceOptions};
@@ -234,24 +235,33 @@ impl Export {
         Ok(true)
     }
 
-    /// The tokeniser's part of the folder, or what is said where its files are not there.
+    /// The tokenizer's part of the folder, or a note where open_clip is to find its files by the config's name.
     fn tokenizer(&self, source: &Source) -> Result<(TokenizerParts, Option<String>), Failure> {
         if matches!(self.tower, TowerName::Image) {
             return Ok((TokenizerParts::default(), None));
         }
         let folder = self.tokenizer.as_deref().unwrap_or(source.folder());
-        match LoadedTokenizer::find(source, folder).map_err(|error| load_failure(&error))? {
-            Some(found) => Ok((found.parts, None)),
-            None => {
-                let name = source.config().model.text.tokenizer.name.as_deref().unwrap_or_default();
-                let note = format!(
-                    "the files of the tokeniser `{name}` are not in `{}`: the folder will not run offline \
-                     (`--tokenizer DIR` gives them)",
-                    folder.display()
-                );
-                Ok((TokenizerParts::default(), Some(note)))
-            }
+        let found = LoadedTokenizer::find(source, folder).map_err(|error| load_failure(&error))?;
+        if let Some(found) = found {
+            return Ok((found.parts, None));
         }
+        let text = &source.config().model.text;
+        let folder = folder.display();
+        let name = text.tokenizer.name.as_deref().filter(|name| *name != OWN_TOKENIZER);
+        let Some(name) = name else {
+            let rows = text.vocab_size;
+            let message = format!(
+                "`{folder}` has no tokenizer, and the one that is built in does not fit the model: its token embedding \
+                 has {rows} rows"
+            );
+            let hint = "pass `--tokenizer DIR` with the folder of its files, or `--tower image`";
+            return Err(Failure { hint: Some(hint.to_owned()), ..Failure::no("missing-tokenizer", message) });
+        };
+        let note = format!(
+            "the files of the tokenizer `{name}` are not in `{folder}`: the folder will not run offline (`--tokenizer \
+             DIR` gives them)"
+        );
+        Ok((TokenizerParts::default(), Some(note)))
     }
 
     /// The targets that were asked for, each once.

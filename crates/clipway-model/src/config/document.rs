@@ -5,6 +5,7 @@ use clipway_formats::{FormatError, Json, JsonValue};
 use super::vision::TIMM_CHANGES_KEY;
 use super::write::{array, pretty, string};
 use super::{FOLDED_KEY, ModelConfig, PreprocessConfig};
+use crate::contract::Clean;
 
 impl ModelConfig {
     /// Sets the width of the embedding that images and texts share.
@@ -77,6 +78,20 @@ impl ModelConfig {
     /// If it is not a model's name; the config is left as it was then.
     pub fn set_tokenizer_name(&mut self, name: &str) -> Result<(), FormatError> {
         self.change(&["text_cfg", "hf_tokenizer_name"], string(name))
+    }
+
+    /// Names a Hugging Face tokenizer, with the way in which open_clip cleans texts for it.
+    ///
+    /// # Errors
+    /// If it is not a model's name; the config is left as it was then.
+    pub fn set_tokenizer(&mut self, name: &str, clean: Clean) -> Result<(), FormatError> {
+        let mut changed = self.clone();
+        changed.change(&["text_cfg", "hf_tokenizer_name"], string(name))?;
+        let clean = Json { offset: 0, value: string(clean.name()) };
+        let arguments = JsonValue::Object(vec![("clean".to_owned(), clean)]);
+        changed.change(&["text_cfg", "tokenizer_kwargs"], arguments)?;
+        *self = changed;
+        Ok(())
     }
 
     /// Changes the document and reads it again, so that every rule of reading holds for changes too.

@@ -13,6 +13,7 @@ mod preprocess;
 pub(crate) mod section;
 mod text;
 pub mod text_model;
+mod tokenizer;
 mod vision;
 mod write;
 
@@ -23,8 +24,8 @@ pub use image_processor::{
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
 pub use text::{
     HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextConfig, TextPool, TextPooler, TextProjection,
-    TokenizerConfig,
 };
+pub use tokenizer::{HuggingFaceOptions, TokenizerConfig, TokenizerSource};
 pub use vision::{
     AttentionalPool, PositionalEmbedding, TimmChanges, TimmConfig, TimmProjection, VisionConfig,
     VisionLayers, VisionPool,

@@ -5,7 +5,7 @@ use clipway_formats::{Code, FormatError, JsonCursor};
 use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
 use super::fields::{Fields, word};
 use super::limits;
-use crate::contract::Clean;
+use super::tokenizer::{TokenizerConfig, TokenizerSource};
 
 /// How the tokens of a text become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,25 +20,6 @@ pub enum TextPool {
     Eos,
     /// Not at all.
     None,
-}
-
-/// What the config says about the tokeniser.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TokenizerConfig {
-    /// `hf_tokenizer_name`; `None` for CLIP's own.
-    pub name: Option<String>,
-    /// `tokenizer_mode`, such as `clips`.
-    pub mode: Option<String>,
-    /// Cleaning, where it is not the tokeniser's default.
-    pub cleaning: Option<Clean>,
-    /// Whether the separator token is replaced by padding.
-    pub strip_separator: bool,
-    /// Source language, for NLLB's tokeniser.
-    pub language: Option<String>,
-    /// How texts that are too long lose tokens, where they are not just cut.
-    pub reduction: Option<String>,
-    /// Tokens added to CLIP's own vocabulary.
-    pub additional_special_tokens: Vec<String>,
 }
 
 /// What makes one vector of the tokens of a Hugging Face tower.
@@ -181,6 +162,11 @@ pub(super) const REP_MIXER_KEY: &str = "rep_mixer_cfg";
 const MULTIMODAL_KEYS: [&str; 3] = ["dim_head", "n_queries", "attn_pooler_heads"];
 
 impl TextConfig {
+    /// Where the tokenizer comes from, and by which rules open_clip reads texts.
+    pub fn tokenizer_source(&self) -> TokenizerSource {
+        self.tokenizer.source(self.context_length)
+    }
+
     /// Width of the MLP of a block.
     pub fn mlp_width(&self) -> usize {
         (self.width as f64 * self.mlp_ratio) as usize
@@ -204,7 +190,7 @@ impl TextConfig {
         Ok(TextConfig {
             context_length: fields.integer("context_length", 77, 1..=limits::TOKENS)?,
             vocab_size: fields.integer("vocab_size", 49408, 1..=limits::VOCABULARY)?,
-            tokenizer: read_tokenizer(fields)?,
+            tokenizer: TokenizerConfig::read(fields)?,
             width: fields.integer("width", 512, 1..=limits::WIDTH)?,
             heads: fields.integer("heads", 8, 1..=limits::WIDTH)?,
             layers: fields.integer("layers", 12, 1..=limits::LAYERS)?,
@@ -281,40 +267,4 @@ fn word_or_null<T: Copy>(
         Some(value) if value.is_null() => Ok(None),
         Some(value) => word(&value, words).map(Some),
     }
-}
-
-fn read_tokenizer(fields: &Fields<'_>) -> Result<TokenizerConfig, FormatError> {
-    let name = fields.model_name("hf_tokenizer_name")?;
-    let mode = fields.optional_string("tokenizer_mode")?;
-    let Some(arguments) = fields.value("tokenizer_kwargs")? else {
-        return Ok(TokenizerConfig { name, mode, ..TokenizerConfig::default() });
-    };
-    let known = [
-        "clean",
-        "strip_sep_token",
-        "language",
-        "reduction_mask",
-        "additional_special_tokens",
-        "tokenizer_mode",
-    ];
-    let fields = Fields::new(arguments, &known)?;
-    let cleanings =
-        [("lower", Clean::Lower), ("whitespace", Clean::Whitespace), ("canonicalize", Clean::Canonicalize)];
-    let reductions = ["simple", "random", "shuffle", "syntax"].map(|name| (name, name));
-    let mut additional_special_tokens = Vec::new();
-    if let Some(tokens) = fields.value("additional_special_tokens")? {
-        for token in tokens.items()? {
-            additional_special_tokens.push(token.string()?.to_owned());
-        }
-    }
-    let reduction = fields.value("reduction_mask")?.filter(|value| value.string() != Ok(""));
-    Ok(TokenizerConfig {
-        name,
-        mode: fields.optional_string("tokenizer_mode")?.or(mode),
-        cleaning: fields.value("clean")?.map(|value| word(&value, &cleanings)).transpose()?,
-        strip_separator: fields.boolean("strip_sep_token", false)?,
-        language: fields.optional_string("language")?,
-        reduction: reduction.map(|value| word(&value, &reductions)).transpose()?.map(str::to_owned),
-        additional_special_tokens,
-    })
 }

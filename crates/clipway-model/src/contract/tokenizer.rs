@@ -46,6 +46,9 @@ pub struct JsonRules {
     pub mode: TokenizerMode,
     /// The source language that `mode` stands for, where there is one, as in `eng_Latn`.
     pub language: Option<String>,
+    /// How many tokens a text may have, its special ones included, where that is fewer than the context holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest: Option<usize>,
 }
 
 /// One end of a row of ids.
@@ -84,7 +87,7 @@ pub enum TokenizerMode {
 
 /// How a text is cleaned before it is cut into tokens.
 ///
-/// All but `Nothing` are open_clip's, by the names its configs use. Those first repair the text as ftfy does and
+/// The first three are open_clip's, by the names its configs use. Those first repair the text as ftfy does and
 /// resolve HTML references twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,18 +98,22 @@ pub enum Clean {
     Whitespace,
     /// `_` becomes a space, ASCII punctuation is removed, lower case, runs of white space become one space.
     Canonicalize,
+    /// As transformers' `SiglipTokenizer` does: `▁` in front, lower case, ASCII punctuation removed, runs of white
+    /// space become one space.
+    Siglip,
     /// The text stays as it is; the tokenizer's own normalizer does the rest. transformers reads texts this way.
     Nothing,
 }
 
 impl Clean {
-    /// Finds a way of cleaning by the name that open_clip's configs use.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "lower" => Some(Clean::Lower),
-            "whitespace" => Some(Clean::Whitespace),
-            "canonicalize" => Some(Clean::Canonicalize),
-            _ => None,
+    /// The name, as open_clip's configs and `clipway.json` have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Clean::Lower => "lower",
+            Clean::Whitespace => "whitespace",
+            Clean::Canonicalize => "canonicalize",
+            Clean::Siglip => "siglip",
+            Clean::Nothing => "nothing",
         }
     }
 }

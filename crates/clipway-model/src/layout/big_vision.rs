@@ -422,6 +422,7 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
         text: tower(BLOCKS[1].theirs, text_width)?,
         context_length,
         vocabulary,
-        has_tokenizer: checkpoint.has_beside(super::hf_config::TOKENIZER),
+        has_tokenizer: super::hf_config::has_tokenizer(checkpoint),
+        cleans_texts: false,
     })
 }

@@ -4,7 +4,8 @@ use clipway_formats::TensorInfo;
 use serde_json::{Value, json};
 
 use super::hf_config::{
-    Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, TOKENIZER, Tower, sides, text_sizes,
+    Activation, CONFIG, Defaults, Document, ImageSizes, OWN_TOKENIZER, Shapes, Tower, has_tokenizer, sides,
+    text_sizes,
 };
 use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
 use crate::checkpoint::Checkpoint;
@@ -87,9 +88,8 @@ fn model(
         text_config.insert("pool_type".into(), json!("eos"));
         text_config.insert("eos_id".into(), json!(end));
     }
-    if vocabulary != CLIP_VOCABULARY && checkpoint.has_beside(TOKENIZER) {
-        // open_clip takes the files in the folder, whatever the name.
-        text_config.insert("hf_tokenizer_name".into(), json!("tokenizer"));
+    if vocabulary != CLIP_VOCABULARY || has_tokenizer(checkpoint) {
+        text_config.insert("hf_tokenizer_name".into(), json!(OWN_TOKENIZER));
     }
     let config = json!({
         "embed_dim": embed_dim,

@@ -14,8 +14,16 @@ use crate::state_dict::StateDict;
 /// Name of the file.
 pub(super) const CONFIG: &str = "config.json";
 
-/// Name of a tokeniser's file that says everything.
-pub(super) const TOKENIZER: &str = "tokenizer.json";
+/// Files any of which means that the folder has a tokenizer.
+const TOKENIZERS: [&str; 3] = ["tokenizer.json", "vocab.json", "spiece.model"];
+
+/// The name of a tokenizer whose files are in the folder: open_clip takes those, whatever the name.
+pub const OWN_TOKENIZER: &str = "tokenizer";
+
+/// Whether the folder has a tokenizer of its own.
+pub(super) fn has_tokenizer(checkpoint: &Checkpoint) -> bool {
+    TOKENIZERS.into_iter().any(|file| checkpoint.has_beside(file))
+}
 
 /// Keys of the file itself.
 const ROOT_KEYS: [&str; 6] = [

@@ -3,7 +3,7 @@
 use clipway_formats::TensorInfo;
 
 use super::hf_config::{
-    Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, TOKENIZER, Tower, text_sizes,
+    Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, Tower, has_tokenizer, text_sizes,
 };
 use super::siglip_config::{SiglipShape, SiglipTower};
 use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
@@ -96,6 +96,7 @@ fn shape(
         text: of(&text),
         context_length: context,
         vocabulary,
-        has_tokenizer: checkpoint.has_beside(TOKENIZER),
+        has_tokenizer: has_tokenizer(checkpoint),
+        cleans_texts: has_tokenizer(checkpoint),
     }
 }

@@ -24,6 +24,7 @@ mod refused;
 
 pub use definition::Layout;
 pub use error::{Contradictions, LayoutError, LayoutPart};
+pub use hf_config::OWN_TOKENIZER;
 pub use known::KnownConfig;
 
 use crate::state_dict::StateDict;
@@ -56,5 +57,10 @@ impl Layout {
     /// The layout of a state dict, by its names and shapes; `None` if it is none that is known.
     pub fn recognise(state_dict: &StateDict) -> Option<&'static Layout> {
         LAYOUTS.into_iter().find(|layout| (layout.recognises)(state_dict))
+    }
+
+    /// Whether it is a folder of transformers, whose tokenizer and processor that library reads.
+    pub fn is_of_transformers(&self) -> bool {
+        [&hf_clip::LAYOUT, &hf_siglip::LAYOUT].into_iter().any(|layout| layout.name == self.name)
     }
 }

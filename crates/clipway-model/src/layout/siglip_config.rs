@@ -6,9 +6,10 @@
 use clipway_formats::{FormatError, TensorInfo};
 use serde_json::{Map, Value, json};
 
-use super::hf_config::sides;
+use super::hf_config::{OWN_TOKENIZER, sides};
 use crate::architecture::siglip::{SiglipVariant, siglip_variant, siglip_variants};
 use crate::config::ModelConfig;
+use crate::contract::Clean;
 use crate::identify::{fitting, mlp_ratio};
 
 /// A SigLIP model, as another project tells it.
@@ -19,8 +20,10 @@ pub(super) struct SiglipShape {
     pub(super) text: SiglipTower,
     pub(super) context_length: usize,
     pub(super) vocabulary: usize,
-    /// Whether a `tokenizer.json` is beside the weights.
+    /// Whether the files of a tokenizer are beside the weights.
     pub(super) has_tokenizer: bool,
+    /// Whether those files say how texts are cleaned, as those of transformers do.
+    pub(super) cleans_texts: bool,
 }
 
 /// What both towers have.
@@ -58,7 +61,11 @@ impl SiglipShape {
     pub(super) fn config(&self, tensors: &[TensorInfo]) -> Result<Told, FormatError> {
         let fits = fitting(tensors);
         if let Some((name, model)) = fits.iter().find(|(_, model)| self.is(model)) {
-            return Ok((model.clone(), Some((*name).to_owned()), Vec::new()));
+            let mut model = model.clone();
+            if self.cleans_texts {
+                model.set_tokenizer(OWN_TOKENIZER, Clean::Whitespace)?;
+            }
+            return Ok((model, Some((*name).to_owned()), Vec::new()));
         }
         let model = ModelConfig::parse(self.json().to_string().as_bytes())?;
         let other = fits.first().map(|(name, _)| {
@@ -93,7 +100,7 @@ impl SiglipShape {
             "context_length": self.context_length,
             "vocab_size": self.vocabulary,
             "hf_tokenizer_name": self.tokenizer(),
-            "tokenizer_kwargs": { "clean": "canonicalize" },
+            "tokenizer_kwargs": { "clean": if self.cleans_texts { "whitespace" } else { "canonicalize" } },
             "width": text.width,
             "heads": text.heads,
             "layers": text.layers,
@@ -129,7 +136,7 @@ impl SiglipShape {
     /// The name of the tokeniser: where its files are there, open_clip takes them, whatever the name.
     fn tokenizer(&self) -> &'static str {
         let known = TOKENIZERS.into_iter().find(|(ids, _)| *ids == self.vocabulary);
-        known.filter(|_| !self.has_tokenizer).map_or("tokenizer", |(_, name)| name)
+        known.filter(|_| !self.has_tokenizer).map_or(OWN_TOKENIZER, |(_, name)| name)
     }
 
     /// The timm name that is the image tower, or the nearest with what differs.

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clipway_formats::{Code, Place};
-use clipway_model::config::{ConfigFile, Interpolation, ModelConfig, PreprocessConfig, ResizeMode};
+use clipway_model::config::{
+    ConfigFile, Interpolation, ModelConfig, PreprocessConfig, ResizeMode, TokenizerSource,
+};
+use clipway_model::contract::Clean;
 use clipway_model::registry;
 
 /// A small config with changes: members put into the vision config, the text config and the model config.
@@ -138,6 +141,62 @@ fn what_is_written_reads_back_for_the_whole_registry() {
 }
 
 #[test]
+fn tokenizer_keys_are_read_once() {
+    let read = |text: &str| {
+        let config = format!(r#"{{"embed_dim": 8, "vision_cfg": {{}}, "text_cfg": {text}}}"#);
+        ModelConfig::parse(config.as_bytes()).map(|model| match model.text.tokenizer_source() {
+            TokenizerSource::Clip(rules) => (String::new(), rules.context_length, rules.clean),
+            TokenizerSource::HuggingFace { name, options } => (name, options.context_length, options.clean),
+        })
+    };
+    let fits = |text: &str, name: &str, length: usize, clean: Clean| {
+        assert_eq!(read(text).unwrap(), (name.to_owned(), length, clean), "{text}");
+    };
+    fits("{}", "", 77, Clean::Lower);
+    fits(r#"{"context_length": 76}"#, "", 76, Clean::Lower);
+    fits(r#"{"hf_tokenizer_name": "", "tokenizer_mode": ""}"#, "", 77, Clean::Lower);
+    fits(r#"{"hf_tokenizer_name": "bert"}"#, "bert", 77, Clean::Whitespace);
+    let canonical = r#"{"hf_tokenizer_name": "s", "tokenizer_kwargs": {"clean": "canonicalize"}}"#;
+    fits(canonical, "s", 77, Clean::Canonicalize);
+    fits(
+        r#"{"tokenizer_kwargs": {"reduction_mask": "", "additional_special_tokens": null}}"#,
+        "",
+        77,
+        Clean::Lower,
+    );
+    let refused = |text: &str, key: &str, code: Code| {
+        let error = read(text).unwrap_err();
+        assert_eq!(error.place, Place::Json(format!("$.text_cfg.{key}")), "{text}: {error}");
+        assert_eq!(error.code, code, "{text}: {error}");
+    };
+    refused(
+        r#"{"tokenizer_kwargs": {"reduction_mask": "random"}}"#,
+        "tokenizer_kwargs.reduction_mask",
+        Code::Unsupported,
+    );
+    refused(
+        r#"{"tokenizer_kwargs": {"additional_special_tokens": ["<x>"]}}"#,
+        "tokenizer_kwargs.additional_special_tokens",
+        Code::Unsupported,
+    );
+    refused(
+        r#"{"tokenizer_kwargs": {"strip_sep_token": true}}"#,
+        "tokenizer_kwargs.strip_sep_token",
+        Code::UnknownKey,
+    );
+    refused(
+        r#"{"tokenizer_kwargs": {"language": "eng_Latn"}}"#,
+        "tokenizer_kwargs.language",
+        Code::UnknownKey,
+    );
+    refused(r#"{"tokenizer_kwargs": {"clean": "upper"}}"#, "tokenizer_kwargs.clean", Code::BadValue);
+    refused(r#"{"tokenizer_kwargs": {"clean": "nothing"}}"#, "tokenizer_kwargs.clean", Code::BadValue);
+    let fast = r#"{"hf_tokenizer_name": "s", "tokenizer_kwargs": {"use_fast": false}}"#;
+    refused(fast, "tokenizer_kwargs.use_fast", Code::UnknownKey);
+    refused(r#"{"hf_tokenizer_name": "s", "tokenizer_mode": "other"}"#, "tokenizer_mode", Code::BadValue);
+}
+
+#[test]
 fn changes_follow_the_rules_of_reading() {
     let mut config = registry::model("ViT-B-32").unwrap();
     config.set_image_size([384, 320]).unwrap();
@@ -150,7 +209,7 @@ fn changes_follow_the_rules_of_reading() {
     let before = config.clone();
     assert!(config.set_image_size([16, 16]).is_err());
     assert!(config.set_context_length(0).is_err());
-    assert!(config.set_tokenizer_name("/etc/passwd").is_err());
+    assert!(config.set_tokenizer("/etc/passwd", Clean::Lower).is_err());
     assert_eq!(config, before);
 }
 

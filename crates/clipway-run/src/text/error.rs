@@ -43,6 +43,12 @@ pub enum TokenizerError {
         /// What is wrong.
         cause: String,
     },
+    /// The tokenizer is not the one that the model was made for.
+    #[error("the tokenizer does not fit the model:{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+    Unfit {
+        /// Each contradiction.
+        problems: Vec<String>,
+    },
     /// The tokenizers library failed on a text, or gave ids of a length that cannot be.
     #[error("the text could not be encoded: {cause}")]
     Encode {
@@ -59,6 +65,7 @@ impl TokenizerError {
             | TokenizerError::Kind { .. }
             | TokenizerError::Rule { .. }
             | TokenizerError::Encode { .. } => Code::BadValue,
+            TokenizerError::Unfit { .. } => return "contradiction",
             TokenizerError::File { .. } => Code::Malformed,
         };
         code.name()

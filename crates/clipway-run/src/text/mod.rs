@@ -19,14 +19,17 @@ mod clean;
 mod clip;
 mod error;
 mod huggingface;
+mod folder;
 mod rules;
 mod tables;
 mod tokenizer;
 
 pub use clip::{ClipFile, check_clip_vocabulary, tokenizer_files_for_clip, tokenizer_json_for_clip};
+pub use clipway_model::config::{HuggingFaceOptions, TokenizerSource};
 pub use clipway_model::contract::{Clean, JsonRules, Side, TokenizerKind, TokenizerMode, TokenizerRules};
 pub use error::TokenizerError;
+pub use folder::{FolderTokenizer, TextReading};
 pub use huggingface::{
-    HuggingFaceOptions, TokenizerFiles, TokenizerSource, check_tokenizer_file, check_tokenizer_json,
+    Backend, Reader, TokenizerFiles, check_tokenizer_file, check_tokenizer_json, read as read_tokenizer,
 };
 pub use tokenizer::{Encoded, EncodedBatch, Tokenizer};

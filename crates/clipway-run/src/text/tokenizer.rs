@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::clip::ClipBpe;
-use super::huggingface::JsonTokenizer;
+use super::huggingface::{Highest, JsonTokenizer};
 use super::{Clean, TokenizerError, TokenizerKind, TokenizerRules, clean, rules};
 
 /// From how many texts on a batch is spread over the threads.
@@ -86,6 +86,14 @@ impl Tokenizer {
     /// The rules that are obeyed.
     pub fn rules(&self) -> &TokenizerRules {
         &self.rules
+    }
+
+    /// The highest ids of a `tokenizer.json`, and those that it puts after a text.
+    pub(super) fn vocabulary(&self) -> Option<(Highest, &[u32])> {
+        match &self.cutter {
+            Cutter::Json(json) => Some((json.highest(), json.suffix())),
+            Cutter::Clip(_) => None,
+        }
     }
 
     /// The length of a row of ids.

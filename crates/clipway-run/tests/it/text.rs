@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clipway_run::text::{
-    Clean, HuggingFaceOptions, Tokenizer, TokenizerError, TokenizerFiles, TokenizerRules, TokenizerSource,
-    check_clip_vocabulary,
+    Clean, HuggingFaceOptions, Reader, Tokenizer, TokenizerError, TokenizerFiles, TokenizerRules,
+    check_clip_vocabulary, read_tokenizer,
 };
 use clipway_testing::token_goldens::run_token_goldens;
 use serde_json::json;
@@ -110,9 +110,10 @@ fn rules_survive_storage() {
     if let Some(folder) = folder {
         let json = std::fs::read(folder.join("tokenizer.json")).unwrap();
         let config = std::fs::read(folder.join("tokenizer_config.json")).unwrap();
-        let files = TokenizerFiles { tokenizer: &json, config: Some(&config), special_tokens_map: None };
+        let files =
+            TokenizerFiles { tokenizer: Some(&json), config: Some(&config), ..TokenizerFiles::default() };
         let options = HuggingFaceOptions { strip_sep_token: true, ..Default::default() };
-        let rules = options.rules(&files).unwrap();
+        let (_, rules) = read_tokenizer(&files, Reader::OpenClip(&options)).unwrap().unwrap();
         let made = Tokenizer::from_rules(rules.clone(), Some(&json)).unwrap();
         assert_eq!(made.encode("a cat").unwrap().ids[..5], [101, 1037, 4937, 0, 0]);
         assert!(matches!(Tokenizer::from_rules(rules.clone(), None), Err(TokenizerError::File { .. })));
@@ -133,48 +134,19 @@ fn rules_survive_storage() {
 }
 
 #[test]
-fn configs() {
-    let check = |config: serde_json::Value, expected: Option<(&str, usize, Clean)>| {
-        let found = TokenizerSource::from_text_config(config.as_object().unwrap()).ok();
-        let found = found.as_ref().map(|source| match source {
-            TokenizerSource::Clip(rules) => ("", rules.context_length, rules.clean),
-            TokenizerSource::HuggingFace { name, options } => {
-                (name.as_str(), options.context_length, options.clean)
-            }
-        });
-        assert_eq!(found, expected, "{config}");
-    };
-    check(json!({}), Some(("", 77, Clean::Lower)));
-    check(json!({"context_length": 76, "width": 512}), Some(("", 76, Clean::Lower)));
-    check(json!({"hf_tokenizer_name": "bert"}), Some(("bert", 77, Clean::Whitespace)));
-    check(
-        json!({"hf_tokenizer_name": "s", "context_length": 64, "tokenizer_kwargs": {"clean": "canonicalize"}}),
-        Some(("s", 64, Clean::Canonicalize)),
-    );
-    check(json!({"tokenizer_kwargs": {"reduction_mask": ""}}), Some(("", 77, Clean::Lower)));
-    check(json!({"tokenizer_kwargs": {"reduction_mask": "random"}}), None);
-    check(json!({"tokenizer_kwargs": {"strip_sep_token": true}}), None);
-    check(json!({"tokenizer_kwargs": {"clean": "upper"}}), None);
-    check(json!({"hf_tokenizer_name": "s", "tokenizer_kwargs": {"use_fast": false}}), None);
-    check(json!({"hf_tokenizer_name": "s", "tokenizer_mode": "other"}), None);
-    check(json!({"context_length": 0}), None);
-    check(json!({"context_length": 1_000_000_000}), None);
-    check(json!({"context_length": "77"}), None);
-}
-
-#[test]
 fn the_files_of_clip_describe_the_same_tokenizer() {
     let files = clipway_run::text::tokenizer_files_for_clip(77);
     assert_eq!(files, clipway_run::text::tokenizer_files_for_clip(77));
     let file = |name: &str| files.iter().find(|file| file.name == name).unwrap().bytes.as_slice();
     let options = HuggingFaceOptions { clean: Clean::Lower, ..Default::default() };
-    let rules = options
-        .rules(&TokenizerFiles {
-            tokenizer: file("tokenizer.json"),
-            config: Some(file("tokenizer_config.json")),
-            special_tokens_map: Some(file("special_tokens_map.json")),
-        })
-        .unwrap();
+    let named = TokenizerFiles {
+        tokenizer: Some(file("tokenizer.json")),
+        config: Some(file("tokenizer_config.json")),
+        special_tokens_map: Some(file("special_tokens_map.json")),
+        ..TokenizerFiles::default()
+    };
+    let (backend, rules) = read_tokenizer(&named, Reader::OpenClip(&options)).unwrap().unwrap();
+    assert_eq!(backend.bytes, file("tokenizer.json"), "the class builds what the file says");
     let through_library = Tokenizer::from_json(file("tokenizer.json"), rules).unwrap();
     let own = Tokenizer::clip(77, Clean::Lower).unwrap();
     let long = "a photo of many cats ".repeat(40);

@@ -20,6 +20,12 @@ pub fn apply(clean: Clean, text: &str) -> Cow<'_, str> {
             let spaced = join_words(&basic(text));
             Cow::Owned(if spaced.is_ascii() { spaced.to_ascii_lowercase() } else { lowercase(&spaced) })
         }
+        Clean::Siglip => {
+            let spaced = format!("▁{}", text.replace('▁', " "));
+            let mut kept = lowercase(&spaced);
+            kept.retain(|character| !character.is_ascii_punctuation());
+            Cow::Owned(join_words(&kept))
+        }
         Clean::Whitespace => Cow::Owned(join_words(&basic(text))),
         Clean::Canonicalize => {
             let basic = basic(text);

@@ -28,6 +28,29 @@ const END_NAME: &str = "<|endoftext|>";
 const PATTERN: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
+/// The normalizer of transformers' `CLIPTokenizer`.
+pub fn clip_normalizer() -> Value {
+    json!({
+        "type": "Sequence",
+        "normalizers": [
+            { "type": "NFC" },
+            { "type": "Replace", "pattern": { "Regex": r"\s+" }, "content": " " },
+            { "type": "Lowercase" },
+        ],
+    })
+}
+
+/// The pre-tokenizer of transformers' `CLIPTokenizer`.
+pub fn clip_pre_tokenizer() -> Value {
+    json!({
+        "type": "Sequence",
+        "pretokenizers": [
+            { "type": "Split", "pattern": { "Regex": PATTERN }, "behavior": "Removed", "invert": true },
+            { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+        ],
+    })
+}
+
 /// Writes the `tokenizer.json` of `openai/clip-vit-large-patch14`, which is CLIP's encoding for the tokenizers
 /// library. That library cleans texts less than open_clip does.
 pub fn tokenizer_json_for_clip() -> Vec<u8> {
@@ -47,21 +70,8 @@ pub fn tokenizer_json_for_clip() -> Vec<u8> {
         "truncation": null,
         "padding": null,
         "added_tokens": [special(START, START_NAME), special(END, END_NAME)],
-        "normalizer": {
-            "type": "Sequence",
-            "normalizers": [
-                { "type": "NFC" },
-                { "type": "Replace", "pattern": { "Regex": r"\s+" }, "content": " " },
-                { "type": "Lowercase" },
-            ],
-        },
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                { "type": "Split", "pattern": { "Regex": PATTERN }, "behavior": "Removed", "invert": true },
-                { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
-            ],
-        },
+        "normalizer": clip_normalizer(),
+        "pre_tokenizer": clip_pre_tokenizer(),
         "post_processor": {
             "type": "RobertaProcessing",
             "sep": [END_NAME, END],

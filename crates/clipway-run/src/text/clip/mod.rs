@@ -6,7 +6,10 @@ mod merge;
 mod scanner;
 mod vocabulary;
 
-pub use files::{ClipFile, check_clip_vocabulary, tokenizer_files_for_clip, tokenizer_json_for_clip};
+pub use files::{
+    ClipFile, check_clip_vocabulary, clip_normalizer, clip_pre_tokenizer, tokenizer_files_for_clip,
+    tokenizer_json_for_clip,
+};
 
 use scanner::{Word, Words};
 use vocabulary::{END, START, Vocabulary};

@@ -1,12 +1,65 @@
-//! Checking any one file of a tokeniser, by its name.
+//! Checking any one file of a tokenizer, by its name.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::options::parse_config;
 use super::{FILE, check_tokenizer_json, json};
 use crate::text::{TokenizerError, check_clip_vocabulary};
 
-/// Checks one file of a tokeniser: CLIP's vocabulary (`….txt.gz`), a `tokenizer.json`, or a configuration,
+/// The names by which errors call the other files.
+pub const CONFIG: &str = "tokenizer_config.json";
+pub const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
+
+/// The files of a Hugging Face tokenizer, as bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokenizerFiles<'a> {
+    /// `tokenizer.json`.
+    pub tokenizer: Option<&'a [u8]>,
+    /// `tokenizer_config.json`.
+    pub config: Option<&'a [u8]>,
+    /// `special_tokens_map.json`, which older folders have besides.
+    pub special_tokens_map: Option<&'a [u8]>,
+    /// `vocab.json` of a byte-pair encoding.
+    pub vocabulary: Option<&'a [u8]>,
+    /// `merges.txt` of a byte-pair encoding.
+    pub merges: Option<&'a [u8]>,
+    /// `added_tokens.json`, which older folders have besides.
+    pub added_tokens: Option<&'a [u8]>,
+    /// `spiece.model`, a SentencePiece model.
+    pub sentence_piece: Option<&'a [u8]>,
+    /// transformers' `config.json`, which names the kind of model.
+    pub model: Option<&'a [u8]>,
+}
+
+impl<'a> TokenizerFiles<'a> {
+    /// Names of the files that a tokenizer is made of and that an artifact carries along.
+    pub const NAMES: [&'static str; 7] =
+        [FILE, CONFIG, SPECIAL_TOKENS_MAP, "vocab.json", "merges.txt", "added_tokens.json", "spiece.model"];
+
+    /// Picks the files by their names.
+    pub fn of(files: &'a [(String, Vec<u8>)]) -> Self {
+        let file = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
+        let [tokenizer, config, special_tokens_map, vocabulary, merges, added_tokens, sentence_piece] =
+            TokenizerFiles::NAMES.map(file);
+        TokenizerFiles {
+            tokenizer,
+            config,
+            special_tokens_map,
+            vocabulary,
+            merges,
+            added_tokens,
+            sentence_piece,
+            model: file("config.json"),
+        }
+    }
+
+    /// Whether there is a vocabulary, in one form or another.
+    pub fn has_vocabulary(&self) -> bool {
+        let pairs = self.vocabulary.is_some() && self.merges.is_some();
+        self.tokenizer.is_some() || self.sentence_piece.is_some() || pairs
+    }
+}
+
+/// Checks one file of a tokenizer: CLIP's vocabulary (`….txt.gz`), a `tokenizer.json`, or a configuration,
 /// which is a JSON object that names a `tokenizer_class` and holds no model.
 ///
 /// # Errors
@@ -24,7 +77,20 @@ pub fn check_tokenizer_file(name: &str, bytes: &[u8]) -> Result<(), TokenizerErr
         _ => false,
     };
     if is_config {
-        return parse_config(bytes, "tokenizer_config.json").map(|_| ());
+        return parse_config(bytes, CONFIG).map(|_| ());
     }
     check_tokenizer_json(bytes)
+}
+
+/// Parses a configuration, which must name no code.
+pub fn parse_config(bytes: &[u8], file: &'static str) -> Result<Map<String, Value>, TokenizerError> {
+    match json::parse(bytes, file)? {
+        Value::Object(config) if config.contains_key("auto_map") => Err(TokenizerError::file(
+            file,
+            "auto_map",
+            "the tokenizer needs code of its own, which is never run",
+        )),
+        Value::Object(config) => Ok(config),
+        _ => Err(TokenizerError::file(file, "top level", "expected an object")),
+    }
 }

@@ -4,23 +4,87 @@
 //! library is turned into an error.
 
 mod charsmap;
+mod added;
+mod class;
 mod files;
 mod json;
-mod options;
+mod lookup;
+mod open_clip;
+mod transformers;
 mod pattern;
 mod pipeline;
+mod sentence_piece;
+mod slow;
 mod template;
 mod vocabulary;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{JsonRules, Side, TokenizerError, TokenizerMode};
+use clipway_model::config::HuggingFaceOptions;
+
+use super::{JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode, TokenizerRules};
 use json::Node;
 use template::Template;
 use vocabulary::Vocabulary;
 
-pub use files::check_tokenizer_file;
-pub use options::{HuggingFaceOptions, TokenizerFiles, TokenizerSource};
+pub use class::Backend;
+pub use files::{CONFIG, TokenizerFiles, check_tokenizer_file};
+
+/// The library whose reading of a folder's texts is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader<'a> {
+    /// open_clip's `HFTokenizer`, with the options of its config.
+    OpenClip(&'a HuggingFaceOptions),
+    /// transformers' `AutoTokenizer`, for rows of so many ids.
+    Transformers {
+        /// Tokens of a text.
+        context_length: usize,
+    },
+}
+
+/// Reads the tokenizer of a folder as a library does: the `tokenizer.json` that its class makes, and the rules for its
+/// ids. `None` where the folder has no vocabulary.
+///
+/// # Errors
+/// [`TokenizerError::File`] if a file is unsound or names code, [`TokenizerError::Rule`] if an option needs a token
+/// that the tokenizer does not have.
+pub fn read<'a>(
+    files: &TokenizerFiles<'a>,
+    reader: Reader<'_>,
+) -> Result<Option<(Backend<'a>, TokenizerRules)>, TokenizerError> {
+    let class = class::of(files)?;
+    let Some(backend) = class::backend(files, &class)? else { return Ok(None) };
+    let rules = match reader {
+        Reader::OpenClip(options) => open_clip::rules(options, &backend.value, files, &class),
+        Reader::Transformers { context_length } => {
+            transformers::rules(context_length, &backend.value, files, &class)
+        }
+    };
+    Ok(Some((backend, rules?)))
+}
+
+/// The `tokenizer_config.json` of a folder with what the rules follow stated in it: the class and the sides, so that no
+/// library takes its own defaults. A file that states both stays as it is.
+///
+/// # Errors
+/// As [`read`].
+pub fn stated_config(files: &TokenizerFiles, rules: &TokenizerRules) -> Result<Vec<u8>, TokenizerError> {
+    let mut config =
+        files.config.map(|bytes| files::parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
+    let before = config.clone();
+    let name = |side: Side| if side == Side::Left { "left" } else { "right" };
+    let class = class::of(files)?;
+    let class = if class.is_empty() { "PreTrainedTokenizerFast".to_owned() } else { class };
+    config.entry("tokenizer_class").or_insert(class.into());
+    if let TokenizerKind::TokenizerJson(json) = &rules.kind {
+        config.entry("padding_side").or_insert(name(json.padding_side).into());
+        config.entry("truncation_side").or_insert(name(json.truncation_side).into());
+    }
+    match files.config {
+        Some(bytes) if config == before => Ok(bytes.to_vec()),
+        _ => Ok(format!("{:#}\n", serde_json::Value::Object(config)).into_bytes()),
+    }
+}
 
 /// The name by which errors call the file.
 const FILE: &str = "tokenizer.json";
@@ -34,6 +98,16 @@ pub struct JsonTokenizer {
     library: tokenizers::Tokenizer,
     rules: JsonRules,
     template: Template,
+    highest: Highest,
+}
+
+/// The highest ids of a vocabulary.
+#[derive(Debug, Clone, Copy)]
+pub struct Highest {
+    /// Of the model's own tokens.
+    pub own: u32,
+    /// Of all, added ones too.
+    pub all: u32,
 }
 
 impl JsonTokenizer {
@@ -41,6 +115,7 @@ impl JsonTokenizer {
     pub fn new(bytes: &[u8], rules: JsonRules, context_length: usize) -> Result<Self, TokenizerError> {
         let value = parse(bytes)?;
         let (vocabulary, template) = check(&Node::root(&value, FILE))?;
+        let highest = vocabulary.highest();
         let template = match &rules.mode {
             TokenizerMode::PostProcessor => template,
             TokenizerMode::Template { prefix, suffix } => {
@@ -55,7 +130,17 @@ impl JsonTokenizer {
             return Err(TokenizerError::ContextLength { found: context_length, least, most: usize::MAX });
         }
         let library = load(bytes, &vocabulary)?;
-        Ok(JsonTokenizer { library, rules, template })
+        Ok(JsonTokenizer { library, rules, template, highest })
+    }
+
+    /// The highest ids of the vocabulary.
+    pub fn highest(&self) -> Highest {
+        self.highest
+    }
+
+    /// The special ids after a text.
+    pub fn suffix(&self) -> &[u32] {
+        &self.template.suffix
     }
 
     /// Fills a row of ids, `[context_length]`, from a cleaned text, and tells whether it was truncated.
@@ -68,7 +153,7 @@ impl JsonTokenizer {
         let room = match self.rules.mode {
             // One place is for the class token at the end.
             TokenizerMode::Clips { .. } => row.len().saturating_sub(special + 1),
-            _ => row.len().saturating_sub(special),
+            _ => row.len().min(self.rules.longest.unwrap_or(usize::MAX)).saturating_sub(special),
         };
         let truncated = ids.len() > room;
         let kept = match self.rules.truncation_side {

@@ -38,6 +38,12 @@ impl<'a> Vocabulary<'a> {
         self.added.get(token).or_else(|| self.model.get(token)).copied()
     }
 
+    /// The highest ids.
+    pub fn highest(&self) -> super::Highest {
+        let own = self.model.values().copied().max().unwrap_or_default();
+        super::Highest { own, all: self.added.values().copied().max().unwrap_or_default().max(own) }
+    }
+
     /// Gives the added tokens with their ids.
     pub fn added(&self) -> impl Iterator<Item = (&'a str, u32)> + '_ {
         self.added.iter().map(|(&token, &id)| (token, id))

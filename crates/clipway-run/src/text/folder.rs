@@ -1,0 +1,174 @@
+//! The tokenizer of a folder, as the library that the folder is for reads it.
+
+use clipway_model::config::{TextConfig, TextPool, TokenizerSource};
+use clipway_model::layout::Layout;
+use clipway_model::source::ConfigOrigin;
+
+use super::huggingface::{self, CONFIG, Reader};
+use super::{
+    Tokenizer, TokenizerError, TokenizerFiles, TokenizerKind, TokenizerMode, TokenizerRules,
+    tokenizer_files_for_clip,
+};
+
+/// Which library's reading of texts is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TextReading {
+    /// open_clip's: its config names the tokenizer and how texts are cleaned first.
+    #[default]
+    OpenClip,
+    /// transformers': the folder's files say everything.
+    Transformers,
+}
+
+/// A tokenizer, with what a folder that is to read texts the same way must hold.
+#[derive(Debug)]
+pub struct FolderTokenizer {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Its files by name, the `tokenizer.json` as it is run.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+impl TextReading {
+    /// The library that the folder of a source is for: that of its layout, unless open_clip's config lies there.
+    pub fn of(layout: &Layout, origin: &ConfigOrigin) -> TextReading {
+        match origin {
+            ConfigOrigin::Beside => TextReading::OpenClip,
+            _ if layout.is_of_transformers() => TextReading::Transformers,
+            _ => TextReading::OpenClip,
+        }
+    }
+}
+
+impl FolderTokenizer {
+    /// Makes the tokenizer of stored rules from the files beside them.
+    ///
+    /// # Errors
+    /// As [`FolderTokenizer::read`], and a `tokenizer.json` that the rules need and that is missing.
+    pub fn by_rules(
+        rules: TokenizerRules,
+        text: &TextConfig,
+        files: &[(String, Vec<u8>)],
+    ) -> Result<FolderTokenizer, TokenizerError> {
+        if let TokenizerKind::ClipBpe {} = rules.kind {
+            return FolderTokenizer::clip(rules, text);
+        }
+        let json = TokenizerFiles::of(files).tokenizer;
+        let tokenizer = Tokenizer::from_rules(rules, json)?;
+        FolderTokenizer { tokenizer, files: carried(files) }.checked(text)
+    }
+
+    /// Reads the tokenizer of a model from the files of a folder; `None` where they hold none that fits the model.
+    ///
+    /// # Errors
+    /// Files that are malformed, rules that cannot be followed, and a tokenizer that contradicts the model: ids beyond
+    /// the embedding's rows, or an end token that the pooling does not find.
+    pub fn read(
+        text: &TextConfig,
+        reading: TextReading,
+        files: &[(String, Vec<u8>)],
+    ) -> Result<Option<FolderTokenizer>, TokenizerError> {
+        let named = TokenizerFiles::of(files);
+        let options = match (reading, text.tokenizer_source()) {
+            (TextReading::Transformers, _) if named.has_vocabulary() => None,
+            (TextReading::Transformers, TokenizerSource::Clip(_)) if !fits_clip(text) => return Ok(None),
+            (_, TokenizerSource::Clip(rules)) => return FolderTokenizer::clip(rules, text).map(Some),
+            (TextReading::Transformers, _) => return Ok(None),
+            (TextReading::OpenClip, TokenizerSource::HuggingFace { options, .. }) => Some(options),
+        };
+        let reader = match &options {
+            Some(options) => Reader::OpenClip(options),
+            None => Reader::Transformers { context_length: text.context_length },
+        };
+        let Some((backend, rules)) = huggingface::read(&named, reader)? else { return Ok(None) };
+        let tokenizer = Tokenizer::from_json(&backend.bytes, rules)?;
+        let json = backend.bytes.into_owned();
+        let mut kept = carried(files);
+        kept.retain(|(name, _)| name != "tokenizer.json" && name != CONFIG);
+        kept.push(("tokenizer.json".to_owned(), json));
+        kept.push((CONFIG.to_owned(), huggingface::stated_config(&named, tokenizer.rules())?));
+        FolderTokenizer { tokenizer, files: kept }.checked(text).map(Some)
+    }
+
+    /// CLIP's own tokenizer, by open_clip's rules.
+    fn clip(rules: TokenizerRules, text: &TextConfig) -> Result<FolderTokenizer, TokenizerError> {
+        let files = tokenizer_files_for_clip(rules.context_length).into_iter();
+        let files = files.map(|file| (file.name.to_owned(), file.bytes)).collect();
+        FolderTokenizer { tokenizer: Tokenizer::from_rules(rules, None)?, files }.checked(text)
+    }
+
+    /// The tokenizer, unless it contradicts the model.
+    fn checked(self, text: &TextConfig) -> Result<FolderTokenizer, TokenizerError> {
+        let problems = contradictions(&self.tokenizer, text);
+        if problems.is_empty() { Ok(self) } else { Err(TokenizerError::Unfit { problems }) }
+    }
+}
+
+/// The files of a tokenizer that an artifact carries along.
+fn carried(files: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
+    files.iter().filter(|(name, _)| TokenizerFiles::NAMES.contains(&name.as_str())).cloned().collect()
+}
+
+/// The rows of an embedding that CLIP's own tokenizer fits, and its end token.
+const CLIP_ROWS: usize = 49408;
+const CLIP_END: i64 = 49407;
+
+/// Whether CLIP's own tokenizer, which is built in, is the one that a model of transformers was made for.
+fn fits_clip(text: &TextConfig) -> bool {
+    let ends = match text.pool {
+        TextPool::Argmax => true,
+        TextPool::Eos => text.eos_id == CLIP_END,
+        TextPool::First | TextPool::Last | TextPool::None => false,
+    };
+    text.vocab_size == CLIP_ROWS && ends
+}
+
+/// Everything in which a tokenizer contradicts a model: ids that the embedding has no rows for, and an end of the text
+/// that the pooling does not find.
+fn contradictions(tokenizer: &Tokenizer, text: &TextConfig) -> Vec<String> {
+    let mut problems = Vec::new();
+    let TokenizerKind::TokenizerJson(rules) = &tokenizer.rules().kind else {
+        if text.hugging_face.is_none() && text.pool == TextPool::Eos && text.eos_id != CLIP_END {
+            problems.push(ends_otherwise(text.eos_id, &[CLIP_END as u32]));
+        }
+        return problems;
+    };
+    let Some((highest, suffix)) = tokenizer.vocabulary() else { return problems };
+    if highest.all as usize >= text.vocab_size {
+        let (id, rows) = (highest.all, text.vocab_size);
+        problems.push(format!("it has ids up to {id}, and the token embedding has {rows} rows"));
+    }
+    if text.hugging_face.is_some() || !matches!(rules.mode, TokenizerMode::PostProcessor) {
+        return problems;
+    }
+    match text.pool {
+        TextPool::Argmax if suffix.iter().all(|id| *id < highest.own) => problems.push(format!(
+            "the model takes the vector of the token with the highest id, and the tokenizer ends texts with {}, while \
+             other tokens have ids up to {}",
+            shown(suffix),
+            highest.own
+        )),
+        TextPool::Eos if !suffix.iter().any(|id| i64::from(*id) == text.eos_id) => {
+            problems.push(ends_otherwise(text.eos_id, suffix));
+        }
+        TextPool::Last => problems.extend(rules.longest.map(|longest| {
+            let context = text.context_length;
+            format!("`model_max_length` is {longest}, and the model takes the vector of token {context}")
+        })),
+        _ => {}
+    }
+    problems
+}
+
+fn ends_otherwise(expected: i64, suffix: &[u32]) -> String {
+    format!(
+        "the model takes the vector of the first token {expected}, and the tokenizer ends texts with {}",
+        shown(suffix)
+    )
+}
+
+/// The tokens after a text, for a message.
+fn shown(suffix: &[u32]) -> String {
+    let ids: Vec<String> = suffix.iter().map(|id| format!("token {id}")).collect();
+    if ids.is_empty() { "no token of its own".to_owned() } else { ids.join(" and ") }
+}

@@ -1,0 +1,203 @@
+//! The `tokenizer.json` that a class of transformers 5.24 makes of a folder's files.
+//!
+//! Some classes take no more than the vocabulary of a `tokenizer.json` and build the rest themselves, others take
+//! the file as it is. What is built here is a whole `tokenizer.json` again, so that it can be checked, run and stored
+//! like any other.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use super::files::{CONFIG, TokenizerFiles, parse_config};
+use super::json::Node;
+use super::{FILE, added, json as strict, parse, slow};
+use crate::text::TokenizerError;
+use crate::text::clip::{clip_normalizer, clip_pre_tokenizer};
+
+/// A `tokenizer.json`: its bytes and what they hold.
+#[derive(Debug)]
+pub struct Backend<'a> {
+    /// The file.
+    pub bytes: Cow<'a, [u8]>,
+    /// The same, parsed.
+    pub value: Value,
+}
+
+/// The class that transformers takes for a folder, without the ending of the fast ones: the one that is named, else
+/// that of the kind of model. Empty where neither is known: the files are then taken as they are.
+pub fn of(files: &TokenizerFiles) -> Result<String, TokenizerError> {
+    let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
+    let model = match files.model {
+        Some(bytes) => strict::parse(bytes, "config.json")?,
+        None => Value::Null,
+    };
+    let named = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let class = named(config.get("tokenizer_class")).or_else(|| named(model.get("tokenizer_class")));
+    let class = class.unwrap_or_else(|| {
+        let class = match model.get("model_type").and_then(Value::as_str) {
+            Some("clip") => "CLIPTokenizer",
+            Some("siglip") => "SiglipTokenizer",
+            _ => "",
+        };
+        class.to_owned()
+    });
+    Ok(class.strip_suffix("Fast").map(str::to_owned).unwrap_or(class))
+}
+
+/// The `tokenizer.json` that a class makes of the files; `None` where there is no vocabulary.
+///
+/// # Errors
+/// [`TokenizerError::File`] for a file that is malformed or of a kind that is not read.
+pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Backend<'a>>, TokenizerError> {
+    let builds = match class {
+        "SiglipTokenizer" if files.sentence_piece.is_some() => {
+            return super::sentence_piece::siglip(files).map(Some);
+        }
+        "CLIPTokenizer" => Some(clip as Build),
+        "GemmaTokenizer" => Some(gemma as Build),
+        "Siglip2Tokenizer" => Some(siglip2 as Build),
+        _ => None,
+    };
+    let Some(bytes) = files.tokenizer else {
+        let (Some(vocabulary), Some(merges), Some(build)) = (files.vocabulary, files.merges, builds) else {
+            return Ok(None);
+        };
+        let model = slow::byte_pairs(vocabulary, merges)?;
+        let mut value = build(Source { model, post_processor: Value::Null }, files)?;
+        added::add(&mut value, None, files)?;
+        return Ok(Some(Backend { bytes: Cow::Owned(value.to_string().into_bytes()), value }));
+    };
+    let value = parse(bytes)?;
+    let Some(build) = builds else {
+        return added::completed(bytes, value, files).map(Some);
+    };
+    let source = Source::of(&value)?;
+    let mut built = build(source, files)?;
+    for key in ["truncation", "padding"] {
+        built[key] = value.get(key).cloned().unwrap_or(Value::Null);
+    }
+    added::add(&mut built, value.get("added_tokens"), files)?;
+    if reads_alike(&built, &value) {
+        return Ok(Some(Backend { bytes: Cow::Borrowed(bytes), value }));
+    }
+    Ok(Some(Backend { bytes: Cow::Owned(built.to_string().into_bytes()), value: built }))
+}
+
+/// Builds a `tokenizer.json` around a vocabulary.
+type Build = fn(Source, &TokenizerFiles) -> Result<Value, TokenizerError>;
+
+/// What a class takes of a `tokenizer.json`.
+struct Source {
+    /// `vocab` and `merges`.
+    model: Map<String, Value>,
+    post_processor: Value,
+}
+
+impl Source {
+    fn of(file: &Value) -> Result<Source, TokenizerError> {
+        let model = Node::root(file, FILE).need("model")?;
+        let mut kept = Map::new();
+        for key in ["vocab", "merges"] {
+            kept.insert(key.to_owned(), model.need(key)?.value.clone());
+        }
+        let post_processor = file.get("post_processor").cloned().unwrap_or(Value::Null);
+        Ok(Source { model: kept, post_processor })
+    }
+}
+
+/// transformers' `CLIPTokenizer`.
+fn clip(source: Source, files: &TokenizerFiles) -> Result<Value, TokenizerError> {
+    let token = |name: &str, default: &str| added::named(files, name, default);
+    let (begin, end) = (token("bos_token", "<|startoftext|>")?, token("eos_token", "<|endoftext|>")?);
+    let unknown = token("unk_token", "<|endoftext|>")?;
+    let id = |token: &str| {
+        let id = source.model.get("vocab").and_then(|vocab| vocab.get(token)).cloned();
+        id.ok_or_else(|| TokenizerError::file(FILE, "model.vocab", format!("`{token}` is missing")))
+    };
+    let post_processor = json!({
+        "type": "RobertaProcessing",
+        "sep": [end, id(&end)?],
+        "cls": [begin, id(&begin)?],
+        "trim_offsets": false,
+        "add_prefix_space": false,
+    });
+    let model = with_defaults(
+        source.model,
+        json!({
+            "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": "",
+            "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+        }),
+    );
+    Ok(whole(clip_normalizer(), clip_pre_tokenizer(), post_processor, model))
+}
+
+/// transformers' `GemmaTokenizer`, which keeps capitals.
+fn gemma(source: Source, files: &TokenizerFiles) -> Result<Value, TokenizerError> {
+    space_marks(source, files, json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" }))
+}
+
+/// transformers' `Siglip2Tokenizer`: Gemma's, in lower case.
+fn siglip2(source: Source, files: &TokenizerFiles) -> Result<Value, TokenizerError> {
+    let marks = json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" });
+    let lower = json!({ "type": "Lowercase" });
+    space_marks(source, files, json!({ "type": "Sequence", "normalizers": [lower, marks] }))
+}
+
+fn space_marks(source: Source, files: &TokenizerFiles, normalizer: Value) -> Result<Value, TokenizerError> {
+    let unknown = added::named(files, "unk_token", "<unk>")?;
+    let model = with_defaults(
+        source.model,
+        json!({
+            "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
+        }),
+    );
+    let pre_tokenizer = json!({
+        "type": "Split", "pattern": { "String": " " }, "behavior": "MergedWithPrevious", "invert": false,
+    });
+    Ok(whole(normalizer, pre_tokenizer, source.post_processor, model))
+}
+
+/// Puts the vocabulary into the object of a model.
+fn with_defaults(vocabulary: Map<String, Value>, mut model: Value) -> Value {
+    if let Value::Object(members) = &mut model {
+        members.extend(vocabulary);
+    }
+    model
+}
+
+fn whole(normalizer: Value, pre_tokenizer: Value, post_processor: Value, model: Value) -> Value {
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [],
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": post_processor,
+        "decoder": null,
+        "model": model,
+    })
+}
+
+/// Whether a file gives the same ids as what a class builds of it, told by what encoding uses.
+fn reads_alike(built: &Value, file: &Value) -> bool {
+    let same = |key: &str| built.get(key) == file.get(key);
+    let model = |value: &Value| {
+        let mut model = value.get("model").cloned().unwrap_or_default();
+        if let Some(members) = model.as_object_mut() {
+            members.remove("dropout");
+            // What is not written is its default.
+            for key in ["fuse_unk", "byte_fallback", "ignore_merges"] {
+                members.entry(key).or_insert(Value::Bool(false));
+            }
+            for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
+                members.entry(key).or_insert(Value::Null);
+            }
+            members.entry("type").or_insert(json!("BPE"));
+        }
+        model
+    };
+    ["added_tokens", "normalizer", "pre_tokenizer", "post_processor"].into_iter().all(same)
+        && model(built) == model(file)
+}

@@ -1,0 +1,140 @@
+//! What the files of a tokenizer say about its special tokens and sides.
+
+use serde_json::{Map, Value};
+
+use super::FILE;
+use super::files::{CONFIG, SPECIAL_TOKENS_MAP, TokenizerFiles, parse_config};
+use super::json::Node;
+use super::vocabulary::Vocabulary;
+use crate::text::{Side, TokenizerError, TokenizerMode};
+
+/// The source language of NLLB's tokenizer where none is given.
+const DEFAULT_LANGUAGE: &str = "eng_Latn";
+
+/// The files of a tokenizer, parsed and checked.
+pub struct Lookup<'a> {
+    root: Node<'a>,
+    pub vocabulary: Vocabulary<'a>,
+    pub config: Map<String, Value>,
+    map: Map<String, Value>,
+    class: String,
+}
+
+impl<'a> Lookup<'a> {
+    /// Checks a parsed `tokenizer.json` and parses the files beside it.
+    pub fn new(tokenizer: &'a Value, files: &TokenizerFiles, class: &str) -> Result<Self, TokenizerError> {
+        let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?;
+        let map =
+            files.special_tokens_map.map(|bytes| parse_config(bytes, SPECIAL_TOKENS_MAP)).transpose()?;
+        let root = Node::root(tokenizer, FILE);
+        let (vocabulary, _) = super::check(&root)?;
+        let (config, map) = (config.unwrap_or_default(), map.unwrap_or_default());
+        Ok(Lookup { root, vocabulary, config, map, class: class.to_owned() })
+    }
+
+    /// Finds the id of a special token.
+    pub fn id(&self, name: &str) -> Result<u32, TokenizerError> {
+        let token = self
+            .token(name)
+            .ok_or_else(|| TokenizerError::rule(name, "the tokenizer's files do not name this token"))?;
+        self.vocabulary
+            .id(&token)
+            .ok_or_else(|| TokenizerError::rule(name, format!("`{token}` is not in the vocabulary")))
+    }
+
+    /// Finds the spelling of a special token: by the configuration, by the file's own padding, or by the
+    /// tokenizer's class.
+    fn token(&self, name: &str) -> Option<String> {
+        let named = |map: &Map<String, Value>| match map.get(name)? {
+            Value::String(token) => Some(token.clone()),
+            Value::Object(token) => Some(token.get("content")?.as_str()?.to_owned()),
+            _ => None,
+        };
+        let padding = || {
+            let padding = self.root.get("padding").ok().flatten().filter(|_| name == "pad_token")?;
+            Some(padding.get("pad_token").ok().flatten()?.string().ok()?.to_owned())
+        };
+        let by_class = || class_token(&self.class, name).map(str::to_owned);
+        named(&self.config).or_else(|| named(&self.map)).or_else(padding).or_else(by_class)
+    }
+
+    pub fn is_nllb(&self) -> bool {
+        self.class == "NllbTokenizer"
+    }
+
+    /// The source language that is in force, for tokenizers that have one.
+    pub fn language(&self) -> Option<String> {
+        if !self.is_nllb() {
+            return None;
+        }
+        let configured = self.config.get("src_lang").and_then(Value::as_str);
+        Some(configured.unwrap_or(DEFAULT_LANGUAGE).to_owned())
+    }
+
+    /// Finds which special ids stand around a text: those of the post-processor, or of a source language.
+    pub fn mode(&self) -> Result<TokenizerMode, TokenizerError> {
+        let Some(language) = self.language() else { return Ok(TokenizerMode::PostProcessor) };
+        let (language, end) = (self.language_id(&language)?, self.id("eos_token")?);
+        Ok(match self.flag("legacy_behaviour")?.unwrap_or(false) {
+            true => TokenizerMode::Template { prefix: vec![], suffix: vec![end, language] },
+            false => TokenizerMode::Template { prefix: vec![language], suffix: vec![end] },
+        })
+    }
+
+    /// Finds the id of a language.
+    pub fn language_id(&self, language: &str) -> Result<u32, TokenizerError> {
+        let missing = || TokenizerError::rule("language", format!("`{language}` is not in the vocabulary"));
+        self.vocabulary.id(language).ok_or_else(missing)
+    }
+
+    /// Reads a truth value of the configuration.
+    fn flag(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
+        match self.config.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(other) => {
+                Err(TokenizerError::file(CONFIG, key, format!("expected true or false, found {other}")))
+            }
+        }
+    }
+
+    /// Reads a side of the configuration; where it says nothing, that of the `tokenizer.json`, else the right one.
+    ///
+    /// transformers has the left side for Gemma's class where nothing is said. No model of CLIP's kind was trained with
+    /// that, and its vector would be that of another token.
+    pub fn side(&self, part: &str, key: &str) -> Result<Side, TokenizerError> {
+        if let Some(side) = self.config.get(key).filter(|side| !side.is_null()) {
+            return match side.as_str() {
+                Some("right") => Ok(Side::Right),
+                Some("left") => Ok(Side::Left),
+                _ => Err(TokenizerError::file(CONFIG, key, format!("expected a side, found {side}"))),
+            };
+        }
+        let Some(direction) = self.root.get(part)? else { return Ok(Side::Right) };
+        match direction.get("direction")?.map(|direction| direction.string()).transpose()? {
+            None | Some("Right") => Ok(Side::Right),
+            Some("Left") => Ok(Side::Left),
+            Some(other) => Err(direction.error(format!("the direction `{other}` is unknown"))),
+        }
+    }
+}
+
+/// The special tokens that a class of tokenizers has by default.
+fn class_token(class: &str, name: &str) -> Option<&'static str> {
+    let tokens: [&str; 5] = match class {
+        "BertTokenizer" => ["[PAD]", "[SEP]", "[CLS]", "", ""],
+        "XLMRobertaTokenizer" | "RobertaTokenizer" | "NllbTokenizer" => {
+            ["<pad>", "</s>", "<s>", "<s>", "</s>"]
+        }
+        "SiglipTokenizer" => ["</s>", "", "", "", "</s>"],
+        "Siglip2Tokenizer" => ["<pad>", "", "", "<bos>", "<eos>"],
+        "T5Tokenizer" => ["<pad>", "", "", "", "</s>"],
+        "GemmaTokenizer" => ["<pad>", "", "", "<bos>", "<eos>"],
+        "CLIPTokenizer" => ["<|endoftext|>", "", "", "<|startoftext|>", "<|endoftext|>"],
+        _ => return None,
+    };
+    let place = ["pad_token", "sep_token", "cls_token", "bos_token", "eos_token"]
+        .iter()
+        .position(|&key| key == name)?;
+    Some(tokens[place]).filter(|token| !token.is_empty())
+}

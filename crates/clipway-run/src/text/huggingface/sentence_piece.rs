@@ -1,0 +1,267 @@
+//! SentencePiece models (`spiece.model`), read from their protocol buffer: those of unigrams, as SigLIP's are.
+//!
+//! The fields are those of `sentencepiece_model.proto` of <https://github.com/google/sentencepiece>.
+
+use serde_json::{Value, json};
+
+use super::class::Backend;
+use super::files::{CONFIG, TokenizerFiles, parse_config};
+use super::vocabulary::HIGHEST_ID;
+use crate::text::TokenizerError;
+
+/// The name by which errors call the file.
+const FILE: &str = "spiece.model";
+
+/// A piece that texts never contain, whatever its spelling.
+const UNUSED: u64 = 5;
+
+/// The one kind of model that is read.
+const UNIGRAM: u64 = 1;
+
+/// The `tokenizer.json` of transformers' `SiglipTokenizer`, whose cleaning of texts is not part of it.
+///
+/// # Errors
+/// [`TokenizerError::File`] for a malformed model, or one that is not of unigrams.
+pub fn siglip(files: &TokenizerFiles) -> Result<Backend<'static>, TokenizerError> {
+    let model = Model::parse(files.sentence_piece.unwrap_or_default())?;
+    let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
+    if config.get("do_lower_case").is_some_and(|lower| *lower == Value::Bool(false)) {
+        let cause = "false; only texts in lower case are supported for this class";
+        return Err(TokenizerError::file(CONFIG, "do_lower_case", cause));
+    }
+    let listed = config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten();
+    for token in listed.filter_map(|(_, token)| token.get("content")?.as_str()) {
+        if !model.pieces.iter().any(|(piece, _)| piece == token) {
+            let cause =
+                format!("`{token}` is no piece of `{FILE}`, and added tokens are not supported with it");
+            return Err(TokenizerError::file(CONFIG, "added_tokens_decoder", cause));
+        }
+    }
+    let end = super::added::named(files, "eos_token", "</s>")?;
+    let Some(end_id) = model.pieces.iter().position(|(piece, _)| *piece == end) else {
+        return Err(TokenizerError::file(FILE, "pieces", format!("the end token `{end}` is missing")));
+    };
+    let mut normalizers = Vec::new();
+    if !model.charsmap.is_empty() {
+        normalizers.push(json!({ "type": "Precompiled", "precompiled_charsmap": base64(&model.charsmap) }));
+    }
+    if model.removes_spaces {
+        normalizers.push(replace(json!({ "Regex": " +" }), " "));
+    }
+    normalizers.push(replace(json!({ "String": " " }), "▁"));
+    if model.removes_spaces {
+        normalizers.push(replace(json!({ "Regex": "▁+$" }), ""));
+    }
+    let pieces: Vec<Value> = model.pieces.iter().map(|(piece, score)| json!([piece, score])).collect();
+    let value = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [],
+        "normalizer": { "type": "Sequence", "normalizers": normalizers },
+        "pre_tokenizer": null,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "SpecialToken": { "id": end, "type_id": 0 } }],
+            "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 0 } }],
+            "special_tokens": { end.clone(): { "id": end, "ids": [end_id], "tokens": [end] } },
+        },
+        "decoder": null,
+        "model": {
+            "type": "Unigram", "unk_id": model.unknown, "vocab": pieces, "byte_fallback": model.byte_fallback,
+        },
+    });
+    Ok(Backend { bytes: value.to_string().into_bytes().into(), value })
+}
+
+fn replace(pattern: Value, content: &str) -> Value {
+    json!({ "type": "Replace", "pattern": pattern, "content": content })
+}
+
+/// What encoding uses of a model.
+struct Model {
+    /// Pieces and their scores.
+    pieces: Vec<(String, f32)>,
+    unknown: u64,
+    byte_fallback: bool,
+    charsmap: Vec<u8>,
+    removes_spaces: bool,
+}
+
+impl Model {
+    fn parse(bytes: &[u8]) -> Result<Model, TokenizerError> {
+        let mut model = Model {
+            pieces: Vec::new(),
+            unknown: 0,
+            byte_fallback: false,
+            charsmap: Vec::new(),
+            removes_spaces: true,
+        };
+        let mut kind = UNIGRAM;
+        for field in Fields(bytes) {
+            match field? {
+                (1, Wire::Bytes(piece)) => model.piece(piece)?,
+                (2, Wire::Bytes(trainer)) => {
+                    for field in Fields(trainer) {
+                        match field? {
+                            (3, Wire::Number(value)) => kind = value,
+                            (35, Wire::Number(value)) => model.byte_fallback = value != 0,
+                            (40, Wire::Number(value)) => model.unknown = value,
+                            _ => {}
+                        }
+                    }
+                }
+                (3, Wire::Bytes(normalizer)) => {
+                    for field in Fields(normalizer) {
+                        match field? {
+                            (2, Wire::Bytes(charsmap)) => model.charsmap = charsmap.to_vec(),
+                            (4, Wire::Number(value)) => model.removes_spaces = value != 0,
+                            (5, Wire::Number(0)) => return Err(fault("spaces are not escaped")),
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        if kind != UNIGRAM {
+            return Err(fault("the model is not of unigrams; convert it to a `tokenizer.json`"));
+        }
+        match model.pieces.is_empty() {
+            true => Err(fault("it holds no pieces")),
+            false => Ok(model),
+        }
+    }
+
+    fn piece(&mut self, bytes: &[u8]) -> Result<(), TokenizerError> {
+        let (mut text, mut score, mut kind) = (String::new(), 0.0, 1);
+        for field in Fields(bytes) {
+            match field? {
+                (1, Wire::Bytes(piece)) => {
+                    let piece = std::str::from_utf8(piece).map_err(|_| fault("a piece is not UTF-8"))?;
+                    piece.clone_into(&mut text);
+                }
+                (2, Wire::Word(bits)) => score = f32::from_bits(bits),
+                (3, Wire::Number(value)) => kind = value,
+                _ => {}
+            }
+        }
+        if self.pieces.len() as u64 >= HIGHEST_ID {
+            return Err(fault("it holds too many pieces"));
+        }
+        if kind == UNUSED {
+            text = format!("\0unused {}", self.pieces.len());
+        }
+        self.pieces.push((text, score));
+        Ok(())
+    }
+}
+
+fn fault(cause: &str) -> TokenizerError {
+    TokenizerError::file(FILE, "SentencePiece model", cause)
+}
+
+/// A value of a protocol buffer.
+enum Wire<'a> {
+    Number(u64),
+    Word(u32),
+    Bytes(&'a [u8]),
+    Double,
+}
+
+/// The fields of a message, with their numbers.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for place in 0..10 {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7f).checked_shl(7 * place)?;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn field(&mut self) -> Option<(u64, Wire<'a>)> {
+        let key = self.number()?;
+        let value = match key & 7 {
+            0 => Wire::Number(self.number()?),
+            1 => self.take(8).map(|_| Wire::Double)?,
+            2 => {
+                let length = self.number()?;
+                Wire::Bytes(self.take(usize::try_from(length).ok()?)?)
+            }
+            5 => Wire::Word(u32::from_le_bytes(self.take(4)?.try_into().ok()?)),
+            _ => return None,
+        };
+        Some((key >> 3, value))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Wire<'a>), TokenizerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        Some(field.ok_or_else(|| fault("it is cut short, or no protocol buffer")))
+    }
+}
+
+/// Bytes in base 64.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let group =
+            three.iter().fold(0u32, |group, &byte| group << 8 | u32::from(byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let digit = DIGITS[(group >> (18 - 6 * place) & 63) as usize];
+            text.push(if place > three.len() { '=' } else { digit as char });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_pads() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn damaged_messages_are_refused() {
+        // A piece `ab` of score 1.5, then a field whose length leads beyond the end.
+        let piece = [10, 9, 10, 2, b'a', b'b', 21, 0, 0, 0xc0, 0x3f];
+        let model = Model::parse(&piece).unwrap();
+        assert_eq!(model.pieces, [("ab".to_owned(), 1.5)]);
+        for damaged in
+            [&piece[..5], &[10, 0xff, 0xff, 0xff, 0xff, 0xff, 1], &[0xff; 12], &[15], &[18, 2, 24, 2]]
+        {
+            assert!(Model::parse(damaged).is_err(), "{damaged:?}");
+        }
+        let pairs = [&piece[..], &[18, 2, 24, 2]].concat();
+        assert!(Model::parse(&pairs).is_err_and(|error| error.to_string().contains("unigrams")));
+    }
+}
