@@ -40,12 +40,12 @@ def randomize(model, seed):
     return model.eval()
 
 
-def clip(path, seed, activation, width, heads, text_width, text_heads, side, patch, end):
+def clip(path, seed, activation, width, heads, text_width, text_heads, side, patch, end, vocabulary=VOCABULARY, begin=498):
     """transformers' CLIPModel."""
     tower = dict(num_hidden_layers=2, hidden_act=activation)
     config = transformers.CLIPConfig(
         text_config=dict(hidden_size=text_width, intermediate_size=3 * text_width, num_attention_heads=text_heads,
-                         vocab_size=VOCABULARY, max_position_embeddings=CONTEXT, eos_token_id=end, bos_token_id=498, **tower),
+                         vocab_size=vocabulary, max_position_embeddings=CONTEXT, eos_token_id=end, bos_token_id=begin, **tower),
         vision_config=dict(hidden_size=width, intermediate_size=2 * width, num_attention_heads=heads, image_size=side,
                            patch_size=patch, **tower),
         projection_dim=24)
@@ -89,11 +89,11 @@ def archive(state, path):
     torch.jit.script(root).save(path)
 
 
-def openai(path, seed, layers, width, text_width, half):
+def openai(path, seed, layers, width, text_width, half, vocabulary=VOCABULARY):
     """OpenAI's names and order: a TorchScript archive where the file ends in `.pt`, else a state dict."""
     config = {"embed_dim": 24, "quick_gelu": True,
               "vision_cfg": {"image_size": 64, "layers": layers, "width": width, "patch_size": 16, "head_width": 64},
-              "text_cfg": {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": text_width, "heads": text_width // 64,
+              "text_cfg": {"context_length": CONTEXT, "vocab_size": vocabulary, "width": text_width, "heads": text_width // 64,
                            "layers": 2}}
     if isinstance(layers, list):
         config["vision_cfg"].pop("patch_size")
@@ -109,7 +109,7 @@ def openai(path, seed, layers, width, text_width, half):
         return before, rest.split(".")[0], leaf
 
     state = {name: own[name] for name in sorted(own, key=place)}
-    state.update(input_resolution=torch.tensor(64), context_length=torch.tensor(CONTEXT), vocab_size=torch.tensor(VOCABULARY))
+    state.update(input_resolution=torch.tensor(64), context_length=torch.tensor(CONTEXT), vocab_size=torch.tensor(vocabulary))
     if path.suffix == ".pt":
         archive(state, path)
     else:

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cases;
 mod circles;
 mod corpus;
 mod coverage;
@@ -83,6 +84,8 @@ enum Task {
         /// The file
         path: PathBuf,
     },
+    /// Make cases from the field with Python, run the program on them and judge what comes out
+    Cases(cases::Options),
     /// Find source files that need each other, and fail at more than four
     Circles,
     /// Count the lines of the readers that tests reach
@@ -116,6 +119,7 @@ fn main() -> ExitCode {
             corpus::run_contract(&folder, only.as_ref(), except.as_ref())
         }
         Task::CorpusCase { format, path } => corpus::run_case(format, path),
+        Task::Cases(options) => cases::run(&options),
         Task::Circles => circles::run(),
         Task::Coverage => coverage::run(),
         Task::Crash(options) => crash::run(&options),

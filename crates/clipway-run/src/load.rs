@@ -15,7 +15,7 @@ use crate::clip::Clip;
 use crate::encoder::{Encoder, EncoderError, EncoderSettings};
 use crate::engine::{Engine, EngineError, EngineOptions, Processor, WeightError, Weights};
 use crate::image::{Interpolation, Preprocess, ResizeMode};
-use crate::text::{FolderTokenizer, TextReading, Tokenizer, TokenizerError, TokenizerFiles, TokenizerRules};
+use crate::text::{FolderTokenizer, TextReading, TextTarget, TokenizerError, TokenizerFiles, TokenizerRules};
 use crate::tower;
 
 /// transformers' config, which names the kind of model.
@@ -112,10 +112,10 @@ impl LoadError {
 /// A model's tokeniser, with what an artifact carries of it.
 #[derive(Debug)]
 pub struct LoadedTokenizer {
-    /// The tokeniser.
-    pub tokenizer: Tokenizer,
-    /// Its files and rules.
-    pub parts: TokenizerParts,
+    /// The tokenizer and its files.
+    pub tokenizer: FolderTokenizer,
+    /// Where they lie.
+    folder: PathBuf,
 }
 
 impl LoadedTokenizer {
@@ -143,10 +143,20 @@ impl LoadedTokenizer {
             Some(rules) => FolderTokenizer::by_rules(rules, text, &files).map(Some),
             None => FolderTokenizer::read(text, reading, &files),
         };
-        let Some(FolderTokenizer { tokenizer, files }) = found.map_err(refuse)? else { return Ok(None) };
-        let rules = serde_json::to_value(tokenizer.rules())
+        Ok(found.map_err(refuse)?.map(|tokenizer| LoadedTokenizer { tokenizer, folder: folder.to_owned() }))
+    }
+
+    /// The tokenizer's part of a folder for the library of a layout, by the name that artifacts give it.
+    ///
+    /// # Errors
+    /// Rules that the library cannot follow.
+    pub fn parts_for(self, layout: &str, source: &Source) -> Result<TokenizerParts, LoadError> {
+        let text = &source.config().model.text;
+        let refuse = |cause| LoadError::Tokenizer { folder: self.folder.clone(), cause };
+        let written = self.tokenizer.written_for(TextTarget::of(layout), text).map_err(refuse)?;
+        let rules = serde_json::to_value(&written.rules)
             .map_err(|error| refuse(TokenizerError::rule("rules", error.to_string())))?;
-        Ok(Some(LoadedTokenizer { tokenizer, parts: TokenizerParts { files, rules } }))
+        Ok(TokenizerParts { files: written.files, rules, notes: written.notes })
     }
 }
 
@@ -203,7 +213,7 @@ impl Clip {
             .map_err(|cause| LoadError::Encoder { path: path.to_owned(), cause })?;
         let tokenizer = match towers {
             Tower::Image => None,
-            _ => LoadedTokenizer::find(source, source.folder())?.map(|loaded| loaded.tokenizer),
+            _ => LoadedTokenizer::find(source, source.folder())?.map(|loaded| loaded.tokenizer.tokenizer),
         };
         let mut preprocess = Preprocess::from(&source.config().preprocess());
         preprocess.apply_orientation = options.apply_orientation;

@@ -243,7 +243,9 @@ impl Export {
         let folder = self.tokenizer.as_deref().unwrap_or(source.folder());
         let found = LoadedTokenizer::find(source, folder).map_err(|error| load_failure(&error))?;
         if let Some(found) = found {
-            return Ok((found.parts, None));
+            let layout = self.targets()?[0].spelling.layout;
+            let parts = found.parts_for(layout, source).map_err(|error| load_failure(&error))?;
+            return Ok((parts, None));
         }
         let text = &source.config().model.text;
         let folder = folder.display();

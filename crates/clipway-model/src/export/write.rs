@@ -35,6 +35,8 @@ pub struct TokenizerParts {
     pub files: Vec<(String, Vec<u8>)>,
     /// The rules, for `clipway.json`.
     pub rules: Value,
+    /// What a user must know.
+    pub notes: Vec<String>,
 }
 
 /// Files by name, with their hashes.
@@ -262,6 +264,7 @@ impl Export<'_> {
         options: &WriteOptions<'_>,
     ) -> Artifact {
         let mut notes = self.notes.clone();
+        notes.extend(options.tokenizer.notes.iter().cloned());
         if self.spelling.is_open_clip && written.iter().all(|files| files.index.is_some()) {
             notes
                 .push("the weights are in several files: open_clip 3.3.0 cannot load this folder".to_owned());

@@ -4,8 +4,11 @@ use clipway_formats::Dtype;
 
 use super::{SpellError, Spelled, Spelling, WeightsFormat};
 use crate::config::{
-    ConfigFile, Interpolation, ModelConfig, PreprocessConfig, ResizeMode, TextPool, VisionLayers, VisionPool,
+    ConfigFile, Interpolation, ModelConfig, PreprocessConfig, ResizeMode, TextPool, TokenizerConfig,
+    VisionLayers, VisionPool,
 };
+use crate::contract::Clean;
+use crate::layout::OWN_TOKENIZER;
 use crate::plan::{PlannedTensor, Step};
 use crate::problems::Problems;
 
@@ -25,6 +28,9 @@ pub(super) static SPELLING: Spelling = Spelling {
 };
 
 const TITLE: &str = "OpenAI's code";
+
+/// Rows of the token embedding with CLIP's own vocabulary.
+const CLIP_VOCABULARY: usize = 49408;
 
 /// Width of every head in OpenAI's code.
 const HEAD_WIDTH: usize = 64;
@@ -134,8 +140,15 @@ fn check_text(model: &ModelConfig, problems: &mut Problems) {
         "text_cfg.pool_type",
         "it takes the token with the highest id",
     );
-    let own = text.tokenizer.name.is_none();
-    problems.unless(own, "text_cfg.hf_tokenizer_name", "its tokeniser is CLIP's");
+    let TokenizerConfig { name, cleaning, .. } = &text.tokenizer;
+    // The tokenizer of a folder with CLIP's table is compared with CLIP's where it is read.
+    let own = name.as_deref().is_none_or(|name| name == OWN_TOKENIZER && text.vocab_size == CLIP_VOCABULARY);
+    problems.unless(own, "text_cfg.hf_tokenizer_name", "its tokenizer is CLIP's");
+    if name.is_none() {
+        let lower = cleaning.is_none_or(|clean| clean == Clean::Lower);
+        let cause = "its texts are put into lower case and keep their punctuation";
+        problems.unless(lower, "text_cfg.tokenizer_kwargs.clean", cause);
+    }
 }
 
 fn check_preprocessing(found: &PreprocessConfig, problems: &mut Problems) {

@@ -126,6 +126,7 @@ pub fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
         tokenizer: TokenizerParts {
             files: vec![("tokenizer.json".to_owned(), b"{}".to_vec())],
             rules: serde_json::json!({ "kind": "clip" }),
+            notes: Vec::new(),
         },
         licence: Some("mit".to_owned()),
         force: false,

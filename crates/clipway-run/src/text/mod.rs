@@ -22,6 +22,7 @@ mod huggingface;
 mod folder;
 mod rules;
 mod tables;
+mod target;
 mod tokenizer;
 
 pub use clip::{ClipFile, check_clip_vocabulary, tokenizer_files_for_clip, tokenizer_json_for_clip};
@@ -32,4 +33,5 @@ pub use folder::{FolderTokenizer, TextReading};
 pub use huggingface::{
     Backend, Reader, TokenizerFiles, check_tokenizer_file, check_tokenizer_json, read as read_tokenizer,
 };
+pub use target::{TextTarget, WrittenTokenizer};
 pub use tokenizer::{Encoded, EncodedBatch, Tokenizer};

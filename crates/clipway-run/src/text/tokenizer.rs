@@ -1,5 +1,7 @@
 //! The tokeniser that a model's texts go through.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::clip::ClipBpe;
@@ -16,6 +18,24 @@ pub struct Encoded {
     pub ids: Vec<i64>,
     /// Whether the text was longer than the context and lost tokens.
     pub truncated: bool,
+    /// Where the ids are that are no padding.
+    filled: Range<usize>,
+}
+
+impl Encoded {
+    /// The ids without padding.
+    pub fn tokens(&self) -> &[i64] {
+        &self.ids[self.filled.clone()]
+    }
+}
+
+/// A row that was filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Filled {
+    /// Whether the text lost tokens.
+    pub truncated: bool,
+    /// Where the ids are that are no padding.
+    pub tokens: Range<usize>,
 }
 
 /// The ids of several texts.
@@ -27,6 +47,21 @@ pub struct EncodedBatch {
     pub context_length: usize,
     /// How many texts were longer than the context and lost tokens.
     pub truncated: usize,
+    /// Where the ids of each text are that are no padding, within its row.
+    filled: Vec<Range<usize>>,
+}
+
+impl EncodedBatch {
+    /// The ids with -1 in place of padding, whatever a tokenizer pads with.
+    pub fn without_padding(&self) -> Vec<i64> {
+        let mut ids = vec![-1; self.ids.len()];
+        for (row, filled) in self.filled.iter().enumerate() {
+            let start = row * self.context_length;
+            let tokens = start + filled.start..start + filled.end;
+            ids[tokens.clone()].copy_from_slice(&self.ids[tokens]);
+        }
+        ids
+    }
 }
 
 /// Turns texts into token ids by a set of rules.
@@ -107,8 +142,8 @@ impl Tokenizer {
     /// [`TokenizerError::Encode`] if the tokenizers library fails; CLIP's own encoding never does.
     pub fn encode(&self, text: &str) -> Result<Encoded, TokenizerError> {
         let mut ids = vec![0; self.rules.context_length];
-        let truncated = self.encode_into(text, &mut ids)?;
-        Ok(Encoded { ids, truncated })
+        let Filled { truncated, tokens } = self.encode_into(text, &mut ids)?;
+        Ok(Encoded { ids, truncated, filled: tokens })
     }
 
     /// Encodes texts, over the threads of the current pool when there are many.
@@ -119,23 +154,27 @@ impl Tokenizer {
         let context_length = self.rules.context_length;
         let mut ids = vec![0; texts.len() * context_length];
         let rows = ids.chunks_exact_mut(context_length);
-        let truncated = if texts.len() < PARALLEL_TEXTS {
-            texts.iter().zip(rows).try_fold(0, |count, (text, row)| {
-                Ok(count + usize::from(self.encode_into(text.as_ref(), row)?))
-            })?
+        let filled: Vec<Filled> = if texts.len() < PARALLEL_TEXTS {
+            texts
+                .iter()
+                .zip(rows)
+                .map(|(text, row)| self.encode_into(text.as_ref(), row))
+                .collect::<Result<_, _>>()?
         } else {
             texts
                 .par_iter()
                 .zip(rows.collect::<Vec<_>>())
                 .with_min_len(PARALLEL_TEXTS / 4)
-                .map(|(text, row)| self.encode_into(text.as_ref(), row).map(usize::from))
-                .try_reduce(|| 0, |left, right| Ok(left + right))?
+                .map(|(text, row)| self.encode_into(text.as_ref(), row))
+                .collect::<Result<_, _>>()?
         };
-        Ok(EncodedBatch { ids, context_length, truncated })
+        let truncated = filled.iter().filter(|filled| filled.truncated).count();
+        let filled = filled.into_iter().map(|filled| filled.tokens).collect();
+        Ok(EncodedBatch { ids, context_length, truncated, filled })
     }
 
-    /// Fills one row, `[context_length]`, and tells whether the text was truncated.
-    fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<bool, TokenizerError> {
+    /// Fills one row, `[context_length]`.
+    fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
         let cleaned = clean::apply(self.rules.clean, text);
         match &self.cutter {
             Cutter::Clip(clip) => Ok(clip.encode_into(&cleaned, row)),

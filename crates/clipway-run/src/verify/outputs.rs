@@ -135,7 +135,8 @@ impl Outputs {
                 "the tokeniser gives ids up to {highest}, and the model has {vocabulary}"
             )));
         }
-        let values = encoded.ids.iter().map(|&id| id as f32).collect();
+        // What a tokenizer pads with is its own business: where it matters, features show it.
+        let values = encoded.without_padding().into_iter().map(|id| id as f32).collect();
         self.tokens = Some(Rows { values, width: encoded.context_length });
         Ok(Ok(encoded.ids))
     }

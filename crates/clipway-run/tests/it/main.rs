@@ -14,3 +14,4 @@ mod made;
 mod processors;
 mod text;
 mod text_corpus;
+mod text_folder;

@@ -11,6 +11,7 @@ pub use files::{
     tokenizer_json_for_clip,
 };
 
+use super::tokenizer::Filled;
 use scanner::{Word, Words};
 use vocabulary::{END, START, Vocabulary};
 
@@ -26,9 +27,9 @@ impl ClipBpe {
         ClipBpe { vocabulary: Vocabulary::shared() }
     }
 
-    /// Fills a row of ids, `[context_length]`, from a cleaned text: start, text, end, zeros. Tells whether
-    /// the text was truncated; the end token is kept even then.
-    pub fn encode_into(&self, text: &str, row: &mut [i64]) -> bool {
+    /// Fills a row of ids, `[context_length]`, from a cleaned text: start, text, end, zeros. The end
+    /// token is kept where the text is truncated.
+    pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Filled {
         let mut writer = Writer { row, length: 0 };
         writer.push(START);
         for word in Words::new(text) {
@@ -48,7 +49,7 @@ impl ClipBpe {
             *last = END.into();
         }
         row[length..].fill(0);
-        truncated
+        Filled { truncated, tokens: 0..length }
     }
 
     /// Adds the ids of one word.

@@ -16,12 +16,26 @@ const NAMES: [&str; 7] =
 
 /// The spelling of a special token, as the files give it or as the class has it.
 pub fn named(files: &TokenizerFiles, name: &str, default: &str) -> Result<String, TokenizerError> {
-    let found = special(files)?.into_iter().find(|(key, _)| *key == name);
+    let found = special_by_name(files)?.into_iter().find(|(key, _)| *key == name);
     Ok(found.map_or_else(|| default.to_owned(), |(_, token)| token))
 }
 
+/// Special tokens that a class has where the files name none: those of its constructor.
+fn of_class(class: &str) -> &'static [&'static str] {
+    match class {
+        "CLIPTokenizer" => &["<|startoftext|>", "<|endoftext|>"],
+        "GemmaTokenizer" | "Siglip2Tokenizer" => &["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"],
+        _ => &[],
+    }
+}
+
 /// The special tokens that the files name.
-fn special(files: &TokenizerFiles) -> Result<Vec<(&'static str, String)>, TokenizerError> {
+fn special(files: &TokenizerFiles) -> Result<Vec<String>, TokenizerError> {
+    Ok(special_by_name(files)?.into_iter().map(|(_, token)| token).collect())
+}
+
+/// The same, each with the key that names it.
+fn special_by_name(files: &TokenizerFiles) -> Result<Vec<(&'static str, String)>, TokenizerError> {
     let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
     let map = files.special_tokens_map.map(|bytes| parse_config(bytes, SPECIAL_TOKENS_MAP)).transpose()?;
     let map = map.unwrap_or_default();
@@ -44,7 +58,7 @@ pub fn completed<'a>(
 ) -> Result<Backend<'a>, TokenizerError> {
     let before = value.get("added_tokens").and_then(Value::as_array).map_or(0, Vec::len);
     let own = value.get("added_tokens").cloned();
-    add(&mut value, own.as_ref(), files)?;
+    add(&mut value, own.as_ref(), files, "")?;
     let after = value.get("added_tokens").and_then(Value::as_array).map_or(0, Vec::len);
     let bytes = match before == after {
         true => Cow::Borrowed(bytes),
@@ -56,93 +70,102 @@ pub fn completed<'a>(
 /// Adds tokens to a `tokenizer.json` as transformers does: those that the configuration lists, else those of the
 /// `tokenizer.json` itself and of `added_tokens.json`, and the special tokens that are named. A token of the vocabulary
 /// keeps its id, any other has the next one.
-pub fn add(value: &mut Value, own: Option<&Value>, files: &TokenizerFiles) -> Result<(), TokenizerError> {
-    let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
-    let mut tokens: BTreeMap<u64, Map<String, Value>> = BTreeMap::new();
-    let mut insert = |id: Option<u64>, token: &Value| {
-        if let (Some(id), Value::Object(token)) = (id, token) {
-            tokens.insert(id, token.clone());
-        }
-    };
-    if let Some(Value::Object(listed)) = config.get("added_tokens_decoder") {
-        for (id, token) in listed {
-            insert(id.parse().ok(), token);
-        }
-    } else if let Some(bytes) = files.added_tokens {
-        if let Value::Object(listed) = strict::parse(bytes, "added_tokens.json")? {
-            for (content, id) in &listed {
-                insert(id.as_u64(), &plain(content, false));
-            }
-        }
-    }
-    for token in own.and_then(Value::as_array).into_iter().flatten() {
-        let id = token.get("id").and_then(Value::as_u64);
-        if id.is_some_and(|id| !tokens.contains_key(&id)) {
-            insert_token(&mut tokens, id, token);
+pub fn add(
+    value: &mut Value,
+    own: Option<&Value>,
+    files: &TokenizerFiles,
+    class: &str,
+) -> Result<(), TokenizerError> {
+    let mut list: Vec<Token> = listed(own, files)?.into_values().collect();
+    let vocabulary = value.get("model").and_then(|model| model.get("vocab")).unwrap_or(&Value::Null);
+    let mut missing = special(files)?;
+    missing.extend(of_class(class).iter().map(|token| (*token).to_owned()).filter(|token| {
+        // One that is not in the vocabulary has no row in the model, and no text names it.
+        id_in(vocabulary, token).is_some()
+    }));
+    for content in missing {
+        if !list.iter().any(|token| content_of(token) == content) {
+            list.push(plain(&content, true));
         }
     }
-    let mut list: Vec<Map<String, Value>> = tokens.into_values().collect();
-    for (_, content) in special(files)? {
-        if !list.iter().any(|token| content_of(token) == Some(&content)) {
-            if let Value::Object(token) = plain(&content, true) {
-                list.push(token);
-            }
-        }
-    }
-    let vocabulary = value.get("model").and_then(|model| model.get("vocab"));
-    let size = vocabulary.map_or(0, |vocab| match vocab {
+    let size = match vocabulary {
         Value::Object(entries) => entries.len(),
         Value::Array(pieces) => pieces.len(),
         _ => 0,
-    });
+    };
     let mut next = size as u64;
-    let mut numbered = Vec::new();
-    for mut token in list {
-        let content = content_of(&token).unwrap_or_default().to_owned();
-        let known = match vocabulary {
-            Some(Value::Object(entries)) => entries.get(&content).and_then(Value::as_u64),
-            Some(Value::Array(pieces)) => pieces
-                .iter()
-                .position(|piece| piece.get(0).and_then(Value::as_str) == Some(&content))
-                .map(|place| place as u64),
-            _ => None,
-        };
-        let id = known.unwrap_or_else(|| {
+    for token in &mut list {
+        let content = content_of(token).to_owned();
+        let id = id_in(vocabulary, &content).unwrap_or_else(|| {
             next += 1;
             next - 1
         });
-        let stated = own.and_then(Value::as_array).into_iter().flatten();
-        let stated = stated.filter(|own| own.get("content").and_then(Value::as_str) == Some(&content));
-        for own in stated {
-            if own.get("id").and_then(Value::as_u64) != Some(id) {
-                let cause = format!("`{content}` would have id {id} in transformers");
-                return Err(TokenizerError::file(FILE, "added_tokens", cause));
-            }
+        if token.get("id").is_some_and(|stated| *stated != json!(id)) {
+            let cause = format!("`{content}` would have id {id} in transformers");
+            return Err(TokenizerError::file(FILE, "added_tokens", cause));
         }
         token.insert("id".to_owned(), json!(id));
-        numbered.push(Value::Object(token));
     }
-    numbered.sort_by_key(|token| token.get("id").and_then(Value::as_u64));
+    list.sort_by_key(|token| token.get("id").and_then(Value::as_u64));
     if let Value::Object(members) = value {
-        members.insert("added_tokens".to_owned(), Value::Array(numbered));
+        let list = list.into_iter().map(Value::Object).collect();
+        members.insert("added_tokens".to_owned(), Value::Array(list));
     }
     Ok(())
 }
 
-fn insert_token(tokens: &mut BTreeMap<u64, Map<String, Value>>, id: Option<u64>, token: &Value) {
-    if let (Some(id), Value::Object(token)) = (id, token) {
-        tokens.insert(id, token.clone());
+/// An added token with its options.
+type Token = Map<String, Value>;
+
+/// The tokens that files list, by id.
+fn listed(own: Option<&Value>, files: &TokenizerFiles) -> Result<BTreeMap<u64, Token>, TokenizerError> {
+    let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
+    let mut tokens = BTreeMap::new();
+    if let Some(Value::Object(decoder)) = config.get("added_tokens_decoder") {
+        for (id, token) in decoder {
+            if let (Ok(id), Value::Object(token)) = (id.parse(), token) {
+                tokens.insert(id, token.clone());
+            }
+        }
+    } else if let Some(bytes) = files.added_tokens
+        && let Value::Object(ids) = strict::parse(bytes, "added_tokens.json")?
+    {
+        let numbered = ids.iter().filter_map(|(content, id)| Some((id.as_u64()?, plain(content, false))));
+        tokens.extend(numbered);
+    }
+    for token in own.and_then(Value::as_array).into_iter().flatten() {
+        if let (Some(id), Value::Object(token)) = (token.get("id").and_then(Value::as_u64), token) {
+            let kept = tokens.entry(id).or_insert_with(|| token.clone());
+            kept.insert("id".to_owned(), json!(id));
+        }
+    }
+    Ok(tokens)
+}
+
+/// The id of a token in the vocabulary of a model.
+fn id_in(vocabulary: &Value, token: &str) -> Option<u64> {
+    match vocabulary {
+        Value::Object(entries) => entries.get(token).and_then(Value::as_u64),
+        Value::Array(pieces) => {
+            let place = pieces.iter().position(|piece| piece.get(0).and_then(Value::as_str) == Some(token));
+            place.map(|place| place as u64)
+        }
+        _ => None,
     }
 }
 
-fn content_of(token: &Map<String, Value>) -> Option<&str> {
-    token.get("content").and_then(Value::as_str)
+fn content_of(token: &Token) -> &str {
+    token.get("content").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// An added token without options.
-fn plain(content: &str, special: bool) -> Value {
-    json!({
-        "content": content, "single_word": false, "lstrip": false, "rstrip": false,
-        "normalized": !special, "special": special,
-    })
+fn plain(content: &str, special: bool) -> Token {
+    let mut token = Token::new();
+    token.insert("content".to_owned(), content.into());
+    for flag in ["single_word", "lstrip", "rstrip"] {
+        token.insert(flag.to_owned(), false.into());
+    }
+    token.insert("normalized".to_owned(), (!special).into());
+    token.insert("special".to_owned(), special.into());
+    token
 }

@@ -64,7 +64,7 @@ pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Bac
         };
         let model = slow::byte_pairs(vocabulary, merges)?;
         let mut value = build(Source { model, post_processor: Value::Null }, files)?;
-        added::add(&mut value, None, files)?;
+        added::add(&mut value, None, files, class)?;
         return Ok(Some(Backend { bytes: Cow::Owned(value.to_string().into_bytes()), value }));
     };
     let value = parse(bytes)?;
@@ -76,7 +76,7 @@ pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Bac
     for key in ["truncation", "padding"] {
         built[key] = value.get(key).cloned().unwrap_or(Value::Null);
     }
-    added::add(&mut built, value.get("added_tokens"), files)?;
+    added::add(&mut built, value.get("added_tokens"), files, class)?;
     if reads_alike(&built, &value) {
         return Ok(Some(Backend { bytes: Cow::Borrowed(bytes), value }));
     }

@@ -22,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use clipway_model::config::HuggingFaceOptions;
 
+use super::tokenizer::Filled;
 use super::{JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode, TokenizerRules};
 use json::Node;
 use template::Template;
@@ -75,6 +76,7 @@ pub fn stated_config(files: &TokenizerFiles, rules: &TokenizerRules) -> Result<V
     let name = |side: Side| if side == Side::Left { "left" } else { "right" };
     let class = class::of(files)?;
     let class = if class.is_empty() { "PreTrainedTokenizerFast".to_owned() } else { class };
+    config.retain(|_, value| !value.is_null());
     config.entry("tokenizer_class").or_insert(class.into());
     if let TokenizerKind::TokenizerJson(json) = &rules.kind {
         config.entry("padding_side").or_insert(name(json.padding_side).into());
@@ -87,7 +89,7 @@ pub fn stated_config(files: &TokenizerFiles, rules: &TokenizerRules) -> Result<V
 }
 
 /// The name by which errors call the file.
-const FILE: &str = "tokenizer.json";
+pub const FILE: &str = "tokenizer.json";
 
 /// The largest file that is read, in bytes; the largest in use take some 40 MB.
 const LARGEST: usize = 256 << 20;
@@ -144,7 +146,7 @@ impl JsonTokenizer {
     }
 
     /// Fills a row of ids, `[context_length]`, from a cleaned text, and tells whether it was truncated.
-    pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<bool, TokenizerError> {
+    pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
         let encoding = contained(|| self.library.encode_fast(text, false))
             .map_err(|cause| TokenizerError::Encode { cause })?;
         let Template { prefix, suffix } = &self.template;
@@ -176,7 +178,11 @@ impl JsonTokenizer {
         if let Some(stripped) = self.rules.stripped_id {
             row.iter_mut().filter(|id| **id == i64::from(stripped)).for_each(|id| *id = 0);
         }
-        Ok(truncated)
+        let length = match self.rules.mode {
+            TokenizerMode::Clips { .. } => row.len(),
+            _ => length.min(row.len()),
+        };
+        Ok(Filled { truncated, tokens: start..start + length })
     }
 }
 

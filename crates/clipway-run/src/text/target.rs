@@ -1,0 +1,225 @@
+//! A tokenizer as a folder for a library holds it, and which texts that library reads otherwise.
+
+use clipway_model::config::TextConfig;
+use serde_json::{Map, Value, json};
+
+use super::folder::{FolderTokenizer, TextReading};
+use super::huggingface::{CONFIG, FILE};
+use super::{
+    Clean, TokenizerError, TokenizerFiles, TokenizerKind, TokenizerMode, TokenizerRules,
+    tokenizer_json_for_clip,
+};
+
+/// The library that a folder is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextTarget {
+    /// open_clip, which cleans texts before the tokenizer of the folder reads them.
+    OpenClip,
+    /// transformers, which does not.
+    Transformers,
+    /// OpenAI's code, which has CLIP's own tokenizer.
+    OpenAi,
+}
+
+/// What a folder holds of a tokenizer, and what a user must know.
+#[derive(Debug)]
+pub struct WrittenTokenizer {
+    /// Files by name.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// The rules of `clipway.json`.
+    pub rules: TokenizerRules,
+    /// Texts that the library reads otherwise.
+    pub notes: Vec<String>,
+}
+
+/// Texts on which ways of reading differ: quotes, references, ligatures, wide letters, damage, spaces, case, accents.
+const EXAMPLES: [&str; 14] = [
+    "the dog’s ball",
+    "“red” — blue…",
+    "salt &amp; pepper",
+    "ﬁne ﬂour",
+    "Ａｂｃ",
+    "schÃ¶n",
+    "a  cat",
+    " a cat",
+    "A Photo of a CAT.",
+    "it's a t-shirt, size 3.5!",
+    "snake_case",
+    "cafe\u{301}",
+    "ΟΔΥΣΣΕΥΣ",
+    "two dogs",
+];
+
+/// A text that every tokenizer with CLIP's vocabulary reads alike.
+const PLAIN: &str = "two dogs run over the wet grass";
+
+/// Most examples in a note.
+const MOST: usize = 4;
+
+impl TextTarget {
+    /// The library of a layout, by the name that artifacts give it.
+    pub fn of(layout: &str) -> TextTarget {
+        match layout {
+            "transformers" => TextTarget::Transformers,
+            "openai" => TextTarget::OpenAi,
+            _ => TextTarget::OpenClip,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            TextTarget::OpenClip => "open_clip 3.3.0",
+            TextTarget::Transformers => "transformers",
+            TextTarget::OpenAi => "OpenAI's code",
+        }
+    }
+}
+
+impl FolderTokenizer {
+    /// The tokenizer as a folder for a library holds it. The cleaning of texts that the library does not do itself becomes
+    /// part of the tokenizer's files, as far as they can express it; texts that it then still reads otherwise are noted.
+    ///
+    /// # Errors
+    /// Rules that the library cannot follow, such as a separator that is replaced.
+    pub fn written_for(
+        self,
+        target: TextTarget,
+        text: &TextConfig,
+    ) -> Result<WrittenTokenizer, TokenizerError> {
+        let own = self.tokenizer.rules().clone();
+        let (files, reading) = match target {
+            TextTarget::OpenClip => (self.files.clone(), TextReading::OpenClip),
+            TextTarget::Transformers => (transformers_files(&self.files, &own)?, TextReading::Transformers),
+            TextTarget::OpenAi => {
+                let clip = TokenizerRules::clip(own.context_length, Clean::Lower);
+                let theirs = FolderTokenizer::by_rules(clip, text, &[])?;
+                if self.tokenizer.encode(PLAIN)?.tokens() != theirs.tokenizer.encode(PLAIN)?.tokens() {
+                    let cause = "OpenAI's code has CLIP's own tokenizer, and this one has another vocabulary";
+                    return Err(TokenizerError::rule("hf_tokenizer_name", cause));
+                }
+                let notes = self.note(&theirs, target)?;
+                let rules = theirs.tokenizer.rules().clone();
+                return Ok(WrittenTokenizer { files: theirs.files, rules, notes });
+            }
+        };
+        match FolderTokenizer::read(text, reading, &files) {
+            Ok(Some(theirs)) => {
+                let notes = self.note(&theirs, target)?;
+                // open_clip's own reading is the library's business; clipway reads the folder as its source.
+                let rules =
+                    if target == TextTarget::OpenClip { own } else { theirs.tokenizer.rules().clone() };
+                Ok(WrittenTokenizer { files, rules, notes })
+            }
+            Ok(None) if target == TextTarget::OpenClip => {
+                let note = "open_clip 3.3.0 reads no texts with this folder: its config names no tokenizer of the folder";
+                Ok(WrittenTokenizer { files, rules: own, notes: vec![note.to_owned()] })
+            }
+            Err(error) if target == TextTarget::OpenClip => {
+                let note = format!("open_clip 3.3.0 reads no texts with this folder: {error}");
+                Ok(WrittenTokenizer { files, rules: own, notes: vec![note] })
+            }
+            Ok(None) => Err(TokenizerError::file(FILE, "file", "it is missing")),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The texts that another tokenizer reads otherwise, where there are any.
+    fn note(&self, other: &FolderTokenizer, target: TextTarget) -> Result<Vec<String>, TokenizerError> {
+        let mut differ = Vec::new();
+        for text in EXAMPLES {
+            let (ours, theirs) = (self.tokenizer.encode(text)?, other.tokenizer.encode(text)?);
+            if ours.tokens() != theirs.tokens() {
+                differ.push(format!("`{text}`"));
+            }
+        }
+        if differ.is_empty() {
+            return Ok(Vec::new());
+        }
+        let count = differ.len();
+        differ.truncate(MOST);
+        let more = if count > MOST { ", …" } else { "" };
+        Ok(vec![format!(
+            "{} reads some texts otherwise than the source's library: {count} of {} examples become other token ids, \
+             {}{more}",
+            target.title(),
+            EXAMPLES.len(),
+            differ.join(", ")
+        )])
+    }
+}
+
+/// The files from which transformers reads texts by these rules.
+fn transformers_files(
+    files: &[(String, Vec<u8>)],
+    rules: &TokenizerRules,
+) -> Result<Vec<(String, Vec<u8>)>, TokenizerError> {
+    let named = TokenizerFiles::of(files);
+    let is_clip = matches!(rules.kind, TokenizerKind::ClipBpe {});
+    match rules.clean {
+        Clean::Nothing | Clean::Siglip => return Ok(files.to_vec()),
+        // The class of these files lowers case and joins white space itself.
+        Clean::Lower if is_clip => return Ok(files.to_vec()),
+        Clean::Lower | Clean::Whitespace | Clean::Canonicalize => {}
+    }
+    if let TokenizerKind::TokenizerJson(json) = &rules.kind {
+        if json.stripped_id.is_some() {
+            return Err(TokenizerError::rule("strip_sep_token", "transformers does not replace separators"));
+        }
+        if json.mode != TokenizerMode::PostProcessor {
+            return Err(TokenizerError::rule(
+                "tokenizer_mode",
+                "transformers adds only the post-processor's tokens",
+            ));
+        }
+    }
+    let source =
+        if is_clip { tokenizer_json_for_clip() } else { named.tokenizer.unwrap_or_default().to_vec() };
+    let fault = |error: serde_json::Error| TokenizerError::file(FILE, "top level", error.to_string());
+    let mut file: Value = serde_json::from_slice(&source).map_err(fault)?;
+    let mut steps = cleaning(rules.clean);
+    if !is_clip {
+        steps.extend(file.get("normalizer").filter(|own| !own.is_null()).cloned());
+    }
+    file["normalizer"] = json!({ "type": "Sequence", "normalizers": steps });
+    let mut config: Map<String, Value> = match named.config {
+        Some(bytes) => serde_json::from_slice(bytes).map_err(fault)?,
+        None => Map::new(),
+    };
+    // The one class that takes the normalizer of the file.
+    config.insert("tokenizer_class".to_owned(), "PreTrainedTokenizerFast".into());
+    config.insert("model_max_length".to_owned(), rules.context_length.into());
+    config.remove("do_lower_case");
+    let mut written: Vec<(String, Vec<u8>)> = vec![
+        (FILE.to_owned(), file.to_string().into_bytes()),
+        (CONFIG.to_owned(), format!("{:#}\n", Value::Object(config)).into_bytes()),
+    ];
+    let kept = files.iter().filter(|(name, _)| name == "special_tokens_map.json");
+    written.extend(kept.cloned());
+    Ok(written)
+}
+
+/// open_clip's cleaning as steps of a normalizer: all but the repair of damaged text and HTML references.
+fn cleaning(clean: Clean) -> Vec<Value> {
+    let replace =
+        |pattern: Value, content: &str| json!({ "type": "Replace", "pattern": pattern, "content": content });
+    let mut steps = vec![
+        json!({ "type": "NFC" }),
+        replace(json!({ "Regex": "[\u{2bc}\u{2018}-\u{201b}]" }), "'"),
+        replace(json!({ "Regex": "[\u{201c}-\u{201f}]" }), "\""),
+    ];
+    for (ligature, letters) in
+        [("ﬀ", "ff"), ("ﬁ", "fi"), ("ﬂ", "fl"), ("ﬃ", "ffi"), ("ﬄ", "ffl"), ("ﬅ", "ſt"), ("ﬆ", "st")]
+    {
+        steps.push(replace(json!({ "String": ligature }), letters));
+    }
+    if clean == Clean::Canonicalize {
+        steps.push(replace(json!({ "String": "_" }), " "));
+        steps.push(replace(json!({ "Regex": r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^`{|}~]"## }), ""));
+    }
+    if clean != Clean::Whitespace {
+        steps.push(json!({ "type": "Lowercase" }));
+    }
+    steps.push(replace(json!({ "Regex": r"\s+" }), " "));
+    steps.push(json!({ "type": "Strip", "strip_left": true, "strip_right": true }));
+    steps
+}

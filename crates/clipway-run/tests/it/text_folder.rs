@@ -1,0 +1,144 @@
+//! Tokenizers of folders, as the library that a folder is for reads them. The ids are transformers 5.24's.
+
+use clipway_model::config::{ModelConfig, TextConfig};
+use clipway_run::text::{Clean, FolderTokenizer, TextReading, TokenizerError, tokenizer_files_for_clip};
+use serde_json::{Value, json};
+
+type Files = Vec<(String, Vec<u8>)>;
+
+fn text_config(text: Value) -> TextConfig {
+    let model = json!({ "embed_dim": 8, "vision_cfg": {}, "text_cfg": text });
+    ModelConfig::parse(model.to_string().as_bytes()).unwrap().text.clone()
+}
+
+fn clip_text(changes: Value) -> TextConfig {
+    let mut text = json!({ "context_length": 12, "hf_tokenizer_name": "tokenizer" });
+    text.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    text_config(text)
+}
+
+fn clip_files(names: &[&str]) -> Files {
+    let all = tokenizer_files_for_clip(12).into_iter().map(|file| (file.name.to_owned(), file.bytes));
+    all.filter(|(name, _)| names.contains(&name.as_str())).collect()
+}
+
+fn read(text: &TextConfig, files: &Files) -> Result<Option<FolderTokenizer>, TokenizerError> {
+    FolderTokenizer::read(text, TextReading::Transformers, files)
+}
+
+#[track_caller]
+fn ids(found: &FolderTokenizer, text: &str, expected: &[i64]) {
+    let encoded = found.tokenizer.encode(text).unwrap();
+    assert_eq!(encoded.ids[..expected.len()], *expected, "{text}");
+}
+
+#[test]
+fn transformers_neither_repairs_texts_nor_resolves_references() {
+    let text = clip_text(json!({}));
+    let files = clip_files(&["tokenizer.json", "tokenizer_config.json"]);
+    let whole = read(&text, &files).unwrap().unwrap();
+    assert_eq!(whole.tokenizer.rules().clean, Clean::Nothing);
+    let bytes = |files: &Files, name: &str| files.iter().find(|(n, _)| n == name).unwrap().1.clone();
+    assert_eq!(bytes(&whole.files, "tokenizer.json"), bytes(&files, "tokenizer.json"), "it stays as it is");
+    let pairs =
+        read(&text, &clip_files(&["vocab.json", "merges.txt", "tokenizer_config.json"])).unwrap().unwrap();
+    for found in [&whole, &pairs] {
+        ids(found, "the dog’s ball", &[49406, 518, 1929, 728, 503, 338, 1069, 49407]);
+        ids(found, "salt &amp; pepper", &[49406, 6611, 261, 6259, 282, 8253, 49407]);
+        ids(found, "A  Cat\u{a0}!", &[49406, 320, 2368, 256, 49407, 49407]);
+    }
+    let cleaned = FolderTokenizer::read(&text, TextReading::OpenClip, &files).unwrap().unwrap();
+    ids(&cleaned, "salt &amp; pepper", &[49406, 6611, 261, 8253, 49407]);
+}
+
+#[test]
+fn a_class_builds_its_own_normalizer() {
+    let mut file: Value = serde_json::from_slice(&clip_files(&["tokenizer.json"])[0].1).unwrap();
+    file["normalizer"] = json!({ "type": "NFC" });
+    let files = |class: &str| {
+        let config = json!({ "tokenizer_class": class, "pad_token": "<|endoftext|>" });
+        let pair = |name: &str, value: &Value| (name.to_owned(), value.to_string().into_bytes());
+        vec![pair("tokenizer.json", &file), pair("tokenizer_config.json", &config)]
+    };
+    let text = clip_text(json!({}));
+    // `CLIPTokenizer` takes the vocabulary alone, and lowers case; the file's own rules are for any other class.
+    ids(&read(&text, &files("CLIPTokenizer")).unwrap().unwrap(), "CAT", &[49406, 2368, 49407]);
+    let own = read(&text, &files("PreTrainedTokenizerFast")).unwrap().unwrap();
+    assert_ne!(own.tokenizer.encode("CAT").unwrap().ids[1], 2368);
+}
+
+/// A small byte-pair encoding in the way of Gemma's.
+fn gemma(class: &str, side: Option<&str>) -> Files {
+    let words =
+        ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", "a", "c", "t", "A", "C", ".", "ca", "cat"];
+    let vocab: serde_json::Map<String, Value> =
+        words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": { "type": "BPE", "unk_token": "<unk>", "vocab": vocab, "merges": [["c", "a"], ["ca", "t"]] },
+    });
+    let config = json!({ "tokenizer_class": class, "padding_side": side, "pad_token": "<pad>" });
+    let pair = |name: &str, value: Value| (name.to_owned(), value.to_string().into_bytes());
+    vec![pair("tokenizer.json", file), pair("tokenizer_config.json", config)]
+}
+
+#[test]
+fn siglip_2_lowers_case_and_keeps_punctuation() {
+    let text = text_config(json!({
+        "context_length": 6, "vocab_size": 14, "hf_tokenizer_name": "tokenizer", "pool_type": "last",
+    }));
+    let lower = read(&text, &gemma("Siglip2Tokenizer", None)).unwrap().unwrap();
+    ids(&lower, "A Cat.", &[6, 5, 13, 11, 0, 0]);
+    let written = lower.files.iter().find(|(name, _)| name == "tokenizer_config.json").unwrap();
+    let written: Value = serde_json::from_slice(&written.1).unwrap();
+    assert_eq!(written["padding_side"], "right", "stated, since the class's own default is left");
+    ids(
+        &read(&text, &gemma("GemmaTokenizer", Some("left"))).unwrap().unwrap(),
+        "A Cat",
+        &[0, 9, 5, 10, 6, 8],
+    );
+}
+
+#[test]
+fn the_built_in_tokenizer_is_taken_only_where_it_fits() {
+    let takes = |changes: Value| {
+        let mut text = json!({ "context_length": 12 });
+        text.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        read(&text_config(text), &Vec::new()).unwrap().is_some()
+    };
+    assert!(takes(json!({})));
+    assert!(takes(json!({ "pool_type": "eos", "eos_id": 49407 })));
+    assert!(!takes(json!({ "pool_type": "eos", "eos_id": 2 })));
+    assert!(!takes(json!({ "vocab_size": 8000 })));
+    assert!(!takes(json!({ "vocab_size": 60000 })));
+    assert!(!takes(json!({ "hf_tokenizer_name": "tokenizer" })));
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_a_contradiction() {
+    let check = |changes: Value, expected: &[&str]| {
+        let files = clip_files(&["tokenizer.json", "tokenizer_config.json"]);
+        let Err(TokenizerError::Unfit { problems }) = read(&clip_text(changes.clone()), &files) else {
+            panic!("{changes} fits");
+        };
+        assert_eq!(problems, expected);
+    };
+    let rows = "it has ids up to 49407, and the token embedding has 8000 rows";
+    let end =
+        "the model takes the vector of the first token 2, and the tokenizer ends texts with token 49407";
+    check(json!({ "vocab_size": 8000 }), &[rows]);
+    check(json!({ "pool_type": "eos", "eos_id": 2 }), &[end]);
+    check(json!({ "vocab_size": 8000, "pool_type": "eos", "eos_id": 2 }), &[rows, end]);
+
+    // The ids of XLM-R, as a config that was changed from `metaclip_2` to `clip` finds them.
+    let mut files = gemma("PreTrainedTokenizerFast", None);
+    let mut file: Value = serde_json::from_slice(&files[0].1).unwrap();
+    file["post_processor"] = json!({ "type": "BertProcessing", "cls": ["<bos>", 2], "sep": ["<eos>", 1] });
+    files[0].1 = file.to_string().into_bytes();
+    let error = read(&clip_text(json!({ "vocab_size": 20 })), &files).unwrap_err();
+    assert_eq!(error.code(), "contradiction");
+    let says = "takes the vector of the token with the highest id, and the tokenizer ends texts with token 1";
+    assert!(error.to_string().contains(says), "{error}");
+    assert!(read(&clip_text(json!({ "vocab_size": 20, "pool_type": "eos", "eos_id": 1 })), &files).is_ok());
+}

@@ -1,0 +1,174 @@
+"""Sources of every layout that is read, each with the files from which its own library makes features of texts and images.
+
+Each function writes a source into a folder and gives a `Source`: what clipway is to read, with which options, and how the
+source's own library goes from strings and files of images to features.
+"""
+import json
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+import open_clip
+import sentencepiece
+import torch
+import transformers
+from safetensors.torch import save_file
+
+import layout_sources
+from layout_sources import CONTEXT, randomize
+
+CLIP_ROWS = 49408
+
+
+@dataclass
+class Source:
+    """A source, and its own library's features of it."""
+
+    path: Path
+    """What clipway reads."""
+    texts: Callable
+    """Features of texts, `[texts, width]`."""
+    images: Callable | None = None
+    """Features of files of images, `[images, width]`."""
+    options: list = field(default_factory=list)
+    """Options of clipway."""
+    cleaned: bool = False
+    """Whether open_clip reads an export's texts as the source's own library does."""
+
+
+def clip_words(folder):
+    """CLIP's vocabulary as `vocab.json` and `merges.txt`."""
+    tokenizer = open_clip.SimpleTokenizer()
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    words = {names.get(word, word): number for word, number in tokenizer.encoder.items()}
+    (folder / "vocab.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf8")
+    pairs = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.get)
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in pairs)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf8")
+
+
+def sentences(count=4000, seed=5):
+    """Lines of made-up words, to train a SentencePiece model on."""
+    draw = random.Random(seed)
+    parts = ["ca", "do", "t", "g", "pho", "to", "of", "a", "is", "the", "re", "blu", "ß", "ée", "σί", "да", "漢", "字", "1", "22", "ver", "y"]
+    words = ["".join(draw.choices(parts, k=draw.randint(1, 3))) for _ in range(600)]
+    return [" ".join(draw.choices(words, k=draw.randint(3, 12))) for _ in range(count)]
+
+
+def sentence_piece(path, size=500):
+    """A SentencePiece model of unigrams, as SigLIP's: id 0 pads, 1 ends, 2 is unknown."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences()), model_prefix=str(path.with_suffix("")), vocab_size=size, model_type="unigram",
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, normalization_rule_name="nmt_nfkc", hard_vocab_limit=False, minloglevel=2)
+    path.with_suffix(".vocab").unlink()
+
+
+def features(found):
+    return getattr(found, "pooler_output", found)
+
+
+def in_passes(compute, items, size=256):
+    with torch.no_grad():
+        return torch.cat([features(compute(items[at:at + size])) for at in range(0, len(items), size)])
+
+
+def of_transformers(folder, tokenizer, **padding):
+    """A folder of transformers, read by its own classes alone."""
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+
+    def texts(items):
+        ids = tokenizer(items, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt", **padding)["input_ids"]
+        return model.get_text_features(input_ids=ids)
+
+    return lambda items: in_passes(texts, items)
+
+
+def transformers_clip(folder, shape):
+    """CLIPModel. `v5`: as transformers 5 saves it. `v4`: vocabulary and merges, as transformers 4 also saved them."""
+    end = 2 if shape == "legacy" else 49407
+    layout_sources.clip(folder, 11, "quick_gelu", 64, 2, 48, 4, 48, 12, end, vocabulary=CLIP_ROWS, begin=49406)
+    clip_words(folder)
+    if shape != "v4":
+        transformers.CLIPTokenizerFast.from_pretrained(folder, model_max_length=CONTEXT).save_pretrained(folder)
+        (folder / "vocab.json").unlink()
+        (folder / "merges.txt").unlink()
+    else:
+        config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": CONTEXT, "pad_token": "<|endoftext|>"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return Source(folder, of_transformers(folder, transformers.AutoTokenizer.from_pretrained(folder)))
+
+
+def transformers_siglip(folder):
+    """SiglipModel with SigLIP's own tokenizer, a SentencePiece model."""
+    layout_sources.siglip(folder, 12, "gelu", 48, 4, 48, 12)
+    sentence_piece(folder / "spiece.model", 480)
+    transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=CONTEXT).save_pretrained(folder)
+    return Source(folder, of_transformers(folder, transformers.AutoTokenizer.from_pretrained(folder)))
+
+
+def transformers_siglip2(folder, shape):
+    """SigLIP 2 at a fixed resolution: its class of transformers 5, or Gemma's as its folders of transformers 4 name it."""
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:!?'-0123456789’é"
+    words = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *letters]
+    pairs = [("▁", "a"), ("c", "a"), ("ca", "t"), ("o", "f"), ("t", "h"), ("th", "e"), ("▁", "the")]
+    words += ["".join(pair) for pair in pairs]
+    cls = transformers.Siglip2Tokenizer if shape == "v5" else transformers.GemmaTokenizer
+    tokenizer = cls(vocab={word: number for number, word in enumerate(words)}, merges=pairs)
+    tokenizer.model_max_length = CONTEXT
+    if shape != "v5":
+        tokenizer.add_eos_token = True
+    layout_sources.siglip(folder, 13, "gelu_pytorch_tanh", 48, 4, 48, 12)
+    tokenizer.save_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return Source(folder, of_transformers(folder, tokenizer, padding_side="right"))
+
+
+def open_clip_texts(model, tokenizer):
+    return lambda items: in_passes(lambda some: model.encode_text(tokenizer(some)), items)
+
+
+TINY = {"embed_dim": 24, "quick_gelu": False,
+        "vision_cfg": {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
+        "text_cfg": {"context_length": CONTEXT, "vocab_size": CLIP_ROWS, "width": 48, "heads": 4, "layers": 2}}
+
+
+def of_open_clip(folder, tokenizer):
+    """open_clip's folder: with CLIP's tokenizer, one of its cleanings, or a Hugging Face tokenizer and `canonicalize`."""
+    config = json.loads(json.dumps(TINY))
+    folder.mkdir(parents=True, exist_ok=True)
+    if tokenizer == "huggingface":
+        sentence_piece(folder / "spiece.model", 480)
+        made = transformers.T5Tokenizer(str(folder / "spiece.model"), extra_ids=0)
+        made.save_pretrained(folder)
+        config["text_cfg"].update(hf_tokenizer_name="some/tokenizer", tokenizer_kwargs={"clean": "canonicalize"}, pool_type="last",
+                                  vocab_size=layout_sources.VOCABULARY, no_causal_mask=True)
+    elif tokenizer != "lower":
+        config["text_cfg"]["tokenizer_kwargs"] = {"clean": tokenizer}
+    model = randomize(open_clip.CLIP(**config), 14)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    model = open_clip.create_model(f"local-dir:{folder}", precision="fp32").eval()
+    return Source(folder, open_clip_texts(model, open_clip.get_tokenizer(f"local-dir:{folder}")), cleaned=True)
+
+
+def openai(path):
+    """OpenAI's state dict, whose texts CLIP's tokenizer reads."""
+    model = layout_sources.openai(path, 15, 2, 64, 64, False, vocabulary=CLIP_ROWS)
+    return Source(path, open_clip_texts(model, open_clip.SimpleTokenizer(context_length=CONTEXT)), cleaned=True)
+
+
+SOURCES = {
+    "transformers CLIP, v5": lambda place: transformers_clip(place / "clip5", "v5"),
+    "transformers CLIP, v4": lambda place: transformers_clip(place / "clip4", "v4"),
+    "transformers CLIP, end token 2": lambda place: transformers_clip(place / "legacy", "legacy"),
+    "transformers SigLIP": lambda place: transformers_siglip(place / "siglip"),
+    "transformers SigLIP 2, v5": lambda place: transformers_siglip2(place / "siglip2-5", "v5"),
+    "transformers SigLIP 2, v4": lambda place: transformers_siglip2(place / "siglip2-4", "v4"),
+    "open_clip": lambda place: of_open_clip(place / "open_clip", "lower"),
+    "open_clip, canonicalize": lambda place: of_open_clip(place / "canonicalize", "canonicalize"),
+    "open_clip, Hugging Face tokenizer": lambda place: of_open_clip(place / "huggingface", "huggingface"),
+    "OpenAI": lambda place: openai(place / "openai.bin"),
+}
