@@ -7,6 +7,7 @@
 mod bench;
 mod cases;
 mod circles;
+mod conventions;
 mod corpus;
 mod coverage;
 mod crash;
@@ -88,6 +89,8 @@ enum Task {
     Cases(cases::Options),
     /// Find source files that need each other, and fail at more than four
     Circles,
+    /// Check conventions that no compiler checks: errors, tables in documents, plain English
+    Conventions,
     /// Count the lines of the readers that tests reach
     Coverage,
     /// Kill exports at random moments, and look at what is in place
@@ -121,6 +124,7 @@ fn main() -> ExitCode {
         Task::CorpusCase { format, path } => corpus::run_case(format, path),
         Task::Cases(options) => cases::run(&options),
         Task::Circles => circles::run(),
+        Task::Conventions => conventions::run(),
         Task::Coverage => coverage::run(),
         Task::Crash(options) => crash::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -92,15 +92,11 @@ impl Failure {
         json!({ "error": error })
     }
 
-    /// The message with its code at the end of the first line, unless it says it already.
+    /// The message with its code at the end of the first line.
     pub fn coded(&self) -> String {
-        let code = format!(" [{}]", self.code);
-        if self.message.contains(&code) {
-            return self.message.clone();
-        }
         let end = self.message.find('\n').unwrap_or(self.message.len());
         let (first, rest) = self.message.split_at(end);
-        format!("{first}{code}{rest}")
+        format!("{first} [{}]{rest}", self.code)
     }
 
     /// The same with a hint.
@@ -109,15 +105,12 @@ impl Failure {
     }
 }
 
-/// An error with the causes that its message does not repeat, joined by colons.
+/// An error with its causes, joined by colons. No error repeats its causes in its own message.
 pub fn chain(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let text = cause.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
+        message = format!("{message}: {cause}");
         source = cause.source();
     }
     message

@@ -1,5 +1,6 @@
-//! What to do about errors that the libraries report: the words for options live here and nowhere below.
+//! What to do about an error. Only the program knows its commands and options, so no library error has hints.
 
+use clipway_model::checkpoint::CheckpointError;
 use clipway_model::differences::Differences;
 use clipway_model::export::ExportError;
 use clipway_model::identify::{CloseFit, Identification, NearFit};
@@ -7,11 +8,54 @@ use clipway_model::output::OutputError;
 use clipway_model::registry::UnknownModel;
 use clipway_model::source::{Candidates, Mismatch, SourceError};
 use clipway_model::state_dict::SelectError;
+use clipway_run::clip::ClipError;
+use clipway_run::image::ImageError;
+
+/// What to do about a source that cannot be opened.
+pub fn of_checkpoint(error: &CheckpointError) -> Option<String> {
+    match error {
+        CheckpointError::Ambiguous { folder, candidates } => {
+            let first = folder.join(candidates.first()?);
+            Some(format!("pass one of the files, such as `{}`", first.display()))
+        }
+        _ => None,
+    }
+}
+
+/// What to do about a refused input.
+pub fn of_clip(error: &ClipError) -> Option<String> {
+    match error {
+        ClipError::NoTokenizer => {
+            Some("export again with the tokenizer's files beside the weights (`tokenizer.json`)".to_owned())
+        }
+        ClipError::NotFinite { .. } => {
+            Some("`clipway inspect SOURCE --stats` lists the tensors with NaN or infinities".to_owned())
+        }
+        ClipError::Image { cause, .. } => of_image(cause).map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// What to do about an image that cannot be read.
+pub fn of_image(error: &ImageError) -> Option<&'static str> {
+    match error {
+        ImageError::TooManyPixels { .. } => Some("raise the limit with `--max-pixels` if you trust the file"),
+        ImageError::Unsupported { .. } => Some("convert the file to PNG or JPEG"),
+        ImageError::Truncated { .. } => Some("the copy or download may be incomplete: get the file again"),
+        ImageError::ResizedAway { .. } => {
+            Some("the image is too thin for the resize mode `longest`: crop it first")
+        }
+        ImageError::OtherSize { .. } => {
+            Some("resize or crop the image to the model's size first: its processor does not")
+        }
+        _ => None,
+    }
+}
 
 /// What to do about a source that cannot be resolved.
 pub fn of_source(error: &SourceError) -> Option<String> {
     match error {
-        SourceError::Open(error) => error.hint(),
+        SourceError::Open(error) => of_checkpoint(error),
         SourceError::Candidates(candidates) => Some(of_candidates(candidates)),
         SourceError::Mismatch(mismatch) => of_mismatch(mismatch),
         SourceError::UnknownModel(UnknownModel { nearest: Some(name), .. }) => {
@@ -24,7 +68,7 @@ pub fn of_source(error: &SourceError) -> Option<String> {
             Some(format!("pass `--weights {}`, or leave the option out", found.name()))
         }
         SourceError::Select { cause: SelectError::Ambiguous { .. }, .. } => {
-            Some("`clipway inspect SOURCE --tensors` lists what is there".to_owned())
+            Some("`clipway inspect SOURCE --tensors` lists the tensors".to_owned())
         }
         SourceError::AlreadyFolded { .. } => Some("leave `--fold` out".to_owned()),
         _ => None,
@@ -46,10 +90,10 @@ pub fn of_export(error: &ExportError) -> Option<String> {
 
 fn of_candidates(Candidates { identification, .. }: &Candidates) -> String {
     match (identification.names().first(), of_identification(identification, None)) {
-        (Some(first), _) => format!("pass the one that it is, such as `--model {first}`"),
+        (Some(first), _) => format!("pass the right one, such as `--model {first}`"),
         (None, Some(hint)) => hint,
         (None, None) => {
-            "pass its config with `--model FILE.json`; `clipway inspect` shows what the shapes tell of it"
+            "pass its config with `--model FILE.json`; `clipway inspect` shows what the shapes say about it"
                 .to_owned()
         }
     }
@@ -64,7 +108,7 @@ fn of_mismatch(mismatch: &Mismatch) -> Option<String> {
     of_identification(&mismatch.identification, mismatch.given.as_deref())
 }
 
-/// The options that name a model at the size that the tensors have.
+/// The options that name a model at the size of the tensors.
 fn options_of(near: &NearFit) -> String {
     let mut options = format!("--model {}", near.name);
     if let Some([height, width]) = near.image_size {
@@ -77,7 +121,7 @@ fn options_of(near: &NearFit) -> String {
     options
 }
 
-/// Which options name a model that fits, other than the one that was given.
+/// The options for a model that matches, other than the given one.
 fn of_identification(identification: &Identification, given: Option<&str>) -> Option<String> {
     let names = identification.names();
     match (&names[..], &identification.near[..]) {
@@ -88,7 +132,7 @@ fn of_identification(identification: &Identification, given: Option<&str>) -> Op
             let is_given =
                 |close: &CloseFit| close.differences == first.differences && Some(close.name) == given;
             (!closest.iter().any(is_given))
-                .then(|| format!("`--model {}` tells which tensors differ", first.name))
+                .then(|| format!("pass `--model {}` to see which tensors differ", first.name))
         }
         ([], [near, ..]) => Some(format!("the shapes match with `{}`", options_of(near))),
         (names, _) => {
@@ -131,7 +175,7 @@ mod tests {
         let longer = changed("positional_embedding", Some([80, 512]));
         check(&longer, None, Some("the shapes match with `--model ViT-B-32 --context-length 80`"));
         let without = changed("ln_final.bias", None);
-        check(&without, Some("ViT-B-16"), Some("`--model ViT-B-32` tells which tensors differ"));
+        check(&without, Some("ViT-B-16"), Some("pass `--model ViT-B-32` to see which tensors differ"));
         // The differences from what is nearest are listed already.
         check(&without, Some("ViT-B-32"), None);
         check(&without, Some("ViT-B-32-quickgelu"), None);

@@ -10,6 +10,7 @@ use clipway_run::image::{DecodeLimits, ImageError, preprocess};
 use rayon::prelude::*;
 
 use crate::failure::{self, Failure};
+use crate::hints;
 use crate::source::clip_failure;
 use crate::ui::Ui;
 
@@ -97,6 +98,6 @@ impl PictureOptions {
 
 /// Says of a picture why it could not be read, with the cause's stable name and what can be done about it.
 fn unreadable(path: &Path, error: &ImageError) -> String {
-    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let hint = hints::of_image(error).map(|hint| format!("; {hint}")).unwrap_or_default();
     format!("`{}`: {} [{}]{hint}", shown_path(path), failure::chain(error), error.code())
 }

@@ -99,7 +99,11 @@ pub fn checkpoint_failure(error: &CheckpointError) -> Failure {
         CheckpointError::Artifact(error) => artifact_failure(error),
         _ => {
             let exit_code = failure::exit_of(error.code());
-            Failure { exit_code, hint: error.hint(), ..Failure::no(error.code(), chain(error)) }
+            Failure {
+                exit_code,
+                hint: hints::of_checkpoint(error),
+                ..Failure::no(error.code(), chain(error))
+            }
         }
     }
 }
@@ -159,15 +163,5 @@ pub fn load_failure(error: &LoadError) -> Failure {
 
 /// What a refused input means for the exit status.
 pub fn clip_failure(error: &ClipError) -> Failure {
-    let hint = match error {
-        ClipError::NoTokenizer => {
-            Some("export again with the tokeniser's files beside the weights (`tokenizer.json`)".to_owned())
-        }
-        ClipError::NotFinite { .. } => {
-            Some("`clipway inspect SOURCE --stats` lists the tensors with NaN or infinities".to_owned())
-        }
-        ClipError::Image { cause, .. } => cause.hint().map(str::to_owned),
-        _ => None,
-    };
-    Failure { hint, ..Failure::no(error.code(), chain(error)) }
+    Failure { hint: hints::of_clip(error), ..Failure::no(error.code(), chain(error)) }
 }

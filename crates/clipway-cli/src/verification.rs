@@ -89,6 +89,7 @@ pub fn verify_failure(error: &VerifyError) -> Failure {
         VerifyError::Source(error) => source_failure(error),
         VerifyError::Load(error) => load_failure(error),
         VerifyError::Run(error) => clip_failure(error),
+        _ => Failure::no(error.code(), chain(error)),
     }
 }
 

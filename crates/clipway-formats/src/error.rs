@@ -6,6 +6,7 @@ use std::path::Path;
 
 /// Stable name of a cause of refusal, the same in every release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Code {
     /// Reading failed.
     Io,
@@ -36,6 +37,23 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code of a reader.
+    pub const ALL: [Code; 13] = [
+        Code::Io,
+        Code::Truncated,
+        Code::TooLarge,
+        Code::UnknownFormat,
+        Code::Malformed,
+        Code::Duplicate,
+        Code::Checksum,
+        Code::PathEscape,
+        Code::UnsafePickle,
+        Code::Unsupported,
+        Code::BadValue,
+        Code::UnknownKey,
+        Code::Missing,
+    ];
+
     /// Name as printed and as in JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -88,7 +106,7 @@ impl fmt::Display for Place {
 
 /// A file is refused: what is wrong, and where. The caller adds the file's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {cause} [{}]", code.name())]
+#[error("{place}: {cause}")]
 pub struct FormatError {
     /// Kind of the cause.
     pub code: Code,

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod dtype;
+mod codes;
 mod error;
 mod json;
 mod name;
@@ -23,6 +24,7 @@ mod source;
 mod tensor;
 mod zip;
 
+pub use codes::CODES;
 pub use dtype::Dtype;
 pub use error::{Code, FormatError, Place, is_invisible, shown, shown_path, shown_up_to};
 pub use json::{Json, JsonCursor, JsonLimits, JsonValue, push_json_string};

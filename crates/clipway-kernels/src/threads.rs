@@ -25,6 +25,7 @@ struct Shared {
 
 /// Why kernels cannot be had.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum KernelsError {
     /// The processor lacks the instruction set.
     #[error("this processor has no `{isa}` instructions")]

@@ -16,6 +16,7 @@ pub struct Clip {
 
 /// An input that a model refuses, or a part that it does not have.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClipError {
     /// A picture cannot be brought to the model's size.
     #[error("`{name}`: {cause}")]

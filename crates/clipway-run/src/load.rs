@@ -70,7 +70,7 @@ pub enum LoadError {
         cause: EngineError,
     },
     /// The towers are not those of the model.
-    #[error("`{}`", path.display())]
+    #[error("`{}`: {cause}", path.display())]
     Encoder {
         /// The source.
         path: PathBuf,

@@ -7,13 +7,14 @@ use crate::graph::GraphError;
 
 /// A config cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArchitectureError {
     /// Values of the config contradict each other.
     #[error("the config does not add up: {0}")]
-    Config(#[from] FormatError),
+    Config(FormatError),
     /// Options of the config lead to shapes that do not fit each other.
     #[error("the config's shapes do not fit: {0}")]
-    Graph(#[from] GraphError),
+    Graph(GraphError),
     /// The config names a text model that is not known.
     #[error(transparent)]
     TextModel(#[from] UnknownTextModel),
@@ -40,5 +41,17 @@ impl ArchitectureError {
 
     pub(super) fn unsupported(what: impl Into<String>, why: impl Into<String>) -> ArchitectureError {
         ArchitectureError::Unsupported { what: what.into(), why: why.into() }
+    }
+}
+
+impl From<FormatError> for ArchitectureError {
+    fn from(cause: FormatError) -> ArchitectureError {
+        ArchitectureError::Config(cause)
+    }
+}
+
+impl From<GraphError> for ArchitectureError {
+    fn from(cause: GraphError) -> ArchitectureError {
+        ArchitectureError::Graph(cause)
     }
 }

@@ -165,6 +165,7 @@ pub(crate) fn hex(digest: Sha256) -> String {
 
 /// An artifact cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArtifactError {
     /// A file cannot be opened or read.
     #[error(transparent)]
@@ -181,7 +182,6 @@ pub enum ArtifactError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
         cause: FormatError,
     },
 }

@@ -9,6 +9,7 @@ use crate::input::InputError;
 
 /// A source cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// A file cannot be opened or read.
     #[error(transparent)]
@@ -22,7 +23,6 @@ pub enum CheckpointError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        #[source]
         cause: FormatError,
     },
     /// A folder without a file of weights.
@@ -40,7 +40,7 @@ pub enum CheckpointError {
         candidates: Vec<String>,
     },
     /// A shard that is a link to a place outside of the folder of its index.
-    #[error("`{}`: shard `{shard}` is a link that leaves the folder of the index [path-escape]", index.display())]
+    #[error("`{}`: shard `{shard}` is a link that leaves the folder of the index", index.display())]
     ShardEscapes {
         /// The index.
         index: PathBuf,
@@ -59,17 +59,6 @@ impl CheckpointError {
             CheckpointError::NoWeights { .. } => "missing",
             CheckpointError::Ambiguous { .. } => "ambiguous",
             CheckpointError::ShardEscapes { .. } => "path-escape",
-        }
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            CheckpointError::Ambiguous { folder, candidates } => {
-                let first = folder.join(candidates.first()?);
-                Some(format!("pass one of the files, such as `{}`", first.display()))
-            }
-            _ => None,
         }
     }
 }

@@ -229,7 +229,7 @@ fn shards(planned: &[PlannedTensor], most_bytes: Option<u64>) -> Vec<&[PlannedTe
 
 fn write_error(file: &StagedFile, source: io::Error) -> ExportError {
     let path = file.path().to_owned();
-    ExportError::Output(OutputError::Io { action: "write", path, source })
+    ExportError::Output(OutputError::Io { action: "write", path, cause: source })
 }
 
 /// A staged file with a position, for writers that go back.
@@ -242,7 +242,7 @@ impl Write for SeekingFile<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write_all_at(self.position, bytes);
         written.map_err(|error| match error {
-            OutputError::Io { source, .. } => source,
+            OutputError::Io { cause, .. } => cause,
             other => io::Error::other(other),
         })?;
         self.position += bytes.len() as u64;

@@ -406,7 +406,7 @@ fn folder_bytes(staging: &Staging, artifact: &Artifact) -> Result<u64, ExportErr
     for name in artifact.files.keys().map(String::as_str).chain([ARTIFACT_NAME]) {
         let path = staging.folder().join(name);
         let size = std::fs::metadata(&path).map(|metadata| metadata.len());
-        sum += size.map_err(|source| OutputError::Io { action: "read the size of", path, source })?;
+        sum += size.map_err(|cause| OutputError::Io { action: "read the size of", path, cause })?;
     }
     Ok(sum)
 }

@@ -37,6 +37,14 @@ pub struct Identification {
     pub folded: bool,
 }
 
+impl Identification {
+    /// Registry names that fit exactly: those that fit as the tensors are named, if any do.
+    pub fn names(&self) -> Vec<&'static str> {
+        let as_named = self.exact.iter().any(|fit| !fit.move_text);
+        self.exact.iter().filter(|fit| !(as_named && fit.move_text)).map(|fit| fit.name).collect()
+    }
+}
+
 /// A registry name that fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fit {

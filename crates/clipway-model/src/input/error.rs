@@ -9,6 +9,7 @@ use super::Kind;
 
 /// An input cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InputError {
     /// The system refuses to open or read a file.
     #[error("cannot read `{}`: {cause}", shown_path(path))]
@@ -16,7 +17,6 @@ pub enum InputError {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        #[source]
         cause: io::Error,
     },
     /// The path leads to something that is no regular file.

@@ -10,6 +10,7 @@ use crate::problems::{Problems, lines};
 
 /// Tensors whose layout is known are not converted.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LayoutError {
     /// The layout is recognised and not supported.
     #[error("this is {title}, which is not converted: {why}")]
@@ -42,7 +43,6 @@ pub enum LayoutError {
         /// The file.
         file: &'static str,
         /// What is wrong with it.
-        #[source]
         cause: FormatError,
     },
     /// What files say cannot be expressed, or contradicts the weights or each other: everything at once.

@@ -185,7 +185,7 @@ const REGISTERED: [&str; 2] = ["MobileCLIP-S1", "MobileCLIP-S2"];
 /// What a user must know of MobileCLIP-B.
 const B_NOTE: &str = "Apple's code pads the pictures by 1 before the first convolution and has layer norms with an epsilon \
                       of 1e-5, which open_clip's `MobileCLIP-B` has not: its features of these weights are others; \
-                      `--model MobileCLIP-B` takes it, for a folder that open_clip 3.3.0 loads";
+                      naming the model `MobileCLIP-B` takes it, for a folder that open_clip 3.3.0 loads";
 
 /// A file that lacks more than one in this many of a model's tensors is of no model.
 const MOST_LACKING: usize = 5;

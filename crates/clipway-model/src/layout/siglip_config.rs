@@ -70,7 +70,7 @@ impl SiglipShape {
         let model = ModelConfig::parse(self.json().to_string().as_bytes())?;
         let other = fits.first().map(|(name, _)| {
             format!(
-                "`{name}` has the same shapes, but another activation; `--model {name}` takes it, for a folder that \
+                "`{name}` has the same shapes, but another activation; naming the model `{name}` takes it, for a folder that \
                  open_clip 3.3.0 loads"
             )
         });

@@ -7,6 +7,7 @@ use clipway_formats::{shown, shown_path};
 
 /// An output that was not written. The target is as it was before, unless the message says otherwise.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OutputError {
     /// There is something at the target, and replacing it was not asked for.
     #[error("`{}` exists", shown_path(path))]
@@ -55,14 +56,14 @@ pub enum OutputError {
         reason: &'static str,
     },
     /// The system refused a step.
-    #[error("cannot {action} `{}`: {source}", shown_path(path))]
+    #[error("cannot {action} `{}`: {cause}", shown_path(path))]
     Io {
         /// What was tried.
         action: &'static str,
         /// On which file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -75,7 +76,7 @@ impl OutputError {
             OutputError::NotReplaceable { .. } | OutputError::Strangers { .. } => "not-replaceable",
             OutputError::OverlapsSource { .. } => "overlaps-source",
             OutputError::BadTarget { .. } => "bad-target",
-            OutputError::Io { source, .. } => match source.kind() {
+            OutputError::Io { cause, .. } => match cause.kind() {
                 FileTooLarge | QuotaExceeded | StorageFull => "no-space",
                 _ => "write",
             },
@@ -84,7 +85,7 @@ impl OutputError {
 
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OutputError {
         let path = path.to_path_buf();
-        move |source| OutputError::Io { action, path, source }
+        move |cause| OutputError::Io { action, path, cause }
     }
 }
 

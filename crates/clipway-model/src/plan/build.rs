@@ -43,6 +43,7 @@ pub struct PlanOptions {
 
 /// The tensors do not make the model of the config.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// Tensors are missing, left over, doubled, or of another shape or dtype; all of them.
     #[error("the tensors are not those of the model:\n{0}")]

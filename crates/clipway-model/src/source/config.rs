@@ -161,14 +161,6 @@ impl fmt::Display for Candidates {
     }
 }
 
-impl Identification {
-    /// Registered names that fit: those that fit as the tensors are named, if there are any.
-    pub fn names(&self) -> Vec<&'static str> {
-        let as_named = self.exact.iter().any(|fit| !fit.move_text);
-        self.exact.iter().filter(|fit| !(as_named && fit.move_text)).map(|fit| fit.name).collect()
-    }
-}
-
 impl Candidates {
     fn write_differences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.differences.is_empty() {

@@ -55,6 +55,7 @@ pub(crate) struct Spelled {
 
 /// Why a target cannot hold a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpellError {
     /// Everything that it cannot express.
     #[error("{title} cannot express it:{}", lines(problems))]

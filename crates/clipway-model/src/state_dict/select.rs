@@ -113,6 +113,7 @@ pub struct Weights {
 
 /// The weights of a checkpoint cannot be told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SelectError {
     /// Two dictionaries could both be the weights.
     #[error("the weights could be under {}", list(candidates))]

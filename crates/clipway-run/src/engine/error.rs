@@ -2,6 +2,7 @@
 
 /// A tensor cannot be read as the architecture needs it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WeightError {
     /// No tensor of this name.
     #[error("there is no such tensor")]
@@ -27,6 +28,7 @@ pub enum WeightError {
 
 /// A tower cannot be compiled, or an input cannot be run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// A weight cannot be read.
     #[error("tensor `{name}`: {cause}")]

@@ -7,6 +7,7 @@ use thiserror::Error;
 ///
 /// The file's name is the caller's to add: this module sees bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ImageError {
     /// The bytes begin like no picture format.
     #[error("not a picture: {found}")]
@@ -120,25 +121,5 @@ impl ImageError {
             | Self::BufferLength { .. } => Code::BadValue,
         };
         code.name()
-    }
-
-    /// Says what a reader of the message can do about it, where there is something.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::TooManyPixels { .. } => Some("raise the limit with `--max-pixels` if the file is trusted"),
-            Self::Unsupported { .. } => Some("convert the file to PNG or JPEG"),
-            Self::Truncated { .. } => Some("the copy or download may be incomplete: get the file again"),
-            Self::ResizedAway { .. } => {
-                Some("the picture is too thin for the resize mode `longest`: crop it first")
-            }
-            Self::OtherSize { .. } => {
-                Some("resize or crop the image to the model's size first: its processor does not")
-            }
-            Self::NotAPicture { .. }
-            | Self::Corrupt { .. }
-            | Self::ZeroSize { .. }
-            | Self::Setting { .. }
-            | Self::BufferLength { .. } => None,
-        }
     }
 }

@@ -17,6 +17,7 @@ use crate::load::{LoadError, LoadOptions};
 
 /// A verification could not be run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VerifyError {
     /// A side cannot be resolved.
     #[error(transparent)]
@@ -27,6 +28,17 @@ pub enum VerifyError {
     /// A side refuses the inputs.
     #[error(transparent)]
     Run(#[from] ClipError),
+}
+
+impl VerifyError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            VerifyError::Source(error) => error.code(),
+            VerifyError::Load(error) => error.code(),
+            VerifyError::Run(error) => error.code(),
+        }
+    }
 }
 
 /// How a folder is verified.

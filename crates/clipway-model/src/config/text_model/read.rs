@@ -10,9 +10,10 @@ use crate::problems::{Problems, lines};
 
 /// A `config.json` is not one of a text model that can be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TextModelError {
     /// The file is malformed.
-    #[error("{0}")]
+    #[error(transparent)]
     Malformed(#[from] FormatError),
     /// Keys that are not known, values out of their range or that do not fit each other; all of them.
     #[error("the text model's config is not one that can be built:{}", lines(.0))]

@@ -1,0 +1,61 @@
+//! Conventions that no compiler checks: errors, tables in documents, plain English.
+
+mod errors;
+
+use std::path::Path;
+
+use crate::demo::root;
+
+/// Folders whose Rust files are read.
+const FOLDERS: [&str; 4] = ["crates", "xtask/src", "fuzz/src", "fuzz/targets"];
+
+/// A source file, by its path from the root.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Whether the file belongs to a published library.
+    fn is_library(&self) -> bool {
+        const LIBRARIES: [&str; 4] = ["formats", "model", "kernels", "run"];
+        !self.path.ends_with("/tests.rs")
+            && LIBRARIES.iter().any(|name| self.path.starts_with(&format!("crates/clipway-{name}/src/")))
+    }
+}
+
+/// Checks every convention; false if one is broken.
+pub fn run() -> Result<bool, String> {
+    let mut sources = Vec::new();
+    for folder in FOLDERS {
+        read(&root().join(folder), &mut sources)?;
+    }
+    let program: Vec<Source> =
+        sources.into_iter().filter(|source| !source.path.starts_with("xtask")).collect();
+    let checks = [("codes", errors::codes(&program)), ("errors", errors::enums(&program))];
+    let mut good = true;
+    for (name, wrong) in checks {
+        println!("{name}: {}", if wrong.is_empty() { "as they must be" } else { "WRONG" });
+        wrong.iter().for_each(|line| println!("  {line}"));
+        good &= wrong.is_empty();
+    }
+    Ok(good)
+}
+
+/// Reads every Rust file of a folder, outside of build folders.
+fn read(folder: &Path, sources: &mut Vec<Source>) -> Result<(), String> {
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() && path.file_name().is_none_or(|name| name != "target") {
+            read(&path, sources)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text =
+                std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let path = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+            sources.push(Source { path, text });
+        }
+    }
+    Ok(())
+}
