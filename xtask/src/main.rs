@@ -14,7 +14,7 @@ mod crash;
 mod demo;
 mod fuzz;
 mod goldens;
-mod licences;
+mod licenses;
 mod mutate;
 mod outcome;
 
@@ -97,8 +97,8 @@ enum Task {
     Crash(crash::Options),
     /// Feed readers with changed files, and watch for panics, memory, time and results that differ
     Fuzz(fuzz::Options),
-    /// Look at the licence and origin of every package that is depended on
-    Licences,
+    /// Look at the license and origin of every package that is depended on
+    Licenses,
     /// Change good files in every small way, and count what comes of it
     Mutate,
     /// Measure speed
@@ -128,7 +128,7 @@ fn main() -> ExitCode {
         Task::Coverage => coverage::run(),
         Task::Crash(options) => crash::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
-        Task::Licences => licences::run(),
+        Task::Licenses => licenses::run(),
         Task::Mutate => mutate::run(),
         Task::Bench { what } => bench::run(what),
     };

@@ -1,10 +1,12 @@
 //! Conventions that no compiler checks: errors, tables in documents, plain English.
 
 mod errors;
+mod tables;
 
 use std::path::Path;
 
 use crate::demo::root;
+use tables::Document;
 
 /// Folders whose Rust files are read.
 const FOLDERS: [&str; 4] = ["crates", "xtask/src", "fuzz/src", "fuzz/targets"];
@@ -32,7 +34,12 @@ pub fn run() -> Result<bool, String> {
     }
     let program: Vec<Source> =
         sources.into_iter().filter(|source| !source.path.starts_with("xtask")).collect();
-    let checks = [("codes", errors::codes(&program)), ("errors", errors::enums(&program))];
+    let documents = documents()?;
+    let checks = [
+        ("codes", errors::codes(&program)),
+        ("errors", errors::enums(&program)),
+        ("tables", tables::tables(&program, &documents)),
+    ];
     let mut good = true;
     for (name, wrong) in checks {
         println!("{name}: {}", if wrong.is_empty() { "as they must be" } else { "WRONG" });
@@ -40,6 +47,25 @@ pub fn run() -> Result<bool, String> {
         good &= wrong.is_empty();
     }
     Ok(good)
+}
+
+/// Reads the documents of the root and of `docs`.
+fn documents() -> Result<Vec<Document>, String> {
+    let mut documents = Vec::new();
+    for folder in ["", "docs"] {
+        let folder = root().join(folder);
+        let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            if path.extension().is_some_and(|extension| extension == "md") {
+                let text =
+                    std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let path = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+                documents.push(Document { path, text });
+            }
+        }
+    }
+    documents.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(documents)
 }
 
 /// Reads every Rust file of a folder, outside of build folders.

@@ -1,4 +1,4 @@
-//! What may be depended on: packages of the registry under permissive licences, and none that can fetch anything.
+//! What may be depended on: packages of the registry under permissive licenses, and none that can fetch anything.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::demo::root;
 use crate::outcome::{Outcome, tell};
 
-/// Licences, as SPDX names them, of which a package needs one.
+/// Licenses, as SPDX names them, of which a package needs one.
 const PERMITTED: [&str; 14] = [
     "0BSD",
     "Apache-2.0",
@@ -100,12 +100,12 @@ fn problem(package: &Package) -> Option<String> {
     }
     match license {
         Some(license) if is_permitted(license) => None,
-        Some(license) => refuse(format!("the licence `{license}` is not permitted")),
-        None => refuse("states no licence".to_owned()),
+        Some(license) => refuse(format!("the license `{license}` is not permitted")),
+        None => refuse("states no license".to_owned()),
     }
 }
 
-/// Whether an expression leaves a choice of permitted licences only. `/` is an old spelling of `OR`.
+/// Whether an expression leaves a choice of permitted licenses only. `/` is an old spelling of `OR`.
 fn is_permitted(expression: &str) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
