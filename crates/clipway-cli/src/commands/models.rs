@@ -11,7 +11,7 @@ use clipway_model::plan::Precision;
 use clipway_model::registry::{self, ModelSize};
 use serde::Serialize;
 
-use crate::failure::{self, Failure};
+use crate::failure::{self, Failure, chain};
 use crate::text::{bytes, millions};
 use crate::ui::Ui;
 
@@ -57,6 +57,9 @@ impl Models {
             let parsed = ConfigFile::parse(&bytes);
             let refuse = |error: FormatError| Failure::no(error.code.name(), format!("`{pattern}`: {error}"));
             let file = parsed.map_err(refuse)?;
+            // A config that is well formed can still ask for a model that nobody can build.
+            architecture::build(&file.model)
+                .map_err(|error| Failure::no(error.code(), format!("`{pattern}`: {}", chain(&error))))?;
             return show(&pattern, &file.model, &file.preprocess(), ui);
         }
         if let Ok(config) = registry::model(&pattern) {

@@ -37,6 +37,27 @@ fn patterns_list_and_names_show() {
 fn unknown_names_are_refused() {
     let scene = Scene::new();
     scene.write("broken.json", "{");
+    let config = |vision: &str, text: &str| {
+        format!(
+            r#"{{"embed_dim": 64, "vision_cfg": {{"image_size": 224, {vision}}}, "text_cfg": {{{text}}}}}"#
+        )
+    };
+    let own_text = r#""context_length": 16, "vocab_size": 100, "width": 64, "heads": 4, "layers": 2"#;
+    let own_vision = r#""layers": 2, "width": 64, "head_width": 16, "patch_size": 32"#;
+    let trunk =
+        |name: &str| format!(r#""timm_model_name": "{name}", "timm_pool": "", "timm_proj": "linear""#);
+    scene.write("trunk.json", &config(&trunk("vit_base_patch16_223"), own_text));
+    let unknown_text = r#""hf_model_name": "owner/unknown", "hf_proj_type": "mlp", "context_length": 16"#;
+    scene.write("text.json", &config(own_vision, unknown_text));
+    let tokens = format!(r#"{}, "timm_model_kwargs": {{"patch_size": 1}}"#, trunk("vit_base_patch16_224"));
+    scene.write(
+        "tokens.json",
+        &config(&tokens, own_text).replace("\"image_size\": 224", "\"image_size\": 8192"),
+    );
+    for (file, code) in [("trunk", "unsupported"), ("text", "unknown-model"), ("tokens", "unsupported")] {
+        let outcome = scene.run(&["models", &format!("{file}.json"), "--json"]).ended(1);
+        assert_eq!(outcome.json()["error"]["code"], code, "{file}");
+    }
     for (name, pattern) in
         [("models-near", "ViT-B-33"), ("models-far", "zzzzzzzz"), ("models-broken-file", "broken.json")]
     {

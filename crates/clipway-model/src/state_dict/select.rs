@@ -129,6 +129,12 @@ pub enum SelectError {
         /// What is there.
         found: WeightsChoice,
     },
+    /// Two tensors have one name, once the names of the dictionaries around the weights are removed.
+    #[error("`{}` and `{}` are two tensors of one name", shown(&names[0]), shown(&names[1]))]
+    Collision {
+        /// Their names in the file.
+        names: [String; 2],
+    },
     /// No tensor but training state, or none at all.
     #[error("no weights: {}", if *tensors == 0 { "there are no tensors" } else { "all tensors are training state" })]
     Empty {
@@ -142,6 +148,7 @@ impl SelectError {
     pub fn code(&self) -> &'static str {
         match self {
             SelectError::Ambiguous { .. } => "ambiguous",
+            SelectError::Collision { .. } => "duplicate",
             SelectError::NotThere { .. } | SelectError::Empty { .. } => "missing",
         }
     }
@@ -268,6 +275,15 @@ impl Weights {
                 return Err(SelectError::Empty { tensors: all.len() });
             }
             _ => {}
+        }
+        let chosen: HashMap<&str, usize> =
+            part.iter().map(|&index| (&all[index].name[cut..], index)).collect();
+        let others = left_out.iter().filter(|part| part.kind == LeftOutKind::Other);
+        for index in others.flat_map(|part| part.tensors.iter().copied()) {
+            if let Some(&same) = chosen.get(all[index].name.as_str()) {
+                let names = [same, index].map(|index| all[index].name.clone());
+                return Err(SelectError::Collision { names });
+            }
         }
         left_out.sort_by_key(|part| part.tensors.first().copied());
         let part: Vec<(usize, usize)> = part.into_iter().map(|index| (index, cut)).collect();

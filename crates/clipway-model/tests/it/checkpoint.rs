@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clipway_formats::{Dtype, PytorchFile, PytorchOptions, ReadAt, TensorInfo, write_safetensors};
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::state_dict::WeightsChoice;
+use clipway_model::state_dict::{Weights, WeightsChoice};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints").join(name)
@@ -200,4 +200,25 @@ fn a_file_that_is_cut_while_it_is_read_is_an_error() {
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(100).unwrap();
     let error = weights.state_dict.read_bytes(0, &mut Vec::new()).unwrap_err();
     assert_eq!(error.code.name(), "truncated");
+}
+
+#[test]
+fn two_tensors_of_one_name_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let select = |names: &[&str]| {
+        write_tensors(&path, names, 1.0);
+        let file = clipway_formats::SafetensorsFile::open(Arc::new(fs::read(&path).unwrap())).unwrap();
+        let levels = |path: &[String]| {
+            let inner = ["visual.proj", "visual.x"].map(str::to_owned).to_vec();
+            let outer = ["state_dict", "visual.proj", "other"].map(str::to_owned).to_vec();
+            Some(if path.is_empty() { outer } else { inner })
+        };
+        Weights::select(Arc::new(file), &levels, None)
+    };
+    let error = select(&["state_dict.visual.proj", "state_dict.visual.x", "visual.proj"]).unwrap_err();
+    assert_eq!(error.code(), "duplicate");
+    assert_eq!(error.to_string(), "`state_dict.visual.proj` and `visual.proj` are two tensors of one name");
+    let sound = select(&["state_dict.visual.proj", "state_dict.visual.x", "other.visual.proj"]).unwrap();
+    assert_eq!(sound.state_dict.tensors().len(), 2);
 }

@@ -1,6 +1,7 @@
 //! What timm's transformers do before their blocks: patches become tokens, class and register tokens come first,
 //! positions are added.
 
+use crate::config::limits;
 use crate::graph::{
     Activation, BatchNorm, Conv2d, GraphBuilder, GraphError, GridChange, ParameterId, Scope, ValueId,
 };
@@ -251,6 +252,11 @@ impl PictureSize {
         }
         if sizes == Sizes::WholePatches && !taken.iter().all(|side| side.is_multiple_of(patch)) {
             let why = format!("its pictures are of whole patches of {patch} pixels");
+            return Err(request.refused_size(why));
+        }
+        let tokens = taken.iter().map(|side| side.div_ceil(patch)).product::<usize>();
+        if tokens > limits::TOKENS {
+            let why = format!("patches of {patch} pixels make {tokens} tokens, more than {}", limits::TOKENS);
             return Err(request.refused_size(why));
         }
         let stored = if sizes == Sizes::Any { taken } else { own };
