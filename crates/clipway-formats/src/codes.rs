@@ -4,7 +4,7 @@
 ///
 /// [`crate::Code`] is the part of the list that readers of files use. `docs/errors.md` repeats the list for people; a
 /// check compares it, and the codes that the source uses, with this one.
-pub const CODES: [(&str, &str); 42] = [
+pub const CODES: [(&str, &str); 44] = [
     ("already-folded", "folding was asked for, but the branches are folded already"),
     ("ambiguous", "several files, or several parts of one, could be the weights"),
     ("ambiguous-model", "no config, and not exactly one registered model fits"),
@@ -43,8 +43,10 @@ pub const CODES: [(&str, &str); 42] = [
     ("unknown-key", "an unknown key"),
     ("unknown-layout", "no known layout has these names and shapes"),
     ("unknown-model", "no registered model has this name"),
+    ("unlisted", "a file in the folder that its `clipway.json` does not list"),
     ("unsafe-pickle", "a pickle asks for code to be called"),
     ("unsupported", "valid, but not supported"),
     ("verification", "the export failed its verification"),
+    ("weight", "a weight that a target's tensor is made of cannot be read"),
     ("write", "writing a file failed"),
 ];

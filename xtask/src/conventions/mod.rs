@@ -18,6 +18,11 @@ struct Source {
 }
 
 impl Source {
+    /// Whether only tests see the file.
+    fn is_test(&self) -> bool {
+        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    }
+
     /// Whether the file belongs to a published library.
     fn is_library(&self) -> bool {
         const LIBRARIES: [&str; 4] = ["formats", "model", "kernels", "run"];

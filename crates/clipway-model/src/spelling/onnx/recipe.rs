@@ -22,6 +22,7 @@ pub trait ParameterValues: Sync {
 
 /// An initializer cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MakeError {
     /// A weight cannot be read.
     #[error("tensor `{name}`: {cause}")]
