@@ -46,13 +46,13 @@ fn unknown_names_are_refused() {
     let own_vision = r#""layers": 2, "width": 64, "head_width": 16, "patch_size": 32"#;
     let trunk =
         |name: &str| format!(r#""timm_model_name": "{name}", "timm_pool": "", "timm_proj": "linear""#);
-    scene.write("trunk.json", &config(&trunk("vit_base_patch16_223"), own_text));
+    scene.write("trunk.json", config(&trunk("vit_base_patch16_223"), own_text));
     let unknown_text = r#""hf_model_name": "owner/unknown", "hf_proj_type": "mlp", "context_length": 16"#;
-    scene.write("text.json", &config(own_vision, unknown_text));
+    scene.write("text.json", config(own_vision, unknown_text));
     let tokens = format!(r#"{}, "timm_model_kwargs": {{"patch_size": 1}}"#, trunk("vit_base_patch16_224"));
     scene.write(
         "tokens.json",
-        &config(&tokens, own_text).replace("\"image_size\": 224", "\"image_size\": 8192"),
+        config(&tokens, own_text).replace("\"image_size\": 224", "\"image_size\": 8192"),
     );
     for (file, code) in [("trunk", "unsupported"), ("text", "unknown-model"), ("tokens", "unsupported")] {
         let outcome = scene.run(&["models", &format!("{file}.json"), "--json"]).ended(1);
