@@ -11,6 +11,8 @@ from typing import Callable
 
 import open_clip
 import sentencepiece
+import tokenizers
+import tokenizers.models
 import torch
 import transformers
 from safetensors.torch import save_file
@@ -64,6 +66,18 @@ def sentence_piece(path, size=500):
         sentence_iterator=iter(sentences()), model_prefix=str(path.with_suffix("")), vocab_size=size, model_type="unigram",
         pad_id=0, eos_id=1, unk_id=2, bos_id=-1, normalization_rule_name="nmt_nfkc", hard_vocab_limit=False, minloglevel=2)
     path.with_suffix(".vocab").unlink()
+
+
+def unigram(folder):
+    """A Hugging Face tokenizer of unigrams, as those of open_clip's SigLIP models."""
+    model = tokenizers.Tokenizer(tokenizers.models.Unigram())
+    model.normalizer = tokenizers.normalizers.NFKC()
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    trainer = tokenizers.trainers.UnigramTrainer(vocab_size=400, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>")
+    model.train_from_iterator(sentences(), trainer)
+    model.post_processor = tokenizers.processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=model, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    made.save_pretrained(folder)
 
 
 def features(found):
@@ -140,9 +154,7 @@ def of_open_clip(folder, tokenizer):
     config = json.loads(json.dumps(TINY))
     folder.mkdir(parents=True, exist_ok=True)
     if tokenizer == "huggingface":
-        sentence_piece(folder / "spiece.model", 480)
-        made = transformers.T5Tokenizer(str(folder / "spiece.model"), extra_ids=0)
-        made.save_pretrained(folder)
+        unigram(folder)
         config["text_cfg"].update(hf_tokenizer_name="some/tokenizer", tokenizer_kwargs={"clean": "canonicalize"}, pool_type="last",
                                   vocab_size=layout_sources.VOCABULARY, no_causal_mask=True)
     elif tokenizer != "lower":

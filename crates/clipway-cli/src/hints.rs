@@ -70,6 +70,14 @@ pub fn of_source(error: &SourceError) -> Option<String> {
         SourceError::Select { cause: SelectError::Ambiguous { .. }, .. } => {
             Some("`clipway inspect SOURCE --tensors` lists the tensors".to_owned())
         }
+        SourceError::Preprocessing { .. } => Some(
+            "`clipway export` with `--image-mean`, `--image-std`, `--interpolation` and `--resize-mode` states the one \
+             that the training began with"
+                .to_owned(),
+        ),
+        SourceError::TrainerLog { .. } => {
+            Some("leave the option out, or move `params.txt` away if it is another run's".to_owned())
+        }
         SourceError::AlreadyFolded { .. } => Some("leave `--fold` out".to_owned()),
         _ => None,
     }

@@ -8,7 +8,7 @@ use clipway_model::architecture;
 use clipway_model::config::{ConfigFile, ModelConfig, PreprocessConfig};
 use clipway_model::input;
 use clipway_model::plan::Precision;
-use clipway_model::registry::{self, ModelSize};
+use clipway_model::registry::{self, ModelSize, TagPreprocessing};
 use serde::Serialize;
 
 use crate::failure::{self, Failure, chain};
@@ -63,7 +63,11 @@ impl Models {
             return show(&pattern, &file.model, &file.preprocess(), ui);
         }
         if let Ok(config) = registry::model(&pattern) {
-            let preprocess = PreprocessConfig::new(config.vision.image_size);
+            let mut preprocess = PreprocessConfig::new(config.vision.image_size);
+            if let TagPreprocessing::Shared { preprocess: shared, .. } = registry::tag_preprocessing(&pattern)
+            {
+                preprocess = preprocess.merged(&shared);
+            }
             return show(&pattern, &config, &preprocess, ui);
         }
         let names = registry::search(&pattern);

@@ -3,7 +3,7 @@
 mod pretrained;
 mod sizes;
 
-pub use pretrained::{Pretrained, UnknownTag, pretrained, tag};
+pub use pretrained::{Pretrained, TagPreprocessing, UnknownTag, pretrained, tag, tag_preprocessing};
 pub use sizes::{ModelSize, size};
 
 use std::sync::OnceLock;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use clipway_formats::{FormatError, JsonCursor};
 
-use crate::config::PreprocessOptions;
+use crate::config::{PreprocessConfig, PreprocessOptions};
 use crate::nearest::nearest;
 
 /// The tags, in open_clip's order.
@@ -64,6 +64,39 @@ pub fn tag(model: &str, tag: &str) -> Result<&'static Pretrained, UnknownTag> {
             nearest: nearest(&wanted, &known),
         }
     })
+}
+
+/// What the pretrained tags of an architecture say about preprocessing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TagPreprocessing {
+    /// It has no tags.
+    NoTags,
+    /// All tags have the same.
+    Shared {
+        /// The tags.
+        tags: Vec<String>,
+        /// What they have.
+        preprocess: Box<PreprocessOptions>,
+    },
+    /// They differ: each with its own.
+    Differs(Vec<(String, PreprocessOptions)>),
+}
+
+/// What the pretrained tags of an architecture say about preprocessing; none for an unknown name. The size of images is
+/// the architecture's.
+pub fn tag_preprocessing(model: &str) -> TagPreprocessing {
+    // What a tag leaves out is open_clip's default.
+    let whole = |options: &PreprocessOptions| PreprocessConfig::new([1, 1]).merged(options);
+    let tags: Vec<(String, PreprocessOptions)> =
+        pretrained(model).map(|entry| (entry.tag.clone(), entry.preprocess.clone())).collect();
+    match tags.first() {
+        None => TagPreprocessing::NoTags,
+        Some((_, first)) if tags.iter().all(|(_, options)| whole(options) == whole(first)) => {
+            let preprocess = Box::new(PreprocessOptions { size: None, ..first.clone() });
+            TagPreprocessing::Shared { tags: tags.into_iter().map(|(tag, _)| tag).collect(), preprocess }
+        }
+        Some(_) => TagPreprocessing::Differs(tags),
+    }
 }
 
 fn all() -> &'static [Pretrained] {

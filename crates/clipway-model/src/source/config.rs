@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clipway_formats::{TensorInfo, shown};
 
 use super::SourceError;
+use super::trainer_log::TrainerLog;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
 use crate::differences::Differences;
@@ -206,6 +207,7 @@ pub(super) fn resolve(
     choice: Option<&ModelChoice>,
     told: impl FnOnce() -> Result<Option<KnownConfig>, SourceError>,
     tensors: &[TensorInfo],
+    log: Option<&TrainerLog>,
 ) -> Result<Resolved, SourceError> {
     match choice {
         Some(ModelChoice::Name(name)) => {
@@ -227,6 +229,10 @@ pub(super) fn resolve(
                     return Ok(Resolved { config, origin: ConfigOrigin::Layout(origin) });
                 }
                 let identification = identified(tensors);
+                if let Some(log) = log.filter(|log| log.fits(&identification)) {
+                    let config = bare(registry::model(&log.model)?);
+                    return Ok(Resolved { config, origin: ConfigOrigin::Named(log.model.clone()) });
+                }
                 match identification.names()[..] {
                     [name] => {
                         let config = bare(registry::model(name)?);

@@ -12,6 +12,7 @@ use crate::config::text_model::TextModelError;
 use crate::differences::Differences;
 use crate::layout::LayoutError;
 use crate::plan::{Imbalance, PlanError, Tower};
+use crate::problems::lines;
 use crate::registry::UnknownModel;
 use crate::state_dict::SelectError;
 
@@ -106,6 +107,20 @@ pub enum SourceError {
         /// Why not.
         cause: Box<LayoutError>,
     },
+    /// Nothing says how images are prepared, and the pretrained tags of the model differ.
+    #[error("the pretrained tags of `{model}` prepare images in different ways:{}", lines(choices))]
+    Preprocessing {
+        /// The registered name.
+        model: String,
+        /// Each tag with its preprocessing.
+        choices: Vec<String>,
+    },
+    /// The trainer's log contradicts what was said, or is malformed.
+    #[error("the trainer's `params.txt`:{}", lines(problems))]
+    TrainerLog {
+        /// Each contradiction.
+        problems: Vec<String>,
+    },
     /// A plan cannot be made.
     #[error("`{}`: {cause}", path.display())]
     Plan {
@@ -156,6 +171,8 @@ impl SourceError {
             SourceError::Layout { cause, .. } => cause.code(),
             SourceError::Plan { cause, .. } => cause.code(),
             SourceError::Imbalance(_) => "ledger",
+            SourceError::Preprocessing { .. } => "ambiguous-preprocessing",
+            SourceError::TrainerLog { .. } => "contradiction",
         }
     }
 

@@ -7,8 +7,10 @@ mod activation;
 mod config;
 mod error;
 mod notes;
+mod pixels;
 mod positions;
 mod text_model;
+mod trainer_log;
 
 pub use config::{Candidates, ConfigOrigin, LayoutOrigin, Mismatch, ModelChoice};
 pub use error::SourceError;
@@ -20,12 +22,14 @@ use crate::architecture::{Model, build, is_folded_name};
 use crate::artifact::{Artifact, ArtifactError};
 use crate::checkpoint::{Checkpoint, OpenOptions};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
+use crate::contract::Origins;
 use crate::differences::Differences;
 use crate::layout::{Layout, LayoutError};
 use crate::plan::{Converted, Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
 use crate::state_dict::{Weights, WeightsChoice};
 use config::{Resolved, identified, resolve};
 use positions::saved_for_its_pictures;
+use trainer_log::TrainerLog;
 
 /// What is said about a source beyond its path. What is left out is found out.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +70,7 @@ pub struct Source {
     tower: Tower,
     precision: Option<Precision>,
     activation_from: String,
+    preprocess_origins: Origins,
     artifact: Option<Artifact>,
     text_model_file: Option<Vec<u8>>,
     notes: Vec<String>,
@@ -156,6 +161,11 @@ impl Source {
         &self.activation_from
     }
 
+    /// Where the preprocessing is known from, as far as neither the config nor an option says it.
+    pub fn preprocess_origins(&self) -> &Origins {
+        &self.preprocess_origins
+    }
+
     /// What the source's `clipway.json` says, if it is an artifact.
     pub fn artifact(&self) -> Option<&Artifact> {
         self.artifact.as_ref()
@@ -189,7 +199,10 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let converted = layout.convert(&weights.state_dict).map_err(refuse)?;
     let infos = converted.infos();
     let told = || layout.known_config(&checkpoint, &weights.state_dict, &infos).map_err(refuse);
-    let resolved = resolve(&checkpoint, options.model.as_ref(), told, &infos);
+    let log = TrainerLog::find(checkpoint.weights_path())?;
+    // A log of another run, whose model these weights do not fit, is no evidence.
+    let log = log.filter(|log| log.fits(&identified(&infos)));
+    let resolved = resolve(&checkpoint, options.model.as_ref(), told, &infos, log.as_ref());
     let Resolved { config: mut base, origin } = resolved.map_err(|error| match error {
         SourceError::Candidates(mut candidates) => {
             candidates.differences.clone_from(&numbers);
@@ -205,6 +218,10 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         }
         error => error,
     })?;
+    let mut found = pixels::find(&mut base, &origin, options, log.as_ref(), tower)?;
+    if let Some(log) = &log {
+        found.notes.extend(log.apply(&mut base, &origin)?);
+    }
     let text_model = text_model::find(&checkpoint, &base.model)?;
     if let Some(described) = &text_model {
         base.model.set_text_model(described.model.clone());
@@ -235,6 +252,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let (activation_from, activation_notes) = activation::known_from(&base, &config, &origin);
     let mut notes = notes::about(&checkpoint, &weights, options);
     notes.extend(activation_notes);
+    notes.extend(found.notes);
     notes.extend(text_model.as_ref().map(|_| text_model::NOTE.to_owned()));
     notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
     if options.model.is_some() && checkpoint.config().is_none() {
@@ -252,6 +270,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         tower,
         precision: options.precision,
         activation_from,
+        preprocess_origins: found.origins,
         artifact,
         text_model_file: text_model.map(|described| described.file),
         notes,

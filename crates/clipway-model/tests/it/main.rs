@@ -23,6 +23,7 @@ mod layouts_unfit;
 mod ledger;
 mod onnx;
 mod processors;
+mod origins;
 mod registry;
 mod shards;
 mod targets;
