@@ -51,6 +51,14 @@ pub enum ImageError {
         /// The limit that holds.
         limit: u64,
     },
+    /// The layout of the file asks for far more work or memory than an image of its size needs.
+    #[error("{format} file asks for too much: {detail}")]
+    TooMuchWork {
+        /// The format's name.
+        format: &'static str,
+        /// What there is too much of.
+        detail: String,
+    },
     /// The header announces a width or height of zero.
     #[error("the picture is {width} x {height}: it has no pixels")]
     ZeroSize {
@@ -113,7 +121,7 @@ impl ImageError {
             Self::Unsupported { .. } => Code::Unsupported,
             Self::Truncated { .. } => Code::Truncated,
             Self::Corrupt { .. } => Code::Malformed,
-            Self::TooManyPixels { .. } => Code::TooLarge,
+            Self::TooManyPixels { .. } | Self::TooMuchWork { .. } => Code::TooLarge,
             Self::ZeroSize { .. }
             | Self::ResizedAway { .. }
             | Self::OtherSize { .. }

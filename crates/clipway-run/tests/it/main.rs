@@ -10,6 +10,7 @@ mod engine_goldens;
 mod folding;
 mod image;
 mod image_damage;
+mod image_siblings;
 mod made;
 mod processors;
 mod text;

@@ -6,11 +6,14 @@ mod bytes;
 mod gif;
 mod jpeg;
 mod jpeg_inks;
+mod jpeg_layout;
 mod limits;
 mod png;
 mod sniff;
 mod tiff;
 mod webp;
+mod webp_bits;
+mod webp_layout;
 
 pub use limits::DecodeLimits;
 

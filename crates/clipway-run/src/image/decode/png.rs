@@ -9,11 +9,18 @@ use crate::image::{Picture, Samples, Transparency, orientation};
 
 const FORMAT: &str = "PNG";
 
+/// Chunks of a file, beside one for each [`BYTES_PER_CHUNK`] bytes: each piece of image data costs the decoder a pass over
+/// its window, however short it is. Encoders write pieces of at least 8 KiB.
+const FREE_CHUNKS: usize = 1024;
+/// See [`FREE_CHUNKS`].
+const BYTES_PER_CHUNK: usize = 1024;
+
 /// Memory that ancillary chunks may take.
 const CHUNK_BYTES: usize = 16 << 20;
 
 pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
     let (width, height) = header(bytes, limits)?;
+    check_chunks(bytes)?;
     // A row of 64-bit pixels and its predecessor are the decoder's own; the picture is allocated here.
     let row = width.saturating_mul(16);
     let decoder_limits = Limits { bytes: CHUNK_BYTES.saturating_add(row) };
@@ -97,6 +104,25 @@ fn header(bytes: &[u8], limits: &DecodeLimits) -> Result<(usize, usize), ImageEr
     let number =
         |at: usize| u64::from(u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
     limits.check(FORMAT, number(8), number(12))
+}
+
+/// Counts the chunks.
+fn check_chunks(bytes: &[u8]) -> Result<(), ImageError> {
+    let most = FREE_CHUNKS + bytes.len() / BYTES_PER_CHUNK;
+    let mut rest = &bytes[8..];
+    for _ in 0..most {
+        let Some((length, after)) = rest.split_first_chunk() else { return Ok(()) };
+        // A kind before the data and a checksum behind it.
+        match after.get(u32::from_be_bytes(*length) as usize + 8..) {
+            Some(after) => rest = after,
+            None => return Ok(()),
+        }
+    }
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("more than {most} chunks in {} bytes", bytes.len());
+    Err(ImageError::TooMuchWork { format: FORMAT, detail })
 }
 
 fn words(data: &[u8]) -> Vec<u16> {

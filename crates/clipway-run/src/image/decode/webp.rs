@@ -4,7 +4,7 @@ use std::io::{Cursor, ErrorKind};
 
 use image_webp::{DecodingError, WebPDecoder};
 
-use super::{DecodeLimits, ImageError};
+use super::{DecodeLimits, ImageError, webp_layout};
 use crate::image::{Picture, Samples, orientation};
 
 const FORMAT: &str = "WebP";
@@ -19,6 +19,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
     let (width, height) = decoder.dimensions();
     let (width, height) = limits.check(FORMAT, width.into(), height.into())?;
+    webp_layout::check(bytes)?;
     let channels = if decoder.has_alpha() { 4 } else { 3 };
     let mut data = vec![0; width * height * channels];
     if decoder.is_animated() {

@@ -2,7 +2,8 @@
 
 use super::super::ImageError;
 use super::super::bits;
-use super::compression::{self, Compression};
+use super::super::jpeg_layout::ScanBudget;
+use super::compression::{self, Compression, Expander};
 use super::directory::{Directory, tag};
 use super::{Extra, Layout, Meaning, NumberKind};
 
@@ -12,6 +13,29 @@ pub(super) enum Planes {
     Stored(Vec<u8>),
     /// Red, green, blue bytes that the JPEG decoder made.
     Rgb(Vec<u8>),
+}
+
+/// Strips and tiles of a file: each costs the start of a decoder, however little it holds.
+const MOST_CHUNKS: usize = 1 << 18;
+/// Strips and tiles of a file whose data is JPEG.
+const MOST_JPEG_CHUNKS: usize = 1 << 15;
+/// Bytes to which the strips or tiles of a file may expand, beside [`MOST_EXPANDED`] times those of the image: a tile
+/// may be larger than a small image.
+const FREELY_EXPANDED: u64 = 64 << 20;
+/// How many times the bytes of the image its strips or tiles may expand to.
+const MOST_EXPANDED: u64 = 4;
+/// How many times the bytes of the file its strips or tiles may use, where several lie on the same bytes.
+const MOST_SHARED: u64 = 2;
+
+/// Bytes of the tables that the strips or tiles of JPEG data share; each of them reads the tables again.
+const LARGEST_TABLES: usize = 4096;
+
+/// The image without any pixels.
+pub(super) fn none_of(layout: &Layout) -> Planes {
+    match (layout.compression, layout.meaning) {
+        (Compression::Jpeg, Meaning::YCbCr | Meaning::Rgb) => Planes::Rgb(Vec::new()),
+        _ => Planes::Stored(Vec::new()),
+    }
 }
 
 /// Where the strips or tiles lie in the picture and in the file.
@@ -28,6 +52,7 @@ struct Grid {
 /// Reads every strip or tile.
 pub(super) fn read(directory: &Directory<'_>, layout: &Layout) -> Result<Planes, ImageError> {
     let grid = grid(directory, layout)?;
+    check_work(directory, layout, &grid)?;
     if layout.compression == Compression::Jpeg {
         return read_jpeg(directory, layout, &grid);
     }
@@ -38,15 +63,16 @@ pub(super) fn read(directory: &Directory<'_>, layout: &Layout) -> Result<Planes,
     let samples = layout.samples / planes;
     let sample_bytes = usize::from(layout.bits.max(8)) / 8;
     let mut out = vec![0; layout.width * layout.height * layout.samples * sample_bytes];
+    let mut expander = Expander::new(layout.compression);
     for (index, (&offset, &length)) in grid.offsets.iter().zip(&grid.lengths).enumerate() {
         let (plane, cell) = (index / (grid.across * grid.down), index % (grid.across * grid.down));
         let (left, top) = (cell % grid.across * grid.width, cell / grid.across * grid.height);
         let rows = grid.height.min(layout.height - top);
         let columns = grid.width.min(layout.width - left);
-        let row_bytes = (grid.width * samples * usize::from(layout.bits)).div_ceil(8);
+        let row_bytes = row_bytes(layout, &grid);
         let stored_rows = if grid.tiled { grid.height } else { rows };
         let data = directory.reader.slice(offset, length)?;
-        let mut data = layout.compression.expand(data, row_bytes * stored_rows, &directory.reader)?;
+        let mut data = expander.expand(data, row_bytes * stored_rows, &directory.reader)?;
         if layout.predictor {
             undo_differences(directory, layout, &mut data, row_bytes, samples)?;
         }
@@ -83,6 +109,10 @@ fn read_jpeg(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result<
         return Err(directory.reader.unsupported("JPEG data with other than 8-bit interleaved samples"));
     }
     let tables = directory.bytes(tag::JPEG_TABLES)?;
+    if tables.len() > LARGEST_TABLES {
+        return Err(directory.reader.corrupt(format!("JPEG tables of {} bytes", tables.len())));
+    }
+    let mut budget = Some(ScanBudget::new(layout.width, layout.height, directory.reader.bytes.len()));
     let mut out = vec![0; layout.width * layout.height * channels];
     for (cell, (&offset, &length)) in grid.offsets.iter().zip(&grid.lengths).enumerate() {
         let (left, top) = (cell % grid.across * grid.width, cell / grid.across * grid.height);
@@ -90,7 +120,7 @@ fn read_jpeg(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result<
         let columns = grid.width.min(layout.width - left);
         let data = directory.reader.slice(offset, length)?;
         let largest = (grid.width, grid.height);
-        let chunk = compression::jpeg(data, tables, layout.meaning, largest, &directory.reader)?;
+        let chunk = compression::jpeg(data, tables, layout.meaning, largest, &mut budget, &directory.reader)?;
         if chunk.width < columns || chunk.height < rows {
             return Err(directory.reader.corrupt("JPEG data smaller than its strip or tile"));
         }
@@ -100,6 +130,42 @@ fn read_jpeg(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result<
         }
     }
     Ok(if channels == 3 { Planes::Rgb(out) } else { Planes::Stored(out) })
+}
+
+/// Counts the bytes of a row of a strip or tile.
+fn row_bytes(layout: &Layout, grid: &Grid) -> usize {
+    let samples = if layout.planar { 1 } else { layout.samples };
+    (grid.width * samples * usize::from(layout.bits)).div_ceil(8)
+}
+
+/// Checks what the strips or tiles come to together, before the first is expanded.
+///
+/// # Errors
+/// [`ImageError::TooMuchWork`] for strips or tiles that expand to far more than the image, or use the bytes of the file
+/// again and again.
+fn check_work(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result<(), ImageError> {
+    let too_much = |detail: String| Err(ImageError::TooMuchWork { format: directory.reader.format, detail });
+    let image =
+        (layout.width * layout.height) as u64 * (layout.samples * usize::from(layout.bits)) as u64 / 8;
+    // The last strip is cut where the image ends, tiles are not.
+    let rows = if grid.tiled { grid.down * grid.height } else { layout.height };
+    let planes = if layout.planar { layout.samples } else { 1 };
+    let expanded = (row_bytes(layout, grid) * grid.across * planes) as u64 * rows as u64;
+    let most = image * MOST_EXPANDED + FREELY_EXPANDED;
+    if expanded > most {
+        return too_much(format!(
+            "its {} strips or tiles expand to {expanded} bytes, the image has {image}",
+            grid.offsets.len()
+        ));
+    }
+    let bytes = directory.reader.bytes.len() as u64;
+    // One that reaches over the end of the file is found cut short when it is read.
+    let inside = |(&offset, &length): (&u64, &u64)| length.min(bytes.saturating_sub(offset));
+    let used: u64 = grid.offsets.iter().zip(&grid.lengths).map(inside).sum();
+    if used > bytes * MOST_SHARED {
+        return too_much(format!("its strips or tiles use {used} bytes of a file of {bytes}"));
+    }
+    Ok(())
 }
 
 /// Finds the strips or tiles and makes sure that they are as many as the picture needs.
@@ -124,16 +190,26 @@ fn grid(directory: &Directory<'_>, layout: &Layout) -> Result<Grid, ImageError> 
     let (across, down) = (layout.width.div_ceil(width), layout.height.div_ceil(height));
     let planes = if layout.planar { layout.samples } else { 1 };
     let expected = across * down * planes;
+    let most = if layout.compression == Compression::Jpeg { MOST_JPEG_CHUNKS } else { MOST_CHUNKS };
+    if expected > most {
+        let detail = format!("{expected} strips or tiles; at most {most} are read");
+        return Err(ImageError::TooMuchWork { format: reader.format, detail });
+    }
+    let wrong = |offsets: u64, lengths: u64| {
+        let detail =
+            format!("it states {offsets} offsets and {lengths} lengths of {expected} strips or tiles");
+        reader.corrupt(detail)
+    };
+    if directory.count(offsets) != expected as u64 || directory.count(lengths) > expected as u64 {
+        return Err(wrong(directory.count(offsets), directory.count(lengths)));
+    }
     let offsets = directory.numbers(offsets)?;
     let mut lengths = directory.numbers(lengths)?;
     if lengths.is_empty() && layout.compression == Compression::None && offsets.len() == 1 {
         lengths = offsets.iter().map(|&offset| (reader.bytes.len() as u64).saturating_sub(offset)).collect();
     }
-    if offsets.len() != expected || lengths.len() != expected {
-        let (offsets, lengths) = (offsets.len(), lengths.len());
-        let detail =
-            format!("it states {offsets} offsets and {lengths} lengths of {expected} strips or tiles");
-        return Err(reader.corrupt(detail));
+    if lengths.len() != expected {
+        return Err(wrong(offsets.len() as u64, lengths.len() as u64));
     }
     Ok(Grid { width, height, across, down, offsets, lengths, tiled })
 }

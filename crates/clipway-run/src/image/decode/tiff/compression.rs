@@ -1,12 +1,13 @@
 //! The compressions of TIFF data.
 
-use std::io::Read;
-
-use flate2::read::ZlibDecoder;
+use flate2::{Decompress, DecompressError, FlushDecompress, Status};
 use libjpeg_turbo_rs as turbo;
 
+use super::super::DecodeLimits;
 use super::super::ImageError;
 use super::super::bytes::Reader;
+use super::super::jpeg::MAX_SCANS;
+use super::super::jpeg_layout::{self, ScanBudget};
 use super::Meaning;
 
 /// How the data of a strip or tile is compressed.
@@ -40,33 +41,61 @@ impl Compression {
             }
         })
     }
+}
+
+/// Expands the data of strips or tiles, one after the other.
+pub(super) struct Expander {
+    compression: Compression,
+    /// Started once, since a start costs more than a small strip.
+    inflater: Decompress,
+}
+
+impl Expander {
+    pub fn new(compression: Compression) -> Self {
+        Self { compression, inflater: Decompress::new(true) }
+    }
 
     /// Expands data to exactly `length` bytes.
     ///
     /// # Errors
     /// [`ImageError::Truncated`] where the data gives fewer bytes, [`ImageError::Corrupt`] where it breaks its
     /// rules.
-    pub fn expand(self, data: &[u8], length: usize, reader: &Reader<'_>) -> Result<Vec<u8>, ImageError> {
+    pub fn expand(&mut self, data: &[u8], length: usize, reader: &Reader<'_>) -> Result<Vec<u8>, ImageError> {
         let mut out = Vec::with_capacity(length);
-        match self {
-            Self::None => out.extend_from_slice(&data[..data.len().min(length)]),
-            Self::Deflate => {
-                let mut decoder = ZlibDecoder::new(data).take(length as u64);
-                if let Err(error) = decoder.read_to_end(&mut out)
-                    && error.kind() != std::io::ErrorKind::UnexpectedEof
-                {
-                    return Err(reader.corrupt(error.to_string()));
-                }
+        match self.compression {
+            Compression::None => out.extend_from_slice(&data[..data.len().min(length)]),
+            Compression::Deflate => {
+                self.inflate(data, length, &mut out).map_err(|error| reader.corrupt(error.to_string()))?;
             }
-            Self::Lzw => lzw(data, length, &mut out).map_err(|detail| reader.corrupt(detail))?,
-            Self::PackBits => pack_bits(data, length, &mut out),
-            Self::Jpeg => return Err(reader.unsupported("JPEG data here")),
+            Compression::Lzw => lzw(data, length, &mut out).map_err(|detail| reader.corrupt(detail))?,
+            Compression::PackBits => pack_bits(data, length, &mut out),
+            Compression::Jpeg => return Err(reader.unsupported("JPEG data here")),
         }
         if out.len() < length {
             let detail = format!("a strip or tile gives {} of {length} bytes", out.len());
             return Err(ImageError::Truncated { format: reader.format, detail });
         }
         Ok(out)
+    }
+
+    /// Inflates up to `length` bytes; fewer where the data ends early.
+    fn inflate(&mut self, data: &[u8], length: usize, out: &mut Vec<u8>) -> Result<(), DecompressError> {
+        self.inflater.reset(true);
+        out.resize(length, 0);
+        let mut written = 0;
+        let mut rest = data;
+        while written < length {
+            let before = (self.inflater.total_in(), self.inflater.total_out());
+            let status = self.inflater.decompress(rest, &mut out[written..], FlushDecompress::None)?;
+            let (read, wrote) = (self.inflater.total_in() - before.0, self.inflater.total_out() - before.1);
+            written += wrote as usize;
+            rest = &rest[read as usize..];
+            if status == Status::StreamEnd || (read, wrote) == (0, 0) {
+                break;
+            }
+        }
+        out.truncate(written);
+        Ok(())
     }
 }
 
@@ -128,6 +157,7 @@ pub(super) fn jpeg(
     tables: &[u8],
     meaning: Meaning,
     largest: (usize, usize),
+    budget: &mut Option<ScanBudget>,
     reader: &Reader<'_>,
 ) -> Result<JpegChunk, ImageError> {
     let fail = |error: turbo::JpegError| reader.corrupt(format!("JPEG data: {error}"));
@@ -140,10 +170,16 @@ pub(super) fn jpeg(
         }
         _ => data,
     };
+    // A tile may lack its end marker; all its scans have been counted then.
+    match jpeg_layout::check(stream, &DecodeLimits { max_pixels: u64::MAX }, budget) {
+        Ok(_) | Err(ImageError::Truncated { .. }) => {}
+        Err(error @ ImageError::TooMuchWork { .. }) => return Err(error),
+        Err(error) => return Err(reader.corrupt(format!("JPEG data: {error}"))),
+    }
     let limits = turbo::DecodeLimits {
         max_width: largest.0,
         max_height: largest.1,
-        max_scans: 500,
+        max_scans: MAX_SCANS,
         ..turbo::DecodeLimits::default()
     };
     let mut decoder = turbo::Decoder::new_with_limits(stream, limits).map_err(fail)?;

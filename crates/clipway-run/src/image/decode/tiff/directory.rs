@@ -95,6 +95,25 @@ impl<'a> Directory<'a> {
             .collect()
     }
 
+    /// Counts a tag's values.
+    pub fn count(&self, tag: u16) -> u64 {
+        self.entries.get(&tag).map_or(0, |entry| entry.count)
+    }
+
+    /// Gives a tag's values where there are at most `most`, as many as a pixel may have samples.
+    ///
+    /// # Errors
+    /// [`ImageError::Corrupt`] where there are more.
+    pub fn few_numbers(&self, tag: u16, most: u64) -> Result<Vec<u64>, ImageError> {
+        let count = self.count(tag);
+        if count > most {
+            return Err(self
+                .reader
+                .corrupt(format!("tag {tag} has {count} values; at most {most} are read")));
+        }
+        self.numbers(tag)
+    }
+
     /// Gives a tag's first value.
     pub fn number(&self, tag: u16) -> Result<Option<u64>, ImageError> {
         match self.entries.get(&tag) {
@@ -108,7 +127,7 @@ impl<'a> Directory<'a> {
 
     /// Gives the colours of indices of `bits` bits: the high bytes of the colour map's words.
     pub fn palette(&self, bits: u8) -> Result<Vec<[u8; 3]>, ImageError> {
-        let map = self.numbers(tag::COLOR_MAP)?;
+        let map = self.few_numbers(tag::COLOR_MAP, 3 << 16)?;
         let colors = 1_usize << bits;
         if map.len() != 3 * colors {
             let detail = format!("its colour map has {} values, expected {}", map.len(), 3 * colors);

@@ -16,6 +16,9 @@ use directory::{Directory, tag};
 
 const FORMAT: &str = "TIFF";
 
+/// Values that a tag may have which states one for each sample of a pixel.
+const MOST_SAMPLE_VALUES: u64 = 16;
+
 /// How samples are to be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
@@ -64,6 +67,8 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let reader = Reader { bytes, format: FORMAT, little_endian: bytes.starts_with(b"II") };
     let directory = Directory::open(reader)?;
     let layout = layout(&directory, limits)?;
+    // Of no pixels, so that what cannot be given in any mode is refused before anything is expanded.
+    samples(&directory, &layout, chunks::none_of(&layout))?;
     let planes = chunks::read(&directory, &layout)?;
     let samples = samples(&directory, &layout, planes)?;
     let orientation = directory.number(tag::ORIENTATION)?.and_then(|value| u8::try_from(value).ok());
@@ -102,7 +107,7 @@ fn layout(directory: &Directory<'_>, limits: &DecodeLimits) -> Result<Layout, Im
         return Err(reader.unsupported(format!("{samples} samples a pixel")));
     }
     let same = |tag, absent: u64, name: &str| {
-        let values = directory.numbers(tag)?;
+        let values = directory.few_numbers(tag, MOST_SAMPLE_VALUES)?;
         let first = values.first().copied().unwrap_or(absent);
         if values.iter().any(|&value| value != first) {
             return Err(reader.unsupported(format!("{name} that differs between samples: {values:?}")));
@@ -145,7 +150,7 @@ fn layout(directory: &Directory<'_>, limits: &DecodeLimits) -> Result<Layout, Im
 
 /// Reads what the `count` samples beyond the colour hold.
 fn extra(directory: &Directory<'_>, count: u64, meaning: Meaning) -> Result<Extra, ImageError> {
-    let stated = directory.numbers(tag::EXTRA_SAMPLES)?;
+    let stated = directory.few_numbers(tag::EXTRA_SAMPLES, MOST_SAMPLE_VALUES)?;
     let reader = &directory.reader;
     if stated.iter().skip(1).any(|&value| value != 0) {
         return Err(reader.unsupported(format!("extra samples {stated:?}")));
