@@ -114,9 +114,9 @@ impl<'a> Stream<'a> {
                     let colors = self.bits.take(8)? as usize + 1;
                     self.image(colors, 1)?;
                     let packed = match colors {
-                        ..=2 => 3,
-                        ..=4 => 2,
-                        ..=16 => 1,
+                        1..=2 => 3,
+                        3..=4 => 2,
+                        5..=16 => 1,
                         _ => 0,
                     };
                     width = blocks(width, packed);
