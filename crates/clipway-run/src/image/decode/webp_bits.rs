@@ -145,7 +145,7 @@ mod tests {
     fn codes_are_canonical_and_complete() {
         // Lengths 1, 2, 2: the codes 0, 10, 11, each from its highest bit on.
         let code = Code::of_lengths(&[0, 2, 1, 2]).unwrap();
-        let mut bits = Bits::new(&[0b01_11_0]);
+        let mut bits = Bits::new(&[0b01110]);
         assert_eq!(
             [code.symbol(&mut bits), code.symbol(&mut bits), code.symbol(&mut bits)],
             [Ok(2), Ok(3), Ok(1)]
