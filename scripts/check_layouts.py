@@ -220,7 +220,7 @@ class Check:
             self.there_and_back(out, "openai", "model.pt")
 
     def engine(self, out, config, preprocessing, model):
-        """A picture, and a text where the tokeniser is CLIP's, by clipway and by the oracle."""
+        """A picture, and a text where the tokenizer is CLIP's, by clipway and by the oracle."""
         picture = self.root / "picture.png"
         torch.manual_seed(5)
         small = Image.fromarray(torch.randint(0, 256, (9, 7, 3), dtype=torch.uint8).numpy())

@@ -5,7 +5,7 @@
 
 DIR is loaded with `AutoModel.from_pretrained` and `AutoProcessor.from_pretrained`, offline. SOURCE is a folder that
 open_clip loads, or a checkpoint that its loader reads with MODEL, a registered name or config file. Compared are the
-features of random images and texts, the token ids of the tokenisers and the pixels of the processors (these within
+features of random images and texts, the token ids of the tokenizers and the pixels of the processors (these within
 rounding: transformers resizes with another library). Prints one line a check; exit 1 if one fails. Needs PyTorch,
 open_clip 3.3 and transformers 5.
 """

@@ -5,7 +5,7 @@
     cargo xtask goldens tokens OUTPUT
 
 Needs an environment with open_clip 3.3.0. With `--tokenizers`, a folder that holds one folder a Hugging Face
-tokeniser, cases for those are written too. Tokenisers with a source language are made here. The texts depend on nothing but the seed.
+tokenizer, cases for those are written too. Tokenizers with a source language are made here. The texts depend on nothing but the seed.
 """
 
 import argparse
@@ -213,7 +213,7 @@ def draw(r):
     return function(r)
 
 
-# NLLB's tokenisers: their own settings, and what open_clip is told.
+# NLLB's tokenizers: their own settings, and what open_clip is told.
 LANGUAGES = [
     ("nllb", {}, {}),
     ("nllb_language", {}, {"language": "fra_Latn"}),
@@ -225,7 +225,7 @@ LANGUAGES = [
 
 
 def translator(r, texts, **settings):
-    """A tokeniser of NLLB's kind, with a vocabulary from some of the texts."""
+    """A tokenizer of NLLB's kind, with a vocabulary from some of the texts."""
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
     trainer = tokenizers.trainers.BpeTrainer(

@@ -394,7 +394,7 @@ def texts(options):
 KINDS = {kind.__name__: kind for kind in (trunks, images, languages, relatives, sizes, pools, kwargs, options, texts)}
 
 
-def leave_uninitialised():
+def leave_uninitialized():
     """Weights are replaced by formula, so none is made at random before."""
     for name in vars(torch.nn.init):
         if name.endswith("_") and not name.startswith("_"):
@@ -413,7 +413,7 @@ def main():
     refused = settings.folder / "refused"
     refused.mkdir(parents=True, exist_ok=True)
     goldens.mend_open_clip()
-    leave_uninitialised()
+    leave_uninitialized()
     taken = 0
     for name, config, pictures, with_truth in KINDS[settings.kind](settings):
         if (settings.folder / f"{name}.safetensors").exists():

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the data that clipway's text cleaning and CLIP tokeniser obey.
+"""Writes the data that clipway's text cleaning and CLIP tokenizer obey.
 
     python scripts/generate_text_tables.py
 
 Needs an environment with open_clip 3.3.0 (which brings ftfy 6.3.1 and regex) on Python 3.11: the tables
 record what those versions do, code point by code point, so that a port follows their Unicode version
-(14.0 for case, spaces and normalisation; that of `regex` for letters and numbers) whatever the Rust
+(14.0 for case, spaces and normalization; that of `regex` for letters and numbers) whatever the Rust
 standard library's own may be. The output is deterministic.
 """
 

@@ -3,7 +3,7 @@
 
     scripts/make_activation_pairs.py EMOJI_CLIP [--out DIR]
 
-EMOJI_CLIP is the full folder of the emoji model: 200 pictures of Microsoft's Fluent Emoji (3D style, MIT licence)
+EMOJI_CLIP is the full folder of the emoji model: 200 pictures of Microsoft's Fluent Emoji (3D style, MIT license)
 with their Unicode names. They become one sheet of 20 by 10 pictures of 64 by 64 pixels, `pictures.webp`, and a line
 of text each in the same order, `texts.txt`. Needs Pillow 13.
 """

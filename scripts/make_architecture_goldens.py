@@ -417,8 +417,8 @@ def outputs(model, images, tokens):
         # The pooling by one query of its own leaves that query's dimension.
         image = model.encode_image(images).flatten(1)
         text = model.encode_text(tokens)
-        normalised = [torch.nn.functional.normalize(x, dim=-1) for x in (image, text)]
-        logits = model.logit_scale.exp() * normalised[0] @ normalised[1].T
+        normalized = [torch.nn.functional.normalize(x, dim=-1) for x in (image, text)]
+        logits = model.logit_scale.exp() * normalized[0] @ normalized[1].T
         if model.logit_bias is not None:
             logits = logits + model.logit_bias
     return {"image_features": image, "text_features": text, "logits_per_image": logits}

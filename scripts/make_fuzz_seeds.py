@@ -197,7 +197,7 @@ def artifact():
                    "files": {"a.pt": file}, "facts": {}},
         "model": {"name": None, "config_from": "b.json", "quick_gelu": False, "activation_from": "c",
                   "precision": "fp16", "towers": "both", "parameters": 7},
-        "licence": None, "tokenizer": {}, "verification": None, "notes": [], "ledger": {}, "plan": {},
+        "license": None, "tokenizer": {}, "verification": None, "notes": [], "ledger": {}, "plan": {},
         "weights": {"open_clip": ["open_clip_model.safetensors"]},
         "tensors": {"a": {"dtype": "F16", "sha256": "11" * 32}}, "files": {"README.md": file},
     }

@@ -35,7 +35,7 @@ def make(arguments):
             if image.mode == "RGB" and min(image.size) >= 300:
                 originals.append(image.convert("RGB"))
     if not originals:
-        raise SystemExit(f"{arguments.photographs}: no colour photograph of 300 pixels and more")
+        raise SystemExit(f"{arguments.photographs}: no color photograph of 300 pixels and more")
     folder = Path(arguments.folder)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(arguments.count):

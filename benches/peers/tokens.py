@@ -25,7 +25,7 @@ def main():
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     texts = Path(arguments.file).read_text(encoding="utf-8").splitlines()
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-    # Once before the clock starts: the tokeniser remembers the pieces of every word it has seen.
+    # Once before the clock starts: the tokenizer remembers the pieces of every word it has seen.
     for batch in batches:
         tokenizer(batch)
     count, before = 0, time.perf_counter()

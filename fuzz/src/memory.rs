@@ -15,7 +15,7 @@ pub fn bounded<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
     limited(ROOM + 2 * bytes, run)
 }
 
-/// Runs with at most so many bytes more than there are now.
+/// Runs with at most this many bytes more than there are now.
 pub(crate) fn limited<T>(room: usize, run: impl FnOnce() -> T) -> T {
     // Shrinking never fails here: the limit is above what is allocated.
     ALLOCATOR.set_limit(ALLOCATOR.allocated() + room).expect("a limit above what is allocated");

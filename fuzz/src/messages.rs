@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use clipway_formats::is_invisible;
 
-/// Most bytes of a line, and of a message that tells everything that is wrong.
+/// Most bytes of a line, and of a message that lists everything that is wrong.
 const LONGEST_LINE: usize = 2000;
 const LONGEST: usize = 100_000;
 

@@ -1,17 +1,17 @@
-//! What holds for every picture.
+//! What holds for every image.
 
 use clipway_run::image::{DecodeLimits, Preprocess, decode, to_pixels, transform};
 
 use crate::memory::limited;
 use crate::{check_message, let_libraries_panic};
 
-/// Most pixels of a picture here, so that inputs are tried often.
+/// Most pixels of an image here, so that inputs are tried often.
 const LIMITS: DecodeLimits = DecodeLimits { max_pixels: 1 << 20 };
 
-/// What a picture may take: 128 MiB, less what the process itself has.
+/// What an image may take: 128 MiB, less what the process itself has.
 const ROOM: usize = 112 << 20;
 
-/// Decodes a picture twice and brings it to numbers, which must be the same and finite.
+/// Decodes an image twice and brings it to numbers, which must be the same and finite.
 ///
 /// # Panics
 /// If anything does not hold.
@@ -23,11 +23,11 @@ pub fn check_picture(input: &[u8]) {
         (Ok(first), Ok(second)) => {
             // A sample that is no number is not equal to itself, but is written alike.
             let same = first == second || format!("{first:?}") == format!("{second:?}");
-            assert!(same, "two readings of one picture");
+            assert!(same, "two readings of one image");
             first
         }
         (Err(first), Err(second)) => {
-            assert_eq!(first.to_string(), second.to_string(), "two refusals of one picture");
+            assert_eq!(first.to_string(), second.to_string(), "two refusals of one image");
             return check_message(&first);
         }
         _ => panic!("accepted and refused"),
@@ -35,8 +35,8 @@ pub fn check_picture(input: &[u8]) {
     let pixels = picture.width as u64 * picture.height as u64;
     assert!((1..=LIMITS.max_pixels).contains(&pixels), "{} x {}", picture.width, picture.height);
     let preprocess = Preprocess { size: (16, 24), ..Preprocess::default() };
-    let rgb = transform(&picture, &preprocess).expect("a decoded picture");
+    let rgb = transform(&picture, &preprocess).expect("a decoded image");
     let mut values = vec![0.0; preprocess.pixel_values()];
-    to_pixels(&rgb, &preprocess, &mut values).expect("a transformed picture");
+    to_pixels(&rgb, &preprocess, &mut values).expect("a transformed image");
     assert!(values.iter().all(|value| value.is_finite()));
 }

@@ -1,4 +1,4 @@
-//! BMP pictures.
+//! BMP images.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| clipway_fuzz::check_picture(input));

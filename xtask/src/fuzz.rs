@@ -53,7 +53,7 @@ const CORPUS: [(&str, &[&str]); 12] = [
     ("tokenizer_json", &["tokenizer"]),
 ];
 
-/// Targets of pictures, which start from all pictures of the corpus.
+/// Targets of images, which start from all images of the corpus.
 const PICTURES: [&str; 6] = ["jpeg", "png", "gif", "webp", "bmp", "tiff"];
 
 /// What is run, and how long.
@@ -77,7 +77,7 @@ pub struct Options {
     /// A file to which a line of JSON is added for each target: processor time, executions, findings
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Build less optimised targets, which takes less time
+    /// Build less optimized targets, which takes less time
     #[arg(long)]
     quick: bool,
     /// Run what was built last, and build nothing

@@ -14,7 +14,7 @@ use regex::Regex;
 
 use crate::outcome::{Outcome, tell};
 
-/// Problems of one case that are told.
+/// Problems of one case that are reported.
 const MOST_PROBLEMS: usize = 3;
 
 /// What a folder of goldens holds.
@@ -22,7 +22,7 @@ const MOST_PROBLEMS: usize = 3;
 pub enum Kind {
     /// Features of whole models with weights by formula
     Architectures,
-    /// Pictures as open_clip's evaluation transform leaves them
+    /// Images as open_clip's evaluation transform leaves them
     Preprocess,
     /// Pixels of folders of transformers, as transformers gives them
     Processors,

@@ -106,7 +106,7 @@ enum Step {
     Number(usize, u64),
 }
 
-/// Every step away from a file of so many bytes.
+/// Every step away from a file of this many bytes.
 fn steps(length: usize) -> Vec<Step> {
     let cuts = (0..length).map(Step::Cut);
     let flips = (0..length).flat_map(|at| (0..8).map(move |bit| Step::Flip(at, bit)));

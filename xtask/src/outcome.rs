@@ -1,4 +1,4 @@
-//! How a run over many cases is told: a line a case, a count at the end.
+//! How a run over many cases is reported: a line a case, a count at the end.
 
 /// One case's result.
 pub struct Outcome {

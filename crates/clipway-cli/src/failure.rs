@@ -16,7 +16,7 @@ pub const COULD_NOT_RUN: u8 = 2;
 /// Exit status after an interrupt from the keyboard, as shells count it.
 pub const INTERRUPTED: u8 = 130;
 
-/// A command's failure, as people are told it.
+/// A command's failure, ready to show.
 #[derive(Debug)]
 pub struct Failure {
     /// Exit status of the process.

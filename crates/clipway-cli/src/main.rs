@@ -24,7 +24,7 @@ use clap::Parser;
 use commands::Command;
 use ui::Ui;
 
-/// Takes OpenCLIP-family models from any checkpoint to a verified artifact, and runs them
+/// Turn OpenCLIP-family checkpoints into verified artifacts, and run them
 #[derive(Parser)]
 #[command(name = "clipway", version, propagate_version = true, max_term_width = 100)]
 struct Arguments {

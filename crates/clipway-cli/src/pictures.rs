@@ -1,4 +1,4 @@
-//! Pictures on the command line: read, decoded side by side and encoded in batches.
+//! Images on the command line: read, decoded side by side and encoded in batches.
 
 use std::path::{Path, PathBuf};
 
@@ -14,22 +14,22 @@ use crate::hints;
 use crate::source::clip_failure;
 use crate::ui::Ui;
 
-/// Pictures of one pass through the image tower.
+/// Images of one pass through the image tower.
 const PASS: usize = 32;
 
-/// How pictures are read.
+/// How images are read.
 #[derive(Args)]
 pub struct PictureOptions {
-    /// Largest picture that is decoded, in pixels
+    /// Largest image that is decoded, in pixels
     #[arg(long, value_name = "N", default_value_t = DecodeLimits::default().max_pixels)]
     pub max_pixels: u64,
 
-    /// Turn pictures as their EXIF orientation says; open_clip does not
+    /// Turn images as their EXIF orientation says; open_clip does not
     #[arg(long)]
     pub apply_orientation: bool,
 }
 
-/// A picture that was asked for.
+/// An image that was asked for.
 pub struct Picture {
     /// Its file, as it was given.
     pub file: String,
@@ -37,31 +37,31 @@ pub struct Picture {
     pub error: Option<String>,
 }
 
-/// Pictures, and the features of those that could be read.
+/// Images, and the features of those that could be read.
 #[derive(Default)]
 pub struct Decoded {
     /// Whether they were turned as their EXIF orientation says.
     pub apply_orientation: bool,
-    /// All pictures, in the order in which they were given.
+    /// All images, in the order in which they were given.
     pub pictures: Vec<Picture>,
-    /// Features of those without an error, `[pictures, width]`.
+    /// Features of those without an error, `[images, width]`.
     pub features: Vec<f32>,
 }
 
 impl Decoded {
-    /// Files of the pictures that have features, in their order.
+    /// Files of the images that have features, in their order.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.pictures.iter().filter(|picture| picture.error.is_none()).map(|picture| picture.file.as_str())
     }
 
-    /// Whether every picture could be read.
+    /// Whether every image could be read.
     pub fn is_whole(&self) -> bool {
         self.pictures.iter().all(|picture| picture.error.is_none())
     }
 }
 
 impl PictureOptions {
-    /// Encodes pictures; one that cannot be read is warned of, and the others go on.
+    /// Encodes images; one that cannot be read is warned of, and the others go on.
     pub fn encode(&self, paths: &[PathBuf], clip: &Clip, ui: &Ui) -> Result<Decoded, Failure> {
         let limits = DecodeLimits { max_pixels: self.max_pixels };
         let bar = ui.progress(paths.len() as u64, "pictures", false);
@@ -96,7 +96,7 @@ impl PictureOptions {
     }
 }
 
-/// Says of a picture why it could not be read, with the cause's stable name and what can be done about it.
+/// Says why an image could not be read, with the cause's stable name and what can be done about it.
 fn unreadable(path: &Path, error: &ImageError) -> String {
     let hint = hints::of_image(error).map(|hint| format!("; {hint}")).unwrap_or_default();
     format!("`{}`: {} [{}]{hint}", shown_path(path), failure::chain(error), error.code())

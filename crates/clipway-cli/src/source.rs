@@ -39,15 +39,15 @@ impl From<WeightsName> for WeightsChoice {
 /// How a source is read.
 #[derive(Args)]
 pub struct SourceArguments {
-    /// What the weights are, where no config lies beside them: a registered name or a config file
+    /// Model to use if no config lies beside the weights: a registered name or a config file
     #[arg(long, value_name = "NAME|FILE.json")]
     pub model: Option<String>,
 
-    /// Which weights to take from a checkpoint that has both
+    /// Which weights to use if the checkpoint has both
     #[arg(long, value_enum)]
     pub weights: Option<WeightsName>,
 
-    /// Read PyTorch files whose pickle names dangerous functions too; none is called
+    /// Read PyTorch files even if the pickle names dangerous functions; none is called
     #[arg(long)]
     pub allow_opaque: bool,
 }

@@ -15,7 +15,7 @@ use crate::text::read_lines;
 /// On what a verification runs.
 #[derive(Args)]
 pub struct InputOptions {
-    /// A folder of pictures to verify with, in place of the built-in ones
+    /// A folder of images to verify with, in place of the built-in ones
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
 
@@ -77,7 +77,7 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         }
     }
     if paths.is_empty() {
-        return Err(Failure::could_not_run("missing", format!("`{}` holds no pictures", shown_path(folder))));
+        return Err(Failure::could_not_run("missing", format!("`{}` holds no images", shown_path(folder))));
     }
     paths.sort();
     Ok(paths)
@@ -118,7 +118,9 @@ pub fn table(report: &Report) -> String {
     }
     let sensitivity = [("image", report.image_sensitivity), ("text", report.text_sensitivity)];
     for (what, spread) in sensitivity.into_iter().filter_map(|(what, spread)| Some((what, spread?))) {
-        text.push_str(&format!("{what} features tell inputs apart by 1 - cosine up to {spread:.3}\n"));
+        text.push_str(&format!(
+            "{what} features of different inputs differ by 1 - cosine up to {spread:.3}\n"
+        ));
     }
     text.push_str(&report.explanation());
     text.push('\n');

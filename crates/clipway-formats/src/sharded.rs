@@ -128,7 +128,7 @@ impl ShardedFile {
         Ok(file)
     }
 
-    /// Checks that the shards are those of the index, each once, and of one format.
+    /// Checks that the shards hold what the index lists, each once, and of one format.
     fn check_shards(&self, index: &ShardedIndex) -> Result<(), FormatError> {
         let refuse = |code, name: &str, cause: &str| {
             Err(FormatError::new(code, Place::File, format!("shard `{}`: {cause}", shown(name))))

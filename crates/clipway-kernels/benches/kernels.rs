@@ -153,7 +153,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Both passes of a picture of bytes to `to` columns and 224 rows, by windows as wide as bicubic's.
+    /// Both passes of an image of bytes to `to` columns and 224 rows, by windows as wide as bicubic's.
     fn resize(&self, width: usize, height: usize, to: usize) {
         let taps = |side: usize, outputs: usize| {
             let count = (4 * side / outputs).min(side);

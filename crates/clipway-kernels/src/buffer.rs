@@ -55,7 +55,7 @@ impl Deref for AlignedBuffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: `start` points to `len` initialised values that the buffer owns.
+        // SAFETY: `start` points to `len` initialized values that the buffer owns.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }

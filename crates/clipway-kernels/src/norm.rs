@@ -1,4 +1,4 @@
-//! Normalisations of rows: layer norm, softmax, unit length.
+//! Normalizations of rows: layer norm, softmax, unit length.
 
 use crate::isa::{Kernel, Simd, load, load_filled, store};
 use crate::math;
@@ -12,7 +12,7 @@ const TASK_VALUES: usize = 16 * 1024;
 impl Kernels {
     /// Writes `(x - mean) / √(variance + epsilon) * weight + bias` to `out`, row by row.
     ///
-    /// The variance is that of the population, taken about the mean in a second pass.
+    /// The variance is the population's, taken about the mean in a second pass.
     ///
     /// # Panics
     /// Where sizes differ.
@@ -24,7 +24,7 @@ impl Kernels {
         epsilon: f32,
         out: MatrixMut<'_>,
     ) {
-        self.normalize(x, weight, bias, Moments { centred: true, epsilon }, out);
+        self.normalize(x, weight, bias, Moments { centerd: true, epsilon }, out);
     }
 
     /// Writes `x / √(mean of x² + epsilon) * weight` to `out`, row by row.
@@ -32,7 +32,7 @@ impl Kernels {
     /// # Panics
     /// Where sizes differ.
     pub fn rms_norm(&self, x: Matrix<'_>, weight: &[f32], epsilon: f32, out: MatrixMut<'_>) {
-        self.normalize(x, Some(weight), None, Moments { centred: false, epsilon }, out);
+        self.normalize(x, Some(weight), None, Moments { centerd: false, epsilon }, out);
     }
 
     fn normalize(
@@ -85,7 +85,7 @@ impl Kernels {
 #[derive(Clone, Copy)]
 struct Moments {
     /// Whether the mean is taken off first.
-    centred: bool,
+    centerd: bool,
     /// Added to the mean of the squares.
     epsilon: f32,
 }
@@ -104,13 +104,13 @@ impl Kernel for Norm<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Moments { centred, epsilon } = self.moments;
+        let Moments { centerd, epsilon } = self.moments;
         for row in self.rows.clone() {
             let x = self.x.row(row);
             #[allow(unsafe_code)]
             // SAFETY: the row is of this task alone.
             let out = unsafe { self.out.part(row, 0, x.len()) };
-            let mean = match centred {
+            let mean = match centerd {
                 true => sum_of(simd, x, simd.splat(0.0), |_, _, value| value) / x.len() as f32,
                 false => 0.0,
             };

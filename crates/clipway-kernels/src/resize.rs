@@ -1,4 +1,4 @@
-//! Resizing of pictures of bytes, pass by pass, in Pillow's fixed-point arithmetic.
+//! Resizing of images of bytes, pass by pass, in Pillow's fixed-point arithmetic.
 //!
 //! Each output is the sum of bytes times weights of 22 bits behind the point, in wrapping 32-bit arithmetic, then
 //! rounded and cut to a byte. The result is the same bit for bit on every instruction set.
@@ -42,7 +42,7 @@ impl ByteTaps {
         self.first.len()
     }
 
-    /// Tells whether there is no output.
+    /// Returns whether there is no output.
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
@@ -58,7 +58,7 @@ impl ByteTaps {
     }
 }
 
-/// Resizes every row of a picture, `[height, width, CHANNELS]` to `[height, taps.len(), CHANNELS]`.
+/// Resizes every row of an image, `[height, width, CHANNELS]` to `[height, taps.len(), CHANNELS]`.
 ///
 /// # Panics
 /// Where `rows` is not a whole number of rows, a tap lies outside a row, or `CHANNELS` is not 1 to 4.

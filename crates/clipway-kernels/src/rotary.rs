@@ -18,7 +18,7 @@ pub struct Rotary<'a> {
 }
 
 impl Rotary<'_> {
-    /// Checks the sizes for heads of a width and so many positions.
+    /// Checks the sizes for heads of a width and this many positions.
     pub(crate) fn check(&self, head_width: usize, positions: usize) {
         assert_eq!(self.cosines.len(), self.sines.len(), "as many cosines as sines");
         assert!(head_width.is_multiple_of(2), "a head of {head_width} values has pairs");

@@ -23,7 +23,7 @@ struct Shared {
     scratch: Mutex<Vec<AlignedBuffer>>,
 }
 
-/// Why kernels cannot be had.
+/// Why kernels are not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelsError {

@@ -1,4 +1,4 @@
-//! Problems that are collected, so that all of them are told at once.
+//! Problems that are collected, so that all of them are reported at once.
 
 /// Everything that is wrong, in the order in which it is found.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Lines {
     const MOST: usize = 400;
     const LONGEST: usize = 48_000;
 
-    /// Adds lines of one kind, each with the number of problems that it tells.
+    /// Adds lines of one kind, each with the number of problems that it gives.
     pub(crate) fn extend(&mut self, lines: impl IntoIterator<Item = (String, usize)>) {
         let start = self.text.len();
         let mut left_out = 0;

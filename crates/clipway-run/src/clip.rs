@@ -1,4 +1,4 @@
-//! A model ready to use: towers, preprocessing and tokeniser that belong together.
+//! A model ready to use: towers, preprocessing and tokenizer that belong together.
 
 use clipway_formats::shown;
 
@@ -18,15 +18,15 @@ pub struct Clip {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClipError {
-    /// A picture cannot be brought to the model's size.
+    /// An image cannot be brought to the model's size.
     #[error("`{name}`: {cause}")]
     Image {
-        /// The picture.
+        /// The image.
         name: String,
         /// Why.
         cause: ImageError,
     },
-    /// A text cannot be tokenised.
+    /// A text cannot be tokenized.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// The feature of an input holds NaN or infinity: the weights, or the numbers on the way, are broken.
@@ -42,8 +42,8 @@ pub enum ClipError {
     /// A tower refuses its inputs.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
-    /// The model has no tokeniser.
-    #[error("the model's tokeniser is not known: its files are not in the folder")]
+    /// The model has no tokenizer.
+    #[error("the model's tokenizer is not known: its files are not in the folder")]
     NoTokenizer,
 }
 
@@ -98,7 +98,7 @@ impl Clip {
         &self.preprocess
     }
 
-    /// The tokeniser.
+    /// The tokenizer.
     ///
     /// # Errors
     /// [`ClipError::NoTokenizer`] where the model came without its files.
@@ -142,10 +142,10 @@ impl Clip {
         self.encoder.settings().logit_bias
     }
 
-    /// Normalised pixels of a picture, `[3, height, width]`.
+    /// Normalized pixels of an image, `[3, height, width]`.
     ///
     /// # Errors
-    /// A picture that cannot be brought to the model's size.
+    /// An image that cannot be brought to the model's size.
     pub fn pixels(&self, name: &str, picture: &Picture) -> Result<Vec<f32>, ClipError> {
         let mut pixels = vec![0.0; self.pixel_values()];
         transform(picture, &self.preprocess)
@@ -157,12 +157,12 @@ impl Clip {
     /// Token ids of texts, `[texts, context]`.
     ///
     /// # Errors
-    /// A model without tokeniser, or a text that it refuses.
+    /// A model without tokenizer, or a text that it refuses.
     pub fn tokens<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<EncodedBatch, ClipError> {
         Ok(self.tokenizer()?.encode_batch(texts)?)
     }
 
-    /// Features of normalised pixels `[batch, 3, height, width]`: `[batch, width]`, not normalised.
+    /// Features of normalized pixels `[batch, 3, height, width]`: `[batch, width]`, not normalized.
     ///
     /// # Errors
     /// Pixels that are not whole images, or a model without image tower.
@@ -170,7 +170,7 @@ impl Clip {
         Ok(self.encoder.encode_image(pixels)?)
     }
 
-    /// Features of token ids `[batch, context]`: `[batch, width]`, not normalised.
+    /// Features of token ids `[batch, context]`: `[batch, width]`, not normalized.
     ///
     /// # Errors
     /// Ids that are not whole texts or outside of the vocabulary, or a model without text tower.
@@ -178,7 +178,7 @@ impl Clip {
         Ok(self.encoder.encode_text(ids, self.text_input()?[0])?)
     }
 
-    /// Features of texts: `[texts, width]`, not normalised, and how many texts were truncated.
+    /// Features of texts: `[texts, width]`, not normalized, and how many texts were truncated.
     ///
     /// # Errors
     /// Those of [`Clip::tokens`] and [`Clip::encode_tokens`].

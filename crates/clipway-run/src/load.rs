@@ -77,7 +77,7 @@ pub enum LoadError {
         /// Why.
         cause: EncoderError,
     },
-    /// The tokeniser is malformed.
+    /// The tokenizer is malformed.
     #[error("`{}`: {cause}", folder.display())]
     Tokenizer {
         /// The folder of its files.
@@ -109,7 +109,7 @@ impl LoadError {
     }
 }
 
-/// A model's tokeniser, with what an artifact carries of it.
+/// A model's tokenizer, with what an artifact carries of it.
 #[derive(Debug)]
 pub struct LoadedTokenizer {
     /// The tokenizer and its files.
@@ -120,7 +120,7 @@ pub struct LoadedTokenizer {
 
 impl LoadedTokenizer {
     /// Finds the tokenizer of a source in `folder`, as the source's own library reads it: CLIP's is built in, any other
-    /// lies in the folder. `None` where its files are missing. The rules are those of the folder's `clipway.json`, where
+    /// lies in the folder. `None` where its files are missing. The rules are the same as in the folder's `clipway.json`, where
     /// it has one and no other library reads the folder.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Zero-shot classification: labels become class embeddings, images are scored against them.
 //!
 //! Follows Radford et al., *Learning Transferable Visual Models From Natural Language Supervision* (2021), section
-//! 3.1.4: each label is put into every prompt template, and a class embedding is the normalised mean of the
-//! normalised text features.
+//! 3.1.4: each label is put into every prompt template, and a class embedding is the normalized mean of the
+//! normalized text features.
 
 use serde::Serialize;
 
@@ -59,7 +59,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Makes class embeddings of text features `[labels, templates, width]`, not necessarily normalised; `scale` is
+    /// Makes class embeddings of text features `[labels, templates, width]`, not necessarily normalized; `scale` is
     /// the factor of the cosine (the exponential of `logit_scale`).
     ///
     /// # Panics
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_averaged_after_normalising() {
+    fn templates_are_averaged_after_normalizing() {
         // Two templates of very different lengths weigh the same: the class lies between them, at 45 degrees.
         let classifier = Classifier::new(&[10.0, 0.0, 0.0, 0.1, -1.0, 0.0, -1.0, 0.0], 2, 2, 2.0, None);
         let scores = classifier.scores(&[3.0, 3.0]);

@@ -247,7 +247,7 @@ fn scalar(model: &Model, id: ParameterId) -> f32 {
     value.first().copied().unwrap_or(0.0)
 }
 
-/// `scale · image · text + bias` of normalised features of this width, `[images, texts]`.
+/// `scale · image · text + bias` of normalized features of this width, `[images, texts]`.
 pub(crate) fn logits([images, texts]: [&[f32]; 2], width: usize, scale: f32, bias: f32) -> Vec<f32> {
     let mut logits = Vec::new();
     for image in images.chunks_exact(width) {
@@ -259,7 +259,7 @@ pub(crate) fn logits([images, texts]: [&[f32]; 2], width: usize, scale: f32, bia
     logits
 }
 
-/// `max|ours - truth| / max|truth|`; NaN where there is one.
+/// `max|ours - truth| / max|truth|`; NaN if there is one.
 fn relative_error(ours: &[f64], truth: &[f64]) -> f64 {
     let largest = truth.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
     let worst = ours.iter().zip(truth).fold(0.0, |worst: f64, (ours, truth)| {

@@ -1,4 +1,4 @@
-//! Measures how many pictures and texts the engine encodes in a second, for comparison with other engines.
+//! Measures how many images and texts the engine encodes in a second, for comparison with other engines.
 
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,7 @@ use clipway_run::image::{DecodeLimits, ImageError, Preprocess, preprocess_batch}
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Pictures of a batch.
+/// Images of a batch.
 const BATCH: usize = 32;
 
 /// What was measured. The peer's script prints the same.
@@ -74,7 +74,7 @@ impl From<ImageError> for Failure {
 /// Reads, decodes and transforms up to `limit` JPEG files of a folder, in the order of their names.
 ///
 /// # Errors
-/// Where the folder or a file cannot be read, or a picture is refused: a benchmark of failures says nothing.
+/// Where the folder or a file cannot be read, or an image is refused: a benchmark of failures says nothing.
 pub fn measure_images(folder: &Path, threads: usize, limit: usize) -> Result<ImageBench, ImageBenchError> {
     let paths = photographs(folder, limit)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();

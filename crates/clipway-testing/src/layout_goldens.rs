@@ -45,7 +45,7 @@ pub struct LayoutGolden {
 pub struct LayoutCase {
     /// Path of the source in the folder.
     pub name: String,
-    /// Name of its layout, if it was recognised.
+    /// Name of its layout, if it was recognized.
     pub layout: Option<&'static str>,
     /// What was measured, or why nothing could be.
     pub outcome: Result<Vec<MeasuredError>, String>,
@@ -124,7 +124,7 @@ fn has_weights(folder: &Path) -> bool {
     folder.join("config.json").is_file()
 }
 
-/// Runs one golden: recognises the layout, converts by plan, runs both towers and compares.
+/// Runs one golden: recognizes the layout, converts by plan, runs both towers and compares.
 pub fn run_layout_golden(golden: &LayoutGolden, processor: &Processor) -> LayoutCase {
     let mut layout = None;
     let outcome = measure(golden, processor, &mut layout);
@@ -147,7 +147,7 @@ fn measure(
         None => Checkpoint::of_tensors(golden.name.as_str(), Arc::new(FormulaFile::of(&file)?)),
     };
     let weights = checkpoint.weights(None).map_err(|error| error.to_string())?;
-    *layout = Layout::recognise(&weights.state_dict).map(|layout| layout.name);
+    *layout = Layout::recognize(&weights.state_dict).map(|layout| layout.name);
     let options = SourceOptions { precision: rounding(&weights), ..SourceOptions::default() };
     let prepared = Source::of(checkpoint, &options).map_err(|error| error.to_string())?;
     let image_size = prepared.config().model.vision.image_size;

@@ -27,7 +27,7 @@ pub struct ManifestCase {
 /// How one manifest came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManifestOutcome {
-    /// All agree: so many tensors.
+    /// All agree: this many tensors.
     Equal {
         /// Number of tensors.
         tensors: usize,

@@ -1,7 +1,7 @@
-//! Checks preprocessing against a folder of pictures and the crops that open_clip makes of them.
+//! Checks preprocessing against a folder of images and the crops that open_clip makes of them.
 //!
 //! The folder holds `manifest.json` (`configs` by name, and `cases` of an image, a config and an expected
-//! file), the pictures in `images/` and the expected RGB crops, as PNG, in `expected/`.
+//! file), the images in `images/` and the expected RGB crops, as PNG, in `expected/`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use thiserror::Error;
 pub struct PreprocessCase {
     /// The image's and the config's name, `image.config`.
     pub name: String,
-    /// Whether every byte of the crop, the file's mode and the normalised means are what is expected.
+    /// Whether every byte of the crop, the file's mode and the normalized means are what is expected.
     pub passed: bool,
     /// The largest difference of two bytes.
     pub largest: u8,
@@ -73,16 +73,16 @@ struct Case {
     /// Width and height of the file.
     size: Option<[usize; 2]>,
     expected: String,
-    /// The mean of each channel after normalisation.
+    /// The mean of each channel after normalization.
     mean: Option<[f64; 3]>,
 }
 
-/// How far a mean of normalised pixels may lie from PyTorch's, which sums in `f32`.
+/// How far a mean of normalized pixels may lie from PyTorch's, which sums in `f32`.
 const MEAN_TOLERANCE: f64 = 1e-4;
 
 /// Checks every case of a folder.
 ///
-/// A case passes where every byte of the crop, the mode of the file and the mean of the normalised pixels are
+/// A case passes where every byte of the crop, the mode of the file and the mean of the normalized pixels are
 /// what is expected; a case or config with an unknown key and a file that cannot be read fail.
 ///
 /// # Errors
@@ -162,7 +162,7 @@ fn compare(folder: &Path, configs: &Configs, case: &Case) -> Result<Difference, 
     Ok(Difference { largest, share, reason: reasons.join("; ") })
 }
 
-/// Compares the mean of each channel after normalisation.
+/// Compares the mean of each channel after normalization.
 fn check_mean(
     image: &RgbImage,
     preprocess: &Preprocess,
@@ -178,7 +178,7 @@ fn check_mean(
     // Written so that a NaN fails.
     let close =
         means.iter().zip(expected).all(|(found, expected)| (found - expected).abs() <= MEAN_TOLERANCE);
-    Ok((!close).then(|| format!("normalised means {means:?}, expected {expected:?}")))
+    Ok((!close).then(|| format!("normalized means {means:?}, expected {expected:?}")))
 }
 
 /// Reads a config of open_clip's `preprocess_cfg` shape; an unknown key is an error.

@@ -99,7 +99,7 @@ fn compare(
     let source = Source::resolve(source, &SourceOptions::default()).map_err(|error| error.to_string())?;
     let mut preprocess = Preprocess::from(&source.config().preprocess());
     let PixelRule::Transformers(processor) = &mut preprocess.rule else {
-        return Err("the folder's pixels are not those of its processor".to_owned());
+        return Err("the folder's pixels differ from its processor's".to_owned());
     };
     processor.backend = backend;
     let expected = Expected::open(expected)?;

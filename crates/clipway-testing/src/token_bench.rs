@@ -1,4 +1,4 @@
-//! Measures how many texts a second CLIP's tokeniser encodes on one thread, beside the tokenizers library.
+//! Measures how many texts a second CLIP's tokenizer encodes on one thread, beside the tokenizers library.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clipway_run::text::{Clean, Tokenizer, tokenizer_json_for_clip};
 use serde::{Deserialize, Serialize};
 
-/// Speed of one tokeniser over one set of texts. The peer's script prints the same.
+/// Speed of one tokenizer over one set of texts. The peer's script prints the same.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenBench {
     /// `clipway`, or the peer with its version.
@@ -31,10 +31,10 @@ pub fn captions(count: usize, scripts: bool) -> Vec<String> {
         .collect()
 }
 
-/// Measures clipway's tokeniser and the tokenizers library with CLIP's `tokenizer.json`, on the calling thread.
+/// Measures clipway's tokenizer and the tokenizers library with CLIP's `tokenizer.json`, on the calling thread.
 ///
 /// # Errors
-/// What a tokeniser refuses.
+/// What a tokenizer refuses.
 pub fn measure_tokens(
     texts: &[String],
     least: Duration,

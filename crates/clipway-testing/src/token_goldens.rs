@@ -1,7 +1,7 @@
-//! Checks tokenisers against a folder of texts and the ids that open_clip gives them.
+//! Checks tokenizers against a folder of texts and the ids that open_clip gives them.
 //!
 //! The folder holds `tokens.json` (`texts`, and `cases` by name: a kind, its options and `ids`, one row a text)
-//! and, for cases of kind `HFTokenizer`, the files of each tokeniser in `tokenizers/NAME/`.
+//! and, for cases of kind `HFTokenizer`, the files of each tokenizer in `tokenizers/NAME/`.
 
 use std::fs;
 use std::path::Path;
@@ -61,7 +61,7 @@ pub enum TokenGoldensError {
 ///
 /// # Errors
 /// [`TokenGoldensError`] if `tokens.json` cannot be read, is malformed, or has nothing to compare. A case that
-/// cannot be run, because of an unknown kind or option or a broken tokeniser, is a failed case, not an error.
+/// cannot be run, because of an unknown kind or option or a broken tokenizer, is a failed case, not an error.
 pub fn run_token_goldens(folder: &Path) -> Result<Vec<TokenCase>, TokenGoldensError> {
     let file = folder.join("tokens.json");
     let path = || file.display().to_string();
@@ -135,7 +135,7 @@ fn compare(folder: &Path, case: &Value, texts: &[&str]) -> Result<(Vec<usize>, S
     Ok((mismatches, first))
 }
 
-/// Makes the tokeniser of a case; a key that is not known is an error.
+/// Makes the tokenizer of a case; a key that is not known is an error.
 fn tokenizer_of(folder: &Path, case: &Map<String, Value>) -> Result<Tokenizer, String> {
     let kind = case.get("kind").and_then(Value::as_str).ok_or("`kind` is missing")?;
     let known: &[&str] = match kind {
@@ -194,7 +194,7 @@ fn text_config(case: &Map<String, Value>, name: Option<&str>) -> Result<TextConf
     Ok(parsed.text.clone())
 }
 
-/// Reads the files of a Hugging Face tokeniser and makes it.
+/// Reads the files of a Hugging Face tokenizer and makes it.
 fn read_tokenizer(folder: &Path, options: &HuggingFaceOptions) -> Result<Tokenizer, String> {
     let read = |name: &str| fs::read(folder.join(name));
     let json = read("tokenizer.json").map_err(|error| format!("`{}`: {error}", folder.display()))?;

@@ -16,7 +16,7 @@ pub struct Images {
     /// Threads, several with commas between
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     threads: Vec<usize>,
-    /// Most pictures of a folder
+    /// Most images of a folder
     #[arg(long, default_value_t = 1000)]
     limit: usize,
     /// A Python with open_clip, torchvision and Pillow
@@ -44,11 +44,11 @@ impl Images {
         let peer: ImageBench = peer::run(&self.python, "images.py", &arguments)?;
         let after = ours()?;
         if peer.pictures != before.pictures {
-            return Err(format!("the peer read {} pictures, clipway {}", peer.pictures, before.pictures));
+            return Err(format!("the peer read {} images, clipway {}", peer.pictures, before.pictures));
         }
         let mean = (before.per_second + after.per_second) / 2.0;
         println!(
-            "{shown}, {} pictures, {threads} thread(s): clipway {:.1} and {:.1} a second, {} {:.1}: {:.2} times",
+            "{shown}, {} images, {threads} thread(s): clipway {:.1} and {:.1} a second, {} {:.1}: {:.2} times",
             before.pictures,
             before.per_second,
             after.per_second,

@@ -33,7 +33,7 @@ pub enum What {
     },
     /// Photographs a second from file to pixels, beside Pillow and torchvision as open_clip runs them
     Images(images::Images),
-    /// Texts a second of CLIP's tokeniser, beside the tokenizers library and open_clip's SimpleTokenizer
+    /// Texts a second of CLIP's tokenizer, beside the tokenizers library and open_clip's SimpleTokenizer
     Tokens(tokens::Tokens),
 }
 

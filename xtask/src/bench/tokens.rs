@@ -14,7 +14,7 @@ const CAPTIONS: usize = 5000;
 /// What to measure.
 #[derive(Args)]
 pub struct Tokens {
-    /// Least seconds for each tokeniser and set of texts
+    /// Least seconds for each tokenizer and set of texts
     #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// A Python with open_clip
@@ -23,7 +23,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Measures two sets of captions on one thread and prints a line for each tokeniser.
+    /// Measures two sets of captions on one thread and prints a line for each tokenizer.
     pub fn run(&self) -> Result<bool, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let file = folder.path().join("captions.txt");

@@ -27,7 +27,7 @@ pub enum Step {
     Run(Run),
     /// `embed` gives the features of a reference.
     Embed(Embed),
-    /// `export` to a folder, and features of both the source and the folder are those of a reference.
+    /// `export` to a folder, and features of both the source and the folder are the same as in a reference.
     Export(Embed),
     /// The steps of at least one alternative hold: what may be refused, or else must be right.
     Either(Vec<Vec<Step>>),

@@ -176,7 +176,7 @@ fn said(output: &Output) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
 
-/// The most telling line of what a command wrote: its error's, else the last one.
+/// The most finding line of what a command wrote: its error's, else the last one.
 fn last_line(output: &Output) -> String {
     let said = said(output);
     let lines = || said.lines().filter(|line| !line.trim().is_empty());

@@ -1,4 +1,4 @@
-//! Errors: one list of codes; a cause told once; public enums that can grow; hints in the program alone.
+//! Errors: one list of codes; a cause given once; public enums that can grow; hints in the program alone.
 
 use std::collections::BTreeSet;
 

@@ -39,7 +39,7 @@ pub struct Usage {
     pub memory: Option<u64>,
 }
 
-/// Opens `path` in another process of this program, whose folder for everything is that of the file.
+/// Opens `path` in another process of this program, whose folder for everything is the same as in the file.
 pub fn observe(format: Format, path: &Path, limits: &Limits) -> Result<Observation, String> {
     let folder = path.parent().unwrap_or(path);
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -142,7 +142,7 @@ fn stop(child: &mut Child) -> std::io::Result<ExitStatus> {
     child.wait()
 }
 
-/// What a process has used, as Linux tells it; no other system is asked.
+/// What a process has used, as Linux reports it; no other system is asked.
 pub fn usage_of(process: u32) -> Usage {
     /// Parts of a second in which Linux counts processor time for programs.
     const TICK: Duration = Duration::from_millis(10);

@@ -15,7 +15,7 @@ use super::{first_difference, listing};
 use crate::demo::{clipway, root};
 use crate::outcome::{Outcome, tell};
 
-/// Most bytes of a line of what a command says, and of all of it: an error tells everything that is wrong.
+/// Most bytes of a line of what a command says, and of all of it: an error lists everything that is wrong.
 const LONGEST_LINE: usize = 4000;
 const LONGEST_TALK: usize = 100_000;
 
@@ -51,8 +51,8 @@ pub fn run(folder: &Path, only: Option<&Regex>, except: Option<&Regex>) -> Resul
     Ok(passed)
 }
 
-/// The commands that read a file of this kind; `FOLDER` is a sound export, `MODEL` its config, `PICTURE` a picture and
-/// `TOKENS` an export with the file as its tokeniser's.
+/// The commands that read a file of this kind; `FOLDER` is a sound export, `MODEL` its config, `PICTURE` an image and
+/// `TOKENS` an export with the file as its tokenizer's.
 fn commands(format: Format, file: &Path) -> Vec<Vec<String>> {
     let file = file.display().to_string();
     let lists: &[&[&str]] = match format {
@@ -75,7 +75,7 @@ fn commands(format: Format, file: &Path) -> Vec<Vec<String>> {
             &["classify", "FILE", "PICTURE", "--labels", "a,b", "--model", "MODEL"],
         ],
         Format::Image => &[&["embed", "FOLDER", "FILE"], &["classify", "FOLDER", "FILE", "--labels", "a,b"]],
-        // Of other tokeniser files `corpus` calls the reader.
+        // Of other tokenizer files `corpus` calls the reader.
         Format::Tokenizer if file.ends_with(".json") && !file.ends_with("_config.json") => {
             &[&["embed", "TOKENS", "--text", "a"], &["classify", "TOKENS", "PICTURE", "--labels", "a,b"]]
         }
@@ -93,7 +93,7 @@ struct Scene {
     demo: PathBuf,
 }
 
-/// The tokeniser's file in the folder `TOKENS`.
+/// The tokenizer's file in the folder `TOKENS`.
 const TOKENIZER: &str = "tokens/tokenizer.json";
 
 impl Scene {
@@ -117,7 +117,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// A folder with the demo model whose config names a tokeniser of its own.
+    /// A folder with the demo model whose config names a tokenizer of its own.
     fn make_tokens(&self) -> std::io::Result<()> {
         let (model, tokens) = (self.folder.join("model"), self.folder.join("tokens"));
         std::fs::create_dir(&tokens)?;
@@ -208,8 +208,8 @@ fn check_words(format: Format, file: &Path, words: &[String], said: Said) -> Res
     if code == Some(0) && has("inspect") && !has("--stats") {
         return Ok("its weights are not read".to_owned());
     }
-    // What a command found out before it came to the file stands before the message. A picture is told in a warning,
-    // since the other pictures of a batch go on.
+    // What a command found out before it came to the file stands before the message. An image is reported in a warning,
+    // since the other images of a batch go on.
     let message = match format {
         Format::Image => stderr.strip_prefix("warning: "),
         _ => stderr.strip_prefix("error: ").or_else(|| Some(stderr.split_once("\nerror: ")?.1)),

@@ -114,7 +114,7 @@ fn check_loaded(case: &Case, loaded: &Loaded) -> Result<String, String> {
 }
 
 fn check_picture(case: &Case, loaded: &Loaded) -> Result<String, String> {
-    let picture = loaded.picture.as_ref().ok_or("no picture was read")?;
+    let picture = loaded.picture.as_ref().ok_or("no image was read")?;
     let (width, height) = (picture.width, picture.height);
     if (case.width, case.height) != (Some(width), Some(height)) {
         return Err(format!("{width} x {height}, expected {:?} x {:?}", case.width, case.height));
@@ -239,6 +239,6 @@ mod tests {
         check("image", stated(3), picture("aa"), Ok("3 x 2, equal pixels"));
         check("image", stated(3), picture("ab"), Err("other pixels"));
         check("image", stated(4), picture("aa"), Err("3 x 2, expected"));
-        check("image", stated(3), loaded(&[], ""), Err("no picture"));
+        check("image", stated(3), loaded(&[], ""), Err("no image"));
     }
 }

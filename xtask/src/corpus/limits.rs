@@ -20,7 +20,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits for `bytes` of files: 1 s and 0.2 s a megabyte; 64 MiB (for a picture 128 MiB) and twice the bytes.
+    /// The limits for `bytes` of files: 1 s and 0.2 s a megabyte; 64 MiB (for an image 128 MiB) and twice the bytes.
     pub fn of(format: Format, bytes: u64, is_loaded: bool) -> Limits {
         let time =
             Duration::from_secs(1) + Duration::from_nanos(200).saturating_mul(bytes.min(1 << 31) as u32);

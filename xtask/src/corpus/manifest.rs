@@ -49,7 +49,7 @@ pub enum Format {
     Onnx,
     /// open_clip's JSON
     Config,
-    /// A tokeniser's file
+    /// A tokenizer's file
     Tokenizer,
     /// Picture
     Image,
@@ -115,11 +115,11 @@ pub struct Case {
     root: Vec<String>,
     /// The tensors, by name.
     pub tensors: Option<BTreeMap<String, Tensor>>,
-    /// Width of a picture.
+    /// Width of an image.
     pub width: Option<usize>,
-    /// Height of a picture.
+    /// Height of an image.
     pub height: Option<usize>,
-    /// SHA-256 of a picture's red, green and blue bytes.
+    /// SHA-256 of an image's red, green and blue bytes.
     pub rgb_sha256: Option<String>,
     /// SHA-256 of the file itself.
     pub file_sha256: Option<String>,

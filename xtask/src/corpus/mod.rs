@@ -110,7 +110,7 @@ fn check(case: &Case, file: &Path, canary: &Path) -> Result<String, String> {
     judged.map(|found| format!("{found} ({} ms{memory})", seen.wall.as_millis()))
 }
 
-/// What tells whether a file was written.
+/// What says whether a file was written.
 #[derive(Debug, PartialEq)]
 struct Stamp {
     bytes: u64,

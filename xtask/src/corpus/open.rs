@@ -22,7 +22,7 @@ use super::manifest::{Format, Tensor};
 /// Stack of the thread that opens the file, in bytes: that of a worker thread, less than the main one's.
 const STACK: usize = 2 << 20;
 
-/// Most bytes of a tokeniser's file or a picture.
+/// Most bytes of a tokenizer's file or an image.
 const LARGEST_FILE: u64 = 256 << 20;
 
 /// What came of opening a file, as one line of JSON.
@@ -39,11 +39,11 @@ pub enum Report {
 pub struct Loaded {
     /// Its tensors, in order.
     pub tensors: Vec<(String, Tensor)>,
-    /// The picture.
+    /// The image.
     pub picture: Option<LoadedPicture>,
 }
 
-/// A picture by its content.
+/// An image by its content.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LoadedPicture {
     /// Width in pixels.
@@ -156,7 +156,7 @@ fn config(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
     Ok(Loaded::default())
 }
 
-/// Decodes a picture and brings it to RGB at its own size.
+/// Decodes an image and brings it to RGB at its own size.
 fn picture(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
     let decoded = decode(bytes, &DecodeLimits::default()).map_err(|error| refusal(path, &error))?;
     let (width, height) = (decoded.width, decoded.height);

@@ -1,4 +1,4 @@
-//! `clipway classify`: zero-shot classification of pictures.
+//! `clipway classify`: zero-shot classification of images.
 
 use std::path::PathBuf;
 
@@ -15,13 +15,13 @@ use crate::text::read_lines;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
 
-/// Say which of some labels fit pictures best
+/// Say which of some labels fit images best
 #[derive(Args)]
 pub struct Classify {
     /// An exported folder, or any source with its config
     model_folder: PathBuf,
 
-    /// Pictures
+    /// Images
     #[arg(required = true)]
     images: Vec<PathBuf>,
 
@@ -42,7 +42,7 @@ pub struct Classify {
     #[arg(long, default_value = "a photo of a {}")]
     template: Vec<String>,
 
-    /// Labels to print for each picture
+    /// Labels to print for each image
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
 
@@ -53,18 +53,18 @@ pub struct Classify {
     source: SourceArguments,
 }
 
-/// One picture's result, as JSON.
+/// One image's result, as JSON.
 #[derive(Serialize)]
 struct Classified {
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    labels: Vec<Labelled>,
+    labels: Vec<Labeled>,
 }
 
-/// One label of a picture.
+/// One label of an image.
 #[derive(Serialize)]
-struct Labelled {
+struct Labeled {
     label: String,
     probability: f32,
     cosine: f32,
@@ -76,13 +76,13 @@ struct Results {
     templates: Vec<String>,
     labels: usize,
     probability_rule: ProbabilityRule,
-    /// Whether pictures were turned as their EXIF orientation says.
+    /// Whether images were turned as their EXIF orientation says.
     apply_orientation: bool,
     images: Vec<Classified>,
 }
 
 impl Classify {
-    /// Classifies; an unreadable picture is reported, and the others go on.
+    /// Classifies; an unreadable image is reported, and the others go on.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let labels = self.labels()?;
         let clip = self.load(ui)?;
@@ -94,7 +94,7 @@ impl Classify {
             let features = if error.is_none() { rows.next() } else { None };
             let scores = features.map(|features| classifier.scores(features)).unwrap_or_default();
             let best = scores.into_iter().take(self.top as usize);
-            let labels = best.map(|score| labelled(score, &labels)).collect();
+            let labels = best.map(|score| labeled(score, &labels)).collect();
             Classified { file, error, labels }
         };
         let results: Vec<Classified> = decoded.pictures.into_iter().map(classified).collect();
@@ -154,8 +154,8 @@ impl Classify {
     }
 }
 
-fn labelled(score: Score, labels: &[String]) -> Labelled {
-    Labelled { label: labels[score.label].clone(), probability: score.probability, cosine: score.cosine }
+fn labeled(score: Score, labels: &[String]) -> Labeled {
+    Labeled { label: labels[score.label].clone(), probability: score.probability, cosine: score.cosine }
 }
 
 fn table(results: &[Classified]) -> String {

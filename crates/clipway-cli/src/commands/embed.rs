@@ -1,4 +1,4 @@
-//! `clipway embed`: features of pictures and texts.
+//! `clipway embed`: features of images and texts.
 
 use std::path::{Path, PathBuf};
 
@@ -16,13 +16,13 @@ use crate::text::read_lines;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
 
-/// Compute the features of pictures and texts
+/// Compute the features of images and texts
 #[derive(Args)]
 pub struct Embed {
     /// An exported folder, or any source with its config
     model_folder: PathBuf,
 
-    /// Pictures
+    /// Images
     #[arg(required_unless_present_any = ["text", "texts_file"])]
     images: Vec<PathBuf>,
 
@@ -42,7 +42,7 @@ pub struct Embed {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// Replace the file that is there
+    /// Replace an existing file
     #[arg(long, requires = "out")]
     force: bool,
 
@@ -53,21 +53,21 @@ pub struct Embed {
     source: SourceArguments,
 }
 
-/// Features of one picture or text, as JSON.
+/// Features of one image or text, as JSON.
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
-    /// Whether the picture was turned as its EXIF orientation says; left out where it was not looked at.
+    /// Whether the image was turned as its EXIF orientation says; left out where it was not looked at.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     apply_orientation: bool,
     features: &'a [f32],
 }
 
 impl Embed {
-    /// Computes; an unreadable picture is reported, and the others go on.
+    /// Computes; an unreadable image is reported, and the others go on.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let staging = self.staging()?;
         let mut texts = self.text.clone();

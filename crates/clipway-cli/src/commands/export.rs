@@ -53,7 +53,7 @@ pub struct Export {
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
 
-    /// What to write; open_clip and pytorch can be written together
+    /// Target to write; open_clip and pytorch can be written together
     #[arg(long, value_name = "TARGET", value_parser = targets(), value_delimiter = ',', default_value = "open_clip")]
     to: Vec<String>,
 
@@ -65,11 +65,11 @@ pub struct Export {
     #[arg(long, value_enum, default_value = "both")]
     tower: TowerName,
 
-    /// Largest file of weights, such as 2GB or 500MB: more are written as shards with an index
+    /// Largest weight file, such as 2GB or 500MB; larger weights become shards with an index
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_shard_size: Option<u64>,
 
-    /// Add branches that were trained to be one convolution up to it (FastViT, MobileCLIP), batch norms with them
+    /// Fold the training branches and batch norms of FastViT (MobileCLIP) into single convolutions
     #[arg(long)]
     fold: bool,
 
@@ -77,45 +77,45 @@ pub struct Export {
     #[arg(long)]
     dry_run: bool,
 
-    /// Replace an artifact that is there
+    /// Replace an existing artifact
     #[arg(long)]
     force: bool,
 
-    /// Do not run the result against the source; the artifact then says that it is not verified
+    /// Skip verification; the artifact then says that it is not verified
     #[arg(long)]
     no_verify: bool,
 
-    /// Mean of each channel, stated in the config
+    /// Mean of each channel for preprocessing
     #[arg(long, value_name = "R G B", num_args = 3, allow_negative_numbers = true)]
     image_mean: Option<Vec<f64>>,
 
-    /// Standard deviation of each channel, stated in the config
+    /// Standard deviation of each channel for preprocessing
     #[arg(long, value_name = "R G B", num_args = 3)]
     image_std: Option<Vec<f64>>,
 
-    /// Interpolation of the preprocessing, stated in the config
+    /// Interpolation for preprocessing
     #[arg(long, value_parser = ["bicubic", "bilinear", "random"])]
     interpolation: Option<String>,
 
-    /// Resize mode of the preprocessing, stated in the config
+    /// Resize mode for preprocessing
     #[arg(long, value_parser = ["shortest", "longest", "squash"])]
     resize_mode: Option<String>,
 
-    /// Other size of the images, as SIDE or HEIGHTxWIDTH: the positional embedding is resampled
+    /// New image size, as SIDE or HEIGHTxWIDTH; resamples the positional embedding
     #[arg(long, value_name = "PIXELS", value_parser = image_size)]
     image_size: Option<[usize; 2]>,
 
-    /// Other length of the texts in tokens: the positional embedding is resampled
+    /// New text length in tokens; resamples the positional embedding
     #[arg(long, value_name = "TOKENS")]
     context_length: Option<usize>,
 
-    /// A folder with the files of the tokeniser [default: the folder of the source]
+    /// Folder with the tokenizer's files [default: the source's folder]
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
 
-    /// Licence of the weights, stated in the model card
-    #[arg(long, value_name = "NAME")]
-    licence: Option<String>,
+    /// License of the weights, for the model card
+    #[arg(long, value_name = "NAME", alias = "license")]
+    license: Option<String>,
 
     #[command(flatten)]
     inputs: InputOptions,
@@ -205,7 +205,7 @@ impl Export {
                 formats,
                 max_shard_bytes: self.max_shard_size,
                 tokenizer,
-                licence: self.licence.clone(),
+                license: self.license.clone(),
                 force: self.force,
                 inputs: self.inputs.paths().chain(self.tokenizer.as_deref()).collect(),
                 progress: &bars,
@@ -227,7 +227,7 @@ impl Export {
                 "seconds": report.timings,
             }))?;
         } else {
-            ui.data(&told(&report))?;
+            ui.data(&text_of(&report))?;
         }
         if let Some(leftover) = &report.leftover {
             ui.warn(&format!("what was replaced is still there: {leftover}"));
@@ -287,7 +287,7 @@ fn targets() -> PossibleValuesParser {
     PossibleValuesParser::new(TARGETS.iter().map(|target| PossibleValue::new(target.name).help(target.about)))
 }
 
-/// Says what would be done, in so many formats.
+/// Says what would be done, once per format.
 fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Failure> {
     let (plan, source) = (prepared.plan(), prepared.source());
     let (before, after) = (source.checkpoint().file_bytes(), plan.bytes() * formats as u64);
@@ -329,7 +329,7 @@ fn verified(
 }
 
 /// An export for people.
-fn told(report: &ExportReport) -> String {
+fn text_of(report: &ExportReport) -> String {
     let mut text = ledger(&report.ledger);
     let (before, after) = (bytes(report.source_bytes), bytes(report.folder_bytes));
     text.push_str(&format!("size: {before} before, {after} after\n"));

@@ -27,22 +27,22 @@ const MOST_NAMES: usize = 12;
 /// Say what a source is: format, layout, training state, the models it fits
 #[derive(Args)]
 pub struct Inspect {
-    /// A file of weights, an index of shards, or a folder
+    /// Weight file, shard index, or folder
     source: PathBuf,
 
     /// List every tensor
     #[arg(long)]
     tensors: bool,
 
-    /// Read the weights and list min, max, mean, NaN, infinities and what fp16 cannot hold, for each tensor
+    /// Read the weights; list minimum, maximum, mean, NaN, infinities and values beyond fp16 of each tensor
     #[arg(long)]
     stats: bool,
 
-    /// Print the operations of both towers with shapes and tensors, in place of all else
+    /// Print only the operations of both towers, with shapes and tensors
     #[arg(long, conflicts_with_all = ["tensors", "stats"])]
     graph: bool,
 
-    /// Run GELU and QuickGELU over built-in pictures with texts, and say which fits better and how clearly
+    /// Run GELU and QuickGELU over built-in images with texts, and say which fits better and how clearly
     #[arg(long)]
     probe: bool,
 
@@ -50,7 +50,7 @@ pub struct Inspect {
     #[arg(long, value_name = "NAME|FILE.json")]
     model: Option<String>,
 
-    /// Which weights to look at in a checkpoint that has both
+    /// Which weights to inspect if the checkpoint has both
     #[arg(long, value_enum)]
     weights: Option<WeightsName>,
 
@@ -97,7 +97,7 @@ impl Inspect {
             }
             ui.data_json(&value)?
         } else {
-            let mut text = told(&inspection);
+            let mut text = text_of(&inspection);
             if let Some((model, weighed)) = &probed {
                 let _ = writeln!(text, "{:<13} as {model}: {}", "probe", weighed.summary());
             }
@@ -145,7 +145,7 @@ fn probe(
 }
 
 /// An inspection for people: one line a fact.
-fn told(inspection: &Inspection) -> String {
+fn text_of(inspection: &Inspection) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         // Writing to a string cannot fail.
@@ -211,7 +211,7 @@ fn told(inspection: &Inspection) -> String {
     text
 }
 
-/// Who wrote the file, as far as it tells.
+/// Who wrote the file, as far as it says.
 fn writer(inspection: &Inspection) -> String {
     let writer = &inspection.writer;
     let mut parts: Vec<String> =
@@ -245,7 +245,7 @@ fn models(inspection: &Inspection, line: &mut impl FnMut(&str, String)) {
         line("model", format!("at another size: {}", listed(&models.near)));
     }
     if models.exact.is_empty() && models.reconstructed.is_some() {
-        line("model", "none of the registry; the config that the shapes tell:".to_owned());
+        line("model", "not registered; config inferred from the shapes:".to_owned());
         line("", on_one_line(models.reconstructed.as_deref().unwrap_or_default()));
         for (field, value, why) in &models.assumed {
             line("", format!("assumed: {field} = {value} ({why})"));

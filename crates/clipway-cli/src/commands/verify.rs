@@ -23,7 +23,7 @@ pub struct Verify {
     folder: PathBuf,
 
     /// The source to run beside it; without it the folder's own hashes are checked. Either way GELU and QuickGELU are
-    /// run over built-in pictures with texts, and it is said which fits better and how clearly
+    /// run over built-in images with texts, and it is said which fits better and how clearly
     #[arg(long, value_name = "SOURCE")]
     against: Option<PathBuf>,
 
@@ -55,8 +55,8 @@ impl Verify {
                 Err(Failure::could_not_run("missing", format!("`{folder}` has no `clipway.json` to check"))
                     .hint("pass `--against SOURCE` to compare it with its source"))
             }
-            (None, Some(hashes)) => self.tell(&hashes, ui),
-            (Some(_), Some(hashes)) if !hashes.is_right() => self.tell(&hashes, ui),
+            (None, Some(hashes)) => self.report(&hashes, ui),
+            (Some(_), Some(hashes)) if !hashes.is_right() => self.report(&hashes, ui),
             (Some(against), hashes) => {
                 hashes.iter().for_each(|hashes| ui.say(&summary(hashes)));
                 self.compare(against, ui)
@@ -83,7 +83,7 @@ impl Verify {
     }
 
     /// Says what the folder's hashes are, and of a folder that is right which activation fits it.
-    fn tell(&self, hashes: &HashReport, ui: &Ui) -> Result<bool, Failure> {
+    fn report(&self, hashes: &HashReport, ui: &Ui) -> Result<bool, Failure> {
         let is_weighed = hashes.is_right() && !self.hashes_only;
         let weigh = || is_weighed.then(|| self.activation(ui).unwrap_or_else(nothing));
         if ui.json() {

@@ -61,7 +61,7 @@ fn options_that_do_not_fit_the_model() {
     let export = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--out", "out"];
     scene.write("latin1.txt", b"caf\xe9\n");
     std::fs::create_dir(scene.path("pictures")).expect("a folder");
-    scene.write("pictures/a.png", "not a picture");
+    scene.write("pictures/a.png", "not an image");
     for (name, options) in [
         ("image-size", &["--image-size", "4"][..]),
         ("context-length", &["--context-length", "0"]),

@@ -44,7 +44,7 @@ fn features_that_are_no_numbers_are_no_success() {
         let outcome = scene.run(&[arguments, &model[..]].concat()).ended(1);
         let expected = format!("error: {input}: value 0 of its feature is NaN [not-finite]");
         let first = outcome.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
-        assert_eq!(scene.normalised(first), expected, "{outcome:?}");
+        assert_eq!(scene.normalized(first), expected, "{outcome:?}");
         assert!(outcome.stdout.is_empty(), "{outcome:?}");
     };
     // An image that cannot be read does not shift the name.

@@ -56,9 +56,9 @@ fn labels_are_listed_by_probability() {
 #[test]
 fn unreadable_pictures_are_reported_and_the_others_go_on() {
     let scene = Scene::new();
-    let picture = std::fs::read(emoji().join("pictures/lion.png")).expect("a picture");
+    let picture = std::fs::read(emoji().join("pictures/lion.png")).expect("an image");
     scene
-        .write("note.png", "not a picture")
+        .write("note.png", "not an image")
         .write("cut.png", &picture[..picture.len() / 2])
         .write("empty.png", "");
     let pictures = ["note.png", "EMOJI/pictures/lion.png", "cut.png", "nowhere.png", "empty.png"];

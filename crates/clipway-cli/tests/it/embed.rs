@@ -30,10 +30,10 @@ fn features_are_those_of_open_clip() {
     let (expected, _) =
         tensors(std::fs::read(emoji().join("expected.safetensors")).expect("what open_clip computed"));
     let (info, expected) =
-        expected.iter().find(|(info, _)| info.name == "image_features").expect("features of pictures");
+        expected.iter().find(|(info, _)| info.name == "image_features").expect("features of images");
     let mut names: Vec<String> = std::fs::read_dir(emoji().join("pictures"))
         .expect("pictures")
-        .map(|entry| format!("EMOJI/pictures/{}", entry.expect("a picture").file_name().to_string_lossy()))
+        .map(|entry| format!("EMOJI/pictures/{}", entry.expect("an image").file_name().to_string_lossy()))
         .collect();
     names.sort();
     let pictures: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -60,7 +60,7 @@ fn features_are_those_of_open_clip() {
 #[test]
 fn what_cannot_be_written_is_refused_before_work() {
     let scene = Scene::new();
-    let picture = std::fs::read(emoji().join("pictures/lion.png")).expect("a picture");
+    let picture = std::fs::read(emoji().join("pictures/lion.png")).expect("an image");
     scene.write("lion.png", picture).write("there.safetensors", "");
     for (name, out) in [("exists", &["there.safetensors"][..]), ("over-input", &["lion.png", "--force"])] {
         check_refused(&scene, &format!("embed-{name}"), &[&EMBED[..], &["lion.png", "--out"], out].concat());

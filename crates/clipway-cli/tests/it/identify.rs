@@ -22,7 +22,7 @@ fn a_wrong_model_lists_all_that_differs_and_names_those_that_fit() {
     let export = ["export", "vit.safetensors", "--out", "out", "--model"];
     check_refused(&scene, "wrong-model", &[&export[..], &["ViT-S-32"]].concat());
     check_refused(&scene, "wrong-family", &[&export[..], &["RN50"]].concat());
-    // As JSON every tensor is told by itself.
+    // As JSON every tensor is reported by itself.
     let error = &scene.run(&[&export[..], &["ViT-S-32", "--json"]].concat()).ended(1).json()["error"];
     let differences = error["differences"].as_array().expect("a list");
     let of_kind = |kind: &str| differences.iter().filter(|one| one["kind"] == kind).count();

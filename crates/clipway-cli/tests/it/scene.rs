@@ -77,7 +77,7 @@ impl Scene {
         self
     }
 
-    /// A command in the folder, without colours; `EMOJI` and `EXPORTED` in arguments stand for those folders.
+    /// A command in the folder, without colors; `EMOJI` and `EXPORTED` in arguments stand for those folders.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(CLIPWAY);
         command.args(arguments.iter().map(|argument| expanded(argument)));
@@ -98,7 +98,7 @@ impl Scene {
     }
 
     /// Replaces the names of folders by words, so that texts are the same on every machine.
-    pub fn normalised(&self, text: &str) -> String {
+    pub fn normalized(&self, text: &str) -> String {
         let here = self.folder.path().canonicalize().expect("the folder is there");
         let mut text = text.to_owned();
         for (path, name) in [

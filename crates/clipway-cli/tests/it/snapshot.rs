@@ -15,7 +15,7 @@ const ANYTHING: &str = "[..]";
 pub fn check(scene: &Scene, name: &str, arguments: &[&str]) -> Outcome {
     let outcome = scene.run(arguments);
     let code = outcome.code.map_or_else(|| "signal".to_owned(), |code| code.to_string());
-    let found = scene.normalised(&format!(
+    let found = scene.normalized(&format!(
         "$ clipway {}\nexit: {code}\n--- stdout\n{}--- stderr\n{}",
         arguments.join(" "),
         outcome.stdout,

@@ -15,7 +15,7 @@ const EMOJI: [&str; 4] = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emo
 /// Exit status after an interrupt.
 const INTERRUPTED: i32 = 130;
 
-/// Runs a command that may write files of so many blocks of 512 bytes only.
+/// Runs a command that may write files of this many blocks of 512 bytes only.
 fn limited(scene: &Scene, blocks: u32, arguments: &[&str]) -> Outcome {
     // The signal is ignored, so that writing fails as on a full disk.
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");

@@ -130,7 +130,7 @@ fn what_cannot_be_verified_is_refused() {
         ("verify-no-artifact", &["verify", "bare"][..]),
         ("verify-no-folder", &["verify", "nowhere"]),
         ("verify-no-source", &["verify", "EXPORTED", "--against", "nowhere.pt", "--quiet"]),
-        ("verify-no-pictures", &["verify", "EXPORTED", "--against", SOURCE, "--images", "bare", "--quiet"]),
+        ("verify-no-images", &["verify", "EXPORTED", "--against", SOURCE, "--images", "bare", "--quiet"]),
         ("verify-no-texts", &["verify", "EXPORTED", "--against", SOURCE, "--texts", "empty.txt", "--quiet"]),
     ] {
         check_refused(&scene, name, arguments);

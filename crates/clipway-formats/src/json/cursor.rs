@@ -112,7 +112,7 @@ impl<'a> JsonCursor<'a> {
     pub fn only_keys(&self, known: &[&str]) -> Result<(), FormatError> {
         for (key, json) in self.object()? {
             if !known.contains(&key.as_str()) {
-                return Err(self.child(key, json).error(Code::UnknownKey, "this key is not known"));
+                return Err(self.child(key, json).error(Code::UnknownKey, "unknown key"));
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! ONNX: the initialisers of a model, as tensors.
+//! ONNX: the initializers of a model, as tensors.
 //!
 //! A hand-written reader of the protobuf wire format, for the messages of `onnx.proto` (IR version 3 to 14)
-//! that lead to initialisers. It knows every field of those messages and refuses others; payloads are found
+//! that lead to initializers. It knows every field of those messages and refuses others; payloads are found
 //! without being read. Tensors inside of nodes (constants, subgraphs) are part of the graph and not listed.
 
 mod graph;
@@ -31,7 +31,7 @@ use tensor::{Data, Initializer, read_typed};
 /// must itself refuse links that leave it, and the model file.
 pub type OpenExternal<'a> = dyn FnMut(&str) -> Result<Arc<dyn ReadAt>, FormatError> + 'a;
 
-/// An opened ONNX model, as a file of its initialisers.
+/// An opened ONNX model, as a file of its initializers.
 pub struct OnnxFile {
     source: Arc<dyn ReadAt>,
     tensors: Vec<TensorInfo>,
@@ -39,7 +39,7 @@ pub struct OnnxFile {
     metadata: Vec<(String, String)>,
 }
 
-/// Where the elements of an initialiser are.
+/// Where the elements of an initializer are.
 enum Placed {
     /// As bytes in a file.
     Bytes { source: Arc<dyn ReadAt>, offset: u64 },
@@ -82,7 +82,7 @@ impl OnnxFile {
         file.tensors.iter().try_for_each(|info| checked.check(&info.name))?;
         let names = file.tensors.iter().map(|info| (info.name.as_str(), 0));
         if let Some((name, _)) = first_duplicate(names) {
-            let cause = "two initialisers have this name";
+            let cause = "two initializers have this name";
             return Err(FormatError::new(Code::Duplicate, Place::Tensor(name.to_owned()), cause));
         }
         Ok(file)

@@ -1,4 +1,4 @@
-//! Model, graph and nodes: what must hold before the initialisers are believed.
+//! Model, graph and nodes: what must hold before the initializers are believed.
 
 use crate::error::{Code, FormatError, Place, shown};
 use crate::onnx::graph::{Graph, Maker, read_attribute};
@@ -7,7 +7,7 @@ use crate::onnx::tensor::{Initializer, read_initializer, read_pair};
 use crate::onnx::wire::{Field, Message};
 use crate::source::ReadAt;
 
-/// Versions of the format: the first has operator sets, the last is that of ONNX 1.23.
+/// Versions of the format: the first has operator sets, the last is ONNX 1.23.
 const IR_VERSIONS: std::ops::RangeInclusive<u64> = 3..=14;
 
 /// Last version of the operators of ONNX itself.
@@ -16,7 +16,7 @@ const LAST_OPERATOR_SET: u64 = 28;
 /// Operator sets that are known beside ONNX's own: its classic machine learning, and ONNX Runtime's.
 const OTHER_DOMAINS: [&str; 2] = ["ai.onnx.ml", "com.microsoft"];
 
-/// Most initialisers, and most pairs of metadata.
+/// Most initializers, and most pairs of metadata.
 const MOST: usize = 1 << 18;
 
 /// What is kept of a model.
@@ -78,7 +78,7 @@ impl Model {
             match field.number {
                 1 => check_node(graph.message(&field)?, &field, domains, &mut values)?,
                 2 => field.set(&mut texts[0], graph.text(&field)?)?,
-                5 if self.initializers.len() == MOST => return Err(too_many(&field, "initialisers")),
+                5 if self.initializers.len() == MOST => return Err(too_many(&field, "initializers")),
                 5 => {
                     let initializer = read_initializer(graph.message(&field)?, &field)?;
                     values.make(initializer.info.name.clone(), Maker::Initializer, &field)?;
@@ -90,7 +90,7 @@ impl Model {
                 13 | 14 | 16 => {
                     field.bytes()?;
                 }
-                15 => return Err(field.error(Code::Unsupported, "sparse initialisers are not supported")),
+                15 => return Err(field.error(Code::Unsupported, "sparse initializers are not supported")),
                 _ => return Err(field.unknown("an ONNX graph")),
             }
         }

@@ -1,4 +1,4 @@
-//! Initialisers (`TensorProto`): name, dtype, shape, and where the elements are.
+//! Initializers (`TensorProto`): name, dtype, shape, and where the elements are.
 
 use crate::dtype::Dtype;
 use crate::error::{Code, FormatError, Place, shown};
@@ -15,7 +15,7 @@ pub(super) struct Initializer {
     pub(super) data: Data,
 }
 
-/// Where the elements of an initialiser are.
+/// Where the elements of an initializer are.
 #[derive(Debug)]
 pub(super) enum Data {
     /// As little-endian bytes in the model.
@@ -78,13 +78,13 @@ struct Fields {
     name: Option<String>,
     description: Option<String>,
     raw: Option<(u64, u64)>,
-    /// The fields of numbers that are there, and how many bytes or numbers they hold in all.
+    /// The fields of numbers present, and how many bytes or numbers they hold in all.
     typed: Option<(u32, u64)>,
     external: Vec<(String, String)>,
     location: Option<u64>,
 }
 
-/// Reads an initialiser; its elements are found and counted, but not kept.
+/// Reads an initializer; its elements are found and counted, but not kept.
 pub(super) fn read_initializer(mut message: Message<'_>, at: &Field) -> Result<Initializer, FormatError> {
     let mut fields = Fields::default();
     while let Some(field) = message.next()? {

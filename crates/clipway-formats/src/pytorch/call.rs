@@ -198,7 +198,7 @@ impl Machine<'_> {
             (Meaning::UnsupportedTensor, _) => {
                 let name =
                     self.arena.global_of(callee).map_or_else(String::new, |global| shown(&global.name));
-                let cause = format!("a tensor made by `{name}`: sparse, quantised, nested or without data");
+                let cause = format!("a tensor made by `{name}`: sparse, quantized, nested or without data");
                 return Err(self.error(Code::Unsupported, cause));
             }
             _ => return Err(self.malformed(format!("a call with {} arguments of a wrong kind", items.len()))),

@@ -1,7 +1,7 @@
 //! The pickle machine: opcodes of protocols 0 to 5 over an arena of values.
 //!
 //! Nothing is called and nothing recurses. What the opcodes build are values ([`super::value`]); the few calls
-//! that make tensors and plain containers are recognised in [`super::call`], all others become opaque values.
+//! that make tensors and plain containers are recognized in [`super::call`], all others become opaque values.
 //! Sources: CPython's `Lib/pickletools.py` for the opcodes, PyTorch's `torch/_utils.py` for the calls.
 
 use std::collections::HashMap;

@@ -3,7 +3,7 @@
 //!
 //! [`PytorchFile::open`] reads the directory and the pickle, never a weight. The pickle is data here: its
 //! values can be looked at ([`PytorchFile::value`]), and no class or function that it names is ever looked up
-//! or called. Known calls that make tensors are recognised by their names and arguments; everything else is
+//! or called. Known calls that make tensors are recognized by their names and arguments; everything else is
 //! an opaque value. [`write_pytorch`] writes state dicts that `torch.load(weights_only=True)` takes.
 
 mod archive;
@@ -58,7 +58,7 @@ pub enum ByteOrder {
     Big,
 }
 
-/// What a file tells of the program that wrote it.
+/// What a file says about the program that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterFacts {
     /// The `version` record of an archive.
@@ -69,7 +69,7 @@ pub struct WriterFacts {
     pub byte_order_stated: bool,
     /// Highest pickle protocol that the file declares.
     pub protocol: u8,
-    /// Whether the weights have checksums. Only zip archives can, and PyTorch can be told to write none.
+    /// Whether the weights have checksums. Only zip archives can, and PyTorch can be asked to write none.
     pub has_checksums: bool,
     /// Whether some entry is compressed. PyTorch never does it, and cannot map such a file.
     pub compressed: bool,
@@ -185,7 +185,7 @@ impl PytorchFile {
         self.arena.globals.all()
     }
 
-    /// What the file tells of its writer.
+    /// What the file says about its writer.
     pub fn writer(&self) -> &WriterFacts {
         &self.facts
     }

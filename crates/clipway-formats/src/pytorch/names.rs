@@ -93,8 +93,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Adds a label to the path of the last frame; tells whether the path has a part then. A key that is
-    /// neither a text nor an integer, such as a parameter in the state of an optimiser that was pickled
+    /// Adds a label to the path of the last frame; says whether the path has a part then. A key that is
+    /// neither a text nor an integer, such as a parameter in the state of an optimizer that was pickled
     /// whole, gives its place: `#0`.
     fn step_into(&mut self, label: Label) -> Result<bool, FormatError> {
         let Some(frame) = self.frames.last() else { return Ok(false) };

@@ -24,7 +24,7 @@ impl PytorchFile {
         Ok(())
     }
 
-    /// Hands a tensor to `sink` in pieces; gives `false`, and nothing, where it cannot be had in pieces.
+    /// Hands a tensor to `sink` in pieces; gives `false`, and nothing, if it is not available in pieces.
     pub(super) fn stream_tensor(
         &self,
         spec: &TensorSpec,

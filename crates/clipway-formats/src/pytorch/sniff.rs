@@ -51,10 +51,10 @@ fn what_it_is(head: &[u8]) -> &'static str {
     } else if starts(b"\x1f\x8b") {
         "a gzip file"
     } else if starts(b"GIF8") || starts(b"\x89PNG") || starts(b"\xff\xd8\xff") {
-        "a picture"
+        "an image"
     } else if head.iter().all(|&byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
         "a text"
     } else {
-        "its first bytes are those of no known layout"
+        "its first bytes match no known layout"
     }
 }

@@ -21,7 +21,7 @@ const MOST_TENSORS: usize = 1 << 18;
 const LONGEST_TOLD: u64 = 1 << 32;
 
 /// Whether a file that begins so is taken for safetensors: the length of a header, and a brace. The length's own bytes
-/// may be those by which other formats are told, so this is asked first: no archive and no pickle begins so.
+/// may be those by which other formats are recognized, so this is asked first: no archive and no pickle begins so.
 pub fn is_safetensors(head: &[u8]) -> bool {
     let length = head.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
     head.get(8) == Some(&b'{') && length.is_some_and(|length| length < LONGEST_TOLD)

@@ -1,6 +1,6 @@
 //! Strict reading of zip archives.
 //!
-//! A zip file tells its story twice: in a header before each entry, and in the directory at the end. Tools
+//! A zip file describes its entries twice: in a header before each entry, and in the directory at the end. Tools
 //! differ in which they believe, and that difference is how a file shows one thing to a scanner and another
 //! to a loader. [`ZipArchive::open`] accepts one consistent story only: directory and local headers agree,
 //! the entries cover the file from its first byte to the directory without gap or overlap, and no name occurs

@@ -154,7 +154,7 @@ fn typed_access_names_the_path() {
     check(vision.require("width").unwrap_err(), "`$.vision_cfg`: the key `width` is missing [missing]");
     check(
         vision.only_keys(&["layers", "odd key", "none"]).unwrap_err(),
-        "`$.vision_cfg.scale`: this key is not known [unknown-key]",
+        "`$.vision_cfg.scale`: unknown key [unknown-key]",
     );
     check(
         layers.get("x").unwrap_err(),

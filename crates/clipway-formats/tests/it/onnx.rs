@@ -27,7 +27,7 @@ pub fn bytes(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
     [&varint(field << 3 | 2)[..], &varint(content.len() as u64), content].concat()
 }
 
-/// A model of these initialisers, with one node.
+/// A model of these initializers, with one node.
 pub fn model(initializers: &[Vec<u8>]) -> Vec<u8> {
     let weight = if initializers.is_empty() { vec![] } else { bytes(1, "w") };
     let node = bytes(1, [bytes(1, "x"), weight, bytes(2, "y"), bytes(4, "Identity")].concat());
@@ -38,7 +38,7 @@ pub fn model(initializers: &[Vec<u8>]) -> Vec<u8> {
     [number(1, 8), bytes(8, number(2, 17)), property, bytes(7, graph)].concat()
 }
 
-/// The fields of an initialiser but for its elements.
+/// The fields of an initializer but for its elements.
 pub fn tensor(dtype: u64, shape: &[u64]) -> Vec<u8> {
     let packed: Vec<u8> = shape.iter().flat_map(|&length| varint(length)).collect();
     [bytes(1, packed), number(2, dtype), bytes(8, "w")].concat()

@@ -195,7 +195,7 @@ fn other_files() {
     check(b"\x93NUMPY\x01\0", "a numpy array");
     check(b"\x08\0\0\0\0\0\0\0{}      ", "it looks like safetensors");
     check(b"hello\n", "a text");
-    check(b"\x01\x02", "its first bytes are those of no known layout");
+    check(b"\x01\x02", "its first bytes match no known layout");
 }
 
 fn small_file() -> Vec<u8> {
@@ -241,7 +241,7 @@ fn mutated_streams_and_tars() {
     }
 }
 
-/// The trainer's own checkpoint: weights, optimiser state and epoch.
+/// The trainer's own checkpoint: weights, optimizer state and epoch.
 #[test]
 fn a_real_checkpoint() {
     let Some(folder) = shared() else { return };

@@ -1,4 +1,4 @@
-//! Sums of bytes times fixed-point weights, for four rows of a picture at once.
+//! Sums of bytes times fixed-point weights, for four rows of an image at once.
 //!
 //! A weight of 22 bits behind the point is cut into 15 low bits and the rest, so that both halves fit the 16-bit
 //! products that every vector instruction set adds in pairs. The two sums are put together at the end; all

@@ -7,7 +7,7 @@ pub enum Isa {
     Avx512,
     /// AVX2 with FMA and F16C: 8 lanes of f32.
     Avx2,
-    /// Plain Rust that the compiler vectorises for the target's baseline: 4 lanes of f32.
+    /// Plain Rust that the compiler vectorizes for the target's baseline: 4 lanes of f32.
     Portable,
 }
 

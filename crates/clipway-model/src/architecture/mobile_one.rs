@@ -116,9 +116,9 @@ impl ConvNorm {
 /// One addend of a sum of branches.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Branch {
-    /// The input itself, normalised.
+    /// The input itself, normalized.
     Identity(BatchNorm),
-    /// A convolution of the input, normalised.
+    /// A convolution of the input, normalized.
     Conv(ConvNorm),
 }
 
@@ -218,7 +218,7 @@ impl MobileOneBranches {
     }
 }
 
-/// A MobileOne block: a sum of branches, squeeze-excite where there is any, an activation.
+/// A MobileOne block: a sum of branches, squeeze-excite if there is any, an activation.
 pub(super) struct MobileOne {
     path: String,
     sum: Sum,

@@ -83,7 +83,7 @@ fn check(text: &TextConfig, options: &BlockOptions) -> Result<(), ArchitectureEr
         Err(ArchitectureError::unsupported(format!("`text_cfg.{what}` with `rep_mixer_cfg`"), why))
     };
     if text.hugging_face.is_some() {
-        return refuse("hf_model_name", "its blocks are those of the Hugging Face model");
+        return refuse("hf_model_name", "its blocks come from the Hugging Face model");
     }
     if text.embed_cls {
         return refuse("embed_cls", "convolutions would take the class token for a word");

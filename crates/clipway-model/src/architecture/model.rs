@@ -7,9 +7,9 @@ use crate::graph::{Graph, ParameterId, Parameters};
 pub struct Model {
     /// Every tensor of the state dict.
     pub parameters: Parameters,
-    /// From pixels `[batch, 3, height, width]` to an embedding `[batch, embed_dim]`, not normalised.
+    /// From pixels `[batch, 3, height, width]` to an embedding `[batch, embed_dim]`, not normalized.
     pub image: Graph,
-    /// From token ids `[batch, length]` to an embedding `[batch, embed_dim]`, not normalised.
+    /// From token ids `[batch, length]` to an embedding `[batch, embed_dim]`, not normalized.
     pub text: Graph,
     /// Logarithm of the factor of the logits.
     pub logit_scale: ParameterId,

@@ -12,7 +12,7 @@ use super::{ArchitectureError, Declared, Tower};
 const EPSILON: f64 = 1e-5;
 /// Channels of a bottleneck's result for each channel inside.
 const EXPANSION: usize = 4;
-/// Factor by which stem and stages shrink the picture.
+/// Factor by which stem and stages shrink the image.
 const SHRINKING: usize = 32;
 
 struct ModifiedResNet {
@@ -105,7 +105,7 @@ impl Tower for ModifiedResNet {
 }
 
 impl ConvNorm {
-    /// Declares `conv{index}` and `bn{index}` for `[inputs, outputs, kernel]`; the picture keeps its size but for
+    /// Declares `conv{index}` and `bn{index}` for `[inputs, outputs, kernel]`; the image keeps its size but for
     /// the stride.
     fn declare(
         scope: &mut Scope<'_>,

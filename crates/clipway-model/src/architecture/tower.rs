@@ -18,7 +18,7 @@ pub(super) trait Tower {
     /// Adds the tower's operations to a graph and gives the value of its embedding, `[batch, embedding width]`.
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError>;
 
-    /// Height and width of the pictures that an image tower's tensors are made for, where open_clip takes those of the
+    /// Height and width of the images that an image tower's tensors are made for, where open_clip takes those of the
     /// config only by `force_image_size`.
     fn changed_from(&self) -> Option<[usize; 2]> {
         None

@@ -43,7 +43,7 @@ pub(super) struct Transformer {
     blocks: Vec<TransformerBlock>,
 }
 
-/// `x + attention(norm(x))`, then `x + mlp(norm(x))`, each branch with its own scale where there is one.
+/// `x + attention(norm(x))`, then `x + mlp(norm(x))`, each branch with its own scale if there is one.
 pub(super) struct TransformerBlock {
     path: String,
     ln_1: LayerNorm,

@@ -21,7 +21,7 @@ impl Artifact {
         let digest = digest(facts.clone());
         facts.insert(DIGEST.to_owned(), Value::String(digest));
         let mut text =
-            serde_json::to_string_pretty(&facts).expect("strings as keys and no custom serialisers fail");
+            serde_json::to_string_pretty(&facts).expect("strings as keys and no custom serializers fail");
         text.push('\n');
         text
     }
@@ -74,7 +74,7 @@ impl Artifact {
 fn digest(facts: Map<String, Value>) -> String {
     let mut facts = Value::Object(facts);
     facts.sort_all_objects();
-    let text = serde_json::to_vec(&facts).expect("strings as keys and no custom serialisers fail");
+    let text = serde_json::to_vec(&facts).expect("strings as keys and no custom serializers fail");
     hex(Sha256::new_with_prefix(text))
 }
 

@@ -43,8 +43,8 @@ pub struct Artifact {
     pub source: ArtifactSource,
     /// What it is.
     pub model: ArtifactModel,
-    /// Licence of the weights, where it is known.
-    pub licence: Option<String>,
+    /// License of the weights, where it is known.
+    pub license: Option<String>,
     /// How texts become token ids; what it means is the caller's business.
     pub tokenizer: Value,
     /// Report of the verification; `null` where none was run.
@@ -132,7 +132,7 @@ impl FileHash {
         FileHash { bytes: bytes.len() as u64, sha256: hex(Sha256::new_with_prefix(bytes)) }
     }
 
-    /// Hashes a file piece by piece; `each` is told the size of each piece, and may stop.
+    /// Hashes a file piece by piece; `each` gets the size of each piece, and may stop.
     ///
     /// # Errors
     /// What reading or `each` says.

@@ -1,4 +1,4 @@
-//! The format of a file, told from its first bytes and never from its name.
+//! The format of a file, recognized by its first bytes and never from its name.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use clipway_formats::{
 
 use crate::input::FileSource;
 
-/// Bytes at the start of a file by which formats are told.
+/// Bytes at the start of a file by which formats are recognized.
 const HEAD_BYTES: u64 = 64;
 
 /// What the first bytes of a file say.
@@ -20,7 +20,7 @@ pub(super) enum Stored {
     Npz,
     /// JSON, which can only be an index of shards.
     Json,
-    /// PyTorch, or nothing that is known: its reader tells.
+    /// PyTorch, or nothing that is known: its reader decides.
     Pytorch,
 }
 

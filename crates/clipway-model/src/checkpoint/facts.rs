@@ -35,7 +35,7 @@ pub struct SourceGlobal {
     pub kind: &'static str,
 }
 
-/// Who wrote the files, as far as they tell.
+/// Who wrote the files, as far as they say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Writer {
     /// The program, where the file shows it.

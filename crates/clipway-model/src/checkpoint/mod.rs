@@ -49,7 +49,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a file of weights, an index of shards, or a folder that holds one of these. The format is told by
+    /// Opens a file of weights, an index of shards, or a folder that holds one of these. The format is recognized by
     /// content. No weight is read.
     ///
     /// # Errors
@@ -177,10 +177,10 @@ impl Checkpoint {
         self.sources.iter().try_for_each(|source| source.check_unchanged())
     }
 
-    /// Finds the model's weights among the tensors; without a choice the raw ones where there are any.
+    /// Finds the model's weights among the tensors; without a choice the raw ones if there are any.
     ///
     /// # Errors
-    /// If the weights cannot be told, or are not of the kind chosen.
+    /// If the weights cannot be found, or are not of the chosen kind.
     pub fn weights(&self, choice: Option<WeightsChoice>) -> Result<Weights, SelectError> {
         Weights::select(Arc::clone(&self.tensors), &|path| self.keys_of(path), choice)
     }

@@ -24,7 +24,7 @@ impl ModelConfig {
         self.change(&["vision_cfg", "image_size"], sides(size))
     }
 
-    /// Sets the size of the pictures that the tensors of a timm trunk are made for.
+    /// Sets the size of the images that the tensors of a timm trunk are made for.
     ///
     /// # Errors
     /// If the size is out of its range; the config is left as it was then.
@@ -72,7 +72,7 @@ impl ModelConfig {
         self.change(&["custom_text"], JsonValue::Bool(custom_text))
     }
 
-    /// Names the tokeniser.
+    /// Names the tokenizer.
     ///
     /// # Errors
     /// If it is not a model's name; the config is left as it was then.

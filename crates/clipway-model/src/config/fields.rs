@@ -17,8 +17,8 @@ impl<'a> Fields<'a> {
         for (key, value) in at.members()? {
             if !known.contains(&key) {
                 let cause = match nearest(key, known) {
-                    Some(name) => format!("this key is not known; the nearest that is known is `{name}`"),
-                    None => "this key is not known".to_owned(),
+                    Some(name) => format!("unknown key; the nearest known key is `{name}`"),
+                    None => "unknown key".to_owned(),
                 };
                 return Err(value.error(Code::UnknownKey, cause));
             }
@@ -101,7 +101,7 @@ impl<'a> Fields<'a> {
         self.value(key)?.map(|value| sides(&value, range)).transpose()
     }
 
-    /// The name of a model or tokeniser, `name` or `owner/name`; never a path out of a folder, nor an address.
+    /// The name of a model or tokenizer, `name` or `owner/name`; never a path out of a folder, nor an address.
     pub(super) fn model_name(&self, key: &str) -> Result<Option<String>, FormatError> {
         let Some(value) = self.value(key)? else { return Ok(None) };
         let name = value.string()?;

@@ -1,6 +1,6 @@
 //! Image processors of transformers: what they do to an image, step by step.
 //!
-//! The steps and their rounding are those of transformers 5.24. Its processors convert an image to RGB before they
+//! The steps and their rounding follow transformers 5.24. Its processors convert an image to RGB before they
 //! resize it, cut at the center rounding down, and resize by torchvision where that is installed, by Pillow where it
 //! is not. open_clip resizes in the file's own mode by Pillow, and cuts rounding to the nearest.
 

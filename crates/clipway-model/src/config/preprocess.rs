@@ -1,4 +1,4 @@
-//! `preprocess_cfg`: how a picture becomes the pixels of a tower.
+//! `preprocess_cfg`: how an image becomes the pixels of a tower.
 
 use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonValue};
 
@@ -14,11 +14,11 @@ pub enum Interpolation {
     Bicubic,
     /// Bilinear.
     Bilinear,
-    /// Chosen anew for each picture in training, bicubic in evaluation.
+    /// Chosen anew for each image in training, bicubic in evaluation.
     Random,
 }
 
-/// How a picture is fitted to the size of the tower.
+/// How an image is fitted to the size of the tower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResizeMode {
     /// The shorter side fits, the longer is cut.
@@ -65,7 +65,7 @@ impl ResizeMode {
     }
 }
 
-/// How a picture becomes the pixels of a tower; the colours are always RGB.
+/// How an image becomes the pixels of a tower; the colors are always RGB.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PreprocessConfig {
     /// Height and width, in pixels; the tower's own.

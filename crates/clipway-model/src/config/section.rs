@@ -7,7 +7,7 @@ use clipway_formats::{Code, FormatError, JsonCursor, shown};
 use crate::nearest::nearest;
 use crate::problems::Problems;
 
-/// Keys that every transformers config may have and that no output of `CLIPModel` depends on: initialisation,
+/// Keys that every transformers config may have and that no output of `CLIPModel` depends on: initialization,
 /// training, text generation, bookkeeping.
 const WITHOUT_EFFECT: [&str; 73] = [
     "_attn_implementation_autoset",
@@ -112,7 +112,7 @@ impl Problems {
         }
     }
 
-    /// Adds a problem if what a key says is not what the weights have; `None` is what they do not tell.
+    /// Adds a problem if what a key says is not what the weights have; `None` is what they do not show.
     pub(crate) fn compare(&mut self, section: &Section<'_>, key: &str, said: usize, found: Option<usize>) {
         if let Some(found) = found.filter(|found| *found != said) {
             self.add(section, key, format!("{said}, but the weights have {found}"));
@@ -136,8 +136,8 @@ impl<'a> Section<'a> {
                         continue;
                     }
                     let cause = match nearest(key, known) {
-                        Some(name) => format!("this key is not known; the nearest that is known is `{name}`"),
-                        None => "this key is not known".to_owned(),
+                        Some(name) => format!("unknown key; the nearest known key is `{name}`"),
+                        None => "unknown key".to_owned(),
                     };
                     problems.push(value.error(Code::UnknownKey, cause).to_string());
                 }

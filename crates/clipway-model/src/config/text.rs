@@ -62,7 +62,7 @@ pub struct TextConfig {
     pub context_length: usize,
     /// Rows of the token embedding.
     pub vocab_size: usize,
-    /// The tokeniser.
+    /// The tokenizer.
     pub tokenizer: TokenizerConfig,
     /// Width of the tokens.
     pub width: usize,

@@ -79,7 +79,7 @@ pub struct TimmConfig {
 /// Sizes and activation of a timm model that are not those of its name, in timm's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimmChanges {
-    /// `img_size`: height and width of the pictures.
+    /// `img_size`: height and width of the images.
     pub image_size: Option<[usize; 2]>,
     /// `patch_size`: side of a patch.
     pub patch_size: Option<usize>,
@@ -95,7 +95,7 @@ pub struct TimmChanges {
     pub tanh: Option<bool>,
     /// `norm_eps`: epsilon of the norms, but for those of a stem, of embedded patches and of ViTamin's MLPs.
     pub norm_epsilon: Option<f64>,
-    /// `stem_padding`: zeros around the pictures before MobileCLIP-B's first convolution.
+    /// `stem_padding`: zeros around the images before MobileCLIP-B's first convolution.
     pub stem_padding: Option<usize>,
 }
 

@@ -44,7 +44,7 @@ pub struct JsonRules {
     pub stripped_id: Option<u32>,
     /// Which special ids stand around the text.
     pub mode: TokenizerMode,
-    /// The source language that `mode` stands for, where there is one, as in `eng_Latn`.
+    /// The source language that `mode` stands for, if there is one, as in `eng_Latn`.
     pub language: Option<String>,
     /// How many tokens a text may have, its special ones included, where that is fewer than the context holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

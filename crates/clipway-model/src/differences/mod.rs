@@ -1,4 +1,4 @@
-//! What differs between the tensors that a model needs and those that are there, all at once.
+//! What differs between the tensors that a model needs and the existing ones, all at once.
 
 mod nearest;
 mod numbered;
@@ -35,7 +35,7 @@ pub struct Mismatch {
     pub name: String,
     /// The shape that is needed.
     pub expected: Vec<usize>,
-    /// The shape that is there.
+    /// The shape found.
     pub found: Vec<usize>,
 }
 
@@ -47,7 +47,7 @@ pub struct WrongDtype {
     /// A dtype of the right kind.
     #[serde(serialize_with = "dtype_name")]
     pub expected: Dtype,
-    /// The dtype that is there.
+    /// The dtype found.
     #[serde(serialize_with = "dtype_name")]
     pub found: Dtype,
 }
@@ -81,7 +81,7 @@ pub struct Differences {
     pub unused: Vec<Unmatched>,
     /// There, with another shape.
     pub mismatched: Vec<Mismatch>,
-    /// There, with another kind of dtype; names and shapes alone do not tell it.
+    /// There, with another kind of dtype; names and shapes alone do not show it.
     pub dtypes: Vec<WrongDtype>,
     /// There twice, under the names of a layout.
     pub doubled: Vec<Doubled>,
@@ -150,7 +150,7 @@ impl Differences {
         *self == Differences::default()
     }
 
-    /// Every one, in the order in which they are told.
+    /// Every one, in the order in which they are reported.
     pub fn iter(&self) -> impl Iterator<Item = Difference<'_>> {
         let numbers = self.numbers.iter().map(Difference::Number);
         let shapes = self.mismatched.iter().map(Difference::Shape);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-/// Most numbers of a name that are told apart: a name with more stays as it is.
+/// Most numbers of a name that are reported apart: a name with more stays as it is.
 const MOST_NUMBERS: usize = 6;
 
 /// Most digits of a number: longer ones, and those with a zero before them, are text.

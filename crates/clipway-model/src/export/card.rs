@@ -26,9 +26,9 @@ pub(super) fn model_card(
 ) -> String {
     let mut card = format!("---\ntags:\n- clip\nlibrary_name: {}\n", spelling.library);
     card.push_str("pipeline_tag: zero-shot-image-classification\n");
-    if let Some(licence) = &artifact.licence {
-        // A licence is one word of a known set or comes from the user; a line end would forge other keys.
-        let plain: String = licence.chars().filter(|c| !c.is_control()).collect();
+    if let Some(license) = &artifact.license {
+        // A license is one word of a known set or comes from the user; a line end would forge other keys.
+        let plain: String = license.chars().filter(|c| !c.is_control()).collect();
         let _ = writeln!(card, "license: {plain}");
     }
     card.push_str("---\n");

@@ -20,9 +20,9 @@ pub enum Stage {
     Sync,
 }
 
-/// Is told how an export advances.
+/// Learns how an export advances.
 pub trait Progress: Sync {
-    /// A stage begins, in which so many bytes are to be handled.
+    /// A stage begins, in which this many bytes are to be handled.
     fn begin(&self, stage: Stage, bytes: u64);
 
     /// So many more bytes of the stage are done. Called from many threads.
@@ -80,7 +80,7 @@ pub(crate) fn run_jobs<T: Send, E: Send>(
         }
     });
     let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // Of several errors the one of the first job is told, so that the message does not depend on timing.
+    // Of several errors the one of the first job is reported, so that the message does not depend on timing.
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
 }

@@ -46,7 +46,7 @@ pub(super) struct WrittenFiles {
 }
 
 impl Job<'_> {
-    /// Writes all tensors in one format, in files of at most so many bytes of weights where a tensor allows it.
+    /// Writes all tensors in one format, in files of at most this many bytes of weights where a tensor allows it.
     pub(super) fn write(
         &self,
         staging: &Staging,
@@ -186,7 +186,7 @@ impl Job<'_> {
     }
 }
 
-/// SHA-256 of every tensor of a file, in parallel; `each` is told the size of each piece, and may stop.
+/// SHA-256 of every tensor of a file, in parallel; `each` gets the size of each piece, and may stop.
 ///
 /// # Errors
 /// What `refuse` makes of a tensor that cannot be read, or what `each` says.
@@ -211,7 +211,7 @@ pub(crate) fn hash_tensors<E: Send>(
     })
 }
 
-/// Tensors in runs of at most so many bytes; a larger tensor has a run to itself.
+/// Tensors in runs of at most this many bytes; a larger tensor has a run to itself.
 fn shards(planned: &[PlannedTensor], most_bytes: Option<u64>) -> Vec<&[PlannedTensor]> {
     let Some(most) = most_bytes else { return vec![planned] };
     let (mut shards, mut start, mut bytes) = (Vec::new(), 0, 0u64);

@@ -50,13 +50,13 @@ pub struct WriteOptions<'a> {
     pub max_shard_bytes: Option<u64>,
     /// The tokenizer's part.
     pub tokenizer: TokenizerParts,
-    /// Licence of the weights; without it that of the source, where the source says it.
-    pub licence: Option<String>,
+    /// License of the weights; without it that of the source, where the source says it.
+    pub license: Option<String>,
     /// Whether an artifact at the target is replaced.
     pub force: bool,
     /// Other inputs of the run: the target must not hold them.
     pub inputs: Vec<&'a Path>,
-    /// Is told how the export advances.
+    /// Learns how the export advances.
     pub progress: &'a dyn Progress,
     /// Stops the export when it becomes true.
     pub cancel: &'a AtomicBool,
@@ -298,7 +298,7 @@ impl Export<'_> {
                 towers: self.source.tower(),
                 parameters: self.source.model().parameters.trained_elements() as u64,
             },
-            licence: options.licence.clone().or_else(|| self.source.artifact()?.licence.clone()),
+            license: options.license.clone().or_else(|| self.source.artifact()?.license.clone()),
             tokenizer: options.tokenizer.rules.clone(),
             verification: Value::Null,
             notes,
@@ -313,7 +313,7 @@ impl Export<'_> {
         }
     }
 
-    /// The model card; its usage is that of what loads the folder.
+    /// The model card; its usage shows what loads the folder.
     fn card(&self, artifact: &Artifact, written: &[WrittenFiles]) -> String {
         let is_known = self.source.config().model.beyond_open_clip().is_empty();
         let is_single = written.iter().any(|files| files.index.is_none());

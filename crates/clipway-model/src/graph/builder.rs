@@ -87,7 +87,7 @@ impl<'p> GraphBuilder<'p> {
         self.push(Operation::Pixels, vec![], shape)
     }
 
-    /// The input of a text tower: texts of at most so many tokens.
+    /// The input of a text tower: texts of at most this many tokens.
     pub fn token_ids(&mut self, most: usize) -> ValueId {
         self.push(Operation::TokenIds { most }, vec![], vec![Dim::Batch, Dim::Length(0)])
     }
@@ -118,7 +118,7 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push(operation, vec![x], shape))
     }
 
-    /// Normalises the channels of each token or place.
+    /// Normalizes the channels of each token or place.
     pub fn layer_norm(&mut self, x: ValueId, layer: &LayerNorm) -> Built {
         let operation =
             Operation::LayerNorm { weight: layer.weight, bias: layer.bias, epsilon: layer.epsilon };
@@ -126,14 +126,14 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Normalises the last dimension by the root of its mean square.
+    /// Normalizes the last dimension by the root of its mean square.
     pub fn rms_norm(&mut self, x: ValueId, layer: &RmsNorm) -> Built {
         let operation = Operation::RmsNorm { weight: layer.weight, epsilon: layer.epsilon };
         self.expect_width(&operation, x, self.parameters.get(layer.weight).elements())?;
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Normalises a map by stored statistics.
+    /// Normalizes a map by stored statistics.
     pub fn batch_norm(&mut self, x: ValueId, layer: &BatchNorm) -> Built {
         let operation = Operation::BatchNorm {
             weight: layer.weight,

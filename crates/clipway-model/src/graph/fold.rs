@@ -6,7 +6,7 @@ use super::parameters::{ParameterId, Parameters, Scope};
 /// One addend of a folded convolution: filters, a batch norm after them, a scale after that.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FoldTerm {
-    /// Filters, centred in those of the folded convolution; `None` for those that leave a map as it is.
+    /// Filters, centerd in those of the folded convolution; `None` for those that leave a map as it is.
     pub filters: Option<ParameterId>,
     /// Bias of the filters.
     pub bias: Option<ParameterId>,

@@ -58,7 +58,7 @@ impl LayerNorm {
     }
 }
 
-/// Parameters of a normalisation by the root of the mean square.
+/// Parameters of a normalization by the root of the mean square.
 #[derive(Clone, Copy, Debug)]
 pub struct RmsNorm {
     /// Scale.

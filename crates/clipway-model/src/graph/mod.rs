@@ -35,7 +35,7 @@ use std::fmt;
 pub enum Dim {
     /// Number of samples, chosen at run time.
     Batch,
-    /// Number of tokens of the texts, chosen at run time, plus so many.
+    /// Number of tokens of the texts, chosen at run time, plus this many.
     Length(usize),
     /// A number known from the config.
     Fixed(usize),

@@ -13,7 +13,7 @@ use super::windows::{WindowTable, Windows};
 /// (vectors) or `[batch, length]` (token ids).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
-    /// Normalised pixels, `[batch, 3, height, width]`.
+    /// Normalized pixels, `[batch, 3, height, width]`.
     Pixels,
     /// Token ids, `[batch, length]`.
     TokenIds {
@@ -44,7 +44,7 @@ pub enum Operation {
         /// Groups of channels that do not see each other.
         groups: usize,
     },
-    /// Batch normalisation of a map by stored statistics.
+    /// Batch normalization of a map by stored statistics.
     BatchNorm {
         /// Scale of each channel.
         weight: ParameterId,
@@ -57,7 +57,7 @@ pub enum Operation {
         /// Added to the variance.
         epsilon: f64,
     },
-    /// Normalisation of the channels (the last dimension, of a map the second) to mean 0 and variance 1, then scale
+    /// Normalization of the channels (the last dimension, of a map the second) to mean 0 and variance 1, then scale
     /// and shift.
     LayerNorm {
         /// Scale.
@@ -67,8 +67,8 @@ pub enum Operation {
         /// Added to the variance.
         epsilon: f64,
     },
-    /// Normalisation of each head by itself: the last dimension is cut into runs as long as the weight, and each
-    /// run is normalised as in a layer norm with the same scale and shift.
+    /// Normalization of each head by itself: the last dimension is cut into runs as long as the weight, and each
+    /// run is normalized as in a layer norm with the same scale and shift.
     HeadNorm {
         /// Scale, as long as a head is wide.
         weight: ParameterId,
@@ -177,7 +177,7 @@ pub enum Operation {
         /// The token.
         token: ParameterId,
     },
-    /// A sequence without its first so many tokens.
+    /// Drops the first `count` tokens of a sequence.
     DropTokens {
         /// Tokens left out.
         count: usize,
@@ -205,7 +205,7 @@ pub enum Operation {
     /// Multi-head attention within windows, of tokens in their order (Swin, <https://arxiv.org/abs/2103.14030>). Input:
     /// queries, keys and values side by side in the last dimension; the scores are scaled by one over the square root
     /// of a head's width. To each is added a row of the table, chosen by how far below and to the right of the key the
-    /// query lies; those of tokens that were no neighbours before the shift are 100 lower.
+    /// query lies; those of tokens that were no neighbors before the shift are 100 lower.
     WindowAttention {
         /// Number of heads.
         heads: usize,

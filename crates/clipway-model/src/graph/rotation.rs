@@ -31,14 +31,14 @@ pub enum Coordinates {
         reference: Option<[usize; 2]>,
     },
     /// Patch `i` of `count` has `2π (2 (i + 1/2) / count - 1)` (DINOv3, <https://arxiv.org/abs/2508.10104>).
-    Centred,
+    Centerd,
 }
 
 /// Which elements of a head are turned together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs {
     /// Elements `2 p` and `2 p + 1`.
-    Neighbours,
+    Neighbors,
     /// Elements `p` and `p` plus half the width.
     Halves,
 }
@@ -49,14 +49,14 @@ impl Rotation {
         self.skip + self.grid[0] * self.grid[1]
     }
 
-    /// The angles `[tokens, pairs]` for heads of so many pairs.
+    /// The angles `[tokens, pairs]` for heads of this many pairs.
     ///
     /// Coordinates, frequencies and their products are rounded to f32, as the models were trained.
     pub fn angles(&self, pairs: usize) -> Vec<f32> {
         let bands = pairs / 2;
         let frequency = |band: usize| match self.coordinates {
             Coordinates::Index { .. } => 1.0 / self.power(band as f32 / bands as f32),
-            Coordinates::Centred => self.power(2.0 * band as f32 / pairs as f32),
+            Coordinates::Centerd => self.power(2.0 * band as f32 / pairs as f32),
         };
         let frequencies: Vec<f32> = (0..bands).map(frequency).collect();
         let mut angles = vec![0.0; self.skip * pairs];
@@ -69,7 +69,7 @@ impl Rotation {
                     let coordinate = self.coordinate(index, axis);
                     angles.extend(frequencies.iter().map(|frequency| match self.coordinates {
                         Coordinates::Index { .. } => coordinate * frequency,
-                        Coordinates::Centred => coordinate / frequency,
+                        Coordinates::Centerd => coordinate / frequency,
                     }));
                 }
             }
@@ -88,7 +88,7 @@ impl Rotation {
             Coordinates::Index { offset, reference: Some(reference) } => {
                 (index as f32 + offset) / count * reference[axis] as f32
             }
-            Coordinates::Centred => {
+            Coordinates::Centerd => {
                 (2.0 * std::f64::consts::PI * f64::from(2.0 * ((index as f32 + 0.5) / count) - 1.0)) as f32
             }
         }
@@ -105,7 +105,7 @@ mod tests {
         coordinates: Coordinates::Index { offset: 1.0, reference: Some([4, 4]) },
         columns_first: true,
         temperature: 100.0,
-        pairs: Pairs::Neighbours,
+        pairs: Pairs::Neighbors,
     };
 
     #[test]
@@ -122,9 +122,9 @@ mod tests {
     }
 
     #[test]
-    fn centred_coordinates_lie_between_half_turns() {
+    fn centerd_coordinates_lie_between_half_turns() {
         let rotation =
-            Rotation { skip: 0, coordinates: Coordinates::Centred, columns_first: false, ..ROTATION };
+            Rotation { skip: 0, coordinates: Coordinates::Centerd, columns_first: false, ..ROTATION };
         let angles = rotation.angles(4);
         let half_turn = std::f32::consts::PI;
         let expected = [-half_turn, -half_turn / 10.0, -2.0 * half_turn / 1.5, -2.0 * half_turn / 15.0];

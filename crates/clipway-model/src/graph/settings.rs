@@ -1,4 +1,4 @@
-//! What operations can be told: layouts of weights, activations, masks and biases of attention, pools.
+//! Settings of operations: layouts of weights, activations, masks and biases of attention, pools.
 
 use std::fmt;
 
@@ -179,21 +179,21 @@ pub enum Pool {
     /// The token at the first id that equals this one, or the first token where none does (second input: the
     /// ids).
     Eos(i64),
-    /// The mean of the tokens whose id is not this one, which is that of padding (second input: the ids).
+    /// The mean of the tokens whose id is not this one, the id of padding (second input: the ids).
     MeanUnpadded(i64),
     /// The greatest of each channel over the tokens whose id is not this one (second input: the ids).
     MaxUnpadded(i64),
-    /// The mean of all tokens after the first so many.
+    /// The mean of all tokens after the first `n`.
     Mean {
         /// Tokens left out at the start.
         skip: usize,
     },
-    /// The largest of each channel, over all tokens after the first so many.
+    /// The largest of each channel, over all tokens after the first `n`.
     Max {
         /// Tokens left out at the start.
         skip: usize,
     },
-    /// Half the sum of mean and largest, over all tokens after the first so many.
+    /// Half the sum of mean and largest, over all tokens after the first `n`.
     MeanMax {
         /// Tokens left out at the start.
         skip: usize,

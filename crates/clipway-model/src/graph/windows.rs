@@ -49,7 +49,7 @@ impl Windows {
     }
 
     /// For each place of each window, the part of the map that it belonged to before the shift: places of a window
-    /// that were no neighbours have different numbers.
+    /// that were no neighbors have different numbers.
     pub fn regions(&self) -> Vec<usize> {
         let region = |place: usize, axis: usize| match self.map[axis] - place {
             _ if self.shift[axis] == 0 => 0,

@@ -10,7 +10,7 @@ pub(super) type Tensors = Vec<(String, Vec<usize>)>;
 /// What stands before the names of towers of timm, whose attentions say `qkv`.
 const TIMM: &str = "visual.trunk.";
 
-/// Channels of a picture.
+/// Channels of an image.
 const CHANNELS: usize = 3;
 
 pub(super) fn views(tensors: &Tensors) -> Vec<(&str, &[usize])> {

@@ -2,8 +2,8 @@
 //!
 //! The number of all elements chooses the few of the registry's configs that are built and compared with all names
 //! and shapes. Where none fits, but the towers are open_clip's own, a few key shapes make a sketch: configs that
-//! agree with it but for the size of positional embeddings are told, and else the config is reconstructed. For
-//! other towers the registered models that have most tensors in common are told.
+//! agree with it but for the size of positional embeddings are listed, and else the config is reconstructed. For
+//! other towers the registered models that have most tensors in common are reported.
 
 mod forms;
 mod reconstruct;
@@ -24,7 +24,7 @@ use sketch::{Shapes, Sketch, VisionSketch};
 /// What names and shapes say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identification {
-    /// Registry names whose names and shapes all fit. Shapes cannot tell these apart: they differ in activation,
+    /// Registry names whose names and shapes all fit. Shapes cannot say these apart: they differ in activation,
     /// heads, pooling or the like.
     pub exact: Vec<Fit>,
     /// Where none fits exactly: registry names that fit but for the size of positional embeddings.

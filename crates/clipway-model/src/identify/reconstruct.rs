@@ -14,13 +14,13 @@ use super::sketch::{Shapes, Sketch, TextSketch, VisionSketch};
 pub struct Reconstruction {
     /// The config.
     pub config: ModelConfig,
-    /// Fields that no shape tells; all others are certain.
+    /// Fields that no shape shows; all others are certain.
     pub assumed: Vec<Assumption>,
     /// What the config leaves unexplained: empty where every tensor fits.
     pub differences: Differences,
 }
 
-/// A field of a config that shapes do not tell.
+/// A field of a config that shapes do not show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assumption {
     /// Path of the field, such as `vision_cfg.head_width`.
@@ -231,7 +231,7 @@ fn write_block(json: &mut String, shapes: &Shapes<'_>, block: &str, norm: &str) 
     }
 }
 
-/// Heads, where a block has a tensor that tells them.
+/// Heads, if a block has a tensor that shows them.
 fn heads_of(shapes: &Shapes<'_>, block: &str, width: usize) -> Option<usize> {
     let scale = ["attn.head_scale", "attn.logit_scale"];
     let heads = scale.into_iter().find_map(|leaf| shapes.of(&format!("{block}{leaf}")).map(|[n, _, _]| n));

@@ -27,7 +27,7 @@ impl<'a> Shapes<'a> {
     }
 
     /// One more than the highest number of a module under `prefix` that has this tensor; what is missing between is
-    /// told by comparison. A number above that of all tensors is none: a short file makes no long model.
+    /// recognized by comparison. A number above that of all tensors is none: a short file makes no long model.
     pub(super) fn count(&self, prefix: &str, leaf: &str) -> usize {
         self.numbers(prefix, leaf)
             .filter(|number| *number < self.by_name.len())

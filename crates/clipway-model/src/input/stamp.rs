@@ -1,4 +1,4 @@
-//! What tells that a file is still the one that was opened.
+//! What shows that a file is still the one that was opened.
 
 use std::fs::{File, Metadata};
 use std::io;

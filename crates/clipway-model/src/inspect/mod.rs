@@ -43,7 +43,7 @@ pub struct Inspection {
     pub facts: Vec<(String, FactValue)>,
     /// Classes and functions that the pickle names; none is ever called.
     pub globals: Vec<SourceGlobal>,
-    /// The model's weights, if they can be told.
+    /// The model's weights, if they can be found.
     pub weights: Option<WeightsSummary>,
     /// What is beside them.
     pub left_out: Vec<LeftOutSummary>,
@@ -128,20 +128,20 @@ pub struct ModelsSummary {
     pub exact: Vec<&'static str>,
     /// Registered names that fit at another image size or context length.
     pub near: Vec<&'static str>,
-    /// Where no registered name fits: the config that the shapes tell, as JSON text.
+    /// Where no registered name fits: the config inferred from the shapes, as JSON text.
     pub reconstructed: Option<String>,
-    /// Fields of it that shapes do not tell: path, assumed value and reason.
+    /// Fields of it that shapes do not show: path, assumed value and reason.
     pub assumed: Vec<(&'static str, String, &'static str)>,
-    /// Where no registered name fits and no config can be told: those that differ least, with the number of tensors
+    /// Where no registered name fits and no config can be inferred: those that differ least, with the number of tensors
     /// that differ.
     pub closest: Vec<(&'static str, usize)>,
-    /// The config that the layout tells.
+    /// The config that the layout gives.
     pub told: Option<ToldConfig>,
     /// Whether branches that were trained to be one convolution are folded.
     pub folded: bool,
 }
 
-/// A config that a layout tells.
+/// A config that a layout gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ToldConfig {
     /// The config, as JSON text.
@@ -186,9 +186,9 @@ pub fn inspect(
     let weights = checkpoint.weights(options.weights).map_err(|error| problems.push(error.to_string())).ok();
     let all = StateDict::of_file(std::sync::Arc::clone(checkpoint.tensors()));
     let state_dict = weights.as_ref().map_or(&all, |weights| &weights.state_dict);
-    let layout = weights.as_ref().and_then(|weights| Layout::recognise(&weights.state_dict));
+    let layout = weights.as_ref().and_then(|weights| Layout::recognize(&weights.state_dict));
     if weights.is_some() && layout.is_none() {
-        problems.push("the names of the tensors are those of no layout that is known".to_owned());
+        problems.push("the tensor names match no known layout".to_owned());
     }
     if let Some(layout) = layout {
         match layout.check_numbers(state_dict) {

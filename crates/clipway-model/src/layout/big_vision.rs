@@ -15,7 +15,7 @@ use crate::state_dict::StateDict;
 pub(super) static LAYOUT: Layout = Layout {
     name: "big_vision",
     title: "Google big_vision SigLIP",
-    recognises: |tensors| {
+    recognizes: |tensors| {
         ["params/img/", "img/"].into_iter().any(|prefix| has_prefix(tensors, prefix))
             && ["params/txt/", "txt/"].into_iter().any(|prefix| has_prefix(tensors, prefix))
     },
@@ -301,7 +301,7 @@ fn attention(
     Ok(joined)
 }
 
-/// The config that the shapes tell: big_vision keeps none beside its weights.
+/// The config that the shapes show: big_vision keeps none beside its weights.
 fn known_config(
     checkpoint: &Checkpoint,
     state_dict: &StateDict,
@@ -311,7 +311,7 @@ fn known_config(
     let shape = shape_of(checkpoint, state_dict, &mut problems);
     problems.none(ARRAYS)?;
     let Some(shape) = shape else { return Ok(None) };
-    let malformed = |cause| LayoutError::Malformed { file: "the config that the shapes tell", cause };
+    let malformed = |cause| LayoutError::Malformed { file: "the config inferred from the shapes", cause };
     let (model, name, mut notes) = shape.config(tensors).map_err(malformed)?;
     let activation_from = match &name {
         Some(name) => {
@@ -349,7 +349,7 @@ fn preprocessing() -> PreprocessOptions {
 /// What an error calls the file.
 const ARRAYS: &str = "the arrays";
 
-/// Arrays that tell sizes, and their dimensions.
+/// Arrays that show sizes, and their dimensions.
 const SIZES: [(&str, usize); 4] = [
     ("img/embedding/kernel", 4),
     ("img/pos_embedding", 3),
@@ -357,7 +357,7 @@ const SIZES: [(&str, usize); 4] = [
     ("txt/pos_embedding", 3),
 ];
 
-/// Arrays of a block that tell sizes, and their dimensions.
+/// Arrays of a block that show sizes, and their dimensions.
 const BLOCK_SIZES: [(&str, usize); 2] =
     [("MultiHeadDotProductAttention_0/query/kernel", 3), ("MlpBlock_0/Dense_0/kernel", 2)];
 
@@ -367,7 +367,7 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
         let found = state_dict.get(name).or_else(|| state_dict.get(&format!("{ROOT}{name}")));
         found.map(|tensor| tensor.shape.as_slice())
     };
-    // Of any block: those that are missing are told by the plan.
+    // Of any block: those that are missing are reported by the plan.
     let block = |prefix: &str, leaf: &str| {
         state_dict.tensors().iter().find_map(|tensor| {
             let rest = plain(&tensor.name).strip_prefix(prefix)?;

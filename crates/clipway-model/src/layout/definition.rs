@@ -1,4 +1,4 @@
-//! What a layout is: how it is recognised, and how its tensors get open_clip's names.
+//! What a layout is: how it is recognized, and how its tensors get open_clip's names.
 
 use clipway_formats::{FormatError, TensorInfo};
 
@@ -17,8 +17,8 @@ pub struct Layout {
     pub name: &'static str,
     /// Name for people.
     pub title: &'static str,
-    /// Whether names and shapes are those of this layout.
-    pub(super) recognises: fn(&StateDict) -> bool,
+    /// Whether names and shapes match this layout.
+    pub(super) recognizes: fn(&StateDict) -> bool,
     /// The same tensors under open_clip's names.
     pub(super) conversion: Conversion,
     /// The config, where the layout makes it certain or keeps it in a file of its own.
@@ -60,8 +60,8 @@ impl Layout {
         }
     }
 
-    /// The config that the layout tells: what it makes certain together with the shapes of the `converted`
-    /// tensors, or what its own files beside the weights say. `None` where it tells none.
+    /// The config that the layout gives: what it makes certain together with the shapes of the `converted`
+    /// tensors, or what its own files beside the weights say. `None` if it gives none.
     ///
     /// # Errors
     /// Files that are missing, malformed, cannot be expressed or contradict the weights.

@@ -12,7 +12,7 @@ use crate::problems::{Problems, lines};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// The layout is recognised and not supported.
+    /// The layout is recognized and not supported.
     #[error("this is {title}, which is not converted: {why}")]
     Refused {
         /// The layout, for people.
@@ -30,11 +30,11 @@ pub enum LayoutError {
     #[error(transparent)]
     Open(#[from] CheckpointError),
     /// A file that belongs to the layout is not there.
-    #[error("`{file}` is not beside the weights, and no shape tells {what}")]
+    #[error("`{file}` is missing beside the weights, and no shape shows {what}")]
     MissingFile {
         /// The file.
         file: &'static str,
-        /// What it would tell.
+        /// What it would say.
         what: &'static str,
     },
     /// A file that belongs to the layout is malformed.
@@ -56,7 +56,7 @@ pub enum LayoutError {
 pub struct Contradictions {
     /// Each file, with everything that is wrong.
     pub files: Vec<(&'static str, Vec<String>)>,
-    /// The config that they would tell.
+    /// The config that they would give.
     pub(crate) known: Option<KnownConfig>,
     /// In what the tensors differ from that config.
     pub differences: Differences,
@@ -89,7 +89,7 @@ impl Contradictions {
             |(file, problems): &(&str, Vec<String>)| format!("`{file}` does not fit{}", lines(problems));
         let mut parts: Vec<String> = self.files.iter().map(file).collect();
         if !self.differences.is_empty() {
-            parts.push(format!("the tensors are not those that it tells\n{}", self.differences));
+            parts.push(format!("the tensors do not match its config\n{}", self.differences));
         }
         parts.join("\n")
     }

@@ -6,7 +6,7 @@ use super::error::LayoutPart;
 use crate::plan::ROOT_PARTS;
 
 /// First parts of names that only one project gives, and the project. Names that several give, such as
-/// `logit_scale` and `text_projection`, tell nothing.
+/// `logit_scale` and `text_projection`, say nothing.
 const FAMILIES: [(&str, &[&str]); 4] = [
     ("open_clip or OpenAI", &["visual", "text", ROOT_PARTS[2], ROOT_PARTS[3], ROOT_PARTS[4]]),
     ("Hugging Face transformers", &["vision_model", "text_model", "visual_projection"]),
@@ -14,7 +14,7 @@ const FAMILIES: [(&str, &[&str]); 4] = [
     ("Google big_vision", &["params/img", "params/txt", "img", "txt"]),
 ];
 
-/// First part of a name; of names with slashes the one or two that tell.
+/// First part of a name; of names with slashes the one or two that matter.
 fn first_part(name: &str) -> &str {
     match name.strip_prefix("params/") {
         Some(rest) => &name[.."params/".len() + rest.find('/').unwrap_or(rest.len())],

@@ -8,7 +8,7 @@ use crate::state_dict::StateDict;
 pub(super) static LAYOUT: Layout = Layout {
     name: "transformers_clip",
     title: "Hugging Face transformers CLIPModel",
-    recognises,
+    recognizes,
     conversion: Conversion::Steps(|state_dict| NAMES.to_open_clip(state_dict)),
     known_config: Some(hf_clip_config::known_config),
     check_numbers: None,
@@ -67,7 +67,7 @@ pub(crate) static NAMES: NameTable = NameTable {
     leftovers: &[POSITION_IDS],
 };
 
-fn recognises(state_dict: &StateDict) -> bool {
+fn recognizes(state_dict: &StateDict) -> bool {
     let text = [
         "text_model.encoder.layers.",
         "text_model.final_layer_norm.",

@@ -55,7 +55,7 @@ const KEYS: [&str; 26] = [
     "use_fast",
 ];
 
-/// Stands for sides that are missing or wrong: the problem is told instead of a result.
+/// Stands for sides that are missing or wrong: the problem is reported instead of a result.
 const UNKNOWN: [usize; 2] = [1; 2];
 
 /// The preprocessing of a folder.

@@ -9,7 +9,7 @@ use super::{Conversion, Layout, has_prefix, hf_siglip_config};
 pub(super) static LAYOUT: Layout = Layout {
     name: "transformers_siglip",
     title: "Hugging Face transformers SiglipModel",
-    recognises: |state_dict| {
+    recognizes: |state_dict| {
         let is_pair = has_prefix(state_dict, "vision_model.") && has_prefix(state_dict, "text_model.");
         is_pair
             && ["vision_model.head.", "text_model.head.", "logit_bias"]

@@ -1,8 +1,8 @@
-//! A config that a layout tells.
+//! A config that a layout gives.
 
 use crate::config::ConfigFile;
 
-/// A config that a layout tells.
+/// A config that a layout gives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnownConfig {
     /// The config.

@@ -22,7 +22,7 @@ use crate::state_dict::StateDict;
 pub(super) static LAYOUT: Layout = Layout {
     name: "mobileclip",
     title: "Apple MobileCLIP",
-    recognises: |tensors| has_prefix(tensors, IMAGE) || has_prefix(tensors, "text_encoder.embedding_layer."),
+    recognizes: |tensors| has_prefix(tensors, IMAGE) || has_prefix(tensors, "text_encoder.embedding_layer."),
     conversion: Conversion::Steps(convert),
     known_config: Some(known_config),
     check_numbers: None,
@@ -166,7 +166,7 @@ fn convolutional(name: &str) -> String {
     name.split('.').map(|word| part(word).unwrap_or(word)).collect::<Vec<_>>().join(".")
 }
 
-/// The image towers, in timm's words: name, pool and side of the pictures.
+/// The image towers, in timm's words: name, pool and side of the images.
 const IMAGE_TOWERS: [(&str, &str, usize); 6] = [
     ("fastvit_mci0", "avg", 256),
     ("fastvit_mci1", "avg", 256),
@@ -193,7 +193,7 @@ const MOST_LACKING: usize = 5;
 /// Width of a head of the text tower.
 const HEAD_WIDTH: usize = 64;
 
-/// The registered model that fits, or the config that the shapes and Apple's own configs tell.
+/// The registered model that fits, or the config that the shapes and Apple's own configs give.
 fn known_config(
     _: &Checkpoint,
     state_dict: &StateDict,
@@ -213,7 +213,7 @@ fn known_config(
                 (lacking <= built.parameters.len() / MOST_LACKING)
                     .then_some((lacking + differences.unused.len(), model))
             });
-            // The one that differs least: the plan tells in what.
+            // The one that differs least: the plan shows where.
             told.min_by_key(|(differences, _)| *differences).map(|(_, model)| (None, model))
         }
     };
@@ -235,7 +235,7 @@ fn known_config(
     }))
 }
 
-/// The config of a model with this image tower, whose text tower the shapes tell.
+/// The config of a model with this image tower, whose text tower the shapes show.
 fn config_json(state_dict: &StateDict, (timm, pool, side): (&str, &str, usize)) -> Option<Value> {
     let shape = |name: &str| state_dict.get(name).map(|tensor| tensor.shape.as_slice());
     let &[width, embed_dim] = shape("text_encoder.projection_layer")? else { return None };

@@ -55,8 +55,8 @@ pub static LAYOUTS: [&Layout; 19] = [
 
 impl Layout {
     /// The layout of a state dict, by its names and shapes; `None` if it is none that is known.
-    pub fn recognise(state_dict: &StateDict) -> Option<&'static Layout> {
-        LAYOUTS.into_iter().find(|layout| (layout.recognises)(state_dict))
+    pub fn recognize(state_dict: &StateDict) -> Option<&'static Layout> {
+        LAYOUTS.into_iter().find(|layout| (layout.recognizes)(state_dict))
     }
 
     /// Whether it is a folder of transformers, whose tokenizer and processor that library reads.

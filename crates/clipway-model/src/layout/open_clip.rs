@@ -8,7 +8,7 @@ use crate::state_dict::StateDict;
 pub(super) static LAYOUT: Layout = Layout {
     name: "open_clip",
     title: "open_clip CLIP",
-    recognises,
+    recognizes,
     conversion: Conversion::Steps(convert),
     known_config: None,
     check_numbers: None,
@@ -20,7 +20,7 @@ const LEFTOVERS: [(&str, &str); 2] = [
     ("attn_mask", "the causal mask is made, not stored"),
 ];
 
-pub(super) fn recognises(state_dict: &StateDict) -> bool {
+pub(super) fn recognizes(state_dict: &StateDict) -> bool {
     has_prefix(state_dict, "visual.") || ROOT_PARTS[2..].iter().any(|part| has_prefix(state_dict, part))
 }
 
@@ -29,7 +29,7 @@ pub(super) fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
     Ok(without(state_dict, &leftover))
 }
 
-/// The rule by which a leftover is dropped, if the name is that of one.
+/// The rule by which a leftover is dropped, if the name is one.
 pub(super) fn leftover(name: &str) -> Option<&'static str> {
     let leaf = name.rsplit('.').next().unwrap_or_default();
     LEFTOVERS.into_iter().find(|(leftover, _)| *leftover == leaf).map(|(_, rule)| rule)

@@ -7,12 +7,12 @@ use crate::state_dict::StateDict;
 pub(super) static LAYOUT: Layout = Layout {
     name: "open_clip_custom_text",
     title: "open_clip CustomTextCLIP",
-    recognises,
+    recognizes,
     conversion: Conversion::Steps(open_clip::convert),
     known_config: None,
     check_numbers: None,
 };
 
-fn recognises(state_dict: &StateDict) -> bool {
+fn recognizes(state_dict: &StateDict) -> bool {
     has_prefix(state_dict, "visual.") && has_prefix(state_dict, "text.")
 }

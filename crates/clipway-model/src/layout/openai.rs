@@ -1,6 +1,6 @@
 //! OpenAI's own CLIP, as TorchScript archive or state dict: the names are open_clip's.
 //!
-//! What tells it: three numbers that OpenAI's releases keep among the tensors, or the order in which its code
+//! It is recognized by three numbers that OpenAI's releases keep among the tensors, or the order in which its code
 //! registers the parts of a block. Its code has one activation, QuickGELU, and heads that are all 64 wide.
 
 use clipway_formats::{FileFormat, FormatError, TensorInfo};
@@ -17,7 +17,7 @@ use crate::state_dict::StateDict;
 pub(super) static LAYOUT: Layout = Layout {
     name: "openai",
     title: "OpenAI CLIP",
-    recognises,
+    recognizes,
     conversion: Conversion::Steps(convert),
     known_config: Some(known_config),
     check_numbers: Some(check_numbers),
@@ -27,7 +27,7 @@ pub(super) static LAYOUT: Layout = Layout {
 const NUMBERS: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 
 /// Name of the rule by which they are dropped.
-const NUMBERS_RULE: &str = "OpenAI's number of the architecture, which the shapes tell";
+const NUMBERS_RULE: &str = "OpenAI's number of the architecture, which the shapes show";
 
 /// Parts of a block in the order of OpenAI's code; open_clip has had `ln_1` first since 2.0, and sorted names
 /// have `ln_2` before `mlp`.
@@ -43,8 +43,8 @@ fn has_order(state_dict: &StateDict) -> bool {
     places.iter().all(Option::is_some) && places.is_sorted()
 }
 
-fn recognises(state_dict: &StateDict) -> bool {
-    open_clip::recognises(state_dict) && (has_numbers(state_dict) || has_order(state_dict))
+fn recognizes(state_dict: &StateDict) -> bool {
+    open_clip::recognizes(state_dict) && (has_numbers(state_dict) || has_order(state_dict))
 }
 
 fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
@@ -54,7 +54,7 @@ fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
     }))
 }
 
-/// Compares the numbers with the shapes as OpenAI's code makes these; what no tensor tells is not compared.
+/// Compares the numbers with the shapes as OpenAI's code makes these; what no tensor shows is not compared.
 fn check_numbers(state_dict: &StateDict, differences: &mut Differences) -> Result<(), FormatError> {
     for name in NUMBERS {
         let Some(index) = state_dict.find(name) else { continue };
@@ -101,9 +101,9 @@ fn image_size(state_dict: &StateDict) -> Option<[usize; 2]> {
     (side * side == patches && patch > 0 && side.checked_mul(patch).is_some()).then_some([side, patch])
 }
 
-/// The registered model with QuickGELU that fits, or the config that shapes and OpenAI's code tell.
+/// The registered model with QuickGELU that fits, or the config that shapes and OpenAI's code give.
 ///
-/// Where the order of names is all that tells OpenAI's code, open_clip before 2.0 may have written the file too:
+/// Where the order of names is the only sign of OpenAI's code, open_clip before 2.0 may have written the file too:
 /// there a registered model of the same shapes with GELU leaves the choice to the user.
 fn known_config(
     _: &Checkpoint,

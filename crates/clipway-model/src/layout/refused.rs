@@ -1,16 +1,16 @@
-//! Layouts that are recognised so that they can be named, and refused with the reason.
+//! Layouts that are recognized so that they can be named, and refused with the reason.
 
 use super::{Conversion, Layout, has_prefix};
 use crate::state_dict::StateDict;
 
 /// Makes a layout that is refused.
 macro_rules! refused {
-    ($(#[$about:meta])* $place:ident, $name:literal, $title:literal, $recognises:expr, $why:literal) => {
+    ($(#[$about:meta])* $place:ident, $name:literal, $title:literal, $recognizes:expr, $why:literal) => {
         $(#[$about])*
         pub(super) static $place: Layout = Layout {
             name: $name,
             title: $title,
-            recognises: $recognises,
+            recognizes: $recognizes,
             conversion: Conversion::Refused($why),
             known_config: None,
             check_numbers: None,
@@ -19,7 +19,7 @@ macro_rules! refused {
 }
 
 refused!(
-    /// transformers' `Siglip2Model`, which takes pictures of any proportions.
+    /// transformers' `Siglip2Model`, which takes images of any proportions.
     SIGLIP2_NAFLEX,
     "transformers_siglip2",
     "Hugging Face transformers Siglip2Model (NaFlex)",
@@ -90,7 +90,7 @@ refused!(
     "transformers_align",
     "Hugging Face transformers AlignModel",
     |tensors| has_prefix(tensors, "vision_model.embeddings.convolution."),
-    "its image tower is an EfficientNet and its text tower BERT, in names that are not those of open_clip's towers"
+    "its image tower is an EfficientNet and its text tower BERT, with names other than open_clip's"
 );
 
 refused!(

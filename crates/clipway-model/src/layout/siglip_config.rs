@@ -12,7 +12,7 @@ use crate::config::ModelConfig;
 use crate::contract::Clean;
 use crate::identify::{fitting, mlp_ratio};
 
-/// A SigLIP model, as another project tells it.
+/// A SigLIP model, as another project describes it.
 pub(super) struct SiglipShape {
     pub(super) image_size: [usize; 2],
     pub(super) patch_size: [usize; 2],
@@ -41,14 +41,14 @@ pub(super) struct SiglipTower {
 /// A config, its registered name if it has one, and what a user must know.
 pub(super) type Told = (ModelConfig, Option<String>, Vec<String>);
 
-/// Tokenisers of open_clip's SigLIP models, by the number of their ids.
+/// Tokenizers of open_clip's SigLIP models, by the number of their ids.
 const TOKENIZERS: [(usize, &str); 3] = [
     (32_000, "timm/ViT-B-16-SigLIP"),
     (250_000, "timm/ViT-B-16-SigLIP-i18n-256"),
     (256_000, "timm/ViT-B-16-SigLIP2"),
 ];
 
-/// The name that others are told from.
+/// The name that others derive from.
 const BASE: &str = "vit_base_patch16_siglip_224";
 
 impl SiglipTower {
@@ -77,7 +77,7 @@ impl SiglipShape {
         Ok((model, None, other.into_iter().collect()))
     }
 
-    /// Whether a registered model is this one, in what shapes do not tell.
+    /// Whether a registered model is this one, in what shapes do not show.
     fn is(&self, model: &ModelConfig) -> bool {
         let Some(variant) = model.vision.timm.as_ref().and_then(|timm| siglip_variant(&timm.model_name))
         else {
@@ -110,7 +110,7 @@ impl SiglipShape {
             "pool_type": "last",
             "norm_kwargs": { "eps": text.epsilon },
         });
-        // Where nothing tells it, what open_clip has for the newer models.
+        // If nothing says so, what open_clip has for the newer models.
         if text.tanh.unwrap_or(true) {
             text_config["act_kwargs"] = json!({ "approximate": "tanh" });
         }
@@ -133,7 +133,7 @@ impl SiglipShape {
         })
     }
 
-    /// The name of the tokeniser: where its files are there, open_clip takes them, whatever the name.
+    /// The name of the tokenizer: where its files are there, open_clip takes them, whatever the name.
     fn tokenizer(&self) -> &'static str {
         let known = TOKENIZERS.into_iter().find(|(ids, _)| *ids == self.vocabulary);
         known.filter(|_| !self.has_tokenizer).map_or(OWN_TOKENIZER, |(_, name)| name)

@@ -32,7 +32,7 @@ impl StagedFile {
         &self.path
     }
 
-    /// Sets the length of the file, so that a disk that is too small is known early where the system tells.
+    /// Sets the length of the file, so that a disk that is too small is known early if the system says so.
     ///
     /// # Errors
     /// [`OutputError::Io`].

@@ -79,7 +79,7 @@ fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<File>, OutputError> {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            // Where files cannot be locked, leftovers are never recognised, and no run's folder is removed.
+            // Where files cannot be locked, leftovers are never recognized, and no run's folder is removed.
             Err(TryLockError::Error(_)) => {}
         }
         hook.before(Step::Prepare, &path)?;

@@ -2,7 +2,7 @@
 //!
 //! Everything is written into a temporary folder beside its target, synced, and put in place by one rename.
 //! Whenever the process dies, the target is the old one or the whole new one; what it leaves behind is
-//! recognised by its name and its unheld lock, and removed by the next run with the same target.
+//! recognized by its name and its unheld lock, and removed by the next run with the same target.
 
 mod above;
 mod error;

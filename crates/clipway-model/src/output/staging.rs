@@ -237,7 +237,7 @@ fn is_race(error: &io::Error) -> bool {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // Nobody is left to be told; what cannot be removed now is removed by the next run.
+        // Nobody is left to hear of it; what cannot be removed now is removed by the next run.
         let _ = self.ownership.clear(&self.target, &self.options.hook);
     }
 }

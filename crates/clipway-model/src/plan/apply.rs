@@ -173,7 +173,7 @@ fn cast(from: Dtype, bytes: &[u8], to: Dtype, out: &mut Vec<u8>) -> usize {
     overflowed
 }
 
-/// Bytes of so many times one number.
+/// Bytes of this many times one number.
 fn filled(value: i64, dtype: Dtype, elements: usize) -> Vec<u8> {
     if dtype == Dtype::I64 {
         return value.to_le_bytes().repeat(elements);

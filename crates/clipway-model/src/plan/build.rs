@@ -46,7 +46,7 @@ pub struct PlanOptions {
 #[non_exhaustive]
 pub enum PlanError {
     /// Tensors are missing, left over, doubled, or of another shape or dtype; all of them.
-    #[error("the tensors are not those of the model:\n{0}")]
+    #[error("the tensors do not match the model:\n{0}")]
     Differs(Box<Differences>),
     /// A layout and its tensors do not fit each other.
     #[error(transparent)]
@@ -111,7 +111,7 @@ pub fn build_plan(
             );
             folded.extend(fold::planned(fold, parameters, &|id| branches[id.index()].1.clone())?);
         } else {
-            // What is missing has been told by the names of the branches.
+            // What is missing was found by the names of the branches.
             folded_in_vain.extend([fold.weight, fold.bias]);
         }
     }

@@ -7,7 +7,7 @@ use super::{DroppedTensor, PlannedTensor};
 /// The tensors of a state dict under open_clip's names: not yet fitted to a config.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Converted {
-    /// The tensors, as they are or changed by steps; dtypes are those of the source.
+    /// The tensors, as they are or changed by steps; dtypes are the source's.
     pub tensors: Vec<PlannedTensor>,
     /// Tensors that no open_clip model has.
     pub dropped: Vec<DroppedTensor>,

@@ -116,9 +116,9 @@ impl FoldAddend {
             inputs.get(index).is_some_and(|input| {
                 let fits = match (&input.shape[..], shape) {
                     (&[o, i, h, w], &[outputs, inputs, height, width]) => {
-                        let centred =
+                        let centerd =
                             |small: usize, large: usize| small <= large && (large - small).is_multiple_of(2);
-                        [o, i] == [outputs, inputs] && centred(h, height) && centred(w, width)
+                        [o, i] == [outputs, inputs] && centerd(h, height) && centerd(w, width)
                     }
                     _ => false,
                 };
@@ -137,7 +137,7 @@ impl FoldAddend {
     }
 }
 
-/// Adds up a folded tensor; `values` are those of the sources, whose shapes are `shapes`.
+/// Adds up a folded tensor; `values` are the sources', whose shapes are `shapes`.
 pub(super) fn fold(
     part: FoldPart,
     shape: &[usize],
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_folded_convolution_gives_what_its_branches_give() {
-        // Depthwise and dense: two branches and the input, each normalised, one subtracted, all scaled.
+        // Depthwise and dense: two branches and the input, each normalized, one subtracted, all scaled.
         for inputs in [1, 3] {
             let (outputs, side) = (3, 5);
             let shapes = [

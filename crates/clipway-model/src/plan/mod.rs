@@ -38,7 +38,7 @@ use serde::{Serialize, Serializer};
 /// How the tensors of a state dict become others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// Name of the layout that the source was recognised as.
+    /// Name of the layout that the source was recognized as.
     pub layout: String,
     /// The tensors that are written, in their order.
     pub tensors: Vec<PlannedTensor>,
@@ -233,7 +233,7 @@ impl Serialize for DroppedTensor {
     }
 }
 
-/// Serialises a dtype by its name.
+/// Serializes a dtype by its name.
 fn dtype_name<S: Serializer>(dtype: &Dtype, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(dtype.name())
 }

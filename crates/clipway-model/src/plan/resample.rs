@@ -2,7 +2,7 @@
 //!
 //! Image grids: bicubic with antialiasing, which is a separable filter with `a = -0.5` whose support grows with
 //! the shrinking factor (R. Keys, "Cubic Convolution Interpolation", 1981, as in Pillow). Text rows: linear
-//! without antialiasing. Both take pixel centres at halves.
+//! without antialiasing. Both take pixel centers at halves.
 
 use crate::graph::GridChange;
 

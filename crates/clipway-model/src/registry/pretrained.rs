@@ -1,4 +1,4 @@
-//! Pretrained weights: for each a model, a tag, where it is, and how its pictures were prepared.
+//! Pretrained weights: for each a model, a tag, where it is, and how its images were prepared.
 
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ pub struct Pretrained {
     pub url: Option<String>,
     /// Where they are on the Hugging Face hub: `owner/name/`, then the file if it is not the usual one.
     pub hub: Option<String>,
-    /// How pictures are prepared for them.
+    /// How images are prepared for them.
     pub preprocess: PreprocessOptions,
     /// Whether they were trained with QuickGELU.
     pub quick_gelu: bool,

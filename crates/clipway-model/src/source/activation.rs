@@ -40,7 +40,7 @@ pub(super) fn known_from(
     (from.to_owned(), note.into_iter().collect())
 }
 
-/// What must be said where the model was given although the layout tells one.
+/// What must be said where the model was given although the layout gives one.
 pub(super) fn not_used(layout: &Layout, told: &KnownConfig, config: &ConfigFile) -> Option<String> {
     let name = |quick_gelu| if quick_gelu { "QuickGELU" } else { "GELU" };
     let [ours, theirs] = [config, &told.config].map(|config| name(config.model.quick_gelu));

@@ -50,14 +50,14 @@ pub enum ConfigOrigin {
     Beside,
     /// From the only name of the registry that the names and shapes fit.
     OnlyFit(String),
-    /// From what the layout tells.
+    /// From what the layout gives.
     Layout(LayoutOrigin),
 }
 
-/// A config that the layout of the source tells.
+/// A config that the layout of the source gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutOrigin {
-    /// The registered name, where there is one.
+    /// The registered name, if there is one.
     pub name: Option<String>,
     /// Where the config is known from.
     pub from: String,
@@ -68,7 +68,7 @@ pub struct LayoutOrigin {
 }
 
 impl ConfigOrigin {
-    /// The registered name, where there is one.
+    /// The registered name, if there is one.
     pub fn name(&self) -> Option<&str> {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => Some(name),
@@ -144,7 +144,7 @@ impl fmt::Display for Candidates {
             }
             return self.write_differences(f);
         }
-        f.write_str("are those of no registered model")?;
+        f.write_str("match no registered model")?;
         for CloseFit { name, differences } in &self.identification.closest {
             let tensors = if *differences == 1 { "tensor" } else { "tensors" };
             write!(f, "\n  {name}, but for {differences} {tensors}")?;
@@ -153,7 +153,7 @@ impl fmt::Display for Candidates {
             write!(f, "\n  {}, at another size", near.name)?;
         }
         if let Some(reconstruction) = &self.identification.reconstruction {
-            f.write_str("; they tell its config, but for")?;
+            f.write_str("; they determine its config except for")?;
             for Assumption { field, why, .. } in &reconstruction.assumed {
                 write!(f, "\n  `{field}`: {why}")?;
             }
@@ -201,7 +201,7 @@ pub(super) fn identified(tensors: &[TensorInfo]) -> Identification {
 }
 
 /// Finds the config of a checkpoint whose tensors have these names and shapes in open_clip: what was said, else
-/// open_clip's own config beside the weights, else what the layout tells, else the only registered one that fits.
+/// open_clip's own config beside the weights, else what the layout gives, else the only registered one that fits.
 pub(super) fn resolve(
     checkpoint: &Checkpoint,
     choice: Option<&ModelChoice>,

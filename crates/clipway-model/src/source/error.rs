@@ -45,7 +45,7 @@ pub enum SourceError {
         cause: SelectError,
     },
     /// No layout has these names and shapes.
-    #[error("`{}`: the names of the tensors are those of no layout that is known ({})", path.display(), names.join(", "))]
+    #[error("`{}`: the tensor names match no known layout ({})", path.display(), names.join(", "))]
     UnknownLayout {
         /// The source.
         path: PathBuf,

@@ -188,7 +188,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let tower = tower(&checkpoint, artifact.as_ref(), options.tower)?;
     let weights =
         checkpoint.weights(options.weights).map_err(|cause| SourceError::Select { path: path(), cause })?;
-    let Some(layout) = Layout::recognise(&weights.state_dict) else {
+    let Some(layout) = Layout::recognize(&weights.state_dict) else {
         let names = weights.state_dict.tensors().iter().map(|tensor| &tensor.name);
         return Err(SourceError::unknown_layout(path(), names));
     };

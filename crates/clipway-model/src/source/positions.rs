@@ -1,4 +1,4 @@
-//! Positions of timm's trunks that were saved for other pictures than the trunk's name says: fine-tuning with open_clip's
+//! Positions of timm's trunks that were saved for other images than the trunk's name says: fine-tuning with open_clip's
 //! `force_image_size` saves them as timm has resampled them.
 
 use clipway_formats::TensorInfo;

@@ -60,8 +60,7 @@ fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, Spel
         tensors.push(PlannedTensor::filled(name.to_owned(), number as i64, Dtype::I64, &[])?);
     }
     let notes = vec![
-        "the names are those of OpenAI's code, which `clip.load` and `open_clip.load_openai_model` read"
-            .to_owned(),
+        "the names follow OpenAI's code, which `clip.load` and `open_clip.load_openai_model` read".to_owned(),
     ];
     Ok(Spelled { tensors, files: Vec::new(), notes })
 }

@@ -48,7 +48,7 @@ fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> 
     problems.unless(square(vision.image_size), "vision_cfg.image_size", "SiglipModel's images are squares");
     if let Some(SiglipVariant { image: [height, width], .. }) = variant {
         let cause = format!(
-            "the positions are stored for pictures of {height}x{width}, and SiglipModel takes no others"
+            "the positions are stored for images of {height}x{width}, and SiglipModel takes no others"
         );
         problems.unless(vision.image_size == [height, width], "vision_cfg.image_size", cause);
     }

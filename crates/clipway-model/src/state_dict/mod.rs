@@ -29,7 +29,7 @@ impl StateDict {
         StateDict::of_part(file, &all)
     }
 
-    /// The tensors of a file at these indices, each without so many bytes at the start of its name.
+    /// The tensors of a file at these indices, each without this many bytes at the start of its name.
     fn of_part(file: Arc<dyn TensorFile>, part: &[(usize, usize)]) -> StateDict {
         let mut tensors = Vec::with_capacity(part.len());
         for &(index, cut) in part {

@@ -14,7 +14,7 @@ use super::StateDict;
 /// Which weights to take where a checkpoint holds both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightsChoice {
-    /// As the optimiser left them.
+    /// As the optimizer left them.
     Raw,
     /// Averaged over training steps.
     Ema,
@@ -33,7 +33,7 @@ impl WeightsChoice {
 /// Why tensors of a checkpoint are not among the model's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftOutKind {
-    /// State of the optimiser, such as moments.
+    /// State of the optimizer, such as moments.
     Optimizer,
     /// State of the learning-rate schedule.
     Scheduler,
@@ -111,7 +111,7 @@ pub struct Weights {
     pub left_out: Vec<LeftOut>,
 }
 
-/// The weights of a checkpoint cannot be told.
+/// The weights of a checkpoint cannot be found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectError {
@@ -210,7 +210,7 @@ struct Group {
 
 impl Weights {
     /// Finds the weights of a file. `keys_of` gives the keys of the dictionary that a path of keys leads to,
-    /// where the file has dictionaries; without a `choice` raw weights are taken where there are any.
+    /// where the file has dictionaries; without a `choice` raw weights are taken if there are any.
     ///
     /// # Errors
     /// If two dictionaries could be the weights, or none is, or not of the kind chosen.

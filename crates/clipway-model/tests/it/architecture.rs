@@ -110,7 +110,7 @@ fn what_cannot_be_built_is_named() {
         r#""image_size": [256, 240]"#,
         "of others those are taken that its four stages cut into whole windows",
     );
-    let whole_patches = "its pictures are of whole patches of 16 pixels";
+    let whole_patches = "its images are of whole patches of 16 pixels";
     timm("test_vit", r#""image_size": [96, 100]"#, whole_patches);
     timm("vit_tiny_patch16_dinov3_qkvb", r#""image_size": 100"#, whole_patches);
     let of_name = r#""image_size": 50, "timm_model_kwargs": {"img_size": 50}"#;
@@ -154,7 +154,7 @@ fn what_cannot_be_built_is_named() {
         check("", &format!(r#""rep_mixer_cfg": {{"layers": [0], "kernel": 11}}, {rest}"#), what);
     };
     mixers(r#""embed_cls": true"#, "would take the class token for a word");
-    mixers(r#""hf_model_name": "roberta-base""#, "its blocks are those of the Hugging Face model");
+    mixers(r#""hf_model_name": "roberta-base""#, "its blocks come from the Hugging Face model");
     mixers(r#""act_kwargs": {"approximate": "tanh"}"#, "blocks of convolutions have exact GELU");
     mixers(r#""pool_type": "none""#, "`text_cfg.pool_type: none` is not supported");
     check(r#""norm_kwargs": {"elementwise_affine": false}"#, "", "elementwise_affine");

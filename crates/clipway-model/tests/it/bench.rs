@@ -128,7 +128,7 @@ pub fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
             rules: serde_json::json!({ "kind": "clip" }),
             notes: Vec::new(),
         },
-        licence: Some("mit".to_owned()),
+        license: Some("mit".to_owned()),
         force: false,
         inputs: Vec::new(),
         progress: &(),

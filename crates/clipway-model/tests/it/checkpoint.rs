@@ -139,7 +139,7 @@ fn chooses_the_file_of_a_folder_as_open_clip_does() {
     assert!(error.to_string().ends_with(": mine.index.json, other.index.json"), "{error}");
 }
 
-/// An array of numpy is told by its content too.
+/// An array of numpy is recognized by its content too.
 #[test]
 fn opens_an_array_of_numpy() {
     let folder = tempfile::tempdir().unwrap();

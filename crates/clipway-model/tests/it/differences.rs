@@ -1,4 +1,4 @@
-//! Tensors that are not those of a model: everything that differs is told, in few lines.
+//! Tensors that are not those of a model: everything that differs is reported, in few lines.
 
 use clipway_model::architecture::build;
 use clipway_model::registry;
@@ -13,7 +13,7 @@ pub fn registered(name: &str) -> Vec<Named> {
     parameters.iter().map(|(_, one)| (one.name.clone(), one.shape.clone())).collect()
 }
 
-/// The lines that are told of tensors that are not those of a registered model; none if they are.
+/// The lines that are reported of tensors that are not those of a registered model; none if they are.
 fn told(tensors: &[Named], model: &str) -> Vec<String> {
     let model = Some(ModelChoice::Name(model.to_owned()));
     let options = SourceOptions { model, ..SourceOptions::default() };
@@ -59,7 +59,7 @@ fn what_differs_is_told_in_few_lines() {
             "`transformer.resblocks.{6..11}.mlp.c_proj.bias`: missing, [512] (6 tensors)",
         ]
     );
-    // Names that another project would have: the right ones are told with their numbers.
+    // Names that another project would have: the right ones are reported with their numbers.
     let renamed: Vec<Named> = whole
         .iter()
         .map(|(name, shape)| {

@@ -46,7 +46,7 @@ fn exports_the_whole_contract_the_same_each_time() {
     assert_eq!(artifact, report.artifact);
     assert_eq!(artifact.source.files["tiny.safetensors"].bytes, report.source_bytes);
     assert_eq!(artifact.tensors.len(), bench.tensors.len());
-    assert_eq!(artifact.licence.as_deref(), Some("mit"));
+    assert_eq!(artifact.license.as_deref(), Some("mit"));
     let size: usize = first.iter().map(|(_, bytes)| bytes.len()).sum();
     assert_eq!(report.folder_bytes, size as u64);
     assert_eq!(weights_of(&bench.target()), bench.tensors);
@@ -285,8 +285,8 @@ fn an_exported_folder_is_a_source() {
     let cancel = AtomicBool::new(false);
     let again = bench.path("again");
     let export = Export::prepare(&prepared, Default::default()).unwrap();
-    let report = export.write(&again, &WriteOptions { licence: None, ..write_options(&cancel) }).unwrap();
-    assert_eq!(report.artifact.licence.as_deref(), Some("mit"), "the licence goes with the weights");
+    let report = export.write(&again, &WriteOptions { license: None, ..write_options(&cancel) }).unwrap();
+    assert_eq!(report.artifact.license.as_deref(), Some("mit"), "the license goes with the weights");
     assert_eq!(report.artifact.model.activation_from, "stated by the config");
     for name in ["open_clip_model.safetensors", "open_clip_config.json"] {
         assert_eq!(
@@ -351,7 +351,7 @@ fn branches_are_folded_and_accounted_for() {
     let error = Source::of(folded, &SourceOptions { fold: true, ..SourceOptions::default() }).unwrap_err();
     assert!(error.to_string().ends_with("the branches are folded already"), "{error}");
 
-    // A branch that is missing is told by its own name.
+    // A branch that is missing is reported by its own name.
     bench.tensors.retain(|(info, _)| info.name != "visual.trunk.stem.0.conv_kxk.0.bn.running_var");
     let checkpoint = Checkpoint::open(bench.write_source("short.safetensors")).unwrap();
     let error = Source::of(checkpoint, &options).unwrap_err().to_string();
@@ -363,7 +363,7 @@ fn branches_are_folded_and_accounted_for() {
     assert!(error.contains("the folded form is not supported"), "{error}");
 }
 
-/// PyTorch can be told to write no checksums; it leaves zeros in their place.
+/// PyTorch can be asked to write no checksums; it leaves zeros in their place.
 #[test]
 fn a_source_without_checksums_is_said_to_be_one() {
     let bench = Bench::new();

@@ -106,7 +106,7 @@ fn what_is_dangerous_is_named() {
     assert!(error.to_string().contains("`posix.system` runs code"), "{error}");
     let named = "the pickle names functions that run code where it is executed, which was not done here: posix.system";
     assert_eq!(notes(&source, &bench.options()), [named]);
-    // The weights are those of the bench, and the call was never made.
+    // The weights are the bench's, and the call was never made.
     let checkpoint = Arc::new(Checkpoint::open_with(&source, OpenOptions { allow_opaque: true }).unwrap());
     let groups = &Source::of(Arc::clone(&checkpoint), &bench.options()).unwrap().ledger().groups.clone();
     assert_eq!(groups.len(), 1);
@@ -120,7 +120,7 @@ fn what_is_dangerous_is_named() {
     assert!(!canary.exists());
 }
 
-/// OpenAI's numbers tell a model with QuickGELU; a config that says otherwise is taken, and that is said.
+/// OpenAI's numbers imply a model with QuickGELU; a config that says otherwise is taken, and that is said.
 #[test]
 fn a_config_that_says_otherwise_than_the_layout_is_noted() {
     let config = |quick_gelu: bool| {
@@ -179,7 +179,7 @@ fn positions_that_were_saved_for_other_pictures_are_told_by_their_number() {
     assert_eq!((positions.shape.as_slice(), model.changed_from), (&[1, 37, 96][..], None));
     let export = Export::prepare(&prepared, Default::default()).unwrap();
     let notes = export.notes();
-    assert!(notes.iter().any(|note| note.contains("stored for the config's size of pictures")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("stored for the config's size of images")), "{notes:?}");
     let beyond =
         "open_clip 3.3.0 cannot load this folder: its configs do not have `vision_cfg.timm_model_kwargs`";
     assert!(notes.iter().any(|note| note == beyond), "{notes:?}");

@@ -72,7 +72,7 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
     check(
         &bench.path("strange.safetensors"),
         &bench.options(),
-        "`strange.safetensors`: the names of the tensors are those of no layout that is known (`a`, `b.c`, `d`, \
+        "`strange.safetensors`: the tensor names match no known layout (`a`, `b.c`, `d`, \
          `e`, `f`) [unknown-layout]",
     );
     check(
@@ -113,7 +113,7 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
         (
             "\"heads\"",
             "\"haeds\"",
-            "`other.json`: `$.text_cfg.haeds`: this key is not known; the nearest that is known is `heads` [unknown-key]",
+            "`other.json`: `$.text_cfg.haeds`: unknown key; the nearest known key is `heads` [unknown-key]",
         ),
     ] {
         let config = fs::read_to_string(bench.path("tiny.json")).unwrap().replace(key, value);
@@ -144,9 +144,9 @@ fn weights_that_fit_no_model_list_what_is_near() {
         }
     };
     let any = SourceOptions::default();
-    let at_another_size = "`bare` comes without a config, and its shapes are those of no registered model\n  \
+    let at_another_size = "`bare` comes without a config, and its shapes match no registered model\n  \
          ViT-B-32, at another size\n  ViT-B-32-256, at another size\n  ViT-B-32-quickgelu, at another size; \
-         they tell its config, but for\n  `vision_cfg.head_width`: heads have no tensors";
+         they determine its config except for\n  `vision_cfg.head_width`: heads have no tensors";
     let square = shaped("visual.positional_embedding", [9 * 9 + 1, 768]);
     check(&square, &any, at_another_size);
     check(
@@ -166,7 +166,7 @@ fn weights_that_fit_no_model_list_what_is_near() {
     check(
         &without,
         &any,
-        "`bare` comes without a config, and its shapes are those of no registered model\n  ViT-B-32, but for 1 \
+        "`bare` comes without a config, and its shapes match no registered model\n  ViT-B-32, but for 1 \
          tensor\n  ViT-B-32-quickgelu, but for 1 tensor",
     );
     let differences = "does not match `ViT-B-16`\n  `visual.positional_embedding`: expected [197, 768], found \

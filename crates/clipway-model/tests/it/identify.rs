@@ -38,7 +38,7 @@ fn every_registered_architecture_is_found_and_twins_are_listed() {
     };
     assert_eq!(names("ViT-B-32"), ["ViT-B-32", "ViT-B-32-quickgelu"]);
     assert_eq!(names("ViT-L-14-336"), ["ViT-L-14-336", "ViT-L-14-336-quickgelu"]);
-    // A convolutional tower's tensors do not tell the size of its pictures.
+    // A convolutional tower's tensors do not say the size of its images.
     assert_eq!(names("convnext_base_w"), ["convnext_base_w", "convnext_base_w_320"]);
 }
 
@@ -129,7 +129,7 @@ fn a_config_is_reconstructed_from_shapes() {
     assert_eq!(found.config.vision, config.vision);
     assert_eq!(found.config.text, config.text);
     let fields: Vec<&str> = found.assumed.iter().map(|assumption| assumption.field).collect();
-    // Query-key norms tell the width of a head, so that is certain here.
+    // Query-key norms show the width of a head, so that is certain here.
     assert!(!fields.contains(&"vision_cfg.head_width") && fields.contains(&"text_cfg.heads"), "{fields:?}");
     assert!(fields.contains(&"quick_gelu"), "{fields:?}");
 

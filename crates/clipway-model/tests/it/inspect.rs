@@ -55,7 +55,7 @@ fn who_wrote_it_and_what_is_wrong_is_told() {
     let path = folder.path().join("strange.safetensors");
     crate::checkpoint::write_tensors(&path, &["a.b", "c"], 1.0);
     let found = inspected(&path);
-    assert_eq!(found.problems, ["the names of the tensors are those of no layout that is known"]);
+    assert_eq!(found.problems, ["the tensor names match no known layout"]);
     assert!(found.layout.is_none() && found.models.exact.is_empty());
 }
 

@@ -159,7 +159,7 @@ fn openai_s_code_is_told_by_its_numbers_or_its_order() {
     let check = |name: &str, tensors: &[Named], layout: &str, notes: usize| {
         let checkpoint = Checkpoint::open(write(folder.path(), name, tensors)).unwrap();
         let weights = checkpoint.weights(None).unwrap();
-        assert_eq!(Layout::recognise(&weights.state_dict).unwrap().name, layout, "{name}");
+        assert_eq!(Layout::recognize(&weights.state_dict).unwrap().name, layout, "{name}");
         if layout == "openai" {
             let prepared = Source::of(checkpoint, &SourceOptions::default()).unwrap();
             let config = &prepared.config().model;
@@ -185,7 +185,7 @@ fn a_layout_is_told_whatever_the_file_is_called() {
                 let place = folder.path().join(format!("renamed.{other}"));
                 fs::copy(&source, &place).unwrap();
                 let weights = Checkpoint::open(&place).unwrap().weights(None).unwrap();
-                let found = Layout::recognise(&weights.state_dict).map(|layout| layout.name);
+                let found = Layout::recognize(&weights.state_dict).map(|layout| layout.name);
                 assert_eq!(found, Some(name), "{own} as {other}");
             }
         }
@@ -222,18 +222,18 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
         &["in_proj_bias`: missing", "q_proj.bias`: unused"],
     );
     let wrong = CONFIG
-        .replace("\"vocab_size\": 50", "\"vocab_size\": 51, \"colour\": 1")
+        .replace("\"vocab_size\": 50", "\"vocab_size\": 51, \"color\": 1")
         .replace("\"image_size\": 8", "\"image_size\": 16")
         .replace("\"projection_dim\": 8", "\"projection_dim\": 9")
         .replacen("gelu", "quick_gelu", 1);
-    let parts = ["51, but the weights have 50", "colour", "but the weights have 5", "9, but", "hidden_act"];
+    let parts = ["51, but the weights have 50", "color", "but the weights have 5", "9, but", "hidden_act"];
     check("contradictions", transformers(), Some(&wrong), &parts);
-    // What another file contradicts, and a tensor that is missing, are told with them.
+    // What another file contradicts, and a tensor that is missing, are reported with them.
     let place = folder.path().join("both");
     fs::create_dir(&place).unwrap();
     write(&place, "model.safetensors", &without("layers.1.layer_norm2.weight"));
     fs::write(place.join("config.json"), CONFIG.replace("\"vocab_size\": 50", "\"vocab_size\": 51")).unwrap();
-    fs::write(place.join("preprocessor_config.json"), r#"{"crop_size": 16, "colour": 1}"#).unwrap();
+    fs::write(place.join("preprocessor_config.json"), r#"{"crop_size": 16, "color": 1}"#).unwrap();
     let checkpoint = Checkpoint::open(&place).unwrap();
     let error = Source::of(checkpoint, &SourceOptions::default()).unwrap_err();
     let found = error.to_string();
@@ -242,11 +242,11 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
     assert_eq!(lines[1], "`$.text_config.vocab_size`: 51, but the weights have 50");
     assert_eq!(lines[2], "`preprocessor_config.json` does not fit");
     assert!(lines[3..5].iter().any(|line| line.contains("crop_size")), "{found}");
-    assert!(lines[3..5].iter().any(|line| line.contains("colour")), "{found}");
+    assert!(lines[3..5].iter().any(|line| line.contains("color")), "{found}");
     assert_eq!(
         lines[5..],
         [
-            "the tensors are not those that it tells",
+            "the tensors do not match its config",
             "`token_embedding.weight`: expected [51, 16], found [50, 16]",
             "`visual.transformer.resblocks.1.ln_2.weight`: missing, [16]",
         ]

@@ -190,7 +190,7 @@ fn other_models_are_named_and_refused() {
             names.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())).collect();
         let checkpoint = Checkpoint::open(write(folder.path(), "model.safetensors", &tensors)).unwrap();
         let weights = checkpoint.weights(None).unwrap();
-        assert_eq!(Layout::recognise(&weights.state_dict).unwrap().name, layout);
+        assert_eq!(Layout::recognize(&weights.state_dict).unwrap().name, layout);
         let found = Source::of(checkpoint, &SourceOptions::default()).unwrap_err().to_string();
         assert!(found.contains(why), "{layout}: {found}");
     };

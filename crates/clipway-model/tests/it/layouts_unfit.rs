@@ -1,5 +1,5 @@
 //! Every layout with a block missing, with tensors of another, beside a config of another model, and for a target that
-//! cannot hold it: one error that tells everything.
+//! cannot hold it: one error that lists everything.
 
 use std::fs;
 use std::sync::Arc;
@@ -320,7 +320,7 @@ fn numbers_that_the_shapes_contradict_are_told_with_all_else() {
         tensors.iter().filter(|(name, _)| name != "transformer.resblocks.0.ln_2.bias").cloned().collect();
     let missing = "  `transformer.resblocks.0.ln_2.bias`: missing, [128]";
     check(&rest, [12, 77, 49408], "mismatch", &format!("{three}\n{missing}"));
-    // Where the model cannot be told, they are told all the same; what no tensor tells is not compared.
+    // If the model is unknown, they are compared all the same; what no tensor shows is not compared.
     rest.retain(|(name, _)| name != "token_embedding.weight");
     let found = with_wrong_numbers(&rest, [12, 6, 51]).expect("a contradiction");
     assert_eq!(found.code(), "ambiguous-model");
@@ -365,7 +365,7 @@ fn tensors_of_several_layouts_are_told_by_layout() {
         let found = refused(&layout, &mixed, layout.file, &SourceOptions::default());
         check(&layout, "mixed", found, "mixed-layouts", &["several layouts", "Apple MobileCLIP", "such as"]);
     }
-    // Both of open_clip's own: each tensor that is there twice.
+    // Both of open_clip's own: each doubled tensor.
     let both = [open_clip(false), open_clip(true)].concat();
     let both: Vec<Named> = both
         .iter()

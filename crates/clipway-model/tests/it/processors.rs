@@ -181,13 +181,13 @@ fn what_transformers_refuses_is_refused_with_everything_that_is_wrong() {
         assert!(parts.iter().all(|part| found.contains(part)), "{keys}: {found}");
     };
     check(
-        r#""size": null, "image_mean": null, "crop_size": 8, "rescale_factor": 0, "resample": 7, "colour": 1"#,
+        r#""size": null, "image_mean": null, "crop_size": 8, "rescale_factor": 0, "resample": 7, "color": 1"#,
         &[
             "`$.size`: `null`; a step needs it",
             "`$.image_mean`: `null`; a step needs it",
             "rescale_factor`: expected a number above 0, found 0e0",
             "resample",
-            "colour",
+            "color",
         ],
     );
     check(

@@ -68,7 +68,7 @@ fn there_and_back_changes_no_bit() {
         let source = bench.write_source("tiny.safetensors");
         let there = export(&bench, &source, bench.options(), target, "out/there");
         let checkpoint = Checkpoint::open(&there).unwrap();
-        let found = Layout::recognise(&checkpoint.weights(None).unwrap().state_dict).unwrap();
+        let found = Layout::recognize(&checkpoint.weights(None).unwrap().state_dict).unwrap();
         assert_eq!(found.name, layout, "{config}");
         let back = export(&bench, &there, SourceOptions::default(), "open_clip", "out/back");
         let (first, last) = (tensors(&source), tensors(&back));
@@ -190,7 +190,7 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
     let siglip = r#""timm_model_name": "vit_base_patch16_siglip_224", "image_size": 16, "timm_pool": "map",
         "timm_proj": "none", "timm_model_kwargs": {"img_size": 8, "patch_size": 4, "embed_dim": 8, "num_heads": 2,
         "depth": 1, "mlp_ratio": 2}"#;
-    let resized = "`vision_cfg.image_size`: the positions are stored for pictures of 8x8";
+    let resized = "`vision_cfg.image_size`: the positions are stored for images of 8x8";
     check("transformers", |_| {}, config("", siglip, TEXT), &[resized]);
     let mean = |options: &mut SourceOptions| options.preprocess.mean = Some([0.0; 3]);
     let own = config(r#""quick_gelu": true,"#, OPENAI_VISION, OPENAI_TEXT);

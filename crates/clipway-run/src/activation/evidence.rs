@@ -1,23 +1,23 @@
-//! What pairs of pictures and texts say of two activations.
+//! What pairs of images and texts say of two activations.
 //!
 //! The measure is the loss that CLIP models are trained with, at the model's own scale: for each pair, minus the
 //! logarithm of the share that the right partner has among all partners, in both directions. The two activations are
 //! compared pair by pair; pairs share their wrong partners, so the standard error of the mean difference is rough, and a
 //! difference is called clear from three of them on. A loss alone deceives: features that tell nothing apart have a
 //! smaller loss than features that are wrong, so of a model that was never trained one activation can be better by many
-//! standard errors. Hence nothing is told at all unless the better one puts right partners before wrong ones more often
+//! standard errors. Hence no result is given unless the better one puts right partners before wrong ones more often
 //! than chance does.
 
 use serde::Serialize;
 
-/// Standard errors from which on a difference is told as clear, and as weak.
+/// Standard errors from which on a difference counts as clear, and as weak.
 const CLEAR: f64 = 3.0;
 const WEAK: f64 = 2.0;
 
 /// Mean share of wrong partners before the right one that chance gives.
 const CHANCE: f64 = 0.5;
 
-/// Features of pairs, normalised, and the factor of their cosines.
+/// Features of pairs, normalized, and the factor of their cosines.
 #[derive(Clone, Debug)]
 pub(super) struct Features {
     /// `[pairs, width]`.
@@ -37,7 +37,7 @@ pub(super) struct Match {
     pub(super) ranks: Vec<f64>,
 }
 
-/// How well both activations of a model match pictures with their texts.
+/// How well both activations of a model match images with their texts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ActivationEvidence {
     /// Number of pairs.
@@ -72,7 +72,7 @@ pub enum Clarity {
     Clear,
     /// By 2 to 3 standard errors.
     Weak,
-    /// By less, or of a model that matches the pairs no better than chance: they do not tell.
+    /// By less, or of a model that matches the pairs no better than chance: they do not say.
     None,
 }
 
@@ -112,15 +112,15 @@ impl ActivationEvidence {
             Clarity::Clear => format!("{better} fits better, clearly"),
             Clarity::Weak => format!("{better} fits better, weakly"),
             Clarity::None if self.matches => {
-                format!("{better} fits better, not clearly: these pairs do not tell")
+                format!("{better} fits better, but not clearly: these pairs do not decide")
             }
             Clarity::None => format!(
-                "neither {taken} nor {other} finds the right partners better than chance: these pairs do not tell"
+                "neither {taken} nor {other} finds the right partners better than chance: these pairs do not decide"
             ),
         };
         let errors = errors(other_loss - taken_loss, self.standard_error);
         format!(
-            "over {pairs} built-in pictures with texts {told} ({taken} has a loss of {taken_loss:.4}, {other} \
+            "over {pairs} built-in images with texts {told} ({taken} has a loss of {taken_loss:.4}, {other} \
              {other_loss:.4}, {errors:.1} standard errors apart)"
         )
     }
@@ -197,7 +197,7 @@ mod tests {
         assert!(found.losses.iter().all(|loss| (loss - expected).abs() < 1e-12), "{found:?}");
         assert_eq!(found.ranks, [0.0, 0.0]);
         assert_eq!(of(vec![0.0, 1.0, 1.0, 0.0]).ranks, [1.0, 1.0]);
-        // What tells nothing apart, or is no number, finds nothing.
+        // What says nothing apart, or is no number, finds nothing.
         assert_eq!(of(vec![1.0, 0.0, 1.0, 0.0]).ranks, [0.5, 1.0]);
         assert_eq!(of(vec![f32::NAN; 4]).ranks, [1.0, 1.0]);
     }
@@ -220,7 +220,7 @@ mod tests {
         check(&[1.4, -0.6, 1.4, -0.6], 0.1, "GELU", Clarity::None);
         check(&[f64::NAN, 1.0, 1.0, 1.0], 0.1, "QuickGELU", Clarity::None);
         check(&[0.0; 4], 0.1, "GELU", Clarity::None);
-        // However far apart: a model that finds no partners tells nothing.
+        // However far apart: a model that finds no partners says nothing.
         let told = check(&[-3.0, -1.0, -3.0, -1.0], 0.5, "QuickGELU", Clarity::None);
         assert!(
             told.contains("neither GELU nor QuickGELU finds the right partners better than chance"),

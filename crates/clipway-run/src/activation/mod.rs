@@ -1,4 +1,4 @@
-//! Evidence on a model's activation, which no shape shows: both are run over pictures with their texts.
+//! Evidence on a model's activation, which no shape shows: both are run over images with their texts.
 //!
 //! It is evidence and no proof, and nothing is chosen by it: a small model may hardly differ between the two.
 

@@ -1,16 +1,16 @@
-//! Built-in pictures with their texts, and the features that a model gives them.
+//! Built-in images with their texts, and the features that a model gives them.
 
 use super::evidence::Features;
 use crate::clip::{Clip, ClipError};
 use crate::encoder::normalize;
 use crate::image::{DecodeLimits, Picture, Samples, decode};
 
-/// Pictures of one sheet, and the texts of its pictures line by line: Microsoft's Fluent Emoji (MIT licence) with
+/// Images of one sheet, and the texts of its images line by line: Microsoft's Fluent Emoji (MIT license) with
 /// their Unicode names.
 const SHEET: &[u8] = include_bytes!("../../data/pairs/pictures.webp");
 const TEXTS: &str = include_str!("../../data/pairs/texts.txt");
 
-/// Side of a picture of the sheet, in pixels.
+/// Side of an image of the sheet, in pixels.
 const SIDE: usize = 64;
 
 /// What stands before a text.
@@ -19,7 +19,7 @@ const TEMPLATE: &str = "a picture of ";
 /// Images and texts of one pass, which bounds the memory: pixels are made again for each model.
 const PASS: usize = 32;
 
-/// Pictures and the token ids of their texts.
+/// Images and the token ids of their texts.
 pub(super) struct Pairs {
     pictures: Vec<Picture>,
     /// `[pairs, context]`.
@@ -27,10 +27,10 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
-    /// The pairs as a model's tokeniser has them, or why it cannot take them.
+    /// The pairs as a model's tokenizer has them, or why it cannot take them.
     pub(super) fn of(clip: &Clip) -> Result<Result<Pairs, String>, ClipError> {
         if !clip.has_tokenizer() {
-            return Ok(Err("the tokeniser's files are not there".to_owned()));
+            return Ok(Err("the tokenizer's files are not there".to_owned()));
         }
         let texts: Vec<String> = TEXTS.lines().map(|text| format!("{TEMPLATE}{text}")).collect();
         let ids = clip.tokens(&texts)?.ids;
@@ -38,7 +38,7 @@ impl Pairs {
         let highest = ids.iter().copied().max().unwrap_or(0);
         if highest >= vocabulary as i64 {
             return Ok(Err(format!(
-                "the tokeniser gives ids up to {highest}, and the model has {vocabulary}"
+                "the tokenizer gives ids up to {highest}, and the model has {vocabulary}"
             )));
         }
         Ok(Ok(Pairs { pictures: pictures()?, ids }))
@@ -50,13 +50,13 @@ impl Pairs {
         Ok(Features { image: self.images(clip)?, text: self.texts(clip)?, width, scale })
     }
 
-    /// Normalised features of the pictures, `[pairs, width]`.
+    /// Normalized features of the images, `[pairs, width]`.
     pub(super) fn images(&self, clip: &Clip) -> Result<Vec<f32>, ClipError> {
         let mut features = Vec::new();
         for pass in self.pictures.chunks(PASS) {
             let mut pixels = Vec::with_capacity(pass.len() * clip.pixel_values());
             for picture in pass {
-                pixels.extend(clip.pixels("a built-in picture", picture)?);
+                pixels.extend(clip.pixels("a built-in image", picture)?);
             }
             features.extend(clip.encode_pixels(&pixels)?);
         }
@@ -64,7 +64,7 @@ impl Pairs {
         Ok(features)
     }
 
-    /// Normalised features of the texts, `[pairs, width]`.
+    /// Normalized features of the texts, `[pairs, width]`.
     pub(super) fn texts(&self, clip: &Clip) -> Result<Vec<f32>, ClipError> {
         let mut features = Vec::new();
         for pass in self.ids.chunks(PASS * clip.text_input()?[0]) {
@@ -75,10 +75,10 @@ impl Pairs {
     }
 }
 
-/// The pictures of the sheet, row after row.
+/// The images of the sheet, row after row.
 fn pictures() -> Result<Vec<Picture>, ClipError> {
     let sheet = decode(SHEET, &DecodeLimits::default())
-        .map_err(|cause| ClipError::Image { name: "the built-in pictures".to_owned(), cause })?;
+        .map_err(|cause| ClipError::Image { name: "the built-in images".to_owned(), cause })?;
     let Samples::Rgb(data) = &sheet.samples else { return Ok(Vec::new()) };
     let columns = sheet.width / SIDE;
     let piece = |index: usize| {
@@ -100,8 +100,8 @@ mod tests {
         assert_eq!((pictures.len(), TEXTS.lines().count()), (200, 200));
         for (index, picture) in pictures.iter().enumerate() {
             let Samples::Rgb(data) = &picture.samples else { panic!("not RGB") };
-            let coloured = data.iter().filter(|value| **value < 200).count();
-            assert!(coloured > 200, "picture {index} is nearly white");
+            let colored = data.iter().filter(|value| **value < 200).count();
+            assert!(colored > 200, "image {index} is nearly white");
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Sight<'a> {
     pub bias: Option<&'a Bias>,
 }
 
-/// Attends within each sample. `rows` are those of the queries and of the keys.
+/// Attends within each sample. `rows` are the numbers of queries and keys.
 pub(super) fn attend(
     kernels: &Kernels,
     spec: &AttentionSpec<'_>,

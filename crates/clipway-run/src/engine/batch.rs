@@ -17,17 +17,17 @@ pub(super) enum Input<'a> {
 pub(super) struct Batch<'a> {
     pub input: Input<'a>,
     pub samples: usize,
-    /// First row of each text and the end of the last; for pictures empty.
+    /// First row of each text and the end of the last; for images empty.
     starts: Vec<usize>,
 }
 
 impl<'a> Batch<'a> {
-    /// Pictures.
+    /// Images.
     pub fn pictures(values: &'a [f32], size: [usize; 2], samples: usize) -> Batch<'a> {
         Batch { input: Input::Pixels { values, size }, samples, starts: Vec::new() }
     }
 
-    /// Texts, of which the first so many tokens are computed.
+    /// Texts, of which the first `n` tokens are computed.
     pub fn texts(ids: &'a [i64], length: usize, computed: &[usize]) -> Batch<'a> {
         let mut starts = vec![0];
         let mut end = 0;

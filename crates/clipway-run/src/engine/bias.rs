@@ -34,7 +34,7 @@ impl Bias {
         Bias::Pairs { values: mlp.pairs([rows, columns], skip), tokens }
     }
 
-    /// The bias of so many queries and keys from the first place on.
+    /// The bias of this many queries and keys from the first place on.
     pub fn first(&self, queries: usize, keys: usize) -> Written<'_> {
         match self {
             Bias::Pairs { values, tokens } => {

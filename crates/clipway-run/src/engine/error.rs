@@ -54,7 +54,7 @@ pub enum EngineError {
         /// Name of the instruction set.
         name: &'static str,
     },
-    /// Threads cannot be had.
+    /// Threads are not available.
     #[error("{threads} threads: {cause}")]
     Threads {
         /// How many were asked for.
@@ -70,16 +70,16 @@ pub enum EngineError {
         /// What it was given.
         found: &'static str,
     },
-    /// The number of pixels is not that of whole pictures.
+    /// The number of pixels is not that of whole images.
     #[error(
         "pixels: expected a multiple of {expected} values ([batch, 3, {height}, {width}]), found {found}"
     )]
     Pixels {
-        /// Values of one picture.
+        /// Values of one image.
         expected: usize,
-        /// Rows of a picture.
+        /// Rows of an image.
         height: usize,
-        /// Columns of a picture.
+        /// Columns of an image.
         width: usize,
         /// Values given.
         found: usize,

@@ -171,7 +171,7 @@ impl<'a> Values<'a> {
         &mut out[range.start * width..range.end * width]
     }
 
-    /// The rows of a sample after the first so many.
+    /// The rows of a sample after the first `n`.
     pub fn rows_after(&self, skip: usize, sample: usize) -> &'a [f32] {
         let shape = self.shape(0);
         let range = self.batch.range(shape.rows, sample);

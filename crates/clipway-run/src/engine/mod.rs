@@ -49,7 +49,7 @@ pub use weights::Weights;
 pub struct EngineOptions {
     /// Which passes run.
     pub passes: Passes,
-    /// Whether the outputs of the tower's blocks can be had, which forbids some savings.
+    /// Whether the outputs of the tower's blocks are available, which forbids some savings.
     pub blocks: bool,
 }
 
@@ -112,7 +112,7 @@ impl Engine {
     /// Computes the features `[batch, width]` of pixels `[batch, 3, height, width]`.
     ///
     /// # Errors
-    /// If the tower takes texts, or the pixels are not whole pictures.
+    /// If the tower takes texts, or the pixels are not whole images.
     pub fn run_pixels(&self, pixels: &[f32]) -> Result<Vec<f32>, EngineError> {
         Ok(self.pictures(pixels)?.0)
     }
@@ -131,7 +131,7 @@ impl Engine {
     /// Computes the features `[batch, width]` of token ids `[batch, length]`.
     ///
     /// # Errors
-    /// If the tower takes pictures, the ids are not whole texts, or one is outside of the vocabulary.
+    /// If the tower takes images, the ids are not whole texts, or one is outside of the vocabulary.
     pub fn run_tokens(&self, ids: &[i64], length: usize) -> Result<Vec<f32>, EngineError> {
         Ok(self.texts(ids, length)?.0)
     }

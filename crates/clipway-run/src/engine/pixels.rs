@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-/// Colours of a picture.
+/// Colors of an image.
 pub(super) const CHANNELS: usize = 3;
 
-/// Writes each place's three colours together: `[batch, height, width, 3]`.
+/// Writes each place's three colors together: `[batch, height, width, 3]`.
 pub(super) fn to_rows(values: &[f32], size: [usize; 2], out: &mut [f32]) {
     let places = size[0] * size[1];
     let pictures = values.chunks_exact(CHANNELS * places);
@@ -18,7 +18,7 @@ pub(super) fn to_rows(values: &[f32], size: [usize; 2], out: &mut [f32]) {
     }
 }
 
-/// Writes each patch as a row `[3, kernel height, kernel width]`, after `leading` rows of zeros a picture.
+/// Writes each patch as a row `[3, kernel height, kernel width]`, after `leading` rows of zeros an image.
 ///
 /// Pixels past the last whole patch are left out, as a convolution leaves them out.
 pub(super) fn patches(values: &[f32], size: [usize; 2], kernel: [usize; 2], leading: usize, out: &mut [f32]) {

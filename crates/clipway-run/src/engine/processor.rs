@@ -53,7 +53,7 @@ impl Processor {
         Processor::with_threads(threads)
     }
 
-    /// The fastest instruction set and so many threads.
+    /// The fastest instruction set and this many threads.
     ///
     /// # Errors
     /// If `threads` is 0, or they cannot be started.
@@ -62,7 +62,7 @@ impl Processor {
         Processor::new(best, threads)
     }
 
-    /// An instruction set and so many threads.
+    /// An instruction set and this many threads.
     ///
     /// # Errors
     /// If the processor lacks the instruction set, `threads` is 0, or they cannot be started.

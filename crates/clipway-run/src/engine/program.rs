@@ -16,7 +16,7 @@ pub(super) type Id = usize;
 pub(super) enum Rows {
     /// The same for each.
     Fixed(usize),
-    /// Tokens of the text, plus so many.
+    /// Tokens of the text, plus this many.
     Text(usize),
 }
 
@@ -67,7 +67,7 @@ pub(super) enum Select {
 pub(super) enum Cut {
     /// After the token that this pool chooses.
     Pooled(Pool),
-    /// After the last token whose id is not this one, which is that of padding; the first token stays.
+    /// After the last token whose id is not this one, the id of padding; the first token stays.
     Padding(i64),
 }
 

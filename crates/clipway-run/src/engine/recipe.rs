@@ -12,7 +12,7 @@ use clipway_model::graph::{GridChange, ParameterId, WeightLayout};
 pub(super) enum Vector {
     /// A parameter's elements.
     Parameter(ParameterId),
-    /// The same number so many times.
+    /// The same number this many times.
     Constant(f64, usize),
     /// A range of another vector.
     Part(Box<Vector>, Range<usize>),
@@ -26,11 +26,11 @@ pub(super) enum Vector {
     NormScale { weight: ParameterId, variance: ParameterId, epsilon: f64 },
     /// `bias - mean · weight / sqrt(variance + epsilon)`.
     NormShift { norm: NormParameters, epsilon: f64 },
-    /// Each element so many times; of `exp(min(element, limit))` where there is a limit.
+    /// Each element this many times; of `exp(min(element, limit))` where there is a limit.
     Repeated { factors: ParameterId, times: usize, limit: Option<f32> },
 }
 
-/// Parameters of a batch normalisation.
+/// Parameters of a batch normalization.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct NormParameters {
     pub weight: ParameterId,

@@ -11,7 +11,7 @@ pub(super) fn mean<'a>(rows: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
     out.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / count) as f32);
 }
 
-/// The largest of each channel: NaN where there is one, negative infinity where there are no rows.
+/// The largest of each channel: NaN if there is one, negative infinity where there are no rows.
 pub(super) fn largest<'a>(rows: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
     out.fill(f32::NEG_INFINITY);
     for row in rows {

@@ -12,7 +12,7 @@ const ROWS: usize = 400;
 /// Most values of the largest value of a pass.
 const VALUES: usize = 2 << 20;
 
-/// Numbers of pictures of each pass, as even as can be.
+/// Numbers of images of each pass, as even as can be.
 pub(super) fn pictures(program: &Program, samples: usize) -> Vec<usize> {
     let mut widest = 1;
     let mut longest = 1;

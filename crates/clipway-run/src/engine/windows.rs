@@ -3,7 +3,7 @@
 use clipway_kernels::{AttentionBias, AttentionSpec, Kernels, Matrix, MatrixMut, Sequence};
 use clipway_model::graph::{Windows, grid_steps};
 
-/// Taken from the score of a query and a key that were no neighbours before the shift, as in timm.
+/// Taken from the score of a query and a key that were no neighbors before the shift, as in timm.
 const APART: f32 = 100.0;
 
 /// The windows of a map with what is added to their scores.
@@ -49,7 +49,7 @@ impl WindowBias {
         WindowBias { area, tokens: area * windows.count(), kinds }
     }
 
-    /// Attends within the windows of each of so many samples.
+    /// Attends within the windows of each of this many samples.
     pub fn attend(
         &self,
         kernels: &Kernels,
@@ -86,7 +86,7 @@ mod tests {
         );
         let first_row = |kind: usize| &bias.kinds[kind].values[..4];
         assert_eq!(first_row(0), [4.0, 3.0, 1.0, 0.0]);
-        // Right, lower and lower right edge: neighbours are those of the same column, of the same row, and none.
+        // Right, lower and lower right edge: neighbors lie in the same column, of the same row, and none.
         assert_eq!(first_row(1), [4.0, -97.0, 1.0, -100.0]);
         assert_eq!(first_row(2), [4.0, 3.0, -99.0, -100.0]);
         assert_eq!(first_row(3), [4.0, -97.0, -99.0, -100.0]);

@@ -1,17 +1,17 @@
-//! Many pictures at once.
+//! Many images at once.
 
 use rayon::prelude::*;
 
 use super::{DecodeLimits, ImageError, Preprocess, preprocess};
 
-/// Preprocesses pictures on the threads of the current rayon pool, `[count, 3, height, width]` into `out`.
+/// Preprocesses images on the threads of the current rayon pool, `[count, 3, height, width]` into `out`.
 ///
-/// `read` gives the bytes of the picture at a position; it is called on the thread that decodes them, so no
-/// more files and decoded pictures are in memory than the pool has threads. A picture that fails leaves zeros
+/// `read` gives the bytes of the image at a position; it is called on the thread that decodes them, so no
+/// more files and decoded images are in memory than the pool has threads. An image that fails leaves zeros
 /// in its place, and its error stands at its position of the result; the others go on.
 ///
 /// # Errors
-/// [`ImageError::BufferLength`] where `out` does not hold `count` pictures, [`ImageError::Setting`] where the
+/// [`ImageError::BufferLength`] where `out` does not hold `count` images, [`ImageError::Setting`] where the
 /// settings cannot be obeyed.
 pub fn preprocess_batch<B, E, R>(
     count: usize,

@@ -1,4 +1,4 @@
-//! Conversions between colour modes, with Pillow's arithmetic.
+//! Conversions between color modes, with Pillow's arithmetic.
 
 /// Multiplies two bytes as fractions of 255, rounded.
 fn multiply(a: u8, b: u8) -> u8 {
@@ -6,7 +6,7 @@ fn multiply(a: u8, b: u8) -> u8 {
     ((product + (product >> 8)) >> 8) as u8
 }
 
-/// Multiplies the colour channels of pixels by their alpha, which comes last.
+/// Multiplies the color channels of pixels by their alpha, which comes last.
 pub(super) fn premultiply<const CHANNELS: usize>(samples: &[u8]) -> Vec<u8> {
     let mut out = samples.to_vec();
     for pixel in out.as_chunks_mut::<CHANNELS>().0 {
@@ -18,7 +18,7 @@ pub(super) fn premultiply<const CHANNELS: usize>(samples: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Divides the colour channels of pixels by their alpha, which comes last.
+/// Divides the color channels of pixels by their alpha, which comes last.
 pub(super) fn unpremultiply<const CHANNELS: usize>(samples: &mut [u8]) {
     for pixel in samples.as_chunks_mut::<CHANNELS>().0 {
         let alpha = pixel[CHANNELS - 1];

@@ -2,7 +2,7 @@
 
 use super::{ImageError, PixelRule};
 
-/// How pixels are weighed when a picture is resized.
+/// How pixels are weighed when an image is resized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Interpolation {
     /// The nearest pixel, no weighing.
@@ -19,12 +19,12 @@ pub enum Interpolation {
     Lanczos,
 }
 
-/// How a picture is brought to the size that the model takes.
+/// How an image is brought to the size that the model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResizeMode {
-    /// The shorter side fits, the longer one is cropped at the centre.
+    /// The shorter side fits, the longer one is cropped at the center.
     Shortest,
-    /// The longer side fits, the shorter one is padded with the fill colour.
+    /// The longer side fits, the shorter one is padded with the fill color.
     Longest,
     /// Both sides fit, the aspect ratio is given up.
     Squash,
@@ -43,7 +43,7 @@ pub enum ColorMode {
 pub struct Preprocess {
     /// Height and width of the result, in pixels.
     pub size: (usize, usize),
-    /// Colour mode of the result.
+    /// Color mode of the result.
     pub mode: ColorMode,
     /// Mean of each channel, taken away after scaling to [0, 1].
     pub mean: [f32; 3],
@@ -55,7 +55,7 @@ pub struct Preprocess {
     pub resize_mode: ResizeMode,
     /// Value of every channel of the padding of [`ResizeMode::Longest`], in the file's own mode.
     pub fill_color: u8,
-    /// Turn the picture as its EXIF orientation says. open_clip does not.
+    /// Turn the image as its EXIF orientation says. open_clip does not.
     pub apply_orientation: bool,
     /// By whose rule an image becomes pixels. Under a rule of transformers, `size` and `apply_orientation` hold and
     /// the other settings do not.

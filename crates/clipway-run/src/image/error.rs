@@ -1,16 +1,16 @@
-//! What can be wrong with a picture.
+//! What can be wrong with an image.
 
 use clipway_formats::Code;
 use thiserror::Error;
 
-/// An error of decoding or preprocessing a picture.
+/// An error of decoding or preprocessing an image.
 ///
 /// The file's name is the caller's to add: this module sees bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// The bytes begin like no picture format.
-    #[error("not a picture: {found}")]
+    /// The bytes begin like no image format.
+    #[error("not an image: {found}")]
     NotAPicture {
         /// What the bytes look like instead.
         found: String,
@@ -23,7 +23,7 @@ pub enum ImageError {
         /// The feature that is missing.
         feature: String,
     },
-    /// The file ends before its picture does.
+    /// The file ends before its image does.
     #[error("{format} file is cut short: {detail}")]
     Truncated {
         /// The format's name.
@@ -60,7 +60,7 @@ pub enum ImageError {
         detail: String,
     },
     /// The header announces a width or height of zero.
-    #[error("the picture is {width} x {height}: it has no pixels")]
+    #[error("the image is {width} x {height}: it has no pixels")]
     ZeroSize {
         /// Width in pixels.
         width: u64,
@@ -70,9 +70,9 @@ pub enum ImageError {
     /// Keeping the aspect ratio would make one side vanish.
     #[error("resizing {width} x {height} would give {resized_width} x {resized_height}: it has no pixels")]
     ResizedAway {
-        /// Width of the picture.
+        /// Width of the image.
         width: usize,
-        /// Height of the picture.
+        /// Height of the image.
         height: usize,
         /// Width that the rule gives.
         resized_width: usize,

@@ -2,10 +2,10 @@
 
 use super::{ImageError, Interpolation, Preprocess, ResizeMode};
 
-/// Where the result lies on one axis of the resized picture.
+/// Where the result lies on one axis of the resized image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Axis {
-    /// Length of the resized picture.
+    /// Length of the resized image.
     pub resized: usize,
     /// First resized position that survives the crop.
     pub start: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Axis {
     pub length: usize,
 }
 
-/// What the settings mean for a picture of a given size.
+/// What the settings mean for an image of a given size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub horizontal: Axis,
@@ -26,7 +26,7 @@ pub(crate) struct Geometry {
     pub fill: u8,
 }
 
-/// Works out sizes, crop and padding for a picture of `width` by `height` pixels.
+/// Works out sizes, crop and padding for an image of `width` by `height` pixels.
 ///
 /// # Errors
 /// [`ImageError::ResizedAway`] where the ratio leaves a side without pixels.
@@ -70,7 +70,7 @@ fn keep_ratio(side: usize, ratio: f64) -> usize {
     (side as f64 / ratio).round_ties_even() as usize
 }
 
-/// Crops a side at its centre, or pads it where it is too short.
+/// Crops a side at its center, or pads it where it is too short.
 fn center(resized: usize, length: usize) -> Axis {
     if resized < length {
         Axis { resized, start: 0, count: resized, before: (length - resized) / 2, length }

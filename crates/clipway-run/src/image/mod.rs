@@ -1,8 +1,8 @@
 //! Pictures: bytes of a file to the numbers that a model takes.
 //!
-//! The steps are those of open_clip's evaluation transform on Pillow 13, bit for bit: the file is decoded by
+//! The steps are the same as in open_clip's evaluation transform on Pillow 13, bit for bit: the file is decoded by
 //! its content and kept in its own mode, resized in that mode, cropped or padded, converted to RGB, scaled
-//! and normalised. Where a decoder cannot give Pillow's bytes, its file says so. A model from a folder of
+//! and normalized. Where a decoder cannot give Pillow's bytes, its file says so. A model from a folder of
 //! transformers has that folder's image processor in their place, bit for bit too ([`PixelRule`]).
 
 mod batch;
@@ -28,7 +28,7 @@ pub use picture::{Picture, RgbImage, Samples, Transparency};
 pub use pixels::to_pixels;
 pub use transform::transform;
 
-/// Brings a file's bytes to normalised pixels, `[3, height, width]`.
+/// Brings a file's bytes to normalized pixels, `[3, height, width]`.
 ///
 /// # Errors
 /// Those of [`decode`], [`transform`] and [`to_pixels`].

@@ -1,4 +1,4 @@
-//! EXIF orientation: reading it, and turning a picture upright.
+//! EXIF orientation: reading it, and turning an image upright.
 
 use super::{Picture, Samples};
 
@@ -33,7 +33,7 @@ pub(super) fn from_exif(exif: &[u8]) -> Option<u8> {
     None
 }
 
-/// Turns a picture as its orientation says; the result has none.
+/// Turns an image as its orientation says; the result has none.
 pub(super) fn upright(picture: &Picture) -> Picture {
     let turn = Turn { width: picture.width, height: picture.height, value: picture.orientation.unwrap_or(1) };
     let samples = match &picture.samples {
@@ -55,7 +55,7 @@ pub(super) fn upright(picture: &Picture) -> Picture {
     Picture { width, height, orientation: None, transparency: picture.transparency.clone(), samples }
 }
 
-/// A turn or reflection of a picture of a given size.
+/// A turn or reflection of an image of a given size.
 struct Turn {
     width: usize,
     height: usize,
@@ -100,7 +100,7 @@ impl Turn {
 mod tests {
     use super::*;
 
-    /// The picture is `1 2 3 / 4 5 6`; the expected pixels are Pillow's `exif_transpose`.
+    /// The image is `1 2 3 / 4 5 6`; the expected pixels are Pillow's `exif_transpose`.
     fn check(orientation: u8, width: usize, expected: [u8; 6]) {
         let picture = Picture {
             width: 3,

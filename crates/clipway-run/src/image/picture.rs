@@ -1,19 +1,19 @@
-//! A decoded picture in its file's own mode.
+//! A decoded image in its file's own mode.
 
-/// The samples of a picture, interleaved, row by row.
+/// The samples of an image, interleaved, row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Samples {
     /// 1 bit a pixel, held as 0 or 255.
     Bilevel(Vec<u8>),
-    /// Grey, `[height, width]`.
+    /// Gray, `[height, width]`.
     Gray(Vec<u8>),
-    /// Grey and alpha, `[height, width, 2]`.
+    /// Gray and alpha, `[height, width, 2]`.
     GrayAlpha(Vec<u8>),
-    /// Indices into 256 colours, `[height, width]`.
+    /// Indices into 256 colors, `[height, width]`.
     Palette {
         /// The index of each pixel.
         indices: Vec<u8>,
-        /// The colour of each index.
+        /// The color of each index.
         colors: Box<[[u8; 3]; 256]>,
     },
     /// Red, green, blue, `[height, width, 3]`.
@@ -22,9 +22,9 @@ pub enum Samples {
     Rgba(Vec<u8>),
     /// Cyan, magenta, yellow, black as amounts of ink, `[height, width, 4]`.
     Cmyk(Vec<u8>),
-    /// Grey of 16 bits, `[height, width]`.
+    /// Gray of 16 bits, `[height, width]`.
     Gray16(Vec<u16>),
-    /// Grey of 16 bits with each word's bytes swapped, `[height, width]`: a big-endian TIFF. Pillow resizes
+    /// Gray of 16 bits with each word's bytes swapped, `[height, width]`: a big-endian TIFF. Pillow resizes
     /// the swapped words, so they have to stay so until then.
     Gray16Swapped(Vec<u16>),
     /// Signed integers, `[height, width]`.
@@ -44,7 +44,7 @@ pub enum Transparency {
     Color([u8; 3]),
 }
 
-/// A decoded picture in its file's own mode.
+/// A decoded image in its file's own mode.
 ///
 /// open_clip resizes in that mode and converts to RGB afterwards, so nothing is converted here.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,11 +1,11 @@
-//! Bytes to normalised numbers.
+//! Bytes to normalized numbers.
 
 use super::{ImageError, PixelRule, Preprocess, RgbImage, processor};
 
 /// Writes `(value / 255 - mean) / std` of every channel into `out`, `[3, height, width]`.
 ///
 /// Each step is rounded to `f32`, in the order of torchvision's `ToTensor` and `Normalize`, so the bits are
-/// the same. Under a rule of transformers the steps are those of its image processor.
+/// the same. Under a rule of transformers the steps are the same as in its image processor.
 ///
 /// # Errors
 /// [`ImageError::OtherSize`] where the image processor does not bring this image to the tower's size;

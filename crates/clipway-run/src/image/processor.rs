@@ -164,7 +164,7 @@ fn table(processor: &ImageProcessor, channel: usize) -> [f32; 256] {
 mod tests {
     use super::*;
 
-    /// Expected values are those of transformers 5.24.
+    /// Expected values are the same as in transformers 5.24.
     #[test]
     fn sizes_are_those_of_transformers() {
         let check = |to, (height, width), expected| {

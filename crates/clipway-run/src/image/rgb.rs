@@ -84,7 +84,7 @@ mod tests {
         assert_eq!([&over_white[..3], &plain[..3]], [expected[0].as_slice(), expected[1].as_slice()]);
     }
 
-    /// Expected values are those of Pillow 13: `alpha_composite` over white, and `convert("RGB")`.
+    /// Expected values are the same as in Pillow 13: `alpha_composite` over white, and `convert("RGB")`.
     #[test]
     fn what_is_transparent_is_laid_over_white() {
         check(Samples::Rgba(vec![10, 128, 255, 100, 0, 0, 0, 0]), None, [[159, 205, 255], [10, 128, 255]]);

@@ -7,7 +7,7 @@ use super::{
     processor,
 };
 
-/// Brings a picture to the bytes that open_clip has just before `ToTensor`, or that an image processor has just
+/// Brings an image to the bytes that open_clip has just before `ToTensor`, or that an image processor has just
 /// before normalization: `[height, width, 3]`.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use super::tables::{case, classes};
 
-/// Tells whether `character` lies in one of the sorted, inclusive `ranges`.
+/// Returns whether `character` lies in one of the sorted, inclusive `ranges`.
 pub fn in_ranges(ranges: &[(u32, u32)], character: char) -> bool {
     let code = character as u32;
     let after = ranges.partition_point(|&(start, _)| start <= code);
@@ -15,7 +15,7 @@ pub fn find<V: Copy>(table: &[(u32, V)], character: char) -> Option<V> {
     Some(table[place].1)
 }
 
-/// Tells whether `str.split` of Python splits at `character`.
+/// Returns whether `str.split` of Python splits at `character`.
 pub fn is_space(character: char) -> bool {
     match character as u32 {
         0x21..=0x7e => false,
@@ -25,12 +25,12 @@ pub fn is_space(character: char) -> bool {
     }
 }
 
-/// Tells whether `character` is a decimal digit to Python's `re`.
+/// Returns whether `character` is a decimal digit to Python's `re`.
 pub fn is_digit(character: char) -> bool {
     if character.is_ascii() { character.is_ascii_digit() } else { in_ranges(&classes::DIGITS, character) }
 }
 
-/// Tells whether `character` belongs to a word for Python's `re`.
+/// Returns whether `character` belongs to a word for Python's `re`.
 pub fn is_word(character: char) -> bool {
     in_ranges(&classes::WORD, character)
 }
@@ -51,7 +51,7 @@ pub fn lowercase(text: &str) -> String {
     lower
 }
 
-/// Tells whether the capital sigma at `offset` ends a word: a cased letter before it, none after it.
+/// Returns whether the capital sigma at `offset` ends a word: a cased letter before it, none after it.
 fn ends_word(text: &str, offset: usize) -> bool {
     let ignored = |character: &char| in_ranges(&case::CASE_IGNORABLE, *character);
     let cased = |character: char| in_ranges(&case::CASED, character);

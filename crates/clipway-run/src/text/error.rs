@@ -1,9 +1,9 @@
-//! Why a tokeniser could not be made or used.
+//! Why a tokenizer could not be made or used.
 
 use clipway_formats::{Code, is_invisible};
 use thiserror::Error;
 
-/// An error of a tokeniser, its files or its rules.
+/// An error of a tokenizer, its files or its rules.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenizerError {
@@ -17,15 +17,15 @@ pub enum TokenizerError {
         /// The longest length that is allowed.
         most: usize,
     },
-    /// The rules name another kind of tokeniser than the one that is being made.
-    #[error("the rules are for a `{found}` tokeniser: expected `{expected}`")]
+    /// The rules name another kind of tokenizer than the one that is being made.
+    #[error("the rules are for a `{found}` tokenizer: expected `{expected}`")]
     Kind {
         /// The kind that the constructor makes.
         expected: &'static str,
         /// The kind that the rules name.
         found: &'static str,
     },
-    /// A rule is unknown, or the files of the tokeniser cannot satisfy it.
+    /// A rule is unknown, or the files of the tokenizer cannot satisfy it.
     #[error("`{rule}`: {cause}")]
     Rule {
         /// The rule, as a configuration spells it.
@@ -33,7 +33,7 @@ pub enum TokenizerError {
         /// What is wrong.
         cause: String,
     },
-    /// A file of the tokeniser is not what it should be.
+    /// A file of the tokenizer is not what it should be.
     #[error("{file}: {place}: {cause}")]
     File {
         /// The file's name, such as `tokenizer.json`.

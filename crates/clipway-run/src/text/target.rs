@@ -123,7 +123,7 @@ impl FolderTokenizer {
         }
     }
 
-    /// The texts that another tokenizer reads otherwise, where there are any.
+    /// The texts that another tokenizer reads otherwise, if there are any.
     fn note(&self, other: &FolderTokenizer, target: TextTarget) -> Result<Vec<String>, TokenizerError> {
         let mut differ = Vec::new();
         for text in EXAMPLES {

@@ -1,4 +1,4 @@
-//! The tokeniser that a model's texts go through.
+//! The tokenizer that a model's texts go through.
 
 use std::ops::Range;
 
@@ -79,7 +79,7 @@ enum Cutter {
 }
 
 impl Tokenizer {
-    /// Makes the tokeniser of most CLIP models, whose vocabulary is built in.
+    /// Makes the tokenizer of most CLIP models, whose vocabulary is built in.
     ///
     /// # Errors
     /// [`TokenizerError::ContextLength`] for a context of 0 or an absurd one.
@@ -89,7 +89,7 @@ impl Tokenizer {
         Ok(Tokenizer { rules, cutter: Cutter::Clip(ClipBpe::new()) })
     }
 
-    /// Makes the tokeniser of a `tokenizer.json`, given as bytes, under stored rules.
+    /// Makes the tokenizer of a `tokenizer.json`, given as bytes, under stored rules.
     ///
     /// # Errors
     /// [`TokenizerError::File`] if the bytes are not a sound tokenizer, [`TokenizerError::Rule`] if the
@@ -103,7 +103,7 @@ impl Tokenizer {
         Ok(Tokenizer { rules, cutter: Cutter::Json(Box::new(cutter)) })
     }
 
-    /// Makes the tokeniser that stored rules describe; `json` is the `tokenizer.json`, where they need one.
+    /// Makes the tokenizer that stored rules describe; `json` is the `tokenizer.json`, where they need one.
     ///
     /// # Errors
     /// Those of [`Tokenizer::clip`] and [`Tokenizer::from_json`]; [`TokenizerError::File`] if the rules need

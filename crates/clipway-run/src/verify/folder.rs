@@ -47,7 +47,7 @@ pub struct FolderVerification<'a> {
     pub inputs: &'a Inputs,
     /// How both sides are loaded; the towers are those that the folder has.
     pub load: LoadOptions,
-    /// What was said about the source, such as the model. Its towers and sizes are those of the folder, and precision
+    /// What was said about the source, such as the model. Its towers and sizes are the same as in the folder, and precision
     /// and folding are not looked at: the source is the reference as it is.
     pub source: SourceOptions,
 }
@@ -72,7 +72,7 @@ impl FolderVerification<'_> {
         let mut options = SourceOptions { tower, precision: None, fold: false, ..self.source.clone() };
         if options.model.is_none() && source.config().is_none() {
             let mut config = folder.config().clone();
-            // The source's own names tell whether it is folded.
+            // The source's own names show whether it is folded.
             config.model.folded = false;
             options.model = Some(ModelChoice::Config(Box::new(config)));
         }

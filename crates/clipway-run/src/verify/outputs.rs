@@ -20,14 +20,14 @@ const PASS: usize = 32;
 pub struct Inputs {
     /// What they are, for the report.
     pub name: String,
-    /// Decoded pictures with their names.
+    /// Decoded images with their names.
     pub images: Vec<(String, Picture)>,
     /// Texts.
     pub texts: Vec<String>,
 }
 
 impl Inputs {
-    /// Pictures and texts that are part of clipway.
+    /// Images and texts that are part of clipway.
     pub fn built_in() -> Inputs {
         Inputs {
             name: "built-in probes".to_owned(),
@@ -50,15 +50,15 @@ pub struct Outputs {
     pub images: usize,
     /// Number of texts.
     pub texts: usize,
-    /// Normalised pixels `[images, 3 · height · width]` of the first images.
+    /// Normalized pixels `[images, 3 · height · width]` of the first images.
     pub pixels: Option<Rows>,
     /// Token ids `[texts, context]`; every id is exact in f32.
     pub tokens: Option<Rows>,
     /// Outputs of blocks, by name, where they were asked for.
     pub blocks: Vec<(String, Rows)>,
-    /// Image features `[images, width]`, not normalised.
+    /// Image features `[images, width]`, not normalized.
     pub image_features: Option<Rows>,
-    /// Text features `[texts, width]`, not normalised.
+    /// Text features `[texts, width]`, not normalized.
     pub text_features: Option<Rows>,
     /// Logits `[images, texts]`.
     pub logits: Option<Rows>,
@@ -68,7 +68,7 @@ impl Outputs {
     /// Runs a model, with the outputs of its towers' blocks on request.
     ///
     /// # Errors
-    /// What the model's preprocessing, tokeniser or engine refuse.
+    /// What the model's preprocessing, tokenizer or engine refuse.
     pub fn compute(name: &str, clip: &Clip, inputs: &Inputs, blocks: bool) -> Result<Outputs, ClipError> {
         let mut outputs = Outputs {
             name: name.to_owned(),
@@ -126,13 +126,13 @@ impl Outputs {
         vocabulary: usize,
     ) -> Result<Result<Vec<i64>, String>, ClipError> {
         if !clip.has_tokenizer() {
-            return Ok(Err("the tokeniser's files are not there".to_owned()));
+            return Ok(Err("the tokenizer's files are not there".to_owned()));
         }
         let encoded = clip.tokens(&inputs.texts)?;
         let highest = encoded.ids.iter().copied().max().unwrap_or(0);
         if highest >= vocabulary as i64 {
             return Ok(Err(format!(
-                "the tokeniser gives ids up to {highest}, and the model has {vocabulary}"
+                "the tokenizer gives ids up to {highest}, and the model has {vocabulary}"
             )));
         }
         // What a tokenizer pads with is its own business: where it matters, features show it.
@@ -166,7 +166,7 @@ fn stages(blocks: Vec<Intermediate>) -> impl Iterator<Item = (String, Rows)> {
     blocks.into_iter().map(|block| (block.name, Rows { values: block.values, width: block.width }))
 }
 
-/// `scale · normalised image · normalised text + bias`, `[images, texts]`.
+/// `scale · normalized image · normalized text + bias`, `[images, texts]`.
 fn logits(images: &Rows, texts: &Rows, scale: f32, bias: Option<f32>) -> Rows {
     let directions = |rows: &Rows| {
         let mut values = rows.values.clone();

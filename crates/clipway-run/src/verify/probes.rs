@@ -1,4 +1,4 @@
-//! Pictures and texts to verify with where the user gives none: drawn by rule, the same on every machine.
+//! Images and texts to verify with where the user gives none: drawn by rule, the same on every machine.
 
 use crate::image::{Picture, Samples};
 
@@ -17,7 +17,7 @@ pub const TEXTS: [&str; 8] = [
 /// Sizes, width and height: wide, tall, square, small, and one that needs no resizing at 224.
 const SIZES: [(usize, usize); 6] = [(320, 240), (200, 301), (224, 224), (96, 64), (256, 256), (431, 173)];
 
-/// Pictures that differ in colour, structure, size and shape, with a name for each.
+/// Images that differ in color, structure, size and shape, with a name for each.
 pub fn pictures() -> Vec<(String, Picture)> {
     SIZES
         .iter()
@@ -36,7 +36,7 @@ pub fn pictures() -> Vec<(String, Picture)> {
         .collect()
 }
 
-/// Token ids `[texts, context]` for a model whose tokeniser is not there: any ids below the last one, which ends each
+/// Token ids `[texts, context]` for a model whose tokenizer is not there: any ids below the last one, which ends each
 /// text at another place and is repeated to the end.
 pub fn token_ids(texts: usize, [context, vocabulary]: [usize; 2]) -> Vec<i64> {
     let last = vocabulary.saturating_sub(1);
@@ -52,7 +52,7 @@ pub fn token_ids(texts: usize, [context, vocabulary]: [usize; 2]) -> Vec<i64> {
     ids
 }
 
-/// Colour of a picture at a point, both coordinates from 0 to 255.
+/// Color of an image at a point, both coordinates from 0 to 255.
 fn pixel(picture: usize, [x, y]: [usize; 2]) -> [u8; 3] {
     let disc = |cx: i64, cy: i64, r: i64| (x as i64 - cx).pow(2) + (y as i64 - cy).pow(2) < r * r;
     match picture {
@@ -102,7 +102,7 @@ mod tests {
         for (index, (_, picture)) in pictures.iter().enumerate() {
             let Samples::Rgb(data) = &picture.samples else { panic!("not RGB") };
             assert_eq!(data.len(), picture.width * picture.height * 3);
-            assert!(data.iter().any(|&b| b != data[0]), "picture {index} is of one colour");
+            assert!(data.iter().any(|&b| b != data[0]), "image {index} is of one color");
         }
     }
 }

@@ -28,7 +28,7 @@ fn evidence(source: &Path, config: &Path) -> ActivationEvidence {
     }
 }
 
-/// The losses are those of open_clip on the same pictures and texts.
+/// The losses are the same as in open_clip on the same images and texts.
 #[test]
 fn the_emoji_model_is_weighed_as_open_clip_would() {
     let found = evidence(&example().join("emoji-clip.pt"), &example().join("emoji-clip.json"));
@@ -39,7 +39,7 @@ fn the_emoji_model_is_weighed_as_open_clip_would() {
     // It was trained with GELU and matches the pairs, but hardly differs: that is said, and nothing more.
     assert!(found.matches && found.taken_rank < 0.01);
     assert_eq!(found.clarity, Clarity::None);
-    assert!(found.summary().contains("these pairs do not tell"), "{}", found.summary());
+    assert!(found.summary().contains("these pairs do not decide"), "{}", found.summary());
 }
 
 #[test]
@@ -67,16 +67,16 @@ fn of_models_that_were_never_trained_nothing_is_told() {
         made::write(&source, &tensors, bytes_of);
         let found = evidence(&source, &example().join("emoji-clip.json"));
         assert_eq!((found.matches, found.clarity), (false, Clarity::None), "{found:?}");
-        assert!(found.summary().contains("better than chance: these pairs do not tell"));
+        assert!(found.summary().contains("better than chance: these pairs do not decide"));
         furthest = furthest.max((found.other_loss - found.taken_loss).abs() / found.standard_error);
     }
     // The losses alone would have told one of them apart.
     assert!(furthest > 3.0, "{furthest}");
 }
 
-/// No text of the tokeniser's is one of the model's: nothing is run on made-up ids.
+/// No text of the tokenizer's is one of the model's: nothing is run on made-up ids.
 #[test]
-fn a_vocabulary_smaller_than_the_tokeniser_s_is_not_weighed() {
+fn a_vocabulary_smaller_than_the_tokenizer_s_is_not_weighed() {
     let folder = tempfile::tempdir().unwrap();
     let text = r#"{"embed_dim": 8, "vision_cfg": {"image_size": 8, "layers": 1, "width": 64, "patch_size": 4},
         "text_cfg": {"context_length": 16, "vocab_size": 50, "width": 64, "heads": 1, "layers": 1}}"#;
@@ -85,5 +85,5 @@ fn a_vocabulary_smaller_than_the_tokeniser_s_is_not_weighed() {
     let source = folder.path().join("small.safetensors");
     made::write(&source, &tensors_of(text), |info| vec![0; info.bytes()]);
     let Weighed::Nothing { why } = weighed(&source, &config) else { panic!("it was weighed") };
-    assert_eq!(why, "the tokeniser gives ids up to 49407, and the model has 50");
+    assert_eq!(why, "the tokenizer gives ids up to 49407, and the model has 50");
 }

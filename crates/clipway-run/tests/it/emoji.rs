@@ -19,12 +19,12 @@ use serde_json::Value;
 
 use crate::made::write_options;
 
-/// The model in the repository: a few pictures.
+/// The model in the repository: a few images.
 pub fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/emoji-clip")
 }
 
-/// The whole model with all of its pictures, outside of the repository.
+/// The whole model with all of its images, outside of the repository.
 fn shared() -> Option<PathBuf> {
     let root = std::env::var_os("CLIPWAY_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
@@ -71,7 +71,7 @@ impl Expected {
         self.document[key].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect()
     }
 
-    /// File, best label and its probability of each picture, in either spelling of the document.
+    /// File, best label and its probability of each image, in either spelling of the document.
     fn pictures(&self) -> Vec<(String, String, f64)> {
         let pictures = self.document["pictures"].as_array().unwrap();
         let beside = |key: &str, at: usize| self.document.get(key).map(|all| all[at].clone());

@@ -137,7 +137,7 @@ fn a_sample_does_not_depend_on_its_batch() {
         let one = pixels.len() / 19;
         for sample in [0, 7, 18] {
             let alone = image.run_pixels(&pixels[sample * one..(sample + 1) * one]).expect("pixels");
-            assert_eq!(alone, together[sample * 24..(sample + 1) * 24], "{config}, picture {sample}");
+            assert_eq!(alone, together[sample * 24..(sample + 1) * 24], "{config}, image {sample}");
         }
         let text = compile(&model, false, EngineOptions::default());
         let together = text.run_tokens(IDS.as_flattened(), 12).expect("ids");
@@ -237,7 +237,7 @@ fn bad_input_is_refused() {
     check(text.run_tokens(&ids, 12), "text 1, token 2: expected an id below 64, found 64");
     ids[14] = -1;
     check(text.run_tokens(&ids, 12), "text 1, token 2: expected an id below 64, found -1");
-    assert!(image.run_pixels(&[]).expect("no picture").is_empty());
+    assert!(image.run_pixels(&[]).expect("no image").is_empty());
     assert!(text.run_tokens(&[], 12).expect("no text").is_empty());
 }
 

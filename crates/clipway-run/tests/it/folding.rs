@@ -45,8 +45,8 @@ fn a_folder_is_verified_whatever_is_said_about_its_source() {
         let verification = FolderVerification { inputs: &Inputs::built_in(), load, source: said };
         let report = verification.run(&folder, &checkpoint).unwrap();
         assert!(report.passed, "{}", report.explanation());
-        // The tokeniser's ids are beyond this vocabulary, which is said.
-        let said = "made-up token ids in place of the texts': the tokeniser gives ids up to 49407, and the model has 64";
+        // The tokenizer's ids are beyond this vocabulary, which is said.
+        let said = "made-up token ids in place of the texts': the tokenizer gives ids up to 49407, and the model has 64";
         assert!(report.inputs.contains(said), "{}", report.inputs);
         assert_eq!((report.images > 0, report.texts > 0), (true, true));
     }

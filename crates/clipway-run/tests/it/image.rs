@@ -1,4 +1,4 @@
-//! Pictures against the shared goldens and the corpus of malformed files.
+//! Images against the shared goldens and the corpus of malformed files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ fn a_folder_without_cases_is_an_error() {
     assert!(matches!(found, Err(PreprocessGoldensError::Empty { .. })), "{found:?}");
 }
 
-/// Writes a folder of one picture and one case, and gives the case's outcome.
+/// Writes a folder of one image and one case, and gives the case's outcome.
 fn golden_case(name: &str, case: &str) -> (bool, String) {
     let folder = std::env::temp_dir().join(format!("clipway-{name}-{}", std::process::id()));
     for inner in ["images", "expected"] {
@@ -101,7 +101,7 @@ fn corpus_comes_out_as_stated() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Cuts a good file at every eighth of its length: an error each time, never a part of a picture.
+/// Cuts a good file at every eighth of its length: an error each time, never a part of an image.
 #[test]
 fn a_cut_file_is_an_error() {
     let Some(folder) = shared("goldens/preprocess/images") else { return };
@@ -134,14 +134,14 @@ fn check_error(name: &str, bytes: &[u8], code: &str, expected: &str) {
 
 #[test]
 fn errors_say_what_is_wrong() {
-    check_error("nothing", b"", "unknown-format", "not a picture: the file is empty");
-    check_error("text", b"hello", "unknown-format", "not a picture: it is text");
-    check_error("page", b"%PDF-1.7", "unknown-format", "not a picture: it is a PDF document");
+    check_error("nothing", b"", "unknown-format", "not an image: the file is empty");
+    check_error("text", b"hello", "unknown-format", "not an image: it is text");
+    check_error("page", b"%PDF-1.7", "unknown-format", "not an image: it is a PDF document");
     check_error(
         "bytes",
         b"\x00\x80\xff",
         "unknown-format",
-        "not a picture: it begins with the bytes 00 80 ff",
+        "not an image: it begins with the bytes 00 80 ff",
     );
     check_error(
         "AVIF",
@@ -159,7 +159,7 @@ fn errors_say_what_is_wrong() {
         "a PNG without height",
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x64\0\0\0\0\x08\x02\0\0\0",
         "bad-value",
-        "the picture is 100 x 0: it has no pixels",
+        "the image is 100 x 0: it has no pixels",
     );
     check_error(
         "a JPEG without data",
@@ -199,7 +199,7 @@ fn a_bad_picture_does_not_stop_a_batch() {
     let settings = Preprocess { size: (2, 2), ..Preprocess::default() };
     let limits = DecodeLimits::default();
     let good = tiny();
-    let files: Vec<&[u8]> = vec![&good, b"no picture", &good];
+    let files: Vec<&[u8]> = vec![&good, b"no image", &good];
     let mut out = vec![9.0; 3 * settings.pixel_values()];
     let results =
         preprocess_batch(files.len(), |at| Ok::<_, ImageError>(files[at]), &settings, &limits, &mut out)

@@ -1,4 +1,4 @@
-//! Damaged pictures of every format: an error or the whole picture, never a part of one.
+//! Damaged images of every format: an error or the whole image, never a part of one.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn read(bytes: &[u8]) -> Result<Picture, ImageError> {
     decode(bytes, &DecodeLimits::default())
 }
 
-/// Bytes at the end of a sample without which its first picture is still whole.
+/// Bytes at the end of a sample without which its first image is still whole.
 fn spare(name: &str, bytes: &[u8]) -> usize {
     match name {
         // The chunk `IEND`, and the checksum of the data before it.
@@ -35,7 +35,7 @@ fn spare(name: &str, bytes: &[u8]) -> usize {
         "animated.gif" => bytes.len() / 2 + 20,
         // The trailer, the end of the blocks, and a code that says what the count of pixels says too.
         _ if name.ends_with(".gif") => 5,
-        // The marks of the row's and the picture's end, and a byte that fills the last pair.
+        // The marks of the row's and the image's end, and a byte that fills the last pair.
         _ if name.starts_with("rle") => 5,
         // The filling of the last row.
         _ if name.ends_with(".bmp") => 3,
@@ -52,7 +52,7 @@ fn a_picture_cut_anywhere_is_an_error() {
             match read(&bytes[..length]) {
                 Ok(picture) => {
                     assert!(length + spare(&name, &bytes) >= bytes.len(), "{name} cut at {length} was read");
-                    assert!(picture == whole, "{name} cut at {length} is another picture");
+                    assert!(picture == whole, "{name} cut at {length} is another image");
                 }
                 Err(ImageError::Truncated { .. } | ImageError::Corrupt { .. }) => {}
                 Err(ImageError::NotAPicture { .. }) if length < 12 => {}
@@ -165,7 +165,7 @@ fn a_png_whose_data_end_too_soon_is_an_error() {
 fn a_gif_whose_data_end_too_soon_is_an_error() {
     for name in ["plain.gif", "interlaced.gif"] {
         let bytes = sample(name);
-        // Header, screen, 64 colours; then extensions up to the frame.
+        // Header, screen, 64 colors; then extensions up to the frame.
         let mut at = 13 + 3 * (2 << (bytes[10] & 7));
         while bytes[at] == 0x21 {
             at += 2;

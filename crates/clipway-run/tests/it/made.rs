@@ -34,7 +34,7 @@ pub fn write_options() -> WriteOptions<'static> {
         formats: vec![WeightsFormat::Safetensors],
         max_shard_bytes: None,
         tokenizer: TokenizerParts::default(),
-        licence: None,
+        license: None,
         force: false,
         inputs: Vec::new(),
         progress: &(),

@@ -1,4 +1,4 @@
-//! Hostile files of tokenisers: refused with an error, without a panic and in time.
+//! Hostile files of tokenizers: refused with an error, without a panic and in time.
 
 use std::fs;
 

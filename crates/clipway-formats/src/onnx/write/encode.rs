@@ -34,7 +34,7 @@ impl Encoder {
         self.bytes.extend(value.to_le_bytes());
     }
 
-    /// The start of a field of so many bytes.
+    /// The start of a field of this many bytes.
     pub(super) fn open(&mut self, field: u32, length: u64) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(length);

@@ -92,7 +92,7 @@ impl OnnxLayout {
         self.model_size
     }
 
-    /// Name and bytes of the file of external data, where there is one.
+    /// Name and bytes of the file of external data, if there is one.
     pub fn external(&self) -> Option<(&str, u64)> {
         self.external.as_ref().map(|(name, size)| (name.as_str(), *size))
     }

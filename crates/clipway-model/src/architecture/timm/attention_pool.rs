@@ -96,7 +96,7 @@ impl AttentionPool {
                 coordinates: Coordinates::Index { offset: 0.0, reference: Some(REFERENCE) },
                 columns_first: false,
                 temperature: 10_000.0,
-                pairs: Pairs::Neighbours,
+                pairs: Pairs::Neighbors,
             };
             query = graph.rotary(query, heads, rotation)?;
             key = graph.rotary(key, heads, rotation)?;

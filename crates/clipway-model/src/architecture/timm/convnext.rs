@@ -1,7 +1,7 @@
 //! ConvNeXt (<https://arxiv.org/abs/2201.03545>): stages of blocks that mix places by a large depthwise window and
 //! channels by an MLP.
 //!
-//! Figures are those of timm 1.0 (Apache-2.0), `timm/models/convnext.py`.
+//! Figures come from timm 1.0 (Apache-2.0), `timm/models/convnext.py`.
 
 use crate::graph::{
     Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, Scope, ValueId,
@@ -14,7 +14,7 @@ use super::request::{DeclaredTrunk, Trunk, TrunkRequest};
 /// Channels within an MLP for each channel outside.
 const MLP_RATIO: usize = 4;
 
-/// What tells the trunks apart.
+/// What distinguishes the trunks.
 #[derive(Clone, Copy)]
 struct Variant {
     name: &'static str,
@@ -33,16 +33,16 @@ struct Variant {
     head_hidden: Option<usize>,
     activation: Activation,
     epsilon: f64,
-    /// Side of the last map for pictures of timm's own size.
+    /// Side of the last map for images of timm's own size.
     map: usize,
 }
 
-/// What makes a map of a quarter of the picture's sides.
+/// What makes a map of a quarter of the image's sides.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StemKind {
     /// One convolution without overlap.
     Patches,
-    /// Two convolutions that overlap, with so many channels between them.
+    /// Two convolutions that overlap, with this many channels between them.
     Overlap(usize),
 }
 

@@ -88,7 +88,7 @@ fn rotation(rope: Rope, tokens: &TokenOptions) -> Rotation {
     let rotation = Rotation {
         grid: tokens.grid(),
         skip: tokens.prefix(),
-        coordinates: Coordinates::Centred,
+        coordinates: Coordinates::Centerd,
         columns_first: false,
         temperature: 100.0,
         pairs: Pairs::Halves,
@@ -98,9 +98,9 @@ fn rotation(rope: Rope, tokens: &TokenOptions) -> Rotation {
             coordinates: Coordinates::Index { offset, reference: reference.map(|side| [side; 2]) },
             columns_first,
             temperature,
-            pairs: Pairs::Neighbours,
+            pairs: Pairs::Neighbors,
             ..rotation
         },
-        Rope::Centred => rotation,
+        Rope::Centerd => rotation,
     }
 }

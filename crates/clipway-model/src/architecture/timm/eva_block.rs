@@ -23,7 +23,7 @@ pub(super) struct EvaBlockOptions {
     /// A norm between the layers of the MLP.
     pub(super) mlp_norm: bool,
     pub(super) layer_scale: bool,
-    /// Whether a branch is normalised at its end, and not at its start.
+    /// Whether a branch is normalized at its end, and not at its start.
     pub(super) post_norm: bool,
     pub(super) norm: NormKind,
     pub(super) rotation: Option<Rotation>,

@@ -1,13 +1,13 @@
 //! The variants of timm's `Eva`: one line a name.
 //!
-//! Figures are those of timm 1.0 (Apache-2.0), `timm/models/eva.py`.
+//! Figures come from timm 1.0 (Apache-2.0), `timm/models/eva.py`.
 
 use super::eva_block::AttentionKind;
 use super::layers::{MlpKind, NormKind};
 use super::token_pool::PoolKind;
 use super::tokens::Positions;
 
-/// A trunk by name: the side of its pictures and patches in pixels, its size and its style.
+/// A trunk by name: the side of its images and patches in pixels, its size and its style.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     pub(super) name: &'static str,
@@ -23,10 +23,10 @@ type Size = [usize; 4];
 /// Rotary positions.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rope {
-    /// Rows and columns counted, stretched over a grid of a side where there is one; neighbours are a pair.
+    /// Rows and columns counted, stretched over a grid of a side if there is one; neighbors are a pair.
     Axial { offset: f32, reference: Option<usize>, columns_first: bool, temperature: f32 },
     /// Rows and columns from one edge to the other; the halves of a head are pairs (DINOv3).
-    Centred,
+    Centerd,
 }
 
 /// What a trunk is made of, whatever its size.
@@ -36,7 +36,7 @@ pub(super) struct Style {
     pub(super) registers: usize,
     pub(super) positions: Positions,
     pub(super) rope: Option<Rope>,
-    /// Whether its pictures may have any number of patches.
+    /// Whether its images may have any number of patches.
     pub(super) any_size: bool,
     pub(super) attention: AttentionKind,
     /// Whether queries, keys and values have a bias.
@@ -127,7 +127,7 @@ const ROPE_AND_POSITIONS: Style = Style { positions: Positions::Patches, ..ROPE_
 const DINO3_BIAS: Style = Style {
     registers: 4,
     positions: Positions::None,
-    rope: Some(Rope::Centred),
+    rope: Some(Rope::Centerd),
     any_size: true,
     layer_scale: true,
     norm: NormKind::Layer(1e-5),

@@ -24,7 +24,7 @@ const SMALL_KERNEL: [usize; 2] = [3, 3];
 /// Channels of the last convolution for each channel of the last stage.
 const LAST_EXPANSION: usize = 2;
 
-/// What tells the trunks apart.
+/// What distinguishes the trunks.
 #[derive(Clone, Copy)]
 struct Variant {
     name: &'static str,
@@ -208,7 +208,7 @@ impl Trunk for FastVit {
     }
 
     fn map_size(&self) -> Option<[usize; 2]> {
-        // timm's own pictures have 256 pixels a side; the stem makes a quarter of them, each stage but the first half.
+        // timm's own images have 256 pixels a side; the stem makes a quarter of them, each stage but the first half.
         Some([(64 >> (self.stages.len() - 1)); 2])
     }
 

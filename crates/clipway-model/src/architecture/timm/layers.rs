@@ -38,7 +38,7 @@ impl Norm {
         }
     }
 
-    /// Normalises each token.
+    /// Normalizes each token.
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
         match self {
             Norm::Layer(norm) => graph.layer_norm(x, norm),

@@ -92,7 +92,7 @@ pub(super) struct ClassifierHead {
     classifier: Option<Linear>,
 }
 
-/// The classifier's tensors, where there is one. One after no pool would give a map.
+/// The classifier's tensors, if there is one. One after no pool would give a map.
 fn declare_classifier(
     scope: &mut Scope<'_>,
     request: &TrunkRequest<'_>,

@@ -73,7 +73,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let can_change = vit::names().contains(&name) || changes_size_only && eva::names().contains(&name);
     if *changes != TimmChanges::default() && !can_change {
         let what = format!("`vision_cfg.timm_model_kwargs` with the trunk `{name}`");
-        let why = "of those of vision transformers it is, and `img_size` of those with rotary positions";
+        let why = "only vision transformers support it; trunks with rotary positions support `img_size`";
         return Err(ArchitectureError::unsupported(what, why));
     }
     let (pool, classifier) = request(timm, config.embed_dim);

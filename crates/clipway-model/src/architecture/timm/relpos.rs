@@ -12,7 +12,7 @@ use super::tokens::{PictureSize, Positions, Sizes, StemKind, TokenOptions, Token
 
 const NORM: NormKind = NormKind::Layer(1e-6);
 
-/// A trunk by name: the side of its pictures and patches in pixels, width, depth, heads and width of the MLP.
+/// A trunk by name: the side of its images and patches in pixels, width, depth, heads and width of the MLP.
 struct Variant {
     name: &'static str,
     image: usize,
@@ -59,7 +59,7 @@ const MEDIUM: [usize; 4] = [512, 12, 8, 2048];
 const BASE: [usize; 4] = [768, 12, 12, 3072];
 const BASE_PLUS: [usize; 4] = [896, 12, 14, 3584];
 
-/// Every variant; the figures are those of timm 1.0 (Apache-2.0), `timm/models/vision_transformer_relpos.py`.
+/// Every variant; the figures come from timm 1.0 (Apache-2.0), `timm/models/vision_transformer_relpos.py`.
 #[rustfmt::skip]
 const VARIANTS: &[Variant] = &[
     variant("test_vit_relpos", 160, 16, [96, 9, 3, 192], PLAIN),

@@ -11,7 +11,7 @@ pub(super) type DeclaredTrunk = Result<Box<dyn Trunk>, ArchitectureError>;
 pub(super) struct TrunkRequest<'a> {
     /// The timm name, without a tag.
     pub(super) name: &'a str,
-    /// Height and width of the pictures, in pixels. open_clip tells timm after it has loaded the weights, if at all:
+    /// Height and width of the images, in pixels. open_clip tells timm after it has loaded the weights, if at all:
     /// tensors that depend on the size are of the one of the name.
     pub(super) image_size: [usize; 2],
     /// How it pools.
@@ -59,7 +59,7 @@ impl TrunkRequest<'_> {
         ArchitectureError::unsupported(what, "this family has no trunk of that name")
     }
 
-    /// Pictures of the size that is asked for are not taken.
+    /// Images of the size that is asked for are not taken.
     pub(super) fn refused_size(&self, why: impl Into<String>) -> ArchitectureError {
         let [height, width] = self.image_size;
         let what = format!("`vision_cfg.image_size` [{height}, {width}] with the trunk `{}`", self.name);
@@ -72,13 +72,13 @@ pub(super) trait Trunk {
     /// Length of the vector that it gives without a classifier; channels of the map, if it does not pool.
     fn features(&self) -> usize;
 
-    /// Height and width of the trunk's last map for pictures of timm's own size for the name, where it gives a map
+    /// Height and width of the trunk's last map for images of timm's own size for the name, where it gives a map
     /// with its channels first.
     fn map_size(&self) -> Option<[usize; 2]> {
         None
     }
 
-    /// Height and width of the pictures that the trunk is made for, where timm has to change it for those that the
+    /// Height and width of the images that the trunk is made for, where timm has to change it for those that the
     /// config asks for.
     fn changed_from(&self) -> Option<[usize; 2]> {
         None

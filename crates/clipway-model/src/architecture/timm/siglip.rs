@@ -1,4 +1,4 @@
-//! The vision transformers of SigLIP among timm's names, for what is told from other projects and for them.
+//! The vision transformers of SigLIP among timm's names, for conversions from and to other projects.
 
 use super::layers::NormKind;
 use super::vit_variants::{VARIANTS, Variant};
@@ -8,9 +8,9 @@ use crate::graph::Activation;
 /// A vision transformer that pools by attention, as SigLIP's do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SiglipVariant {
-    /// The timm name that it is told from.
+    /// The timm name that it follows.
     pub(crate) name: &'static str,
-    /// Height and width of the pictures.
+    /// Height and width of the images.
     pub(crate) image: [usize; 2],
     /// Side of the patches.
     pub(crate) patch: usize,

@@ -37,7 +37,7 @@ struct Cut {
 }
 
 impl Variant {
-    /// How the stages cut their maps: windows grow and shrink with the pictures, and a map no larger than a window is
+    /// How the stages cut their maps: windows grow and shrink with the images, and a map no larger than a window is
     /// one window, which nothing shifts.
     ///
     /// # Errors

@@ -92,9 +92,9 @@ impl Pooling {
 /// A pool whose tensors are declared.
 pub(super) enum TokenPool {
     Plain(Pool),
-    /// Attention of a learned query to the tokens after the first so many.
+    /// Attention of a learned query to the tokens after the first `n`.
     Latent(Box<LatentPool>, usize),
-    /// Attention of the tokens to each other with so many heads, then a pool of all.
+    /// Attention of the tokens to each other with this many heads, then a pool of all.
     Refined(usize, Pool),
 }
 

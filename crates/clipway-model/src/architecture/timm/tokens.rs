@@ -38,14 +38,14 @@ pub(super) struct TokenOptions {
     pub(super) pre_norm: Option<NormKind>,
 }
 
-/// What makes embeddings of a picture's patches.
+/// What makes embeddings of an image's patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StemKind {
     /// One linear map of each patch.
     Patches,
     /// Three convolutions without overlap, of 4, 2 and 2 places (MobileCLIP, <https://arxiv.org/abs/2311.17049>).
     MobileClip {
-        /// Zeros around the pictures. timm has none; in Apple's code there is 1.
+        /// Zeros around the images. timm has none; in Apple's code there is 1.
         padding: usize,
     },
     /// That of ViTamin, with stages of these widths.
@@ -123,7 +123,7 @@ impl Tokens {
         }
     }
 
-    /// Height and width of the pictures that the trunk is made for, where timm has to change it for others.
+    /// Height and width of the images that the trunk is made for, where timm has to change it for others.
     pub(super) fn changed_from(&self) -> Option<[usize; 2]> {
         self.picture.changed_from
     }
@@ -215,7 +215,7 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Stem {
     }
 }
 
-/// What sizes of pictures a trunk takes.
+/// What sizes of images a trunk takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sizes {
     /// Any.
@@ -227,7 +227,7 @@ pub(super) enum Sizes {
     Own,
 }
 
-/// Height and width of pictures, in pixels.
+/// Height and width of images, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PictureSize {
     /// What is taken.
@@ -251,7 +251,7 @@ impl PictureSize {
             return Err(request.refused_size(format!("its patches have {patch} pixels")));
         }
         if sizes == Sizes::WholePatches && !taken.iter().all(|side| side.is_multiple_of(patch)) {
-            let why = format!("its pictures are of whole patches of {patch} pixels");
+            let why = format!("its images are of whole patches of {patch} pixels");
             return Err(request.refused_size(why));
         }
         let tokens = taken.iter().map(|side| side.div_ceil(patch)).product::<usize>();

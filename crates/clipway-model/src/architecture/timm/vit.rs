@@ -92,7 +92,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     }))
 }
 
-/// Which pictures it takes: a stem that makes the tokens of any takes as many as there are positions.
+/// Which images it takes: a stem that makes the tokens of any takes as many as there are positions.
 fn sizes(request: &TrunkRequest<'_>, image: [usize; 2], patch: usize, style: Style) -> Sizes {
     let grid = |size: [usize; 2]| size.map(|side| side.div_ceil(patch));
     let same_grid = grid(request.image_size) == grid(image);

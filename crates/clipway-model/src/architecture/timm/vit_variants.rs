@@ -1,6 +1,6 @@
 //! The variants of timm's `VisionTransformer`: one line a name.
 //!
-//! Figures are those of timm 1.0 (Apache-2.0), `timm/models/vision_transformer.py` and, for MobileCLIP,
+//! Figures come from timm 1.0 (Apache-2.0), `timm/models/vision_transformer.py` and, for MobileCLIP,
 //! `vision_transformer_hybrid.py`; for ViTamin, `vitamin.py`.
 
 use crate::config::TimmChanges;
@@ -13,7 +13,7 @@ use super::token_pool::PoolKind;
 use super::tokens::{Positions, StemKind};
 use super::vitamin;
 
-/// A trunk by name: height and width of its pictures and the side of its patches in pixels, its size and its style.
+/// A trunk by name: height and width of its images and the side of its patches in pixels, its size and its style.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     pub(super) name: &'static str,
@@ -33,7 +33,7 @@ pub(super) struct Style {
     pub(super) class_token: bool,
     pub(super) registers: usize,
     pub(super) positions: Positions,
-    /// Whether pictures of another size are taken, and the positions resampled for them.
+    /// Whether images of another size are taken, and the positions resampled for them.
     pub(super) any_size: bool,
     /// A norm of each patch's embedding.
     pub(super) patch_norm: Option<NormKind>,

@@ -303,7 +303,7 @@ mod tests {
         }
     }
 
-    /// The defaults are those of the config classes of transformers 5.24.
+    /// The defaults come from the config classes of transformers 5.24.
     #[test]
     fn defaults_are_those_of_transformers() {
         let read = |json: &str| parse(json.as_bytes()).expect("right").expect("a text model");

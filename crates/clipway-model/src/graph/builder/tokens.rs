@@ -100,7 +100,7 @@ impl GraphBuilder<'_> {
         Ok(self.push(operation, vec![x], shape))
     }
 
-    /// Leaves out the first so many tokens; of none, the sequence itself.
+    /// Leaves out the first `n` tokens; of none, the sequence itself.
     pub fn drop_tokens(&mut self, x: ValueId, count: usize) -> Built {
         let operation = Operation::DropTokens { count };
         match *self.shape(x) {
@@ -135,7 +135,7 @@ impl GraphBuilder<'_> {
         Ok(self.push(operation, vec![like], vec![Dim::Batch, Dim::Fixed(count), Dim::Fixed(width)]))
     }
 
-    /// Shape of a sequence with so many more tokens.
+    /// Shape of a sequence with this many more tokens.
     fn more(&self, operation: &Operation, x: ValueId, count: usize) -> Result<Vec<Dim>, GraphError> {
         match *self.shape(x) {
             [batch, Dim::Fixed(tokens), width] => Ok(vec![batch, Dim::Fixed(tokens + count), width]),

@@ -128,7 +128,7 @@ impl Lowering<'_> {
             let angles = rotation.angles(pairs);
             let element = |token: usize, place: usize| {
                 let (pair, first) = match rotation.pairs {
-                    Pairs::Neighbours => (place / 2, place.is_multiple_of(2)),
+                    Pairs::Neighbors => (place / 2, place.is_multiple_of(2)),
                     Pairs::Halves => (place % pairs, place < pairs),
                 };
                 let sign = if signed && first { -1.0 } else { 1.0 };
@@ -149,7 +149,7 @@ impl Lowering<'_> {
                 let [first, second] = self.emit.several("Split", &[&cut], attributes, cut.dtype);
                 self.emit.concatenate(&[&second, &first], -1)
             }
-            Pairs::Neighbours => {
+            Pairs::Neighbors => {
                 let swapped: Vec<i64> = (0..head as i64).map(|place| place ^ 1).collect();
                 let swapped = self.emit.integers(&swapped);
                 self.emit.gather(&cut, &swapped, -1)

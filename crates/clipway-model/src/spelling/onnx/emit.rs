@@ -31,7 +31,7 @@ pub(super) struct Emitter {
     renamed: HashMap<String, String>,
 }
 
-/// A recipe of so many elements is looked up among all others; larger ones are never made twice.
+/// A recipe of this many elements is looked up among all others; larger ones are never made twice.
 const MOST_COMPARED: usize = 1 << 12;
 
 impl Emitter {

@@ -13,7 +13,7 @@ const LEAST_F32: f64 = -3.4e38;
 const LEAST_F16: f64 = -6e4;
 
 impl Lowering<'_> {
-    /// Pools a sequence; `width` is that of the result.
+    /// Pools a sequence; `width` is the result's.
     pub fn pool(&mut self, x: &Value, pool: Pool, ids: Option<&Value>, width: usize) -> Value {
         let ids = || ids.expect("the pool looks at the ids").clone();
         match pool {

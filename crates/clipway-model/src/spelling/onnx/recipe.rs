@@ -55,7 +55,7 @@ impl MakeError {
 /// Factors of the outputs of a linear layer or convolution.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Factor {
-    /// One number for the first so many outputs; the others stay.
+    /// One number for the first `n` outputs; the others stay.
     First(usize, f64),
     /// A parameter's elements.
     Parameter(ParameterId),
@@ -111,11 +111,11 @@ pub(super) enum Recipe {
     Exponential(ParameterId),
     /// Rows of a parameter `[rows, width]`.
     Rows(ParameterId, Range<usize>),
-    /// A parameter so many times, one after the other.
+    /// A parameter this many times, one after the other.
     Repeated(ParameterId, usize),
     /// Outputs of a linear weight, as `[inputs, outputs]`.
     Matrix { weight: ParameterId, layout: WeightLayout, outputs: Range<usize>, after: After },
-    /// Elements of the bias of a linear layer or convolution of so many outputs, and what follows from batch norms
+    /// Elements of the bias of a linear layer or convolution of this many outputs, and what follows from batch norms
     /// after it and from colors before it (of filters `[outputs, 3, height, width]`).
     Bias {
         bias: Option<(ParameterId, usize)>,
@@ -131,7 +131,7 @@ pub(super) enum Recipe {
     NormShift(Norm),
     /// A table of positions for another grid.
     Grid(ParameterId, GridChange),
-    /// Each factor so many times; of `exp(min(factor, limit))` where there is a limit.
+    /// Each factor this many times; of `exp(min(factor, limit))` where there is a limit.
     HeadFactors { factors: ParameterId, times: usize, limit: Option<f32> },
     /// What an attention adds to its scores, `[1, heads, tokens, tokens]`.
     Scores { bias: AttentionBias, tokens: usize },

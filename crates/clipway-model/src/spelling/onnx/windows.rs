@@ -9,7 +9,7 @@ use crate::graph::{WindowTable, Windows};
 const APART: f64 = -100.0;
 
 impl Lowering<'_> {
-    /// Attends within windows; `width` is that of the result.
+    /// Attends within windows; `width` is the result's.
     pub fn window_attention(
         &mut self,
         packed: &Value,

@@ -8,7 +8,7 @@ use super::super::steps::{Affine, Conv, Op, Pairwise};
 use super::affine;
 
 /// A convolution that keeps places where they are: the middle of its window is the output's place.
-struct Centred {
+struct Centerd {
     source: Id,
     filters: Matrix,
     bias: Option<Vector>,
@@ -18,7 +18,7 @@ struct Centred {
 
 /// What can be added to the filters of a convolution.
 enum Branch {
-    Conv(Centred),
+    Conv(Centerd),
     /// The input, with factors and what is added.
     Scaled(Vector, Option<Vector>),
 }
@@ -41,7 +41,7 @@ fn merge(program: &mut Program, id: Id, uses: &[usize]) {
     };
     let [first, second] = program.nodes[id].inputs[..] else { return };
     for (base, other, signs) in [(first, second, [false, negative]), (second, first, [negative, false])] {
-        let Some(convolution) = centred(program, base, uses) else { continue };
+        let Some(convolution) = centerd(program, base, uses) else { continue };
         let Some(branch) = branch(program, other, &convolution, uses) else { continue };
         let (filters, bias) = add(convolution, branch, signs);
         if let Op::Conv(Conv { filters: place, bias: bias_place, .. }) = &mut program.nodes[base].op {
@@ -53,14 +53,14 @@ fn merge(program: &mut Program, id: Id, uses: &[usize]) {
     }
 }
 
-fn centred(program: &Program, id: Id, uses: &[usize]) -> Option<Centred> {
+fn centerd(program: &Program, id: Id, uses: &[usize]) -> Option<Centerd> {
     let node = &program.nodes[id];
     let Op::Conv(Conv { filters, bias, window, groups, finish }) = &node.op else { return None };
     let middle = |axis: usize| window.kernel[axis] == 2 * window.padding[axis] + 1;
     let fits = uses[id] == 1 && *finish == Finish::default() && middle(0) && middle(1);
     let whole = matches!(&filters.blocks[..], [_]);
     let (filters, bias) = (filters.clone(), bias.clone());
-    (fits && whole).then(|| Centred {
+    (fits && whole).then(|| Centerd {
         source: node.inputs[0],
         filters,
         bias,
@@ -70,7 +70,7 @@ fn centred(program: &Program, id: Id, uses: &[usize]) -> Option<Centred> {
 }
 
 /// A value as a branch beside a convolution, if it is one.
-fn branch(program: &Program, id: Id, base: &Centred, uses: &[usize]) -> Option<Branch> {
+fn branch(program: &Program, id: Id, base: &Centerd, uses: &[usize]) -> Option<Branch> {
     let outputs = base.filters.outputs();
     let keeps_shape = base.window.stride == [1, 1] && program.nodes[base.source].shape.width == outputs;
     if id == base.source {
@@ -81,7 +81,7 @@ fn branch(program: &Program, id: Id, base: &Centred, uses: &[usize]) -> Option<B
         let fits = keeps_shape && uses[id] == 1 && program.nodes[id].inputs[0] == base.source;
         return fits.then(|| Branch::Scaled(scale.clone(), shift.clone()));
     }
-    let other = centred(program, id, uses)?;
+    let other = centerd(program, id, uses)?;
     let smaller = (0..2).all(|axis| other.window.kernel[axis] <= base.window.kernel[axis]);
     let same = other.source == base.source
         && other.groups == base.groups
@@ -91,7 +91,7 @@ fn branch(program: &Program, id: Id, base: &Centred, uses: &[usize]) -> Option<B
 }
 
 /// The sum of a convolution and a branch, each with a sign: `true` for less.
-fn add(base: Centred, branch: Branch, [base_sign, branch_sign]: [bool; 2]) -> (Matrix, Option<Vector>) {
+fn add(base: Centerd, branch: Branch, [base_sign, branch_sign]: [bool; 2]) -> (Matrix, Option<Vector>) {
     let count = base.filters.outputs();
     let sign = |negative: bool| Vector::Constant(if negative { -1.0 } else { 1.0 }, count);
     let signed = |vector: Vector, negative: bool| if negative { vector.times(sign(true)) } else { vector };

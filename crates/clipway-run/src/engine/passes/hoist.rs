@@ -101,9 +101,9 @@ fn can_pool(program: &Program, op: &Op, select: Select) -> bool {
     let last = select == Select::Last
         || program.cut.is_some_and(|cut| matches!((cut, select), (Cut::Pooled(a), Select::Ids(b)) if a == b));
     match op {
-        // A rotation is that of the place of the query; the first is the only one that is known.
+        // A rotation belongs to the place of the query; the first is the only one that is known.
         Op::Attention(Attention { rotation: Some(_), .. }) if select != Select::First => false,
-        // A bias is that of the place of the query; the place that ids choose differs from text to text.
+        // A bias belongs to the place of the query; the place that ids choose differs from text to text.
         Op::Attention(Attention { bias: Some(_), .. }) if select != Select::First => false,
         Op::Attention(Attention { mask: Mask::None | Mask::Padding { causal: false, .. }, .. }) => true,
         Op::Attention(Attention { mask: Mask::Causal | Mask::Padding { causal: true, .. }, .. }) => last,

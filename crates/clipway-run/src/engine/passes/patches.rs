@@ -1,4 +1,4 @@
-//! Convolutions that are matrix products: those of whole patches of the picture, and those of single places.
+//! Convolutions that are matrix products: those of whole patches of the image, and those of single places.
 
 use super::super::program::{Program, Window};
 use super::super::steps::{Conv, Linear, Op, Patches};

@@ -78,7 +78,7 @@ impl Step for RmsNormStep {
     }
 }
 
-/// Each of so many runs of channels divided by its length.
+/// Each of this many runs of channels divided by its length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct UnitHeads(pub usize);
 

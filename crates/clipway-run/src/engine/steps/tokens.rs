@@ -67,7 +67,7 @@ impl Step for PrependMean {
     }
 }
 
-/// The rows of each sample without the first so many.
+/// The rows of each sample without the first `n`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct DropRows(pub usize);
 

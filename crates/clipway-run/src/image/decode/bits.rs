@@ -37,11 +37,11 @@ pub(super) fn high_bytes(samples: &[u16]) -> Vec<u8> {
     samples.iter().map(|&sample| (sample >> 8) as u8).collect()
 }
 
-/// Puts indices and colours together, making sure that every index has a colour.
+/// Puts indices and colors together, making sure that every index has a color.
 ///
 /// # Errors
-/// [`ImageError::Corrupt`] for an index behind the palette's end. Pillow and libpng show black or grey there;
-/// the file states no colour, so it is an error here.
+/// [`ImageError::Corrupt`] for an index behind the palette's end. Pillow and libpng show black or gray there;
+/// the file states no color, so it is an error here.
 pub(super) fn palette(
     format: &'static str,
     indices: Vec<u8>,
@@ -52,7 +52,7 @@ pub(super) fn palette(
         *color = stated;
     }
     if let Some(&index) = indices.iter().max().filter(|&&index| usize::from(index) >= palette.len()) {
-        let detail = format!("a pixel has colour {index}, the palette {} colours", palette.len());
+        let detail = format!("a pixel has color {index}, the palette {} colors", palette.len());
         return Err(ImageError::Corrupt { format, detail });
     }
     Ok(Samples::Palette { indices, colors })

@@ -6,7 +6,7 @@ use crate::image::{Picture, Samples};
 
 const FORMAT: &str = "BMP";
 
-/// Where the file's own header ends and the picture's begins.
+/// Where the file's own header ends and the image's begins.
 const FILE_HEADER: u64 = 14;
 
 /// What the headers say.
@@ -17,7 +17,7 @@ struct Header {
     bits: u8,
     compression: Compression,
     colors: u64,
-    /// Bytes of a colour of the palette.
+    /// Bytes of a color of the palette.
     color_bytes: u64,
     palette_offset: u64,
     pixel_offset: u64,
@@ -146,10 +146,10 @@ fn upright(header: &Header, rows: Vec<u8>, stride: usize) -> Vec<u8> {
     if header.top_down { rows } else { rows.chunks_exact(stride).rev().flatten().copied().collect() }
 }
 
-/// Gives indices their colours; a palette of greys in order makes a grey picture, as in Pillow.
+/// Gives indices their colors; a palette of grays in order makes a gray image, as in Pillow.
 fn indexed(reader: &Reader<'_>, header: &Header, indices: Vec<u8>) -> Result<Samples, ImageError> {
     if header.colors > 65536 {
-        return Err(reader.unsupported(format!("a palette of {} colours", header.colors)));
+        return Err(reader.unsupported(format!("a palette of {} colors", header.colors)));
     }
     let bytes = reader.slice(header.palette_offset, header.color_bytes * header.colors)?;
     let palette: Vec<[u8; 3]> =
@@ -168,7 +168,7 @@ fn indexed(reader: &Reader<'_>, header: &Header, indices: Vec<u8>) -> Result<Sam
     if gray { Ok(Samples::Gray(indices)) } else { bits::palette(FORMAT, indices, &palette) }
 }
 
-/// Reads pixels that hold their colour themselves.
+/// Reads pixels that hold their color themselves.
 fn direct(reader: &Reader<'_>, header: &Header) -> Result<Samples, ImageError> {
     let rows = rows(reader, header)?;
     let size = usize::from(header.bits / 8);
@@ -180,7 +180,7 @@ fn direct(reader: &Reader<'_>, header: &Header) -> Result<Samples, ImageError> {
         }
     };
     if !supported {
-        return Err(reader.unsupported(format!("the colour masks {:x?}", header.masks)));
+        return Err(reader.unsupported(format!("the color masks {:x?}", header.masks)));
     }
     let with_alpha = header.bits == 32 && header.masks[3] != 0;
     let used = if with_alpha { 4 } else { 3 };

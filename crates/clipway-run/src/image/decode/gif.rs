@@ -44,7 +44,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
         Some(palette) if !is_gray_ramp(&palette) => bits::palette(FORMAT, indices, palette.as_chunks().0)?,
         _ => Samples::Gray(indices),
     };
-    // Pillow gives the index of the color that is transparent, for a grey file as its value.
+    // Pillow gives the index of the color that is transparent, for a gray file as its value.
     let transparency = transparent.map(|index| match &samples {
         Samples::Palette { .. } => {
             let mut alphas = Box::new([255; 256]);
@@ -56,7 +56,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     Ok(Picture { width, height, orientation: None, transparency, samples })
 }
 
-/// Tells whether each index has itself as its colour: Pillow reads such a file as grey.
+/// Returns whether each index has itself as its color: Pillow reads such a file as gray.
 fn is_gray_ramp(palette: &[u8]) -> bool {
     let colors = palette.as_chunks::<3>().0;
     colors.iter().enumerate().all(|(index, color)| color.iter().all(|&value| usize::from(value) == index))

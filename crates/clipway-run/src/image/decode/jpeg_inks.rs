@@ -7,7 +7,7 @@ use libjpeg_turbo_rs::{Decoder, FrameHeader};
 
 use super::ImageError;
 
-/// Tells whether the decoder's own path serves a frame of four components.
+/// Returns whether the decoder's own path serves a frame of four components.
 pub(super) fn is_ordinary(frame: &FrameHeader) -> bool {
     let factors = |index: usize| {
         let component = &frame.components[index];
@@ -24,7 +24,7 @@ fn largest(frame: &FrameHeader) -> (u8, u8) {
     (wide, tall)
 }
 
-/// Decodes the stored components, `[height, width, 4]`, without converting colours.
+/// Decodes the stored components, `[height, width, 4]`, without converting colors.
 ///
 /// # Errors
 /// [`ImageError::Unsupported`] for sampling factors other than 1:1, 2:1 and 2:2, and what `fail` makes of the

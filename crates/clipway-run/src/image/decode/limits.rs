@@ -5,7 +5,7 @@ use super::super::ImageError;
 /// What a file may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// The most pixels, width times height, that a picture may have.
+    /// The most pixels, width times height, that an image may have.
     pub max_pixels: u64,
 }
 
@@ -15,7 +15,7 @@ impl Default for DecodeLimits {
     }
 }
 
-/// The longest side of a picture that is resized: the weights of a longer one would outgrow its pixels.
+/// The longest side of an image that is resized: the weights of a longer one would outgrow its pixels.
 const MAX_SIDE: u64 = 1 << 20;
 
 impl DecodeLimits {

@@ -22,15 +22,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{ImageError, Picture};
 use sniff::{Format, sniff};
 
-/// Decodes a picture, telling its format by its first bytes.
+/// Decodes an image, finding its format by its first bytes.
 ///
 /// JPEG, PNG, GIF (first frame), BMP, TIFF (first directory) and WebP (first frame) are read. The pixels stay
 /// in the file's own mode, and the EXIF orientation is reported, not applied (a TIFF's is applied, as Pillow
 /// does).
 ///
 /// # Errors
-/// [`ImageError`]: the bytes are no picture, of a kind that is not read, cut short, corrupt, or announce no
-/// pixels or more than `limits` allow. A picture is whole or an error, never partly grey.
+/// [`ImageError`]: the bytes are no image, of a kind that is not read, cut short, corrupt, or announce no
+/// pixels or more than `limits` allow. An image is whole or an error, never partly gray.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
     let format = sniff(bytes)?;
     // The decoders are third-party code on untrusted bytes: a panic in one of them is an error of this one

@@ -21,7 +21,7 @@ const CHUNK_BYTES: usize = 16 << 20;
 pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
     let (width, height) = header(bytes, limits)?;
     check_chunks(bytes)?;
-    // A row of 64-bit pixels and its predecessor are the decoder's own; the picture is allocated here.
+    // A row of 64-bit pixels and its predecessor are the decoder's own; the image is allocated here.
     let row = width.saturating_mul(16);
     let decoder_limits = Limits { bytes: CHUNK_BYTES.saturating_add(row) };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), decoder_limits);
@@ -29,7 +29,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     decoder.set_ignore_iccp_chunk(true);
     let stated = decoder.read_header_info().map_err(error)?;
     let (color, stated_depth) = (stated.color_type, stated.bit_depth);
-    // Of 16 bits, colours keep the high byte; taken row by row, the picture never stands there in full depth.
+    // Of 16 bits, colors keep the high byte; taken row by row, the image never stands there in full depth.
     let strip = color != ColorType::Grayscale;
     decoder.set_transformations(if strip { Transformations::STRIP_16 } else { Transformations::IDENTITY });
     let mut reader = decoder.read_info().map_err(error)?;
@@ -37,7 +37,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let mut data = vec![0; size];
     let frame = reader.next_frame(&mut data).map_err(error)?;
     if (frame.width as usize, frame.height as usize) != (width, height) {
-        return Err(corrupt("its first frame is smaller than the picture"));
+        return Err(corrupt("its first frame is smaller than the image"));
     }
     let info = reader.info();
     let orientation = info.exif_metadata.as_ref().and_then(|exif| orientation::from_exif(exif));
@@ -59,7 +59,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
         }
         (ColorType::Rgb, _) => Samples::Rgb(data),
         (ColorType::Rgba, _) => Samples::Rgba(data),
-        // Pillow has no grey and alpha of 16 bits and takes such a file as RGBA.
+        // Pillow has no gray and alpha of 16 bits and takes such a file as RGBA.
         (ColorType::GrayscaleAlpha, _) if stated_depth == BitDepth::Sixteen => {
             let pixels = data.as_chunks().0.iter();
             Samples::Rgba(pixels.flat_map(|&[gray, alpha]| [gray, gray, gray, alpha]).collect())

@@ -39,7 +39,7 @@ const READ: &[(&[u8], Format)] = &[
     (b"MM\0+", Format::Tiff),
 ];
 
-/// The first bytes of picture formats that are not read.
+/// The first bytes of image formats that are not read.
 const NOT_READ: &[(&[u8], &str)] = &[
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
@@ -53,7 +53,7 @@ const NOT_READ: &[(&[u8], &str)] = &[
     (b"#?RADIANCE", "Radiance HDR"),
 ];
 
-/// The brands of ISO media files that are pictures.
+/// The brands of ISO media files that are images.
 const BRANDS: &[(&[u8], &str)] = &[
     (b"avif", "AVIF"),
     (b"avis", "AVIF"),
@@ -68,7 +68,7 @@ const BRANDS: &[(&[u8], &str)] = &[
 /// Tells the format of a file.
 ///
 /// # Errors
-/// [`ImageError::Unsupported`] for a known kind of picture that is not read, [`ImageError::NotAPicture`] for
+/// [`ImageError::Unsupported`] for a known kind of image that is not read, [`ImageError::NotAPicture`] for
 /// anything else.
 pub(super) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
     if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
@@ -91,7 +91,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
     Err(ImageError::NotAPicture { found: describe(bytes) })
 }
 
-/// Says what bytes that are no picture look like.
+/// Says what bytes that are no image look like.
 fn describe(bytes: &[u8]) -> String {
     let Some(head) = bytes.get(..bytes.len().min(256)).filter(|head| !head.is_empty()) else {
         return "the file is empty".into();

@@ -36,7 +36,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
 fn error(error: DecodingError) -> ImageError {
     match error {
         DecodingError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            ImageError::Truncated { format: FORMAT, detail: "it ends inside its picture".into() }
+            ImageError::Truncated { format: FORMAT, detail: "it ends inside its image".into() }
         }
         other => ImageError::Corrupt { format: FORMAT, detail: other.to_string() },
     }

@@ -68,7 +68,7 @@ fn torch_bits(largest: f64) -> u32 {
     (0..ByteTaps::PRECISION).take_while(fits).count() as u32
 }
 
-/// Brings weights to fixed-point numbers of so many bits behind the point, rounded as Pillow and PyTorch round them.
+/// Brings weights to fixed-point numbers of this many bits behind the point, rounded as Pillow and PyTorch round them.
 fn fixed(weights: &Weights, bits: u32) -> ByteTaps {
     let mut taps = ByteTaps::new();
     for position in 0..weights.len() {

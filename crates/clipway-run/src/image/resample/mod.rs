@@ -26,7 +26,7 @@ pub(crate) enum Arithmetic {
     Torch,
 }
 
-/// A picture's samples with their layout.
+/// An image's samples with their layout.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a, T> {
     pub samples: &'a [T],
@@ -68,7 +68,7 @@ fn passes(
     }
 }
 
-/// Tells whether the vertical pass comes first: it does where it shrinks by far the more.
+/// Returns whether the vertical pass comes first: it does where it shrinks by far the more.
 ///
 /// The rule was inferred from Pillow 13's results; the byte between the passes makes the order visible.
 fn vertical_first(width: usize, height: usize, resized_width: usize, resized_height: usize) -> bool {
@@ -77,7 +77,7 @@ fn vertical_first(width: usize, height: usize, resized_width: usize, resized_hei
     lost_rows > 0 && lost_rows > 2 * lost_columns
 }
 
-/// Copies the window of a picture whose size does not change.
+/// Copies the window of an image whose size does not change.
 fn copy_window<T: Copy>(source: Source<'_, T>, x: Axis, y: Axis, channels: usize) -> Vec<T> {
     let stride = source.width * channels;
     let mut out = Vec::with_capacity(x.count * y.count * channels);

@@ -3,7 +3,7 @@
 use super::super::geometry::Axis;
 use super::{Arithmetic, Source};
 
-/// Picks the pixel under the centre of each output pixel and returns the window, `[y.count, x.count]`.
+/// Picks the pixel under the center of each output pixel and returns the window, `[y.count, x.count]`.
 pub(crate) fn resize_nearest<T: Copy>(
     source: Source<'_, T>,
     x: Axis,

@@ -126,7 +126,7 @@ fn support(interpolation: Interpolation) -> f64 {
     }
 }
 
-/// Gives the value of a filter at a distance from its centre.
+/// Gives the value of a filter at a distance from its center.
 fn filter(interpolation: Interpolation, x: f64) -> f64 {
     match interpolation {
         Interpolation::Nearest | Interpolation::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),

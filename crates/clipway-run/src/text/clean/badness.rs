@@ -1,4 +1,4 @@
-//! Recognising mojibake: text that was decoded in the wrong encoding.
+//! Recognizing mojibake: text that was decoded in the wrong encoding.
 //!
 //! Follows ftfy 6.3.1 (Robyn Speer, Apache-2.0): characters belong to sets, and certain sequences of sets do
 //! not occur in good text. The rules are data: each is a row of places, one a character.
@@ -101,12 +101,12 @@ static RULES: [&[Place]; 37] = [
 /// No rule has more places than this before the first that needs a character beyond ASCII.
 const BEFORE_TELLING: usize = 2;
 
-/// Tells whether a text holds a character without which no rule fits: a quick no for most texts.
+/// Returns whether a text holds a character without which no rule fits: a quick no for most texts.
 pub fn may_be_bad(text: &str) -> bool {
     !text.is_ascii() && text.chars().any(|character| !character.is_ascii() && sets_of(character) != 0)
 }
 
-/// Tells whether a text looks like mojibake.
+/// Returns whether a text looks like mojibake.
 pub fn is_bad(text: &[char]) -> bool {
     if matches!(text, ['Ã' | 'Â', ' ', ..]) {
         return true;
@@ -139,7 +139,7 @@ pub fn sets_of(character: char) -> u64 {
     }
 }
 
-/// Tells whether a text begins with what a rule describes.
+/// Returns whether a text begins with what a rule describes.
 fn fits(rule: &[Place], text: &[char], sets: &[u64]) -> bool {
     let admits = |(place, (&character, &sets)): (&Place, (&char, &u64))| match *place {
         Sets(wanted) => sets & wanted != 0,

@@ -54,7 +54,7 @@ fn basic(text: &str) -> Cow<'_, str> {
     Cow::Owned(entities::unescape(&entities::unescape(&repaired)))
 }
 
-/// Tells whether a text is ASCII with nothing to repair or resolve: no reference, no control character that
+/// Returns whether a text is ASCII with nothing to repair or resolve: no reference, no control character that
 /// would be removed. Line ends are white space either way.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'%' | b'\''..=b'~' | b'\t' | b'\n' | b'\x0c' | b'\r'))

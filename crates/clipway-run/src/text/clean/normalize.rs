@@ -1,4 +1,4 @@
-//! Unicode normalisation form C, in the Unicode version of Python's `unicodedata`.
+//! Unicode normalization form C, in the Unicode version of Python's `unicodedata`.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ const VOWELS: (u32, u32) = (0x1161, 21);
 /// The first trailing consonant is at 1: 0 stands for none.
 const TRAILS: (u32, u32) = (0x11a7, 28);
 
-/// Normalises a text to form C.
+/// Normalizes a text to form C.
 pub fn nfc(text: &str) -> Cow<'_, str> {
     let touched = |character: char| character >= '\u{300}' && in_ranges(&TOUCHED, character);
     if !text.contains(touched) {

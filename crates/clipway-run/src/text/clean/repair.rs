@@ -1,4 +1,4 @@
-//! Repair of text as ftfy 6.3.1 (Robyn Speer, Apache-2.0) does by default, written anew from its behaviour.
+//! Repair of text as ftfy 6.3.1 (Robyn Speer, Apache-2.0) does by default, written anew from its behavior.
 
 use std::borrow::Cow;
 
@@ -132,7 +132,7 @@ fn restore_spaces(bytes: &[u8]) -> Vec<u8> {
     spaced
 }
 
-/// Recognises UTF-8 in which one 0xA0 became a space, at the start of `bytes`; gives its length.
+/// Recognizes UTF-8 in which one 0xA0 became a space, at the start of `bytes`; gives its length.
 fn spaced_sequence(bytes: &[u8]) -> Option<usize> {
     let continuation = |byte: u8| (0x80..=0xbf).contains(&byte);
     let likely = |byte: u8| continuation(byte) && byte != 0x85 && byte != 0xa0;
@@ -166,7 +166,7 @@ fn replace_lossy(bytes: &[u8]) -> Vec<u8> {
     replaced
 }
 
-/// Recognises UTF-8 with lost bytes at the start of `bytes`; gives its length.
+/// Recognizes UTF-8 with lost bytes at the start of `bytes`; gives its length.
 fn lossy_sequence(bytes: &[u8]) -> Option<usize> {
     let lost = |byte: u8| matches!(byte, 0x1a | b'?');
     let kept = |byte: u8| (0x80..=0xbf).contains(&byte);

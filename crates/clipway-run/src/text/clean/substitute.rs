@@ -31,7 +31,7 @@ pub fn substitute(text: &str) -> Cow<'_, str> {
     Cow::Owned(replaced)
 }
 
-/// Tells whether a character may be replaced or removed: a quick no for most.
+/// Returns whether a character may be replaced or removed: a quick no for most.
 fn may_be_replaced(character: char) -> bool {
     match character {
         ' '..='~' | '\t' | '\n' | '\x0c' => false,
@@ -71,7 +71,7 @@ fn push_form(character: char, text: &mut String) {
     }
 }
 
-/// Removes sequences that colour a terminal: escape, `[`, digits and semicolons, a letter.
+/// Removes sequences that color a terminal: escape, `[`, digits and semicolons, a letter.
 fn remove_terminal_escapes(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -93,7 +93,7 @@ fn remove_terminal_escapes(text: &str) -> String {
     kept
 }
 
-/// Tells whether a character is a control character that shows nothing.
+/// Returns whether a character is a control character that shows nothing.
 fn is_unwanted(character: char) -> bool {
     matches!(character,
         '\0'..='\x08' | '\x0b' | '\x0e'..='\x1f' | '\x7f' | '\u{206a}'..='\u{206f}' | '\u{feff}'

@@ -1,4 +1,4 @@
-//! CLIP's tokeniser as the files that a folder for open_clip or transformers carries.
+//! CLIP's tokenizer as the files that a folder for open_clip or transformers carries.
 
 use std::io::Read;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::vocabulary::{END, FIRST_MERGE, START, Vocabulary, byte_order, merges};
 use crate::text::TokenizerError;
 
-/// A file of the tokeniser.
+/// A file of the tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClipFile {
     /// Its name in the folder.
@@ -24,7 +24,7 @@ const LARGEST_VOCABULARY: u64 = 8 << 20;
 const START_NAME: &str = "<|startoftext|>";
 const END_NAME: &str = "<|endoftext|>";
 
-/// The words of text that CLIP's tokeniser cuts, as a regular expression.
+/// The words of text that CLIP's tokenizer cuts, as a regular expression.
 const PATTERN: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
@@ -96,7 +96,7 @@ pub fn tokenizer_json_for_clip() -> Vec<u8> {
     file.to_string().into_bytes()
 }
 
-/// Writes all files of CLIP's tokeniser: `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`,
+/// Writes all files of CLIP's tokenizer: `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`,
 /// `vocab.json` and `merges.txt`. The bytes are always the same.
 pub fn tokenizer_files_for_clip(context_length: usize) -> Vec<ClipFile> {
     let names = token_names();

@@ -30,7 +30,7 @@ fn byte_tokens<'a>(vocabulary: &'a Vocabulary, word: &'a [u8]) -> impl Iterator<
 /// Merges a word of at most [`SHORT_WORD`] bytes in arrays on the stack.
 fn merge_short(vocabulary: &Vocabulary, word: &[u8], push: impl FnMut(u16)) {
     let mut tokens = [0u16; SHORT_WORD];
-    // The token that each pair of neighbours joins to; tokens are numbered in the order they were learnt.
+    // The token that each pair of neighbors joins to; tokens are numbered in the order they were learnt.
     let mut joins = [NONE; SHORT_WORD];
     for (place, token) in tokens.iter_mut().zip(byte_tokens(vocabulary, word)) {
         *place = token;

@@ -77,7 +77,7 @@ impl Writer<'_> {
         self.length += 1;
     }
 
-    /// Tells whether more ids were given than there is room for.
+    /// Returns whether more ids were given than there is room for.
     fn is_over(&self) -> bool {
         self.length > self.row.len()
     }

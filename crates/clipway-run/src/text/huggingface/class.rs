@@ -180,7 +180,7 @@ fn whole(normalizer: Value, pre_tokenizer: Value, post_processor: Value, model: 
     })
 }
 
-/// Whether a file gives the same ids as what a class builds of it, told by what encoding uses.
+/// Whether a file gives the same ids as what a class builds of it, recognized by what encoding uses.
 fn reads_alike(built: &Value, file: &Value) -> bool {
     let same = |key: &str| built.get(key) == file.get(key);
     let model = |value: &Value| {

@@ -1,4 +1,4 @@
-//! Tokenisers described by a `tokenizer.json`, with open_clip's rules on top.
+//! Tokenizers described by a `tokenizer.json`, with open_clip's rules on top.
 //!
 //! The file is untrusted: it is checked wholly before the tokenizers library sees it, and a panic of that
 //! library is turned into an error.
@@ -36,7 +36,7 @@ pub use files::{CONFIG, TokenizerFiles, check_tokenizer_file};
 pub enum Reader<'a> {
     /// open_clip's `HFTokenizer`, with the options of its config.
     OpenClip(&'a HuggingFaceOptions),
-    /// transformers' `AutoTokenizer`, for rows of so many ids.
+    /// transformers' `AutoTokenizer`, for rows of this many ids.
     Transformers {
         /// Tokens of a text.
         context_length: usize,
@@ -113,7 +113,7 @@ pub struct Highest {
 }
 
 impl JsonTokenizer {
-    /// Checks a `tokenizer.json` and makes a tokeniser of it.
+    /// Checks a `tokenizer.json` and makes a tokenizer of it.
     pub fn new(bytes: &[u8], rules: JsonRules, context_length: usize) -> Result<Self, TokenizerError> {
         let value = parse(bytes)?;
         let (vocabulary, template) = check(&Node::root(&value, FILE))?;
@@ -145,7 +145,7 @@ impl JsonTokenizer {
         &self.template.suffix
     }
 
-    /// Fills a row of ids, `[context_length]`, from a cleaned text, and tells whether it was truncated.
+    /// Fills a row of ids, `[context_length]`, from a cleaned text, and says whether it was truncated.
     pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
         let encoding = contained(|| self.library.encode_fast(text, false))
             .map_err(|cause| TokenizerError::Encode { cause })?;

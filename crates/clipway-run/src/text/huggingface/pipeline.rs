@@ -1,4 +1,4 @@
-//! The normaliser and the pre-tokeniser of a `tokenizer.json`: only known parts, none of which can take
+//! The normalizer and the pre-tokenizer of a `tokenizer.json`: only known parts, none of which can take
 //! exponential time or blow a text up.
 
 use super::charsmap;
@@ -6,16 +6,16 @@ use super::json::Node;
 use super::pattern;
 use crate::text::TokenizerError;
 
-/// How many times longer the replacements of a normaliser may make a text, all together.
+/// How many times longer the replacements of a normalizer may make a text, all together.
 const MOST_GROWTH: usize = 256;
 
-/// The longest text that a normaliser may put before a text.
+/// The longest text that a normalizer may put before a text.
 const LONGEST_PREPENDED: usize = 64;
 
 /// How deep sequences may be nested.
 const DEEPEST: usize = 8;
 
-/// Checks a normaliser.
+/// Checks a normalizer.
 pub fn check_normalizer(node: &Node) -> Result<(), TokenizerError> {
     let growth = normalizer(node, DEEPEST)?;
     if growth > MOST_GROWTH {
@@ -24,7 +24,7 @@ pub fn check_normalizer(node: &Node) -> Result<(), TokenizerError> {
     Ok(())
 }
 
-/// Checks a normaliser and tells how many times longer its replacements may make a text.
+/// Checks a normalizer and returns how many times longer its replacements may make a text.
 fn normalizer(node: &Node, depth: usize) -> Result<usize, TokenizerError> {
     match node.need("type")?.string()? {
         "Sequence" if depth > 0 => {
@@ -68,7 +68,7 @@ fn normalizer(node: &Node, depth: usize) -> Result<usize, TokenizerError> {
     }
 }
 
-/// Checks a pattern, a string or a regular expression, and tells the shortest text it can replace.
+/// Checks a pattern, a string or a regular expression, and returns the shortest text it can replace.
 fn check_pattern(node: &Node) -> Result<usize, TokenizerError> {
     node.only(&["String", "Regex"])?;
     match (node.get("String")?, node.get("Regex")?) {
@@ -84,7 +84,7 @@ fn check_pattern(node: &Node) -> Result<usize, TokenizerError> {
     }
 }
 
-/// Checks a pre-tokeniser.
+/// Checks a pre-tokenizer.
 pub fn check_pre_tokenizer(node: &Node) -> Result<(), TokenizerError> {
     pre_tokenizer(node, DEEPEST)
 }

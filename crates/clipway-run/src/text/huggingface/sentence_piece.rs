@@ -1,6 +1,6 @@
 //! SentencePiece models (`spiece.model`), read from their protocol buffer: those of unigrams, as SigLIP's are.
 //!
-//! The fields are those of `sentencepiece_model.proto` of <https://github.com/google/sentencepiece>.
+//! The fields are the same as in `sentencepiece_model.proto` of <https://github.com/google/sentencepiece>.
 
 use serde_json::{Value, json};
 

@@ -88,7 +88,7 @@ fn pair(node: &Node, vocabulary: &Vocabulary) -> Result<u32, TokenizerError> {
     }
 }
 
-/// Checks that an id is that of the token.
+/// Checks that an id is the same as in the token.
 fn checked(id: &Node, token: &str, vocabulary: &Vocabulary) -> Result<u32, TokenizerError> {
     let found = id_of(id)?;
     match vocabulary.id(token) {

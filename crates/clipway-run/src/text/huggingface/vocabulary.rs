@@ -97,7 +97,7 @@ pub fn id_of(node: &Node) -> Result<u32, TokenizerError> {
 fn check_model<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerError> {
     let kind = match model.get("type")? {
         Some(kind) => kind.string()?,
-        // Older files leave the type out: the keys that only one type has tell it.
+        // Older files leave the type out: the keys that only one type has show it.
         None if model.get("merges")?.is_some() => "BPE",
         None if model.get("max_input_chars_per_word")?.is_some() => "WordPiece",
         None if model.get("vocab")?.is_some_and(|vocab| vocab.value.is_array()) => "Unigram",

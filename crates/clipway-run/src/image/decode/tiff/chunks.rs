@@ -38,7 +38,7 @@ pub(super) fn none_of(layout: &Layout) -> Planes {
     }
 }
 
-/// Where the strips or tiles lie in the picture and in the file.
+/// Where the strips or tiles lie in the image and in the file.
 struct Grid {
     width: usize,
     height: usize,
@@ -168,7 +168,7 @@ fn check_work(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result
     Ok(())
 }
 
-/// Finds the strips or tiles and makes sure that they are as many as the picture needs.
+/// Finds the strips or tiles and makes sure that they are as many as the image needs.
 fn grid(directory: &Directory<'_>, layout: &Layout) -> Result<Grid, ImageError> {
     let reader = &directory.reader;
     let tiled = directory.number(tag::TILE_WIDTH)?.is_some();
@@ -180,7 +180,7 @@ fn grid(directory: &Directory<'_>, layout: &Layout) -> Result<Grid, ImageError> 
         let rows = directory.number(tag::ROWS_PER_STRIP)?.unwrap_or(u64::MAX);
         (layout.width as u64, rows.min(layout.height as u64), tag::STRIP_OFFSETS, tag::STRIP_BYTES)
     };
-    // A tile may be larger than the picture, but not without measure.
+    // A tile may be larger than the image, but not without measure.
     let widest = (layout.width as u64).next_multiple_of(1024);
     let tallest = (layout.height as u64).next_multiple_of(1024);
     if width == 0 || height == 0 || width > widest || height > tallest {

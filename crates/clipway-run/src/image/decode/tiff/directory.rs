@@ -125,12 +125,12 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// Gives the colours of indices of `bits` bits: the high bytes of the colour map's words.
+    /// Gives the colors of indices of `bits` bits: the high bytes of the color map's words.
     pub fn palette(&self, bits: u8) -> Result<Vec<[u8; 3]>, ImageError> {
         let map = self.few_numbers(tag::COLOR_MAP, 3 << 16)?;
         let colors = 1_usize << bits;
         if map.len() != 3 * colors {
-            let detail = format!("its colour map has {} values, expected {}", map.len(), 3 * colors);
+            let detail = format!("its color map has {} values, expected {}", map.len(), 3 * colors);
             return Err(self.reader.corrupt(detail));
         }
         let color = |index| [0, 1, 2].map(|channel| (map[channel * colors + index] >> 8) as u8);

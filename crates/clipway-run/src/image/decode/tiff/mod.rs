@@ -38,7 +38,7 @@ enum NumberKind {
     Real,
 }
 
-/// What the samples beyond the colour hold; more than the first are passed over.
+/// What the samples beyond the color hold; more than the first are passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extra {
     None,
@@ -140,7 +140,7 @@ fn layout(directory: &Directory<'_>, limits: &DecodeLimits) -> Result<Layout, Im
         Meaning::Cmyk => 4,
     };
     if samples < color {
-        return Err(reader.corrupt(format!("it has {samples} samples a pixel, its colours need {color}")));
+        return Err(reader.corrupt(format!("it has {samples} samples a pixel, its colors need {color}")));
     }
     let extra = extra(directory, samples - color, meaning)?;
     let samples = samples as usize;
@@ -148,7 +148,7 @@ fn layout(directory: &Directory<'_>, limits: &DecodeLimits) -> Result<Layout, Im
     Ok(Layout { width, height, meaning, kind, extra, bits, samples, planar, predictor, compression })
 }
 
-/// Reads what the `count` samples beyond the colour hold.
+/// Reads what the `count` samples beyond the color hold.
 fn extra(directory: &Directory<'_>, count: u64, meaning: Meaning) -> Result<Extra, ImageError> {
     let stated = directory.few_numbers(tag::EXTRA_SAMPLES, MOST_SAMPLE_VALUES)?;
     let reader = &directory.reader;
@@ -227,7 +227,7 @@ fn samples(directory: &Directory<'_>, layout: &Layout, planes: Planes) -> Result
     }
 }
 
-/// Turns bytes into colours with or without alpha.
+/// Turns bytes into colors with or without alpha.
 fn colors(layout: &Layout, data: &[u8]) -> Option<Samples> {
     let keep = |count| keep(data, layout.samples, count);
     match (layout.meaning, layout.extra) {
