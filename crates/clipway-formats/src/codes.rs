@@ -4,10 +4,11 @@
 ///
 /// [`crate::Code`] is the part of the list that readers of files use. `docs/errors.md` repeats the list for people; a
 /// check compares it, and the codes that the source uses, with this one.
-pub const CODES: [(&str, &str); 44] = [
+pub const CODES: [(&str, &str); 46] = [
     ("already-folded", "folding was asked for, but the branches are folded already"),
     ("ambiguous", "several files, or several parts of one, could be the weights"),
     ("ambiguous-model", "no config, and not exactly one registered model fits"),
+    ("ambiguous-preprocessing", "several ways to prepare images are possible, and nothing says which"),
     ("bad-option", "a command-line option that cannot be used as given"),
     ("bad-target", "the output cannot have this name"),
     ("bad-value", "a value of the wrong type or out of its range"),
@@ -24,6 +25,7 @@ pub const CODES: [(&str, &str); 44] = [
     ("malformed", "a file contradicts itself or its format"),
     ("mismatch", "tensors are missing, left over or of another shape"),
     ("missing", "a needed file, key, tensor or tower is missing"),
+    ("missing-tokenizer", "the tokenizer's files are missing"),
     ("mixed-layouts", "the tensors belong to several layouts"),
     ("no-space", "no room on the disk"),
     ("not-finite", "a feature is NaN or infinite"),
