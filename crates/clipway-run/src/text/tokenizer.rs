@@ -99,7 +99,12 @@ impl Tokenizer {
         let TokenizerKind::TokenizerJson(json_rules) = &rules.kind else {
             return Err(TokenizerError::Kind { expected: "tokenizer_json", found: "clip_bpe" });
         };
-        let cutter = JsonTokenizer::new(bytes, json_rules.clone(), rules.context_length)?;
+        let cutter = JsonTokenizer::new(
+            bytes,
+            json_rules.clone(),
+            rules.context_length,
+            rules.clean == Clean::Siglip,
+        )?;
         Ok(Tokenizer { rules, cutter: Cutter::Json(Box::new(cutter)) })
     }
 

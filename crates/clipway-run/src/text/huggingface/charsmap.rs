@@ -9,24 +9,89 @@ use crate::text::TokenizerError;
 /// # Errors
 /// [`TokenizerError::File`] says what is wrong with the map.
 pub fn check(node: &Node) -> Result<(), TokenizerError> {
-    let bytes = decode_base_64(node.string()?).ok_or_else(|| node.error("not base 64"))?;
-    let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| node.error("shorter than its header"))?;
-    let size = u32::from_le_bytes(*size) as usize;
-    if size == 0 || !size.is_multiple_of(4) || size > rest.len() {
-        let found = format!("the trie should take {size} bytes of {}", rest.len());
-        return Err(node.error(found));
+    Charsmap::read(node).map(|_| ())
+}
+
+/// A checked map.
+#[derive(Debug)]
+pub struct Charsmap {
+    units: Vec<u32>,
+    replacements: String,
+}
+
+impl Charsmap {
+    /// Reads a map as [`check`] does.
+    pub fn read(node: &Node) -> Result<Charsmap, TokenizerError> {
+        let bytes = decode_base_64(node.string()?).ok_or_else(|| node.error("not base 64"))?;
+        let (size, rest) =
+            bytes.split_first_chunk::<4>().ok_or_else(|| node.error("shorter than its header"))?;
+        let size = u32::from_le_bytes(*size) as usize;
+        if size == 0 || !size.is_multiple_of(4) || size > rest.len() {
+            let found = format!("the trie should take {size} bytes of {}", rest.len());
+            return Err(node.error(found));
+        }
+        let (trie, replacements) = rest.split_at(size);
+        let replacements = std::str::from_utf8(replacements).map_err(|error| {
+            node.error(format!("the replacements are not UTF-8 at byte {}", error.valid_up_to()))
+        })?;
+        let units: Vec<u32> = trie.as_chunks::<4>().0.iter().map(|&unit| u32::from_le_bytes(unit)).collect();
+        walk(&units, replacements).map_err(|cause| node.error(cause))?;
+        Ok(Charsmap { units, replacements: replacements.to_owned() })
     }
-    let (trie, replacements) = rest.split_at(size);
-    let replacements = std::str::from_utf8(replacements).map_err(|error| {
-        node.error(format!("the replacements are not UTF-8 at byte {}", error.valid_up_to()))
-    })?;
-    let units: Vec<u32> = trie.as_chunks::<4>().0.iter().map(|&unit| u32::from_le_bytes(unit)).collect();
-    walk(&units, replacements).map_err(|cause| node.error(cause))
+
+    /// Replaces what the map holds as SentencePiece does: at each place the longest of its entries.
+    ///
+    /// The tokenizers library looks at whole grapheme clusters instead, and leaves other text for some of them.
+    pub fn normalize(&self, text: &str) -> String {
+        let mut normal = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            match self.longest(rest.as_bytes()) {
+                Some((length, value)) if rest.is_char_boundary(length) => {
+                    let replacement = self.replacements.get(value..).unwrap_or_default();
+                    normal.push_str(replacement.split('\0').next().unwrap_or_default());
+                    rest = &rest[length..];
+                }
+                _ => {
+                    normal.push(first);
+                    rest = &rest[first.len_utf8()..];
+                }
+            }
+        }
+        normal
+    }
+
+    /// The longest entry that bytes begin with: its length, and where its replacement begins.
+    fn longest(&self, bytes: &[u8]) -> Option<(usize, usize)> {
+        let mut found = None;
+        let mut node = offset(self.units[0]);
+        for (place, &byte) in bytes.iter().enumerate() {
+            node ^= usize::from(byte);
+            let Some(&unit) = self.units.get(node) else { break };
+            if unit & LABEL != u32::from(byte) {
+                break;
+            }
+            node ^= offset(unit);
+            if unit >> 8 & 1 == 1
+                && let Some(&leaf) = self.units.get(node)
+            {
+                found = Some((place + 1, (leaf & !(1 << 31)) as usize));
+            }
+        }
+        found
+    }
+}
+
+/// The label of a unit, and the mark of a leaf, which no label has.
+const LABEL: u32 = 1 << 31 | 0xff;
+
+/// How far from a unit its children are.
+fn offset(unit: u32) -> usize {
+    (unit as usize >> 10) << ((unit as usize & (1 << 9)) >> 6)
 }
 
 /// Follows every way through the trie, as a search would.
 fn walk(units: &[u32], replacements: &str) -> Result<(), String> {
-    let offset = |unit: u32| (unit as usize >> 10) << ((unit as usize & (1 << 9)) >> 6);
     let mut seen = vec![false; units.len()];
     let mut open = vec![offset(units[0])];
     while let Some(node) = open.pop() {
@@ -35,7 +100,7 @@ fn walk(units: &[u32], replacements: &str) -> Result<(), String> {
             let Some(&unit) = units.get(place) else {
                 return Err(format!("the trie leads to unit {place} of {}", units.len()));
             };
-            if unit & (1 << 31 | 0xff) != label as u32 || std::mem::replace(&mut seen[place], true) {
+            if unit & LABEL != label as u32 || std::mem::replace(&mut seen[place], true) {
                 continue;
             }
             let child = place ^ offset(unit);
@@ -78,4 +143,23 @@ fn decode_base_64(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_entry_is_replaced_at_each_place() {
+        // `a` becomes `x`, `ab` becomes `y`. The children of the root are around 256.
+        let mut units = vec![0; 360];
+        units[0] = 256 << 10;
+        for (place, label, leaf, value) in [(256 ^ 97, b'a', 352, 0), (352 ^ 98, b'b', 259, 2)] {
+            units[place] = u32::from(label) | 1 << 8 | ((place ^ leaf) as u32) << 10;
+            units[leaf] = value | 1 << 31;
+        }
+        let map = Charsmap { units, replacements: "x\0y\0".to_owned() };
+        assert_eq!(map.normalize("aabba é"), "xybx é");
+        assert_eq!(map.normalize(""), "");
+    }
 }

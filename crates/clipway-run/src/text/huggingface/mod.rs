@@ -24,6 +24,7 @@ use clipway_model::config::HuggingFaceOptions;
 
 use super::tokenizer::Filled;
 use super::{JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode, TokenizerRules};
+use charsmap::Charsmap;
 use json::Node;
 use template::Template;
 use vocabulary::Vocabulary;
@@ -101,6 +102,7 @@ pub struct JsonTokenizer {
     rules: JsonRules,
     template: Template,
     highest: Highest,
+    charsmap: Option<Charsmap>,
 }
 
 /// The highest ids of a vocabulary.
@@ -114,8 +116,15 @@ pub struct Highest {
 
 impl JsonTokenizer {
     /// Checks a `tokenizer.json` and makes a tokenizer of it.
-    pub fn new(bytes: &[u8], rules: JsonRules, context_length: usize) -> Result<Self, TokenizerError> {
-        let value = parse(bytes)?;
+    ///
+    /// `maps_first`: whether a character map of the normalizer is applied as SentencePiece does.
+    pub fn new(
+        bytes: &[u8],
+        rules: JsonRules,
+        context_length: usize,
+        maps_first: bool,
+    ) -> Result<Self, TokenizerError> {
+        let mut value = parse(bytes)?;
         let (vocabulary, template) = check(&Node::root(&value, FILE))?;
         let highest = vocabulary.highest();
         let template = match &rules.mode {
@@ -131,8 +140,12 @@ impl JsonTokenizer {
         if context_length < least {
             return Err(TokenizerError::ContextLength { found: context_length, least, most: usize::MAX });
         }
-        let library = load(bytes, &vocabulary)?;
-        Ok(JsonTokenizer { library, rules, template, highest })
+        let mut library = load(bytes, &vocabulary)?;
+        let charsmap = if maps_first { take_charsmap(&mut value)? } else { None };
+        if charsmap.is_some() {
+            library = load(value.to_string().as_bytes(), &Vocabulary::check(&Node::root(&value, FILE))?)?;
+        }
+        Ok(JsonTokenizer { library, rules, template, highest, charsmap })
     }
 
     /// The highest ids of the vocabulary.
@@ -147,6 +160,8 @@ impl JsonTokenizer {
 
     /// Fills a row of ids, `[context_length]`, from a cleaned text, and says whether it was truncated.
     pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
+        let mapped = self.charsmap.as_ref().map(|charsmap| charsmap.normalize(text));
+        let text = mapped.as_deref().unwrap_or(text);
         let encoding = contained(|| self.library.encode_fast(text, false))
             .map_err(|cause| TokenizerError::Encode { cause })?;
         let Template { prefix, suffix } = &self.template;
@@ -184,6 +199,17 @@ impl JsonTokenizer {
         };
         Ok(Filled { truncated, tokens: start..start + length })
     }
+}
+
+/// Takes the character map out of a normalizer that begins with one.
+fn take_charsmap(file: &mut serde_json::Value) -> Result<Option<Charsmap>, TokenizerError> {
+    let steps = file.pointer_mut("/normalizer/normalizers").and_then(serde_json::Value::as_array_mut);
+    let Some(steps) = steps.filter(|steps| steps.first().is_some_and(|first| first["type"] == "Precompiled"))
+    else {
+        return Ok(None);
+    };
+    let first = steps.remove(0);
+    Charsmap::read(&Node::root(&first, FILE).need("precompiled_charsmap")?).map(Some)
 }
 
 /// Checks a `tokenizer.json` as [`super::Tokenizer::from_json`] does, and that the library takes it.
