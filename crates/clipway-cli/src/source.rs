@@ -84,7 +84,11 @@ pub fn load_to_run(
     ui: &Ui,
 ) -> Result<Clip, Failure> {
     let load = LoadOptions { towers: Some(towers), apply_orientation, ..LoadOptions::new(processor(ui)?) };
-    Clip::open_with(path, &arguments.options(), &load).map_err(|error| load_failure(&error))
+    let source = Source::resolve(path, &arguments.options()).map_err(|error| source_failure(&error))?;
+    for note in source.notes() {
+        ui.note(note);
+    }
+    Clip::load(&source, &load).map_err(|error| load_failure(&error))
 }
 
 /// A processor with the threads that were asked for.

@@ -87,6 +87,12 @@ impl Ui {
         let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {text}");
     }
 
+    /// Says what a user must know about what was done; it is no failure.
+    pub fn note(&self, text: &str) {
+        let style = anstyle::AnsiColor::Cyan.on_default().bold();
+        self.say(&format!("{style}note:{style:#} {text}"));
+    }
+
     /// Warns, once a run, of texts that were longer than the model's context.
     pub fn warn_truncated(&self, truncated: usize, texts: usize) {
         if truncated > 0 {

@@ -15,6 +15,16 @@ pub enum Backend {
     Pillow,
 }
 
+impl Backend {
+    /// Name of the library.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Torchvision => "torchvision",
+            Backend::Pillow => "Pillow",
+        }
+    }
+}
+
 /// How pixels between pixels are found: Pillow's filters, by Pillow's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resample {

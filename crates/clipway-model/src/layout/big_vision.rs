@@ -7,6 +7,7 @@ use super::siglip_config::{SiglipShape, SiglipTower};
 use super::{Conversion, KnownConfig, Layout, LayoutError, has_prefix};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
+use crate::contract::Origins;
 use crate::plan::{Converted, PlannedTensor, Step, StepError};
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
@@ -330,6 +331,7 @@ fn known_config(
         config: ConfigFile { model, preprocess: preprocessing() },
         name,
         from: "the shapes of the arrays".to_owned(),
+        origins: Origins::default(),
         activation_from,
         notes,
     }))

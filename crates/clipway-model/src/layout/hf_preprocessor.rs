@@ -14,6 +14,7 @@ use crate::config::section::Section;
 use crate::config::{
     Backend, ImageProcessor, Normalize, PreprocessOptions, Resample, Resize, ResizeTo, limits,
 };
+use crate::contract::{Field, Origin, Origins};
 use crate::problems::Problems;
 
 /// The file that transformers 5 writes, which comes first.
@@ -55,6 +56,14 @@ const KEYS: [&str; 26] = [
     "use_fast",
 ];
 
+/// Fields of a contract, each with the key that states it.
+const FIELDS: [(Field, &str); 4] = [
+    (Field::Mean, "image_mean"),
+    (Field::Std, "image_std"),
+    (Field::Interpolation, "resample"),
+    (Field::ResizeMode, "size"),
+];
+
 /// Stands for sides that are missing or wrong: the problem is reported instead of a result.
 const UNKNOWN: [usize; 2] = [1; 2];
 
@@ -64,6 +73,8 @@ pub(super) struct Preprocessing {
     pub(super) options: PreprocessOptions,
     /// What a user must know.
     pub(super) notes: Vec<String>,
+    /// Where each of them is known from.
+    pub(super) origins: Origins,
 }
 
 /// Reads the preprocessing of a folder for a tower of this image size; where no file has it, the defaults of the
@@ -83,6 +94,7 @@ pub(super) fn read(
 
     let mut problems = Problems::default();
     let mut notes = Vec::new();
+    let nested_key = nested.as_ref().map(|_| IMAGE_PROCESSOR);
     let (file, read) = match (nested, older) {
         (Some(at), older) => {
             let read = Reading::new(at, own, &mut problems);
@@ -99,9 +111,13 @@ pub(super) fn read(
                  `{}` are assumed, at the tower's size",
                 own.name
             ));
-            return Ok(Preprocessing { options: own.processor().nearest_in_open_clip(), notes });
+            let why = format!("the default of transformers' `{}`; no file states it", own.name);
+            let mut origins = Origins::default();
+            origins.set_all(FIELDS.map(|(field, _)| field), &Origin::Assumption { why });
+            return Ok(Preprocessing { options: own.processor().nearest_in_open_clip(), notes, origins });
         }
     };
+    let origins = read.origins(file, nested_key);
     let processor = read.processor;
     if let Some(size) = processor.output_size().filter(|size| *size != image_size) {
         let key = match (processor.pad, processor.crop) {
@@ -113,7 +129,7 @@ pub(super) fn read(
     }
     found.add(file, problems);
     notes.extend(read.notes.into_iter().map(|note| format!("`{file}`: {note}")));
-    Ok(Preprocessing { options: processor.nearest_in_open_clip(), notes })
+    Ok(Preprocessing { options: processor.nearest_in_open_clip(), notes, origins })
 }
 
 /// The note on a `preprocessor_config.json` beside the file that is taken, where it says something else.
@@ -143,6 +159,8 @@ struct Reading {
     class: &'static str,
     processor: ImageProcessor,
     notes: Vec<&'static str>,
+    /// The keys of [`FIELDS`] that it has.
+    stated: Vec<&'static str>,
 }
 
 impl Reading {
@@ -185,7 +203,23 @@ impl Reading {
             );
         }
         let processor = ImageProcessor { backend, over_white, resize, crop, rescale, normalize, pad };
-        Reading { class: class.name, processor, notes }
+        let stated =
+            FIELDS.into_iter().map(|(_, key)| key).filter(|key| section.value(key).is_some()).collect();
+        Reading { class: class.name, processor, notes, stated }
+    }
+
+    /// Where each field of a contract is known from.
+    fn origins(&self, file: &str, nested: Option<&str>) -> Origins {
+        let mut origins = Origins::default();
+        for (field, key) in FIELDS {
+            let path = nested.map_or_else(|| key.to_owned(), |outer| format!("{outer}.{key}"));
+            let origin = match self.stated.contains(&key) {
+                true => Origin::key(file, path),
+                false => Origin::Layout { why: format!("the default of transformers' `{}`", self.class) },
+            };
+            origins.set(field, origin);
+        }
+        origins
     }
 
     /// What it comes to, key by key.

@@ -37,6 +37,7 @@ pub(super) fn known_config(
         config: ConfigFile { model, preprocess: preprocessing.options },
         name,
         from: format!("`{CONFIG}` of transformers beside the weights"),
+        origins: preprocessing.origins,
         activation_from: format!("`hidden_act` of `{CONFIG}`"),
         notes,
     })

@@ -13,6 +13,7 @@ use super::{Conversion, KnownConfig, Layout, LayoutError, has_prefix};
 use crate::architecture;
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, ModelConfig, PreprocessOptions, ResizeMode};
+use crate::contract::Origins;
 use crate::differences::Differences;
 use crate::identify::{fitting, mlp_ratio};
 use crate::plan::{Converted, PlannedTensor, Step, StepError};
@@ -230,6 +231,7 @@ fn known_config(
         config: ConfigFile { model, preprocess },
         name,
         from: "names and shapes, with what Apple's configs say of such models".to_owned(),
+        origins: Origins::default(),
         activation_from: "Apple's code has GELU alone".to_owned(),
         notes: is_b.then(|| B_NOTE.to_owned()).into_iter().collect(),
     }))

@@ -8,6 +8,7 @@ use clipway_formats::{FileFormat, FormatError, TensorInfo};
 use super::{Conversion, KnownConfig, Layout, LayoutError, open_clip};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, PreprocessOptions};
+use crate::contract::Origins;
 use crate::differences::{Differences, Mismatch, WrongNumber};
 use crate::identify::{fitting, reconstruct_openai};
 use crate::plan::{Converted, StepError};
@@ -145,6 +146,7 @@ fn known_config(
         config: bare(config),
         name,
         from,
+        origins: Origins::default(),
         activation_from: format!("OpenAI's code has QuickGELU alone: {evidence}"),
         notes: if is_certain { Vec::new() } else { vec![note.to_owned()] },
     }))

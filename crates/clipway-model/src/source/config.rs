@@ -9,6 +9,7 @@ use super::SourceError;
 use super::trainer_log::TrainerLog;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint, CheckpointError};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
+use crate::contract::Origins;
 use crate::differences::Differences;
 use crate::identify::{Assumption, CloseFit, Identification, identify};
 use crate::input;
@@ -63,6 +64,8 @@ pub struct LayoutOrigin {
     pub from: String,
     /// Where the activation is known from.
     pub activation_from: String,
+    /// Where fields of the contract are known from, as far as the layout says it more exactly.
+    pub origins: Origins,
     /// What a user must know.
     pub notes: Vec<String>,
 }
@@ -224,8 +227,8 @@ pub(super) fn resolve(
         None => match checkpoint.config() {
             Some((_, config)) => Ok(Resolved { config: config.clone(), origin: ConfigOrigin::Beside }),
             None => {
-                if let Some(KnownConfig { config, name, from, activation_from, notes }) = told()? {
-                    let origin = LayoutOrigin { name, from, activation_from, notes };
+                if let Some(KnownConfig { config, name, from, activation_from, origins, notes }) = told()? {
+                    let origin = LayoutOrigin { name, from, activation_from, origins, notes };
                     return Ok(Resolved { config, origin: ConfigOrigin::Layout(origin) });
                 }
                 let identification = identified(tensors);

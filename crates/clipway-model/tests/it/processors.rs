@@ -8,8 +8,9 @@ use clipway_model::config::{
     Backend, ImageProcessor, Interpolation, Normalize, PixelRule, PreprocessConfig, PreprocessOptions,
     Resample, Resize, ResizeMode, ResizeTo,
 };
+use clipway_model::contract::Field;
 use clipway_model::export::Export;
-use clipway_model::source::{Source, SourceOptions};
+use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
 use clipway_model::spelling::Target;
 
 use crate::bench::write_options;
@@ -258,4 +259,33 @@ fn an_export_to_transformers_keeps_the_processor() {
         let (there, _) = read(&target).unwrap();
         assert_eq!(there, source.config().preprocess(), "{keys}");
     }
+}
+
+#[test]
+fn each_setting_says_where_it_is_known_from() {
+    let check = |files: &[(&str, &str)], expected: [&str; 4]| {
+        let folder = folder(files);
+        let source = Source::resolve(folder.path(), &SourceOptions::default()).unwrap();
+        let ConfigOrigin::Layout(origin) = source.origin() else { panic!("{:?}", source.origin()) };
+        let fields = [Field::Mean, Field::Std, Field::Interpolation, Field::ResizeMode];
+        let found = fields.map(|field| origin.origins.get(field).unwrap().to_string());
+        assert_eq!(found, expected, "{files:?}");
+    };
+    let class = "the default of transformers' `CLIPImageProcessor`";
+    let keys = format!(r#"{{{SIZE}, "image_mean": [0.1, 0.2, 0.3]}}"#);
+    check(
+        &[("preprocessor_config.json", &keys)],
+        ["`preprocessor_config.json`, `image_mean`", class, class, "`preprocessor_config.json`, `size`"],
+    );
+    let nested = format!(r#"{{"image_processor": {{{SIZE}, "image_std": 0.5, "resample": 2}}}}"#);
+    check(
+        &[("processor_config.json", &nested)],
+        [
+            class,
+            "`processor_config.json`, `image_processor.image_std`",
+            "`processor_config.json`, `image_processor.resample`",
+            "`processor_config.json`, `image_processor.size`",
+        ],
+    );
+    check(&[], ["assumed: the default of transformers' `CLIPImageProcessor`; no file states it"; 4]);
 }

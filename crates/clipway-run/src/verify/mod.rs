@@ -8,8 +8,10 @@ mod folder;
 mod outputs;
 mod probes;
 mod report;
+mod rules;
 
 pub use compare::{Stage, Tolerance, cosine, highest};
 pub use folder::{FolderVerification, VerifyError};
 pub use outputs::{Inputs, Outputs};
 pub use report::{Report, Rows};
+pub use rules::RuleDifference;

@@ -44,3 +44,36 @@ fn what_a_processor_leaves_at_another_size_is_refused() {
     assert_eq!(error.to_string(), "its processor makes it 9 x 6, and the model takes 6 x 6 only");
     assert_eq!(error.code(), "bad-value");
 }
+
+/// 90 x 57 at 48: transformers keeps one column further left than open_clip, and lays transparency over white.
+#[test]
+fn what_two_rules_cost_is_measured() {
+    use clipway_model::config::{Backend, ImageProcessor, Normalize, Resample, Resize, ResizeTo};
+    use clipway_run::image::{Picture, PixelDifference, Samples};
+    let samples = (0..90 * 57).flat_map(|at| [(at % 90 * 2) as u8; 3]).collect();
+    let picture = Picture {
+        width: 90,
+        height: 57,
+        orientation: None,
+        transparency: None,
+        samples: Samples::Rgb(samples),
+    };
+    let processor = ImageProcessor {
+        backend: Backend::Pillow,
+        over_white: true,
+        resize: Some(Resize { to: ResizeTo::Shortest(48), resample: Resample::Bicubic }),
+        crop: Some([48, 48]),
+        rescale: Some(1.0 / 255.0),
+        normalize: Some(Normalize { mean: [0.0; 3], std: [1.0; 3] }),
+        pad: None,
+    };
+    let open_clip = Preprocess { size: (48, 48), mean: [0.0; 3], std: [1.0; 3], ..Preprocess::default() };
+    let transformers = Preprocess { rule: PixelRule::Transformers(processor), ..open_clip.clone() };
+    let found = PixelDifference::of(&picture, [&open_clip, &transformers]).unwrap();
+    // A column is 1.2 columns of the image, each 2 of 255 brighter: 2 or 3 after rounding.
+    let [one, other] = &found.pixels;
+    assert_eq!(one[..47], other[1..48]);
+    assert!((found.largest * 255.0).round() == 3.0, "{}", found.largest);
+    let same = PixelDifference::of(&picture, [&open_clip, &open_clip]).unwrap();
+    assert_eq!(same.largest, 0.0);
+}

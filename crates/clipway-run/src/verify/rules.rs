@@ -1,0 +1,76 @@
+//! What it costs that two libraries bring an image to pixels by different rules.
+
+use std::fmt;
+
+use clipway_formats::shown;
+
+use super::compare::cosine;
+use super::outputs::Inputs;
+use crate::clip::{Clip, ClipError};
+use crate::image::{PixelDifference, PixelRule, Preprocess};
+
+/// The image that two rules tell apart most, as a model sees it. `Display` is a note for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleDifference {
+    /// The rules: the source's, and the one that the folder is read by.
+    pub rules: [PixelRule; 2],
+    /// Images that were compared.
+    pub images: usize,
+    /// Name of the worst image.
+    pub worst: String,
+    /// Cosine of its features under both rules.
+    pub cosine: f64,
+    /// The largest difference of two of its normalized pixels.
+    pub largest: f32,
+}
+
+impl RuleDifference {
+    /// Runs a model on images under two rules; `None` where the rules are one, the model has no image tower, or no image
+    /// can be compared. An image that one of the rules refuses is left out.
+    ///
+    /// # Errors
+    /// What the engine refuses.
+    pub fn of(
+        clip: &Clip,
+        inputs: &Inputs,
+        rules: [PixelRule; 2],
+    ) -> Result<Option<RuleDifference>, ClipError> {
+        if rules[0] == rules[1] || !clip.has_image_tower() {
+            return Ok(None);
+        }
+        let settings = rules.clone().map(|rule| Preprocess { rule, ..clip.preprocess().clone() });
+        let mut worst: Option<RuleDifference> = None;
+        let mut images = 0;
+        for (name, image) in &inputs.images {
+            let Ok(found) = PixelDifference::of(image, [&settings[0], &settings[1]]) else { continue };
+            let features = clip.encode_pixels(&found.pixels.concat())?;
+            let (one, other) = features.split_at(clip.embed_dim());
+            let cosine = cosine(one, other);
+            images += 1;
+            if worst.as_ref().is_none_or(|worst| cosine < worst.cosine) {
+                let (rules, worst_name) = (rules.clone(), name.clone());
+                worst =
+                    Some(RuleDifference { rules, images, worst: worst_name, cosine, largest: found.largest });
+            }
+        }
+        Ok(worst.map(|worst| RuleDifference { images, ..worst }))
+    }
+}
+
+impl fmt::Display for RuleDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [source, folder] = self.rules.each_ref().map(|rule| match rule {
+            PixelRule::OpenClip => "open_clip".to_owned(),
+            PixelRule::Transformers(processor) => format!("transformers ({})", processor.backend.name()),
+        });
+        write!(
+            f,
+            "images become pixels as in {source} in the source, and as in {folder} in this folder: of {} images, {} \
+             differs most, by up to {:.2e} a pixel, and the cosine of its features is {:.6}",
+            self.images,
+            shown(&self.worst),
+            self.largest,
+            self.cosine
+        )
+    }
+}
