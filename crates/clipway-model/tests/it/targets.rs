@@ -195,6 +195,9 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
     let mean = |options: &mut SourceOptions| options.preprocess.mean = Some([0.0; 3]);
     let own = config(r#""quick_gelu": true,"#, OPENAI_VISION, OPENAI_TEXT);
     check("openai", mean, own, &["`preprocess_cfg.mean`"]);
+    let canonical = format!(r#"{OPENAI_TEXT}, "tokenizer_kwargs": {{"clean": "canonicalize"}}"#);
+    let own = config(r#""quick_gelu": true,"#, OPENAI_VISION, &canonical);
+    check("openai", |_| {}, own, &["`text_cfg.tokenizer_kwargs.clean`"]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Tokenizers of folders, as the library that a folder is for reads them. The ids are transformers 5.24's.
 
 use clipway_model::config::{ModelConfig, TextConfig};
-use clipway_run::text::{Clean, FolderTokenizer, TextReading, TokenizerError, tokenizer_files_for_clip};
+use clipway_run::text::{
+    Clean, FolderTokenizer, TextReading, TextTarget, TokenizerError, tokenizer_files_for_clip,
+};
 use serde_json::{Value, json};
 
 type Files = Vec<(String, Vec<u8>)>;
@@ -141,4 +143,52 @@ fn a_tokenizer_of_another_model_is_a_contradiction() {
     let says = "takes the vector of the token with the highest id, and the tokenizer ends texts with token 1";
     assert!(error.to_string().contains(says), "{error}");
     assert!(read(&clip_text(json!({ "vocab_size": 20, "pool_type": "eos", "eos_id": 1 })), &files).is_ok());
+}
+
+#[test]
+fn a_folder_for_transformers_cleans_texts_itself() {
+    let text = text_config(json!({ "context_length": 12, "tokenizer_kwargs": { "clean": "canonicalize" } }));
+    let source = FolderTokenizer::read(&text, TextReading::OpenClip, &[]).unwrap().unwrap();
+    let written = source.written_for(TextTarget::Transformers, &text).unwrap();
+    // From its own files alone, as transformers reads them.
+    let theirs = read(&text, &written.files).unwrap().unwrap();
+    assert_eq!(theirs.tokenizer.rules(), &written.rules);
+    ids(&theirs, "A_cat!", &[49406, 320, 2368, 49407]);
+    ids(&theirs, " It’s,  a ﬁne [cat]. ", &[49406, 902, 320, 3797, 2368, 49407]);
+    let [note] = &written.notes[..] else { panic!("{:?}", written.notes) };
+    assert!(note.starts_with("transformers reads some texts otherwise"), "{note}");
+    assert!(note.contains("`salt &amp; pepper`") && !note.contains("`snake_case`"), "{note}");
+}
+
+#[test]
+fn what_open_clip_reads_otherwise_is_noted() {
+    let text = clip_text(json!({}));
+    let files = clip_files(&["tokenizer.json", "tokenizer_config.json"]);
+    let written = read(&text, &files).unwrap().unwrap().written_for(TextTarget::OpenClip, &text).unwrap();
+    assert_eq!(written.rules.clean, Clean::Nothing, "clipway reads the folder as its source");
+    assert!(
+        written.notes[0].starts_with("open_clip 3.3.0 reads some texts otherwise"),
+        "{:?}",
+        written.notes
+    );
+    assert!(written.notes[0].contains("`the dog’s ball`"), "{:?}", written.notes);
+    let own = FolderTokenizer::read(&text_config(json!({})), TextReading::OpenClip, &[]).unwrap().unwrap();
+    let written = own.written_for(TextTarget::OpenClip, &text_config(json!({}))).unwrap();
+    assert!(written.notes.is_empty(), "{:?}", written.notes);
+}
+
+#[test]
+fn what_a_library_cannot_follow_is_refused() {
+    let text = text_config(json!({
+        "context_length": 6, "vocab_size": 14, "hf_tokenizer_name": "t", "pool_type": "last",
+        "tokenizer_kwargs": { "strip_sep_token": true },
+    }));
+    let mut files = gemma("PreTrainedTokenizerFast", None);
+    files[1].1 = json!({ "pad_token": "<pad>", "sep_token": "<eos>" }).to_string().into_bytes();
+    let refused = |target: TextTarget| {
+        let source = FolderTokenizer::read(&text, TextReading::OpenClip, &files).unwrap().unwrap();
+        source.written_for(target, &text).unwrap_err().to_string()
+    };
+    assert!(refused(TextTarget::Transformers).contains("`strip_sep_token`"));
+    assert!(refused(TextTarget::OpenAi).contains("another vocabulary"));
 }
