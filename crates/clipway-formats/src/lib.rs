@@ -4,8 +4,22 @@
 //! dtypes and shapes of the tensors, known without reading a weight, and a way to read each tensor as
 //! contiguous little-endian bytes. Everything a file says is checked before it is used; nothing in a file is
 //! ever executed. This crate does not touch the file system: opening files is its caller's business.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use clipway_formats::{Dtype, SafetensorsFile, TensorFile, TensorInfo, write_safetensors};
+//!
+//! let info = TensorInfo { name: "w".to_owned(), dtype: Dtype::F32, shape: vec![2] };
+//! let mut bytes = Vec::new();
+//! write_safetensors(&mut bytes, &[info.clone()], &[], |_| Ok(vec![0u8; 8]))?;
+//! let file = SafetensorsFile::open(Arc::new(bytes))?;
+//! assert_eq!(file.tensors(), [info]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod dtype;
 mod codes;

@@ -9,6 +9,16 @@
 //!
 //! Every operation checks the lengths of its slices and panics where they do not fit its sizes: sizes are
 //! the caller's own arithmetic, never input.
+//!
+//! ```
+//! use clipway_kernels::{Isa, Kernels};
+//!
+//! let kernels = Kernels::new(Isa::detect(), 2)?;
+//! assert_eq!(kernels.threads(), 2);
+//! # Ok::<(), clipway_kernels::KernelsError>(())
+//! ```
+
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod activation;
 mod attention;

@@ -2,8 +2,17 @@
 //!
 //! What a model is (configs, the registry, architectures as graphs), what a checkpoint holds (state dicts and
 //! layouts), and how one becomes the other (plans, the ledger, export). Nothing here computes a forward pass.
+//!
+//! ```
+//! use clipway_model::{architecture, registry};
+//!
+//! let model = architecture::build(&registry::model("ViT-B-32")?)?;
+//! assert_eq!((model.embed_dim, model.image_size), (512, [224, 224]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 // Tests make files of their own.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 

@@ -162,7 +162,7 @@ impl Clip {
         Ok(self.tokenizer()?.encode_batch(texts)?)
     }
 
-    /// Features of normalized pixels `[batch, 3, height, width]`: `[batch, width]`, not normalized.
+    /// Features of normalized pixels `[batch, 3, height, width]`: `[batch, width]`, as the model gives them: only CoCa's have length 1.
     ///
     /// # Errors
     /// Pixels that are not whole images, or a model without image tower.
@@ -170,7 +170,7 @@ impl Clip {
         Ok(self.encoder.encode_image(pixels)?)
     }
 
-    /// Features of token ids `[batch, context]`: `[batch, width]`, not normalized.
+    /// Features of token ids `[batch, context]`: `[batch, width]`, as the model gives them: only CoCa's have length 1.
     ///
     /// # Errors
     /// Ids that are not whole texts or outside of the vocabulary, or a model without text tower.
@@ -178,7 +178,7 @@ impl Clip {
         Ok(self.encoder.encode_text(ids, self.text_input()?[0])?)
     }
 
-    /// Features of texts: `[texts, width]`, not normalized, and how many texts were truncated.
+    /// Features of texts: `[texts, width]`, as the model gives them, and how many texts were truncated.
     ///
     /// # Errors
     /// Those of [`Clip::tokens`] and [`Clip::encode_tokens`].

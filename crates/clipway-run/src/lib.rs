@@ -2,8 +2,20 @@
 //!
 //! Pixels and token ids exactly as open_clip makes them, the engine that turns them into features, and what rests on
 //! features: verification and zero-shot classification. Nothing here touches the network or prints.
+//!
+//! ```no_run
+//! use clipway_run::{clip::Clip, image::decode, verify::cosine};
+//!
+//! let clip = Clip::open("out/emoji-clip")?;
+//! let lion = decode(&std::fs::read("lion.png")?, &Default::default())?;
+//! let image = clip.encode_pixels(&clip.pixels("lion.png", &lion)?)?;
+//! let (text, _) = clip.encode_texts(&["an emoji of a lion"])?;
+//! println!("{:.4}", cosine(&image, &text));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod image;
 pub mod text;

@@ -2,6 +2,7 @@
 
 mod errors;
 mod tables;
+mod words;
 
 use std::path::Path;
 
@@ -39,11 +40,11 @@ pub fn run() -> Result<bool, String> {
     }
     let program: Vec<Source> =
         sources.into_iter().filter(|source| !source.path.starts_with("xtask")).collect();
-    let documents = documents()?;
     let checks = [
         ("codes", errors::codes(&program)),
         ("errors", errors::enums(&program)),
         ("tables", tables::tables(&program, &documents)),
+        ("words", words),
     ];
     let mut good = true;
     for (name, wrong) in checks {

@@ -139,6 +139,8 @@ pub fn exported() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emoji-clip-exported");
+        // A folder of an earlier version is not an export that `--force` would replace.
+        let _ = std::fs::remove_dir_all(&folder);
         let mut command = Command::new(CLIPWAY);
         command.args(["export", "--force", "--model"]).arg(emoji().join("emoji-clip.json"));
         command.arg(emoji().join("emoji-clip.pt")).arg("--out").arg(&folder);

@@ -133,34 +133,28 @@ fn typed_access_names_the_path() {
     let check = |error: FormatError, expected: &str| assert_eq!(error.to_string(), expected);
     check(
         items[1].integer(1, 8).unwrap_err(),
-        "`$.vision_cfg.layers[1]`: expected an integer from 1 to 8, found the string `x` [bad-value]",
+        "`$.vision_cfg.layers[1]`: expected an integer from 1 to 8, found the string `x`",
     );
     check(
         items[2].integer(0, 8).unwrap_err(),
-        "`$.vision_cfg.layers[2]`: expected an integer from 0 to 8, found -2 [bad-value]",
+        "`$.vision_cfg.layers[2]`: expected an integer from 0 to 8, found -2",
     );
     check(
         items[0].integer(2, 8).unwrap_err(),
-        "`$.vision_cfg.layers[0]`: expected an integer from 2 to 8, found 1 [bad-value]",
+        "`$.vision_cfg.layers[0]`: expected an integer from 2 to 8, found 1",
     );
     check(
         vision.require("scale").unwrap().integer(0, 8).unwrap_err(),
-        "`$.vision_cfg.scale`: expected an integer from 0 to 8, found 0.5 [bad-value]",
+        "`$.vision_cfg.scale`: expected an integer from 0 to 8, found 0.5",
     );
     check(
         vision.require("odd key").unwrap().string().unwrap_err(),
-        "`$.vision_cfg[\"odd key\"]`: expected a string, found true [bad-value]",
+        "`$.vision_cfg[\"odd key\"]`: expected a string, found true",
     );
-    check(vision.require("width").unwrap_err(), "`$.vision_cfg`: the key `width` is missing [missing]");
-    check(
-        vision.only_keys(&["layers", "odd key", "none"]).unwrap_err(),
-        "`$.vision_cfg.scale`: unknown key [unknown-key]",
-    );
-    check(
-        layers.get("x").unwrap_err(),
-        "`$.vision_cfg.layers`: expected an object, found an array of 3 [bad-value]",
-    );
-    check(vision.items().err().unwrap(), "`$.vision_cfg`: expected an array, found an object [bad-value]");
+    check(vision.require("width").unwrap_err(), "`$.vision_cfg`: the key `width` is missing");
+    check(vision.only_keys(&["layers", "odd key", "none"]).unwrap_err(), "`$.vision_cfg.scale`: unknown key");
+    check(layers.get("x").unwrap_err(), "`$.vision_cfg.layers`: expected an object, found an array of 3");
+    check(vision.items().err().unwrap(), "`$.vision_cfg`: expected an array, found an object");
 }
 
 #[test]

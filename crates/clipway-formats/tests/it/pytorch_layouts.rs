@@ -188,7 +188,7 @@ fn records() {
 fn other_files() {
     fn check(bytes: &[u8], expected: &str) {
         let error = open(bytes.to_vec()).err().unwrap();
-        assert_eq!(error.to_string(), format!("file: not a PyTorch file: {expected} [unknown-format]"));
+        assert_eq!(error.to_string(), format!("file: not a PyTorch file: {expected}"));
     }
     check(b"", "the file is empty");
     check(b"GGUF\x03\0\0\0", "a GGUF file");

@@ -7,9 +7,10 @@ use crate::graph::{Graph, ParameterId, Parameters};
 pub struct Model {
     /// Every tensor of the state dict.
     pub parameters: Parameters,
-    /// From pixels `[batch, 3, height, width]` to an embedding `[batch, embed_dim]`, not normalized.
+    /// From pixels `[batch, 3, height, width]` to an embedding `[batch, embed_dim]`; its length is 1 only where the graph
+    /// says so (CoCa).
     pub image: Graph,
-    /// From token ids `[batch, length]` to an embedding `[batch, embed_dim]`, not normalized.
+    /// From token ids `[batch, length]` to an embedding `[batch, embed_dim]`, as for images.
     pub text: Graph,
     /// Logarithm of the factor of the logits.
     pub logit_scale: ParameterId,

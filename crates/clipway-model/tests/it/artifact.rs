@@ -37,7 +37,7 @@ fn a_wrong_artifact_is_refused_with_its_place() {
     let check = |wrong: &dyn Fn(&mut Value), code: &str, expected: &str| {
         change(&folder, wrong);
         let error = Artifact::check_hashes(&folder).unwrap_err();
-        let text = error.to_string().replace(&format!("{}/", folder.display()), "");
+        let text = format!("{error} [{}]", error.code()).replace(&format!("{}/", folder.display()), "");
         assert_eq!((error.code(), text.as_str()), (code, expected));
         fs::write(folder.join("clipway.json"), &right).unwrap();
     };

@@ -35,7 +35,7 @@ fn wrong_configs_are_refused_with_their_place() {
     use Code::{BadValue, UnknownKey};
     check(("\"hed_width\": 16", "", ""), UnknownKey, "$.vision_cfg.hed_width", "`head_width`");
     check(("", "\"no_causal\": true", ""), UnknownKey, "$.text_cfg.no_causal", "`no_causal_mask`");
-    check(("", "", "\"zzz\": 1"), UnknownKey, "$.zzz", "not known");
+    check(("", "", "\"zzz\": 1"), UnknownKey, "$.zzz", "unknown key");
     check(("\"width\": 0", "", ""), BadValue, "$.vision_cfg.width", "from 1 to");
     check(("\"width\": 64.0", "", ""), BadValue, "$.vision_cfg.width", "an integer");
     check(("", "", "\"init_logit_scale\": 1e308"), BadValue, "$.init_logit_scale", "found 1e308");

@@ -229,7 +229,7 @@ fn differences_come_all_at_once() {
 fn the_config_is_never_guessed() {
     let bench = Bench::new();
     let text = failure(&bench, bench.export(&SourceOptions::default()));
-    assert!(text.contains("shapes are those of no registered model"), "{text}");
+    assert!(text.contains("shapes match no registered model"), "{text}");
     let named = |name: &str| SourceOptions { model: Some(ModelChoice::of(name)), ..SourceOptions::default() };
     let text = failure(&bench, bench.export(&named("ViT-B-23")));
     assert!(text.contains("`ViT-B-23`") && !text.contains("--model"), "{text}");

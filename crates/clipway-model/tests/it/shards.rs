@@ -105,7 +105,8 @@ fn tells_what_is_wrong_with_shards() {
         let path = write_two(folder.path(), extension);
         change(folder.path());
         let error = Checkpoint::open(&path).unwrap_err();
-        let message = error.to_string().replace(&format!("{}/", folder.path().display()), "");
+        let message =
+            format!("{error} [{}]", error.code()).replace(&format!("{}/", folder.path().display()), "");
         assert_eq!(message, expected, "{extension}");
         assert!(message.ends_with(&format!("[{}]", error.code())), "{message}");
     };
@@ -271,7 +272,7 @@ fn refuses_links_and_places_that_are_no_shards() {
         assert!(error.to_string().starts_with(&format!("`{}`: ", index.display())), "{error}");
         assert!(error.to_string().contains(&format!("shard `{shard}`")), "{error}");
     };
-    let escapes = "is a link that leaves the folder of the index [path-escape]";
+    let escapes = "is a link that leaves the folder of the index";
     let over_a_step = |folder: &Path| {
         symlink("step", folder.join("one.safetensors")).unwrap();
         symlink("../outside.safetensors", folder.join("step")).unwrap();

@@ -56,9 +56,9 @@ pub struct Outputs {
     pub tokens: Option<Rows>,
     /// Outputs of blocks, by name, where they were asked for.
     pub blocks: Vec<(String, Rows)>,
-    /// Image features `[images, width]`, not normalized.
+    /// Image features `[images, width]`, as the model gives them: only CoCa's have length 1.
     pub image_features: Option<Rows>,
-    /// Text features `[texts, width]`, not normalized.
+    /// Text features `[texts, width]`, likewise.
     pub text_features: Option<Rows>,
     /// Logits `[images, texts]`.
     pub logits: Option<Rows>,
