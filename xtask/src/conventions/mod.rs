@@ -38,6 +38,8 @@ pub fn run() -> Result<bool, String> {
     for folder in FOLDERS {
         read(&root().join(folder), &mut sources)?;
     }
+    let documents = documents()?;
+    let words = words::words(&sources, &documents);
     let program: Vec<Source> =
         sources.into_iter().filter(|source| !source.path.starts_with("xtask")).collect();
     let checks = [
