@@ -1,6 +1,8 @@
-//! A hard limit on memory: past it an allocation fails, which ends the process as a finding.
+//! Hard limits on what one execution takes: past its memory an allocation fails, past its time it panics. Both end the
+//! process as a finding.
 
 use std::alloc::System;
+use std::time::Duration;
 
 use cap::Cap;
 
@@ -9,6 +11,9 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 /// What a reader may take beside twice the bytes of its input: 64 MiB, less what the process itself has.
 const ROOM: usize = 56 << 20;
+
+/// Processor time of one call, of a target that counts its edges: a limit of a second for what is built for use.
+const LONGEST: Duration = Duration::from_secs(4);
 
 /// Runs a reader of `bytes` bytes within its memory.
 pub fn bounded<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
@@ -19,7 +24,16 @@ pub fn bounded<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
 pub(crate) fn limited<T>(room: usize, run: impl FnOnce() -> T) -> T {
     // Shrinking never fails here: the limit is above what is allocated.
     ALLOCATOR.set_limit(ALLOCATOR.allocated() + room).expect("a limit above what is allocated");
+    let start = processor_time();
     let result = run();
+    let taken = processor_time().saturating_sub(start);
     ALLOCATOR.set_limit(usize::MAX).expect("no limit");
+    assert!(taken <= LONGEST, "one input took {taken:?}");
     result
+}
+
+/// Processor time of this thread; nothing where the system does not tell it, so that libFuzzer's own limit is left.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(0))
 }

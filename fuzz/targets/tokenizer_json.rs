@@ -8,6 +8,12 @@ use clipway_run::text::{
 
 const TEXTS: [&str; 4] = ["", "a photo of a cat", "2 \u{fc}ber\n\u{732b} \u{1f408}", "<x>[PAD]</s> 'll  \0"];
 
+/// Units of long texts, which are hard for expressions that search far.
+const UNITS: [&str; 3] = [" ", "a", "\n 1"];
+
+/// Bytes of a long text.
+const LONG: usize = 10_000;
+
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let_libraries_panic();
     if let Err(error) = bounded(input.len(), || check_tokenizer_file("tokenizer.json", input)) {
@@ -29,6 +35,12 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         match first {
             Ok(encoded) => assert_eq!(encoded.ids.len(), 12),
             Err(error) => check_message(&error),
+        }
+    }
+    for unit in UNITS {
+        let text = unit.repeat(LONG / unit.len());
+        if let Err(error) = bounded(LONG, || tokenizer.encode(&text)) {
+            check_message(&error);
         }
     }
 });

@@ -49,6 +49,24 @@ pub enum TokenizerError {
         /// Each contradiction.
         problems: Vec<String>,
     },
+    /// A part of a file is over a limit.
+    #[error("{file}: {place}: {cause}")]
+    TooLarge {
+        /// The file's name, such as `tokenizer.json`.
+        file: &'static str,
+        /// Where in the file: a key path.
+        place: String,
+        /// What there is too much of.
+        cause: String,
+    },
+    /// A text is longer than the tokenizer is given, or becomes so.
+    #[error("the text has {found} bytes when it is normalized: at most {most} are encoded")]
+    TextTooLong {
+        /// Bytes of the text, as the tokenizer would have them.
+        found: u64,
+        /// The most that are encoded.
+        most: u64,
+    },
     /// The tokenizers library failed on a text, or gave ids of a length that cannot be.
     #[error("the text could not be encoded: {cause}")]
     Encode {
@@ -67,6 +85,7 @@ impl TokenizerError {
             | TokenizerError::Encode { .. } => Code::BadValue,
             TokenizerError::Unfit { .. } => return "contradiction",
             TokenizerError::File { .. } => Code::Malformed,
+            TokenizerError::TooLarge { .. } | TokenizerError::TextTooLong { .. } => Code::TooLarge,
         };
         code.name()
     }
@@ -74,6 +93,11 @@ impl TokenizerError {
     /// Makes the error of a bad file.
     pub(crate) fn file(file: &'static str, place: impl Into<String>, cause: impl Into<String>) -> Self {
         TokenizerError::File { file, place: printable(&place.into()), cause: printable(&cause.into()) }
+    }
+
+    /// Makes the error of a file with a part over a limit.
+    pub(crate) fn too_large(file: &'static str, place: impl Into<String>, cause: impl Into<String>) -> Self {
+        TokenizerError::TooLarge { file, place: printable(&place.into()), cause: printable(&cause.into()) }
     }
 
     /// Makes the error of a rule that cannot be obeyed.

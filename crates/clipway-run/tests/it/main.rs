@@ -16,3 +16,4 @@ mod processors;
 mod text;
 mod text_corpus;
 mod text_folder;
+mod token_siblings;

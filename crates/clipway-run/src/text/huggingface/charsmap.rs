@@ -1,15 +1,20 @@
 //! The precompiled character map of SentencePiece: a trie in an array, and the replacements it points to.
 
+use std::collections::VecDeque;
+
 use super::json::Node;
 use crate::text::TokenizerError;
 
+/// The longest replacement, in bytes. Those of Unicode's compatibility forms have at most 33.
+const LONGEST_REPLACEMENT: usize = 256;
+
 /// Checks a map, which stands in base 64: every step in the trie stays in the array, every value points to a
-/// replacement.
+/// replacement. Gives how many times longer a replacement may be than what it replaces.
 ///
 /// # Errors
 /// [`TokenizerError::File`] says what is wrong with the map.
-pub fn check(node: &Node) -> Result<(), TokenizerError> {
-    Charsmap::read(node).map(|_| ())
+pub fn check(node: &Node) -> Result<u64, TokenizerError> {
+    Charsmap::read(node).map(|map| map.growth)
 }
 
 /// A checked map.
@@ -17,6 +22,8 @@ pub fn check(node: &Node) -> Result<(), TokenizerError> {
 pub struct Charsmap {
     units: Vec<u32>,
     replacements: String,
+    /// How many times longer a replacement may be than what it replaces.
+    growth: u64,
 }
 
 impl Charsmap {
@@ -35,8 +42,8 @@ impl Charsmap {
             node.error(format!("the replacements are not UTF-8 at byte {}", error.valid_up_to()))
         })?;
         let units: Vec<u32> = trie.as_chunks::<4>().0.iter().map(|&unit| u32::from_le_bytes(unit)).collect();
-        walk(&units, replacements).map_err(|cause| node.error(cause))?;
-        Ok(Charsmap { units, replacements: replacements.to_owned() })
+        let growth = walk(&units, replacements).map_err(|cause| node.error(cause))?;
+        Ok(Charsmap { units, replacements: replacements.to_owned(), growth })
     }
 
     /// Replaces what the map holds as SentencePiece does: at each place the longest of its entries.
@@ -91,10 +98,12 @@ fn offset(unit: u32) -> usize {
 }
 
 /// Follows every way through the trie, as a search would.
-fn walk(units: &[u32], replacements: &str) -> Result<(), String> {
+fn walk(units: &[u32], replacements: &str) -> Result<u64, String> {
     let mut seen = vec![false; units.len()];
-    let mut open = vec![offset(units[0])];
-    while let Some(node) = open.pop() {
+    let mut growth = 1;
+    // The nearest first, so that each is met on its shortest way.
+    let mut open = VecDeque::from([(offset(units[0]), 1)]);
+    while let Some((node, depth)) = open.pop_front() {
         for label in 1..=255usize {
             let place = node ^ label;
             let Some(&unit) = units.get(place) else {
@@ -111,11 +120,17 @@ fn walk(units: &[u32], replacements: &str) -> Result<(), String> {
                 {
                     return Err(format!("unit {place} of the trie points to no replacement"));
                 }
+                let rest = value.and_then(|value| replacements.as_bytes().get(value..)).unwrap_or_default();
+                let length = rest.iter().take(LONGEST_REPLACEMENT + 1).take_while(|&&byte| byte != 0).count();
+                if length > LONGEST_REPLACEMENT {
+                    return Err(format!("a replacement of more than {LONGEST_REPLACEMENT} bytes"));
+                }
+                growth = growth.max(length.div_ceil(depth) as u64);
             }
-            open.push(child);
+            open.push_back((child, depth + 1));
         }
     }
-    Ok(())
+    Ok(growth)
 }
 
 /// Decodes base 64 with padding.
@@ -158,7 +173,7 @@ mod tests {
             units[place] = u32::from(label) | 1 << 8 | ((place ^ leaf) as u32) << 10;
             units[leaf] = value | 1 << 31;
         }
-        let map = Charsmap { units, replacements: "x\0y\0".to_owned() };
+        let map = Charsmap { units, replacements: "x\0y\0".to_owned(), growth: 1 };
         assert_eq!(map.normalize("aabba é"), "xybx é");
         assert_eq!(map.normalize(""), "");
     }

@@ -106,6 +106,12 @@ impl<'a> Node<'a> {
         TokenizerError::file(self.file, place, cause)
     }
 
+    /// Makes an error about this value, which is over a limit.
+    pub fn too_large(&self, cause: impl Into<String>) -> TokenizerError {
+        let place = if self.path.is_empty() { "top level" } else { &self.path };
+        TokenizerError::too_large(self.file, place, cause)
+    }
+
     /// Gives the entry of an object; `None` if it is missing or null.
     pub fn get(&self, key: &str) -> Result<Option<Node<'a>>, TokenizerError> {
         let entry = self.object()?.get(key).filter(|value| !value.is_null());

@@ -27,7 +27,7 @@ impl<'a> Lookup<'a> {
         let map =
             files.special_tokens_map.map(|bytes| parse_config(bytes, SPECIAL_TOKENS_MAP)).transpose()?;
         let root = Node::root(tokenizer, FILE);
-        let (vocabulary, _) = super::check(&root)?;
+        let (vocabulary, ..) = super::check(&root)?;
         let (config, map) = (config.unwrap_or_default(), map.unwrap_or_default());
         Ok(Lookup { root, vocabulary, config, map, class: class.to_owned() })
     }

@@ -5,9 +5,12 @@
 
 mod charsmap;
 mod added;
+mod budget;
 mod class;
 mod files;
+mod growth;
 mod json;
+mod length;
 mod lookup;
 mod open_clip;
 mod transformers;
@@ -24,7 +27,9 @@ use clipway_model::config::HuggingFaceOptions;
 
 use super::tokenizer::Filled;
 use super::{JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode, TokenizerRules};
+use budget::Budget;
 use charsmap::Charsmap;
+use growth::TextGrowth;
 use json::Node;
 use template::Template;
 use vocabulary::Vocabulary;
@@ -103,6 +108,7 @@ pub struct JsonTokenizer {
     template: Template,
     highest: Highest,
     charsmap: Option<Charsmap>,
+    growth: TextGrowth,
 }
 
 /// The highest ids of a vocabulary.
@@ -125,7 +131,7 @@ impl JsonTokenizer {
         maps_first: bool,
     ) -> Result<Self, TokenizerError> {
         let mut value = parse(bytes)?;
-        let (vocabulary, template) = check(&Node::root(&value, FILE))?;
+        let (vocabulary, template, growth) = check(&Node::root(&value, FILE))?;
         let highest = vocabulary.highest();
         let template = match &rules.mode {
             TokenizerMode::PostProcessor => template,
@@ -145,7 +151,7 @@ impl JsonTokenizer {
         if charsmap.is_some() {
             library = load(value.to_string().as_bytes(), &Vocabulary::check(&Node::root(&value, FILE))?)?;
         }
-        Ok(JsonTokenizer { library, rules, template, highest, charsmap })
+        Ok(JsonTokenizer { library, rules, template, highest, charsmap, growth })
     }
 
     /// The highest ids of the vocabulary.
@@ -160,6 +166,7 @@ impl JsonTokenizer {
 
     /// Fills a row of ids, `[context_length]`, from a cleaned text, and says whether it was truncated.
     pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
+        self.growth.check(text, self.charsmap.as_ref(), &self.library)?;
         let mapped = self.charsmap.as_ref().map(|charsmap| charsmap.normalize(text));
         let text = mapped.as_deref().unwrap_or(text);
         let encoding = contained(|| self.library.encode_fast(text, false))
@@ -218,7 +225,7 @@ fn take_charsmap(file: &mut serde_json::Value) -> Result<Option<Charsmap>, Token
 /// [`TokenizerError::File`] names the key at which something is wrong.
 pub fn check_tokenizer_json(bytes: &[u8]) -> Result<(), TokenizerError> {
     let value = parse(bytes)?;
-    let (vocabulary, _) = check(&Node::root(&value, FILE))?;
+    let (vocabulary, ..) = check(&Node::root(&value, FILE))?;
     load(bytes, &vocabulary).map(|_| ())
 }
 
@@ -232,7 +239,7 @@ fn parse(bytes: &[u8]) -> Result<serde_json::Value, TokenizerError> {
 }
 
 /// Checks everything that encoding uses.
-fn check<'a>(root: &Node<'a>) -> Result<(Vocabulary<'a>, Template), TokenizerError> {
+fn check<'a>(root: &Node<'a>) -> Result<(Vocabulary<'a>, Template, TextGrowth), TokenizerError> {
     root.only(&[
         "version",
         "truncation",
@@ -245,10 +252,21 @@ fn check<'a>(root: &Node<'a>) -> Result<(Vocabulary<'a>, Template), TokenizerErr
         "model",
     ])?;
     let vocabulary = Vocabulary::check(root)?;
-    root.get("normalizer")?.map(|node| pipeline::check_normalizer(&node)).transpose()?;
-    root.get("pre_tokenizer")?.map(|node| pipeline::check_pre_tokenizer(&node)).transpose()?;
+    length::check(root)?;
+    let mut budget = Budget::default();
+    let normalizer =
+        root.get("normalizer")?.map(|node| pipeline::check_normalizer(&node, &mut budget)).transpose()?;
+    let pre_tokenizer = root
+        .get("pre_tokenizer")?
+        .map(|node| pipeline::check_pre_tokenizer(&node, &mut budget))
+        .transpose()?;
+    root.get("decoder")?.map(|node| pipeline::check_decoder(&node, &mut budget)).transpose()?;
     let template = root.get("post_processor")?.map(|node| Template::read(&node, &vocabulary)).transpose()?;
-    Ok((vocabulary, template.unwrap_or_default()))
+    let growth = TextGrowth {
+        normalizer: normalizer.unwrap_or_default(),
+        pre_tokenizer: pre_tokenizer.unwrap_or_default(),
+    };
+    Ok((vocabulary, template.unwrap_or_default(), growth))
 }
 
 /// Has the library load the file, without truncation and padding of its own.

@@ -1,116 +1,136 @@
-//! The normalizer and the pre-tokenizer of a `tokenizer.json`: only known parts, none of which can take
-//! exponential time or blow a text up.
+//! The normalizer, the pre-tokenizer and the decoder of a `tokenizer.json`: only known parts, none of which can take
+//! exponential time or blow a text up, by itself or together with the others.
 
+use super::budget::{Budget, Growth, string};
 use super::charsmap;
 use super::json::Node;
-use super::pattern;
 use crate::text::TokenizerError;
 
-/// How many times longer the replacements of a normalizer may make a text, all together.
-const MOST_GROWTH: usize = 256;
+/// Bytes that a byte takes which `ByteLevel` spells as a character.
+const BYTE_LEVEL_GROWTH: u64 = 2;
 
-/// The longest text that a normalizer may put before a text.
-const LONGEST_PREPENDED: usize = 64;
+/// Bytes that a byte takes in a piece of one byte to which `ByteLevel` adds a space.
+const BYTE_LEVEL_PIECE_GROWTH: u64 = 4;
+
+/// Bytes that a byte takes in a piece of one byte to which `Metaspace` adds its mark.
+const METASPACE_GROWTH: u64 = 4;
 
 /// How deep sequences may be nested.
 const DEEPEST: usize = 8;
 
-/// Checks a normalizer.
-pub fn check_normalizer(node: &Node) -> Result<(), TokenizerError> {
-    let growth = normalizer(node, DEEPEST)?;
-    if growth > MOST_GROWTH {
-        return Err(node.error(format!("the text may grow {growth} times, more than {MOST_GROWTH}")));
-    }
-    Ok(())
+/// Checks a normalizer, and gives how much longer it may make a text.
+pub fn check_normalizer(node: &Node, budget: &mut Budget) -> Result<Growth, TokenizerError> {
+    let growth = normalizer(node, DEEPEST, budget)?;
+    growth.check(node)?;
+    Ok(growth)
 }
 
-/// Checks a normalizer and returns how many times longer its replacements may make a text.
-fn normalizer(node: &Node, depth: usize) -> Result<usize, TokenizerError> {
+fn normalizer(node: &Node, depth: usize, budget: &mut Budget) -> Result<Growth, TokenizerError> {
+    budget.part(node)?;
     match node.need("type")?.string()? {
         "Sequence" if depth > 0 => {
             node.only(&["type", "normalizers"])?;
             let parts = node.need("normalizers")?;
-            parts
-                .elements()?
-                .try_fold(1usize, |growth, part| Ok(growth.saturating_mul(normalizer(&part, depth - 1)?)))
+            parts.elements()?.try_fold(Growth::default(), |growth, part| {
+                Ok(growth.then(normalizer(&part, depth - 1, budget)?))
+            })
         }
-        "NFC" | "NFD" | "NFKC" | "NFKD" | "Nmt" | "Lowercase" | "StripAccents" | "ByteLevel" => {
+        // What these add is bounded by what characters a text has, and nothing adds to it again.
+        "NFC" | "NFD" | "NFKC" | "NFKD" | "Nmt" | "Lowercase" | "StripAccents" => {
             node.only(&["type"])?;
-            Ok(1)
+            Ok(Growth::default())
+        }
+        "ByteLevel" => {
+            node.only(&["type"])?;
+            Ok(Growth::times(BYTE_LEVEL_GROWTH))
         }
         "BertNormalizer" => {
             node.only(&["type", "clean_text", "handle_chinese_chars", "strip_accents", "lowercase"])?;
-            Ok(1)
+            Ok(Growth::default())
         }
         "Strip" => {
             node.only(&["type", "strip_left", "strip_right"])?;
-            Ok(1)
+            Ok(Growth::default())
         }
         "Prepend" => {
             node.only(&["type", "prepend"])?;
-            let prepend = node.need("prepend")?;
-            if prepend.string()?.len() > LONGEST_PREPENDED {
-                return Err(prepend.error(format!("longer than {LONGEST_PREPENDED} bytes")));
-            }
-            Ok(1)
+            Growth::prepended(&node.need("prepend")?)
         }
         "Replace" => {
             node.only(&["type", "pattern", "content"])?;
-            let content = node.need("content")?.string()?.len();
-            Ok(content.div_ceil(check_pattern(&node.need("pattern")?)?).max(1))
+            let content = string(&node.need("content")?)?.len();
+            let shortest = budget.pattern(&node.need("pattern")?)?;
+            Ok(Growth::times(content.div_ceil(shortest).max(1) as u64))
         }
         "Precompiled" => {
             node.only(&["type", "precompiled_charsmap"])?;
-            charsmap::check(&node.need("precompiled_charsmap")?)?;
-            Ok(1)
+            Ok(Growth::times(charsmap::check(&node.need("precompiled_charsmap")?)?))
         }
         other => Err(node.error(format!("the normalizer `{other}` is not supported here"))),
     }
 }
 
-/// Checks a pattern, a string or a regular expression, and returns the shortest text it can replace.
-fn check_pattern(node: &Node) -> Result<usize, TokenizerError> {
-    node.only(&["String", "Regex"])?;
-    match (node.get("String")?, node.get("Regex")?) {
-        (Some(text), None) => match text.string()?.len() {
-            0 => Err(text.error("the pattern is empty")),
-            length => Ok(length),
-        },
-        (None, Some(expression)) => match pattern::refuse(expression.string()?) {
-            Some(cause) => Err(expression.error(cause)),
-            None => Ok(1),
-        },
-        _ => Err(node.error("expected either `String` or `Regex`")),
-    }
+/// Checks a pre-tokenizer, and gives how many times longer it may make the pieces of a text.
+pub fn check_pre_tokenizer(node: &Node, budget: &mut Budget) -> Result<Growth, TokenizerError> {
+    let growth = pre_tokenizer(node, DEEPEST, budget)?;
+    growth.check_pieces(node)?;
+    Ok(growth)
 }
 
-/// Checks a pre-tokenizer.
-pub fn check_pre_tokenizer(node: &Node) -> Result<(), TokenizerError> {
-    pre_tokenizer(node, DEEPEST)
-}
-
-fn pre_tokenizer(node: &Node, depth: usize) -> Result<(), TokenizerError> {
+fn pre_tokenizer(node: &Node, depth: usize, budget: &mut Budget) -> Result<Growth, TokenizerError> {
+    budget.part(node)?;
+    let same = |_| Growth::default();
     match node.need("type")?.string()? {
         "Sequence" if depth > 0 => {
             node.only(&["type", "pretokenizers"])?;
-            node.need("pretokenizers")?.elements()?.try_for_each(|part| pre_tokenizer(&part, depth - 1))
+            let parts = node.need("pretokenizers")?;
+            parts.elements()?.try_fold(Growth::default(), |growth, part| {
+                Ok(growth.then(pre_tokenizer(&part, depth - 1, budget)?))
+            })
         }
-        "BertPreTokenizer" | "Whitespace" | "WhitespaceSplit" | "UnicodeScripts" => node.only(&["type"]),
-        "ByteLevel" => node.only(&["type", "add_prefix_space", "trim_offsets", "use_regex"]),
+        "BertPreTokenizer" | "Whitespace" | "WhitespaceSplit" | "UnicodeScripts" => {
+            node.only(&["type"]).map(same)
+        }
+        "ByteLevel" => {
+            node.only(&["type", "add_prefix_space", "trim_offsets", "use_regex"])?;
+            let spaced = node.get("add_prefix_space")?.map_or(Ok(true), |flag| flag.bool())?;
+            Ok(Growth::times(if spaced { BYTE_LEVEL_PIECE_GROWTH } else { BYTE_LEVEL_GROWTH }))
+        }
         "Metaspace" => {
-            node.only(&["type", "replacement", "prepend_scheme", "split", "add_prefix_space", "str_rep"])
+            node.only(&["type", "replacement", "prepend_scheme", "split", "add_prefix_space", "str_rep"])?;
+            Ok(Growth::times(METASPACE_GROWTH))
         }
-        "CharDelimiterSplit" => node.only(&["type", "delimiter"]),
-        "Punctuation" => node.only(&["type", "behavior"]),
-        "Digits" => node.only(&["type", "individual_digits"]),
+        "CharDelimiterSplit" => node.only(&["type", "delimiter"]).map(same),
+        "Punctuation" => node.only(&["type", "behavior"]).map(same),
+        "Digits" => node.only(&["type", "individual_digits"]).map(same),
         "FixedLength" => {
             node.only(&["type", "length"])?;
-            node.get("length")?.map_or(Ok(5), |length| length.number(1, u32::MAX.into())).map(|_| ())
+            node.get("length")?.map_or(Ok(5), |length| length.number(1, u32::MAX.into()))?;
+            Ok(Growth::default())
         }
         "Split" => {
             node.only(&["type", "pattern", "behavior", "invert"])?;
-            check_pattern(&node.need("pattern")?).map(|_| ())
+            budget.pattern(&node.need("pattern")?)?;
+            Ok(Growth::default())
         }
         other => Err(node.error(format!("the pre-tokenizer `{other}` is not supported here"))),
+    }
+}
+
+/// Counts the parts of a decoder, which no encoding uses: the library still compiles what it holds.
+pub fn check_decoder(node: &Node, budget: &mut Budget) -> Result<(), TokenizerError> {
+    decoder(node, DEEPEST, budget)
+}
+
+fn decoder(node: &Node, depth: usize, budget: &mut Budget) -> Result<(), TokenizerError> {
+    budget.part(node)?;
+    match node.need("type")?.string()? {
+        "Sequence" if depth > 0 => {
+            node.need("decoders")?.elements()?.try_for_each(|part| decoder(&part, depth - 1, budget))
+        }
+        "Sequence" => Err(node.error("sequences of decoders are nested too deep")),
+        "Replace" => budget.pattern(&node.need("pattern")?).map(|_| ()),
+        // The library knows the others, and refuses what it does not know.
+        _ => Ok(()),
     }
 }

@@ -10,8 +10,24 @@ use crate::text::TokenizerError;
 /// The highest id: far above every vocabulary there is, low enough for tables of all ids.
 pub const HIGHEST_ID: u64 = (1 << 24) - 1;
 
-/// The longest word that a word-piece model may look at, in characters.
-const LONGEST_WORD: u64 = 10_000;
+/// The longest word that a word-piece model may look at, in characters: its work grows with the cube of it. All models in
+/// use have 100.
+const LONGEST_WORD: u64 = 200;
+
+/// The longest token of a vocabulary, in bytes.
+const LONGEST_TOKEN: usize = 4096;
+
+/// The longest piece of a unigram model, in bytes: at each place of a text it looks for pieces of every length.
+const LONGEST_PIECE: usize = 128;
+
+/// The longest added token, in bytes.
+const LONGEST_ADDED: usize = 1024;
+
+/// Bytes of all added tokens: the automaton that finds them takes some 80 times as many.
+const ALL_ADDED: usize = 512 << 10;
+
+/// The longest prefix or suffix that a model puts to the parts of a word, in bytes.
+const LONGEST_AFFIX: usize = 64;
 
 /// The ids of a tokenizer's tokens.
 pub struct Vocabulary<'a> {
@@ -53,6 +69,7 @@ impl<'a> Vocabulary<'a> {
     fn check_added(&mut self, added: &Node<'a>) -> Result<(), TokenizerError> {
         let taken: HashSet<u32> = self.model.values().copied().collect();
         let mut ids = HashSet::new();
+        let mut bytes = 0;
         for token in added.elements()? {
             token.only(&["id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"])?;
             for flag in ["single_word", "lstrip", "rstrip", "normalized", "special"] {
@@ -62,6 +79,19 @@ impl<'a> Vocabulary<'a> {
             let content = token.need("content")?.string()?;
             if content.is_empty() {
                 return Err(token.error("an added token is empty"));
+            }
+            if content.len() > LONGEST_ADDED {
+                let cause = format!(
+                    "an added token of {} bytes; at most {LONGEST_ADDED} are accepted",
+                    content.len()
+                );
+                return Err(token.too_large(cause));
+            }
+            bytes += content.len();
+            if bytes > ALL_ADDED {
+                return Err(
+                    added.too_large(format!("the added tokens have more than {ALL_ADDED} bytes together"))
+                );
             }
             match self.model.get(content) {
                 Some(&known) if known != id => {
@@ -129,6 +159,12 @@ fn check_map<'a>(vocab: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerErr
         if !ids.insert(id) {
             return Err(vocab.error(format!("id {id} is given to two tokens, one of them `{token}`")));
         }
+        if token.len() > LONGEST_TOKEN {
+            return Err(vocab.too_large(format!(
+                "a token of {} bytes; at most {LONGEST_TOKEN} are accepted",
+                token.len()
+            )));
+        }
         vocabulary.insert(token.as_str(), id as u32);
     }
     if vocabulary.is_empty() {
@@ -169,11 +205,11 @@ fn check_bpe<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerErr
     for flag in ["fuse_unk", "byte_fallback", "ignore_merges"] {
         model.get(flag)?.map(|flag| flag.bool()).transpose()?;
     }
-    model.get("end_of_word_suffix")?.map(|suffix| suffix.string()).transpose()?;
+    model.get("end_of_word_suffix")?.map(|suffix| affix(&suffix)).transpose()?;
     if let Some(unknown) = model.get("unk_token")? {
         check_unknown(&vocabulary, &unknown)?;
     }
-    let prefix = model.get("continuing_subword_prefix")?.map(|prefix| prefix.string()).transpose()?;
+    let prefix = model.get("continuing_subword_prefix")?.map(|prefix| affix(&prefix)).transpose()?;
     let merges = model.need("merges")?;
     let mut joined = String::new();
     for (place, merge) in merges.array()?.iter().enumerate() {
@@ -199,6 +235,15 @@ fn check_bpe<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerErr
     Ok(vocabulary)
 }
 
+/// Reads what a model puts to the parts of a word.
+fn affix<'a>(node: &Node<'a>) -> Result<&'a str, TokenizerError> {
+    let text = node.string()?;
+    if text.len() > LONGEST_AFFIX {
+        return Err(node.too_large(format!("{} bytes; at most {LONGEST_AFFIX} are accepted", text.len())));
+    }
+    Ok(text)
+}
+
 /// Reads the two tokens of a merge: a string with one space, or an array.
 fn merge_parts(merge: &Value) -> Option<(&str, &str)> {
     match merge {
@@ -216,7 +261,7 @@ fn check_word_piece<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, Token
     model.only(&["type", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab"])?;
     let vocabulary = check_map(&model.need("vocab")?)?;
     check_unknown(&vocabulary, &model.need("unk_token")?)?;
-    model.need("continuing_subword_prefix")?.string()?;
+    affix(&model.need("continuing_subword_prefix")?)?;
     model.need("max_input_chars_per_word")?.number(1, LONGEST_WORD)?;
     Ok(vocabulary)
 }
@@ -241,6 +286,10 @@ fn check_unigram<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, Tokenize
         let Some(token) = sound else {
             return Err(vocab.error(format!("piece {id}: expected a string and a finite score")));
         };
+        if token.len() > LONGEST_PIECE {
+            let cause = format!("piece {id} has {} bytes; at most {LONGEST_PIECE} are accepted", token.len());
+            return Err(vocab.too_large(cause));
+        }
         if vocabulary.insert(token.as_str(), id).is_some() {
             return Err(vocab.error(format!("piece {id}: `{token}` stands twice")));
         }
