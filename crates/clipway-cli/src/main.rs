@@ -11,17 +11,20 @@ mod hints;
 mod options;
 mod pictures;
 mod progress;
+mod signals;
 mod source;
 mod text;
 mod texts;
 mod ui;
 mod verification;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use commands::Command;
+use failure::Failure;
 use ui::Ui;
 
 /// Turn OpenCLIP-family checkpoints into verified artifacts, and run them
@@ -36,8 +39,11 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let ui = Ui::new(&arguments.global);
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refused(&error),
+    };
+    let ui = Ui::new(&arguments.global, signals::watch(arguments.global.json));
     match arguments.command.run(&ui) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(failure::NO),
@@ -46,4 +52,25 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code)
         }
     }
+}
+
+/// Says what is wrong with the arguments, with `--json` as every failure; or gives the help that was asked for.
+fn refused(error: &clap::Error) -> ExitCode {
+    // A stream that cannot be written to changes nothing.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    // The arguments could not be read, so the option is looked for among them.
+    if std::env::args_os()
+        .skip(1)
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == "--json")
+    {
+        let text = error.to_string();
+        let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        let failure = Failure::could_not_run("bad-option", message);
+        let _ = writeln!(anstream::stdout(), "{:#}", failure.json());
+    }
+    ExitCode::from(failure::COULD_NOT_RUN)
 }

@@ -2,11 +2,11 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::Failure;
 use crate::options::Global;
 
 /// Where a command's words go.
@@ -18,12 +18,12 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// Takes the settings that hold for every command.
-    pub fn new(global: &Global) -> Ui {
+    /// Takes the settings that hold for every command, and the flag that an interrupt sets.
+    pub fn new(global: &Global, cancel: Arc<AtomicBool>) -> Ui {
         let threads = global
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-        Ui { json: global.json, quiet: global.quiet, threads, cancel: Arc::new(AtomicBool::new(false)) }
+        Ui { json: global.json, quiet: global.quiet, threads, cancel }
     }
 
     /// Whether stdout is to be JSON.
@@ -36,16 +36,8 @@ impl Ui {
         self.threads
     }
 
-    /// A flag that is set when the user interrupts: work that writes looks at it and cleans up. A second
-    /// interrupt ends the process at once.
+    /// A flag that is set when the user interrupts: work that writes looks at it and cleans up.
     pub fn cancel_flag(&self) -> Arc<AtomicBool> {
-        let flag = Arc::clone(&self.cancel);
-        // A handler that is already set stays: it serves the same flag.
-        let _ = ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(i32::from(INTERRUPTED));
-            }
-        });
         Arc::clone(&self.cancel)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
+use clipway_formats::shown_path;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::{Interpolation, PreprocessOptions, ResizeMode};
 use clipway_model::export::{
@@ -216,7 +217,7 @@ impl Export {
         );
         bars.finish();
         let report = report.map_err(|error| export_failure(&error))?;
-        if ui.json() {
+        let told = if ui.json() {
             ui.data_json(&json!({
                 "folder": report.folder,
                 "source_bytes": report.source_bytes,
@@ -225,10 +226,16 @@ impl Export {
                 "notes": report.artifact.notes,
                 "verification": report.artifact.verification,
                 "seconds": report.timings,
-            }))?;
+            }))
         } else {
-            ui.data(&text_of(&report))?;
-        }
+            ui.data(&text_of(&report))
+        };
+        told.map_err(|failure| {
+            let folder = shown_path(&report.folder);
+            let message =
+                format!("`{folder}` is written and complete, but its report is lost: {}", failure.message);
+            Failure { message, ..failure }
+        })?;
         if let Some(leftover) = &report.leftover {
             ui.warn(&format!("what was replaced is still there: {leftover}"));
         }

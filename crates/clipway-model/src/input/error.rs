@@ -126,13 +126,15 @@ impl InputError {
     }
 }
 
+/// Whether the process or the system has no descriptor left.
 #[cfg(unix)]
-fn is_out_of_descriptors(cause: &io::Error) -> bool {
+pub(crate) fn is_out_of_descriptors(cause: &io::Error) -> bool {
     use rustix::io::Errno;
-    matches!(Errno::from_io_error(cause), Some(Errno::MFILE | Errno::NFILE | Errno::IO))
+    matches!(Errno::from_io_error(cause), Some(Errno::MFILE | Errno::NFILE))
 }
 
+/// Whether the process has no descriptor left: other systems do not tell.
 #[cfg(not(unix))]
-fn is_out_of_descriptors(_: &io::Error) -> bool {
+pub(crate) fn is_out_of_descriptors(_: &io::Error) -> bool {
     false
 }

@@ -11,6 +11,7 @@ mod kind;
 mod stamp;
 
 pub use error::InputError;
+pub(crate) use error::is_out_of_descriptors;
 pub use file::FileSource;
 pub use folder::Folder;
 pub use kind::Kind;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clipway_formats::{shown, shown_path};
 
+use crate::input::is_out_of_descriptors;
+
 /// An output that was not written. The target is as it was before, unless the message says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -78,6 +80,7 @@ impl OutputError {
             OutputError::BadTarget { .. } => "bad-target",
             OutputError::Io { cause, .. } => match cause.kind() {
                 FileTooLarge | QuotaExceeded | StorageFull => "no-space",
+                _ if is_out_of_descriptors(source) => "io",
                 _ => "write",
             },
         }

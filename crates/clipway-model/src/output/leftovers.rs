@@ -9,10 +9,13 @@ use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::error::OutputError;
+use super::live;
 use super::place::{remove_all, rename_new, sync_folder};
 use super::step::{Step, StepHook};
 use super::target::metadata;
@@ -22,6 +25,9 @@ use crate::input;
 const LONGEST_STEM: usize = 100;
 /// Times that another identity is tried, should one be taken or its lock be cleaned away under us.
 const ATTEMPTS: usize = 16;
+
+/// Descriptors that removing a folder takes.
+const SPARE: usize = 2;
 
 const LOCK: &str = "lock";
 const NEW_LOCK: &str = "lock-new";
@@ -35,6 +41,9 @@ pub(super) struct Ownership {
     stem: PathBuf,
     /// Held until dropped.
     _lock: File,
+    /// Descriptors that are free again when the folder is removed, should no others be left.
+    spare: Mutex<Vec<File>>,
+    _entry: live::Entry,
 }
 
 impl Ownership {
@@ -45,8 +54,10 @@ impl Ownership {
             let mut name = prefix.clone();
             name.push(format!("{}-{:016x}", std::process::id(), RandomState::new().hash_one(0)));
             let stem = target.with_file_name(name);
-            if let Some(lock) = new_lock(&stem, hook)? {
-                return Ok(Ownership { stem, _lock: lock });
+            let paths = live::Paths { target: target.to_owned(), stem: stem.clone() };
+            let entry = live::enter(paths).map_err(OutputError::io("begin", target))?;
+            if let Some((lock, spare)) = new_lock(&stem, hook)? {
+                return Ok(Ownership { stem, _lock: lock, spare: Mutex::new(spare), _entry: entry });
             }
         }
         let busy = io::Error::new(io::ErrorKind::ResourceBusy, "its lock is always taken");
@@ -65,15 +76,16 @@ impl Ownership {
 
     /// Removes everything temporary, and gives the identity back.
     pub(super) fn clear(&self, target: &Path, hook: &StepHook) -> Result<(), OutputError> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
         clear(target, &self.stem, hook)
     }
 }
 
 /// Makes and locks the lock file; `None` if it was taken from us in between.
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a lock is made with its output"))]
-fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<File>, OutputError> {
+fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<(File, Vec<File>)>, OutputError> {
     let (early, path) = (with_ending(stem, NEW_LOCK), with_ending(stem, LOCK));
-    let make = || -> io::Result<Option<File>> {
+    let make = || -> io::Result<Option<(File, Vec<File>)>> {
         hook.before(Step::Prepare, &early)?;
         let lock = File::create_new(&early)?;
         match lock.try_lock() {
@@ -82,9 +94,10 @@ fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<File>, OutputError> {
             // Where files cannot be locked, leftovers are never recognized, and no run's folder is removed.
             Err(TryLockError::Error(_)) => {}
         }
+        let spare = (0..SPARE).map(|_| lock.try_clone()).collect::<io::Result<Vec<File>>>()?;
         hook.before(Step::Prepare, &path)?;
         fs::rename(&early, &path)?;
-        Ok(Some(lock))
+        Ok(Some((lock, spare)))
     };
     match make() {
         Ok(found) => Ok(found),
@@ -172,6 +185,18 @@ fn clean_one(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputEr
         return if lost { Err(error) } else { Ok(()) };
     }
     Ok(())
+}
+
+/// Removes the temporary paths of all outputs of this process, which is about to end; see [`super::abandon`].
+pub(super) fn clear_all(wait: Duration) {
+    for live::Paths { target, stem } in live::end(wait) {
+        for _ in 0..ATTEMPTS {
+            // The thread that writes may make a file while its folder is removed.
+            if clear(&target, &stem, &StepHook::default()).is_ok() {
+                break;
+            }
+        }
+    }
 }
 
 /// Whether a run may have made what is at a temporary path: a folder or a file, and no link, pipe or device.

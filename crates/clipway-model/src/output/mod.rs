@@ -8,6 +8,7 @@ mod above;
 mod error;
 mod file;
 mod leftovers;
+mod live;
 mod place;
 mod staging;
 mod step;
@@ -20,3 +21,15 @@ pub use file::StagedFile;
 pub use staging::{OutputOptions, Placed, Staging};
 pub use step::{Step, StepHook};
 pub use target::{Listing, TargetKind, check_apart, check_outside};
+
+/// Whether this process is writing an output.
+pub fn is_writing() -> bool {
+    live::any()
+}
+
+/// Removes everything temporary of every output that this process writes, before the process ends at once. Nothing is
+/// begun or put in place afterwards. Where an output is still being put in place after `wait`, nothing is removed, and
+/// the next run with the same target cleans up.
+pub fn abandon(wait: std::time::Duration) {
+    leftovers::clear_all(wait);
+}

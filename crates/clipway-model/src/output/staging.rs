@@ -11,6 +11,7 @@ use super::above::FoldersAbove;
 use super::error::OutputError;
 use super::file::StagedFile;
 use super::leftovers::{Ownership, clean};
+use super::live;
 use super::place::{cannot, exchange, rename_new, rename_over, sync_folder};
 use super::step::{Step, StepHook};
 use super::target::{Listing, TargetKind, check_ours, check_replaceable, resolve};
@@ -136,6 +137,7 @@ impl Staging {
     /// is then as it was, except that a failed sync of its folder may leave the new output in place.
     pub fn commit(mut self) -> Result<Placed, OutputError> {
         self.sync()?;
+        let _placing = live::place().map_err(OutputError::io("put in place", &self.target))?;
         for _ in 0..ATTEMPTS {
             let OutputOptions { kind, force, listing, .. } = self.options;
             let old = check_replaceable(&self.target, kind, force, listing)?;
@@ -237,6 +239,8 @@ fn is_race(error: &io::Error) -> bool {
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        // Open files are closed first: removing the folder takes descriptors.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
         // Nobody is left to hear of it; what cannot be removed now is removed by the next run.
         let _ = self.ownership.clear(&self.target, &self.options.hook);
     }
