@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 #![forbid(unsafe_code)]
 
+mod attack;
 mod bench;
 mod cases;
 mod circles;
@@ -87,6 +88,8 @@ enum Task {
     },
     /// Make cases from the field with Python, run the program on them and judge what comes out
     Cases(cases::Options),
+    /// Run folders of hostile inputs (`make.py`, `run.sh`) watched, and judge them by their expectations
+    Attack(attack::Options),
     /// Find source files that need each other, and fail at more than four
     Circles,
     /// Check conventions that no compiler checks: errors, tables in documents, plain English
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
         }
         Task::CorpusCase { format, path } => corpus::run_case(format, path),
         Task::Cases(options) => cases::run(&options),
+        Task::Attack(options) => attack::run(&options),
         Task::Circles => circles::run(),
         Task::Conventions => conventions::run(),
         Task::Coverage => coverage::run(),

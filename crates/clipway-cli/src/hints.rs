@@ -1,5 +1,6 @@
 //! What to do about an error. Only the program knows its commands and options, so no library error has hints.
 
+use clipway_formats::shown_path;
 use clipway_model::checkpoint::CheckpointError;
 use clipway_model::differences::Differences;
 use clipway_model::export::ExportError;
@@ -16,7 +17,7 @@ pub fn of_checkpoint(error: &CheckpointError) -> Option<String> {
     match error {
         CheckpointError::Ambiguous { folder, candidates } => {
             let first = folder.join(candidates.first()?);
-            Some(format!("pass one of the files, such as `{}`", first.display()))
+            Some(format!("pass one of the files, such as `{}`", shown_path(&first)))
         }
         _ => None,
     }

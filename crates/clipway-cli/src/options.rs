@@ -1,6 +1,7 @@
 //! Options that several commands share.
 
 use clap::Args;
+use clipway_run::budget::Budget;
 
 /// Heading of the options of every command in `--help`.
 const GLOBAL: &str = "Global options";
@@ -19,6 +20,42 @@ pub struct Global {
     /// Threads to compute with [default: all processors]
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+
+    /// Most memory that one image or text may take, such as 8GB
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size, default_value = "2GiB", hide_default_value = false)]
+    pub max_memory: u64,
+
+    /// Most multiplications that one image or text may take, in thousands of millions
+    #[arg(long, global = true, value_name = "N", default_value_t = Budget::default().multiplications / 1_000_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub max_compute: u64,
+}
+
+impl Global {
+    /// What one image or text may take.
+    pub fn budget(&self) -> Budget {
+        Budget { bytes: self.max_memory, multiplications: self.max_compute * 1_000_000_000 }
+    }
+}
+
+/// A size in bytes: a number with `KB`, `MB` or `GB` (thousands), with `KiB`, `MiB` or `GiB`, or with none.
+pub fn size(text: &str) -> Result<u64, String> {
+    let upper = text.trim().to_ascii_uppercase();
+    let (digits, unit) = match upper.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => upper.split_at(at),
+        None => (upper.as_str(), ""),
+    };
+    let factor = match unit.trim() {
+        "" | "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KIB" => 1 << 10,
+        "MIB" => 1 << 20,
+        "GIB" => 1 << 30,
+        _ => return Err("expected a size such as 500MB or 2GB".to_owned()),
+    };
+    let count: u64 = digits.parse().map_err(|_| "expected a size such as 500MB or 2GB".to_owned())?;
+    count.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(|| "expected a size above 0".to_owned())
 }
 
 fn threads(text: &str) -> Result<usize, String> {

@@ -14,8 +14,11 @@ use crate::hints;
 use crate::source::clip_failure;
 use crate::ui::Ui;
 
-/// Images of one pass through the image tower.
+/// Most images of one pass through the image tower.
 const PASS: usize = 32;
+
+/// Most bytes of the pixels of one pass, unless one image has more.
+const PASS_BYTES: usize = 256 << 20;
 
 /// How images are read.
 #[derive(Args)]
@@ -66,7 +69,8 @@ impl PictureOptions {
         let limits = DecodeLimits { max_pixels: self.max_pixels };
         let bar = ui.progress(paths.len() as u64, "pictures", false);
         let mut decoded = Decoded { apply_orientation: self.apply_orientation, ..Decoded::default() };
-        for pass in paths.chunks(PASS) {
+        let together = (PASS_BYTES / (4 * clip.pixel_values())).clamp(1, PASS);
+        for pass in paths.chunks(together) {
             let read: Vec<Result<Vec<f32>, String>> = pass
                 .par_iter()
                 .map(|path| {
@@ -85,7 +89,7 @@ impl PictureOptions {
                 sound.extend(error.is_none().then_some(path));
                 decoded.pictures.push(Picture { file: path.to_string_lossy().into_owned(), error });
             }
-            let named = |index: usize| format!("`{}`", sound[index].display());
+            let named = |index: usize| format!("`{}`", shown_path(&sound[index]));
             let features = clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error.naming(named)))?;
             decoded.features.extend(features);
             bar.inc(pass.len() as u64);

@@ -83,7 +83,7 @@ pub fn load_to_run(
     apply_orientation: bool,
     ui: &Ui,
 ) -> Result<Clip, Failure> {
-    let load = LoadOptions { towers: Some(towers), apply_orientation, ..LoadOptions::new(processor(ui)?) };
+    let load = LoadOptions { towers: Some(towers), apply_orientation, ..load_options(ui)? };
     let source = Source::resolve(path, &arguments.options()).map_err(|error| source_failure(&error))?;
     for note in source.notes() {
         ui.note(note);
@@ -94,6 +94,11 @@ pub fn load_to_run(
 /// A processor with the threads that were asked for.
 pub fn processor(ui: &Ui) -> Result<Processor, Failure> {
     Processor::with_threads(ui.threads()).map_err(|error| Failure::could_not_run("threads", chain(&error)))
+}
+
+/// How a model is loaded: with the threads that were asked for, within the memory that was allowed.
+pub fn load_options(ui: &Ui) -> Result<LoadOptions, Failure> {
+    Ok(LoadOptions { budget: ui.budget(), ..LoadOptions::new(processor(ui)?) })
 }
 
 /// What a source that cannot be opened means for the exit status.
@@ -157,6 +162,7 @@ pub fn load_failure(error: &LoadError) -> Failure {
         LoadError::Source(error) => source_failure(error),
         LoadError::Input(error) => failure::input(error),
         LoadError::Artifact(error) => artifact_failure(error),
+        LoadError::Budget { .. } => Failure::no(error.code(), chain(error)).hint(BUDGET_HINT),
         LoadError::Processor(_) => Failure::could_not_run(error.code(), chain(error)),
         _ => {
             let exit_code = failure::exit_of(error.code());
@@ -164,6 +170,9 @@ pub fn load_failure(error: &LoadError) -> Failure {
         }
     }
 }
+
+/// What to do about a model that needs more than its budget.
+const BUDGET_HINT: &str = "check the image size, patch size and lengths in the config; `--max-memory` and `--max-compute` raise the limits";
 
 /// What a refused input means for the exit status.
 pub fn clip_failure(error: &ClipError) -> Failure {

@@ -1,9 +1,12 @@
 //! The only place that speaks: data to stdout, talk to stderr.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use clipway_formats::is_invisible;
+use clipway_run::budget::Budget;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
@@ -14,6 +17,7 @@ pub struct Ui {
     json: bool,
     quiet: bool,
     threads: usize,
+    budget: Budget,
     cancel: Arc<AtomicBool>,
 }
 
@@ -23,7 +27,7 @@ impl Ui {
         let threads = global
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-        Ui { json: global.json, quiet: global.quiet, threads, cancel }
+        Ui { json: global.json, quiet: global.quiet, threads, budget: global.budget(), cancel }
     }
 
     /// Whether stdout is to be JSON.
@@ -34,6 +38,11 @@ impl Ui {
     /// Threads to compute with.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// What one image or text may take.
+    pub fn budget(&self) -> Budget {
+        self.budget
     }
 
     /// A flag that is set when the user interrupts: work that writes looks at it and cleans up.
@@ -47,7 +56,7 @@ impl Ui {
     /// A stdout that cannot be written to. One that was closed early, as by `head`, ends the process quietly.
     pub fn data(&self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let written = out.write_all(printable(text).as_bytes()).and_then(|()| out.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
             Err(error) => Err(Failure::could_not_run("io", format!("stdout: {error}"))),
@@ -63,20 +72,23 @@ impl Ui {
         let mut text =
             serde_json::to_string_pretty(value).map_err(|error| Failure::could_not_run("internal", error))?;
         text.push('\n');
-        self.data(&text)
+        // Characters that a terminal obeys or hides are escaped in JSON's own way, which changes no value.
+        self.data(&escape_invisible(&text, |c, out| {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        }))
     }
 
     /// Says something to people.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "{text}");
+            let _ = writeln!(anstream::stderr(), "{}", printable(text));
         }
     }
 
     /// Warns; said even when quiet.
     pub fn warn(&self, text: &str) {
         let style = anstyle::AnsiColor::Yellow.on_default().bold();
-        let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {text}");
+        let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {}", printable(text));
     }
 
     /// Says what a user must know about what was done; it is no failure.
@@ -102,10 +114,10 @@ impl Ui {
         }
         let style = anstyle::AnsiColor::Red.on_default().bold();
         let mut err = anstream::stderr();
-        let _ = writeln!(err, "{style}error:{style:#} {}", failure.coded());
+        let _ = writeln!(err, "{style}error:{style:#} {}", printable(&failure.coded()));
         if let Some(hint) = &failure.hint {
             let style = anstyle::AnsiColor::Cyan.on_default().bold();
-            let _ = writeln!(err, "\n{style}hint:{style:#} {hint}");
+            let _ = writeln!(err, "\n{style}hint:{style:#} {}", printable(hint));
         }
     }
 
@@ -120,5 +132,37 @@ impl Ui {
         let bar = ProgressBar::new(length).with_style(style.progress_chars("=> "));
         bar.set_prefix(what.to_owned());
         bar
+    }
+}
+
+/// Text for people, whoever wrote parts of it: line ends and tabs stay, and every other character that a terminal obeys
+/// or hides is escaped.
+fn printable(text: &str) -> Cow<'_, str> {
+    escape_invisible(text, |c, out| out.extend(c.escape_unicode()))
+}
+
+fn escape_invisible(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    let is_obeyed = |c: char| is_invisible(c) && c != '\n' && c != '\t';
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_obeyed(c) { escape(c, &mut out) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        assert_eq!(
+            printable("a\tb\n`w\u{1b}]0;x\u{7}\u{202e}\u{9b}`"),
+            "a\tb\n`w\\u{1b}]0;x\\u{7}\\u{202e}\\u{9b}`"
+        );
+        assert!(matches!(printable("plain: ä 日本 🦁"), Cow::Borrowed(_)));
     }
 }

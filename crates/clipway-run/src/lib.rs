@@ -23,6 +23,7 @@ pub mod tower;
 pub mod engine;
 pub mod encoder;
 pub mod clip;
+pub mod budget;
 pub mod load;
 pub mod verify;
 pub mod activation;

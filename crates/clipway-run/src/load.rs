@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use clipway_formats::shown_path;
 use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
 use clipway_model::config::{self, PreprocessConfig};
 use clipway_model::export::TokenizerParts;
@@ -11,6 +12,7 @@ use clipway_model::plan::{ApplyError, PlannedTensor, Tower, apply};
 use clipway_model::source::{Source, SourceError, SourceOptions};
 use clipway_model::state_dict::{StateDict, cast_to_f32};
 
+use crate::budget::{Budget, BudgetError};
 use crate::clip::Clip;
 use crate::encoder::{Encoder, EncoderError, EncoderSettings};
 use crate::engine::{Engine, EngineError, EngineOptions, Processor, WeightError, Weights};
@@ -32,6 +34,8 @@ pub struct LoadOptions {
     pub blocks: bool,
     /// Whether images are turned as their EXIF orientation says; open_clip does not.
     pub apply_orientation: bool,
+    /// Most that the model may need for one image or text.
+    pub budget: Budget,
 }
 
 impl LoadOptions {
@@ -49,7 +53,7 @@ pub enum LoadError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The source does not have a tower that was asked for.
-    #[error("`{}` has the {} tower only, not the {} tower", path.display(), found.name(), wanted.name())]
+    #[error("`{}` has the {} tower only, not the {} tower", shown_path(path), found.name(), wanted.name())]
     NoTower {
         /// The source.
         path: PathBuf,
@@ -61,8 +65,16 @@ pub enum LoadError {
     /// There are no threads to run on.
     #[error(transparent)]
     Processor(EngineError),
+    /// The model needs more than its budget.
+    #[error("`{}`: {cause}", shown_path(path))]
+    Budget {
+        /// The source.
+        path: PathBuf,
+        /// What it needs.
+        cause: BudgetError,
+    },
     /// The engine refuses the weights.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Engine {
         /// The source.
         path: PathBuf,
@@ -70,7 +82,7 @@ pub enum LoadError {
         cause: EngineError,
     },
     /// The towers are not those of the model.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Encoder {
         /// The source.
         path: PathBuf,
@@ -78,7 +90,7 @@ pub enum LoadError {
         cause: EncoderError,
     },
     /// The tokenizer is malformed.
-    #[error("`{}`: {cause}", folder.display())]
+    #[error("`{}`: {cause}", shown_path(folder))]
     Tokenizer {
         /// The folder of its files.
         folder: PathBuf,
@@ -105,6 +117,7 @@ impl LoadError {
             LoadError::Tokenizer { cause, .. } => cause.code(),
             LoadError::Artifact(error) => error.code(),
             LoadError::Input(error) => error.code(),
+            LoadError::Budget { .. } => "too-large",
         }
     }
 }
@@ -190,6 +203,8 @@ impl Clip {
         let path = source.path();
         let engine = |cause| LoadError::Engine { path: path.to_owned(), cause };
         let towers = towers(source, options.towers)?;
+        let over = |cause| LoadError::Budget { path: path.to_owned(), cause };
+        options.budget.check(source.model(), towers).map_err(over)?;
         let processor = match &options.processor {
             Some(processor) => processor.clone(),
             None => Processor::detect().map_err(LoadError::Processor)?,

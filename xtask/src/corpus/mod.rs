@@ -12,6 +12,7 @@ mod links;
 mod manifest;
 mod open;
 
+pub use child::usage_of;
 pub use contract::run as run_contract;
 pub use manifest::Format;
 pub use open::run as run_case;

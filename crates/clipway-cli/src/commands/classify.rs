@@ -1,8 +1,9 @@
 //! `clipway classify`: zero-shot classification of images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clipway_formats::{shown, shown_path};
 use clipway_model::plan::Tower;
 use clipway_run::clip::Clip;
 use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template};
@@ -128,7 +129,7 @@ impl Classify {
         let orientation = self.pictures.apply_orientation;
         let clip = source::load_to_run(&self.model_folder, &self.source, Tower::Both, orientation, ui)?;
         if !clip.has_image_tower() || !clip.has_text_tower() {
-            let folder = self.model_folder.display();
+            let folder = shown_path(&self.model_folder);
             return Err(Failure::no(
                 "missing",
                 format!("`{folder}` has one tower only; classifying needs both"),
@@ -161,10 +162,10 @@ fn labeled(score: Score, labels: &[String]) -> Labeled {
 fn table(results: &[Classified]) -> String {
     let mut text = String::new();
     for result in results.iter().filter(|result| result.error.is_none()) {
-        text.push_str(&result.file);
+        text.push_str(&shown_path(Path::new(&result.file)));
         text.push('\n');
         for label in &result.labels {
-            text.push_str(&format!("  {:5.1} %  {}\n", 100.0 * label.probability, label.label));
+            text.push_str(&format!("  {:5.1} %  {}\n", 100.0 * label.probability, shown(&label.label)));
         }
     }
     text

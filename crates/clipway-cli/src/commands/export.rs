@@ -16,12 +16,12 @@ use clipway_model::output::StepHook;
 use clipway_model::plan::{Ledger, Precision, Tower};
 use clipway_model::source::{Source, SourceOptions};
 use clipway_model::spelling::{TARGETS, Target};
-use clipway_run::engine::Processor;
-use clipway_run::load::{LoadOptions, LoadedTokenizer};
+use clipway_run::load::{LoadError, LoadOptions, LoadedTokenizer};
 use clipway_run::verify::{FolderVerification, Report};
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::options::size;
 use crate::progress::StageBars;
 use crate::source::{self, SourceArguments, export_failure, load_failure};
 use crate::text::{bytes, counted};
@@ -198,8 +198,14 @@ impl Export {
         let cancel = ui.cancel_flag();
         let bars = StageBars::new(ui);
         let inputs = self.inputs.read()?;
-        let processor = source::processor(ui)?;
-        let verify = |folder: &std::path::Path| verified(folder, checkpoint, &inputs, &processor, options);
+        let load = source::load_options(ui)?;
+        if !self.no_verify {
+            let source = prepared.source();
+            let over = |cause| LoadError::Budget { path: source.path().to_owned(), cause };
+            let checked = load.budget.check(source.model(), source.tower());
+            checked.map_err(|cause| load_failure(&over(cause)))?;
+        }
+        let verify = |folder: &std::path::Path| verified(folder, checkpoint, &inputs, &load, options);
         let report = prepared.write(
             out,
             &WriteOptions {
@@ -255,7 +261,7 @@ impl Export {
             return Ok((parts, None));
         }
         let text = &source.config().model.text;
-        let folder = folder.display();
+        let folder = shown_path(folder);
         let name = text.tokenizer.name.as_deref().filter(|name| *name != OWN_TOKENIZER);
         let Some(name) = name else {
             let rows = text.vocab_size;
@@ -326,11 +332,10 @@ fn verified(
     folder: &std::path::Path,
     checkpoint: &Arc<Checkpoint>,
     inputs: &clipway_run::verify::Inputs,
-    processor: &Processor,
+    load: &LoadOptions,
     options: &SourceOptions,
 ) -> Result<serde_json::Value, VerifyError> {
-    let load = LoadOptions::new(processor.clone());
-    let verification = FolderVerification { inputs, load, source: options.clone() };
+    let verification = FolderVerification { inputs, load: load.clone(), source: options.clone() };
     let report: Report = verification.run(folder, checkpoint)?;
     if report.passed { Ok(serde_json::to_value(&report)?) } else { Err(report.explanation().into()) }
 }
@@ -348,7 +353,7 @@ fn text_of(report: &ExportReport) -> String {
         Some(verification) => format!("{}\n", verification.summary()),
         None => "NOT verified: nothing was run\n".to_owned(),
     });
-    text.push_str(&format!("wrote {}\n", report.folder.display()));
+    text.push_str(&format!("wrote {}\n", shown_path(&report.folder)));
     text
 }
 
@@ -367,24 +372,6 @@ fn ledger(ledger: &Ledger) -> String {
         text.push_str(&format!("  {fate:<8} {tensors}, {}: {}\n", bytes(group.bytes), group.rule));
     }
     text
-}
-
-/// A size in bytes: a number with `KB`, `MB` or `GB` (thousands) or none, as transformers reads it.
-fn size(text: &str) -> Result<u64, String> {
-    let upper = text.trim().to_ascii_uppercase();
-    let (digits, unit) = match upper.find(|c: char| !c.is_ascii_digit()) {
-        Some(at) => upper.split_at(at),
-        None => (upper.as_str(), ""),
-    };
-    let factor = match unit.trim() {
-        "" | "B" => 1,
-        "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        _ => return Err("expected a size such as 500MB or 2GB".to_owned()),
-    };
-    let count: u64 = digits.parse().map_err(|_| "expected a size such as 500MB or 2GB".to_owned())?;
-    count.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(|| "expected a size above 0".to_owned())
 }
 
 /// A side, or height and width.

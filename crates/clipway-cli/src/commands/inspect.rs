@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use clipway_formats::{shown_path, shown_up_to};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
 use clipway_model::plan::Tower;
 use clipway_model::source::{ModelChoice, Source, SourceError};
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::activation::{Weighed, weigh_activations};
-use clipway_run::load::LoadOptions;
 use serde_json::json;
 
 use crate::failure::{Failure, INTERRUPTED};
@@ -80,7 +80,7 @@ impl Inspect {
         let inspection = inspect(&checkpoint, options, &bars, &cancel);
         bars.finish();
         let inspection = inspection.map_err(|error| {
-            Failure::no(error.code.name(), format!("`{}`: {error}", self.source.display()))
+            Failure::no(error.code.name(), format!("`{}`: {error}", shown_path(&self.source)))
         })?;
         let Some(inspection) = inspection else {
             return Err(Failure {
@@ -139,7 +139,7 @@ fn probe(
         resolved => resolved,
     };
     let source = resolved.map_err(|error| source::source_failure(&error))?;
-    let load = LoadOptions::new(source::processor(ui)?);
+    let load = source::load_options(ui)?;
     let weighed = weigh_activations(&source, &load).map_err(|error| verify_failure(&error))?;
     Ok((source.origin().shown(), weighed))
 }
@@ -280,7 +280,7 @@ fn tensors(inspection: &Inspection, text: &mut String) {
         table.set_header(["tensor", "dtype", "shape", "bytes"]);
         for tensor in tensors {
             let shape = format!("{:?}", tensor.shape);
-            table.add_row([tensor.name.clone(), tensor.dtype.to_owned(), shape, tensor.bytes.to_string()]);
+            table.add_row([cell(&tensor.name), tensor.dtype.to_owned(), shape, tensor.bytes.to_string()]);
         }
         let _ = writeln!(text, "\n{table}");
     }
@@ -292,7 +292,7 @@ fn tensors(inspection: &Inspection, text: &mut String) {
             let number =
                 |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
             table.add_row([
-                row.name.clone(),
+                cell(&row.name),
                 number(row.min.map(f64::from)),
                 number(row.max.map(f64::from)),
                 number(row.mean),
@@ -303,4 +303,9 @@ fn tensors(inspection: &Inspection, text: &mut String) {
         }
         let _ = writeln!(text, "\n{table}");
     }
+}
+
+/// A name as a cell of a table: escaped, and as long as any tensor's name.
+fn cell(name: &str) -> String {
+    shown_up_to(name, 1024)
 }

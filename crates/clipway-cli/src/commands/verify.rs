@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clipway_formats::shown_path;
 use clipway_model::artifact::{Artifact, HashReport};
 use clipway_model::source::{Source, SourceOptions};
 use clipway_run::activation::{Weighed, weigh_activations};
@@ -51,7 +52,7 @@ impl Verify {
         let hashes = hashes.map_err(|error| source::artifact_failure(&error))?;
         match (&self.against, hashes) {
             (None, None) => {
-                let folder = self.folder.display();
+                let folder = shown_path(&self.folder);
                 Err(Failure::could_not_run("missing", format!("`{folder}` has no `clipway.json` to check"))
                     .hint("pass `--against SOURCE` to compare it with its source"))
             }
@@ -70,7 +71,7 @@ impl Verify {
         let refuse = |error| verify_failure(&error);
         let inputs = self.inputs.read()?;
         let folder = self.resolved()?;
-        let load = LoadOptions { blocks: self.blocks, ..LoadOptions::new(source::processor(ui)?) };
+        let load = LoadOptions { blocks: self.blocks, ..source::load_options(ui)? };
         let verification = FolderVerification { inputs: &inputs, load, source: self.source.options() };
         let report = verification.run_resolved(&folder, &checkpoint).map_err(refuse)?;
         let activation = weighed(&folder, &verification.load).unwrap_or_else(nothing);
@@ -101,7 +102,7 @@ impl Verify {
 
     /// What images and texts say of the folder's activation.
     fn activation(&self, ui: &Ui) -> Result<Weighed, Failure> {
-        weighed(&self.resolved()?, &LoadOptions::new(source::processor(ui)?))
+        weighed(&self.resolved()?, &source::load_options(ui)?)
     }
 
     /// The folder's model, by its own config.

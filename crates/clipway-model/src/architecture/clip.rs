@@ -3,8 +3,10 @@
 //! The classes compute the same and differ in names: `CLIP` keeps the text tower's tensors in the root, the others
 //! under `text.`. CoCa has a decoder too, and gives its features the length 1.
 
-use crate::config::ModelConfig;
-use crate::graph::{Dim, Graph, GraphBuilder, Parameters};
+use clipway_formats::{Code, FormatError, Place};
+
+use crate::config::{ModelConfig, VisionConfig, limits};
+use crate::graph::{Dim, Graph, GraphBuilder, Operation, Parameters};
 
 use super::{
     ArchitectureError, Model, Tower, TowerKind, coca_decoder, hugging_face, mobile_text, modified_resnet,
@@ -62,8 +64,10 @@ pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
     let shape: &[usize] = if config.nonscalar_logit_scale { &[1] } else { &[] };
     let logit_scale = root.parameter("logit_scale", shape);
     let logit_bias = config.init_logit_bias.is_some().then(|| root.parameter("logit_bias", shape));
+    let image_graph = graph("image", image.as_ref(), &parameters, config)?;
+    check_tokens(&image_graph, &config.vision)?;
     Ok(Model {
-        image: graph("image", image.as_ref(), &parameters, config)?,
+        image: image_graph,
         text: graph("text", text.as_ref(), &parameters, config)?,
         logit_scale,
         logit_bias,
@@ -107,4 +111,25 @@ fn unsupported_image() -> ArchitectureError {
 
 fn unsupported_text() -> ArchitectureError {
     ArchitectureError::unsupported("a text tower of no known kind", "set `layers` or `hf_model_name`")
+}
+
+/// Checks that no attention of an image tower looks at more tokens than any model has: the size of the patches of a
+/// tower that is known by its name stands in no config, and with it the number of tokens.
+fn check_tokens(graph: &Graph, vision: &VisionConfig) -> Result<(), ArchitectureError> {
+    let attentions = graph.nodes.iter().filter(|node| matches!(node.operation, Operation::Attention { .. }));
+    let seen = attentions.flat_map(|node| node.inputs.iter().map(|&value| graph.node(value)).chain([node]));
+    let tokens = seen.filter_map(|node| match node.shape[..] {
+        [Dim::Batch, Dim::Fixed(tokens), _] => Some(tokens),
+        _ => None,
+    });
+    let most = tokens.max().unwrap_or(0);
+    if most <= limits::TOKENS {
+        return Ok(());
+    }
+    let [height, width] = vision.image_size;
+    let cause = format!(
+        "an image of {height}x{width} pixels becomes {most} tokens; at most {} are allowed",
+        limits::TOKENS
+    );
+    Err(FormatError::new(Code::TooLarge, Place::Json("$.vision_cfg.image_size".to_owned()), cause).into())
 }

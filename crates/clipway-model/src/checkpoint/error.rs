@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clipway_formats::FormatError;
+use clipway_formats::{FormatError, shown_path};
 
 use crate::artifact::ArtifactError;
 use crate::input::InputError;
@@ -18,7 +18,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     /// A file is refused: what is wrong and where.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -26,13 +26,13 @@ pub enum CheckpointError {
         cause: FormatError,
     },
     /// A folder without a file of weights.
-    #[error("`{}` holds no weights", folder.display())]
+    #[error("`{}` holds no weights", shown_path(folder))]
     NoWeights {
         /// The folder.
         folder: PathBuf,
     },
     /// A folder with several files of weights, none of which open_clip prefers.
-    #[error("`{}` holds several files of weights: {}", folder.display(), candidates.join(", "))]
+    #[error("`{}` holds several files of weights: {}", shown_path(folder), candidates.join(", "))]
     Ambiguous {
         /// The folder.
         folder: PathBuf,
@@ -40,7 +40,7 @@ pub enum CheckpointError {
         candidates: Vec<String>,
     },
     /// A shard that is a link to a place outside of the folder of its index.
-    #[error("`{}`: shard `{shard}` is a link that leaves the folder of the index", index.display())]
+    #[error("`{}`: shard `{shard}` is a link that leaves the folder of the index", shown_path(index))]
     ShardEscapes {
         /// The index.
         index: PathBuf,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::escape::{markdown, note, yaml};
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
 use crate::spelling::{Spelling, WeightsFormat};
@@ -27,9 +28,7 @@ pub(super) fn model_card(
     let mut card = format!("---\ntags:\n- clip\nlibrary_name: {}\n", spelling.library);
     card.push_str("pipeline_tag: zero-shot-image-classification\n");
     if let Some(license) = &artifact.license {
-        // A license is one word of a known set or comes from the user; a line end would forge other keys.
-        let plain: String = license.chars().filter(|c| !c.is_control()).collect();
-        let _ = writeln!(card, "license: {plain}");
+        let _ = writeln!(card, "license: {}", yaml(license));
     }
     card.push_str("---\n");
     let name = artifact.model.name.as_deref().unwrap_or("a CLIP model");
@@ -39,7 +38,12 @@ pub(super) fn model_card(
     let mut rows = vec![
         (
             "Source",
-            format!("`{}` ({}, {})", artifact.source.name, artifact.source.format, artifact.source.layout),
+            format!(
+                "{} ({}, {})",
+                markdown(&artifact.source.name),
+                artifact.source.format,
+                artifact.source.layout
+            ),
         ),
         ("Weights", format!("{}, {}", artifact.source.weights, artifact.model.precision)),
         ("Towers", artifact.model.towers.name().to_owned()),
@@ -61,8 +65,8 @@ pub(super) fn model_card(
         let _ = writeln!(card, "| {key} | {value} |");
     }
     card.push_str("\nWhat each tensor was made of, its hash and the verification are in `clipway.json`.\n");
-    for note in &artifact.notes {
-        let _ = write!(card, "\n> {note}\n");
+    for text in &artifact.notes {
+        let _ = write!(card, "\n> {}\n", note(text));
     }
     if usage == Usage::AfterFolding {
         let _ = write!(

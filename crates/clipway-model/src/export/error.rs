@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clipway_formats::{FormatError, shown};
+use clipway_formats::{FormatError, shown, shown_path};
 
 use crate::differences::Differences;
 use crate::input::InputError;
@@ -22,7 +22,7 @@ pub enum ExportError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The target cannot hold the model.
-    #[error("`{}`, {model}: {cause}", path.display())]
+    #[error("`{}`, {model}: {cause}", shown_path(path))]
     Target {
         /// The source.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum ExportError {
         tensors: Vec<(String, usize)>,
     },
     /// A weight cannot be read.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum ExportError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// What was read back is not what was written.
-    #[error("`{}`: {cause}; the disk or its cable may be failing", path.display())]
+    #[error("`{}`: {cause}; the disk or its cable may be failing", shown_path(path))]
     ReadBack {
         /// The file.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum ExportError {
     #[error(transparent)]
     Input(#[from] InputError),
     /// The source changed while it was read.
-    #[error("`{}` changed while it was read: tensor `{}`", path.display(), shown(tensor))]
+    #[error("`{}` changed while it was read: tensor `{}`", shown_path(path), shown(tensor))]
     SourceChanged {
         /// The source.
         path: PathBuf,

@@ -3,6 +3,7 @@
 //! [`Export::prepare`] makes the plan under the target's names and can be looked at; [`Export::write`] writes it.
 
 mod card;
+mod escape;
 mod error;
 mod jobs;
 mod prepare;

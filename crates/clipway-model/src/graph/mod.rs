@@ -5,6 +5,7 @@
 //! derive from these two; nothing restates them.
 
 mod builder;
+mod cost;
 mod describe;
 mod fold;
 mod layers;
@@ -16,6 +17,7 @@ mod rotation;
 mod windows;
 
 pub use builder::{AttentionOptions, GraphBuilder, GraphError};
+pub use cost::Cost;
 pub use describe::{DimDescription, GraphDescription, NodeDescription, TensorDescription};
 pub use fold::{Fold, FoldTerm};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};

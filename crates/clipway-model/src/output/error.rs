@@ -80,7 +80,7 @@ impl OutputError {
             OutputError::BadTarget { .. } => "bad-target",
             OutputError::Io { cause, .. } => match cause.kind() {
                 FileTooLarge | QuotaExceeded | StorageFull => "no-space",
-                _ if is_out_of_descriptors(source) => "io",
+                _ if is_out_of_descriptors(cause) => "io",
                 _ => "write",
             },
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use clipway_formats::{TensorInfo, shown};
+use clipway_formats::{TensorInfo, shown, shown_path};
 
 use super::SourceError;
 use super::trainer_log::TrainerLog;
@@ -84,7 +84,7 @@ impl ConfigOrigin {
     pub fn shown(&self) -> String {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => format!("`{name}`"),
-            ConfigOrigin::File(path) => format!("`{}`", path.display()),
+            ConfigOrigin::File(path) => format!("`{}`", shown_path(path)),
             ConfigOrigin::Given => "the config that was given".to_owned(),
             ConfigOrigin::Beside => format!("the `{CONFIG_NAME}` beside it"),
             ConfigOrigin::Layout(origin) => match &origin.name {
@@ -136,7 +136,7 @@ impl std::error::Error for Candidates {}
 
 impl fmt::Display for Candidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` comes without a config, and its shapes ", self.path.display())?;
+        write!(f, "`{}` comes without a config, and its shapes ", shown_path(&self.path))?;
         let names = self.identification.names();
         if !names.is_empty() {
             write!(f, "fit {} models", names.len())?;
@@ -194,7 +194,7 @@ impl std::error::Error for Mismatch {}
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` does not match {}\n{}", self.path.display(), self.model, self.differences)
+        write!(f, "`{}` does not match {}\n{}", shown_path(&self.path), self.model, self.differences)
     }
 }
 

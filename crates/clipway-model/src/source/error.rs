@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clipway_formats::{FormatError, shown};
+use clipway_formats::{FormatError, shown, shown_path};
 
 use super::config::{Candidates, Mismatch};
 use crate::architecture::ArchitectureError;
@@ -27,7 +27,7 @@ pub enum SourceError {
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     /// The source does not have a tower that was asked for.
-    #[error("`{}` has the {} tower only, not {}", path.display(), found.name(), named(*wanted))]
+    #[error("`{}` has the {} tower only, not {}", shown_path(path), found.name(), named(*wanted))]
     NoTower {
         /// The source.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum SourceError {
         found: Tower,
     },
     /// The model's weights cannot be told from what lies beside them.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Select {
         /// The source.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub enum SourceError {
         cause: SelectError,
     },
     /// No layout has these names and shapes.
-    #[error("`{}`: the tensor names match no known layout ({})", path.display(), names.join(", "))]
+    #[error("`{}`: the tensor names match no known layout ({})", shown_path(path), names.join(", "))]
     UnknownLayout {
         /// The source.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum SourceError {
     #[error(transparent)]
     UnknownModel(#[from] UnknownModel),
     /// A config is malformed.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Config {
         /// The config.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum SourceError {
         cause: FormatError,
     },
     /// The text model's config beside the weights cannot be used.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     TextModel {
         /// The config.
         path: PathBuf,
@@ -80,7 +80,7 @@ pub enum SourceError {
         cause: FormatError,
     },
     /// Branches were to be folded, and there are none any more.
-    #[error("`{}`: there is nothing to fold, the branches are folded already", path.display())]
+    #[error("`{}`: there is nothing to fold, the branches are folded already", shown_path(path))]
     AlreadyFolded {
         /// The source.
         path: PathBuf,
@@ -100,7 +100,7 @@ pub enum SourceError {
     #[error(transparent)]
     Mismatch(#[from] Box<Mismatch>),
     /// Tensors of a known layout are not converted.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Layout {
         /// The source.
         path: PathBuf,
@@ -122,7 +122,7 @@ pub enum SourceError {
         problems: Vec<String>,
     },
     /// A plan cannot be made.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Plan {
         /// The source.
         path: PathBuf,
@@ -133,7 +133,7 @@ pub enum SourceError {
     #[error(transparent)]
     Imbalance(#[from] Imbalance),
     /// A number among the tensors cannot be read.
-    #[error("`{}`: {cause}", path.display())]
+    #[error("`{}`: {cause}", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,

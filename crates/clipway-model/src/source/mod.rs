@@ -326,5 +326,10 @@ fn changed(base: &ConfigFile, options: &SourceOptions) -> Result<ConfigFile, Sou
     }
     let said = config.preprocess.merged(&options.preprocess);
     config.preprocess = PreprocessOptions { size: None, ..said };
+    if options.preprocess != PreprocessOptions::default() {
+        // What an export writes must be read again, so it is held to the limits of a config.
+        let text = config.model.to_config_file(&config.preprocess());
+        ConfigFile::parse(text.as_bytes()).map_err(refuse("preprocessing"))?;
+    }
     Ok(config)
 }

@@ -12,8 +12,11 @@ use crate::tower::Intermediate;
 /// Images whose pixels are kept for comparison; further ones are compared by their features alone.
 const KEPT_PIXELS: usize = 64;
 
-/// Images of one pass, which bounds the memory for pixels.
+/// Most images of one pass.
 const PASS: usize = 32;
+
+/// Most bytes of the pixels of one pass, and of those that are kept, unless one image has more.
+const PIXEL_BYTES: usize = 256 << 20;
 
 /// Images and texts to run a model on.
 #[derive(Clone, Debug)]
@@ -99,7 +102,8 @@ impl Outputs {
         let mut kept = Vec::new();
         let mut features = Vec::new();
         let width = clip.pixel_values();
-        for pass in inputs.images.chunks(PASS) {
+        let most = (PIXEL_BYTES / (4 * width)).max(1);
+        for pass in inputs.images.chunks(most.min(PASS)) {
             let mut pixels = Vec::with_capacity(pass.len() * width);
             for (name, picture) in pass {
                 pixels.extend(clip.pixels(name, picture)?);
@@ -109,7 +113,7 @@ impl Outputs {
             if blocks && self.blocks.is_empty() {
                 self.blocks.extend(stages(clip.image_intermediates(&pixels)?));
             }
-            let room = KEPT_PIXELS.saturating_sub(kept.len() / width);
+            let room = KEPT_PIXELS.min(most).saturating_sub(kept.len() / width);
             kept.extend_from_slice(&pixels[..pass.len().min(room) * width]);
         }
         self.images = inputs.images.len();

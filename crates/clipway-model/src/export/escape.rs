@@ -1,0 +1,94 @@
+//! Text from strangers in a model card: one function for each medium.
+
+use clipway_formats::is_invisible;
+
+/// A text as a part of a line of Markdown, in a table or out of it: nothing in it is markup or HTML.
+pub(super) fn markdown(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            c if is_invisible(c) => out.extend(c.escape_unicode().flat_map(|c| escaped(c))),
+            c => out.extend(escaped(c)),
+        }
+    }
+    out
+}
+
+/// A character of Markdown that stands for itself.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let is_markup = "\\`*_{}[]()#+!|~:@".contains(c);
+    is_markup.then_some('\\').into_iter().chain([c])
+}
+
+/// A note, which is ours and may have quoted text in backticks: one line, without HTML outside of the quotes.
+pub(super) fn note(text: &str) -> String {
+    let mut out = String::new();
+    for (index, part) in text.split('`').enumerate() {
+        let is_quoted = index % 2 == 1;
+        if index > 0 {
+            out.push('`');
+        }
+        for c in part.chars() {
+            match c {
+                '<' if !is_quoted => out.push_str("&lt;"),
+                c if is_invisible(c) => out.extend(c.escape_unicode()),
+                c => out.push(c),
+            }
+        }
+    }
+    out
+}
+
+/// A text as a YAML scalar: a plain word as it is, all else in quotes.
+pub(super) fn yaml(text: &str) -> String {
+    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.+".contains(c))
+        && !["true", "false", "null", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
+    if is_word {
+        return text.to_owned();
+    }
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if is_invisible(c) => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_strangers_is_no_markup() {
+        assert_eq!(
+            markdown("x`|\n\n# Verified\n<img src=x onerror=alert(1)>\u{202e}.pt"),
+            "x\\`\\|\\\\u\\{a\\}\\\\u\\{a\\}\\# Verified\\\\u\\{a\\}&lt;img src=x onerror=alert\\(1\\)&gt;\\\\u\\{202e\\}.pt"
+        );
+        assert_eq!(markdown("emoji-clip.pt"), "emoji-clip.pt");
+        assert_eq!(note("a <b> of `<i>`\n# x"), "a &lt;b> of `<i>`\\u{a}# x");
+    }
+
+    #[test]
+    fn a_license_is_one_scalar() {
+        for (text, expected) in [
+            ("mit", "mit"),
+            ("cc-by-nc-4.0", "cc-by-nc-4.0"),
+            ("mit extra: yes", "\"mit extra: yes\""),
+            ("mit\nextra: yes", "\"mit\\U0000000aextra: yes\""),
+            ("\"\\", "\"\\\"\\\\\""),
+            ("no", "\"no\""),
+            ("- a", "\"- a\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(yaml(text), expected);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! How much a model may ask for.
+
+use clipway_model::architecture::Model;
+use clipway_model::graph::Cost;
+use clipway_model::plan::Tower;
+
+/// Most that a model may need for one image or text, weights aside. Checked before a weight is read: a small file may
+/// describe a tower that no machine can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes of pixels, tokens and activations.
+    pub bytes: u64,
+    /// Multiplications.
+    pub multiplications: u64,
+}
+
+impl Default for Budget {
+    /// 2 GiB and 20 million million multiplications: ten times what the largest registered model needs.
+    fn default() -> Budget {
+        Budget { bytes: 2 << 30, multiplications: 20_000_000_000_000 }
+    }
+}
+
+/// A model needs more than its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BudgetError {
+    /// Too many bytes.
+    #[error("one {sample} needs {needed} bytes for its {input} and activations; at most {most} are allowed")]
+    Memory {
+        /// `image` or `text`.
+        sample: &'static str,
+        /// `pixels` or `tokens`.
+        input: &'static str,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that it may need.
+        most: u64,
+    },
+    /// Too much work.
+    #[error("one {sample} needs {needed} multiplications; at most {most} are allowed")]
+    Work {
+        /// `image` or `text`.
+        sample: &'static str,
+        /// Multiplications that it needs.
+        needed: u64,
+        /// Multiplications that it may need.
+        most: u64,
+    },
+}
+
+impl Budget {
+    /// Checks the towers of a model that are about to be loaded.
+    ///
+    /// # Errors
+    /// The first tower that needs more.
+    pub fn check(&self, model: &Model, towers: Tower) -> Result<(), BudgetError> {
+        let length = model.context_length;
+        if towers != Tower::Text {
+            self.check_cost("image", "pixels", model.image.cost(&model.parameters, length))?;
+        }
+        if towers != Tower::Image {
+            self.check_cost("text", "tokens", model.text.cost(&model.parameters, length))?;
+        }
+        Ok(())
+    }
+
+    fn check_cost(&self, sample: &'static str, input: &'static str, cost: Cost) -> Result<(), BudgetError> {
+        if cost.bytes > self.bytes {
+            return Err(BudgetError::Memory { sample, input, needed: cost.bytes, most: self.bytes });
+        }
+        if cost.multiplications > self.multiplications {
+            let (needed, most) = (cost.multiplications, self.multiplications);
+            return Err(BudgetError::Work { sample, needed, most });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clipway_model::architecture::build;
+    use clipway_model::config::ConfigFile;
+    use clipway_model::registry;
+
+    use super::*;
+
+    #[test]
+    fn every_registered_model_is_far_below_the_budget() {
+        let budget = Budget::default();
+        let fifth = Budget { bytes: budget.bytes / 2, multiplications: budget.multiplications / 5 };
+        for name in registry::names() {
+            let model = build(&registry::model(name).unwrap()).unwrap();
+            fifth.check(&model, Tower::Both).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    /// Cost of the image tower of a small ViT whose patches are 8 pixels.
+    fn image_cost(side: usize, layers: usize) -> Cost {
+        let config = format!(
+            r#"{{"embed_dim": 8, "vision_cfg": {{"image_size": {side}, "layers": {layers}, "width": 8, "head_width": 8,
+            "patch_size": 8}}, "text_cfg": {{"context_length": 8, "vocab_size": 99, "width": 16, "heads": 1, "layers": 1}}}}"#
+        );
+        let model = build(&ConfigFile::parse(config.as_bytes()).unwrap().model).unwrap();
+        model.image.cost(&model.parameters, 8)
+    }
+
+    #[test]
+    fn cost_grows_with_what_the_config_asks_for() {
+        let (small, large) = (image_cost(64, 1), image_cost(2000, 1));
+        // Three copies of the pixels are the most that a shallow tower holds.
+        assert!(
+            large.bytes >= 3 * 3 * 2000 * 2000 * 4 && large.bytes < 2 * 3 * 3 * 2000 * 2000 * 4,
+            "{large:?}"
+        );
+        // Attention is of 62,501 tokens by as many, eight wide, for scores and for values.
+        assert!(large.multiplications > 2 * 8 * 62_501 * 62_501, "{large:?}");
+        assert!(small.multiplications < 10_000_000 && small.bytes < 1 << 20, "{small:?}");
+        assert!(image_cost(2000, 300).multiplications > 299 * 2 * 8 * 62_501 * 62_501);
+        let model_of = |cost: Cost| Budget::default().check_cost("image", "pixels", cost);
+        assert!(model_of(large).is_ok());
+        assert!(matches!(model_of(image_cost(2000, 300)), Err(BudgetError::Work { .. })));
+        let bytes = 3 << 30;
+        assert!(matches!(model_of(Cost { bytes, multiplications: 1 }), Err(BudgetError::Memory { .. })));
+    }
+}

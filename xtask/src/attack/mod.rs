@@ -1,0 +1,131 @@
+//! Attacks: folders with `make.py`, which makes a hostile input, and `run.sh`, which shows what the program does with it.
+//! Each runs watched, and is judged by its expectations.
+
+mod expected;
+mod watched;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::demo::root;
+use crate::outcome::{Outcome, tell};
+use expected::Expected;
+use watched::watch;
+
+/// Expectations of the attacks that are handed over, by the name of their folder.
+const EXPECTATIONS: &str = "xtask/data/attacks.json";
+
+/// What is run.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The folder of attacks
+    folder: PathBuf,
+    /// Run only attacks whose name contains a match of this regular expression
+    #[arg(long, value_name = "REGEX")]
+    only: Option<regex::Regex>,
+    /// The program; without it the one of this build is made
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// The Python that makes the inputs
+    #[arg(long, default_value = "python3")]
+    python: String,
+}
+
+/// Runs every attack of a folder; true if all came out as expected and there was at least one.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let read = std::fs::read_to_string(root().join(EXPECTATIONS)).map_err(|error| error.to_string())?;
+    let known: BTreeMap<String, Expected> =
+        serde_json::from_str(&read).map_err(|error| format!("{EXPECTATIONS}: {error}"))?;
+    let program = match &options.program {
+        Some(program) => program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?,
+        None => built()?,
+    };
+    let names = cases(&options.folder)?;
+    let wanted = names.iter().filter(|name| options.only.as_ref().is_none_or(|only| only.is_match(name)));
+    Ok(tell(wanted.map(|name| {
+        let case = Case { folder: options.folder.join(name), program: &program, python: &options.python };
+        let judged = case.expected(known.get(name)).and_then(|expected| case.judged(&expected));
+        let (passed, detail) = match judged {
+            Ok((problems, measured)) if problems.is_empty() => (true, measured),
+            Ok((problems, measured)) => (false, format!("{measured}: {}", problems.join("; "))),
+            Err(error) => (false, error),
+        };
+        Outcome { name: name.clone(), passed, detail }
+    })))
+}
+
+/// The program of this profile.
+fn built() -> Result<PathBuf, String> {
+    let folder = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = folder.parent().unwrap_or(&folder).to_owned();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--package", "clipway-cli"]).current_dir(root());
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    match cargo.status() {
+        Ok(status) if status.success() => Ok(folder.join("clipway")),
+        Ok(status) => Err(format!("cargo build: {status}")),
+        Err(error) => Err(format!("cargo build: {error}")),
+    }
+}
+
+/// Names of all folders but those of helpers; a folder without `run.sh` is a case that cannot be understood.
+fn cases(folder: &Path) -> Result<Vec<String>, String> {
+    let wrong = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(wrong)? {
+        let entry = entry.map_err(wrong)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() && name != "lib" && !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+struct Case<'a> {
+    folder: PathBuf,
+    program: &'a Path,
+    python: &'a str,
+}
+
+impl Case<'_> {
+    /// What is expected: `expected.json` beside the case, else what is known here.
+    fn expected(&self, known: Option<&Expected>) -> Result<Expected, String> {
+        let own = self.folder.join("expected.json");
+        match (std::fs::read_to_string(&own), known) {
+            (Ok(text), _) => {
+                serde_json::from_str(&text).map_err(|error| format!("{}: {error}", own.display()))
+            }
+            (Err(error), _) if own.exists() => Err(format!("{}: {error}", own.display())),
+            (_, Some(known)) => Ok(known.clone()),
+            _ => Err("nothing says what is expected".to_owned()),
+        }
+    }
+
+    /// What is wrong, and what was measured.
+    fn judged(&self, expected: &Expected) -> Result<(Vec<String>, String), String> {
+        let script = self.folder.join("run.sh").canonicalize().map_err(|error| format!("run.sh: {error}"))?;
+        let work = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let mut command = Command::new("bash");
+        command
+            .arg(script)
+            .env("CLIPWAY", self.program)
+            .env("EMOJI", root().join("examples/emoji-clip"))
+            .env("PYTHON", self.python)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("NO_COLOR", "1")
+            .env("TMPDIR", work.path());
+        let seen = watch(command, self.program, expected.limit())?;
+        let name = self.folder.file_name().unwrap_or_default();
+        // `run.sh` works in a folder of the case's name below a temporary one.
+        let made = std::fs::read_dir(work.path()).map_err(|error| error.to_string())?;
+        let place = made.flatten().map(|entry| entry.path().join(name)).find(|path| path.is_dir());
+        let place = place.ok_or("`run.sh` made no folder: its input could not be made")?;
+        let measured = format!("{:.1} s, {} MB", seen.time.as_secs_f64(), seen.memory / 1_000_000);
+        Ok((expected.problems(&seen, &place), measured))
+    }
+}
