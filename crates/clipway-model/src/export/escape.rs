@@ -10,7 +10,7 @@ pub(super) fn markdown(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            c if is_invisible(c) => out.extend(c.escape_unicode().flat_map(|c| escaped(c))),
+            c if is_invisible(c) => out.extend(c.escape_unicode().flat_map(escaped)),
             c => out.extend(escaped(c)),
         }
     }
