@@ -89,7 +89,7 @@ impl PictureOptions {
                 sound.extend(error.is_none().then_some(path));
                 decoded.pictures.push(Picture { file: path.to_string_lossy().into_owned(), error });
             }
-            let named = |index: usize| format!("`{}`", shown_path(&sound[index]));
+            let named = |index: usize| format!("`{}`", shown_path(sound[index]));
             let features = clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error.naming(named)))?;
             decoded.features.extend(features);
             bar.inc(pass.len() as u64);

@@ -94,7 +94,9 @@ impl Ui {
     /// Says what a user must know about what was done; it is no failure.
     pub fn note(&self, text: &str) {
         let style = anstyle::AnsiColor::Cyan.on_default().bold();
-        self.say(&format!("{style}note:{style:#} {text}"));
+        if !self.quiet {
+            let _ = writeln!(anstream::stderr(), "{style}note:{style:#} {}", printable(text));
+        }
     }
 
     /// Warns, once a run, of texts that were longer than the model's context.
