@@ -10,6 +10,7 @@ mod failure;
 mod hints;
 mod options;
 mod pictures;
+mod pool;
 mod progress;
 mod signals;
 mod source;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         Err(error) => return refused(&error),
     };
     let ui = Ui::new(&arguments.global, signals::watch(arguments.global.json));
-    match arguments.command.run(&ui) {
+    match pool::run(&ui, || arguments.command.run(&ui)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(failure::NO),
         Err(failure) => {

@@ -15,8 +15,8 @@ use clipway_run::engine::Processor;
 use clipway_run::load::{LoadError, LoadOptions};
 
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
-use crate::hints;
 use crate::ui::Ui;
+use crate::{hints, pool};
 
 /// Which weights of a checkpoint are taken.
 #[derive(Clone, Copy, ValueEnum)]
@@ -91,9 +91,9 @@ pub fn load_to_run(
     Clip::load(&source, &load).map_err(|error| load_failure(&error))
 }
 
-/// A processor with the threads that were asked for.
+/// The processor of the command.
 pub fn processor(ui: &Ui) -> Result<Processor, Failure> {
-    Processor::with_threads(ui.threads()).map_err(|error| Failure::could_not_run("threads", chain(&error)))
+    pool::processor(ui).cloned()
 }
 
 /// How a model is loaded: with the threads that were asked for, within the memory that was allowed.

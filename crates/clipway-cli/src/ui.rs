@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use clipway_formats::is_invisible;
 use clipway_run::budget::Budget;
+use clipway_run::engine::Processor;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
@@ -19,6 +20,7 @@ pub struct Ui {
     threads: usize,
     budget: Budget,
     cancel: Arc<AtomicBool>,
+    processor: OnceLock<Processor>,
 }
 
 impl Ui {
@@ -27,7 +29,14 @@ impl Ui {
         let threads = global
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-        Ui { json: global.json, quiet: global.quiet, threads, budget: global.budget(), cancel }
+        Ui {
+            json: global.json,
+            quiet: global.quiet,
+            threads,
+            budget: global.budget(),
+            cancel,
+            processor: OnceLock::new(),
+        }
     }
 
     /// Whether stdout is to be JSON.
@@ -43,6 +52,11 @@ impl Ui {
     /// What one image or text may take.
     pub fn budget(&self) -> Budget {
         self.budget
+    }
+
+    /// What the command computes with, once it was asked for.
+    pub fn processor(&self) -> &OnceLock<Processor> {
+        &self.processor
     }
 
     /// A flag that is set when the user interrupts: work that writes looks at it and cleans up.

@@ -1,5 +1,15 @@
 //! Runs CLIP models.
 //!
+//! ```no_run
+//! use clipway_run::{Clip, cosine};
+//!
+//! let clip = Clip::open("folder")?;
+//! let image = clip.embed_image(&std::fs::read("cat.png")?)?;
+//! let text = clip.embed_text("a photo of a cat")?;
+//! println!("{:.4}", cosine(&image, &text));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Pixels and token ids exactly as open_clip makes them, the engine that turns them into features, and what rests on
 //! features: verification and zero-shot classification. Nothing here touches the network or prints.
 //!
@@ -25,6 +35,11 @@ pub mod encoder;
 pub mod clip;
 pub mod budget;
 pub mod load;
+mod embed;
 pub mod verify;
 pub mod activation;
 pub mod zero_shot;
+
+pub use clip::Clip;
+pub use embed::{ClassifyError, DEFAULT_TEMPLATE};
+pub use verify::cosine;

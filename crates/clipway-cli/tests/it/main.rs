@@ -15,5 +15,6 @@ mod scene;
 mod shell;
 mod snapshot;
 mod tensors;
+mod threads;
 mod trouble;
 mod verify;

@@ -84,6 +84,12 @@ impl Processor {
         self.kernels.threads()
     }
 
+    /// Runs work on the threads of this processor: whatever it spreads over rayon's current pool stays on them. With one
+    /// thread that is the caller's own, whose pool stays the current one.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.kernels.install(work)
+    }
+
     pub(super) fn kernels(&self) -> &Kernels {
         &self.kernels
     }

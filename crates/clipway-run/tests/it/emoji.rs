@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clipway_formats::SafetensorsFile;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::Export;
-use clipway_model::plan::Precision;
+use clipway_model::plan::{Precision, Tower};
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use clipway_model::state_dict::StateDict;
 use clipway_run::clip::Clip;
@@ -162,5 +162,67 @@ fn exports_agree_with_open_clip_on_all_pictures_and_texts() {
         Export::prepare(&source, Default::default()).unwrap().write(&target, &write_options()).unwrap();
         let clip = load(&target, None, Processor::with_threads(2).unwrap());
         check(&clip, &folder, least_cosine, probability);
+    }
+}
+
+#[test]
+fn a_folder_opens_in_one_call_and_gives_what_open_clip_gives() {
+    let folder = example();
+    let place = tempfile::tempdir().unwrap();
+    let options = SourceOptions {
+        model: Some(ModelChoice::File(folder.join("emoji-clip.json"))),
+        ..SourceOptions::default()
+    };
+    let source = Source::resolve(folder.join("emoji-clip.pt"), &options).unwrap();
+    let target = place.path().join("exported");
+    Export::prepare(&source, Default::default()).unwrap().write(&target, &write_options()).unwrap();
+
+    let clip = Clip::open(&target).unwrap();
+    let expected = Expected::read(&folder);
+    let (file, label, likely) = expected.pictures().swap_remove(0);
+    let bytes = std::fs::read(folder.join("pictures").join(file)).unwrap();
+    let image = clip.embed_image(&bytes).unwrap();
+    let width = clip.embed_dim();
+    assert!(cosine(&image, &expected.values("image_features")[..width]) > 0.999_999);
+    let prompt = fill_template(&expected.strings("templates")[0], &expected.labels[0]).unwrap();
+    let text = clip.embed_text(&prompt).unwrap();
+    assert!(cosine(&text, &expected.values("text_features")[..width]) > 0.999_999);
+    assert_eq!(clip.embed_images(&[&bytes, &bytes]).unwrap(), [&image[..], &image[..]].concat());
+
+    let classifier = clip.classifier(&expected.labels, &expected.strings("templates")).unwrap();
+    let best = classifier.scores(&image)[0];
+    assert_eq!(expected.labels[best.label], label);
+    assert!((f64::from(best.probability) - likely).abs() < 1e-4);
+    let alone = clip.classify(&bytes, &expected.labels).unwrap();
+    assert_eq!(expected.labels[alone[0].label], label);
+    let error = clip.classifier(&["a"], &["no place"]).unwrap_err();
+    assert_eq!(error.code(), "bad-option");
+    let error = clip.embed_images(&[&bytes[..], b"no image"]).unwrap_err();
+    assert!(error.to_string().starts_with("`image 1`: "), "{error}");
+}
+
+#[test]
+fn a_folder_with_one_tower_opens_through_the_library() {
+    let folder = example();
+    let place = tempfile::tempdir().unwrap();
+    for (tower, other) in [(Tower::Image, Tower::Text), (Tower::Text, Tower::Image)] {
+        let options = SourceOptions {
+            model: Some(ModelChoice::File(folder.join("emoji-clip.json"))),
+            tower: Some(tower),
+            ..SourceOptions::default()
+        };
+        let source = Source::resolve(folder.join("emoji-clip.pt"), &options).unwrap();
+        let target = place.path().join(tower.name());
+        Export::prepare(&source, Default::default()).unwrap().write(&target, &write_options()).unwrap();
+        let clip = Clip::open(&target).unwrap();
+        assert_eq!(
+            [clip.has_image_tower(), clip.has_text_tower()],
+            [tower == Tower::Image, tower == Tower::Text]
+        );
+        // The other tower is refused, not missed tensor by tensor.
+        let wanted = SourceOptions { tower: Some(other), ..SourceOptions::default() };
+        let error = Source::resolve(&target, &wanted).unwrap_err();
+        let says = format!("has the {} tower only, not the {} tower", tower.name(), other.name());
+        assert!(error.to_string().ends_with(&says), "{error}");
     }
 }

@@ -1,0 +1,34 @@
+//! One pool of threads for all work of a command: reading, decoding, tokenizing, writing and the engine.
+
+use clipway_run::engine::Processor;
+
+use crate::failure::{Failure, chain};
+use crate::ui::Ui;
+
+/// Runs a command on as many threads as were asked for, and on no others.
+///
+/// # Errors
+/// Threads that cannot be started, and what the command fails with.
+pub fn run(ui: &Ui, command: impl FnOnce() -> Result<bool, Failure> + Send) -> Result<bool, Failure> {
+    let threads = |error: &dyn std::error::Error| Failure::could_not_run("threads", chain(error));
+    if ui.threads() == 1 {
+        // The engine starts no thread for one; whatever else is spread over threads must not start any either.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
+        pool.build_global().map_err(|error| threads(&error))?;
+        return command();
+    }
+    processor(ui)?.install(command)
+}
+
+/// The processor of the command, which starts its threads when it is first asked for.
+///
+/// # Errors
+/// Threads that cannot be started.
+pub fn processor(ui: &Ui) -> Result<&Processor, Failure> {
+    if let Some(processor) = ui.processor().get() {
+        return Ok(processor);
+    }
+    let started = Processor::with_threads(ui.threads());
+    let started = started.map_err(|error| Failure::could_not_run("threads", chain(&error)))?;
+    Ok(ui.processor().get_or_init(|| started))
+}
