@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod contract;
 mod failure;
 mod hints;
 mod options;

@@ -121,7 +121,6 @@ pub fn checkpoint_failure(error: &CheckpointError) -> Failure {
 pub fn source_failure(error: &SourceError) -> Failure {
     let exit_code = match error {
         SourceError::Open(error) => return checkpoint_failure(error),
-        SourceError::Artifact(error) => return artifact_failure(error),
         SourceError::UnknownModel(_) | SourceError::Candidates(_) => COULD_NOT_RUN,
         other => failure::exit_of(other.code()),
     };

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clipway_formats::shown_path;
-use clipway_model::artifact::{ARTIFACT_NAME, Artifact, ArtifactError};
+use clipway_model::artifact::{Artifact, ArtifactError};
 use clipway_model::config::{self, PreprocessConfig};
+use clipway_model::contract::{Known, Origin, TokenizerKind};
 use clipway_model::export::TokenizerParts;
 use clipway_model::input::{self, InputError};
 use clipway_model::plan::{ApplyError, PlannedTensor, Tower, apply};
@@ -127,7 +128,11 @@ impl LoadError {
 pub struct LoadedTokenizer {
     /// The tokenizer and its files.
     pub tokenizer: FolderTokenizer,
-    /// Where they lie.
+    /// Where it is known from.
+    pub from: Origin,
+    /// Where it is known from how texts are cleaned.
+    pub cleaning_from: Origin,
+    /// Where its files lie.
     folder: PathBuf,
 }
 
@@ -143,20 +148,29 @@ impl LoadedTokenizer {
         let reading = TextReading::of(source.layout(), source.origin());
         let refuse = |cause| LoadError::Tokenizer { folder: folder.to_owned(), cause };
         let mut files = Vec::new();
-        let artifact = Artifact::find(folder)?;
+        let is_own = folder == source.folder();
+        let other = if is_own { None } else { Artifact::find(folder)? };
+        let artifact = if is_own { source.artifact() } else { other.as_ref() };
         let inputs = input::Folder::open(folder)?;
         let names = TokenizerFiles::NAMES.into_iter().chain([TRANSFORMERS_CONFIG]);
         for name in names.filter(|name| inputs.has(name)) {
-            if let Some(artifact) = &artifact {
+            if let Some(artifact) = artifact {
                 artifact.check_listed(folder, name)?;
             }
             files.extend(inputs.read(name, input::Kind::Tokenizer)?.map(|bytes| (name.to_owned(), bytes)));
         }
-        let found = match stored_rules(artifact, folder)?.filter(|_| reading == TextReading::OpenClip) {
-            Some(rules) => FolderTokenizer::by_rules(rules, text, &files).map(Some),
-            None => FolderTokenizer::read(text, reading, &files),
+        let stored = stored_rules(artifact).filter(|_| reading == TextReading::OpenClip);
+        let (found, known) = match stored {
+            Some((rules, from, cleaning_from)) => {
+                let found = FolderTokenizer::by_rules(rules, text, &files).map(Some);
+                (found, Some((from, cleaning_from)))
+            }
+            None => (FolderTokenizer::read(text, reading, &files), None),
         };
-        Ok(found.map_err(refuse)?.map(|tokenizer| LoadedTokenizer { tokenizer, folder: folder.to_owned() }))
+        let Some(tokenizer) = found.map_err(refuse)? else { return Ok(None) };
+        let (from, cleaning_from) =
+            known.unwrap_or_else(|| known_from(source, folder, reading, tokenizer.tokenizer.rules()));
+        Ok(Some(LoadedTokenizer { tokenizer, from, cleaning_from, folder: folder.to_owned() }))
     }
 
     /// The tokenizer's part of a folder for the library of a layout, by the name that artifacts give it.
@@ -167,10 +181,50 @@ impl LoadedTokenizer {
         let text = &source.config().model.text;
         let refuse = |cause| LoadError::Tokenizer { folder: self.folder.clone(), cause };
         let written = self.tokenizer.written_for(TextTarget::of(layout), text).map_err(refuse)?;
-        let rules = serde_json::to_value(&written.rules)
-            .map_err(|error| refuse(TokenizerError::rule("rules", error.to_string())))?;
-        Ok(TokenizerParts { files: written.files, rules, notes: written.notes })
+        Ok(TokenizerParts { files: written.files, rules: Some(written.rules), notes: written.notes })
     }
+
+    /// Finds the tokenizer as [`LoadedTokenizer::find`] does, and states it in the source's contract.
+    ///
+    /// # Errors
+    /// As [`LoadedTokenizer::find`].
+    pub fn read_into(source: &mut Source, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
+        let found = LoadedTokenizer::find(source, folder)?;
+        if let Some(LoadedTokenizer { tokenizer, from, cleaning_from, .. }) = &found {
+            let rules = Known::new(tokenizer.tokenizer.rules().clone(), from.clone());
+            source.set_tokenizer(rules, cleaning_from.clone());
+        }
+        Ok(found)
+    }
+}
+
+/// Where rules that no artifact states are known from, and how texts are cleaned.
+fn known_from(
+    source: &Source,
+    folder: &Path,
+    reading: TextReading,
+    rules: &TokenizerRules,
+) -> (Origin, Origin) {
+    let tokenizer = &source.config().model.text.tokenizer;
+    let key = |key: &str, is_stated| source.origin().of_key(key, is_stated);
+    let from = match (&rules.kind, reading) {
+        (TokenizerKind::TokenizerJson(_), _) if folder != source.folder() => Origin::option("tokenizer"),
+        (TokenizerKind::TokenizerJson(_), _) => Origin::file("tokenizer.json"),
+        (TokenizerKind::ClipBpe {}, TextReading::OpenClip) => {
+            key("text_cfg.hf_tokenizer_name", tokenizer.name.is_some())
+        }
+        (TokenizerKind::ClipBpe {}, TextReading::Transformers) => {
+            let why = "the folder has no tokenizer; CLIP's own matches the rows and the end token".to_owned();
+            Origin::Assumption { why }
+        }
+    };
+    let cleaning_from = match reading {
+        TextReading::OpenClip => key("text_cfg.tokenizer_kwargs.clean", tokenizer.cleaning.is_some()),
+        TextReading::Transformers => {
+            Origin::Layout { why: "transformers leaves cleaning to the tokenizer".to_owned() }
+        }
+    };
+    (from, cleaning_from)
 }
 
 impl Clip {
@@ -323,14 +377,10 @@ impl Weights for PlannedWeights<'_> {
     }
 }
 
-/// The rules in the `clipway.json` of an artifact, if it says any.
-fn stored_rules(artifact: Option<Artifact>, folder: &Path) -> Result<Option<TokenizerRules>, LoadError> {
-    let Some(artifact) = artifact else { return Ok(None) };
-    if artifact.tokenizer.is_null() {
-        return Ok(None);
-    }
-    serde_json::from_value(artifact.tokenizer).map(Some).map_err(|error| LoadError::Tokenizer {
-        folder: folder.to_owned(),
-        cause: TokenizerError::file(ARTIFACT_NAME, "tokenizer", error.to_string()),
-    })
+/// The rules in the `clipway.json` of an artifact and where it knows them and the cleaning from, if it says any.
+fn stored_rules(artifact: Option<&Artifact>) -> Option<(TokenizerRules, Origin, Origin)> {
+    let text = artifact?.contract.text.as_ref()?;
+    let rules = text.tokenizer.as_ref()?;
+    let cleaning_from = text.cleaning.as_ref().map_or(&rules.from, |known| &known.from);
+    Some((rules.value.clone(), rules.from.in_artifact(), cleaning_from.in_artifact()))
 }

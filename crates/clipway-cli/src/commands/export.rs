@@ -20,6 +20,7 @@ use clipway_run::load::{LoadError, LoadOptions, LoadedTokenizer};
 use clipway_run::verify::{FolderVerification, Report};
 use serde_json::json;
 
+use crate::contract::table;
 use crate::failure::Failure;
 use crate::options::size;
 use crate::progress::StageBars;
@@ -87,11 +88,11 @@ pub struct Export {
     no_verify: bool,
 
     /// Mean of each channel for preprocessing
-    #[arg(long, value_name = "R G B", num_args = 3, allow_negative_numbers = true)]
+    #[arg(long, value_names = ["R", "G", "B"], num_args = 3, allow_negative_numbers = true)]
     image_mean: Option<Vec<f64>>,
 
     /// Standard deviation of each channel for preprocessing
-    #[arg(long, value_name = "R G B", num_args = 3)]
+    #[arg(long, value_names = ["R", "G", "B"], num_args = 3)]
     image_std: Option<Vec<f64>>,
 
     /// Interpolation for preprocessing
@@ -115,7 +116,7 @@ pub struct Export {
     tokenizer: Option<PathBuf>,
 
     /// License of the weights, for the model card
-    #[arg(long, value_name = "NAME", alias = "license")]
+    #[arg(long, value_name = "NAME", alias = "licence")]
     license: Option<String>,
 
     #[command(flatten)]
@@ -132,11 +133,12 @@ impl Export {
         let options = self.options()?;
         let targets = self.targets()?;
         let formats: Vec<WeightsFormat> = targets.iter().map(|target| target.format).collect();
-        let source = source::resolve(&checkpoint, &options)?;
+        let mut source = source::resolve(&checkpoint, &options)?;
+        let tokenizer = self.tokenizer(&mut source, ui)?;
         let prepared =
             Prepared::prepare(&source, targets[0].spelling).map_err(|error| export_failure(&error))?;
         match &self.out {
-            Some(out) if !self.dry_run => self.write(out, &prepared, formats, &options, ui),
+            Some(out) if !self.dry_run => self.write(out, &prepared, formats, tokenizer, &options, ui),
             _ => dry_run(&prepared, formats.len(), ui),
         }
     }
@@ -187,14 +189,11 @@ impl Export {
         out: &std::path::Path,
         prepared: &Prepared<'_>,
         formats: Vec<WeightsFormat>,
+        tokenizer: TokenizerParts,
         options: &SourceOptions,
         ui: &Ui,
     ) -> Result<bool, Failure> {
         let checkpoint = prepared.source().checkpoint();
-        let (tokenizer, tokenizer_note) = self.tokenizer(prepared.source())?;
-        if let Some(note) = &tokenizer_note {
-            ui.warn(note);
-        }
         let cancel = ui.cancel_flag();
         let bars = StageBars::new(ui);
         let inputs = self.inputs.read()?;
@@ -230,6 +229,7 @@ impl Export {
                 "folder_bytes": report.folder_bytes,
                 "ledger": report.ledger,
                 "notes": report.artifact.notes,
+                "contract": report.artifact.contract,
                 "verification": report.artifact.verification,
                 "seconds": report.timings,
             }))
@@ -248,17 +248,17 @@ impl Export {
         Ok(true)
     }
 
-    /// The tokenizer's part of the folder, or a note where open_clip is to find its files by the config's name.
-    fn tokenizer(&self, source: &Source) -> Result<(TokenizerParts, Option<String>), Failure> {
-        if matches!(self.tower, TowerName::Image) {
-            return Ok((TokenizerParts::default(), None));
+    /// Reads the tokenizer into the source's contract, and gives the tokenizer's part of the folder; warns where open_clip is
+    /// to find its files by the config's name.
+    fn tokenizer(&self, source: &mut Source, ui: &Ui) -> Result<TokenizerParts, Failure> {
+        if source.tower() == Tower::Image {
+            return Ok(TokenizerParts::default());
         }
-        let folder = self.tokenizer.as_deref().unwrap_or(source.folder());
-        let found = LoadedTokenizer::find(source, folder).map_err(|error| load_failure(&error))?;
+        let folder = self.tokenizer.clone().unwrap_or_else(|| source.folder().to_owned());
+        let found = LoadedTokenizer::read_into(source, &folder).map_err(|error| load_failure(&error))?;
         if let Some(found) = found {
             let layout = self.targets()?[0].spelling.layout;
-            let parts = found.parts_for(layout, source).map_err(|error| load_failure(&error))?;
-            return Ok((parts, None));
+            return found.parts_for(layout, source).map_err(|error| load_failure(&error));
         }
         let text = &source.config().model.text;
         let folder = shown_path(folder);
@@ -272,11 +272,11 @@ impl Export {
             let hint = "pass `--tokenizer DIR` with the folder of its files, or `--tower image`";
             return Err(Failure { hint: Some(hint.to_owned()), ..Failure::no("missing-tokenizer", message) });
         };
-        let note = format!(
+        ui.warn(&format!(
             "the files of the tokenizer `{name}` are not in `{folder}`: the folder will not run offline (`--tokenizer \
              DIR` gives them)"
-        );
-        Ok((TokenizerParts::default(), Some(note)))
+        ));
+        Ok(TokenizerParts::default())
     }
 
     /// The targets that were asked for, each once.
@@ -310,6 +310,7 @@ fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Fai
             "target": prepared.spelling().layout,
             "plan": plan,
             "ledger": prepared.ledger(),
+            "contract": source.contract(),
             "notes": prepared.notes(),
             "bytes_before": before,
             "bytes_after": after,
@@ -322,6 +323,7 @@ fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Fai
         for note in prepared.notes() {
             text.push_str(&format!("note: {note}\n"));
         }
+        text.push_str(&table(source.contract()));
         ui.data(&text)?;
     }
     Ok(true)
@@ -334,10 +336,10 @@ fn verified(
     inputs: &clipway_run::verify::Inputs,
     load: &LoadOptions,
     options: &SourceOptions,
-) -> Result<serde_json::Value, VerifyError> {
+) -> Result<Report, VerifyError> {
     let verification = FolderVerification { inputs, load: load.clone(), source: options.clone() };
     let report: Report = verification.run(folder, checkpoint)?;
-    if report.passed { Ok(serde_json::to_value(&report)?) } else { Err(report.explanation().into()) }
+    if report.passed { Ok(report) } else { Err(report.explanation().into()) }
 }
 
 /// An export for people.
@@ -348,8 +350,8 @@ fn text_of(report: &ExportReport) -> String {
     for note in &report.artifact.notes {
         text.push_str(&format!("note: {note}\n"));
     }
-    let verification: Option<Report> = serde_json::from_value(report.artifact.verification.clone()).ok();
-    text.push_str(&match verification {
+    text.push_str(&table(&report.artifact.contract));
+    text.push_str(&match &report.artifact.verification {
         Some(verification) => format!("{}\n", verification.summary()),
         None => "NOT verified: nothing was run\n".to_owned(),
     });

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use clap::Args;
 use clipway_formats::{shown_path, shown_up_to};
 use clipway_model::checkpoint::Checkpoint;
+use clipway_model::contract::Contract;
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
 use clipway_model::plan::Tower;
 use clipway_model::source::{ModelChoice, Source, SourceError};
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::activation::{Weighed, weigh_activations};
+use clipway_run::load::LoadedTokenizer;
 use serde_json::json;
 
+use crate::contract::table;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::progress::StageBars;
 use crate::source::{self, SourceArguments, WeightsName};
@@ -88,10 +91,14 @@ impl Inspect {
                 ..Failure::could_not_run("interrupted", "interrupted")
             });
         };
+        let contract = contract(&checkpoint, &source);
         let probed = self.probe.then(|| probe(&checkpoint, &source, ui)).transpose()?;
         if ui.json() {
             let mut value = serde_json::to_value(&inspection)
                 .map_err(|error| Failure::could_not_run("internal", error))?;
+            if let Ok(contract) = &contract {
+                value["contract"] = json!(contract);
+            }
             if let Some((model, weighed)) = &probed {
                 value["probe"] = json!({ "model": model, "activation": weighed });
             }
@@ -101,10 +108,30 @@ impl Inspect {
             if let Some((model, weighed)) = &probed {
                 let _ = writeln!(text, "{:<13} as {model}: {}", "probe", weighed.summary());
             }
+            match &contract {
+                Ok(contract) => {
+                    let _ = write!(text, "\n{}", table(contract));
+                }
+                Err(why) => {
+                    let _ = writeln!(text, "{:<13} not known: {why}", "contract");
+                }
+            }
             ui.data(&text)?
         }
         Ok(true)
     }
+}
+
+/// The contract of a source, or in one line why it is not known: not every source that can be inspected is resolved.
+fn contract(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments) -> Result<Contract, String> {
+    let line = |failure: Failure| failure.coded().lines().next().unwrap_or_default().to_owned();
+    let mut source = source::resolve(checkpoint, &arguments.options()).map_err(line)?;
+    if source.tower() != Tower::Image {
+        let folder = source.folder().to_owned();
+        let read = LoadedTokenizer::read_into(&mut source, &folder);
+        read.map_err(|error| line(source::load_failure(&error)))?;
+    }
+    Ok(source.contract().clone())
 }
 
 /// Prints the towers of a source.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clipway_formats::shown_path;
 use clipway_model::artifact::{Artifact, HashReport};
-use clipway_model::source::{Source, SourceOptions};
+use clipway_model::source::Source;
 use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadOptions;
-use clipway_run::verify::FolderVerification;
+use clipway_run::verify::{FolderVerification, resolve_exported};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ impl Verify {
         let load = LoadOptions { blocks: self.blocks, ..source::load_options(ui)? };
         let verification = FolderVerification { inputs: &inputs, load, source: self.source.options() };
         let report = verification.run_resolved(&folder, &checkpoint).map_err(refuse)?;
-        let activation = weighed(&folder, &verification.load).unwrap_or_else(nothing);
+        let activation = weighed(&folder, &verification.load)?;
         if ui.json() {
             ui.data_json(&with_activation(&report, Some(&activation))?)?;
         } else {
@@ -86,14 +86,16 @@ impl Verify {
     /// Says what the folder's hashes are, and of a folder that is right which activation fits it.
     fn report(&self, hashes: &HashReport, ui: &Ui) -> Result<bool, Failure> {
         let is_weighed = hashes.is_right() && !self.hashes_only;
-        let weigh = || is_weighed.then(|| self.activation(ui).unwrap_or_else(nothing));
+        // A folder that cannot be opened and run is not right, whatever its hashes.
+        let activation = is_weighed.then(|| self.activation(ui)).transpose();
         if ui.json() {
-            ui.data_json(&with_activation(hashes, weigh().as_ref())?)?;
+            let activation = activation?;
+            ui.data_json(&with_activation(hashes, activation.as_ref())?)?;
         } else {
             let mut text = format!("{}\n", summary(hashes));
             text.extend(hashes.differences.iter().map(|line| format!("{line}\n")));
             ui.data(&text)?;
-            if let Some(activation) = weigh() {
+            if let Some(activation) = activation? {
                 ui.data(&format!("activation: {}\n", activation.summary()))?;
             }
         }
@@ -105,20 +107,14 @@ impl Verify {
         weighed(&self.resolved()?, &source::load_options(ui)?)
     }
 
-    /// The folder's model, by its own config.
+    /// The folder's model, as its own library reads it.
     fn resolved(&self) -> Result<Source, Failure> {
-        let resolved = Source::resolve(&self.folder, &SourceOptions::default());
-        resolved.map_err(|error| source::source_failure(&error))
+        resolve_exported(&self.folder).map_err(|error| source::source_failure(&error))
     }
 }
 
 fn weighed(folder: &Source, load: &LoadOptions) -> Result<Weighed, Failure> {
     weigh_activations(folder, load).map_err(|error| verify_failure(&error))
-}
-
-/// A model that cannot be run is not weighed: what else was verified stands.
-fn nothing(failure: Failure) -> Weighed {
-    Weighed::Nothing { why: failure.coded().lines().next().unwrap_or_default().to_owned() }
 }
 
 /// One line on a folder's hashes.

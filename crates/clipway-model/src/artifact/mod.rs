@@ -8,16 +8,21 @@ use clipway_formats::{
     FormatError, PytorchFile, PytorchOptions, ReadAt, SafetensorsFile, TensorFile, shown_path,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::checkpoint::FactValue;
+use crate::contract::Contract;
 use crate::input::{FileSource, Folder, InputError, Kind};
-use crate::plan::Tower;
+use crate::plan::{Ledger, Plan, PlannedTensor, Precision, Tower};
+use crate::spelling::{Spelling, WeightsFormat};
+use crate::state_dict::WeightsChoice;
 
 mod check;
 mod document;
+mod report;
 
 pub use check::HashReport;
+pub use report::{Report, Stage, Tolerance};
 
 /// Name of the file.
 pub const ARTIFACT_NAME: &str = "clipway.json";
@@ -43,20 +48,18 @@ pub struct Artifact {
     pub source: ArtifactSource,
     /// What it is.
     pub model: ArtifactModel,
-    /// License of the weights, where it is known.
-    pub license: Option<String>,
-    /// How texts become token ids; what it means is the caller's business.
-    pub tokenizer: Value,
+    /// Everything but the weights that decides its features, and where each part is known from.
+    pub contract: Contract,
     /// Report of the verification; `null` where none was run.
-    pub verification: Value,
+    pub verification: Option<Report>,
     /// What a user must know.
     pub notes: Vec<String>,
     /// The account of all tensors of the source.
-    pub ledger: Value,
+    pub ledger: Ledger,
     /// How tensors were changed, and which were dropped by which rule.
-    pub plan: Value,
+    pub plan: PlanRecord,
     /// Files of weights, by format.
-    pub weights: BTreeMap<String, Vec<String>>,
+    pub weights: BTreeMap<WeightsFormat, Vec<String>>,
     /// Every tensor: dtype, and SHA-256 of its contiguous little-endian bytes.
     pub tensors: BTreeMap<String, TensorHash>,
     /// Every file but this one, from its first byte to its last.
@@ -75,12 +78,12 @@ pub struct ArtifactSource {
     pub layout: String,
     /// Dictionaries and prefixes before the names.
     pub path: Vec<String>,
-    /// `raw` or `ema`.
-    pub weights: String,
+    /// Which weights were taken.
+    pub weights: WeightsChoice,
     /// Its files.
     pub files: BTreeMap<String, FileHash>,
     /// Single values beside the weights, such as the epoch.
-    pub facts: Value,
+    pub facts: BTreeMap<String, FactValue>,
 }
 
 /// What an artifact is.
@@ -91,12 +94,8 @@ pub struct ArtifactModel {
     pub name: Option<String>,
     /// Where the config comes from.
     pub config_from: String,
-    /// Whether open_clip's own towers use QuickGELU.
-    pub quick_gelu: bool,
-    /// Where that is known from.
-    pub activation_from: String,
-    /// Dtype of the floating-point tensors, or `as stored`.
-    pub precision: String,
+    /// Dtype of the floating-point tensors; `null` where each is as it was stored.
+    pub precision: Option<Precision>,
     /// Whether branches that were trained to be one convolution are one; not written where they are as trained.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folded: bool,
@@ -104,6 +103,45 @@ pub struct ArtifactModel {
     pub towers: Tower,
     /// Trained elements.
     pub parameters: u64,
+}
+
+/// Tensors that are not written as they were, in few words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRecord {
+    /// Layout of the source.
+    pub layout: String,
+    /// Tensors that are renamed or changed, by the names they are written under.
+    pub changed: BTreeMap<String, ChangedTensor>,
+    /// Tensors that are not written, with the rule by which they are dropped.
+    pub dropped: BTreeMap<String, String>,
+}
+
+/// What a tensor was made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedTensor {
+    /// Tensors of the source.
+    pub from: Vec<String>,
+    /// Steps, in order.
+    pub steps: Vec<String>,
+}
+
+impl PlanRecord {
+    /// What is recorded of a plan.
+    pub fn of(plan: &Plan) -> PlanRecord {
+        let changed = plan.tensors.iter().filter(|one| one.is_renamed() || !one.steps.is_empty());
+        let record = |planned: &PlannedTensor| ChangedTensor {
+            from: planned.sources.iter().map(|source| source.name.clone()).collect(),
+            steps: planned.steps.iter().map(ToString::to_string).collect(),
+        };
+        let dropped = plan.dropped.iter();
+        PlanRecord {
+            layout: plan.layout.clone(),
+            changed: changed.map(|planned| (planned.target.name.clone(), record(planned))).collect(),
+            dropped: dropped.map(|one| (one.tensor.name.clone(), one.rule.to_owned())).collect(),
+        }
+    }
 }
 
 /// Dtype and hash of a tensor.
@@ -229,6 +267,12 @@ impl Artifact {
         let bytes = Folder::open(folder)?.file(ARTIFACT_NAME, Kind::Artifact)?.read_all()?;
         Artifact::parse(&bytes)
             .map_err(|cause| ArtifactError::Format { path: folder.join(ARTIFACT_NAME), cause })
+    }
+
+    /// Whether it was written for open_clip, and so for clipway, which reads `clipway.json` beside open_clip's config.
+    /// What was written for another library is read by its own files alone.
+    pub fn is_for_open_clip(&self) -> bool {
+        self.target == <&Spelling>::default().layout
     }
 
     /// The `clipway.json` of a folder, if it has one.

@@ -1,7 +1,7 @@
 //! What a checkpoint says beside its tensors: who wrote it, training counters, classes of its pickle.
 
 use clipway_formats::{ByteOrder, GlobalKind, PickleKind, PickleValue, shown};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Checkpoint;
 use super::detect::Opened;
@@ -13,7 +13,7 @@ const LONGEST_TEXT: usize = 200;
 const MOST_FACTS: usize = 100;
 
 /// A single value beside the tensors, such as the epoch.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum FactValue {
     /// A truth value.

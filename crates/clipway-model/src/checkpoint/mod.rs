@@ -152,6 +152,11 @@ impl Checkpoint {
         self.config.as_ref().map(|(path, config)| (path.as_path(), config))
     }
 
+    /// What the folder of the weights says of itself, if it is an artifact.
+    pub fn artifact(&self) -> Option<&Artifact> {
+        self.artifact.as_ref()
+    }
+
     /// Bytes of a small file beside the weights, such as `config.json`; `None` if it is not there.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `preprocess_cfg`: how an image becomes the pixels of a tower.
 
 use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonValue};
+use serde::{Deserialize, Serialize};
 
 use super::fields::{Fields, number_in};
 use super::image_processor::{OpenClipDifference, PixelRule};
@@ -8,7 +9,8 @@ use super::limits;
 use super::write::{array, number, string};
 
 /// How pixels between pixels are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Interpolation {
     /// Bicubic.
     Bicubic,
@@ -19,7 +21,8 @@ pub enum Interpolation {
 }
 
 /// How an image is fitted to the size of the tower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ResizeMode {
     /// The shorter side fits, the longer is cut.
     Shortest,

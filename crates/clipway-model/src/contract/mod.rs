@@ -3,8 +3,12 @@
 
 mod field;
 mod origin;
+mod table;
+mod terms;
 mod tokenizer;
 
 pub use field::{Field, Origins};
 pub use origin::{Known, Origin};
+pub use table::Row;
+pub use terms::{Activation, Contract, ImageContract, Pooling, TextContract};
 pub use tokenizer::{Clean, JsonRules, Side, TokenizerKind, TokenizerMode, TokenizerRules};

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::escape::{markdown, note, yaml};
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
+use crate::plan::Precision;
 use crate::spelling::{Spelling, WeightsFormat};
 
 /// How open_clip can use a folder.
@@ -27,8 +28,8 @@ pub(super) fn model_card(
 ) -> String {
     let mut card = format!("---\ntags:\n- clip\nlibrary_name: {}\n", spelling.library);
     card.push_str("pipeline_tag: zero-shot-image-classification\n");
-    if let Some(license) = &artifact.license {
-        let _ = writeln!(card, "license: {}", yaml(license));
+    if let Some(license) = &artifact.contract.license {
+        let _ = writeln!(card, "license: {}", yaml(&license.value));
     }
     card.push_str("---\n");
     let name = artifact.model.name.as_deref().unwrap_or("a CLIP model");
@@ -45,7 +46,14 @@ pub(super) fn model_card(
                 artifact.source.layout
             ),
         ),
-        ("Weights", format!("{}, {}", artifact.source.weights, artifact.model.precision)),
+        (
+            "Weights",
+            format!(
+                "{}, {}",
+                artifact.source.weights.name(),
+                artifact.model.precision.map_or("as stored", Precision::name)
+            ),
+        ),
         ("Towers", artifact.model.towers.name().to_owned()),
         ("Parameters", artifact.model.parameters.to_string()),
         ("Embedding width", config.model.embed_dim.to_string()),
@@ -64,7 +72,10 @@ pub(super) fn model_card(
     for (key, value) in rows {
         let _ = writeln!(card, "| {key} | {value} |");
     }
-    card.push_str("\nWhat each tensor was made of, its hash and the verification are in `clipway.json`.\n");
+    card.push_str(
+        "\nWhat each tensor was made of, where each setting is known from, hashes and the verification are in \
+         `clipway.json`.\n",
+    );
     for text in &artifact.notes {
         let _ = write!(card, "\n> {}\n", note(text));
     }
@@ -90,7 +101,7 @@ pub(super) fn model_card(
 /// Python that reads the weights, of the first format that was written.
 fn weights_in_python(artifact: &Artifact) -> String {
     let Some((format, names)) = artifact.weights.first_key_value() else { return String::new() };
-    let load = |path: &str| match format == WeightsFormat::Safetensors.name() {
+    let load = |path: &str| match *format == WeightsFormat::Safetensors {
         true => format!("safetensors.torch.load_file({path})"),
         false => format!("torch.load({path}, weights_only=True)"),
     };

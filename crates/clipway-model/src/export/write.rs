@@ -8,33 +8,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::card::{Usage, model_card};
 use super::jobs::{Progress, Run, Stage};
 use super::weights::{Job, WrittenFiles};
 use super::{Export, ExportError, VerifyError};
 use crate::artifact::{
-    ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, TensorHash,
+    ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, PlanRecord, Report,
+    TensorHash,
 };
+use crate::contract::{Known, Origin, TokenizerRules};
 use crate::input;
 use crate::output::{
     OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart, check_outside,
 };
-use crate::plan::{Ledger, Precision, Step, Tower};
+use crate::plan::{Ledger, Precision, Tower};
 use crate::source::{ConfigOrigin, Source};
 use crate::spelling::WeightsFormat;
 
 /// Verifies a folder before it is put in place, and gives the report that is stored in it.
-pub type Verify<'a> = dyn Fn(&Path) -> Result<Value, VerifyError> + 'a;
+pub type Verify<'a> = dyn Fn(&Path) -> Result<Report, VerifyError> + 'a;
 
-/// The tokenizer's part of a folder; what it means is the caller's business.
+/// The tokenizer's part of a folder, as its target's library reads it.
 #[derive(Clone, Debug, Default)]
 pub struct TokenizerParts {
     /// Files by name, such as `tokenizer.json`.
     pub files: Vec<(String, Vec<u8>)>,
-    /// The rules, for `clipway.json`.
-    pub rules: Value,
+    /// The rules by which the folder reads texts; those of the source where they are left out.
+    pub rules: Option<TokenizerRules>,
     /// What a user must know.
     pub notes: Vec<String>,
 }
@@ -165,7 +166,8 @@ impl Export<'_> {
         if let Some(verify) = options.verify {
             let clock = Instant::now();
             run.progress.begin(Stage::Verify, 0);
-            artifact.verification = verify(staging.folder()).map_err(|error| match run.check() {
+            let report = verify(staging.folder());
+            artifact.verification = report.map(Some).map_err(|error| match run.check() {
                 Err(interrupted) => interrupted,
                 Ok(()) => ExportError::Verification(error),
             })?;
@@ -274,40 +276,41 @@ impl Export<'_> {
             let dtype = planned.target.dtype.name().to_owned();
             tensors.insert(planned.target.name.clone(), TensorHash { dtype, sha256: made.sha256.clone() });
         }
-        let facts = self.source.checkpoint().facts().into_iter().map(|(key, value)| (key, json!(value)));
+        let Export { source, spelling, .. } = self;
+        let mut contract = source.contract().clone();
+        if let (Some(text), Some(rules)) = (&mut contract.text, &options.tokenizer.rules) {
+            text.read_by(rules);
+        }
+        if let Some(license) = &options.license {
+            contract.license = Some(Known::new(license.clone(), Origin::option("license")));
+        }
         Artifact {
             artifact_version: ARTIFACT_VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            target: self.spelling.layout.to_owned(),
+            target: spelling.layout.to_owned(),
             source: ArtifactSource {
-                name: source_name(self.source),
-                format: self.source.checkpoint().format().name().to_owned(),
-                layout: self.source.layout().name.to_owned(),
-                path: self.source.weights().path.clone(),
-                weights: self.source.weights().choice.name().to_owned(),
+                name: source_name(source),
+                format: source.checkpoint().format().name().to_owned(),
+                layout: source.layout().name.to_owned(),
+                path: source.weights().path.clone(),
+                weights: source.weights().choice,
                 files: source_files,
-                facts: Value::Object(facts.collect()),
+                facts: source.checkpoint().facts().into_iter().collect(),
             },
             model: ArtifactModel {
-                name: self.source.origin().name().map(str::to_owned),
-                config_from: self.source.origin().recorded(),
-                quick_gelu: self.source.config().model.quick_gelu,
-                folded: self.source.config().model.folded,
-                activation_from: self.source.activation_from().to_owned(),
-                precision: self.source.precision().map_or("as stored", Precision::name).to_owned(),
-                towers: self.source.tower(),
-                parameters: self.source.model().parameters.trained_elements() as u64,
+                name: source.origin().name().map(str::to_owned),
+                config_from: source.origin().recorded(),
+                folded: source.config().model.folded,
+                precision: source.precision(),
+                towers: source.tower(),
+                parameters: source.model().parameters.trained_elements() as u64,
             },
-            license: options.license.clone().or_else(|| self.source.artifact()?.license.clone()),
-            tokenizer: options.tokenizer.rules.clone(),
-            verification: Value::Null,
+            contract,
+            verification: None,
             notes,
-            ledger: json!(self.ledger),
-            plan: self.plan_record(),
-            weights: written
-                .iter()
-                .map(|files| (files.format.name().to_owned(), files.names.clone()))
-                .collect(),
+            ledger: self.ledger.clone(),
+            plan: PlanRecord::of(&self.plan),
+            weights: written.iter().map(|files| (files.format, files.names.clone())).collect(),
             tensors,
             files: BTreeMap::new(),
         }
@@ -324,23 +327,6 @@ impl Export<'_> {
             _ => Usage::None,
         };
         model_card(artifact, self.source.config(), self.spelling, usage)
-    }
-
-    /// Tensors that are not written as they were, in few words.
-    fn plan_record(&self) -> Value {
-        let mut changed = serde_json::Map::new();
-        for planned in &self.plan.tensors {
-            if planned.is_renamed() || !planned.steps.is_empty() {
-                let from: Vec<&str> = planned.sources.iter().map(|source| source.name.as_str()).collect();
-                let steps: Vec<String> = planned.steps.iter().map(Step::to_string).collect();
-                changed.insert(planned.target.name.clone(), json!({ "from": from, "steps": steps }));
-            }
-        }
-        let mut dropped = serde_json::Map::new();
-        for one in &self.plan.dropped {
-            dropped.insert(one.tensor.name.clone(), json!(one.rule));
-        }
-        json!({ "layout": self.plan.layout, "changed": changed, "dropped": dropped })
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use clipway_formats::{TensorInfo, shown};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Plan, PlannedTensor, Step};
 use crate::state_dict::Weights;
 
 /// What became of tensors of the source, and where those come from that have none there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// Their bytes are written as they are.
@@ -24,7 +24,8 @@ pub enum Fate {
 }
 
 /// Tensors of the source that have a fate and a rule in common.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LedgerGroup {
     /// What became of them.
     pub fate: Fate,
@@ -37,7 +38,8 @@ pub struct LedgerGroup {
 }
 
 /// The account of an export: it can only be made if it balances.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ledger {
     /// Tensors in the source.
     pub source_tensors: usize,

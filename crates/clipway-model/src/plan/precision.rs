@@ -1,15 +1,19 @@
 //! The dtype that weights are written in.
 
 use clipway_formats::Dtype;
+use serde::{Deserialize, Serialize};
 
 /// Dtype of the floating-point tensors that are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     /// 32-bit floats.
+    #[serde(rename = "fp32")]
     F32,
     /// 16-bit floats of IEEE 754: 11 bits of precision, at most 65504.
+    #[serde(rename = "fp16")]
     F16,
     /// 16-bit floats with the range of f32 and 8 bits of precision.
+    #[serde(rename = "bf16")]
     BF16,
 }
 

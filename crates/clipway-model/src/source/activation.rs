@@ -2,6 +2,7 @@
 
 use super::config::ConfigOrigin;
 use crate::config::ConfigFile;
+use crate::contract::{Activation, Origin};
 use crate::layout::{KnownConfig, Layout};
 use crate::registry;
 
@@ -10,21 +11,12 @@ pub(super) fn known_from(
     base: &ConfigFile,
     config: &ConfigFile,
     origin: &ConfigOrigin,
-) -> (String, Vec<String>) {
-    let taken = if config.model.quick_gelu { "QuickGELU" } else { "GELU" };
-    let from = match origin {
-        ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside
-            if base.model.states_quick_gelu() =>
-        {
-            "stated by the config"
-        }
-        ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside => {
-            "open_clip's default: the config states none"
-        }
-        ConfigOrigin::Named(_) => "the registry's config of the name that was given",
-        ConfigOrigin::OnlyFit(_) => "the registry's only config that fits; no shape shows the activation",
-        ConfigOrigin::Layout(origin) => return (origin.activation_from.clone(), origin.notes.clone()),
-    };
+) -> (Origin, Vec<String>) {
+    let taken = Activation::of(config.model.quick_gelu);
+    if let ConfigOrigin::Layout(origin) = origin {
+        return (Origin::Layout { why: origin.activation_from.clone() }, origin.notes.clone());
+    }
+    let from = origin.of_key("quick_gelu", base.model.states_quick_gelu());
     let note = match origin {
         ConfigOrigin::Named(name) => twin(name).map(|twin| {
             format!(
@@ -37,13 +29,12 @@ pub(super) fn known_from(
         )),
         ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside | ConfigOrigin::Layout(_) => None,
     };
-    (from.to_owned(), note.into_iter().collect())
+    (from, note.into_iter().collect())
 }
 
 /// What must be said where the model was given although the layout gives one.
 pub(super) fn not_used(layout: &Layout, told: &KnownConfig, config: &ConfigFile) -> Option<String> {
-    let name = |quick_gelu| if quick_gelu { "QuickGELU" } else { "GELU" };
-    let [ours, theirs] = [config, &told.config].map(|config| name(config.model.quick_gelu));
+    let [ours, theirs] = [config, &told.config].map(|config| Activation::of(config.model.quick_gelu));
     (ours != theirs).then(|| {
         format!(
             "the model that was given has {ours}, but {} says {theirs} ({})",

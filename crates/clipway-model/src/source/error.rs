@@ -6,7 +6,6 @@ use clipway_formats::{FormatError, shown, shown_path};
 
 use super::config::{Candidates, Mismatch};
 use crate::architecture::ArchitectureError;
-use crate::artifact::ArtifactError;
 use crate::checkpoint::CheckpointError;
 use crate::config::text_model::TextModelError;
 use crate::differences::Differences;
@@ -23,9 +22,6 @@ pub enum SourceError {
     /// A file cannot be opened.
     #[error(transparent)]
     Open(#[from] CheckpointError),
-    /// The source's `clipway.json` cannot be read.
-    #[error(transparent)]
-    Artifact(#[from] ArtifactError),
     /// The source does not have a tower that was asked for.
     #[error("`{}` has the {} tower only, not {}", shown_path(path), found.name(), named(*wanted))]
     NoTower {
@@ -155,7 +151,6 @@ impl SourceError {
     pub fn code(&self) -> &'static str {
         match self {
             SourceError::Open(error) => error.code(),
-            SourceError::Artifact(error) => error.code(),
             SourceError::NoTower { .. } => "missing",
             SourceError::Select { cause, .. } => cause.code(),
             SourceError::UnknownLayout { .. } => "unknown-layout",

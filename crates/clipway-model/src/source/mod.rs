@@ -1,14 +1,16 @@
 //! A source, resolved once: which weights, which layout, which config and where it comes from, which model, which plan.
 //!
 //! Running, inspecting, exporting and verifying all start from a [`Source`]. Resolving reads names, dtypes and shapes;
-//! numbers that a layout keeps among its tensors are the only weights that are read.
+//! the logit scale and bias, and numbers that a layout keeps among its tensors, are the only weights that are read.
 
 mod activation;
 mod config;
+mod contract;
 mod error;
 mod notes;
 mod pixels;
 mod positions;
+mod scalar;
 mod text_model;
 mod trainer_log;
 
@@ -19,10 +21,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::architecture::{Model, build, is_folded_name};
-use crate::artifact::{Artifact, ArtifactError};
+use crate::artifact::Artifact;
 use crate::checkpoint::{Checkpoint, OpenOptions};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
-use crate::contract::Origins;
+use crate::contract::{Contract, Known, Origin, TokenizerRules};
 use crate::differences::Differences;
 use crate::layout::{Layout, LayoutError};
 use crate::plan::{Converted, Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
@@ -69,9 +71,8 @@ pub struct Source {
     ledger: Ledger,
     tower: Tower,
     precision: Option<Precision>,
-    activation_from: String,
-    preprocess_origins: Origins,
-    artifact: Option<Artifact>,
+    contract: Contract,
+    ignores_artifact: bool,
     text_model_file: Option<Vec<u8>>,
     notes: Vec<String>,
 }
@@ -156,19 +157,22 @@ impl Source {
         self.precision
     }
 
-    /// Where the activation is known from.
-    pub fn activation_from(&self) -> &str {
-        &self.activation_from
+    /// Everything but the weights that decides features, and where each part is known from.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
     }
 
-    /// Where the preprocessing is known from, as far as neither the config nor an option says it.
-    pub fn preprocess_origins(&self) -> &Origins {
-        &self.preprocess_origins
+    /// States the tokenizer, which whoever reads its files knows, and how it cleans texts.
+    pub fn set_tokenizer(&mut self, rules: Known<TokenizerRules>, cleaning_from: Origin) {
+        if let Some(text) = &mut self.contract.text {
+            text.cleaning = Some(Known::new(rules.value.clean, cleaning_from));
+            text.tokenizer = Some(rules);
+        }
     }
 
-    /// What the source's `clipway.json` says, if it is an artifact.
+    /// What the source's `clipway.json` says, if it is an artifact and is read as one.
     pub fn artifact(&self) -> Option<&Artifact> {
-        self.artifact.as_ref()
+        self.checkpoint.artifact().filter(|_| !self.ignores_artifact)
     }
 
     /// The `config.json` of a text model of transformers, which an export carries along.
@@ -184,8 +188,8 @@ impl Source {
 
 fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Source, SourceError> {
     let path = || checkpoint.path().to_owned();
-    let artifact = if options.ignore_artifact { None } else { artifact(&checkpoint)? };
-    let tower = tower(&checkpoint, artifact.as_ref(), options.tower)?;
+    let artifact = checkpoint.artifact().filter(|_| !options.ignore_artifact);
+    let tower = tower(&checkpoint, artifact, options.tower)?;
     let weights =
         checkpoint.weights(options.weights).map_err(|cause| SourceError::Select { path: path(), cause })?;
     let Some(layout) = Layout::recognize(&weights.state_dict) else {
@@ -250,6 +254,22 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     })?;
     let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
     let (activation_from, activation_notes) = activation::known_from(&base, &config, &origin);
+    let scalar = |id| scalar::read(&plan, &weights.state_dict, &model.parameters.get(id).name);
+    let unreadable = |cause| SourceError::Read { path: checkpoint.weights_path().to_owned(), cause };
+    let mut origins = found.origins;
+    origins.merge(contract::said(options));
+    let contract = contract::Read {
+        config: &config,
+        origin: &origin,
+        origins,
+        model: &model,
+        tower,
+        activation_from,
+        logit_scale: scalar(model.logit_scale).map_err(unreadable)?.map(f32::exp),
+        logit_bias: model.logit_bias.map_or(Ok(None), scalar).map_err(unreadable)?,
+        artifact,
+    }
+    .contract();
     let mut notes = notes::about(&checkpoint, &weights, options);
     notes.extend(activation_notes);
     notes.extend(found.notes);
@@ -269,9 +289,8 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         ledger,
         tower,
         precision: options.precision,
-        activation_from,
-        preprocess_origins: found.origins,
-        artifact,
+        contract,
+        ignores_artifact: options.ignore_artifact,
         text_model_file: text_model.map(|described| described.file),
         notes,
         checkpoint,
@@ -305,12 +324,6 @@ fn differences(
         Err(PlanError::Differs(differences)) => Some(*differences),
         _ => None,
     }
-}
-
-/// What the source says of itself, if it is a folder that was exported before.
-fn artifact(checkpoint: &Checkpoint) -> Result<Option<Artifact>, ArtifactError> {
-    let folder = checkpoint.weights_path().parent().unwrap_or(Path::new(""));
-    Artifact::find(folder)
 }
 
 /// The config with the changes that were asked for.

@@ -1,11 +1,14 @@
 //! What a spelling is: a project's names for tensors, and the files beside them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::ConfigFile;
 use crate::plan::{Plan, PlannedTensor, StepError};
 use crate::problems::{Problems, lines};
 
 /// A format of weights that is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum WeightsFormat {
     /// safetensors.
     Safetensors,

@@ -8,11 +8,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use clipway_formats::{FileFormat, TensorFile, shown};
+use serde::{Deserialize, Serialize};
 
 use super::StateDict;
 
 /// Which weights to take where a checkpoint holds both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum WeightsChoice {
     /// As the optimizer left them.
     Raw,

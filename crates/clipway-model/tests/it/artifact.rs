@@ -101,6 +101,25 @@ fn towers_are_what_the_artifact_says() {
 }
 
 #[test]
+fn a_contract_of_another_shape_is_refused() {
+    let bench = exported();
+    let folder = bench.target();
+    let right = fs::read(folder.join("clipway.json")).unwrap();
+    let check = |wrong: &dyn Fn(&mut Value), expected: &str| {
+        change(&folder, wrong);
+        let error = Artifact::read(&folder).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        fs::write(folder.join("clipway.json"), &right).unwrap();
+    };
+    check(&|value| value["more"] = json!(1), "unknown field 'more'");
+    check(&|value| value["contract"]["image"]["mean"] = json!([0.5, 0.5, 0.5]), "struct Known");
+    check(&|value| value["contract"]["image"]["mean"]["from"]["kind"] = json!("rumor"), "'rumor'");
+    check(&|value| value["contract"]["text"]["pooling"]["value"] = json!("best"), "'best'");
+    check(&|value| value["verification"] = json!({ "passed": true }), "missing field");
+    check(&|value| value["ledger"] = json!(null), "struct Ledger");
+}
+
+#[test]
 fn tensors_that_are_missing_or_new_are_differences() {
     let bench = exported();
     let folder = bench.target();

@@ -125,8 +125,7 @@ pub fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
         max_shard_bytes: None,
         tokenizer: TokenizerParts {
             files: vec![("tokenizer.json".to_owned(), b"{}".to_vec())],
-            rules: serde_json::json!({ "kind": "clip" }),
-            notes: Vec::new(),
+            ..TokenizerParts::default()
         },
         license: Some("mit".to_owned()),
         force: false,

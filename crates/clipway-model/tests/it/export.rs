@@ -10,6 +10,7 @@ use clipway_model::architecture::build;
 use clipway_model::artifact::Artifact;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::ConfigFile;
+use clipway_model::contract::{Known, Origin};
 use clipway_model::export::{Export, WeightsFormat, WriteOptions};
 use clipway_model::plan::{Precision, Tower};
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
@@ -46,7 +47,8 @@ fn exports_the_whole_contract_the_same_each_time() {
     assert_eq!(artifact, report.artifact);
     assert_eq!(artifact.source.files["tiny.safetensors"].bytes, report.source_bytes);
     assert_eq!(artifact.tensors.len(), bench.tensors.len());
-    assert_eq!(artifact.license.as_deref(), Some("mit"));
+    let license = artifact.contract.license.clone().unwrap();
+    assert_eq!(license, Known::new("mit".to_owned(), Origin::option("license")));
     let size: usize = first.iter().map(|(_, bytes)| bytes.len()).sum();
     assert_eq!(report.folder_bytes, size as u64);
     assert_eq!(weights_of(&bench.target()), bench.tensors);
@@ -111,7 +113,7 @@ fn shards_come_back_whole() {
             ..write_options(&cancel)
         };
         let report = bench.export_with(&bench.options(), &options).unwrap();
-        assert!(report.artifact.weights[format.name()].len() > 2);
+        assert!(report.artifact.weights[&format].len() > 2);
         assert!(report.artifact.notes.iter().any(|note| note.contains("several files")));
         assert!(Checkpoint::open(bench.target()).unwrap().is_sharded());
         assert_eq!(weights_of(&bench.target()), bench.tensors);
@@ -286,8 +288,10 @@ fn an_exported_folder_is_a_source() {
     let again = bench.path("again");
     let export = Export::prepare(&prepared, Default::default()).unwrap();
     let report = export.write(&again, &WriteOptions { license: None, ..write_options(&cancel) }).unwrap();
-    assert_eq!(report.artifact.license.as_deref(), Some("mit"), "the license goes with the weights");
-    assert_eq!(report.artifact.model.activation_from, "stated by the config");
+    let contract = &report.artifact.contract;
+    let license = contract.license.clone().unwrap();
+    assert_eq!((license.value.as_str(), &license.from), ("mit", &Origin::option("license").in_artifact()));
+    assert_eq!(contract.activation.from, Origin::key("tiny.json", "quick_gelu").in_artifact());
     for name in ["open_clip_model.safetensors", "open_clip_config.json"] {
         assert_eq!(
             fs::read(again.join(name)).unwrap(),

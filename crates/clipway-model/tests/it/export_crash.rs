@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use clipway_model::artifact::Artifact;
+use clipway_model::artifact::{Artifact, Report};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{Export, ExportError, WeightsFormat, WriteOptions};
 use clipway_model::output::{Step, StepHook};
@@ -43,10 +43,24 @@ fn an_interrupt_or_a_failed_verification_leaves_nothing() {
     let options = WriteOptions { verify: Some(&verify), ..write_options(&cancel) };
     let text = failure(&bench, bench.export_with(&bench.options(), &options));
     assert_eq!(text, "the export does not pass its verification: features differ");
-    let verify = |_: &Path| Ok(serde_json::json!({ "passed": true }));
+    let passed = Report {
+        passed: true,
+        subject: "the folder".to_owned(),
+        reference: "`tiny.safetensors`".to_owned(),
+        images: 1,
+        texts: 1,
+        inputs: "none".to_owned(),
+        stages: Vec::new(),
+        image_sensitivity: None,
+        text_sensitivity: Some(0.5),
+        same_best_text: None,
+        same_best_image: None,
+        failures: Vec::new(),
+    };
+    let verify = |_: &Path| Ok(passed.clone());
     let options = WriteOptions { verify: Some(&verify), ..write_options(&cancel) };
     bench.export_with(&bench.options(), &options).unwrap();
-    assert_eq!(Artifact::read(&bench.target()).unwrap().verification["passed"], true);
+    assert_eq!(Artifact::read(&bench.target()).unwrap().verification, Some(passed));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod artifact;
 mod bench;
 mod checkpoint;
 mod config;
+mod contract;
 mod differences;
 mod export;
 mod export_crash;

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clipway_formats::Dtype;
+use clipway_model::artifact::{Report, Tolerance};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 
-use super::compare::Tolerance;
 use super::outputs::{Inputs, Outputs};
-use super::report::Report;
+use super::report::report;
 use crate::clip::{Clip, ClipError};
 use crate::image::PixelRule;
 use crate::load::{LoadError, LoadOptions};
@@ -60,7 +60,7 @@ impl FolderVerification<'_> {
     /// # Errors
     /// A side that cannot be opened, loaded or run. Differences are no errors: they are in the report.
     pub fn run(&self, folder: &Path, source: &Arc<Checkpoint>) -> Result<Report, VerifyError> {
-        self.run_resolved(&Source::resolve(folder, &SourceOptions::default())?, source)
+        self.run_resolved(&resolve_exported(folder)?, source)
     }
 
     /// The same with a folder that is resolved.
@@ -88,8 +88,8 @@ impl FolderVerification<'_> {
         let rule = |source: &Source| source.config().preprocess().rule;
         let common = (rule(&reference) != rule(folder)).then_some(PixelRule::OpenClip);
         let expected = self.outputs(&format!("`{name}`"), &reference, common.clone())?;
-        let found = self.outputs("the folder", folder, common)?;
-        Ok(Report::new(&expected, &found, &tolerance))
+        let found = self.outputs(&subject(folder), folder, common)?;
+        Ok(report(&expected, &found, &tolerance))
     }
 
     /// Loads a side, runs it, and lets its weights go.
@@ -99,6 +99,25 @@ impl FolderVerification<'_> {
             clip = clip.with_pixel_rule(rule);
         }
         Ok(Outputs::compute(name, &clip, self.inputs, self.load.blocks)?)
+    }
+}
+
+/// Resolves an exported folder as its own library reads it: what was written for another library than open_clip by its
+/// own files alone, since that library does not know `clipway.json`.
+///
+/// # Errors
+/// A folder that cannot be opened or resolved.
+pub fn resolve_exported(folder: &Path) -> Result<Source, SourceError> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let ignore_artifact = checkpoint.artifact().is_some_and(|artifact| !artifact.is_for_open_clip());
+    Source::of(checkpoint, &SourceOptions { ignore_artifact, ..SourceOptions::default() })
+}
+
+/// How a report names a folder: by the files that say how it is read.
+fn subject(folder: &Source) -> String {
+    match folder.artifact() {
+        Some(_) => "the folder, read by its `clipway.json`,".to_owned(),
+        None => format!("the folder, read as {} by its own files,", folder.layout().title),
     }
 }
 

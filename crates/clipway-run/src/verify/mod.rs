@@ -10,8 +10,9 @@ mod probes;
 mod report;
 mod rules;
 
-pub use compare::{Stage, Tolerance, cosine, highest};
-pub use folder::{FolderVerification, VerifyError};
+pub use clipway_model::artifact::{Report, Stage, Tolerance};
+pub use compare::{cosine, highest};
+pub use folder::{FolderVerification, VerifyError, resolve_exported};
 pub use outputs::{Inputs, Outputs};
-pub use report::{Report, Rows};
+pub use report::{Rows, report};
 pub use rules::RuleDifference;

@@ -1,159 +1,94 @@
 //! A verification's result: stages, sensitivity and rankings, with what was compared.
 
-use std::fmt::Write as _;
+use clipway_model::artifact::{Report, Tolerance};
 
-use serde::{Deserialize, Serialize};
-
-use super::compare::{Pair, Stage, Tolerance, compare, same_first, sensitivity};
+use super::compare::{Pair, compare, same_first, sensitivity};
 use super::outputs::Outputs;
 
 /// Outputs of distinct inputs that are closer than this (1 minus cosine) are called constant.
 const LEAST_SENSITIVITY: f64 = 1e-9;
 
-/// Result of a verification. It passes if every stage does, both sides tell inputs apart, and rankings agree.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// Whether all of it passed.
-    pub passed: bool,
-    /// What the reference is: the source, as people know it.
-    pub reference: String,
-    /// Number of images compared.
-    pub images: usize,
-    /// Number of texts compared.
-    pub texts: usize,
-    /// What the images and texts are, such as `built-in probes`.
-    pub inputs: String,
-    /// The stages, in the order of computation.
-    pub stages: Vec<Stage>,
-    /// 1 minus the smallest cosine of two images' features, of the less sensitive side.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub image_sensitivity: Option<f64>,
-    /// The same of texts.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub text_sensitivity: Option<f64>,
-    /// Images whose best text is the same on both sides, and images.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub same_best_text: Option<[usize; 2]>,
-    /// Texts whose best image is the same on both sides, and texts.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub same_best_image: Option<[usize; 2]>,
-    /// What failed besides stages.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub failures: Vec<String>,
-}
-
-impl Report {
-    /// Compares what a subject computed with what its reference computed of the same inputs.
-    pub fn new(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> Report {
-        let mut stages = Vec::new();
-        let mut failures = Vec::new();
-        let mut stage =
-            |name: &str, values: [Option<&Rows>; 2], tolerance: &Tolerance, vectors: bool| match values {
-                [Some(r), Some(s)] if r.width == s.width => {
-                    stages.push(compare(name, r.pair(s), tolerance.clone(), vectors));
-                }
-                [Some(r), Some(s)] => {
-                    failures.push(format!("{name}: rows of {} values against {}", s.width, r.width));
-                }
-                [Some(_), None] => failures.push(format!("{name}: only the reference has any")),
-                [None, Some(_)] => failures.push(format!("{name}: only the folder has any")),
-                [None, None] => {}
-            };
-        stage("pixels", [reference.pixels.as_ref(), subject.pixels.as_ref()], &Tolerance::exact(), false);
-        stage("tokens", [reference.tokens.as_ref(), subject.tokens.as_ref()], &Tolerance::exact(), false);
-        for (name, rows) in &reference.blocks {
-            let other = subject.blocks.iter().find(|(n, _)| n == name).map(|(_, rows)| rows);
-            stage(name, [Some(rows), other], tolerance, false);
-        }
-        stage(
-            "image features",
-            [reference.image_features.as_ref(), subject.image_features.as_ref()],
-            tolerance,
-            true,
-        );
-        stage(
-            "text features",
-            [reference.text_features.as_ref(), subject.text_features.as_ref()],
-            tolerance,
-            true,
-        );
-        stage("logits", [reference.logits.as_ref(), subject.logits.as_ref()], tolerance, false);
-
-        let mut told_apart = |what: &str, r: &Option<Rows>, s: &Option<Rows>| {
-            let (r, s) = alike(r, s)?;
-            let found = sensitivity(r.pair(s))?;
-            if found < LEAST_SENSITIVITY {
-                failures.push(format!("{what} features are the same for every input"));
+/// Compares what a subject computed with what its reference computed of the same inputs. It passes if every stage does,
+/// both sides tell inputs apart, and rankings agree.
+pub fn report(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> Report {
+    let mut stages = Vec::new();
+    let mut failures = Vec::new();
+    let mut stage =
+        |name: &str, values: [Option<&Rows>; 2], tolerance: &Tolerance, vectors: bool| match values {
+            [Some(r), Some(s)] if r.width == s.width => {
+                stages.push(compare(name, r.pair(s), tolerance.clone(), vectors));
             }
-            Some(found)
+            [Some(r), Some(s)] => {
+                failures.push(format!("{name}: rows of {} values against {}", s.width, r.width));
+            }
+            [Some(_), None] => failures.push(format!("{name}: only the reference has any")),
+            [None, Some(_)] => failures.push(format!("{name}: only the folder has any")),
+            [None, None] => {}
         };
-        let image_sensitivity = told_apart("image", &reference.image_features, &subject.image_features);
-        let text_sensitivity = told_apart("text", &reference.text_features, &subject.text_features);
-        let logits = alike(&reference.logits, &subject.logits);
-        let same_best_text = logits.map(|(r, s)| same_first(r.pair(s)));
-        let same_best_image = logits.map(|(r, s)| same_first(r.transposed().pair(&s.transposed())));
-        for (what, count) in [("text", same_best_text), ("image", same_best_image)] {
-            if let Some([agree, of]) =
-                count.filter(|[agree, of]| (*agree as f64) < tolerance.rankings * *of as f64)
-            {
-                failures.push(format!("the best {what} is the same in {agree} of {of} rankings only"));
-            }
+    stage("pixels", [reference.pixels.as_ref(), subject.pixels.as_ref()], &Tolerance::exact(), false);
+    stage("tokens", [reference.tokens.as_ref(), subject.tokens.as_ref()], &Tolerance::exact(), false);
+    for (name, rows) in &reference.blocks {
+        let other = subject.blocks.iter().find(|(n, _)| n == name).map(|(_, rows)| rows);
+        stage(name, [Some(rows), other], tolerance, false);
+    }
+    stage(
+        "image features",
+        [reference.image_features.as_ref(), subject.image_features.as_ref()],
+        tolerance,
+        true,
+    );
+    stage(
+        "text features",
+        [reference.text_features.as_ref(), subject.text_features.as_ref()],
+        tolerance,
+        true,
+    );
+    stage("logits", [reference.logits.as_ref(), subject.logits.as_ref()], tolerance, false);
+
+    let mut told_apart = |what: &str, r: &Option<Rows>, s: &Option<Rows>| {
+        let (r, s) = alike(r, s)?;
+        let found = sensitivity(r.pair(s))?;
+        if found < LEAST_SENSITIVITY {
+            failures.push(format!("{what} features are the same for every input"));
         }
-        for (tower, [there, compared]) in [
-            ("image", [subject.towers[0], subject.image_features.is_some()]),
-            ("text", [subject.towers[1], subject.text_features.is_some()]),
-        ] {
-            if there && !compared {
-                failures.push(format!("the {tower} tower was not run: there is nothing to run it on"));
-            }
-        }
-        if !stages.iter().any(|s| s.name.ends_with("features")) {
-            failures.push("no features were compared".to_owned());
-        }
-        Report {
-            passed: failures.is_empty() && stages.iter().all(|s| s.passed),
-            reference: reference.name.clone(),
-            images: reference.images,
-            texts: reference.texts,
-            inputs: reference.inputs.clone(),
-            stages,
-            image_sensitivity,
-            text_sensitivity,
-            same_best_text,
-            same_best_image,
-            failures,
+        Some(found)
+    };
+    let image_sensitivity = told_apart("image", &reference.image_features, &subject.image_features);
+    let text_sensitivity = told_apart("text", &reference.text_features, &subject.text_features);
+    let logits = alike(&reference.logits, &subject.logits);
+    let same_best_text = logits.map(|(r, s)| same_first(r.pair(s)));
+    let same_best_image = logits.map(|(r, s)| same_first(r.transposed().pair(&s.transposed())));
+    for (what, count) in [("text", same_best_text), ("image", same_best_image)] {
+        if let Some([agree, of]) =
+            count.filter(|[agree, of]| (*agree as f64) < tolerance.rankings * *of as f64)
+        {
+            failures.push(format!("the best {what} is the same in {agree} of {of} rankings only"));
         }
     }
-
-    /// The first stage that failed.
-    pub fn first_bad_stage(&self) -> Option<&Stage> {
-        self.stages.iter().find(|s| !s.passed)
+    for (tower, [there, compared]) in [
+        ("image", [subject.towers[0], subject.image_features.is_some()]),
+        ("text", [subject.towers[1], subject.text_features.is_some()]),
+    ] {
+        if there && !compared {
+            failures.push(format!("the {tower} tower was not run: there is nothing to run it on"));
+        }
     }
-
-    /// The result, with every stage that failed and why.
-    pub fn explanation(&self) -> String {
-        let mut text = self.summary();
-        for stage in self.stages.iter().filter(|stage| !stage.passed) {
-            let _ = write!(text, "\n  {}: {}", stage.name, stage.reason.as_deref().unwrap_or_default());
-        }
-        for failure in &self.failures {
-            let _ = write!(text, "\n  {failure}");
-        }
-        text
+    if !stages.iter().any(|s| s.name.ends_with("features")) {
+        failures.push("no features were compared".to_owned());
     }
-
-    /// One line that says the result.
-    pub fn summary(&self) -> String {
-        let mut text = if self.passed { "verified".to_owned() } else { "NOT verified".to_owned() };
-        let _ = write!(text, " against {}: {} images, {} texts", self.reference, self.images, self.texts);
-        let cosines = self.stages.iter().filter_map(|s| s.cosine);
-        if let Some(cosine) = cosines.reduce(f64::min) {
-            let _ = write!(text, ", smallest cosine {cosine:.7}");
-        }
-        if let Some(stage) = self.first_bad_stage() {
-            let _ = write!(text, "; first bad stage: {}", stage.name);
-        }
-        text
+    Report {
+        passed: failures.is_empty() && stages.iter().all(|s| s.passed),
+        subject: subject.name.clone(),
+        reference: reference.name.clone(),
+        images: reference.images,
+        texts: reference.texts,
+        inputs: reference.inputs.clone(),
+        stages,
+        image_sensitivity,
+        text_sensitivity,
+        same_best_text,
+        same_best_image,
+        failures,
     }
 }
 
@@ -208,7 +143,7 @@ mod tests {
     fn check(change: impl Fn(&mut Outputs), passed: bool, explanation: &str) {
         let mut subject = outputs();
         change(&mut subject);
-        let report = Report::new(&outputs(), &subject, &Tolerance::f32());
+        let report = super::report(&outputs(), &subject, &Tolerance::f32());
         assert_eq!(report.passed, passed, "{report:?}");
         assert!(report.explanation().contains(explanation), "{}", report.explanation());
     }
@@ -217,7 +152,11 @@ mod tests {
     fn whatever_is_not_the_same_fails_and_is_named() {
         let values =
             |rows: &mut Option<Rows>, values: &[f32]| rows.as_mut().unwrap().values = values.to_vec();
-        check(|_| {}, true, "verified against a model: 2 images, 2 texts, smallest cosine 1.0000000");
+        check(
+            |_| {},
+            true,
+            "verified: a model against a model, 2 images and 2 texts, smallest cosine 1.0000000",
+        );
         check(|s| values(&mut s.pixels, &[0.5, 0.25, 1.0, 1e-9]), false, "first bad stage: pixels");
         check(|s| values(&mut s.tokens, &[1.0, 2.0, 3.0, 5.0]), false, "first bad stage: tokens");
         check(
@@ -243,7 +182,7 @@ mod tests {
             *rows = None;
         }
         empty.logits = None;
-        let report = Report::new(&empty, &empty, &Tolerance::f32());
+        let report = super::report(&empty, &empty, &Tolerance::f32());
         assert!(!report.passed);
         assert_eq!(report.failures, ["no features were compared"]);
     }

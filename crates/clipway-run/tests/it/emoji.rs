@@ -9,6 +9,7 @@ use clipway_model::export::Export;
 use clipway_model::plan::{Precision, Tower};
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use clipway_model::state_dict::StateDict;
+use clipway_run::DEFAULT_TEMPLATE;
 use clipway_run::clip::Clip;
 use clipway_run::engine::{InstructionSet, Processor};
 use clipway_run::image::{DecodeLimits, preprocess};
@@ -193,8 +194,8 @@ fn a_folder_opens_in_one_call_and_gives_what_open_clip_gives() {
     let best = classifier.scores(&image)[0];
     assert_eq!(expected.labels[best.label], label);
     assert!((f64::from(best.probability) - likely).abs() < 1e-4);
-    let alone = clip.classify(&bytes, &expected.labels).unwrap();
-    assert_eq!(expected.labels[alone[0].label], label);
+    let by_default = clip.classifier(&expected.labels, &[DEFAULT_TEMPLATE]).unwrap();
+    assert_eq!(clip.classify(&bytes, &expected.labels).unwrap(), by_default.scores(&image));
     let error = clip.classifier(&["a"], &["no place"]).unwrap_err();
     assert_eq!(error.code(), "bad-option");
     let error = clip.embed_images(&[&bytes[..], b"no image"]).unwrap_err();

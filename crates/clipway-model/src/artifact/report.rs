@@ -1,0 +1,140 @@
+//! The report of a verification, as an artifact stores it.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+/// Result of a verification. It passes if every stage does, both sides tell inputs apart, and rankings agree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Whether all of it passed.
+    pub passed: bool,
+    /// What was verified, and how it was read.
+    pub subject: String,
+    /// What it was compared with: the source, as people know it.
+    pub reference: String,
+    /// Number of images compared.
+    pub images: usize,
+    /// Number of texts compared.
+    pub texts: usize,
+    /// What the images and texts are, such as `built-in probes`.
+    pub inputs: String,
+    /// The stages, in the order of computation.
+    pub stages: Vec<Stage>,
+    /// 1 minus the smallest cosine of two images' features, of the less sensitive side.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub image_sensitivity: Option<f64>,
+    /// The same of texts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text_sensitivity: Option<f64>,
+    /// Images whose best text is the same on both sides, and images.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub same_best_text: Option<[usize; 2]>,
+    /// Texts whose best image is the same on both sides, and texts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub same_best_image: Option<[usize; 2]>,
+    /// What failed besides stages.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub failures: Vec<String>,
+}
+
+impl Report {
+    /// The first stage that failed.
+    pub fn first_bad_stage(&self) -> Option<&Stage> {
+        self.stages.iter().find(|s| !s.passed)
+    }
+
+    /// The result, with every stage that failed and why.
+    pub fn explanation(&self) -> String {
+        let mut text = self.summary();
+        for stage in self.stages.iter().filter(|stage| !stage.passed) {
+            let _ = write!(text, "\n  {}: {}", stage.name, stage.reason.as_deref().unwrap_or_default());
+        }
+        for failure in &self.failures {
+            let _ = write!(text, "\n  {failure}");
+        }
+        text
+    }
+
+    /// One line that says the result.
+    pub fn summary(&self) -> String {
+        let verdict = if self.passed { "verified" } else { "NOT verified" };
+        let Report { subject, reference, images, texts, .. } = self;
+        let mut text = format!("{verdict}: {subject} against {reference}, {images} images and {texts} texts");
+        let cosines = self.stages.iter().filter_map(|s| s.cosine);
+        if let Some(cosine) = cosines.reduce(f64::min) {
+            let _ = write!(text, ", smallest cosine {cosine:.7}");
+        }
+        if let Some(stage) = self.first_bad_stage() {
+            let _ = write!(text, "; first bad stage: {}", stage.name);
+        }
+        text
+    }
+}
+
+/// How far two results may be apart, by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tolerance {
+    /// Name, such as `f32` or `fp16`.
+    pub name: String,
+    /// Largest absolute difference, as a share of the reference's largest absolute value.
+    pub relative: f64,
+    /// Smallest cosine of two rows.
+    pub cosine: f64,
+    /// Smallest share of rankings that put the same one first.
+    pub rankings: f64,
+}
+
+impl Tolerance {
+    fn new(name: &str, relative: f64, cosine: f64, rankings: f64) -> Tolerance {
+        Tolerance { name: name.to_owned(), relative, cosine, rankings }
+    }
+
+    /// Equal to the last bit: pixels and token ids.
+    pub fn exact() -> Tolerance {
+        Tolerance::new("exact", 0.0, 1.0, 1.0)
+    }
+
+    /// The same weights, computed twice in f32.
+    pub fn f32() -> Tolerance {
+        Tolerance::new("f32", 2e-5, 0.999_999, 1.0)
+    }
+
+    /// Weights rounded to fp16 (11 significant bits).
+    pub fn fp16() -> Tolerance {
+        Tolerance::new("fp16", 1e-2, 0.9999, 0.9)
+    }
+
+    /// Weights rounded to bf16 (8 significant bits).
+    pub fn bf16() -> Tolerance {
+        Tolerance::new("bf16", 6e-2, 0.999, 0.8)
+    }
+}
+
+/// One stage of a verification: what was compared and how far apart it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Name: `pixels`, `tokens`, `image features`, `text features`, `logits`, or a block's name.
+    pub name: String,
+    /// Whether it is within the tolerance.
+    pub passed: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// The tolerance it was held to.
+    pub tolerance: Tolerance,
+    /// Number of values compared.
+    pub compared: usize,
+    /// Largest absolute difference.
+    pub worst: f64,
+    /// The same as a share of the reference's largest absolute value.
+    pub worst_relative: f64,
+    /// Row and column of that difference.
+    pub worst_at: [usize; 2],
+    /// The reference's and the subject's value there.
+    pub worst_values: [f64; 2],
+    /// Smallest cosine of two rows; absent where rows are not vectors.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cosine: Option<f64>,
+}

@@ -1,0 +1,207 @@
+//! The contract of a source, each part with where it is known from.
+
+use super::{ConfigOrigin, SourceOptions};
+use crate::architecture::Model;
+use crate::artifact::Artifact;
+use crate::checkpoint::CONFIG_NAME;
+use crate::config::ConfigFile;
+use crate::contract::{
+    Activation, Contract, Field, ImageContract, Known, Origin, Origins, Pooling, TextContract,
+};
+use crate::graph::{Graph, Operation};
+use crate::plan::Tower;
+
+/// What the parts of a contract are read from.
+pub(super) struct Read<'a> {
+    pub(super) config: &'a ConfigFile,
+    pub(super) origin: &'a ConfigOrigin,
+    /// What the reader of the source says more exactly.
+    pub(super) origins: Origins,
+    pub(super) model: &'a Model,
+    pub(super) tower: Tower,
+    /// Where the activation is known from.
+    pub(super) activation_from: Origin,
+    pub(super) logit_scale: Option<f32>,
+    pub(super) logit_bias: Option<f32>,
+    /// What the source says of itself, where it is an artifact.
+    pub(super) artifact: Option<&'a Artifact>,
+}
+
+/// Why the preprocessing of weights that state none is OpenAI's.
+const OPENAI_PIXELS: &str = "nothing states it; OpenAI's value, which open_clip takes by default";
+
+/// What the caller said over what the source says.
+pub(super) fn said(options: &SourceOptions) -> Origins {
+    let mut origins = Origins::default();
+    let pixels = &options.preprocess;
+    for (field, name, is_said) in [
+        (Field::ImageSize, "image_size", options.image_size.is_some()),
+        (Field::ContextLength, "context_length", options.context_length.is_some()),
+        (Field::Mean, "image_mean", pixels.mean.is_some()),
+        (Field::Std, "image_std", pixels.std.is_some()),
+        (Field::Interpolation, "interpolation", pixels.interpolation.is_some()),
+        (Field::ResizeMode, "resize_mode", pixels.resize_mode.is_some()),
+        (Field::FillColor, "fill_color", pixels.fill_color.is_some()),
+    ] {
+        if is_said {
+            origins.set(field, Origin::option(name));
+        }
+    }
+    origins
+}
+
+impl Read<'_> {
+    /// Puts the contract together; the tokenizer is added by whoever reads its files.
+    pub(super) fn contract(&self) -> Contract {
+        let has = |tower| [Tower::Both, tower].contains(&self.tower);
+        let mut contract = Contract {
+            image: has(Tower::Image).then(|| self.image()),
+            text: has(Tower::Text).then(|| self.text()),
+            activation: Known::new(
+                Activation::of(self.config.model.quick_gelu),
+                self.origins.get(Field::Activation).unwrap_or(&self.activation_from).clone(),
+            ),
+            logit_scale: self.logit_scale.map(|scale| self.scalar(Field::LogitScale, scale, "logit_scale")),
+            logit_bias: self.logit_bias.map(|bias| self.scalar(Field::LogitBias, bias, "logit_bias")),
+            license: None,
+        };
+        if let Some(artifact) = self.artifact {
+            contract.license = artifact.contract.license.as_ref().map(in_artifact);
+            contract.remember(&artifact.contract);
+        }
+        contract
+    }
+
+    fn image(&self) -> ImageContract {
+        let (found, stated) = (self.config.preprocess(), &self.config.preprocess);
+        let from = |field, key: &str, is_stated: bool| match (self.origin, self.origins.get(field)) {
+            (ConfigOrigin::Named(_) | ConfigOrigin::OnlyFit(_) | ConfigOrigin::Given, None) if !is_stated => {
+                Origin::Assumption { why: OPENAI_PIXELS.to_owned() }
+            }
+            _ => self.from(field, &format!("preprocess_cfg.{key}"), is_stated),
+        };
+        let size_key = "vision_cfg.image_size";
+        ImageContract {
+            size: Known::new(found.size, self.from(Field::ImageSize, size_key, true)),
+            mean: Known::new(found.mean, from(Field::Mean, "mean", stated.mean.is_some())),
+            std: Known::new(found.std, from(Field::Std, "std", stated.std.is_some())),
+            interpolation: Known::new(
+                found.interpolation,
+                from(Field::Interpolation, "interpolation", stated.interpolation.is_some()),
+            ),
+            resize_mode: Known::new(
+                found.resize_mode,
+                from(Field::ResizeMode, "resize_mode", stated.resize_mode.is_some()),
+            ),
+            fill_color: Known::new(
+                found.fill_color,
+                from(Field::FillColor, "fill_color", stated.fill_color.is_some()),
+            ),
+            epsilon: self.epsilon(Field::ImageEpsilon, "vision_cfg", &self.model.image),
+        }
+    }
+
+    fn text(&self) -> TextContract {
+        let text = &self.config.model.text;
+        let (pooling, pooling_key) = match &text.hugging_face {
+            Some(tower) => (Pooling::from(tower.pooler), "text_cfg.hf_pooler_type"),
+            None => (Pooling::from(text.pool), "text_cfg.pool_type"),
+        };
+        let end = (pooling == Pooling::EndToken).then_some(text.eos_id);
+        let length_key = "text_cfg.context_length";
+        TextContract {
+            context_length: Known::new(
+                text.context_length,
+                self.from(Field::ContextLength, length_key, true),
+            ),
+            tokenizer: None,
+            cleaning: None,
+            pooling: Known::new(pooling, self.from(Field::Pooling, pooling_key, true)),
+            end_token: end.map(|id| Known::new(id, self.from(Field::EndToken, "text_cfg.eos_id", true))),
+            epsilon: self.epsilon(Field::TextEpsilon, "text_cfg", &self.model.text),
+        }
+    }
+
+    fn scalar(&self, field: Field, value: f32, tensor: &str) -> Known<f32> {
+        let of_weights = Origin::Weights { tensor: tensor.to_owned() };
+        Known::new(value, self.origins.get(field).cloned().unwrap_or(of_weights))
+    }
+
+    fn epsilon(&self, field: Field, key: &str, tower: &Graph) -> Known<Vec<f64>> {
+        let mut values: Vec<f64> = tower.nodes.iter().filter_map(|node| epsilon(&node.operation)).collect();
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        Known::new(values, self.from(field, key, true))
+    }
+
+    /// Where a field is known from: what the reader says, else where the config is from.
+    fn from(&self, field: Field, key: &str, is_stated: bool) -> Origin {
+        self.origins.get(field).cloned().unwrap_or_else(|| self.origin.of_key(key, is_stated))
+    }
+}
+
+impl ConfigOrigin {
+    /// Where a key of the config is known from.
+    pub fn of_key(&self, key: &str, is_stated: bool) -> Origin {
+        let in_file = |file: String| {
+            if is_stated { Origin::key(file, key) } else { Origin::Default { file } }
+        };
+        match self {
+            ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => {
+                Origin::Registry { name: name.clone() }
+            }
+            ConfigOrigin::File(path) => {
+                in_file(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            }
+            ConfigOrigin::Given => Origin::option("model"),
+            ConfigOrigin::Beside => in_file(CONFIG_NAME.to_owned()),
+            ConfigOrigin::Layout(origin) => Origin::Layout { why: origin.from.clone() },
+        }
+    }
+}
+
+/// The epsilon of a norm.
+fn epsilon(operation: &Operation) -> Option<f64> {
+    match operation {
+        Operation::BatchNorm { epsilon, .. }
+        | Operation::LayerNorm { epsilon, .. }
+        | Operation::HeadNorm { epsilon, .. }
+        | Operation::RmsNorm { epsilon, .. } => Some(*epsilon),
+        _ => None,
+    }
+}
+
+fn in_artifact<T: Clone>(known: &Known<T>) -> Known<T> {
+    Known::new(known.value.clone(), known.from.in_artifact())
+}
+
+impl Contract {
+    /// Takes over where an artifact knows its values from, wherever its value is still the one in force and the caller
+    /// did not say it.
+    fn remember(&mut self, said: &Contract) {
+        if let (Some(ours), Some(said)) = (&mut self.image, &said.image) {
+            remember(&mut ours.size, &said.size);
+            remember(&mut ours.mean, &said.mean);
+            remember(&mut ours.std, &said.std);
+            remember(&mut ours.interpolation, &said.interpolation);
+            remember(&mut ours.resize_mode, &said.resize_mode);
+            remember(&mut ours.fill_color, &said.fill_color);
+            remember(&mut ours.epsilon, &said.epsilon);
+        }
+        if let (Some(ours), Some(said)) = (&mut self.text, &said.text) {
+            remember(&mut ours.context_length, &said.context_length);
+            remember(&mut ours.pooling, &said.pooling);
+            if let (Some(ours), Some(said)) = (&mut ours.end_token, &said.end_token) {
+                remember(ours, said);
+            }
+            remember(&mut ours.epsilon, &said.epsilon);
+        }
+        remember(&mut self.activation, &said.activation);
+    }
+}
+
+fn remember<T: PartialEq>(ours: &mut Known<T>, said: &Known<T>) {
+    if ours.value == said.value && !matches!(ours.from, Origin::Option { .. }) {
+        ours.from = said.from.in_artifact();
+    }
+}

@@ -1,0 +1,30 @@
+//! Single values among the weights: the logit scale and bias.
+
+use std::convert::Infallible;
+
+use clipway_formats::FormatError;
+
+use crate::plan::{ApplyError, Plan, apply};
+use crate::state_dict::{StateDict, cast_to_f32};
+
+/// The one value of a tensor that a plan makes; `None` where it makes no such tensor, or one of another size.
+///
+/// # Errors
+/// Bytes that cannot be read.
+pub(super) fn read(plan: &Plan, weights: &StateDict, name: &str) -> Result<Option<f32>, FormatError> {
+    let planned = plan.tensors.iter().find(|planned| planned.target.name == name);
+    let Some(planned) = planned.filter(|one| one.target.elements() == 1 && one.target.dtype.is_float())
+    else {
+        return Ok(None);
+    };
+    let mut value = [0.0];
+    let mut read = |piece: &[u8]| {
+        cast_to_f32(planned.target.dtype, piece, &mut value);
+        Ok::<(), Infallible>(())
+    };
+    match apply(planned, weights, &mut read) {
+        Ok(_) => Ok(Some(value[0])),
+        Err(ApplyError::Read(cause)) => Err(cause),
+        Err(ApplyError::Sink(never)) => match never {},
+    }
+}
