@@ -5,6 +5,7 @@ Needs torch 2.15, numpy, Pillow 13 and safetensors. Usage: python scripts/make_f
 
 import gzip
 import io
+import hashlib
 import json
 import pickle
 import struct
@@ -191,16 +192,31 @@ def configs():
 
 def artifact():
     file = {"bytes": 3, "sha256": "00" * 32}
-    return {
-        "artifact_version": 1, "tool_version": "0.1.0",
+    key = {"kind": "source_file", "file": "b.json", "key": "quick_gelu"}
+    known = lambda value, origin=key: {"value": value, "from": origin}
+    rules = {"context_length": 7, "clean": "lower", "tokenizer": {"kind": "clip_bpe"}}
+    facts = {
+        "artifact_version": 2, "tool_version": "0.1.0", "target": "open_clip",
         "source": {"name": "a.pt", "format": "PyTorch zip", "layout": "open_clip", "path": [], "weights": "raw",
-                   "files": {"a.pt": file}, "facts": {}},
-        "model": {"name": None, "config_from": "b.json", "quick_gelu": False, "activation_from": "c",
-                  "precision": "fp16", "towers": "both", "parameters": 7},
-        "license": None, "tokenizer": {}, "verification": None, "notes": [], "ledger": {}, "plan": {},
-        "weights": {"open_clip": ["open_clip_model.safetensors"]},
+                   "files": {"a.pt": file}, "facts": {"epoch": 3}},
+        "model": {"name": None, "config_from": "b.json", "precision": "fp16", "towers": "text", "parameters": 7},
+        "contract": {
+            "image": None,
+            "text": {"context_length": known(7), "tokenizer": known(rules), "cleaning": known("lower"),
+                     "pooling": known("end_token"), "end_token": known(49407), "epsilon": known([0.5])},
+            "activation": known("gelu", {"kind": "artifact", "said": {"kind": "assumption", "why": "c"}}),
+            "logit_scale": known(100.0, {"kind": "weights", "tensor": "logit_scale"}), "logit_bias": None,
+            "license": known("mit", {"kind": "option", "name": "license"}),
+        },
+        "verification": None, "notes": ["d"],
+        "ledger": {"source_tensors": 1, "source_bytes": 2, "written_tensors": 1, "written_bytes": 2,
+                   "groups": [{"fate": "written", "rule": "as they are", "tensors": 1, "bytes": 2}]},
+        "plan": {"layout": "open_clip", "changed": {"a": {"from": ["b"], "steps": ["cast"]}}, "dropped": {"c": "d"}},
+        "weights": {"safetensors": ["open_clip_model.safetensors"]},
         "tensors": {"a": {"dtype": "F16", "sha256": "11" * 32}}, "files": {"README.md": file},
     }
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {**facts, "digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def names():

@@ -142,7 +142,7 @@ pub fn exported() -> &'static Path {
         // A folder of an earlier version is not an export that `--force` would replace.
         let _ = std::fs::remove_dir_all(&folder);
         let mut command = Command::new(CLIPWAY);
-        command.args(["export", "--force", "--model"]).arg(emoji().join("emoji-clip.json"));
+        command.args(["export", "--model"]).arg(emoji().join("emoji-clip.json"));
         command.arg(emoji().join("emoji-clip.pt")).arg("--out").arg(&folder);
         Outcome::of(command.output().expect("the binary runs")).ended(0);
         folder

@@ -8,6 +8,7 @@ mod emoji;
 mod engine;
 mod engine_goldens;
 mod folding;
+mod foreign;
 mod image;
 mod image_damage;
 mod image_siblings;
