@@ -261,7 +261,7 @@ impl Export {
             return found.parts_for(layout, source).map_err(|error| load_failure(&error));
         }
         let text = &source.config().model.text;
-        let folder = shown_path(folder);
+        let folder = shown_path(&folder);
         let name = text.tokenizer.name.as_deref().filter(|name| *name != OWN_TOKENIZER);
         let Some(name) = name else {
             let rows = text.vocab_size;

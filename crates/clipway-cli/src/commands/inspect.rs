@@ -131,7 +131,7 @@ fn contract(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments) -> Result
         let read = LoadedTokenizer::read_into(&mut source, &folder);
         read.map_err(|error| line(source::load_failure(&error)))?;
     }
-    Ok(source.contract().clone())
+    source.whole_contract().map_err(|error| line(source::source_failure(&error)))
 }
 
 /// Prints the towers of a source.

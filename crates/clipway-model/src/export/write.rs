@@ -148,7 +148,7 @@ impl Export<'_> {
         for (name, bytes) in &options.tokenizer.files {
             folder.add(name, bytes)?;
         }
-        let mut artifact = self.artifact(source_files, &written, options);
+        let mut artifact = self.artifact(source_files, &written, options)?;
         folder.add("README.md", self.card(&artifact, &written).as_bytes())?;
         artifact.files = std::mem::take(&mut folder.files);
         let contract = staging.file(ARTIFACT_NAME)?;
@@ -264,7 +264,7 @@ impl Export<'_> {
         source_files: FileHashes,
         written: &[WrittenFiles],
         options: &WriteOptions<'_>,
-    ) -> Artifact {
+    ) -> Result<Artifact, ExportError> {
         let mut notes = self.notes.clone();
         notes.extend(options.tokenizer.notes.iter().cloned());
         if self.spelling.is_open_clip && written.iter().all(|files| files.index.is_some()) {
@@ -277,14 +277,14 @@ impl Export<'_> {
             tensors.insert(planned.target.name.clone(), TensorHash { dtype, sha256: made.sha256.clone() });
         }
         let Export { source, spelling, .. } = self;
-        let mut contract = source.contract().clone();
+        let mut contract = source.whole_contract()?;
         if let (Some(text), Some(rules)) = (&mut contract.text, &options.tokenizer.rules) {
             text.read_by(rules);
         }
         if let Some(license) = &options.license {
             contract.license = Some(Known::new(license.clone(), Origin::option("license")));
         }
-        Artifact {
+        Ok(Artifact {
             artifact_version: ARTIFACT_VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             target: spelling.layout.to_owned(),
@@ -313,7 +313,7 @@ impl Export<'_> {
             weights: written.iter().map(|files| (files.format, files.names.clone())).collect(),
             tensors,
             files: BTreeMap::new(),
-        }
+        })
     }
 
     /// The model card; its usage shows what loads the folder.

@@ -21,8 +21,6 @@ pub(super) struct Read<'a> {
     pub(super) tower: Tower,
     /// Where the activation is known from.
     pub(super) activation_from: Origin,
-    pub(super) logit_scale: Option<f32>,
-    pub(super) logit_bias: Option<f32>,
     /// What the source says of itself, where it is an artifact.
     pub(super) artifact: Option<&'a Artifact>,
 }
@@ -61,8 +59,8 @@ impl Read<'_> {
                 Activation::of(self.config.model.quick_gelu),
                 self.origins.get(Field::Activation).unwrap_or(&self.activation_from).clone(),
             ),
-            logit_scale: self.logit_scale.map(|scale| self.scalar(Field::LogitScale, scale, "logit_scale")),
-            logit_bias: self.logit_bias.map(|bias| self.scalar(Field::LogitBias, bias, "logit_bias")),
+            logit_scale: None,
+            logit_bias: None,
             license: None,
         };
         if let Some(artifact) = self.artifact {
@@ -120,11 +118,6 @@ impl Read<'_> {
             end_token: end.map(|id| Known::new(id, self.from(Field::EndToken, "text_cfg.eos_id", true))),
             epsilon: self.epsilon(Field::TextEpsilon, "text_cfg", &self.model.text),
         }
-    }
-
-    fn scalar(&self, field: Field, value: f32, tensor: &str) -> Known<f32> {
-        let of_weights = Origin::Weights { tensor: tensor.to_owned() };
-        Known::new(value, self.origins.get(field).cloned().unwrap_or(of_weights))
     }
 
     fn epsilon(&self, field: Field, key: &str, tower: &Graph) -> Known<Vec<f64>> {

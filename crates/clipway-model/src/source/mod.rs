@@ -1,7 +1,7 @@
 //! A source, resolved once: which weights, which layout, which config and where it comes from, which model, which plan.
 //!
 //! Running, inspecting, exporting and verifying all start from a [`Source`]. Resolving reads names, dtypes and shapes;
-//! the logit scale and bias, and numbers that a layout keeps among its tensors, are the only weights that are read.
+//! numbers that a layout keeps among its tensors are the only weights that are read.
 
 mod activation;
 mod config;
@@ -157,9 +157,32 @@ impl Source {
         self.precision
     }
 
-    /// Everything but the weights that decides features, and where each part is known from.
+    /// Everything but the weights that decides features, and where each part is known from; without the logit scale and
+    /// bias, which are among the weights.
     pub fn contract(&self) -> &Contract {
         &self.contract
+    }
+
+    /// The contract with the logit scale and bias, which are read from the weights.
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
+    pub fn whole_contract(&self) -> Result<Contract, SourceError> {
+        let name = |id| self.model.parameters.get(id).name.as_str();
+        let known = |id| -> Result<Option<Known<f32>>, SourceError> {
+            let tensor = name(id);
+            let value = scalar::read(&self.plan, &self.weights.state_dict, tensor).map_err(|cause| {
+                SourceError::Read { path: self.checkpoint.weights_path().to_owned(), cause }
+            })?;
+            let from = Origin::Weights { tensor: tensor.to_owned() };
+            Ok(value.map(|value| Known::new(value, from)))
+        };
+        let scale = known(self.model.logit_scale)?;
+        Ok(Contract {
+            logit_scale: scale.map(|scale| Known::new(scale.value.exp(), scale.from)),
+            logit_bias: self.model.logit_bias.map_or(Ok(None), known)?,
+            ..self.contract.clone()
+        })
     }
 
     /// States the tokenizer, which whoever reads its files knows, and how it cleans texts.
@@ -254,8 +277,6 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     })?;
     let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
     let (activation_from, activation_notes) = activation::known_from(&base, &config, &origin);
-    let scalar = |id| scalar::read(&plan, &weights.state_dict, &model.parameters.get(id).name);
-    let unreadable = |cause| SourceError::Read { path: checkpoint.weights_path().to_owned(), cause };
     let mut origins = found.origins;
     origins.merge(contract::said(options));
     let contract = contract::Read {
@@ -265,8 +286,6 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         model: &model,
         tower,
         activation_from,
-        logit_scale: scalar(model.logit_scale).map_err(unreadable)?.map(f32::exp),
-        logit_bias: model.logit_bias.map_or(Ok(None), scalar).map_err(unreadable)?,
         artifact,
     }
     .contract();

@@ -9,7 +9,7 @@ use crate::bench::Bench;
 
 /// Value and origin of a field, as a table shows them.
 fn row(source: &Source, field: Field) -> (String, String) {
-    let rows = source.contract().rows();
+    let rows = source.whole_contract().unwrap().rows();
     let row = rows.into_iter().find(|row| row.field == field.name()).unwrap_or_else(|| panic!("{field:?}"));
     (row.value, row.from)
 }
