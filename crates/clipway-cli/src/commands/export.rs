@@ -304,13 +304,14 @@ fn targets() -> PossibleValuesParser {
 fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Failure> {
     let (plan, source) = (prepared.plan(), prepared.source());
     let (before, after) = (source.checkpoint().file_bytes(), plan.bytes() * formats as u64);
+    let contract = source.whole_contract().map_err(|error| source::source_failure(&error))?;
     if ui.json() {
         ui.data_json(&json!({
             "layout": source.layout().name,
             "target": prepared.spelling().layout,
             "plan": plan,
             "ledger": prepared.ledger(),
-            "contract": source.contract(),
+            "contract": contract,
             "notes": prepared.notes(),
             "bytes_before": before,
             "bytes_after": after,
@@ -323,7 +324,7 @@ fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Fai
         for note in prepared.notes() {
             text.push_str(&format!("note: {note}\n"));
         }
-        text.push_str(&table(source.contract()));
+        text.push_str(&table(&contract));
         ui.data(&text)?;
     }
     Ok(true)
