@@ -1,5 +1,7 @@
 //! Opens a model, embeds an image and a text, and prints their cosine: `cosine FOLDER IMAGE TEXT`.
 
+#![allow(clippy::disallowed_methods)]
+
 use clipway_run::{Clip, cosine};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
