@@ -46,10 +46,10 @@ fn a_full_disk_leaves_nothing() {
 /// Starts a long export, and waits until it writes.
 fn writing(scene: &Scene) -> Child {
     write_zeros(&scene.path("vit.safetensors"), "ViT-L-14");
-    let arguments =
-        ["export", "vit.safetensors", "--model", "ViT-L-14", "--out", "out", "--precision", "fp32"];
+    let arguments = "export vit.safetensors --model ViT-L-14 --out out --precision fp32 --image-mean 0.5 0.5 0.5 \
+                     --image-std 0.5 0.5 0.5";
     let mut child = scene
-        .command(&arguments)
+        .command(&arguments.split_whitespace().collect::<Vec<_>>())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -245,10 +245,9 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         }
         error => error,
     })?;
-    let mut found = pixels::find(&mut base, &origin, options, log.as_ref(), tower)?;
-    if let Some(log) = &log {
-        found.notes.extend(log.apply(&mut base, &origin)?);
-    }
+    // What is unknown of the images is said after everything in which the tensors differ.
+    let found = pixels::find(&mut base, &origin, options, log.as_ref(), tower);
+    let log_notes = log.as_ref().map(|log| log.apply(&mut base, &origin)).transpose()?;
     let text_model = text_model::find(&checkpoint, &base.model)?;
     if let Some(described) = &text_model {
         base.model.set_text_model(described.model.clone());
@@ -275,6 +274,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         }
         cause => SourceError::Plan { path: path(), cause },
     })?;
+    let found = found?;
     let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
     let (activation_from, activation_notes) = activation::known_from(&base, &config, &origin);
     let mut origins = found.origins;
@@ -292,6 +292,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let mut notes = notes::about(&checkpoint, &weights, options);
     notes.extend(activation_notes);
     notes.extend(found.notes);
+    notes.extend(log_notes.into_iter().flatten());
     notes.extend(text_model.as_ref().map(|_| text_model::NOTE.to_owned()));
     notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
     if options.model.is_some() && checkpoint.config().is_none() {

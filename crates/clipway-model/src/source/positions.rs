@@ -9,7 +9,7 @@ use crate::config::ConfigFile;
 const POSITIONS: &str = "visual.trunk.pos_embed";
 
 /// What a user must know about such a model.
-pub(super) const NOTE: &str = "the image tower's positions are stored for the config's size of pictures and not for that \
+pub(super) const NOTE: &str = "the image tower's positions are stored for the config's size of images and not for that \
      of the trunk's name, as fine-tuning with `force_image_size` saves them";
 
 /// The config and the model that say so, where the number of the stored positions does.

@@ -157,17 +157,19 @@ fn opens_an_array_of_numpy() {
 #[test]
 fn says_what_a_wrong_file_is() {
     let folder = tempfile::tempdir().unwrap();
-    let check = |bytes: &[u8], expected: &str| {
+    let check = |bytes: &[u8], code: &str, expected: &str| {
         let path = folder.path().join("wrong.pt");
         fs::write(&path, bytes).unwrap();
-        let error = Checkpoint::open(&path).unwrap_err().to_string();
-        assert!(error.contains("wrong.pt") && error.contains(expected), "{error}");
+        let error = Checkpoint::open(&path).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("wrong.pt") && message.contains(expected), "{message}");
+        assert_eq!(error.code(), code, "{message}");
     };
-    check(b"", "empty");
-    check(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS");
-    check(b"{\"embed_dim\": 512}", "[");
-    check(b"PK\x03\x04", "[");
-    check(b"\x20\0\0\0\0\0\0\0{\"a\"", "[truncated]");
+    check(b"", "unknown-format", "empty");
+    check(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "unknown-format", "Git LFS");
+    check(b"{\"embed_dim\": 512}", "unknown-key", "unknown key");
+    check(b"PK\x03\x04", "truncated", "no end record of a zip archive");
+    check(b"\x20\0\0\0\0\0\0\0{\"a\"", "truncated", "");
     let error = Checkpoint::open(folder.path().join("none.pt")).unwrap_err();
     assert_eq!(error.code(), "io");
 }

@@ -200,7 +200,11 @@ fn where_the_config_comes_from_is_told() {
     assert_eq!(prepared.origin().name(), Some("ViT-S-32"));
     assert_eq!(
         prepared.notes(),
-        ["`ViT-S-32` is the only registered model with these shapes; its activation, GELU, was taken"]
+        [
+            "`ViT-S-32` is the only registered model with these shapes; its activation, GELU, was taken",
+            "no pretrained tag of `ViT-S-32` says how images are prepared: open_clip's default was assumed, mean \
+             [0.48145466, 0.4578275, 0.40821073], std [0.26862954, 0.26130258, 0.27577711], bicubic, shortest",
+        ]
     );
 }
 

@@ -208,7 +208,7 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
         assert_eq!(found.lines().count(), once.len(), "{name}: {found}");
     };
     let without = |part: &str| transformers().into_iter().filter(|(name, _)| !name.contains(part)).collect();
-    check("no config", transformers(), None, &["`config.json` is not beside the weights"]);
+    check("no config", transformers(), None, &["`config.json` is missing beside the weights"]);
     check(
         "block",
         without("vision_model.encoder.layers.0."),
