@@ -1,30 +1,17 @@
 //! What a checkpoint says beside its tensors: who wrote it, training counters, classes of its pickle.
 
 use clipway_formats::{ByteOrder, GlobalKind, PickleKind, PickleValue, shown};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Checkpoint;
 use super::detect::Opened;
+use super::fact::FactValue;
 
 /// Longest text that is taken as a fact, in bytes.
 const LONGEST_TEXT: usize = 200;
 
 /// Most facts that are taken.
 const MOST_FACTS: usize = 100;
-
-/// A single value beside the tensors, such as the epoch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum FactValue {
-    /// A truth value.
-    Bool(bool),
-    /// An integer.
-    Integer(i64),
-    /// A number.
-    Number(f64),
-    /// A text, escaped and cut.
-    Text(String),
-}
 
 /// A class or function that the pickle names; none is ever called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

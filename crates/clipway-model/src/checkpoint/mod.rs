@@ -2,13 +2,15 @@
 
 mod detect;
 mod error;
+mod fact;
 mod facts;
 mod folder;
 mod shards;
 
 pub use crate::input::FileSource;
 pub use error::CheckpointError;
-pub use facts::{FactValue, SourceGlobal, Writer};
+pub use fact::FactValue;
+pub use facts::{SourceGlobal, Writer};
 pub(crate) use folder::is_weights;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use clipway_model::graph::Mask;
 
 use super::batch::Batch;
 use super::bias::{Bias, Written};
-use super::program::Rows;
+use super::shape::Rows;
 
 /// What queries see of the keys.
 pub(super) struct Sight<'a> {

@@ -2,7 +2,7 @@
 
 use clipway_model::graph::Pool;
 
-use super::program::{Cut, Rows, Select};
+use super::shape::{Cut, Rows, Select};
 
 /// What a pass runs on.
 #[derive(Clone, Copy)]

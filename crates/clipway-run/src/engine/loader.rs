@@ -8,8 +8,8 @@ use clipway_model::plan::resample_grid;
 
 use super::bias::Bias;
 use super::error::{EngineError, WeightError};
-use super::program::Window;
 use super::recipe::{Addend, Block, Filters, Matrix, Table, Vector};
+use super::shape::Window;
 use super::weights::Weights;
 
 /// Reads parameters and makes of them what a program's recipes say.

@@ -6,8 +6,9 @@ use clipway_model::graph::{
 };
 
 use super::error::EngineError;
-use super::program::{Finish, Id, Program, Rows, Select, Shape, Window};
+use super::program::{Id, Program};
 use super::recipe::{Matrix, NormParameters, Table, Vector};
+use super::shape::{Finish, Rows, Select, Shape, Window};
 use super::steps::{
     Activate, AddRow, AddTable, AddTextPositions, Affine, Append, Arrange, Attention, AveragePool, Conv,
     DropRows, Embedding, LayerNorm, Linear, Op, Pairwise, Pixels, PoolUnpadded, Prepend, PrependMean,

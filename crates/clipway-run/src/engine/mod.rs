@@ -19,11 +19,13 @@ mod processor;
 mod program;
 mod recipe;
 mod reduce;
+mod shape;
 mod slots;
 mod turn;
 mod split;
 mod steps;
 mod tower;
+mod values;
 mod weights;
 mod windows;
 
@@ -36,7 +38,8 @@ use batch::{Batch, computed};
 use execute::{Arena, Executable};
 use loader::Loader;
 use positions::first_position;
-use program::{Program, Rows};
+use program::Program;
+use shape::Rows;
 use steps::{AddTable, AddTextPositions, Embedding, Op, TokenIds};
 
 pub use error::{EngineError, WeightError};

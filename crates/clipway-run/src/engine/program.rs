@@ -4,72 +4,11 @@
 //! `width` channels for each token or place, sample after sample. So flattening a map costs nothing, and texts
 //! of different lengths lie one after the other without padding.
 
-use clipway_model::graph::{Activation, Pool};
-
+use super::shape::{Cut, Shape};
 use super::steps::Op;
 
 /// Index of a node, and so of its value.
 pub(super) type Id = usize;
-
-/// Rows of each sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Rows {
-    /// The same for each.
-    Fixed(usize),
-    /// Tokens of the text, plus this many.
-    Text(usize),
-}
-
-/// Shape of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub rows: Rows,
-    pub width: usize,
-    /// Height and width of a map, whose rows are its places.
-    pub map: Option<[usize; 2]>,
-}
-
-/// Window of a convolution or of a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub padding: [usize; 2],
-}
-
-/// What is done to a product before it is stored: `after(before(product + bias) + second input)`, or times it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Finish {
-    pub before: Option<Activation>,
-    /// What is done with the second input, if there is one.
-    pub second: Option<Combine>,
-    pub after: Option<Activation>,
-}
-
-/// How two values become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Combine {
-    Add,
-    Multiply,
-}
-
-/// Which row of a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Select {
-    First,
-    Last,
-    /// The row that the token ids choose.
-    Ids(Pool),
-}
-
-/// Where a text is cut: what comes after cannot change its feature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// After the token that this pool chooses.
-    Pooled(Pool),
-    /// After the last token whose id is not this one, the id of padding; the first token stays.
-    Padding(i64),
-}
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]

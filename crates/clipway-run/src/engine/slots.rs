@@ -1,6 +1,7 @@
 //! Which buffer each value lives in: values that are never alive together share one.
 
-use super::program::{Program, Rows};
+use super::program::Program;
+use super::shape::Rows;
 use super::steps::Op;
 
 /// Rows of a text that buffers are matched by; only the order of sizes matters.

@@ -3,7 +3,8 @@
 //! A pass of few rows reads the weights from memory for little work; one of many rows drives the values out of
 //! the caches between one step and the next.
 
-use super::program::{Program, Rows};
+use super::program::Program;
+use super::shape::Rows;
 use super::steps::Op;
 
 /// Rows of a pass that were measured to be fast.

@@ -18,6 +18,7 @@ mod characters;
 mod clean;
 mod clip;
 mod error;
+mod filled;
 mod huggingface;
 mod folder;
 mod rules;

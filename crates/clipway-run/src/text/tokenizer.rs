@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::clip::ClipBpe;
+use super::filled::Filled;
 use super::huggingface::{Highest, JsonTokenizer};
 use super::{Clean, TokenizerError, TokenizerKind, TokenizerRules, clean, rules};
 
@@ -27,15 +28,6 @@ impl Encoded {
     pub fn tokens(&self) -> &[i64] {
         &self.ids[self.filled.clone()]
     }
-}
-
-/// A row that was filled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Filled {
-    /// Whether the text lost tokens.
-    pub truncated: bool,
-    /// Where the ids are that are no padding.
-    pub tokens: Range<usize>,
 }
 
 /// The ids of several texts.

@@ -1,8 +1,9 @@
 //! Batch norms and layer scales are factors of the outputs of the product before them: `s · (Wx + b) + t` is
 //! `(sW)x + (sb + t)`. The new weights are computed in f64.
 
-use super::super::program::{Finish, Id, Program};
+use super::super::program::{Id, Program};
 use super::super::recipe::Vector;
+use super::super::shape::Finish;
 use super::super::steps::{Affine, Conv, Linear, Op};
 
 /// Folds scales into the linear layers and convolutions before them.

@@ -2,8 +2,9 @@
 //! window, and the input itself, scaled or not, is a filter of a single one. So a model with the branches that it was
 //! trained with does no more work than one that was folded. The new filters are computed in f64.
 
-use super::super::program::{Finish, Id, Program, Window};
+use super::super::program::{Id, Program};
 use super::super::recipe::{Filters, Matrix, Vector};
+use super::super::shape::{Finish, Window};
 use super::super::steps::{Affine, Conv, Op, Pairwise};
 use super::affine;
 

@@ -1,6 +1,7 @@
 //! Activations and sums are done to a product while it is still in registers.
 
-use super::super::program::{Combine, Finish, Id, Program};
+use super::super::program::{Id, Program};
+use super::super::shape::{Combine, Finish};
 use super::super::steps::{Activate, Conv, Linear, Op, Pairwise};
 
 /// Moves activations, residual sums and gates into the products before them.

@@ -5,7 +5,8 @@
 
 use clipway_model::graph::Mask;
 
-use super::super::program::{Cut, Id, Node, Program, Rows, Select, Shape};
+use super::super::program::{Id, Node, Program};
+use super::super::shape::{Cut, Rows, Select, Shape};
 use super::super::steps::{Attention, Linear, Op};
 
 /// Rows of a value that are used.

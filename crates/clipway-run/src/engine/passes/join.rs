@@ -1,7 +1,8 @@
 //! Linear layers that make the queries, keys and values of an attention from the same input are one layer.
 
-use super::super::program::{Finish, Id, Program, Shape};
+use super::super::program::{Id, Program};
 use super::super::recipe::{Matrix, Vector};
+use super::super::shape::{Finish, Shape};
 use super::super::steps::{Attention, Linear, Op};
 
 /// Joins such layers; the attention then looks at columns of one value.

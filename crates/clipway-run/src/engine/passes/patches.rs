@@ -1,6 +1,7 @@
 //! Convolutions that are matrix products: those of whole patches of the image, and those of single places.
 
-use super::super::program::{Program, Window};
+use super::super::program::Program;
+use super::super::shape::Window;
 use super::super::steps::{Conv, Linear, Op, Patches};
 
 /// Turns such convolutions into linear layers.
@@ -20,7 +21,7 @@ pub(super) fn run(program: &mut Program) {
         } else if matches!(program.nodes[source].op, Op::ToRows(_)) {
             let pixels = program.nodes[source].inputs[0];
             let (scope, width) = (node.scope.clone(), filters.inputs);
-            let shape = super::super::program::Shape { width, ..node.shape };
+            let shape = super::super::shape::Shape { width, ..node.shape };
             let patches =
                 program.push(Op::Patches(Patches { kernel, leading: 0 }), vec![pixels], shape, &scope);
             program.nodes[id].op = linear;

@@ -6,7 +6,8 @@
 
 use clipway_model::graph::Mask;
 
-use super::super::program::{Cut, Program, Rows, Select};
+use super::super::program::Program;
+use super::super::shape::{Cut, Rows, Select};
 use super::super::steps::{Attention, Op, PoolUnpadded};
 
 /// Cuts texts after what is pooled, where that is exact.

@@ -1,7 +1,8 @@
 //! What is added to each sample alike is one table: class and register tokens, positions and the bias of the patches
 //! become what the patch product is added to; the positions of texts are added as the embedding is read.
 
-use super::super::program::{Id, Program, Rows};
+use super::super::program::{Id, Program};
+use super::super::shape::Rows;
 use super::super::steps::{AddTable, Embedding, Linear, Op, Patches, Prepend};
 
 /// Fuses positions and leading tokens with what makes the tokens.

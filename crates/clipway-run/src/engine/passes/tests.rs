@@ -5,7 +5,8 @@ use clipway_model::config::ModelConfig;
 use clipway_model::graph::{Graph, Mask, Pool};
 
 use super::super::lower::lower;
-use super::super::program::{Combine, Cut, Finish, Program, Rows, Select};
+use super::super::program::Program;
+use super::super::shape::{Combine, Cut, Finish, Rows, Select};
 use super::super::steps::{Attention, Embedding, Linear, Op, Pairwise, Patches};
 use super::{Passes, run};
 

@@ -3,13 +3,13 @@
 use clipway_kernels::{AttentionSpec, MatrixMut};
 use clipway_model::graph::{AttentionBias, Mask, Rotation};
 
-use super::{Operation, Prepared, Step};
+use super::step::{Operation, Prepared, Step};
 use crate::engine::attend::{self, Sight};
 use crate::engine::bias::Bias;
-use crate::engine::execute::Values;
 use crate::engine::loader::Loader;
-use crate::engine::program::Shape;
+use crate::engine::shape::Shape;
 use crate::engine::turn::Turn;
+use crate::engine::values::Values;
 
 /// Attention. Inputs: values that hold queries, keys and values from these columns on.
 #[derive(Clone, Copy, Debug, PartialEq)]

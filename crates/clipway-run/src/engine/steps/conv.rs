@@ -2,11 +2,11 @@
 
 use clipway_kernels::{PackedConv, Window as KernelWindow};
 
-use super::{Operation, Prepared, Step};
-use crate::engine::execute::Values;
+use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::{Loader, kernel_window};
-use crate::engine::program::{Finish, Shape, Window};
 use crate::engine::recipe::{Matrix, Vector};
+use crate::engine::shape::{Finish, Shape, Window};
+use crate::engine::values::Values;
 
 /// Convolution of a map; the matrix is the filters, `[outputs, channels / groups · kernel]`.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,11 +2,11 @@
 
 use clipway_model::graph::Activation;
 
-use super::{Operation, Prepared, Step};
-use crate::engine::execute::{Values, function};
+use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::{Loader, single};
-use crate::engine::program::Shape;
 use crate::engine::recipe::Vector;
+use crate::engine::shape::Shape;
+use crate::engine::values::{Values, function};
 
 /// `row · scale + shift`, channel by channel.
 #[derive(Clone, Debug, PartialEq)]

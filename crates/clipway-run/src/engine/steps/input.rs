@@ -1,11 +1,11 @@
 //! What a tower takes, and pixels as rows.
 
-use super::{Operation, Prepared, Step};
+use super::step::{Operation, Prepared, Step};
 use crate::engine::batch::Input;
-use crate::engine::execute::Values;
 use crate::engine::loader::Loader;
 use crate::engine::pixels;
-use crate::engine::program::Shape;
+use crate::engine::shape::Shape;
+use crate::engine::values::Values;
 
 /// The tower's input: normalized pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]

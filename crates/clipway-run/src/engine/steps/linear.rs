@@ -2,11 +2,11 @@
 
 use clipway_kernels::{MatrixMut, PackedMatrix, Residual};
 
-use super::{Operation, Prepared, Step};
-use crate::engine::execute::Values;
+use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::Loader;
-use crate::engine::program::{Finish, Shape};
 use crate::engine::recipe::{Matrix, Table, Vector};
+use crate::engine::shape::{Finish, Shape};
+use crate::engine::values::Values;
 
 /// Rows times a matrix. A `table` is added to each sample, and then there is no `finish`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,10 @@
 //! What the engine can compute: a closed list of operations that passes match on, each with the object that runs it.
 //!
-//! An operation is a struct in the file of its family. [`Operation`] says what the compiler needs to know about it
-//! and prepares it: reads its weights and gives a [`Step`], which holds everything that it needs to run.
+//! An operation is a struct in the file of its family. [`step::Operation`] says what the compiler needs to know about it
+//! and prepares it: reads its weights and gives a [`step::Step`], which holds everything that it needs to run.
 
 mod input;
+pub(super) mod step;
 mod linear;
 mod conv;
 mod norm;
@@ -25,35 +26,8 @@ pub(super) use tables::{AddRow, AddTable, AddTextPositions, Embedding};
 pub(super) use tokens::{Append, DropRows, Prepend, PrependMean, Queries};
 pub(super) use windows::{Arrange, WindowAttention};
 
-use super::error::EngineError;
-use super::execute::Values;
-use super::loader::Loader;
-use super::program::{Select, Shape};
-
-/// What the compiler needs to know about an operation.
-pub(super) trait Operation {
-    /// Whether each row of the result depends on the same row of the inputs alone.
-    fn is_row_wise(&self) -> bool {
-        false
-    }
-
-    /// The input whose buffer the result may take over.
-    fn in_place(&self) -> Option<usize> {
-        None
-    }
-
-    /// Reads and packs the numbers that it needs for a result of `shape`.
-    fn prepare(&self, shape: Shape, loader: &Loader<'_>) -> Prepared;
-}
-
-/// A step, or why it cannot be prepared.
-pub(super) type Prepared = Result<Box<dyn Step>, EngineError>;
-
-/// An operation with its numbers, ready to run.
-pub(super) trait Step: Send + Sync {
-    /// Computes the result for the samples of a batch; `out` has the size of the result.
-    fn run(&self, values: &Values<'_>, out: &mut [f32]);
-}
+use super::shape::Select;
+use step::Operation;
 
 /// Lists the operations: each is a variant of [`Op`] of its own name.
 macro_rules! operations {

@@ -3,10 +3,10 @@
 use clipway_kernels::{Matrix, MatrixMut};
 use clipway_model::graph::ParameterId;
 
-use super::{Operation, Prepared, Step};
-use crate::engine::execute::Values;
+use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::Loader;
-use crate::engine::program::Shape;
+use crate::engine::shape::Shape;
+use crate::engine::values::Values;
 
 /// What a length is at least when a run is divided by it.
 const SHORTEST: f32 = 1e-12;

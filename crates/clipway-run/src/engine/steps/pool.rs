@@ -1,10 +1,10 @@
 //! One row of each sample's rows.
 
-use super::{Operation, Prepared, Step};
-use crate::engine::execute::Values;
+use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::Loader;
-use crate::engine::program::{Select, Shape};
 use crate::engine::reduce;
+use crate::engine::shape::{Select, Shape};
+use crate::engine::values::Values;
 
 impl Operation for Select {
     fn prepare(&self, _: Shape, _: &Loader<'_>) -> Prepared {

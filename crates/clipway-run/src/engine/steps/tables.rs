@@ -2,12 +2,12 @@
 
 use clipway_model::graph::{ParameterId, TextPositions};
 
-use super::{Operation, Prepared, Step};
-use crate::engine::execute::Values;
+use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::Loader;
 use crate::engine::positions::{Positions, Table as PositionTable};
-use crate::engine::program::Shape;
 use crate::engine::recipe::Table;
+use crate::engine::shape::Shape;
+use crate::engine::values::Values;
 
 /// Adds a table to each sample.
 #[derive(Clone, Debug, PartialEq)]

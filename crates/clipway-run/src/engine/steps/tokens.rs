@@ -2,10 +2,10 @@
 
 use clipway_model::graph::ParameterId;
 
-use super::{Operation, Prepared, Step};
-use crate::engine::execute::Values;
+use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::Loader;
-use crate::engine::program::Shape;
+use crate::engine::shape::Shape;
+use crate::engine::values::Values;
 
 /// A parameter's rows before the rows of each sample.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,10 +4,10 @@ use clipway_model::graph::{WindowTable, Windows};
 use clipway_model::plan::resample_distances;
 
 use super::attention::plain;
-use super::{Operation, Prepared, Step};
-use crate::engine::execute::Values;
+use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::Loader;
-use crate::engine::program::Shape;
+use crate::engine::shape::Shape;
+use crate::engine::values::Values;
 use crate::engine::windows::WindowBias;
 
 /// Attention within windows; see `clipway_model::graph::Operation::WindowAttention`.

@@ -11,7 +11,7 @@ pub use files::{
     tokenizer_json_for_clip,
 };
 
-use super::tokenizer::Filled;
+use super::filled::Filled;
 use scanner::{Word, Words};
 use vocabulary::{END, START, Vocabulary};
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::check::FILE;
 use super::class::Backend;
 use super::files::{CONFIG, SPECIAL_TOKENS_MAP, TokenizerFiles, parse_config};
-use super::{FILE, json as strict};
+use super::json as strict;
 use crate::text::TokenizerError;
 
 /// Keys that name special tokens.

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
+use super::check::{FILE, parse};
 use super::files::{CONFIG, TokenizerFiles, parse_config};
 use super::json::Node;
-use super::{FILE, added, json as strict, parse, slow};
+use super::{added, json as strict, slow};
 use crate::text::TokenizerError;
 use crate::text::clip::{clip_normalizer, clip_pre_tokenizer};
 

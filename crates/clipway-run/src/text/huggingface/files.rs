@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{FILE, check_tokenizer_json, json};
+use super::check::{FILE, check_tokenizer_json};
+use super::json;
 use crate::text::{TokenizerError, check_clip_vocabulary};
 
 /// The names by which errors call the other files.

@@ -4,6 +4,7 @@ use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper, Tokenizer};
 
 use super::budget::Growth;
 use super::charsmap::Charsmap;
+use super::contained::contained;
 use crate::text::TokenizerError;
 
 /// The longest text, in bytes when it is normalized: the library keeps some 20 bytes for each.
@@ -53,7 +54,7 @@ impl TextGrowth {
             let mut normalized = NormalizedString::from(mapped.as_deref().unwrap_or(sample));
             let mut longest = normalized.get().len();
             if let Some(normalizer) = library.get_normalizer() {
-                super::contained(|| normalize(normalizer, &mut normalized, &mut longest))
+                contained(|| normalize(normalizer, &mut normalized, &mut longest))
                     .map_err(|cause| TokenizerError::Encode { cause })?;
             }
             found += longest as u64;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::FILE;
+use super::check::{FILE, check};
 use super::files::{CONFIG, SPECIAL_TOKENS_MAP, TokenizerFiles, parse_config};
 use super::json::Node;
 use super::vocabulary::Vocabulary;
@@ -27,7 +27,7 @@ impl<'a> Lookup<'a> {
         let map =
             files.special_tokens_map.map(|bytes| parse_config(bytes, SPECIAL_TOKENS_MAP)).transpose()?;
         let root = Node::root(tokenizer, FILE);
-        let (vocabulary, ..) = super::check(&root)?;
+        let (vocabulary, ..) = check(&root)?;
         let (config, map) = (config.unwrap_or_default(), map.unwrap_or_default());
         Ok(Lookup { root, vocabulary, config, map, class: class.to_owned() })
     }

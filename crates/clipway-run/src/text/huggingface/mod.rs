@@ -6,7 +6,9 @@
 mod charsmap;
 mod added;
 mod budget;
+mod check;
 mod class;
+mod contained;
 mod files;
 mod growth;
 mod json;
@@ -21,21 +23,22 @@ mod slow;
 mod template;
 mod vocabulary;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use clipway_model::config::HuggingFaceOptions;
 
-use super::tokenizer::Filled;
+use super::filled::Filled;
 use super::{JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode, TokenizerRules};
-use budget::Budget;
 use charsmap::Charsmap;
+use check::{check, load, parse};
+use contained::contained;
 use growth::TextGrowth;
 use json::Node;
 use template::Template;
 use vocabulary::Vocabulary;
 
+pub use check::{FILE, check_tokenizer_json};
 pub use class::Backend;
 pub use files::{CONFIG, TokenizerFiles, check_tokenizer_file};
+pub use vocabulary::Highest;
 
 /// The library whose reading of a folder's texts is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,12 +97,6 @@ pub fn stated_config(files: &TokenizerFiles, rules: &TokenizerRules) -> Result<V
     }
 }
 
-/// The name by which errors call the file.
-pub const FILE: &str = "tokenizer.json";
-
-/// The largest file that is read, in bytes; the largest in use take some 40 MB.
-const LARGEST: usize = 256 << 20;
-
 /// A `tokenizer.json` and what is done with its ids.
 #[derive(Debug)]
 pub struct JsonTokenizer {
@@ -109,15 +106,6 @@ pub struct JsonTokenizer {
     highest: Highest,
     charsmap: Option<Charsmap>,
     growth: TextGrowth,
-}
-
-/// The highest ids of a vocabulary.
-#[derive(Debug, Clone, Copy)]
-pub struct Highest {
-    /// Of the model's own tokens.
-    pub own: u32,
-    /// Of all, added ones too.
-    pub all: u32,
 }
 
 impl JsonTokenizer {
@@ -217,83 +205,4 @@ fn take_charsmap(file: &mut serde_json::Value) -> Result<Option<Charsmap>, Token
     };
     let first = steps.remove(0);
     Charsmap::read(&Node::root(&first, FILE).need("precompiled_charsmap")?).map(Some)
-}
-
-/// Checks a `tokenizer.json` as [`super::Tokenizer::from_json`] does, and that the library takes it.
-///
-/// # Errors
-/// [`TokenizerError::File`] names the key at which something is wrong.
-pub fn check_tokenizer_json(bytes: &[u8]) -> Result<(), TokenizerError> {
-    let value = parse(bytes)?;
-    let (vocabulary, ..) = check(&Node::root(&value, FILE))?;
-    load(bytes, &vocabulary).map(|_| ())
-}
-
-/// Parses the file.
-fn parse(bytes: &[u8]) -> Result<serde_json::Value, TokenizerError> {
-    if bytes.len() > LARGEST {
-        let cause = format!("{} bytes are more than {LARGEST}", bytes.len());
-        return Err(TokenizerError::file(FILE, "size", cause));
-    }
-    json::parse(bytes, FILE)
-}
-
-/// Checks everything that encoding uses.
-fn check<'a>(root: &Node<'a>) -> Result<(Vocabulary<'a>, Template, TextGrowth), TokenizerError> {
-    root.only(&[
-        "version",
-        "truncation",
-        "padding",
-        "added_tokens",
-        "normalizer",
-        "pre_tokenizer",
-        "post_processor",
-        "decoder",
-        "model",
-    ])?;
-    let vocabulary = Vocabulary::check(root)?;
-    length::check(root)?;
-    let mut budget = Budget::default();
-    let normalizer =
-        root.get("normalizer")?.map(|node| pipeline::check_normalizer(&node, &mut budget)).transpose()?;
-    let pre_tokenizer = root
-        .get("pre_tokenizer")?
-        .map(|node| pipeline::check_pre_tokenizer(&node, &mut budget))
-        .transpose()?;
-    root.get("decoder")?.map(|node| pipeline::check_decoder(&node, &mut budget)).transpose()?;
-    let template = root.get("post_processor")?.map(|node| Template::read(&node, &vocabulary)).transpose()?;
-    let growth = TextGrowth {
-        normalizer: normalizer.unwrap_or_default(),
-        pre_tokenizer: pre_tokenizer.unwrap_or_default(),
-    };
-    Ok((vocabulary, template.unwrap_or_default(), growth))
-}
-
-/// Has the library load the file, without truncation and padding of its own.
-fn load(bytes: &[u8], vocabulary: &Vocabulary) -> Result<tokenizers::Tokenizer, TokenizerError> {
-    let fault = |cause: String| TokenizerError::file(FILE, "loading", cause);
-    let mut library = contained(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(fault)?;
-    library.with_truncation(None).map_err(|error| fault(error.to_string()))?;
-    library.with_padding(None);
-    for (token, id) in vocabulary.added() {
-        if library.token_to_id(token) != Some(id) {
-            return Err(TokenizerError::file(FILE, "added_tokens", format!("`{token}` cannot have id {id}")));
-        }
-    }
-    // A text of several scripts shows whether encoding works at all.
-    contained(|| library.encode_fast("a photo of a cat, 2 über 猫 🐈", false)).map_err(fault)?;
-    Ok(library)
-}
-
-/// Calls the library; a panic becomes an error.
-fn contained<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(panic) => {
-            let said = panic.downcast_ref::<&str>().map(|text| text.to_string());
-            let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(format!("the tokenizers library panicked: {}", said.unwrap_or_default()))
-        }
-    }
 }

@@ -7,6 +7,15 @@ use serde_json::Value;
 use super::json::Node;
 use crate::text::TokenizerError;
 
+/// The highest ids of a vocabulary.
+#[derive(Debug, Clone, Copy)]
+pub struct Highest {
+    /// Of the model's own tokens.
+    pub own: u32,
+    /// Of all, added ones too.
+    pub all: u32,
+}
+
 /// The highest id: far above every vocabulary there is, low enough for tables of all ids.
 pub const HIGHEST_ID: u64 = (1 << 24) - 1;
 
@@ -55,9 +64,9 @@ impl<'a> Vocabulary<'a> {
     }
 
     /// The highest ids.
-    pub fn highest(&self) -> super::Highest {
+    pub fn highest(&self) -> Highest {
         let own = self.model.values().copied().max().unwrap_or_default();
-        super::Highest { own, all: self.added.values().copied().max().unwrap_or_default().max(own) }
+        Highest { own, all: self.added.values().copied().max().unwrap_or_default().max(own) }
     }
 
     /// Gives the added tokens with their ids.
