@@ -2,12 +2,13 @@
 
 use crate::image::{Picture, Samples};
 
-/// Texts of several lengths and scripts.
+/// Texts of several lengths and scripts, with capitals and punctuation: a folder that cleans texts otherwise is found by
+/// them.
 pub const TEXTS: [&str; 8] = [
     "a photo of a cat",
     "a diagram",
     "two people riding bicycles along a river at sunset, seen from behind",
-    "a black and white portrait of an old sailor",
+    "A Black and White portrait of an OLD sailor",
     "red",
     "the quick brown fox jumps over the lazy dog; 1234567890 & more, with punctuation: (yes) [no]?",
     "un château sur la colline, 山の上の城",
