@@ -203,6 +203,6 @@ mod tests {
         check("m.onnx", Err((Code::PathEscape, "the model itself")));
         check("itself", Err((Code::PathEscape, "the model itself")));
         check("d/none", Err((Code::Io, "No such file or directory (os error 2)")));
-        check("d", Err((Code::Io, "not a regular file")));
+        check("d", Err((Code::Io, "not a regular file but a folder")));
     }
 }
