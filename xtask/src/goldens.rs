@@ -4,9 +4,10 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use clipway_run::engine::{InstructionSet, Processor};
-use clipway_testing::architecture_runner::{self, MeasuredError, run_architecture_golden};
+use clipway_testing::architecture_runner::{self, ArchitectureCase, MeasuredError, run_architecture_golden};
 use clipway_testing::layout_goldens;
 use clipway_testing::manifests::{self as manifest_files, ManifestOutcome};
+use clipway_testing::onnx_runner::run_onnx_golden;
 use clipway_testing::preprocess_goldens::check_preprocess_goldens;
 use clipway_testing::processor_goldens::check_processor_goldens;
 use clipway_testing::token_goldens::run_token_goldens;
@@ -30,24 +31,32 @@ pub enum Kind {
     Tokens,
     /// Features of checkpoints in other projects' layouts
     Layouts,
+    /// Features of whole models with weights by formula, written as ONNX and run by rten
+    Onnx,
 }
 
 /// Runs every case of a folder that `only` chooses.
-pub fn run(kind: Kind, folder: &Path, only: Option<&Regex>, isa: Option<&str>) -> Result<bool, String> {
+pub fn run(
+    kind: Kind,
+    folder: &Path,
+    only: Option<&Regex>,
+    isa: Option<&str>,
+    keep: Option<&Path>,
+) -> Result<bool, String> {
     let chosen = |name: &str| only.is_none_or(|only| only.is_match(name));
     match kind {
         Kind::Architectures => {
             let processor = processor(isa)?;
             let cases = architecture_runner::list(folder, &chosen).map_err(|error| error.to_string())?;
-            Ok(tell(cases.into_iter().map(|(name, path)| {
-                let case = run_architecture_golden(name, &path, &processor);
-                let passed = case.passed();
-                let detail = match case.outcome {
-                    Ok(errors) => errors.iter().map(MeasuredError::to_string).collect::<Vec<_>>().join(", "),
-                    Err(cause) => cause,
-                };
-                Outcome { name: case.name, passed, detail }
-            })))
+            Ok(tell(
+                cases
+                    .into_iter()
+                    .map(|(name, path)| outcome(run_architecture_golden(name, &path, &processor))),
+            ))
+        }
+        Kind::Onnx => {
+            let cases = architecture_runner::list(folder, &chosen).map_err(|error| error.to_string())?;
+            Ok(tell(cases.into_iter().map(|(name, path)| outcome(run_onnx_golden(name, &path, keep)))))
         }
         Kind::Preprocess => {
             let cases = check_preprocess_goldens(folder).map_err(|error| error.to_string())?;
@@ -95,6 +104,16 @@ pub fn run(kind: Kind, folder: &Path, only: Option<&Regex>, isa: Option<&str>) -
             })))
         }
     }
+}
+
+/// The outcome of a whole model.
+fn outcome(case: ArchitectureCase) -> Outcome {
+    let passed = case.passed();
+    let detail = match case.outcome {
+        Ok(errors) => errors.iter().map(MeasuredError::to_string).collect::<Vec<_>>().join(", "),
+        Err(cause) => cause,
+    };
+    Outcome { name: case.name, passed, detail }
 }
 
 /// Compares every architecture's parameters with the manifests of a folder.

@@ -47,6 +47,9 @@ enum Task {
         /// Force the kernels: avx512, avx2 or portable
         #[arg(long)]
         isa: Option<String>,
+        /// Keep the ONNX files in this folder
+        #[arg(long, value_name = "FOLDER")]
+        keep: Option<PathBuf>,
     },
     /// Compare the parameters of every architecture with open_clip's state dicts
     Manifests {
@@ -116,8 +119,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.task {
         Task::Demo => demo::run(),
-        Task::Goldens { kind, folder, only, isa } => {
-            goldens::run(kind, &folder, only.as_ref(), isa.as_deref())
+        Task::Goldens { kind, folder, only, isa, keep } => {
+            goldens::run(kind, &folder, only.as_ref(), isa.as_deref(), keep.as_deref())
         }
         Task::Manifests { folder, only } => goldens::manifests(&folder, only.as_ref()),
         Task::Corpus { folder, only, except } => corpus::run(&folder, only.as_ref(), except.as_ref()),

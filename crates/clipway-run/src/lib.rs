@@ -38,6 +38,7 @@ pub mod load;
 mod embed;
 pub mod verify;
 pub mod activation;
+pub mod onnx;
 pub mod zero_shot;
 
 pub use clip::Clip;

@@ -189,16 +189,20 @@ pub fn run_architecture_goldens(
 
 /// Runs one golden.
 pub fn run_architecture_golden(name: String, path: &Path, processor: &Processor) -> ArchitectureCase {
-    let outcome = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
-        let mut golden = read_architecture_golden(bytes).map_err(|error| error.to_string())?;
-        let truth = Path::new(TRUTHS).join(format!("{name}.safetensors"));
-        if golden.outputs.text_features.truth.is_none() && truth.is_file() {
-            let bytes = fs::read(truth).map_err(|error| error.to_string())?;
-            read_architecture_truth(&mut golden, bytes).map_err(|error| error.to_string())?;
-        }
-        measure(&golden, processor)
-    });
+    let outcome = read_golden(&name, path).and_then(|golden| measure(&golden, processor));
     ArchitectureCase { name, outcome }
+}
+
+/// Reads a golden, with the truth that was computed for it.
+pub(crate) fn read_golden(name: &str, path: &Path) -> Result<ArchitectureGolden, String> {
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let mut golden = read_architecture_golden(bytes).map_err(|error| error.to_string())?;
+    let truth = Path::new(TRUTHS).join(format!("{name}.safetensors"));
+    if golden.outputs.text_features.truth.is_none() && truth.is_file() {
+        let bytes = fs::read(truth).map_err(|error| error.to_string())?;
+        read_architecture_truth(&mut golden, bytes).map_err(|error| error.to_string())?;
+    }
+    Ok(golden)
 }
 
 fn measure(golden: &ArchitectureGolden, processor: &Processor) -> Result<Vec<MeasuredError>, String> {

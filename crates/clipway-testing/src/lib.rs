@@ -11,6 +11,7 @@ pub mod formula;
 pub mod image_bench;
 pub mod layout_goldens;
 pub mod manifests;
+pub mod onnx_runner;
 pub mod preprocess_goldens;
 pub mod processor_goldens;
 pub mod token_bench;

@@ -1,0 +1,210 @@
+//! A loaded graph with its inputs and outputs.
+
+use std::path::Path;
+
+use rten::{DataType, Dimension, Model, NodeId, Value, ValueOrView, ValueType};
+use rten_tensor::Tensor;
+use rten_tensor::prelude::*;
+
+/// A graph of ONNX, ready to run.
+pub struct OnnxSession {
+    model: Model,
+    inputs: Vec<OnnxPort>,
+    outputs: Vec<OnnxPort>,
+}
+
+/// An input or output of a graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnnxPort {
+    /// Its name.
+    pub name: String,
+    /// Lengths of its dimensions; `None` for those that are chosen by the caller, or not known.
+    pub shape: Vec<Option<usize>>,
+    /// Whether its elements are integers; bytes are none.
+    pub integers: bool,
+    id: NodeId,
+}
+
+/// Elements of an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OnnxData {
+    /// f32.
+    Floats(Vec<f32>),
+    /// Token ids.
+    Integers(Vec<i64>),
+    /// u8.
+    Bytes(Vec<u8>),
+}
+
+/// A result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnnxOutput {
+    /// Its name.
+    pub name: String,
+    /// Lengths of its dimensions.
+    pub shape: Vec<usize>,
+    /// Its elements, row-major.
+    pub values: Vec<f32>,
+}
+
+/// A graph cannot be loaded or run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OnnxError {
+    /// The file cannot be loaded.
+    #[error("rten cannot load the ONNX file: {cause}")]
+    Load {
+        /// What the runtime says.
+        cause: String,
+    },
+    /// An input has another form than the graph takes.
+    #[error("input `{name}`: expected {expected}, found {found}")]
+    Input {
+        /// Name of the input.
+        name: String,
+        /// What the graph takes.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
+    /// The run fails.
+    #[error("rten cannot run the ONNX graph: {cause}")]
+    Run {
+        /// What the runtime says.
+        cause: String,
+    },
+    /// The graph has no input or no output that is needed.
+    #[error("the ONNX graph has no {what}")]
+    Missing {
+        /// What it lacks.
+        what: String,
+    },
+}
+
+impl OnnxError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            OnnxError::Load { .. } => "onnx-load",
+            OnnxError::Input { .. } => "shape-mismatch",
+            OnnxError::Run { .. } => "onnx-run",
+            OnnxError::Missing { .. } => "missing",
+        }
+    }
+}
+
+impl OnnxSession {
+    /// Loads a file; its external data lies beside it.
+    ///
+    /// # Errors
+    /// If the runtime refuses the file.
+    pub fn open(path: &Path) -> Result<OnnxSession, OnnxError> {
+        OnnxSession::of(Model::load_file(path))
+    }
+
+    /// Loads the bytes of a file without external data.
+    ///
+    /// # Errors
+    /// If the runtime refuses them.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<OnnxSession, OnnxError> {
+        OnnxSession::of(Model::load(bytes))
+    }
+
+    fn of(loaded: Result<Model, rten::LoadError>) -> Result<OnnxSession, OnnxError> {
+        let model = loaded.map_err(|error| OnnxError::Load { cause: error.to_string() })?;
+        let ports = |ids: &[NodeId]| ids.iter().map(|id| port(&model, *id)).collect();
+        let (inputs, outputs) = (ports(model.input_ids()), ports(model.output_ids()));
+        Ok(OnnxSession { model, inputs, outputs })
+    }
+
+    /// What it takes.
+    pub fn inputs(&self) -> &[OnnxPort] {
+        &self.inputs
+    }
+
+    /// What it gives.
+    pub fn outputs(&self) -> &[OnnxPort] {
+        &self.outputs
+    }
+
+    /// Runs the graph on inputs by name, each with its shape, and gives all outputs in their order.
+    ///
+    /// # Errors
+    /// Inputs that the graph does not have or take, or a failed run.
+    pub fn run(&self, inputs: &[(&str, &[usize], OnnxData)]) -> Result<Vec<OnnxOutput>, OnnxError> {
+        let mut given: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
+        for (name, shape, data) in inputs {
+            let port = self.inputs.iter().find(|port| port.name == *name);
+            let port = port.ok_or_else(|| OnnxError::Missing { what: format!("input `{name}`") })?;
+            port.check(shape, data)?;
+            let value = match data {
+                OnnxData::Floats(values) => Value::from(Tensor::from_data(shape, values.clone())),
+                OnnxData::Bytes(values) => Value::from(Tensor::from_data(shape, values.clone())),
+                // The runtime holds all integers in 32 bits.
+                OnnxData::Integers(values) => {
+                    let narrow = values.iter().map(|value| i32::try_from(*value));
+                    let narrow: Vec<i32> =
+                        narrow.collect::<Result<_, _>>().map_err(|_| OnnxError::Input {
+                            name: port.name.clone(),
+                            expected: "integers of 32 bits".to_owned(),
+                            found: "larger ones".to_owned(),
+                        })?;
+                    Value::from(Tensor::from_data(shape, narrow))
+                }
+            };
+            given.push((port.id, value.into()));
+        }
+        let ids: Vec<NodeId> = self.outputs.iter().map(|port| port.id).collect();
+        let run = |error: &dyn std::fmt::Display| OnnxError::Run { cause: error.to_string() };
+        let results = self.model.run(given, &ids, None).map_err(|error| run(&error))?;
+        let named = self.outputs.iter().zip(results);
+        named
+            .map(|(port, value)| {
+                let tensor: Tensor<f32> = value.try_into().map_err(|error| run(&error))?;
+                Ok(OnnxOutput {
+                    name: port.name.clone(),
+                    shape: tensor.shape().to_vec(),
+                    values: tensor.into_data().to_vec(),
+                })
+            })
+            .collect()
+    }
+}
+
+impl OnnxPort {
+    /// Checks the form of an input.
+    fn check(&self, shape: &[usize], data: &OnnxData) -> Result<(), OnnxError> {
+        let (count, integers) = match data {
+            OnnxData::Floats(values) => (values.len(), false),
+            OnnxData::Bytes(values) => (values.len(), false),
+            OnnxData::Integers(values) => (values.len(), true),
+        };
+        let fits = |(own, given): (&Option<usize>, &usize)| own.is_none_or(|own| own == *given);
+        let whole = shape.iter().product::<usize>() == count && integers == self.integers;
+        if whole && shape.len() == self.shape.len() && self.shape.iter().zip(shape).all(fits) {
+            return Ok(());
+        }
+        let dims: Vec<String> =
+            self.shape.iter().map(|dim| dim.map_or("any".to_owned(), |length| length.to_string())).collect();
+        let kind = |integers| if integers { "integers" } else { "numbers" };
+        Err(OnnxError::Input {
+            name: self.name.clone(),
+            expected: format!("{} [{}]", kind(self.integers), dims.join(", ")),
+            found: format!("{count} {} as {shape:?}", kind(integers)),
+        })
+    }
+}
+
+fn port(model: &Model, id: NodeId) -> OnnxPort {
+    let info = model.node_info(id);
+    let shape = info.as_ref().and_then(|info| info.shape()).unwrap_or_default();
+    let length = |dim: Dimension| match dim {
+        Dimension::Fixed(length) => Some(length),
+        Dimension::Symbolic(_) => None,
+    };
+    OnnxPort {
+        name: info.as_ref().and_then(|info| info.name()).unwrap_or_default().to_owned(),
+        shape: shape.into_iter().map(length).collect(),
+        integers: matches!(info.and_then(|info| info.dtype()), Some(ValueType::Tensor(DataType::Int32))),
+        id,
+    }
+}
