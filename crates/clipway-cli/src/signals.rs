@@ -45,7 +45,7 @@ pub fn watch(json: bool) -> Arc<AtomicBool> {
     let _ = ctrlc::set_handler(handler);
     #[cfg(unix)]
     {
-        // Setting the flag is all that happens: the write then fails, which is told as every failed write is.
+        // Setting the flag is all that happens: the write then fails, and is reported as any failed write is.
         let over = Arc::new(AtomicBool::new(false));
         let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, over);
     }

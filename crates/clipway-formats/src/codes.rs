@@ -4,7 +4,7 @@
 ///
 /// [`crate::Code`] is the part of the list that readers of files use. `docs/errors.md` repeats the list for people; a
 /// check compares it, and the codes that the source uses, with this one.
-pub const CODES: [(&str, &str); 46] = [
+pub const CODES: [(&str, &str); 48] = [
     ("already-folded", "folding was asked for, but the branches are folded already"),
     ("ambiguous", "several files, or several parts of one, could be the weights"),
     ("ambiguous-model", "no config, and not exactly one registered model fits"),
@@ -30,6 +30,8 @@ pub const CODES: [(&str, &str); 46] = [
     ("no-space", "no room on the disk"),
     ("not-finite", "a feature is NaN or infinite"),
     ("not-replaceable", "the output exists and is never replaced"),
+    ("onnx-load", "an ONNX graph cannot be loaded to run it"),
+    ("onnx-run", "an ONNX graph failed while it ran"),
     ("overflow", "finite values would become infinite in the precision asked for"),
     ("overlaps-source", "the output and the source are one place, or one contains the other"),
     ("path-escape", "a path leaves the folder of its file"),

@@ -14,6 +14,7 @@ pub const DEFAULT_TEMPLATE: &str = "a photo of a {}";
 
 /// Labels cannot be classified with.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClassifyError {
     /// A template has no place for the label.
     #[error(transparent)]

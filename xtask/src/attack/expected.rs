@@ -148,6 +148,6 @@ mod tests {
             problems(json, "", 3, 2_000_000),
             ["took more than 2 s", "a run took more than 1 MB", "no exit status was printed"]
         );
-        assert!(serde_json::from_str::<Expected>(r#"{"max_seconds": 2, "max_mb": 1, "colour": 1}"#).is_err());
+        assert!(serde_json::from_str::<Expected>(r#"{"max_seconds": 2, "max_mb": 1, "color": 1}"#).is_err());
     }
 }

@@ -133,7 +133,7 @@ pub(crate) fn is_out_of_descriptors(cause: &io::Error) -> bool {
     matches!(Errno::from_io_error(cause), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// Whether the process has no descriptor left: other systems do not tell.
+/// Whether the process has no descriptor left: other systems do not show it.
 #[cfg(not(unix))]
 pub(crate) fn is_out_of_descriptors(_: &io::Error) -> bool {
     false

@@ -49,6 +49,7 @@ pub struct OnnxOutput {
 
 /// A graph cannot be loaded or run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OnnxError {
     /// The file cannot be loaded.
     #[error("rten cannot load the ONNX file: {cause}")]
