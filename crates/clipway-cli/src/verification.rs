@@ -122,6 +122,9 @@ pub fn table(report: &Report) -> String {
             "{what} features of different inputs differ by 1 - cosine up to {spread:.3}\n"
         ));
     }
+    for note in &report.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
     text.push_str(&report.explanation());
     text.push('\n');
     text

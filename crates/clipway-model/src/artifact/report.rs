@@ -37,6 +37,10 @@ pub struct Report {
     /// What failed besides stages.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub failures: Vec<String>,
+    /// What a user must know of a folder that passed: where its library's images or texts differ from the source's. An
+    /// export moves them to the notes of its artifact.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub notes: Vec<String>,
 }
 
 impl Report {

@@ -26,6 +26,9 @@ use crate::plan::{Ledger, Precision, Tower};
 use crate::source::{ConfigOrigin, Source};
 use crate::spelling::WeightsFormat;
 
+/// The model card's file.
+const CARD_NAME: &str = "README.md";
+
 /// Verifies a folder before it is put in place, and gives the report that is stored in it.
 pub type Verify<'a> = dyn Fn(&Path) -> Result<Report, VerifyError> + 'a;
 
@@ -149,7 +152,7 @@ impl Export<'_> {
             folder.add(name, bytes)?;
         }
         let mut artifact = self.artifact(source_files, &written, options)?;
-        folder.add("README.md", self.card(&artifact, &written).as_bytes())?;
+        let card = folder.add(CARD_NAME, self.card(&artifact, &written).as_bytes())?;
         artifact.files = std::mem::take(&mut folder.files);
         let contract = staging.file(ARTIFACT_NAME)?;
         rewrite(&contract, artifact.to_json().as_bytes())?;
@@ -166,11 +169,17 @@ impl Export<'_> {
         if let Some(verify) = options.verify {
             let clock = Instant::now();
             run.progress.begin(Stage::Verify, 0);
-            let report = verify(staging.folder());
-            artifact.verification = report.map(Some).map_err(|error| match run.check() {
+            let mut report = verify(staging.folder()).map_err(|error| match run.check() {
                 Err(interrupted) => interrupted,
                 Ok(()) => ExportError::Verification(error),
             })?;
+            if !report.notes.is_empty() {
+                artifact.notes.append(&mut report.notes);
+                let text = self.card(&artifact, &written);
+                rewrite(&card, text.as_bytes())?;
+                artifact.files.insert(CARD_NAME.to_owned(), FileHash::of(text.as_bytes()));
+            }
+            artifact.verification = Some(report);
             timings.verify = seconds(clock);
         }
         run.check()?;
@@ -346,10 +355,11 @@ struct Folder<'a> {
 }
 
 impl Folder<'_> {
-    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
-        self.staging.file(name)?.write_all_at(0, bytes)?;
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<Arc<StagedFile>, ExportError> {
+        let file = self.staging.file(name)?;
+        file.write_all_at(0, bytes)?;
         self.files.insert(name.to_owned(), FileHash::of(bytes));
-        Ok(())
+        Ok(file)
     }
 }
 

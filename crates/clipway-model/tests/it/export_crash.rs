@@ -56,11 +56,18 @@ fn an_interrupt_or_a_failed_verification_leaves_nothing() {
         same_best_text: None,
         same_best_image: None,
         failures: Vec::new(),
+        notes: Vec::new(),
     };
-    let verify = |_: &Path| Ok(passed.clone());
+    // What is found only when the folder runs is a note of the folder, in its model card too.
+    let note = "images become pixels by another rule";
+    let verify = |_: &Path| Ok(Report { notes: vec![note.to_owned()], ..passed.clone() });
     let options = WriteOptions { verify: Some(&verify), ..write_options(&cancel) };
     bench.export_with(&bench.options(), &options).unwrap();
-    assert_eq!(Artifact::read(&bench.target()).unwrap().verification, Some(passed));
+    let artifact = Artifact::read(&bench.target()).unwrap();
+    assert_eq!(artifact.notes.last().map(String::as_str), Some(note));
+    assert_eq!(artifact.verification, Some(passed));
+    assert!(fs::read_to_string(bench.target().join("README.md")).unwrap().contains(note));
+    assert!(Artifact::check_hashes(&bench.target()).unwrap().is_right());
 }
 
 #[test]

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use clipway_formats::Dtype;
 use clipway_model::artifact::{Report, Tolerance};
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
+use clipway_model::source::{ConfigOrigin, ModelChoice, Source, SourceError, SourceOptions};
 
 use super::outputs::{Inputs, Outputs};
 use super::report::report;
+use super::rules::RuleDifference;
 use crate::clip::{Clip, ClipError};
 use crate::image::PixelRule;
 use crate::load::{LoadError, LoadOptions};
@@ -55,7 +56,7 @@ pub struct FolderVerification<'a> {
 impl FolderVerification<'_> {
     /// Runs the source and the folder on the same inputs, one after the other, and compares them.
     ///
-    /// A source without config is read by the folder's; sizes that the folder changed are changed in the source too.
+    /// A source without config of its own is read by the folder's; sizes that the folder changed are changed in the source too.
     ///
     /// # Errors
     /// A side that cannot be opened, loaded or run. Differences are no errors: they are in the report.
@@ -70,7 +71,7 @@ impl FolderVerification<'_> {
     pub fn run_resolved(&self, folder: &Source, source: &Arc<Checkpoint>) -> Result<Report, VerifyError> {
         let tower = Some(folder.tower());
         let mut options = SourceOptions { tower, precision: None, fold: false, ..self.source.clone() };
-        if options.model.is_none() && source.config().is_none() {
+        if options.model.is_none() && source.config().is_none() && !has_own_config(source, &options) {
             let mut config = folder.config().clone();
             // The source's own names show whether it is folded.
             config.model.folded = false;
@@ -86,20 +87,36 @@ impl FolderVerification<'_> {
         // One of them may be a folder of transformers and the other not: weights and settings are compared on the
         // same pixels then, open_clip's.
         let rule = |source: &Source| source.config().preprocess().rule;
-        let common = (rule(&reference) != rule(folder)).then_some(PixelRule::OpenClip);
-        let expected = self.outputs(&format!("`{name}`"), &reference, common.clone())?;
-        let found = self.outputs(&subject(folder), folder, common)?;
-        Ok(report(&expected, &found, &tolerance))
+        let rules = [rule(&reference), rule(folder)];
+        let common = (rules[0] != rules[1]).then_some(PixelRule::OpenClip);
+        let clip = self.loaded(&reference)?;
+        // What the rules cost is no fault of the folder, and its user must know it.
+        let difference = RuleDifference::of(&clip, self.inputs, rules)?;
+        let expected = self.outputs(&format!("`{name}`"), clip, common.clone())?;
+        let found = self.outputs(&subject(folder), self.loaded(folder)?, common)?;
+        let mut report = report(&expected, &found, &tolerance);
+        report.notes.extend(difference.map(|difference| difference.to_string()));
+        Ok(report)
     }
 
-    /// Loads a side, runs it, and lets its weights go.
-    fn outputs(&self, name: &str, source: &Source, rule: Option<PixelRule>) -> Result<Outputs, VerifyError> {
-        let mut clip = Clip::load(source, &LoadOptions { towers: None, ..self.load.clone() })?;
+    fn loaded(&self, source: &Source) -> Result<Clip, LoadError> {
+        Clip::load(source, &LoadOptions { towers: None, ..self.load.clone() })
+    }
+
+    /// Runs a side and lets its weights go.
+    fn outputs(&self, name: &str, mut clip: Clip, rule: Option<PixelRule>) -> Result<Outputs, VerifyError> {
         if let Some(rule) = rule {
             clip = clip.with_pixel_rule(rule);
         }
         Ok(Outputs::compute(name, &clip, self.inputs, self.load.blocks)?)
     }
+}
+
+/// Whether a source says its own config, as a folder of transformers does: it is what the folder is held to.
+fn has_own_config(source: &Arc<Checkpoint>, options: &SourceOptions) -> bool {
+    Source::of(Arc::clone(source), options).is_ok_and(|source| {
+        source.layout().is_of_transformers() && matches!(source.origin(), ConfigOrigin::Layout(_))
+    })
 }
 
 /// Resolves an exported folder as its own library reads it: what was written for another library than open_clip by its

@@ -89,6 +89,7 @@ pub fn report(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> 
         same_best_text,
         same_best_image,
         failures,
+        notes: Vec::new(),
     }
 }
 

@@ -14,6 +14,7 @@ mod image_damage;
 mod image_siblings;
 mod made;
 mod processors;
+mod rules;
 mod text;
 mod text_corpus;
 mod text_folder;

@@ -1,0 +1,76 @@
+//! What it costs that a folder's library brings images to pixels by another rule: a note of the artifact.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::config::PixelRule;
+use clipway_model::export::{Export, WriteOptions};
+use clipway_model::source::{Source, SourceOptions};
+use clipway_model::spelling::Target;
+use clipway_run::clip::Clip;
+use clipway_run::engine::Processor;
+use clipway_run::load::{LoadOptions, LoadedTokenizer};
+use clipway_run::verify::{FolderVerification, Inputs, RuleDifference, cosine};
+
+use crate::foreign::Bench;
+use crate::made::write_options;
+
+fn load() -> LoadOptions {
+    LoadOptions::new(Processor::with_threads(1).unwrap())
+}
+
+/// Exports a folder of transformers for a library, verified, and gives its notes.
+fn notes_of_export(source: &Source, name: &str, place: &Path) -> Vec<String> {
+    let target = Target::named(name).unwrap();
+    let tokenizer = LoadedTokenizer::find(source, source.folder()).unwrap().unwrap();
+    let tokenizer = tokenizer.parts_for(target.spelling.layout, source).unwrap();
+    let inputs = Inputs { texts: vec!["a red cat".to_owned(), "two dogs".to_owned()], ..Inputs::built_in() };
+    let verify = |folder: &Path| {
+        let verification =
+            FolderVerification { inputs: &inputs, load: load(), source: SourceOptions::default() };
+        let report = verification.run(folder, source.checkpoint()).unwrap();
+        assert!(report.passed, "{name}: {}", report.explanation());
+        Ok(report)
+    };
+    let formats = vec![target.format];
+    let options = WriteOptions { formats, tokenizer, verify: Some(&verify), ..write_options() };
+    let export = Export::prepare(source, target.spelling).unwrap();
+    let artifact = export.write(&place.join(name), &options).unwrap().artifact;
+    assert_eq!(artifact.verification.unwrap().notes, [""; 0], "{name}");
+    artifact.notes.into_iter().filter(|note| note.contains("pixels")).collect()
+}
+
+#[test]
+fn an_export_by_another_rule_says_which_image_differs_most() {
+    let bench = Bench::new();
+    let folder = bench.write("transformers");
+    fs::remove_file(folder.join("clipway.json")).unwrap();
+    let checkpoint = Arc::new(Checkpoint::open(&folder).unwrap());
+    let source = Source::of(checkpoint, &SourceOptions::default()).unwrap();
+    let rule = source.config().preprocess().rule;
+    assert!(matches!(rule, PixelRule::Transformers(_)));
+    let place = tempfile::tempdir().unwrap();
+    let notes = notes_of_export(&source, "open_clip", place.path());
+
+    // One image after the other, by hand.
+    let inputs = Inputs::built_in();
+    let clips = [&PixelRule::OpenClip, &rule]
+        .map(|rule| Clip::load(&source, &load()).unwrap().with_pixel_rule(rule.clone()));
+    let alone = inputs.images.iter().map(|(name, image)| {
+        let features =
+            clips.each_ref().map(|clip| clip.encode_pixels(&clip.pixels(name, image).unwrap()).unwrap());
+        (cosine(&features[0], &features[1]), name)
+    });
+    let (smallest, worst) = alone.min_by(|(one, _), (other, _)| one.total_cmp(other)).unwrap();
+    assert!(smallest < 1.0 - 1e-6, "{smallest}");
+    let found = RuleDifference::of(&clips[1], &inputs, [rule, PixelRule::OpenClip]).unwrap().unwrap();
+    assert_eq!((found.images, &found.worst), (6, worst));
+    assert!((found.cosine - smallest).abs() < 1e-6 && found.largest > 0.0, "{found:?} {smallest}");
+    assert_eq!(notes, [found.to_string()]);
+    assert!(notes[0].contains(&format!("of 6 images, {worst} differs most")), "{notes:?}");
+
+    // Under one rule there is nothing to say.
+    assert_eq!(notes_of_export(&source, "transformers", place.path()), [""; 0]);
+}
