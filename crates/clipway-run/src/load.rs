@@ -151,7 +151,7 @@ impl LoadedTokenizer {
         let is_own = folder == source.folder();
         let other = if is_own { None } else { Artifact::find(folder)? };
         let artifact = if is_own { source.artifact() } else { other.as_ref() };
-        let inputs = input::Folder::open(folder)?;
+        let inputs = if is_own { input::Folder::open_if_any(folder) } else { input::Folder::open(folder) }?;
         let names = TokenizerFiles::NAMES.into_iter().chain([TRANSFORMERS_CONFIG]);
         for name in names.filter(|name| inputs.has(name)) {
             if let Some(artifact) = artifact {

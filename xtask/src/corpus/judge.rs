@@ -22,7 +22,7 @@ const SHOWN_CHARACTERS: usize = 150;
 static PLACE: LazyLock<Regex> = LazyLock::new(|| {
     let place = r"(?x) \bbytes?\s\d | \blines?\s\d | \b\d+\sx\s\d+\b | \b(?:entry|key|shard|tensors?)\b | `\$
         | \.(?:json|gz|model):\s[\w.\ ]+: | \bmodel:\s[\w.\ ]+:
-        | \bfile\b | \bnot\ a\ picture\b | \bis\ not\ supported\b";
+        | \bfile\b | \bnot\ an\ image\b | \bis\ not\ supported\b";
     Regex::new(place).expect("a valid regular expression")
 });
 

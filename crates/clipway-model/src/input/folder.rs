@@ -22,6 +22,19 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), real })
     }
 
+    /// Opens the folder of weights that may exist in memory alone: a folder that does not exist holds nothing.
+    ///
+    /// # Errors
+    /// What the system says, but for an absent folder.
+    pub fn open_if_any(path: &Path) -> Result<Folder, InputError> {
+        match Folder::open(path) {
+            Err(InputError::Io { path, cause }) if cause.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Folder { real: path.clone(), path })
+            }
+            opened => opened,
+        }
+    }
+
     /// The folder that a file lies in.
     ///
     /// # Errors

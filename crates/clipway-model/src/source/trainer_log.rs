@@ -39,8 +39,9 @@ impl TrainerLog {
         let above = beside.file_name().is_some_and(|name| name == "checkpoints").then(|| beside.join(".."));
         for folder in std::iter::once(beside.to_owned()).chain(above) {
             let refuse = |error| SourceError::Open(CheckpointError::Input(error));
-            let Some(bytes) =
-                Folder::open(&folder).and_then(|folder| folder.read(LOG, Kind::Config)).map_err(refuse)?
+            let Some(bytes) = Folder::open_if_any(&folder)
+                .and_then(|folder| folder.read(LOG, Kind::Config))
+                .map_err(refuse)?
             else {
                 continue;
             };
