@@ -225,7 +225,7 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
-    /// Stable name of the cause, as [`Code::name`].
+    /// Stable name of the cause, as [`Code::name`](clipway_formats::Code::name).
     pub fn code(&self) -> &'static str {
         match self {
             ArtifactError::Input(error) => error.code(),

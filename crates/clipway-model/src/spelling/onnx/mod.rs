@@ -1,6 +1,6 @@
 //! Towers as graphs of plain ONNX operators.
 //!
-//! Every operation of a [`Graph`] becomes a few operators of ONNX's own set 17: no functions, no contributed operators,
+//! Every operation of a [`Graph`](crate::graph::Graph) becomes a few operators of ONNX's own set 17: no functions, no contributed operators,
 //! no resizing, no control flow. The batch is free by construction, masks are explicit, positions are resampled and
 //! scales folded when the file is written. What an initializer holds is described by a recipe, so nothing is read
 //! before the whole graph is known, and one tensor is in memory at a time.
