@@ -220,18 +220,18 @@ class Check:
             self.there_and_back(out, "openai", "model.pt")
 
     def engine(self, out, config, preprocessing, model):
-        """A picture, and a text where the tokenizer is CLIP's, by clipway and by the oracle."""
-        picture = self.root / "picture.png"
+        """An image, and a text where the tokenizer is CLIP's, by clipway and by the oracle."""
+        image = self.root / "image.png"
         torch.manual_seed(5)
         small = Image.fromarray(torch.randint(0, 256, (9, 7, 3), dtype=torch.uint8).numpy())
-        small.resize((280, 360), Image.BICUBIC).save(picture)
+        small.resize((280, 360), Image.BICUBIC).save(image)
         text = ["a photo of two cats"] if config["text_cfg"]["vocab_size"] == 49408 else []
-        embed = self.run("embed", out, picture, *(["--text", *text] if text else []), "--json")
+        embed = self.run("embed", out, image, *(["--text", *text] if text else []), "--json")
         if not self.must(embed.returncode == 0, f"embed: {embed.stderr.strip()}"):
             return
         ours = [torch.tensor(one["features"]) for one in json.loads(embed.stdout)]
         cfg = PreprocessCfg(**{"size": config["vision_cfg"]["image_size"], **preprocessing})
-        pixels = image_transform_v2(cfg, is_train=False)(Image.open(picture).convert("RGB"))[None]
+        pixels = image_transform_v2(cfg, is_train=False)(Image.open(image).convert("RGB"))[None]
         tokens = open_clip.tokenize(text or [""], context_length=config["text_cfg"]["context_length"])
         tokens = tokens if text else tokens.clamp(max=config["text_cfg"]["vocab_size"] - 1)
         theirs = layout_oracle.features(model, pixels, tokens)

@@ -78,9 +78,9 @@ def main():
     if options.model is None:
         _, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{options.source}")
         noise = numpy.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=numpy.uint8)
-        picture = Image.fromarray(noise).resize((320, 240), Image.BICUBIC)
-        ours = AutoImageProcessor.from_pretrained(options.dir)(picture, return_tensors="pt")["pixel_values"][0]
-        worst = (ours - preprocess(picture)).abs().max().item()
+        image = Image.fromarray(noise).resize((320, 240), Image.BICUBIC)
+        ours = AutoImageProcessor.from_pretrained(options.dir)(image, return_tensors="pt")["pixel_values"][0]
+        worst = (ours - preprocess(image)).abs().max().item()
         check("pixels", ours.shape == (3, height, width) and worst < 0.03, f"worst difference {worst:.3f}")
     sys.exit(bool(failed))
 

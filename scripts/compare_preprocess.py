@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Draws pictures in many encodings and writes what open_clip's evaluation transform makes of them.
+"""Draws images in many encodings and writes what open_clip's evaluation transform makes of them.
 
     python scripts/compare_preprocess.py FOLDER [--count 300] [--seed 0]
     cargo xtask goldens preprocess FOLDER
 
 The folder has the shape of the preprocessing goldens: `manifest.json`, `images/`, `expected/`. Needs
-open_clip, torchvision, Pillow and numpy. A picture that Pillow cannot read, or that the transform refuses, is
+open_clip, torchvision, Pillow and numpy. An image that Pillow cannot read, or that the transform refuses, is
 left out and counted.
 """
 
@@ -28,7 +28,7 @@ warnings.filterwarnings("ignore")
 
 
 def draw(rng, width, height, channels):
-    """A picture with gradients, edges and noise, [height, width, channels] in 0..1."""
+    """An image with gradients, edges and noise, [height, width, channels] in 0..1."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     out = np.zeros((height, width, channels))
     for channel in range(channels):
@@ -42,8 +42,8 @@ def draw(rng, width, height, channels):
     return out.clip(0, 1)
 
 
-def to_bytes(picture):
-    return (picture * 255).round().astype(np.uint8)
+def to_bytes(image):
+    return (image * 255).round().astype(np.uint8)
 
 
 def saved(image, **options):
@@ -357,14 +357,14 @@ def expected(data, settings):
     cfg = PreprocessCfg(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
     whole = image_transform_v2(cfg, is_train=False)
     image = Image.open(io.BytesIO(data))
-    mode, picture_size = image.mode, image.size
+    mode, image_size = image.mode, image.size
     crop = image
     for step in whole.transforms:
         if isinstance(step, open_clip_transform.MaybeToTensor):
             break
         crop = step(crop)
     tensor = whole(Image.open(io.BytesIO(data)))
-    return mode, picture_size, crop, [float(channel.double().mean()) for channel in tensor]
+    return mode, image_size, crop, [float(channel.double().mean()) for channel in tensor]
 
 
 def main():
@@ -372,7 +372,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--images", type=Path, help="take the pictures of this folder instead of drawing some")
+    parser.add_argument("--images", type=Path, help="take the images of this folder instead of drawing some")
     parser.add_argument("--kinds", nargs="+", default=["png", "jpeg", "gif", "webp", "bmp", "tiff"])
     arguments = parser.parse_args()
     (arguments.folder / "images").mkdir(parents=True)
@@ -388,7 +388,7 @@ def main():
             name, data = globals()[kind](rng, *size(rng))
         settings = config(rng)
         try:
-            mode, picture_size, crop, mean = expected(data, settings)
+            mode, image_size, crop, mean = expected(data, settings)
         except Exception as error:  # Pillow's refusals have many types.
             reason = f"{kind}: {type(error).__name__}: {error}"
             left_out[reason] = left_out.get(reason, 0) + 1
@@ -399,7 +399,7 @@ def main():
         crop.save(arguments.folder / "expected" / f"{image_name}.{config_name}.png", compress_level=1)
         configs[config_name] = settings
         cases.append({
-            "image": image_name, "config": config_name, "mode": mode, "size": list(picture_size),
+            "image": image_name, "config": config_name, "mode": mode, "size": list(image_size),
             "expected": f"{image_name}.{config_name}.png", "mean": mean,
         })  # fmt: skip
     manifest = {

@@ -5,12 +5,12 @@
     cargo xtask goldens architectures DIR
 
 KIND is one of
-  trunks    the image tower of every registered config that has a timm trunk, whole, with one picture; those of between
+  trunks    the image tower of every registered config that has a timm trunk, whole, with one image; those of between
             `--least` and `--most` millions of parameters
   images    open_clip's own image tower of every registered config, so too
   languages the text tower of every registered config, so too
   relatives trunks of the same families that no config names
-  sizes     trunks with pictures of other sizes than that of their name
+  sizes     trunks with images of other sizes than that of their name
   pools     fifteen trunks with every name of a pool and every projection
   kwargs    arguments of timm's vision transformers, drawn
   options   options of open_clip's own towers, drawn, each with several others
@@ -35,7 +35,7 @@ from make_architecture_goldens import TEXT, VISION, changed, timm
 
 REGISTRY = Path(__file__).parent / "../crates/clipway-model/data/models.json"
 
-# Name, side of the pictures, pool, projection.
+# Name, side of the images, pool, projection.
 RELATIVES = [
     ("aimv2_large_patch14_224", 224, "avg", None),
     ("beit3_base_patch16_224", 224, "avg", None),
@@ -88,7 +88,7 @@ RELATIVES = [
     ("vit_xsmall_patch16_clip_224", 224, "token", None),
 ]
 
-# Name, size of the pictures, pool.
+# Name, size of the images, pool.
 SIZES = [
     ("convnext_tiny", [200, 330], "avg"),
     ("eva02_base_patch16_clip_224", 336, "token"),
@@ -112,7 +112,7 @@ SIZES = [
     ("vitamin_small_224", 320, "avg"),
 ]
 
-# Name, side of the pictures, channels of the map or width of the tokens.
+# Name, side of the images, channels of the map or width of the tokens.
 POOLED = [
     ("convnext_large_mlp", 32, 1536),
     ("convnext_tiny_hnf", 32, 768),
@@ -415,12 +415,12 @@ def main():
     goldens.mend_open_clip()
     leave_uninitialized()
     taken = 0
-    for name, config, pictures, with_truth in KINDS[settings.kind](settings):
+    for name, config, images, with_truth in KINDS[settings.kind](settings):
         if (settings.folder / f"{name}.safetensors").exists():
             continue
         started = time.monotonic()
         try:
-            goldens.write_golden(settings.folder, name, config, pictures, with_truth)
+            goldens.write_golden(settings.folder, name, config, images, with_truth)
             taken += 1
             print(f"{name}  {time.monotonic() - started:.1f} s", flush=True)
         except Exception as error:  # whatever open_clip or timm say

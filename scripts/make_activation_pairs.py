@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the picture-text pairs that clipway weighs activations with, `crates/clipway-run/data/pairs`.
+"""Makes the image-text pairs that clipway weighs activations with, `crates/clipway-run/data/pairs`.
 
     scripts/make_activation_pairs.py EMOJI_CLIP [--out DIR]
 
-EMOJI_CLIP is the full folder of the emoji model: 200 pictures of Microsoft's Fluent Emoji (3D style, MIT license)
-with their Unicode names. They become one sheet of 20 by 10 pictures of 64 by 64 pixels, `pictures.webp`, and a line
+EMOJI_CLIP is the full folder of the emoji model: 200 images of Microsoft's Fluent Emoji (3D style, MIT license)
+with their Unicode names. They become one sheet of 20 by 10 images of 64 by 64 pixels, `pictures.webp`, and a line
 of text each in the same order, `texts.txt`. Needs Pillow 13.
 """
 import argparse
@@ -25,8 +25,8 @@ def main():
     rows = -(-len(pairs) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * SIDE, rows * SIDE), "white")
     for index, pair in enumerate(pairs):
-        with Image.open(options.folder / "pictures" / pair["file"]) as picture:
-            small = picture.convert("RGB").resize((SIDE, SIDE), Image.LANCZOS)
+        with Image.open(options.folder / "pictures" / pair["file"]) as image:
+            small = image.convert("RGB").resize((SIDE, SIDE), Image.LANCZOS)
         sheet.paste(small, (index % COLUMNS * SIDE, index // COLUMNS * SIDE))
     options.out.mkdir(parents=True, exist_ok=True)
     sheet.save(options.out / "pictures.webp", quality=90, method=6)

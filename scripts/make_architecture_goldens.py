@@ -204,9 +204,9 @@ CASES = {
     "resnet_odd": ({**RESNET, "image_size": 100, "layers": [2, 1, 1, 2], "width": 6, "head_width": 24}, {}, {"embed_dim": 20}),
 }
 
-# Pictures of a case, if not two. In a deep trunk whose scales of layers are near 1 the arguments of a squeeze-excite's
-# gates are sums of thousands, and PyTorch's own error, which bounds ours, differs tenfold from picture to picture.
-PICTURES = {"fastvit_mean_beside_max": 6, "fastvit_squeeze_excite": 6}
+# Images of a case, if not two. In a deep trunk whose scales of layers are near 1 the arguments of a squeeze-excite's
+# gates are sums of thousands, and PyTorch's own error, which bounds ours, differs tenfold from image to image.
+IMAGES = {"fastvit_mean_beside_max": 6, "fastvit_squeeze_excite": 6}
 
 # Small text models of transformers, by the names that the configs below give them.
 BERT = {
@@ -353,7 +353,7 @@ def known_text_model(name):
 
 
 def sides(size):
-    """Height and width of pictures, from one side or both."""
+    """Height and width of images, from one side or both."""
     return size if isinstance(size, list) else (size, size)
 
 
@@ -443,11 +443,11 @@ def make_images(height, width, count):
     return torch.from_numpy(images.astype(np.float32).reshape(count, 3, height, width))
 
 
-def write_golden(folder, name, config, pictures, with_truth=True):
+def write_golden(folder, name, config, images, with_truth=True):
     """Writes what a config's model computes."""
     model = build(config)
     height, width = sides(config["vision_cfg"].get("image_size", 224))
-    images, tokens = make_images(height, width, pictures), make_tokens(config["text_cfg"])
+    images, tokens = make_images(height, width, images), make_tokens(config["text_cfg"])
     parameters = sum(p.numel() for p in model.parameters())
     if "timm_model_name" in config["vision_cfg"]:
         # As `force_image_size` does after it has loaded the weights; without it many trunks take only their own size.
@@ -492,7 +492,7 @@ def main():
         only = sys.argv[2:]
         if only and name not in only and name.split("_")[0] not in only:
             continue
-        write_golden(folder, name, config, PICTURES.get(name, 2))
+        write_golden(folder, name, config, IMAGES.get(name, 2))
     print(f"{len(CASES)} goldens")
 
 

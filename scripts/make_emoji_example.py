@@ -3,8 +3,8 @@
 
 usage: make_emoji_example.py EMOJI_CLIP_FOLDER examples/emoji-clip
 
-Copies the weights, the config and a few pictures, lists the labels, and keeps open_clip's own outputs for just
-these pictures and for all labels, so that a clone can check itself without the full folder.
+Copies the weights, the config and a few images, lists the labels, and keeps open_clip's own outputs for just
+these images and for all labels, so that a clone can check itself without the full folder.
 """
 
 import json
@@ -15,7 +15,7 @@ import sys
 import numpy
 from safetensors.numpy import load_file, save_file
 
-PICTURES = [
+IMAGES = [
     "avocado", "broccoli", "coin", "desktop-computer", "door", "eggplant",
     "goal-net", "jack-o-lantern", "lion", "milky-way", "scissors", "tiger",
 ]
@@ -28,7 +28,7 @@ def main(source: pathlib.Path, target: pathlib.Path) -> None:
     for name in ("emoji-clip.pt", "emoji-clip.json"):
         shutil.copyfile(source / name, target / name)
     rows = []
-    for name in PICTURES:
+    for name in IMAGES:
         row = next(i for i, p in enumerate(expected["pictures"]) if p["file"] == f"{name}.png")
         shutil.copyfile(source / "pictures" / f"{name}.png", target / "pictures" / f"{name}.png")
         rows.append(row)

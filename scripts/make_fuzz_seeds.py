@@ -291,7 +291,7 @@ def tokenizers():
     write("vocabulary", "short.gz", gzip.compress("\"bpe\"\ni n\nt h\na n\n".encode(), mtime=0))
 
 
-def pictures():
+def images():
     values = np.arange(7 * 5 * 4, dtype=np.uint8).reshape(5, 7, 4) * 1
     rgb, rgba, gray = Image.fromarray(values[..., :3]), Image.fromarray(values, "RGBA"), Image.fromarray(values[..., 0])
     palette = rgb.quantize(8)
@@ -315,5 +315,5 @@ def pictures():
 
 
 if __name__ == "__main__":
-    for make in [pytorch, torchscript, tar, arrays, onnx, safetensors, configs, names, tokenizers, pictures]:
+    for make in [pytorch, torchscript, tar, arrays, onnx, safetensors, configs, names, tokenizers, images]:
         make()

@@ -114,7 +114,7 @@ def measure(arguments):
             {
                 "engine": f"open_clip {open_clip.__version__}, torchvision {torchvision.__version__}, Pillow {PIL.__version__}",
                 "threads": arguments.threads,
-                "pictures": len(paths),
+                "images": len(paths),
                 "per_second": max(speeds.values()),
                 "by": speeds,
             }

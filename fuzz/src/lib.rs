@@ -7,7 +7,7 @@ mod folder;
 mod memory;
 mod messages;
 #[cfg(feature = "run")]
-mod pictures;
+mod images;
 #[cfg(feature = "model")]
 mod prepared;
 mod tensors;
@@ -17,7 +17,7 @@ pub use folder::{Scratch, infos_of};
 pub use memory::bounded;
 pub use messages::check_message;
 #[cfg(feature = "run")]
-pub use pictures::check_picture;
+pub use images::check_image;
 #[cfg(feature = "model")]
 pub use prepared::{check_prepared, transformers_folder};
 pub use tensors::{check_file, check_pytorch};

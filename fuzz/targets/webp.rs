@@ -1,4 +1,4 @@
 //! WebP images.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| clipway_fuzz::check_picture(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| clipway_fuzz::check_image(input));

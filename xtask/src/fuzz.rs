@@ -54,7 +54,7 @@ const CORPUS: [(&str, &[&str]); 12] = [
 ];
 
 /// Targets of images, which start from all images of the corpus.
-const PICTURES: [&str; 6] = ["jpeg", "png", "gif", "webp", "bmp", "tiff"];
+const IMAGES: [&str; 6] = ["jpeg", "png", "gif", "webp", "bmp", "tiff"];
 
 /// What is run, and how long.
 #[derive(Args)]
@@ -273,7 +273,7 @@ fn start_folders(places: &Places, target: &str) -> Vec<PathBuf> {
         vec![places.root.join("fuzz/seeds").join(target), places.root.join("fuzz/findings").join(target)];
     if let Some(corpus) = &places.corpus {
         let listed = CORPUS.iter().filter(|(name, _)| *name == target).flat_map(|(_, kinds)| kinds.iter());
-        let kinds = listed.copied().chain(PICTURES.contains(&target).then_some("image"));
+        let kinds = listed.copied().chain(IMAGES.contains(&target).then_some("image"));
         folders.extend(kinds.flat_map(|kind| ["good", "bad"].map(|side| corpus.join(side).join(kind))));
     }
     folders.retain(|folder| folder.is_dir());

@@ -10,7 +10,7 @@ mod contract;
 mod failure;
 mod hints;
 mod options;
-mod pictures;
+mod images;
 mod pool;
 mod progress;
 mod signals;

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use clipway_model::artifact::ArtifactError;
 use clipway_model::checkpoint::{Checkpoint, CheckpointError, OpenOptions};
 use clipway_model::export::ExportError;
-use clipway_model::plan::Tower;
+use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::clip::{Clip, ClipError};
@@ -79,7 +79,7 @@ pub fn resolve(checkpoint: &Arc<Checkpoint>, options: &SourceOptions) -> Result<
 pub fn load_to_run(
     path: &Path,
     arguments: &SourceArguments,
-    towers: Tower,
+    towers: Towers,
     apply_orientation: bool,
     ui: &Ui,
 ) -> Result<Clip, Failure> {

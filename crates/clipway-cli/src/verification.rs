@@ -37,12 +37,12 @@ impl InputOptions {
         let mut names = Vec::new();
         if let Some(folder) = &self.images {
             inputs.images.clear();
-            for path in pictures(folder)? {
+            for path in images(folder)? {
                 let bytes = input::read(&path, input::Kind::Image).map_err(|error| failure::input(&error))?;
-                let picture = decode(&bytes, &DecodeLimits::default()).map_err(|error| {
+                let image = decode(&bytes, &DecodeLimits::default()).map_err(|error| {
                     Failure::no(error.code(), format!("`{}`: {}", shown_path(&path), chain(&error)))
                 })?;
-                inputs.images.push((path.to_string_lossy().into_owned(), picture));
+                inputs.images.push((path.to_string_lossy().into_owned(), image));
             }
             names.push("the given images");
         } else {
@@ -66,7 +66,7 @@ impl InputOptions {
 }
 
 /// The files of a folder, by name; hidden ones are left out.
-fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn images(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = std::fs::read_dir(folder).map_err(|error| failure::folder(folder, &error))?;
     let mut paths = Vec::new();
     for entry in entries {

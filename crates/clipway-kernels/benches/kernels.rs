@@ -164,11 +164,11 @@ impl Bench<'_> {
             }
             taps
         };
-        let picture: Vec<u8> = (0..width * height * 3).map(|place| (place * 7 % 251) as u8).collect();
+        let image: Vec<u8> = (0..width * height * 3).map(|place| (place * 7 % 251) as u8).collect();
         let (across, down) = (taps(width, to), taps(height, 224));
         let isa = self.kernels.isa();
-        self.measure(format!("resize {width} {height}"), picture.len() as f64, "GB/s", || {
-            let between = resize_rows::<3>(isa, &picture, width, &across);
+        self.measure(format!("resize {width} {height}"), image.len() as f64, "GB/s", || {
+            let between = resize_rows::<3>(isa, &image, width, &across);
             std::hint::black_box(resize_columns(isa, &between, to * 3, 0..to * 3, 0, &down));
         });
     }

@@ -2,7 +2,7 @@
 
 use clipway_model::architecture::Model;
 use clipway_model::graph::Cost;
-use clipway_model::plan::Tower;
+use clipway_model::plan::Towers;
 
 /// Most that a model may need for one image or text, weights aside. Checked before a weight is read: a small file may
 /// describe a tower that no machine can run.
@@ -54,12 +54,12 @@ impl Budget {
     ///
     /// # Errors
     /// The first tower that needs more.
-    pub fn check(&self, model: &Model, towers: Tower) -> Result<(), BudgetError> {
+    pub fn check(&self, model: &Model, towers: Towers) -> Result<(), BudgetError> {
         let length = model.context_length;
-        if towers != Tower::Text {
+        if towers != Towers::Text {
             self.check_cost("image", "pixels", model.image.cost(&model.parameters, length))?;
         }
-        if towers != Tower::Image {
+        if towers != Towers::Image {
             self.check_cost("text", "tokens", model.text.cost(&model.parameters, length))?;
         }
         Ok(())
@@ -91,7 +91,7 @@ mod tests {
         let fifth = Budget { bytes: budget.bytes / 2, multiplications: budget.multiplications / 5 };
         for name in registry::names() {
             let model = build(&registry::model(name).unwrap()).unwrap();
-            fifth.check(&model, Tower::Both).unwrap_or_else(|error| panic!("{name}: {error}"));
+            fifth.check(&model, Towers::Both).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 

@@ -3,7 +3,7 @@
 use clipway_formats::shown;
 
 use crate::encoder::{Encoder, EncoderError};
-use crate::image::{ImageError, Picture, PixelRule, Preprocess, to_pixels, transform};
+use crate::image::{Image, ImageError, PixelRule, Preprocess, to_pixels, transform};
 use crate::text::{EncodedBatch, Tokenizer, TokenizerError};
 use crate::tower::{Intermediate, TowerInput};
 
@@ -146,9 +146,9 @@ impl Clip {
     ///
     /// # Errors
     /// An image that cannot be brought to the model's size.
-    pub fn pixels(&self, name: &str, picture: &Picture) -> Result<Vec<f32>, ClipError> {
+    pub fn pixels(&self, name: &str, image: &Image) -> Result<Vec<f32>, ClipError> {
         let mut pixels = vec![0.0; self.pixel_values()];
-        transform(picture, &self.preprocess)
+        transform(image, &self.preprocess)
             .and_then(|image| to_pixels(&image, &self.preprocess, &mut pixels))
             .map_err(|cause| ClipError::Image { name: name.to_owned(), cause })?;
         Ok(pixels)

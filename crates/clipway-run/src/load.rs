@@ -9,7 +9,7 @@ use clipway_model::config::{self, PreprocessConfig};
 use clipway_model::contract::{Known, Origin, TokenizerKind};
 use clipway_model::export::TokenizerParts;
 use clipway_model::input::{self, InputError};
-use clipway_model::plan::{ApplyError, PlannedTensor, Tower, apply};
+use clipway_model::plan::{ApplyError, PlannedTensor, Towers, apply};
 use clipway_model::source::{Source, SourceError, SourceOptions};
 use clipway_model::state_dict::{StateDict, cast_to_f32};
 
@@ -30,7 +30,7 @@ pub struct LoadOptions {
     /// What it runs on; without it the fastest instruction set and all threads.
     pub processor: Option<Processor>,
     /// Which towers are loaded; without it all that the source has.
-    pub towers: Option<Tower>,
+    pub towers: Option<Towers>,
     /// Whether the outputs of blocks can be asked for.
     pub blocks: bool,
     /// Whether images are turned as their EXIF orientation says; open_clip does not.
@@ -59,9 +59,9 @@ pub enum LoadError {
         /// The source.
         path: PathBuf,
         /// What was asked for.
-        wanted: Tower,
+        wanted: Towers,
         /// What it has.
-        found: Tower,
+        found: Towers,
     },
     /// There are no threads to run on.
     #[error(transparent)]
@@ -270,8 +270,8 @@ impl Clip {
             let engine = Engine::compile(graph, &model.parameters, &weights, &processor, engine_options)?;
             Ok(Box::new(engine) as Box<dyn tower::Tower>)
         };
-        let image = (towers != Tower::Text).then(|| compile(&model.image)).transpose().map_err(engine)?;
-        let text = (towers != Tower::Image).then(|| compile(&model.text)).transpose().map_err(engine)?;
+        let image = (towers != Towers::Text).then(|| compile(&model.image)).transpose().map_err(engine)?;
+        let text = (towers != Towers::Image).then(|| compile(&model.text)).transpose().map_err(engine)?;
         let scalar = |id| weights.scalar(&model.parameters.get(id).name);
         let settings = EncoderSettings {
             logit_scale: scalar(model.logit_scale).map_err(engine)?.exp(),
@@ -281,7 +281,7 @@ impl Clip {
         let encoder = Encoder::new(image, text, settings)
             .map_err(|cause| LoadError::Encoder { path: path.to_owned(), cause })?;
         let tokenizer = match towers {
-            Tower::Image => None,
+            Towers::Image => None,
             _ => LoadedTokenizer::find(source, source.folder())?.map(|loaded| loaded.tokenizer.tokenizer),
         };
         let mut preprocess = Preprocess::from(&source.config().preprocess());
@@ -291,10 +291,10 @@ impl Clip {
 }
 
 /// The towers to load: those that were asked for, if the source has them, else all that it has.
-fn towers(source: &Source, wanted: Option<Tower>) -> Result<Tower, LoadError> {
+fn towers(source: &Source, wanted: Option<Towers>) -> Result<Towers, LoadError> {
     match (wanted, source.tower()) {
-        (None | Some(Tower::Both), found) => Ok(found),
-        (Some(wanted), Tower::Both) => Ok(wanted),
+        (None | Some(Towers::Both), found) => Ok(found),
+        (Some(wanted), Towers::Both) => Ok(wanted),
         (Some(wanted), found) if wanted == found => Ok(found),
         (Some(wanted), found) => Err(LoadError::NoTower { path: source.path().to_owned(), wanted, found }),
     }

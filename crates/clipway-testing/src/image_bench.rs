@@ -19,7 +19,7 @@ pub struct ImageBench {
     /// Threads.
     pub threads: usize,
     /// Photographs that were read, decoded and transformed once.
-    pub pictures: usize,
+    pub images: usize,
     /// Photographs a second.
     pub per_second: f64,
 }
@@ -37,7 +37,7 @@ pub enum ImageBenchError {
     },
     /// A photograph cannot be used.
     #[error("`{path}`: {source}")]
-    Picture {
+    Image {
         /// The file.
         path: String,
         /// The cause.
@@ -62,12 +62,12 @@ pub enum ImageBenchError {
 /// Why one photograph failed, without its name.
 enum Failure {
     Read(std::io::Error),
-    Picture(ImageError),
+    Image(ImageError),
 }
 
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
-        Self::Picture(error)
+        Self::Image(error)
     }
 }
 
@@ -87,7 +87,7 @@ pub fn measure_images(folder: &Path, threads: usize, limit: usize) -> Result<Ima
         pool.install(|| transform(batch, &settings, &mut pixels))?;
     }
     let per_second = paths.len() as f64 / start.elapsed().as_secs_f64();
-    Ok(ImageBench { engine: "clipway".to_owned(), threads, pictures: paths.len(), per_second })
+    Ok(ImageBench { engine: "clipway".to_owned(), threads, images: paths.len(), per_second })
 }
 
 fn photographs(folder: &Path, limit: usize) -> Result<Vec<PathBuf>, ImageBenchError> {
@@ -113,7 +113,7 @@ fn transform(paths: &[PathBuf], settings: &Preprocess, pixels: &mut [f32]) -> Re
         let path = || path.display().to_string();
         result.map_err(|failure| match failure {
             Failure::Read(source) => ImageBenchError::Read { path: path(), source },
-            Failure::Picture(source) => ImageBenchError::Picture { path: path(), source },
+            Failure::Image(source) => ImageBenchError::Image { path: path(), source },
         })?;
     }
     Ok(())

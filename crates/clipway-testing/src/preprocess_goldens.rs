@@ -129,8 +129,8 @@ fn compare(folder: &Path, configs: &Configs, case: &Case) -> Result<Difference, 
             .map_err(|error| format!("{folder_name}/{file}: {error}"))
     };
     let limits = DecodeLimits::default();
-    let picture = decode(&read("images", &case.image)?, &limits).map_err(|error| error.to_string())?;
-    let found = transform(&picture, &preprocess).map_err(|error| error.to_string())?;
+    let image = decode(&read("images", &case.image)?, &limits).map_err(|error| error.to_string())?;
+    let found = transform(&image, &preprocess).map_err(|error| error.to_string())?;
     let expected = decode(&read("expected", &case.expected)?, &limits).map_err(|error| error.to_string())?;
     let Samples::Rgb(bytes) = &expected.samples else {
         return Err(format!("expected/{} is not RGB", case.expected));
@@ -149,10 +149,10 @@ fn compare(folder: &Path, configs: &Configs, case: &Case) -> Result<Difference, 
     if differing > 0 {
         reasons.push(format!("{differing} of {} bytes differ", bytes.len()));
     }
-    if let Some(mode) = case.mode.as_deref().filter(|&mode| mode != picture.mode()) {
-        reasons.push(format!("read in mode {}, expected {mode}", picture.mode()));
+    if let Some(mode) = case.mode.as_deref().filter(|&mode| mode != image.mode()) {
+        reasons.push(format!("read in mode {}, expected {mode}", image.mode()));
     }
-    let size = [picture.width, picture.height];
+    let size = [image.width, image.height];
     if let Some(expected) = case.size.filter(|&expected| expected != size) {
         reasons.push(format!("read as {size:?} pixels, expected {expected:?}"));
     }

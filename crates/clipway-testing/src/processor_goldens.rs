@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clipway_formats::{SafetensorsFile, TensorFile};
 use clipway_model::config::{Backend, PixelRule};
 use clipway_model::source::{Source, SourceOptions};
-use clipway_run::image::{DecodeLimits, Picture, Preprocess, decode, to_pixels, transform};
+use clipway_run::image::{DecodeLimits, Image, Preprocess, decode, to_pixels, transform};
 use serde::Deserialize;
 
 /// How one folder came out under one backend.
@@ -49,11 +49,11 @@ pub fn check_processor_goldens(folder: &Path, images: &Path) -> Result<Vec<Proce
     let path = folder.join("manifest.json");
     let text = fs::read(&path).map_err(|error| said(&path, &error))?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| said(&path, &error))?;
-    let mut pictures = Vec::new();
+    let mut decoded = Vec::new();
     for name in &manifest.images {
         let path = images.join(name);
         let bytes = fs::read(&path).map_err(|error| said(&path, &error))?;
-        pictures.push((name.as_str(), decode(&bytes, &DecodeLimits::default()).map_err(|e| e.to_string())));
+        decoded.push((name.as_str(), decode(&bytes, &DecodeLimits::default()).map_err(|e| e.to_string())));
     }
     let path = folder.join("folders");
     let entries = fs::read_dir(&path).map_err(|error| said(&path, &error))?;
@@ -62,7 +62,7 @@ pub fn check_processor_goldens(folder: &Path, images: &Path) -> Result<Vec<Proce
         .collect::<Result<_, _>>()
         .map_err(|e| said(&path, &e))?;
     folders.sort();
-    if folders.is_empty() || pictures.is_empty() {
+    if folders.is_empty() || decoded.is_empty() {
         return Err(format!("`{}` holds no folders or no images", folder.display()));
     }
     let mut cases = Vec::new();
@@ -79,7 +79,7 @@ pub fn check_processor_goldens(folder: &Path, images: &Path) -> Result<Vec<Proce
                 refused: 0,
                 problems: Vec::new(),
             };
-            if let Err(problem) = compare(&mut case, &source, &expected, (backend, suffix), &pictures) {
+            if let Err(problem) = compare(&mut case, &source, &expected, (backend, suffix), &decoded) {
                 case.problems.push(problem);
             }
             cases.push(case);
@@ -94,7 +94,7 @@ fn compare(
     source: &Path,
     expected: &Path,
     (backend, suffix): (Backend, &str),
-    pictures: &[(&str, Result<Picture, String>)],
+    images: &[(&str, Result<Image, String>)],
 ) -> Result<(), String> {
     let source = Source::resolve(source, &SourceOptions::default()).map_err(|error| error.to_string())?;
     let mut preprocess = Preprocess::from(&source.config().preprocess());
@@ -104,10 +104,10 @@ fn compare(
     processor.backend = backend;
     let expected = Expected::open(expected)?;
     let mut found = vec![0.0; preprocess.pixel_values()];
-    for (number, (name, picture)) in pictures.iter().enumerate() {
-        let picture = picture.as_ref().map_err(|error| format!("{name}: {error}"))?;
+    for (number, (name, image)) in images.iter().enumerate() {
+        let image = image.as_ref().map_err(|error| format!("{name}: {error}"))?;
         let result =
-            transform(picture, &preprocess).and_then(|image| to_pixels(&image, &preprocess, &mut found));
+            transform(image, &preprocess).and_then(|image| to_pixels(&image, &preprocess, &mut found));
         match (result, expected.read(&format!("{number}.{suffix}"))?) {
             (Err(_), None) => case.refused += 1,
             (Ok(()), None) => {

@@ -43,13 +43,13 @@ impl Images {
         let arguments = ["measure", &shown, "--threads", &count, "--limit", &limit];
         let peer: ImageBench = peer::run(&self.python, "images.py", &arguments)?;
         let after = ours()?;
-        if peer.pictures != before.pictures {
-            return Err(format!("the peer read {} images, clipway {}", peer.pictures, before.pictures));
+        if peer.images != before.images {
+            return Err(format!("the peer read {} images, clipway {}", peer.images, before.images));
         }
         let mean = (before.per_second + after.per_second) / 2.0;
         println!(
             "{shown}, {} images, {threads} thread(s): clipway {:.1} and {:.1} a second, {} {:.1}: {:.2} times",
-            before.pictures,
+            before.images,
             before.per_second,
             after.per_second,
             peer.engine,

@@ -51,7 +51,7 @@ pub fn run(folder: &Path, only: Option<&Regex>, except: Option<&Regex>) -> Resul
     Ok(passed)
 }
 
-/// The commands that read a file of this kind; `FOLDER` is a sound export, `MODEL` its config, `PICTURE` an image and
+/// The commands that read a file of this kind; `FOLDER` is a sound export, `MODEL` its config, `IMAGE` an image and
 /// `TOKENS` an export with the file as its tokenizer's.
 fn commands(format: Format, file: &Path) -> Vec<Vec<String>> {
     let file = file.display().to_string();
@@ -71,13 +71,13 @@ fn commands(format: Format, file: &Path) -> Vec<Vec<String>> {
             &["export", "FILE", "--model", "MODEL", "--out", "out"],
             &["export", "FILE", "--model", "MODEL", "--out", "FOLDER", "--force"],
             &["verify", "FOLDER", "--against", "FILE", "--model", "MODEL"],
-            &["embed", "FILE", "PICTURE", "--model", "MODEL"],
-            &["classify", "FILE", "PICTURE", "--labels", "a,b", "--model", "MODEL"],
+            &["embed", "FILE", "IMAGE", "--model", "MODEL"],
+            &["classify", "FILE", "IMAGE", "--labels", "a,b", "--model", "MODEL"],
         ],
         Format::Image => &[&["embed", "FOLDER", "FILE"], &["classify", "FOLDER", "FILE", "--labels", "a,b"]],
         // Of other tokenizer files `corpus` calls the reader.
         Format::Tokenizer if file.ends_with(".json") && !file.ends_with("_config.json") => {
-            &[&["embed", "TOKENS", "--text", "a"], &["classify", "TOKENS", "PICTURE", "--labels", "a,b"]]
+            &[&["embed", "TOKENS", "--text", "a"], &["classify", "TOKENS", "IMAGE", "--labels", "a,b"]]
         }
         Format::Tokenizer => &[],
         Format::Config => &[&["models", "FILE"], &["export", "FOLDER", "--model", "FILE", "--out", "out"]],
@@ -135,7 +135,7 @@ impl Scene {
                 "FOLDER" => command.arg("model"),
                 "TOKENS" => command.arg("tokens"),
                 "MODEL" => command.arg(self.demo.join("emoji-clip.json")),
-                "PICTURE" => command.arg(self.demo.join("pictures/lion.png")),
+                "IMAGE" => command.arg(self.demo.join("pictures/lion.png")),
                 word => command.arg(word),
             };
         }

@@ -108,20 +108,20 @@ fn check_message(file: &Path, message: &str) -> Result<String, String> {
 fn check_loaded(case: &Case, loaded: &Loaded) -> Result<String, String> {
     match case.format {
         Format::Config | Format::Tokenizer => Ok("read".to_owned()),
-        Format::Image => check_picture(case, loaded),
+        Format::Image => check_image(case, loaded),
         _ => check_tensors(case, loaded),
     }
 }
 
-fn check_picture(case: &Case, loaded: &Loaded) -> Result<String, String> {
-    let picture = loaded.picture.as_ref().ok_or("no image was read")?;
-    let (width, height) = (picture.width, picture.height);
+fn check_image(case: &Case, loaded: &Loaded) -> Result<String, String> {
+    let image = loaded.image.as_ref().ok_or("no image was read")?;
+    let (width, height) = (image.width, image.height);
     if (case.width, case.height) != (Some(width), Some(height)) {
         return Err(format!("{width} x {height}, expected {:?} x {:?}", case.width, case.height));
     }
     match &case.rgb_sha256 {
         None => Ok(format!("{width} x {height}")),
-        Some(expected) if *expected == picture.rgb_sha256 => Ok(format!("{width} x {height}, equal pixels")),
+        Some(expected) if *expected == image.rgb_sha256 => Ok(format!("{width} x {height}, equal pixels")),
         Some(_) => Err(format!("{width} x {height}, but other pixels")),
     }
 }
@@ -184,7 +184,7 @@ mod tests {
     fn loaded(names: &[&str], sha256: &str) -> Result<Value, &'static str> {
         let tensor = json!({"dtype": "F32", "shape": [2], "sha256": sha256});
         let tensors: Vec<Value> = names.iter().map(|name| json!([name, tensor])).collect();
-        Ok(json!({"Loaded": {"tensors": tensors, "picture": null}}))
+        Ok(json!({"Loaded": {"tensors": tensors, "image": null}}))
     }
 
     #[test]
@@ -229,16 +229,16 @@ mod tests {
     }
 
     #[test]
-    fn pictures() {
-        let picture = |rgb: &str| {
-            let picture = json!({"width": 3, "height": 2, "rgb_sha256": rgb});
-            Ok(json!({"Loaded": {"tensors": [], "picture": picture}}))
+    fn images() {
+        let image = |rgb: &str| {
+            let image = json!({"width": 3, "height": 2, "rgb_sha256": rgb});
+            Ok(json!({"Loaded": {"tensors": [], "image": image}}))
         };
         let stated =
             |width: usize| json!({"expectation": "load", "width": width, "height": 2, "rgb_sha256": "aa"});
-        check("image", stated(3), picture("aa"), Ok("3 x 2, equal pixels"));
-        check("image", stated(3), picture("ab"), Err("other pixels"));
-        check("image", stated(4), picture("aa"), Err("3 x 2, expected"));
+        check("image", stated(3), image("aa"), Ok("3 x 2, equal pixels"));
+        check("image", stated(3), image("ab"), Err("other pixels"));
+        check("image", stated(4), image("aa"), Err("3 x 2, expected"));
         check("image", stated(3), loaded(&[], ""), Err("no image"));
     }
 }

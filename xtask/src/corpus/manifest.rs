@@ -51,7 +51,7 @@ pub enum Format {
     Config,
     /// A tokenizer's file
     Tokenizer,
-    /// Picture
+    /// Image
     Image,
 }
 

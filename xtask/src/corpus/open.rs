@@ -40,12 +40,12 @@ pub struct Loaded {
     /// Its tensors, in order.
     pub tensors: Vec<(String, Tensor)>,
     /// The image.
-    pub picture: Option<LoadedPicture>,
+    pub image: Option<LoadedImage>,
 }
 
 /// An image by its content.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct LoadedPicture {
+pub struct LoadedImage {
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
@@ -108,7 +108,7 @@ fn open(format: Format, path: &Path) -> Result<Loaded, String> {
             check_tokenizer_file(&name, &bytes).map_err(|error| refusal(path, &error))?;
             Ok(Loaded::default())
         }
-        Format::Image => picture(path, &read_all(&source()?, LARGEST_FILE).map_err(named)?),
+        Format::Image => image(path, &read_all(&source()?, LARGEST_FILE).map_err(named)?),
     }
 }
 
@@ -157,13 +157,13 @@ fn config(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
 }
 
 /// Decodes an image and brings it to RGB at its own size.
-fn picture(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
+fn image(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
     let decoded = decode(bytes, &DecodeLimits::default()).map_err(|error| refusal(path, &error))?;
     let (width, height) = (decoded.width, decoded.height);
     let same_size = Preprocess { size: (height, width), ..Preprocess::default() };
     let rgb = transform(&decoded, &same_size).map_err(|error| refusal(path, &error))?;
-    let picture = LoadedPicture { width, height, rgb_sha256: sha256(&rgb.data) };
-    Ok(Loaded { picture: Some(picture), ..Loaded::default() })
+    let image = LoadedImage { width, height, rgb_sha256: sha256(&rgb.data) };
+    Ok(Loaded { image: Some(image), ..Loaded::default() })
 }
 
 #[cfg(all(test, unix))]

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clipway_formats::{shown, shown_path};
-use clipway_model::plan::Tower;
+use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
 use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::pictures::{Picture, PictureOptions};
+use crate::images::{Image, ImageOptions};
 use crate::source::{self, SourceArguments};
 use crate::text::read_lines;
 use crate::texts::encode_texts;
@@ -48,7 +48,7 @@ pub struct Classify {
     top: u32,
 
     #[command(flatten)]
-    pictures: PictureOptions,
+    image_options: ImageOptions,
 
     #[command(flatten)]
     source: SourceArguments,
@@ -88,23 +88,23 @@ impl Classify {
         let labels = self.labels()?;
         let clip = self.load(ui)?;
         let classifier = self.classifier(&clip, &labels, ui)?;
-        let decoded = self.pictures.encode(&self.images, &clip, ui)?;
+        let decoded = self.image_options.encode(&self.images, &clip, ui)?;
         let all_read = decoded.is_whole();
         let mut rows = decoded.features.chunks_exact(clip.embed_dim());
-        let classified = |Picture { file, error }| {
+        let classified = |Image { file, error }| {
             let features = if error.is_none() { rows.next() } else { None };
             let scores = features.map(|features| classifier.scores(features)).unwrap_or_default();
             let best = scores.into_iter().take(self.top as usize);
             let labels = best.map(|score| labeled(score, &labels)).collect();
             Classified { file, error, labels }
         };
-        let results: Vec<Classified> = decoded.pictures.into_iter().map(classified).collect();
+        let results: Vec<Classified> = decoded.images.into_iter().map(classified).collect();
         if ui.json() {
             ui.data_json(&Results {
                 templates: self.template,
                 labels: labels.len(),
                 probability_rule: classifier.rule(),
-                apply_orientation: self.pictures.apply_orientation,
+                apply_orientation: self.image_options.apply_orientation,
                 images: results,
             })?;
         } else {
@@ -126,8 +126,8 @@ impl Classify {
     }
 
     fn load(&self, ui: &Ui) -> Result<Clip, Failure> {
-        let orientation = self.pictures.apply_orientation;
-        let clip = source::load_to_run(&self.model_folder, &self.source, Tower::Both, orientation, ui)?;
+        let orientation = self.image_options.apply_orientation;
+        let clip = source::load_to_run(&self.model_folder, &self.source, Towers::Both, orientation, ui)?;
         if !clip.has_image_tower() || !clip.has_text_tower() {
             let folder = shown_path(&self.model_folder);
             return Err(Failure::no(

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clipway_formats::{Dtype, TensorInfo, write_safetensors};
 use clipway_model::output::{OutputError, OutputOptions, Staging, TargetKind, check_apart};
-use clipway_model::plan::Tower;
+use clipway_model::plan::Towers;
 use clipway_run::encoder::normalize;
 use serde::Serialize;
 
 use crate::failure::{Failure, chain};
-use crate::pictures::{Decoded, PictureOptions};
+use crate::images::{Decoded, ImageOptions};
 use crate::source::{self, SourceArguments};
 use crate::text::read_lines;
 use crate::texts::encode_texts;
@@ -47,7 +47,7 @@ pub struct Embed {
     force: bool,
 
     #[command(flatten)]
-    pictures: PictureOptions,
+    image_options: ImageOptions,
 
     #[command(flatten)]
     source: SourceArguments,
@@ -75,18 +75,18 @@ impl Embed {
             texts.extend(read_lines(path)?);
         }
         let towers = match (self.images.is_empty(), texts.is_empty()) {
-            (false, true) => Tower::Image,
-            (true, _) => Tower::Text,
-            (false, false) => Tower::Both,
+            (false, true) => Towers::Image,
+            (true, _) => Towers::Text,
+            (false, false) => Towers::Both,
         };
         let clip = source::load_to_run(
             &self.model_folder,
             &self.source,
             towers,
-            self.pictures.apply_orientation,
+            self.image_options.apply_orientation,
             ui,
         )?;
-        let mut images = self.pictures.encode(&self.images, &clip, ui)?;
+        let mut images = self.image_options.encode(&self.images, &clip, ui)?;
         let mut text_features = encode_texts(&texts, &clip, "texts", ui)?;
         if self.normalize {
             for features in [&mut images.features, &mut text_features] {
@@ -151,7 +151,7 @@ fn print(
     ui: &Ui,
 ) -> Result<(), Failure> {
     let files = images.files().zip(images.features.chunks_exact(width));
-    let pictures = files.map(|(file, features)| Row {
+    let image_rows = files.map(|(file, features)| Row {
         file: Some(file),
         text: None,
         apply_orientation: images.apply_orientation,
@@ -164,6 +164,6 @@ fn print(
         apply_orientation: false,
         features,
     });
-    let rows: Vec<Row<'_>> = pictures.chain(words).collect();
+    let rows: Vec<Row<'_>> = image_rows.chain(words).collect();
     ui.data_json(&rows)
 }

@@ -13,7 +13,7 @@ use clipway_model::export::{
 };
 use clipway_model::layout::OWN_TOKENIZER;
 use clipway_model::output::StepHook;
-use clipway_model::plan::{Ledger, Precision, Tower};
+use clipway_model::plan::{Ledger, Precision, Towers};
 use clipway_model::source::{Source, SourceOptions};
 use clipway_model::spelling::{TARGETS, Target};
 use clipway_run::load::{LoadError, LoadOptions, LoadedTokenizer};
@@ -166,9 +166,9 @@ impl Export {
                 PrecisionName::Bf16 => Precision::BF16,
             }),
             tower: Some(match self.tower {
-                TowerName::Both => Tower::Both,
-                TowerName::Image => Tower::Image,
-                TowerName::Text => Tower::Text,
+                TowerName::Both => Towers::Both,
+                TowerName::Image => Towers::Image,
+                TowerName::Text => Towers::Text,
             }),
             image_size: self.image_size,
             context_length: self.context_length,
@@ -251,7 +251,7 @@ impl Export {
     /// Reads the tokenizer into the source's contract, and gives the tokenizer's part of the folder; warns where open_clip is
     /// to find its files by the config's name.
     fn tokenizer(&self, source: &mut Source, ui: &Ui) -> Result<TokenizerParts, Failure> {
-        if source.tower() == Tower::Image {
+        if source.tower() == Towers::Image {
             return Ok(TokenizerParts::default());
         }
         let folder = self.tokenizer.clone().unwrap_or_else(|| source.folder().to_owned());

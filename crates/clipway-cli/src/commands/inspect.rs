@@ -9,7 +9,7 @@ use clipway_formats::{shown_path, shown_up_to};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::contract::Contract;
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
-use clipway_model::plan::Tower;
+use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceError};
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::activation::{Weighed, weigh_activations};
@@ -126,7 +126,7 @@ impl Inspect {
 fn contract(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments) -> Result<Contract, String> {
     let line = |failure: Failure| failure.coded().lines().next().unwrap_or_default().to_owned();
     let mut source = source::resolve(checkpoint, &arguments.options()).map_err(line)?;
-    if source.tower() != Tower::Image {
+    if source.tower() != Towers::Image {
         let folder = source.folder().to_owned();
         let read = LoadedTokenizer::read_into(&mut source, &folder);
         read.map_err(|error| line(source::load_failure(&error)))?;
@@ -138,7 +138,7 @@ fn contract(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments) -> Result
 fn graphs(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments, ui: &Ui) -> Result<bool, Failure> {
     let source = source::resolve(checkpoint, &arguments.options())?;
     let model = source.model();
-    let there = [(&model.image, Tower::Text), (&model.text, Tower::Image)];
+    let there = [(&model.image, Towers::Text), (&model.text, Towers::Image)];
     let there = there.into_iter().filter(|(_, other)| *other != source.tower());
     let towers: Vec<_> = there.map(|(graph, _)| graph.describe(&model.parameters)).collect();
     if ui.json() {

@@ -12,27 +12,27 @@ const TOLERANCE: f64 = 1e-3;
 fn probabilities_are_those_of_open_clip() {
     let expected = std::fs::read(emoji().join("expected.json")).expect("what open_clip computed");
     let expected: Value = serde_json::from_slice(&expected).expect("JSON");
-    let pictures = expected["pictures"].as_array().expect("pictures");
+    let stored = expected["pictures"].as_array().expect("pictures");
     let mut arguments: Vec<String> =
         ["classify", "EXPORTED", "--json", "--top", "1"].map(str::to_owned).to_vec();
     arguments.extend(["--labels-file".to_owned(), "EMOJI/labels.txt".to_owned()]);
     for template in expected["templates"].as_array().expect("templates") {
         arguments.extend(["--template".to_owned(), template.as_str().expect("a template").to_owned()]);
     }
-    for picture in pictures {
-        arguments.push(format!("EMOJI/pictures/{}", picture["file"].as_str().expect("a file")));
+    for image in stored {
+        arguments.push(format!("EMOJI/pictures/{}", image["file"].as_str().expect("a file")));
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let found = Scene::new().run(&arguments).ended(0).json();
     let images = found["images"].as_array().expect("images");
     assert_eq!((images.len(), &found["labels"]), (12, &200.into()));
-    for (picture, image) in pictures.iter().zip(images) {
+    for (expected, image) in stored.iter().zip(images) {
         assert_eq!(image["labels"].as_array().map(Vec::len), Some(1));
         let best = &image["labels"][0];
-        assert_eq!(best["label"], picture["top1"]);
-        let [found, expected] = [&best["probability"], &picture["top1_probability"]].map(|p| p.as_f64());
-        let difference = (found.expect("a number") - expected.expect("a number")).abs();
-        assert!(difference <= TOLERANCE, "{picture}: {difference}");
+        assert_eq!(best["label"], expected["top1"]);
+        let [found, likely] = [&best["probability"], &expected["top1_probability"]].map(|p| p.as_f64());
+        let difference = (found.expect("a number") - likely.expect("a number")).abs();
+        assert!(difference <= TOLERANCE, "{expected}: {difference}");
     }
 }
 
@@ -54,16 +54,15 @@ fn labels_are_listed_by_probability() {
 }
 
 #[test]
-fn unreadable_pictures_are_reported_and_the_others_go_on() {
+fn unreadable_images_are_reported_and_the_others_go_on() {
     let scene = Scene::new();
-    let picture = std::fs::read(emoji().join("pictures/lion.png")).expect("an image");
+    let image = std::fs::read(emoji().join("pictures/lion.png")).expect("an image");
     scene
         .write("note.png", "not an image")
-        .write("cut.png", &picture[..picture.len() / 2])
+        .write("cut.png", &image[..image.len() / 2])
         .write("empty.png", "");
-    let pictures = ["note.png", "EMOJI/pictures/lion.png", "cut.png", "nowhere.png", "empty.png"];
-    let arguments =
-        [&["classify", "EXPORTED", "--labels", "lion,tiger", "--top", "1"][..], &pictures].concat();
+    let images = ["note.png", "EMOJI/pictures/lion.png", "cut.png", "nowhere.png", "empty.png"];
+    let arguments = [&["classify", "EXPORTED", "--labels", "lion,tiger", "--top", "1"][..], &images].concat();
     check(&scene, "classify-unreadable", &arguments);
     let found = scene.run(&[&arguments[..], &["--json"]].concat()).ended(1).json();
     let read = |image: &Value| image.get("error").is_none();

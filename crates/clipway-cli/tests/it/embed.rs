@@ -36,9 +36,9 @@ fn features_are_those_of_open_clip() {
         .map(|entry| format!("EMOJI/pictures/{}", entry.expect("an image").file_name().to_string_lossy()))
         .collect();
     names.sort();
-    let pictures: Vec<&str> = names.iter().map(String::as_str).collect();
+    let images: Vec<&str> = names.iter().map(String::as_str).collect();
     let options = ["--text", "a lion", "--out", "out.safetensors"];
-    scene.run(&[&EMBED[..], &pictures, &options].concat()).ended(0);
+    scene.run(&[&EMBED[..], &images, &options].concat()).ended(0);
     let (found, file) = tensors(std::fs::read(scene.path("out.safetensors")).expect("the features"));
     assert_eq!(found[0].0.shape, info.shape);
     let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
@@ -48,7 +48,7 @@ fn features_are_those_of_open_clip() {
     assert_eq!((found[1].0.name.as_str(), &found[1].0.shape[..]), ("text_features", &[1, 128][..]));
     assert!(file.metadata()[0].1.contains("avocado.png"), "{:?}", file.metadata());
     let options = ["--text", "a lion", "--normalize"];
-    let rows = scene.run(&[&EMBED[..], &pictures[..2], &options].concat()).ended(0).json();
+    let rows = scene.run(&[&EMBED[..], &images[..2], &options].concat()).ended(0).json();
     let rows = rows.as_array().expect("rows");
     assert_eq!(rows.len(), 3);
     assert_eq!(
@@ -60,8 +60,8 @@ fn features_are_those_of_open_clip() {
 #[test]
 fn what_cannot_be_written_is_refused_before_work() {
     let scene = Scene::new();
-    let picture = std::fs::read(emoji().join("pictures/lion.png")).expect("an image");
-    scene.write("lion.png", picture).write("there.safetensors", "");
+    let image = std::fs::read(emoji().join("pictures/lion.png")).expect("an image");
+    scene.write("lion.png", image).write("there.safetensors", "");
     for (name, out) in [("exists", &["there.safetensors"][..]), ("over-input", &["lion.png", "--force"])] {
         check_refused(&scene, &format!("embed-{name}"), &[&EMBED[..], &["lion.png", "--out"], out].concat());
     }

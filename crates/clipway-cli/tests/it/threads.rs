@@ -28,12 +28,11 @@ fn threads_govern_all_work_of_a_command() {
         return;
     }
     let scene = Scene::new();
-    let pictures = "EMOJI/pictures/avocado.png EMOJI/pictures/lion.png EMOJI/pictures/tiger.png";
-    let pictures: Vec<&str> = pictures.split(' ').collect();
+    let images = "EMOJI/pictures/avocado.png EMOJI/pictures/lion.png EMOJI/pictures/tiger.png";
+    let images: Vec<&str> = images.split(' ').collect();
     let many: Vec<String> = (0..600).map(|number| format!("text number {number}")).collect();
     scene.write("texts.txt", many.join("\n"));
-    let embed =
-        [&["embed", "EXPORTED"], &pictures[..], &["--texts-file", "texts.txt", "--out", "f"]].concat();
+    let embed = [&["embed", "EXPORTED"], &images[..], &["--texts-file", "texts.txt", "--out", "f"]].concat();
     let export = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--out", "o"];
     for (threads, most) in [("1", 1), ("2", 3)] {
         // One more may wait for signals.

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::checkpoint::FactValue;
 use crate::contract::Contract;
 use crate::input::{FileSource, Folder, InputError, Kind};
-use crate::plan::{Ledger, Plan, PlannedTensor, Precision, Tower};
+use crate::plan::{Ledger, Plan, PlannedTensor, Precision, Towers};
 use crate::spelling::{Spelling, WeightsFormat};
 use crate::state_dict::WeightsChoice;
 
@@ -100,7 +100,7 @@ pub struct ArtifactModel {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folded: bool,
     /// Which towers it has.
-    pub towers: Tower,
+    pub towers: Towers,
     /// Trained elements.
     pub parameters: u64,
 }

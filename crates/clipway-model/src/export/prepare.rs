@@ -1,7 +1,7 @@
 //! A source as a target writes it: the plan under the target's names, and the ledger.
 
 use super::ExportError;
-use crate::plan::{Ledger, Plan, Tower};
+use crate::plan::{Ledger, Plan, Towers};
 use crate::source::Source;
 use crate::spelling::{SpellError, Spelled, Spelling};
 
@@ -63,13 +63,13 @@ impl<'a> Export<'a> {
 /// The plan under the target's names, with the files beside the weights.
 fn spell(source: &Source, spelling: &Spelling) -> Result<(Plan, Spelled), SpellError> {
     let Spelling { title, is_open_clip, .. } = *spelling;
-    if source.tower() != Tower::Both && !is_open_clip {
+    if source.tower() != Towers::Both && !is_open_clip {
         let problems = vec![format!("the {} tower alone: it has both towers", source.tower().name())];
         return Err(SpellError::Inexpressible { title, problems });
     }
     // A source whose rule no config of open_clip can say runs as it is, and is not written as if it could.
     let differences = source.config().preprocess().open_clip_differences();
-    if is_open_clip && source.tower() != Tower::Text && !differences.is_empty() {
+    if is_open_clip && source.tower() != Towers::Text && !differences.is_empty() {
         let problems = differences.iter().map(ToString::to_string).collect();
         return Err(SpellError::Inexpressible { title, problems });
     }
@@ -90,17 +90,17 @@ fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
     let mut notes = Vec::new();
     let config = source.config();
     let beyond = config.model.beyond_open_clip();
-    if source.tower() != Tower::Both {
+    if source.tower() != Towers::Both {
         let tower = source.tower().name();
         notes.push(format!("only the {tower} tower is here: open_clip cannot load this folder"));
     }
     if config.model.folded {
-        let takes = beyond.is_empty() && source.tower() == Tower::Both;
+        let takes = beyond.is_empty() && source.tower() == Towers::Both;
         notes.push(format!("{FOLDED}{}", if takes { FOLDED_USAGE } else { "" }));
     }
     if let Some([height, width]) = source.model().changed_from {
         notes.push(format!(
-            "the image tower's tensors are made for pictures of {height}x{width} and stay as they are: open_clip 3.3.0 \
+            "the image tower's tensors are made for images of {height}x{width} and stay as they are: open_clip 3.3.0 \
              takes the folder with `force_image_size`"
         ));
     }

@@ -22,7 +22,7 @@ use crate::input;
 use crate::output::{
     OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart, check_outside,
 };
-use crate::plan::{Ledger, Precision, Tower};
+use crate::plan::{Ledger, Precision, Towers};
 use crate::source::{ConfigOrigin, Source};
 use crate::spelling::WeightsFormat;
 
@@ -330,7 +330,7 @@ impl Export<'_> {
         let is_known = self.source.config().model.beyond_open_clip().is_empty();
         let is_single = written.iter().any(|files| files.index.is_none());
         let usage = match self.source.config().model.folded {
-            _ if self.source.tower() != Tower::Both => Usage::None,
+            _ if self.source.tower() != Towers::Both => Usage::None,
             false if !self.spelling.is_open_clip || is_known && is_single => Usage::Loads,
             true if is_known => Usage::AfterFolding,
             _ => Usage::None,

@@ -184,7 +184,7 @@ const CAUSAL: &str = "vit_base_mci_224";
 const REGISTERED: [&str; 2] = ["MobileCLIP-S1", "MobileCLIP-S2"];
 
 /// What a user must know of MobileCLIP-B.
-const B_NOTE: &str = "Apple's code pads the pictures by 1 before the first convolution and has layer norms with an epsilon \
+const B_NOTE: &str = "Apple's code pads the images by 1 before the first convolution and has layer norms with an epsilon \
                       of 1e-5, which open_clip's `MobileCLIP-B` has not: its features of these weights are others; \
                       naming the model `MobileCLIP-B` takes it, for a folder that open_clip 3.3.0 loads";
 

@@ -27,7 +27,7 @@ refused!(
         let patches = tensors.get("vision_model.embeddings.patch_embedding.weight");
         patches.is_some_and(|patches| patches.shape.len() == 2) && has_prefix(tensors, "text_model.")
     },
-    "its patches and positions fit pictures of any proportions, which no config of open_clip has; SigLIP 2 at a fixed \
+    "its patches and positions fit images of any proportions, which no config of open_clip has; SigLIP 2 at a fixed \
      resolution (`SiglipModel`) is"
 );
 

@@ -6,7 +6,7 @@ use clipway_formats::{Dtype, TensorInfo};
 
 use super::fit::{Sizes, by_name, fit, spell_text_tower};
 use super::regroup::Left;
-use super::{Converted, DroppedTensor, Plan, PlannedTensor, Precision, Step, StepError, Tower, fold};
+use super::{Converted, DroppedTensor, Plan, PlannedTensor, Precision, Step, StepError, Towers, fold};
 use crate::config::ModelConfig;
 use crate::differences::{Differences, Doubled, Mismatch, Unmatched, WrongDtype};
 use crate::graph::{Parameter, Parameters};
@@ -36,7 +36,7 @@ pub struct PlanOptions {
     /// Dtype of floating-point tensors; `None` leaves each as it is.
     pub precision: Option<Precision>,
     /// Which towers are written.
-    pub tower: Tower,
+    pub tower: Towers,
     /// Whether branches are folded to the convolutions that the target has in their place.
     pub fold: bool,
 }

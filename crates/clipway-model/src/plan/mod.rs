@@ -6,7 +6,7 @@
 
 mod converted;
 mod precision;
-mod tower;
+mod towers;
 mod text_tower;
 mod apply;
 mod build;
@@ -28,7 +28,7 @@ pub(crate) use regroup::{FUSED, SPLIT, attention_part};
 pub use resample::{resample_distances, resample_grid};
 pub use step::{Step, StepError};
 pub(crate) use text_tower::ROOT_PARTS;
-pub use tower::Tower;
+pub use towers::Towers;
 
 use std::fmt;
 

@@ -9,7 +9,7 @@ use crate::contract::{
     Activation, Contract, Field, ImageContract, Known, Origin, Origins, Pooling, TextContract,
 };
 use crate::graph::{Graph, Operation};
-use crate::plan::Tower;
+use crate::plan::Towers;
 
 /// What the parts of a contract are read from.
 pub(super) struct Read<'a> {
@@ -18,7 +18,7 @@ pub(super) struct Read<'a> {
     /// What the reader of the source says more exactly.
     pub(super) origins: Origins,
     pub(super) model: &'a Model,
-    pub(super) tower: Tower,
+    pub(super) tower: Towers,
     /// Where the activation is known from.
     pub(super) activation_from: Origin,
     /// What the source says of itself, where it is an artifact.
@@ -51,10 +51,10 @@ pub(super) fn said(options: &SourceOptions) -> Origins {
 impl Read<'_> {
     /// Puts the contract together; the tokenizer is added by whoever reads its files.
     pub(super) fn contract(&self) -> Contract {
-        let has = |tower| [Tower::Both, tower].contains(&self.tower);
+        let has = |tower| [Towers::Both, tower].contains(&self.tower);
         let mut contract = Contract {
-            image: has(Tower::Image).then(|| self.image()),
-            text: has(Tower::Text).then(|| self.text()),
+            image: has(Towers::Image).then(|| self.image()),
+            text: has(Towers::Text).then(|| self.text()),
             activation: Known::new(
                 Activation::of(self.config.model.quick_gelu),
                 self.origins.get(Field::Activation).unwrap_or(&self.activation_from).clone(),

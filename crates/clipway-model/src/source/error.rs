@@ -10,7 +10,7 @@ use crate::checkpoint::CheckpointError;
 use crate::config::text_model::TextModelError;
 use crate::differences::Differences;
 use crate::layout::LayoutError;
-use crate::plan::{Imbalance, PlanError, Tower};
+use crate::plan::{Imbalance, PlanError, Towers};
 use crate::problems::lines;
 use crate::registry::UnknownModel;
 use crate::state_dict::SelectError;
@@ -28,9 +28,9 @@ pub enum SourceError {
         /// The source.
         path: PathBuf,
         /// What was asked for.
-        wanted: Tower,
+        wanted: Towers,
         /// What it has.
-        found: Tower,
+        found: Towers,
     },
     /// The model's weights cannot be told from what lies beside them.
     #[error("`{}`: {cause}", shown_path(path))]
@@ -138,11 +138,11 @@ pub enum SourceError {
     },
 }
 
-fn named(tower: Tower) -> &'static str {
+fn named(tower: Towers) -> &'static str {
     match tower {
-        Tower::Both => "both",
-        Tower::Image => "the image tower",
-        Tower::Text => "the text tower",
+        Towers::Both => "both",
+        Towers::Image => "the image tower",
+        Towers::Text => "the text tower",
     }
 }
 

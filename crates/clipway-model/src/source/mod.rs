@@ -27,10 +27,10 @@ use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
 use crate::contract::{Contract, Known, Origin, TokenizerRules};
 use crate::differences::Differences;
 use crate::layout::{Layout, LayoutError};
-use crate::plan::{Converted, Ledger, Plan, PlanError, PlanOptions, Precision, Tower, build_plan};
+use crate::plan::{Converted, Ledger, Plan, PlanError, PlanOptions, Precision, Towers, build_plan};
 use crate::state_dict::{Weights, WeightsChoice};
 use config::{Resolved, identified, resolve};
-use positions::saved_for_its_pictures;
+use positions::saved_for_its_images;
 use trainer_log::TrainerLog;
 
 /// What is said about a source beyond its path. What is left out is found out.
@@ -43,7 +43,7 @@ pub struct SourceOptions {
     /// Raw or averaged weights, where there are both; raw without it.
     pub weights: Option<WeightsChoice>,
     /// Which towers are taken; without it all that the source has.
-    pub tower: Option<Tower>,
+    pub tower: Option<Towers>,
     /// Dtype that floating-point tensors are rounded to; without it each stays as it is.
     pub precision: Option<Precision>,
     /// Another height and width of images, in pixels: the position embedding is resampled.
@@ -69,7 +69,7 @@ pub struct Source {
     model: Model,
     plan: Plan,
     ledger: Ledger,
-    tower: Tower,
+    tower: Towers,
     precision: Option<Precision>,
     contract: Contract,
     ignores_artifact: bool,
@@ -148,7 +148,7 @@ impl Source {
     }
 
     /// The towers that were taken.
-    pub fn tower(&self) -> Tower {
+    pub fn tower(&self) -> Towers {
         self.tower
     }
 
@@ -260,7 +260,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let config = changed(&base, options)?;
     let model =
         build(&config.model).map_err(|cause| SourceError::Architecture { model: origin.shown(), cause })?;
-    let resized = saved_for_its_pictures(&config, &model, &infos);
+    let resized = saved_for_its_images(&config, &model, &infos);
     let is_resized = resized.is_some();
     let (config, model) = resized.unwrap_or((config, model));
     let plan_options = PlanOptions { precision: options.precision, tower, fold: options.fold };
@@ -321,11 +321,11 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
 fn tower(
     checkpoint: &Checkpoint,
     artifact: Option<&Artifact>,
-    wanted: Option<Tower>,
-) -> Result<Tower, SourceError> {
-    let found = artifact.map_or(Tower::Both, |artifact| artifact.model.towers);
+    wanted: Option<Towers>,
+) -> Result<Towers, SourceError> {
+    let found = artifact.map_or(Towers::Both, |artifact| artifact.model.towers);
     match (wanted.unwrap_or(found), found) {
-        (wanted, Tower::Both) => Ok(wanted),
+        (wanted, Towers::Both) => Ok(wanted),
         (wanted, found) if wanted == found => Ok(found),
         (wanted, found) => Err(SourceError::NoTower { path: checkpoint.path().to_owned(), wanted, found }),
     }
@@ -336,7 +336,7 @@ fn differences(
     layout: &Layout,
     converted: Converted,
     model: &ModelConfig,
-    tower: Tower,
+    tower: Towers,
 ) -> Option<Differences> {
     let parameters = build(model).ok()?.parameters;
     let options = PlanOptions { tower, ..PlanOptions::default() };

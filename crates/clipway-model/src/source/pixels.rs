@@ -6,7 +6,7 @@ use super::trainer_log::{LOG, TrainerLog};
 use super::{SourceError, SourceOptions};
 use crate::config::{ConfigFile, PreprocessConfig, PreprocessOptions};
 use crate::contract::{Field, Origin, Origins};
-use crate::plan::Tower;
+use crate::plan::Towers;
 use crate::registry::{self, TagPreprocessing};
 
 /// Fields of the preprocessing that a tag can state.
@@ -28,11 +28,11 @@ pub(super) fn find(
     origin: &ConfigOrigin,
     options: &SourceOptions,
     log: Option<&TrainerLog>,
-    tower: Tower,
+    tower: Towers,
 ) -> Result<Found, SourceError> {
     let mut found = Found::default();
     let (ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name)) = origin else { return Ok(found) };
-    if tower == Tower::Text {
+    if tower == Towers::Text {
         return Ok(found);
     }
     let said = &options.preprocess;
@@ -120,7 +120,7 @@ mod tests {
         let model = registry::model(name).unwrap();
         let mut config = ConfigFile { model, preprocess: PreprocessOptions::default() };
         let options = SourceOptions { preprocess: said, ..SourceOptions::default() };
-        let found = find(&mut config, &ConfigOrigin::Named(name.to_owned()), &options, log, Tower::Both)?;
+        let found = find(&mut config, &ConfigOrigin::Named(name.to_owned()), &options, log, Towers::Both)?;
         Ok((config, found))
     }
 

@@ -13,7 +13,7 @@ pub(super) const NOTE: &str = "the image tower's positions are stored for the co
      of the trunk's name, as fine-tuning with `force_image_size` saves them";
 
 /// The config and the model that say so, where the number of the stored positions does.
-pub(super) fn saved_for_its_pictures(
+pub(super) fn saved_for_its_images(
     config: &ConfigFile,
     model: &Model,
     infos: &[TensorInfo],

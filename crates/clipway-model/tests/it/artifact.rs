@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clipway_model::artifact::Artifact;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::plan::Tower;
+use clipway_model::plan::Towers;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -95,9 +95,9 @@ fn a_wrong_artifact_is_refused_with_its_place() {
 #[test]
 fn towers_are_what_the_artifact_says() {
     let bench = exported();
-    assert_eq!(Artifact::read(&bench.target()).unwrap().model.towers, Tower::Both);
+    assert_eq!(Artifact::read(&bench.target()).unwrap().model.towers, Towers::Both);
     change(&bench.target(), |value| value["model"]["towers"] = json!("text"));
-    assert_eq!(Artifact::read(&bench.target()).unwrap().model.towers, Tower::Text);
+    assert_eq!(Artifact::read(&bench.target()).unwrap().model.towers, Towers::Text);
 }
 
 #[test]

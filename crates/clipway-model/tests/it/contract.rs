@@ -84,7 +84,7 @@ fn an_artifact_keeps_the_origins_of_what_it_was_made_of() {
 fn one_tower_has_one_tower_s_contract() {
     let bench = Bench::new();
     let path = bench.write_source("tiny.safetensors");
-    let options = SourceOptions { tower: Some(clipway_model::plan::Tower::Text), ..bench.options() };
+    let options = SourceOptions { tower: Some(clipway_model::plan::Towers::Text), ..bench.options() };
     let contract = Source::resolve(&path, &options).unwrap().contract().clone();
     assert!(contract.image.is_none() && contract.text.is_some());
 }

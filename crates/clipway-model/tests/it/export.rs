@@ -12,7 +12,7 @@ use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::ConfigFile;
 use clipway_model::contract::{Known, Origin};
 use clipway_model::export::{Export, WeightsFormat, WriteOptions};
-use clipway_model::plan::{Precision, Tower};
+use clipway_model::plan::{Precision, Towers};
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
 
 use crate::bench::{Bench, CONFIG, contents, failure, weights_of, write_options};
@@ -137,7 +137,7 @@ fn casts_and_towers_and_spellings() {
     assert_eq!(report.ledger.written_bytes * 2, report.ledger.source_bytes);
 
     let checkpoint = Checkpoint::open(bench.write_source("tiny.pt")).unwrap();
-    let image = SourceOptions { tower: Some(Tower::Image), ..bench.options() };
+    let image = SourceOptions { tower: Some(Towers::Image), ..bench.options() };
     let prepared = Source::of(checkpoint, &image).unwrap();
     let names = prepared.plan().tensors.iter().map(|planned| planned.target.name.as_str());
     assert!(names.clone().all(|name| name.starts_with("visual.") || name == "logit_scale"));

@@ -155,8 +155,8 @@ fn trunk(vision: &str) -> String {
 }
 
 #[test]
-fn a_trunk_that_is_made_for_other_pictures_says_so() {
-    let said = "the image tower's tensors are made for pictures of 160x160 and stay as they are: open_clip 3.3.0 takes \
+fn a_trunk_that_is_made_for_other_images_says_so() {
+    let said = "the image tower's tensors are made for images of 160x160 and stay as they are: open_clip 3.3.0 takes \
                 the folder with `force_image_size`";
     for (size, expected) in [("160", vec![]), ("[96, 185]", vec![said])] {
         let bench = Bench::of(&trunk(&format!(r#""image_size": {size}"#)));
@@ -167,7 +167,7 @@ fn a_trunk_that_is_made_for_other_pictures_says_so() {
 }
 
 #[test]
-fn positions_that_were_saved_for_other_pictures_are_told_by_their_number() {
+fn positions_that_were_saved_for_other_images_are_told_by_their_number() {
     let resized = Bench::of(&trunk(r#""image_size": 96, "timm_model_kwargs": {"img_size": 96}"#));
     let source = resized.write_source("resized.safetensors");
     // The weights are of 6x6 patches, and the config that is given does not say so.

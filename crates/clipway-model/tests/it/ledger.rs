@@ -1,7 +1,7 @@
 //! Ledgers that do not balance, and plans as text and as JSON.
 
 use clipway_formats::{Dtype, TensorInfo};
-use clipway_model::plan::{DroppedTensor, Ledger, Plan, PlannedTensor, Precision, Step, Tower};
+use clipway_model::plan::{DroppedTensor, Ledger, Plan, PlannedTensor, Precision, Step, Towers};
 use clipway_model::source::{Source, SourceOptions};
 use serde_json::json;
 
@@ -130,7 +130,7 @@ fn names_of_choices_are_those_of_the_command_line() {
     for (precision, name) in [(Precision::F32, "fp32"), (Precision::F16, "fp16"), (Precision::BF16, "bf16")] {
         assert_eq!(precision.name(), name);
         let options =
-            SourceOptions { precision: Some(precision), tower: Some(Tower::Text), ..bench.options() };
+            SourceOptions { precision: Some(precision), tower: Some(Towers::Text), ..bench.options() };
         let prepared = Source::resolve(&path, &options).unwrap();
         let dtypes = prepared.plan().tensors.iter().map(|planned| planned.target.dtype);
         let expected = match precision {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{Export, WeightsFormat, WriteOptions};
 use clipway_model::layout::Layout;
-use clipway_model::plan::{Fate, Tower};
+use clipway_model::plan::{Fate, Towers};
 use clipway_model::source::{Source, SourceOptions};
 use clipway_model::spelling::Target;
 
@@ -178,7 +178,7 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
         check(target, |_| {}, custom, &["`text_cfg.rep_mixer_cfg`"]);
     }
     let plain = || config("", VISION, TEXT);
-    let one_tower = |options: &mut SourceOptions| options.tower = Some(Tower::Text);
+    let one_tower = |options: &mut SourceOptions| options.tower = Some(Towers::Text);
     check("transformers", one_tower, plain(), &["the text tower alone: it has both towers"]);
     check("transformers", |_| {}, config("", RESNET, TEXT), &["`vision_cfg.layers`: a ResNet"]);
     let longest = |options: &mut SourceOptions| {

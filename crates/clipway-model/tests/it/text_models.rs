@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::ModelConfig;
 use clipway_model::config::text_model::TextModel;
-use clipway_model::plan::Tower;
+use clipway_model::plan::Towers;
 use clipway_model::source::{Source, SourceOptions};
 
 use crate::bench::Bench;
@@ -83,13 +83,13 @@ fn the_decoder_of_coca_is_written_with_the_whole_model_alone() {
         "text_cfg": {"width": 8, "heads": 2, "layers": 1, "context_length": 4, "vocab_size": 9, "embed_cls": true},
         "multimodal_cfg": {"width": 8, "heads": 2, "layers": 2}}"#;
     let model = ModelConfig::parse(config.as_bytes()).unwrap();
-    let written = |tower: Tower| {
+    let written = |tower: Towers| {
         let bench = Bench::of_model(config, &model);
         let report = bench.export(&SourceOptions { tower: Some(tower), ..bench.options() }).unwrap();
         assert_eq!(report.ledger.source_tensors, bench.tensors.len());
         report.artifact.tensors.keys().filter(|name| name.starts_with("text_decoder.")).count()
     };
-    let tensors = [Tower::Both, Tower::Text, Tower::Image].map(written);
+    let tensors = [Towers::Both, Towers::Text, Towers::Image].map(written);
     // Two blocks of twelve, two with a norm more, the last norm and the projection.
     assert_eq!(tensors, [2 * 12 + 2 * 14 + 2 + 1, 0, 0]);
 }

@@ -10,7 +10,7 @@ pub use evidence::{ActivationEvidence, Clarity};
 use std::sync::Arc;
 
 use clipway_model::config::{ModelConfig, VisionLayers};
-use clipway_model::plan::Tower;
+use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use serde::Serialize;
 
@@ -53,7 +53,7 @@ pub fn weigh_activations(source: &Source, load: &LoadOptions) -> Result<Weighed,
     let Some(towers) = towers_with_choice(model) else {
         return nothing("no tower has an activation that `quick_gelu` chooses");
     };
-    if source.tower() != Tower::Both {
+    if source.tower() != Towers::Both {
         return nothing("it has one tower only");
     }
     let mut other = source.config().clone();
@@ -90,12 +90,12 @@ pub fn weigh_activations(source: &Source, load: &LoadOptions) -> Result<Weighed,
 }
 
 /// The towers whose activation `quick_gelu` chooses; `None` if neither is one.
-fn towers_with_choice(model: &ModelConfig) -> Option<Tower> {
+fn towers_with_choice(model: &ModelConfig) -> Option<Towers> {
     let image = model.vision.timm.is_none() && matches!(model.vision.layers, VisionLayers::Blocks(_));
     match (image, model.text.hugging_face.is_none()) {
-        (true, true) => Some(Tower::Both),
-        (true, false) => Some(Tower::Image),
-        (false, true) => Some(Tower::Text),
+        (true, true) => Some(Towers::Both),
+        (true, false) => Some(Towers::Image),
+        (false, true) => Some(Towers::Text),
         (false, false) => None,
     }
 }
@@ -106,14 +106,14 @@ mod tests {
 
     #[test]
     fn towers_of_other_libraries_have_no_choice() {
-        let check = |name: &str, expected: Option<Tower>| {
+        let check = |name: &str, expected: Option<Towers>| {
             let model = clipway_model::registry::model(name).unwrap();
             assert_eq!(towers_with_choice(&model), expected, "{name}");
         };
-        check("ViT-B-32", Some(Tower::Both));
-        check("RN50", Some(Tower::Text));
-        check("ViT-B-16-SigLIP", Some(Tower::Text));
-        check("roberta-ViT-B-32", Some(Tower::Image));
+        check("ViT-B-32", Some(Towers::Both));
+        check("RN50", Some(Towers::Text));
+        check("ViT-B-16-SigLIP", Some(Towers::Text));
+        check("roberta-ViT-B-32", Some(Towers::Image));
         check("nllb-clip-base-siglip", None);
     }
 }

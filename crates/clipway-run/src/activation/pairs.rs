@@ -3,7 +3,7 @@
 use super::evidence::Features;
 use crate::clip::{Clip, ClipError};
 use crate::encoder::normalize;
-use crate::image::{DecodeLimits, Picture, Samples, decode};
+use crate::image::{DecodeLimits, Image, Samples, decode};
 
 /// Images of one sheet, and the texts of its images line by line: Microsoft's Fluent Emoji (MIT license) with
 /// their Unicode names.
@@ -21,7 +21,7 @@ const PASS: usize = 32;
 
 /// Images and the token ids of their texts.
 pub(super) struct Pairs {
-    pictures: Vec<Picture>,
+    images: Vec<Image>,
     /// `[pairs, context]`.
     ids: Vec<i64>,
 }
@@ -41,7 +41,7 @@ impl Pairs {
                 "the tokenizer gives ids up to {highest}, and the model has {vocabulary}"
             )));
         }
-        Ok(Ok(Pairs { pictures: pictures()?, ids }))
+        Ok(Ok(Pairs { images: images()?, ids }))
     }
 
     /// Features of both towers.
@@ -53,10 +53,10 @@ impl Pairs {
     /// Normalized features of the images, `[pairs, width]`.
     pub(super) fn images(&self, clip: &Clip) -> Result<Vec<f32>, ClipError> {
         let mut features = Vec::new();
-        for pass in self.pictures.chunks(PASS) {
+        for pass in self.images.chunks(PASS) {
             let mut pixels = Vec::with_capacity(pass.len() * clip.pixel_values());
-            for picture in pass {
-                pixels.extend(clip.pixels("a built-in image", picture)?);
+            for image in pass {
+                pixels.extend(clip.pixels("a built-in image", image)?);
             }
             features.extend(clip.encode_pixels(&pixels)?);
         }
@@ -76,7 +76,7 @@ impl Pairs {
 }
 
 /// The images of the sheet, row after row.
-fn pictures() -> Result<Vec<Picture>, ClipError> {
+fn images() -> Result<Vec<Image>, ClipError> {
     let sheet = decode(SHEET, &DecodeLimits::default())
         .map_err(|cause| ClipError::Image { name: "the built-in images".to_owned(), cause })?;
     let Samples::Rgb(data) = &sheet.samples else { return Ok(Vec::new()) };
@@ -85,7 +85,7 @@ fn pictures() -> Result<Vec<Picture>, ClipError> {
         let (left, top) = (index % columns * SIDE, index / columns * SIDE);
         let line = |y: usize| &data[((top + y) * sheet.width + left) * 3..][..SIDE * 3];
         let samples = Samples::Rgb((0..SIDE).flat_map(line).copied().collect());
-        Picture { width: SIDE, height: SIDE, orientation: None, transparency: None, samples }
+        Image { width: SIDE, height: SIDE, orientation: None, transparency: None, samples }
     };
     Ok((0..columns * (sheet.height / SIDE)).map(piece).collect())
 }
@@ -95,11 +95,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_belong_together_and_are_pictures() {
-        let pictures = pictures().unwrap();
-        assert_eq!((pictures.len(), TEXTS.lines().count()), (200, 200));
-        for (index, picture) in pictures.iter().enumerate() {
-            let Samples::Rgb(data) = &picture.samples else { panic!("not RGB") };
+    fn pairs_belong_together_and_are_images() {
+        let images = images().unwrap();
+        assert_eq!((images.len(), TEXTS.lines().count()), (200, 200));
+        for (index, image) in images.iter().enumerate() {
+            let Samples::Rgb(data) = &image.samples else { panic!("not RGB") };
             let colored = data.iter().filter(|value| **value < 200).count();
             assert!(colored > 200, "image {index} is nearly white");
         }

@@ -23,7 +23,7 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Images.
-    pub fn pictures(values: &'a [f32], size: [usize; 2], samples: usize) -> Batch<'a> {
+    pub fn images(values: &'a [f32], size: [usize; 2], samples: usize) -> Batch<'a> {
         Batch { input: Input::Pixels { values, size }, samples, starts: Vec::new() }
     }
 

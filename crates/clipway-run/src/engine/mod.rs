@@ -117,7 +117,7 @@ impl Engine {
     /// # Errors
     /// If the tower takes texts, or the pixels are not whole images.
     pub fn run_pixels(&self, pixels: &[f32]) -> Result<Vec<f32>, EngineError> {
-        Ok(self.pictures(pixels)?.0)
+        Ok(self.images(pixels)?.0)
     }
 
     /// Computes features, and the outputs of the blocks if the tower was compiled with them.
@@ -128,7 +128,7 @@ impl Engine {
         &self,
         pixels: &[f32],
     ) -> Result<(Vec<f32>, Vec<Intermediate>), EngineError> {
-        self.pictures(pixels)
+        self.images(pixels)
     }
 
     /// Computes the features `[batch, width]` of token ids `[batch, length]`.
@@ -151,7 +151,7 @@ impl Engine {
         self.texts(ids, length)
     }
 
-    fn pictures(&self, pixels: &[f32]) -> Result<(Vec<f32>, Vec<Intermediate>), EngineError> {
+    fn images(&self, pixels: &[f32]) -> Result<(Vec<f32>, Vec<Intermediate>), EngineError> {
         let TowerInput::Pixels { height, width } = self.input else {
             return Err(EngineError::WrongInput { expected: "token ids", found: "pixels" });
         };
@@ -159,12 +159,12 @@ impl Engine {
         if !pixels.len().is_multiple_of(values) {
             return Err(EngineError::Pixels { expected: values, height, width, found: pixels.len() });
         }
-        let passes = split::pictures(&self.executable.program, pixels.len() / values);
+        let passes = split::images(&self.executable.program, pixels.len() / values);
         let mut start = 0;
         let batches = passes.into_iter().map(|samples| {
             let part = &pixels[start * values..(start + samples) * values];
             start += samples;
-            Batch::pictures(part, [height, width], samples)
+            Batch::images(part, [height, width], samples)
         });
         Ok(self.run(batches))
     }

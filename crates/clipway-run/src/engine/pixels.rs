@@ -8,9 +8,9 @@ pub(super) const CHANNELS: usize = 3;
 /// Writes each place's three colors together: `[batch, height, width, 3]`.
 pub(super) fn to_rows(values: &[f32], size: [usize; 2], out: &mut [f32]) {
     let places = size[0] * size[1];
-    let pictures = values.chunks_exact(CHANNELS * places);
-    for (picture, out) in pictures.zip(out.chunks_exact_mut(CHANNELS * places)) {
-        let (red, rest) = picture.split_at(places);
+    let images = values.chunks_exact(CHANNELS * places);
+    for (image, out) in images.zip(out.chunks_exact_mut(CHANNELS * places)) {
+        let (red, rest) = image.split_at(places);
         let (green, blue) = rest.split_at(places);
         for (place, out) in out.chunks_exact_mut(CHANNELS).enumerate() {
             out.copy_from_slice(&[red[place], green[place], blue[place]]);
@@ -25,8 +25,8 @@ pub(super) fn patches(values: &[f32], size: [usize; 2], kernel: [usize; 2], lead
     let across = size[1] / kernel[1];
     let width = CHANNELS * kernel[0] * kernel[1];
     let rows = leading + (size[0] / kernel[0]) * across;
-    let pictures = values.par_chunks_exact(CHANNELS * size[0] * size[1]);
-    pictures.zip(out.par_chunks_exact_mut(rows * width)).for_each(|(picture, out)| {
+    let images = values.par_chunks_exact(CHANNELS * size[0] * size[1]);
+    images.zip(out.par_chunks_exact_mut(rows * width)).for_each(|(image, out)| {
         let (zeros, out) = out.split_at_mut(leading * width);
         zeros.fill(0.0);
         for (patch, row) in out.chunks_exact_mut(width).enumerate() {
@@ -34,7 +34,7 @@ pub(super) fn patches(values: &[f32], size: [usize; 2], kernel: [usize; 2], lead
             for (line, part) in row.chunks_exact_mut(kernel[1]).enumerate() {
                 let (channel, y) = (line / kernel[0], top + line % kernel[0]);
                 let start = (channel * size[0] + y) * size[1] + left;
-                part.copy_from_slice(&picture[start..start + kernel[1]]);
+                part.copy_from_slice(&image[start..start + kernel[1]]);
             }
         }
     });

@@ -14,7 +14,7 @@ const ROWS: usize = 400;
 const VALUES: usize = 2 << 20;
 
 /// Numbers of images of each pass, as even as can be.
-pub(super) fn pictures(program: &Program, samples: usize) -> Vec<usize> {
+pub(super) fn images(program: &Program, samples: usize) -> Vec<usize> {
     let mut widest = 1;
     let mut longest = 1;
     for node in &program.nodes {

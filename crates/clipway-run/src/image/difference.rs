@@ -1,6 +1,6 @@
 //! The pixels of an image under two settings, side by side.
 
-use super::{ImageError, Picture, Preprocess, to_pixels, transform};
+use super::{Image, ImageError, Preprocess, to_pixels, transform};
 
 /// The pixels of an image under two settings, and how far they lie apart.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,10 +17,10 @@ impl PixelDifference {
     ///
     /// # Errors
     /// [`ImageError`] where one of them refuses the image, and [`ImageError::BufferLength`] where the sizes differ.
-    pub fn of(picture: &Picture, settings: [&Preprocess; 2]) -> Result<PixelDifference, ImageError> {
+    pub fn of(image: &Image, settings: [&Preprocess; 2]) -> Result<PixelDifference, ImageError> {
         let pixels = |settings: &Preprocess| {
             let mut pixels = vec![0.0; settings.pixel_values()];
-            to_pixels(&transform(picture, settings)?, settings, &mut pixels)?;
+            to_pixels(&transform(image, settings)?, settings, &mut pixels)?;
             Ok::<_, ImageError>(pixels)
         };
         let pixels = [pixels(settings[0])?, pixels(settings[1])?];

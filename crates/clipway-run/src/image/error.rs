@@ -11,7 +11,7 @@ use thiserror::Error;
 pub enum ImageError {
     /// The bytes begin like no image format.
     #[error("not an image: {found}")]
-    NotAPicture {
+    NotAnImage {
         /// What the bytes look like instead.
         found: String,
     },
@@ -117,7 +117,7 @@ impl ImageError {
     /// Stable name of the cause, as [`clipway_formats::Code::name`].
     pub fn code(&self) -> &'static str {
         let code = match self {
-            Self::NotAPicture { .. } => Code::UnknownFormat,
+            Self::NotAnImage { .. } => Code::UnknownFormat,
             Self::Unsupported { .. } => Code::Unsupported,
             Self::Truncated { .. } => Code::Truncated,
             Self::Corrupt { .. } => Code::Malformed,

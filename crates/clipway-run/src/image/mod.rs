@@ -1,4 +1,4 @@
-//! Pictures: bytes of a file to the numbers that a model takes.
+//! Images: bytes of a file to the numbers that a model takes.
 //!
 //! The steps are the same as in open_clip's evaluation transform on Pillow 13, bit for bit: the file is decoded by
 //! its content and kept in its own mode, resized in that mode, cropped or padded, converted to RGB, scaled
@@ -13,7 +13,7 @@ mod difference;
 mod error;
 mod geometry;
 mod orientation;
-mod picture;
+mod samples;
 mod pixels;
 mod processor;
 mod resample;
@@ -26,8 +26,8 @@ pub use config::{ColorMode, Interpolation, Preprocess, ResizeMode};
 pub use decode::{DecodeLimits, decode};
 pub use difference::PixelDifference;
 pub use error::ImageError;
-pub use picture::{Picture, RgbImage, Samples, Transparency};
 pub use pixels::to_pixels;
+pub use samples::{Image, RgbImage, Samples, Transparency};
 pub use transform::transform;
 
 /// Brings a file's bytes to normalized pixels, `[3, height, width]`.
@@ -40,6 +40,6 @@ pub fn preprocess(
     limits: &DecodeLimits,
     out: &mut [f32],
 ) -> Result<(), ImageError> {
-    let picture = decode(bytes, limits)?;
-    to_pixels(&transform(&picture, preprocess)?, preprocess, out)
+    let image = decode(bytes, limits)?;
+    to_pixels(&transform(&image, preprocess)?, preprocess, out)
 }

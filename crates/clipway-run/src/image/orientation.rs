@@ -1,6 +1,6 @@
 //! EXIF orientation: reading it, and turning an image upright.
 
-use super::{Picture, Samples};
+use super::{Image, Samples};
 
 /// The tag of the orientation in an EXIF directory.
 const ORIENTATION_TAG: u16 = 0x0112;
@@ -34,9 +34,9 @@ pub(super) fn from_exif(exif: &[u8]) -> Option<u8> {
 }
 
 /// Turns an image as its orientation says; the result has none.
-pub(super) fn upright(picture: &Picture) -> Picture {
-    let turn = Turn { width: picture.width, height: picture.height, value: picture.orientation.unwrap_or(1) };
-    let samples = match &picture.samples {
+pub(super) fn upright(image: &Image) -> Image {
+    let turn = Turn { width: image.width, height: image.height, value: image.orientation.unwrap_or(1) };
+    let samples = match &image.samples {
         Samples::Bilevel(samples) => Samples::Bilevel(turn.apply::<u8, 1>(samples)),
         Samples::Gray(samples) => Samples::Gray(turn.apply::<u8, 1>(samples)),
         Samples::GrayAlpha(samples) => Samples::GrayAlpha(turn.apply::<u8, 2>(samples)),
@@ -52,7 +52,7 @@ pub(super) fn upright(picture: &Picture) -> Picture {
         Samples::Real(samples) => Samples::Real(turn.apply::<f32, 1>(samples)),
     };
     let (width, height) = turn.size();
-    Picture { width, height, orientation: None, transparency: picture.transparency.clone(), samples }
+    Image { width, height, orientation: None, transparency: image.transparency.clone(), samples }
 }
 
 /// A turn or reflection of an image of a given size.
@@ -102,14 +102,14 @@ mod tests {
 
     /// The image is `1 2 3 / 4 5 6`; the expected pixels are Pillow's `exif_transpose`.
     fn check(orientation: u8, width: usize, expected: [u8; 6]) {
-        let picture = Picture {
+        let image = Image {
             width: 3,
             height: 2,
             orientation: Some(orientation),
             transparency: None,
             samples: Samples::Gray(vec![1, 2, 3, 4, 5, 6]),
         };
-        let turned = upright(&picture);
+        let turned = upright(&image);
         assert_eq!((turned.width, turned.height), (width, 6 / width), "orientation {orientation}");
         assert_eq!(turned.samples, Samples::Gray(expected.to_vec()), "orientation {orientation}");
     }

@@ -5,14 +5,14 @@ use clipway_model::config::{Backend, ImageProcessor, Normalize, Resample, Resize
 use super::geometry::Axis;
 use super::resample::{Arithmetic, Source, resize_bytes, resize_nearest};
 use super::rgb::to_rgb;
-use super::{ImageError, Interpolation, Picture, RgbImage};
+use super::{Image, ImageError, Interpolation, RgbImage};
 
 /// The longest side of a resized image, cut or not: transformers holds it whole.
 const MAX_RESIZED: usize = 1 << 24;
 
 /// Brings an image to the bytes that the processor normalizes: converted to RGB, resized and cut.
-pub(super) fn transform(picture: &Picture, processor: &ImageProcessor) -> Result<RgbImage, ImageError> {
-    let (width, height) = (picture.width, picture.height);
+pub(super) fn transform(image: &Image, processor: &ImageProcessor) -> Result<RgbImage, ImageError> {
+    let (width, height) = (image.width, image.height);
     let (resized_height, resized_width) = match processor.resize {
         Some(resize) => resized(resize.to, height, width),
         None => (height, width),
@@ -33,7 +33,7 @@ pub(super) fn transform(picture: &Picture, processor: &ImageProcessor) -> Result
     let [cropped_height, cropped_width] = processor.crop.unwrap_or_default();
     let x = axis(resized_width, cropped_width);
     let y = axis(resized_height, cropped_height);
-    let rgb = to_rgb(picture, processor.over_white);
+    let rgb = to_rgb(image, processor.over_white);
     let source = Source { samples: rgb.as_slice(), width, height };
     Ok(framed(&resize(source, x, y, processor), x, y))
 }

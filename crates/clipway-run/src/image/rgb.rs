@@ -1,12 +1,12 @@
 //! Images to RGB before they are resized, as processors of transformers convert them.
 
-use super::{Picture, Samples, Transparency, color};
+use super::{Image, Samples, Transparency, color};
 
 /// Converts an image to bytes of RGB, `[height, width, 3]`, as Pillow's `convert("RGB")` does; with `over_white`, what
 /// is transparent is laid over white, as transformers 5 does.
-pub(super) fn to_rgb(picture: &Picture, over_white: bool) -> Vec<u8> {
-    let transparency = picture.transparency.as_ref().filter(|_| over_white);
-    match (&picture.samples, transparency) {
+pub(super) fn to_rgb(image: &Image, over_white: bool) -> Vec<u8> {
+    let transparency = image.transparency.as_ref().filter(|_| over_white);
+    match (&image.samples, transparency) {
         (Samples::Palette { indices, colors }, Some(Transparency::Alphas(alphas))) => {
             let blended: Vec<[u8; 3]> =
                 colors.iter().zip(alphas.iter()).map(|(&color, &alpha)| blend(color, alpha)).collect();
@@ -79,8 +79,8 @@ mod tests {
     use super::*;
 
     fn check(samples: Samples, transparency: Option<Transparency>, expected: [[u8; 3]; 2]) {
-        let picture = Picture { width: 2, height: 1, orientation: None, transparency, samples };
-        let [over_white, plain] = [true, false].map(|over_white| to_rgb(&picture, over_white));
+        let image = Image { width: 2, height: 1, orientation: None, transparency, samples };
+        let [over_white, plain] = [true, false].map(|over_white| to_rgb(&image, over_white));
         assert_eq!([&over_white[..3], &plain[..3]], [expected[0].as_slice(), expected[1].as_slice()]);
     }
 

@@ -3,8 +3,7 @@
 use super::geometry::{Geometry, plan};
 use super::resample::{Arithmetic, Source, WideSample, resize_bytes, resize_nearest, resize_wide};
 use super::{
-    ImageError, Interpolation, Picture, PixelRule, Preprocess, RgbImage, Samples, color, orientation,
-    processor,
+    Image, ImageError, Interpolation, PixelRule, Preprocess, RgbImage, Samples, color, orientation, processor,
 };
 
 /// Brings an image to the bytes that open_clip has just before `ToTensor`, or that an image processor has just
@@ -13,85 +12,85 @@ use super::{
 /// # Errors
 /// [`ImageError::Setting`] for settings that cannot be obeyed, [`ImageError::ResizedAway`] where keeping the
 /// aspect ratio leaves no pixels, [`ImageError::TooManyPixels`] where it leaves more than a processor can hold.
-pub fn transform(picture: &Picture, preprocess: &Preprocess) -> Result<RgbImage, ImageError> {
+pub fn transform(image: &Image, preprocess: &Preprocess) -> Result<RgbImage, ImageError> {
     preprocess.validate()?;
     let turned;
-    let picture = match picture.orientation {
+    let image = match image.orientation {
         Some(value) if preprocess.apply_orientation && value > 1 => {
-            turned = orientation::upright(picture);
+            turned = orientation::upright(image);
             &turned
         }
-        _ => picture,
+        _ => image,
     };
     if let PixelRule::Transformers(processor) = &preprocess.rule {
-        return processor::transform(picture, processor);
+        return processor::transform(image, processor);
     }
-    let geometry = plan(picture.width, picture.height, preprocess)?;
-    Ok(resized_rgb(picture, &geometry))
+    let geometry = plan(image.width, image.height, preprocess)?;
+    Ok(resized_rgb(image, &geometry))
 }
 
-fn resized_rgb(picture: &Picture, geometry: &Geometry) -> RgbImage {
+fn resized_rgb(image: &Image, geometry: &Geometry) -> RgbImage {
     let fill = geometry.fill;
-    match &picture.samples {
+    match &image.samples {
         Samples::Bilevel(samples) => {
-            let window = pick(picture, samples, geometry);
+            let window = pick(image, samples, geometry);
             let fill = if fill == 0 { 0 } else { 255 };
             assemble(geometry, &window, fill, |value| [value; 3])
         }
         Samples::Palette { indices, colors } => {
-            let window = pick(picture, indices, geometry);
+            let window = pick(image, indices, geometry);
             assemble(geometry, &window, fill, |index| colors[index as usize])
         }
         Samples::Gray(samples) => {
-            let window = weigh::<1>(picture, samples, geometry);
+            let window = weigh::<1>(image, samples, geometry);
             assemble(geometry, &window, fill, |value| [value; 3])
         }
         Samples::GrayAlpha(samples) => {
-            let window = weigh_with_alpha::<2>(picture, samples, geometry);
+            let window = weigh_with_alpha::<2>(image, samples, geometry);
             assemble(geometry, window.as_chunks().0, [fill; 2], |[gray, _]| [gray; 3])
         }
         Samples::Rgb(samples) => {
-            let window = weigh::<3>(picture, samples, geometry);
+            let window = weigh::<3>(image, samples, geometry);
             assemble(geometry, window.as_chunks().0, [fill; 3], |pixel| pixel)
         }
         Samples::Rgba(samples) => {
-            let window = weigh_with_alpha::<4>(picture, samples, geometry);
+            let window = weigh_with_alpha::<4>(image, samples, geometry);
             assemble(geometry, window.as_chunks().0, [fill; 4], |[red, green, blue, _]| [red, green, blue])
         }
         Samples::Cmyk(samples) => {
-            let window = weigh::<4>(picture, samples, geometry);
+            let window = weigh::<4>(image, samples, geometry);
             assemble(geometry, window.as_chunks().0, [fill; 4], color::cmyk_to_rgb)
         }
         Samples::Gray16(samples) => {
-            let window = weigh_wide(picture, samples, geometry);
+            let window = weigh_wide(image, samples, geometry);
             assemble(geometry, &window, fill.into(), |value| [color::gray16_to_byte(value); 3])
         }
         Samples::Gray16Swapped(samples) => {
-            let window = weigh_wide(picture, samples, geometry);
+            let window = weigh_wide(image, samples, geometry);
             let to_byte = |value: u16| color::gray16_to_byte(value.swap_bytes());
             assemble(geometry, &window, u16::from(fill).swap_bytes(), |value| [to_byte(value); 3])
         }
         Samples::Integer(samples) => {
-            let window = weigh_wide(picture, samples, geometry);
+            let window = weigh_wide(image, samples, geometry);
             assemble(geometry, &window, fill.into(), |value| [color::integer_to_byte(value); 3])
         }
         Samples::Real(samples) => {
-            let window = weigh_wide(picture, samples, geometry);
+            let window = weigh_wide(image, samples, geometry);
             assemble(geometry, &window, fill.into(), |value| [color::real_to_byte(value); 3])
         }
     }
 }
 
-fn source<'a, T>(picture: &Picture, samples: &'a [T]) -> Source<'a, T> {
-    Source { samples, width: picture.width, height: picture.height }
+fn source<'a, T>(image: &Image, samples: &'a [T]) -> Source<'a, T> {
+    Source { samples, width: image.width, height: image.height }
 }
 
-fn pick<T: Copy>(picture: &Picture, samples: &[T], geometry: &Geometry) -> Vec<T> {
-    resize_nearest(source(picture, samples), geometry.horizontal, geometry.vertical, 1, Arithmetic::Pillow)
+fn pick<T: Copy>(image: &Image, samples: &[T], geometry: &Geometry) -> Vec<T> {
+    resize_nearest(source(image, samples), geometry.horizontal, geometry.vertical, 1, Arithmetic::Pillow)
 }
 
-fn weigh<const CHANNELS: usize>(picture: &Picture, samples: &[u8], geometry: &Geometry) -> Vec<u8> {
-    let source = source(picture, samples);
+fn weigh<const CHANNELS: usize>(image: &Image, samples: &[u8], geometry: &Geometry) -> Vec<u8> {
+    let source = source(image, samples);
     let (x, y) = (geometry.horizontal, geometry.vertical);
     match geometry.interpolation {
         Interpolation::Nearest => resize_nearest(source, x, y, CHANNELS, Arithmetic::Pillow),
@@ -100,23 +99,18 @@ fn weigh<const CHANNELS: usize>(picture: &Picture, samples: &[u8], geometry: &Ge
 }
 
 /// Resizes pixels whose last channel is alpha: transparent pixels weigh nothing.
-fn weigh_with_alpha<const CHANNELS: usize>(
-    picture: &Picture,
-    samples: &[u8],
-    geometry: &Geometry,
-) -> Vec<u8> {
-    let same_size =
-        geometry.horizontal.resized == picture.width && geometry.vertical.resized == picture.height;
+fn weigh_with_alpha<const CHANNELS: usize>(image: &Image, samples: &[u8], geometry: &Geometry) -> Vec<u8> {
+    let same_size = geometry.horizontal.resized == image.width && geometry.vertical.resized == image.height;
     if same_size || geometry.interpolation == Interpolation::Nearest {
-        return weigh::<CHANNELS>(picture, samples, geometry);
+        return weigh::<CHANNELS>(image, samples, geometry);
     }
-    let mut window = weigh::<CHANNELS>(picture, &color::premultiply::<CHANNELS>(samples), geometry);
+    let mut window = weigh::<CHANNELS>(image, &color::premultiply::<CHANNELS>(samples), geometry);
     color::unpremultiply::<CHANNELS>(&mut window);
     window
 }
 
-fn weigh_wide<T: WideSample>(picture: &Picture, samples: &[T], geometry: &Geometry) -> Vec<T> {
-    let source = source(picture, samples);
+fn weigh_wide<T: WideSample>(image: &Image, samples: &[T], geometry: &Geometry) -> Vec<T> {
+    let source = source(image, samples);
     let (x, y) = (geometry.horizontal, geometry.vertical);
     match geometry.interpolation {
         Interpolation::Nearest => resize_nearest(source, x, y, 1, Arithmetic::Pillow),

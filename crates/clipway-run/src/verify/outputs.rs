@@ -6,7 +6,7 @@ use super::probes;
 use super::report::Rows;
 use crate::clip::{Clip, ClipError};
 use crate::encoder::normalize;
-use crate::image::Picture;
+use crate::image::Image;
 use crate::tower::Intermediate;
 
 /// Images whose pixels are kept for comparison; further ones are compared by their features alone.
@@ -24,7 +24,7 @@ pub struct Inputs {
     /// What they are, for the report.
     pub name: String,
     /// Decoded images with their names.
-    pub images: Vec<(String, Picture)>,
+    pub images: Vec<(String, Image)>,
     /// Texts.
     pub texts: Vec<String>,
 }
@@ -34,7 +34,7 @@ impl Inputs {
     pub fn built_in() -> Inputs {
         Inputs {
             name: "built-in probes".to_owned(),
-            images: probes::pictures(),
+            images: probes::images(),
             texts: probes::TEXTS.iter().map(ToString::to_string).collect(),
         }
     }
@@ -105,8 +105,8 @@ impl Outputs {
         let most = (PIXEL_BYTES / (4 * width)).max(1);
         for pass in inputs.images.chunks(most.min(PASS)) {
             let mut pixels = Vec::with_capacity(pass.len() * width);
-            for (name, picture) in pass {
-                pixels.extend(clip.pixels(name, picture)?);
+            for (name, image) in pass {
+                pixels.extend(clip.pixels(name, image)?);
             }
             let named = |index: usize| format!("`{}`", pass[index].0);
             features.extend(clip.encode_pixels(&pixels).map_err(|error| error.naming(named))?);

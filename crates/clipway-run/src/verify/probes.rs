@@ -1,6 +1,6 @@
 //! Images and texts to verify with where the user gives none: drawn by rule, the same on every machine.
 
-use crate::image::{Picture, Samples};
+use crate::image::{Image, Samples};
 
 /// Texts of several lengths and scripts, with capitals and punctuation: a folder that cleans texts otherwise is found by
 /// them.
@@ -19,7 +19,7 @@ pub const TEXTS: [&str; 8] = [
 const SIZES: [(usize, usize); 6] = [(320, 240), (200, 301), (224, 224), (96, 64), (256, 256), (431, 173)];
 
 /// Images that differ in color, structure, size and shape, with a name for each.
-pub fn pictures() -> Vec<(String, Picture)> {
+pub fn images() -> Vec<(String, Image)> {
     SIZES
         .iter()
         .enumerate()
@@ -30,9 +30,9 @@ pub fn pictures() -> Vec<(String, Picture)> {
                     data.extend(pixel(index, [x * 256 / width, y * 256 / height]));
                 }
             }
-            let picture =
-                Picture { width, height, orientation: None, transparency: None, samples: Samples::Rgb(data) };
-            (format!("probe {index} ({width}x{height})"), picture)
+            let image =
+                Image { width, height, orientation: None, transparency: None, samples: Samples::Rgb(data) };
+            (format!("probe {index} ({width}x{height})"), image)
         })
         .collect()
 }
@@ -54,9 +54,9 @@ pub fn token_ids(texts: usize, [context, vocabulary]: [usize; 2]) -> Vec<i64> {
 }
 
 /// Color of an image at a point, both coordinates from 0 to 255.
-fn pixel(picture: usize, [x, y]: [usize; 2]) -> [u8; 3] {
+fn pixel(image: usize, [x, y]: [usize; 2]) -> [u8; 3] {
     let disc = |cx: i64, cy: i64, r: i64| (x as i64 - cx).pow(2) + (y as i64 - cy).pow(2) < r * r;
-    match picture {
+    match image {
         0 => [x as u8, y as u8, 128],
         1 if disc(128, 100, 70) => [220, 40, 30],
         1 => [240, 240, 230],
@@ -97,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn pictures_have_their_sizes_and_differ() {
-        let pictures = pictures();
-        assert_eq!(pictures.len(), SIZES.len());
-        for (index, (_, picture)) in pictures.iter().enumerate() {
-            let Samples::Rgb(data) = &picture.samples else { panic!("not RGB") };
-            assert_eq!(data.len(), picture.width * picture.height * 3);
+    fn images_have_their_sizes_and_differ() {
+        let images = images();
+        assert_eq!(images.len(), SIZES.len());
+        for (index, (_, image)) in images.iter().enumerate() {
+            let Samples::Rgb(data) = &image.samples else { panic!("not RGB") };
+            assert_eq!(data.len(), image.width * image.height * 3);
             assert!(data.iter().any(|&b| b != data[0]), "image {index} is of one color");
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clipway_formats::SafetensorsFile;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::Export;
-use clipway_model::plan::{Precision, Tower};
+use clipway_model::plan::{Precision, Towers};
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use clipway_model::state_dict::StateDict;
 use clipway_run::DEFAULT_TEMPLATE;
@@ -73,15 +73,15 @@ impl Expected {
     }
 
     /// File, best label and its probability of each image, in either spelling of the document.
-    fn pictures(&self) -> Vec<(String, String, f64)> {
-        let pictures = self.document["pictures"].as_array().unwrap();
+    fn images(&self) -> Vec<(String, String, f64)> {
+        let images = self.document["pictures"].as_array().unwrap();
         let beside = |key: &str, at: usize| self.document.get(key).map(|all| all[at].clone());
-        let one = |(at, picture): (usize, &Value)| {
-            let of = |key: &str| picture.get(key).cloned().or_else(|| beside(key, at)).unwrap();
+        let one = |(at, image): (usize, &Value)| {
+            let of = |key: &str| image.get(key).cloned().or_else(|| beside(key, at)).unwrap();
             let text = |key: &str| of(key).as_str().unwrap().to_owned();
             (text("file"), text("top1"), of("top1_probability").as_f64().unwrap())
         };
-        pictures.iter().enumerate().map(one).collect()
+        images.iter().enumerate().map(one).collect()
     }
 }
 
@@ -119,9 +119,9 @@ fn check(clip: &Clip, folder: &Path, least_cosine: f64, probability: f64) {
     let classifier =
         Classifier::new(&by_label, templates.len(), width, clip.logit_scale(), clip.logit_bias());
     let theirs = expected.values("image_features");
-    let pictures = expected.pictures();
-    assert_eq!(theirs.len(), pictures.len() * width);
-    for ((file, label, likely), theirs) in pictures.iter().zip(theirs.chunks_exact(width)) {
+    let images = expected.images();
+    assert_eq!(theirs.len(), images.len() * width);
+    for ((file, label, likely), theirs) in images.iter().zip(theirs.chunks_exact(width)) {
         let bytes = std::fs::read(folder.join("pictures").join(file)).unwrap();
         let mut pixels = vec![0.0; clip.pixel_values()];
         preprocess(&bytes, clip.preprocess(), &DecodeLimits::default(), &mut pixels).unwrap();
@@ -146,7 +146,7 @@ fn the_example_agrees_with_open_clip_on_every_instruction_set() {
 }
 
 #[test]
-fn exports_agree_with_open_clip_on_all_pictures_and_texts() {
+fn exports_agree_with_open_clip_on_all_images_and_texts() {
     let Some(folder) = shared() else { return };
     let checkpoint = Arc::new(Checkpoint::open(folder.join("epoch_10.pt")).unwrap());
     let place = tempfile::tempdir().unwrap();
@@ -180,7 +180,7 @@ fn a_folder_opens_in_one_call_and_gives_what_open_clip_gives() {
 
     let clip = Clip::open(&target).unwrap();
     let expected = Expected::read(&folder);
-    let (file, label, likely) = expected.pictures().swap_remove(0);
+    let (file, label, likely) = expected.images().swap_remove(0);
     let bytes = std::fs::read(folder.join("pictures").join(file)).unwrap();
     let image = clip.embed_image(&bytes).unwrap();
     let width = clip.embed_dim();
@@ -206,7 +206,7 @@ fn a_folder_opens_in_one_call_and_gives_what_open_clip_gives() {
 fn a_folder_with_one_tower_opens_through_the_library() {
     let folder = example();
     let place = tempfile::tempdir().unwrap();
-    for (tower, other) in [(Tower::Image, Tower::Text), (Tower::Text, Tower::Image)] {
+    for (tower, other) in [(Towers::Image, Towers::Text), (Towers::Text, Towers::Image)] {
         let options = SourceOptions {
             model: Some(ModelChoice::File(folder.join("emoji-clip.json"))),
             tower: Some(tower),
@@ -218,7 +218,7 @@ fn a_folder_with_one_tower_opens_through_the_library() {
         let clip = Clip::open(&target).unwrap();
         assert_eq!(
             [clip.has_image_tower(), clip.has_text_tower()],
-            [tower == Tower::Image, tower == Tower::Text]
+            [tower == Towers::Image, tower == Towers::Text]
         );
         // The other tower is refused, not missed tensor by tensor.
         let wanted = SourceOptions { tower: Some(other), ..SourceOptions::default() };

@@ -86,15 +86,15 @@ fn corpus_comes_out_as_stated() {
         let found = decode(&fs::read(root.join(path)).unwrap(), &DecodeLimits::default());
         let size = |key: &str| file[key].as_u64().map(|value| value as usize);
         let right = match &found {
-            Ok(picture) => {
+            Ok(image) => {
                 file["expectation"] == "load"
-                    && size("width") == Some(picture.width)
-                    && size("height") == Some(picture.height)
+                    && size("width") == Some(image.width)
+                    && size("height") == Some(image.height)
             }
             Err(_) => file["expectation"] == "reject",
         };
         if !right {
-            wrong.push(format!("{path}: {:?}", found.map(|picture| picture.mode())));
+            wrong.push(format!("{path}: {:?}", found.map(|image| image.mode())));
         }
     }
     assert!(count > 0, "the corpus has no image");
@@ -180,8 +180,8 @@ fn tiny() -> Vec<u8> {
 #[test]
 fn pixels_have_the_bits_of_pytorch() {
     let settings = Preprocess { size: (1, 1), ..Preprocess::default() };
-    let picture = decode(&tiny(), &DecodeLimits::default()).unwrap();
-    let mut image = transform(&picture, &settings).unwrap();
+    let image = decode(&tiny(), &DecodeLimits::default()).unwrap();
+    let mut image = transform(&image, &settings).unwrap();
     // `Normalize(ToTensor)` of these bytes with open_clip's mean and standard deviation.
     for (bytes, expected) in [
         ([0, 0, 0], [0xbfe5_68dc_u32, 0xbfe0_44b8, 0xbfbd_77d8]),
@@ -195,7 +195,7 @@ fn pixels_have_the_bits_of_pytorch() {
 }
 
 #[test]
-fn a_bad_picture_does_not_stop_a_batch() {
+fn a_bad_image_does_not_stop_a_batch() {
     let settings = Preprocess { size: (2, 2), ..Preprocess::default() };
     let limits = DecodeLimits::default();
     let good = tiny();

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use clipway_run::image::{DecodeLimits, ImageError, Picture, Preprocess, decode, transform};
+use clipway_run::image::{DecodeLimits, Image, ImageError, Preprocess, decode, transform};
 
-/// The samples that `scripts/make_picture_samples.py` writes, by name.
+/// The samples that `scripts/make_image_samples.py` writes, by name.
 fn samples() -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pictures");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/images");
     let mut samples: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -22,7 +22,7 @@ fn sample(name: &str) -> Vec<u8> {
     samples().into_iter().find(|(found, _)| found == name).unwrap().1
 }
 
-fn read(bytes: &[u8]) -> Result<Picture, ImageError> {
+fn read(bytes: &[u8]) -> Result<Image, ImageError> {
     decode(bytes, &DecodeLimits::default())
 }
 
@@ -44,18 +44,18 @@ fn spare(name: &str, bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn a_picture_cut_anywhere_is_an_error() {
+fn an_image_cut_anywhere_is_an_error() {
     for (name, bytes) in samples() {
         let whole = read(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!((whole.width, whole.height), (45, 38), "{name}");
         for length in 0..bytes.len() {
             match read(&bytes[..length]) {
-                Ok(picture) => {
+                Ok(image) => {
                     assert!(length + spare(&name, &bytes) >= bytes.len(), "{name} cut at {length} was read");
-                    assert!(picture == whole, "{name} cut at {length} is another image");
+                    assert!(image == whole, "{name} cut at {length} is another image");
                 }
                 Err(ImageError::Truncated { .. } | ImageError::Corrupt { .. }) => {}
-                Err(ImageError::NotAPicture { .. }) if length < 12 => {}
+                Err(ImageError::NotAnImage { .. }) if length < 12 => {}
                 Err(error) => panic!("{name} cut at {length}: {error}"),
             }
         }
@@ -75,7 +75,7 @@ impl Draw {
 }
 
 #[test]
-fn flipped_bits_are_an_error_or_a_picture() {
+fn flipped_bits_are_an_error_or_an_image() {
     let settings = Preprocess { size: (8, 8), ..Preprocess::default() };
     let mut draw = Draw(1);
     for (name, bytes) in samples() {
@@ -85,8 +85,8 @@ fn flipped_bits_are_an_error_or_a_picture() {
                 let place = if round % 2 == 0 { draw.below(damaged.len()) } else { draw.below(64) };
                 damaged[place] ^= 1 << draw.below(8);
             }
-            if let Ok(picture) = decode(&damaged, &DecodeLimits { max_pixels: 1 << 20 }) {
-                transform(&picture, &settings).unwrap_or_else(|error| panic!("{name}: {error}"));
+            if let Ok(image) = decode(&damaged, &DecodeLimits { max_pixels: 1 << 20 }) {
+                transform(&image, &settings).unwrap_or_else(|error| panic!("{name}: {error}"));
             }
         }
     }

@@ -38,8 +38,8 @@ fn what_a_processor_leaves_at_another_size_is_refused() {
     let settings =
         Preprocess { size: (6, 6), rule: PixelRule::Transformers(processor), ..Preprocess::default() };
     let bytes = std::fs::read(folder().join("images/turned.jpg")).unwrap();
-    let picture = decode(&bytes, &DecodeLimits::default()).unwrap();
-    let image = transform(&picture, &settings).unwrap();
+    let image = decode(&bytes, &DecodeLimits::default()).unwrap();
+    let image = transform(&image, &settings).unwrap();
     let error = to_pixels(&image, &settings, &mut [0.0; 108]).unwrap_err();
     assert_eq!(error.to_string(), "its processor makes it 9 x 6, and the model takes 6 x 6 only");
     assert_eq!(error.code(), "bad-value");
@@ -49,9 +49,9 @@ fn what_a_processor_leaves_at_another_size_is_refused() {
 #[test]
 fn what_two_rules_cost_is_measured() {
     use clipway_model::config::{Backend, ImageProcessor, Normalize, Resample, Resize, ResizeTo};
-    use clipway_run::image::{Picture, PixelDifference, Samples};
+    use clipway_run::image::{Image, PixelDifference, Samples};
     let samples = (0..90 * 57).flat_map(|at| [(at % 90 * 2) as u8; 3]).collect();
-    let picture = Picture {
+    let image = Image {
         width: 90,
         height: 57,
         orientation: None,
@@ -69,11 +69,11 @@ fn what_two_rules_cost_is_measured() {
     };
     let open_clip = Preprocess { size: (48, 48), mean: [0.0; 3], std: [1.0; 3], ..Preprocess::default() };
     let transformers = Preprocess { rule: PixelRule::Transformers(processor), ..open_clip.clone() };
-    let found = PixelDifference::of(&picture, [&open_clip, &transformers]).unwrap();
+    let found = PixelDifference::of(&image, [&open_clip, &transformers]).unwrap();
     // A column is 1.2 columns of the image, each 2 of 255 brighter: 2 or 3 after rounding.
     let [one, other] = &found.pixels;
     assert_eq!(one[..47], other[1..48]);
     assert!((found.largest * 255.0).round() == 3.0, "{}", found.largest);
-    let same = PixelDifference::of(&picture, [&open_clip, &open_clip]).unwrap();
+    let same = PixelDifference::of(&image, [&open_clip, &open_clip]).unwrap();
     assert_eq!(same.largest, 0.0);
 }

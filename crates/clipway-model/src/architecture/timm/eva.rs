@@ -9,7 +9,7 @@ use super::layers::Norm;
 use super::request::{DeclaredTrunk, TrunkRequest};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::token_trunk::TokenTrunk;
-use super::tokens::{PictureSize, Sizes, StemKind, TokenOptions, Tokens};
+use super::tokens::{ImageSize, Sizes, StemKind, TokenOptions, Tokens};
 
 /// The timm names.
 pub(super) fn names() -> Vec<&'static str> {
@@ -28,7 +28,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let sizes = if style.any_size { Sizes::WholePatches } else { Sizes::Own };
     let own = request.changes.image_size.unwrap_or([image; 2]);
     let options = TokenOptions {
-        picture: PictureSize::of(request, own, patch, sizes)?,
+        image: ImageSize::of(request, own, patch, sizes)?,
         patch,
         width,
         stem: StemKind::Patches,

@@ -8,7 +8,7 @@ use super::layers::{MlpKind, Norm, NormKind};
 use super::request::{DeclaredTrunk, TrunkRequest};
 use super::token_pool::{PoolKind, PoolOptions, Pooling, TokenPool};
 use super::token_trunk::TokenTrunk;
-use super::tokens::{PictureSize, Positions, Sizes, StemKind, TokenOptions, Tokens};
+use super::tokens::{ImageSize, Positions, Sizes, StemKind, TokenOptions, Tokens};
 
 const NORM: NormKind = NormKind::Layer(1e-6);
 
@@ -96,7 +96,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let known = [PoolKind::Token, PoolKind::Average];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
     let options = TokenOptions {
-        picture: PictureSize::of(request, [image; 2], patch, Sizes::Own)?,
+        image: ImageSize::of(request, [image; 2], patch, Sizes::Own)?,
         patch,
         width,
         stem: StemKind::Patches,

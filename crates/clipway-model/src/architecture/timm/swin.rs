@@ -8,7 +8,7 @@ use crate::graph::{
 use super::layers::{Mlp, MlpKind, MlpOptions};
 use super::map_pool::{ClassifierHead, MapPool};
 use super::request::{DeclaredTrunk, Trunk, TrunkRequest};
-use super::tokens::{PictureSize, Sizes};
+use super::tokens::{ImageSize, Sizes};
 
 /// Side of a patch.
 const PATCH: usize = 4;
@@ -42,9 +42,9 @@ impl Variant {
     ///
     /// # Errors
     /// Why they cannot: timm fills maps up with zeros.
-    fn cuts(&self, picture: [usize; 2]) -> Result<[Cut; 4], String> {
+    fn cuts(&self, image: [usize; 2]) -> Result<[Cut; 4], String> {
         let own = self.image / PATCH;
-        let grid = picture.map(|side| side / PATCH);
+        let grid = image.map(|side| side / PATCH);
         let windows = Windows { map: grid, window: [1; 2], shift: [0; 2] };
         let mut cuts = [Cut { windows, stored: [1; 2] }; 4];
         for (stage, (Cut { windows, stored }, side)) in cuts.iter_mut().zip(self.windows).enumerate() {
@@ -55,7 +55,7 @@ impl Variant {
                 let whole = map > 0 && map << stage == places && map % window.min(map) == 0;
                 if !whole {
                     return Err(format!(
-                        "its pictures have {0}x{0}, and of others those are taken that its four stages cut into whole \
+                        "its images have {0}x{0}, and of others those are taken that its four stages cut into whole \
                          windows",
                         self.image
                     ));
@@ -93,7 +93,7 @@ const VARIANTS: [Variant; 9] = [
 
 struct Swin {
     path: String,
-    picture: PictureSize,
+    image: ImageSize,
     patches: Conv2d,
     patch_norm: LayerNorm,
     stages: Vec<Stage>,
@@ -137,8 +137,8 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
     let variant = variant.ok_or_else(|| request.unknown_trunk())?;
     let &Variant { image, width, depths, heads, .. } = variant;
-    let picture = PictureSize::of(request, [image; 2], PATCH, Sizes::Own)?;
-    let cuts = variant.cuts(picture.taken).map_err(|why| request.refused_size(why))?;
+    let image = ImageSize::of(request, [image; 2], PATCH, Sizes::Own)?;
+    let cuts = variant.cuts(image.taken).map_err(|why| request.refused_size(why))?;
     let mut embed = scope.child("patch_embed");
     let patches = Conv2d::with_bias(embed.child("proj"), 3, width, [PATCH; 2]).stride([PATCH; 2]);
     let patch_norm = LayerNorm::new(embed.child("norm"), width, true, EPSILON);
@@ -159,7 +159,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let channels = width << 3;
     Ok(Box::new(Swin {
         path: scope.path().to_owned(),
-        picture,
+        image,
         patches,
         patch_norm,
         stages,
@@ -174,11 +174,11 @@ impl Trunk for Swin {
     }
 
     fn changed_from(&self) -> Option<[usize; 2]> {
-        self.picture.changed_from
+        self.image.changed_from
     }
 
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
-        let [height, width] = self.picture.taken;
+        let [height, width] = self.image.taken;
         graph.scope(format!("{}.patch_embed", self.path));
         let pixels = graph.pixels(height, width);
         let x = graph.conv2d(pixels, &self.patches)?;

@@ -25,7 +25,7 @@ pub(super) enum Positions {
 /// How the tokens are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenOptions {
-    pub(super) picture: PictureSize,
+    pub(super) image: ImageSize,
     pub(super) patch: usize,
     pub(super) width: usize,
     pub(super) stem: StemKind,
@@ -55,7 +55,7 @@ pub(super) enum StemKind {
 impl TokenOptions {
     /// Rows and columns of patches.
     pub(super) fn grid(&self) -> [usize; 2] {
-        self.grid_of(self.picture.taken)
+        self.grid_of(self.image.taken)
     }
 
     fn grid_of(&self, image_size: [usize; 2]) -> [usize; 2] {
@@ -72,7 +72,7 @@ impl TokenOptions {
 }
 
 pub(super) struct Tokens {
-    picture: PictureSize,
+    image: ImageSize,
     path: String,
     stem: Stem,
     patch_norm: Option<Norm>,
@@ -97,7 +97,7 @@ struct StemLayer {
 impl Tokens {
     pub(super) fn declare(scope: &mut Scope<'_>, options: &TokenOptions) -> Tokens {
         let width = options.width;
-        let stored = options.grid_of(options.picture.stored);
+        let stored = options.grid_of(options.image.stored);
         let class_token = options.class_token.then(|| scope.parameter("cls_token", &[1, 1, width]));
         let registers =
             (options.registers > 0).then(|| scope.parameter("reg_token", &[1, options.registers, width]));
@@ -111,7 +111,7 @@ impl Tokens {
         let patch_norm = options.patch_norm.map(|kind| Norm::new(embed.child("norm"), width, kind));
         let pre_norm = options.pre_norm.map(|kind| Norm::new(scope.child("norm_pre"), width, kind));
         Tokens {
-            picture: options.picture,
+            image: options.image,
             path: scope.path().to_owned(),
             stem,
             patch_norm,
@@ -125,12 +125,12 @@ impl Tokens {
 
     /// Height and width of the images that the trunk is made for, where timm has to change it for others.
     pub(super) fn changed_from(&self) -> Option<[usize; 2]> {
-        self.picture.changed_from
+        self.image.changed_from
     }
 
     /// From pixels to tokens `[batch, tokens, width]`.
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
-        let [height, width] = self.picture.taken;
+        let [height, width] = self.image.taken;
         graph.scope(self.path.as_str());
         let mut x = graph.pixels(height, width);
         x = self.stem.forward(graph, x)?;
@@ -229,7 +229,7 @@ pub(super) enum Sizes {
 
 /// Height and width of images, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PictureSize {
+pub(super) struct ImageSize {
     /// What is taken.
     pub(super) taken: [usize; 2],
     /// What the stored positions are made for.
@@ -238,14 +238,14 @@ pub(super) struct PictureSize {
     pub(super) changed_from: Option<[usize; 2]>,
 }
 
-impl PictureSize {
+impl ImageSize {
     /// The size that is asked for of a trunk whose name says `own`.
     pub(super) fn of(
         request: &TrunkRequest<'_>,
         own: [usize; 2],
         patch: usize,
         sizes: Sizes,
-    ) -> Result<PictureSize, ArchitectureError> {
+    ) -> Result<ImageSize, ArchitectureError> {
         let taken = request.image_size;
         if taken.iter().any(|side| side / patch == 0) {
             return Err(request.refused_size(format!("its patches have {patch} pixels")));
@@ -261,6 +261,6 @@ impl PictureSize {
         }
         let stored = if sizes == Sizes::Any { taken } else { own };
         let changed_from = (sizes == Sizes::Own && taken != own).then_some(own);
-        Ok(PictureSize { taken, stored, changed_from })
+        Ok(ImageSize { taken, stored, changed_from })
     }
 }

@@ -9,7 +9,7 @@ use super::layers::{MlpKind, Norm};
 use super::request::{DeclaredTrunk, TrunkRequest};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::token_trunk::TokenTrunk;
-use super::tokens::{PictureSize, Positions, Sizes, StemKind, TokenOptions, Tokens};
+use super::tokens::{ImageSize, Positions, Sizes, StemKind, TokenOptions, Tokens};
 use super::vit_variants::{Style, VARIANTS, Variant};
 
 /// The timm names.
@@ -38,7 +38,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     ];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
     let tokens = TokenOptions {
-        picture: PictureSize::of(request, image, patch, sizes(request, image, patch, style))?,
+        image: ImageSize::of(request, image, patch, sizes(request, image, patch, style))?,
         patch,
         width,
         stem: style.stem,

@@ -2,7 +2,7 @@
 
 use super::bytes::Reader;
 use super::{DecodeLimits, ImageError, bits};
-use crate::image::{Picture, Samples};
+use crate::image::{Image, Samples};
 
 const FORMAT: &str = "BMP";
 
@@ -33,7 +33,7 @@ enum Compression {
     Masks,
 }
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let reader = Reader { bytes, format: FORMAT, little_endian: true };
     let header = header(&reader, limits)?;
     let samples = match (header.compression, header.bits) {
@@ -50,7 +50,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
             return Err(reader.unsupported(format!("{bits} bits a pixel with compression {compression:?}")));
         }
     };
-    Ok(Picture { width: header.width, height: header.height, orientation: None, transparency: None, samples })
+    Ok(Image { width: header.width, height: header.height, orientation: None, transparency: None, samples })
 }
 
 fn header(reader: &Reader<'_>, limits: &DecodeLimits) -> Result<Header, ImageError> {

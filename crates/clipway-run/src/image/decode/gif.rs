@@ -5,11 +5,11 @@ use std::num::NonZeroU64;
 use gif::{DecodeOptions, DecodingError, MemoryLimit};
 
 use super::{DecodeLimits, ImageError, bits};
-use crate::image::{Picture, Samples, Transparency};
+use crate::image::{Image, Samples, Transparency};
 
 const FORMAT: &str = "GIF";
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let mut options = DecodeOptions::new();
     if let Some(bytes) = NonZeroU64::new(limits.max_pixels) {
         options.set_memory_limit(MemoryLimit::Bytes(bytes));
@@ -53,7 +53,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
         }
         _ => Transparency::Color([index; 3]),
     });
-    Ok(Picture { width, height, orientation: None, transparency, samples })
+    Ok(Image { width, height, orientation: None, transparency, samples })
 }
 
 /// Returns whether each index has itself as its color: Pillow reads such a file as gray.

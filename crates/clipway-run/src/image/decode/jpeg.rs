@@ -4,14 +4,14 @@ use libjpeg_turbo_rs as turbo;
 use turbo::{ColorSpace, DecodeLimits as TurboLimits, Decoder, JpegError, PixelFormat};
 
 use super::{DecodeLimits, ImageError, jpeg_inks, jpeg_layout};
-use crate::image::{Picture, Samples};
+use crate::image::{Image, Samples};
 
 const FORMAT: &str = "JPEG";
 
 /// The most scans of a progressive file; encoders write about ten.
 pub(super) const MAX_SCANS: usize = 500;
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let end = jpeg_layout::check(bytes, limits, &mut None)?;
     let turbo_limits =
         TurboLimits { max_pixels: limits.max_pixels, max_scans: MAX_SCANS, ..TurboLimits::default() };
@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
             _ => cmyk(image.data),
         }
     };
-    Ok(Picture { width, height, orientation, transparency: None, samples })
+    Ok(Image { width, height, orientation, transparency: None, samples })
 }
 
 /// Makes ink of stored values: Adobe's files hold light instead, and Pillow takes every file for one of those.

@@ -19,7 +19,7 @@ pub use limits::DecodeLimits;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{ImageError, Picture};
+use super::{Image, ImageError};
 use sniff::{Format, sniff};
 
 /// Decodes an image, finding its format by its first bytes.
@@ -31,7 +31,7 @@ use sniff::{Format, sniff};
 /// # Errors
 /// [`ImageError`]: the bytes are no image, of a kind that is not read, cut short, corrupt, or announce no
 /// pixels or more than `limits` allow. An image is whole or an error, never partly gray.
-pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
+pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let format = sniff(bytes)?;
     // The decoders are third-party code on untrusted bytes: a panic in one of them is an error of this one
     // file, not the end of a batch. They keep no state across calls that it could leave broken.

@@ -5,7 +5,7 @@ use std::io::{Cursor, ErrorKind};
 use png::{BitDepth, ColorType, DecodingError, Limits, Transformations};
 
 use super::{DecodeLimits, ImageError, bits};
-use crate::image::{Picture, Samples, Transparency, orientation};
+use crate::image::{Image, Samples, Transparency, orientation};
 
 const FORMAT: &str = "PNG";
 
@@ -18,7 +18,7 @@ const BYTES_PER_CHUNK: usize = 1024;
 /// Memory that ancillary chunks may take.
 const CHUNK_BYTES: usize = 16 << 20;
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let (width, height) = header(bytes, limits)?;
     check_chunks(bytes)?;
     // A row of 64-bit pixels and its predecessor are the decoder's own; the image is allocated here.
@@ -67,7 +67,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
         (ColorType::GrayscaleAlpha, _) => Samples::GrayAlpha(data),
     };
     let transparency = info.trns.as_deref().and_then(|stated| transparency(stated, stated_depth, &samples));
-    Ok(Picture { width, height, orientation, transparency, samples })
+    Ok(Image { width, height, orientation, transparency, samples })
 }
 
 /// What a `tRNS` chunk states, as Pillow takes it: the low byte of a number is compared with the byte that the sample

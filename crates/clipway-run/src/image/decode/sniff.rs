@@ -68,7 +68,7 @@ const BRANDS: &[(&[u8], &str)] = &[
 /// Tells the format of a file.
 ///
 /// # Errors
-/// [`ImageError::Unsupported`] for a known kind of image that is not read, [`ImageError::NotAPicture`] for
+/// [`ImageError::Unsupported`] for a known kind of image that is not read, [`ImageError::NotAnImage`] for
 /// anything else.
 pub(super) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
     if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
@@ -88,7 +88,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
     if let [b'P', b'1'..=b'7', b' ' | b'\t' | b'\r' | b'\n', ..] = bytes {
         return Err(ImageError::Unsupported { format: "PNM", feature: "this format is not read".into() });
     }
-    Err(ImageError::NotAPicture { found: describe(bytes) })
+    Err(ImageError::NotAnImage { found: describe(bytes) })
 }
 
 /// Says what bytes that are no image look like.

@@ -5,11 +5,11 @@ use std::io::{Cursor, ErrorKind};
 use image_webp::{DecodingError, WebPDecoder};
 
 use super::{DecodeLimits, ImageError, webp_layout};
-use crate::image::{Picture, Samples, orientation};
+use crate::image::{Image, Samples, orientation};
 
 const FORMAT: &str = "WebP";
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let stated = bytes.get(4..8).map_or(0, |size| u32::from_le_bytes([size[0], size[1], size[2], size[3]]));
     let expected = u64::from(stated) + 8;
     if expected > bytes.len() as u64 {
@@ -30,7 +30,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let exif = decoder.exif_metadata().map_err(error)?;
     let orientation = exif.and_then(|exif| orientation::from_exif(&exif));
     let samples = if channels == 4 { Samples::Rgba(data) } else { Samples::Rgb(data) };
-    Ok(Picture { width, height, orientation, transparency: None, samples })
+    Ok(Image { width, height, orientation, transparency: None, samples })
 }
 
 fn error(error: DecodingError) -> ImageError {

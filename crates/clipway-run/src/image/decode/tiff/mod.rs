@@ -10,7 +10,7 @@ mod directory;
 
 use super::bytes::Reader;
 use super::{DecodeLimits, ImageError, bits};
-use crate::image::{Picture, Samples, orientation};
+use crate::image::{Image, Samples, orientation};
 use chunks::Planes;
 use directory::{Directory, tag};
 
@@ -63,7 +63,7 @@ struct Layout {
     compression: compression::Compression,
 }
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError> {
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let reader = Reader { bytes, format: FORMAT, little_endian: bytes.starts_with(b"II") };
     let directory = Directory::open(reader)?;
     let layout = layout(&directory, limits)?;
@@ -72,12 +72,12 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let planes = chunks::read(&directory, &layout)?;
     let samples = samples(&directory, &layout, planes)?;
     let orientation = directory.number(tag::ORIENTATION)?.and_then(|value| u8::try_from(value).ok());
-    let picture =
-        Picture { width: layout.width, height: layout.height, orientation, transparency: None, samples };
+    let image =
+        Image { width: layout.width, height: layout.height, orientation, transparency: None, samples };
     // Pillow turns a TIFF as its directory says when it loads it, unlike every other format.
     Ok(match orientation {
-        Some(2..=8) => orientation::upright(&picture),
-        _ => Picture { orientation: None, ..picture },
+        Some(2..=8) => orientation::upright(&image),
+        _ => Image { orientation: None, ..image },
     })
 }
 

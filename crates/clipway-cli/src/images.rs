@@ -22,7 +22,7 @@ const PASS_BYTES: usize = 256 << 20;
 
 /// How images are read.
 #[derive(Args)]
-pub struct PictureOptions {
+pub struct ImageOptions {
     /// Largest image that is decoded, in pixels
     #[arg(long, value_name = "N", default_value_t = DecodeLimits::default().max_pixels)]
     pub max_pixels: u64,
@@ -33,7 +33,7 @@ pub struct PictureOptions {
 }
 
 /// An image that was asked for.
-pub struct Picture {
+pub struct Image {
     /// Its file, as it was given.
     pub file: String,
     /// Why it could not be read.
@@ -46,7 +46,7 @@ pub struct Decoded {
     /// Whether they were turned as their EXIF orientation says.
     pub apply_orientation: bool,
     /// All images, in the order in which they were given.
-    pub pictures: Vec<Picture>,
+    pub images: Vec<Image>,
     /// Features of those without an error, `[images, width]`.
     pub features: Vec<f32>,
 }
@@ -54,20 +54,20 @@ pub struct Decoded {
 impl Decoded {
     /// Files of the images that have features, in their order.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        self.pictures.iter().filter(|picture| picture.error.is_none()).map(|picture| picture.file.as_str())
+        self.images.iter().filter(|image| image.error.is_none()).map(|image| image.file.as_str())
     }
 
     /// Whether every image could be read.
     pub fn is_whole(&self) -> bool {
-        self.pictures.iter().all(|picture| picture.error.is_none())
+        self.images.iter().all(|image| image.error.is_none())
     }
 }
 
-impl PictureOptions {
+impl ImageOptions {
     /// Encodes images; one that cannot be read is warned of, and the others go on.
     pub fn encode(&self, paths: &[PathBuf], clip: &Clip, ui: &Ui) -> Result<Decoded, Failure> {
         let limits = DecodeLimits { max_pixels: self.max_pixels };
-        let bar = ui.progress(paths.len() as u64, "pictures", false);
+        let bar = ui.progress(paths.len() as u64, "images", false);
         let mut decoded = Decoded { apply_orientation: self.apply_orientation, ..Decoded::default() };
         let together = (PASS_BYTES / (4 * clip.pixel_values())).clamp(1, PASS);
         for pass in paths.chunks(together) {
@@ -87,7 +87,7 @@ impl PictureOptions {
             for (path, read) in pass.iter().zip(read) {
                 let error = read.map(|one| pixels.extend(one)).err();
                 sound.extend(error.is_none().then_some(path));
-                decoded.pictures.push(Picture { file: path.to_string_lossy().into_owned(), error });
+                decoded.images.push(Image { file: path.to_string_lossy().into_owned(), error });
             }
             let named = |index: usize| format!("`{}`", shown_path(sound[index]));
             let features = clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error.naming(named)))?;
@@ -95,7 +95,7 @@ impl PictureOptions {
             bar.inc(pass.len() as u64);
         }
         bar.finish_and_clear();
-        decoded.pictures.iter().filter_map(|picture| picture.error.as_ref()).for_each(|error| ui.warn(error));
+        decoded.images.iter().filter_map(|image| image.error.as_ref()).for_each(|error| ui.warn(error));
         Ok(decoded)
     }
 }

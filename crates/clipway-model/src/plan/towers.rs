@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Which towers are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Tower {
+pub enum Towers {
     /// Both: the whole model.
     #[default]
     Both,
@@ -15,16 +15,16 @@ pub enum Tower {
     Text,
 }
 
-impl Tower {
+impl Towers {
     /// Every choice.
-    pub const ALL: [Tower; 3] = [Tower::Both, Tower::Image, Tower::Text];
+    pub const ALL: [Towers; 3] = [Towers::Both, Towers::Image, Towers::Text];
 
     /// Name on the command line and in JSON.
     pub const fn name(self) -> &'static str {
         match self {
-            Tower::Both => "both",
-            Tower::Image => "image",
-            Tower::Text => "text",
+            Towers::Both => "both",
+            Towers::Image => "image",
+            Towers::Text => "text",
         }
     }
 
@@ -34,18 +34,18 @@ impl Tower {
         let is_decoder = name.starts_with("text_decoder.");
         let is_shared = name.starts_with("logit_");
         match self {
-            Tower::Both => true,
-            Tower::Image => is_image || is_shared,
-            Tower::Text => !is_image && !is_decoder,
+            Towers::Both => true,
+            Towers::Image => is_image || is_shared,
+            Towers::Text => !is_image && !is_decoder,
         }
     }
 
     /// Name of the rule by which tensors of the other tower are dropped.
     pub(super) const fn rule(self) -> &'static str {
         match self {
-            Tower::Both => "nothing is left out",
-            Tower::Image => "only the image tower is written",
-            Tower::Text => "only the text tower is written",
+            Towers::Both => "nothing is left out",
+            Towers::Image => "only the image tower is written",
+            Towers::Text => "only the text tower is written",
         }
     }
 }

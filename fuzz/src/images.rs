@@ -15,11 +15,11 @@ const ROOM: usize = 112 << 20;
 ///
 /// # Panics
 /// If anything does not hold.
-pub fn check_picture(input: &[u8]) {
+pub fn check_image(input: &[u8]) {
     let_libraries_panic();
     let (first, second) =
         limited(ROOM + 2 * input.len(), || (decode(input, &LIMITS), decode(input, &LIMITS)));
-    let picture = match (first, second) {
+    let image = match (first, second) {
         (Ok(first), Ok(second)) => {
             // A sample that is no number is not equal to itself, but is written alike.
             let same = first == second || format!("{first:?}") == format!("{second:?}");
@@ -32,10 +32,10 @@ pub fn check_picture(input: &[u8]) {
         }
         _ => panic!("accepted and refused"),
     };
-    let pixels = picture.width as u64 * picture.height as u64;
-    assert!((1..=LIMITS.max_pixels).contains(&pixels), "{} x {}", picture.width, picture.height);
+    let pixels = image.width as u64 * image.height as u64;
+    assert!((1..=LIMITS.max_pixels).contains(&pixels), "{} x {}", image.width, image.height);
     let preprocess = Preprocess { size: (16, 24), ..Preprocess::default() };
-    let rgb = transform(&picture, &preprocess).expect("a decoded image");
+    let rgb = transform(&image, &preprocess).expect("a decoded image");
     let mut values = vec![0.0; preprocess.pixel_values()];
     to_pixels(&rgb, &preprocess, &mut values).expect("a transformed image");
     assert!(values.iter().all(|value| value.is_finite()));

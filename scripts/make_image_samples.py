@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the small pictures of `crates/clipway-run/tests/data/pictures`: each format in its kinds.
+"""Writes the small images of `crates/clipway-run/tests/data/images`: each format in its kinds.
 
-    python scripts/make_picture_samples.py
+    python scripts/make_image_samples.py
 
 Needs Pillow, numpy and the drawing of `compare_preprocess.py`. The tests cut and damage them.
 """
@@ -15,7 +15,7 @@ from compare_preprocess import bmp_file, draw, pack, rle8, saved, to_bytes
 from PIL import Image
 
 WIDTH, HEIGHT = 45, 38
-OUT = Path(__file__).parent.parent / "crates/clipway-run/tests/data/pictures"
+OUT = Path(__file__).parent.parent / "crates/clipway-run/tests/data/images"
 
 
 def image(rng, mode):
@@ -23,9 +23,9 @@ def image(rng, mode):
     return Image.frombytes(mode, (WIDTH, HEIGHT), data.tobytes())
 
 
-def interlaced_png(picture):
+def interlaced_png(image):
     """Pillow does not write interlaced files."""
-    data = np.asarray(picture)
+    data = np.asarray(image)
     raw = b""
     for x0, y0, dx, dy in [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]:
         part = data[y0::dy, x0::dx]
@@ -35,7 +35,7 @@ def interlaced_png(picture):
     def chunk(name, body):
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    head = struct.pack(">IIBBBBB", *picture.size, 8, 2, 0, 0, 1)
+    head = struct.pack(">IIBBBBB", *image.size, 8, 2, 0, 0, 1)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
 
 

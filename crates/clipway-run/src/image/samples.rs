@@ -48,7 +48,7 @@ pub enum Transparency {
 ///
 /// open_clip resizes in that mode and converts to RGB afterwards, so nothing is converted here.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Picture {
+pub struct Image {
     /// Width in pixels, at least 1.
     pub width: usize,
     /// Height in pixels, at least 1.
@@ -61,7 +61,7 @@ pub struct Picture {
     pub samples: Samples,
 }
 
-impl Picture {
+impl Image {
     /// Names the mode as Pillow does.
     ///
     /// One of `1`, `L`, `LA`, `P`, `RGB`, `RGBA`, `CMYK`, `I;16`, `I;16B`, `I` and `F`.
