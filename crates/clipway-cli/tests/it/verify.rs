@@ -21,7 +21,7 @@ fn a_folder_is_as_its_source() {
 #[test]
 fn json_has_the_stages() {
     let scene = Scene::new().with_texts();
-    let given = ["--images", "EMOJI/images", "--texts", "texts.txt"];
+    let given = ["--images", "EMOJI/pictures", "--texts", "texts.txt"];
     let arguments = [&["verify", "EXPORTED", "--against", SOURCE, "--json"][..], &given].concat();
     let report = scene.run(&arguments).ended(0).json();
     let stages = report["stages"].as_array().expect("stages");
