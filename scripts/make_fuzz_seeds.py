@@ -194,14 +194,18 @@ def artifact():
     file = {"bytes": 3, "sha256": "00" * 32}
     key = {"kind": "source_file", "file": "b.json", "key": "quick_gelu"}
     known = lambda value, origin=key: {"value": value, "from": origin}
+    processor = {"backend": "torchvision", "over_white": True, "resize": {"to": {"shortest": 9}, "resample": "bicubic"}, "crop": [8, 8],
+                 "rescale": 0.5, "normalize": {"mean": [0.5] * 3, "std": [0.5] * 3}, "pad": None}
     rules = {"context_length": 7, "clean": "lower", "tokenizer": {"kind": "clip_bpe"}}
     facts = {
-        "artifact_version": 2, "tool_version": "0.1.0", "target": "open_clip",
+        "artifact_version": 3, "tool_version": "0.1.0", "target": "open_clip",
         "source": {"name": "a.pt", "format": "PyTorch zip", "layout": "open_clip", "path": [], "weights": "raw",
                    "files": {"a.pt": file}, "facts": {"epoch": 3}},
-        "model": {"name": None, "config_from": "b.json", "precision": "fp16", "towers": "text", "parameters": 7},
+        "model": {"name": None, "config_from": "b.json", "precision": "fp16", "towers": "both", "parameters": 7},
         "contract": {
-            "image": None,
+            "image": {"size": known([8, 8]), "rule": known({"transformers": processor}), "mean": known([0.5] * 3), "std": known([0.5] * 3),
+                      "interpolation": known("bicubic"), "resize_mode": known("shortest"), "fill_color": known(0),
+                      "epsilon": known([0.5])},
             "text": {"context_length": known(7), "tokenizer": known(rules), "cleaning": known("lower"),
                      "pooling": known("end_token"), "end_token": known(49407), "epsilon": known([0.5])},
             "activation": known("gelu", {"kind": "artifact", "said": {"kind": "assumption", "why": "c"}}),

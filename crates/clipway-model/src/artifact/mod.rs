@@ -28,7 +28,7 @@ pub use report::{Report, Stage, Tolerance};
 pub const ARTIFACT_NAME: &str = "clipway.json";
 
 /// Version of the file's structure.
-pub const ARTIFACT_VERSION: u32 = 2;
+pub const ARTIFACT_VERSION: u32 = 3;
 
 /// Bytes that are hashed at a time.
 const PIECE: usize = 1 << 20;

@@ -4,10 +4,15 @@
 //! resize it, cut at the center rounding down, and resize by torchvision where that is installed, by Pillow where it
 //! is not. open_clip resizes in the file's own mode by Pillow, and cuts rounding to the nearest.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::{Interpolation, PreprocessOptions, ResizeMode};
 
 /// The library that a processor computes with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Backend {
     /// torchvision on tensors: what transformers 5 takes where torchvision is installed.
     Torchvision,
@@ -26,7 +31,8 @@ impl Backend {
 }
 
 /// How pixels between pixels are found: Pillow's filters, by Pillow's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resample {
     /// The nearest pixel.
     Nearest = 0,
@@ -64,7 +70,8 @@ impl Resample {
 }
 
 /// The size that an image is resized to, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ResizeTo {
     /// The shorter side becomes this long; the proportions stay.
     Shortest(usize),
@@ -82,7 +89,8 @@ pub enum ResizeTo {
 }
 
 /// How an image is resized.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Resize {
     /// To what size.
     pub to: ResizeTo,
@@ -91,7 +99,8 @@ pub struct Resize {
 }
 
 /// Mean and standard deviation of each channel.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Normalize {
     /// What is subtracted.
     pub mean: [f64; 3],
@@ -100,7 +109,8 @@ pub struct Normalize {
 }
 
 /// An image processor of transformers: its steps, in their order. A step that is `None` is not taken.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ImageProcessor {
     /// The library that computes.
     pub backend: Backend,
@@ -119,14 +129,24 @@ pub struct ImageProcessor {
     pub pad: Option<[usize; 2]>,
 }
 
-/// By whose rule an image becomes pixels.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// By whose rule an image becomes pixels. `Display` names the rule and the library that computes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PixelRule {
     /// open_clip's evaluation transform, as the other settings say.
     #[default]
     OpenClip,
     /// This image processor of transformers; the other settings are the nearest that open_clip has.
     Transformers(ImageProcessor),
+}
+
+impl fmt::Display for PixelRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PixelRule::OpenClip => f.write_str("open_clip"),
+            PixelRule::Transformers(processor) => write!(f, "transformers ({})", processor.backend.name()),
+        }
+    }
 }
 
 /// What an image processor does that no config of open_clip says.

@@ -9,6 +9,8 @@ use super::Origin;
 pub enum Field {
     /// Height and width of the pixels.
     ImageSize,
+    /// By whose rule, and with which library's arithmetic, images become pixels.
+    PixelRule,
     /// Mean of each channel.
     Mean,
     /// Standard deviation of each channel.
@@ -48,6 +50,7 @@ impl Field {
     pub const fn name(self) -> &'static str {
         match self {
             Field::ImageSize => "image size",
+            Field::PixelRule => "pixel rule",
             Field::Mean => "mean",
             Field::Std => "std",
             Field::Interpolation => "interpolation",

@@ -21,6 +21,7 @@ impl Contract {
         let mut rows = Vec::new();
         if let Some(image) = &self.image {
             rows.push(row(Field::ImageSize, &image.size, |[height, width]| format!("{height} x {width}")));
+            rows.push(row(Field::PixelRule, &image.rule, ToString::to_string));
             rows.push(row(Field::Mean, &image.mean, numbers));
             rows.push(row(Field::Std, &image.std, numbers));
             rows.push(row(Field::Interpolation, &image.interpolation, |value| value.name().to_owned()));

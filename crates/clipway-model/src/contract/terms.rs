@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clean, Known, TokenizerRules};
-use crate::config::{Interpolation, ResizeMode, TextPool, TextPooler};
+use super::{Clean, Known, Origin, TokenizerRules};
+use crate::config::{Interpolation, PixelRule, ResizeMode, TextPool, TextPooler};
 
 /// Everything but the weights that decides a model's features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Contract {
 pub struct ImageContract {
     /// Height and width, in pixels.
     pub size: Known<[usize; 2]>,
+    /// By whose rule, step by step, images become pixels. Under a rule of transformers the fields below are the nearest
+    /// settings of open_clip.
+    pub rule: Known<PixelRule>,
     /// Mean of each channel, of values from 0 to 1.
     pub mean: Known<[f64; 3]>,
     /// Standard deviation of each channel.
@@ -61,6 +64,19 @@ pub struct TextContract {
     pub end_token: Option<Known<i64>>,
     /// Epsilons of the tower's norms, each once.
     pub epsilon: Known<Vec<f64>>,
+}
+
+impl ImageContract {
+    /// States the rule of the folder that is written, where it is another than the source's.
+    pub(crate) fn read_by(&mut self, rule: &PixelRule, title: &str) {
+        if self.rule.value != *rule {
+            let why = format!(
+                "the rule of {title}, which this folder is for; the source's is that of {}",
+                self.rule.value
+            );
+            self.rule = Known::new(rule.clone(), Origin::Layout { why });
+        }
+    }
 }
 
 impl TextContract {

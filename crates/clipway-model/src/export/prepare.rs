@@ -1,6 +1,7 @@
 //! A source as a target writes it: the plan under the target's names, and the ledger.
 
 use super::ExportError;
+use crate::config::PixelRule;
 use crate::plan::{Ledger, Plan, Towers};
 use crate::source::Source;
 use crate::spelling::{SpellError, Spelled, Spelling};
@@ -12,6 +13,7 @@ pub struct Export<'a> {
     pub(super) plan: Plan,
     pub(super) spelling: &'static Spelling,
     pub(super) files: Vec<(&'static str, String)>,
+    pub(super) rule: PixelRule,
     pub(super) ledger: Ledger,
     pub(super) notes: Vec<String>,
 }
@@ -31,7 +33,7 @@ impl<'a> Export<'a> {
         let mut notes = source.notes().to_vec();
         notes.extend(spelled.notes);
         notes.extend(about_target(source, spelling));
-        Ok(Export { source, plan, spelling, files: spelled.files, ledger, notes })
+        Ok(Export { source, plan, spelling, files: spelled.files, rule: spelled.rule, ledger, notes })
     }
 
     /// What is exported.

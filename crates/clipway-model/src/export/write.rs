@@ -290,6 +290,9 @@ impl Export<'_> {
         if let (Some(text), Some(rules)) = (&mut contract.text, &options.tokenizer.rules) {
             text.read_by(rules);
         }
+        if let Some(image) = &mut contract.image {
+            image.read_by(&self.rule, spelling.title);
+        }
         if let Some(license) = &options.license {
             contract.license = Some(Known::new(license.clone(), Origin::option("license")));
         }

@@ -7,7 +7,7 @@ use super::siglip_config::{SiglipShape, SiglipTower};
 use super::{Conversion, KnownConfig, Layout, LayoutError, has_prefix};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
-use crate::contract::Origins;
+use crate::contract::{Field, Origin, Origins};
 use crate::plan::{Converted, PlannedTensor, Step, StepError};
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
@@ -327,11 +327,14 @@ fn known_config(
                 .to_owned(),
         );
     }
+    let mut origins = Origins::default();
+    let why = "no array shows it; big_vision resizes with TensorFlow, and open_clip's rule is followed";
+    origins.set(Field::PixelRule, Origin::Assumption { why: why.to_owned() });
     Ok(Some(KnownConfig {
         config: ConfigFile { model, preprocess: preprocessing() },
         name,
         from: "the shapes of the arrays".to_owned(),
-        origins: Origins::default(),
+        origins,
         activation_from,
         notes,
     }))

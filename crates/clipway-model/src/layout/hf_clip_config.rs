@@ -4,12 +4,13 @@ use clipway_formats::TensorInfo;
 use serde_json::{Value, json};
 
 use super::hf_config::{
-    Activation, CONFIG, Defaults, Document, ImageSizes, OWN_TOKENIZER, Shapes, Tower, has_tokenizer, sides,
-    text_sizes,
+    Activation, CONFIG, Defaults, Document, ImageSizes, OWN_TOKENIZER, Shapes, Tower, has_tokenizer, origins,
+    sides, text_sizes,
 };
 use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, ModelConfig, limits};
+use crate::contract::{Field, Origins};
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
@@ -27,7 +28,7 @@ pub(super) fn known_config(
 ) -> Result<Option<KnownConfig>, LayoutError> {
     let document = Document::open(checkpoint)?;
     let mut problems = Problems::default();
-    let (model, image_size) = model(&document, state_dict, checkpoint, &mut problems);
+    let (model, image_size, mut origins) = model(&document, state_dict, checkpoint, &mut problems);
     let mut found = Contradictions::default();
     found.add(CONFIG, problems);
     let read = hf_preprocessor::read(checkpoint, image_size, &hf_processor_class::CLIP, &mut found);
@@ -37,23 +38,24 @@ pub(super) fn known_config(
         (Ok(model), Ok(read)) => (model, read),
         (Err(error), _) | (_, Err(error)) => return Err(found.or(error)),
     };
+    origins.merge(preprocessing.origins);
     found.none(KnownConfig {
         config: ConfigFile { model, preprocess: preprocessing.options },
         name: None,
         from: format!("`{CONFIG}` of transformers beside the weights"),
-        origins: preprocessing.origins,
+        origins,
         activation_from: format!("`hidden_act` of `{CONFIG}`"),
         notes: preprocessing.notes,
     })
 }
 
-/// open_clip's model config, and height and width of the images.
+/// open_clip's model config, height and width of the images, and where fields are known from.
 fn model(
     document: &Document,
     state_dict: &StateDict,
     checkpoint: &Checkpoint,
     problems: &mut Problems,
-) -> (Value, [usize; 2]) {
+) -> (Value, [usize; 2], Origins) {
     let weights = Shapes { state_dict };
     let root = document.root("clip", problems);
     let [vision_section, text_section] = Document::towers(&root, problems);
@@ -98,5 +100,7 @@ fn model(
         "vision_cfg": vision_config,
         "text_cfg": text_config,
     });
-    (config, image)
+    let end =
+        [(Field::Pooling, "text_config", "eos_token_id"), (Field::EndToken, "text_config", "eos_token_id")];
+    (config, image, origins([&vision_section, &text_section], &end))
 }

@@ -7,6 +7,7 @@ use super::LayoutError;
 use crate::checkpoint::Checkpoint;
 use crate::config::limits;
 use crate::config::section::Section;
+use crate::contract::{Field, Origin, Origins};
 use crate::identify::mlp_ratio;
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
@@ -90,6 +91,32 @@ pub(super) struct Tower {
     pub(super) mlp_width: usize,
     pub(super) activation: Activation,
     pub(super) epsilon: f64,
+}
+
+/// Fields of a contract that a tower's object states: the tower, and the key.
+const FIELDS: [(Field, &str, &str); 4] = [
+    (Field::ImageSize, "vision_config", "image_size"),
+    (Field::ImageEpsilon, "vision_config", "layer_norm_eps"),
+    (Field::ContextLength, "text_config", "max_position_embeddings"),
+    (Field::TextEpsilon, "text_config", "layer_norm_eps"),
+];
+
+/// Where the fields that `config.json` decides are known from; `more` besides those that all such models have.
+pub(super) fn origins(
+    [vision, text]: [&Section<'_>; 2],
+    more: &[(Field, &'static str, &'static str)],
+) -> Origins {
+    let mut origins = Origins::default();
+    for &(field, tower, key) in FIELDS.iter().chain(more) {
+        let section = if tower == "vision_config" { vision } else { text };
+        let path = format!("{tower}.{key}");
+        let origin = match section.value(key) {
+            Some(_) => Origin::key(CONFIG, path),
+            None => Origin::Layout { why: format!("transformers' default: `{CONFIG}` leaves `{path}` out") },
+        };
+        origins.set(field, origin);
+    }
+    origins
 }
 
 /// The `config.json` beside weights, whose objects are read strictly.

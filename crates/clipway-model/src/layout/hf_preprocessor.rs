@@ -57,7 +57,8 @@ const KEYS: [&str; 26] = [
 ];
 
 /// Fields of a contract, each with the key that states it.
-const FIELDS: [(Field, &str); 4] = [
+const FIELDS: [(Field, &str); 5] = [
+    (Field::PixelRule, "image_processor_type"),
     (Field::Mean, "image_mean"),
     (Field::Std, "image_std"),
     (Field::Interpolation, "resample"),

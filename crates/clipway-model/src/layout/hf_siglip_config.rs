@@ -3,12 +3,13 @@
 use clipway_formats::TensorInfo;
 
 use super::hf_config::{
-    Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, Tower, has_tokenizer, text_sizes,
+    Activation, CONFIG, Defaults, Document, ImageSizes, Shapes, Tower, has_tokenizer, origins, text_sizes,
 };
 use super::siglip_config::{SiglipShape, SiglipTower};
 use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
 use crate::checkpoint::Checkpoint;
 use crate::config::ConfigFile;
+use crate::contract::Origins;
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
@@ -20,7 +21,7 @@ pub(super) fn known_config(
 ) -> Result<Option<KnownConfig>, LayoutError> {
     let document = Document::open(checkpoint)?;
     let mut problems = Problems::default();
-    let shape = shape(&document, state_dict, checkpoint, &mut problems);
+    let (shape, mut origins) = shape(&document, state_dict, checkpoint, &mut problems);
     let mut found = Contradictions::default();
     found.add(CONFIG, problems);
     let (model, name, mut notes) = match shape.config(converted) {
@@ -33,11 +34,12 @@ pub(super) fn known_config(
         Err(error) => return Err(found.or(error)),
     };
     notes.extend(preprocessing.notes);
+    origins.merge(preprocessing.origins);
     found.none(KnownConfig {
         config: ConfigFile { model, preprocess: preprocessing.options },
         name,
         from: format!("`{CONFIG}` of transformers beside the weights"),
-        origins: preprocessing.origins,
+        origins,
         activation_from: format!("`hidden_act` of `{CONFIG}`"),
         notes,
     })
@@ -48,7 +50,7 @@ fn shape(
     state_dict: &StateDict,
     checkpoint: &Checkpoint,
     problems: &mut Problems,
-) -> SiglipShape {
+) -> (SiglipShape, Origins) {
     let weights = Shapes { state_dict };
     let root = document.root("siglip", problems);
     let [vision_section, text_section] = Document::towers(&root, problems);
@@ -90,7 +92,7 @@ fn shape(
         tanh: Some(tower.activation == Activation::TanhGelu),
         epsilon: tower.epsilon,
     };
-    SiglipShape {
+    let shape = SiglipShape {
         image_size: image,
         patch_size: patch,
         vision: of(&vision),
@@ -99,5 +101,6 @@ fn shape(
         vocabulary,
         has_tokenizer: has_tokenizer(checkpoint),
         cleans_texts: has_tokenizer(checkpoint),
-    }
+    };
+    (shape, origins([&vision_section, &text_section], &[]))
 }

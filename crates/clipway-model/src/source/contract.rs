@@ -4,7 +4,7 @@ use super::{ConfigOrigin, SourceOptions};
 use crate::architecture::Model;
 use crate::artifact::Artifact;
 use crate::checkpoint::CONFIG_NAME;
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, PixelRule};
 use crate::contract::{
     Activation, Contract, Field, ImageContract, Known, Origin, Origins, Pooling, TextContract,
 };
@@ -81,6 +81,7 @@ impl Read<'_> {
         let size_key = "vision_cfg.image_size";
         ImageContract {
             size: Known::new(found.size, self.from(Field::ImageSize, size_key, true)),
+            rule: Known::new(found.rule.clone(), self.rule_from(&found.rule)),
             mean: Known::new(found.mean, from(Field::Mean, "mean", stated.mean.is_some())),
             std: Known::new(found.std, from(Field::Std, "std", stated.std.is_some())),
             interpolation: Known::new(
@@ -97,6 +98,17 @@ impl Read<'_> {
             ),
             epsilon: self.epsilon(Field::ImageEpsilon, "vision_cfg", &self.model.image),
         }
+    }
+
+    /// Where the rule is known from: the reader says it of an image processor and of layouts whose library has none here.
+    fn rule_from(&self, rule: &PixelRule) -> Origin {
+        let why = match (rule, self.origins.get(Field::PixelRule)) {
+            (PixelRule::Transformers(_), Some(origin)) => return origin.clone(),
+            (PixelRule::OpenClip, Some(origin)) if origin.is_assumed() => return origin.clone(),
+            (PixelRule::OpenClip, Some(_)) => "options say settings of open_clip, which go by its rule",
+            (_, None) => "the rule of open_clip, by whose settings the preprocessing is stated",
+        };
+        Origin::Layout { why: why.to_owned() }
     }
 
     fn text(&self) -> TextContract {
@@ -134,6 +146,14 @@ impl Read<'_> {
 }
 
 impl ConfigOrigin {
+    /// What the reader of a layout says of where fields are known from.
+    pub(super) fn stated(&self) -> Origins {
+        match self {
+            ConfigOrigin::Layout(layout) => layout.origins.clone(),
+            _ => Origins::default(),
+        }
+    }
+
     /// Where a key of the config is known from.
     pub fn of_key(&self, key: &str, is_stated: bool) -> Origin {
         let in_file = |file: String| {
@@ -174,6 +194,7 @@ impl Contract {
     fn remember(&mut self, said: &Contract) {
         if let (Some(ours), Some(said)) = (&mut self.image, &said.image) {
             remember(&mut ours.size, &said.size);
+            remember(&mut ours.rule, &said.rule);
             remember(&mut ours.mean, &said.mean);
             remember(&mut ours.std, &said.std);
             remember(&mut ours.interpolation, &said.interpolation);

@@ -277,7 +277,8 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let found = found?;
     let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
     let (activation_from, activation_notes) = activation::known_from(&base, &config, &origin);
-    let mut origins = found.origins;
+    let mut origins = origin.stated();
+    origins.merge(found.origins);
     origins.merge(contract::said(options));
     let contract = contract::Read {
         config: &config,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, PixelRule};
 use crate::plan::{Plan, PlannedTensor, StepError};
 use crate::problems::{Problems, lines};
 
@@ -52,6 +52,8 @@ pub(crate) struct Spelled {
     pub(crate) tensors: Vec<PlannedTensor>,
     /// Files that are written beside them.
     pub(crate) files: Vec<(&'static str, String)>,
+    /// By whose rule the folder's library brings images to pixels.
+    pub(crate) rule: PixelRule,
     /// What a user must know.
     pub(crate) notes: Vec<String>,
 }

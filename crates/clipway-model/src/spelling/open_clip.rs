@@ -13,7 +13,7 @@ pub(super) static SPELLING: Spelling = Spelling {
     },
     spell: |config, tensors| {
         let text = config.model.to_config_file(&config.preprocess());
-        Ok(Spelled { tensors: tensors.to_vec(), files: vec![(CONFIG_NAME, text)], notes: Vec::new() })
+        Ok(Spelled { tensors: tensors.to_vec(), files: vec![(CONFIG_NAME, text)], ..Spelled::default() })
     },
     is_open_clip: true,
     library: "open_clip",

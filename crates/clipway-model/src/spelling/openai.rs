@@ -62,7 +62,7 @@ fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, Spel
     let notes = vec![
         "the names follow OpenAI's code, which `clip.load` and `open_clip.load_openai_model` read".to_owned(),
     ];
-    Ok(Spelled { tensors, files: Vec::new(), notes })
+    Ok(Spelled { tensors, notes, ..Spelled::default() })
 }
 
 fn check_model(model: &ModelConfig, problems: &mut Problems) {

@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::transformers::TITLE;
-use super::transformers_preprocess::preprocessor_config;
+use super::transformers_preprocess::{processor, processor_config};
 use super::{SpellError, Spelled};
 use crate::config::{
-    AttentionalPool, ConfigFile, ModelConfig, TextConfig, TextPool, VisionConfig, VisionLayers, VisionPool,
+    AttentionalPool, ConfigFile, ModelConfig, PixelRule, TextConfig, TextPool, VisionConfig, VisionLayers,
+    VisionPool,
 };
 use crate::layout::hf_clip;
 use crate::plan::PlannedTensor;
@@ -15,11 +16,14 @@ use crate::problems::Problems;
 /// End token that `CLIPModel` reads as "the token with the highest id".
 const HIGHEST_ID: i64 = 2;
 
+/// The class of its image processor.
+const IMAGE_PROCESSOR: &str = "CLIPImageProcessor";
+
 /// Gives a model the names of `CLIPModel`, or says everything that it cannot express.
 pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
     let mut problems = Problems::default();
     check(&config.model, &mut problems);
-    let preprocessor = preprocessor_config(&config.preprocess(), "CLIPImageProcessor", &mut problems);
+    let processor = processor(&config.preprocess(), IMAGE_PROCESSOR, &mut problems);
     problems.none_for(TITLE)?;
 
     let rooted = tensors.iter().cloned().map(|mut planned| {
@@ -33,7 +37,10 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
     let dtype = tensors.iter().map(|planned| planned.target.dtype).find(|dtype| dtype.is_float());
     let document = config_json(&config.model, dtype.map_or("float32", super::transformers::dtype_name));
     spelled.files.push(("config.json", format!("{document:#}\n")));
-    spelled.files.push(("preprocessor_config.json", format!("{preprocessor:#}\n")));
+    spelled
+        .files
+        .push(("preprocessor_config.json", format!("{:#}\n", processor_config(&processor, IMAGE_PROCESSOR))));
+    spelled.rule = PixelRule::Transformers(processor);
     Ok(spelled)
 }
 

@@ -2,50 +2,43 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{ImageProcessor, Interpolation, PixelRule, PreprocessConfig, ResizeMode, ResizeTo};
+use crate::config::{
+    Backend, ImageProcessor, Interpolation, Normalize, PixelRule, PreprocessConfig, Resample, Resize,
+    ResizeMode, ResizeTo,
+};
 use crate::problems::Problems;
 
-/// Writes preprocessing for an image processor of this class.
-pub(super) fn preprocessor_config(config: &PreprocessConfig, class: &str, problems: &mut Problems) -> Value {
+/// The image processor of a class that prepares images by these settings: the source's own where it has one, else the
+/// steps that come nearest to open_clip's.
+pub(super) fn processor(config: &PreprocessConfig, class: &str, problems: &mut Problems) -> ImageProcessor {
     if let PixelRule::Transformers(processor) = &config.rule {
-        return processor_config(processor, class);
+        return processor.clone();
     }
-    let [height, width] = config.size;
-    let both = json!({ "height": height, "width": width });
-    // PIL's numbers.
+    let [height, _] = config.size;
     let resample = match config.interpolation {
-        Interpolation::Bilinear => 2,
-        Interpolation::Bicubic | Interpolation::Random => 3,
+        Interpolation::Bilinear => Resample::Bilinear,
+        Interpolation::Bicubic | Interpolation::Random => Resample::Bicubic,
     };
     let crops = config.resize_mode == ResizeMode::Shortest;
-    let size = if crops && class == "CLIPImageProcessor" {
-        json!({ "shortest_edge": height })
-    } else {
-        both.clone()
-    };
+    let keeps_proportions = crops && class == "CLIPImageProcessor";
     let cause = "the longer side fits and the shorter is filled up, which its image processors do not do";
     problems.unless(config.resize_mode != ResizeMode::Longest, "preprocess_cfg.resize_mode", cause);
-    let mut document = json!({
-        "image_processor_type": class,
-        "do_resize": true,
-        "size": size,
-        "resample": resample,
-        "do_center_crop": crops,
-        "do_rescale": true,
-        "rescale_factor": 1.0 / 255.0,
-        "do_normalize": true,
-        "image_mean": config.mean,
-        "image_std": config.std,
-        "do_convert_rgb": true,
-    });
-    if crops {
-        document["crop_size"] = both;
+    ImageProcessor {
+        backend: Backend::Torchvision,
+        over_white: true,
+        resize: Some(Resize {
+            to: if keeps_proportions { ResizeTo::Shortest(height) } else { ResizeTo::Exactly(config.size) },
+            resample,
+        }),
+        crop: crops.then_some(config.size),
+        rescale: Some(1.0 / 255.0),
+        normalize: Some(Normalize { mean: config.mean, std: config.std }),
+        pad: None,
     }
-    document
 }
 
 /// Writes an image processor as it is, step by step: a step that is left out would be the default of the class.
-fn processor_config(processor: &ImageProcessor, class: &str) -> Value {
+pub(super) fn processor_config(processor: &ImageProcessor, class: &str) -> Value {
     let sides = |[height, width]: [usize; 2]| json!({ "height": height, "width": width });
     let mut document = json!({
         "image_processor_type": class,

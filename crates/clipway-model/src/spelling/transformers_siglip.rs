@@ -4,19 +4,22 @@ use serde_json::{Value, json};
 
 use super::transformers::{TITLE, dtype_name};
 use super::transformers_clip::check_plain_text_blocks;
-use super::transformers_preprocess::preprocessor_config;
+use super::transformers_preprocess::{processor, processor_config};
 use super::{SpellError, Spelled};
 use crate::architecture::siglip::{SiglipVariant, siglip_variant_of};
-use crate::config::{ConfigFile, ModelConfig, TextConfig, TextPool, TimmProjection};
+use crate::config::{ConfigFile, ModelConfig, PixelRule, TextConfig, TextPool, TimmProjection};
 use crate::layout::hf_siglip;
 use crate::plan::PlannedTensor;
 use crate::problems::Problems;
+
+/// The class of its image processor.
+const IMAGE_PROCESSOR: &str = "SiglipImageProcessor";
 
 /// Gives a model the names of `SiglipModel`, or says everything that it cannot express.
 pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
     let mut problems = Problems::default();
     let vision = check(&config.model, &mut problems);
-    let preprocessor = preprocessor_config(&config.preprocess(), "SiglipImageProcessor", &mut problems);
+    let processor = processor(&config.preprocess(), IMAGE_PROCESSOR, &mut problems);
     problems.none_for(TITLE)?;
     let Some(vision) = vision else { return Ok(Spelled::default()) };
 
@@ -26,8 +29,9 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
         tensors: hf_siglip::NAMES.spelled_from(tensors)?,
         files: vec![
             ("config.json", format!("{document:#}\n")),
-            ("preprocessor_config.json", format!("{preprocessor:#}\n")),
+            ("preprocessor_config.json", format!("{:#}\n", processor_config(&processor, IMAGE_PROCESSOR))),
         ],
+        rule: PixelRule::Transformers(processor),
         notes: Vec::new(),
     })
 }

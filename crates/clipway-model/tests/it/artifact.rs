@@ -42,9 +42,9 @@ fn a_wrong_artifact_is_refused_with_its_place() {
         fs::write(folder.join("clipway.json"), &right).unwrap();
     };
     check(
-        &|value| value["artifact_version"] = json!(3),
+        &|value| value["artifact_version"] = json!(4),
         "unsupported",
-        "`clipway.json`: `$.artifact_version`: version 3, this tool reads version 2 [unsupported]",
+        "`clipway.json`: `$.artifact_version`: version 4, this tool reads version 3 [unsupported]",
     );
     check(
         &|value| value["model"]["towers"] = json!("image and\u{1b}text"),

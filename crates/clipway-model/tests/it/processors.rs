@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use clipway_model::artifact::Artifact;
 use clipway_model::config::{
     Backend, ImageProcessor, Interpolation, Normalize, PixelRule, PreprocessConfig, PreprocessOptions,
     Resample, Resize, ResizeMode, ResizeTo,
 };
-use clipway_model::contract::Field;
+use clipway_model::contract::{Field, ImageContract, Known, Origin};
 use clipway_model::export::Export;
 use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
 use clipway_model::spelling::Target;
@@ -258,7 +259,61 @@ fn an_export_to_transformers_keeps_the_processor() {
         export.write(&target, &write_options(&AtomicBool::new(false))).unwrap();
         let (there, _) = read(&target).unwrap();
         assert_eq!(there, source.config().preprocess(), "{keys}");
+        assert_eq!(stored(&target).rule.value, there.rule, "{keys}");
     }
+}
+
+/// The part for images of the contract that a folder's `clipway.json` states.
+fn stored(target: &Path) -> ImageContract {
+    Artifact::find(target).unwrap().unwrap().contract.image.unwrap()
+}
+
+#[test]
+fn the_contract_of_an_export_states_the_rule_of_its_own_library() {
+    let export = |source: &Source, target: &str, out: &Path| {
+        let export = Export::prepare(source, Target::named(target).unwrap().spelling).unwrap();
+        export.write(out, &write_options(&AtomicBool::new(false))).unwrap();
+        stored(out).rule
+    };
+    let folder = folder(&[("preprocessor_config.json", &format!(r#"{{{SIZE}}}"#))]);
+    let source = Source::resolve(folder.path(), &SourceOptions::default()).unwrap();
+    let own = Known::new(
+        PixelRule::Transformers(clip()),
+        Origin::Layout { why: "the default of transformers' `CLIPImageProcessor`".to_owned() },
+    );
+    assert_eq!(source.contract().image.as_ref().unwrap().rule, own);
+    let [there, back] = ["there", "back"].map(|name| folder.path().join(name));
+    let found = export(&source, "open_clip", &there);
+    assert_eq!(found.value, PixelRule::OpenClip);
+    assert!(found.from.to_string().contains("transformers (torchvision)"), "{}", found.from);
+    let source = Source::resolve(&there, &SourceOptions::default()).unwrap();
+    assert_eq!(
+        source.contract().image.as_ref().unwrap().rule,
+        Known::new(found.value, found.from.in_artifact())
+    );
+    // What is written for transformers is read by its processor, and `clipway.json` says the same as the files.
+    let found = export(&source, "transformers", &back);
+    let alone = SourceOptions { ignore_artifact: true, ..SourceOptions::default() };
+    let read = Source::resolve(&back, &alone).unwrap().config().preprocess();
+    assert_eq!(found.value, read.rule);
+    assert_eq!(found.value, PixelRule::Transformers(clip()));
+}
+
+#[test]
+fn the_contract_says_which_file_and_key_of_transformers_states_a_field() {
+    let keys = format!(r#"{{{SIZE}, "image_mean": [0.1, 0.2, 0.3]}}"#);
+    let folder = folder(&[("preprocessor_config.json", &keys)]);
+    let source = Source::resolve(folder.path(), &SourceOptions::default()).unwrap();
+    let rows = source.whole_contract().unwrap().rows();
+    let check = |field: Field, expected: &str| {
+        let row = rows.iter().find(|row| row.field == field.name()).unwrap_or_else(|| panic!("{field:?}"));
+        assert_eq!(row.from, expected, "{field:?}");
+    };
+    check(Field::Mean, "`preprocessor_config.json`, `image_mean`");
+    check(Field::Std, "the default of transformers' `CLIPImageProcessor`");
+    check(Field::ImageSize, "`config.json`, `vision_config.image_size`");
+    check(Field::Pooling, "`config.json`, `text_config.eos_token_id`");
+    check(Field::TextEpsilon, "transformers' default: `config.json` leaves `text_config.layer_norm_eps` out");
 }
 
 #[test]
@@ -270,6 +325,9 @@ fn each_setting_says_where_it_is_known_from() {
         let fields = [Field::Mean, Field::Std, Field::Interpolation, Field::ResizeMode];
         let found = fields.map(|field| origin.origins.get(field).unwrap().to_string());
         assert_eq!(found, expected, "{files:?}");
+        let rule = origin.origins.get(Field::PixelRule).unwrap().to_string();
+        let is_named = files.iter().any(|(_, text)| text.contains("image_processor_type"));
+        assert_eq!(rule.ends_with("`image_processor_type`"), is_named, "{rule}");
     };
     let class = "the default of transformers' `CLIPImageProcessor`";
     let keys = format!(r#"{{{SIZE}, "image_mean": [0.1, 0.2, 0.3]}}"#);

@@ -59,10 +59,7 @@ impl RuleDifference {
 
 impl fmt::Display for RuleDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [source, folder] = self.rules.each_ref().map(|rule| match rule {
-            PixelRule::OpenClip => "open_clip".to_owned(),
-            PixelRule::Transformers(processor) => format!("transformers ({})", processor.backend.name()),
-        });
+        let [source, folder] = &self.rules;
         write!(
             f,
             "images become pixels as in {source} in the source, and as in {folder} in this folder: of {} images, {} \
