@@ -71,8 +71,9 @@ fn measure(
         let found = features(&session, &shape, OnnxData::Floats(pixels))?;
         errors.push(of_first("image_features", &found, &outputs.image_features, batch)?);
     }
-    let session = self::session(&model, &model.text, &options, keep("text"))?;
     let tokens = &outputs.tokens;
+    let options = OnnxOptions { free_length: tokens.columns != model.context_length, ..options };
+    let session = self::session(&model, &model.text, &options, keep("text"))?;
     for batch in BATCHES {
         let ids = tokens.elements.iter().copied().cycle().take(batch * tokens.columns).collect();
         let found = features(&session, &[batch, tokens.columns], OnnxData::Integers(ids))?;

@@ -20,6 +20,7 @@ use clipway_run::load::{LoadError, LoadOptions, LoadedTokenizer};
 use clipway_run::verify::{FolderVerification, Report};
 use serde_json::json;
 
+use super::onnx::{self, OnnxOptions};
 use crate::contract::table;
 use crate::failure::Failure;
 use crate::options::size;
@@ -55,7 +56,7 @@ pub struct Export {
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
 
-    /// Target to write; open_clip and pytorch can be written together
+    /// Target to write; targets of one layout can be written together
     #[arg(long, value_name = "TARGET", value_parser = targets(), value_delimiter = ',', default_value = "open_clip")]
     to: Vec<String>,
 
@@ -115,6 +116,9 @@ pub struct Export {
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
 
+    #[command(flatten)]
+    onnx: OnnxOptions,
+
     /// License of the weights, for the model card
     #[arg(long, value_name = "NAME", alias = "licence")]
     license: Option<String>,
@@ -137,6 +141,7 @@ impl Export {
         let tokenizer = self.tokenizer(&mut source, ui)?;
         let prepared =
             Prepared::prepare(&source, targets[0].spelling).map_err(|error| export_failure(&error))?;
+        let prepared = prepared.with_onnx(self.onnx.settings(&targets)?);
         match &self.out {
             Some(out) if !self.dry_run => self.write(out, &prepared, formats, tokenizer, &options, ui),
             _ => dry_run(&prepared, formats.len(), ui),
@@ -204,7 +209,10 @@ impl Export {
             let checked = load.budget.check(source.model(), source.tower());
             checked.map_err(|cause| load_failure(&over(cause)))?;
         }
-        let verify = |folder: &std::path::Path| verified(folder, checkpoint, &inputs, &load, options);
+        let verify = |folder: &std::path::Path| match prepared.spelling().onnx {
+            Some(_) => onnx::verified(folder, prepared, &inputs, &load, options),
+            None => verified(folder, checkpoint, &inputs, &load, options),
+        };
         let report = prepared.write(
             out,
             &WriteOptions {

@@ -6,6 +6,7 @@ mod embed;
 mod export;
 mod inspect;
 mod models;
+mod onnx;
 mod verify;
 
 use clap::Subcommand;

@@ -10,6 +10,7 @@ use super::{ARTIFACT_NAME, Artifact, ArtifactError, FileHash, TensorHash, open_w
 use crate::checkpoint::is_weights;
 use crate::export::hash_tensors;
 use crate::input::{Folder, InputError, Kind};
+use crate::output::is_below;
 
 /// What a check of hashes found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -25,7 +26,7 @@ pub struct HashReport {
 impl HashReport {
     /// Whether all is as `clipway.json` says, and there was something to compare.
     pub fn is_right(&self) -> bool {
-        self.differences.is_empty() && self.tensors > 0
+        self.differences.is_empty() && self.tensors + self.files > 0
     }
 }
 
@@ -40,7 +41,8 @@ impl Artifact {
         let folder = Folder::open(folder)?;
         let mut report = HashReport::default();
         report.differences.extend(artifact.unlisted(&folder)?);
-        for names in artifact.weights.values() {
+        // Tensors of graphs are compared with their whole files.
+        for (_, names) in artifact.weights.iter().filter(|_| !artifact.tensors.is_empty()) {
             artifact.compare_tensors(&folder, names, &mut report)?;
         }
         for (name, expected) in &artifact.files {
@@ -76,19 +78,37 @@ impl Artifact {
         if seen.is_empty() {
             differences.push("no weights are listed".to_owned());
         }
-        let refuse = |cause| InputError::Io { path: folder.path().to_owned(), cause };
         let mut strangers = Vec::new();
-        for entry in std::fs::read_dir(folder.path()).map_err(refuse)? {
-            let name = entry.map_err(refuse)?.file_name();
-            let listed =
-                name.to_str().is_some_and(|name| name == ARTIFACT_NAME || self.files.contains_key(name));
-            if !listed {
-                strangers.push(format!("`{}` is not listed", shown(&name.to_string_lossy())));
-            }
-        }
+        self.strangers(folder.path(), "", &mut strangers)?;
         strangers.sort();
         differences.extend(strangers);
         Ok(differences)
+    }
+
+    /// What lies in a folder, which is called by the prefix, and is not listed.
+    fn strangers(&self, path: &Path, prefix: &str, found: &mut Vec<String>) -> Result<(), ArtifactError> {
+        let refuse = |cause| InputError::Io { path: path.to_owned(), cause };
+        for entry in std::fs::read_dir(path).map_err(refuse)? {
+            let name = entry.map_err(refuse)?.file_name();
+            let below = name.to_str().map(|name| format!("{prefix}{name}"));
+            let is_listed = |below: &String| below == ARTIFACT_NAME || self.files.contains_key(below);
+            let has_listed = |below: &String| {
+                let inner = format!("{below}/");
+                self.files.keys().any(|name| name.starts_with(&inner))
+            };
+            match below {
+                Some(below) if is_listed(&below) => {}
+                // A link to a folder leads elsewhere.
+                Some(below) if has_listed(&below) && !path.join(&name).is_symlink() => {
+                    self.strangers(&path.join(&name), &format!("{below}/"), found)?;
+                }
+                _ => {
+                    let name = format!("{prefix}{}", name.to_string_lossy());
+                    found.push(format!("`{}` is not listed", shown(&name)));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Compares the tensors of one format, which lie in the files of these names.
@@ -125,8 +145,7 @@ impl Artifact {
 
 /// A name of a file in the folder, which must not lead out of it.
 fn plain<'a>(folder: &Folder, name: &'a str) -> Result<&'a str, ArtifactError> {
-    let is_plain = Path::new(name).file_name().is_some_and(|plain| plain == name);
-    if is_plain && !name.contains(['/', '\\', ':', '\0']) {
+    if is_below(name) {
         return Ok(name);
     }
     let cause = format!("`{}` is not the name of a file in the folder", shown(name));

@@ -10,6 +10,7 @@ use crate::output::OutputError;
 use crate::plan::Imbalance;
 use crate::source::SourceError;
 use crate::spelling::SpellError;
+use crate::spelling::onnx::MakeError;
 
 /// An error of the caller's verification.
 pub type VerifyError = Box<dyn std::error::Error + Send + Sync>;
@@ -49,6 +50,14 @@ pub enum ExportError {
         path: PathBuf,
         /// What is wrong with it.
         cause: FormatError,
+    },
+    /// A tensor of an ONNX file cannot be made.
+    #[error("`{}`: {cause}", path.display())]
+    Onnx {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        cause: MakeError,
     },
     /// The folder cannot be written.
     #[error(transparent)]
@@ -104,6 +113,7 @@ impl ExportError {
             ExportError::Source(error) => error.code(),
             ExportError::Read { cause, .. } => cause.code.name(),
             ExportError::Target { cause, .. } => cause.code(),
+            ExportError::Onnx { cause, .. } => cause.code(),
             ExportError::Imbalance(_) => "ledger",
             ExportError::Overflow { .. } => "overflow",
             ExportError::Output(error) => error.code(),

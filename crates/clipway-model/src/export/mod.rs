@@ -6,6 +6,7 @@ mod card;
 mod escape;
 mod error;
 mod jobs;
+mod onnx;
 mod prepare;
 mod weights;
 mod write;

@@ -4,6 +4,7 @@ use super::ExportError;
 use crate::config::PixelRule;
 use crate::plan::{Ledger, Plan, Towers};
 use crate::source::Source;
+use crate::spelling::onnx::{OnnxPrecision, OnnxSettings};
 use crate::spelling::{SpellError, Spelled, Spelling};
 
 /// An export that is ready to be written, and can be looked at: no weight has been read.
@@ -16,6 +17,7 @@ pub struct Export<'a> {
     pub(super) rule: PixelRule,
     pub(super) ledger: Ledger,
     pub(super) notes: Vec<String>,
+    pub(super) onnx: OnnxSettings,
 }
 
 impl<'a> Export<'a> {
@@ -33,7 +35,27 @@ impl<'a> Export<'a> {
         let mut notes = source.notes().to_vec();
         notes.extend(spelled.notes);
         notes.extend(about_target(source, spelling));
-        Ok(Export { source, plan, spelling, files: spelled.files, rule: spelled.rule, ledger, notes })
+        Ok(Export {
+            source,
+            plan,
+            spelling,
+            files: spelled.files,
+            rule: spelled.rule,
+            ledger,
+            notes,
+            onnx: OnnxSettings::default(),
+        })
+    }
+
+    /// The same with what the user says of ONNX files.
+    #[must_use]
+    pub fn with_onnx(self, onnx: OnnxSettings) -> Export<'a> {
+        Export { onnx, ..self }
+    }
+
+    /// What the user says of ONNX files.
+    pub fn onnx(&self) -> OnnxSettings {
+        self.onnx
     }
 
     /// What is exported.
@@ -64,8 +86,14 @@ impl<'a> Export<'a> {
 
 /// The plan under the target's names, with the files beside the weights.
 fn spell(source: &Source, spelling: &Spelling) -> Result<(Plan, Spelled), SpellError> {
-    let Spelling { title, is_open_clip, .. } = *spelling;
-    if source.tower() != Towers::Both && !is_open_clip {
+    let Spelling { title, is_open_clip, onnx, .. } = *spelling;
+    if let (Some(_), Some(precision)) = (onnx, source.precision()) {
+        OnnxPrecision::try_from(precision).map_err(|cause| {
+            let problems = vec![cause.to_string()];
+            SpellError::Inexpressible { title, problems }
+        })?;
+    }
+    if source.tower() != Towers::Both && !is_open_clip && onnx.is_none() {
         let problems = vec![format!("the {} tower alone: it has both towers", source.tower().name())];
         return Err(SpellError::Inexpressible { title, problems });
     }
@@ -90,6 +118,9 @@ const FOLDED_USAGE: &str =
 /// What a user must know about the folder that is written.
 fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
     let mut notes = Vec::new();
+    if spelling.onnx.is_some() {
+        return notes;
+    }
     let config = source.config();
     let beyond = config.model.beyond_open_clip();
     if source.tower() != Towers::Both {

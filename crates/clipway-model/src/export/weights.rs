@@ -67,6 +67,7 @@ impl Job<'_> {
             written.tensors.extend(match format {
                 WeightsFormat::Safetensors => part.write_safetensors(&file)?,
                 WeightsFormat::Pytorch => part.write_pytorch(&file)?,
+                WeightsFormat::Onnx => unreachable!("graphs are written by a job of their own"),
             });
             map.extend(shard.iter().map(|planned| (planned.target.name.clone(), name.clone())));
             written.names.push(name);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::card::{Usage, model_card};
 use super::jobs::{Progress, Run, Stage};
+use super::onnx::OnnxJob;
 use super::weights::{Job, WrittenFiles};
 use super::{Export, ExportError, VerifyError};
 use crate::artifact::{
@@ -148,8 +149,17 @@ impl Export<'_> {
         for (name, text) in &self.files {
             folder.add(name, text.as_bytes())?;
         }
-        for (name, bytes) in &options.tokenizer.files {
-            folder.add(name, bytes)?;
+        match self.onnx_job(run) {
+            Some(job) => {
+                for (name, bytes) in job.files(&options.tokenizer, &written)? {
+                    folder.add(&name, &bytes)?;
+                }
+            }
+            None => {
+                for (name, bytes) in &options.tokenizer.files {
+                    folder.add(name, bytes)?;
+                }
+            }
         }
         let mut artifact = self.artifact(source_files, &written, options)?;
         let card = folder.add(CARD_NAME, self.card(&artifact, &written).as_bytes())?;
@@ -160,7 +170,8 @@ impl Export<'_> {
 
         let clock = Instant::now();
         run.progress.begin(Stage::ReadBack, planned_bytes);
-        for files in &written {
+        // Graphs are read back as they are written.
+        for files in written.iter().filter(|files| files.format != WeightsFormat::Onnx) {
             job.read_back(&staging, files)?;
         }
         read_back_files(&staging, &artifact)?;
@@ -223,7 +234,10 @@ impl Export<'_> {
             || {
                 let mut written = Vec::new();
                 for &format in formats {
-                    let files = job.write(staging, format, max_shard_bytes);
+                    let files = match self.onnx_job(job.run) {
+                        Some(onnx) => onnx.write(staging),
+                        None => job.write(staging, format, max_shard_bytes),
+                    };
                     written.push(files.inspect_err(|_| failed.store(true, Ordering::Relaxed))?);
                 }
                 Ok::<_, ExportError>(written)
@@ -249,6 +263,12 @@ impl Export<'_> {
             return Err(ExportError::Overflow { precision, tensors });
         }
         Ok((hashes, written))
+    }
+
+    /// What writes graphs, where the target has graphs.
+    fn onnx_job<'j>(&'j self, run: Run<'j>) -> Option<OnnxJob<'j>> {
+        let profile = self.spelling.onnx?;
+        Some(OnnxJob { source: self.source, profile, settings: self.onnx, run })
     }
 
     fn hash_sources(&self, run: &Run<'_>, failed: &AtomicBool) -> Result<FileHashes, ExportError> {

@@ -18,6 +18,7 @@ mod tests;
 
 pub use error::OutputError;
 pub use file::StagedFile;
+pub(crate) use staging::is_below;
 pub use staging::{OutputOptions, Placed, Staging};
 pub use step::{Step, StepHook};
 pub use target::{Listing, TargetKind, check_apart, check_outside};

@@ -92,12 +92,19 @@ impl Staging {
     /// Makes a file of an output that is a folder.
     ///
     /// # Errors
-    /// [`OutputError::BadTarget`] if `name` is no plain file name, [`OutputError::Io`].
+    /// [`OutputError::BadTarget`] if `name` leads out of the folder, [`OutputError::Io`].
     pub fn file(&self, name: &str) -> Result<Arc<StagedFile>, OutputError> {
-        let plain = Path::new(name).file_name().is_some_and(|plain| plain == name);
-        if !plain || name.contains(['/', '\\', ':', '\0']) {
+        if !is_below(name) {
             let path = self.target.join(name);
-            return Err(OutputError::BadTarget { path, reason: "not a plain file name" });
+            return Err(OutputError::BadTarget { path, reason: "not the name of a file in the folder" });
+        }
+        if let Some((inner, _)) = name.rsplit_once('/') {
+            let inner = self.folder.join(inner);
+            let make = || {
+                self.options.hook.before(Step::Prepare, &inner)?;
+                fs::create_dir_all(&inner)
+            };
+            make().map_err(OutputError::io("make the folder", &inner))?;
         }
         let file = Arc::new(StagedFile::create(self.folder.join(name), self.options.hook.clone())?);
         self.files.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&file));
@@ -127,7 +134,17 @@ impl Staging {
         for file in self.files.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             file.sync()?;
         }
-        sync_folder(&self.folder, &self.options.hook).map_err(OutputError::io("sync", &self.folder))
+        let mut folders: Vec<&Path> = Vec::new();
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in files.iter().filter_map(|file| file.path().parent()).chain([self.folder.as_path()]) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        for folder in folders {
+            sync_folder(folder, &self.options.hook).map_err(OutputError::io("sync", folder))?;
+        }
+        Ok(())
     }
 
     /// Syncs everything and puts the output in place.
@@ -220,7 +237,8 @@ impl Staging {
             return keep(&self.single_path(), old);
         }
         for file in self.files.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let replaced = file.path().file_name().map(|name| self.target.join(name));
+            let name = file.path().strip_prefix(&self.folder).ok();
+            let replaced = name.map(|name| self.target.join(name));
             if let Some(old) =
                 replaced.and_then(|path| fs::symlink_metadata(path).ok()).filter(Metadata::is_file)
             {
@@ -229,6 +247,11 @@ impl Staging {
         }
         keep(&self.folder, old)
     }
+}
+
+/// Whether a name is that of a file in a folder or in a folder of it, on any system.
+pub(crate) fn is_below(name: &str) -> bool {
+    name.split('/').all(|part| !matches!(part, "" | "." | "..")) && !name.contains(['\\', ':', '\0'])
 }
 
 /// Whether a rename failed because the target has come or gone since it was looked at.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::onnx::Profile;
 use crate::config::{ConfigFile, PixelRule};
 use crate::plan::{Plan, PlannedTensor, StepError};
 use crate::problems::{Problems, lines};
@@ -14,6 +15,8 @@ pub enum WeightsFormat {
     Safetensors,
     /// PyTorch's own.
     Pytorch,
+    /// Graphs of ONNX with their weights.
+    Onnx,
 }
 
 impl WeightsFormat {
@@ -22,6 +25,7 @@ impl WeightsFormat {
         match self {
             WeightsFormat::Safetensors => "safetensors",
             WeightsFormat::Pytorch => "pytorch",
+            WeightsFormat::Onnx => "onnx",
         }
     }
 }
@@ -39,6 +43,8 @@ pub struct Spelling {
     pub(super) spell: fn(&ConfigFile, &[PlannedTensor]) -> Result<Spelled, SpellError>,
     /// Whether open_clip loads the folder.
     pub(crate) is_open_clip: bool,
+    /// The files of its graphs, where it has graphs.
+    pub onnx: Option<&'static Profile>,
     /// The library that loads it, as model cards name it.
     pub(crate) library: &'static str,
     /// Python that loads it, for the model card.

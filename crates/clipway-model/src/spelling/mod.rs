@@ -4,6 +4,7 @@
 
 mod definition;
 pub mod onnx;
+mod onnx_targets;
 mod open_clip;
 mod openai;
 mod transformers;
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// Every target, the default first.
-pub static TARGETS: [Target; 4] = [
+pub static TARGETS: [Target; 7] = [
     Target {
         name: "open_clip",
         about: "open_clip's folder with safetensors",
@@ -52,6 +53,24 @@ pub static TARGETS: [Target; 4] = [
         about: "A state dict with the names of OpenAI's code (.pt)",
         spelling: &openai::SPELLING,
         format: WeightsFormat::Pytorch,
+    },
+    Target {
+        name: "onnx",
+        about: "ONNX files of both towers, which open_clip_inference loads too",
+        spelling: &onnx_targets::OWN_SPELLING,
+        format: WeightsFormat::Onnx,
+    },
+    Target {
+        name: "onnx-immich",
+        about: "ONNX files as immich's folder of a model",
+        spelling: &onnx_targets::IMMICH_SPELLING,
+        format: WeightsFormat::Onnx,
+    },
+    Target {
+        name: "onnx-transformers",
+        about: "ONNX files as transformers.js, optimum and fastembed load them",
+        spelling: &onnx_targets::TRANSFORMERS_SPELLING,
+        format: WeightsFormat::Onnx,
     },
 ];
 

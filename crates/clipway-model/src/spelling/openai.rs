@@ -19,9 +19,11 @@ pub(super) static SPELLING: Spelling = Spelling {
     weights_name: |format| match format {
         WeightsFormat::Safetensors => ["model", "safetensors"],
         WeightsFormat::Pytorch => ["model", "pt"],
+        WeightsFormat::Onnx => ["model", "onnx"],
     },
     spell,
     is_open_clip: false,
+    onnx: None,
     library: "open_clip",
     usage: "import open_clip\n\n\
             model = open_clip.load_openai_model('PATH/TO/THIS/FOLDER/model.pt', precision='fp32')\n",

@@ -13,9 +13,11 @@ pub(super) static SPELLING: Spelling = Spelling {
     weights_name: |format| match format {
         WeightsFormat::Safetensors => ["model", "safetensors"],
         WeightsFormat::Pytorch => ["pytorch_model", "bin"],
+        WeightsFormat::Onnx => ["model", "onnx"],
     },
     spell,
     is_open_clip: false,
+    onnx: None,
     library: "transformers",
     usage: "from transformers import AutoModel, AutoProcessor\n\n\
             model = AutoModel.from_pretrained('PATH/TO/THIS/FOLDER')\n\

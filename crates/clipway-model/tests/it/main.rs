@@ -23,6 +23,7 @@ mod layouts_timm;
 mod layouts_unfit;
 mod ledger;
 mod onnx;
+mod onnx_export;
 mod processors;
 mod origins;
 mod registry;

@@ -4,5 +4,10 @@
 //! engine alone.
 
 mod session;
+mod widen;
+mod tower;
+mod verify;
 
 pub use session::{OnnxData, OnnxError, OnnxOutput, OnnxPort, OnnxSession};
+pub use tower::{Colors, OnnxTower};
+pub use verify::{OnnxVerification, OnnxVerifyError};

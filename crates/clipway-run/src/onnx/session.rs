@@ -4,7 +4,12 @@ use std::path::Path;
 
 use rten::{DataType, Dimension, Model, NodeId, Value, ValueOrView, ValueType};
 use rten_tensor::Tensor;
+
+use super::widen::widened;
 use rten_tensor::prelude::*;
+
+/// Name and version of the runtime.
+pub(super) const RUNTIME: &str = "rten 0.24";
 
 /// A graph of ONNX, ready to run.
 pub struct OnnxSession {
@@ -100,6 +105,14 @@ impl OnnxSession {
     /// If the runtime refuses the file.
     pub fn open(path: &Path) -> Result<OnnxSession, OnnxError> {
         OnnxSession::of(Model::load_file(path))
+    }
+
+    /// Loads a file whose weights are f16, which the runtime does not have: it computes in f32 with their values.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the runtime refuses it.
+    pub fn open_widened(path: &Path) -> Result<OnnxSession, OnnxError> {
+        OnnxSession::from_bytes(widened(path)?)
     }
 
     /// Loads the bytes of a file without external data.

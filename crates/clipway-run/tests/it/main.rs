@@ -13,6 +13,7 @@ mod image;
 mod image_damage;
 mod image_siblings;
 mod made;
+mod onnx;
 mod processors;
 mod rules;
 mod text;

@@ -20,8 +20,10 @@ mod windows;
 mod lower;
 mod tower;
 mod heads;
+mod profile;
 
 pub use heads::{Classifier, lower, lower_pair};
 pub use options::{OnnxOptions, OnnxPrecision, PixelInput, PrecisionError};
+pub use profile::{Facts, IMMICH, ModelFile, OWN, OnnxSettings, Profile, TRANSFORMERS, is_siglip};
 pub use recipe::{MakeError, ParameterValues};
 pub use tower::OnnxTower;

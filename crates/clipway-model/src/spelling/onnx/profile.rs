@@ -1,0 +1,242 @@
+//! The folders that programs load ONNX models from: names of files, inputs and outputs.
+
+use clipway_formats::{Dtype, OnnxExternal};
+use serde_json::{Value, json};
+
+use super::options::{OnnxOptions, OnnxPrecision, PixelInput};
+use crate::config::ConfigFile;
+use crate::contract::{Clean, TokenizerKind, TokenizerRules};
+
+/// A folder of ONNX models as one program loads it.
+#[derive(Debug)]
+pub struct Profile {
+    /// Name of the layout.
+    pub name: &'static str,
+    /// The image tower's file, below the folder, without `.onnx`.
+    image: &'static str,
+    /// The text tower's.
+    text: &'static str,
+    /// Names of the inputs: pixels, ids.
+    inputs: [&'static str; 2],
+    /// Dtype of token ids.
+    ids: Dtype,
+    /// Whether texts may be shorter than the context.
+    free_length: bool,
+    /// Whether features have the length 1 where nothing else is said.
+    normalize: bool,
+    /// Number of samples, where the program knows one alone.
+    batch: Option<usize>,
+    /// What follows the name of a model file in that of its external data.
+    external: &'static str,
+    /// Whether there always is external data.
+    always_external: bool,
+    /// Whether files of another precision have other names.
+    suffixed: bool,
+    /// Where the tokenizer's files stand, with a `/` at the end.
+    pub tokenizer_folder: &'static str,
+    /// Names of the outputs: images, texts.
+    outputs: fn(&ConfigFile) -> [&'static str; 2],
+    /// The files beside the models, except the tokenizer's.
+    files: fn(&Facts<'_>) -> Vec<(&'static str, Value)>,
+}
+
+/// What the user says of the files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnnxSettings {
+    /// Number of samples, where it is to be fixed.
+    pub batch: Option<usize>,
+    /// Whether features have the length 1; the program's own habit where it is not said.
+    pub normalize: Option<bool>,
+    /// Whether images come as bytes that the graph normalizes.
+    pub bytes: bool,
+    /// Whether the output of each block is an output too.
+    pub blocks: bool,
+}
+
+/// What the files beside the models say.
+pub struct Facts<'a> {
+    /// The config.
+    pub config: &'a ConfigFile,
+    /// How texts become ids, where it is known.
+    pub rules: Option<&'a TokenizerRules>,
+    /// Factor of the cosines: the exponential of the stored logarithm.
+    pub logit_scale: f32,
+    /// Added then.
+    pub logit_bias: Option<f32>,
+    /// Names of the model files that have external data.
+    pub external: Vec<String>,
+}
+
+/// One model file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFile {
+    /// Its path below the folder.
+    pub path: String,
+    /// Name of its external data, beside it.
+    pub external: String,
+    /// How the tower is written.
+    pub options: OnnxOptions,
+}
+
+/// A folder of clipway's own, which open_clip_inference loads too.
+pub static OWN: Profile = Profile {
+    name: "onnx",
+    image: "visual",
+    text: "text",
+    inputs: ["pixel_values", "input_ids"],
+    ids: Dtype::I64,
+    free_length: false,
+    normalize: true,
+    batch: None,
+    external: ".data",
+    always_external: true,
+    suffixed: false,
+    tokenizer_folder: "",
+    outputs: |_| ["image_embeddings", "text_embeddings"],
+    files: |facts| {
+        let Facts { config, rules, logit_scale, logit_bias, .. } = facts;
+        let open_clip = config.model.to_config_file(&config.preprocess());
+        let lowers = rules
+            .is_some_and(|rules| matches!(rules.clean, Clean::Lower | Clean::Canonicalize | Clean::Siglip));
+        let model = json!({
+            "logit_scale": logit_scale,
+            "logit_bias": logit_bias,
+            "activation_function": if logit_bias.is_some() { "sigmoid" } else { "softmax" },
+            "tokenizer_needs_lowercase": lowers,
+            "pad_id": pad_id(*rules),
+            "vocab_size": config.model.text.vocab_size,
+        });
+        vec![("open_clip_config.json", parsed(&open_clip)), ("model_config.json", model)]
+    },
+};
+
+/// immich's folder of a model.
+pub static IMMICH: Profile = Profile {
+    name: "onnx-immich",
+    image: "visual/model",
+    text: "textual/model",
+    inputs: ["image", "text"],
+    ids: Dtype::I32,
+    batch: Some(1),
+    tokenizer_folder: "textual/",
+    always_external: false,
+    outputs: |_| ["embedding"; 2],
+    files: |facts| {
+        let whole = parsed(&facts.config.model.to_config_file(&facts.config.preprocess()));
+        let part = |key: &str| whole.get(key).cloned().unwrap_or_default();
+        vec![("config.json", part("model_cfg")), ("visual/preprocess_cfg.json", part("preprocess_cfg"))]
+    },
+    ..OWN
+};
+
+/// The folder of transformers.js, optimum and fastembed.
+pub static TRANSFORMERS: Profile = Profile {
+    name: "onnx-transformers",
+    image: "onnx/vision_model",
+    text: "onnx/text_model",
+    free_length: true,
+    normalize: false,
+    external: "_data",
+    always_external: false,
+    suffixed: true,
+    outputs: |config| match is_siglip(config) {
+        true => ["pooler_output"; 2],
+        false => ["image_embeds", "text_embeds"],
+    },
+    files: |facts| {
+        let config = facts.config;
+        let kind = if is_siglip(config) { "siglip" } else { "clip" };
+        let mut document = json!({
+            "architectures": [if is_siglip(config) { "SiglipModel" } else { "CLIPModel" }],
+            "model_type": kind,
+            "projection_dim": config.model.embed_dim,
+            "pad_token_id": pad_id(facts.rules),
+            "text_config": {
+                "model_type": format!("{kind}_text_model"),
+                "max_position_embeddings": config.model.text.context_length,
+                "vocab_size": config.model.text.vocab_size,
+                "projection_dim": config.model.embed_dim,
+                "pad_token_id": pad_id(facts.rules),
+            },
+            "vision_config": {
+                "model_type": format!("{kind}_vision_model"),
+                "image_size": config.model.vision.image_size[0],
+                "projection_dim": config.model.embed_dim,
+            },
+        });
+        if !facts.external.is_empty() {
+            let counts = facts.external.iter().map(|name| (name.clone(), json!(1))).collect();
+            document["transformers.js_config"] = json!({ "use_external_data_format": Value::Object(counts) });
+        }
+        vec![("config.json", document)]
+    },
+    ..OWN
+};
+
+/// Whether a model is called as SigLIP's are: by a sigmoid of biased logits.
+pub fn is_siglip(config: &ConfigFile) -> bool {
+    config.model.init_logit_bias.is_some()
+}
+
+impl Profile {
+    /// The files beside the models, except the tokenizer's, as JSON.
+    pub fn files(&self, facts: &Facts<'_>) -> Vec<(&'static str, String)> {
+        (self.files)(facts).into_iter().map(|(name, document)| (name, format!("{document:#}\n"))).collect()
+    }
+
+    /// The file of the image tower (0) or of the text tower (1).
+    pub fn model_file(
+        &self,
+        tower: usize,
+        config: &ConfigFile,
+        precision: OnnxPrecision,
+        settings: &OnnxSettings,
+    ) -> ModelFile {
+        let suffix = match precision {
+            OnnxPrecision::F16 if self.suffixed => "_fp16",
+            _ => "",
+        };
+        let path = format!("{}{suffix}.onnx", [self.image, self.text][tower]);
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        let preprocess = config.preprocess();
+        ModelFile {
+            external: format!("{name}{}", self.external),
+            path,
+            options: OnnxOptions {
+                input: self.inputs[tower].to_owned(),
+                output: (self.outputs)(config)[tower].to_owned(),
+                batch_name: "batch_size".to_owned(),
+                batch: settings.batch.or(self.batch),
+                free_length: self.free_length && settings.batch.is_none(),
+                ids: self.ids,
+                precision,
+                normalize: settings.normalize.unwrap_or(self.normalize),
+                blocks: settings.blocks,
+                pixels: match settings.bytes {
+                    true => PixelInput::Bytes { mean: preprocess.mean, std: preprocess.std },
+                    false => PixelInput::Normalized,
+                },
+            },
+        }
+    }
+
+    /// Where the elements of a model file stand.
+    pub fn external<'a>(&self, file: &'a ModelFile) -> OnnxExternal<'a> {
+        match self.always_external {
+            true => OnnxExternal::Always(&file.external),
+            false => OnnxExternal::WhereNeeded(&file.external),
+        }
+    }
+}
+
+/// The id that texts are padded with.
+fn pad_id(rules: Option<&TokenizerRules>) -> u32 {
+    match rules.map(|rules| &rules.kind) {
+        Some(TokenizerKind::TokenizerJson(rules)) => rules.pad_id,
+        Some(TokenizerKind::ClipBpe {}) | None => 0,
+    }
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}

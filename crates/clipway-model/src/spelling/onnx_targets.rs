@@ -1,0 +1,60 @@
+//! Folders of ONNX models.
+
+use super::onnx::{IMMICH, OWN, Profile, TRANSFORMERS, is_siglip};
+use super::transformers_preprocess::{processor, processor_config};
+use super::{SpellError, Spelled, Spelling};
+use crate::config::{ConfigFile, PixelRule};
+use crate::plan::PlannedTensor;
+use crate::problems::Problems;
+
+const TITLE: &str = "ONNX";
+
+/// clipway's own folder, which open_clip_inference loads too.
+pub(super) static OWN_SPELLING: Spelling = spelling(&OWN, "open_clip_inference", USAGE);
+
+/// immich's folder of a model.
+pub(super) static IMMICH_SPELLING: Spelling = spelling(&IMMICH, "immich", USAGE_IMMICH);
+
+/// The folder of transformers.js, optimum and fastembed.
+pub(super) static TRANSFORMERS_SPELLING: Spelling =
+    Spelling { spell: spell_transformers, ..spelling(&TRANSFORMERS, "transformers.js", USAGE_TRANSFORMERS) };
+
+const USAGE: &str = "import onnxruntime\n\n\
+     visual = onnxruntime.InferenceSession('PATH/TO/THIS/FOLDER/visual.onnx')\n\
+     features, = visual.run(['image_embeddings'], {'pixel_values': pixels})  # [batch, 3, height, width], normalized\n";
+
+const USAGE_IMMICH: &str = "import onnxruntime\n\n\
+     visual = onnxruntime.InferenceSession('PATH/TO/THIS/FOLDER/visual/model.onnx')\n\
+     features = visual.run(None, {'image': pixels})[0][0]  # [1, 3, height, width], normalized\n";
+
+const USAGE_TRANSFORMERS: &str = "import onnxruntime\n\n\
+     vision = onnxruntime.InferenceSession('PATH/TO/THIS/FOLDER/onnx/vision_model.onnx')\n\
+     features = vision.run(None, {'pixel_values': pixels})[0]  # [batch, 3, height, width], normalized\n";
+
+const fn spelling(profile: &'static Profile, library: &'static str, usage: &'static str) -> Spelling {
+    Spelling {
+        layout: profile.name,
+        title: TITLE,
+        weights_name: |_| ["model", "onnx"],
+        spell: |_, tensors| Ok(spelled(tensors, Vec::new())),
+        is_open_clip: false,
+        onnx: Some(profile),
+        library,
+        usage,
+    }
+}
+
+/// The tensors as they are: what is made of them is written into the graphs.
+fn spelled(tensors: &[PlannedTensor], files: Vec<(&'static str, String)>) -> Spelled {
+    Spelled { tensors: tensors.to_vec(), files, ..Spelled::default() }
+}
+
+fn spell_transformers(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
+    let mut problems = Problems::default();
+    let class = if is_siglip(config) { "SiglipImageProcessor" } else { "CLIPImageProcessor" };
+    let processor = processor(&config.preprocess(), class, &mut problems);
+    problems.none_for(TITLE)?;
+    let document = processor_config(&processor, class);
+    let files = vec![("preprocessor_config.json", format!("{document:#}\n"))];
+    Ok(Spelled { rule: PixelRule::Transformers(processor), ..spelled(tensors, files) })
+}

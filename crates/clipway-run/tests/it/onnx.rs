@@ -1,0 +1,189 @@
+//! ONNX files beside the engine: equal as they are written, and found out where they are damaged.
+
+use clipway_formats::{OnnxExternal, write_onnx};
+use clipway_model::architecture::{Model, build};
+use clipway_model::config::ModelConfig;
+use clipway_model::spelling::onnx::{OnnxOptions, ParameterValues, PixelInput, lower};
+use clipway_run::clip::Clip;
+use clipway_run::encoder::{Encoder, EncoderSettings};
+use clipway_run::engine::{Engine, EngineOptions, Processor, WeightError, Weights};
+use clipway_run::image::Preprocess;
+use clipway_run::onnx::{Colors, OnnxData, OnnxError, OnnxSession, OnnxTower};
+use clipway_run::tower::{Tower, TowerInput};
+use clipway_run::verify::{Inputs, Outputs, Report, Tolerance, report};
+use clipway_testing::formula;
+
+const CONFIG: &str = r#"{"embed_dim": 8, "quick_gelu": true,
+    "vision_cfg": {"image_size": 8, "layers": 2, "width": 16, "head_width": 8, "patch_size": 4},
+    "text_cfg": {"context_length": 12, "vocab_size": 50, "width": 8, "heads": 2, "layers": 2}}"#;
+
+const MEAN: [f64; 3] = [0.48, 0.46, 0.41];
+const STD: [f64; 3] = [0.27, 0.26, 0.28];
+
+/// Weights by formula.
+struct ByFormula;
+
+impl Weights for ByFormula {
+    fn read(&self, name: &str, shape: &[usize], out: &mut Vec<f32>) -> Result<(), WeightError> {
+        formula::fill(name, shape, out);
+        Ok(())
+    }
+}
+
+impl ParameterValues for ByFormula {
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+        let mut out = Vec::new();
+        formula::fill(name, shape, &mut out);
+        Ok(out)
+    }
+}
+
+fn model(config: &str) -> Model {
+    build(&ModelConfig::parse(config.as_bytes()).unwrap()).unwrap()
+}
+
+/// What is done to a file before it is written.
+#[derive(Default)]
+struct Damage<'a> {
+    /// Another config, whose graphs are written.
+    config: Option<&'a str>,
+    /// An operator in the place of another.
+    operator: Option<[&'static str; 2]>,
+    /// An initializer, and how many of its first bytes become 0.
+    zeros: Option<(&'a str, usize)>,
+}
+
+/// The bytes of a tower's file: the image tower's (0) or the text tower's (1).
+fn bytes_of(tower: usize, options: &OnnxOptions, damage: &Damage<'_>) -> Vec<u8> {
+    let model = model(damage.config.unwrap_or(CONFIG));
+    let mut made = lower(&model, [&model.image, &model.text][tower], options, None);
+    if let Some([from, to]) = damage.operator {
+        let nodes = made.graph.nodes.iter_mut();
+        nodes.filter(|node| node.operator == from).for_each(|node| node.operator = to);
+    }
+    let layout = made.layout(OnnxExternal::WhereNeeded("data")).unwrap();
+    let mut out = Vec::new();
+    write_onnx(&made.graph, &layout, &mut out, &mut Vec::new(), |index| {
+        let mut bytes = made.make(index, &model.parameters, &ByFormula).map_err(std::io::Error::other)?;
+        if let Some((name, count)) = damage.zeros
+            && made.graph.initializers[index].name == name
+        {
+            let count = count.min(bytes.len());
+            bytes[..count].fill(0);
+        }
+        Ok(bytes)
+    })
+    .unwrap();
+    out
+}
+
+fn clip(towers: [Box<dyn Tower>; 2]) -> Clip {
+    let settings = EncoderSettings { logit_scale: 10.0, logit_bias: None, embed_dim: 8 };
+    let [image, text] = towers;
+    let preprocess = Preprocess {
+        size: (8, 8),
+        mean: MEAN.map(|value| value as f32),
+        std: STD.map(|value| value as f32),
+        ..Preprocess::default()
+    };
+    Clip::new(Encoder::new(Some(image), Some(text), settings).unwrap(), preprocess, None)
+}
+
+fn input(tower: usize) -> TowerInput {
+    match tower {
+        0 => TowerInput::Pixels { height: 8, width: 8 },
+        _ => TowerInput::Tokens { least: 12, context: 12, vocabulary: 50 },
+    }
+}
+
+/// The report on two files beside the engine.
+fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2], colors: Option<Colors>) -> Report {
+    let model = model(CONFIG);
+    let processor = Processor::detect().unwrap();
+    let engines = [&model.image, &model.text].map(|graph| -> Box<dyn Tower> {
+        let options = EngineOptions::default();
+        Box::new(Engine::compile(graph, &model.parameters, &ByFormula, &processor, options).unwrap())
+    });
+    let towers = [0, 1].map(|index| -> Box<dyn Tower> {
+        let session = OnnxSession::from_bytes(bytes_of(index, options[index], damages[index])).unwrap();
+        Box::new(OnnxTower::new(session, input(index), 8, colors.filter(|_| index == 0)).unwrap())
+    });
+    let inputs = Inputs::built_in();
+    let outputs = |name: &str, towers| Outputs::compute(name, &clip(towers), &inputs, false).unwrap();
+    report(&outputs("the engine", engines), &outputs("the files", towers), &Tolerance::f32())
+}
+
+#[test]
+fn files_compute_what_the_engine_computes() {
+    let plain = OnnxOptions::default();
+    let check = |options: [&OnnxOptions; 2], colors| {
+        let report = compared(options, [&Damage::default(), &Damage::default()], colors);
+        assert!(report.passed, "{}", report.explanation());
+    };
+    check([&plain, &plain], None);
+    let fixed = OnnxOptions { batch: Some(3), blocks: true, ..OnnxOptions::default() };
+    check([&fixed, &fixed], None);
+    let free = OnnxOptions { free_length: true, ..OnnxOptions::default() };
+    let bytes = OnnxOptions { pixels: PixelInput::Bytes { mean: MEAN, std: STD }, ..OnnxOptions::default() };
+    check([&bytes, &free], Some((MEAN, STD)));
+}
+
+#[test]
+fn damaged_files_are_found_and_named() {
+    let plain = OnnxOptions::default();
+    let check = |tower: usize, damage: Damage<'_>| {
+        let whole = Damage::default();
+        let damages = if tower == 0 { [&damage, &whole] } else { [&whole, &damage] };
+        let report = compared([&plain, &plain], damages, None);
+        let name = ["image features", "text features"][tower];
+        assert!(!report.passed);
+        assert_eq!(report.first_bad_stage().map(|stage| stage.name.as_str()), Some(name));
+    };
+    // The causal mask is lost.
+    check(1, Damage { zeros: Some(("mask", usize::MAX)), ..Damage::default() });
+    // Another token is taken as the end.
+    check(1, Damage { operator: Some(["ArgMax", "ArgMin"]), ..Damage::default() });
+    // GELU in the place of QuickGELU, in either tower.
+    let gelu = CONFIG.replace("true", "false");
+    check(0, Damage { config: Some(&gelu), ..Damage::default() });
+    check(1, Damage { config: Some(&gelu), ..Damage::default() });
+    // One row of a weight is zero.
+    let row = "visual.transformer.resblocks.0.mlp.c_fc.weight.T";
+    check(0, Damage { zeros: Some((row, 4 * 64)), ..Damage::default() });
+    // Features are constant.
+    check(0, Damage { zeros: Some(("visual.proj", usize::MAX)), ..Damage::default() });
+}
+
+#[test]
+fn shorter_texts_run_where_the_length_is_free() {
+    let model = model(CONFIG);
+    let processor = Processor::detect().unwrap();
+    let engine =
+        Engine::compile(&model.text, &model.parameters, &ByFormula, &processor, EngineOptions::default());
+    let engine = engine.unwrap();
+    let options = OnnxOptions { free_length: true, ..OnnxOptions::default() };
+    let session = OnnxSession::from_bytes(bytes_of(1, &options, &Damage::default())).unwrap();
+    for length in [1, 5, 12] {
+        let ids: Vec<i64> = (0..2 * length as i64).map(|place| (place * 7 + 3) % 50).collect();
+        let expected = engine.run_tokens(&ids, length).unwrap();
+        let found = session.run(&[("input", &[2, length], OnnxData::Integers(ids))]).unwrap();
+        assert_eq!((found.len(), &found[0].shape[..]), (1, &[2, 8][..]));
+        for (found, expected) in found[0].values.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 2e-5, "{length}: {found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn inputs_and_files_that_do_not_fit_are_refused() {
+    let session = OnnxSession::from_bytes(bytes_of(1, &OnnxOptions::default(), &Damage::default())).unwrap();
+    assert_eq!(session.inputs()[0].shape, [None, Some(12)]);
+    let code = |inputs: &[(&str, &[usize], OnnxData)]| session.run(inputs).unwrap_err().code();
+    let ids = |count: usize| OnnxData::Integers(vec![0; count]);
+    assert_eq!(code(&[("other", &[1, 12], ids(12))]), "missing");
+    assert_eq!(code(&[("input", &[1, 5], ids(5))]), "shape-mismatch");
+    assert_eq!(code(&[("input", &[1, 12], ids(11))]), "shape-mismatch");
+    assert_eq!(code(&[("input", &[1, 12], OnnxData::Floats(vec![0.0; 12]))]), "shape-mismatch");
+    assert_eq!(code(&[("input", &[1, 12], OnnxData::Integers(vec![i64::MAX; 12]))]), "shape-mismatch");
+    assert!(matches!(OnnxSession::from_bytes(b"no model".to_vec()), Err(OnnxError::Load { .. })));
+}
