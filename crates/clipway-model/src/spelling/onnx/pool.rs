@@ -4,7 +4,8 @@ use clipway_formats::{Dtype, OnnxAttribute};
 
 use super::emit::Value;
 use super::lowering::Lowering;
-use crate::graph::Pool;
+use super::recipe::Recipe;
+use crate::graph::{Dim, Pool};
 
 /// Less than any value that a tower computes.
 const LEAST_F32: f64 = -3.4e38;
@@ -83,9 +84,22 @@ impl Lowering<'_> {
     }
 
     /// The token at the first of the highest scores, `[batch, length]`.
+    ///
+    /// ONNX says that `ArgMax` takes the first of several, and some runtimes take the last. Texts that are padded with
+    /// their end token have several, so scores are made distinct: `score · context - place`.
     fn chosen(&mut self, x: &Value, scores: &Value) -> Value {
+        let context = self.longest(Dim::Length(0)) as i64;
+        let factor = Recipe::Integers(vec![context]);
+        let factor = self.emit.tensor(&format!("context[{context}]"), Dtype::I32, &[], factor);
+        let places = Recipe::Integers((0..context).collect());
+        let mut places = self.emit.tensor("places", Dtype::I32, &[1, context as usize], places);
+        if self.count(Dim::Length(0)).is_none() {
+            places = self.first(&places, &[1], Dim::Length(0));
+        }
+        let scores = self.emit.node("Mul", &[scores, &factor], vec![]);
+        let scores = self.emit.node("Sub", &[&scores, &places], vec![]);
         let attributes = vec![("axis", OnnxAttribute::Int(1)), ("keepdims", OnnxAttribute::Int(1))];
-        let place = self.emit.typed("ArgMax", &[scores], attributes, Dtype::I64);
+        let place = self.emit.typed("ArgMax", &[&scores], attributes, Dtype::I64);
         self.emit.node("GatherND", &[x, &place], vec![("batch_dims", OnnxAttribute::Int(1))])
     }
 
