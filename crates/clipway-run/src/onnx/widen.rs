@@ -1,9 +1,9 @@
 //! A model of f16 as one of f32, for a runtime that has no f16: weights keep their values, casts to f16 become casts
 //! to f32, and external data moves into the model.
 
-use std::fs;
 use std::path::Path;
 
+use clipway_model::input::{self, Kind};
 use half::f16;
 
 use super::session::OnnxError;
@@ -28,7 +28,7 @@ enum Value<'a> {
 /// Files that cannot be read, or are no ONNX.
 pub(super) fn widened(path: &Path) -> Result<Vec<u8>, OnnxError> {
     let load = |cause: String| OnnxError::Load { cause };
-    let read = |path: &Path| fs::read(path).map_err(|error| load(format!("`{}`: {error}", path.display())));
+    let read = |path: &Path| input::read(path, Kind::Weights).map_err(|error| load(error.to_string()));
     let bytes = read(path)?;
     let mut external = Vec::new();
     let mut beside = |name: &str| -> Result<Vec<u8>, OnnxError> {
