@@ -1,8 +1,8 @@
-//! The contract of a source as a table for people: field, value, where it is known from.
+//! The contract of a source as a table for people: field, value, origin.
 
 use clipway_model::contract::Contract;
 
-/// The table, with a line above it that says what it is.
+/// The table, under a line that explains it.
 pub fn table(contract: &Contract) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);

@@ -1,4 +1,4 @@
-//! Why a command ended without its result, and what to do about it.
+//! Why a command failed, and what to do about it.
 
 use std::error::Error;
 use std::fmt;
@@ -9,11 +9,11 @@ use clipway_model::differences::Differences;
 use clipway_model::input::InputError;
 use serde_json::{Value, json};
 
-/// Exit status of a question answered with no: refused, mismatched, failed verification.
+/// Exit status for an answer of no: refused, mismatched, failed verification.
 pub const NO: u8 = 1;
 /// Exit status of a command that could not run: a missing file, a full disk, an unusable option.
 pub const COULD_NOT_RUN: u8 = 2;
-/// Exit status after an interrupt from the keyboard, as shells count it.
+/// Exit status after an interrupt from the keyboard, following the convention of shells.
 pub const INTERRUPTED: u8 = 130;
 
 /// A command's failure, ready to show.
@@ -21,32 +21,32 @@ pub const INTERRUPTED: u8 = 130;
 pub struct Failure {
     /// Exit status of the process.
     pub exit_code: u8,
-    /// Stable name of the cause, the same in every release.
+    /// Stable code of the cause, the same in every release.
     pub code: &'static str,
-    /// What went wrong, with its causes.
+    /// What went wrong, including causes.
     pub message: String,
     /// What to run or change.
     pub hint: Option<String>,
-    /// Everything that is wrong, where there can be much, for `--json`.
+    /// All differences and problems, for `--json`.
     pub list: Box<List>,
 }
 
-/// What is wrong, one by one.
+/// Everything that is wrong, item by item.
 #[derive(Debug, Default)]
 pub struct List {
-    /// In what tensors differ.
+    /// Tensors that differ.
     differences: Vec<Value>,
-    /// What contradicts, or cannot be expressed.
+    /// Contradictions, and what the target cannot express.
     problems: Vec<Value>,
-    /// How many there are beyond.
+    /// Number of entries left out.
     left_out: usize,
 }
 
 impl List {
-    /// Most entries of each kind: more than any model has tensors.
+    /// Maximum number of entries of each kind: more than any model has tensors.
     const MOST: usize = 20_000;
 
-    /// What an error lists.
+    /// The list of an error.
     pub fn of(differences: Option<&Differences>, problems: &[&str]) -> Box<List> {
         let count = differences.map_or(0, |differences| differences.iter().count());
         Box::new(List {
@@ -62,7 +62,7 @@ impl List {
 }
 
 impl Failure {
-    /// Refused: the input or the result is not what it must be.
+    /// Refused: the input or the result is wrong.
     pub fn no(code: &'static str, message: impl fmt::Display) -> Failure {
         Failure { exit_code: NO, code, message: message.to_string(), hint: None, list: Box::default() }
     }
@@ -78,7 +78,7 @@ impl Failure {
         }
     }
 
-    /// As `--json` says it.
+    /// The failure as `--json` prints it.
     pub fn json(&self) -> Value {
         let Failure { code, message, hint, list, .. } = self;
         let mut error = json!({ "code": code, "message": message, "hint": hint });
@@ -92,20 +92,20 @@ impl Failure {
         json!({ "error": error })
     }
 
-    /// The message with its code at the end of the first line.
+    /// The message, with its code at the end of the first line.
     pub fn coded(&self) -> String {
         let end = self.message.find('\n').unwrap_or(self.message.len());
         let (first, rest) = self.message.split_at(end);
         format!("{first} [{}]{rest}", self.code)
     }
 
-    /// The same with a hint.
+    /// Adds a hint.
     pub fn hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }
     }
 }
 
-/// An error with its causes, joined by colons. No error repeats its causes in its own message.
+/// An error and its causes, joined by colons. No error repeats its causes in its own message.
 pub fn chain(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
@@ -116,7 +116,7 @@ pub fn chain(error: &dyn Error) -> String {
     message
 }
 
-/// The exit status of a cause: what the system cannot do could not be run, all else is refused.
+/// The exit status of a cause: an I/O failure means the command could not run, anything else is a refusal.
 pub fn exit_of(code: &str) -> u8 {
     if code == "io" { COULD_NOT_RUN } else { NO }
 }
@@ -134,7 +134,7 @@ pub fn input(error: &InputError) -> Failure {
     Failure { exit_code, hint, ..Failure::no(error.code(), chain(error)) }
 }
 
-/// The failure of listing the folder `path`.
+/// The failure to list the folder `path`.
 pub fn folder(path: &std::path::Path, error: &io::Error) -> Failure {
     Failure::could_not_run("io", format!("`{}`: {error}", shown_path(path)))
 }

@@ -1,4 +1,4 @@
-//! What to do about an error. Only the program knows its commands and options, so no library error has hints.
+//! What to do about an error. Only the program knows its commands and options, so library errors carry no hints.
 
 use clipway_formats::shown_path;
 use clipway_model::checkpoint::CheckpointError;
@@ -42,12 +42,12 @@ pub fn of_image(error: &ImageError) -> Option<&'static str> {
     match error {
         ImageError::TooManyPixels { .. } => Some("raise the limit with `--max-pixels` if you trust the file"),
         ImageError::Unsupported { .. } => Some("convert the file to PNG or JPEG"),
-        ImageError::Truncated { .. } => Some("the copy or download may be incomplete: get the file again"),
+        ImageError::Truncated { .. } => Some("the copy or download may be incomplete; get the file again"),
         ImageError::ResizedAway { .. } => {
-            Some("the image is too thin for the resize mode `longest`: crop it first")
+            Some("the image is too thin for the resize mode `longest`; crop it first")
         }
         ImageError::OtherSize { .. } => {
-            Some("resize or crop the image to the model's size first: its processor does not")
+            Some("resize or crop the image to the model's size; its processor does neither")
         }
         _ => None,
     }
@@ -66,20 +66,20 @@ pub fn of_source(error: &SourceError) -> Option<String> {
             Some("`clipway models` lists the names; a config file ends in `.json`".to_owned())
         }
         SourceError::Select { cause: SelectError::NotThere { found, .. }, .. } => {
-            Some(format!("pass `--weights {}`, or leave the option out", found.name()))
+            Some(format!("pass `--weights {}`, or omit the option", found.name()))
         }
         SourceError::Select { cause: SelectError::Ambiguous { .. }, .. } => {
             Some("`clipway inspect SOURCE --tensors` lists the tensors".to_owned())
         }
         SourceError::Preprocessing { .. } => Some(
-            "`clipway export` with `--image-mean`, `--image-std`, `--interpolation` and `--resize-mode` states the one \
-             that the training began with"
+            "pass the preprocessing that the training started from, with `--image-mean`, `--image-std`, \
+             `--interpolation` and `--resize-mode`"
                 .to_owned(),
         ),
         SourceError::TrainerLog { .. } => {
-            Some("leave the option out, or move `params.txt` away if it is another run's".to_owned())
+            Some("omit the option, or move `params.txt` away if it belongs to another run".to_owned())
         }
-        SourceError::AlreadyFolded { .. } => Some("leave `--fold` out".to_owned()),
+        SourceError::AlreadyFolded { .. } => Some("omit `--fold`".to_owned()),
         _ => None,
     }
 }
@@ -102,7 +102,7 @@ fn of_candidates(Candidates { identification, .. }: &Candidates) -> String {
         (Some(first), _) => format!("pass the right one, such as `--model {first}`"),
         (None, Some(hint)) => hint,
         (None, None) => {
-            "pass its config with `--model FILE.json`; `clipway inspect` shows what the shapes say about it"
+            "pass its config with `--model FILE.json`; `clipway inspect` shows what can be inferred from the shapes"
                 .to_owned()
         }
     }
@@ -111,7 +111,7 @@ fn of_candidates(Candidates { identification, .. }: &Candidates) -> String {
 fn of_mismatch(mismatch: &Mismatch) -> Option<String> {
     let Differences { numbers, .. } = &mismatch.differences;
     if !numbers.is_empty() && numbers.len() == mismatch.differences.iter().count() {
-        let hint = "if the shapes are right, save the weights without these numbers: nothing needs them";
+        let hint = "if the shapes are right, save the weights without these numbers; nothing needs them";
         return Some(hint.to_owned());
     }
     of_identification(&mismatch.identification, mismatch.given.as_deref())
@@ -130,7 +130,7 @@ fn options_of(near: &NearFit) -> String {
     options
 }
 
-/// The options for a model that matches, other than the given one.
+/// The options for a matching model other than the given one.
 fn of_identification(identification: &Identification, given: Option<&str>) -> Option<String> {
     let names = identification.names();
     match (&names[..], &identification.near[..]) {
@@ -143,7 +143,7 @@ fn of_identification(identification: &Identification, given: Option<&str>) -> Op
             (!closest.iter().any(is_given))
                 .then(|| format!("pass `--model {}` to see which tensors differ", first.name))
         }
-        ([], [near, ..]) => Some(format!("the shapes match with `{}`", options_of(near))),
+        ([], [near, ..]) => Some(format!("pass `{}`, which matches the shapes", options_of(near))),
         (names, _) => {
             let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
             Some(format!("the shapes match {}; pass one of them with `--model`", quoted.join(" and ")))
@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// Names and shapes of `ViT-B-32`, one of them changed or, without a shape, left out.
+    /// Names and shapes of `ViT-B-32`, with one of them changed or, without a shape, removed.
     fn changed(name: &str, shape: Option<[usize; 2]>) -> Identification {
         let parameters = build(&registry::model("ViT-B-32").unwrap()).unwrap().parameters;
         let mut tensors: Vec<(String, Vec<usize>)> = parameters
@@ -180,12 +180,12 @@ mod tests {
             assert_eq!(of_identification(identification, given).as_deref(), expected);
         };
         let square = changed("visual.positional_embedding", Some([9 * 9 + 1, 768]));
-        check(&square, None, Some("the shapes match with `--model ViT-B-32 --image-size 288`"));
+        check(&square, None, Some("pass `--model ViT-B-32 --image-size 288`, which matches the shapes"));
         let longer = changed("positional_embedding", Some([80, 512]));
-        check(&longer, None, Some("the shapes match with `--model ViT-B-32 --context-length 80`"));
+        check(&longer, None, Some("pass `--model ViT-B-32 --context-length 80`, which matches the shapes"));
         let without = changed("ln_final.bias", None);
         check(&without, Some("ViT-B-16"), Some("pass `--model ViT-B-32` to see which tensors differ"));
-        // The differences from what is nearest are listed already.
+        // The differences from the nearest model are listed already.
         check(&without, Some("ViT-B-32"), None);
         check(&without, Some("ViT-B-32-quickgelu"), None);
     }

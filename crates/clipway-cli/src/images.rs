@@ -1,4 +1,4 @@
-//! Images on the command line: read, decoded side by side and encoded in batches.
+//! Images on the command line: read and decoded in parallel, encoded in batches.
 
 use std::path::{Path, PathBuf};
 
@@ -14,45 +14,45 @@ use crate::hints;
 use crate::source::clip_failure;
 use crate::ui::Ui;
 
-/// Most images of one pass through the image tower.
+/// Maximum number of images in one pass through the image tower.
 const PASS: usize = 32;
 
-/// Most bytes of the pixels of one pass, unless one image has more.
+/// Maximum bytes of pixels in one pass, unless a single image has more.
 const PASS_BYTES: usize = 256 << 20;
 
 /// How images are read.
 #[derive(Args)]
 pub struct ImageOptions {
-    /// Largest image that is decoded, in pixels
+    /// Largest image to decode, in pixels
     #[arg(long, value_name = "N", default_value_t = DecodeLimits::default().max_pixels)]
     pub max_pixels: u64,
 
-    /// Turn images as their EXIF orientation says; open_clip does not
+    /// Rotate images by their EXIF orientation; open_clip does not
     #[arg(long)]
     pub apply_orientation: bool,
 }
 
-/// An image that was asked for.
+/// An image from the command line.
 pub struct Image {
-    /// Its file, as it was given.
+    /// Its path, as given.
     pub file: String,
     /// Why it could not be read.
     pub error: Option<String>,
 }
 
-/// Images, and the features of those that could be read.
+/// Images, and the features of the readable ones.
 #[derive(Default)]
 pub struct Decoded {
-    /// Whether they were turned as their EXIF orientation says.
+    /// Whether they were rotated by their EXIF orientation.
     pub apply_orientation: bool,
-    /// All images, in the order in which they were given.
+    /// All images, in the given order.
     pub images: Vec<Image>,
-    /// Features of those without an error, `[images, width]`.
+    /// Features of the images without an error, `[images, width]`.
     pub features: Vec<f32>,
 }
 
 impl Decoded {
-    /// Files of the images that have features, in their order.
+    /// Files of the images that have features, in order.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.images.iter().filter(|image| image.error.is_none()).map(|image| image.file.as_str())
     }
@@ -64,7 +64,7 @@ impl Decoded {
 }
 
 impl ImageOptions {
-    /// Encodes images; one that cannot be read is warned of, and the others go on.
+    /// Encodes images. An unreadable one gives a warning, and the rest are still encoded.
     pub fn encode(&self, paths: &[PathBuf], clip: &Clip, ui: &Ui) -> Result<Decoded, Failure> {
         let limits = DecodeLimits { max_pixels: self.max_pixels };
         let bar = ui.progress(paths.len() as u64, "images", false);
@@ -100,7 +100,7 @@ impl ImageOptions {
     }
 }
 
-/// Says why an image could not be read, with the cause's stable name and what can be done about it.
+/// Says why an image could not be read, with the code of the cause and a hint.
 fn unreadable(path: &Path, error: &ImageError) -> String {
     let hint = hints::of_image(error).map(|hint| format!("; {hint}")).unwrap_or_default();
     format!("`{}`: {} [{}]{hint}", shown_path(path), failure::chain(error), error.code())

@@ -1,7 +1,7 @@
 //! The `clipway` command: takes CLIP checkpoints to verified, deployable artifacts, and runs them.
 //!
-//! stdout carries data, stderr talk. Exit status: 0 yes, 1 no (refused, mismatched, failed verification), 2 could
-//! not run.
+//! stdout carries data, stderr everything else. Exit status: 0 yes, 1 no (refused, mismatched, failed verification), 2
+//! could not run.
 
 #![forbid(unsafe_code)]
 
@@ -56,14 +56,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what is wrong with the arguments, with `--json` as every failure; or gives the help that was asked for.
+/// Reports an error in the arguments (with `--json`, like any other failure), or prints the requested help.
 fn refused(error: &clap::Error) -> ExitCode {
-    // A stream that cannot be written to changes nothing.
+    // If a stream cannot be written to, there is nothing left to do.
     let _ = error.print();
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
     }
-    // The arguments could not be read, so the option is looked for among them.
+    // The arguments could not be parsed, so look for `--json` among them.
     if std::env::args_os()
         .skip(1)
         .take_while(|argument| argument != "--")

@@ -1,9 +1,9 @@
-//! Options that several commands share.
+//! Options shared by several commands.
 
 use clap::Args;
 use clipway_run::budget::Budget;
 
-/// Heading of the options of every command in `--help`.
+/// Heading in `--help` for the options that every command takes.
 const GLOBAL: &str = "Global options";
 
 /// Options of every command.
@@ -13,31 +13,46 @@ pub struct Global {
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 
-    /// Say nothing on stderr but warnings and errors
+    /// Print only warnings and errors to stderr
     #[arg(long, short, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
 
-    /// Threads to compute with [default: all processors]
+    /// Number of threads to compute with [default: all processors]
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
 
-    /// Most memory that one image or text may take, such as 8GB
-    #[arg(long, global = true, value_name = "SIZE", value_parser = size, default_value = "2GiB", hide_default_value = false)]
+    /// Memory limit for one image or text, such as 8GB
+    #[arg(
+        long,
+        global = true,
+        help_heading = GLOBAL,
+        value_name = "SIZE",
+        value_parser = size,
+        default_value = "2GiB"
+    )]
     pub max_memory: u64,
 
-    /// Most multiplications that one image or text may take, in thousands of millions
-    #[arg(long, global = true, value_name = "N", default_value_t = Budget::default().multiplications / 1_000_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    /// Limit on multiplications for one image or text, in billions
+    #[arg(
+        long,
+        global = true,
+        help_heading = GLOBAL,
+        value_name = "N",
+        default_value_t = Budget::default().multiplications / 1_000_000_000,
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000_000)
+    )]
     pub max_compute: u64,
 }
 
 impl Global {
-    /// What one image or text may take.
+    /// The limits for one image or text.
     pub fn budget(&self) -> Budget {
         Budget { bytes: self.max_memory, multiplications: self.max_compute * 1_000_000_000 }
     }
 }
 
-/// A size in bytes: a number with `KB`, `MB` or `GB` (thousands), with `KiB`, `MiB` or `GiB`, or with none.
+/// Parses a size in bytes: a number alone, or with `KB`, `MB`, `GB` (powers of 1000) or `KiB`, `MiB`, `GiB` (powers of
+/// 1024).
 pub fn size(text: &str) -> Result<u64, String> {
     let upper = text.trim().to_ascii_uppercase();
     let (digits, unit) = match upper.find(|c: char| !c.is_ascii_digit()) {

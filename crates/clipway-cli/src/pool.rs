@@ -1,18 +1,18 @@
-//! One pool of threads for all work of a command: reading, decoding, tokenizing, writing and the engine.
+//! One thread pool for all work of a command: reading, decoding, tokenizing, writing and the engine.
 
 use clipway_run::engine::Processor;
 
 use crate::failure::{Failure, chain};
 use crate::ui::Ui;
 
-/// Runs a command on as many threads as were asked for, and on no others.
+/// Runs a command on the requested number of threads, and no others.
 ///
 /// # Errors
-/// Threads that cannot be started, and what the command fails with.
+/// # Errors
 pub fn run(ui: &Ui, command: impl FnOnce() -> Result<bool, Failure> + Send) -> Result<bool, Failure> {
     let threads = |error: &dyn std::error::Error| Failure::could_not_run("threads", chain(error));
     if ui.threads() == 1 {
-        // The engine starts no thread for one; whatever else is spread over threads must not start any either.
+        // The engine starts no threads for one; other parallel work must not start any either.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
         pool.build_global().map_err(|error| threads(&error))?;
         return command();
@@ -20,7 +20,7 @@ pub fn run(ui: &Ui, command: impl FnOnce() -> Result<bool, Failure> + Send) -> R
     processor(ui)?.install(command)
 }
 
-/// The processor of the command, which starts its threads when it is first asked for.
+/// The processor of the command. Its threads start on first use.
 ///
 /// # Errors
 /// Threads that cannot be started.

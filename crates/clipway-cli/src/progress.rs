@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 
 use crate::ui::Ui;
 
-/// One bar for the stage that is under way.
+/// The bar of the current stage.
 pub struct StageBars<'a> {
     ui: &'a Ui,
     bar: Mutex<ProgressBar>,
@@ -19,7 +19,7 @@ impl<'a> StageBars<'a> {
         StageBars { ui, bar: Mutex::new(ProgressBar::hidden()) }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar().finish_and_clear();
     }

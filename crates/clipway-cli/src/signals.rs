@@ -1,4 +1,4 @@
-//! Signals: an interrupt ends the run within a grace time, whatever it waits for, and leaves nothing behind.
+//! Signals: an interrupt ends the run within a grace period, whatever it is waiting for, and leaves nothing behind.
 
 use std::io::Write;
 use std::process;
@@ -12,18 +12,18 @@ use clipway_model::output;
 
 use crate::failure::{Failure, INTERRUPTED};
 
-/// Time that work has to notice an interrupt and to clean up by itself.
+/// Time for work to notice an interrupt and clean up by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Time that an output which is being put in place has to get there.
+/// Time for an output that is being moved into place to get there.
 const PLACING: Duration = Duration::from_millis(500);
 
-/// Time that a terminal or pipe has to take the last message.
+/// Time for a terminal or pipe to take the last message.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Watches for interrupts (`SIGINT`, `SIGTERM`, `SIGHUP`), and turns a file over the limit of its size into an error
-/// of writing. The flag becomes true at an interrupt: work that writes looks at it and cleans up. A second interrupt
-/// ends the process at once, and so does the first while nothing is written.
+/// Watches for interrupts (`SIGINT`, `SIGTERM`, `SIGHUP`), and turns exceeding the file-size limit into a write error.
+/// An interrupt sets the flag; work that writes checks it and cleans up. A second interrupt ends the process at once,
+/// and so does the first if nothing is being written.
 pub fn watch(json: bool) -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     let cancel = Arc::clone(&flag);
@@ -32,7 +32,7 @@ pub fn watch(json: bool) -> Arc<AtomicBool> {
         if is_second || !output::is_writing() {
             end(json);
         }
-        // The thread of the handler stays free for the next signal.
+        // The handler's thread stays free for the next signal.
         let waiting = thread::Builder::new().spawn(move || {
             thread::sleep(GRACE);
             end(json);
@@ -41,24 +41,24 @@ pub fn watch(json: bool) -> Arc<AtomicBool> {
             end(json);
         }
     };
-    // Where the system has no descriptor left for it, a signal ends the process as it always does.
+    // If no descriptor is left for the handler, signals keep their default action.
     let _ = ctrlc::set_handler(handler);
     #[cfg(unix)]
     {
-        // Setting the flag is all that happens: the write then fails, and is reported as any failed write is.
+        // Setting the flag is enough: the write then fails and is reported like any other failed write.
         let over = Arc::new(AtomicBool::new(false));
         let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, over);
     }
     flag
 }
 
-/// Ends the process: removes what is temporary, says so, and waits for neither threads nor readers.
+/// Ends the process: removes temporary files, reports the interrupt, and waits for neither threads nor readers.
 fn end(json: bool) -> ! {
     output::abandon(PLACING);
     let failure =
         Failure { exit_code: INTERRUPTED, ..Failure::no("interrupted", "interrupted; nothing was written") };
     let (done, told) = mpsc::channel();
-    // A pipe that nobody reads takes nothing, and another thread may hold the streams.
+    // A pipe that nobody reads accepts nothing, and another thread may hold the streams.
     let _ = thread::Builder::new().spawn(move || {
         let _ = writeln!(anstream::stderr(), "error: {}", failure.coded());
         if json {

@@ -18,7 +18,7 @@ use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
 use crate::ui::Ui;
 use crate::{hints, pool};
 
-/// Which weights of a checkpoint are taken.
+/// Which weights of a checkpoint to use.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum WeightsName {
     /// The weights themselves
@@ -36,14 +36,14 @@ impl From<WeightsName> for WeightsChoice {
     }
 }
 
-/// How a source is read.
+/// How to read a source.
 #[derive(Args)]
 pub struct SourceArguments {
-    /// Model to use if no config lies beside the weights: a registered name or a config file
+    /// Model to use if the weights have no config beside them: a registered name or a config file
     #[arg(long, value_name = "NAME|FILE.json")]
     pub model: Option<String>,
 
-    /// Which weights to use if the checkpoint has both
+    /// Weights to use if the checkpoint has both
     #[arg(long, value_enum)]
     pub weights: Option<WeightsName>,
 
@@ -53,13 +53,13 @@ pub struct SourceArguments {
 }
 
 impl SourceArguments {
-    /// Opens a source; no weight is read.
+    /// Opens a source without reading weights.
     pub fn open(&self, path: &Path) -> Result<Arc<Checkpoint>, Failure> {
         let opened = Checkpoint::open_with(path, self.options().open);
         opened.map(Arc::new).map_err(|error| checkpoint_failure(&error))
     }
 
-    /// What was said about the source.
+    /// The options given for the source.
     pub fn options(&self) -> SourceOptions {
         SourceOptions {
             open: OpenOptions { allow_opaque: self.allow_opaque },
@@ -75,7 +75,7 @@ pub fn resolve(checkpoint: &Arc<Checkpoint>, options: &SourceOptions) -> Result<
     Source::of(Arc::clone(checkpoint), options).map_err(|error| source_failure(&error))
 }
 
-/// Loads the towers of a folder or another source, to run it: those that are wanted and there.
+/// Loads towers of a folder or another source to run them: the requested ones that exist.
 pub fn load_to_run(
     path: &Path,
     arguments: &SourceArguments,
@@ -96,12 +96,12 @@ pub fn processor(ui: &Ui) -> Result<Processor, Failure> {
     pool::processor(ui).cloned()
 }
 
-/// How a model is loaded: with the threads that were asked for, within the memory that was allowed.
+/// How to load a model: with the requested threads, within the memory limit.
 pub fn load_options(ui: &Ui) -> Result<LoadOptions, Failure> {
     Ok(LoadOptions { budget: ui.budget(), ..LoadOptions::new(processor(ui)?) })
 }
 
-/// What a source that cannot be opened means for the exit status.
+/// Failure, with its exit status, for a source that cannot be opened.
 pub fn checkpoint_failure(error: &CheckpointError) -> Failure {
     match error {
         CheckpointError::Input(error) => failure::input(error),
@@ -117,7 +117,7 @@ pub fn checkpoint_failure(error: &CheckpointError) -> Failure {
     }
 }
 
-/// What a source that cannot be resolved means for the exit status.
+/// Failure, with its exit status, for a source that cannot be resolved.
 pub fn source_failure(error: &SourceError) -> Failure {
     let exit_code = match error {
         SourceError::Open(error) => return checkpoint_failure(error),
@@ -128,7 +128,7 @@ pub fn source_failure(error: &SourceError) -> Failure {
     Failure { exit_code, hint: hints::of_source(error), list, ..Failure::no(error.code(), chain(error)) }
 }
 
-/// What a refused export means for the exit status.
+/// Failure, with its exit status, for a refused export.
 pub fn export_failure(error: &ExportError) -> Failure {
     let exit_code = match error {
         ExportError::Source(error) => return source_failure(error),
@@ -141,7 +141,7 @@ pub fn export_failure(error: &ExportError) -> Failure {
     Failure { exit_code, hint: hints::of_export(error), list, ..Failure::no(error.code(), chain(error)) }
 }
 
-/// What an artifact that cannot be read means for the exit status.
+/// Failure, with its exit status, for an artifact that cannot be read.
 pub fn artifact_failure(error: &ArtifactError) -> Failure {
     let failure = match error {
         ArtifactError::Input(error) => return failure::input(error),
@@ -149,13 +149,13 @@ pub fn artifact_failure(error: &ArtifactError) -> Failure {
     };
     match error {
         ArtifactError::Unlisted { .. } => {
-            failure.hint("take the file out of the folder, or export again from the source")
+            failure.hint("remove the file from the folder, or export again from the source")
         }
         _ => failure,
     }
 }
 
-/// What a model that cannot be loaded means for the exit status.
+/// Failure, with its exit status, for a model that cannot be loaded.
 pub fn load_failure(error: &LoadError) -> Failure {
     match error {
         LoadError::Source(error) => source_failure(error),
@@ -173,7 +173,7 @@ pub fn load_failure(error: &LoadError) -> Failure {
 /// What to do about a model that needs more than its budget.
 const BUDGET_HINT: &str = "check the image size, patch size and lengths in the config; `--max-memory` and `--max-compute` raise the limits";
 
-/// What a refused input means for the exit status.
+/// Failure, with its exit status, for a refused input.
 pub fn clip_failure(error: &ClipError) -> Failure {
     Failure { hint: hints::of_clip(error), ..Failure::no(error.code(), chain(error)) }
 }

@@ -1,4 +1,4 @@
-//! Figures as people read them, and files of lines as people write them.
+//! Numbers formatted for people, and files of lines written by people.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use clipway_model::input;
 
 use crate::failure::{self, Failure};
 
-/// A number of bytes with a unit of 1000.
+/// A number of bytes with a decimal unit.
 pub fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "kB", "MB", "GB"] {
@@ -19,17 +19,17 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.1} TB")
 }
 
-/// A number of elements in millions, as papers give it.
+/// A number of elements in millions, as in papers.
 pub fn millions(count: u64) -> String {
     format!("{:.1} M", count as f64 / 1e6)
 }
 
-/// A plural, by adding an s.
+/// A plural formed by adding an s.
 pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// The lines of a text file, or of standard input for `-`, without empty ones and the spaces around each.
+/// The lines of a text file (or of standard input for `-`), trimmed, without empty ones.
 pub fn read_lines(path: &Path) -> Result<Vec<String>, Failure> {
     let bytes = match path.to_str() {
         Some(input::STDIN) => input::read_stdin(input::Kind::Texts),

@@ -1,4 +1,4 @@
-//! Texts on the command line, encoded in passes.
+//! Texts on the command line, encoded in batches.
 
 use clipway_run::clip::Clip;
 
@@ -6,10 +6,10 @@ use crate::failure::Failure;
 use crate::source::clip_failure;
 use crate::ui::Ui;
 
-/// Texts of one pass through the text tower.
+/// Number of texts in one pass through the text tower.
 const PASS: usize = 1024;
 
-/// Features of texts, `[texts, width]`; texts that were cut are warned of once. `what` names the work for people.
+/// Features of texts, `[texts, width]`. Warns once about truncated texts. `what` names the work on the progress bar.
 pub fn encode_texts(texts: &[String], clip: &Clip, what: &str, ui: &Ui) -> Result<Vec<f32>, Failure> {
     let mut features = Vec::with_capacity(texts.len() * clip.embed_dim());
     let mut truncated = 0;

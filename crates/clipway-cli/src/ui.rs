@@ -1,4 +1,4 @@
-//! The only place that speaks: data to stdout, talk to stderr.
+//! The only place that prints: data to stdout, everything else to stderr.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::failure::Failure;
 use crate::options::Global;
 
-/// Where a command's words go.
+/// The output of a command.
 pub struct Ui {
     json: bool,
     quiet: bool,
@@ -24,7 +24,7 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// Takes the settings that hold for every command, and the flag that an interrupt sets.
+    /// Takes the global options and the flag that an interrupt sets.
     pub fn new(global: &Global, cancel: Arc<AtomicBool>) -> Ui {
         let threads = global
             .threads
@@ -39,27 +39,27 @@ impl Ui {
         }
     }
 
-    /// Whether stdout is to be JSON.
+    /// Whether to write JSON to stdout.
     pub fn json(&self) -> bool {
         self.json
     }
 
-    /// Threads to compute with.
+    /// Number of threads to compute with.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// What one image or text may take.
+    /// The limits for one image or text.
     pub fn budget(&self) -> Budget {
         self.budget
     }
 
-    /// What the command computes with, once it was asked for.
+    /// The command's processor, once requested.
     pub fn processor(&self) -> &OnceLock<Processor> {
         &self.processor
     }
 
-    /// A flag that is set when the user interrupts: work that writes looks at it and cleans up.
+    /// A flag set by an interrupt: work that writes checks it and cleans up.
     pub fn cancel_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.cancel)
     }
@@ -67,7 +67,7 @@ impl Ui {
     /// Writes data to stdout.
     ///
     /// # Errors
-    /// A stdout that cannot be written to. One that was closed early, as by `head`, ends the process quietly.
+    /// A stdout that cannot be written to. If it was closed early, as by `head`, the process ends quietly.
     pub fn data(&self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
         let written = out.write_all(printable(text).as_bytes()).and_then(|()| out.flush());
@@ -86,26 +86,26 @@ impl Ui {
         let mut text =
             serde_json::to_string_pretty(value).map_err(|error| Failure::could_not_run("internal", error))?;
         text.push('\n');
-        // Characters that a terminal obeys or hides are escaped in JSON's own way, which changes no value.
+        // Characters that control or hide text on a terminal are escaped as JSON, which changes no value.
         self.data(&escape_invisible(&text, |c, out| {
             c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
         }))
     }
 
-    /// Says something to people.
+    /// Prints a message for people.
     pub fn say(&self, text: &str) {
         if !self.quiet {
             let _ = writeln!(anstream::stderr(), "{}", printable(text));
         }
     }
 
-    /// Warns; said even when quiet.
+    /// Prints a warning, even when quiet.
     pub fn warn(&self, text: &str) {
         let style = anstyle::AnsiColor::Yellow.on_default().bold();
         let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {}", printable(text));
     }
 
-    /// Says what a user must know about what was done; it is no failure.
+    /// Prints a note that the user must see; it is no failure.
     pub fn note(&self, text: &str) {
         let style = anstyle::AnsiColor::Cyan.on_default().bold();
         if !self.quiet {
@@ -113,19 +113,19 @@ impl Ui {
         }
     }
 
-    /// Warns, once a run, of texts that were longer than the model's context.
+    /// Warns, once per run, about texts longer than the model's context.
     pub fn warn_truncated(&self, truncated: usize, texts: usize) {
         if truncated > 0 {
             self.warn(&format!(
-                "{truncated} of {texts} texts are longer than the model's context and were cut"
+                "{truncated} of {texts} texts are longer than the model's context and were truncated"
             ));
         }
     }
 
-    /// Says why the command failed, and what to do; with `--json` on stdout too, as `{"error": …}`.
+    /// Reports why the command failed and what to do; with `--json`, also on stdout as `{"error": …}`.
     pub fn failure(&self, failure: &Failure) {
         if self.json {
-            // A stdout that cannot be written to changes nothing: stderr says it too.
+            // If stdout cannot be written to, stderr still has the message.
             let _ = self.data_json(&failure.json());
         }
         let style = anstyle::AnsiColor::Red.on_default().bold();
@@ -151,8 +151,8 @@ impl Ui {
     }
 }
 
-/// Text for people, whoever wrote parts of it: line ends and tabs stay, and every other character that a terminal obeys
-/// or hides is escaped.
+/// Text for people, parts of which may come from strangers: line ends and tabs stay, and any other character that
+/// controls or hides text on a terminal is escaped.
 fn printable(text: &str) -> Cow<'_, str> {
     escape_invisible(text, |c, out| out.extend(c.escape_unicode()))
 }

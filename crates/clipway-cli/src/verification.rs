@@ -1,4 +1,4 @@
-//! What `verify` and `export` share: inputs from files, and reports for people.
+//! What `verify` and `export` share: verification inputs, and reports for people.
 
 use std::path::{Path, PathBuf};
 
@@ -12,26 +12,26 @@ use crate::failure::{self, Failure, chain};
 use crate::source::{clip_failure, load_failure, source_failure};
 use crate::text::read_lines;
 
-/// On what a verification runs.
+/// What to run a verification on.
 #[derive(Args)]
 pub struct InputOptions {
-    /// A folder of images to verify with, in place of the built-in ones
+    /// A folder of images to verify with instead of the built-in ones
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
 
-    /// A file with a text on each line to verify with, in place of the built-in ones
+    /// A file with one text per line to verify with instead of the built-in ones
     #[arg(long, value_name = "FILE")]
     texts: Option<PathBuf>,
 }
 
 impl InputOptions {
-    /// The paths that were given; standard input has none.
+    /// The given paths; standard input has none.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         let texts = self.texts.as_deref().filter(|path| *path != Path::new(input::STDIN));
         self.images.as_deref().into_iter().chain(texts)
     }
 
-    /// Reads the inputs; what was not given is built in.
+    /// Reads the inputs; the built-in ones stand in for what was not given.
     pub fn read(&self) -> Result<Inputs, Failure> {
         let mut inputs = Inputs::built_in();
         let mut names = Vec::new();
@@ -53,7 +53,7 @@ impl InputOptions {
             if inputs.texts.is_empty() {
                 return Err(Failure::could_not_run(
                     "missing",
-                    format!("`{}` holds no texts", shown_path(path)),
+                    format!("`{}` contains no texts", shown_path(path)),
                 ));
             }
             names.push("the given texts");
@@ -65,7 +65,7 @@ impl InputOptions {
     }
 }
 
-/// The files of a folder, by name; hidden ones are left out.
+/// The files of a folder, sorted by name, without hidden ones.
 fn images(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = std::fs::read_dir(folder).map_err(|error| failure::folder(folder, &error))?;
     let mut paths = Vec::new();
@@ -77,13 +77,16 @@ fn images(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         }
     }
     if paths.is_empty() {
-        return Err(Failure::could_not_run("missing", format!("`{}` holds no images", shown_path(folder))));
+        return Err(Failure::could_not_run(
+            "missing",
+            format!("`{}` contains no images", shown_path(folder)),
+        ));
     }
     paths.sort();
     Ok(paths)
 }
 
-/// What a verification that could not be run means for the exit status.
+/// Failure, with its exit status, for a verification that could not run.
 pub fn verify_failure(error: &VerifyError) -> Failure {
     match error {
         VerifyError::Source(error) => source_failure(error),

@@ -4,35 +4,35 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// Stable name of a cause of refusal, the same in every release.
+/// Stable code of a refusal, the same in every release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
     /// Reading failed.
     Io,
-    /// The file ends before something it promises.
+    /// The file ends before something it announces.
     Truncated,
-    /// A size that is over a limit, or that no memory could hold.
+    /// A size over a limit, or larger than any memory.
     TooLarge,
-    /// Not a file of a format that is known.
+    /// Not a file of a known format.
     UnknownFormat,
     /// The structure of the file contradicts itself or its format.
     Malformed,
-    /// The same name twice.
+    /// A duplicate name.
     Duplicate,
     /// A checksum differs from the bytes.
     Checksum,
-    /// A path that leaves the file's own folder.
+    /// A path that leads outside the file's own folder.
     PathEscape,
-    /// A pickle that asks for code to be called.
+    /// A pickle that asks to run code.
     UnsafePickle,
-    /// Valid, but of a kind that is not supported.
+    /// Valid, but not supported.
     Unsupported,
-    /// A value of the wrong type or out of its range.
+    /// A value of the wrong type or out of range.
     BadValue,
-    /// A key that is not known.
+    /// An unknown key.
     UnknownKey,
-    /// A needed part is missing.
+    /// A missing required part.
     Missing,
 }
 
@@ -54,7 +54,7 @@ impl Code {
         Code::Missing,
     ];
 
-    /// Name as printed and as in JSON.
+    /// Name in messages and in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Code::Io => "io",
@@ -74,7 +74,7 @@ impl Code {
     }
 }
 
-/// Where in a file something is.
+/// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The file as a whole.
@@ -112,45 +112,45 @@ pub struct FormatError {
     pub code: Code,
     /// Where it was found.
     pub place: Place,
-    /// What was expected and what was found, with numbers. Text from the file is escaped and cut.
+    /// What was expected and what was found, with numbers. Text from the file is escaped and shortened.
     pub cause: String,
 }
 
 impl FormatError {
-    /// Makes an error; text that comes from a file must go through [`shown`] first.
+    /// Creates an error; text from a file must go through [`shown`] first.
     pub fn new(code: Code, place: Place, cause: impl Into<String>) -> FormatError {
         FormatError { code, place, cause: cause.into() }
     }
 
-    /// Makes the error of a failed read at `offset`.
+    /// Creates the error of a failed read at `offset`.
     pub fn io(offset: u64, error: &io::Error) -> FormatError {
         let code = if error.kind() == io::ErrorKind::UnexpectedEof { Code::Truncated } else { Code::Io };
         FormatError::new(code, Place::Byte(offset), error.to_string())
     }
 
-    /// The same error where the file is the shard of an index, which is the file that the caller names.
+    /// The same error for a shard of an index, where the index is the file that the caller names.
     pub fn in_shard(self, shard: &str) -> FormatError {
         let cause = format!("{} (in shard `{}`)", self.cause, shown(shard));
         FormatError { cause, ..self }
     }
 }
 
-/// Most characters of a file's own text that a message repeats.
+/// Maximum number of characters of a file's own text in a message.
 const SHOWN_CHARACTERS: usize = 80;
 
-/// Whether a terminal would obey a character, or show nothing for it, or move other text because of it: controls, line
-/// separators, marks of direction, characters without width.
+/// Whether a character controls a terminal, is invisible, or moves other text: controls, line separators, direction
+/// marks, zero-width characters.
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Text from a file, fit for a message: control and invisible characters escaped, long text cut.
+/// Text from a file, safe for a message: control and invisible characters are escaped, long text is shortened.
 pub fn shown(text: &str) -> String {
     shown_up_to(text, SHOWN_CHARACTERS)
 }
 
-/// As [`shown`], with another number of characters.
+/// Like [`shown`], with another number of characters.
 pub fn shown_up_to(text: &str, most: usize) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
@@ -164,10 +164,10 @@ pub fn shown_up_to(text: &str, most: usize) -> String {
     out
 }
 
-/// Most characters of a path that a message repeats: more than any system's longest path.
+/// Maximum number of characters of a path in a message: more than any system's longest path.
 const SHOWN_PATH: usize = 4096;
 
-/// A path, fit for a message: escaped as by [`shown`], and not cut.
+/// A path, safe for a message: escaped like [`shown`], but not shortened.
 pub fn shown_path(path: &Path) -> String {
     shown_up_to(&path.to_string_lossy(), SHOWN_PATH)
 }

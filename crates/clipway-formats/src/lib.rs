@@ -1,9 +1,9 @@
-//! Bytes to named tensors and back.
+//! From bytes to named tensors and back.
 //!
-//! A reader takes anything that can be read at an offset ([`ReadAt`]) and gives a [`TensorFile`]: the names,
-//! dtypes and shapes of the tensors, known without reading a weight, and a way to read each tensor as
-//! contiguous little-endian bytes. Everything a file says is checked before it is used; nothing in a file is
-//! ever executed. This crate does not touch the file system: opening files is its caller's business.
+//! A reader takes anything that can be read at an offset ([`ReadAt`]) and returns a [`TensorFile`]: the names, dtypes
+//! and shapes of the tensors, known without reading any weights, and a way to read each tensor as contiguous
+//! little-endian bytes. Everything in a file is checked before it is used; nothing in a file is ever executed. This
+//! crate does not touch the file system: opening files is up to the caller.
 //!
 //! ```
 //! use std::sync::Arc;

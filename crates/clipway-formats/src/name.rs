@@ -1,14 +1,14 @@
-//! Which names of tensors are accepted, in every format.
+//! Checks of tensor names, in every format.
 
 use crate::error::{Code, FormatError, Place};
 
-/// Longest name of a tensor, in bytes.
+/// Maximum length of a tensor name, in bytes.
 pub(crate) const LONGEST_NAME: usize = 64 << 10;
 
-/// Bytes of the names of a file's tensors together.
+/// Maximum total length of a file's tensor names, in bytes.
 const ALL_NAMES: usize = 32 << 20;
 
-/// Checks the names of a file, one after the other.
+/// Checks the names of a file one by one.
 #[derive(Debug)]
 pub(crate) struct Names {
     left: usize,
@@ -22,11 +22,11 @@ impl Names {
     /// Checks the next name.
     ///
     /// # Errors
-    /// `Code::TooLarge` for a long name, or many; `Code::BadValue` for one with a control character.
+    /// `Code::TooLarge` for a name that is too long, or too many; `Code::BadValue` for one with a control character.
     pub(crate) fn check(&mut self, name: &str) -> Result<(), FormatError> {
         let refuse = |code, cause| Err(FormatError::new(code, Place::Tensor(name.to_owned()), cause));
         if name.len() > LONGEST_NAME {
-            let cause = format!("a name of {} bytes; at most {LONGEST_NAME} are accepted", name.len());
+            let cause = format!("a name of {} bytes; the limit is {LONGEST_NAME}", name.len());
             return refuse(Code::TooLarge, cause);
         }
         if name.chars().any(char::is_control) {

@@ -1,8 +1,7 @@
 //! npy: one numpy array, with a header that is a Python dictionary literal.
 //!
-//! Written after numpy's own description of the format (NEP 1 and `numpy.lib.format`). The header is parsed
-//! by a grammar that knows the three entries and nothing else; it is never evaluated. Object arrays, which
-//! are pickles, are refused.
+//! Follows numpy's own description of the format (NEP 1 and `numpy.lib.format`). The header is parsed by a grammar that
+//! knows only the three entries; it is never evaluated. Object arrays, which are pickles, are refused.
 
 mod header;
 
@@ -15,7 +14,7 @@ use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 
 pub(crate) use header::ArrayHeader;
 
-/// An opened npy file: one tensor, whose name is empty.
+/// An open npy file: one tensor with an empty name.
 pub struct NpyFile {
     source: Arc<dyn ReadAt>,
     header: ArrayHeader,
@@ -23,12 +22,12 @@ pub struct NpyFile {
 }
 
 impl NpyFile {
-    /// Opens a file: reads its header and checks it wholly.
+    /// Opens a file: reads and checks its whole header.
     ///
     /// # Errors
-    /// `Code::UnknownFormat` without npy's first bytes, `Code::UnsafePickle` for an object array,
-    /// `Code::Unsupported` for another dtype or version, `Code::Truncated` if the file ends early, and
-    /// mostly `Code::Malformed`.
+    /// `Code::UnknownFormat` without npy's first bytes, `Code::UnsafePickle` for an object array, `Code::Unsupported`
+    /// for another dtype or version, `Code::Truncated` if the file ends early, and `Code::Malformed` for most other
+    /// problems.
     pub fn open(source: Arc<dyn ReadAt>) -> Result<NpyFile, FormatError> {
         let header = ArrayHeader::read(&source)?;
         header.check_end(source.size())?;
@@ -38,7 +37,7 @@ impl NpyFile {
 }
 
 impl ArrayHeader {
-    /// Checks that the array ends where the file of `size` bytes ends.
+    /// Checks that the array ends at the end of the file, at `size` bytes.
     pub(crate) fn check_end(&self, size: u64) -> Result<(), FormatError> {
         let (expected, found) = (self.data_bytes(), size - self.data_offset);
         if expected == found {
@@ -55,7 +54,7 @@ impl ArrayHeader {
         TensorInfo { name, dtype: self.dtype, shape: self.shape.clone() }
     }
 
-    /// Turns the bytes of the array, as stored, into row-major little-endian ones.
+    /// Converts the array's stored bytes to row-major little-endian.
     pub(crate) fn arrange(&self, mut stored: Vec<u8>) -> Vec<u8> {
         let size = self.dtype.size();
         if self.big_endian {

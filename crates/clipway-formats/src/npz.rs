@@ -12,7 +12,7 @@ use crate::source::{ReadAt, read_range};
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 use crate::zip::{Method, ZipArchive, ZipEntry};
 
-/// An opened npz file. A tensor is named by its entry without `.npy`, as numpy names it.
+/// An open npz file. As in numpy, a tensor is named after its entry without `.npy`.
 pub struct NpzFile {
     archive: ZipArchive,
     tensors: Vec<TensorInfo>,
@@ -20,13 +20,13 @@ pub struct NpzFile {
 }
 
 impl NpzFile {
-    /// Opens a file: checks the whole directory of the archive, and the header of every array. Reading the
-    /// arrays checks their CRC.
+    /// Opens a file: checks the whole directory of the archive, and the header of every array. Reading the arrays
+    /// checks their CRC.
     ///
     /// # Errors
-    /// What makes the archive ambiguous or damaged, and the errors of [`NpyFile::open`](crate::NpyFile::open)
-    /// for its entries; `Code::TooLarge` for an archive that inflates to far more than is stored,
-    /// `Code::Duplicate` for two arrays of one name, `Code::Missing` if there is none.
+    /// Whatever makes the archive ambiguous or damaged, and the errors of [`NpyFile::open`](crate::NpyFile::open) for
+    /// its entries; `Code::TooLarge` for an archive that inflates far beyond its size, `Code::Duplicate` for two arrays
+    /// with one name, `Code::Missing` if there is none.
     pub fn open(source: Arc<dyn ReadAt>) -> Result<NpzFile, FormatError> {
         let archive = ZipArchive::open(source.clone())?;
         archive.check_inflation()?;
@@ -40,25 +40,25 @@ impl NpzFile {
             file.headers.push(header);
         }
         if file.tensors.is_empty() {
-            return Err(FormatError::new(Code::Missing, Place::File, "the archive holds no array"));
+            return Err(FormatError::new(Code::Missing, Place::File, "the archive contains no arrays"));
         }
         let names = file.tensors.iter().map(|info| (info.name.as_str(), 0));
         if let Some((name, _)) = first_duplicate(names) {
-            let cause = "two entries of the archive are the array of this name";
+            let cause = "two entries of the archive have this array name";
             return Err(FormatError::new(Code::Duplicate, Place::Tensor(name.to_owned()), cause));
         }
         Ok(file)
     }
 }
 
-/// Reads the header of an array from the front of its entry, without the rest and so without its checksum.
+/// Reads an array's header from the front of its entry, without the rest and so without its checksum.
 fn read_header(source: &Arc<dyn ReadAt>, entry: &ZipEntry) -> Result<ArrayHeader, FormatError> {
     let left = source.size() - entry.data_offset();
     let wanted = ArrayHeader::LONGEST.min(entry.size());
     let front = match entry.method() {
         Method::Stored => read_range(source, entry.data_offset(), wanted.min(left))?,
         Method::Deflated => {
-            // Deflate may lengthen a little what it cannot shorten.
+            // Deflate may slightly enlarge what it cannot compress.
             let packed = read_range(source, entry.data_offset(), (2 * ArrayHeader::LONGEST).min(left))?;
             let mut front = Vec::new();
             DeflateDecoder::new(&packed[..]).take(wanted).read_to_end(&mut front).map_err(|error| {
@@ -70,7 +70,7 @@ fn read_header(source: &Arc<dyn ReadAt>, entry: &ZipEntry) -> Result<ArrayHeader
     ArrayHeader::read(&front)
 }
 
-/// Puts the entry to the place of an error that counts bytes from its front.
+/// Adds the entry to the place of an error that counts bytes from its start.
 fn in_entry(entry: &ZipEntry, error: FormatError) -> FormatError {
     let place = match error.place {
         Place::Byte(offset) => Place::EntryByte(entry.name().to_owned(), offset),

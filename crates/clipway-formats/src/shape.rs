@@ -2,13 +2,13 @@
 
 use crate::dtype::Dtype;
 
-/// Highest number of dimensions that is accepted; PyTorch and numpy take at most 64.
+/// Maximum number of dimensions; PyTorch and numpy allow at most 64.
 pub(crate) const MOST_DIMENSIONS: usize = 64;
 
-/// Most dimensions of a shape that a message repeats.
+/// Maximum number of dimensions shown in a message.
 const SHOWN_DIMENSIONS: usize = 16;
 
-/// A shape from a file, for a message: `[2, 3]`, cut where it is long.
+/// A shape from a file, for messages: `[2, 3]`, shortened if it is long.
 pub(crate) fn shown_shape(shape: &[usize]) -> String {
     let shown: Vec<String> = shape.iter().take(SHOWN_DIMENSIONS).map(usize::to_string).collect();
     match shape.len().saturating_sub(shown.len()) {
@@ -17,10 +17,10 @@ pub(crate) fn shown_shape(shape: &[usize]) -> String {
     }
 }
 
-/// Bytes of a contiguous tensor, or `None` where an address could not hold it.
+/// Size of a contiguous tensor in bytes, or `None` if it exceeds the address space.
 ///
-/// A dimension of 0 makes the tensor empty, but does not excuse the others: their product must fit too, since
-/// strides are computed from it.
+/// A dimension of 0 makes the tensor empty, but the product of the others must fit too, since strides are computed from
+/// it.
 pub(crate) fn contiguous_bytes(dtype: Dtype, shape: &[usize]) -> Option<usize> {
     let extent = shape.iter().try_fold(dtype.size(), |bytes, &length| bytes.checked_mul(length.max(1)))?;
     if isize::try_from(extent).is_err() {

@@ -1,4 +1,4 @@
-//! Tensors spread over several files, and the index that says which is where (`*.index.json`).
+//! Tensors spread over several files, and the index that says where each one is (`*.index.json`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 const INDEX_LIMITS: JsonLimits =
     JsonLimits { bytes: 64 << 20, depth: 8, values: (1 << 18) + 64, byte_order_mark: false };
 
-/// What an index file says: the shards, and the shard of each tensor.
+/// The contents of an index file: the shards, and the shard of each tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardedIndex {
     shards: Vec<String>,
-    /// Each tensor and the place of its shard in `shards`.
+    /// Each tensor with the index of its shard in `shards`.
     tensors: Vec<(String, usize)>,
 }
 
@@ -24,9 +24,9 @@ impl ShardedIndex {
     /// Parses the bytes of an index.
     ///
     /// # Errors
-    /// `Code::PathEscape` for the name of a shard that is no plain relative path below the index's own
-    /// folder; the errors of [`Json::parse`]; `Code::BadValue`, `Code::Missing` and `Code::UnknownKey` for
-    /// JSON that is no index; `Code::Missing` if it names no tensor.
+    /// `Code::PathEscape` if the name of a shard is not a plain relative path below the index's own folder; the errors
+    /// of [`Json::parse`]; `Code::BadValue`, `Code::Missing` and `Code::UnknownKey` for JSON that is not an index;
+    /// `Code::Missing` if it names no tensors.
     pub fn parse(bytes: &[u8]) -> Result<ShardedIndex, FormatError> {
         let json = Json::parse(bytes, INDEX_LIMITS)?;
         let root = json.root();
@@ -51,12 +51,12 @@ impl ShardedIndex {
             index.tensors.push((tensor.to_owned(), place));
         }
         if index.tensors.is_empty() {
-            return Err(map.error(Code::Missing, "the index names no tensor"));
+            return Err(map.error(Code::Missing, "the index names no tensors"));
         }
         Ok(index)
     }
 
-    /// Names of the shards, relative to the folder of the index, in the order in which they are first named.
+    /// Names of the shards, relative to the folder of the index, in order of first occurrence.
     pub fn shards(&self) -> &[String] {
         &self.shards
     }
@@ -78,7 +78,7 @@ fn check_shard_name(name: &str, at: &JsonCursor<'_>) -> Result<(), FormatError> 
     Ok(())
 }
 
-/// The text of an index file for tensors and their shards, in the order given.
+/// The text of an index file for tensors and their shards, in the given order.
 pub fn sharded_index_json(tensors: &[(String, String)], total_bytes: u64) -> String {
     let mut out =
         format!("{{\n  \"metadata\": {{\n    \"total_size\": {total_bytes}\n  }},\n  \"weight_map\": {{");
@@ -96,19 +96,19 @@ pub fn sharded_index_json(tensors: &[(String, String)], total_bytes: u64) -> Str
 pub struct ShardedFile {
     shards: Vec<(String, Arc<dyn TensorFile>)>,
     tensors: Vec<TensorInfo>,
-    /// For each tensor, its shard and its place there.
+    /// For each tensor, its shard and its index there.
     places: Vec<(usize, usize)>,
     metadata: Vec<(String, String)>,
 }
 
 impl ShardedFile {
-    /// Joins opened shards, each with its name in the index, after checking that index and shards agree:
-    /// every tensor is in its shard, and no shard holds another.
+    /// Joins open shards, each with its name in the index, after checking that index and shards agree: every tensor is
+    /// in its shard, and no shard has others.
     ///
     /// # Errors
-    /// `Code::Missing` for a shard or a tensor that is not there, `Code::Duplicate` for a tensor in two
-    /// shards, `Code::Malformed` for a tensor that is in another shard than the index says or that it does not
-    /// name, and for shards of several formats.
+    /// `Code::Missing` for a missing shard or tensor, `Code::Duplicate` for a tensor in two shards, `Code::Malformed`
+    /// for a tensor that is in another shard than the index says or that it does not name, and for shards of several
+    /// formats.
     pub fn new(
         index: &ShardedIndex,
         shards: Vec<(String, Arc<dyn TensorFile>)>,
@@ -118,7 +118,7 @@ impl ShardedFile {
         let mut found = file.tensors_of_shards(index)?;
         for (name, shard) in index.tensors() {
             let Some(place) = found.remove(name) else {
-                let cause = format!("the index says that it is in `{}`, but it is not", shown(shard));
+                let cause = format!("the index says it is in `{}`, but it is not", shown(shard));
                 return Err(FormatError::new(Code::Missing, Place::Tensor(name.to_owned()), cause));
             };
             file.tensors.push(file.shards[place.0].1.tensors()[place.1].clone());
@@ -128,7 +128,7 @@ impl ShardedFile {
         Ok(file)
     }
 
-    /// Checks that the shards hold what the index lists, each once, and of one format.
+    /// Checks that the shards contain what the index lists, once each, and have the same format.
     fn check_shards(&self, index: &ShardedIndex) -> Result<(), FormatError> {
         let refuse = |code, name: &str, cause: &str| {
             Err(FormatError::new(code, Place::File, format!("shard `{}`: {cause}", shown(name))))
@@ -153,7 +153,7 @@ impl ShardedFile {
         Ok(())
     }
 
-    /// Where each tensor is, after checking that it is where the index says.
+    /// Location of each tensor, after checking that it is where the index says.
     fn tensors_of_shards(
         &self,
         index: &ShardedIndex,
@@ -176,21 +176,21 @@ impl ShardedFile {
                                 refuse(Code::Duplicate, format!("and also in `{named}`, as the index says"))
                             }
                             false => {
-                                refuse(Code::Malformed, format!("but the index says that it is in `{named}`"))
+                                refuse(Code::Malformed, format!("but the index says it is in `{named}`"))
                             }
                         };
                     }
                     Some(_) => {}
                 }
                 if found.insert(info.name.clone(), (shard_place, place)).is_some() {
-                    return refuse(Code::Duplicate, "where it comes twice".to_owned());
+                    return refuse(Code::Duplicate, "where it is a duplicate".to_owned());
                 }
             }
         }
         Ok(found)
     }
 
-    /// Whether a shard holds a tensor.
+    /// Whether a shard contains a tensor.
     fn holds(&self, shard: &str, tensor: &str) -> bool {
         let shards = self.shards.iter().filter(|(name, _)| name == shard);
         shards.flat_map(|(_, file)| file.tensors()).any(|info| info.name == tensor)

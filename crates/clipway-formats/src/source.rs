@@ -4,9 +4,9 @@ use std::io;
 
 use crate::error::{Code, FormatError, Place};
 
-/// Bytes that can be read at any offset, from many threads at once: a file, or a slice in memory.
+/// Bytes that can be read at any offset from many threads at once: a file, or a slice in memory.
 ///
-/// Files are read with positioned reads and not mapped, so a file that is truncated under a reader gives an
+/// Files are read with positioned reads instead of being mapped, so a file that is truncated while being read causes an
 /// error and never a signal.
 pub trait ReadAt: Send + Sync {
     /// Length in bytes.
@@ -15,7 +15,7 @@ pub trait ReadAt: Send + Sync {
     /// Fills `buffer` from `offset`.
     ///
     /// # Errors
-    /// `UnexpectedEof` if the bytes end early, or what the system says.
+    /// `UnexpectedEof` if the bytes end early, or a system error.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
@@ -57,18 +57,18 @@ impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
     }
 }
 
-/// Reads `length` bytes at `offset`, after checking that they lie inside the source.
+/// Reads `length` bytes at `offset`, after checking that they are inside the source.
 ///
 /// # Errors
-/// `Code::Truncated` if the range goes past the end, `Code::Io` if reading fails. Nothing is allocated before
-/// the length is checked.
+/// `Code::Truncated` if the range extends past the end, `Code::Io` if reading fails. Nothing is allocated before the
+/// length is checked.
 pub fn read_range(source: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u8>, FormatError> {
     let size = source.size();
     if offset.checked_add(length).is_none_or(|end| end > size) {
         return Err(FormatError::new(
             Code::Truncated,
             Place::Byte(offset),
-            format!("{length} bytes are expected here, but the file ends at byte {size}"),
+            format!("expected {length} bytes, but the file ends at byte {size}"),
         ));
     }
     let length = usize::try_from(length).map_err(|_| {
@@ -82,14 +82,14 @@ pub fn read_range(source: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u
 /// Reads the whole source if it has at most `limit` bytes.
 ///
 /// # Errors
-/// `Code::TooLarge` past the limit, `Code::Io` if reading fails.
+/// `Code::TooLarge` over the limit, `Code::Io` if reading fails.
 pub fn read_all(source: &dyn ReadAt, limit: u64) -> Result<Vec<u8>, FormatError> {
     let size = source.size();
     if size > limit {
         return Err(FormatError::new(
             Code::TooLarge,
             Place::File,
-            format!("the file has {size} bytes; at most {limit} are read of a file of this kind"),
+            format!("the file has {size} bytes; the limit for this kind is {limit}"),
         ));
     }
     read_range(source, 0, size)

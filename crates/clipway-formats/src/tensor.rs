@@ -1,9 +1,9 @@
-//! Named tensors of an opened file.
+//! Named tensors of an open file.
 
 use crate::dtype::Dtype;
 use crate::error::FormatError;
 
-/// Kind of a file that holds tensors.
+/// File format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileFormat {
     /// safetensors.
@@ -16,7 +16,7 @@ pub enum FileFormat {
     PytorchTar,
     /// TorchScript archive, read as an archive of tensors.
     TorchScript,
-    /// One pickle, its tensors inside it.
+    /// A single pickle with embedded tensors.
     Pickle,
     /// One numpy array.
     Npy,
@@ -50,42 +50,42 @@ pub struct TensorInfo {
     pub name: String,
     /// Element type.
     pub dtype: Dtype,
-    /// Lengths of the dimensions, outermost first; empty for a scalar.
+    /// Shape, outermost dimension first; empty for a scalar.
     pub shape: Vec<usize>,
 }
 
 impl TensorInfo {
-    /// Number of elements. Readers have checked that it does not overflow.
+    /// Number of elements, checked for overflow by the readers.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Bytes of the contiguous tensor. Readers have checked that it does not overflow.
+    /// Size of the contiguous tensor in bytes, checked for overflow by the readers.
     pub fn bytes(&self) -> usize {
         self.elements() * self.dtype.size()
     }
 }
 
-/// An opened file of named tensors. Opening read names, dtypes and shapes; no weight has been read yet.
+/// An open file of named tensors. Opening it read names, dtypes and shapes, but no weights.
 pub trait TensorFile: Send + Sync {
-    /// Kind of the file.
+    /// Format of the file.
     fn format(&self) -> FileFormat;
 
-    /// The tensors, in the order of the file.
+    /// The tensors, in file order.
     fn tensors(&self) -> &[TensorInfo];
 
     /// Reads tensor `index` into `out` (cleared first) as contiguous, row-major, little-endian bytes.
     ///
     /// # Errors
-    /// What is wrong with the bytes: the end of the file, a checksum.
+    /// Damaged data: an early end of file, a checksum.
     fn read(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError>;
 
-    /// Hands the bytes that [`read`](TensorFile::read) gives to `sink`, in order, in pieces of whole elements:
-    /// small ones (at most 4 MiB) where the tensor is stored contiguously, else all at once. What a checksum
-    /// finds wrong is known, and is the result, only after the last piece.
+    /// Passes the same bytes as [`read`](TensorFile::read) to `sink`, in order, in pieces of whole elements: small ones
+    /// (at most 4 MiB) if the tensor is stored contiguously, otherwise all at once. A wrong checksum is detected, and
+    /// returned, only after the last piece.
     ///
     /// # Errors
-    /// As [`read`](TensorFile::read).
+    /// The errors of [`read`](TensorFile::read).
     fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
         let mut bytes = Vec::new();
         self.read(index, &mut bytes)?;
@@ -93,7 +93,7 @@ pub trait TensorFile: Send + Sync {
         Ok(())
     }
 
-    /// Text the file carries beside its tensors, such as safetensors' `__metadata__`, in the order of the file.
+    /// Text stored beside the tensors, such as safetensors' `__metadata__`, in file order.
     fn metadata(&self) -> &[(String, String)] {
         &[]
     }

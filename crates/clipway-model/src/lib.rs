@@ -13,7 +13,7 @@
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
-// Tests make files of their own.
+// Tests create their own files.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod nearest;

@@ -1,8 +1,8 @@
-//! The known name that a mistyped one was meant to be.
+//! Finds the known name that a mistyped one was meant to be.
 
-/// The known name that is most like `name`, if one is like it at all.
+/// The known name most similar to `name`, if any is similar.
 pub(crate) fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
-    // A name longer than any known one is not compared: the time is the product of the two lengths.
+    // Names longer than any known one are not compared: the time is the product of the two lengths.
     if name.len() > 64 {
         return None;
     }

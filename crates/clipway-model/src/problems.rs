@@ -1,6 +1,6 @@
-//! Problems that are collected, so that all of them are reported at once.
+//! Collects problems, so that all of them are reported at once.
 
-/// Everything that is wrong, in the order in which it is found.
+/// All problems, in the order in which they were found.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(Vec<String>);
 
@@ -12,34 +12,34 @@ impl Problems {
         }
     }
 
-    /// Everything that was added, as an error.
+    /// All added problems, as an error.
     pub(crate) fn none_or<E>(self, error: impl FnOnce(Vec<String>) -> E) -> Result<(), E> {
         if self.0.is_empty() { Ok(()) } else { Err(error(self.0)) }
     }
 }
 
-/// Problems as lines below the first of a message.
+/// Problems as lines below a message's first line.
 pub(crate) fn lines(problems: &[String]) -> String {
     let mut lines = Lines::default();
     lines.extend(problems.iter().map(|problem| (problem.clone(), 1)));
     lines.text()
 }
 
-/// Lines of one kind below the first of a message.
+/// Lines of one kind below a message's first line.
 ///
-/// What any two registered models differ in fits into them, and so does what can be wrong with a file that was meant
-/// to be right; what a hostile one could fill a terminal with is counted.
+/// The limit is above the differences between any two registered models, and above the problems of any file that was
+/// meant to be valid. A hostile file cannot flood a terminal: further lines are only counted.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     text: String,
 }
 
 impl Lines {
-    /// Most lines of one kind, and most bytes.
+    /// Maximum number of lines of one kind, and of bytes.
     const MOST: usize = 400;
     const LONGEST: usize = 48_000;
 
-    /// Adds lines of one kind, each with the number of problems that it gives.
+    /// Adds lines of one kind, each with the number of problems it reports.
     pub(crate) fn extend(&mut self, lines: impl IntoIterator<Item = (String, usize)>) {
         let start = self.text.len();
         let mut left_out = 0;
@@ -57,7 +57,7 @@ impl Lines {
         }
     }
 
-    /// The lines, each after a line end.
+    /// The lines, each after a newline.
     pub(crate) fn text(self) -> String {
         self.text
     }

@@ -1,14 +1,13 @@
-//! Opens a model, embeds an image and a text, and prints their cosine: `cosine FOLDER IMAGE TEXT`.
+//! Opens a model, embeds an image and a text, and prints their cosine.
 
 #![allow(clippy::disallowed_methods)]
 
 use clipway_run::{Clip, cosine};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let [folder, image, text] =
-        std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "usage")?;
-    let clip = Clip::open(folder)?;
-    let image = clip.embed_image(&std::fs::read(image)?)?;
-    println!("{:.4}", cosine(&image, &clip.embed_text(&text)?));
+    let clip = Clip::open("out/emoji-clip")?;
+    let image = clip.embed_image(&std::fs::read("examples/emoji-clip/pictures/lion.png")?)?;
+    let text = clip.embed_text("an emoji of a lion")?;
+    println!("{:.4}", cosine(&image, &text));
     Ok(())
 }

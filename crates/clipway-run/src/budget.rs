@@ -1,11 +1,11 @@
-//! How much a model may ask for.
+//! Limits on what a model may ask for.
 
 use clipway_model::architecture::Model;
 use clipway_model::graph::Cost;
 use clipway_model::plan::Towers;
 
-/// Most that a model may need for one image or text, weights aside. Checked before a weight is read: a small file may
-/// describe a tower that no machine can run.
+/// Limits for one image or text, without the weights. Checked before a weight is read: a small file may describe a
+/// tower that no machine can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Bytes of pixels, tokens and activations.
@@ -15,7 +15,7 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// 2 GiB and 20 million million multiplications: ten times what the largest registered model needs.
+    /// 2 GiB and 20 trillion multiplications: ten times what the largest registered model needs.
     fn default() -> Budget {
         Budget { bytes: 2 << 30, multiplications: 20_000_000_000_000 }
     }
@@ -26,34 +26,34 @@ impl Default for Budget {
 #[non_exhaustive]
 pub enum BudgetError {
     /// Too many bytes.
-    #[error("one {sample} needs {needed} bytes for its {input} and activations; at most {most} are allowed")]
+    #[error("one {sample} needs {needed} bytes for its {input} and activations; the limit is {most}")]
     Memory {
         /// `image` or `text`.
         sample: &'static str,
         /// `pixels` or `tokens`.
         input: &'static str,
-        /// Bytes that it needs.
+        /// Bytes needed.
         needed: u64,
-        /// Bytes that it may need.
+        /// The limit in bytes.
         most: u64,
     },
     /// Too much work.
-    #[error("one {sample} needs {needed} multiplications; at most {most} are allowed")]
+    #[error("one {sample} needs {needed} multiplications; the limit is {most}")]
     Work {
         /// `image` or `text`.
         sample: &'static str,
-        /// Multiplications that it needs.
+        /// Multiplications needed.
         needed: u64,
-        /// Multiplications that it may need.
+        /// The limit in multiplications.
         most: u64,
     },
 }
 
 impl Budget {
-    /// Checks the towers of a model that are about to be loaded.
+    /// Checks the towers of a model before they are loaded.
     ///
     /// # Errors
-    /// The first tower that needs more.
+    /// The first tower over the limit.
     pub fn check(&self, model: &Model, towers: Towers) -> Result<(), BudgetError> {
         let length = model.context_length;
         if towers != Towers::Text {
@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    /// Cost of the image tower of a small ViT whose patches are 8 pixels.
+    /// Cost of a small ViT's image tower with 8-pixel patches.
     fn image_cost(side: usize, layers: usize) -> Cost {
         let config = format!(
             r#"{{"embed_dim": 8, "vision_cfg": {{"image_size": {side}, "layers": {layers}, "width": 8, "head_width": 8,
@@ -108,18 +108,18 @@ mod tests {
     #[test]
     fn cost_grows_with_what_the_config_asks_for() {
         let (small, large) = (image_cost(64, 1), image_cost(2000, 1));
-        // Three copies of the pixels are the most that a shallow tower holds.
+        // In a shallow tower, three copies of the pixels need the most memory.
         assert!(
             large.bytes >= 3 * 3 * 2000 * 2000 * 4 && large.bytes < 2 * 3 * 3 * 2000 * 2000 * 4,
             "{large:?}"
         );
-        // Attention is of 62,501 tokens by as many, eight wide, for scores and for values.
+        // Attention from 62,501 tokens to as many, eight wide, for scores and values.
         assert!(large.multiplications > 2 * 8 * 62_501 * 62_501, "{large:?}");
         assert!(small.multiplications < 10_000_000 && small.bytes < 1 << 20, "{small:?}");
         assert!(image_cost(2000, 300).multiplications > 299 * 2 * 8 * 62_501 * 62_501);
         let model_of = |cost: Cost| Budget::default().check_cost("image", "pixels", cost);
         assert!(model_of(large).is_ok());
-        // 300 layers need 18.8 million million multiplications, 400 need 25.
+        // 300 layers need 18.8 trillion multiplications, 400 need 25.
         assert_eq!(model_of(image_cost(2000, 300)), Ok(()));
         assert!(matches!(model_of(image_cost(2000, 400)), Err(BudgetError::Work { .. })));
         let bytes = 3 << 30;

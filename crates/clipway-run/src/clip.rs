@@ -1,4 +1,4 @@
-//! A model ready to use: towers, preprocessing and tokenizer that belong together.
+//! A model ready to use: towers with their preprocessing and tokenizer.
 
 use clipway_formats::shown;
 
@@ -7,48 +7,48 @@ use crate::image::{Image, ImageError, PixelRule, Preprocess, to_pixels, transfor
 use crate::text::{EncodedBatch, Tokenizer, TokenizerError};
 use crate::tower::{Intermediate, TowerInput};
 
-/// A model ready to use. What is verified, classified with and served is this.
+/// A model ready to use. Verification, classification and serving all use this type.
 pub struct Clip {
     encoder: Encoder,
     preprocess: Preprocess,
     tokenizer: Option<Tokenizer>,
 }
 
-/// An input that a model refuses, or a part that it does not have.
+/// An input that a model refuses, or a part that it lacks.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClipError {
-    /// An image cannot be brought to the model's size.
+    /// An image cannot be preprocessed.
     #[error("`{name}`: {cause}")]
     Image {
         /// The image.
         name: String,
-        /// Why.
+        /// The reason.
         cause: ImageError,
     },
     /// A text cannot be tokenized.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// The feature of an input holds NaN or infinity: the weights, or the numbers on the way, are broken.
+    /// A feature contains NaN or infinity: the weights or intermediate values are broken.
     #[error("{input}: value {position} of its feature is {value}")]
     NotFinite {
-        /// The first such input, by its name.
+        /// Name of the first such input.
         input: String,
         /// Index of the first such value in its feature.
         position: usize,
         /// The value.
         value: f32,
     },
-    /// A tower refuses its inputs.
+    /// A tower refuses its input.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// The model has no tokenizer.
-    #[error("the model's tokenizer is not known: its files are not in the folder")]
+    #[error("the model has no tokenizer: its files are missing from the folder")]
     NoTokenizer,
 }
 
 impl ClipError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             ClipError::Image { cause, .. } => cause.code(),
@@ -59,7 +59,7 @@ impl ClipError {
         }
     }
 
-    /// Says which input has no feature, by the names of the inputs of the call.
+    /// Names the input without a feature, using the names of this call's inputs.
     #[must_use]
     pub fn naming(self, name: impl Fn(usize) -> String) -> ClipError {
         match self {
@@ -72,12 +72,12 @@ impl ClipError {
 }
 
 impl Clip {
-    /// Puts parts together that belong together.
+    /// Combines parts that belong together.
     pub fn new(encoder: Encoder, preprocess: Preprocess, tokenizer: Option<Tokenizer>) -> Clip {
         Clip { encoder, preprocess, tokenizer }
     }
 
-    /// The same model with its images under another rule, as another library's folder of it has them.
+    /// The same model with another rule for images, as in another library's folder of it.
     pub fn with_pixel_rule(mut self, rule: PixelRule) -> Clip {
         self.preprocess.rule = rule;
         self
@@ -101,20 +101,20 @@ impl Clip {
     /// The tokenizer.
     ///
     /// # Errors
-    /// [`ClipError::NoTokenizer`] where the model came without its files.
+    /// [`ClipError::NoTokenizer`] if the model came without its files.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ClipError> {
         self.tokenizer.as_ref().ok_or(ClipError::NoTokenizer)
     }
 
-    /// Whether texts can be made token ids.
+    /// Whether texts can be tokenized.
     pub fn has_tokenizer(&self) -> bool {
         self.tokenizer.is_some()
     }
 
-    /// Tokens of a text, and number of token ids.
+    /// Context length and vocabulary size.
     ///
     /// # Errors
-    /// A model without text tower.
+    /// A model without a text tower.
     pub fn text_input(&self) -> Result<[usize; 2], ClipError> {
         match self.encoder.text_input() {
             Some(TowerInput::Tokens { context, vocabulary, .. }) => Ok([context, vocabulary]),
@@ -122,7 +122,7 @@ impl Clip {
         }
     }
 
-    /// Values of one image's pixels, `3 · height · width`.
+    /// Number of values in one image's pixels, `3 · height · width`.
     pub fn pixel_values(&self) -> usize {
         self.preprocess.pixel_values()
     }
@@ -132,12 +132,12 @@ impl Clip {
         self.encoder.settings().embed_dim
     }
 
-    /// Factor of the cosine of image and text: the exponential of the stored `logit_scale`.
+    /// Factor applied to the cosine of image and text: the exponential of the stored `logit_scale`.
     pub fn logit_scale(&self) -> f32 {
         self.encoder.settings().logit_scale
     }
 
-    /// What is added to the logits, in models trained with the sigmoid loss.
+    /// Value added to the logits, in models trained with the sigmoid loss.
     pub fn logit_bias(&self) -> Option<f32> {
         self.encoder.settings().logit_bias
     }
@@ -145,7 +145,7 @@ impl Clip {
     /// Normalized pixels of an image, `[3, height, width]`.
     ///
     /// # Errors
-    /// An image that cannot be brought to the model's size.
+    /// An image that cannot be preprocessed.
     pub fn pixels(&self, name: &str, image: &Image) -> Result<Vec<f32>, ClipError> {
         let mut pixels = vec![0.0; self.pixel_values()];
         transform(image, &self.preprocess)
@@ -157,31 +157,32 @@ impl Clip {
     /// Token ids of texts, `[texts, context]`.
     ///
     /// # Errors
-    /// A model without tokenizer, or a text that it refuses.
+    /// A model without a tokenizer, or a text that it refuses.
     pub fn tokens<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<EncodedBatch, ClipError> {
         Ok(self.tokenizer()?.encode_batch(texts)?)
     }
 
-    /// Features of normalized pixels `[batch, 3, height, width]`: `[batch, width]`, as the model gives them: only CoCa's have length 1.
+    /// Features of normalized pixels `[batch, 3, height, width]`: `[batch, width]`, not normalized except by CoCa.
     ///
     /// # Errors
-    /// Pixels that are not whole images, or a model without image tower.
+    /// A number of values that is not a whole number of images, or a model without an image tower.
     pub fn encode_pixels(&self, pixels: &[f32]) -> Result<Vec<f32>, ClipError> {
         Ok(self.encoder.encode_image(pixels)?)
     }
 
-    /// Features of token ids `[batch, context]`: `[batch, width]`, as the model gives them: only CoCa's have length 1.
+    /// Features of token ids `[batch, context]`: `[batch, width]`, not normalized except by CoCa.
     ///
     /// # Errors
-    /// Ids that are not whole texts or outside of the vocabulary, or a model without text tower.
+    /// A number of ids that is not a whole number of texts, an id outside the vocabulary, or a model without a text
+    /// tower.
     pub fn encode_tokens(&self, ids: &[i64]) -> Result<Vec<f32>, ClipError> {
         Ok(self.encoder.encode_text(ids, self.text_input()?[0])?)
     }
 
-    /// Features of texts: `[texts, width]`, as the model gives them, and how many texts were truncated.
+    /// Features of texts, `[texts, width]`, not normalized except by CoCa, and how many texts were truncated.
     ///
     /// # Errors
-    /// Those of [`Clip::tokens`] and [`Clip::encode_tokens`].
+    /// The errors of [`Clip::tokens`] and [`Clip::encode_tokens`].
     pub fn encode_texts<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<(Vec<f32>, usize), ClipError> {
         let encoded = self.tokens(texts)?;
         let quoted = |index: usize| format!("text `{}`", shown(texts[index].as_ref()));
@@ -189,18 +190,18 @@ impl Clip {
         Ok((features, encoded.truncated))
     }
 
-    /// Named values inside the image tower; none unless it was loaded with blocks.
+    /// Intermediate values of the image tower by name; none unless it was loaded with blocks.
     ///
     /// # Errors
-    /// As [`Clip::encode_pixels`].
+    /// The errors of [`Clip::encode_pixels`].
     pub fn image_intermediates(&self, pixels: &[f32]) -> Result<Vec<Intermediate>, ClipError> {
         Ok(self.encoder.image_intermediates(pixels)?)
     }
 
-    /// Named values inside the text tower; none unless it was loaded with blocks.
+    /// Intermediate values of the text tower by name; none unless it was loaded with blocks.
     ///
     /// # Errors
-    /// As [`Clip::encode_tokens`].
+    /// The errors of [`Clip::encode_tokens`].
     pub fn text_intermediates(&self, ids: &[i64]) -> Result<Vec<Intermediate>, ClipError> {
         Ok(self.encoder.text_intermediates(ids, self.text_input()?[0])?)
     }

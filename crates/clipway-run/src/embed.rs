@@ -1,4 +1,4 @@
-//! The short way: from bytes and strings to features and labels, in one call.
+//! From bytes and strings to features and labels, in one call.
 
 use rayon::prelude::*;
 
@@ -6,17 +6,17 @@ use crate::clip::{Clip, ClipError};
 use crate::image::{DecodeLimits, preprocess};
 use crate::zero_shot::{Classifier, Score, TemplateError, fill_template};
 
-/// Images of one pass, which bounds the memory for pixels.
+/// Number of images per pass, to limit memory for pixels.
 const PASS: usize = 32;
 
-/// The prompt that labels are put into where none is given.
+/// The default prompt for labels.
 pub const DEFAULT_TEMPLATE: &str = "a photo of a {}";
 
-/// Labels cannot be classified with.
+/// A label or an image that cannot be classified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClassifyError {
-    /// A template has no place for the label.
+    /// A template without a place for the label.
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// The model refuses the image or a label.
@@ -25,7 +25,7 @@ pub enum ClassifyError {
 }
 
 impl ClassifyError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             ClassifyError::Template(_) => "bad-option",
@@ -35,19 +35,19 @@ impl ClassifyError {
 }
 
 impl Clip {
-    /// Computes the feature of an image from the bytes of its file, `[embed_dim]`, as open_clip's `encode_image`
-    /// returns it by default: for most models its length is not 1.
+    /// Computes the feature of an image from its file's bytes, `[embed_dim]`, like open_clip's `encode_image` by
+    /// default: for most models, its length is not 1.
     ///
     /// # Errors
-    /// An image that cannot be decoded, a model without image tower, or a feature that is not finite.
+    /// An image that cannot be decoded, a model without an image tower, or a feature that is not finite.
     pub fn embed_image(&self, bytes: &[u8]) -> Result<Vec<f32>, ClipError> {
         self.embed_images(&[bytes])
     }
 
-    /// Computes the features of images, `[images, embed_dim]`, row after row, decoding side by side.
+    /// Computes the features of images, `[images, embed_dim]`, one per row, decoding in parallel.
     ///
     /// # Errors
-    /// As [`Clip::embed_image`]; the first image that is refused is named by its index.
+    /// The errors of [`Clip::embed_image`]; the first refused image is named by its index.
     pub fn embed_images<B: AsRef<[u8]> + Sync>(&self, images: &[B]) -> Result<Vec<f32>, ClipError> {
         let (values, limits) = (self.pixel_values(), DecodeLimits::default());
         let mut features = Vec::with_capacity(images.len() * self.embed_dim());
@@ -65,27 +65,27 @@ impl Clip {
         Ok(features)
     }
 
-    /// Computes the feature of a text, `[embed_dim]`, as open_clip's `encode_text` returns it by default. A text that
-    /// is longer than the model's context is truncated.
+    /// Computes the feature of a text, `[embed_dim]`, like open_clip's `encode_text` by default. A text longer than the
+    /// model's context is truncated.
     ///
     /// # Errors
-    /// A model without text tower or tokenizer, or a feature that is not finite.
+    /// A model without a text tower or tokenizer, or a feature that is not finite.
     pub fn embed_text(&self, text: &str) -> Result<Vec<f32>, ClipError> {
         self.embed_texts(&[text])
     }
 
-    /// Computes the features of texts, `[texts, embed_dim]`, row after row.
+    /// Computes the features of texts, `[texts, embed_dim]`, one per row.
     ///
     /// # Errors
-    /// As [`Clip::embed_text`].
+    /// The errors of [`Clip::embed_text`].
     pub fn embed_texts<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<f32>, ClipError> {
         Ok(self.encode_texts(texts)?.0)
     }
 
-    /// Makes a classifier of labels, each put into every template in the place of `{}`.
+    /// Builds a classifier from labels, each inserted into every template in place of `{}`.
     ///
     /// # Errors
-    /// A template without `{}`, and what [`Clip::embed_text`] refuses.
+    /// A template without `{}`, and the errors of [`Clip::embed_text`].
     pub fn classifier<L: AsRef<str>, T: AsRef<str>>(
         &self,
         labels: &[L],
@@ -102,11 +102,11 @@ impl Clip {
         Ok(Classifier::new(&features, templates.len(), width, scale, self.logit_bias()))
     }
 
-    /// Scores labels for an image from the bytes of its file, the best first, with [`DEFAULT_TEMPLATE`]. For many
-    /// images make the [`Clip::classifier`] once.
+    /// Scores labels for an image given as its file's bytes, best first, using [`DEFAULT_TEMPLATE`]. For many images,
+    /// build the [`Clip::classifier`] once.
     ///
     /// # Errors
-    /// As [`Clip::embed_image`] and [`Clip::embed_text`].
+    /// The errors of [`Clip::embed_image`] and [`Clip::embed_text`].
     pub fn classify<L: AsRef<str>>(&self, bytes: &[u8], labels: &[L]) -> Result<Vec<Score>, ClassifyError> {
         let classifier = self.classifier(labels, &[DEFAULT_TEMPLATE])?;
         Ok(classifier.scores(&self.embed_image(bytes)?))

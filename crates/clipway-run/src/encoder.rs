@@ -1,63 +1,63 @@
-//! A model's two towers, as everything that uses features sees them.
+//! A model's two towers, as seen by everything that uses features.
 //!
-//! Verification, zero-shot classification, retrieval and serving all stand on [`Encoder`]: what is verified is
-//! what is served.
+//! Verification, zero-shot classification, retrieval and serving all use [`Encoder`]: what is verified is what is
+//! served.
 
 use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError, TowerInput};
 
-/// The scalars of a model beside its towers.
+/// A model's scalars besides its towers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EncoderSettings {
-    /// Factor of the cosines: the exponential of the checkpoint's `logit_scale`.
+    /// Factor applied to the cosines: the exponential of the checkpoint's `logit_scale`.
     pub logit_scale: f32,
-    /// Added to the logits, in models trained with the sigmoid loss.
+    /// Value added to the logits, in models trained with the sigmoid loss.
     pub logit_bias: Option<f32>,
-    /// Values of a feature.
+    /// Number of values in a feature.
     pub embed_dim: usize,
 }
 
-/// What an [`Encoder`] is, for people and for JSON.
+/// A description of an [`Encoder`], for people and for JSON.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct EncoderDescription {
-    /// Values of a feature.
+    /// Number of values in a feature.
     pub embed_dim: usize,
-    /// The image tower, if it is loaded.
+    /// The image tower, if loaded.
     pub image: Option<TowerDescription>,
-    /// The text tower, if it is loaded.
+    /// The text tower, if loaded.
     pub text: Option<TowerDescription>,
-    /// Factor of the cosines.
+    /// Factor applied to the cosines.
     pub logit_scale: f32,
-    /// Added to the logits.
+    /// Value added to the logits.
     pub logit_bias: Option<f32>,
 }
 
-/// An encoder cannot be made, or refuses an input.
+/// An encoder cannot be created, or refuses an input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncoderError {
-    /// The encoder was made without this tower.
+    /// The encoder was created without this tower.
     #[error("the {tower} tower is not loaded")]
     NoTower {
         /// `image` or `text`.
         tower: &'static str,
     },
-    /// A tower stands in the other's place.
-    #[error("expected the {tower} tower, found one that takes the other's inputs")]
+    /// A tower is in the other's place.
+    #[error("expected the {tower} tower, found the other one")]
     WrongTower {
         /// `image` or `text`.
         tower: &'static str,
     },
-    /// A tower's features do not fit the model.
+    /// A tower's features do not match the model.
     #[error("{tower} tower: expected features of {expected} values, found {found}")]
     FeatureWidth {
         /// `image` or `text`.
         tower: &'static str,
         /// The model's embedding width.
         expected: usize,
-        /// Values of a feature of the tower.
+        /// Number of values in a feature of the tower.
         found: usize,
     },
-    /// A feature holds NaN or infinity: the weights, or the numbers on the way, are broken.
+    /// A feature contains NaN or infinity: the weights or intermediate values are broken.
     #[error("{input} {index}: value {position} of its feature is {value}")]
     NotFinite {
         /// What was encoded: `image` or `text`.
@@ -69,13 +69,13 @@ pub enum EncoderError {
         /// The value.
         value: f32,
     },
-    /// The backend refuses.
+    /// The backend refused.
     #[error(transparent)]
     Tower(#[from] TowerError),
 }
 
 impl EncoderError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             EncoderError::NoTower { .. } | EncoderError::WrongTower { .. } => "missing",
@@ -86,7 +86,7 @@ impl EncoderError {
     }
 }
 
-/// The towers of a model, of which one may be absent.
+/// The towers of a model; one may be absent.
 #[derive(Debug)]
 pub struct Encoder {
     image: Option<Box<dyn Tower>>,
@@ -95,10 +95,10 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Puts towers together.
+    /// Combines towers.
     ///
     /// # Errors
-    /// If a tower gives features of another width than `embed_dim`, or stands in the other's place.
+    /// A tower whose feature width is not `embed_dim`, or that is in the other's place.
     pub fn new(
         image: Option<Box<dyn Tower>>,
         text: Option<Box<dyn Tower>>,
@@ -123,49 +123,49 @@ impl Encoder {
         &self.settings
     }
 
-    /// What the image tower takes, if it is loaded.
+    /// The image tower's input, if loaded.
     pub fn image_input(&self) -> Option<TowerInput> {
         self.image.as_ref().map(|tower| tower.describe().input)
     }
 
-    /// What the text tower takes, if it is loaded.
+    /// The text tower's input, if loaded.
     pub fn text_input(&self) -> Option<TowerInput> {
         self.text.as_ref().map(|tower| tower.describe().input)
     }
 
-    /// Computes image features `[batch, embed_dim]` of normalized pixels `[batch, 3, height, width]`, as
-    /// open_clip's `encode_image` returns them by default.
+    /// Computes image features `[batch, embed_dim]` from normalized pixels `[batch, 3, height, width]`, like
+    /// open_clip's `encode_image` by default.
     ///
     /// # Errors
-    /// If there is no image tower, the pixels are not whole images, or a feature is not finite.
+    /// A missing image tower, pixels that are not whole images, or a feature that is not finite.
     pub fn encode_image(&self, pixels: &[f32]) -> Result<Vec<f32>, EncoderError> {
         let features = self.image_tower()?.features(TowerBatch::Pixels(pixels))?;
         self.finished("image", features)
     }
 
-    /// Computes text features `[batch, embed_dim]` of token ids `[batch, length]`, as open_clip's `encode_text`
-    /// returns them by default.
+    /// Computes text features `[batch, embed_dim]` from token ids `[batch, length]`, like open_clip's `encode_text` by
+    /// default.
     ///
     /// # Errors
-    /// If there is no text tower, the ids are not whole texts, one is outside the vocabulary, or a feature is not
+    /// A missing text tower, ids that are not whole texts, an id outside the vocabulary, or a feature that is not
     /// finite.
     pub fn encode_text(&self, ids: &[i64], length: usize) -> Result<Vec<f32>, EncoderError> {
         let features = self.text_tower()?.features(TowerBatch::Tokens { ids, length })?;
         self.finished("text", features)
     }
 
-    /// Computes the named values inside the image tower; none unless it was prepared for them.
+    /// Computes intermediate values of the image tower by name; none unless it was prepared for them.
     ///
     /// # Errors
-    /// If there is no image tower, or it refuses the pixels.
+    /// A missing image tower, or pixels that it refuses.
     pub fn image_intermediates(&self, pixels: &[f32]) -> Result<Vec<Intermediate>, EncoderError> {
         Ok(self.image_tower()?.intermediates(TowerBatch::Pixels(pixels))?)
     }
 
-    /// Computes the named values inside the text tower; none unless it was prepared for them.
+    /// Computes intermediate values of the text tower by name; none unless it was prepared for them.
     ///
     /// # Errors
-    /// If there is no text tower, or it refuses the ids.
+    /// A missing text tower, or ids that it refuses.
     pub fn text_intermediates(&self, ids: &[i64], length: usize) -> Result<Vec<Intermediate>, EncoderError> {
         Ok(self.text_tower()?.intermediates(TowerBatch::Tokens { ids, length })?)
     }
@@ -190,7 +190,7 @@ impl Encoder {
         self.text.as_deref().ok_or(EncoderError::NoTower { tower: "text" })
     }
 
-    /// Checks features, once for everyone who uses them, and gives them length 1 where the model does.
+    /// Checks features, once for every user, and scales them to length 1 if the model does.
     fn finished(&self, input: &'static str, features: Vec<f32>) -> Result<Vec<f32>, EncoderError> {
         let width = self.settings.embed_dim;
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
@@ -201,12 +201,12 @@ impl Encoder {
     }
 }
 
-/// Divides each row of `width` values by its length, or by 1e-12 where that is longer, as
+/// Divides each row of `width` values by its length, or by 1e-12 if that is larger, like
 /// `torch.nn.functional.normalize`.
 pub fn normalize(features: &mut [f32], width: usize) {
     for row in features.chunks_exact_mut(width.max(1)) {
         let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
-        // Written so that a NaN stays one.
+        // Written so that NaN stays NaN.
         let length = if length < 1e-12 { 1e-12 } else { length };
         row.iter_mut().for_each(|value| *value /= length);
     }

@@ -10,8 +10,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Pixels and token ids exactly as open_clip makes them, the engine that turns them into features, and what rests on
-//! features: verification and zero-shot classification. Nothing here touches the network or prints.
+//! Pixels and token ids exactly as in open_clip, the engine that turns them into features, and what builds on features:
+//! verification and zero-shot classification. Nothing here accesses the network or prints.
 //!
 //! ```no_run
 //! use clipway_run::{clip::Clip, image::decode, verify::cosine};

@@ -24,18 +24,18 @@ use crate::tower;
 /// transformers' config, which names the kind of model.
 const TRANSFORMERS_CONFIG: &str = "config.json";
 
-/// How a model is loaded.
+/// How to load a model.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// What it runs on; without it the fastest instruction set and all threads.
+    /// What to run on; by default the fastest instruction set and all threads.
     pub processor: Option<Processor>,
-    /// Which towers are loaded; without it all that the source has.
+    /// Which towers to load; by default all existing ones.
     pub towers: Option<Towers>,
-    /// Whether the outputs of blocks can be asked for.
+    /// Whether block outputs are available.
     pub blocks: bool,
-    /// Whether images are turned as their EXIF orientation says; open_clip does not.
+    /// Whether images are rotated by their EXIF orientation; open_clip does not.
     pub apply_orientation: bool,
-    /// Most that the model may need for one image or text.
+    /// Limits for one image or text.
     pub budget: Budget,
 }
 
@@ -53,17 +53,17 @@ pub enum LoadError {
     /// The source cannot be resolved.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The source does not have a tower that was asked for.
-    #[error("`{}` has the {} tower only, not the {} tower", shown_path(path), found.name(), wanted.name())]
+    /// The source lacks a requested tower.
+    #[error("`{}` has only the {} tower, not the {} tower", shown_path(path), found.name(), wanted.name())]
     NoTower {
         /// The source.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested towers.
         wanted: Towers,
-        /// What it has.
+        /// The existing towers.
         found: Towers,
     },
-    /// There are no threads to run on.
+    /// No threads to run on.
     #[error(transparent)]
     Processor(EngineError),
     /// The model needs more than its budget.
@@ -71,7 +71,7 @@ pub enum LoadError {
     Budget {
         /// The source.
         path: PathBuf,
-        /// What it needs.
+        /// The exceeded limit.
         cause: BudgetError,
     },
     /// The engine refuses the weights.
@@ -79,15 +79,15 @@ pub enum LoadError {
     Engine {
         /// The source.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         cause: EngineError,
     },
-    /// The towers are not those of the model.
+    /// The towers do not match the model.
     #[error("`{}`: {cause}", shown_path(path))]
     Encoder {
         /// The source.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         cause: EncoderError,
     },
     /// The tokenizer is malformed.
@@ -107,7 +107,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             LoadError::Source(error) => error.code(),
@@ -123,26 +123,26 @@ impl LoadError {
     }
 }
 
-/// A model's tokenizer, with what an artifact carries of it.
+/// A model's tokenizer, with what an artifact records about it.
 #[derive(Debug)]
 pub struct LoadedTokenizer {
     /// The tokenizer and its files.
     pub tokenizer: FolderTokenizer,
-    /// Where it is known from.
+    /// Its origin.
     pub from: Origin,
-    /// Where it is known from how texts are cleaned.
+    /// The origin of its cleaning.
     pub cleaning_from: Origin,
-    /// Where its files lie.
+    /// The folder of its files.
     folder: PathBuf,
 }
 
 impl LoadedTokenizer {
-    /// Finds the tokenizer of a source in `folder`, as the source's own library reads it: CLIP's is built in, any other
-    /// lies in the folder. `None` where its files are missing. The rules are the same as in the folder's `clipway.json`, where
-    /// it has one and no other library reads the folder.
+    /// Finds a source's tokenizer in `folder`, as the source's own library reads it: CLIP's is built in, any other is
+    /// in the folder. `None` if its files are missing. If the folder has a `clipway.json` and no other library reads
+    /// it, the rules are those stated there.
     ///
     /// # Errors
-    /// Files that cannot be read or are malformed, and a tokenizer that does not fit the model.
+    /// Files that cannot be read or are malformed, and a tokenizer that does not match the model.
     pub fn find(source: &Source, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
         let text = &source.config().model.text;
         let reading = TextReading::of(source.layout(), source.origin());
@@ -173,7 +173,7 @@ impl LoadedTokenizer {
         Ok(Some(LoadedTokenizer { tokenizer, from, cleaning_from, folder: folder.to_owned() }))
     }
 
-    /// The tokenizer's part of a folder for the library of a layout, by the name that artifacts give it.
+    /// The tokenizer files and rules for the library of a layout, given by the name that artifacts use.
     ///
     /// # Errors
     /// Rules that the library cannot follow.
@@ -184,10 +184,10 @@ impl LoadedTokenizer {
         Ok(TokenizerParts { files: written.files, rules: Some(written.rules), notes: written.notes })
     }
 
-    /// Finds the tokenizer as [`LoadedTokenizer::find`] does, and states it in the source's contract.
+    /// Finds the tokenizer like [`LoadedTokenizer::find`], and records it in the source's contract.
     ///
     /// # Errors
-    /// As [`LoadedTokenizer::find`].
+    /// The errors of [`LoadedTokenizer::find`].
     pub fn read_into(source: &mut Source, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
         let found = LoadedTokenizer::find(source, folder)?;
         if let Some(LoadedTokenizer { tokenizer, from, cleaning_from, .. }) = &found {
@@ -198,7 +198,7 @@ impl LoadedTokenizer {
     }
 }
 
-/// Where rules that no artifact states are known from, and how texts are cleaned.
+/// The origins of rules and cleaning that no artifact states.
 fn known_from(
     source: &Source,
     folder: &Path,
@@ -228,19 +228,18 @@ fn known_from(
 }
 
 impl Clip {
-    /// Opens a folder or a file of weights and loads all towers that it has.
+    /// Opens a folder or a weight file and loads all towers that it has.
     ///
     /// # Errors
-    /// A source that cannot be resolved, weights that cannot be read or compiled, and tokenizer files that are
-    /// malformed.
+    /// A source that cannot be resolved, weights that cannot be read or compiled, and malformed tokenizer files.
     pub fn open(path: impl AsRef<Path>) -> Result<Clip, LoadError> {
         Clip::open_with(path, &SourceOptions::default(), &LoadOptions::default())
     }
 
-    /// Opens as [`Clip::open`] does, with options.
+    /// Opens like [`Clip::open`], with options.
     ///
     /// # Errors
-    /// As [`Clip::open`], and a tower that the source does not have.
+    /// The errors of [`Clip::open`], and a tower that the source lacks.
     pub fn open_with(
         path: impl AsRef<Path>,
         source: &SourceOptions,
@@ -249,10 +248,10 @@ impl Clip {
         Clip::load(&Source::resolve(path, source)?, load)
     }
 
-    /// Loads a source: its weights as its plan makes them, its preprocessing and its tokenizer.
+    /// Loads a source: its weights according to the plan, its preprocessing and its tokenizer.
     ///
     /// # Errors
-    /// As [`Clip::open_with`].
+    /// The errors of [`Clip::open_with`].
     pub fn load(source: &Source, options: &LoadOptions) -> Result<Clip, LoadError> {
         let path = source.path();
         let engine = |cause| LoadError::Engine { path: path.to_owned(), cause };
@@ -290,7 +289,7 @@ impl Clip {
     }
 }
 
-/// The towers to load: those that were asked for, if the source has them, else all that it has.
+/// The towers to load: the requested ones if the source has them, otherwise all existing ones.
 fn towers(source: &Source, wanted: Option<Towers>) -> Result<Towers, LoadError> {
     match (wanted, source.tower()) {
         (None | Some(Towers::Both), found) => Ok(found),
@@ -322,7 +321,7 @@ impl From<&PreprocessConfig> for Preprocess {
     }
 }
 
-/// The weights that a plan makes of a state dict, as the engine reads them.
+/// The weights that a plan makes from a state dict, for the engine.
 struct PlannedWeights<'a> {
     planned: HashMap<&'a str, &'a PlannedTensor>,
     source: &'a StateDict,
@@ -335,7 +334,7 @@ impl<'a> PlannedWeights<'a> {
         PlannedWeights { planned, source: &source.weights().state_dict }
     }
 
-    /// The one value of a tensor `[]` or `[1]`.
+    /// The single value of a tensor `[]` or `[1]`.
     fn scalar(&self, name: &str) -> Result<f32, EngineError> {
         let mut values = Vec::new();
         let shape = self.planned.get(name).map(|planned| planned.target.shape.clone()).unwrap_or_default();
@@ -377,7 +376,7 @@ impl Weights for PlannedWeights<'_> {
     }
 }
 
-/// The rules in the `clipway.json` of an artifact and where it knows them and the cleaning from, if it says any.
+/// The rules in an artifact's `clipway.json` with their origins and the cleaning's, if it states any.
 fn stored_rules(artifact: Option<&Artifact>) -> Option<(TokenizerRules, Origin, Origin)> {
     let text = artifact?.contract.text.as_ref()?;
     let rules = text.tokenizer.as_ref()?;

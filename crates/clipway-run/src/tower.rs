@@ -1,14 +1,14 @@
-//! The seam for backends: what computes one tower's features, whatever runtime does it.
+//! The interface of backends: what computes one tower's features, whatever the runtime.
 //!
-//! [`Engine`](crate::engine::Engine) implements [`Tower`]; another runtime implements it too, and
-//! [`Encoder`](crate::encoder::Encoder) uses either alike.
+//! [`Engine`](crate::engine::Engine) implements [`Tower`]; other runtimes can implement it too, and
+//! [`Encoder`](crate::encoder::Encoder) uses any of them.
 
 use std::error::Error;
 use std::fmt;
 
 use serde::Serialize;
 
-/// What a tower takes.
+/// The input of a tower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TowerInput {
@@ -21,17 +21,17 @@ pub enum TowerInput {
     },
     /// Token ids `[batch, length]`.
     Tokens {
-        /// Shortest text: one token, or the context for a tower whose texts are always padded.
+        /// Minimum text length: one token, or the context length for a tower whose texts are always padded.
         least: usize,
-        /// Longest text.
+        /// Maximum text length.
         context: usize,
-        /// Number of ids.
+        /// Size of the vocabulary.
         vocabulary: usize,
     },
 }
 
 impl TowerInput {
-    /// Which tower takes this: `image` or `text`.
+    /// The tower with this input: `image` or `text`.
     pub fn tower(&self) -> &'static str {
         match self {
             TowerInput::Pixels { .. } => "image",
@@ -49,53 +49,52 @@ pub enum TowerBatch<'a> {
     Tokens {
         /// The ids, text after text.
         ids: &'a [i64],
-        /// Tokens of each text.
+        /// Number of tokens in each text.
         length: usize,
     },
 }
 
-/// A value inside a tower, by the name of the module that computes it.
+/// An intermediate value of a tower, named after the module that computes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intermediate {
     /// Module, such as `visual.transformer.resblocks.0`.
     pub name: String,
-    /// Rows of `width` values, sample after sample; of a map one row for each place.
+    /// Rows of `width` values, sample after sample; for a map, one row per place.
     pub values: Vec<f32>,
-    /// Values of a row.
+    /// Number of values in a row.
     pub width: usize,
 }
 
-/// What a tower is, for people and for JSON.
+/// A description of a tower, for people and for JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TowerDescription {
-    /// What it takes.
+    /// Its input.
     pub input: TowerInput,
-    /// Values of a feature.
+    /// Number of values in a feature.
     pub width: usize,
     /// What computes it: a runtime and its instruction set, such as `clipway, avx512`.
     pub backend: String,
-    /// Threads that it computes with.
+    /// Number of threads it computes with.
     pub threads: usize,
 }
 
-/// One tower of a model, ready to run. Features are as open_clip's `encode_image` and `encode_text` compute them
-/// before any normalization that the caller asks for.
+/// One tower of a model, ready to run. Its features match open_clip's `encode_image` and `encode_text` before any
+/// normalization that the caller asks for.
 pub trait Tower: fmt::Debug + Send + Sync {
-    /// What the tower is.
+    /// Describes the tower.
     fn describe(&self) -> TowerDescription;
 
     /// Computes features, `[batch, width]`. A sample's feature does not depend on the batch it is in.
     ///
     /// # Errors
-    /// Inputs that are not whole samples, of the other tower's kind, or outside the vocabulary; and whatever keeps
-    /// the backend from running.
+    /// Inputs that are not whole samples, belong to the other tower, or are outside the vocabulary; and any failure of
+    /// the backend.
     fn features(&self, batch: TowerBatch<'_>) -> Result<Vec<f32>, TowerError>;
 
-    /// Computes the named values inside the tower, in the order of computation; empty if it was not prepared for
-    /// them.
+    /// Computes intermediate values by name, in order of computation; empty if the tower was not prepared for them.
     ///
     /// # Errors
-    /// As [`Tower::features`].
+    /// The errors of [`Tower::features`].
     fn intermediates(&self, batch: TowerBatch<'_>) -> Result<Vec<Intermediate>, TowerError>;
 }
 
@@ -112,7 +111,7 @@ impl TowerError {
         TowerError { code, cause: cause.into() }
     }
 
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -124,7 +123,7 @@ impl fmt::Display for TowerError {
     }
 }
 
-/// It stands for the backend's error, so its source is that error's source.
+/// It represents the backend's error, so its source is that error's source.
 impl Error for TowerError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.source()

@@ -1,7 +1,7 @@
-//! Zero-shot classification: labels become class embeddings, images are scored against them.
+//! Zero-shot classification: labels become class embeddings, and images are scored against them.
 //!
 //! Follows Radford et al., *Learning Transferable Visual Models From Natural Language Supervision* (2021), section
-//! 3.1.4: each label is put into every prompt template, and a class embedding is the normalized mean of the
+//! 3.1.4: each label is inserted into every prompt template, and a class embedding is the normalized mean of the
 //! normalized text features.
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::encoder::normalize;
 /// Fills a template: every `{}` becomes the label.
 ///
 /// # Errors
-/// A template without `{}` gives the same text for every label.
+/// A template without `{}`, which would give the same text for every label.
 pub fn fill_template(template: &str, label: &str) -> Result<String, TemplateError> {
     if template.contains("{}") {
         Ok(template.replace("{}", label))
@@ -20,7 +20,7 @@ pub fn fill_template(template: &str, label: &str) -> Result<String, TemplateErro
     }
 }
 
-/// A prompt template that has no place for the label.
+/// A prompt template without a place for the label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("template `{template}` has no `{{}}` for the label")]
 pub struct TemplateError {
@@ -34,7 +34,7 @@ pub struct TemplateError {
 pub enum ProbabilityRule {
     /// Over all labels: models trained with the softmax loss.
     Softmax,
-    /// Each label by itself: models with a logit bias, trained with the sigmoid loss.
+    /// Each label separately: models with a logit bias, trained with the sigmoid loss.
     Sigmoid,
 }
 
@@ -45,7 +45,7 @@ pub struct Score {
     pub label: usize,
     /// Probability, from 0 to 1.
     pub probability: f32,
-    /// Cosine of the image's and the label's embedding.
+    /// Cosine between the image's and the label's embeddings.
     pub cosine: f32,
 }
 
@@ -59,11 +59,11 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Makes class embeddings of text features `[labels, templates, width]`, not necessarily normalized; `scale` is
-    /// the factor of the cosine (the exponential of `logit_scale`).
+    /// Builds class embeddings from text features `[labels, templates, width]`, not necessarily normalized; `scale` is
+    /// the factor applied to cosines (the exponential of `logit_scale`).
     ///
     /// # Panics
-    /// If the features are not `templates · width` values a label.
+    /// If the features are not `templates · width` values per label.
     pub fn new(
         features: &[f32],
         templates: usize,
@@ -86,12 +86,12 @@ impl Classifier {
         Classifier { classes, width, scale, bias }
     }
 
-    /// How this classifier makes probabilities.
+    /// How this classifier computes probabilities.
     pub fn rule(&self) -> ProbabilityRule {
         if self.bias.is_some() { ProbabilityRule::Sigmoid } else { ProbabilityRule::Softmax }
     }
 
-    /// Scores one image's features `[width]`, best label first; of equal scores the earlier label.
+    /// Scores one image's features `[width]`, best label first; ties are in label order.
     ///
     /// # Panics
     /// If the features are not `width` values.
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn templates_are_averaged_after_normalizing() {
-        // Two templates of very different lengths weigh the same: the class lies between them, at 45 degrees.
+        // Two templates of very different lengths have the same weight: the class is between them, at 45 degrees.
         let classifier = Classifier::new(&[10.0, 0.0, 0.0, 0.1, -1.0, 0.0, -1.0, 0.0], 2, 2, 2.0, None);
         let scores = classifier.scores(&[3.0, 3.0]);
         assert_eq!(scores[0].label, 0);

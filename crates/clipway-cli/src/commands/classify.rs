@@ -16,17 +16,17 @@ use crate::text::read_lines;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
 
-/// Say which of some labels fit images best
+/// Classify images by labels of your choice (zero-shot)
 #[derive(Args)]
 pub struct Classify {
     /// An exported folder, or any source with its config
     model_folder: PathBuf,
 
-    /// Images
+    /// Image files
     #[arg(required = true)]
     images: Vec<PathBuf>,
 
-    /// The labels, separated by commas
+    /// Labels, separated by commas
     #[arg(
         long,
         value_delimiter = ',',
@@ -35,15 +35,15 @@ pub struct Classify {
     )]
     labels: Vec<String>,
 
-    /// A file with a label on each line
+    /// A file with one label per line
     #[arg(long, value_name = "FILE")]
     labels_file: Option<PathBuf>,
 
-    /// Prompt with {} for the label; several are averaged
+    /// Prompt template, {} stands for the label; the features of several templates are averaged
     #[arg(long, default_value = "a photo of a {}")]
     template: Vec<String>,
 
-    /// Labels to print for each image
+    /// Number of labels to print for each image
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
 
@@ -77,13 +77,13 @@ struct Results {
     templates: Vec<String>,
     labels: usize,
     probability_rule: ProbabilityRule,
-    /// Whether images were turned as their EXIF orientation says.
+    /// Whether images were rotated by their EXIF orientation.
     apply_orientation: bool,
     images: Vec<Classified>,
 }
 
 impl Classify {
-    /// Classifies; an unreadable image is reported, and the others go on.
+    /// Classifies images. An unreadable image is reported, and the rest are still classified.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let labels = self.labels()?;
         let clip = self.load(ui)?;
@@ -132,7 +132,7 @@ impl Classify {
             let folder = shown_path(&self.model_folder);
             return Err(Failure::no(
                 "missing",
-                format!("`{folder}` has one tower only; classifying needs both"),
+                format!("`{folder}` has only one tower; classification needs both"),
             )
             .hint("export it again with `--tower both`"));
         }

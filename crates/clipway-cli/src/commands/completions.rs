@@ -1,14 +1,14 @@
-//! `clipway completions` and `clipway man`: made of the same definitions as the commands.
+//! `clipway completions` and `clipway man`: generated from the definitions of the commands.
 
 use clap::{Args, CommandFactory};
 
 use crate::failure::Failure;
 use crate::ui::Ui;
 
-/// Print a completion script for a shell
+/// Print a shell completion script
 #[derive(Args)]
 pub struct Completions {
-    /// The shell
+    /// Shell to complete for
     shell: clap_complete::Shell,
 }
 
@@ -25,7 +25,7 @@ impl Completions {
 /// Print a man page (roff)
 #[derive(Args)]
 pub struct Man {
-    /// Command to describe; without it the page of clipway itself
+    /// Command to describe [default: clipway itself]
     command: Option<String>,
 }
 

@@ -22,23 +22,23 @@ pub struct Embed {
     /// An exported folder, or any source with its config
     model_folder: PathBuf,
 
-    /// Images
+    /// Image files
     #[arg(required_unless_present_any = ["text", "texts_file"])]
     images: Vec<PathBuf>,
 
-    /// A text; may be given several times
+    /// Text to embed; may be repeated
     #[arg(long)]
     text: Vec<String>,
 
-    /// A file with a text on each line
+    /// A file with one text per line
     #[arg(long, value_name = "FILE")]
     texts_file: Option<PathBuf>,
 
-    /// Scale every feature to length 1
+    /// Scale every feature vector to length 1
     #[arg(long)]
     normalize: bool,
 
-    /// Write `image_features` and `text_features` to a safetensors file, in place of JSON to stdout
+    /// Write `image_features` and `text_features` to this safetensors file instead of printing JSON
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
@@ -60,14 +60,14 @@ struct Row<'a> {
     file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
-    /// Whether the image was turned as its EXIF orientation says; left out where it was not looked at.
+    /// Whether the image was rotated by its EXIF orientation; omitted if orientation was ignored.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     apply_orientation: bool,
     features: &'a [f32],
 }
 
 impl Embed {
-    /// Computes; an unreadable image is reported, and the others go on.
+    /// Computes features. An unreadable image is reported, and the rest are still computed.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let staging = self.staging()?;
         let mut texts = self.text.clone();
@@ -94,7 +94,7 @@ impl Embed {
             }
         }
         match staging {
-            // Of inputs that could not be read nothing is written.
+            // If no input could be read, no file is written.
             Some(_) if images.features.is_empty() && text_features.is_empty() => {}
             Some(staging) => write(staging, &images, &text_features, clip.embed_dim())?,
             None => print(&images, &texts, &text_features, clip.embed_dim(), ui)?,
@@ -102,7 +102,7 @@ impl Embed {
         Ok(images.is_whole())
     }
 
-    /// Where the file is written: refused before anything is computed if it is an input, or there already.
+    /// Opens the output file. An existing file, or one of the inputs, is refused before anything is computed.
     fn staging(&self) -> Result<Option<Staging>, Failure> {
         let Some(out) = &self.out else { return Ok(None) };
         let given = self.images.iter().chain(&self.texts_file).chain([&self.model_folder]);
@@ -119,7 +119,7 @@ impl Embed {
     }
 }
 
-/// Writes the features that there are.
+/// Writes the features of the images and texts that were given.
 fn write(staging: Staging, images: &Decoded, texts: &[f32], width: usize) -> Result<(), Failure> {
     let failure = |error: &dyn std::error::Error| Failure::could_not_run("write", chain(error));
     let all = [("image_features", images.features.as_slice()), ("text_features", texts)];

@@ -38,7 +38,7 @@ enum PrecisionName {
     Bf16,
 }
 
-/// Towers of a model.
+/// Towers of the model.
 #[derive(Clone, Copy, ValueEnum)]
 enum TowerName {
     Both,
@@ -46,13 +46,13 @@ enum TowerName {
     Text,
 }
 
-/// Turn a source into a folder that open_clip loads, verified against the source
+/// Export a source to a folder that open_clip loads, verified against the source
 #[derive(Args)]
 pub struct Export {
-    /// A checkpoint, a file of weights, an index of shards, or a folder
+    /// A checkpoint, a weight file, a shard index, or a folder
     source: PathBuf,
 
-    /// The folder to write
+    /// Folder to write
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
 
@@ -60,23 +60,23 @@ pub struct Export {
     #[arg(long, value_name = "TARGET", value_parser = targets(), value_delimiter = ',', default_value = "open_clip")]
     to: Vec<String>,
 
-    /// Dtype of the weights [default: as in the source]
+    /// Dtype of the weights [default: same as the source]
     #[arg(long, value_enum)]
     precision: Option<PrecisionName>,
 
-    /// Which towers to write
+    /// Towers to write
     #[arg(long, value_enum, default_value = "both")]
     tower: TowerName,
 
-    /// Largest weight file, such as 2GB or 500MB; larger weights become shards with an index
+    /// Maximum size of a weight file, such as 2GB or 500MB; larger weights are split into shards with an index
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_shard_size: Option<u64>,
 
-    /// Fold the training branches and batch norms of FastViT (MobileCLIP) into single convolutions
+    /// Fold FastViT's (MobileCLIP's) training branches and batch norms into single convolutions
     #[arg(long)]
     fold: bool,
 
-    /// Print the plan and the ledger; write nothing
+    /// Print the plan and the ledger without writing anything
     #[arg(long)]
     dry_run: bool,
 
@@ -84,15 +84,15 @@ pub struct Export {
     #[arg(long)]
     force: bool,
 
-    /// Skip verification; the artifact then says that it is not verified
+    /// Skip verification; the artifact is then marked as not verified
     #[arg(long)]
     no_verify: bool,
 
-    /// Mean of each channel for preprocessing
+    /// Per-channel mean for preprocessing
     #[arg(long, value_names = ["R", "G", "B"], num_args = 3, allow_negative_numbers = true)]
     image_mean: Option<Vec<f64>>,
 
-    /// Standard deviation of each channel for preprocessing
+    /// Per-channel standard deviation for preprocessing
     #[arg(long, value_names = ["R", "G", "B"], num_args = 3)]
     image_std: Option<Vec<f64>>,
 
@@ -104,15 +104,15 @@ pub struct Export {
     #[arg(long, value_parser = ["shortest", "longest", "squash"])]
     resize_mode: Option<String>,
 
-    /// New image size, as SIDE or HEIGHTxWIDTH; resamples the positional embedding
+    /// New image size, SIDE or HEIGHTxWIDTH; resamples the positional embedding
     #[arg(long, value_name = "PIXELS", value_parser = image_size)]
     image_size: Option<[usize; 2]>,
 
-    /// New text length in tokens; resamples the positional embedding
+    /// New context length in tokens; resamples the positional embedding
     #[arg(long, value_name = "TOKENS")]
     context_length: Option<usize>,
 
-    /// Folder with the tokenizer's files [default: the source's folder]
+    /// Folder with the tokenizer files [default: the source's folder]
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
 
@@ -131,7 +131,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// Exports, or says what would be done.
+    /// Exports, or reports what an export would do.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.source_arguments.open(&self.source)?;
         let options = self.options()?;
@@ -155,7 +155,7 @@ impl Export {
         {
             return Err(Failure::could_not_run(
                 "bad-option",
-                format!("`--image-std`: expected numbers above 0, found {bad}"),
+                format!("`--image-std`: expected positive numbers, found {bad}"),
             ));
         }
         if let Some(bad) = self.image_mean.iter().flatten().find(|value| !value.is_finite()) {
@@ -247,17 +247,17 @@ impl Export {
         told.map_err(|failure| {
             let folder = shown_path(&report.folder);
             let message =
-                format!("`{folder}` is written and complete, but its report is lost: {}", failure.message);
+                format!("`{folder}` is complete, but its report could not be printed: {}", failure.message);
             Failure { message, ..failure }
         })?;
         if let Some(leftover) = &report.leftover {
-            ui.warn(&format!("what was replaced is still there: {leftover}"));
+            ui.warn(&format!("the replaced output could not be removed: {leftover}"));
         }
         Ok(true)
     }
 
-    /// Reads the tokenizer into the source's contract, and gives the tokenizer's part of the folder; warns where open_clip is
-    /// to find its files by the config's name.
+    /// Reads the tokenizer into the source's contract, and returns the tokenizer files to write. Warns if open_clip
+    /// will look the tokenizer up by the name in the config.
     fn tokenizer(&self, source: &mut Source, ui: &Ui) -> Result<TokenizerParts, Failure> {
         if source.tower() == Towers::Image {
             return Ok(TokenizerParts::default());
@@ -274,20 +274,20 @@ impl Export {
         let Some(name) = name else {
             let rows = text.vocab_size;
             let message = format!(
-                "`{folder}` has no tokenizer, and the one that is built in does not fit the model: its token embedding \
+                "`{folder}` has no tokenizer, and the built-in one does not fit the model: its token embedding \
                  has {rows} rows"
             );
-            let hint = "pass `--tokenizer DIR` with the folder of its files, or `--tower image`";
+            let hint = "pass the folder of its files with `--tokenizer DIR`, or pass `--tower image`";
             return Err(Failure { hint: Some(hint.to_owned()), ..Failure::no("missing-tokenizer", message) });
         };
         ui.warn(&format!(
-            "the files of the tokenizer `{name}` are not in `{folder}`: the folder will not run offline (`--tokenizer \
-             DIR` gives them)"
+            "`{folder}` does not contain the tokenizer `{name}`, so the export will not run offline (pass `--tokenizer \
+             DIR`)"
         ));
         Ok(TokenizerParts::default())
     }
 
-    /// The targets that were asked for, each once.
+    /// The requested targets, without repeats.
     fn targets(&self) -> Result<Vec<&'static Target>, Failure> {
         let asked = |target: &&Target| self.to.iter().any(|name| name == target.name);
         let targets: Vec<&Target> = TARGETS.iter().filter(asked).collect();
@@ -295,7 +295,7 @@ impl Export {
         match strangers {
             Some(stranger) => {
                 let (first, other) = (targets[0].name, stranger.name);
-                let why = "these have different names and files; export one after the other";
+                let why = "these targets use different names and files; export them one at a time";
                 Err(Failure::could_not_run("bad-option", format!("`--to {first},{other}`: {why}")))
             }
             None => Ok(targets),
@@ -303,12 +303,12 @@ impl Export {
     }
 }
 
-/// The names of targets, with what they are.
+/// Names of the targets, each with a description.
 fn targets() -> PossibleValuesParser {
     PossibleValuesParser::new(TARGETS.iter().map(|target| PossibleValue::new(target.name).help(target.about)))
 }
 
-/// Says what would be done, once per format.
+/// Reports what an export would do, once per format.
 fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Failure> {
     let (plan, source) = (prepared.plan(), prepared.source());
     let (before, after) = (source.checkpoint().file_bytes(), plan.bytes() * formats as u64);
@@ -338,7 +338,7 @@ fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Fai
     Ok(true)
 }
 
-/// Verifies a folder that is about to be put in place; what fails keeps it from its place.
+/// Verifies a folder before it is moved into place. A folder that fails stays out.
 fn verified(
     folder: &std::path::Path,
     checkpoint: &Arc<Checkpoint>,
@@ -351,7 +351,7 @@ fn verified(
     if report.passed { Ok(report) } else { Err(report.explanation().into()) }
 }
 
-/// An export for people.
+/// An export as text for people.
 fn text_of(report: &ExportReport) -> String {
     let mut text = ledger(&report.ledger);
     let (before, after) = (bytes(report.source_bytes), bytes(report.folder_bytes));
@@ -368,7 +368,7 @@ fn text_of(report: &ExportReport) -> String {
     text
 }
 
-/// The ledger for people.
+/// The ledger as text for people.
 fn ledger(ledger: &Ledger) -> String {
     let (source, written) =
         (counted(ledger.source_tensors, "tensor"), counted(ledger.written_tensors, "tensor"));
@@ -385,11 +385,11 @@ fn ledger(ledger: &Ledger) -> String {
     text
 }
 
-/// A side, or height and width.
+/// Parses a side, or a height and a width.
 fn image_size(text: &str) -> Result<[usize; 2], String> {
     let side = |text: &str| match text.parse() {
         Ok(side @ 1..=16_384) => Ok(side),
-        _ => Err("expected a side such as 336, or HEIGHTxWIDTH, each from 1 to 16384".to_owned()),
+        _ => Err("expected SIDE (such as 336) or HEIGHTxWIDTH, each from 1 to 16384".to_owned()),
     };
     match text.split_once('x') {
         Some((height, width)) => Ok([side(height)?, side(width)?]),

@@ -1,4 +1,4 @@
-//! `clipway inspect`: what a source is, from its headers.
+//! `clipway inspect`: reports what a source is, from its headers.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -24,10 +24,10 @@ use crate::text::{bytes, counted, millions};
 use crate::ui::Ui;
 use crate::verification::verify_failure;
 
-/// Most names that a line lists.
+/// Maximum number of names on one line.
 const MOST_NAMES: usize = 12;
 
-/// Say what a source is: format, layout, training state, the models it fits
+/// Show what a source is: format, layout, training state, matching models
 #[derive(Args)]
 pub struct Inspect {
     /// Weight file, shard index, or folder
@@ -37,7 +37,7 @@ pub struct Inspect {
     #[arg(long)]
     tensors: bool,
 
-    /// Read the weights; list minimum, maximum, mean, NaN, infinities and values beyond fp16 of each tensor
+    /// Read the weights and list each tensor's minimum, maximum, mean, NaN, infinities and values beyond fp16
     #[arg(long)]
     stats: bool,
 
@@ -45,19 +45,19 @@ pub struct Inspect {
     #[arg(long, conflicts_with_all = ["tensors", "stats"])]
     graph: bool,
 
-    /// Run GELU and QuickGELU over built-in images with texts, and say which fits better and how clearly
+    /// Run GELU and QuickGELU on built-in images and texts, and report which fits better and how clearly
     #[arg(long)]
     probe: bool,
 
-    /// What the weights are, where no config lies beside them: a registered name or a config file
+    /// Model to assume if the weights have no config beside them: a registered name or a config file
     #[arg(long, value_name = "NAME|FILE.json")]
     model: Option<String>,
 
-    /// Which weights to inspect if the checkpoint has both
+    /// Weights to inspect if the checkpoint has both
     #[arg(long, value_enum)]
     weights: Option<WeightsName>,
 
-    /// Read PyTorch files whose pickle names dangerous functions too; none is called
+    /// Read PyTorch files even if the pickle names dangerous functions; none is called
     #[arg(long)]
     allow_opaque: bool,
 }
@@ -113,7 +113,7 @@ impl Inspect {
                     let _ = write!(text, "\n{}", table(contract));
                 }
                 Err(why) => {
-                    let _ = writeln!(text, "{:<13} not known: {why}", "contract");
+                    let _ = writeln!(text, "{:<13} unknown: {why}", "contract");
                 }
             }
             ui.data(&text)?
@@ -122,7 +122,8 @@ impl Inspect {
     }
 }
 
-/// The contract of a source, or in one line why it is not known: not every source that can be inspected is resolved.
+/// The contract of a source, or one line saying why it is unknown: not every source that can be inspected can be
+/// resolved.
 fn contract(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments) -> Result<Contract, String> {
     let line = |failure: Failure| failure.coded().lines().next().unwrap_or_default().to_owned();
     let mut source = source::resolve(checkpoint, &arguments.options()).map_err(line)?;
@@ -149,8 +150,8 @@ fn graphs(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments, ui: &Ui) ->
     Ok(true)
 }
 
-/// Runs both activations of a source, with the config that it has, that was given, or that is the first of those
-/// which names and shapes fit.
+/// Runs both activations of a source. The config is the source's own, the given one, or the first one that matches
+/// names and shapes.
 fn probe(
     checkpoint: &Arc<Checkpoint>,
     arguments: &SourceArguments,
@@ -171,7 +172,7 @@ fn probe(
     Ok((source.origin().shown(), weighed))
 }
 
-/// An inspection for people: one line a fact.
+/// An inspection as text for people: one fact per line.
 fn text_of(inspection: &Inspection) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -200,7 +201,7 @@ fn text_of(inspection: &Inspection) -> String {
             line("", format!("{}: {}, {}", sum.dtype, counted(sum.tensors, "tensor"), bytes(sum.bytes)));
         }
         if weights.has_both {
-            line("", format!("raw and EMA weights are there; shown are the {} ones", weights.choice));
+            line("", format!("the checkpoint has raw and EMA weights; showing {}", weights.choice));
         }
     }
     for part in &inspection.left_out {
@@ -215,7 +216,7 @@ fn text_of(inspection: &Inspection) -> String {
         line(
             "",
             format!(
-                "{} of training state ({share:.0} % of the file) that an export leaves out",
+                "{} of training state ({share:.0} % of the file), dropped by an export",
                 bytes(inspection.left_out_bytes)
             ),
         );
@@ -238,7 +239,7 @@ fn text_of(inspection: &Inspection) -> String {
     text
 }
 
-/// Who wrote the file, as far as it says.
+/// Who wrote the file, as far as it is recorded.
 fn writer(inspection: &Inspection) -> String {
     let writer = &inspection.writer;
     let mut parts: Vec<String> =
@@ -283,7 +284,7 @@ fn models(inspection: &Inspection, line: &mut impl FnMut(&str, String)) {
         line("", told.config.clone());
     }
     for (name, differences) in &models.closest {
-        line("model", format!("none of the registry; {name} differs in {differences} tensors"));
+        line("model", format!("not registered; {name} differs in {differences} tensors"));
     }
     if models.folded {
         line("branches", "folded for inference: open_clip cannot load them as they are".to_owned());
@@ -299,7 +300,7 @@ fn on_one_line(json: &str) -> String {
         .map_or_else(|_| json.to_owned(), |value| value.to_string())
 }
 
-/// The tables of tensors and statistics, where they were asked for.
+/// The tables of tensors and statistics, if requested.
 fn tensors(inspection: &Inspection, text: &mut String) {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -332,7 +333,7 @@ fn tensors(inspection: &Inspection, text: &mut String) {
     }
 }
 
-/// A name as a cell of a table: escaped, and as long as any tensor's name.
+/// A tensor name as a table cell: escaped and not shortened.
 fn cell(name: &str) -> String {
     shown_up_to(name, 1024)
 }

@@ -28,7 +28,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Runs the command; `false` is an answer of no.
+    /// Runs the command; `false` means the answer is no.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         match self {
             Command::Inspect(command) => command.run(ui),

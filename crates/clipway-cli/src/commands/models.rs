@@ -15,11 +15,11 @@ use crate::failure::{self, Failure, chain};
 use crate::text::{bytes, millions};
 use crate::ui::Ui;
 
-/// List the models that are known by name, or show one
+/// List known models, or show one
 #[derive(Args)]
 pub struct Models {
-    /// A name shows its config and preprocessing; part of a name, or one with *, lists; a config file is checked and
-    /// shown
+    /// A full name shows config and preprocessing; part of a name, or a pattern with *, lists matches; a config file is
+    /// checked and shown
     pattern: Option<String>,
 }
 
@@ -27,19 +27,19 @@ pub struct Models {
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
-    /// Trained values.
+    /// Number of parameters.
     parameters: u64,
-    /// Whether it can be exported and run.
+    /// Whether clipway can export and run it.
     supported: bool,
     embed_dim: usize,
     image_size: [usize; 2],
     context_length: usize,
-    /// Bytes on disk by precision.
+    /// Size in bytes by precision.
     bytes: Sizes,
     pretrained: Vec<&'static str>,
 }
 
-/// Bytes of the weights by precision.
+/// Size of the weights in bytes by precision.
 #[derive(Serialize)]
 struct Sizes {
     fp32: u64,
@@ -48,7 +48,7 @@ struct Sizes {
 }
 
 impl Models {
-    /// Lists or shows.
+    /// Lists models or shows one.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let pattern = self.pattern.unwrap_or_default();
         if pattern.to_ascii_lowercase().ends_with(".json") {
@@ -57,7 +57,7 @@ impl Models {
             let parsed = ConfigFile::parse(&bytes);
             let refuse = |error: FormatError| Failure::no(error.code.name(), format!("`{pattern}`: {error}"));
             let file = parsed.map_err(refuse)?;
-            // A config that is well formed can still ask for a model that nobody can build.
+            // A well-formed config can still ask for a model that cannot be built.
             architecture::build(&file.model)
                 .map_err(|error| Failure::no(error.code(), format!("`{pattern}`: {}", chain(&error))))?;
             return show(&pattern, &file.model, &file.preprocess(), ui);
@@ -72,7 +72,7 @@ impl Models {
         }
         let names = registry::search(&pattern);
         if names.is_empty() {
-            let failure = Failure::no("unknown-model", format!("no model has `{pattern}` in its name"));
+            let failure = Failure::no("unknown-model", format!("no model name contains `{pattern}`"));
             return Err(match registry::model(&pattern) {
                 Err(registry::UnknownModel { nearest: Some(name), .. }) => {
                     failure.hint(format!("the nearest is `{name}`; `clipway models` lists all"))
@@ -93,7 +93,7 @@ impl Models {
 fn row(name: &'static str) -> Result<Row, Failure> {
     let config = registry::model(name).map_err(|error| Failure::no("unknown-model", error))?;
     let size = registry::size(name)
-        .ok_or_else(|| Failure::no("unknown-model", format!("the size of `{name}` is not known")))?;
+        .ok_or_else(|| Failure::no("unknown-model", format!("the size of `{name}` is unknown")))?;
     Ok(Row {
         name,
         parameters: size.parameters,
@@ -130,7 +130,7 @@ fn list(rows: &[Row]) -> String {
             row.pretrained.join(" "),
         ]);
     }
-    // The last column is as wide as its longest entry; its padding would wrap on every line.
+    // Padding of the last column would wrap on every line.
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
@@ -138,7 +138,7 @@ fn side([height, width]: [usize; 2]) -> String {
     if height == width { height.to_string() } else { format!("{height}x{width}") }
 }
 
-/// One model: what it is, and its config as open_clip writes it.
+/// One model: a summary, then its config as open_clip writes it.
 fn show(name: &str, config: &ModelConfig, preprocess: &PreprocessConfig, ui: &Ui) -> Result<bool, Failure> {
     let file = config.to_config_file(preprocess);
     if ui.json() {

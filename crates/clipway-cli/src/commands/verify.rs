@@ -1,4 +1,5 @@
-//! `clipway verify`: an exported folder against its source, or against its own hashes; and which activation fits it.
+//! `clipway verify`: checks an exported folder against its source or its own hashes, and reports which activation fits
+//! it.
 
 use std::path::{Path, PathBuf};
 
@@ -17,22 +18,22 @@ use crate::source::{self, SourceArguments};
 use crate::ui::Ui;
 use crate::verification::{InputOptions, table, verify_failure};
 
-/// Prove that an exported folder gives the same embeddings as its source
+/// Verify that an exported folder gives the same embeddings as its source
 #[derive(Args)]
 pub struct Verify {
     /// The exported folder
     folder: PathBuf,
 
-    /// The source to run beside it; without it the folder's own hashes are checked. Either way GELU and QuickGELU are
-    /// run over built-in images with texts, and it is said which fits better and how clearly
+    /// Source to compare with; without it, the folder's own hashes are checked. Either way, GELU and QuickGELU are run
+    /// on built-in images and texts, and the better fit is reported
     #[arg(long, value_name = "SOURCE")]
     against: Option<PathBuf>,
 
-    /// Compare the outputs of the towers' blocks too
+    /// Also compare the outputs of each block of the towers
     #[arg(long, requires = "against")]
     blocks: bool,
 
-    /// Check the folder's own hashes and run nothing
+    /// Check the folder's own hashes without running the model
     #[arg(long, conflicts_with = "against")]
     hashes_only: bool,
 
@@ -44,7 +45,7 @@ pub struct Verify {
 }
 
 impl Verify {
-    /// Verifies; true if all is as it must be.
+    /// Verifies; true if everything is right.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         std::fs::read_dir(&self.folder).map_err(|error| failure::folder(&self.folder, &error))?;
         let found = Artifact::find(&self.folder);
@@ -83,10 +84,10 @@ impl Verify {
         Ok(report.passed)
     }
 
-    /// Says what the folder's hashes are, and of a folder that is right which activation fits it.
+    /// Reports on the folder's hashes and, if they are right, on the activation that fits it.
     fn report(&self, hashes: &HashReport, ui: &Ui) -> Result<bool, Failure> {
         let is_weighed = hashes.is_right() && !self.hashes_only;
-        // A folder that cannot be opened and run is not right, whatever its hashes.
+        // A folder that cannot be opened and run is wrong, whatever its hashes.
         let activation = is_weighed.then(|| self.activation(ui)).transpose();
         if ui.json() {
             let activation = activation?;
@@ -102,12 +103,12 @@ impl Verify {
         Ok(hashes.is_right())
     }
 
-    /// What images and texts say of the folder's activation.
+    /// How well each activation fits the folder, measured on images and texts.
     fn activation(&self, ui: &Ui) -> Result<Weighed, Failure> {
         weighed(&self.resolved()?, &source::load_options(ui)?)
     }
 
-    /// The folder's model, as its own library reads it.
+    /// The folder's model, as its target's own library reads it.
     fn resolved(&self) -> Result<Source, Failure> {
         resolve_exported(&self.folder).map_err(|error| source::source_failure(&error))
     }
@@ -117,13 +118,13 @@ fn weighed(folder: &Source, load: &LoadOptions) -> Result<Weighed, Failure> {
     weigh_activations(folder, load).map_err(|error| verify_failure(&error))
 }
 
-/// One line on a folder's hashes.
+/// A one-line summary of the folder's hashes.
 fn summary(hashes: &HashReport) -> String {
-    let right = if hashes.is_right() { "as `clipway.json` says" } else { "NOT as `clipway.json` says" };
-    format!("{} tensors and {} files are {right}", hashes.tensors, hashes.files)
+    let right = if hashes.is_right() { "match `clipway.json`" } else { "do NOT match `clipway.json`" };
+    format!("{} tensors and {} files {right}", hashes.tensors, hashes.files)
 }
 
-/// A report as JSON, with what was weighed.
+/// A report as JSON, with the activation probe.
 fn with_activation(report: &impl Serialize, activation: Option<&Weighed>) -> Result<Value, Failure> {
     let mut value =
         serde_json::to_value(report).map_err(|error| Failure::could_not_run("internal", error))?;

@@ -47,7 +47,7 @@ fn a_model_that_cannot_be_weighed_is_verified_all_the_same() {
     }
     check(&scene, "verify-one-tower", &["verify", "image"]);
     let report = scene.run(&["verify", "text", "--json"]).ended(0).json();
-    assert_eq!(report["activation"], serde_json::json!({ "why": "it has one tower only" }));
+    assert_eq!(report["activation"], serde_json::json!({ "why": "the model has only one tower" }));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::error::{Code, FormatError, Place, shown};
 use crate::json::value::{Json, JsonValue};
 
-/// A value of a JSON document and the path that leads to it, such as `$.vision_cfg.layers`.
+/// A value of a JSON document and its path, such as `$.vision_cfg.layers`.
 #[derive(Clone, Debug)]
 pub struct JsonCursor<'a> {
     json: &'a Json,
@@ -15,7 +15,7 @@ impl<'a> JsonCursor<'a> {
         JsonCursor { json, path: "$".to_owned() }
     }
 
-    /// Path from the root, `$`. Long keys are cut.
+    /// Path from the root, `$`. Long keys are shortened.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -25,7 +25,7 @@ impl<'a> JsonCursor<'a> {
         &self.json.value
     }
 
-    /// Makes an error at this place; text that comes from the file must go through [`shown`] first.
+    /// Creates an error at this place; text from the file must go through [`shown`] first.
     pub fn error(&self, code: Code, cause: impl Into<String>) -> FormatError {
         FormatError::new(code, Place::Json(self.path.clone()), cause)
     }
@@ -34,7 +34,7 @@ impl<'a> JsonCursor<'a> {
         self.error(Code::BadValue, format!("expected {expected}, found {}", self.described()))
     }
 
-    /// The value in a few words for a message: its kind, and short values themselves.
+    /// A short description of the value for messages: its kind, and short values themselves.
     pub fn described(&self) -> String {
         match self.value() {
             JsonValue::Bool(value) => value.to_string(),
@@ -42,7 +42,7 @@ impl<'a> JsonCursor<'a> {
             JsonValue::Negative(value) => value.to_string(),
             JsonValue::Float(value) => format!("{value:?}"),
             JsonValue::String(value) => format!("the string `{}`", shown(value)),
-            JsonValue::Array(items) => format!("an array of {}", items.len()),
+            JsonValue::Array(items) => format!("an array of length {}", items.len()),
             other => other.kind().to_owned(),
         }
     }
@@ -64,28 +64,28 @@ impl<'a> JsonCursor<'a> {
         }
     }
 
-    /// The member of an object, if it is there; `null` counts as there.
+    /// The member of an object, if present; `null` counts as present.
     ///
     /// # Errors
-    /// `Code::BadValue` if this is no object.
+    /// `Code::BadValue` if this is not an object.
     pub fn get(&self, key: &str) -> Result<Option<JsonCursor<'a>>, FormatError> {
         let found = self.object()?.iter().find(|(name, _)| name == key);
         Ok(found.map(|(name, json)| self.child(name, json)))
     }
 
-    /// The member of an object that must be there.
+    /// A required member of an object.
     ///
     /// # Errors
-    /// `Code::Missing` if it is not, `Code::BadValue` if this is no object.
+    /// `Code::Missing` if it is absent, `Code::BadValue` if this is not an object.
     pub fn require(&self, key: &str) -> Result<JsonCursor<'a>, FormatError> {
         self.get(key)?
             .ok_or_else(|| self.error(Code::Missing, format!("the key `{}` is missing", shown(key))))
     }
 
-    /// The members of an object, in the order of the file.
+    /// The members of an object, in file order.
     ///
     /// # Errors
-    /// `Code::BadValue` if this is no object.
+    /// `Code::BadValue` if this is not an object.
     pub fn members(&self) -> Result<impl Iterator<Item = (&'a str, JsonCursor<'a>)>, FormatError> {
         let members = self.object()?;
         Ok(members.iter().map(|(key, json)| (key.as_str(), self.child(key, json))))
@@ -94,7 +94,7 @@ impl<'a> JsonCursor<'a> {
     /// The items of an array.
     ///
     /// # Errors
-    /// `Code::BadValue` if this is no array.
+    /// `Code::BadValue` if this is not an array.
     pub fn items(&self) -> Result<impl ExactSizeIterator<Item = JsonCursor<'a>>, FormatError> {
         match self.value() {
             JsonValue::Array(items) => Ok(items
@@ -105,10 +105,10 @@ impl<'a> JsonCursor<'a> {
         }
     }
 
-    /// Refuses an object that has a key beside the known ones.
+    /// Refuses an object with unknown keys.
     ///
     /// # Errors
-    /// `Code::UnknownKey` at the first such key, `Code::BadValue` if this is no object.
+    /// `Code::UnknownKey` at the first unknown key, `Code::BadValue` if this is not an object.
     pub fn only_keys(&self, known: &[&str]) -> Result<(), FormatError> {
         for (key, json) in self.object()? {
             if !known.contains(&key.as_str()) {
@@ -126,7 +126,7 @@ impl<'a> JsonCursor<'a> {
     /// The value as a string.
     ///
     /// # Errors
-    /// `Code::BadValue` if it is none.
+    /// `Code::BadValue` if it is not one.
     pub fn string(&self) -> Result<&'a str, FormatError> {
         match self.value() {
             JsonValue::String(value) => Ok(value),
@@ -137,7 +137,7 @@ impl<'a> JsonCursor<'a> {
     /// The value as a boolean.
     ///
     /// # Errors
-    /// `Code::BadValue` if it is none.
+    /// `Code::BadValue` if it is not one.
     pub fn boolean(&self) -> Result<bool, FormatError> {
         match self.value() {
             JsonValue::Bool(value) => Ok(*value),
@@ -148,7 +148,7 @@ impl<'a> JsonCursor<'a> {
     /// The value as an integer from `least` to `most`.
     ///
     /// # Errors
-    /// `Code::BadValue` if it is no integer or out of the range.
+    /// `Code::BadValue` if it is not an integer or out of range.
     pub fn integer(&self, least: usize, most: usize) -> Result<usize, FormatError> {
         match self.value() {
             JsonValue::Unsigned(value) => {
@@ -162,7 +162,7 @@ impl<'a> JsonCursor<'a> {
     /// The value as a number; an integer counts.
     ///
     /// # Errors
-    /// `Code::BadValue` if it is no number.
+    /// `Code::BadValue` if it is not a number.
     pub fn number(&self) -> Result<f64, FormatError> {
         match self.value() {
             JsonValue::Unsigned(value) => Ok(*value as f64),

@@ -1,8 +1,8 @@
 //! Strict JSON.
 //!
-//! Two programs must never read one document in two ways, so nothing beyond RFC 8259 is accepted, and less
-//! than some readers accept: no key twice, no lone surrogate, no number that 64 bits do not hold. Depth, bytes
-//! and number of values are bounded.
+//! Two programs must never interpret one document differently, so nothing beyond RFC 8259 is accepted, and less than
+//! some readers accept: no duplicate keys, no lone surrogates, no numbers beyond 64 bits. Depth, bytes and number of
+//! values are limited.
 
 mod cursor;
 mod reader;

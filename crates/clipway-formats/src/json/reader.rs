@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::{Code, FormatError, Place};
 
-/// A number as JSON spells it, in the narrowest of three kinds.
+/// A JSON number, in the narrowest of three types.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
     Unsigned(u64),
@@ -14,8 +14,8 @@ pub(crate) enum Number {
 
 /// Reads JSON text (RFC 8259, nothing more) from the front, without building a document.
 ///
-/// A member or item is handed to the caller as soon as the reader stands before it, so a caller that knows
-/// what it expects needs memory only for what it keeps. Every error carries its byte offset in the file.
+/// A member or item is passed to the caller as soon as the reader reaches it, so a caller that knows what to expect
+/// needs memory only for what it keeps. Every error has its byte offset in the file.
 pub(crate) struct Reader<'a> {
     text: &'a str,
     position: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Starts at the front of `bytes`, which stand at offset `base` of the file.
+    /// Starts at the front of `bytes`, which are at offset `base` of the file.
     pub(crate) fn new(bytes: &'a [u8], base: u64, deepest: usize) -> Result<Reader<'a>, FormatError> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let offset = base + error.valid_up_to() as u64;
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
         Ok(Reader { text, position: 0, base, depth: 0, deepest })
     }
 
-    /// Offset in the file of the byte that comes next.
+    /// Offset in the file of the next byte.
     pub(crate) fn offset(&self) -> u64 {
         self.base + self.position as u64
     }
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.position).copied()
     }
 
-    /// Skips white space and gives the first byte of the next token.
+    /// Skips whitespace and returns the first byte of the next token.
     pub(crate) fn peek(&mut self) -> Option<u8> {
         while matches!(self.byte(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.position += 1;
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads an object; `member` gets each key and its offset and must read the value.
+    /// Reads an object; `member` receives each key and its offset, and must read the value.
     pub(crate) fn object<F>(&mut self, mut member: F) -> Result<(), FormatError>
     where
         F: FnMut(&mut Reader<'a>, Cow<'a, str>, u64) -> Result<(), FormatError>,
@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
         Ok(next == Some(close))
     }
 
-    /// Reads a string; borrowed from the text where it has no escapes.
+    /// Reads a string, borrowed from the text if it has no escapes.
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, FormatError> {
         self.expect(b'"', "a string, `\"`")?;
         let mut owned: Option<String> = None;
@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads a number that a 64-bit integer or a finite 64-bit float holds.
+    /// Reads a number that fits a 64-bit integer or a finite 64-bit float.
     pub(crate) fn number(&mut self) -> Result<Number, FormatError> {
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
             return Err(self.unexpected("a number"));
@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
             text.parse().ok().map(Number::Unsigned)
         };
         number.ok_or_else(|| {
-            let cause = format!("a number of {} characters does not fit 64 bits", text.len());
+            let cause = format!("a number of {} characters does not fit into 64 bits", text.len());
             self.error_at(offset, Code::BadValue, cause)
         })
     }
@@ -317,7 +317,7 @@ impl<'a> Reader<'a> {
         Err(self.unexpected("a JSON value"))
     }
 
-    /// Checks that nothing but white space is left.
+    /// Checks that only whitespace is left.
     pub(crate) fn end(&mut self) -> Result<(), FormatError> {
         match self.peek() {
             None => Ok(()),

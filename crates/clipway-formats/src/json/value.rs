@@ -4,26 +4,26 @@ use crate::error::{Code, FormatError, Place, shown};
 use crate::json::cursor::JsonCursor;
 use crate::json::reader::{Number, Reader};
 
-/// How much of a JSON document is accepted.
+/// Limits on a JSON document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonLimits {
-    /// Most bytes of text.
+    /// Maximum size of the text in bytes.
     pub bytes: usize,
-    /// Deepest nesting of objects and arrays.
+    /// Maximum nesting of objects and arrays.
     pub depth: usize,
-    /// Most values in the whole document.
+    /// Maximum number of values in the document.
     pub values: usize,
-    /// Whether a UTF-8 byte order mark may stand before the text.
+    /// Whether the text may start with a UTF-8 byte order mark.
     pub byte_order_mark: bool,
 }
 
 impl JsonLimits {
-    /// Limits of a file that people write: 8 MiB, 100 000 values.
+    /// Limits for files that people write: 8 MiB, 100 000 values.
     pub const CONFIG: JsonLimits =
         JsonLimits { bytes: 8 << 20, depth: 128, values: 100_000, byte_order_mark: true };
 }
 
-/// A JSON value, and where it stands.
+/// A JSON value with its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Json {
     /// Byte offset of the value in its file.
@@ -32,7 +32,7 @@ pub struct Json {
     pub value: JsonValue,
 }
 
-/// What a JSON value is. Objects keep the order of the file and have no key twice.
+/// The kinds of JSON values. Objects keep the file's order and have no duplicate keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JsonValue {
     /// `null`.
@@ -54,7 +54,7 @@ pub enum JsonValue {
 }
 
 impl JsonValue {
-    /// Name of the kind of value, for messages.
+    /// Name of the kind, for messages.
     pub const fn kind(&self) -> &'static str {
         match self {
             JsonValue::Null => "null",
@@ -69,15 +69,15 @@ impl JsonValue {
 }
 
 impl Json {
-    /// Parses a whole document strictly: RFC 8259 and no key twice.
+    /// Parses a whole document strictly: RFC 8259 without duplicate keys.
     ///
     /// # Errors
-    /// `Code::TooLarge` past a limit, `Code::Duplicate` for a key that comes twice, `Code::BadValue` for a
-    /// number that 64 bits do not hold, `Code::Truncated` for text that ends early and `Code::Malformed` for
-    /// all else; each with its byte offset.
+    /// `Code::TooLarge` over a limit, `Code::Duplicate` for a duplicate key, `Code::BadValue` for a number beyond 64
+    /// bits, `Code::Truncated` for text that ends early and `Code::Malformed` for everything else; each with its byte
+    /// offset.
     pub fn parse(bytes: &[u8], limits: JsonLimits) -> Result<Json, FormatError> {
         if bytes.len() > limits.bytes {
-            let cause = format!("{} bytes of JSON; at most {} are read here", bytes.len(), limits.bytes);
+            let cause = format!("{} bytes of JSON; the limit is {}", bytes.len(), limits.bytes);
             return Err(FormatError::new(Code::TooLarge, Place::File, cause));
         }
         let mark = b"\xef\xbb\xbf";
@@ -98,7 +98,7 @@ impl Json {
     }
 }
 
-/// Reads one value; the reader bounds the depth, and so this recursion.
+/// Reads one value; the reader limits the depth and so this recursion.
 fn read_value(reader: &mut Reader<'_>, left: &mut usize, most: usize) -> Result<Json, FormatError> {
     let first = reader.peek();
     let offset = reader.offset();
@@ -115,7 +115,7 @@ fn read_value(reader: &mut Reader<'_>, left: &mut usize, most: usize) -> Result<
                 Ok(())
             })?;
             if let Some((key, at)) = first_duplicate(members.iter().map(|(key, _, at)| (key.as_str(), *at))) {
-                let cause = format!("the key `{}` comes twice in one object", shown(key));
+                let cause = format!("duplicate key `{}` in an object", shown(key));
                 return Err(reader.error_at(at, Code::Duplicate, cause));
             }
             JsonValue::Object(members.into_iter().map(|(key, value, _)| (key, value)).collect())
@@ -139,7 +139,7 @@ fn read_value(reader: &mut Reader<'_>, left: &mut usize, most: usize) -> Result<
     Ok(Json { offset, value })
 }
 
-/// The first name that was there before, with its offset.
+/// The first duplicate name, with its offset.
 pub(crate) fn first_duplicate<'a>(names: impl Iterator<Item = (&'a str, u64)>) -> Option<(&'a str, u64)> {
     let mut sorted: Vec<(&str, u64)> = names.collect();
     sorted.sort_unstable();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// Appends `text` to `out` as a JSON string with its quotes: escapes only where JSON asks for one.
+/// Appends `text` to `out` as a quoted JSON string, with only the required escapes.
 pub fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {

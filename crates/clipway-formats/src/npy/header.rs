@@ -8,29 +8,29 @@ use crate::source::{ReadAt, read_range};
 /// First bytes of an npy file.
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Longest header, in bytes, that is read. numpy writes less than 1 kB for what is supported here.
+/// Maximum header length, in bytes. numpy writes less than 1 kB for what is supported here.
 const LONGEST_HEADER: u64 = 1 << 16;
 
-/// What the header of an array says.
+/// The contents of an array's header.
 #[derive(Debug)]
 pub(crate) struct ArrayHeader {
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
     pub(crate) big_endian: bool,
     pub(crate) column_major: bool,
-    /// Where the elements begin.
+    /// Where the elements start.
     pub(crate) data_offset: u64,
 }
 
 impl ArrayHeader {
-    /// Most bytes before the elements, so the longest piece that [`ArrayHeader::read`] needs.
+    /// Maximum number of bytes before the elements, so the longest piece that [`ArrayHeader::read`] needs.
     pub(crate) const LONGEST: u64 = MAGIC.len() as u64 + 6 + LONGEST_HEADER;
 
     /// Reads the header at the front of `source`.
     pub(crate) fn read(source: &dyn ReadAt) -> Result<ArrayHeader, FormatError> {
         let magic = read_range(source, 0, MAGIC.len() as u64)?;
         if magic != MAGIC {
-            let cause = "the file does not begin as npy does";
+            let cause = "the file does not start like npy";
             return Err(FormatError::new(Code::UnknownFormat, Place::Byte(0), cause));
         }
         let version = read_range(source, 6, 2)?;
@@ -46,12 +46,12 @@ impl ArrayHeader {
         length[..length_bytes as usize].copy_from_slice(&read_range(source, 8, length_bytes)?);
         let length = u64::from_le_bytes(length);
         if length > LONGEST_HEADER {
-            let cause = format!("a header of {length} bytes; at most {LONGEST_HEADER} are read");
+            let cause = format!("a header of {length} bytes; the limit is {LONGEST_HEADER}");
             return Err(FormatError::new(Code::TooLarge, Place::Byte(8), cause));
         }
         let base = 8 + length_bytes;
         let text = read_range(source, base, length)?;
-        // Versions 1 and 2 are Latin-1 and version 3 is UTF-8, but none of the accepted literals leaves ASCII.
+        // Versions 1 and 2 are Latin-1 and version 3 is UTF-8, but all accepted literals are ASCII.
         if let Some(at) = text.iter().position(|byte| !byte.is_ascii()) {
             let cause = "the header is not ASCII";
             return Err(FormatError::new(Code::Malformed, Place::Byte(base + at as u64), cause));
@@ -218,7 +218,7 @@ impl<'a> Literal<'a> {
         self.error(Code::BadValue, "expected `True` or `False` for `fortran_order`")
     }
 
-    /// Reads a tuple of lengths; a tuple of one needs its comma, as in Python.
+    /// Reads a tuple of lengths; as in Python, a single one needs its comma.
     fn shape(&mut self) -> Result<Vec<usize>, FormatError> {
         if !self.take(b'(') {
             return self.error(Code::BadValue, "expected a tuple of integers for `shape`");
@@ -237,7 +237,7 @@ impl<'a> Literal<'a> {
         Ok(shape)
     }
 
-    /// Reads a length in decimal; Python 2 put an `L` behind some.
+    /// Reads a length in decimal; Python 2 appended an `L` to some.
     fn length(&mut self) -> Result<usize, FormatError> {
         self.peek();
         let rest = &self.text[self.position..];

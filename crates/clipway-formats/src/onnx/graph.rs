@@ -1,55 +1,55 @@
-//! The values of a graph: each is made once, none of what it is made of.
+//! The values of a graph: each is produced once, and none depends on itself.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::error::{Code, FormatError, Place, shown};
 use crate::onnx::wire::{Field, Message};
 
-/// Most names of values in a model.
+/// Maximum number of value names in a model.
 const MOST_NAMES: usize = 1 << 20;
 
-/// Graphs inside graphs, as loops and conditions have them.
+/// Maximum nesting of graphs, as in loops and conditions.
 const DEEPEST: usize = 16;
 
-/// What makes a value.
+/// What produces a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Maker {
-    /// Nothing that is known.
+    /// Nothing known so far.
     Nothing,
     /// It is an input of the graph.
     Input,
-    /// It is stored in the file; an input may have the same name, and is then its default.
+    /// It is stored in the file; an input with the same name has it as default.
     Initializer,
     /// This node.
     Node(u32),
 }
 
-/// The names of a graph's values: what makes them, and which node needs them.
+/// The names of a graph's values: what produces them, and which nodes need them.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     numbers: HashMap<String, u32>,
-    /// By the number of a name.
+    /// By the index of a name.
     makers: Vec<Maker>,
     nodes: u32,
-    /// Nodes and the numbers of the names that each needs.
+    /// Nodes, with the indices of the names that each needs.
     needs: Vec<(u32, u32)>,
     outputs: HashSet<u32>,
     uses: usize,
 }
 
 impl Graph {
-    /// Begins a node.
+    /// Starts a node.
     pub(super) fn add_node(&mut self) -> u32 {
         self.nodes += 1;
         self.nodes - 1
     }
 
-    /// Notes that a value is made. An empty name stands for an output of a node that is left out.
+    /// Records that a value is produced. An empty name means an omitted output of a node.
     pub(super) fn make(&mut self, name: String, maker: Maker, at: &Field) -> Result<(), FormatError> {
         if name.is_empty() {
             return Ok(());
         }
-        let cause = format!("two values are called `{}`", shown(&name));
+        let cause = format!("two values have the name `{}`", shown(&name));
         let number = self.number(name, at)?;
         let place = &mut self.makers[number as usize];
         match (*place, maker) {
@@ -62,7 +62,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Notes that a node needs a value. An empty name stands for an input that is left out.
+    /// Records that a node needs a value. An empty name means an omitted input.
     pub(super) fn need(&mut self, node: u32, name: String, at: &Field) -> Result<(), FormatError> {
         if !name.is_empty() {
             let number = self.number(name, at)?;
@@ -71,7 +71,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Notes an output of the graph.
+    /// Records an output of the graph.
     pub(super) fn add_output(&mut self, name: String, at: &Field) -> Result<(), FormatError> {
         let cause = format!("the graph has the output `{}` twice", shown(&name));
         let number = self.number(name, at)?;
@@ -98,10 +98,10 @@ impl Graph {
         Ok(number)
     }
 
-    /// Checks that no value is made of itself, and gives the names that are needed and that nothing here makes.
+    /// Checks that no value depends on itself, and returns the names that are needed but not produced here.
     ///
     /// # Errors
-    /// `Code::Malformed` for a circle of nodes.
+    /// `Code::Malformed` for a cycle of nodes.
     pub(super) fn finish(self) -> Result<Vec<String>, FormatError> {
         self.check_order()?;
         let mut wanting = vec![false; self.makers.len()];
@@ -116,9 +116,9 @@ impl Graph {
         Ok(names.into_iter().map(|(_, name)| name).collect())
     }
 
-    /// Checks that the nodes can be run one after the other.
+    /// Checks that the nodes can be executed in some order.
     fn check_order(&self) -> Result<(), FormatError> {
-        // For each node, those that need what it makes.
+        // For each node, those that need what it produces.
         let mut after = vec![Vec::new(); self.nodes as usize];
         let mut waits_for = vec![0usize; self.nodes as usize];
         for &(node, number) in &self.needs {
@@ -144,12 +144,12 @@ impl Graph {
         let stuck = |maker: &Maker| matches!(maker, Maker::Node(node) if waits_for[*node as usize] > 0);
         let number = self.makers.iter().position(stuck).unwrap_or_default() as u32;
         let name = self.numbers.iter().find(|&(_, &found)| found == number).map_or("", |(name, _)| name);
-        let cause = format!("`{}` is made of itself: the nodes of the graph form a circle", shown(name));
+        let cause = format!("`{}` depends on itself: the nodes of the graph form a cycle", shown(name));
         Err(FormatError::new(Code::Malformed, Place::File, cause))
     }
 }
 
-/// Reads the attribute of a node, and gives what the graphs inside it need from outside.
+/// Reads a node's attribute, and returns what the graphs inside it need from outside.
 pub(super) fn read_attribute(mut message: Message<'_>, depth: usize) -> Result<Vec<String>, FormatError> {
     let mut needed = Vec::new();
     while let Some(field) = message.next()? {
@@ -164,7 +164,7 @@ pub(super) fn read_attribute(mut message: Message<'_>, depth: usize) -> Result<V
     Ok(needed)
 }
 
-/// Reads a graph inside a node, and gives the names that it needs from outside.
+/// Reads a graph inside a node, and returns the names that it needs from outside.
 fn read_subgraph(mut message: Message<'_>, depth: usize) -> Result<Vec<String>, FormatError> {
     let mut graph = Graph::default();
     while let Some(field) = message.next()? {
@@ -206,7 +206,7 @@ fn read_values(mut message: Message<'_>, graph: &mut Graph, depth: usize) -> Res
     Ok(())
 }
 
-/// Reads the text field `number` of a message, empty where it is absent.
+/// Reads the text field `number` of a message; empty if absent.
 fn read_text(mut message: Message<'_>, number: u32) -> Result<String, FormatError> {
     let mut text = None;
     while let Some(field) = message.next()? {

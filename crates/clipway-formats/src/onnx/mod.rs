@@ -1,8 +1,8 @@
 //! ONNX: the initializers of a model, as tensors.
 //!
-//! A hand-written reader of the protobuf wire format, for the messages of `onnx.proto` (IR version 3 to 14)
-//! that lead to initializers. It knows every field of those messages and refuses others; payloads are found
-//! without being read. Tensors inside of nodes (constants, subgraphs) are part of the graph and not listed.
+//! A hand-written reader of the protobuf wire format, for the messages of `onnx.proto` (IR versions 3 to 14) that lead
+//! to initializers. It knows every field of those messages and refuses others; payloads are located without being read.
+//! Tensors inside nodes (constants, subgraphs) are part of the graph and not listed.
 
 mod graph;
 mod model;
@@ -27,11 +27,11 @@ pub use write::{
 use model::Model;
 use tensor::{Data, Initializer, read_typed};
 
-/// Opens a file of external data: gets a path that was checked to stay below the folder of the model, and
-/// must itself refuse links that leave it, and the model file.
+/// Opens a file of external data. It receives a path that was checked to stay below the model's folder, and must itself
+/// refuse links that leave the folder, and the model file.
 pub type OpenExternal<'a> = dyn FnMut(&str) -> Result<Arc<dyn ReadAt>, FormatError> + 'a;
 
-/// An opened ONNX model, as a file of its initializers.
+/// An open ONNX model, as a file of its initializers.
 pub struct OnnxFile {
     source: Arc<dyn ReadAt>,
     tensors: Vec<TensorInfo>,
@@ -41,19 +41,19 @@ pub struct OnnxFile {
 
 /// Where the elements of an initializer are.
 enum Placed {
-    /// As bytes in a file.
+    /// Bytes in a file.
     Bytes { source: Arc<dyn ReadAt>, offset: u64 },
-    /// As numbers of the wire format in the tensor's own message.
+    /// Numbers in the wire format, in the tensor's own message.
     Typed { start: u64, end: u64 },
 }
 
 impl OnnxFile {
-    /// Opens a model: reads all but the elements of its tensors, and checks that these are there.
+    /// Opens a model: reads everything except the elements of its tensors, and checks that these exist.
     ///
     /// # Errors
-    /// `Code::PathEscape` for external data outside of the folder, `Code::Unsupported` for newer versions,
-    /// unknown operators and dtypes, `Code::UnknownKey` for unknown fields, `Code::Truncated`,
-    /// `Code::Duplicate`, and mostly `Code::Malformed`.
+    /// `Code::PathEscape` for external data outside of the folder, `Code::Unsupported` for newer versions, unknown
+    /// operators and dtypes, `Code::UnknownKey` for unknown fields, `Code::Truncated`, `Code::Duplicate`, and
+    /// `Code::Malformed` for most other problems.
     pub fn open(source: Arc<dyn ReadAt>, external: &mut OpenExternal<'_>) -> Result<OnnxFile, FormatError> {
         let model = Model::read(&source)?;
         let mut files: HashMap<String, Arc<dyn ReadAt>> = HashMap::new();
@@ -89,7 +89,7 @@ impl OnnxFile {
     }
 }
 
-/// Checks that external bytes are in their file, and where no length is given that they end with it.
+/// Checks that external bytes are inside their file and, if no length is given, end with it.
 fn check_external(info: &TensorInfo, size: u64, offset: u64, whole: bool) -> Result<(), FormatError> {
     let end = offset.checked_add(info.bytes() as u64).filter(|&end| end <= size);
     let (code, cause) = match end {
@@ -97,7 +97,9 @@ fn check_external(info: &TensorInfo, size: u64, offset: u64, whole: bool) -> Res
         Some(end) => {
             (Code::Malformed, format!("its external data ends at byte {end} of {size}, without a length"))
         }
-        None => (Code::Truncated, format!("its external data begins at byte {offset} of {size} and is cut")),
+        None => {
+            (Code::Truncated, format!("its external data begins at byte {offset} of {size} and is truncated"))
+        }
     };
     Err(FormatError::new(code, Place::Tensor(info.name.clone()), cause))
 }

@@ -1,4 +1,4 @@
-//! Model, graph and nodes: what must hold before the initializers are believed.
+//! Model, graph and nodes: checks before the initializers are trusted.
 
 use crate::error::{Code, FormatError, Place, shown};
 use crate::onnx::graph::{Graph, Maker, read_attribute};
@@ -10,16 +10,16 @@ use crate::source::ReadAt;
 /// Versions of the format: the first has operator sets, the last is ONNX 1.23.
 const IR_VERSIONS: std::ops::RangeInclusive<u64> = 3..=14;
 
-/// Last version of the operators of ONNX itself.
+/// Latest version of ONNX's own operators.
 const LAST_OPERATOR_SET: u64 = 28;
 
-/// Operator sets that are known beside ONNX's own: its classic machine learning, and ONNX Runtime's.
+/// Known operator sets besides ONNX's own: its classic machine learning, and ONNX Runtime's.
 const OTHER_DOMAINS: [&str; 2] = ["ai.onnx.ml", "com.microsoft"];
 
-/// Most initializers, and most pairs of metadata.
+/// Maximum number of initializers, and of metadata pairs.
 const MOST: usize = 1 << 18;
 
-/// What is kept of a model.
+/// The parts of a model that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) initializers: Vec<Initializer>,
@@ -45,7 +45,7 @@ impl Model {
                 8 => {
                     let domain = read_operator_set(message.message(&field)?, &field)?;
                     if domains.contains(&domain) {
-                        let cause = format!("the operator set `{}` comes twice", shown(&domain));
+                        let cause = format!("duplicate operator set `{}`", shown(&domain));
                         return Err(field.error(Code::Duplicate, cause));
                     }
                     domains.push(domain);
@@ -60,8 +60,11 @@ impl Model {
         }
         let version = version.ok_or_else(|| missing("an ONNX model needs its IR version"))?;
         if !IR_VERSIONS.contains(&version) {
-            let cause =
-                format!("IR version {version}; {} to {} are read", IR_VERSIONS.start(), IR_VERSIONS.end());
+            let cause = format!(
+                "IR version {version}; supported are {} to {}",
+                IR_VERSIONS.start(),
+                IR_VERSIONS.end()
+            );
             return Err(FormatError::new(Code::Unsupported, Place::File, cause));
         }
         if domains.is_empty() {
@@ -97,10 +100,10 @@ impl Model {
         if !values.has_output() {
             return Err(missing("the graph has no output"));
         }
-        // What is needed must be there, so that no initializer is lost unseen.
+        // Everything needed must exist, so that no initializer is lost unnoticed.
         match values.finish()?.first() {
             Some(name) => {
-                Err(missing(&format!("a node or an output needs `{}`, which nothing gives", shown(name))))
+                Err(missing(&format!("a node or an output needs `{}`, which nothing produces", shown(name))))
             }
             None => Ok(()),
         }
@@ -130,7 +133,7 @@ fn too_many(field: &Field, what: &str) -> FormatError {
     field.error(Code::TooLarge, format!("more than {MOST} {what}"))
 }
 
-/// Reads an `OperatorSetIdProto`, and gives its domain.
+/// Reads an `OperatorSetIdProto`, and returns its domain.
 fn read_operator_set(mut message: Message<'_>, at: &Field) -> Result<String, FormatError> {
     let (mut domain, mut version) = (None, None);
     while let Some(field) = message.next()? {
@@ -144,19 +147,19 @@ fn read_operator_set(mut message: Message<'_>, at: &Field) -> Result<String, For
         None | Some("" | "ai.onnx") => String::new(),
         Some(other) if OTHER_DOMAINS.contains(&other) => other.to_owned(),
         Some(other) => {
-            let cause = format!("the operator set `{}` is not known", shown(other));
+            let cause = format!("unknown operator set `{}`", shown(other));
             return Err(at.error(Code::Unsupported, cause));
         }
     };
     let version = version.ok_or_else(|| at.error(Code::Missing, "an operator set without a version"))?;
     if domain.is_empty() && !(1..=LAST_OPERATOR_SET).contains(&version) {
-        let cause = format!("operator set {version}; 1 to {LAST_OPERATOR_SET} are known");
+        let cause = format!("operator set {version}; supported are 1 to {LAST_OPERATOR_SET}");
         return Err(at.error(Code::Unsupported, cause));
     }
     Ok(domain)
 }
 
-/// Checks that a node's operator is known and of an operator set that the model names, and notes its values.
+/// Checks that a node's operator is known and from an operator set named by the model, and records its values.
 fn check_node(
     mut message: Message<'_>,
     at: &Field,
@@ -190,11 +193,11 @@ fn check_node(
     let domain = domain.filter(|domain| domain != "ai.onnx").unwrap_or_default();
     if !domains.contains(&domain) {
         let cause =
-            format!("a node is of the operator set `{}`, which the model does not name", shown(&domain));
+            format!("a node uses the operator set `{}`, which the model does not name", shown(&domain));
         return Err(at.error(Code::Unsupported, cause));
     }
     if domain.is_empty() && OPERATORS.binary_search(&operator.as_str()).is_err() {
-        let cause = format!("the operator `{}` is not known", shown(&operator));
+        let cause = format!("unknown operator `{}`", shown(&operator));
         return Err(at.error(Code::Unsupported, cause));
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::shape::{MOST_DIMENSIONS, contiguous_bytes, shown_shape};
 use crate::source::{ReadAt, read_range};
 use crate::tensor::TensorInfo;
 
-/// A tensor of a graph, before files of external data are opened.
+/// A tensor of a graph, before external data files are opened.
 #[derive(Debug)]
 pub(super) struct Initializer {
     pub(super) info: TensorInfo,
@@ -18,9 +18,9 @@ pub(super) struct Initializer {
 /// Where the elements of an initializer are.
 #[derive(Debug)]
 pub(super) enum Data {
-    /// As little-endian bytes in the model.
+    /// Little-endian bytes in the model.
     Bytes { offset: u64 },
-    /// As numbers of the wire format in the tensor's message, which is here.
+    /// Numbers in the wire format, in the tensor's message at this place.
     Typed { start: u64, end: u64 },
     /// In another file; up to its end if no length is given.
     External { location: String, offset: u64, whole: bool },
@@ -31,11 +31,11 @@ pub(super) enum Data {
 enum Encoding {
     /// Little-endian elements of their own size: `float_data`, `double_data`.
     Fixed,
-    /// Numbers of 7 bits a byte, narrower elements one by one: `int32_data`, `int64_data`, `uint64_data`.
+    /// Varints, narrower elements one by one: `int32_data`, `int64_data`, `uint64_data`.
     Varint,
 }
 
-/// The field in which numbers of a dtype are stored, and how.
+/// The field that stores a dtype's numbers, and how.
 fn typed_field(dtype: Dtype) -> (u32, Encoding) {
     match dtype {
         Dtype::F32 => (4, Encoding::Fixed),
@@ -64,13 +64,13 @@ fn dtype_of(number: u64, at: &Field) -> Result<Dtype, FormatError> {
         16 => Dtype::BF16,
         17 => Dtype::F8E4M3,
         19 => Dtype::F8E5M2,
-        0 => return Err(at.error(Code::BadValue, "a tensor of undefined dtype")),
+        0 => return Err(at.error(Code::BadValue, "a tensor with undefined dtype")),
         _ => return Err(at.error(Code::Unsupported, format!("the ONNX dtype {number} is not supported"))),
     };
     Ok(dtype)
 }
 
-/// The fields of a tensor that matter.
+/// The relevant fields of a tensor.
 #[derive(Default)]
 struct Fields {
     shape: Vec<u64>,
@@ -78,13 +78,13 @@ struct Fields {
     name: Option<String>,
     description: Option<String>,
     raw: Option<(u64, u64)>,
-    /// The fields of numbers present, and how many bytes or numbers they hold in all.
+    /// The number fields that are present, and their total number of bytes or numbers.
     typed: Option<(u32, u64)>,
     external: Vec<(String, String)>,
     location: Option<u64>,
 }
 
-/// Reads an initializer; its elements are found and counted, but not kept.
+/// Reads an initializer; its elements are located and counted, but not kept.
 pub(super) fn read_initializer(mut message: Message<'_>, at: &Field) -> Result<Initializer, FormatError> {
     let mut fields = Fields::default();
     while let Some(field) = message.next()? {
@@ -113,10 +113,7 @@ pub(super) fn read_initializer(mut message: Message<'_>, at: &Field) -> Result<I
             read_external(&fields.external, bytes as u64).map_err(|(code, cause)| refuse(code, cause))?
         }
         (0, _, _) if !fields.external.is_empty() => {
-            return Err(refuse(
-                Code::Malformed,
-                "external data is given, but not said to be used".to_owned(),
-            ));
+            return Err(refuse(Code::Malformed, "external data is given, but not marked as used".to_owned()));
         }
         (0, Some((start, end)), None) if end - start == bytes as u64 => Data::Bytes { offset: start },
         (0, Some((start, end)), None) => return wrong(end - start, "bytes"),
@@ -140,7 +137,7 @@ pub(super) fn read_initializer(mut message: Message<'_>, at: &Field) -> Result<I
             return Err(refuse(Code::Malformed, "its elements are stored in two ways at once".to_owned()));
         }
         (other, _, _) => {
-            return Err(refuse(Code::Unsupported, format!("data location {other} is not known")));
+            return Err(refuse(Code::Unsupported, format!("unknown data location {other}")));
         }
     };
     Ok(Initializer { info: TensorInfo { name, dtype, shape }, data })
@@ -195,7 +192,7 @@ impl Fields {
     }
 }
 
-/// Bytes of a field of `float_data` or `double_data`, and numbers of the others.
+/// Bytes in a `float_data` or `double_data` field, number of values in the others.
 fn count_of(message: &Message<'_>, field: &Field) -> Result<u64, FormatError> {
     let element = match field.number {
         4 => Some(4),
@@ -234,7 +231,7 @@ pub(super) fn read_pair(mut message: Message<'_>) -> Result<(String, String), Fo
     Ok((key.unwrap_or_default(), value.unwrap_or_default()))
 }
 
-/// Reads where external data is: `location`, and where in it.
+/// Reads the location of external data: `location`, and the position in that file.
 fn read_external(pairs: &[(String, String)], bytes: u64) -> Result<Data, (Code, String)> {
     let (mut location, mut offset, mut length) = (None, None, None);
     let decimal = |key: &str, text: &str| {
@@ -248,12 +245,12 @@ fn read_external(pairs: &[(String, String)], bytes: u64) -> Result<Data, (Code, 
             "offset" => offset.replace(decimal(key, value)?).is_some(),
             "length" => length.replace(decimal(key, value)?).is_some(),
             _ => {
-                let cause = format!("the key `{}` of its external data is not known", shown(key));
+                let cause = format!("unknown external data key `{}`", shown(key));
                 return Err((Code::UnknownKey, cause));
             }
         };
         if again {
-            return Err((Code::Duplicate, format!("the key `{key}` of its external data comes twice")));
+            return Err((Code::Duplicate, format!("duplicate external data key `{key}`")));
         }
     }
     let location = location.ok_or((Code::Missing, "its external data has no location".to_owned()))?;
@@ -261,7 +258,7 @@ fn read_external(pairs: &[(String, String)], bytes: u64) -> Result<Data, (Code, 
         return Err((Code::PathEscape, format!("external data: {cause}")));
     }
     if let Some(length) = length.filter(|&length| length != bytes) {
-        let cause = format!("its external data has {length} bytes, its shape {bytes}");
+        let cause = format!("its external data has {length} bytes, but its shape needs {bytes}");
         return Err((Code::Malformed, cause));
     }
     Ok(Data::External { location, offset: offset.unwrap_or(0), whole: length.is_none() })
@@ -302,7 +299,7 @@ pub(super) fn read_typed(
     Ok(())
 }
 
-/// Appends a number as an element, after checking that it is one: small floats are stored as their bits.
+/// Appends a number as an element, after checking it: small floats are stored as their bits.
 fn push_number(value: u64, info: &TensorInfo, at: &Field, out: &mut Vec<u8>) -> Result<(), FormatError> {
     let signed = value as i64;
     let fits = match info.dtype {
@@ -316,7 +313,8 @@ fn push_number(value: u64, info: &TensorInfo, at: &Field, out: &mut Vec<u8>) -> 
         Dtype::I64 | Dtype::U64 | Dtype::F32 | Dtype::F64 => true,
     };
     if !fits {
-        let cause = format!("tensor `{}` of {} holds the number {signed}", shown(&info.name), info.dtype);
+        let cause =
+            format!("tensor `{}` of type {} contains the number {signed}", shown(&info.name), info.dtype);
         return Err(at.error(Code::BadValue, cause));
     }
     out.extend_from_slice(&value.to_le_bytes()[..info.dtype.size()]);

@@ -3,10 +3,10 @@
 use crate::error::{Code, FormatError, Place};
 use crate::source::{ReadAt, read_range};
 
-/// Bytes that are read ahead.
+/// Number of bytes to read ahead.
 const BUFFER: u64 = 4096;
 
-/// Longest text of one field.
+/// Maximum length of a text field.
 const LONGEST_TEXT: u64 = 1 << 20;
 
 /// A message, read field by field from its place in a file.
@@ -27,7 +27,7 @@ pub(super) struct Field {
     pub(super) value: Value,
 }
 
-/// The value of a field: a number, or where its bytes are.
+/// The value of a field: a number, or the place of its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value {
     Varint(u64),
@@ -67,7 +67,7 @@ impl<'a> Message<'a> {
         Ok(byte)
     }
 
-    /// Reads a number of 7 bits a byte.
+    /// Reads a varint.
     pub(super) fn varint(&mut self) -> Result<u64, FormatError> {
         let start = self.position;
         let mut value = 0;
@@ -138,7 +138,7 @@ impl<'a> Message<'a> {
     pub(super) fn text(&self, field: &Field) -> Result<String, FormatError> {
         let (start, end) = field.bytes()?;
         if end - start > LONGEST_TEXT {
-            let cause = format!("a text of {} bytes; at most {LONGEST_TEXT} are read", end - start);
+            let cause = format!("a text of {} bytes; the limit is {LONGEST_TEXT}", end - start);
             return Err(field.error(Code::TooLarge, cause));
         }
         String::from_utf8(read_range(self.source, start, end - start)?)
@@ -152,12 +152,12 @@ impl Field {
         FormatError::new(code, Place::Byte(self.offset), cause)
     }
 
-    /// The error of a field that its message does not have.
+    /// The error of a field that is unknown in its message.
     pub(super) fn unknown(&self, message: &str) -> FormatError {
         self.error(Code::UnknownKey, format!("{message} has no field {}", self.number))
     }
 
-    /// Where the bytes of the field are.
+    /// The place of the field's bytes.
     pub(super) fn bytes(&self) -> Result<(u64, u64), FormatError> {
         match self.value {
             Value::Bytes { start, end } => Ok((start, end)),
@@ -177,11 +177,11 @@ impl Field {
         self.error(Code::Malformed, format!("field {} is not {expected}", self.number))
     }
 
-    /// Puts a value into its place, once.
+    /// Stores a value, once.
     pub(super) fn set<T>(&self, place: &mut Option<T>, value: T) -> Result<(), FormatError> {
         match place.replace(value) {
             None => Ok(()),
-            Some(_) => Err(self.error(Code::Duplicate, format!("field {} comes twice", self.number))),
+            Some(_) => Err(self.error(Code::Duplicate, format!("duplicate field {}", self.number))),
         }
     }
 }

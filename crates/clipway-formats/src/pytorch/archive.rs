@@ -1,8 +1,8 @@
 //! The zip layout of PyTorch 1.6 and later, and of TorchScript.
 //!
-//! One folder holds `data.pkl` with the values, `data/KEY` with the bytes of each storage, `version`, and
-//! since 2.1 `byteorder`. A TorchScript archive has its code and a second pickle, `constants.pkl`, beside
-//! them; the code is never read.
+//! One folder contains `data.pkl` with the values, `data/KEY` with the bytes of each storage, `version`, and since 2.1
+//! `byteorder`. A TorchScript archive also contains its code and a second pickle, `constants.pkl`; the code is never
+//! read.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use crate::source::ReadAt;
 use crate::tensor::FileFormat;
 use crate::zip::{Method, ZipArchive};
 
-/// Bytes of a pickle in an archive.
+/// Maximum size of a pickle in an archive.
 const LARGEST_PICKLE: u64 = 128 << 20;
-/// Bytes of a small record, such as `version`.
+/// Maximum size of a small record, such as `version`.
 const LARGEST_RECORD: u64 = 64;
-/// Bytes to which a deflated pickle may inflate, beside [`PICKLE_INFLATION`] times its size.
+/// Bytes that a deflated pickle may inflate to, in addition to [`PICKLE_INFLATION`] times its size.
 const PICKLE_FREELY_INFLATED: u64 = 4 << 20;
 /// How many times its size a deflated pickle may inflate to.
 const PICKLE_INFLATION: u64 = 16;
-/// Entries that no tensor and no known record uses.
+/// Maximum number of entries that no tensor and no known record uses.
 const MOST_UNUSED: usize = 10_000;
-/// Versions of the archive format that are known.
+/// Known versions of the archive format.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=10;
 
 /// A pickle of an archive.
@@ -35,7 +35,7 @@ struct Pickle {
     /// Name of its entry.
     name: String,
     bytes: Vec<u8>,
-    /// Bytes that it takes in the file: fewer than it has where it is deflated.
+    /// Size in the file: less than its actual size if it is deflated.
     stored: u64,
 }
 
@@ -98,7 +98,7 @@ fn only_folder(archive: &ZipArchive) -> Result<String, FormatError> {
     for entry in archive.entries() {
         let place = || Place::Entry(entry.name().to_owned());
         let Some((top, _)) = entry.name().split_once('/') else {
-            let cause = "not inside a folder, as all entries of a PyTorch archive are";
+            let cause = "not inside a folder, unlike all entries of a PyTorch archive";
             return Err(FormatError::new(Code::UnknownFormat, place(), cause));
         };
         if *folder.get_or_insert(top) != top {
@@ -107,7 +107,7 @@ fn only_folder(archive: &ZipArchive) -> Result<String, FormatError> {
             return Err(FormatError::new(Code::Malformed, place(), cause));
         }
         if !lower.insert(entry.name().to_lowercase()) {
-            let cause = "another entry has the same name but for upper and lower case";
+            let cause = "another entry has the same name in different case";
             return Err(FormatError::new(Code::Duplicate, place(), cause));
         }
     }
@@ -117,7 +117,7 @@ fn only_folder(archive: &ZipArchive) -> Result<String, FormatError> {
     }
 }
 
-/// A machine for a pickle, which may make as many values as its size in the file allows.
+/// A machine for a pickle, which may create as many values as its size in the file allows.
 fn machine_of(pickle: &Pickle, options: PytorchOptions) -> Machine<'_> {
     let input = Input::new(&pickle.bytes, Some(&pickle.name), 0, pickle.bytes.len() as u64);
     Machine {
@@ -135,7 +135,7 @@ fn load_whole(machine: &mut Machine<'_>) -> Result<Id, FormatError> {
     }
 }
 
-/// Makes a dictionary of the constants, which are a tuple, under the names that TorchScript code uses.
+/// Turns the constants, a tuple, into a dictionary with the names that TorchScript code uses.
 fn named_constants(machine: &mut Machine<'_>, values: Id) -> Result<Id, FormatError> {
     let items = machine.arena.sequence(values).to_vec();
     let mut pairs = Vec::with_capacity(items.len());
@@ -157,7 +157,7 @@ impl Layout {
         self.archive.entries().iter().any(|entry| entry.name().starts_with(&code))
     }
 
-    /// Name and content of a pickle that must be there.
+    /// Name and content of a required pickle.
     fn pickle(&self, record: &str) -> Result<Pickle, FormatError> {
         let name = format!("{}/{record}", self.folder);
         let Some(index) = self.find(record) else {
@@ -196,7 +196,7 @@ impl Layout {
                     if !VERSIONS.contains(&version) || found.is_some_and(|first| first != version) =>
                 {
                     return Err(
-                        self.bad(record, format!("version {version}; known are 1 to 10, and only one"))
+                        self.bad(record, format!("expected one version from 1 to 10, found {version}"))
                     );
                 }
                 Ok(version) => found = Some(version),
@@ -221,17 +221,18 @@ impl Layout {
         }
     }
 
-    /// Finds the entries of the storages that have none yet; each must have exactly the bytes it should.
+    /// Finds the entries of storages that have none yet; each must have exactly the expected size.
     fn place(&self, machine: &mut Machine<'_>, folder: &str) -> Result<(), FormatError> {
         for storage in machine.storages.iter_mut().filter(|storage| storage.data == Data::Unplaced) {
             let name = format!("{}/{folder}/{}", self.folder, storage.key);
             let Some(index) = self.archive.find(&name) else {
-                let cause = "a tensor has its bytes here, but the archive has no such entry";
+                let cause = "a tensor's bytes should be here, but the archive has no such entry";
                 return Err(FormatError::new(Code::Missing, Place::Entry(name), cause));
             };
             let found = self.archive.entries()[index].size();
             if found != storage.bytes() {
-                let cause = format!("{found} bytes, but by the pickle the storage has {}", storage.bytes());
+                let cause =
+                    format!("{found} bytes, but according to the pickle the storage has {}", storage.bytes());
                 return Err(FormatError::new(Code::Malformed, Place::Entry(name), cause));
             }
             storage.data = Data::Entry(index);
@@ -242,13 +243,13 @@ impl Layout {
     fn check_unused(&self, machine: &Machine<'_>) -> Result<(), FormatError> {
         let unused = self.archive.entries().len().saturating_sub(machine.storages.len());
         if unused > MOST_UNUSED {
-            let cause = format!("{unused} entries that nothing uses; at most {MOST_UNUSED} are accepted");
+            let cause = format!("{unused} unused entries; the limit is {MOST_UNUSED}");
             return Err(FormatError::new(Code::TooLarge, Place::File, cause));
         }
         Ok(())
     }
 
-    /// Names of the entries that are no storages, without the folder.
+    /// Names of the entries that are not storages, without the folder.
     fn records(&self) -> Vec<String> {
         let data = format!("{}/data/", self.folder);
         let names = self.archive.entries().iter().map(|entry| entry.name());

@@ -1,15 +1,15 @@
-//! What the opcodes that call, build and fill do to values.
+//! The effect on values of opcodes that call, build and fill.
 
 use super::globals::{GlobalKind, Meaning};
 use super::machine::{Dialect, Machine};
 use super::value::{Id, Node, Opaque};
 use crate::error::{Code, FormatError, shown};
 
-/// More than any known call takes.
+/// More arguments than any known call takes.
 const MOST_ARGUMENTS: usize = 16;
 
 impl Machine<'_> {
-    /// `REDUCE`: a call of `callee`. Known ones are interpreted; any other gives an opaque value.
+    /// `REDUCE`: a call of `callee`. Known ones are interpreted; any other produces an opaque value.
     pub(super) fn reduce(&mut self, callee: Id, arguments: Id) -> Result<Id, FormatError> {
         let items = self.arguments(arguments)?;
         let index = match self.arena.node(callee) {
@@ -29,13 +29,13 @@ impl Machine<'_> {
             }
             Meaning::RebuildFromType => {
                 let [function, _class, inner, state] = items[..] else {
-                    return Err(self.malformed(format!("{} arguments where 4 are due", items.len())));
+                    return Err(self.malformed(format!("{} arguments instead of 4", items.len())));
                 };
                 self.expect_dict(state)?;
                 let items = self.arguments(inner)?;
                 match self.meaning(function) {
                     Some(Meaning::RebuildFromType) | None => {
-                        Err(self.malformed("a tensor that is rebuilt by no known function"))
+                        Err(self.malformed("a tensor rebuilt by an unknown function"))
                     }
                     Some(meaning) => self.known_call(meaning, function, &items),
                 }
@@ -61,7 +61,7 @@ impl Machine<'_> {
         }
     }
 
-    /// An object that is not interpreted, of a class that must be a global.
+    /// An object that is not interpreted, whose class must be a global.
     pub(super) fn instantiate_opaque(&mut self, class: Id, arguments: Id) -> Result<Id, FormatError> {
         match self.arena.node(class) {
             Node::Global(index) if self.arena.globals.get(*index).meaning == Meaning::Opaque => {
@@ -72,7 +72,7 @@ impl Machine<'_> {
         }
     }
 
-    /// `BUILD`: gives an object its state.
+    /// `BUILD`: sets an object's state.
     pub(super) fn build(&mut self, object: Id, state: Id) -> Result<(), FormatError> {
         match &mut self.arena.nodes[object as usize] {
             Node::Opaque(opaque) if opaque.state.is_none() => opaque.state = Some(state),
@@ -86,7 +86,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// `SETITEM`, `SETITEMS` and `DICT`: keys and values by turns.
+    /// `SETITEM`, `SETITEMS` and `DICT`: alternating keys and values.
     pub(super) fn set_items(&mut self, dict: Id, items: &[Id]) -> Result<(), FormatError> {
         if !items.len().is_multiple_of(2) {
             return Err(self.malformed("a key without a value"));
@@ -125,13 +125,13 @@ impl Machine<'_> {
     pub(super) fn check_keys(&self, keys: impl Iterator<Item = Id>) -> Result<(), FormatError> {
         for key in keys {
             if let Node::List(_) | Node::Set(_) | Node::Dict(_) = self.arena.node(key) {
-                return Err(self.malformed("a key that can change: a list, set or dictionary"));
+                return Err(self.malformed("a mutable key: a list, set or dictionary"));
             }
         }
         Ok(())
     }
 
-    /// The arguments of a call; of very many, the first ones, which no known call takes.
+    /// The arguments of a call; if there are very many, only the first ones, which no known call takes.
     pub(super) fn arguments(&self, id: Id) -> Result<Vec<Id>, FormatError> {
         match self.arena.node(id) {
             Node::Tuple(items) => Ok(items[..items.len().min(MOST_ARGUMENTS)].to_vec()),
@@ -158,16 +158,16 @@ impl Machine<'_> {
         self.new_node(Node::Opaque(Box::new(opaque)))
     }
 
-    /// A call of what a call gave: whatever that was, it is code.
+    /// A call of another call's result: whatever that is, it is code.
     fn call_of_opaque(&mut self, callee: Id, arguments: Id) -> Result<Id, FormatError> {
         if !self.allow_opaque {
-            let cause = "a call of what another call gives runs code where a pickle is executed";
+            let cause = "calling another call's result runs code when the pickle is executed";
             return Err(self.error(Code::UnsafePickle, cause));
         }
         self.opaque(callee, arguments)
     }
 
-    /// A call of a global that is interpreted.
+    /// A call of a known global.
     fn known_call(&mut self, meaning: Meaning, callee: Id, items: &[Id]) -> Result<Id, FormatError> {
         let node = match (meaning, items) {
             (Meaning::RebuildTensor | Meaning::RebuildTensorV2 | Meaning::RebuildTensorV3, _) => {
@@ -224,7 +224,7 @@ impl Machine<'_> {
         for item in self.elements(id)? {
             match *self.arena.sequence(item) {
                 [key, value] => pairs.push((key, value)),
-                _ => return Err(self.malformed("a pair that has not two elements")),
+                _ => return Err(self.malformed("a pair without exactly two elements")),
             }
         }
         self.check_keys(pairs.iter().map(|&(key, _)| key))?;
@@ -240,14 +240,14 @@ impl Machine<'_> {
         self.copying(length.div_ceil(16))?;
         match self.arena.node(id) {
             Node::Bytes(bytes) => Ok(Node::Bytes(bytes.clone())),
-            // Protocols below 3 write bytes as text in Latin-1.
+            // Protocols below 3 write bytes as Latin-1 text.
             Node::Text(text) => {
                 let latin: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
                 let latin =
                     latin.ok_or_else(|| self.malformed("bytes written as text that is not Latin-1"))?;
                 Ok(Node::Bytes(latin.into()))
             }
-            _ => Err(self.malformed("bytes made from a value that holds none")),
+            _ => Err(self.malformed("bytes made from a value without any")),
         }
     }
 }

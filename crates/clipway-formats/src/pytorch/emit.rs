@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use crate::dtype::Dtype;
 use crate::tensor::TensorInfo;
 
-/// Entries that one `SETITEMS` adds, as in CPython's pickler.
+/// Number of entries added by one `SETITEMS`, as in CPython's pickler.
 const BATCH: usize = 1000;
 
-/// Pickles an ordered dictionary of contiguous tensors; tensor `i` has the storage with key `i`.
+/// Pickles an ordered dictionary of contiguous tensors; tensor `i` uses the storage with key `i`.
 pub(super) fn state_dict(tensors: &[TensorInfo]) -> Vec<u8> {
     let mut pickle = Emitter::default();
     pickle.out.extend([0x80, 2]);
@@ -29,8 +29,8 @@ pub(super) fn state_dict(tensors: &[TensorInfo]) -> Vec<u8> {
     pickle.out
 }
 
-/// How PyTorch stores an element type: by the class of its storage, or, for those younger than the classes,
-/// as bytes with a dtype beside.
+/// How PyTorch stores an element type: by its storage class or, for types newer than these classes, as bytes with a
+/// separate dtype.
 enum Stored {
     Class(&'static str),
     Bytes(&'static str),
@@ -59,7 +59,7 @@ fn stored(dtype: Dtype) -> Stored {
 #[derive(Default)]
 struct Emitter {
     out: Vec<u8>,
-    /// Number in the memo of each text and global that recurs.
+    /// Memo index of each recurring text and global.
     memo: HashMap<Vec<u8>, u32>,
 }
 
@@ -96,7 +96,7 @@ impl Emitter {
         self.out.extend(b")R");
     }
 
-    /// A class or function; module and name are two lines.
+    /// A class or function: module and name on two lines.
     fn global(&mut self, name: &str) {
         self.once([b"c", name.as_bytes(), b"\n"].concat());
     }
@@ -109,9 +109,9 @@ impl Emitter {
         self.out.extend(text_opcode(text));
     }
 
-    /// Emits an opcode and memoises its value, or gets that the next time.
+    /// Emits an opcode and memoizes its value, or fetches it the next time.
     fn once(&mut self, opcode: Vec<u8>) {
-        // There are fewer than 256 such values, so one byte holds their numbers.
+        // There are fewer than 256 such values, so one byte is enough for their indices.
         let next = self.memo.len() as u32;
         match self.memo.get(&opcode) {
             Some(&number) => self.out.extend([b'h', number as u8]),

@@ -1,27 +1,27 @@
 //! The globals that a pickle names, and which of them are harmless.
 //!
-//! Nothing is ever looked up or called, so no global can do anything here. They are judged all the same: a
-//! file that carries `os.system` beside good weights is an attack on whoever opens it with another tool.
+//! Nothing is ever looked up or called, so no global can do anything here. They are judged all the same: a file that
+//! contains `os.system` beside valid weights is an attack on anyone who opens it with another tool.
 
 use std::collections::HashMap;
 
 use crate::dtype::Dtype;
 
-/// How a global is judged.
+/// The judgment on a global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlobalKind {
     /// Interpreted: tensors, storages, dtypes, plain containers.
     Known,
-    /// Not interpreted, and known to do nothing but hold data.
+    /// Not interpreted, and known to only hold data.
     Harmless,
-    /// Not interpreted and not known, such as a class of the program that wrote the file.
+    /// Not interpreted and unknown, such as a class of the program that wrote the file.
     Unknown,
-    /// Runs code, reads files or leads to what does, where a pickle is executed.
+    /// Runs code, reads files or gives access to such functions, if a pickle is executed.
     Dangerous,
 }
 
 impl GlobalKind {
-    /// Name as printed and as in JSON.
+    /// Name in messages and in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             GlobalKind::Known => "known",
@@ -43,21 +43,21 @@ pub struct Global {
 }
 
 impl Global {
-    /// Whether the last part of the name is written as functions are, not as classes are.
+    /// Whether the last part of the name is written like a function's, not like a class's.
     pub(super) fn looks_like_function(&self) -> bool {
         let last = self.name.rsplit('.').next().unwrap_or_default();
         !last.trim_start_matches('_').starts_with(char::is_uppercase)
     }
 }
 
-/// What the reader makes of a global.
+/// How the reader interprets a global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     RebuildTensor,
     RebuildTensorV2,
     RebuildTensorV3,
     RebuildFromType,
-    /// Called with a tensor first, gives that tensor.
+    /// Called with a tensor as first argument, returns that tensor.
     Parameter,
     /// Class of a typed storage; `None` for an element type that is not supported.
     Storage(Option<Dtype>),
@@ -71,16 +71,16 @@ pub(super) enum Meaning {
     Set,
     ByteArray,
     Encode,
-    /// Called with a value first, gives that value.
+    /// Called with a value as first argument, returns that value.
     Same,
     /// A whole PyTorch file inside a pickle.
     NestedFile,
-    /// A way to make tensors that is not supported.
+    /// An unsupported way to make tensors.
     UnsupportedTensor,
     Opaque,
 }
 
-/// The globals of a pickle, each once, in the order of their first use.
+/// The globals of a pickle, without repeats, in order of first use.
 #[derive(Debug, Default)]
 pub(super) struct Globals {
     all: Vec<Global>,
@@ -100,7 +100,7 @@ impl Globals {
         &self.all
     }
 
-    /// Index of a global, judged on its first use.
+    /// Index of a global, judged on first use.
     pub(super) fn find_or_add(&mut self, module: &str, name: &str) -> u32 {
         let Globals { all, by_name } = self;
         *by_name.entry((module.to_owned(), name.to_owned())).or_insert_with(|| {
@@ -146,7 +146,7 @@ fn meaning_of(module: &str, name: &str) -> Meaning {
     }
 }
 
-/// Element type of a storage class; the inner `None` is one that is not supported.
+/// Element type of a storage class; the inner `None` is an unsupported one.
 fn storage_element(class: &str) -> Option<Option<Dtype>> {
     Some(match class {
         "DoubleStorage" => Some(Dtype::F64),
@@ -170,7 +170,7 @@ fn storage_element(class: &str) -> Option<Option<Dtype>> {
     })
 }
 
-/// Element type named `torch.…`; the inner `None` is one that is not supported.
+/// Element type named `torch.…`; the inner `None` is an unsupported one.
 fn element(name: &str) -> Option<Option<Dtype>> {
     Some(match name {
         "float64" | "double" => Some(Dtype::F64),
@@ -231,7 +231,7 @@ fn judge(module: &str, name: &str, meaning: Meaning) -> GlobalKind {
     }
 }
 
-/// Classes and functions that only hold data, of libraries where most others are not trusted.
+/// Classes and functions that only hold data, from libraries that are otherwise not trusted.
 fn is_harmless(module: &str, name: &str) -> bool {
     match module {
         "argparse" => name == "Namespace",
@@ -304,7 +304,7 @@ const CODE_RUNNERS: [&str; 16] = [
     "setuptools",
 ];
 
-/// Top-level modules of Python's standard library, 2 and 3; what of them is harmless is listed above.
+/// Top-level modules of Python's standard library, 2 and 3; the harmless parts are listed above.
 #[rustfmt::skip]
 const STANDARD_LIBRARY: [&str; 354] = [
     "BaseHTTPServer", "Bastion", "CGIHTTPServer", "ConfigParser", "Cookie", "HTMLParser", "Queue",

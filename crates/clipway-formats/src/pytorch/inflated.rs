@@ -1,4 +1,4 @@
-//! Deflated storages with several tensors on them: inflated once, however many tensors read them.
+//! Deflated storages shared by several tensors: inflated once, however many tensors read them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,20 +7,20 @@ use super::tensor::{Data, StorageSpec};
 use crate::error::{Code, FormatError, Place};
 use crate::zip::{Method, ZipArchive};
 
-/// Bytes of the deflated storages that several tensors share, which stay in memory once they are inflated.
+/// Maximum size of deflated storages shared by several tensors, which stay in memory once inflated.
 const MOST_SHARED: u64 = 512 << 20;
 
 /// The storages of an archive that are kept inflated.
 #[derive(Default)]
 pub(super) struct Inflated {
-    /// By the index of their entry; empty until one is first read.
+    /// By the index of their entry; empty until first read.
     storages: HashMap<usize, Kept>,
 }
 
 type Kept = Mutex<Option<Arc<Vec<u8>>>>;
 
 impl Inflated {
-    /// Finds the storages that are deflated and have several tensors on them.
+    /// Finds the deflated storages shared by several tensors.
     ///
     /// # Errors
     /// `Code::TooLarge` if they are too large to keep.
@@ -54,14 +54,14 @@ impl Inflated {
     /// The content of entry `index` if it is one to keep; the first call inflates it.
     ///
     /// # Errors
-    /// What is wrong with the content.
+    /// Damaged content.
     pub(super) fn get(
         &self,
         archive: &ZipArchive,
         index: usize,
     ) -> Result<Option<Arc<Vec<u8>>>, FormatError> {
         let Some(kept) = self.storages.get(&index) else { return Ok(None) };
-        // What a panic leaves here is either nothing or the whole content.
+        // A panic leaves either nothing or the whole content here.
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.is_none() {
             let mut content = Vec::new();

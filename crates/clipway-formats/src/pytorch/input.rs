@@ -3,13 +3,13 @@
 use crate::error::{Code, FormatError, Place};
 use crate::source::ReadAt;
 
-/// Bytes fetched at once.
+/// Number of bytes fetched at once.
 const WINDOW: u64 = 64 << 10;
 
-/// A position in a source, and a window of bytes from there on.
+/// A position in a source, and a window of bytes from there.
 pub(super) struct Input<'a> {
     source: &'a dyn ReadAt,
-    /// Entry of the archive that the source is, for messages.
+    /// Archive entry of the source, for messages.
     entry: Option<&'a str>,
     end: u64,
     window: Vec<u8>,
@@ -18,7 +18,7 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads `source` from `start` to `end`, which lie inside it.
+    /// Reads `source` from `start` to `end`, both inside it.
     pub(super) fn new(source: &'a dyn ReadAt, entry: Option<&'a str>, start: u64, end: u64) -> Input<'a> {
         Input { source, entry, end, window: Vec::new(), cursor: 0, window_end: start }
     }
@@ -28,7 +28,7 @@ impl<'a> Input<'a> {
         self.window_end - (self.window.len() - self.cursor) as u64
     }
 
-    /// Bytes to the end.
+    /// Number of bytes to the end.
     pub(super) fn remaining(&self) -> u64 {
         self.end - self.position()
     }
@@ -82,11 +82,11 @@ impl<'a> Input<'a> {
     }
 
     fn cut(&self, length: u64, remaining: u64) -> FormatError {
-        let cause = format!("{length} bytes are expected here, but only {remaining} are left");
+        let cause = format!("expected {length} bytes, but only {remaining} are left");
         FormatError::new(Code::Truncated, self.place(self.position()), cause)
     }
 
-    /// Takes the bytes up to the next line feed, and drops that.
+    /// Takes the bytes up to the next line feed, which is dropped.
     pub(super) fn line(&mut self, longest: u64) -> Result<Vec<u8>, FormatError> {
         let start = self.position();
         let mut line = Vec::new();
@@ -102,7 +102,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Brings at least `length` bytes into the window, of which it has `available`.
+    /// Makes sure that the window contains at least `length` bytes, of which it has `available`.
     fn fetch(&mut self, length: u64, available: u64) -> Result<(), FormatError> {
         let position = self.position();
         let remaining = self.end - position;

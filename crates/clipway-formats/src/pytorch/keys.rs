@@ -1,11 +1,11 @@
-//! Keys of dictionaries, compared as Python compares them.
+//! Dictionary keys, compared as in Python.
 
 use std::collections::{HashMap, HashSet};
 
 use super::value::{Arena, Id, Node};
 use crate::error::{Code, FormatError, Place, shown};
 
-/// Checks that no dictionary has a key twice. PyTorch would take the last one, silently.
+/// Checks that no dictionary has a duplicate key. PyTorch would silently use the last one.
 pub(super) fn check_keys(arena: &Arena) -> Result<(), FormatError> {
     let tuples = Tuples::of(arena);
     for node in &arena.nodes {
@@ -38,18 +38,18 @@ fn text_of(arena: &Arena, key: Id) -> String {
     }
 }
 
-/// A value as a key. Two that are equal here are one key in Python: `1`, `1.0` and `True` are.
+/// A value as a key. Values that are equal here are one key in Python: `1`, `1.0` and `True` are.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key<'a> {
     None,
     Text(&'a str),
     Bytes(&'a [u8]),
     Number(i64),
-    /// An integer beyond 64 bits, as the shortest little-endian two's complement.
+    /// An integer beyond 64 bits, as minimal little-endian two's complement.
     Big(Vec<u8>),
-    /// A number that is no integer, by its bits.
+    /// A number that is not an integer, by its bits.
     Float(u64),
-    /// The number of a tuple among those that differ.
+    /// Index of a tuple among the distinct ones.
     Tuple(u32),
     Global(u32),
     /// Any other object, which equals only itself.
@@ -59,7 +59,7 @@ enum Key<'a> {
 /// Which tuples of a pickle are equal.
 #[derive(Default)]
 struct Tuples {
-    /// For each tuple, its number among those that differ; empty if no key is a tuple.
+    /// For each tuple, its index among the distinct ones; empty if no key is a tuple.
     numbers: HashMap<Id, u32>,
 }
 
@@ -76,7 +76,7 @@ impl Tuples {
             return tuples;
         }
         let mut known: HashMap<Vec<Key<'_>>, u32> = HashMap::new();
-        // A tuple is younger than its elements, so these have their numbers already.
+        // A tuple comes after its elements, so these already have their indices.
         for (id, node) in (0..).zip(&arena.nodes) {
             let Node::Tuple(items) = node else { continue };
             let keys: Vec<Key<'_>> = items.iter().map(|&item| tuples.key(arena, item)).collect();
@@ -103,7 +103,7 @@ impl Tuples {
     }
 }
 
-/// A float as a key: as an integer where it is one. What is no number equals only itself.
+/// A float as a key: as an integer if it is one. NaN equals only itself.
 fn float<'a>(number: f64, id: Id) -> Key<'a> {
     /// Bits of a float's mantissa.
     const MANTISSA: i32 = 52;

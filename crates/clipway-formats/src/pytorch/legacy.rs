@@ -1,7 +1,7 @@
 //! The stream format of PyTorch before 1.6: pickles one after another, then the storages.
 //!
-//! Magic number, protocol version, system information, the value itself and the list of storage keys are
-//! five pickles; each storage follows as its length in elements and its bytes, always little-endian.
+//! Magic number, protocol version, system information, the value itself and the list of storage keys are five pickles.
+//! Each storage follows as its length in elements and its bytes, always little-endian.
 
 use std::collections::HashSet;
 
@@ -21,15 +21,15 @@ pub(super) fn is_magic(node: &Node) -> bool {
     matches!(node, Node::Big(bytes) if **bytes == MAGIC)
 }
 
-/// Runs the pickles that follow the magic number, and places the storages; gives the value of the stream,
-/// which must end where its last storage does.
+/// Runs the pickles that follow the magic number, and locates the storages. Returns the value of the stream, which must
+/// end with its last storage.
 pub(super) fn load(machine: &mut Machine<'_>) -> Result<Id, FormatError> {
     machine.dialect = Dialect::Legacy;
     let version = machine.load()?;
     match machine.arena.node(version) {
         Node::Int(PROTOCOL) => {}
         Node::Int(other) => {
-            let cause = format!("legacy protocol {other}; known is {PROTOCOL}");
+            let cause = format!("legacy protocol {other}; only {PROTOCOL} is known");
             return Err(machine.error(Code::Unsupported, cause));
         }
         _ => return Err(machine.malformed("the legacy protocol is not an integer")),
@@ -74,7 +74,7 @@ fn place_storages(machine: &mut Machine<'_>) -> Result<(), FormatError> {
         }
         if elements != storage.elements {
             return refuse(format!(
-                "storage `{}` has {} elements by the pickle, {elements} here",
+                "storage `{}` has {} elements according to the pickle, but {elements} here",
                 shown(&storage.key),
                 storage.elements
             ));
@@ -93,7 +93,7 @@ fn place_storages(machine: &mut Machine<'_>) -> Result<(), FormatError> {
     }
 }
 
-/// Reads the one storage of a legacy stream that lies inside another file, from `start` to `end`.
+/// Reads the single storage of a legacy stream inside another file, from `start` to `end`.
 pub(super) fn nested_storage(source: &dyn ReadAt, start: u64, end: u64) -> Result<StorageSpec, FormatError> {
     let mut machine = Machine::new(source, Input::new(source, None, start, end), Dialect::Legacy, false);
     let magic = machine.load()?;

@@ -11,7 +11,7 @@ pub(super) fn integer(line: &[u8]) -> Option<Node> {
     }
 }
 
-/// A line of `LONG`, of at most 128 bits; Python 2 ends it with `L`.
+/// A line of `LONG`, up to 128 bits; Python 2 ends it with `L`.
 pub(super) fn long_line(line: &[u8]) -> Option<Node> {
     let text = std::str::from_utf8(line).ok()?;
     let value: i128 = text.strip_suffix('L').unwrap_or(text).parse().ok()?;
@@ -34,7 +34,7 @@ pub(super) fn long(bytes: &[u8]) -> Node {
     Node::Int(i64::from_le_bytes(wide))
 }
 
-/// Text, or bytes where they are not UTF-8, as the strings of Python 2 may be.
+/// Text, or bytes if they are not UTF-8, like strings of Python 2.
 pub(super) fn text_or_bytes(bytes: Vec<u8>) -> Node {
     match String::from_utf8(bytes) {
         Ok(text) => Node::Text(text.into()),

@@ -1,8 +1,8 @@
 //! The pickle machine: opcodes of protocols 0 to 5 over an arena of values.
 //!
-//! Nothing is called and nothing recurses. What the opcodes build are values ([`super::value`]); the few calls
-//! that make tensors and plain containers are recognized in [`super::call`], all others become opaque values.
-//! Sources: CPython's `Lib/pickletools.py` for the opcodes, PyTorch's `torch/_utils.py` for the calls.
+//! Nothing is called and nothing recurses. The opcodes build values ([`super::value`]); the few calls that make tensors
+//! and plain containers are recognized in [`super::call`], all others become opaque values. Sources: CPython's
+//! `Lib/pickletools.py` for the opcodes, PyTorch's `torch/_utils.py` for the calls.
 
 use std::collections::HashMap;
 
@@ -13,19 +13,19 @@ use super::value::{Arena, Id, Node};
 use crate::error::{Code, FormatError};
 use crate::source::ReadAt;
 
-/// Values, beside one for each 16 bytes that the pickle takes in the file.
+/// Maximum number of values, in addition to one per 16 bytes of the pickle in the file.
 const MOST_VALUES: u64 = 600_000;
 
-/// Values that a pickle may make which takes `stored` bytes in the file. A deflated one takes fewer than it has.
+/// Maximum number of values for a pickle that takes `stored` bytes in the file; for a deflated one, less than its size.
 pub(super) fn most_values(stored: u64) -> u64 {
     MOST_VALUES + stored / 16
 }
 
-/// Bytes of a line of text.
+/// Maximum bytes of a text line.
 pub(super) const LONGEST_LINE: u64 = 1 << 20;
-/// Bytes of an integer.
+/// Maximum bytes of an integer.
 const LONGEST_INTEGER: u64 = 1024;
-/// Small integers that need no value of their own.
+/// Small integers, which need no separate value.
 pub(super) const SHARED_INTEGERS: u32 = 256;
 pub(super) const NONE: Id = 0;
 const FALSE: Id = 1;
@@ -39,13 +39,13 @@ pub(super) enum Dialect {
     Archive,
     /// The main pickle of a legacy stream.
     Legacy,
-    /// The main pickle of a tar archive: persistent ids are numbers of tensors.
+    /// The main pickle of a tar archive: persistent ids are tensor numbers.
     Tar,
-    /// A pickle without persistent ids, whose storages are PyTorch files inside it.
+    /// A pickle without persistent ids, whose storages are embedded PyTorch files.
     Plain,
 }
 
-/// State of the machine, and what it has made so far.
+/// State of the machine, and its results so far.
 pub(super) struct Machine<'a> {
     pub(super) source: &'a dyn ReadAt,
     pub(super) input: Input<'a>,
@@ -55,25 +55,25 @@ pub(super) struct Machine<'a> {
     pub(super) storage_by_key: HashMap<String, u32>,
     pub(super) views: Vec<StorageView>,
     pub(super) tensors: Vec<TensorSpec>,
-    /// For plain pickles: the offset in the file of the content of each bytes value.
+    /// For plain pickles: the file offset of each bytes value's content.
     pub(super) bytes_at: HashMap<Id, u64>,
-    /// For tar archives: what each persistent id stands for.
+    /// For tar archives: what each persistent id represents.
     pub(super) numbered: HashMap<i64, Id>,
-    /// Highest protocol that was declared.
+    /// Highest declared protocol.
     pub(super) protocol: u8,
     pub(super) allow_opaque: bool,
     pub(super) most_values: u64,
-    /// Elements that calls have copied from one value to another.
+    /// Number of elements that calls have copied between values.
     pub(super) copied: u64,
     pub(super) stack: Vec<Id>,
     pub(super) marks: Vec<usize>,
     pub(super) memo: HashMap<u32, Id>,
-    /// Offset of the opcode that is being executed.
+    /// Offset of the current opcode.
     pub(super) offset: u64,
 }
 
 impl<'a> Machine<'a> {
-    /// Makes a machine that reads `input`, which is over `source`.
+    /// Creates a machine that reads `input`, a window on `source`.
     pub(super) fn new(
         source: &'a dyn ReadAt,
         input: Input<'a>,
@@ -106,7 +106,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Runs one pickle from the input's position to its `STOP`, and gives its value.
+    /// Runs one pickle from the input's position to its `STOP`, and returns its value.
     pub(super) fn load(&mut self) -> Result<Id, FormatError> {
         self.stack.clear();
         self.marks.clear();
@@ -126,7 +126,7 @@ impl<'a> Machine<'a> {
                 0x80 if self.offset == start => {
                     let protocol = self.input.byte()?;
                     if protocol > 5 {
-                        return Err(self.malformed(format!("pickle protocol {protocol}; known are 0 to 5")));
+                        return Err(self.malformed(format!("pickle protocol {protocol}; 0 to 5 are known")));
                     }
                     self.protocol = self.protocol.max(protocol);
                 }
@@ -153,8 +153,8 @@ impl<'a> Machine<'a> {
             b'N' => self.push(NONE)?,
             0x88 => self.push(TRUE)?,
             0x89 => self.push(FALSE)?,
-            b'I' => self.push_line("an integer of 64 bits", |line| literal::integer(&line))?,
-            b'L' => self.push_line("an integer of 128 bits", |line| literal::long_line(&line))?,
+            b'I' => self.push_line("a 64-bit integer", |line| literal::integer(&line))?,
+            b'L' => self.push_line("a 128-bit integer", |line| literal::long_line(&line))?,
             b'F' => self.push_line("a number", |line| literal::float(&line))?,
             b'S' => {
                 self.push_line("a quoted string", |line| literal::quoted(&line).map(literal::text_or_bytes))?
@@ -342,7 +342,7 @@ impl<'a> Machine<'a> {
             }
             0x82..=0x84 => return Err(self.error(Code::UnsafePickle, "an opcode of the extension registry")),
             other => {
-                let cause = format!("opcode {other:#04x} is unknown here");
+                let cause = format!("unknown opcode {other:#04x}");
                 return Err(self.malformed(cause));
             }
         }

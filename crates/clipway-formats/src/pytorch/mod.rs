@@ -1,10 +1,10 @@
 //! PyTorch files: checkpoints as zip archives, legacy streams and tar archives, TorchScript archives, and
 //! plain pickles.
 //!
-//! [`PytorchFile::open`] reads the directory and the pickle, never a weight. The pickle is data here: its
-//! values can be looked at ([`PytorchFile::value`]), and no class or function that it names is ever looked up
-//! or called. Known calls that make tensors are recognized by their names and arguments; everything else is
-//! an opaque value. [`write_pytorch`] writes state dicts that `torch.load(weights_only=True)` takes.
+//! [`PytorchFile::open`] reads the directory and the pickle, never a weight. The pickle is only data here: its values
+//! can be inspected ([`PytorchFile::value`]), and no class or function that it names is ever looked up or called. Known
+//! calls that make tensors are recognized by their names and arguments; everything else is an opaque value.
+//! [`write_pytorch`] writes state dicts that `torch.load(weights_only=True)` accepts.
 
 mod archive;
 mod call;
@@ -44,12 +44,11 @@ pub use self::write::write_pytorch;
 /// How to open a PyTorch file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PytorchOptions {
-    /// Accepts dangerous globals, as opaque values that [`PytorchFile::globals`] names. Without it they are
-    /// refused.
+    /// Accepts dangerous globals as opaque values, listed by [`PytorchFile::globals`]. By default, they are refused.
     pub allow_opaque: bool,
 }
 
-/// Order of the bytes of an element.
+/// Byte order of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteOrder {
     /// Lowest byte first.
@@ -58,39 +57,39 @@ pub enum ByteOrder {
     Big,
 }
 
-/// What a file says about the program that wrote it.
+/// What a file records about the program that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterFacts {
     /// The `version` record of an archive.
     pub version: Option<u32>,
     /// Byte order of the stored weights.
     pub byte_order: ByteOrder,
-    /// Whether the file states it; PyTorch does since 2.1.
+    /// Whether the file states the byte order; PyTorch does since 2.1.
     pub byte_order_stated: bool,
-    /// Highest pickle protocol that the file declares.
+    /// Highest pickle protocol declared by the file.
     pub protocol: u8,
-    /// Whether the weights have checksums. Only zip archives can, and PyTorch can be asked to write none.
+    /// Whether the weights have checksums. Only zip archives can, and PyTorch can be told to write none.
     pub has_checksums: bool,
-    /// Whether some entry is compressed. PyTorch never does it, and cannot map such a file.
+    /// Whether any entry is compressed. PyTorch never does this, and cannot map such a file.
     pub compressed: bool,
-    /// The program, where the file shows it.
+    /// The program, if the file shows it.
     pub producer: Option<&'static str>,
-    /// Parts of the file that are no storages, such as `data.pkl` and `version`.
+    /// Parts of the file that are not storages, such as `data.pkl` and `version`.
     pub records: Vec<String>,
 }
 
-/// An opened PyTorch file.
+/// An open PyTorch file.
 pub struct PytorchFile {
     format: FileFormat,
     source: Arc<dyn ReadAt>,
     archive: Option<ZipArchive>,
     big_endian: bool,
     infos: Vec<TensorInfo>,
-    /// For each of `infos`, its number among `specs`: a tensor with two names is there once.
+    /// For each of `infos`, its index in `specs`: a tensor with two names is stored once.
     numbers: Vec<u32>,
     specs: Vec<TensorSpec>,
     storages: Vec<StorageSpec>,
-    /// For each storage, how many of `infos` lie on it.
+    /// For each storage, the number of `infos` that use it.
     uses: Vec<usize>,
     inflated: Inflated,
     arena: Arena,
@@ -98,7 +97,7 @@ pub struct PytorchFile {
     facts: WriterFacts,
 }
 
-/// What a layout gives: the values, and where the storages are.
+/// The result of reading a layout: the values, and where the storages are.
 struct Content {
     format: FileFormat,
     archive: Option<ZipArchive>,
@@ -127,12 +126,12 @@ impl Content {
 }
 
 impl PytorchFile {
-    /// Opens a file of any PyTorch layout. Names, dtypes, shapes and the tree of values are known then; no
-    /// weight has been read.
+    /// Opens a file of any PyTorch layout. Names, dtypes, shapes and the tree of values are then known; no weights have
+    /// been read.
     ///
     /// # Errors
-    /// `Code::UnknownFormat` if it is another kind of file, `Code::UnsafePickle` if its pickle names what runs
-    /// code, and whatever else is wrong with it.
+    /// `Code::UnknownFormat` for another kind of file, `Code::UnsafePickle` if its pickle names functions that run
+    /// code, and any other problem.
     pub fn open(source: Arc<dyn ReadAt>, options: PytorchOptions) -> Result<PytorchFile, FormatError> {
         let mut content = match sniff::layout(source.as_ref())? {
             sniff::Layout::Zip => archive::open(source.clone(), options)?,
@@ -144,7 +143,7 @@ impl PytorchFile {
             named.extend(names::tensors(&content.arena, extra)?);
         }
         if named.is_empty() {
-            return Err(FormatError::new(Code::Missing, Place::File, "the file holds no tensor"));
+            return Err(FormatError::new(Code::Missing, Place::File, "the file contains no tensors"));
         }
         check_total(&content, &named)?;
         let mut infos = Vec::with_capacity(named.len());
@@ -175,34 +174,33 @@ impl PytorchFile {
         })
     }
 
-    /// The value that the file holds: the state dict, or the checkpoint around it.
+    /// The file's value: the state dict, or the checkpoint around it.
     pub fn value(&self) -> PickleValue<'_> {
         PickleValue { arena: &self.arena, id: self.root }
     }
 
-    /// Every class, function and constant that the pickle names, in the order of their first use.
+    /// Every class, function and constant named by the pickle, in order of first use.
     pub fn globals(&self) -> &[Global] {
         self.arena.globals.all()
     }
 
-    /// What the file says about its writer.
+    /// What the file records about its writer.
     pub fn writer(&self) -> &WriterFacts {
         &self.facts
     }
 
-    /// Number of the storage that holds tensor `index`; tensors that share memory have the same.
+    /// Index of the storage of tensor `index`; tensors that share memory have the same one.
     pub fn storage_of(&self, index: usize) -> usize {
         self.spec(index).storage as usize
     }
 
-    /// The number of the storage that tensor `index` has in common with another tensor, or `None` where it
-    /// has a storage to itself.
+    /// The storage of tensor `index` if another tensor uses it too, or `None` if it has its own.
     pub fn shares_storage(&self, index: usize) -> Option<usize> {
         let storage = self.storage_of(index);
         (self.uses[storage] > 1).then_some(storage)
     }
 
-    /// Bytes of a storage, which may be more or less than those of the tensors on it.
+    /// Size of a storage in bytes, which may be more or less than the tensors on it.
     pub fn storage_bytes(&self, storage: usize) -> u64 {
         self.storages[storage].bytes()
     }
@@ -235,7 +233,7 @@ impl TensorFile for PytorchFile {
     }
 }
 
-/// Bytes that the tensors of a file may have together, beside `MOST_USES` times those of the storages.
+/// Maximum total size of a file's tensors, in addition to `MOST_USES` times the storages.
 const FREELY_REPEATED: u64 = 32 << 20;
 /// How often the bytes of storages may be used, by tied and expanded tensors.
 const MOST_USES: u64 = 8;
@@ -246,13 +244,13 @@ fn check_total(content: &Content, named: &[(String, u32)]) -> Result<(), FormatE
     let bytes = named.iter().map(|&(_, number)| content.specs[number as usize].bytes());
     let total = bytes.fold(0, u64::saturating_add);
     if total / MOST_USES > FREELY_REPEATED / MOST_USES + stored {
-        let cause = format!("tensors of {total} bytes together, repeated from {stored} that are stored");
+        let cause = format!("tensors of {total} bytes in total, repeated from {stored} stored bytes");
         return Err(FormatError::new(Code::TooLarge, Place::File, cause));
     }
     Ok(())
 }
 
-/// Opens a file that begins with a pickle: a legacy stream, or that pickle alone.
+/// Opens a file that starts with a pickle: a legacy stream, or a single pickle.
 fn open_stream(source: &dyn ReadAt, options: PytorchOptions) -> Result<Content, FormatError> {
     let input = Input::new(source, None, 0, source.size());
     let mut machine = Machine::new(source, input, Dialect::Plain, options.allow_opaque);

@@ -7,13 +7,13 @@ use super::value::{Arena, Id, Label, Node};
 use crate::error::{Code, FormatError, Place};
 use crate::name::{LONGEST_NAME, Names};
 
-/// Values inside values.
+/// Maximum nesting of values.
 const DEEPEST: usize = 256;
-/// Tables in the state of a module that was pickled whole; a state dict leaves them out of its names.
+/// Tables in the state of a pickled module; a state dict omits them from its names.
 const MODULE_TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
 
-/// Names every tensor below `root`, in the order of the file: keys joined with `.`. Modules that were
-/// pickled whole get the names that their state dict would have.
+/// Names every tensor below `root`, in file order: keys joined with `.`. Pickled modules get the names that their state
+/// dict would have.
 pub(super) fn tensors(arena: &Arena, root: Id) -> Result<Vec<(String, u32)>, FormatError> {
     let cause = match arena.node(root) {
         Node::Dict(_) | Node::Opaque(_) => None,
@@ -42,13 +42,13 @@ pub(super) fn tensors(arena: &Arena, root: Id) -> Result<Vec<(String, u32)>, For
     Ok(walk.found)
 }
 
-/// Where the walk stands in one container.
+/// Position of the walk in one container.
 struct Frame {
     id: Id,
     next: usize,
     /// Length of the path to this container.
     path: usize,
-    /// Whether the path has a part; an empty path has none, or one that is empty.
+    /// Whether the path has a part; an empty path has none, or one empty part.
     started: bool,
     /// Whether this is the state of a module.
     module: bool,
@@ -59,11 +59,11 @@ struct Walk<'a> {
     path: String,
     frames: Vec<Frame>,
     on_path: HashSet<Id>,
-    /// Objects of unknown classes that were walked: such may refer to each other in circles.
+    /// Visited objects of unknown classes: these may refer to each other in cycles.
     objects: HashSet<Id>,
     found: Vec<(String, u32)>,
     names: Names,
-    /// Steps that the walk may take; values can be shared so often that it would never end.
+    /// Maximum number of steps in the walk; values can be shared so often that it would never end.
     steps_left: usize,
 }
 
@@ -93,9 +93,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Adds a label to the path of the last frame; says whether the path has a part then. A key that is
-    /// neither a text nor an integer, such as a parameter in the state of an optimizer that was pickled
-    /// whole, gives its place: `#0`.
+    /// Adds a label to the path of the last frame; returns whether the path then has a part. A key that is neither a
+    /// text nor an integer, such as a parameter in a pickled optimizer's state, is replaced by its index: `#0`.
     fn step_into(&mut self, label: Label) -> Result<bool, FormatError> {
         let Some(frame) = self.frames.last() else { return Ok(false) };
         let number;
@@ -135,7 +134,7 @@ impl Walk<'_> {
 
     fn spend(&mut self, steps: usize) -> Result<(), FormatError> {
         self.steps_left = self.steps_left.checked_sub(steps).ok_or_else(|| {
-            let cause = "values that are shared so often that there is no end to them";
+            let cause = "values shared so often that walking them would not end";
             FormatError::new(Code::TooLarge, Place::File, cause)
         })?;
         Ok(())
@@ -165,14 +164,14 @@ impl Walk<'_> {
             return Err(FormatError::new(Code::Malformed, Place::Tensor(self.path.clone()), cause));
         }
         if self.frames.len() >= DEEPEST {
-            let cause = format!("values nested more than {DEEPEST} deep");
+            let cause = format!("values nested deeper than {DEEPEST}");
             return Err(FormatError::new(Code::TooLarge, Place::File, cause));
         }
         self.frames.push(frame);
         Ok(())
     }
 
-    /// Whether a value is an object of a class that is not interpreted, and not a TorchScript module.
+    /// Whether a value is an object of an uninterpreted class, and not a TorchScript module.
     fn is_object(&self, id: Id) -> bool {
         matches!(self.arena.node(id), Node::Opaque(_))
             && self.arena.global_of(id).is_none_or(|global| !global.name.starts_with("__torch__."))

@@ -5,7 +5,7 @@ use super::tensor::{Data, StorageSpec, TensorSpec};
 use crate::error::{Code, FormatError, Place};
 use crate::source::ReadAt;
 
-/// Bytes that are read and handed on at once; a whole number of elements of every type.
+/// Number of bytes read and passed on at once; a whole number of elements of every type.
 const CHUNK: u64 = 1 << 20;
 
 impl PytorchFile {
@@ -24,7 +24,7 @@ impl PytorchFile {
         Ok(())
     }
 
-    /// Hands a tensor to `sink` in pieces; gives `false`, and nothing, if it is not available in pieces.
+    /// Passes a tensor to `sink` in pieces; returns `false`, and passes nothing, if it is not available in pieces.
     pub(super) fn stream_tensor(
         &self,
         spec: &TensorSpec,
@@ -82,7 +82,7 @@ impl PytorchFile {
 fn read_at(source: &dyn ReadAt, offset: u64, length: u64, out: &mut Vec<u8>) -> Result<(), FormatError> {
     out.clear();
     if offset.checked_add(length).is_none_or(|end| end > source.size()) {
-        return Err(FormatError::new(Code::Truncated, Place::Byte(offset), "the file was cut"));
+        return Err(FormatError::new(Code::Truncated, Place::Byte(offset), "the file was truncated"));
     }
     out.reserve_exact(length as usize);
     let mut done = 0;
@@ -98,7 +98,7 @@ fn read_at(source: &dyn ReadAt, offset: u64, length: u64, out: &mut Vec<u8>) -> 
     Ok(())
 }
 
-/// Copies the elements of a strided tensor, whose first byte is the first of `bytes`, into row-major order.
+/// Copies the elements of a strided tensor, starting at the first of `bytes`, into row-major order.
 fn gather(bytes: &[u8], spec: &TensorSpec) -> Vec<u8> {
     match spec.dtype.size() {
         1 => gather_elements::<1>(bytes, spec),

@@ -1,4 +1,4 @@
-//! Which layout a file has, by its first bytes; and what else it may be, for the message.
+//! Detects a file's layout from its first bytes; or what else it may be, for messages.
 
 use super::tar;
 use crate::error::{Code, FormatError, Place};
@@ -10,11 +10,11 @@ use crate::source::{ReadAt, read_range};
 pub(super) enum Layout {
     Zip,
     Tar,
-    /// A pickle, or a legacy stream, which begins with one.
+    /// A pickle, or a legacy stream, which starts with one.
     Pickle,
 }
 
-/// Tells the layout of a PyTorch file.
+/// Detects the layout of a PyTorch file.
 pub(super) fn layout(source: &dyn ReadAt) -> Result<Layout, FormatError> {
     let head = read_range(source, 0, source.size().min(tar::BLOCK))?;
     if is_safetensors(&head) {
@@ -37,9 +37,9 @@ fn what_it_is(head: &[u8]) -> &'static str {
     if head.is_empty() {
         "the file is empty"
     } else if head.iter().all(|&byte| byte == 0) {
-        "it begins with zeros only, as a download does that was never written"
+        "it starts with zeros only, like an unfinished download"
     } else if starts(b"version https://git-lfs") {
-        "a Git LFS pointer; the file itself was not fetched (`git lfs pull` does)"
+        "a Git LFS pointer; fetch the file itself with `git lfs pull`"
     } else if starts(b"GGUF") {
         "a GGUF file"
     } else if starts(b"\x89HDF") {

@@ -1,21 +1,21 @@
-//! The stack, the memo and the table of globals of the pickle machine, with their limits.
+//! The pickle machine's stack, memo and table of globals, with their limits.
 
 use super::globals::{GlobalKind, Meaning};
 use super::machine::{Dialect, FIRST_INTEGER, LONGEST_LINE, Machine, SHARED_INTEGERS};
 use super::value::{Id, Node};
 use crate::error::{Code, FormatError, shown};
 
-/// Values on the stack at once.
+/// Maximum number of values on the stack.
 const DEEPEST_STACK: usize = 1 << 18;
-/// Entries of the memo.
+/// Maximum number of memo entries.
 const LARGEST_MEMO: usize = 1 << 19;
-/// Different globals.
+/// Maximum number of distinct globals.
 const MOST_GLOBALS: usize = 4096;
-/// Characters of a global's module or name.
+/// Maximum number of characters in a global's module or name.
 const LONGEST_GLOBAL: usize = 1024;
 
 impl Machine<'_> {
-    /// Error at the opcode that is being executed.
+    /// Error at the current opcode.
     pub(super) fn error(&self, code: Code, cause: impl Into<String>) -> FormatError {
         FormatError::new(code, self.input.place(self.offset), cause)
     }
@@ -33,7 +33,7 @@ impl Machine<'_> {
         Ok((self.arena.nodes.len() - 1) as Id)
     }
 
-    /// Accounts for elements that a call copies: a few bytes of a pickle can ask for many copies.
+    /// Counts elements copied by a call: a few bytes of a pickle can ask for many copies.
     pub(super) fn copying(&mut self, elements: usize) -> Result<(), FormatError> {
         self.copied = self.copied.saturating_add(elements as u64);
         if self.copied > self.most_values {
@@ -48,8 +48,7 @@ impl Machine<'_> {
         if global.kind != GlobalKind::Dangerous || self.allow_opaque {
             return Ok(());
         }
-        let cause =
-            format!("`{}` runs code where a pickle is executed; nothing was run", shown(&global.name));
+        let cause = format!("`{}` runs code when a pickle is executed; nothing was run", shown(&global.name));
         Err(self.error(Code::UnsafePickle, cause))
     }
 
@@ -111,7 +110,7 @@ impl Machine<'_> {
         Ok(u64::from_le_bytes(wide))
     }
 
-    /// Reads the number of a memo entry, in the form that the opcode has.
+    /// Reads the index of a memo entry, in the opcode's format.
     fn memo_index(&mut self, opcode: u8) -> Result<u32, FormatError> {
         match opcode {
             b'q' | b'h' => Ok(self.input.byte()?.into()),
@@ -119,7 +118,7 @@ impl Machine<'_> {
             _ => {
                 let line = self.input.line(LONGEST_LINE)?;
                 let number = std::str::from_utf8(&line).ok().and_then(|text| text.parse().ok());
-                number.ok_or_else(|| self.malformed("the number of a memo entry is not one"))
+                number.ok_or_else(|| self.malformed("the index of a memo entry is not a number"))
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The tar layout of PyTorch before 0.1.10.
 //!
-//! Four members: `sys_info`, `pickle` (the value, with numbers in place of tensors), `tensors` (number,
-//! storage, shape, stride and offset of each) and `storages` (number, class and bytes of each, then the
-//! views of storages). Source: `_load` in PyTorch's `torch/serialization.py`.
+//! Four members: `sys_info`, `pickle` (the value, with numbers instead of tensors), `tensors` (number, storage, shape,
+//! stride and offset of each) and `storages` (number, class and bytes of each, then the views of storages). Source:
+//! `_load` in PyTorch's `torch/serialization.py`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const MEMBERS: [&str; 4] = ["sys_info", "pickle", "tensors", "storages"];
 /// Members that are accepted.
 const MOST_MEMBERS: usize = 64;
 
-/// Whether these bytes begin with the header of a tar member.
+/// Whether these bytes start with the header of a tar member.
 pub(super) fn is_header(head: &[u8]) -> bool {
     head.len() as u64 >= BLOCK
         && head[0] != 0
@@ -71,7 +71,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: PytorchOptions) -> Result<C
     Ok(Content::of(machine, FileFormat::PytorchTar, root, facts))
 }
 
-/// Where the known members are. Every member is checked, known or not.
+/// Locations of the known members. Every member is checked, known or not.
 fn members(source: &dyn ReadAt) -> Result<std::collections::BTreeMap<&'static str, (u64, u64)>, FormatError> {
     let mut found = std::collections::BTreeMap::new();
     let mut at = 0;
@@ -86,7 +86,7 @@ fn members(source: &dyn ReadAt) -> Result<std::collections::BTreeMap<&'static st
             };
         }
         if !is_header(&header) {
-            return refuse(Code::Malformed, "no tar header here, but one is due");
+            return refuse(Code::Malformed, "expected a tar header");
         }
         let name = header[..100].split(|&byte| byte == 0).next().unwrap_or_default();
         let name = std::str::from_utf8(name).unwrap_or_default();
@@ -134,7 +134,7 @@ fn storages(machine: &mut Machine<'_>) -> Result<HashMap<i64, StorageView>, Form
     for _ in 0..count(machine)? {
         let value = machine.load()?;
         let [key, _location, class] = *machine.arena.sequence(value) else {
-            return Err(machine.malformed("a storage that has not three parts"));
+            return Err(machine.malformed("a storage without exactly three parts"));
         };
         let key = integer(machine, key)?;
         let element = machine.storage_class(class)?;
@@ -148,7 +148,7 @@ fn storages(machine: &mut Machine<'_>) -> Result<HashMap<i64, StorageView>, Form
     let views = machine.load()?;
     for view in machine.arena.sequence(views).to_vec() {
         let [key, root, start, elements] = *machine.arena.sequence(view) else {
-            return Err(machine.malformed("a view of a storage that has not four parts"));
+            return Err(machine.malformed("a view of a storage without exactly four parts"));
         };
         let [key, root, start, elements] = [
             integer(machine, key)?,
@@ -186,11 +186,11 @@ fn tensors(machine: &mut Machine<'_>, storages: &HashMap<i64, StorageView>) -> R
     for _ in 0..count(machine)? {
         let value = machine.load()?;
         let [key, storage, _class] = *machine.arena.sequence(value) else {
-            return Err(machine.malformed("a tensor that has not three parts"));
+            return Err(machine.malformed("a tensor without exactly three parts"));
         };
         let (key, storage) = (integer(machine, key)?, integer(machine, storage)?);
         let Some(&view) = storages.get(&storage) else {
-            return Err(machine.malformed(format!("a tensor of storage {storage}, which is not there")));
+            return Err(machine.malformed(format!("a tensor of storage {storage}, which does not exist")));
         };
         // PyTorch writes the number of dimensions as 8 bytes, and reads the lower 4.
         let dimensions = u64::from_le_bytes(machine.input.array()?) as u32 as usize;
@@ -224,6 +224,6 @@ fn count(machine: &mut Machine<'_>) -> Result<i64, FormatError> {
 fn integer(machine: &Machine<'_>, id: Id) -> Result<i64, FormatError> {
     match machine.arena.node(id) {
         Node::Int(value) => Ok(*value),
-        _ => Err(machine.malformed("an integer is due here")),
+        _ => Err(machine.malformed("expected an integer")),
     }
 }

@@ -1,4 +1,4 @@
-//! Tensors and storages: what the rebuild calls and persistent ids of a pickle say of them.
+//! Tensors and storages, as described by a pickle's rebuild calls and persistent ids.
 
 use super::globals::Meaning;
 use super::legacy;
@@ -8,9 +8,9 @@ use crate::dtype::Dtype;
 use crate::error::{Code, FormatError, shown};
 use crate::shape::{MOST_DIMENSIONS, contiguous_bytes, shown_shape};
 
-/// Bytes that a tensor which repeats its storage (an expanded one) may have when it is made contiguous.
+/// Maximum size of a tensor that repeats its storage (an expanded one) when it is made contiguous.
 const LARGEST_EXPANDED: usize = 16 << 20;
-/// Characters of the key of a storage.
+/// Maximum number of characters in a storage key.
 const LONGEST_KEY: usize = 256;
 
 /// Where the bytes of a storage are.
@@ -20,7 +20,7 @@ pub(super) enum Data {
     Unplaced,
     /// The content of an entry of the archive.
     Entry(usize),
-    /// From this offset of the file on.
+    /// From this offset of the file.
     Offset(u64),
 }
 
@@ -40,13 +40,13 @@ impl StorageSpec {
         self.element.map_or(1, |dtype| dtype.size() as u64)
     }
 
-    /// Length in bytes; that it does not overflow was checked when the storage was made.
+    /// Size in bytes, checked for overflow when the storage was created.
     pub(super) fn bytes(&self) -> u64 {
         self.elements * self.element_size()
     }
 }
 
-/// A part of a storage that is used as a storage.
+/// Part of a storage, used as a storage.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StorageView {
     pub(super) storage: u32,
@@ -54,24 +54,24 @@ pub(super) struct StorageView {
     pub(super) elements: u64,
 }
 
-/// A tensor: a strided view of a storage. Checked to lie inside it.
+/// A tensor: a strided view of a storage, checked to be inside it.
 #[derive(Clone, Debug)]
 pub(super) struct TensorSpec {
     pub(super) storage: u32,
     pub(super) dtype: Dtype,
-    /// First element, counted in elements from the start of the storage.
+    /// First element, counted from the start of the storage.
     pub(super) start: u64,
     pub(super) shape: Vec<usize>,
     pub(super) strides: Vec<u64>,
 }
 
 impl TensorSpec {
-    /// Bytes of the contiguous tensor; that they do not overflow was checked when the tensor was made.
+    /// Size of the contiguous tensor in bytes, checked for overflow when the tensor was created.
     pub(super) fn bytes(&self) -> u64 {
         (self.shape.iter().product::<usize>() * self.dtype.size()) as u64
     }
 
-    /// Elements from the first to one past the last; 0 if there are none.
+    /// Number of elements from the first to the last; 0 if there are none.
     pub(super) fn span(&self) -> u64 {
         if self.shape.contains(&0) {
             return 0;
@@ -79,7 +79,7 @@ impl TensorSpec {
         1 + self.shape.iter().zip(&self.strides).map(|(&n, &stride)| (n as u64 - 1) * stride).sum::<u64>()
     }
 
-    /// Whether the elements lie in row-major order without gaps.
+    /// Whether the elements are in row-major order without gaps.
     pub(super) fn is_contiguous(&self) -> bool {
         let mut expected = 1;
         self.shape.iter().zip(&self.strides).rev().all(|(&length, &stride)| {
@@ -91,7 +91,7 @@ impl TensorSpec {
 }
 
 impl Machine<'_> {
-    /// `BINPERSID`: a storage of the archive, or what else the dialect has.
+    /// `BINPERSID`: a storage of the archive, or whatever the dialect defines.
     pub(super) fn persistent(&mut self, id: Id) -> Result<Id, FormatError> {
         if self.dialect == Dialect::Tar {
             return self.numbered_tensor(id);
@@ -119,7 +119,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Makes the storage of a persistent id, or finds it again under its key.
+    /// Creates the storage of a persistent id, or finds it by its key.
     fn storage(
         &mut self,
         class: Id,
@@ -148,7 +148,7 @@ impl Machine<'_> {
         let mut part = StorageView { storage: index, start: 0, elements };
         if let Some(Node::Tuple(view)) = view.map(|view| self.arena.node(view)) {
             let [_key, start, length] = view[..] else {
-                return Err(self.malformed("a view of a storage that has not three parts"));
+                return Err(self.malformed("a view of a storage without exactly three parts"));
             };
             part.start = self.unsigned(start, "the start of a view")?;
             part.elements = self.unsigned(length, "the length of a view")?;
@@ -165,7 +165,7 @@ impl Machine<'_> {
         self.new_node(Node::Storage(self.views.len() as u32 - 1))
     }
 
-    /// Adds a storage, or finds the same one; two that differ must not have one key.
+    /// Adds a storage, or finds the same one; two different ones must not have the same key.
     pub(super) fn add_storage(&mut self, storage: StorageSpec) -> Result<u32, FormatError> {
         if storage.elements.checked_mul(storage.element_size()).is_none_or(|bytes| bytes > i64::MAX as u64) {
             let cause = format!("a storage of {} elements", storage.elements);
@@ -175,7 +175,7 @@ impl Machine<'_> {
             let first = &self.storages[index as usize];
             if (first.element, first.elements) != (storage.element, storage.elements) {
                 let cause = format!(
-                    "storage `{}` is described twice: {} and {} elements, or of two types",
+                    "storage `{}` is described twice: with {} and {} elements, or with two types",
                     shown(&storage.key),
                     first.elements,
                     storage.elements
@@ -206,12 +206,12 @@ impl Machine<'_> {
         }
     }
 
-    /// A tensor of a tar archive, by its number.
+    /// A tensor in a tar archive, by its number.
     fn numbered_tensor(&mut self, id: Id) -> Result<Id, FormatError> {
         let number = match self.arena.node(id) {
             Node::Int(number) => Some(*number),
             Node::Text(text) => text.parse().ok(),
-            // A class with its source code: the class alone counts.
+            // A class with its source code: only the class matters.
             Node::Tuple(parts) => match parts.first() {
                 Some(&class) if matches!(self.arena.node(class), Node::Global(_)) => return Ok(class),
                 _ => None,
@@ -219,7 +219,7 @@ impl Machine<'_> {
             _ => None,
         };
         let found = number.and_then(|number| self.numbered.get(&number).copied());
-        found.ok_or_else(|| self.malformed("a persistent id that is the number of no tensor"))
+        found.ok_or_else(|| self.malformed("a persistent id without a tensor"))
     }
 
     /// `_rebuild_tensor` and its later forms.
@@ -265,7 +265,7 @@ impl Machine<'_> {
         self.strided(view, dtype, start, &shape, strides)
     }
 
-    /// Makes a tensor of a part of a storage, after checking that it lies inside.
+    /// Creates a tensor from part of a storage, after checking that it is inside.
     pub(super) fn strided(
         &mut self,
         view: StorageView,
@@ -352,7 +352,7 @@ impl Machine<'_> {
             _ => None,
         };
         found.ok_or_else(|| {
-            let cause = format!("{what} is not an integer of 0 or more");
+            let cause = format!("{what} is not a non-negative integer");
             self.error(Code::BadValue, cause)
         })
     }
@@ -362,14 +362,14 @@ impl Machine<'_> {
             return Err(self.malformed(format!("{what} is not a tuple")));
         };
         if items.len() > MOST_DIMENSIONS {
-            let cause = format!("{} dimensions; at most {MOST_DIMENSIONS} are accepted", items.len());
+            let cause = format!("{} dimensions; the limit is {MOST_DIMENSIONS}", items.len());
             return Err(self.error(Code::TooLarge, cause));
         }
         items.iter().map(|&item| self.unsigned(item, what)).collect()
     }
 }
 
-/// Whether a text can be the key of a storage: a plain file name.
+/// Whether a text can be a storage key: a plain file name.
 fn is_key(key: &str) -> bool {
     !matches!(key, "" | "." | "..")
         && key.len() <= LONGEST_KEY

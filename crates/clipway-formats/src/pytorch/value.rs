@@ -7,7 +7,7 @@ use super::globals::{Global, Globals};
 /// Index of a value in an [`Arena`].
 pub(super) type Id = u32;
 
-/// One value. Containers hold indices, so no walk over values ever needs recursion, not even dropping them.
+/// One value. Containers hold indices, so walking or dropping values never needs recursion.
 #[derive(Debug)]
 pub(super) enum Node {
     None,
@@ -25,12 +25,12 @@ pub(super) enum Node {
     Global(u32),
     /// A storage, or part of one.
     Storage(u32),
-    /// A tensor, by its number among the distinct tensors of the pickle.
+    /// A tensor, by its index among the distinct tensors of the pickle.
     Tensor(u32),
     Opaque(Box<Opaque>),
 }
 
-/// An object that is not interpreted: what would have been called, with what, and what it was given after.
+/// An uninterpreted object: what would have been called, with which arguments, and what state it was given.
 #[derive(Debug)]
 pub(super) struct Opaque {
     pub(super) callee: Id,
@@ -47,7 +47,7 @@ pub(super) struct Arena {
     /// Attributes set on dictionaries, such as `_metadata` of a state dict.
     pub(super) attributes: HashMap<Id, Id>,
     pub(super) globals: Globals,
-    /// For each distinct tensor, the index in the file's list under its first name.
+    /// For each distinct tensor, the index in the file's list of its first name.
     pub(super) first_names: HashMap<u32, usize>,
 }
 
@@ -56,7 +56,7 @@ impl Arena {
         &self.nodes[id as usize]
     }
 
-    /// Elements of a tuple, list or set; nothing of other values.
+    /// Elements of a tuple, list or set; nothing for other values.
     pub(super) fn sequence(&self, id: Id) -> &[Id] {
         match self.node(id) {
             Node::Tuple(items) => items,
@@ -65,9 +65,9 @@ impl Arena {
         }
     }
 
-    /// The name of the global that an opaque value comes from, through calls of calls.
+    /// The name of the global that an opaque value comes from, through nested calls.
     pub(super) fn global_of(&self, mut id: Id) -> Option<&Global> {
-        // A callee is always older than what it made, so this ends.
+        // A callee always comes before its result, so this ends.
         loop {
             match self.node(id) {
                 Node::Global(index) => return Some(self.globals.get(*index)),
@@ -77,7 +77,7 @@ impl Arena {
         }
     }
 
-    /// Children of a value, by position, with the label that a path gives them.
+    /// Children of a value, by position, with their labels in a path.
     pub(super) fn child(&self, id: Id, position: usize) -> Option<(Label, Id)> {
         match self.node(id) {
             Node::Tuple(_) | Node::List(_) | Node::Set(_) => {
@@ -108,10 +108,10 @@ impl Arena {
     }
 }
 
-/// What a path calls a child.
+/// A child's label in a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Label {
-    /// A place in a sequence.
+    /// An index in a sequence.
     Position(usize),
     /// A key of a dictionary.
     Key(Id),
@@ -119,25 +119,25 @@ pub(super) enum Label {
     Hidden,
 }
 
-/// A value of a pickle, read-only. Nothing that the pickle asks for was called to make it.
+/// A value of a pickle, read-only. Nothing that the pickle asks for was called to create it.
 #[derive(Clone, Copy)]
 pub struct PickleValue<'a> {
     pub(super) arena: &'a Arena,
     pub(super) id: Id,
 }
 
-/// Kind of a [`PickleValue`], with its content where that is small.
+/// Kind of a [`PickleValue`], with its content if that is small.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PickleKind<'a> {
     /// `None`.
     None,
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
-    /// An integer of at most 64 bits.
+    /// An integer of up to 64 bits.
     Int(i64),
     /// A larger integer, as little-endian two's complement.
     BigInt(&'a [u8]),
-    /// A number.
+    /// A floating-point number.
     Float(f64),
     /// A text.
     Str(&'a str),
@@ -151,15 +151,15 @@ pub enum PickleKind<'a> {
     Set,
     /// A dictionary of any kind, ordered; see [`PickleValue::entries`].
     Dict,
-    /// A tensor, by its index in [`TensorFile::tensors`](crate::TensorFile::tensors); of its first name where
-    /// it has several.
+    /// A tensor, by its index in [`TensorFile::tensors`](crate::TensorFile::tensors); the index of its first name if it
+    /// has several.
     Tensor(usize),
-    /// A storage that is no tensor, or a tensor without a name, which is the key of a dictionary.
+    /// A storage that is not a tensor, or a tensor without a name, used as a dictionary key.
     Storage,
     /// A class, function or constant, by its dotted name.
     Global(&'a str),
-    /// An object that is not interpreted, by the dotted name of its class or of the function that makes it.
-    /// Its attributes are [`PickleValue::entries`].
+    /// An uninterpreted object, by the dotted name of its class or of the function that creates it. Its attributes are
+    /// [`PickleValue::entries`].
     Opaque(&'a str),
 }
 
@@ -168,7 +168,7 @@ impl<'a> PickleValue<'a> {
         PickleValue { arena: self.arena, id }
     }
 
-    /// What the value is.
+    /// The kind of the value.
     pub fn kind(self) -> PickleKind<'a> {
         match self.arena.node(self.id) {
             Node::None => PickleKind::None,
@@ -203,7 +203,7 @@ impl<'a> PickleValue<'a> {
         items.iter().map(move |&id| self.at(id))
     }
 
-    /// Keys and values of a dictionary, or attributes of an opaque object, in the order of the file.
+    /// Keys and values of a dictionary, or attributes of an opaque object, in file order.
     pub fn entries(self) -> impl Iterator<Item = (PickleValue<'a>, PickleValue<'a>)> {
         self.pairs().iter().map(move |&(key, value)| (self.at(key), self.at(value)))
     }
@@ -213,7 +213,7 @@ impl<'a> PickleValue<'a> {
         self.entries().find(|(found, _)| found.as_str() == Some(key)).map(|(_, value)| value)
     }
 
-    /// Attributes set on a dictionary beside its entries, such as `_metadata` on a state dict.
+    /// Attributes set on a dictionary besides its entries, such as `_metadata` on a state dict.
     pub fn attributes(self) -> Option<PickleValue<'a>> {
         self.arena.attributes.get(&self.id).map(|&id| self.at(id))
     }

@@ -9,21 +9,21 @@ use crate::shape::contiguous_bytes;
 use crate::tensor::TensorInfo;
 use crate::zip::ZipWriter;
 
-/// The folder in the archive, as PyTorch names it where it knows no file name.
+/// The folder in the archive; PyTorch uses this name if it knows no file name.
 const FOLDER: &str = "archive";
-/// Bytes that the contents of entries are aligned to, as in PyTorch.
+/// Alignment of entries in bytes, as in PyTorch.
 const ALIGNMENT: u64 = 64;
 
-/// Writes a state dict, an ordered dictionary of contiguous tensors, in the zip layout of PyTorch 1.6 and
-/// later: with stored, aligned and checksummed entries, which `torch.load` takes with `weights_only=True` and
-/// `mmap=True`. The same tensors give the same bytes.
+/// Writes a state dict, an ordered dictionary of contiguous tensors, in the zip layout of PyTorch 1.6 and later: with
+/// stored, aligned and checksummed entries, which `torch.load` accepts with `weights_only=True` and `mmap=True`. The
+/// same tensors give the same bytes.
 ///
-/// `provide` writes the bytes of a tensor, row-major and little-endian; it is called once for each tensor, in
-/// order. The output starts where `out` stands, and ends there in the end.
+/// `provide` writes the bytes of a tensor, row-major and little-endian; it is called once per tensor, in order. The
+/// output starts at `out`'s position, and `out` is left at its end.
 ///
 /// # Errors
-/// What writing or `provide` says; `InvalidInput` if a name occurs twice or has a control character, or if
-/// `provide` gives more or fewer bytes than dtype and shape say.
+/// Errors from writing or from `provide`; `InvalidInput` if a name is a duplicate or has a control character, or if
+/// `provide` writes more or fewer bytes than dtype and shape require.
 pub fn write_pytorch<W: Write + Seek>(
     out: &mut W,
     tensors: &[TensorInfo],
@@ -77,7 +77,7 @@ fn check(tensors: &[TensorInfo]) -> io::Result<()> {
     Ok(())
 }
 
-/// FNV-1a, which names the content in the `serialization_id` record.
+/// FNV-1a, used to identify the content in the `serialization_id` record.
 struct Fnv(u64);
 
 impl Fnv {

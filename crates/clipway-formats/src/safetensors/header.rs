@@ -1,4 +1,4 @@
-//! The JSON header: what it says, checked as far as it can be without the size of the file.
+//! The JSON header, checked as far as possible without the size of the file.
 
 use std::borrow::Cow;
 
@@ -10,20 +10,20 @@ use crate::safetensors::{METADATA_KEY, MOST_TENSORS};
 use crate::shape::{MOST_DIMENSIONS, contiguous_bytes, shown_shape};
 use crate::tensor::TensorInfo;
 
-/// Deepest nesting of a header: the header, a tensor, its shape.
+/// Maximum nesting of a header: the header, a tensor, its shape.
 const DEEPEST: usize = 3;
 
-/// A header as it stands in the file.
+/// A header as stored in the file.
 #[derive(Debug, Default)]
 pub(super) struct Header {
     pub(super) tensors: Vec<TensorInfo>,
-    /// First and one past the last byte of each tensor, from the end of the header.
+    /// Byte range of each tensor, counted from the end of the header.
     pub(super) ranges: Vec<(u64, u64)>,
     pub(super) metadata: Vec<(String, String)>,
 }
 
 impl Header {
-    /// Parses `bytes`, which stand at offset `base` of the file.
+    /// Parses `bytes`, which are at offset `base` of the file.
     pub(super) fn parse(bytes: &[u8], base: u64) -> Result<Header, FormatError> {
         if bytes.first() != Some(&b'{') {
             let cause = "a safetensors header begins with `{`";
@@ -63,7 +63,7 @@ impl Header {
 }
 
 fn duplicate(key: &str, offset: u64) -> FormatError {
-    let cause = format!("the key `{}` comes twice", shown(key));
+    let cause = format!("duplicate key `{}`", shown(key));
     FormatError::new(Code::Duplicate, Place::Byte(offset), cause)
 }
 
@@ -86,7 +86,7 @@ fn read_metadata(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>, Forma
     }
 }
 
-/// Reads the record of one tensor, and checks its size against its range.
+/// Reads one tensor's record, and checks its size against its range.
 fn read_tensor(reader: &mut Reader<'_>, name: Cow<'_, str>) -> Result<(TensorInfo, (u64, u64)), FormatError> {
     let mut dtype = None;
     let mut shape = None;

@@ -1,8 +1,8 @@
 //! safetensors: a JSON header with names, dtypes, shapes and byte ranges, then the bytes.
 //!
-//! Written after the format's own description (`safetensors/safetensors`, README, "Format"). Reading is
-//! stricter than the reference in what that description leaves open: no key twice anywhere, no unknown field,
-//! no control character in a name, at most 64 KiB of it, at most 64 dimensions.
+//! Follows the format's own description (`safetensors/safetensors`, README, "Format"). Reading is stricter than the
+//! reference where that description leaves things open: no duplicate keys, no unknown fields, no control characters in
+//! names, names of at most 64 KiB, at most 64 dimensions.
 
 mod header;
 mod reader;
@@ -11,21 +11,22 @@ mod writer;
 pub use reader::SafetensorsFile;
 pub use writer::{SafetensorsLayout, write_safetensors};
 
-/// Longest header, in bytes, that is read or written; the reference's own limit.
+/// Maximum header length for reading and writing, in bytes; the reference's own limit.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// Most tensors that are read or written, which bounds the memory that a header can ask for.
+/// Maximum number of tensors for reading and writing, which limits the memory that a header can ask for.
 const MOST_TENSORS: usize = 1 << 18;
 
-/// Longest header by which a file is taken for safetensors; the reader's own limit is lower, and says so.
+/// Maximum header length for a file to be recognized as safetensors; the reader's own limit is lower, and says so.
 const LONGEST_TOLD: u64 = 1 << 32;
 
-/// Whether a file that begins so is taken for safetensors: the length of a header, and a brace. The length's own bytes
-/// may be those by which other formats are recognized, so this is asked first: no archive and no pickle begins so.
+/// Whether a file that starts with these bytes is treated as safetensors: a header length, and a brace. The length's
+/// own bytes may be those that identify other formats, so this is checked first: no archive and no pickle starts like
+/// this.
 pub fn is_safetensors(head: &[u8]) -> bool {
     let length = head.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
     head.get(8) == Some(&b'{') && length.is_some_and(|length| length < LONGEST_TOLD)
 }
 
-/// Key of the header that holds text instead of a tensor.
+/// Header key that holds text instead of a tensor.
 const METADATA_KEY: &str = "__metadata__";

@@ -11,31 +11,31 @@ use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 /// Bytes before the header: its length as a little-endian integer.
 const LENGTH_BYTES: u64 = 8;
 
-/// Bytes of a piece in which a tensor is handed on; a multiple of every element size.
+/// Size of the pieces in which a tensor is passed on; a multiple of every element size.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// An opened safetensors file. Tensors are in the order of its header, which writers keep in the order of the
-/// state dict, and not in the order of their bytes.
+/// An open safetensors file. Tensors are in the order of its header, which writers keep in state dict order, not in the
+/// order of their bytes.
 pub struct SafetensorsFile {
     source: Arc<dyn ReadAt>,
     header: Header,
-    /// Where the bytes of the tensors begin.
+    /// Where the tensors' bytes start.
     data: u64,
 }
 
 impl SafetensorsFile {
-    /// Opens a file: reads its header and checks it wholly.
+    /// Opens a file: reads and checks its whole header.
     ///
     /// # Errors
-    /// `Code::Truncated` if the header or the bytes end early, `Code::Duplicate` for a key that comes twice,
-    /// `Code::Unsupported` for an unknown dtype, `Code::TooLarge` past a limit, and mostly `Code::Malformed`
-    /// for what contradicts itself: byte ranges that overlap, leave a hole or do not fit their shape.
+    /// `Code::Truncated` if the header or the data ends early, `Code::Duplicate` for a duplicate key,
+    /// `Code::Unsupported` for an unknown dtype, `Code::TooLarge` over a limit, and `Code::Malformed` for most
+    /// contradictions: byte ranges that overlap, leave a hole or do not match their shape.
     pub fn open(source: Arc<dyn ReadAt>) -> Result<SafetensorsFile, FormatError> {
         let length = u64::from_le_bytes(
             read_range(&source, 0, LENGTH_BYTES)?.try_into().expect("8 bytes were asked for and read"),
         );
         if length > LONGEST_HEADER {
-            let cause = format!("a header of {length} bytes; at most {LONGEST_HEADER} are read");
+            let cause = format!("a header of {length} bytes; the limit is {LONGEST_HEADER}");
             return Err(FormatError::new(Code::TooLarge, Place::Byte(0), cause));
         }
         let data = LENGTH_BYTES + length;
@@ -50,7 +50,7 @@ impl SafetensorsFile {
     }
 }
 
-/// Checks that the ranges of the tensors are one after the other, and together all `length` bytes.
+/// Checks that the tensors' ranges are contiguous and cover all `length` bytes.
 fn check_ranges(header: &Header, length: u64) -> Result<(), FormatError> {
     let mut order: Vec<usize> = (0..header.ranges.len()).collect();
     order.sort_by_key(|&index| header.ranges[index]);
@@ -71,7 +71,9 @@ fn check_ranges(header: &Header, length: u64) -> Result<(), FormatError> {
             );
         }
         if end > length {
-            let cause = format!("its bytes are {begin} to {end}, but the file has {length} after the header");
+            let cause = format!(
+                "its range is {begin} to {end}, but the file has only {length} bytes after the header"
+            );
             return refuse(Code::Truncated, cause);
         }
         expected = end;
@@ -95,7 +97,7 @@ impl TensorFile for SafetensorsFile {
     fn read(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
         let (begin, end) = self.header.ranges[index];
         let offset = self.data + begin;
-        // The length was checked against the file, and a tensor of it against the address space.
+        // The length was checked against the file, and the tensor's against the address space.
         out.resize((end - begin) as usize, 0);
         self.source.read_exact_at(offset, out).map_err(|error| {
             out.clear();

@@ -9,23 +9,22 @@ use crate::safetensors::{LONGEST_HEADER, METADATA_KEY, MOST_TENSORS};
 use crate::shape::{MOST_DIMENSIONS, contiguous_bytes, shown_shape};
 use crate::tensor::TensorInfo;
 
-/// Bytes that the header, with its length before it, is a multiple of.
+/// Alignment of the header, including its length, in bytes.
 const ALIGNMENT: usize = 8;
 
-/// Most bytes of all tensors; with the header they still fit the size of a file.
+/// Maximum size of all tensors; with the header, they still fit into a file.
 const LARGEST_DATA: u64 = i64::MAX as u64 - 2 * LONGEST_HEADER;
 
-/// Where everything of a safetensors file stands. The same tensors and metadata give the same layout.
+/// The position of everything in a safetensors file. The same tensors and metadata give the same layout.
 ///
-/// The header names the tensors in the order given. Their bytes have that order too if every tensor is then
-/// aligned to its element size, which the reference's PyTorch reader needs; otherwise those with larger
-/// elements come first.
+/// The header names the tensors in the given order. Their data has that order too if every tensor is then aligned to
+/// its element size, which the reference's PyTorch reader needs; otherwise, larger elements come first.
 ///
 /// Tensors may be written in any order and by several threads, each at its [`offset_of`](Self::offset_of).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SafetensorsLayout {
     header: Vec<u8>,
-    /// Indices of the tensors in the order of their bytes.
+    /// Indices of the tensors in the order of their data.
     order: Vec<usize>,
     /// Offset in the file of each tensor.
     offsets: Vec<u64>,
@@ -33,11 +32,11 @@ pub struct SafetensorsLayout {
 }
 
 impl SafetensorsLayout {
-    /// Lays out a file of `tensors`, with `metadata` where it is not empty.
+    /// Lays out a file of `tensors`, with `metadata` if it is not empty.
     ///
     /// # Errors
-    /// `Code::Duplicate` for a name or metadata key that comes twice, `Code::BadValue` for a name that the
-    /// format does not allow, `Code::TooLarge` past the limits of the reader.
+    /// `Code::Duplicate` for a duplicate name or metadata key, `Code::BadValue` for a name that the format does not
+    /// allow, `Code::TooLarge` over the reader's limits.
     pub fn new(tensors: &[TensorInfo], metadata: &[(String, String)]) -> Result<Self, FormatError> {
         check_names(tensors, metadata)?;
         let lengths = tensors.iter().map(length_of).collect::<Result<Vec<u64>, FormatError>>()?;
@@ -56,7 +55,7 @@ impl SafetensorsLayout {
         Ok(SafetensorsLayout { header, order, offsets, size: data + end })
     }
 
-    /// First bytes of the file: the length of the header and the header, a multiple of 8 bytes.
+    /// First bytes of the file: the header's length and the header, a multiple of 8 bytes.
     pub fn header_bytes(&self) -> &[u8] {
         &self.header
     }
@@ -66,22 +65,22 @@ impl SafetensorsLayout {
         self.offsets[index]
     }
 
-    /// Indices of the tensors in the order of their bytes in the file, without holes.
+    /// Indices of the tensors in the order of their data in the file, without holes.
     pub fn data_order(&self) -> &[usize] {
         &self.order
     }
 
-    /// Bytes of the whole file.
+    /// Size of the file in bytes.
     pub fn file_size(&self) -> u64 {
         self.size
     }
 }
 
-/// Writes a whole file from front to back; `bytes_of` gives the little-endian bytes of a tensor.
+/// Writes a whole file from front to back; `bytes_of` returns the little-endian bytes of a tensor.
 ///
 /// # Errors
-/// What writing or `bytes_of` says; `InvalidInput` if the layout is refused or the bytes are not as many as
-/// dtype and shape say.
+/// Errors from writing or from `bytes_of`; `InvalidInput` if the layout is refused or the number of bytes does not
+/// match dtype and shape.
 pub fn write_safetensors<B: AsRef<[u8]>>(
     out: &mut dyn Write,
     tensors: &[TensorInfo],
@@ -110,15 +109,11 @@ fn check_names(tensors: &[TensorInfo], metadata: &[(String, String)]) -> Result<
         return Err(FormatError::new(Code::TooLarge, Place::File, cause));
     }
     if let Some((name, _)) = first_duplicate(tensors.iter().map(|info| (info.name.as_str(), 0))) {
-        return Err(FormatError::new(
-            Code::Duplicate,
-            Place::Tensor(name.to_owned()),
-            "the name comes twice",
-        ));
+        return Err(FormatError::new(Code::Duplicate, Place::Tensor(name.to_owned()), "duplicate name"));
     }
     if let Some((key, _)) = first_duplicate(metadata.iter().map(|(key, _)| (key.as_str(), 0))) {
         let place = Place::Json(format!("$.{METADATA_KEY}.{key}"));
-        return Err(FormatError::new(Code::Duplicate, place, "the key comes twice"));
+        return Err(FormatError::new(Code::Duplicate, place, "duplicate key"));
     }
     if let Some(info) = tensors.iter().find(|info| info.name == METADATA_KEY) {
         let cause = "safetensors does not allow this name";
@@ -136,7 +131,7 @@ fn length_of(info: &TensorInfo) -> Result<u64, FormatError> {
     })
 }
 
-/// The given order if all tensors are aligned in it, otherwise by falling element size.
+/// The given order if all tensors are aligned in it, otherwise by decreasing element size.
 fn data_order(tensors: &[TensorInfo], lengths: &[u64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     let mut end = 0u64;
@@ -172,7 +167,7 @@ fn header_bytes(
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(ALIGNMENT) - header.len()));
     let length = header.len() as u64;
     if length > LONGEST_HEADER {
-        let cause = format!("a header of {length} bytes; the format allows {LONGEST_HEADER}");
+        let cause = format!("a header of {length} bytes; the limit is {LONGEST_HEADER}");
         return Err(FormatError::new(Code::TooLarge, Place::File, cause));
     }
     Ok([&length.to_le_bytes(), header.as_bytes()].concat())

@@ -16,21 +16,21 @@ const END_64_LENGTH: u64 = 56;
 const HEADER: &[u8; 4] = b"PK\x01\x02";
 const HEADER_LENGTH: usize = 46;
 
-/// Largest directory that is read.
+/// Maximum size of the directory.
 const LARGEST_DIRECTORY: u64 = 64 << 20;
-/// Flag bits with a meaning that is supported: deflate level, data descriptor, UTF-8 names.
+/// Supported flag bits: deflate level, data descriptor, UTF-8 names.
 const FLAGS: u16 = 0x0006 | 0x0008 | 0x0800;
-/// No deflate stream expands by more than this.
+/// Maximum expansion of any deflate stream.
 const DEFLATE_RATIO: u64 = 1032;
 
-/// Where the directory is and how many entries it has.
+/// Location of the directory, and its number of entries.
 pub(super) struct End {
     pub(super) directory_offset: u64,
     directory_size: u64,
     entries: u64,
 }
 
-/// Finds the one end record.
+/// Finds the only end record.
 pub(super) fn find_end(source: &dyn ReadAt) -> Result<End, FormatError> {
     let size = source.size();
     let tail_start = size.saturating_sub(END_LENGTH + LONGEST_COMMENT);
@@ -47,7 +47,7 @@ pub(super) fn find_end(source: &dyn ReadAt) -> Result<End, FormatError> {
             return Err(FormatError::new(
                 Code::Truncated,
                 Place::Byte(size),
-                "no end record of a zip archive; the file is cut, or was not written to its end",
+                "no zip end record; the file is truncated or was not written completely",
             ));
         }
         _ => {
@@ -58,7 +58,7 @@ pub(super) fn find_end(source: &dyn ReadAt) -> Result<End, FormatError> {
     let end_offset = tail_start + at as u64;
     let comment = &tail[at + END_LENGTH as usize..];
     if comment.windows(4).any(|window| window == END) {
-        return Err(malformed(Place::Byte(end_offset), "the archive comment holds a second end record"));
+        return Err(malformed(Place::Byte(end_offset), "the archive comment contains a second end record"));
     }
     let record = Fields(&tail[at..]);
     let plain = Plain {
@@ -75,7 +75,7 @@ pub(super) fn find_end(source: &dyn ReadAt) -> Result<End, FormatError> {
         return Err(malformed(
             Place::Byte(end_offset),
             format!(
-                "the directory is said to be {} bytes at byte {}, which does not end at byte {directory_end}",
+                "the directory should have {} bytes at byte {}, which does not end at byte {directory_end}",
                 end.directory_size, end.directory_offset
             ),
         ));
@@ -95,14 +95,14 @@ impl Plain {
     fn end(&self, offset: u64) -> Result<End, FormatError> {
         let place = Place::Byte(offset);
         if self.disks != [0, 0] {
-            return Err(FormatError::new(Code::Unsupported, place, "an archive in several parts"));
+            return Err(FormatError::new(Code::Unsupported, place, "a multi-part archive"));
         }
         if self.entries[0] != self.entries[1] {
-            return Err(malformed(place, "the end record gives two numbers of entries"));
+            return Err(malformed(place, "the end record states two different numbers of entries"));
         }
         if self.entries[0] == u16::MAX || self.directory_size == u32::MAX || self.directory_offset == u32::MAX
         {
-            return Err(malformed(place, "the end record points to a zip64 record that is not there"));
+            return Err(malformed(place, "the end record points to a missing zip64 record"));
         }
         Ok(End {
             directory_offset: self.directory_offset.into(),
@@ -111,7 +111,7 @@ impl Plain {
         })
     }
 
-    /// Whether each field is either saturated or the same as in the zip64 record.
+    /// Whether each field is either saturated or equal to the zip64 record's.
     fn agrees(&self, end: &End) -> bool {
         let entries_agree = |value: u16| value == u16::MAX || u64::from(value) == end.entries;
         let agree = |value: u32, long: u64| value == u32::MAX || u64::from(value) == long;
@@ -122,7 +122,7 @@ impl Plain {
     }
 }
 
-/// Reads the zip64 end record, if a locator stands before the plain one; gives it and its offset.
+/// Reads the zip64 end record, if a locator precedes the plain one; returns it and its offset.
 fn read_end_64(source: &dyn ReadAt, end: u64, plain: &Plain) -> Result<Option<(End, u64)>, FormatError> {
     let Some(locator_offset) = end.checked_sub(LOCATOR_LENGTH) else { return Ok(None) };
     let locator = read_range(source, locator_offset, LOCATOR_LENGTH)?;
@@ -134,7 +134,7 @@ fn read_end_64(source: &dyn ReadAt, end: u64, plain: &Plain) -> Result<Option<(E
     if disk != 0 || disks != 1 || offset.checked_add(END_64_LENGTH) != Some(locator_offset) {
         return Err(malformed(
             Place::Byte(locator_offset),
-            format!("the zip64 locator points to byte {offset}, where its record cannot be"),
+            format!("the zip64 locator points to byte {offset}, where no record can be"),
         ));
     }
     let bytes = read_range(source, offset, END_64_LENGTH)?;
@@ -144,7 +144,7 @@ fn read_end_64(source: &dyn ReadAt, end: u64, plain: &Plain) -> Result<Option<(E
         return Err(malformed(place, "no zip64 end record of the usual length here"));
     }
     if record.u32(16) != 0 || record.u32(20) != 0 {
-        return Err(FormatError::new(Code::Unsupported, place, "an archive in several parts"));
+        return Err(FormatError::new(Code::Unsupported, place, "a multi-part archive"));
     }
     let found =
         End { directory_offset: record.u64(48), directory_size: record.u64(40), entries: record.u64(32) };
@@ -161,7 +161,7 @@ pub(super) fn read_entries(source: &dyn ReadAt, end: &End) -> Result<Vec<ZipEntr
         return Err(FormatError::new(
             Code::TooLarge,
             place,
-            format!("the directory has {} bytes; at most {LARGEST_DIRECTORY} are read", end.directory_size),
+            format!("the directory has {} bytes; the limit is {LARGEST_DIRECTORY}", end.directory_size),
         ));
     }
     if end.entries > end.directory_size / HEADER_LENGTH as u64 {
@@ -192,7 +192,7 @@ fn read_entry(bytes: &[u8], offset: u64) -> Result<(ZipEntry, usize), FormatErro
     let cut = || malformed(Place::Byte(offset), "an entry runs past the end of the directory");
     let header = bytes.get(..HEADER_LENGTH).ok_or_else(cut)?;
     if !header.starts_with(HEADER) {
-        return Err(malformed(Place::Byte(offset), "no directory entry here, but one is expected"));
+        return Err(malformed(Place::Byte(offset), "expected a directory entry"));
     }
     let header = Fields(header);
     let name_end = HEADER_LENGTH + usize::from(header.u16(28));
@@ -204,14 +204,14 @@ fn read_entry(bytes: &[u8], offset: u64) -> Result<(ZipEntry, usize), FormatErro
 
     let flags = header.u16(8);
     if flags & !FLAGS != 0 {
-        let cause = format!("flags {flags:#06x}: encrypted, patched or of an unknown kind");
+        let cause = format!("flags {flags:#06x}: encrypted, patched or unknown");
         return Err(refuse(Code::Unsupported, cause));
     }
     let method = match header.u16(10) {
         0 => Method::Stored,
         8 => Method::Deflated,
         other => {
-            let cause = format!("compression method {other}; only 0 (stored) and 8 (deflate) are read");
+            let cause = format!("compression method {other}; only 0 (stored) and 8 (deflate) are supported");
             return Err(refuse(Code::Unsupported, cause));
         }
     };
@@ -220,18 +220,18 @@ fn read_entry(bytes: &[u8], offset: u64) -> Result<(ZipEntry, usize), FormatErro
     check_unicode_path(extra, &name).map_err(|cause| refuse(Code::Malformed, cause))?;
     let [size, compressed, header_offset] = long;
     if header.u16(34) != 0 {
-        return Err(refuse(Code::Unsupported, "an archive in several parts".into()));
+        return Err(refuse(Code::Unsupported, "a multi-part archive".into()));
     }
     if method == Method::Stored && size != compressed {
-        let cause = format!("stored, but {compressed} bytes are said to hold {size}");
+        let cause = format!("stored, but {compressed} bytes should contain {size}");
         return Err(refuse(Code::Malformed, cause));
     }
     if method == Method::Deflated && size / DEFLATE_RATIO > compressed {
-        let cause = format!("{compressed} deflated bytes cannot hold {size}");
+        let cause = format!("{compressed} deflated bytes cannot contain {size}");
         return Err(refuse(Code::Malformed, cause));
     }
     if name.ends_with('/') && size != 0 {
-        return Err(refuse(Code::Malformed, format!("a folder of {size} bytes")));
+        return Err(refuse(Code::Malformed, format!("a folder with {size} bytes")));
     }
     let crc = header.u32(16);
     let verified = AtomicBool::new(false);
@@ -240,12 +240,12 @@ fn read_entry(bytes: &[u8], offset: u64) -> Result<(ZipEntry, usize), FormatErro
     Ok((entry, length))
 }
 
-/// Replaces the saturated ones of size, compressed size and offset by the values of the zip64 extra field.
+/// Replaces saturated size, compressed size and offset with the values of the zip64 extra field.
 fn fill_from_extra(extra: &[u8], long: &mut [u64; 3]) -> Result<(), String> {
     let saturated = long.iter().filter(|&&value| value == u64::from(u32::MAX)).count();
     match extra_block(extra, 1)? {
         None if saturated == 0 => Ok(()),
-        None => Err("sizes are said to stand in a zip64 field that is not there".into()),
+        None => Err("sizes should be in a zip64 field, which is missing".into()),
         Some(block) if saturated > 0 && block.len() == 8 * saturated => {
             let fields = Fields(block);
             let wanting = long.iter_mut().filter(|value| **value == u64::from(u32::MAX));
@@ -254,16 +254,16 @@ fn fill_from_extra(extra: &[u8], long: &mut [u64; 3]) -> Result<(), String> {
             }
             Ok(())
         }
-        Some(block) => Err(format!("a zip64 field of {} bytes where {} are due", block.len(), 8 * saturated)),
+        Some(block) => Err(format!("a zip64 field of {} bytes instead of {}", block.len(), 8 * saturated)),
     }
 }
 
-/// Id of Info-ZIP's block that holds the name again, in UTF-8.
+/// Id of Info-ZIP's block that repeats the name in UTF-8.
 const UNICODE_PATH: u16 = 0x7075;
 /// Bytes before the name in that block: its version and the CRC of the plain name.
 const UNICODE_PATH_HEAD: usize = 5;
 
-/// Refuses an extra field that renames its entry: some programs take the name from there, others do not.
+/// Refuses an extra field that renames its entry: some programs use that name, others do not.
 pub(super) fn check_unicode_path(extra: &[u8], name: &str) -> Result<(), String> {
     match extra_block(extra, UNICODE_PATH)? {
         Some(block) if block.get(UNICODE_PATH_HEAD..) != Some(name.as_bytes()) => {

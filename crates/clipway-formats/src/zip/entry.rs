@@ -1,4 +1,4 @@
-//! Reading the contents of entries, with their checksums.
+//! Reads the contents of entries, checking their checksums.
 
 use crc32fast::Hasher;
 use flate2::{Decompress, FlushDecompress, Status};
@@ -7,21 +7,21 @@ use super::{Method, ZipArchive, ZipEntry, malformed};
 use crate::error::{Code, FormatError, Place};
 use crate::source::ReadAt;
 
-/// Bytes that are read, checked and handed on at once: small enough to stay in a core's cache.
+/// Number of bytes read, checked and passed on at once: few enough to stay in a core's cache.
 const CHUNK: usize = 256 << 10;
 
 impl ZipArchive {
     /// Reads the whole content of an entry of at most `limit` bytes.
     ///
     /// # Errors
-    /// `Code::TooLarge` past the limit; `Code::Checksum`, `Code::Malformed` if the content is damaged.
+    /// `Code::TooLarge` over the limit; `Code::Checksum` or `Code::Malformed` if the content is damaged.
     pub fn read(&self, index: usize, limit: u64) -> Result<Vec<u8>, FormatError> {
         let entry = &self.entries()[index];
         if entry.size > limit {
             return Err(FormatError::new(
                 Code::TooLarge,
                 Place::Entry(entry.name.clone()),
-                format!("{} bytes; at most {limit} are read of an entry of this kind", entry.size),
+                format!("{} bytes; the limit for this kind of entry is {limit}", entry.size),
             ));
         }
         let mut out = Vec::new();
@@ -29,11 +29,11 @@ impl ZipArchive {
         Ok(out)
     }
 
-    /// Reads `length` bytes of the content from `start` into `out` (cleared first). The first reading of an
-    /// entry goes over all of it to check its CRC; later ones read only the range.
+    /// Reads `length` bytes of the content from `start` into `out` (cleared first). The first read of an entry covers
+    /// all of it to check its CRC; later ones read only the range.
     ///
     /// # Errors
-    /// `Code::BadValue` if the range is not inside the entry, or what is wrong with the content.
+    /// `Code::BadValue` if the range is not inside the entry; damaged content.
     pub fn read_range(
         &self,
         index: usize,
@@ -68,11 +68,11 @@ impl ZipArchive {
         })
     }
 
-    /// As [`read_chunks`](ZipArchive::read_chunks), but only where the content is stored as it is, so that all
-    /// pieces but the last have one round length; else gives `false`, and hands on nothing.
+    /// Like [`read_chunks`](ZipArchive::read_chunks), but only if the content is stored uncompressed, so that all
+    /// pieces but the last have the same round length; otherwise returns `false` and passes nothing on.
     ///
     /// # Errors
-    /// What is wrong with the content.
+    /// Damaged content.
     pub fn read_pieces(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<bool, FormatError> {
         let stored = self.entries()[index].method == Method::Stored;
         if stored {
@@ -81,11 +81,11 @@ impl ZipArchive {
         Ok(stored)
     }
 
-    /// Hands the whole content to `sink`, piece by piece and in order. A wrong CRC is known, and is the
-    /// result, only after the last piece.
+    /// Passes the whole content to `sink`, piece by piece and in order. A wrong CRC is detected, and returned, only
+    /// after the last piece.
     ///
     /// # Errors
-    /// What is wrong with the content.
+    /// Damaged content.
     pub fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
         let entry = &self.entries()[index];
         let mut hasher = Hasher::new();
@@ -121,7 +121,11 @@ fn append(
 ) -> Result<(), FormatError> {
     let offset = entry.data_offset + start;
     if offset + length > source.size() {
-        return Err(FormatError::new(Code::Truncated, Place::Entry(entry.name.clone()), "the file was cut"));
+        return Err(FormatError::new(
+            Code::Truncated,
+            Place::Entry(entry.name.clone()),
+            "the file was truncated",
+        ));
     }
     out.reserve_exact(length as usize);
     let mut done = 0;
@@ -138,7 +142,7 @@ fn append(
     Ok(())
 }
 
-/// Inflates an entry: never more than it declares, and exactly the bytes that it holds.
+/// Inflates an entry: never beyond its declared size, and using exactly its bytes.
 fn inflate(source: &dyn ReadAt, entry: &ZipEntry, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
     let place = || Place::Entry(entry.name.clone());
     let damaged = |cause: String| malformed(place(), cause);
@@ -174,7 +178,7 @@ fn inflate(source: &dyn ReadAt, entry: &ZipEntry, sink: &mut dyn FnMut(&[u8])) -
     }
     if state.total_out() != entry.size || state.total_in() != entry.compressed {
         return Err(damaged(format!(
-            "{} bytes inflate to {}, the directory says {} to {}",
+            "{} bytes inflate to {}, but the directory says {} to {}",
             state.total_in(),
             state.total_out(),
             entry.compressed,

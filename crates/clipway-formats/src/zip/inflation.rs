@@ -1,16 +1,17 @@
-//! How much an archive may inflate to.
+//! Limits how much an archive may inflate to.
 
 use super::{Method, ZipArchive};
 use crate::error::{Code, FormatError, Place};
 
-/// Bytes to which the deflated entries of an archive may inflate together, beside [`MOST_INFLATION`] times their size.
+/// Bytes that an archive's deflated entries may inflate to in total, in addition to [`MOST_INFLATION`] times their
+/// size.
 const FREELY_INFLATED: u64 = 32 << 20;
-/// How many times their size the deflated entries of an archive may inflate to. Weights compress far less.
+/// How many times their size an archive's deflated entries may inflate to. Weights compress far less.
 const MOST_INFLATION: u64 = 8;
 
 impl ZipArchive {
-    /// Refuses an archive whose deflated entries together inflate to far more than is stored. One small entry may; many
-    /// of them may not, so a limit for each entry would not do.
+    /// Refuses an archive whose deflated entries together inflate far beyond their size. A single small entry may; many
+    /// of them may not, so a limit per entry would not be enough.
     ///
     /// # Errors
     /// `Code::TooLarge`, at the entry that adds most.
@@ -24,7 +25,7 @@ impl ZipArchive {
             Some(worst) if inflated > most => {
                 let cause = format!(
                     "its {} bytes inflate to {}; the deflated entries of the archive have {stored} bytes and inflate to \
-                     {inflated}, at most {most} are accepted",
+                     {inflated}; the limit is {most}",
                     worst.compressed, worst.size
                 );
                 Err(FormatError::new(Code::TooLarge, Place::Entry(worst.name.clone()), cause))

@@ -9,11 +9,11 @@ const HEADER: &[u8; 4] = b"PK\x03\x04";
 const HEADER_LENGTH: u64 = 30;
 const DESCRIPTOR: &[u8; 4] = b"PK\x07\x08";
 const FLAG_DESCRIPTOR: u16 = 0x0008;
-/// Bytes read after a name in the hope that the extra field is among them.
+/// Number of bytes read after a name, usually enough for the extra field.
 const EXTRA_GUESS: u64 = 256;
 
-/// Checks every local header against the directory, and that the entries lie end to end from byte 0 to the
-/// directory; sets the offsets of the contents.
+/// Checks every local header against the directory, and that the entries are contiguous from byte 0 to the directory;
+/// sets the offsets of the contents.
 pub(super) fn check_all(
     source: &dyn ReadAt,
     entries: &mut [ZipEntry],
@@ -29,7 +29,7 @@ pub(super) fn check_all(
         if offset != expected || next <= offset {
             return Err(malformed(
                 Place::Entry(entry.name.clone()),
-                format!("starts at byte {offset}, where byte {expected} is due: a gap or an overlap"),
+                format!("starts at byte {offset} instead of {expected}: a gap or an overlap"),
             ));
         }
         check_one(source, entry, next)?;
@@ -98,7 +98,7 @@ fn check_one(source: &dyn ReadAt, entry: &mut ZipEntry, next: u64) -> Result<(),
             }
         }
         rest => {
-            let cause = format!("{rest} bytes after the content belong to nothing");
+            let cause = format!("{rest} bytes after the content are unused");
             return Err(malformed(place(), cause));
         }
     }
@@ -106,7 +106,7 @@ fn check_one(source: &dyn ReadAt, entry: &mut ZipEntry, next: u64) -> Result<(),
     Ok(())
 }
 
-/// Compares CRC and sizes; with a descriptor to follow, each may be zero instead.
+/// Compares CRC and sizes; if a descriptor follows, each may be zero instead.
 fn check_sizes(
     entry: &ZipEntry,
     described: bool,

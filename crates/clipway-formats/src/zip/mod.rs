@@ -1,10 +1,10 @@
 //! Strict reading of zip archives.
 //!
-//! A zip file describes its entries twice: in a header before each entry, and in the directory at the end. Tools
-//! differ in which they believe, and that difference is how a file shows one thing to a scanner and another
-//! to a loader. [`ZipArchive::open`] accepts one consistent story only: directory and local headers agree,
-//! the entries cover the file from its first byte to the directory without gap or overlap, and no name occurs
-//! twice or leaves the archive. Every byte that is read is checked against its CRC-32.
+//! A zip file describes its entries twice: in a header before each entry, and in the directory at the end. Tools differ
+//! in which one they trust, and that is how a file can show one thing to a scanner and another to a loader.
+//! [`ZipArchive::open`] accepts only consistent archives: directory and local headers agree, the entries cover the file
+//! from its first byte to the directory without gap or overlap, and no name occurs twice or leaves the archive. Every
+//! byte read is checked against its CRC-32.
 //!
 //! Supported: stored and deflated entries, data descriptors, zip64. Source: PKWARE's APPNOTE 6.3.
 
@@ -27,13 +27,13 @@ pub(crate) use self::writer::ZipWriter;
 /// How the bytes of an entry are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// As they are.
+    /// Uncompressed.
     Stored,
     /// Compressed with deflate.
     Deflated,
 }
 
-/// One entry of an archive, as directory and local header agree on it.
+/// One entry of an archive, as directory and local header agree.
 #[derive(Debug)]
 pub struct ZipEntry {
     name: String,
@@ -53,12 +53,12 @@ impl ZipEntry {
         &self.name
     }
 
-    /// Bytes of the content.
+    /// Size of the content in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Bytes of the content as it is stored.
+    /// Stored size of the content in bytes.
     pub fn compressed_size(&self) -> u64 {
         self.compressed
     }
@@ -79,7 +79,7 @@ impl ZipEntry {
     }
 }
 
-/// An opened archive: its directory has been checked wholly; contents are checked as they are read.
+/// An open archive: its directory has been checked completely; contents are checked as they are read.
 pub struct ZipArchive {
     source: Arc<dyn ReadAt>,
     entries: Vec<ZipEntry>,
@@ -91,7 +91,7 @@ impl ZipArchive {
     /// Reads and checks the directory and every local header; no content is read.
     ///
     /// # Errors
-    /// Whatever makes the archive ambiguous, damaged or unsupported, with the entry or byte offset.
+    /// Anything that makes the archive ambiguous, damaged or unsupported, with the entry or byte offset.
     pub fn open(source: Arc<dyn ReadAt>) -> Result<ZipArchive, FormatError> {
         let end = directory::find_end(source.as_ref())?;
         let mut entries = directory::read_entries(source.as_ref(), &end)?;
@@ -120,8 +120,8 @@ impl ZipArchive {
         self.by_name.get(name).copied()
     }
 
-    /// Whether the archive has checksums: `false` if every CRC is zero, as PyTorch writes with
-    /// `compute_crc32=False`; nothing can then be checked on reading.
+    /// Whether the archive has checksums: `false` if every CRC is zero, as PyTorch writes with `compute_crc32=False`;
+    /// reading then cannot check anything.
     pub fn has_checksums(&self) -> bool {
         self.checksums
     }
@@ -136,7 +136,7 @@ impl ZipArchive {
             return Err(FormatError::new(
                 Code::Checksum,
                 Place::Entry(entry.name.clone()),
-                format!("the CRC-32 of the bytes is {found:08x}, the archive says {:08x}", entry.crc),
+                format!("the CRC-32 is {found:08x}, but the archive says {:08x}", entry.crc),
             ));
         }
         entry.verified.store(true, Ordering::Release);

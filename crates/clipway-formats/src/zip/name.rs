@@ -1,11 +1,11 @@
-//! Which entry names are accepted.
+//! Checks of entry names.
 
 use crate::error::{Code, FormatError, Place};
 
-/// Longest name of an entry, in bytes.
+/// Maximum length of an entry name, in bytes.
 const LONGEST: usize = 4096;
 
-/// Checks a name from the directory: UTF-8, relative, in normal form, of printable characters.
+/// Checks a name in the directory: UTF-8, relative, in normal form, with printable characters.
 pub(super) fn check(bytes: &[u8], offset: u64) -> Result<String, FormatError> {
     let refuse = |code, cause: &str| Err(FormatError::new(code, Place::Byte(offset), cause));
     if bytes.is_empty() {
@@ -15,7 +15,7 @@ pub(super) fn check(bytes: &[u8], offset: u64) -> Result<String, FormatError> {
         let length = bytes.len();
         return refuse(
             Code::TooLarge,
-            &format!("the name of an entry has {length} bytes; at most {LONGEST} are accepted"),
+            &format!("the name of an entry has {length} bytes; the limit is {LONGEST}"),
         );
     }
     let Ok(name) = std::str::from_utf8(bytes) else {
@@ -31,7 +31,7 @@ pub(super) fn check(bytes: &[u8], offset: u64) -> Result<String, FormatError> {
     }
     let path = name.strip_suffix('/').unwrap_or(name);
     if path.split('/').any(|part| part == "..") || name.starts_with('/') {
-        return Err(FormatError::new(Code::PathEscape, place(), "the name leads out of the archive"));
+        return Err(FormatError::new(Code::PathEscape, place(), "the name leads outside the archive"));
     }
     if path.split('/').any(|part| part.is_empty() || part == ".") {
         return Err(FormatError::new(Code::BadValue, place(), "the name is not in normal form"));

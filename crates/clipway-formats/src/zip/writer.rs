@@ -1,16 +1,16 @@
-//! Writing archives of stored entries.
+//! Writes archives of stored entries.
 
 use std::io::{self, Seek, SeekFrom, Write};
 
 use crc32fast::Hasher;
 
-/// Id and filling of the extra field that aligns contents, as PyTorch writes it.
+/// Id and padding of the extra field that aligns contents, as in PyTorch.
 const PADDING: (&[u8; 2], u8) = (b"FB", b'Z');
 /// 1980-01-01, so that the same content gives the same bytes.
 const DATE: u16 = 0x0021;
 const SATURATED: u32 = u32::MAX;
 
-/// What the directory will say of an entry that was written.
+/// The directory record of a written entry.
 struct Written {
     name: String,
     size: u64,
@@ -18,9 +18,9 @@ struct Written {
     crc: u32,
 }
 
-/// Writes an archive: stored entries, each with its sizes and CRC in its local header, contents aligned.
+/// Writes an archive: stored entries, each with sizes and CRC in its local header, with aligned contents.
 ///
-/// A CRC is known only after its content, so the headers are corrected in the end; the output must seek.
+/// A CRC is known only after the content, so the headers are corrected at the end; the output must support seeking.
 pub(crate) struct ZipWriter<'a, W: Write + Seek> {
     out: &'a mut W,
     /// Position of the archive in the output.
@@ -31,7 +31,7 @@ pub(crate) struct ZipWriter<'a, W: Write + Seek> {
 }
 
 impl<'a, W: Write + Seek> ZipWriter<'a, W> {
-    /// Starts an archive where the output stands; contents will start at multiples of `alignment`.
+    /// Starts an archive at the output's position; contents will start at multiples of `alignment`.
     pub(crate) fn new(out: &'a mut W, alignment: u64) -> io::Result<ZipWriter<'a, W>> {
         let start = out.stream_position()?;
         Ok(ZipWriter { out, start, position: 0, alignment, entries: Vec::new() })
@@ -150,7 +150,7 @@ impl<'a, W: Write + Seek> ZipWriter<'a, W> {
     }
 }
 
-/// Version needed, flags, method, time, date, CRC and sizes: the same in both headers of a stored entry.
+/// Version needed, flags, method, time, date, CRC and sizes: identical in both headers of a stored entry.
 fn header_fields(zip64: bool, crc: u32, size: u32) -> Vec<u8> {
     let needed: u16 = if zip64 { 45 } else { 20 };
     let mut out = Vec::with_capacity(22);
@@ -188,8 +188,7 @@ struct Content<'a, W: Write> {
 impl<W: Write> Write for Content<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() as u64 > self.left {
-            let cause =
-                format!("an entry is given {} bytes more than its size", bytes.len() as u64 - self.left);
+            let cause = format!("{} bytes more than the entry's size", bytes.len() as u64 - self.left);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, cause));
         }
         let written = self.out.write(bytes)?;

@@ -153,7 +153,10 @@ fn typed_access_names_the_path() {
     );
     check(vision.require("width").unwrap_err(), "`$.vision_cfg`: the key `width` is missing");
     check(vision.only_keys(&["layers", "odd key", "none"]).unwrap_err(), "`$.vision_cfg.scale`: unknown key");
-    check(layers.get("x").unwrap_err(), "`$.vision_cfg.layers`: expected an object, found an array of 3");
+    check(
+        layers.get("x").unwrap_err(),
+        "`$.vision_cfg.layers`: expected an object, found an array of length length 3",
+    );
     check(vision.items().err().unwrap(), "`$.vision_cfg`: expected an array, found an object");
 }
 

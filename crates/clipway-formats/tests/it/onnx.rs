@@ -126,7 +126,7 @@ fn bad_tensors_are_refused() {
         "tensor `w`: U8 [3] has 3 bytes, but 2 bytes are stored",
     );
     check(2, &[3], vec![], Code::Malformed, "but 0 bytes are stored");
-    check(2, &[2], [bytes(9, [1, 2]), bytes(9, [1, 2])].concat(), Code::Duplicate, "field 9 comes twice");
+    check(2, &[2], [bytes(9, [1, 2]), bytes(9, [1, 2])].concat(), Code::Duplicate, "duplicate field 9");
     check(2, &[1], [bytes(9, [1]), number(5, 1)].concat(), Code::Malformed, "in two ways");
     check(2, &[1], [number(5, 1), number(7, 1)].concat(), Code::Malformed, "in two ways");
     check(1, &[1], number(5, 1), Code::Malformed, "elements of F32 are in field 4, not 5");

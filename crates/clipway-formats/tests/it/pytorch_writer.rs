@@ -93,7 +93,7 @@ fn refused() {
     check(&[info("a", Dtype::F64, &[1 << 61])], 1, "tensor `a`: the size overflows");
     let one = [info("a", Dtype::F32, &[2])];
     check(&one, 7, "tensor `a`: entry `archive/data/0` lacks 1 of its 8 bytes");
-    check(&one, 9, "tensor `a`: an entry is given 1 bytes more than its size");
+    check(&one, 9, "tensor `a`: 1 bytes more than the entry's size");
 }
 
 #[test]

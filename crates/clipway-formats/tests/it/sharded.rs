@@ -61,7 +61,7 @@ fn an_index_that_disagrees_with_its_shards_is_refused() {
     check(
         &[("1", b.clone()), ("2", a.clone())],
         Code::Malformed,
-        "tensor `b`: in shard `1`, but the index says that it is in `2`",
+        "tensor `b`: in shard `1`, but the index says it is in `2`",
     );
     check(
         &[("1", a.clone()), ("2", both)],

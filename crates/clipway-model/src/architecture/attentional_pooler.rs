@@ -27,7 +27,7 @@ impl AttentionalPooler {
         let path = scope.path().to_owned();
         let query = scope.parameter("query", &[queries, width]);
         let mut attention = scope.child("attn");
-        // torch.nn.MultiheadAttention: one matrix where all widths agree, else three; one bias in both cases.
+        // torch.nn.MultiheadAttention: one matrix if all widths agree, else three; one bias either way.
         let weights = if width == context {
             [attention.parameter("in_proj_weight", &[3 * width, width]); 3]
         } else {

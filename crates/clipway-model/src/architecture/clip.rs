@@ -1,7 +1,7 @@
 //! Two towers and a temperature: open_clip's `CLIP`, `CustomTextCLIP` and `CoCa`.
 //!
 //! The classes compute the same and differ in names: `CLIP` keeps the text tower's tensors in the root, the others
-//! under `text.`. CoCa has a decoder too, and gives its features the length 1.
+//! under `text.`. CoCa also has a decoder, and scales its features to length 1.
 
 use clipway_formats::{Code, FormatError, Place};
 
@@ -30,7 +30,7 @@ const TEXT_TOWERS: &[TowerKind] = &[
 /// Builds the model of a config: its parameters and its towers' graphs, with every shape checked.
 ///
 /// # Errors
-/// If values of the config contradict each other, or if it asks for something that is not supported.
+/// Config values that contradict each other, or a request for something unsupported.
 pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
     config.check()?;
     let image = choose(IMAGE_TOWERS, config).ok_or_else(unsupported_image)?;
@@ -42,7 +42,7 @@ pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
 
     let mut parameters = Parameters::default();
     let mut root = parameters.root();
-    // CoCa holds its text tower first.
+    // CoCa declares its text tower first.
     let (image, text) = if let Some(multimodal) = &config.multimodal {
         let text = (text.declare)(config, root.child("text"))?;
         let image = (image.declare)(config, root.child("visual"))?;
@@ -56,8 +56,8 @@ pub fn build(config: &ModelConfig) -> Result<Model, ArchitectureError> {
     if config.folded && parameters.folds().is_empty() {
         return Err(ArchitectureError::unsupported(
             "the folded form",
-            "it has no branches that were trained to be one convolution, as FastViT (MobileCLIP) has; batch norms stay, \
-             since open_clip and timm have no form of this model without them",
+            "it has no training branches that fold into one convolution, as FastViT (MobileCLIP) has; batch norms stay, \
+             since open_clip and timm have no version of this model without them",
         ));
     }
     let mut root = parameters.root();
@@ -95,7 +95,7 @@ fn graph(
     let mut output = tower.forward(&mut builder)?;
     if *builder.shape(output) != [Dim::Batch, Dim::Fixed(embed_dim)] {
         let shape: Vec<String> = builder.shape(output).iter().map(Dim::to_string).collect();
-        let what = format!("a config whose {name} tower gives [{}]", shape.join(", "));
+        let what = format!("a config whose {name} tower outputs [{}]", shape.join(", "));
         return Err(ArchitectureError::unsupported(what, format!("the embedding has {embed_dim} values")));
     }
     if config.multimodal.is_some() {
@@ -106,15 +106,15 @@ fn graph(
 }
 
 fn unsupported_image() -> ArchitectureError {
-    ArchitectureError::unsupported("an image tower of no known kind", "set `layers` or `timm_model_name`")
+    ArchitectureError::unsupported("an image tower of unknown kind", "set `layers` or `timm_model_name`")
 }
 
 fn unsupported_text() -> ArchitectureError {
-    ArchitectureError::unsupported("a text tower of no known kind", "set `layers` or `hf_model_name`")
+    ArchitectureError::unsupported("a text tower of unknown kind", "set `layers` or `hf_model_name`")
 }
 
-/// Checks that no attention of an image tower looks at more tokens than any model has: the size of the patches of a
-/// tower that is known by its name stands in no config, and with it the number of tokens.
+/// Checks that no attention of an image tower sees more tokens than any real model has. A timm name fixes the patch
+/// size, and with it the number of tokens, without any config key.
 fn check_tokens(graph: &Graph, vision: &VisionConfig) -> Result<(), ArchitectureError> {
     let attentions = graph.nodes.iter().filter(|node| matches!(node.operation, Operation::Attention { .. }));
     let seen = attentions.flat_map(|node| node.inputs.iter().map(|&value| graph.node(value)).chain([node]));
@@ -127,9 +127,7 @@ fn check_tokens(graph: &Graph, vision: &VisionConfig) -> Result<(), Architecture
         return Ok(());
     }
     let [height, width] = vision.image_size;
-    let cause = format!(
-        "an image of {height}x{width} pixels becomes {most} tokens; at most {} are allowed",
-        limits::TOKENS
-    );
+    let cause =
+        format!("an image of {height}x{width} pixels gives {most} tokens; the limit is {}", limits::TOKENS);
     Err(FormatError::new(Code::TooLarge, Place::Json("$.vision_cfg.image_size".to_owned()), cause).into())
 }

@@ -1,17 +1,17 @@
-//! The multimodal decoder of CoCa (<https://arxiv.org/abs/2205.01917>): text blocks and blocks that look at the image
-//! by turns.
+//! The multimodal decoder of CoCa (<https://arxiv.org/abs/2205.01917>): text blocks alternating with blocks that attend
+//! to the image.
 //!
-//! It writes captions and has no part in the embeddings, so its tensors are declared and nothing is computed.
+//! It writes captions and plays no part in the embeddings, so its tensors are declared but nothing is computed.
 
 use crate::config::{BlockConfig, ModelConfig, MultimodalConfig, NormConfig};
 use crate::graph::{Activation, Scope};
 
 use super::transformer::{self, BlockOptions};
 
-/// open_clip gives the decoder no ratio of its own.
+/// open_clip's decoder has no MLP ratio of its own.
 const MLP_RATIO: f64 = 4.0;
 
-/// Declares the decoder's tensors. It gives a number for each id of the text tower's config.
+/// Declares the decoder's tensors. It outputs one number per id of the text tower's config.
 pub(super) fn declare(config: &ModelConfig, multimodal: &MultimodalConfig, mut scope: Scope<'_>) {
     let width = multimodal.text.width;
     let options = BlockOptions {

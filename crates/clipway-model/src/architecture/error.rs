@@ -9,16 +9,16 @@ use crate::graph::GraphError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchitectureError {
-    /// Values of the config contradict each other.
-    #[error("the config does not add up: {0}")]
+    /// Config values contradict each other.
+    #[error("the config contradicts itself: {0}")]
     Config(FormatError),
-    /// Options of the config lead to shapes that do not fit each other.
-    #[error("the config's shapes do not fit: {0}")]
+    /// Config options lead to shapes that do not match.
+    #[error("the config's shapes do not match: {0}")]
     Graph(GraphError),
-    /// The config names a text model that is not known.
+    /// The config names an unknown text model.
     #[error(transparent)]
     TextModel(#[from] UnknownTextModel),
-    /// The config is right, but asks for something that cannot be built.
+    /// The config is valid, but asks for something that cannot be built.
     #[error("{what} is not supported: {why}")]
     Unsupported {
         /// What the config asks for.
@@ -29,7 +29,7 @@ pub enum ArchitectureError {
 }
 
 impl ArchitectureError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             ArchitectureError::Config(cause) => cause.code.name(),

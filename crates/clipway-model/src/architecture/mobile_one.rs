@@ -1,28 +1,28 @@
-//! Blocks whose branches were trained to be one convolution: MobileOne (<https://arxiv.org/abs/2206.04040>), by timm's
-//! names.
+//! Blocks trained as several branches that add up to one convolution: MobileOne (<https://arxiv.org/abs/2206.04040>),
+//! with timm's names.
 //!
-//! Each is declared in one of two forms: as it was trained, a sum of branches with batch norms, or folded for
-//! inference to the convolution that they add up to (`reparam_conv`).
+//! Each is declared in one of two forms: as trained, a sum of branches with batch norms, or folded for inference into
+//! the convolution they add up to (`reparam_conv`).
 
 use crate::graph::{Activation, BatchNorm, Conv2d, FoldTerm, GraphBuilder, GraphError, Scope, ValueId};
 
-/// PyTorch's default of a batch norm.
+/// PyTorch's default for batch norms.
 pub(super) const EPSILON: f64 = 1e-5;
 
 /// Name of a folded convolution.
 const FOLDED: &str = "reparam_conv";
 
-/// Whether a tensor of this name is there only where branches are folded.
+/// Whether a tensor with this name exists only in folded form.
 pub fn is_folded_name(name: &str) -> bool {
     name.rsplit('.').nth(1) == Some(FOLDED)
 }
 
-/// Whether branches are there as they were trained.
+/// Whether branches are in their training form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// As trained.
     Branches,
-    /// Each sum of branches as one convolution.
+    /// Each sum of branches folded into one convolution.
     Folded,
 }
 
@@ -32,7 +32,7 @@ impl Form {
     }
 }
 
-/// Sizes of a convolution that keeps the size of a map but for the stride.
+/// Sizes of a convolution that keeps the map's size except for the stride.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConvSize {
     pub(super) inputs: usize,
@@ -44,17 +44,17 @@ pub(super) struct ConvSize {
 }
 
 impl ConvSize {
-    /// Every channel by itself.
+    /// A depthwise convolution.
     pub(super) fn depthwise(channels: usize, kernel: [usize; 2]) -> ConvSize {
         ConvSize { inputs: channels, outputs: channels, kernel, stride: 1, groups: channels }
     }
 
-    /// Every place by itself.
+    /// A pointwise convolution.
     pub(super) fn pointwise(inputs: usize, outputs: usize) -> ConvSize {
         ConvSize { inputs, outputs, kernel: [1, 1], stride: 1, groups: 1 }
     }
 
-    /// The same with another window.
+    /// The same with another kernel.
     pub(super) fn with_kernel(self, kernel: [usize; 2]) -> ConvSize {
         ConvSize { kernel, ..self }
     }
@@ -72,17 +72,17 @@ impl ConvSize {
         Conv2d { groups: self.groups, ..conv.stride([self.stride; 2]).padding([height / 2, width / 2]) }
     }
 
-    /// Declares a convolution of this size, without bias.
+    /// Declares a convolution of this size without bias.
     pub(super) fn conv(&self, scope: Scope<'_>) -> Conv2d {
         self.place(Conv2d::new(scope, self.inputs / self.groups, self.outputs, self.kernel))
     }
 
-    /// Declares a convolution of this size, with bias.
+    /// Declares a convolution of this size with bias.
     pub(super) fn conv_with_bias(&self, scope: Scope<'_>) -> Conv2d {
         self.place(Conv2d::with_bias(scope, self.inputs / self.groups, self.outputs, self.kernel))
     }
 
-    /// Declares the convolution that branches add up to.
+    /// Declares the convolution that the branches add up to.
     pub(super) fn folded(
         &self,
         scope: &mut Scope<'_>,
@@ -113,12 +113,12 @@ impl ConvNorm {
     }
 }
 
-/// One addend of a sum of branches.
+/// One branch of a sum.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Branch {
     /// The input itself, normalized.
     Identity(BatchNorm),
-    /// A convolution of the input, normalized.
+    /// A convolution of the input, then a norm.
     Conv(ConvNorm),
 }
 
@@ -130,7 +130,7 @@ impl Branch {
         }
     }
 
-    /// What the branch adds to a folded convolution.
+    /// What the branch contributes to a folded convolution.
     pub(super) fn term(&self) -> FoldTerm {
         match *self {
             Branch::Identity(norm) => FoldTerm { norm: Some(norm), ..FoldTerm::default() },
@@ -141,14 +141,14 @@ impl Branch {
     }
 }
 
-/// A sum of branches, or the convolution that they are folded to.
+/// A sum of branches, or the convolution they fold into.
 pub(super) enum Sum {
     Branches(Vec<Branch>),
     Folded(Conv2d),
 }
 
 impl Sum {
-    /// Declares the sum of the branches that `branches` declares.
+    /// Declares the sum of the branches declared by `branches`.
     pub(super) fn declare(
         scope: &mut Scope<'_>,
         size: ConvSize,
@@ -171,7 +171,7 @@ impl Sum {
     }
 }
 
-/// What the branches give of a value, added up.
+/// The sum of the branches' outputs.
 pub(super) fn sum(
     graph: &mut GraphBuilder<'_>,
     branches: &[Branch],
@@ -188,13 +188,13 @@ pub(super) fn sum(
     Ok(total.unwrap_or(x))
 }
 
-/// Which branches a MobileOne block was trained with, beside the identity where shapes allow it.
+/// Which branches a MobileOne block was trained with, besides the identity where shapes allow it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MobileOneBranches {
     pub(super) size: ConvSize,
-    /// Convolutions of the whole window (`conv_kxk`).
+    /// Number of convolutions with the full kernel (`conv_kxk`).
     pub(super) convs: usize,
-    /// Whether there is one of the window's middle alone (`conv_scale`), where that is smaller.
+    /// Whether there is a pointwise one (`conv_scale`), if that is smaller.
     pub(super) scale: bool,
 }
 
@@ -218,7 +218,7 @@ impl MobileOneBranches {
     }
 }
 
-/// A MobileOne block: a sum of branches, squeeze-excite if there is any, an activation.
+/// A MobileOne block: a sum of branches, an optional squeeze-excite, an activation.
 pub(super) struct MobileOne {
     path: String,
     sum: Sum,
@@ -227,7 +227,7 @@ pub(super) struct MobileOne {
 }
 
 impl MobileOne {
-    /// Declares a block with the usual branches; `squeezed` are the channels within its squeeze-excite.
+    /// Declares a block with the usual branches; `squeezed` is the number of channels within its squeeze-excite.
     pub(super) fn declare(
         mut scope: Scope<'_>,
         branches: MobileOneBranches,
@@ -251,7 +251,7 @@ impl MobileOne {
     }
 }
 
-/// Channels weighed by what the whole map holds (<https://arxiv.org/abs/1709.01507>).
+/// Squeeze-excite: weights channels by the whole map's content (<https://arxiv.org/abs/1709.01507>).
 pub(super) struct SqueezeExcite {
     path: String,
     fc1: Conv2d,

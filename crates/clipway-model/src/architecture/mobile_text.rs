@@ -1,5 +1,5 @@
-//! The text tower of Apple's MobileCLIP-S0 (<https://arxiv.org/abs/2311.17049>): open_clip's text transformer, some of
-//! whose blocks are RepMixer blocks, convolutions along the tokens. open_clip 3.3.0 has no such tower.
+//! The text tower of Apple's MobileCLIP-S0 (<https://arxiv.org/abs/2311.17049>): open_clip's text transformer with some
+//! RepMixer blocks, which convolve along the tokens. open_clip 3.3.0 has no such tower.
 
 use crate::config::{ModelConfig, TextConfig};
 use crate::graph::{
@@ -43,7 +43,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let options = BlockOptions::of_text(config);
     check(text, &options)?;
     let width = text.width;
-    // A line of tokens is a map of height 1.
+    // A sequence of tokens is a map of height 1.
     let kernel = [1, mixer.kernel];
     let mixer_options = RepMixerBlockOptions {
         channels: width,
@@ -77,7 +77,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     }))
 }
 
-/// Refuses what blocks of convolutions leave no meaning.
+/// Refuses options that make no sense with convolution blocks.
 fn check(text: &TextConfig, options: &BlockOptions) -> Result<(), ArchitectureError> {
     let refuse = |what: &str, why: &str| {
         Err(ArchitectureError::unsupported(format!("`text_cfg.{what}` with `rep_mixer_cfg`"), why))
@@ -86,13 +86,10 @@ fn check(text: &TextConfig, options: &BlockOptions) -> Result<(), ArchitectureEr
         return refuse("hf_model_name", "its blocks come from the Hugging Face model");
     }
     if text.embed_cls {
-        return refuse("embed_cls", "convolutions would take the class token for a word");
+        return refuse("embed_cls", "convolutions would treat the class token as a word");
     }
     if options.activation != Activation::Gelu {
-        return refuse(
-            "act_kwargs",
-            "blocks of convolutions have exact GELU, and so `quick_gelu` is refused too",
-        );
+        return refuse("act_kwargs", "convolution blocks use exact GELU, so `quick_gelu` is refused too");
     }
     Ok(())
 }
@@ -100,7 +97,7 @@ fn check(text: &TextConfig, options: &BlockOptions) -> Result<(), ArchitectureEr
 impl Tower for MobileText {
     fn forward(&self, graph: &mut GraphBuilder<'_>) -> Result<ValueId, GraphError> {
         graph.scope(self.path.as_str());
-        // Convolutions see beyond a text's end, so a text is always computed with its padding.
+        // Convolutions see past the end of a text, so a text is always computed with its padding.
         let ids = graph.padded_token_ids(self.context_length);
         let mut x = graph.embedding(ids, self.token_embedding)?;
         x = graph.add_positions(x, self.positional_embedding)?;

@@ -1,4 +1,4 @@
-//! Architectures: from a config to the parameters that a checkpoint must hold and the graphs of the two towers.
+//! Architectures: from a config to the parameters a checkpoint must hold and the graphs of both towers.
 //!
 //! A new architecture is one file here and one line in a table of `clip.rs`.
 

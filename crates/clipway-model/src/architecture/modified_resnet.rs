@@ -1,5 +1,5 @@
 //! OpenAI's modified ResNet (CLIP, <https://arxiv.org/abs/2103.00020>): a stem of three convolutions, average pools
-//! in place of strides, and attention in place of the last pool.
+//! instead of strides, and attention instead of the last pool.
 
 use crate::config::{ModelConfig, VisionLayers};
 use crate::graph::{
@@ -10,7 +10,7 @@ use super::{ArchitectureError, Declared, Tower};
 
 /// PyTorch's default.
 const EPSILON: f64 = 1e-5;
-/// Channels of a bottleneck's result for each channel inside.
+/// Ratio of a bottleneck's output channels to its inner channels.
 const EXPANSION: usize = 4;
 /// Factor by which stem and stages shrink the image.
 const SHRINKING: usize = 32;
@@ -36,7 +36,7 @@ struct Bottleneck {
     downsample: Option<ConvNorm>,
 }
 
-/// Multi-head attention of the mean of all places to them and itself.
+/// Multi-head attention from the mean of all places to all places and itself.
 struct AttentionPool {
     path: String,
     heads: usize,
@@ -105,8 +105,8 @@ impl Tower for ModifiedResNet {
 }
 
 impl ConvNorm {
-    /// Declares `conv{index}` and `bn{index}` for `[inputs, outputs, kernel]`; the image keeps its size but for
-    /// the stride.
+    /// Declares `conv{index}` and `bn{index}` for `[inputs, outputs, kernel]`. The image keeps its size except for the
+    /// stride.
     fn declare(
         scope: &mut Scope<'_>,
         index: usize,

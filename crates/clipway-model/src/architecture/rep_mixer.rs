@@ -1,5 +1,5 @@
-//! Blocks that mix places by a convolution that was trained as branches: RepMixer of FastViT
-//! (<https://arxiv.org/abs/2303.14189>), by timm's names.
+//! Blocks that mix places by a convolution trained as several branches: FastViT's RepMixer
+//! (<https://arxiv.org/abs/2303.14189>), with timm's names.
 
 use crate::graph::{Activation, Conv2d, FoldTerm, GraphBuilder, GraphError, ParameterId, Scope, ValueId};
 
@@ -17,7 +17,7 @@ enum RepMixerKind {
 }
 
 impl RepMixer {
-    /// Declares a mixer with this window; `scale_branch` says whether `mixer` has a branch of the window's middle.
+    /// Declares a mixer with this kernel; `scale_branch` says whether `mixer` has a pointwise branch.
     pub(super) fn declare(
         mut scope: Scope<'_>,
         channels: usize,
@@ -115,11 +115,11 @@ pub(super) struct RepMixerBlockOptions {
     pub(super) channels: usize,
     /// Channels within the MLP.
     pub(super) hidden: usize,
-    /// Window of the mixer.
+    /// Kernel of the mixer.
     pub(super) mixer_kernel: [usize; 2],
-    /// Whether the mixer has a branch of its window's middle.
+    /// Whether the mixer has a pointwise branch.
     pub(super) scale_branch: bool,
-    /// Window of the MLP's convolution.
+    /// Kernel of the MLP's convolution.
     pub(super) mlp_kernel: [usize; 2],
 }
 
@@ -134,7 +134,7 @@ impl RepMixerBlock {
         }
     }
 
-    /// A map to one of the same shape.
+    /// Maps to the same shape.
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
         let x = self.mixer.forward(graph, x)?;
         let change = self.mlp.forward(graph, x)?;

@@ -24,7 +24,7 @@ pub(super) fn fits(config: &ModelConfig) -> bool {
     config.text.hugging_face.is_none()
 }
 
-/// Declares the tower's tensors: under `text`, or in the root, where open_clip's `CLIP` class takes the tower apart.
+/// Declares the tower's tensors: under `text`, or in the root, where open_clip's `CLIP` class keeps them.
 pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let text = &config.text;
     transformer::check_norm(text.norm, "text_cfg")?;
@@ -40,7 +40,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let positional_embedding = scope.parameter("positional_embedding", &[positions, width]);
     let declare_embedding =
         |scope: &mut Scope<'_>| scope.child("token_embedding").parameter("weight", &[text.vocab_size, width]);
-    // The CLIP class holds the tower's parts in another order than the tower itself.
+    // The CLIP class stores the tower's parts in another order than the tower itself.
     let (token_embedding, transformer) = if in_root {
         let transformer = Transformer::declare(scope.child("transformer"), text.layers, &options);
         (declare_embedding(&mut scope), transformer)
@@ -64,7 +64,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     }))
 }
 
-/// The matrix from a text's vector to its embedding, if there is one.
+/// The projection from a text's vector to its embedding, if any.
 pub(super) fn declare_projection(config: &ModelConfig, scope: &mut Scope<'_>) -> Option<Linear> {
     let (text, embed_dim) = (&config.text, config.embed_dim);
     match (text.projection, text.projection_bias) {
@@ -74,8 +74,8 @@ pub(super) fn declare_projection(config: &ModelConfig, scope: &mut Scope<'_>) ->
     }
 }
 
-/// The mask of self-attention. With a class token open_clip hides padding too, one position late: what belongs to
-/// the class token's column is put first, as CoCa's released weights were trained.
+/// The mask of self-attention. With a class token, open_clip also hides padding, but one position late: the class
+/// token's column comes first, as CoCa's released weights were trained.
 fn mask(text: &TextConfig) -> Mask {
     let causal = !text.no_causal_mask;
     match (text.embed_cls, causal) {
@@ -88,14 +88,14 @@ fn mask(text: &TextConfig) -> Mask {
 /// How the tokens become one vector.
 pub(super) fn pool(text: &TextConfig) -> Result<Pool, ArchitectureError> {
     match text.pool {
-        // The class token comes last and is always what is pooled.
+        // The class token comes last and is always the one pooled.
         _ if text.embed_cls => Ok(Pool::Last),
         TextPool::First => Ok(Pool::First),
         TextPool::Last => Ok(Pool::Last),
         TextPool::Argmax => Ok(Pool::Argmax),
         TextPool::Eos => Ok(Pool::Eos(text.eos_id)),
         TextPool::None => {
-            let why = "the tower would give its tokens, and no one embedding of a text";
+            let why = "the tower would return its tokens instead of one embedding";
             Err(ArchitectureError::unsupported("`text_cfg.pool_type: none`", why))
         }
     }

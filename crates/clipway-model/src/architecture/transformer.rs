@@ -1,4 +1,4 @@
-//! Residual attention blocks, which both towers are made of.
+//! Residual attention blocks, used by both towers.
 
 use crate::config::{ActivationConfig, BlockConfig, BlockKind, ModelConfig, NormConfig};
 use crate::graph::{
@@ -8,10 +8,10 @@ use crate::graph::{
 
 use super::ArchitectureError;
 
-/// Highest logarithm of a cosine attention's scale (Swin V2): ln 100.
+/// Maximum log scale of cosine attention (Swin V2): ln 100.
 const HIGHEST_LOG_SCALE: f32 = 4.605_170_2;
 
-/// What the blocks of a transformer are made of.
+/// Settings of a transformer's blocks.
 pub(super) struct BlockOptions {
     pub(super) width: usize,
     pub(super) heads: usize,
@@ -23,7 +23,7 @@ pub(super) struct BlockOptions {
 }
 
 impl BlockOptions {
-    /// Those of a config's text tower.
+    /// The settings of a config's text tower.
     pub(super) fn of_text(config: &ModelConfig) -> BlockOptions {
         let text = &config.text;
         BlockOptions {
@@ -63,7 +63,7 @@ struct Attention {
     heads: usize,
     width: usize,
     in_proj: Linear,
-    /// Logarithms of the scales of cosine attention, one a head.
+    /// Logarithms of the scales of cosine attention, one per head.
     log_scale: Option<ParameterId>,
     head_scale: Option<ParameterId>,
     ln_query_key: Option<[LayerNorm; 2]>,
@@ -71,7 +71,7 @@ struct Attention {
     out_proj: Linear,
 }
 
-/// Which keys are seen, and the ids where the mask looks at them.
+/// Which keys are visible, and the token ids if the mask depends on them.
 #[derive(Clone, Copy)]
 pub(super) struct Masking {
     pub(super) mask: Mask,
@@ -82,7 +82,7 @@ impl Masking {
     pub(super) const NONE: Masking = Masking { mask: Mask::None, ids: None };
 }
 
-/// Declares the tensors of a block that is not computed; one that looks at `other` tokens too has a norm for them.
+/// Declares the tensors of a block that is not computed; a cross-attention block also has a norm for the other tokens.
 pub(super) fn declare_block(scope: Scope<'_>, options: &BlockOptions, looks_elsewhere: bool) {
     TransformerBlock::declare(scope, options, looks_elsewhere);
 }
@@ -96,18 +96,18 @@ pub(super) fn activation(quick_gelu: bool, arguments: ActivationConfig) -> Activ
     }
 }
 
-/// A layer norm by `norm_kwargs`.
+/// A layer norm with `norm_kwargs`.
 pub(super) fn layer_norm(scope: Scope<'_>, width: usize, norm: NormConfig) -> LayerNorm {
     LayerNorm::new(scope, width, norm.bias, norm.epsilon)
 }
 
-/// Refuses layer norms without parameters, which no operation stands for.
+/// Refuses layer norms without parameters, for which there is no operation.
 pub(super) fn check_norm(norm: NormConfig, tower: &str) -> Result<(), ArchitectureError> {
     if norm.affine {
         return Ok(());
     }
     let what = format!("`norm_kwargs.elementwise_affine: false` in `{tower}`");
-    Err(ArchitectureError::unsupported(what, "layer norms have a scale here"))
+    Err(ArchitectureError::unsupported(what, "layer norms without a scale are not implemented"))
 }
 
 impl Transformer {
@@ -120,7 +120,7 @@ impl Transformer {
         }
     }
 
-    /// `[batch, tokens, width]` to the same.
+    /// Maps `[batch, tokens, width]` to the same shape.
     pub(super) fn forward(
         &self,
         graph: &mut GraphBuilder<'_>,

@@ -20,16 +20,16 @@ struct VisionTransformer {
     proj: Linear,
 }
 
-/// What makes one vector of the tokens, and where the last layer norm stands.
+/// How the tokens become one vector, and where the last layer norm goes.
 enum Pooling {
-    /// Layer norm, then one vector.
+    /// Layer norm, then pooling.
     NormThenPool(Pool),
-    /// One vector, then layer norm.
+    /// Pooling, then layer norm.
     PoolThenNorm(Pool),
-    /// Attentional pooling, layer norm, then one of its vectors.
+    /// Attentional pooling, layer norm, then pooling of its outputs.
     Attentional(Box<AttentionalPooler>, Pool),
-    /// Layer norm, then an attentional pooling with one query. The other pooler, whose tokens a decoder would
-    /// read, stands before it or beside it.
+    /// Layer norm, then attentional pooling with one query. The other pooler, whose tokens a decoder would read, comes
+    /// before it or beside it.
     Contrastive { tokens: Box<AttentionalPooler>, vector: Box<AttentionalPooler>, cascade: bool },
 }
 
@@ -91,7 +91,7 @@ fn declare_pooling(config: &ModelConfig, scope: &mut Scope<'_>) -> Result<Poolin
         VisionPool::Token => Pool::First,
         VisionPool::Average => Pool::Mean { skip: 1 },
         VisionPool::None => {
-            let why = "the tower would give its tokens, and no one embedding of an image";
+            let why = "the tower would return its tokens instead of one embedding";
             return Err(ArchitectureError::unsupported("`vision_cfg.pool_type: none`", why));
         }
     };
@@ -100,7 +100,7 @@ fn declare_pooling(config: &ModelConfig, scope: &mut Scope<'_>) -> Result<Poolin
         AttentionalPool::None => Pooling::NormThenPool(pool),
         _ if vision.pool == VisionPool::Average && vision.pooler_queries == 1 => {
             let what = "`vision_cfg.pool_type: avg` after attentional pooling with one query";
-            return Err(ArchitectureError::unsupported(what, "the mean leaves the first query out"));
+            return Err(ArchitectureError::unsupported(what, "the mean skips the first query"));
         }
         _ => Pooling::Attentional(pooler("attn_pool", vision.pooler_queries), pool),
     })

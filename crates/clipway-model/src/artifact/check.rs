@@ -1,4 +1,4 @@
-//! The check that an exported folder is still what its `clipway.json` says, and holds nothing else.
+//! Checks that an exported folder still matches its `clipway.json` and contains nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,30 +12,30 @@ use crate::export::hash_tensors;
 use crate::input::{Folder, InputError, Kind};
 use crate::output::is_below;
 
-/// What a check of hashes found.
+/// Result of a hash check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HashReport {
-    /// Tensors whose hash was compared, once for each format they are in.
+    /// Number of tensors whose hash was compared, once per format.
     pub tensors: usize,
-    /// Files whose hash was compared as a whole.
+    /// Number of files whose hash was compared.
     pub files: usize,
-    /// Everything that is not as `clipway.json` says, one line each.
+    /// Everything that differs from `clipway.json`, one line each.
     pub differences: Vec<String>,
 }
 
 impl HashReport {
-    /// Whether all is as `clipway.json` says, and there was something to compare.
+    /// Whether everything matches `clipway.json`, and something was compared.
     pub fn is_right(&self) -> bool {
         self.differences.is_empty() && self.tensors + self.files > 0
     }
 }
 
 impl Artifact {
-    /// Compares every tensor and every file of a folder with the hashes in its `clipway.json`, and the folder's list of
-    /// files with its own.
+    /// Compares every tensor and file of a folder with the hashes in its `clipway.json`, and the folder's files with
+    /// its list.
     ///
     /// # Errors
-    /// If a file cannot be read or parsed; differences are in the report.
+    /// A file that cannot be read or parsed. Differences are part of the report.
     pub fn check_hashes(folder: &Path) -> Result<HashReport, ArtifactError> {
         let artifact = Artifact::read(folder)?;
         let folder = Folder::open(folder)?;
@@ -61,7 +61,7 @@ impl Artifact {
         Ok(report)
     }
 
-    /// What lies in the folder and is not listed, and what the lists say twice or only once.
+    /// Files in the folder that are not listed, and entries listed twice or in only one list.
     fn unlisted(&self, folder: &Folder) -> Result<Vec<String>, ArtifactError> {
         let mut differences = Vec::new();
         let mut seen = BTreeSet::new();
@@ -70,7 +70,7 @@ impl Artifact {
                 differences.push(format!("`{}` is listed twice as weights", shown(name)));
             }
             if !self.files.contains_key(name) {
-                differences.push(format!("`{}` is listed as weights and has no hash", shown(name)));
+                differences.push(format!("`{}` is listed as weights but has no hash", shown(name)));
             }
         }
         let loadable = self.files.keys().filter(|name| is_weights(name) && !seen.contains(name.as_str()));
@@ -143,12 +143,12 @@ impl Artifact {
     }
 }
 
-/// A name of a file in the folder, which must not lead out of it.
+/// Checks that a name stays inside the folder.
 fn plain<'a>(folder: &Folder, name: &'a str) -> Result<&'a str, ArtifactError> {
     if is_below(name) {
         return Ok(name);
     }
-    let cause = format!("`{}` is not the name of a file in the folder", shown(name));
+    let cause = format!("`{}` is not a file name inside the folder", shown(name));
     let place = Place::Json("$.files".to_owned());
     Err(ArtifactError::Format {
         path: folder.path().join(ARTIFACT_NAME),

@@ -1,4 +1,4 @@
-//! `clipway.json` as text: written with a digest over its own facts, and read strictly.
+//! `clipway.json` as text: written with a digest of its own contents, and read strictly.
 
 use clipway_formats::{Code, FormatError, Json, JsonLimits, JsonValue, Place, shown};
 use serde_json::{Map, Value};
@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 use super::{ARTIFACT_VERSION, Artifact, hex};
 use crate::input::Kind;
 
-/// Key of the digest: SHA-256 of all other facts as JSON with sorted keys and without white space.
+/// Key of the digest: SHA-256 of the rest of the document as JSON with sorted keys and no whitespace.
 const DIGEST: &str = "digest";
 
-/// How much of the file is read: about ten times what the largest registered model needs.
+/// Size limit for the file: about ten times what the largest registered model needs.
 const LIMITS: JsonLimits =
     JsonLimits { bytes: Kind::Artifact.limit() as usize, depth: 64, values: 400_000, byte_order_mark: false };
 
@@ -36,8 +36,8 @@ impl Artifact {
     /// Parses the bytes of a `clipway.json`.
     ///
     /// # Errors
-    /// JSON that is malformed, has a key twice or one that is not known, is of another structure or version, or
-    /// differs from its own digest.
+    /// JSON that is malformed, has a duplicate or unknown key, has another structure or version, or does not match its
+    /// own digest.
     pub fn parse(bytes: &[u8]) -> Result<Artifact, FormatError> {
         let refuse = |code, key: &str, cause: String| {
             let place = if key.is_empty() { "$".to_owned() } else { format!("$.{key}") };
@@ -48,7 +48,7 @@ impl Artifact {
         };
         match facts.get("artifact_version").and_then(Value::as_u64) {
             Some(version) if version != u64::from(ARTIFACT_VERSION) => {
-                let cause = format!("version {version}, this tool reads version {ARTIFACT_VERSION}");
+                let cause = format!("version {version}; this version of clipway reads {ARTIFACT_VERSION}");
                 return Err(refuse(Code::Unsupported, "artifact_version", cause));
             }
             _ => {}
@@ -57,16 +57,16 @@ impl Artifact {
         let artifact: Artifact = serde_json::from_value(Value::Object(facts)).map_err(|error| {
             let text = error.to_string();
             let code = if text.starts_with("unknown field") { Code::UnknownKey } else { Code::Malformed };
-            // Quotes of another kind than those of `shown`, which escapes its own.
+            // Quotes of another kind than `shown` uses, which escapes its own.
             refuse(code, "", shown(&text.replace('`', "'")))
         })?;
         match stated {
             Some(Value::String(stated)) if stated == digest(artifact.facts()) => Ok(artifact),
             Some(_) => {
-                let cause = "the facts are not those that were written: their digest differs";
+                let cause = "the document was changed: it does not match its digest";
                 Err(refuse(Code::Checksum, DIGEST, cause.to_owned()))
             }
-            None => Err(refuse(Code::Missing, DIGEST, "there is no digest of the facts".to_owned())),
+            None => Err(refuse(Code::Missing, DIGEST, "the digest is missing".to_owned())),
         }
     }
 }
@@ -78,7 +78,7 @@ fn digest(facts: Map<String, Value>) -> String {
     hex(Sha256::new_with_prefix(text))
 }
 
-/// The same document as `serde` takes it.
+/// Deserializes the same document with `serde`.
 fn to_value(json: Json) -> Value {
     match json.value {
         JsonValue::Null => Value::Null,

@@ -1,4 +1,4 @@
-//! `clipway.json`: what an exported folder says of itself, and the check that its bytes are still those.
+//! `clipway.json`: what an exported folder records about itself, and the check that its bytes still match.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,55 +30,55 @@ pub const ARTIFACT_NAME: &str = "clipway.json";
 /// Version of the file's structure.
 pub const ARTIFACT_VERSION: u32 = 3;
 
-/// Bytes that are hashed at a time.
+/// Number of bytes hashed at a time.
 const PIECE: usize = 1 << 20;
 
-/// Everything that an exported folder says of itself. It holds no times and no absolute paths: the same input
+/// Everything that an exported folder records about itself. It contains no times and no absolute paths: the same input
 /// gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Artifact {
     /// Version of this structure.
     pub artifact_version: u32,
-    /// Version of the tool that wrote it.
+    /// Version of clipway that wrote it.
     pub tool_version: String,
-    /// Whose names and files it has.
+    /// The target whose names and files it has.
     pub target: String,
-    /// What it was made of.
+    /// What it was made from.
     pub source: ArtifactSource,
-    /// What it is.
+    /// The model.
     pub model: ArtifactModel,
-    /// Everything but the weights that decides its features, and where each part is known from.
+    /// Everything besides the weights that decides its features, with the origin of each part.
     pub contract: Contract,
-    /// Report of the verification; `null` where none was run.
+    /// Report of the verification; `null` if none was run.
     pub verification: Option<Report>,
-    /// What a user must know.
+    /// What a user should know.
     pub notes: Vec<String>,
     /// The account of all tensors of the source.
     pub ledger: Ledger,
-    /// How tensors were changed, and which were dropped by which rule.
+    /// How tensors were changed, and which rule dropped which tensor.
     pub plan: PlanRecord,
-    /// Files of weights, by format.
+    /// Weight files by format.
     pub weights: BTreeMap<WeightsFormat, Vec<String>>,
     /// Every tensor: dtype, and SHA-256 of its contiguous little-endian bytes.
     pub tensors: BTreeMap<String, TensorHash>,
-    /// Every file but this one, from its first byte to its last.
+    /// Every other file, hashed as a whole.
     pub files: BTreeMap<String, FileHash>,
 }
 
-/// What an artifact was made of.
+/// What an artifact was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactSource {
-    /// Name of the file or folder, without the folders it is in.
+    /// Name of the file or folder, without its path.
     pub name: String,
     /// Format of the files.
     pub format: String,
     /// Layout of the names.
     pub layout: String,
-    /// Dictionaries and prefixes before the names.
+    /// Dictionaries and prefixes in front of the names.
     pub path: Vec<String>,
-    /// Which weights were taken.
+    /// Which weights were used.
     pub weights: WeightsChoice,
     /// Its files.
     pub files: BTreeMap<String, FileHash>,
@@ -86,49 +86,49 @@ pub struct ArtifactSource {
     pub facts: BTreeMap<String, FactValue>,
 }
 
-/// What an artifact is.
+/// The model of an artifact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactModel {
-    /// Registered name, where the config has one.
+    /// Registered name, if the config has one.
     pub name: Option<String>,
     /// Where the config comes from.
     pub config_from: String,
-    /// Dtype of the floating-point tensors; `null` where each is as it was stored.
+    /// Dtype of the floating-point tensors; `null` if each is as stored.
     pub precision: Option<Precision>,
-    /// Whether branches that were trained to be one convolution are one; not written where they are as trained.
+    /// Whether training branches are folded into one convolution; omitted if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folded: bool,
-    /// Which towers it has.
+    /// Which towers it contains.
     pub towers: Towers,
-    /// Trained elements.
+    /// Number of parameters.
     pub parameters: u64,
 }
 
-/// Tensors that are not written as they were, in few words.
+/// Summary of tensors that are not written unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanRecord {
     /// Layout of the source.
     pub layout: String,
-    /// Tensors that are renamed or changed, by the names they are written under.
+    /// Tensors that are renamed or changed, by their new name.
     pub changed: BTreeMap<String, ChangedTensor>,
-    /// Tensors that are not written, with the rule by which they are dropped.
+    /// Tensors that are not written, with the rule that dropped them.
     pub dropped: BTreeMap<String, String>,
 }
 
-/// What a tensor was made of.
+/// What a tensor was made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangedTensor {
-    /// Tensors of the source.
+    /// Source tensors.
     pub from: Vec<String>,
     /// Steps, in order.
     pub steps: Vec<String>,
 }
 
 impl PlanRecord {
-    /// What is recorded of a plan.
+    /// The part of a plan that is recorded.
     pub fn of(plan: &Plan) -> PlanRecord {
         let changed = plan.tensors.iter().filter(|one| one.is_renamed() || !one.steps.is_empty());
         let record = |planned: &PlannedTensor| ChangedTensor {
@@ -170,10 +170,10 @@ impl FileHash {
         FileHash { bytes: bytes.len() as u64, sha256: hex(Sha256::new_with_prefix(bytes)) }
     }
 
-    /// Hashes a file piece by piece; `each` gets the size of each piece, and may stop.
+    /// Hashes a file in pieces. `each` receives the size of each piece and may stop the work.
     ///
     /// # Errors
-    /// What reading or `each` says.
+    /// Errors from reading or from `each`.
     pub fn of_source<E>(
         source: &dyn ReadAt,
         mut each: impl FnMut(usize) -> Result<(), E>,
@@ -208,7 +208,7 @@ pub enum ArtifactError {
     /// A file cannot be opened or read.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// A file that lies in the folder and does not belong to the artifact.
+    /// A file in the folder that does not belong to the artifact.
     #[error("`{}` is not listed in the folder's `{ARTIFACT_NAME}`", shown_path(path))]
     Unlisted {
         /// The file.
@@ -225,7 +225,7 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
-    /// Stable name of the cause, as [`Code::name`](clipway_formats::Code::name).
+    /// Stable code of the error, as in [`Code::name`](clipway_formats::Code::name).
     pub fn code(&self) -> &'static str {
         match self {
             ArtifactError::Input(error) => error.code(),
@@ -236,19 +236,19 @@ impl ArtifactError {
 }
 
 impl Artifact {
-    /// The names of all files of weights, of every format.
+    /// Names of all weight files, in every format.
     pub fn weights_names(&self) -> impl Iterator<Item = &str> {
         self.weights.values().flatten().map(String::as_str)
     }
 
-    /// Whether a file of this name belongs to the artifact.
+    /// Whether a file with this name belongs to the artifact.
     pub fn lists(&self, name: &str) -> bool {
         name == ARTIFACT_NAME
             || self.files.contains_key(name)
             || self.weights_names().any(|listed| listed == name)
     }
 
-    /// Checks that a file which is about to be used belongs to the artifact.
+    /// Checks that a file about to be used belongs to the artifact.
     ///
     /// # Errors
     /// [`ArtifactError::Unlisted`].
@@ -262,15 +262,15 @@ impl Artifact {
     /// Reads the `clipway.json` of a folder.
     ///
     /// # Errors
-    /// If it is not there, or cannot be read or parsed.
+    /// A file that is missing, or cannot be read or parsed.
     pub fn read(folder: &Path) -> Result<Artifact, ArtifactError> {
         let bytes = Folder::open(folder)?.file(ARTIFACT_NAME, Kind::Artifact)?.read_all()?;
         Artifact::parse(&bytes)
             .map_err(|cause| ArtifactError::Format { path: folder.join(ARTIFACT_NAME), cause })
     }
 
-    /// Whether it was written for open_clip, and so for clipway, which reads `clipway.json` beside open_clip's config.
-    /// What was written for another library is read by its own files alone.
+    /// Whether it was written for open_clip, and therefore for clipway, which reads `clipway.json` beside open_clip's
+    /// config. An artifact for another library is read from that library's own files alone.
     pub fn is_for_open_clip(&self) -> bool {
         self.target == <&Spelling>::default().layout
     }
@@ -284,7 +284,7 @@ impl Artifact {
     }
 }
 
-/// Opens a file of weights that an export wrote.
+/// Opens a weight file written by an export.
 pub(crate) fn open_weights(source: FileSource) -> Result<Arc<dyn TensorFile>, ArtifactError> {
     let path = source.path().to_owned();
     let source: Arc<dyn ReadAt> = Arc::new(source);

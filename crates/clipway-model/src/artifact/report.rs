@@ -1,14 +1,14 @@
-//! The report of a verification, as an artifact stores it.
+//! The report of a verification, as stored in an artifact.
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-/// Result of a verification. It passes if every stage does, both sides tell inputs apart, and rankings agree.
+/// Result of a verification. It passes if every stage passes, both sides distinguish inputs, and rankings agree.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// Whether all of it passed.
+    /// Whether everything passed.
     pub passed: bool,
     /// What was verified, and how it was read.
     pub subject: String,
@@ -22,23 +22,23 @@ pub struct Report {
     pub inputs: String,
     /// The stages, in the order of computation.
     pub stages: Vec<Stage>,
-    /// 1 minus the smallest cosine of two images' features, of the less sensitive side.
+    /// 1 minus the smallest cosine between features of two images, on the less sensitive side.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub image_sensitivity: Option<f64>,
-    /// The same of texts.
+    /// The same for texts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub text_sensitivity: Option<f64>,
-    /// Images whose best text is the same on both sides, and images.
+    /// Number of images whose best text is the same on both sides, and number of images.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub same_best_text: Option<[usize; 2]>,
-    /// Texts whose best image is the same on both sides, and texts.
+    /// Number of texts whose best image is the same on both sides, and number of texts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub same_best_image: Option<[usize; 2]>,
-    /// What failed besides stages.
+    /// Failures other than stages.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub failures: Vec<String>,
-    /// What a user must know of a folder that passed: where its library's images or texts differ from the source's. An
-    /// export moves them to the notes of its artifact.
+    /// What a user should know about a folder that passed: where its library's images or texts differ from the
+    /// source's. An export moves them to the notes of its artifact.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notes: Vec<String>,
 }
@@ -49,7 +49,7 @@ impl Report {
         self.stages.iter().find(|s| !s.passed)
     }
 
-    /// The result, with every stage that failed and why.
+    /// The result, with every failed stage and the reason.
     pub fn explanation(&self) -> String {
         let mut text = self.summary();
         for stage in self.stages.iter().filter(|stage| !stage.passed) {
@@ -61,7 +61,7 @@ impl Report {
         text
     }
 
-    /// One line that says the result.
+    /// A one-line summary of the result.
     pub fn summary(&self) -> String {
         let verdict = if self.passed { "verified" } else { "NOT verified" };
         let Report { subject, reference, images, texts, .. } = self;
@@ -71,22 +71,22 @@ impl Report {
             let _ = write!(text, ", smallest cosine {cosine:.7}");
         }
         if let Some(stage) = self.first_bad_stage() {
-            let _ = write!(text, "; first bad stage: {}", stage.name);
+            let _ = write!(text, "; first failed stage: {}", stage.name);
         }
         text
     }
 }
 
-/// How far two results may be apart, by name.
+/// A named tolerance: how far apart two results may be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Name, such as `f32` or `fp16`.
     pub name: String,
-    /// Largest absolute difference, as a share of the reference's largest absolute value.
+    /// Largest absolute difference, relative to the reference's largest absolute value.
     pub relative: f64,
     /// Smallest cosine of two rows.
     pub cosine: f64,
-    /// Smallest share of rankings that put the same one first.
+    /// Smallest share of rankings with the same first place.
     pub rankings: f64,
 }
 
@@ -95,7 +95,7 @@ impl Tolerance {
         Tolerance { name: name.to_owned(), relative, cosine, rankings }
     }
 
-    /// Equal to the last bit: pixels and token ids.
+    /// Bit-identical: pixels and token ids.
     pub fn exact() -> Tolerance {
         Tolerance::new("exact", 0.0, 1.0, 1.0)
     }
@@ -116,29 +116,29 @@ impl Tolerance {
     }
 }
 
-/// One stage of a verification: what was compared and how far apart it is.
+/// One stage of a verification: what was compared, and how far apart it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// Name: `pixels`, `tokens`, `image features`, `text features`, `logits`, or a block's name.
     pub name: String,
     /// Whether it is within the tolerance.
     pub passed: bool,
-    /// Why not.
+    /// The reason, if not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
-    /// The tolerance it was held to.
+    /// The tolerance applied.
     pub tolerance: Tolerance,
     /// Number of values compared.
     pub compared: usize,
     /// Largest absolute difference.
     pub worst: f64,
-    /// The same as a share of the reference's largest absolute value.
+    /// The same, relative to the reference's largest absolute value.
     pub worst_relative: f64,
     /// Row and column of that difference.
     pub worst_at: [usize; 2],
     /// The reference's and the subject's value there.
     pub worst_values: [f64; 2],
-    /// Smallest cosine of two rows; absent where rows are not vectors.
+    /// Smallest cosine of two rows; absent if rows are not vectors.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cosine: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! The format of a file, recognized by its first bytes and never from its name.
+//! Detection of a file's format from its first bytes, never from its name.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use clipway_formats::{
 
 use crate::input::FileSource;
 
-/// Bytes at the start of a file by which formats are recognized.
+/// Number of leading bytes used to detect the format.
 const HEAD_BYTES: u64 = 64;
 
-/// What the first bytes of a file say.
+/// Format according to the first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
     Safetensors,
     Npy,
     Npz,
-    /// JSON, which can only be an index of shards.
+    /// JSON, which can only be a shard index.
     Json,
-    /// PyTorch, or nothing that is known: its reader decides.
+    /// PyTorch or an unknown format: the PyTorch reader decides.
     Pytorch,
 }
 
@@ -40,13 +40,13 @@ impl Opened {
     }
 }
 
-/// Tells the format of a file.
+/// Detects the format of a file.
 pub(super) fn kind_of(source: &Arc<FileSource>) -> Result<Stored, FormatError> {
     let head = read_range(source, 0, source.size().min(HEAD_BYTES))?;
     Ok(match &head[..] {
         head if is_safetensors(head) => Stored::Safetensors,
         [b'P', b'K', ..] => {
-            // An archive that cannot be read is PyTorch's reader's to refuse.
+            // An unreadable archive is left to the PyTorch reader to refuse.
             let archive = ZipArchive::open(Arc::clone(source) as Arc<dyn ReadAt>);
             let is_npz = archive.is_ok_and(|archive| {
                 !archive.entries().is_empty() && archive.entries().iter().all(|e| e.name().ends_with(".npy"))
@@ -59,7 +59,7 @@ pub(super) fn kind_of(source: &Arc<FileSource>) -> Result<Stored, FormatError> {
     })
 }
 
-/// Opens the tensors of a source of known kind; `None` for JSON, which holds none.
+/// Opens the tensors of a source of known format; `None` for JSON, which has none.
 pub(super) fn open_tensors(
     kind: Stored,
     source: Arc<dyn ReadAt>,

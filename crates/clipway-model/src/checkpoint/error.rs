@@ -14,10 +14,10 @@ pub enum CheckpointError {
     /// A file cannot be opened or read.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The folder is an artifact whose `clipway.json` cannot be read, or does not list a file that would be used.
+    /// The folder is an artifact whose `clipway.json` cannot be read or does not list a file that would be used.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// A file is refused: what is wrong and where.
+    /// A file is refused: what is wrong, and where.
     #[error("`{}`: {cause}", shown_path(path))]
     Format {
         /// The file.
@@ -25,21 +25,21 @@ pub enum CheckpointError {
         /// What is wrong.
         cause: FormatError,
     },
-    /// A folder without a file of weights.
-    #[error("`{}` holds no weights", shown_path(folder))]
+    /// A folder without a weight file.
+    #[error("`{}` contains no weights", shown_path(folder))]
     NoWeights {
         /// The folder.
         folder: PathBuf,
     },
-    /// A folder with several files of weights, none of which open_clip prefers.
-    #[error("`{}` holds several files of weights: {}", shown_path(folder), candidates.join(", "))]
+    /// A folder with several weight files, none of them preferred by open_clip.
+    #[error("`{}` contains several weight files: {}", shown_path(folder), candidates.join(", "))]
     Ambiguous {
         /// The folder.
         folder: PathBuf,
         /// Names of the files.
         candidates: Vec<String>,
     },
-    /// A shard that is a link to a place outside of the folder of its index.
+    /// A shard that is a link to a place outside the index's folder.
     #[error("`{}`: shard `{shard}` is a link that leaves the folder of the index", shown_path(index))]
     ShardEscapes {
         /// The index.
@@ -50,7 +50,7 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// Stable name of the cause, as [`clipway_formats::Code::name`].
+    /// Stable code of the error, as in [`clipway_formats::Code::name`].
     pub fn code(&self) -> &'static str {
         match self {
             CheckpointError::Input(error) => error.code(),

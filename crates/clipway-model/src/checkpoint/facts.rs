@@ -1,4 +1,4 @@
-//! What a checkpoint says beside its tensors: who wrote it, training counters, classes of its pickle.
+//! What a checkpoint records besides its tensors: its writer, training counters, classes in its pickle.
 
 use clipway_formats::{ByteOrder, GlobalKind, PickleKind, PickleValue, shown};
 use serde::Serialize;
@@ -7,25 +7,25 @@ use super::Checkpoint;
 use super::detect::Opened;
 use super::fact::FactValue;
 
-/// Longest text that is taken as a fact, in bytes.
+/// Maximum length of a text fact, in bytes.
 const LONGEST_TEXT: usize = 200;
 
-/// Most facts that are taken.
+/// Maximum number of facts.
 const MOST_FACTS: usize = 100;
 
 /// A class or function that the pickle names; none is ever called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceGlobal {
-    /// Module and name, escaped and cut.
+    /// Module and name, escaped and shortened.
     pub name: String,
     /// `known`, `harmless`, `unknown` or `dangerous`.
     pub kind: &'static str,
 }
 
-/// Who wrote the files, as far as they say.
+/// Who wrote the files, as far as they record it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Writer {
-    /// The program, where the file shows it.
+    /// The program, if the file shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub producer: Option<String>,
     /// Version of PyTorch's archive format.
@@ -34,13 +34,13 @@ pub struct Writer {
     /// Protocol of the pickle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pickle_protocol: Option<u8>,
-    /// Whether the weights are stored with the highest byte first.
+    /// Whether the weights are stored in big-endian byte order.
     pub big_endian: bool,
     /// Whether the file has checksums of the weights.
     pub has_checksums: bool,
-    /// Whether parts are compressed.
+    /// Whether any parts are compressed.
     pub compressed: bool,
-    /// Text that the file carries, such as the `__metadata__` of safetensors; escaped and cut.
+    /// Text in the file, such as the `__metadata__` of safetensors; escaped and shortened.
     pub metadata: Vec<(String, String)>,
 }
 
@@ -66,7 +66,7 @@ impl Checkpoint {
         }
     }
 
-    /// Single values beside the tensors, such as `epoch` and `name`, in the order of the file.
+    /// Single values beside the tensors, such as `epoch` and `name`, in file order.
     pub fn facts(&self) -> Vec<(String, FactValue)> {
         let Some(root) = self.root() else { return Vec::new() };
         let fact = |(key, value): (PickleValue<'_>, PickleValue<'_>)| {
@@ -82,7 +82,7 @@ impl Checkpoint {
         root.entries().filter_map(fact).take(MOST_FACTS).collect()
     }
 
-    /// Every class and function that the pickles name, each once.
+    /// Every class and function named by the pickles, without repeats.
     pub fn globals(&self) -> Vec<SourceGlobal> {
         let mut globals: Vec<SourceGlobal> = Vec::new();
         for part in &self.parts {
@@ -96,7 +96,7 @@ impl Checkpoint {
         globals
     }
 
-    /// Names of dangerous globals, in full; only a checkpoint opened with `allow_opaque` has any.
+    /// Full names of dangerous globals. Only a checkpoint opened with `allow_opaque` has any.
     pub fn dangerous_globals(&self) -> Vec<String> {
         let dangerous = GlobalKind::Dangerous.name();
         self.globals()
@@ -106,7 +106,7 @@ impl Checkpoint {
             .collect()
     }
 
-    /// Keys of the dictionary that a path of keys leads to from the root; `None` where there is none.
+    /// Keys of the dictionary at a path of keys from the root; `None` if there is none.
     pub(super) fn keys_of(&self, path: &[String]) -> Option<Vec<String>> {
         let mut value = self.root()?;
         for key in path {
@@ -121,7 +121,7 @@ impl Checkpoint {
         is_level.then(|| value.entries().filter_map(|(name, _)| key(name)).collect())
     }
 
-    /// The value of the one pickle.
+    /// The value of the only pickle.
     fn root(&self) -> Option<PickleValue<'_>> {
         match &self.parts[..] {
             [Opened::Pytorch(file)] => Some(file.value()),

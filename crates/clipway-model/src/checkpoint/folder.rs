@@ -5,7 +5,7 @@ use std::path::Path;
 use super::CheckpointError;
 use crate::input::InputError;
 
-/// Names in the order in which open_clip prefers them; an index stands for its shards, after the single file.
+/// Names in open_clip's order of preference; an index stands for its shards, after the single file.
 const PREFERRED: [&str; 12] = [
     "open_clip_model.safetensors",
     "open_clip_model.safetensors.index.json",
@@ -21,16 +21,16 @@ const PREFERRED: [&str; 12] = [
     "model.pth",
 ];
 
-/// Endings of names of weights.
+/// File extensions of weights.
 const ENDINGS: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".npz", ".index.json"];
 
-/// Chooses the file of weights of a folder, by its name.
+/// Chooses a folder's weight file by name.
 pub(super) fn weights_of(folder: &Path) -> Result<String, CheckpointError> {
     let refuse = |cause| InputError::Io { path: folder.to_owned(), cause };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(refuse)? {
         let entry = entry.map_err(refuse)?;
-        // A name that is not Unicode is none that any tool gives to weights.
+        // No tool gives weights a name that is not Unicode.
         let Ok(name) = entry.file_name().into_string() else { continue };
         if ENDINGS.iter().any(|ending| name.ends_with(ending)) && !entry.path().is_dir() {
             names.push(name);
@@ -50,12 +50,12 @@ pub(super) fn weights_of(folder: &Path) -> Result<String, CheckpointError> {
     }
 }
 
-/// Whether a file of this name could be taken for weights; an index holds none itself.
+/// Whether a file with this name could be weights; an index holds none itself.
 pub(crate) fn is_weights(name: &str) -> bool {
     ENDINGS.iter().any(|ending| name.ends_with(ending)) && !name.ends_with(".index.json")
 }
 
-/// Whether a name is numbered as shards are: `model-00001-of-00003.safetensors`.
+/// Whether a name is numbered like a shard: `model-00001-of-00003.safetensors`.
 fn is_shard(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
     let mut parts = stem.rsplit('-');

@@ -1,4 +1,4 @@
-//! A checkpoint on disk: a file, several files with an index, or a folder that holds one of these.
+//! A checkpoint on disk: a file, several files with an index, or a folder that contains one of these.
 
 mod detect;
 mod error;
@@ -24,24 +24,24 @@ use crate::input::{self, Folder, InputError};
 use crate::state_dict::{SelectError, Weights, WeightsChoice};
 use detect::{Opened, Stored, kind_of, open_tensors};
 
-/// Name of the config that open_clip keeps beside weights.
+/// Name of the config that open_clip puts beside weights.
 pub const CONFIG_NAME: &str = "open_clip_config.json";
 
 /// How to open a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
-    /// Opens PyTorch files whose pickle names dangerous functions too. None is ever called; they are named in
-    /// [`Checkpoint::globals`].
+    /// Also opens PyTorch files whose pickle names dangerous functions. None is ever called; [`Checkpoint::globals`]
+    /// lists them.
     pub allow_opaque: bool,
 }
 
-/// An opened checkpoint: names, dtypes and shapes of its tensors, and what else its files say.
+/// An opened checkpoint: names, dtypes and shapes of its tensors, and what else its files record.
 pub struct Checkpoint {
     path: PathBuf,
     weights_path: PathBuf,
-    /// Where the weights lie; `None` for tensors in no file.
+    /// The folder of the weights; `None` for tensors without a file.
     folder: Option<Folder>,
-    /// What the folder says of itself, where it is an artifact.
+    /// The folder's `clipway.json`, if it is an artifact.
     artifact: Option<Artifact>,
     is_sharded: bool,
     parts: Vec<Opened>,
@@ -51,11 +51,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a file of weights, an index of shards, or a folder that holds one of these. The format is recognized by
-    /// content. No weight is read.
+    /// Opens a weight file, a shard index, or a folder that contains one of these. The format is detected from the
+    /// content. No weights are read.
     ///
     /// # Errors
-    /// What cannot be read, is malformed or is no checkpoint.
+    /// A path that cannot be read, is malformed, or is no checkpoint.
     pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint, CheckpointError> {
         Checkpoint::open_with(path, OpenOptions::default())
     }
@@ -98,7 +98,7 @@ impl Checkpoint {
         })
     }
 
-    /// A checkpoint of tensors that lie in no file, such as those that are computed; `path` is what it is called.
+    /// A checkpoint of tensors without a file, such as computed ones; `path` is its display name.
     pub fn of_tensors(path: impl Into<PathBuf>, tensors: Arc<dyn TensorFile>) -> Checkpoint {
         let path = path.into();
         Checkpoint {
@@ -119,17 +119,17 @@ impl Checkpoint {
         &self.path
     }
 
-    /// The file of weights, or the index.
+    /// The weight file, or the index.
     pub fn weights_path(&self) -> &Path {
         &self.weights_path
     }
 
-    /// Every file that was opened for the weights: the one file, or the index and its shards.
+    /// Every file opened for the weights: the one file, or the index and its shards.
     pub fn sources(&self) -> &[Arc<FileSource>] {
         &self.sources
     }
 
-    /// Bytes of all files of [`Checkpoint::sources`].
+    /// Total size in bytes of [`Checkpoint::sources`].
     pub fn file_bytes(&self) -> u64 {
         self.sources.iter().map(|source| source.size()).sum()
     }
@@ -154,15 +154,15 @@ impl Checkpoint {
         self.config.as_ref().map(|(path, config)| (path.as_path(), config))
     }
 
-    /// What the folder of the weights says of itself, if it is an artifact.
+    /// The folder's `clipway.json`, if it is an artifact.
     pub fn artifact(&self) -> Option<&Artifact> {
         self.artifact.as_ref()
     }
 
-    /// Bytes of a small file beside the weights, such as `config.json`; `None` if it is not there.
+    /// Contents of a small file beside the weights, such as `config.json`; `None` if it does not exist.
     ///
     /// # Errors
-    /// A file that cannot be read, or is larger than any config.
+    /// A file that cannot be read, or exceeds the size limit for configs.
     pub(crate) fn read_beside(&self, name: &str) -> Result<Option<Vec<u8>>, CheckpointError> {
         let Some(folder) = self.folder.as_ref().filter(|folder| folder.has(name)) else { return Ok(None) };
         if let Some(artifact) = &self.artifact {
@@ -171,29 +171,29 @@ impl Checkpoint {
         Ok(folder.read(name, input::Kind::Config)?)
     }
 
-    /// Whether there is anything of this name beside the weights.
+    /// Whether the folder contains anything with this name beside the weights.
     pub(crate) fn has_beside(&self, name: &str) -> bool {
         self.folder.as_ref().is_some_and(|folder| folder.has(name))
     }
 
-    /// Checks that no file of weights has changed since it was opened.
+    /// Checks that no weight file has changed since it was opened.
     ///
     /// # Errors
-    /// The first file that has changed, or that cannot be looked at.
+    /// The first file that has changed or cannot be inspected.
     pub fn check_unchanged(&self) -> Result<(), InputError> {
         self.sources.iter().try_for_each(|source| source.check_unchanged())
     }
 
-    /// Finds the model's weights among the tensors; without a choice the raw ones if there are any.
+    /// Finds the model's weights among the tensors; without a choice, the raw ones if there are any.
     ///
     /// # Errors
-    /// If the weights cannot be found, or are not of the chosen kind.
+    /// Weights that cannot be found, or are not of the chosen kind.
     pub fn weights(&self, choice: Option<WeightsChoice>) -> Result<Weights, SelectError> {
         Weights::select(Arc::clone(&self.tensors), &|path| self.keys_of(path), choice)
     }
 }
 
-/// Opens the file of weights that a path means, and the folder it lies in.
+/// Opens the weight file that a path refers to, and its folder.
 fn open_weights(path: &Path) -> Result<(Arc<FileSource>, Folder), CheckpointError> {
     let metadata =
         std::fs::metadata(path).map_err(|cause| InputError::Io { path: path.to_owned(), cause })?;
@@ -205,7 +205,7 @@ fn open_weights(path: &Path) -> Result<(Arc<FileSource>, Folder), CheckpointErro
     Ok((Arc::new(input::open(path, input::Kind::Weights)?), Folder::of(path)?))
 }
 
-/// Checks that the files of weights, and the config, are those that an artifact lists.
+/// Checks that the weight files and the config are listed by the artifact.
 fn check_listed(
     artifact: &Artifact,
     folder: &Folder,

@@ -1,4 +1,4 @@
-//! Shards of an index: where they are, and that they stay there.
+//! Shards of an index: finding them, and keeping them inside their folder.
 
 use std::io;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(super) fn open_shards(
         let kind = kind_of(&source).map_err(refuse)?;
         let opened = open_tensors(kind, Arc::clone(&source) as Arc<dyn ReadAt>, options).map_err(refuse)?;
         let Some(opened) = opened else {
-            let cause = "an index where a shard is expected";
+            let cause = "expected a shard, found another index";
             return Err(refuse(FormatError::new(Code::Malformed, Place::File, cause)));
         };
         files.push((name.clone(), opened.tensors()));
@@ -55,8 +55,8 @@ pub(super) fn open_shards(
     Ok(Sharded { tensors, shards, sources })
 }
 
-/// The error of a shard that cannot be opened. What is at its place, or is not, is the checkpoint's fault; what the system
-/// cannot do is not.
+/// The error of a shard that cannot be opened. A missing or wrong file is the checkpoint's fault; a failure of the
+/// system is not.
 fn unreadable(error: &InputError) -> FormatError {
     let (code, cause) = match error {
         InputError::Io { cause, .. } => match cause.kind() {

@@ -1,4 +1,4 @@
-//! Options that the blocks of both towers share.
+//! Options shared by the blocks of both towers.
 
 use clipway_formats::{Code, FormatError};
 
@@ -15,7 +15,7 @@ pub(super) const BLOCK_KEYS: [&str; 7] = [
     "scale_fc",
 ];
 
-/// Which residual block a transformer is made of.
+/// A kind of residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockKind {
     /// `ResidualAttentionBlock`, on `torch.nn.MultiheadAttention`.
@@ -27,15 +27,15 @@ pub enum BlockKind {
 /// Options of the residual blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockConfig {
-    /// The block that is asked for; `None` lets the options choose.
+    /// The requested block; `None` lets the options decide.
     pub kind: Option<BlockKind>,
     /// Layer norm on the queries and keys of each head.
     pub qk_norm: bool,
     /// Cosine attention with a learned scale for each head (Swin V2).
     pub scaled_cosine_attention: bool,
-    /// A learned factor on each head's result (NormFormer).
+    /// A learned factor on each head's output (NormFormer).
     pub scale_heads: bool,
-    /// Layer norm before the output projection of the attention.
+    /// Layer norm before the attention's output projection.
     pub scale_attention_inner: bool,
     /// Layer norm after the attention.
     pub scale_attention: bool,
@@ -44,7 +44,7 @@ pub struct BlockConfig {
 }
 
 impl BlockConfig {
-    /// What open_clip takes where nothing is said.
+    /// open_clip's defaults.
     pub const DEFAULT: BlockConfig = BlockConfig {
         kind: None,
         qk_norm: false,
@@ -78,7 +78,7 @@ impl BlockConfig {
             || self.scale_mlp
     }
 
-    /// The block that is built: what is asked for, else custom where an option needs it.
+    /// The block to build: the requested one, else the custom one if an option needs it.
     pub fn resolved(&self) -> BlockKind {
         let chosen = if self.any_option() { BlockKind::Custom } else { BlockKind::Default };
         self.kind.unwrap_or(chosen)
@@ -88,16 +88,16 @@ impl BlockConfig {
 /// `norm_kwargs`: arguments of the layer norms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormConfig {
-    /// Added to the variance.
+    /// Epsilon, added to the variance.
     pub epsilon: f64,
-    /// Whether there is a shift.
+    /// Whether the norm has a shift.
     pub bias: bool,
-    /// Whether there are a scale and a shift at all.
+    /// Whether the norm has scale and shift at all.
     pub affine: bool,
 }
 
 impl NormConfig {
-    /// What PyTorch takes where nothing is said.
+    /// PyTorch's defaults.
     pub const DEFAULT: NormConfig = NormConfig { epsilon: 1e-5, bias: true, affine: true };
 
     pub(super) fn read(fields: &Fields<'_>) -> Result<NormConfig, FormatError> {
@@ -124,7 +124,7 @@ impl ActivationConfig {
         let arguments = Fields::new(value.clone(), &["approximate"])?;
         let approximate = arguments.value("approximate")?;
         if quick_gelu && approximate.is_some() {
-            let cause = "QuickGELU takes no arguments: `quick_gelu` and `act_kwargs` exclude each other";
+            let cause = "QuickGELU takes no arguments: `quick_gelu` and `act_kwargs` are mutually exclusive";
             return Err(value.error(Code::BadValue, cause));
         }
         let words = [("none", false), ("tanh", true)];

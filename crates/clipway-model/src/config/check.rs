@@ -1,4 +1,4 @@
-//! Values of a config that must fit each other.
+//! Checks that config values are consistent.
 
 use clipway_formats::FormatError;
 
@@ -14,7 +14,7 @@ impl ModelConfig {
             check_text(&self.text, &format!("{path}.text_cfg"))?;
             if !self.text.projection && self.text.width != self.embed_dim {
                 let cause = format!(
-                    "without projection the width of the text tower, {}, is the embedding's, which is {}",
+                    "without a projection, the text tower's width {} must equal the embedding's width {}",
                     self.text.width, self.embed_dim
                 );
                 return Err(bad(path, "text_cfg.proj_type", cause));
@@ -38,7 +38,7 @@ fn check_vision(vision: &VisionConfig, embed_dim: usize, path: &str) -> Result<(
             return Err(bad(path, "width", format!("expected an even width of a ResNet, found {width}")));
         }
         if !(width * 32).is_multiple_of(head_width) {
-            let cause = format!("{head_width} does not divide the ResNet's last width, {}", width * 32);
+            let cause = format!("{head_width} does not divide {}, the ResNet's last width", width * 32);
             return Err(bad(path, "head_width", cause));
         }
         if height != breadth || height < 32 {
@@ -49,7 +49,7 @@ fn check_vision(vision: &VisionConfig, embed_dim: usize, path: &str) -> Result<(
         return Ok(());
     }
     if !width.is_multiple_of(head_width) {
-        return Err(bad(path, "head_width", format!("{head_width} does not divide the width, {width}")));
+        return Err(bad(path, "head_width", format!("{head_width} does not divide the width {width}")));
     }
     check_mlp(width, vision.mlp_ratio, path)?;
     let Some([patch_height, patch_width]) = vision.patch_size else {
@@ -59,7 +59,7 @@ fn check_vision(vision: &VisionConfig, embed_dim: usize, path: &str) -> Result<(
     let tokens = grid[0] * grid[1] + 1;
     if tokens == 1 || tokens > limits::TOKENS {
         let cause = format!(
-            "patches of {patch_height}x{patch_width} cut {height}x{breadth} pixels into {} tokens; expected 2 to {}",
+            "{height}x{breadth} pixels in patches of {patch_height}x{patch_width} give {} tokens; expected 2 to {}",
             tokens,
             limits::TOKENS
         );
@@ -68,14 +68,13 @@ fn check_vision(vision: &VisionConfig, embed_dim: usize, path: &str) -> Result<(
     if vision.positional_embedding == PositionalEmbedding::SinCos2d
         && (grid[0] != grid[1] || !width.is_multiple_of(4))
     {
-        let cause =
-            "`sin_cos_2d` needs as many rows of patches as columns and a width that 4 divides".to_owned();
+        let cause = "`sin_cos_2d` needs a square grid of patches and a width divisible by 4".to_owned();
         return Err(bad(path, "pos_embed_type", cause));
     }
     if vision.attentional_pool != super::AttentionalPool::None
         && !embed_dim.is_multiple_of(vision.pooler_heads)
     {
-        let cause = format!("{} does not divide the embedding's width, {embed_dim}", vision.pooler_heads);
+        let cause = format!("{} does not divide the embedding's width {embed_dim}", vision.pooler_heads);
         return Err(bad(path, "attn_pooler_heads", cause));
     }
     check_block(&vision.block, path)
@@ -83,22 +82,22 @@ fn check_vision(vision: &VisionConfig, embed_dim: usize, path: &str) -> Result<(
 
 fn check_text(text: &TextConfig, path: &str) -> Result<(), FormatError> {
     if !text.width.is_multiple_of(text.heads) {
-        return Err(bad(path, "heads", format!("{} does not divide the width, {}", text.heads, text.width)));
+        return Err(bad(path, "heads", format!("{} does not divide the width {}", text.heads, text.width)));
     }
     check_mlp(text.width, text.mlp_ratio, path)?;
     if let Some(outside) =
         text.rep_mixer.iter().flat_map(|mixer| &mixer.layers).find(|at| **at >= text.layers)
     {
-        let cause = format!("block {outside} of {}", text.layers);
+        let cause = format!("block {outside} does not exist; there are {}", text.layers);
         return Err(bad(path, "rep_mixer_cfg.layers", cause));
     }
     check_block(&text.block, path)
 }
 
 fn check_block(block: &BlockConfig, path: &str) -> Result<(), FormatError> {
-    // The default block has neither.
+    // The default block supports neither.
     if block.kind != Some(BlockKind::Default) && block.qk_norm && block.scaled_cosine_attention {
-        let cause = "`qk_norm` and `scaled_cosine_attn` exclude each other".to_owned();
+        let cause = "`qk_norm` and `scaled_cosine_attn` are mutually exclusive".to_owned();
         return Err(bad(path, "qk_norm", cause));
     }
     Ok(())
@@ -106,7 +105,7 @@ fn check_block(block: &BlockConfig, path: &str) -> Result<(), FormatError> {
 
 fn check_mlp(width: usize, ratio: f64, path: &str) -> Result<(), FormatError> {
     if (width as f64 * ratio) < 1.0 {
-        let cause = format!("a ratio of {ratio} leaves nothing of a width of {width}");
+        let cause = format!("a ratio of {ratio} reduces a width of {width} to 0");
         return Err(bad(path, "mlp_ratio", cause));
     }
     Ok(())

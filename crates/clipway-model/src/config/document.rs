@@ -1,4 +1,4 @@
-//! Changes of a config, and its JSON: the keys it had, in their order, with what was changed.
+//! Changes to a config, and its JSON: its original keys in their order, with the changes applied.
 
 use clipway_formats::{FormatError, Json, JsonValue};
 
@@ -8,34 +8,34 @@ use super::{FOLDED_KEY, ModelConfig, PreprocessConfig};
 use crate::contract::Clean;
 
 impl ModelConfig {
-    /// Sets the width of the embedding that images and texts share.
+    /// Sets the width of the embedding shared by images and texts.
     ///
     /// # Errors
-    /// If the width is out of its range; the config is left as it was then.
+    /// A width out of range; the config is then unchanged.
     pub fn set_embed_dim(&mut self, width: usize) -> Result<(), FormatError> {
         self.change(&["embed_dim"], JsonValue::Unsigned(width as u64))
     }
 
-    /// Sets height and width of the images, in pixels.
+    /// Sets the height and width of the images, in pixels.
     ///
     /// # Errors
-    /// If the size does not fit the rest of the config, which is left as it was then.
+    /// A size that does not fit the rest of the config; the config is then unchanged.
     pub fn set_image_size(&mut self, size: [usize; 2]) -> Result<(), FormatError> {
         self.change(&["vision_cfg", "image_size"], sides(size))
     }
 
-    /// Sets the size of the images that the tensors of a timm trunk are made for.
+    /// Sets the image size that a timm trunk's tensors were made for.
     ///
     /// # Errors
-    /// If the size is out of its range; the config is left as it was then.
+    /// A size out of range; the config is then unchanged.
     pub(crate) fn set_trunk_image_size(&mut self, size: [usize; 2]) -> Result<(), FormatError> {
         self.change(&["vision_cfg", TIMM_CHANGES_KEY, "img_size"], sides(size))
     }
 
-    /// Sets the number of tokens of a text.
+    /// Sets the context length, in tokens.
     ///
     /// # Errors
-    /// If the length is out of its range; the config is left as it was then.
+    /// A length out of range; the config is then unchanged.
     pub fn set_context_length(&mut self, length: usize) -> Result<(), FormatError> {
         self.change(&["text_cfg", "context_length"], JsonValue::Unsigned(length as u64))
     }
@@ -43,15 +43,15 @@ impl ModelConfig {
     /// Chooses QuickGELU or GELU.
     ///
     /// # Errors
-    /// If arguments of the activation exclude QuickGELU; the config is left as it was then.
+    /// Activation arguments that rule out QuickGELU; the config is then unchanged.
     pub fn set_quick_gelu(&mut self, quick_gelu: bool) -> Result<(), FormatError> {
         self.change(&["quick_gelu"], JsonValue::Bool(quick_gelu))
     }
 
-    /// Sets the width of the image tower's heads and the number of the text tower's.
+    /// Sets the image tower's head width and the text tower's number of heads.
     ///
     /// # Errors
-    /// If they do not divide the widths; the config is left as it was then.
+    /// Values that do not divide the widths; the config is then unchanged.
     pub(crate) fn set_heads(
         &mut self,
         vision_head_width: usize,
@@ -67,23 +67,23 @@ impl ModelConfig {
     /// Chooses whether the text tower's tensors are under `text.`.
     ///
     /// # Errors
-    /// If the rest of the config needs it otherwise; the config is left as it was then.
+    /// A config that requires the opposite; it is then unchanged.
     pub fn set_custom_text(&mut self, custom_text: bool) -> Result<(), FormatError> {
         self.change(&["custom_text"], JsonValue::Bool(custom_text))
     }
 
-    /// Names the tokenizer.
+    /// Sets the tokenizer's name.
     ///
     /// # Errors
-    /// If it is not a model's name; the config is left as it was then.
+    /// A string that is not a model name; the config is then unchanged.
     pub fn set_tokenizer_name(&mut self, name: &str) -> Result<(), FormatError> {
         self.change(&["text_cfg", "hf_tokenizer_name"], string(name))
     }
 
-    /// Names a Hugging Face tokenizer, with the way in which open_clip cleans texts for it.
+    /// Sets a Hugging Face tokenizer, and how open_clip cleans texts for it.
     ///
     /// # Errors
-    /// If it is not a model's name; the config is left as it was then.
+    /// A string that is not a model name; the config is then unchanged.
     pub fn set_tokenizer(&mut self, name: &str, clean: Clean) -> Result<(), FormatError> {
         let mut changed = self.clone();
         changed.change(&["text_cfg", "hf_tokenizer_name"], string(name))?;
@@ -94,7 +94,7 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// Changes the document and reads it again, so that every rule of reading holds for changes too.
+    /// Changes the document and parses it again, so that changes obey the same rules as files.
     fn change(&mut self, path: &[&str], value: JsonValue) -> Result<(), FormatError> {
         let mut document = self.document.clone();
         set(&mut document, path, value);
@@ -104,13 +104,13 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// The model config as JSON text: the keys it had, in their order, and `quick_gelu`, always explicit.
+    /// The model config as JSON: its original keys in their order, and `quick_gelu`, always explicit.
     pub fn to_json(&self) -> String {
         pretty(&self.explicit())
     }
 
-    /// The text of an `open_clip_config.json`, as open_clip writes it, with `quick_gelu` always explicit, and with
-    /// `folded` beside the model's config where it is.
+    /// The text of an `open_clip_config.json` as open_clip writes it, with `quick_gelu` always explicit, and with
+    /// `folded` beside the model config if set.
     pub fn to_config_file(&self, preprocess: &PreprocessConfig) -> String {
         let mut members = vec![
             ("model_cfg".to_owned(), self.explicit()),
@@ -137,7 +137,7 @@ fn sides([height, width]: [usize; 2]) -> JsonValue {
     array([height, width].map(|side| JsonValue::Unsigned(side as u64)))
 }
 
-/// Sets the value at a path of keys; a key that is not there comes last.
+/// Sets the value at a path of keys; a new key is appended.
 fn set(json: &mut Json, path: &[&str], value: JsonValue) {
     let Some((key, rest)) = path.split_first() else {
         json.value = value;

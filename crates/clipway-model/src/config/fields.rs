@@ -1,4 +1,4 @@
-//! Reading the members of a config object: every key known, every value of its type and in its range.
+//! Members of a config object: every key known, every value of the right type and in range.
 
 use std::ops::RangeInclusive;
 
@@ -6,13 +6,13 @@ use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
 use crate::nearest::nearest;
 
-/// An object whose keys are all known.
+/// An object with only known keys.
 pub(super) struct Fields<'a> {
     at: JsonCursor<'a>,
 }
 
 impl<'a> Fields<'a> {
-    /// Checks that `at` is an object with no key but the known ones.
+    /// Checks that `at` is an object with only known keys.
     pub(super) fn new(at: JsonCursor<'a>, known: &[&str]) -> Result<Fields<'a>, FormatError> {
         for (key, value) in at.members()? {
             if !known.contains(&key) {
@@ -26,12 +26,12 @@ impl<'a> Fields<'a> {
         Ok(Fields { at })
     }
 
-    /// The value of a key; `None` where it is missing or `null`.
+    /// The value of a key; `None` if missing or `null`.
     pub(super) fn value(&self, key: &str) -> Result<Option<JsonCursor<'a>>, FormatError> {
         Ok(self.at.get(key)?.filter(|value| !value.is_null()))
     }
 
-    /// The value of a key that must be there.
+    /// The value of a required key.
     pub(super) fn required(&self, key: &str) -> Result<JsonCursor<'a>, FormatError> {
         self.at.require(key)
     }
@@ -41,7 +41,7 @@ impl<'a> Fields<'a> {
         self.at.get(key)
     }
 
-    /// Whether the object has the key, be it `null`.
+    /// Whether the object has the key, even if `null`.
     pub(super) fn has(&self, key: &str) -> Result<bool, FormatError> {
         Ok(self.at.get(key)?.is_some())
     }
@@ -59,7 +59,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// `true` or `false`.
+    /// A boolean.
     pub(super) fn boolean(&self, key: &str, default: bool) -> Result<bool, FormatError> {
         self.at.get(key)?.map_or(Ok(default), |value| value.boolean())
     }
@@ -77,12 +77,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A number, or `None` where it is missing or `null`.
+    /// A number, or `None` if missing or `null`.
     pub(super) fn optional_number(&self, key: &str) -> Result<Option<f64>, FormatError> {
         self.value(key)?.map(|value| value.number()).transpose()
     }
 
-    /// A string, or `None` where it is missing or `null`.
+    /// A string, or `None` if missing or `null`.
     pub(super) fn optional_string(&self, key: &str) -> Result<Option<String>, FormatError> {
         self.value(key)?.map(|value| value.string().map(str::to_owned)).transpose()
     }
@@ -92,7 +92,7 @@ impl<'a> Fields<'a> {
         self.at.get(key)?.map_or(Ok(default), |value| word(&value, words))
     }
 
-    /// A side or two sides, height first; `None` where it is missing or `null`.
+    /// A side or two sides, height first; `None` if missing or `null`.
     pub(super) fn sides(
         &self,
         key: &str,
@@ -101,7 +101,7 @@ impl<'a> Fields<'a> {
         self.value(key)?.map(|value| sides(&value, range)).transpose()
     }
 
-    /// The name of a model or tokenizer, `name` or `owner/name`; never a path out of a folder, nor an address.
+    /// The name of a model or tokenizer, `name` or `owner/name`; never a path outside the folder or an address.
     pub(super) fn model_name(&self, key: &str) -> Result<Option<String>, FormatError> {
         let Some(value) = self.value(key)? else { return Ok(None) };
         let name = value.string()?;
@@ -110,7 +110,7 @@ impl<'a> Fields<'a> {
             !part.is_empty() && !part.starts_with('.') && !part.contains("..") && part.bytes().all(plain)
         };
         if name.len() > 200 || name.split('/').count() > 2 || !name.split('/').all(part) {
-            let cause = format!("expected a model's name such as `owner/name`, found `{}`", shown(name));
+            let cause = format!("expected a model name such as `owner/name`, found `{}`", shown(name));
             return Err(value.error(Code::BadValue, cause));
         }
         Ok(Some(name.to_owned()))
@@ -144,7 +144,7 @@ pub(super) fn sides(value: &JsonCursor<'_>, range: RangeInclusive<usize>) -> Res
         return value.integer(least, most).map(|side| [side, side]);
     };
     if items.len() != 2 {
-        let cause = format!("expected a side or [height, width], found an array of {}", items.len());
+        let cause = format!("expected a side or [height, width], found an array of length {}", items.len());
         return Err(value.error(Code::BadValue, cause));
     }
     let mut sides = [0; 2];

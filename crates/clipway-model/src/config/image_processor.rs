@@ -1,8 +1,8 @@
-//! Image processors of transformers: what they do to an image, step by step.
+//! Image processors of transformers, step by step.
 //!
-//! The steps and their rounding follow transformers 5.24. Its processors convert an image to RGB before they
-//! resize it, cut at the center rounding down, and resize by torchvision where that is installed, by Pillow where it
-//! is not. open_clip resizes in the file's own mode by Pillow, and cuts rounding to the nearest.
+//! Steps and rounding follow transformers 5.24. Its processors convert an image to RGB before resizing, round down when
+//! they crop the center, and resize with torchvision if installed, else with Pillow. open_clip resizes in the file's
+//! own mode with Pillow and rounds to the nearest when it crops.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::{Interpolation, PreprocessOptions, ResizeMode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
-    /// torchvision on tensors: what transformers 5 takes where torchvision is installed.
+    /// torchvision on tensors: the default of transformers 5 if torchvision is installed.
     Torchvision,
     /// Pillow and NumPy.
     Pillow,
@@ -36,15 +36,15 @@ impl Backend {
 pub enum Resample {
     /// The nearest pixel.
     Nearest = 0,
-    /// A sinc windowed by a sinc.
+    /// Lanczos: a windowed sinc.
     Lanczos = 1,
-    /// A triangle.
+    /// Bilinear: a triangle.
     Bilinear = 2,
-    /// Keys' cubic.
+    /// Bicubic: Keys' cubic.
     Bicubic = 3,
-    /// The mean of a box.
+    /// Box: the mean.
     Box = 4,
-    /// A Hamming window over a sinc.
+    /// Hamming: a Hamming-windowed sinc.
     Hamming = 5,
 }
 
@@ -58,12 +58,12 @@ impl Resample {
         (Resample::Hamming, "hamming"),
     ];
 
-    /// The filter of one of Pillow's numbers.
+    /// The filter with one of Pillow's numbers.
     pub fn from_number(number: usize) -> Option<Resample> {
         Resample::ALL.get(number).map(|(resample, _)| *resample)
     }
 
-    /// Pillow's name, in lower case.
+    /// Pillow's name in lower case.
     pub fn name(self) -> &'static str {
         Resample::ALL[self as usize].1
     }
@@ -73,16 +73,16 @@ impl Resample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ResizeTo {
-    /// The shorter side becomes this long; the proportions stay.
+    /// The shorter side gets this length; the aspect ratio stays.
     Shortest(usize),
-    /// The shorter side becomes this long, or less where the longer side would pass its limit.
+    /// The shorter side gets this length, or less if the longer side would exceed its limit.
     ShortestWithin {
         /// The shorter side.
         shortest: usize,
         /// The limit of the longer side.
         longest: usize,
     },
-    /// The largest size of the same proportions within this height and width.
+    /// The largest size with the same aspect ratio within this height and width.
     Within([usize; 2]),
     /// Exactly this height and width.
     Exactly([usize; 2]),
@@ -92,9 +92,9 @@ pub enum ResizeTo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resize {
-    /// To what size.
+    /// Target size.
     pub to: ResizeTo,
-    /// With which filter.
+    /// Filter.
     pub resample: Resample,
 }
 
@@ -102,9 +102,9 @@ pub struct Resize {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalize {
-    /// What is subtracted.
+    /// Value subtracted.
     pub mean: [f64; 3],
-    /// What the difference is divided by.
+    /// Value divided by.
     pub std: [f64; 3],
 }
 
@@ -112,20 +112,20 @@ pub struct Normalize {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageProcessor {
-    /// The library that computes.
+    /// The library that does the arithmetic.
     pub backend: Backend,
-    /// Whether what is transparent is laid over white when an image is converted to RGB. Without it an image keeps
-    /// the colors below its transparency, as `Image.convert("RGB")` does.
+    /// Whether transparent parts are composited over white when converting to RGB. Otherwise the colors under the
+    /// transparency are kept, as in `Image.convert("RGB")`.
     pub over_white: bool,
     /// Resizing.
     pub resize: Option<Resize>,
-    /// Height and width of the center that is kept, in pixels; black is added where the image is smaller.
+    /// Height and width of the center crop, in pixels; smaller images are padded with black.
     pub crop: Option<[usize; 2]>,
-    /// The factor of the bytes.
+    /// Factor applied to the bytes.
     pub rescale: Option<f64>,
     /// Normalization, after the factor.
     pub normalize: Option<Normalize>,
-    /// Height and width that zeros fill up to, right and below, after normalization.
+    /// Height and width to zero-pad to, right and bottom, after normalization.
     pub pad: Option<[usize; 2]>,
 }
 
@@ -133,10 +133,10 @@ pub struct ImageProcessor {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PixelRule {
-    /// open_clip's evaluation transform, as the other settings say.
+    /// open_clip's evaluation transform, with the other settings.
     #[default]
     OpenClip,
-    /// This image processor of transformers; the other settings are the nearest that open_clip has.
+    /// This image processor of transformers; the other settings are open_clip's nearest equivalent.
     Transformers(ImageProcessor),
 }
 
@@ -155,21 +155,21 @@ pub enum OpenClipDifference {
     /// Images are not resized.
     #[error("`do_resize`: false; open_clip resizes every image")]
     Unresized,
-    /// Images are resized to another size than open_clip's.
+    /// Images are resized to a different size than open_clip's.
     #[error("`size`: {}; open_clip resizes to the tower's {size:?}{}", .to.shown(), if *.crops { " and crops" } else { "" })]
     Size {
-        /// The size that an image is resized to.
+        /// The target size.
         to: ResizeTo,
         /// Height and width of the tower's images.
         size: [usize; 2],
-        /// Whether open_clip's rule crops too.
+        /// Whether open_clip also crops.
         crops: bool,
     },
-    /// A filter that open_clip does not have.
-    #[error("`resample`: {}, {}; open_clip has bilinear, 2, and bicubic, 3", *.0 as usize, .0.name())]
+    /// A filter that open_clip lacks.
+    #[error("`resample`: {}, {}; open_clip has only bilinear, 2, and bicubic, 3", *.0 as usize, .0.name())]
     Resample(Resample),
-    /// Normalized images are filled up with zeros.
-    #[error("`do_pad`: true; open_clip fills up no normalized image")]
+    /// Normalized images are zero-padded.
+    #[error("`do_pad`: true; open_clip never pads normalized images")]
     Padded,
 }
 
@@ -188,7 +188,7 @@ impl ResizeTo {
 }
 
 impl ImageProcessor {
-    /// Height and width of every result, where they do not depend on the image.
+    /// Height and width of every result, if independent of the image.
     pub fn output_size(&self) -> Option<[usize; 2]> {
         let resized = self.resize.and_then(|resize| match resize.to {
             ResizeTo::Exactly(sides) => Some(sides),
@@ -197,10 +197,10 @@ impl ImageProcessor {
         self.pad.or(self.crop).or(resized)
     }
 
-    /// The settings of open_clip that come nearest: mean and standard deviation say the same, of values from 0 to 1.
+    /// open_clip's nearest settings. Mean and standard deviation are equivalent, for values from 0 to 1.
     pub fn nearest_in_open_clip(&self) -> PreprocessOptions {
         let factor = 255.0 * self.rescale.unwrap_or(1.0);
-        // Numbers that are meant for values from 0 to 1 stay as they are written.
+        // Numbers meant for values from 0 to 1 are kept as written.
         let scaled = |value: f64| if (factor - 1.0).abs() < 1e-9 { value } else { value / factor };
         let Normalize { mean, std } = self.normalize.unwrap_or(Normalize { mean: [0.0; 3], std: [1.0; 3] });
         let squashes = self.resize.is_some_and(|resize| matches!(resize.to, ResizeTo::Exactly(_)));
@@ -218,7 +218,7 @@ impl ImageProcessor {
         }
     }
 
-    /// What no config of open_clip says, for a tower of this image size.
+    /// What no open_clip config can express, for a tower with this image size.
     pub fn beyond_open_clip(&self, size: [usize; 2]) -> Vec<OpenClipDifference> {
         let mut found = Vec::new();
         match self.resize {
@@ -244,7 +244,7 @@ impl ImageProcessor {
         found
     }
 
-    /// The same at another size of the tower's images: what is cut, resized to and filled up to grows with it.
+    /// The same rule at another tower image size: resize, crop and pad sizes scale with it.
     pub(super) fn at(&self, size: [usize; 2]) -> ImageProcessor {
         let Some([height, width]) = self.output_size().filter(|output| *output != size) else {
             return self.clone();
@@ -314,8 +314,8 @@ mod tests {
         check(
             &ImageProcessor { resize: lanczos, pad: Some([32, 32]), ..clip.clone() },
             &[
-                "`resample`: 1, lanczos; open_clip has bilinear, 2, and bicubic, 3",
-                "`do_pad`: true; open_clip fills up no normalized image",
+                "`resample`: 1, lanczos; open_clip has only bilinear, 2, and bicubic, 3",
+                "`do_pad`: true; open_clip never pads normalized images",
             ],
         );
         check(

@@ -1,16 +1,16 @@
-//! How large a model may be: far above any that exists, and low enough that no config can exhaust the machine.
+//! Limits on model sizes: far above any real model, and low enough that no config can exhaust the machine.
 
-/// Most bytes of a config file.
+/// Maximum size of a config file, in bytes.
 pub const FILE_BYTES: u64 = 1 << 20;
-/// Most elements of a vector: width, embedding, heads.
+/// Maximum length of a vector: width, embedding, heads.
 pub const WIDTH: usize = 1 << 15;
-/// Most blocks of a tower.
+/// Maximum number of blocks in a tower.
 pub const LAYERS: usize = 1 << 10;
-/// Longest side of an image, in pixels.
+/// Maximum side of an image, in pixels.
 pub const IMAGE_SIDE: usize = 1 << 13;
-/// Most tokens of an image or a text.
+/// Maximum number of tokens in an image or a text.
 pub const TOKENS: usize = 1 << 16;
-/// Most rows of a vocabulary.
+/// Maximum number of vocabulary rows.
 pub const VOCABULARY: usize = 1 << 24;
-/// Highest ratio of an MLP's width to its block's.
+/// Maximum ratio of an MLP's width to its block's.
 pub const MLP_RATIO: f64 = 64.0;

@@ -1,7 +1,7 @@
-//! Configs of open_clip 3.3.0, strictly typed: every key that open_clip knows is known, any other is an error.
+//! Configs of open_clip 3.3.0, strictly typed: every key of open_clip is known, any other is an error.
 //!
-//! A config is read from a bare model config (`{"embed_dim": …}`) or from an `open_clip_config.json`
-//! (`{"model_cfg": …, "preprocess_cfg": …}`), checked wholly, and written back with the keys it had.
+//! A config is read from a bare model config (`{"embed_dim": …}`) or from an `open_clip_config.json` (`{"model_cfg": …,
+//! "preprocess_cfg": …}`), checked completely, and written back with its original keys.
 
 mod block;
 mod check;
@@ -36,10 +36,10 @@ use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonLimits, JsonValue
 use fields::Fields;
 use text_model::TextModel;
 
-/// A model of open_clip: a JSON object, and the values that were read from it.
+/// A model of open_clip: a JSON object and the values read from it.
 ///
-/// The object is the one truth. Its [values](ModelValues) are read as fields, such as `config.embed_dim`, and change
-/// only by methods that change the object and read it again, so [`crate::architecture::build`] and
+/// The object is the single source of truth. Its [values](ModelValues) are read as fields, such as `config.embed_dim`,
+/// and change only through methods that change the object and parse it again, so [`crate::architecture::build`] and
 /// [`ModelConfig::to_json`] always agree:
 ///
 /// ```compile_fail
@@ -57,21 +57,21 @@ use text_model::TextModel;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// What the object says.
+    /// The parsed values.
     values: ModelValues,
     /// The object.
     document: Json,
-    /// Whether the state dict holds one convolution in place of the branches it was trained as. open_clip has no such
-    /// key: a config file has it beside `model_cfg`.
+    /// Whether the state dict holds folded convolutions instead of the branches they were trained as. open_clip has no
+    /// such key: a config file stores it beside `model_cfg`.
     pub folded: bool,
-    /// The text model that a file beside the weights describes.
+    /// The text model described by a file beside the weights.
     text_model: Option<TextModel>,
 }
 
 /// The values of a [`ModelConfig`], defaults included.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelValues {
-    /// Width of the embedding that images and texts share.
+    /// Width of the embedding shared by images and texts.
     pub embed_dim: usize,
     /// The image tower.
     pub vision: VisionConfig,
@@ -79,15 +79,15 @@ pub struct ModelValues {
     pub text: TextConfig,
     /// CoCa's decoder.
     pub multimodal: Option<MultimodalConfig>,
-    /// Whether open_clip's own towers use QuickGELU in place of GELU.
+    /// Whether open_clip's own towers use QuickGELU instead of GELU.
     pub quick_gelu: bool,
-    /// Whether the text tower is a module of its own, `text.…`, in the state dict.
+    /// Whether the text tower is its own module, `text.…`, in the state dict.
     pub custom_text: bool,
-    /// First value of the logit scale's logarithm.
+    /// Initial value of the logit scale's logarithm.
     pub init_logit_scale: f64,
-    /// First value of the logit bias; `None` for no bias.
+    /// Initial value of the logit bias; `None` for no bias.
     pub init_logit_bias: Option<f64>,
-    /// Whether logit scale and bias have the shape `[1]` and not `[]`.
+    /// Whether logit scale and bias have shape `[1]` instead of `[]`.
     pub nonscalar_logit_scale: bool,
     /// Whether the model returns a dictionary; no effect here.
     pub output_dict: bool,
@@ -101,12 +101,12 @@ impl std::ops::Deref for ModelConfig {
     }
 }
 
-/// A config file: the model, and what it says about preprocessing.
+/// A config file: the model, and its preprocessing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigFile {
     /// The model.
     pub model: ModelConfig,
-    /// What is said about preprocessing; all open in a bare model config.
+    /// Preprocessing settings; a bare model config has none.
     pub preprocess: PreprocessOptions,
 }
 
@@ -125,11 +125,11 @@ const MODEL_KEYS: [&str; 11] = [
     "pad_id",
 ];
 
-/// Key of a config file for [`ModelConfig::folded`]; open_clip does not look at it.
+/// Key in a config file for [`ModelConfig::folded`]; open_clip ignores it.
 const FOLDED_KEY: &str = "folded";
 
-/// Keys of an `open_clip_config.json`: the two that open_clip reads, ours, and those that other libraries leave beside
-/// them and open_clip does not look at.
+/// Keys of an `open_clip_config.json`: the two that open_clip reads, ours, and those that other libraries add and
+/// open_clip ignores.
 const FILE_KEYS: [&str; 16] = [
     "model_cfg",
     "preprocess_cfg",
@@ -153,8 +153,8 @@ impl ConfigFile {
     /// Reads a config file, at most 1 MiB of JSON.
     ///
     /// # Errors
-    /// What is wrong with the JSON, an unknown key (with the nearest known one), a value of the wrong type or out
-    /// of its range, or values that contradict each other; each with the path of the value.
+    /// Malformed JSON, an unknown key (with the nearest known one), a value of the wrong type or out of range, or
+    /// contradictory values, each with the path of the value.
     pub fn parse(bytes: &[u8]) -> Result<ConfigFile, FormatError> {
         let limits = JsonLimits {
             bytes: limits::FILE_BYTES as usize,
@@ -166,7 +166,7 @@ impl ConfigFile {
         let root = json.root();
         if root.get("model_cfg")?.is_none() {
             if root.get("embed_dim")?.is_none() && root.get("vision_cfg")?.is_none() {
-                let cause = "neither `model_cfg` nor `embed_dim` is there: this is no config of open_clip";
+                let cause = "found neither `model_cfg` nor `embed_dim`: not an open_clip config";
                 return Err(root.error(Code::Missing, cause));
             }
             let model = ModelConfig::read(root, &json)?;
@@ -184,8 +184,7 @@ impl ConfigFile {
         Ok(ConfigFile { model, preprocess })
     }
 
-    /// The preprocessing that open_clip would use: its defaults with what the file says over them, at the size of
-    /// the tower.
+    /// The preprocessing that open_clip would use: its defaults overridden by the file, at the tower's size.
     pub fn preprocess(&self) -> PreprocessConfig {
         PreprocessConfig::new(self.model.vision.image_size).merged(&self.preprocess)
     }
@@ -209,7 +208,7 @@ impl ModelConfig {
         let path = at.path().to_owned();
         let fields = Fields::new(at, &MODEL_KEYS)?;
         let quick_gelu = fields.boolean("quick_gelu", false)?;
-        // CLIP's first temperature is 0.07.
+        // CLIP's initial temperature is 0.07.
         let init_logit_scale = fields.number("init_logit_scale", (1.0f64 / 0.07).ln(), -1e6..=1e6)?;
         let multimodal = match fields.value("multimodal_cfg")? {
             Some(value) => Some(MultimodalConfig::read(value, quick_gelu)?),
@@ -233,8 +232,7 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// Checks that the values fit each other: heads divide widths, patches fit into images, no option that
-    /// excludes another.
+    /// Checks that the values are consistent: heads divide widths, patches fit into images, no option excludes another.
     ///
     /// # Errors
     /// `Code::BadValue` with the path of the value.
@@ -242,22 +240,22 @@ impl ModelConfig {
         self.check_at("$")
     }
 
-    /// Whether the text tower's tensors are under `text.`: the config says so, or the tower is from Hugging Face.
+    /// Whether the text tower's tensors are under `text.`: stated by the config, or the tower is from Hugging Face.
     pub fn uses_custom_text(&self) -> bool {
         self.custom_text || self.text.hugging_face.is_some()
     }
 
-    /// The text model that a file beside the weights describes, where it is not that of the name's.
+    /// The text model described by a file beside the weights, if it differs from the named one.
     pub fn text_model(&self) -> Option<&TextModel> {
         self.text_model.as_ref()
     }
 
-    /// Sets the text model that stands for the name of the config's Hugging Face tower.
+    /// Sets the text model to use for the config's Hugging Face name.
     pub fn set_text_model(&mut self, model: TextModel) {
         self.text_model = Some(model);
     }
 
-    /// Keys of the config that open_clip 3.3.0 does not know, so that it cannot build the model.
+    /// Keys of the config that open_clip 3.3.0 does not know, so it cannot build the model.
     pub fn beyond_open_clip(&self) -> Vec<String> {
         let rep_mixer = self.text.rep_mixer.as_ref().map(|_| format!("text_cfg.{}", text::REP_MIXER_KEY));
         let changed = self.vision.timm.as_ref().filter(|timm| timm.changes != TimmChanges::default());
@@ -265,7 +263,7 @@ impl ModelConfig {
         rep_mixer.into_iter().chain(changes).collect()
     }
 
-    /// Whether the config names the activation, and does not leave it to the default.
+    /// Whether the config states the activation instead of leaving it to the default.
     pub fn states_quick_gelu(&self) -> bool {
         matches!(&self.document.value, JsonValue::Object(members)
             if members.iter().any(|(key, _)| key == "quick_gelu"))

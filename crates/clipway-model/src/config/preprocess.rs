@@ -8,7 +8,7 @@ use super::image_processor::{OpenClipDifference, PixelRule};
 use super::limits;
 use super::write::{array, number, string};
 
-/// How pixels between pixels are found.
+/// Resampling filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
@@ -16,19 +16,19 @@ pub enum Interpolation {
     Bicubic,
     /// Bilinear.
     Bilinear,
-    /// Chosen anew for each image in training, bicubic in evaluation.
+    /// Random for each image in training, bicubic in evaluation.
     Random,
 }
 
-/// How an image is fitted to the size of the tower.
+/// How an image is fitted to the tower's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResizeMode {
-    /// The shorter side fits, the longer is cut.
+    /// The shorter side fits; the longer one is cropped.
     Shortest,
-    /// The longer side fits, the shorter is filled up.
+    /// The longer side fits; the shorter one is padded.
     Longest,
-    /// Both sides fit, whatever the proportions.
+    /// Both sides fit; the aspect ratio may change.
     Squash,
 }
 
@@ -44,7 +44,7 @@ impl Interpolation {
         Interpolation::NAMES.into_iter().find(|(_, i)| *i == self).map_or("", |(name, _)| name)
     }
 
-    /// The interpolation of a name in a config.
+    /// Parses an interpolation's name in a config.
     pub fn from_name(name: &str) -> Option<Interpolation> {
         Interpolation::NAMES.into_iter().find(|(n, _)| *n == name).map(|(_, i)| i)
     }
@@ -62,18 +62,18 @@ impl ResizeMode {
         ResizeMode::NAMES.into_iter().find(|(_, m)| *m == self).map_or("", |(name, _)| name)
     }
 
-    /// The resize mode of a name in a config.
+    /// Parses a resize mode's name in a config.
     pub fn from_name(name: &str) -> Option<ResizeMode> {
         ResizeMode::NAMES.into_iter().find(|(n, _)| *n == name).map(|(_, m)| m)
     }
 }
 
-/// How an image becomes the pixels of a tower; the colors are always RGB.
+/// How an image becomes the pixels of a tower. Colors are always RGB.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PreprocessConfig {
-    /// Height and width, in pixels; the tower's own.
+    /// Height and width in pixels, the tower's own.
     pub size: [usize; 2],
-    /// Mean of each channel, of values from 0 to 1.
+    /// Mean of each channel, for values from 0 to 1.
     pub mean: [f64; 3],
     /// Standard deviation of each channel.
     pub std: [f64; 3],
@@ -81,14 +81,14 @@ pub struct PreprocessConfig {
     pub interpolation: Interpolation,
     /// Resize mode.
     pub resize_mode: ResizeMode,
-    /// Value, from 0 to 255, of what `ResizeMode::Longest` fills up.
+    /// Padding value for `ResizeMode::Longest`, from 0 to 255.
     pub fill_color: u8,
-    /// By whose rule an image becomes pixels. Only open_clip's can be written into its config.
+    /// The rule by which an image becomes pixels. Only open_clip's can be written into its config.
     pub rule: PixelRule,
 }
 
 impl PreprocessConfig {
-    /// What open_clip takes where nothing is said: OpenAI's.
+    /// open_clip's defaults, which are OpenAI's.
     pub fn new(size: [usize; 2]) -> PreprocessConfig {
         PreprocessConfig {
             size,
@@ -101,8 +101,8 @@ impl PreprocessConfig {
         }
     }
 
-    /// The same with what is said in `options` put over it. The size stays: open_clip always takes the tower's, and a
-    /// rule of transformers for another size is brought to it.
+    /// The same settings overridden by `options`. The size stays: open_clip always uses the tower's, and a transformers
+    /// rule for another size is scaled to it.
     pub fn merged(&self, options: &PreprocessOptions) -> PreprocessConfig {
         let rule = match options.rule.as_ref().unwrap_or(&self.rule) {
             PixelRule::OpenClip => PixelRule::OpenClip,
@@ -119,13 +119,13 @@ impl PreprocessConfig {
         }
     }
 
-    /// The same settings under open_clip's rule: what a folder of open_clip says.
+    /// The same settings under open_clip's rule, as an open_clip folder states them.
     pub fn under_open_clip(&self) -> PreprocessConfig {
         PreprocessConfig { rule: PixelRule::OpenClip, ..self.clone() }
     }
 
-    /// What the rule does that no config of open_clip says. Where there is nothing, images differ by rounding only:
-    /// how they are resized, cut and converted to RGB.
+    /// What the rule does that no open_clip config can express. If nothing, images differ only in rounding: how they
+    /// are resized, cropped and converted to RGB.
     pub fn open_clip_differences(&self) -> Vec<OpenClipDifference> {
         match &self.rule {
             PixelRule::OpenClip => Vec::new(),
@@ -133,7 +133,7 @@ impl PreprocessConfig {
         }
     }
 
-    /// The object that open_clip writes, with its keys in its order.
+    /// The object that open_clip writes, with open_clip's key order.
     pub(super) fn document(&self) -> Json {
         let size = if self.size[0] == self.size[1] {
             JsonValue::Unsigned(self.size[0] as u64)
@@ -154,10 +154,10 @@ impl PreprocessConfig {
     }
 }
 
-/// What a config, a pretrained tag or a command line says about preprocessing; the rest stays as it is.
+/// Preprocessing settings from a config, a pretrained tag or a command line; `None` leaves a setting unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PreprocessOptions {
-    /// Height and width, as written; open_clip replaces it by the tower's own.
+    /// Height and width as written; open_clip replaces them with the tower's own.
     pub size: Option<[usize; 2]>,
     /// Mean of each channel.
     pub mean: Option<[f64; 3]>,
@@ -167,9 +167,9 @@ pub struct PreprocessOptions {
     pub interpolation: Option<Interpolation>,
     /// Resize mode.
     pub resize_mode: Option<ResizeMode>,
-    /// Value of what is filled up.
+    /// Padding value.
     pub fill_color: Option<u8>,
-    /// By whose rule an image becomes pixels.
+    /// The rule by which an image becomes pixels.
     pub rule: Option<PixelRule>,
 }
 
@@ -181,7 +181,7 @@ impl PreprocessOptions {
         PreprocessOptions::read_beside(&at, &[])
     }
 
-    /// Reads them from an object that has other keys too.
+    /// Reads the settings from an object that has other keys too.
     pub(crate) fn read_beside(
         at: &JsonCursor<'_>,
         others: &[&str],
@@ -210,8 +210,7 @@ impl PreprocessOptions {
         })
     }
 
-    /// The same with what is said in `other` put over it. Settings of open_clip are meant by its rule: said over
-    /// another rule, they take its place.
+    /// The same settings overridden by `other`. Settings of open_clip follow its rule, so they replace another rule.
     pub fn merged(&self, other: &PreprocessOptions) -> PreprocessOptions {
         let of_open_clip = PreprocessOptions { size: None, rule: None, ..other.clone() };
         let rule = match &other.rule {
@@ -233,7 +232,7 @@ impl PreprocessOptions {
 
 fn read_size(value: &JsonCursor<'_>) -> Result<[usize; 2], FormatError> {
     let range = 1..=limits::IMAGE_SIDE;
-    // `[n]` stands for one side here, as in torchvision.
+    // `[n]` means one side here, as in torchvision.
     match value.items().map(|items| items.collect::<Vec<_>>()) {
         Ok(items) if items.len() == 1 => items[0].integer(1, limits::IMAGE_SIDE).map(|side| [side, side]),
         _ => super::fields::sides(value, range),
@@ -245,13 +244,14 @@ fn channels(value: &JsonCursor<'_>, range: std::ops::RangeInclusive<f64>) -> Res
     let Ok(items) = value.items() else {
         let number = number_in(value, range)?;
         if number == 0.0 {
-            // open_clip takes a bare 0 for nothing said, which cannot be what was meant.
+            // open_clip treats a bare 0 as unset, which cannot be what was meant.
             return Err(value.error(Code::BadValue, "expected three numbers, found 0"));
         }
         return Ok([number; 3]);
     };
     if items.len() != 3 {
-        let cause = format!("expected one number for each of 3 channels, found an array of {}", items.len());
+        let cause =
+            format!("expected one number for each of 3 channels, found an array of length {}", items.len());
         return Err(value.error(Code::BadValue, cause));
     }
     let mut channels = [0.0; 3];

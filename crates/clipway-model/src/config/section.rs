@@ -1,4 +1,4 @@
-//! Objects of transformers' JSON files, read strictly: every problem is collected, none ends the reading.
+//! Objects of transformers' JSON files, read strictly. Problems are collected instead of ending the read.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ use clipway_formats::{Code, FormatError, JsonCursor, shown};
 use crate::nearest::nearest;
 use crate::problems::Problems;
 
-/// Keys that every transformers config may have and that no output of `CLIPModel` depends on: initialization,
+/// Keys that any transformers config may have and that do not affect the outputs of `CLIPModel`: initialization,
 /// training, text generation, bookkeeping.
 const WITHOUT_EFFECT: [&str; 73] = [
     "_attn_implementation_autoset",
@@ -85,7 +85,7 @@ const WITHOUT_EFFECT: [&str; 73] = [
     "tags",
 ];
 
-/// An object of a file, or nothing where the file leaves it out: every value is a default then.
+/// An object of a file; if absent, every value is a default.
 pub(crate) struct Section<'a> {
     at: Option<JsonCursor<'a>>,
 }
@@ -99,20 +99,20 @@ impl Problems {
         })
     }
 
-    /// Adds a problem at the key of a section.
+    /// Adds a problem at a key of a section.
     pub(crate) fn add(&mut self, section: &Section<'_>, key: &str, cause: impl std::fmt::Display) {
         let path = section.at.as_ref().map_or("$", |at| at.path());
         self.push(format!("`{path}.{key}`: {cause}"));
     }
 
-    /// Adds a problem if two keys do not say the same.
+    /// Adds a problem if two keys disagree.
     pub(crate) fn compare_keys(&mut self, section: &Section<'_>, keys: [&str; 2], said: [usize; 2]) {
         if said[0] != said[1] {
             self.add(section, keys[0], format!("{}, but `{}` is {}", said[0], keys[1], said[1]));
         }
     }
 
-    /// Adds a problem if what a key says is not what the weights have; `None` is what they do not show.
+    /// Adds a problem if a key disagrees with the weights; `None` if they do not show the value.
     pub(crate) fn compare(&mut self, section: &Section<'_>, key: &str, said: usize, found: Option<usize>) {
         if let Some(found) = found.filter(|found| *found != said) {
             self.add(section, key, format!("{said}, but the weights have {found}"));
@@ -121,8 +121,8 @@ impl Problems {
 }
 
 impl<'a> Section<'a> {
-    /// An object with the known keys and those without effect; any other key whose value is not `null` is a
-    /// problem, and so is a value that is no object.
+    /// An object with the known keys and those without effect. Any other key whose value is not `null` is a problem,
+    /// and so is a value that is not an object.
     pub(crate) fn new(at: Option<JsonCursor<'a>>, known: &[&str], problems: &mut Problems) -> Section<'a> {
         let Some(at) = at.filter(|at| !at.is_null()) else { return Section { at: None } };
         match at.members() {
@@ -146,13 +146,13 @@ impl<'a> Section<'a> {
         Section { at: Some(at) }
     }
 
-    /// The value of a key; `None` where it is missing or `null`.
+    /// The value of a key; `None` if missing or `null`.
     pub(crate) fn value(&self, key: &str) -> Option<JsonCursor<'a>> {
         let value = self.at.as_ref().and_then(|at| at.get(key).ok().flatten());
         value.filter(|value| !value.is_null())
     }
 
-    /// An integer of a range.
+    /// An integer in a range.
     pub(crate) fn integer(
         &self,
         key: &str,
@@ -164,7 +164,7 @@ impl<'a> Section<'a> {
         self.value(key).map_or(default, |value| problems.or(default, value.integer(least, most)))
     }
 
-    /// A number of a range.
+    /// A number in a range.
     pub(crate) fn number(
         &self,
         key: &str,
@@ -183,12 +183,12 @@ impl<'a> Section<'a> {
         problems.or(default, number)
     }
 
-    /// `true` or `false`.
+    /// A boolean.
     pub(crate) fn boolean(&self, key: &str, default: bool, problems: &mut Problems) -> bool {
         self.value(key).map_or(default, |value| problems.or(default, value.boolean()))
     }
 
-    /// Whether a key is there and says `null`.
+    /// Whether a key is present with the value `null`.
     pub(crate) fn is_null(&self, key: &str) -> bool {
         self.at.as_ref().and_then(|at| at.get(key).ok().flatten()).is_some_and(|value| value.is_null())
     }

@@ -16,26 +16,26 @@ pub enum TextPool {
     Last,
     /// The token with the highest id.
     Argmax,
-    /// The first token with the id `eos_id`.
+    /// The first token with id `eos_id`.
     Eos,
-    /// Not at all.
+    /// No pooling.
     None,
 }
 
-/// What makes one vector of the tokens of a Hugging Face tower.
+/// How a Hugging Face tower's tokens become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextPooler {
-    /// `mean_pooler`: the mean of what is not padding.
+    /// `mean_pooler`: the mean of all tokens that are not padding.
     Mean,
-    /// `max_pooler`: the greatest values of what is not padding.
+    /// `max_pooler`: the maximum over all tokens that are not padding.
     Max,
-    /// `cls_pooler`: the first token, through the tower's own pooler where it has one.
+    /// `cls_pooler`: the first token, through the tower's own pooler if it has one.
     Class,
     /// `cls_last_hidden_state_pooler`: the first token.
     ClassLastHiddenState,
 }
 
-/// What projects the pooled vector of a Hugging Face tower.
+/// The projection of a Hugging Face tower's pooled vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextProjection {
     /// `linear`: one layer.
@@ -49,16 +49,16 @@ pub enum TextProjection {
 pub struct HuggingFaceConfig {
     /// Name of the model.
     pub model_name: String,
-    /// `hf_proj_type`: what projects the pooled vector; `None` where the config says `null`.
+    /// `hf_proj_type`: the projection of the pooled vector; `None` if the config says `null`.
     pub projection: Option<TextProjection>,
-    /// `hf_pooler_type`; `None` where the config says `null`.
+    /// `hf_pooler_type`; `None` if the config says `null`.
     pub pooler: Option<TextPooler>,
 }
 
 /// The text tower.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextConfig {
-    /// Tokens of a text.
+    /// Context length in tokens.
     pub context_length: usize,
     /// Rows of the token embedding.
     pub vocab_size: usize,
@@ -66,32 +66,31 @@ pub struct TextConfig {
     pub tokenizer: TokenizerConfig,
     /// Width of the tokens.
     pub width: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
-    /// Blocks.
+    /// Number of blocks.
     pub layers: usize,
     /// Ratio of the MLP's width to the block's.
     pub mlp_ratio: f64,
-    /// First value of the layer scales; `None` for no layer scale.
+    /// Initial value of the layer scales; `None` for no layer scale.
     pub layer_scale: Option<f64>,
-    /// Whether a class token stands after the text.
+    /// Whether a class token follows the text.
     pub embed_cls: bool,
-    /// Id of padding.
+    /// Padding id.
     pub pad_id: i64,
-    /// Id of the end token, for `TextPool::Eos`.
+    /// End token id, for `TextPool::Eos`.
     pub eos_id: i64,
     /// Whether tokens see later tokens.
     pub no_causal_mask: bool,
-    /// Known to open_clip, but without effect there; nor has it one here, since the vector that is pooled is one
-    /// token's.
+    /// Accepted for compatibility; it has no effect in open_clip or here, since pooling selects one token.
     pub final_ln_after_pool: bool,
     /// Pooling.
     pub pool: TextPool,
     /// Whether the projection is a linear layer with bias.
     pub projection_bias: bool,
-    /// Whether there is a projection.
+    /// Whether the tower has a projection.
     pub projection: bool,
-    /// Whether the tower returns its tokens too; no effect on the vector.
+    /// Whether the tower also returns its tokens; no effect on the vector.
     pub output_tokens: bool,
     /// Arguments of the activation.
     pub activation: ActivationConfig,
@@ -99,18 +98,18 @@ pub struct TextConfig {
     pub norm: NormConfig,
     /// Options of the blocks.
     pub block: BlockConfig,
-    /// The Hugging Face tower, which replaces the one described above.
+    /// The Hugging Face tower, which replaces the tower described above.
     pub hugging_face: Option<HuggingFaceConfig>,
-    /// Blocks that are no attention blocks. open_clip 3.3.0 has no such key.
+    /// Convolution blocks in place of attention blocks. open_clip 3.3.0 has no such key.
     pub rep_mixer: Option<RepMixerConfig>,
 }
 
-/// `rep_mixer_cfg`: blocks of convolutions among those of a text tower, as Apple's MobileCLIP-S0 has them.
+/// `rep_mixer_cfg`: convolution blocks among a text tower's attention blocks, as in Apple's MobileCLIP-S0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepMixerConfig {
-    /// Numbers of the blocks, among all.
+    /// Indices of these blocks.
     pub layers: Vec<usize>,
-    /// Tokens that a convolution sees: an odd number.
+    /// Kernel size in tokens, odd.
     pub kernel: usize,
 }
 
@@ -156,18 +155,18 @@ const KEYS: [&str; 26] = [
     REP_MIXER_KEY,
 ];
 
-/// Key that open_clip 3.3.0 does not know.
+/// A key that open_clip 3.3.0 does not know.
 pub(super) const REP_MIXER_KEY: &str = "rep_mixer_cfg";
 
 const MULTIMODAL_KEYS: [&str; 3] = ["dim_head", "n_queries", "attn_pooler_heads"];
 
 impl TextConfig {
-    /// Where the tokenizer comes from, and by which rules open_clip reads texts.
+    /// Where the tokenizer comes from, and how open_clip reads texts.
     pub fn tokenizer_source(&self) -> TokenizerSource {
         self.tokenizer.source(self.context_length)
     }
 
-    /// Width of the MLP of a block.
+    /// Width of a block's MLP.
     pub fn mlp_width(&self) -> usize {
         (self.width as f64 * self.mlp_ratio) as usize
     }
@@ -255,7 +254,7 @@ fn read_hugging_face(fields: &Fields<'_>) -> Result<Option<HuggingFaceConfig>, F
     Ok(model_name.map(|model_name| HuggingFaceConfig { model_name, projection, pooler }))
 }
 
-/// One of a few words; a missing key is the default, `null` is none.
+/// One of a few words; a missing key gives the default, `null` gives `None`.
 fn word_or_null<T: Copy>(
     fields: &Fields<'_>,
     key: &str,

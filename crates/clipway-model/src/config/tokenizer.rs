@@ -1,20 +1,20 @@
-//! What `text_cfg` says about the tokenizer: the one reader of these keys.
+//! Tokenizer keys of `text_cfg`. This is their only reader.
 
 use clipway_formats::{Code, FormatError, JsonCursor};
 
 use super::fields::{Fields, word};
 use crate::contract::{Clean, TokenizerRules};
 
-/// What the config says about the tokenizer.
+/// The config's tokenizer settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenizerConfig {
     /// `hf_tokenizer_name`; `None` for CLIP's own.
     pub name: Option<String>,
     /// Whether `tokenizer_mode` is `clips`.
     pub clips: bool,
-    /// `tokenizer_kwargs.clean`, where the config gives it.
+    /// `tokenizer_kwargs.clean`, if given.
     pub cleaning: Option<Clean>,
-    /// `tokenizer_kwargs.strip_sep_token`: whether the separator token is replaced by 0.
+    /// `tokenizer_kwargs.strip_sep_token`: whether the separator token is replaced with 0.
     pub strip_separator: bool,
     /// `tokenizer_kwargs.language`: the source language, for NLLB's tokenizer.
     pub language: Option<String>,
@@ -23,13 +23,13 @@ pub struct TokenizerConfig {
 /// Where a model's tokenizer comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenizerSource {
-    /// CLIP's own, by these rules.
+    /// CLIP's own, with these rules.
     Clip(TokenizerRules),
     /// A Hugging Face tokenizer.
     HuggingFace {
         /// The value of `hf_tokenizer_name`.
         name: String,
-        /// The options that go with it.
+        /// Its options.
         options: HuggingFaceOptions,
     },
 }
@@ -37,14 +37,14 @@ pub enum TokenizerSource {
 /// open_clip's options for a Hugging Face tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HuggingFaceOptions {
-    /// How many ids a text becomes.
+    /// Context length: how many ids a text becomes.
     pub context_length: usize,
     /// How a text is cleaned.
     pub clean: Clean,
-    /// Whether separators are replaced by 0.
+    /// Whether separators are replaced with 0.
     pub strip_sep_token: bool,
-    /// The source language, for tokenizers that know several. It must be one of theirs, but changes no id: under
-    /// open_clip the tokenizer returns to the language of its own configuration before every text.
+    /// The source language, for tokenizers with several. It must be one of theirs, but changes no id: under open_clip,
+    /// the tokenizer returns to its configured language before every text.
     pub language: Option<String>,
     /// Whether `tokenizer_mode` is `clips`.
     pub clips: bool,
@@ -62,17 +62,17 @@ impl Default for HuggingFaceOptions {
     }
 }
 
-/// Arguments of open_clip's wrapper of Hugging Face tokenizers.
+/// Arguments of open_clip's wrapper for Hugging Face tokenizers.
 const HUGGING_FACE_KEYS: [&str; 3] = ["clean", "strip_sep_token", "language"];
 
 /// Arguments of open_clip's own tokenizer.
 const CLIP_KEYS: [&str; 3] = ["clean", "reduction_mask", "additional_special_tokens"];
 
-/// Ways of cleaning that open_clip has.
+/// open_clip's cleaning functions.
 const CLEANINGS: [Clean; 3] = [Clean::Lower, Clean::Whitespace, Clean::Canonicalize];
 
 impl TokenizerConfig {
-    /// Reads the keys of `text_cfg`. What open_clip refuses is refused here, and so is what makes token ids random.
+    /// Reads the keys of `text_cfg`. Refuses what open_clip refuses, and whatever makes token ids random.
     pub(super) fn read(fields: &Fields<'_>) -> Result<TokenizerConfig, FormatError> {
         let name = match fields.value("hf_tokenizer_name")? {
             Some(value) if value.string() == Ok("") => None,
@@ -103,9 +103,10 @@ impl TokenizerConfig {
     fn with_clip_arguments(self, arguments: JsonCursor<'_>) -> Result<TokenizerConfig, FormatError> {
         let fields = Fields::new(arguments, &CLIP_KEYS)?;
         if let Some(mask) = fields.value("reduction_mask")?.filter(|mask| mask.string() != Ok("")) {
-            return Err(
-                mask.error(Code::Unsupported, "a mask drops random tokens, so a text has no fixed ids")
-            );
+            return Err(mask.error(
+                Code::Unsupported,
+                "a reduction mask drops random tokens, so a text has no fixed ids",
+            ));
         }
         if let Some(tokens) = fields.value("additional_special_tokens")?
             && tokens.items()?.next().is_some()
@@ -116,7 +117,7 @@ impl TokenizerConfig {
         Ok(TokenizerConfig { cleaning: cleaning(&fields)?, ..self })
     }
 
-    /// Where the tokenizer comes from, and by which rules it reads texts of `context_length` tokens.
+    /// Where the tokenizer comes from, and its rules for texts of `context_length` tokens.
     pub(super) fn source(&self, context_length: usize) -> TokenizerSource {
         let Some(name) = &self.name else {
             let clean = self.cleaning.unwrap_or(Clean::Lower);
@@ -133,7 +134,7 @@ impl TokenizerConfig {
     }
 }
 
-/// The cleaning that the arguments name; open_clip refuses `null`.
+/// The cleaning function named by the arguments; open_clip refuses `null`.
 fn cleaning(fields: &Fields<'_>) -> Result<Option<Clean>, FormatError> {
     fields
         .given("clean")?

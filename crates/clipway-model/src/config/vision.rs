@@ -6,16 +6,16 @@ use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
 use super::fields::{Fields, number_in, sides, word};
 use super::limits;
 
-/// Depth of the image tower, which also chooses its kind.
+/// Depth of the image tower, which also selects its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VisionLayers {
-    /// Blocks of a vision transformer.
+    /// Number of blocks of a vision transformer.
     Blocks(usize),
     /// Bottlenecks in each of the four stages of a modified ResNet.
     Stages([usize; 4]),
 }
 
-/// Where the positional embedding of an image comes from.
+/// Origin of an image's positional embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PositionalEmbedding {
     /// Trained.
@@ -24,31 +24,31 @@ pub enum PositionalEmbedding {
     SinCos2d,
 }
 
-/// How the tokens of an image become one vector.
+/// How an image's tokens become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VisionPool {
     /// The class token.
     Token,
-    /// The mean of all but the class token.
+    /// The mean of all tokens except the class token.
     Average,
-    /// Not at all.
+    /// No pooling.
     None,
 }
 
-/// Whether a learned attention pools the tokens of an image.
+/// Attentional pooling of an image's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttentionalPool {
     /// No.
     None,
-    /// One pooler; its queries are pooled like tokens.
+    /// One pooler, whose outputs are pooled like tokens.
     Plain,
-    /// Two poolers on the tokens; the second gives the vector.
+    /// Two poolers on the tokens; the second one gives the vector.
     Parallel,
-    /// Two poolers, the second on the first's result.
+    /// Two poolers, the second on the first's output.
     Cascade,
 }
 
-/// `timm_proj`: what makes the embedding of a timm trunk's vector.
+/// `timm_proj`: how a timm trunk's vector becomes the embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimmProjection {
     /// A linear layer after the trunk.
@@ -66,17 +66,17 @@ pub enum TimmProjection {
 pub struct TimmConfig {
     /// Name of the timm model.
     pub model_name: String,
-    /// `timm_pool`: how the trunk pools; `None`, which is written `null`, for as it does of itself.
+    /// `timm_pool`: how the trunk pools; `None`, written `null`, for its default.
     pub pool: Option<String>,
-    /// What follows the trunk.
+    /// The projection after the trunk.
     pub projection: TimmProjection,
     /// Whether that projection has a bias.
     pub projection_bias: bool,
-    /// `timm_model_kwargs`: what is not as the name says. open_clip 3.3.0 has no such key.
+    /// `timm_model_kwargs`: differences from the named model. open_clip 3.3.0 has no such key.
     pub changes: TimmChanges,
 }
 
-/// Sizes and activation of a timm model that are not those of its name, in timm's words.
+/// Sizes and activation of a timm model that differ from its name's, in timm's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimmChanges {
     /// `img_size`: height and width of the images.
@@ -91,11 +91,11 @@ pub struct TimmChanges {
     pub heads: Option<usize>,
     /// `mlp_ratio`: ratio of the MLP's width to the block's.
     pub mlp_ratio: Option<f64>,
-    /// `act_layer`: whether GELU is its tanh approximation, `gelu_tanh`, or exact, `gelu`.
+    /// `act_layer`: whether GELU is the tanh approximation, `gelu_tanh`, or exact, `gelu`.
     pub tanh: Option<bool>,
-    /// `norm_eps`: epsilon of the norms, but for those of a stem, of embedded patches and of ViTamin's MLPs.
+    /// `norm_eps`: epsilon of the norms, except in a stem, on embedded patches and in ViTamin's MLPs.
     pub norm_epsilon: Option<f64>,
-    /// `stem_padding`: zeros around the images before MobileCLIP-B's first convolution.
+    /// `stem_padding`: zero padding around the images before MobileCLIP-B's first convolution.
     pub stem_padding: Option<usize>,
 }
 
@@ -110,21 +110,21 @@ pub struct VisionConfig {
     pub head_width: usize,
     /// Ratio of the MLP's width to the block's.
     pub mlp_ratio: f64,
-    /// Height and width of a patch, in pixels; `None` where the config says `null`.
+    /// Height and width of a patch, in pixels; `None` if the config says `null`.
     pub patch_size: Option<[usize; 2]>,
     /// Height and width of the image, in pixels.
     pub image_size: [usize; 2],
-    /// First value of the layer scales; `None` for no layer scale.
+    /// Initial value of the layer scales; `None` for no layer scale.
     pub layer_scale: Option<f64>,
     /// Fraction of patches dropped in training; no effect here.
     pub patch_dropout: f64,
-    /// Pooling by attention.
+    /// Attentional pooling.
     pub attentional_pool: AttentionalPool,
-    /// Queries of that pooling.
+    /// Number of queries of that pooling.
     pub pooler_queries: usize,
-    /// Heads of that pooling.
+    /// Number of heads of that pooling.
     pub pooler_heads: usize,
-    /// Whether the layer norm before the blocks is left out.
+    /// Whether the layer norm before the blocks is omitted.
     pub no_ln_pre: bool,
     /// Positional embedding.
     pub positional_embedding: PositionalEmbedding,
@@ -132,7 +132,7 @@ pub struct VisionConfig {
     pub final_ln_after_pool: bool,
     /// Pooling.
     pub pool: VisionPool,
-    /// Whether the tower returns its tokens too; no effect on the vector.
+    /// Whether the tower also returns its tokens; no effect on the vector.
     pub output_tokens: bool,
     /// Arguments of the activation.
     pub activation: ActivationConfig,
@@ -140,7 +140,7 @@ pub struct VisionConfig {
     pub norm: NormConfig,
     /// Options of the blocks.
     pub block: BlockConfig,
-    /// The timm tower, which replaces all above but the image size.
+    /// The timm tower, which replaces everything above except the image size.
     pub timm: Option<TimmConfig>,
 }
 
@@ -176,11 +176,11 @@ const TIMM_KEYS: [&str; 9] = [
     TIMM_CHANGES_KEY,
 ];
 
-/// Key that open_clip 3.3.0 does not know.
+/// A key that open_clip 3.3.0 does not know.
 pub(super) const TIMM_CHANGES_KEY: &str = "timm_model_kwargs";
 
 impl VisionConfig {
-    /// Width of the MLP of a block.
+    /// Width of a block's MLP.
     pub fn mlp_width(&self) -> usize {
         (self.width as f64 * self.mlp_ratio) as usize
     }
@@ -238,7 +238,7 @@ fn read_layers(value: &JsonCursor<'_>) -> Result<VisionLayers, FormatError> {
         return Ok(VisionLayers::Blocks(value.integer(1, limits::LAYERS)?));
     };
     if items.len() != 4 {
-        let cause = format!("expected the depths of 4 stages, found an array of {}", items.len());
+        let cause = format!("expected the depths of 4 stages, found an array of length {}", items.len());
         return Err(value.error(Code::BadValue, cause));
     }
     let mut stages = [0; 4];

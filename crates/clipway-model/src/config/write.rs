@@ -1,4 +1,4 @@
-//! Configs as JSON text, indented as open_clip indents them.
+//! Configs as JSON text, indented as in open_clip.
 
 use clipway_formats::{Json, JsonValue, push_json_string};
 
@@ -17,7 +17,7 @@ pub(super) fn array<const N: usize>(items: [JsonValue; N]) -> JsonValue {
     JsonValue::Array(items.into_iter().map(|value| Json { offset: 0, value }).collect())
 }
 
-/// Writes a document with two spaces a level, and a line end after it.
+/// Writes a document with two spaces per level and a final newline.
 pub(super) fn pretty(json: &Json) -> String {
     let mut out = String::new();
     write(&mut out, &json.value, 0);

@@ -1,10 +1,10 @@
-//! The fields of a contract by name, and what a source says of where each is known from.
+//! The fields of a contract by name, and the origins that a source states for them.
 
 use std::collections::BTreeMap;
 
 use super::Origin;
 
-/// A field of a [`Contract`](super::Contract), in the order in which tables list them.
+/// A field of a [`Contract`](super::Contract), in the order of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
     /// Height and width of the pixels.
@@ -19,11 +19,11 @@ pub enum Field {
     Interpolation,
     /// Resize mode.
     ResizeMode,
-    /// Fill color of what a resize leaves empty.
+    /// Padding color of a resize.
     FillColor,
     /// Epsilon of the image tower's norms.
     ImageEpsilon,
-    /// Tokens of a text.
+    /// Context length.
     ContextLength,
     /// Tokenizer and its rules.
     Tokenizer,
@@ -37,9 +37,9 @@ pub enum Field {
     TextEpsilon,
     /// Activation of open_clip's own towers.
     Activation,
-    /// Factor of the cosines.
+    /// Factor applied to the cosines.
     LogitScale,
-    /// What is added to the logits.
+    /// Value added to the logits.
     LogitBias,
     /// License of the weights.
     License,
@@ -71,29 +71,29 @@ impl Field {
     }
 }
 
-/// Where fields are known from, as far as whoever read the source can say it more exactly than "the config".
+/// Origins of fields, where the reader of a source knows more than "the config".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins(BTreeMap<Field, Origin>);
 
 impl Origins {
-    /// Says where a field is known from.
+    /// Records where a field comes from.
     pub fn set(&mut self, field: Field, origin: Origin) -> &mut Origins {
         self.0.insert(field, origin);
         self
     }
 
-    /// Says it of several fields at once.
+    /// Records where several fields come from.
     pub fn set_all(&mut self, fields: impl IntoIterator<Item = Field>, origin: &Origin) -> &mut Origins {
         self.0.extend(fields.into_iter().map(|field| (field, origin.clone())));
         self
     }
 
-    /// Where a field is known from, if it was said.
+    /// The recorded origin of a field, if any.
     pub fn get(&self, field: Field) -> Option<&Origin> {
         self.0.get(&field)
     }
 
-    /// Puts what `other` says over it.
+    /// Overrides these origins with those of `other`.
     pub fn merge(&mut self, other: Origins) {
         self.0.extend(other.0);
     }

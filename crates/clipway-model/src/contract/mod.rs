@@ -1,5 +1,5 @@
-//! Everything but the weights that decides a model's features, as an artifact states it, and where each part of it is
-//! known from.
+//! Everything besides the weights that decides a model's features, as an artifact states it, with the origin of each
+//! part.
 
 mod field;
 mod origin;

@@ -1,11 +1,11 @@
-//! Where a value is known from.
+//! Where a value comes from.
 
 use std::fmt;
 
 use clipway_formats::shown;
 use serde::{Deserialize, Serialize};
 
-/// Where a value is known from. `Display` says it in a few words, for the column of a table.
+/// Where a value comes from. `Display` gives a short phrase for a table column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -18,17 +18,17 @@ pub enum Origin {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
-    /// The layout of the source leaves no other value.
+    /// The source's layout allows no other value.
     Layout {
         /// What makes it certain.
         why: String,
     },
-    /// open_clip's registry has it under a name.
+    /// open_clip's registry states it for a name.
     Registry {
         /// The name.
         name: String,
     },
-    /// Every pretrained tag of a registered name has it.
+    /// Every pretrained tag of a registered name states it.
     PretrainedTags {
         /// The name.
         name: String,
@@ -40,7 +40,7 @@ pub enum Origin {
         /// Name of the file, such as `params.txt`.
         file: String,
     },
-    /// The caller said it.
+    /// The caller set it.
     Option {
         /// Name of the option, such as `image_mean`.
         name: String,
@@ -50,40 +50,40 @@ pub enum Origin {
         /// Name of the tensor.
         tensor: String,
     },
-    /// open_clip's default: the config leaves it out.
+    /// open_clip's default: the config does not state it.
     Default {
-        /// The config that leaves it out.
+        /// The config that does not state it.
         file: String,
     },
-    /// Nothing states it: it is assumed.
+    /// Nothing states it, so it is assumed.
     Assumption {
         /// Why this value.
         why: String,
     },
     /// The source is an artifact, and its `clipway.json` states it.
     Artifact {
-        /// Where the artifact knows it from.
+        /// Where the artifact has it from.
         said: Box<Origin>,
     },
 }
 
 impl Origin {
-    /// A key of a file of the source.
+    /// A key of one of the source's files.
     pub fn key(file: impl Into<String>, key: impl Into<String>) -> Origin {
         Origin::SourceFile { file: file.into(), key: Some(key.into()) }
     }
 
-    /// A whole file of the source.
+    /// One of the source's files as a whole.
     pub fn file(file: impl Into<String>) -> Origin {
         Origin::SourceFile { file: file.into(), key: None }
     }
 
-    /// An option of the caller.
+    /// An option set by the caller.
     pub fn option(name: impl Into<String>) -> Origin {
         Origin::Option { name: name.into() }
     }
 
-    /// The same, as an artifact states it that is itself a source.
+    /// The same origin, as stated by an artifact that is itself a source.
     #[must_use]
     pub fn in_artifact(&self) -> Origin {
         match self {
@@ -115,27 +115,27 @@ impl fmt::Display for Origin {
                 write!(f, "every pretrained tag of `{}` ({})", shown(name), shown(&tags.join(", ")))
             }
             Origin::TrainerLog { file } => write!(f, "the trainer's `{}`", shown(file)),
-            Origin::Option { name } => write!(f, "given as an option, `{}`", shown(name)),
+            Origin::Option { name } => write!(f, "set by the option `{}`", shown(name)),
             Origin::Weights { tensor } => write!(f, "tensor `{}`", shown(tensor)),
-            Origin::Default { file } => write!(f, "open_clip's default: `{}` leaves it out", shown(file)),
+            Origin::Default { file } => write!(f, "open_clip's default: not set in `{}`", shown(file)),
             Origin::Assumption { why } => write!(f, "assumed: {why}"),
             Origin::Artifact { said } => write!(f, "the source's `clipway.json`: {said}"),
         }
     }
 }
 
-/// A value, and where it is known from.
+/// A value and its origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known<T> {
     /// The value.
     pub value: T,
-    /// Where it is known from.
+    /// Its origin.
     pub from: Origin,
 }
 
 impl<T> Known<T> {
-    /// A value from somewhere.
+    /// Pairs a value with its origin.
     pub fn new(value: T, from: Origin) -> Known<T> {
         Known { value, from }
     }

@@ -1,17 +1,17 @@
-//! A contract as rows of a table: field, value, where it is known from.
+//! A contract as rows of a table: field, value, origin.
 
 use serde::Serialize;
 
 use super::{Clean, Contract, Field, Known, Side, TokenizerKind, TokenizerRules};
 
-/// One row: a field, its value and where that is known from, in words.
+/// One row: a field, its value and its origin, in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The field.
     pub field: &'static str,
     /// Its value.
     pub value: String,
-    /// Where it is known from.
+    /// Its origin.
     pub from: String,
 }
 
@@ -59,7 +59,7 @@ fn epsilons(values: &[f64]) -> String {
 
 fn tokenizer(rules: &TokenizerRules) -> String {
     match &rules.kind {
-        TokenizerKind::ClipBpe {} => "CLIP's byte pairs".to_owned(),
+        TokenizerKind::ClipBpe {} => "CLIP's byte-pair encoding".to_owned(),
         TokenizerKind::TokenizerJson(json) => {
             let side = match json.padding_side {
                 Side::Right => "right",
@@ -72,10 +72,10 @@ fn tokenizer(rules: &TokenizerRules) -> String {
 
 fn cleaning(clean: &Clean) -> String {
     match clean {
-        Clean::Lower => "repaired, lower case",
+        Clean::Lower => "repaired, lower-cased",
         Clean::Whitespace => "repaired",
-        Clean::Canonicalize => "repaired, without punctuation, lower case",
-        Clean::Siglip => "without punctuation, lower case",
+        Clean::Canonicalize => "repaired, punctuation removed, lower-cased",
+        Clean::Siglip => "punctuation removed, lower-cased",
         Clean::Nothing => "none",
     }
     .to_owned()

@@ -1,4 +1,4 @@
-//! A contract: everything but the weights that decides features, each part with where it is known from.
+//! A contract: everything besides the weights that decides features, with the origin of each part.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::{Clean, Known, Origin, TokenizerRules};
 use crate::config::{Interpolation, PixelRule, ResizeMode, TextPool, TextPooler};
 
-/// Everything but the weights that decides a model's features.
+/// Everything besides the weights that decides a model's features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contract {
-    /// How images become pixels; absent without an image tower.
+    /// How images become pixels; absent if there is no image tower.
     pub image: Option<ImageContract>,
-    /// How texts become token ids and those a feature; absent without a text tower.
+    /// How texts become token ids and then a feature; absent if there is no text tower.
     pub text: Option<TextContract>,
     /// Activation of open_clip's own towers.
     pub activation: Known<Activation>,
-    /// Factor of the cosines: the exponential of the stored `logit_scale`; absent where the weights have none.
+    /// Factor applied to the cosines: the exponential of the stored `logit_scale`; absent if the weights have none.
     pub logit_scale: Option<Known<f32>>,
-    /// What is added to the logits, in models trained with the sigmoid loss.
+    /// Value added to the logits, in models trained with the sigmoid loss.
     pub logit_bias: Option<Known<f32>>,
-    /// License of the weights, where it is known.
+    /// License of the weights, if known.
     pub license: Option<Known<String>>,
 }
 
@@ -42,27 +42,27 @@ pub struct ImageContract {
     pub interpolation: Known<Interpolation>,
     /// Resize mode.
     pub resize_mode: Known<ResizeMode>,
-    /// Value, from 0 to 255, of what a resize leaves empty.
+    /// Padding value of a resize, from 0 to 255.
     pub fill_color: Known<u8>,
-    /// Epsilons of the tower's norms, each once.
+    /// Epsilons of the tower's norms, without repeats.
     pub epsilon: Known<Vec<f64>>,
 }
 
-/// How texts become token ids, and those a feature.
+/// How texts become token ids and then a feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextContract {
-    /// Tokens of a text.
+    /// Context length.
     pub context_length: Known<usize>,
-    /// Tokenizer and its rules; absent where its files are missing.
+    /// Tokenizer and its rules; absent if its files are missing.
     pub tokenizer: Option<Known<TokenizerRules>>,
-    /// How a text is cleaned before it is cut into tokens; absent without tokenizer.
+    /// How a text is cleaned before tokenization; absent without a tokenizer.
     pub cleaning: Option<Known<Clean>>,
-    /// How the vectors of tokens become one.
+    /// How the token vectors become one.
     pub pooling: Known<Pooling>,
-    /// Id of the token whose vector is taken, where the pooling looks for one.
+    /// Id of the token that pooling selects, if it looks for one.
     pub end_token: Option<Known<i64>>,
-    /// Epsilons of the tower's norms, each once.
+    /// Epsilons of the tower's norms, without repeats.
     pub epsilon: Known<Vec<f64>>,
 }
 
@@ -80,7 +80,7 @@ impl ImageContract {
 }
 
 impl TextContract {
-    /// Puts other rules in the place of the tokenizer's, which stays known from where it is.
+    /// Replaces the tokenizer's rules and keeps its origin.
     pub(crate) fn read_by(&mut self, rules: &TokenizerRules) {
         if let Some(tokenizer) = &mut self.tokenizer {
             tokenizer.value.clone_from(rules);
@@ -97,7 +97,7 @@ impl TextContract {
 pub enum Activation {
     /// `x · sigmoid(1.702 x)`.
     QuickGelu,
-    /// GELU; a config may ask for its tanh approximation.
+    /// GELU; a config may ask for the tanh approximation.
     Gelu,
 }
 
@@ -117,27 +117,27 @@ impl fmt::Display for Activation {
     }
 }
 
-/// How the vectors of a text's tokens become one.
+/// How a text's token vectors become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// The first token's.
+    /// The first token.
     First,
-    /// The last token's.
+    /// The last token.
     Last,
-    /// The one of the token with the highest id.
+    /// The token with the highest id.
     HighestId,
-    /// The one of the first token with the id of the end token.
+    /// The first end token.
     EndToken,
-    /// None is taken.
+    /// None.
     None,
-    /// The mean of what is not padding.
+    /// The mean of all tokens that are not padding.
     Mean,
-    /// The greatest values of what is not padding.
+    /// The maximum over all tokens that are not padding.
     Max,
-    /// The first token's, through the tower's own pooler where it has one.
+    /// The first token, through the tower's own pooler if it has one.
     Class,
-    /// The first token's, of the last layer.
+    /// The first token of the last layer.
     ClassOfLastLayer,
 }
 

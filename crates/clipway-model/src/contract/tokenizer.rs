@@ -1,26 +1,26 @@
-//! The rules by which a model's texts become token ids, as an artifact stores them.
+//! The rules that turn a model's texts into token ids, as an artifact stores them.
 
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest context that a tokenizer accepts.
+/// The longest supported context.
 const LONGEST_CONTEXT: usize = 1 << 20;
 
-/// Everything that decides the ids of a text, besides the vocabulary itself.
+/// Everything besides the vocabulary that decides the ids of a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenizerRules {
-    /// How many ids a text becomes: shorter ones are padded, longer ones truncated.
+    /// Context length: shorter texts are padded, longer ones truncated.
     pub context_length: usize,
-    /// How a text is cleaned before it is cut into tokens.
+    /// How a text is cleaned before tokenization.
     pub clean: Clean,
-    /// Which tokenizer cuts it, with the rules of that kind.
+    /// The tokenizer, with the rules of its kind.
     #[serde(rename = "tokenizer")]
     pub kind: TokenizerKind,
 }
 
-/// Which tokenizer cuts a text into tokens.
+/// The tokenizer of a text tower.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenizerKind {
@@ -30,28 +30,28 @@ pub enum TokenizerKind {
     TokenizerJson(JsonRules),
 }
 
-/// What is done with the ids that a `tokenizer.json` gives.
+/// What happens to the ids from a `tokenizer.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JsonRules {
-    /// The id that fills what is left of the context.
+    /// Padding id.
     pub pad_id: u32,
-    /// Where the padding goes.
+    /// Side of the padding.
     pub padding_side: Side,
-    /// Where a text that is too long loses tokens.
+    /// Side from which a long text is truncated.
     pub truncation_side: Side,
-    /// The id of the separator that is replaced by 0, if open_clip's `strip_sep_token` is on.
+    /// Id of the separator that is replaced with 0, if open_clip's `strip_sep_token` is on.
     pub stripped_id: Option<u32>,
-    /// Which special ids stand around the text.
+    /// Special ids around the text.
     pub mode: TokenizerMode,
-    /// The source language that `mode` stands for, if there is one, as in `eng_Latn`.
+    /// The source language that `mode` represents, if any, such as `eng_Latn`.
     pub language: Option<String>,
-    /// How many tokens a text may have, its special ones included, where that is fewer than the context holds.
+    /// Maximum number of tokens in a text, including special ones, if less than the context length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest: Option<usize>,
 }
 
-/// One end of a row of ids.
+/// One end of a sequence of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -61,52 +61,52 @@ pub enum Side {
     Left,
 }
 
-/// Which special ids stand around the ids of the text.
+/// Special ids around the ids of the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenizerMode {
-    /// Those that the post-processor of the `tokenizer.json` adds.
+    /// Those added by the post-processor of the `tokenizer.json`.
     PostProcessor,
-    /// These in their place, as of a tokenizer with a source language.
+    /// These instead, for a tokenizer with a source language.
     Template {
         /// The ids before the text.
         prefix: Vec<u32>,
         /// The ids after the text.
         suffix: Vec<u32>,
     },
-    /// open_clip's `clips`: begin, text, end, padding, and the class token in the last place.
+    /// open_clip's `clips`: begin, text, end, padding, and the class token at the last position.
     Clips {
         /// The id before the text.
         begin_id: u32,
         /// The id after the text.
         end_id: u32,
-        /// The id in the last place of the context.
+        /// The id at the last position of the context.
         class_id: u32,
     },
 }
 
-/// How a text is cleaned before it is cut into tokens.
+/// How a text is cleaned before tokenization.
 ///
-/// The first three are open_clip's, by the names its configs use. Those first repair the text as ftfy does and
-/// resolve HTML references twice.
+/// The first three are open_clip's, by their names in its configs. They first repair the text like ftfy and unescape
+/// HTML references twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clean {
-    /// Runs of white space become one space; lower case.
+    /// Collapses whitespace; lower-cases.
     Lower,
-    /// Runs of white space become one space.
+    /// Collapses whitespace.
     Whitespace,
-    /// `_` becomes a space, ASCII punctuation is removed, lower case, runs of white space become one space.
+    /// Replaces `_` with a space, removes ASCII punctuation, lower-cases, collapses whitespace.
     Canonicalize,
-    /// As transformers' `SiglipTokenizer` does: `▁` in front, lower case, ASCII punctuation removed, runs of white
-    /// space become one space.
+    /// Like transformers' `SiglipTokenizer`: prepends `▁`, lower-cases, removes ASCII punctuation, collapses
+    /// whitespace.
     Siglip,
-    /// The text stays as it is; the tokenizer's own normalizer does the rest. transformers reads texts this way.
+    /// Leaves the text unchanged; the tokenizer's own normalizer does the rest. transformers reads texts this way.
     Nothing,
 }
 
 impl Clean {
-    /// The name, as open_clip's configs and `clipway.json` have it.
+    /// The name in open_clip's configs and in `clipway.json`.
     pub const fn name(self) -> &'static str {
         match self {
             Clean::Lower => "lower",
@@ -119,12 +119,12 @@ impl Clean {
 }
 
 impl TokenizerRules {
-    /// Gives the rules of open_clip's `SimpleTokenizer`.
+    /// The rules of open_clip's `SimpleTokenizer`.
     pub fn clip(context_length: usize, clean: Clean) -> Self {
         TokenizerRules { context_length, clean, kind: TokenizerKind::ClipBpe {} }
     }
 
-    /// The context lengths that hold what the rules put around a text.
+    /// Context lengths with enough room for the special tokens.
     pub fn context_lengths(&self) -> RangeInclusive<usize> {
         let least = match &self.kind {
             TokenizerKind::ClipBpe {} => 1,

@@ -1,4 +1,4 @@
-//! What differs between the tensors that a model needs and the existing ones, all at once.
+//! All differences between the tensors that a model needs and the existing ones.
 
 mod nearest;
 mod numbered;
@@ -14,32 +14,32 @@ use crate::problems::Lines;
 use nearest::find_nearest;
 use numbered::{Said, Together, together};
 
-/// Most characters of a name that are shown: more than any name of a model has.
+/// Maximum number of characters shown of a name: more than any model's names have.
 const NAME: usize = 160;
 
-/// A tensor that is needed and not there, or there and not needed.
+/// A tensor that is needed but missing, or present but not needed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unmatched {
     /// Its name.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// The name on the other side most like it, if one is like it.
+    /// The most similar name on the other side, if any is similar.
     pub nearest: Option<String>,
 }
 
-/// A tensor whose shape is another one.
+/// A tensor with the wrong shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
     /// Its name.
     pub name: String,
-    /// The shape that is needed.
+    /// The expected shape.
     pub expected: Vec<usize>,
     /// The shape found.
     pub found: Vec<usize>,
 }
 
-/// A tensor of integers where numbers with fractions are needed, or the other way round.
+/// A tensor of integers where floating-point numbers are needed, or vice versa.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WrongDtype {
     /// Its name.
@@ -52,40 +52,40 @@ pub struct WrongDtype {
     pub found: Dtype,
 }
 
-/// Two tensors of a source that would be one.
+/// Two tensors of a source that map to the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Doubled {
     /// Its name.
     pub name: String,
-    /// The tensors of the source.
+    /// The two source tensors.
     pub sources: [String; 2],
 }
 
-/// A number that a source holds beside its tensors, and that their shapes contradict.
+/// A number stored beside a source's tensors that contradicts their shapes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WrongNumber {
     /// Its name.
     pub name: String,
-    /// What the shapes say.
+    /// The value according to the shapes.
     pub expected: f64,
-    /// The number.
+    /// The stored number.
     pub found: f64,
 }
 
-/// Everything in which tensors differ from those that are needed, each kind in order.
+/// All differences from the needed tensors, each kind in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Differences {
-    /// Needed, not there.
+    /// Needed but missing.
     pub missing: Vec<Unmatched>,
-    /// There, not needed.
+    /// Present but not needed.
     pub unused: Vec<Unmatched>,
-    /// There, with another shape.
+    /// Present with another shape.
     pub mismatched: Vec<Mismatch>,
-    /// There, with another kind of dtype; names and shapes alone do not show it.
+    /// Present with another kind of dtype; names and shapes alone do not show it.
     pub dtypes: Vec<WrongDtype>,
-    /// There twice, under the names of a layout.
+    /// Present twice, under the names of a layout.
     pub doubled: Vec<Doubled>,
-    /// Numbers that the shapes contradict.
+    /// Numbers that contradict the shapes.
     pub numbers: Vec<WrongNumber>,
 }
 
@@ -93,17 +93,17 @@ pub struct Differences {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Difference<'a> {
-    /// A number that the shapes contradict.
+    /// A number that contradicts the shapes.
     Number(&'a WrongNumber),
-    /// Another shape.
+    /// Wrong shape.
     Shape(&'a Mismatch),
-    /// Another kind of dtype.
+    /// Wrong kind of dtype.
     Dtype(&'a WrongDtype),
-    /// There twice.
+    /// Present twice.
     Doubled(&'a Doubled),
-    /// Needed, not there.
+    /// Needed but missing.
     Missing(&'a Unmatched),
-    /// There, not needed.
+    /// Present but not needed.
     Unused(&'a Unmatched),
 }
 
@@ -112,15 +112,15 @@ fn dtype_name<S: Serializer>(dtype: &Dtype, serializer: S) -> Result<S::Ok, S::E
 }
 
 impl Unmatched {
-    /// A tensor without a name that is like its own.
+    /// A tensor without a similar name.
     pub(crate) fn new(name: &str, shape: &[usize]) -> Unmatched {
         Unmatched { name: name.to_owned(), shape: shape.to_vec(), nearest: None }
     }
 }
 
 impl Differences {
-    /// Compares what a model needs with what is there. A logit scale or bias may be stored as `[]` or as `[1]`, as
-    /// open_clip allows.
+    /// Compares the needed tensors with the existing ones. A logit scale or bias may be stored as `[]` or as `[1]`, as
+    /// in open_clip.
     pub fn between<'a>(
         expected: &Parameters,
         found: impl IntoIterator<Item = (&'a str, &'a [usize])>,
@@ -145,12 +145,12 @@ impl Differences {
         differences
     }
 
-    /// Whether nothing differs.
+    /// Whether there are no differences.
     pub fn is_empty(&self) -> bool {
         *self == Differences::default()
     }
 
-    /// Every one, in the order in which they are reported.
+    /// All differences, in the order in which they are reported.
     pub fn iter(&self) -> impl Iterator<Item = Difference<'_>> {
         let numbers = self.numbers.iter().map(Difference::Number);
         let shapes = self.mismatched.iter().map(Difference::Shape);
@@ -161,7 +161,7 @@ impl Differences {
         numbers.chain(shapes).chain(dtypes).chain(doubled).chain(missing).chain(unused)
     }
 
-    /// Stable name of what differs: the one kind, or `mismatch` for shapes, names and several kinds.
+    /// Stable code of the differences: that of the only kind, or `mismatch` for shapes, names and mixtures.
     pub fn code(&self) -> &'static str {
         let named = [&self.missing, &self.unused].iter().any(|list| !list.is_empty());
         let tensors = named || !self.mismatched.is_empty();
@@ -173,7 +173,7 @@ impl Differences {
         }
     }
 
-    /// The same with the nearest names, which take some time, so this is for reports alone.
+    /// The same with nearest names. Finding them takes time, so this is only for reports.
     pub fn with_nearest(mut self) -> Differences {
         find_nearest(&mut self.missing, &mut self.unused);
         self
@@ -187,11 +187,11 @@ fn same_shape(name: &str, expected: &[usize], found: &[usize]) -> bool {
 }
 
 impl Difference<'_> {
-    /// The tensor, what is said of it, and the name that may have been meant.
+    /// The tensor, the message about it, and the name that may have been meant.
     fn said(&self) -> Said {
         let (name, about, other) = match self {
             Difference::Number(WrongNumber { name, expected, found }) => {
-                (name, format!("{found}, but the shapes say {expected}"), None)
+                (name, format!("{found}, but the shapes imply {expected}"), None)
             }
             Difference::Shape(Mismatch { name, expected, found }) => {
                 (name, format!("expected {expected:?}, found {found:?}"), None)
@@ -201,7 +201,7 @@ impl Difference<'_> {
             }
             Difference::Doubled(Doubled { name, sources: [one, other] }) => {
                 let [one, other] = [one, other].map(|source| shown_up_to(source, NAME));
-                (name, format!("twice, as `{one}` and as `{other}`"), None)
+                (name, format!("stored twice, as `{one}` and as `{other}`"), None)
             }
             Difference::Missing(Unmatched { name, shape, nearest }) => {
                 (name, format!("missing, {shape:?}"), nearest.clone())
@@ -225,8 +225,8 @@ impl Together {
             let asked = match (about.starts_with("missing"), *count > 1) {
                 (true, false) => "is it",
                 (true, true) => "are they",
-                (false, false) => "should it be",
-                (false, true) => "should they be",
+                (false, false) => "did you mean",
+                (false, true) => "did you mean",
             };
             line.push_str(&format!("; {asked} `{}`?", shown_up_to(other, NAME)));
         }
@@ -235,7 +235,7 @@ impl Together {
 }
 
 impl Differences {
-    /// A line for tensors whose names differ in nothing but their numbers and of which the same is said.
+    /// One line for tensors whose names differ only in numbers and that share a message.
     pub fn lines(&self) -> Vec<String> {
         self.kinds().iter().flatten().map(Together::line).collect()
     }
@@ -248,8 +248,7 @@ impl Differences {
 }
 
 impl fmt::Display for Differences {
-    /// Its lines, indented by two spaces, without a line end after the last; of a kind with more than any two models
-    /// differ in, the rest is counted.
+    /// The lines, indented by two spaces, without a final newline. Entries beyond a limit are only counted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = Lines::default();
         for kind in self.kinds() {

@@ -1,31 +1,31 @@
-//! Which name was meant: names that are much alike.
+//! Finds the name that was meant: the most similar one.
 
 use std::collections::HashMap;
 
 use super::Unmatched;
 use super::numbered::Numbered;
 
-/// A name longer than this is no name of a model.
+/// Names longer than this are not model tensor names.
 const LONGEST: usize = 200;
 
-/// Least likeness, from 0 to 1, with the bonus for the same shape.
+/// Minimum similarity, from 0 to 1, including the bonus for the same shape.
 const LEAST: f64 = 0.7;
 const SAME_SHAPE: f64 = 0.2;
 
-/// Most pairs of characters that are compared: more than any two models have.
+/// Maximum number of character pairs to compare: more than any two models need.
 const MOST_WORK: usize = 100_000_000;
 
-/// Names that differ in nothing but their numbers, with the same shape.
+/// Names that differ only in numbers, with the same shape.
 struct Kind {
-    /// The name, with one sign in the place of each number.
+    /// The name with a placeholder for each number.
     text: String,
     shape: Vec<usize>,
-    /// Place of each member by its numbers.
+    /// Index of each member by its numbers.
     members: HashMap<Vec<u32>, usize>,
 }
 
-/// Gives both lists the names on the other side most like theirs but for numbers; one of the same shape goes before
-/// others. Of several with other numbers none is the nearest.
+/// Pairs each name with the most similar one of the other list, ignoring numbers; the same shape takes precedence. If
+/// several with other numbers are equally near, none is chosen.
 pub(super) fn find_nearest(missing: &mut [Unmatched], unused: &mut [Unmatched]) {
     let kinds = [kinds(missing), kinds(unused)];
     let mut best = [vec![None; kinds[0].len()], vec![None; kinds[1].len()]];
@@ -132,7 +132,7 @@ mod tests {
         };
         let (mut missing, mut unused) = (long(0), long(4096));
         find_nearest(&mut missing, &mut unused);
-        // The work that may be done is spent on the first.
+        // The work budget is spent on the first names.
         assert!(missing[0].nearest.is_some() && missing[3999].nearest.is_none());
     }
 }

@@ -1,18 +1,18 @@
-//! Names that differ in nothing but their numbers, as one.
+//! Merges names that differ only in their numbers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-/// Most numbers of a name that are reported apart: a name with more stays as it is.
+/// Maximum number of numbers in a name that is merged; a name with more stays as it is.
 const MOST_NUMBERS: usize = 6;
 
-/// Most digits of a number: longer ones, and those with a zero before them, are text.
+/// Maximum number of digits: longer numbers, and those with leading zeros, are text.
 const MOST_DIGITS: usize = 9;
 
-/// Most runs of numbers that are written out.
+/// Maximum number of ranges written out.
 const MOST_RUNS: usize = 16;
 
-/// A name, taken apart into its numbers and the text around them: one text more than numbers.
+/// A name split into its numbers and the text around them: one text more than numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Numbered {
     pub(super) texts: Vec<String>,
@@ -52,35 +52,35 @@ impl Numbered {
     }
 }
 
-/// What is said of a name: names of which the same is said can be one.
+/// The message about a name: names with the same message can be merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) name: String,
     pub(super) about: String,
-    /// Another name, which may have the numbers of the first.
+    /// A second name, which may share the first one's numbers.
     pub(super) other: Option<String>,
 }
 
-/// Names as one.
+/// Merged names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Together {
-    /// The name, with its numbers in braces where there are several: `blocks.{0..5,7}.bias`.
+    /// The name, with several numbers in braces: `blocks.{0..5,7}.bias`.
     pub(super) name: String,
     pub(super) about: String,
-    /// The other name, with the numbers that it shares.
+    /// The second name, with the shared numbers.
     pub(super) other: Option<String>,
-    /// Of how many names it is.
+    /// How many names were merged.
     pub(super) count: usize,
 }
 
-/// A number of the other name: that at a place of the first, or one of its own.
+/// A number of the second name: taken from a position of the first, or its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Shared {
     With(usize),
     Own(u32),
 }
 
-/// What names have to share to be one.
+/// What names must share to be merged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     texts: Vec<String>,
@@ -93,12 +93,12 @@ struct Kind {
 struct Block {
     numbers: Vec<BTreeSet<u32>>,
     count: usize,
-    /// Place of the first of them.
+    /// Index of the first of them.
     first: usize,
 }
 
-/// Puts names together, in the order of the first of each: those that differ in one number first by it, and then
-/// wholes that differ in another.
+/// Merges names, in order of first occurrence: first those that differ in one number, then the results that differ in
+/// another.
 pub(super) fn together(said: impl IntoIterator<Item = Said>) -> Vec<Together> {
     let mut kinds: HashMap<Kind, Vec<Block>> = HashMap::new();
     for (first, Said { name, about, other }) in said.into_iter().enumerate() {
@@ -128,7 +128,7 @@ pub(super) fn together(said: impl IntoIterator<Item = Said>) -> Vec<Together> {
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-/// Which numbers another name has from the first, in their order.
+/// Which of the first name's numbers another name uses, in order.
 fn share(numbers: &[u32], other: Numbered) -> (Vec<String>, Vec<Shared>) {
     let mut next = 0;
     let of = |number: u32| match numbers[next..].iter().position(|known| *known == number) {
@@ -141,7 +141,7 @@ fn share(numbers: &[u32], other: Numbered) -> (Vec<String>, Vec<Shared>) {
     (other.texts, other.numbers.into_iter().map(of).collect())
 }
 
-/// Joins the blocks that differ at one place alone.
+/// Merges blocks that differ at one position only.
 fn merge(blocks: Vec<Block>, place: usize) -> Vec<Block> {
     let mut joined: BTreeMap<Vec<BTreeSet<u32>>, Block> = BTreeMap::new();
     for mut block in blocks {
@@ -166,7 +166,7 @@ fn written(texts: &[String], numbers: &[BTreeSet<u32>]) -> String {
     name
 }
 
-/// Numbers in braces, with what follows one after the other as a run.
+/// Numbers in braces, with consecutive ones as a range.
 fn write_runs(name: &mut String, numbers: &BTreeSet<u32>) {
     let mut runs: Vec<[u32; 2]> = Vec::new();
     for &number in numbers {
@@ -215,7 +215,7 @@ mod tests {
             &[("a.{3,5,9,10}.w", None, 4)],
         );
         check(&[("a.3.w", None)], &[("a.3.w", None, 1)]);
-        // Leading zeros and numbers that are too long are text.
+        // Leading zeros and overlong numbers are text.
         check(
             &[("a.01", None), ("a.1", None), ("a.02", None)],
             &[("a.01", None, 1), ("a.1", None, 1), ("a.02", None, 1)],

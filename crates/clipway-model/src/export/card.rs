@@ -13,9 +13,9 @@ use crate::spelling::{Spelling, WeightsFormat};
 pub(super) enum Usage {
     /// Not at all.
     None,
-    /// It loads it.
+    /// It loads the folder.
     Loads,
-    /// Its model takes the weights after it has been folded too.
+    /// Its model also accepts the weights once it is folded.
     AfterFolding,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn model_card(
         let _ = writeln!(card, "| {key} | {value} |");
     }
     card.push_str(
-        "\nWhat each tensor was made of, where each setting is known from, hashes and the verification are in \
+        "\nThe sources of each tensor, the origin of each setting, hashes and the verification are in \
          `clipway.json`.\n",
     );
     for text in &artifact.notes {
@@ -82,7 +82,7 @@ pub(super) fn model_card(
     if usage == Usage::AfterFolding {
         let _ = write!(
             card,
-            "\n## Usage\n\nThe branches of the image tower are folded, so the model must be folded before it takes the \
+            "\n## Usage\n\nThe image tower's branches are folded, so fold the model before loading the \
              weights:\n\n```python\nimport open_clip, safetensors.torch, timm, torch\n\n\
              model, _, preprocess = open_clip.create_model_and_transforms('local-dir:PATH/TO/THIS/FOLDER', \
              load_weights=False)\n\
@@ -98,7 +98,7 @@ pub(super) fn model_card(
     card
 }
 
-/// Python that reads the weights, of the first format that was written.
+/// Python that reads the weights in the first written format.
 fn weights_in_python(artifact: &Artifact) -> String {
     let Some((format, names)) = artifact.weights.first_key_value() else { return String::new() };
     let load = |path: &str| match *format == WeightsFormat::Safetensors {

@@ -1,4 +1,4 @@
-//! Why an export did not happen.
+//! Why an export failed.
 
 use std::path::PathBuf;
 
@@ -15,30 +15,30 @@ use crate::spelling::onnx::MakeError;
 /// An error of the caller's verification.
 pub type VerifyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// An export did not happen; the target is as it was.
+/// An export failed; the target is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
     /// The source cannot be resolved.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The target cannot hold the model.
+    /// The target cannot represent the model.
     #[error("`{}`, {model}: {cause}", shown_path(path))]
     Target {
         /// The source.
         path: PathBuf,
         /// Name of the model.
         model: String,
-        /// What cannot be expressed.
+        /// What it cannot represent.
         cause: SpellError,
     },
-    /// A tensor of the source is lost or doubled.
+    /// A source tensor was lost or duplicated.
     #[error(transparent)]
     Imbalance(#[from] Imbalance),
-    /// Values that are finite would become infinite.
+    /// Finite values would become infinite.
     #[error("{} cannot be written in {precision}: {}", count_tensors(tensors.len()), list_overflows(tensors))]
     Overflow {
-        /// The precision that was asked for.
+        /// The requested precision.
         precision: &'static str,
         /// Each tensor, with the number of its values that are out of range.
         tensors: Vec<(String, usize)>,
@@ -62,7 +62,7 @@ pub enum ExportError {
     /// The folder cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// What was read back is not what was written.
+    /// The data read back differs from the data written.
     #[error("`{}`: {cause}; the disk or its cable may be failing", shown_path(path))]
     ReadBack {
         /// The file.
@@ -70,7 +70,7 @@ pub enum ExportError {
         /// What differs.
         cause: String,
     },
-    /// A file of the source changed, or cannot be looked at any more.
+    /// A source file changed or can no longer be inspected.
     #[error(transparent)]
     Input(#[from] InputError),
     /// The source changed while it was read.
@@ -78,11 +78,11 @@ pub enum ExportError {
     SourceChanged {
         /// The source.
         path: PathBuf,
-        /// A tensor that was read twice, differently.
+        /// A tensor that gave different data when read twice.
         tensor: String,
     },
-    /// The folder does not pass its verification, so it was not put in place.
-    #[error("the export does not pass its verification: {0}")]
+    /// The folder failed verification, so it was not moved into place.
+    #[error("the export failed verification: {0}")]
     Verification(VerifyError),
     /// The export was interrupted.
     #[error("interrupted; nothing was written")]
@@ -107,7 +107,7 @@ fn list_overflows(tensors: &[(String, usize)]) -> String {
 }
 
 impl ExportError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             ExportError::Source(error) => error.code(),
@@ -125,7 +125,7 @@ impl ExportError {
         }
     }
 
-    /// Everything in which weights and model differ.
+    /// All differences between weights and model.
     pub fn differences(&self) -> Option<&Differences> {
         match self {
             ExportError::Source(error) => error.differences(),
@@ -133,7 +133,7 @@ impl ExportError {
         }
     }
 
-    /// Every problem of configs or a target, where they are listed together.
+    /// All problems of configs or the target, if they are reported together.
     pub fn problems(&self) -> Vec<&str> {
         match self {
             ExportError::Source(error) => error.problems(),

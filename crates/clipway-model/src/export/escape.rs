@@ -1,8 +1,8 @@
-//! Text from strangers in a model card: one function for each medium.
+//! Escaping of untrusted text in a model card, one function per medium.
 
 use clipway_formats::is_invisible;
 
-/// A text as a part of a line of Markdown, in a table or out of it: nothing in it is markup or HTML.
+/// Escapes a text for use within a line of Markdown, in a table or outside: no part of it becomes markup or HTML.
 pub(super) fn markdown(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -17,13 +17,13 @@ pub(super) fn markdown(text: &str) -> String {
     out
 }
 
-/// A character of Markdown that stands for itself.
+/// A Markdown character that represents itself.
 fn escaped(c: char) -> impl Iterator<Item = char> {
     let is_markup = "\\`*_{}[]()#+!|~:@".contains(c);
     is_markup.then_some('\\').into_iter().chain([c])
 }
 
-/// A note, which is ours and may have quoted text in backticks: one line, without HTML outside of the quotes.
+/// Formats a note, which is ours and may quote text in backticks: one line, without HTML outside of the quotes.
 pub(super) fn note(text: &str) -> String {
     let mut out = String::new();
     for (index, part) in text.split('`').enumerate() {
@@ -42,7 +42,7 @@ pub(super) fn note(text: &str) -> String {
     out
 }
 
-/// A text as a YAML scalar: a plain word as it is, all else in quotes.
+/// A text as a YAML scalar: plain words unchanged, everything else quoted.
 pub(super) fn yaml(text: &str) -> String {
     let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.+".contains(c))

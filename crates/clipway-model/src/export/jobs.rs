@@ -1,35 +1,35 @@
-//! Work on many tensors at once, stopped by the first error or an interrupt.
+//! Parallel work on many tensors, stopped by the first error or an interrupt.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::ExportError;
 
-/// Where an export is.
+/// The stage of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The source is read and hashed, the weights are written.
+    /// Reading and hashing the source, writing the weights.
     Write,
-    /// What was written is read back and compared.
+    /// Reading back and comparing what was written.
     ReadBack,
-    /// Weights are read for statistics.
+    /// Reading weights for statistics.
     Statistics,
-    /// The folder is verified against the source.
+    /// Verifying the folder against the source.
     Verify,
-    /// The disk is waited for.
+    /// Waiting for the disk.
     Sync,
 }
 
-/// Learns how an export advances.
+/// Receives the progress of an export.
 pub trait Progress: Sync {
-    /// A stage begins, in which this many bytes are to be handled.
+    /// A stage begins; it will process this many bytes.
     fn begin(&self, stage: Stage, bytes: u64);
 
-    /// So many more bytes of the stage are done. Called from many threads.
+    /// `bytes` more bytes of the stage are done. Called from many threads.
     fn advance(&self, bytes: u64);
 }
 
-/// Progress that nobody looks at.
+/// Ignores progress.
 impl Progress for () {
     fn begin(&self, _stage: Stage, _bytes: u64) {}
 
@@ -44,7 +44,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Says how far it is, and stops where an interrupt was asked for.
+    /// Reports progress, and stops if an interrupt was requested.
     pub(crate) fn advance(&self, bytes: usize) -> Result<(), ExportError> {
         self.progress.advance(bytes as u64);
         self.check()
@@ -80,12 +80,12 @@ pub(crate) fn run_jobs<T: Send, E: Send>(
         }
     });
     let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // Of several errors the one of the first job is reported, so that the message does not depend on timing.
+    // The error of the first job is reported, so that the message does not depend on timing.
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Indices from the largest to the smallest, so that no thread is left with a large one at the end.
+/// Indices from largest to smallest, so that no thread is left with a large one at the end.
 pub(crate) fn largest_first(sizes: &[usize]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(sizes[index]));

@@ -1,6 +1,6 @@
-//! From a source to a folder that a library loads and that carries its own contract: plan, then write.
+//! From a source to a folder that a library loads and that contains its own contract: plan, then write.
 //!
-//! [`Export::prepare`] makes the plan under the target's names and can be looked at; [`Export::write`] writes it.
+//! [`Export::prepare`] makes the plan under the target's names, for inspection; [`Export::write`] carries it out.
 
 mod card;
 mod escape;

@@ -1,4 +1,4 @@
-//! A source as a target writes it: the plan under the target's names, and the ledger.
+//! A source as a target would write it: the plan under the target's names, and the ledger.
 
 use super::ExportError;
 use crate::config::PixelRule;
@@ -7,7 +7,7 @@ use crate::source::Source;
 use crate::spelling::onnx::{OnnxPrecision, OnnxSettings};
 use crate::spelling::{SpellError, Spelled, Spelling};
 
-/// An export that is ready to be written, and can be looked at: no weight has been read.
+/// An export ready to be written, for inspection. No weights have been read yet.
 #[derive(Debug)]
 pub struct Export<'a> {
     pub(super) source: &'a Source,
@@ -21,10 +21,10 @@ pub struct Export<'a> {
 }
 
 impl<'a> Export<'a> {
-    /// Brings a source into a target's names and files, and accounts for every tensor.
+    /// Maps a source to a target's names and files, and accounts for every tensor.
     ///
     /// # Errors
-    /// What the target cannot express, or a ledger that does not balance.
+    /// A model that the target cannot represent, or a ledger that does not balance.
     pub fn prepare(source: &'a Source, spelling: &'static Spelling) -> Result<Export<'a>, ExportError> {
         let (plan, spelled) = spell(source, spelling).map_err(|cause| {
             let path = source.path().to_owned();
@@ -58,17 +58,17 @@ impl<'a> Export<'a> {
         self.onnx
     }
 
-    /// What is exported.
+    /// The source being exported.
     pub fn source(&self) -> &'a Source {
         self.source
     }
 
-    /// What makes the tensors that are written, under the target's names.
+    /// How the written tensors are made, under the target's names.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Whose names and files are written.
+    /// The spelling: names and files of the target.
     pub fn spelling(&self) -> &'static Spelling {
         self.spelling
     }
@@ -78,7 +78,7 @@ impl<'a> Export<'a> {
         &self.ledger
     }
 
-    /// What a user must know.
+    /// What a user should know.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -97,7 +97,7 @@ fn spell(source: &Source, spelling: &Spelling) -> Result<(Plan, Spelled), SpellE
         let problems = vec![format!("the {} tower alone: it has both towers", source.tower().name())];
         return Err(SpellError::Inexpressible { title, problems });
     }
-    // A source whose rule no config of open_clip can say runs as it is, and is not written as if it could.
+    // A source whose preprocessing no open_clip config can express can run, but is not written as if it could.
     let differences = source.config().preprocess().open_clip_differences();
     if is_open_clip && source.tower() != Towers::Text && !differences.is_empty() {
         let problems = differences.iter().map(ToString::to_string).collect();
@@ -106,16 +106,16 @@ fn spell(source: &Source, spelling: &Spelling) -> Result<(Plan, Spelled), SpellE
     spelling.spell(source.config(), source.plan())
 }
 
-/// What a user must know about a folded model.
-const FOLDED: &str = "the branches of the image tower are folded for inference: open_clip 3.3.0 cannot load this \
-     folder as it is, since it builds the trunk with the branches it was trained with and has no option for the \
+/// The note on a folded model.
+const FOLDED: &str = "the image tower's branches are folded for inference: open_clip 3.3.0 cannot load this \
+     folder as it is, since it builds the trunk with its training branches and has no option for the \
      folded form";
 
-/// How open_clip takes it all the same, if it has all else.
+/// How open_clip can still load it, if nothing else stands in the way.
 const FOLDED_USAGE: &str =
-    "; after `timm.utils.reparameterize_model` its model takes these weights (see README.md)";
+    "; after `timm.utils.reparameterize_model` its model accepts these weights (see README.md)";
 
-/// What a user must know about the folder that is written.
+/// Notes on the folder to be written.
 fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
     let mut notes = Vec::new();
     if spelling.onnx.is_some() {
@@ -125,7 +125,7 @@ fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
     let beyond = config.model.beyond_open_clip();
     if source.tower() != Towers::Both {
         let tower = source.tower().name();
-        notes.push(format!("only the {tower} tower is here: open_clip cannot load this folder"));
+        notes.push(format!("this folder has only the {tower} tower, so open_clip cannot load it"));
     }
     if config.model.folded {
         let takes = beyond.is_empty() && source.tower() == Towers::Both;
@@ -133,13 +133,13 @@ fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
     }
     if let Some([height, width]) = source.model().changed_from {
         notes.push(format!(
-            "the image tower's tensors are made for images of {height}x{width} and stay as they are: open_clip 3.3.0 \
-             takes the folder with `force_image_size`"
+            "the image tower's tensors were made for {height}x{width} images and are not resampled: open_clip 3.3.0 \
+             loads the folder with `force_image_size`"
         ));
     }
     if spelling.is_open_clip && !beyond.is_empty() {
         notes.push(format!(
-            "open_clip 3.3.0 cannot load this folder: its configs do not have `{}`",
+            "open_clip 3.3.0 cannot load this folder: its configs have no key `{}`",
             beyond.join("`, `")
         ));
     }

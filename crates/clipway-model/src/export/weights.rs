@@ -1,4 +1,4 @@
-//! Files of weights: written tensor by tensor, hashed on the way, read back and compared.
+//! Weight files: written tensor by tensor, hashed on the way, read back and compared.
 
 use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::plan::{ApplyError, PlannedTensor, apply};
 use crate::spelling::{Spelling, WeightsFormat};
 use crate::state_dict::StateDict;
 
-/// What is written from what.
+/// What to write, and from what.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
     pub(super) planned: &'a [PlannedTensor],
@@ -27,26 +27,27 @@ pub(super) struct Job<'a> {
     pub(super) run: Run<'a>,
 }
 
-/// What writing a tensor gave.
+/// Result of writing a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WrittenTensor {
     pub(super) sha256: String,
     pub(super) overflowed: usize,
 }
 
-/// The files of one format, and where each tensor is.
+/// The files of one format, and the location of each tensor.
 pub(super) struct WrittenFiles {
     pub(super) format: WeightsFormat,
-    /// Names of the files of weights, in order.
+    /// Names of the weight files, in order.
     pub(super) names: Vec<String>,
-    /// The index, if there is more than one file.
+    /// The index, if there are several files.
     pub(super) index: Option<(String, String)>,
     /// For each planned tensor, in order.
     pub(super) tensors: Vec<WrittenTensor>,
 }
 
 impl Job<'_> {
-    /// Writes all tensors in one format, in files of at most this many bytes of weights where a tensor allows it.
+    /// Writes all tensors in one format, in files of at most this many bytes of weights unless a single tensor is
+    /// larger.
     pub(super) fn write(
         &self,
         staging: &Staging,
@@ -92,7 +93,7 @@ impl Job<'_> {
     /// Writes tensors in parallel, each at its own offsets.
     fn write_safetensors(&self, file: &StagedFile) -> Result<Vec<WrittenTensor>, ExportError> {
         let infos = self.infos();
-        // PyTorch's and transformers' loaders ask for this entry.
+        // PyTorch's and transformers' loaders require this entry.
         let metadata = [("format".to_owned(), "pt".to_owned())];
         let layout = SafetensorsLayout::new(&infos, &metadata).map_err(self.refuse_layout())?;
         file.set_length(layout.file_size())?;
@@ -108,7 +109,7 @@ impl Job<'_> {
         })
     }
 
-    /// Writes tensors one after the other, as the format's checksums need it.
+    /// Writes tensors one after the other, as the format's checksums require.
     fn write_pytorch(&self, file: &Arc<StagedFile>) -> Result<Vec<WrittenTensor>, ExportError> {
         let mut written = Vec::with_capacity(self.planned.len());
         let mut failure = None;
@@ -134,7 +135,7 @@ impl Job<'_> {
         }
     }
 
-    /// Makes one tensor, and hands its bytes to `sink` and to its hash.
+    /// Makes one tensor and passes its bytes to `sink` and to its hash.
     fn make(
         &self,
         index: usize,
@@ -164,7 +165,7 @@ impl Job<'_> {
             let found = file.tensors();
             let expected = &self.planned[first..(first + found.len()).min(self.planned.len())];
             if !found.iter().eq(expected.iter().map(|planned| &planned.target)) {
-                return Err(refuse("the tensors are not those that were written".to_owned()));
+                return Err(refuse("it contains other tensors than were written".to_owned()));
             }
             let hashes = hash_tensors(file.as_ref(), &|bytes| self.run.advance(bytes), &|cause| {
                 refuse(cause.to_string())
@@ -183,14 +184,14 @@ impl Job<'_> {
             return Ok(());
         }
         let path = staging.target().to_owned();
-        Err(ExportError::ReadBack { path, cause: "tensors that were written are missing".to_owned() })
+        Err(ExportError::ReadBack { path, cause: "some written tensors are missing".to_owned() })
     }
 }
 
-/// SHA-256 of every tensor of a file, in parallel; `each` gets the size of each piece, and may stop.
+/// SHA-256 of every tensor of a file, in parallel. `each` receives the size of each piece and may stop the work.
 ///
 /// # Errors
-/// What `refuse` makes of a tensor that cannot be read, or what `each` says.
+/// The result of `refuse` for a tensor that cannot be read, or the error from `each`.
 pub(crate) fn hash_tensors<E: Send>(
     file: &dyn TensorFile,
     each: &(dyn Fn(usize) -> Result<(), E> + Sync),
@@ -212,7 +213,7 @@ pub(crate) fn hash_tensors<E: Send>(
     })
 }
 
-/// Tensors in runs of at most this many bytes; a larger tensor has a run to itself.
+/// Groups tensors into runs of at most this many bytes; a larger tensor gets its own run.
 fn shards(planned: &[PlannedTensor], most_bytes: Option<u64>) -> Vec<&[PlannedTensor]> {
     let Some(most) = most_bytes else { return vec![planned] };
     let (mut shards, mut start, mut bytes) = (Vec::new(), 0, 0u64);
@@ -233,7 +234,7 @@ fn write_error(file: &StagedFile, source: io::Error) -> ExportError {
     ExportError::Output(OutputError::Io { action: "write", path, cause: source })
 }
 
-/// A staged file with a position, for writers that go back.
+/// A staged file with a position, for writers that seek back.
 struct SeekingFile<'a> {
     file: &'a StagedFile,
     position: u64,

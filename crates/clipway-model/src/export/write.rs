@@ -1,4 +1,4 @@
-//! The folder: weights, config, tokenizer, card and contract, put in place only when all of it is right.
+//! The folder: weights, config, tokenizer, card and contract, moved into place only when everything is right.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -27,10 +27,10 @@ use crate::plan::{Ledger, Precision, Towers};
 use crate::source::{ConfigOrigin, Source};
 use crate::spelling::WeightsFormat;
 
-/// The model card's file.
+/// The model card's file name.
 const CARD_NAME: &str = "README.md";
 
-/// Verifies a folder before it is put in place, and gives the report that is stored in it.
+/// Verifies a folder before it is moved into place, and returns the report to store in it.
 pub type Verify<'a> = dyn Fn(&Path) -> Result<Report, VerifyError> + 'a;
 
 /// The tokenizer's part of a folder, as its target's library reads it.
@@ -38,40 +38,40 @@ pub type Verify<'a> = dyn Fn(&Path) -> Result<Report, VerifyError> + 'a;
 pub struct TokenizerParts {
     /// Files by name, such as `tokenizer.json`.
     pub files: Vec<(String, Vec<u8>)>,
-    /// The rules by which the folder reads texts; those of the source where they are left out.
+    /// The rules by which the folder reads texts; `None` for the source's.
     pub rules: Option<TokenizerRules>,
-    /// What a user must know.
+    /// What a user should know.
     pub notes: Vec<String>,
 }
 
 /// Files by name, with their hashes.
 type FileHashes = BTreeMap<String, FileHash>;
 
-/// How a prepared export is written.
+/// How to write a prepared export.
 pub struct WriteOptions<'a> {
     /// Formats of the weights; at least one.
     pub formats: Vec<WeightsFormat>,
-    /// Most bytes of weights in a file; a larger tensor has a file to itself.
+    /// Maximum bytes of weights per file; a larger tensor gets its own file.
     pub max_shard_bytes: Option<u64>,
     /// The tokenizer's part.
     pub tokenizer: TokenizerParts,
-    /// License of the weights; without it that of the source, where the source says it.
+    /// License of the weights; `None` for the source's, if it states one.
     pub license: Option<String>,
-    /// Whether an artifact at the target is replaced.
+    /// Whether to replace an artifact at the target.
     pub force: bool,
-    /// Other inputs of the run: the target must not hold them.
+    /// Other inputs of the run: the target must not contain them.
     pub inputs: Vec<&'a Path>,
-    /// Learns how the export advances.
+    /// Receives the progress of the export.
     pub progress: &'a dyn Progress,
     /// Stops the export when it becomes true.
     pub cancel: &'a AtomicBool,
-    /// Verifies the folder; without it the artifact says that none was run.
+    /// Verifies the folder; without it, the artifact says that it was not verified.
     pub verify: Option<&'a Verify<'a>>,
     /// Called before every step of the output.
     pub hook: StepHook,
 }
 
-/// Seconds that the stages took. They are not in the artifact.
+/// Duration of the stages in seconds. They are not part of the artifact.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Timings {
     /// Reading, hashing and writing.
@@ -84,30 +84,30 @@ pub struct Timings {
     pub sync: f64,
 }
 
-/// What an export did.
+/// Result of an export.
 #[derive(Debug)]
 pub struct ExportReport {
-    /// The folder, absolute.
+    /// The folder, as an absolute path.
     pub folder: PathBuf,
-    /// What it says of itself.
+    /// Its `clipway.json`.
     pub artifact: Artifact,
-    /// Where every tensor of the source went.
+    /// Where every source tensor went.
     pub ledger: Ledger,
-    /// Bytes of the source's files.
+    /// Total size of the source's files, in bytes.
     pub source_bytes: u64,
-    /// Bytes of the folder's files.
+    /// Total size of the folder's files, in bytes.
     pub folder_bytes: u64,
     /// How long it took.
     pub timings: Timings,
-    /// What is left of a replaced artifact and could not be removed.
+    /// What remains of a replaced artifact that could not be removed.
     pub leftover: Option<OutputError>,
 }
 
 impl Export<'_> {
-    /// Writes the folder: everything into a temporary folder beside it, read back, verified and then renamed.
+    /// Writes the folder: everything goes into a temporary folder beside it, is read back, verified and then renamed.
     ///
     /// # Errors
-    /// Whatever keeps the folder from being complete and right; the target is then as it was, and nothing is left
+    /// Anything that keeps the folder from being complete and right. The target is then unchanged, and nothing is left
     /// beside it.
     pub fn write(&self, target: &Path, options: &WriteOptions<'_>) -> Result<ExportReport, ExportError> {
         let sources = self.source.checkpoint().sources();
@@ -198,7 +198,7 @@ impl Export<'_> {
 
         let clock = Instant::now();
         run.progress.begin(Stage::Sync, 0);
-        // The disk is waited for and the files of weights are hashed as a whole at the same time.
+        // Wait for the disk and hash the weight files at the same time.
         let (synced, hashes) = rayon::join(|| staging.sync(), || hash_weights(&staging, &written));
         synced?;
         artifact.files.extend(hashes?);
@@ -220,7 +220,7 @@ impl Export<'_> {
         })
     }
 
-    /// Writes the weights in every format, while the source files are hashed.
+    /// Writes the weights in every format while hashing the source files.
     fn write_weights(
         &self,
         staging: &Staging,
@@ -297,8 +297,10 @@ impl Export<'_> {
         let mut notes = self.notes.clone();
         notes.extend(options.tokenizer.notes.iter().cloned());
         if self.spelling.is_open_clip && written.iter().all(|files| files.index.is_some()) {
-            notes
-                .push("the weights are in several files: open_clip 3.3.0 cannot load this folder".to_owned());
+            notes.push(
+                "the weights are split into several files: open_clip 3.3.0 cannot load this folder"
+                    .to_owned(),
+            );
         }
         let mut tensors = BTreeMap::new();
         for (planned, made) in self.plan.tensors.iter().zip(&written[0].tensors) {
@@ -348,7 +350,7 @@ impl Export<'_> {
         })
     }
 
-    /// The model card; its usage shows what loads the folder.
+    /// The model card. Its usage section shows what loads the folder.
     fn card(&self, artifact: &Artifact, written: &[WrittenFiles]) -> String {
         let is_known = self.source.config().model.beyond_open_clip().is_empty();
         let is_single = written.iter().any(|files| files.index.is_none());
@@ -362,7 +364,7 @@ impl Export<'_> {
     }
 }
 
-/// Name of what was opened; of the folder where a folder was given by a path without a name, such as `.`.
+/// Name of what was opened; for a path without a name, such as `.`, the folder's.
 fn source_name(source: &Source) -> String {
     let path = source.path();
     match path.file_name() {
@@ -371,7 +373,7 @@ fn source_name(source: &Source) -> String {
     }
 }
 
-/// The small files of a folder, with their hashes.
+/// A folder's small files, with their hashes.
 struct Folder<'a> {
     staging: &'a Staging,
     files: FileHashes,
@@ -386,7 +388,7 @@ impl Folder<'_> {
     }
 }
 
-/// Gives a file this content and no other.
+/// Writes a file with exactly this content.
 fn rewrite(file: &Arc<StagedFile>, bytes: &[u8]) -> Result<(), ExportError> {
     file.set_length(0)?;
     Ok(file.write_all_at(0, bytes)?)
@@ -406,7 +408,7 @@ fn read_back_files(staging: &Staging, artifact: &Artifact) -> Result<(), ExportE
     Ok(())
 }
 
-/// Hashes the files of weights from their first byte to their last.
+/// Hashes the weight files as a whole.
 fn hash_weights(staging: &Staging, written: &[WrittenFiles]) -> Result<FileHashes, ExportError> {
     let mut hashes = FileHashes::new();
     for name in written.iter().flat_map(|files| &files.names) {

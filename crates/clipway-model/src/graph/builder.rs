@@ -1,4 +1,4 @@
-//! Builds a graph operation by operation and checks every shape on the way.
+//! Builds a graph operation by operation, checking every shape.
 
 mod attention;
 mod tokens;
@@ -12,7 +12,7 @@ use super::parameters::{ParameterId, Parameters};
 use super::settings::{Activation, MeanWindow, Pool, Rows, WeightLayout};
 use super::{Dim, Graph, Node, ValueId};
 
-/// An operation does not fit the shapes of its inputs or parameters.
+/// An operation does not match the shapes of its inputs or parameters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{scope}`: {operation}: expected {expected}, found {found}")]
 pub struct GraphError {
@@ -22,7 +22,7 @@ pub struct GraphError {
     pub operation: String,
     /// What it needs.
     pub expected: String,
-    /// What it was given.
+    /// What it received.
     pub found: String,
 }
 
@@ -42,7 +42,7 @@ impl<'p> GraphBuilder<'p> {
         GraphBuilder { parameters, name: name.to_owned(), nodes: Vec::new(), scope: String::new() }
     }
 
-    /// Names the module that the next operations belong to.
+    /// Sets the module of the next operations.
     pub fn scope(&mut self, scope: impl Into<String>) {
         self.scope = scope.into();
     }
@@ -57,7 +57,7 @@ impl<'p> GraphBuilder<'p> {
         &self.nodes[value.index()].shape
     }
 
-    /// Length of a value's last dimension, if it is fixed.
+    /// Length of a value's last dimension, if fixed.
     pub fn width(&self, value: ValueId) -> Option<usize> {
         match self.shape(value).last() {
             Some(Dim::Fixed(width)) => Some(*width),
@@ -73,7 +73,7 @@ impl<'p> GraphBuilder<'p> {
         }
     }
 
-    /// Number of channels: length of a map's second dimension, of any other value's last.
+    /// Number of channels: a map's second dimension, any other value's last.
     pub fn channels(&self, value: ValueId) -> Option<usize> {
         match *self.shape(value) {
             [_, Dim::Fixed(channels), _, _] => Some(channels),
@@ -87,7 +87,7 @@ impl<'p> GraphBuilder<'p> {
         self.push(Operation::Pixels, vec![], shape)
     }
 
-    /// The input of a text tower: texts of at most this many tokens.
+    /// The input of a text tower with this maximum length.
     pub fn token_ids(&mut self, most: usize) -> ValueId {
         self.push(Operation::TokenIds { most }, vec![], vec![Dim::Batch, Dim::Length(0)])
     }
@@ -126,14 +126,14 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Normalizes the last dimension by the root of its mean square.
+    /// Normalizes the last dimension by its root mean square.
     pub fn rms_norm(&mut self, x: ValueId, layer: &RmsNorm) -> Built {
         let operation = Operation::RmsNorm { weight: layer.weight, epsilon: layer.epsilon };
         self.expect_width(&operation, x, self.parameters.get(layer.weight).elements())?;
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Normalizes a map by stored statistics.
+    /// Normalizes a map with stored statistics.
     pub fn batch_norm(&mut self, x: ValueId, layer: &BatchNorm) -> Built {
         let operation = Operation::BatchNorm {
             weight: layer.weight,
@@ -184,22 +184,22 @@ impl<'p> GraphBuilder<'p> {
         self.push_like(Operation::Activation(activation), vec![x], x)
     }
 
-    /// Adds two values of one shape.
+    /// Adds two values of the same shape.
     pub fn add(&mut self, a: ValueId, b: ValueId) -> Built {
         self.combine(Operation::Add, a, b)
     }
 
-    /// Multiplies two values of one shape, element by element.
+    /// Multiplies two values of the same shape elementwise.
     pub fn multiply(&mut self, a: ValueId, b: ValueId) -> Built {
         self.combine(Operation::Multiply, a, b)
     }
 
-    /// Subtracts the second of two values of one shape from the first.
+    /// Subtracts the second of two values of the same shape from the first.
     pub fn subtract(&mut self, a: ValueId, b: ValueId) -> Built {
         self.combine(Operation::Subtract, a, b)
     }
 
-    /// Multiplies the channels of a map by those of a map of one place.
+    /// Multiplies the channels of a map by those of a 1x1 map.
     pub fn gate(&mut self, x: ValueId, gate: ValueId) -> Built {
         let [channels, _, _] = self.map(&Operation::Gate, x)?;
         let found = self.map(&Operation::Gate, gate)?;
@@ -209,7 +209,7 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push_like(Operation::Gate, vec![x, gate], x))
     }
 
-    /// Averages a map over its places.
+    /// Averages a map over all places.
     pub fn mean_map(&mut self, x: ValueId) -> Built {
         let [channels, _, _] = self.map(&Operation::MeanMap, x)?;
         Ok(self.push_map(Operation::MeanMap, x, [channels, 1, 1]))
@@ -245,7 +245,7 @@ impl<'p> GraphBuilder<'p> {
         }
     }
 
-    /// Averages square windows of a map that lie side by side.
+    /// Averages non-overlapping square windows of a map.
     pub fn average_pool(&mut self, x: ValueId, kernel: usize) -> Built {
         self.average_windows(x, MeanWindow { kernel, stride: kernel, padding: 0 })
     }
@@ -256,7 +256,7 @@ impl<'p> GraphBuilder<'p> {
         let MeanWindow { kernel, stride, padding } = window;
         let [channels, height, width] = self.map(&operation, x)?;
         let side = |length: usize| (length + 2 * padding).checked_sub(kernel)?.checked_div(stride);
-        // A window that lay beyond the map would have no mean.
+        // A window entirely outside of the map would have no mean.
         match (side(height), side(width)) {
             (Some(height), Some(width)) if kernel > 0 && 2 * padding <= kernel => {
                 Ok(self.push_map(operation, x, [channels, height + 1, width + 1]))
@@ -265,7 +265,7 @@ impl<'p> GraphBuilder<'p> {
         }
     }
 
-    /// Makes one vector of a sequence; `ids` are needed by the pools that look at them.
+    /// Pools a sequence to one vector; some pools need `ids`.
     pub fn pool(&mut self, x: ValueId, pool: Pool, ids: Option<ValueId>) -> Built {
         let operation = Operation::Pool(pool);
         let (&[batch, _, Dim::Fixed(width)], true) = (self.shape(x), ids.is_some() || !pool.looks_at_ids())
@@ -322,7 +322,7 @@ impl<'p> GraphBuilder<'p> {
         match self.width(x) {
             Some(width) if divisor > 0 && width % divisor == 0 => Ok(()),
             found => {
-                let expected = format!("a multiple of {divisor} as last dimension");
+                let expected = format!("a last dimension divisible by {divisor}");
                 Err(self.wrong(operation, expected, number(found)))
             }
         }
@@ -345,5 +345,5 @@ impl<'p> GraphBuilder<'p> {
 
 /// A dimension for people.
 fn number(dimension: Option<usize>) -> String {
-    dimension.map_or_else(|| "none that is fixed".to_owned(), |number| number.to_string())
+    dimension.map_or_else(|| "a dimension that is not fixed".to_owned(), |number| number.to_string())
 }

@@ -1,23 +1,23 @@
-//! What a tower costs for one sample, before anything is computed.
+//! Cost of a tower for one sample, estimated before anything is computed.
 
 use super::{Dim, Graph, Node, Operation, Parameters};
 
 /// Memory and work of one sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Bytes of the values that are alive at the same time, in f32, with the input three times over: as it is read, as
-    /// it is computed with, and as it is kept for comparison.
+    /// Bytes of the values that are alive at the same time, in f32. The input counts three times: as read, as used, and
+    /// as kept for comparison.
     pub bytes: u64,
     /// Multiplications.
     pub multiplications: u64,
 }
 
-/// Copies of the input that a run holds.
+/// Number of copies of the input during a run.
 const INPUTS: u64 = 3;
 
 impl Graph {
-    /// The cost of one sample; texts have `length` tokens. An estimate from above: values that an engine computes in
-    /// place count twice.
+    /// The cost of one sample; texts have `length` tokens. An upper bound: values that an engine computes in place
+    /// count twice.
     pub fn cost(&self, parameters: &Parameters, length: usize) -> Cost {
         let mut last: Vec<usize> = (0..self.nodes.len()).collect();
         for (index, node) in self.nodes.iter().enumerate() {
@@ -52,23 +52,23 @@ fn dim(dim: Dim, length: usize) -> u64 {
     }
 }
 
-/// Values of a node's output.
+/// Number of values in a node's output.
 fn values(node: &Node, length: usize) -> u64 {
     node.shape.iter().fold(1, |product, &one| product.saturating_mul(dim(one, length)))
 }
 
-/// Tokens of a sequence `[batch, tokens, width]`.
+/// Number of tokens in a sequence `[batch, tokens, width]`.
 fn tokens(node: &Node, length: usize) -> u64 {
     node.shape.get(1).map_or(1, |&tokens| dim(tokens, length))
 }
 
-/// The tokens that a node's queries look at.
+/// Number of tokens that a node's queries attend to.
 fn keys(graph: &Graph, node: &Node, length: usize) -> u64 {
     let from = node.inputs.get(1).filter(|_| node.inputs.len() >= 3).or(node.inputs.first());
     from.map_or(1, |&value| tokens(graph.node(value), length))
 }
 
-/// Values of the biases of positions, which are computed once for each pair of tokens.
+/// Number of values of the position biases, which are computed once per pair of tokens.
 fn biases(graph: &Graph, node: &Node, length: usize) -> u64 {
     match node.operation {
         Operation::Attention { heads, bias: Some(_), .. } => {

@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use super::{Dim, Graph, Node, Parameters, ValueId};
 
-/// A tower's operations, in an order in which they can be computed.
+/// A tower's operations, in order of computation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GraphDescription {
     /// Name of the tower.
     pub name: String,
     /// The operations; value `n` is the result of operation `n`.
     pub nodes: Vec<NodeDescription>,
-    /// The value of the embedding.
+    /// The value that is the embedding.
     pub output: usize,
-    /// Elements of the tensors that the tower reads.
+    /// Number of elements in the tensors that the tower reads.
     pub elements: usize,
 }
 
@@ -24,13 +24,13 @@ pub struct GraphDescription {
 pub struct NodeDescription {
     /// Name and settings.
     pub operation: String,
-    /// The values that it is computed from.
+    /// The input values.
     pub inputs: Vec<usize>,
-    /// Lengths of the result: numbers, or words where they are chosen at run time.
+    /// Lengths of the result's dimensions: numbers, or words if chosen at run time.
     pub shape: Vec<DimDescription>,
-    /// The tensors that it reads.
+    /// The tensors it reads.
     pub tensors: Vec<TensorDescription>,
-    /// Module that it belongs to.
+    /// Module it belongs to.
     pub scope: String,
 }
 
@@ -40,7 +40,7 @@ pub struct NodeDescription {
 pub enum DimDescription {
     /// A number.
     Fixed(usize),
-    /// `batch`, or `length` with what is added to it.
+    /// `batch`, or `length` plus a number.
     Free(String),
 }
 
@@ -97,8 +97,8 @@ impl fmt::Display for DimDescription {
     }
 }
 
-/// A line on the tower, then one an operation: its number, what it computes of which values, the shape of the result,
-/// and the tensors that it reads or else its module.
+/// One line for the tower, then one per operation: its number, operation and inputs, output shape, and the tensors it
+/// reads or its module.
 impl fmt::Display for GraphDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let GraphDescription { name, nodes, output, elements } = self;

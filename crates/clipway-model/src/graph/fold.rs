@@ -1,40 +1,40 @@
-//! Folding: one convolution made of the branches that were trained in its place.
+//! Folding: one convolution made from the branches it was trained as.
 
 use super::layers::{BatchNorm, Conv2d};
 use super::parameters::{ParameterId, Parameters, Scope};
 
-/// One addend of a folded convolution: filters, a batch norm after them, a scale after that.
+/// One term of a folded convolution: filters, then a batch norm, then a scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FoldTerm {
-    /// Filters, centerd in those of the folded convolution; `None` for those that leave a map as it is.
+    /// Filters, centered in the folded convolution's; `None` for the identity.
     pub filters: Option<ParameterId>,
     /// Bias of the filters.
     pub bias: Option<ParameterId>,
-    /// Batch norm of what they give.
+    /// Batch norm of their output.
     pub norm: Option<BatchNorm>,
-    /// Factors of the channels of what that gives.
+    /// Channel factors after the batch norm.
     pub scale: Option<ParameterId>,
     /// Whether the term is subtracted.
     pub negative: bool,
 }
 
-/// What a folded convolution is made of.
+/// What a folded convolution is made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fold {
     /// Filters of the folded convolution.
     pub weight: ParameterId,
     /// Bias of the folded convolution.
     pub bias: ParameterId,
-    /// The tensors that were trained, by their names in the state dict.
+    /// The trained tensors, by their names in the state dict.
     pub branches: Parameters,
-    /// What is summed up, in terms of `branches`.
+    /// The terms of the sum, over `branches`.
     pub terms: Vec<FoldTerm>,
 }
 
 impl Scope<'_> {
-    /// Declares a convolution with bias that is made of branches: `declare` declares these in the scope, as they
-    /// were trained, and says how they add up. `weight` is the shape of the filters, `[outputs, inputs / groups,
-    /// height, width]`; the stride is 1, there is no padding.
+    /// Declares a convolution with bias that is made from branches. `declare` declares the branches in the scope as
+    /// they were trained, and returns the terms of their sum. `weight` is the shape of the filters, `[outputs, inputs /
+    /// groups, height, width]`; the stride is 1, without padding.
     pub fn folded_conv2d(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Layers: parameters declared together, in PyTorch's order and by PyTorch's names.
+//! Layers: parameters declared together, in PyTorch's order and with PyTorch's names.
 
 use clipway_formats::Dtype;
 
@@ -10,16 +10,16 @@ use super::settings::{Rows, WeightLayout};
 pub struct Linear {
     /// The matrix.
     pub weight: ParameterId,
-    /// Added to each row.
+    /// Bias, added to each row.
     pub bias: Option<ParameterId>,
     /// How the matrix is stored.
     pub layout: WeightLayout,
-    /// The outputs that are computed; `None` for all.
+    /// Which outputs to compute; `None` for all.
     pub rows: Option<Rows>,
 }
 
 impl Linear {
-    /// Declares `weight` `[out, in]` and, if asked for, `bias` `[out]` in `scope`.
+    /// Declares `weight` `[out, in]` and optionally `bias` `[out]` in `scope`.
     pub fn new(mut scope: Scope<'_>, inputs: usize, outputs: usize, bias: bool) -> Linear {
         let weight = scope.parameter("weight", &[outputs, inputs]);
         let bias = bias.then(|| scope.parameter("bias", &[outputs]));
@@ -32,7 +32,7 @@ impl Linear {
         Linear { weight, bias: None, layout: WeightLayout::InOut, rows: None }
     }
 
-    /// The same with only its outputs `index * count` to `(index + 1) * count`.
+    /// The same with only the outputs `index * count` to `(index + 1) * count`.
     pub fn part(self, index: usize, count: usize) -> Linear {
         Linear { rows: Some(Rows { weight: index * count, bias: index * count, count }), ..self }
     }
@@ -45,12 +45,12 @@ pub struct LayerNorm {
     pub weight: ParameterId,
     /// Shift.
     pub bias: Option<ParameterId>,
-    /// Added to the variance.
+    /// Epsilon, added to the variance.
     pub epsilon: f64,
 }
 
 impl LayerNorm {
-    /// Declares `weight` and, if asked for, `bias`, both `[width]`.
+    /// Declares `weight` and optionally `bias`, both `[width]`.
     pub fn new(mut scope: Scope<'_>, width: usize, bias: bool, epsilon: f64) -> LayerNorm {
         let weight = scope.parameter("weight", &[width]);
         let bias = bias.then(|| scope.parameter("bias", &[width]));
@@ -58,12 +58,12 @@ impl LayerNorm {
     }
 }
 
-/// Parameters of a normalization by the root of the mean square.
+/// Parameters of a root-mean-square norm.
 #[derive(Clone, Copy, Debug)]
 pub struct RmsNorm {
     /// Scale.
     pub weight: ParameterId,
-    /// Added to the mean square.
+    /// Epsilon, added to the mean square.
     pub epsilon: f64,
 }
 
@@ -85,12 +85,12 @@ pub struct BatchNorm {
     pub mean: ParameterId,
     /// Stored variance.
     pub variance: ParameterId,
-    /// Added to the variance.
+    /// Epsilon, added to the variance.
     pub epsilon: f64,
 }
 
 impl BatchNorm {
-    /// Declares scale, shift, running statistics and the count of batches.
+    /// Declares scale, shift, running statistics and the batch counter.
     pub fn new(mut scope: Scope<'_>, channels: usize, epsilon: f64) -> BatchNorm {
         let weight = scope.parameter("weight", &[channels]);
         let bias = scope.parameter("bias", &[channels]);
@@ -106,13 +106,13 @@ impl BatchNorm {
 pub struct Conv2d {
     /// The filters, `[out, in / groups, kernel, kernel]`.
     pub weight: ParameterId,
-    /// Added to each channel.
+    /// Bias, added to each channel.
     pub bias: Option<ParameterId>,
-    /// Steps of the window, down and across.
+    /// Stride, vertical and horizontal.
     pub stride: [usize; 2],
-    /// Zeros around the map, down and across.
+    /// Zero padding, vertical and horizontal.
     pub padding: [usize; 2],
-    /// Groups of channels.
+    /// Number of channel groups.
     pub groups: usize,
 }
 
@@ -123,14 +123,14 @@ impl Conv2d {
         Conv2d { weight, bias: None, stride: [1, 1], padding: [0, 0], groups: 1 }
     }
 
-    /// Declares `weight` and `bias`, as [`Conv2d::new`].
+    /// Declares `weight` and `bias`, like [`Conv2d::new`].
     pub fn with_bias(mut scope: Scope<'_>, inputs: usize, outputs: usize, kernel: [usize; 2]) -> Conv2d {
         let weight = scope.parameter("weight", &[outputs, inputs, kernel[0], kernel[1]]);
         let bias = Some(scope.parameter("bias", &[outputs]));
         Conv2d { weight, bias, stride: [1, 1], padding: [0, 0], groups: 1 }
     }
 
-    /// Declares `weight` and `bias` for one group a channel; the map keeps its size.
+    /// Declares `weight` and `bias` of a depthwise convolution that keeps the map's size.
     pub fn depthwise_with_bias(mut scope: Scope<'_>, channels: usize, kernel: usize) -> Conv2d {
         let weight = scope.parameter("weight", &[channels, 1, kernel, kernel]);
         let bias = Some(scope.parameter("bias", &[channels]));

@@ -1,8 +1,8 @@
 //! A tower as a list of typed operations over named parameters.
 //!
-//! An architecture is a function from its config to [`Parameters`] (what a checkpoint must hold, in PyTorch's
-//! order) and a [`Graph`] (what is computed). The manifest, the forward pass, exporters and explanations all
-//! derive from these two; nothing restates them.
+//! An architecture is a function from its config to [`Parameters`] (what a checkpoint must hold, in PyTorch's order)
+//! and a [`Graph`] (what to compute). The manifest, the forward pass, exporters and explanations all derive from these
+//! two; nothing restates them.
 
 mod builder;
 mod cost;
@@ -37,7 +37,7 @@ use std::fmt;
 pub enum Dim {
     /// Number of samples, chosen at run time.
     Batch,
-    /// Number of tokens of the texts, chosen at run time, plus this many.
+    /// Number of tokens in the texts, chosen at run time, plus this many.
     Length(usize),
     /// A number known from the config.
     Fixed(usize),
@@ -68,9 +68,9 @@ impl ValueId {
 /// One operation with its inputs and the shape of its output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// What is computed.
+    /// The operation.
     pub operation: Operation,
-    /// The values it is computed from, all of earlier nodes.
+    /// Its input values, all from earlier nodes.
     pub inputs: Vec<ValueId>,
     /// Shape of the output.
     pub shape: Vec<Dim>,
@@ -79,7 +79,7 @@ pub struct Node {
     pub scope: String,
 }
 
-/// One tower: operations in an order in which they can be computed.
+/// One tower: its operations, in order of computation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     /// Name of the tower: `image` or `text`.
@@ -95,8 +95,7 @@ impl Graph {
     pub fn node(&self, value: ValueId) -> &Node {
         &self.nodes[value.index()]
     }
-    /// The last value of each module whose name ends in a number, such as `visual.transformer.resblocks.0`, in the
-    /// order of the tower.
+    /// The last value of each numbered module, such as `visual.transformer.resblocks.0`, in order.
     pub fn numbered_modules(&self) -> Vec<(String, ValueId)> {
         let mut found: Vec<(String, ValueId)> = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {

@@ -17,31 +17,31 @@ pub enum Operation {
     Pixels,
     /// Token ids, `[batch, length]`.
     TokenIds {
-        /// Longest text.
+        /// Maximum text length.
         most: usize,
     },
     /// `x · Wᵀ + b` over the last dimension.
     Linear {
         /// The matrix.
         weight: ParameterId,
-        /// Added to each row.
+        /// Bias, added to each row.
         bias: Option<ParameterId>,
         /// How the matrix is stored.
         layout: WeightLayout,
-        /// The outputs that are computed; `None` for all. Only with `WeightLayout::OutIn`.
+        /// Which outputs to compute; `None` for all. Requires `WeightLayout::OutIn`.
         rows: Option<Rows>,
     },
     /// Convolution of a map with a weight `[out, in / groups, kernel, kernel]`.
     Conv2d {
         /// The filters.
         weight: ParameterId,
-        /// Added to each channel.
+        /// Bias, added to each channel.
         bias: Option<ParameterId>,
-        /// Steps of the window, down and across.
+        /// Stride, vertical and horizontal.
         stride: [usize; 2],
-        /// Zeros around the map, down and across.
+        /// Zero padding, vertical and horizontal.
         padding: [usize; 2],
-        /// Groups of channels that do not see each other.
+        /// Number of independent channel groups.
         groups: usize,
     },
     /// Batch normalization of a map by stored statistics.
@@ -54,7 +54,7 @@ pub enum Operation {
         mean: ParameterId,
         /// Stored variance.
         variance: ParameterId,
-        /// Added to the variance.
+        /// Epsilon, added to the variance.
         epsilon: f64,
     },
     /// Normalization of the channels (the last dimension, of a map the second) to mean 0 and variance 1, then scale
@@ -64,7 +64,7 @@ pub enum Operation {
         weight: ParameterId,
         /// Shift.
         bias: Option<ParameterId>,
-        /// Added to the variance.
+        /// Epsilon, added to the variance.
         epsilon: f64,
     },
     /// Normalization of each head by itself: the last dimension is cut into runs as long as the weight, and each
@@ -74,28 +74,28 @@ pub enum Operation {
         weight: ParameterId,
         /// Shift.
         bias: Option<ParameterId>,
-        /// Added to the variance.
+        /// Epsilon, added to the variance.
         epsilon: f64,
     },
     /// Division of the last dimension by the square root of its mean square, then scale.
     RmsNorm {
         /// Scale.
         weight: ParameterId,
-        /// Added to the mean square.
+        /// Epsilon, added to the mean square.
         epsilon: f64,
     },
     /// Divides each of `heads` equal runs of the last dimension by its Euclidean length, or by 1e-12 where that is
     /// longer.
     UnitHeads {
-        /// Number of runs.
+        /// Number of heads.
         heads: usize,
     },
     /// Multiplies run `h` of the last dimension, cut into as many equal runs as there are factors, by `f[h]`, or
     /// by `exp(min(f[h], limit))` where there is a limit.
     ScaleHeads {
-        /// One number a head, of shape `[heads, 1, 1]`.
+        /// One factor per head, of shape `[heads, 1, 1]`.
         factors: ParameterId,
-        /// Highest exponent, where the factors are stored as logarithms.
+        /// Maximum exponent, if the factors are stored as logarithms.
         limit: Option<f32>,
     },
     /// Multi-head attention. Inputs: one value that holds queries, keys and values side by side in its last
@@ -103,11 +103,11 @@ pub enum Operation {
     Attention {
         /// Number of heads.
         heads: usize,
-        /// Factor of the scores.
+        /// Scale of the scores.
         scale: f32,
-        /// Which keys are seen.
+        /// Which keys are visible.
         mask: Mask,
-        /// What is added to the scaled scores.
+        /// Bias added to the scaled scores.
         bias: Option<AttentionBias>,
     },
     /// Turns each of `heads` equal runs of the last dimension by the token's place on a grid.
@@ -129,7 +129,7 @@ pub enum Operation {
     AddPositions {
         /// The table.
         table: ParameterId,
-        /// How it is resampled before, where it is made for another grid.
+        /// How the table is resampled first, if it was made for another grid.
         change: Option<GridChange>,
     },
     /// Adds one row of a parameter `[rows, width]` to each token.
@@ -142,9 +142,9 @@ pub enum Operation {
     /// Adds to each token of a text what stands for its position. Positions count the ids that are not padding,
     /// from `padding + 1` on; padding has the position `padding`. Second input: the ids.
     AddTextPositions {
-        /// What stands for a position.
+        /// How positions are encoded.
         positions: TextPositions,
-        /// The id of padding.
+        /// Padding id.
         padding: i64,
     },
     /// Multiplies by a number.
@@ -179,7 +179,7 @@ pub enum Operation {
     },
     /// Drops the first `count` tokens of a sequence.
     DropTokens {
-        /// Tokens left out.
+        /// Number of tokens to drop.
         count: usize,
     },
     /// A parameter `[tokens, width]`, with or without a leading 1, as a sequence of each sample. Input: any value, which gives the batch.
@@ -243,7 +243,7 @@ impl Operation {
         };
         match *self {
             Operation::Pixels => only("pixels"),
-            Operation::TokenIds { most } => (format!("token_ids[at most {most}]"), Vec::new()),
+            Operation::TokenIds { most } => (format!("token_ids[max {most}]"), Vec::new()),
             Operation::Linear { weight, bias, rows: None, .. } => ("linear".into(), with(weight, bias)),
             Operation::Linear { weight, bias, rows: Some(rows), .. } => {
                 let label = format!("linear[outputs {}..{}]", rows.weight, rows.weight + rows.count);

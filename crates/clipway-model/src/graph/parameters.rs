@@ -11,14 +11,13 @@ use super::fold::Fold;
 pub struct ParameterId(pub(crate) u32);
 
 impl ParameterId {
-    /// Index in the order of declaration.
+    /// Index in declaration order.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Whether PyTorch holds a tensor as a parameter or as a buffer: a module's parameters come first in its
-/// state dict.
+/// Whether PyTorch stores a tensor as a parameter or a buffer: a module's parameters come first in its state dict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Trained.
@@ -32,7 +31,7 @@ pub enum Role {
 pub struct Parameter {
     /// Name in open_clip's state dict.
     pub name: String,
-    /// Lengths of the dimensions, outermost first.
+    /// Shape, outermost dimension first.
     pub shape: Vec<usize>,
     /// Dtype in an f32 model.
     pub dtype: Dtype,
@@ -46,7 +45,7 @@ impl Parameter {
         self.shape.iter().product()
     }
 
-    /// The shape without a leading 1 before a matrix, as timm stores tables.
+    /// The shape of a matrix without the leading 1 that timm stores with its tables.
     pub fn matrix_shape(&self) -> &[usize] {
         match self.shape.as_slice() {
             [1, matrix @ ..] if matrix.len() == 2 => matrix,
@@ -69,7 +68,7 @@ impl Parameters {
         Scope { parameters: self, path: String::new() }
     }
 
-    /// The parameter of an id.
+    /// The parameter with an id.
     pub fn get(&self, id: ParameterId) -> &Parameter {
         &self.list[id.index()]
     }
@@ -84,28 +83,28 @@ impl Parameters {
         self.list.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no tensors.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Trained elements: buffers are not counted, as PyTorch counts.
+    /// Number of trained elements, without buffers, as PyTorch counts.
     pub fn trained_elements(&self) -> usize {
         self.list.iter().filter(|p| p.role == Role::Parameter).map(Parameter::elements).sum()
     }
 
-    /// Every parameter, in the order of declaration.
+    /// Every parameter, in declaration order.
     pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &Parameter)> {
         self.list.iter().enumerate().map(|(i, p)| (ParameterId(i as u32), p))
     }
 
-    /// The convolutions that are made of branches, in the order of declaration; none in a model as it was trained.
+    /// The convolutions made from branches, in declaration order; none in a model as trained.
     pub fn folds(&self) -> &[Fold] {
         &self.folds
     }
 
-    /// Every parameter in the order of PyTorch's state dict: for each module its own parameters, its own
-    /// buffers, then its children, each in the order of declaration.
+    /// Every parameter in PyTorch's state dict order: each module's own parameters, then its buffers, then its
+    /// children, each in declaration order.
     pub fn in_state_dict_order(&self) -> Vec<ParameterId> {
         let mut root = Module::default();
         for (id, parameter) in self.iter() {
@@ -150,7 +149,7 @@ impl<'a> Module<'a> {
     }
 }
 
-/// A module under construction: names declared in it get its path as prefix.
+/// A module under construction. Names declared in it are prefixed with its path.
 pub struct Scope<'p> {
     parameters: &'p mut Parameters,
     path: String,
@@ -171,7 +170,7 @@ impl Scope<'_> {
     /// Declares an f32 parameter.
     ///
     /// # Panics
-    /// If the module already has a tensor of this name, which is a mistake in the architecture's code.
+    /// If the module already has a tensor with this name, which is a bug in the architecture's code.
     pub fn parameter(&mut self, leaf: &str, shape: &[usize]) -> ParameterId {
         self.declare(leaf, shape, Dtype::F32, Role::Parameter)
     }
@@ -179,12 +178,12 @@ impl Scope<'_> {
     /// Declares a buffer.
     ///
     /// # Panics
-    /// As [`Scope::parameter`].
+    /// Like [`Scope::parameter`].
     pub fn buffer(&mut self, leaf: &str, shape: &[usize], dtype: Dtype) -> ParameterId {
         self.declare(leaf, shape, dtype, Role::Buffer)
     }
 
-    /// Notes what a declared convolution is made of.
+    /// Records what a declared convolution is made from.
     pub(super) fn fold(&mut self, fold: Fold) {
         self.parameters.folds.push(fold);
     }

@@ -1,11 +1,11 @@
-//! Numbers that follow from distances: between tokens, on a grid of patches, and along a text.
+//! Values that depend on distances: between tokens, on a grid of patches, and along a text.
 
 use super::windows::grid_steps;
 
-/// The bucket of a distance, key less query, as T5 divides them; see
+/// The bucket of a distance (key minus query) in T5's scheme; see
 /// [`AttentionBias::Buckets`](super::AttentionBias::Buckets).
 ///
-/// In f32, as the model was trained: where a distance lies on the border of two buckets, rounding decides.
+/// Computed in f32, as in training: for a distance on the border of two buckets, rounding decides.
 pub fn distance_bucket(distance: i64, buckets: usize, reach: usize) -> usize {
     let half = buckets / 2;
     let later = if distance > 0 { half } else { 0 };
@@ -19,17 +19,17 @@ pub fn distance_bucket(distance: i64, buckets: usize, reach: usize) -> usize {
     later + (exact + step as usize).min(half - 1)
 }
 
-/// The frequencies of the sinusoids of a width, half as many; see
+/// The frequencies of the sinusoids for a width, half as many; see
 /// [`TextPositions::Sinusoids`](super::TextPositions::Sinusoids).
 ///
-/// In f32 step by step, as the models were trained: at high positions the rounding of the frequencies shows.
+/// Computed in f32 step by step, as in training: at high positions, the frequencies' rounding matters.
 pub fn sinusoid_frequencies(width: usize) -> Vec<f32> {
     let half = width / 2;
     let step = -(10_000f64.ln() / (half as f64 - 1.0)) as f32;
     (0..half).map(|index| f64::from(index as f32 * step).exp() as f32).collect()
 }
 
-/// The numbers of an MLP from the steps on a grid to a number for each head; see
+/// An MLP from relative grid positions to one number per head; see
 /// [`AttentionBias::GridMlp`](super::AttentionBias::GridMlp).
 #[derive(Clone, Debug, PartialEq)]
 pub struct GridMlp {
@@ -44,13 +44,13 @@ pub struct GridMlp {
 }
 
 impl GridMlp {
-    /// What is added to the scores, `[heads, tokens, tokens]`, of the patches of a grid after `skip` other tokens, to
-    /// which nothing is added.
+    /// Bias of the scores, `[heads, tokens, tokens]`, for the patches of a grid after `skip` other tokens, which get no
+    /// bias.
     pub fn pairs(&self, [rows, columns]: [usize; 2], skip: usize) -> Vec<f32> {
         let heads = self.bias.len();
         let tokens = skip + rows * columns;
         let mut values = vec![0.0; heads * tokens * tokens];
-        // Each step, down and across, is taken by many pairs.
+        // Many pairs of patches share the same relative position.
         let across = 2 * columns - 1;
         let steps = (0..(2 * rows - 1) * across).map(|step| {
             let (down, right) = (step / across, step % across);
@@ -67,7 +67,7 @@ impl GridMlp {
         values
     }
 
-    /// The numbers of a step, in f64 but for the coordinates, which the models were trained with in f32.
+    /// The numbers of a relative position, in f64 except for the coordinates, which are f32 as in training.
     fn run(&self, step: [f32; 2]) -> Vec<f32> {
         let coordinates = step.map(|d| f64::from((f64::from(d.abs()).ln_1p() as f32).copysign(d)));
         let (weights, _) = self.hidden_weight.as_chunks::<2>();
@@ -92,7 +92,7 @@ impl GridMlp {
 mod tests {
     use super::distance_bucket;
 
-    /// First distance of each bucket of earlier keys, as T5 in transformers 5.24 gives them.
+    /// First distance of each bucket of earlier keys, as given by T5 in transformers 5.24.
     #[test]
     fn buckets_begin_where_they_do_in_t5() {
         let check = |buckets: usize, reach: usize, expected: &[usize]| {

@@ -1,40 +1,40 @@
 //! Rotary position embeddings over a grid of patches (RoFormer, <https://arxiv.org/abs/2104.09864>, on two axes).
 
-/// How the heads of queries and keys are turned by their place on a grid.
+/// How the heads of queries and keys are rotated by their position on a grid.
 ///
-/// A head of width `4 n` is cut into `2 n` pairs; pair `p` of a token is turned by the product of a coordinate of
-/// its patch and of frequency `p mod n`. The first `n` pairs take one axis, the others the other axis.
+/// A head of width `4 n` is split into `2 n` pairs. Pair `p` of a token is rotated by a coordinate of its patch times
+/// frequency `p mod n`. The first `n` pairs use one axis, the rest the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rotation {
-    /// Rows and columns of patches, in the order of which the tokens follow one another.
+    /// Rows and columns of patches; tokens are in row-major order.
     pub grid: [usize; 2],
-    /// Tokens before those of patches; they are not turned.
+    /// Number of tokens before the patch tokens; they are not rotated.
     pub skip: usize,
-    /// What a coordinate is.
+    /// How coordinates are computed.
     pub coordinates: Coordinates,
-    /// Whether the first half of the pairs takes the place in the row, and the second that in the column.
+    /// Whether the first half of the pairs uses the column and the second half the row.
     pub columns_first: bool,
-    /// Frequency `j` of `n` is this to the power of `-j / n`.
+    /// Base: frequency `j` of `n` is this to the power of `-j / n`.
     pub temperature: f32,
-    /// Which elements are a pair.
+    /// Which elements form a pair.
     pub pairs: Pairs,
 }
 
-/// Coordinates of patches along one axis, before they are multiplied by the frequencies.
+/// Coordinates of patches along one axis, before multiplication by the frequencies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Coordinates {
     /// Patch `i` of `count` has `(i + offset) / count * reference`, or `i + offset` without a reference.
     Index {
         /// Added to the index.
         offset: f32,
-        /// The grid whose coordinates are stretched over this one, rows and columns.
+        /// The reference grid that coordinates are stretched over, rows and columns.
         reference: Option<[usize; 2]>,
     },
     /// Patch `i` of `count` has `2π (2 (i + 1/2) / count - 1)` (DINOv3, <https://arxiv.org/abs/2508.10104>).
     Centerd,
 }
 
-/// Which elements of a head are turned together.
+/// Which elements of a head are rotated together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs {
     /// Elements `2 p` and `2 p + 1`.
@@ -49,9 +49,9 @@ impl Rotation {
         self.skip + self.grid[0] * self.grid[1]
     }
 
-    /// The angles `[tokens, pairs]` for heads of this many pairs.
+    /// The angles `[tokens, pairs]` for heads with this many pairs.
     ///
-    /// Coordinates, frequencies and their products are rounded to f32, as the models were trained.
+    /// Coordinates, frequencies and their products are rounded to f32, as in training.
     pub fn angles(&self, pairs: usize) -> Vec<f32> {
         let bands = pairs / 2;
         let frequency = |band: usize| match self.coordinates {

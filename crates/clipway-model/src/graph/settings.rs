@@ -11,7 +11,7 @@ use super::parameters::ParameterId;
 pub enum WeightLayout {
     /// `[out, in]`, as `torch.nn.Linear`.
     OutIn,
-    /// `[in, out]`, as the projections that CLIP multiplies from the right.
+    /// `[in, out]`, as in CLIP's projections.
     InOut,
 }
 
@@ -20,7 +20,7 @@ pub enum WeightLayout {
 pub enum Activation {
     /// `x * Φ(x)`, with the exact error function.
     Gelu,
-    /// GELU by its tanh approximation.
+    /// GELU with the tanh approximation.
     GeluTanh,
     /// `x * sigmoid(1.702 x)`, OpenAI's approximation.
     QuickGelu,
@@ -34,52 +34,51 @@ pub enum Activation {
     Sigmoid,
 }
 
-/// Part of a linear layer: some of its outputs, as of matrices that are stored side by side.
+/// Part of a linear layer: some of its outputs, for matrices stored side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rows {
-    /// First output in the weight that is computed.
+    /// First output to compute, in the weight.
     pub weight: usize,
-    /// First element of the bias that is added; 0 where there is no bias.
+    /// First element of the bias; 0 if there is no bias.
     pub bias: usize,
-    /// How many outputs are computed.
+    /// Number of outputs to compute.
     pub count: usize,
 }
 
 /// Which keys a query may attend to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
-    /// All of its sample.
+    /// All keys of the same sample.
     None,
-    /// Those at its own and earlier positions.
+    /// Keys at the same and earlier positions.
     Causal,
-    /// Those that are not padding (last input of the attention: the ids, `[batch, length]`): key `j` is hidden
-    /// where the id at `j - skip` is `id`; keys before `skip` are always seen.
+    /// Keys that are not padding (last input of the attention: the ids, `[batch, length]`): key `j` is hidden if the id
+    /// at `j - skip` is `id`; keys before `skip` are always visible.
     Padding {
-        /// The id of padding.
+        /// Padding id.
         id: i64,
-        /// Keys before the one that belongs to the first id.
+        /// Number of keys before the first id's.
         skip: usize,
-        /// Whether keys at later positions are hidden too.
+        /// Whether keys at later positions are hidden as well.
         causal: bool,
     },
 }
 
-/// What is added to the scaled scores of an attention: the entry of head, query and key.
+/// Bias of the scaled attention scores, per head, query and key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AttentionBias {
-    /// T5's: a row of a table `[buckets, heads]`, chosen by how far the key lies from the query. Half of the buckets
-    /// are for keys after the query; of each half, the first half holds one distance each, and the rest grow with
-    /// the logarithm of the distance up to `reach`, which the last bucket holds with all that lies beyond.
+    /// T5's: a row of a table `[buckets, heads]`, chosen by the distance from query to key. Half of the buckets are for
+    /// keys after the query. In each half, the first half of the buckets holds one distance each; the rest grow
+    /// logarithmically up to `reach`, and the last bucket also holds everything beyond.
     Buckets {
         /// The table.
         table: ParameterId,
-        /// Distance from which on all keys share a bucket.
+        /// Distance beyond which all keys share a bucket.
         reach: usize,
     },
-    /// What an MLP makes of the steps from key to query on a grid of patches, down and across:
-    /// `W₂ relu(W₁ c + b₁) + b₂` has a number for each head, where `c` is `sign(d) ln(1 + |d|)` of both steps `d`.
-    /// Nothing is added where the query or the key is a token before those of patches. (Swin V2,
-    /// <https://arxiv.org/abs/2111.09883>, with timm's coordinates.)
+    /// An MLP of the relative position from key to query on a grid of patches: `W₂ relu(W₁ c + b₁) + b₂` has one number
+    /// per head, where `c` is `sign(d) ln(1 + |d|)` of both offsets `d`. Tokens before the patch tokens get no bias.
+    /// (Swin V2, <https://arxiv.org/abs/2111.09883>, with timm's coordinates.)
     GridMlp {
         /// `W₁`, `[hidden, 2]`.
         hidden_weight: ParameterId,
@@ -91,7 +90,7 @@ pub enum AttentionBias {
         bias: ParameterId,
         /// Rows and columns of patches.
         grid: [usize; 2],
-        /// Tokens before those of patches.
+        /// Number of tokens before the patch tokens.
         skip: usize,
     },
 }
@@ -116,33 +115,32 @@ impl AttentionBias {
     }
 }
 
-/// What stands for the positions of the tokens of a text.
+/// How the positions of a text's tokens are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextPositions {
     /// Rows of a parameter `[positions, width]`.
     Table(ParameterId),
-    /// For position `p`, `sin(p · f)` in the first half of the width and `cos(p · f)` in the second, with
-    /// frequencies `f` that fall from 1 to 1/10000 as powers; zeros for the position of padding, and in the last
-    /// place of an odd width. Computed in f32.
+    /// Position `p` is encoded as `sin(p · f)` in the first half of the width and `cos(p · f)` in the second, with
+    /// frequencies `f` falling geometrically from 1 to 1/10000; zeros for padding, and in the last element of an odd
+    /// width. Computed in f32.
     Sinusoids,
 }
 
-/// A square window that means are taken over.
+/// A square averaging window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MeanWindow {
     /// Side of the window.
     pub kernel: usize,
-    /// Steps of the window, down and across.
+    /// Stride of the window, vertical and horizontal.
     pub stride: usize,
-    /// How far the window reaches beyond the map; what lies there counts for nothing.
+    /// How far the window reaches beyond the map; values outside are ignored.
     pub padding: usize,
 }
 
-/// A table of positions on a grid, made for one grid and resampled to another: bicubic with antialiasing, as PyTorch
-/// does it.
+/// Resampling of a position table from one grid to another: bicubic with antialiasing, as in PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct GridChange {
-    /// Rows of the table before the grid, which stay.
+    /// Number of rows before the grid, which are kept.
     pub prefix: usize,
     /// Rows and columns of the grid.
     pub from: [usize; 2],
@@ -151,7 +149,7 @@ pub struct GridChange {
 }
 
 impl GridChange {
-    /// Rows of the table before and after; `None` where they cannot be counted or there are none.
+    /// Number of rows before and after; `None` on overflow or if there are none.
     pub fn rows(&self) -> Option<[usize; 2]> {
         let rows = |[height, width]: [usize; 2]| {
             height.checked_mul(width).filter(|&cells| cells > 0)?.checked_add(self.prefix)
@@ -167,41 +165,39 @@ impl fmt::Display for GridChange {
     }
 }
 
-/// How one vector is made of the tokens of a sample.
+/// How a sample's tokens become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
     /// The first token.
     First,
     /// The last token.
     Last,
-    /// The token at the first highest id of the text (second input: the ids).
+    /// The token at the first occurrence of the text's highest id (second input: the ids).
     Argmax,
-    /// The token at the first id that equals this one, or the first token where none does (second input: the
-    /// ids).
+    /// The token at the first id equal to this one, or the first token if there is none (second input: the ids).
     Eos(i64),
-    /// The mean of the tokens whose id is not this one, the id of padding (second input: the ids).
+    /// The mean of the tokens whose id is not this padding id (second input: the ids).
     MeanUnpadded(i64),
-    /// The greatest of each channel over the tokens whose id is not this one (second input: the ids).
+    /// The maximum of each channel over the tokens whose id is not this one (second input: the ids).
     MaxUnpadded(i64),
     /// The mean of all tokens after the first `n`.
     Mean {
-        /// Tokens left out at the start.
+        /// Number of tokens to skip at the start.
         skip: usize,
     },
-    /// The largest of each channel, over all tokens after the first `n`.
+    /// The maximum of each channel over all tokens after the first `n`.
     Max {
-        /// Tokens left out at the start.
+        /// Number of tokens to skip at the start.
         skip: usize,
     },
-    /// Half the sum of mean and largest, over all tokens after the first `n`.
+    /// Half the sum of mean and maximum over all tokens after the first `n`.
     MeanMax {
-        /// Tokens left out at the start.
+        /// Number of tokens to skip at the start.
         skip: usize,
     },
-    /// The mean and the largest, one after the other: twice as wide as a token. Over all tokens after the first so
-    /// many.
+    /// Mean and maximum, concatenated, twice as wide as a token, over all tokens after the first `n`.
     MeanAndMax {
-        /// Tokens left out at the start.
+        /// Number of tokens to skip at the start.
         skip: usize,
     },
 }

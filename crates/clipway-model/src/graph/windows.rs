@@ -1,31 +1,31 @@
-//! Windows of a map, as Swin attends within them (<https://arxiv.org/abs/2103.14030>).
+//! Windows of a map, as in Swin's attention (<https://arxiv.org/abs/2103.14030>).
 
 use super::parameters::ParameterId;
 
-/// How a map is cut into windows, after a cyclic shift.
+/// How a map is divided into windows after a cyclic shift.
 ///
-/// Places of the map are numbered row by row; so are windows, and the places of a window.
+/// The map's places, the windows, and the places of a window are each numbered in row-major order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
-    /// Height and width of the map; the window's divide them.
+    /// Height and width of the map, divisible by the window's.
     pub map: [usize; 2],
     /// Height and width of a window.
     pub window: [usize; 2],
-    /// How far up and to the left the map is turned before it is cut; what leaves at one side comes in at the other.
+    /// How far the map is cyclically shifted up and to the left before it is divided.
     pub shift: [usize; 2],
 }
 
-/// What Swin adds to the scores of a window: a row for each distance of a query from a key.
+/// Swin's position bias of a window: one row per offset between query and key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowTable {
-    /// `[(2 · height - 1) · (2 · width - 1), heads]`, of the height and width below.
+    /// `[(2 · height - 1) · (2 · width - 1), heads]`, for the height and width below.
     pub table: ParameterId,
-    /// Height and width of the windows that it is made for; for others it is resampled.
+    /// Height and width of the windows that the table was made for; it is resampled for others.
     pub window: [usize; 2],
 }
 
 impl Windows {
-    /// Places of a window.
+    /// Number of places in a window.
     pub fn area(&self) -> usize {
         self.window[0] * self.window[1]
     }
@@ -35,21 +35,21 @@ impl Windows {
         self.map[0] * self.map[1] / self.area()
     }
 
-    /// The place of the map that stands at each place of each window, window after window.
+    /// For each place of each window, in window order, its place in the map.
     pub fn order(&self) -> Vec<usize> {
         let source = |place: usize, axis: usize| (place + self.shift[axis]) % self.map[axis];
         self.turned().map(|[row, column]| source(row, 0) * self.map[1] + source(column, 1)).collect()
     }
 
-    /// For each place of the map, where it stands in the windows: the inverse of [`Windows::order`].
+    /// For each place of the map, its position in window order: the inverse of [`Windows::order`].
     pub fn inverse(&self) -> Vec<usize> {
         let mut inverse = vec![0; self.map[0] * self.map[1]];
         self.order().into_iter().enumerate().for_each(|(at, place)| inverse[place] = at);
         inverse
     }
 
-    /// For each place of each window, the part of the map that it belonged to before the shift: places of a window
-    /// that were no neighbors have different numbers.
+    /// For each place of each window, the part of the map it came from before the shift: places that were not neighbors
+    /// have different numbers.
     pub fn regions(&self) -> Vec<usize> {
         let region = |place: usize, axis: usize| match self.map[axis] - place {
             _ if self.shift[axis] == 0 => 0,
@@ -60,7 +60,7 @@ impl Windows {
         self.turned().map(|[row, column]| 3 * region(row, 0) + region(column, 1)).collect()
     }
 
-    /// Row and column in the turned map of each place of each window.
+    /// Row and column in the shifted map of each place of each window.
     fn turned(&self) -> impl Iterator<Item = [usize; 2]> {
         let Windows { map, window, .. } = *self;
         let across = map[1] / window[1];
@@ -72,8 +72,8 @@ impl Windows {
     }
 }
 
-/// For each query and key of a grid, how far below and to the right of the key the query lies, as one number: that of
-/// an entry of a table `[(2 · height - 1) · (2 · width - 1), …]`, row by row.
+/// For each query and key of a grid, the offset from key to query as one number: an index into a table `[(2 · height -
+/// 1) · (2 · width - 1), …]`, in row-major order.
 pub fn grid_steps([height, width]: [usize; 2]) -> Vec<usize> {
     let places = height * width;
     let mut steps = Vec::with_capacity(places * places);
@@ -87,8 +87,7 @@ pub fn grid_steps([height, width]: [usize; 2]) -> Vec<usize> {
     steps
 }
 
-/// For each token that a 2x2 patch is merged into, its four places of a map of this size: top left, bottom left, top
-/// right, bottom right.
+/// For each merged token, its four places in a map of this size: top left, bottom left, top right, bottom right.
 pub fn merged_patches([height, width]: [usize; 2]) -> Vec<usize> {
     let patch = |index: usize| {
         let (row, column) = (index / (width / 2) * 2, index % (width / 2) * 2);
@@ -108,7 +107,7 @@ mod tests {
         assert_eq!(windows.regions(), [0; 16]);
         let windows = Windows { shift: [1, 1], ..windows };
         assert_eq!(windows.order(), [5, 6, 9, 10, 7, 4, 11, 8, 13, 14, 1, 2, 15, 12, 3, 0]);
-        // timm 1.0.31's own numbers of such a map, window by window.
+        // timm 1.0.31's numbers for such a map, window by window.
         assert_eq!(windows.regions(), [0, 0, 0, 0, 1, 2, 1, 2, 3, 3, 6, 6, 4, 5, 7, 8]);
         let (order, inverse) = (windows.order(), windows.inverse());
         assert!((0..16).all(|place| order[inverse[place]] == place));

@@ -1,4 +1,4 @@
-//! Other forms of the same tensors: queries, keys and values apart or as one, and patches embedded by a linear layer.
+//! Equivalent forms of the same tensors: queries, keys and values split or joined, patches embedded by a linear layer.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::plan::{FUSED, SPLIT, attention_part, is_patch_embedding};
 /// Names and shapes.
 pub(super) type Tensors = Vec<(String, Vec<usize>)>;
 
-/// What stands before the names of towers of timm, whose attentions say `qkv`.
+/// Prefix of timm towers, whose attentions use the name `qkv`.
 const TIMM: &str = "visual.trunk.";
 
 /// Channels of an image.
@@ -17,7 +17,7 @@ pub(super) fn views(tensors: &Tensors) -> Vec<(&str, &[usize])> {
     tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect()
 }
 
-/// The tensors with attentions as one and patches as a convolution; `None` if they are so.
+/// The tensors with joined attentions and convolutional patch embedding; `None` if they already are.
 pub(super) fn joined(tensors: &[(&str, &[usize])]) -> Option<Tensors> {
     let shapes: HashMap<&str, &[usize]> = tensors.iter().copied().collect();
     changed(tensors, |name, shape| {
@@ -32,13 +32,13 @@ pub(super) fn joined(tensors: &[(&str, &[usize])]) -> Option<Tensors> {
         let (rows, columns) = shape.split_first()?;
         let fused = FUSED[usize::from(stem.starts_with(TIMM))];
         let whole = [&[rows.checked_mul(SPLIT.len())?], columns].concat();
-        // The three are one, at the place of the first.
+        // The three are joined, at the position of the first.
         Some(if name == parts[0] { vec![(format!("{stem}{fused}{kind}"), whole)] } else { Vec::new() })
     })
 }
 
-/// The tensors with attentions of timm's towers as three and patches as a convolution; `None` if they are so.
-/// open_clip's own towers never have three.
+/// The tensors with split attentions in timm towers and convolutional patch embedding; `None` if they already are.
+/// open_clip's own towers are never split.
 pub(super) fn split(tensors: &[(&str, &[usize])]) -> Option<Tensors> {
     changed(tensors, |name, shape| {
         if let Some(patches) = convolution(name, shape) {
@@ -52,7 +52,7 @@ pub(super) fn split(tensors: &[(&str, &[usize])]) -> Option<Tensors> {
     })
 }
 
-/// The tensors with what `change` makes of each; `None` if it changes none.
+/// The tensors after applying `change` to each; `None` if nothing changes.
 fn changed(
     tensors: &[(&str, &[usize])],
     change: impl Fn(&str, &[usize]) -> Option<Tensors>,
@@ -71,7 +71,7 @@ fn changed(
     any.then_some(found)
 }
 
-/// The shape of the convolution that a linear layer of square patches is.
+/// The shape of the convolution equivalent to a linear layer on square patches.
 fn convolution(name: &str, shape: &[usize]) -> Option<Vec<usize>> {
     let &[width, values] = shape else { return None };
     let side = (values / CHANNELS).isqrt();

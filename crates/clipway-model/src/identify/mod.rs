@@ -1,9 +1,9 @@
-//! Which model a state dict is of, from names and shapes alone.
+//! Identifies the model of a state dict from names and shapes alone.
 //!
-//! The number of all elements chooses the few of the registry's configs that are built and compared with all names
-//! and shapes. Where none fits, but the towers are open_clip's own, a few key shapes make a sketch: configs that
-//! agree with it but for the size of positional embeddings are listed, and else the config is reconstructed. For
-//! other towers the registered models that have most tensors in common are reported.
+//! The total number of elements selects a few registered configs, which are built and compared by all names and shapes.
+//! If none matches but the towers are open_clip's own, a few key shapes make a sketch: configs that agree with it
+//! except for the size of positional embeddings are listed, otherwise the config is reconstructed. For other towers,
+//! the registered models with the most tensors in common are reported.
 
 mod forms;
 mod reconstruct;
@@ -21,65 +21,65 @@ use crate::registry;
 
 use sketch::{Shapes, Sketch, VisionSketch};
 
-/// What names and shapes say.
+/// What names and shapes show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identification {
-    /// Registry names whose names and shapes all fit. Shapes cannot say these apart: they differ in activation,
-    /// heads, pooling or the like.
+    /// Registered names that match exactly. Shapes cannot tell them apart: they differ in activation, heads, pooling or
+    /// the like.
     pub exact: Vec<Fit>,
-    /// Where none fits exactly: registry names that fit but for the size of positional embeddings.
+    /// If none matches exactly: registered names that match except for the size of positional embeddings.
     pub near: Vec<NearFit>,
-    /// Where none fits exactly: the config that the shapes give, if both towers are open_clip's own.
+    /// If none matches exactly: the config inferred from the shapes, if both towers are open_clip's own.
     pub reconstruction: Option<Box<Reconstruction>>,
-    /// Where none fits exactly and no config can be reconstructed: the registry names that differ least.
+    /// If none matches exactly and no config can be inferred: the registered names that differ least.
     pub closest: Vec<CloseFit>,
-    /// Whether branches that were trained to be one convolution are folded; the names fit in that form.
+    /// Whether training branches are folded into one convolution; the names match in that form.
     pub folded: bool,
 }
 
 impl Identification {
-    /// Registry names that fit exactly: those that fit as the tensors are named, if any do.
+    /// Registered names that match exactly; if some match with the tensors named as they are, only those.
     pub fn names(&self) -> Vec<&'static str> {
         let as_named = self.exact.iter().any(|fit| !fit.move_text);
         self.exact.iter().filter(|fit| !(as_named && fit.move_text)).map(|fit| fit.name).collect()
     }
 }
 
-/// A registry name that fits.
+/// A registered name that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fit {
     /// The name.
     pub name: &'static str,
-    /// Whether the text tower's tensors have to be moved under `text.`, or out of it, to fit.
+    /// Whether the text tower's tensors must move under `text.`, or out of it, to match.
     pub move_text: bool,
 }
 
-/// A registry name that fits at another size.
+/// A registered name that matches at another size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NearFit {
     /// The name.
     pub name: &'static str,
-    /// The image size of the tensors, in pixels, where it is not the config's.
+    /// The tensors' image size in pixels, if it differs from the config's.
     pub image_size: Option<[usize; 2]>,
-    /// The context length of the tensors, where it is not the config's.
+    /// The tensors' context length, if it differs from the config's.
     pub context_length: Option<usize>,
-    /// Whether the text tower's tensors have to be moved under `text.`, or out of it, to fit.
+    /// Whether the text tower's tensors must move under `text.`, or out of it, to match.
     pub move_text: bool,
 }
 
-/// A registry name that fits but for some tensors.
+/// A registered name that matches except for some tensors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFit {
     /// The name.
     pub name: &'static str,
-    /// How many tensors are missing, left over or of another shape.
+    /// How many tensors are missing, unused or of the wrong shape.
     pub differences: usize,
 }
 
-/// Least share of a model's tensors that a state dict must have to be called close to it.
+/// Minimum share of a model's tensors that a state dict must have to count as close.
 const CLOSE: f64 = 0.8;
 
-/// Finds the models that a state dict in open_clip's names can be of.
+/// Finds the models that could have a state dict with open_clip's names.
 pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Identification {
     let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
     let folded = is_folded(&tensors);
@@ -88,7 +88,7 @@ pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -
     if found.exact.iter().any(|fit| !fit.move_text) {
         return found;
     }
-    // What follows compares with open_clip's own towers, whose attentions hold one tensor.
+    // The rest compares with open_clip's own towers, whose attentions store one joined tensor.
     let joined = forms::joined(&tensors);
     let tensors = joined.as_ref().map_or(tensors, forms::views);
     let shapes = Shapes::new(&tensors);
@@ -105,13 +105,13 @@ pub fn identify<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -
     let is_told = found.reconstruction.as_deref().is_some_and(is_whole);
     if found.exact.is_empty() && found.near.is_empty() && !is_told {
         found.closest = closest(&tensors);
-        // A registered model that lacks little is more than a config that was made of what is left.
+        // A nearly matching registered model says more than a config inferred from what remains.
         found.reconstruction = found.reconstruction.filter(|_| found.closest.is_empty());
     }
     found
 }
 
-/// The registered models that fit as the tensors are named, without a look at what else they could be.
+/// The registered models that match with the tensors named as they are.
 pub(crate) fn fitting(tensors: &[TensorInfo]) -> Vec<(&'static str, ModelConfig)> {
     let tensors: Vec<(&str, &[usize])> =
         tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
@@ -123,8 +123,8 @@ fn is_folded(tensors: &[(&str, &[usize])]) -> bool {
     tensors.iter().any(|(name, _)| is_folded_name(name))
 }
 
-/// Registry names whose names and shapes all fit, first those that fit as the tensors are named. Queries, keys and
-/// values may be apart or one, and patches embedded by a linear layer: a plan makes the one of the other.
+/// Registered names that match exactly, first those that match with the tensors named as they are. Queries, keys and
+/// values may be split or joined, and patches embedded by a linear layer; a plan converts between the forms.
 fn exact(tensors: &[(&str, &[usize])]) -> Vec<Fit> {
     let fits = exact_as_stored(tensors);
     if !fits.is_empty() {
@@ -145,7 +145,7 @@ fn exact_as_stored(tensors: &[(&str, &[usize])]) -> Vec<Fit> {
     exact
 }
 
-/// The registry's configs whose models have as many elements as a state dict.
+/// Registered configs whose models have as many elements as a state dict.
 fn of_the_same_size(
     tensors: &[(&str, &[usize])],
 ) -> impl Iterator<Item = (&'static str, ModelConfig)> + use<> {
@@ -156,7 +156,7 @@ fn of_the_same_size(
         .filter_map(|name| Some((name, registry::model(name).ok()?)))
 }
 
-/// The registry's configs with a timm tower, in their folded form; those that have none are not built.
+/// Registered configs with a timm tower, in folded form; those without one are not built.
 fn of_the_folded_form() -> impl Iterator<Item = (&'static str, ModelConfig)> {
     registry::names().filter_map(|name| {
         let mut config = registry::model(name).ok().filter(|config| config.vision.timm.is_some())?;
@@ -165,7 +165,7 @@ fn of_the_folded_form() -> impl Iterator<Item = (&'static str, ModelConfig)> {
     })
 }
 
-/// Compares all names and shapes with those of a config.
+/// Compares all names and shapes with a config's.
 fn compare_whole(
     name: &'static str,
     mut config: ModelConfig,
@@ -182,7 +182,7 @@ fn compare_whole(
     fits.then_some(Fit { name, move_text })
 }
 
-/// The registry names that a state dict differs least from. Models with far more tensors are not built.
+/// The registered names from which a state dict differs least. Much larger models are not built.
 fn closest(tensors: &[(&str, &[usize])]) -> Vec<CloseFit> {
     let mut closest: Vec<CloseFit> = Vec::new();
     let can_be_close = |name: &&str| {
@@ -205,7 +205,7 @@ fn closest(tensors: &[(&str, &[usize])]) -> Vec<CloseFit> {
     closest
 }
 
-/// Whether a config has the sizes of a sketch, but for positions.
+/// Whether a config has the sizes of a sketch, except for positions.
 fn agrees(config: &ModelConfig, sketch: &Sketch) -> bool {
     let (Some(vision), Some(text)) = (sketch.vision, sketch.text) else { return false };
     let ours = &config.vision;
@@ -230,8 +230,8 @@ fn agrees(config: &ModelConfig, sketch: &Sketch) -> bool {
         && ours.mlp_width() == text.mlp_width
 }
 
-/// Compares all names and shapes with those of a config, at the sizes that the tensors have, one of which is not
-/// the config's.
+/// Compares all names and shapes with a config's, at the tensors' sizes, at least one of which differs from the
+/// config's.
 fn compare_resized(
     name: &'static str,
     mut config: ModelConfig,
@@ -257,7 +257,7 @@ fn compare_resized(
     fits.then(|| NearFit { name, image_size: image_size.flatten(), context_length, move_text })
 }
 
-/// Rows of the positional embedding of a config's image tower.
+/// Number of rows in the positional embedding of a config's image tower.
 fn tokens_of(config: &ModelConfig) -> Option<usize> {
     let [height, width] = config.vision.image_size;
     let [patch_height, patch_width] = match config.vision.layers {

@@ -1,4 +1,4 @@
-//! A config from shapes: what they say for certain, and what has to be assumed.
+//! Infers a config from shapes: what they determine, and what must be assumed.
 
 use std::fmt::Write;
 
@@ -9,29 +9,29 @@ use crate::registry;
 
 use super::sketch::{Shapes, Sketch, TextSketch, VisionSketch};
 
-/// A config that fits the tensors, with what shapes do not say assumed.
+/// A config that matches the tensors, with assumptions where shapes do not determine a value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reconstruction {
     /// The config.
     pub config: ModelConfig,
-    /// Fields that no shape shows; all others are certain.
+    /// Fields that no shape determines; all others are certain.
     pub assumed: Vec<Assumption>,
-    /// What the config leaves unexplained: empty where every tensor fits.
+    /// What the config does not explain; empty if every tensor matches.
     pub differences: Differences,
 }
 
-/// A field of a config that shapes do not show.
+/// A config field that shapes do not determine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assumption {
     /// Path of the field, such as `vision_cfg.head_width`.
     pub field: &'static str,
-    /// The value that is assumed, as JSON.
+    /// The assumed value, as JSON.
     pub value: String,
-    /// Why this value.
+    /// The reason for this value.
     pub why: &'static str,
 }
 
-/// Reconstructs the config of a state dict whose towers are both open_clip's own.
+/// Infers the config of a state dict whose towers are both open_clip's own.
 pub(super) fn reconstruct(
     sketch: &Sketch,
     shapes: &Shapes<'_>,
@@ -73,12 +73,12 @@ pub(super) fn reconstruct(
     Some(Reconstruction { config, assumed, differences })
 }
 
-/// The config of a state dict of OpenAI's code, which has QuickGELU, heads that are 64 wide and no options: with
-/// it every field is certain. `None` where the shapes are none that this code makes.
+/// The config of a state dict from OpenAI's code, which uses QuickGELU, head width 64 and no options, so every field is
+/// certain. `None` if this code cannot produce the shapes.
 pub(crate) fn reconstruct_openai<'a>(
     tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
 ) -> Option<ModelConfig> {
-    /// Width of a head; of a tower that it does not divide, the least width that heads can have.
+    /// Head width; for a tower whose width it does not divide, the smallest possible head width.
     const HEAD_WIDTH: usize = 64;
     let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
     let shapes = Shapes::new(&tensors);
@@ -95,7 +95,7 @@ pub(crate) fn reconstruct_openai<'a>(
     Some(config)
 }
 
-/// Image size and context length of the tensors. The image size is `None` where the patches make no square.
+/// Image size and context length of the tensors. The image size is `None` if the patches do not form a square.
 pub(super) fn sizes(sketch: &Sketch, embed_cls: bool) -> Option<(Option<[usize; 2]>, usize)> {
     let side = sketch.image_tokens()?.checked_sub(1)?.isqrt();
     let square = side > 0 && side * side + 1 == sketch.image_tokens()?;
@@ -109,7 +109,7 @@ pub(super) fn sizes(sketch: &Sketch, embed_cls: bool) -> Option<(Option<[usize; 
 }
 
 impl Sketch {
-    /// Rows of the positional embedding of the image tower.
+    /// Number of rows in the image tower's positional embedding.
     pub(super) fn image_tokens(&self) -> Option<usize> {
         self.vision.map(|vision| match vision {
             VisionSketch::Transformer { tokens, .. } | VisionSketch::ResNet { tokens, .. } => tokens,
@@ -210,7 +210,7 @@ fn write_text(
     assumed.push(Assumption { field: "text_cfg.norm_kwargs.eps", value: "1e-5".into(), why });
 }
 
-/// Options that add tensors to blocks; `norm` is a layer norm outside of them.
+/// Options that add tensors to blocks; `norm` is a layer norm outside of the blocks.
 fn write_block(json: &mut String, shapes: &Shapes<'_>, block: &str, norm: &str) {
     let options = [
         ("ls_1.gamma", "ls_init_value", "1e-5"),
@@ -231,7 +231,7 @@ fn write_block(json: &mut String, shapes: &Shapes<'_>, block: &str, norm: &str) 
     }
 }
 
-/// Heads, if a block has a tensor that shows them.
+/// Number of heads, if a tensor in a block shows it.
 fn heads_of(shapes: &Shapes<'_>, block: &str, width: usize) -> Option<usize> {
     let scale = ["attn.head_scale", "attn.logit_scale"];
     let heads = scale.into_iter().find_map(|leaf| shapes.of(&format!("{block}{leaf}")).map(|[n, _, _]| n));
@@ -240,7 +240,7 @@ fn heads_of(shapes: &Shapes<'_>, block: &str, width: usize) -> Option<usize> {
     heads.filter(|heads| *heads > 0)
 }
 
-/// The head width of a registered model of this width and depth, or of this width, or 64, or one that divides.
+/// The head width of a registered model with this width and depth, or with this width, or 64, or a divisor.
 fn usual_head_width(width: usize, layers: usize) -> (usize, &'static str) {
     let same = |config: &ModelConfig, depth: bool| {
         let vision = &config.vision;
@@ -252,13 +252,13 @@ fn usual_head_width(width: usize, layers: usize) -> (usize, &'static str) {
         configs.find(|config| same(config, depth)).map(|config| config.vision.head_width)
     };
     match registered(true).or_else(|| registered(false)) {
-        Some(head_width) => (head_width, "heads have no tensors; open_clip's models of this width have this"),
+        Some(head_width) => (head_width, "heads have no tensors; open_clip's models of this width use this"),
         None if width.is_multiple_of(64) => (64, "heads have no tensors; this is open_clip's default"),
         None => (width, "heads have no tensors, and 64 does not divide the width"),
     }
 }
 
-/// The ratio with the fewest digits that gives this width of the MLP, by open_clip's rounding down.
+/// The ratio with the fewest digits that gives this MLP width, rounding down like open_clip.
 pub(crate) fn mlp_ratio(width: usize, mlp_width: usize) -> f64 {
     let exact = mlp_width as f64 / width as f64;
     let gives = |ratio: &f64| (width as f64 * ratio) as usize == mlp_width;

@@ -1,4 +1,4 @@
-//! What names and shapes alone say about a model of open_clip's own towers.
+//! What names and shapes show about a model with open_clip's own towers.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ impl<'a> Shapes<'a> {
         Shapes { by_name: tensors.iter().copied().collect() }
     }
 
-    /// The shape of a tensor of `N` dimensions.
+    /// The shape of a tensor with `N` dimensions.
     pub(super) fn of<const N: usize>(&self, name: &str) -> Option<[usize; N]> {
         self.by_name.get(name).and_then(|shape| (*shape).try_into().ok())
     }
@@ -21,13 +21,13 @@ impl<'a> Shapes<'a> {
         self.by_name.contains_key(name)
     }
 
-    /// Whether any tensor's name starts so.
+    /// Whether any tensor's name starts with this.
     pub(super) fn has_prefix(&self, prefix: &str) -> bool {
         self.by_name.keys().any(|name| name.starts_with(prefix))
     }
 
-    /// One more than the highest number of a module under `prefix` that has this tensor; what is missing between is
-    /// recognized by comparison. A number above that of all tensors is none: a short file makes no long model.
+    /// One more than the highest index of a module under `prefix` that has this tensor; gaps are found by comparison.
+    /// An index above the number of tensors is ignored: a short file cannot claim a long model.
     pub(super) fn count(&self, prefix: &str, leaf: &str) -> usize {
         self.numbers(prefix, leaf)
             .filter(|number| *number < self.by_name.len())
@@ -35,7 +35,7 @@ impl<'a> Shapes<'a> {
             .map_or(0, |last| last + 1)
     }
 
-    /// The shape of a tensor of `N` dimensions in the first module under `prefix` that has it.
+    /// The shape of a tensor with `N` dimensions in the first module under `prefix` that has it.
     pub(super) fn of_first<const N: usize>(&self, prefix: &str, leaf: &str) -> Option<[usize; N]> {
         let first = self.numbers(prefix, leaf).min()?;
         self.of(&format!("{prefix}{first}{leaf}"))
@@ -48,7 +48,7 @@ impl<'a> Shapes<'a> {
     }
 }
 
-/// Sizes of the two towers; a part is `None` where its tensors are not those of open_clip's own towers.
+/// Sizes of the two towers; a part is `None` if its tensors are not from open_clip's own towers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sketch {
     pub(super) vision: Option<VisionSketch>,

@@ -1,4 +1,4 @@
-//! A file that is read at offsets, and how it is opened.
+//! A file read at offsets, and how it is opened.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -11,9 +11,9 @@ use super::{InputError, Kind};
 
 /// An open file, read with positioned reads.
 ///
-/// It is not mapped into memory on purpose: when a mapped file is truncated by another process, the next access
-/// kills this one with a signal, and no check beforehand can prevent that. A positioned read of such a file
-/// returns an error. Reading from the page cache costs one copy, which the work on the bytes hides.
+/// It is deliberately not memory-mapped: when another process truncates a mapped file, the next access kills this
+/// process with a signal, and no check beforehand can prevent that. A positioned read of such a file returns an error.
+/// Reading from the page cache costs one copy, which the work on the bytes hides.
 #[derive(Debug)]
 pub struct FileSource {
     path: PathBuf,
@@ -22,7 +22,7 @@ pub struct FileSource {
     stamp: Stamp,
 }
 
-/// Whether a link at the end of a path is followed.
+/// Whether to follow a link at the end of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Links {
     Followed,
@@ -30,17 +30,17 @@ enum Links {
 }
 
 impl FileSource {
-    /// Opens a file as [`super::open`] does.
+    /// Opens a file like [`super::open`].
     pub(super) fn open_as(path: &Path, kind: Kind) -> Result<FileSource, InputError> {
         FileSource::check(open_file(path, Links::Followed), path.to_owned(), kind)
     }
 
-    /// Opens the file at a path without links, which messages call `path`.
+    /// Opens the file at a link-free path; messages call it `path`.
     pub(super) fn open_real(real: &Path, path: PathBuf, kind: Kind) -> Result<FileSource, InputError> {
         FileSource::check(open_file(real, Links::Refused), path, kind)
     }
 
-    /// Looks at what was opened.
+    /// Inspects what was opened.
     fn check(opened: io::Result<File>, path: PathBuf, kind: Kind) -> Result<FileSource, InputError> {
         let refuse = |cause| InputError::io(&path, cause);
         let file = opened.map_err(refuse)?;
@@ -70,7 +70,7 @@ impl FileSource {
     /// Reads the whole file.
     ///
     /// # Errors
-    /// What the system says, too little memory, and a file that changed meanwhile.
+    /// A system error, too little memory, or a file that changed meanwhile.
     pub fn read_all(&self) -> Result<Vec<u8>, InputError> {
         let no_memory = || InputError::NoMemory { path: self.path.clone(), bytes: self.size };
         let length = usize::try_from(self.size).map_err(|_| no_memory())?;
@@ -83,10 +83,10 @@ impl FileSource {
         Ok(bytes)
     }
 
-    /// Checks that the file is what it was when it was opened: size, times and identity.
+    /// Checks that the file is unchanged since it was opened: size, times and identity.
     ///
     /// # Errors
-    /// [`InputError::Changed`], and what the system says.
+    /// [`InputError::Changed`], or a system error.
     pub fn check_unchanged(&self) -> Result<(), InputError> {
         let metadata = self.file.metadata().map_err(|cause| InputError::io(&self.path, cause))?;
         if Stamp::of(&metadata) == self.stamp && metadata.len() == self.size {
@@ -95,7 +95,7 @@ impl FileSource {
         Err(InputError::Changed { path: self.path.clone() })
     }
 
-    /// Takes a lock on the file without waiting; it is held as long as this lives.
+    /// Locks the file without waiting; the lock is held as long as this lives.
     pub(crate) fn try_lock(&self) -> Result<(), std::fs::TryLockError> {
         self.file.try_lock()
     }
@@ -111,7 +111,7 @@ impl ReadAt for FileSource {
     }
 }
 
-/// Opens a path to read it, without waiting for whatever it leads to.
+/// Opens a path for reading, without blocking, whatever it leads to.
 #[cfg(unix)]
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "this is the opener"))]
 fn open_file(path: &Path, links: Links) -> io::Result<File> {
@@ -124,8 +124,8 @@ fn open_file(path: &Path, links: Links) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-/// Opens a path to read it, if it leads to a regular file. The system has no opening without waiting, so the path is
-/// looked at first.
+/// Opens a path for reading if it leads to a regular file. The system has no non-blocking open, so the path is
+/// inspected first.
 #[cfg(not(unix))]
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "this is the opener"))]
 fn open_file(path: &Path, links: Links) -> io::Result<File> {

@@ -1,10 +1,10 @@
-//! A folder of inputs: nothing in it is followed out of it.
+//! A folder of inputs. No link in it is followed out of it.
 
 use std::path::{Path, PathBuf};
 
 use super::{FileSource, InputError, Kind};
 
-/// A folder, and the place that it really is.
+/// A folder, and its real path.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -12,20 +12,20 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder; an empty path is the current one.
+    /// Opens a folder; an empty path means the current one.
     ///
     /// # Errors
-    /// What the system says.
+    /// A system error.
     pub fn open(path: &Path) -> Result<Folder, InputError> {
         let path = if path == Path::new("") { Path::new(".") } else { path };
         let real = path.canonicalize().map_err(|cause| InputError::io(path, cause))?;
         Ok(Folder { path: path.to_owned(), real })
     }
 
-    /// Opens the folder of weights that may exist in memory alone: a folder that does not exist holds nothing.
+    /// Opens the folder of weights that may exist only in memory: an absent folder counts as empty.
     ///
     /// # Errors
-    /// What the system says, but for an absent folder.
+    /// A system error other than an absent folder.
     pub fn open_if_any(path: &Path) -> Result<Folder, InputError> {
         match Folder::open(path) {
             Err(InputError::Io { path, cause }) if cause.kind() == std::io::ErrorKind::NotFound => {
@@ -35,57 +35,57 @@ impl Folder {
         }
     }
 
-    /// The folder that a file lies in.
+    /// The folder that contains a file.
     ///
     /// # Errors
-    /// What the system says.
+    /// A system error.
     pub fn of(file: &Path) -> Result<Folder, InputError> {
         Folder::open(file.parent().unwrap_or(Path::new("")))
     }
 
-    /// The path as it was given.
+    /// The path, as given.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether there is anything of this name, be it a file, a folder or a link that leads nowhere.
+    /// Whether anything has this name: a file, a folder or a dangling link.
     pub fn has(&self, name: &str) -> bool {
         self.path.join(name).symlink_metadata().is_ok()
     }
 
-    /// Opens a file of the folder; `None` if there is nothing of this name.
+    /// Opens a file of the folder; `None` if nothing has this name.
     ///
     /// # Errors
-    /// As [`super::open`], and [`InputError::Escapes`] for a link that leaves the folder. The links of the Hub's cache,
-    /// from `snapshots/REVISION/` to `blobs/`, stay in it.
+    /// The errors of [`super::open`], and [`InputError::Escapes`] for a link that leaves the folder. Links of the Hub
+    /// cache, from `snapshots/REVISION/` to `blobs/`, are allowed.
     pub fn find(&self, name: &str, kind: Kind) -> Result<Option<FileSource>, InputError> {
         if self.has(name) { self.file(name, kind).map(Some) } else { Ok(None) }
     }
 
-    /// Reads a file of the folder; `None` if there is nothing of this name.
+    /// Reads a file of the folder; `None` if nothing has this name.
     ///
     /// # Errors
-    /// As [`Folder::find`]; and a file that changed while it was read.
+    /// The errors of [`Folder::find`], and a file that changed while it was read.
     pub fn read(&self, name: &str, kind: Kind) -> Result<Option<Vec<u8>>, InputError> {
         self.find(name, kind)?.map(|source| source.read_all()).transpose()
     }
 
-    /// Opens a file of the folder, which must be there.
+    /// Opens a file of the folder that must exist.
     ///
     /// # Errors
-    /// As [`Folder::find`].
+    /// The errors of [`Folder::find`].
     pub fn file(&self, name: &str, kind: Kind) -> Result<FileSource, InputError> {
         let path = self.path.join(name);
         let real = path.canonicalize().map_err(|cause| InputError::io(&path, cause))?;
         if !self.holds(&real) {
             return Err(InputError::Escapes { path });
         }
-        // The checked file itself is opened, so that a link that changes in between leads nowhere else.
+        // Open the checked file itself, so that a link changed in between cannot redirect it.
         FileSource::open_real(&real, path, kind)
     }
 
-    /// Whether a file without links lies below the folder, or in the `blobs` of the Hub cache that the folder is a
-    /// snapshot of: `cache/snapshots/REVISION/…` or, of older tools, `cache/SNAPSHOT`, beside `cache/blobs`.
+    /// Whether a link-free path lies below the folder, or in the `blobs` of the Hub cache that the folder is a snapshot
+    /// of: `cache/snapshots/REVISION/…` or, from older tools, `cache/SNAPSHOT`, beside `cache/blobs`.
     fn holds(&self, real: &Path) -> bool {
         if real.starts_with(&self.real) {
             return true;

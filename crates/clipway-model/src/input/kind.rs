@@ -1,23 +1,23 @@
-//! Kinds of inputs, and the largest file of each.
+//! Kinds of inputs, and their size limits.
 
 use crate::config::limits;
 
 /// What a file is opened as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A file of weights. Its readers read parts of it, and bound each part.
+    /// A weight file. Its readers read parts of it, and limit each part.
     Weights,
-    /// A file that this run wrote, read back.
+    /// A file written by this run, read back.
     Written,
-    /// An index of shards.
+    /// A shard index.
     Index,
     /// A config: `open_clip_config.json`, `config.json`, `preprocessor_config.json`, or one given by `--model`.
     Config,
-    /// A file of a tokenizer.
+    /// A tokenizer file.
     Tokenizer,
     /// An image.
     Image,
-    /// Labels or texts, one on each line.
+    /// Labels or texts, one per line.
     Texts,
     /// The `clipway.json` of an artifact.
     Artifact,
@@ -39,7 +39,7 @@ impl Kind {
         Kind::Lock,
     ];
 
-    /// Most bytes of a file of this kind.
+    /// Size limit of this kind, in bytes.
     pub const fn limit(self) -> u64 {
         match self {
             Kind::Weights | Kind::Written => 16 << 40,
@@ -55,8 +55,8 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Weights => "weights",
-            Kind::Written => "what was written",
-            Kind::Index => "an index of shards",
+            Kind::Written => "a written file",
+            Kind::Index => "a shard index",
             Kind::Config => "a config",
             Kind::Tokenizer => "a tokenizer",
             Kind::Image => "an image",

@@ -1,8 +1,8 @@
 //! The one place that opens inputs: weights, configs, tokenizer files, images, texts, artifacts and locks.
 //!
-//! Every input is a regular file. It is opened without blocking, looked at again after opening, held to the size limit
-//! of its [`Kind`], and can be checked for changes once it has been read. What lies beside the weights is opened through
-//! a [`Folder`], which follows no link that leaves it.
+//! Every input is a regular file. It is opened without blocking, inspected after opening, limited in size by its
+//! [`Kind`], and can be checked for changes after reading. Files beside the weights are opened through a [`Folder`],
+//! which follows no link that leaves it.
 
 mod error;
 mod file;
@@ -19,26 +19,26 @@ pub use kind::Kind;
 use std::io::Read;
 use std::path::Path;
 
-/// What stands for standard input where a file of texts is asked for.
+/// The path that means standard input where a file of texts is expected.
 pub const STDIN: &str = "-";
 
-/// Opens a regular file that the user named.
+/// Opens a regular file named by the user.
 ///
 /// # Errors
-/// What the system says, a path that is no regular file, and a file over the limit of its kind.
+/// A system error, a path that is not a regular file, or a file over the limit of its kind.
 pub fn open(path: &Path, kind: Kind) -> Result<FileSource, InputError> {
     FileSource::open_as(path, kind)
 }
 
-/// Reads a whole regular file that the user named.
+/// Reads a whole regular file named by the user.
 ///
 /// # Errors
-/// As [`open`]; and a file that changed while it was read.
+/// The errors of [`open`], and a file that changed while it was read.
 pub fn read(path: &Path, kind: Kind) -> Result<Vec<u8>, InputError> {
     open(path, kind)?.read_all()
 }
 
-/// Opens a lock of a run beside an output; a link is not followed.
+/// Opens a run's lock file beside an output; links are not followed.
 pub(crate) fn open_lock(path: &Path) -> Result<FileSource, InputError> {
     FileSource::open_real(path, path.to_owned(), Kind::Lock)
 }
@@ -46,7 +46,7 @@ pub(crate) fn open_lock(path: &Path) -> Result<FileSource, InputError> {
 /// Reads standard input to its end.
 ///
 /// # Errors
-/// What the system says, and more bytes than the limit of the kind.
+/// A system error, or more bytes than the limit of the kind.
 pub fn read_stdin(kind: Kind) -> Result<Vec<u8>, InputError> {
     read_stream(std::io::stdin().lock(), kind)
 }

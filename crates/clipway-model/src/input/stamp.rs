@@ -1,4 +1,4 @@
-//! What shows that a file is still the one that was opened.
+//! Shows whether a file is still the one that was opened.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -13,8 +13,8 @@ pub(super) struct Stamp {
     modified: Option<SystemTime>,
 }
 
-/// Longest time in which a system gives two changes the same time: its clock for files ticks 100 times a second at the
-/// least.
+/// The longest interval in which a system gives two changes the same time: its file clock ticks at least 100 times a
+/// second.
 const TICK: Duration = Duration::from_millis(20);
 
 impl Stamp {
@@ -22,8 +22,8 @@ impl Stamp {
         Stamp { size: metadata.len(), identity: Identity::of(metadata), modified: metadata.modified().ok() }
     }
 
-    /// The stamp of a file, once it is old enough that the next change must give another: a file that was written just
-    /// now is waited for.
+    /// The stamp of a file, once it is old enough that the next change must change the stamp: for a file written just
+    /// now, this waits.
     pub(super) fn settled(file: &File, metadata: &Metadata) -> io::Result<Stamp> {
         let mut stamp = Stamp::of(metadata);
         let age = |stamp: &Stamp| {

@@ -133,6 +133,6 @@ fn a_stream_is_read_up_to_the_limit() {
     let error = read_stream(std::io::repeat(0), Kind::Lock).unwrap_err();
     assert_eq!(
         (error.code(), error.to_string().as_str()),
-        ("too-large", "`-` has more than 1024 bytes; at most 1024 are read of a lock")
+        ("too-large", "`-` has more than 1024 bytes; the limit is 1024 for a lock")
     );
 }

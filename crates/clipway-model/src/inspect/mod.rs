@@ -1,4 +1,4 @@
-//! What a checkpoint is, as data: format, writer, layout, tensors, training state, the models that fit.
+//! Describes a checkpoint as data: format, writer, layout, tensors, training state, matching models.
 
 mod statistics;
 
@@ -17,18 +17,18 @@ use crate::layout::{KnownConfig, Layout};
 use crate::registry;
 use crate::state_dict::{StateDict, Weights, WeightsChoice};
 
-/// What to look at.
+/// What to inspect.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InspectOptions {
-    /// Raw or averaged weights, where there are both; raw without it.
+    /// Raw or averaged weights, if there are both; `None` for raw.
     pub weights: Option<WeightsChoice>,
-    /// Whether every tensor is listed.
+    /// Whether to list every tensor.
     pub tensors: bool,
-    /// Whether every weight is read for statistics.
+    /// Whether to read every weight for statistics.
     pub statistics: bool,
 }
 
-/// What a checkpoint is.
+/// Description of a checkpoint.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspection {
     /// Name of the file or folder.
@@ -41,28 +41,28 @@ pub struct Inspection {
     pub writer: Writer,
     /// Single values beside the tensors.
     pub facts: Vec<(String, FactValue)>,
-    /// Classes and functions that the pickle names; none is ever called.
+    /// Classes and functions named by the pickle; none is ever called.
     pub globals: Vec<SourceGlobal>,
     /// The model's weights, if they can be found.
     pub weights: Option<WeightsSummary>,
-    /// What is beside them.
+    /// Tensors beside the weights.
     pub left_out: Vec<LeftOutSummary>,
     /// Bytes of everything beside the weights.
     pub left_out_bytes: u64,
-    /// The layout, if it is known.
+    /// The layout, if known.
     pub layout: Option<LayoutSummary>,
     /// The config beside the weights, if there is one.
     pub has_config: bool,
-    /// The models that fit.
+    /// The models that match.
     pub models: ModelsSummary,
     /// The activation of open_clip's own towers.
     pub activation: ActivationSummary,
-    /// What is not as it should be.
+    /// Anything that is not as it should be.
     pub problems: Vec<String>,
-    /// Every tensor of the weights, if asked for.
+    /// Every tensor of the weights, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Vec<TensorSummary>>,
-    /// Statistics of every tensor of the weights, if asked for.
+    /// Statistics of every tensor of the weights, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statistics: Option<Vec<TensorStatistics>>,
 }
@@ -72,19 +72,19 @@ pub struct Inspection {
 pub struct WeightsSummary {
     /// `raw` or `ema`.
     pub choice: &'static str,
-    /// Whether the checkpoint holds both.
+    /// Whether the checkpoint has both.
     pub has_both: bool,
-    /// Dictionaries and prefixes before the names.
+    /// Dictionaries and prefixes in front of the names.
     pub path: Vec<String>,
     /// Number of tensors.
     pub tensors: usize,
-    /// Their elements.
+    /// Number of elements.
     pub elements: u64,
-    /// Their bytes.
+    /// Size in bytes.
     pub bytes: u64,
     /// `fp32`, `fp16`, `bf16`, another dtype's name, or `mixed`.
     pub precision: &'static str,
-    /// Sums by dtype.
+    /// Totals by dtype.
     pub dtypes: Vec<DtypeSummary>,
 }
 
@@ -95,11 +95,11 @@ pub struct DtypeSummary {
     pub dtype: &'static str,
     /// Number of tensors.
     pub tensors: usize,
-    /// Their bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// Tensors beside the weights, of one kind.
+/// Tensors beside the weights, by kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOutSummary {
     /// What they are.
@@ -108,7 +108,7 @@ pub struct LeftOutSummary {
     pub path: String,
     /// Number of tensors.
     pub tensors: usize,
-    /// Their bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
@@ -121,41 +121,41 @@ pub struct LayoutSummary {
     pub title: &'static str,
 }
 
-/// The models that names and shapes fit.
+/// The models that match names and shapes.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ModelsSummary {
-    /// Registered names that fit.
+    /// Registered names that match.
     pub exact: Vec<&'static str>,
-    /// Registered names that fit at another image size or context length.
+    /// Registered names that match at another image size or context length.
     pub near: Vec<&'static str>,
-    /// Where no registered name fits: the config inferred from the shapes, as JSON text.
+    /// If no registered name matches: the config inferred from the shapes, as JSON.
     pub reconstructed: Option<String>,
-    /// Fields of it that shapes do not show: path, assumed value and reason.
+    /// Its fields that shapes do not determine: path, assumed value and reason.
     pub assumed: Vec<(&'static str, String, &'static str)>,
-    /// Where no registered name fits and no config can be inferred: those that differ least, with the number of tensors
-    /// that differ.
+    /// If no registered name matches and no config can be inferred: the names that differ least, with the number of
+    /// differing tensors.
     pub closest: Vec<(&'static str, usize)>,
-    /// The config that the layout gives.
+    /// The config stated by the layout.
     pub told: Option<ToldConfig>,
-    /// Whether branches that were trained to be one convolution are folded.
+    /// Whether training branches are folded into one convolution.
     pub folded: bool,
 }
 
-/// A config that a layout gives.
+/// A config stated by a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ToldConfig {
     /// The config, as JSON text.
     pub config: String,
-    /// Where it is known from.
+    /// Its origin.
     pub from: String,
 }
 
-/// What is known of the activation.
+/// What is known about the activation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ActivationSummary {
-    /// `QuickGELU` or `GELU`, if it is known.
+    /// `QuickGELU` or `GELU`, if known.
     pub known: Option<&'static str>,
-    /// Where from, or why not.
+    /// The origin, or the reason why it is unknown.
     pub why: String,
 }
 
@@ -166,16 +166,16 @@ pub struct TensorSummary {
     pub name: String,
     /// Name of the dtype.
     pub dtype: &'static str,
-    /// Lengths of the dimensions.
+    /// Shape.
     pub shape: Vec<usize>,
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// Inspects a checkpoint. Weights are read only for statistics; `progress` and `cancel` are for them.
+/// Inspects a checkpoint. Weights are read only for statistics, with `progress` and `cancel`.
 ///
 /// # Errors
-/// If a weight that is to be read cannot be, or `cancel` became true: `Ok(None)` then.
+/// A weight that cannot be read. If `cancel` becomes true, the result is `Ok(None)`.
 pub fn inspect(
     checkpoint: &Checkpoint,
     options: InspectOptions,
@@ -279,7 +279,7 @@ fn weights_of(weights: &Weights) -> WeightsSummary {
     }
 }
 
-/// What is beside the weights, by kind and place.
+/// Tensors beside the weights, by kind and place.
 fn left_out_of(weights: &Weights) -> Vec<LeftOutSummary> {
     let summary = |part: &crate::state_dict::LeftOut| LeftOutSummary {
         kind: part.kind.name(),
@@ -334,7 +334,7 @@ fn activation_of(
         [only] => match registry::model(only.name) {
             Ok(config) => {
                 format!(
-                    "no shape shows it; the one registered model that fits has {}",
+                    "no shape shows it; the only matching registered model uses {}",
                     name(config.quick_gelu)
                 )
             }

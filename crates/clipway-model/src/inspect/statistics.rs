@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::export::{ExportError, Progress, Run, Stage, largest_first, run_jobs};
 use crate::state_dict::{F16_OVERFLOW, StateDict, cast_to_f32, count_beyond};
 
-/// Elements looked at a time.
+/// Number of elements processed at a time.
 const BLOCK: usize = 1 << 12;
 
 /// Statistics of a tensor's values, taken as f32.
@@ -16,17 +16,17 @@ const BLOCK: usize = 1 << 12;
 pub struct TensorStatistics {
     /// Name among the weights.
     pub name: String,
-    /// Lowest value that is not NaN; `None` where there is none.
+    /// Smallest value that is not NaN; `None` if there is none.
     pub min: Option<f32>,
-    /// Highest value that is not NaN.
+    /// Largest value that is not NaN.
     pub max: Option<f32>,
     /// Mean of the finite values.
     pub mean: Option<f64>,
-    /// Values that are not a number.
+    /// Number of NaN values.
     pub nan: u64,
-    /// Infinite values.
+    /// Number of infinite values.
     pub infinite: u64,
-    /// Finite values that f16 cannot hold.
+    /// Number of finite values that f16 cannot represent.
     pub overflow_f16: u64,
 }
 
@@ -45,7 +45,7 @@ impl Sums {
     fn add(&mut self, values: &[f32]) {
         let (mut sum, mut nan, mut infinite) = (0.0, 0u32, 0u32);
         for &value in values {
-            // A NaN is neither the lesser nor the greater of two.
+            // Comparisons with NaN keep the other value.
             self.min = self.min.min(value);
             self.max = self.max.max(value);
             nan += u32::from(value.is_nan());
@@ -74,7 +74,7 @@ impl Sums {
     }
 }
 
-/// Statistics of every tensor; `Ok(None)` if `cancel` became true.
+/// Statistics of every tensor; `Ok(None)` if `cancel` becomes true.
 pub(super) fn of(
     state_dict: &StateDict,
     progress: &dyn Progress,

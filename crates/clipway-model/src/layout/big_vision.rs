@@ -1,4 +1,4 @@
-//! Google's big_vision: SigLIP models as `.npz`, in the names and axes of Flax.
+//! Google's big_vision: SigLIP models as `.npz`, with Flax's names and axes.
 
 use clipway_formats::TensorInfo;
 
@@ -25,10 +25,10 @@ pub(super) static LAYOUT: Layout = Layout {
     check_numbers: None,
 };
 
-/// What stands before every name in files that hold more than parameters.
+/// Prefix of every name in files that store more than parameters.
 const ROOT: &str = "params/";
 
-/// Names that stay what they are, and open_clip's.
+/// Modules whose leaf names do not change, with open_clip's names.
 const TENSORS: [(&str, &str); 5] = [
     ("t", "logit_scale"),
     ("b", "logit_bias"),
@@ -37,7 +37,7 @@ const TENSORS: [(&str, &str); 5] = [
     ("txt/Embed_0/embedding", "text.token_embedding.weight"),
 ];
 
-/// Modules outside of blocks, and open_clip's.
+/// Modules outside of blocks, with open_clip's names.
 const MODULES: [(&str, &str); 8] = [
     ("img/embedding/", "visual.trunk.patch_embed.proj."),
     ("img/Transformer/encoder_norm/", "visual.trunk.norm."),
@@ -49,7 +49,7 @@ const MODULES: [(&str, &str); 8] = [
     ("img/head/", "visual.head.proj."),
 ];
 
-/// Attentions: where they are, and open_clip's parts: the joined ones before `weight` or `bias`, and the output.
+/// Attentions: their place, and open_clip's parts: the joined ones before `weight` or `bias`, and the output.
 const POOLER: &str = "img/MAPHead_0/MultiHeadDotProductAttention_0/";
 
 /// Blocks of a tower.
@@ -134,17 +134,17 @@ fn finish(planned: &mut PlannedTensor, module: &str, leaf: &str) -> Result<(), S
         }
         ("scale", _) => "weight",
         ("bias", _) => "bias",
-        // A name that is not known stays, and is reported as unused.
+        // An unknown name stays, and is reported as unused.
         _ => return Ok(()),
     };
     planned.target.name = format!("{module}{leaf}");
     Ok(())
 }
 
-/// Where a tensor of a block is.
+/// Location of a block's tensor.
 struct Place<'n> {
     blocks: &'static Blocks,
-    /// The number of the block; `None` where one tensor holds all blocks.
+    /// The block's index; `None` if one tensor holds all blocks.
     number: Option<&'n str>,
     leaf: &'n str,
 }
@@ -160,7 +160,7 @@ fn block_of(name: &str) -> Option<Place<'_>> {
     })
 }
 
-/// A tensor of a block, or of all blocks at once.
+/// A tensor of one block, or of all blocks.
 fn in_block(
     tensor: &TensorInfo,
     place: &Place<'_>,
@@ -204,13 +204,13 @@ fn one_block(
         take(&mut planned, slice)?;
         finish(&mut planned, &module(ours), leaf)?;
     } else if slice.is_some_and(|index| index > 0) {
-        // A name that is not known stays, once.
+        // An unknown name stays, once.
         return Ok(Vec::new());
     }
     Ok(vec![planned])
 }
 
-/// Takes one of all blocks, where one tensor holds them.
+/// Takes one block's part, if one tensor holds all blocks.
 fn take(planned: &mut PlannedTensor, slice: Option<usize>) -> Result<(), StepError> {
     let Some(index) = slice else { return Ok(()) };
     planned.then(Step::Slice { axis: 0, start: index, end: index + 1 })?;
@@ -218,7 +218,7 @@ fn take(planned: &mut PlannedTensor, slice: Option<usize>) -> Result<(), StepErr
     planned.then(Step::Reshape { shape })
 }
 
-/// How open_clip calls the parts of an attention, before `weight` or `bias`.
+/// open_clip's names for the parts of an attention, before `weight` or `bias`.
 struct AttentionNames {
     queries: String,
     keys_and_values: String,
@@ -226,7 +226,7 @@ struct AttentionNames {
 }
 
 impl AttentionNames {
-    /// What a projection is joined with, and the name of the joined tensor.
+    /// The tensors that a projection is joined with, and the joined name.
     fn joined(&self, projection: &str) -> (&'static [&'static str], &str) {
         match projection {
             _ if self.queries == self.keys_and_values => (&PROJECTIONS, &self.queries),
@@ -236,14 +236,14 @@ impl AttentionNames {
     }
 }
 
-/// The attention that pools, whose queries are apart.
+/// The pooling attention, whose queries are separate.
 fn pooler() -> AttentionNames {
     let name = |part: &str| format!("visual.trunk.attn_pool.{part}.");
     AttentionNames { queries: name("q"), keys_and_values: name("kv"), out: name("proj") }
 }
 
-/// A tensor of an attention: kernels `[width, heads, head width]` and biases `[heads, head width]` of projections are
-/// joined along the heads, the kernel of the output is `[heads, head width, width]`.
+/// A tensor of an attention. Projection kernels `[width, heads, head width]` and biases `[heads, head width]` are
+/// joined along the heads; the output kernel is `[heads, head width, width]`.
 fn attention(
     tensor: &TensorInfo,
     part: &str,
@@ -302,7 +302,7 @@ fn attention(
     Ok(joined)
 }
 
-/// The config that the shapes show: big_vision keeps none beside its weights.
+/// The config according to the shapes: big_vision stores none beside its weights.
 fn known_config(
     checkpoint: &Checkpoint,
     state_dict: &StateDict,
@@ -316,13 +316,13 @@ fn known_config(
     let (model, name, mut notes) = shape.config(tensors).map_err(malformed)?;
     let activation_from = match &name {
         Some(name) => {
-            format!("the registry's `{name}`, which names and shapes fit; no array shows the activation")
+            format!("the registered `{name}`, which matches names and shapes; no array shows the activation")
         }
         None => "assumed: no array shows the activation".to_owned(),
     };
     if name.is_none() {
         notes.push(
-            "GELU is exact in the image tower and its tanh approximation in the text tower, as in open_clip's SigLIP 2: \
+            "exact GELU in the image tower and its tanh approximation in the text tower, as in open_clip's SigLIP 2: \
              no array shows it, and no registered model has these shapes"
                 .to_owned(),
         );
@@ -351,10 +351,10 @@ fn preprocessing() -> PreprocessOptions {
     }
 }
 
-/// What an error calls the file.
+/// What errors call the file.
 const ARRAYS: &str = "the arrays";
 
-/// Arrays that show sizes, and their dimensions.
+/// Arrays that show sizes, and their number of dimensions.
 const SIZES: [(&str, usize); 4] = [
     ("img/embedding/kernel", 4),
     ("img/pos_embedding", 3),
@@ -362,17 +362,17 @@ const SIZES: [(&str, usize); 4] = [
     ("txt/pos_embedding", 3),
 ];
 
-/// Arrays of a block that show sizes, and their dimensions.
+/// Arrays of a block that show sizes, and their number of dimensions.
 const BLOCK_SIZES: [(&str, usize); 2] =
     [("MultiHeadDotProductAttention_0/query/kernel", 3), ("MlpBlock_0/Dense_0/kernel", 2)];
 
-/// Sizes from shapes; `None` with a problem for each array that is missing or has other dimensions.
+/// Sizes from shapes; `None`, with a problem for each array that is missing or has other dimensions.
 fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Problems) -> Option<SiglipShape> {
     let shape = |name: &str| {
         let found = state_dict.get(name).or_else(|| state_dict.get(&format!("{ROOT}{name}")));
         found.map(|tensor| tensor.shape.as_slice())
     };
-    // Of any block: those that are missing are reported by the plan.
+    // From any block: the plan reports the missing ones.
     let block = |prefix: &str, leaf: &str| {
         state_dict.tensors().iter().find_map(|tensor| {
             let rest = plain(&tensor.name).strip_prefix(prefix)?;
@@ -401,7 +401,7 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
         let blocks_of = |tensor: &TensorInfo| {
             let rest = plain(&tensor.name).strip_prefix(prefix)?;
             match rest.strip_prefix('_') {
-                // A short file makes no long model.
+                // A short file cannot claim a long model.
                 Some(rest) => {
                     let number: usize = rest.split('/').next()?.parse().ok()?;
                     (number < state_dict.tensors().len()).then_some(number + 1)
@@ -418,7 +418,7 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
     let &[1, context_length, _] = shape(SIZES[3].0)? else { return None };
     let side = tokens.isqrt();
     if side * side != tokens {
-        problems.push(format!("`img/pos_embedding`: {tokens} positions make no square of patches"));
+        problems.push(format!("`img/pos_embedding`: {tokens} positions do not form a square of patches"));
     }
     Some(SiglipShape {
         image_size: [side * patch_height, side * patch_width],

@@ -1,4 +1,4 @@
-//! What a layout is: how it is recognized, and how its tensors get open_clip's names.
+//! A layout: how it is recognized, and how its tensors get open_clip's names.
 
 use clipway_formats::{FormatError, TensorInfo};
 
@@ -10,7 +10,7 @@ use crate::differences::Differences;
 use crate::plan::{Converted, StepError};
 use crate::state_dict::StateDict;
 
-/// Names and shapes that a project gives to the tensors of a model.
+/// Names and shapes that a project gives to a model's tensors.
 #[derive(Debug)]
 pub struct Layout {
     /// Short name, for JSON and the artifact.
@@ -19,36 +19,36 @@ pub struct Layout {
     pub title: &'static str,
     /// Whether names and shapes match this layout.
     pub(super) recognizes: fn(&StateDict) -> bool,
-    /// The same tensors under open_clip's names.
+    /// Converts the tensors to open_clip's names.
     pub(super) conversion: Conversion,
-    /// The config, where the layout makes it certain or keeps it in a file of its own.
+    /// The config, if the layout implies it or stores it in its own file.
     pub(super) known_config: Option<FindConfig>,
-    /// Compares numbers that the layout keeps among its tensors with the shapes.
+    /// Compares numbers stored among the tensors with the shapes.
     pub(super) check_numbers: Option<CheckNumbers>,
 }
 
-/// How the tensors of a layout are converted.
+/// How a layout's tensors are converted.
 #[derive(Debug)]
 pub(super) enum Conversion {
     /// By steps.
     Steps(fn(&StateDict) -> Result<Converted, StepError>),
-    /// Not at all, and why.
+    /// Not at all, with the reason.
     Refused(&'static str),
 }
 
-/// Finds the config of a checkpoint's state dict, whose converted tensors are those.
+/// Finds the config for a checkpoint's state dict, given its converted tensors.
 pub(super) type FindConfig =
     fn(&Checkpoint, &StateDict, &[TensorInfo]) -> Result<Option<KnownConfig>, LayoutError>;
 
-/// Adds what numbers among the tensors say against the shapes.
+/// Adds contradictions between numbers among the tensors and the shapes.
 pub(super) type CheckNumbers = fn(&StateDict, &mut Differences) -> Result<(), FormatError>;
 
 impl Layout {
     /// Gives the tensors open_clip's names.
     ///
     /// # Errors
-    /// A layout that is not supported, tensors of another layout among them, or a tensor whose shape is not what
-    /// the layout says.
+    /// A layout that is not supported, tensors of another layout among them, or a tensor with the wrong shape for the
+    /// layout.
     pub fn convert(&self, state_dict: &StateDict) -> Result<Converted, LayoutError> {
         let families = families::families(state_dict.tensors());
         if families.len() > 1 {
@@ -60,11 +60,11 @@ impl Layout {
         }
     }
 
-    /// The config that the layout gives: what it makes certain together with the shapes of the `converted`
-    /// tensors, or what its own files beside the weights say. `None` if it gives none.
+    /// The config that the layout states: implied together with the shapes of the `converted` tensors, or read from its
+    /// own files beside the weights. `None` if it states none.
     ///
     /// # Errors
-    /// Files that are missing, malformed, cannot be expressed or contradict the weights.
+    /// Files that are missing, malformed, impossible to express, or in contradiction to the weights.
     pub fn known_config(
         &self,
         checkpoint: &Checkpoint,
@@ -74,8 +74,8 @@ impl Layout {
         self.known_config.map_or(Ok(None), |find| find(checkpoint, state_dict, converted))
     }
 
-    /// What numbers that the layout keeps among its tensors say against the shapes. They are all that is read.
-    ///
+    /// Contradictions between numbers that the layout stores among its tensors and the shapes. Only these numbers are
+    /// read.
     /// # Errors
     /// A number that cannot be read.
     pub fn check_numbers(&self, state_dict: &StateDict) -> Result<Differences, FormatError> {
@@ -85,7 +85,7 @@ impl Layout {
     }
 }
 
-/// Whether any tensor's name begins so.
+/// Whether any tensor's name starts with this.
 pub(super) fn has_prefix(state_dict: &StateDict, prefix: &str) -> bool {
     state_dict.tensors().iter().any(|tensor| tensor.name.starts_with(prefix))
 }

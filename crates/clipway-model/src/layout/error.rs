@@ -1,4 +1,4 @@
-//! Why tensors of a known layout are not converted.
+//! Why tensors of a known layout cannot be converted.
 
 use clipway_formats::{FormatError, shown};
 
@@ -8,33 +8,33 @@ use crate::differences::Differences;
 use crate::plan::StepError;
 use crate::problems::{Problems, lines};
 
-/// Tensors whose layout is known are not converted.
+/// Tensors of a known layout cannot be converted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// The layout is recognized and not supported.
-    #[error("this is {title}, which is not converted: {why}")]
+    /// The layout is recognized but not supported.
+    #[error("this is {title}, which cannot be converted: {why}")]
     Refused {
         /// The layout, for people.
         title: &'static str,
-        /// Why it is not converted.
+        /// The reason.
         why: &'static str,
     },
     /// Tensors of several projects in one state dict.
-    #[error("the tensors are of several layouts: {}", parts(.0))]
+    #[error("the tensors belong to several layouts: {}", parts(.0))]
     Mixed(Vec<LayoutPart>),
-    /// A tensor whose shape is not what the layout says.
+    /// A tensor with the wrong shape for the layout.
     #[error(transparent)]
     Step(#[from] StepError),
     /// A file that belongs to the layout cannot be read.
     #[error(transparent)]
     Open(#[from] CheckpointError),
-    /// A file that belongs to the layout is not there.
+    /// A file that belongs to the layout is missing.
     #[error("`{file}` is missing beside the weights, and no shape shows {what}")]
     MissingFile {
         /// The file.
         file: &'static str,
-        /// What it would say.
+        /// What it would state.
         what: &'static str,
     },
     /// A file that belongs to the layout is malformed.
@@ -45,32 +45,32 @@ pub enum LayoutError {
         /// What is wrong with it.
         cause: FormatError,
     },
-    /// What files say cannot be expressed, or contradicts the weights or each other: everything at once.
+    /// Files state what cannot be expressed, or contradict the weights or each other; all problems together.
     #[error(transparent)]
     Contradictions(Box<Contradictions>),
 }
 
-/// Files that do not fit the weights or each other, or that say what cannot be expressed.
+/// Files that contradict the weights or each other, or state what cannot be expressed.
 #[derive(Debug, Default, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct Contradictions {
-    /// Each file, with everything that is wrong.
+    /// Each file, with all its problems.
     pub files: Vec<(&'static str, Vec<String>)>,
-    /// The config that they would give.
+    /// The config that the files would give.
     pub(crate) known: Option<KnownConfig>,
-    /// In what the tensors differ from that config.
+    /// Differences between the tensors and that config.
     pub differences: Differences,
 }
 
 impl Contradictions {
-    /// Adds what is wrong with a file.
+    /// Adds a problem of a file.
     pub(crate) fn add(&mut self, file: &'static str, problems: Problems) {
         if let Err(problems) = problems.none_or(|problems| problems) {
             self.files.push((file, problems));
         }
     }
 
-    /// The config, unless something is wrong.
+    /// The config, unless there are problems.
     pub(super) fn none(mut self, known: KnownConfig) -> Result<Option<KnownConfig>, LayoutError> {
         if self.files.is_empty() {
             return Ok(Some(known));
@@ -79,14 +79,14 @@ impl Contradictions {
         Err(LayoutError::Contradictions(Box::new(self)))
     }
 
-    /// What was wrong before a config was found to be malformed; else that.
+    /// The problems found before a config turned out to be malformed; otherwise that error.
     pub(super) fn or(self, error: LayoutError) -> LayoutError {
         if self.files.is_empty() { error } else { LayoutError::Contradictions(Box::new(self)) }
     }
 
     fn text(&self) -> String {
         let file =
-            |(file, problems): &(&str, Vec<String>)| format!("`{file}` does not fit{}", lines(problems));
+            |(file, problems): &(&str, Vec<String>)| format!("`{file}` does not match{}", lines(problems));
         let mut parts: Vec<String> = self.files.iter().map(file).collect();
         if !self.differences.is_empty() {
             parts.push(format!("the tensors do not match its config\n{}", self.differences));
@@ -96,7 +96,7 @@ impl Contradictions {
 }
 
 impl Problems {
-    /// Everything that was added, as an error of this file.
+    /// All added problems, as an error of this file.
     pub(crate) fn none(self, file: &'static str) -> Result<(), LayoutError> {
         self.none_or(|problems| {
             let files = vec![(file, problems)];
@@ -106,7 +106,7 @@ impl Problems {
 }
 
 impl LayoutError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             LayoutError::Refused { .. } => "unsupported",
@@ -120,10 +120,10 @@ impl LayoutError {
     }
 }
 
-/// Tensors of one project in a state dict that has those of several.
+/// Tensors of one project in a state dict with several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutPart {
-    /// Whose names they have.
+    /// The project whose names they have.
     pub title: &'static str,
     /// Number of tensors.
     pub tensors: usize,

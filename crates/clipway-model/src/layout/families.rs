@@ -1,12 +1,12 @@
-//! Whose names tensors have, by their first parts: a state dict has the names of one project.
+//! Assigns tensor names to projects by their first parts. A state dict has one project's names.
 
 use clipway_formats::TensorInfo;
 
 use super::error::LayoutPart;
 use crate::plan::ROOT_PARTS;
 
-/// First parts of names that only one project gives, and the project. Names that several give, such as
-/// `logit_scale` and `text_projection`, say nothing.
+/// Name prefixes used by only one project, with the project. Prefixes used by several, such as `logit_scale` and
+/// `text_projection`, say nothing.
 const FAMILIES: [(&str, &[&str]); 4] = [
     ("open_clip or OpenAI", &["visual", "text", ROOT_PARTS[2], ROOT_PARTS[3], ROOT_PARTS[4]]),
     ("Hugging Face transformers", &["vision_model", "text_model", "visual_projection"]),
@@ -14,7 +14,7 @@ const FAMILIES: [(&str, &[&str]); 4] = [
     ("Google big_vision", &["params/img", "params/txt", "img", "txt"]),
 ];
 
-/// First part of a name; of names with slashes the one or two that matter.
+/// First part of a name; for names with slashes, the one or two significant parts.
 fn first_part(name: &str) -> &str {
     match name.strip_prefix("params/") {
         Some(rest) => &name[.."params/".len() + rest.find('/').unwrap_or(rest.len())],
@@ -22,7 +22,7 @@ fn first_part(name: &str) -> &str {
     }
 }
 
-/// The projects whose names tensors have, with how many each.
+/// The projects whose names occur, with the number of tensors.
 pub(super) fn families(tensors: &[TensorInfo]) -> Vec<LayoutPart> {
     let mut found = Vec::new();
     for (title, parts) in FAMILIES {

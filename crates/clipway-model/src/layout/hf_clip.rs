@@ -1,4 +1,4 @@
-//! Hugging Face transformers' `CLIPModel`: a folder of weights, `config.json` and `preprocessor_config.json`.
+//! `CLIPModel` of Hugging Face transformers: a folder of weights, `config.json` and `preprocessor_config.json`.
 
 use super::names::{Blocks, Change, NameTable};
 use super::{Conversion, Layout, has_prefix, hf_clip_config};
@@ -14,14 +14,14 @@ pub(super) static LAYOUT: Layout = Layout {
     check_numbers: None,
 };
 
-/// Tensors that older versions of transformers stored, and the rule by which they are dropped.
+/// Tensors stored by older versions of transformers, and the rule that drops them.
 pub(super) const POSITION_IDS: (&str, &str) =
-    ("embeddings.position_ids", "position ids are counted, not stored");
+    ("embeddings.position_ids", "position ids are computed, not stored");
 
 /// Queries, keys and values of transformers' attention.
 pub(super) const PROJECTIONS: [&str; 3] = ["self_attn.q_proj.", "self_attn.k_proj.", "self_attn.v_proj."];
 
-/// Modules of a block beside those of open_clip's own.
+/// Modules of a block, with open_clip's names.
 pub(super) const MODULES: [(&str, &str); 5] = [
     ("layer_norm1.", "ln_1."),
     ("layer_norm2.", "ln_2."),
@@ -30,7 +30,7 @@ pub(super) const MODULES: [(&str, &str); 5] = [
     ("self_attn.out_proj.", "attn.out_proj."),
 ];
 
-/// The names beside open_clip's.
+/// transformers' names with open_clip's.
 pub(crate) static NAMES: NameTable = NameTable {
     tensors: &[
         ("vision_model.embeddings.class_embedding", "visual.class_embedding", Change::None),

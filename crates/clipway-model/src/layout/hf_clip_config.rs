@@ -1,4 +1,4 @@
-//! The config of transformers' `CLIPModel`, from its `config.json`.
+//! The config of transformers' `CLIPModel`, read from its `config.json`.
 
 use clipway_formats::TensorInfo;
 use serde_json::{Value, json};
@@ -14,10 +14,10 @@ use crate::contract::{Field, Origins};
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
-/// Rows of the token embedding with CLIP's own vocabulary.
+/// Rows of the token embedding for CLIP's own vocabulary.
 const CLIP_VOCABULARY: usize = 49408;
 
-/// End token that transformers reads as "the highest id", for configs older than its fix of that key.
+/// The end token that transformers interprets as "the highest id", in configs older than its fix of that key.
 const LEGACY_END: usize = 2;
 
 /// Reads the `config.json` beside the weights and compares every number with their shapes.
@@ -66,7 +66,7 @@ fn model(
     let end = text_section.integer("eos_token_id", 49407, 0..=limits::VOCABULARY, problems);
     let quick = [&vision, &text].map(|tower| tower.activation == Activation::QuickGelu);
     if quick[0] != quick[1] {
-        let cause = "one tower has `quick_gelu` and the other has not, which no config of open_clip says";
+        let cause = "only one tower uses `quick_gelu`, which no open_clip config can express";
         problems.add(&root, "*.hidden_act", cause);
     }
     let ImageSizes { image, patch } = ImageSizes::read(&vision_section, 32, 1, &weights, problems);

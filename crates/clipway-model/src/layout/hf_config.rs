@@ -1,4 +1,4 @@
-//! What the `config.json` files of transformers' models of two towers have in common.
+//! What the `config.json` files of transformers' two-tower models have in common.
 
 use clipway_formats::{FormatError, Json, JsonLimits, shown};
 use serde_json::{Map, Value, json};
@@ -15,13 +15,13 @@ use crate::state_dict::StateDict;
 /// Name of the file.
 pub(super) const CONFIG: &str = "config.json";
 
-/// Files any of which means that the folder has a tokenizer.
+/// Any of these files means that the folder has a tokenizer.
 const TOKENIZERS: [&str; 3] = ["tokenizer.json", "vocab.json", "spiece.model"];
 
-/// The name of a tokenizer whose files are in the folder: open_clip takes those, whatever the name.
+/// The tokenizer name for files in the folder: open_clip uses those, whatever the name.
 pub const OWN_TOKENIZER: &str = "tokenizer";
 
-/// Whether the folder has a tokenizer of its own.
+/// Whether the folder has its own tokenizer.
 pub(super) fn has_tokenizer(checkpoint: &Checkpoint) -> bool {
     TOKENIZERS.into_iter().any(|file| checkpoint.has_beside(file))
 }
@@ -56,7 +56,7 @@ const TOWER_KEYS: [&str; 16] = [
     "patch_size",
 ];
 
-/// An activation, by its name in transformers.
+/// An activation by its name in transformers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Activation {
     Gelu,
@@ -72,18 +72,18 @@ const ACTIVATIONS: [(&str, Activation); 5] = [
     ("quick_gelu", Activation::QuickGelu),
 ];
 
-/// Layer norms' epsilon that open_clip takes where nothing is said.
+/// open_clip's default epsilon for layer norms.
 const EPSILON: f64 = 1e-5;
 
-/// Sizes of a tower where its config says none.
+/// Sizes of a tower whose config states none.
 pub(super) struct Defaults {
-    /// Width, width of the MLP, blocks and heads.
+    /// Width, MLP width, blocks and heads.
     pub(super) sizes: [usize; 4],
     pub(super) activation: Activation,
     pub(super) epsilon: f64,
 }
 
-/// What both towers have.
+/// Settings of both towers.
 pub(super) struct Tower {
     pub(super) width: usize,
     pub(super) heads: usize,
@@ -133,13 +133,13 @@ impl Document {
         Ok(Document { json: parse(CONFIG, &bytes)? })
     }
 
-    /// The file's own object, which must be of this kind of model.
+    /// The file's root object, which must describe this kind of model.
     pub(super) fn root(&self, kind: &str, problems: &mut Problems) -> Section<'_> {
         let root = Section::new(Some(self.json.root()), &ROOT_KEYS, problems);
         match root.value("model_type").map(|value| value.string().map(str::to_owned)) {
             Some(Ok(found)) if found == kind => {}
             Some(Ok(found)) => {
-                let cause = format!("expected `{kind}`, found `{}`: it is another model", shown(&found));
+                let cause = format!("expected `{kind}`, found `{}`: this is another model", shown(&found));
                 problems.add(&root, "model_type", cause);
             }
             Some(Err(error)) => problems.push(error.to_string()),
@@ -148,8 +148,8 @@ impl Document {
         root
     }
 
-    /// The objects of the image tower and the text tower. Where the older key is there, transformers takes it, with
-    /// defaults for what it leaves out.
+    /// The objects of the image and text towers. If the older key is present, transformers uses it, with defaults for
+    /// missing values.
     pub(super) fn towers<'a>(root: &Section<'a>, problems: &mut Problems) -> [Section<'a>; 2] {
         let older_and_newer = [["vision_config_dict", "vision_config"], ["text_config_dict", "text_config"]];
         older_and_newer.map(|[older, newer]| {
@@ -166,7 +166,7 @@ pub(super) fn parse(file: &'static str, bytes: &[u8]) -> Result<Json, LayoutErro
 }
 
 impl Tower {
-    /// Reads what both towers have.
+    /// Reads the settings of both towers.
     pub(super) fn read(section: &Section<'_>, defaults: Defaults, problems: &mut Problems) -> Tower {
         let [width, mlp_width, layers, heads] = defaults.sizes;
         let tower = Tower {
@@ -178,13 +178,13 @@ impl Tower {
             epsilon: section.number("layer_norm_eps", defaults.epsilon, 0.0..=1.0, problems),
         };
         if !tower.width.is_multiple_of(tower.heads) {
-            let cause = format!("{} does not divide `hidden_size`, {}", tower.heads, tower.width);
+            let cause = format!("{} does not divide `hidden_size` {}", tower.heads, tower.width);
             problems.add(section, "num_attention_heads", cause);
         }
         tower
     }
 
-    /// Compares what both towers have with the weights.
+    /// Compares the settings of both towers with the weights.
     pub(super) fn compare(
         &self,
         section: &Section<'_>,
@@ -200,7 +200,7 @@ impl Tower {
         problems.compare(section, "intermediate_size", self.mlp_width, mlp);
     }
 
-    /// What a tower of open_clip's own has of it.
+    /// The settings that open_clip's own towers share.
     pub(super) fn config(&self) -> Map<String, Value> {
         let mut config = Map::new();
         config.insert("layers".into(), json!(self.layers));
@@ -225,7 +225,7 @@ pub(super) struct ImageSizes {
 }
 
 impl ImageSizes {
-    /// Reads them and compares them with the weights; `prefix` tokens stand before those of the patches.
+    /// Reads them and compares them with the weights; `prefix` tokens come before the patch tokens.
     pub(super) fn read(
         section: &Section<'_>,
         default_patch: usize,
@@ -237,7 +237,7 @@ impl ImageSizes {
         let patch = section.sides("patch_size", default_patch, limits::IMAGE_SIDE, problems);
         let channels = section.integer("num_channels", 3, 1..=limits::WIDTH, problems);
         if channels != 3 {
-            problems.add(section, "num_channels", format!("{channels}; open_clip's images have 3"));
+            problems.add(section, "num_channels", format!("found {channels}; open_clip's images have 3"));
         }
         let tokens = (image[0] / patch[0]) * (image[1] / patch[1]) + prefix;
         let rows = weights.length("vision_model.embeddings.position_embedding.weight", 0);
@@ -257,7 +257,7 @@ impl ImageSizes {
     }
 }
 
-/// Reads the number of tokens of a text and of token ids, and compares them with the weights.
+/// Reads context length and vocabulary size, and compares them with the weights.
 pub(super) fn text_sizes(
     section: &Section<'_>,
     [context, vocabulary]: [usize; 2],
@@ -278,7 +278,7 @@ pub(super) fn sides([height, width]: [usize; 2]) -> Value {
     if height == width { json!(height) } else { json!([height, width]) }
 }
 
-/// Shapes of the weights, as far as they are there.
+/// Shapes of the existing weights.
 pub(super) struct Shapes<'a> {
     pub(super) state_dict: &'a StateDict,
 }
@@ -289,7 +289,7 @@ impl Shapes<'_> {
         self.state_dict.get(name).and_then(|tensor| tensor.shape.get(dimension).copied())
     }
 
-    /// One more than the highest number of a block; blocks that are missing between are the plan's to report.
+    /// One more than the highest block index; the plan reports gaps.
     pub(super) fn blocks(&self, prefix: &str) -> Option<usize> {
         let number = |name: &str| name.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok();
         let highest = self.state_dict.tensors().iter().filter_map(|tensor| number(&tensor.name)).max();

@@ -1,8 +1,8 @@
 //! Image processors of transformers, from `processor_config.json` or `preprocessor_config.json`.
 //!
-//! Files, keys and defaults are read as `AutoImageProcessor` of transformers 5.24 reads them: the object
-//! `image_processor` of `processor_config.json` comes first, then `preprocessor_config.json`. A missing key is the
-//! default of the class. A key with `null` is not: a step with `null` is not taken.
+//! Files, keys and defaults are read as `AutoImageProcessor` of transformers 5.24 reads them: first the object
+//! `image_processor` of `processor_config.json`, then `preprocessor_config.json`. A missing key has the class's
+//! default. A step whose key is `null` is skipped.
 
 use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
@@ -17,10 +17,10 @@ use crate::config::{
 use crate::contract::{Field, Origin, Origins};
 use crate::problems::Problems;
 
-/// The file that transformers 5 writes, which comes first.
+/// The file that transformers 5 writes; it takes precedence.
 const PROCESSOR: &str = "processor_config.json";
 
-/// Its key that holds the image processor; older files have none.
+/// Its key for the image processor; older files have none.
 const IMAGE_PROCESSOR: &str = "image_processor";
 
 /// The file of an image processor alone.
@@ -43,7 +43,7 @@ const KEYS: [&str; 26] = [
     "resample",
     "rescale_factor",
     "size",
-    // The pixels of an image that Pillow opened do not depend on these.
+    // These do not affect the pixels of an image opened by Pillow.
     "_valid_processor_keys",
     "auto_map",
     "data_format",
@@ -65,21 +65,21 @@ const FIELDS: [(Field, &str); 5] = [
     (Field::ResizeMode, "size"),
 ];
 
-/// Stands for sides that are missing or wrong: the problem is reported instead of a result.
+/// Placeholder for missing or wrong sides: the problem is reported instead of a result.
 const UNKNOWN: [usize; 2] = [1; 2];
 
 /// The preprocessing of a folder.
 pub(super) struct Preprocessing {
-    /// The rule, with the settings of open_clip that come nearest.
+    /// The rule, with open_clip's nearest settings.
     pub(super) options: PreprocessOptions,
-    /// What a user must know.
+    /// What a user should know.
     pub(super) notes: Vec<String>,
-    /// Where each of them is known from.
+    /// Origin of each setting.
     pub(super) origins: Origins,
 }
 
-/// Reads the preprocessing of a folder for a tower of this image size; where no file has it, the defaults of the
-/// model's own class, with a note. What is wrong is added to what was found.
+/// Reads a folder's preprocessing for a tower with this image size. If no file states it, the defaults of the model's
+/// class apply, with a note. Problems are added to those already found.
 pub(super) fn read(
     checkpoint: &Checkpoint,
     image_size: [usize; 2],
@@ -126,19 +126,17 @@ pub(super) fn read(
             (None, Some(_)) => "crop_size",
             (None, None) => "size",
         };
-        problems.push(format!("`{key}`: images become {size:?}, but the tower's are {image_size:?}"));
+        problems.push(format!("`{key}`: images become {size:?}, but the tower expects {image_size:?}"));
     }
     found.add(file, problems);
     notes.extend(read.notes.into_iter().map(|note| format!("`{file}`: {note}")));
     Ok(Preprocessing { options: processor.nearest_in_open_clip(), notes, origins })
 }
 
-/// The note on a `preprocessor_config.json` beside the file that is taken, where it says something else.
+/// The note on a `preprocessor_config.json` that disagrees with the file in use.
 fn ignored(bytes: &[u8], own: &'static Class, taken: &Reading) -> Option<String> {
     let Ok(document) = parse(PREPROCESSOR, bytes) else {
-        return Some(format!(
-            "`{PREPROCESSOR}` is malformed; `{PROCESSOR}` is taken, as transformers 5 does"
-        ));
+        return Some(format!("`{PREPROCESSOR}` is malformed; `{PROCESSOR}` is used, as in transformers 5"));
     };
     let other = Reading::new(document.root(), own, &mut Problems::default());
     let pairs = taken.settings().into_iter().zip(other.settings());
@@ -149,18 +147,18 @@ fn ignored(bytes: &[u8], own: &'static Class, taken: &Reading) -> Option<String>
     (!differing.is_empty()).then(|| {
         let differing = differing.join("; ");
         format!(
-            "`{PROCESSOR}` is taken, as transformers 5 does, and not `{PREPROCESSOR}`, which older versions read: \
+            "`{PROCESSOR}` is used, as in transformers 5, instead of `{PREPROCESSOR}`, which older versions read: \
              {differing}"
         )
     })
 }
 
-/// What an object says.
+/// The contents of an object.
 struct Reading {
     class: &'static str,
     processor: ImageProcessor,
     notes: Vec<&'static str>,
-    /// The keys of [`FIELDS`] that it has.
+    /// Which keys of [`FIELDS`] it has.
     stated: Vec<&'static str>,
 }
 
@@ -187,7 +185,7 @@ impl Reading {
             mean: keys.needed("image_mean", defaults.normalize.mean, mean),
             std: keys.needed("image_std", defaults.normalize.std, std),
         });
-        // Without `pad_size`, the images of a batch are filled up to the largest: each has the tower's size already.
+        // Without `pad_size`, images are padded to the largest of the batch: each has the tower's size already.
         let pads = keys.step("do_pad", false) && section.value("pad_size").is_some();
         let pad = pads.then(|| keys.needed("pad_size", UNKNOWN, sides));
         let over_white = keys.step("do_convert_rgb", class.convert_rgb);
@@ -195,11 +193,11 @@ impl Reading {
         let mut backend = Backend::Torchvision;
         if let Some(Resample::Box | Resample::Hamming) = resize.map(|resize| resize.resample) {
             backend = Backend::Pillow;
-            notes.push("torchvision does not resize with this `resample`; Pillow's rule is taken");
+            notes.push("torchvision cannot resize with this `resample`; Pillow's rule is used");
         }
         if !over_white {
             notes.push(
-                "`do_convert_rgb` is off: transformers takes RGB images only, and others are converted as Pillow's \
+                "`do_convert_rgb` is off: transformers accepts only RGB images; others are converted with Pillow's \
                  `convert(\"RGB\")` does",
             );
         }
@@ -209,7 +207,7 @@ impl Reading {
         Reading { class: class.name, processor, notes, stated }
     }
 
-    /// Where each field of a contract is known from.
+    /// The origin of each contract field.
     fn origins(&self, file: &str, nested: Option<&str>) -> Origins {
         let mut origins = Origins::default();
         for (field, key) in FIELDS {
@@ -223,7 +221,7 @@ impl Reading {
         origins
     }
 
-    /// What it comes to, key by key.
+    /// The result, key by key.
     fn settings(&self) -> [(&'static str, String); 9] {
         let ImageProcessor { over_white, resize, crop, rescale, normalize, pad, .. } = &self.processor;
         let or_none = |shown: Option<String>| shown.unwrap_or_else(|| "none".to_owned());
@@ -242,7 +240,7 @@ impl Reading {
     }
 }
 
-/// The class that an object names; without a name, the model's own.
+/// The class that an object names; without a name, the model's default.
 fn class(section: &Section<'_>, own: &'static Class, problems: &mut Problems) -> &'static Class {
     const FEATURE_EXTRACTOR: &str = "feature_extractor_type";
     let keys = ["image_processor_type", FEATURE_EXTRACTOR];
@@ -256,7 +254,7 @@ fn class(section: &Section<'_>, own: &'static Class, problems: &mut Problems) ->
         problems.add(
             section,
             key,
-            format!("`{}`; the processors that are read: {}", shown(&said), Class::names()),
+            format!("unknown processor `{}`; known: {}", shown(&said), Class::names()),
         );
         own
     })
@@ -269,12 +267,12 @@ struct Keys<'a, 'b> {
 }
 
 impl<'b> Keys<'_, 'b> {
-    /// Whether a step is taken; with `null` it is not.
+    /// Whether a step is applied; `null` skips it.
     fn step(&mut self, key: &str, default: bool) -> bool {
         !self.section.is_null(key) && self.section.boolean(key, default, self.problems)
     }
 
-    /// The value that a step needs; the default where the key is missing.
+    /// The value that a step needs; the default if the key is missing.
     fn needed<T>(
         &mut self,
         key: &str,
@@ -297,7 +295,7 @@ impl<'b> Keys<'_, 'b> {
     ) -> T {
         if self.section.value(key).is_none() {
             let found = if self.section.is_null(key) { "`null`" } else { "missing" };
-            self.problems.add(self.section, key, format!("{found}; a step needs it"));
+            self.problems.add(self.section, key, format!("{found}, but a step needs it"));
         }
         self.value(key, other, read)
     }
@@ -319,7 +317,7 @@ impl<'b> Keys<'_, 'b> {
     }
 }
 
-/// The keys of an object as numbers of pixels; any value but a number is an error.
+/// The keys of an object as numbers of pixels; any other value is an error.
 fn edges(at: &JsonCursor<'_>) -> Result<Vec<(String, usize)>, FormatError> {
     let mut edges = Vec::new();
     for (key, value) in at.members()? {
@@ -329,7 +327,7 @@ fn edges(at: &JsonCursor<'_>) -> Result<Vec<(String, usize)>, FormatError> {
     Ok(edges)
 }
 
-/// A side, `[height, width]`, or an object; `square` is what a side alone means.
+/// A side, `[height, width]`, or an object; `square` is what a single side means.
 fn resize_to(at: JsonCursor<'_>, square: bool) -> Result<ResizeTo, FormatError> {
     if at.members().is_err() {
         return Ok(match sides(at.clone())? {
@@ -389,7 +387,7 @@ fn mean(at: JsonCursor<'_>) -> Result<[f64; 3], FormatError> {
         if fits {
             Ok(number)
         } else {
-            Err(at.error(Code::BadValue, format!("expected a number of 32 bits, found {number:e}")))
+            Err(at.error(Code::BadValue, format!("expected a 32-bit number, found {number:e}")))
         }
     })
 }
@@ -404,11 +402,11 @@ fn above_zero(at: &JsonCursor<'_>) -> Result<f64, FormatError> {
     if fits {
         Ok(number)
     } else {
-        Err(at.error(Code::BadValue, format!("expected a number above 0, found {number:e}")))
+        Err(at.error(Code::BadValue, format!("expected a positive number, found {number:e}")))
     }
 }
 
-/// A number for each channel, or one for all three.
+/// One number per channel, or one for all three.
 fn channels<'a>(
     at: &JsonCursor<'a>,
     number: impl Fn(&JsonCursor<'a>) -> Result<f64, FormatError>,

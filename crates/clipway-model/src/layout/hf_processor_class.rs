@@ -1,4 +1,4 @@
-//! Classes of transformers' image processors, with what they do where a file says nothing.
+//! Classes of transformers' image processors, with their defaults.
 
 use crate::config::{Backend, ImageProcessor, Normalize, Resample, Resize, ResizeTo};
 
@@ -12,7 +12,7 @@ pub(super) struct Class {
     std: [f64; 3],
     to: ResizeTo,
     crop: Option<[usize; 2]>,
-    /// Whether a number alone as `size` is both sides; else it is the shorter one.
+    /// Whether a single number as `size` means both sides; otherwise it means the shorter one.
     pub(super) square: bool,
     /// Whether images are converted to RGB.
     pub(super) convert_rgb: bool,
@@ -83,14 +83,14 @@ impl Class {
         names.join(", ")
     }
 
-    /// The class of a name. `CLIPImageProcessorFast` and `CLIPImageProcessorPil` name the same processor:
+    /// The class with a name. `CLIPImageProcessorFast` and `CLIPImageProcessorPil` name the same processor:
     /// transformers chooses the backend by what is installed.
     pub(super) fn named(name: &str) -> Option<&'static Class> {
         let base = name.strip_suffix("Fast").or_else(|| name.strip_suffix("Pil")).unwrap_or(name);
         Class::all().find(|class| class.name == base)
     }
 
-    /// What the class does where nothing is said.
+    /// The class's defaults.
     pub(super) fn defaults(&self) -> Defaults {
         Defaults {
             resize: Resize { to: self.to, resample: self.resample },
@@ -99,7 +99,7 @@ impl Class {
         }
     }
 
-    /// The same, as a processor.
+    /// The defaults, as a processor.
     pub(super) fn processor(&self) -> ImageProcessor {
         let Defaults { resize, crop, normalize } = self.defaults();
         ImageProcessor {
@@ -114,7 +114,7 @@ impl Class {
     }
 }
 
-/// What a class does where nothing is said; every class rescales by 1/255.
+/// A class's defaults; every class rescales by 1/255.
 pub(super) struct Defaults {
     pub(super) resize: Resize,
     pub(super) crop: Option<[usize; 2]>,

@@ -1,4 +1,4 @@
-//! Hugging Face transformers' `SiglipModel`, which SigLIP 2 at a fixed resolution is too: open_clip has it with timm's
+//! `SiglipModel` of Hugging Face transformers, including fixed-resolution SigLIP 2. open_clip implements it with timm's
 //! vision transformer.
 
 use super::hf_clip::{MODULES, POSITION_IDS, PROJECTIONS};
@@ -21,7 +21,7 @@ pub(super) static LAYOUT: Layout = Layout {
     check_numbers: None,
 };
 
-/// The names beside open_clip's.
+/// transformers' names with open_clip's.
 pub(crate) static NAMES: NameTable = NameTable {
     tensors: &[
         (

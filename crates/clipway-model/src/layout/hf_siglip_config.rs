@@ -1,4 +1,4 @@
-//! The config of transformers' `SiglipModel`, from its `config.json`.
+//! The config of transformers' `SiglipModel`, read from its `config.json`.
 
 use clipway_formats::TensorInfo;
 
@@ -69,15 +69,15 @@ fn shape(
         weights.length("text_model.head.weight", 0),
     );
     if embed_dim != vision.width {
-        let cause = format!("{embed_dim}, but images give vectors of {}", vision.width);
+        let cause = format!("{embed_dim}, but image vectors have width {}", vision.width);
         problems.add(&text_section, "projection_size", cause);
     }
     if !vision_section.boolean("vision_use_head", true, problems) {
-        problems.add(&vision_section, "vision_use_head", "false; without it there is no vector of an image");
+        problems.add(&vision_section, "vision_use_head", "false; without the head there is no image vector");
     }
     for (section, tower) in [(&vision_section, &vision), (&text_section, &text)] {
         if tower.activation == Activation::QuickGelu {
-            problems.add(section, "hidden_act", "`quick_gelu`, which no SigLIP of open_clip has");
+            problems.add(section, "hidden_act", "`quick_gelu`, which no SigLIP model in open_clip uses");
         }
     }
     let embedding = weights.length("vision_model.embeddings.patch_embedding.weight", 0);

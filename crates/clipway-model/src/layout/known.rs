@@ -1,21 +1,21 @@
-//! A config that a layout gives.
+//! A config stated by a layout.
 
 use crate::config::ConfigFile;
 use crate::contract::Origins;
 
-/// A config that a layout gives.
+/// A config stated by a layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnownConfig {
     /// The config.
     pub config: ConfigFile,
-    /// Its registered name, where it has one.
+    /// Its registered name, if it has one.
     pub name: Option<String>,
-    /// Where it is known from.
+    /// Its origin.
     pub from: String,
-    /// Where the activation is known from.
+    /// Origin of the activation.
     pub activation_from: String,
-    /// Where fields of the contract are known from, as far as the layout says it more exactly.
+    /// Origins of contract fields, where the layout knows more.
     pub origins: Origins,
-    /// What a user must know.
+    /// What a user should know.
     pub notes: Vec<String>,
 }

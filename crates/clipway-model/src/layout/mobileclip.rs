@@ -1,7 +1,7 @@
-//! Apple's MobileCLIP, as Apple's own code saves it: training-time branches, batch norms apart.
+//! Apple's MobileCLIP as saved by Apple's own code: training branches and separate batch norms.
 //!
-//! The image towers are timm's `fastvit_mci…` and `vit_base_mci_224`. The text tower of `mobileclip_s0` has blocks of
-//! convolutions, which no model of open_clip 3.3.0 has.
+//! The image towers are timm's `fastvit_mci…` and `vit_base_mci_224`. The text tower of `mobileclip_s0` has convolution
+//! blocks, which no open_clip 3.3.0 model has.
 
 use std::collections::BTreeSet;
 
@@ -29,19 +29,19 @@ pub(super) static LAYOUT: Layout = Layout {
     check_numbers: None,
 };
 
-/// What stands before the names of the image tower.
+/// Prefix of the image tower's names.
 const IMAGE: &str = "image_encoder.model.";
 
-/// What stands before those of a FastViT's stages and what shrinks the map between them, by number.
+/// Prefix of a FastViT's stages and of the layers that shrink the map between them, by index.
 const NETWORK: &str = "image_encoder.model.network.";
 
-/// What stands before the blocks of the text tower.
+/// Prefix of the text tower's blocks.
 const TEXT_BLOCKS: &str = "text_encoder.transformer.";
 
-/// Blocks of the image tower of MobileCLIP-B.
+/// Blocks of MobileCLIP-B's image tower.
 const IMAGE_BLOCKS: &str = "image_encoder.model.transformer.";
 
-/// Names outside of blocks, and open_clip's.
+/// Names outside of blocks, with open_clip's.
 const NAMES: [(&str, &str); 12] = [
     ("text_encoder.projection_layer", "text.text_projection"),
     ("text_encoder.embedding_layer.", "text.token_embedding."),
@@ -57,7 +57,7 @@ const NAMES: [(&str, &str); 12] = [
     ("image_encoder.model.conv_exp.", "visual.trunk.final_conv."),
 ];
 
-/// Modules of a block of attention, and open_clip's own and timm's.
+/// Modules of an attention block, with open_clip's and timm's names.
 const ATTENTION_BLOCK: [(&str, &str, &str); 6] = [
     ("pre_norm_mha.0.", "ln_1.", "norm1."),
     ("pre_norm_mha.1.qkv_proj.", "attn.in_proj_", "attn.qkv."),
@@ -67,7 +67,7 @@ const ATTENTION_BLOCK: [(&str, &str, &str); 6] = [
     ("pre_norm_ffn.4.", "mlp.c_proj.", "mlp.fc2."),
 ];
 
-/// Parts of names of convolutional blocks that timm calls otherwise.
+/// Name parts of convolution blocks that timm spells differently.
 const PARTS: [(&str, &str); 10] = [
     ("rbr_conv", "conv_kxk"),
     ("rbr_scale", "conv_scale"),
@@ -81,7 +81,7 @@ const PARTS: [(&str, &str); 10] = [
     ("layer_scale_2", "layer_scale_2.gamma"),
 ];
 
-/// Parts of names of the convolutions before MobileCLIP-B's transformer that timm calls otherwise.
+/// Name parts of the convolutions before MobileCLIP-B's transformer that timm spells differently.
 const STEM_PARTS: [(&str, &str); 2] = [("block.conv.", "conv."), ("block.norm.", "bn.")];
 
 fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
@@ -89,7 +89,7 @@ fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
     let mut converted = Converted::default();
     for tensor in state_dict.tensors() {
         let mut planned = PlannedTensor::same(tensor);
-        // A name that is not known stays, and is reported as unused.
+        // An unknown name stays, and is reported as unused.
         if let Some(name) = open_clip_name(&tensor.name, &shrinks) {
             planned.target.name = name;
         }
@@ -102,7 +102,7 @@ fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
                 planned.then(Step::Reshape { shape: vec![1, rows, width] })?;
             }
             ("visual.trunk.head.weight" | "visual.trunk.head.fc.weight", &[_, outputs]) => {
-                // timm's classifier has a bias, and Apple's projection has none.
+                // timm's classifier has a bias; Apple's projection has none.
                 let bias = name.replace("weight", "bias");
                 planned.then(transpose())?;
                 converted.tensors.push(PlannedTensor::filled(bias, 0, tensor.dtype, &[outputs])?);
@@ -114,7 +114,7 @@ fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
     Ok(converted)
 }
 
-/// Numbers of the parts of a FastViT that shrink the map: each begins a stage.
+/// Indices of a FastViT's layers that shrink the map: each begins a stage.
 fn shrinks(state_dict: &StateDict) -> BTreeSet<usize> {
     let number = |name: &str| {
         let (number, rest) = name.strip_prefix(NETWORK)?.split_once('.')?;
@@ -154,20 +154,20 @@ fn open_clip_name(name: &str, shrinks: &BTreeSet<usize>) -> Option<String> {
     })
 }
 
-/// The module of a block of attention in open_clip and in timm, and the rest of the name.
+/// The module of an attention block in open_clip and in timm, and the rest of the name.
 fn attention_module(leaf: &str) -> Option<([&'static str; 2], &str)> {
     ATTENTION_BLOCK
         .into_iter()
         .find_map(|(theirs, ours, timm)| Some(([ours, timm], leaf.strip_prefix(theirs)?)))
 }
 
-/// A name within convolutional blocks, in timm's words.
+/// A name within convolution blocks, in timm's spelling.
 fn convolutional(name: &str) -> String {
     let part = |part: &str| PARTS.into_iter().find(|(theirs, _)| *theirs == part).map(|(_, ours)| ours);
     name.split('.').map(|word| part(word).unwrap_or(word)).collect::<Vec<_>>().join(".")
 }
 
-/// The image towers, in timm's words: name, pool and side of the images.
+/// The image towers in timm's terms: name, pool and image side.
 const IMAGE_TOWERS: [(&str, &str, usize); 6] = [
     ("fastvit_mci0", "avg", 256),
     ("fastvit_mci1", "avg", 256),
@@ -180,21 +180,21 @@ const IMAGE_TOWERS: [(&str, &str, usize); 6] = [
 /// The image tower whose text tower is causal.
 const CAUSAL: &str = "vit_base_mci_224";
 
-/// Registered names that Apple's weights are of.
+/// Registered names of Apple's weights.
 const REGISTERED: [&str; 2] = ["MobileCLIP-S1", "MobileCLIP-S2"];
 
-/// What a user must know of MobileCLIP-B.
+/// The note on MobileCLIP-B.
 const B_NOTE: &str = "Apple's code pads the images by 1 before the first convolution and has layer norms with an epsilon \
                       of 1e-5, which open_clip's `MobileCLIP-B` has not: its features of these weights are others; \
                       naming the model `MobileCLIP-B` takes it, for a folder that open_clip 3.3.0 loads";
 
-/// A file that lacks more than one in this many of a model's tensors is of no model.
+/// A file that lacks more than one in this many of a model's tensors matches no model.
 const MOST_LACKING: usize = 5;
 
-/// Width of a head of the text tower.
+/// Head width of the text tower.
 const HEAD_WIDTH: usize = 64;
 
-/// The registered model that fits, or the config that the shapes and Apple's own configs give.
+/// The registered model that matches, or the config according to the shapes and Apple's own configs.
 fn known_config(
     _: &Checkpoint,
     state_dict: &StateDict,
@@ -214,7 +214,7 @@ fn known_config(
                 (lacking <= built.parameters.len() / MOST_LACKING)
                     .then_some((lacking + differences.unused.len(), model))
             });
-            // The one that differs least: the plan shows where.
+            // The one that differs least: the plan reports the differences.
             told.min_by_key(|(differences, _)| *differences).map(|(_, model)| (None, model))
         }
     };
@@ -230,14 +230,14 @@ fn known_config(
     Ok(Some(KnownConfig {
         config: ConfigFile { model, preprocess },
         name,
-        from: "names and shapes, with what Apple's configs say of such models".to_owned(),
+        from: "names and shapes, and Apple's configs of such models".to_owned(),
         origins: Origins::default(),
-        activation_from: "Apple's code has GELU alone".to_owned(),
+        activation_from: "Apple's code uses only GELU".to_owned(),
         notes: is_b.then(|| B_NOTE.to_owned()).into_iter().collect(),
     }))
 }
 
-/// The config of a model with this image tower, whose text tower the shapes show.
+/// The config of a model with this image tower and the text tower that the shapes show.
 fn config_json(state_dict: &StateDict, (timm, pool, side): (&str, &str, usize)) -> Option<Value> {
     let shape = |name: &str| state_dict.get(name).map(|tensor| tensor.shape.as_slice());
     let &[width, embed_dim] = shape("text_encoder.projection_layer")? else { return None };
@@ -250,7 +250,7 @@ fn config_json(state_dict: &StateDict, (timm, pool, side): (&str, &str, usize)) 
             Some((number.parse::<usize>().ok()?, leaf, &tensor.shape))
         })
     };
-    // A short file makes no long model.
+    // A short file cannot claim a long model.
     let most = state_dict.tensors().len();
     let layers = leaves().map(|(number, ..)| number).max().filter(|highest| *highest < most)? + 1;
     let is_mixer = |leaf: &str| leaf == "token_mixer.mixer.rbr_conv.0.conv.weight";

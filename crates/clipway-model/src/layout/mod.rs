@@ -1,4 +1,4 @@
-//! Whose names and shapes a state dict has, and how its tensors are called in open_clip.
+//! Which project's names and shapes a state dict has, and what open_clip calls its tensors.
 //!
 //! A layout is one file here and one line in [`LAYOUTS`].
 
@@ -30,7 +30,7 @@ pub use known::KnownConfig;
 use crate::state_dict::StateDict;
 use definition::{Conversion, has_prefix};
 
-/// Every layout, the more particular first.
+/// Every layout, more specific ones first.
 pub static LAYOUTS: [&Layout; 19] = [
     &refused::SIGLIP2_NAFLEX,
     &refused::X_CLIP,
@@ -54,12 +54,12 @@ pub static LAYOUTS: [&Layout; 19] = [
 ];
 
 impl Layout {
-    /// The layout of a state dict, by its names and shapes; `None` if it is none that is known.
+    /// The layout of a state dict, from its names and shapes; `None` if it is unknown.
     pub fn recognize(state_dict: &StateDict) -> Option<&'static Layout> {
         LAYOUTS.into_iter().find(|layout| (layout.recognizes)(state_dict))
     }
 
-    /// Whether it is a folder of transformers, whose tokenizer and processor that library reads.
+    /// Whether it is a transformers folder, whose tokenizer and processor follow that library.
     pub fn is_of_transformers(&self) -> bool {
         [&hf_clip::LAYOUT, &hf_siglip::LAYOUT].into_iter().any(|layout| layout.name == self.name)
     }

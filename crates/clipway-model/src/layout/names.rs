@@ -1,60 +1,60 @@
-//! Tables of names: how a project calls the tensors of a model beside open_clip's names, read both ways.
+//! Name tables: a project's tensor names paired with open_clip's, for both directions.
 
 use clipway_formats::TensorInfo;
 
 use crate::plan::{Converted, DroppedTensor, PlannedTensor, Step, StepError};
 use crate::state_dict::StateDict;
 
-/// Names of a model in another project, each beside open_clip's.
+/// A model's names in another project, paired with open_clip's.
 #[derive(Debug)]
 pub(crate) struct NameTable {
-    /// Tensors by their whole names.
+    /// Tensors, by full name.
     pub(super) tensors: &'static [(&'static str, &'static str, Change)],
-    /// Modules, whose tensors keep their last names.
+    /// Modules, whose tensors keep their leaf names.
     pub(super) modules: &'static [(&'static str, &'static str)],
-    /// Modules that open_clip holds as two: `q` and `kv`.
+    /// Modules that open_clip splits in two: `q` and `kv`.
     pub(super) poolers: &'static [(&'static str, [&'static str; 2])],
     /// Blocks of transformers.
     pub(super) blocks: &'static [Blocks],
-    /// Ends of names of tensors that hold nothing of the model, with the rule by which they are dropped.
+    /// Endings of tensors that are not part of the model, with the rule that drops them.
     pub(super) leftovers: &'static [(&'static str, &'static str)],
 }
 
-/// What is done with a tensor beside its name. Each way back is the same step.
+/// A change made to a tensor along with its name. Each is its own inverse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Nothing.
+    /// No change.
     None,
-    /// The other project has a linear layer, where open_clip has a matrix that rows are multiplied with.
+    /// The other project has a linear layer where open_clip has a projection matrix.
     Transposed,
-    /// The other project has no axis for the batch before the positions.
+    /// The other project has no batch axis before the positions.
     Batched,
-    /// The other project has a number without an axis.
+    /// The other project has a number without axes.
     Number,
     /// The other project has a number with one axis.
     OneNumber,
 }
 
-/// Blocks of a transformer, by number.
+/// Blocks of a transformer, by index.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    /// What stands before the number in the other project.
+    /// What comes before the index in the other project.
     pub(super) theirs: &'static str,
-    /// What stands before it in open_clip.
+    /// What comes before it in open_clip.
     pub(super) ours: &'static str,
     /// Modules of a block.
     pub(super) modules: &'static [(&'static str, &'static str)],
     /// Queries, keys and values in the other project.
     pub(super) projections: [&'static str; 3],
-    /// The three as one in open_clip, before `weight` or `bias`.
+    /// The joined name in open_clip, before `weight` or `bias`.
     pub(super) fused: &'static str,
 }
 
-/// Parts of a tensor that a projection has.
+/// Tensors of a projection.
 const KINDS: [&str; 2] = ["weight", "bias"];
 
 impl NameTable {
-    /// The tensors of a state dict under open_clip's names. Names that are not known stay, to be reported as unused.
+    /// The tensors of a state dict under open_clip's names. Unknown names stay, to be reported as unused.
     pub(super) fn to_open_clip(&self, state_dict: &StateDict) -> Result<Converted, StepError> {
         let mut converted = Converted::default();
         for tensor in state_dict.tensors() {
@@ -96,7 +96,7 @@ impl NameTable {
         Ok(planned)
     }
 
-    /// The block that a tensor is in, its number and the rest of the name.
+    /// The block that contains a tensor, its index and the rest of the name.
     fn block<'n>(
         &self,
         name: &'n str,
@@ -108,8 +108,8 @@ impl NameTable {
         })
     }
 
-    /// Queries, keys and values of a block as one tensor, at the place of the first of them in the file. `None` for
-    /// any other tensor; nothing for the other two, and what is there for an incomplete or unlike three.
+    /// Joins queries, keys and values of a block, at the position of the first in the file. `None` for any other
+    /// tensor; nothing for the other two; an incomplete or mismatched set is left as it is.
     fn joined(
         &self,
         tensor: &TensorInfo,
@@ -125,7 +125,7 @@ impl NameTable {
         join(tensor, state_dict, &names, target, 0)
     }
 
-    /// The two tensors of a pooler's queries, and of its keys and values.
+    /// The two tensors of a pooler: queries, and keys with values.
     fn pooler_of(&self, tensor: &TensorInfo) -> Result<Option<[PlannedTensor; 2]>, StepError> {
         let found = self.poolers.iter().find_map(|(theirs, ours)| {
             let kind = tensor.name.strip_prefix(theirs).filter(|kind| KINDS.contains(kind))?;
@@ -145,7 +145,7 @@ impl NameTable {
     /// A model's tensors under the other project's names.
     ///
     /// # Errors
-    /// A tensor that the other project has no name for, or whose shape is not what the table says.
+    /// A tensor without a name in the other project, or with a shape that differs from the table's.
     pub(crate) fn spelled_from(&self, tensors: &[PlannedTensor]) -> Result<Vec<PlannedTensor>, StepError> {
         let mut written = Vec::new();
         for planned in tensors {
@@ -163,7 +163,7 @@ impl NameTable {
                 let others = tensors.iter().find(|planned| planned.target.name == others);
                 written.push(whole(planned, others, format!("{theirs}{kind}"))?);
             } else if is_second {
-                // It is written with the queries.
+                // It is written together with the queries.
             } else if let Some(names) = self.split_names(name) {
                 written.extend(planned.split(&names)?);
             } else {
@@ -196,12 +196,12 @@ impl NameTable {
         });
         planned.target.name = found.ok_or_else(|| StepError {
             tensor: name,
-            cause: "the other project has no name for it".to_owned(),
+            cause: "it has no name in the other project".to_owned(),
         })?;
         Ok(planned)
     }
 
-    /// The other project's names of queries, keys and values, of the one tensor that open_clip holds them in.
+    /// The other project's names of queries, keys and values, for the one joined tensor of open_clip.
     fn split_names(&self, name: &str) -> Option<[String; 3]> {
         let (block, number, leaf) = self.block(name, |block| block.ours)?;
         let kind = leaf.strip_prefix(block.fused).filter(|kind| KINDS.contains(kind))?;
@@ -209,8 +209,8 @@ impl NameTable {
     }
 }
 
-/// Several tensors of a state dict as one under another name, at the place of the first of them in the file: nothing
-/// at the places of the others, and `None` where they are incomplete or unlike each other.
+/// Joins several tensors of a state dict under another name, at the position of the first in the file. The other
+/// positions become empty; `None` if the tensors are incomplete or do not match.
 pub(super) fn join(
     tensor: &TensorInfo,
     state_dict: &StateDict,
@@ -237,20 +237,20 @@ pub(super) fn transpose() -> Step {
     Step::Transpose { axes: vec![1, 0] }
 }
 
-/// A name whose beginning is one of these, with the other in its place.
+/// Replaces the beginning of a name if it is one of these.
 fn replaced<'t>(name: &str, pairs: impl Iterator<Item = (&'t str, &'t str)>) -> Option<String> {
     let mut pairs = pairs;
     pairs.find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")))
 }
 
-/// Queries with keys and values as one tensor: what both were sliced from, or both joined.
+/// Joins queries with keys and values: returns what both were sliced from, or a concatenation.
 fn whole(
     queries: &PlannedTensor,
     others: Option<&PlannedTensor>,
     name: String,
 ) -> Result<PlannedTensor, StepError> {
     let refuse = |cause: &str| Err(StepError { tensor: name.clone(), cause: cause.to_owned() });
-    let Some(others) = others else { return refuse("keys and values are not there") };
+    let Some(others) = others else { return refuse("keys and values are missing") };
     let cast = |planned: &PlannedTensor| match planned.steps.last() {
         Some(cast @ Step::Cast { .. }) => Some(cast.clone()),
         _ => None,
@@ -276,7 +276,7 @@ fn whole(
             made.target.name.clone_from(&name);
             made
         }
-        _ => return refuse("it is made in steps that do not join; write open_clip's folder first"),
+        _ => return refuse("its steps cannot be joined; export to open_clip's format first"),
     };
     if let Some(cast) = cast(queries) {
         made.then(cast)?;

@@ -1,7 +1,7 @@
-//! OpenAI's own CLIP, as TorchScript archive or state dict: the names are open_clip's.
+//! OpenAI's own CLIP, as a TorchScript archive or state dict. The names are open_clip's.
 //!
-//! It is recognized by three numbers that OpenAI's releases keep among the tensors, or the order in which its code
-//! registers the parts of a block. Its code has one activation, QuickGELU, and heads that are all 64 wide.
+//! It is recognized by three numbers that OpenAI's releases store among the tensors, or by the order in which its code
+//! registers the parts of a block. This code has only one activation, QuickGELU, and its heads are always 64 wide.
 
 use clipway_formats::{FileFormat, FormatError, TensorInfo};
 
@@ -24,14 +24,14 @@ pub(super) static LAYOUT: Layout = Layout {
     check_numbers: Some(check_numbers),
 };
 
-/// Numbers that OpenAI's releases keep among the tensors.
+/// Numbers that OpenAI's releases store among the tensors.
 const NUMBERS: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 
-/// Name of the rule by which they are dropped.
-const NUMBERS_RULE: &str = "OpenAI's number of the architecture, which the shapes show";
+/// Name of the rule that drops them.
+const NUMBERS_RULE: &str = "OpenAI's architecture number, which the shapes show";
 
-/// Parts of a block in the order of OpenAI's code; open_clip has had `ln_1` first since 2.0, and sorted names
-/// have `ln_2` before `mlp`.
+/// Parts of a block in the order of OpenAI's code. open_clip has had `ln_1` first since 2.0, and sorted names put
+/// `ln_2` before `mlp`.
 const BLOCK: [&str; 4] = ["attn.in_proj_weight", "ln_1.weight", "mlp.c_fc.weight", "ln_2.weight"];
 
 fn has_numbers(state_dict: &StateDict) -> bool {
@@ -55,7 +55,7 @@ fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
     }))
 }
 
-/// Compares the numbers with the shapes as OpenAI's code makes these; what no tensor shows is not compared.
+/// Compares the numbers with the shapes as OpenAI's code computes them, where a tensor shows them.
 fn check_numbers(state_dict: &StateDict, differences: &mut Differences) -> Result<(), FormatError> {
     for name in NUMBERS {
         let Some(index) = state_dict.find(name) else { continue };
@@ -67,7 +67,7 @@ fn check_numbers(state_dict: &StateDict, differences: &mut Differences) -> Resul
         }
         let found = state_dict.read_number(index)?;
         let told = match name {
-            // A size that the patches do not divide is cut.
+            // A size that the patches do not divide is rounded down.
             "input_resolution" => image_size(state_dict)
                 .map(|[side, patch]| ((side * patch) as f64, (found / patch as f64).floor() == side as f64)),
             "context_length" => rows(state_dict, "positional_embedding").map(|rows| (rows, rows == found)),
@@ -84,9 +84,9 @@ fn rows(state_dict: &StateDict, name: &str) -> Option<f64> {
     state_dict.get(name)?.shape.first().map(|rows| *rows as f64)
 }
 
-/// Patches on a side of the image, and pixels on a side of a patch.
+/// Number of patches on a side of the image, and pixels on a side of a patch.
 fn image_size(state_dict: &StateDict) -> Option<[usize; 2]> {
-    /// What a ResNet shrinks an image by.
+    /// Factor by which a ResNet shrinks an image.
     const SHRINKS: usize = 32;
     let shape = |name: &str| state_dict.get(name).map(|tensor| tensor.shape.as_slice());
     let (positions, patch) = match shape("visual.attnpool.positional_embedding") {
@@ -98,14 +98,14 @@ fn image_size(state_dict: &StateDict) -> Option<[usize; 2]> {
     };
     let patches = positions.first()?.checked_sub(1)?;
     let side = patches.isqrt();
-    // Positions that make no square are no image of this code.
+    // This code cannot produce positions that do not form a square.
     (side * side == patches && patch > 0 && side.checked_mul(patch).is_some()).then_some([side, patch])
 }
 
-/// The registered model with QuickGELU that fits, or the config that shapes and OpenAI's code give.
+/// The matching registered model with QuickGELU, or the config according to shapes and OpenAI's code.
 ///
-/// Where the order of names is the only sign of OpenAI's code, open_clip before 2.0 may have written the file too:
-/// there a registered model of the same shapes with GELU leaves the choice to the user.
+/// If the order of names is the only sign of OpenAI's code, open_clip before 2.0 may also have written the file: then a
+/// registered model with the same shapes and GELU leaves the choice to the user.
 fn known_config(
     _: &Checkpoint,
     state_dict: &StateDict,
@@ -127,8 +127,7 @@ fn known_config(
     let mut quick = fits.into_iter().filter(|(_, model)| model.quick_gelu);
     let (name, config, from) = match (quick.next(), quick.next()) {
         (Some((name, model)), None) => {
-            let from =
-                format!("registry, `{name}`: the one with QuickGELU that names and shapes fit; {evidence}");
+            let from = format!("registry, `{name}`: the match with QuickGELU; {evidence}");
             (Some(name.to_owned()), model, from)
         }
         _ => match reconstruct_openai(shapes()) {
@@ -140,14 +139,14 @@ fn known_config(
             None => return Ok(None),
         },
     };
-    let note = "QuickGELU was taken, because the tensors are in the order of OpenAI's code, which has no other \
+    let note = "QuickGELU was assumed, because the tensors are in the order of OpenAI's code, which has no other \
                 activation; open_clip before 2.0 wrote the same order: name the model if it is one of its own";
     Ok(Some(KnownConfig {
         config: bare(config),
         name,
         from,
         origins: Origins::default(),
-        activation_from: format!("OpenAI's code has QuickGELU alone: {evidence}"),
+        activation_from: format!("OpenAI's code uses only QuickGELU: {evidence}"),
         notes: if is_certain { Vec::new() } else { vec![note.to_owned()] },
     }))
 }

@@ -1,9 +1,9 @@
-//! Layouts that are recognized so that they can be named, and refused with the reason.
+//! Layouts that are recognized by name, and refused with the reason.
 
 use super::{Conversion, Layout, has_prefix};
 use crate::state_dict::StateDict;
 
-/// Makes a layout that is refused.
+/// Defines a refused layout.
 macro_rules! refused {
     ($(#[$about:meta])* $place:ident, $name:literal, $title:literal, $recognizes:expr, $why:literal) => {
         $(#[$about])*
@@ -19,7 +19,7 @@ macro_rules! refused {
 }
 
 refused!(
-    /// transformers' `Siglip2Model`, which takes images of any proportions.
+    /// transformers' `Siglip2Model`, which accepts images of any aspect ratio.
     SIGLIP2_NAFLEX,
     "transformers_siglip2",
     "Hugging Face transformers Siglip2Model (NaFlex)",
@@ -27,8 +27,8 @@ refused!(
         let patches = tensors.get("vision_model.embeddings.patch_embedding.weight");
         patches.is_some_and(|patches| patches.shape.len() == 2) && has_prefix(tensors, "text_model.")
     },
-    "its patches and positions fit images of any proportions, which no config of open_clip has; SigLIP 2 at a fixed \
-     resolution (`SiglipModel`) is"
+    "its patches and positions handle any aspect ratio, which open_clip does not support; SigLIP 2 at a fixed \
+     resolution (`SiglipModel`) is supported"
 );
 
 refused!(
@@ -37,7 +37,7 @@ refused!(
     "transformers_xclip",
     "Hugging Face transformers XCLIPModel",
     |tensors| has_prefix(tensors, "prompts_generator.") || has_prefix(tensors, "mit."),
-    "its image tower passes messages between the frames of a video, which no config of open_clip has"
+    "its image tower passes messages between video frames, which open_clip does not support"
 );
 
 refused!(
@@ -46,7 +46,7 @@ refused!(
     "transformers_clipseg",
     "Hugging Face transformers CLIPSeg",
     |tensors| has_prefix(tensors, "clip.vision_model.") || has_prefix(tensors, "clip.text_model."),
-    "it is a CLIP with a decoder for segmentation, whose outputs no model of open_clip has"
+    "it is a CLIP with a segmentation decoder, whose outputs open_clip does not support"
 );
 
 refused!(
@@ -59,7 +59,7 @@ refused!(
             .into_iter()
             .any(|prefix| has_prefix(tensors, prefix))
     },
-    "it is a CLIP that finds objects, with a vector for each patch, which no model of open_clip has"
+    "it is a CLIP for object detection with one vector per patch, which open_clip does not support"
 );
 
 refused!(
@@ -68,11 +68,11 @@ refused!(
     "transformers_altclip",
     "Hugging Face transformers AltCLIPModel",
     |tensors| has_prefix(tensors, "text_model.roberta."),
-    "its text tower is XLM-RoBERTa with a linear layer and a layer norm, which no config of open_clip has"
+    "its text tower is XLM-RoBERTa with a linear layer and a layer norm, which open_clip does not support"
 );
 
 refused!(
-    /// transformers' `BlipModel`, which has names of Chinese-CLIP too.
+    /// transformers' `BlipModel`, which shares names with Chinese-CLIP.
     BLIP,
     "transformers_blip",
     "Hugging Face transformers BLIP",
@@ -81,16 +81,16 @@ refused!(
             .into_iter()
             .any(|prefix| has_prefix(tensors, prefix))
     },
-    "its towers attend to each other, which no config of open_clip has"
+    "its towers attend to each other, which open_clip does not support"
 );
 
 refused!(
-    /// transformers' `AlignModel`, which has names of Chinese-CLIP too.
+    /// transformers' `AlignModel`, which shares names with Chinese-CLIP.
     ALIGN,
     "transformers_align",
     "Hugging Face transformers AlignModel",
     |tensors| has_prefix(tensors, "vision_model.embeddings.convolution."),
-    "its image tower is an EfficientNet and its text tower BERT, with names other than open_clip's"
+    "its image tower is an EfficientNet and its text tower BERT, with names that differ from open_clip's"
 );
 
 refused!(
@@ -99,7 +99,7 @@ refused!(
     "transformers_groupvit",
     "Hugging Face transformers GroupViTModel",
     |tensors| has_prefix(tensors, "vision_model.encoder.stages."),
-    "its image tower groups patches stage by stage, which no config of open_clip has"
+    "its image tower groups patches stage by stage, which open_clip does not support"
 );
 
 refused!(
@@ -117,25 +117,25 @@ refused!(
     "transformers_modalities",
     "a Hugging Face transformers model of other modalities",
     |tensors| ["multimodal_model.", "audio_model."].into_iter().any(|prefix| has_prefix(tensors, prefix)),
-    "it has a third tower, which no config of open_clip has"
+    "it has a third tower, which open_clip does not support"
 );
 
 refused!(
-    /// BAAI's own EVA-CLIP; open_clip has it with timm's trunk.
+    /// BAAI's own EVA-CLIP; open_clip implements it with timm's trunk.
     EVA_CLIP,
     "eva_clip",
-    "EVA-CLIP in the names of its own code",
+    "EVA-CLIP with the names of its own code",
     |tensors| has_prefix(tensors, "visual.blocks.") && has_prefix(tensors, "visual.patch_embed."),
-    "only open_clip's names of it, `visual.trunk.…`, are supported"
+    "only open_clip's names for it, `visual.trunk.…`, are supported"
 );
 
 refused!(
-    /// One tower alone of a transformers model, or another model with names like CLIP's.
+    /// A single tower of a transformers model, or another model with names like CLIP's.
     OTHER_TRANSFORMERS,
     "transformers_other",
     "a Hugging Face transformers model that is not CLIPModel",
     |tensors| ["vision_model.", "text_model."].into_iter().any(|prefix| has_prefix(tensors, prefix)),
-    "only both towers of CLIPModel or SiglipModel with their projections are"
+    "only CLIPModel and SiglipModel with both towers and their projections are supported"
 );
 
 /// Whether the text tower has BERT's names.

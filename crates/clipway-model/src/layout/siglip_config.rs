@@ -1,7 +1,7 @@
-//! Configs of open_clip for SigLIP models of other projects.
+//! open_clip configs for other projects' SigLIP models.
 //!
-//! The image tower is one of timm's by name. Where no name has the sizes and the activation, the nearest is taken with
-//! what differs under `timm_model_kwargs`, which open_clip 3.3.0 does not know.
+//! The image tower is a timm model. If no timm name has the sizes and the activation, the nearest one is used, with the
+//! differences under `timm_model_kwargs`, which open_clip 3.3.0 does not know.
 
 use clipway_formats::{FormatError, TensorInfo};
 use serde_json::{Map, Value, json};
@@ -20,44 +20,44 @@ pub(super) struct SiglipShape {
     pub(super) text: SiglipTower,
     pub(super) context_length: usize,
     pub(super) vocabulary: usize,
-    /// Whether the files of a tokenizer are beside the weights.
+    /// Whether the tokenizer's files are beside the weights.
     pub(super) has_tokenizer: bool,
-    /// Whether those files say how texts are cleaned, as those of transformers do.
+    /// Whether those files say how texts are cleaned, as transformers' do.
     pub(super) cleans_texts: bool,
 }
 
-/// What both towers have.
+/// Settings of both towers.
 pub(super) struct SiglipTower {
     pub(super) width: usize,
     pub(super) layers: usize,
     pub(super) heads: usize,
     pub(super) mlp_width: usize,
-    /// Whether GELU is its tanh approximation, if that is known.
+    /// Whether GELU is the tanh approximation, if known.
     pub(super) tanh: Option<bool>,
     /// Epsilon of the layer norms.
     pub(super) epsilon: f64,
 }
 
-/// A config, its registered name if it has one, and what a user must know.
+/// A config, its registered name if it has one, and notes for the user.
 pub(super) type Told = (ModelConfig, Option<String>, Vec<String>);
 
-/// Tokenizers of open_clip's SigLIP models, by the number of their ids.
+/// Tokenizers of open_clip's SigLIP models, by vocabulary size.
 const TOKENIZERS: [(usize, &str); 3] = [
     (32_000, "timm/ViT-B-16-SigLIP"),
     (250_000, "timm/ViT-B-16-SigLIP-i18n-256"),
     (256_000, "timm/ViT-B-16-SigLIP2"),
 ];
 
-/// The name that others derive from.
+/// The timm name that others derive from.
 const BASE: &str = "vit_base_patch16_siglip_224";
 
 impl SiglipTower {
-    /// Epsilon of the layer norms of SigLIP's code, in both towers.
+    /// Epsilon of the layer norms in SigLIP's code, for both towers.
     pub(super) const EPSILON: f64 = 1e-6;
 }
 
 impl SiglipShape {
-    /// The config of a model whose tensors are these under open_clip's names.
+    /// The config of a model with these tensors under open_clip's names.
     pub(super) fn config(&self, tensors: &[TensorInfo]) -> Result<Told, FormatError> {
         let fits = fitting(tensors);
         if let Some((name, model)) = fits.iter().find(|(_, model)| self.is(model)) {
@@ -70,14 +70,14 @@ impl SiglipShape {
         let model = ModelConfig::parse(self.json().to_string().as_bytes())?;
         let other = fits.first().map(|(name, _)| {
             format!(
-                "`{name}` has the same shapes, but another activation; naming the model `{name}` takes it, for a folder that \
+                "`{name}` has the same shapes but another activation; choose the model `{name}` to use it, for a folder that \
                  open_clip 3.3.0 loads"
             )
         });
         Ok((model, None, other.into_iter().collect()))
     }
 
-    /// Whether a registered model is this one, in what shapes do not show.
+    /// Whether a registered model agrees with this one in what shapes do not show.
     fn is(&self, model: &ModelConfig) -> bool {
         let Some(variant) = model.vision.timm.as_ref().and_then(|timm| siglip_variant(&timm.model_name))
         else {
@@ -93,7 +93,7 @@ impl SiglipShape {
             && agrees(self.text.tanh, model.text.activation.tanh == Some(true))
     }
 
-    /// The config that no registered name has.
+    /// The config of a model without a registered name.
     fn json(&self) -> Value {
         let SiglipShape { vision, text, .. } = self;
         let mut text_config = json!({
@@ -110,7 +110,7 @@ impl SiglipShape {
             "pool_type": "last",
             "norm_kwargs": { "eps": text.epsilon },
         });
-        // If nothing says so, what open_clip has for the newer models.
+        // By default, what open_clip uses for the newer models.
         if text.tanh.unwrap_or(true) {
             text_config["act_kwargs"] = json!({ "approximate": "tanh" });
         }
@@ -133,13 +133,13 @@ impl SiglipShape {
         })
     }
 
-    /// The name of the tokenizer: where its files are there, open_clip takes them, whatever the name.
+    /// The tokenizer's name: if its files exist, open_clip uses those, whatever the name.
     fn tokenizer(&self) -> &'static str {
         let known = TOKENIZERS.into_iter().find(|(ids, _)| *ids == self.vocabulary);
         known.filter(|_| !self.has_tokenizer).map_or(OWN_TOKENIZER, |(_, name)| name)
     }
 
-    /// The timm name that is the image tower, or the nearest with what differs.
+    /// The timm name of the image tower, or the nearest with the differences.
     fn timm(&self) -> (&'static str, Map<String, Value>) {
         let vision = &self.vision;
         let tanh = vision.tanh.unwrap_or(false);

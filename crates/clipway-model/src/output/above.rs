@@ -1,4 +1,4 @@
-//! Folders above a target that are made for it.
+//! Parent folders created for a target.
 
 use std::fs;
 use std::io;
@@ -9,15 +9,15 @@ use super::place::sync_folder;
 use super::step::{Step, StepHook};
 use super::target::metadata;
 
-/// The folders above a target that were not there. They are removed again if nothing is put into them.
+/// The parent folders that did not exist before. They are removed again if nothing is put into them.
 #[derive(Debug)]
 pub(super) struct FoldersAbove {
-    /// From the highest to the lowest.
+    /// From the outermost to the innermost.
     made: Vec<PathBuf>,
 }
 
 impl FoldersAbove {
-    /// Makes the folders above a target without links.
+    /// Creates the parent folders of a target, following no links.
     pub(super) fn make(target: &Path, hook: &StepHook) -> Result<FoldersAbove, OutputError> {
         let mut missing = Vec::new();
         let mut above = target.parent();
@@ -32,9 +32,9 @@ impl FoldersAbove {
         for folder in missing.into_iter().rev() {
             let make = || hook.before(Step::Prepare, folder).and_then(|()| fs::create_dir(folder));
             match make() {
-                // Another run has made it meanwhile, and it is not ours to remove.
+                // Another run has created it meanwhile, so it is not ours to remove.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                made => made.map_err(OutputError::io("make the folder", folder))?,
+                made => made.map_err(OutputError::io("create the folder", folder))?,
             }
             folders.made.push(folder.to_path_buf());
             let above = folder.parent().unwrap_or(folder);
@@ -43,7 +43,7 @@ impl FoldersAbove {
         Ok(folders)
     }
 
-    /// Keeps the folders: an output is in them.
+    /// Keeps the folders: an output is now in them.
     pub(super) fn keep(&mut self) {
         self.made.clear();
     }

@@ -7,70 +7,66 @@ use clipway_formats::{shown, shown_path};
 
 use crate::input::is_out_of_descriptors;
 
-/// An output that was not written. The target is as it was before, unless the message says otherwise.
+/// An output that was not written. The target is unchanged, unless the message says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
-    /// There is something at the target, and replacing it was not asked for.
+    /// The target exists, and replacing it was not requested.
     #[error("`{}` exists", shown_path(path))]
     Exists {
         /// The target.
         path: PathBuf,
     },
-    /// There is something at the target that is never replaced.
-    #[error("`{}` is not replaced: {reason}", shown_path(path))]
+    /// Something at the target is never replaced.
+    #[error("refusing to replace `{}`: {reason}", shown_path(path))]
     NotReplaceable {
         /// The target.
         path: PathBuf,
         /// What it is.
         reason: &'static str,
     },
-    /// The folder at the target holds what no export wrote, so it is never replaced.
-    #[error("`{}` is not replaced: {}", shown_path(path), strangers(names, *more, why.as_deref()))]
+    /// The target folder contains files that no export wrote, so it is never replaced.
+    #[error("refusing to replace `{}`: {}", shown_path(path), strangers(names, *more, why.as_deref()))]
     Strangers {
         /// The target.
         path: PathBuf,
-        /// What is in it, the first names in their order.
+        /// Its first names, in order.
         names: Vec<String>,
-        /// How many there are beyond those.
+        /// Number of further names.
         more: usize,
-        /// Why the target's own `clipway.json` does not say what was written, where it has one.
+        /// Why the target's own `clipway.json` does not list what was written, if it has one.
         why: Option<String>,
     },
-    /// The target is the source, or one lies in the other.
-    #[error(
-        "the output `{}` and the source `{}` are one place, or one lies in the other",
-        shown_path(target),
-        shown_path(source_path)
-    )]
+    /// The target and the source are the same, or one contains the other.
+    #[error("the output `{}` and the source `{}` overlap", shown_path(target), shown_path(source_path))]
     OverlapsSource {
         /// The target.
         target: PathBuf,
         /// The source.
         source_path: PathBuf,
     },
-    /// The target cannot be the name of an output.
+    /// The target cannot be an output.
     #[error("`{}` cannot be an output: {reason}", shown_path(path))]
     BadTarget {
         /// The target.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
-    /// The system refused a step.
+    /// The system refused an operation.
     #[error("cannot {action} `{}`: {cause}", shown_path(path))]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
 }
 
 impl OutputError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match self {
@@ -92,10 +88,10 @@ impl OutputError {
     }
 }
 
-/// What is in a folder that is not replaced.
+/// Describes the contents of a folder that is not replaced.
 fn strangers(names: &[String], more: usize, why: Option<&str>) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{}`", shown(name))).collect();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let why = why.map(|why| format!("; {why}")).unwrap_or_default();
-    format!("it holds {}{more}, which no export wrote{why}", names.join(", "))
+    format!("it contains {}{more}, which no export wrote{why}", names.join(", "))
 }

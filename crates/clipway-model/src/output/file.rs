@@ -1,4 +1,4 @@
-//! A file of an output, while it is written.
+//! A file of an output while it is being written.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::error::OutputError;
 use super::step::{Step, StepHook};
 
-/// A file in a temporary folder. It is written from front to back ([`Write`]), or by several threads at once,
-/// each at its own offsets.
+/// A file in a temporary folder. It is written from front to back ([`Write`]), or by several threads at once, each at
+/// its own offsets.
 #[derive(Debug)]
 pub struct StagedFile {
     file: File,
@@ -17,7 +17,7 @@ pub struct StagedFile {
 }
 
 impl StagedFile {
-    #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "this is where outputs are made"))]
+    #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "this is where outputs are created"))]
     pub(super) fn create(path: PathBuf, hook: StepHook) -> Result<StagedFile, OutputError> {
         let create = || {
             hook.before(Step::CreateFile, &path)?;
@@ -32,7 +32,7 @@ impl StagedFile {
         &self.path
     }
 
-    /// Sets the length of the file, so that a disk that is too small is known early if the system says so.
+    /// Sets the length of the file, so that a full disk is noticed early if the system reports it.
     ///
     /// # Errors
     /// [`OutputError::Io`].

@@ -1,8 +1,8 @@
-//! Names of temporary things, who owns them, and removing those that nobody owns.
+//! Temporary paths: their names, who owns them, and removal of those without an owner.
 //!
-//! A run holds a lock on `.NAME.clipway-ID.lock` from before it makes `.NAME.clipway-ID.tmp` until after that
-//! is gone; the system releases the lock when the process ends, however it ends. So a temporary folder whose
-//! lock is absent or free is a leftover. A lock file gets its name only when it is locked.
+//! A run holds a lock on `.NAME.clipway-ID.lock` from before it creates `.NAME.clipway-ID.tmp` until after that is
+//! gone. The system releases the lock when the process ends, however it ends. So a temporary folder whose lock is
+//! absent or free is a leftover. A lock file gets its name only once it is locked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
@@ -21,12 +21,12 @@ use super::step::{Step, StepHook};
 use super::target::metadata;
 use crate::input;
 
-/// Longest part of a target's name that is repeated in a temporary name.
+/// Maximum length of the part of a target's name that a temporary name repeats.
 const LONGEST_STEM: usize = 100;
-/// Times that another identity is tried, should one be taken or its lock be cleaned away under us.
+/// Number of attempts with new identities if one is taken or its lock is cleaned away.
 const ATTEMPTS: usize = 16;
 
-/// Descriptors that removing a folder takes.
+/// Number of descriptors needed to remove a folder.
 const SPARE: usize = 2;
 
 const LOCK: &str = "lock";
@@ -37,17 +37,17 @@ const OLD: &str = "old";
 /// The temporary paths of one run, owned as long as this lives.
 #[derive(Debug)]
 pub(super) struct Ownership {
-    /// Path without its ending.
+    /// Path without its extension.
     stem: PathBuf,
     /// Held until dropped.
     _lock: File,
-    /// Descriptors that are free again when the folder is removed, should no others be left.
+    /// Descriptors reserved for removing the folder, in case no others are left.
     spare: Mutex<Vec<File>>,
     _entry: live::Entry,
 }
 
 impl Ownership {
-    /// Takes a new identity for `target`, and locks it.
+    /// Takes a new identity for `target` and locks it.
     pub(super) fn take(target: &Path, hook: &StepHook) -> Result<Ownership, OutputError> {
         let prefix = prefix(target);
         for _ in 0..ATTEMPTS {
@@ -60,11 +60,11 @@ impl Ownership {
                 return Ok(Ownership { stem, _lock: lock, spare: Mutex::new(spare), _entry: entry });
             }
         }
-        let busy = io::Error::new(io::ErrorKind::ResourceBusy, "its lock is always taken");
+        let busy = io::Error::new(io::ErrorKind::ResourceBusy, "all attempts found the lock taken");
         Err(OutputError::io("lock a temporary folder for", target)(busy))
     }
 
-    /// The folder that is written.
+    /// The folder to write into.
     pub(super) fn temporary(&self) -> PathBuf {
         with_ending(&self.stem, TEMPORARY)
     }
@@ -74,15 +74,15 @@ impl Ownership {
         with_ending(&self.stem, OLD)
     }
 
-    /// Removes everything temporary, and gives the identity back.
+    /// Removes everything temporary and releases the identity.
     pub(super) fn clear(&self, target: &Path, hook: &StepHook) -> Result<(), OutputError> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
         clear(target, &self.stem, hook)
     }
 }
 
-/// Makes and locks the lock file; `None` if it was taken from us in between.
-#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a lock is made with its output"))]
+/// Creates and locks the lock file; `None` if it was taken from us in between.
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a lock is created with its output"))]
 fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<(File, Vec<File>)>, OutputError> {
     let (early, path) = (with_ending(stem, NEW_LOCK), with_ending(stem, LOCK));
     let make = || -> io::Result<Option<(File, Vec<File>)>> {
@@ -91,7 +91,7 @@ fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<(File, Vec<File>)>, O
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            // Where files cannot be locked, leftovers are never recognized, and no run's folder is removed.
+            // Where files cannot be locked, nothing counts as a leftover, and no run's folder is removed.
             Err(TryLockError::Error(_)) => {}
         }
         let spare = (0..SPARE).map(|_| lock.try_clone()).collect::<io::Result<Vec<File>>>()?;
@@ -107,12 +107,12 @@ fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<(File, Vec<File>)>, O
         Err(error) => {
             // What cannot be removed now is removed by the next run.
             let _ = fs::remove_file(&early);
-            Err(OutputError::io("make the lock", &path)(error))
+            Err(OutputError::io("create the lock", &path)(error))
         }
     }
 }
 
-/// What the temporary names of a target begin with.
+/// Common prefix of a target's temporary names.
 fn prefix(target: &Path) -> OsString {
     let name = target.file_name().unwrap_or_default();
     let stem = match name.to_str() {
@@ -134,8 +134,7 @@ fn with_ending(stem: &Path, ending: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// Removes what dead runs with this target have left, and puts an old artifact back that a run had taken
-/// aside when it died.
+/// Removes what dead runs with this target left behind, and restores an old artifact that such a run had moved aside.
 pub(super) fn clean(target: &Path, hook: &StepHook) -> Result<(), OutputError> {
     let Some(folder) = target.parent() else { return Ok(()) };
     let prefix = prefix(target);
@@ -154,7 +153,7 @@ pub(super) fn clean(target: &Path, hook: &StepHook) -> Result<(), OutputError> {
     Ok(())
 }
 
-/// The name without its ending, if it is a temporary one with this prefix.
+/// The name without its extension, if it is a temporary one with this prefix.
 fn stem_of<'a>(name: &'a OsStr, prefix: &OsStr) -> Option<&'a str> {
     let (stem, ending) = name.to_str()?.rsplit_once('.')?;
     let identity = stem.strip_prefix(prefix.to_str()?)?;
@@ -169,7 +168,7 @@ fn clean_one(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputEr
     for lock in [&early, &path] {
         let held_now = match metadata(lock)? {
             None => continue,
-            // Whatever it is, no run made it.
+            // Whatever it is, no run created it.
             Some(found) if !found.is_file() => return Ok(()),
             Some(_) => input::open_lock(lock).ok().filter(|lock| lock.try_lock().is_ok()),
         };
@@ -179,8 +178,8 @@ fn clean_one(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputEr
         }
     }
     if let Err(error) = clear(target, stem, hook) {
-        // A leftover that may not be removed (it may be another user's) is no reason to write nothing; an
-        // artifact that could not be put back is.
+        // A leftover that cannot be removed (it may be another user's) does not prevent writing; an artifact that could
+        // not be restored does.
         let lost = is_ours(&with_ending(stem, OLD))? && metadata(target)?.is_none();
         return if lost { Err(error) } else { Ok(()) };
     }
@@ -191,7 +190,7 @@ fn clean_one(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputEr
 pub(super) fn clear_all(wait: Duration) {
     for live::Paths { target, stem } in live::end(wait) {
         for _ in 0..ATTEMPTS {
-            // The thread that writes may make a file while its folder is removed.
+            // The writing thread may create a file while its folder is being removed.
             if clear(&target, &stem, &StepHook::default()).is_ok() {
                 break;
             }
@@ -199,12 +198,13 @@ pub(super) fn clear_all(wait: Duration) {
     }
 }
 
-/// Whether a run may have made what is at a temporary path: a folder or a file, and no link, pipe or device.
+/// Whether a run may have created what is at a temporary path: a folder or a file, and no link, pipe or device.
 fn is_ours(path: &Path) -> Result<bool, OutputError> {
     Ok(metadata(path)?.is_some_and(|found| found.is_dir() || found.is_file()))
 }
 
-/// Puts an old artifact back if nothing has taken its place, and removes all else of one run, its lock last.
+/// Restores an old artifact unless something has taken its place, and removes everything else of one run, its lock
+/// last.
 fn clear(target: &Path, stem: &Path, hook: &StepHook) -> Result<(), OutputError> {
     let (temporary, old) = (with_ending(stem, TEMPORARY), with_ending(stem, OLD));
     if is_ours(&old)? && metadata(target)?.is_none() {

@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 /// Temporary paths of an output.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
-    /// Where it will be.
+    /// The target.
     pub(super) target: PathBuf,
-    /// Its temporary paths, without their endings.
+    /// Its temporary paths, without extensions.
     pub(super) stem: PathBuf,
 }
 
 struct Live {
-    /// Whether the process is about to end: nothing is begun or placed any more.
+    /// Whether the process is about to end: nothing is started or placed any more.
     ended: bool,
-    /// Outputs that are being put in place.
+    /// Number of outputs being moved into place.
     placing: usize,
     next: u64,
     outputs: BTreeMap<u64, Paths>,
@@ -27,18 +27,18 @@ struct Live {
 
 static LIVE: Mutex<Live> = Mutex::new(Live { ended: false, placing: 0, next: 0, outputs: BTreeMap::new() });
 
-/// Time between two looks at outputs that are being placed.
+/// Interval for checking on outputs that are being placed.
 const PAUSE: Duration = Duration::from_millis(5);
 
 fn live() -> MutexGuard<'static, Live> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An output on the list, as long as this lives.
+/// An entry in the list, as long as this lives.
 #[derive(Debug)]
 pub(super) struct Entry(u64);
 
-/// Puts an output on the list.
+/// Adds an output to the list.
 pub(super) fn enter(paths: Paths) -> io::Result<Entry> {
     let mut live = live();
     if live.ended {
@@ -56,11 +56,11 @@ impl Drop for Entry {
     }
 }
 
-/// An output that is being put in place, as long as this lives.
+/// An output being moved into place, as long as this lives.
 #[derive(Debug)]
 pub(super) struct Placing(());
 
-/// Begins to put an output in place.
+/// Starts to move an output into place.
 pub(super) fn place() -> io::Result<Placing> {
     let mut live = live();
     if live.ended {
@@ -81,8 +81,8 @@ pub(super) fn any() -> bool {
     !live().outputs.is_empty()
 }
 
-/// Ends all outputs: none is begun or put in place from now on. Gives those that were not, unless one is still being
-/// put in place after `wait`, in which case nothing may be touched.
+/// Ends all outputs: none is started or placed from now on. Returns the unplaced ones, unless one is still being placed
+/// after `wait`, in which case nothing may be touched.
 pub(super) fn end(wait: Duration) -> Vec<Paths> {
     let clock = Instant::now();
     loop {

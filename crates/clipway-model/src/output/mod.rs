@@ -1,8 +1,8 @@
 //! Writing that survives a crash: the one module through which files are written.
 //!
-//! Everything is written into a temporary folder beside its target, synced, and put in place by one rename.
-//! Whenever the process dies, the target is the old one or the whole new one; what it leaves behind is
-//! recognized by its name and its unheld lock, and removed by the next run with the same target.
+//! Everything is written into a temporary folder beside its target, synced, and moved into place by one rename.
+//! Whenever the process dies, the target is the old one or the complete new one. What it leaves behind is recognized by
+//! its name and its free lock, and removed by the next run with the same target.
 
 mod above;
 mod error;
@@ -28,9 +28,9 @@ pub fn is_writing() -> bool {
     live::any()
 }
 
-/// Removes everything temporary of every output that this process writes, before the process ends at once. Nothing is
-/// begun or put in place afterwards. Where an output is still being put in place after `wait`, nothing is removed, and
-/// the next run with the same target cleans up.
+/// Removes everything temporary of every output that this process is writing, before the process ends at once. Nothing
+/// is started or placed afterwards. If an output is still being placed after `wait`, nothing is removed, and the next
+/// run with the same target cleans up.
 pub fn abandon(wait: std::time::Duration) {
     leftovers::clear_all(wait);
 }

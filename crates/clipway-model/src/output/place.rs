@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::step::{Step, StepHook};
 
-/// Lets two paths change places at once, where the system can.
+/// Exchanges two paths atomically, where the system can.
 pub(super) fn exchange(a: &Path, b: &Path, hook: &StepHook) -> io::Result<()> {
     hook.before(Step::Exchange, b)?;
     system::exchange(a, b)
 }
 
-/// Renames, and refuses with `AlreadyExists` if there is something at `to`.
+/// Renames, and fails with `AlreadyExists` if `to` exists.
 pub(super) fn rename_new(from: &Path, to: &Path, hook: &StepHook) -> io::Result<()> {
     hook.before(Step::Rename, to)?;
     match system::rename_new(from, to) {
@@ -21,7 +21,7 @@ pub(super) fn rename_new(from: &Path, to: &Path, hook: &StepHook) -> io::Result<
     }
 }
 
-/// Renames if there is nothing at `to`, in two steps, where the system has none that does both.
+/// Renames if `to` does not exist, in two steps, where the system has no single operation.
 fn look_and_rename(from: &Path, to: &Path) -> io::Result<()> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
@@ -29,26 +29,25 @@ fn look_and_rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Renames, and replaces a file at `to`.
+/// Renames, replacing a file at `to`.
 pub(super) fn rename_over(from: &Path, to: &Path, hook: &StepHook) -> io::Result<()> {
     hook.before(Step::Rename, to)?;
     fs::rename(from, to)
 }
 
-/// Whether an error says that the system, or this file system, knows no such operation.
+/// Whether an error means that the system, or this file system, has no such operation.
 pub(super) fn cannot(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
 }
 
-/// Syncs the entries of a folder, where the system lets a folder be opened.
+/// Syncs the entries of a folder, where the system allows opening one.
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder is opened to sync it"))]
 pub(super) fn sync_folder(folder: &Path, hook: &StepHook) -> io::Result<()> {
     hook.before(Step::Sync, folder)?;
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-/// Removes a file or a folder with all that is in it, if it is there. A folder that was made read-only is
-/// made writable first.
+/// Removes a file, or a folder with its contents, if it exists. A read-only folder is made writable first.
 pub(super) fn remove_all(path: &Path, hook: &StepHook) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

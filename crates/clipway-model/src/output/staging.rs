@@ -16,12 +16,12 @@ use super::place::{cannot, exchange, rename_new, rename_over, sync_folder};
 use super::step::{Step, StepHook};
 use super::target::{Listing, TargetKind, check_ours, check_replaceable, resolve};
 
-/// How an output is written.
+/// How to write an output.
 #[derive(Clone, Debug, Default)]
 pub struct OutputOptions {
     /// Whether the output is a folder or a file.
     pub kind: TargetKind,
-    /// Whether an artifact at the target is replaced.
+    /// Whether to replace an artifact at the target.
     pub force: bool,
     /// Which files of a folder belong to an artifact.
     pub listing: Listing,
@@ -29,8 +29,8 @@ pub struct OutputOptions {
     pub hook: StepHook,
 }
 
-/// An output that is being written, in a temporary folder beside its target. Dropped before it is committed,
-/// it leaves nothing behind.
+/// An output being written, in a temporary folder beside its target. If dropped before it is committed, it leaves
+/// nothing behind.
 #[derive(Debug)]
 pub struct Staging {
     target: PathBuf,
@@ -44,23 +44,23 @@ pub struct Staging {
 /// An output that is in place.
 #[derive(Debug)]
 pub struct Placed {
-    /// What could not be removed: the artifact that was replaced, under a temporary name. The next run with
-    /// the same target removes it.
+    /// The replaced artifact under a temporary name, if it could not be removed. The next run with the same target
+    /// removes it.
     pub leftover: Option<OutputError>,
 }
 
-/// Times that a commit tries again because another run has changed the target in between.
+/// Number of commit attempts if other runs change the target in between.
 const ATTEMPTS: usize = 100;
 
-/// Time between two such attempts.
+/// Interval between such attempts.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Staging {
-    /// Begins an output: removes what dead runs with the same target left, checks that the target may be
-    /// written, and makes the temporary folder.
+    /// Starts an output: removes what dead runs with the same target left, checks that the target may be written, and
+    /// creates the temporary folder.
     ///
     /// # Errors
-    /// [`OutputError::Exists`] without `force`; [`OutputError::NotReplaceable`] for what is no artifact;
+    /// [`OutputError::Exists`] without `force`; [`OutputError::NotReplaceable`] for anything but an artifact;
     /// [`OutputError::BadTarget`] and [`OutputError::Io`].
     pub fn create(target: &Path, options: OutputOptions) -> Result<Staging, OutputError> {
         let target = resolve(target)?;
@@ -75,11 +75,11 @@ impl Staging {
             staging.options.hook.before(Step::Prepare, &staging.folder)?;
             fs::create_dir(&staging.folder)
         };
-        make().map_err(OutputError::io("make the temporary folder", &staging.folder))?;
+        make().map_err(OutputError::io("create the temporary folder", &staging.folder))?;
         Ok(staging)
     }
 
-    /// Where the output will be: absolute, without links.
+    /// The target as an absolute path without links.
     pub fn target(&self) -> &Path {
         &self.target
     }
@@ -89,7 +89,7 @@ impl Staging {
         &self.folder
     }
 
-    /// Makes a file of an output that is a folder.
+    /// Creates a file in an output that is a folder.
     ///
     /// # Errors
     /// [`OutputError::BadTarget`] if `name` leads out of the folder, [`OutputError::Io`].
@@ -111,7 +111,7 @@ impl Staging {
         Ok(file)
     }
 
-    /// Makes the file of an output that is a file.
+    /// Creates the file of an output that is a file.
     ///
     /// # Errors
     /// [`OutputError::Io`].
@@ -125,8 +125,8 @@ impl Staging {
         self.folder.join(self.target.file_name().unwrap_or_default())
     }
 
-    /// Waits until all that was written is on the disk. [`commit`](Self::commit) does so too; done before,
-    /// what is read back afterwards is what the disk has.
+    /// Waits until everything written is on the disk. [`commit`](Self::commit) does so too; if done before, what is
+    /// read back afterwards is what the disk has.
     ///
     /// # Errors
     /// [`OutputError::Io`].
@@ -147,14 +147,14 @@ impl Staging {
         Ok(())
     }
 
-    /// Syncs everything and puts the output in place.
+    /// Syncs everything and moves the output into place.
     ///
     /// # Errors
-    /// As [`create`](Self::create), for a target that has changed since, and [`OutputError::Io`]. The target
-    /// is then as it was, except that a failed sync of its folder may leave the new output in place.
+    /// The errors of [`create`](Self::create), if the target has changed since, and [`OutputError::Io`]. The target is
+    /// then unchanged, except that a failed sync of its folder may leave the new output in place.
     pub fn commit(mut self) -> Result<Placed, OutputError> {
         self.sync()?;
-        let _placing = live::place().map_err(OutputError::io("put in place", &self.target))?;
+        let _placing = live::place().map_err(OutputError::io("move into place", &self.target))?;
         for _ in 0..ATTEMPTS {
             let OutputOptions { kind, force, listing, .. } = self.options;
             let old = check_replaceable(&self.target, kind, force, listing)?;
@@ -178,11 +178,11 @@ impl Staging {
                     return Ok(Placed { leftover });
                 }
                 Err(error) if is_race(&error) => thread::sleep(PAUSE),
-                Err(error) => return Err(OutputError::io("put in place", &self.target)(error)),
+                Err(error) => return Err(OutputError::io("move into place", &self.target)(error)),
             }
         }
-        let busy = io::Error::new(io::ErrorKind::ResourceBusy, "other runs change it all the time");
-        Err(OutputError::io("put in place", &self.target)(busy))
+        let busy = io::Error::new(io::ErrorKind::ResourceBusy, "other runs keep changing it");
+        Err(OutputError::io("move into place", &self.target)(busy))
     }
 
     fn place_file(&self, replace: bool) -> io::Result<()> {
@@ -191,7 +191,7 @@ impl Staging {
         if replace { rename_over(&from, &self.target, hook) } else { rename_new(&from, &self.target, hook) }
     }
 
-    /// Puts the folder in place, and says where the old one is now.
+    /// Moves the folder into place, and returns where the old one is now.
     fn place_folder(&self, replace: bool) -> io::Result<Option<PathBuf>> {
         let hook = &self.options.hook;
         if !replace {
@@ -201,17 +201,17 @@ impl Staging {
             Err(error) if cannot(&error) => {}
             done => return done.map(|()| Some(self.folder.clone())),
         }
-        // Dead between the two renames, the old artifact is put back by the next run.
+        // If the process dies between the two renames, the next run restores the old artifact.
         let aside = self.ownership.old();
         rename_new(&self.target, &aside, hook)?;
         rename_new(&self.folder, &self.target, hook).inspect_err(|_| {
-            // Should this fail too, the next run does it.
+            // If this fails too, the next run does it.
             let _ = fs::rename(&aside, &self.target);
         })?;
         Ok(Some(aside))
     }
 
-    /// Checks that nothing came into the old folder since it was looked at; else both folders change back.
+    /// Checks that nothing was added to the old folder since it was inspected; otherwise exchanges both folders again.
     fn check_old(&self, old: &Path) -> Result<(), OutputError> {
         let Err(error) = check_ours(old, &self.target, self.options.listing) else { return Ok(()) };
         let back = if old == self.folder {
@@ -224,7 +224,7 @@ impl Staging {
         Err(error)
     }
 
-    /// Gives target and files the modes of what they replace.
+    /// Copies the modes of the replaced target and files.
     fn keep_modes(&self, old: &Metadata) -> Result<(), OutputError> {
         let keep = |path: &Path, old: &Metadata| {
             let set = || {
@@ -262,9 +262,9 @@ fn is_race(error: &io::Error) -> bool {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // Open files are closed first: removing the folder takes descriptors.
+        // Close open files first: removing the folder takes descriptors.
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        // Nobody is left to hear of it; what cannot be removed now is removed by the next run.
+        // Nobody is left to report to; what cannot be removed now is removed by the next run.
         let _ = self.ownership.clear(&self.target, &self.options.hook);
     }
 }

@@ -8,33 +8,33 @@ use std::sync::Arc;
 /// A step that changes the file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// A lock or a temporary folder is made.
+    /// Creating a lock or a temporary folder.
     Prepare,
-    /// A file is made in the temporary folder.
+    /// Creating a file in the temporary folder.
     CreateFile,
-    /// Bytes are written to a file.
+    /// Writing bytes to a file.
     Write,
-    /// A file or a folder is synced.
+    /// Syncing a file or a folder.
     Sync,
-    /// The mode of what is replaced is given to what replaces it.
+    /// Copying the mode of the replaced target.
     KeepMode,
-    /// Something is renamed.
+    /// Renaming.
     Rename,
-    /// Target and temporary folder change places.
+    /// Exchanging target and temporary folder.
     Exchange,
-    /// The old artifact or a temporary folder is removed.
+    /// Removing the old artifact or a temporary folder.
     Remove,
 }
 
-/// Is called before every step with the path that it changes. An error is taken as if the system had given it:
-/// an interrupt stops a run this way, and tests make any step fail.
+/// Called before every step with the path that it changes. An error counts as if the system had returned it: this is
+/// how an interrupt stops a run, and how tests make any step fail.
 #[derive(Clone, Default)]
 pub struct StepHook(Option<Arc<HookFunction>>);
 
 type HookFunction = dyn Fn(Step, &Path) -> io::Result<()> + Send + Sync;
 
 impl StepHook {
-    /// Makes a hook of a function.
+    /// Makes a hook from a function.
     pub fn new(function: impl Fn(Step, &Path) -> io::Result<()> + Send + Sync + 'static) -> StepHook {
         StepHook(Some(Arc::new(function)))
     }

@@ -1,4 +1,4 @@
-//! What may be written where.
+//! Checks of what may be written where.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -17,15 +17,15 @@ pub enum TargetKind {
     File,
 }
 
-/// Most names of strangers that an error repeats.
+/// Maximum number of foreign names in an error.
 const MOST_STRANGERS: usize = 10;
 
-/// Gives the names of the files that belong to the artifact in a folder, or says why they cannot be known.
+/// Returns the names of the files that belong to the artifact in a folder, or why they cannot be known.
 #[derive(Clone, Copy, Debug)]
 pub struct Listing(pub fn(&Path) -> Result<Vec<String>, String>);
 
 impl Default for Listing {
-    /// What the folder's own `clipway.json` lists.
+    /// The names that the folder's own `clipway.json` lists.
     fn default() -> Listing {
         Listing(|folder| {
             let artifact = Artifact::read(folder).map_err(|error| error.to_string())?;
@@ -35,10 +35,10 @@ impl Default for Listing {
     }
 }
 
-/// Refuses a target that is a source, lies in one or contains one, whatever links lead there.
+/// Refuses a target that is, contains, or lies inside a source, resolving links.
 ///
 /// # Errors
-/// [`OutputError::OverlapsSource`], or what the system says about either path.
+/// [`OutputError::OverlapsSource`], or a system error for either path.
 pub fn check_apart(target: &Path, sources: &[&Path]) -> Result<(), OutputError> {
     let resolved = resolve(target)?;
     for source in sources {
@@ -51,10 +51,10 @@ pub fn check_apart(target: &Path, sources: &[&Path]) -> Result<(), OutputError> 
     Ok(())
 }
 
-/// Refuses a target in which an input of the run lies, since replacing the target would remove the input.
+/// Refuses a target that contains an input of the run, since replacing the target would remove the input.
 ///
 /// # Errors
-/// [`OutputError::OverlapsSource`], or what the system says about either path.
+/// [`OutputError::OverlapsSource`], or a system error for either path.
 pub fn check_outside(target: &Path, inputs: &[&Path]) -> Result<(), OutputError> {
     let resolved = resolve(target)?;
     for input in inputs {
@@ -67,8 +67,8 @@ pub fn check_outside(target: &Path, inputs: &[&Path]) -> Result<(), OutputError>
     Ok(())
 }
 
-/// The absolute path of a target without links: a link is not replaced, but what it leads to. Folders above the target
-/// need not be there.
+/// The absolute path of a target without links: a link is not replaced, but what it leads to. Parent folders need not
+/// exist.
 pub(super) fn resolve(target: &Path) -> Result<PathBuf, OutputError> {
     let bad = |reason| OutputError::BadTarget { path: target.to_path_buf(), reason };
     if metadata(target)?.is_some_and(|found| found.is_symlink()) {
@@ -88,7 +88,7 @@ pub(super) fn resolve(target: &Path) -> Result<PathBuf, OutputError> {
     }
 }
 
-/// The folder above a path; the current one for a path that is a name.
+/// The parent folder of a path; the current one for a bare name.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -105,7 +105,8 @@ pub(super) fn metadata(path: &Path) -> Result<Option<Metadata>, OutputError> {
     }
 }
 
-/// Checks that what is at `target` may be replaced, and gives it if there is anything. An empty folder may always be.
+/// Checks that what is at `target` may be replaced, and returns it if it exists. An empty folder may always be
+/// replaced.
 pub(super) fn check_replaceable(
     target: &Path,
     kind: TargetKind,
@@ -125,8 +126,7 @@ pub(super) fn check_replaceable(
     Ok(Some(found))
 }
 
-/// Checks that all of a folder, which is called `target`, was written by an export: every entry is a file that its
-/// `clipway.json` lists.
+/// Checks that an export wrote everything in the folder `target`: every entry is a file that its `clipway.json` lists.
 pub(super) fn check_ours(folder: &Path, target: &Path, listing: Listing) -> Result<(), OutputError> {
     let list = || -> io::Result<Vec<(String, bool)>> {
         let mut entries = Vec::new();

@@ -1,4 +1,4 @@
-//! Outputs: refusals, failures and deaths at every step, runs at the same time.
+//! Outputs: refusals, failures and deaths at every step, concurrent runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::thread;
 
 use super::*;
 
-/// Names and contents of all files below a folder, with the folders themselves.
+/// Names and contents of all files below a folder, including the folders themselves.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -27,7 +27,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// What [`write`] makes.
+/// What [`write`] creates.
 const MADE: Listing = Listing(|folder| {
     let is_artifact = folder.join("clipway.json").is_file();
     let names = ["clipway.json", "weights"].map(str::to_owned).to_vec();
@@ -54,7 +54,7 @@ fn write(target: &Path, options: OutputOptions, text: &str) -> Result<Placed, Ou
     staging.commit()
 }
 
-/// What [`write`] makes in the folder around the target `out`.
+/// What [`write`] creates in the folder around the target `out`.
 fn expected(kind: TargetKind, text: Option<&str>) -> BTreeMap<PathBuf, String> {
     let Some(text) = text else { return BTreeMap::new() };
     let names: &[(&str, &str)] = match kind {
@@ -81,7 +81,7 @@ fn hook_at(
     (hook, count)
 }
 
-/// Every way to put an output in place: its kind, whether there is an old one, whether exchanges are absent.
+/// Every way to place an output: its kind, whether an old one exists, whether exchanges are unavailable.
 const WAYS: [(TargetKind, bool, bool); 5] = [
     (TargetKind::Folder, false, false),
     (TargetKind::Folder, true, false),
@@ -130,9 +130,9 @@ fn what_must_not_be_replaced_is_refused() {
         Folder,
         true,
         &folder_with("thesis"),
-        "`/out` is not replaced: it holds `thesis`, which no export wrote",
+        "refusing to replace `/out`: it contains `thesis`, which no export wrote",
     );
-    // One stranger is enough, be it a file, a folder or a link beside what an export wrote.
+    // One foreign entry is enough, be it a file, a folder or a link beside what an export wrote.
     let artifact_with = |make: &'static dyn Fn(&Path)| {
         move |target: &Path| {
             fs::create_dir(target).unwrap();
@@ -143,7 +143,7 @@ fn what_must_not_be_replaced_is_refused() {
         }
     };
     let thesis = artifact_with(&|target| fs::write(target.join("thesis"), "mine").unwrap());
-    check(Folder, true, &thesis, "`/out` is not replaced: it holds `thesis`, which no export wrote");
+    check(Folder, true, &thesis, "refusing to replace `/out`: it contains `thesis`, which no export wrote");
     let git = artifact_with(&|target| {
         fs::create_dir_all(target.join(".git/refs")).unwrap();
         fs::create_dir_all(target.join("weights-of-mine")).unwrap();
@@ -152,13 +152,13 @@ fn what_must_not_be_replaced_is_refused() {
         Folder,
         true,
         &git,
-        "`/out` is not replaced: it holds `.git`, `weights-of-mine`, which no export wrote",
+        "refusing to replace `/out`: it contains `.git`, `weights-of-mine`, which no export wrote",
     );
     let below = artifact_with(&|target| {
         fs::remove_file(target.join("weights")).unwrap();
         fs::create_dir(target.join("weights")).unwrap();
     });
-    check(Folder, true, &below, "`/out` is not replaced: it holds `weights`, which no export wrote");
+    check(Folder, true, &below, "refusing to replace `/out`: it contains `weights`, which no export wrote");
     let many = artifact_with(&|target| {
         (0..12).for_each(|number| fs::write(target.join(format!("{number:02}")), "mine").unwrap());
     });
@@ -167,10 +167,13 @@ fn what_must_not_be_replaced_is_refused() {
         Folder,
         true,
         &many,
-        &format!("`/out` is not replaced: it holds {} and 2 more, which no export wrote", first.join(", ")),
+        &format!(
+            "refusing to replace `/out`: it contains {} and 2 more, which no export wrote",
+            first.join(", ")
+        ),
     );
-    check(Folder, true, &file, "`/out` is not replaced: it is not a folder");
-    check(File, true, &folder_with("clipway.json"), "`/out` is not replaced: it is not a file");
+    check(Folder, true, &file, "refusing to replace `/out`: it is not a folder");
+    check(File, true, &folder_with("clipway.json"), "refusing to replace `/out`: it is not a file");
     check(File, false, &file, "`/out` exists");
     let folder = tempfile::tempdir().unwrap();
     for target in ["absent/../out", "..", "/"] {
@@ -211,7 +214,7 @@ fn folders_above_are_made_and_removed_again_after_a_failure() {
         assert_eq!(contents(&folder.path().join("a/b")), expected(kind, Some("new")));
         fs::remove_dir_all(folder.path().join("a")).unwrap();
     }
-    // A folder that was there before stays, and so does what another run has put into a new one.
+    // A folder that existed before stays, and so does what another run has put into a new one.
     fs::create_dir(folder.path().join("a")).unwrap();
     let staging = Staging::create(&folder.path().join("a/b/out"), options(TargetKind::File, false)).unwrap();
     fs::write(folder.path().join("a/b/other"), "other").unwrap();
@@ -219,7 +222,7 @@ fn folders_above_are_made_and_removed_again_after_a_failure() {
     assert_eq!(fs::read_to_string(folder.path().join("a/b/other")).unwrap(), "other");
 }
 
-/// A file that comes into the old folder at the last moment is not removed with it.
+/// A file added to the old folder at the last moment is not removed with it.
 #[test]
 fn what_comes_into_the_old_folder_at_the_last_moment_is_kept() {
     for plain in [false, true] {
@@ -244,8 +247,8 @@ fn what_comes_into_the_old_folder_at_the_last_moment_is_kept() {
     }
 }
 
-/// After a run that failed or died: what is there must be the old output or the new one, and the next run
-/// must leave nothing else.
+/// After a run that failed or died: the output must be the old or the new one, and the next run must leave nothing
+/// else.
 fn check_after(folder: &Path, kind: TargetKind, old: Option<&str>, succeeded: bool, context: &str) {
     let target = folder.join("out");
     // A run of the next user that ends before it places anything.
@@ -287,7 +290,7 @@ fn a_failure_at_any_step_leaves_the_old_output() {
 /// Name of the variable that makes [`dying_child`] die: folder, way and step.
 const CHILD: &str = "CLIPWAY_TEST_DYING_CHILD";
 
-/// Is the process that dies in [`a_death_at_any_step_leaves_one_whole_output`]; alone it does nothing.
+/// Runs as the process that dies in [`a_death_at_any_step_leaves_one_whole_output`]; on its own it does nothing.
 #[test]
 fn dying_child() {
     let Ok(order) = std::env::var(CHILD) else { return };
@@ -326,7 +329,7 @@ fn a_death_at_any_step_leaves_one_whole_output() {
 #[cfg(unix)]
 const LIMITED: &str = "CLIPWAY_TEST_LIMITED_CHILD";
 
-/// Is the process of [`a_file_size_limit_leaves_the_old_output`]; alone it does nothing.
+/// Runs as the process of [`a_file_size_limit_leaves_the_old_output`]; on its own it does nothing.
 #[cfg(unix)]
 #[test]
 fn child_over_the_limit() {
@@ -412,8 +415,8 @@ fn a_target_that_never_rests_is_an_error() {
             _ => Ok(()),
         });
         let error = write(&target, OutputOptions { hook, ..options(kind, forced) }, "new").unwrap_err();
-        assert!(error.to_string().starts_with("cannot put in place `"), "{error}");
-        assert!(error.to_string().ends_with("out`: other runs change it all the time"), "{error}");
+        assert!(error.to_string().starts_with("cannot move into place `"), "{error}");
+        assert!(error.to_string().ends_with("out`: other runs keep changing it"), "{error}");
         assert_eq!(contents(folder.path()), BTreeMap::new());
     }
 }

@@ -1,4 +1,4 @@
-//! Steps applied to bytes, tensor by tensor.
+//! Applies steps to bytes, tensor by tensor.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use super::resample::{resample_grid, resample_rows};
 use super::{PlannedTensor, Step};
 use crate::state_dict::{StateDict, cast_from_f32, cast_to_f32};
 
-/// Elements cast at a time.
+/// Number of elements cast at a time.
 const BLOCK: usize = 1 << 12;
 
-/// What came of a tensor beside its bytes.
+/// Result of making a tensor, besides its bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Finite values that became infinite because the new dtype cannot hold them.
+    /// Number of finite values that became infinite because the new dtype cannot represent them.
     pub overflowed: usize,
 }
 
@@ -30,14 +30,14 @@ pub enum ApplyError<E> {
     Sink(E),
 }
 
-/// Makes a planned tensor and hands its little-endian bytes to `sink`, in order, in pieces of whole elements.
-/// Tensors that are only renamed, reshaped or cast pass through in small pieces; others are held in memory.
+/// Makes a planned tensor and passes its little-endian bytes to `sink`, in order, in pieces of whole elements. Tensors
+/// that are only renamed, reshaped or cast are streamed in small pieces; others are held in memory.
 ///
 /// # Errors
-/// A source that cannot be read, or what the sink returns.
+/// A source that cannot be read, or an error from the sink.
 ///
 /// # Panics
-/// If the plan was not made for `source`, or does not pass its check.
+/// If the plan was not made for `source`, or fails its check.
 pub fn apply<E>(
     planned: &PlannedTensor,
     source: &StateDict,
@@ -81,10 +81,10 @@ pub fn apply<E>(
     Ok(Applied { overflowed: finish.overflowed })
 }
 
-/// Reads rows of a tensor, and holds no others.
+/// Reads only these rows of a tensor.
 ///
 /// # Panics
-/// If the source does not have the tensor.
+/// If the source lacks the tensor.
 fn rows(info: &TensorInfo, rows: Range<usize>, source: &StateDict) -> Result<Tensor, FormatError> {
     let index = source.find(&info.name).expect("the plan was made for this source");
     let (mut info, mut bytes) = (info.clone(), Vec::new());
@@ -115,7 +115,7 @@ impl Tensor {
     }
 }
 
-/// The last cast of a tensor, if there is one, on the way to the sink.
+/// The last cast of a tensor, if any, on the way to the sink.
 struct Caster<'a, E> {
     to: Option<Dtype>,
     sink: &'a mut dyn FnMut(&[u8]) -> Result<(), E>,
@@ -131,7 +131,7 @@ impl<'a, E> Caster<'a, E> {
         Caster { to, sink, failure: None, overflowed: 0, out: Vec::new() }
     }
 
-    /// Passes elements on; after a failure they go nowhere.
+    /// Passes elements on; after a failure they are discarded.
     fn push(&mut self, dtype: Dtype, bytes: &[u8]) {
         if self.failure.is_some() {
             return;
@@ -161,7 +161,7 @@ fn cast(from: Dtype, bytes: &[u8], to: Dtype, out: &mut Vec<u8>) -> usize {
         cast_to_f32(from, piece, block);
         overflowed += cast_from_f32(to, block, out);
         if from == Dtype::F64 {
-            // An f64 beyond f32 is infinite already in the block.
+            // An f64 beyond f32's range is infinite in the block already.
             let (doubles, _) = piece.as_chunks::<8>();
             let doubles = doubles.iter().map(|bytes| f64::from_le_bytes(*bytes));
             overflowed += doubles
@@ -173,7 +173,7 @@ fn cast(from: Dtype, bytes: &[u8], to: Dtype, out: &mut Vec<u8>) -> usize {
     overflowed
 }
 
-/// Bytes of this many times one number.
+/// The bytes of a number, repeated.
 fn filled(value: i64, dtype: Dtype, elements: usize) -> Vec<u8> {
     if dtype == Dtype::I64 {
         return value.to_le_bytes().repeat(elements);
@@ -183,7 +183,7 @@ fn filled(value: i64, dtype: Dtype, elements: usize) -> Vec<u8> {
     one.repeat(elements)
 }
 
-/// Bytes of the result of a step, whose shape is `shape`.
+/// Bytes of a step's result, whose shape is `shape`.
 fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
     let Tensor { info, bytes } = &inputs[0];
     let size = info.dtype.size();

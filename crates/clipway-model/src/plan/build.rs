@@ -1,4 +1,4 @@
-//! A plan made of a layout's tensors and a config's parameters.
+//! Builds a plan from a layout's tensors and a config's parameters.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,10 +12,10 @@ use crate::differences::{Differences, Doubled, Mismatch, Unmatched, WrongDtype};
 use crate::graph::{Parameter, Parameters};
 
 impl Differences {
-    /// A plan, unless something differs: then what is wrong with the plan too.
+    /// A plan; if anything differs, the problems of the plan as well.
     ///
     /// # Errors
-    /// All differences; a layout and tensors that do not fit each other.
+    /// All differences, or a layout that does not match its tensors.
     pub(crate) fn add_to(self, plan: Result<Plan, PlanError>) -> Result<Plan, PlanError> {
         match plan {
             Ok(plan) if self.is_empty() => Ok(plan),
@@ -30,31 +30,31 @@ impl Differences {
     }
 }
 
-/// What is asked of a plan.
+/// Requirements on a plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlanOptions {
-    /// Dtype of floating-point tensors; `None` leaves each as it is.
+    /// Dtype of floating-point tensors; `None` keeps each as it is.
     pub precision: Option<Precision>,
-    /// Which towers are written.
+    /// Which towers to write.
     pub tower: Towers,
-    /// Whether branches are folded to the convolutions that the target has in their place.
+    /// Whether to fold branches into the convolutions that the target has instead.
     pub fold: bool,
 }
 
-/// The tensors do not make the model of the config.
+/// The tensors do not match the model of the config.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// Tensors are missing, left over, doubled, or of another shape or dtype; all of them.
+    /// All tensors that are missing, unused, duplicated, or of another shape or dtype.
     #[error("the tensors do not match the model:\n{0}")]
     Differs(Box<Differences>),
-    /// A layout and its tensors do not fit each other.
+    /// A layout does not match its tensors.
     #[error(transparent)]
     Step(#[from] StepError),
 }
 
 impl PlanError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             PlanError::Differs(differences) => differences.code(),
@@ -63,12 +63,11 @@ impl PlanError {
     }
 }
 
-/// Makes the plan that turns the tensors of a layout, given by its name, into a model. `base` is the config of the
-/// source and `target` that of the result, with the `parameters` of the result: they differ in sizes that were
-/// changed.
+/// Builds the plan that turns the tensors of a layout, given by name, into a model. `base` is the config of the source
+/// and `target` that of the result, with the result's `parameters`; they differ in changed sizes.
 ///
 /// # Errors
-/// Every tensor that is missing, left over or of the wrong shape, together.
+/// All tensors that are missing, unused or of the wrong shape.
 pub fn build_plan(
     layout: &str,
     converted: Converted,
@@ -111,7 +110,7 @@ pub fn build_plan(
             );
             folded.extend(fold::planned(fold, parameters, &|id| branches[id.index()].1.clone())?);
         } else {
-            // What is missing was found by the names of the branches.
+            // Missing ones were found by the names of the branches.
             folded_in_vain.extend([fold.weight, fold.bias]);
         }
     }
@@ -164,25 +163,25 @@ pub fn build_plan(
     Ok(plan)
 }
 
-/// The source's tensor of a branch, which no step may have changed before it is folded.
+/// The source tensor of a branch, which no step may change before it is folded.
 fn untouched(planned: PlannedTensor) -> Result<TensorInfo, StepError> {
     match <[TensorInfo; 1]>::try_from(planned.sources) {
         Ok([tensor]) if planned.steps.is_empty() => Ok(tensor),
         _ => {
-            let cause = "a branch that its layout changes cannot be folded".to_owned();
+            let cause = "a branch that the layout changes cannot be folded".to_owned();
             Err(StepError { tensor: planned.target.name, cause })
         }
     }
 }
 
-/// Integers as weights, and weights as counters.
+/// Integers used as weights, and weights used as counters.
 fn wrong_dtype(found: &TensorInfo, parameter: &Parameter) -> Option<WrongDtype> {
     let is_right = found.dtype.is_float() == parameter.dtype.is_float() && found.dtype != Dtype::Bool;
     let (name, expected, found) = (parameter.name.clone(), parameter.dtype, found.dtype);
     (!is_right).then_some(WrongDtype { name, expected, found })
 }
 
-/// Casts a floating-point tensor, or back to its stored dtype where a step has made it f32.
+/// Casts a floating-point tensor, or back to its stored dtype if a step has made it f32.
 fn cast(planned: &mut PlannedTensor, precision: Option<Precision>) -> Result<(), StepError> {
     if !planned.target.dtype.is_float() {
         return Ok(());

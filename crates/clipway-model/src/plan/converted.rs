@@ -1,15 +1,15 @@
-//! What a layout makes of a state dict.
+//! The result of converting a state dict from its layout.
 
 use clipway_formats::TensorInfo;
 
 use super::{DroppedTensor, PlannedTensor};
 
-/// The tensors of a state dict under open_clip's names: not yet fitted to a config.
+/// The tensors of a state dict under open_clip's names, not yet matched to a config.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Converted {
-    /// The tensors, as they are or changed by steps; dtypes are the source's.
+    /// The tensors, possibly changed by steps; dtypes are the source's.
     pub tensors: Vec<PlannedTensor>,
-    /// Tensors that no open_clip model has.
+    /// Tensors that exist in no open_clip model.
     pub dropped: Vec<DroppedTensor>,
 }
 

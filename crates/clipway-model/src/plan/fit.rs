@@ -1,4 +1,4 @@
-//! Tensors under open_clip's names fitted to the parameters of a config.
+//! Matches tensors under open_clip's names to the parameters of a config.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ use crate::graph::{GridChange, Parameter};
 /// The image tower's position embedding: a class token and a grid.
 const IMAGE_POSITIONS: &str = "visual.positional_embedding";
 
-/// Tokens before the grid in [`IMAGE_POSITIONS`].
+/// Number of tokens before the grid in [`IMAGE_POSITIONS`].
 const PREFIX_TOKENS: usize = 1;
 
 /// The text tower's position embedding, in both spellings.
 const TEXT_POSITIONS: [&str; 2] = ["positional_embedding", "text.positional_embedding"];
 
-/// Tensors that are a single number, as a scalar in some models and with one dimension in others.
+/// Tensors with a single number, stored as a scalar in some models and with one dimension in others.
 const SINGLE_NUMBERS: [&str; 2] = ["logit_scale", "logit_bias"];
 
-/// Which changes of size were asked for, and from what.
+/// Requested size changes.
 pub(super) struct Sizes<'a> {
     /// The config before the changes.
     pub(super) base: &'a ModelConfig,
@@ -27,7 +27,7 @@ pub(super) struct Sizes<'a> {
     pub(super) target: &'a ModelConfig,
 }
 
-/// Gives the tensors of the text tower the names that the config's model has.
+/// Gives the text tower's tensors the names of the config's model.
 pub(super) fn spell_text_tower(tensors: &mut [PlannedTensor], config: &ModelConfig) {
     let wanted = if config.uses_custom_text() { TextTower::Module } else { TextTower::Root };
     for planned in tensors {
@@ -37,7 +37,7 @@ pub(super) fn spell_text_tower(tensors: &mut [PlannedTensor], config: &ModelConf
     }
 }
 
-/// Adds the steps by which a tensor becomes a parameter; `Ok(false)` if none does.
+/// Adds the steps that turn a tensor into a parameter; `Ok(false)` if there are none.
 pub(super) fn fit(
     planned: &mut PlannedTensor,
     parameter: &Parameter,
@@ -68,13 +68,13 @@ pub(super) fn fit(
     Ok(planned.target.shape == parameter.shape)
 }
 
-/// Whether a tensor makes tokens of patches.
+/// Whether a tensor embeds patches.
 pub(crate) fn is_patch_embedding(name: &str) -> bool {
     matches!(name, "visual.conv1.weight" | "visual.trunk.patch_embed.proj.weight")
 }
 
-/// The grid of a position embedding and that of the config, if another image size was asked for. The grid is
-/// that of the config before the change, or else the square that has as many cells, as open_clip takes it.
+/// The grid of a position embedding and that of the config, if another image size was requested. The first is the
+/// config's grid before the change, or a square with as many cells, as in open_clip.
 fn grids(shape: &[usize], sizes: &Sizes<'_>) -> Option<([usize; 2], [usize; 2])> {
     if sizes.base.vision.image_size == sizes.target.vision.image_size {
         return None;
@@ -88,7 +88,7 @@ fn grids(shape: &[usize], sizes: &Sizes<'_>) -> Option<([usize; 2], [usize; 2])>
     (cells > 0 && from[0] * from[1] == cells).then(|| (from, grid(sizes.target.vision.image_size)))
 }
 
-/// Index of each target name; the first of several.
+/// Index of each target name; the first of duplicates.
 pub(super) fn by_name(tensors: &[PlannedTensor]) -> HashMap<String, usize> {
     let mut places = HashMap::with_capacity(tensors.len());
     for (index, planned) in tensors.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Branches that were trained to be one convolution, added up to that convolution, in f64.
+//! Folds training branches into one convolution, in f64.
 
 use clipway_formats::{Dtype, TensorInfo};
 use serde::Serialize;
@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::{PlannedTensor, Step, StepError};
 use crate::graph::{Fold, FoldTerm, ParameterId, Parameters};
 
-/// Rule by which the counters of folded batch norms are dropped.
+/// Name of the rule that drops the counters of folded batch norms.
 pub(super) const COUNTERS: &str = "counters of batch norms that were folded";
 
-/// Which tensor of a folded convolution is made.
+/// Which tensor of a folded convolution to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FoldPart {
@@ -19,22 +19,22 @@ pub enum FoldPart {
     Bias,
 }
 
-/// One addend of a folding; tensors are numbers of sources.
+/// One term of a folding; tensors are indices of sources.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FoldAddend {
-    /// Filters, put in the middle of the folded ones; `None` for those that leave a map as it is.
+    /// Filters, centered in the folded ones; `None` for the identity.
     pub filters: Option<usize>,
     /// Bias of the filters.
     pub bias: Option<usize>,
     /// Batch norm after them.
     pub norm: Option<FoldNorm>,
-    /// Factors of the channels after that.
+    /// Channel factors after that.
     pub scale: Option<usize>,
-    /// Whether the addend is subtracted.
+    /// Whether the term is subtracted.
     pub negative: bool,
 }
 
-/// A batch norm of a folding; tensors are numbers of sources.
+/// A batch norm of a folding; tensors are indices of sources.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FoldNorm {
     /// Scale.
@@ -45,11 +45,11 @@ pub struct FoldNorm {
     pub mean: usize,
     /// Stored variance.
     pub variance: usize,
-    /// Added to the variance.
+    /// Epsilon, added to the variance.
     pub epsilon: f64,
 }
 
-/// The two tensors of a folded convolution; `tensor` gives the source's tensor of a branch's parameter.
+/// The two tensors of a folded convolution; `tensor` returns the source tensor of a branch's parameter.
 pub(super) fn planned(
     fold: &Fold,
     parameters: &Parameters,
@@ -70,7 +70,7 @@ pub(super) fn planned(
     Ok([make(FoldPart::Weight, fold.weight)?, make(FoldPart::Bias, fold.bias)?])
 }
 
-/// The sources of one folded tensor, each once.
+/// The sources of one folded tensor, without repeats.
 struct Sources<'a> {
     tensors: Vec<TensorInfo>,
     tensor: &'a dyn Fn(ParameterId) -> TensorInfo,
@@ -86,7 +86,7 @@ impl Sources<'_> {
         })
     }
 
-    /// A term as an addend of one part; `None` where it adds nothing to that.
+    /// A term's contribution to one part; `None` if it contributes nothing.
     fn addend(&mut self, term: &FoldTerm, part: FoldPart) -> Option<FoldAddend> {
         if part == FoldPart::Bias && term.bias.is_none() && term.norm.is_none() {
             return None;
@@ -106,7 +106,7 @@ impl Sources<'_> {
 }
 
 impl FoldAddend {
-    /// Whether the tensors of the addend fit a folded tensor of this shape.
+    /// Whether the term's tensors match a folded tensor of this shape.
     pub(super) fn fits(&self, part: FoldPart, shape: &[usize], inputs: &[TensorInfo]) -> bool {
         let Some(&outputs) = shape.first() else { return false };
         let vector = |index: usize| {
@@ -137,7 +137,7 @@ impl FoldAddend {
     }
 }
 
-/// Adds up a folded tensor; `values` are the sources', whose shapes are `shapes`.
+/// Computes a folded tensor; `values` are the sources' values, with shapes `shapes`.
 pub(super) fn fold(
     part: FoldPart,
     shape: &[usize],
@@ -202,12 +202,12 @@ fn add_filters(
 mod tests {
     use super::*;
 
-    /// Numbers between -1 and 1 that look random.
+    /// Pseudo-random numbers between -1 and 1.
     fn numbers(count: usize, seed: f32) -> Vec<f32> {
         (0..count).map(|index| (index as f32 * 1.7 + seed).sin()).collect()
     }
 
-    /// What one convolution gives of a window of the input `[channels, height, width]`, in the middle of its map.
+    /// The output of one convolution for a window of the input `[channels, height, width]`, in the middle of its map.
     fn apply(
         filters: &[f32],
         shape: [usize; 4],

@@ -9,51 +9,51 @@ use serde::{Deserialize, Serialize};
 use super::{Plan, PlannedTensor, Step};
 use crate::state_dict::Weights;
 
-/// What became of tensors of the source, and where those come from that have none there.
+/// What happened to a source tensor, or how a tensor without a source was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
-    /// Their bytes are written as they are.
+    /// Written unchanged.
     Written,
-    /// Their values are written after the steps that the rule names.
+    /// Written after the steps named by the rule.
     Consumed,
-    /// They are not written.
+    /// Not written.
     Dropped,
-    /// They are written, and the source has nothing of them.
+    /// Written, with nothing from the source.
     Made,
 }
 
-/// Tensors of the source that have a fate and a rule in common.
+/// Source tensors that share a fate and a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerGroup {
-    /// What became of them.
+    /// What happened to them.
     pub fate: Fate,
-    /// By which steps or rule.
+    /// The steps or the rule.
     pub rule: String,
     /// Number of tensors.
     pub tensors: usize,
-    /// Their bytes in the source, or of what is made.
+    /// Their bytes in the source, or of the made tensors.
     pub bytes: u64,
 }
 
-/// The account of an export: it can only be made if it balances.
+/// The account of an export. It can only be created if it balances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
-    /// Tensors in the source.
+    /// Number of source tensors.
     pub source_tensors: usize,
-    /// Their bytes.
+    /// Their size in bytes.
     pub source_bytes: u64,
-    /// Tensors that are written.
+    /// Number of written tensors.
     pub written_tensors: usize,
-    /// Their bytes.
+    /// Their size in bytes.
     pub written_bytes: u64,
-    /// Every tensor of the source, by what became of it; then those that were made.
+    /// Every source tensor, grouped by fate; then the made ones.
     pub groups: Vec<LedgerGroup>,
 }
 
-/// Tensors of the source that went nowhere, or two ways: a mistake in a layout's plan.
+/// Source tensors that are unaccounted for or accounted for twice: a bug in a layout's plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger does not balance: unaccounted {}; accounted twice {}", list(unaccounted), list(twice))]
 pub struct Imbalance {
@@ -74,10 +74,10 @@ fn list(names: &[String]) -> String {
 }
 
 impl Ledger {
-    /// Accounts for every tensor of the source file: `all`, of which `weights` are the model's, which `plan` uses.
+    /// Accounts for every tensor of the source file: `all` tensors, of which `weights` are the model's, used by `plan`.
     ///
     /// # Errors
-    /// Tensors that have no fate, or two.
+    /// Tensors with no fate or two.
     pub fn balance(all: &[TensorInfo], weights: &Weights, plan: &Plan) -> Result<Ledger, Imbalance> {
         let mut fates: Vec<Option<(Fate, String)>> = vec![None; all.len()];
         let mut twice = Vec::new();
@@ -95,7 +95,7 @@ impl Ledger {
             let rule = steps_of(planned);
             for source in &planned.sources {
                 match stored(&source.name) {
-                    // A tensor that is split among several targets is accounted for once.
+                    // A tensor that is split among several targets counts once.
                     Some(index) if used.insert(index) => set(index, fate, &rule),
                     Some(_) => {}
                     None => strangers.push(source.name.clone()),
@@ -134,14 +134,14 @@ impl Ledger {
     }
 }
 
-/// What is done with a tensor, in few words.
+/// A short description of a tensor's steps.
 fn steps_of(planned: &PlannedTensor) -> String {
     let rename = planned.is_renamed().then_some("rename");
     let steps: Vec<&str> = rename.into_iter().chain(planned.steps.iter().map(Step::name)).collect();
-    if steps.is_empty() { "as they are".to_owned() } else { steps.join(", ") }
+    if steps.is_empty() { "unchanged".to_owned() } else { steps.join(", ") }
 }
 
-/// Sums by fate and rule, in the order in which they first come.
+/// Totals by fate and rule, in order of first occurrence.
 fn grouped<'a>(fates: impl Iterator<Item = ((Fate, String), &'a TensorInfo)>) -> Vec<LedgerGroup> {
     let mut groups: Vec<LedgerGroup> = Vec::new();
     let mut places: HashMap<(u8, String), usize> = HashMap::new();
@@ -157,7 +157,7 @@ fn grouped<'a>(fates: impl Iterator<Item = ((Fate, String), &'a TensorInfo)>) ->
     groups
 }
 
-/// One line a group, then the sums.
+/// One line per group, then the totals.
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for LedgerGroup { fate, rule, tensors, bytes } in &self.groups {

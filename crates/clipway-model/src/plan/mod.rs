@@ -1,8 +1,8 @@
-//! How the tensors of a checkpoint become those of an artifact, as data.
+//! How a checkpoint's tensors become an artifact's, as data.
 //!
-//! A [`Plan`] says for every tensor that is written which tensors it is made of and by which steps, and for every
-//! other one by which rule it is dropped. It is made from names, dtypes and shapes alone, so it can be printed,
-//! stored and tested without weights; [`Plan::check`] follows the shapes through all steps.
+//! A [`Plan`] states for every written tensor its sources and steps, and for every other one the rule that drops it. It
+//! is made from names, dtypes and shapes alone, so it can be printed, stored and tested without weights;
+//! [`Plan::check`] follows the shapes through all steps.
 
 mod converted;
 mod precision;
@@ -38,22 +38,22 @@ use serde::{Serialize, Serializer};
 /// How the tensors of a state dict become others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// Name of the layout that the source was recognized as.
+    /// Name of the source's layout.
     pub layout: String,
-    /// The tensors that are written, in their order.
+    /// The tensors to write, in order.
     pub tensors: Vec<PlannedTensor>,
-    /// The tensors that are not written.
+    /// The tensors not written.
     pub dropped: Vec<DroppedTensor>,
 }
 
-/// A tensor that is written, and what it is made of.
+/// A tensor to write, and its sources.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedTensor {
-    /// Name, dtype and shape of what is written.
+    /// Its name, dtype and shape.
     pub target: TensorInfo,
-    /// What it is made of; several where the first step joins them, none where it fills.
+    /// Its sources; several if the first step joins them, none if it fills.
     pub sources: Vec<TensorInfo>,
-    /// What is done, in order. No step: the bytes are taken as they are, under the name of the target.
+    /// The steps, in order. Without steps, the bytes are copied under the target's name.
     pub steps: Vec<Step>,
 }
 
@@ -62,17 +62,17 @@ pub struct PlannedTensor {
 pub struct DroppedTensor {
     /// The tensor.
     pub tensor: TensorInfo,
-    /// Name of the rule by which it is dropped.
+    /// Name of the rule that drops it.
     pub rule: &'static str,
 }
 
 impl PlannedTensor {
-    /// A tensor that is written as it is.
+    /// A tensor that is written unchanged.
     pub fn same(tensor: &TensorInfo) -> PlannedTensor {
         PlannedTensor { target: tensor.clone(), sources: vec![tensor.clone()], steps: Vec::new() }
     }
 
-    /// A tensor of one number, from no source.
+    /// A tensor filled with one number, without a source.
     ///
     /// # Errors
     /// A dtype that cannot be filled.
@@ -88,22 +88,22 @@ impl PlannedTensor {
         Ok(planned)
     }
 
-    /// Whether the name changes; what is folded has a name of its own.
+    /// Whether the name changes; a folded tensor has its own name.
     pub fn is_renamed(&self) -> bool {
         let folded = matches!(self.steps.first(), Some(Step::Fold { .. }));
         !folded && self.sources.iter().any(|source| source.name != self.target.name)
     }
 
-    /// Adds a step, and what it makes of the target's dtype and shape.
+    /// Adds a step, and updates the target's dtype and shape.
     ///
     /// # Errors
-    /// If the step does not fit the shape.
+    /// A step that does not match the shape.
     pub fn then(&mut self, step: Step) -> Result<(), StepError> {
         let inputs = if self.steps.is_empty() { self.sources.clone() } else { vec![self.target.clone()] };
         let (dtype, shape) = step.result(&inputs)?;
         self.target = TensorInfo { name: std::mem::take(&mut self.target.name), dtype, shape };
         match (&step, self.steps.last()) {
-            // What is transposed there and back stays as it is.
+            // Transposing twice changes nothing.
             (Step::Transpose { axes }, Some(Step::Transpose { axes: before }))
                 if axes.iter().map(|&axis| before[axis]).eq(0..axes.len()) =>
             {
@@ -114,11 +114,11 @@ impl PlannedTensor {
         Ok(())
     }
 
-    /// Equal parts along the first axis, under these names: slices, or the sources themselves where joining them is
-    /// all that makes the tensor.
+    /// Splits the tensor into equal parts along the first axis, with these names: slices, or the sources themselves if
+    /// joining them is the only step.
     ///
     /// # Errors
-    /// A first axis that cannot be parted so.
+    /// A first axis that cannot be split so.
     pub fn split(&self, names: &[String]) -> Result<Vec<PlannedTensor>, StepError> {
         let rows = self.target.shape.first().map_or(0, |rows| rows / names.len().max(1));
         let is_joined = self.steps == [Step::Concatenate { axis: 0 }]
@@ -143,7 +143,7 @@ impl Plan {
     /// Follows the shapes through every step.
     ///
     /// # Errors
-    /// The first tensor whose steps do not fit each other or do not end at its dtype and shape.
+    /// The first tensor whose steps do not match each other or do not end at its dtype and shape.
     pub fn check(&self) -> Result<(), StepError> {
         for planned in &self.tensors {
             let mut again = PlannedTensor { steps: Vec::new(), ..planned.clone() };
@@ -166,13 +166,13 @@ impl Plan {
         Ok(())
     }
 
-    /// Bytes of all tensors that are written.
+    /// Bytes of all written tensors.
     pub fn bytes(&self) -> u64 {
         self.tensors.iter().map(|planned| planned.target.bytes() as u64).sum()
     }
 }
 
-/// One line a tensor: what is written from what, and what is dropped by which rule.
+/// One line per tensor: what is written from what, and which rule drops what.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for PlannedTensor { target, sources, steps } in &self.tensors {

@@ -1,9 +1,9 @@
-//! The dtype that weights are written in.
+//! The dtype to write weights in.
 
 use clipway_formats::Dtype;
 use serde::{Deserialize, Serialize};
 
-/// Dtype of the floating-point tensors that are written.
+/// Dtype of the written floating-point tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     /// 32-bit floats.

@@ -1,22 +1,22 @@
-//! Queries, keys and values of an attention: as one tensor where a model has three, and the other way round.
+//! Joins or splits queries, keys and values of an attention, as the model requires.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{PlannedTensor, Step, StepError};
 use crate::graph::Parameter;
 
-/// How a tensor that holds all three ends, before `weight` or `bias`.
+/// Ending of a tensor that holds all three, before `weight` or `bias`.
 pub(crate) const FUSED: [&str; 2] = ["attn.in_proj_", "attn.qkv."];
 
-/// How tensors of one of the three end.
+/// Endings of tensors that hold one of the three.
 pub(crate) const SPLIT: [&str; 3] = ["attn.q_proj.", "attn.k_proj.", "attn.v_proj."];
 
-/// The tensors of a source that are still to be used.
+/// The source tensors that are still unused.
 pub(super) struct Left {
     pub(super) tensors: Vec<Option<PlannedTensor>>,
     /// Index of each name.
     places: HashMap<String, usize>,
-    /// Tensors of which parts were taken.
+    /// Tensors of which some parts are used.
     parted: HashSet<usize>,
 }
 
@@ -25,7 +25,7 @@ impl Left {
         Left { tensors: tensors.into_iter().map(Some).collect(), places, parted: HashSet::new() }
     }
 
-    /// Takes what a parameter is made of: the tensor of its name, or the three or the one that hold it otherwise.
+    /// Takes the sources of a parameter: the tensor with its name, or the split or joined tensors that hold it.
     pub(super) fn take(&mut self, parameter: &Parameter) -> Result<Option<PlannedTensor>, StepError> {
         if let Some(planned) = self.places.get(&parameter.name).and_then(|&place| self.tensors[place].take())
         {
@@ -37,14 +37,14 @@ impl Left {
         self.part(parameter).transpose()
     }
 
-    /// The tensors that nothing has used.
+    /// The tensors that are still unused.
     pub(super) fn unused(self) -> impl Iterator<Item = PlannedTensor> {
         let parted = self.parted;
         let left = self.tensors.into_iter().enumerate();
         left.filter(move |(place, _)| !parted.contains(place)).filter_map(|(_, planned)| planned)
     }
 
-    /// Three tensors as one.
+    /// Joins three tensors.
     fn joined(&mut self, parameter: &Parameter) -> Option<Result<PlannedTensor, StepError>> {
         let (stem, kind) = attention_part(&parameter.name, &FUSED)?;
         let places: Vec<usize> = SPLIT
@@ -70,7 +70,7 @@ impl Left {
         Some(planned.then(Step::Concatenate { axis: 0 }).map(|()| planned))
     }
 
-    /// A third of a tensor.
+    /// Takes a third of a tensor.
     fn part(&mut self, parameter: &Parameter) -> Option<Result<PlannedTensor, StepError>> {
         let (stem, kind) = attention_part(&parameter.name, &SPLIT)?;
         let index = SPLIT.iter().position(|part| parameter.name == format!("{stem}{part}{kind}"))?;
@@ -86,7 +86,7 @@ impl Left {
     }
 }
 
-/// What stands before one of these endings, and `weight` or `bias` after it.
+/// What comes before one of these endings, and the `weight` or `bias` after it.
 pub(crate) fn attention_part<'n>(name: &'n str, endings: &[&str]) -> Option<(&'n str, &'n str)> {
     let (rest, kind) = ["weight", "bias"]
         .into_iter()

@@ -1,12 +1,12 @@
-//! Position embeddings at another size, as open_clip resizes them when it loads a checkpoint.
+//! Resizes position embeddings, as open_clip does when it loads a checkpoint.
 //!
-//! Image grids: bicubic with antialiasing, which is a separable filter with `a = -0.5` whose support grows with
-//! the shrinking factor (R. Keys, "Cubic Convolution Interpolation", 1981, as in Pillow). Text rows: linear
-//! without antialiasing. Both take pixel centers at halves.
+//! Image grids: bicubic with antialiasing, a separable filter with `a = -0.5` whose support grows with the shrinking
+//! factor (R. Keys, "Cubic Convolution Interpolation", 1981, as in Pillow). Text rows: linear without antialiasing.
+//! Both place pixel centers at halves.
 
 use crate::graph::GridChange;
 
-/// Weights of the inputs of one output sample.
+/// Weights of the inputs for one output sample.
 struct Window {
     first: usize,
     weights: Vec<f32>,
@@ -26,9 +26,9 @@ pub fn resample_grid(values: &[f32], change: GridChange, width: usize) -> Vec<f3
     [kept, &rows].concat()
 }
 
-/// Resamples a table of distances within windows, `[(2 · height - 1) · (2 · width - 1), heads]`, to windows of another
-/// height and width, as timm does it (after BEiT, <https://arxiv.org/abs/2106.08254>): the stored distances are laid out
-/// in a geometric progression that reaches the farthest of the new ones, and lines are drawn between them.
+/// Resamples a table of offsets within windows, `[(2 · height - 1) · (2 · width - 1), heads]`, to another window size,
+/// as timm does (after BEiT, <https://arxiv.org/abs/2106.08254>): the stored offsets are spaced geometrically to reach
+/// the farthest new one, with linear interpolation between them.
 ///
 /// # Panics
 /// If `values` has another size.
@@ -39,10 +39,10 @@ pub fn resample_distances(values: &[f32], [from, to]: [[usize; 2]; 2], heads: us
     resample_axis(&across, [1, rows, (2 * to[1] - 1) * heads], &distance_windows(from[0], to[0]))
 }
 
-/// For each distance along a side of the new window, the two stored ones around it.
+/// For each offset along a side of the new window, the two stored ones around it.
 fn distance_windows(from: usize, to: usize) -> Vec<Window> {
     let (stored, wanted) = (from as i32 - 1, to as i32 - 1);
-    // timm's own search for the ratio, with its ends and its exactness.
+    // timm's own search for the ratio, with its bounds and precision.
     let (mut low, mut high, mut ratio) = (1.01f64, 1.5f64, 1.01f64);
     while high - low > 1e-6 {
         ratio = (low + high) / 2.0;
@@ -65,7 +65,7 @@ fn distance_windows(from: usize, to: usize) -> Vec<Window> {
         let distance = f64::from(distance);
         let after = places.partition_point(|&place| place < distance);
         if after == 0 || after == places.len() {
-            // Beyond the ends the last one stands.
+            // Beyond the ends, the last one is used.
             return Window { first: after.min(places.len() - 1), weights: vec![1.0] };
         }
         let (left, right) = (places[after - 1], places[after]);

@@ -1,4 +1,4 @@
-//! The steps, and what they do to dtypes and shapes.
+//! The steps, and their effect on dtypes and shapes.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::fold::{FoldAddend, FoldPart};
 use crate::graph::GridChange;
 
-/// One step from tensors of the source to a tensor of the target.
+/// One step from source tensors to a target tensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
@@ -17,7 +17,7 @@ pub enum Step {
         /// The axis.
         axis: usize,
     },
-    /// Takes a part of an axis; several targets with such parts split a source.
+    /// Takes part of an axis; several targets with such parts split a source.
     Slice {
         /// The axis.
         axis: usize,
@@ -31,13 +31,13 @@ pub enum Step {
         /// The axes of the input, in the order of the result.
         axes: Vec<usize>,
     },
-    /// Gives the same elements another shape.
+    /// Changes the shape without changing the elements.
     Reshape {
         /// The new shape.
         shape: Vec<usize>,
     },
-    /// Resamples a position embedding `[prefix + height · width, width]` to another grid, bicubic with
-    /// antialiasing; the prefix tokens stay. The result is f32.
+    /// Resamples a position embedding `[prefix + height · width, width]` to another grid, bicubic with antialiasing;
+    /// the prefix tokens are kept. The result is f32.
     ResampleGrid(GridChange),
     /// Resamples a position embedding `[tokens, width]` to another number of tokens, linearly. The result is f32.
     ResampleRows {
@@ -46,21 +46,21 @@ pub enum Step {
         /// New number of tokens.
         to: usize,
     },
-    /// Adds branches up to a tensor of the convolution that they were trained to be, in f64. The result is f32. Only as
-    /// the first step.
+    /// Folds branches into a tensor of the convolution they were trained as, in f64. The result is f32. Only as the
+    /// first step.
     Fold {
-        /// Which tensor.
+        /// Which tensor to make.
         part: FoldPart,
         /// Its shape.
         shape: Vec<usize>,
-        /// What is added up.
+        /// The terms of the sum.
         terms: Vec<FoldAddend>,
     },
-    /// Makes a tensor of one number, from no source. Only as the first step.
+    /// Fills a tensor with one number, without a source. Only as the first step.
     Fill {
-        /// The number of every element.
+        /// The value of every element.
         value: i64,
-        /// Its dtype: a floating-point one, or `I64`.
+        /// Its dtype: floating-point or `I64`.
         #[serde(serialize_with = "super::dtype_name")]
         dtype: Dtype,
         /// The shape.
@@ -74,13 +74,13 @@ pub enum Step {
     },
 }
 
-/// A step that does not fit the tensor it is given.
+/// A step that does not match its input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{tensor}`: {cause}")]
 pub struct StepError {
     /// The tensor.
     pub tensor: String,
-    /// What does not fit.
+    /// The cause.
     pub cause: String,
 }
 
@@ -102,7 +102,7 @@ impl Step {
     /// Dtype and shape of the result.
     ///
     /// # Errors
-    /// If the step does not fit the inputs.
+    /// A step that does not match the inputs.
     pub fn result(&self, inputs: &[TensorInfo]) -> Result<(Dtype, Vec<usize>), StepError> {
         let tensor = inputs.first().map(|input| input.name.clone()).unwrap_or_default();
         let refuse = |cause: String| Err(StepError { tensor, cause });
@@ -121,7 +121,7 @@ impl Step {
         if let (Step::Fill { dtype, shape, .. }, []) = (self, inputs) {
             return match dtype {
                 Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I64 => Ok((*dtype, shape.clone())),
-                _ => refuse(format!("a tensor of {dtype} that is filled with one number")),
+                _ => refuse(format!("a {dtype} tensor filled with one number")),
             };
         }
         let [input] = inputs else {
@@ -179,7 +179,7 @@ impl Step {
         if fits {
             Ok((dtype, shape))
         } else {
-            refuse(format!("{self} does not fit {} {:?}", input.dtype, input.shape))
+            refuse(format!("{self} does not apply to {} {:?}", input.dtype, input.shape))
         }
     }
 }

@@ -1,20 +1,20 @@
 //! The text tower's two spellings in open_clip: at the root of `CLIP`, or under `text.` in `CustomTextCLIP`.
 
-/// Where a state dict has its text tower.
+/// Where a state dict stores its text tower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextTower {
-    /// At the root, among the image tower and the logit scale.
+    /// At the root, beside the image tower and the logit scale.
     Root,
     /// Under `text.`.
     Module,
 }
 
-/// First parts of the names of the text tower's tensors at the root.
+/// First parts of the text tower's names at the root.
 pub(crate) const ROOT_PARTS: [&str; 5] =
     ["text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final"];
 
-/// The name of a tensor in a model whose text tower is at `tower`; `None` if it is no tensor of a text tower
-/// that exists in both spellings, so that the name stays.
+/// The name of a tensor in a model whose text tower is at `tower`; `None` if it is not a text tower's tensor in both
+/// spellings, so the name stays.
 pub(crate) fn text_tower_name(name: &str, tower: TextTower) -> Option<String> {
     let is_part = |name: &str| ROOT_PARTS.contains(&name.split('.').next().unwrap_or_default());
     match tower {

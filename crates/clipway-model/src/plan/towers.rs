@@ -1,8 +1,8 @@
-//! Which towers are written.
+//! Which towers to write.
 
 use serde::{Deserialize, Serialize};
 
-/// Which towers are written.
+/// Which towers to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Towers {
@@ -28,7 +28,7 @@ impl Towers {
         }
     }
 
-    /// Whether a tensor of open_clip's name is written.
+    /// Whether a tensor with this open_clip name is written.
     pub fn has(self, name: &str) -> bool {
         let is_image = name.starts_with("visual.");
         let is_decoder = name.starts_with("text_decoder.");
@@ -40,10 +40,10 @@ impl Towers {
         }
     }
 
-    /// Name of the rule by which tensors of the other tower are dropped.
+    /// Name of the rule that drops the other tower's tensors.
     pub(super) const fn rule(self) -> &'static str {
         match self {
-            Towers::Both => "nothing is left out",
+            Towers::Both => "nothing is dropped",
             Towers::Image => "only the image tower is written",
             Towers::Text => "only the text tower is written",
         }

@@ -16,20 +16,20 @@ use crate::nearest::nearest;
 /// The configs by name, in open_clip's order.
 static MODELS: &str = include_str!("../../data/models.json");
 
-/// A name that no architecture of the registry has.
+/// A name that is not in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no architecture is called `{name}`{}", match nearest {
+#[error("unknown architecture `{name}`{}", match nearest {
     Some(nearest) => format!("; the nearest is `{nearest}`"),
     None => String::new(),
 })]
 pub struct UnknownModel {
     /// The name, as given.
     pub name: String,
-    /// The name most like it.
+    /// The most similar name.
     pub nearest: Option<&'static str>,
 }
 
-/// Name of every architecture, in open_clip's order.
+/// Names of all architectures, in open_clip's order.
 pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
     documents().iter().map(|(name, _)| name.as_str())
 }
@@ -37,7 +37,7 @@ pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
 /// The config of an architecture. A slash in the name counts as a hyphen, as in open_clip.
 ///
 /// # Errors
-/// If there is none of this name; with the nearest that there is.
+/// An unknown name, with the nearest known one.
 ///
 /// ```
 /// let config = clipway_model::registry::model("ViT-B-32").unwrap();
@@ -51,12 +51,11 @@ pub fn model(name: &str) -> Result<ModelConfig, UnknownModel> {
         let shown = clipway_formats::shown(name);
         return Err(UnknownModel { name: shown, nearest: nearest(&wanted, &known) });
     };
-    // The data is the crate's own, and a test reads every config of it.
+    // The data belongs to the crate, and a test reads every config in it.
     Ok(ModelConfig::from_document(document).expect("the registry's configs are right"))
 }
 
-/// Names that contain `pattern`, in upper or lower case; `*` stands for any characters, and then the whole name
-/// must fit.
+/// Names that contain `pattern`, ignoring case. `*` matches any characters; the whole name must then match.
 pub fn search(pattern: &str) -> Vec<&'static str> {
     let pattern = pattern.to_lowercase();
     let fits = |name: &str| {
@@ -66,7 +65,7 @@ pub fn search(pattern: &str) -> Vec<&'static str> {
     names().filter(|name| fits(name)).collect()
 }
 
-/// Whether the whole of `name` is what `pattern` says.
+/// Whether `pattern` matches the whole `name`.
 fn fits_pattern(name: &str, pattern: &str) -> bool {
     let parts: Vec<&str> = pattern.split('*').collect();
     let Some(mut rest) = name.strip_prefix(parts[0]) else { return false };

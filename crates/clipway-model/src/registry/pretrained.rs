@@ -1,4 +1,4 @@
-//! Pretrained weights: for each a model, a tag, where it is, and how its images were prepared.
+//! Pretrained weights: model, tag, location and preprocessing.
 
 use std::sync::OnceLock;
 
@@ -10,18 +10,18 @@ use crate::nearest::nearest;
 /// The tags, in open_clip's order.
 static PRETRAINED: &str = include_str!("../../data/pretrained.json");
 
-/// Weights that open_clip knows by a tag.
+/// Pretrained weights that open_clip lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pretrained {
     /// Name of the architecture.
     pub model: String,
     /// The tag.
     pub tag: String,
-    /// Where the weights are, as an address.
+    /// URL of the weights.
     pub url: Option<String>,
-    /// Where they are on the Hugging Face hub: `owner/name/`, then the file if it is not the usual one.
+    /// Their place on the Hugging Face hub: `owner/name/`, then the file if it has an unusual name.
     pub hub: Option<String>,
-    /// How images are prepared for them.
+    /// Their preprocessing.
     pub preprocess: PreprocessOptions,
     /// Whether they were trained with QuickGELU.
     pub quick_gelu: bool,
@@ -38,21 +38,21 @@ pub struct UnknownTag {
     pub model: String,
     /// The tag, as given.
     pub tag: String,
-    /// The tag of this model most like it.
+    /// The model's most similar tag.
     pub nearest: Option<&'static str>,
 }
 
-/// The pretrained weights of an architecture; none for an unknown name.
+/// An architecture's pretrained weights; none for an unknown name.
 pub fn pretrained(model: &str) -> impl Iterator<Item = &'static Pretrained> {
     let model = model.replace('/', "-");
     all().iter().filter(move |entry| entry.model == model)
 }
 
-/// The pretrained weights of an architecture by their tag. As in open_clip, upper case counts as lower and hyphens
-/// as underscores.
+/// An architecture's pretrained weights with a tag. As in open_clip, upper case is treated as lower case and hyphens as
+/// underscores.
 ///
 /// # Errors
-/// If the architecture has no such tag; with the nearest that it has.
+/// An unknown tag, with the architecture's nearest one.
 pub fn tag(model: &str, tag: &str) -> Result<&'static Pretrained, UnknownTag> {
     let clean = |tag: &str| tag.to_lowercase().replace('-', "_");
     let wanted = clean(tag);
@@ -66,26 +66,26 @@ pub fn tag(model: &str, tag: &str) -> Result<&'static Pretrained, UnknownTag> {
     })
 }
 
-/// What the pretrained tags of an architecture say about preprocessing.
+/// What an architecture's pretrained tags state about preprocessing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TagPreprocessing {
-    /// It has no tags.
+    /// There are no tags.
     NoTags,
-    /// All tags have the same.
+    /// All tags agree.
     Shared {
         /// The tags.
         tags: Vec<String>,
-        /// What they have.
+        /// Their preprocessing.
         preprocess: Box<PreprocessOptions>,
     },
-    /// They differ: each with its own.
+    /// The tags differ: each with its preprocessing.
     Differs(Vec<(String, PreprocessOptions)>),
 }
 
-/// What the pretrained tags of an architecture say about preprocessing; none for an unknown name. The size of images is
-/// the architecture's.
+/// What an architecture's pretrained tags state about preprocessing; none for an unknown name. The image size is the
+/// architecture's.
 pub fn tag_preprocessing(model: &str) -> TagPreprocessing {
-    // What a tag leaves out is open_clip's default.
+    // What a tag does not state is open_clip's default.
     let whole = |options: &PreprocessOptions| PreprocessConfig::new([1, 1]).merged(options);
     let tags: Vec<(String, PreprocessOptions)> =
         pretrained(model).map(|entry| (entry.tag.clone(), entry.preprocess.clone())).collect();
@@ -101,7 +101,7 @@ pub fn tag_preprocessing(model: &str) -> TagPreprocessing {
 
 fn all() -> &'static [Pretrained] {
     static ALL: OnceLock<Vec<Pretrained>> = OnceLock::new();
-    // The data is the crate's own, and a test reads all of it.
+    // The data belongs to the crate, and a test reads all of it.
     ALL.get_or_init(|| read_all().expect("the registry's tags are right"))
 }
 

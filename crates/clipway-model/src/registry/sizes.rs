@@ -1,4 +1,4 @@
-//! How large the registered models are, without building them.
+//! Sizes of the registered models, known without building them.
 
 use std::sync::OnceLock;
 
@@ -7,15 +7,15 @@ use clipway_formats::{Code, FormatError, JsonValue};
 use crate::graph::Parameters;
 use crate::plan::Precision;
 
-/// Trained values, floating-point values, other bytes and tensors by name: counted in open_clip's own state dicts.
+/// By name: parameters, floating-point values, other bytes and tensors, counted in open_clip's own state dicts.
 static SIZES: &str = include_str!("../../data/sizes.json");
 
 /// Size of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelSize {
-    /// Trained values.
+    /// Number of parameters.
     pub parameters: u64,
-    /// Floating-point values of the state dict: trained ones and buffers.
+    /// Number of floating-point values in the state dict: parameters and buffers.
     pub floats: u64,
     /// Bytes of all other tensors, such as counters.
     pub other_bytes: u64,
@@ -24,7 +24,7 @@ pub struct ModelSize {
 }
 
 impl ModelSize {
-    /// The size of everything that a model's checkpoint holds.
+    /// The size of everything in a model's checkpoint.
     pub fn of(parameters: &Parameters) -> ModelSize {
         let mut size = ModelSize {
             parameters: parameters.trained_elements() as u64,
@@ -43,12 +43,12 @@ impl ModelSize {
         size
     }
 
-    /// Elements of all tensors. Those that are not floating-point numbers are 64-bit integers.
+    /// Number of elements in all tensors. Those that are not floating-point are 64-bit integers.
     pub fn elements(&self) -> u64 {
         self.floats + self.other_bytes / 8
     }
 
-    /// Bytes of all tensors, with the floating-point ones in this precision.
+    /// Bytes of all tensors, with floating-point ones in this precision.
     pub fn bytes(&self, precision: Precision) -> u64 {
         self.floats * precision.dtype().size() as u64 + self.other_bytes
     }
@@ -57,7 +57,7 @@ impl ModelSize {
 /// Size of a registered model; `None` for an unknown name.
 pub fn size(name: &str) -> Option<ModelSize> {
     static ALL: OnceLock<Vec<(String, ModelSize)>> = OnceLock::new();
-    // The data is the crate's own, and a test reads all of it.
+    // The data belongs to the crate, and a test reads all of it.
     let all = ALL.get_or_init(|| read_all().expect("the registry's sizes are right"));
     all.iter().find(|(known, _)| known == name).map(|(_, size)| *size)
 }

@@ -1,4 +1,4 @@
-//! Where the activation is known from, which no shape shows.
+//! The origin of the activation, which no shape shows.
 
 use super::config::ConfigOrigin;
 use crate::config::ConfigFile;
@@ -6,7 +6,7 @@ use crate::contract::{Activation, Origin};
 use crate::layout::{KnownConfig, Layout};
 use crate::registry;
 
-/// Where the activation is known from, and what must be said about it.
+/// The origin of the activation, and the notes it requires.
 pub(super) fn known_from(
     base: &ConfigFile,
     config: &ConfigFile,
@@ -20,30 +20,27 @@ pub(super) fn known_from(
     let note = match origin {
         ConfigOrigin::Named(name) => twin(name).map(|twin| {
             format!(
-                "`{name}` and `{twin}` have the same shapes and differ in the activation: {taken} was taken, \
+                "`{name}` and `{twin}` have the same shapes but different activations: {taken} was used, \
                  because `{name}` was given"
             )
         }),
         ConfigOrigin::OnlyFit(name) => Some(format!(
-            "`{name}` is the only registered model with these shapes; its activation, {taken}, was taken"
+            "`{name}` is the only registered model with these shapes; its activation, {taken}, was used"
         )),
         ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside | ConfigOrigin::Layout(_) => None,
     };
     (from, note.into_iter().collect())
 }
 
-/// What must be said where the model was given although the layout gives one.
+/// The note if the model was given although the layout states one.
 pub(super) fn not_used(layout: &Layout, told: &KnownConfig, config: &ConfigFile) -> Option<String> {
     let [ours, theirs] = [config, &told.config].map(|config| Activation::of(config.model.quick_gelu));
     (ours != theirs).then(|| {
-        format!(
-            "the model that was given has {ours}, but {} says {theirs} ({})",
-            layout.title, told.activation_from
-        )
+        format!("the given model uses {ours}, but {} says {theirs} ({})", layout.title, told.activation_from)
     })
 }
 
-/// The registered model that differs in the activation alone.
+/// The registered model that differs only in the activation.
 fn twin(name: &str) -> Option<String> {
     let twin = match name.strip_suffix("-quickgelu") {
         Some(plain) => plain.to_owned(),

@@ -1,4 +1,4 @@
-//! Which config the weights have: what was said, then what it means. Nothing is guessed.
+//! Finds the config of the weights: first what was given, then what it means. Nothing is guessed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::input;
 use crate::layout::KnownConfig;
 use crate::registry;
 
-/// Which model the weights are said to be.
+/// The given model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelChoice {
-    /// A name of the registry.
+    /// A registered name.
     Name(String),
     /// A config file.
     File(PathBuf),
@@ -28,7 +28,7 @@ pub enum ModelChoice {
 }
 
 impl ModelChoice {
-    /// What a word for a model means: a path if it ends in `.json`, else a name.
+    /// Interprets a word for a model: a path if it ends in `.json`, else a name.
     pub fn of(text: &str) -> ModelChoice {
         if text.to_ascii_lowercase().ends_with(".json") {
             ModelChoice::File(text.into())
@@ -41,37 +41,37 @@ impl ModelChoice {
 /// Where a config comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigOrigin {
-    /// From the registry, by the name that was given.
+    /// From the registry, by the given name.
     Named(String),
-    /// From the file that was given.
+    /// From the given file.
     File(PathBuf),
-    /// From the config that was given.
+    /// The given config.
     Given,
     /// From the config beside the weights.
     Beside,
-    /// From the only name of the registry that the names and shapes fit.
+    /// From the only registered name that matches names and shapes.
     OnlyFit(String),
-    /// From what the layout gives.
+    /// Stated by the layout.
     Layout(LayoutOrigin),
 }
 
-/// A config that the layout of the source gives.
+/// A config stated by the source's layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutOrigin {
-    /// The registered name, if there is one.
+    /// The registered name, if any.
     pub name: Option<String>,
-    /// Where the config is known from.
+    /// The config's origin.
     pub from: String,
-    /// Where the activation is known from.
+    /// The activation's origin.
     pub activation_from: String,
-    /// Where fields of the contract are known from, as far as the layout says it more exactly.
+    /// Origins of contract fields, where the layout knows more.
     pub origins: Origins,
-    /// What a user must know.
+    /// What a user should know.
     pub notes: Vec<String>,
 }
 
 impl ConfigOrigin {
-    /// The registered name, if there is one.
+    /// The registered name, if any.
     pub fn name(&self) -> Option<&str> {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => Some(name),
@@ -80,12 +80,12 @@ impl ConfigOrigin {
         }
     }
 
-    /// How a message names the model.
+    /// The model's name in messages.
     pub fn shown(&self) -> String {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => format!("`{name}`"),
             ConfigOrigin::File(path) => format!("`{}`", shown_path(path)),
-            ConfigOrigin::Given => "the config that was given".to_owned(),
+            ConfigOrigin::Given => "the given config".to_owned(),
             ConfigOrigin::Beside => format!("the `{CONFIG_NAME}` beside it"),
             ConfigOrigin::Layout(origin) => match &origin.name {
                 Some(name) => format!("`{name}`"),
@@ -94,25 +94,25 @@ impl ConfigOrigin {
         }
     }
 
-    /// For the artifact, which holds no folders.
+    /// The origin as recorded in the artifact, which contains no paths.
     pub(crate) fn recorded(&self) -> String {
         match self {
-            ConfigOrigin::Named(name) => format!("registry, `{name}` as given"),
+            ConfigOrigin::Named(name) => format!("registry, given name `{name}`"),
             ConfigOrigin::File(path) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                format!("file `{}` as given", shown(&name))
+                format!("given file `{}`", shown(&name))
             }
             ConfigOrigin::Given => "as given".to_owned(),
             ConfigOrigin::Beside => format!("`{CONFIG_NAME}` beside the weights"),
             ConfigOrigin::OnlyFit(name) => {
-                format!("registry, `{name}`: the only one that names and shapes fit")
+                format!("registry, `{name}`: the only match for names and shapes")
             }
             ConfigOrigin::Layout(origin) => origin.from.clone(),
         }
     }
 }
 
-/// A config and where it comes from.
+/// A config and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
     /// The config.
@@ -121,14 +121,14 @@ pub struct Resolved {
     pub origin: ConfigOrigin,
 }
 
-/// The config cannot be known: several fit, or none of the registry does.
+/// The config is unknown: several registered models match, or none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidates {
     /// The source.
     pub path: PathBuf,
-    /// What names and shapes say.
+    /// What names and shapes show.
     pub identification: Identification,
-    /// What is wrong whichever model it is.
+    /// What is wrong with any of the models.
     pub differences: Differences,
 }
 
@@ -136,27 +136,27 @@ impl std::error::Error for Candidates {}
 
 impl fmt::Display for Candidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` comes without a config, and its shapes ", shown_path(&self.path))?;
+        write!(f, "`{}` has no config, and its shapes ", shown_path(&self.path))?;
         let names = self.identification.names();
         if !names.is_empty() {
             write!(f, "fit {} models", names.len())?;
             names.iter().try_for_each(|name| write!(f, "\n  {name}"))?;
             let quick = |name: &&str| name.contains("quickgelu");
             if names.iter().any(quick) && !names.iter().all(quick) {
-                f.write_str("\nthey differ in the activation, which no shape shows")?;
+                f.write_str("\nthey differ only in the activation, which no shape shows")?;
             }
             return self.write_differences(f);
         }
         f.write_str("match no registered model")?;
         for CloseFit { name, differences } in &self.identification.closest {
             let tensors = if *differences == 1 { "tensor" } else { "tensors" };
-            write!(f, "\n  {name}, but for {differences} {tensors}")?;
+            write!(f, "\n  {name}, except for {differences} {tensors}")?;
         }
         for near in &self.identification.near {
             write!(f, "\n  {}, at another size", near.name)?;
         }
         if let Some(reconstruction) = &self.identification.reconstruction {
-            f.write_str("; they determine its config except for")?;
+            f.write_str("; they determine the whole config except for")?;
             for Assumption { field, why, .. } in &reconstruction.assumed {
                 write!(f, "\n  `{field}`: {why}")?;
             }
@@ -170,23 +170,23 @@ impl Candidates {
         if self.differences.is_empty() {
             Ok(())
         } else {
-            write!(f, "\nand whichever it is:\n{}", self.differences)
+            write!(f, "\nwhichever it is, these differ:\n{}", self.differences)
         }
     }
 }
 
-/// The weights are not those of the config: everything that differs.
+/// The weights do not match the config: all differences.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mismatch {
     /// The source.
     pub path: PathBuf,
-    /// How the model is called.
+    /// The model's name in messages.
     pub model: String,
-    /// Its registered name, where it has one.
+    /// Its registered name, if it has one.
     pub given: Option<String>,
-    /// What differs.
+    /// The differences.
     pub differences: Differences,
-    /// What names and shapes say.
+    /// What names and shapes show.
     pub identification: Identification,
 }
 
@@ -198,13 +198,14 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// What names and shapes say.
+/// What names and shapes show.
 pub(super) fn identified(tensors: &[TensorInfo]) -> Identification {
     identify(tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())))
 }
 
-/// Finds the config of a checkpoint whose tensors have these names and shapes in open_clip: what was said, else
-/// open_clip's own config beside the weights, else what the layout gives, else the only registered one that fits.
+/// Finds the config of a checkpoint whose tensors have these names and shapes in open_clip: the given one, else
+/// open_clip's own config beside the weights, else the one stated by the layout, else the only registered one that
+/// matches.
 pub(super) fn resolve(
     checkpoint: &Checkpoint,
     choice: Option<&ModelChoice>,

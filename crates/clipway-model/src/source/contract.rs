@@ -1,4 +1,4 @@
-//! The contract of a source, each part with where it is known from.
+//! The contract of a source, with the origin of each part.
 
 use super::{ConfigOrigin, SourceOptions};
 use crate::architecture::Model;
@@ -15,20 +15,20 @@ use crate::plan::Towers;
 pub(super) struct Read<'a> {
     pub(super) config: &'a ConfigFile,
     pub(super) origin: &'a ConfigOrigin,
-    /// What the reader of the source says more exactly.
+    /// Origins where the source's reader knows more.
     pub(super) origins: Origins,
     pub(super) model: &'a Model,
     pub(super) tower: Towers,
-    /// Where the activation is known from.
+    /// The origin of the activation.
     pub(super) activation_from: Origin,
-    /// What the source says of itself, where it is an artifact.
+    /// The source's `clipway.json`, if it is an artifact.
     pub(super) artifact: Option<&'a Artifact>,
 }
 
-/// Why the preprocessing of weights that state none is OpenAI's.
-const OPENAI_PIXELS: &str = "nothing states it; OpenAI's value, which open_clip takes by default";
+/// Why OpenAI's preprocessing is used for weights that state none.
+const OPENAI_PIXELS: &str = "nothing states it; OpenAI's value is open_clip's default";
 
-/// What the caller said over what the source says.
+/// What the caller set over what the source states.
 pub(super) fn said(options: &SourceOptions) -> Origins {
     let mut origins = Origins::default();
     let pixels = &options.preprocess;
@@ -49,7 +49,7 @@ pub(super) fn said(options: &SourceOptions) -> Origins {
 }
 
 impl Read<'_> {
-    /// Puts the contract together; the tokenizer is added by whoever reads its files.
+    /// Builds the contract. The tokenizer is added by whoever reads its files.
     pub(super) fn contract(&self) -> Contract {
         let has = |tower| [Towers::Both, tower].contains(&self.tower);
         let mut contract = Contract {
@@ -139,7 +139,7 @@ impl Read<'_> {
         Known::new(values, self.from(field, key, true))
     }
 
-    /// Where a field is known from: what the reader says, else where the config is from.
+    /// The origin of a field: the reader's, else the config's.
     fn from(&self, field: Field, key: &str, is_stated: bool) -> Origin {
         self.origins.get(field).cloned().unwrap_or_else(|| self.origin.of_key(key, is_stated))
     }
@@ -189,8 +189,7 @@ fn in_artifact<T: Clone>(known: &Known<T>) -> Known<T> {
 }
 
 impl Contract {
-    /// Takes over where an artifact knows its values from, wherever its value is still the one in force and the caller
-    /// did not say it.
+    /// Takes over an artifact's origins wherever its value still applies and the caller did not override it.
     fn remember(&mut self, said: &Contract) {
         if let (Some(ours), Some(said)) = (&mut self.image, &said.image) {
             remember(&mut ours.size, &said.size);

@@ -22,22 +22,22 @@ pub enum SourceError {
     /// A file cannot be opened.
     #[error(transparent)]
     Open(#[from] CheckpointError),
-    /// The source does not have a tower that was asked for.
-    #[error("`{}` has the {} tower only, not {}", shown_path(path), found.name(), named(*wanted))]
+    /// The source lacks a requested tower.
+    #[error("`{}` has only the {} tower, not {}", shown_path(path), found.name(), named(*wanted))]
     NoTower {
         /// The source.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested towers.
         wanted: Towers,
-        /// What it has.
+        /// The existing towers.
         found: Towers,
     },
-    /// The model's weights cannot be told from what lies beside them.
+    /// The model's weights cannot be told apart from other tensors.
     #[error("`{}`: {cause}", shown_path(path))]
     Select {
         /// The source.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         cause: SelectError,
     },
     /// No layout has these names and shapes.
@@ -48,7 +48,7 @@ pub enum SourceError {
         /// Some of the names.
         names: Vec<String>,
     },
-    /// The model that was given is no registered name.
+    /// The given model is not a registered name.
     #[error(transparent)]
     UnknownModel(#[from] UnknownModel),
     /// A config is malformed.
@@ -67,24 +67,24 @@ pub enum SourceError {
         /// What is wrong with it.
         cause: TextModelError,
     },
-    /// A change that was asked for does not fit the model.
+    /// A requested change does not fit the model.
     #[error("the {change} does not fit the model: {cause}")]
     Change {
-        /// What was to be changed, such as `image size`.
+        /// What was to change, such as `image size`.
         change: &'static str,
-        /// What does not fit.
+        /// The reason.
         cause: FormatError,
     },
-    /// Branches were to be folded, and there are none any more.
-    #[error("`{}`: there is nothing to fold, the branches are folded already", shown_path(path))]
+    /// Folding was requested, but the branches are folded already.
+    #[error("`{}`: nothing to fold: the branches are already folded", shown_path(path))]
     AlreadyFolded {
         /// The source.
         path: PathBuf,
     },
-    /// The config cannot be known from the weights.
+    /// The config cannot be determined from the weights.
     #[error(transparent)]
     Candidates(#[from] Box<Candidates>),
-    /// The config asks for what cannot be built.
+    /// The config cannot be built.
     #[error("{model}: {cause}")]
     Architecture {
         /// Name of the model.
@@ -95,23 +95,23 @@ pub enum SourceError {
     /// The weights do not match the config.
     #[error(transparent)]
     Mismatch(#[from] Box<Mismatch>),
-    /// Tensors of a known layout are not converted.
+    /// Tensors of a known layout cannot be converted.
     #[error("`{}`: {cause}", shown_path(path))]
     Layout {
         /// The source.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         cause: Box<LayoutError>,
     },
-    /// Nothing says how images are prepared, and the pretrained tags of the model differ.
-    #[error("the pretrained tags of `{model}` prepare images in different ways:{}", lines(choices))]
+    /// Nothing states the preprocessing, and the model's pretrained tags differ.
+    #[error("the pretrained tags of `{model}` use different preprocessing:{}", lines(choices))]
     Preprocessing {
         /// The registered name.
         model: String,
         /// Each tag with its preprocessing.
         choices: Vec<String>,
     },
-    /// The trainer's log contradicts what was said, or is malformed.
+    /// The trainer's log contradicts what was given, or is malformed.
     #[error("the trainer's `params.txt`:{}", lines(problems))]
     TrainerLog {
         /// Each contradiction.
@@ -122,10 +122,10 @@ pub enum SourceError {
     Plan {
         /// The source.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         cause: PlanError,
     },
-    /// A tensor of the source is lost or doubled.
+    /// A source tensor was lost or duplicated.
     #[error(transparent)]
     Imbalance(#[from] Imbalance),
     /// A number among the tensors cannot be read.
@@ -147,7 +147,7 @@ fn named(tower: Towers) -> &'static str {
 }
 
 impl SourceError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             SourceError::Open(error) => error.code(),
@@ -171,7 +171,7 @@ impl SourceError {
         }
     }
 
-    /// Everything in which weights and model differ.
+    /// All differences between weights and model.
     pub fn differences(&self) -> Option<&Differences> {
         match self {
             SourceError::Mismatch(mismatch) => Some(&mismatch.differences),
@@ -185,7 +185,7 @@ impl SourceError {
         }
     }
 
-    /// Every problem of the configs, where they are listed together.
+    /// All problems of the configs, if they are reported together.
     pub fn problems(&self) -> Vec<&str> {
         match self {
             SourceError::TextModel { cause: TextModelError::Problems(problems), .. } => {

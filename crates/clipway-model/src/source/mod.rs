@@ -1,7 +1,7 @@
-//! A source, resolved once: which weights, which layout, which config and where it comes from, which model, which plan.
+//! A source, resolved once: its weights, layout, config and origin, model and plan.
 //!
 //! Running, inspecting, exporting and verifying all start from a [`Source`]. Resolving reads names, dtypes and shapes;
-//! numbers that a layout keeps among its tensors are the only weights that are read.
+//! the only weights it reads are numbers that a layout stores among its tensors.
 
 mod activation;
 mod config;
@@ -33,32 +33,32 @@ use config::{Resolved, identified, resolve};
 use positions::saved_for_its_images;
 use trainer_log::TrainerLog;
 
-/// What is said about a source beyond its path. What is left out is found out.
+/// Options for a source. What is not given is found out.
 #[derive(Clone, Debug, Default)]
 pub struct SourceOptions {
-    /// How its files are opened.
+    /// How to open its files.
     pub open: OpenOptions,
-    /// Which model the weights are; without it the config beside them, or the only one that fits.
+    /// Which model the weights are; by default the config beside them, or the only match.
     pub model: Option<ModelChoice>,
-    /// Raw or averaged weights, where there are both; raw without it.
+    /// Raw or averaged weights, if there are both; raw by default.
     pub weights: Option<WeightsChoice>,
-    /// Which towers are taken; without it all that the source has.
+    /// Which towers to use; by default all existing ones.
     pub tower: Option<Towers>,
-    /// Dtype that floating-point tensors are rounded to; without it each stays as it is.
+    /// Dtype to round floating-point tensors to; by default each stays as it is.
     pub precision: Option<Precision>,
-    /// Another height and width of images, in pixels: the position embedding is resampled.
+    /// New height and width of images, in pixels: the position embedding is resampled.
     pub image_size: Option<[usize; 2]>,
-    /// Another number of tokens of a text: the position embedding is resampled.
+    /// New context length: the position embedding is resampled.
     pub context_length: Option<usize>,
-    /// What is to be said about preprocessing, over what the config says.
+    /// Preprocessing settings that override the config's.
     pub preprocess: PreprocessOptions,
-    /// Whether branches that were trained to be one convolution become that.
+    /// Whether to fold training branches into one convolution.
     pub fold: bool,
-    /// Whether a `clipway.json` beside the weights is left unread, so that the source is what its own library reads.
+    /// Whether to ignore a `clipway.json` beside the weights, so that the source is read as its own library reads it.
     pub ignore_artifact: bool,
 }
 
-/// A source that is understood: what the weights are, and how they become the tensors of a model.
+/// A resolved source: what the weights are, and how they become the tensors of a model.
 #[derive(Clone, Debug)]
 pub struct Source {
     checkpoint: Arc<Checkpoint>,
@@ -78,10 +78,10 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens a file of weights, an index of shards, or a folder, and resolves what it is.
+    /// Opens a weight file, a shard index or a folder, and resolves what it is.
     ///
     /// # Errors
-    /// If it cannot be opened, the config cannot be known, or the weights are not those of the config.
+    /// A source that cannot be opened, an unknown config, or weights that do not match the config.
     pub fn resolve(path: impl AsRef<Path>, options: &SourceOptions) -> Result<Source, SourceError> {
         Source::of(Checkpoint::open_with(path, options.open)?, options)
     }
@@ -89,7 +89,7 @@ impl Source {
     /// Resolves an opened checkpoint.
     ///
     /// # Errors
-    /// As [`Source::resolve`].
+    /// The errors of [`Source::resolve`].
     pub fn of(
         checkpoint: impl Into<Arc<Checkpoint>>,
         options: &SourceOptions,
@@ -107,7 +107,7 @@ impl Source {
         self.checkpoint.path()
     }
 
-    /// The folder in which the weights lie.
+    /// The folder of the weights.
     pub fn folder(&self) -> &Path {
         self.checkpoint.weights_path().parent().unwrap_or(Path::new(""))
     }
@@ -117,7 +117,7 @@ impl Source {
         &self.weights
     }
 
-    /// Whose names and shapes the weights have.
+    /// The layout of the weights' names and shapes.
     pub fn layout(&self) -> &'static Layout {
         self.layout
     }
@@ -127,7 +127,7 @@ impl Source {
         &self.config
     }
 
-    /// Where the config comes from.
+    /// The config's origin.
     pub fn origin(&self) -> &ConfigOrigin {
         &self.origin
     }
@@ -137,7 +137,7 @@ impl Source {
         &self.model
     }
 
-    /// What makes the model's tensors of the weights, under open_clip's names.
+    /// How the weights become the model's tensors, under open_clip's names.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -147,23 +147,23 @@ impl Source {
         &self.ledger
     }
 
-    /// The towers that were taken.
+    /// The towers in use.
     pub fn tower(&self) -> Towers {
         self.tower
     }
 
-    /// Dtype that floating-point tensors are rounded to; `None` where each stays as it is.
+    /// Dtype that floating-point tensors are rounded to; `None` if each stays as it is.
     pub fn precision(&self) -> Option<Precision> {
         self.precision
     }
 
-    /// Everything but the weights that decides features, and where each part is known from; without the logit scale and
+    /// Everything besides the weights that decides features, with the origin of each part; without the logit scale and
     /// bias, which are among the weights.
     pub fn contract(&self) -> &Contract {
         &self.contract
     }
 
-    /// The contract with the logit scale and bias, which are read from the weights.
+    /// The contract including the logit scale and bias, which are read from the weights.
     ///
     /// # Errors
     /// Weights that cannot be read.
@@ -185,7 +185,7 @@ impl Source {
         })
     }
 
-    /// States the tokenizer, which whoever reads its files knows, and how it cleans texts.
+    /// Sets the tokenizer and its cleaning, known to whoever reads its files.
     pub fn set_tokenizer(&mut self, rules: Known<TokenizerRules>, cleaning_from: Origin) {
         if let Some(text) = &mut self.contract.text {
             text.cleaning = Some(Known::new(rules.value.clean, cleaning_from));
@@ -193,17 +193,17 @@ impl Source {
         }
     }
 
-    /// What the source's `clipway.json` says, if it is an artifact and is read as one.
+    /// The source's `clipway.json`, if it is an artifact and read as one.
     pub fn artifact(&self) -> Option<&Artifact> {
         self.checkpoint.artifact().filter(|_| !self.ignores_artifact)
     }
 
-    /// The `config.json` of a text model of transformers, which an export carries along.
+    /// The `config.json` of a transformers text model, which an export carries along.
     pub(crate) fn text_model_file(&self) -> Option<&[u8]> {
         self.text_model_file.as_deref()
     }
 
-    /// What a user must know about the source.
+    /// What a user should know about the source.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -227,7 +227,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let infos = converted.infos();
     let told = || layout.known_config(&checkpoint, &weights.state_dict, &infos).map_err(refuse);
     let log = TrainerLog::find(checkpoint.weights_path())?;
-    // A log of another run, whose model these weights do not fit, is no evidence.
+    // The log of another run, whose model does not match these weights, is no evidence.
     let log = log.filter(|log| log.fits(&identified(&infos)));
     let resolved = resolve(&checkpoint, options.model.as_ref(), told, &infos, log.as_ref());
     let Resolved { config: mut base, origin } = resolved.map_err(|error| match error {
@@ -245,7 +245,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         }
         error => error,
     })?;
-    // What is unknown of the images is said after everything in which the tensors differ.
+    // Unknown preprocessing is reported after all tensor differences.
     let found = pixels::find(&mut base, &origin, options, log.as_ref(), tower);
     let log_notes = log.as_ref().map(|log| log.apply(&mut base, &origin)).transpose()?;
     let text_model = text_model::find(&checkpoint, &base.model)?;
@@ -318,7 +318,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     })
 }
 
-/// The towers to take: those that were asked for, if the source has them, else all that it has.
+/// The towers to use: the requested ones if the source has them, else all existing ones.
 fn tower(
     checkpoint: &Checkpoint,
     artifact: Option<&Artifact>,
@@ -332,7 +332,7 @@ fn tower(
     }
 }
 
-/// In what tensors differ from those of a model.
+/// How tensors differ from a model's.
 fn differences(
     layout: &Layout,
     converted: Converted,
@@ -347,7 +347,7 @@ fn differences(
     }
 }
 
-/// The config with the changes that were asked for.
+/// The config with the requested changes.
 fn changed(base: &ConfigFile, options: &SourceOptions) -> Result<ConfigFile, SourceError> {
     let mut config = base.clone();
     config.model.folded |= options.fold;
@@ -361,7 +361,7 @@ fn changed(base: &ConfigFile, options: &SourceOptions) -> Result<ConfigFile, Sou
     let said = config.preprocess.merged(&options.preprocess);
     config.preprocess = PreprocessOptions { size: None, ..said };
     if options.preprocess != PreprocessOptions::default() {
-        // What an export writes must be read again, so it is held to the limits of a config.
+        // What an export writes must be readable again, so the limits of a config apply.
         let text = config.model.to_config_file(&config.preprocess());
         ConfigFile::parse(text.as_bytes()).map_err(refuse("preprocessing"))?;
     }

@@ -1,5 +1,5 @@
-//! Where the preprocessing of weights is known from that come without any: the trainer's log, else what the pretrained
-//! tags of their name share.
+//! Finds the preprocessing of weights that come without any: from the trainer's log, else from what the pretrained tags
+//! of their name share.
 
 use super::config::ConfigOrigin;
 use super::trainer_log::{LOG, TrainerLog};
@@ -9,20 +9,20 @@ use crate::contract::{Field, Origin, Origins};
 use crate::plan::Towers;
 use crate::registry::{self, TagPreprocessing};
 
-/// Fields of the preprocessing that a tag can state.
+/// Preprocessing fields that a tag can state.
 const FIELDS: [Field; 5] =
     [Field::Mean, Field::Std, Field::Interpolation, Field::ResizeMode, Field::FillColor];
 
-/// What was found: the preprocessing is put into the config.
+/// The result; the preprocessing itself is put into the config.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Where its fields are known from.
+    /// The origins of its fields.
     pub(super) origins: Origins,
-    /// What a user must know.
+    /// What a user should know.
     pub(super) notes: Vec<String>,
 }
 
-/// Finds the preprocessing of a config that states none.
+/// Finds the preprocessing for a config that states none.
 pub(super) fn find(
     config: &mut ConfigFile,
     origin: &ConfigOrigin,
@@ -42,16 +42,16 @@ pub(super) fn find(
         let before = tag.map(|tag| tag.preprocess.clone()).unwrap_or_default();
         config.preprocess = PreprocessOptions { size: None, ..before.merged(&log.preprocess) };
         found.origins.set_all(FIELDS, &Origin::TrainerLog { file: LOG.to_owned() });
-        let of_tag = tag.map(|tag| format!(", which began with `{}`", tag.tag)).unwrap_or_default();
+        let of_tag = tag.map(|tag| format!(", which started from `{}`", tag.tag)).unwrap_or_default();
         found
             .notes
-            .push(format!("the preprocessing is that of the trainer's `{LOG}`{of_tag}: {}", shown(config)));
+            .push(format!("the preprocessing is from the trainer's `{LOG}`{of_tag}: {}", shown(config)));
         return Ok(found);
     }
     match registry::tag_preprocessing(name) {
         TagPreprocessing::NoTags => {
             found.notes.push(format!(
-                "no pretrained tag of `{name}` says how images are prepared: open_clip's default was assumed, {}",
+                "no pretrained tag of `{name}` states its preprocessing: open_clip's default was assumed, {}",
                 shown(config)
             ));
         }
@@ -60,14 +60,14 @@ pub(super) fn find(
             let count = tags.len();
             found.origins.set_all(FIELDS, &Origin::PretrainedTags { name: name.clone(), tags });
             let all = if count == 1 { "the pretrained tag" } else { "every pretrained tag" };
-            found.notes.push(format!("the preprocessing is that of {all} of `{name}`: {}", shown(config)));
+            found.notes.push(format!("the preprocessing is from {all} of `{name}`: {}", shown(config)));
         }
         TagPreprocessing::Differs(choices) => {
             let size = config.model.vision.image_size;
             let merged =
                 |options: &PreprocessOptions| PreprocessConfig::new(size).merged(&options.merged(said));
             let first = choices.first().map(|(_, options)| merged(options));
-            // What was said may settle all in which they differ.
+            // The given options may settle all differences between the tags.
             if choices.iter().any(|(_, options)| Some(merged(options)) != first) {
                 let choices = choices.iter().map(|(tag, options)| {
                     format!("`{tag}`: {}", described(&PreprocessConfig::new(size).merged(options)))
@@ -81,13 +81,13 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// Refuses what was said against the trainer's log.
+/// Refuses options that contradict the trainer's log.
 fn check_said(log: &TrainerLog, said: &PreprocessOptions) -> Result<(), SourceError> {
     let logged = &log.preprocess;
     let mut problems = Vec::new();
     let mut check = |key: &str, differs: bool| {
         if differs {
-            problems.push(format!("`{key}` is another one than the option's"));
+            problems.push(format!("`{key}` differs from the option"));
         }
     };
     check("image_mean", logged.mean.is_some() && said.mean.is_some() && logged.mean != said.mean);
@@ -103,7 +103,7 @@ fn shown(config: &ConfigFile) -> String {
     described(&config.preprocess())
 }
 
-/// A preprocessing in few words.
+/// A short description of a preprocessing.
 fn described(preprocess: &PreprocessConfig) -> String {
     let PreprocessConfig { mean, std, interpolation, resize_mode, .. } = preprocess;
     format!("mean {mean:?}, std {std:?}, {}, {}", interpolation.name(), resize_mode.name())

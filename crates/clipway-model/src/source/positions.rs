@@ -1,5 +1,5 @@
-//! Positions of timm's trunks that were saved for other images than the trunk's name says: fine-tuning with open_clip's
-//! `force_image_size` saves them as timm has resampled them.
+//! Positions of timm trunks saved for another image size than the trunk's name implies: fine-tuning with open_clip's
+//! `force_image_size` saves them as resampled by timm.
 
 use clipway_formats::TensorInfo;
 
@@ -8,11 +8,11 @@ use crate::config::ConfigFile;
 
 const POSITIONS: &str = "visual.trunk.pos_embed";
 
-/// What a user must know about such a model.
-pub(super) const NOTE: &str = "the image tower's positions are stored for the config's size of images and not for that \
+/// The note on such a model.
+pub(super) const NOTE: &str = "the image tower's positions are stored for the config's image size and not for that \
      of the trunk's name, as fine-tuning with `force_image_size` saves them";
 
-/// The config and the model that say so, where the number of the stored positions does.
+/// The config and model for the stored positions, if their number shows another size.
 pub(super) fn saved_for_its_images(
     config: &ConfigFile,
     model: &Model,

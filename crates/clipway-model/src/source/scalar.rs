@@ -7,7 +7,7 @@ use clipway_formats::FormatError;
 use crate::plan::{ApplyError, Plan, apply};
 use crate::state_dict::{StateDict, cast_to_f32};
 
-/// The one value of a tensor that a plan makes; `None` where it makes no such tensor, or one of another size.
+/// The single value of a tensor made by a plan; `None` if the plan makes no such tensor, or one of another size.
 ///
 /// # Errors
 /// Bytes that cannot be read.

@@ -1,12 +1,12 @@
-//! The text model's own config beside the weights: where it is there, it says more than the model's name.
+//! The text model's own config beside the weights, which takes precedence over the model's name.
 
 use super::SourceError;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::config::text_model::{CONFIG_NAME, TextModel};
 
-/// What a user must know about a source with such a file.
-pub(super) const NOTE: &str = "the text model is the one that `config.json` beside the weights describes";
+/// The note on a source with such a file.
+pub(super) const NOTE: &str = "the text model is described by `config.json` beside the weights";
 
 /// A text model and the file that describes it.
 pub(super) struct Described {
@@ -15,8 +15,8 @@ pub(super) struct Described {
     pub(super) file: Vec<u8>,
 }
 
-/// Reads the `config.json` beside the weights, if the config asks for a text model of transformers; `None` where
-/// there is none, or it is of another kind of model.
+/// Reads the `config.json` beside the weights, if the config asks for a transformers text model; `None` if there is
+/// none, or it describes another kind of model.
 pub(super) fn find(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Option<Described>, SourceError> {
     if config.text.hugging_face.is_none() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `params.txt`: what open_clip's trainer writes of its arguments, beside or one folder above the checkpoints.
+//! `params.txt`: arguments logged by open_clip's trainer, beside or one folder above the checkpoints.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub(super) struct TrainerLog {
     pub(super) model: String,
     /// `force_quick_gelu`.
     pub(super) quick_gelu: bool,
-    /// `pretrained`: a tag whose preprocessing was taken, if it is one.
+    /// `pretrained`: a tag whose preprocessing was used, if it is one.
     pub(super) pretrained: String,
     /// `force_image_size`.
     pub(super) image_size: Option<[usize; 2]>,
@@ -32,8 +32,8 @@ pub(super) struct TrainerLog {
 }
 
 impl TrainerLog {
-    /// Finds the log of a checkpoint: beside it, or above the folder of checkpoints. `None` for a file of this name
-    /// that names no model.
+    /// Finds a checkpoint's log: beside it, or above the folder of checkpoints. `None` for a file with this name that
+    /// names no model.
     pub(super) fn find(weights: &Path) -> Result<Option<TrainerLog>, SourceError> {
         let beside = weights.parent().unwrap_or(Path::new(""));
         let above = beside.file_name().is_some_and(|name| name == "checkpoints").then(|| beside.join(".."));
@@ -51,13 +51,13 @@ impl TrainerLog {
         Ok(None)
     }
 
-    /// Whether weights that names and shapes say this of are of the model that was trained, at some size.
+    /// Whether weights with these names and shapes could be the trained model, at some size.
     pub(super) fn fits(&self, identification: &Identification) -> bool {
         let is_near = identification.near.iter().any(|near| near.name == self.model);
         is_near || identification.exact.iter().any(|fit| fit.name == self.model)
     }
 
-    /// Puts what was forced into the config of the model, and checks a config that was given against it.
+    /// Applies forced settings to the model's config, and checks a given config against them.
     pub(super) fn apply(
         &self,
         config: &mut ConfigFile,
@@ -74,7 +74,7 @@ impl TrainerLog {
         if *name != self.model && given != trained {
             let activation = |quick: bool| if quick { "QuickGELU" } else { "GELU" };
             let (ours, theirs) = (activation(given), activation(trained));
-            return Err(refuse(format!("the model was trained with {theirs}, and `{name}` has {ours}")));
+            return Err(refuse(format!("the model was trained with {theirs}, but `{name}` uses {ours}")));
         }
         let fault = |error: FormatError| refuse(error.to_string());
         if self.quick_gelu {
@@ -130,7 +130,7 @@ impl TrainerLog {
     }
 }
 
-/// Python's list, tuple or bare number.
+/// A Python list, tuple or bare number.
 fn numbers(text: &str) -> Option<Vec<f64>> {
     let inner = text.trim_matches(|c| "[]()".contains(c)).trim_end_matches(',');
     let json: Result<Json, FormatError> = Json::parse(format!("[{inner}]").as_bytes(), JsonLimits::CONFIG);

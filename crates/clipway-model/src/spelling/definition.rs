@@ -1,4 +1,4 @@
-//! What a spelling is: a project's names for tensors, and the files beside them.
+//! A spelling: a project's tensor names, and the files beside them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +7,13 @@ use crate::config::{ConfigFile, PixelRule};
 use crate::plan::{Plan, PlannedTensor, StepError};
 use crate::problems::{Problems, lines};
 
-/// A format of weights that is written.
+/// A weight format to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightsFormat {
     /// safetensors.
     Safetensors,
-    /// PyTorch's own.
+    /// PyTorch's own format.
     Pytorch,
     /// Graphs of ONNX with their weights.
     Onnx,
@@ -30,16 +30,16 @@ impl WeightsFormat {
     }
 }
 
-/// Names of tensors, and the files beside them, in one project.
+/// One project's tensor names, and the files beside them.
 #[derive(Debug)]
 pub struct Spelling {
     /// Name of the layout in the artifact.
     pub layout: &'static str,
     /// For people.
     pub title: &'static str,
-    /// Name of the file of weights in a format, before and after the number of a shard.
+    /// Name of the weight file in a format, before and after the shard number.
     pub(crate) weights_name: fn(WeightsFormat) -> [&'static str; 2],
-    /// Gives a model the names, or says everything that they cannot express.
+    /// Gives a model these names, or reports everything that cannot be expressed.
     pub(super) spell: fn(&ConfigFile, &[PlannedTensor]) -> Result<Spelled, SpellError>,
     /// Whether open_clip loads the folder.
     pub(crate) is_open_clip: bool,
@@ -47,7 +47,7 @@ pub struct Spelling {
     pub onnx: Option<&'static Profile>,
     /// The library that loads it, as model cards name it.
     pub(crate) library: &'static str,
-    /// Python that loads it, for the model card.
+    /// Python code that loads it, for the model card.
     pub(crate) usage: &'static str,
 }
 
@@ -56,7 +56,7 @@ pub struct Spelling {
 pub(crate) struct Spelled {
     /// The tensors.
     pub(crate) tensors: Vec<PlannedTensor>,
-    /// Files that are written beside them.
+    /// Files to write beside them.
     pub(crate) files: Vec<(&'static str, String)>,
     /// By whose rule the folder's library brings images to pixels.
     pub(crate) rule: PixelRule,
@@ -64,25 +64,25 @@ pub(crate) struct Spelled {
     pub(crate) notes: Vec<String>,
 }
 
-/// Why a target cannot hold a model.
+/// Why a target cannot represent a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpellError {
     /// Everything that it cannot express.
-    #[error("{title} cannot express it:{}", lines(problems))]
+    #[error("{title} cannot express this model:{}", lines(problems))]
     Inexpressible {
         /// The target.
         title: &'static str,
-        /// What it cannot express, each with the key of the config.
+        /// What it cannot express, each with the config key.
         problems: Vec<String>,
     },
-    /// A tensor has another shape than the target's rules know.
+    /// A tensor has another shape than the target's rules expect.
     #[error(transparent)]
     Step(#[from] StepError),
 }
 
 impl SpellError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             SpellError::Inexpressible { .. } => "inexpressible",
@@ -92,7 +92,7 @@ impl SpellError {
 }
 
 impl Spelling {
-    /// Gives the tensors of a plan under open_clip's names those of the target.
+    /// Renames the tensors of a plan from open_clip's names to the target's.
     ///
     /// # Errors
     /// Everything that the target cannot express.
@@ -106,14 +106,14 @@ impl Spelling {
 }
 
 impl Problems {
-    /// Adds what a target cannot express, unless the condition holds.
+    /// Adds something that a target cannot express, unless the condition holds.
     pub(super) fn unless(&mut self, holds: bool, key: &str, cause: impl std::fmt::Display) {
         if !holds {
             self.push(format!("`{key}`: {cause}"));
         }
     }
 
-    /// Everything that was added, as an error.
+    /// All added problems, as an error.
     pub(super) fn none_for(self, title: &'static str) -> Result<(), SpellError> {
         self.none_or(|problems| SpellError::Inexpressible { title, problems })
     }

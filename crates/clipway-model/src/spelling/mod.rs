@@ -1,4 +1,4 @@
-//! What an export can be written as: whose names, which files.
+//! What an export can be written as: names and files.
 //!
 //! A target is one file here and one line in [`TARGETS`].
 
@@ -15,14 +15,14 @@ mod transformers_preprocess;
 pub(crate) use definition::Spelled;
 pub use definition::{SpellError, Spelling, WeightsFormat};
 
-/// Something that an export can be written as.
+/// A target of an export.
 #[derive(Debug)]
 pub struct Target {
     /// Name on the command line and in JSON.
     pub name: &'static str,
-    /// What it is, for people.
+    /// Description for people.
     pub about: &'static str,
-    /// Whose names and files it has. Targets of one spelling can be written together.
+    /// Its names and files. Targets with the same spelling can be written together.
     pub spelling: &'static Spelling,
     /// Format of the weights.
     pub format: WeightsFormat,
@@ -32,25 +32,25 @@ pub struct Target {
 pub static TARGETS: [Target; 7] = [
     Target {
         name: "open_clip",
-        about: "open_clip's folder with safetensors",
+        about: "Folder for open_clip, with safetensors",
         spelling: &open_clip::SPELLING,
         format: WeightsFormat::Safetensors,
     },
     Target {
         name: "pytorch",
-        about: "open_clip's folder with a PyTorch file (.bin)",
+        about: "Folder for open_clip, with a PyTorch file (.bin)",
         spelling: &open_clip::SPELLING,
         format: WeightsFormat::Pytorch,
     },
     Target {
         name: "transformers",
-        about: "A folder for transformers' CLIPModel or SiglipModel",
+        about: "Folder for transformers' CLIPModel or SiglipModel",
         spelling: &transformers::SPELLING,
         format: WeightsFormat::Safetensors,
     },
     Target {
         name: "openai",
-        about: "A state dict with the names of OpenAI's code (.pt)",
+        about: "State dict for OpenAI's code (.pt)",
         spelling: &openai::SPELLING,
         format: WeightsFormat::Pytorch,
     },
@@ -75,7 +75,7 @@ pub static TARGETS: [Target; 7] = [
 ];
 
 impl Target {
-    /// The target of a name.
+    /// The target with a name.
     pub fn named(name: &str) -> Option<&'static Target> {
         TARGETS.iter().find(|target| target.name == name)
     }

@@ -1,4 +1,4 @@
-//! open_clip's own folder: what `local-dir:` loads.
+//! open_clip's own folder, which `local-dir:` loads.
 
 use super::{Spelled, Spelling, WeightsFormat};
 use crate::checkpoint::CONFIG_NAME;

@@ -1,4 +1,4 @@
-//! A state dict that OpenAI's own code loads: open_clip's names, three numbers among them, and no options at all.
+//! A state dict that OpenAI's own code loads: open_clip's names, plus three numbers, and no options.
 
 use clipway_formats::Dtype;
 
@@ -31,10 +31,10 @@ pub(super) static SPELLING: Spelling = Spelling {
 
 const TITLE: &str = "OpenAI's code";
 
-/// Rows of the token embedding with CLIP's own vocabulary.
+/// Rows of the token embedding for CLIP's own vocabulary.
 const CLIP_VOCABULARY: usize = 49408;
 
-/// Width of every head in OpenAI's code.
+/// Head width in OpenAI's code.
 const HEAD_WIDTH: usize = 64;
 
 fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
@@ -70,7 +70,7 @@ fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, Spel
 fn check_model(model: &ModelConfig, problems: &mut Problems) {
     let (vision, text) = (&model.vision, &model.text);
     problems.unless(model.multimodal.is_none(), "multimodal_cfg", "there is no decoder");
-    problems.unless(model.quick_gelu, "quick_gelu", "false; its activation is QuickGELU");
+    problems.unless(model.quick_gelu, "quick_gelu", "false; OpenAI's activation is QuickGELU");
     problems.unless(model.init_logit_bias.is_none(), "init_logit_bias", "there is no logit bias");
     if let Some(timm) = &vision.timm {
         let cause = format!("`{}`; its image towers are its own", timm.model_name);
@@ -96,11 +96,11 @@ fn check_model(model: &ModelConfig, problems: &mut Problems) {
 fn check_vision_transformer(model: &ModelConfig, problems: &mut Problems) {
     let vision = &model.vision;
     let square = |sides: [usize; 2]| sides[0] == sides[1];
-    problems.unless(square(vision.image_size), "vision_cfg.image_size", "it is no square");
-    problems.unless(vision.patch_size.is_some_and(square), "vision_cfg.patch_size", "it is no square");
+    problems.unless(square(vision.image_size), "vision_cfg.image_size", "not a square");
+    problems.unless(vision.patch_size.is_some_and(square), "vision_cfg.patch_size", "not a square");
     if let Some([patch, _]) = vision.patch_size {
         let fits = vision.image_size[0].is_multiple_of(patch);
-        problems.unless(fits, "vision_cfg.image_size", format!("it is no multiple of the patch, {patch}"));
+        problems.unless(fits, "vision_cfg.image_size", format!("not a multiple of the patch size {patch}"));
     }
     let heads = vision.width / vision.head_width;
     problems.unless(
@@ -119,7 +119,11 @@ fn check_vision_transformer(model: &ModelConfig, problems: &mut Problems) {
         "vision_cfg.norm_kwargs.eps",
         format!("{:e}; its is 1e-5", vision.norm.epsilon),
     );
-    problems.unless(vision.pool == VisionPool::Token, "vision_cfg.pool_type", "it takes the class token");
+    problems.unless(
+        vision.pool == VisionPool::Token,
+        "vision_cfg.pool_type",
+        "OpenAI's code uses the class token",
+    );
 }
 
 fn check_text(model: &ModelConfig, problems: &mut Problems) {
@@ -128,7 +132,7 @@ fn check_text(model: &ModelConfig, problems: &mut Problems) {
     problems.unless(
         text.heads == text.width / HEAD_WIDTH,
         "text_cfg.heads",
-        format!("{}; its heads are 64 wide", text.heads),
+        format!("{}; OpenAI's heads are 64 wide", text.heads),
     );
     problems.unless(text.mlp_ratio == 4.0, "text_cfg.mlp_ratio", format!("{}; its is 4", text.mlp_ratio));
     problems.unless(
@@ -139,15 +143,15 @@ fn check_text(model: &ModelConfig, problems: &mut Problems) {
     problems.unless(
         text.pool == TextPool::Argmax,
         "text_cfg.pool_type",
-        "it takes the token with the highest id",
+        "OpenAI's code uses the token with the highest id",
     );
     let TokenizerConfig { name, cleaning, .. } = &text.tokenizer;
-    // The tokenizer of a folder with CLIP's table is compared with CLIP's where it is read.
+    // For a folder with CLIP's table, the tokenizer is compared with CLIP's when it is read.
     let own = name.as_deref().is_none_or(|name| name == OWN_TOKENIZER && text.vocab_size == CLIP_VOCABULARY);
-    problems.unless(own, "text_cfg.hf_tokenizer_name", "its tokenizer is CLIP's");
+    problems.unless(own, "text_cfg.hf_tokenizer_name", "OpenAI's tokenizer is CLIP's");
     if name.is_none() {
         let lower = cleaning.is_none_or(|clean| clean == Clean::Lower);
-        let cause = "its texts are put into lower case and keep their punctuation";
+        let cause = "OpenAI's code lower-cases texts and keeps punctuation";
         problems.unless(lower, "text_cfg.tokenizer_kwargs.clean", cause);
     }
 }

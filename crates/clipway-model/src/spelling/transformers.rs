@@ -1,4 +1,4 @@
-//! A folder that Hugging Face transformers loads, with the class that can express the model.
+//! A folder that Hugging Face transformers loads, with whichever class can express the model.
 
 use clipway_formats::Dtype;
 

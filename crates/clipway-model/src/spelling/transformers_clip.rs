@@ -1,4 +1,4 @@
-//! transformers' `CLIPModel`: the names of [`crate::layout`]'s table read backwards, and `config.json`.
+//! transformers' `CLIPModel`: the names of [`crate::layout`]'s table in reverse, and `config.json`.
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ use crate::layout::hf_clip;
 use crate::plan::PlannedTensor;
 use crate::problems::Problems;
 
-/// End token that `CLIPModel` reads as "the token with the highest id".
+/// End token that `CLIPModel` interprets as "the token with the highest id".
 const HIGHEST_ID: i64 = 2;
 
 /// The class of its image processor.
@@ -44,7 +44,7 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
     Ok(spelled)
 }
 
-/// Says everything of a model that `CLIPModel` cannot express.
+/// Reports everything that `CLIPModel` cannot express.
 fn check(model: &ModelConfig, problems: &mut Problems) {
     let (vision, text) = (&model.vision, &model.text);
     problems.unless(model.multimodal.is_none(), "multimodal_cfg", "CLIPModel has no decoder");
@@ -54,12 +54,12 @@ fn check(model: &ModelConfig, problems: &mut Problems) {
         problems.unless(false, "vision_cfg.layers", cause);
     } else {
         let square = |sides: [usize; 2]| sides[0] == sides[1];
-        problems.unless(square(vision.image_size), "vision_cfg.image_size", "CLIPModel's images are squares");
-        let cause = "CLIPModel's patches are squares";
+        problems.unless(square(vision.image_size), "vision_cfg.image_size", "CLIPModel's images are square");
+        let cause = "CLIPModel's patches are square";
         problems.unless(vision.patch_size.is_some_and(square), "vision_cfg.patch_size", cause);
         check_plain_vision(vision, problems);
         let token = vision.pool == VisionPool::Token;
-        problems.unless(token, "vision_cfg.pool_type", "CLIPModel takes the class token");
+        problems.unless(token, "vision_cfg.pool_type", "CLIPModel uses the class token");
     }
     if let Some(tower) = &text.hugging_face {
         let cause = format!("`{}`; CLIPModel's text tower is its own", tower.model_name);
@@ -72,16 +72,17 @@ fn check(model: &ModelConfig, problems: &mut Problems) {
         TextPool::Eos => text.eos_id != HIGHEST_ID,
         TextPool::First | TextPool::Last | TextPool::None => false,
     };
-    let cause = "CLIPModel takes the token with the highest id, or the first of an id that is not 2";
+    let cause =
+        "CLIPModel uses the token with the highest id, or the first one with an end token id other than 2";
     problems.unless(fits, "text_cfg.pool_type", cause);
 }
 
-/// Says what a plain vision transformer does not have.
+/// Reports what a plain vision transformer does not have.
 pub(super) fn check_plain_vision(vision: &VisionConfig, problems: &mut Problems) {
     problems.unless(
         !vision.no_ln_pre,
         "vision_cfg.no_ln_pre",
-        "there always is a layer norm before the blocks",
+        "there is always a layer norm before the blocks",
     );
     problems.unless(vision.layer_scale.is_none(), "vision_cfg.ls_init_value", "there are no layer scales");
     let plain = vision.attentional_pool == AttentionalPool::None;
@@ -91,16 +92,16 @@ pub(super) fn check_plain_vision(vision: &VisionConfig, problems: &mut Problems)
     problems.unless(full, "vision_cfg.norm_kwargs", "every layer norm has a scale and a shift");
 }
 
-/// Says what a plain causal text transformer does not have.
+/// Reports what a plain causal text transformer does not have.
 pub(super) fn check_plain_text(text: &TextConfig, problems: &mut Problems) {
     problems.unless(!text.embed_cls, "text_cfg.embed_cls", "texts have no class token");
     problems.unless(!text.no_causal_mask, "text_cfg.no_causal_mask", "attention is causal");
     check_plain_text_blocks(text, problems);
-    problems.unless(text.projection, "text_cfg.proj_type", "there always is a projection");
+    problems.unless(text.projection, "text_cfg.proj_type", "there is always a projection");
     problems.unless(!text.projection_bias, "text_cfg.proj_bias", "the projection has no bias");
 }
 
-/// Says what the blocks of a plain text transformer do not have.
+/// Reports what the blocks of a plain text transformer do not have.
 pub(super) fn check_plain_text_blocks(text: &TextConfig, problems: &mut Problems) {
     problems.unless(text.layer_scale.is_none(), "text_cfg.ls_init_value", "there are no layer scales");
     problems.unless(!text.block.any_option(), "text_cfg.block_type", "the blocks have no options");

@@ -1,4 +1,4 @@
-//! transformers' `SiglipModel`: the names of the layout's table read backwards, and `config.json`.
+//! transformers' `SiglipModel`: the layout's name table in reverse, and `config.json`.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
     })
 }
 
-/// Says everything of a model that `SiglipModel` cannot express; the image tower otherwise.
+/// Reports everything that `SiglipModel` cannot express; otherwise returns the image tower.
 fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> {
     let (vision, text) = (&model.vision, &model.text);
     problems.unless(model.multimodal.is_none(), "multimodal_cfg", "SiglipModel has no decoder");
@@ -49,10 +49,10 @@ fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> 
     let pools = timm.pool.as_deref() == Some("map") && timm.projection == TimmProjection::None;
     problems.unless(pools, "vision_cfg.timm_pool", "SiglipModel pools by `map`, without a projection");
     let square = |sides: [usize; 2]| sides[0] == sides[1];
-    problems.unless(square(vision.image_size), "vision_cfg.image_size", "SiglipModel's images are squares");
+    problems.unless(square(vision.image_size), "vision_cfg.image_size", "SiglipModel's images are square");
     if let Some(SiglipVariant { image: [height, width], .. }) = variant {
         let cause = format!(
-            "the positions are stored for images of {height}x{width}, and SiglipModel takes no others"
+            "the positions are stored for {height}x{width} images, and SiglipModel accepts no others"
         );
         problems.unless(vision.image_size == [height, width], "vision_cfg.image_size", cause);
     }
@@ -66,7 +66,7 @@ fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> 
 }
 
 fn check_text(text: &TextConfig, model: &ModelConfig, problems: &mut Problems) {
-    problems.unless(!model.quick_gelu, "quick_gelu", "true; SigLIP has GELU");
+    problems.unless(!model.quick_gelu, "quick_gelu", "true; SigLIP uses GELU");
     problems.unless(!text.embed_cls, "text_cfg.embed_cls", "texts have no class token");
     problems.unless(
         text.no_causal_mask,
@@ -76,7 +76,7 @@ fn check_text(text: &TextConfig, model: &ModelConfig, problems: &mut Problems) {
     check_plain_text_blocks(text, problems);
     let projects = text.projection && text.projection_bias;
     problems.unless(projects, "text_cfg.proj_bias", "false; SiglipModel's projection has a bias");
-    problems.unless(text.pool == TextPool::Last, "text_cfg.pool_type", "SiglipModel takes the last token");
+    problems.unless(text.pool == TextPool::Last, "text_cfg.pool_type", "SiglipModel uses the last token");
 }
 
 /// The `config.json`.

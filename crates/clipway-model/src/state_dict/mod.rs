@@ -1,4 +1,4 @@
-//! The weights of a checkpoint: ordered names with dtype, shape and a lazy view of the bytes.
+//! The weights of a checkpoint: ordered names with dtypes, shapes and lazily read bytes.
 
 mod select;
 mod values;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use clipway_formats::{Dtype, FileFormat, FormatError, TensorFile, TensorInfo};
 
-/// Tensors by name; names, dtypes and shapes are known, bytes are read when asked for.
+/// Tensors by name. Names, dtypes and shapes are known; bytes are read on request.
 #[derive(Clone)]
 pub struct StateDict {
     file: Arc<dyn TensorFile>,
@@ -29,7 +29,7 @@ impl StateDict {
         StateDict::of_part(file, &all)
     }
 
-    /// The tensors of a file at these indices, each without this many bytes at the start of its name.
+    /// The tensors of a file at these indices, each name without this many leading bytes.
     fn of_part(file: Arc<dyn TensorFile>, part: &[(usize, usize)]) -> StateDict {
         let mut tensors = Vec::with_capacity(part.len());
         for &(index, cut) in part {
@@ -45,7 +45,7 @@ impl StateDict {
         self.file.format()
     }
 
-    /// The tensors, in the order of the file.
+    /// The tensors, in file order.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
@@ -55,7 +55,7 @@ impl StateDict {
         self.by_name.get(name).copied()
     }
 
-    /// Name and shape of a tensor, if it is there.
+    /// Name and shape of a tensor, if it exists.
     pub fn get(&self, name: &str) -> Option<&TensorInfo> {
         self.find(name).map(|index| &self.tensors[index])
     }
@@ -73,25 +73,24 @@ impl StateDict {
     /// Reads tensor `index` into `out` (cleared first) as contiguous little-endian bytes.
     ///
     /// # Errors
-    /// What is wrong with the bytes: the end of the file, a checksum.
+    /// Damaged bytes: an early end of file, a checksum.
     pub fn read_bytes(&self, index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
         self.file.read(self.stored[index], out)
     }
 
-    /// Hands the bytes of tensor `index` to `sink` in pieces of whole elements; see
-    /// [`TensorFile::read_chunks`].
+    /// Passes the bytes of tensor `index` to `sink` in pieces of whole elements; see [`TensorFile::read_chunks`].
     ///
     /// # Errors
-    /// As [`StateDict::read_bytes`].
+    /// The errors of [`StateDict::read_bytes`].
     pub fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
         self.file.read_chunks(self.stored[index], sink)
     }
 
-    /// Reads tensor `index` as f32, whatever its dtype; `out` is cleared first. Integers and f64 are rounded to
-    /// the nearest f32.
+    /// Reads tensor `index` as f32, whatever its dtype; `out` is cleared first. Integers and f64 are rounded to the
+    /// nearest f32.
     ///
     /// # Errors
-    /// As [`StateDict::read_bytes`].
+    /// The errors of [`StateDict::read_bytes`].
     pub fn read_f32(&self, index: usize, out: &mut Vec<f32>) -> Result<(), FormatError> {
         let info = &self.tensors[index];
         out.clear();
@@ -106,7 +105,7 @@ impl StateDict {
     /// Reads the first number of tensor `index`, rounded to f64.
     ///
     /// # Errors
-    /// As [`StateDict::read_bytes`].
+    /// The errors of [`StateDict::read_bytes`].
     ///
     /// # Panics
     /// If the tensor has no elements.

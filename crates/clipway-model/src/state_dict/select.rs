@@ -1,8 +1,8 @@
-//! Which tensors of a file are the model's weights.
+//! Finds a model's weights among the tensors of a file.
 //!
-//! Trainers save a dictionary: the weights under a name such as `state_dict`, an averaged copy (EMA) under
-//! another, and beside them the state that only training needs. Wrappers (data parallel, `torch.compile`) put a
-//! prefix before every name. Both are levels to go down, until names are left that are neither.
+//! Trainers save a dictionary: the weights under a name such as `state_dict`, an averaged copy (EMA) under another, and
+//! beside them the state needed only for training. Wrappers (data parallel, `torch.compile`) prefix every name. Both
+//! are levels to descend, until the remaining names are neither.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StateDict;
 
-/// Which weights to take where a checkpoint holds both.
+/// Which weights to use if a checkpoint has both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightsChoice {
@@ -32,22 +32,22 @@ impl WeightsChoice {
     }
 }
 
-/// Why tensors of a checkpoint are not among the model's weights.
+/// Why a checkpoint's tensors are not among the model's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftOutKind {
-    /// State of the optimizer, such as moments.
+    /// Optimizer state, such as moments.
     Optimizer,
-    /// State of the learning-rate schedule.
+    /// Learning-rate schedule state.
     Scheduler,
-    /// State of the gradient scaler of mixed precision.
+    /// State of mixed precision's gradient scaler.
     GradientScaler,
-    /// State of random number generators.
+    /// Random number generator state.
     RandomState,
-    /// State of the loss.
+    /// Loss state.
     Loss,
-    /// The averaged weights, where the raw ones were taken.
+    /// The averaged weights, when the raw ones are used.
     EmaWeights,
-    /// The raw weights, where the averaged ones were taken.
+    /// The raw weights, when the averaged ones are used.
     RawWeights,
     /// Tensors of TorchScript code, which is never read.
     Constants,
@@ -67,7 +67,7 @@ impl LeftOutKind {
             LeftOutKind::EmaWeights => "EMA weights",
             LeftOutKind::RawWeights => "raw weights",
             LeftOutKind::Constants => "constants of TorchScript code",
-            LeftOutKind::Other => "beside the weights",
+            LeftOutKind::Other => "other tensors",
         }
     }
 
@@ -85,31 +85,31 @@ impl LeftOutKind {
     }
 }
 
-/// A part of a checkpoint that is not taken: training state, or the other weights.
+/// Part of a checkpoint that is not used: training state, or the other weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Why.
+    /// The reason.
     pub kind: LeftOutKind,
-    /// Name of the dictionary it is in, or of the tensor itself.
+    /// Name of its dictionary, or of the tensor itself.
     pub path: String,
-    /// Indices in the file of its tensors.
+    /// Indices of its tensors in the file.
     pub tensors: Vec<usize>,
     /// Bytes of its tensors.
     pub bytes: u64,
 }
 
-/// The model's weights in a checkpoint, and what else is there.
+/// The model's weights in a checkpoint, and everything else in it.
 #[derive(Clone, Debug)]
 pub struct Weights {
-    /// The weights, under names without the levels of [`Weights::path`].
+    /// The weights, with names relative to [`Weights::path`].
     pub state_dict: StateDict,
     /// Dictionaries and prefixes that led to them, outermost first, such as `state_dict` and `module`.
     pub path: Vec<String>,
-    /// Which weights they are.
+    /// Raw or averaged.
     pub choice: WeightsChoice,
-    /// Whether the checkpoint holds both raw and averaged weights.
+    /// Whether the checkpoint has both raw and averaged weights.
     pub has_both: bool,
-    /// Everything else, in the order of the file.
+    /// Everything else, in file order.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -123,21 +123,21 @@ pub enum SelectError {
         /// Their names.
         candidates: Vec<String>,
     },
-    /// No weights of the kind that was asked for.
-    #[error("there are no {} weights here, only {}", wanted.name(), found.name())]
+    /// The requested kind of weights does not exist.
+    #[error("no {} weights, only {}", wanted.name(), found.name())]
     NotThere {
-        /// What was asked for.
+        /// The requested kind.
         wanted: WeightsChoice,
-        /// What is there.
+        /// The existing kind.
         found: WeightsChoice,
     },
-    /// Two tensors have one name, once the names of the dictionaries around the weights are removed.
-    #[error("`{}` and `{}` are two tensors of one name", shown(&names[0]), shown(&names[1]))]
+    /// Two tensors get the same name once the enclosing dictionaries' names are removed.
+    #[error("`{}` and `{}` would have the same name", shown(&names[0]), shown(&names[1]))]
     Collision {
         /// Their names in the file.
         names: [String; 2],
     },
-    /// No tensor but training state, or none at all.
+    /// There are no tensors, or only training state.
     #[error("no weights: {}", if *tensors == 0 { "there are no tensors" } else { "all tensors are training state" })]
     Empty {
         /// Number of tensors in the file.
@@ -146,7 +146,7 @@ pub enum SelectError {
 }
 
 impl SelectError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             SelectError::Ambiguous { .. } => "ambiguous",
@@ -161,7 +161,7 @@ fn list(names: &[String]) -> String {
     quoted.join(" and ")
 }
 
-/// Names under which trainers save weights, and prefixes of wrappers.
+/// Names under which trainers save weights, and prefixes added by wrappers.
 const RAW: [&str; 11] = [
     "state_dict",
     "model_state_dict",
@@ -176,13 +176,13 @@ const RAW: [&str; 11] = [
     "params",
 ];
 
-/// Scalars that averaging keeps beside the weights.
+/// Scalars that averaging stores beside the weights.
 const COUNTERS: [&str; 3] = ["n_averaged", "num_updates", "decay"];
 
-/// What the names of TorchScript's constants begin with.
+/// Prefixes of TorchScript's constants.
 const CONSTANTS: &str = "CONSTANTS.";
 
-/// Names that are part of a model and never a dictionary around it.
+/// Names that belong to a model, never to an enclosing dictionary.
 const TOWERS: [&str; 2] = ["visual", "text"];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -202,20 +202,20 @@ fn word(key: &str) -> Word {
     }
 }
 
-/// Tensors of a level of a checkpoint that share the first part of their name.
+/// Tensors on one level of a checkpoint that share the first part of their name.
 struct Group {
     key: String,
-    /// Whether the key is a level of its own, and not the name of a tensor.
+    /// Whether the key is its own level instead of a tensor name.
     is_level: bool,
     tensors: Vec<usize>,
 }
 
 impl Weights {
-    /// Finds the weights of a file. `keys_of` gives the keys of the dictionary that a path of keys leads to,
-    /// where the file has dictionaries; without a `choice` raw weights are taken if there are any.
+    /// Finds the weights in a file. `keys_of` returns the keys of the dictionary at a path of keys, where the file has
+    /// dictionaries. Without a `choice`, raw weights are used if there are any.
     ///
     /// # Errors
-    /// If two dictionaries could be the weights, or none is, or not of the kind chosen.
+    /// Two dictionaries that could be the weights, none, or none of the chosen kind.
     pub fn select(
         file: Arc<dyn TensorFile>,
         keys_of: &dyn Fn(&[String]) -> Option<Vec<String>>,
@@ -293,7 +293,7 @@ impl Weights {
     }
 }
 
-/// Whether every tensor stands under a key of training state.
+/// Whether every tensor is under a training state key.
 fn only_training(part: &[usize], all: &[clipway_formats::TensorInfo]) -> bool {
     let training = |name: &str| {
         let key = name.split('.').next().unwrap_or_default();
@@ -302,7 +302,7 @@ fn only_training(part: &[usize], all: &[clipway_formats::TensorInfo]) -> bool {
     part.iter().all(|&index| training(&all[index].name))
 }
 
-/// A level that holds weights in one of its groups.
+/// A level with weights in one of its groups.
 struct Level {
     groups: Vec<Group>,
     raw: Option<usize>,
@@ -338,7 +338,7 @@ impl Level {
     }
 }
 
-/// A dictionary of unknown name that alone holds tensors which are not training state.
+/// A dictionary with an unknown name that is the only one with tensors other than training state.
 fn only_level(groups: &[Group]) -> Option<usize> {
     let counts = |group: &&(usize, &Group)| {
         let (_, group) = group;
@@ -352,7 +352,7 @@ fn only_level(groups: &[Group]) -> Option<usize> {
     }
 }
 
-/// Groups by the keys of a dictionary: a key whose name goes on is a level, others are tensors.
+/// Groups by the keys of a dictionary: a key whose name continues is a level, others are tensors.
 fn groups_of_dictionary<'a>(part: &[usize], name: &dyn Fn(usize) -> &'a str, keys: &[String]) -> Vec<Group> {
     let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
     let mut groups = Groups::default();
@@ -365,7 +365,7 @@ fn groups_of_dictionary<'a>(part: &[usize], name: &dyn Fn(usize) -> &'a str, key
     groups.list
 }
 
-/// Groups by the first part of names, if that is a known name of weights in every one; else nothing.
+/// Groups by the first part of names, if all of these are known names of weights; otherwise nothing.
 fn groups_of_prefixes<'a>(part: &[usize], name: &dyn Fn(usize) -> &'a str) -> Vec<Group> {
     let mut groups = Groups::default();
     for &index in part {
@@ -378,7 +378,7 @@ fn groups_of_prefixes<'a>(part: &[usize], name: &dyn Fn(usize) -> &'a str) -> Ve
     groups.list
 }
 
-/// Groups under construction, in the order in which their keys come.
+/// Groups under construction, in the order of their keys.
 #[derive(Default)]
 struct Groups<'a> {
     list: Vec<Group>,

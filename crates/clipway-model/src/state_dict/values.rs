@@ -1,14 +1,13 @@
-//! Numbers of one dtype as another.
+//! Conversion of numbers between dtypes.
 
 use clipway_formats::Dtype;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-/// Elements converted at a time, in buffers that stay in the first-level cache.
+/// Number of elements converted at a time, in buffers that fit the first-level cache.
 const BLOCK: usize = 1024;
 
-/// Converts little-endian elements to f32. Halves and 8-bit floats are exact; f64 and integers are rounded to
-/// the nearest.
+/// Converts little-endian elements to f32. Halves and 8-bit floats are exact; f64 and integers are rounded to nearest.
 ///
 /// # Panics
 /// If `bytes` does not hold as many elements as `out`.
@@ -41,11 +40,11 @@ pub fn cast_to_f32(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Appends `values` to `out` as little-endian f32, f16 or bf16, rounded to nearest with ties to even; NaN stays
-/// NaN. Returns how many finite values became infinite.
+/// Appends `values` to `out` as little-endian f32, f16 or bf16, rounded to nearest with ties to even; NaN stays NaN.
+/// Returns how many finite values became infinite.
 ///
 /// # Panics
-/// If `dtype` is none of the three.
+/// If `dtype` is another one.
 pub fn cast_from_f32(dtype: Dtype, values: &[f32], out: &mut Vec<u8>) -> usize {
     out.reserve(values.len() * dtype.size());
     match dtype {
@@ -70,24 +69,24 @@ pub fn cast_from_f32(dtype: Dtype, values: &[f32], out: &mut Vec<u8>) -> usize {
     }
 }
 
-/// Bits of the least magnitude that rounds to infinity in f16: 65520.
+/// Bits of the smallest magnitude that rounds to infinity in f16: 65520.
 pub(crate) const F16_OVERFLOW: u32 = 0x477f_f000;
 
-/// Bits of the least magnitude that rounds to infinity in bf16.
+/// Bits of the smallest magnitude that rounds to infinity in bf16.
 const BF16_OVERFLOW: u32 = 0x7f7f_8000;
 
-/// Counts finite values of at least this magnitude, given as bits.
+/// Counts finite values with at least this magnitude, given as bits.
 pub(crate) fn count_beyond(values: &[f32], least: u32) -> usize {
     let infinite = f32::INFINITY.to_bits();
     let beyond = |value: &f32| {
         let magnitude = value.to_bits() & 0x7fff_ffff;
         u32::from(magnitude >= least) & u32::from(magnitude < infinite)
     };
-    // Blocks are short enough that a 32-bit count cannot overflow, so that the loop stays in vectors.
+    // Blocks are short enough that a 32-bit count cannot overflow, so the loop vectorizes.
     values.chunks(1 << 16).map(|block| block.iter().map(beyond).sum::<u32>() as usize).sum()
 }
 
-/// Rounds to bf16, ties to even; a NaN is made quiet. Written without branches, so that it becomes vectors.
+/// Rounds to bf16, ties to even; a NaN becomes quiet. Branch-free, so that it vectorizes.
 fn to_bf16(value: f32) -> bf16 {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
@@ -95,7 +94,7 @@ fn to_bf16(value: f32) -> bf16 {
     bf16::from_bits(if value.is_nan() { quiet } else { rounded } as u16)
 }
 
-/// An 8-bit float. With `infinities` the highest exponent is infinity and NaN; without, only all ones is NaN.
+/// An 8-bit float. With `infinities`, the highest exponent means infinity or NaN; without, only all ones is NaN.
 fn float8(byte: u8, exponent_bits: u32, bias: i32, infinities: bool) -> f32 {
     let fraction_bits = 7 - exponent_bits;
     let exponent = i32::from(byte & 0x7f) >> fraction_bits;

@@ -22,9 +22,9 @@ fn what_was_taken_is_said_with_the_reason() {
         assert!(note.is_some(), "{weights}: {:?}", prepared.notes());
     };
     let given =
-        ["have the same shapes and differ in the activation: GELU was taken, because `ViT-B-32` was given"];
+        ["have the same shapes but different activations: GELU was used, because `ViT-B-32` was given"];
     check("ViT-B-32", Some("ViT-B-32"), &given);
-    let given = ["`RN50-quickgelu` and `RN50`", "QuickGELU was taken, because `RN50-quickgelu` was given"];
+    let given = ["`RN50-quickgelu` and `RN50`", "QuickGELU was used, because `RN50-quickgelu` was given"];
     check("RN50", Some("RN50-quickgelu"), &given);
     check(
         "ViT-S-32",

@@ -61,7 +61,7 @@ fn a_graph_can_be_read() {
     let described = model.text.describe(&model.parameters).to_string();
     let expected = "\
 text tower: 16 operations, 1056 values in tensors, output %15
-%0 = token_ids[at most 4]() -> [batch, length]  
+%0 = token_ids[max 4]() -> [batch, length]  
 %1 = embedding(%0) -> [batch, length, 8]  token_embedding.weight [9, 8]
 %2 = add_positions(%1) -> [batch, length, 8]  positional_embedding [4, 8]
 %3 = layer_norm[epsilon 0.00001](%2) -> [batch, length, 8]  transformer.resblocks.0.ln_1.weight [8]  transformer.resblocks.0.ln_1.bias [8]
@@ -98,10 +98,10 @@ fn what_cannot_be_built_is_named() {
         "the nearest is `vit_base_patch16_siglip_224`",
     );
     let siglip = "vit_base_patch16_siglip_224";
-    timm(siglip, r#""image_size": [256, 15]"#, "its patches have 16 pixels");
+    timm(siglip, r#""image_size": [256, 15]"#, "its patches have sides of 16 pixels");
     timm(siglip, r#""timm_pool": "token", "timm_proj": null"#, "the trunk has no class token");
-    timm(siglip, r#""timm_pool": "", "timm_proj": null"#, "its tokens, and no one vector");
-    timm(siglip, r#""timm_pool": "prr""#, "timm adds no attention to a trunk that was made without");
+    timm(siglip, r#""timm_pool": "", "timm_proj": null"#, "its tokens, instead of one vector");
+    timm(siglip, r#""timm_pool": "prr""#, "timm adds no attention to a trunk built without it");
     timm(siglip, r#""timm_pool": "median""#, "its pools are token, avg, max, avgmax, map, prr");
     timm(siglip, r#""timm_pool": "abs_attn""#, "open_clip's own needs a map");
     let swin = "swin_tiny_patch4_window7_224";
@@ -110,16 +110,16 @@ fn what_cannot_be_built_is_named() {
         r#""image_size": [256, 240]"#,
         "of others those are taken that its four stages cut into whole windows",
     );
-    let whole_patches = "its images are of whole patches of 16 pixels";
+    let whole_patches = "its images must be a whole number of 16-pixel patches";
     timm("test_vit", r#""image_size": [96, 100]"#, whole_patches);
     timm("vit_tiny_patch16_dinov3_qkvb", r#""image_size": 100"#, whole_patches);
     let of_name = r#""image_size": 50, "timm_model_kwargs": {"img_size": 50}"#;
     timm("test_vit", of_name, whole_patches);
     timm("convnext_tinny", r#""image_size": 224"#, "the nearest is `convnext_tiny`");
-    timm("convnext_tiny", r#""timm_pool": "", "timm_proj": null"#, "a map, and no one vector");
+    timm("convnext_tiny", r#""timm_pool": "", "timm_proj": null"#, "a map, instead of one vector");
     timm("convnext_tiny", r#""timm_pool": "catavgmaxx""#, "its pools are avg, max, avgmax, catavgmax, fast");
     let beside = r#""timm_pool": "catavgmax", "timm_proj": null"#;
-    timm("convnext_tiny", beside, "timm's norm after the pool takes one value a channel");
+    timm("convnext_tiny", beside, "timm's norm after the pool takes one value per channel");
     timm("fastvit_t8", r#""timm_pool": "catavgmax""#, "open_clip makes its projection for one");
     timm(
         "fastvit_t8",
@@ -130,10 +130,14 @@ fn what_cannot_be_built_is_named() {
     let change = |name: &str, change: &str, what: &str| {
         timm(name, &format!(r#""timm_model_kwargs": {{{change}}}"#), what);
     };
-    change(siglip, r#""stem_padding": 1"#, "that of `vit_base_mci_224` has one");
-    change("vit_base_mci_224", r#""patch_size": 8"#, "its stem makes the tokens");
-    change("vit_base_mci_224", r#""patch_size": 16"#, "its stem makes the tokens");
-    change("vitamin_small_224", r#""embed_dim": 192"#, "its stem is made for the width of its name");
+    change(siglip, r#""stem_padding": 1"#, "only `vit_base_mci_224` has stem padding");
+    change("vit_base_mci_224", r#""patch_size": 8"#, "its stem produces the tokens");
+    change("vit_base_mci_224", r#""patch_size": 16"#, "its stem produces the tokens");
+    change(
+        "vitamin_small_224",
+        r#""embed_dim": 192"#,
+        "its stem is made for the width that the name implies",
+    );
     change("vit_so400m_patch14_siglip_224", r#""embed_dim": 64"#, "`mlp_ratio` has to be said too");
     change(
         "vit_giant_patch14_dinov2",
@@ -147,7 +151,7 @@ fn what_cannot_be_built_is_named() {
     let unknown = "no text model called `roberta-bass` is known: the nearest is `roberta-base`; known are";
     check("", r#""hf_model_name": "roberta-bass""#, unknown);
     let projection = r#""hf_model_name": "roberta-base", "hf_proj_type": null"#;
-    check("", projection, "the text model is 768 wide and the embedding 512");
+    check("", projection, "the text model has width 768 and the embedding 512");
     check("", r#""pool_type": "none""#, "`text_cfg.pool_type: none` is not supported");
     check("", r#""embed_cls": true"#, "`text_cfg.embed_cls` without `custom_text` is not supported");
     let mixers = |rest: &str, what: &str| {
@@ -158,7 +162,7 @@ fn what_cannot_be_built_is_named() {
     mixers(r#""act_kwargs": {"approximate": "tanh"}"#, "blocks of convolutions have exact GELU");
     mixers(r#""pool_type": "none""#, "`text_cfg.pool_type: none` is not supported");
     check(r#""norm_kwargs": {"elementwise_affine": false}"#, "", "elementwise_affine");
-    check(r#""attentional_pool": "cascade""#, "", "the config's shapes do not fit: `visual`: layer_norm");
+    check(r#""attentional_pool": "cascade""#, "", "the config's shapes do not match: `visual`: layer_norm");
 }
 
 #[test]

@@ -59,9 +59,8 @@ fn a_wrong_artifact_is_refused_with_its_place() {
     );
     // A name in the artifact does not lead out of its folder.
     for name in ["../tiny.safetensors", "/etc/passwd", "a/b", "..", "a\\b", "C:a"] {
-        let expected = format!(
-            "`clipway.json`: `$.files`: `{name}` is not the name of a file in the folder [path-escape]"
-        );
+        let expected =
+            format!("`clipway.json`: `$.files`: `{name}` is not a file name inside the folder [path-escape]");
         let hash = json!({ "bytes": 1, "sha256": "00" });
         check(&|value| value["files"][name] = hash.clone(), "path-escape", &expected);
         check(&|value| value["weights"]["safetensors"] = json!([name]), "path-escape", &expected);
@@ -188,7 +187,7 @@ fn a_folder_is_closed() {
         })
     };
     let lines =
-        [format!("`{weights}` is listed as weights and has no hash"), format!("`{weights}` is not listed")];
+        [format!("`{weights}` is listed as weights but has no hash"), format!("`{weights}` is not listed")];
     check(&unhashed, &[&lines[0], &lines[1]], None);
     let twice = |folder: &Path| change(folder, |value| value["weights"]["pytorch"] = json!([weights]));
     check(&twice, &[&format!("`{weights}` is listed twice as weights")], None);

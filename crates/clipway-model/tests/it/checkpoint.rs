@@ -50,7 +50,7 @@ fn finds_the_weights_of_training_checkpoints() {
     let (raw, ema) = (Some(WeightsChoice::Raw), Some(WeightsChoice::Ema));
     let moments = "optimizer state `optimizer` 6x40";
     check("open_clip.pt", None, &format!("state_dict/module: raw 1; {moments}"));
-    check("open_clip.pt", ema, "error: there are no ema weights here, only raw");
+    check("open_clip.pt", ema, "error: no ema weights, only raw");
     let with_ema = format!("state_dict: raw 1, both; {moments}, EMA weights `state_dict_ema` 2x16");
     check("timm_ema.pt", None, &with_ema);
     check("timm_ema.pt", raw, &with_ema);
@@ -63,10 +63,10 @@ fn finds_the_weights_of_training_checkpoints() {
     check(
         "averaged.pt",
         ema,
-        "model_ema/module: ema 2, both; raw weights `model` 2x16, beside the weights `model_ema.n_averaged` 1x8",
+        "model_ema/module: ema 2, both; raw weights `model` 2x16, other tensors `model_ema.n_averaged` 1x8",
     );
     check("only_ema.pt", None, "model_ema: ema 2; ");
-    check("only_ema.pt", raw, "error: there are no raw weights here, only ema");
+    check("only_ema.pt", raw, "error: no raw weights, only ema");
     check("lightning.pt", None, "state_dict/model: raw 1; optimizer state `optimizer_states` 6x40");
     check("two_models.pt", None, "error: the weights could be under `model` and `net`");
     check("unknown_name.pt", None, "clip: raw 1; ");
@@ -119,11 +119,8 @@ fn chooses_the_file_of_a_folder_as_open_clip_does() {
     check(&["open_clip_model.safetensors", "model.safetensors"], Ok("open_clip_model.safetensors"));
     check(&["model.safetensors", "open_clip_pytorch_model.bin"], Ok("open_clip_pytorch_model.bin"));
     check(&["epoch_1.pt"], Ok("epoch_1.pt"));
-    check(
-        &["epoch_1.pt", "epoch_2.pt", "notes.txt"],
-        Err("several files of weights: epoch_1.pt, epoch_2.pt"),
-    );
-    check(&["notes.txt"], Err("holds no weights"));
+    check(&["epoch_1.pt", "epoch_2.pt", "notes.txt"], Err("several weight files: epoch_1.pt, epoch_2.pt"));
+    check(&["notes.txt"], Err("contains no weights"));
 
     // Shards beside an index are no choice, a second index is one.
     let folder = tempfile::tempdir().unwrap();
@@ -220,7 +217,7 @@ fn two_tensors_of_one_name_are_refused() {
     };
     let error = select(&["state_dict.visual.proj", "state_dict.visual.x", "visual.proj"]).unwrap_err();
     assert_eq!(error.code(), "duplicate");
-    assert_eq!(error.to_string(), "`state_dict.visual.proj` and `visual.proj` are two tensors of one name");
+    assert_eq!(error.to_string(), "`state_dict.visual.proj` and `visual.proj` would have the same name");
     let sound = select(&["state_dict.visual.proj", "state_dict.visual.x", "other.visual.proj"]).unwrap();
     assert_eq!(sound.state_dict.tensors().len(), 2);
 }

@@ -44,7 +44,12 @@ fn wrong_configs_are_refused_with_their_place() {
     check(("\"patch_size\": null", "", ""), BadValue, "$.vision_cfg.patch_size", "needs a patch size");
     check(("\"layers\": [1, 2]", "", ""), BadValue, "$.vision_cfg.layers", "4 stages");
     check(("\"layers\": 1000000000", "", ""), BadValue, "$.vision_cfg.layers", "from 1 to 1024");
-    check(("\"image_size\": [24, 40, 8]", "", ""), BadValue, "$.vision_cfg.image_size", "an array of 3");
+    check(
+        ("\"image_size\": [24, 40, 8]", "", ""),
+        BadValue,
+        "$.vision_cfg.image_size",
+        "an array of length 3",
+    );
     check(
         ("\"act_kwargs\": {\"approximate\": \"sin\"}", "", ""),
         BadValue,
@@ -76,7 +81,7 @@ fn options_that_exclude_each_other_are_refused() {
     let quick = quick.replace("{\"quick_gelu\": true", "{\"quick_gelu\": true, \"embed_dim\": 64");
     for config in [quick, small("\"qk_norm\": true, \"scaled_cosine_attn\": true", "", "")] {
         let error = ModelConfig::parse(config.as_bytes()).unwrap_err();
-        assert!(error.cause.contains("exclude each other"), "{config}: {error}");
+        assert!(error.cause.contains("are mutually exclusive"), "{config}: {error}");
     }
 }
 

@@ -26,8 +26,8 @@ fn each_field_says_where_it_is_known_from() {
     let mut options = bench.options();
     options.preprocess.mean = Some([0.5; 3]);
     let source = Source::resolve(&path, &options).unwrap();
-    check(&source, Field::Mean, "0.5, 0.5, 0.5", "given as an option, `image_mean`");
-    check(&source, Field::ResizeMode, "shortest", "open_clip's default: `tiny.json` leaves it out");
+    check(&source, Field::Mean, "0.5, 0.5, 0.5", "set by the option `image_mean`");
+    check(&source, Field::ResizeMode, "shortest", "open_clip's default: not set in `tiny.json`");
     check(&source, Field::ImageSize, "8 x 8", "`tiny.json`, `vision_cfg.image_size`");
     check(&source, Field::Pooling, "token with the highest id", "`tiny.json`, `text_cfg.pool_type`");
     check(&source, Field::Activation, "QuickGELU", "`tiny.json`, `quick_gelu`");
@@ -38,7 +38,7 @@ fn each_field_says_where_it_is_known_from() {
     check(&source, Field::LogitScale, &scale.exp().to_string(), "tensor `logit_scale`");
     let longer = SourceOptions { context_length: Some(9), ..bench.options() };
     let source = Source::resolve(&path, &longer).unwrap();
-    check(&source, Field::ContextLength, "9 tokens", "given as an option, `context_length`");
+    check(&source, Field::ContextLength, "9 tokens", "set by the option `context_length`");
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn leftovers_are_dropped_by_name_and_single_numbers_reshaped() {
     assert_eq!(prepared.plan().tensors.len(), count);
     assert_eq!(prepared.plan().dropped.len(), 2);
     let text = prepared.ledger().to_string();
-    assert!(text.contains("reshape") && text.contains("the causal mask is made, not stored"), "{text}");
+    assert!(text.contains("reshape") && text.contains("the causal mask is computed, not stored"), "{text}");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn differences_come_all_at_once() {
         "tiny.safetensors` does not match `",
         "`visual.proj`: expected [16, 8], found [8, 16]",
         "`ln_final.weight`: missing, [8]; is it `ln_final.gamma`?",
-        "`ln_final.gamma`: unused, [8]; should it be `ln_final.weight`?",
+        "`ln_final.gamma`: unused, [8]; did you mean `ln_final.weight`?",
     ] {
         assert!(text.contains(expected), "{text}");
     }
@@ -265,11 +265,11 @@ fn bare_weights_that_fit_several_models_are_asked_for() {
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(layout.file_size()).unwrap();
     let text = Source::resolve(&path, &SourceOptions::default()).unwrap_err().to_string();
     assert!(text.ends_with(
-        "fit 2 models\n  ViT-B-32\n  ViT-B-32-quickgelu\nthey differ in the activation, which no shape shows"
+        "fit 2 models\n  ViT-B-32\n  ViT-B-32-quickgelu\nthey differ only in the activation, which no shape shows"
     ), "{text}");
     let named = SourceOptions { model: Some(ModelChoice::of("ViT-B-32")), ..SourceOptions::default() };
     let prepared = Source::resolve(&path, &named).unwrap();
-    assert!(prepared.notes()[0].contains("GELU was taken, because `ViT-B-32` was given"));
+    assert!(prepared.notes()[0].contains("GELU was used, because `ViT-B-32` was given"));
     let wrong = SourceOptions { model: Some(ModelChoice::of("ViT-B-16")), ..SourceOptions::default() };
     let error = Source::resolve(&path, &wrong).unwrap_err();
     assert!(
@@ -300,7 +300,7 @@ fn an_exported_folder_is_a_source() {
         );
     }
     let prepared = Source::resolve(bench.target(), &bench.options()).unwrap();
-    assert!(prepared.notes()[0].contains("was not used, because the model was given"));
+    assert!(prepared.notes()[0].contains("was ignored, because the model was given"));
 }
 
 const FASTVIT: &str = r#"{"embed_dim": 8, "custom_text": true, "vision_cfg": {"timm_model_name": "fastvit_t8",
@@ -345,7 +345,7 @@ fn branches_are_folded_and_accounted_for() {
     assert!(names.contains(&"visual.trunk.stem.0.reparam_conv.weight"));
     assert!(!names.iter().any(|name| name.contains("conv_kxk") || name.contains("identity")));
     let rules: Vec<&str> = prepared.ledger().groups.iter().map(|group| group.rule.as_str()).collect();
-    assert_eq!(rules, ["as they are", "fold", "counters of batch norms that were folded"]);
+    assert_eq!(rules, ["unchanged", "fold", "counters of batch norms that were folded"]);
 
     // What was folded says so, and is not folded again.
     bench.export(&options).unwrap();
@@ -375,7 +375,7 @@ fn a_source_without_checksums_is_said_to_be_one() {
     let noted = |path: &Path| {
         let checkpoint = Checkpoint::open(path).unwrap();
         let prepared = Source::of(checkpoint, &bench.options()).unwrap();
-        prepared.notes().iter().any(|note| note.contains("without checksums"))
+        prepared.notes().iter().any(|note| note.contains("has no checksums"))
     };
     assert!(!noted(&path));
     let mut bytes = fs::read(&path).unwrap();

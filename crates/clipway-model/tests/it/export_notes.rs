@@ -38,7 +38,7 @@ fn under(parts: &[&str]) -> Bench {
 fn which_weights_were_taken_is_said_unless_they_were_chosen() {
     let both = under(&["state_dict", "state_dict_ema"]);
     let source = both.write_source("both.safetensors");
-    let taken = "the checkpoint also holds EMA weights; the raw ones were taken, as open_clip does";
+    let taken = "the checkpoint also has EMA weights; the raw ones were used, as in open_clip";
     assert_eq!(notes(&source, &both.options()), [taken]);
     for choice in [WeightsChoice::Raw, WeightsChoice::Ema] {
         let options = SourceOptions { weights: Some(choice), ..both.options() };
@@ -53,7 +53,7 @@ fn which_weights_were_taken_is_said_unless_they_were_chosen() {
     }
     let only = under(&["state_dict_ema"]);
     let source = only.write_source("only.safetensors");
-    assert_eq!(notes(&source, &only.options()), ["the checkpoint holds EMA weights only; they were taken"]);
+    assert_eq!(notes(&source, &only.options()), ["the checkpoint has only EMA weights; they were used"]);
 }
 
 /// Pickles a text.
@@ -104,7 +104,7 @@ fn what_is_dangerous_is_named() {
     let error = Checkpoint::open(&source).unwrap_err();
     assert_eq!(error.code(), "unsafe-pickle");
     assert!(error.to_string().contains("`posix.system` runs code"), "{error}");
-    let named = "the pickle names functions that run code where it is executed, which was not done here: posix.system";
+    let named = "the pickle names functions that would run code; clipway did not execute it: posix.system";
     assert_eq!(notes(&source, &bench.options()), [named]);
     // The weights are the bench's, and the call was never made.
     let checkpoint = Arc::new(Checkpoint::open_with(&source, OpenOptions { allow_opaque: true }).unwrap());
@@ -138,8 +138,7 @@ fn a_config_that_says_otherwise_than_the_layout_is_noted() {
             bench.tensors.push((info, value.to_le_bytes().to_vec()));
         }
         let source = bench.write_source("openai.safetensors");
-        let noted = "the model that was given has GELU, but OpenAI CLIP says QuickGELU (OpenAI's code has QuickGELU \
-                     alone: OpenAI's numbers are among the tensors)";
+        let noted = "the given model uses GELU, but OpenAI CLIP says QuickGELU (OpenAI's code uses only QuickGELU: OpenAI's numbers are among the tensors)";
         let expected: &[&str] = if quick_gelu { &[] } else { &[noted] };
         assert_eq!(notes(&source, &bench.options()), expected);
     }
@@ -156,8 +155,7 @@ fn trunk(vision: &str) -> String {
 
 #[test]
 fn a_trunk_that_is_made_for_other_images_says_so() {
-    let said = "the image tower's tensors are made for images of 160x160 and stay as they are: open_clip 3.3.0 takes \
-                the folder with `force_image_size`";
+    let said = "the image tower's tensors were made for 160x160 images and are not resampled: open_clip 3.3.0 loads the folder with `force_image_size`";
     for (size, expected) in [("160", vec![]), ("[96, 185]", vec![said])] {
         let bench = Bench::of(&trunk(&format!(r#""image_size": {size}"#)));
         let notes = notes(&bench.write_source("vit.safetensors"), &bench.options());
@@ -179,9 +177,9 @@ fn positions_that_were_saved_for_other_images_are_told_by_their_number() {
     assert_eq!((positions.shape.as_slice(), model.changed_from), (&[1, 37, 96][..], None));
     let export = Export::prepare(&prepared, Default::default()).unwrap();
     let notes = export.notes();
-    assert!(notes.iter().any(|note| note.contains("stored for the config's size of images")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("stored for the config's image size")), "{notes:?}");
     let beyond =
-        "open_clip 3.3.0 cannot load this folder: its configs do not have `vision_cfg.timm_model_kwargs`";
+        "open_clip 3.3.0 cannot load this folder: its configs have no key `vision_cfg.timm_model_kwargs`";
     assert!(notes.iter().any(|note| note == beyond), "{notes:?}");
 
     // Without the size it is a mismatch.

@@ -62,7 +62,7 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
         check_told(&bench, &error.into(), expected);
     };
     let ema = SourceOptions { weights: Some(WeightsChoice::Ema), ..bench.options() };
-    check(&source, &ema, "`tiny.safetensors`: there are no ema weights here, only raw [missing]");
+    check(&source, &ema, "`tiny.safetensors`: no ema weights, only raw [missing]");
     let two = bench.path("two.pt");
     fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/checkpoints/two_models.pt"), &two).unwrap();
     check(&two, &bench.options(), "`two.pt`: the weights could be under `model` and `net` [ambiguous]");
@@ -78,7 +78,7 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
     check(
         &source,
         &named("nothing of the kind"),
-        "no architecture is called `nothing of the kind` [unknown-model]",
+        "unknown architecture `nothing of the kind` [unknown-model]",
     );
     check(
         &source,
@@ -89,7 +89,7 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
     check(
         &source,
         &odd_size,
-        "the image size does not fit the model: `$.vision_cfg.patch_size`: patches of 4x4 cut 2x8 pixels into 1 tokens; \
+        "the image size does not fit the model: `$.vision_cfg.patch_size`: 2x8 pixels in patches of 4x4 give 1 tokens; \
          expected 2 to 65536 [bad-value]",
     );
     let odd_length = SourceOptions { context_length: Some(0), ..bench.options() };
@@ -108,7 +108,7 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
         (
             "\"heads\": 2",
             "\"heads\": 3",
-            "`other.json`: `$.text_cfg.heads`: 3 does not divide the width, 8 [bad-value]",
+            "`other.json`: `$.text_cfg.heads`: 3 does not divide the width 8 [bad-value]",
         ),
         (
             "\"heads\"",
@@ -144,9 +144,8 @@ fn weights_that_fit_no_model_list_what_is_near() {
         }
     };
     let any = SourceOptions::default();
-    let at_another_size = "`bare` comes without a config, and its shapes match no registered model\n  \
-         ViT-B-32, at another size\n  ViT-B-32-256, at another size\n  ViT-B-32-quickgelu, at another size; \
-         they determine its config except for\n  `vision_cfg.head_width`: heads have no tensors";
+    let at_another_size = "`bare` has no config, and its shapes match no registered model\n  \
+         ViT-B-32, at another size\n  ViT-B-32-256, at another size\n  ViT-B-32-quickgelu, at another size; they determine the whole config except for\n  `vision_cfg.head_width`: heads have no tensors";
     let square = shaped("visual.positional_embedding", [9 * 9 + 1, 768]);
     check(&square, &any, at_another_size);
     check(
@@ -166,8 +165,8 @@ fn weights_that_fit_no_model_list_what_is_near() {
     check(
         &without,
         &any,
-        "`bare` comes without a config, and its shapes match no registered model\n  ViT-B-32, but for 1 \
-         tensor\n  ViT-B-32-quickgelu, but for 1 tensor",
+        "`bare` has no config, and its shapes match no registered model\n  ViT-B-32, except for 1 \
+         tensor\n  ViT-B-32-quickgelu, except for 1 tensor",
     );
     let differences = "does not match `ViT-B-16`\n  `visual.positional_embedding`: expected [197, 768], found \
          [50, 768]\n  `visual.conv1.weight`: expected [768, 3, 16, 16], found [768, 3, 32, 32]\n  \
@@ -188,7 +187,7 @@ fn where_the_config_comes_from_is_told() {
     let prepared =
         Source::of(source, &SourceOptions { model: Some(given), ..SourceOptions::default() }).unwrap();
     assert_eq!(prepared.origin(), &ConfigOrigin::Given);
-    assert_eq!(prepared.origin().shown(), "the config that was given");
+    assert_eq!(prepared.origin().shown(), "the given config");
     assert_eq!(prepared.config().model, config.model);
     assert_eq!(prepared.origin().name(), None);
 
@@ -201,8 +200,8 @@ fn where_the_config_comes_from_is_told() {
     assert_eq!(
         prepared.notes(),
         [
-            "`ViT-S-32` is the only registered model with these shapes; its activation, GELU, was taken",
-            "no pretrained tag of `ViT-S-32` says how images are prepared: open_clip's default was assumed, mean \
+            "`ViT-S-32` is the only registered model with these shapes; its activation, GELU, was used",
+            "no pretrained tag of `ViT-S-32` states its preprocessing: open_clip's default was assumed, mean \
              [0.48145466, 0.4578275, 0.40821073], std [0.26862954, 0.26130258, 0.27577711], bicubic, shortest",
         ]
     );
@@ -285,11 +284,11 @@ fn what_is_read_back_is_what_was_written() {
     }
     check(
         |path| rewrite(path, |tensors| tensors[3].0.name.push('x')),
-        "`out/model/open_clip_model.safetensors`: the tensors are not those that were written; the disk or its cable may be failing [read-back]",
+        "`out/model/open_clip_model.safetensors`: it contains other tensors than were written; the disk or its cable may be failing [read-back]",
     );
     check(
         |path| rewrite(path, |tensors| drop(tensors.pop())),
-        "`out/model`: tensors that were written are missing; the disk or its cable may be failing [read-back]",
+        "`out/model`: some written tensors are missing; the disk or its cable may be failing [read-back]",
     );
     check(
         |path| rewrite(path, |tensors| tensors[2].1[0] ^= 1),
@@ -353,12 +352,12 @@ fn refusals_of_the_output_have_codes() {
     check(
         "out/model",
         true,
-        "`out/model` is not replaced: it holds `thesis.txt`, which no export wrote [not-replaceable]",
+        "refusing to replace `out/model`: it contains `thesis.txt`, which no export wrote [not-replaceable]",
     );
     check(
         "tiny.safetensors",
         true,
-        "the output `tiny.safetensors` and the source `tiny.safetensors` are one place, or one lies in the other [overlaps-source]",
+        "the output `tiny.safetensors` and the source `tiny.safetensors` overlap [overlaps-source]",
     );
     check(
         "tiny.safetensors/x",
@@ -377,7 +376,7 @@ fn refusals_of_the_output_have_codes() {
     check_told(
         &bench,
         &error,
-        "the output `out/model` and the source `out/model/README.md` are one place, or one lies in the other [overlaps-source]",
+        "the output `out/model` and the source `out/model/README.md` overlap [overlaps-source]",
     );
     let config = bench.path("out/model/open_clip_config.json");
     let options = SourceOptions { model: Some(ModelChoice::File(config)), ..bench.options() };

@@ -185,7 +185,7 @@ fn all_differences_are_reported_together() {
         differences.to_string(),
         "  `visual.proj`: expected [768, 512], found [1024, 768]\n  \
            `ln_final.bias`: missing, [512]; is it `ln_final.biass`?\n  \
-           `ln_final.biass`: unused, [512]; should it be `ln_final.bias`?\n  \
+           `ln_final.biass`: unused, [512]; did you mean `ln_final.bias`?\n  \
            `extra\\u{7}`: unused, [3]"
     );
 }

@@ -238,9 +238,9 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
     let error = Source::of(checkpoint, &SourceOptions::default()).unwrap_err();
     let found = error.to_string();
     let lines: Vec<&str> = found.lines().map(str::trim).collect();
-    assert!(lines[0].ends_with("`config.json` does not fit"), "{found}");
+    assert!(lines[0].ends_with("`config.json` does not match"), "{found}");
     assert_eq!(lines[1], "`$.text_config.vocab_size`: 51, but the weights have 50");
-    assert_eq!(lines[2], "`preprocessor_config.json` does not fit");
+    assert_eq!(lines[2], "`preprocessor_config.json` does not match");
     assert!(lines[3..5].iter().any(|line| line.contains("crop_size")), "{found}");
     assert!(lines[3..5].iter().any(|line| line.contains("color")), "{found}");
     assert_eq!(

@@ -204,7 +204,7 @@ fn other_models_are_named_and_refused() {
         "video",
     );
     check(&[("clip.text_model.final_layer_norm.weight", &[16])], "transformers_clipseg", "segmentation");
-    check(&[("owlvit.text_model.final_layer_norm.weight", &[16])], "transformers_owlvit", "finds objects");
+    check(&[("owlvit.text_model.final_layer_norm.weight", &[16])], "transformers_owlvit", "object detection");
     check(
         &[("text_model.roberta.embeddings.word_embeddings.weight", &[5, 16])],
         "transformers_altclip",

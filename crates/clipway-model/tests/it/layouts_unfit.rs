@@ -290,7 +290,7 @@ fn with_wrong_numbers(tensors: &[Named], numbers: [i64; 3]) -> Option<ExportErro
     assert!(inspection.problems.iter().all(|problem| message.contains(problem)), "{message}");
     assert_eq!(
         inspection.problems.is_empty(),
-        !message.contains("the shapes say") && !message.contains("found [2]")
+        !message.contains("the shapes imply") && !message.contains("found [2]")
     );
     found
 }
@@ -309,11 +309,11 @@ fn numbers_that_the_shapes_contradict_are_told_with_all_else() {
         assert!(first.contains("does not match"), "{first}");
         assert_eq!((found.code(), rest.as_str()), (code, expected));
     };
-    let resolution = "  `input_resolution`: 12, but the shapes say 8";
+    let resolution = "  `input_resolution`: 12, but the shapes imply 8";
     check(&tensors, [12, 6, 50], "contradiction", resolution);
-    check(&tensors, [-1, 6, 50], "contradiction", "  `input_resolution`: -1, but the shapes say 8");
+    check(&tensors, [-1, 6, 50], "contradiction", "  `input_resolution`: -1, but the shapes imply 8");
     let three = format!(
-        "{resolution}\n  `context_length`: 77, but the shapes say 6\n  `vocab_size`: 49408, but the shapes say 50"
+        "{resolution}\n  `context_length`: 77, but the shapes imply 6\n  `vocab_size`: 49408, but the shapes imply 50"
     );
     check(&tensors, [12, 77, 49408], "contradiction", &three);
     let mut rest: Vec<Named> =
@@ -324,7 +324,7 @@ fn numbers_that_the_shapes_contradict_are_told_with_all_else() {
     rest.retain(|(name, _)| name != "token_embedding.weight");
     let found = with_wrong_numbers(&rest, [12, 6, 51]).expect("a contradiction");
     assert_eq!(found.code(), "ambiguous-model");
-    assert!(found.to_string().ends_with(&format!("and whichever it is:\n{resolution}")), "{found}");
+    assert!(found.to_string().ends_with(&format!("whichever it is, these differ:\n{resolution}")), "{found}");
     assert_eq!(found.differences().map(|differences| differences.numbers.len()), Some(1));
     // What is no single number has another shape.
     let several: Vec<Named> = tensors
@@ -346,7 +346,7 @@ fn numbers_of_a_resnet_are_told_by_its_attention_pool() {
     };
     assert_eq!(found(224), None);
     let told = found(288).unwrap();
-    assert!(told.ends_with("\n  `input_resolution`: 288, but the shapes say 224"), "{told}");
+    assert!(told.ends_with("\n  `input_resolution`: 288, but the shapes imply 224"), "{told}");
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn tensors_of_several_layouts_are_told_by_layout() {
             "both",
             found,
             "duplicate",
-            &["ln_final.weight`: twice", "positional_embedding`: twice"],
+            &["ln_final.weight`: stored twice", "positional_embedding`: stored twice"],
         );
     }
 }

@@ -94,7 +94,10 @@ fn a_plan_whose_steps_end_elsewhere_does_not_pass() {
     assert_eq!(plan.check().unwrap_err().to_string(), "`w`: the steps end at F32 [3, 2], not at F32 [2, 3]");
     plan.tensors[0].target.shape = vec![3, 2];
     plan.tensors[0].sources[0].shape = vec![2, 3, 1];
-    assert_eq!(plan.check().unwrap_err().to_string(), "`w`: transpose([1, 0]) does not fit F32 [2, 3, 1]");
+    assert_eq!(
+        plan.check().unwrap_err().to_string(),
+        "`w`: transpose([1, 0]) does not apply to F32 [2, 3, 1]"
+    );
 }
 
 #[test]

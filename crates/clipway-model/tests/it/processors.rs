@@ -139,8 +139,7 @@ fn processor_config_comes_before_preprocessor_config() {
     assert_eq!(
         notes,
         [
-            "`processor_config.json` is taken, as transformers 5 does, and not `preprocessor_config.json`, which older \
-          versions read: `resample`: bicubic, not bilinear; `image_mean`: [0.48145466, 0.4578275, 0.40821073], not \
+            "`processor_config.json` is used, as in transformers 5, instead of `preprocessor_config.json`, which older versions read: `resample`: bicubic, not bilinear; `image_mean`: [0.48145466, 0.4578275, 0.40821073], not \
           [0.1, 0.2, 0.3]"
         ]
     );
@@ -185,9 +184,9 @@ fn what_transformers_refuses_is_refused_with_everything_that_is_wrong() {
     check(
         r#""size": null, "image_mean": null, "crop_size": 8, "rescale_factor": 0, "resample": 7, "color": 1"#,
         &[
-            "`$.size`: `null`; a step needs it",
-            "`$.image_mean`: `null`; a step needs it",
-            "rescale_factor`: expected a number above 0, found 0e0",
+            "`$.size`: `null`, but a step needs it",
+            "`$.image_mean`: `null`, but a step needs it",
+            "rescale_factor`: expected a positive number, found 0e0",
             "resample",
             "color",
         ],
@@ -199,19 +198,20 @@ fn what_transformers_refuses_is_refused_with_everything_that_is_wrong() {
     check(r#""size": {"longest_edge": 8}, "crop_size": 8"#, &["$.size`: expected `height` and `width`"]);
     check(
         r#""size": 8, "crop_size": 8, "image_std": [0, 1, 1]"#,
-        &["image_std[0]`: expected a number above 0"],
+        &["image_std[0]`: expected a positive number"],
     );
     check(
         r#""image_processor_type": "SiglipImageProcessor", "size": [8, 8], "do_center_crop": true"#,
-        &["`$.crop_size`: missing; a step needs it"],
+        &["`$.crop_size`: missing, but a step needs it"],
     );
     check(
         r#""image_processor_type": "Siglip2ImageProcessor""#,
-        &[
-            "`Siglip2ImageProcessor`; the processors that are read: `CLIPImageProcessor`, `SiglipImageProcessor`",
-        ],
+        &["unknown processor `Siglip2ImageProcessor`; known: `CLIPImageProcessor`, `SiglipImageProcessor`"],
     );
-    check(r#""size": 8, "crop_size": 9"#, &["`crop_size`: images become [9, 9], but the tower's are [8, 8]"]);
+    check(
+        r#""size": 8, "crop_size": 9"#,
+        &["`crop_size`: images become [9, 9], but the tower expects [8, 8]"],
+    );
 }
 
 #[test]

@@ -22,9 +22,9 @@ fn unknown_names_are_told_with_the_nearest() {
     let check = |name: &str, message: &str| {
         assert_eq!(registry::model(name).unwrap_err().to_string(), message);
     };
-    check("ViT-B32", "no architecture is called `ViT-B32`; the nearest is `ViT-B-32`");
-    check("", "no architecture is called ``");
-    check("\u{1b}[2J", "no architecture is called `\\u{1b}[2J`");
+    check("ViT-B32", "unknown architecture `ViT-B32`; the nearest is `ViT-B-32`");
+    check("", "unknown architecture ``");
+    check("\u{1b}[2J", "unknown architecture `\\u{1b}[2J`");
     assert_eq!(registry::model("ViT-B/32").unwrap().embed_dim, 512);
 }
 

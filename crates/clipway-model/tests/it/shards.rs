@@ -128,7 +128,7 @@ fn tells_what_is_wrong_with_shards() {
             extension,
             &|folder| drop(write_index(folder, &[("a", &two), ("b", &one)])),
             &format!(
-                "{index}: tensor `b`: in shard `{two}`, but the index says that it is in `{one}` [malformed]"
+                "{index}: tensor `b`: in shard `{two}`, but the index says it is in `{one}` [malformed]"
             ),
         );
         check(
@@ -141,7 +141,7 @@ fn tells_what_is_wrong_with_shards() {
             &|folder| {
                 fs::copy(folder.join("model.safetensors.index.json"), folder.join(&two)).unwrap();
             },
-            &format!("{index}: file: an index where a shard is expected (in shard `{two}`) [malformed]"),
+            &format!("{index}: file: expected a shard, found another index (in shard `{two}`) [malformed]"),
         );
         check(
             extension,
@@ -157,15 +157,14 @@ fn tells_what_is_wrong_with_shards() {
     check(
         "safetensors",
         &cut,
-        "`model.safetensors.index.json`: tensor `b`: its bytes are 0 to 8, but the file has 5 after the header (in \
+        "`model.safetensors.index.json`: tensor `b`: its range is 0 to 8, but the file has only 5 bytes after the header (in \
          shard `two.safetensors`) [truncated]",
     );
     let nothing = |folder: &Path| write_shard(&folder.join("two.safetensors"), &[]);
     check(
         "safetensors",
         &nothing,
-        "`model.safetensors.index.json`: tensor `b`: the index says that it is in `two.safetensors`, but it is \
-         not [missing]",
+        "`model.safetensors.index.json`: tensor `b`: the index says it is in `two.safetensors`, but it is not [missing]",
     );
     let mixed = |folder: &Path| {
         write_shard(&folder.join("two.bin"), &[("b", 2.0)]);

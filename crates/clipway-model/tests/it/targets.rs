@@ -179,7 +179,7 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
     }
     let plain = || config("", VISION, TEXT);
     let one_tower = |options: &mut SourceOptions| options.tower = Some(Towers::Text);
-    check("transformers", one_tower, plain(), &["the text tower alone: it has both towers"]);
+    check("transformers", one_tower, plain(), &["only the text tower: this target needs both"]);
     check("transformers", |_| {}, config("", RESNET, TEXT), &["`vision_cfg.layers`: a ResNet"]);
     let longest = |options: &mut SourceOptions| {
         options.preprocess.resize_mode = Some(clipway_model::config::ResizeMode::Longest);
@@ -190,7 +190,7 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
     let siglip = r#""timm_model_name": "vit_base_patch16_siglip_224", "image_size": 16, "timm_pool": "map",
         "timm_proj": "none", "timm_model_kwargs": {"img_size": 8, "patch_size": 4, "embed_dim": 8, "num_heads": 2,
         "depth": 1, "mlp_ratio": 2}"#;
-    let resized = "`vision_cfg.image_size`: the positions are stored for images of 8x8";
+    let resized = "`vision_cfg.image_size`: the positions are stored for 8x8 images";
     check("transformers", |_| {}, config("", siglip, TEXT), &[resized]);
     let mean = |options: &mut SourceOptions| options.preprocess.mean = Some([0.0; 3]);
     let own = config(r#""quick_gelu": true,"#, OPENAI_VISION, OPENAI_TEXT);

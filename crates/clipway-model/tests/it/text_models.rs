@@ -56,7 +56,7 @@ fn the_config_beside_the_weights_describes_the_text_model() {
 
 #[test]
 fn a_text_model_that_is_not_known_needs_its_config() {
-    let unknown = "no text model called `small/roberta` is known";
+    let unknown = "unknown text model `small/roberta`";
     assert!(refused(None).contains(unknown), "{}", refused(None));
     // The config of another kind of model is not the text model's.
     let other = refused(Some(r#"{"model_type": "clip"}"#));

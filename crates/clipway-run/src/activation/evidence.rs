@@ -1,23 +1,23 @@
-//! What pairs of images and texts say of two activations.
+//! Compares two activations on pairs of images and texts.
 //!
 //! The measure is the loss that CLIP models are trained with, at the model's own scale: for each pair, minus the
-//! logarithm of the share that the right partner has among all partners, in both directions. The two activations are
-//! compared pair by pair; pairs share their wrong partners, so the standard error of the mean difference is rough, and a
-//! difference is called clear from three of them on. A loss alone deceives: features that tell nothing apart have a
-//! smaller loss than features that are wrong, so of a model that was never trained one activation can be better by many
-//! standard errors. Hence no result is given unless the better one puts right partners before wrong ones more often
-//! than chance does.
+//! logarithm of the right partner's share among all partners, in both directions. The two activations are compared pair
+//! by pair. Pairs share their wrong partners, so the standard error of the mean difference is approximate, and a
+//! difference counts as clear from three standard errors on. Loss alone is misleading: features that distinguish
+//! nothing have a smaller loss than wrong features, so for an untrained model one activation can be better by many
+//! standard errors. Hence there is no result unless the better activation ranks right partners before wrong ones more
+//! often than chance.
 
 use serde::Serialize;
 
-/// Standard errors from which on a difference counts as clear, and as weak.
+/// Number of standard errors from which a difference counts as clear, and as weak.
 const CLEAR: f64 = 3.0;
 const WEAK: f64 = 2.0;
 
-/// Mean share of wrong partners before the right one that chance gives.
+/// Mean share of wrong partners ranked before the right one by chance.
 const CHANCE: f64 = 0.5;
 
-/// Features of pairs, normalized, and the factor of their cosines.
+/// Normalized features of pairs, and the factor applied to their cosines.
 #[derive(Clone, Debug)]
 pub(super) struct Features {
     /// `[pairs, width]`.
@@ -31,36 +31,36 @@ pub(super) struct Features {
 /// How well one activation matches each pair.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Match {
-    /// Minus the logarithm of the share of the right partner, the mean of both directions.
+    /// Minus the logarithm of the right partner's share, averaged over both directions.
     pub(super) losses: Vec<f64>,
-    /// Share of the wrong partners that are not behind the right one, the mean of both directions.
+    /// Share of wrong partners not ranked behind the right one, averaged over both directions.
     pub(super) ranks: Vec<f64>,
 }
 
-/// How well both activations of a model match images with their texts.
+/// How well a model's two activations match images with their texts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ActivationEvidence {
     /// Number of pairs.
     pub pairs: usize,
-    /// The activation that the config has.
+    /// The config's activation.
     pub taken: &'static str,
-    /// Its mean loss: minus the logarithm of the share that the right partner has among all, in both directions.
+    /// Its mean loss: minus the logarithm of the right partner's share, in both directions.
     pub taken_loss: f64,
-    /// The mean share of wrong partners that it puts before the right one: 0.5 is chance.
+    /// The mean share of wrong partners ranked before the right one: 0.5 is chance.
     pub taken_rank: f64,
     /// The other activation.
     pub other: &'static str,
     /// Its mean loss.
     pub other_loss: f64,
-    /// Its mean share of wrong partners before the right one.
+    /// Its mean share of wrong partners ranked before the right one.
     pub other_rank: f64,
-    /// Standard error of the difference of the losses, pair by pair.
+    /// Standard error of the pairwise loss differences.
     pub standard_error: f64,
     /// The one with the smaller loss.
     pub better: &'static str,
-    /// Whether that one puts right partners before wrong ones, by 3 standard errors more than chance.
+    /// Whether that one ranks right partners before wrong ones, by 3 standard errors more than chance.
     pub matches: bool,
-    /// How clearly it is better.
+    /// How clear the difference is.
     pub clarity: Clarity,
 }
 
@@ -72,7 +72,7 @@ pub enum Clarity {
     Clear,
     /// By 2 to 3 standard errors.
     Weak,
-    /// By less, or of a model that matches the pairs no better than chance: they do not say.
+    /// By less, or the model matches the pairs no better than chance: undecided.
     None,
 }
 
@@ -96,7 +96,7 @@ impl ActivationEvidence {
             standard_error,
             better: if is_taken { taken } else { other },
             matches: matching,
-            // A NaN is nothing clear.
+            // A NaN is never clear.
             clarity: match () {
                 () if matching && errors >= CLEAR => Clarity::Clear,
                 () if matching && errors >= WEAK => Clarity::Weak,
@@ -105,22 +105,22 @@ impl ActivationEvidence {
         }
     }
 
-    /// One line that says it.
+    /// A one-line summary.
     pub fn summary(&self) -> String {
         let ActivationEvidence { pairs, taken, taken_loss, other, other_loss, better, .. } = self;
         let told = match self.clarity {
-            Clarity::Clear => format!("{better} fits better, clearly"),
-            Clarity::Weak => format!("{better} fits better, weakly"),
+            Clarity::Clear => format!("{better} clearly fits better"),
+            Clarity::Weak => format!("{better} fits slightly better"),
             Clarity::None if self.matches => {
-                format!("{better} fits better, but not clearly: these pairs do not decide")
+                format!("{better} fits better, but the difference is too small to decide")
             }
             Clarity::None => format!(
-                "neither {taken} nor {other} finds the right partners better than chance: these pairs do not decide"
+                "neither {taken} nor {other} finds the right partners better than chance, so nothing is decided"
             ),
         };
         let errors = errors(other_loss - taken_loss, self.standard_error);
         format!(
-            "over {pairs} built-in images with texts {told} ({taken} has a loss of {taken_loss:.4}, {other} \
+            "on {pairs} built-in image-text pairs, {told} ({taken} has a loss of {taken_loss:.4}, {other} \
              {other_loss:.4}, {errors:.1} standard errors apart)"
         )
     }
@@ -148,14 +148,14 @@ impl Features {
     }
 }
 
-/// Minus the logarithm of the share of the right partner.
+/// Minus the logarithm of the right partner's share.
 fn loss(logits: &[f64], right: usize) -> f64 {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
     largest + sum.ln() - logits[right]
 }
 
-/// Share of the wrong partners that are not behind the right one. Equal ones and NaN are not behind it.
+/// Share of wrong partners not ranked behind the right one. Ties and NaN are not behind it.
 fn rank(logits: &[f64], right: usize) -> f64 {
     let behind = logits.iter().filter(|logit| logits[right] > **logit).count();
     1.0 - behind as f64 / (logits.len() - 1).max(1) as f64
@@ -178,7 +178,7 @@ fn standard_error(values: &[f64]) -> f64 {
     (variance / values.len().max(1) as f64).sqrt()
 }
 
-/// How many standard errors a difference is; 0 where there is none.
+/// A difference in standard errors; 0 if there is none.
 fn errors(difference: f64, standard_error: f64) -> f64 {
     if difference == 0.0 { 0.0 } else { difference.abs() / standard_error }
 }
@@ -197,7 +197,7 @@ mod tests {
         assert!(found.losses.iter().all(|loss| (loss - expected).abs() < 1e-12), "{found:?}");
         assert_eq!(found.ranks, [0.0, 0.0]);
         assert_eq!(of(vec![0.0, 1.0, 1.0, 0.0]).ranks, [1.0, 1.0]);
-        // What says nothing apart, or is no number, finds nothing.
+        // Constant or NaN features find no partners.
         assert_eq!(of(vec![1.0, 0.0, 1.0, 0.0]).ranks, [0.5, 1.0]);
         assert_eq!(of(vec![f32::NAN; 4]).ranks, [1.0, 1.0]);
     }
@@ -220,7 +220,7 @@ mod tests {
         check(&[1.4, -0.6, 1.4, -0.6], 0.1, "GELU", Clarity::None);
         check(&[f64::NAN, 1.0, 1.0, 1.0], 0.1, "QuickGELU", Clarity::None);
         check(&[0.0; 4], 0.1, "GELU", Clarity::None);
-        // However far apart: a model that finds no partners says nothing.
+        // However large the difference: a model that finds no partners decides nothing.
         let told = check(&[-3.0, -1.0, -3.0, -1.0], 0.5, "QuickGELU", Clarity::None);
         assert!(
             told.contains("neither GELU nor QuickGELU finds the right partners better than chance"),

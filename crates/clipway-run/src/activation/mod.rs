@@ -1,6 +1,6 @@
-//! Evidence on a model's activation, which no shape shows: both are run over images with their texts.
+//! Measures which activation a model was trained with, which no shape shows: both are run on images with their texts.
 //!
-//! It is evidence and no proof, and nothing is chosen by it: a small model may hardly differ between the two.
+//! This is evidence, not proof, and nothing is chosen by it: a small model may hardly differ between the two.
 
 mod evidence;
 mod pairs;
@@ -20,30 +20,30 @@ use crate::verify::VerifyError;
 
 use pairs::Pairs;
 
-/// What weighing gave.
+/// Result of comparing the activations.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Weighed {
     /// Both were run.
     Evidence(ActivationEvidence),
-    /// Both cannot be run, and why.
+    /// They cannot be compared.
     Nothing {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
 impl Weighed {
-    /// One line that says it.
+    /// A one-line summary.
     pub fn summary(&self) -> String {
         match self {
             Weighed::Evidence(evidence) => evidence.summary(),
-            Weighed::Nothing { why } => format!("the activations were not weighed: {why}"),
+            Weighed::Nothing { why } => format!("the activations were not compared: {why}"),
         }
     }
 }
 
-/// Runs a source with its activation, and the towers that have a choice with the other too.
+/// Runs a source with its activation, and with the other one in the towers that have a choice.
 ///
 /// # Errors
 /// Weights that cannot be read or run.
@@ -54,11 +54,11 @@ pub fn weigh_activations(source: &Source, load: &LoadOptions) -> Result<Weighed,
         return nothing("no tower has an activation that `quick_gelu` chooses");
     };
     if source.tower() != Towers::Both {
-        return nothing("it has one tower only");
+        return nothing("the model has only one tower");
     }
     let mut other = source.config().clone();
     if other.model.set_quick_gelu(!model.quick_gelu).is_err() {
-        return nothing("the config states arguments of the activation");
+        return nothing("the config sets arguments of the activation");
     }
     let load = LoadOptions { blocks: false, ..load.clone() };
     let clip = Clip::load(source, &load)?;
@@ -67,7 +67,7 @@ pub fn weigh_activations(source: &Source, load: &LoadOptions) -> Result<Weighed,
         Err(why) => return Ok(Weighed::Nothing { why }),
     };
     let features = pairs.features(&clip)?;
-    // One model is in memory at a time.
+    // Only one model is in memory at a time.
     drop(clip);
     let options = SourceOptions {
         model: Some(ModelChoice::Config(Box::new(other))),
@@ -89,7 +89,7 @@ pub fn weigh_activations(source: &Source, load: &LoadOptions) -> Result<Weighed,
     Ok(Weighed::Evidence(evidence))
 }
 
-/// The towers whose activation `quick_gelu` chooses; `None` if neither is one.
+/// The towers whose activation depends on `quick_gelu`; `None` if there is none.
 fn towers_with_choice(model: &ModelConfig) -> Option<Towers> {
     let image = model.vision.timm.is_none() && matches!(model.vision.layers, VisionLayers::Blocks(_));
     match (image, model.text.hugging_face.is_none()) {

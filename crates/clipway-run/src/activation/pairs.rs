@@ -1,22 +1,21 @@
-//! Built-in images with their texts, and the features that a model gives them.
+//! Built-in images with their texts, and a model's features for them.
 
 use super::evidence::Features;
 use crate::clip::{Clip, ClipError};
 use crate::encoder::normalize;
 use crate::image::{DecodeLimits, Image, Samples, decode};
 
-/// Images of one sheet, and the texts of its images line by line: Microsoft's Fluent Emoji (MIT license) with
-/// their Unicode names.
+/// One sheet of images, and their texts line by line: Microsoft's Fluent Emoji (MIT license) with their Unicode names.
 const SHEET: &[u8] = include_bytes!("../../data/pairs/pictures.webp");
 const TEXTS: &str = include_str!("../../data/pairs/texts.txt");
 
-/// Side of an image of the sheet, in pixels.
+/// Side of an image on the sheet, in pixels.
 const SIDE: usize = 64;
 
-/// What stands before a text.
+/// Prefix of each text.
 const TEMPLATE: &str = "a picture of ";
 
-/// Images and texts of one pass, which bounds the memory: pixels are made again for each model.
+/// Number of images and texts per pass, to limit memory: pixels are computed again for each model.
 const PASS: usize = 32;
 
 /// Images and the token ids of their texts.
@@ -27,10 +26,10 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
-    /// The pairs as a model's tokenizer has them, or why it cannot take them.
+    /// The pairs for a model's tokenizer, or the reason why it cannot process them.
     pub(super) fn of(clip: &Clip) -> Result<Result<Pairs, String>, ClipError> {
         if !clip.has_tokenizer() {
-            return Ok(Err("the tokenizer's files are not there".to_owned()));
+            return Ok(Err("the tokenizer's files are missing".to_owned()));
         }
         let texts: Vec<String> = TEXTS.lines().map(|text| format!("{TEMPLATE}{text}")).collect();
         let ids = clip.tokens(&texts)?.ids;
@@ -38,7 +37,7 @@ impl Pairs {
         let highest = ids.iter().copied().max().unwrap_or(0);
         if highest >= vocabulary as i64 {
             return Ok(Err(format!(
-                "the tokenizer gives ids up to {highest}, and the model has {vocabulary}"
+                "the tokenizer produces ids up to {highest}, but the model has only {vocabulary}"
             )));
         }
         Ok(Ok(Pairs { images: images()?, ids }))
@@ -75,7 +74,7 @@ impl Pairs {
     }
 }
 
-/// The images of the sheet, row after row.
+/// The images of the sheet, row by row.
 fn images() -> Result<Vec<Image>, ClipError> {
     let sheet = decode(SHEET, &DecodeLimits::default())
         .map_err(|cause| ClipError::Image { name: "the built-in images".to_owned(), cause })?;

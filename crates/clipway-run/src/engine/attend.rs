@@ -1,4 +1,4 @@
-//! Attention over the samples of a batch, with keys that padding hides left out.
+//! Attention over the samples of a batch, skipping keys hidden by padding.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::batch::Batch;
 use super::bias::{Bias, Written};
 use super::shape::Rows;
 
-/// What queries see of the keys.
+/// Which keys the queries see.
 pub(super) struct Sight<'a> {
     pub mask: Mask,
     pub bias: Option<&'a Bias>,
@@ -33,7 +33,7 @@ pub(super) fn attend(
         run(kernels, spec, sight.bias, &sequences, [q, k, v], out);
         return;
     };
-    // The places of the keys that each sample sees.
+    // The positions of the keys that each sample sees.
     let visible = |sample: usize| -> Vec<usize> {
         let ids = batch.ids(sample);
         let visible = |key: &usize| *key < skip || ids.get(key - skip).is_none_or(|&found| found != id);
@@ -53,7 +53,7 @@ pub(super) fn attend(
         }
         sequences
     };
-    // Where padding comes last, the keys that are seen lie together.
+    // If padding comes last, the visible keys are contiguous.
     if visible.iter().all(|places| places.last().is_none_or(|last| last + 1 == places.len())) {
         run(kernels, spec, sight.bias, &sequences(&|sample| keys(sample).start), [q, k, v], out);
         return;
@@ -73,7 +73,7 @@ pub(super) fn attend(
         kernels.attention(spec, &sequences, q, k, v, matrix(out, q));
         return;
     };
-    // Each sample has its own keys, and so its own part of the bias; it is never beside a causal mask.
+    // Each sample has its own keys and so its own part of the bias; a bias never occurs with a causal mask.
     for (sequence, keys) in sequences.into_iter().zip(&visible) {
         let queries = sequence.queries.len();
         let values = bias.write(&places(queries), keys);
@@ -91,7 +91,7 @@ fn matrix<'a>(out: &'a mut [f32], q: Matrix<'_>) -> MatrixMut<'a> {
     MatrixMut::new(out, q.rows(), q.columns())
 }
 
-/// Attends to keys that lie together from the first place of their sample on.
+/// Attends to contiguous keys from the first position of their sample.
 fn run(
     kernels: &Kernels,
     spec: &AttentionSpec<'_>,
@@ -112,8 +112,8 @@ fn run(
     kernels.attention(&AttentionSpec { bias, ..*spec }, sequences, q, k, v, matrix(out, q));
 }
 
-/// Sequences of a causal mask over visible keys only: queries at visible places follow one another as their keys
-/// do; a query at a hidden place stands by itself. `start` is the row of the first visible key.
+/// Sequences for a causal mask over visible keys only: queries at visible positions follow one another like their keys;
+/// a query at a hidden position is separate. `start` is the row of the first visible key.
 fn causal_runs(queries: Range<usize>, visible: &[usize], start: usize, sequences: &mut Vec<Sequence>) {
     let mut before = 0;
     let mut query = 0;

@@ -1,10 +1,10 @@
-//! The inputs of one pass over the program, and where each sample's rows lie.
+//! The inputs of one pass through the program, and where each sample's rows are.
 
 use clipway_model::graph::Pool;
 
 use super::shape::{Cut, Rows, Select};
 
-/// What a pass runs on.
+/// The input of a pass.
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
     /// `[batch, 3, height, width]`.
@@ -13,11 +13,11 @@ pub(super) enum Input<'a> {
     Tokens { ids: &'a [i64], length: usize },
 }
 
-/// Samples of one pass.
+/// The samples of one pass.
 pub(super) struct Batch<'a> {
     pub input: Input<'a>,
     pub samples: usize,
-    /// First row of each text and the end of the last; for images empty.
+    /// First row of each text and the end of the last; empty for images.
     starts: Vec<usize>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Batch<'a> {
         Batch { input: Input::Tokens { ids, length }, samples: computed.len(), starts }
     }
 
-    /// First row of a sample; of the number of samples, the end of the last.
+    /// First row of a sample; for the number of samples, the end of the last.
     pub fn start(&self, rows: Rows, sample: usize) -> usize {
         match rows {
             Rows::Fixed(rows) => sample * rows,
@@ -56,7 +56,7 @@ impl<'a> Batch<'a> {
         self.start(rows, self.samples)
     }
 
-    /// All token ids of a text, computed or not.
+    /// All token ids of a text, including those not computed.
     pub fn ids(&self, sample: usize) -> &'a [i64] {
         match self.input {
             Input::Tokens { ids, length } => &ids[sample * length..(sample + 1) * length],
@@ -64,7 +64,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The row that a pool picks of a sample.
+    /// The row that a pool selects from a sample.
     pub fn selected(&self, select: Select, rows: Rows, sample: usize) -> usize {
         let range = self.range(rows, sample);
         match select {
@@ -75,7 +75,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Tokens of a text up to a cut.
+/// Number of tokens in a text up to a cut.
 pub(super) fn computed(cut: Option<Cut>, ids: &[i64]) -> usize {
     match cut {
         None => ids.len(),
@@ -84,7 +84,7 @@ pub(super) fn computed(cut: Option<Cut>, ids: &[i64]) -> usize {
     }
 }
 
-/// The token of a text that a pool picks.
+/// The token that a pool selects from a text.
 pub(super) fn position(pool: Pool, ids: &[i64]) -> usize {
     match pool {
         Pool::Argmax => {

@@ -1,20 +1,20 @@
-//! What attentions add to their scores, by head, query and key.
+//! Biases added to attention scores, by head, query and key.
 
 use std::borrow::Cow;
 
 use clipway_model::graph::{GridMlp, distance_bucket};
 
-/// A bias ready to be written out for sequences of any length.
+/// A bias that can be computed for sequences of any length.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Bias {
-    /// The same for all pairs of one distance, key less query.
+    /// The same for all pairs at the same distance, key minus query.
     Distances {
-        /// `[heads, 2 * reach + 1]`: distances from `-reach` to `reach`; beyond them the first and last hold.
+        /// `[heads, 2 * reach + 1]`: distances from `-reach` to `reach`; beyond them, the first and last apply.
         values: Vec<f32>,
-        /// Longest distance with a value of its own.
+        /// Longest distance with its own value.
         reach: usize,
     },
-    /// A number of its own for each pair of tokens, `[heads, tokens, tokens]`.
+    /// A separate number for each pair of tokens, `[heads, tokens, tokens]`.
     Pairs { values: Vec<f32>, tokens: usize },
 }
 
@@ -27,14 +27,14 @@ impl Bias {
         Bias::Distances { values: values.collect(), reach }
     }
 
-    /// What an MLP makes of steps on a grid, for the tokens of patches after `skip` others; see
+    /// The bias that an MLP computes from relative grid positions, for the patch tokens after `skip` others; see
     /// `clipway_model::graph::AttentionBias::GridMlp`.
     pub fn of_grid(mlp: &GridMlp, [rows, columns]: [usize; 2], skip: usize) -> Bias {
         let tokens = skip + rows * columns;
         Bias::Pairs { values: mlp.pairs([rows, columns], skip), tokens }
     }
 
-    /// The bias of this many queries and keys from the first place on.
+    /// The bias of this many queries and keys, from the first position.
     pub fn first(&self, queries: usize, keys: usize) -> Written<'_> {
         match self {
             Bias::Pairs { values, tokens } => {
@@ -48,7 +48,7 @@ impl Bias {
         }
     }
 
-    /// The bias `[heads, queries, keys]` of the given queries and keys, by their places in the sequence.
+    /// The bias `[heads, queries, keys]` of the given queries and keys, by their positions in the sequence.
     pub fn write(&self, queries: &[usize], keys: &[usize]) -> Vec<f32> {
         match self {
             Bias::Distances { values, reach } => {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn steps_on_a_grid_are_seen_down_and_across() {
-        // The first head sees steps down that are positive, the second adds those across and 1.
+        // The first head uses positive vertical offsets; the second adds the horizontal ones and 1.
         let mlp = GridMlp {
             hidden_weight: vec![1.0, 0.0, 0.0, 1.0],
             hidden_bias: vec![0.0; 2],
@@ -97,7 +97,7 @@ mod tests {
             bias: vec![0.0, 1.0],
         };
         let bias = Bias::of_grid(&mlp, [2, 2], 1);
-        // Of the class token, then of the patch below right: itself, below right, above right, above left.
+        // For the class token, then for the lower right patch: itself, lower right, upper right, upper left.
         let found = bias.write(&[0, 4], &[0, 4, 2, 1]);
         let (one, two) = (2.0_f32.ln(), 2.0 * 2.0_f32.ln() + 1.0);
         assert_eq!(found[..8], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, one, one]);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn far_keys_share_the_last_bucket() {
-        // Two heads, four buckets: here, before, never used, after.
+        // Two heads, four buckets: same position, before, never used, after.
         let bias = Bias::of_buckets(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], [4, 2], 3);
         let found = bias.write(&[1, 9], &[0, 1, 2, 9]);
         assert_eq!(found[..8], [2.0, 0.0, 6.0, 6.0, 2.0, 2.0, 2.0, 0.0]);

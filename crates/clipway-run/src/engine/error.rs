@@ -1,21 +1,21 @@
-//! What can go wrong when a tower is compiled or run.
+//! Errors when compiling or running a tower.
 
-/// A tensor cannot be read as the architecture needs it.
+/// A tensor cannot be read as the architecture requires.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightError {
-    /// No tensor of this name.
-    #[error("there is no such tensor")]
+    /// There is no tensor with this name.
+    #[error("no such tensor")]
     Missing,
     /// The tensor has another shape.
     #[error("expected shape {expected:?}, found {found:?}")]
     Shape {
-        /// What the architecture needs.
+        /// The required shape.
         expected: Vec<usize>,
-        /// What the weights hold.
+        /// The shape in the weights.
         found: Vec<usize>,
     },
-    /// The tensor is not made of floating-point numbers.
+    /// The tensor is not floating-point.
     #[error("expected floating-point numbers, found {found}")]
     Dtype {
         /// Dtype of the tensor.
@@ -38,7 +38,7 @@ pub enum EngineError {
         /// What is wrong.
         cause: WeightError,
     },
-    /// The graph asks for something that the engine cannot compute.
+    /// The graph uses something that the engine cannot compute.
     #[error("`{scope}`: {operation}: {reason}")]
     Unsupported {
         /// Module of the operation.
@@ -48,7 +48,7 @@ pub enum EngineError {
         /// What is not supported.
         reason: String,
     },
-    /// The processor lacks the instruction set that was asked for.
+    /// The processor lacks the requested instruction set.
     #[error("this processor has no {name}")]
     InstructionSet {
         /// Name of the instruction set.
@@ -57,44 +57,44 @@ pub enum EngineError {
     /// Threads are not available.
     #[error("{threads} threads: {cause}")]
     Threads {
-        /// How many were asked for.
+        /// The requested number.
         threads: usize,
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
-    /// The input is of another kind than the tower's.
+    /// The input is of the wrong kind for the tower.
     #[error("the tower takes {expected}, found {found}")]
     WrongInput {
-        /// What the tower takes.
+        /// The tower's input.
         expected: &'static str,
-        /// What it was given.
+        /// The given input.
         found: &'static str,
     },
-    /// The number of pixels is not that of whole images.
+    /// The number of pixel values is not a whole number of images.
     #[error(
         "pixels: expected a multiple of {expected} values ([batch, 3, {height}, {width}]), found {found}"
     )]
     Pixels {
-        /// Values of one image.
+        /// Number of values per image.
         expected: usize,
         /// Rows of an image.
         height: usize,
         /// Columns of an image.
         width: usize,
-        /// Values given.
+        /// Number of values given.
         found: usize,
     },
-    /// A text has more tokens than the tower has positions for.
+    /// A text has more tokens than the tower has positions.
     #[error("text {text}: expected at most {most} tokens that are not padding, found {found}")]
     TextLength {
-        /// The text in the batch.
+        /// Index of the text in the batch.
         text: usize,
-        /// Positions that there are.
+        /// Number of positions.
         most: usize,
-        /// Tokens that are not padding.
+        /// Number of tokens that are not padding.
         found: usize,
     },
-    /// The number of token ids is not that of whole texts.
+    /// The number of token ids is not a whole number of texts.
     #[error(
         "token ids: expected texts of {least} to {context} tokens, found {found} ids for texts of {length}"
     )]
@@ -103,12 +103,12 @@ pub enum EngineError {
         least: usize,
         /// Longest text.
         context: usize,
-        /// Tokens of a text, as given.
+        /// Length of a text, as given.
         length: usize,
-        /// Ids given.
+        /// Number of ids given.
         found: usize,
     },
-    /// A token id lies outside of the vocabulary.
+    /// A token id is outside the vocabulary.
     #[error("text {text}, token {position}: expected an id below {vocabulary}, found {id}")]
     TokenRange {
         /// Index of the text in the batch.
@@ -117,13 +117,13 @@ pub enum EngineError {
         position: usize,
         /// The id.
         id: i64,
-        /// Number of ids.
+        /// Number of ids in the vocabulary.
         vocabulary: usize,
     },
 }
 
 impl EngineError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             EngineError::Weight { cause, .. } => match cause {

@@ -1,4 +1,4 @@
-//! Runs a prepared program over one batch.
+//! Runs a prepared program on one batch.
 
 use clipway_kernels::Kernels;
 use rayon::prelude::*;
@@ -11,7 +11,7 @@ use super::slots::Slots;
 use super::steps::step::Step;
 use super::values::{Input, Values};
 
-/// Buffers of the values, kept from pass to pass.
+/// Buffers of the values, reused between passes.
 #[derive(Default)]
 pub(super) struct Arena {
     buffers: Vec<Vec<f32>>,
@@ -35,7 +35,7 @@ impl Executable {
         Ok(Executable { program, steps, slots })
     }
 
-    /// Runs a batch; `sink` gets each kept value by its index, and last the output with `None`.
+    /// Runs a batch; `sink` receives each kept value with its index, and finally the output with `None`.
     pub fn run(
         &self,
         kernels: &Kernels,

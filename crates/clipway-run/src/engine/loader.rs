@@ -1,4 +1,4 @@
-//! Reads weights, and makes the matrices and vectors that recipes ask for.
+//! Reads weights and builds the matrices and vectors that recipes describe.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,12 +12,12 @@ use super::recipe::{Addend, Block, Filters, Matrix, Table, Vector};
 use super::shape::Window;
 use super::weights::Weights;
 
-/// Reads parameters and makes of them what a program's recipes say.
+/// Reads parameters and builds what a program's recipes describe.
 pub(super) struct Loader<'a> {
     pub parameters: &'a Parameters,
     weights: &'a dyn Weights,
     pub kernels: &'a Kernels,
-    /// Buffers for weights on their way into packed form, about one a thread.
+    /// Buffers for weights before packing, about one per thread.
     scratch: Mutex<Vec<Vec<f32>>>,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Loader<'a> {
         Loader { parameters, weights, kernels, scratch: Mutex::default() }
     }
 
-    /// Reads a parameter into a buffer and checks that it came whole.
+    /// Reads a parameter into a buffer and checks that it is complete.
     fn read(&self, id: ParameterId, out: &mut Vec<f32>) -> Result<(), EngineError> {
         let parameter = self.parameters.get(id);
         let read = self.weights.read(&parameter.name, &parameter.shape, out);
@@ -52,7 +52,7 @@ impl<'a> Loader<'a> {
         self.borrowed(id, |values| Ok(values[row * width..(row + 1) * width].to_vec()))
     }
 
-    /// Lends a function a parameter's values, which it may change.
+    /// Passes a parameter's values to a function, which may change them.
     fn borrowed<R>(
         &self,
         id: ParameterId,
@@ -89,7 +89,7 @@ impl<'a> Loader<'a> {
         Ok(builder.finish())
     }
 
-    /// Lends a function a block's rows, one for each output, with its factors applied.
+    /// Passes a block's rows to a function, one per output, with its factors applied.
     fn rows<R>(
         &self,
         block: &Block,
@@ -121,7 +121,7 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The filters of a block, one row for each output, with what is added to them.
+    /// The filters of a block, one row per output, with their addends.
     fn added_filters(&self, block: &Block, inputs: usize) -> Result<Vec<f32>, EngineError> {
         let plain = Block { addends: Vec::new(), factors: None, ..block.clone() };
         let factors = block.factors.as_ref().map(|factors| self.vector(factors)).transpose()?;
@@ -178,7 +178,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The rows that are added to each sample.
+    /// The rows added to each sample.
     pub fn table(&self, table: &Table) -> Result<Vec<f32>, EngineError> {
         let mut positions = self.owned(table.positions)?;
         let width = self.parameters.get(table.positions).matrix_shape()[1];
@@ -205,7 +205,7 @@ impl<'a> Loader<'a> {
         Ok(values)
     }
 
-    /// What an attention adds to its scores.
+    /// Bias of an attention's scores.
     pub fn bias(&self, bias: AttentionBias) -> Result<Bias, EngineError> {
         match bias {
             AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip } => {
@@ -228,7 +228,7 @@ impl<'a> Loader<'a> {
         vector.map(|vector| self.vector(vector).map(|values| single(&values))).transpose()
     }
 
-    /// Computes a vector's recipe.
+    /// Computes a vector from its recipe.
     pub fn vector(&self, vector: &Vector) -> Result<Vec<f64>, EngineError> {
         let combine = |a: &Vector, b: &Vector, function: fn(f64, f64) -> f64| {
             let (a, b) = (self.vector(a)?, self.vector(b)?);

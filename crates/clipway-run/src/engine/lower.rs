@@ -1,4 +1,4 @@
-//! A graph in the engine's form, one operation a node; passes then make it fast.
+//! A graph in the engine's form, one operation per node; passes then make it fast.
 
 use clipway_model::graph::{
     Dim, Graph, MeanWindow, Node, Operation, ParameterId, Parameters, Pool, ValueId, WeightLayout,
@@ -15,7 +15,7 @@ use super::steps::{
     Queries, Reduce, Reduction, RmsNorm, Rotary, ToRows, TokenIds, UnitHeads, Unpadded, WindowAttention,
 };
 
-/// Brings a tower into the engine's form and keeps the values of the named nodes.
+/// Lowers a tower to the engine's form and keeps the values of the named nodes.
 pub(super) fn lower(
     graph: &Graph,
     parameters: &Parameters,
@@ -37,7 +37,7 @@ pub(super) fn lower(
 struct Lowering<'p> {
     parameters: &'p Parameters,
     program: Program,
-    /// Where each value of the graph is.
+    /// The lowered form of each graph value.
     places: Vec<Id>,
 }
 
@@ -161,14 +161,14 @@ impl Lowering<'_> {
             },
         };
         let inputs = match op {
-            // The run knows the ids.
+            // The ids are available at run time.
             Op::Select(_) | Op::PoolUnpadded(_) | Op::AddTextPositions(_) => vec![first],
             _ => inputs,
         };
         Ok(self.program.push(op, inputs, shape, &node.scope))
     }
 
-    /// A sequence is its rows already; only its size as a map is noted.
+    /// A sequence already consists of rows; only its size as a map is recorded.
     fn unflatten(&mut self, input: Id, size: [usize; 2], node: &Node) -> Result<Id, EngineError> {
         let map = &mut self.program.nodes[input].shape.map;
         match map.replace(size) {
@@ -181,7 +181,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Inputs and stored outputs of a linear weight.
+    /// Numbers of inputs and stored outputs of a linear weight.
     fn matrix_size(&self, weight: ParameterId, layout: WeightLayout) -> (usize, usize) {
         let shape = &self.parameters.get(weight).shape;
         match layout {
@@ -197,7 +197,7 @@ impl Lowering<'_> {
     }
 }
 
-/// The shape of a node's value as rows.
+/// The shape of a node's value, as rows.
 fn shape(node: &Node) -> Result<Shape, EngineError> {
     let rows = |dim: Dim| match dim {
         Dim::Fixed(rows) => Some(Rows::Fixed(rows)),

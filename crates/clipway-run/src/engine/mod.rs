@@ -1,9 +1,9 @@
 //! The engine: a tower's graph and weights, compiled and run.
 //!
-//! Compiling goes graph → program (`lower`), program → faster program (`passes`), and then reads each weight
-//! once and packs it (`steps`). Running goes pass by pass over a bounded number of rows, so memory does not
-//! grow with the batch; values live in buffers that are planned once (`slots`) and kept from pass to pass.
-//! A sample's feature does not depend on the batch it is in.
+//! Compiling turns the graph into a program (`lower`), makes the program faster (`passes`), and then reads and packs
+//! each weight once (`steps`). Running works in passes with a bounded number of rows, so memory does not grow with the
+//! batch. Values are stored in buffers that are planned once (`slots`) and reused between passes. A sample's feature
+//! does not depend on the batch it is in.
 
 mod attend;
 mod batch;
@@ -47,12 +47,12 @@ pub use passes::Passes;
 pub use processor::{InstructionSet, Processor};
 pub use weights::Weights;
 
-/// How a tower is compiled.
+/// How to compile a tower.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineOptions {
-    /// Which passes run.
+    /// Which passes to run.
     pub passes: Passes,
-    /// Whether the outputs of the tower's blocks are available, which forbids some savings.
+    /// Whether the outputs of the tower's blocks are available, which prevents some optimizations.
     pub blocks: bool,
 }
 
@@ -66,7 +66,7 @@ pub struct Engine {
     arenas: Mutex<Vec<Arena>>,
 }
 
-/// A limit of the tokens of a text that are not padding.
+/// Limit on the number of tokens in a text that are not padding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Counted {
     padding: i64,
@@ -97,25 +97,25 @@ impl Engine {
         Ok(Engine { processor, executable, input, width, counted, arenas: Mutex::default() })
     }
 
-    /// What the tower takes.
+    /// The tower's input.
     pub fn input(&self) -> TowerInput {
         self.input
     }
 
-    /// Values of a feature.
+    /// Number of values in a feature.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// What it runs on.
+    /// The processor it runs on.
     pub fn processor(&self) -> &Processor {
         &self.processor
     }
 
-    /// Computes the features `[batch, width]` of pixels `[batch, 3, height, width]`.
+    /// Computes features `[batch, width]` from pixels `[batch, 3, height, width]`.
     ///
     /// # Errors
-    /// If the tower takes texts, or the pixels are not whole images.
+    /// A tower for texts, or pixels that are not whole images.
     pub fn run_pixels(&self, pixels: &[f32]) -> Result<Vec<f32>, EngineError> {
         Ok(self.images(pixels)?.0)
     }
@@ -123,7 +123,7 @@ impl Engine {
     /// Computes features, and the outputs of the blocks if the tower was compiled with them.
     ///
     /// # Errors
-    /// As [`Engine::run_pixels`].
+    /// The errors of [`Engine::run_pixels`].
     pub fn run_pixels_with_blocks(
         &self,
         pixels: &[f32],
@@ -131,10 +131,10 @@ impl Engine {
         self.images(pixels)
     }
 
-    /// Computes the features `[batch, width]` of token ids `[batch, length]`.
+    /// Computes features `[batch, width]` from token ids `[batch, length]`.
     ///
     /// # Errors
-    /// If the tower takes images, the ids are not whole texts, or one is outside of the vocabulary.
+    /// A tower for images, ids that are not whole texts, or an id outside the vocabulary.
     pub fn run_tokens(&self, ids: &[i64], length: usize) -> Result<Vec<f32>, EngineError> {
         Ok(self.texts(ids, length)?.0)
     }
@@ -142,7 +142,7 @@ impl Engine {
     /// Computes features, and the outputs of the blocks if the tower was compiled with them.
     ///
     /// # Errors
-    /// As [`Engine::run_tokens`].
+    /// The errors of [`Engine::run_tokens`].
     pub fn run_tokens_with_blocks(
         &self,
         ids: &[i64],
@@ -193,7 +193,7 @@ impl Engine {
         Ok(self.run(batches))
     }
 
-    /// Refuses texts with more tokens than there are positions for, where padding has none of them.
+    /// Refuses texts with more tokens than there are positions, where padding takes none.
     fn check_counted(&self, ids: &[i64], length: usize) -> Result<(), EngineError> {
         for &Counted { padding, most } in &self.counted {
             let counts = ids.chunks_exact(length).map(|ids| ids.iter().filter(|id| **id != padding).count());
@@ -237,13 +237,13 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// What a program takes: its only input, with the limits that its tables set.
+/// A program's only input, with the limits set by its tables.
 fn input_of(program: &Program, parameters: &Parameters) -> Result<TowerInput, EngineError> {
     let mut input = None;
     let (mut least, mut context, mut vocabulary) = (1, usize::MAX, usize::MAX);
     for node in &program.nodes {
         match &node.op {
-            // The map that pixels become holds their size.
+            // The map made from the pixels knows their size.
             Op::ToRows(_) => {
                 input = node.shape.map.map(|[height, width]| TowerInput::Pixels { height, width })
             }
@@ -276,7 +276,7 @@ fn input_of(program: &Program, parameters: &Parameters) -> Result<TowerInput, En
     }
 }
 
-/// The limits that tables of positions set, where padding has none of them.
+/// The limits set by position tables, where padding takes no position.
 fn counted(program: &Program, parameters: &Parameters) -> Vec<Counted> {
     let limit = |op: &Op| {
         let Op::AddTextPositions(AddTextPositions { positions: TextPositions::Table(table), padding }) = *op

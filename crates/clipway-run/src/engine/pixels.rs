@@ -5,7 +5,7 @@ use rayon::prelude::*;
 /// Colors of an image.
 pub(super) const CHANNELS: usize = 3;
 
-/// Writes each place's three colors together: `[batch, height, width, 3]`.
+/// Stores each place's three colors together: `[batch, height, width, 3]`.
 pub(super) fn to_rows(values: &[f32], size: [usize; 2], out: &mut [f32]) {
     let places = size[0] * size[1];
     let images = values.chunks_exact(CHANNELS * places);
@@ -18,9 +18,9 @@ pub(super) fn to_rows(values: &[f32], size: [usize; 2], out: &mut [f32]) {
     }
 }
 
-/// Writes each patch as a row `[3, kernel height, kernel width]`, after `leading` rows of zeros an image.
+/// Writes each patch as a row `[3, kernel height, kernel width]`, after `leading` zero rows per image.
 ///
-/// Pixels past the last whole patch are left out, as a convolution leaves them out.
+/// Pixels past the last whole patch are skipped, as in a convolution.
 pub(super) fn patches(values: &[f32], size: [usize; 2], kernel: [usize; 2], leading: usize, out: &mut [f32]) {
     let across = size[1] / kernel[1];
     let width = CHANNELS * kernel[0] * kernel[1];

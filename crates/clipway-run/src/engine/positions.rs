@@ -1,13 +1,13 @@
-//! What stands for the positions of a text's tokens, where padding has no place among them.
+//! Position encodings of a text's tokens, where padding takes no position.
 
 use clipway_model::graph::sinusoid_frequencies;
 
-/// What stands for a position.
+/// A position encoding.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Positions {
     /// Rows of a table.
     Table(Table),
-    /// Sines and cosines of these frequencies.
+    /// Sines and cosines with these frequencies.
     Sinusoids(Vec<f32>),
 }
 
@@ -26,12 +26,12 @@ pub(super) fn first_position(padding: i64) -> usize {
 }
 
 impl Positions {
-    /// Sinusoids of a width: half of it sines, then as many cosines, and a zero where it is odd.
+    /// Sinusoids for a width: half sines, as many cosines, and a zero if it is odd.
     pub fn sinusoids(width: usize) -> Positions {
         Positions::Sinusoids(sinusoid_frequencies(width))
     }
 
-    /// Adds to the rows of one text what stands for their positions; `out` holds as many rows as there are ids.
+    /// Adds position encodings to the rows of one text; `out` has as many rows as there are ids.
     pub fn add(&self, ids: &[i64], padding: i64, width: usize, out: &mut [f32]) {
         let mut next = first_position(padding);
         for (id, row) in ids.iter().zip(out.chunks_exact_mut(width)) {
@@ -39,7 +39,7 @@ impl Positions {
             next += usize::from(position.is_some());
             match self {
                 Positions::Table(table) => {
-                    // Where padding comes, its own row stands.
+                    // Padding uses its own row.
                     let place = position.unwrap_or(first_position(padding) - 1);
                     let entry = &table.values[place * width..][..width];
                     row.iter_mut().zip(entry).for_each(|(value, entry)| *value += entry);

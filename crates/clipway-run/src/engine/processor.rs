@@ -1,4 +1,4 @@
-//! What engines run on: an instruction set and threads, shared by the engines of a process.
+//! An instruction set and threads, shared by the engines of a process.
 
 use clipway_kernels::{Isa, Kernels, KernelsError};
 
@@ -16,13 +16,13 @@ pub enum InstructionSet {
 }
 
 impl InstructionSet {
-    /// Those that this processor has, fastest first.
+    /// The instruction sets of this processor, fastest first.
     pub fn available() -> Vec<InstructionSet> {
         let all = [InstructionSet::Avx512, InstructionSet::Avx2, InstructionSet::Portable];
         all.into_iter().filter(|set| set.isa().is_available()).collect()
     }
 
-    /// Name as printed.
+    /// Display name.
     pub fn name(self) -> &'static str {
         self.isa().name()
     }
@@ -44,10 +44,10 @@ pub struct Processor {
 }
 
 impl Processor {
-    /// The fastest instruction set and one thread for each core that this process may use.
+    /// The fastest instruction set and one thread per core that this process may use.
     ///
     /// # Errors
-    /// If threads cannot be started.
+    /// Threads that cannot be started.
     pub fn detect() -> Result<Processor, EngineError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Processor::with_threads(threads)
@@ -56,7 +56,7 @@ impl Processor {
     /// The fastest instruction set and this many threads.
     ///
     /// # Errors
-    /// If `threads` is 0, or they cannot be started.
+    /// `threads` of 0, or threads that cannot be started.
     pub fn with_threads(threads: usize) -> Result<Processor, EngineError> {
         let best = InstructionSet::available().first().copied().unwrap_or(InstructionSet::Portable);
         Processor::new(best, threads)
@@ -65,7 +65,7 @@ impl Processor {
     /// An instruction set and this many threads.
     ///
     /// # Errors
-    /// If the processor lacks the instruction set, `threads` is 0, or they cannot be started.
+    /// An instruction set that the processor lacks, `threads` of 0, or threads that cannot be started.
     pub fn new(set: InstructionSet, threads: usize) -> Result<Processor, EngineError> {
         let kernels = Kernels::new(set.isa(), threads).map_err(|error| match error {
             KernelsError::Isa { .. } => EngineError::InstructionSet { name: set.name() },
@@ -84,8 +84,8 @@ impl Processor {
         self.kernels.threads()
     }
 
-    /// Runs work on the threads of this processor: whatever it spreads over rayon's current pool stays on them. With one
-    /// thread that is the caller's own, whose pool stays the current one.
+    /// Runs work on the threads of this processor: whatever it spreads over rayon's current pool stays on them. With
+    /// one thread, that is the caller's own, whose pool stays the current one.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.kernels.install(work)
     }

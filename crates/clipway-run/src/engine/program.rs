@@ -1,13 +1,13 @@
-//! The engine's own form of a tower: values are rows of channels, and a step may do more than one operation.
+//! The engine's own form of a tower: values are rows of channels, and one step may do several operations.
 //!
-//! A sequence `[batch, tokens, width]` and a map `[batch, channels, height, width]` are both rows: one of
-//! `width` channels for each token or place, sample after sample. So flattening a map costs nothing, and texts
-//! of different lengths lie one after the other without padding.
+//! A sequence `[batch, tokens, width]` and a map `[batch, channels, height, width]` are both rows: one row of channels
+//! per token or place, sample after sample. So flattening a map costs nothing, and texts of different lengths are
+//! stored one after the other without padding.
 
 use super::shape::{Cut, Shape};
 use super::steps::Op;
 
-/// Index of a node, and so of its value.
+/// Index of a node and its value.
 pub(super) type Id = usize;
 
 /// One step.
@@ -25,7 +25,7 @@ pub(super) struct Node {
 pub(super) struct Program {
     pub nodes: Vec<Node>,
     pub output: Id,
-    /// Values that the caller wants beside the output, by name.
+    /// Values that the caller wants besides the output, by name.
     pub kept: Vec<(String, Id)>,
     /// Where texts are cut.
     pub cut: Option<Cut>,
@@ -38,7 +38,7 @@ impl Program {
         self.nodes.len() - 1
     }
 
-    /// How often each value is used; the output and kept values are used once more.
+    /// Number of uses of each value; the output and kept values have one more.
     pub fn uses(&self) -> Vec<usize> {
         let mut uses = vec![0; self.nodes.len()];
         for node in &self.nodes {
@@ -49,9 +49,9 @@ impl Program {
         uses
     }
 
-    /// Makes every user of `from` use `to`; nothing uses `from` any more, and it uses nothing.
+    /// Makes every user of `from` use `to`; then nothing uses `from`, and it uses nothing.
     ///
-    /// Where `from` is a map and `to` the same rows in a line, `to` becomes that map.
+    /// If `from` is a map and `to` the same rows as a sequence, `to` becomes that map.
     pub fn replace(&mut self, from: Id, to: Id) {
         self.nodes[from].inputs.clear();
         let Shape { rows, map, .. } = self.nodes[from].shape;
@@ -69,7 +69,7 @@ impl Program {
         }
     }
 
-    /// Drops what nothing uses and puts the rest in an order in which it can be computed.
+    /// Drops unused nodes and sorts the rest into an order of computation.
     pub fn tidy(&mut self) {
         let mut order: Vec<Id> = Vec::with_capacity(self.nodes.len());
         let mut seen = vec![false; self.nodes.len()];

@@ -1,13 +1,13 @@
-//! Recipes: how the numbers that a step needs are made of a checkpoint's tensors.
+//! Recipes: how the numbers of a step are made from a checkpoint's tensors.
 //!
-//! Passes change recipes and never numbers, so nothing is read before the whole program is known, and folding
-//! is computed once, in f64.
+//! Passes change recipes and never numbers, so nothing is read before the whole program is known, and folding is
+//! computed only once, in f64.
 
 use std::ops::Range;
 
 use clipway_model::graph::{GridChange, ParameterId, WeightLayout};
 
-/// A vector computed from parameters, one number a channel.
+/// A vector computed from parameters, one number per channel.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Vector {
     /// A parameter's elements.
@@ -16,17 +16,17 @@ pub(super) enum Vector {
     Constant(f64, usize),
     /// A range of another vector.
     Part(Box<Vector>, Range<usize>),
-    /// Vectors one after the other.
+    /// Concatenated vectors.
     Joined(Vec<Vector>),
-    /// Element by element.
+    /// Elementwise product.
     Product(Box<Vector>, Box<Vector>),
-    /// Element by element.
+    /// Elementwise sum.
     Sum(Box<Vector>, Box<Vector>),
     /// `weight / sqrt(variance + epsilon)`.
     NormScale { weight: ParameterId, variance: ParameterId, epsilon: f64 },
     /// `bias - mean · weight / sqrt(variance + epsilon)`.
     NormShift { norm: NormParameters, epsilon: f64 },
-    /// Each element this many times; of `exp(min(element, limit))` where there is a limit.
+    /// Each element repeated this many times; `exp(min(element, limit))` if there is a limit.
     Repeated { factors: ParameterId, times: usize, limit: Option<f32> },
 }
 
@@ -50,7 +50,7 @@ impl Vector {
         Vector::Sum(Box::new(self), Box::new(other))
     }
 
-    /// The sum of two vectors that may not be there.
+    /// The sum of two optional vectors.
     pub fn sum(first: Option<Vector>, second: Option<Vector>) -> Option<Vector> {
         match (first, second) {
             (Some(first), Some(second)) => Some(first.plus(second)),
@@ -80,15 +80,15 @@ pub(super) struct Block {
     pub outputs: Range<usize>,
     /// Factor of each output in `outputs`.
     pub factors: Option<Vector>,
-    /// Filters that are added to those of the parameter, which are filters then.
+    /// Filters added to the parameter's, which are then filters too.
     pub addends: Vec<Addend>,
 }
 
-/// Filters for the outputs of a block, in the middle of its window.
+/// Filters for a block's outputs, centered in its kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Addend {
     pub filters: Filters,
-    /// Height and width of the block's window.
+    /// Height and width of the block's kernel.
     pub within: [usize; 2],
     /// Factor of each output of the block.
     pub factors: Vector,
@@ -97,9 +97,9 @@ pub(super) struct Addend {
 /// Filters that others are added to.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Filters {
-    /// A parameter's, with a window of this height and width.
+    /// A parameter's filters, with a kernel of this height and width.
     Parameter(ParameterId, [usize; 2]),
-    /// Those that leave a map as it is.
+    /// Filters of the identity.
     Unit,
 }
 
@@ -123,7 +123,7 @@ impl Matrix {
         self.blocks.iter().map(|b| b.outputs.len()).sum()
     }
 
-    /// The matrix whose outputs are multiplied by `factors`.
+    /// The matrix with its outputs multiplied by `factors`.
     pub fn scaled(mut self, factors: &Vector) -> Matrix {
         let mut start = 0;
         for block in &mut self.blocks {
@@ -140,7 +140,7 @@ impl Matrix {
         self
     }
 
-    /// The filters, of a window `within`, with others added in its middle.
+    /// The filters, with kernel `within`, with others added at their center.
     pub fn plus(mut self, within: [usize; 2], filters: Filters, factors: &Vector) -> Matrix {
         let mut start = 0;
         for block in &mut self.blocks {
@@ -151,7 +151,7 @@ impl Matrix {
         self
     }
 
-    /// The matrix of a range of the outputs.
+    /// The matrix for a range of outputs.
     pub fn part(&self, range: Range<usize>) -> Matrix {
         let mut blocks = Vec::new();
         let mut start = 0;
@@ -179,18 +179,18 @@ impl Addend {
     }
 }
 
-/// A table that is added to each sample: rows of leading tokens, then `[tokens, width]` of its own.
+/// A table added to each sample: rows of leading tokens, then its own `[tokens, width]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Table {
     pub positions: ParameterId,
-    /// How the positions are resampled, where they are made for another grid.
+    /// How the positions are resampled, if they were made for another grid.
     pub change: Option<GridChange>,
-    /// Parameters that take the first rows of each sample.
+    /// Parameters that form the first rows of each sample.
     pub leading: Vec<ParameterId>,
-    /// Whether the leading rows have positions too, the first ones.
+    /// Whether the leading rows have positions too (the first ones).
     pub leading_have_positions: bool,
-    /// Added to every row but the leading ones.
+    /// Added to every row except the leading ones.
     pub bias: Option<Vector>,
-    /// Rows of the positions, as they are added.
+    /// Number of position rows, after resampling.
     pub tokens: usize,
 }

@@ -1,6 +1,6 @@
-//! Rows made one.
+//! Reduces rows to one.
 
-/// The mean of each channel; NaN where there are no rows, as in PyTorch.
+/// The mean of each channel; NaN if there are no rows, as in PyTorch.
 pub(super) fn mean<'a>(rows: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
     let mut sums = vec![0.0f64; out.len()];
     let mut count = 0.0;
@@ -11,7 +11,7 @@ pub(super) fn mean<'a>(rows: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
     out.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / count) as f32);
 }
 
-/// The largest of each channel: NaN if there is one, negative infinity where there are no rows.
+/// The maximum of each channel: NaN if any value is, negative infinity if there are no rows.
 pub(super) fn largest<'a>(rows: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
     out.fill(f32::NEG_INFINITY);
     for row in rows {

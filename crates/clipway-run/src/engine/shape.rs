@@ -1,8 +1,8 @@
-//! Shapes of values, and the small words that operations and passes share.
+//! Shapes of values, and small types that operations and passes share.
 
 use clipway_model::graph::{Activation, Pool};
 
-/// Rows of each sample.
+/// Number of rows of each sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Rows {
     /// The same for each.
@@ -28,16 +28,16 @@ pub(super) struct Window {
     pub padding: [usize; 2],
 }
 
-/// What is done to a product before it is stored: `after(before(product + bias) + second input)`, or times it.
+/// Epilogue of a product: `after(before(product + bias) + second input)`, or times it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Finish {
     pub before: Option<Activation>,
-    /// What is done with the second input, if there is one.
+    /// How the second input is combined, if there is one.
     pub second: Option<Combine>,
     pub after: Option<Activation>,
 }
 
-/// How two values become one.
+/// How two values are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Combine {
     Add,
@@ -53,11 +53,11 @@ pub(super) enum Select {
     Ids(Pool),
 }
 
-/// Where a text is cut: what comes after cannot change its feature.
+/// Where a text ends: what follows cannot change its feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// After the token that this pool chooses.
+    /// After the token that this pool selects.
     Pooled(Pool),
-    /// After the last token whose id is not this one, the id of padding; the first token stays.
+    /// After the last token that is not this padding id; the first token always stays.
     Padding(i64),
 }

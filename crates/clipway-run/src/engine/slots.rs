@@ -1,10 +1,10 @@
-//! Which buffer each value lives in: values that are never alive together share one.
+//! Assigns values to buffers: values that are never alive together share one.
 
 use super::program::Program;
 use super::shape::Rows;
 use super::steps::Op;
 
-/// Rows of a text that buffers are matched by; only the order of sizes matters.
+/// Assumed number of rows in a text when matching buffers; only the order of sizes matters.
 const USUAL_TEXT: usize = 77;
 
 /// The buffer of each value.
@@ -46,7 +46,7 @@ impl Slots {
                 .and_then(|slot| node.inputs.get(slot).copied())
                 .filter(|input| dying.contains(input) && nodes[*input].shape.width == node.shape.width)
                 .filter(|input| nodes[*input].shape.rows == node.shape.rows)
-                // A value that is also another input must stay as it is.
+                // A value that is also another input must not be overwritten.
                 .filter(|input| node.inputs.iter().filter(|i| *i == input).count() == 1)
                 .and_then(|input| of[input]);
             let slot = inherited.or_else(|| take(&mut free, &sizes, size(id))).unwrap_or_else(|| {
@@ -60,7 +60,7 @@ impl Slots {
             freed.dedup();
             free.extend(freed.into_iter().filter(|&buffer| buffer != slot));
             if last[id] == 0 {
-                // Kept, but not used.
+                // Kept, but unused.
                 free.push(slot);
             }
         }
@@ -68,7 +68,7 @@ impl Slots {
     }
 }
 
-/// Takes the smallest free buffer that is large enough, or else the largest.
+/// Takes the smallest free buffer that is large enough, otherwise the largest.
 fn take(free: &mut Vec<usize>, sizes: &[usize], size: usize) -> Option<usize> {
     let fitting = (0..free.len()).filter(|&i| sizes[free[i]] >= size).min_by_key(|&i| sizes[free[i]]);
     let place = fitting.or_else(|| (0..free.len()).max_by_key(|&i| sizes[free[i]]))?;

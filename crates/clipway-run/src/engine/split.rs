@@ -1,19 +1,19 @@
-//! How a batch is cut into passes of a bounded number of rows.
+//! Splits a batch into passes with a bounded number of rows.
 //!
-//! A pass of few rows reads the weights from memory for little work; one of many rows drives the values out of
-//! the caches between one step and the next.
+//! A pass with few rows reads the weights from memory for little work; one with many rows evicts values from the caches
+//! between steps.
 
 use super::program::Program;
 use super::shape::Rows;
 use super::steps::Op;
 
-/// Rows of a pass that were measured to be fast.
+/// Number of rows per pass that was measured to be fast.
 const ROWS: usize = 400;
 
-/// Most values of the largest value of a pass.
+/// Maximum size of a pass's largest value.
 const VALUES: usize = 2 << 20;
 
-/// Numbers of images of each pass, as even as can be.
+/// Number of images in each pass, as even as possible.
 pub(super) fn images(program: &Program, samples: usize) -> Vec<usize> {
     let mut widest = 1;
     let mut longest = 1;
@@ -30,7 +30,7 @@ pub(super) fn images(program: &Program, samples: usize) -> Vec<usize> {
     (0..passes).map(|pass| samples * (pass + 1) / passes - samples * pass / passes).collect()
 }
 
-/// Numbers of texts of each pass, given the tokens that are computed of each.
+/// Number of texts in each pass, given the computed tokens of each.
 pub(super) fn texts(computed: &[usize]) -> Vec<usize> {
     let total: usize = computed.iter().sum();
     let passes = total.div_ceil(ROWS).max(1);

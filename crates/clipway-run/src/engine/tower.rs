@@ -1,4 +1,4 @@
-//! The engine behind the seam that all backends share.
+//! The engine as a [`Tower`](crate::tower::Tower), the interface of all backends.
 
 use super::{Engine, EngineError};
 use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError};

@@ -11,7 +11,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Computes them for heads of a width.
+    /// Computes them for heads of this width.
     pub fn new(rotation: &Rotation, head_width: usize) -> Turn {
         let angles = rotation.angles(head_width / 2);
         Turn {
@@ -21,7 +21,7 @@ impl Turn {
         }
     }
 
-    /// In the form of the kernels.
+    /// The rotation in the kernels' form.
     pub fn rotary(&self) -> Rotary<'_> {
         Rotary { cosines: &self.cosines, sines: &self.sines, halves: self.halves }
     }

@@ -11,11 +11,11 @@ pub(super) struct Input<'a> {
     pub shape: Shape,
     /// Whether its buffer is the output's, which then holds its values.
     pub is_output: bool,
-    /// Its values; `None` for pixels and token ids, which the batch holds, and where the buffer is the output's.
+    /// Its values; `None` for pixels and token ids, which are in the batch, and if the buffer is the output's.
     pub data: Option<&'a [f32]>,
 }
 
-/// Its inputs' values, the batch and the kernels.
+/// A step's input values, the batch and the kernels.
 pub(super) struct Values<'a> {
     pub batch: &'a Batch<'a>,
     pub kernels: &'a Kernels,
@@ -70,14 +70,14 @@ impl<'a> Values<'a> {
         Image::new(self.data(index), self.batch.samples, shape.map.unwrap_or([1, 1]), shape.width)
     }
 
-    /// Puts the first input into the output, unless it is there.
+    /// Copies the first input into the output, unless it is already there.
     pub fn copy_input(&self, out: &mut [f32]) {
         if !self.inputs[0].is_output {
             out.copy_from_slice(self.data(0));
         }
     }
 
-    /// What is done to a product before it is stored; the second input is what is added or multiplied.
+    /// The epilogue of a product; the second input is what is added or multiplied.
     pub fn epilogue(&self, bias: Option<&'a [f32]>, finish: Finish) -> Epilogue<'a> {
         let second = || match self.inputs[1].is_output {
             true => Residual::Output,
@@ -112,7 +112,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// The kernels' name of an activation.
+/// The kernel for an activation.
 pub(super) fn function(activation: Option<Activation>) -> Function {
     match activation {
         None => Function::Identity,

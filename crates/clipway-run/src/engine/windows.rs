@@ -1,19 +1,19 @@
-//! Attention within windows of a map: windows that hide the same pairs are computed together.
+//! Attention within windows of a map; windows that hide the same pairs are computed together.
 
 use clipway_kernels::{AttentionBias, AttentionSpec, Kernels, Matrix, MatrixMut, Sequence};
 use clipway_model::graph::{Windows, grid_steps};
 
-/// Taken from the score of a query and a key that were no neighbors before the shift, as in timm.
+/// Subtracted from the score of a query and a key that were not neighbors before the shift, as in timm.
 const APART: f32 = 100.0;
 
-/// The windows of a map with what is added to their scores.
+/// The windows of a map with the biases of their scores.
 pub(super) struct WindowBias {
     area: usize,
     tokens: usize,
     kinds: Vec<Kind>,
 }
 
-/// Windows with the same scores added.
+/// Windows with the same biases.
 struct Kind {
     /// Which of a sample's windows.
     windows: Vec<usize>,
@@ -22,7 +22,7 @@ struct Kind {
 }
 
 impl WindowBias {
-    /// Writes out the bias from a table `[distances, heads]`.
+    /// Computes the bias from a table `[distances, heads]`.
     pub fn new(windows: &Windows, table: &[f32], heads: usize) -> WindowBias {
         let area = windows.area();
         let steps = grid_steps(windows.window);
@@ -49,7 +49,7 @@ impl WindowBias {
         WindowBias { area, tokens: area * windows.count(), kinds }
     }
 
-    /// Attends within the windows of each of this many samples.
+    /// Attends within the windows of this many samples.
     pub fn attend(
         &self,
         kernels: &Kernels,
@@ -86,7 +86,7 @@ mod tests {
         );
         let first_row = |kind: usize| &bias.kinds[kind].values[..4];
         assert_eq!(first_row(0), [4.0, 3.0, 1.0, 0.0]);
-        // Right, lower and lower right edge: neighbors lie in the same column, of the same row, and none.
+        // Right, lower and lower right edge: neighbors are in the same column, in the same row, and none.
         assert_eq!(first_row(1), [4.0, -97.0, 1.0, -100.0]);
         assert_eq!(first_row(2), [4.0, 3.0, -99.0, -100.0]);
         assert_eq!(first_row(3), [4.0, -97.0, -99.0, -100.0]);

@@ -1,4 +1,4 @@
-//! Many images at once.
+//! Preprocesses many images at once.
 
 use rayon::prelude::*;
 
@@ -6,13 +6,12 @@ use super::{DecodeLimits, ImageError, Preprocess, preprocess};
 
 /// Preprocesses images on the threads of the current rayon pool, `[count, 3, height, width]` into `out`.
 ///
-/// `read` gives the bytes of the image at a position; it is called on the thread that decodes them, so no
-/// more files and decoded images are in memory than the pool has threads. An image that fails leaves zeros
-/// in its place, and its error stands at its position of the result; the others go on.
+/// `read` returns the bytes of the image at an index. It is called on the thread that decodes them, so no more files
+/// and decoded images are in memory than the pool has threads. An image that fails leaves zeros, and its error is
+/// returned at its index; the rest are still processed.
 ///
 /// # Errors
-/// [`ImageError::BufferLength`] where `out` does not hold `count` images, [`ImageError::Setting`] where the
-/// settings cannot be obeyed.
+/// [`ImageError::BufferLength`] if `out` does not hold `count` images, [`ImageError::Setting`] for invalid settings.
 pub fn preprocess_batch<B, E, R>(
     count: usize,
     read: R,

@@ -6,7 +6,7 @@ fn multiply(a: u8, b: u8) -> u8 {
     ((product + (product >> 8)) >> 8) as u8
 }
 
-/// Multiplies the color channels of pixels by their alpha, which comes last.
+/// Multiplies the color channels of pixels by their alpha, the last channel.
 pub(super) fn premultiply<const CHANNELS: usize>(samples: &[u8]) -> Vec<u8> {
     let mut out = samples.to_vec();
     for pixel in out.as_chunks_mut::<CHANNELS>().0 {
@@ -18,7 +18,7 @@ pub(super) fn premultiply<const CHANNELS: usize>(samples: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Divides the color channels of pixels by their alpha, which comes last.
+/// Divides the color channels of pixels by their alpha, the last channel.
 pub(super) fn unpremultiply<const CHANNELS: usize>(samples: &mut [u8]) {
     for pixel in samples.as_chunks_mut::<CHANNELS>().0 {
         let alpha = pixel[CHANNELS - 1];
@@ -36,17 +36,17 @@ pub(super) fn cmyk_to_rgb(pixel: [u8; 4]) -> [u8; 3] {
     [pixel[0], pixel[1], pixel[2]].map(|ink| light - multiply(ink, light))
 }
 
-/// Converts a sample of 16 bits to a byte: what is above 255 is white.
+/// Converts a 16-bit sample to a byte: values above 255 become white.
 pub(super) fn gray16_to_byte(value: u16) -> u8 {
     value.min(255) as u8
 }
 
-/// Converts an integer sample to a byte, cutting what is outside.
+/// Converts an integer sample to a byte, clamping it.
 pub(super) fn integer_to_byte(value: i32) -> u8 {
     value.clamp(0, 255) as u8
 }
 
-/// Converts a real sample to a byte, cutting what is outside and the fraction; NaN is 0.
+/// Converts a float sample to a byte, clamping and truncating it; NaN becomes 0.
 pub(super) fn real_to_byte(value: f32) -> u8 {
     value as u8
 }

@@ -2,35 +2,35 @@
 
 use super::{ImageError, PixelRule};
 
-/// How pixels are weighed when an image is resized.
+/// The filter for resizing an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Interpolation {
-    /// The nearest pixel, no weighing.
+    /// The nearest pixel.
     Nearest,
-    /// The mean of a box, support 0.5.
+    /// Box: the mean, support 0.5.
     Box,
-    /// A triangle, support 1.
+    /// Bilinear: a triangle, support 1.
     Bilinear,
-    /// A Hamming window over a sinc, support 1.
+    /// Hamming: a Hamming-windowed sinc, support 1.
     Hamming,
-    /// Keys' cubic with a = -0.5, support 2.
+    /// Bicubic: Keys' cubic with a = -0.5, support 2.
     Bicubic,
-    /// A sinc windowed by a sinc, support 3.
+    /// Lanczos: a windowed sinc, support 3.
     Lanczos,
 }
 
-/// How an image is brought to the size that the model takes.
+/// How an image is fitted to the model's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResizeMode {
-    /// The shorter side fits, the longer one is cropped at the center.
+    /// The shorter side fits; the longer one is center-cropped.
     Shortest,
-    /// The longer side fits, the shorter one is padded with the fill color.
+    /// The longer side fits; the shorter one is padded with the fill color.
     Longest,
-    /// Both sides fit, the aspect ratio is given up.
+    /// Both sides fit; the aspect ratio may change.
     Squash,
 }
 
-/// The mode that pixels are in when they reach the model.
+/// The mode of pixels when they reach the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ColorMode {
     /// Red, green, blue.
@@ -38,27 +38,26 @@ pub enum ColorMode {
     Rgb,
 }
 
-/// The evaluation transform of a model, as `preprocess_cfg` of open_clip states it.
+/// The evaluation transform of a model, as stated by open_clip's `preprocess_cfg`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
     /// Height and width of the result, in pixels.
     pub size: (usize, usize),
     /// Color mode of the result.
     pub mode: ColorMode,
-    /// Mean of each channel, taken away after scaling to [0, 1].
+    /// Mean of each channel, subtracted after scaling to [0, 1].
     pub mean: [f32; 3],
-    /// Standard deviation of each channel, divided by last.
+    /// Standard deviation of each channel; the last step divides by it.
     pub std: [f32; 3],
-    /// Weights of resizing. open_clip reads `random` as bicubic when it evaluates.
+    /// Resampling filter. open_clip treats `random` as bicubic in evaluation.
     pub interpolation: Interpolation,
     /// How the size is reached.
     pub resize_mode: ResizeMode,
-    /// Value of every channel of the padding of [`ResizeMode::Longest`], in the file's own mode.
+    /// Padding value of every channel for [`ResizeMode::Longest`], in the file's own mode.
     pub fill_color: u8,
-    /// Turn the image as its EXIF orientation says. open_clip does not.
+    /// Whether to rotate the image by its EXIF orientation. open_clip does not.
     pub apply_orientation: bool,
-    /// By whose rule an image becomes pixels. Under a rule of transformers, `size` and `apply_orientation` hold and
-    /// the other settings do not.
+    /// The rule by which an image becomes pixels. Under a transformers rule, only `size` and `apply_orientation` apply.
     pub rule: PixelRule,
 }
 
@@ -78,20 +77,20 @@ impl Default for Preprocess {
     }
 }
 
-/// The largest side of a model's input that is believed, in pixels.
+/// Maximum side of a model's input, in pixels.
 const MAX_SIDE: usize = 16_384;
 
 impl Preprocess {
-    /// Counts the values of one image of the model's input: 3 × height × width.
+    /// Number of values in one image of the model's input: 3 × height × width.
     pub fn pixel_values(&self) -> usize {
         3 * self.size.0 * self.size.1
     }
 
-    /// Checks that the settings can be obeyed.
+    /// Checks that the settings are valid.
     ///
     /// # Errors
-    /// [`ImageError::Setting`] where a side is 0 or above 16384, where a mean is not finite, or where a
-    /// standard deviation is 0 or not finite.
+    /// [`ImageError::Setting`] if a side is 0 or above 16384, a mean is not finite, or a standard deviation is 0 or not
+    /// finite.
     pub fn validate(&self) -> Result<(), ImageError> {
         let (height, width) = self.size;
         if height == 0 || width == 0 || height > MAX_SIDE || width > MAX_SIDE {

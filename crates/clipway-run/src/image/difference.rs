@@ -1,22 +1,21 @@
-//! The pixels of an image under two settings, side by side.
+//! Compares the pixels of an image under two settings.
 
 use super::{Image, ImageError, Preprocess, to_pixels, transform};
 
-/// The pixels of an image under two settings, and how far they lie apart.
+/// The pixels of an image under two settings, and how far apart they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PixelDifference {
     /// The pixels under each, `[3, height, width]`.
     pub pixels: [Vec<f32>; 2],
-    /// The largest difference of two values, in the unit of normalized pixels.
+    /// The largest difference between two values, in units of normalized pixels.
     pub largest: f32,
 }
 
 impl PixelDifference {
-    /// Brings an image to pixels under two settings of one size, such as a source's own rule and the one that its
-    /// export is read by.
+    /// Preprocesses an image under two settings of the same size, such as a source's own rule and that of its export.
     ///
     /// # Errors
-    /// [`ImageError`] where one of them refuses the image, and [`ImageError::BufferLength`] where the sizes differ.
+    /// [`ImageError`] if one of them refuses the image, and [`ImageError::BufferLength`] if the sizes differ.
     pub fn of(image: &Image, settings: [&Preprocess; 2]) -> Result<PixelDifference, ImageError> {
         let pixels = |settings: &Preprocess| {
             let mut pixels = vec![0.0; settings.pixel_values()];

@@ -1,37 +1,37 @@
-//! What can be wrong with an image.
+//! Errors of images.
 
 use clipway_formats::Code;
 use thiserror::Error;
 
-/// An error of decoding or preprocessing an image.
+/// An error in decoding or preprocessing an image.
 ///
-/// The file's name is the caller's to add: this module sees bytes.
+/// The caller adds the file's name: this module only sees bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// The bytes begin like no image format.
+    /// The bytes do not start like any image format.
     #[error("not an image: {found}")]
     NotAnImage {
-        /// What the bytes look like instead.
+        /// What the bytes look like.
         found: String,
     },
-    /// The file is of a kind, or uses a feature of its format, that is not read.
+    /// The file's format, or a feature it uses, is not supported.
     #[error("{format} is not supported: {feature}")]
     Unsupported {
         /// The format's name.
         format: &'static str,
-        /// The feature that is missing.
+        /// The unsupported feature.
         feature: String,
     },
     /// The file ends before its image does.
-    #[error("{format} file is cut short: {detail}")]
+    #[error("{format} file is truncated: {detail}")]
     Truncated {
         /// The format's name.
         format: &'static str,
         /// Where it ends.
         detail: String,
     },
-    /// The file breaks its format's rules.
+    /// The file is invalid in its format.
     #[error("{format} file is corrupt: {detail}")]
     Corrupt {
         /// The format's name.
@@ -39,7 +39,7 @@ pub enum ImageError {
         /// What is wrong, and where.
         detail: String,
     },
-    /// The header announces more pixels than allowed.
+    /// The header states more pixels than allowed.
     #[error("{width} x {height} is {found} pixels, more than the limit of {limit}")]
     TooManyPixels {
         /// Width in pixels.
@@ -48,18 +48,18 @@ pub enum ImageError {
         height: u64,
         /// Width times height.
         found: u64,
-        /// The limit that holds.
+        /// The limit.
         limit: u64,
     },
-    /// The layout of the file asks for far more work or memory than an image of its size needs.
-    #[error("{format} file asks for too much: {detail}")]
+    /// The layout of the file requires far more work or memory than an image of its size needs.
+    #[error("{format} file needs too much work: {detail}")]
     TooMuchWork {
         /// The format's name.
         format: &'static str,
         /// What there is too much of.
         detail: String,
     },
-    /// The header announces a width or height of zero.
+    /// The header states a width or height of zero.
     #[error("the image is {width} x {height}: it has no pixels")]
     ZeroSize {
         /// Width in pixels.
@@ -67,38 +67,38 @@ pub enum ImageError {
         /// Height in pixels.
         height: u64,
     },
-    /// Keeping the aspect ratio would make one side vanish.
+    /// Keeping the aspect ratio would reduce one side to zero.
     #[error("resizing {width} x {height} would give {resized_width} x {resized_height}: it has no pixels")]
     ResizedAway {
         /// Width of the image.
         width: usize,
         /// Height of the image.
         height: usize,
-        /// Width that the rule gives.
+        /// Resulting width.
         resized_width: usize,
-        /// Height that the rule gives.
+        /// Resulting height.
         resized_height: usize,
     },
-    /// An image processor of transformers leaves the image at another size than the tower's.
+    /// A transformers image processor leaves the image at another size than the tower's.
     #[error(
-        "its processor makes it {width} x {height}, and the model takes {expected_width} x {expected_height} only"
+        "its processor makes it {width} x {height}, but the model expects {expected_width} x {expected_height}"
     )]
     OtherSize {
-        /// Width that it becomes.
+        /// Resulting width.
         width: usize,
-        /// Height that it becomes.
+        /// Resulting height.
         height: usize,
         /// The tower's width.
         expected_width: usize,
         /// The tower's height.
         expected_height: usize,
     },
-    /// A preprocessing setting that cannot be obeyed.
+    /// An invalid preprocessing setting.
     #[error("`{setting}`: expected {expected}, found {found}")]
     Setting {
         /// The setting's name.
         setting: &'static str,
-        /// What it has to be.
+        /// What it must be.
         expected: &'static str,
         /// What it is.
         found: String,
@@ -106,15 +106,15 @@ pub enum ImageError {
     /// The buffer for the result has the wrong length.
     #[error("the buffer for the pixels has {found} values, expected {expected}")]
     BufferLength {
-        /// Values needed.
+        /// Number of values needed.
         expected: usize,
-        /// Values given.
+        /// Number of values given.
         found: usize,
     },
 }
 
 impl ImageError {
-    /// Stable name of the cause, as [`clipway_formats::Code::name`].
+    /// Stable code of the error, as in [`clipway_formats::Code::name`].
     pub fn code(&self) -> &'static str {
         let code = match self {
             Self::NotAnImage { .. } => Code::UnknownFormat,

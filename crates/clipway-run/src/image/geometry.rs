@@ -1,23 +1,23 @@
-//! Sizes and offsets of the evaluation transform, rounded as torchvision and open_clip round them.
+//! Sizes and offsets of the evaluation transform, rounded as in torchvision and open_clip.
 
 use super::{ImageError, Interpolation, Preprocess, ResizeMode};
 
-/// Where the result lies on one axis of the resized image.
+/// Where the result is on one axis of the resized image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Axis {
     /// Length of the resized image.
     pub resized: usize,
-    /// First resized position that survives the crop.
+    /// First resized position within the crop.
     pub start: usize,
-    /// Number of resized positions that survive.
+    /// Number of resized positions within the crop.
     pub count: usize,
-    /// Positions of padding before them in the result.
+    /// Number of padding positions before them in the result.
     pub before: usize,
     /// Length of the result.
     pub length: usize,
 }
 
-/// What the settings mean for an image of a given size.
+/// The settings applied to an image of a given size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub horizontal: Axis,
@@ -26,10 +26,10 @@ pub(crate) struct Geometry {
     pub fill: u8,
 }
 
-/// Works out sizes, crop and padding for an image of `width` by `height` pixels.
+/// Computes sizes, crop and padding for an image of `width` by `height` pixels.
 ///
 /// # Errors
-/// [`ImageError::ResizedAway`] where the ratio leaves a side without pixels.
+/// [`ImageError::ResizedAway`] if the aspect ratio leaves a side without pixels.
 pub(crate) fn plan(width: usize, height: usize, preprocess: &Preprocess) -> Result<Geometry, ImageError> {
     let (target_height, target_width) = preprocess.size;
     let mut interpolation = preprocess.interpolation;
@@ -48,7 +48,7 @@ pub(crate) fn plan(width: usize, height: usize, preprocess: &Preprocess) -> Resu
             if width <= height { (resized_long, target_height) } else { (target_height, resized_long) }
         }
         ResizeMode::Shortest => {
-            // For a rectangle open_clip builds `ResizeKeepRatio` without the configured interpolation.
+            // For a rectangle, open_clip builds `ResizeKeepRatio` without the configured interpolation.
             interpolation = Interpolation::Bicubic;
             let ratio = (height as f64 / target_height as f64).min(width as f64 / target_width as f64);
             (keep_ratio(height, ratio), keep_ratio(width, ratio))
@@ -70,7 +70,7 @@ fn keep_ratio(side: usize, ratio: f64) -> usize {
     (side as f64 / ratio).round_ties_even() as usize
 }
 
-/// Crops a side at its center, or pads it where it is too short.
+/// Center-crops a side, or pads it if it is too short.
 fn center(resized: usize, length: usize) -> Axis {
     if resized < length {
         Axis { resized, start: 0, count: resized, before: (length - resized) / 2, length }
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(found, expected, "{size:?} -> {target:?} {resize_mode:?}");
     }
 
-    /// Expected values are open_clip's: resized, crop offset and padding of the width, then of the height.
+    /// Expected values are from open_clip: resized, crop offset and padding of the width, then of the height.
     #[test]
     fn sizes_and_offsets() {
         check((640, 427), (224, 224), ResizeMode::Shortest, [335, 56, 0, 224, 0, 0]);

@@ -1,9 +1,9 @@
-//! Images: bytes of a file to the numbers that a model takes.
+//! Images: from a file's bytes to a model's input.
 //!
-//! The steps are the same as in open_clip's evaluation transform on Pillow 13, bit for bit: the file is decoded by
-//! its content and kept in its own mode, resized in that mode, cropped or padded, converted to RGB, scaled
-//! and normalized. Where a decoder cannot give Pillow's bytes, its file says so. A model from a folder of
-//! transformers has that folder's image processor in their place, bit for bit too ([`PixelRule`]).
+//! The steps match open_clip's evaluation transform on Pillow 13, bit for bit: the file is decoded by its content and
+//! kept in its own mode, resized in that mode, cropped or padded, converted to RGB, scaled and normalized. If a decoder
+//! cannot reproduce Pillow's bytes, its file says so. A model from a transformers folder uses that folder's image
+//! processor instead, also bit for bit ([`PixelRule`]).
 
 mod batch;
 mod color;
@@ -30,10 +30,10 @@ pub use pixels::to_pixels;
 pub use samples::{Image, RgbImage, Samples, Transparency};
 pub use transform::transform;
 
-/// Brings a file's bytes to normalized pixels, `[3, height, width]`.
+/// Turns a file's bytes into normalized pixels, `[3, height, width]`.
 ///
 /// # Errors
-/// Those of [`decode`], [`transform`] and [`to_pixels`].
+/// The errors of [`decode`], [`transform`] and [`to_pixels`].
 pub fn preprocess(
     bytes: &[u8],
     preprocess: &Preprocess,

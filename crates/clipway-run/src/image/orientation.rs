@@ -1,11 +1,11 @@
-//! EXIF orientation: reading it, and turning an image upright.
+//! EXIF orientation: reading it, and rotating an image accordingly.
 
 use super::{Image, Samples};
 
-/// The tag of the orientation in an EXIF directory.
+/// Tag of the orientation in an EXIF directory.
 const ORIENTATION_TAG: u16 = 0x0112;
 
-/// Reads the orientation, 1 to 8, from EXIF data (a TIFF header and directory), where it is stated.
+/// Reads the orientation, 1 to 8, from EXIF data (a TIFF header and directory), if stated.
 pub(super) fn from_exif(exif: &[u8]) -> Option<u8> {
     let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     let little = match exif.get(..4)? {
@@ -33,7 +33,7 @@ pub(super) fn from_exif(exif: &[u8]) -> Option<u8> {
     None
 }
 
-/// Turns an image as its orientation says; the result has none.
+/// Rotates an image by its orientation; the result has none.
 pub(super) fn upright(image: &Image) -> Image {
     let turn = Turn { width: image.width, height: image.height, value: image.orientation.unwrap_or(1) };
     let samples = match &image.samples {
@@ -55,7 +55,7 @@ pub(super) fn upright(image: &Image) -> Image {
     Image { width, height, orientation: None, transparency: image.transparency.clone(), samples }
 }
 
-/// A turn or reflection of an image of a given size.
+/// A rotation or reflection of an image of a given size.
 struct Turn {
     width: usize,
     height: usize,
@@ -67,7 +67,7 @@ impl Turn {
         if self.value >= 5 { (self.height, self.width) } else { (self.width, self.height) }
     }
 
-    /// Gives the source column and row of a pixel of the result.
+    /// Returns the source column and row of a pixel in the result.
     fn origin(&self, x: usize, y: usize) -> (usize, usize) {
         let (right, bottom) = (self.width - 1, self.height - 1);
         match self.value {
@@ -100,7 +100,7 @@ impl Turn {
 mod tests {
     use super::*;
 
-    /// The image is `1 2 3 / 4 5 6`; the expected pixels are Pillow's `exif_transpose`.
+    /// The image is `1 2 3 / 4 5 6`; the expected pixels are from Pillow's `exif_transpose`.
     fn check(orientation: u8, width: usize, expected: [u8; 6]) {
         let image = Image {
             width: 3,

@@ -1,16 +1,15 @@
-//! Bytes to normalized numbers.
+//! From bytes to normalized numbers.
 
 use super::{ImageError, PixelRule, Preprocess, RgbImage, processor};
 
 /// Writes `(value / 255 - mean) / std` of every channel into `out`, `[3, height, width]`.
 ///
-/// Each step is rounded to `f32`, in the order of torchvision's `ToTensor` and `Normalize`, so the bits are
-/// the same. Under a rule of transformers the steps are the same as in its image processor.
+/// Each step is rounded to `f32`, in the order of torchvision's `ToTensor` and `Normalize`, so the result is identical.
+/// Under a transformers rule, the steps are those of its image processor.
 ///
 /// # Errors
-/// [`ImageError::OtherSize`] where the image processor does not bring this image to the tower's size;
-/// [`ImageError::BufferLength`] where `out` does not have 3 × height × width values;
-/// [`ImageError::Setting`] where a mean or standard deviation cannot be used.
+/// [`ImageError::OtherSize`] if the image processor does not produce the tower's size; [`ImageError::BufferLength`] if
+/// `out` does not have 3 × height × width values; [`ImageError::Setting`] for an invalid mean or standard deviation.
 pub fn to_pixels(image: &RgbImage, preprocess: &Preprocess, out: &mut [f32]) -> Result<(), ImageError> {
     preprocess.validate()?;
     if let PixelRule::Transformers(processor) = &preprocess.rule {

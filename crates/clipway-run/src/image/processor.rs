@@ -1,4 +1,4 @@
-//! Image processors of transformers: the steps of `AutoImageProcessor`, in their order, with their rounding.
+//! Image processors of transformers: the steps of `AutoImageProcessor`, with their order and rounding.
 
 use clipway_model::config::{Backend, ImageProcessor, Normalize, Resample, Resize, ResizeTo};
 
@@ -7,10 +7,10 @@ use super::resample::{Arithmetic, Source, resize_bytes, resize_nearest};
 use super::rgb::to_rgb;
 use super::{Image, ImageError, Interpolation, RgbImage};
 
-/// The longest side of a resized image, cut or not: transformers holds it whole.
+/// Maximum side of a resized image, before cropping: transformers computes all of it.
 const MAX_RESIZED: usize = 1 << 24;
 
-/// Brings an image to the bytes that the processor normalizes: converted to RGB, resized and cut.
+/// Computes the bytes that the processor normalizes: converted to RGB, resized and cropped.
 pub(super) fn transform(image: &Image, processor: &ImageProcessor) -> Result<RgbImage, ImageError> {
     let (width, height) = (image.width, image.height);
     let (resized_height, resized_width) = match processor.resize {
@@ -38,14 +38,14 @@ pub(super) fn transform(image: &Image, processor: &ImageProcessor) -> Result<Rgb
     Ok(framed(&resize(source, x, y, processor), x, y))
 }
 
-/// Height and width after resizing, by the arithmetic of transformers.
+/// Height and width after resizing, with transformers' arithmetic.
 fn resized(to: ResizeTo, height: usize, width: usize) -> (usize, usize) {
     let (short, long) = (width.min(height), width.max(height));
     let turned = |short, long| if width <= height { (long, short) } else { (short, long) };
     match to {
         ResizeTo::Shortest(side) => turned(side, ((side * long) as f64 / short as f64) as usize),
         ResizeTo::ShortestWithin { shortest, longest } => {
-            // The side is rounded, and the other one made of the side before rounding.
+            // The side is rounded; the other one is computed from the side before rounding.
             let limited = long as f64 / short as f64 * shortest as f64 > longest as f64;
             let exact = (longest * short) as f64 / long as f64;
             let side = if limited { exact.round_ties_even() as usize } else { shortest };
@@ -63,8 +63,8 @@ fn resized(to: ResizeTo, height: usize, width: usize) -> (usize, usize) {
     }
 }
 
-/// Cuts a side at its center, rounding down, or adds black: the odd pixel behind it with torchvision, before it with
-/// Pillow.
+/// Center-crops a side, rounding down, or pads it with black: the odd pixel comes after it with torchvision, before it
+/// with Pillow.
 fn center(resized: usize, length: usize, backend: Backend) -> Axis {
     if resized >= length {
         return Axis { resized, start: (resized - length) / 2, count: length, before: 0, length };
@@ -93,7 +93,7 @@ fn resize(source: Source<'_, u8>, x: Axis, y: Axis, processor: &ImageProcessor) 
     resize_bytes::<3>(source, x, y, interpolation, arithmetic)
 }
 
-/// Places the window in the result, with black around it.
+/// Places the window in the result, surrounded by black.
 fn framed(window: &[u8], x: Axis, y: Axis) -> RgbImage {
     let mut data = vec![0; x.length * y.length * 3];
     let rows = data.chunks_exact_mut(x.length * 3).skip(y.before);
@@ -124,7 +124,7 @@ pub(super) fn to_pixels(
     if out.len() != 3 * height * width || image.data.len() != 3 * image.height * image.width {
         return Err(ImageError::BufferLength { expected: 3 * height * width, found: out.len() });
     }
-    // What fills up is 0 after normalization.
+    // Padding is 0 after normalization.
     out.fill(0.0);
     for (channel, plane) in out.chunks_exact_mut(height * width).enumerate() {
         let values = table(processor, channel);
@@ -164,7 +164,7 @@ fn table(processor: &ImageProcessor, channel: usize) -> [f32; 256] {
 mod tests {
     use super::*;
 
-    /// Expected values are the same as in transformers 5.24.
+    /// Expected values are from transformers 5.24.
     #[test]
     fn sizes_are_those_of_transformers() {
         let check = |to, (height, width), expected| {
@@ -181,7 +181,7 @@ mod tests {
         check(ResizeTo::Exactly([3, 4]), (100, 200), (3, 4));
     }
 
-    /// 90x57 at 48 is 75 wide: transformers keeps the columns from 13 on, open_clip those from 14 on.
+    /// 90x57 at 48 is 75 wide: transformers keeps the columns from 13, open_clip those from 14.
     #[test]
     fn the_center_is_rounded_down() {
         let check = |resized, length, backend, expected: (usize, usize)| {

@@ -1,9 +1,9 @@
-//! Images to RGB before they are resized, as processors of transformers convert them.
+//! Converts images to RGB before resizing, as transformers' processors do.
 
 use super::{Image, Samples, Transparency, color};
 
-/// Converts an image to bytes of RGB, `[height, width, 3]`, as Pillow's `convert("RGB")` does; with `over_white`, what
-/// is transparent is laid over white, as transformers 5 does.
+/// Converts an image to RGB bytes, `[height, width, 3]`, like Pillow's `convert("RGB")`. With `over_white`, transparent
+/// parts are composited over white, as in transformers 5.
 pub(super) fn to_rgb(image: &Image, over_white: bool) -> Vec<u8> {
     let transparency = image.transparency.as_ref().filter(|_| over_white);
     match (&image.samples, transparency) {
@@ -32,7 +32,7 @@ pub(super) fn to_rgb(image: &Image, over_white: bool) -> Vec<u8> {
     }
 }
 
-/// The colors of the samples, without a look at transparency.
+/// The colors of the samples, ignoring transparency.
 fn opaque(samples: &Samples) -> Vec<u8> {
     match samples {
         Samples::Bilevel(samples) | Samples::Gray(samples) => pixels(samples.iter().map(|&gray| [gray; 3])),
@@ -60,7 +60,7 @@ fn pixels(pixels: impl ExactSizeIterator<Item = [u8; 3]>) -> Vec<u8> {
     out
 }
 
-/// Lays a color over white with the integers of Pillow's `alpha_composite`.
+/// Composites a color over white with the integer arithmetic of Pillow's `alpha_composite`.
 fn blend(color: [u8; 3], alpha: u8) -> [u8; 3] {
     const BITS: u32 = 7;
     if alpha == 0 {
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!([&over_white[..3], &plain[..3]], [expected[0].as_slice(), expected[1].as_slice()]);
     }
 
-    /// Expected values are the same as in Pillow 13: `alpha_composite` over white, and `convert("RGB")`.
+    /// Expected values are from Pillow 13: `alpha_composite` over white, and `convert("RGB")`.
     #[test]
     fn what_is_transparent_is_laid_over_white() {
         check(Samples::Rgba(vec![10, 128, 255, 100, 0, 0, 0, 0]), None, [[159, 205, 255], [10, 128, 255]]);
@@ -94,7 +94,7 @@ mod tests {
         check(Samples::Gray(vec![44, 45]), color([44; 3]), [[255; 3], [44; 3]]);
         check(Samples::Gray(vec![44, 45]), color([45; 3]), [[44; 3], [44; 3]]);
         check(Samples::Rgb(vec![1, 2, 3, 4, 5, 6]), color([1, 2, 3]), [[255; 3], [1, 2, 3]]);
-        // A sample of 16 bits is compared as the byte that it becomes.
+        // A 16-bit sample is compared as the byte that it becomes.
         check(Samples::Gray16(vec![300, 1]), color([255; 3]), [[255; 3], [255; 3]]);
         let palette =
             |indices| Samples::Palette { indices, colors: Box::new(std::array::from_fn(|i| [i as u8; 3])) };

@@ -3,7 +3,7 @@
 /// The samples of an image, interleaved, row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Samples {
-    /// 1 bit a pixel, held as 0 or 255.
+    /// 1 bit per pixel, stored as 0 or 255.
     Bilevel(Vec<u8>),
     /// Gray, `[height, width]`.
     Gray(Vec<u8>),
@@ -22,25 +22,25 @@ pub enum Samples {
     Rgba(Vec<u8>),
     /// Cyan, magenta, yellow, black as amounts of ink, `[height, width, 4]`.
     Cmyk(Vec<u8>),
-    /// Gray of 16 bits, `[height, width]`.
+    /// 16-bit gray, `[height, width]`.
     Gray16(Vec<u16>),
-    /// Gray of 16 bits with each word's bytes swapped, `[height, width]`: a big-endian TIFF. Pillow resizes
-    /// the swapped words, so they have to stay so until then.
+    /// 16-bit gray with the bytes of each word swapped, `[height, width]`: a big-endian TIFF. Pillow resizes the
+    /// swapped words, so they must stay swapped until then.
     Gray16Swapped(Vec<u16>),
     /// Signed integers, `[height, width]`.
     Integer(Vec<i32>),
-    /// Real numbers, `[height, width]`.
+    /// Floats, `[height, width]`.
     Real(Vec<f32>),
 }
 
-/// What a file states as transparent beside samples that have no alpha.
+/// Transparency that a file states beside samples without alpha.
 ///
-/// open_clip does not look at it; processors of transformers lay it over white.
+/// open_clip ignores it; transformers' processors composite it over white.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transparency {
-    /// The alpha of each color of a palette.
+    /// The alpha of each palette color.
     Alphas(Box<[u8; 256]>),
-    /// The color, as bytes of RGB, whose pixels are transparent.
+    /// The RGB color whose pixels are transparent.
     Color([u8; 3]),
 }
 
@@ -53,16 +53,16 @@ pub struct Image {
     pub width: usize,
     /// Height in pixels, at least 1.
     pub height: usize,
-    /// The EXIF orientation, 1 to 8, where the file states one that has not been applied.
+    /// The EXIF orientation, 1 to 8, if the file states one that has not been applied.
     pub orientation: Option<u8>,
-    /// What is transparent, where the file states it and the samples have no alpha.
+    /// The transparency, if the file states it and the samples have no alpha.
     pub transparency: Option<Transparency>,
     /// The pixels.
     pub samples: Samples,
 }
 
 impl Image {
-    /// Names the mode as Pillow does.
+    /// Pillow's name of the mode.
     ///
     /// One of `1`, `L`, `LA`, `P`, `RGB`, `RGBA`, `CMYK`, `I;16`, `I;16B`, `I` and `F`.
     pub fn mode(&self) -> &'static str {
@@ -82,7 +82,7 @@ impl Image {
     }
 }
 
-/// Red, green and blue bytes, `[height, width, 3]`.
+/// RGB bytes, `[height, width, 3]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbImage {
     /// Width in pixels.

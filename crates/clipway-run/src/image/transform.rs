@@ -6,12 +6,12 @@ use super::{
     Image, ImageError, Interpolation, PixelRule, Preprocess, RgbImage, Samples, color, orientation, processor,
 };
 
-/// Brings an image to the bytes that open_clip has just before `ToTensor`, or that an image processor has just
-/// before normalization: `[height, width, 3]`.
+/// Computes the bytes that open_clip has just before `ToTensor`, or an image processor just before normalization:
+/// `[height, width, 3]`.
 ///
 /// # Errors
-/// [`ImageError::Setting`] for settings that cannot be obeyed, [`ImageError::ResizedAway`] where keeping the
-/// aspect ratio leaves no pixels, [`ImageError::TooManyPixels`] where it leaves more than a processor can hold.
+/// [`ImageError::Setting`] for invalid settings, [`ImageError::ResizedAway`] if keeping the aspect ratio leaves no
+/// pixels, [`ImageError::TooManyPixels`] if it leaves more than a processor can hold.
 pub fn transform(image: &Image, preprocess: &Preprocess) -> Result<RgbImage, ImageError> {
     preprocess.validate()?;
     let turned;
@@ -98,7 +98,7 @@ fn weigh<const CHANNELS: usize>(image: &Image, samples: &[u8], geometry: &Geomet
     }
 }
 
-/// Resizes pixels whose last channel is alpha: transparent pixels weigh nothing.
+/// Resizes pixels whose last channel is alpha: transparent pixels have no weight.
 fn weigh_with_alpha<const CHANNELS: usize>(image: &Image, samples: &[u8], geometry: &Geometry) -> Vec<u8> {
     let same_size = geometry.horizontal.resized == image.width && geometry.vertical.resized == image.height;
     if same_size || geometry.interpolation == Interpolation::Nearest {
@@ -118,7 +118,7 @@ fn weigh_wide<T: WideSample>(image: &Image, samples: &[T], geometry: &Geometry) 
     }
 }
 
-/// Places the window in the result, with padding around it, and converts every pixel to RGB.
+/// Places the window in the result, surrounded by padding, and converts every pixel to RGB.
 fn assemble<T: Copy>(geometry: &Geometry, window: &[T], fill: T, to_rgb: impl Fn(T) -> [u8; 3]) -> RgbImage {
     let (x, y) = (geometry.horizontal, geometry.vertical);
     let mut data = to_rgb(fill).repeat(x.length * y.length);

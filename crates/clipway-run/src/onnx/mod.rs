@@ -1,7 +1,7 @@
-//! ONNX files, run by `rten`: a runtime in Rust that shares nothing with the engine.
+//! ONNX files, run by `rten`: a Rust runtime that shares nothing with the engine.
 //!
-//! What an export wrote is run from its bytes and compared with the source, so that nothing is called verified by the
-//! engine alone.
+//! What an export wrote is run from its bytes and compared with the source, so the engine alone never decides what is
+//! verified.
 
 mod session;
 mod widen;

@@ -23,14 +23,14 @@ pub struct OnnxSession {
 pub struct OnnxPort {
     /// Its name.
     pub name: String,
-    /// Lengths of its dimensions; `None` for those that are chosen by the caller, or not known.
+    /// Its shape; `None` for dimensions chosen by the caller, or unknown.
     pub shape: Vec<Option<usize>>,
-    /// Whether its elements are integers; bytes are none.
+    /// Whether its elements are integers; bytes do not count.
     pub integers: bool,
     id: NodeId,
 }
 
-/// Elements of an input.
+/// Element type of an input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OnnxData {
     /// f32.
@@ -46,7 +46,7 @@ pub enum OnnxData {
 pub struct OnnxOutput {
     /// Its name.
     pub name: String,
-    /// Lengths of its dimensions.
+    /// Its shape.
     pub shape: Vec<usize>,
     /// Its elements, row-major.
     pub values: Vec<f32>,
@@ -59,26 +59,26 @@ pub enum OnnxError {
     /// The file cannot be loaded.
     #[error("rten cannot load the ONNX file: {cause}")]
     Load {
-        /// What the runtime says.
+        /// The runtime's error.
         cause: String,
     },
-    /// An input has another form than the graph takes.
+    /// An input does not match what the graph expects.
     #[error("input `{name}`: expected {expected}, found {found}")]
     Input {
         /// Name of the input.
         name: String,
-        /// What the graph takes.
+        /// What the graph expects.
         expected: String,
-        /// What it was given.
+        /// What was given.
         found: String,
     },
-    /// The run fails.
+    /// Running failed.
     #[error("rten cannot run the ONNX graph: {cause}")]
     Run {
-        /// What the runtime says.
+        /// The runtime's error.
         cause: String,
     },
-    /// The graph has no input or no output that is needed.
+    /// The graph lacks a required input or output.
     #[error("the ONNX graph has no {what}")]
     Missing {
         /// What it lacks.
@@ -87,7 +87,7 @@ pub enum OnnxError {
 }
 
 impl OnnxError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             OnnxError::Load { .. } => "onnx-load",
@@ -99,10 +99,10 @@ impl OnnxError {
 }
 
 impl OnnxSession {
-    /// Loads a file; its external data lies beside it.
+    /// Loads a file, with external data beside it.
     ///
     /// # Errors
-    /// If the runtime refuses the file.
+    /// A file that the runtime refuses.
     pub fn open(path: &Path) -> Result<OnnxSession, OnnxError> {
         OnnxSession::of(Model::load_file(path))
     }
@@ -118,7 +118,7 @@ impl OnnxSession {
     /// Loads the bytes of a file without external data.
     ///
     /// # Errors
-    /// If the runtime refuses them.
+    /// Bytes that the runtime refuses.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<OnnxSession, OnnxError> {
         OnnxSession::of(Model::load(bytes))
     }
@@ -130,20 +130,20 @@ impl OnnxSession {
         Ok(OnnxSession { model, inputs, outputs })
     }
 
-    /// What it takes.
+    /// The inputs.
     pub fn inputs(&self) -> &[OnnxPort] {
         &self.inputs
     }
 
-    /// What it gives.
+    /// The outputs.
     pub fn outputs(&self) -> &[OnnxPort] {
         &self.outputs
     }
 
-    /// Runs the graph on inputs by name, each with its shape, and gives all outputs in their order.
+    /// Runs the graph on named inputs, each with its shape, and returns all outputs in order.
     ///
     /// # Errors
-    /// Inputs that the graph does not have or take, or a failed run.
+    /// Inputs that the graph lacks or does not accept, or a failed run.
     pub fn run(&self, inputs: &[(&str, &[usize], OnnxData)]) -> Result<Vec<OnnxOutput>, OnnxError> {
         let mut given: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
         for (name, shape, data) in inputs {
@@ -153,13 +153,13 @@ impl OnnxSession {
             let value = match data {
                 OnnxData::Floats(values) => Value::from(Tensor::from_data(shape, values.clone())),
                 OnnxData::Bytes(values) => Value::from(Tensor::from_data(shape, values.clone())),
-                // The runtime holds all integers in 32 bits.
+                // The runtime stores all integers in 32 bits.
                 OnnxData::Integers(values) => {
                     let narrow = values.iter().map(|value| i32::try_from(*value));
                     let narrow: Vec<i32> =
                         narrow.collect::<Result<_, _>>().map_err(|_| OnnxError::Input {
                             name: port.name.clone(),
-                            expected: "integers of 32 bits".to_owned(),
+                            expected: "32-bit integers".to_owned(),
                             found: "larger ones".to_owned(),
                         })?;
                     Value::from(Tensor::from_data(shape, narrow))
@@ -185,7 +185,7 @@ impl OnnxSession {
 }
 
 impl OnnxPort {
-    /// Checks the form of an input.
+    /// Checks the type and shape of an input.
     fn check(&self, shape: &[usize], data: &OnnxData) -> Result<(), OnnxError> {
         let (count, integers) = match data {
             OnnxData::Floats(values) => (values.len(), false),

@@ -1,21 +1,21 @@
-//! Properties of characters, in the Unicode version of the Python that open_clip is compared under.
+//! Properties of characters, in the Unicode version of the Python that open_clip is compared with.
 
 use super::tables::{case, classes};
 
-/// Returns whether `character` lies in one of the sorted, inclusive `ranges`.
+/// Whether `character` is in one of the sorted, inclusive `ranges`.
 pub fn in_ranges(ranges: &[(u32, u32)], character: char) -> bool {
     let code = character as u32;
     let after = ranges.partition_point(|&(start, _)| start <= code);
     after > 0 && code <= ranges[after - 1].1
 }
 
-/// Finds the value that a sorted table holds for `character`.
+/// Looks up `character` in a sorted table.
 pub fn find<V: Copy>(table: &[(u32, V)], character: char) -> Option<V> {
     let place = table.binary_search_by_key(&(character as u32), |&(code, _)| code).ok()?;
     Some(table[place].1)
 }
 
-/// Returns whether `str.split` of Python splits at `character`.
+/// Whether Python's `str.split` splits at `character`.
 pub fn is_space(character: char) -> bool {
     match character as u32 {
         0x21..=0x7e => false,
@@ -25,24 +25,24 @@ pub fn is_space(character: char) -> bool {
     }
 }
 
-/// Returns whether `character` is a decimal digit to Python's `re`.
+/// Whether `character` is a decimal digit in Python's `re`.
 pub fn is_digit(character: char) -> bool {
     if character.is_ascii() { character.is_ascii_digit() } else { in_ranges(&classes::DIGITS, character) }
 }
 
-/// Returns whether `character` belongs to a word for Python's `re`.
+/// Whether `character` is a word character in Python's `re`.
 pub fn is_word(character: char) -> bool {
     in_ranges(&classes::WORD, character)
 }
 
-/// Gives `text` in lower case, as Python's `str.lower` does.
+/// Lower-cases `text` like Python's `str.lower`.
 pub fn lowercase(text: &str) -> String {
     let mut lower = String::with_capacity(text.len());
     for (offset, character) in text.char_indices() {
         match character {
             '\0'..='\x7f' => lower.push(character.to_ascii_lowercase()),
             '\u{130}' => lower.push_str("i\u{307}"),
-            // No character of these blocks, CJK's above all, has another case.
+            // No character in these blocks, mainly CJK, has another case.
             '\u{2e80}'..='\u{a63f}' | '\u{ac00}'..='\u{faff}' => lower.push(character),
             '\u{3a3}' => lower.push(if ends_word(text, offset) { '\u{3c2}' } else { '\u{3c3}' }),
             _ => lower.push(find(&case::LOWER, character).and_then(char::from_u32).unwrap_or(character)),
@@ -51,7 +51,7 @@ pub fn lowercase(text: &str) -> String {
     lower
 }
 
-/// Returns whether the capital sigma at `offset` ends a word: a cased letter before it, none after it.
+/// Whether the capital sigma at `offset` ends a word: a cased letter before it, none after it.
 fn ends_word(text: &str, offset: usize) -> bool {
     let ignored = |character: &char| in_ranges(&case::CASE_IGNORABLE, *character);
     let cased = |character: char| in_ranges(&case::CASED, character);

@@ -1,4 +1,4 @@
-//! Why a tokenizer could not be made or used.
+//! Why a tokenizer could not be created or used.
 
 use clipway_formats::{Code, is_invisible};
 use thiserror::Error;
@@ -7,33 +7,33 @@ use thiserror::Error;
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenizerError {
-    /// The context is too short to hold the start and the end token, or absurdly long.
+    /// The context is too short for the start and end tokens, or far too long.
     #[error("context length {found} is not usable: expected {least} to {most}")]
     ContextLength {
-        /// The length that was asked for.
+        /// The requested length.
         found: usize,
-        /// The shortest length that works.
+        /// The shortest usable length.
         least: usize,
-        /// The longest length that is allowed.
+        /// The longest allowed length.
         most: usize,
     },
-    /// The rules name another kind of tokenizer than the one that is being made.
+    /// The rules are for another kind of tokenizer.
     #[error("the rules are for a `{found}` tokenizer: expected `{expected}`")]
     Kind {
-        /// The kind that the constructor makes.
+        /// The expected kind.
         expected: &'static str,
-        /// The kind that the rules name.
+        /// The kind in the rules.
         found: &'static str,
     },
-    /// A rule is unknown, or the files of the tokenizer cannot satisfy it.
+    /// A rule is unknown, or the tokenizer's files cannot satisfy it.
     #[error("`{rule}`: {cause}")]
     Rule {
-        /// The rule, as a configuration spells it.
+        /// The rule, as spelled in a configuration.
         rule: String,
         /// What is wrong.
         cause: String,
     },
-    /// A file of the tokenizer is not what it should be.
+    /// A tokenizer file is invalid.
     #[error("{file}: {place}: {cause}")]
     File {
         /// The file's name, such as `tokenizer.json`.
@@ -43,13 +43,13 @@ pub enum TokenizerError {
         /// What is wrong.
         cause: String,
     },
-    /// The tokenizer is not the one that the model was made for.
+    /// The tokenizer does not match the model.
     #[error("the tokenizer does not fit the model:{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
     Unfit {
         /// Each contradiction.
         problems: Vec<String>,
     },
-    /// A part of a file is over a limit.
+    /// Part of a file is over a limit.
     #[error("{file}: {place}: {cause}")]
     TooLarge {
         /// The file's name, such as `tokenizer.json`.
@@ -59,24 +59,24 @@ pub enum TokenizerError {
         /// What there is too much of.
         cause: String,
     },
-    /// A text is longer than the tokenizer is given, or becomes so.
-    #[error("the text has {found} bytes when it is normalized: at most {most} are encoded")]
+    /// A text is too long, or becomes too long.
+    #[error("the text has {found} bytes after normalization; the limit is {most}")]
     TextTooLong {
-        /// Bytes of the text, as the tokenizer would have them.
+        /// Number of bytes after normalization.
         found: u64,
-        /// The most that are encoded.
+        /// The limit.
         most: u64,
     },
-    /// The tokenizers library failed on a text, or gave ids of a length that cannot be.
+    /// The tokenizers library failed on a text, or returned an impossible number of ids.
     #[error("the text could not be encoded: {cause}")]
     Encode {
-        /// What the library said.
+        /// The library's error.
         cause: String,
     },
 }
 
 impl TokenizerError {
-    /// Stable name of the cause, as [`clipway_formats::Code::name`].
+    /// Stable code of the error, as in [`clipway_formats::Code::name`].
     pub fn code(&self) -> &'static str {
         let code = match self {
             TokenizerError::ContextLength { .. }
@@ -90,26 +90,26 @@ impl TokenizerError {
         code.name()
     }
 
-    /// Makes the error of a bad file.
+    /// The error of an invalid file.
     pub(crate) fn file(file: &'static str, place: impl Into<String>, cause: impl Into<String>) -> Self {
         TokenizerError::File { file, place: printable(&place.into()), cause: printable(&cause.into()) }
     }
 
-    /// Makes the error of a file with a part over a limit.
+    /// The error of a file with a part over a limit.
     pub(crate) fn too_large(file: &'static str, place: impl Into<String>, cause: impl Into<String>) -> Self {
         TokenizerError::TooLarge { file, place: printable(&place.into()), cause: printable(&cause.into()) }
     }
 
-    /// Makes the error of a rule that cannot be obeyed.
+    /// The error of a rule that cannot be followed.
     pub(crate) fn rule(rule: impl Into<String>, cause: impl Into<String>) -> Self {
         TokenizerError::Rule { rule: printable(&rule.into()), cause: printable(&cause.into()) }
     }
 }
 
-/// A part of a message, which may repeat a file's own text or a library's words on it: characters that a terminal
-/// would obey or not show are escaped, and what is too long is cut.
+/// Part of a message that may quote a file's text or a library's error: characters that control or hide text on a
+/// terminal are escaped, and long text is shortened.
 fn printable(text: &str) -> String {
-    /// Most characters of a part.
+    /// Maximum number of characters in a part.
     const LONGEST: usize = 400;
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {

@@ -1,12 +1,12 @@
-//! What a tokenizer says of a row of ids that it filled.
+//! What a tokenizer reports about a row of ids.
 
 use std::ops::Range;
 
-/// A row that was filled.
+/// A filled row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Filled {
-    /// Whether the text lost tokens.
+    /// Whether the text was truncated.
     pub truncated: bool,
-    /// Where the ids are that are no padding.
+    /// Where the ids are that are not padding.
     pub tokens: Range<usize>,
 }

@@ -1,4 +1,4 @@
-//! The tokenizer of a folder, as the library that the folder is for reads it.
+//! A folder's tokenizer, read as the folder's library reads it.
 
 use clipway_model::config::{TextConfig, TextPool, TokenizerSource};
 use clipway_model::layout::Layout;
@@ -10,27 +10,27 @@ use super::{
     tokenizer_files_for_clip,
 };
 
-/// Which library's reading of texts is followed.
+/// Which library's reading of texts to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TextReading {
     /// open_clip's: its config names the tokenizer and how texts are cleaned first.
     #[default]
     OpenClip,
-    /// transformers': the folder's files say everything.
+    /// transformers': the folder's files state everything.
     Transformers,
 }
 
-/// A tokenizer, with what a folder that is to read texts the same way must hold.
+/// A tokenizer, with what a folder needs to read texts the same way.
 #[derive(Debug)]
 pub struct FolderTokenizer {
     /// The tokenizer.
     pub tokenizer: Tokenizer,
-    /// Its files by name, the `tokenizer.json` as it is run.
+    /// Its files by name; the `tokenizer.json` as it is run.
     pub files: Vec<(String, Vec<u8>)>,
 }
 
 impl TextReading {
-    /// The library that the folder of a source is for: that of its layout, unless open_clip's config lies there.
+    /// The library that a source's folder is for: its layout's, unless it contains open_clip's config.
     pub fn of(layout: &Layout, origin: &ConfigOrigin) -> TextReading {
         match origin {
             ConfigOrigin::Beside => TextReading::OpenClip,
@@ -41,10 +41,10 @@ impl TextReading {
 }
 
 impl FolderTokenizer {
-    /// Makes the tokenizer of stored rules from the files beside them.
+    /// Creates the tokenizer for stored rules from the files beside them.
     ///
     /// # Errors
-    /// As [`FolderTokenizer::read`], and a `tokenizer.json` that the rules need and that is missing.
+    /// The errors of [`FolderTokenizer::read`], and a missing `tokenizer.json` that the rules need.
     pub fn by_rules(
         rules: TokenizerRules,
         text: &TextConfig,
@@ -58,11 +58,11 @@ impl FolderTokenizer {
         FolderTokenizer { tokenizer, files: carried(files) }.checked(text)
     }
 
-    /// Reads the tokenizer of a model from the files of a folder; `None` where they hold none that fits the model.
+    /// Reads a model's tokenizer from the files of a folder; `None` if they contain none that matches the model.
     ///
     /// # Errors
-    /// Files that are malformed, rules that cannot be followed, and a tokenizer that contradicts the model: ids beyond
-    /// the embedding's rows, or an end token that the pooling does not find.
+    /// Malformed files, rules that cannot be followed, and a tokenizer that contradicts the model: ids beyond the
+    /// embedding's rows, or an end token that pooling does not find.
     pub fn read(
         text: &TextConfig,
         reading: TextReading,
@@ -90,7 +90,7 @@ impl FolderTokenizer {
         FolderTokenizer { tokenizer, files: kept }.checked(text).map(Some)
     }
 
-    /// CLIP's own tokenizer, by open_clip's rules.
+    /// CLIP's own tokenizer, with open_clip's rules.
     fn clip(rules: TokenizerRules, text: &TextConfig) -> Result<FolderTokenizer, TokenizerError> {
         let files = tokenizer_files_for_clip(rules.context_length).into_iter();
         let files = files.map(|file| (file.name.to_owned(), file.bytes)).collect();
@@ -104,16 +104,16 @@ impl FolderTokenizer {
     }
 }
 
-/// The files of a tokenizer that an artifact carries along.
+/// The tokenizer files that an artifact carries along.
 fn carried(files: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
     files.iter().filter(|(name, _)| TokenizerFiles::NAMES.contains(&name.as_str())).cloned().collect()
 }
 
-/// The rows of an embedding that CLIP's own tokenizer fits, and its end token.
+/// Number of embedding rows for CLIP's own tokenizer, and its end token.
 const CLIP_ROWS: usize = 49408;
 const CLIP_END: i64 = 49407;
 
-/// Whether CLIP's own tokenizer, which is built in, is the one that a model of transformers was made for.
+/// Whether a transformers model was made for CLIP's own, built-in tokenizer.
 fn fits_clip(text: &TextConfig) -> bool {
     let ends = match text.pool {
         TextPool::Argmax => true,
@@ -123,8 +123,8 @@ fn fits_clip(text: &TextConfig) -> bool {
     text.vocab_size == CLIP_ROWS && ends
 }
 
-/// Everything in which a tokenizer contradicts a model: ids that the embedding has no rows for, and an end of the text
-/// that the pooling does not find.
+/// All contradictions between a tokenizer and a model: ids without an embedding row, and an end of text that pooling
+/// does not find.
 fn contradictions(tokenizer: &Tokenizer, text: &TextConfig) -> Vec<String> {
     let mut problems = Vec::new();
     let TokenizerKind::TokenizerJson(rules) = &tokenizer.rules().kind else {
@@ -136,14 +136,14 @@ fn contradictions(tokenizer: &Tokenizer, text: &TextConfig) -> Vec<String> {
     let Some((highest, suffix)) = tokenizer.vocabulary() else { return problems };
     if highest.all as usize >= text.vocab_size {
         let (id, rows) = (highest.all, text.vocab_size);
-        problems.push(format!("it has ids up to {id}, and the token embedding has {rows} rows"));
+        problems.push(format!("it has ids up to {id}, but the token embedding has only {rows} rows"));
     }
     if text.hugging_face.is_some() || !matches!(rules.mode, TokenizerMode::PostProcessor) {
         return problems;
     }
     match text.pool {
         TextPool::Argmax if suffix.iter().all(|id| *id < highest.own) => problems.push(format!(
-            "the model takes the vector of the token with the highest id, and the tokenizer ends texts with {}, while \
+            "the model uses the token with the highest id, but the tokenizer ends texts with {} and \
              other tokens have ids up to {}",
             shown(suffix),
             highest.own
@@ -153,7 +153,7 @@ fn contradictions(tokenizer: &Tokenizer, text: &TextConfig) -> Vec<String> {
         }
         TextPool::Last => problems.extend(rules.longest.map(|longest| {
             let context = text.context_length;
-            format!("`model_max_length` is {longest}, and the model takes the vector of token {context}")
+            format!("`model_max_length` is {longest}, but the model uses token {context}")
         })),
         _ => {}
     }
@@ -161,13 +161,10 @@ fn contradictions(tokenizer: &Tokenizer, text: &TextConfig) -> Vec<String> {
 }
 
 fn ends_otherwise(expected: i64, suffix: &[u32]) -> String {
-    format!(
-        "the model takes the vector of the first token {expected}, and the tokenizer ends texts with {}",
-        shown(suffix)
-    )
+    format!("the model uses the first token {expected}, but the tokenizer ends texts with {}", shown(suffix))
 }
 
-/// The tokens after a text, for a message.
+/// The tokens after a text, for messages.
 fn shown(suffix: &[u32]) -> String {
     let ids: Vec<String> = suffix.iter().map(|id| format!("token {id}")).collect();
     if ids.is_empty() { "no token of its own".to_owned() } else { ids.join(" and ") }

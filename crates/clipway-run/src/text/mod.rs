@@ -1,8 +1,8 @@
-//! Token ids from text, as open_clip makes them.
+//! Token ids from text, exactly as in open_clip.
 //!
-//! A text is cleaned ([`Clean`]: repair of mis-decoded text, HTML references, white space, case) and then
-//! cut into tokens, either by CLIP's byte-pair encoding, whose vocabulary is built in, or by the rules of a
-//! `tokenizer.json`. [`TokenizerRules`] says which and how; it is what an artifact stores.
+//! A text is cleaned ([`Clean`]: repair of mojibake, HTML references, whitespace, case) and then tokenized, either with
+//! CLIP's byte-pair encoding, whose vocabulary is built in, or with a `tokenizer.json`. [`TokenizerRules`] states which
+//! and how; an artifact stores it.
 //!
 //! ```
 //! use clipway_run::text::{Clean, Tokenizer};

@@ -1,4 +1,4 @@
-//! A tokenizer as a folder for a library holds it, and which texts that library reads otherwise.
+//! A tokenizer as written into a folder for a library, and which texts that library reads differently.
 
 use clipway_model::config::TextConfig;
 use serde_json::{Map, Value, json};
@@ -13,26 +13,26 @@ use super::{
 /// The library that a folder is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextTarget {
-    /// open_clip, which cleans texts before the tokenizer of the folder reads them.
+    /// open_clip, which cleans texts before the folder's tokenizer reads them.
     OpenClip,
     /// transformers, which does not.
     Transformers,
-    /// OpenAI's code, which has CLIP's own tokenizer.
+    /// OpenAI's code, which uses CLIP's own tokenizer.
     OpenAi,
 }
 
-/// What a folder holds of a tokenizer, and what a user must know.
+/// What a folder contains of a tokenizer, and what a user should know.
 #[derive(Debug)]
 pub struct WrittenTokenizer {
     /// Files by name.
     pub files: Vec<(String, Vec<u8>)>,
     /// The rules of `clipway.json`.
     pub rules: TokenizerRules,
-    /// Texts that the library reads otherwise.
+    /// Texts that the library reads differently.
     pub notes: Vec<String>,
 }
 
-/// Texts on which ways of reading differ: quotes, references, ligatures, wide letters, damage, spaces, case, accents.
+/// Texts on which libraries differ: quotes, references, ligatures, wide letters, damage, spaces, case, accents.
 const EXAMPLES: [&str; 14] = [
     "the dog’s ball",
     "“red” — blue…",
@@ -50,14 +50,14 @@ const EXAMPLES: [&str; 14] = [
     "two dogs",
 ];
 
-/// A text that every tokenizer with CLIP's vocabulary reads alike.
+/// A text that every tokenizer with CLIP's vocabulary reads the same way.
 const PLAIN: &str = "two dogs run over the wet grass";
 
-/// Most examples in a note.
+/// Maximum number of examples in a note.
 const MOST: usize = 4;
 
 impl TextTarget {
-    /// The library of a layout, by the name that artifacts give it.
+    /// The library of a layout, given by the name that artifacts use.
     pub fn of(layout: &str) -> TextTarget {
         match layout {
             "transformers" => TextTarget::Transformers,
@@ -76,11 +76,11 @@ impl TextTarget {
 }
 
 impl FolderTokenizer {
-    /// The tokenizer as a folder for a library holds it. The cleaning of texts that the library does not do itself becomes
-    /// part of the tokenizer's files, as far as they can express it; texts that it then still reads otherwise are noted.
+    /// The tokenizer for a folder of a library. Cleaning that the library does not do itself becomes part of the
+    /// tokenizer's files, as far as they can express it; texts that it still reads differently are noted.
     ///
     /// # Errors
-    /// Rules that the library cannot follow, such as a separator that is replaced.
+    /// Rules that the library cannot follow, such as a replaced separator.
     pub fn written_for(
         self,
         target: TextTarget,
@@ -94,7 +94,8 @@ impl FolderTokenizer {
                 let clip = TokenizerRules::clip(own.context_length, Clean::Lower);
                 let theirs = FolderTokenizer::by_rules(clip, text, &[])?;
                 if self.tokenizer.encode(PLAIN)?.tokens() != theirs.tokenizer.encode(PLAIN)?.tokens() {
-                    let cause = "OpenAI's code has CLIP's own tokenizer, and this one has another vocabulary";
+                    let cause =
+                        "OpenAI's code uses CLIP's own tokenizer, but this one has another vocabulary";
                     return Err(TokenizerError::rule("hf_tokenizer_name", cause));
                 }
                 let notes = self.note(&theirs, target)?;
@@ -105,17 +106,17 @@ impl FolderTokenizer {
         match FolderTokenizer::read(text, reading, &files) {
             Ok(Some(theirs)) => {
                 let notes = self.note(&theirs, target)?;
-                // open_clip's own reading is the library's business; clipway reads the folder as its source.
+                // How open_clip reads texts is that library's business; clipway reads the folder like its source.
                 let rules =
                     if target == TextTarget::OpenClip { own } else { theirs.tokenizer.rules().clone() };
                 Ok(WrittenTokenizer { files, rules, notes })
             }
             Ok(None) if target == TextTarget::OpenClip => {
-                let note = "open_clip 3.3.0 reads no texts with this folder: its config names no tokenizer of the folder";
+                let note = "open_clip 3.3.0 cannot tokenize with this folder: its config names no tokenizer in the folder";
                 Ok(WrittenTokenizer { files, rules: own, notes: vec![note.to_owned()] })
             }
             Err(error) if target == TextTarget::OpenClip => {
-                let note = format!("open_clip 3.3.0 reads no texts with this folder: {error}");
+                let note = format!("open_clip 3.3.0 cannot tokenize with this folder: {error}");
                 Ok(WrittenTokenizer { files, rules: own, notes: vec![note] })
             }
             Ok(None) => Err(TokenizerError::file(FILE, "file", "it is missing")),
@@ -123,7 +124,7 @@ impl FolderTokenizer {
         }
     }
 
-    /// The texts that another tokenizer reads otherwise, if there are any.
+    /// The texts that another tokenizer reads differently, if any.
     fn note(&self, other: &FolderTokenizer, target: TextTarget) -> Result<Vec<String>, TokenizerError> {
         let mut differ = Vec::new();
         for text in EXAMPLES {
@@ -139,7 +140,7 @@ impl FolderTokenizer {
         differ.truncate(MOST);
         let more = if count > MOST { ", …" } else { "" };
         Ok(vec![format!(
-            "{} reads some texts otherwise than the source's library: {count} of {} examples become other token ids, \
+            "{} reads some texts differently from the source's library: {count} of {} examples give other token ids, \
              {}{more}",
             target.title(),
             EXAMPLES.len(),
@@ -148,7 +149,7 @@ impl FolderTokenizer {
     }
 }
 
-/// The files from which transformers reads texts by these rules.
+/// The files with which transformers follows these rules.
 fn transformers_files(
     files: &[(String, Vec<u8>)],
     rules: &TokenizerRules,
@@ -157,7 +158,7 @@ fn transformers_files(
     let is_clip = matches!(rules.kind, TokenizerKind::ClipBpe {});
     match rules.clean {
         Clean::Nothing | Clean::Siglip => return Ok(files.to_vec()),
-        // The class of these files lowers case and joins white space itself.
+        // The class of these files lower-cases and collapses whitespace itself.
         Clean::Lower if is_clip => return Ok(files.to_vec()),
         Clean::Lower | Clean::Whitespace | Clean::Canonicalize => {}
     }
@@ -185,7 +186,7 @@ fn transformers_files(
         Some(bytes) => serde_json::from_slice(bytes).map_err(fault)?,
         None => Map::new(),
     };
-    // The one class that takes the normalizer of the file.
+    // The only class that uses the normalizer of the file.
     config.insert("tokenizer_class".to_owned(), "PreTrainedTokenizerFast".into());
     config.insert("model_max_length".to_owned(), rules.context_length.into());
     config.remove("do_lower_case");
@@ -198,7 +199,7 @@ fn transformers_files(
     Ok(written)
 }
 
-/// open_clip's cleaning as steps of a normalizer: all but the repair of damaged text and HTML references.
+/// open_clip's cleaning as steps of a normalizer, except for the repair of damaged text and HTML references.
 fn cleaning(clean: Clean) -> Vec<Value> {
     let replace =
         |pattern: Value, content: &str| json!({ "type": "Replace", "pattern": pattern, "content": content });

@@ -1,4 +1,4 @@
-//! The tokenizer that a model's texts go through.
+//! A model's tokenizer.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::filled::Filled;
 use super::huggingface::{Highest, JsonTokenizer};
 use super::{Clean, TokenizerError, TokenizerKind, TokenizerRules, clean, rules};
 
-/// From how many texts on a batch is spread over the threads.
+/// Number of texts from which a batch is spread over threads.
 const PARALLEL_TEXTS: usize = 256;
 
 /// The ids of one text.
@@ -19,7 +19,7 @@ pub struct Encoded {
     pub ids: Vec<i64>,
     /// Whether the text was longer than the context and lost tokens.
     pub truncated: bool,
-    /// Where the ids are that are no padding.
+    /// Where the ids are that are not padding.
     filled: Range<usize>,
 }
 
@@ -33,18 +33,18 @@ impl Encoded {
 /// The ids of several texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedBatch {
-    /// Token ids, `[texts, context_length]`, row after row.
+    /// Token ids, `[texts, context_length]`, one text per row.
     pub ids: Vec<i64>,
     /// The length of a row.
     pub context_length: usize,
     /// How many texts were longer than the context and lost tokens.
     pub truncated: usize,
-    /// Where the ids of each text are that are no padding, within its row.
+    /// For each text, where the ids are that are not padding, within its row.
     filled: Vec<Range<usize>>,
 }
 
 impl EncodedBatch {
-    /// The ids with -1 in place of padding, whatever a tokenizer pads with.
+    /// The ids with -1 instead of padding, whatever the padding id.
     pub fn without_padding(&self) -> Vec<i64> {
         let mut ids = vec![-1; self.ids.len()];
         for (row, filled) in self.filled.iter().enumerate() {
@@ -56,14 +56,14 @@ impl EncodedBatch {
     }
 }
 
-/// Turns texts into token ids by a set of rules.
+/// Turns texts into token ids according to a set of rules.
 #[derive(Debug)]
 pub struct Tokenizer {
     rules: TokenizerRules,
     cutter: Cutter,
 }
 
-/// What cuts cleaned text into tokens.
+/// What splits cleaned text into tokens.
 #[derive(Debug)]
 enum Cutter {
     Clip(ClipBpe),
@@ -71,21 +71,21 @@ enum Cutter {
 }
 
 impl Tokenizer {
-    /// Makes the tokenizer of most CLIP models, whose vocabulary is built in.
+    /// Creates the tokenizer of most CLIP models, whose vocabulary is built in.
     ///
     /// # Errors
-    /// [`TokenizerError::ContextLength`] for a context of 0 or an absurd one.
+    /// [`TokenizerError::ContextLength`] for a context length that is too small or too large.
     pub fn clip(context_length: usize, clean: Clean) -> Result<Self, TokenizerError> {
         let rules = TokenizerRules::clip(context_length, clean);
         rules::check(&rules)?;
         Ok(Tokenizer { rules, cutter: Cutter::Clip(ClipBpe::new()) })
     }
 
-    /// Makes the tokenizer of a `tokenizer.json`, given as bytes, under stored rules.
+    /// Creates the tokenizer of a `tokenizer.json`, given as bytes, with stored rules.
     ///
     /// # Errors
-    /// [`TokenizerError::File`] if the bytes are not a sound tokenizer, [`TokenizerError::Rule`] if the
-    /// rules name ids that it does not have, [`TokenizerError::Kind`] if they are CLIP's.
+    /// [`TokenizerError::File`] if the bytes are not a valid tokenizer, [`TokenizerError::Rule`] if the rules name ids
+    /// that it lacks, [`TokenizerError::Kind`] if they are CLIP's.
     pub fn from_json(bytes: &[u8], rules: TokenizerRules) -> Result<Self, TokenizerError> {
         rules::check(&rules)?;
         let TokenizerKind::TokenizerJson(json_rules) = &rules.kind else {
@@ -100,27 +100,29 @@ impl Tokenizer {
         Ok(Tokenizer { rules, cutter: Cutter::Json(Box::new(cutter)) })
     }
 
-    /// Makes the tokenizer that stored rules describe; `json` is the `tokenizer.json`, where they need one.
+    /// Creates the tokenizer that stored rules describe; `json` is the `tokenizer.json`, if they need one.
     ///
     /// # Errors
-    /// Those of [`Tokenizer::clip`] and [`Tokenizer::from_json`]; [`TokenizerError::File`] if the rules need
-    /// a `tokenizer.json` and none is given.
+    /// The errors of [`Tokenizer::clip`] and [`Tokenizer::from_json`]; [`TokenizerError::File`] if the rules need a
+    /// `tokenizer.json` and none is given.
     pub fn from_rules(rules: TokenizerRules, json: Option<&[u8]>) -> Result<Self, TokenizerError> {
         match (&rules.kind, json) {
             (TokenizerKind::ClipBpe {}, _) => Tokenizer::clip(rules.context_length, rules.clean),
             (TokenizerKind::TokenizerJson(_), Some(bytes)) => Tokenizer::from_json(bytes, rules),
-            (TokenizerKind::TokenizerJson(_), None) => {
-                Err(TokenizerError::file("tokenizer.json", "file", "the rules need it and it is not there"))
-            }
+            (TokenizerKind::TokenizerJson(_), None) => Err(TokenizerError::file(
+                "tokenizer.json",
+                "file",
+                "the rules need this file, but it is missing",
+            )),
         }
     }
 
-    /// The rules that are obeyed.
+    /// The rules in use.
     pub fn rules(&self) -> &TokenizerRules {
         &self.rules
     }
 
-    /// The highest ids of a `tokenizer.json`, and those that it puts after a text.
+    /// The highest ids of a `tokenizer.json`, and the ids that it puts after a text.
     pub(super) fn vocabulary(&self) -> Option<(Highest, &[u32])> {
         match &self.cutter {
             Cutter::Json(json) => Some((json.highest(), json.suffix())),
@@ -143,7 +145,7 @@ impl Tokenizer {
         Ok(Encoded { ids, truncated, filled: tokens })
     }
 
-    /// Encodes texts, over the threads of the current pool when there are many.
+    /// Encodes texts, spread over the threads of the current pool if there are many.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`] if the tokenizers library fails on a text.

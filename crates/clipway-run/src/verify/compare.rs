@@ -1,15 +1,15 @@
-//! Compares two results value by value, row by row and by their rankings.
+//! Compares two results by value, by row and by ranking.
 
 use clipway_model::artifact::{Stage, Tolerance};
 
 /// Two results of the same shape, as rows of equal width.
 #[derive(Clone, Copy)]
 pub struct Pair<'a> {
-    /// What the subject is held to.
+    /// The reference values.
     pub reference: &'a [f32],
-    /// What is verified.
+    /// The verified values.
     pub subject: &'a [f32],
-    /// Values of one row.
+    /// Number of values in a row.
     pub width: usize,
 }
 
@@ -78,7 +78,7 @@ pub fn compare(name: &str, pair: Pair<'_>, tolerance: Tolerance, rows_are_vector
     stage
 }
 
-/// Cosine of the angle of two vectors; 0 where one of them has no direction.
+/// Cosine of the angle between two vectors; 0 if either has length 0.
 pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot =
         |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum() };
@@ -89,8 +89,8 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     if norms > 0.0 { (dot(a, b) / norms).min(1.0) } else { 0.0 }
 }
 
-/// Whether results tell their inputs apart, and by how much: 1 minus the smallest cosine of two rows, of the less
-/// sensitive of both sides. `None` where there are not two rows.
+/// Whether results distinguish their inputs, and by how much: 1 minus the smallest cosine of two rows, on the less
+/// sensitive side. `None` with fewer than two rows.
 pub fn sensitivity(pair: Pair<'_>) -> Option<f64> {
     let spread = |values: &[f32]| -> Option<f64> {
         let rows: Vec<&[f32]> = values.chunks_exact(pair.width).collect();
@@ -100,7 +100,7 @@ pub fn sensitivity(pair: Pair<'_>) -> Option<f64> {
     Some(spread(pair.reference)?.min(spread(pair.subject)?))
 }
 
-/// How many rows of two matrices of scores put the same column first.
+/// How many rows of two score matrices have the same best column.
 pub fn same_first(pair: Pair<'_>) -> [usize; 2] {
     let rows = pair.reference.chunks_exact(pair.width).zip(pair.subject.chunks_exact(pair.width));
     let agree = rows.clone().filter(|(r, s)| highest(r) == highest(s)).count();

@@ -1,4 +1,4 @@
-//! Verification of an exported folder against the source it was made of.
+//! Verification of an exported folder against the source it was made from.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::clip::{Clip, ClipError};
 use crate::image::PixelRule;
 use crate::load::{LoadError, LoadOptions};
 
-/// A verification could not be run.
+/// A verification could not run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
@@ -32,7 +32,7 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             VerifyError::Source(error) => error.code(),
@@ -42,32 +42,33 @@ impl VerifyError {
     }
 }
 
-/// How a folder is verified.
+/// How to verify a folder.
 pub struct FolderVerification<'a> {
     /// Images and texts.
     pub inputs: &'a Inputs,
-    /// How both sides are loaded; the towers are those that the folder has.
+    /// How to load both sides; the towers are the folder's.
     pub load: LoadOptions,
-    /// What was said about the source, such as the model. Its towers and sizes are the same as in the folder, and precision
-    /// and folding are not looked at: the source is the reference as it is.
+    /// Options given for the source, such as the model. Its towers and sizes are taken from the folder, and precision
+    /// and folding are ignored: the source is the reference as it is.
     pub source: SourceOptions,
 }
 
 impl FolderVerification<'_> {
     /// Runs the source and the folder on the same inputs, one after the other, and compares them.
     ///
-    /// A source without config of its own is read by the folder's; sizes that the folder changed are changed in the source too.
+    /// A source without its own config is read with the folder's; sizes that the folder changed are changed in the
+    /// source too.
     ///
     /// # Errors
-    /// A side that cannot be opened, loaded or run. Differences are no errors: they are in the report.
+    /// A side that cannot be opened, loaded or run. Differences are not errors: they are in the report.
     pub fn run(&self, folder: &Path, source: &Arc<Checkpoint>) -> Result<Report, VerifyError> {
         self.run_resolved(&resolve_exported(folder)?, source)
     }
 
-    /// The same with a folder that is resolved.
+    /// The same with a resolved folder.
     ///
     /// # Errors
-    /// As [`FolderVerification::run`].
+    /// The errors of [`FolderVerification::run`].
     pub fn run_resolved(&self, folder: &Source, source: &Arc<Checkpoint>) -> Result<Report, VerifyError> {
         let tower = Some(folder.tower());
         let mut options = SourceOptions { tower, precision: None, fold: false, ..self.source.clone() };
@@ -84,13 +85,13 @@ impl FolderVerification<'_> {
         let tolerance = tolerance(&reference, folder);
 
         let name = source.path().file_name().unwrap_or(source.path().as_os_str()).to_string_lossy();
-        // One of them may be a folder of transformers and the other not: weights and settings are compared on the
-        // same pixels then, open_clip's.
+        // One side may be a transformers folder and the other not: weights and settings are then compared on the same
+        // pixels, open_clip's.
         let rule = |source: &Source| source.config().preprocess().rule;
         let rules = [rule(&reference), rule(folder)];
         let common = (rules[0] != rules[1]).then_some(PixelRule::OpenClip);
         let clip = self.loaded(&reference)?;
-        // What the rules cost is no fault of the folder, and its user must know it.
+        // Different rules are not the folder's fault, but its user should know what they cost.
         let difference = RuleDifference::of(&clip, self.inputs, rules)?;
         let expected = self.outputs(&format!("`{name}`"), clip, common.clone())?;
         let found = self.outputs(&subject(folder), self.loaded(folder)?, common)?;
@@ -103,7 +104,7 @@ impl FolderVerification<'_> {
         Clip::load(source, &LoadOptions { towers: None, ..self.load.clone() })
     }
 
-    /// Runs a side and lets its weights go.
+    /// Runs a side and then frees its weights.
     fn outputs(&self, name: &str, mut clip: Clip, rule: Option<PixelRule>) -> Result<Outputs, VerifyError> {
         if let Some(rule) = rule {
             clip = clip.with_pixel_rule(rule);
@@ -112,15 +113,15 @@ impl FolderVerification<'_> {
     }
 }
 
-/// Whether a source says its own config, as a folder of transformers does: it is what the folder is held to.
+/// Whether a source states its own config, as a transformers folder does: the folder is held to it.
 fn has_own_config(source: &Arc<Checkpoint>, options: &SourceOptions) -> bool {
     Source::of(Arc::clone(source), options).is_ok_and(|source| {
         source.layout().is_of_transformers() && matches!(source.origin(), ConfigOrigin::Layout(_))
     })
 }
 
-/// Resolves an exported folder as its own library reads it: what was written for another library than open_clip by its
-/// own files alone, since that library does not know `clipway.json`.
+/// Resolves an exported folder as its own library reads it: a folder for another library than open_clip is read from
+/// its own files alone, since that library does not know `clipway.json`.
 ///
 /// # Errors
 /// A folder that cannot be opened or resolved.
@@ -130,7 +131,7 @@ pub fn resolve_exported(folder: &Path) -> Result<Source, SourceError> {
     Source::of(checkpoint, &SourceOptions { ignore_artifact, ..SourceOptions::default() })
 }
 
-/// How a report names a folder: by the files that say how it is read.
+/// A folder's name in reports, with the files that determine how it is read.
 fn subject(folder: &Source) -> String {
     match folder.artifact() {
         Some(_) => "the folder, read by its `clipway.json`,".to_owned(),
@@ -138,7 +139,7 @@ fn subject(folder: &Source) -> String {
     }
 }
 
-/// The tolerance that fits what rounding to the folder's dtypes must cost.
+/// The tolerance for rounding to the folder's dtypes.
 fn tolerance(reference: &Source, subject: &Source) -> Tolerance {
     let dtypes = |source: &Source| -> Vec<(String, Dtype)> {
         let targets = source.plan().tensors.iter().map(|planned| &planned.target);
@@ -147,8 +148,8 @@ fn tolerance(reference: &Source, subject: &Source) -> Tolerance {
     tolerance_of(&dtypes(reference), &dtypes(subject))
 }
 
-/// None is needed where no tensor is narrower than it was, or than the narrowest of all where it had another name, as
-/// a folded convolution had.
+/// No tolerance for rounding is needed if no tensor is narrower than before, or, for renamed tensors such as folded
+/// convolutions, narrower than the narrowest of all.
 fn tolerance_of(reference: &[(String, Dtype)], subject: &[(String, Dtype)]) -> Tolerance {
     let bits_of = |tensors: &[(String, Dtype)]| -> HashMap<String, u32> {
         let floats = tensors.iter().filter(|(_, dtype)| dtype.is_float());
@@ -165,7 +166,7 @@ fn tolerance_of(reference: &[(String, Dtype)], subject: &[(String, Dtype)]) -> T
     }
 }
 
-/// Significant bits of a floating-point dtype.
+/// Number of significant bits of a floating-point dtype.
 fn significant_bits(dtype: Dtype) -> u32 {
     match dtype {
         Dtype::F64 => 53,
@@ -203,7 +204,7 @@ mod tests {
             &[("folded", Dtype::F16), ("count", Dtype::I64)],
             "f32",
         );
-        // As OpenAI's archives hold ResNets: weights in fp16, and statistics in fp32 that the folder has in fp16.
+        // Like ResNets in OpenAI's archives: weights in fp16, and statistics in fp32 that the folder stores in fp16.
         let archive = [("a", Dtype::F16), ("running_var", Dtype::F32)];
         check(&archive, &archive, "f32");
         check(&archive, &[("a", Dtype::F16), ("running_var", Dtype::F16)], "fp16");

@@ -1,7 +1,7 @@
-//! Proves that two models give the same embeddings.
+//! Verifies that two models give the same embeddings.
 //!
-//! What a model computes of some inputs is an [`Outputs`] value; two of them make a [`Report`]. The models need not be
-//! in memory at the same time.
+//! What a model computes from some inputs is an [`Outputs`] value; two of them make a [`Report`]. The models need not
+//! be in memory at the same time.
 
 mod compare;
 mod folder;

@@ -1,4 +1,4 @@
-//! What a model computes of some inputs, stage by stage.
+//! What a model computes from some inputs, stage by stage.
 
 use clipway_formats::shown;
 
@@ -9,19 +9,19 @@ use crate::encoder::normalize;
 use crate::image::Image;
 use crate::tower::Intermediate;
 
-/// Images whose pixels are kept for comparison; further ones are compared by their features alone.
+/// Number of images whose pixels are kept for comparison; further ones are compared only by their features.
 const KEPT_PIXELS: usize = 64;
 
-/// Most images of one pass.
+/// Maximum number of images per pass.
 const PASS: usize = 32;
 
-/// Most bytes of the pixels of one pass, and of those that are kept, unless one image has more.
+/// Maximum bytes of pixels per pass, and of kept pixels, unless a single image has more.
 const PIXEL_BYTES: usize = 256 << 20;
 
 /// Images and texts to run a model on.
 #[derive(Clone, Debug)]
 pub struct Inputs {
-    /// What they are, for the report.
+    /// Their name in the report.
     pub name: String,
     /// Decoded images with their names.
     pub images: Vec<(String, Image)>,
@@ -30,7 +30,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Images and texts that are part of clipway.
+    /// Images and texts built into clipway.
     pub fn built_in() -> Inputs {
         Inputs {
             name: "built-in probes".to_owned(),
@@ -45,7 +45,7 @@ impl Inputs {
 pub struct Outputs {
     /// The model, as people know it.
     pub name: String,
-    /// What the inputs were.
+    /// Name of the inputs.
     pub inputs: String,
     /// Whether the model has an image tower and a text tower.
     pub towers: [bool; 2],
@@ -57,9 +57,9 @@ pub struct Outputs {
     pub pixels: Option<Rows>,
     /// Token ids `[texts, context]`; every id is exact in f32.
     pub tokens: Option<Rows>,
-    /// Outputs of blocks, by name, where they were asked for.
+    /// Outputs of blocks by name, if requested.
     pub blocks: Vec<(String, Rows)>,
-    /// Image features `[images, width]`, as the model gives them: only CoCa's have length 1.
+    /// Image features `[images, width]`, not normalized except by CoCa.
     pub image_features: Option<Rows>,
     /// Text features `[texts, width]`, likewise.
     pub text_features: Option<Rows>,
@@ -68,10 +68,10 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Runs a model, with the outputs of its towers' blocks on request.
+    /// Runs a model, on request with the outputs of its towers' blocks.
     ///
     /// # Errors
-    /// What the model's preprocessing, tokenizer or engine refuse.
+    /// Inputs that the model's preprocessing, tokenizer or engine refuses.
     pub fn compute(name: &str, clip: &Clip, inputs: &Inputs, blocks: bool) -> Result<Outputs, ClipError> {
         let mut outputs = Outputs {
             name: name.to_owned(),
@@ -122,7 +122,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Token ids of the texts, which are compared; or why there are none that the model can take.
+    /// Token ids of the texts to compare, or the reason why there are none for the model.
     fn tokens_of(
         &mut self,
         clip: &Clip,
@@ -130,16 +130,16 @@ impl Outputs {
         vocabulary: usize,
     ) -> Result<Result<Vec<i64>, String>, ClipError> {
         if !clip.has_tokenizer() {
-            return Ok(Err("the tokenizer's files are not there".to_owned()));
+            return Ok(Err("the tokenizer's files are missing".to_owned()));
         }
         let encoded = clip.tokens(&inputs.texts)?;
         let highest = encoded.ids.iter().copied().max().unwrap_or(0);
         if highest >= vocabulary as i64 {
             return Ok(Err(format!(
-                "the tokenizer gives ids up to {highest}, and the model has {vocabulary}"
+                "the tokenizer produces ids up to {highest}, but the model has only {vocabulary}"
             )));
         }
-        // What a tokenizer pads with is its own business: where it matters, features show it.
+        // The padding id is the tokenizer's choice: if it matters, features show it.
         let values = encoded.without_padding().into_iter().map(|id| id as f32).collect();
         self.tokens = Some(Rows { values, width: encoded.context_length });
         Ok(Ok(encoded.ids))
@@ -151,7 +151,7 @@ impl Outputs {
         let ids = match self.tokens_of(clip, inputs, input[1])? {
             Ok(ids) => ids,
             Err(why) => {
-                self.inputs.push_str(&format!(", with made-up token ids in place of the texts': {why}"));
+                self.inputs.push_str(&format!(", with made-up token ids instead of the texts': {why}"));
                 probes::token_ids(self.texts, input)
             }
         };
@@ -165,7 +165,7 @@ impl Outputs {
     }
 }
 
-/// Blocks of a tower as stages.
+/// The blocks of a tower as stages.
 fn stages(blocks: Vec<Intermediate>) -> impl Iterator<Item = (String, Rows)> {
     blocks.into_iter().map(|block| (block.name, Rows { values: block.values, width: block.width }))
 }

@@ -5,11 +5,11 @@ use clipway_model::artifact::{Report, Tolerance};
 use super::compare::{Pair, compare, same_first, sensitivity};
 use super::outputs::Outputs;
 
-/// Outputs of distinct inputs that are closer than this (1 minus cosine) are called constant.
+/// Outputs of distinct inputs that are closer than this (1 minus cosine) count as constant.
 const LEAST_SENSITIVITY: f64 = 1e-9;
 
-/// Compares what a subject computed with what its reference computed of the same inputs. It passes if every stage does,
-/// both sides tell inputs apart, and rankings agree.
+/// Compares a subject's outputs with its reference's on the same inputs. It passes if every stage passes, both sides
+/// distinguish inputs, and rankings agree.
 pub fn report(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> Report {
     let mut stages = Vec::new();
     let mut failures = Vec::new();
@@ -62,7 +62,7 @@ pub fn report(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> 
         if let Some([agree, of]) =
             count.filter(|[agree, of]| (*agree as f64) < tolerance.rankings * *of as f64)
         {
-            failures.push(format!("the best {what} is the same in {agree} of {of} rankings only"));
+            failures.push(format!("the best {what} is the same in only {agree} of {of} rankings"));
         }
     }
     for (tower, [there, compared]) in [
@@ -70,7 +70,7 @@ pub fn report(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> 
         ("text", [subject.towers[1], subject.text_features.is_some()]),
     ] {
         if there && !compared {
-            failures.push(format!("the {tower} tower was not run: there is nothing to run it on"));
+            failures.push(format!("the {tower} tower was not run: there are no inputs for it"));
         }
     }
     if !stages.iter().any(|s| s.name.ends_with("features")) {
@@ -93,17 +93,17 @@ pub fn report(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> 
     }
 }
 
-/// Both sides' results, where both have as many.
+/// Both sides' results, if they have the same number.
 fn alike<'a>(reference: &'a Option<Rows>, subject: &'a Option<Rows>) -> Option<(&'a Rows, &'a Rows)> {
     reference.as_ref().zip(subject.as_ref()).filter(|(r, s)| r.values.len() == s.values.len())
 }
 
-/// A matrix of results: rows of one width.
+/// A matrix of results: rows of equal width.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
-    /// The values, row after row.
+    /// The values, row by row.
     pub values: Vec<f32>,
-    /// Values of a row.
+    /// Number of values in a row.
     pub width: usize,
 }
 
@@ -158,15 +158,15 @@ mod tests {
             true,
             "verified: a model against a model, 2 images and 2 texts, smallest cosine 1.0000000",
         );
-        check(|s| values(&mut s.pixels, &[0.5, 0.25, 1.0, 1e-9]), false, "first bad stage: pixels");
-        check(|s| values(&mut s.tokens, &[1.0, 2.0, 3.0, 5.0]), false, "first bad stage: tokens");
+        check(|s| values(&mut s.pixels, &[0.5, 0.25, 1.0, 1e-9]), false, "first failed stage: pixels");
+        check(|s| values(&mut s.tokens, &[1.0, 2.0, 3.0, 5.0]), false, "first failed stage: tokens");
         check(
             |s| values(&mut s.image_features, &[1.0, 0.0, 0.1, 1.0]),
             false,
-            "first bad stage: image features",
+            "first failed stage: image features",
         );
         check(|s| values(&mut s.text_features, &[0.9, 0.1, 0.9, 0.1]), false, "the same for every input");
-        check(|s| values(&mut s.logits, &[0.9, 0.95, 0.1, 0.8]), false, "the same in 1 of 2 rankings only");
+        check(|s| values(&mut s.logits, &[0.9, 0.95, 0.1, 0.8]), false, "the same in only 1 of 2 rankings");
         check(|s| s.text_features = None, false, "text features: only the reference has any");
         check(|s| s.image_features = None, false, "the image tower was not run");
         check(|s| s.logits = None, false, "logits: only the reference has any");

@@ -1,4 +1,4 @@
-//! What it costs that two libraries bring an image to pixels by different rules.
+//! Measures the effect of two libraries' different preprocessing rules.
 
 use std::fmt;
 
@@ -9,27 +9,27 @@ use super::outputs::Inputs;
 use crate::clip::{Clip, ClipError};
 use crate::image::{PixelDifference, PixelRule, Preprocess};
 
-/// The image that two rules tell apart most, as a model sees it. `Display` is a note for people.
+/// The image on which two rules differ most, as a model sees it. `Display` is a note for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleDifference {
-    /// The rules: the source's, and the one that the folder is read by.
+    /// The rules: the source's, and the folder's.
     pub rules: [PixelRule; 2],
-    /// Images that were compared.
+    /// Number of images compared.
     pub images: usize,
     /// Name of the worst image.
     pub worst: String,
     /// Cosine of its features under both rules.
     pub cosine: f64,
-    /// The largest difference of two of its normalized pixels.
+    /// The largest difference between two of its normalized pixels.
     pub largest: f32,
 }
 
 impl RuleDifference {
-    /// Runs a model on images under two rules; `None` where the rules are one, the model has no image tower, or no image
-    /// can be compared. An image that one of the rules refuses is left out.
+    /// Runs a model on images under two rules; `None` if the rules are the same, the model has no image tower, or no
+    /// image can be compared. An image that one of the rules refuses is skipped.
     ///
     /// # Errors
-    /// What the engine refuses.
+    /// Inputs that the engine refuses.
     pub fn of(
         clip: &Clip,
         inputs: &Inputs,
@@ -62,7 +62,7 @@ impl fmt::Display for RuleDifference {
         let [source, folder] = &self.rules;
         write!(
             f,
-            "images become pixels as in {source} in the source, and as in {folder} in this folder: of {} images, {} \
+            "the source preprocesses images like {source}, this folder like {folder}: of {} images, {} \
              differs most, by up to {:.2e} a pixel, and the cosine of its features is {:.6}",
             self.images,
             shown(&self.worst),

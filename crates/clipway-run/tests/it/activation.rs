@@ -67,7 +67,7 @@ fn of_models_that_were_never_trained_nothing_is_told() {
         made::write(&source, &tensors, bytes_of);
         let found = evidence(&source, &example().join("emoji-clip.json"));
         assert_eq!((found.matches, found.clarity), (false, Clarity::None), "{found:?}");
-        assert!(found.summary().contains("better than chance: these pairs do not decide"));
+        assert!(found.summary().contains("better than chance, so nothing is decided"));
         furthest = furthest.max((found.other_loss - found.taken_loss).abs() / found.standard_error);
     }
     // The losses alone would have told one of them apart.
@@ -85,5 +85,5 @@ fn a_vocabulary_smaller_than_the_tokenizer_s_is_not_weighed() {
     let source = folder.path().join("small.safetensors");
     made::write(&source, &tensors_of(text), |info| vec![0; info.bytes()]);
     let Weighed::Nothing { why } = weighed(&source, &config) else { panic!("it was weighed") };
-    assert_eq!(why, "the tokenizer gives ids up to 49407, and the model has 50");
+    assert_eq!(why, "the tokenizer produces ids up to 49407, but the model has only 50");
 }

@@ -46,14 +46,14 @@ fn load(source: &Path, model: Option<&Path>, processor: Processor) -> Clip {
 }
 
 /// What open_clip computed.
-struct Expected {
+pub struct Expected {
     tensors: StateDict,
     document: Value,
-    labels: Vec<String>,
+    pub labels: Vec<String>,
 }
 
 impl Expected {
-    fn read(folder: &Path) -> Expected {
+    pub fn read(folder: &Path) -> Expected {
         let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
         let tensors = StateDict::of_file(Arc::new(SafetensorsFile::open(Arc::new(bytes)).unwrap()));
         let document: Value =
@@ -62,18 +62,18 @@ impl Expected {
         Expected { tensors, document, labels: labels.lines().map(str::to_owned).collect() }
     }
 
-    fn values(&self, name: &str) -> Vec<f32> {
+    pub fn values(&self, name: &str) -> Vec<f32> {
         let mut values = Vec::new();
         self.tensors.read_f32(self.tensors.find(name).unwrap(), &mut values).unwrap();
         values
     }
 
-    fn strings(&self, key: &str) -> Vec<String> {
+    pub fn strings(&self, key: &str) -> Vec<String> {
         self.document[key].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect()
     }
 
     /// File, best label and its probability of each image, in either spelling of the document.
-    fn images(&self) -> Vec<(String, String, f64)> {
+    pub fn images(&self) -> Vec<(String, String, f64)> {
         let images = self.document["pictures"].as_array().unwrap();
         let beside = |key: &str, at: usize| self.document.get(key).map(|all| all[at].clone());
         let one = |(at, image): (usize, &Value)| {
@@ -223,7 +223,7 @@ fn a_folder_with_one_tower_opens_through_the_library() {
         // The other tower is refused, not missed tensor by tensor.
         let wanted = SourceOptions { tower: Some(other), ..SourceOptions::default() };
         let error = Source::resolve(&target, &wanted).unwrap_err();
-        let says = format!("has the {} tower only, not the {} tower", tower.name(), other.name());
+        let says = format!("has only the {} tower, not the {} tower", tower.name(), other.name());
         assert!(error.to_string().ends_with(&says), "{error}");
     }
 }

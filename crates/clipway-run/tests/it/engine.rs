@@ -290,7 +290,7 @@ fn weights_that_cannot_be_read_are_named() {
         Engine::compile(&model.image, &model.parameters, &weights, &processor(), options).map(|_| ())
     };
     let message = |weights| compile(weights).expect_err("it is refused").to_string();
-    assert_eq!(message(Broken("missing")), "tensor `visual.ln_pre.weight`: there is no such tensor");
+    assert_eq!(message(Broken("missing")), "tensor `visual.ln_pre.weight`: no such tensor");
     assert_eq!(message(Broken("short")), "tensor `visual.ln_pre.weight`: expected shape [48], found [47]");
     compile(Broken("text")).expect("an image tower reads only its own weights");
 }

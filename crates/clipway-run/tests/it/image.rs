@@ -147,7 +147,7 @@ fn errors_say_what_is_wrong() {
         "AVIF",
         b"\0\0\0\x1cftypavif",
         "unsupported",
-        "AVIF is not supported: this format is not read",
+        "AVIF is not supported: this format cannot be read",
     );
     check_error(
         "a large PNG",
@@ -165,7 +165,7 @@ fn errors_say_what_is_wrong() {
         "a JPEG without data",
         b"\xff\xd8\xff\xe0\0\x04ab",
         "truncated",
-        "JPEG file is cut short: the file ends at byte 8 before its end marker",
+        "JPEG file is truncated: the file ends at byte 8 before its end marker",
     );
 }
 

@@ -15,6 +15,7 @@ mod image_siblings;
 mod made;
 mod onnx;
 mod processors;
+mod readme;
 mod rules;
 mod text;
 mod text_corpus;

@@ -41,7 +41,7 @@ fn what_a_processor_leaves_at_another_size_is_refused() {
     let image = decode(&bytes, &DecodeLimits::default()).unwrap();
     let image = transform(&image, &settings).unwrap();
     let error = to_pixels(&image, &settings, &mut [0.0; 108]).unwrap_err();
-    assert_eq!(error.to_string(), "its processor makes it 9 x 6, and the model takes 6 x 6 only");
+    assert_eq!(error.to_string(), "its processor makes it 9 x 6, but the model expects 6 x 6");
     assert_eq!(error.code(), "bad-value");
 }
 

@@ -126,9 +126,8 @@ fn a_tokenizer_of_another_model_is_a_contradiction() {
         };
         assert_eq!(problems, expected);
     };
-    let rows = "it has ids up to 49407, and the token embedding has 8000 rows";
-    let end =
-        "the model takes the vector of the first token 2, and the tokenizer ends texts with token 49407";
+    let rows = "it has ids up to 49407, but the token embedding has only 8000 rows";
+    let end = "the model uses the first token 2, but the tokenizer ends texts with token 49407";
     check(json!({ "vocab_size": 8000 }), &[rows]);
     check(json!({ "pool_type": "eos", "eos_id": 2 }), &[end]);
     check(json!({ "vocab_size": 8000, "pool_type": "eos", "eos_id": 2 }), &[rows, end]);

@@ -1,4 +1,4 @@
-//! Messages of `onnx.proto` in the protobuf wire format, fields in the order of their numbers.
+//! Messages of `onnx.proto` in the protobuf wire format, with fields in numerical order.
 
 use super::{OnnxAttribute, OnnxDim, OnnxGraph, OnnxNode, OnnxValue};
 use crate::dtype::Dtype;
@@ -22,36 +22,36 @@ impl Encoder {
         self.bytes.push(value as u8);
     }
 
-    /// A field of a number.
+    /// A number field.
     pub(super) fn number(&mut self, field: u32, value: u64) {
         self.varint(u64::from(field) << 3);
         self.varint(value);
     }
 
-    /// A field of a number in 32 bits.
+    /// A 32-bit number field.
     fn float(&mut self, field: u32, value: f32) {
         self.varint(u64::from(field) << 3 | 5);
         self.bytes.extend(value.to_le_bytes());
     }
 
-    /// The start of a field of this many bytes.
+    /// The start of a field with this many bytes.
     pub(super) fn open(&mut self, field: u32, length: u64) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(length);
     }
 
-    /// A field of bytes.
+    /// A bytes field.
     pub(super) fn content(&mut self, field: u32, bytes: &[u8]) {
         self.open(field, bytes.len() as u64);
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// A field of text.
+    /// A text field.
     pub(super) fn text(&mut self, field: u32, text: &str) {
         self.content(field, text.as_bytes());
     }
 
-    /// A field that is a message.
+    /// A message field.
     pub(super) fn message(&mut self, field: u32, fill: impl FnOnce(&mut Encoder)) {
         let mut inner = Encoder::default();
         fill(&mut inner);
@@ -110,7 +110,7 @@ pub(super) fn graph_end(graph: &OnnxGraph) -> Encoder {
     out
 }
 
-/// A `TensorProto` up to the bytes of its elements, which end it: at an offset of another file, or here.
+/// A `TensorProto` up to the bytes of its elements, which come last: at an offset in another file, or here.
 pub(super) fn tensor_start(info: &TensorInfo, external: Option<(&str, u64)>) -> Encoder {
     let mut out = Encoder::default();
     for &length in &info.shape {
@@ -199,7 +199,7 @@ fn type_of(dtype: Dtype) -> u64 {
 mod tests {
     use super::Encoder;
 
-    /// The bytes are those that Google's protobuf 6.33 writes.
+    /// The bytes match those written by Google's protobuf 6.33.
     #[test]
     fn numbers_and_texts_are_those_of_the_wire_format() {
         let check = |fill: &dyn Fn(&mut Encoder), expected: &[u8]| {

@@ -1,4 +1,4 @@
-//! Where everything of a written model stands.
+//! The position of everything in a written model.
 
 use std::io::{self, Write};
 
@@ -9,34 +9,34 @@ use crate::json::first_duplicate;
 use crate::path::escape;
 use crate::tensor::TensorInfo;
 
-/// Most bytes of a model file: protobuf's readers take files below 2 GiB, and some of them copy messages.
+/// Maximum size of a model file: protobuf readers accept files below 2 GiB, and some of them copy messages.
 const LARGEST_MODEL: u64 = (1 << 31) - (1 << 26);
 
-/// Tensors of fewer bytes stay in the model file, since runtimes look at their elements while loading.
+/// Tensors with fewer bytes stay in the model file, since runtimes look at their elements while loading.
 const SMALLEST_EXTERNAL: u64 = 1 << 10;
 
-/// What offsets of external tensors are multiples of, so that they can be mapped into memory.
+/// Alignment of external tensors, so that they can be mapped into memory.
 const ALIGNMENT: u64 = 4096;
 
-/// When the elements of large tensors stand in a file of their own, and the name of that file beside the model.
+/// When to put the elements of large tensors into a separate file, and its name beside the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnnxExternal<'a> {
-    /// Only where the model would not fit a single file.
+    /// Only if the model would not fit into a single file.
     WhereNeeded(&'a str),
     /// Always.
     Always(&'a str),
 }
 
-/// The place of a tensor's elements.
+/// The position of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OnnxPlace {
-    /// Whether they are in the file of external data, and not in the model.
+    /// Whether they are in the external data file instead of the model.
     pub external: bool,
-    /// First byte in that file.
+    /// Offset of their first byte in that file.
     pub offset: u64,
 }
 
-/// Everything of a model's files except the elements of its tensors, whose places it knows.
+/// Everything in a model's files except the elements of its tensors, whose positions it knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnnxLayout {
     /// Bytes of the model file with their offsets; the gaps are tensors.
@@ -50,8 +50,8 @@ impl OnnxLayout {
     /// Lays out the files of a graph.
     ///
     /// # Errors
-    /// `Code::Duplicate` for names of nodes or initializers that come twice, `Code::PathEscape` for a name of external
-    /// data that is no bare file name, `Code::TooLarge` for a model file that protobuf cannot hold.
+    /// `Code::Duplicate` for duplicate names of nodes or initializers, `Code::PathEscape` if the name of the external
+    /// data is not a bare file name, `Code::TooLarge` for a model file that protobuf cannot represent.
     pub fn new(graph: &OnnxGraph, external: OnnxExternal<'_>) -> Result<OnnxLayout, FormatError> {
         check_names(graph)?;
         let (name, always) = match external {
@@ -59,7 +59,7 @@ impl OnnxLayout {
             OnnxExternal::Always(name) => (name, true),
         };
         if escape(name).is_some() || name.contains('/') {
-            let cause = format!("external data in `{}`, which is no bare file name", shown(name));
+            let cause = format!("external data in `{}`, which is not a bare file name", shown(name));
             return Err(FormatError::new(Code::PathEscape, Place::File, cause));
         }
         let bytes: u64 = graph.initializers.iter().map(|info| info.bytes() as u64).sum();
@@ -77,32 +77,32 @@ impl OnnxLayout {
         Ok(layout)
     }
 
-    /// Bytes of the model file beside the tensors, with their offsets.
+    /// Bytes of the model file around the tensors, with their offsets.
     pub fn pieces(&self) -> &[(u64, Vec<u8>)] {
         &self.pieces
     }
 
-    /// Where the elements of initializer `index` stand.
+    /// Position of the elements of initializer `index`.
     pub fn place(&self, index: usize) -> OnnxPlace {
         self.places[index]
     }
 
-    /// Bytes of the model file.
+    /// Size of the model file in bytes.
     pub fn model_size(&self) -> u64 {
         self.model_size
     }
 
-    /// Name and bytes of the file of external data, if there is one.
+    /// Name and size of the external data file, if there is one.
     pub fn external(&self) -> Option<(&str, u64)> {
         self.external.as_ref().map(|(name, size)| (name.as_str(), *size))
     }
 }
 
-/// Writes the files of a model from front to back; `bytes_of` gives the little-endian elements of an initializer.
+/// Writes the files of a model from front to back; `bytes_of` returns the little-endian elements of an initializer.
 /// Only one tensor is in memory at a time.
 ///
 /// # Errors
-/// What writing or `bytes_of` says; `InvalidInput` if there are not as many bytes as dtype and shape say.
+/// Errors from writing or from `bytes_of`; `InvalidInput` if the number of bytes does not match dtype and shape.
 pub fn write_onnx<B: AsRef<[u8]>>(
     graph: &OnnxGraph,
     layout: &OnnxLayout,
@@ -139,8 +139,7 @@ pub fn write_onnx<B: AsRef<[u8]>>(
     Ok(())
 }
 
-/// Puts the messages one into the other. Of each initializer the start of its message is given, and its offset where
-/// it is external.
+/// Nests the messages. For each initializer, returns the start of its message, and its offset if it is external.
 fn arrange(
     graph: &OnnxGraph,
     tensors: &[(Option<u64>, Vec<u8>)],
@@ -187,20 +186,20 @@ fn check_size(size: u64) -> Result<(), FormatError> {
     if size < LARGEST_MODEL {
         return Ok(());
     }
-    let cause = format!("a model file of {size} bytes; protobuf holds less than 2 GiB");
+    let cause = format!("a model file of {size} bytes; protobuf's limit is 2 GiB");
     Err(FormatError::new(Code::TooLarge, Place::File, cause))
 }
 
 fn check_names(graph: &OnnxGraph) -> Result<(), FormatError> {
     let twice = |place: Place, what: &str| Err(FormatError::new(Code::Duplicate, place, what.to_owned()));
     if let Some((name, _)) = first_duplicate(graph.initializers.iter().map(|info| (info.name.as_str(), 0))) {
-        return twice(Place::Tensor(name.to_owned()), "the name comes twice");
+        return twice(Place::Tensor(name.to_owned()), "duplicate name");
     }
     if let Some((name, _)) = first_duplicate(graph.nodes.iter().map(|node| (node.name.as_str(), 0))) {
         return twice(Place::File, &format!("two nodes have the name `{name}`"));
     }
     if let Some((key, _)) = first_duplicate(graph.metadata.iter().map(|(key, _)| (key.as_str(), 0))) {
-        return twice(Place::File, &format!("the metadata has the key `{key}` twice"));
+        return twice(Place::File, &format!("duplicate metadata key `{key}`"));
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Writing ONNX: a graph described in memory, and the places of its tensors' bytes.
+//! Writing ONNX: a graph described in memory, and the positions of its tensors' bytes.
 //!
-//! [`OnnxGraph`] names nodes, inputs, outputs and initializers, but holds no elements. [`OnnxLayout`] lays out its files:
-//! every byte except those of the tensors, and the place of each tensor. Tensors are then written one by one, in
-//! any order. The same graph gives the same bytes.
+//! [`OnnxGraph`] names nodes, inputs, outputs and initializers, but holds no elements. [`OnnxLayout`] lays out its
+//! files: every byte except the tensors', and the position of each tensor. Tensors are then written one by one, in any
+//! order. The same graph gives the same bytes.
 
 mod encode;
 mod layout;
@@ -12,12 +12,12 @@ pub use layout::{OnnxExternal, OnnxLayout, OnnxPlace, write_onnx};
 use crate::dtype::Dtype;
 use crate::tensor::TensorInfo;
 
-/// A model to write: a graph, its initializers without their elements, and what it says of itself.
+/// A model to write: a graph, its initializers without their elements, and its metadata.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnnxGraph {
     /// Name of the graph.
     pub name: String,
-    /// What it is and how it is used, for people.
+    /// Description for people.
     pub description: String,
     /// Name of the program that writes it.
     pub producer: String,
@@ -27,11 +27,11 @@ pub struct OnnxGraph {
     pub ir_version: u64,
     /// Version of ONNX's own operators.
     pub operator_set: u64,
-    /// Values that a caller gives.
+    /// Input values.
     pub inputs: Vec<OnnxValue>,
-    /// Values that a caller gets.
+    /// Output values.
     pub outputs: Vec<OnnxValue>,
-    /// The operations, each after those that it needs.
+    /// The operations, each after those it depends on.
     pub nodes: Vec<OnnxNode>,
     /// The constant tensors.
     pub initializers: Vec<TensorInfo>,
@@ -46,7 +46,7 @@ pub struct OnnxValue {
     pub name: String,
     /// Type of its elements.
     pub dtype: Dtype,
-    /// Lengths of its dimensions.
+    /// Its shape.
     pub shape: Vec<OnnxDim>,
 }
 
@@ -55,7 +55,7 @@ pub struct OnnxValue {
 pub enum OnnxDim {
     /// A number.
     Fixed(usize),
-    /// Chosen by the caller; dimensions of one name have one length.
+    /// Chosen by the caller; dimensions with the same name have the same length.
     Free(String),
 }
 
@@ -64,11 +64,11 @@ pub enum OnnxDim {
 pub struct OnnxNode {
     /// Its name, unique in the graph.
     pub name: String,
-    /// Operator of ONNX itself.
+    /// A standard ONNX operator.
     pub operator: &'static str,
-    /// Names of the values that it takes.
+    /// Names of its inputs.
     pub inputs: Vec<String>,
-    /// Names of the values that it gives.
+    /// Names of its outputs.
     pub outputs: Vec<String>,
     /// Its settings.
     pub attributes: Vec<(&'static str, OnnxAttribute)>,

@@ -1,4 +1,4 @@
-//! BERT (<https://arxiv.org/abs/1810.04805>), RoBERTa and XLM-RoBERTa: norms stand behind the sums.
+//! BERT (<https://arxiv.org/abs/1810.04805>), RoBERTa and XLM-RoBERTa, with norms after the residual sums.
 
 use crate::config::text_model::{Family, Tables, TextModel};
 use crate::graph::{
@@ -17,7 +17,7 @@ pub(super) struct Bert {
     norm: LayerNorm,
     layers: Vec<Layer>,
     pad_id: i64,
-    /// Whether positions leave out padding and begin behind its id, as RoBERTa's do.
+    /// Whether positions skip padding and start after its id, as in RoBERTa.
     counted: bool,
 }
 
@@ -41,7 +41,7 @@ impl Bert {
         let mut embeddings = scope.child("embeddings");
         let mut table = |name: &str, rows: usize| embeddings.child(name).parameter("weight", &[rows, width]);
         let words = table("word_embeddings", model.vocab_size);
-        // The two kinds hold the same tables in different orders.
+        // The two kinds store the same tables in a different order.
         let (positions, types, norm);
         if counted {
             types = table("token_type_embeddings", tables.types);

@@ -1,4 +1,4 @@
-//! What an encoder of transformers is.
+//! A text encoder from transformers.
 
 use super::super::transformer::Masking;
 use crate::graph::{GraphBuilder, GraphError, Mask, ValueId};
@@ -9,7 +9,7 @@ pub(super) trait Encoder {
     fn forward(&self, graph: &mut GraphBuilder<'_>, ids: ValueId) -> Result<ValueId, GraphError>;
 }
 
-/// Hides padding, as open_clip tells the encoder to.
+/// Hides padding, as open_clip does.
 pub(super) fn masking(padding: i64, ids: ValueId) -> Masking {
     Masking { mask: Mask::Padding { id: padding, skip: 0, causal: false }, ids: Some(ids) }
 }

@@ -1,4 +1,4 @@
-//! The encoder of M2M-100 and NLLB (<https://arxiv.org/abs/2010.11125>): sinusoids as positions, norms before the
+//! The encoder of M2M-100 and NLLB (<https://arxiv.org/abs/2010.11125>): sinusoidal positions, norms before the
 //! branches.
 
 use crate::config::text_model::TextModel;
@@ -13,7 +13,7 @@ use super::encoder::{Encoder, masking};
 pub(super) struct M2m100 {
     path: String,
     words: ParameterId,
-    /// Factor of the embeddings.
+    /// Factor applied to the embeddings.
     scale: Option<f64>,
     layers: Vec<Layer>,
     norm: LayerNorm,

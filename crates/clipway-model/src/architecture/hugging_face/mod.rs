@@ -1,5 +1,5 @@
-//! Text towers by Hugging Face name: an encoder of transformers, a pooler and a projection, as open_clip's
-//! `HFTextEncoder` puts them together.
+//! Text towers by Hugging Face name: a transformers encoder, a pooler and a projection, combined as in open_clip's
+//! `HFTextEncoder`.
 
 mod encoder;
 mod bert;
@@ -18,7 +18,7 @@ struct HuggingFaceText {
     context_length: usize,
     encoder: Box<dyn Encoder>,
     pool: Pool,
-    /// The encoder's own pooler: a layer and tanh behind the first token.
+    /// The encoder's own pooler: a linear layer and tanh on the first token.
     pooler: Option<Linear>,
     projection: Vec<Linear>,
 }
@@ -28,7 +28,7 @@ pub(super) fn fits(config: &ModelConfig) -> bool {
     config.text.hugging_face.is_some()
 }
 
-/// The text model of a config: that of the file beside the weights, or one that is known by its name.
+/// The text model of a config: from the file beside the weights, or a known name.
 pub(super) fn text_model(
     config: &ModelConfig,
     tower: &HuggingFaceConfig,
@@ -69,17 +69,17 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     Ok(Box::new(HuggingFaceText { path, context_length, encoder, pool, pooler, projection }))
 }
 
-/// What makes one vector of the tokens.
+/// How the tokens become one vector.
 #[derive(Clone, Copy, PartialEq)]
 enum Pooling {
-    /// The mean of what is not padding.
+    /// The mean of all tokens that are not padding.
     Mean,
-    /// The greatest values of what is not padding. That is what open_clip means; 3.3.0 itself fails there, since it
-    /// fills by a mask of integers, which PyTorch refuses.
+    /// The maximum over all tokens that are not padding. open_clip intends this too, but 3.3.0 fails: it fills by an
+    /// integer mask, which PyTorch rejects.
     Max,
     /// The first token.
     First,
-    /// The first token through the encoder's own pooler.
+    /// The first token, passed through the encoder's own pooler.
     Pooler,
 }
 
@@ -88,7 +88,7 @@ fn pooling(tower: &HuggingFaceConfig, model: &TextModel) -> Pooling {
     match tower.pooler {
         Some(TextPooler::Mean) => Pooling::Mean,
         Some(TextPooler::Max) => Pooling::Max,
-        // open_clip asks for the encoder's own pooler where this one is named; encoders of pairs have none.
+        // open_clip creates the encoder's own pooler if this one is named; encoder-decoder models have none.
         Some(TextPooler::Class) if is_bert => Pooling::Pooler,
         Some(TextPooler::Class | TextPooler::ClassLastHiddenState) => Pooling::First,
         None => match model.family {
@@ -98,7 +98,7 @@ fn pooling(tower: &HuggingFaceConfig, model: &TextModel) -> Pooling {
     }
 }
 
-/// The layers of the projection, with GELU between two.
+/// The layers of the projection, with GELU between them.
 fn declare_projection(
     scope: &mut Scope<'_>,
     tower: &HuggingFaceConfig,
@@ -117,7 +117,7 @@ fn declare_projection(
         }
         None if width == embed_dim => Ok(Vec::new()),
         None => {
-            let why = format!("the text model is {width} wide and the embedding {embed_dim}");
+            let why = format!("the text model has width {width} and the embedding {embed_dim}");
             Err(ArchitectureError::unsupported("`text_cfg.hf_proj_type: null`", why))
         }
     }

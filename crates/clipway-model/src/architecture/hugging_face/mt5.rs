@@ -1,5 +1,5 @@
-//! The encoder of mT5 (<https://arxiv.org/abs/2010.11934>), which is T5's (<https://arxiv.org/abs/1910.10683>):
-//! no positions but a bias of the scores, which all blocks share, and scores without a factor.
+//! The encoder of mT5 (<https://arxiv.org/abs/2010.11934>), which is T5's (<https://arxiv.org/abs/1910.10683>): no
+//! positions but a bias on the scores, shared by all blocks, and unscaled scores.
 
 use crate::config::text_model::{Mt5Sizes, TextModel};
 use crate::graph::{
@@ -29,7 +29,7 @@ struct Block {
     mlp_norm: RmsNorm,
 }
 
-/// The second half of a block: two layers, or three where the first two are multiplied.
+/// The second half of a block: two layers, or three with the first two multiplied.
 struct Mlp {
     inner: Linear,
     gate: Option<Linear>,
@@ -38,7 +38,7 @@ struct Mlp {
 }
 
 impl Mt5 {
-    /// Declares the encoder; the first block's attention holds the table of the bias.
+    /// Declares the encoder. The first block's attention holds the bias table.
     pub(super) fn declare(scope: &mut Scope<'_>, model: &TextModel, sizes: Mt5Sizes) -> Mt5 {
         let path = scope.path().to_owned();
         let words = scope.child("embed_tokens").parameter("weight", &[model.vocab_size, model.width]);

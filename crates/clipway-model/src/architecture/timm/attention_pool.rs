@@ -1,5 +1,5 @@
-//! open_clip's own pools after a trunk, `abs_attn` and `rot_attn`: attention among the places of a map and their
-//! mean, whose result is the vector (CLIP, <https://arxiv.org/abs/2103.00020>), with positions in a table or turned.
+//! open_clip's own pools after a trunk, `abs_attn` and `rot_attn`: the mean of a map attends to all places, and the
+//! result is the vector (CLIP, <https://arxiv.org/abs/2103.00020>). Positions come from a table or are rotary.
 
 use crate::graph::{
     Coordinates, GraphBuilder, GraphError, GridChange, Linear, Mask, Pairs, ParameterId, Pool, Rotation,
@@ -10,20 +10,20 @@ use super::super::error::ArchitectureError;
 
 /// Width of a head.
 const HEAD_WIDTH: usize = 64;
-/// The grid whose coordinates the turned positions are stretched over.
+/// The grid that rotary positions are stretched over.
 const REFERENCE: [usize; 2] = [7, 7];
 
 /// Where the positions come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Positions {
-    /// A table, made for a map of one size and resampled to others.
+    /// A table made for one map size and resampled to others.
     Table,
-    /// Rotary embedding of all but the mean.
+    /// Rotary embedding of everything except the mean.
     Rotary,
 }
 
 impl Positions {
-    /// What `timm_pool` names, if it is a pool of open_clip's.
+    /// The pool that `timm_pool` names, if it is open_clip's own.
     pub(super) fn of(pool: &str) -> Option<Positions> {
         match pool {
             "abs_attn" => Some(Positions::Table),
@@ -33,19 +33,19 @@ impl Positions {
     }
 }
 
-/// A pool whose tensors are declared.
+/// A pool with its tensors declared.
 pub(super) struct AttentionPool {
     path: String,
     channels: usize,
-    /// A table and the size of the map that it is made for.
+    /// A table and the map size it was made for.
     positions: Option<(ParameterId, [usize; 2])>,
     query_key_value: Linear,
     output: Linear,
 }
 
 impl AttentionPool {
-    /// Declares the pool from a map of `channels` to a vector of `outputs`. `map` is the size of the maps that timm
-    /// says the trunk gives, which the table is made for.
+    /// Declares the pool from a map of `channels` to a vector of `outputs`. `map` is the size of the trunk's maps
+    /// according to timm; the table is made for it.
     pub(super) fn declare(
         mut scope: Scope<'_>,
         positions: Positions,
@@ -57,10 +57,10 @@ impl AttentionPool {
             Err(ArchitectureError::unsupported(what, why))
         };
         let Some([height, width]) = map else {
-            return refused("they pool maps with their channels first, and the trunk gives none".to_owned());
+            return refused("they pool channels-first maps, and the trunk outputs none".to_owned());
         };
         if !channels.is_multiple_of(HEAD_WIDTH) {
-            return refused(format!("its heads of {HEAD_WIDTH} do not divide {channels} channels"));
+            return refused(format!("its head width {HEAD_WIDTH} does not divide {channels} channels"));
         }
         let table = (positions == Positions::Table)
             .then(|| (scope.parameter("pos_embed", &[height * width + 1, channels]), [height, width]));
@@ -76,7 +76,7 @@ impl AttentionPool {
     /// `[batch, channels, height, width]` to `[batch, outputs]`.
     pub(super) fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
         graph.scope(self.path.as_str());
-        // Where there is none, `flatten` says what is wrong.
+        // If there is none, `flatten` reports the error.
         let grid = graph.map_size(x).unwrap_or_default();
         let heads = self.channels / HEAD_WIDTH;
         let x = graph.flatten(x)?;

@@ -8,16 +8,16 @@ use crate::graph::{
 use super::layers::{Mlp, MlpKind, MlpOptions, Norm, NormKind, join};
 use super::token_trunk::TokenBlock;
 
-/// What a block is made of.
+/// Settings of a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockOptions {
     pub(super) width: usize,
     pub(super) heads: usize,
     pub(super) hidden: usize,
     pub(super) query_key_value_bias: bool,
-    /// Whether the attention's output and the layers of the MLP have a bias.
+    /// Whether the attention's output projection and the MLP's layers have a bias.
     pub(super) output_bias: bool,
-    /// Norms before the output projection of the attention and between the layers of the MLP.
+    /// Norms before the attention's output projection and between the MLP's layers.
     pub(super) sub_norms: bool,
     pub(super) layer_scale: bool,
     pub(super) relative: Option<RelativePositions>,
@@ -27,7 +27,7 @@ pub(super) struct BlockOptions {
     pub(super) activation: Activation,
 }
 
-/// How the branches of a block stand to each other and to their norms.
+/// The order of a block's branches and norms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
@@ -38,22 +38,22 @@ pub(super) enum Order {
     Parallel,
 }
 
-/// What attentions add to their scores for the steps between patches.
+/// Bias added to attention scores for the relative positions of patches.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RelativePositions {
-    /// Each attention by an MLP of its own.
+    /// Each attention has its own MLP.
     Own(GridMlpOptions),
-    /// All by the same MLP.
+    /// All attentions share one MLP.
     Shared(AttentionBias),
 }
 
-/// An MLP from the steps between patches to a number for each head.
+/// An MLP from relative positions to one number per head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GridMlpOptions {
     pub(super) heads: usize,
     pub(super) hidden: usize,
     pub(super) grid: [usize; 2],
-    /// Tokens before those of patches.
+    /// Number of tokens before the patch tokens.
     pub(super) prefix: usize,
 }
 
@@ -72,7 +72,7 @@ impl GridMlpOptions {
     }
 }
 
-/// A block whose tensors are declared.
+/// A block with its tensors declared.
 pub(super) struct Block {
     path: String,
     order: Order,
@@ -115,7 +115,7 @@ impl Block {
                 let scale = gamma(scope.child("ls2"));
                 (vec![first], vec![Branch { path: format!("{path}.mlp"), norm, layer, scale }])
             }
-            // The layer scale would be the norm's own: there is none.
+            // The layer scale would be part of the norm: there is none.
             Order::PostNorm => {
                 let layer = attention(scope.child("attn"));
                 let norm = Norm::new(scope.child("norm1"), width, options.norm);

@@ -1,4 +1,4 @@
-//! ConvNeXt (<https://arxiv.org/abs/2201.03545>): stages of blocks that mix places by a large depthwise window and
+//! ConvNeXt (<https://arxiv.org/abs/2201.03545>): stages of blocks that mix places by a large depthwise convolution and
 //! channels by an MLP.
 //!
 //! Figures come from timm 1.0 (Apache-2.0), `timm/models/convnext.py`.
@@ -11,7 +11,7 @@ use super::layers::join;
 use super::map_pool::{ClassifierHead, MapPool, NormHead, NormHeadOptions};
 use super::request::{DeclaredTrunk, Trunk, TrunkRequest};
 
-/// Channels within an MLP for each channel outside.
+/// Ratio of an MLP's inner channels to its outer channels.
 const MLP_RATIO: usize = 4;
 
 /// What distinguishes the trunks.
@@ -22,27 +22,27 @@ struct Variant {
     depths: [usize; 4],
     /// Channels of each stage.
     widths: [usize; 4],
-    /// Sides of the stages' windows.
+    /// Kernel sizes of the stages.
     kernels: [usize; 4],
     stem: StemKind,
-    /// Whether the MLP's matrices are stored as convolutions of one place.
+    /// Whether the MLP's matrices are stored as pointwise convolutions.
     conv_mlp: bool,
-    /// Whether the last norm stands before the pool, and not after it.
+    /// Whether the last norm comes before the pool instead of after it.
     norm_first: bool,
     /// Width of a layer before the classifier.
     head_hidden: Option<usize>,
     activation: Activation,
     epsilon: f64,
-    /// Side of the last map for images of timm's own size.
+    /// Side of the last map for images of timm's default size.
     map: usize,
 }
 
-/// What makes a map of a quarter of the image's sides.
+/// What shrinks the image to a map of a quarter of its sides.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StemKind {
     /// One convolution without overlap.
     Patches,
-    /// Two convolutions that overlap, with this many channels between them.
+    /// Two overlapping convolutions, with this many channels between them.
     Overlap(usize),
 }
 
@@ -103,7 +103,7 @@ const VARIANTS: [Variant; 19] = [
     Variant { name: "test_convnext3", kernels: [7, 5, 5, 3], activation: Activation::Silu, ..TEST },
 ];
 
-/// The names of the family.
+/// The family's names.
 pub(super) fn names() -> Vec<&'static str> {
     VARIANTS.iter().map(|variant| variant.name).collect()
 }
@@ -141,7 +141,7 @@ struct Block {
     gamma: ParameterId,
 }
 
-/// A matrix that multiplies the channels of each place.
+/// A matrix applied to the channels of each place.
 enum Pointwise {
     Linear(Linear),
     Conv(Conv2d),
@@ -279,7 +279,7 @@ impl Block {
         }
     }
 
-    /// A map to one of the same shape.
+    /// Maps to the same shape.
     fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
         graph.scope(self.path.as_str());
         let mut branch = graph.conv2d(x, &self.window)?;
@@ -296,7 +296,7 @@ impl Pointwise {
         match self {
             Pointwise::Conv(conv) => graph.conv2d(x, conv),
             Pointwise::Linear(linear) => {
-                // Where there is none, `flatten` says what is wrong.
+                // If there is none, `flatten` reports the error.
                 let size = graph.map_size(x).unwrap_or_default();
                 let x = graph.flatten(x)?;
                 let x = graph.linear(x, linear)?;

@@ -24,7 +24,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let Style { norm, class_token, .. } = style;
     let known = [PoolKind::Token, PoolKind::Average, PoolKind::Max, PoolKind::AverageMax, PoolKind::Latent];
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
-    // Those with rotary positions alone may be made for any.
+    // Trunks with only rotary positions can be built for any size.
     let sizes = if style.any_size { Sizes::WholePatches } else { Sizes::Own };
     let own = request.changes.image_size.unwrap_or([image; 2]);
     let options = TokenOptions {
@@ -52,7 +52,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         norm,
         rotation: style.rope.map(|rope| rotation(rope, &options)),
     };
-    // As timm decides where nothing is said: after means the norm stands after the pool.
+    // timm's default: after mean pooling, the norm comes after the pool.
     let after_pool = style.norm_after_pool.unwrap_or(pooling.constructed == PoolKind::Average);
     let before_pool = style.norm_before_pool.unwrap_or(!after_pool);
     let pool = TokenPoolOptions {

@@ -8,7 +8,7 @@ use crate::graph::{
 use super::layers::{Mlp, MlpKind, MlpOptions, Norm, NormKind, join};
 use super::token_trunk::TokenBlock;
 
-/// What a block is made of.
+/// Settings of a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EvaBlockOptions {
     pub(super) width: usize,
@@ -17,13 +17,13 @@ pub(super) struct EvaBlockOptions {
     pub(super) attention: AttentionKind,
     /// Whether queries, keys and values have a bias; which of them depends on the kind.
     pub(super) bias: bool,
-    /// A norm before the output projection of the attention.
+    /// A norm before the attention's output projection.
     pub(super) attention_norm: bool,
     pub(super) mlp: MlpKind,
-    /// A norm between the layers of the MLP.
+    /// A norm between the MLP's layers.
     pub(super) mlp_norm: bool,
     pub(super) layer_scale: bool,
-    /// Whether a branch is normalized at its end, and not at its start.
+    /// Whether a branch is normalized at its end instead of its start.
     pub(super) post_norm: bool,
     pub(super) norm: NormKind,
     pub(super) rotation: Option<Rotation>,
@@ -32,15 +32,15 @@ pub(super) struct EvaBlockOptions {
 /// How the tensors of queries, keys and values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttentionKind {
-    /// One matrix; biases of queries and values by themselves, none of keys.
+    /// One matrix; separate biases for queries and values, none for keys.
     BiasApart,
-    /// A matrix each; no bias of keys.
+    /// Separate matrices; no bias for keys.
     MatricesApart,
     /// One matrix and one bias.
     Packed,
 }
 
-/// A block whose tensors are declared.
+/// A block with its tensors declared.
 pub(super) struct EvaBlock {
     path: String,
     post_norm: bool,
@@ -72,7 +72,7 @@ impl EvaBlock {
         };
         let path = scope.path().to_owned();
         let new_norm = |scope: &mut Scope<'_>, name: &str| Norm::new(scope.child(name), width, norm);
-        // A state dict lists the modules of a branch in the order of their construction.
+        // A state dict lists a branch's modules in construction order.
         let (norms, attention, mlp) = if post_norm {
             let attention = Attention::declare(scope.child("attn"), options);
             let first = new_norm(&mut scope, "norm1");
@@ -108,7 +108,7 @@ impl EvaBlock {
     }
 }
 
-/// Self-attention whose queries and keys may be turned by their places.
+/// Self-attention whose queries and keys may be rotated by their positions.
 struct Attention {
     heads: usize,
     query_key_value: [Linear; 3],

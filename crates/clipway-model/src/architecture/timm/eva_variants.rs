@@ -1,4 +1,4 @@
-//! The variants of timm's `Eva`: one line a name.
+//! The variants of timm's `Eva`, one per line.
 //!
 //! Figures come from timm 1.0 (Apache-2.0), `timm/models/eva.py`.
 
@@ -7,7 +7,7 @@ use super::layers::{MlpKind, NormKind};
 use super::token_pool::PoolKind;
 use super::tokens::Positions;
 
-/// A trunk by name: the side of its images and patches in pixels, its size and its style.
+/// A named trunk: side of its images and patches in pixels, size and style.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     pub(super) name: &'static str,
@@ -17,26 +17,26 @@ pub(super) struct Variant {
     pub(super) style: Style,
 }
 
-/// Width, depth, number of heads and width of the MLP.
+/// Width, depth, number of heads and MLP width.
 type Size = [usize; 4];
 
 /// Rotary positions.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rope {
-    /// Rows and columns counted, stretched over a grid of a side if there is one; neighbors are a pair.
+    /// Positions count rows and columns, stretched over a reference grid if given; neighboring values form a pair.
     Axial { offset: f32, reference: Option<usize>, columns_first: bool, temperature: f32 },
-    /// Rows and columns from one edge to the other; the halves of a head are pairs (DINOv3).
+    /// Positions run from one edge to the other; the two halves of a head form pairs (DINOv3).
     Centerd,
 }
 
-/// What a trunk is made of, whatever its size.
+/// Settings of a trunk, independent of its size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     pub(super) class_token: bool,
     pub(super) registers: usize,
     pub(super) positions: Positions,
     pub(super) rope: Option<Rope>,
-    /// Whether its images may have any number of patches.
+    /// Whether images may have any number of patches.
     pub(super) any_size: bool,
     pub(super) attention: AttentionKind,
     /// Whether queries, keys and values have a bias.
@@ -49,12 +49,12 @@ pub(super) struct Style {
     pub(super) norm: NormKind,
     /// A norm before the blocks.
     pub(super) pre_norm: bool,
-    /// A norm after the blocks; by default there is one where none stands after the pool.
+    /// A norm after the blocks; by default there is one unless it comes after the pool.
     pub(super) norm_before_pool: Option<bool>,
-    /// A norm after the pool; by default there is one after means.
+    /// A norm after the pool; by default there is one after mean pooling.
     pub(super) norm_after_pool: Option<bool>,
     pub(super) pool: PoolKind,
-    /// Heads of the pool by a learned query, if not those of the blocks.
+    /// Heads of the learned-query pool, if different from the blocks'.
     pub(super) latent_heads: Option<usize>,
 }
 

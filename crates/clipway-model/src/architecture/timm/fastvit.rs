@@ -1,5 +1,5 @@
-//! FastViT (<https://arxiv.org/abs/2303.14189>) and the image towers of MobileCLIP that are made of it (`mci`,
-//! <https://arxiv.org/abs/2311.17049>): stages of RepMixer blocks, the last of them with attention.
+//! FastViT (<https://arxiv.org/abs/2303.14189>) and MobileCLIP's image towers built from it (`mci`,
+//! <https://arxiv.org/abs/2311.17049>): stages of RepMixer blocks, the last ones with attention.
 
 use crate::architecture::mobile_one::{
     Branch, ConvNorm, ConvSize, EPSILON, Form, MobileOne, MobileOneBranches, SqueezeExcite, Sum,
@@ -13,15 +13,15 @@ use crate::graph::{
 use super::map_pool::{ClassifierHead, MapPool};
 use super::request::{DeclaredTrunk, Trunk, TrunkRequest};
 
-/// Width of a head of the attention.
+/// Head width of the attention.
 const HEAD_WIDTH: usize = 32;
-/// Window of the mixers.
+/// Kernel of the mixers.
 const MIXER_KERNEL: [usize; 2] = [3, 3];
-/// Window of the MLPs' convolutions and of positional encodings.
+/// Kernel of the MLPs' convolutions and of the positional encodings.
 const LARGE_KERNEL: [usize; 2] = [7, 7];
-/// Window beside the large one where a stage shrinks the map.
+/// Second, smaller kernel where a stage shrinks the map.
 const SMALL_KERNEL: [usize; 2] = [3, 3];
-/// Channels of the last convolution for each channel of the last stage.
+/// Ratio of the last convolution's channels to the last stage's.
 const LAST_EXPANSION: usize = 2;
 
 /// What distinguishes the trunks.
@@ -32,17 +32,17 @@ struct Variant {
     layers: &'static [usize],
     /// Channels of each stage.
     widths: &'static [usize],
-    /// Channels within the MLPs for each channel outside.
+    /// Ratio of the MLPs' inner channels to their outer channels.
     mlp_ratio: usize,
     /// The first stage with attention and positional encoding; past the last for none.
     attention: usize,
-    /// The first stage whose shrinking has squeeze-excite; past the last for none.
+    /// The first stage that shrinks the map with squeeze-excite; past the last for none.
     squeeze_excite: usize,
     /// Whether an activation follows the large convolution where a stage shrinks the map.
     activation: bool,
-    /// Whether the norm before the attention is a layer norm, and not a batch norm.
+    /// Whether the norm before the attention is a layer norm instead of a batch norm.
     layer_norm: bool,
-    /// Whether the stem has branches of its windows' middle.
+    /// Whether the stem has pointwise branches.
     stem_scale: bool,
 }
 
@@ -102,7 +102,7 @@ const VARIANTS: [Variant; 12] = [
     },
 ];
 
-/// The names of the family.
+/// The family's names.
 pub(super) fn names() -> Vec<&'static str> {
     VARIANTS.iter().map(|variant| variant.name).collect()
 }
@@ -127,7 +127,7 @@ enum Block {
     Attention(AttentionBlock),
 }
 
-/// Halves a map and gives it more channels: a large window, one channel by itself, then all channels of a place.
+/// Halves a map and increases its channels: a large depthwise convolution, then a pointwise one.
 struct Downsample {
     path: String,
     large: Sum,
@@ -136,7 +136,7 @@ struct Downsample {
     pointwise: MobileOne,
 }
 
-/// Positional encoding by a depthwise convolution that is added to the map (<https://arxiv.org/abs/2102.10882>).
+/// Positional encoding by a depthwise convolution added to the map (<https://arxiv.org/abs/2102.10882>).
 struct Positions {
     path: String,
     kind: PositionsKind,
@@ -182,7 +182,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         index += 1;
         MobileOne::declare(scope.child(format!("stem.{}", index - 1)), branches, None, form)
     });
-    // The two first convolutions of the stem halve the map, and so does every stage but the first.
+    // The stem's first two convolutions halve the map, and so does every stage but the first.
     let mut map = request.image_size.map(|side| side.div_ceil(2).div_ceil(2));
     let mut inputs = width;
     let mut stages = Vec::new();
@@ -208,7 +208,8 @@ impl Trunk for FastVit {
     }
 
     fn map_size(&self) -> Option<[usize; 2]> {
-        // timm's own images have 256 pixels a side; the stem makes a quarter of them, each stage but the first half.
+        // timm's default images have sides of 256 pixels. The stem divides them by 4; each stage but the first halves
+        // them.
         Some([(64 >> (self.stages.len() - 1)); 2])
     }
 
@@ -294,7 +295,7 @@ impl Downsample {
         let branches = |scope: &mut Scope<'_>| {
             vec![branch(scope, "large_conv", LARGE_KERNEL), branch(scope, "small_conv", SMALL_KERNEL)]
         };
-        // timm has the squeeze-excite after the branches, and before the convolution that they are folded to.
+        // timm puts the squeeze-excite after the branches, before the convolution they fold into.
         let squeeze = |scope: &mut Scope<'_>| {
             // A quarter, rounded to a multiple of 8.
             let within = ((outputs / 4 + 4) / 8 * 8).max(8);

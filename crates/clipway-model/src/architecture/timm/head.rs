@@ -1,4 +1,4 @@
-//! What open_clip puts after a timm trunk: a pool of its own or none, and a projection, linear or an MLP.
+//! What open_clip puts after a timm trunk: its own pool or none, and a linear or MLP projection.
 
 use crate::config::{TimmConfig, TimmProjection};
 use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Scope, ValueId};
@@ -19,8 +19,8 @@ enum Projection {
 }
 
 impl Head {
-    /// Declares the tensors between what the trunk gives, `features` wide, and an embedding of `embed_dim`. `map` is
-    /// the size of the maps that timm says the trunk gives.
+    /// Declares the tensors from the trunk's output, `features` wide, to an embedding of `embed_dim`. `map` is the size
+    /// of the trunk's maps according to timm.
     pub(super) fn declare(
         timm: &TimmConfig,
         [features, embed_dim]: [usize; 2],

@@ -1,10 +1,10 @@
-//! Layers of timm's transformers by timm's names: norms, MLPs and layer scale.
+//! Layers of timm's transformers with timm's names: norms, MLPs and layer scale.
 
 use crate::graph::{
     Activation, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, RmsNorm, Scope, ValueId,
 };
 
-/// Which norm, and what it adds to the variance or the mean square.
+/// A kind of norm, with its epsilon.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum NormKind {
     /// Mean 0 and variance 1, then scale and shift.
@@ -14,7 +14,7 @@ pub(super) enum NormKind {
 }
 
 impl NormKind {
-    /// The same norm with another number added.
+    /// The same norm with another epsilon.
     pub(super) fn with_epsilon(self, epsilon: f64) -> NormKind {
         match self {
             NormKind::Layer(_) => NormKind::Layer(epsilon),
@@ -47,7 +47,7 @@ impl Norm {
     }
 }
 
-/// An MLP of two layers, with a norm between them or none.
+/// An MLP of two layers, with or without a norm between them.
 pub(super) struct Mlp {
     pre_norm: Option<Norm>,
     first: First,
@@ -63,7 +63,7 @@ enum First {
     Gated([Linear; 2]),
 }
 
-/// What an MLP is made of.
+/// Settings of an MLP.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MlpOptions {
     pub(super) kind: MlpKind,
@@ -74,16 +74,16 @@ pub(super) struct MlpOptions {
     pub(super) norm: Option<NormKind>,
 }
 
-/// How the hidden values are made.
+/// How the hidden values are computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum MlpKind {
     /// `activation(fc1 x)`.
     Plain,
     /// `activation(g) · v` with gate and value from one matrix (SwiGLU, <https://arxiv.org/abs/2002.05202>).
     Packed,
-    /// The same with a matrix each.
+    /// The same with separate matrices.
     Split,
-    /// The same after a norm of the MLP's own, with the names of ViTamin's `GeGluMlp`.
+    /// The same after the MLP's own norm, with the names of ViTamin's `GeGluMlp`.
     NormSplit(NormKind),
 }
 
@@ -138,7 +138,7 @@ impl Mlp {
     }
 }
 
-/// Adds a branch to what it branched from: `x + scale · branch`.
+/// Adds a branch to its input: `x + scale · branch`.
 pub(super) fn join(
     graph: &mut GraphBuilder<'_>,
     x: ValueId,

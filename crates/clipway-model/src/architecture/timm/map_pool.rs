@@ -1,11 +1,11 @@
-//! How timm's convolutional trunks make one vector of their map, and the classifier after that.
+//! How timm's convolutional trunks pool their map, and the classifier that follows.
 
 use crate::graph::{Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, Pool, Scope, ValueId};
 
 use super::super::error::ArchitectureError;
 use super::request::{PoolRequest, TrunkRequest};
 
-/// Pools of a map by timm's names. The `fast` ones compute the same.
+/// Map pools by timm's name. The `fast` ones compute the same.
 const NAMES: [(&str, MapPool); 10] = [
     ("", MapPool::None),
     ("avg", MapPool::Mean),
@@ -22,20 +22,20 @@ const NAMES: [(&str, MapPool); 10] = [
 /// How a map becomes a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MapPool {
-    /// Not at all.
+    /// No pooling.
     None,
     /// The mean of all places.
     Mean,
-    /// The largest of each channel, over all places.
+    /// The maximum of each channel over all places.
     Max,
-    /// Half the sum of mean and largest.
+    /// Half the sum of mean and maximum.
     MeanMax,
-    /// Mean and largest, one after the other: twice as many values as there are channels.
+    /// Mean and maximum, concatenated: twice as many values as channels.
     MeanAndMax,
 }
 
 impl MapPool {
-    /// Understands what open_clip asks for, as timm does; `own` is the pool of the trunk itself.
+    /// Interprets open_clip's request as timm does; `own` is the trunk's default pool.
     pub(super) fn resolve(request: &TrunkRequest<'_>, own: MapPool) -> Result<MapPool, ArchitectureError> {
         let Some(asked) = request.pool.asked() else { return Ok(own) };
         let known = NAMES.iter().find(|(name, _)| asked.eq_ignore_ascii_case(name));
@@ -45,14 +45,13 @@ impl MapPool {
             return Err(request.refused_pool(format!("its pools are {}", names.join(", "))));
         };
         if pool == MapPool::MeanAndMax {
-            // timm counts the values twice by the exact name, and open_clip asks the trunk for its channels alone.
+            // timm doubles the width only for the exact name, and open_clip asks the trunk for its channel count.
             if name != asked {
-                return Err(
-                    request.refused_pool(format!("timm doubles the width for `{name}`, as spelt here"))
-                );
+                return Err(request
+                    .refused_pool(format!("timm doubles the width only for the exact spelling `{name}`")));
             }
             if matches!(request.pool, PoolRequest::Afterwards(_)) {
-                let why = "it gives two values a channel, and open_clip makes its projection for one: leave \
+                let why = "it gives two values per channel, and open_clip's projection expects one: remove \
                            `timm_proj` empty";
                 return Err(request.refused_pool(why));
             }
@@ -71,12 +70,12 @@ impl MapPool {
         }
     }
 
-    /// Values of the vector for each channel of the map.
+    /// Values of the vector per channel of the map.
     fn values(self) -> usize {
         self.pool().map_or(1, Pool::tokens_wide)
     }
 
-    /// `[batch, channels, height, width]` to `[batch, values]`, or to itself.
+    /// `[batch, channels, height, width]` to `[batch, values]`, or unchanged.
     pub(super) fn forward(self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
         let Some(pool) = self.pool() else { return Ok(x) };
         let x = graph.flatten(x)?;
@@ -84,7 +83,7 @@ impl MapPool {
     }
 }
 
-/// timm's `ClassifierHead`: a pool, and the classifier (`fc`) where one was asked for.
+/// timm's `ClassifierHead`: a pool, and the classifier (`fc`) if requested.
 pub(super) struct ClassifierHead {
     path: String,
     pool: MapPool,
@@ -92,7 +91,7 @@ pub(super) struct ClassifierHead {
     classifier: Option<Linear>,
 }
 
-/// The classifier's tensors, if there is one. One after no pool would give a map.
+/// The classifier's tensors, if any. A classifier without a pool would output a map.
 fn declare_classifier(
     scope: &mut Scope<'_>,
     request: &TrunkRequest<'_>,
@@ -100,7 +99,7 @@ fn declare_classifier(
     inputs: usize,
 ) -> Result<Option<Linear>, ArchitectureError> {
     if pool == MapPool::None && request.classifier.is_some() {
-        return Err(request.refused_pool("its classifier would give a map, and no one vector"));
+        return Err(request.refused_pool("its classifier would output a map instead of one vector"));
     }
     Ok(request.classifier.map(|classes| Linear::new(scope.child("fc"), inputs, classes, true)))
 }
@@ -118,7 +117,7 @@ impl ClassifierHead {
         Ok(ClassifierHead { path: scope.path().to_owned(), pool, features, classifier })
     }
 
-    /// Length of the pooled vector; channels of the map, where nothing pools.
+    /// Length of the pooled vector; without pooling, channels of the map.
     pub(super) fn features(&self) -> usize {
         self.features
     }
@@ -133,8 +132,7 @@ impl ClassifierHead {
     }
 }
 
-/// timm's `NormMlpClassifierHead`: a pool of means, a norm, a layer, and the classifier; the latter two where they
-/// were asked for.
+/// timm's `NormMlpClassifierHead`: a mean pool, a norm, and, if requested, a layer and the classifier.
 pub(super) struct NormHead {
     path: String,
     pool: MapPool,
@@ -144,7 +142,7 @@ pub(super) struct NormHead {
     classifier: Option<Linear>,
 }
 
-/// What a [`NormHead`] is made of.
+/// Settings of a [`NormHead`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NormHeadOptions {
     pub(super) channels: usize,
@@ -153,7 +151,7 @@ pub(super) struct NormHeadOptions {
     pub(super) epsilon: f64,
 }
 
-/// A layer of vectors, or of the places of a map.
+/// A layer applied to vectors, or to the places of a map.
 enum Hidden {
     Linear(Linear),
     Conv(Conv2d),
@@ -168,7 +166,7 @@ impl NormHead {
         let NormHeadOptions { channels, hidden, epsilon } = options;
         let pool = MapPool::resolve(request, MapPool::Mean)?;
         if pool == MapPool::MeanAndMax {
-            return Err(request.refused_pool("timm's norm after the pool takes one value a channel"));
+            return Err(request.refused_pool("timm's norm after the pool takes one value per channel"));
         }
         let norm = LayerNorm::new(scope.child("norm"), channels, true, epsilon);
         let layer = hidden.map(|hidden| {
@@ -184,7 +182,7 @@ impl NormHead {
         Ok(NormHead { path: scope.path().to_owned(), pool, features, norm, hidden: layer, classifier })
     }
 
-    /// Length of the vector before the classifier; channels of the map, where nothing pools.
+    /// Length of the vector before the classifier; without pooling, channels of the map.
     pub(super) fn features(&self) -> usize {
         self.features
     }

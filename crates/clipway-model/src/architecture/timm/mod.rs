@@ -1,5 +1,5 @@
-//! Image towers by timm name: open_clip's `TimmModel`, a trunk of timm (`visual.trunk.…`) and what open_clip puts
-//! after it (`visual.head.…`).
+//! Image towers by timm name: open_clip's `TimmModel`, a timm trunk (`visual.trunk.…`) and what open_clip puts after it
+//! (`visual.head.…`).
 //!
 //! A new family of trunks is one file and one line in [`FAMILIES`].
 
@@ -32,7 +32,7 @@ use super::{ArchitectureError, Declared, Tower};
 use head::Head;
 use request::{DeclaredTrunk, PoolRequest, Trunk, TrunkRequest, without_tag};
 
-/// Every family of trunks; the first that has a name makes it.
+/// Every family of trunks. The first one with a matching name builds the trunk.
 const FAMILIES: &[Family] = &[
     Family { names: vit::names, declare: vit::declare },
     Family { names: relpos::names, declare: relpos::declare },
@@ -42,11 +42,11 @@ const FAMILIES: &[Family] = &[
     Family { names: swin::names, declare: swin::declare },
 ];
 
-/// Trunks that are made of the same code.
+/// Trunks that share their code.
 struct Family {
     /// The timm names, without a tag.
     names: fn() -> Vec<&'static str>,
-    /// Declares the tensors of the trunk of one of those names.
+    /// Declares the tensors of one of these trunks.
     declare: fn(&TrunkRequest<'_>, Scope<'_>) -> DeclaredTrunk,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     let can_change = vit::names().contains(&name) || changes_size_only && eva::names().contains(&name);
     if *changes != TimmChanges::default() && !can_change {
         let what = format!("`vision_cfg.timm_model_kwargs` with the trunk `{name}`");
-        let why = "only vision transformers support it; trunks with rotary positions support `img_size`";
+        let why = "only vision transformers support it; trunks with rotary positions support just `img_size`";
         return Err(ArchitectureError::unsupported(what, why));
     }
     let (pool, classifier) = request(timm, config.embed_dim);
@@ -85,7 +85,7 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
     Ok(Box::new(TimmModel { trunk, head }))
 }
 
-/// What open_clip asks of the trunk, by `timm_pool` and `timm_proj`.
+/// What open_clip asks of the trunk, from `timm_pool` and `timm_proj`.
 fn request(timm: &TimmConfig, embed_dim: usize) -> (PoolRequest<'_>, Option<usize>) {
     let classifier = (timm.projection == TimmProjection::Head).then_some(embed_dim);
     let Some(pool) = timm.pool.as_deref() else { return (PoolRequest::Default, classifier) };
@@ -101,7 +101,7 @@ fn request(timm: &TimmConfig, embed_dim: usize) -> (PoolRequest<'_>, Option<usiz
 fn unknown(name: &str) -> ArchitectureError {
     let known: Vec<&str> = FAMILIES.iter().flat_map(|family| (family.names)()).collect();
     let nearest = nearest(name, &known).map(|name| format!("; the nearest is `{name}`")).unwrap_or_default();
-    let why = format!("the names that are: {}{nearest}", known.join(", "));
+    let why = format!("known names: {}{nearest}", known.join(", "));
     ArchitectureError::unsupported(format!("the timm image tower `{name}`"), why)
 }
 

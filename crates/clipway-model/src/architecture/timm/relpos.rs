@@ -1,5 +1,4 @@
-//! timm's `VisionTransformerRelPos`: vision transformers whose attentions see the steps between patches, and no
-//! positions.
+//! timm's `VisionTransformerRelPos`: vision transformers with relative position biases instead of positions.
 
 use crate::graph::{Activation, Linear, Pool, Scope};
 
@@ -12,7 +11,7 @@ use super::tokens::{ImageSize, Positions, Sizes, StemKind, TokenOptions, Tokens}
 
 const NORM: NormKind = NormKind::Layer(1e-6);
 
-/// A trunk by name: the side of its images and patches in pixels, width, depth, heads and width of the MLP.
+/// A named trunk: side of its images and patches in pixels, width, depth, heads and MLP width.
 struct Variant {
     name: &'static str,
     image: usize,
@@ -21,7 +20,7 @@ struct Variant {
     style: Style,
 }
 
-/// What a trunk is made of, whatever its size.
+/// Settings of a trunk, independent of its size.
 #[derive(Clone, Copy)]
 struct Style {
     class_token: bool,
@@ -31,7 +30,7 @@ struct Style {
     order: Order,
     /// Width of the MLP of relative positions.
     relative: usize,
-    /// Whether there is one such MLP for all blocks.
+    /// Whether all blocks share one such MLP.
     shared: bool,
 }
 
@@ -59,7 +58,7 @@ const MEDIUM: [usize; 4] = [512, 12, 8, 2048];
 const BASE: [usize; 4] = [768, 12, 12, 3072];
 const BASE_PLUS: [usize; 4] = [896, 12, 14, 3584];
 
-/// Every variant; the figures come from timm 1.0 (Apache-2.0), `timm/models/vision_transformer_relpos.py`.
+/// Every variant; the numbers come from timm 1.0 (Apache-2.0), `timm/models/vision_transformer_relpos.py`.
 #[rustfmt::skip]
 const VARIANTS: &[Variant] = &[
     variant("test_vit_relpos", 160, 16, [96, 9, 3, 192], PLAIN),

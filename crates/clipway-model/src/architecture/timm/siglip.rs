@@ -1,14 +1,14 @@
-//! The vision transformers of SigLIP among timm's names, for conversions from and to other projects.
+//! SigLIP's vision transformers among timm's names, for conversions between projects.
 
 use super::layers::NormKind;
 use super::vit_variants::{VARIANTS, Variant};
 use crate::config::TimmConfig;
 use crate::graph::Activation;
 
-/// A vision transformer that pools by attention, as SigLIP's do.
+/// A vision transformer with attention pooling, as in SigLIP.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SiglipVariant {
-    /// The timm name that it follows.
+    /// The timm name it follows.
     pub(crate) name: &'static str,
     /// Height and width of the images.
     pub(crate) image: [usize; 2],
@@ -19,7 +19,7 @@ pub(crate) struct SiglipVariant {
     pub(crate) heads: usize,
     /// Width of the MLPs.
     pub(crate) hidden: usize,
-    /// Whether GELU is its tanh approximation.
+    /// Whether GELU uses the tanh approximation.
     pub(crate) tanh: bool,
     /// Epsilon of the layer norms.
     pub(crate) epsilon: f64,
@@ -30,13 +30,13 @@ pub(crate) fn siglip_variants() -> impl Iterator<Item = SiglipVariant> {
     VARIANTS.iter().filter_map(of)
 }
 
-/// The one of a timm name, if it is one.
+/// The model with this timm name, if it is one of these.
 pub(crate) fn siglip_variant(name: &str) -> Option<SiglipVariant> {
     let name = super::request::without_tag(name);
     siglip_variants().find(|variant| variant.name == name)
 }
 
-/// The one that a config asks for, with what it changes.
+/// The model that a config asks for, with its changes.
 pub(crate) fn siglip_variant_of(timm: &TimmConfig) -> Option<SiglipVariant> {
     let name = super::request::without_tag(&timm.model_name);
     of(&VARIANTS.iter().find(|variant| variant.name == name)?.changed(&timm.changes).ok()?)

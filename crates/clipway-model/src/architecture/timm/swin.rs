@@ -1,5 +1,5 @@
 //! timm's Swin transformer (<https://arxiv.org/abs/2103.14030>, and its S3 sizes, <https://arxiv.org/abs/2111.14725>):
-//! attention within windows, which are shifted in every other block, and patches that are merged between stages.
+//! attention within windows, shifted in every other block, and patches merged between stages.
 
 use crate::graph::{
     Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, Scope, ValueId, WindowTable, Windows,
@@ -19,29 +19,29 @@ const EPSILON: f64 = 1e-5;
 struct Variant {
     name: &'static str,
     image: usize,
-    /// Side of the windows in each stage.
+    /// Side of the windows of each stage.
     windows: [usize; 4],
     width: usize,
     depths: [usize; 4],
-    /// Heads of the first stage; each stage has twice as many.
+    /// Heads of the first stage; each stage doubles them.
     heads: usize,
 }
 
-/// How a stage cuts its map.
+/// How a stage divides its map into windows.
 #[derive(Clone, Copy)]
 struct Cut {
-    /// As every other block has them; the others do not shift.
+    /// Windows of every other block; the rest do not shift.
     windows: Windows,
-    /// The window that the tables are made for.
+    /// The window that the bias tables were made for.
     stored: [usize; 2],
 }
 
 impl Variant {
-    /// How the stages cut their maps: windows grow and shrink with the images, and a map no larger than a window is
-    /// one window, which nothing shifts.
+    /// Divides the stages' maps into windows. Windows grow and shrink with the images, and a map no larger than a
+    /// window is one unshifted window.
     ///
     /// # Errors
-    /// Why they cannot: timm fills maps up with zeros.
+    /// A size that does not divide: timm would pad maps with zeros.
     fn cuts(&self, image: [usize; 2]) -> Result<[Cut; 4], String> {
         let own = self.image / PATCH;
         let grid = image.map(|side| side / PATCH);
@@ -55,7 +55,7 @@ impl Variant {
                 let whole = map > 0 && map << stage == places && map % window.min(map) == 0;
                 if !whole {
                     return Err(format!(
-                        "its images have {0}x{0}, and of others those are taken that its four stages cut into whole \
+                        "its images have {0}x{0} pixels; another size must divide into whole windows in all four \
                          windows",
                         self.image
                     ));
@@ -222,7 +222,7 @@ impl Merging {
 }
 
 impl Block {
-    /// `stored` is the window that the table is made for.
+    /// `stored` is the window that the table was made for.
     fn declare(
         mut scope: Scope<'_>,
         [width, heads]: [usize; 2],

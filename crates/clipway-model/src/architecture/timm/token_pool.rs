@@ -1,4 +1,4 @@
-//! How timm's transformers make one vector of their tokens.
+//! How timm's transformers pool their tokens.
 
 use crate::graph::{Activation, GraphBuilder, GraphError, Linear, Mask, ParameterId, Pool, Scope, ValueId};
 
@@ -11,15 +11,15 @@ use super::request::{PoolRequest, TrunkRequest};
 pub(super) enum PoolKind {
     /// `token`: the class token.
     Token,
-    /// `avg`: the mean of the patches' tokens.
+    /// `avg`: the mean of the patch tokens.
     Average,
-    /// `max`: the largest of each channel, over the patches' tokens.
+    /// `max`: the maximum of each channel over the patch tokens.
     Max,
-    /// `avgmax`: half the sum of mean and largest.
+    /// `avgmax`: half the sum of mean and maximum.
     AverageMax,
     /// `map`: attention of one learned query.
     Latent,
-    /// `prr`: attention of all tokens to each other without weights, then the class token, or the mean of all where
+    /// `prr`: parameter-free attention of all tokens to each other, then the class token, or the mean of all tokens if
     /// there is none.
     Refined,
 }
@@ -33,25 +33,25 @@ const NAMES: [(&str, PoolKind); 6] = [
     ("prr", PoolKind::Refined),
 ];
 
-/// The pool that a trunk is constructed with, which decides on its layers, and the one that it is used with.
+/// The pool that a trunk is constructed with, which affects its layers, and the pool it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pooling {
     pub(super) constructed: PoolKind,
     pub(super) used: PoolKind,
 }
 
-/// What a trunk has to say about its pools.
+/// A trunk's pools.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PoolOptions<'a> {
-    /// The pool of the trunk itself.
+    /// The trunk's default pool.
     pub(super) own: PoolKind,
-    /// Those that it can be asked for.
+    /// Pools it can be asked for.
     pub(super) known: &'a [PoolKind],
     pub(super) class_token: bool,
 }
 
 impl Pooling {
-    /// Understands what open_clip asks for, as timm does.
+    /// Interprets open_clip's request as timm does.
     pub(super) fn resolve(
         request: &TrunkRequest<'_>,
         options: PoolOptions<'_>,
@@ -68,7 +68,7 @@ impl Pooling {
                 return refuse("an attention of open_clip's own needs a map");
             }
             _ if asked.is_empty() => {
-                return refuse("the trunk would give its tokens, and no one vector");
+                return refuse("the trunk would return its tokens instead of one vector");
             }
             _ => {}
         }
@@ -83,29 +83,29 @@ impl Pooling {
         }
         let constructed = constructed.unwrap_or(used);
         if used != constructed && matches!(used, PoolKind::Latent | PoolKind::Refined) {
-            return refuse("timm adds no attention to a trunk that was made without");
+            return refuse("timm adds no attention to a trunk built without it");
         }
         Ok(Pooling { constructed, used })
     }
 }
 
-/// A pool whose tensors are declared.
+/// A pool with its tensors declared.
 pub(super) enum TokenPool {
     Plain(Pool),
     /// Attention of a learned query to the tokens after the first `n`.
     Latent(Box<LatentPool>, usize),
-    /// Attention of the tokens to each other with this many heads, then a pool of all.
+    /// Attention of the tokens to each other with this many heads, then a pool over all.
     Refined(usize, Pool),
 }
 
-/// What a pool of tokens is made of.
+/// Settings of a token pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenPoolOptions {
-    /// Tokens before those of patches.
+    /// Number of tokens before the patch tokens.
     pub(super) prefix: usize,
-    /// Whether means and maxima take in those tokens too.
+    /// Whether means and maxima include those tokens.
     pub(super) with_prefix: bool,
-    /// Whether the attention of a learned query does.
+    /// Whether the learned query's attention includes them.
     pub(super) latent_with_prefix: bool,
     pub(super) class_token: bool,
     pub(super) latent: LatentOptions,
@@ -147,7 +147,7 @@ impl TokenPool {
     }
 }
 
-/// Pooling by a learned query that attends to all tokens, with an MLP after it (<https://arxiv.org/abs/2106.04560>).
+/// Pooling by a learned query that attends to all tokens, followed by an MLP (<https://arxiv.org/abs/2106.04560>).
 pub(super) struct LatentPool {
     path: String,
     heads: usize,
@@ -160,7 +160,7 @@ pub(super) struct LatentPool {
     mlp: Mlp,
 }
 
-/// What a pool by a learned query is made of.
+/// Settings of a learned-query pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LatentOptions {
     pub(super) width: usize,

@@ -1,4 +1,4 @@
-//! What all of timm's vision transformers are: tokens, blocks, a pool with a norm before or after it, and a classifier.
+//! What all of timm's vision transformers share: tokens, blocks, a pool with a norm before or after it, a classifier.
 
 use crate::graph::{GraphBuilder, GraphError, Linear, ValueId};
 
@@ -12,7 +12,7 @@ pub(super) trait TokenBlock {
     fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError>;
 }
 
-/// A trunk whose tensors are declared.
+/// A trunk with its tensors declared.
 pub(super) struct TokenTrunk<B> {
     pub(super) path: String,
     pub(super) width: usize,

@@ -1,4 +1,4 @@
-//! What timm's transformers do before their blocks: patches become tokens, class and register tokens come first,
+//! What timm's transformers do before their blocks: patches become tokens, class and register tokens are prepended,
 //! positions are added.
 
 use crate::config::limits;
@@ -11,12 +11,12 @@ use super::layers::{Norm, NormKind};
 use super::request::TrunkRequest;
 use super::vitamin::VitaminStem;
 
-/// Which tokens have a learned position.
+/// Which tokens have learned positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Positions {
-    /// All, class and register tokens included.
+    /// All tokens, including class and register tokens.
     All,
-    /// Those of patches.
+    /// Patch tokens.
     Patches,
     /// None.
     None,
@@ -34,21 +34,21 @@ pub(super) struct TokenOptions {
     pub(super) positions: Positions,
     /// A norm of each patch's embedding.
     pub(super) patch_norm: Option<NormKind>,
-    /// A norm of all tokens, before the blocks; then the patch embedding has no bias.
+    /// A norm of all tokens before the blocks; the patch embedding then has no bias.
     pub(super) pre_norm: Option<NormKind>,
 }
 
-/// What makes embeddings of an image's patches.
+/// How patches are embedded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StemKind {
     /// One linear map of each patch.
     Patches,
-    /// Three convolutions without overlap, of 4, 2 and 2 places (MobileCLIP, <https://arxiv.org/abs/2311.17049>).
+    /// Three non-overlapping convolutions with kernels 4, 2 and 2 (MobileCLIP, <https://arxiv.org/abs/2311.17049>).
     MobileClip {
-        /// Zeros around the images. timm has none; in Apple's code there is 1.
+        /// Zero padding around the images. timm has none; Apple's code has 1.
         padding: usize,
     },
-    /// That of ViTamin, with stages of these widths.
+    /// ViTamin's stem, with these stage widths.
     Vitamin([usize; 2]),
 }
 
@@ -65,7 +65,7 @@ impl TokenOptions {
         }
     }
 
-    /// Tokens before those of patches.
+    /// Number of tokens before the patch tokens.
     pub(super) fn prefix(&self) -> usize {
         usize::from(self.class_token) + self.registers
     }
@@ -123,7 +123,7 @@ impl Tokens {
         }
     }
 
-    /// Height and width of the images that the trunk is made for, where timm has to change it for others.
+    /// Height and width of the images that the trunk was made for, if timm has to change it for others.
     pub(super) fn changed_from(&self) -> Option<[usize; 2]> {
         self.image.changed_from
     }
@@ -215,31 +215,31 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Stem {
     }
 }
 
-/// What sizes of images a trunk takes.
+/// Which image sizes a trunk accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sizes {
     /// Any.
     Any,
-    /// Any of whole patches; positions are resampled at each run.
+    /// Any multiple of the patch size; positions are resampled on each run.
     WholePatches,
-    /// That of its name; for others timm changes the trunk (`set_input_size`, which open_clip's `force_image_size`
-    /// calls after it has loaded the weights).
+    /// Its name's size; for others, timm changes the trunk (`set_input_size`, which open_clip's `force_image_size`
+    /// calls after loading the weights).
     Own,
 }
 
 /// Height and width of images, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ImageSize {
-    /// What is taken.
+    /// The size used.
     pub(super) taken: [usize; 2],
-    /// What the stored positions are made for.
+    /// The size the stored positions were made for.
     pub(super) stored: [usize; 2],
-    /// What the trunk is made for, where timm has to change it.
+    /// The size the trunk was made for, if timm has to change it.
     pub(super) changed_from: Option<[usize; 2]>,
 }
 
 impl ImageSize {
-    /// The size that is asked for of a trunk whose name says `own`.
+    /// Resolves the image size requested of a trunk whose name implies `own`.
     pub(super) fn of(
         request: &TrunkRequest<'_>,
         own: [usize; 2],
@@ -248,15 +248,15 @@ impl ImageSize {
     ) -> Result<ImageSize, ArchitectureError> {
         let taken = request.image_size;
         if taken.iter().any(|side| side / patch == 0) {
-            return Err(request.refused_size(format!("its patches have {patch} pixels")));
+            return Err(request.refused_size(format!("its patches have sides of {patch} pixels")));
         }
         if sizes == Sizes::WholePatches && !taken.iter().all(|side| side.is_multiple_of(patch)) {
-            let why = format!("its images are of whole patches of {patch} pixels");
+            let why = format!("its images must be a whole number of {patch}-pixel patches");
             return Err(request.refused_size(why));
         }
         let tokens = taken.iter().map(|side| side.div_ceil(patch)).product::<usize>();
         if tokens > limits::TOKENS {
-            let why = format!("patches of {patch} pixels make {tokens} tokens, more than {}", limits::TOKENS);
+            let why = format!("{patch}-pixel patches give {tokens} tokens, more than {}", limits::TOKENS);
             return Err(request.refused_size(why));
         }
         let stored = if sizes == Sizes::Any { taken } else { own };

@@ -1,5 +1,5 @@
-//! timm's `VisionTransformer` (ViT, <https://arxiv.org/abs/2010.11929>) and its many variants, SigLIP's and
-//! MobileCLIP-B's among them.
+//! timm's `VisionTransformer` (ViT, <https://arxiv.org/abs/2010.11929>) and its many variants, including SigLIP's and
+//! MobileCLIP-B's.
 
 use crate::graph::{Linear, Scope};
 
@@ -23,8 +23,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let Variant { image, patch, size: [width, depth, heads, hidden], style, .. } =
         variant.ok_or_else(|| request.unknown_trunk())?.changed(request.changes)?;
     if width == 0 || !width.is_multiple_of(heads) || image.iter().any(|side| side / patch == 0) {
-        let what =
-            format!("a width of {width} with {heads} heads and {image:?} pixels in patches of {patch}");
+        let what = format!("width {width} with {heads} heads, and {image:?} pixels with patches of {patch}");
         return Err(ArchitectureError::unsupported(what, "they do not divide each other"));
     }
     let Style { norm, activation, class_token, .. } = style;
@@ -65,7 +64,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     let after_pool = style
         .norm_after_pool
         .unwrap_or(matches!(pooling.constructed, PoolKind::Average | PoolKind::Max | PoolKind::AverageMax));
-    // timm counts gate and value of a packed MLP together, and gives the pool's plain MLP as many.
+    // timm counts gate and value of a packed MLP together, and makes the pool's plain MLP equally wide.
     let latent_hidden = if style.mlp == MlpKind::Packed { 2 * hidden } else { hidden };
     let pool = TokenPoolOptions {
         prefix: tokens.prefix(),
@@ -92,7 +91,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
     }))
 }
 
-/// Which images it takes: a stem that makes the tokens of any takes as many as there are positions.
+/// Which images the trunk accepts. A stem that can tokenize any image is limited by its number of positions.
 fn sizes(request: &TrunkRequest<'_>, image: [usize; 2], patch: usize, style: Style) -> Sizes {
     let grid = |size: [usize; 2]| size.map(|side| side.div_ceil(patch));
     let same_grid = grid(request.image_size) == grid(image);

@@ -1,4 +1,4 @@
-//! The variants of timm's `VisionTransformer`: one line a name.
+//! The variants of timm's `VisionTransformer`, one per line.
 //!
 //! Figures come from timm 1.0 (Apache-2.0), `timm/models/vision_transformer.py` and, for MobileCLIP,
 //! `vision_transformer_hybrid.py`; for ViTamin, `vitamin.py`.
@@ -13,7 +13,7 @@ use super::token_pool::PoolKind;
 use super::tokens::{Positions, StemKind};
 use super::vitamin;
 
-/// A trunk by name: height and width of its images and the side of its patches in pixels, its size and its style.
+/// A named trunk: height and width of its images and the side of its patches in pixels, size and style.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     pub(super) name: &'static str,
@@ -23,22 +23,22 @@ pub(super) struct Variant {
     pub(super) style: Style,
 }
 
-/// Width, depth, number of heads and width of the MLP.
+/// Width, depth, number of heads and MLP width.
 type Size = [usize; 4];
 
-/// What a trunk is made of, whatever its size.
+/// Settings of a trunk, independent of its size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     pub(super) stem: StemKind,
     pub(super) class_token: bool,
     pub(super) registers: usize,
     pub(super) positions: Positions,
-    /// Whether images of another size are taken, and the positions resampled for them.
+    /// Whether other image sizes are accepted, with resampled positions.
     pub(super) any_size: bool,
     /// A norm of each patch's embedding.
     pub(super) patch_norm: Option<NormKind>,
     pub(super) query_key_value_bias: bool,
-    /// Whether the attention's output and the layers of the MLP have a bias.
+    /// Whether the attention's output projection and the MLP's layers have a bias.
     pub(super) output_bias: bool,
     pub(super) layer_scale: bool,
     pub(super) sub_norms: bool,
@@ -48,12 +48,12 @@ pub(super) struct Style {
     pub(super) activation: Activation,
     /// A norm before the blocks.
     pub(super) pre_norm: bool,
-    /// A norm after the blocks, before the pool or after it.
+    /// A norm after the blocks, before or after the pool.
     pub(super) final_norm: bool,
-    /// Whether the last norm stands after the pool; by default it does after means and maxima.
+    /// Whether the last norm comes after the pool; by default it does after means and maxima.
     pub(super) norm_after_pool: Option<bool>,
     pub(super) pool: PoolKind,
-    /// Whether means and the latent's attention take in class and register tokens.
+    /// Whether means and the latent's attention include class and register tokens.
     pub(super) pool_with_prefix: bool,
 }
 
@@ -335,10 +335,10 @@ const fn variant(name: &'static str, image: usize, patch: usize, size: Size, sty
 }
 
 impl Variant {
-    /// The variant with what a config changes.
+    /// The variant with a config's changes.
     ///
     /// # Errors
-    /// If timm could not make it, or what its width means for the width of its MLPs is not said.
+    /// A change timm could not make, or a width without a statement of what it means for the MLPs.
     pub(super) fn changed(&self, changes: &TimmChanges) -> Result<Variant, ArchitectureError> {
         let Variant { name, image, patch, size: [width, depth, heads, hidden], style } = *self;
         let refuse = |key: &str, why: &str| {
@@ -347,16 +347,16 @@ impl Variant {
         };
         let has_stem = style.stem != StemKind::Patches;
         if has_stem && changes.width.is_some_and(|new| new != width) {
-            return refuse("embed_dim", "its stem is made for the width of its name");
+            return refuse("embed_dim", "its stem is made for the width that the name implies");
         }
-        // timm would cut the stem's map into patches of this side.
+        // timm would split the stem's map into patches of this side.
         if has_stem && changes.patch_size.is_some() {
-            return refuse("patch_size", "its stem makes the tokens");
+            return refuse("patch_size", "its stem produces the tokens");
         }
         let stem = match (style.stem, changes.stem_padding) {
             (stem, None) => stem,
             (StemKind::MobileClip { .. }, Some(padding)) => StemKind::MobileClip { padding },
-            (_, Some(_)) => return refuse("stem_padding", "that of `vit_base_mci_224` has one"),
+            (_, Some(_)) => return refuse("stem_padding", "only `vit_base_mci_224` has stem padding"),
         };
         let width_of = |ratio: f64, width: usize| (width as f64 * ratio) as usize;
         // timm counts gate and value of a packed MLP together.
@@ -368,10 +368,10 @@ impl Variant {
             }
             Some(ratio) => width_of(ratio, new_width) / parts,
             None if new_width == width => hidden,
-            // Of others timm has rounded the ratio.
+            // For others, timm rounds the ratio.
             None if (4 * hidden).is_multiple_of(width) => width_of(hidden as f64 / width as f64, new_width),
             None => {
-                return refuse("embed_dim", "its MLPs have no round ratio: `mlp_ratio` has to be said too");
+                return refuse("embed_dim", "its MLPs have no round ratio, so `mlp_ratio` is needed too");
             }
         };
         let activation = match changes.tanh {

@@ -1,13 +1,13 @@
-//! The stem of ViTamin (<https://arxiv.org/abs/2404.02132>): two stages of inverted bottlenecks with layer norms make
-//! the tokens of a vision transformer, one for 16x16 pixels.
+//! The stem of ViTamin (<https://arxiv.org/abs/2404.02132>): two stages of inverted bottlenecks with layer norms
+//! produce a vision transformer's tokens, one per 16x16 pixels.
 
 use crate::graph::{Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, MeanWindow, Scope, ValueId};
 
-/// Pixels of a token's side, at most: what is left at the borders makes tokens too.
+/// Maximum pixels per token side; partial tokens at the borders count too.
 pub(super) const PATCH: usize = 16;
 /// Blocks of the stages.
 const DEPTHS: [usize; 2] = [2, 4];
-/// Channels within a bottleneck for each channel of its result.
+/// Ratio of a bottleneck's inner channels to its output channels.
 const EXPANSION: usize = 4;
 const EPSILON: f64 = 1e-6;
 
@@ -27,7 +27,7 @@ pub(super) struct VitaminStem {
 struct Block {
     path: String,
     halves: bool,
-    /// Gives a halved shortcut its channels.
+    /// Maps a halved shortcut to the right number of channels.
     expand: Option<Conv2d>,
     norm: LayerNorm,
     convs: [Conv2d; 3],

@@ -1,4 +1,4 @@
-//! The text models whose names are in use, as data in the crate.
+//! Well-known text models, stored as data in the crate.
 
 use std::sync::OnceLock;
 
@@ -7,14 +7,14 @@ use clipway_formats::{Json, JsonLimits, JsonValue, shown};
 use super::{TextModel, read};
 use crate::nearest::nearest;
 
-/// By name, what the `config.json` of the model says of its sizes; or another name of the same model.
+/// Per name, the sizes from the model's `config.json`, or another name of the same model.
 static MODELS: &str = include_str!("../../../data/text_models.json");
 
-/// A name that no known text model has.
+/// An unknown text model name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no text model called `{name}` is known{}; known are {}; the `config.json` of any other BERT, RoBERTa, \
-     XLM-RoBERTa, mT5 or M2M-100 can lie beside the weights",
+    "unknown text model `{name}`{}; known: {}; for any other BERT, RoBERTa, \
+     XLM-RoBERTa, mT5 or M2M-100, put its `config.json` beside the weights",
     match nearest {
         Some(nearest) => format!(": the nearest is `{nearest}`"),
         None => String::new(),
@@ -24,7 +24,7 @@ static MODELS: &str = include_str!("../../../data/text_models.json");
 pub struct UnknownTextModel {
     /// The name, as given.
     pub name: String,
-    /// The name most like it.
+    /// The most similar name.
     pub nearest: Option<&'static str>,
 }
 
@@ -33,10 +33,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     documents().iter().map(|(name, _)| name.as_str())
 }
 
-/// The text model of a Hugging Face name.
+/// The text model with a Hugging Face name.
 ///
 /// # Errors
-/// If none of this name is known; with the nearest that is.
+/// An unknown name, with the nearest known one.
 ///
 /// ```
 /// assert_eq!(clipway_model::config::text_model::known("roberta-base").unwrap().width, 768);
@@ -51,7 +51,7 @@ pub fn known(name: &str) -> Result<TextModel, UnknownTextModel> {
         let all: Vec<&'static str> = names().collect();
         return Err(UnknownTextModel { name: shown(name), nearest: nearest(name, &all) });
     };
-    // The data is the crate's own, and a test reads all of it.
+    // The data belongs to the crate, and a test reads all of it.
     Ok(read::read(document).ok().flatten().expect("the known text models are right"))
 }
 

@@ -1,7 +1,7 @@
 //! Text models of transformers, as their own `config.json` describes them.
 //!
-//! open_clip names such a model and leaves its sizes to transformers. Here they come from the `config.json` beside
-//! the weights, or from a table of the models whose names are in use.
+//! open_clip names such a model and leaves its sizes to transformers. Here they come from the `config.json` beside the
+//! weights, or from a table of well-known models.
 
 mod known;
 mod read;
@@ -11,21 +11,21 @@ pub use read::TextModelError;
 
 use crate::graph::Activation;
 
-/// Name of the file that transformers keeps beside weights.
+/// Name of the config file that transformers puts beside weights.
 pub const CONFIG_NAME: &str = "config.json";
 
 /// A text model of transformers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextModel {
-    /// Kind of model, with what this kind alone has.
+    /// Kind of model, with settings specific to it.
     pub family: Family,
     /// Rows of the token embedding.
     pub vocab_size: usize,
     /// Width of the tokens.
     pub width: usize,
-    /// Blocks.
+    /// Number of blocks.
     pub layers: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
     /// Width of the MLP.
     pub mlp_width: usize,
@@ -33,7 +33,7 @@ pub struct TextModel {
     pub activation: Activation,
     /// Epsilon of the norms.
     pub epsilon: f64,
-    /// Id of padding, which attention does not see.
+    /// Padding id, hidden from attention.
     pub pad_id: usize,
 }
 
@@ -44,7 +44,7 @@ pub enum Family {
     Bert(Tables),
     /// RoBERTa (<https://arxiv.org/abs/1907.11692>).
     Roberta(Tables),
-    /// XLM-RoBERTa (<https://arxiv.org/abs/1911.02116>): RoBERTa of many languages.
+    /// XLM-RoBERTa (<https://arxiv.org/abs/1911.02116>): a multilingual RoBERTa.
     XlmRoberta(Tables),
     /// The encoder of mT5 (<https://arxiv.org/abs/2010.11934>).
     Mt5(Mt5Sizes),
@@ -55,7 +55,7 @@ pub enum Family {
     },
 }
 
-/// What mT5 has and the others do not.
+/// Settings specific to mT5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mt5Sizes {
     /// Width of a head.
@@ -64,16 +64,16 @@ pub struct Mt5Sizes {
     pub gated: bool,
     /// Rows of the table of relative positions.
     pub buckets: usize,
-    /// Distance from which on all keys share a bucket.
+    /// Distance beyond which all keys share a bucket.
     pub reach: usize,
 }
 
-/// Rows of the tables that are added to the token embedding.
+/// Rows of the tables added to the token embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tables {
     /// Rows of the position embedding.
     pub positions: usize,
-    /// Rows of the token type embedding, of which the first is used.
+    /// Rows of the token type embedding; only the first is used.
     pub types: usize,
 }
 
@@ -91,19 +91,19 @@ impl Family {
 }
 
 impl TextModel {
-    /// Reads a `config.json` of transformers; `None` where it is of another kind of model.
+    /// Reads a transformers `config.json`; `None` for another kind of model.
     ///
     /// # Errors
-    /// JSON that is malformed, keys that are not known, values out of their range or that do not fit each other.
+    /// Malformed JSON, unknown keys, and values that are out of range or inconsistent.
     pub fn parse(bytes: &[u8]) -> Result<Option<TextModel>, TextModelError> {
         read::parse(bytes)
     }
 
-    /// Most tokens of a text that the position embedding has rows for; `None` where there is no such limit.
+    /// Maximum text length that the position embedding has rows for; `None` if unlimited.
     pub fn most_tokens(&self) -> Option<usize> {
         match self.family {
             Family::Bert(tables) => Some(tables.positions),
-            // Positions are counted from behind the row of padding.
+            // Positions start after the padding row.
             Family::Roberta(tables) | Family::XlmRoberta(tables) => {
                 Some(tables.positions.saturating_sub(self.pad_id + 1))
             }

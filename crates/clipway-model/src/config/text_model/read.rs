@@ -1,4 +1,4 @@
-//! From a `config.json` of transformers 5 to a [`TextModel`].
+//! From a transformers 5 `config.json` to a [`TextModel`].
 
 use clipway_formats::{FormatError, Json, JsonLimits, shown};
 
@@ -8,20 +8,20 @@ use crate::config::section::Section;
 use crate::graph::Activation;
 use crate::problems::{Problems, lines};
 
-/// A `config.json` is not one of a text model that can be built.
+/// A `config.json` that describes no supported text model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextModelError {
     /// The file is malformed.
     #[error(transparent)]
     Malformed(#[from] FormatError),
-    /// Keys that are not known, values out of their range or that do not fit each other; all of them.
-    #[error("the text model's config is not one that can be built:{}", lines(.0))]
+    /// All unknown keys and all values that are out of range or inconsistent.
+    #[error("the text model's config is not supported:{}", lines(.0))]
     Problems(Vec<String>),
 }
 
 impl TextModelError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             TextModelError::Malformed(cause) => cause.code.name(),
@@ -30,7 +30,7 @@ impl TextModelError {
     }
 }
 
-/// Activations by their names in transformers; some names are of one function.
+/// Activations by their names in transformers; some functions have several names.
 const ACTIVATIONS: [(&str, Activation); 12] = [
     ("gelu", Activation::Gelu),
     ("gelu_python", Activation::Gelu),
@@ -49,7 +49,7 @@ const ACTIVATIONS: [(&str, Activation); 12] = [
 /// PyTorch's default.
 const EPSILON: f64 = 1e-5;
 
-/// Keys that all kinds have here.
+/// Keys shared by all kinds.
 const COMMON_KEYS: [&str; 7] = [
     "model_type",
     "vocab_size",
@@ -60,7 +60,7 @@ const COMMON_KEYS: [&str; 7] = [
     "add_cross_attention",
 ];
 
-/// Keys of BERT and its relatives, and those without effect on the tokens.
+/// Keys of BERT and its relatives, including those without effect on the tokens.
 const BERT_KEYS: [&str; 20] = [
     "hidden_size",
     "num_hidden_layers",
@@ -84,7 +84,7 @@ const BERT_KEYS: [&str; 20] = [
     "gradient_checkpointing",
 ];
 
-/// Keys of mT5, and those without effect on the encoder.
+/// Keys of mT5, including those without effect on the encoder.
 const MT5_KEYS: [&str; 17] = [
     "d_model",
     "d_kv",
@@ -105,7 +105,7 @@ const MT5_KEYS: [&str; 17] = [
     "scalable_attention",
 ];
 
-/// Keys of M2M-100, and those without effect on the encoder.
+/// Keys of M2M-100, including those without effect on the encoder.
 const M2M100_KEYS: [&str; 17] = [
     "d_model",
     "encoder_layers",
@@ -181,7 +181,7 @@ fn read_bert(section: &Section<'_>, model_type: &str, problems: &mut Problems) -
     };
     heads_divide(&model, section, "num_attention_heads", problems);
     if model.most_tokens() == Some(0) {
-        problems.add(section, "max_position_embeddings", "no position is left beside that of padding");
+        problems.add(section, "max_position_embeddings", "no positions are left besides padding's");
     }
     model
 }
@@ -196,13 +196,13 @@ fn read_mt5(section: &Section<'_>, problems: &mut Problems) -> TextModel {
     };
     let activation = ACTIVATIONS.iter().find(|(known, _)| *known == name).map(|(_, activation)| *activation);
     let activation = activation.unwrap_or_else(|| {
-        problems.add(section, "feed_forward_proj", format!("`{}` is not known", shown(&said)));
+        problems.add(section, "feed_forward_proj", format!("unknown value `{}`", shown(&said)));
         Activation::GeluTanh
     });
     encoder_decoder(section, true, problems);
     let sizes = Mt5Sizes {
         head_width: section.integer("d_kv", 64, 1..=limits::WIDTH, problems),
-        // transformers writes these two beside the first, and takes them over it.
+        // transformers writes these two beside the first, and they take precedence.
         gated: section.boolean("is_gated_act", gated, problems),
         buckets: section.integer("relative_attention_num_buckets", 32, 4..=limits::TOKENS, problems),
         reach: section.integer("relative_attention_max_distance", 128, 2..=limits::TOKENS, problems),
@@ -218,10 +218,10 @@ fn read_mt5(section: &Section<'_>, problems: &mut Problems) -> TextModel {
     };
     let Mt5Sizes { head_width, buckets, reach, .. } = sizes;
     if model.heads * head_width > limits::WIDTH {
-        problems.add(section, "d_kv", format!("{} heads of {head_width} are too wide", model.heads));
+        problems.add(section, "d_kv", format!("{} heads of width {head_width} are too wide", model.heads));
     }
     if reach <= buckets / 4 {
-        let cause = format!("{buckets} buckets reach farther than {reach}");
+        let cause = format!("{buckets} buckets reach further than {reach}");
         problems.add(section, "relative_attention_max_distance", cause);
     }
     model
@@ -240,7 +240,7 @@ fn read_m2m100(section: &Section<'_>, problems: &mut Problems) -> TextModel {
         ..common(section, [128_112, 1], family, problems)
     };
     heads_divide(&model, section, "encoder_attention_heads", problems);
-    // The sinusoids: at least two of each kind.
+    // Sinusoids need at least two sines and two cosines.
     if model.width < 4 {
         problems.add(section, "d_model", format!("expected at least 4, found {}", model.width));
     }
@@ -249,7 +249,7 @@ fn read_m2m100(section: &Section<'_>, problems: &mut Problems) -> TextModel {
     model
 }
 
-/// What all kinds have, with the defaults of vocabulary and padding; the sizes are left to be filled in.
+/// Settings of all kinds, with defaults for vocabulary and padding; sizes are still to be filled in.
 fn common(
     section: &Section<'_>,
     [vocabulary, padding]: [usize; 2],
@@ -258,7 +258,7 @@ fn common(
 ) -> TextModel {
     let vocab_size = section.integer("vocab_size", vocabulary, 1..=limits::VOCABULARY, problems);
     if section.is_null("pad_token_id") {
-        problems.add(section, "pad_token_id", "open_clip hides what has this id, so there must be one");
+        problems.add(section, "pad_token_id", "required: open_clip hides the tokens with this id");
     }
     TextModel {
         family,
@@ -273,22 +273,22 @@ fn common(
     }
 }
 
-/// Refuses decoders, and models whose other half open_clip takes for granted or does not look for.
+/// Refuses decoders, and models whose other half open_clip assumes or ignores.
 fn encoder_decoder(section: &Section<'_>, is_pair: bool, problems: &mut Problems) {
     for key in ["is_decoder", "add_cross_attention"] {
         if section.boolean(key, false, problems) {
-            problems.add(section, key, "a text tower is an encoder by itself");
+            problems.add(section, key, "a text tower must be an encoder on its own");
         }
     }
     if section.boolean("is_encoder_decoder", is_pair, problems) != is_pair {
-        problems.add(section, "is_encoder_decoder", format!("open_clip can use only {is_pair} here"));
+        problems.add(section, "is_encoder_decoder", format!("open_clip supports only {is_pair} here"));
     }
 }
 
 fn heads_divide(model: &TextModel, section: &Section<'_>, key: &str, problems: &mut Problems) {
     let TextModel { width, heads, .. } = *model;
     if heads > 0 && !width.is_multiple_of(heads) {
-        problems.add(section, key, format!("{heads} does not divide the width, {width}"));
+        problems.add(section, key, format!("{heads} does not divide the width {width}"));
     }
 }
 
@@ -348,11 +348,14 @@ mod tests {
         }
         let check =
             |json: &str, expected: &str| assert!(problems(json).contains(expected), "{}", problems(json));
-        check(r#"{"model_type": "mt5", "feed_forward_proj": "gated-silu-x"}"#, "`gated-silu-x` is not known");
+        check(
+            r#"{"model_type": "mt5", "feed_forward_proj": "gated-silu-x"}"#,
+            "unknown value `gated-silu-x`",
+        );
         check(r#"{"model_type": "mt5", "relative_attention_max_distance": 8}"#, "32 buckets");
         check(r#"{"model_type": "mt5", "is_encoder_decoder": false}"#, "is_encoder_decoder");
         check(r#"{"model_type": "m2m_100", "num_hidden_layers": 3}"#, "num_hidden_layers");
         check(r#"{"model_type": "bert", "pad_token_id": 40000}"#, "pad_token_id");
-        check(r#"{"model_type": "roberta", "max_position_embeddings": 2}"#, "no position is left");
+        check(r#"{"model_type": "roberta", "max_position_embeddings": 2}"#, "no positions are left");
     }
 }

@@ -1,4 +1,4 @@
-//! Attention, and what is done to each head by itself.
+//! Attention, and operations on each head.
 
 use super::super::layers::LayerNorm;
 use super::super::operation::Operation;
@@ -8,23 +8,23 @@ use super::super::settings::{AttentionBias, Mask};
 use super::super::{Dim, ValueId};
 use super::{Built, GraphBuilder, GraphError};
 
-/// What an attention does beside attending; see [`GraphBuilder::attention_with`].
+/// Options of an attention; see [`GraphBuilder::attention_with`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionOptions {
     /// Number of heads.
     pub heads: usize,
-    /// Which keys are seen.
+    /// Which keys are visible.
     pub mask: Mask,
-    /// Factor of the scores; `None` for one over the square root of a head's width.
+    /// Scale of the scores; `None` for one over the square root of the head width.
     pub scale: Option<f32>,
-    /// The token ids, for a mask that looks at them.
+    /// The token ids, for a mask that depends on them.
     pub ids: Option<ValueId>,
-    /// What is added to the scaled scores.
+    /// Bias added to the scaled scores.
     pub bias: Option<AttentionBias>,
 }
 
 impl AttentionOptions {
-    /// So many heads, all keys seen, the usual scale, no bias.
+    /// This many heads, all keys visible, the usual scale, no bias.
     pub fn new(heads: usize) -> AttentionOptions {
         AttentionOptions { heads, mask: Mask::None, scale: None, ids: None, bias: None }
     }
@@ -36,7 +36,7 @@ impl GraphBuilder<'_> {
         self.attention_with(inputs, AttentionOptions { mask, ..AttentionOptions::new(heads) })
     }
 
-    /// Attends with another scale, a bias, or a mask that looks at token ids.
+    /// Attends with another scale, a bias, or a mask that depends on token ids.
     pub fn attention_with(&mut self, inputs: &[ValueId], options: AttentionOptions) -> Built {
         let AttentionOptions { heads, mask, scale, ids, bias } = options;
         let width = match inputs {
@@ -46,7 +46,7 @@ impl GraphBuilder<'_> {
         };
         let placeholder = Operation::Attention { heads, scale: scale.unwrap_or(0.0), mask, bias };
         let Some(width) = width.filter(|w| heads > 0 && w % heads == 0 && *w > 0) else {
-            return Err(self.wrong(&placeholder, format!("a width that {heads} heads divide"), inputs));
+            return Err(self.wrong(&placeholder, format!("a width divisible by {heads} heads"), inputs));
         };
         if let [query, key, value] = inputs {
             let same = self.width(*key) == Some(width) && self.shape(*key) == self.shape(*value);
@@ -55,11 +55,11 @@ impl GraphBuilder<'_> {
             }
         }
         if ids.is_some() != matches!(mask, Mask::Padding { .. }) {
-            return Err(self.wrong(&placeholder, "token ids for a mask that looks at them", ids));
+            return Err(self.wrong(&placeholder, "token ids for a mask that depends on them", ids));
         }
         if let Some(bias) = &bias {
             if matches!(mask, Mask::Causal | Mask::Padding { causal: true, .. }) {
-                return Err(self.wrong(&placeholder, "no bias beside a causal mask", bias.label()));
+                return Err(self.wrong(&placeholder, "no bias with a causal mask", bias.label()));
             }
             self.check_bias(&placeholder, bias, heads, inputs)?;
         }
@@ -78,21 +78,21 @@ impl GraphBuilder<'_> {
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Gives each head the length 1.
+    /// Scales each head to length 1.
     pub fn unit_heads(&mut self, x: ValueId, heads: usize) -> Built {
         let operation = Operation::UnitHeads { heads };
         self.expect_runs(&operation, x, heads)?;
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Multiplies each head by its own factor; with a limit the factors are logarithms.
+    /// Multiplies each head by its own factor; with a limit, the factors are logarithms.
     pub fn scale_heads(&mut self, x: ValueId, factors: ParameterId, limit: Option<f32>) -> Built {
         let operation = Operation::ScaleHeads { factors, limit };
         self.expect_runs(&operation, x, self.parameters.get(factors).elements())?;
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Turns each head by the token's place on a grid.
+    /// Rotates each head by the token's position on a grid.
     pub fn rotary(&mut self, x: ValueId, heads: usize, rotation: Rotation) -> Built {
         let operation = Operation::Rotary { heads, rotation };
         match *self.shape(x) {
@@ -102,7 +102,8 @@ impl GraphBuilder<'_> {
                 Ok(self.push_like(operation, vec![x], x))
             }
             ref other => {
-                let expected = format!("{} tokens of a multiple of {}", rotation.tokens(), 4 * heads);
+                let expected =
+                    format!("{} tokens with a width divisible by {}", rotation.tokens(), 4 * heads);
                 Err(self.wrong(&operation, expected, other))
             }
         }
@@ -135,9 +136,9 @@ impl GraphBuilder<'_> {
                 let &[buckets, columns] = shape.as_slice() else {
                     return Err(self.wrong(operation, "a table of buckets", shape));
                 };
-                // Each direction has buckets of one distance and of many; `reach` lies among the latter.
+                // Each direction has buckets for one distance and for many; `reach` is among the latter.
                 if columns != heads || buckets < 4 || reach <= buckets / 2 / 2 {
-                    let expected = format!("[buckets, {heads}] and more reach than {}", buckets / 2 / 2);
+                    let expected = format!("[buckets, {heads}] and a reach above {}", buckets / 2 / 2);
                     return Err(self.wrong(operation, expected, format!("{shape:?} and {reach}")));
                 }
             }

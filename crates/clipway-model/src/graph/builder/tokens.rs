@@ -1,4 +1,4 @@
-//! Operations on the tokens of a sequence: what is read from tables, put before, behind or left out.
+//! Operations on the tokens of a sequence: table lookups, adding and dropping tokens.
 
 use super::super::operation::Operation;
 use super::super::parameters::ParameterId;
@@ -24,8 +24,8 @@ impl GraphBuilder<'_> {
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Adds a positional embedding that is made for another grid: `[prefix + rows · columns, width]`, with or without
-    /// a leading 1, is resampled before.
+    /// Adds a positional embedding made for another grid, `[prefix + rows · columns, width]` with or without a leading
+    /// 1, after resampling it.
     pub fn add_resampled_positions(&mut self, x: ValueId, table: ParameterId, change: GridChange) -> Built {
         if change.from == change.to {
             return self.add_positions(x, table);
@@ -54,7 +54,7 @@ impl GraphBuilder<'_> {
         Ok(self.push_like(operation, vec![x], x))
     }
 
-    /// Adds what stands for the positions of a text's tokens, as many as there are ids.
+    /// Adds the positions of a text's tokens, one per id.
     pub fn add_text_positions(
         &mut self,
         x: ValueId,
@@ -76,7 +76,7 @@ impl GraphBuilder<'_> {
         Ok(self.push_like(operation, vec![x, ids], x))
     }
 
-    /// Looks token ids up in a table.
+    /// Looks up token ids in a table.
     pub fn embedding(&mut self, ids: ValueId, table: ParameterId) -> Built {
         let operation = Operation::Embedding { table };
         let rows = &self.parameters.get(table).shape;
@@ -88,7 +88,7 @@ impl GraphBuilder<'_> {
         Ok(self.push(operation, vec![ids], shape))
     }
 
-    /// Puts a learned token, or several, before the others.
+    /// Prepends one or more learned tokens.
     pub fn prepend_token(&mut self, x: ValueId, token: ParameterId) -> Built {
         let operation = Operation::PrependToken { token };
         let elements = self.parameters.get(token).elements();
@@ -100,7 +100,7 @@ impl GraphBuilder<'_> {
         Ok(self.push(operation, vec![x], shape))
     }
 
-    /// Leaves out the first `n` tokens; of none, the sequence itself.
+    /// Drops the first `n` tokens; for 0, returns the sequence itself.
     pub fn drop_tokens(&mut self, x: ValueId, count: usize) -> Built {
         let operation = Operation::DropTokens { count };
         match *self.shape(x) {
@@ -112,13 +112,13 @@ impl GraphBuilder<'_> {
         }
     }
 
-    /// Puts the mean of the tokens before them.
+    /// Prepends the mean of the tokens.
     pub fn prepend_mean(&mut self, x: ValueId) -> Built {
         let shape = self.more(&Operation::PrependMean, x, 1)?;
         Ok(self.push(Operation::PrependMean, vec![x], shape))
     }
 
-    /// Puts a learned token after the others.
+    /// Appends a learned token.
     pub fn append_token(&mut self, x: ValueId, token: ParameterId) -> Built {
         let operation = Operation::AppendToken { token };
         self.expect_width(&operation, x, self.parameters.get(token).elements())?;
@@ -126,7 +126,7 @@ impl GraphBuilder<'_> {
         Ok(self.push(operation, vec![x], shape))
     }
 
-    /// Gives learned tokens to each sample of the batch of `like`.
+    /// Gives learned tokens to each sample in the batch of `like`.
     pub fn queries(&mut self, like: ValueId, tokens: ParameterId) -> Built {
         let operation = Operation::Queries { tokens };
         let &[count, width] = self.parameters.get(tokens).matrix_shape() else {

@@ -1,4 +1,4 @@
-//! Windows of a map, and patches that are merged.
+//! Windows of a map, and merging of patches.
 
 use super::super::operation::Operation;
 use super::super::windows::{WindowTable, Windows};
@@ -6,18 +6,18 @@ use super::super::{Dim, ValueId};
 use super::{Built, GraphBuilder, GraphError};
 
 impl GraphBuilder<'_> {
-    /// Puts the tokens of a map in the order of its windows.
+    /// Reorders the tokens of a map window by window.
     pub fn windows(&mut self, x: ValueId, windows: Windows) -> Built {
         self.arranged(Operation::Windows(windows), x, windows)
     }
 
-    /// Puts tokens in the order of windows back in the order of their map.
+    /// Reorders tokens in window order back to map order.
     pub fn unwindows(&mut self, x: ValueId, windows: Windows) -> Built {
         self.arranged(Operation::Unwindows(windows), x, windows)
     }
 
-    /// Makes one token of each 2x2 patch of a map, `[batch, height · width, channels]` to
-    /// `[batch, height / 2 · width / 2, 4 · channels]`.
+    /// Merges each 2x2 patch of a map into one token, `[batch, height · width, channels]` to `[batch, height / 2 ·
+    /// width / 2, 4 · channels]`.
     pub fn merge_patches(&mut self, x: ValueId, [height, width]: [usize; 2]) -> Built {
         let operation = Operation::MergePatches { size: [height, width] };
         match *self.shape(x) {
@@ -27,11 +27,11 @@ impl GraphBuilder<'_> {
                 let shape = vec![batch, Dim::Fixed(tokens / 4), Dim::Fixed(4 * channels)];
                 Ok(self.push(operation, vec![x], shape))
             }
-            ref other => Err(self.wrong(&operation, "tokens of a map of even sides", other)),
+            ref other => Err(self.wrong(&operation, "tokens of a map with even sides", other)),
         }
     }
 
-    /// Attends within windows: queries, keys and values side by side, tokens in the order of the windows.
+    /// Attends within windows: queries, keys and values side by side, tokens in window order.
     pub fn window_attention(
         &mut self,
         packed: ValueId,
@@ -45,7 +45,7 @@ impl GraphBuilder<'_> {
         let Some(width) = width.map(|w| w / 3) else {
             return Err(self.wrong(
                 &operation,
-                format!("a width that {heads} heads divide"),
+                format!("a width divisible by {heads} heads"),
                 self.width(packed),
             ));
         };
@@ -60,14 +60,14 @@ impl GraphBuilder<'_> {
         Ok(self.push(operation, vec![packed], shape))
     }
 
-    /// Checks that windows divide their map and shifts stay within a window.
+    /// Checks that windows divide their map and that shifts stay within a window.
     fn check_windows(&self, operation: &Operation, x: ValueId, windows: &Windows) -> Result<(), GraphError> {
         let Windows { map, window, shift } = *windows;
         let cut = (0..2)
             .all(|axis| window[axis] > 0 && map[axis] % window[axis] == 0 && shift[axis] < window[axis]);
         match *self.shape(x) {
             [_, Dim::Fixed(tokens), _] if cut && tokens == map[0] * map[1] => Ok(()),
-            ref other => Err(self.wrong(operation, "tokens of a map that windows divide", other)),
+            ref other => Err(self.wrong(operation, "tokens of a map divisible into windows", other)),
         }
     }
 

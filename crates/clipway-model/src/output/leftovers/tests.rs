@@ -1,4 +1,4 @@
-//! Temporary names that are taken, and leftovers that cannot be removed or put back.
+//! Temporary names that are taken, and leftovers that cannot be removed or restored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::output::{OutputOptions, Staging, TargetKind};
 
-/// Name, without its ending, of what a dead run with the target `out` left.
+/// Name, without extension, of what a dead run with the target `out` left.
 const DEAD: &str = ".out.clipway-1234-00000000000000ab";
 
 fn create(target: &Path, hook: StepHook) -> Result<Staging, OutputError> {
@@ -16,7 +16,7 @@ fn create(target: &Path, hook: StepHook) -> Result<Staging, OutputError> {
     )
 }
 
-/// Names of all that is in a folder.
+/// Names of everything in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(name).collect();
@@ -24,8 +24,8 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A hook that does something before a lock is made under its early name (`lock-new`) or its own (`lock`), and
-/// counts how often.
+/// A hook that does something before a lock is created under its early name (`lock-new`) or its own (`lock`), and
+/// counts the calls.
 fn before_lock(
     ending: &'static str,
     act: impl Fn(&Path) + Send + Sync + 'static,
@@ -60,7 +60,7 @@ fn another_identity_is_tried_where_one_is_taken() {
     drop(create(&target, StepHook::default()).unwrap());
     assert_eq!(names(folder.path()), [""; 0]);
 
-    // A cleaner may take a lock away before it has its name.
+    // A cleaner may remove a lock before it has its name.
     let times = AtomicUsize::new(0);
     let (hook, count) = before_lock(LOCK, move |path| {
         if times.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -78,11 +78,11 @@ fn a_lock_that_is_always_taken_is_an_error() {
     let (hook, count) = before_lock(NEW_LOCK, |path| fs::write(path, "").unwrap());
     let error = create(&folder.path().join("out"), hook).unwrap_err();
     assert!(error.to_string().starts_with("cannot lock a temporary folder for `"), "{error}");
-    assert!(error.to_string().ends_with("out`: its lock is always taken"), "{error}");
+    assert!(error.to_string().ends_with("out`: all attempts found the lock taken"), "{error}");
     assert_eq!(count.load(Ordering::Relaxed), ATTEMPTS);
 }
 
-/// Makes what a run leaves that dies between the two renames of a replacement: the old artifact aside.
+/// Creates what a run leaves behind if it dies between the two renames of a replacement: the old artifact aside.
 fn die(folder: &Path) {
     fs::write(folder.join(format!("{DEAD}.{LOCK}")), "").unwrap();
     for (ending, text) in [(TEMPORARY, "new"), (OLD, "old")] {
@@ -92,7 +92,7 @@ fn die(folder: &Path) {
     }
 }
 
-/// A hook that lets one kind of step fail.
+/// A hook that makes one kind of step fail.
 fn failing(wanted: Step) -> StepHook {
     StepHook::new(move |step, _| if step == wanted { Err(io::Error::other("injected")) } else { Ok(()) })
 }

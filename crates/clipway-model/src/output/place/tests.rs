@@ -1,4 +1,4 @@
-//! Renames and removals that systems do otherwise than Linux does for root.
+//! Renames and removals that other systems handle differently from Linux as root.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,7 +17,7 @@ fn a_rename_in_two_steps_replaces_nothing() {
     look_and_rename(&from, &to).unwrap();
     assert_eq!(fs::read_to_string(&to).unwrap(), "new");
     assert!(!from.exists());
-    // A link that leads nowhere is something too.
+    // A dangling link exists too.
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("nowhere", &from).unwrap();

@@ -5,7 +5,7 @@ use super::lowering::Lowering;
 use crate::graph::Activation;
 
 impl Lowering<'_> {
-    /// Applies an elementwise function, in the form that runtimes join to one operator.
+    /// Applies an elementwise function, in the form that runtimes fuse into one operator.
     pub fn activation(&mut self, x: &Value, activation: Activation) -> Value {
         let float = self.float;
         let emit = &mut self.emit;

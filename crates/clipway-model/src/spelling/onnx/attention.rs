@@ -7,18 +7,18 @@ use super::lowering::{Lowering, fixed};
 use super::recipe::Recipe;
 use crate::graph::{AttentionBias, Dim, Mask, Node, Pairs, Rotation};
 
-/// What an attention does.
+/// Settings of an attention.
 #[derive(Clone, Copy)]
 pub(super) struct Attention {
     pub heads: usize,
-    /// Factor of the queries, where their weights do not hold it.
+    /// Factor applied to the queries, unless their weights include it.
     pub factor: Option<f64>,
     pub mask: Mask,
     pub bias: Option<AttentionBias>,
 }
 
 impl Lowering<'_> {
-    /// Attends: of one value that holds queries, keys and values, or of three.
+    /// Attends: from one value with queries, keys and values, or from three.
     pub fn attention(&mut self, node: &Node, inputs: &[Value], attention: Attention) -> Value {
         let Attention { heads, factor, mask, bias } = attention;
         let looks_at_ids = matches!(mask, Mask::Padding { .. });
@@ -39,13 +39,13 @@ impl Lowering<'_> {
         self.attend([q, k, v], [heads, width / heads], factor, &[bias, mask], &[0, 0, width as i64])
     }
 
-    /// Queries, keys and values that stand side by side.
+    /// Queries, keys and values stored side by side.
     pub fn split(&mut self, packed: &Value) -> [Value; 3] {
         let attributes = vec![("axis", OnnxAttribute::Int(-1))];
         self.emit.several("Split", &[packed], attributes, packed.dtype)
     }
 
-    /// Softmax of the scores with what is added to them, times the values, as a value of `shape`.
+    /// Softmax of the biased scores times the values, as a value of `shape`.
     pub fn attend(
         &mut self,
         [q, k, v]: [Value; 3],
@@ -84,7 +84,7 @@ impl Lowering<'_> {
         self.emit.node("MatMul", &[&q, &k], vec![])
     }
 
-    /// Values weighed by the softmax of their scores.
+    /// Values weighted by the softmax of their scores.
     pub fn mix(
         &mut self,
         scores: &Value,
@@ -100,7 +100,7 @@ impl Lowering<'_> {
         self.emit.reshape(&mixed, shape)
     }
 
-    /// What is added to the scores, `[1, heads, queries, keys]`.
+    /// Bias of the scores, `[1, heads, queries, keys]`.
     fn bias(&mut self, bias: AttentionBias, dims: [Dim; 2]) -> Value {
         let [queries, keys] = dims;
         let (table, heads) = match bias {
@@ -118,7 +118,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Turns queries or keys by their places.
+    /// Rotates queries or keys by their positions.
     pub fn rotary(&mut self, x: &Value, node: &Node, heads: usize, rotation: &Rotation) -> Value {
         let width = fixed(node);
         let head = width / heads;

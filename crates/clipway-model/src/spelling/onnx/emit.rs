@@ -1,4 +1,4 @@
-//! A graph under construction: names are unique, and equal constants are held once.
+//! A graph under construction: names are unique, and equal constants are stored once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,27 +15,27 @@ pub(super) struct Value {
     pub constant: bool,
 }
 
-/// What is emitted, and where.
+/// The nodes emitted so far.
 #[derive(Default)]
 pub(super) struct Emitter {
     pub graph: OnnxGraph,
     /// How each initializer is made.
     pub recipes: Vec<Recipe>,
-    /// Module that the next nodes belong to.
+    /// Module of the next nodes.
     pub scope: String,
     names: HashSet<String>,
     counts: HashMap<String, usize>,
-    /// Small constants and casts by what they are, so that each is there once.
+    /// Small constants and casts by content, so that each is stored once.
     known: HashMap<String, Value>,
     /// New names of values that became outputs.
     renamed: HashMap<String, String>,
 }
 
-/// A recipe of this many elements is looked up among all others; larger ones are never made twice.
+/// Recipes up to this many elements are deduplicated; larger ones never repeat.
 const MOST_COMPARED: usize = 1 << 12;
 
 impl Emitter {
-    /// A name that nothing has yet.
+    /// An unused name.
     fn unique(&mut self, wanted: &str) -> String {
         if self.names.insert(wanted.to_owned()) {
             return wanted.to_owned();
@@ -57,7 +57,7 @@ impl Emitter {
         Value { name, dtype, constant: false }
     }
 
-    /// Makes a value an output of the graph, under this name.
+    /// Makes a value an output of the graph, with this name.
     pub fn output(&mut self, value: &Value, name: &str, shape: Vec<OnnxDim>) {
         let output = self.unique(name);
         let mut value = value.clone();
@@ -78,12 +78,12 @@ impl Emitter {
         self.graph.outputs.push(OnnxValue { name: output, dtype: value.dtype, shape });
     }
 
-    /// The name of a value by that which it was made with.
+    /// The current name of a value, by the name it was created with.
     fn current(&self, name: &str) -> String {
         self.renamed.get(name).map_or(name, String::as_str).to_owned()
     }
 
-    /// A node of one output of the dtype of its first input.
+    /// A node with one output, with the dtype of its first input.
     pub fn node(
         &mut self,
         operator: &'static str,
@@ -94,7 +94,7 @@ impl Emitter {
         self.typed(operator, inputs, attributes, dtype)
     }
 
-    /// A node of one output of a dtype.
+    /// A node with one output of a given dtype.
     pub fn typed(
         &mut self,
         operator: &'static str,
@@ -106,7 +106,7 @@ impl Emitter {
         value
     }
 
-    /// A node of several outputs.
+    /// A node with several outputs.
     pub fn several<const COUNT: usize>(
         &mut self,
         operator: &'static str,
@@ -116,7 +116,7 @@ impl Emitter {
     ) -> [Value; COUNT] {
         let name = self.unique(&format!("{}/{operator}", self.scope));
         let constant = inputs.iter().all(|input| input.constant);
-        // Runtimes have one space of names for operations and values.
+        // Runtimes use one namespace for operations and values.
         let outputs: [Value; COUNT] = std::array::from_fn(|index| Value {
             name: self.unique(&format!("{name}:{index}")),
             dtype,
@@ -148,7 +148,7 @@ impl Emitter {
         value
     }
 
-    /// A list of integers, as operators take shapes, axes and indices.
+    /// A list of integers, as operators expect shapes, axes and indices.
     pub fn integers(&mut self, values: &[i64]) -> Value {
         let shown: Vec<String> = values.iter().take(8).map(i64::to_string).collect();
         let more = if values.len() > shown.len() { ",…" } else { "" };
@@ -156,12 +156,12 @@ impl Emitter {
         self.tensor(&name, Dtype::I64, &[values.len()], Recipe::Integers(values.to_vec()))
     }
 
-    /// One number, which every element is combined with.
+    /// A scalar to combine with every element.
     pub fn scalar(&mut self, value: f64, dtype: Dtype) -> Value {
         self.tensor(&format!("number[{value}]"), dtype, &[], Recipe::Numbers(vec![value]))
     }
 
-    /// A value as another dtype; each value is cast once.
+    /// A value cast to another dtype; each value is cast once.
     pub fn cast(&mut self, value: &Value, dtype: Dtype) -> Value {
         if value.dtype == dtype {
             return value.clone();
@@ -182,14 +182,14 @@ impl Emitter {
         cast
     }
 
-    /// A value of this shape; 0 keeps a length.
+    /// A value with this shape; 0 keeps a dimension.
     pub fn reshape(&mut self, value: &Value, shape: &[i64]) -> Value {
         let shape = self.integers(shape);
         let constant = value.constant;
         Value { constant, ..self.node("Reshape", &[value, &shape], vec![]) }
     }
 
-    /// A value with its dimensions in another order.
+    /// A value with its dimensions reordered.
     pub fn transpose(&mut self, value: &Value, order: &[i64]) -> Value {
         self.node("Transpose", &[value], vec![("perm", OnnxAttribute::Ints(order.to_vec()))])
     }
@@ -200,23 +200,23 @@ impl Emitter {
         self.node("Slice", &[value, &start, &end, &axis], vec![])
     }
 
-    /// Values one after the other along an axis.
+    /// Concatenates values along an axis.
     pub fn concatenate(&mut self, values: &[&Value], axis: i64) -> Value {
         self.node("Concat", values, vec![("axis", OnnxAttribute::Int(axis))])
     }
 
-    /// The rows that constant indices choose along an axis.
+    /// The rows selected by constant indices along an axis.
     pub fn gather(&mut self, value: &Value, indices: &Value, axis: i64) -> Value {
         self.node("Gather", &[value, indices], vec![("axis", OnnxAttribute::Int(axis))])
     }
 
-    /// The sums along an axis, which stays with length 1.
+    /// Sums along an axis, which is kept with length 1.
     pub fn sum(&mut self, value: &Value, axis: i64) -> Value {
         let axes = self.integers(&[axis]);
         self.node("ReduceSum", &[value, &axes], vec![("keepdims", OnnxAttribute::Int(1))])
     }
 
-    /// Means (`ReduceMean`) or largest values (`ReduceMax`) along an axis, which stays with length 1 or goes.
+    /// Means (`ReduceMean`) or maxima (`ReduceMax`) along an axis, which is kept with length 1 or dropped.
     pub fn reduce(&mut self, operator: &'static str, value: &Value, axis: i64, stays: bool) -> Value {
         let attributes = vec![
             ("axes", OnnxAttribute::Ints(vec![axis])),
@@ -225,7 +225,7 @@ impl Emitter {
         self.node(operator, &[value], attributes)
     }
 
-    /// A value divided by its Euclidean length along the last dimension, in f32: squares of f16 overflow.
+    /// A value divided by its Euclidean norm along the last dimension, in f32: squares overflow in f16.
     pub fn unit(&mut self, value: &Value) -> Value {
         let wide = self.cast(value, Dtype::F32);
         let squares = self.node("Mul", &[&wide, &wide], vec![]);

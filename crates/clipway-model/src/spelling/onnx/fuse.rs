@@ -1,19 +1,19 @@
-//! What is computed with the weights before it: factors and norms that directly follow a linear layer or convolution,
-//! and scales of attention.
+//! What is merged into earlier weights: factors and norms that directly follow a linear layer or convolution, and
+//! attention scales.
 
 use super::recipe::{After, Factor, Norm};
 use crate::graph::{Graph, Node, Operation, ValueId};
 
-/// For each node, what its weights take over, and whether something took it over.
+/// For each node, what its weights absorb, and whether the node was absorbed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Fused {
-    /// What comes after the node's product.
+    /// What follows the node's product.
     pub after: After,
-    /// Whether its scale is in the weights before it (attention), or all of it is (norms, factors).
+    /// Whether earlier weights include its scale (attention), or all of it (norms, factors).
     pub taken: bool,
 }
 
-/// Finds what can be computed with the weights. A value that is `kept`, or read twice, stays as it is.
+/// Finds what can be merged into weights. A value that is `kept` or read twice stays as it is.
 pub(super) fn fuse(tower: &Graph, kept: &[ValueId]) -> Vec<Fused> {
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); tower.nodes.len()];
     for (index, node) in tower.nodes.iter().enumerate() {
@@ -53,7 +53,7 @@ pub(super) fn fuse(tower: &Graph, kept: &[ValueId]) -> Vec<Fused> {
     fused
 }
 
-/// The factor of the queries of an attention, where they are the value of the node at `at`.
+/// The query factor of an attention, if the node at `at` produces its queries.
 fn scale_of(tower: &Graph, node: &Node, at: usize) -> Option<Factor> {
     let width = match tower.nodes[at].shape.last() {
         Some(crate::graph::Dim::Fixed(width)) => *width,

@@ -1,4 +1,4 @@
-//! What comes after the features: their length, a classifier, logits of both towers.
+//! What follows the features: normalization, a classifier, logits of both towers.
 
 use clipway_formats::{Dtype, OnnxDim};
 
@@ -10,20 +10,20 @@ use super::tower::OnnxTower;
 use crate::architecture::Model;
 use crate::graph::Graph;
 
-/// A zero-shot classifier: features of labels, and what cosines become logits with.
+/// A zero-shot classifier: label features, and how cosines become logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classifier {
     /// The labels, in the order of the logits.
     pub labels: Vec<String>,
-    /// Their features of length 1, `[labels, width]`.
+    /// Their features with length 1, `[labels, width]`.
     pub features: Vec<f32>,
-    /// Factor of the cosines.
+    /// Factor applied to the cosines.
     pub scale: f32,
-    /// Added then.
+    /// Bias added afterwards.
     pub bias: f32,
 }
 
-/// Brings a tower of a model into operators of ONNX; with a classifier from image features to logits.
+/// Lowers a tower to ONNX operators; with a classifier, from image features to logits.
 pub fn lower(
     model: &Model,
     tower: &Graph,
@@ -38,7 +38,7 @@ pub fn lower(
     OnnxTower::of(lowering.emit, &tower.name)
 }
 
-/// Emits what comes after the features of one tower, and the output.
+/// Emits what follows the features of one tower, and the output.
 fn finish(
     emit: &mut Emitter,
     features: Value,
@@ -68,9 +68,9 @@ fn finish(
     emit.output(&logits, "logits", vec![options.samples(), OnnxDim::Fixed(count)]);
 }
 
-/// Brings both towers into one graph with the logits of all images and texts, as transformers' `CLIPModel` and
-/// `SiglipModel` give them: `logits_per_image`, `logits_per_text`, `text_embeds` and `image_embeds`. The options are
-/// those of the images and of the texts.
+/// Lowers both towers into one graph that outputs the logits of all images and texts, like transformers' `CLIPModel`
+/// and `SiglipModel`: `logits_per_image`, `logits_per_text`, `text_embeds` and `image_embeds`. `options` are those for
+/// images and for texts.
 pub fn lower_pair(model: &Model, [image, text]: [&OnnxOptions; 2]) -> OnnxTower {
     let mut emit = Emitter::default();
     let mut features = Vec::new();

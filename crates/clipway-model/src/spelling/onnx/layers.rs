@@ -8,7 +8,7 @@ use super::options::PixelInput;
 use super::recipe::{Colors, Factor, Recipe};
 use crate::graph::{Dim, Node, Operation, ParameterId, Rows, WeightLayout};
 
-/// How a convolution moves.
+/// How a convolution's window moves.
 #[derive(Clone, Copy)]
 pub(super) struct ConvWindow {
     pub stride: [usize; 2],
@@ -17,7 +17,7 @@ pub(super) struct ConvWindow {
 }
 
 impl Lowering<'_> {
-    /// The pixels as the tower takes them.
+    /// The pixels as the tower expects them.
     pub fn pixels(&mut self, index: usize, node: &Node) -> Value {
         let [_, Dim::Fixed(channels), Dim::Fixed(height), Dim::Fixed(width)] = node.shape[..] else {
             unreachable!("pixels are a map");
@@ -47,8 +47,8 @@ impl Lowering<'_> {
         self.emit.node("Add", &[&scaled, &shifts], vec![])
     }
 
-    /// The normalization of the pixels of node `index`, where the only convolution that reads them can do it: one
-    /// without zeros around the map, which are no black pixels.
+    /// The pixel normalization of node `index`, if the only convolution that reads them can do it: one without zero
+    /// padding, since zeros are not black pixels.
     fn colors_of(&self, index: usize) -> Option<Colors> {
         let PixelInput::Bytes { mean, std } = self.options.pixels else { return None };
         let mut readers =
@@ -170,7 +170,7 @@ impl Lowering<'_> {
         let weight = self.parameter(weight, &[width]);
         let bias = match bias {
             Some(bias) => self.parameter(bias, &[width]),
-            // Runtimes that join operators look at the third input.
+            // Runtimes that fuse operators look at the third input.
             None => {
                 let zeros = Recipe::Numbers(vec![0.0; width]);
                 self.shared(format!("zeros {width}"), |this| {
@@ -183,7 +183,7 @@ impl Lowering<'_> {
         self.emit.node("LayerNormalization", &[x, &weight, &bias], attributes)
     }
 
-    /// In f32 whatever the precision: squares of f16 overflow.
+    /// In f32 for every precision: squares overflow in f16.
     pub fn rms_norm(&mut self, x: &Value, weight: ParameterId, epsilon: f64) -> Value {
         let x = self.emit.cast(x, Dtype::F32);
         let two = self.emit.scalar(2.0, Dtype::F32);

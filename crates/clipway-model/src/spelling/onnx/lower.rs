@@ -1,4 +1,4 @@
-//! One operation of a tower after the other.
+//! Lowers a tower one operation at a time.
 
 use clipway_formats::{Dtype, OnnxAttribute};
 
@@ -10,7 +10,7 @@ use super::recipe::{Norm, Recipe};
 use crate::graph::{MeanWindow, Node, Operation, merged_patches};
 
 impl Lowering<'_> {
-    /// Emits every operation; gives the features.
+    /// Emits every operation; returns the features.
     pub fn run(&mut self) -> Value {
         let tower = self.tower;
         for (index, node) in tower.nodes.iter().enumerate() {
@@ -22,7 +22,7 @@ impl Lowering<'_> {
         self.values[tower.output.index()].clone()
     }
 
-    /// Makes what each block gives an output.
+    /// Makes each block's result an output.
     pub fn block_outputs(&mut self) {
         for (name, id) in std::mem::take(&mut self.blocks) {
             self.emit.scope.clone_from(&name);
@@ -74,7 +74,7 @@ impl Lowering<'_> {
             (&Operation::RmsNorm { weight, epsilon }, Some(x)) => self.rms_norm(x, weight, epsilon),
             (&Operation::UnitHeads { heads }, Some(x)) => {
                 let width = fixed(node);
-                // Of a vector, or of the tokens of a sequence.
+                // For a vector, or for the tokens of a sequence.
                 let kept = vec![0; node.shape.len() - 1];
                 let cut = [&kept[..], &[heads as i64, (width / heads) as i64]].concat();
                 let cut = self.emit.reshape(x, &cut);

@@ -10,7 +10,7 @@ use super::options::{OnnxOptions, OnnxPrecision};
 use super::recipe::Recipe;
 use crate::graph::{AttentionBias, Dim, Graph, Node, Operation, ParameterId, Parameters, ValueId};
 
-/// A tower on its way into operators of ONNX.
+/// A tower being lowered to ONNX operators.
 pub(super) struct Lowering<'a> {
     pub emit: Emitter,
     pub parameters: &'a Parameters,
@@ -19,19 +19,19 @@ pub(super) struct Lowering<'a> {
     pub float: Dtype,
     /// Dtype of weights.
     stored: Dtype,
-    /// Length of texts, where it is fixed.
+    /// Text length, if fixed.
     length: Option<usize>,
-    /// Longest text.
+    /// Maximum text length.
     pub most: usize,
-    /// The input of the graph, as it comes.
+    /// The graph's input.
     pub root: Option<Value>,
-    /// Values that several operations need, by what they are.
+    /// Values shared by several operations, by content.
     shared: HashMap<String, Value>,
     pub tower: &'a Graph,
-    /// What each value of the tower became, so far.
+    /// What each value of the tower became so far.
     pub values: Vec<Value>,
     pub fused: Vec<Fused>,
-    /// What blocks give, by name.
+    /// Results of blocks, by name.
     pub blocks: Vec<(String, ValueId)>,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Lowering<'a> {
         let kept: Vec<ValueId> = blocks.iter().map(|(_, value)| *value).chain([tower.output]).collect();
         let (float, stored) = match options.precision {
             OnnxPrecision::F32 => (Dtype::F32, Dtype::F32),
-            // T5 was trained in bf16: its residual stream is beyond what f16 holds.
+            // T5 was trained in bf16: its residual stream exceeds the range of f16.
             OnnxPrecision::F16 if has_buckets(tower) => (Dtype::F32, Dtype::F16),
             OnnxPrecision::F16 => (Dtype::F16, Dtype::F16),
         };
@@ -67,23 +67,23 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// A parameter as it is, but for its shape.
+    /// A parameter unchanged except for its shape.
     pub fn parameter(&mut self, id: ParameterId, shape: &[usize]) -> Value {
         self.weight(&self.name(id, ""), shape, Recipe::Parameter(id))
     }
 
-    /// A tensor made of weights, as a number to compute with.
+    /// A tensor made from weights, cast for arithmetic.
     pub fn weight(&mut self, name: &str, shape: &[usize], recipe: Recipe) -> Value {
         let stored = self.emit.tensor(name, self.stored, shape, recipe);
         self.emit.cast(&stored, self.float)
     }
 
-    /// Name of a parameter's tensor, with what was done to it.
+    /// Name of a parameter's tensor, with its modification.
     pub fn name(&self, id: ParameterId, change: &str) -> String {
         format!("{}{change}", self.parameters.get(id).name)
     }
 
-    /// A value that several operations need, made once.
+    /// A value shared by several operations, made once.
     pub fn shared(&mut self, key: String, make: impl FnOnce(&mut Self) -> Value) -> Value {
         if let Some(value) = self.shared.get(&key) {
             return value.clone();
@@ -93,7 +93,7 @@ impl<'a> Lowering<'a> {
         value
     }
 
-    /// Tokens of a dimension, where they are known.
+    /// Number of tokens of a dimension, if known.
     pub fn count(&self, dim: Dim) -> Option<usize> {
         match dim {
             Dim::Fixed(tokens) => Some(tokens),

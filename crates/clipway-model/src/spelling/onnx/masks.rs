@@ -1,15 +1,15 @@
-//! Masks of attention, and the lengths that they depend on.
+//! Attention masks, and the lengths that they depend on.
 
 use super::emit::Value;
 use super::lowering::Lowering;
 use super::recipe::Recipe;
 use crate::graph::{Dim, Mask};
 
-/// Added to the scores of hidden keys: its exponential is 0 in f32, and f16 holds it.
+/// Added to the scores of hidden keys: its exponential is 0 in f32, and f16 can represent it.
 const HIDDEN: f64 = -1e4;
 
 impl Lowering<'_> {
-    /// What a mask adds to the scores; `None` where it hides nothing.
+    /// What a mask adds to the scores; `None` if it hides nothing.
     pub fn mask(&mut self, mask: Mask, dims: [Dim; 2], ids: Option<&Value>) -> Option<Value> {
         let key = format!("{mask:?} {dims:?}");
         match mask {
@@ -29,7 +29,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// `[1, 1, queries, keys]`: hides the keys after the query.
+    /// `[1, 1, queries, keys]`: hides the keys after each query.
     fn causal(&mut self, [queries, keys]: [Dim; 2]) -> Value {
         let [rows, columns] = [queries, keys].map(|dim| self.count(dim).unwrap_or_else(|| self.longest(dim)));
         let hidden = |row| (0..columns).map(move |column| if column > row { HIDDEN } else { 0.0 });
@@ -44,7 +44,7 @@ impl Lowering<'_> {
         mask
     }
 
-    /// `[batch, 1, 1, keys]`: hides the keys of padding.
+    /// `[batch, 1, 1, keys]`: hides padding keys.
     fn padding(&mut self, ids: &Value, id: i64, skip: usize) -> Value {
         let is_padding = self.equal(ids, id);
         let hidden = self.emit.scalar(HIDDEN, self.float);
@@ -70,7 +70,7 @@ impl Lowering<'_> {
         self.emit.node("Slice", &[value, &start, &end, &axes], vec![])
     }
 
-    /// Most tokens of a dimension.
+    /// Maximum number of tokens of a dimension.
     pub fn longest(&self, dim: Dim) -> usize {
         match dim {
             Dim::Fixed(tokens) => tokens,
@@ -97,7 +97,7 @@ impl Lowering<'_> {
         })
     }
 
-    /// The shape of the input, which is looked at once.
+    /// The shape of the input, computed once.
     pub fn root_shape(&mut self) -> Value {
         self.shared("shape of the input".to_owned(), |this| {
             let root = this.root.clone().expect("the input is the first operation");

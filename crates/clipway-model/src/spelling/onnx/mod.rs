@@ -1,9 +1,9 @@
-//! Towers as graphs of plain ONNX operators.
+//! Towers as graphs of standard ONNX operators.
 //!
-//! Every operation of a [`Graph`](crate::graph::Graph) becomes a few operators of ONNX's own set 17: no functions, no contributed operators,
-//! no resizing, no control flow. The batch is free by construction, masks are explicit, positions are resampled and
-//! scales folded when the file is written. What an initializer holds is described by a recipe, so nothing is read
-//! before the whole graph is known, and one tensor is in memory at a time.
+//! Every operation of a [`Graph`](crate::graph::Graph) becomes a few operators of ONNX's own operator set 17: no
+//! functions, no contributed operators, no resizing, no control flow. The batch size is always free, masks are
+//! explicit, and positions are resampled and scales folded when the file is written. A recipe describes the contents of
+//! each initializer, so nothing is read before the whole graph is known, and only one tensor is in memory at a time.
 
 mod options;
 mod recipe;

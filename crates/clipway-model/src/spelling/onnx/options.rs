@@ -1,21 +1,21 @@
-//! How a tower is written.
+//! How to write a tower.
 
 use clipway_formats::{Dtype, OnnxDim};
 
 use crate::plan::Precision;
 
-/// How a tower is written.
+/// How to write a tower.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnnxOptions {
     /// Name of the input: pixels or token ids.
     pub input: String,
     /// Name of the output.
     pub output: String,
-    /// Name of the free dimension of samples.
+    /// Name of the free batch dimension.
     pub batch_name: String,
-    /// Number of samples, where it is fixed.
+    /// Batch size, if fixed.
     pub batch: Option<usize>,
-    /// Whether texts may be shorter than the context, where the tower can read them.
+    /// Whether texts may be shorter than the context, if the tower supports it.
     pub free_length: bool,
     /// Dtype of token ids: I64 or I32.
     pub ids: Dtype,
@@ -23,9 +23,9 @@ pub struct OnnxOptions {
     pub precision: OnnxPrecision,
     /// Whether features are divided by their length.
     pub normalize: bool,
-    /// Whether the output of each block is an output too.
+    /// Whether each block's result is an output too.
     pub blocks: bool,
-    /// What pixels are.
+    /// Format of the pixels.
     pub pixels: PixelInput,
 }
 
@@ -46,7 +46,7 @@ impl Default for OnnxOptions {
     }
 }
 
-/// Dtype of weights and arithmetic. Inputs and outputs are f32 in both.
+/// Dtype of weights and arithmetic. Inputs and outputs are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnnxPrecision {
     /// f32.
@@ -56,7 +56,7 @@ pub enum OnnxPrecision {
     F16,
 }
 
-/// Why a precision cannot be written.
+/// A precision that cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("ONNX Runtime cannot run {precision} on a CPU: it refuses such graphs when it loads them")]
 pub struct PrecisionError {
@@ -76,14 +76,14 @@ impl TryFrom<Precision> for OnnxPrecision {
     }
 }
 
-/// What the input of an image tower is.
+/// Format of an image tower's input.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum PixelInput {
     /// Normalized pixels, f32 `[batch, 3, height, width]`.
     #[default]
     Normalized,
-    /// Bytes, `[batch, height, width, 3]`, which the graph normalizes by mean and standard deviation of each color,
-    /// as fractions of 255.
+    /// Bytes, `[batch, height, width, 3]`. The graph normalizes them by each color's mean and standard deviation, as
+    /// fractions of 255.
     Bytes {
         /// The means.
         mean: [f64; 3],
@@ -93,7 +93,7 @@ pub enum PixelInput {
 }
 
 impl OnnxOptions {
-    /// The dimension of samples.
+    /// The batch dimension.
     pub(super) fn samples(&self) -> OnnxDim {
         match self.batch {
             Some(samples) => OnnxDim::Fixed(samples),

@@ -1,4 +1,4 @@
-//! One vector of the tokens of each sample.
+//! Pools each sample's tokens to one vector.
 
 use clipway_formats::{Dtype, OnnxAttribute};
 
@@ -77,7 +77,7 @@ impl Lowering<'_> {
         ["ReduceMean", "ReduceMax"].map(|operator| self.emit.reduce(operator, &x, 1, false))
     }
 
-    /// One token by its place.
+    /// One token by its position.
     fn token(&mut self, x: &Value, start: i64, end: i64, width: usize) -> Value {
         let token = self.emit.slice(x, 1, start, end);
         self.emit.reshape(&token, &[0, width as i64])

@@ -1,4 +1,4 @@
-//! How the elements of an initializer are made of a model's weights.
+//! How initializers are made from a model's weights.
 
 use std::ops::Range;
 
@@ -11,12 +11,12 @@ use crate::graph::{
 use crate::plan::{resample_distances, resample_grid};
 use crate::state_dict::cast_from_f32;
 
-/// Gives the values of a model's parameters.
+/// Supplies the values of a model's parameters.
 pub trait ParameterValues: Sync {
-    /// Reads the parameter of an open_clip name and shape, row-major, as f32.
+    /// Reads the parameter with an open_clip name and shape, row-major, as f32.
     ///
     /// # Errors
-    /// Whatever keeps it from being read, for people.
+    /// The reason why it cannot be read, for people.
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String>;
 }
 
@@ -32,18 +32,18 @@ pub enum MakeError {
         /// The cause.
         cause: String,
     },
-    /// Values that f16 cannot hold.
-    #[error("tensor `{name}`: {count} values are beyond what fp16 holds (65504)")]
+    /// Values that f16 cannot represent.
+    #[error("tensor `{name}`: {count} values exceed fp16's maximum (65504)")]
     Overflow {
         /// Name of the initializer.
         name: String,
-        /// How many values.
+        /// Number of values.
         count: usize,
     },
 }
 
 impl MakeError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             MakeError::Weight { .. } => "weight",
@@ -52,12 +52,12 @@ impl MakeError {
     }
 }
 
-/// Factors of the outputs of a linear layer or convolution.
+/// Factors applied to the outputs of a linear layer or convolution.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Factor {
-    /// One number for the first `n` outputs; the others stay.
+    /// One number for the first `n` outputs; the others are unchanged.
     First(usize, f64),
-    /// A parameter's elements.
+    /// The elements of a parameter.
     Parameter(ParameterId),
     /// `weight / sqrt(variance + epsilon)`.
     Norm(Norm),
@@ -73,13 +73,13 @@ pub(super) struct Norm {
     pub epsilon: f64,
 }
 
-/// What comes directly after a linear layer or convolution and is computed with its weights, in order.
+/// What directly follows a linear layer or convolution and is merged into its weights, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct After {
     pub factors: Vec<Factor>,
 }
 
-/// Normalization of bytes: subtract the mean, divide by the standard deviation, for each color.
+/// Normalization of bytes: subtract the mean, divide by the standard deviation, per color.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Colors {
     pub mean: [f64; 3],
@@ -87,36 +87,36 @@ pub(super) struct Colors {
 }
 
 impl Colors {
-    /// What a byte is multiplied by.
+    /// Factor applied to a byte.
     pub fn factors(&self) -> [f64; 3] {
         self.std.map(|std| 1.0 / (255.0 * std))
     }
 
-    /// What is added then.
+    /// Offset added afterwards.
     pub fn shifts(&self) -> [f64; 3] {
         std::array::from_fn(|color| -self.mean[color] / self.std[color])
     }
 }
 
-/// How an initializer is made.
+/// How to make an initializer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Recipe {
     /// These integers.
     Integers(Vec<i64>),
     /// These numbers.
     Numbers(Vec<f64>),
-    /// A parameter as it is.
+    /// A parameter, unchanged.
     Parameter(ParameterId),
     /// The exponential of each element.
     Exponential(ParameterId),
     /// Rows of a parameter `[rows, width]`.
     Rows(ParameterId, Range<usize>),
-    /// A parameter this many times, one after the other.
+    /// A parameter repeated this many times.
     Repeated(ParameterId, usize),
     /// Outputs of a linear weight, as `[inputs, outputs]`.
     Matrix { weight: ParameterId, layout: WeightLayout, outputs: Range<usize>, after: After },
-    /// Elements of the bias of a linear layer or convolution of this many outputs, and what follows from batch norms
-    /// after it and from colors before it (of filters `[outputs, 3, height, width]`).
+    /// Bias of a linear layer or convolution with this many outputs, including batch norms after it and colors before
+    /// it (for filters `[outputs, 3, height, width]`).
     Bias {
         bias: Option<(ParameterId, usize)>,
         outputs: usize,
@@ -125,28 +125,28 @@ pub(super) enum Recipe {
     },
     /// Filters of a convolution.
     Filters { weight: ParameterId, after: After, colors: Option<Colors> },
-    /// Factors of a batch norm that stands by itself.
+    /// Factors of a standalone batch norm.
     NormScale(Norm),
-    /// Shifts of a batch norm that stands by itself.
+    /// Offsets of a standalone batch norm.
     NormShift(Norm),
-    /// A table of positions for another grid.
+    /// A position table for another grid.
     Grid(ParameterId, GridChange),
-    /// Each factor this many times; of `exp(min(factor, limit))` where there is a limit.
+    /// Each factor repeated this many times; `exp(min(factor, limit))` if there is a limit.
     HeadFactors { factors: ParameterId, times: usize, limit: Option<f32> },
-    /// What an attention adds to its scores, `[1, heads, tokens, tokens]`.
+    /// Bias of an attention's scores, `[1, heads, tokens, tokens]`.
     Scores { bias: AttentionBias, tokens: usize },
-    /// What attention within windows adds to its scores, `[1, heads, area, area]`.
+    /// Bias of a window attention's scores, `[1, heads, area, area]`.
     Window { table: WindowTable, window: [usize; 2] },
 }
 
 impl Recipe {
-    /// Whether it names parameters and holds no numbers of its own.
+    /// Whether it names parameters and holds no numbers itself.
     pub fn is_of_parameters(&self) -> bool {
         !matches!(self, Recipe::Integers(_) | Recipe::Numbers(_))
     }
 }
 
-/// Makes the elements of an initializer as little-endian bytes.
+/// Makes the elements of an initializer, as little-endian bytes.
 pub(super) fn make(
     info: &TensorInfo,
     recipe: &Recipe,
@@ -271,7 +271,7 @@ impl Maker<'_> {
         let mut out = vec![0.0; outputs.len() * if layout == WeightLayout::OutIn { columns } else { rows }];
         match layout {
             WeightLayout::OutIn => {
-                // In blocks, so that neither side leaves the cache.
+                // In blocks, so that both sides stay in the cache.
                 const BLOCK: usize = 32;
                 for first in (0..outputs.len()).step_by(BLOCK) {
                     for input in 0..columns {
@@ -351,7 +351,7 @@ impl Maker<'_> {
         Ok(values)
     }
 
-    /// Factors and shifts of a batch norm.
+    /// Factors and offsets of a batch norm.
     fn norm(&self, norm: &Norm) -> Result<(Vec<f64>, Vec<f64>), MakeError> {
         let [weight, bias, mean, variance] = [norm.weight, norm.bias, norm.mean, norm.variance];
         let [weight, variance] = [self.read(weight)?, self.read(variance)?];

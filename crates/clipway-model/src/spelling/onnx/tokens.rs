@@ -1,4 +1,4 @@
-//! Tokens before and behind a sequence, and positions.
+//! Tokens before and after a sequence, and positions.
 
 use clipway_formats::{Dtype, OnnxAttribute};
 
@@ -58,7 +58,7 @@ impl Lowering<'_> {
         self.emit.node("Add", &[x, &positions], vec![])
     }
 
-    /// Adds what stands for positions that padding does not count for.
+    /// Adds positions that skip padding.
     pub fn add_text_positions(
         &mut self,
         x: &Value,
@@ -97,7 +97,7 @@ impl Lowering<'_> {
         self.emit.node("Add", &[x, &rows], vec![])
     }
 
-    /// Where the ids are these, as booleans.
+    /// Where the ids equal these, as booleans.
     pub fn equal(&mut self, ids: &Value, id: i64) -> Value {
         self.shared(format!("{} is {id}", ids.name), |this| {
             let id = this.emit.tensor(&format!("id[{id}]"), ids.dtype, &[], Recipe::Integers(vec![id]));
@@ -114,7 +114,7 @@ impl Lowering<'_> {
         self.emit.cast(&seen, dtype)
     }
 
-    /// The tokens of a sequence in another order.
+    /// The tokens of a sequence, reordered.
     pub fn arrange(&mut self, x: &Value, order: &[usize]) -> Value {
         let order: Vec<i64> = order.iter().map(|place| *place as i64).collect();
         let order = self.shared(format!("order {order:?}"), |this| {
@@ -124,7 +124,7 @@ impl Lowering<'_> {
         self.emit.node("Gather", &[x, &order], vec![("axis", OnnxAttribute::Int(1))])
     }
 
-    /// The dimension of a value's tokens.
+    /// The token dimension of a value.
     pub fn tokens_of(&self, value: ValueId) -> Dim {
         self.tower.node(value).shape[1]
     }

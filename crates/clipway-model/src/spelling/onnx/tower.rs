@@ -1,4 +1,4 @@
-//! A graph of ONNX whose tensors are made one by one.
+//! An ONNX graph whose tensors are made one by one.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,13 @@ use super::emit::Emitter;
 use super::recipe::{MakeError, ParameterValues, Recipe, make};
 use crate::graph::Parameters;
 
-/// IR version of the files: the newest that runtimes of operator set 17 read.
+/// IR version of the files: the newest that runtimes for operator set 17 read.
 const IR_VERSION: u64 = 8;
 
-/// Version of ONNX's operators: the first with layer norms.
+/// ONNX operator set: the first with layer norms.
 const OPERATOR_SET: u64 = 17;
 
-/// A graph of ONNX, and how its initializers are made of a model's weights.
+/// An ONNX graph, and how its initializers are made from a model's weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnnxTower {
     /// The graph.
@@ -23,7 +23,7 @@ pub struct OnnxTower {
 }
 
 impl OnnxTower {
-    /// What was emitted, as the graph of this name.
+    /// The emitted nodes, as the graph with this name.
     pub(super) fn of(emit: Emitter, name: &str) -> OnnxTower {
         let mut graph = emit.graph;
         name.clone_into(&mut graph.name);
@@ -37,7 +37,7 @@ impl OnnxTower {
     /// Lays out its files.
     ///
     /// # Errors
-    /// As [`OnnxLayout::new`].
+    /// The errors of [`OnnxLayout::new`].
     pub fn layout(&self, external: OnnxExternal<'_>) -> Result<OnnxLayout, FormatError> {
         OnnxLayout::new(&self.graph, external)
     }
@@ -45,7 +45,7 @@ impl OnnxTower {
     /// Makes initializer `index`, as little-endian bytes.
     ///
     /// # Errors
-    /// A weight that cannot be read, or values that f16 cannot hold.
+    /// A weight that cannot be read, or values that f16 cannot represent.
     pub fn make(
         &self,
         index: usize,
@@ -55,7 +55,7 @@ impl OnnxTower {
         make(&self.graph.initializers[index], &self.recipes[index], parameters, values)
     }
 
-    /// The operators that it uses.
+    /// The operators it uses.
     pub fn operators(&self) -> BTreeSet<&'static str> {
         self.graph.nodes.iter().map(|node| node.operator).collect()
     }

@@ -5,11 +5,11 @@ use super::lowering::Lowering;
 use super::recipe::Recipe;
 use crate::graph::{WindowTable, Windows};
 
-/// Added to the score of a query and a key that were no neighbors before the shift, as in timm.
+/// Added to the score of a query and a key that were not neighbors before the shift, as in timm.
 const APART: f64 = -100.0;
 
 impl Lowering<'_> {
-    /// Attends within windows; `width` is the result's.
+    /// Attends within windows; `width` is that of the result.
     pub fn window_attention(
         &mut self,
         packed: &Value,
@@ -37,7 +37,7 @@ impl Lowering<'_> {
         self.mix(&scores, &v, [heads, head], &[-1, n * a, width as i64])
     }
 
-    /// `[1, windows, 1, queries, keys]`: lowers the scores of pairs that were no neighbors.
+    /// `[1, windows, 1, queries, keys]`: lowers the scores of pairs that were not neighbors.
     fn regions(&mut self, windows: &Windows) -> Value {
         let area = windows.area();
         let regions = windows.regions();

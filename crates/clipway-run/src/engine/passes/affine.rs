@@ -1,5 +1,5 @@
-//! Batch norms and layer scales are factors of the outputs of the product before them: `s · (Wx + b) + t` is
-//! `(sW)x + (sb + t)`. The new weights are computed in f64.
+//! Folds batch norms and layer scales into the product before them: `s · (Wx + b) + t` equals `(sW)x + (sb + t)`. The
+//! new weights are computed in f64.
 
 use super::super::program::{Id, Program};
 use super::super::recipe::Vector;
@@ -14,7 +14,7 @@ pub(super) fn run(program: &mut Program) {
     }
 }
 
-/// Folds a scale into the product before it, if that is used by nothing else.
+/// Folds a scale into the product before it, if nothing else uses that product.
 pub(super) fn fold(program: &mut Program, id: Id, uses: &[usize]) {
     let Op::Affine(Affine { scale, shift }) = program.nodes[id].op.clone() else { return };
     let [source] = program.nodes[id].inputs[..] else { return };

@@ -1,6 +1,6 @@
-//! Parallel convolutions of one input are one: filters of the same stride and groups add up in the middle of the larger
-//! window, and the input itself, scaled or not, is a filter of a single one. So a model with the branches that it was
-//! trained with does no more work than one that was folded. The new filters are computed in f64.
+//! Merges parallel convolutions of one input: filters with the same stride and groups add up, centered in the larger
+//! kernel, and the input itself, scaled or not, is a filter with kernel 1. So a model with its training branches does
+//! no more work than a folded one. The new filters are computed in f64.
 
 use super::super::program::{Id, Program};
 use super::super::recipe::{Filters, Matrix, Vector};
@@ -8,7 +8,7 @@ use super::super::shape::{Finish, Window};
 use super::super::steps::{Affine, Conv, Op, Pairwise};
 use super::affine;
 
-/// A convolution that keeps places where they are: the middle of its window is the output's place.
+/// A convolution that keeps places where they are: its kernel's center is the output's place.
 struct Centerd {
     source: Id,
     filters: Matrix,
@@ -17,14 +17,14 @@ struct Centerd {
     groups: usize,
 }
 
-/// What can be added to the filters of a convolution.
+/// What can be added to a convolution's filters.
 enum Branch {
     Conv(Centerd),
-    /// The input, with factors and what is added.
+    /// The input, with factors and offset.
     Scaled(Vector, Option<Vector>),
 }
 
-/// Adds branches up, and folds the scales of their sums.
+/// Adds up branches, and folds the scales of their sums.
 pub(super) fn run(program: &mut Program) {
     for id in 0..program.nodes.len() {
         let uses = program.uses();
@@ -33,7 +33,7 @@ pub(super) fn run(program: &mut Program) {
     }
 }
 
-/// Makes one convolution of a sum or difference of two branches, if they are such.
+/// Merges a sum or difference of two branches into one convolution, if possible.
 fn merge(program: &mut Program, id: Id, uses: &[usize]) {
     let negative = match program.nodes[id].op {
         Op::Pairwise(Pairwise::Add) => false,
@@ -70,7 +70,7 @@ fn centerd(program: &Program, id: Id, uses: &[usize]) -> Option<Centerd> {
     })
 }
 
-/// A value as a branch beside a convolution, if it is one.
+/// A value as a branch parallel to a convolution, if it is one.
 fn branch(program: &Program, id: Id, base: &Centerd, uses: &[usize]) -> Option<Branch> {
     let outputs = base.filters.outputs();
     let keeps_shape = base.window.stride == [1, 1] && program.nodes[base.source].shape.width == outputs;
@@ -91,7 +91,7 @@ fn branch(program: &Program, id: Id, base: &Centerd, uses: &[usize]) -> Option<B
     (same && smaller).then_some(Branch::Conv(other))
 }
 
-/// The sum of a convolution and a branch, each with a sign: `true` for less.
+/// The sum of a convolution and a branch, each with a sign: `true` for minus.
 fn add(base: Centerd, branch: Branch, [base_sign, branch_sign]: [bool; 2]) -> (Matrix, Option<Vector>) {
     let count = base.filters.outputs();
     let sign = |negative: bool| Vector::Constant(if negative { -1.0 } else { 1.0 }, count);

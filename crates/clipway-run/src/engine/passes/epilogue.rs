@@ -1,4 +1,4 @@
-//! Activations and sums are done to a product while it is still in registers.
+//! Applies activations and sums to a product while it is still in registers.
 
 use super::super::program::{Id, Program};
 use super::super::shape::{Combine, Finish};
@@ -27,7 +27,7 @@ pub(super) fn run(program: &mut Program) {
     }
 }
 
-/// Makes a sum or a product of values part of the step that gives one of them, the second if it can be.
+/// Fuses a sum or a product of values into the step that produces one of them, preferably the second.
 fn combine(program: &mut Program, id: Id, uses: &[usize], combine: Combine) {
     let inputs = program.nodes[id].inputs.clone();
     let fits = |program: &mut Program, product: Id| {
@@ -48,7 +48,7 @@ fn combine(program: &mut Program, id: Id, uses: &[usize], combine: Combine) {
     program.replace(id, product);
 }
 
-/// What is done to the product of a step, if it is one without a table.
+/// The epilogue of a step that computes a product without a table.
 fn finish(program: &mut Program, id: Id) -> Option<&mut Finish> {
     match &mut program.nodes[id].op {
         Op::Linear(Linear { table: None, finish, .. }) | Op::Conv(Conv { finish, .. }) => Some(finish),

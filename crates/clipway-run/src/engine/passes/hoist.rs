@@ -1,7 +1,7 @@
-//! Only pooled rows are computed where only they are used.
+//! Computes only pooled rows where nothing else is used.
 //!
-//! A pool that picks one row of each sample asks its input for that row alone; so does, in turn, every step
-//! that treats rows one by one, up to the queries of an attention. Keys and values are needed whole.
+//! A pool that selects one row of each sample needs only that row of its input; so does, in turn, every row-wise step,
+//! up to the queries of an attention. Keys and values are needed in full.
 
 use clipway_model::graph::Mask;
 
@@ -9,11 +9,11 @@ use super::super::program::{Id, Node, Program};
 use super::super::shape::{Cut, Rows, Select, Shape};
 use super::super::steps::{Attention, Linear, Op};
 
-/// Rows of a value that are used.
+/// Which rows of a value are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Demand {
     Nothing,
-    /// Those that a pool picks.
+    /// Those that a pool selects.
     Pooled(Select),
     All,
 }
@@ -97,14 +97,14 @@ fn demands(program: &Program) -> Vec<Demand> {
     demands
 }
 
-/// Whether a step can compute the pooled rows alone.
+/// Whether a step can compute only the pooled rows.
 fn can_pool(program: &Program, op: &Op, select: Select) -> bool {
     let last = select == Select::Last
         || program.cut.is_some_and(|cut| matches!((cut, select), (Cut::Pooled(a), Select::Ids(b)) if a == b));
     match op {
-        // A rotation belongs to the place of the query; the first is the only one that is known.
+        // A rotation depends on the query's position; only the first one is known.
         Op::Attention(Attention { rotation: Some(_), .. }) if select != Select::First => false,
-        // A bias belongs to the place of the query; the place that ids choose differs from text to text.
+        // A bias depends on the query's position; the one chosen by ids differs from text to text.
         Op::Attention(Attention { bias: Some(_), .. }) if select != Select::First => false,
         Op::Attention(Attention { mask: Mask::None | Mask::Padding { causal: false, .. }, .. }) => true,
         Op::Attention(Attention { mask: Mask::Causal | Mask::Padding { causal: true, .. }, .. }) => last,
@@ -112,7 +112,7 @@ fn can_pool(program: &Program, op: &Op, select: Select) -> bool {
     }
 }
 
-/// Gives the attentions that are to have few queries their queries by themselves.
+/// Gives attentions with reduced queries a separate value for them.
 fn split_packed(program: &mut Program) {
     let demands = demands(program);
     let uses = program.uses();

@@ -1,11 +1,11 @@
-//! Linear layers that make the queries, keys and values of an attention from the same input are one layer.
+//! Joins linear layers that compute an attention's queries, keys and values from the same input.
 
 use super::super::program::{Id, Program};
 use super::super::recipe::{Matrix, Vector};
 use super::super::shape::{Finish, Shape};
 use super::super::steps::{Attention, Linear, Op};
 
-/// Joins such layers; the attention then looks at columns of one value.
+/// Joins such layers; the attention then reads columns of one value.
 pub(super) fn run(program: &mut Program) {
     let uses = program.uses();
     for id in 0..program.nodes.len() {
@@ -13,7 +13,7 @@ pub(super) fn run(program: &mut Program) {
         let inputs = program.nodes[id].inputs.clone();
         let layers: Vec<Id> =
             inputs.iter().copied().filter(|&i| uses[i] == 1 && is_plain(program, i)).collect();
-        // Queries of their own input stay by themselves: keys and values come last.
+        // Queries with their own input stay separate: keys and values come last.
         let source = |layer: Id| program.nodes[layer].inputs[0];
         let Some(&last) = layers.last() else { continue };
         let group: Vec<Id> = layers.into_iter().filter(|&layer| source(layer) == source(last)).collect();

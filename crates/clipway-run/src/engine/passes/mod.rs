@@ -15,26 +15,26 @@ mod tests;
 
 use super::program::Program;
 
-/// Which passes run. All by default; tests compare with each turned off.
+/// Which passes to run. All by default; tests compare with each turned off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
-    /// Each text is computed only up to the token that is pooled, where nothing after it can matter.
+    /// Computes each text only up to the pooled token, where nothing after it can matter.
     pub ragged: bool,
-    /// The last attention has queries only for the pooled token, and what follows runs on that alone.
+    /// Gives the last attention queries only for the pooled token, and computes only that token afterwards.
     pub hoist: bool,
-    /// Linear layers of one input become one.
+    /// Joins linear layers with the same input.
     pub join: bool,
-    /// Batch norms and layer scales go into the weights before them.
+    /// Folds batch norms and layer scales into the weights before them.
     pub affine: bool,
-    /// Heads are turned as the attention reads them.
+    /// Rotates heads as the attention reads them.
     pub rotary: bool,
-    /// Parallel convolutions of one input, and the input beside them, become one convolution.
+    /// Merges parallel convolutions of one input, and the input itself, into one convolution.
     pub branches: bool,
-    /// Convolutions that are matrix products become such.
+    /// Turns convolutions that are matrix products into such.
     pub patches: bool,
-    /// Positions, class token and patch bias become one table; those of texts go into the embedding.
+    /// Merges positions, class token and patch bias into one table; a text's positions go into the embedding.
     pub tables: bool,
-    /// Activations, residual sums and gates go into the product before them.
+    /// Fuses activations, residual sums and gates into the product before them.
     pub epilogue: bool,
 }
 
@@ -52,7 +52,7 @@ impl Passes {
         epilogue: true,
     };
 
-    /// No pass: one step an operation.
+    /// No pass: one step per operation.
     pub const NONE: Passes = Passes {
         ragged: false,
         hoist: false,

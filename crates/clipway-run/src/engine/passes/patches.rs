@@ -1,4 +1,4 @@
-//! Convolutions that are matrix products: those of whole patches of the image, and those of single places.
+//! Finds convolutions that are matrix products: non-overlapping patches of the image, and pointwise ones.
 
 use super::super::program::Program;
 use super::super::shape::Window;

@@ -1,8 +1,8 @@
-//! Under a causal mask no token sees a later one, so nothing after a text's pooled token can change its feature;
-//! under a mask that hides padding, nothing after the last token that is not padding can.
+//! Under a causal mask, no token sees a later one, so nothing after a text's pooled token can change its feature. Under
+//! a padding mask, nothing after the last token that is not padding can.
 //!
-//! Where every step of a text tower treats tokens one by one or attends under such a mask, and nothing leaves but
-//! the token that the ids choose, or the first or the mean of those that are not padding, each text ends there.
+//! If every step of a text tower works token by token or attends under such a mask, and the result is only the token
+//! chosen by the ids, the first one, or the mean of those that are not padding, each text ends there.
 
 use clipway_model::graph::Mask;
 

@@ -1,11 +1,11 @@
-//! Queries and keys that are turned by their places are turned as the attention reads them.
+//! Rotates queries and keys as the attention reads them.
 
 use clipway_model::graph::Mask;
 
 use super::super::program::Program;
 use super::super::steps::{Attention, Op, Rotary};
 
-/// Makes rotations part of the attentions that they are for.
+/// Makes rotations part of their attentions.
 pub(super) fn run(program: &mut Program) {
     let uses = program.uses();
     for id in 0..program.nodes.len() {

@@ -1,11 +1,11 @@
-//! What is added to each sample alike is one table: class and register tokens, positions and the bias of the patches
-//! become what the patch product is added to; the positions of texts are added as the embedding is read.
+//! Merges what is added equally to each sample into one table: class and register tokens, positions and the patch bias
+//! are added to the patch product; a text's positions are added when the embedding is read.
 
 use super::super::program::{Id, Program};
 use super::super::shape::Rows;
 use super::super::steps::{AddTable, Embedding, Linear, Op, Patches, Prepend};
 
-/// Fuses positions and leading tokens with what makes the tokens.
+/// Fuses positions and leading tokens with what produces the tokens.
 pub(super) fn run(program: &mut Program) {
     for id in 0..program.nodes.len() {
         match program.nodes[id].op {
@@ -16,8 +16,8 @@ pub(super) fn run(program: &mut Program) {
     }
 }
 
-/// Positions of texts go into the embedding; those of patches become the table of their product, with the tokens
-/// that stand before them.
+/// A text's positions go into the embedding; those of patches become their product's table, with the tokens before
+/// them.
 fn positions(program: &mut Program, id: Id) {
     let uses = program.uses();
     let Op::AddTable(AddTable(mut table)) = program.nodes[id].op.clone() else { return };
@@ -44,7 +44,7 @@ fn positions(program: &mut Program, id: Id) {
     take_over(program, id, source, patches);
 }
 
-/// Tokens before patches that have positions already.
+/// Tokens before the patches that have positions already.
 fn leading(program: &mut Program, id: Id) {
     let uses = program.uses();
     let Op::Prepend(Prepend(token)) = program.nodes[id].op else { return };
@@ -59,7 +59,7 @@ fn leading(program: &mut Program, id: Id) {
     take_over(program, id, source, patches);
 }
 
-/// The patches whose product a value is, where nothing else uses either.
+/// The patches whose product a value is, if nothing else uses either.
 fn patches_of(program: &Program, uses: &[usize], product: Id) -> Option<Id> {
     let Op::Linear(_) = program.nodes[product].op else { return None };
     let patches = program.nodes[product].inputs[0];
@@ -67,7 +67,7 @@ fn patches_of(program: &Program, uses: &[usize], product: Id) -> Option<Id> {
     (alone && matches!(program.nodes[patches].op, Op::Patches(_))).then_some(patches)
 }
 
-/// Gives the product the shape of the node that is now part of it: its leading rows come from rows of zeros.
+/// Gives the product the shape of the node that is now part of it: its leading rows come from zero rows.
 fn take_over(program: &mut Program, id: Id, product: Id, patches: Id) {
     let shape = program.nodes[id].shape;
     let (Rows::Fixed(wanted), Rows::Fixed(there)) = (shape.rows, program.nodes[patches].shape.rows) else {

@@ -1,4 +1,4 @@
-//! What each pass does to the program; that features stay the same is tested on whole models.
+//! Tests what each pass does to the program; whole-model tests check that features stay the same.
 
 use clipway_model::architecture::{self, Model};
 use clipway_model::config::ModelConfig;
@@ -45,7 +45,7 @@ fn hoist_leaves_one_query_to_the_last_attention() {
     let model = model(VIT, "");
     let program = passed(&model, &model.image, Passes { hoist: true, ..Passes::NONE });
     assert_eq!(rows(&program, is_attention), [Rows::Fixed(17), Rows::Fixed(1)]);
-    // The last block's products: queries, output and both of the MLP, then the projection; keys and values whole.
+    // The last block's products: queries, output and both MLP layers, then the projection; keys and values in full.
     let linears = rows(&program, |op| matches!(op, Op::Linear(_)));
     assert_eq!(linears.iter().filter(|rows| **rows == Rows::Fixed(1)).count(), 5);
     assert_eq!(linears.len(), 4 + 5 + 1);
@@ -111,7 +111,7 @@ fn branches_leave_one_convolution_of_each_sum() {
     config.folded = true;
     let folded = architecture::build(&config).expect("supported");
     let steps = |model: &Model, passes| passed(model, &model.image, passes).nodes.len();
-    // As trained, the tower takes the steps of the folded one.
+    // The trained tower takes the same steps as the folded one.
     assert_eq!(steps(&trained, Passes::ALL), steps(&folded, Passes::ALL));
     assert!(steps(&trained, Passes { branches: false, ..Passes::ALL }) > steps(&folded, Passes::ALL) + 50);
     let program = passed(&trained, &trained.image, Passes::ALL);
@@ -177,7 +177,7 @@ fn rotations_and_gates_become_part_of_attentions_and_products() {
         matches!(op, Op::Linear(Linear { finish: Finish { second: Some(Combine::Multiply), .. }, .. }))
     };
     assert_eq!(count(&fused, gated), 12);
-    // The last attention has the class token's query alone.
+    // The last attention has only the class token's query.
     assert_eq!(rows(&fused, is_attention), [&[Rows::Fixed(257); 11][..], &[Rows::Fixed(1)]].concat());
 }
 

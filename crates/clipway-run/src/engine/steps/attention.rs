@@ -18,7 +18,7 @@ pub(in crate::engine) struct Attention {
     pub scale: f32,
     pub mask: Mask,
     pub bias: Option<AttentionBias>,
-    /// Turns the heads of queries and keys first.
+    /// Rotates the heads of queries and keys first.
     pub rotation: Option<Rotation>,
     pub columns: [usize; 3],
 }
@@ -61,7 +61,7 @@ pub(super) fn plain(width: usize, heads: usize, scale: f32) -> AttentionSpec<'st
     AttentionSpec { heads, head_width: width / heads, scale, causal: false, bias: None, rotary: None }
 }
 
-/// Heads turned by the place of the row in its sample.
+/// Rotates heads by the row's position in its sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct Rotary {
     pub heads: usize,

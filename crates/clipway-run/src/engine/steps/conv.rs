@@ -1,4 +1,4 @@
-//! Windows that move over a map.
+//! Windows moving over a map.
 
 use clipway_kernels::{PackedConv, Window as KernelWindow};
 
@@ -45,7 +45,7 @@ impl Step for ConvStep {
     }
 }
 
-/// Mean over windows of a map; what lies beyond it does not count.
+/// Mean over windows of a map; values outside are ignored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct AveragePool(pub Window);
 

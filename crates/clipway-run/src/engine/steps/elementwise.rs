@@ -1,4 +1,4 @@
-//! Operations on each value by itself.
+//! Elementwise operations.
 
 use clipway_model::graph::Activation;
 
@@ -70,14 +70,14 @@ impl Step for Activate {
     }
 }
 
-/// Two values as one.
+/// Two values combined.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) enum Pairwise {
     /// Sum of two values.
     Add,
-    /// Product of two values, element by element.
+    /// Elementwise product of two values.
     Multiply,
-    /// The first of two values less the second.
+    /// The first of two values minus the second.
     Subtract,
     /// Each row of a sample times the sample's one row of the second input.
     Gate,

@@ -1,4 +1,4 @@
-//! What a tower takes, and pixels as rows.
+//! A tower's input, and pixels as rows.
 
 use super::step::{Operation, Prepared, Step};
 use crate::engine::batch::Input;
@@ -21,14 +21,14 @@ pub(in crate::engine) struct TokenIds {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct ToRows;
 
-/// Pixels as rows of whole patches, channel by channel, after `leading` rows of zeros.
+/// Pixels as rows of whole patches, channel by channel, after `leading` zero rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct Patches {
     pub kernel: [usize; 2],
     pub leading: usize,
 }
 
-/// An input: the batch holds it, so there is nothing to compute.
+/// An input: it is in the batch, so there is nothing to compute.
 struct Given;
 
 impl Operation for Pixels {

@@ -1,7 +1,7 @@
-//! What the engine can compute: a closed list of operations that passes match on, each with the object that runs it.
+//! The engine's operations: a closed list that passes match on, each with the object that runs it.
 //!
-//! An operation is a struct in the file of its family. [`step::Operation`] says what the compiler needs to know about it
-//! and prepares it: reads its weights and gives a [`step::Step`], which holds everything that it needs to run.
+//! An operation is a struct in the file of its family. [`step::Operation`] tells the compiler what it needs to know and
+//! prepares the operation: it reads the weights and returns a [`step::Step`], which holds everything needed to run.
 
 mod input;
 pub(super) mod step;
@@ -29,7 +29,7 @@ pub(super) use windows::{Arrange, WindowAttention};
 use super::shape::Select;
 use step::Operation;
 
-/// Lists the operations: each is a variant of [`Op`] of its own name.
+/// Lists the operations: each is a variant of [`Op`] with the same name.
 macro_rules! operations {
     ($($operation:ident),* $(,)?) => {
         /// What a node computes.

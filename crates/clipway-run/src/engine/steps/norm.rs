@@ -8,10 +8,10 @@ use crate::engine::loader::Loader;
 use crate::engine::shape::Shape;
 use crate::engine::values::Values;
 
-/// What a length is at least when a run is divided by it.
+/// Minimum length when a run is divided by its length.
 const SHORTEST: f32 = 1e-12;
 
-/// Normalization of each run of channels as long as the weight, which may be the whole row.
+/// Normalization of each run of channels as long as the weight, possibly the whole row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct LayerNorm {
     pub weight: ParameterId,
@@ -49,7 +49,7 @@ impl Step for LayerNormStep {
     }
 }
 
-/// Normalization of each row by the root of its mean square.
+/// Normalization of each row by its root mean square.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct RmsNorm {
     pub weight: ParameterId,
@@ -78,7 +78,7 @@ impl Step for RmsNormStep {
     }
 }
 
-/// Each of this many runs of channels divided by its length.
+/// Division of each of this many runs of channels by its length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct UnitHeads(pub usize);
 

@@ -1,4 +1,4 @@
-//! One row of each sample's rows.
+//! Pools each sample's rows to one.
 
 use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::Loader;
@@ -29,14 +29,14 @@ pub(in crate::engine) struct Reduce {
     pub reduction: Reduction,
 }
 
-/// How one row is made of several, channel by channel.
+/// How several rows are reduced to one, channel by channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Reduction {
     Mean,
     Max,
     /// Half the sum of the two.
     MeanMax,
-    /// The two, one after the other.
+    /// The two, concatenated.
     MeanAndMax,
 }
 
@@ -69,14 +69,14 @@ impl Step for Reduce {
     }
 }
 
-/// One row of a text's rows whose id is not that of padding.
+/// One row of a text's rows whose id is not padding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct PoolUnpadded {
     pub padding: i64,
     pub by: Unpadded,
 }
 
-/// What is made of the rows that are not padding.
+/// How rows that are not padding are reduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Unpadded {
     Mean,

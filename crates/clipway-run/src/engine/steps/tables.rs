@@ -1,4 +1,4 @@
-//! Rows of tables: embeddings, and what stands for positions.
+//! Rows of tables: embeddings and positions.
 
 use clipway_model::graph::{ParameterId, TextPositions};
 
@@ -65,7 +65,7 @@ impl Step for AddRowStep {
     }
 }
 
-/// Adds to each token what stands for its position among the tokens that are not padding.
+/// Adds to each token the encoding of its position among the tokens that are not padding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct AddTextPositions {
     pub positions: TextPositions,
@@ -106,7 +106,7 @@ impl Step for AddTextPositionsStep {
     }
 }
 
-/// Rows of a parameter chosen by token ids, with positions added.
+/// Rows of a parameter selected by token ids, with positions added.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct Embedding {
     pub table: ParameterId,
@@ -135,7 +135,7 @@ impl Step for EmbeddingStep {
             let ids = values.batch.ids(sample);
             for (token, row) in range.enumerate() {
                 let out = &mut out[row * width..][..width];
-                // Ids were checked against the table when the input was.
+                // Ids were checked against the table together with the input.
                 let id = usize::try_from(ids[token]).unwrap_or(0);
                 let entry = &self.table[id * width..][..width];
                 match &self.positions {

@@ -1,4 +1,4 @@
-//! Rows that join or leave the rows of each sample.
+//! Adds rows to each sample or removes them.
 
 use clipway_model::graph::ParameterId;
 
@@ -15,7 +15,7 @@ pub(in crate::engine) struct Prepend(pub ParameterId);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct Append(pub ParameterId);
 
-/// Rows that are put before or after those of each sample.
+/// Rows added before or after those of each sample.
 struct Insert {
     rows: Vec<f32>,
     before: bool,
@@ -46,7 +46,7 @@ impl Step for Insert {
     }
 }
 
-/// The mean of a sample's rows before them.
+/// Prepends the mean of a sample's rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct PrependMean;
 

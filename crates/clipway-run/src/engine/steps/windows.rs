@@ -1,4 +1,4 @@
-//! Windows of a map: their order, and attention within them.
+//! Windows of a map: reordering, and attention within them.
 
 use clipway_model::graph::{WindowTable, Windows};
 use clipway_model::plan::resample_distances;
@@ -44,8 +44,7 @@ impl Step for WindowAttentionStep {
     }
 }
 
-/// A sample's rows in another order: the row that comes to each place. Where rows become wider, several stand
-/// side by side.
+/// A sample's rows reordered: for each place, the row that goes there. If rows become wider, several are concatenated.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::engine) struct Arrange(pub Vec<usize>);
 

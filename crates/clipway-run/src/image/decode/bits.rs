@@ -3,9 +3,9 @@
 use super::ImageError;
 use crate::image::Samples;
 
-/// Spreads rows of packed samples of `bits` bits (1, 2, 4 or 8), high bits first, to one byte each.
+/// Unpacks rows of samples with `bits` bits (1, 2, 4 or 8), high bits first, to one byte each.
 ///
-/// A row begins at a byte: `row_bytes` apart in `packed`.
+/// Rows start at byte boundaries, `row_bytes` apart in `packed`.
 pub(super) fn unpack(packed: &[u8], row_bytes: usize, width: usize, bits: u8) -> Vec<u8> {
     let per_byte = usize::from(8 / bits);
     let mask = (1_u16 << bits) - 1;
@@ -19,7 +19,7 @@ pub(super) fn unpack(packed: &[u8], row_bytes: usize, width: usize, bits: u8) ->
     out
 }
 
-/// Spreads the values 0 to 2^bits - 1 over 0 to 255.
+/// Scales the values 0 to 2^bits - 1 to 0 to 255.
 pub(super) fn widen(samples: &mut [u8], bits: u8) {
     let factor = match bits {
         1 => 255,
@@ -32,16 +32,16 @@ pub(super) fn widen(samples: &mut [u8], bits: u8) {
     }
 }
 
-/// Takes the high byte of samples of 16 bits.
+/// Takes the high byte of 16-bit samples.
 pub(super) fn high_bytes(samples: &[u16]) -> Vec<u8> {
     samples.iter().map(|&sample| (sample >> 8) as u8).collect()
 }
 
-/// Puts indices and colors together, making sure that every index has a color.
+/// Combines indices and colors, checking that every index has a color.
 ///
 /// # Errors
-/// [`ImageError::Corrupt`] for an index behind the palette's end. Pillow and libpng show black or gray there;
-/// the file states no color, so it is an error here.
+/// [`ImageError::Corrupt`] for an index past the palette's end. Pillow and libpng show black or gray there; the file
+/// states no color, so it is an error here.
 pub(super) fn palette(
     format: &'static str,
     indices: Vec<u8>,
@@ -52,7 +52,7 @@ pub(super) fn palette(
         *color = stated;
     }
     if let Some(&index) = indices.iter().max().filter(|&&index| usize::from(index) >= palette.len()) {
-        let detail = format!("a pixel has color {index}, the palette {} colors", palette.len());
+        let detail = format!("a pixel has color {index}, but the palette has {} colors", palette.len());
         return Err(ImageError::Corrupt { format, detail });
     }
     Ok(Samples::Palette { indices, colors })

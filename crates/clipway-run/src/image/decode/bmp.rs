@@ -1,4 +1,4 @@
-//! BMP, into the modes that Pillow gives it.
+//! BMP, decoded into Pillow's modes.
 
 use super::bytes::Reader;
 use super::{DecodeLimits, ImageError, bits};
@@ -17,11 +17,11 @@ struct Header {
     bits: u8,
     compression: Compression,
     colors: u64,
-    /// Bytes of a color of the palette.
+    /// Number of bytes per palette color.
     color_bytes: u64,
     palette_offset: u64,
     pixel_offset: u64,
-    /// Which bits of a pixel are red, green, blue and alpha.
+    /// Bit masks of red, green, blue and alpha in a pixel.
     masks: [u32; 4],
 }
 
@@ -83,7 +83,7 @@ fn header(reader: &Reader<'_>, limits: &DecodeLimits) -> Result<Header, ImageErr
     let mut palette_offset = FILE_HEADER + size;
     let mut masks = default_masks(bits);
     if compression == Compression::Masks {
-        // In the shortest header the masks come behind it, and alpha has none.
+        // With the shortest header, the masks follow it, and there is none for alpha.
         let with_alpha = size >= 56;
         for (index, mask) in masks.iter_mut().enumerate() {
             let stated = index < 3 || with_alpha;
@@ -117,7 +117,7 @@ fn header(reader: &Reader<'_>, limits: &DecodeLimits) -> Result<Header, ImageErr
     })
 }
 
-/// Gives the masks that hold where a file states none.
+/// The default masks, for files that state none.
 fn default_masks(bits: u8) -> [u32; 4] {
     match bits {
         16 => [0x7c00, 0x3e0, 0x1f, 0],
@@ -125,7 +125,7 @@ fn default_masks(bits: u8) -> [u32; 4] {
     }
 }
 
-/// Counts the bytes of a row, which is filled up to 32 bits.
+/// Number of bytes in a row, which is padded to 32 bits.
 fn row_bytes(header: &Header) -> usize {
     (header.width * usize::from(header.bits)).div_ceil(32) * 4
 }
@@ -133,7 +133,7 @@ fn row_bytes(header: &Header) -> usize {
 /// Gives the stored rows from the top down.
 fn rows(reader: &Reader<'_>, header: &Header) -> Result<Vec<u8>, ImageError> {
     let stride = row_bytes(header);
-    // Some writers leave out the filling of the last row.
+    // Some writers omit the padding of the last row.
     let last = (header.width * usize::from(header.bits)).div_ceil(8);
     let needed = (stride * (header.height - 1) + last) as u64;
     let mut rows = reader.slice(header.pixel_offset, needed)?.to_vec();
@@ -141,12 +141,12 @@ fn rows(reader: &Reader<'_>, header: &Header) -> Result<Vec<u8>, ImageError> {
     Ok(upright(header, rows, stride))
 }
 
-/// Turns rows that are stored from the bottom up.
+/// Reverses rows that are stored bottom-up.
 fn upright(header: &Header, rows: Vec<u8>, stride: usize) -> Vec<u8> {
     if header.top_down { rows } else { rows.chunks_exact(stride).rev().flatten().copied().collect() }
 }
 
-/// Gives indices their colors; a palette of grays in order makes a gray image, as in Pillow.
+/// Applies a palette to indices; a palette of grays in order makes a gray image, as in Pillow.
 fn indexed(reader: &Reader<'_>, header: &Header, indices: Vec<u8>) -> Result<Samples, ImageError> {
     if header.colors > 65536 {
         return Err(reader.unsupported(format!("a palette of {} colors", header.colors)));
@@ -168,7 +168,7 @@ fn indexed(reader: &Reader<'_>, header: &Header, indices: Vec<u8>) -> Result<Sam
     if gray { Ok(Samples::Gray(indices)) } else { bits::palette(FORMAT, indices, &palette) }
 }
 
-/// Reads pixels that hold their color themselves.
+/// Reads pixels that store their color directly.
 fn direct(reader: &Reader<'_>, header: &Header) -> Result<Samples, ImageError> {
     let rows = rows(reader, header)?;
     let size = usize::from(header.bits / 8);
@@ -198,9 +198,9 @@ fn direct(reader: &Reader<'_>, header: &Header) -> Result<Samples, ImageError> {
     Ok(if with_alpha { Samples::Rgba(out) } else { Samples::Rgb(out) })
 }
 
-/// Expands run lengths to one index a pixel, in stored order.
+/// Expands run lengths to one index per pixel, in stored order.
 ///
-/// What a file skips has index 0. A file that ends before its last pixel is an error, as in Pillow.
+/// Pixels that a file skips have index 0. A file that ends before its last pixel is an error, as in Pillow.
 fn run_lengths(reader: &Reader<'_>, header: &Header) -> Result<Vec<u8>, ImageError> {
     let wanted = header.width * header.height;
     let four_bits = header.compression == Compression::RunLength4;
@@ -244,7 +244,7 @@ fn run_lengths(reader: &Reader<'_>, header: &Header) -> Result<Vec<u8>, ImageErr
         }
     }
     if out.len() < wanted {
-        let detail = format!("its run lengths give {} of {wanted} pixels", out.len());
+        let detail = format!("its run lengths cover {} of {wanted} pixels", out.len());
         return Err(ImageError::Truncated { format: FORMAT, detail });
     }
     out.truncate(wanted);

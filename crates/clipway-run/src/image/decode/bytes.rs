@@ -1,4 +1,4 @@
-//! Reading numbers at offsets that a file states.
+//! Reads numbers at offsets stated by a file.
 
 use super::ImageError;
 
@@ -11,24 +11,26 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Gives `length` bytes at an offset.
+    /// Returns `length` bytes at an offset.
     ///
     /// # Errors
-    /// [`ImageError::Truncated`] where the file ends before them.
+    /// [`ImageError::Truncated`] if the file ends before them.
     pub fn slice(&self, offset: u64, length: u64) -> Result<&'a [u8], ImageError> {
         let end = offset.saturating_add(length);
         if end > self.bytes.len() as u64 {
-            let detail =
-                format!("byte {offset}: {length} bytes expected, the file has {} in all", self.bytes.len());
+            let detail = format!(
+                "byte {offset}: expected {length} bytes, but the file has {} in total",
+                self.bytes.len()
+            );
             return Err(ImageError::Truncated { format: self.format, detail });
         }
         Ok(&self.bytes[offset as usize..end as usize])
     }
 
-    /// Reads a whole number of 1, 2, 4 or 8 bytes.
+    /// Reads an integer of 1, 2, 4 or 8 bytes.
     ///
     /// # Errors
-    /// [`ImageError::Truncated`] where the file ends before it.
+    /// [`ImageError::Truncated`] if the file ends before it.
     pub fn number(&self, offset: u64, size: u64) -> Result<u64, ImageError> {
         let bytes = self.slice(offset, size)?;
         let join = |value: u64, &byte: &u8| value << 8 | u64::from(byte);

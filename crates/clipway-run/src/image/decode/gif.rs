@@ -1,4 +1,4 @@
-//! GIF: the first frame on its screen, by the `gif` crate.
+//! GIF: the first frame on its screen, decoded by the `gif` crate.
 
 use std::num::NonZeroU64;
 
@@ -16,13 +16,13 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Image
     }
     let mut decoder = options.read_info(bytes).map_err(error)?;
     let screen = (decoder.width(), decoder.height());
-    let frame = decoder.next_frame_info().map_err(error)?.ok_or_else(|| corrupt("it has no frame"))?;
+    let frame = decoder.next_frame_info().map_err(error)?.ok_or_else(|| corrupt("it has no frames"))?;
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let (frame_width, frame_height) = (usize::from(frame.width), usize::from(frame.height));
     let local = frame.palette.clone();
     let transparent = frame.transparent;
     let background = transparent.unwrap_or(0);
-    // A frame that reaches over the screen's edge makes the screen larger, as in Pillow.
+    // A frame that reaches beyond the screen enlarges the screen, as in Pillow.
     let width = usize::from(screen.0).max(left + frame_width);
     let height = usize::from(screen.1).max(top + frame_height);
     let (width, height) = limits.check(FORMAT, width as u64, height as u64)?;
@@ -44,7 +44,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Image
         Some(palette) if !is_gray_ramp(&palette) => bits::palette(FORMAT, indices, palette.as_chunks().0)?,
         _ => Samples::Gray(indices),
     };
-    // Pillow gives the index of the color that is transparent, for a gray file as its value.
+    // Pillow reports the index of the transparent color; for a gray file, as its value.
     let transparency = transparent.map(|index| match &samples {
         Samples::Palette { .. } => {
             let mut alphas = Box::new([255; 256]);
@@ -56,7 +56,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Image
     Ok(Image { width, height, orientation: None, transparency, samples })
 }
 
-/// Returns whether each index has itself as its color: Pillow reads such a file as gray.
+/// Whether each index is its own color: Pillow reads such a file as gray.
 fn is_gray_ramp(palette: &[u8]) -> bool {
     let colors = palette.as_chunks::<3>().0;
     colors.iter().enumerate().all(|(index, color)| color.iter().all(|&value| usize::from(value) == index))

@@ -1,4 +1,4 @@
-//! JPEG, by the pure-Rust port of libjpeg-turbo, whose bytes are those that Pillow gets.
+//! JPEG, decoded by the pure-Rust port of libjpeg-turbo, with the same bytes as Pillow.
 
 use libjpeg_turbo_rs as turbo;
 use turbo::{ColorSpace, DecodeLimits as TurboLimits, Decoder, JpegError, PixelFormat};
@@ -8,7 +8,7 @@ use crate::image::{Image, Samples};
 
 const FORMAT: &str = "JPEG";
 
-/// The most scans of a progressive file; encoders write about ten.
+/// Maximum number of scans in a progressive file; encoders write about ten.
 pub(super) const MAX_SCANS: usize = 500;
 
 pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
@@ -39,7 +39,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Image
         decoder.set_output_format(output);
         let image = decoder.decode_image().map_err(error)?;
         if image.pixel_format != output || image.data.len() != width * height * output.bytes_per_pixel() {
-            return Err(corrupt("the decoder gave another layout than asked for"));
+            return Err(corrupt("the decoder returned an unexpected layout"));
         }
         match output {
             PixelFormat::Grayscale => Samples::Gray(image.data),
@@ -50,7 +50,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Image
     Ok(Image { width, height, orientation, transparency: None, samples })
 }
 
-/// Makes ink of stored values: Adobe's files hold light instead, and Pillow takes every file for one of those.
+/// Inverts stored values to ink: Adobe's files store light instead, and Pillow assumes that every file does.
 fn cmyk(mut data: Vec<u8>) -> Samples {
     data.iter_mut().for_each(|value| *value = 255 - *value);
     Samples::Cmyk(data)
@@ -63,7 +63,7 @@ fn error(error: JpegError) -> ImageError {
         }
         JpegError::Unsupported(feature) => unsupported(feature),
         JpegError::LimitExceeded { what, actual, limit } => {
-            unsupported(format!("{what} {actual}, more than {limit}"))
+            unsupported(format!("{what} {actual} is over the limit of {limit}"))
         }
         other => corrupt(other.to_string()),
     }

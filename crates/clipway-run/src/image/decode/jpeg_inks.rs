@@ -1,13 +1,13 @@
-//! JPEG of four components that the decoder would put together wrongly.
+//! Four-component JPEGs that the decoder would combine incorrectly.
 //!
-//! It takes the fourth component for one of full size, and the second and third for ones of like size. Here
-//! each is brought to full size on its own, by libjpeg's triangle filter.
+//! It assumes that the fourth component has full size, and that the second and third have equal sizes. Here, each is
+//! scaled to full size separately, with libjpeg's triangle filter.
 
 use libjpeg_turbo_rs::{Decoder, FrameHeader};
 
 use super::ImageError;
 
-/// Returns whether the decoder's own path serves a frame of four components.
+/// Whether the decoder's own path handles a frame with four components.
 pub(super) fn is_ordinary(frame: &FrameHeader) -> bool {
     let factors = |index: usize| {
         let component = &frame.components[index];
@@ -24,11 +24,11 @@ fn largest(frame: &FrameHeader) -> (u8, u8) {
     (wide, tall)
 }
 
-/// Decodes the stored components, `[height, width, 4]`, without converting colors.
+/// Decodes the stored components, `[height, width, 4]`, without color conversion.
 ///
 /// # Errors
-/// [`ImageError::Unsupported`] for sampling factors other than 1:1, 2:1 and 2:2, and what `fail` makes of the
-/// decoder's errors.
+/// [`ImageError::Unsupported`] for sampling factors other than 1:1, 2:1 and 2:2, and the result of `fail` for decoder
+/// errors.
 pub(super) fn decode(
     decoder: Decoder<'_>,
     format: &'static str,
@@ -129,7 +129,7 @@ impl Plane<'_> {
     }
 }
 
-/// Converts pixels of luma, blueness, redness and black to cyan, magenta, yellow and black, in place.
+/// Converts pixels from YCCK to CMYK, in place.
 pub(super) fn ycck_to_cmyk(pixels: &mut [u8]) {
     // libjpeg's constants, in 16-bit fixed point, with its rounding.
     const HALF: i32 = 1 << 15;

@@ -1,21 +1,21 @@
-//! The layout of a JPEG, walked before anything is decoded: where it ends, and how much work its scans are.
+//! The layout of a JPEG, walked before decoding: where it ends, and how much work its scans need.
 
 use super::{DecodeLimits, ImageError};
 
 const FORMAT: &str = "JPEG";
 
-/// Visits of blocks by scans, beside [`VISITS_PER_BLOCK`] for each block: a small image may have many scans.
+/// Block visits by scans, in addition to [`VISITS_PER_BLOCK`] per block: a small image may have many scans.
 const FREE_VISITS: u64 = 1 << 22;
-/// How often the scans of a file may visit each block of the image. Encoders write about ten scans, of which six visit
-/// the blocks of one component.
+/// How often a file's scans may visit each block of the image. Encoders write about ten scans, of which six visit the
+/// blocks of one component.
 const VISITS_PER_BLOCK: u64 = 24;
-/// Visits of blocks by arithmetic scans, beside [`ARITHMETIC_VISITS_PER_BYTE`]: there a block may take no bit at all, and
-/// still as long as one of hundreds.
+/// Block visits by arithmetic scans, in addition to [`ARITHMETIC_VISITS_PER_BYTE`]: such a block may take no bits at
+/// all, and still as much time as one with hundreds.
 const FREE_ARITHMETIC_VISITS: u64 = 1 << 19;
-/// Visits of blocks by arithmetic scans for each byte of the file.
+/// Block visits by arithmetic scans per byte of the file.
 const ARITHMETIC_VISITS_PER_BYTE: u64 = 2;
 
-/// Visits of blocks that are left to the scans of one file, which may hold several JPEG streams.
+/// Block visits left for the scans of one file, which may contain several JPEG streams.
 #[derive(Debug)]
 pub(super) struct ScanBudget {
     visits: u64,
@@ -25,7 +25,7 @@ pub(super) struct ScanBudget {
 impl ScanBudget {
     /// The budget of an image of `width` by `height` in a file of `bytes` bytes.
     pub fn new(width: usize, height: usize, bytes: usize) -> Self {
-        // At most four components, each of full size.
+        // At most four components, each at full size.
         let blocks = 4 * width.div_ceil(8) as u64 * height.div_ceil(8) as u64;
         Self {
             visits: FREE_VISITS + VISITS_PER_BLOCK * blocks,
@@ -47,11 +47,11 @@ impl ScanBudget {
     }
 }
 
-/// Walks the markers from the first to the end of the image and returns where that is.
+/// Walks the markers up to the end of the image and returns its position.
 ///
-/// The decoder would fill what is missing at the end of a progressive file; this finds it missing. The size is
-/// checked here as well, before anything is allocated, and the work of the scans against `budget`; where that is
-/// `None`, it becomes the budget of the frame's own size.
+/// The decoder would fill in the missing end of a progressive file; this detects it. The size is checked here as well,
+/// before anything is allocated, and the work of the scans is checked against `budget`; if that is `None`, it becomes
+/// the budget of the frame's own size.
 pub(super) fn check(
     bytes: &[u8],
     limits: &DecodeLimits,
@@ -63,7 +63,7 @@ pub(super) fn check(
     };
     let (mut at, mut frame, mut scans) = (2, None, 0);
     loop {
-        // Bytes that belong to no segment are skipped, as libjpeg does.
+        // Bytes outside of segments are skipped, as in libjpeg.
         let Some(skipped) = bytes.get(at..).and_then(|rest| memchr::memchr(0xff, rest)) else {
             return Err(cut(bytes.len()));
         };
@@ -106,7 +106,7 @@ struct Frame {
     width: usize,
     height: usize,
     arithmetic: bool,
-    /// Identifier and sampling factors, across and down.
+    /// Identifier and sampling factors, horizontal and vertical.
     components: Vec<(u8, usize, usize)>,
 }
 
@@ -137,7 +137,7 @@ impl Frame {
         Ok(Frame { width, height, arithmetic: marker >= 0xc9, components })
     }
 
-    /// Counts the blocks that a scan visits, from the body of its header.
+    /// Counts the blocks visited by a scan, from the body of its header.
     fn visits(&self, scan: &[u8]) -> u64 {
         let widest = self.components.iter().map(|&(_, across, _)| across).max().unwrap_or(1);
         let tallest = self.components.iter().map(|&(_, _, down)| down).max().unwrap_or(1);
@@ -148,7 +148,7 @@ impl Frame {
             .filter_map(|entry| self.components.iter().find(|(id, ..)| *id == entry[0]))
             .collect();
         let blocks = |&(_, across, down): &(u8, usize, usize)| match named.len() {
-            // A component alone has no blocks beyond its edge.
+            // A single component has no blocks beyond its edge.
             1 => {
                 (self.width * across).div_ceil(8 * widest) as u64
                     * (self.height * down).div_ceil(8 * tallest) as u64

@@ -1,11 +1,11 @@
-//! What a file may cost.
+//! Limits on the cost of a file.
 
 use super::super::ImageError;
 
-/// What a file may cost.
+/// Limits on the cost of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// The most pixels, width times height, that an image may have.
+    /// Maximum number of pixels, width times height.
     pub max_pixels: u64,
 }
 
@@ -15,11 +15,11 @@ impl Default for DecodeLimits {
     }
 }
 
-/// The longest side of an image that is resized: the weights of a longer one would outgrow its pixels.
+/// Maximum side of a resized image: the weights for a longer one would need more memory than its pixels.
 const MAX_SIDE: u64 = 1 << 20;
 
 impl DecodeLimits {
-    /// Checks the size that a header announces, before anything is allocated for it.
+    /// Checks the size stated by a header before anything is allocated for it.
     pub(super) fn check(
         &self,
         format: &'static str,

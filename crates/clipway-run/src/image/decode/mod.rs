@@ -1,4 +1,4 @@
-//! Decoding a file by its content, into its own mode.
+//! Decodes a file by its content into its own mode.
 
 mod bits;
 mod bmp;
@@ -22,19 +22,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Image, ImageError};
 use sniff::{Format, sniff};
 
-/// Decodes an image, finding its format by its first bytes.
+/// Decodes an image, detecting its format from the first bytes.
 ///
-/// JPEG, PNG, GIF (first frame), BMP, TIFF (first directory) and WebP (first frame) are read. The pixels stay
-/// in the file's own mode, and the EXIF orientation is reported, not applied (a TIFF's is applied, as Pillow
-/// does).
+/// Supports JPEG, PNG, GIF (first frame), BMP, TIFF (first directory) and WebP (first frame). Pixels stay in the file's
+/// own mode, and the EXIF orientation is reported, not applied (a TIFF's is applied, as in Pillow).
 ///
 /// # Errors
-/// [`ImageError`]: the bytes are no image, of a kind that is not read, cut short, corrupt, or announce no
-/// pixels or more than `limits` allow. An image is whole or an error, never partly gray.
+/// [`ImageError`]: the bytes are not an image, are of an unsupported kind, truncated or corrupt, or state no pixels or
+/// more than `limits` allow. An image is complete or an error, never partly gray.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let format = sniff(bytes)?;
-    // The decoders are third-party code on untrusted bytes: a panic in one of them is an error of this one
-    // file, not the end of a batch. They keep no state across calls that it could leave broken.
+    // The decoders are third-party code on untrusted bytes: a panic in one of them is an error for this one file, not
+    // the end of a batch. They keep no state between calls that a panic could corrupt.
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Jpeg => jpeg::decode(bytes, limits),
         Format::Png => png::decode(bytes, limits),
@@ -44,6 +43,6 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> 
         Format::WebP => webp::decode(bytes, limits),
     }));
     decoded.unwrap_or_else(|_| {
-        Err(ImageError::Corrupt { format: format.name(), detail: "the decoder gave up on it".into() })
+        Err(ImageError::Corrupt { format: format.name(), detail: "the decoder failed on it".into() })
     })
 }

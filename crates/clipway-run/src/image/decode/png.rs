@@ -1,4 +1,4 @@
-//! PNG, by the `png` crate, into the modes that Pillow gives it.
+//! PNG, decoded by the `png` crate into Pillow's modes.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -9,19 +9,19 @@ use crate::image::{Image, Samples, Transparency, orientation};
 
 const FORMAT: &str = "PNG";
 
-/// Chunks of a file, beside one for each [`BYTES_PER_CHUNK`] bytes: each piece of image data costs the decoder a pass over
-/// its window, however short it is. Encoders write pieces of at least 8 KiB.
+/// Number of chunks of a file, in addition to one per [`BYTES_PER_CHUNK`] bytes: each piece of image data costs the
+/// decoder a pass over its window, however short it is. Encoders write pieces of at least 8 KiB.
 const FREE_CHUNKS: usize = 1024;
 /// See [`FREE_CHUNKS`].
 const BYTES_PER_CHUNK: usize = 1024;
 
-/// Memory that ancillary chunks may take.
+/// Memory limit for ancillary chunks.
 const CHUNK_BYTES: usize = 16 << 20;
 
 pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let (width, height) = header(bytes, limits)?;
     check_chunks(bytes)?;
-    // A row of 64-bit pixels and its predecessor are the decoder's own; the image is allocated here.
+    // A row of 64-bit pixels and its predecessor belong to the decoder; the image is allocated here.
     let row = width.saturating_mul(16);
     let decoder_limits = Limits { bytes: CHUNK_BYTES.saturating_add(row) };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), decoder_limits);
@@ -29,7 +29,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Image
     decoder.set_ignore_iccp_chunk(true);
     let stated = decoder.read_header_info().map_err(error)?;
     let (color, stated_depth) = (stated.color_type, stated.bit_depth);
-    // Of 16 bits, colors keep the high byte; taken row by row, the image never stands there in full depth.
+    // 16-bit colors keep the high byte. Reading row by row, the image never exists in full depth.
     let strip = color != ColorType::Grayscale;
     decoder.set_transformations(if strip { Transformations::STRIP_16 } else { Transformations::IDENTITY });
     let mut reader = decoder.read_info().map_err(error)?;
@@ -54,12 +54,12 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Image
         }
         (ColorType::Indexed, _) => {
             let indices = if depth == 8 { data } else { narrow(&data) };
-            let palette = palette.ok_or_else(|| corrupt("it has indices and no palette"))?;
+            let palette = palette.ok_or_else(|| corrupt("it has indices but no palette"))?;
             bits::palette(FORMAT, indices, palette.as_chunks().0)?
         }
         (ColorType::Rgb, _) => Samples::Rgb(data),
         (ColorType::Rgba, _) => Samples::Rgba(data),
-        // Pillow has no gray and alpha of 16 bits and takes such a file as RGBA.
+        // Pillow has no 16-bit gray with alpha and reads such a file as RGBA.
         (ColorType::GrayscaleAlpha, _) if stated_depth == BitDepth::Sixteen => {
             let pixels = data.as_chunks().0.iter();
             Samples::Rgba(pixels.flat_map(|&[gray, alpha]| [gray, gray, gray, alpha]).collect())
@@ -70,10 +70,10 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Image
     Ok(Image { width, height, orientation, transparency, samples })
 }
 
-/// What a `tRNS` chunk states, as Pillow takes it: the low byte of a number is compared with the byte that the sample
-/// has become, whatever the depth.
+/// The contents of a `tRNS` chunk, interpreted as in Pillow: the low byte of a number is compared with the byte that
+/// the sample has become, whatever the depth.
 fn transparency(stated: &[u8], depth: BitDepth, samples: &Samples) -> Option<Transparency> {
-    // The decoder keeps the low byte of each number alone, but for 16 bits.
+    // The decoder keeps only the low byte of each number, except for 16 bits.
     let low = |channel: usize| {
         let wide = depth == BitDepth::Sixteen;
         stated.get(if wide { 2 * channel + 1 } else { channel }).copied()
@@ -112,7 +112,7 @@ fn check_chunks(bytes: &[u8]) -> Result<(), ImageError> {
     let mut rest = &bytes[8..];
     for _ in 0..most {
         let Some((length, after)) = rest.split_first_chunk() else { return Ok(()) };
-        // A kind before the data and a checksum behind it.
+        // A type before the data and a checksum after it.
         match after.get(u32::from_be_bytes(*length) as usize + 8..) {
             Some(after) => rest = after,
             None => return Ok(()),

@@ -1,8 +1,8 @@
-//! Telling a format by its first bytes.
+//! Detects a format from its first bytes.
 
 use super::ImageError;
 
-/// A format that is read.
+/// A supported format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Jpeg,
@@ -26,7 +26,7 @@ impl Format {
     }
 }
 
-/// The first bytes of the formats that are read.
+/// First bytes of the supported formats.
 const READ: &[(&[u8], Format)] = &[
     (b"\xff\xd8\xff", Format::Jpeg),
     (b"\x89PNG\r\n\x1a\n", Format::Png),
@@ -39,7 +39,7 @@ const READ: &[(&[u8], Format)] = &[
     (b"MM\0+", Format::Tiff),
 ];
 
-/// The first bytes of image formats that are not read.
+/// First bytes of unsupported image formats.
 const NOT_READ: &[(&[u8], &str)] = &[
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
@@ -53,7 +53,7 @@ const NOT_READ: &[(&[u8], &str)] = &[
     (b"#?RADIANCE", "Radiance HDR"),
 ];
 
-/// The brands of ISO media files that are images.
+/// Brands of ISO media files that are images.
 const BRANDS: &[(&[u8], &str)] = &[
     (b"avif", "AVIF"),
     (b"avis", "AVIF"),
@@ -65,11 +65,10 @@ const BRANDS: &[(&[u8], &str)] = &[
     (b"msf1", "HEIF"),
 ];
 
-/// Tells the format of a file.
+/// Detects the format of a file.
 ///
 /// # Errors
-/// [`ImageError::Unsupported`] for a known kind of image that is not read, [`ImageError::NotAnImage`] for
-/// anything else.
+/// [`ImageError::Unsupported`] for a known but unsupported kind of image, [`ImageError::NotAnImage`] for anything else.
 pub(super) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
     if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
         return Ok(Format::WebP);
@@ -83,15 +82,15 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
         .find(|(magic, _)| bytes.starts_with(magic))
         .or_else(|| BRANDS.iter().find(|(name, _)| brand == Some(*name)));
     if let Some((_, format)) = known {
-        return Err(ImageError::Unsupported { format, feature: "this format is not read".into() });
+        return Err(ImageError::Unsupported { format, feature: "this format cannot be read".into() });
     }
     if let [b'P', b'1'..=b'7', b' ' | b'\t' | b'\r' | b'\n', ..] = bytes {
-        return Err(ImageError::Unsupported { format: "PNM", feature: "this format is not read".into() });
+        return Err(ImageError::Unsupported { format: "PNM", feature: "this format cannot be read".into() });
     }
     Err(ImageError::NotAnImage { found: describe(bytes) })
 }
 
-/// Says what bytes that are no image look like.
+/// Describes bytes that are not an image.
 fn describe(bytes: &[u8]) -> String {
     let Some(head) = bytes.get(..bytes.len().min(256)).filter(|head| !head.is_empty()) else {
         return "the file is empty".into();

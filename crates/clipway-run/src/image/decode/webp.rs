@@ -1,4 +1,4 @@
-//! WebP, by the `image-webp` crate.
+//! WebP, decoded by the `image-webp` crate.
 
 use std::io::{Cursor, ErrorKind};
 

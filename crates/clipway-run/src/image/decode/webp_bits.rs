@@ -1,10 +1,10 @@
 //! Bits and prefix codes of lossless WebP data.
 
-/// The data ends, or breaks its rules.
+/// The data ends early or is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ended;
 
-/// Bits from the lowest of each byte up.
+/// A bit reader, lowest bits first.
 pub(super) struct Bits<'a> {
     rest: &'a [u8],
     held: u64,
@@ -26,7 +26,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Takes a number of at most 32 bits.
+    /// Takes a number of up to 32 bits.
     pub fn take(&mut self, count: u32) -> Result<u32, Ended> {
         self.fill();
         self.count = self.count.checked_sub(count).ok_or(Ended)?;
@@ -36,20 +36,20 @@ impl<'a> Bits<'a> {
     }
 }
 
-/// The order in which the lengths of the code of lengths stand.
+/// Order of the code lengths of the code length code.
 const ORDER: [usize; 19] = [17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
-/// Longest code, in bits.
+/// Maximum code length, in bits.
 const LONGEST: u32 = 15;
 
-/// A prefix code: for each run of `bits` bits its symbol, and in the bits above that the symbol's own length.
+/// A prefix code: for each run of `bits` bits its symbol, and in the bits above that the symbol's length.
 pub(super) struct Code {
     bits: u32,
     table: Vec<u32>,
 }
 
 impl Code {
-    /// Reads a code of an alphabet of `symbols` symbols.
+    /// Reads a code for an alphabet of `symbols` symbols.
     pub fn read(bits: &mut Bits<'_>, symbols: usize) -> Result<Code, Ended> {
         if bits.take(1)? == 1 {
             let two = bits.take(1)? == 1;
@@ -93,7 +93,7 @@ impl Code {
         Code::of_lengths(&lengths)
     }
 
-    /// Makes the canonical code of symbols with these lengths, which must be complete.
+    /// Builds the canonical code for these symbol lengths, which must be complete.
     fn of_lengths(lengths: &[u32]) -> Result<Code, Ended> {
         let mut used = lengths.iter().enumerate().filter(|&(_, &length)| length > 0);
         if let (Some((symbol, _)), None) = (used.next(), used.next()) {
@@ -109,7 +109,7 @@ impl Code {
         let mut next = 0_u32;
         for length in 1..=bits {
             for (symbol, _) in lengths.iter().enumerate().filter(|&(_, &found)| found == length) {
-                // Codes are written from their highest bit on, and read from the lowest.
+                // Codes are written starting with their highest bit, and read starting with the lowest.
                 let start = (next.reverse_bits() >> (32 - length)) as usize;
                 for place in (start..table.len()).step_by(1 << length) {
                     table[place] = length << 16 | symbol as u32;
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn codes_are_canonical_and_complete() {
-        // Lengths 1, 2, 2: the codes 0, 10, 11, each from its highest bit on.
+        // Lengths 1, 2, 2: the codes 0, 10, 11, each starting with its highest bit.
         let code = Code::of_lengths(&[0, 2, 1, 2]).unwrap();
         let mut bits = Bits::new(&[0b01110]);
         assert_eq!(

@@ -1,23 +1,24 @@
-//! The layout of a WebP, read before anything is decoded: how many groups of prefix codes its lossless data has.
+//! The layout of a WebP, read before decoding: how many groups of prefix codes its lossless data has.
 //!
-//! Each pixel of a lossless image names a group of five codes, and the decoder builds tables for all groups up to the
-//! highest number, used or not. A group takes some bytes of the file and up to 20 kB of memory. Their number is known
-//! only from an image inside the stream, so what stands before it is decoded here: the data of the transforms, and that
-//! image. Source: RFC 9649.
+//! Each pixel of a lossless image selects a group of five codes, and the decoder builds tables for all groups up to the
+//! highest number, whether used or not. A group takes some bytes of the file and up to 20 kB of memory. The number of
+//! groups is known only from an image inside the stream, so everything before it is decoded here: the data of the
+//! transforms, and that image. Source: RFC 9649.
 
 use super::ImageError;
 use super::webp_bits::{Bits, Code, Ended};
 
 const FORMAT: &str = "WebP";
 
-/// Groups of prefix codes. The reference encoder makes at most 2600, the most blocks that it cuts an image into.
+/// Maximum number of groups of prefix codes. The reference encoder creates at most 2600, the most blocks it divides an
+/// image into.
 const MOST_GROUPS: u32 = 2600;
 
-/// Checks every lossless stream of a file: the image's, that of its transparency, and those of the first frame.
+/// Checks every lossless stream of a file: the image, its transparency, and those of the first frame.
 ///
 /// # Errors
-/// [`ImageError::TooMuchWork`] for more groups than any encoder makes. What is damaged is left to the decoder, which
-/// stops at the same place.
+/// [`ImageError::TooMuchWork`] for more groups than any encoder creates. Damage is left to the decoder, which stops at
+/// the same place.
 pub(super) fn check(bytes: &[u8]) -> Result<(), ImageError> {
     let mut canvas = (0, 0);
     let mut frames = 0;
@@ -48,14 +49,14 @@ fn check_chunk(kind: &[u8; 4], data: &[u8], size: (usize, usize)) -> Result<(), 
     };
     match stream.and_then(Stream::groups) {
         Ok(groups) if groups > MOST_GROUPS => {
-            let detail = format!("{groups} groups of prefix codes; at most {MOST_GROUPS} are read");
+            let detail = format!("{groups} groups of prefix codes; the limit is {MOST_GROUPS}");
             Err(ImageError::TooMuchWork { format: FORMAT, detail })
         }
         Ok(_) | Err(Ended) => Ok(()),
     }
 }
 
-/// Reads one less than a side, of 24 bits.
+/// Reads a 24-bit number, one less than a side.
 fn size_at(data: &[u8], at: usize) -> usize {
     data.get(at..at + 3)
         .map_or(0, |size| 1 + (usize::from(size[0]) | usize::from(size[1]) << 8 | usize::from(size[2]) << 16))
@@ -77,7 +78,7 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-/// A lossless stream, behind its header.
+/// A lossless stream, after its header.
 struct Stream<'a> {
     bits: Bits<'a>,
     width: usize,
@@ -143,7 +144,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Decodes an image inside the stream: its pixels as alpha, red, green and blue from the highest byte on.
+    /// Decodes an image inside the stream: its pixels as ARGB, highest byte first.
     fn image(&mut self, width: usize, height: usize) -> Result<Vec<u32>, Ended> {
         let cache_bits = self.cache_bits()?;
         let mut cache = vec![0_u32; if cache_bits > 0 { 1 << cache_bits } else { 0 }];
@@ -186,7 +187,7 @@ fn blocks(side: usize, bits: u32) -> usize {
     side.div_ceil(1 << bits)
 }
 
-/// Reads the number that a prefix and the bits behind it stand for.
+/// Reads the number that a prefix and the following bits represent.
 fn number(bits: &mut Bits<'_>, prefix: u32) -> Result<usize, Ended> {
     if prefix < 4 {
         return Ok(prefix as usize + 1);
@@ -195,7 +196,7 @@ fn number(bits: &mut Bits<'_>, prefix: u32) -> Result<usize, Ended> {
     Ok((((2 + (prefix & 1)) << extra) + bits.take(extra)? + 1) as usize)
 }
 
-/// Turns a distance into one in pixels: the lowest 120 stand for near ones, across and down.
+/// Turns a distance code into a distance in pixels: the lowest 120 represent nearby offsets, horizontal and vertical.
 fn nearby(distance: usize, width: usize) -> usize {
     match distance.checked_sub(NEAR.len() + 1) {
         Some(far) => far + 1,
@@ -206,7 +207,7 @@ fn nearby(distance: usize, width: usize) -> usize {
     }
 }
 
-/// How far to the left and up the near distances lie.
+/// Offsets of the nearby distances, left and up.
 const NEAR: [(i8, i8); 120] = [
     (0, 1),
     (1, 0),

@@ -1,7 +1,7 @@
-//! Resizing of bytes in fixed-point arithmetic, by the kernels for the processor.
+//! Resizing of bytes in fixed-point arithmetic, with kernels for the processor.
 //!
-//! PyTorch's weights have fewer bits behind the point than the kernels'. Shifted left, they give the same bytes: the
-//! half that is added before rounding and the bits that are cut off shift with them.
+//! PyTorch's weights have fewer fractional bits than the kernels'. Shifted left, they give the same bytes: the half
+//! added before rounding and the discarded bits shift with them.
 
 use clipway_kernels::{ByteTaps, Isa, resize_columns, resize_rows};
 
@@ -44,7 +44,7 @@ pub(crate) fn resize_bytes<const CHANNELS: usize>(
             resize_columns(isa, &between, stride, 0..stride, span.start, &fixed_y(&down))
         }
         Passes::VerticalFirst(down, across) => {
-            // Columns outside the span are left out, and the weights move with them.
+            // Columns outside the span are skipped, and the weights move with them.
             let span = across.span();
             let wanted = span.start * CHANNELS..span.end * CHANNELS;
             let between = resize_columns(isa, source.samples, stride, wanted, 0, &fixed_y(&down));
@@ -61,14 +61,14 @@ impl<'a> Source<'a, u8> {
     }
 }
 
-/// Bits behind the point of PyTorch's weights: the most with which the largest weight of an axis fits 16 bits, but no
-/// more than 22.
+/// Number of fractional bits in PyTorch's weights: the most with which the largest weight of an axis fits into 16 bits,
+/// but at most 22.
 fn torch_bits(largest: f64) -> u32 {
     let fits = |bits: &u32| ((0.5 + largest * f64::from(1 << (bits + 1))) as i32) < 1 << 15;
     (0..ByteTaps::PRECISION).take_while(fits).count() as u32
 }
 
-/// Brings weights to fixed-point numbers of this many bits behind the point, rounded as Pillow and PyTorch round them.
+/// Converts weights to fixed point with this many fractional bits, rounded as in Pillow and PyTorch.
 fn fixed(weights: &Weights, bits: u32) -> ByteTaps {
     let mut taps = ByteTaps::new();
     for position in 0..weights.len() {

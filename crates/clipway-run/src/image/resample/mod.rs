@@ -1,8 +1,8 @@
-//! Antialiased resizing with the arithmetic of Pillow 13, or of PyTorch 2.15 on tensors of bytes.
+//! Antialiased resizing with the arithmetic of Pillow 13, or of PyTorch 2.15 on byte tensors.
 //!
-//! The weights are computed in `f64`. Bytes are resized in two passes of fixed-point arithmetic with a rounded byte
-//! between them; wider samples in two passes of `f64` with a rounded sample between them. Only the rows and columns
-//! that the window needs are computed.
+//! The weights are computed in `f64`. Bytes are resized in two fixed-point passes with a rounded byte in between; wider
+//! samples in two `f64` passes with a rounded sample in between. Only the rows and columns that the window needs are
+//! computed.
 
 mod bytes;
 mod nearest;
@@ -17,12 +17,12 @@ use super::Interpolation;
 use super::geometry::Axis;
 use weights::Weights;
 
-/// Whose arithmetic resizes bytes.
+/// Whose arithmetic is used to resize bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arithmetic {
-    /// Pillow's: weights of 22 bits, and the pass that shrinks by far the more first.
+    /// Pillow's: 22-bit weights, and the pass that shrinks much more comes first.
     Pillow,
-    /// PyTorch's: weights of 16 bits with as many behind the point as the largest allows, and rows first.
+    /// PyTorch's: 16-bit weights with as many fractional bits as the largest allows, and rows first.
     Torch,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Source<'a, T> {
     pub height: usize,
 }
 
-/// The passes that a resize needs, with their weights for the window.
+/// The passes of a resize, with their weights for the window.
 enum Passes {
     Copy,
     Horizontal(Weights),
@@ -43,7 +43,7 @@ enum Passes {
     VerticalFirst(Weights, Weights),
 }
 
-/// Chooses the passes as the library does.
+/// Chooses the passes like the library.
 fn passes(
     width: usize,
     height: usize,
@@ -68,7 +68,7 @@ fn passes(
     }
 }
 
-/// Returns whether the vertical pass comes first: it does where it shrinks by far the more.
+/// Whether the vertical pass comes first: it does if it shrinks much more.
 ///
 /// The rule was inferred from Pillow 13's results; the byte between the passes makes the order visible.
 fn vertical_first(width: usize, height: usize, resized_width: usize, resized_height: usize) -> bool {

@@ -1,9 +1,9 @@
-//! Resizing by picking pixels.
+//! Resizing by selecting pixels.
 
 use super::super::geometry::Axis;
 use super::{Arithmetic, Source};
 
-/// Picks the pixel under the center of each output pixel and returns the window, `[y.count, x.count]`.
+/// Selects the pixel under the center of each output pixel and returns the window, `[y.count, x.count]`.
 pub(crate) fn resize_nearest<T: Copy>(
     source: Source<'_, T>,
     x: Axis,
@@ -29,7 +29,7 @@ pub(crate) fn resize_nearest<T: Copy>(
 
 /// Lists the input position of each output position of a window.
 ///
-/// The position is summed up step by step, as Pillow does: its rounding error is part of the result.
+/// The position is accumulated step by step, as in Pillow: its rounding error affects the result.
 fn picks(side: usize, axis: Axis) -> Vec<usize> {
     let scale = side as f64 / axis.resized as f64;
     let mut position = scale * 0.5;
@@ -43,7 +43,7 @@ fn picks(side: usize, axis: Axis) -> Vec<usize> {
     picks
 }
 
-/// Lists the same for PyTorch's `nearest-exact`, which computes each position on its own in `f32`.
+/// The same for PyTorch's `nearest-exact`, which computes each position separately in `f32`.
 fn exact_picks(side: usize, axis: Axis) -> Vec<usize> {
     let scale = side as f32 / axis.resized as f32;
     let positions = axis.start..axis.start + axis.count;

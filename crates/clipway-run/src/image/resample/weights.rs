@@ -1,4 +1,4 @@
-//! The weights of each output position, as Pillow computes them.
+//! The weights of each output position, computed as in Pillow.
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -6,18 +6,18 @@ use std::ops::Range;
 use super::super::Interpolation;
 use super::super::geometry::Axis;
 
-/// Which input positions make up each output position of a window, and with what weight.
+/// Which input positions contribute to each output position of a window, and with what weight.
 pub(super) struct Weights {
     /// First input position of each output position.
     first: Vec<usize>,
-    /// Where the weights of each output position begin; one more entry for the end.
+    /// Where the weights of each output position start, with one more entry for the end.
     offsets: Vec<usize>,
     /// The weights, which sum to 1 for each output position.
     values: Vec<f64>,
 }
 
 impl Weights {
-    /// Computes the weights that bring `side` positions to `axis.resized`, for the window of `axis`.
+    /// Computes the weights that resize `side` positions to `axis.resized`, for the window of `axis`.
     pub fn new(side: usize, axis: Axis, interpolation: Interpolation) -> Self {
         let scale = Scale::new(side, axis.resized, interpolation);
         let mut weights = Self {
@@ -33,7 +33,7 @@ impl Weights {
         weights
     }
 
-    /// Gives the largest weight of any output position of an axis, window or not; 0 where none is above.
+    /// Returns the largest weight of any output position on an axis, inside the window or not; 0 if none is positive.
     pub fn largest(side: usize, resized: usize, interpolation: Interpolation) -> f64 {
         let scale = Scale::new(side, resized, interpolation);
         let mut values = Vec::new();
@@ -46,23 +46,23 @@ impl Weights {
         largest
     }
 
-    /// Counts the output positions.
+    /// Number of output positions.
     pub fn len(&self) -> usize {
         self.first.len()
     }
 
-    /// Gives the input positions of an output position.
+    /// Returns the input positions of an output position.
     pub fn inputs(&self, position: usize) -> Range<usize> {
         let first = self.first[position];
         first..first + self.offsets[position + 1] - self.offsets[position]
     }
 
-    /// Gives the weights of an output position.
+    /// Returns the weights of an output position.
     pub fn values(&self, position: usize) -> &[f64] {
         &self.values[self.offsets[position]..self.offsets[position + 1]]
     }
 
-    /// Counts input positions from `positions` further right.
+    /// Shifts input positions by `positions`.
     pub fn moved_left(mut self, positions: usize) -> Self {
         for first in &mut self.first {
             *first -= positions;
@@ -70,14 +70,14 @@ impl Weights {
         self
     }
 
-    /// Gives the input positions that any output position needs.
+    /// Returns the range of input positions that any output position needs.
     pub fn span(&self) -> Range<usize> {
         let last = self.len() - 1;
         self.first[0]..self.inputs(last).end
     }
 }
 
-/// How the positions of an axis lie to each other.
+/// How the positions of an axis relate to each other.
 struct Scale {
     side: usize,
     interpolation: Interpolation,
@@ -94,10 +94,10 @@ impl Scale {
         Scale { side, interpolation, scale, support, inverse: 1.0 / filter_scale }
     }
 
-    /// Adds the weights of an output position and gives its first input position.
+    /// Adds the weights of an output position and returns its first input position.
     fn push(&self, position: usize, values: &mut Vec<f64>) -> usize {
         let center = (position as f64 + 0.5) * self.scale;
-        // `as usize` cuts towards zero and lifts negative values to 0.
+        // `as usize` truncates towards zero and turns negative values into 0.
         let first = (center - self.support + 0.5) as usize;
         let end = ((center + self.support + 0.5) as usize).min(self.side);
         let begin = values.len();
@@ -116,7 +116,7 @@ impl Scale {
     }
 }
 
-/// Gives the reach of a filter in output positions.
+/// Returns the support of a filter in output positions.
 fn support(interpolation: Interpolation) -> f64 {
     match interpolation {
         Interpolation::Nearest | Interpolation::Box => 0.5,
@@ -126,7 +126,7 @@ fn support(interpolation: Interpolation) -> f64 {
     }
 }
 
-/// Gives the value of a filter at a distance from its center.
+/// Returns the value of a filter at a distance from its center.
 fn filter(interpolation: Interpolation, x: f64) -> f64 {
     match interpolation {
         Interpolation::Nearest | Interpolation::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),

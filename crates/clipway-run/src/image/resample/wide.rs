@@ -5,7 +5,7 @@ use super::super::geometry::Axis;
 use super::weights::Weights;
 use super::{Arithmetic, Passes, Source, copy_window, passes};
 
-/// A sample that is summed in `f64` and rounded after each pass.
+/// A sample that is accumulated in `f64` and rounded after each pass.
 pub(crate) trait WideSample: Copy + Default {
     /// Converts to the sum's type.
     fn widen(self) -> f64;

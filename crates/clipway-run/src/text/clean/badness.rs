@@ -1,45 +1,45 @@
-//! Recognizing mojibake: text that was decoded in the wrong encoding.
+//! Detects mojibake: text that was decoded with the wrong encoding.
 //!
-//! Follows ftfy 6.3.1 (Robyn Speer, Apache-2.0): characters belong to sets, and certain sequences of sets do
-//! not occur in good text. The rules are data: each is a row of places, one a character.
+//! Follows ftfy 6.3.1 (Robyn Speer, Apache-2.0): characters belong to sets, and certain sequences of sets do not occur
+//! in good text. The rules are data: each is a sequence of places, one per character.
 
 use crate::text::characters::{find, is_space, is_word};
 use crate::text::tables::mojibake::*;
 
-/// What may stand in one place of a rule.
+/// What may be at one place of a rule.
 enum Place {
     /// A character of any of these sets.
     Sets(u64),
-    /// One of these characters.
+    /// Any of these characters.
     Listed(&'static str),
-    /// A character of these sets or one of these characters.
+    /// A character of these sets, or any of these characters.
     Either(u64, &'static str),
-    /// White space.
+    /// Whitespace.
     Space,
-    /// What belongs to a word.
+    /// A word character.
     Word,
     /// Anything but an unaccented Latin letter.
     NotAsciiLetter,
-    /// Anything but a line end.
+    /// Anything but a newline.
     NotLineEnd,
 }
 
 use Place::{Either, Listed, NotAsciiLetter, NotLineEnd, Sets, Space, Word};
 
-/// The sets of unaccented Latin letters, above those of [`SETS`].
+/// The sets of unaccented Latin letters, on top of [`SETS`].
 const ASCII_LOWER: u64 = 1 << 32;
 const ASCII_UPPER: u64 = 1 << 33;
 
-/// Letters with accents.
+/// Accented letters.
 const ACCENTED: u64 = LOWER_ACCENTED | UPPER_ACCENTED;
-/// What stands beside a "bad" character only in mojibake.
+/// Characters that occur beside a "bad" character only in mojibake.
 const BESIDE_BAD: u64 = ACCENTED | BOX | START_PUNCTUATION | END_PUNCTUATION | CURRENCY | NUMERIC | LAW;
-/// What follows Ø and Ù in Arabic text that was decoded as Windows-1252.
+/// Characters that follow Ø and Ù in Arabic text decoded as Windows-1252.
 const AFTER_ARABIC_LEAD: Place = Either(COMMON | CURRENCY | BAD | NUMERIC | START_PUNCTUATION, "ŸŠ®°µ»");
-/// What stands between two Cyrillic or Greek lead characters of mojibake.
+/// Characters between two Cyrillic or Greek lead characters of mojibake.
 const BETWEEN_LEADS: u64 = C1 | BAD | START_PUNCTUATION | END_PUNCTUATION | CURRENCY;
 
-/// Sequences that mark a text as mojibake, wherever they occur.
+/// Sequences that mark a text as mojibake wherever they occur.
 static RULES: [&[Place]; 37] = [
     &[Sets(C1)],
     &[Sets(BAD | BESIDE_BAD), Sets(BAD)],
@@ -58,10 +58,10 @@ static RULES: [&[Place]; 37] = [
     &[Sets(ACCENTED | CURRENCY | NUMERIC | START_PUNCTUATION | END_PUNCTUATION | LAW), Sets(BOX)],
     &[Sets(BOX), Sets(END_PUNCTUATION)],
     &[Sets(ACCENTED), Sets(START_PUNCTUATION | END_PUNCTUATION), Word],
-    // A ligature that stands for one byte, unless a Latin letter follows.
+    // A ligature that represents one byte, unless a Latin letter follows.
     &[Listed("Œœ"), NotAsciiLetter],
     &[Sets(UPPER_ACCENTED), Listed("°")],
-    // UTF-8 of two bytes, read as Windows-1252.
+    // Two-byte UTF-8, read as Windows-1252.
     &[Listed("ÂÃÎÐ"), Either(START_PUNCTUATION | END_PUNCTUATION, "€œŠš¢£Ÿž\u{a0}\u{ad}®°·»–—´")],
     &[Listed("×"), Listed("²³")],
     &[Listed("ØÙ"), AFTER_ARABIC_LEAD, Listed("ØÙ"), AFTER_ARABIC_LEAD],
@@ -98,15 +98,15 @@ static RULES: [&[Place]; 37] = [
     &[Listed("ā"), Listed("€")],
 ];
 
-/// No rule has more places than this before the first that needs a character beyond ASCII.
+/// No rule has more places than this before the first one that needs a non-ASCII character.
 const BEFORE_TELLING: usize = 2;
 
-/// Returns whether a text holds a character without which no rule fits: a quick no for most texts.
+/// Whether a text contains a character that every rule needs: a quick no for most texts.
 pub fn may_be_bad(text: &str) -> bool {
     !text.is_ascii() && text.chars().any(|character| !character.is_ascii() && sets_of(character) != 0)
 }
 
-/// Returns whether a text looks like mojibake.
+/// Whether a text looks like mojibake.
 pub fn is_bad(text: &[char]) -> bool {
     if matches!(text, ['Ã' | 'Â', ' ', ..]) {
         return true;
@@ -128,18 +128,18 @@ pub fn is_bad(text: &[char]) -> bool {
     false
 }
 
-/// Finds the sets that a character belongs to.
+/// The sets that a character belongs to.
 pub fn sets_of(character: char) -> u64 {
     match character {
         'a'..='z' => ASCII_LOWER,
         'A'..='Z' => ASCII_UPPER,
-        // Scripts of which no character occurs in mojibake.
+        // Scripts that never occur in mojibake.
         '\u{5d0}'..='\u{1fff}' | '\u{2600}'..='\u{f8fe}' => 0,
         _ => find(&SETS, character).unwrap_or(0),
     }
 }
 
-/// Returns whether a text begins with what a rule describes.
+/// Whether a text starts with what a rule describes.
 fn fits(rule: &[Place], text: &[char], sets: &[u64]) -> bool {
     let admits = |(place, (&character, &sets)): (&Place, (&char, &u64))| match *place {
         Sets(wanted) => sets & wanted != 0,
@@ -157,7 +157,7 @@ fn fits(rule: &[Place], text: &[char], sets: &[u64]) -> bool {
 mod tests {
     use super::*;
 
-    /// What the quick checks rely on.
+    /// Assumptions of the quick checks.
     #[test]
     fn every_rule_soon_needs_a_character_beyond_ascii() {
         for rule in &RULES {

@@ -1,20 +1,20 @@
-//! The single-byte encodings that text gets mixed up with, and UTF-8 with its common deviations.
+//! Single-byte encodings that text gets mixed up with, and UTF-8 with its common deviations.
 
 use std::sync::LazyLock;
 
 use crate::text::tables::charmaps;
 
-/// A single-byte encoding, by what its bytes from 0x80 on mean.
+/// A single-byte encoding, defined by the characters of its bytes from 0x80.
 pub struct Encoding {
-    /// Whether it has holes that stand for the Latin-1 character, and byte 0x1A for U+FFFD.
+    /// Whether its undefined bytes represent Latin-1 characters, and byte 0x1A represents U+FFFD.
     pub sloppy: bool,
-    /// Whether it is Mac Roman, in which one repair is not tried.
+    /// Whether it is Mac Roman, for which one repair is not tried.
     pub macintosh: bool,
-    /// Characters from U+0080 on with their bytes, sorted.
+    /// Characters from U+0080 with their bytes, sorted.
     bytes: Vec<(char, u8)>,
 }
 
-/// The encodings, in the order in which they are tried.
+/// The encodings, in the order they are tried.
 pub static ENCODINGS: LazyLock<[Encoding; 10]> = LazyLock::new(|| {
     let encoding = |high: &[u16; 128], sloppy: bool| {
         let codes = high.iter().zip(0x80..=0xffu8).map(|(&code, byte)| (u32::from(code), byte));
@@ -41,11 +41,11 @@ pub static ENCODINGS: LazyLock<[Encoding; 10]> = LazyLock::new(|| {
 });
 
 impl Encoding {
-    /// Encodes a text, if every character of it has a byte.
+    /// Encodes a text, if every character has a byte.
     pub fn encode(&self, text: &str) -> Option<Vec<u8>> {
         text.chars()
             .map(|character| match character {
-                // In the sloppy encodings this byte means U+FFFD and nothing else.
+                // In the sloppy encodings, this byte means U+FFFD and nothing else.
                 '\x1a' if self.sloppy => None,
                 '\0'..='\x7f' => Some(character as u8),
                 _ => {
@@ -57,8 +57,8 @@ impl Encoding {
     }
 }
 
-/// Decodes UTF-8; where lead bytes of its deviations occur, also surrogate pairs of three bytes each (CESU-8)
-/// and the two-byte zero of Java. `None` if the bytes are neither.
+/// Decodes UTF-8. If lead bytes of its deviations occur, also decodes three-byte surrogate pairs (CESU-8) and Java's
+/// two-byte zero. `None` if the bytes are neither.
 pub fn decode_utf_8(bytes: &[u8]) -> Option<String> {
     if !bytes.iter().any(|byte| matches!(byte, 0xed | 0xc0)) {
         return std::str::from_utf8(bytes).ok().map(String::from);
@@ -80,9 +80,9 @@ pub fn decode_utf_8(bytes: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// Reads a deviation from UTF-8 at the start of `bytes`: the character and how many bytes it takes.
+/// Reads a deviation from UTF-8 at the start of `bytes`: the character and its length in bytes.
 ///
-/// A last byte that is a line end counts as the missing last byte of a deviation, as in ftfy.
+/// If the last byte is a newline, it counts as the missing last byte of a deviation, as in ftfy.
 fn deviation(bytes: &[u8]) -> Option<(char, usize)> {
     let last = |place: usize| match bytes.get(place) {
         Some(byte @ 0x80..=0xbf) => Some(*byte),

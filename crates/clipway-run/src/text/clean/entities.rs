@@ -1,14 +1,14 @@
-//! HTML character references, read as Python's `html.unescape` and as ftfy read them.
+//! HTML character references, interpreted like Python's `html.unescape` and like ftfy.
 
 use crate::text::tables::entities::{HTML5, REMOVED, REPLACED, UPPERCASED};
 
-/// The longest name, without `&`, that is looked for.
+/// Maximum length of a name, without `&`.
 const LONGEST_NAME: usize = 32;
 
-/// The longest name or number, without `&`, `#` and `;`, that ftfy looks for.
+/// Maximum length of a name or number in ftfy, without `&`, `#` and `;`.
 const LONGEST_STRICT: usize = 24;
 
-/// Resolves every reference that a browser would, even without a semicolon.
+/// Unescapes every reference that a browser would, even without a semicolon.
 pub fn unescape(text: &str) -> String {
     replace(text, |rest| match rest.strip_prefix('#') {
         Some(number) => numeric(number).map(|(length, meaning)| (length + 1, meaning)),
@@ -16,20 +16,20 @@ pub fn unescape(text: &str) -> String {
     })
 }
 
-/// Resolves only whole references that end in a semicolon, and capital spellings of some names.
+/// Unescapes only complete references that end in a semicolon, and capitalized variants of some names.
 pub fn unescape_strict(text: &str) -> String {
     replace(text, strict)
 }
 
-/// What a reference means: the text that takes its place.
+/// The replacement of a reference.
 enum Meaning {
     Text(&'static str),
     Character(char),
     Nothing,
 }
 
-/// Replaces the references in `text`. `read` is given what follows an `&` and returns how many bytes of it
-/// belong to the reference, and what it means; `None` leaves the `&` as it is.
+/// Replaces the references in `text`. `read` gets the text after an `&` and returns how many bytes of it belong to the
+/// reference, and the replacement; `None` leaves the `&` as it is.
 fn replace(text: &str, read: impl Fn(&str) -> Option<(usize, Meaning)>) -> String {
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
@@ -65,7 +65,7 @@ fn numeric(text: &str) -> Option<(usize, Meaning)> {
     Some((length, number_meaning(value)))
 }
 
-/// Finds what a number in a reference means.
+/// The meaning of a number in a reference.
 fn number_meaning(value: u32) -> Meaning {
     if let Ok(place) = REPLACED.binary_search_by_key(&value, |&(number, _)| number) {
         return Meaning::Character(REPLACED[place].1);
@@ -80,13 +80,13 @@ fn number_meaning(value: u32) -> Meaning {
 /// Reads the longest name after `&` that HTML5 knows.
 fn named(text: &str) -> Option<(usize, Meaning)> {
     let ends = |byte: u8| matches!(byte, b'\t' | b'\n' | b'\x0c' | b' ' | b'<' | b'&' | b'#' | b';');
-    // Names are ASCII: what lies beyond another character cannot belong to one.
+    // Names are ASCII: text after another character cannot belong to one.
     let letters = text.bytes().take(LONGEST_NAME).take_while(|&byte| byte.is_ascii() && !ends(byte)).count();
     let whole = letters + usize::from(text[letters..].starts_with(';'));
     (2..=whole).rev().find_map(|length| Some((length, Meaning::Text(look_up(&HTML5, &text[..length])?))))
 }
 
-/// Reads a whole reference after `&`, up to its semicolon.
+/// Reads a complete reference after `&`, up to its semicolon.
 fn strict(text: &str) -> Option<(usize, Meaning)> {
     let name = text.strip_prefix('#').unwrap_or(text);
     let letters =
@@ -100,7 +100,7 @@ fn strict(text: &str) -> Option<(usize, Meaning)> {
         return known.map(|known| (length, Meaning::Text(known)));
     }
     let (read, meaning) = numeric(name)?;
-    // A number that does not reach the semicolon, or stands for one, is left alone.
+    // A number that does not reach the semicolon, or means one, is left as it is.
     let semicolon = matches!(meaning, Meaning::Character(';'));
     (read == letters + 1 && !semicolon).then_some((length, meaning))
 }

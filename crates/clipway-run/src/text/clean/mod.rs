@@ -1,4 +1,4 @@
-//! Cleaning of texts before they are cut into tokens.
+//! Cleaning of texts before tokenization.
 
 mod badness;
 mod encodings;
@@ -42,7 +42,7 @@ pub fn apply(clean: Clean, text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Repairs a text and resolves its HTML references; white space is left as it stands.
+/// Repairs a text and unescapes its HTML references; whitespace is unchanged.
 fn basic(text: &str) -> Cow<'_, str> {
     if is_plain(text) {
         return Cow::Borrowed(text);
@@ -54,13 +54,13 @@ fn basic(text: &str) -> Cow<'_, str> {
     Cow::Owned(entities::unescape(&entities::unescape(&repaired)))
 }
 
-/// Returns whether a text is ASCII with nothing to repair or resolve: no reference, no control character that
-/// would be removed. Line ends are white space either way.
+/// Whether a text is ASCII with nothing to repair or unescape: no reference, no control character that would be
+/// removed. Newlines are whitespace either way.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'%' | b'\''..=b'~' | b'\t' | b'\n' | b'\x0c' | b'\r'))
 }
 
-/// Joins the words of a text by single spaces.
+/// Joins the words of a text with single spaces.
 fn join_words(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     for word in text.split(is_space).filter(|word| !word.is_empty()) {

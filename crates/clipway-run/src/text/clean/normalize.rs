@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use crate::text::characters::{find, in_ranges};
 use crate::text::tables::normalization::{COMBINING, COMPOSED, DECOMPOSED, TOUCHED};
 
-/// First code points and counts of Hangul syllables and their parts.
+/// First code points and numbers of Hangul syllables and their parts.
 const SYLLABLES: (u32, u32) = (0xac00, 11172);
 const LEADS: (u32, u32) = (0x1100, 19);
 const VOWELS: (u32, u32) = (0x1161, 21);
-/// The first trailing consonant is at 1: 0 stands for none.
+/// The first trailing consonant is at 1: 0 means none.
 const TRAILS: (u32, u32) = (0x11a7, 28);
 
 /// Normalizes a text to form C.
@@ -26,7 +26,7 @@ pub fn nfc(text: &str) -> Cow<'_, str> {
     Cow::Owned(compose(&decomposed))
 }
 
-/// Adds the canonical decomposition of a character, with combining classes.
+/// Appends the canonical decomposition of a character, with combining classes.
 fn decompose(character: char, parts: &mut Vec<(char, u8)>) {
     let code = character as u32;
     let mut push = |part: char| parts.push((part, combining_class(part)));
@@ -43,7 +43,7 @@ fn decompose(character: char, parts: &mut Vec<(char, u8)>) {
     }
 }
 
-/// Finds a character's canonical combining class.
+/// Looks up a character's canonical combining class.
 fn combining_class(character: char) -> u8 {
     let code = character as u32;
     if code < 0x300 {
@@ -56,14 +56,14 @@ fn combining_class(character: char) -> u8 {
     }
 }
 
-/// Sorts each run of combining characters by class; equal ones keep their order.
+/// Sorts each run of combining characters by class, stably.
 fn order(parts: &mut [(char, u8)]) {
     for run in parts.split_mut(|&(_, class)| class == 0) {
         run.sort_by_key(|&(_, class)| class);
     }
 }
 
-/// Joins each starter with the characters after it that compose with it and are not blocked.
+/// Joins each starter with the following characters that compose with it and are not blocked.
 fn compose(parts: &[(char, u8)]) -> String {
     let mut composed: Vec<char> = Vec::with_capacity(parts.len());
     let mut starter = None;
@@ -89,7 +89,7 @@ fn compose(parts: &[(char, u8)]) -> String {
     composed.into_iter().collect()
 }
 
-/// Composes two characters, if there is one for the pair.
+/// Composes two characters, if they have a composition.
 fn join(first: char, second: char) -> Option<char> {
     let (a, b) = (first as u32, second as u32);
     if let (Some(lead), Some(vowel)) = (within(a, LEADS), within(b, VOWELS)) {
@@ -105,7 +105,7 @@ fn join(first: char, second: char) -> Option<char> {
     char::from_u32(COMPOSED[place].2)
 }
 
-/// Gives the place of a code point in a block of (first, count).
+/// The position of a code point in a block of (first, count).
 fn within(code: u32, (first, count): (u32, u32)) -> Option<u32> {
     code.checked_sub(first).filter(|&place| place < count)
 }

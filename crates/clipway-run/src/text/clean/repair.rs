@@ -1,4 +1,4 @@
-//! Repair of text as ftfy 6.3.1 (Robyn Speer, Apache-2.0) does by default, written anew from its behavior.
+//! Repairs text like ftfy 6.3.1 (Robyn Speer, Apache-2.0) by default; a new implementation from its behavior.
 
 use std::borrow::Cow;
 
@@ -14,14 +14,14 @@ use crate::text::tables::mojibake::{
 /// Lines longer than this many characters are repaired in pieces.
 const LONGEST_SEGMENT: usize = 1_000_000;
 
-/// How many characters all rounds of repair may look at, and how many rounds there always are. Only references
-/// within references need many rounds; the bounds keep those from taking time that grows with the square.
+/// Maximum number of characters that all rounds of repair may look at, and minimum number of rounds. Only nested
+/// references need many rounds; the limits prevent quadratic time for those.
 const MOST_WORK: usize = 1 << 25;
 const LEAST_ROUNDS: usize = 64;
 
 /// Repairs a text, line by line.
 ///
-/// HTML references are resolved up to the first line that holds a `<`: from there on the text may be HTML.
+/// HTML references are unescaped up to the first line that contains a `<`: from there on, the text may be HTML.
 pub fn fix_text(text: &str) -> String {
     let mut fixed = String::with_capacity(text.len());
     let mut resolve = true;
@@ -68,7 +68,7 @@ fn fix_encoding(mut text: Cow<'_, str>) -> Cow<'_, str> {
     text
 }
 
-/// Undoes one wrong decoding; `None` if there is none, or none that can be undone.
+/// Undoes one wrong decoding; `None` if there is none that can be undone.
 fn fix_encoding_once(text: &str) -> Option<String> {
     if !may_be_bad(text) {
         return None;
@@ -90,7 +90,7 @@ fn fix_encoding_once(text: &str) -> Option<String> {
     changed(characters.into_iter().map(replaced).collect())
 }
 
-/// Reads a text as UTF-8 that was decoded in `encoding`.
+/// Reads a text as UTF-8 that was decoded with `encoding`.
 fn decode_again(text: &str, encoding: &Encoding) -> Option<String> {
     let mut bytes = encoding.encode(text)?;
     if !encoding.macintosh && (0..bytes.len()).any(|place| spaced_sequence(&bytes[place..]).is_some()) {
@@ -102,7 +102,7 @@ fn decode_again(text: &str, encoding: &Encoding) -> Option<String> {
     decode_utf_8(&bytes)
 }
 
-/// Puts the no-break space, byte 0xA0, back where an ordinary space took its place within UTF-8.
+/// Restores the no-break space, byte 0xA0, where an ordinary space replaced it within UTF-8.
 fn restore_spaces(bytes: &[u8]) -> Vec<u8> {
     const PORTUGUESE: [&[u8]; 5] = [b" ", b"quele", b"quela", b"quilo", b"s "];
     let mut spaced = Vec::with_capacity(bytes.len() + 16);
@@ -110,7 +110,7 @@ fn restore_spaces(bytes: &[u8]) -> Vec<u8> {
     while let Some((&byte, after)) = rest.split_first() {
         spaced.push(byte);
         rest = after;
-        // The letter à most often ends a word: keep the space behind it.
+        // The letter à often ends a word: keep the space after it.
         if byte == 0xc3
             && let Some(next) = rest.strip_prefix(b" ")
             && !PORTUGUESE.iter().any(|word| next.starts_with(word))
@@ -132,7 +132,7 @@ fn restore_spaces(bytes: &[u8]) -> Vec<u8> {
     spaced
 }
 
-/// Recognizes UTF-8 in which one 0xA0 became a space, at the start of `bytes`; gives its length.
+/// Detects UTF-8 in which one 0xA0 became a space, at the start of `bytes`; returns its length.
 fn spaced_sequence(bytes: &[u8]) -> Option<usize> {
     let continuation = |byte: u8| (0x80..=0xbf).contains(&byte);
     let likely = |byte: u8| continuation(byte) && byte != 0x85 && byte != 0xa0;
@@ -147,7 +147,7 @@ fn spaced_sequence(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Replaces UTF-8 of which bytes were lost, now 0x1A or a question mark, by U+FFFD.
+/// Replaces UTF-8 with lost bytes, now 0x1A or a question mark, by U+FFFD.
 fn replace_lossy(bytes: &[u8]) -> Vec<u8> {
     let mut replaced = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -166,7 +166,7 @@ fn replace_lossy(bytes: &[u8]) -> Vec<u8> {
     replaced
 }
 
-/// Recognizes UTF-8 with lost bytes at the start of `bytes`; gives its length.
+/// Detects UTF-8 with lost bytes at the start of `bytes`; returns its length.
 fn lossy_sequence(bytes: &[u8]) -> Option<usize> {
     let lost = |byte: u8| matches!(byte, 0x1a | b'?');
     let kept = |byte: u8| (0x80..=0xbf).contains(&byte);
@@ -196,7 +196,7 @@ fn lossy_sequence(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Repairs stretches that look like UTF-8 in another encoding, within a text that is not so as a whole.
+/// Repairs parts that look like UTF-8 in another encoding, within a text that does not as a whole.
 fn fix_embedded(text: &[char]) -> String {
     let mut fixed = String::with_capacity(text.len());
     let mut place = 0;
@@ -214,7 +214,7 @@ fn fix_embedded(text: &[char]) -> String {
     fixed
 }
 
-/// Measures how many characters at the start of `text` look like UTF-8 in a single-byte encoding.
+/// Counts how many characters at the start of `text` look like UTF-8 in a single-byte encoding.
 fn mixed_up_length(text: &[char]) -> usize {
     let mut length = 0;
     let leads = [(UTF8_FIRST_OF_2, 2), (UTF8_FIRST_OF_3, 3), (UTF8_FIRST_OF_4, 4)];

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use crate::text::characters::{find, is_digit};
 use crate::text::tables::{charmaps, substitutions};
 
-/// Applies the replacements that follow the repair of encodings: control characters of Latin-1, ligatures,
-/// widths, quotes, line ends, terminal escapes and unwanted control characters.
+/// Applies the replacements that follow the repair of encodings: Latin-1 control characters, ligatures, widths, quotes,
+/// newlines, terminal escapes and unwanted control characters.
 pub fn substitute(text: &str) -> Cow<'_, str> {
     if !text.contains(may_be_replaced) {
         return Cow::Borrowed(text);
@@ -31,7 +31,7 @@ pub fn substitute(text: &str) -> Cow<'_, str> {
     Cow::Owned(replaced)
 }
 
-/// Returns whether a character may be replaced or removed: a quick no for most.
+/// Whether a character may be replaced or removed: a quick no for most.
 fn may_be_replaced(character: char) -> bool {
     match character {
         ' '..='~' | '\t' | '\n' | '\x0c' => false,
@@ -46,7 +46,7 @@ fn may_be_replaced(character: char) -> bool {
     }
 }
 
-/// Finds what a control character of Latin-1 stands for in Windows-1252: itself, where nothing else.
+/// What a Latin-1 control character means in Windows-1252: itself if nothing else.
 pub fn windows_1252(control: char) -> char {
     charmaps::WINDOWS_1252
         .get((control as usize).wrapping_sub(0x80))
@@ -54,14 +54,14 @@ pub fn windows_1252(control: char) -> char {
         .unwrap_or(control)
 }
 
-/// Adds a character, its usual form where it is a ligature, has an unusual width, is a curly quote or a rare
-/// line end.
+/// Appends a character, in its usual form if it is a ligature, has an unusual width, or is a curly quote or a rare
+/// newline.
 fn push_form(character: char, text: &mut String) {
     match character {
         '\u{2bc}' | '\u{2018}'..='\u{201b}' => text.push('\''),
         '\u{201c}'..='\u{201f}' => text.push('"'),
         '\u{2028}' | '\u{2029}' => text.push('\n'),
-        // This digraph holds an apostrophe, which is straightened too.
+        // This digraph contains an apostrophe, which is straightened too.
         '\u{149}' => text.push_str("'n"),
         '\0'..='\u{131}' => text.push(character),
         _ => match find(&substitutions::LIGATURES, character).or(find(&substitutions::WIDTHS, character)) {
@@ -93,7 +93,7 @@ fn remove_terminal_escapes(text: &str) -> String {
     kept
 }
 
-/// Returns whether a character is a control character that shows nothing.
+/// Whether a character is an invisible control character.
 fn is_unwanted(character: char) -> bool {
     matches!(character,
         '\0'..='\x08' | '\x0b' | '\x0e'..='\x1f' | '\x7f' | '\u{206a}'..='\u{206f}' | '\u{feff}'

@@ -1,4 +1,4 @@
-//! CLIP's tokenizer as the files that a folder for open_clip or transformers carries.
+//! CLIP's tokenizer as files for an open_clip or transformers folder.
 
 use std::io::Read;
 
@@ -13,18 +13,18 @@ use crate::text::TokenizerError;
 pub struct ClipFile {
     /// Its name in the folder.
     pub name: &'static str,
-    /// What it holds.
+    /// Its contents.
     pub bytes: Vec<u8>,
 }
 
-/// The largest vocabulary that is unpacked, in bytes; CLIP's takes 3.2 MB.
+/// Maximum size of an unpacked vocabulary, in bytes; CLIP's takes 3.2 MB.
 const LARGEST_VOCABULARY: u64 = 8 << 20;
 
-/// The tokens that stand round a text, by the names that transformers gives them.
+/// The special tokens around a text, by transformers' names.
 const START_NAME: &str = "<|startoftext|>";
 const END_NAME: &str = "<|endoftext|>";
 
-/// The words of text that CLIP's tokenizer cuts, as a regular expression.
+/// The regular expression with which CLIP's tokenizer splits text into words.
 const PATTERN: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
@@ -51,8 +51,8 @@ pub fn clip_pre_tokenizer() -> Value {
     })
 }
 
-/// Writes the `tokenizer.json` of `openai/clip-vit-large-patch14`, which is CLIP's encoding for the tokenizers
-/// library. That library cleans texts less than open_clip does.
+/// Writes the `tokenizer.json` of `openai/clip-vit-large-patch14`, which is CLIP's encoding for the tokenizers library.
+/// That library cleans texts less than open_clip does.
 pub fn tokenizer_json_for_clip() -> Vec<u8> {
     let special = |id: u16, content: &str| {
         json!({
@@ -134,10 +134,10 @@ pub fn tokenizer_files_for_clip(context_length: usize) -> Vec<ClipFile> {
     ]
 }
 
-/// Checks that a `bpe_simple_vocab_16e6.txt.gz` holds the merges that are built in.
+/// Checks that a `bpe_simple_vocab_16e6.txt.gz` contains the built-in merges.
 ///
 /// # Errors
-/// [`TokenizerError::File`] if it cannot be unpacked or holds other merges.
+/// [`TokenizerError::File`] if it cannot be unpacked or contains other merges.
 pub fn check_clip_vocabulary(bytes: &[u8]) -> Result<(), TokenizerError> {
     let fault =
         |place: String, cause: String| TokenizerError::file("bpe_simple_vocab_16e6.txt.gz", place, cause);
@@ -167,7 +167,7 @@ pub fn check_clip_vocabulary(bytes: &[u8]) -> Result<(), TokenizerError> {
     Ok(())
 }
 
-/// Spells all tokens with a printable character for each byte, as vocabularies do.
+/// Spells all tokens with one printable character per byte, as vocabularies do.
 fn token_names() -> Vec<String> {
     let mut letters = ['\0'; 256];
     let mut substitutes = ('\u{100}'..).take(256);

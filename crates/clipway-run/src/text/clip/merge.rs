@@ -5,14 +5,14 @@ use std::collections::BinaryHeap;
 
 use super::vocabulary::Vocabulary;
 
-/// Up to this many bytes a word is searched for its next pair from end to end; beyond, a heap finds it.
+/// Words of up to this many bytes are scanned for the next pair; longer ones use a heap.
 const SHORT_WORD: usize = 48;
 
-/// No token of the vocabulary is the join of the pair.
+/// The pair does not join to any token.
 const NONE: u16 = u16::MAX;
 
-/// Merges the bytes of a word into tokens, always the pair that was learnt first and of those the leftmost,
-/// and hands out the ids in order.
+/// Merges the bytes of a word into tokens, always the earliest learned pair, leftmost first, and passes the ids on in
+/// order.
 pub fn merge(vocabulary: &Vocabulary, word: &[u8], push: impl FnMut(u16)) {
     if word.len() <= SHORT_WORD {
         merge_short(vocabulary, word, push)
@@ -21,7 +21,7 @@ pub fn merge(vocabulary: &Vocabulary, word: &[u8], push: impl FnMut(u16)) {
     }
 }
 
-/// Gives the tokens of single bytes, the last one marked as the end of a word.
+/// Returns the single-byte tokens, the last one marked as the end of a word.
 fn byte_tokens<'a>(vocabulary: &'a Vocabulary, word: &'a [u8]) -> impl Iterator<Item = u16> + 'a {
     let last = word.len() - 1;
     word.iter().enumerate().map(move |(place, &byte)| vocabulary.byte_token(byte, place == last))
@@ -30,7 +30,7 @@ fn byte_tokens<'a>(vocabulary: &'a Vocabulary, word: &'a [u8]) -> impl Iterator<
 /// Merges a word of at most [`SHORT_WORD`] bytes in arrays on the stack.
 fn merge_short(vocabulary: &Vocabulary, word: &[u8], push: impl FnMut(u16)) {
     let mut tokens = [0u16; SHORT_WORD];
-    // The token that each pair of neighbors joins to; tokens are numbered in the order they were learnt.
+    // The token that each pair of neighbors joins to; tokens are numbered in the order they were learned.
     let mut joins = [NONE; SHORT_WORD];
     for (place, token) in tokens.iter_mut().zip(byte_tokens(vocabulary, word)) {
         *place = token;
@@ -63,23 +63,23 @@ fn merge_short(vocabulary: &Vocabulary, word: &[u8], push: impl FnMut(u16)) {
     tokens[..length].iter().copied().for_each(push);
 }
 
-/// One token of a long word, in a list.
+/// One token of a long word, in a linked list.
 struct Link {
     token: u16,
     previous: u32,
     next: u32,
 }
 
-/// Merges a word of any length: n bytes take n log n steps.
+/// Merges a word of any length, in n log n steps for n bytes.
 fn merge_long(vocabulary: &Vocabulary, word: &[u8], mut push: impl FnMut(u16)) {
-    // Words are cut to what an index holds; no context is that long.
+    // Words are truncated to what an index can address; no context is that long.
     let word = &word[..word.len().min(u32::MAX as usize - 1)];
     let end = word.len() as u32;
     let mut links: Vec<Link> = byte_tokens(vocabulary, word)
         .zip(0u32..)
         .map(|(token, place)| Link { token, previous: place.wrapping_sub(1), next: place + 1 })
         .collect();
-    // Pairs that can be joined: the joined token, the place, and the two tokens as they were then.
+    // Pairs that can be joined: the joined token, the position, and the two tokens at that time.
     let mut pairs = BinaryHeap::new();
     let offer = |pairs: &mut BinaryHeap<_>, links: &[Link], place: u32| {
         let Some(left) = links.get(place as usize) else { return };
@@ -99,7 +99,7 @@ fn merge_long(vocabulary: &Vocabulary, word: &[u8], mut push: impl FnMut(u16)) {
             continue;
         }
         let after = links[next as usize].next;
-        // A token that was joined to the one before it is never met again: no pair holds this number.
+        // A token that was joined to the previous one is never found again: no pair has this number.
         links[next as usize].token = NONE;
         let link = &mut links[place as usize];
         (link.token, link.next) = (joined, after);

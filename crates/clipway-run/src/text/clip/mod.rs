@@ -15,20 +15,20 @@ use super::filled::Filled;
 use scanner::{Word, Words};
 use vocabulary::{END, START, Vocabulary};
 
-/// CLIP's encoder; all share one vocabulary, which is built when the first is made.
+/// CLIP's encoder. All share one vocabulary, built when the first is created.
 #[derive(Debug)]
 pub struct ClipBpe {
     vocabulary: &'static Vocabulary,
 }
 
 impl ClipBpe {
-    /// Makes an encoder.
+    /// Creates an encoder.
     pub fn new() -> Self {
         ClipBpe { vocabulary: Vocabulary::shared() }
     }
 
-    /// Fills a row of ids, `[context_length]`, from a cleaned text: start, text, end, zeros. The end
-    /// token is kept where the text is truncated.
+    /// Fills a row of ids, `[context_length]`, from a cleaned text: start, text, end, zeros. A truncated text keeps the
+    /// end token.
     pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Filled {
         let mut writer = Writer { row, length: 0 };
         writer.push(START);
@@ -52,7 +52,7 @@ impl ClipBpe {
         Filled { truncated, tokens: 0..length }
     }
 
-    /// Adds the ids of one word.
+    /// Appends the ids of one word.
     fn encode_word(&self, word: &[u8], writer: &mut Writer) {
         if let Some(id) = self.vocabulary.whole_word(word) {
             writer.push(id);
@@ -62,14 +62,14 @@ impl ClipBpe {
     }
 }
 
-/// A row that is being filled, and how many ids it was given, those that found no place counted too.
+/// A row being filled, and how many ids it received, including those without room.
 struct Writer<'a> {
     row: &'a mut [i64],
     length: usize,
 }
 
 impl Writer<'_> {
-    /// Adds an id, if there is room.
+    /// Appends an id, if there is room.
     fn push(&mut self, id: u16) {
         if let Some(place) = self.row.get_mut(self.length) {
             *place = id.into();
@@ -77,7 +77,7 @@ impl Writer<'_> {
         self.length += 1;
     }
 
-    /// Returns whether more ids were given than there is room for.
+    /// Whether more ids were appended than there is room for.
     fn is_over(&self) -> bool {
         self.length > self.row.len()
     }

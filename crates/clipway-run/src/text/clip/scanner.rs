@@ -1,4 +1,4 @@
-//! Cutting of cleaned text into words, as CLIP's regular expression does.
+//! Splits cleaned text into words like CLIP's regular expression.
 
 use std::sync::LazyLock;
 
@@ -12,9 +12,9 @@ const END: &str = "<end_of_text>";
 /// One word of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word<'a> {
-    /// The start token, spelt out.
+    /// The start token, spelled out.
     Start,
-    /// The end token, spelt out.
+    /// The end token, spelled out.
     End,
     /// Letters, one number, other characters, or the end of a contraction.
     Text(&'a str),
@@ -26,7 +26,7 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Begins to cut a text.
+    /// Starts to split a text.
     pub fn new(text: &'a str) -> Self {
         Words { rest: text }
     }
@@ -73,17 +73,17 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// What a character can belong to.
+/// Classes of characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// White space, and U+0345, which the expression matches nowhere: its capital is a letter.
+    /// Whitespace, and U+0345, which the expression matches nowhere: its capital is a letter.
     Skipped,
     Letter,
     Number,
     Other,
 }
 
-/// Classes of the code points below this are looked up.
+/// Code points below this use a lookup table.
 const LOOKED_UP: usize = 0x10000;
 
 /// Classes of the first characters of Unicode.
@@ -91,7 +91,7 @@ static CLASSES: LazyLock<Vec<Class>> = LazyLock::new(|| {
     (0..LOOKED_UP as u32).map(|code| char::from_u32(code).map_or(Class::Other, classify)).collect()
 });
 
-/// Finds the class of an ASCII character.
+/// The class of an ASCII character.
 const fn ascii_class(byte: u8) -> Class {
     match byte {
         b'a'..=b'z' | b'A'..=b'Z' => Class::Letter,
@@ -101,7 +101,7 @@ const fn ascii_class(byte: u8) -> Class {
     }
 }
 
-/// Finds the class of any character in the tables.
+/// The class of any character, from the tables.
 fn classify(character: char) -> Class {
     if character.is_ascii() {
         ascii_class(character as u8)
@@ -116,7 +116,7 @@ fn classify(character: char) -> Class {
     }
 }
 
-/// Finds the class and the length in bytes of the first character.
+/// The class and the length in bytes of the first character.
 fn first_class(bytes: &[u8], text: &str) -> Option<(Class, usize)> {
     match *bytes.first()? {
         byte @ 0..=0x7f => Some((ascii_class(byte), 1)),
@@ -128,7 +128,7 @@ fn first_class(bytes: &[u8], text: &str) -> Option<(Class, usize)> {
     }
 }
 
-/// Measures the run of characters of one class at the start of a text.
+/// Length of the run of one class at the start of a text.
 fn run(text: &str, class: Class) -> usize {
     let mut length = 0;
     while let Some((found, bytes)) = first_class(&text.as_bytes()[length..], &text[length..]) {
@@ -140,7 +140,7 @@ fn run(text: &str, class: Class) -> usize {
     length
 }
 
-/// Measures a special token at the start of a text, in any case.
+/// Length of a special token at the start of a text, in any case.
 fn special(text: &str) -> Option<usize> {
     [START, END].iter().find_map(|token| {
         let mut length = 0;
@@ -157,8 +157,8 @@ fn special(text: &str) -> Option<usize> {
     })
 }
 
-/// Measures the end of an English contraction at the start of a text: `'s`, `'t`, `'re`, `'ve`, `'m`, `'ll`
-/// or `'d`, in any case.
+/// Length of the end of an English contraction at the start of a text: `'s`, `'t`, `'re`, `'ve`, `'m`, `'ll` or `'d`,
+/// in any case.
 fn contraction(text: &str) -> Option<usize> {
     let mut letters = text.strip_prefix('\'')?.chars();
     let first = letters.next()?;

@@ -1,13 +1,13 @@
-//! CLIP's vocabulary: 256 bytes, the same at the end of a word, 48894 merges, and two special tokens.
+//! CLIP's vocabulary: 256 bytes, the same bytes at the end of a word, 48894 merges, and two special tokens.
 
 use std::sync::LazyLock;
 
-/// CLIP's merges in the order they were learnt, each two ids of 16 bits, lowest byte first. Derived from
+/// CLIP's merges in the order they were learned, each two 16-bit ids, lowest byte first. Derived from
 /// `bpe_simple_vocab_16e6.txt` of <https://github.com/openai/CLIP> (MIT, Copyright (c) 2021 OpenAI) by
 /// `scripts/generate_text_tables.py`.
 static MERGES: &[u8] = include_bytes!("../../../data/clip_merges.bin");
 
-/// How many tokens are single bytes, those at the end of a word included: the id of the first merge.
+/// Number of single-byte tokens, including those at the end of a word: the id of the first merge.
 pub const FIRST_MERGE: usize = 512;
 
 /// The id of the token before a text.
@@ -16,21 +16,21 @@ pub const START: u16 = 49406;
 /// The id of the token after a text.
 pub const END: u16 = 49407;
 
-/// Slots of the hash tables: a power of two, and more than twice what goes in.
+/// Slots of the hash tables: a power of two, and more than twice the number of entries.
 const SLOTS: usize = 1 << 17;
 
-/// The value of a slot that is empty: the id of no token that is looked up.
+/// The value of an empty slot: the id of no token that is looked up.
 const EMPTY: u16 = u16::MAX;
 
 static SHARED: LazyLock<Vocabulary> = LazyLock::new(Vocabulary::new);
 
-/// The tables that encoding needs.
+/// The tables for encoding.
 pub struct Vocabulary {
-    /// The bytes of all tokens, one after the other.
+    /// The bytes of all tokens, concatenated.
     bytes: Vec<u8>,
-    /// Where each token's bytes begin; one more entry marks the end.
+    /// Where each token's bytes start; one more entry marks the end.
     offsets: Vec<u32>,
-    /// Whether each token is the end of a word.
+    /// Whether each token ends a word.
     ends: Vec<bool>,
     /// The token of each byte within a word.
     byte_tokens: [u16; 256],
@@ -38,7 +38,7 @@ pub struct Vocabulary {
     pair_keys: Vec<u32>,
     /// What each pair joins to.
     pair_values: Vec<u16>,
-    /// Tokens that are a whole word, by the hash of their bytes.
+    /// Tokens that are complete words, by the hash of their bytes.
     words: Vec<u16>,
 }
 
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Vocabulary {
 }
 
 impl Vocabulary {
-    /// Gives the vocabulary, building it the first time.
+    /// Returns the vocabulary, building it the first time.
     pub fn shared() -> &'static Vocabulary {
         &SHARED
     }
@@ -91,12 +91,12 @@ impl Vocabulary {
         vocabulary
     }
 
-    /// The bytes of a token; whether it ends a word is not among them.
+    /// The bytes of a token, which do not show whether it ends a word.
     pub fn token_bytes(&self, token: u16) -> &[u8] {
         &self.bytes[self.range(token)]
     }
 
-    /// Whether a token is the end of a word.
+    /// Whether a token ends a word.
     pub fn ends_word(&self, token: u16) -> bool {
         self.ends[usize::from(token)]
     }
@@ -119,8 +119,8 @@ impl Vocabulary {
         None
     }
 
-    /// The token that is this whole word. The generator of the merges has checked that every such token is
-    /// also what merging the word's bytes leads to.
+    /// The token for a complete word. The generator of the merges has checked that for every such token, merging the
+    /// word's bytes leads to the same token.
     pub fn whole_word(&self, word: &[u8]) -> Option<u16> {
         let mut slot = word_slot(word);
         while self.words[slot] != EMPTY {
@@ -133,13 +133,13 @@ impl Vocabulary {
         None
     }
 
-    /// Where the bytes of a token stand.
+    /// Where a token's bytes are.
     fn range(&self, token: u16) -> std::ops::Range<usize> {
         let token = usize::from(token);
         self.offsets[token] as usize..self.offsets[token + 1] as usize
     }
 
-    /// Enters what a pair joins to.
+    /// Stores what a pair joins to.
     fn insert_pair(&mut self, left: u16, right: u16, token: u16) {
         let key = pair_key(left, right);
         let mut slot = pair_slot(key);
@@ -149,7 +149,7 @@ impl Vocabulary {
         (self.pair_keys[slot], self.pair_values[slot]) = (key, token);
     }
 
-    /// Enters a token as a whole word.
+    /// Stores a token as a complete word.
     fn insert_word(&mut self, token: u16) {
         let mut slot = word_slot(self.token_bytes(token));
         while self.words[slot] != EMPTY {
@@ -159,13 +159,13 @@ impl Vocabulary {
     }
 }
 
-/// The merges: the ids of the two tokens that each joins.
+/// The merges: the ids of the two joined tokens.
 pub fn merges() -> impl Iterator<Item = (u16, u16)> {
     let (pairs, _) = MERGES.as_chunks::<4>();
     pairs.iter().map(|&[a, b, c, d]| (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])))
 }
 
-/// The bytes in the order of their tokens: printable ones of Latin-1 first, then the others.
+/// The bytes in the order of their tokens: printable Latin-1 ones first, then the others.
 pub fn byte_order() -> Vec<u8> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let (first, second): (Vec<u8>, Vec<u8>) = (0..=255).partition(printable);
@@ -177,12 +177,12 @@ fn pair_key(left: u16, right: u16) -> u32 {
     u32::from(left) | u32::from(right) << 16
 }
 
-/// Where the search for a pair begins.
+/// First slot in the search for a pair.
 fn pair_slot(key: u32) -> usize {
     (u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 47) as usize % SLOTS
 }
 
-/// Where the search for a word begins.
+/// First slot in the search for a word.
 fn word_slot(word: &[u8]) -> usize {
     let mut hash = word.len() as u64;
     let (chunks, rest) = word.as_chunks::<8>();

@@ -15,13 +15,13 @@ use crate::text::TokenizerError;
 const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// The spelling of a special token, as the files give it or as the class has it.
+/// The spelling of a special token, from the files or the class.
 pub fn named(files: &TokenizerFiles, name: &str, default: &str) -> Result<String, TokenizerError> {
     let found = special_by_name(files)?.into_iter().find(|(key, _)| *key == name);
     Ok(found.map_or_else(|| default.to_owned(), |(_, token)| token))
 }
 
-/// Special tokens that a class has where the files name none: those of its constructor.
+/// Default special tokens of a class: those of its constructor.
 fn of_class(class: &str) -> &'static [&'static str] {
     match class {
         "CLIPTokenizer" => &["<|startoftext|>", "<|endoftext|>"],
@@ -30,12 +30,12 @@ fn of_class(class: &str) -> &'static [&'static str] {
     }
 }
 
-/// The special tokens that the files name.
+/// The special tokens named by the files.
 fn special(files: &TokenizerFiles) -> Result<Vec<String>, TokenizerError> {
     Ok(special_by_name(files)?.into_iter().map(|(_, token)| token).collect())
 }
 
-/// The same, each with the key that names it.
+/// The same, each with its key.
 fn special_by_name(files: &TokenizerFiles) -> Result<Vec<(&'static str, String)>, TokenizerError> {
     let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
     let map = files.special_tokens_map.map(|bytes| parse_config(bytes, SPECIAL_TOKENS_MAP)).transpose()?;
@@ -51,7 +51,7 @@ fn special_by_name(files: &TokenizerFiles) -> Result<Vec<(&'static str, String)>
     Ok(named.collect())
 }
 
-/// A file that is taken as it is, with the tokens that the files beside it add.
+/// A file used as it is, with the tokens added by the files beside it.
 pub fn completed<'a>(
     bytes: &'a [u8],
     mut value: Value,
@@ -68,9 +68,9 @@ pub fn completed<'a>(
     Ok(Backend { bytes, value })
 }
 
-/// Adds tokens to a `tokenizer.json` as transformers does: those that the configuration lists, else those of the
-/// `tokenizer.json` itself and of `added_tokens.json`, and the special tokens that are named. A token of the vocabulary
-/// keeps its id, any other has the next one.
+/// Adds tokens to a `tokenizer.json` like transformers: those listed by the configuration, otherwise those of the
+/// `tokenizer.json` itself and of `added_tokens.json`, and the named special tokens. A token in the vocabulary keeps
+/// its id, any other gets the next one.
 pub fn add(
     value: &mut Value,
     own: Option<&Value>,
@@ -81,7 +81,7 @@ pub fn add(
     let vocabulary = value.get("model").and_then(|model| model.get("vocab")).unwrap_or(&Value::Null);
     let mut missing = special(files)?;
     missing.extend(of_class(class).iter().map(|token| (*token).to_owned()).filter(|token| {
-        // One that is not in the vocabulary has no row in the model, and no text names it.
+        // A token outside the vocabulary has no row in the model, and no text names it.
         id_in(vocabulary, token).is_some()
     }));
     for content in missing {
@@ -118,7 +118,7 @@ pub fn add(
 /// An added token with its options.
 type Token = Map<String, Value>;
 
-/// The tokens that files list, by id.
+/// The tokens listed by files, by id.
 fn listed(own: Option<&Value>, files: &TokenizerFiles) -> Result<BTreeMap<u64, Token>, TokenizerError> {
     let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
     let mut tokens = BTreeMap::new();
@@ -143,7 +143,7 @@ fn listed(own: Option<&Value>, files: &TokenizerFiles) -> Result<BTreeMap<u64, T
     Ok(tokens)
 }
 
-/// The id of a token in the vocabulary of a model.
+/// The id of a token in a model's vocabulary.
 fn id_in(vocabulary: &Value, token: &str) -> Option<u64> {
     match vocabulary {
         Value::Object(entries) => entries.get(token).and_then(Value::as_u64),

@@ -1,32 +1,32 @@
-//! What the parts of a `tokenizer.json` may come to together.
+//! Limits on the parts of a `tokenizer.json` together.
 
 use super::json::Node;
 use super::pattern;
 use crate::text::TokenizerError;
 
-/// Parts of the normalizer, the pre-tokenizer and the decoder together. Each goes over the whole text.
+/// Maximum number of parts in normalizer, pre-tokenizer and decoder together. Each processes the whole text.
 const MOST_PARTS: usize = 64;
 
-/// Regular expressions of the file, strings that are searched for among them: each keeps tables of its own.
+/// Maximum number of regular expressions in the file, including literal search strings: each has its own tables.
 const MOST_EXPRESSIONS: usize = 32;
 
-/// Ranges of characters of all expressions, repeated ones counted as often as they repeat. `\p{L}` has some 650, the whole
+/// Maximum number of character ranges in all expressions, multiplied by repetitions. `\p{L}` has about 650, the whole
 /// expression of GPT-4o about 9000.
 const MOST_RANGES: u64 = 1 << 16;
 
-/// The longest string that is searched for, or put in the place of another, in bytes.
+/// Maximum length of a search string or replacement, in bytes.
 const LONGEST_STRING: usize = 4096;
 
-/// How many times longer the normalizer may make a text, all parts together.
+/// How many times longer all parts of the normalizer together may make a text.
 const MOST_GROWTH: u64 = 256;
 
-/// How many times longer the pre-tokenizer may make the pieces of a text.
+/// How many times longer the pre-tokenizer may make a text's pieces.
 const MOST_PIECE_GROWTH: u64 = 64;
 
-/// The longest text that a part of the normalizer may put before a text, in bytes.
+/// Maximum length of a text that one part of the normalizer may prepend, in bytes.
 const LONGEST_PREPENDED: usize = 64;
 
-/// What all parts of the normalizer may put before a text, in bytes, after what makes it longer.
+/// Maximum number of bytes that all parts of the normalizer may prepend, including later growth.
 const MOST_ADDED: u64 = 4096;
 
 /// Counts the parts of a file.
@@ -47,8 +47,8 @@ impl Budget {
         Ok(())
     }
 
-    /// Checks and counts a pattern, a string or a regular expression; gives the length of the shortest text that it can
-    /// match.
+    /// Checks and counts a pattern, a literal string or a regular expression; returns the length of the shortest text
+    /// that it can match.
     pub fn pattern(&mut self, node: &Node) -> Result<usize, TokenizerError> {
         node.only(&["String", "Regex"])?;
         self.expressions += 1;
@@ -64,9 +64,8 @@ impl Budget {
                 let size = pattern::check(expression.string()?).map_err(|cause| expression.error(cause))?;
                 self.ranges = self.ranges.saturating_add(size.ranges);
                 if self.ranges > MOST_RANGES {
-                    let cause = format!(
-                        "the expressions of the file have more than {MOST_RANGES} ranges of characters"
-                    );
+                    let cause =
+                        format!("the expressions of the file have more than {MOST_RANGES} character ranges");
                     return Err(expression.too_large(cause));
                 }
                 Ok(1)
@@ -76,21 +75,21 @@ impl Budget {
     }
 }
 
-/// Reads a string of bounded length.
+/// Reads a string of limited length.
 pub fn string<'a>(node: &Node<'a>) -> Result<&'a str, TokenizerError> {
     let text = node.string()?;
     if text.len() > LONGEST_STRING {
-        return Err(node.too_large(format!("{} bytes; at most {LONGEST_STRING} are accepted", text.len())));
+        return Err(node.too_large(format!("{} bytes; the limit is {LONGEST_STRING}", text.len())));
     }
     Ok(text)
 }
 
-/// How much longer a text becomes: so many times, and by so many bytes.
+/// How much longer a text becomes: a factor and a number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Growth {
-    /// How many times longer.
+    /// The factor.
     pub times: u64,
-    /// Bytes on top.
+    /// The bytes added.
     pub added: u64,
 }
 
@@ -101,12 +100,12 @@ impl Default for Growth {
 }
 
 impl Growth {
-    /// Makes a text so many times longer.
+    /// Growth by a factor.
     pub fn times(times: u64) -> Growth {
         Growth { times, added: 0 }
     }
 
-    /// Adds a text in front.
+    /// Growth by a prepended text.
     pub fn prepended(node: &Node) -> Result<Growth, TokenizerError> {
         let length = node.string()?.len();
         if length > LONGEST_PREPENDED {
@@ -115,7 +114,7 @@ impl Growth {
         Ok(Growth { times: 1, added: length as u64 })
     }
 
-    /// The growth of this and then of `next`.
+    /// This growth followed by `next`.
     #[must_use]
     pub fn then(self, next: Growth) -> Growth {
         Growth {

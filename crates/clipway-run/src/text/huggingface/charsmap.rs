@@ -1,18 +1,18 @@
-//! The precompiled character map of SentencePiece: a trie in an array, and the replacements it points to.
+//! SentencePiece's precompiled character map: a trie in an array, and the replacements it points to.
 
 use std::collections::VecDeque;
 
 use super::json::Node;
 use crate::text::TokenizerError;
 
-/// The longest replacement, in bytes. Those of Unicode's compatibility forms have at most 33.
+/// Maximum length of a replacement, in bytes. Those of Unicode's compatibility forms have at most 33.
 const LONGEST_REPLACEMENT: usize = 256;
 
-/// Checks a map, which stands in base 64: every step in the trie stays in the array, every value points to a
-/// replacement. Gives how many times longer a replacement may be than what it replaces.
+/// Checks a map, given in base 64: every step in the trie stays in the array, and every value points to a replacement.
+/// Returns how many times longer a replacement may be than what it replaces.
 ///
 /// # Errors
-/// [`TokenizerError::File`] says what is wrong with the map.
+/// [`TokenizerError::File`] for an invalid map.
 pub fn check(node: &Node) -> Result<u64, TokenizerError> {
     Charsmap::read(node).map(|map| map.growth)
 }
@@ -27,7 +27,7 @@ pub struct Charsmap {
 }
 
 impl Charsmap {
-    /// Reads a map as [`check`] does.
+    /// Reads a map like [`check`].
     pub fn read(node: &Node) -> Result<Charsmap, TokenizerError> {
         let bytes = decode_base_64(node.string()?).ok_or_else(|| node.error("not base 64"))?;
         let (size, rest) =
@@ -46,9 +46,9 @@ impl Charsmap {
         Ok(Charsmap { units, replacements: replacements.to_owned(), growth })
     }
 
-    /// Replaces what the map holds as SentencePiece does: at each place the longest of its entries.
+    /// Replaces the map's entries like SentencePiece: the longest one at each position.
     ///
-    /// The tokenizers library looks at whole grapheme clusters instead, and leaves other text for some of them.
+    /// The tokenizers library looks at whole grapheme clusters instead, and gives another result for some of them.
     pub fn normalize(&self, text: &str) -> String {
         let mut normal = String::with_capacity(text.len());
         let mut rest = text;
@@ -68,7 +68,7 @@ impl Charsmap {
         normal
     }
 
-    /// The longest entry that bytes begin with: its length, and where its replacement begins.
+    /// The longest entry at the start of the bytes: its length, and where its replacement starts.
     fn longest(&self, bytes: &[u8]) -> Option<(usize, usize)> {
         let mut found = None;
         let mut node = offset(self.units[0]);
@@ -89,19 +89,19 @@ impl Charsmap {
     }
 }
 
-/// The label of a unit, and the mark of a leaf, which no label has.
+/// The label of a unit, and the leaf flag, which no label has.
 const LABEL: u32 = 1 << 31 | 0xff;
 
-/// How far from a unit its children are.
+/// Offset from a unit to its children.
 fn offset(unit: u32) -> usize {
     (unit as usize >> 10) << ((unit as usize & (1 << 9)) >> 6)
 }
 
-/// Follows every way through the trie, as a search would.
+/// Follows every path through the trie, like a search.
 fn walk(units: &[u32], replacements: &str) -> Result<u64, String> {
     let mut seen = vec![false; units.len()];
     let mut growth = 1;
-    // The nearest first, so that each is met on its shortest way.
+    // Nearest first, so that each unit is found on its shortest path.
     let mut open = VecDeque::from([(offset(units[0]), 1)]);
     while let Some((node, depth)) = open.pop_front() {
         for label in 1..=255usize {

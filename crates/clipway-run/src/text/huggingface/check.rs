@@ -1,4 +1,4 @@
-//! The check of a `tokenizer.json`, wholly, before the tokenizers library loads it.
+//! Checks a `tokenizer.json` completely before the tokenizers library loads it.
 
 use super::budget::Budget;
 use super::contained::contained;
@@ -9,16 +9,16 @@ use super::vocabulary::Vocabulary;
 use super::{length, pipeline};
 use crate::text::TokenizerError;
 
-/// The name by which errors call the file.
+/// The file's name in errors.
 pub const FILE: &str = "tokenizer.json";
 
-/// The largest file that is read, in bytes; the largest in use take some 40 MB.
+/// Maximum size of the file, in bytes; the largest in use take about 40 MB.
 const LARGEST: usize = 256 << 20;
 
-/// Checks a `tokenizer.json` as [`crate::text::Tokenizer::from_json`] does, and that the library takes it.
+/// Checks a `tokenizer.json` like [`crate::text::Tokenizer::from_json`], and that the library accepts it.
 ///
 /// # Errors
-/// [`TokenizerError::File`] names the key at which something is wrong.
+/// [`TokenizerError::File`] with the key of the problem.
 pub fn check_tokenizer_json(bytes: &[u8]) -> Result<(), TokenizerError> {
     let value = parse(bytes)?;
     let (vocabulary, ..) = check(&Node::root(&value, FILE))?;
@@ -28,7 +28,7 @@ pub fn check_tokenizer_json(bytes: &[u8]) -> Result<(), TokenizerError> {
 /// Parses the file.
 pub(super) fn parse(bytes: &[u8]) -> Result<serde_json::Value, TokenizerError> {
     if bytes.len() > LARGEST {
-        let cause = format!("{} bytes are more than {LARGEST}", bytes.len());
+        let cause = format!("{} bytes; the limit is {LARGEST}", bytes.len());
         return Err(TokenizerError::file(FILE, "size", cause));
     }
     json::parse(bytes, FILE)
@@ -65,7 +65,7 @@ pub(super) fn check<'a>(root: &Node<'a>) -> Result<(Vocabulary<'a>, Template, Te
     Ok((vocabulary, template.unwrap_or_default(), growth))
 }
 
-/// Has the library load the file, without truncation and padding of its own.
+/// Loads the file with the library, without truncation and padding of its own.
 pub(super) fn load(bytes: &[u8], vocabulary: &Vocabulary) -> Result<tokenizers::Tokenizer, TokenizerError> {
     let fault = |cause: String| TokenizerError::file(FILE, "loading", cause);
     let mut library = contained(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(fault)?;
@@ -76,7 +76,7 @@ pub(super) fn load(bytes: &[u8], vocabulary: &Vocabulary) -> Result<tokenizers::
             return Err(TokenizerError::file(FILE, "added_tokens", format!("`{token}` cannot have id {id}")));
         }
     }
-    // A text of several scripts shows whether encoding works at all.
+    // A text in several scripts shows whether encoding works at all.
     contained(|| library.encode_fast("a photo of a cat, 2 über 猫 🐈", false)).map_err(fault)?;
     Ok(library)
 }

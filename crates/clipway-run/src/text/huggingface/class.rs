@@ -1,8 +1,7 @@
-//! The `tokenizer.json` that a class of transformers 5.24 makes of a folder's files.
+//! The `tokenizer.json` that a class of transformers 5.24 builds from a folder's files.
 //!
-//! Some classes take no more than the vocabulary of a `tokenizer.json` and build the rest themselves, others take
-//! the file as it is. What is built here is a whole `tokenizer.json` again, so that it can be checked, run and stored
-//! like any other.
+//! Some classes use only the vocabulary of a `tokenizer.json` and build the rest themselves; others use the file as it
+//! is. What is built here is again a complete `tokenizer.json`, so it can be checked, run and stored like any other.
 
 use std::borrow::Cow;
 
@@ -15,7 +14,7 @@ use super::{added, json as strict, slow};
 use crate::text::TokenizerError;
 use crate::text::clip::{clip_normalizer, clip_pre_tokenizer};
 
-/// A `tokenizer.json`: its bytes and what they hold.
+/// A `tokenizer.json`: its bytes and their contents.
 #[derive(Debug)]
 pub struct Backend<'a> {
     /// The file.
@@ -24,8 +23,8 @@ pub struct Backend<'a> {
     pub value: Value,
 }
 
-/// The class that transformers takes for a folder, without the ending of the fast ones: the one that is named, else
-/// that of the kind of model. Empty where neither is known: the files are then taken as they are.
+/// The class that transformers uses for a folder, without the `Fast` suffix: the named one, otherwise that of the model
+/// type. Empty if neither is known: the files are then used as they are.
 pub fn of(files: &TokenizerFiles) -> Result<String, TokenizerError> {
     let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
     let model = match files.model {
@@ -45,10 +44,10 @@ pub fn of(files: &TokenizerFiles) -> Result<String, TokenizerError> {
     Ok(class.strip_suffix("Fast").map(str::to_owned).unwrap_or(class))
 }
 
-/// The `tokenizer.json` that a class makes of the files; `None` where there is no vocabulary.
+/// The `tokenizer.json` that a class builds from the files; `None` without a vocabulary.
 ///
 /// # Errors
-/// [`TokenizerError::File`] for a file that is malformed or of a kind that is not read.
+/// [`TokenizerError::File`] for a file that is malformed or of an unsupported kind.
 pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Backend<'a>>, TokenizerError> {
     let builds = match class {
         "SiglipTokenizer" if files.sentence_piece.is_some() => {
@@ -87,7 +86,7 @@ pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Bac
 /// Builds a `tokenizer.json` around a vocabulary.
 type Build = fn(Source, &TokenizerFiles) -> Result<Value, TokenizerError>;
 
-/// What a class takes of a `tokenizer.json`.
+/// What a class uses from a `tokenizer.json`.
 struct Source {
     /// `vocab` and `merges`.
     model: Map<String, Value>,
@@ -137,7 +136,7 @@ fn gemma(source: Source, files: &TokenizerFiles) -> Result<Value, TokenizerError
     space_marks(source, files, json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" }))
 }
 
-/// transformers' `Siglip2Tokenizer`: Gemma's, in lower case.
+/// transformers' `Siglip2Tokenizer`: Gemma's, lower-cased.
 fn siglip2(source: Source, files: &TokenizerFiles) -> Result<Value, TokenizerError> {
     let marks = json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" });
     let lower = json!({ "type": "Lowercase" });
@@ -159,7 +158,7 @@ fn space_marks(source: Source, files: &TokenizerFiles, normalizer: Value) -> Res
     Ok(whole(normalizer, pre_tokenizer, source.post_processor, model))
 }
 
-/// Puts the vocabulary into the object of a model.
+/// Puts the vocabulary into a model object.
 fn with_defaults(vocabulary: Map<String, Value>, mut model: Value) -> Value {
     if let Value::Object(members) = &mut model {
         members.extend(vocabulary);
@@ -181,14 +180,14 @@ fn whole(normalizer: Value, pre_tokenizer: Value, post_processor: Value, model: 
     })
 }
 
-/// Whether a file gives the same ids as what a class builds of it, recognized by what encoding uses.
+/// Whether a file gives the same ids as what a class builds from it, judging by what encoding uses.
 fn reads_alike(built: &Value, file: &Value) -> bool {
     let same = |key: &str| built.get(key) == file.get(key);
     let model = |value: &Value| {
         let mut model = value.get("model").cloned().unwrap_or_default();
         if let Some(members) = model.as_object_mut() {
             members.remove("dropout");
-            // What is not written is its default.
+            // A missing key has its default.
             for key in ["fuse_unk", "byte_fallback", "ignore_merges"] {
                 members.entry(key).or_insert(Value::Bool(false));
             }

@@ -1,4 +1,4 @@
-//! Calls of the tokenizers library, whose panics become errors.
+//! Calls into the tokenizers library, whose panics become errors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

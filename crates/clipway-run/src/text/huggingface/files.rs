@@ -1,4 +1,4 @@
-//! Checking any one file of a tokenizer, by its name.
+//! Checks any tokenizer file, by its name.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use super::check::{FILE, check_tokenizer_json};
 use super::json;
 use crate::text::{TokenizerError, check_clip_vocabulary};
 
-/// The names by which errors call the other files.
+/// The other files' names in errors.
 pub const CONFIG: &str = "tokenizer_config.json";
 pub const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 
@@ -17,26 +17,26 @@ pub struct TokenizerFiles<'a> {
     pub tokenizer: Option<&'a [u8]>,
     /// `tokenizer_config.json`.
     pub config: Option<&'a [u8]>,
-    /// `special_tokens_map.json`, which older folders have besides.
+    /// `special_tokens_map.json`, an additional file in older folders.
     pub special_tokens_map: Option<&'a [u8]>,
     /// `vocab.json` of a byte-pair encoding.
     pub vocabulary: Option<&'a [u8]>,
     /// `merges.txt` of a byte-pair encoding.
     pub merges: Option<&'a [u8]>,
-    /// `added_tokens.json`, which older folders have besides.
+    /// `added_tokens.json`, an additional file in older folders.
     pub added_tokens: Option<&'a [u8]>,
     /// `spiece.model`, a SentencePiece model.
     pub sentence_piece: Option<&'a [u8]>,
-    /// transformers' `config.json`, which names the kind of model.
+    /// transformers' `config.json`, which names the model type.
     pub model: Option<&'a [u8]>,
 }
 
 impl<'a> TokenizerFiles<'a> {
-    /// Names of the files that a tokenizer is made of and that an artifact carries along.
+    /// Names of the tokenizer files that an artifact carries along.
     pub const NAMES: [&'static str; 7] =
         [FILE, CONFIG, SPECIAL_TOKENS_MAP, "vocab.json", "merges.txt", "added_tokens.json", "spiece.model"];
 
-    /// Picks the files by their names.
+    /// Selects the files by their names.
     pub fn of(files: &'a [(String, Vec<u8>)]) -> Self {
         let file = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
         let [tokenizer, config, special_tokens_map, vocabulary, merges, added_tokens, sentence_piece] =
@@ -53,24 +53,24 @@ impl<'a> TokenizerFiles<'a> {
         }
     }
 
-    /// Whether there is a vocabulary, in one form or another.
+    /// Whether there is a vocabulary in any form.
     pub fn has_vocabulary(&self) -> bool {
         let pairs = self.vocabulary.is_some() && self.merges.is_some();
         self.tokenizer.is_some() || self.sentence_piece.is_some() || pairs
     }
 }
 
-/// Checks one file of a tokenizer: CLIP's vocabulary (`….txt.gz`), a `tokenizer.json`, or a configuration,
-/// which is a JSON object that names a `tokenizer_class` and holds no model.
+/// Checks one tokenizer file: CLIP's vocabulary (`….txt.gz`), a `tokenizer.json`, or a configuration, which is a JSON
+/// object with a `tokenizer_class` and no model.
 ///
 /// # Errors
-/// [`TokenizerError::File`] says where and what is wrong; SentencePiece models (`….model`) are not read.
+/// [`TokenizerError::File`] with the place and the problem; SentencePiece models (`….model`) are not supported.
 pub fn check_tokenizer_file(name: &str, bytes: &[u8]) -> Result<(), TokenizerError> {
     if name.ends_with(".gz") {
         return check_clip_vocabulary(bytes);
     }
     if name.ends_with(".model") {
-        let cause = "SentencePiece models are not read; convert it to a tokenizer.json";
+        let cause = "SentencePiece models are not supported; convert it to a tokenizer.json";
         return Err(TokenizerError::file("SentencePiece model", "file", cause));
     }
     let is_config = match json::parse(bytes, FILE)? {
@@ -83,7 +83,7 @@ pub fn check_tokenizer_file(name: &str, bytes: &[u8]) -> Result<(), TokenizerErr
     check_tokenizer_json(bytes)
 }
 
-/// Parses a configuration, which must name no code.
+/// Parses a configuration, which must not name any code.
 pub fn parse_config(bytes: &[u8], file: &'static str) -> Result<Map<String, Value>, TokenizerError> {
     match json::parse(bytes, file)? {
         Value::Object(config) if config.contains_key("auto_map") => Err(TokenizerError::file(

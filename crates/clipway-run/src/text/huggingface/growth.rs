@@ -1,4 +1,4 @@
-//! How long a text may become on its way through a tokenizer.
+//! How long a text may become inside a tokenizer.
 
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper, Tokenizer};
 
@@ -7,16 +7,16 @@ use super::charsmap::Charsmap;
 use super::contained::contained;
 use crate::text::TokenizerError;
 
-/// The longest text, in bytes when it is normalized: the library keeps some 20 bytes for each.
+/// Maximum length of a text after normalization, in bytes: the library needs about 20 bytes for each.
 const LONGEST_TEXT: u64 = 2 << 20;
 
-/// Bytes of all pieces of a text together.
+/// Maximum number of bytes in all pieces of a text together.
 const ALL_PIECES: u64 = 8 << 20;
 
-/// Bytes that are normalized at once to see how long a text becomes.
+/// Number of bytes normalized at once to measure how long a text becomes.
 const SAMPLE: usize = 4 << 10;
 
-/// How much longer a text may become: by the normalizer, and in pieces by the pre-tokenizer.
+/// How much longer a text may become: in the normalizer, and as pieces in the pre-tokenizer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TextGrowth {
     pub normalizer: Growth,
@@ -24,8 +24,8 @@ pub struct TextGrowth {
 }
 
 impl TextGrowth {
-    /// Refuses a text that would become too long at any step. A long one is normalized piece by piece to see how long it
-    /// becomes, since few texts grow as far as they could. `charsmap` is a map that is applied before the library.
+    /// Refuses a text that would become too long at any step. A long one is normalized piece by piece to measure its
+    /// growth, since few texts grow as much as they could. `charsmap` is a map applied before the library.
     ///
     /// # Errors
     /// [`TokenizerError::TextTooLong`], or [`TokenizerError::Encode`] if the library fails.

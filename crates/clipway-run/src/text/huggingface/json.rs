@@ -1,4 +1,4 @@
-//! JSON in which every key stands once.
+//! JSON without duplicate keys.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::text::TokenizerError;
 
-/// Parses a whole file; a key that an object holds twice is an error.
+/// Parses a whole file; a duplicate key is an error.
 pub fn parse(bytes: &[u8], file: &'static str) -> Result<Value, TokenizerError> {
     match serde_json::from_slice::<Strict>(bytes) {
         Ok(Strict(value)) => Ok(value),
@@ -18,7 +18,7 @@ pub fn parse(bytes: &[u8], file: &'static str) -> Result<Value, TokenizerError> 
     }
 }
 
-/// A value without repeated keys.
+/// A value without duplicate keys.
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {
@@ -76,7 +76,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key `{key}` stands twice")));
+                return Err(A::Error::custom(format_args!("duplicate key `{key}`")));
             }
             let Strict(value) = entries.next_value()?;
             map.insert(key, value);
@@ -95,45 +95,45 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Stands for the whole file.
+    /// The whole file.
     pub fn root(value: &'a Value, file: &'static str) -> Self {
         Node { value, file, path: String::new() }
     }
 
-    /// Makes an error about this value.
+    /// An error about this value.
     pub fn error(&self, cause: impl Into<String>) -> TokenizerError {
         let place = if self.path.is_empty() { "top level" } else { &self.path };
         TokenizerError::file(self.file, place, cause)
     }
 
-    /// Makes an error about this value, which is over a limit.
+    /// An error about this value, which is over a limit.
     pub fn too_large(&self, cause: impl Into<String>) -> TokenizerError {
         let place = if self.path.is_empty() { "top level" } else { &self.path };
         TokenizerError::too_large(self.file, place, cause)
     }
 
-    /// Gives the entry of an object; `None` if it is missing or null.
+    /// Returns the entry of an object; `None` if it is missing or null.
     pub fn get(&self, key: &str) -> Result<Option<Node<'a>>, TokenizerError> {
         let entry = self.object()?.get(key).filter(|value| !value.is_null());
         Ok(entry.map(|value| self.child(key, value)))
     }
 
-    /// Gives the entry of an object, which must be there.
+    /// Returns a required entry of an object.
     pub fn need(&self, key: &str) -> Result<Node<'a>, TokenizerError> {
         self.get(key)?.ok_or_else(|| self.error(format!("`{key}` is missing")))
     }
 
-    /// Gives the entries of an object.
+    /// Returns the entries of an object.
     pub fn object(&self) -> Result<&'a Map<String, Value>, TokenizerError> {
         self.value.as_object().ok_or_else(|| self.unexpected("an object"))
     }
 
-    /// Gives the elements of an array.
+    /// Returns the elements of an array.
     pub fn array(&self) -> Result<&'a [Value], TokenizerError> {
         self.value.as_array().map(Vec::as_slice).ok_or_else(|| self.unexpected("an array"))
     }
 
-    /// Gives the elements of an array with their paths.
+    /// Returns the elements of an array with their paths.
     pub fn elements(&self) -> Result<impl Iterator<Item = Node<'a>> + use<'a>, TokenizerError> {
         let parent = self.clone();
         Ok(self
@@ -143,37 +143,37 @@ impl<'a> Node<'a> {
             .map(move |(place, value)| parent.child(&place.to_string(), value)))
     }
 
-    /// Gives a string.
+    /// Returns a string.
     pub fn string(&self) -> Result<&'a str, TokenizerError> {
         self.value.as_str().ok_or_else(|| self.unexpected("a string"))
     }
 
-    /// Gives a truth value.
+    /// Returns a boolean.
     pub fn bool(&self) -> Result<bool, TokenizerError> {
         self.value.as_bool().ok_or_else(|| self.unexpected("true or false"))
     }
 
-    /// Gives a whole number from `least` to `most`.
+    /// Returns an integer from `least` to `most`.
     pub fn number(&self, least: u64, most: u64) -> Result<u64, TokenizerError> {
         let number = self.value.as_u64().filter(|number| (least..=most).contains(number));
-        number.ok_or_else(|| self.unexpected(&format!("a whole number from {least} to {most}")))
+        number.ok_or_else(|| self.unexpected(&format!("an integer from {least} to {most}")))
     }
 
-    /// Fails if the object holds a key that is not `known`.
+    /// Fails if the object has a key that is not in `known`.
     pub fn only(&self, known: &[&str]) -> Result<(), TokenizerError> {
         match self.object()?.keys().find(|key| !known.contains(&key.as_str())) {
-            Some(key) => Err(self.error(format!("the key `{key}` is unknown"))),
+            Some(key) => Err(self.error(format!("unknown key `{key}`"))),
             None => Ok(()),
         }
     }
 
-    /// Gives the entry under a key, with its path.
+    /// Returns the entry for a key, with its path.
     fn child(&self, key: &str, value: &'a Value) -> Node<'a> {
         let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
         Node { value, file: self.file, path }
     }
 
-    /// Makes the error of a value of the wrong kind.
+    /// The error of a value with the wrong type.
     fn unexpected(&self, expected: &str) -> TokenizerError {
         let found = match self.value {
             Value::Null => "null".to_owned(),

@@ -1,21 +1,22 @@
-//! Truncation and padding of a `tokenizer.json`. They are not used here, but whoever gets the file would use them.
+//! Truncation and padding settings of a `tokenizer.json`. They are not used here, but others who load the file use
+//! them.
 
 use super::json::Node;
 use crate::text::TokenizerError;
 
-/// The longest row of ids: that of the longest context.
+/// Maximum length of a row of ids: that of the longest context.
 const LONGEST_ROW: u64 = 1 << 20;
 
-/// Checks what the file says on how texts are cut and filled up.
+/// Checks the file's truncation and padding settings.
 ///
 /// # Errors
-/// [`TokenizerError::File`] names the key at which something is wrong.
+/// [`TokenizerError::File`] with the key of the problem.
 pub fn check(root: &Node) -> Result<(), TokenizerError> {
     if let Some(truncation) = root.get("truncation")? {
         truncation.only(&["direction", "max_length", "strategy", "stride"])?;
         let longest = truncation.need("max_length")?.number(0, LONGEST_ROW)?;
         if let Some(stride) = truncation.get("stride")? {
-            // Rows that overlap wholly would never come to an end.
+            // Completely overlapping rows would never end.
             stride.number(0, longest.saturating_sub(1))?;
         }
     }

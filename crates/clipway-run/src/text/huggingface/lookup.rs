@@ -1,4 +1,4 @@
-//! What the files of a tokenizer say about its special tokens and sides.
+//! What a tokenizer's files state about its special tokens and sides.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use super::json::Node;
 use super::vocabulary::Vocabulary;
 use crate::text::{Side, TokenizerError, TokenizerMode};
 
-/// The source language of NLLB's tokenizer where none is given.
+/// The default source language of NLLB's tokenizer.
 const DEFAULT_LANGUAGE: &str = "eng_Latn";
 
 /// The files of a tokenizer, parsed and checked.
@@ -42,8 +42,7 @@ impl<'a> Lookup<'a> {
             .ok_or_else(|| TokenizerError::rule(name, format!("`{token}` is not in the vocabulary")))
     }
 
-    /// Finds the spelling of a special token: by the configuration, by the file's own padding, or by the
-    /// tokenizer's class.
+    /// Finds the spelling of a special token: from the configuration, the file's own padding, or the tokenizer's class.
     fn token(&self, name: &str) -> Option<String> {
         let named = |map: &Map<String, Value>| match map.get(name)? {
             Value::String(token) => Some(token.clone()),
@@ -62,7 +61,7 @@ impl<'a> Lookup<'a> {
         self.class == "NllbTokenizer"
     }
 
-    /// The source language that is in force, for tokenizers that have one.
+    /// The source language in use, for tokenizers that have one.
     pub fn language(&self) -> Option<String> {
         if !self.is_nllb() {
             return None;
@@ -71,7 +70,7 @@ impl<'a> Lookup<'a> {
         Some(configured.unwrap_or(DEFAULT_LANGUAGE).to_owned())
     }
 
-    /// Finds which special ids stand around a text: those of the post-processor, or of a source language.
+    /// Finds the special ids around a text: those of the post-processor, or of a source language.
     pub fn mode(&self) -> Result<TokenizerMode, TokenizerError> {
         let Some(language) = self.language() else { return Ok(TokenizerMode::PostProcessor) };
         let (language, end) = (self.language_id(&language)?, self.id("eos_token")?);
@@ -87,7 +86,7 @@ impl<'a> Lookup<'a> {
         self.vocabulary.id(language).ok_or_else(missing)
     }
 
-    /// Reads a truth value of the configuration.
+    /// Reads a boolean of the configuration.
     fn flag(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
         match self.config.get(key) {
             None | Some(Value::Null) => Ok(None),
@@ -98,10 +97,10 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// Reads a side of the configuration; where it says nothing, that of the `tokenizer.json`, else the right one.
+    /// Reads a side from the configuration; by default that of the `tokenizer.json`, otherwise the right one.
     ///
-    /// transformers has the left side for Gemma's class where nothing is said. No model of CLIP's kind was trained with
-    /// that, and its vector would be that of another token.
+    /// transformers defaults to the left side for Gemma's class. No CLIP model was trained with that, and its vector
+    /// would come from another token.
     pub fn side(&self, part: &str, key: &str) -> Result<Side, TokenizerError> {
         if let Some(side) = self.config.get(key).filter(|side| !side.is_null()) {
             return match side.as_str() {
@@ -114,7 +113,7 @@ impl<'a> Lookup<'a> {
         match direction.get("direction")?.map(|direction| direction.string()).transpose()? {
             None | Some("Right") => Ok(Side::Right),
             Some("Left") => Ok(Side::Left),
-            Some(other) => Err(direction.error(format!("the direction `{other}` is unknown"))),
+            Some(other) => Err(direction.error(format!("unknown direction `{other}`"))),
         }
     }
 }

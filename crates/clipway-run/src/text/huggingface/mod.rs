@@ -1,7 +1,7 @@
 //! Tokenizers described by a `tokenizer.json`, with open_clip's rules on top.
 //!
-//! The file is untrusted: it is checked wholly before the tokenizers library sees it, and a panic of that
-//! library is turned into an error.
+//! The file is untrusted: it is checked completely before the tokenizers library sees it, and a panic in that library
+//! becomes an error.
 
 mod charsmap;
 mod added;
@@ -40,24 +40,24 @@ pub use class::Backend;
 pub use files::{CONFIG, TokenizerFiles, check_tokenizer_file};
 pub use vocabulary::Highest;
 
-/// The library whose reading of a folder's texts is followed.
+/// Which library's reading of a folder's texts to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader<'a> {
     /// open_clip's `HFTokenizer`, with the options of its config.
     OpenClip(&'a HuggingFaceOptions),
     /// transformers' `AutoTokenizer`, for rows of this many ids.
     Transformers {
-        /// Tokens of a text.
+        /// Context length.
         context_length: usize,
     },
 }
 
-/// Reads the tokenizer of a folder as a library does: the `tokenizer.json` that its class makes, and the rules for its
-/// ids. `None` where the folder has no vocabulary.
+/// Reads a folder's tokenizer like a library: the `tokenizer.json` that its class builds, and the rules for its ids.
+/// `None` if the folder has no vocabulary.
 ///
 /// # Errors
-/// [`TokenizerError::File`] if a file is unsound or names code, [`TokenizerError::Rule`] if an option needs a token
-/// that the tokenizer does not have.
+/// [`TokenizerError::File`] if a file is invalid or names code, [`TokenizerError::Rule`] if an option needs a token
+/// that the tokenizer lacks.
 pub fn read<'a>(
     files: &TokenizerFiles<'a>,
     reader: Reader<'_>,
@@ -73,11 +73,11 @@ pub fn read<'a>(
     Ok(Some((backend, rules?)))
 }
 
-/// The `tokenizer_config.json` of a folder with what the rules follow stated in it: the class and the sides, so that no
-/// library takes its own defaults. A file that states both stays as it is.
+/// The `tokenizer_config.json` of a folder, with the class and the sides that the rules follow made explicit, so that
+/// no library uses its own defaults. A file that states both is unchanged.
 ///
 /// # Errors
-/// As [`read`].
+/// The errors of [`read`].
 pub fn stated_config(files: &TokenizerFiles, rules: &TokenizerRules) -> Result<Vec<u8>, TokenizerError> {
     let mut config =
         files.config.map(|bytes| files::parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
@@ -97,7 +97,7 @@ pub fn stated_config(files: &TokenizerFiles, rules: &TokenizerRules) -> Result<V
     }
 }
 
-/// A `tokenizer.json` and what is done with its ids.
+/// A `tokenizer.json` and what happens to its ids.
 #[derive(Debug)]
 pub struct JsonTokenizer {
     library: tokenizers::Tokenizer,
@@ -109,9 +109,9 @@ pub struct JsonTokenizer {
 }
 
 impl JsonTokenizer {
-    /// Checks a `tokenizer.json` and makes a tokenizer of it.
+    /// Checks a `tokenizer.json` and creates a tokenizer from it.
     ///
-    /// `maps_first`: whether a character map of the normalizer is applied as SentencePiece does.
+    /// `maps_first`: whether the normalizer's character map is applied as in SentencePiece.
     pub fn new(
         bytes: &[u8],
         rules: JsonRules,
@@ -152,7 +152,7 @@ impl JsonTokenizer {
         &self.template.suffix
     }
 
-    /// Fills a row of ids, `[context_length]`, from a cleaned text, and says whether it was truncated.
+    /// Fills a row of ids, `[context_length]`, from a cleaned text, and returns whether it was truncated.
     pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
         self.growth.check(text, self.charsmap.as_ref(), &self.library)?;
         let mapped = self.charsmap.as_ref().map(|charsmap| charsmap.normalize(text));
@@ -163,7 +163,7 @@ impl JsonTokenizer {
         let special = prefix.len() + suffix.len();
         let ids = encoding.get_ids();
         let room = match self.rules.mode {
-            // One place is for the class token at the end.
+            // One position is reserved for the class token at the end.
             TokenizerMode::Clips { .. } => row.len().saturating_sub(special + 1),
             _ => row.len().min(self.rules.longest.unwrap_or(usize::MAX)).saturating_sub(special),
         };
@@ -196,7 +196,7 @@ impl JsonTokenizer {
     }
 }
 
-/// Takes the character map out of a normalizer that begins with one.
+/// Removes the character map from a normalizer that starts with one.
 fn take_charsmap(file: &mut serde_json::Value) -> Result<Option<Charsmap>, TokenizerError> {
     let steps = file.pointer_mut("/normalizer/normalizers").and_then(serde_json::Value::as_array_mut);
     let Some(steps) = steps.filter(|steps| steps.first().is_some_and(|first| first["type"] == "Precompiled"))

@@ -1,4 +1,4 @@
-//! The rules by which open_clip's `HFTokenizer` makes ids of a tokenizer's.
+//! How open_clip's `HFTokenizer` turns a tokenizer's ids into its own.
 
 use clipway_model::config::HuggingFaceOptions;
 use serde_json::Value;
@@ -11,8 +11,8 @@ use crate::text::{JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode,
 /// Finds the rules for a tokenizer: its padding, its sides and its special ids.
 ///
 /// # Errors
-/// [`TokenizerError::File`] if a file is unsound or names code, [`TokenizerError::Rule`] if an option needs
-/// a token that the tokenizer does not have.
+/// [`TokenizerError::File`] if a file is invalid or names code, [`TokenizerError::Rule`] if an option needs a token
+/// that the tokenizer lacks.
 pub fn rules(
     options: &HuggingFaceOptions,
     tokenizer: &Value,
@@ -46,7 +46,7 @@ pub fn rules(
     Ok(rules)
 }
 
-/// Finds which special ids stand around a text.
+/// Finds the special ids around a text.
 fn mode(options: &HuggingFaceOptions, lookup: &Lookup) -> Result<TokenizerMode, TokenizerError> {
     if options.language.is_some() && !lookup.is_nllb() {
         return Err(TokenizerError::rule("language", "this tokenizer has no source language"));

@@ -1,24 +1,24 @@
-//! The normalizer, the pre-tokenizer and the decoder of a `tokenizer.json`: only known parts, none of which can take
-//! exponential time or blow a text up, by itself or together with the others.
+//! The normalizer, pre-tokenizer and decoder of a `tokenizer.json`: only known parts, none of which can take
+//! exponential time or inflate a text, alone or together with others.
 
 use super::budget::{Budget, Growth, string};
 use super::charsmap;
 use super::json::Node;
 use crate::text::TokenizerError;
 
-/// Bytes that a byte takes which `ByteLevel` spells as a character.
+/// Bytes per input byte after `ByteLevel` spells it as a character.
 const BYTE_LEVEL_GROWTH: u64 = 2;
 
-/// Bytes that a byte takes in a piece of one byte to which `ByteLevel` adds a space.
+/// Bytes per input byte in a one-byte piece to which `ByteLevel` adds a space.
 const BYTE_LEVEL_PIECE_GROWTH: u64 = 4;
 
-/// Bytes that a byte takes in a piece of one byte to which `Metaspace` adds its mark.
+/// Bytes per input byte in a one-byte piece to which `Metaspace` adds its mark.
 const METASPACE_GROWTH: u64 = 4;
 
-/// How deep sequences may be nested.
+/// Maximum nesting of sequences.
 const DEEPEST: usize = 8;
 
-/// Checks a normalizer, and gives how much longer it may make a text.
+/// Checks a normalizer, and returns how much longer it may make a text.
 pub fn check_normalizer(node: &Node, budget: &mut Budget) -> Result<Growth, TokenizerError> {
     let growth = normalizer(node, DEEPEST, budget)?;
     growth.check(node)?;
@@ -35,7 +35,7 @@ fn normalizer(node: &Node, depth: usize, budget: &mut Budget) -> Result<Growth, 
                 Ok(growth.then(normalizer(&part, depth - 1, budget)?))
             })
         }
-        // What these add is bounded by what characters a text has, and nothing adds to it again.
+        // What these add is limited by the text's characters, and nothing adds to it again.
         "NFC" | "NFD" | "NFKC" | "NFKD" | "Nmt" | "Lowercase" | "StripAccents" => {
             node.only(&["type"])?;
             Ok(Growth::default())
@@ -66,11 +66,11 @@ fn normalizer(node: &Node, depth: usize, budget: &mut Budget) -> Result<Growth, 
             node.only(&["type", "precompiled_charsmap"])?;
             Ok(Growth::times(charsmap::check(&node.need("precompiled_charsmap")?)?))
         }
-        other => Err(node.error(format!("the normalizer `{other}` is not supported here"))),
+        other => Err(node.error(format!("the normalizer `{other}` is not supported"))),
     }
 }
 
-/// Checks a pre-tokenizer, and gives how many times longer it may make the pieces of a text.
+/// Checks a pre-tokenizer, and returns how many times longer it may make a text's pieces.
 pub fn check_pre_tokenizer(node: &Node, budget: &mut Budget) -> Result<Growth, TokenizerError> {
     let growth = pre_tokenizer(node, DEEPEST, budget)?;
     growth.check_pieces(node)?;
@@ -113,11 +113,11 @@ fn pre_tokenizer(node: &Node, depth: usize, budget: &mut Budget) -> Result<Growt
             budget.pattern(&node.need("pattern")?)?;
             Ok(Growth::default())
         }
-        other => Err(node.error(format!("the pre-tokenizer `{other}` is not supported here"))),
+        other => Err(node.error(format!("the pre-tokenizer `{other}` is not supported"))),
     }
 }
 
-/// Counts the parts of a decoder, which no encoding uses: the library still compiles what it holds.
+/// Counts the parts of a decoder, which encoding never uses: the library still compiles its contents.
 pub fn check_decoder(node: &Node, budget: &mut Budget) -> Result<(), TokenizerError> {
     decoder(node, DEEPEST, budget)
 }
@@ -128,9 +128,9 @@ fn decoder(node: &Node, depth: usize, budget: &mut Budget) -> Result<(), Tokeniz
         "Sequence" if depth > 0 => {
             node.need("decoders")?.elements()?.try_for_each(|part| decoder(&part, depth - 1, budget))
         }
-        "Sequence" => Err(node.error("sequences of decoders are nested too deep")),
+        "Sequence" => Err(node.error("sequences of decoders are nested too deeply")),
         "Replace" => budget.pattern(&node.need("pattern")?).map(|_| ()),
-        // The library knows the others, and refuses what it does not know.
+        // The library knows the others, and refuses unknown ones.
         _ => Ok(()),
     }
 }

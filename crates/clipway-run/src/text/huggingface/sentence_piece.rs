@@ -1,6 +1,6 @@
-//! SentencePiece models (`spiece.model`), read from their protocol buffer: those of unigrams, as SigLIP's are.
+//! SentencePiece unigram models (`spiece.model`), such as SigLIP's, read from their protocol buffer.
 //!
-//! The fields are the same as in `sentencepiece_model.proto` of <https://github.com/google/sentencepiece>.
+//! The fields are defined by `sentencepiece_model.proto` of <https://github.com/google/sentencepiece>.
 
 use serde_json::{Value, json};
 
@@ -9,31 +9,31 @@ use super::files::{CONFIG, TokenizerFiles, parse_config};
 use super::vocabulary::HIGHEST_ID;
 use crate::text::TokenizerError;
 
-/// The name by which errors call the file.
+/// The file's name in errors.
 const FILE: &str = "spiece.model";
 
-/// A piece that texts never contain, whatever its spelling.
+/// A piece that never occurs in texts, whatever its spelling.
 const UNUSED: u64 = 5;
 
-/// The one kind of model that is read.
+/// The only supported kind of model.
 const UNIGRAM: u64 = 1;
 
-/// The `tokenizer.json` of transformers' `SiglipTokenizer`, whose cleaning of texts is not part of it.
+/// The `tokenizer.json` of transformers' `SiglipTokenizer`, without its cleaning of texts.
 ///
 /// # Errors
-/// [`TokenizerError::File`] for a malformed model, or one that is not of unigrams.
+/// [`TokenizerError::File`] for a malformed model, or one that is not a unigram model.
 pub fn siglip(files: &TokenizerFiles) -> Result<Backend<'static>, TokenizerError> {
     let model = Model::parse(files.sentence_piece.unwrap_or_default())?;
     let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
     if config.get("do_lower_case").is_some_and(|lower| *lower == Value::Bool(false)) {
-        let cause = "false; only texts in lower case are supported for this class";
+        let cause = "false; this class supports only lower-cased texts";
         return Err(TokenizerError::file(CONFIG, "do_lower_case", cause));
     }
     let listed = config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten();
     for token in listed.filter_map(|(_, token)| token.get("content")?.as_str()) {
         if !model.pieces.iter().any(|(piece, _)| piece == token) {
             let cause =
-                format!("`{token}` is no piece of `{FILE}`, and added tokens are not supported with it");
+                format!("`{token}` is not a piece in `{FILE}`, and added tokens are not supported with it");
             return Err(TokenizerError::file(CONFIG, "added_tokens_decoder", cause));
         }
     }
@@ -78,7 +78,7 @@ fn replace(pattern: Value, content: &str) -> Value {
     json!({ "type": "Replace", "pattern": pattern, "content": content })
 }
 
-/// What encoding uses of a model.
+/// What encoding uses from a model.
 struct Model {
     /// Pieces and their scores.
     pieces: Vec<(String, f32)>,
@@ -125,10 +125,10 @@ impl Model {
             }
         }
         if kind != UNIGRAM {
-            return Err(fault("the model is not of unigrams; convert it to a `tokenizer.json`"));
+            return Err(fault("not a unigram model; convert it to a `tokenizer.json`"));
         }
         match model.pieces.is_empty() {
-            true => Err(fault("it holds no pieces")),
+            true => Err(fault("it contains no pieces")),
             false => Ok(model),
         }
     }
@@ -147,7 +147,7 @@ impl Model {
             }
         }
         if self.pieces.len() as u64 >= HIGHEST_ID {
-            return Err(fault("it holds too many pieces"));
+            return Err(fault("it contains too many pieces"));
         }
         if kind == UNUSED {
             text = format!("\0unused {}", self.pieces.len());
@@ -219,7 +219,7 @@ impl<'a> Iterator for Fields<'a> {
         if field.is_none() {
             self.0 = &[];
         }
-        Some(field.ok_or_else(|| fault("it is cut short, or no protocol buffer")))
+        Some(field.ok_or_else(|| fault("it is truncated or not a protocol buffer")))
     }
 }
 
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn damaged_messages_are_refused() {
-        // A piece `ab` of score 1.5, then a field whose length leads beyond the end.
+        // A piece `ab` with score 1.5, then a field whose length reaches beyond the end.
         let piece = [10, 9, 10, 2, b'a', b'b', 21, 0, 0, 0xc0, 0x3f];
         let model = Model::parse(&piece).unwrap();
         assert_eq!(model.pieces, [("ab".to_owned(), 1.5)]);

@@ -1,13 +1,13 @@
-//! The post-processor of a `tokenizer.json`, as what it comes to for one text: ids before and after it.
+//! The post-processor of a `tokenizer.json`, reduced to the ids before and after a single text.
 
 use super::json::Node;
 use super::vocabulary::{Vocabulary, id_of};
 use crate::text::TokenizerError;
 
-/// The most special ids that may stand round a text.
+/// Maximum number of special ids around a text.
 const MOST_SPECIAL: usize = 16;
 
-/// The special ids round a text.
+/// The special ids around a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Template {
     /// Those before it.
@@ -20,7 +20,7 @@ impl Template {
     /// Checks a post-processor and reads its template for a single text.
     ///
     /// # Errors
-    /// [`TokenizerError::File`] if it names tokens that are not there, or is of an unknown type.
+    /// [`TokenizerError::File`] if it names unknown tokens, or has an unknown type.
     pub fn read(node: &Node, vocabulary: &Vocabulary) -> Result<Self, TokenizerError> {
         let template = match node.need("type")?.string()? {
             "ByteLevel" => Template::default(),
@@ -50,7 +50,7 @@ impl Template {
         Ok(template)
     }
 
-    /// Reads the template that `TemplateProcessing` holds for a single text.
+    /// Reads the `TemplateProcessing` template for a single text.
     fn read_single(node: &Node, vocabulary: &Vocabulary) -> Result<Self, TokenizerError> {
         let special = node.need("special_tokens")?;
         let mut template = Template::default();
@@ -73,7 +73,7 @@ impl Template {
             }
         }
         if texts != 1 {
-            return Err(node.error(format!("the text stands {texts} times in the template `single`")));
+            return Err(node.error(format!("the text occurs {texts} times in the template `single`")));
         }
         Ok(template)
     }
@@ -88,7 +88,7 @@ fn pair(node: &Node, vocabulary: &Vocabulary) -> Result<u32, TokenizerError> {
     }
 }
 
-/// Checks that an id is the same as in the token.
+/// Checks that an id matches its token.
 fn checked(id: &Node, token: &str, vocabulary: &Vocabulary) -> Result<u32, TokenizerError> {
     let found = id_of(id)?;
     match vocabulary.id(token) {

@@ -1,4 +1,4 @@
-//! The rules by which transformers 5.24 makes ids of a tokenizer's: the class's cleaning is all the cleaning there is.
+//! How transformers 5.24 turns a tokenizer's ids into its own. The class's cleaning is the only cleaning.
 
 use serde_json::Value;
 
@@ -7,14 +7,13 @@ use super::lookup::Lookup;
 use crate::text::rules::check as check_rules;
 use crate::text::{Clean, JsonRules, TokenizerError, TokenizerKind, TokenizerRules};
 
-/// Tokens of a text where the configuration of a `SiglipTokenizer` gives none.
+/// Default context length if a `SiglipTokenizer`'s configuration states none.
 const SIGLIP_LENGTH: u64 = 64;
 
 /// Finds the rules for a tokenizer, for rows of `context_length` ids.
 ///
 /// # Errors
-/// [`TokenizerError::File`] if a file is unsound or names code, [`TokenizerError::Rule`] if there is no token to pad
-/// with.
+/// [`TokenizerError::File`] if a file is invalid or names code, [`TokenizerError::Rule`] if there is no padding token.
 pub fn rules(
     context_length: usize,
     tokenizer: &Value,

@@ -1,4 +1,4 @@
-//! The model of a `tokenizer.json`: its vocabulary, its merges and its added tokens.
+//! The model of a `tokenizer.json`: its vocabulary, merges and added tokens.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,32 +10,32 @@ use crate::text::TokenizerError;
 /// The highest ids of a vocabulary.
 #[derive(Debug, Clone, Copy)]
 pub struct Highest {
-    /// Of the model's own tokens.
+    /// The model's own tokens.
     pub own: u32,
-    /// Of all, added ones too.
+    /// All tokens, including added ones.
     pub all: u32,
 }
 
-/// The highest id: far above every vocabulary there is, low enough for tables of all ids.
+/// Maximum id: far above every real vocabulary, and low enough for tables of all ids.
 pub const HIGHEST_ID: u64 = (1 << 24) - 1;
 
-/// The longest word that a word-piece model may look at, in characters: its work grows with the cube of it. All models in
-/// use have 100.
+/// Maximum word length of a WordPiece model, in characters: its work grows with the cube of it. All models in use have
+/// 100.
 const LONGEST_WORD: u64 = 200;
 
-/// The longest token of a vocabulary, in bytes.
+/// Maximum length of a vocabulary token, in bytes.
 const LONGEST_TOKEN: usize = 4096;
 
-/// The longest piece of a unigram model, in bytes: at each place of a text it looks for pieces of every length.
+/// Maximum length of a unigram piece, in bytes: at each position of a text, the model looks for pieces of every length.
 const LONGEST_PIECE: usize = 128;
 
-/// The longest added token, in bytes.
+/// Maximum length of an added token, in bytes.
 const LONGEST_ADDED: usize = 1024;
 
-/// Bytes of all added tokens: the automaton that finds them takes some 80 times as many.
+/// Maximum size of all added tokens, in bytes: the automaton that finds them takes about 80 times as much.
 const ALL_ADDED: usize = 512 << 10;
 
-/// The longest prefix or suffix that a model puts to the parts of a word, in bytes.
+/// Maximum length of a prefix or suffix that a model adds to word parts, in bytes.
 const LONGEST_AFFIX: usize = 64;
 
 /// The ids of a tokenizer's tokens.
@@ -48,7 +48,7 @@ impl<'a> Vocabulary<'a> {
     /// Checks the model and the added tokens of a whole `tokenizer.json`.
     ///
     /// # Errors
-    /// [`TokenizerError::File`] names the key at which something is wrong.
+    /// [`TokenizerError::File`] with the key of the problem.
     pub fn check(root: &Node<'a>) -> Result<Self, TokenizerError> {
         let model = check_model(&root.need("model")?)?;
         let mut vocabulary = Vocabulary { model, added: HashMap::new() };
@@ -58,7 +58,7 @@ impl<'a> Vocabulary<'a> {
         Ok(vocabulary)
     }
 
-    /// Gives the id of a token.
+    /// Returns the id of a token.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.added.get(token).or_else(|| self.model.get(token)).copied()
     }
@@ -69,12 +69,12 @@ impl<'a> Vocabulary<'a> {
         Highest { own, all: self.added.values().copied().max().unwrap_or_default().max(own) }
     }
 
-    /// Gives the added tokens with their ids.
+    /// Returns the added tokens with their ids.
     pub fn added(&self) -> impl Iterator<Item = (&'a str, u32)> + '_ {
         self.added.iter().map(|(&token, &id)| (token, id))
     }
 
-    /// Checks the added tokens: each id belongs to one token, and not to another one of the model.
+    /// Checks the added tokens: each id belongs to one token, and to no other token of the model.
     fn check_added(&mut self, added: &Node<'a>) -> Result<(), TokenizerError> {
         let taken: HashSet<u32> = self.model.values().copied().collect();
         let mut ids = HashSet::new();
@@ -90,10 +90,8 @@ impl<'a> Vocabulary<'a> {
                 return Err(token.error("an added token is empty"));
             }
             if content.len() > LONGEST_ADDED {
-                let cause = format!(
-                    "an added token of {} bytes; at most {LONGEST_ADDED} are accepted",
-                    content.len()
-                );
+                let cause =
+                    format!("an added token of {} bytes; the limit is {LONGEST_ADDED}", content.len());
                 return Err(token.too_large(cause));
             }
             bytes += content.len();
@@ -104,9 +102,8 @@ impl<'a> Vocabulary<'a> {
             }
             match self.model.get(content) {
                 Some(&known) if known != id => {
-                    return Err(
-                        token.error(format!("`{content}` has id {id}, in the model's vocabulary {known}"))
-                    );
+                    return Err(token
+                        .error(format!("`{content}` has id {id}, but {known} in the model's vocabulary")));
                 }
                 None if taken.contains(&id) => {
                     return Err(
@@ -116,7 +113,7 @@ impl<'a> Vocabulary<'a> {
                 _ => {}
             }
             if !ids.insert(id) {
-                return Err(token.error(format!("id {id} is given to two added tokens")));
+                return Err(token.error(format!("two added tokens have id {id}")));
             }
             if self.added.insert(content, id).is_some() {
                 return Err(token.error(format!("`{content}` is added twice")));
@@ -128,15 +125,15 @@ impl<'a> Vocabulary<'a> {
 
 /// Reads an id.
 pub fn id_of(node: &Node) -> Result<u32, TokenizerError> {
-    // The bound keeps it within 32 bits.
+    // The limit keeps it within 32 bits.
     Ok(node.number(0, HIGHEST_ID)? as u32)
 }
 
-/// Checks a model of any type and gives its vocabulary.
+/// Checks a model of any type and returns its vocabulary.
 fn check_model<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerError> {
     let kind = match model.get("type")? {
         Some(kind) => kind.string()?,
-        // Older files leave the type out: the keys that only one type has show it.
+        // Older files omit the type: keys that only one type has reveal it.
         None if model.get("merges")?.is_some() => "BPE",
         None if model.get("max_input_chars_per_word")?.is_some() => "WordPiece",
         None if model.get("vocab")?.is_some_and(|vocab| vocab.value.is_array()) => "Unigram",
@@ -163,16 +160,15 @@ fn check_map<'a>(vocab: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerErr
     let mut ids = HashSet::with_capacity(entries.len());
     for (token, id) in entries {
         let id = id.as_u64().filter(|&id| id <= HIGHEST_ID).ok_or_else(|| {
-            vocab.error(format!("the id of `{token}` is {id}: expected a whole number up to {HIGHEST_ID}"))
+            vocab.error(format!("the id of `{token}` is {id}: expected an integer up to {HIGHEST_ID}"))
         })?;
         if !ids.insert(id) {
-            return Err(vocab.error(format!("id {id} is given to two tokens, one of them `{token}`")));
+            return Err(vocab.error(format!("two tokens have id {id}, one of them `{token}`")));
         }
         if token.len() > LONGEST_TOKEN {
-            return Err(vocab.too_large(format!(
-                "a token of {} bytes; at most {LONGEST_TOKEN} are accepted",
-                token.len()
-            )));
+            return Err(
+                vocab.too_large(format!("a token of {} bytes; the limit is {LONGEST_TOKEN}", token.len()))
+            );
         }
         vocabulary.insert(token.as_str(), id as u32);
     }
@@ -182,7 +178,7 @@ fn check_map<'a>(vocab: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerErr
     Ok(vocabulary)
 }
 
-/// Checks that the token for what is unknown is in the vocabulary.
+/// Checks that the unknown token is in the vocabulary.
 fn check_unknown(vocabulary: &HashMap<&str, u32>, unknown: &Node) -> Result<(), TokenizerError> {
     let token = unknown.string()?;
     if vocabulary.contains_key(token) {
@@ -244,11 +240,11 @@ fn check_bpe<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerErr
     Ok(vocabulary)
 }
 
-/// Reads what a model puts to the parts of a word.
+/// Reads the affix that a model adds to word parts.
 fn affix<'a>(node: &Node<'a>) -> Result<&'a str, TokenizerError> {
     let text = node.string()?;
     if text.len() > LONGEST_AFFIX {
-        return Err(node.too_large(format!("{} bytes; at most {LONGEST_AFFIX} are accepted", text.len())));
+        return Err(node.too_large(format!("{} bytes; the limit is {LONGEST_AFFIX}", text.len())));
     }
     Ok(text)
 }
@@ -265,7 +261,7 @@ fn merge_parts(merge: &Value) -> Option<(&str, &str)> {
     }
 }
 
-/// Checks a word-piece model.
+/// Checks a WordPiece model.
 fn check_word_piece<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerError> {
     model.only(&["type", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab"])?;
     let vocabulary = check_map(&model.need("vocab")?)?;
@@ -275,7 +271,7 @@ fn check_word_piece<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, Token
     Ok(vocabulary)
 }
 
-/// Checks a unigram model: pieces with scores, the id being the place.
+/// Checks a unigram model: pieces with scores; the id is the index.
 fn check_unigram<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, TokenizerError> {
     model.only(&["type", "unk_id", "vocab", "byte_fallback"])?;
     model.get("byte_fallback")?.map(|flag| flag.bool()).transpose()?;
@@ -296,11 +292,11 @@ fn check_unigram<'a>(model: &Node<'a>) -> Result<HashMap<&'a str, u32>, Tokenize
             return Err(vocab.error(format!("piece {id}: expected a string and a finite score")));
         };
         if token.len() > LONGEST_PIECE {
-            let cause = format!("piece {id} has {} bytes; at most {LONGEST_PIECE} are accepted", token.len());
+            let cause = format!("piece {id} has {} bytes; the limit is {LONGEST_PIECE}", token.len());
             return Err(vocab.too_large(cause));
         }
         if vocabulary.insert(token.as_str(), id).is_some() {
-            return Err(vocab.error(format!("piece {id}: `{token}` stands twice")));
+            return Err(vocab.error(format!("piece {id}: duplicate `{token}`")));
         }
     }
     if let Some(unknown) = model.get("unk_id")? {

@@ -1,4 +1,4 @@
-//! Strips and tiles put together.
+//! Assembles strips and tiles.
 
 use super::super::ImageError;
 use super::super::bits;
@@ -7,30 +7,30 @@ use super::compression::{self, Compression, Expander};
 use super::directory::{Directory, tag};
 use super::{Extra, Layout, Meaning, NumberKind};
 
-/// The pixels as they are stored, row by row.
+/// The stored pixels, row by row.
 pub(super) enum Planes {
-    /// Interleaved samples: one byte each up to 8 bits, else 2 or 4 bytes in the file's order.
+    /// Interleaved samples: one byte each up to 8 bits, otherwise 2 or 4 bytes in the file's byte order.
     Stored(Vec<u8>),
-    /// Red, green, blue bytes that the JPEG decoder made.
+    /// RGB bytes from the JPEG decoder.
     Rgb(Vec<u8>),
 }
 
-/// Strips and tiles of a file: each costs the start of a decoder, however little it holds.
+/// Maximum number of strips or tiles: each costs a decoder start, however little it contains.
 const MOST_CHUNKS: usize = 1 << 18;
-/// Strips and tiles of a file whose data is JPEG.
+/// Maximum number of strips or tiles of JPEG data.
 const MOST_JPEG_CHUNKS: usize = 1 << 15;
-/// Bytes to which the strips or tiles of a file may expand, beside [`MOST_EXPANDED`] times those of the image: a tile
+/// Number of bytes that the strips or tiles may expand to, in addition to [`MOST_EXPANDED`] times the image's: a tile
 /// may be larger than a small image.
 const FREELY_EXPANDED: u64 = 64 << 20;
-/// How many times the bytes of the image its strips or tiles may expand to.
+/// How many times the image's size the strips or tiles may expand to.
 const MOST_EXPANDED: u64 = 4;
-/// How many times the bytes of the file its strips or tiles may use, where several lie on the same bytes.
+/// How many times the file's size the strips or tiles may use, if several share the same bytes.
 const MOST_SHARED: u64 = 2;
 
-/// Bytes of the tables that the strips or tiles of JPEG data share; each of them reads the tables again.
+/// Maximum size of the tables shared by strips or tiles of JPEG data; each reads the tables again.
 const LARGEST_TABLES: usize = 4096;
 
-/// The image without any pixels.
+/// The image without pixels.
 pub(super) fn none_of(layout: &Layout) -> Planes {
     match (layout.compression, layout.meaning) {
         (Compression::Jpeg, Meaning::YCbCr | Meaning::Rgb) => Planes::Rgb(Vec::new()),
@@ -38,7 +38,7 @@ pub(super) fn none_of(layout: &Layout) -> Planes {
     }
 }
 
-/// Where the strips or tiles lie in the image and in the file.
+/// Where the strips or tiles are in the image and in the file.
 struct Grid {
     width: usize,
     height: usize,
@@ -132,34 +132,34 @@ fn read_jpeg(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result<
     Ok(if channels == 3 { Planes::Rgb(out) } else { Planes::Stored(out) })
 }
 
-/// Counts the bytes of a row of a strip or tile.
+/// Number of bytes in a row of a strip or tile.
 fn row_bytes(layout: &Layout, grid: &Grid) -> usize {
     let samples = if layout.planar { 1 } else { layout.samples };
     (grid.width * samples * usize::from(layout.bits)).div_ceil(8)
 }
 
-/// Checks what the strips or tiles come to together, before the first is expanded.
+/// Checks the total size of the strips or tiles before the first is expanded.
 ///
 /// # Errors
-/// [`ImageError::TooMuchWork`] for strips or tiles that expand to far more than the image, or use the bytes of the file
-/// again and again.
+/// [`ImageError::TooMuchWork`] for strips or tiles that expand to far more than the image, or use the same bytes of the
+/// file repeatedly.
 fn check_work(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result<(), ImageError> {
     let too_much = |detail: String| Err(ImageError::TooMuchWork { format: directory.reader.format, detail });
     let image =
         (layout.width * layout.height) as u64 * (layout.samples * usize::from(layout.bits)) as u64 / 8;
-    // The last strip is cut where the image ends, tiles are not.
+    // The last strip ends with the image; tiles do not.
     let rows = if grid.tiled { grid.down * grid.height } else { layout.height };
     let planes = if layout.planar { layout.samples } else { 1 };
     let expanded = (row_bytes(layout, grid) * grid.across * planes) as u64 * rows as u64;
     let most = image * MOST_EXPANDED + FREELY_EXPANDED;
     if expanded > most {
         return too_much(format!(
-            "its {} strips or tiles expand to {expanded} bytes, the image has {image}",
+            "its {} strips or tiles expand to {expanded} bytes, but the image has {image}",
             grid.offsets.len()
         ));
     }
     let bytes = directory.reader.bytes.len() as u64;
-    // One that reaches over the end of the file is found cut short when it is read.
+    // One that reaches past the end of the file is found truncated when it is read.
     let inside = |(&offset, &length): (&u64, &u64)| length.min(bytes.saturating_sub(offset));
     let used: u64 = grid.offsets.iter().zip(&grid.lengths).map(inside).sum();
     if used > bytes * MOST_SHARED {
@@ -168,7 +168,7 @@ fn check_work(directory: &Directory<'_>, layout: &Layout, grid: &Grid) -> Result
     Ok(())
 }
 
-/// Finds the strips or tiles and makes sure that they are as many as the image needs.
+/// Locates the strips or tiles and checks that there are as many as the image needs.
 fn grid(directory: &Directory<'_>, layout: &Layout) -> Result<Grid, ImageError> {
     let reader = &directory.reader;
     let tiled = directory.number(tag::TILE_WIDTH)?.is_some();
@@ -180,7 +180,7 @@ fn grid(directory: &Directory<'_>, layout: &Layout) -> Result<Grid, ImageError> 
         let rows = directory.number(tag::ROWS_PER_STRIP)?.unwrap_or(u64::MAX);
         (layout.width as u64, rows.min(layout.height as u64), tag::STRIP_OFFSETS, tag::STRIP_BYTES)
     };
-    // A tile may be larger than the image, but not without measure.
+    // A tile may be larger than the image, within limits.
     let widest = (layout.width as u64).next_multiple_of(1024);
     let tallest = (layout.height as u64).next_multiple_of(1024);
     if width == 0 || height == 0 || width > widest || height > tallest {
@@ -192,12 +192,12 @@ fn grid(directory: &Directory<'_>, layout: &Layout) -> Result<Grid, ImageError> 
     let expected = across * down * planes;
     let most = if layout.compression == Compression::Jpeg { MOST_JPEG_CHUNKS } else { MOST_CHUNKS };
     if expected > most {
-        let detail = format!("{expected} strips or tiles; at most {most} are read");
+        let detail = format!("{expected} strips or tiles; the limit is {most}");
         return Err(ImageError::TooMuchWork { format: reader.format, detail });
     }
     let wrong = |offsets: u64, lengths: u64| {
         let detail =
-            format!("it states {offsets} offsets and {lengths} lengths of {expected} strips or tiles");
+            format!("it states {offsets} offsets and {lengths} lengths for {expected} strips or tiles");
         reader.corrupt(detail)
     };
     if directory.count(offsets) != expected as u64 || directory.count(lengths) > expected as u64 {
@@ -214,7 +214,7 @@ fn grid(directory: &Directory<'_>, layout: &Layout) -> Result<Grid, ImageError> 
     Ok(Grid { width, height, across, down, offsets, lengths, tiled })
 }
 
-/// Adds to each sample the one before it in its row.
+/// Adds to each sample the previous one in its row.
 fn undo_differences(
     directory: &Directory<'_>,
     layout: &Layout,
@@ -232,7 +232,7 @@ fn undo_differences(
     for row in data.chunks_exact_mut(row_bytes) {
         for at in (samples * size..row.len()).step_by(size) {
             let before = at - samples * size;
-            // Adds with carry from the lowest byte up.
+            // Add with carry, starting at the lowest byte.
             let mut carry = 0;
             for step in 0..size {
                 let byte = if little_endian { step } else { size - 1 - step };

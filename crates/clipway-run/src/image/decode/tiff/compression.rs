@@ -1,4 +1,4 @@
-//! The compressions of TIFF data.
+//! Compression methods of TIFF data.
 
 use flate2::{Decompress, DecompressError, FlushDecompress, Status};
 use libjpeg_turbo_rs as turbo;
@@ -46,7 +46,7 @@ impl Compression {
 /// Expands the data of strips or tiles, one after the other.
 pub(super) struct Expander {
     compression: Compression,
-    /// Started once, since a start costs more than a small strip.
+    /// Started only once, since a start costs more than a small strip.
     inflater: Decompress,
 }
 
@@ -58,8 +58,7 @@ impl Expander {
     /// Expands data to exactly `length` bytes.
     ///
     /// # Errors
-    /// [`ImageError::Truncated`] where the data gives fewer bytes, [`ImageError::Corrupt`] where it breaks its
-    /// rules.
+    /// [`ImageError::Truncated`] if the data expands to fewer bytes, [`ImageError::Corrupt`] if it is invalid.
     pub fn expand(&mut self, data: &[u8], length: usize, reader: &Reader<'_>) -> Result<Vec<u8>, ImageError> {
         let mut out = Vec::with_capacity(length);
         match self.compression {
@@ -72,13 +71,13 @@ impl Expander {
             Compression::Jpeg => return Err(reader.unsupported("JPEG data here")),
         }
         if out.len() < length {
-            let detail = format!("a strip or tile gives {} of {length} bytes", out.len());
+            let detail = format!("a strip or tile expands to {} of {length} bytes", out.len());
             return Err(ImageError::Truncated { format: reader.format, detail });
         }
         Ok(out)
     }
 
-    /// Inflates up to `length` bytes; fewer where the data ends early.
+    /// Inflates up to `length` bytes; fewer if the data ends early.
     fn inflate(&mut self, data: &[u8], length: usize, out: &mut Vec<u8>) -> Result<(), DecompressError> {
         self.inflater.reset(true);
         out.resize(length, 0);
@@ -146,12 +145,12 @@ pub(super) struct JpegChunk {
     pub data: Vec<u8>,
 }
 
-/// Decodes a strip or tile of JPEG data whose tables may stand in the directory.
+/// Decodes a strip or tile of JPEG data, with tables that may be in the directory.
 ///
-/// Samples that mean YCbCr become RGB; others stay as they are stored.
+/// YCbCr samples become RGB; others stay as they are stored.
 ///
 /// # Errors
-/// [`ImageError::Corrupt`] where the data breaks its rules or has other dimensions than the directory says.
+/// [`ImageError::Corrupt`] if the data is invalid or its size differs from the directory's.
 pub(super) fn jpeg(
     data: &[u8],
     tables: &[u8],
@@ -161,7 +160,7 @@ pub(super) fn jpeg(
     reader: &Reader<'_>,
 ) -> Result<JpegChunk, ImageError> {
     let fail = |error: turbo::JpegError| reader.corrupt(format!("JPEG data: {error}"));
-    // One stream of the tables without their end marker and the data without its start marker.
+    // Combine the tables without their end marker and the data without its start marker into one stream.
     let joined;
     let stream = match tables.strip_suffix(&[0xff, 0xd9]) {
         Some(tables) if data.starts_with(&[0xff, 0xd8]) => {
@@ -170,7 +169,7 @@ pub(super) fn jpeg(
         }
         _ => data,
     };
-    // A tile may lack its end marker; all its scans have been counted then.
+    // A tile may lack its end marker; all its scans have then been counted.
     match jpeg_layout::check(stream, &DecodeLimits { max_pixels: u64::MAX }, budget) {
         Ok(_) | Err(ImageError::Truncated { .. }) => {}
         Err(error @ ImageError::TooMuchWork { .. }) => return Err(error),
@@ -187,7 +186,7 @@ pub(super) fn jpeg(
     let (width, height) = decoder.header().dimensions();
     if width > largest.0 || height > largest.1 || decoder.header().components.len() != channels {
         return Err(reader.corrupt(format!(
-            "JPEG data of {width} x {height} x {}, expected {} x {} x {channels} at most",
+            "JPEG data of {width} x {height} x {}, expected at most {} x {} x {channels}",
             decoder.header().components.len(),
             largest.0,
             largest.1
@@ -196,12 +195,12 @@ pub(super) fn jpeg(
     let format = if channels == 1 { turbo::PixelFormat::Grayscale } else { turbo::PixelFormat::Rgb };
     decoder.set_output_format(format);
     if meaning == Meaning::Rgb && decoder.jpeg_color_space() == turbo::ColorSpace::YCbCr {
-        // A stream that does not say that it holds RGB is taken for YCbCr: that is to stay as it is.
+        // A stream that does not claim to be RGB is treated as YCbCr, which must stay as it is.
         decoder.set_output_colorspace(turbo::ColorSpace::YCbCr);
     }
     let image = decoder.decode_image().map_err(fail)?;
     if image.data.len() != width * height * channels {
-        return Err(reader.corrupt("JPEG data of another layout than asked for"));
+        return Err(reader.corrupt("JPEG data with an unexpected layout"));
     }
     Ok(JpegChunk { width, height, data: image.data })
 }

@@ -30,10 +30,10 @@ pub(super) mod tag {
     pub const JPEG_TABLES: u16 = 347;
 }
 
-/// Where the values of a tag lie.
+/// Location of a tag's values.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    /// Bytes of one value; 0 for kinds that are no whole numbers.
+    /// Bytes per value; 0 for types that are not integers.
     size: u64,
     count: u64,
     offset: u64,
@@ -49,7 +49,7 @@ impl<'a> Directory<'a> {
     /// Reads the tags of the first directory.
     ///
     /// # Errors
-    /// [`ImageError::Truncated`] where the file ends before it.
+    /// [`ImageError::Truncated`] if the file ends before it.
     pub fn open(reader: Reader<'a>) -> Result<Self, ImageError> {
         let big = reader.number(2, 2)? == 43;
         let start = if big { reader.number(8, 8)? } else { reader.number(4, 4)? };
@@ -75,7 +75,7 @@ impl<'a> Directory<'a> {
         Ok(Self { reader, entries })
     }
 
-    /// Gives the bytes of a tag's values, none where it is absent.
+    /// Returns the bytes of a tag's values; empty if the tag is absent.
     pub fn bytes(&self, tag: u16) -> Result<&'a [u8], ImageError> {
         match self.entries.get(&tag) {
             Some(entry) => self.reader.slice(entry.offset, entry.count.saturating_mul(entry.size)),
@@ -83,11 +83,11 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// Gives a tag's values, none where it is absent.
+    /// Returns a tag's values; empty if the tag is absent.
     pub fn numbers(&self, tag: u16) -> Result<Vec<u64>, ImageError> {
         let Some(entry) = self.entries.get(&tag) else { return Ok(Vec::new()) };
         if entry.size == 0 {
-            return Err(self.reader.corrupt(format!("tag {tag} does not hold whole numbers")));
+            return Err(self.reader.corrupt(format!("tag {tag} does not contain integers")));
         }
         self.bytes(tag)?;
         (0..entry.count)
@@ -100,32 +100,30 @@ impl<'a> Directory<'a> {
         self.entries.get(&tag).map_or(0, |entry| entry.count)
     }
 
-    /// Gives a tag's values where there are at most `most`, as many as a pixel may have samples.
+    /// Returns a tag's values if there are at most `most`, the maximum number of samples in a pixel.
     ///
     /// # Errors
-    /// [`ImageError::Corrupt`] where there are more.
+    /// [`ImageError::Corrupt`] if there are more.
     pub fn few_numbers(&self, tag: u16, most: u64) -> Result<Vec<u64>, ImageError> {
         let count = self.count(tag);
         if count > most {
-            return Err(self
-                .reader
-                .corrupt(format!("tag {tag} has {count} values; at most {most} are read")));
+            return Err(self.reader.corrupt(format!("tag {tag} has {count} values; the limit is {most}")));
         }
         self.numbers(tag)
     }
 
-    /// Gives a tag's first value.
+    /// Returns a tag's first value.
     pub fn number(&self, tag: u16) -> Result<Option<u64>, ImageError> {
         match self.entries.get(&tag) {
             Some(entry) if entry.count > 0 && entry.size > 0 => {
                 self.reader.number(entry.offset, entry.size).map(Some)
             }
-            Some(_) => Err(self.reader.corrupt(format!("tag {tag} does not hold a whole number"))),
+            Some(_) => Err(self.reader.corrupt(format!("tag {tag} does not contain an integer"))),
             None => Ok(None),
         }
     }
 
-    /// Gives the colors of indices of `bits` bits: the high bytes of the color map's words.
+    /// Returns the colors of `bits`-bit indices: the high bytes of the color map's words.
     pub fn palette(&self, bits: u8) -> Result<Vec<[u8; 3]>, ImageError> {
         let map = self.few_numbers(tag::COLOR_MAP, 3 << 16)?;
         let colors = 1_usize << bits;

@@ -1,8 +1,8 @@
-//! TIFF: the first directory of a classic or big file, in strips or tiles.
+//! TIFF: the first directory of a classic TIFF or BigTIFF file, in strips or tiles.
 //!
-//! Own reader: the modes that Pillow keeps (1 bit, palette, associated alpha, CMYK, 16 bits, integers, real
-//! numbers) need the stored samples, before any conversion. Uncompressed, LZW, Deflate, PackBits and JPEG
-//! data are read; fax, LZMA, Zstandard and WebP data are not.
+//! This is our own reader: the modes that Pillow keeps (1-bit, palette, associated alpha, CMYK, 16-bit, integers,
+//! floats) need the stored samples before any conversion. Uncompressed, LZW, Deflate, PackBits and JPEG data are
+//! supported; fax, LZMA, Zstandard and WebP data are not.
 
 mod chunks;
 mod compression;
@@ -16,10 +16,10 @@ use directory::{Directory, tag};
 
 const FORMAT: &str = "TIFF";
 
-/// Values that a tag may have which states one for each sample of a pixel.
+/// Maximum number of values in a tag that states one per sample of a pixel.
 const MOST_SAMPLE_VALUES: u64 = 16;
 
-/// How samples are to be understood.
+/// How samples are interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     WhiteIsZero,
@@ -30,7 +30,7 @@ enum Meaning {
     YCbCr,
 }
 
-/// How the numbers of samples are written.
+/// Number format of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NumberKind {
     Unsigned,
@@ -38,7 +38,7 @@ enum NumberKind {
     Real,
 }
 
-/// What the samples beyond the color hold; more than the first are passed over.
+/// Meaning of the samples after the color; only the first one matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extra {
     None,
@@ -47,7 +47,7 @@ enum Extra {
     UnassociatedAlpha,
 }
 
-/// What the directory says of the pixels.
+/// What the directory states about the pixels.
 #[derive(Debug)]
 struct Layout {
     width: usize,
@@ -56,7 +56,7 @@ struct Layout {
     kind: NumberKind,
     extra: Extra,
     bits: u8,
-    /// Samples of a pixel, with the extra ones.
+    /// Number of samples per pixel, including extra ones.
     samples: usize,
     planar: bool,
     predictor: bool,
@@ -67,14 +67,14 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Image
     let reader = Reader { bytes, format: FORMAT, little_endian: bytes.starts_with(b"II") };
     let directory = Directory::open(reader)?;
     let layout = layout(&directory, limits)?;
-    // Of no pixels, so that what cannot be given in any mode is refused before anything is expanded.
+    // Without pixels, so that whatever no mode can represent is refused before anything is expanded.
     samples(&directory, &layout, chunks::none_of(&layout))?;
     let planes = chunks::read(&directory, &layout)?;
     let samples = samples(&directory, &layout, planes)?;
     let orientation = directory.number(tag::ORIENTATION)?.and_then(|value| u8::try_from(value).ok());
     let image =
         Image { width: layout.width, height: layout.height, orientation, transparency: None, samples };
-    // Pillow turns a TIFF as its directory says when it loads it, unlike every other format.
+    // Unlike for every other format, Pillow applies a TIFF's orientation when it loads the file.
     Ok(match orientation {
         Some(2..=8) => orientation::upright(&image),
         _ => Image { orientation: None, ..image },
@@ -148,7 +148,7 @@ fn layout(directory: &Directory<'_>, limits: &DecodeLimits) -> Result<Layout, Im
     Ok(Layout { width, height, meaning, kind, extra, bits, samples, planar, predictor, compression })
 }
 
-/// Reads what the `count` samples beyond the color hold.
+/// Reads the meaning of the `count` samples after the color.
 fn extra(directory: &Directory<'_>, count: u64, meaning: Meaning) -> Result<Extra, ImageError> {
     let stated = directory.few_numbers(tag::EXTRA_SAMPLES, MOST_SAMPLE_VALUES)?;
     let reader = &directory.reader;
@@ -165,12 +165,12 @@ fn extra(directory: &Directory<'_>, count: u64, meaning: Meaning) -> Result<Extr
     }
 }
 
-/// Turns the stored samples into those of the mode that Pillow gives the file.
+/// Turns the stored samples into those of the mode that Pillow uses for the file.
 fn samples(directory: &Directory<'_>, layout: &Layout, planes: Planes) -> Result<Samples, ImageError> {
     let reader = &directory.reader;
     let unknown = || {
         let Layout { meaning, kind, extra, bits, samples, .. } = layout;
-        let text = format!("{meaning:?} of {samples} samples of {bits} bits, {kind:?}, extra {extra:?}");
+        let text = format!("{meaning:?} with {samples} samples of {bits} bits, {kind:?}, extra {extra:?}");
         Err(reader.unsupported(text))
     };
     let gray = matches!(layout.meaning, Meaning::WhiteIsZero | Meaning::BlackIsZero);

@@ -1,15 +1,15 @@
-//! Limits on the regular expressions of a `tokenizer.json`: each is read to a tree, whose size and whose work on a text
-//! are bounded. What is left is the business of the library that compiles it.
+//! Limits on the regular expressions of a `tokenizer.json`: each is parsed into a tree, whose size and whose work on a
+//! text are limited. Everything else is left to the library that compiles it.
 
 mod parse;
 mod work;
 
 pub use parse::Size;
 
-/// Why an expression is refused, or what it comes to.
+/// Checks an expression, and returns its size.
 ///
 /// # Errors
-/// What is wrong, for a message.
+/// The problem, for a message.
 pub fn check(pattern: &str) -> Result<Size, String> {
     let tree = parse::read(pattern)?;
     work::check(&tree)?;
@@ -76,7 +76,7 @@ mod tests {
         for pattern in ["(a+)+$", "(a|b*)*", "(?:a{2,})+", "(x+x+)+y", r"(\w+\s?)*$", "(.*)*x"] {
             refused(pattern, "within another");
         }
-        // Each of these scans far at every place, and gets on by a letter or not at all.
+        // Each of these scans far at every position, and then advances by one letter or not at all.
         for pattern in
             ["a*b|a", "[^b]*b|a", "a(?:[^b]*b)?", r"\s*x|\s|\s+", ".*x|.", r"\s*[\r\n]+|\s", "(?:a*b|c)d|a"]
         {

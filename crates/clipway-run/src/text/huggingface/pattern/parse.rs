@@ -1,38 +1,38 @@
-//! Reading a regular expression to a tree of what matters for its size and its work.
+//! Parses a regular expression into a tree of what matters for its size and work.
 
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
 
-/// The longest expression, in bytes.
+/// Maximum length of an expression, in bytes.
 const LONGEST: usize = 4096;
 
-/// How often counted repetitions may repeat, those within each other multiplied.
+/// Maximum number of counted repetitions, multiplied when nested.
 const MOST_REPEATS: u64 = 1000;
 
-/// How deep groups may be nested.
+/// Maximum nesting of groups.
 const DEEPEST: usize = 50;
 
-/// Alternatives, each a row of pieces.
+/// Alternatives, each a sequence of pieces.
 pub type Tree = Vec<Vec<Piece>>;
 
-/// A part of an expression, and how often it repeats.
+/// Part of an expression, and how often it repeats.
 #[derive(Debug)]
 pub struct Piece {
     pub part: Part,
     pub least: u64,
-    /// `None` without bound.
+    /// `None` if unbounded.
     pub most: Option<u64>,
 }
 
-/// A part of an expression.
+/// Part of an expression.
 #[derive(Debug)]
 pub enum Part {
-    /// One character of these; `None` where they are not known.
+    /// One of these characters; `None` if they are unknown.
     One(Option<ClassUnicode>),
-    /// A place, such as the end of a line.
+    /// A position, such as the end of a line.
     Place,
     Group(Tree),
-    /// What must, or must not, stand before or behind.
+    /// What must, or must not, come before or after.
     Look {
         tree: Tree,
         ahead: bool,
@@ -40,10 +40,10 @@ pub enum Part {
     },
 }
 
-/// How large an expression becomes when it is compiled.
+/// How large an expression becomes when compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Ranges of characters, repeated ones counted as often as they repeat.
+    /// Number of character ranges, multiplied by repetitions.
     pub ranges: u64,
 }
 
@@ -75,12 +75,12 @@ pub fn read(pattern: &str) -> Result<Tree, String> {
     }
     let repeats = |tree: &Tree| tree.iter().flatten().map(repeats).max().unwrap_or(1);
     if repeats(&tree) > MOST_REPEATS {
-        return Err(format!("counted repetitions come to more than {MOST_REPEATS}"));
+        return Err(format!("counted repetitions multiply to more than {MOST_REPEATS}"));
     }
     Ok(tree)
 }
 
-/// How often the counted repetitions of a piece repeat what is innermost.
+/// How often the counted repetitions of a piece repeat its innermost part.
 fn repeats(piece: &Piece) -> u64 {
     let inner = match &piece.part {
         Part::Group(tree) | Part::Look { tree, .. } => tree.iter().flatten().map(repeats).max().unwrap_or(1),
@@ -89,14 +89,14 @@ fn repeats(piece: &Piece) -> u64 {
     inner.saturating_mul(piece.most.unwrap_or(piece.least).max(1))
 }
 
-/// Flags that change what a character stands for.
+/// Flags that change what a character matches.
 #[derive(Debug, Clone, Copy, Default)]
 struct Flags {
     any_case: bool,
     dot_all: bool,
 }
 
-/// What is still to be read of an expression.
+/// The rest of an expression.
 struct Reader<'a> {
     rest: &'a str,
     flags: Flags,
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads up to the end of the expression or of the group.
+    /// Parses up to the end of the expression or of the group.
     fn alternatives(&mut self, depth: usize) -> Result<Tree, String> {
         if depth > DEEPEST {
             return Err(format!("groups are nested deeper than {DEEPEST}"));
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         Ok(tree)
     }
 
-    /// Reads one character, class, escape or group; `None` for flags, which stand for nothing.
+    /// Parses one character, class, escape or group; `None` for flags, which match nothing.
     fn part(&mut self, depth: usize) -> Result<Option<Part>, String> {
         let start = self.rest;
         match self.next() {
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
                 None => return Err("the expression ends in a backslash".to_owned()),
                 Some('1'..='9' | 'k' | 'g') => return Err("back-references are not supported".to_owned()),
                 Some(kind) => {
-                    // The braces of `\p{L}` or `\x{20}` are no quantifier; `\pL` and `\x20` have none.
+                    // The braces of `\p{L}` or `\x{20}` are not a quantifier; `\pL` and `\x20` have none.
                     if self.accept("{") {
                         self.skip_to('}')?;
                     } else if matches!(kind, 'p' | 'P') {
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
         Ok(Some(one(text, self.flags)))
     }
 
-    /// Reads a group, behind its opening parenthesis.
+    /// Parses a group, after its opening parenthesis.
     fn group(&mut self, depth: usize) -> Result<Option<Part>, String> {
         let before = self.flags;
         let mut look = None;
@@ -182,11 +182,11 @@ impl<'a> Reader<'a> {
             } else if look.is_none() && !self.accept(">") {
                 self.read_flags()?;
                 if self.accept(")") {
-                    // They hold up to the end of the group around them.
+                    // They apply up to the end of the enclosing group.
                     return Ok(None);
                 }
                 if !self.accept(":") {
-                    return Err("a group is of an unknown kind".to_owned());
+                    return Err("a group has an unknown kind".to_owned());
                 }
             }
         }
@@ -216,11 +216,11 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads a class of characters, behind its opening bracket.
+    /// Parses a character class, after its opening bracket.
     fn class(&mut self) -> Result<(), String> {
         let mut depth = 1;
         self.accept("^");
-        // A bracket in the first place stands for itself.
+        // A bracket at the first position is literal.
         self.accept("]");
         while depth > 0 {
             match self.next() {
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads the quantifiers behind a part.
+    /// Parses the quantifiers after a part.
     fn quantified(&mut self, part: Option<Part>) -> Result<Option<Piece>, String> {
         let Some(part) = part else { return Ok(None) };
         let mut piece = Piece { part, least: 1, most: Some(1) };
@@ -274,7 +274,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a character, class or escape stands for.
+/// What a character, class or escape matches.
 fn one(text: &str, flags: Flags) -> Part {
     let mut builder = ParserBuilder::new();
     builder.case_insensitive(flags.any_case).dot_matches_new_line(flags.dot_all);
@@ -291,7 +291,7 @@ fn one(text: &str, flags: Flags) -> Part {
     }
 }
 
-/// Reads `{n}`, `{n,}` or `{n,m}`: the least and the most repetitions, and the length in bytes.
+/// Parses `{n}`, `{n,}` or `{n,m}`: minimum and maximum repetitions, and the length in bytes.
 fn counted(text: &str) -> Option<(u64, Option<u64>, usize)> {
     let (inner, _) = text.strip_prefix('{')?.split_once('}')?;
     let number = |digits: &str| {

@@ -1,18 +1,18 @@
-//! How far an expression may look at a text for nothing.
+//! Limits how much of a text an expression may scan in vain.
 //!
-//! Matches are searched from each place that the last one leaves. The work grows with the square of a text where a search
-//! can look at a long run of characters and then fail, or match only a little, at each place of that run; and without
-//! bound where a failing search can be led back through many ways. So a repetition without bound must be the end of its
-//! alternative, but for what may be absent; or else a later alternative must take the whole run at once, as `\s+` does
-//! behind `\s*[\r\n]+` in the expressions of GPT-4 and Llama. Look-around, which makes the library search by going
-//! back, may look at a bounded number of characters, and follow a repetition only as in `\s+(?!\S)`: one step back from
-//! the end of such a run decides it.
+//! Matches are searched from each position after the last match. The work grows quadratically if a search can scan a
+//! long run of characters and then fail, or match only a little, at each position of that run; and without limit if a
+//! failing search can backtrack through many paths. So an unbounded repetition must end its alternative, except for
+//! optional parts; or a later alternative must match the whole run at once, as `\s+` does after `\s*[\r\n]+` in the
+//! expressions of GPT-4 and Llama. Look-around, which makes the library search by backtracking, may look at a limited
+//! number of characters, and follow a repetition only as in `\s+(?!\S)`: one step back from the end of such a run
+//! decides it.
 
 use regex_syntax::hir::ClassUnicode;
 
 use super::parse::{Part, Piece, Tree};
 
-/// Ways that a search may be led back through at one place, where it goes back at all.
+/// Maximum number of backtracking paths at one position, where the search backtracks at all.
 const MOST_WAYS: u64 = 1 << 10;
 
 /// Refuses an expression whose work may grow faster than the text.
@@ -22,7 +22,7 @@ pub fn check(tree: &Tree) -> Result<(), String> {
     if hard {
         check_looks(tree)?;
     }
-    // A search without going back runs through a text once, whatever it finds, where nothing short can be found instead.
+    // Without backtracking, a search scans a text once, whatever it finds, unless it can find something short instead.
     let alone = !hard && matches!(tree[..], [ref only] if only.iter().all(|piece| !inner_unbounded(piece)));
     for (index, row) in tree.iter().enumerate() {
         let Err(run) = run_of(row) else { continue };
@@ -31,18 +31,18 @@ pub fn check(tree: &Tree) -> Result<(), String> {
             continue;
         }
         return Err(
-            "an unbounded repetition may fail far from where it began, at each place of a text".to_owned()
+            "an unbounded repetition may fail far from where it began, at each position of a text".to_owned()
         );
     }
     Ok(())
 }
 
-/// Refuses an unbounded repetition within another.
+/// Refuses nested unbounded repetitions.
 fn check_nesting(tree: &Tree, inside: bool) -> Result<(), String> {
     tree.iter().flatten().try_for_each(|piece| {
         let unbounded = piece.most.is_none();
         if unbounded && inside {
-            return Err("an unbounded repetition lies within another".to_owned());
+            return Err("an unbounded repetition is nested in another".to_owned());
         }
         match &piece.part {
             Part::Group(tree) | Part::Look { tree, .. } => check_nesting(tree, inside || unbounded),
@@ -59,7 +59,7 @@ fn has_look(tree: &Tree) -> bool {
     })
 }
 
-/// Whether something in a tree repeats without bound.
+/// Whether anything in a tree repeats without bound.
 fn is_unbounded(tree: &Tree) -> bool {
     tree.iter().flatten().any(|piece| piece.most.is_none() || inner_unbounded(piece))
 }
@@ -71,9 +71,9 @@ fn inner_unbounded(piece: &Piece) -> bool {
     }
 }
 
-/// Checks the alternatives with look-around, which are searched by going back.
+/// Checks the alternatives with look-around, which are searched by backtracking.
 fn check_looks(tree: &Tree) -> Result<(), String> {
-    let bad = || Err("a look-around may look at a text without bound".to_owned());
+    let bad = || Err("a look-around may scan a text without limit".to_owned());
     for row in tree {
         let plain = |piece: &Piece| match &piece.part {
             Part::Look { .. } => false,
@@ -86,7 +86,7 @@ fn check_looks(tree: &Tree) -> Result<(), String> {
         let ways = row.iter().map(ways).fold(1, u64::saturating_mul);
         if ways > MOST_WAYS {
             return Err(format!(
-                "a search may go back through more than {MOST_WAYS} ways before a look-around"
+                "a search may backtrack through more than {MOST_WAYS} paths before a look-around"
             ));
         }
         for (index, piece) in row.iter().enumerate() {
@@ -107,7 +107,7 @@ fn check_looks(tree: &Tree) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether one step back from the end of a run decides on what must not follow it.
+/// Whether one step back from the end of a run decides what must not follow it.
 fn decides_at_once(run: &Piece, look: &Piece) -> bool {
     let (Part::One(Some(run)), Part::Look { tree, ahead: true, negative: true }) = (&run.part, &look.part)
     else {
@@ -120,7 +120,7 @@ fn decides_at_once(run: &Piece, look: &Piece) -> bool {
     common.ranges().is_empty()
 }
 
-/// In how many ways a piece may match one text, at most; runs without bound count once.
+/// Maximum number of ways in which a piece may match the same text; unbounded runs count once.
 fn ways(piece: &Piece) -> u64 {
     let inner = match &piece.part {
         Part::Group(tree) => tree
@@ -134,8 +134,8 @@ fn ways(piece: &Piece) -> u64 {
     times.saturating_mul(most.saturating_sub(piece.least) + 1)
 }
 
-/// The row's first run without bound, if nothing that is needed follows it; `Ok(None)` if it has none. Otherwise what the
-/// search may have looked at in vain, where that is known.
+/// The sequence's first unbounded run, if nothing required follows it; `Ok(None)` if it has none. Otherwise, what the
+/// search may have scanned in vain, if known.
 fn run_of(row: &[Piece]) -> Result<Option<&ClassUnicode>, Option<ClassUnicode>> {
     let Some(first) = row.iter().position(|piece| piece.most.is_none() || inner_unbounded(piece)) else {
         return Ok(None);
@@ -145,7 +145,7 @@ fn run_of(row: &[Piece]) -> Result<Option<&ClassUnicode>, Option<ClassUnicode>> 
         _ => piece.least > 0,
     };
     let last = row.iter().rposition(needed).filter(|&last| last > first);
-    // What lies in groups must end in its runs as well, and not be needed twice.
+    // Groups must end in their runs as well, and not be required twice.
     let inner_ends = row[first..].iter().all(|piece| match &piece.part {
         Part::Group(tree) if inner_unbounded(piece) => {
             piece.most == Some(1) && tree.iter().all(|row| run_of(row).is_ok())
@@ -173,7 +173,7 @@ fn run_of(row: &[Piece]) -> Result<Option<&ClassUnicode>, Option<ClassUnicode>> 
     }
 }
 
-/// Whether, of the alternatives that come later, the first that can match in a run takes all of it.
+/// Whether the first later alternative that can match in a run matches all of it.
 fn is_taken(run: &ClassUnicode, later: &[Vec<Piece>]) -> bool {
     for row in later {
         match run_of(row) {
@@ -185,7 +185,7 @@ fn is_taken(run: &ClassUnicode, later: &[Vec<Piece>]) -> bool {
                     return true;
                 }
             }
-            // It fails as well, and is held to the same.
+            // It fails as well, and must obey the same rule.
             Err(_) => continue,
             Ok(None) => {}
         }
@@ -196,7 +196,7 @@ fn is_taken(run: &ClassUnicode, later: &[Vec<Piece>]) -> bool {
     false
 }
 
-/// Whether a row may match from one of these characters on.
+/// Whether a sequence may match starting with one of these characters.
 fn may_start(row: &[Piece], run: &ClassUnicode) -> bool {
     for piece in row {
         let starts = match &piece.part {
