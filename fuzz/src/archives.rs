@@ -1,7 +1,7 @@
-//! Zip archives whose checksums are right, so that a fuzzer comes past them.
+//! Zip archives with correct checksums, so that a fuzzer gets past them.
 
-/// Changes an archive as libFuzzer does; but for one in eight, its checksums are set right, so that what is behind them
-/// is reached.
+/// Mutates an archive like libFuzzer; except in one of eight cases, its checksums are corrected, so that the code
+/// behind them is reached.
 pub fn mutate_archive(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let size = libfuzzer_sys::fuzzer_mutate(data, size, max_size);
     if seed % 8 != 0 {

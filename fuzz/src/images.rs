@@ -1,4 +1,4 @@
-//! What holds for every image.
+//! Properties of every image.
 
 use clipway_run::image::{DecodeLimits, Preprocess, decode, to_pixels, transform};
 

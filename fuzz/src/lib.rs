@@ -1,4 +1,4 @@
-//! What the fuzz targets have in common: the properties that hold for every input, and a limit on memory.
+//! What the fuzz targets share: the properties of every input, and a memory limit.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What every refusal must be: short lines, not too many, without anything that a terminal would obey.
+//! Rules for every refusal: short lines, not too many, and nothing that controls a terminal.
 
 use std::fmt::Display;
 

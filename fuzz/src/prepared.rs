@@ -1,4 +1,4 @@
-//! Folders of transformers, whose small files decide on what is made of the weights.
+//! transformers folders, whose small files decide what the weights become.
 
 use std::sync::Arc;
 

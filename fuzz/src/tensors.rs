@@ -1,4 +1,4 @@
-//! What holds for every file of tensors.
+//! Properties of every file of tensors.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub fn check_file<F: TensorFile + 'static>(
     Some(Arc::new(first))
 }
 
-/// The tensors, as far as they are read.
+/// The tensors, up to the reading limit.
 fn read(file: &dyn TensorFile) -> Content {
     let mut content = Content::new();
     let mut left = MOST_READ;

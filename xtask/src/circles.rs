@@ -1,17 +1,17 @@
-//! Circles of files: no more than four source files of a crate may need each other.
+//! Cycles of files: at most four source files of a crate may depend on each other.
 //!
-//! A file needs another when it names something that the other defines. Names are read from tokens, so those in macros
-//! count and those in comments do not. The rule for a path:
+//! A file depends on another when it names something that the other defines. Names are read from tokens, so those in
+//! macros count and those in comments do not. The rule for a path:
 //!
 //! - It starts at `crate`, `self`, `super`, a child module, or a name that a `use` of the same file brings in.
-//! - It is followed through modules as far as they go. What comes next is looked up in that module's file: defined
-//!   there, the edge goes to that file; brought in there by a `use`, which is how re-exports are written, the lookup
-//!   goes on where that `use` points.
-//! - A name of a module alone, and a `use` or `pub use` that nothing in the file goes on to use, are no edge: a
-//!   re-export passes a name on and does not need it.
+//! - It is followed through modules as far as they go. The next name is looked up in that module's file: if it is
+//!   defined there, the edge goes to that file; if a `use` brings it in (this is how re-exports are written), the
+//!   lookup continues where that `use` points.
+//! - The bare name of a module, and a `use` or `pub use` that nothing else in the file uses, are not edges: a re-export
+//!   passes a name on without depending on it.
 //!
-//! `#[cfg(test)]` items and files that only tests see are left out, and methods are not followed: a call on a value
-//! needs the file of its type only where the type is named.
+//! `#[cfg(test)]` items and test files are ignored, and methods are not followed: a call on a value depends on the file
+//! of its type only if the type is named.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::demo::root;
 
-/// The most files that may need each other.
+/// Maximum number of files that may depend on each other.
 const LIMIT: usize = 4;
 
-/// Finds the circles of every crate; false if one has more files than [`LIMIT`].
+/// Finds the cycles of every crate; false if one has more files than [`LIMIT`].
 pub fn run() -> Result<bool, String> {
     let mut folders = vec![root().join("xtask")];
     let crates = root().join("crates");
@@ -41,10 +41,10 @@ pub fn run() -> Result<bool, String> {
         }
         let circles = circles(&files);
         let largest = circles.first().map_or(1, Vec::len);
-        println!("{name}: {} files, the largest circle has {largest}", files.len());
+        println!("{name}: {} files, the largest cycle has {largest}", files.len());
         for circle in circles.iter().filter(|circle| circle.len() > LIMIT) {
             good = false;
-            println!("  {} files need each other; at most {LIMIT} may:", circle.len());
+            println!("  {} files depend on each other; the limit is {LIMIT}:", circle.len());
             for (path, needs) in circle {
                 println!("    {path} needs {}", needs.join(", "));
             }
@@ -114,10 +114,10 @@ struct Names {
     named: BTreeSet<Vec<String>>,
 }
 
-/// A circle: each file, with the files of the circle that it needs.
+/// A cycle: each file, with the files of the cycle that it depends on.
 type Circle = Vec<(String, Vec<String>)>;
 
-/// Circles of two files and more, the largest first.
+/// Cycles of two files and more, largest first.
 fn circles(files: &[Source]) -> Vec<Circle> {
     let needs = edges(files);
     let mut circles: Vec<Circle> = components(&needs)
@@ -140,7 +140,7 @@ fn circles(files: &[Source]) -> Vec<Circle> {
     circles
 }
 
-/// The files that each file needs, by index.
+/// The files that each file depends on, by index.
 fn edges(files: &[Source]) -> BTreeMap<usize, BTreeSet<usize>> {
     let tree = Tree {
         by_module: files.iter().enumerate().map(|(index, file)| (file.module.clone(), index)).collect(),

@@ -1,4 +1,4 @@
-//! Which lines of the readers the tests reach.
+//! Measures which lines of the readers the tests reach.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::demo::root;
 use crate::fuzz::host;
 use crate::outcome::{Outcome, tell};
 
-/// Least share of the lines that tests reach, in percent.
+/// Minimum line coverage, in percent.
 const LEAST: f64 = 90.0;
 
 /// What is measured: a name, and where its files begin.
@@ -70,7 +70,7 @@ pub fn run() -> Result<bool, String> {
     let tools = tools()?;
     let merged = folder.join("merged.profdata");
     let mut merge = Command::new(tools.join("llvm-profdata"));
-    // A process that a test kills leaves its counters cut short; they are left out.
+    // A process killed by a test leaves truncated counters; these are ignored.
     merge.args(["merge", "--sparse", "--failure-mode=all", "-o"]).arg(&merged).arg(&profiles);
     output(&mut merge)?;
     let mut export = Command::new(tools.join("llvm-cov"));

@@ -1,5 +1,5 @@
-//! Kills exports at random moments: what is in place is always the old artifact or the new one, whole, and the next
-//! run removes what the killed one left.
+//! Kills exports at random moments: the output is always the complete old or new artifact, and the next run removes
+//! what the killed one left.
 
 use std::collections::BTreeMap;
 use std::fs;

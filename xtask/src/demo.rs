@@ -1,9 +1,9 @@
-//! The newcomer's first command: the demo model from a training checkpoint to a verified artifact, in use.
+//! The newcomer's first command: takes the demo model from a training checkpoint to a verified artifact, and uses it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The commands, as a person would type them.
+/// The commands, as typed by a person.
 const COMMANDS: [&[&str]; 4] = [
     &["inspect", "examples/emoji-clip/emoji-clip.pt"],
     &[
@@ -31,7 +31,7 @@ const COMMANDS: [&[&str]; 4] = [
     ],
 ];
 
-/// Builds clipway, and gives the path of the binary.
+/// Builds clipway, and returns the path of the binary.
 pub fn clipway() -> Result<PathBuf, String> {
     let root = root();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -47,7 +47,7 @@ pub fn clipway() -> Result<PathBuf, String> {
     Ok(target.join("release").join(format!("clipway{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// Builds clipway, then exports, verifies and classifies, and shows each command before its output.
+/// Builds clipway, then exports, verifies and classifies, showing each command before its output.
 pub fn run() -> Result<bool, String> {
     let root = root();
     let binary = clipway()?;
@@ -67,7 +67,7 @@ pub fn run() -> Result<bool, String> {
     Ok(true)
 }
 
-/// A word as a shell needs it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     if word.contains([' ', '{']) { format!("\"{word}\"") } else { word.to_owned() }
 }

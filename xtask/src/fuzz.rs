@@ -1,4 +1,4 @@
-//! Runs the libFuzzer targets of `fuzz/`, each for some time, and accounts for processor time and executions.
+//! Runs the libFuzzer targets in `fuzz/`, each for some time, and counts processor time and executions.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -59,31 +59,31 @@ const IMAGES: [&str; 6] = ["jpeg", "png", "gif", "webp", "bmp", "tiff"];
 /// What is run, and how long.
 #[derive(Args)]
 pub struct Options {
-    /// Targets; all of fuzz/targets without any
+    /// Targets; by default all in fuzz/targets
     targets: Vec<String>,
-    /// Seconds for each target
+    /// Seconds per target
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Executions for each target, from a fixed start and without the inputs of earlier runs, so that two runs of one
-    /// build do the same; at most as long as `--seconds` says
+    /// Executions per target, from a fixed start and without the inputs of earlier runs, so that two runs of one build
+    /// do the same; `--seconds` still limits the time
     #[arg(long)]
     runs: Option<u64>,
-    /// Targets at the same time; as many as there are processors without it
+    /// Number of targets that run at the same time; by default one per processor
     #[arg(long)]
     jobs: Option<usize>,
-    /// The folder of the corpus, to start from its files too
+    /// Folder of the corpus, whose files are used as additional seeds
     #[arg(long, value_name = "FOLDER")]
     corpus: Option<PathBuf>,
-    /// A file to which a line of JSON is added for each target: processor time, executions, findings
+    /// File to append a line of JSON to for each target: processor time, executions, findings
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Build less optimized targets, which takes less time
+    /// Build less optimized targets, which is faster
     #[arg(long)]
     quick: bool,
-    /// Run what was built last, and build nothing
+    /// Run the previous build without building
     #[arg(long)]
     built: bool,
-    /// Build with the address sanitizer, which sees wrong uses of memory; needs RUSTC_BOOTSTRAP=1
+    /// Build with the address sanitizer, which detects memory errors; needs RUSTC_BOOTSTRAP=1
     #[arg(long)]
     address: bool,
 }

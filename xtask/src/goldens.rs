@@ -1,4 +1,4 @@
-//! Comparison with stored outputs of open_clip, for any folder of the shape of the goldens.
+//! Comparison with stored outputs of open_clip, for any folder with the structure of the goldens.
 
 use std::path::Path;
 
@@ -18,14 +18,14 @@ use crate::outcome::{Outcome, tell};
 /// Problems of one case that are reported.
 const MOST_PROBLEMS: usize = 3;
 
-/// What a folder of goldens holds.
+/// Contents of a folder of goldens.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Kind {
     /// Features of whole models with weights by formula
     Architectures,
-    /// Images as open_clip's evaluation transform leaves them
+    /// Images after open_clip's evaluation transform
     Preprocess,
-    /// Pixels of folders of transformers, as transformers gives them
+    /// Pixels of transformers folders, as computed by transformers
     Processors,
     /// Token ids
     Tokens,

@@ -1,4 +1,4 @@
-//! What may be depended on: packages of the registry under permissive licenses, and none that can fetch anything.
+//! Dependency rules: only packages from the registry, with permissive licenses, that cannot access the network.
 
 use std::process::Command;
 

@@ -33,11 +33,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Export, verify and use the demo model of examples/emoji-clip
+    /// Export, verify and use the demo model in examples/emoji-clip
     Demo,
-    /// Compare with stored outputs of open_clip: every case of a folder
+    /// Compare with stored outputs of open_clip: every case in a folder
     Goldens {
-        /// What the folder holds
+        /// What the folder contains
         kind: goldens::Kind,
         /// The folder
         folder: PathBuf,
@@ -59,7 +59,7 @@ enum Task {
         #[arg(long, value_name = "REGEX")]
         only: Option<regex::Regex>,
     },
-    /// Open every file of a folder of hostile and odd files, each in a process of its own
+    /// Open every file in a folder of hostile and odd files, each in its own process
     Corpus {
         /// The folder, with its manifest.json
         folder: PathBuf,
@@ -70,7 +70,7 @@ enum Task {
         #[arg(long, value_name = "REGEX")]
         except: Option<regex::Regex>,
     },
-    /// Run the program on every file of a folder that is to be refused, command by command
+    /// Run the program on every file in a folder that must be refused, command by command
     Contract {
         /// The folder, with its manifest.json
         folder: PathBuf,
@@ -81,7 +81,7 @@ enum Task {
         #[arg(long, value_name = "REGEX")]
         except: Option<regex::Regex>,
     },
-    /// Open one file of a corpus and report on it, to be watched by `corpus`
+    /// Open one file of a corpus and report on it; started by `corpus`
     #[command(hide = true)]
     CorpusCase {
         /// What opens it
@@ -89,23 +89,23 @@ enum Task {
         /// The file
         path: PathBuf,
     },
-    /// Make cases from the field with Python, run the program on them and judge what comes out
+    /// Create user cases with Python, run the program on them and judge the results
     Cases(cases::Options),
-    /// Run folders of hostile inputs (`make.py`, `run.sh`) watched, and judge them by their expectations
+    /// Run folders of hostile inputs (`make.py`, `run.sh`) under observation, and judge them by their expectations
     Attack(attack::Options),
-    /// Find source files that need each other, and fail at more than four
+    /// Find cycles of source files, and fail if more than four files depend on each other
     Circles,
-    /// Check conventions that no compiler checks: errors, tables in documents, plain English
+    /// Check conventions that the compiler does not: errors, tables and links in documents, plain English
     Conventions,
     /// Count the lines of the readers that tests reach
     Coverage,
-    /// Kill exports at random moments, and look at what is in place
+    /// Kill exports at random moments, and check what is in place
     Crash(crash::Options),
-    /// Feed readers with changed files, and watch for panics, memory, time and results that differ
+    /// Feed mutated files to readers, and watch for panics, memory, time and differing results
     Fuzz(fuzz::Options),
-    /// Look at the license and origin of every package that is depended on
+    /// Check the license and origin of every dependency
     Licenses,
-    /// Change good files in every small way, and count what comes of it
+    /// Change valid files in every small way, and count the results
     Mutate,
     /// Measure speed
     Bench {

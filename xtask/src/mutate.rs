@@ -1,5 +1,5 @@
-//! Every small step away from a good file: what comes of it is an error or the original tensors, unless the format
-//! cannot know.
+//! Tries every small change to a valid file: the result must be an error or the original tensors, unless the format
+//! cannot detect the change.
 
 use std::path::Path;
 use std::sync::Arc;

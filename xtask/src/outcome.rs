@@ -1,4 +1,4 @@
-//! How a run over many cases is reported: a line a case, a count at the end.
+//! Reports a run over many cases: one line per case, and a count at the end.
 
 /// One case's result.
 pub struct Outcome {

@@ -6,7 +6,7 @@ use clipway_model::contract::Contract;
 pub fn table(contract: &Contract) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["contract", "value", "known from"]);
+    table.set_header(["contract", "value", "origin"]);
     for row in contract.rows() {
         table.add_row([row.field.to_owned(), row.value, row.from]);
     }

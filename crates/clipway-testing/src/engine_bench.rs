@@ -62,7 +62,7 @@ pub struct EngineBenchCase {
 /// Measures a registered model in f32 with weights by formula.
 ///
 /// # Errors
-/// What the registry, the model or the engine refuses; an input that is of no known kind.
+/// What the registry, the model or the engine refuses; an input of unknown kind.
 pub fn measure_engine(options: &EngineBenchOptions) -> Result<EngineBench, Box<dyn std::error::Error>> {
     let model = architecture::build(&registry::model(&options.model)?)?;
     let processor = Processor::with_threads(options.threads)?;

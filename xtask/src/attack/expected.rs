@@ -1,4 +1,4 @@
-//! What an attack must come to.
+//! The expected result of an attack.
 
 use std::path::Path;
 use std::time::Duration;

@@ -34,7 +34,7 @@ pub fn watch(mut command: Command, program: &Path, limit: Duration) -> Result<Se
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let start = Instant::now();
     let mut child = command.spawn().map_err(|error| format!("bash: {error}"))?;
-    // The writing ends that are left are those of the script.
+    // The remaining writing ends belong to the script.
     drop(command);
     let output = thread::spawn(move || {
         let mut bytes = Vec::new();

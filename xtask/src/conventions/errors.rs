@@ -1,4 +1,4 @@
-//! Errors: one list of codes; a cause given once; public enums that can grow; hints in the program alone.
+//! Errors: one list of codes; each cause stated once; public enums that can grow; hints only in the program.
 
 use std::collections::BTreeSet;
 

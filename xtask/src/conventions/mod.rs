@@ -1,6 +1,7 @@
-//! Conventions that no compiler checks: errors, tables in documents, plain English.
+//! Conventions that the compiler does not check: errors, tables and links in documents, plain English.
 
 mod errors;
+mod links;
 mod tables;
 mod words;
 
@@ -46,18 +47,19 @@ pub fn run() -> Result<bool, String> {
         ("codes", errors::codes(&program)),
         ("errors", errors::enums(&program)),
         ("tables", tables::tables(&program, &documents)),
+        ("links", links::links(&documents, |path| root().join(path).exists())),
         ("words", words),
     ];
     let mut good = true;
     for (name, wrong) in checks {
-        println!("{name}: {}", if wrong.is_empty() { "as they must be" } else { "WRONG" });
+        println!("{name}: {}", if wrong.is_empty() { "ok" } else { "WRONG" });
         wrong.iter().for_each(|line| println!("  {line}"));
         good &= wrong.is_empty();
     }
     Ok(good)
 }
 
-/// Reads the documents of the root and of `docs`.
+/// Reads the documents in the root and in `docs`.
 fn documents() -> Result<Vec<Document>, String> {
     let mut documents = Vec::new();
     for folder in ["", "docs"] {
@@ -76,7 +78,7 @@ fn documents() -> Result<Vec<Document>, String> {
     Ok(documents)
 }
 
-/// Reads every Rust file of a folder, outside of build folders.
+/// Reads every Rust file in a folder, except in build folders.
 fn read(folder: &Path, sources: &mut Vec<Source>) -> Result<(), String> {
     let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();

@@ -1,10 +1,10 @@
-//! Words that comments, messages and documents are spelled with: American, natural, and one for each thing.
+//! Spelling and wording of comments, messages and documents: American, natural, one word for each thing.
 
 use super::Source;
 use super::tables::Document;
 
-/// Spellings and phrases that were mended once, with what to write instead. Each is searched for in lower case.
-const BANNED: [(&str, &str); 23] = [
+/// Spellings and phrases that were fixed once, with what to write instead. Each is searched for in lower case.
+const BANNED: [(&str, &str); 39] = [
     ("tokenis", "tokeniz…"),
     ("normalis", "normaliz…"),
     ("licence", "license"),
@@ -28,10 +28,26 @@ const BANNED: [(&str, &str); 23] = [
     ("this key is not known", "unknown key"),
     ("do not tell", "do not show"),
     ("not a picture", "not an image"),
+    ("behaviour", "behavior"),
+    ("centre", "center"),
+    ("white space", "whitespace"),
+    ("is known from", "its origin is"),
+    ("are known from", "their origin is"),
+    ("a user must know", "a user should know"),
+    ("stable name of the cause", "stable code of the error"),
+    ("comes twice", "is a duplicate"),
+    ("come twice", "are duplicates"),
+    ("are those of", "match those of"),
+    ("in the place of", "instead of"),
+    ("does not pass its verification", "failed verification"),
+    ("was taken, because", "was used, because"),
+    ("are one place", "overlap"),
+    ("the others go on", "the rest continue"),
+    ("of no known", "of unknown"),
 ];
 
 /// Where a spelling belongs to someone else, such as a key of transformers.
-const FOREIGN: [&str; 2] = ["--licence", "\"licence\""];
+const FOREIGN: [&str; 3] = ["--licence", "\"licence\"", "legacy_behaviour"];
 
 /// Lines with a banned phrase, of Rust files and documents.
 pub fn words(sources: &[Source], documents: &[Document]) -> Vec<String> {

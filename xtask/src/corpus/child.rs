@@ -1,4 +1,4 @@
-//! Runs one case in a process of its own, so that a panic, an abort, a hang and memory are seen from outside.
+//! Runs one case in its own process, so that panics, aborts, hangs and memory use are observed from outside.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::limits::Limits;
 use super::manifest::Format;
 use super::open::Report;
 
-/// Time between two looks at the process.
+/// Interval for checking on the process.
 pub const GLANCE: Duration = Duration::from_millis(2);
 
-/// Most bytes of a report and of what the process says on stderr.
+/// Maximum size of a report and of the process's stderr output, in bytes.
 const LARGEST_REPORT: u64 = 64 << 20;
 const LONGEST_TALK: u64 = 64 << 10;
 

@@ -1,4 +1,4 @@
-//! What opening a file may cost.
+//! Limits on the cost of opening a file.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! Files that are hostile, broken or odd: each is opened in a process of its own and held to its manifest.
+//! Hostile, broken or odd files: each is opened in its own process and must match its manifest.
 //!
 //! A refusal is one message that names the file and the place, within limits of time and memory, and leaves nothing
-//! behind; what loads is compared tensor by tensor. A panic, an abort, a hang or a word on stderr fails the case.
+//! behind; what loads is compared tensor by tensor. A panic, an abort, a hang or output on stderr fails the case.
 
 mod child;
 mod contract;

@@ -72,7 +72,7 @@ fn run(original: &[u8], open: impl Fn(Vec<u8>) -> Result<Vec<ExpectedTensor>, Fo
 }
 
 /// The format has no checksum, so a change in a weight or in a letter of a name cannot be seen. The counts are
-/// exact: every change of a dtype or a shape is refused, and what reads the same is white space.
+/// exact: every change of a dtype or a shape is refused, and what reads the same is whitespace.
 #[test]
 fn safetensors() {
     let info = |name: &str, shape: &[usize]| TensorInfo {

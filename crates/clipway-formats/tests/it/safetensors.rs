@@ -120,7 +120,7 @@ fn bad_files_are_refused_with_place_and_cause() {
         "bytes 2 to 3 before it belong to no tensor",
     );
     let same = two("[0,2]", "[2,4]").replace("\"b\"", "\"a\"");
-    check(&same, 4, Code::Duplicate, Place::Byte(61), "`a` comes twice");
+    check(&same, 4, Code::Duplicate, Place::Byte(61), "duplicate key `a`");
     check(r#"{"__metadata__":{},"__metadata__":{}}"#, 0, Code::Duplicate, Place::Byte(27), "`__metadata__`");
     check(r#"{"__metadata__":{"a":"1","a":"1"}}"#, 0, Code::Duplicate, Place::Byte(33), "`a`");
     check(r#"{"__metadata__":{"a":1}}"#, 0, Code::Malformed, Place::Byte(29), "expected a string");

@@ -100,7 +100,7 @@ pub struct TextConfig {
     pub block: BlockConfig,
     /// The Hugging Face tower, which replaces the tower described above.
     pub hugging_face: Option<HuggingFaceConfig>,
-    /// Convolution blocks in place of attention blocks. open_clip 3.3.0 has no such key.
+    /// Convolution blocks instead of attention blocks. open_clip 3.3.0 has no such key.
     pub rep_mixer: Option<RepMixerConfig>,
 }
 

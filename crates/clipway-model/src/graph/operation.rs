@@ -44,7 +44,7 @@ pub enum Operation {
         /// Number of independent channel groups.
         groups: usize,
     },
-    /// Batch normalization of a map by stored statistics.
+    /// Batch normalization of a map with stored statistics.
     BatchNorm {
         /// Scale of each channel.
         weight: ParameterId,
@@ -57,8 +57,8 @@ pub enum Operation {
         /// Epsilon, added to the variance.
         epsilon: f64,
     },
-    /// Normalization of the channels (the last dimension, of a map the second) to mean 0 and variance 1, then scale
-    /// and shift.
+    /// Normalizes the channels (the last dimension; of a map, the second) to mean 0 and variance 1, then scales and
+    /// shifts.
     LayerNorm {
         /// Scale.
         weight: ParameterId,
@@ -67,8 +67,8 @@ pub enum Operation {
         /// Epsilon, added to the variance.
         epsilon: f64,
     },
-    /// Normalization of each head by itself: the last dimension is cut into runs as long as the weight, and each
-    /// run is normalized as in a layer norm with the same scale and shift.
+    /// Normalizes each head separately: the last dimension is split into runs as long as the weight, and each run gets
+    /// a layer norm with the same scale and shift.
     HeadNorm {
         /// Scale, as long as a head is wide.
         weight: ParameterId,
@@ -77,21 +77,20 @@ pub enum Operation {
         /// Epsilon, added to the variance.
         epsilon: f64,
     },
-    /// Division of the last dimension by the square root of its mean square, then scale.
+    /// Divides the last dimension by its root mean square, then scales.
     RmsNorm {
         /// Scale.
         weight: ParameterId,
         /// Epsilon, added to the mean square.
         epsilon: f64,
     },
-    /// Divides each of `heads` equal runs of the last dimension by its Euclidean length, or by 1e-12 where that is
-    /// longer.
+    /// Divides each of `heads` equal runs of the last dimension by its Euclidean length, or by 1e-12 if that is larger.
     UnitHeads {
         /// Number of heads.
         heads: usize,
     },
-    /// Multiplies run `h` of the last dimension, cut into as many equal runs as there are factors, by `f[h]`, or
-    /// by `exp(min(f[h], limit))` where there is a limit.
+    /// Multiplies run `h` of the last dimension, split into as many equal runs as there are factors, by `f[h]`, or by
+    /// `exp(min(f[h], limit))` if there is a limit.
     ScaleHeads {
         /// One factor per head, of shape `[heads, 1, 1]`.
         factors: ParameterId,
@@ -110,7 +109,7 @@ pub enum Operation {
         /// Bias added to the scaled scores.
         bias: Option<AttentionBias>,
     },
-    /// Turns each of `heads` equal runs of the last dimension by the token's place on a grid.
+    /// Rotates each of `heads` equal runs of the last dimension by the token's position on a grid.
     Rotary {
         /// Number of heads.
         heads: usize,
@@ -121,11 +120,12 @@ pub enum Operation {
     Activation(Activation),
     /// Sum of two values of the same shape.
     Add,
-    /// Product, element by element, of two values of the same shape.
+    /// Elementwise product of two values of the same shape.
     Multiply,
-    /// The first of two values of the same shape less the second.
+    /// The first of two values of the same shape minus the second.
     Subtract,
-    /// Adds a parameter `[tokens, width]`, with or without a leading 1, to each sample; to a text shorter than the parameter its first rows.
+    /// Adds a parameter `[tokens, width]`, with or without a leading 1, to each sample; a shorter text uses its first
+    /// rows.
     AddPositions {
         /// The table.
         table: ParameterId,
@@ -139,40 +139,40 @@ pub enum Operation {
         /// Which row.
         row: usize,
     },
-    /// Adds to each token of a text what stands for its position. Positions count the ids that are not padding,
-    /// from `padding + 1` on; padding has the position `padding`. Second input: the ids.
+    /// Adds the encoding of its position to each token of a text. Positions count the ids that are not padding,
+    /// starting at `padding + 1`; padding has the position `padding`. Second input: the ids.
     AddTextPositions {
         /// How positions are encoded.
         positions: TextPositions,
         /// Padding id.
         padding: i64,
     },
-    /// Multiplies by a number.
+    /// Multiplies by a constant.
     Times {
         /// The number.
         factor: f64,
     },
-    /// Multiplies each channel (the last dimension, of a map the second) by its element of a parameter: layer scale.
+    /// Multiplies each channel (the last dimension; of a map, the second) by its element of a parameter: layer scale.
     Scale {
         /// The factors.
         factors: ParameterId,
     },
-    /// Multiplies each channel of a map, `[batch, channels, height, width]`, by the sample's own number for it, the
-    /// second input, `[batch, channels, 1, 1]`.
+    /// Multiplies each channel of a map, `[batch, channels, height, width]`, by the sample's own factor in the second
+    /// input, `[batch, channels, 1, 1]`.
     Gate,
-    /// Rows of a table `[ids, width]`, chosen by token ids.
+    /// Rows of a table `[ids, width]`, selected by token ids.
     Embedding {
         /// The table.
         table: ParameterId,
     },
-    /// Puts a parameter of `width` elements before the first token; one of a multiple of them puts several tokens.
+    /// Prepends a parameter of `width` elements to the tokens; a multiple of `width` prepends several tokens.
     PrependToken {
         /// The token, or the tokens.
         token: ParameterId,
     },
-    /// Puts the mean of all tokens before the first token.
+    /// Prepends the mean of all tokens.
     PrependMean,
-    /// Puts a parameter of `width` elements after the last token.
+    /// Appends a parameter of `width` elements to the tokens.
     AppendToken {
         /// The token.
         token: ParameterId,
@@ -182,7 +182,8 @@ pub enum Operation {
         /// Number of tokens to drop.
         count: usize,
     },
-    /// A parameter `[tokens, width]`, with or without a leading 1, as a sequence of each sample. Input: any value, which gives the batch.
+    /// A parameter `[tokens, width]`, with or without a leading 1, as a sequence for each sample. Input: any value,
+    /// which determines the batch size.
     Queries {
         /// The tokens.
         tokens: ParameterId,
@@ -198,14 +199,14 @@ pub enum Operation {
     MeanMap,
     /// Mean over square windows of a map.
     AveragePool(MeanWindow),
-    /// Tokens of a map in the order of its windows, window after window.
+    /// The tokens of a map, reordered window by window.
     Windows(Windows),
-    /// Tokens in the order of windows back in the order of their map.
+    /// Tokens in window order, reordered back to map order.
     Unwindows(Windows),
-    /// Multi-head attention within windows, of tokens in their order (Swin, <https://arxiv.org/abs/2103.14030>). Input:
-    /// queries, keys and values side by side in the last dimension; the scores are scaled by one over the square root
-    /// of a head's width. To each is added a row of the table, chosen by how far below and to the right of the key the
-    /// query lies; those of tokens that were no neighbors before the shift are 100 lower.
+    /// Multi-head attention within windows, on tokens in window order (Swin, <https://arxiv.org/abs/2103.14030>).
+    /// Input: queries, keys and values side by side in the last dimension; the scores are scaled by one over the square
+    /// root of the head width. Each score gets a row of the table, chosen by the offset from key to query; scores
+    /// between tokens that were not neighbors before the shift are 100 lower.
     WindowAttention {
         /// Number of heads.
         heads: usize,
@@ -214,12 +215,12 @@ pub enum Operation {
         /// The table.
         table: WindowTable,
     },
-    /// The 2x2 patches of a map of tokens, each as one token: top left, bottom left, top right, bottom right.
+    /// Merges each 2x2 patch of a map of tokens into one token: top left, bottom left, top right, bottom right.
     MergePatches {
         /// Height and width of the map.
         size: [usize; 2],
     },
-    /// One vector of each sample's tokens: `[batch, width]`.
+    /// Pools each sample's tokens to one vector: `[batch, width]`.
     Pool(Pool),
 }
 

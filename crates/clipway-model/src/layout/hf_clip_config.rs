@@ -49,7 +49,7 @@ pub(super) fn known_config(
     })
 }
 
-/// open_clip's model config, height and width of the images, and where fields are known from.
+/// open_clip's model config, height and width of the images, and the origins of fields.
 fn model(
     document: &Document,
     state_dict: &StateDict,

@@ -101,7 +101,7 @@ const FIELDS: [(Field, &str, &str); 4] = [
     (Field::TextEpsilon, "text_config", "layer_norm_eps"),
 ];
 
-/// Where the fields that `config.json` decides are known from; `more` besides those that all such models have.
+/// The origins of the fields that `config.json` decides; `more` are those that not all such models have.
 pub(super) fn origins(
     [vision, text]: [&Section<'_>; 2],
     more: &[(Field, &'static str, &'static str)],

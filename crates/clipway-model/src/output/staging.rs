@@ -249,7 +249,7 @@ impl Staging {
     }
 }
 
-/// Whether a name is that of a file in a folder or in a folder of it, on any system.
+/// Whether a name is that of a file in a folder or in one of its subfolders, on any system.
 pub(crate) fn is_below(name: &str) -> bool {
     name.split('/').all(|part| !matches!(part, "" | "." | "..")) && !name.contains(['\\', ':', '\0'])
 }

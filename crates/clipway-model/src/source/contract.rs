@@ -100,7 +100,7 @@ impl Read<'_> {
         }
     }
 
-    /// Where the rule is known from: the reader says it of an image processor and of layouts whose library has none here.
+    /// The origin of the rule, which the reader states for image processors and for layouts whose library has none here.
     fn rule_from(&self, rule: &PixelRule) -> Origin {
         let why = match (rule, self.origins.get(Field::PixelRule)) {
             (PixelRule::Transformers(_), Some(origin)) => return origin.clone(),
@@ -146,7 +146,7 @@ impl Read<'_> {
 }
 
 impl ConfigOrigin {
-    /// What the reader of a layout says of where fields are known from.
+    /// The origins stated by the reader of a layout.
     pub(super) fn stated(&self) -> Origins {
         match self {
             ConfigOrigin::Layout(layout) => layout.origins.clone(),
@@ -154,7 +154,7 @@ impl ConfigOrigin {
         }
     }
 
-    /// Where a key of the config is known from.
+    /// The origin of a config key.
     pub fn of_key(&self, key: &str, is_stated: bool) -> Origin {
         let in_file = |file: String| {
             if is_stated { Origin::key(file, key) } else { Origin::Default { file } }

@@ -60,7 +60,7 @@ pub(crate) struct Spelled {
     pub(crate) files: Vec<(&'static str, String)>,
     /// By whose rule the folder's library brings images to pixels.
     pub(crate) rule: PixelRule,
-    /// What a user must know.
+    /// What a user should know.
     pub(crate) notes: Vec<String>,
 }
 

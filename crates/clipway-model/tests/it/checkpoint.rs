@@ -176,7 +176,7 @@ fn says_what_a_wrong_file_is() {
 fn safetensors_is_told_whatever_the_length_of_its_header() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.bin");
-    // As numbers these lengths begin as archives, pickles, JSON and white space do.
+    // As numbers these lengths begin as archives, pickles, JSON and whitespace do.
     for length in [u64::from(u16::from_le_bytes(*b"PK")), 0x0280, 0x7d7b, 0x2020, 0x0a7b, 128, 0x93] {
         let mut header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#.to_owned();
         header += &" ".repeat(length as usize - header.len());

@@ -1,4 +1,4 @@
-//! Where the contract of a source is known from.
+//! The origins in the contract of a source.
 
 use std::fs;
 

@@ -5,7 +5,7 @@ use super::{ImageError, PixelRule, Preprocess, RgbImage, processor};
 /// Writes `(value / 255 - mean) / std` of every channel into `out`, `[3, height, width]`.
 ///
 /// Each step is rounded to `f32`, in the order of torchvision's `ToTensor` and `Normalize`, so the result is identical.
-/// Under a transformers rule, the steps are those of its image processor.
+/// Under a transformers rule, its image processor defines the steps.
 ///
 /// # Errors
 /// [`ImageError::OtherSize`] if the image processor does not produce the tower's size; [`ImageError::BufferLength`] if

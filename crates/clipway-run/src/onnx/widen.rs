@@ -22,7 +22,7 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Reads a model and gives its bytes with f32 in the place of f16.
+/// Reads a model and returns its bytes with f32 instead of f16.
 ///
 /// # Errors
 /// Files that cannot be read, or are no ONNX.

@@ -47,7 +47,7 @@ fn model(config: &str) -> Model {
 struct Damage<'a> {
     /// Another config, whose graphs are written.
     config: Option<&'a str>,
-    /// An operator in the place of another.
+    /// An operator instead of another.
     operator: Option<[&'static str; 2]>,
     /// An initializer, and how many of its first bytes become 0.
     zeros: Option<(&'a str, usize)>,
@@ -143,7 +143,7 @@ fn damaged_files_are_found_and_named() {
     check(1, Damage { zeros: Some(("mask", usize::MAX)), ..Damage::default() });
     // Another token is taken as the end.
     check(1, Damage { operator: Some(["ArgMax", "ArgMin"]), ..Damage::default() });
-    // GELU in the place of QuickGELU, in either tower.
+    // GELU instead of QuickGELU, in either tower.
     let gelu = CONFIG.replace("true", "false");
     check(0, Damage { config: Some(&gelu), ..Damage::default() });
     check(1, Damage { config: Some(&gelu), ..Damage::default() });

@@ -70,7 +70,7 @@ impl GraphBuilder<'_> {
         Ok(self.push(Operation::Attention { heads, scale, mask, bias }, inputs, shape))
     }
 
-    /// Normalizes each head by itself.
+    /// Normalizes each head separately.
     pub fn head_norm(&mut self, x: ValueId, layer: &LayerNorm) -> Built {
         let operation =
             Operation::HeadNorm { weight: layer.weight, bias: layer.bias, epsilon: layer.epsilon };
