@@ -155,7 +155,7 @@ fn typed_access_names_the_path() {
     check(vision.only_keys(&["layers", "odd key", "none"]).unwrap_err(), "`$.vision_cfg.scale`: unknown key");
     check(
         layers.get("x").unwrap_err(),
-        "`$.vision_cfg.layers`: expected an object, found an array of length length 3",
+        "`$.vision_cfg.layers`: expected an object, found an array of length 3",
     );
     check(vision.items().err().unwrap(), "`$.vision_cfg`: expected an array, found an object");
 }

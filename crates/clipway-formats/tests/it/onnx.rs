@@ -131,9 +131,9 @@ fn bad_tensors_are_refused() {
     check(2, &[1], [number(5, 1), number(7, 1)].concat(), Code::Malformed, "in two ways");
     check(1, &[1], number(5, 1), Code::Malformed, "elements of F32 are in field 4, not 5");
     check(2, &[2], number(5, 1), Code::Malformed, "but 1 numbers are stored");
-    check(2, &[1], number(5, 256), Code::BadValue, "holds the number 256");
-    check(9, &[1], number(5, 2), Code::BadValue, "holds the number 2");
-    check(3, &[1], number(5, 128), Code::BadValue, "holds the number 128");
+    check(2, &[1], number(5, 256), Code::BadValue, "contains the number 256");
+    check(9, &[1], number(5, 2), Code::BadValue, "contains the number 2");
+    check(3, &[1], number(5, 128), Code::BadValue, "contains the number 128");
     check(1, &[1], bytes(4, [1, 2, 3]), Code::Malformed, "not a list of numbers");
     check(0, &[1], vec![], Code::BadValue, "undefined dtype");
     check(8, &[1], bytes(6, "x"), Code::Unsupported, "strings");
@@ -245,7 +245,7 @@ fn every_value_is_made_once_and_none_of_itself() {
     // Nodes may come in any order, outputs may be left out, and an input may have a default.
     sound(&[plain(&["h"], &["y"]), plain(&["w"], &["h"]), out.clone()]);
     sound(&[plain(&["w", "", "x"], &["y", "", ""]), value(11, "w"), value(11, "x"), out.clone()]);
-    check(&[plain(&["y"], &["y"]), out.clone()], Code::Malformed, "`y` is made of itself");
+    check(&[plain(&["y"], &["y"]), out.clone()], Code::Malformed, "`y` depends on itself");
     check(
         &[plain(&["b"], &["a"]), plain(&["a"], &["b"]), plain(&["w"], &["y"]), out.clone()],
         Code::Malformed,
@@ -266,7 +266,7 @@ fn every_value_is_made_once_and_none_of_itself() {
     let body = [plain(&["w"], &["i"]), plain(&["w"], &["i"]), value(12, "i")];
     check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Duplicate, "`i`");
     let body = [plain(&["y"], &["i"]), value(12, "i")];
-    check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Malformed, "`y` is made of itself");
+    check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Malformed, "`y` depends on itself");
     let body = [plain(&["lost"], &["i"]), value(12, "i")];
     check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Missing, "`lost`");
     let mut deep = vec![plain(&["w"], &["i"]), value(12, "i")];

@@ -66,7 +66,7 @@ fn bad_files_are_refused_with_place_and_cause() {
     let good = r#""dtype":"F32","shape":[2],"data_offsets":[0,8]"#;
     check("", 0, Code::Malformed, Place::Byte(8), "begins with");
     check(" {}", 0, Code::Malformed, Place::Byte(8), "begins with");
-    check(&w(good), 7, Code::Truncated, named("w"), "the file has 7");
+    check(&w(good), 7, Code::Truncated, named("w"), "the file has only 7");
     check(&w(good), 9, Code::Malformed, Place::File, "the tensors have 8 bytes, but the file has 9");
     check("{}", 1, Code::Malformed, Place::File, "0 bytes");
     check(&w(&format!("{good},\"x\":1")), 8, Code::UnknownKey, Place::Byte(61), "unknown field `x`");

@@ -76,7 +76,7 @@ fn an_index_that_disagrees_with_its_shards_is_refused() {
     check(
         &[("1", a.clone()), ("2", shard(&[], ""))],
         Code::Missing,
-        "tensor `b`: the index says that it is in `2`",
+        "tensor `b`: the index says it is in `2`",
     );
     check(&[("1", a), ("2", npy)], Code::Malformed, "shard `2`: is npy, but the first shard is safetensors");
 }

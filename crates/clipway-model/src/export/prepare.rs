@@ -94,7 +94,7 @@ fn spell(source: &Source, spelling: &Spelling) -> Result<(Plan, Spelled), SpellE
         })?;
     }
     if source.tower() != Towers::Both && !is_open_clip && onnx.is_none() {
-        let problems = vec![format!("the {} tower alone: it has both towers", source.tower().name())];
+        let problems = vec![format!("only the {} tower: this target needs both", source.tower().name())];
         return Err(SpellError::Inexpressible { title, problems });
     }
     // A source whose preprocessing no open_clip config can express can run, but is not written as if it could.

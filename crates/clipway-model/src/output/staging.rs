@@ -104,7 +104,7 @@ impl Staging {
                 self.options.hook.before(Step::Prepare, &inner)?;
                 fs::create_dir_all(&inner)
             };
-            make().map_err(OutputError::io("make the folder", &inner))?;
+            make().map_err(OutputError::io("create the folder", &inner))?;
         }
         let file = Arc::new(StagedFile::create(self.folder.join(name), self.options.hook.clone())?);
         self.files.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&file));

@@ -21,7 +21,7 @@ pub(super) fn processor(config: &PreprocessConfig, class: &str, problems: &mut P
     };
     let crops = config.resize_mode == ResizeMode::Shortest;
     let keeps_proportions = crops && class == "CLIPImageProcessor";
-    let cause = "the longer side fits and the shorter is filled up, which its image processors do not do";
+    let cause = "the shorter side is padded, which its image processors cannot do";
     problems.unless(config.resize_mode != ResizeMode::Longest, "preprocess_cfg.resize_mode", cause);
     ImageProcessor {
         backend: Backend::Torchvision,

@@ -100,7 +100,7 @@ fn what_cannot_be_built_is_named() {
     let siglip = "vit_base_patch16_siglip_224";
     timm(siglip, r#""image_size": [256, 15]"#, "its patches have sides of 16 pixels");
     timm(siglip, r#""timm_pool": "token", "timm_proj": null"#, "the trunk has no class token");
-    timm(siglip, r#""timm_pool": "", "timm_proj": null"#, "its tokens, instead of one vector");
+    timm(siglip, r#""timm_pool": "", "timm_proj": null"#, "its tokens instead of one vector");
     timm(siglip, r#""timm_pool": "prr""#, "timm adds no attention to a trunk built without it");
     timm(siglip, r#""timm_pool": "median""#, "its pools are token, avg, max, avgmax, map, prr");
     timm(siglip, r#""timm_pool": "abs_attn""#, "open_clip's own needs a map");
@@ -116,7 +116,7 @@ fn what_cannot_be_built_is_named() {
     let of_name = r#""image_size": 50, "timm_model_kwargs": {"img_size": 50}"#;
     timm("test_vit", of_name, whole_patches);
     timm("convnext_tinny", r#""image_size": 224"#, "the nearest is `convnext_tiny`");
-    timm("convnext_tiny", r#""timm_pool": "", "timm_proj": null"#, "a map, instead of one vector");
+    timm("convnext_tiny", r#""timm_pool": "", "timm_proj": null"#, "a map instead of one vector");
     timm("convnext_tiny", r#""timm_pool": "catavgmaxx""#, "its pools are avg, max, avgmax, catavgmax, fast");
     let beside = r#""timm_pool": "catavgmax", "timm_proj": null"#;
     timm("convnext_tiny", beside, "timm's norm after the pool takes one value per channel");

@@ -44,7 +44,7 @@ fn a_wrong_artifact_is_refused_with_its_place() {
     check(
         &|value| value["artifact_version"] = json!(4),
         "unsupported",
-        "`clipway.json`: `$.artifact_version`: version 4, this tool reads version 3 [unsupported]",
+        "`clipway.json`: `$.artifact_version`: version 4; this version of clipway reads 3 [unsupported]",
     );
     check(
         &|value| value["model"]["towers"] = json!("image and\u{1b}text"),

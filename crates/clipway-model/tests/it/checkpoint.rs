@@ -71,7 +71,7 @@ fn finds_the_weights_of_training_checkpoints() {
     check("two_models.pt", None, "error: the weights could be under `model` and `net`");
     check("unknown_name.pt", None, "clip: raw 1; ");
     check("optimizer_only.pt", None, "error: no weights: all tensors are training state");
-    check("beside.pt", None, "state_dict: raw 1; beside the weights `queue` 1x16, loss state `loss` 1x8");
+    check("beside.pt", None, "state_dict: raw 1; other tensors `queue` 1x16, loss state `loss` 1x8");
     check("traced.pt", None, ": raw 1; constants of TorchScript code `CONSTANTS` 1x8");
 }
 
@@ -165,7 +165,7 @@ fn says_what_a_wrong_file_is() {
     check(b"", "unknown-format", "empty");
     check(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "unknown-format", "Git LFS");
     check(b"{\"embed_dim\": 512}", "unknown-key", "unknown key");
-    check(b"PK\x03\x04", "truncated", "no end record of a zip archive");
+    check(b"PK\x03\x04", "truncated", "no zip end record");
     check(b"\x20\0\0\0\0\0\0\0{\"a\"", "truncated", "");
     let error = Checkpoint::open(folder.path().join("none.pt")).unwrap_err();
     assert_eq!(error.code(), "io");

@@ -62,7 +62,7 @@ fn wrong_configs_are_refused_with_their_place() {
         "$.vision_cfg.attentional_pool",
         "`parallel`",
     );
-    check(("\"mlp_ratio\": 0.001", "", ""), BadValue, "$.vision_cfg.mlp_ratio", "leaves nothing");
+    check(("\"mlp_ratio\": 0.001", "", ""), BadValue, "$.vision_cfg.mlp_ratio", "reduces a width of 64 to 0");
     check(("", "\"heads\": 5", ""), BadValue, "$.text_cfg.heads", "does not divide");
     check(
         ("", "\"proj_type\": \"none\"", "\"embed_dim\": 32"),

@@ -353,7 +353,7 @@ fn branches_are_folded_and_accounted_for() {
     let again = Source::of(Arc::clone(&folded), &SourceOptions::default()).unwrap();
     assert!(again.config().model.folded);
     let error = Source::of(folded, &SourceOptions { fold: true, ..SourceOptions::default() }).unwrap_err();
-    assert!(error.to_string().ends_with("the branches are folded already"), "{error}");
+    assert!(error.to_string().ends_with("the branches are already folded"), "{error}");
 
     // A branch that is missing is reported by its own name.
     bench.tensors.retain(|(info, _)| info.name != "visual.trunk.stem.0.conv_kxk.0.bn.running_var");

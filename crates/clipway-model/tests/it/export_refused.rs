@@ -101,7 +101,8 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
     );
     fs::write(bench.path("clipway.json"), r#"{"artifact_version": 9}"#).unwrap();
     let error = ExportError::from(SourceError::from(Checkpoint::open(&source).unwrap_err()));
-    let expected = "`clipway.json`: `$.artifact_version`: version 9, this tool reads version 3 [unsupported]";
+    let expected =
+        "`clipway.json`: `$.artifact_version`: version 9; this version of clipway reads 3 [unsupported]";
     check_told(&bench, &error, expected);
     fs::remove_file(bench.path("clipway.json")).unwrap();
     for (key, value, expected) in [

@@ -220,7 +220,7 @@ fn other_models_are_named_and_refused() {
     );
     check(&[("vision_model.encoder.stages.0.x", &[16]), text], "transformers_groupvit", "groups patches");
     check(&[("audio_model.x", &[16]), text], "transformers_modalities", "third tower");
-    check(&[(patches, &[16, 3, 4, 4])], "transformers_other", "only both towers");
+    check(&[(patches, &[16, 3, 4, 4])], "transformers_other", "both towers and their projections");
     check(
         &[("visual.blocks.0.x", &[16]), ("visual.patch_embed.proj.weight", &[16, 3, 4, 4])],
         "eva_clip",

@@ -262,6 +262,6 @@ mod tests {
             assert!(Model::parse(damaged).is_err(), "{damaged:?}");
         }
         let pairs = [&piece[..], &[18, 2, 24, 2]].concat();
-        assert!(Model::parse(&pairs).is_err_and(|error| error.to_string().contains("unigrams")));
+        assert!(Model::parse(&pairs).is_err_and(|error| error.to_string().contains("unigram")));
     }
 }

@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn unbounded_work() {
         for pattern in ["(a+)+$", "(a|b*)*", "(?:a{2,})+", "(x+x+)+y", r"(\w+\s?)*$", "(.*)*x"] {
-            refused(pattern, "within another");
+            refused(pattern, "nested in another");
         }
         // Each of these scans far at every position, and then advances by one letter or not at all.
         for pattern in
