@@ -46,7 +46,7 @@ fn a_folder_is_verified_whatever_is_said_about_its_source() {
         let report = verification.run(&folder, &checkpoint).unwrap();
         assert!(report.passed, "{}", report.explanation());
         // The tokenizer's ids are beyond this vocabulary, which is said.
-        let said = "made-up token ids in place of the texts': the tokenizer produces ids up to 49407, but the model has only 64";
+        let said = "made-up token ids instead of the texts': the tokenizer produces ids up to 49407, but the model has only 64";
         assert!(report.inputs.contains(said), "{}", report.inputs);
         assert_eq!((report.images > 0, report.texts > 0), (true, true));
     }

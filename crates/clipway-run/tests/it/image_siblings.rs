@@ -157,10 +157,10 @@ fn strips_are_bounded_in_number_and_in_the_bytes_that_they_use() {
     refused(
         "many strips",
         &shared((1, 1 << 19), (0, 1), 1, 8, &none),
-        "524288 strips or tiles; at most 262144",
+        "524288 strips or tiles; the limit is 262144",
     );
     let small = jpeg(16, 16, 1, 1, false);
-    refused("many JPEG tiles", &shared((16, 1 << 20), (16, 16), 7, 8, &small), "at most 32768");
+    refused("many JPEG tiles", &shared((16, 1 << 20), (16, 16), 7, 8, &small), "the limit is 32768");
     // Each strip reads over the same nothing.
     let idle = [vec![0x80; 1 << 14], vec![0, 0]].concat();
     refused("idle strips", &shared((1, 4000), (0, 1), 32773, 8, &idle), "of a file of");

@@ -139,7 +139,7 @@ fn a_tokenizer_of_another_model_is_a_contradiction() {
     files[0].1 = file.to_string().into_bytes();
     let error = read(&clip_text(json!({ "vocab_size": 20 })), &files).unwrap_err();
     assert_eq!(error.code(), "contradiction");
-    let says = "takes the vector of the token with the highest id, and the tokenizer ends texts with token 1";
+    let says = "uses the token with the highest id, but the tokenizer ends texts with token 1";
     assert!(error.to_string().contains(says), "{error}");
     assert!(read(&clip_text(json!({ "vocab_size": 20, "pool_type": "eos", "eos_id": 1 })), &files).is_ok());
 }
@@ -155,7 +155,7 @@ fn a_folder_for_transformers_cleans_texts_itself() {
     ids(&theirs, "A_cat!", &[49406, 320, 2368, 49407]);
     ids(&theirs, " It’s,  a ﬁne [cat]. ", &[49406, 902, 320, 3797, 2368, 49407]);
     let [note] = &written.notes[..] else { panic!("{:?}", written.notes) };
-    assert!(note.starts_with("transformers reads some texts otherwise"), "{note}");
+    assert!(note.starts_with("transformers reads some texts differently"), "{note}");
     assert!(note.contains("`salt &amp; pepper`") && !note.contains("`snake_case`"), "{note}");
 }
 
@@ -166,7 +166,7 @@ fn what_open_clip_reads_otherwise_is_noted() {
     let written = read(&text, &files).unwrap().unwrap().written_for(TextTarget::OpenClip, &text).unwrap();
     assert_eq!(written.rules.clean, Clean::Nothing, "clipway reads the folder as its source");
     assert!(
-        written.notes[0].starts_with("open_clip 3.3.0 reads some texts otherwise"),
+        written.notes[0].starts_with("open_clip 3.3.0 reads some texts differently"),
         "{:?}",
         written.notes
     );

@@ -190,7 +190,7 @@ fn words_tokens_and_affixes_are_bounded() {
         "a long prefix",
         &with_model("continuing_subword_prefix", json!("#".repeat(65))),
         "too-large",
-        "at most 64",
+        "the limit is 64",
     );
     let token = |content: &str, id: usize| json!({ "id": id, "content": content, "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false });
     refused(
