@@ -39,7 +39,7 @@ fn notes_of_export(source: &Source, name: &str, place: &Path) -> Vec<String> {
     let export = Export::prepare(source, target.spelling).unwrap();
     let artifact = export.write(&place.join(name), &options).unwrap().artifact;
     assert_eq!(artifact.verification.unwrap().notes, [""; 0], "{name}");
-    artifact.notes.into_iter().filter(|note| note.contains("pixels")).collect()
+    artifact.notes.into_iter().filter(|note| note.contains("preprocesses")).collect()
 }
 
 #[test]
