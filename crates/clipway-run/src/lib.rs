@@ -1,26 +1,27 @@
-//! Runs CLIP models.
+//! Runs CLIP models: from images and texts to features, and what builds on features.
 //!
-//! ```no_run
+//! Pixels and token ids exactly as in open_clip, the engine that turns them into features, verification and zero-shot
+//! classification. Nothing here accesses the network or prints.
+//!
+//! [`Clip::open`] opens a folder or a checkpoint with a config beside it; [`Clip::open_with`] takes options:
+//!
+//! ```
+//! use clipway_model::source::{ModelChoice, SourceOptions};
+//! use clipway_run::engine::Processor;
+//! use clipway_run::load::LoadOptions;
 //! use clipway_run::{Clip, cosine};
 //!
-//! let clip = Clip::open("folder")?;
-//! let image = clip.embed_image(&std::fs::read("cat.png")?)?;
-//! let text = clip.embed_text("a photo of a cat")?;
-//! println!("{:.4}", cosine(&image, &text));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/emoji-clip");
+//! # let (weights, config) = (format!("{folder}/emoji-clip.pt"), format!("{folder}/emoji-clip.json"));
+//! # let read = |name: &str| std::fs::read(format!("{folder}/pictures/{name}"));
+//! let options = SourceOptions { model: Some(ModelChoice::of(&config)), ..SourceOptions::default() };
+//! let clip = Clip::open_with(&weights, &options, &LoadOptions::new(Processor::detect()?))?;
+//! let lion = clip.embed_image(&read("lion.png")?)?;
+//! let (a_lion, an_avocado) = (clip.embed_text("lion")?, clip.embed_text("avocado")?);
+//! assert!(cosine(&lion, &a_lion) > cosine(&lion, &an_avocado));
 //!
-//! Pixels and token ids exactly as in open_clip, the engine that turns them into features, and what builds on features:
-//! verification and zero-shot classification. Nothing here accesses the network or prints.
-//!
-//! ```no_run
-//! use clipway_run::{clip::Clip, image::decode, verify::cosine};
-//!
-//! let clip = Clip::open("out/emoji-clip")?;
-//! let lion = decode(&std::fs::read("lion.png")?, &Default::default())?;
-//! let image = clip.encode_pixels(&clip.pixels("lion.png", &lion)?)?;
-//! let (text, _) = clip.encode_texts(&["an emoji of a lion"])?;
-//! println!("{:.4}", cosine(&image, &text));
+//! let scores = clip.classify(&read("avocado.png")?, &["lion", "avocado", "snail"])?;
+//! assert_eq!(scores[0].label, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -20,7 +20,7 @@ mod vit;
 
 pub use clip::build;
 pub use error::ArchitectureError;
-pub use mobile_one::is_folded_name;
+pub(crate) use mobile_one::is_folded_name;
 pub use model::Model;
 pub(crate) use timm::siglip;
 

@@ -16,13 +16,15 @@ mod relative;
 mod rotation;
 mod windows;
 
-pub use builder::{AttentionOptions, GraphBuilder, GraphError};
+pub use builder::GraphError;
+pub(crate) use builder::{AttentionOptions, GraphBuilder};
 pub use cost::Cost;
 pub use describe::{DimDescription, GraphDescription, NodeDescription, TensorDescription};
 pub use fold::{Fold, FoldTerm};
-pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
+pub(crate) use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
 pub use operation::Operation;
-pub use parameters::{Parameter, ParameterId, Parameters, Role, Scope};
+pub(crate) use parameters::Scope;
+pub use parameters::{Parameter, ParameterId, Parameters, Role};
 pub use relative::{GridMlp, distance_bucket, sinusoid_frequencies};
 pub use rotation::{Coordinates, Pairs, Rotation};
 pub use settings::{

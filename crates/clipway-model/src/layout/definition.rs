@@ -49,7 +49,7 @@ impl Layout {
     /// # Errors
     /// A layout that is not supported, tensors of another layout among them, or a tensor with the wrong shape for the
     /// layout.
-    pub fn convert(&self, state_dict: &StateDict) -> Result<Converted, LayoutError> {
+    pub(crate) fn convert(&self, state_dict: &StateDict) -> Result<Converted, LayoutError> {
         let families = families::families(state_dict.tensors());
         if families.len() > 1 {
             return Err(LayoutError::Mixed(families));
@@ -65,7 +65,7 @@ impl Layout {
     ///
     /// # Errors
     /// Files that are missing, malformed, impossible to express, or in contradiction to the weights.
-    pub fn known_config(
+    pub(crate) fn known_config(
         &self,
         checkpoint: &Checkpoint,
         state_dict: &StateDict,
@@ -78,7 +78,7 @@ impl Layout {
     /// read.
     /// # Errors
     /// A number that cannot be read.
-    pub fn check_numbers(&self, state_dict: &StateDict) -> Result<Differences, FormatError> {
+    pub(crate) fn check_numbers(&self, state_dict: &StateDict) -> Result<Differences, FormatError> {
         let mut differences = Differences::default();
         self.check_numbers.map_or(Ok(()), |check| check(state_dict, &mut differences))?;
         Ok(differences)

@@ -25,7 +25,7 @@ mod refused;
 pub use definition::Layout;
 pub use error::{Contradictions, LayoutError, LayoutPart};
 pub use hf_config::OWN_TOKENIZER;
-pub use known::KnownConfig;
+pub(crate) use known::KnownConfig;
 
 use crate::state_dict::StateDict;
 use definition::{Conversion, has_prefix};

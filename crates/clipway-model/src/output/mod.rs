@@ -21,7 +21,8 @@ pub use file::StagedFile;
 pub(crate) use staging::is_below;
 pub use staging::{OutputOptions, Placed, Staging};
 pub use step::{Step, StepHook};
-pub use target::{Listing, TargetKind, check_apart, check_outside};
+pub(crate) use target::check_outside;
+pub use target::{Listing, TargetKind, check_apart};
 
 /// Whether this process is writing an output.
 pub fn is_writing() -> bool {

@@ -18,8 +18,9 @@ mod resample;
 mod step;
 
 pub use apply::{Applied, ApplyError, apply};
-pub use build::{PlanError, PlanOptions, build_plan};
-pub use converted::Converted;
+pub use build::PlanError;
+pub(crate) use build::{PlanOptions, build_plan};
+pub(crate) use converted::Converted;
 pub(crate) use fit::is_patch_embedding;
 pub use fold::{FoldAddend, FoldNorm, FoldPart};
 pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};

@@ -4,8 +4,8 @@ mod select;
 mod values;
 
 pub use select::{LeftOut, LeftOutKind, SelectError, Weights, WeightsChoice};
-pub(crate) use values::{F16_OVERFLOW, count_beyond};
-pub use values::{cast_from_f32, cast_to_f32};
+pub use values::cast_to_f32;
+pub(crate) use values::{F16_OVERFLOW, cast_from_f32, count_beyond};
 
 use std::collections::HashMap;
 use std::sync::Arc;

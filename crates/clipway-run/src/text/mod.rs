@@ -31,8 +31,6 @@ pub use clipway_model::config::{HuggingFaceOptions, TokenizerSource};
 pub use clipway_model::contract::{Clean, JsonRules, Side, TokenizerKind, TokenizerMode, TokenizerRules};
 pub use error::TokenizerError;
 pub use folder::{FolderTokenizer, TextReading};
-pub use huggingface::{
-    Backend, Reader, TokenizerFiles, check_tokenizer_file, check_tokenizer_json, read as read_tokenizer,
-};
+pub use huggingface::{Backend, Reader, TokenizerFiles, check_tokenizer_file, read as read_tokenizer};
 pub use target::{TextTarget, WrittenTokenizer};
 pub use tokenizer::{Encoded, EncodedBatch, Tokenizer};

@@ -35,7 +35,7 @@ use json::Node;
 use template::Template;
 use vocabulary::Vocabulary;
 
-pub use check::{FILE, check_tokenizer_json};
+pub use check::FILE;
 pub use class::Backend;
 pub use files::{CONFIG, TokenizerFiles, check_tokenizer_file};
 pub use vocabulary::Highest;
