@@ -36,6 +36,33 @@ impl Features {
     }
 }
 
+impl Features {
+    /// The number of rows of a tensor.
+    pub fn count(&self, name: &str) -> Result<usize, String> {
+        let (values, width) = self.rows(name)?;
+        Ok(values.len() / width.max(1))
+    }
+
+    /// The files that `embed` took, in the order of their rows.
+    pub fn files(&self) -> Result<Vec<String>, String> {
+        let metadata = self.0.metadata().iter().find(|(key, _)| key == "files");
+        let (_, files) = metadata.ok_or("the metadata names no files")?;
+        serde_json::from_str(files).map_err(|error| format!("`files` of the metadata: {error}"))
+    }
+
+    /// The cosine of a tensor that is one row and a row of another file's tensor.
+    pub fn cosine(&self, name: &str, other: &Features, key: &str, row: usize) -> Result<f64, String> {
+        let (expected, _) = self.rows(name)?;
+        let (found, width) = other.rows(key)?;
+        let found =
+            found.chunks_exact(width.max(1)).nth(row).ok_or_else(|| format!("row {row} is missing"))?;
+        if expected.len() != found.len() {
+            return Err(format!("`{name}`: {} values against {}", expected.len(), found.len()));
+        }
+        Ok(cosine(&expected, found))
+    }
+}
+
 /// The smallest cosine of two rows; lengths do not count, since either side may be normalized.
 pub fn worst(expected: &Features, theirs: &str, found: &Features, ours: &str) -> Result<f64, String> {
     let (expected, width) = expected.rows(theirs)?;
