@@ -1,29 +1,31 @@
-"""Compares clipway with each source's own library, from strings to features: `check_oracle.py CLIPWAY [--texts N] [--fast]`.
+"""Compares clipway with each source's own library, from strings and files to features: `check_oracle.py CLIPWAY [--fast]`.
 
-Every source is run by clipway as it is and as the folder that `clipway export` makes of it. The worst cosine of any text is
-printed for each with the text; all must be 0.99999 or more. What open_clip reads otherwise in an export is printed beside
-it, and must be told in the artifact.
+Every source is run by clipway as it is and as the folders that `clipway export` makes of it. The worst cosine of any text or
+image is printed for each with its name; all must be 0.99999 or more. What the library of an exported folder reads otherwise
+than the source's own is printed beside it, and a note of the artifact must say so: texts by name, images by the worst.
 """
 import argparse
 import json
 import random
+import re
 import subprocess
 import tempfile
 from pathlib import Path
 
-import open_clip
+import numpy
 import torch
-from safetensors.torch import load_file
+from compare_transformers_pixels import image
+from safetensors import safe_open
 
-from layout_oracle import load
-from oracle_sources import SOURCES
+from oracle_siblings import SIBLINGS
+from oracle_sources import SOURCES, of_transformers, open_clip_reading
 
 LEAST = 0.99999
 
 ODD = ["the dog’s ball", "“quoted” — dash…", "salt &amp; pepper", "&lt;b&gt;bold&lt;/b&gt; &amp;amp; done", "ﬁne ﬂour", "Ａｂｃ １２", "schÃ¶n",
        "naïve cafe\u0301", "A Photo. Of a CAT!", "it's a t-shirt, size 3.5!", "ΟΔΥΣΣΕΥΣ ΣΙΣΥΦΟΣ", "İstanbul IŞIK", "ß SS ẞ", "👩‍👩‍👧‍👦 family 🇩🇪",
        "東京タワー 漢字", "a\u00a0b\u2003c", "two  spaces\tand a tab", "snake_case and_more", "don't I'LL they'Ve",
-       "<|startoftext|> a", "1234567890", "½ ② Ⅷ ㎏", "שלום", "مرحبا", "हिन्दी", "ไทย", "e" * 120, "#hash @at $5 100%", "a-b—c–d", "e\u0301\u0323", "!"]
+       "<|startoftext|> a", "1234567890", "½ ② Ⅷ ㎏", "שלום", "مرحبا", "हिन्दी", "ไทย", "e" * 120, "#hash @at $5 100%", "a-b—c–d", "e\u0301\u0323", "!", "", " "]
 
 
 def texts(count, seed=1):
@@ -37,72 +39,140 @@ def texts(count, seed=1):
         if draw.random() < 0.2:
             line = "".join(chr(draw.choice([draw.randint(32, 126), draw.randint(160, 0x24f), draw.randint(0x370, 0x3ff), draw.randint(0x2010, 0x2040)]))
                            for _ in range(draw.randint(1, 20))) + " " + line
-        # `--texts-file` cuts white space at the ends of lines.
-        drawn.append(line.strip() or "a")
+        drawn.append(draw.choice(["", "", "", " "]) + line)
     return (ODD + drawn)[:max(count, len(ODD))]
 
 
-def embedded(clipway, source, items, options, place):
-    (place / "texts.txt").write_text("".join(f"{text}\n" for text in items), encoding="utf8")
+def images(count, folder, seed=1):
+    """Files of drawn images, of odd sizes, modes and encodings."""
+    folder.mkdir()
+    paths = []
+    for index in range(count):
+        suffix, data = image(numpy.random.default_rng([seed, 0, index]), index)
+        paths.append(folder / f"{index:05}.{suffix}")
+        paths[-1].write_bytes(data)
+    return paths
+
+
+def embed(clipway, source, options, place, *inputs):
+    """What `clipway embed` writes: its metadata and its tensors."""
     out = place / "features.safetensors"
-    subprocess.run([clipway, "embed", source, *options, "--texts-file", place / "texts.txt", "--out", out, "--force", "--quiet"], check=True)
-    return load_file(out)["text_features"]
+    command = [clipway, "embed", source, *options, *inputs, "--out", out, "--force", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if not out.exists():
+        raise SystemExit(f"{' '.join(map(str, command[:6]))}: {done.stderr}")
+    with safe_open(out, "pt") as file:
+        found = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    out.unlink()
+    return found
 
 
-def worst(expected, found, items):
-    """The smallest cosine, and the text that has it; normalized or not, both are compared as directions."""
+def embedded_texts(clipway, source, items, options, place):
+    (place / "texts.txt").write_text("".join(f"{text}\n" for text in items), encoding="utf8")
+    return embed(clipway, source, options, place, "--texts-file", place / "texts.txt")[1]["text_features"]
+
+
+def embedded_images(clipway, source, paths, options, place):
+    metadata, found = embed(clipway, source, options, place, *paths)
+    refused = {str(path) for path in paths} - set(json.loads(metadata["files"]))
+    if refused:
+        raise SystemExit(f"{source}: images that its library takes are refused: {sorted(refused)}")
+    return found["image_features"]
+
+
+def worst(expected, found, names):
+    """The smallest cosine, and what has it; normalized or not, both are compared as directions."""
     cosines = torch.nn.functional.cosine_similarity(expected.double(), found.double())
-    at = int(cosines.argmin())
-    return float(cosines[at]), items[at]
+    at = int(torch.nan_to_num(cosines, nan=-1.0).argmin())
+    return float(cosines[at]), names[at]
 
 
-def check(clipway, name, make, items, place):
-    source = make(place)
-    expected = source.texts(items)
-    problems = []
+class Check:
+    """One source against its own library, and each of its exports against the library that the folder is for."""
 
-    def compare(what, path, options):
-        cosine, text = worst(expected, embedded(clipway, path, items, options, place), items)
-        print(f"{name}, {what}: smallest cosine {cosine:.7f} of {len(items)} texts", flush=True)
-        if not cosine >= LEAST:
-            problems.append(f"{name}, {what}: {cosine:.5f} of {text!r}")
+    def __init__(self, clipway, name, source, items, paths, place):
+        self.clipway, self.name, self.source, self.place = clipway, name, source, place
+        self.items, self.problems = items, []
+        self.texts = source.reading.texts(items)
+        self.paths, self.images = source.reading.images(paths)
 
-    compare("the source", source.path, source.options)
-    out = place / "out"
-    subprocess.run([clipway, "export", source.path, *source.options, "--out", out, "--force", "--quiet"], check=True)
-    compare("its export", out, [])
-    try:
-        model, why = load(out)
-        tokenizer = open_clip.get_tokenizer(f"local-dir:{out}")
-    except Exception as error:  # open_clip cannot load every folder; the artifact tells it
-        print(f"{name}: not loaded by open_clip: {str(error)[:100]}")
-        return problems
-    with torch.no_grad():
-        by_open_clip = torch.cat([model.encode_text(tokenizer(items[at:at + 256])) for at in range(0, len(items), 256)])
-    cosine, text = worst(expected, by_open_clip, items)
-    told = any("open_clip 3.3.0 reads" in note for note in json.loads((out / "clipway.json").read_text())["notes"])
-    print(f"{name}, its export in open_clip: smallest cosine {cosine:.7f}, {text!r}{' (told)' if told else ''}")
-    if cosine < LEAST and not told:
-        problems.append(f"{name}: open_clip reads {text!r} otherwise ({cosine:.5f}), which no note tells")
-    if source.cleaned and cosine < LEAST:
-        problems.append(f"{name}: open_clip reads its own export otherwise: {cosine:.5f} of {text!r}")
-    return problems
+    def compare(self, what, kind, expected, found, told=None):
+        """Prints the worst; it must be near enough, or else what is `told` must be true."""
+        cosine, which = worst(expected, found, self.items if kind == "texts" else [path.name for path in self.paths])
+        is_near = cosine >= LEAST
+        beside = "" if is_near or told is None else " (told)" if told else " (NOT told)"
+        print(f"{self.name}, {what}: smallest cosine {cosine:.7f} of {len(expected)} {kind}, {which!r}{beside}", flush=True)
+        if not is_near and not told:
+            self.problems.append(f"{self.name}, {what}: {cosine:.5f} of {which!r}")
+        return is_near
+
+    def own(self):
+        path, options = self.source.path, self.source.options
+        self.compare("the source", "texts", self.texts, embedded_texts(self.clipway, path, self.items, options, self.place))
+        self.compare("the source", "images", self.images, embedded_images(self.clipway, path, self.paths, options, self.place))
+
+    def exported(self, target):
+        out = self.place / f"out-{target}"
+        command = [self.clipway, "export", self.source.path, *self.source.options, "--to", target, "--out", out, "--quiet"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            # What a target cannot hold is refused; for open_clip every source here can be written.
+            is_refusal = target != "open_clip" and "[inexpressible]" in done.stderr
+            print(f"{self.name}, to {target}: refused: {done.stderr.strip()[:160]}")
+            self.problems += [] if is_refusal else [f"{self.name}, to {target}: {done.stderr.strip()}"]
+            return
+        notes = json.loads((out / "clipway.json").read_text())["notes"]
+        found_texts = embedded_texts(self.clipway, out, self.items, [], self.place)
+        found_images = embedded_images(self.clipway, out, self.paths, [], self.place)
+        try:
+            library = of_transformers(out, padding_side="right") if target == "transformers" else open_clip_reading(out)
+        except Exception as error:
+            says = any(f"{target} 3.3.0 cannot load" in note for note in notes)
+            print(f"{self.name}, to {target}: its library cannot load it{' (told)' if says else ''}: {str(error)[:100]}")
+            self.problems += [] if says else [f"{self.name}, to {target}: {error}"]
+            self.compare(f"to {target}, by clipway", "texts", self.texts, found_texts)
+            return
+        texts, (paths, images) = library.texts(self.items), library.images(self.paths)
+        if paths != self.paths:
+            raise SystemExit(f"{self.name}, to {target}: the libraries refuse different images")
+        # Texts of an export for open_clip stay the source's; everything else is the library's own.
+        stays = self.texts if target == "open_clip" else texts
+        self.compare(f"to {target}, by clipway", "texts", stays, found_texts)
+        self.compare(f"to {target}, by clipway", "images", images, found_images)
+        named = [note for note in notes if "reads some texts differently" in note]
+        same = self.compare(f"to {target}, by its library", "texts", self.texts, texts, bool(named))
+        pixels = any("preprocesses images like" in note for note in notes)
+        self.compare(f"to {target}, by its library", "images", self.images, images, pixels)
+        if self.source.cleaned and target == "open_clip" and not same:
+            self.problems.append(f"{self.name}: open_clip reads its own export otherwise")
+        for text in (text for note in named for text in re.findall("`([^`]*)`", note)):
+            if worst(self.source.reading.texts([text]), library.texts([text]), [text])[0] > 1 - 1e-9:
+                self.problems.append(f"{self.name}, to {target}: a note names {text!r}, which is read alike")
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("clipway", type=Path)
     arguments.add_argument("--texts", type=int, default=2000)
+    arguments.add_argument("--images", type=int, default=200)
     arguments.add_argument("--only", help="sources whose name holds this")
-    arguments.add_argument("--fast", action="store_true", help="the odd texts and some drawn ones")
+    arguments.add_argument("--siblings", action="store_true", help="folders of transformers with other tokenizers, in place of the layouts")
+    arguments.add_argument("--fast", action="store_true", help="the odd texts and some drawn ones, and 24 images")
     arguments = arguments.parse_args()
     items = texts(100 if arguments.fast else arguments.texts)
     problems = []
-    for name, make in SOURCES.items():
-        if arguments.only and arguments.only not in name:
-            continue
-        with tempfile.TemporaryDirectory() as place:
-            problems += check(arguments.clipway.absolute(), name, make, items, Path(place))
+    with tempfile.TemporaryDirectory() as drawn:
+        paths = images(24 if arguments.fast else arguments.images, Path(drawn) / "images")
+        for name, make in (SIBLINGS if arguments.siblings else SOURCES).items():
+            if arguments.only and arguments.only not in name:
+                continue
+            with tempfile.TemporaryDirectory() as place:
+                check = Check(arguments.clipway.absolute(), name, make(Path(place)), items, paths, Path(place))
+                print(f"{name}: judged by {check.source.judge}")
+                check.own()
+                for target in check.source.targets:
+                    check.exported(target)
+                problems += check.problems
     for problem in problems:
         print(f"FAILED {problem}")
     raise SystemExit(1 if problems else 0)

@@ -5,6 +5,7 @@ source's own library goes from strings and files of images to features.
 """
 import json
 import random
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
@@ -15,12 +16,43 @@ import tokenizers
 import tokenizers.models
 import torch
 import transformers
+from open_clip.convert import load_big_vision_weights
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 from safetensors.torch import save_file
 
 import layout_sources
+from layout_oracle import taught
 from layout_sources import CONTEXT, randomize
 
+warnings.filterwarnings("ignore")
+
 CLIP_ROWS = 49408
+
+
+@dataclass
+class Reading:
+    """How a library goes from strings and files of images to features."""
+
+    texts: Callable
+    """Features of texts, `[texts, width]`."""
+    pixels: Callable
+    """The pixels of an opened image, `[3, height, width]`."""
+    encode: Callable
+    """Features of pixels, `[images, width]`."""
+
+    def images(self, paths):
+        """The files that the library takes, and their features."""
+        taken, pixels = [], []
+        for path in paths:
+            try:
+                with Image.open(path) as image:
+                    pixels.append(self.pixels(image))
+            except Exception as error:  # Pillow and the processors refuse by many types.
+                print(f"  {path.name}: the library refuses it: {str(error)[:80]}")
+                continue
+            taken.append(path)
+        return taken, in_passes(self.encode, pixels, 32, torch.stack)
 
 
 @dataclass
@@ -29,14 +61,16 @@ class Source:
 
     path: Path
     """What clipway reads."""
-    texts: Callable
-    """Features of texts, `[texts, width]`."""
-    images: Callable | None = None
-    """Features of files of images, `[images, width]`."""
+    reading: Reading
+    """Its own library."""
+    judge: str
+    """Which library that is, for people."""
     options: list = field(default_factory=list)
     """Options of clipway."""
     cleaned: bool = False
     """Whether open_clip reads an export's texts as the source's own library does."""
+    targets: tuple = ("open_clip",)
+    """Libraries that it is exported for."""
 
 
 def clip_words(folder):
@@ -84,20 +118,42 @@ def features(found):
     return getattr(found, "pooler_output", found)
 
 
-def in_passes(compute, items, size=256):
+def in_passes(compute, items, size=256, batch=list):
     with torch.no_grad():
-        return torch.cat([features(compute(items[at:at + size])) for at in range(0, len(items), size)])
+        return torch.cat([features(compute(batch(items[at:at + size]))) for at in range(0, len(items), size)])
 
 
-def of_transformers(folder, tokenizer, **padding):
+def of_transformers(folder, **padding):
     """A folder of transformers, read by its own classes alone."""
     model = transformers.AutoModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    length = model.config.text_config.max_position_embeddings
 
     def texts(items):
-        ids = tokenizer(items, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt", **padding)["input_ids"]
+        ids = tokenizer(items, padding="max_length", max_length=length, truncation=True, return_tensors="pt", **padding)["input_ids"]
         return model.get_text_features(input_ids=ids)
 
-    return lambda items: in_passes(texts, items)
+    return Reading(
+        lambda items: in_passes(texts, items),
+        lambda image: processor(image, return_tensors="pt")["pixel_values"][0],
+        lambda pixels: model.get_image_features(pixel_values=pixels))
+
+
+def image_processor(folder, name, side, version):
+    """The file of an image processor as a version of transformers writes it, with a stale one beside it in version 5."""
+    keys = {"do_resize": True, "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255, "do_convert_rgb": True,
+            "image_processor_type": name, "resample": 3}
+    if name.startswith("CLIP"):
+        keys |= {"size": {"shortest_edge": side}, "do_center_crop": True, "crop_size": {"height": side, "width": side},
+                 "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
+    else:
+        keys |= {"size": {"height": side, "width": side}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    if version == "v4":
+        (folder / "preprocessor_config.json").write_text(json.dumps(keys))
+        return
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": keys, "processor_class": name[:4]}))
+    (folder / "preprocessor_config.json").write_text(json.dumps({**keys, "image_mean": [0.1, 0.2, 0.3]}))
 
 
 def transformers_clip(folder, shape):
@@ -112,7 +168,8 @@ def transformers_clip(folder, shape):
     else:
         config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": CONTEXT, "pad_token": "<|endoftext|>"}
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return Source(folder, of_transformers(folder, transformers.AutoTokenizer.from_pretrained(folder)))
+    image_processor(folder, "CLIPImageProcessor", 48, shape)
+    return Source(folder, of_transformers(folder), "transformers", targets=("open_clip", "transformers"))
 
 
 def transformers_siglip(folder):
@@ -120,7 +177,8 @@ def transformers_siglip(folder):
     layout_sources.siglip(folder, 12, "gelu", 48, 4, 48, 12)
     sentence_piece(folder / "spiece.model", 480)
     transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=CONTEXT).save_pretrained(folder)
-    return Source(folder, of_transformers(folder, transformers.AutoTokenizer.from_pretrained(folder)))
+    image_processor(folder, "SiglipImageProcessor", 48, "v4")
+    return Source(folder, of_transformers(folder), "transformers", targets=("open_clip", "transformers"))
 
 
 def transformers_siglip2(folder, shape):
@@ -136,12 +194,13 @@ def transformers_siglip2(folder, shape):
         tokenizer.add_eos_token = True
     layout_sources.siglip(folder, 13, "gelu_pytorch_tanh", 48, 4, 48, 12)
     tokenizer.save_pretrained(folder)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    return Source(folder, of_transformers(folder, tokenizer, padding_side="right"))
+    image_processor(folder, "SiglipImageProcessor", 48, shape)
+    return Source(folder, of_transformers(folder, padding_side="right"), "transformers", targets=("open_clip", "transformers"))
 
 
-def open_clip_texts(model, tokenizer):
-    return lambda items: in_passes(lambda some: model.encode_text(tokenizer(some)), items)
+def of_open_clip_model(model, tokenizer, preprocess):
+    """A model of open_clip, with its tokenizer and evaluation transform."""
+    return Reading(lambda items: in_passes(lambda some: model.encode_text(tokenizer(some)), items), preprocess, model.encode_image)
 
 
 TINY = {"embed_dim": 24, "quick_gelu": False,
@@ -162,14 +221,58 @@ def of_open_clip(folder, tokenizer):
     model = randomize(open_clip.CLIP(**config), 14)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "open_clip_model.safetensors")
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
-    model = open_clip.create_model(f"local-dir:{folder}", precision="fp32").eval()
-    return Source(folder, open_clip_texts(model, open_clip.get_tokenizer(f"local-dir:{folder}")), cleaned=True)
+    targets = ("open_clip", "transformers") if tokenizer != "huggingface" else ("open_clip",)
+    return Source(folder, open_clip_reading(folder), "open_clip", cleaned=True, targets=targets)
+
+
+def open_clip_reading(folder):
+    """open_clip's own reading of a folder."""
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
+    return of_open_clip_model(model.eval(), open_clip.get_tokenizer(f"local-dir:{folder}"), preprocess)
 
 
 def openai(path):
-    """OpenAI's state dict, whose texts CLIP's tokenizer reads."""
-    model = layout_sources.openai(path, 15, 2, 64, 64, False, vocabulary=CLIP_ROWS)
-    return Source(path, open_clip_texts(model, open_clip.SimpleTokenizer(context_length=CONTEXT)), cleaned=True)
+    """OpenAI's state dict, as open_clip's own loader of these files reads it; OpenAI's package cannot be installed."""
+    layout_sources.openai(path, 15, 2, 64, 64, False, vocabulary=CLIP_ROWS)
+    model = open_clip.load_openai_model(str(path), precision="fp32", device="cpu").eval()
+    preprocess = open_clip.image_transform(64, is_train=False)
+    reading = of_open_clip_model(model, open_clip.SimpleTokenizer(context_length=CONTEXT), preprocess)
+    return Source(path, reading, "open_clip's loader of OpenAI's files", cleaned=True, targets=("open_clip", "transformers"))
+
+
+SIGLIP = {
+    "embed_dim": 64, "init_logit_bias": -10,
+    "vision_cfg": {"image_size": 48, "timm_model_name": "vit_base_patch16_siglip_224", "timm_pool": "map", "timm_proj": "none",
+                   "timm_model_kwargs": {"embed_dim": 64, "depth": 2, "num_heads": 4, "mlp_ratio": 2, "patch_size": 12, "img_size": 48}},
+    "text_cfg": {"context_length": CONTEXT, "vocab_size": layout_sources.VOCABULARY, "width": 64, "heads": 4, "layers": 2,
+                 "mlp_ratio": 3, "no_causal_mask": True, "proj_bias": True, "pool_type": "last", "norm_kwargs": {"eps": 1e-6},
+                 "act_kwargs": {"approximate": "tanh"}}}
+
+
+def big_vision(path, stacked):
+    """big_vision's arrays, as open_clip's own loader reads them, with a tokenizer in a folder of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layout_sources.big_vision(path, 16, 4, stacked)
+    words = path.parent / "words"
+    unigram(words)
+    with taught():
+        model = open_clip.CustomTextCLIP(**json.loads(json.dumps(SIGLIP)))
+    load_big_vision_weights(model, str(path))
+    preprocess = image_transform_v2(PreprocessCfg(size=48, mean=(0.5,) * 3, std=(0.5,) * 3, resize_mode="squash"), is_train=False)
+    tokenizer = open_clip.tokenizer.HFTokenizer(str(words), context_length=CONTEXT, clean="canonicalize")
+    reading = of_open_clip_model(model.eval(), tokenizer, preprocess)
+    return Source(path, reading, "open_clip's loader of big_vision's files", ["--tokenizer", words], cleaned=True)
+
+
+def apple(path):
+    """Apple's MobileCLIP, as open_clip's own loader of Apple's files reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layout_sources.apple_fastvit(path, 17, "MobileCLIP-S1")
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        "MobileCLIP-S1", pretrained=str(path), precision="fp32", image_mean=(0.0,) * 3, image_std=(1.0,) * 3, image_interpolation="bilinear",
+        weights_only=False)
+    reading = of_open_clip_model(model.eval(), open_clip.get_tokenizer("MobileCLIP-S1"), preprocess)
+    return Source(path, reading, "open_clip's loader of Apple's files", cleaned=True)
 
 
 SOURCES = {
@@ -183,4 +286,7 @@ SOURCES = {
     "open_clip, canonicalize": lambda place: of_open_clip(place / "canonicalize", "canonicalize"),
     "open_clip, Hugging Face tokenizer": lambda place: of_open_clip(place / "huggingface", "huggingface"),
     "OpenAI": lambda place: openai(place / "openai.bin"),
+    "big_vision": lambda place: big_vision(place / "big_vision" / "a.npz", False),
+    "big_vision, stacked": lambda place: big_vision(place / "stacked" / "a.npz", True),
+    "Apple": lambda place: apple(place / "apple" / "mobileclip_s1.pt"),
 }
