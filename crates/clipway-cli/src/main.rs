@@ -13,6 +13,7 @@ mod options;
 mod images;
 mod pool;
 mod progress;
+mod reading;
 mod signals;
 mod source;
 mod text;

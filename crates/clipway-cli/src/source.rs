@@ -12,9 +12,10 @@ use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::Processor;
-use clipway_run::load::{LoadError, LoadOptions};
+use clipway_run::load::{self, LoadError, LoadOptions};
 
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
+use crate::reading::ReadingOptions;
 use crate::ui::Ui;
 use crate::{hints, pool};
 
@@ -79,12 +80,16 @@ pub fn resolve(checkpoint: &Arc<Checkpoint>, options: &SourceOptions) -> Result<
 pub fn load_to_run(
     path: &Path,
     arguments: &SourceArguments,
+    reading: &ReadingOptions,
     towers: Towers,
     apply_orientation: bool,
     ui: &Ui,
 ) -> Result<Clip, Failure> {
-    let load = LoadOptions { towers: Some(towers), apply_orientation, ..load_options(ui)? };
-    let source = Source::resolve(path, &arguments.options()).map_err(|error| source_failure(&error))?;
+    let tokenizer = reading.tokenizer.clone();
+    let load = LoadOptions { towers: Some(towers), apply_orientation, tokenizer, ..load_options(ui)? };
+    let options = SourceOptions { preprocess: reading.preprocess()?, ..arguments.options() };
+    let source = load::resolve(&arguments.open(path)?, &options, load.tokenizer.as_deref());
+    let source = source.map_err(|error| load_failure(&error))?;
     for note in source.notes() {
         ui.note(note);
     }

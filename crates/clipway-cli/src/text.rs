@@ -29,8 +29,14 @@ pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// The lines of a text file (or of standard input for `-`), trimmed, without empty ones.
-pub fn read_lines(path: &Path) -> Result<Vec<String>, Failure> {
+/// The labels in a text file (or in standard input for `-`): its lines, trimmed, without empty ones.
+pub fn read_labels(path: &Path) -> Result<Vec<String>, Failure> {
+    let lines = read_texts(path)?.into_iter().map(|line| line.trim().to_owned());
+    Ok(lines.filter(|line| !line.is_empty()).collect())
+}
+
+/// The lines of a text file (or of standard input for `-`) as they are: line `n` is text `n`, empty or not.
+pub fn read_texts(path: &Path) -> Result<Vec<String>, Failure> {
     let bytes = match path.to_str() {
         Some(input::STDIN) => input::read_stdin(input::Kind::Texts),
         _ => input::read(path, input::Kind::Texts),
@@ -42,8 +48,7 @@ pub fn read_lines(path: &Path) -> Result<Vec<String>, Failure> {
             .hint("save the file as UTF-8")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(lines.map(str::to_owned).collect())
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use clipway_run::verify::{Inputs, Report, VerifyError};
 
 use crate::failure::{self, Failure, chain};
 use crate::source::{clip_failure, load_failure, source_failure};
-use crate::text::read_lines;
+use crate::text::read_texts;
 
 /// What to run a verification on.
 #[derive(Args)]
@@ -49,8 +49,8 @@ impl InputOptions {
             names.push("built-in images");
         }
         if let Some(path) = &self.texts {
-            inputs.texts = read_lines(path)?;
-            if inputs.texts.is_empty() {
+            inputs.texts = read_texts(path)?;
+            if inputs.texts.iter().all(|text| text.trim().is_empty()) {
                 return Err(Failure::could_not_run(
                     "missing",
                     format!("`{}` contains no texts", shown_path(path)),

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clipway_formats::shown_path;
 use clipway_model::artifact::{Artifact, ArtifactError};
+use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::{self, PreprocessConfig};
 use clipway_model::contract::{Known, Origin, TokenizerKind};
 use clipway_model::export::TokenizerParts;
 use clipway_model::input::{self, InputError};
+use clipway_model::layout::LayoutError;
 use clipway_model::plan::{ApplyError, PlannedTensor, Towers, apply};
 use clipway_model::source::{Source, SourceError, SourceOptions};
 use clipway_model::state_dict::{StateDict, cast_to_f32};
@@ -37,6 +40,8 @@ pub struct LoadOptions {
     pub apply_orientation: bool,
     /// Limits for one image or text.
     pub budget: Budget,
+    /// The folder of the tokenizer files; by default the source's own.
+    pub tokenizer: Option<PathBuf>,
 }
 
 impl LoadOptions {
@@ -146,19 +151,16 @@ impl LoadedTokenizer {
     pub fn find(source: &Source, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
         let text = &source.config().model.text;
         let reading = TextReading::of(source.layout(), source.origin());
-        let refuse = |cause| LoadError::Tokenizer { folder: folder.to_owned(), cause };
-        let mut files = Vec::new();
+        let refuse =
+            |cause| LoadError::Tokenizer { folder: folder.to_owned(), cause: with_files(cause, source) };
         let is_own = folder == source.folder();
         let other = if is_own { None } else { Artifact::find(folder)? };
         let artifact = if is_own { source.artifact() } else { other.as_ref() };
         let inputs = if is_own { input::Folder::open_if_any(folder) } else { input::Folder::open(folder) }?;
-        let names = TokenizerFiles::NAMES.into_iter().chain([TRANSFORMERS_CONFIG]);
-        for name in names.filter(|name| inputs.has(name)) {
-            if let Some(artifact) = artifact {
-                artifact.check_listed(folder, name)?;
-            }
-            files.extend(inputs.read(name, input::Kind::Tokenizer)?.map(|bytes| (name.to_owned(), bytes)));
-        }
+        let files = files(&inputs, |name| match artifact {
+            Some(artifact) => artifact.check_listed(folder, name),
+            None => Ok(()),
+        })?;
         let stored = stored_rules(artifact).filter(|_| reading == TextReading::OpenClip);
         let (found, known) = match stored {
             Some((rules, from, cleaning_from)) => {
@@ -193,9 +195,61 @@ impl LoadedTokenizer {
         if let Some(LoadedTokenizer { tokenizer, from, cleaning_from, .. }) = &found {
             let rules = Known::new(tokenizer.tokenizer.rules().clone(), from.clone());
             source.set_tokenizer(rules, cleaning_from.clone());
+            source.add_notes(tokenizer.notes.iter().cloned());
         }
         Ok(found)
     }
+}
+
+/// The tokenizer files of a folder, each checked by `check`.
+fn files(
+    folder: &input::Folder,
+    check: impl Fn(&str) -> Result<(), ArtifactError>,
+) -> Result<Vec<(String, Vec<u8>)>, LoadError> {
+    let mut files = Vec::new();
+    let names = TokenizerFiles::NAMES.into_iter().chain([TRANSFORMERS_CONFIG]);
+    for name in names.filter(|name| folder.has(name)) {
+        check(name)?;
+        files.extend(folder.read(name, input::Kind::Tokenizer)?.map(|bytes| (name.to_owned(), bytes)));
+    }
+    Ok(files)
+}
+
+/// Adds the contradictions of the source's other files to those of a tokenizer.
+fn with_files(error: TokenizerError, source: &Source) -> TokenizerError {
+    let TokenizerError::Unfit { mut problems } = error else { return error };
+    for (file, found) in source.disagreements() {
+        problems.extend(found.iter().map(|problem| format!("`{file}`: {problem}")));
+    }
+    TokenizerError::Unfit { problems }
+}
+
+/// Resolves a checkpoint as [`Source::of`] does. If its files contradict each other or the weights, the error also lists
+/// what contradicts in its tokenizer, whose files are in `tokenizer` or beside the weights.
+///
+/// # Errors
+/// As [`Source::of`], and tokenizer files that cannot be read.
+pub fn resolve(
+    checkpoint: &Arc<Checkpoint>,
+    options: &SourceOptions,
+    tokenizer: Option<&Path>,
+) -> Result<Source, LoadError> {
+    let error = match Source::of(Arc::clone(checkpoint), options) {
+        Ok(source) => return Ok(source),
+        Err(error) => error,
+    };
+    let SourceError::Layout { path, mut cause } = error else { return Err(error.into()) };
+    if let (LayoutError::Contradictions(found), false) = (&mut *cause, options.tower == Some(Towers::Image)) {
+        let own = checkpoint.weights_path().parent().unwrap_or(Path::new(""));
+        let files = files(&input::Folder::open_if_any(tokenizer.unwrap_or(own))?, |_| Ok(()))?;
+        let read = |text| FolderTokenizer::read(text, TextReading::Transformers, &files).map(|_| ());
+        match found.text_config().map_or(Ok(()), read) {
+            Ok(()) => {}
+            Err(TokenizerError::Unfit { problems }) => found.files.push(("tokenizer.json", problems)),
+            Err(other) => found.files.push(("tokenizer.json", vec![other.to_string()])),
+        }
+    }
+    Err(SourceError::Layout { path, cause }.into())
 }
 
 /// The origins of rules and cleaning that no artifact states.
@@ -281,7 +335,10 @@ impl Clip {
             .map_err(|cause| LoadError::Encoder { path: path.to_owned(), cause })?;
         let tokenizer = match towers {
             Towers::Image => None,
-            _ => LoadedTokenizer::find(source, source.folder())?.map(|loaded| loaded.tokenizer.tokenizer),
+            _ => {
+                let folder = options.tokenizer.as_deref().unwrap_or(source.folder());
+                LoadedTokenizer::find(source, folder)?.map(|loaded| loaded.tokenizer.tokenizer)
+            }
         };
         let mut preprocess = Preprocess::from(&source.config().preprocess());
         preprocess.apply_orientation = options.apply_orientation;

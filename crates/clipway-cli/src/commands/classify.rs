@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::images::{Image, ImageOptions};
+use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments};
-use crate::text::read_lines;
+use crate::text::read_labels;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
 
@@ -49,6 +50,9 @@ pub struct Classify {
 
     #[command(flatten)]
     image_options: ImageOptions,
+
+    #[command(flatten)]
+    reading: ReadingOptions,
 
     #[command(flatten)]
     source: SourceArguments,
@@ -116,7 +120,7 @@ impl Classify {
     fn labels(&self) -> Result<Vec<String>, Failure> {
         let labels: Vec<String> = match &self.labels_file {
             None => self.labels.iter().map(|label| label.trim().to_owned()).collect(),
-            Some(path) => read_lines(path)?,
+            Some(path) => read_labels(path)?,
         };
         let labels: Vec<String> = labels.into_iter().filter(|label| !label.is_empty()).collect();
         if labels.is_empty() {
@@ -127,7 +131,14 @@ impl Classify {
 
     fn load(&self, ui: &Ui) -> Result<Clip, Failure> {
         let orientation = self.image_options.apply_orientation;
-        let clip = source::load_to_run(&self.model_folder, &self.source, Towers::Both, orientation, ui)?;
+        let clip = source::load_to_run(
+            &self.model_folder,
+            &self.source,
+            &self.reading,
+            Towers::Both,
+            orientation,
+            ui,
+        )?;
         if !clip.has_image_tower() || !clip.has_text_tower() {
             let folder = shown_path(&self.model_folder);
             return Err(Failure::no(

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use crate::failure::{Failure, chain};
 use crate::images::{Decoded, ImageOptions};
+use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments};
-use crate::text::read_lines;
+use crate::text::read_texts;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
 
@@ -30,7 +31,7 @@ pub struct Embed {
     #[arg(long)]
     text: Vec<String>,
 
-    /// A file with one text per line
+    /// A file with one text per line; an empty line is an empty text
     #[arg(long, value_name = "FILE")]
     texts_file: Option<PathBuf>,
 
@@ -48,6 +49,9 @@ pub struct Embed {
 
     #[command(flatten)]
     image_options: ImageOptions,
+
+    #[command(flatten)]
+    reading: ReadingOptions,
 
     #[command(flatten)]
     source: SourceArguments,
@@ -72,7 +76,7 @@ impl Embed {
         let staging = self.staging()?;
         let mut texts = self.text.clone();
         if let Some(path) = &self.texts_file {
-            texts.extend(read_lines(path)?);
+            texts.extend(read_texts(path)?);
         }
         let towers = match (self.images.is_empty(), texts.is_empty()) {
             (false, true) => Towers::Image,
@@ -82,6 +86,7 @@ impl Embed {
         let clip = source::load_to_run(
             &self.model_folder,
             &self.source,
+            &self.reading,
             towers,
             self.image_options.apply_orientation,
             ui,
@@ -96,7 +101,7 @@ impl Embed {
         match staging {
             // If no input could be read, no file is written.
             Some(_) if images.features.is_empty() && text_features.is_empty() => {}
-            Some(staging) => write(staging, &images, &text_features, clip.embed_dim())?,
+            Some(staging) => write(staging, &images, (&texts, &text_features), clip.embed_dim(), ui)?,
             None => print(&images, &texts, &text_features, clip.embed_dim(), ui)?,
         }
         Ok(images.is_whole())
@@ -119,10 +124,19 @@ impl Embed {
     }
 }
 
-/// Writes the features of the images and texts that were given.
-fn write(staging: Staging, images: &Decoded, texts: &[f32], width: usize) -> Result<(), Failure> {
+/// Most bytes of texts in the metadata: readers of safetensors refuse long headers.
+const METADATA_BYTES: usize = 16 << 20;
+
+/// Writes the features of the images and texts that were given, with their names in the metadata.
+fn write(
+    staging: Staging,
+    images: &Decoded,
+    (texts, text_features): (&[String], &[f32]),
+    width: usize,
+    ui: &Ui,
+) -> Result<(), Failure> {
     let failure = |error: &dyn std::error::Error| Failure::could_not_run("write", chain(error));
-    let all = [("image_features", images.features.as_slice()), ("text_features", texts)];
+    let all = [("image_features", images.features.as_slice()), ("text_features", text_features)];
     let present: Vec<(&str, &[f32])> = all.into_iter().filter(|(_, values)| !values.is_empty()).collect();
     let info = |(name, values): &(&str, &[f32])| TensorInfo {
         name: (*name).to_owned(),
@@ -133,7 +147,15 @@ fn write(staging: Staging, images: &Decoded, texts: &[f32], width: usize) -> Res
     let names =
         serde_json::to_string(&images.files().collect::<Vec<&str>>()).map_err(|error| failure(&error))?;
     let orientation = ("apply_orientation".to_owned(), images.apply_orientation.to_string());
-    let metadata = [("files".to_owned(), names), orientation];
+    let mut metadata = vec![("files".to_owned(), names), orientation];
+    let words = serde_json::to_string(texts).map_err(|error| failure(&error))?;
+    if words.len() > METADATA_BYTES {
+        ui.warn(
+            "the texts are too long for the file's metadata, and are left out there: rows are in their order",
+        );
+    } else if !texts.is_empty() {
+        metadata.push(("texts".to_owned(), words));
+    }
     let file = staging.single_file().map_err(|error| failure(&error))?;
     write_safetensors(&mut &*file, &infos, &metadata, |index| {
         Ok(present[index].1.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())

@@ -7,16 +7,15 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use clipway_formats::shown_path;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::config::{Interpolation, PreprocessOptions, ResizeMode};
 use clipway_model::export::{
     Export as Prepared, ExportReport, TokenizerParts, VerifyError, WeightsFormat, WriteOptions,
 };
 use clipway_model::layout::OWN_TOKENIZER;
 use clipway_model::output::StepHook;
 use clipway_model::plan::{Ledger, Precision, Towers};
-use clipway_model::source::{Source, SourceOptions};
+use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
 use clipway_model::spelling::{TARGETS, Target};
-use clipway_run::load::{LoadError, LoadOptions, LoadedTokenizer};
+use clipway_run::load::{self, LoadError, LoadOptions, LoadedTokenizer};
 use clipway_run::verify::{FolderVerification, Report};
 use serde_json::json;
 
@@ -25,6 +24,7 @@ use crate::contract::table;
 use crate::failure::Failure;
 use crate::options::size;
 use crate::progress::StageBars;
+use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments, export_failure, load_failure};
 use crate::text::{bytes, counted};
 use crate::ui::Ui;
@@ -88,22 +88,6 @@ pub struct Export {
     #[arg(long)]
     no_verify: bool,
 
-    /// Per-channel mean for preprocessing
-    #[arg(long, value_names = ["R", "G", "B"], num_args = 3, allow_negative_numbers = true)]
-    image_mean: Option<Vec<f64>>,
-
-    /// Per-channel standard deviation for preprocessing
-    #[arg(long, value_names = ["R", "G", "B"], num_args = 3)]
-    image_std: Option<Vec<f64>>,
-
-    /// Interpolation for preprocessing
-    #[arg(long, value_parser = ["bicubic", "bilinear", "random"])]
-    interpolation: Option<String>,
-
-    /// Resize mode for preprocessing
-    #[arg(long, value_parser = ["shortest", "longest", "squash"])]
-    resize_mode: Option<String>,
-
     /// New image size, SIDE or HEIGHTxWIDTH; resamples the positional embedding
     #[arg(long, value_name = "PIXELS", value_parser = image_size)]
     image_size: Option<[usize; 2]>,
@@ -112,16 +96,15 @@ pub struct Export {
     #[arg(long, value_name = "TOKENS")]
     context_length: Option<usize>,
 
-    /// Folder with the tokenizer files [default: the source's folder]
-    #[arg(long, value_name = "DIR")]
-    tokenizer: Option<PathBuf>,
-
     #[command(flatten)]
     onnx: OnnxOptions,
 
     /// License of the weights, for the model card
     #[arg(long, value_name = "NAME", alias = "licence")]
     license: Option<String>,
+
+    #[command(flatten)]
+    reading: ReadingOptions,
 
     #[command(flatten)]
     inputs: InputOptions,
@@ -137,7 +120,9 @@ impl Export {
         let options = self.options()?;
         let targets = self.targets()?;
         let formats: Vec<WeightsFormat> = targets.iter().map(|target| target.format).collect();
-        let mut source = source::resolve(&checkpoint, &options)?;
+        let tokenizer = self.reading.tokenizer.as_deref();
+        let mut source =
+            load::resolve(&checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;
         let tokenizer = self.tokenizer(&mut source, ui)?;
         let prepared =
             Prepared::prepare(&source, targets[0].spelling).map_err(|error| export_failure(&error))?;
@@ -149,21 +134,6 @@ impl Export {
     }
 
     fn options(&self) -> Result<SourceOptions, Failure> {
-        let three =
-            |values: &Option<Vec<f64>>| values.as_ref().and_then(|v| <[f64; 3]>::try_from(v.clone()).ok());
-        if let Some(bad) = self.image_std.iter().flatten().find(|value| !(**value > 0.0 && value.is_finite()))
-        {
-            return Err(Failure::could_not_run(
-                "bad-option",
-                format!("`--image-std`: expected positive numbers, found {bad}"),
-            ));
-        }
-        if let Some(bad) = self.image_mean.iter().flatten().find(|value| !value.is_finite()) {
-            return Err(Failure::could_not_run(
-                "bad-option",
-                format!("`--image-mean`: expected numbers, found {bad}"),
-            ));
-        }
         Ok(SourceOptions {
             precision: self.precision.map(|precision| match precision {
                 PrecisionName::Fp32 => Precision::F32,
@@ -178,13 +148,7 @@ impl Export {
             image_size: self.image_size,
             context_length: self.context_length,
             fold: self.fold,
-            preprocess: PreprocessOptions {
-                mean: three(&self.image_mean),
-                std: three(&self.image_std),
-                interpolation: self.interpolation.as_deref().and_then(Interpolation::from_name),
-                resize_mode: self.resize_mode.as_deref().and_then(ResizeMode::from_name),
-                ..PreprocessOptions::default()
-            },
+            preprocess: self.reading.preprocess()?,
             ..self.source_arguments.options()
         })
     }
@@ -202,7 +166,7 @@ impl Export {
         let cancel = ui.cancel_flag();
         let bars = StageBars::new(ui);
         let inputs = self.inputs.read()?;
-        let load = source::load_options(ui)?;
+        let load = LoadOptions { tokenizer: self.reading.tokenizer.clone(), ..source::load_options(ui)? };
         if !self.no_verify {
             let source = prepared.source();
             let over = |cause| LoadError::Budget { path: source.path().to_owned(), cause };
@@ -221,7 +185,7 @@ impl Export {
                 tokenizer,
                 license: self.license.clone(),
                 force: self.force,
-                inputs: self.inputs.paths().chain(self.tokenizer.as_deref()).collect(),
+                inputs: self.inputs.paths().chain(self.reading.tokenizer.as_deref()).collect(),
                 progress: &bars,
                 cancel: &cancel,
                 verify: if self.no_verify { None } else { Some(&verify) },
@@ -262,7 +226,7 @@ impl Export {
         if source.tower() == Towers::Image {
             return Ok(TokenizerParts::default());
         }
-        let folder = self.tokenizer.clone().unwrap_or_else(|| source.folder().to_owned());
+        let folder = self.reading.tokenizer.clone().unwrap_or_else(|| source.folder().to_owned());
         let found = LoadedTokenizer::read_into(source, &folder).map_err(|error| load_failure(&error))?;
         if let Some(found) = found {
             let layout = self.targets()?[0].spelling.layout;
@@ -271,11 +235,14 @@ impl Export {
         let text = &source.config().model.text;
         let folder = shown_path(&folder);
         let name = text.tokenizer.name.as_deref().filter(|name| *name != OWN_TOKENIZER);
-        let Some(name) = name else {
+        // A config that states a name says which tokenizer it is; the number of rows does not.
+        let is_stated = !matches!(source.origin(), ConfigOrigin::Layout(_));
+        let Some(name) = name.filter(|_| is_stated) else {
             let rows = text.vocab_size;
+            let known = name.map(|name| format!(", as many as `{name}` has")).unwrap_or_default();
             let message = format!(
-                "`{folder}` has no tokenizer, and the built-in one does not fit the model: its token embedding \
-                 has {rows} rows"
+                "`{folder}` has no tokenizer, and the built-in one is not known to fit the model: its token embedding has \
+                 {rows} rows{known}"
             );
             let hint = "pass the folder of its files with `--tokenizer DIR`, or pass `--tower image`";
             return Err(Failure { hint: Some(hint.to_owned()), ..Failure::no("missing-tokenizer", message) });

@@ -70,3 +70,42 @@ fn what_cannot_be_written_is_refused_before_work() {
     scene.run(&[&EMBED[..], &["lion.png", "--out", "a/b/out.safetensors"]].concat()).ended(0);
     assert!(scene.path("a/b/out.safetensors").is_file());
 }
+
+#[test]
+fn every_line_of_a_file_is_a_text() {
+    let scene = Scene::new();
+    scene.write("texts.txt", "\u{feff}a lion\r\n\r\n  a lion \n\n");
+    let rows = |arguments: &[&str]| {
+        scene.run(&[&EMBED[..], arguments, &["--out", "out.safetensors", "--force"]].concat()).ended(0);
+        tensors(std::fs::read(scene.path("out.safetensors")).expect("the features"))
+    };
+    let (found, file) = rows(&["--texts-file", "texts.txt"]);
+    assert_eq!(found[0].0.shape, [4, 128]);
+    let texts = file.metadata().iter().find(|(key, _)| key == "texts").expect("the texts");
+    assert_eq!(texts.1, r#"["a lion","","  a lion ",""]"#);
+    let (expected, _) = rows(&["--text", "a lion", "--text", "", "--text", "  a lion ", "--text", ""]);
+    assert_eq!(found[0].1, expected[0].1);
+    assert_ne!(found[0].1[..128], found[0].1[128..256]);
+}
+
+#[test]
+fn preprocessing_that_is_said_is_followed() {
+    let scene = Scene::new();
+    let said = ["--image-mean", "0", "0.5", "1", "--interpolation", "bilinear"];
+    let source = ["EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json"];
+    let rows = |model: &[&str], options: &[&str]| {
+        let image = ["EMOJI/pictures/lion.png"];
+        scene.run(&[&["embed"], model, &image, options].concat()).ended(0).json()
+    };
+    let export = ["--out", "out", "--no-verify", "--quiet"];
+    scene.run(&[&["export"], &source[..], &said, &export].concat()).ended(0);
+    let found = rows(&source, &said);
+    assert_eq!(found[0]["features"], rows(&["out"], &[])[0]["features"]);
+    assert_ne!(found[0]["features"], rows(&source, &[])[0]["features"]);
+    let outcome = scene.run(&["embed", "EXPORTED", "x.png", "--image-std", "0", "1", "1"]).ended(2);
+    assert!(
+        outcome.stderr.contains("`--image-std`: expected positive numbers, found 0"),
+        "{}",
+        outcome.stderr
+    );
+}

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bad_weights;
 mod classify;
+mod contradictions;
 mod embed;
 mod export;
 mod identify;

@@ -336,6 +336,7 @@ fn known_config(
         from: "the shapes of the arrays".to_owned(),
         origins,
         activation_from,
+        disagreements: Vec::new(),
         notes,
     }))
 }

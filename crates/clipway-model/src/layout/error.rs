@@ -4,6 +4,7 @@ use clipway_formats::{FormatError, shown};
 
 use super::known::KnownConfig;
 use crate::checkpoint::CheckpointError;
+use crate::config::TextConfig;
 use crate::differences::Differences;
 use crate::plan::StepError;
 use crate::problems::{Problems, lines};
@@ -75,6 +76,7 @@ impl Contradictions {
         if self.files.is_empty() {
             return Ok(Some(known));
         }
+        self.files.extend(known.disagreements.iter().cloned());
         self.known = Some(known);
         Err(LayoutError::Contradictions(Box::new(self)))
     }
@@ -82,6 +84,11 @@ impl Contradictions {
     /// The problems found before a config turned out to be malformed; otherwise that error.
     pub(super) fn or(self, error: LayoutError) -> LayoutError {
         if self.files.is_empty() { error } else { LayoutError::Contradictions(Box::new(self)) }
+    }
+
+    /// The text tower that the files would give.
+    pub fn text_config(&self) -> Option<&TextConfig> {
+        self.known.as_ref().map(|known| &known.config.model.text)
     }
 
     fn text(&self) -> String {

@@ -72,6 +72,8 @@ const UNKNOWN: [usize; 2] = [1; 2];
 pub(super) struct Preprocessing {
     /// The rule, with open_clip's nearest settings.
     pub(super) options: PreprocessOptions,
+    /// Contradictions of files that are not used, by file name.
+    pub(super) disagreements: Vec<(&'static str, Vec<String>)>,
     /// What a user should know.
     pub(super) notes: Vec<String>,
     /// Origin of each setting.
@@ -94,12 +96,15 @@ pub(super) fn read(
     let older = checkpoint.read_beside(PREPROCESSOR)?;
 
     let mut problems = Problems::default();
-    let mut notes = Vec::new();
+    let (mut notes, mut disagreements) = (Vec::new(), Vec::new());
     let nested_key = nested.as_ref().map(|_| IMAGE_PROCESSOR);
     let (file, read) = match (nested, older) {
         (Some(at), older) => {
             let read = Reading::new(at, own, &mut problems);
-            notes.extend(older.and_then(|bytes| ignored(&bytes, own, &read)));
+            if let Some((note, differing)) = older.and_then(|bytes| ignored(&bytes, own, &read)) {
+                notes.push(note);
+                disagreements.push((PREPROCESSOR, differing));
+            }
             (PROCESSOR, read)
         }
         (None, Some(bytes)) => {
@@ -115,7 +120,8 @@ pub(super) fn read(
             let why = format!("the default of transformers' `{}`; no file states it", own.name);
             let mut origins = Origins::default();
             origins.set_all(FIELDS.map(|(field, _)| field), &Origin::Assumption { why });
-            return Ok(Preprocessing { options: own.processor().nearest_in_open_clip(), notes, origins });
+            let options = own.processor().nearest_in_open_clip();
+            return Ok(Preprocessing { options, disagreements, notes, origins });
         }
     };
     let origins = read.origins(file, nested_key);
@@ -130,26 +136,27 @@ pub(super) fn read(
     }
     found.add(file, problems);
     notes.extend(read.notes.into_iter().map(|note| format!("`{file}`: {note}")));
-    Ok(Preprocessing { options: processor.nearest_in_open_clip(), notes, origins })
+    Ok(Preprocessing { options: processor.nearest_in_open_clip(), disagreements, notes, origins })
 }
 
-/// The note on a `preprocessor_config.json` that disagrees with the file in use.
-fn ignored(bytes: &[u8], own: &'static Class, taken: &Reading) -> Option<String> {
+/// The note on a `preprocessor_config.json` that disagrees with the file in use, and each contradiction.
+fn ignored(bytes: &[u8], own: &'static Class, taken: &Reading) -> Option<(String, Vec<String>)> {
     let Ok(document) = parse(PREPROCESSOR, bytes) else {
-        return Some(format!("`{PREPROCESSOR}` is malformed; `{PROCESSOR}` is used, as in transformers 5"));
+        let note = format!("`{PREPROCESSOR}` is malformed; `{PROCESSOR}` is used, as in transformers 5");
+        return Some((note, vec!["it is malformed".to_owned()]));
     };
     let other = Reading::new(document.root(), own, &mut Problems::default());
     let pairs = taken.settings().into_iter().zip(other.settings());
-    let differing: Vec<String> = pairs
-        .filter(|((_, taken), (_, other))| taken != other)
-        .map(|((key, taken), (_, other))| format!("`{key}`: {taken}, not {other}"))
-        .collect();
+    let differing: Vec<_> = pairs.filter(|((_, taken), (_, other))| taken != other).collect();
     (!differing.is_empty()).then(|| {
-        let differing = differing.join("; ");
-        format!(
-            "`{PROCESSOR}` is used, as in transformers 5, instead of `{PREPROCESSOR}`, which older versions read: \
-             {differing}"
-        )
+        let taken = |((key, taken), (_, other)): &_| format!("`{key}`: {taken}, not {other}");
+        let note = format!(
+            "`{PROCESSOR}` is used, as in transformers 5, instead of `{PREPROCESSOR}`, which older versions read: {}",
+            differing.iter().map(taken).collect::<Vec<_>>().join("; ")
+        );
+        let contradiction =
+            |((key, taken), (_, other))| format!("`{key}`: {other}, but `{PROCESSOR}` says {taken}");
+        (note, differing.into_iter().map(contradiction).collect())
     })
 }
 

@@ -41,6 +41,7 @@ pub(super) fn known_config(
         from: format!("`{CONFIG}` of transformers beside the weights"),
         origins,
         activation_from: format!("`hidden_act` of `{CONFIG}`"),
+        disagreements: preprocessing.disagreements,
         notes,
     })
 }

@@ -16,6 +16,8 @@ pub struct KnownConfig {
     pub activation_from: String,
     /// Origins of contract fields, where the layout knows more.
     pub origins: Origins,
+    /// Contradictions of files that are not used, by file name.
+    pub disagreements: Vec<(&'static str, Vec<String>)>,
     /// What a user should know.
     pub notes: Vec<String>,
 }

@@ -233,6 +233,7 @@ fn known_config(
         from: "names and shapes, and Apple's configs of such models".to_owned(),
         origins: Origins::default(),
         activation_from: "Apple's code uses only GELU".to_owned(),
+        disagreements: Vec::new(),
         notes: is_b.then(|| B_NOTE.to_owned()).into_iter().collect(),
     }))
 }

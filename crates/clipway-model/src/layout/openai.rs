@@ -147,6 +147,7 @@ fn known_config(
         from,
         origins: Origins::default(),
         activation_from: format!("OpenAI's code uses only QuickGELU: {evidence}"),
+        disagreements: Vec::new(),
         notes: if is_certain { Vec::new() } else { vec![note.to_owned()] },
     }))
 }

@@ -66,6 +66,8 @@ pub struct LayoutOrigin {
     pub activation_from: String,
     /// Origins of contract fields, where the layout knows more.
     pub origins: Origins,
+    /// Contradictions of files that are not used, by file name.
+    pub disagreements: Vec<(&'static str, Vec<String>)>,
     /// What a user should know.
     pub notes: Vec<String>,
 }
@@ -228,8 +230,10 @@ pub(super) fn resolve(
         None => match checkpoint.config() {
             Some((_, config)) => Ok(Resolved { config: config.clone(), origin: ConfigOrigin::Beside }),
             None => {
-                if let Some(KnownConfig { config, name, from, activation_from, origins, notes }) = told()? {
-                    let origin = LayoutOrigin { name, from, activation_from, origins, notes };
+                if let Some(told) = told()? {
+                    let KnownConfig { config, name, from, activation_from, origins, disagreements, notes } =
+                        told;
+                    let origin = LayoutOrigin { name, from, activation_from, origins, disagreements, notes };
                     return Ok(Resolved { config, origin: ConfigOrigin::Layout(origin) });
                 }
                 let identification = identified(tensors);

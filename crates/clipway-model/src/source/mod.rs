@@ -193,6 +193,19 @@ impl Source {
         }
     }
 
+    /// Adds notes on the tokenizer.
+    pub fn add_notes(&mut self, notes: impl IntoIterator<Item = String>) {
+        self.notes.extend(notes);
+    }
+
+    /// Contradictions between files of which one is used, as the source's library does; by the name of the other file.
+    pub fn disagreements(&self) -> &[(&'static str, Vec<String>)] {
+        match &self.origin {
+            ConfigOrigin::Layout(layout) => &layout.disagreements,
+            _ => &[],
+        }
+    }
+
     /// The source's `clipway.json`, if it is an artifact and read as one.
     pub fn artifact(&self) -> Option<&Artifact> {
         self.checkpoint.artifact().filter(|_| !self.ignores_artifact)

@@ -27,6 +27,8 @@ pub struct FolderTokenizer {
     pub tokenizer: Tokenizer,
     /// Its files by name; the `tokenizer.json` as it is run.
     pub files: Vec<(String, Vec<u8>)>,
+    /// What a user must know.
+    pub notes: Vec<String>,
 }
 
 impl TextReading {
@@ -55,7 +57,7 @@ impl FolderTokenizer {
         }
         let json = TokenizerFiles::of(files).tokenizer;
         let tokenizer = Tokenizer::from_rules(rules, json)?;
-        FolderTokenizer { tokenizer, files: carried(files) }.checked(text)
+        FolderTokenizer { tokenizer, files: carried(files), notes: Vec::new() }.checked(text)
     }
 
     /// Reads a model's tokenizer from the files of a folder; `None` if they contain none that matches the model.
@@ -87,14 +89,29 @@ impl FolderTokenizer {
         kept.retain(|(name, _)| name != "tokenizer.json" && name != CONFIG);
         kept.push(("tokenizer.json".to_owned(), json));
         kept.push((CONFIG.to_owned(), huggingface::stated_config(&named, tokenizer.rules())?));
-        FolderTokenizer { tokenizer, files: kept }.checked(text).map(Some)
+        let unstated = huggingface::assumes_right(&named)?;
+        let notes = unstated.map(|class| {
+            format!(
+                "no file states a `padding_side`: texts are padded on the right, as models of CLIP's kind are trained, and not \
+                 on the left, as transformers' `{class}` does where nothing is stated"
+            )
+        });
+        let followed = huggingface::follows_file(&named)?.map(|class| {
+            format!(
+                "`tokenizer.json` is followed as it is: should transformers' `{class}` build another tokenizer of its \
+                 vocabulary, texts differ"
+            )
+        });
+        let notes = notes.into_iter().chain(followed).collect();
+        FolderTokenizer { tokenizer, files: kept, notes }.checked(text).map(Some)
     }
 
     /// CLIP's own tokenizer, with open_clip's rules.
     fn clip(rules: TokenizerRules, text: &TextConfig) -> Result<FolderTokenizer, TokenizerError> {
         let files = tokenizer_files_for_clip(rules.context_length).into_iter();
         let files = files.map(|file| (file.name.to_owned(), file.bytes)).collect();
-        FolderTokenizer { tokenizer: Tokenizer::from_rules(rules, None)?, files }.checked(text)
+        FolderTokenizer { tokenizer: Tokenizer::from_rules(rules, None)?, files, notes: Vec::new() }
+            .checked(text)
     }
 
     /// The tokenizer, unless it contradicts the model.

@@ -1,7 +1,7 @@
 //! Verification of an exported folder against the source it was made from.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clipway_formats::Dtype;
@@ -46,7 +46,7 @@ impl VerifyError {
 pub struct FolderVerification<'a> {
     /// Images and texts.
     pub inputs: &'a Inputs,
-    /// How to load both sides; the towers are the folder's.
+    /// How to load both sides; the towers are the folder's, and the tokenizer folder is the source's.
     pub load: LoadOptions,
     /// Options given for the source, such as the model. Its towers and sizes are taken from the folder, and precision
     /// and folding are ignored: the source is the reference as it is.
@@ -90,18 +90,18 @@ impl FolderVerification<'_> {
         let rule = |source: &Source| source.config().preprocess().rule;
         let rules = [rule(&reference), rule(folder)];
         let common = (rules[0] != rules[1]).then_some(PixelRule::OpenClip);
-        let clip = self.loaded(&reference)?;
+        let clip = self.loaded(&reference, self.load.tokenizer.clone())?;
         // Different rules are not the folder's fault, but its user should know what they cost.
         let difference = RuleDifference::of(&clip, self.inputs, rules)?;
         let expected = self.outputs(&format!("`{name}`"), clip, common.clone())?;
-        let found = self.outputs(&subject(folder), self.loaded(folder)?, common)?;
+        let found = self.outputs(&subject(folder), self.loaded(folder, None)?, common)?;
         let mut report = report(&expected, &found, &tolerance);
         report.notes.extend(difference.map(|difference| difference.to_string()));
         Ok(report)
     }
 
-    fn loaded(&self, source: &Source) -> Result<Clip, LoadError> {
-        Clip::load(source, &LoadOptions { towers: None, ..self.load.clone() })
+    fn loaded(&self, source: &Source, tokenizer: Option<PathBuf>) -> Result<Clip, LoadError> {
+        Clip::load(source, &LoadOptions { towers: None, tokenizer, ..self.load.clone() })
     }
 
     /// Runs a side and then frees its weights.

@@ -95,6 +95,13 @@ fn siglip_2_lowers_case_and_keeps_punctuation() {
     let written = lower.files.iter().find(|(name, _)| name == "tokenizer_config.json").unwrap();
     let written: Value = serde_json::from_slice(&written.1).unwrap();
     assert_eq!(written["padding_side"], "right", "stated, since the class's own default is left");
+    assert!(
+        lower.notes[0].contains("on the left, as transformers' `Siglip2Tokenizer` does"),
+        "{:?}",
+        lower.notes
+    );
+    let stated = read(&text, &gemma("Siglip2Tokenizer", Some("right"))).unwrap().unwrap();
+    assert!(stated.notes.is_empty(), "{:?}", stated.notes);
     ids(
         &read(&text, &gemma("GemmaTokenizer", Some("left"))).unwrap().unwrap(),
         "A Cat",
@@ -190,4 +197,42 @@ fn what_a_library_cannot_follow_is_refused() {
     };
     assert!(refused(TextTarget::Transformers).contains("`strip_sep_token`"));
     assert!(refused(TextTarget::OpenAi).contains("another vocabulary"));
+}
+
+/// BERT's files: a vocabulary, a `tokenizer.json` that only splits at white space, and these keys of the configuration.
+fn bert(keys: Value) -> Files {
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "A", "cat", "##s", ".", "e", "é"];
+    let vocab: serde_json::Map<String, Value> =
+        words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": { "type": "NFC" },
+        "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": null, "decoder": null,
+        "model": { "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocab },
+    });
+    let mut config = json!({ "tokenizer_class": "BertTokenizer", "pad_token": "[PAD]" });
+    config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    let pair = |name: &str, value: Value| (name.to_owned(), value.to_string().into_bytes());
+    vec![pair("tokenizer.json", file), pair("tokenizer_config.json", config)]
+}
+
+#[test]
+fn the_configuration_decides_for_classes_that_take_a_vocabulary_alone() {
+    let text = text_config(json!({
+        "context_length": 8, "vocab_size": 12, "hf_tokenizer_name": "tokenizer", "pool_type": "last",
+    }));
+    let check = |keys: Value, expected: &[i64]| {
+        ids(&read(&text, &bert(keys)).unwrap().unwrap(), "A cats. É", expected);
+    };
+    check(json!({}), &[2, 5, 7, 8, 9, 10, 3, 0]);
+    check(json!({ "strip_accents": false }), &[2, 5, 7, 8, 9, 11, 3, 0]);
+    check(json!({ "do_lower_case": false }), &[2, 6, 7, 8, 9, 1, 3, 0]);
+    // The file itself is for classes without a constructor of their own.
+    check(json!({ "tokenizer_class": "PreTrainedTokenizerFast" }), &[6, 1, 1, 0, 0]);
+    // transformers drops these keys where a `tokenizer.json` says what is added.
+    let ends =
+        json!({ "tokenizer_class": "PreTrainedTokenizerFast", "add_eos_token": true, "eos_token": "[SEP]" });
+    check(ends, &[6, 1, 1, 0, 0]);
+    let other = read(&text, &bert(json!({ "tokenizer_class": "FunnelTokenizer" }))).unwrap().unwrap();
+    assert!(other.notes[0].contains("should transformers' `FunnelTokenizer` build"), "{:?}", other.notes);
 }

@@ -26,6 +26,15 @@ fn of_class(class: &str) -> &'static [&'static str] {
     match class {
         "CLIPTokenizer" => &["<|startoftext|>", "<|endoftext|>"],
         "GemmaTokenizer" | "Siglip2Tokenizer" => &["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"],
+        "BertTokenizer"
+        | "DistilBertTokenizer"
+        | "ElectraTokenizer"
+        | "LxmertTokenizer"
+        | "MobileBertTokenizer" => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        "RobertaTokenizer" | "BartTokenizer" | "LEDTokenizer" | "MvpTokenizer" | "XLMRobertaTokenizer" => {
+            &["<s>", "</s>", "<unk>", "<pad>", "<mask>"]
+        }
+        "T5Tokenizer" => &["</s>", "<unk>", "<pad>"],
         _ => &[],
     }
 }
@@ -144,7 +153,7 @@ fn listed(own: Option<&Value>, files: &TokenizerFiles) -> Result<BTreeMap<u64, T
 }
 
 /// The id of a token in a model's vocabulary.
-fn id_in(vocabulary: &Value, token: &str) -> Option<u64> {
+pub fn id_in(vocabulary: &Value, token: &str) -> Option<u64> {
     match vocabulary {
         Value::Object(entries) => entries.get(token).and_then(Value::as_u64),
         Value::Array(pieces) => {

@@ -63,12 +63,14 @@ pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Bac
             return Ok(None);
         };
         let model = slow::byte_pairs(vocabulary, merges)?;
-        let mut value = build(Source { model, post_processor: Value::Null }, files)?;
+        let [post_processor, charsmap, added] = [const { Value::Null }; 3];
+        let mut value = build(Source { model, post_processor, charsmap, added }, files)?;
         added::add(&mut value, None, files, class)?;
         return Ok(Some(Backend { bytes: Cow::Owned(value.to_string().into_bytes()), value }));
     };
     let value = parse(bytes)?;
-    let Some(build) = builds else {
+    let kind = value.pointer("/model/type").and_then(Value::as_str).unwrap_or_default();
+    let Some(build) = builds.or_else(|| super::builds::of(class, kind)) else {
         return added::completed(bytes, value, files).map(Some);
     };
     let source = Source::of(&value)?;
@@ -84,24 +86,64 @@ pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Bac
 }
 
 /// Builds a `tokenizer.json` around a vocabulary.
-type Build = fn(Source, &TokenizerFiles) -> Result<Value, TokenizerError>;
+pub type Build = fn(Source, &TokenizerFiles) -> Result<Value, TokenizerError>;
 
 /// What a class uses from a `tokenizer.json`.
-struct Source {
-    /// `vocab` and `merges`.
-    model: Map<String, Value>,
-    post_processor: Value,
+pub struct Source {
+    /// `vocab` and, of byte pairs, `merges`.
+    pub model: Map<String, Value>,
+    /// What puts special tokens around a text.
+    pub post_processor: Value,
+    /// The normalizer's character map, if it has one.
+    pub charsmap: Value,
+    /// Tokens beside the vocabulary.
+    pub added: Value,
 }
 
 impl Source {
     fn of(file: &Value) -> Result<Source, TokenizerError> {
         let model = Node::root(file, FILE).need("model")?;
         let mut kept = Map::new();
-        for key in ["vocab", "merges"] {
+        let has_merges = model.value.get("merges").is_some();
+        for key in ["vocab", "merges"].into_iter().filter(|key| *key == "vocab" || has_merges) {
             kept.insert(key.to_owned(), model.need(key)?.value.clone());
         }
         let post_processor = file.get("post_processor").cloned().unwrap_or(Value::Null);
-        Ok(Source { model: kept, post_processor })
+        let normalizer = file.get("normalizer").cloned().unwrap_or(Value::Null);
+        let steps = normalizer.get("normalizers").and_then(Value::as_array).cloned();
+        let mut steps = steps.unwrap_or_else(|| vec![normalizer]).into_iter();
+        let charsmap = steps.find(|step| step["type"] == "Precompiled").unwrap_or(Value::Null);
+        let added = file.get("added_tokens").cloned().unwrap_or_default();
+        Ok(Source { model: kept, post_processor, charsmap, added })
+    }
+
+    /// The id of a token of the vocabulary, or of one beside it.
+    pub fn id(&self, token: &str) -> Result<u64, TokenizerError> {
+        let vocabulary = self.model.get("vocab").unwrap_or(&Value::Null);
+        let mut beside = self.added.as_array().into_iter().flatten();
+        let beside = beside.find(|added| added["content"] == token).and_then(|added| added["id"].as_u64());
+        let missing = || TokenizerError::file(FILE, "model.vocab", format!("`{token}` is missing"));
+        added::id_in(vocabulary, token).or(beside).ok_or_else(missing)
+    }
+
+    /// The post-processor that puts these tokens before and after a text.
+    pub fn template(&self, before: &[&str], after: &[&str]) -> Result<Value, TokenizerError> {
+        let mut special = Map::new();
+        for token in before.iter().chain(after) {
+            special.insert(
+                (*token).to_owned(),
+                json!({ "id": token, "ids": [self.id(token)?], "tokens": [token] }),
+            );
+        }
+        let piece = |token: &&str| json!({ "SpecialToken": { "id": token, "type_id": 0 } });
+        let text = |id: &str| json!({ "Sequence": { "id": id, "type_id": 0 } });
+        let around = |id: &str| -> Vec<Value> {
+            before.iter().map(piece).chain([text(id)]).chain(after.iter().map(piece)).collect()
+        };
+        let pair: Vec<Value> = around("A").into_iter().chain(around("B")).collect();
+        Ok(
+            json!({ "type": "TemplateProcessing", "single": around("A"), "pair": pair, "special_tokens": special }),
+        )
     }
 }
 
@@ -159,14 +201,14 @@ fn space_marks(source: Source, files: &TokenizerFiles, normalizer: Value) -> Res
 }
 
 /// Puts the vocabulary into a model object.
-fn with_defaults(vocabulary: Map<String, Value>, mut model: Value) -> Value {
+pub fn with_defaults(vocabulary: Map<String, Value>, mut model: Value) -> Value {
     if let Value::Object(members) = &mut model {
         members.extend(vocabulary);
     }
     model
 }
 
-fn whole(normalizer: Value, pre_tokenizer: Value, post_processor: Value, model: Value) -> Value {
+pub fn whole(normalizer: Value, pre_tokenizer: Value, post_processor: Value, model: Value) -> Value {
     json!({
         "version": "1.0",
         "truncation": null,
@@ -198,6 +240,15 @@ fn reads_alike(built: &Value, file: &Value) -> bool {
         }
         model
     };
-    ["added_tokens", "normalizer", "pre_tokenizer", "post_processor"].into_iter().all(same)
+    let ends = |value: &Value| value.get("post_processor").cloned().unwrap_or_default();
+    ["added_tokens", "normalizer", "pre_tokenizer"].into_iter().all(same)
+        && same_ends(&ends(built), &ends(file))
         && model(built) == model(file)
+}
+
+/// Whether two post-processors put the same tokens around one text.
+fn same_ends(one: &Value, other: &Value) -> bool {
+    let single =
+        |value: &Value| (value["type"].clone(), value["single"].clone(), value["special_tokens"].clone());
+    one == other || one["type"] == "TemplateProcessing" && single(one) == single(other)
 }

@@ -121,10 +121,17 @@ impl<'a> Lookup<'a> {
 /// The special tokens that a class of tokenizers has by default.
 fn class_token(class: &str, name: &str) -> Option<&'static str> {
     let tokens: [&str; 5] = match class {
-        "BertTokenizer" => ["[PAD]", "[SEP]", "[CLS]", "", ""],
-        "XLMRobertaTokenizer" | "RobertaTokenizer" | "NllbTokenizer" => {
-            ["<pad>", "</s>", "<s>", "<s>", "</s>"]
-        }
+        "BertTokenizer"
+        | "DistilBertTokenizer"
+        | "ElectraTokenizer"
+        | "LxmertTokenizer"
+        | "MobileBertTokenizer" => ["[PAD]", "[SEP]", "[CLS]", "", ""],
+        "XLMRobertaTokenizer"
+        | "RobertaTokenizer"
+        | "NllbTokenizer"
+        | "BartTokenizer"
+        | "LEDTokenizer"
+        | "MvpTokenizer" => ["<pad>", "</s>", "<s>", "<s>", "</s>"],
         "SiglipTokenizer" => ["</s>", "", "", "", "</s>"],
         "Siglip2Tokenizer" => ["<pad>", "", "", "<bos>", "<eos>"],
         "T5Tokenizer" => ["<pad>", "", "", "", "</s>"],

@@ -6,6 +6,7 @@
 mod charsmap;
 mod added;
 mod budget;
+mod builds;
 mod check;
 mod class;
 mod contained;
@@ -95,6 +96,34 @@ pub fn stated_config(files: &TokenizerFiles, rules: &TokenizerRules) -> Result<V
         Some(bytes) if config == before => Ok(bytes.to_vec()),
         _ => Ok(format!("{:#}\n", serde_json::Value::Object(config)).into_bytes()),
     }
+}
+
+/// transformers classes that pad on the left by default.
+const PAD_LEFT: [&str; 5] =
+    ["CodeLlamaTokenizer", "CohereTokenizer", "GemmaTokenizer", "LlamaTokenizer", "Siglip2Tokenizer"];
+
+/// The class of a folder, if it pads on the left by default and no file states a side. The right side is used.
+///
+/// # Errors
+/// As [`read`].
+pub fn assumes_right(files: &TokenizerFiles) -> Result<Option<String>, TokenizerError> {
+    let class = class::of(files)?;
+    if !PAD_LEFT.contains(&class.as_str()) {
+        return Ok(None);
+    }
+    let config =
+        files.config.map(|bytes| files::parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
+    let file = files.tokenizer.map(parse).transpose()?.unwrap_or_default();
+    let is_stated = config.get("padding_side").is_some_and(|side| !side.is_null());
+    Ok((!is_stated && file["padding"].is_null()).then_some(class))
+}
+
+/// The class of a folder, if it is unknown how it builds its tokenizer. The `tokenizer.json` is used as it is.
+///
+/// # Errors
+/// As [`read`].
+pub fn follows_file(files: &TokenizerFiles) -> Result<Option<String>, TokenizerError> {
+    Ok(Some(class::of(files)?).filter(|class| files.tokenizer.is_some() && !builds::is_known(class)))
 }
 
 /// A `tokenizer.json` and what happens to its ids.
