@@ -42,6 +42,8 @@ RELATIVES = [
     ("convnext_atto", 64, "avg", "linear"),
     ("convnext_nano_ols", 64, "max", None),
     ("convnext_pico", 64, "avgmax", "mlp"),
+    ("convnextv2_femto", 64, "avg", "linear"),
+    ("convnextv2_small", 64, "avg", None),
     ("eva02_base_patch14_224", 224, "avg", None),
     ("eva02_small_patch14_336", 336, "avg", None),
     ("fastvit_ma36", 256, "avg", None),

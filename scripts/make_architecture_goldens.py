@@ -165,6 +165,8 @@ CASES = {
     "timm_convnext_resampled_pool": (timm("test_convnext2", "abs_attn", "mlp", [96, 224]), {}, {}),
     "timm_convnext_turned_pool": (timm("test_convnext2", "rot_attn", "linear", [96, 128]), {}, {}),
     "timm_convnext_mean_beside_max": (timm("convnext_tiny_hnf", "catavgmax", "none", 64), {}, {"embed_dim": 1536}),
+    "timm_convnext_response_norm": (timm("convnextv2_atto", "avg", "linear", 64), {}, {}),
+    "timm_convnext_response_norm_linear": (timm("convnextv2_tiny", "", "mlp", [64, 96]), {}, {}),
     "timm_vit_own_pool": (timm("test_vit", None, None), {}, CUSTOM),
     "timm_vit_rms_epsilon": (
         changed(timm("test_vit4", "avg", None, 64), img_size=64, depth=2, norm_eps=0.1),

@@ -47,7 +47,9 @@ fn main() -> ExitCode {
         Err(error) => return refused(&error),
     };
     let ui = Ui::new(&arguments.global, signals::watch(arguments.global.json));
-    match pool::run(&ui, || arguments.command.run(&ui)) {
+    let result = pool::run(&ui, || arguments.command.run(&ui));
+    ui.say_step_times();
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(failure::NO),
         Err(failure) => {

@@ -1,7 +1,8 @@
 //! Options shared by several commands.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clipway_run::budget::Budget;
+use clipway_run::engine::{Compute, InstructionSet};
 
 /// Heading in `--help` for the options that every command takes.
 const GLOBAL: &str = "Global options";
@@ -42,6 +43,9 @@ pub struct Global {
         value_parser = clap::value_parser!(u64).range(1..=1_000_000_000)
     )]
     pub max_compute: u64,
+
+    #[command(flatten)]
+    pub debug: Debug,
 }
 
 impl Global {
@@ -71,6 +75,66 @@ pub fn size(text: &str) -> Result<u64, String> {
     };
     let count: u64 = digits.parse().map_err(|_| "expected a size such as 500MB or 2GB".to_owned())?;
     count.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(|| "expected a size above 0".to_owned())
+}
+
+/// Options for finding a mismatch; see `docs/debugging.md`. They matter to commands that run a model.
+#[derive(Args, Clone, Copy)]
+pub struct Debug {
+    /// Compute with these instructions: avx512, avx2 or portable
+    #[arg(long, global = true, hide = true, value_name = "NAME", value_parser = instruction_set)]
+    pub isa: Option<InstructionSet>,
+
+    /// Compute step by step as the model is described, without the passes that make it fast
+    #[arg(long, global = true, hide = true)]
+    pub no_passes: bool,
+
+    /// Say how long each kind of step took in each module
+    #[arg(long, global = true, hide = true)]
+    pub step_times: bool,
+}
+
+/// What a model is run in.
+#[derive(Args)]
+pub struct RunArguments {
+    /// What products are computed in: bf16 and int8 weights take a half and a quarter of the memory [default: int8 where
+    /// weights are stored so, else f32]
+    #[arg(long, value_enum)]
+    pub compute: Option<ComputeName>,
+}
+
+impl RunArguments {
+    /// What products are computed in.
+    pub fn compute(&self) -> Compute {
+        self.compute.map_or(Compute::AsStored, Compute::from)
+    }
+}
+
+/// What products are computed in.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ComputeName {
+    /// Exact to f32
+    F32,
+    /// Weights rounded to bf16
+    Bf16,
+    /// Weights and inputs rounded to int8, with scales
+    Int8,
+}
+
+impl From<ComputeName> for Compute {
+    fn from(name: ComputeName) -> Compute {
+        match name {
+            ComputeName::F32 => Compute::F32,
+            ComputeName::Bf16 => Compute::Bf16,
+            ComputeName::Int8 => Compute::Int8,
+        }
+    }
+}
+
+fn instruction_set(text: &str) -> Result<InstructionSet, String> {
+    InstructionSet::named(text).ok_or_else(|| {
+        let names = InstructionSet::ALL.map(InstructionSet::name);
+        format!("expected one of {}", names.join(", "))
+    })
 }
 
 fn threads(text: &str) -> Result<usize, String> {

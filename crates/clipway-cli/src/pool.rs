@@ -1,6 +1,6 @@
 //! One thread pool for all work of a command: reading, decoding, tokenizing, writing and the engine.
 
-use clipway_run::engine::Processor;
+use clipway_run::engine::{EngineError, Processor};
 
 use crate::failure::{Failure, chain};
 use crate::ui::Ui;
@@ -23,12 +23,15 @@ pub fn run(ui: &Ui, command: impl FnOnce() -> Result<bool, Failure> + Send) -> R
 /// The processor of the command. Its threads start on first use.
 ///
 /// # Errors
-/// Threads that cannot be started.
+/// Threads that cannot be started, and instructions that this machine does not have.
 pub fn processor(ui: &Ui) -> Result<&Processor, Failure> {
     if let Some(processor) = ui.processor().get() {
         return Ok(processor);
     }
-    let started = Processor::with_threads(ui.threads());
-    let started = started.map_err(|error| Failure::could_not_run("threads", chain(&error)))?;
+    let refuse = |code| move |error: EngineError| Failure::could_not_run(code, chain(&error));
+    let started = match ui.debug().isa {
+        Some(set) => Processor::new(set, ui.threads()).map_err(refuse("processor"))?,
+        None => Processor::with_threads(ui.threads()).map_err(refuse("threads"))?,
+    };
     Ok(ui.processor().get_or_init(|| started))
 }

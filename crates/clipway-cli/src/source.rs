@@ -11,10 +11,11 @@ use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 use clipway_model::state_dict::WeightsChoice;
 use clipway_run::clip::{Clip, ClipError};
-use clipway_run::engine::Processor;
+use clipway_run::engine::{Passes, Processor};
 use clipway_run::load::{self, LoadError, LoadOptions};
 
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
+use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
 use crate::ui::Ui;
 use crate::{hints, pool};
@@ -82,11 +83,13 @@ pub fn load_to_run(
     arguments: &SourceArguments,
     reading: &ReadingOptions,
     towers: Towers,
+    run: &RunArguments,
     apply_orientation: bool,
     ui: &Ui,
 ) -> Result<Clip, Failure> {
-    let tokenizer = reading.tokenizer.clone();
-    let load = LoadOptions { towers: Some(towers), apply_orientation, tokenizer, ..load_options(ui)? };
+    let (tokenizer, compute) = (reading.tokenizer.clone(), run.compute());
+    let load =
+        LoadOptions { towers: Some(towers), apply_orientation, tokenizer, compute, ..load_options(ui)? };
     let options = SourceOptions { preprocess: reading.preprocess()?, ..arguments.options() };
     let source = load::resolve(&arguments.open(path)?, &options, load.tokenizer.as_deref());
     let source = source.map_err(|error| load_failure(&error))?;
@@ -103,7 +106,9 @@ pub fn processor(ui: &Ui) -> Result<Processor, Failure> {
 
 /// How to load a model: with the requested threads, within the memory limit.
 pub fn load_options(ui: &Ui) -> Result<LoadOptions, Failure> {
-    Ok(LoadOptions { budget: ui.budget(), ..LoadOptions::new(processor(ui)?) })
+    let passes = if ui.debug().no_passes { Passes::NONE } else { Passes::ALL };
+    let (budget, times) = (ui.budget(), ui.step_times());
+    Ok(LoadOptions { passes, budget, times, ..LoadOptions::new(processor(ui)?) })
 }
 
 /// Failure, with its exit status, for a source that cannot be opened.

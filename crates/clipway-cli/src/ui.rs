@@ -7,11 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use clipway_formats::is_invisible;
 use clipway_run::budget::Budget;
-use clipway_run::engine::Processor;
+use clipway_run::engine::{Processor, StepTime, StepTimes};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
-use crate::options::Global;
+use crate::options::{Debug, Global};
 
 /// The output of a command.
 pub struct Ui {
@@ -19,6 +19,8 @@ pub struct Ui {
     quiet: bool,
     threads: usize,
     budget: Budget,
+    debug: Debug,
+    step_times: Option<Arc<StepTimes>>,
     cancel: Arc<AtomicBool>,
     processor: OnceLock<Processor>,
 }
@@ -34,6 +36,8 @@ impl Ui {
             quiet: global.quiet,
             threads,
             budget: global.budget(),
+            debug: global.debug,
+            step_times: global.debug.step_times.then(Arc::default),
             cancel,
             processor: OnceLock::new(),
         }
@@ -57,6 +61,24 @@ impl Ui {
     /// The command's processor, once requested.
     pub fn processor(&self) -> &OnceLock<Processor> {
         &self.processor
+    }
+
+    /// Options for finding a mismatch.
+    pub fn debug(&self) -> Debug {
+        self.debug
+    }
+
+    /// Where the times of steps are gathered, if they were asked for.
+    pub fn step_times(&self) -> Option<Arc<StepTimes>> {
+        self.step_times.clone()
+    }
+
+    /// Says how long the steps of the models that were run took, if that was asked for.
+    pub fn say_step_times(&self) {
+        for StepTime { scope, step, runs, time } in self.step_times.iter().flat_map(|times| times.entries()) {
+            let milliseconds = time.as_secs_f64() * 1e3;
+            let _ = writeln!(anstream::stderr(), "{milliseconds:10.3} ms {runs:6} times {step} {scope}");
+        }
     }
 
     /// A flag set by an interrupt: work that writes checks it and cleans up.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clipway_formats::shown_path;
 use clipway_model::input;
-use clipway_run::image::{DecodeLimits, decode};
+use clipway_run::image::{DecodeLimits, Image, decode};
 use clipway_run::verify::{Inputs, Report, VerifyError};
 
 use crate::failure::{self, Failure, chain};
@@ -21,7 +21,7 @@ pub struct InputOptions {
 
     /// A file with one text per line to verify with instead of the built-in ones
     #[arg(long, value_name = "FILE")]
-    texts: Option<PathBuf>,
+    pub texts: Option<PathBuf>,
 }
 
 impl InputOptions {
@@ -36,26 +36,13 @@ impl InputOptions {
         let mut inputs = Inputs::built_in();
         let mut names = Vec::new();
         if let Some(folder) = &self.images {
-            inputs.images.clear();
-            for path in images(folder)? {
-                let bytes = input::read(&path, input::Kind::Image).map_err(|error| failure::input(&error))?;
-                let image = decode(&bytes, &DecodeLimits::default()).map_err(|error| {
-                    Failure::no(error.code(), format!("`{}`: {}", shown_path(&path), chain(&error)))
-                })?;
-                inputs.images.push((path.to_string_lossy().into_owned(), image));
-            }
+            inputs.images = read_images(folder)?;
             names.push("the given images");
         } else {
             names.push("built-in images");
         }
         if let Some(path) = &self.texts {
-            inputs.texts = read_texts(path)?;
-            if inputs.texts.iter().all(|text| text.trim().is_empty()) {
-                return Err(Failure::could_not_run(
-                    "missing",
-                    format!("`{}` contains no texts", shown_path(path)),
-                ));
-            }
+            inputs.texts = given_texts(path)?;
             names.push("the given texts");
         } else {
             names.push("built-in texts");
@@ -63,6 +50,27 @@ impl InputOptions {
         inputs.name = names.join(" and ");
         Ok(inputs)
     }
+}
+
+/// Decodes every file of a folder, by name.
+pub fn read_images(folder: &Path) -> Result<Vec<(String, Image)>, Failure> {
+    let read = |path: PathBuf| {
+        let bytes = input::read(&path, input::Kind::Image).map_err(|error| failure::input(&error))?;
+        let image = decode(&bytes, &DecodeLimits::default()).map_err(|error| {
+            Failure::no(error.code(), format!("`{}`: {}", shown_path(&path), chain(&error)))
+        })?;
+        Ok((path.to_string_lossy().into_owned(), image))
+    };
+    images(folder)?.into_iter().map(read).collect()
+}
+
+/// The texts of a file, of which one is not blank.
+pub fn given_texts(path: &Path) -> Result<Vec<String>, Failure> {
+    let texts = read_texts(path)?;
+    if texts.iter().all(|text| text.trim().is_empty()) {
+        return Err(Failure::could_not_run("missing", format!("`{}` contains no texts", shown_path(path))));
+    }
+    Ok(texts)
 }
 
 /// The files of a folder, sorted by name, without hidden ones.

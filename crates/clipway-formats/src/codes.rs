@@ -4,7 +4,7 @@
 ///
 /// [`crate::Code`] is the part used by readers of files. `docs/errors.md` repeats the list for people; a check compares
 /// it, and the codes used in the source, with this one.
-pub const CODES: [(&str, &str); 48] = [
+pub const CODES: [(&str, &str); 49] = [
     ("already-folded", "folding was requested, but the branches are already folded"),
     ("ambiguous", "several files, or several parts of one, could be the weights"),
     ("ambiguous-model", "no config, and zero or several registered models match"),
@@ -32,6 +32,7 @@ pub const CODES: [(&str, &str); 48] = [
     ("not-replaceable", "the output exists and is never replaced"),
     ("onnx-load", "an ONNX graph cannot be loaded"),
     ("onnx-run", "an ONNX graph failed to run"),
+    ("over-budget", "int8 costs more than the budget allows, whichever tensors are kept"),
     ("overflow", "finite values would become infinite in the requested precision"),
     ("overlaps-source", "the output and the source are the same, or one contains the other"),
     ("path-escape", "a path leads outside the folder of its file"),

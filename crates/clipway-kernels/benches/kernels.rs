@@ -73,7 +73,7 @@ impl Bench<'_> {
         // As in a model, the weights of one product do not stay in the cache until the next run.
         let layers = (64_000_000 / (4 * inputs * outputs)).max(1);
         let values = numbers(outputs * inputs);
-        let pack = |_| self.kernels.pack_linear(&values, outputs, inputs, WeightLayout::OutIn);
+        let pack = |_| self.kernels.pack_linear::<f32>(&values, outputs, inputs, WeightLayout::OutIn);
         let weights: Vec<_> = (0..layers).map(pack).collect();
         let x = numbers(rows * inputs);
         let bias = numbers(outputs);
@@ -148,7 +148,7 @@ impl Bench<'_> {
         let bytes = 4.0 * weight.len() as f64;
         for layout in [WeightLayout::OutIn, WeightLayout::InOut] {
             self.measure(format!("pack {layout:?}"), bytes, "GB/s", || {
-                self.kernels.pack_linear(&weight, outputs, inputs, layout);
+                self.kernels.pack_linear::<f32>(&weight, outputs, inputs, layout);
             });
         }
     }

@@ -7,20 +7,46 @@ use std::ptr::NonNull;
 /// Bytes of a cache line, and of the widest vector.
 const ALIGNMENT: usize = 64;
 
-/// A fixed number of f32, zero at first, that start on a cache line.
-pub(crate) struct AlignedBuffer {
-    start: NonNull<f32>,
+/// A number of which zero bytes are a value, as is every other pattern of bytes.
+///
+/// # Safety
+/// Every pattern of bytes is a value, and values have no padding.
+#[allow(unsafe_code)]
+pub(crate) unsafe trait Plain: Copy + Send + Sync + 'static {}
+
+#[allow(unsafe_code)]
+// SAFETY: numbers without padding.
+mod plain {
+    unsafe impl super::Plain for f32 {}
+    unsafe impl super::Plain for half::bf16 {}
+    unsafe impl super::Plain for i8 {}
+    unsafe impl super::Plain for u8 {}
+    unsafe impl super::Plain for i16 {}
+}
+
+/// A fixed number of values, zero at first, that start on a cache line.
+pub(crate) struct AlignedBuffer<T: Plain> {
+    start: NonNull<T>,
     len: usize,
+}
+
+/// Views a buffer of f32 that starts on a cache line as numbers that are no wider.
+#[allow(unsafe_code)]
+pub(crate) fn view<T: Plain>(values: &mut [f32]) -> &mut [T] {
+    const { assert!(size_of::<T>() <= size_of::<f32>() && align_of::<T>() <= align_of::<f32>()) };
+    let len = values.len() * (size_of::<f32>() / size_of::<T>());
+    // SAFETY: the bytes are those of the slice, which is borrowed mutably; any bytes are values of both types.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len) }
 }
 
 #[allow(unsafe_code)]
 // SAFETY: the buffer owns its memory and hands it out by the rules of references.
-unsafe impl Send for AlignedBuffer {}
+unsafe impl<T: Plain> Send for AlignedBuffer<T> {}
 #[allow(unsafe_code)]
 // SAFETY: as for `Send`.
-unsafe impl Sync for AlignedBuffer {}
+unsafe impl<T: Plain> Sync for AlignedBuffer<T> {}
 
-impl AlignedBuffer {
+impl<T: Plain> AlignedBuffer<T> {
     /// Allocates `len` zeros.
     #[allow(unsafe_code)]
     pub(crate) fn zeroed(len: usize) -> Self {
@@ -28,20 +54,20 @@ impl AlignedBuffer {
             return Self { start: NonNull::dangling(), len };
         }
         let layout = Self::layout(len);
-        // SAFETY: the layout is not empty; zero bytes are valid f32.
+        // SAFETY: the layout is not empty; zero bytes are valid values.
         let start = unsafe { alloc_zeroed(layout) };
         let start = NonNull::new(start.cast()).unwrap_or_else(|| handle_alloc_error(layout));
         Self { start, len }
     }
 
     fn layout(len: usize) -> Layout {
-        let bytes = len.checked_mul(size_of::<f32>()).expect("the length fits the address space");
+        let bytes = len.checked_mul(size_of::<T>()).expect("the length fits the address space");
         Layout::from_size_align(bytes, ALIGNMENT).expect("the length fits the address space")
     }
 }
 
 #[allow(unsafe_code)]
-impl Drop for AlignedBuffer {
+impl<T: Plain> Drop for AlignedBuffer<T> {
     fn drop(&mut self) {
         if self.len > 0 {
             // SAFETY: `zeroed` allocated the memory with the same layout.
@@ -51,18 +77,18 @@ impl Drop for AlignedBuffer {
 }
 
 #[allow(unsafe_code)]
-impl Deref for AlignedBuffer {
-    type Target = [f32];
+impl<T: Plain> Deref for AlignedBuffer<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[T] {
         // SAFETY: `start` points to `len` initialized values that the buffer owns.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 #[allow(unsafe_code)]
-impl DerefMut for AlignedBuffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Plain> DerefMut for AlignedBuffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as for `deref`, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }

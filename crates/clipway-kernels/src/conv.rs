@@ -2,8 +2,9 @@
 
 use crate::depthwise::{DepthwiseWeight, MOST_COPIES};
 use crate::epilogue::Epilogue;
+use crate::int8::{Int8Rows, PackedInt8};
 use crate::linear::Block;
-use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
+use crate::matrix::{Matrix, MatrixMut};
 use crate::pack::{PackedMatrix, WeightLayout};
 use crate::threads::Kernels;
 use crate::window::{Image, Window};
@@ -24,6 +25,8 @@ pub struct PackedConv {
 enum Weight {
     /// A matrix for each group, whose inputs are `[kernel height, kernel width, channels]`.
     Groups(Vec<PackedMatrix>),
+    /// The same in int8.
+    Int8(Vec<PackedInt8>),
     /// A group for each channel, with few outputs.
     Depthwise(DepthwiseWeight),
 }
@@ -47,8 +50,19 @@ impl PackedConv {
     /// Returns the memory that the packed weights take.
     pub fn bytes(&self) -> usize {
         match &self.weight {
-            Weight::Groups(groups) => groups.iter().map(PackedMatrix::bytes).sum(),
+            Weight::Groups(groups) => groups.iter().map(PackedMatrix::<f32>::bytes).sum(),
+            Weight::Int8(groups) => groups.iter().map(PackedInt8::bytes).sum(),
             Weight::Depthwise(weight) => weight.bytes(),
+        }
+    }
+}
+
+/// Brings one output's weights `[channels, taps]` into the order of gathered patches, `[taps, channels]`.
+fn reorder<T: Copy>(row: &[T], taps: usize, reordered: &mut [T]) {
+    let channels = reordered.len() / taps.max(1);
+    for (channel, window) in row.chunks_exact(taps.max(1)).enumerate() {
+        for (tap, &value) in window.iter().enumerate() {
+            reordered[tap * channels + channel] = value;
         }
     }
 }
@@ -82,17 +96,46 @@ impl Kernels {
             let pack = |group: usize| {
                 let mut builder = self.linear_builder(rows, depth, WeightLayout::OutIn);
                 for row in weight.chunks_exact(depth.max(1)).skip(group * rows).take(rows) {
-                    for (channel, window) in row.chunks_exact(taps).enumerate() {
-                        for (tap, &value) in window.iter().enumerate() {
-                            reordered[tap * channels + channel] = value;
-                        }
-                    }
+                    reorder(row, taps, &mut reordered);
                     builder.push(&reordered);
                 }
                 builder.finish()
             };
             Weight::Groups((0..groups).map(pack).collect())
         };
+        PackedConv { window, inputs, outputs, weight }
+    }
+
+    /// Packs int8 weights `[outputs, inputs / groups, kernel height, kernel width]` of a convolution, each output to be
+    /// multiplied by its scale. Patches are quantized with a scale each as they are gathered.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit, or a patch has more than [`MOST_INT8_INPUTS`](crate::MOST_INT8_INPUTS) values.
+    pub fn pack_conv2d_int8(
+        &self,
+        weight: &[i8],
+        scales: &[f32],
+        inputs: usize,
+        groups: usize,
+        window: Window,
+    ) -> PackedConv {
+        window.check();
+        let outputs = scales.len();
+        let divides = |channels: usize| groups > 0 && channels.is_multiple_of(groups);
+        assert!(divides(outputs) && divides(inputs), "{groups} groups divide the channels");
+        let (taps, channels, rows) = (window.taps(), inputs / groups, outputs / groups);
+        let depth = channels * taps;
+        assert_eq!(weight.len(), outputs * depth, "[{outputs}, {channels}, {:?}]", window.kernel);
+        let mut reordered = vec![0; depth];
+        let pack = |group: usize| {
+            let mut builder = self.int8_builder(rows, depth);
+            for output in group * rows..(group + 1) * rows {
+                reorder(&weight[output * depth..][..depth], taps, &mut reordered);
+                builder.push(&reordered, scales[output]);
+            }
+            builder.finish()
+        };
+        let weight = Weight::Int8((0..groups).map(pack).collect());
         PackedConv { window, inputs, outputs, weight }
     }
 
@@ -116,56 +159,81 @@ impl Kernels {
                     self.linear(Matrix::new(x.data, rows, x.channels), weight, epilogue, out);
                 }
                 groups => {
-                    let patches =
-                        Patches { x, window: &conv.window, size, channels: conv.inputs / groups.len() };
-                    self.gathered(patches, groups, rows, &epilogue, out.share());
+                    let (weight, out) = (&groups[0], out.share());
+                    let patches = Patches::of(x, conv, size, groups.len());
+                    let size = [groups.len(), rows, weight.inputs(), weight.panels()];
+                    let work = rows * out.columns() * (2 * weight.inputs() + epilogue.work());
+                    self.gathered(patches, size, work, |Gathered { group, first, x, panels }| {
+                        let column = group * weight.outputs();
+                        for index in panels {
+                            let panel = groups[group].panel(index);
+                            let (rows, epilogue) = (0..x.rows(), &epilogue);
+                            self.isa().run(Block { x, rows, first_row: first, panel, column, epilogue, out });
+                        }
+                    });
+                }
+            },
+            Weight::Int8(groups) => match &groups[..] {
+                [weight] if conv.window == Window::square(1, 1, 0) => {
+                    self.linear_int8(Matrix::new(x.data, rows, x.channels), weight, epilogue, out);
+                }
+                groups => {
+                    let (first_group, out) = (&groups[0], out.share());
+                    assert_eq!(
+                        first_group.path(),
+                        self.int8_path(),
+                        "the weights are packed for these kernels"
+                    );
+                    let patches = Patches::of(x, conv, size, groups.len());
+                    let size = [groups.len(), rows, first_group.inputs(), first_group.panels()];
+                    let work = rows * out.columns() * (first_group.inputs() / 2 + epilogue.work());
+                    self.gathered(patches, size, work, |Gathered { group, first, x, panels }| {
+                        let (weight, column) = (&groups[group], group * first_group.outputs());
+                        let (kernels, first_row, epilogue) = (self, first, &epilogue);
+                        Int8Rows { kernels, x, first_row, weight, panels, column, epilogue, out }.multiply();
+                    });
                 }
             },
         }
     }
 
-    /// Multiplies patches, gathered into rows task by task, with the weights of each group.
+    /// Gathers patches into rows task by task and calls a function with them, and with the panels that the task takes.
+    /// `size` is the groups, all rows, the
+    /// values of a row and the panels of a group's weights.
     fn gathered(
         &self,
         patches: Patches<'_>,
-        groups: &[PackedMatrix],
-        rows: usize,
-        epilogue: &Epilogue<'_>,
-        out: SharedMatrix<'_>,
+        [groups, rows, depth, panels]: [usize; 4],
+        work: usize,
+        multiply: impl Fn(Gathered<'_>) + Sync,
     ) {
-        let (depth, outputs) = (groups[0].inputs(), groups[0].outputs());
-        let work = rows * out.columns() * (2 * depth + epilogue.work());
         let fitting = (TASK_VALUES / depth.max(1)).clamp(8, 128).next_multiple_of(self.isa().tile_rows());
         // Few rows: every task takes some of the panels, and gathers its rows again.
         let parts = if rows.div_ceil(fitting) >= 2 * self.threads() { 1 } else { 2 * self.threads() };
-        let parts = parts.min(groups[0].panels()).max(1);
+        let parts = parts.min(panels).max(1);
         let blocks = rows.div_ceil(fitting);
-        self.parallel(blocks * parts * groups.len(), work, |task| {
-            let (group, task) = (task % groups.len(), task / groups.len());
+        self.parallel(blocks * parts * groups, work, |task| {
+            let (group, task) = (task % groups, task / groups);
             let (part, block) = (task % parts, task / parts);
             let first = block * fitting;
             let count = fitting.min(rows - first);
-            let weight = &groups[group];
-            let panels = weight.panels() * part / parts..weight.panels() * (part + 1) / parts;
+            let panels = panels * part / parts..panels * (part + 1) / parts;
             self.with_scratch(count * depth, |scratch| {
                 patches.gather(group, first, scratch, depth);
-                let x = Matrix::new(scratch, count, depth);
-                for index in panels {
-                    let panel = weight.panel(index);
-                    let column = group * outputs;
-                    self.isa().run(Block {
-                        x,
-                        rows: 0..count,
-                        first_row: first,
-                        panel,
-                        column,
-                        epilogue,
-                        out,
-                    });
-                }
+                multiply(Gathered { group, first, x: Matrix::new(scratch, count, depth), panels });
             });
         });
     }
+}
+
+/// Patches that one task gathered.
+struct Gathered<'a> {
+    group: usize,
+    /// The output's row of the first patch.
+    first: usize,
+    x: Matrix<'a>,
+    /// The panels of weights to multiply with.
+    panels: std::ops::Range<usize>,
 }
 
 /// The windows of an image as rows of a matrix.
@@ -178,7 +246,11 @@ struct Patches<'a> {
     channels: usize,
 }
 
-impl Patches<'_> {
+impl<'a> Patches<'a> {
+    fn of(x: Image<'a>, conv: &'a PackedConv, size: [usize; 2], groups: usize) -> Patches<'a> {
+        Patches { x, window: &conv.window, size, channels: conv.inputs / groups }
+    }
+
     /// Writes the windows of outputs from `first` on, one a row of `depth` values.
     fn gather(&self, group: usize, first: usize, rows: &mut [f32], depth: usize) {
         let [height, width] = self.window.kernel;

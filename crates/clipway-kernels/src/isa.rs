@@ -10,10 +10,15 @@ mod set;
 mod simd;
 mod tile;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
 pub(crate) use byte_sums::{PRECISION, ROWS, STEP_BYTES, Step, round_to_byte, taps};
+pub(crate) use portable::Portable;
 pub use set::Isa;
 pub(crate) use simd::{Kernel, Simd, load, load_filled, store};
-pub(crate) use tile::{MAX_TILE, MAX_TILE_ROWS, Tile};
+pub(crate) use tile::{MAX_TILE, MAX_TILE_ROWS, Tile, Widen};
 
 impl Isa {
     /// Returns the fastest instruction set of this processor.

@@ -3,7 +3,7 @@
 use crate::epilogue::Epilogue;
 use crate::isa::{Kernel, MAX_TILE, Simd, Tile};
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
-use crate::pack::{PackedMatrix, Panel};
+use crate::pack::{PackedMatrix, Panel, PanelElement};
 use crate::threads::Kernels;
 
 /// Most rows of a task: enough that a panel of weights is read from memory once for many rows.
@@ -20,7 +20,13 @@ impl Kernels {
     ///
     /// # Panics
     /// Where sizes differ, or the weights were packed for another instruction set.
-    pub fn linear(&self, x: Matrix<'_>, weight: &PackedMatrix, epilogue: Epilogue<'_>, out: MatrixMut<'_>) {
+    pub fn linear<E: PanelElement>(
+        &self,
+        x: Matrix<'_>,
+        weight: &PackedMatrix<E>,
+        epilogue: Epilogue<'_>,
+        out: MatrixMut<'_>,
+    ) {
         assert_eq!(weight.isa(), self.isa(), "the weights are packed for these kernels");
         assert_eq!(x.columns(), weight.inputs(), "x has a column for each input");
         assert_eq!((out.rows(), out.columns()), (x.rows(), weight.outputs()), "the output's size");
@@ -28,9 +34,7 @@ impl Kernels {
         let rows = x.rows();
         let work = rows * weight.outputs() * (2 * weight.inputs() + epilogue.work());
         let panels = weight.panels();
-        let wanted = (TASKS_A_THREAD * self.threads()).div_ceil(panels.max(1));
-        let blocks = rows.div_ceil(MOST_ROWS).max(wanted.min(rows.div_ceil(FEWEST_ROWS)));
-        let block = rows.div_ceil(blocks.max(1)).next_multiple_of(self.isa().tile_rows());
+        let block = rows_of_a_task(rows, panels, self.threads(), self.isa().tile_rows());
         let blocks = rows.div_ceil(block.max(1));
         let out = out.share();
         self.parallel(blocks * panels, work, |task| {
@@ -42,14 +46,21 @@ impl Kernels {
     }
 }
 
+/// Returns the rows of a task, of which each takes one panel: whole tiles.
+pub(crate) fn rows_of_a_task(rows: usize, panels: usize, threads: usize, tile_rows: usize) -> usize {
+    let wanted = (TASKS_A_THREAD * threads).div_ceil(panels.max(1));
+    let blocks = rows.div_ceil(MOST_ROWS).max(wanted.min(rows.div_ceil(FEWEST_ROWS)));
+    rows.div_ceil(blocks.max(1)).next_multiple_of(tile_rows)
+}
+
 /// Some rows of the input times one panel.
-pub(crate) struct Block<'a> {
+pub(crate) struct Block<'a, E> {
     pub(crate) x: Matrix<'a>,
     /// The rows of `x`.
     pub(crate) rows: std::ops::Range<usize>,
     /// The row of the output that row 0 of `x` gives.
     pub(crate) first_row: usize,
-    pub(crate) panel: Panel<'a>,
+    pub(crate) panel: Panel<'a, E>,
     /// The column of the output that column 0 of the weights gives.
     pub(crate) column: usize,
     pub(crate) epilogue: &'a Epilogue<'a>,
@@ -61,7 +72,7 @@ pub(crate) struct Block<'a> {
 #[repr(align(64))]
 pub(crate) struct TileSums(pub(crate) [f32; MAX_TILE]);
 
-impl Kernel for Block<'_> {
+impl<E: PanelElement> Kernel for Block<'_, E> {
     type Output = ();
 
     #[inline(always)]

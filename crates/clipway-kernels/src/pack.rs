@@ -1,9 +1,13 @@
 //! Weights packed for the matrix product: panels of columns, each stored row after row.
 
-use crate::buffer::AlignedBuffer;
-use crate::isa::Isa;
+use crate::buffer::{AlignedBuffer, Plain};
+use crate::isa::{Isa, Widen};
 use crate::threads::Kernels;
+use half::bf16;
 use half::slice::HalfFloatSliceExt;
+
+/// Columns of the widest panel, that of AVX-512.
+const MAX_PANEL: usize = 48;
 
 /// How a weight matrix is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,18 +67,39 @@ impl Element {
     }
 }
 
+/// What packed weights are held in: f32, or bf16, which is widened to f32 as it is loaded.
+#[allow(private_bounds)]
+pub trait PanelElement: Plain + Widen {
+    /// Rounds to the nearest value, ties to even.
+    fn round(value: f32) -> Self;
+}
+
+impl PanelElement for f32 {
+    #[inline(always)]
+    fn round(value: f32) -> f32 {
+        value
+    }
+}
+
+impl PanelElement for bf16 {
+    #[inline(always)]
+    fn round(value: f32) -> bf16 {
+        bf16::from_f32(value)
+    }
+}
+
 /// The weights `W` of `y = x · Wᵀ`, packed for one instruction set.
-pub struct PackedMatrix {
+pub struct PackedMatrix<E: PanelElement = f32> {
     isa: Isa,
     inputs: usize,
     outputs: usize,
-    data: AlignedBuffer,
+    data: AlignedBuffer<E>,
 }
 
 /// One panel: up to `panel_width` columns, `[inputs, vectors * lanes]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Panel<'a> {
-    pub(crate) data: &'a [f32],
+pub(crate) struct Panel<'a, E> {
+    pub(crate) data: &'a [E],
     /// The first output.
     pub(crate) column: usize,
     /// The outputs, of which the last vector may hold fewer than its lanes.
@@ -83,7 +108,7 @@ pub(crate) struct Panel<'a> {
     pub(crate) vectors: usize,
 }
 
-impl PackedMatrix {
+impl<E: PanelElement> PackedMatrix<E> {
     /// Returns the length of a row of `x`.
     pub fn inputs(&self) -> usize {
         self.inputs
@@ -96,7 +121,7 @@ impl PackedMatrix {
 
     /// Returns the memory that the packed weights take.
     pub fn bytes(&self) -> usize {
-        self.data.len() * size_of::<f32>()
+        self.data.len() * size_of::<E>()
     }
 
     /// Returns the instruction set that the weights are packed for.
@@ -111,7 +136,7 @@ impl PackedMatrix {
 
     /// Returns a panel.
     #[inline(always)]
-    pub(crate) fn panel(&self, index: usize) -> Panel<'_> {
+    pub(crate) fn panel(&self, index: usize) -> Panel<'_, E> {
         let width = self.isa.panel_width();
         let column = index * width;
         let columns = width.min(self.outputs - column);
@@ -121,7 +146,7 @@ impl PackedMatrix {
     }
 }
 
-impl std::fmt::Debug for PackedMatrix {
+impl<E: PanelElement> std::fmt::Debug for PackedMatrix<E> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { isa, inputs, outputs, .. } = self;
         write!(formatter, "PackedMatrix({isa}, [{outputs}, {inputs}])")
@@ -133,20 +158,25 @@ impl Kernels {
     ///
     /// # Panics
     /// Where `weight` does not hold `outputs * inputs` values.
-    pub fn pack_linear(
+    pub fn pack_linear<E: PanelElement>(
         &self,
         weight: &[f32],
         outputs: usize,
         inputs: usize,
         layout: WeightLayout,
-    ) -> PackedMatrix {
+    ) -> PackedMatrix<E> {
         let mut builder = self.linear_builder(outputs, inputs, layout);
         builder.push(weight);
         builder.finish()
     }
 
     /// Starts to pack the weights of a linear layer that arrive in pieces.
-    pub fn linear_builder(&self, outputs: usize, inputs: usize, layout: WeightLayout) -> PackedMatrixBuilder {
+    pub fn linear_builder<E: PanelElement>(
+        &self,
+        outputs: usize,
+        inputs: usize,
+        layout: WeightLayout,
+    ) -> PackedMatrixBuilder<E> {
         let padded = outputs.next_multiple_of(self.isa().lanes());
         let len = padded.checked_mul(inputs).expect("the weights fit the address space");
         let matrix = PackedMatrix { isa: self.isa(), inputs, outputs, data: AlignedBuffer::zeroed(len) };
@@ -156,15 +186,15 @@ impl Kernels {
 
 /// Packs weights piece by piece, so that they need not be held twice.
 #[derive(Debug)]
-pub struct PackedMatrixBuilder {
+pub struct PackedMatrixBuilder<E: PanelElement = f32> {
     kernels: Kernels,
-    matrix: PackedMatrix,
+    matrix: PackedMatrix<E>,
     layout: WeightLayout,
     /// Stored rows so far.
     rows: usize,
 }
 
-impl PackedMatrixBuilder {
+impl<E: PanelElement> PackedMatrixBuilder<E> {
     /// Adds the next rows of the weight as it is stored.
     ///
     /// # Panics
@@ -189,7 +219,7 @@ impl PackedMatrixBuilder {
     ///
     /// # Panics
     /// Where rows are missing.
-    pub fn finish(self) -> PackedMatrix {
+    pub fn finish(self) -> PackedMatrix<E> {
         assert_eq!(self.rows, self.stored_rows(), "every row of the weight was pushed");
         self.matrix
     }
@@ -237,15 +267,18 @@ impl PackedMatrixBuilder {
                             read((row - first) * inputs + start, piece);
                             let places = panel[start * row_width + row - column..].iter_mut();
                             for (place, &value) in places.step_by(row_width).zip(&*piece) {
-                                *place = value;
+                                *place = E::round(value);
                             }
                         }
                     }
                 }
                 WeightLayout::InOut => {
+                    let mut piece = [0.0; MAX_PANEL];
+                    let piece = &mut piece[..columns];
                     for row in 0..count {
-                        let target = &mut panel[(first + row) * row_width..][..columns];
-                        read(row * outputs + column, target);
+                        read(row * outputs + column, piece);
+                        let places = &mut panel[(first + row) * row_width..];
+                        places.iter_mut().zip(&*piece).for_each(|(place, &value)| *place = E::round(value));
                     }
                 }
             }

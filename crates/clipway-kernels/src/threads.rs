@@ -1,6 +1,7 @@
 //! The thread pool, and the loop that spreads work over it.
 
 use crate::buffer::AlignedBuffer;
+use crate::int8::Int8Path;
 use crate::isa::Isa;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,19 +15,26 @@ const WORTH_A_THREAD: usize = 1_000_000;
 #[derive(Clone)]
 pub struct Kernels {
     isa: Isa,
+    int8: Int8Path,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     threads: usize,
     pool: Option<rayon::ThreadPool>,
-    scratch: Mutex<Vec<AlignedBuffer>>,
+    scratch: Mutex<Vec<AlignedBuffer<f32>>>,
 }
 
 /// Why kernels are not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelsError {
+    /// The processor lacks the instructions for products of int8.
+    #[error("this processor has no instructions for {path:?}")]
+    Int8Path {
+        /// The path that was asked for.
+        path: Int8Path,
+    },
     /// The processor lacks the instruction set.
     #[error("this processor has no `{isa}` instructions")]
     Isa {
@@ -66,12 +74,36 @@ impl Kernels {
                     .map_err(|source| KernelsError::Threads { threads, source })?,
             ),
         };
-        Ok(Self { isa, shared: Arc::new(Shared { threads, pool, scratch: Mutex::default() }) })
+        let int8 = Int8Path::fastest(isa);
+        Ok(Self { isa, int8, shared: Arc::new(Shared { threads, pool, scratch: Mutex::default() }) })
     }
 
     /// Returns the instruction set.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// Chooses how products of int8 are computed. Without it the fastest way is taken that is no wider than the
+    /// instruction set.
+    ///
+    /// # Errors
+    /// Where the processor lacks the instructions.
+    pub fn with_int8_path(self, path: Int8Path) -> Result<Self, KernelsError> {
+        if !path.is_available() {
+            return Err(KernelsError::Int8Path { path });
+        }
+        Ok(Self { int8: path, ..self })
+    }
+
+    /// Chooses a path that the processor may lack, whose packed weights another may read.
+    #[cfg(test)]
+    pub(crate) fn packing_int8_for(self, path: Int8Path) -> Self {
+        Self { int8: path, ..self }
+    }
+
+    /// Returns how products of int8 are computed.
+    pub fn int8_path(&self) -> Int8Path {
+        self.int8
     }
 
     /// Returns the number of threads.

@@ -30,6 +30,7 @@ pub mod differences;
 pub mod identify;
 pub mod layout;
 pub mod plan;
+pub mod quantize;
 pub mod source;
 pub mod spelling;
 pub mod output;

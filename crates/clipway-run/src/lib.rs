@@ -35,10 +35,12 @@ pub mod engine;
 pub mod encoder;
 pub mod clip;
 pub mod budget;
+mod planned_weights;
 pub mod load;
 mod embed;
 pub mod verify;
 pub mod activation;
+pub mod quantize;
 pub mod onnx;
 pub mod zero_shot;
 

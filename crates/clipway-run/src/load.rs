@@ -1,6 +1,6 @@
 //! From a source to a model that runs.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use clipway_model::contract::{Known, Origin, TokenizerKind};
 use clipway_model::export::TokenizerParts;
 use clipway_model::input::{self, InputError};
 use clipway_model::layout::LayoutError;
-use clipway_model::plan::{ApplyError, PlannedTensor, Towers, apply};
+use clipway_model::plan::Towers;
 use clipway_model::source::{Source, SourceError, SourceOptions};
-use clipway_model::state_dict::{StateDict, cast_to_f32};
 
 use crate::budget::{Budget, BudgetError};
 use crate::clip::Clip;
 use crate::encoder::{Encoder, EncoderError, EncoderSettings};
-use crate::engine::{Engine, EngineError, EngineOptions, Processor, WeightError, Weights};
+use crate::engine::{Compute, Engine, EngineError, EngineOptions, Passes, Processor, StepTimes};
 use crate::image::{Interpolation, Preprocess, ResizeMode};
+use crate::planned_weights::PlannedWeights;
 use crate::text::{FolderTokenizer, TextReading, TextTarget, TokenizerError, TokenizerFiles, TokenizerRules};
 use crate::tower;
 
@@ -42,6 +42,14 @@ pub struct LoadOptions {
     pub budget: Budget,
     /// The folder of the tokenizer files; by default the source's own.
     pub tokenizer: Option<PathBuf>,
+    /// What products are computed in.
+    pub compute: Compute,
+    /// Which passes make the towers fast.
+    pub passes: Passes,
+    /// Gathers the times of the towers' steps.
+    pub times: Option<Arc<StepTimes>>,
+    /// Tensors, by open_clip's names, that are quantized to int8 as an export quantizes them.
+    pub quantized: Option<Arc<BTreeSet<String>>>,
 }
 
 impl LoadOptions {
@@ -316,11 +324,15 @@ impl Clip {
             Some(processor) => processor.clone(),
             None => Processor::detect().map_err(LoadError::Processor)?,
         };
-        let weights = PlannedWeights::new(source);
+        let weights = PlannedWeights::new(source, options.quantized.clone());
         let model = source.model();
         let compile = |graph| {
-            let engine_options = EngineOptions { blocks: options.blocks, ..EngineOptions::default() };
-            let engine = Engine::compile(graph, &model.parameters, &weights, &processor, engine_options)?;
+            let LoadOptions { blocks, compute, passes, .. } = *options;
+            let engine_options = EngineOptions { passes, blocks, compute };
+            let mut engine = Engine::compile(graph, &model.parameters, &weights, &processor, engine_options)?;
+            if let Some(times) = &options.times {
+                engine = engine.with_times(Arc::clone(times));
+            }
             Ok(Box::new(engine) as Box<dyn tower::Tower>)
         };
         let image = (towers != Towers::Text).then(|| compile(&model.image)).transpose().map_err(engine)?;
@@ -374,61 +386,6 @@ impl From<&PreprocessConfig> for Preprocess {
             fill_color: config.fill_color,
             rule: config.rule.clone(),
             ..Preprocess::default()
-        }
-    }
-}
-
-/// The weights that a plan makes from a state dict, for the engine.
-struct PlannedWeights<'a> {
-    planned: HashMap<&'a str, &'a PlannedTensor>,
-    source: &'a StateDict,
-}
-
-impl<'a> PlannedWeights<'a> {
-    fn new(source: &'a Source) -> PlannedWeights<'a> {
-        let tensors = source.plan().tensors.iter();
-        let planned = tensors.map(|planned| (planned.target.name.as_str(), planned)).collect();
-        PlannedWeights { planned, source: &source.weights().state_dict }
-    }
-
-    /// The single value of a tensor `[]` or `[1]`.
-    fn scalar(&self, name: &str) -> Result<f32, EngineError> {
-        let mut values = Vec::new();
-        let shape = self.planned.get(name).map(|planned| planned.target.shape.clone()).unwrap_or_default();
-        self.read(name, &shape, &mut values)
-            .map_err(|cause| EngineError::Weight { name: name.to_owned(), cause })?;
-        match values[..] {
-            [value] => Ok(value),
-            _ => {
-                let cause = WeightError::Shape { expected: Vec::new(), found: shape };
-                Err(EngineError::Weight { name: name.to_owned(), cause })
-            }
-        }
-    }
-}
-
-impl Weights for PlannedWeights<'_> {
-    fn read(&self, name: &str, shape: &[usize], out: &mut Vec<f32>) -> Result<(), WeightError> {
-        let planned = self.planned.get(name).ok_or(WeightError::Missing)?;
-        let target = &planned.target;
-        if target.shape != shape {
-            return Err(WeightError::Shape { expected: shape.to_vec(), found: target.shape.clone() });
-        }
-        if !target.dtype.is_float() {
-            return Err(WeightError::Dtype { found: target.dtype.name().to_owned() });
-        }
-        out.clear();
-        out.reserve(target.elements());
-        let mut collect = |piece: &[u8]| {
-            let start = out.len();
-            out.resize(start + piece.len() / target.dtype.size(), 0.0);
-            cast_to_f32(target.dtype, piece, &mut out[start..]);
-            Ok::<(), std::convert::Infallible>(())
-        };
-        match apply(planned, self.source, &mut collect) {
-            Ok(_) => Ok(()),
-            Err(ApplyError::Read(cause)) => Err(WeightError::Read(Box::new(cause))),
-            Err(ApplyError::Sink(never)) => match never {},
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clipway_model::architecture::{self, Model};
 use clipway_model::graph::ParameterId;
 use clipway_run::encoder::normalize;
-use clipway_run::engine::{Engine, EngineOptions, Processor, WeightError, Weights};
+use clipway_run::engine::{Elements, Engine, EngineOptions, Processor, WeightError, Weights};
 
 use crate::architecture_goldens::{
     ArchitectureGolden, Output, read_architecture_golden, read_architecture_truth,
@@ -36,8 +36,15 @@ const TRUTHS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/truths");
 pub struct FormulaWeights;
 
 impl Weights for FormulaWeights {
-    fn read(&self, name: &str, shape: &[usize], out: &mut Vec<f32>) -> Result<(), WeightError> {
-        formula::fill(name, shape, out);
+    fn read(
+        &self,
+        name: &str,
+        shape: &[usize],
+        sink: &mut dyn FnMut(Elements<'_>),
+    ) -> Result<(), WeightError> {
+        let mut values = Vec::new();
+        formula::fill(name, shape, &mut values);
+        sink(Elements::F32(&values));
         Ok(())
     }
 }

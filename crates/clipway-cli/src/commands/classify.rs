@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::images::{Image, ImageOptions};
+use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments};
 use crate::text::read_labels;
@@ -53,6 +54,9 @@ pub struct Classify {
 
     #[command(flatten)]
     reading: ReadingOptions,
+
+    #[command(flatten)]
+    run: RunArguments,
 
     #[command(flatten)]
     source: SourceArguments,
@@ -136,6 +140,7 @@ impl Classify {
             &self.source,
             &self.reading,
             Towers::Both,
+            &self.run,
             orientation,
             ui,
         )?;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, chain};
 use crate::images::{Decoded, ImageOptions};
+use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments};
 use crate::text::read_texts;
@@ -54,6 +55,9 @@ pub struct Embed {
     reading: ReadingOptions,
 
     #[command(flatten)]
+    run: RunArguments,
+
+    #[command(flatten)]
     source: SourceArguments,
 }
 
@@ -88,6 +92,7 @@ impl Embed {
             &self.source,
             &self.reading,
             towers,
+            &self.run,
             self.image_options.apply_orientation,
             ui,
         )?;

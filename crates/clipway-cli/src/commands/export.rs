@@ -19,6 +19,7 @@ use clipway_run::load::{self, LoadError, LoadOptions, LoadedTokenizer};
 use clipway_run::verify::{FolderVerification, Report};
 use serde_json::json;
 
+use super::int8::Int8Options;
 use super::onnx::{self, OnnxOptions};
 use crate::contract::table;
 use crate::failure::Failure;
@@ -36,6 +37,8 @@ enum PrecisionName {
     Fp32,
     Fp16,
     Bf16,
+    /// Only for `--to clipway`: see the int8 options
+    Int8,
 }
 
 /// Towers of the model.
@@ -99,6 +102,9 @@ pub struct Export {
     #[command(flatten)]
     onnx: OnnxOptions,
 
+    #[command(flatten)]
+    int8: Int8Options,
+
     /// License of the weights, for the model card
     #[arg(long, value_name = "NAME", alias = "licence")]
     license: Option<String>,
@@ -127,6 +133,11 @@ impl Export {
         let prepared =
             Prepared::prepare(&source, targets[0].spelling).map_err(|error| export_failure(&error))?;
         let prepared = prepared.with_onnx(self.onnx.settings(&targets)?);
+        let is_int8 = matches!(self.precision, Some(PrecisionName::Int8));
+        let prepared = match self.int8.settings(is_int8, &targets)? {
+            Some(settings) => self.int8.quantized(prepared, &settings, &self.inputs, ui)?,
+            None => prepared,
+        };
         match &self.out {
             Some(out) if !self.dry_run => self.write(out, &prepared, formats, tokenizer, &options, ui),
             _ => dry_run(&prepared, formats.len(), ui),
@@ -135,10 +146,11 @@ impl Export {
 
     fn options(&self) -> Result<SourceOptions, Failure> {
         Ok(SourceOptions {
-            precision: self.precision.map(|precision| match precision {
-                PrecisionName::Fp32 => Precision::F32,
-                PrecisionName::Fp16 => Precision::F16,
-                PrecisionName::Bf16 => Precision::BF16,
+            precision: self.precision.and_then(|precision| match precision {
+                PrecisionName::Fp32 => Some(Precision::F32),
+                PrecisionName::Fp16 => Some(Precision::F16),
+                PrecisionName::Bf16 => Some(Precision::BF16),
+                PrecisionName::Int8 => None,
             }),
             tower: Some(match self.tower {
                 TowerName::Both => Towers::Both,

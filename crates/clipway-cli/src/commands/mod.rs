@@ -6,6 +6,7 @@ mod embed;
 mod export;
 mod inspect;
 mod models;
+mod int8;
 mod onnx;
 mod verify;
 

@@ -2,6 +2,7 @@
 
 use super::Isa;
 use super::simd::{Kernel, Simd};
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// Proof that the processor has AVX2, FMA and F16C.
@@ -110,6 +111,15 @@ impl Simd for Avx2 {
     unsafe fn load_pointer(self, values: *const f32) -> __m256 {
         // SAFETY: `self` is proof of the instruction; the caller promises LANES readable values.
         unsafe { _mm256_loadu_ps(values) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16_pointer(self, values: *const bf16) -> __m256 {
+        // SAFETY: `self` is proof of the instructions; the caller promises LANES readable values.
+        unsafe {
+            let halves = _mm_loadu_si128(values.cast());
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+        }
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use super::Isa;
 use super::simd::{Kernel, Simd};
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// Proof that the processor has AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C.
@@ -106,6 +107,15 @@ impl Simd for Avx512 {
     unsafe fn load_pointer(self, values: *const f32) -> __m512 {
         // SAFETY: `self` is proof of the instruction; the caller promises LANES readable values.
         unsafe { _mm512_loadu_ps(values) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16_pointer(self, values: *const bf16) -> __m512 {
+        // SAFETY: `self` is proof of the instructions; the caller promises LANES readable values.
+        unsafe {
+            let halves = _mm256_loadu_si256(values.cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+        }
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use super::Isa;
 use super::simd::{Kernel, Simd};
+use half::bf16;
 
 /// The instruction set that every target has.
 #[derive(Clone, Copy)]
@@ -69,6 +70,12 @@ impl Simd for Portable {
     unsafe fn load_pointer(self, values: *const f32) -> Self::Vector {
         // SAFETY: the caller promises LANES readable values; the read is unaligned.
         unsafe { values.cast::<[f32; LANES]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16_pointer(self, values: *const bf16) -> Self::Vector {
+        // SAFETY: the caller promises LANES readable values; the read is unaligned.
+        unsafe { values.cast::<[bf16; LANES]>().read_unaligned() }.map(bf16::to_f32)
     }
 
     #[inline(always)]

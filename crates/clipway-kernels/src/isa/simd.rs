@@ -2,6 +2,7 @@
 
 use super::Isa;
 use super::byte_sums::ByteSums;
+use half::bf16;
 
 /// A computation that can be compiled for any instruction set.
 ///
@@ -49,6 +50,12 @@ pub(crate) trait Simd: ByteSums + Send + Sync + 'static {
     /// `values` points to at least `LANES` readable values.
     #[allow(unsafe_code)]
     unsafe fn load_pointer(self, values: *const f32) -> Self::Vector;
+    /// Loads `LANES` bf16 from memory, each as the f32 of the same value.
+    ///
+    /// # Safety
+    /// `values` points to at least `LANES` readable values.
+    #[allow(unsafe_code)]
+    unsafe fn load_bf16_pointer(self, values: *const bf16) -> Self::Vector;
     /// Stores `LANES` values to memory.
     ///
     /// # Safety

@@ -1,6 +1,7 @@
 //! The register tile of a matrix product: a few rows of A times one panel of packed B.
 
 use super::simd::Simd;
+use half::bf16;
 
 /// Rows of the largest tile, that of AVX-512.
 pub(crate) const MAX_TILE_ROWS: usize = 8;
@@ -14,20 +15,48 @@ pub(crate) const MAX_TILE: usize = MAX_TILE_ROWS * 48;
 /// 256.
 const BLOCK: usize = 256;
 
+/// A number that a vector of f32 is loaded from, exactly.
+pub(crate) trait Widen: Copy {
+    /// Loads `LANES` values from memory.
+    ///
+    /// # Safety
+    /// `values` points to at least `LANES` readable values.
+    #[allow(unsafe_code)]
+    unsafe fn load_pointer<S: Simd>(simd: S, values: *const Self) -> S::Vector;
+}
+
+#[allow(unsafe_code)]
+impl Widen for f32 {
+    #[inline(always)]
+    unsafe fn load_pointer<S: Simd>(simd: S, values: *const f32) -> S::Vector {
+        // SAFETY: the caller promises the values.
+        unsafe { simd.load_pointer(values) }
+    }
+}
+
+#[allow(unsafe_code)]
+impl Widen for bf16 {
+    #[inline(always)]
+    unsafe fn load_pointer<S: Simd>(simd: S, values: *const bf16) -> S::Vector {
+        // SAFETY: the caller promises the values.
+        unsafe { simd.load_bf16_pointer(values) }
+    }
+}
+
 /// `rows x vectors * LANES` sums of products of depth `depth`.
 ///
 /// `a` holds rows `a_stride` apart; `b` holds `depth` rows of `vectors * LANES` columns, one after another.
 #[derive(Clone, Copy)]
-pub(crate) struct Tile<'a> {
+pub(crate) struct Tile<'a, E> {
     pub(crate) a: &'a [f32],
     pub(crate) a_stride: usize,
     pub(crate) rows: usize,
-    pub(crate) b: &'a [f32],
+    pub(crate) b: &'a [E],
     pub(crate) vectors: usize,
     pub(crate) depth: usize,
 }
 
-impl Tile<'_> {
+impl<E: Widen> Tile<'_, E> {
     /// Writes the sums to `out`, whose rows are `out_stride` apart.
     ///
     /// # Panics
@@ -78,7 +107,7 @@ impl Tile<'_> {
             unsafe {
                 let a = self.a.as_ptr().add(start);
                 let b = self.b.as_ptr().add(start * width);
-                let sums = block::<S, R, V>(simd, a, self.a_stride, b, depth);
+                let sums = block::<S, E, R, V>(simd, a, self.a_stride, b, depth);
                 for (row, sums) in sums.iter().enumerate() {
                     for (column, &sum) in sums.iter().enumerate() {
                         let place = out.as_mut_ptr().add(row * out_stride + column * S::LANES);
@@ -104,11 +133,11 @@ impl Tile<'_> {
 // Written with indices, and `columns` outside the loop, because so the compiler keeps all of it in
 // registers; with iterators, or `columns` within, AVX-512 ran ten times slower.
 #[allow(clippy::needless_range_loop)]
-unsafe fn block<S: Simd, const R: usize, const V: usize>(
+unsafe fn block<S: Simd, E: Widen, const R: usize, const V: usize>(
     simd: S,
     a: *const f32,
     a_stride: usize,
-    b: *const f32,
+    b: *const E,
     depth: usize,
 ) -> [[S::Vector; V]; R] {
     let mut sums = [[simd.splat(0.0); V]; R];
@@ -118,7 +147,7 @@ unsafe fn block<S: Simd, const R: usize, const V: usize>(
         unsafe {
             let b = b.add(step * V * S::LANES);
             for vector in 0..V {
-                columns[vector] = simd.load_pointer(b.add(vector * S::LANES));
+                columns[vector] = E::load_pointer(simd, b.add(vector * S::LANES));
             }
             for row in 0..R {
                 let value = simd.splat(*a.add(row * a_stride + step));

@@ -4,7 +4,12 @@ use clipway_kernels::{Activation, Epilogue, Image, Kernels, Matrix, Residual, Wi
 const BATCH: usize = 2;
 
 /// Calls a function with every place that an output's window sees: the tap and the pixel.
-fn each_tap(window: &Window, size: [usize; 2], output: [usize; 2], mut function: impl FnMut(usize, usize)) {
+pub(crate) fn each_tap(
+    window: &Window,
+    size: [usize; 2],
+    output: [usize; 2],
+    mut function: impl FnMut(usize, usize),
+) {
     for tap_y in 0..window.kernel[0] {
         for tap_x in 0..window.kernel[1] {
             let place = |axis: usize, tap: usize| {

@@ -66,7 +66,7 @@ impl Case {
                 expected[row * out_stride + output] = activate(self.finish, sum);
             }
         }
-        let packed = kernels.pack_linear(&weight, outputs, inputs, self.layout);
+        let packed = kernels.pack_linear::<f32>(&weight, outputs, inputs, self.layout);
         let residual = match self.add {
             Add::Nothing => Residual::None,
             Add::Output | Add::GateOutput => Residual::Output,
@@ -135,7 +135,7 @@ fn a_row_does_not_depend_on_its_batch_or_the_threads() {
         let x = numbers(rows * inputs, 2);
         let run = |threads: usize, x: &[f32]| {
             let kernels = Kernels::new(isa, threads).expect("threads start");
-            let packed = kernels.pack_linear(&weight, outputs, inputs, WeightLayout::OutIn);
+            let packed = kernels.pack_linear::<f32>(&weight, outputs, inputs, WeightLayout::OutIn);
             let rows = x.len() / inputs;
             let mut out = vec![0.0; rows * outputs];
             let target = MatrixMut::new(&mut out, rows, outputs);
@@ -155,7 +155,7 @@ fn a_row_does_not_depend_on_its_batch_or_the_threads() {
 fn not_a_number_stays_in_its_row() {
     for_each_kernels(|kernels| {
         let (rows, inputs, outputs) = (10, 20, 50);
-        let packed = kernels.pack_linear(&numbers(1000, 1), outputs, inputs, WeightLayout::OutIn);
+        let packed = kernels.pack_linear::<f32>(&numbers(1000, 1), outputs, inputs, WeightLayout::OutIn);
         let mut x = numbers(rows * inputs, 2);
         x[3 * inputs + 5] = f32::NAN;
         for activation in [Activation::Identity, Activation::Relu, Activation::Gelu, Activation::Silu] {
@@ -189,7 +189,7 @@ fn weights_in_pieces_and_other_precisions() {
                 kernels.linear(Matrix::new(&x, 1, inputs), &packed, Epilogue::default(), target);
                 out
             };
-            let expected = run(kernels.pack_linear(&weight, outputs, inputs, layout));
+            let expected = run(kernels.pack_linear::<f32>(&weight, outputs, inputs, layout));
             for element in [Element::F32, Element::F16, Element::Bf16] {
                 let encode = |value: &f32| -> Vec<u8> {
                     match element {
@@ -199,7 +199,7 @@ fn weights_in_pieces_and_other_precisions() {
                     }
                 };
                 let bytes: Vec<u8> = weight.iter().flat_map(encode).collect();
-                let mut builder = kernels.linear_builder(outputs, inputs, layout);
+                let mut builder = kernels.linear_builder::<f32>(outputs, inputs, layout);
                 for piece in bytes.chunks(7 * row * element.bytes()) {
                     builder.push_bytes(piece, element);
                 }
@@ -210,10 +210,33 @@ fn weights_in_pieces_and_other_precisions() {
 }
 
 #[test]
+fn weights_in_bf16_give_what_their_values_in_f32_give() {
+    for_each_kernels(|kernels| {
+        for [rows, inputs, outputs] in [[1, 3, 5], [9, 300, 101], [17, 64, 48]] {
+            let weight = numbers(inputs * outputs, 1);
+            let rounded: Vec<f32> =
+                weight.iter().map(|value| half::bf16::from_f32(*value).to_f32()).collect();
+            let x = numbers(rows * inputs, 2);
+            for layout in [WeightLayout::OutIn, WeightLayout::InOut] {
+                let mut results = [vec![0.0; rows * outputs], vec![0.0; rows * outputs]];
+                let x = Matrix::new(&x, rows, inputs);
+                let narrow = kernels.pack_linear::<half::bf16>(&weight, outputs, inputs, layout);
+                let wide = kernels.pack_linear::<f32>(&rounded, outputs, inputs, layout);
+                assert_eq!(2 * narrow.bytes(), wide.bytes());
+                let epilogue = Epilogue::default().activation(Activation::Gelu);
+                kernels.linear(x, &narrow, epilogue, MatrixMut::new(&mut results[0], rows, outputs));
+                kernels.linear(x, &wide, epilogue, MatrixMut::new(&mut results[1], rows, outputs));
+                assert_eq!(results[0], results[1], "{kernels:?} {layout:?}");
+            }
+        }
+    });
+}
+
+#[test]
 #[should_panic(expected = "every row of the weight was pushed")]
 fn weights_that_lack_rows_are_refused() {
     let kernels = Kernels::new(Isa::Portable, 1).expect("no threads to start");
-    let mut builder = kernels.linear_builder(3, 2, WeightLayout::OutIn);
+    let mut builder = kernels.linear_builder::<f32>(3, 2, WeightLayout::OutIn);
     builder.push(&[1.0, 2.0]);
     builder.finish();
 }

@@ -5,6 +5,7 @@
 
 mod attention;
 mod conv;
+mod int8;
 mod linear;
 mod resize;
 mod rows;

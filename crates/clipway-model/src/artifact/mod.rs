@@ -19,9 +19,11 @@ use crate::state_dict::WeightsChoice;
 
 mod check;
 mod document;
+mod quantization;
 mod report;
 
 pub use check::HashReport;
+pub use quantization::{KeptTensor, Quantization, QuantizationLoss, TensorLoss, TowerLoss};
 pub use report::{Report, Stage, Tolerance};
 
 /// Name of the file.
@@ -52,6 +54,9 @@ pub struct Artifact {
     pub contract: Contract,
     /// Report of the verification; `null` if none was run.
     pub verification: Option<Report>,
+    /// What is in int8, and what it costs; left out where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub quantization: Option<Quantization>,
     /// What a user should know.
     pub notes: Vec<String>,
     /// The account of all tensors of the source.
@@ -269,10 +274,10 @@ impl Artifact {
             .map_err(|cause| ArtifactError::Format { path: folder.join(ARTIFACT_NAME), cause })
     }
 
-    /// Whether it was written for open_clip, and therefore for clipway, which reads `clipway.json` beside open_clip's
-    /// config. An artifact for another library is read from that library's own files alone.
+    /// Whether it was written for open_clip or for clipway alone, which reads `clipway.json` beside open_clip's config. An
+    /// artifact for another library is read from that library's own files alone.
     pub fn is_for_open_clip(&self) -> bool {
-        self.target == <&Spelling>::default().layout
+        [<&Spelling>::default().layout, crate::layout::clipway::LAYOUT.name].contains(&self.target.as_str())
     }
 
     /// The `clipway.json` of a folder, if it has one.

@@ -116,6 +116,13 @@ impl Tolerance {
     }
 }
 
+impl Tolerance {
+    /// Weights and inputs of products rounded to int8, with scales.
+    pub fn int8() -> Tolerance {
+        Tolerance::new("int8", 0.25, 0.98, 0.8)
+    }
+}
+
 /// One stage of a verification: what was compared, and how far apart it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stage {

@@ -6,9 +6,11 @@ use super::CheckpointError;
 use crate::input::InputError;
 
 /// Names in open_clip's order of preference; an index stands for its shards, after the single file.
-const PREFERRED: [&str; 12] = [
+const PREFERRED: [&str; 14] = [
     "open_clip_model.safetensors",
     "open_clip_model.safetensors.index.json",
+    "clipway_model.safetensors",
+    "clipway_model.safetensors.index.json",
     "open_clip_pytorch_model.safetensors",
     "open_clip_pytorch_model.bin",
     "open_clip_pytorch_model.bin.index.json",

@@ -1,8 +1,11 @@
 //! A source as a target would write it: the plan under the target's names, and the ledger.
 
+use std::collections::BTreeSet;
+
 use super::ExportError;
+use crate::artifact::Quantization;
 use crate::config::PixelRule;
-use crate::plan::{Ledger, Plan, Towers};
+use crate::plan::{Ledger, Plan, Step, Towers};
 use crate::source::Source;
 use crate::spelling::onnx::{OnnxPrecision, OnnxSettings};
 use crate::spelling::{SpellError, Spelled, Spelling};
@@ -18,6 +21,7 @@ pub struct Export<'a> {
     pub(super) ledger: Ledger,
     pub(super) notes: Vec<String>,
     pub(super) onnx: OnnxSettings,
+    pub(super) quantization: Option<Quantization>,
 }
 
 impl<'a> Export<'a> {
@@ -30,11 +34,21 @@ impl<'a> Export<'a> {
             let path = source.path().to_owned();
             ExportError::Target { path, model: source.origin().shown(), cause }
         })?;
+        let is_copied = spelling.holds_int8() && source.precision().is_none();
+        let plan = if is_copied { plan.with_int8_as_stored() } else { plan };
+        let quantization = source.artifact().filter(|_| is_copied).and_then(|own| own.quantization.clone());
         let checkpoint = source.checkpoint();
         let ledger = Ledger::balance(checkpoint.tensors().tensors(), source.weights(), &plan)?;
         let mut notes = source.notes().to_vec();
         notes.extend(spelled.notes);
         notes.extend(about_target(source, spelling));
+        let widened = plan.tensors.iter().filter(|planned| planned.steps.contains(&Step::Dequantize)).count();
+        if widened > 0 {
+            notes.push(format!(
+                "{widened} tensors are stored in int8 in the source: they are widened, and what rounding took is not \
+                 restored"
+            ));
+        }
         Ok(Export {
             source,
             plan,
@@ -44,7 +58,27 @@ impl<'a> Export<'a> {
             ledger,
             notes,
             onnx: OnnxSettings::default(),
+            quantization,
         })
+    }
+
+    /// The same with some tensors in int8, and what is known of the cost.
+    ///
+    /// # Errors
+    /// A tensor that cannot be in int8.
+    pub fn quantized(
+        self,
+        names: &BTreeSet<String>,
+        quantization: Quantization,
+    ) -> Result<Export<'a>, ExportError> {
+        let plan = self.plan.quantized(names).map_err(|cause| ExportError::Target {
+            path: self.source.path().to_owned(),
+            model: self.source.origin().shown(),
+            cause: cause.into(),
+        })?;
+        let tensors = self.source.checkpoint().tensors().tensors();
+        let ledger = Ledger::balance(tensors, self.source.weights(), &plan)?;
+        Ok(Export { plan, ledger, quantization: Some(quantization), ..self })
     }
 
     /// The same with what the user says of ONNX files.

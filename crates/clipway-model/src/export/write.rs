@@ -341,6 +341,7 @@ impl Export<'_> {
             },
             contract,
             verification: None,
+            quantization: self.quantization.clone(),
             notes,
             ledger: self.ledger.clone(),
             plan: PlanRecord::of(&self.plan),

@@ -6,7 +6,7 @@ mod windows;
 
 pub use attention::AttentionOptions;
 
-use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
+use super::layers::{BatchNorm, Conv2d, LayerNorm, Linear, ResponseNorm, RmsNorm};
 use super::operation::Operation;
 use super::parameters::{ParameterId, Parameters};
 use super::settings::{Activation, MeanWindow, Pool, Rows, WeightLayout};
@@ -130,6 +130,17 @@ impl<'p> GraphBuilder<'p> {
     pub fn rms_norm(&mut self, x: ValueId, layer: &RmsNorm) -> Built {
         let operation = Operation::RmsNorm { weight: layer.weight, epsilon: layer.epsilon };
         self.expect_width(&operation, x, self.parameters.get(layer.weight).elements())?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
+    /// Scales each channel of a map by its share of the whole response.
+    pub fn response_norm(&mut self, x: ValueId, layer: &ResponseNorm) -> Built {
+        let ResponseNorm { weight, bias, epsilon } = *layer;
+        let operation = Operation::ResponseNorm { weight, bias, epsilon };
+        let [channels, _, _] = self.map(&operation, x)?;
+        if [weight, bias].iter().any(|id| self.parameters.get(*id).shape != [channels]) {
+            return Err(self.wrong(&operation, channels, &self.parameters.get(weight).shape));
+        }
         Ok(self.push_like(operation, vec![x], x))
     }
 

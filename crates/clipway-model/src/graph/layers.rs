@@ -74,6 +74,25 @@ impl RmsNorm {
     }
 }
 
+/// Parameters of timm's `GlobalResponseNorm`.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseNorm {
+    /// Factor of each channel's share.
+    pub weight: ParameterId,
+    /// Added to each channel.
+    pub bias: ParameterId,
+    /// Added to the mean length.
+    pub epsilon: f64,
+}
+
+impl ResponseNorm {
+    /// Declares `weight` and `bias` `[channels]`.
+    pub fn new(mut scope: Scope<'_>, channels: usize, epsilon: f64) -> ResponseNorm {
+        let weight = scope.parameter("weight", &[channels]);
+        ResponseNorm { weight, bias: scope.parameter("bias", &[channels]), epsilon }
+    }
+}
+
 /// Parameters of `torch.nn.BatchNorm2d`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNorm {

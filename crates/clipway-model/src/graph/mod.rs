@@ -21,7 +21,7 @@ pub(crate) use builder::{AttentionOptions, GraphBuilder};
 pub use cost::Cost;
 pub use describe::{DimDescription, GraphDescription, NodeDescription, TensorDescription};
 pub use fold::{Fold, FoldTerm};
-pub(crate) use layers::{BatchNorm, Conv2d, LayerNorm, Linear, RmsNorm};
+pub(crate) use layers::{BatchNorm, Conv2d, LayerNorm, Linear, ResponseNorm, RmsNorm};
 pub use operation::Operation;
 pub(crate) use parameters::Scope;
 pub use parameters::{Parameter, ParameterId, Parameters, Role};

@@ -84,6 +84,16 @@ pub enum Operation {
         /// Epsilon, added to the mean square.
         epsilon: f64,
     },
+    /// Global response normalization of a map (<https://arxiv.org/abs/2301.00808>): `x · (1 + weight · g) + bias`, where
+    /// `g` is a channel's Euclidean length over all places, divided by the mean of these lengths over the channels.
+    ResponseNorm {
+        /// Factor of each channel's share.
+        weight: ParameterId,
+        /// Added to each channel.
+        bias: ParameterId,
+        /// Added to the mean length.
+        epsilon: f64,
+    },
     /// Divides each of `heads` equal runs of the last dimension by its Euclidean length, or by 1e-12 if that is larger.
     UnitHeads {
         /// Number of heads.
@@ -264,6 +274,9 @@ impl Operation {
                 (format!("head_norm[epsilon {epsilon}]"), with(weight, bias))
             }
             Operation::RmsNorm { weight, epsilon } => (format!("rms_norm[epsilon {epsilon}]"), vec![weight]),
+            Operation::ResponseNorm { weight, bias, epsilon } => {
+                (format!("response_norm[epsilon {epsilon}]"), vec![weight, bias])
+            }
             Operation::UnitHeads { heads } => (format!("unit_heads[{heads}]"), Vec::new()),
             Operation::ScaleHeads { factors, limit: None } => of("scale_heads", factors),
             Operation::ScaleHeads { factors, limit: Some(limit) } => {

@@ -17,6 +17,7 @@ mod hf_preprocessor;
 mod hf_processor_class;
 mod big_vision;
 mod mobileclip;
+pub(crate) mod clipway;
 mod open_clip;
 mod open_clip_custom_text;
 mod openai;
@@ -31,7 +32,7 @@ use crate::state_dict::StateDict;
 use definition::{Conversion, has_prefix};
 
 /// Every layout, more specific ones first.
-pub static LAYOUTS: [&Layout; 19] = [
+pub static LAYOUTS: [&Layout; 20] = [
     &refused::SIGLIP2_NAFLEX,
     &refused::X_CLIP,
     &refused::CLIP_SEG,
@@ -49,6 +50,7 @@ pub static LAYOUTS: [&Layout; 19] = [
     &mobileclip::LAYOUT,
     &refused::EVA_CLIP,
     &openai::LAYOUT,
+    &clipway::LAYOUT,
     &open_clip_custom_text::LAYOUT,
     &open_clip::LAYOUT,
 ];

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use clipway_formats::{Dtype, FormatError, TensorInfo};
+use clipway_formats::{Code, Dtype, FormatError, Place, TensorInfo};
 
 use super::fold::fold;
+use super::quantize::{check_scales, quantize_rows};
 use super::resample::{resample_grid, resample_rows};
 use super::{PlannedTensor, Step};
 use crate::state_dict::{StateDict, cast_from_f32, cast_to_f32};
@@ -68,6 +69,10 @@ pub fn apply<E>(
                 let (dtype, shape) = step.result(&infos).expect("the plan was checked");
                 let bytes = match step {
                     Step::Fill { value, dtype, .. } => filled(*value, *dtype, shape.iter().product()),
+                    Step::Quantize | Step::RowScales => {
+                        int8(step, &inputs[0], &planned.target.name).map_err(ApplyError::Read)?
+                    }
+                    Step::Dequantize => dequantized(&inputs).map_err(ApplyError::Read)?,
                     _ => transform(step, &inputs, &shape),
                 };
                 let name = planned.target.name.clone();
@@ -183,6 +188,33 @@ fn filled(value: i64, dtype: Dtype, elements: usize) -> Vec<u8> {
     one.repeat(elements)
 }
 
+/// Bytes of a tensor in int8, or of its scales.
+fn int8(step: &Step, input: &Tensor, name: &str) -> Result<Vec<u8>, FormatError> {
+    let values = input.values();
+    let width = values.len() / input.info.shape[0].max(1);
+    let (values, scales) = quantize_rows(&values, width).map_err(|row| {
+        let place = Place::Tensor(name.to_owned());
+        let cause = format!("row {row} holds NaN or infinity, which int8 does not have");
+        FormatError::new(Code::BadValue, place, cause)
+    })?;
+    Ok(match step {
+        Step::Quantize => values.iter().map(|value| *value as u8).collect(),
+        _ => scales.iter().flat_map(|scale| scale.to_le_bytes()).collect(),
+    })
+}
+
+/// Bytes of a tensor of int8 as f32.
+fn dequantized(inputs: &[Tensor]) -> Result<Vec<u8>, FormatError> {
+    let [values, scales] = inputs else { panic!("the plan was checked") };
+    let name = &scales.info.name;
+    let scales = scales.values();
+    check_scales(name, &scales)?;
+    let width = (values.bytes.len() / scales.len().max(1)).max(1);
+    let rows = values.bytes.chunks_exact(width).zip(&scales);
+    let widened = rows.flat_map(|(row, scale)| row.iter().map(move |value| f32::from(*value as i8) * scale));
+    Ok(widened.flat_map(f32::to_le_bytes).collect())
+}
+
 /// Bytes of a step's result, whose shape is `shape`.
 fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
     let Tensor { info, bytes } = &inputs[0];
@@ -190,7 +222,10 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
     let product = |lengths: &[usize]| lengths.iter().product::<usize>();
     let single = |made: Vec<f32>| made.iter().flat_map(|value| value.to_le_bytes()).collect();
     match step {
-        Step::Reshape { .. } | Step::Cast { .. } | Step::Fill { .. } => bytes.clone(),
+        Step::Reshape { .. } | Step::Cast { .. } => bytes.clone(),
+        Step::Fill { .. } | Step::Quantize | Step::RowScales | Step::Dequantize => {
+            unreachable!("these are made before")
+        }
         Step::Concatenate { axis } => {
             let before = product(&shape[..*axis]);
             let mut out = Vec::with_capacity(product(shape) * size);

@@ -13,6 +13,7 @@ mod build;
 mod fit;
 mod fold;
 mod ledger;
+mod quantize;
 mod regroup;
 mod resample;
 mod step;
@@ -25,6 +26,7 @@ pub(crate) use fit::is_patch_embedding;
 pub use fold::{FoldAddend, FoldNorm, FoldPart};
 pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};
 pub use precision::Precision;
+pub use quantize::{SCALE_SUFFIX, quantize_row};
 pub(crate) use regroup::{FUSED, SPLIT, attention_part};
 pub use resample::{resample_distances, resample_grid};
 pub use step::{Step, StepError};
@@ -89,10 +91,11 @@ impl PlannedTensor {
         Ok(planned)
     }
 
-    /// Whether the name changes; a folded tensor has its own name.
+    /// Whether the name changes; a folded tensor has its own name, and so do scales.
     pub fn is_renamed(&self) -> bool {
-        let folded = matches!(self.steps.first(), Some(Step::Fold { .. }));
-        !folded && self.sources.iter().any(|source| source.name != self.target.name)
+        let is_named_anew = matches!(self.steps.first(), Some(Step::Fold { .. } | Step::Dequantize))
+            || matches!(self.steps.last(), Some(Step::RowScales));
+        !is_named_anew && self.sources.iter().any(|source| source.name != self.target.name)
     }
 
     /// Adds a step, and updates the target's dtype and shape.

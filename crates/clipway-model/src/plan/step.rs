@@ -66,6 +66,13 @@ pub enum Step {
         /// The shape.
         shape: Vec<usize>,
     },
+    /// Rounds to int8, row by row along the first axis, each with the scale that leaves the least squared error; see
+    /// [`quantize_row`](super::quantize_row).
+    Quantize,
+    /// The scales of [`Step::Quantize`], one f32 for each row.
+    RowScales,
+    /// Multiplies rows of int8, the first source, by their scales, the second. The result is f32. Only as the first step.
+    Dequantize,
     /// Rounds every element to another dtype: to nearest, ties to even.
     Cast {
         /// The new dtype.
@@ -95,6 +102,9 @@ impl Step {
             Step::ResampleGrid(_) | Step::ResampleRows { .. } => "resample",
             Step::Fold { .. } => "fold",
             Step::Fill { .. } => "fill",
+            Step::Quantize => "quantize",
+            Step::RowScales => "scales",
+            Step::Dequantize => "dequantize",
             Step::Cast { .. } => "cast",
         }
     }
@@ -124,13 +134,34 @@ impl Step {
                 _ => refuse(format!("a {dtype} tensor filled with one number")),
             };
         }
+        if let (Step::Dequantize, [values, scales]) = (self, inputs) {
+            let rows = values.shape.first().copied();
+            let fits = values.dtype == Dtype::I8 && scales.dtype == Dtype::F32;
+            return match fits && rows.is_some_and(|rows| scales.shape == [rows]) {
+                true => Ok((Dtype::F32, values.shape.clone())),
+                false => refuse(format!(
+                    "{} {:?} with scales of {} {:?}: expected I8 with an F32 for each row",
+                    values.dtype, values.shape, scales.dtype, scales.shape
+                )),
+            };
+        }
         let [input] = inputs else {
             return refuse(format!("{} takes one tensor, not {}", self.name(), inputs.len()));
         };
         let mut shape = input.shape.clone();
         let mut dtype = input.dtype;
         let fits = match self {
-            Step::Concatenate { .. } | Step::Fill { .. } | Step::Fold { .. } => false,
+            Step::Concatenate { .. } | Step::Fill { .. } | Step::Fold { .. } | Step::Dequantize => false,
+            Step::Quantize => {
+                dtype = Dtype::I8;
+                shape.len() > 1 && input.dtype.is_float()
+            }
+            Step::RowScales => {
+                dtype = Dtype::F32;
+                let fits = shape.len() > 1 && input.dtype.is_float();
+                shape.truncate(1);
+                fits
+            }
             Step::Slice { axis, start, end } => match shape.get_mut(*axis) {
                 Some(length) if start < end && end <= length => {
                     *length = end - start;
@@ -214,6 +245,9 @@ impl fmt::Display for Step {
                 write!(f, "fold(biases of {} branches)", terms.len())
             }
             Step::Fill { value, dtype, shape } => write!(f, "fill({value}, {dtype} {shape:?})"),
+            Step::Quantize => f.write_str("quantize(I8 by row)"),
+            Step::RowScales => f.write_str("scales(F32 by row)"),
+            Step::Dequantize => f.write_str("dequantize(I8 by row)"),
             Step::Cast { to } => write!(f, "cast({to})"),
         }
     }

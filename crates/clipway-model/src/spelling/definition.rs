@@ -41,7 +41,7 @@ pub struct Spelling {
     pub(crate) weights_name: fn(WeightsFormat) -> [&'static str; 2],
     /// Gives a model these names, or reports everything that cannot be expressed.
     pub(super) spell: fn(&ConfigFile, &[PlannedTensor]) -> Result<Spelled, SpellError>,
-    /// Whether open_clip loads the folder.
+    /// Whether its names and config are open_clip's.
     pub(crate) is_open_clip: bool,
     /// The files of its graphs, where it has graphs.
     pub onnx: Option<&'static Profile>,
@@ -92,6 +92,11 @@ impl SpellError {
 }
 
 impl Spelling {
+    /// Whether tensors may be in int8.
+    pub fn holds_int8(&self) -> bool {
+        self.layout == super::clipway::SPELLING.layout
+    }
+
     /// Renames the tensors of a plan from open_clip's names to the target's.
     ///
     /// # Errors

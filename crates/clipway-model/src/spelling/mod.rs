@@ -2,6 +2,7 @@
 //!
 //! A target is one file here and one line in [`TARGETS`].
 
+mod clipway;
 mod definition;
 pub mod onnx;
 mod onnx_targets;
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// Every target, the default first.
-pub static TARGETS: [Target; 7] = [
+pub static TARGETS: [Target; 8] = [
     Target {
         name: "open_clip",
         about: "Folder for open_clip, with safetensors",
@@ -53,6 +54,12 @@ pub static TARGETS: [Target; 7] = [
         about: "State dict for OpenAI's code (.pt)",
         spelling: &openai::SPELLING,
         format: WeightsFormat::Pytorch,
+    },
+    Target {
+        name: "clipway",
+        about: "clipway's folder with safetensors, which may be in int8",
+        spelling: &clipway::SPELLING,
+        format: WeightsFormat::Safetensors,
     },
     Target {
         name: "onnx",

@@ -18,6 +18,7 @@ mod export_refused;
 mod export_shared;
 mod identify;
 mod inspect;
+mod int8;
 mod layouts;
 mod layouts_timm;
 mod layouts_unfit;

@@ -19,6 +19,7 @@ use crate::load::LoadOptions;
 use crate::verify::VerifyError;
 
 use pairs::Pairs;
+pub use pairs::built_in_pairs;
 
 /// Result of comparing the activations.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,6 +4,7 @@ use super::evidence::Features;
 use crate::clip::{Clip, ClipError};
 use crate::encoder::normalize;
 use crate::image::{DecodeLimits, Image, Samples, decode};
+use crate::verify::Inputs;
 
 /// One sheet of images, and their texts line by line: Microsoft's Fluent Emoji (MIT license) with their Unicode names.
 const SHEET: &[u8] = include_bytes!("../../data/pairs/pictures.webp");
@@ -72,6 +73,16 @@ impl Pairs {
         normalize(&mut features, clip.embed_dim());
         Ok(features)
     }
+}
+
+/// Built-in images with their texts, 200 of each.
+///
+/// # Errors
+/// None of the sheet that is built in.
+pub fn built_in_pairs() -> Result<Inputs, ClipError> {
+    let texts = TEXTS.lines().map(|text| format!("{TEMPLATE}{text}")).collect();
+    let images = images()?.into_iter().zip(TEXTS.lines()).map(|(image, text)| (text.to_owned(), image));
+    Ok(Inputs { name: "built-in pairs".to_owned(), images: images.collect(), texts })
 }
 
 /// The images of the sheet, row by row.

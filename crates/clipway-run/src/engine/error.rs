@@ -21,6 +21,9 @@ pub enum WeightError {
         /// Dtype of the tensor.
         found: String,
     },
+    /// The tensor holds NaN or infinity, which int8 does not have.
+    #[error("it holds NaN or infinity, which int8 does not have")]
+    NotFinite,
     /// Reading its bytes failed.
     #[error(transparent)]
     Read(Box<dyn std::error::Error + Send + Sync>),
@@ -130,6 +133,7 @@ impl EngineError {
                 WeightError::Missing => "missing",
                 WeightError::Shape { .. } => "shape-mismatch",
                 WeightError::Dtype { .. } => "dtype-mismatch",
+                WeightError::NotFinite => "not-finite",
                 WeightError::Read(_) => "io",
             },
             EngineError::Unsupported { .. } => "unsupported",

@@ -1,5 +1,7 @@
 //! Runs a prepared program on one batch.
 
+use std::time::Instant;
+
 use clipway_kernels::Kernels;
 use rayon::prelude::*;
 
@@ -9,6 +11,7 @@ use super::loader::Loader;
 use super::program::{Id, Program};
 use super::slots::Slots;
 use super::steps::step::Step;
+use super::times::StepTimes;
 use super::values::{Input, Values};
 
 /// Buffers of the values, reused between passes.
@@ -35,12 +38,14 @@ impl Executable {
         Ok(Executable { program, steps, slots })
     }
 
-    /// Runs a batch; `sink` receives each kept value with its index, and finally the output with `None`.
+    /// Runs a batch and adds the times of its steps to `times`; `sink` receives each kept value with its index, and finally
+    /// the output with `None`.
     pub fn run(
         &self,
         kernels: &Kernels,
         arena: &mut Arena,
         batch: &Batch<'_>,
+        times: Option<&StepTimes>,
         sink: &mut dyn FnMut(Option<usize>, &[f32]),
     ) {
         arena.buffers.resize_with(self.slots.count, Vec::new);
@@ -61,7 +66,11 @@ impl Executable {
             };
             let inputs: Vec<Input<'_>> = node.inputs.iter().map(input).collect();
             let values = Values { batch, kernels, shape, inputs: &inputs };
+            let start = times.map(|_| Instant::now());
             self.steps[id].run(&values, &mut out[..length]);
+            if let (Some(times), Some(start)) = (times, start) {
+                times.add(&node.scope, node.op.name(), start.elapsed());
+            }
             for (index, _) in self.program.kept.iter().enumerate().filter(|(_, (_, kept))| *kept == id) {
                 sink(Some(index), &out[..length]);
             }

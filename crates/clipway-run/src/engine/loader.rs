@@ -2,42 +2,73 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use clipway_kernels::{Kernels, PackedConv, PackedMatrix, WeightLayout as Packing, Window as KernelWindow};
+use clipway_kernels::{Kernels, Window as KernelWindow};
 use clipway_model::graph::{AttentionBias, GridMlp, ParameterId, Parameters, WeightLayout};
 use clipway_model::plan::resample_grid;
 
 use super::bias::Bias;
+use super::compute::Compute;
 use super::error::{EngineError, WeightError};
-use super::recipe::{Addend, Block, Filters, Matrix, Table, Vector};
+use super::recipe::{Addend, Block, Filters, Table, Vector};
 use super::shape::Window;
-use super::weights::Weights;
+use super::weights::{Elements, Weights};
 
 /// Reads parameters and builds what a program's recipes describe.
 pub(super) struct Loader<'a> {
     pub parameters: &'a Parameters,
     weights: &'a dyn Weights,
     pub kernels: &'a Kernels,
+    pub compute: Compute,
     /// Buffers for weights before packing, about one per thread.
     scratch: Mutex<Vec<Vec<f32>>>,
 }
 
 impl<'a> Loader<'a> {
-    pub fn new(parameters: &'a Parameters, weights: &'a dyn Weights, kernels: &'a Kernels) -> Loader<'a> {
-        Loader { parameters, weights, kernels, scratch: Mutex::default() }
+    pub fn new(
+        parameters: &'a Parameters,
+        weights: &'a dyn Weights,
+        kernels: &'a Kernels,
+        compute: Compute,
+    ) -> Loader<'a> {
+        Loader { parameters, weights, kernels, compute, scratch: Mutex::default() }
     }
 
-    /// Reads a parameter into a buffer and checks that it is complete.
-    fn read(&self, id: ParameterId, out: &mut Vec<f32>) -> Result<(), EngineError> {
+    /// Hands a parameter's elements to `sink` as they are stored, each piece with the index of its first element, and
+    /// checks that all came.
+    pub fn stream(
+        &self,
+        id: ParameterId,
+        sink: &mut dyn FnMut(usize, Elements<'_>),
+    ) -> Result<(), EngineError> {
         let parameter = self.parameters.get(id);
-        let read = self.weights.read(&parameter.name, &parameter.shape, out);
+        let mut found = 0;
+        let read = self.weights.read(&parameter.name, &parameter.shape, &mut |piece| {
+            let start = found;
+            found += piece.len();
+            if found <= parameter.elements() {
+                sink(start, piece);
+            }
+        });
         let whole = read.and_then(|()| {
-            if out.len() == parameter.elements() {
+            if found == parameter.elements() {
                 return Ok(());
             }
-            let (expected, found) = (parameter.shape.clone(), vec![out.len()]);
+            let (expected, found) = (parameter.shape.clone(), vec![found]);
             Err(WeightError::Shape { expected, found })
         });
         whole.map_err(|cause| EngineError::Weight { name: parameter.name.clone(), cause })
+    }
+
+    /// Whether a parameter is stored in int8.
+    pub fn is_int8(&self, id: ParameterId) -> bool {
+        self.weights.is_int8(&self.parameters.get(id).name)
+    }
+
+    /// Reads a parameter into a buffer as f32.
+    fn read(&self, id: ParameterId, out: &mut Vec<f32>) -> Result<(), EngineError> {
+        out.clear();
+        out.reserve(self.parameters.get(id).elements());
+        self.stream(id, &mut |_, piece| piece.widen(0..piece.len(), out))
     }
 
     pub fn owned(&self, id: ParameterId) -> Result<Vec<f32>, EngineError> {
@@ -53,7 +84,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Passes a parameter's values to a function, which may change them.
-    fn borrowed<R>(
+    pub fn borrowed<R>(
         &self,
         id: ParameterId,
         function: impl FnOnce(&mut [f32]) -> Result<R, EngineError>,
@@ -65,32 +96,8 @@ impl<'a> Loader<'a> {
         result
     }
 
-    /// Packs a matrix.
-    pub fn packed(&self, matrix: &Matrix) -> Result<PackedMatrix, EngineError> {
-        let (outputs, inputs) = (matrix.outputs(), matrix.inputs);
-        if let [block @ Block { layout: WeightLayout::InOut, .. }] = matrix.blocks.as_slice() {
-            let whole = self.parameters.get(block.parameter).elements() == outputs * inputs;
-            if whole {
-                return self.borrowed(block.parameter, |values| {
-                    if let Some(factors) = &block.factors {
-                        let factors = self.vector(factors)?;
-                        for row in values.chunks_exact_mut(outputs) {
-                            row.iter_mut().zip(&factors).for_each(|(v, f)| *v = (f64::from(*v) * f) as f32);
-                        }
-                    }
-                    Ok(self.kernels.pack_linear(values, outputs, inputs, Packing::InOut))
-                });
-            }
-        }
-        let mut builder = self.kernels.linear_builder(outputs, inputs, Packing::OutIn);
-        for block in &matrix.blocks {
-            self.rows(block, inputs, |rows| builder.push(rows))?;
-        }
-        Ok(builder.finish())
-    }
-
     /// Passes a block's rows to a function, one per output, with its factors applied.
-    fn rows<R>(
+    pub fn rows<R>(
         &self,
         block: &Block,
         inputs: usize,
@@ -160,22 +167,6 @@ impl<'a> Loader<'a> {
             }
         }
         Ok(single(&sums))
-    }
-
-    pub fn conv(&self, filters: &Matrix, window: Window, groups: usize) -> Result<PackedConv, EngineError> {
-        let spec = kernel_window(window);
-        let channels = filters.inputs / window.kernel.iter().product::<usize>() * groups;
-        let pack = |rows: &[f32]| self.kernels.pack_conv2d(rows, filters.outputs(), channels, groups, spec);
-        match filters.blocks.as_slice() {
-            [block] => self.rows(block, filters.inputs, pack),
-            blocks => {
-                let mut all = Vec::new();
-                for block in blocks {
-                    self.rows(block, filters.inputs, |rows| all.extend_from_slice(rows))?;
-                }
-                Ok(pack(&all))
-            }
-        }
     }
 
     /// The rows added to each sample.

@@ -12,7 +12,8 @@ use super::shape::{Finish, Rows, Select, Shape, Window};
 use super::steps::{
     Activate, AddRow, AddTable, AddTextPositions, Affine, Append, Arrange, Attention, AveragePool, Conv,
     DropRows, Embedding, LayerNorm, Linear, Op, Pairwise, Pixels, PoolUnpadded, Prepend, PrependMean,
-    Queries, Reduce, Reduction, RmsNorm, Rotary, ToRows, TokenIds, UnitHeads, Unpadded, WindowAttention,
+    Queries, Reduce, Reduction, ResponseNorm, RmsNorm, Rotary, ToRows, TokenIds, UnitHeads, Unpadded,
+    WindowAttention,
 };
 
 /// Lowers a tower to the engine's form and keeps the values of the named nodes.
@@ -91,6 +92,9 @@ impl Lowering<'_> {
             Operation::LayerNorm { weight, bias, epsilon }
             | Operation::HeadNorm { weight, bias, epsilon } => LayerNorm { weight, bias, epsilon }.into(),
             Operation::RmsNorm { weight, epsilon } => RmsNorm { weight, epsilon }.into(),
+            Operation::ResponseNorm { weight, bias, epsilon } => {
+                ResponseNorm { weight, bias, epsilon }.into()
+            }
             Operation::UnitHeads { heads } => UnitHeads(heads).into(),
             Operation::ScaleHeads { factors, limit } => {
                 let times = shape.width / self.parameters.get(factors).elements();

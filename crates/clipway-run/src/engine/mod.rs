@@ -8,10 +8,13 @@
 mod attend;
 mod batch;
 mod bias;
+mod compute;
 mod error;
 mod execute;
 mod loader;
+mod lookup;
 mod lower;
+mod packed;
 mod passes;
 mod positions;
 mod pixels;
@@ -24,12 +27,13 @@ mod slots;
 mod turn;
 mod split;
 mod steps;
+mod times;
 mod tower;
 mod values;
 mod weights;
 mod windows;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clipway_model::graph::{Graph, Parameters, TextPositions};
 
@@ -42,16 +46,20 @@ use program::Program;
 use shape::Rows;
 use steps::{AddTable, AddTextPositions, Embedding, Op, TokenIds};
 
+pub use compute::Compute;
 pub use error::{EngineError, WeightError};
 pub use passes::Passes;
 pub use processor::{InstructionSet, Processor};
-pub use weights::Weights;
+pub use times::{StepTime, StepTimes};
+pub use weights::{Elements, Weights};
 
 /// How to compile a tower.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineOptions {
     /// Which passes to run.
     pub passes: Passes,
+    /// What products are computed in.
+    pub compute: Compute,
     /// Whether the outputs of the tower's blocks are available, which prevents some optimizations.
     pub blocks: bool,
 }
@@ -63,6 +71,7 @@ pub struct Engine {
     input: TowerInput,
     width: usize,
     counted: Vec<Counted>,
+    times: Option<Arc<StepTimes>>,
     arenas: Mutex<Vec<Arena>>,
 }
 
@@ -91,10 +100,17 @@ impl Engine {
         passes::run(&mut program, options.passes);
         let counted = counted(&program, parameters);
         let width = program.nodes[program.output].shape.width;
-        let executable =
-            Executable::prepare(program, &Loader::new(parameters, weights, processor.kernels()))?;
+        let executable = Executable::prepare(
+            program,
+            &Loader::new(parameters, weights, processor.kernels(), options.compute),
+        )?;
         let processor = processor.clone();
-        Ok(Engine { processor, executable, input, width, counted, arenas: Mutex::default() })
+        Ok(Engine { processor, executable, input, width, counted, times: None, arenas: Mutex::default() })
+    }
+
+    /// Adds the times of its steps to `times` from now on.
+    pub fn with_times(self, times: Arc<StepTimes>) -> Engine {
+        Engine { times: Some(times), ..self }
     }
 
     /// The tower's input.
@@ -218,7 +234,8 @@ impl Engine {
         let kernels = self.processor.kernels();
         kernels.install(|| {
             for batch in batches {
-                self.executable.run(kernels, &mut arena, &batch, &mut |kept, values| match kept {
+                let times = self.times.as_deref();
+                self.executable.run(kernels, &mut arena, &batch, times, &mut |kept, values| match kept {
                     Some(index) => blocks[index].values.extend_from_slice(values),
                     None => features.extend_from_slice(values),
                 });

@@ -16,10 +16,18 @@ pub enum InstructionSet {
 }
 
 impl InstructionSet {
+    /// Every instruction set, fastest first.
+    pub const ALL: [InstructionSet; 3] =
+        [InstructionSet::Avx512, InstructionSet::Avx2, InstructionSet::Portable];
+
     /// The instruction sets of this processor, fastest first.
     pub fn available() -> Vec<InstructionSet> {
-        let all = [InstructionSet::Avx512, InstructionSet::Avx2, InstructionSet::Portable];
-        all.into_iter().filter(|set| set.isa().is_available()).collect()
+        Self::ALL.into_iter().filter(|set| set.isa().is_available()).collect()
+    }
+
+    /// The instruction set of a name.
+    pub fn named(name: &str) -> Option<InstructionSet> {
+        Self::ALL.into_iter().find(|set| set.name() == name)
     }
 
     /// Display name.

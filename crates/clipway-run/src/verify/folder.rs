@@ -13,6 +13,7 @@ use super::outputs::{Inputs, Outputs};
 use super::report::report;
 use super::rules::RuleDifference;
 use crate::clip::{Clip, ClipError};
+use crate::engine::Compute;
 use crate::image::PixelRule;
 use crate::load::{LoadError, LoadOptions};
 
@@ -83,6 +84,9 @@ impl FolderVerification<'_> {
         options.context_length = Some(model.context_length);
         let reference = Source::of(Arc::clone(source), &options)?;
         let tolerance = tolerance(&reference, folder);
+        // What is widened is held to the same numbers in f32, not to products of int8.
+        let is_widened = is_int8(&reference) && !is_int8(folder);
+        let compute = if is_widened { Compute::F32 } else { self.load.compute };
 
         let name = source.path().file_name().unwrap_or(source.path().as_os_str()).to_string_lossy();
         // One side may be a transformers folder and the other not: weights and settings are then compared on the same
@@ -90,18 +94,24 @@ impl FolderVerification<'_> {
         let rule = |source: &Source| source.config().preprocess().rule;
         let rules = [rule(&reference), rule(folder)];
         let common = (rules[0] != rules[1]).then_some(PixelRule::OpenClip);
-        let clip = self.loaded(&reference, self.load.tokenizer.clone())?;
+        let clip = self.loaded(&reference, self.load.tokenizer.clone(), compute)?;
         // Different rules are not the folder's fault, but its user should know what they cost.
         let difference = RuleDifference::of(&clip, self.inputs, rules)?;
         let expected = self.outputs(&format!("`{name}`"), clip, common.clone())?;
-        let found = self.outputs(&subject(folder), self.loaded(folder, None)?, common)?;
+        let clip = self.loaded(folder, None, self.load.compute)?;
+        let found = self.outputs(&subject(folder), clip, common)?;
         let mut report = report(&expected, &found, &tolerance);
         report.notes.extend(difference.map(|difference| difference.to_string()));
         Ok(report)
     }
 
-    fn loaded(&self, source: &Source, tokenizer: Option<PathBuf>) -> Result<Clip, LoadError> {
-        Clip::load(source, &LoadOptions { towers: None, tokenizer, ..self.load.clone() })
+    fn loaded(
+        &self,
+        source: &Source,
+        tokenizer: Option<PathBuf>,
+        compute: Compute,
+    ) -> Result<Clip, LoadError> {
+        Clip::load(source, &LoadOptions { towers: None, tokenizer, compute, ..self.load.clone() })
     }
 
     /// Runs a side and then frees its weights.
@@ -131,6 +141,11 @@ pub fn resolve_exported(folder: &Path) -> Result<Source, SourceError> {
     Source::of(checkpoint, &SourceOptions { ignore_artifact, ..SourceOptions::default() })
 }
 
+/// Whether any tensor is stored in int8.
+fn is_int8(source: &Source) -> bool {
+    source.plan().tensors.iter().any(|planned| planned.is_int8())
+}
+
 /// A folder's name in reports, with the files that determine how it is read.
 fn subject(folder: &Source) -> String {
     match folder.artifact() {
@@ -141,6 +156,9 @@ fn subject(folder: &Source) -> String {
 
 /// The tolerance for rounding to the folder's dtypes.
 fn tolerance(reference: &Source, subject: &Source) -> Tolerance {
+    if is_int8(subject) && !is_int8(reference) {
+        return Tolerance::int8();
+    }
     let dtypes = |source: &Source| -> Vec<(String, Dtype)> {
         let targets = source.plan().tensors.iter().map(|planned| &planned.target);
         targets.map(|target| (target.name.clone(), target.dtype)).collect()

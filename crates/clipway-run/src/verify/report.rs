@@ -112,7 +112,8 @@ impl Rows {
         Pair { reference: &self.values, subject: &subject.values, width: self.width }
     }
 
-    fn transposed(&self) -> Rows {
+    /// The matrix with rows and columns exchanged.
+    pub fn transposed(&self) -> Rows {
         let height = self.values.len().checked_div(self.width).unwrap_or(0);
         let columns = (0..self.width).flat_map(|c| (0..height).map(move |r| r * self.width + c));
         Rows { values: columns.map(|at| self.values[at]).collect(), width: height }

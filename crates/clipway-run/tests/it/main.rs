@@ -16,6 +16,7 @@ mod made;
 mod onnx;
 mod processors;
 mod readme;
+mod quantize;
 mod rules;
 mod text;
 mod text_corpus;

@@ -6,7 +6,7 @@ use clipway_model::config::ModelConfig;
 use clipway_model::spelling::onnx::{OnnxOptions, ParameterValues, PixelInput, lower};
 use clipway_run::clip::Clip;
 use clipway_run::encoder::{Encoder, EncoderSettings};
-use clipway_run::engine::{Engine, EngineOptions, Processor, WeightError, Weights};
+use clipway_run::engine::{Elements, Engine, EngineOptions, Processor, WeightError, Weights};
 use clipway_run::image::Preprocess;
 use clipway_run::onnx::{Colors, OnnxData, OnnxError, OnnxSession, OnnxTower};
 use clipway_run::tower::{Tower, TowerInput};
@@ -24,8 +24,15 @@ const STD: [f64; 3] = [0.27, 0.26, 0.28];
 struct ByFormula;
 
 impl Weights for ByFormula {
-    fn read(&self, name: &str, shape: &[usize], out: &mut Vec<f32>) -> Result<(), WeightError> {
-        formula::fill(name, shape, out);
+    fn read(
+        &self,
+        name: &str,
+        shape: &[usize],
+        sink: &mut dyn FnMut(Elements<'_>),
+    ) -> Result<(), WeightError> {
+        let mut values = Vec::new();
+        formula::fill(name, shape, &mut values);
+        sink(Elements::F32(&values));
         Ok(())
     }
 }

@@ -1,10 +1,12 @@
 //! ConvNeXt (<https://arxiv.org/abs/2201.03545>): stages of blocks that mix places by a large depthwise convolution and
-//! channels by an MLP.
+//! channels by an MLP. V2 (<https://arxiv.org/abs/2301.00808>) has a response norm within the MLP in place of the layer
+//! scale after it.
 //!
 //! Figures come from timm 1.0 (Apache-2.0), `timm/models/convnext.py`.
 
 use crate::graph::{
-    Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, Scope, ValueId,
+    Activation, Conv2d, GraphBuilder, GraphError, LayerNorm, Linear, ParameterId, ResponseNorm, Scope,
+    ValueId,
 };
 
 use super::layers::join;
@@ -13,6 +15,9 @@ use super::request::{DeclaredTrunk, Trunk, TrunkRequest};
 
 /// Ratio of an MLP's inner channels to its outer channels.
 const MLP_RATIO: usize = 4;
+
+/// Added to the mean length in a response norm.
+const RESPONSE_EPSILON: f64 = 1e-6;
 
 /// What distinguishes the trunks.
 #[derive(Clone, Copy)]
@@ -27,6 +32,8 @@ struct Variant {
     stem: StemKind,
     /// Whether the MLP's matrices are stored as pointwise convolutions.
     conv_mlp: bool,
+    /// Whether the MLP holds a response norm, and then there is no layer scale.
+    response_norm: bool,
     /// Whether the last norm comes before the pool instead of after it.
     norm_first: bool,
     /// Width of a layer before the classifier.
@@ -53,6 +60,7 @@ const SMALL: Variant = Variant {
     kernels: [7; 4],
     stem: StemKind::Patches,
     conv_mlp: true,
+    response_norm: false,
     norm_first: false,
     head_hidden: None,
     activation: Activation::Gelu,
@@ -74,7 +82,7 @@ const TEST: Variant = Variant {
     ..TINY
 };
 
-const VARIANTS: [Variant; 19] = [
+const VARIANTS: [Variant; 28] = [
     Variant { name: "convnext_atto", ..SMALL },
     Variant { name: "convnext_atto_ols", stem: StemKind::Overlap(24), ..SMALL },
     Variant { name: "convnext_femto", ..FEMTO },
@@ -98,6 +106,15 @@ const VARIANTS: [Variant; 19] = [
         map: 8,
         ..BASE
     },
+    Variant { name: "convnextv2_atto", response_norm: true, ..SMALL },
+    Variant { name: "convnextv2_femto", response_norm: true, ..FEMTO },
+    Variant { name: "convnextv2_pico", response_norm: true, ..PICO },
+    Variant { name: "convnextv2_nano", response_norm: true, ..NANO },
+    Variant { name: "convnextv2_tiny", response_norm: true, ..TINY },
+    Variant { name: "convnextv2_small", depths: [3, 3, 27, 3], response_norm: true, ..TINY },
+    Variant { name: "convnextv2_base", response_norm: true, ..BASE },
+    Variant { name: "convnextv2_large", response_norm: true, ..LARGE },
+    Variant { name: "convnextv2_huge", widths: [352, 704, 1408, 2816], response_norm: true, ..BASE },
     Variant { name: "test_convnext", depths: [1, 2, 4, 2], widths: [24, 32, 48, 64], ..TEST },
     Variant { name: "test_convnext2", ..TEST },
     Variant { name: "test_convnext3", kernels: [7, 5, 5, 3], activation: Activation::Silu, ..TEST },
@@ -131,14 +148,15 @@ struct Downsample {
     conv: Conv2d,
 }
 
-/// `x + gamma · mlp(norm(window(x)))`.
+/// `x + gamma · mlp(norm(window(x)))`; the response norm stands between the MLP's matrices, after the activation.
 struct Block {
     path: String,
     window: Conv2d,
     norm: LayerNorm,
     mlp: [Pointwise; 2],
+    response_norm: Option<ResponseNorm>,
     activation: Activation,
-    gamma: ParameterId,
+    gamma: Option<ParameterId>,
 }
 
 /// A matrix applied to the channels of each place.
@@ -266,17 +284,16 @@ impl Block {
                 Pointwise::Linear(Linear::new(scope, inputs, outputs, true))
             }
         };
-        Block {
-            path: scope.path().to_owned(),
-            window: Conv2d::depthwise_with_bias(scope.child("conv_dw"), width, kernel),
-            norm: LayerNorm::new(scope.child("norm"), width, true, variant.epsilon),
-            mlp: [
-                pointwise(scope.child("mlp.fc1"), width, hidden),
-                pointwise(scope.child("mlp.fc2"), hidden, width),
-            ],
-            activation: variant.activation,
-            gamma: scope.parameter("gamma", &[width]),
-        }
+        let path = scope.path().to_owned();
+        let window = Conv2d::depthwise_with_bias(scope.child("conv_dw"), width, kernel);
+        let norm = LayerNorm::new(scope.child("norm"), width, true, variant.epsilon);
+        let first = pointwise(scope.child("mlp.fc1"), width, hidden);
+        let response_norm = variant
+            .response_norm
+            .then(|| ResponseNorm::new(scope.child("mlp.grn"), hidden, RESPONSE_EPSILON));
+        let mlp = [first, pointwise(scope.child("mlp.fc2"), hidden, width)];
+        let gamma = (!variant.response_norm).then(|| scope.parameter("gamma", &[width]));
+        Block { path, window, norm, mlp, response_norm, activation: variant.activation, gamma }
     }
 
     /// Maps to the same shape.
@@ -286,8 +303,11 @@ impl Block {
         branch = graph.layer_norm(branch, &self.norm)?;
         branch = self.mlp[0].forward(graph, branch)?;
         branch = graph.activation(branch, self.activation);
+        if let Some(norm) = &self.response_norm {
+            branch = graph.response_norm(branch, norm)?;
+        }
         branch = self.mlp[1].forward(graph, branch)?;
-        join(graph, x, branch, Some(self.gamma))
+        join(graph, x, branch, self.gamma)
     }
 }
 

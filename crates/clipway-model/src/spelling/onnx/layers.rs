@@ -184,6 +184,39 @@ impl Lowering<'_> {
     }
 
     /// In f32 for every precision: squares overflow in f16.
+    pub fn response_norm(
+        &mut self,
+        x: &Value,
+        node: &Node,
+        [weight, bias]: [ParameterId; 2],
+        epsilon: f64,
+    ) -> Value {
+        let x = self.emit.cast(x, Dtype::F32);
+        let places: usize =
+            node.shape[2..].iter().map(|dim| if let Dim::Fixed(side) = dim { *side } else { 1 }).product();
+        let squares = self.emit.node("Mul", &[&x, &x], vec![]);
+        let mean = self.emit.node("GlobalAveragePool", &[&squares], vec![]);
+        let places = self.emit.scalar(places as f64, Dtype::F32);
+        let sums = self.emit.node("Mul", &[&mean, &places], vec![]);
+        let lengths = self.emit.node("Sqrt", &[&sums], vec![]);
+        let mean = self.emit.reduce("ReduceMean", &lengths, 1, true);
+        let epsilon = self.emit.scalar(epsilon, Dtype::F32);
+        let mean = self.emit.node("Add", &[&mean, &epsilon], vec![]);
+        let shares = self.emit.node("Div", &[&lengths, &mean], vec![]);
+        let channels = self.parameters.get(weight).elements();
+        let [weight, bias] = [weight, bias].map(|id| {
+            let values = self.parameter(id, &[channels, 1, 1]);
+            self.emit.cast(&values, Dtype::F32)
+        });
+        let factors = self.emit.node("Mul", &[&shares, &weight], vec![]);
+        let one = self.emit.scalar(1.0, Dtype::F32);
+        let factors = self.emit.node("Add", &[&factors, &one], vec![]);
+        let scaled = self.emit.node("Mul", &[&x, &factors], vec![]);
+        let shifted = self.emit.node("Add", &[&scaled, &bias], vec![]);
+        self.emit.cast(&shifted, self.float)
+    }
+
+    /// In f32 whatever the precision: squares of f16 overflow.
     pub fn rms_norm(&mut self, x: &Value, weight: ParameterId, epsilon: f64) -> Value {
         let x = self.emit.cast(x, Dtype::F32);
         let two = self.emit.scalar(2.0, Dtype::F32);

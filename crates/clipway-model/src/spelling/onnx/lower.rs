@@ -72,6 +72,9 @@ impl Lowering<'_> {
                 self.emit.reshape(&normed, &[0, 0, width as i64])
             }
             (&Operation::RmsNorm { weight, epsilon }, Some(x)) => self.rms_norm(x, weight, epsilon),
+            (&Operation::ResponseNorm { weight, bias, epsilon }, Some(x)) => {
+                self.response_norm(x, node, [weight, bias], epsilon)
+            }
             (&Operation::UnitHeads { heads }, Some(x)) => {
                 let width = fixed(node);
                 // For a vector, or for the tokens of a sequence.

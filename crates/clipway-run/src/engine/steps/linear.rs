@@ -1,9 +1,10 @@
 //! Rows times a matrix.
 
-use clipway_kernels::{MatrixMut, PackedMatrix, Residual};
+use clipway_kernels::{MatrixMut, Residual};
 
 use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::Loader;
+use crate::engine::packed::Packed;
 use crate::engine::recipe::{Matrix, Table, Vector};
 use crate::engine::shape::{Finish, Shape};
 use crate::engine::values::Values;
@@ -18,7 +19,7 @@ pub(in crate::engine) struct Linear {
 }
 
 struct LinearStep {
-    weight: PackedMatrix,
+    weight: Packed,
     bias: Option<Vec<f32>>,
     table: Option<Vec<f32>>,
     finish: Finish,
@@ -51,6 +52,6 @@ impl Step for LinearStep {
             epilogue = epilogue.residual(Residual::Output);
         }
         let out = MatrixMut::new(out, values.rows(), values.width());
-        values.kernels.linear(values.matrix(0), &self.weight, epilogue, out);
+        self.weight.multiply(values.kernels, values.matrix(0), epilogue, out);
     }
 }

@@ -20,7 +20,7 @@ pub(super) use conv::{AveragePool, Conv};
 pub(super) use elementwise::{Activate, Affine, Pairwise};
 pub(super) use input::{Patches, Pixels, ToRows, TokenIds};
 pub(super) use linear::Linear;
-pub(super) use norm::{LayerNorm, RmsNorm, UnitHeads};
+pub(super) use norm::{LayerNorm, ResponseNorm, RmsNorm, UnitHeads};
 pub(super) use pool::{PoolUnpadded, Reduce, Reduction, Unpadded};
 pub(super) use tables::{AddRow, AddTable, AddTextPositions, Embedding};
 pub(super) use tokens::{Append, DropRows, Prepend, PrependMean, Queries};
@@ -39,6 +39,13 @@ macro_rules! operations {
         }
 
         impl Op {
+            /// Its name.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Op::$operation(_) => stringify!($operation),)*
+                }
+            }
+
             /// The operation without its name.
             pub fn operation(&self) -> &dyn Operation {
                 match self {
@@ -59,7 +66,7 @@ operations! {
     Pixels, TokenIds, ToRows, Patches,
     Linear,
     Conv, AveragePool,
-    LayerNorm, RmsNorm, UnitHeads,
+    LayerNorm, ResponseNorm, RmsNorm, UnitHeads,
     Affine, Activate, Pairwise,
     Attention, Rotary,
     WindowAttention, Arrange,

@@ -4,6 +4,7 @@ use clipway_model::graph::{ParameterId, TextPositions};
 
 use super::step::{Operation, Prepared, Step};
 use crate::engine::loader::Loader;
+use crate::engine::lookup::Lookup;
 use crate::engine::positions::{Positions, Table as PositionTable};
 use crate::engine::recipe::Table;
 use crate::engine::shape::Shape;
@@ -114,14 +115,14 @@ pub(in crate::engine) struct Embedding {
 }
 
 struct EmbeddingStep {
-    table: Vec<f32>,
+    table: Lookup,
     positions: Option<Vec<f32>>,
 }
 
 impl Operation for Embedding {
     fn prepare(&self, _: Shape, loader: &Loader<'_>) -> Prepared {
         Ok(Box::new(EmbeddingStep {
-            table: loader.owned(self.table)?,
+            table: loader.lookup(self.table)?,
             positions: self.positions.map(|positions| loader.owned(positions)).transpose()?,
         }))
     }
@@ -137,13 +138,10 @@ impl Step for EmbeddingStep {
                 let out = &mut out[row * width..][..width];
                 // Ids were checked against the table together with the input.
                 let id = usize::try_from(ids[token]).unwrap_or(0);
-                let entry = &self.table[id * width..][..width];
-                match &self.positions {
-                    Some(positions) => {
-                        let position = &positions[token * width..][..width];
-                        out.iter_mut().zip(entry.iter().zip(position)).for_each(|(o, (e, p))| *o = e + p);
-                    }
-                    None => out.copy_from_slice(entry),
+                self.table.copy(id, out);
+                if let Some(positions) = &self.positions {
+                    let position = &positions[token * width..][..width];
+                    out.iter_mut().zip(position).for_each(|(value, position)| *value += position);
                 }
             }
         }

@@ -1,0 +1,239 @@
+//! The product with int8 weights.
+
+use super::dot::{Dot, DotKernel, DotTile};
+use super::pack::{Int8Panel, PackedInt8};
+use super::path::Int8Path;
+use super::portable::PortableDot;
+use super::quantize::{Quantized, quantize};
+use crate::buffer::{Plain, view};
+use crate::epilogue::Epilogue;
+use crate::isa::{MAX_TILE, Simd};
+use crate::linear::rows_of_a_task;
+use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
+use crate::threads::Kernels;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+/// Rows that a task quantizes.
+const QUANTIZED_ROWS: usize = 16;
+
+impl Kernels {
+    /// Writes `epilogue(x · Wᵀ)` to `out`: `[rows, inputs]` to `[rows, outputs]`, each row of `x` quantized to int8
+    /// with a scale of its own.
+    ///
+    /// A row that holds NaN or infinity gives NaN.
+    ///
+    /// # Panics
+    /// Where sizes differ, or the weights were packed for another path.
+    pub fn linear_int8(
+        &self,
+        x: Matrix<'_>,
+        weight: &PackedInt8,
+        epilogue: Epilogue<'_>,
+        out: MatrixMut<'_>,
+    ) {
+        assert_eq!(weight.path(), self.int8_path(), "the weights are packed for these kernels");
+        assert_eq!(x.columns(), weight.inputs(), "x has a column for each input");
+        assert_eq!((out.rows(), out.columns()), (x.rows(), weight.outputs()), "the output's size");
+        epilogue.check(out.rows(), out.columns());
+        with_dot(weight.path(), Product { kernels: self, x, weight, epilogue: &epilogue, out: out.share() });
+    }
+}
+
+/// Something that runs on whichever instructions a path has.
+pub(super) trait OnDot {
+    /// Runs it.
+    fn run<D: Dot>(self, dot: D);
+}
+
+/// Runs something on the instructions of a path.
+pub(super) fn with_dot(path: Int8Path, operation: impl OnDot) {
+    match path {
+        #[cfg(target_arch = "x86_64")]
+        Int8Path::Avx512Vnni => operation.run(super::x86::Avx512Vnni::detect().expect("VNNI was detected")),
+        #[cfg(target_arch = "x86_64")]
+        Int8Path::AvxVnni => operation.run(super::x86::AvxVnni::detect().expect("AVX-VNNI was detected")),
+        #[cfg(target_arch = "x86_64")]
+        Int8Path::Avx2 => operation.run(super::x86::Avx2Dot::detect().expect("AVX2 was detected")),
+        #[cfg(not(target_arch = "x86_64"))]
+        Int8Path::Avx512Vnni | Int8Path::AvxVnni | Int8Path::Avx2 => {
+            unreachable!("paths of x86 are refused by Kernels::with_int8_path")
+        }
+        Int8Path::Portable => operation.run(PortableDot),
+    }
+}
+
+/// Everything that a product needs but the instructions.
+struct Product<'a> {
+    kernels: &'a Kernels,
+    x: Matrix<'a>,
+    weight: &'a PackedInt8,
+    epilogue: &'a Epilogue<'a>,
+    out: SharedMatrix<'a>,
+}
+
+impl OnDot for Product<'_> {
+    fn run<D: Dot>(self, dot: D) {
+        let Product { kernels, x, weight, epilogue, out } = self;
+        let (rows, stride) = (x.rows(), weight.padded_inputs());
+        // The scales take whole cache lines, so that the values start on one.
+        let scale_values = rows.next_multiple_of(16);
+        let values = (rows * stride * size_of::<D::Value>()).div_ceil(size_of::<f32>());
+        kernels.with_scratch(scale_values + values, |scratch| {
+            let (scales, values) = scratch.split_at_mut(scale_values);
+            let (scales, values) = (&mut scales[..rows], &mut view::<D::Value>(values)[..rows * stride]);
+            quantize_rows(kernels, dot, x, scales, values);
+            let (scales, values) = (&*scales, &*values);
+            let work = rows * weight.outputs() * (weight.inputs() / 2 + epilogue.work());
+            let panels = weight.panels();
+            let block = rows_of_a_task(rows, panels, kernels.threads(), D::Float::TILE_ROWS);
+            let blocks = rows.div_ceil(block.max(1));
+            kernels.parallel(blocks * panels, work, |task| {
+                let first = task / panels * block;
+                let rows = first..rows.min(first + block);
+                let panel = weight.panel(task % panels);
+                let block =
+                    Int8Block { values, scales, stride, rows, first_row: 0, panel, column: 0, epilogue, out };
+                dot.vectorize(block);
+            });
+        });
+    }
+}
+
+/// Quantizes every row, on all threads.
+fn quantize_rows<D: Dot>(
+    kernels: &Kernels,
+    dot: D,
+    x: Matrix<'_>,
+    scales: &mut [f32],
+    values: &mut [D::Value],
+) {
+    let stride = values.len() / x.rows().max(1);
+    if stride == 0 {
+        scales.fill(0.0);
+        return;
+    }
+    let parts = scales.chunks_mut(QUANTIZED_ROWS).zip(values.chunks_mut(QUANTIZED_ROWS * stride));
+    let parts = Mutex::new(parts.enumerate());
+    kernels.parallel(x.rows().div_ceil(QUANTIZED_ROWS), 2 * x.rows() * x.columns(), |_| {
+        let next = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some((index, (scales, values))) = next else { return };
+        dot.vectorize(QuantizeRows { x, first: index * QUANTIZED_ROWS, scales, values });
+    });
+}
+
+/// Some rows to quantize.
+pub(super) struct QuantizeRows<'a, T> {
+    pub(super) x: Matrix<'a>,
+    pub(super) first: usize,
+    pub(super) scales: &'a mut [f32],
+    pub(super) values: &'a mut [T],
+}
+
+impl<T: Quantized> DotKernel<T> for QuantizeRows<'_, T> {
+    #[inline(always)]
+    fn run<D: Dot<Value = T>>(self, _: D) {
+        let stride = self.values.len() / self.scales.len().max(1);
+        for (index, scale) in self.scales.iter_mut().enumerate() {
+            *scale = quantize(self.x.row(self.first + index), &mut self.values[index * stride..][..stride]);
+        }
+    }
+}
+
+/// Some rows of quantized inputs times one panel.
+pub(super) struct Int8Block<'a, T> {
+    pub(super) values: &'a [T],
+    /// One for each row.
+    pub(super) scales: &'a [f32],
+    /// Values of a row, with the zeros behind them.
+    pub(super) stride: usize,
+    pub(super) rows: Range<usize>,
+    /// The row of the output that row 0 of `values` gives.
+    pub(super) first_row: usize,
+    pub(super) panel: Int8Panel<'a>,
+    /// The column of the output that output 0 of the weights gives.
+    pub(super) column: usize,
+    pub(super) epilogue: &'a Epilogue<'a>,
+    /// No other thread takes the part of the block's rows and columns.
+    pub(super) out: SharedMatrix<'a>,
+}
+
+/// Sums of one tile, on a cache line.
+#[repr(align(64))]
+struct Sums<T>([T; MAX_TILE]);
+
+impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
+    #[inline(always)]
+    fn run<D: Dot<Value = T>>(self, dot: D) {
+        let Self { values, scales, stride, rows, first_row, panel, column, epilogue, out } = self;
+        let column = column + panel.column;
+        let (mut sums, mut products) = (Sums([0_i32; MAX_TILE]), Sums([0.0_f32; MAX_TILE]));
+        let width = panel.vectors * D::Float::LANES;
+        let columns = panel.scales.len();
+        let mut row = rows.start;
+        while row < rows.end {
+            let count = (rows.end - row).min(D::Float::TILE_ROWS);
+            let tile = DotTile {
+                a: &values[row * stride..],
+                a_stride: stride,
+                rows: count,
+                b: panel.data,
+                vectors: panel.vectors,
+                groups: stride / D::GROUP,
+            };
+            tile.multiply(dot, &mut sums.0);
+            for index in 0..count {
+                let row = row + index;
+                let target = first_row + row;
+                let sums = &sums.0[index * width..][..columns];
+                let products = &mut products.0[..columns];
+                let outputs = panel.scales.iter().zip(panel.corrections);
+                for ((product, sum), (scale, correction)) in products.iter_mut().zip(sums).zip(outputs) {
+                    *product = sum.wrapping_sub(*correction) as f32 * (scales[row] * scale);
+                }
+                #[allow(unsafe_code)]
+                // SAFETY: the rows and columns of a block are of one task alone.
+                let part = unsafe { out.part(target, column, columns) };
+                epilogue.store(dot.float(), products, target, column, part);
+            }
+            row += count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    /// The path that this processor may lack differs from a path that it may have in one instruction's encoding.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_instruction_on_256_bits_gives_what_plain_code_gives() {
+        let Some(dot) = super::super::x86::Avx512Vnni256::detect() else { return };
+        let (rows, inputs, outputs) = (13, 70, 37);
+        let x: Vec<f32> = (0..rows * inputs).map(|index| ((index * 37) % 101) as f32 - 50.0).collect();
+        let run = |kernels: Kernels, dot: Option<super::super::x86::Avx512Vnni256>| {
+            let mut builder = kernels.int8_builder(outputs, inputs);
+            for output in 0..outputs {
+                let weights = (0..inputs).map(|input| ((input * 31 + output * 17) % 256) as u8 as i8);
+                builder.push(&weights.collect::<Vec<_>>(), 0.25);
+            }
+            let weight = builder.finish();
+            let mut out = vec![0.0; rows * outputs];
+            let target = MatrixMut::new(&mut out, rows, outputs);
+            let x = Matrix::new(&x, rows, inputs);
+            match dot {
+                None => kernels.linear_int8(x, &weight, Epilogue::default(), target),
+                Some(dot) => {
+                    let epilogue = &Epilogue::default();
+                    Product { kernels: &kernels, x, weight: &weight, epilogue, out: target.share() }.run(dot);
+                }
+            }
+            out
+        };
+        let portable = Kernels::new(Isa::Portable, 1).expect("no threads");
+        let wide = Kernels::new(Isa::Avx2, 1).expect("AVX2").packing_int8_for(Int8Path::AvxVnni);
+        assert_eq!(run(wide, Some(dot)), run(portable, None));
+    }
+}

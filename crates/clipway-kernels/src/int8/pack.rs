@@ -1,0 +1,143 @@
+//! Weights of int8 packed for one path.
+
+use super::MOST_INT8_INPUTS;
+use super::path::Int8Path;
+use crate::buffer::AlignedBuffer;
+use crate::threads::Kernels;
+
+/// Groups of every path divide this.
+const PADDING: usize = 4;
+
+/// The int8 weights `W` of `y = x · Wᵀ` with a scale for each output, packed for one path.
+///
+/// A panel holds `[groups, vectors * lanes, group]`: the inputs of a group lie side by side.
+pub struct PackedInt8 {
+    path: Int8Path,
+    inputs: usize,
+    outputs: usize,
+    data: AlignedBuffer<i8>,
+    scales: Vec<f32>,
+    /// What the offset of the inputs adds to each output's sum.
+    corrections: Vec<i32>,
+}
+
+/// One panel: up to a panel's width of outputs.
+#[derive(Clone, Copy)]
+pub(super) struct Int8Panel<'a> {
+    pub(super) data: &'a [i8],
+    /// The first output.
+    pub(super) column: usize,
+    pub(super) vectors: usize,
+    /// One for each output.
+    pub(super) scales: &'a [f32],
+    pub(super) corrections: &'a [i32],
+}
+
+impl PackedInt8 {
+    /// Returns the length of a row of `x`.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Returns the length of a row of `y`.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Returns the memory that the packed weights take.
+    pub fn bytes(&self) -> usize {
+        self.data.len() + size_of_val(&self.scales[..]) + size_of_val(&self.corrections[..])
+    }
+
+    /// Returns the path that the weights are packed for.
+    pub fn path(&self) -> Int8Path {
+        self.path
+    }
+
+    /// Returns the inputs with the zeros behind them.
+    pub(super) fn padded_inputs(&self) -> usize {
+        self.inputs.next_multiple_of(PADDING)
+    }
+
+    /// Returns the number of panels.
+    pub(crate) fn panels(&self) -> usize {
+        self.outputs.div_ceil(self.path.isa().panel_width())
+    }
+
+    /// Returns a panel.
+    #[inline(always)]
+    pub(super) fn panel(&self, index: usize) -> Int8Panel<'_> {
+        let isa = self.path.isa();
+        let column = index * isa.panel_width();
+        let columns = isa.panel_width().min(self.outputs - column);
+        let vectors = columns.div_ceil(isa.lanes());
+        let data =
+            &self.data[column * self.padded_inputs()..][..self.padded_inputs() * vectors * isa.lanes()];
+        let (scales, corrections) =
+            (&self.scales[column..][..columns], &self.corrections[column..][..columns]);
+        Int8Panel { data, column, vectors, scales, corrections }
+    }
+}
+
+impl std::fmt::Debug for PackedInt8 {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, inputs, outputs, .. } = self;
+        write!(formatter, "PackedInt8({path:?}, [{outputs}, {inputs}])")
+    }
+}
+
+/// Packs int8 weights output by output.
+#[derive(Debug)]
+pub struct PackedInt8Builder {
+    matrix: PackedInt8,
+}
+
+impl Kernels {
+    /// Starts to pack the int8 weights of a linear layer.
+    ///
+    /// # Panics
+    /// Where there are more than [`MOST_INT8_INPUTS`] inputs.
+    pub fn int8_builder(&self, outputs: usize, inputs: usize) -> PackedInt8Builder {
+        assert!(inputs <= MOST_INT8_INPUTS, "sums of {inputs} products may not fit 32 bits");
+        let path = self.int8_path();
+        let padded = outputs.next_multiple_of(path.isa().lanes());
+        let len = padded.checked_mul(inputs.next_multiple_of(PADDING));
+        let data = AlignedBuffer::zeroed(len.expect("the weights fit the address space"));
+        let (scales, corrections) = (Vec::with_capacity(outputs), Vec::with_capacity(outputs));
+        PackedInt8Builder { matrix: PackedInt8 { path, inputs, outputs, data, scales, corrections } }
+    }
+}
+
+impl PackedInt8Builder {
+    /// Adds the weights of the next output, each to be multiplied by `scale`.
+    ///
+    /// # Panics
+    /// Where there are other than `inputs` weights, or outputs beyond the last.
+    pub fn push(&mut self, weights: &[i8], scale: f32) {
+        let matrix = &mut self.matrix;
+        assert_eq!(weights.len(), matrix.inputs, "a weight for each input");
+        assert!(matrix.scales.len() < matrix.outputs, "the weight has {} outputs", matrix.outputs);
+        let isa = matrix.path.isa();
+        let group = matrix.path.group();
+        let output = matrix.scales.len();
+        let first = output - output % isa.panel_width();
+        let width = isa.panel_width().min(matrix.outputs - first).next_multiple_of(isa.lanes());
+        let start = first * matrix.padded_inputs() + (output - first) * group;
+        let mut sum = 0;
+        for (index, values) in weights.chunks(group).enumerate() {
+            matrix.data[start + index * width * group..][..values.len()].copy_from_slice(values);
+            sum += values.iter().map(|value| i32::from(*value)).sum::<i32>();
+        }
+        matrix.scales.push(scale);
+        matrix.corrections.push(sum.wrapping_mul(matrix.path.offset()));
+    }
+
+    /// Returns the packed weights.
+    ///
+    /// # Panics
+    /// Where outputs are missing.
+    pub fn finish(self) -> PackedInt8 {
+        assert_eq!(self.matrix.scales.len(), self.matrix.outputs, "every output of the weight was pushed");
+        self.matrix
+    }
+}

@@ -1,0 +1,84 @@
+//! What an artifact in int8 says of its quantization.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Towers;
+
+/// Which tensors are in int8, and what that costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quantization {
+    /// Tensors in int8.
+    pub tensors: usize,
+    /// Their elements.
+    pub elements: u64,
+    /// Tensors that could be in int8 and are not, in the order in which they were kept.
+    pub kept: Vec<KeptTensor>,
+    /// Largest mean of 1 minus cosine of a tower's features, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_loss: Option<f64>,
+    /// Smallest share of images and of texts that keep their best match, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub min_agreement: Option<f64>,
+    /// What it was measured on.
+    pub inputs: String,
+    /// What it costs on the half of the inputs that chose which tensors are kept.
+    pub chosen_by: QuantizationLoss,
+    /// What it costs on the other half, which chose nothing.
+    pub reported: QuantizationLoss,
+    /// What each tensor costs alone, on some of the inputs that chose; empty where nothing had to be chosen.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub alone: Vec<TensorLoss>,
+}
+
+/// A tensor that is not in int8.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptTensor {
+    /// Its name.
+    pub tensor: String,
+    /// Why: `asked for` or `budget`.
+    pub why: String,
+}
+
+/// What int8 costs beside the source.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuantizationLoss {
+    /// Of the image tower.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub image: Option<TowerLoss>,
+    /// Of the text tower.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text: Option<TowerLoss>,
+    /// Images whose best text stays the same, and images.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub same_best_text: Option<[usize; 2]>,
+    /// Texts whose best image stays the same, and texts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub same_best_image: Option<[usize; 2]>,
+}
+
+/// 1 minus the cosine of a tower's features and the source's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TowerLoss {
+    /// Inputs.
+    pub inputs: usize,
+    /// Mean.
+    pub mean: f64,
+    /// The worst input's.
+    pub worst: f64,
+}
+
+/// What a tensor in int8 costs, all others as they were.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorLoss {
+    /// Its name.
+    pub tensor: String,
+    /// Its tower.
+    pub tower: Towers,
+    /// Mean of 1 minus cosine.
+    pub mean: f64,
+}

@@ -1,0 +1,18 @@
+//! clipway's own folder: open_clip's names and config, and weights that may be in int8.
+
+use super::{Spelling, WeightsFormat, open_clip};
+
+/// Names and files.
+pub(super) static SPELLING: Spelling = Spelling {
+    layout: "clipway",
+    title: "clipway",
+    weights_name: |format| match format {
+        WeightsFormat::Safetensors => ["clipway_model", "safetensors"],
+        other => (open_clip::SPELLING.weights_name)(other),
+    },
+    spell: |config, tensors| (open_clip::SPELLING.spell)(config, tensors),
+    is_open_clip: true,
+    onnx: None,
+    library: "clipway",
+    usage: "# In a shell:\n# clipway embed PATH/TO/THIS/FOLDER image.jpg --out features.safetensors\n",
+};
