@@ -8,7 +8,6 @@ use clipway_kernels::quantize_weights;
 use clipway_model::architecture::{self, Model};
 use clipway_model::config::ModelConfig;
 use clipway_model::graph;
-use clipway_model::state_dict::cast_from_f32;
 use clipway_run::encoder::{Encoder, EncoderSettings};
 use clipway_run::engine::{
     Compute, Elements, Engine, EngineError, EngineOptions, InstructionSet, Passes, Processor, StepTimes,
@@ -397,8 +396,8 @@ fn bf16_is_f32_with_weights_rounded_beforehand() {
 enum Storage {
     /// Bytes of f32, in pieces of this many elements.
     Pieces(usize),
-    /// Bytes of a dtype.
-    Dtype(Dtype),
+    /// Bytes of bf16.
+    Bf16,
     /// Matrices, filters and tables in int8, some rows at a time; everything else in f32.
     Int8,
     /// What [`Storage::Int8`] stands for, in f32.
@@ -421,12 +420,12 @@ impl Weights for Stored {
         let mut bytes = Vec::new();
         match self.0 {
             Storage::Pieces(len) => {
-                cast_from_f32(Dtype::F32, &values, &mut bytes);
+                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
                 bytes.chunks(4 * len).for_each(|bytes| sink(Elements::Stored { dtype: Dtype::F32, bytes }));
             }
-            Storage::Dtype(dtype) => {
-                cast_from_f32(dtype, &values, &mut bytes);
-                sink(Elements::Stored { dtype, bytes: &bytes });
+            Storage::Bf16 => {
+                bytes.extend(values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()));
+                sink(Elements::Stored { dtype: Dtype::BF16, bytes: &bytes });
             }
             _ if !self.is_quantized(name, shape.len()) => sink(Elements::F32(&values)),
             storage => {
@@ -482,7 +481,7 @@ fn weights_are_packed_from_whatever_they_are_stored_in() {
                 assert_eq!(run(Storage::Pieces(len), Compute::AsStored), whole, "{name} {image} {len}");
             }
             // bf16 in, bf16 panels: the rounding is done already, so both ways agree but for factors folded into weights.
-            let [narrow, wide] = [Compute::Bf16, Compute::F32].map(|c| run(Storage::Dtype(Dtype::BF16), c));
+            let [narrow, wide] = [Compute::Bf16, Compute::F32].map(|c| run(Storage::Bf16, c));
             assert!(name == SENSITIVE || least_cosine(&narrow, &wide) > 0.999_99, "{name} {image}");
             // int8 in, f32 panels: as the same numbers in f32.
             let dequantized = run(Storage::Dequantized, Compute::F32);
