@@ -35,7 +35,7 @@ pub(crate) struct AlignedBuffer<T: Plain> {
 pub(crate) fn view<T: Plain>(values: &mut [f32]) -> &mut [T] {
     const { assert!(size_of::<T>() <= size_of::<f32>() && align_of::<T>() <= align_of::<f32>()) };
     let len = values.len() * (size_of::<f32>() / size_of::<T>());
-    // SAFETY: the bytes are those of the slice, which is borrowed mutably; any bytes are values of both types.
+    // SAFETY: the bytes belong to the slice, which is borrowed mutably; any bytes are values of both types.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len) }
 }
 

@@ -76,7 +76,7 @@ pub enum QuantizeError {
 }
 
 impl QuantizeError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             QuantizeError::AlreadyInt8 { .. } | QuantizeError::Nothing => "unsupported",

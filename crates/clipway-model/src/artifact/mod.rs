@@ -14,7 +14,7 @@ use crate::checkpoint::FactValue;
 use crate::contract::Contract;
 use crate::input::{FileSource, Folder, InputError, Kind};
 use crate::plan::{Ledger, Plan, PlannedTensor, Precision, Towers};
-use crate::spelling::{Spelling, WeightsFormat};
+use crate::spelling::{OWN, Spelling, WeightsFormat};
 use crate::state_dict::WeightsChoice;
 
 mod check;
@@ -277,7 +277,7 @@ impl Artifact {
     /// Whether it was written for open_clip or for clipway alone, which reads `clipway.json` beside open_clip's config. An
     /// artifact for another library is read from that library's own files alone.
     pub fn is_for_open_clip(&self) -> bool {
-        [<&Spelling>::default().layout, crate::layout::clipway::LAYOUT.name].contains(&self.target.as_str())
+        [<&Spelling>::default().layout, OWN].contains(&self.target.as_str())
     }
 
     /// The `clipway.json` of a folder, if it has one.

@@ -7,7 +7,7 @@ use crate::plan::{Converted, PlannedTensor, SCALE_SUFFIX, StepError};
 use crate::state_dict::StateDict;
 
 /// The layout.
-pub(crate) static LAYOUT: Layout = Layout {
+pub(super) static LAYOUT: Layout = Layout {
     name: "clipway",
     title: "clipway int8",
     recognizes,

@@ -17,7 +17,7 @@ mod hf_preprocessor;
 mod hf_processor_class;
 mod big_vision;
 mod mobileclip;
-pub(crate) mod clipway;
+mod clipway;
 mod open_clip;
 mod open_clip_custom_text;
 mod openai;

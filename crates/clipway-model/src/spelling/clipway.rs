@@ -1,10 +1,11 @@
 //! clipway's own folder: open_clip's names and config, and weights that may be in int8.
 
+use super::definition::OWN;
 use super::{Spelling, WeightsFormat, open_clip};
 
 /// Names and files.
 pub(super) static SPELLING: Spelling = Spelling {
-    layout: "clipway",
+    layout: OWN,
     title: "clipway",
     weights_name: |format| match format {
         WeightsFormat::Safetensors => ["clipway_model", "safetensors"],

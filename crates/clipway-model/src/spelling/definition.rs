@@ -30,6 +30,9 @@ impl WeightsFormat {
     }
 }
 
+/// Layout of clipway's own folder.
+pub(crate) const OWN: &str = "clipway";
+
 /// One project's tensor names, and the files beside them.
 #[derive(Debug)]
 pub struct Spelling {
@@ -94,7 +97,7 @@ impl SpellError {
 impl Spelling {
     /// Whether tensors may be in int8.
     pub fn holds_int8(&self) -> bool {
-        self.layout == super::clipway::SPELLING.layout
+        self.layout == OWN
     }
 
     /// Renames the tensors of a plan from open_clip's names to the target's.

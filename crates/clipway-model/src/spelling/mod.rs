@@ -13,7 +13,7 @@ mod transformers_clip;
 mod transformers_siglip;
 mod transformers_preprocess;
 
-pub(crate) use definition::Spelled;
+pub(crate) use definition::{OWN, Spelled};
 pub use definition::{SpellError, Spelling, WeightsFormat};
 
 /// A target of an export.
