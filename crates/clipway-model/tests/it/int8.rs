@@ -16,6 +16,9 @@ use clipway_model::state_dict::cast_to_f32;
 
 use super::bench::{Bench, write_options};
 
+/// Tensors of a file with their bytes.
+type Tensors = Vec<(TensorInfo, Vec<u8>)>;
+
 const WEIGHT: &str = "visual.transformer.resblocks.0.mlp.c_fc.weight";
 
 /// Writes a source with every tensor that can be in int8 so, and gives the report.
@@ -118,9 +121,9 @@ fn scales_that_are_missing_or_impossible_are_refused() {
         file.read(index, &mut bytes).unwrap();
         (info.clone(), bytes)
     };
-    let stored: Vec<(TensorInfo, Vec<u8>)> = file.tensors().iter().enumerate().map(read).collect();
+    let stored: Tensors = file.tensors().iter().enumerate().map(read).collect();
     let scale = format!("{WEIGHT}.scale");
-    let check = |change: &dyn Fn(&mut Vec<(TensorInfo, Vec<u8>)>), expected: &str| {
+    let check = |change: &dyn Fn(&mut Tensors), expected: &str| {
         let mut tensors = stored.clone();
         change(&mut tensors);
         let other = Bench { root: tempfile::tempdir().unwrap(), tensors };
@@ -140,7 +143,7 @@ fn scales_that_are_missing_or_impossible_are_refused() {
     for bad in [0.0_f32, -1.0, f32::NAN] {
         let expected =
             format!("tensor `{scale}`: row 2 has the scale {bad}; a scale is a finite number above 0");
-        let change = |tensors: &mut Vec<(TensorInfo, Vec<u8>)>| {
+        let change = |tensors: &mut Tensors| {
             let (_, bytes) = tensors.iter_mut().find(|(info, _)| info.name == scale).unwrap();
             bytes[8..12].copy_from_slice(&bad.to_le_bytes());
         };
@@ -150,7 +153,7 @@ fn scales_that_are_missing_or_impossible_are_refused() {
         &|tensors| tensors.retain(|(info, _)| info.name != scale),
         &format!("`{WEIGHT}`: it is in int8, and its scales `{scale}` are missing"),
     );
-    let short = |tensors: &mut Vec<(TensorInfo, Vec<u8>)>| {
+    let short = |tensors: &mut Tensors| {
         let (info, bytes) = tensors.iter_mut().find(|(info, _)| info.name == scale).unwrap();
         info.shape[0] -= 1;
         bytes.truncate(bytes.len() - 4);
