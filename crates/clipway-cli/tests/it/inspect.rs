@@ -37,7 +37,7 @@ fn a_graph_is_data_too() {
         found["towers"].as_array().into_iter().flatten().map(|tower| &tower["name"]).collect();
     assert_eq!(names, ["text"]);
     let probed = scene.run(&["inspect", "text", "--probe"]).ended(0).stdout;
-    assert!(probed.contains("not weighed: the model has only one tower"), "{probed}");
+    assert!(probed.contains("not compared: the model has only one tower"), "{probed}");
     // What a source without config is must be said.
     assert_eq!(scene.run(&["inspect", "EMOJI/emoji-clip.pt", "--graph"]).code, Some(2));
 }

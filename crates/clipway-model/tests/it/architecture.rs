@@ -108,7 +108,7 @@ fn what_cannot_be_built_is_named() {
     timm(
         swin,
         r#""image_size": [256, 240]"#,
-        "of others those are taken that its four stages cut into whole windows",
+        "another size must divide into whole windows in all four stages",
     );
     let whole_patches = "its images must be a whole number of 16-pixel patches";
     timm("test_vit", r#""image_size": [96, 100]"#, whole_patches);

@@ -68,7 +68,7 @@ fn wrong_configs_are_refused_with_their_place() {
         ("", "\"proj_type\": \"none\"", "\"embed_dim\": 32"),
         BadValue,
         "$.text_cfg.proj_type",
-        "without projection",
+        "without a projection",
     );
     check(("", "\"hf_model_name\": \"../../etc\"", ""), BadValue, "$.text_cfg.hf_model_name", "model's name");
     check(("", "", "\"quick_gelu\": 1"), BadValue, "$.quick_gelu", "`true` or `false`");

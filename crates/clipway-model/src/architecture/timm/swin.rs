@@ -56,7 +56,7 @@ impl Variant {
                 if !whole {
                     return Err(format!(
                         "its images have {0}x{0} pixels; another size must divide into whole windows in all four \
-                         windows",
+                         stages",
                         self.image
                     ));
                 }

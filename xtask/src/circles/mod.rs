@@ -13,13 +13,18 @@
 //! `#[cfg(test)]` items and test files are ignored, and methods are not followed: a call on a value depends on the file
 //! of its type only if the type is named.
 
+mod components;
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 
 use crate::demo::root;
+use components::components;
+use names::{Names, read_names};
 
 /// Maximum number of files that may depend on each other.
 const LIMIT: usize = 4;
@@ -100,18 +105,6 @@ fn module_of(path: &str) -> Vec<String> {
         parts.pop();
     }
     parts
-}
-
-/// What a file defines, brings in and names.
-#[derive(Default)]
-struct Names {
-    defined: BTreeSet<String>,
-    /// The name that a `use` makes, and its path.
-    used: HashMap<String, Vec<String>>,
-    /// Paths whose every name a `use …::*` brings in.
-    globs: Vec<Vec<String>>,
-    /// Every path outside of `use`, single names too.
-    named: BTreeSet<Vec<String>>,
 }
 
 /// A cycle: each file, with the files of the cycle that it depends on.
@@ -241,174 +234,6 @@ impl Tree {
             Some(_) => self.resolve(module, rest, depth + 1),
         }
     }
-}
-
-/// Reads what a file defines, brings in and names.
-fn read_names(tokens: TokenStream) -> Names {
-    let mut names = Names::default();
-    walk(tokens, &mut names);
-    names
-}
-
-const DEFINING: [&str; 10] =
-    ["fn", "struct", "enum", "trait", "const", "static", "type", "union", "macro_rules", "mod"];
-
-fn walk(tokens: TokenStream, names: &mut Names) {
-    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    let mut at = 0;
-    while at < tokens.len() {
-        match &tokens[at] {
-            TokenTree::Punct(punct) if punct.as_char() == '#' => {
-                let skipped = attribute(&tokens, at);
-                at = if skipped { end_of_item(&tokens, at + 2) } else { at + 1 };
-            }
-            // The name of a lifetime; `'static` defines nothing.
-            TokenTree::Punct(punct) if punct.as_char() == '\'' => at += 2,
-            TokenTree::Group(group) => {
-                walk(group.stream(), names);
-                at += 1;
-            }
-            TokenTree::Ident(ident) => {
-                let word = ident.to_string();
-                if word == "use" {
-                    let end = end_of_item(&tokens, at);
-                    read_use(&tokens[at + 1..end], &[], names);
-                    at = end;
-                } else if DEFINING.contains(&word.as_str()) {
-                    at += 1 + usize::from(is_punct(tokens.get(at + 1), '!'));
-                    if let Some(TokenTree::Ident(name)) = tokens.get(at) {
-                        // `mod name;` is a file of its own; `mod name { … }` is part of this one.
-                        if word != "mod" || !is_punct(tokens.get(at + 1), ';') {
-                            names.defined.insert(name.to_string());
-                        }
-                        at += 1;
-                    }
-                } else {
-                    let (path, end) = read_path(&tokens, at);
-                    names.named.insert(path);
-                    at = end;
-                }
-            }
-            _ => at += 1,
-        }
-    }
-}
-
-fn is_punct(token: Option<&TokenTree>, expected: char) -> bool {
-    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == expected)
-}
-
-/// Whether the attribute at `at` is `#[cfg(test)]`.
-fn attribute(tokens: &[TokenTree], at: usize) -> bool {
-    match tokens.get(at + 1) {
-        Some(TokenTree::Group(group)) => group.stream().to_string().replace(' ', "") == "cfg(test)",
-        _ => false,
-    }
-}
-
-/// The end of an item: behind its `;` or its braces.
-fn end_of_item(tokens: &[TokenTree], mut at: usize) -> usize {
-    let is_use = matches!(&tokens[at], TokenTree::Ident(ident) if ident == "use");
-    while at < tokens.len() {
-        let is_end = match &tokens[at] {
-            TokenTree::Punct(punct) => punct.as_char() == ';',
-            TokenTree::Group(group) => !is_use && group.delimiter() == Delimiter::Brace,
-            _ => false,
-        };
-        at += 1;
-        if is_end {
-            break;
-        }
-    }
-    at
-}
-
-/// Reads `a::b::c`; generic arguments end it.
-fn read_path(tokens: &[TokenTree], mut at: usize) -> (Vec<String>, usize) {
-    let mut path = Vec::new();
-    while let Some(TokenTree::Ident(ident)) = tokens.get(at) {
-        path.push(ident.to_string());
-        at += 1;
-        if !(is_punct(tokens.get(at), ':') && is_punct(tokens.get(at + 1), ':')) {
-            break;
-        }
-        at += 2;
-    }
-    (path, at)
-}
-
-/// Reads the tree of a `use`.
-fn read_use(tokens: &[TokenTree], prefix: &[String], names: &mut Names) {
-    for tree in tokens.split(|token| is_punct(Some(token), ',')) {
-        let mut path = prefix.to_vec();
-        let mut alias = None;
-        let mut at = 0;
-        while at < tree.len() {
-            match &tree[at] {
-                TokenTree::Ident(ident) if ident == "as" => {
-                    alias = tree.get(at + 1).map(ToString::to_string);
-                    at += 1;
-                }
-                TokenTree::Ident(ident) => path.push(ident.to_string()),
-                TokenTree::Group(group) => {
-                    let inner: Vec<TokenTree> = group.stream().into_iter().collect();
-                    read_use(&inner, &path, names);
-                    path.clear();
-                }
-                TokenTree::Punct(punct) if punct.as_char() == '*' => {
-                    names.globs.push(std::mem::take(&mut path));
-                }
-                _ => {}
-            }
-            at += 1;
-        }
-        if path.len() > prefix.len() && path.last().is_some_and(|last| last == "self") {
-            path.pop();
-        }
-        if let Some(last) = path.last() {
-            let name = alias.unwrap_or_else(|| last.clone());
-            names.used.insert(name, path);
-        }
-    }
-}
-
-/// Strongly connected components, by Tarjan's algorithm.
-fn components(needs: &BTreeMap<usize, BTreeSet<usize>>) -> Vec<BTreeSet<usize>> {
-    #[derive(Default)]
-    struct State {
-        order: HashMap<usize, usize>,
-        lowest: HashMap<usize, usize>,
-        stack: Vec<usize>,
-        found: Vec<BTreeSet<usize>>,
-    }
-    fn visit(file: usize, needs: &BTreeMap<usize, BTreeSet<usize>>, state: &mut State) {
-        let order = state.order.len();
-        state.order.insert(file, order);
-        state.lowest.insert(file, order);
-        state.stack.push(file);
-        for &other in &needs[&file] {
-            if !state.order.contains_key(&other) {
-                visit(other, needs, state);
-                let lowest = state.lowest[&file].min(state.lowest[&other]);
-                state.lowest.insert(file, lowest);
-            } else if state.stack.contains(&other) {
-                let lowest = state.lowest[&file].min(state.order[&other]);
-                state.lowest.insert(file, lowest);
-            }
-        }
-        if state.lowest[&file] == order {
-            let start = state.stack.iter().position(|other| *other == file).unwrap_or_default();
-            let component = state.stack.split_off(start).into_iter().collect();
-            state.found.push(component);
-        }
-    }
-    let mut state = State::default();
-    for &file in needs.keys() {
-        if !state.order.contains_key(&file) {
-            visit(file, needs, &mut state);
-        }
-    }
-    state.found
 }
 
 #[cfg(test)]
