@@ -155,7 +155,7 @@ fn bad_tensors_are_refused() {
         &[1],
         bytes(13, [bytes(1, "location"), bytes(2, "x")].concat()),
         Code::Malformed,
-        "not said to be used",
+        "not marked as used",
     );
     let ext = |pairs: &[(&str, &str)], code: Code, part: &str| check(2, &[2], external(pairs), code, part);
     ext(&[], Code::Missing, "no location");
@@ -249,7 +249,7 @@ fn every_value_is_made_once_and_none_of_itself() {
     check(
         &[plain(&["b"], &["a"]), plain(&["a"], &["b"]), plain(&["w"], &["y"]), out.clone()],
         Code::Malformed,
-        "circle",
+        "cycle",
     );
     check(&[plain(&["w"], &["y"]), plain(&["w"], &["y"]), out.clone()], Code::Duplicate, "`y`");
     check(&[plain(&["w"], &["y", "y"]), out.clone()], Code::Duplicate, "`y`");
@@ -262,7 +262,7 @@ fn every_value_is_made_once_and_none_of_itself() {
     let body = [plain(&["w"], &["i"]), value(12, "i")];
     sound(&[node(&[], &["y"], inside(&body)), out.clone()]);
     let body = [plain(&["j"], &["i"]), plain(&["i"], &["j"]), value(12, "i")];
-    check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Malformed, "circle");
+    check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Malformed, "cycle");
     let body = [plain(&["w"], &["i"]), plain(&["w"], &["i"]), value(12, "i")];
     check(&[node(&[], &["y"], inside(&body)), out.clone()], Code::Duplicate, "`i`");
     let body = [plain(&["y"], &["i"]), value(12, "i")];

@@ -120,11 +120,11 @@ fn what_cannot_be_built_is_named() {
     timm("convnext_tiny", r#""timm_pool": "catavgmaxx""#, "its pools are avg, max, avgmax, catavgmax, fast");
     let beside = r#""timm_pool": "catavgmax", "timm_proj": null"#;
     timm("convnext_tiny", beside, "timm's norm after the pool takes one value per channel");
-    timm("fastvit_t8", r#""timm_pool": "catavgmax""#, "open_clip makes its projection for one");
+    timm("fastvit_t8", r#""timm_pool": "catavgmax""#, "open_clip's projection expects one");
     timm(
         "fastvit_t8",
         r#""timm_pool": "CatAvgMax", "timm_proj": null"#,
-        "the width for `catavgmax`, as spelt",
+        "only for the exact spelling `catavgmax",
     );
     timm(siglip, beside, "its pools are token, avg, max, avgmax, map, prr");
     let change = |name: &str, change: &str, what: &str| {

@@ -70,7 +70,7 @@ fn wrong_configs_are_refused_with_their_place() {
         "$.text_cfg.proj_type",
         "without a projection",
     );
-    check(("", "\"hf_model_name\": \"../../etc\"", ""), BadValue, "$.text_cfg.hf_model_name", "model's name");
+    check(("", "\"hf_model_name\": \"../../etc\"", ""), BadValue, "$.text_cfg.hf_model_name", "a model name");
     check(("", "", "\"quick_gelu\": 1"), BadValue, "$.quick_gelu", "`true` or `false`");
     check(("", "", "\"multimodal_cfg\": {}"), BadValue, "$.multimodal_cfg", "custom_text");
 }

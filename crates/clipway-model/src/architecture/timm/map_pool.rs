@@ -51,7 +51,7 @@ impl MapPool {
                     .refused_pool(format!("timm doubles the width only for the exact spelling `{name}`")));
             }
             if matches!(request.pool, PoolRequest::Afterwards(_)) {
-                let why = "it gives two values per channel, and open_clip's projection expects one: remove \
+                let why = "it gives two values per channel, and open_clip's projection expects one: leave \
                            `timm_proj` empty";
                 return Err(request.refused_pool(why));
             }
