@@ -160,8 +160,8 @@ fn bad_tensors_are_refused() {
     let ext = |pairs: &[(&str, &str)], code: Code, part: &str| check(2, &[2], external(pairs), code, part);
     ext(&[], Code::Missing, "no location");
     ext(&[("location", "d/w.bin")], Code::Malformed, "ends at byte 2 of 10, without a length");
-    ext(&[("location", "d/w.bin"), ("offset", "9"), ("length", "2")], Code::Truncated, "is cut");
-    ext(&[("location", "d/w.bin"), ("length", "3")], Code::Malformed, "has 3 bytes, its shape 2");
+    ext(&[("location", "d/w.bin"), ("offset", "9"), ("length", "2")], Code::Truncated, "is truncated");
+    ext(&[("location", "d/w.bin"), ("length", "3")], Code::Malformed, "has 3 bytes, but its shape needs 2");
     ext(&[("location", "d/w.bin"), ("offset", "-1")], Code::BadValue, "offset");
     ext(&[("location", "d/w.bin"), ("offset", "99999999999999999999")], Code::BadValue, "offset");
     ext(

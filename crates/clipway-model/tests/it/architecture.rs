@@ -138,7 +138,7 @@ fn what_cannot_be_built_is_named() {
         r#""embed_dim": 192"#,
         "its stem is made for the width that the name implies",
     );
-    change("vit_so400m_patch14_siglip_224", r#""embed_dim": 64"#, "`mlp_ratio` has to be said too");
+    change("vit_so400m_patch14_siglip_224", r#""embed_dim": 64"#, "`mlp_ratio` is needed too");
     change(
         "vit_giant_patch14_dinov2",
         r#""mlp_ratio": 3.0007"#,
@@ -157,9 +157,9 @@ fn what_cannot_be_built_is_named() {
     let mixers = |rest: &str, what: &str| {
         check("", &format!(r#""rep_mixer_cfg": {{"layers": [0], "kernel": 11}}, {rest}"#), what);
     };
-    mixers(r#""embed_cls": true"#, "would take the class token for a word");
+    mixers(r#""embed_cls": true"#, "would treat the class token as a word");
     mixers(r#""hf_model_name": "roberta-base""#, "its blocks come from the Hugging Face model");
-    mixers(r#""act_kwargs": {"approximate": "tanh"}"#, "blocks of convolutions have exact GELU");
+    mixers(r#""act_kwargs": {"approximate": "tanh"}"#, "convolution blocks use exact GELU");
     mixers(r#""pool_type": "none""#, "`text_cfg.pool_type: none` is not supported");
     check(r#""norm_kwargs": {"elementwise_affine": false}"#, "", "elementwise_affine");
     check(r#""attentional_pool": "cascade""#, "", "the config's shapes do not match: `visual`: layer_norm");
