@@ -12,7 +12,8 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 /// What a reader may take beside twice the bytes of its input: 64 MiB, less what the process itself has.
 const ROOM: usize = 56 << 20;
 
-/// Processor time of one call, of a target that counts its edges: a limit of a second for what is built for use.
+/// Processor time of one call, of all its threads, in a target that counts its edges: a limit of a second for what is
+/// built for use. The clock on the wall is not read: a loaded machine would make findings.
 const LONGEST: Duration = Duration::from_secs(4);
 
 /// Runs a reader of `bytes` bytes within its memory.
@@ -32,8 +33,15 @@ pub(crate) fn limited<T>(room: usize, run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Processor time of this thread; nothing where the system does not tell it, so that libFuzzer's own limit is left.
+/// Processor time of the process, so that work given to other threads counts.
+#[cfg(unix)]
 fn processor_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(0))
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Always zero where there is no such clock: libFuzzer's own limit remains.
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    Duration::ZERO
 }

@@ -31,20 +31,22 @@ const COMMANDS: [&[&str]; 4] = [
     ],
 ];
 
-/// Builds clipway, and returns the path of the binary.
+/// Builds clipway in the profile of this program, and returns the path of the binary.
 pub fn clipway() -> Result<PathBuf, String> {
-    let root = root();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .current_dir(&root)
-        .args(["build", "--release", "--quiet", "--package", "clipway-cli"])
-        .status()
-        .map_err(|error| format!("cargo: {error}"))?;
-    if !built.success() {
-        return Err("clipway does not build".to_owned());
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = own.parent().unwrap_or(&own);
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--package", "clipway-cli"]).current_dir(root());
+    if folder.ends_with("release") {
+        cargo.arg("--release");
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release").join(format!("clipway{}", std::env::consts::EXE_SUFFIX)))
+    match cargo.status() {
+        Ok(status) if status.success() => {
+            Ok(folder.join(format!("clipway{}", std::env::consts::EXE_SUFFIX)))
+        }
+        Ok(status) => Err(format!("clipway does not build: {status}")),
+        Err(error) => Err(format!("cargo: {error}")),
+    }
 }
 
 /// Builds clipway, then exports, verifies and classifies, showing each command before its output.

@@ -16,8 +16,10 @@ mod demo;
 mod fuzz;
 mod goldens;
 mod licenses;
+mod made;
 mod mutate;
 mod outcome;
+mod random;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

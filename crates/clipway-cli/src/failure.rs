@@ -118,7 +118,7 @@ pub fn chain(error: &dyn Error) -> String {
 
 /// The exit status of a cause: an I/O failure means the command could not run, anything else is a refusal.
 pub fn exit_of(code: &str) -> u8 {
-    if code == "io" { COULD_NOT_RUN } else { NO }
+    if matches!(code, "io" | "no-memory") { COULD_NOT_RUN } else { NO }
 }
 
 /// The failure of an input that cannot be opened or read.

@@ -1,15 +1,29 @@
 //! One thread pool for all work of a command: reading, decoding, tokenizing, writing and the engine.
 
+use clipway_formats::{Place, check_room};
 use clipway_run::engine::{EngineError, Processor};
 
 use crate::failure::{Failure, chain};
 use crate::ui::Ui;
 
+/// Address space that each thread takes for its stack and its part of the heap, before any data.
+const THREAD_BYTES: usize = 64 << 20;
+
 /// Runs a command on the requested number of threads, and no others.
 ///
 /// # Errors
-/// # Errors
+/// Too little address space for the threads, threads that cannot be started, and the command's own failure.
 pub fn run(ui: &Ui, command: impl FnOnce() -> Result<bool, Failure> + Send) -> Result<bool, Failure> {
+    // Below this the first small allocation that fails would abort the process.
+    let bytes = THREAD_BYTES.saturating_mul(ui.threads().saturating_add(1));
+    check_room(bytes, || Place::File).map_err(|_| {
+        let threads = crate::text::counted(ui.threads(), "thread");
+        let failure = Failure::could_not_run(
+            "no-memory",
+            format!("no memory for {threads}: the system gives less than {bytes} bytes of address space"),
+        );
+        failure.hint("raise the limit (`ulimit -v`), or run with fewer threads (`--threads 1`)")
+    })?;
     let threads = |error: &dyn std::error::Error| Failure::could_not_run("threads", chain(error));
     if ui.threads() == 1 {
         // The engine starts no threads for one; other parallel work must not start any either.

@@ -171,7 +171,9 @@ pub fn load_failure(error: &LoadError) -> Failure {
         LoadError::Source(error) => source_failure(error),
         LoadError::Input(error) => failure::input(error),
         LoadError::Artifact(error) => artifact_failure(error),
-        LoadError::Budget { .. } => Failure::no(error.code(), chain(error)).hint(BUDGET_HINT),
+        LoadError::Budget { .. } if error.code() == "too-large" => {
+            Failure::no(error.code(), chain(error)).hint(BUDGET_HINT)
+        }
         LoadError::Processor(_) => Failure::could_not_run(error.code(), chain(error)),
         _ => {
             let exit_code = failure::exit_of(error.code());
@@ -185,5 +187,6 @@ const BUDGET_HINT: &str = "check the image size, patch size and lengths in the c
 
 /// Failure, with its exit status, for a refused input.
 pub fn clip_failure(error: &ClipError) -> Failure {
-    Failure { hint: hints::of_clip(error), ..Failure::no(error.code(), chain(error)) }
+    let exit_code = failure::exit_of(error.code());
+    Failure { exit_code, hint: hints::of_clip(error), ..Failure::no(error.code(), chain(error)) }
 }

@@ -27,6 +27,7 @@ pub const CODES: [(&str, &str); 49] = [
     ("missing", "a required file, key, tensor or tower is missing"),
     ("missing-tokenizer", "the tokenizer's files are missing"),
     ("mixed-layouts", "the tensors belong to several layouts"),
+    ("no-memory", "the system has no memory for a size that the limits allow"),
     ("no-space", "the disk is full"),
     ("not-finite", "a feature is NaN or infinite"),
     ("not-replaceable", "the output exists and is never replaced"),

@@ -14,6 +14,8 @@ pub enum Code {
     Truncated,
     /// A size over a limit, or larger than any memory.
     TooLarge,
+    /// The system has no memory for a size that the limits allow.
+    NoMemory,
     /// Not a file of a known format.
     UnknownFormat,
     /// The structure of the file contradicts itself or its format.
@@ -38,10 +40,11 @@ pub enum Code {
 
 impl Code {
     /// Every code of a reader.
-    pub const ALL: [Code; 13] = [
+    pub const ALL: [Code; 14] = [
         Code::Io,
         Code::Truncated,
         Code::TooLarge,
+        Code::NoMemory,
         Code::UnknownFormat,
         Code::Malformed,
         Code::Duplicate,
@@ -60,6 +63,7 @@ impl Code {
             Code::Io => "io",
             Code::Truncated => "truncated",
             Code::TooLarge => "too-large",
+            Code::NoMemory => "no-memory",
             Code::UnknownFormat => "unknown-format",
             Code::Malformed => "malformed",
             Code::Duplicate => "duplicate",

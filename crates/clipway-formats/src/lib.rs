@@ -25,6 +25,7 @@ mod dtype;
 mod codes;
 mod error;
 mod json;
+mod memory;
 mod name;
 mod npy;
 mod npz;
@@ -42,6 +43,7 @@ pub use codes::CODES;
 pub use dtype::Dtype;
 pub use error::{Code, FormatError, Place, is_invisible, shown, shown_path, shown_up_to};
 pub use json::{Json, JsonCursor, JsonLimits, JsonValue, push_json_string};
+pub use memory::{check_room, reserve};
 pub use npy::NpyFile;
 pub use npz::NpzFile;
 pub use onnx::{

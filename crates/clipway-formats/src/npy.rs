@@ -8,6 +8,7 @@ mod header;
 use std::sync::Arc;
 
 use crate::error::{Code, FormatError, Place};
+use crate::memory::reserve;
 use crate::shape::shown_shape;
 use crate::source::{ReadAt, read_range};
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
@@ -55,18 +56,22 @@ impl ArrayHeader {
     }
 
     /// Converts the array's stored bytes to row-major little-endian.
-    pub(crate) fn arrange(&self, mut stored: Vec<u8>) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// `Code::NoMemory`.
+    pub(crate) fn arrange(&self, mut stored: Vec<u8>) -> Result<Vec<u8>, FormatError> {
         let size = self.dtype.size();
         if self.big_endian {
             stored.chunks_exact_mut(size).for_each(<[u8]>::reverse);
         }
-        if self.column_major { rows_of_columns(&stored, &self.shape, size) } else { stored }
+        if self.column_major { rows_of_columns(&stored, &self.shape, size) } else { Ok(stored) }
     }
 }
 
 /// Reorders a column-major array to row-major.
-fn rows_of_columns(stored: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(stored.len());
+fn rows_of_columns(stored: &[u8], shape: &[usize], size: usize) -> Result<Vec<u8>, FormatError> {
+    let mut out = Vec::new();
+    reserve(&mut out, stored.len(), || Place::File)?;
     let mut indices = vec![0; shape.len()];
     let mut strides = Vec::with_capacity(shape.len());
     let mut stride = size;
@@ -87,7 +92,7 @@ fn rows_of_columns(stored: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
             indices[axis] = 0;
         }
     }
-    out
+    Ok(out)
 }
 
 impl TensorFile for NpyFile {
@@ -101,7 +106,7 @@ impl TensorFile for NpyFile {
 
     fn read(&self, _index: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
         let stored = read_range(&self.source, self.header.data_offset, self.header.data_bytes())?;
-        *out = self.header.arrange(stored);
+        *out = self.header.arrange(stored)?;
         Ok(())
     }
 }

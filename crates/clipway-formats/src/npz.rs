@@ -92,7 +92,7 @@ impl TensorFile for NpzFile {
         let header = &self.headers[index];
         let mut stored = std::mem::take(out);
         self.archive.read_range(index, header.data_offset, header.data_bytes(), &mut stored)?;
-        *out = header.arrange(stored);
+        *out = header.arrange(stored)?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::error::{Code, FormatError, Place};
+use crate::memory::zeros;
 
 /// Bytes that can be read at any offset from many threads at once: a file, or a slice in memory.
 ///
@@ -60,8 +61,8 @@ impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
 /// Reads `length` bytes at `offset`, after checking that they are inside the source.
 ///
 /// # Errors
-/// `Code::Truncated` if the range extends past the end, `Code::Io` if reading fails. Nothing is allocated before the
-/// length is checked.
+/// `Code::Truncated` if the range extends past the end, `Code::Io` if reading fails, `Code::NoMemory`. Nothing is allocated
+/// before the length is checked.
 pub fn read_range(source: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u8>, FormatError> {
     let size = source.size();
     if offset.checked_add(length).is_none_or(|end| end > size) {
@@ -74,7 +75,7 @@ pub fn read_range(source: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u
     let length = usize::try_from(length).map_err(|_| {
         FormatError::new(Code::TooLarge, Place::Byte(offset), format!("{length} bytes do not fit in memory"))
     })?;
-    let mut bytes = vec![0; length];
+    let mut bytes = zeros(length, || Place::Byte(offset))?;
     source.read_exact_at(offset, &mut bytes).map_err(|error| FormatError::io(offset, &error))?;
     Ok(bytes)
 }

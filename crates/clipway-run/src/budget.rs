@@ -1,5 +1,6 @@
 //! Limits on what a model may ask for.
 
+use clipway_formats::{Code, Place, check_room};
 use clipway_model::architecture::Model;
 use clipway_model::graph::Cost;
 use clipway_model::plan::Towers;
@@ -37,6 +38,16 @@ pub enum BudgetError {
         /// The limit in bytes.
         most: u64,
     },
+    /// The system gives fewer bytes than the budget allows.
+    #[error("one {sample} needs {needed} bytes for its {input} and activations; the system has no memory for them")]
+    NoMemory {
+        /// `image` or `text`.
+        sample: &'static str,
+        /// `pixels` or `tokens`.
+        input: &'static str,
+        /// Bytes that it needs.
+        needed: u64,
+    },
     /// Too much work.
     #[error("one {sample} needs {needed} multiplications; the limit is {most}")]
     Work {
@@ -47,6 +58,16 @@ pub enum BudgetError {
         /// The limit in multiplications.
         most: u64,
     },
+}
+
+impl BudgetError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BudgetError::Memory { .. } | BudgetError::Work { .. } => Code::TooLarge.name(),
+            BudgetError::NoMemory { .. } => Code::NoMemory.name(),
+        }
+    }
 }
 
 impl Budget {
@@ -73,6 +94,10 @@ impl Budget {
             let (needed, most) = (cost.multiplications, self.multiplications);
             return Err(BudgetError::Work { sample, needed, most });
         }
+        // The engine takes its memory without asking.
+        let bytes = usize::try_from(cost.bytes).unwrap_or(usize::MAX);
+        check_room(bytes, || Place::File)
+            .map_err(|_| BudgetError::NoMemory { sample, input, needed: cost.bytes })?;
         Ok(())
     }
 }

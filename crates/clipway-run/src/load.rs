@@ -131,7 +131,7 @@ impl LoadError {
             LoadError::Tokenizer { cause, .. } => cause.code(),
             LoadError::Artifact(error) => error.code(),
             LoadError::Input(error) => error.code(),
-            LoadError::Budget { .. } => "too-large",
+            LoadError::Budget { cause, .. } => cause.code(),
         }
     }
 }

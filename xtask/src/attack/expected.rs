@@ -16,6 +16,8 @@ pub struct Expected {
     pub max_seconds: f64,
     /// Most memory of any run of the program, in millions of bytes.
     pub max_mb: u64,
+    /// Most bytes of files at one time, inputs included, in millions.
+    pub max_file_mb: Option<u64>,
     /// Exit statuses that runs of the program may have, as the script prints them (`exit 1`, `rc 1`); any without it.
     #[serde(default)]
     pub exit: Vec<i32>,
@@ -50,6 +52,9 @@ impl Expected {
         }
         if seen.memory > self.max_mb * 1_000_000 {
             problems.push(format!("a run took more than {} MB", self.max_mb));
+        }
+        if let Some(most) = self.max_file_mb.filter(|most| seen.files > most * 1_000_000) {
+            problems.push(format!("its files took more than {most} MB"));
         }
         let statuses = Regex::new(r"(?m)(?:^|=> exit |\brc )(?:rc )?(\d+)(?:,|$| )").expect("a pattern");
         let printed = statuses.captures_iter(&seen.output).filter(|found| {
@@ -120,7 +125,15 @@ mod tests {
         std::fs::write(place.path().join("thesis.txt"), "").unwrap();
         let expected: Expected = serde_json::from_str(expected).unwrap();
         let time = Duration::from_secs(seconds);
-        let seen = Seen { output: output.to_owned(), time, memory, stopped: false };
+        let seen = Seen {
+            output: output.to_owned(),
+            status: std::process::ExitStatus::default(),
+            time,
+            processor: time,
+            memory,
+            files: 2_000_000,
+            stopped: false,
+        };
         let mut problems = expected.problems(&seen, place.path());
         problems.retain(|problem| !problem.starts_with("its last lines"));
         problems
@@ -138,6 +151,8 @@ mod tests {
             r#", "exit": [1, 2], "code": ["too-large"], "exists": ["thesis.txt"], "absent": ["*.tmp"]"#,
             &[],
         );
+        check(r#", "max_file_mb": 2"#, &[]);
+        check(r#", "max_file_mb": 1"#, &["its files took more than 1 MB"]);
         check(r#", "exit": [1]"#, &["exit status 2, expected one of [1]"]);
         check(r#", "code": ["io"]"#, &["the code [io] was not printed"]);
         check(r#", "says": ["exit 3"]"#, &["`exit 3` was not printed"]);

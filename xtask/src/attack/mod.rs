@@ -1,6 +1,7 @@
 //! Attacks: folders with `make.py`, which makes a hostile input, and `run.sh`, which shows what the program does with it.
-//! Each runs watched, and is judged by its expectations.
+//! Each runs watched, and is judged by its expectations. Further ones are drawn from a seed.
 
+mod draw;
 mod expected;
 mod watched;
 
@@ -8,10 +9,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::demo::root;
+use crate::demo::{clipway, root};
 use crate::outcome::{Outcome, tell};
 use expected::Expected;
-use watched::watch;
+use watched::Watched;
 
 /// Expectations of the attacks that are handed over, by the name of their folder.
 const EXPECTATIONS: &str = "xtask/data/attacks.json";
@@ -20,7 +21,14 @@ const EXPECTATIONS: &str = "xtask/data/attacks.json";
 #[derive(clap::Args)]
 pub struct Options {
     /// The folder of attacks
-    folder: PathBuf,
+    #[arg(required_unless_present = "draw")]
+    folder: Option<PathBuf>,
+    /// Draw attacks from this number on: views by deflation, tiles by codecs, growth by normalizers, links by files
+    #[arg(long, value_name = "SEED")]
+    draw: Option<u64>,
+    /// How many attacks are drawn; number SEED alone repeats a case
+    #[arg(long, value_name = "N", default_value_t = 40, requires = "draw")]
+    count: u64,
     /// Run only attacks whose name contains a match of this regular expression
     #[arg(long, value_name = "REGEX")]
     only: Option<regex::Regex>,
@@ -32,19 +40,21 @@ pub struct Options {
     python: String,
 }
 
-/// Runs every attack of a folder; true if all came out as expected and there was at least one.
+/// Runs every attack of a folder and every drawn one; true if all came out as expected and there was at least one.
 pub fn run(options: &Options) -> Result<bool, String> {
     let read = std::fs::read_to_string(root().join(EXPECTATIONS)).map_err(|error| error.to_string())?;
     let known: BTreeMap<String, Expected> =
         serde_json::from_str(&read).map_err(|error| format!("{EXPECTATIONS}: {error}"))?;
     let program = match &options.program {
         Some(program) => program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?,
-        None => built()?,
+        None => clipway()?,
     };
-    let names = cases(&options.folder)?;
-    let wanted = names.iter().filter(|name| options.only.as_ref().is_none_or(|only| only.is_match(name)));
-    Ok(tell(wanted.map(|name| {
-        let case = Case { folder: options.folder.join(name), program: &program, python: &options.python };
+    let only = options.only.as_ref();
+    let names = options.folder.as_deref().map(cases).transpose()?.unwrap_or_default();
+    let wanted = names.iter().filter(|name| only.is_none_or(|only| only.is_match(name)));
+    let folder = options.folder.clone().unwrap_or_default();
+    let handed = wanted.map(|name| {
+        let case = Case { folder: folder.join(name), program: &program, python: &options.python };
         let judged = case.expected(known.get(name)).and_then(|expected| case.judged(&expected));
         let (passed, detail) = match judged {
             Ok((problems, measured)) if problems.is_empty() => (true, measured),
@@ -52,23 +62,10 @@ pub fn run(options: &Options) -> Result<bool, String> {
             Err(error) => (false, error),
         };
         Outcome { name: name.clone(), passed, detail }
-    })))
-}
-
-/// The program of this profile.
-fn built() -> Result<PathBuf, String> {
-    let folder = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folder = folder.parent().unwrap_or(&folder).to_owned();
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "clipway-cli"]).current_dir(root());
-    if folder.ends_with("release") {
-        cargo.arg("--release");
-    }
-    match cargo.status() {
-        Ok(status) if status.success() => Ok(folder.join("clipway")),
-        Ok(status) => Err(format!("cargo build: {status}")),
-        Err(error) => Err(format!("cargo build: {error}")),
-    }
+    });
+    let draw = |seed| draw::run(&program, &root().join("examples/emoji-clip"), seed, options.count, only);
+    let drawn = options.draw.map(draw).transpose()?;
+    Ok(tell(handed.chain(drawn.into_iter().flatten())))
 }
 
 /// Names of all folders but those of helpers; a folder without `run.sh` is a case that cannot be understood.
@@ -119,13 +116,19 @@ impl Case<'_> {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("NO_COLOR", "1")
             .env("TMPDIR", work.path());
-        let seen = watch(command, self.program, expected.limit())?;
+        let watched = Watched { program: self.program, folder: work.path(), limit: expected.limit() };
+        let seen = watched.run(command)?;
         let name = self.folder.file_name().unwrap_or_default();
         // `run.sh` works in a folder of the case's name below a temporary one.
         let made = std::fs::read_dir(work.path()).map_err(|error| error.to_string())?;
         let place = made.flatten().map(|entry| entry.path().join(name)).find(|path| path.is_dir());
         let place = place.ok_or("`run.sh` made no folder: its input could not be made")?;
-        let measured = format!("{:.1} s, {} MB", seen.time.as_secs_f64(), seen.memory / 1_000_000);
+        let measured = format!(
+            "{:.1} s, {} MB, {} MB of files",
+            seen.time.as_secs_f64(),
+            seen.memory / 1_000_000,
+            seen.files / 1_000_000
+        );
         Ok((expected.problems(&seen, &place), measured))
     }
 }

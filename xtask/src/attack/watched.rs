@@ -1,9 +1,9 @@
-//! A script that is watched: its time, the memory of the program's runs below it, and its output.
+//! A process that is watched: its time, the memory of the program's runs, the files it makes, and its output.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,92 +12,156 @@ use crate::corpus::usage_of;
 /// Time between two looks at the processes.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// What was seen of a script.
+/// What is watched.
+pub struct Watched<'a> {
+    /// The program whose runs are measured.
+    pub program: &'a Path,
+    /// The folder whose files are measured.
+    pub folder: &'a Path,
+    /// When the process is stopped.
+    pub limit: Duration,
+}
+
+/// What was seen of a process.
 #[derive(Debug)]
 pub struct Seen {
     /// stdout and stderr.
     pub output: String,
+    /// How it ended.
+    pub status: ExitStatus,
     /// From its start to its end.
     pub time: Duration,
-    /// Most memory of one run of the program, in bytes; of a system that does not tell, 0.
+    /// Most processor time of one run of the program; of a system that does not show it, 0.
+    pub processor: Duration,
+    /// Most memory of one run of the program, in bytes; of a system that does not show it, 0.
     pub memory: u64,
+    /// Most bytes of the folder's files at one time.
+    pub files: u64,
     /// Whether it was stopped at the limit.
     pub stopped: bool,
 }
 
-/// Runs a script to its end, or to the limit.
-pub fn watch(mut command: Command, program: &Path, limit: Duration) -> Result<Seen, String> {
-    let (mut reader, writer) = std::io::pipe().map_err(|error| error.to_string())?;
-    let copy = writer.try_clone().map_err(|error| error.to_string())?;
-    command.stdin(Stdio::null()).stdout(writer).stderr(copy);
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let start = Instant::now();
-    let mut child = command.spawn().map_err(|error| format!("bash: {error}"))?;
-    // The remaining writing ends belong to the script.
-    drop(command);
-    let output = thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = reader.read_to_end(&mut bytes);
-        read.map(|_| String::from_utf8_lossy(&bytes).into_owned())
-    });
-    let mut memory = 0;
-    let mut stopped = false;
-    loop {
-        if child.try_wait().map_err(|error| error.to_string())?.is_some() {
-            break;
-        }
-        memory = memory.max(memory_below(child.id(), program));
-        if start.elapsed() > limit {
-            stopped = true;
-            stop(&mut child)?;
-            break;
-        }
-        thread::sleep(GLANCE);
+impl Watched<'_> {
+    /// Runs a process to its end, or to the limit.
+    pub fn run(&self, mut command: Command) -> Result<Seen, String> {
+        let (mut reader, writer) = std::io::pipe().map_err(|error| error.to_string())?;
+        let copy = writer.try_clone().map_err(|error| error.to_string())?;
+        command.stdin(Stdio::null()).stdout(writer).stderr(copy);
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let start = Instant::now();
+        let mut child = command.spawn().map_err(|error| format!("cannot start a process: {error}"))?;
+        // The writing ends that are left are those of the process.
+        drop(command);
+        let output = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let read = reader.read_to_end(&mut bytes);
+            read.map(|_| String::from_utf8_lossy(&bytes).into_owned())
+        });
+        let (mut memory, mut processor, mut files) = (0, Duration::ZERO, 0);
+        let (status, stopped) = loop {
+            if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+                break (status, false);
+            }
+            let usage = self.usage(child.id());
+            (memory, processor) = (memory.max(usage.0), processor.max(usage.1));
+            files = files.max(bytes_below(self.folder));
+            if start.elapsed() > self.limit {
+                break (stop(&mut child)?, true);
+            }
+            thread::sleep(GLANCE);
+        };
+        let time = start.elapsed();
+        let files = files.max(bytes_below(self.folder));
+        let output =
+            output.join().map_err(|_| "its output cannot be read")?.map_err(|error| error.to_string())?;
+        // What `time` measured is as exact as the system tells it.
+        let told = output.lines().filter_map(|line| {
+            let (_, rest) = line.split_once("=> exit ")?;
+            rest.strip_suffix(" KB")?.rsplit_once(' ')?.1.parse::<u64>().ok()
+        });
+        let memory = told.map(|kibibytes| kibibytes << 10).fold(memory, u64::max);
+        Ok(Seen { output, status, time, processor, memory, files, stopped })
     }
-    let time = start.elapsed();
-    let output =
-        output.join().map_err(|_| "its output cannot be read")?.map_err(|error| error.to_string())?;
-    // What time measured is as exact as the system tells it.
-    let told = output.lines().filter_map(|line| {
-        let (_, rest) = line.split_once("=> exit ")?;
-        rest.strip_suffix(" KB")?.rsplit_once(' ')?.1.parse::<u64>().ok()
-    });
-    let memory = told.map(|kibibytes| kibibytes << 10).fold(memory, u64::max);
-    Ok(Seen { output, time, memory, stopped })
+
+    /// The most memory and processor time that one run of the program has taken so far, `process` or one below it.
+    fn usage(&self, process: u32) -> (u64, Duration) {
+        let mut parents: BTreeMap<u32, u32> = BTreeMap::new();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let parent = stat
+                .rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse().ok());
+            parents.extend(parent.map(|parent| (id, parent)));
+        }
+        let is_below = |mut id: u32| {
+            while id != process {
+                let Some(&parent) = parents.get(&id) else { return false };
+                id = parent;
+            }
+            true
+        };
+        let runs = parents.keys().copied().filter(|&id| is_below(id)).filter(|id| {
+            std::fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|exe| exe == self.program)
+        });
+        runs.map(usage_of).fold((0, Duration::ZERO), |(memory, time), usage| {
+            (memory.max(usage.memory.unwrap_or(0)), time.max(usage.time.unwrap_or_default()))
+        })
+    }
 }
 
-/// Ends a script and everything it started: its group is its own.
-fn stop(child: &mut Child) -> Result<(), String> {
+/// Bytes on the disk of all files below a folder, as far as they can be seen while they come and go.
+fn bytes_below(folder: &Path) -> u64 {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        bytes += if metadata.is_dir() { bytes_below(&entry.path()) } else { on_disk(&metadata) };
+    }
+    bytes
+}
+
+/// Bytes that a file takes; a sparse one takes less than its length.
+#[cfg(unix)]
+fn on_disk(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(metadata) * 512
+}
+
+#[cfg(not(unix))]
+fn on_disk(metadata: &std::fs::Metadata) -> u64 {
+    metadata.len()
+}
+
+/// Ends a process and everything it started: its group is its own.
+fn stop(child: &mut Child) -> Result<ExitStatus, String> {
     let group = format!("-{}", child.id());
     let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
     killed.map_err(|error| error.to_string())?;
-    child.wait().map(|_| ()).map_err(|error| error.to_string())
+    child.wait().map_err(|error| error.to_string())
 }
 
-/// The most memory that one run of the program below a process has taken so far.
-fn memory_below(process: u32, program: &Path) -> u64 {
-    let mut parents: BTreeMap<u32, u32> = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent =
-            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse().ok());
-        parents.extend(parent.map(|parent| (id, parent)));
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_time_and_the_end_of_a_process_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let shell = std::fs::canonicalize("/bin/sh").unwrap();
+        let run = |script: &str, limit: u64| {
+            let watched =
+                Watched { program: &shell, folder: folder.path(), limit: Duration::from_millis(limit) };
+            let mut command = Command::new(&shell);
+            command.args(["-c", script]).current_dir(folder.path());
+            watched.run(command).unwrap()
+        };
+        let seen = run("head -c 3000000 /dev/zero >f; sync f; sleep 0.2; rm f; echo said; exit 3", 60_000);
+        assert_eq!((seen.output.as_str(), seen.status.code(), seen.stopped), ("said\n", Some(3), false));
+        assert!((3_000_000..4_000_000).contains(&seen.files), "{}", seen.files);
+        let seen = run("while :; do :; done", 1000);
+        assert!(seen.stopped && seen.status.code().is_none());
+        assert!(seen.processor > Duration::ZERO && seen.memory > 0, "{seen:?}");
     }
-    let is_below = |mut id: u32| {
-        while let Some(&parent) = parents.get(&id) {
-            if parent == process {
-                return true;
-            }
-            id = parent;
-        }
-        false
-    };
-    let runs = parents
-        .keys()
-        .copied()
-        .filter(|&id| is_below(id))
-        .filter(|id| std::fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|exe| exe == program));
-    runs.filter_map(|id| usage_of(id).memory).max().unwrap_or(0)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::scene::{CLIPWAY, Outcome, Scene};
 use crate::snapshot::check_refused;
@@ -15,10 +15,9 @@ const EMOJI: [&str; 4] = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emo
 /// Exit status after an interrupt.
 const INTERRUPTED: i32 = 130;
 
-/// Runs a command that may write files of this many blocks of 512 bytes only.
-fn limited(scene: &Scene, blocks: u32, arguments: &[&str]) -> Outcome {
-    // The signal is ignored, so that writing fails as on a full disk.
-    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+/// Runs a command under a limit, as `ulimit` takes it.
+fn limited(scene: &Scene, limit: &str, arguments: &[&str]) -> Outcome {
+    let script = format!("ulimit {limit}; exec \"$@\"");
     let mut shell = Command::new("sh");
     shell.args(["-c", &script, "sh", CLIPWAY]);
     let command = scene.command(arguments);
@@ -29,7 +28,7 @@ fn limited(scene: &Scene, blocks: u32, arguments: &[&str]) -> Outcome {
 #[test]
 fn a_full_disk_leaves_nothing() {
     let scene = Scene::new();
-    let outcome = limited(&scene, 2048, &[&EMOJI[..], &["--out", "out"]].concat()).ended(2);
+    let outcome = limited(&scene, "-f 2048", &[&EMOJI[..], &["--out", "out"]].concat()).ended(2);
     assert!(
         outcome.stderr.starts_with("error: ") && outcome.stderr.contains("open_clip_model.safetensors"),
         "{outcome:?}"
@@ -38,9 +37,70 @@ fn a_full_disk_leaves_nothing() {
 
     scene.copy_exported("out");
     let before = scene.listing();
-    limited(&scene, 2048, &[&EMOJI[..], &["--out", "out", "--force"]].concat()).ended(2);
+    limited(&scene, "-f 2048", &[&EMOJI[..], &["--out", "out", "--force"]].concat()).ended(2);
     assert_eq!(scene.listing(), before);
     scene.run(&["verify", "out"]).ended(0);
+}
+
+#[test]
+fn too_little_address_space_is_an_error() {
+    let scene = Scene::new();
+    let outcome = limited(&scene, "-v 80000", &[&EMOJI[..], &["--out", "out"]].concat()).ended(2);
+    assert!(outcome.stderr.contains("[no-memory]") && outcome.stderr.contains("--threads 1"), "{outcome:?}");
+    assert_eq!(scene.listing(), BTreeMap::new());
+
+    scene.copy_exported("out");
+    // The header of an image of 64 million pixels, which the limit of pixels allows.
+    let header = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x20\0\0\0\x20\0\x08\x02\0\0\0";
+    std::fs::write(scene.path("large.png"), header).expect("a file");
+    let outcome = limited(&scene, "-v 900000", &["embed", "out", "large.png"]).ended(1);
+    assert!(outcome.stderr.contains("no memory for 8192 x 8192 pixels [no-memory]"), "{outcome:?}");
+}
+
+/// Waits until a process handles interrupts by itself.
+#[cfg(target_os = "linux")]
+fn until_it_handles_signals(child: &mut Child) {
+    /// Of `SIGTERM` in the masks of Linux.
+    const BIT: u64 = 1 << 14;
+    loop {
+        assert_eq!(child.try_wait().expect("a child"), None, "it ended before it was interrupted");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("a process");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+        if u64::from_str_radix(caught.trim(), 16).expect("a mask") & BIT != 0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_ends_whatever_waits_or_computes() {
+    let scene = Scene::new();
+    scene.copy_exported("out");
+    let before = scene.listing();
+    let waits_and_writes = [&EMOJI[..], &["--out", "new", "--texts", "-"]].concat();
+    let runs: [&[&str]; 3] = [&["embed", "out", "--texts-file", "-"], &waits_and_writes, &["verify", "out"]];
+    for (arguments, name) in runs.iter().flat_map(|&run| [(run, "INT"), (run, "TERM")]) {
+        let mut command = scene.command(arguments);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        // The pipe stays open: whoever reads from it waits.
+        let pipe = child.stdin.take();
+        until_it_handles_signals(&mut child);
+        let start = Instant::now();
+        signal(&child, name);
+        let outcome = Outcome::of(child.wait_with_output().expect("an end")).ended(INTERRUPTED);
+        // Two seconds of grace, and what a busy machine adds.
+        assert!(start.elapsed() < Duration::from_secs(6), "{arguments:?}: {:?}", start.elapsed());
+        assert_eq!(outcome.stderr, "error: interrupted; nothing was written [interrupted]\n", "{arguments:?}");
+        assert_eq!(scene.listing(), before, "{arguments:?}");
+        drop(pipe);
+    }
 }
 
 /// Starts a long export, and waits until it writes.

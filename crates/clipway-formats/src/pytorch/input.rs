@@ -1,6 +1,7 @@
 //! Bytes of a pickle, read through a window.
 
 use crate::error::{Code, FormatError, Place};
+use crate::memory::reserve;
 use crate::source::ReadAt;
 
 /// Number of bytes fetched at once.
@@ -113,6 +114,8 @@ impl<'a> Input<'a> {
         self.cursor = 0;
         let wanted = length.max(WINDOW.min(remaining));
         let fetched = self.window_end;
+        let more = (wanted as usize).saturating_sub(self.window.len());
+        reserve(&mut self.window, more, || Place::Byte(position))?;
         self.window.resize(wanted as usize, 0);
         self.source
             .read_exact_at(fetched, &mut self.window[available as usize..])

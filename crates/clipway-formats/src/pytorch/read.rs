@@ -3,6 +3,7 @@
 use super::PytorchFile;
 use super::tensor::{Data, StorageSpec, TensorSpec};
 use crate::error::{Code, FormatError, Place};
+use crate::memory::reserve;
 use crate::source::ReadAt;
 
 /// Number of bytes read and passed on at once; a whole number of elements of every type.
@@ -16,7 +17,7 @@ impl PytorchFile {
         let storage = &self.storages[spec.storage as usize];
         self.read_storage(storage, start, spec.span() * size as u64, out)?;
         if !spec.is_contiguous() {
-            *out = gather(out, spec);
+            *out = gather(out, spec)?;
         }
         if self.big_endian {
             swap(out, size);
@@ -64,6 +65,7 @@ impl PytorchFile {
             (Data::Entry(index), Some(archive)) => match self.inflated.get(archive, index)? {
                 Some(content) => {
                     out.clear();
+                    reserve(out, length as usize, || Place::File)?;
                     // Where a tensor lies in its storage, and the size of its entry, were checked on opening.
                     out.extend_from_slice(&content[start as usize..(start + length) as usize]);
                     Ok(())
@@ -84,7 +86,7 @@ fn read_at(source: &dyn ReadAt, offset: u64, length: u64, out: &mut Vec<u8>) -> 
     if offset.checked_add(length).is_none_or(|end| end > source.size()) {
         return Err(FormatError::new(Code::Truncated, Place::Byte(offset), "the file was truncated"));
     }
-    out.reserve_exact(length as usize);
+    reserve(out, length as usize, || Place::Byte(offset))?;
     let mut done = 0;
     while done < length {
         let piece = (length - done).min(CHUNK);
@@ -99,7 +101,7 @@ fn read_at(source: &dyn ReadAt, offset: u64, length: u64, out: &mut Vec<u8>) -> 
 }
 
 /// Copies the elements of a strided tensor, starting at the first of `bytes`, into row-major order.
-fn gather(bytes: &[u8], spec: &TensorSpec) -> Vec<u8> {
+fn gather(bytes: &[u8], spec: &TensorSpec) -> Result<Vec<u8>, FormatError> {
     match spec.dtype.size() {
         1 => gather_elements::<1>(bytes, spec),
         2 => gather_elements::<2>(bytes, spec),
@@ -108,11 +110,13 @@ fn gather(bytes: &[u8], spec: &TensorSpec) -> Vec<u8> {
     }
 }
 
-fn gather_elements<const SIZE: usize>(bytes: &[u8], spec: &TensorSpec) -> Vec<u8> {
+fn gather_elements<const SIZE: usize>(bytes: &[u8], spec: &TensorSpec) -> Result<Vec<u8>, FormatError> {
     let (elements, _) = bytes.as_chunks::<SIZE>();
-    let mut out: Vec<u8> = Vec::with_capacity(spec.shape.iter().product::<usize>() * SIZE);
+    let mut out: Vec<u8> = Vec::new();
+    reserve(&mut out, spec.shape.iter().product::<usize>() * SIZE, || Place::File)?;
     let (Some(&inner), Some(&step)) = (spec.shape.last(), spec.strides.last()) else {
-        return bytes.to_vec();
+        out.extend_from_slice(bytes);
+        return Ok(out);
     };
     let (inner, step) = (inner, step as usize);
     let outer = &spec.shape[..spec.shape.len() - 1];
@@ -129,7 +133,7 @@ fn gather_elements<const SIZE: usize>(bytes: &[u8], spec: &TensorSpec) -> Vec<u8
         let mut dimension = outer.len();
         loop {
             if dimension == 0 {
-                return out;
+                return Ok(out);
             }
             dimension -= 1;
             let stride = spec.strides[dimension] as usize;

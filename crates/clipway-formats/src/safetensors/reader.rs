@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Code, FormatError, Place};
+use crate::memory::reserve;
 use crate::safetensors::LONGEST_HEADER;
 use crate::safetensors::header::Header;
 use crate::source::{ReadAt, read_range};
@@ -98,7 +99,10 @@ impl TensorFile for SafetensorsFile {
         let (begin, end) = self.header.ranges[index];
         let offset = self.data + begin;
         // The length was checked against the file, and the tensor's against the address space.
-        out.resize((end - begin) as usize, 0);
+        let length = (end - begin) as usize;
+        out.clear();
+        reserve(out, length, || Place::Tensor(self.header.tensors[index].name.clone()))?;
+        out.resize(length, 0);
         self.source.read_exact_at(offset, out).map_err(|error| {
             out.clear();
             FormatError::io(offset, &error)

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::{Fields, Method, ZipEntry, malformed, name};
 use crate::error::{Code, FormatError, Place, shown};
+use crate::memory::reserve;
 use crate::source::{ReadAt, read_range};
 
 const END: &[u8; 4] = b"PK\x05\x06";
@@ -171,7 +172,8 @@ pub(super) fn read_entries(source: &dyn ReadAt, end: &End) -> Result<Vec<ZipEntr
         ));
     }
     let bytes = read_range(source, end.directory_offset, end.directory_size)?;
-    let mut entries = Vec::with_capacity(end.entries as usize);
+    let mut entries = Vec::new();
+    reserve(&mut entries, end.entries as usize, || Place::Byte(end.directory_offset))?;
     let mut at = 0;
     for _ in 0..end.entries {
         let offset = end.directory_offset + at as u64;

@@ -5,6 +5,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::{Method, ZipArchive, ZipEntry, malformed};
 use crate::error::{Code, FormatError, Place};
+use crate::memory::reserve;
 use crate::source::ReadAt;
 
 /// Number of bytes read, checked and passed on at once: few enough to stay in a core's cache.
@@ -55,7 +56,7 @@ impl ZipArchive {
             append(self.source.as_ref(), entry, start, length, out, &mut |bytes| hasher.update(bytes))?;
             return if length == entry.size { self.finish(index, hasher.finalize()) } else { Ok(()) };
         }
-        out.reserve_exact(length as usize);
+        reserve(out, length as usize, || Place::Entry(entry.name.clone()))?;
         let mut position = 0;
         self.read_chunks(index, &mut |bytes| {
             let next = position + bytes.len() as u64;
@@ -127,7 +128,7 @@ fn append(
             "the file was truncated",
         ));
     }
-    out.reserve_exact(length as usize);
+    reserve(out, length as usize, || Place::Entry(entry.name.clone()))?;
     let mut done = 0;
     while done < length {
         let piece = (length - done).min(CHUNK as u64);

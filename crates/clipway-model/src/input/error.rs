@@ -76,9 +76,8 @@ impl InputError {
     pub fn code(&self) -> &'static str {
         match self {
             InputError::Io { .. } | InputError::NotAFile { .. } => "io",
-            InputError::Endless { .. } | InputError::TooLarge { .. } | InputError::NoMemory { .. } => {
-                "too-large"
-            }
+            InputError::Endless { .. } | InputError::TooLarge { .. } => "too-large",
+            InputError::NoMemory { .. } => "no-memory",
             InputError::Escapes { .. } => "path-escape",
             InputError::Changed { .. } => "source-changed",
         }
@@ -86,7 +85,7 @@ impl InputError {
 
     /// Whether the system failed, as opposed to an input that is refused.
     pub fn is_trouble(&self) -> bool {
-        self.code() == "io" || matches!(self, InputError::NoMemory { .. })
+        matches!(self.code(), "io" | "no-memory")
     }
 
     /// Whether nothing exists at the path.

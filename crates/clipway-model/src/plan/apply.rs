@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use clipway_formats::{Code, Dtype, FormatError, Place, TensorInfo};
+use clipway_formats::{Code, Dtype, FormatError, Place, TensorInfo, check_room, reserve};
 
 use super::fold::fold;
 use super::quantize::{check_scales, quantize_rows};
@@ -67,6 +67,7 @@ pub fn apply<E>(
             for step in steps.iter().filter(|step| !matches!(step, Step::Cast { .. })) {
                 let infos: Vec<TensorInfo> = inputs.iter().map(|input| input.info.clone()).collect();
                 let (dtype, shape) = step.result(&infos).expect("the plan was checked");
+                check_step_room(step, &infos, dtype, &shape).map_err(ApplyError::Read)?;
                 let bytes = match step {
                     Step::Fill { value, dtype, .. } => filled(*value, *dtype, shape.iter().product()),
                     Step::Quantize | Step::RowScales => {
@@ -86,6 +87,24 @@ pub fn apply<E>(
     Ok(Applied { overflowed: finish.overflowed })
 }
 
+/// Checks that there is memory for what a step makes: its result, and for sums its inputs as f32 and the result as f64.
+fn check_step_room(
+    step: &Step,
+    inputs: &[TensorInfo],
+    dtype: Dtype,
+    shape: &[usize],
+) -> Result<(), FormatError> {
+    let elements = shape.iter().product::<usize>();
+    let bytes = match step {
+        Step::Fold { .. } | Step::ResampleGrid(_) | Step::ResampleRows { .. } => {
+            let values: usize = inputs.iter().map(TensorInfo::elements).sum();
+            values.saturating_mul(size_of::<f32>()).saturating_add(elements.saturating_mul(size_of::<f64>() + 4))
+        }
+        _ => elements.saturating_mul(dtype.size()),
+    };
+    check_room(bytes, || Place::Tensor(inputs.first().map_or_else(String::new, |info| info.name.clone())))
+}
+
 /// Reads only these rows of a tensor.
 ///
 /// # Panics
@@ -96,6 +115,7 @@ fn rows(info: &TensorInfo, rows: Range<usize>, source: &StateDict) -> Result<Ten
     let row = info.bytes() / info.shape.first().copied().unwrap_or(1).max(1);
     let (start, end) = (rows.start * row, rows.end * row);
     let mut at = 0;
+    reserve(&mut bytes, end - start, || Place::Tensor(info.name.clone()))?;
     source.read_chunks(index, &mut |piece| {
         let within = |place: usize| place.clamp(at, at + piece.len()) - at;
         bytes.extend_from_slice(&piece[within(start)..within(end)]);

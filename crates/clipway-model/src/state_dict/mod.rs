@@ -10,7 +10,7 @@ pub(crate) use values::{F16_OVERFLOW, cast_from_f32, count_beyond};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use clipway_formats::{Dtype, FileFormat, FormatError, TensorFile, TensorInfo};
+use clipway_formats::{Dtype, FileFormat, FormatError, Place, TensorFile, TensorInfo, reserve};
 
 /// Tensors by name. Names, dtypes and shapes are known; bytes are read on request.
 #[derive(Clone)]
@@ -94,7 +94,7 @@ impl StateDict {
     pub fn read_f32(&self, index: usize, out: &mut Vec<f32>) -> Result<(), FormatError> {
         let info = &self.tensors[index];
         out.clear();
-        out.reserve(info.elements());
+        reserve(out, info.elements(), || Place::Tensor(info.name.clone()))?;
         self.read_chunks(index, &mut |piece| {
             let start = out.len();
             out.resize(start + piece.len() / info.dtype.size(), 0.0);

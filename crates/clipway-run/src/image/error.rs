@@ -59,6 +59,14 @@ pub enum ImageError {
         /// What there is too much of.
         detail: String,
     },
+    /// The system has no memory for an image that the limits allow.
+    #[error("no memory for {width} x {height} pixels")]
+    NoMemory {
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+    },
     /// The header states a width or height of zero.
     #[error("the image is {width} x {height}: it has no pixels")]
     ZeroSize {
@@ -122,6 +130,7 @@ impl ImageError {
             Self::Truncated { .. } => Code::Truncated,
             Self::Corrupt { .. } => Code::Malformed,
             Self::TooManyPixels { .. } | Self::TooMuchWork { .. } => Code::TooLarge,
+            Self::NoMemory { .. } => Code::NoMemory,
             Self::ZeroSize { .. }
             | Self::ResizedAway { .. }
             | Self::OtherSize { .. }

@@ -1,5 +1,7 @@
 //! Limits on the cost of a file.
 
+use clipway_formats::{Place, check_room};
+
 use super::super::ImageError;
 
 /// Limits on the cost of a file.
@@ -17,6 +19,9 @@ impl Default for DecodeLimits {
 
 /// Maximum side of a resized image: the weights for a longer one would need more memory than its pixels.
 const MAX_SIDE: u64 = 1 << 20;
+
+/// Bytes that decoding and converting takes for each pixel at most: samples as they are stored, as decoded, as RGB.
+const PIXEL_BYTES: u64 = 16;
 
 impl DecodeLimits {
     /// Checks the size stated by a header before anything is allocated for it.
@@ -37,6 +42,9 @@ impl DecodeLimits {
             let feature = format!("a side longer than {MAX_SIDE} pixels ({width} x {height})");
             return Err(ImageError::Unsupported { format, feature });
         }
+        // Decoders take their memory without asking.
+        let bytes = usize::try_from(found.saturating_mul(PIXEL_BYTES)).unwrap_or(usize::MAX);
+        check_room(bytes, || Place::File).map_err(|_| ImageError::NoMemory { width, height })?;
         Ok((width as usize, height as usize))
     }
 }

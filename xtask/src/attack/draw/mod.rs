@@ -1,0 +1,246 @@
+//! Attacks that a seed draws: siblings of the known ones. Each is one run of the program on an input of its own, and
+//! is judged by what its generator knows.
+
+mod archive;
+mod growth;
+mod links;
+mod tiles;
+mod views;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use regex::Regex;
+
+use super::watched::{Seen, Watched};
+use crate::outcome::Outcome;
+use crate::random::Random;
+
+/// Kinds of drawn attacks. Case `n` is of kind `n` modulo their number.
+const FAMILIES: [(&str, Family); 4] =
+    [("views", views::draw), ("tiles", tiles::draw), ("growth", growth::draw), ("links", links::draw)];
+
+type Family = fn(&mut Random, &Stage<'_>) -> Result<Drawn, String>;
+
+/// Name of a run's output. A run that fails leaves nothing whose name begins with it or with its hidden form.
+const OUT: &str = "o";
+
+/// What no output may hold, and what no run may print.
+const SECRET: &str = "TOPSECRET";
+
+/// Longest wait for a run, on a loaded machine too.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How many times longer a run may take that is not optimized.
+const UNOPTIMIZED: u32 = if cfg!(debug_assertions) { 15 } else { 1 };
+
+/// Where a case is made.
+struct Stage<'a> {
+    /// The case's own folder.
+    folder: &'a Path,
+    /// An exported folder of the demo model, which no case changes.
+    exported: &'a Path,
+}
+
+/// A run, and what is known of it.
+struct Drawn {
+    /// Of the program.
+    arguments: Vec<String>,
+    expected: Verdict,
+    /// Longest processor time of an optimized build, in seconds.
+    seconds: u32,
+    /// Most memory, in millions of bytes.
+    megabytes: u64,
+    /// Most bytes that the run adds on the disk, in millions.
+    disk: u64,
+    /// What was drawn.
+    detail: String,
+}
+
+/// What a run must come to.
+enum Verdict {
+    /// Done, or refused with a code.
+    Either,
+    Done,
+    /// Refused with one of these codes.
+    Refused(&'static [&'static str]),
+}
+
+/// Draws `count` cases from `seed` on, runs and judges them.
+pub fn run<'a>(
+    program: &'a Path,
+    emoji: &Path,
+    seed: u64,
+    count: u64,
+    only: Option<&'a Regex>,
+) -> Result<impl Iterator<Item = Outcome> + use<'a>, String> {
+    let work = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let exported = work.path().join("exported");
+    let mut export = Command::new(program);
+    export.arg("export").arg(emoji.join("emoji-clip.pt")).arg("--model").arg(emoji.join("emoji-clip.json"));
+    let output = export.arg("--out").arg(&exported).output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("the demo model: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    let names = (seed..seed.saturating_add(count)).map(|number| {
+        let (name, family) = FAMILIES[(number % FAMILIES.len() as u64) as usize];
+        (number, format!("{name}-{number}"), family)
+    });
+    let wanted = names.filter(move |(_, name, _)| only.is_none_or(|only| only.is_match(name)));
+    Ok(wanted.map(move |(number, name, family)| {
+        let folder = work.path().join("case");
+        let judged = fs::create_dir(&folder).map_err(|error| error.to_string()).and_then(|()| {
+            let stage = Stage { folder: &folder, exported: &exported };
+            let drawn = family(&mut Random::new(number), &stage)?;
+            judge(&drawn, program, &folder)
+        });
+        let removed = fs::remove_dir_all(&folder).map_err(|error| error.to_string());
+        let (passed, detail) = match judged.and_then(|judged| removed.map(|()| judged)) {
+            Ok(judged) => judged,
+            Err(why) => (false, why),
+        };
+        Outcome { name, passed, detail }
+    }))
+}
+
+/// Runs a case; whether it passed, and what was measured or is wrong.
+fn judge(drawn: &Drawn, program: &Path, folder: &Path) -> Result<(bool, String), String> {
+    let mut command = Command::new(program);
+    command.args(&drawn.arguments).arg("--quiet").current_dir(folder).env("NO_COLOR", "1");
+    let before = listing(folder)?;
+    let seen = Watched { program, folder, limit: LIMIT }.run(command)?;
+    let made: Vec<String> = listing(folder)?.into_iter().filter(|name| !before.contains(name)).collect();
+    let mut problems = problems(drawn, &seen, &made);
+    if holds_secret(&folder.join(OUT))? {
+        problems.push("its output holds what lies outside".to_owned());
+    }
+    let first = seen.output.lines().find(|line| line.contains("error: ") || line.contains("warning: ")).unwrap_or("done");
+    let detail = format!(
+        "{}; {} {}: {:.1} s of processor time, {} MB; {first}",
+        drawn.detail,
+        drawn.arguments[0],
+        seen.status,
+        seen.processor.as_secs_f64(),
+        seen.memory / 1_000_000,
+    );
+    match problems.is_empty() {
+        true => Ok((true, detail)),
+        false => Ok((false, format!("{detail}\n  {}", problems.join("\n  ")))),
+    }
+}
+
+/// Everything that is wrong with a run.
+fn problems(drawn: &Drawn, seen: &Seen, made: &[String]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let code = Regex::new(r"(?m)^(?:error|warning): .*\[([a-z-]+)\]").expect("a pattern").captures(&seen.output);
+    let code = code.map(|found| found[1].to_owned());
+    let status = seen.status.code();
+    if seen.stopped {
+        problems.push(format!("stopped after {} s", LIMIT.as_secs()));
+    }
+    let allowed = Duration::from_secs(1) * drawn.seconds * UNOPTIMIZED;
+    if seen.processor > allowed {
+        problems.push(format!("more than {} s of processor time", allowed.as_secs()));
+    }
+    if seen.memory > drawn.megabytes * 1_000_000 {
+        problems.push(format!("more than {} MB of memory", drawn.megabytes));
+    }
+    if seen.files > drawn.disk * 1_000_000 {
+        problems.push(format!("{} MB of files, more than {}", seen.files / 1_000_000, drawn.disk));
+    }
+    if seen.output.contains(SECRET) {
+        problems.push("it prints what lies outside".to_owned());
+    }
+    if seen.output.contains("panicked") {
+        problems.push("it panics".to_owned());
+    }
+    match (&drawn.expected, status, &code) {
+        (Verdict::Either | Verdict::Done, Some(0), None) => {}
+        (Verdict::Either, Some(1 | 2), Some(_)) => {}
+        (Verdict::Refused(codes), Some(1 | 2), Some(code)) if codes.contains(&code.as_str()) => {}
+        (Verdict::Refused(codes), ..) => problems.push(format!("refused with one of {codes:?} was expected")),
+        (Verdict::Done, ..) => problems.push("it is harmless, and is refused".to_owned()),
+        (Verdict::Either, ..) => problems.push("neither done nor refused with a code".to_owned()),
+    }
+    let done = status == Some(0);
+    let leftovers: Vec<&String> = made.iter().filter(|name| !done || name.as_str() != OUT).collect();
+    if !leftovers.is_empty() {
+        problems.push(format!("it leaves {leftovers:?}"));
+    }
+    problems
+}
+
+/// Names in a folder.
+fn listing(folder: &Path) -> Result<Vec<String>, String> {
+    let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name());
+    let names = entries.map(name).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+    Ok(names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect())
+}
+
+/// Whether a file of an output holds the secret.
+fn holds_secret(out: &Path) -> Result<bool, String> {
+    if !out.is_dir() {
+        return Ok(false);
+    }
+    for name in listing(out)? {
+        let bytes = fs::read(out.join(&name)).map_err(|error| format!("{name}: {error}"))?;
+        if bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_as_expected_is_a_problem() {
+        let check = |expected: Verdict, status: i32, output: &str, made: &[&str], problem: Option<&str>| {
+            let drawn = Drawn {
+                arguments: words("export f"),
+                expected,
+                seconds: 1,
+                megabytes: 1,
+                disk: 1,
+                detail: String::new(),
+            };
+            let seen = Seen {
+                output: output.to_owned(),
+                status: ExitStatus::from_raw(status),
+                time: Duration::ZERO,
+                processor: Duration::ZERO,
+                memory: 0,
+                files: 0,
+                stopped: false,
+            };
+            let made: Vec<String> = made.iter().map(|&name| name.to_owned()).collect();
+            let found = problems(&drawn, &seen, &made);
+            assert_eq!(found.is_empty(), problem.is_none(), "{found:?}");
+            assert!(found.iter().zip(problem).all(|(found, problem)| found.contains(problem)), "{found:?}");
+        };
+        let refused = "error: `f` has 9 bytes [too-large]\n";
+        check(Verdict::Done, 0, "", &["o"], None);
+        check(Verdict::Done, 1 << 8, refused, &[], Some("harmless"));
+        check(Verdict::Either, 1 << 8, refused, &[], None);
+        check(Verdict::Either, 1 << 8, "error: no code\n", &[], Some("neither"));
+        check(Verdict::Either, 6, "", &[], Some("neither"));
+        check(Verdict::Either, 1 << 8, refused, &[".o.tmp"], Some("leaves"));
+        check(Verdict::Either, 1 << 8, refused, &["o"], Some("leaves"));
+        check(Verdict::Refused(&["too-large"]), 1 << 8, refused, &[], None);
+        check(Verdict::Refused(&["io"]), 1 << 8, refused, &[], Some("refused with one of"));
+        check(Verdict::Refused(&["io"]), 0, "", &[], Some("refused with one of"));
+        check(Verdict::Either, 0, "TOPSECRET", &[], Some("prints what lies outside"));
+    }
+}

@@ -1,0 +1,77 @@
+//! Exports that are killed, that race, and that run short of something: what is in place is always the old artifact or
+//! the new one, whole, and nothing else stays behind.
+
+mod bench;
+mod kills;
+mod races;
+mod scarce;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::demo::{clipway, root};
+use crate::outcome::{Outcome, tell};
+use bench::{Bench, Kind};
+use scarce::Scarce;
+
+/// How often, and at which moments.
+#[derive(Args)]
+pub struct Options {
+    /// Kills of each kind of export, of exports that had not ended
+    #[arg(long, default_value_t = 200)]
+    moments: usize,
+    /// Races of three exports to one target
+    #[arg(long, default_value_t = 200)]
+    races: usize,
+    /// Runs that are short of disk, file size, descriptors, address space or an open output, of each
+    #[arg(long, default_value_t = 40)]
+    scarce: usize,
+    /// Chooses the moments and amounts
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Megabytes of weights for the kills
+    #[arg(long, default_value_t = 300)]
+    megabytes: usize,
+    /// The program; without it the one of this build is made
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Kinds of exports that are killed
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "single,sharded,folder")]
+    kinds: Vec<Kind>,
+}
+
+/// Megabytes of weights for races and scarce runs.
+const SMALL: usize = 3;
+
+/// Runs everything.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let binary = match &options.program {
+        Some(program) => program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?,
+        None => clipway()?,
+    };
+    let folder = root().join("target/crash");
+    let bench = |kind, megabytes| Bench::new(kind, &binary, &folder, megabytes);
+    let kills = options.kinds.iter().filter(|_| options.moments > 0).map(|&kind| {
+        let killed = bench(kind, options.megabytes).and_then(|bench| {
+            kills::run(&bench, options.moments, options.seed)
+        });
+        outcome(&format!("kills-{kind:?}").to_lowercase(), killed)
+    });
+    let races = (options.races > 0).then_some(options.races).into_iter().map(|count| {
+        outcome("races", bench(Kind::Single, SMALL).and_then(|bench| races::run(&bench, count)))
+    });
+    let scarce = Scarce::value_variants().iter().filter(|_| options.scarce > 0).map(|&what| {
+        let run = bench(Kind::Single, SMALL)
+            .and_then(|bench| scarce::run(&bench, what, options.scarce, options.seed));
+        outcome(&format!("scarce-{what:?}").to_lowercase(), run)
+    });
+    let passed = tell(kills.chain(races).chain(scarce));
+    bench::remove(&folder)?;
+    Ok(passed)
+}
+
+fn outcome(name: &str, judged: Result<String, String>) -> Outcome {
+    let (passed, detail) = judged.map_or_else(|why| (false, why), |said| (true, said));
+    Outcome { name: name.to_owned(), passed, detail }
+}
