@@ -41,9 +41,7 @@ pub fn clipway() -> Result<PathBuf, String> {
         cargo.arg("--release");
     }
     match cargo.status() {
-        Ok(status) if status.success() => {
-            Ok(folder.join(format!("clipway{}", std::env::consts::EXE_SUFFIX)))
-        }
+        Ok(status) if status.success() => Ok(folder.join(format!("clipway{}", std::env::consts::EXE_SUFFIX))),
         Ok(status) => Err(format!("clipway does not build: {status}")),
         Err(error) => Err(format!("cargo: {error}")),
     }

@@ -11,7 +11,8 @@ pub fn reserve<T>(
     additional: usize,
     place: impl FnOnce() -> Place,
 ) -> Result<(), FormatError> {
-    out.try_reserve_exact(additional).map_err(|_| no_memory(additional.saturating_mul(size_of::<T>()), place()))
+    out.try_reserve_exact(additional)
+        .map_err(|_| no_memory(additional.saturating_mul(size_of::<T>()), place()))
 }
 
 /// Checks that the allocator gives `bytes` bytes at once, and returns them. Work that takes as much in parts, and cannot

@@ -39,7 +39,9 @@ pub enum BudgetError {
         most: u64,
     },
     /// The system gives fewer bytes than the budget allows.
-    #[error("one {sample} needs {needed} bytes for its {input} and activations; the system has no memory for them")]
+    #[error(
+        "one {sample} needs {needed} bytes for its {input} and activations; the system has no memory for them"
+    )]
     NoMemory {
         /// `image` or `text`.
         sample: &'static str,
@@ -96,8 +98,11 @@ impl Budget {
         }
         // The engine takes its memory without asking.
         let bytes = usize::try_from(cost.bytes).unwrap_or(usize::MAX);
-        check_room(bytes, || Place::File)
-            .map_err(|_| BudgetError::NoMemory { sample, input, needed: cost.bytes })?;
+        check_room(bytes, || Place::File).map_err(|_| BudgetError::NoMemory {
+            sample,
+            input,
+            needed: cost.bytes,
+        })?;
         Ok(())
     }
 }

@@ -104,9 +104,10 @@ impl Watched<'_> {
             }
             true
         };
-        let runs = parents.keys().copied().filter(|&id| is_below(id)).filter(|id| {
-            std::fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|exe| exe == self.program)
-        });
+        let runs =
+            parents.keys().copied().filter(|&id| is_below(id)).filter(|id| {
+                std::fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|exe| exe == self.program)
+            });
         runs.map(usage_of).fold((0, Duration::ZERO), |(memory, time), usage| {
             (memory.max(usage.memory.unwrap_or(0)), time.max(usage.time.unwrap_or_default()))
         })

@@ -53,7 +53,8 @@ pub fn run(bench: &Bench, moments: usize, seed: u64) -> Result<String, String> {
         }
         let next = 1 - current;
         let delay = length.mul_f64(1.05 * random.unit());
-        let context = |why: String| format!("kill {} after {:.3} s: {why}", count.killed(), delay.as_secs_f64());
+        let context =
+            |why: String| format!("kill {} after {:.3} s: {why}", count.killed(), delay.as_secs_f64());
         let ended = kill_after(bench, next, delay).map_err(context)?;
         // On a machine with other work exports take now longer, now shorter.
         match ended {

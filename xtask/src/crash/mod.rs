@@ -53,9 +53,8 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let folder = root().join("target/crash");
     let bench = |kind, megabytes| Bench::new(kind, &binary, &folder, megabytes);
     let kills = options.kinds.iter().filter(|_| options.moments > 0).map(|&kind| {
-        let killed = bench(kind, options.megabytes).and_then(|bench| {
-            kills::run(&bench, options.moments, options.seed)
-        });
+        let killed = bench(kind, options.megabytes)
+            .and_then(|bench| kills::run(&bench, options.moments, options.seed));
         outcome(&format!("kills-{kind:?}").to_lowercase(), killed)
     });
     let races = (options.races > 0).then_some(options.races).into_iter().map(|count| {

@@ -97,7 +97,10 @@ fn an_interrupt_ends_whatever_waits_or_computes() {
         let outcome = Outcome::of(child.wait_with_output().expect("an end")).ended(INTERRUPTED);
         // Two seconds of grace, and what a busy machine adds.
         assert!(start.elapsed() < Duration::from_secs(6), "{arguments:?}: {:?}", start.elapsed());
-        assert_eq!(outcome.stderr, "error: interrupted; nothing was written [interrupted]\n", "{arguments:?}");
+        assert_eq!(
+            outcome.stderr, "error: interrupted; nothing was written [interrupted]\n",
+            "{arguments:?}"
+        );
         assert_eq!(scene.listing(), before, "{arguments:?}");
         drop(pipe);
     }

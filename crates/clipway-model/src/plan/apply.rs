@@ -98,7 +98,9 @@ fn check_step_room(
     let bytes = match step {
         Step::Fold { .. } | Step::ResampleGrid(_) | Step::ResampleRows { .. } => {
             let values: usize = inputs.iter().map(TensorInfo::elements).sum();
-            values.saturating_mul(size_of::<f32>()).saturating_add(elements.saturating_mul(size_of::<f64>() + 4))
+            values
+                .saturating_mul(size_of::<f32>())
+                .saturating_add(elements.saturating_mul(size_of::<f64>() + 4))
         }
         _ => elements.saturating_mul(dtype.size()),
     };

@@ -78,8 +78,12 @@ fn normalizer(random: &mut Random) -> Part {
 fn pre_tokenizer(random: &mut Random) -> Value {
     let pattern = random.pick(&["x", "[a-z]{30}", r"[\p{L}\p{N}]{30}", r"\p{L}+|\s+(?!\S)", "(x+)+b"]);
     match random.below(3) {
-        0 => json!({ "type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true }),
-        1 => json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true }),
+        0 => {
+            json!({ "type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true })
+        }
+        1 => {
+            json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true })
+        }
         _ => {
             let behavior = random.pick(&["Isolated", "Removed", "MergedWithNext"]);
             json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": behavior, "invert": false })

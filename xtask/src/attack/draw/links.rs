@@ -81,7 +81,10 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
         seconds: 3,
         megabytes: 400,
         disk: 60,
-        detail: format!("{change:?} for `{name}` of {}", if is_artifact { "an artifact" } else { "a source" }),
+        detail: format!(
+            "{change:?} for `{name}` of {}",
+            if is_artifact { "an artifact" } else { "a source" }
+        ),
     })
 }
 
@@ -99,7 +102,9 @@ impl Change {
             Change::Loop | Change::Dangling | Change::Pipe | Change::Folder => {
                 Verdict::Refused(&["io", "unlisted", "no-weights", "unsupported"])
             }
-            Change::Sparse => Verdict::Refused(&["too-large", "malformed", "checksum", "truncated", "unknown-format"]),
+            Change::Sparse => {
+                Verdict::Refused(&["too-large", "malformed", "checksum", "truncated", "unknown-format"])
+            }
         }
     }
 

@@ -116,7 +116,11 @@ fn judge(drawn: &Drawn, program: &Path, folder: &Path) -> Result<(bool, String),
     if holds_secret(&folder.join(OUT))? {
         problems.push("its output holds what lies outside".to_owned());
     }
-    let first = seen.output.lines().find(|line| line.contains("error: ") || line.contains("warning: ")).unwrap_or("done");
+    let first = seen
+        .output
+        .lines()
+        .find(|line| line.contains("error: ") || line.contains("warning: "))
+        .unwrap_or("done");
     let detail = format!(
         "{}; {} {}: {:.1} s of processor time, {} MB; {first}",
         drawn.detail,
@@ -134,7 +138,8 @@ fn judge(drawn: &Drawn, program: &Path, folder: &Path) -> Result<(bool, String),
 /// Everything that is wrong with a run.
 fn problems(drawn: &Drawn, seen: &Seen, made: &[String]) -> Vec<String> {
     let mut problems = Vec::new();
-    let code = Regex::new(r"(?m)^(?:error|warning): .*\[([a-z-]+)\]").expect("a pattern").captures(&seen.output);
+    let code =
+        Regex::new(r"(?m)^(?:error|warning): .*\[([a-z-]+)\]").expect("a pattern").captures(&seen.output);
     let code = code.map(|found| found[1].to_owned());
     let status = seen.status.code();
     if seen.stopped {

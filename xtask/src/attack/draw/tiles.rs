@@ -25,8 +25,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
     let tile: usize = if width / tile * (height / tile) > 100_000 { 1024 } else { tile };
     let shares = random.below(2) == 0;
     let is_jpeg = codec == JPEG;
-    let (bits, samples) =
-        if is_jpeg { (8, 1) } else { (random.pick(&[8, 16, 32]), random.pick(&[1, 3, 4])) };
+    let (bits, samples) = if is_jpeg { (8, 1) } else { (random.pick(&[8, 16, 32]), random.pick(&[1, 3, 4])) };
     let predictor = if codec == DEFLATE { random.pick(&[1, 2]) } else { 1 };
     let content = vec![0; tile * tile * samples * bits / 8];
     let stored = match codec {
