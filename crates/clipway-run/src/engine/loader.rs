@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use clipway_formats::{Place, reserve};
 use clipway_kernels::{Kernels, Window as KernelWindow};
 use clipway_model::graph::{AttentionBias, GridMlp, ParameterId, Parameters, WeightLayout};
 use clipway_model::plan::resample_grid;
@@ -67,7 +68,10 @@ impl<'a> Loader<'a> {
     /// Reads a parameter into a buffer as f32.
     fn read(&self, id: ParameterId, out: &mut Vec<f32>) -> Result<(), EngineError> {
         out.clear();
-        out.reserve(self.parameters.get(id).elements());
+        let parameter = self.parameters.get(id);
+        reserve(out, parameter.elements(), || Place::Tensor(parameter.name.clone())).map_err(|cause| {
+            EngineError::Weight { name: parameter.name.clone(), cause: WeightError::Read(Box::new(cause)) }
+        })?;
         self.stream(id, &mut |_, piece| piece.widen(0..piece.len(), out))
     }
 
