@@ -27,7 +27,7 @@ pub struct FolderTokenizer {
     pub tokenizer: Tokenizer,
     /// Its files by name; the `tokenizer.json` as it is run.
     pub files: Vec<(String, Vec<u8>)>,
-    /// What a user must know.
+    /// What a user should know.
     pub notes: Vec<String>,
 }
 

@@ -199,7 +199,7 @@ fn what_a_library_cannot_follow_is_refused() {
     assert!(refused(TextTarget::OpenAi).contains("another vocabulary"));
 }
 
-/// BERT's files: a vocabulary, a `tokenizer.json` that only splits at white space, and these keys of the configuration.
+/// BERT's files: a vocabulary, a `tokenizer.json` that only splits at whitespace, and these keys of the configuration.
 fn bert(keys: Value) -> Files {
     let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "A", "cat", "##s", ".", "e", "é"];
     let vocab: serde_json::Map<String, Value> =
