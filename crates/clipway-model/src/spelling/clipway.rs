@@ -15,5 +15,7 @@ pub(super) static SPELLING: Spelling = Spelling {
     is_open_clip: true,
     onnx: None,
     library: "clipway",
-    usage: "# In a shell:\n# clipway embed PATH/TO/THIS/FOLDER image.jpg --out features.safetensors\n",
+    usage: "import json, subprocess\n\n\
+            command = ['clipway', 'embed', 'PATH/TO/THIS/FOLDER', 'image.jpg']\n\
+            features = json.loads(subprocess.check_output(command))\n",
 };
