@@ -167,7 +167,7 @@ fn bad_tensors_are_refused() {
     ext(
         &[("location", "d/w.bin"), ("offset", "18446744073709551615"), ("length", "2")],
         Code::Truncated,
-        "cut",
+        "truncated",
     );
     ext(&[("location", "d/w.bin"), ("location", "d/w.bin")], Code::Duplicate, "`location`");
     ext(&[("location", "d/w.bin"), ("checksum", "0")], Code::UnknownKey, "`checksum`");

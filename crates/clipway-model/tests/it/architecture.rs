@@ -148,7 +148,7 @@ fn what_cannot_be_built_is_named() {
     check(pooled_twice, "", "expected 512 channels, found 64");
     timm("convnext_tiny", r#""image_size": 16"#, "room for 2x2, found a map of 1x1");
     check(r#""pool_type": "none""#, "", "`vision_cfg.pool_type: none` is not supported");
-    let unknown = "no text model called `roberta-bass` is known: the nearest is `roberta-base`; known are";
+    let unknown = "unknown text model `roberta-bass`: the nearest is `roberta-base`; known: ";
     check("", r#""hf_model_name": "roberta-bass""#, unknown);
     let projection = r#""hf_model_name": "roberta-base", "hf_proj_type": null"#;
     check("", projection, "the text model has width 768 and the embedding 512");
