@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use clipway_formats::shown_path;
 use clipway_model::artifact::ArtifactError;
 use clipway_model::checkpoint::{Checkpoint, CheckpointError, OpenOptions};
 use clipway_model::export::ExportError;
@@ -13,6 +14,7 @@ use clipway_model::state_dict::WeightsChoice;
 use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::{Passes, Processor};
 use clipway_run::load::{self, LoadError, LoadOptions};
+use clipway_run::onnx::{OnnxFolder, OnnxFolderError};
 
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
 use crate::options::RunArguments;
@@ -38,6 +40,15 @@ impl From<WeightsName> for WeightsChoice {
     }
 }
 
+/// What computes features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// clipway's engine
+    Engine,
+    /// rten, a runtime of ONNX files
+    Rten,
+}
+
 /// How to read a source.
 #[derive(Args)]
 pub struct SourceArguments {
@@ -48,6 +59,10 @@ pub struct SourceArguments {
     /// Weights to use if the checkpoint has both
     #[arg(long, value_enum)]
     pub weights: Option<WeightsName>,
+
+    /// What computes: the engine, or rten from ONNX files [default: rten for ONNX files, else the engine]
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
 
     /// Read PyTorch files even if the pickle names dangerous functions; none is called
     #[arg(long)]
@@ -87,6 +102,12 @@ pub fn load_to_run(
     apply_orientation: bool,
     ui: &Ui,
 ) -> Result<Clip, Failure> {
+    if let Some(folder) = graphs(path, arguments.backend)? {
+        for note in folder.contract.iter().flat_map(|contract| &contract.notes) {
+            ui.note(note);
+        }
+        return folder.load(towers).map_err(|error| onnx_failure(&error));
+    }
     let (tokenizer, compute) = (reading.tokenizer.clone(), run.compute());
     let load =
         LoadOptions { towers: Some(towers), apply_orientation, tokenizer, compute, ..load_options(ui)? };
@@ -97,6 +118,35 @@ pub fn load_to_run(
         ui.note(note);
     }
     Clip::load(&source, &load).map_err(|error| load_failure(&error))
+}
+
+/// The ONNX graphs of a path, where they are to be run as they are.
+pub fn graphs(path: &Path, backend: Option<Backend>) -> Result<Option<OnnxFolder>, Failure> {
+    if backend == Some(Backend::Engine) {
+        return Ok(None);
+    }
+    match OnnxFolder::is_at(path).then(|| OnnxFolder::open(path)) {
+        Some(Ok(folder)) => Ok(Some(folder)),
+        // A file of weights alone is a source as any other.
+        Some(Err(OnnxFolderError::NoTower { .. })) if backend.is_none() && path.is_file() => Ok(None),
+        Some(Err(error)) => Err(onnx_failure(&error)),
+        None if backend == Some(Backend::Rten) => {
+            let message = format!("`--backend rten`: `{}` has no ONNX files", shown_path(path));
+            Err(Failure::could_not_run("bad-option", message)
+                .hint("write them with `clipway export --to onnx`"))
+        }
+        None => Ok(None),
+    }
+}
+
+/// What graphs that cannot be read or run mean for the exit status.
+pub fn onnx_failure(error: &OnnxFolderError) -> Failure {
+    match error {
+        OnnxFolderError::Input(error) => failure::input(error),
+        OnnxFolderError::Load(error) => load_failure(error),
+        OnnxFolderError::Run(error) => clip_failure(error),
+        _ => Failure { exit_code: failure::exit_of(error.code()), ..Failure::no(error.code(), chain(error)) },
+    }
 }
 
 /// The processor of the command.

@@ -47,8 +47,8 @@ pub use memory::{check_room, reserve};
 pub use npy::NpyFile;
 pub use npz::NpzFile;
 pub use onnx::{
-    OnnxAttribute, OnnxDim, OnnxExternal, OnnxFile, OnnxGraph, OnnxLayout, OnnxNode, OnnxPlace, OnnxValue,
-    OpenExternal, write_onnx,
+    OnnxAttribute, OnnxDim, OnnxExternal, OnnxFile, OnnxGraph, OnnxInterface, OnnxLayout, OnnxNode,
+    OnnxPlace, OnnxPort, OnnxValue, OpenExternal, write_onnx,
 };
 pub use pytorch::{
     ByteOrder, Global, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, WriterFacts,

@@ -86,7 +86,32 @@ impl Classifier {
         Classifier { classes, width, scale, bias }
     }
 
-    /// How this classifier computes probabilities.
+    /// The embeddings of the labels, `[labels, width]`, each of length 1.
+    pub fn classes(&self) -> &[f32] {
+        &self.classes
+    }
+
+    /// Logits of one image's features `[width]`, in the order of the labels.
+    ///
+    /// # Panics
+    /// If the features are not `width` values.
+    pub fn logits(&self, image: &[f32]) -> Vec<f32> {
+        self.cosines(image).into_iter().map(|cosine| self.logit(cosine)).collect()
+    }
+
+    fn logit(&self, cosine: f32) -> f32 {
+        cosine * self.scale + self.bias.unwrap_or(0.0)
+    }
+
+    fn cosines(&self, image: &[f32]) -> Vec<f32> {
+        assert_eq!(image.len(), self.width, "features of another width");
+        let mut image = image.to_vec();
+        normalize(&mut image, self.width);
+        let classes = self.classes.chunks_exact(self.width);
+        classes.map(|class| class.iter().zip(&image).map(|(c, i)| c * i).sum()).collect()
+    }
+
+    /// How this classifier makes probabilities.
     pub fn rule(&self) -> ProbabilityRule {
         if self.bias.is_some() { ProbabilityRule::Sigmoid } else { ProbabilityRule::Softmax }
     }
@@ -96,15 +121,8 @@ impl Classifier {
     /// # Panics
     /// If the features are not `width` values.
     pub fn scores(&self, image: &[f32]) -> Vec<Score> {
-        assert_eq!(image.len(), self.width, "features of another width");
-        let mut image = image.to_vec();
-        normalize(&mut image, self.width);
-        let cosines: Vec<f32> = self
-            .classes
-            .chunks_exact(self.width)
-            .map(|class| class.iter().zip(&image).map(|(c, i)| c * i).sum())
-            .collect();
-        let logits: Vec<f32> = cosines.iter().map(|c| c * self.scale + self.bias.unwrap_or(0.0)).collect();
+        let cosines = self.cosines(image);
+        let logits: Vec<f32> = cosines.iter().map(|cosine| self.logit(*cosine)).collect();
         let probabilities = match self.rule() {
             ProbabilityRule::Softmax => softmax(&logits),
             ProbabilityRule::Sigmoid => logits.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),

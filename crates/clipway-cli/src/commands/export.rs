@@ -7,27 +7,24 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use clipway_formats::shown_path;
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::export::{
-    Export as Prepared, ExportReport, TokenizerParts, VerifyError, WeightsFormat, WriteOptions,
-};
+use clipway_model::export::{Export as Prepared, TokenizerParts, VerifyError, WeightsFormat, WriteOptions};
 use clipway_model::layout::OWN_TOKENIZER;
 use clipway_model::output::StepHook;
-use clipway_model::plan::{Ledger, Precision, Towers};
+use clipway_model::plan::{Precision, Towers};
 use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
-use clipway_model::spelling::{TARGETS, Target};
+use clipway_model::spelling::{StoredWeights, TARGETS, Target};
 use clipway_run::load::{self, LoadError, LoadOptions, LoadedTokenizer};
 use clipway_run::verify::{FolderVerification, Report};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::export_report::{dry_run, text_of};
 use super::int8::Int8Options;
 use super::onnx::{self, OnnxOptions};
-use crate::contract::table;
 use crate::failure::Failure;
 use crate::options::size;
 use crate::progress::StageBars;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments, export_failure, load_failure};
-use crate::text::{bytes, counted};
 use crate::ui::Ui;
 use crate::verification::InputOptions;
 
@@ -59,7 +56,7 @@ pub struct Export {
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
 
-    /// Target to write; targets of one layout can be written together
+    /// Targets to write; those of several layouts become folders inside `--out`
     #[arg(long, value_name = "TARGET", value_parser = targets(), value_delimiter = ',', default_value = "open_clip")]
     to: Vec<String>,
 
@@ -120,27 +117,69 @@ pub struct Export {
 }
 
 impl Export {
-    /// Exports, or reports what an export would do.
+    /// Exports, or reports what an export would do. Targets of several layouts become folders inside the output.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.source_arguments.open(&self.source)?;
         let options = self.options()?;
-        let targets = self.targets()?;
-        let formats: Vec<WeightsFormat> = targets.iter().map(|target| target.format).collect();
+        let groups = self.groups();
         let tokenizer = self.reading.tokenizer.as_deref();
         let mut source =
             load::resolve(&checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;
-        let tokenizer = self.tokenizer(&mut source, ui)?;
-        let prepared =
-            Prepared::prepare(&source, targets[0].spelling).map_err(|error| export_failure(&error))?;
-        let prepared = prepared.with_onnx(self.onnx.settings(&targets)?);
+        let layouts = groups.iter().map(|targets| targets[0].spelling.layout);
+        let tokenizers =
+            layouts.map(|layout| self.tokenizer(&mut source, layout, ui)).collect::<Result<Vec<_>, _>>()?;
+        let onnx = self.onnx.settings(&groups.concat(), &checkpoint, &options, ui)?;
         let is_int8 = matches!(self.precision, Some(PrecisionName::Int8));
-        let prepared = match self.int8.settings(is_int8, &targets)? {
-            Some(settings) => self.int8.quantized(prepared, &settings, &self.inputs, ui)?,
-            None => prepared,
+        let int8 = self.int8.settings(is_int8, &groups.concat())?;
+        // What one target cannot express keeps all of them from being written.
+        let prepared = groups.iter().map(|targets| {
+            let prepared = Prepared::prepare(&source, targets[0].spelling);
+            let prepared = prepared.map_err(|error| export_failure(&error))?.with_onnx(onnx.clone());
+            match &int8 {
+                Some(settings) => self.int8.quantized(prepared, settings, &self.inputs, ui),
+                None => Ok(prepared),
+            }
+        });
+        let prepared = prepared.collect::<Result<Vec<_>, Failure>>()?;
+        let mut documents = Vec::new();
+        for ((targets, prepared), tokenizer) in groups.iter().zip(&prepared).zip(tokenizers) {
+            let (document, text) = match &self.out {
+                Some(out) if !self.dry_run => {
+                    let out = match groups.len() {
+                        1 => out.clone(),
+                        _ => out.join(targets[0].spelling.layout),
+                    };
+                    let formats = targets.iter().map(|target| target.format).collect();
+                    self.write(&out, prepared, formats, tokenizer, &options, ui)?
+                }
+                _ => dry_run(prepared, targets.len())?,
+            };
+            if ui.json() {
+                documents.push(document);
+            } else {
+                ui.data(&text).map_err(|failure| self.written(failure))?;
+            }
+        }
+        let printed = match &documents[..] {
+            [] => Ok(()),
+            [document] => ui.data_json(document),
+            documents => ui.data_json(&documents),
         };
+        printed.map(|()| true).map_err(|failure| self.written(failure))
+    }
+
+    /// Why a report could not be printed; what was written stays.
+    fn written(&self, failure: Failure) -> Failure {
         match &self.out {
-            Some(out) if !self.dry_run => self.write(out, &prepared, formats, tokenizer, &options, ui),
-            _ => dry_run(&prepared, formats.len(), ui),
+            Some(out) if !self.dry_run => {
+                let folder = shown_path(out);
+                let message = format!(
+                    "`{folder}` is complete, but its report could not be printed: {}",
+                    failure.message
+                );
+                Failure { message, ..failure }
+            }
+            _ => failure,
         }
     }
 
@@ -173,7 +212,7 @@ impl Export {
         tokenizer: TokenizerParts,
         options: &SourceOptions,
         ui: &Ui,
-    ) -> Result<bool, Failure> {
+    ) -> Result<(Value, String), Failure> {
         let checkpoint = prepared.source().checkpoint();
         let cancel = ui.cancel_flag();
         let bars = StageBars::new(ui);
@@ -185,9 +224,9 @@ impl Export {
             let checked = load.budget.check(source.model(), source.tower());
             checked.map_err(|cause| load_failure(&over(cause)))?;
         }
-        let verify = |folder: &std::path::Path| match prepared.spelling().onnx {
-            Some(_) => onnx::verified(folder, prepared, &inputs, &load, options),
-            None => verified(folder, checkpoint, &inputs, &load, options),
+        let verify = |folder: &std::path::Path| match prepared.spelling().weights {
+            StoredWeights::Graphs(_) => onnx::verified(folder, prepared, &inputs, &load, options),
+            StoredWeights::StateDict(_) => verified(folder, checkpoint, &inputs, &load, options),
         };
         let report = prepared.write(
             out,
@@ -206,42 +245,31 @@ impl Export {
         );
         bars.finish();
         let report = report.map_err(|error| export_failure(&error))?;
-        let told = if ui.json() {
-            ui.data_json(&json!({
-                "folder": report.folder,
-                "source_bytes": report.source_bytes,
-                "folder_bytes": report.folder_bytes,
-                "ledger": report.ledger,
-                "notes": report.artifact.notes,
-                "contract": report.artifact.contract,
-                "verification": report.artifact.verification,
-                "seconds": report.timings,
-            }))
-        } else {
-            ui.data(&text_of(&report))
-        };
-        told.map_err(|failure| {
-            let folder = shown_path(&report.folder);
-            let message =
-                format!("`{folder}` is complete, but its report could not be printed: {}", failure.message);
-            Failure { message, ..failure }
-        })?;
+        let document = json!({
+            "folder": report.folder,
+            "source_bytes": report.source_bytes,
+            "folder_bytes": report.folder_bytes,
+            "ledger": report.ledger,
+            "notes": report.artifact.notes,
+            "contract": report.artifact.contract,
+            "verification": report.artifact.verification,
+            "seconds": report.timings,
+        });
         if let Some(leftover) = &report.leftover {
             ui.warn(&format!("the replaced output could not be removed: {leftover}"));
         }
-        Ok(true)
+        Ok((document, text_of(&report)))
     }
 
     /// Reads the tokenizer into the source's contract, and returns the tokenizer files to write. Warns if open_clip
     /// will look the tokenizer up by the name in the config.
-    fn tokenizer(&self, source: &mut Source, ui: &Ui) -> Result<TokenizerParts, Failure> {
+    fn tokenizer(&self, source: &mut Source, layout: &str, ui: &Ui) -> Result<TokenizerParts, Failure> {
         if source.tower() == Towers::Image {
             return Ok(TokenizerParts::default());
         }
         let folder = self.reading.tokenizer.clone().unwrap_or_else(|| source.folder().to_owned());
         let found = LoadedTokenizer::read_into(source, &folder).map_err(|error| load_failure(&error))?;
         if let Some(found) = found {
-            let layout = self.targets()?[0].spelling.layout;
             return found.parts_for(layout, source).map_err(|error| load_failure(&error));
         }
         let text = &source.config().model.text;
@@ -266,55 +294,24 @@ impl Export {
         Ok(TokenizerParts::default())
     }
 
-    /// The requested targets, without repeats.
-    fn targets(&self) -> Result<Vec<&'static Target>, Failure> {
+    /// The requested targets without repeats, grouped by layout.
+    fn groups(&self) -> Vec<Vec<&'static Target>> {
         let asked = |target: &&Target| self.to.iter().any(|name| name == target.name);
-        let targets: Vec<&Target> = TARGETS.iter().filter(asked).collect();
-        let strangers = targets.iter().find(|target| target.spelling.layout != targets[0].spelling.layout);
-        match strangers {
-            Some(stranger) => {
-                let (first, other) = (targets[0].name, stranger.name);
-                let why = "these targets use different names and files; export them one at a time";
-                Err(Failure::could_not_run("bad-option", format!("`--to {first},{other}`: {why}")))
+        let mut groups: Vec<Vec<&Target>> = Vec::new();
+        for target in TARGETS.iter().filter(asked) {
+            let layout = |group: &&mut Vec<&Target>| group[0].spelling.layout == target.spelling.layout;
+            match groups.iter_mut().find(layout) {
+                Some(group) => group.push(target),
+                None => groups.push(vec![target]),
             }
-            None => Ok(targets),
         }
+        groups
     }
 }
 
 /// Names of the targets, each with a description.
 fn targets() -> PossibleValuesParser {
     PossibleValuesParser::new(TARGETS.iter().map(|target| PossibleValue::new(target.name).help(target.about)))
-}
-
-/// Reports what an export would do, once per format.
-fn dry_run(prepared: &Prepared<'_>, formats: usize, ui: &Ui) -> Result<bool, Failure> {
-    let (plan, source) = (prepared.plan(), prepared.source());
-    let (before, after) = (source.checkpoint().file_bytes(), plan.bytes() * formats as u64);
-    let contract = source.whole_contract().map_err(|error| source::source_failure(&error))?;
-    if ui.json() {
-        ui.data_json(&json!({
-            "layout": source.layout().name,
-            "target": prepared.spelling().layout,
-            "plan": plan,
-            "ledger": prepared.ledger(),
-            "contract": contract,
-            "notes": prepared.notes(),
-            "bytes_before": before,
-            "bytes_after": after,
-        }))?;
-    } else {
-        let (layout, target) = (source.layout().title, prepared.spelling().title);
-        let mut text = format!("layout: {layout}, to {target}\n\n{plan}\n");
-        text.push_str(&ledger(prepared.ledger()));
-        text.push_str(&format!("size: {} before, {} after\n", bytes(before), bytes(after)));
-        for note in prepared.notes() {
-            text.push_str(&format!("note: {note}\n"));
-        }
-        text.push_str(&table(&contract));
-        ui.data(&text)?;
-    }
-    Ok(true)
 }
 
 /// Verifies a folder before it is moved into place. A folder that fails stays out.
@@ -328,40 +325,6 @@ fn verified(
     let verification = FolderVerification { inputs, load: load.clone(), source: options.clone() };
     let report: Report = verification.run(folder, checkpoint)?;
     if report.passed { Ok(report) } else { Err(report.explanation().into()) }
-}
-
-/// An export as text for people.
-fn text_of(report: &ExportReport) -> String {
-    let mut text = ledger(&report.ledger);
-    let (before, after) = (bytes(report.source_bytes), bytes(report.folder_bytes));
-    text.push_str(&format!("size: {before} before, {after} after\n"));
-    for note in &report.artifact.notes {
-        text.push_str(&format!("note: {note}\n"));
-    }
-    text.push_str(&table(&report.artifact.contract));
-    text.push_str(&match &report.artifact.verification {
-        Some(verification) => format!("{}\n", verification.summary()),
-        None => "NOT verified: nothing was run\n".to_owned(),
-    });
-    text.push_str(&format!("wrote {}\n", shown_path(&report.folder)));
-    text
-}
-
-/// The ledger as text for people.
-fn ledger(ledger: &Ledger) -> String {
-    let (source, written) =
-        (counted(ledger.source_tensors, "tensor"), counted(ledger.written_tensors, "tensor"));
-    let mut text = format!(
-        "ledger: {source}, {} in; {written}, {} out\n",
-        bytes(ledger.source_bytes),
-        bytes(ledger.written_bytes)
-    );
-    for group in &ledger.groups {
-        let fate = format!("{:?}", group.fate).to_lowercase();
-        let tensors = counted(group.tensors, "tensor");
-        text.push_str(&format!("  {fate:<8} {tensors}, {}: {}\n", bytes(group.bytes), group.rule));
-    }
-    text
 }
 
 /// Parses a side, or a height and a width.

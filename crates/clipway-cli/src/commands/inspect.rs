@@ -69,7 +69,13 @@ impl Inspect {
             model: self.model.clone(),
             weights: self.weights,
             allow_opaque: self.allow_opaque,
+            backend: None,
         };
+        if self.source.is_dir()
+            && let Some(folder) = source::graphs(&self.source, None)?
+        {
+            return super::onnx_inspect::run(&folder, ui);
+        }
         let checkpoint = source.open(&self.source)?;
         if self.graph {
             return graphs(&checkpoint, &source, ui);
@@ -91,11 +97,15 @@ impl Inspect {
                 ..Failure::could_not_run("interrupted", "interrupted")
             });
         };
+        let graph = source::graphs(&self.source, None).ok().flatten();
         let contract = contract(&checkpoint, &source);
         let probed = self.probe.then(|| probe(&checkpoint, &source, ui)).transpose()?;
         if ui.json() {
             let mut value = serde_json::to_value(&inspection)
                 .map_err(|error| Failure::could_not_run("internal", error))?;
+            if let Some(folder) = &graph {
+                value["onnx"] = super::onnx_inspect::json(folder);
+            }
             if let Ok(contract) = &contract {
                 value["contract"] = json!(contract);
             }
@@ -105,6 +115,9 @@ impl Inspect {
             ui.data_json(&value)?
         } else {
             let mut text = text_of(&inspection);
+            if let Some(folder) = &graph {
+                text.push_str(&super::onnx_inspect::text(folder));
+            }
             if let Some((model, weighed)) = &probed {
                 let _ = writeln!(text, "{:<13} as {model}: {}", "probe", weighed.summary());
             }

@@ -4,10 +4,12 @@ mod classify;
 mod completions;
 mod embed;
 mod export;
+mod export_report;
 mod inspect;
 mod models;
 mod int8;
 mod onnx;
+mod onnx_inspect;
 mod verify;
 
 use clap::Subcommand;

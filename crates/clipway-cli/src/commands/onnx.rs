@@ -1,20 +1,26 @@
 //! What `export` says of ONNX files, and their verification.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use clipway_model::artifact::Report;
+use clipway_formats::shown_path;
+use clipway_model::artifact::{Report, Stage};
+use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{Export, VerifyError};
-use clipway_model::plan::Precision;
 use clipway_model::source::{Source, SourceOptions};
-use clipway_model::spelling::Target;
-use clipway_model::spelling::onnx::{OnnxPrecision, OnnxSettings};
+use clipway_model::spelling::onnx::{Classifier, FileContent, OnnxSettings, Profile};
+use clipway_model::spelling::{StoredWeights, Target};
+use clipway_run::DEFAULT_TEMPLATE;
+use clipway_run::clip::Clip;
 use clipway_run::load::LoadOptions;
-use clipway_run::onnx::OnnxVerification;
+use clipway_run::onnx::{OnnxFolder, OnnxVerification};
 use clipway_run::verify::Inputs;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
+use crate::source;
+use crate::text::read_labels;
+use crate::ui::Ui;
 
 /// Options of ONNX files.
 #[derive(Args)]
@@ -35,6 +41,18 @@ pub struct OnnxOptions {
     /// Make the output of each block an output of the graph, for debugging
     #[arg(long)]
     block_outputs: bool,
+
+    /// Write a graph of both towers with the logits of all pairs too, as transformers' pipelines load it
+    #[arg(long)]
+    combined: bool,
+
+    /// A file with a label on each line: write a graph from images to the logits of these labels too
+    #[arg(long, value_name = "FILE")]
+    classifier: Option<PathBuf>,
+
+    /// Prompt of the classifier with {} for the label; several are averaged
+    #[arg(long, default_value = DEFAULT_TEMPLATE, requires = "classifier")]
+    template: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -52,22 +70,67 @@ enum PixelKind {
 }
 
 impl OnnxOptions {
-    /// The settings; an error if there are any and no target has graphs.
-    pub fn settings(&self, targets: &[&Target]) -> Result<OnnxSettings, Failure> {
+    /// The settings; an error if a target that was asked for does not have what they ask for.
+    pub fn settings(
+        &self,
+        targets: &[&Target],
+        checkpoint: &Arc<Checkpoint>,
+        options: &SourceOptions,
+        ui: &Ui,
+    ) -> Result<OnnxSettings, Failure> {
+        let profiles = targets.iter().filter_map(|target| match target.spelling.weights {
+            StoredWeights::Graphs(profile) => Some(profile),
+            StoredWeights::StateDict(_) => None,
+        });
+        let profiles: Vec<&Profile> = profiles.collect();
+        let refuse = |option: &str, who: &str| {
+            Err(Failure::could_not_run("bad-option", format!("`{option}` is for {who}")))
+        };
         let settings = OnnxSettings {
             batch: self.batch.map(usize::from),
             normalize: self.normalize.map(|answer| matches!(answer, Answer::Yes)),
             bytes: self.input == PixelKind::Uint8,
             blocks: self.block_outputs,
+            combined: self.combined,
+            classifier: None,
         };
-        if settings == OnnxSettings::default() || targets.iter().any(|target| target.spelling.onnx.is_some())
-        {
-            return Ok(settings);
+        let asked = settings != OnnxSettings::default() || self.classifier.is_some();
+        if asked && profiles.is_empty() {
+            let options =
+                "--batch`, `--normalize`, `--input`, `--block-outputs`, `--combined` and `--classifier";
+            return refuse(options, "`--to onnx`, `onnx-immich` and `onnx-transformers`");
         }
-        let cause = "`--batch`, `--normalize`, `--input` and `--block-outputs` are for `--to onnx`, `onnx-immich` and \
-                     `onnx-transformers`";
-        Err(Failure::could_not_run("bad-option", cause.to_owned()))
+        if self.combined && !profiles.iter().any(|profile| profile.combined.is_some()) {
+            return refuse("--combined", "`--to onnx-transformers`");
+        }
+        let Some(path) = &self.classifier else { return Ok(settings) };
+        if !profiles.iter().any(|profile| profile.classifier.is_some()) {
+            return refuse("--classifier", "`--to onnx` and `onnx-transformers`");
+        }
+        let labels = read_labels(path)?;
+        if labels.is_empty() {
+            let message = format!("`{}` holds no labels", shown_path(path));
+            return Err(Failure::could_not_run("missing", message));
+        }
+        // Labels are read by both towers' model as it is, whatever is written of it.
+        let source = source::resolve(checkpoint, &as_it_is(options))?;
+        let clip = Clip::load(&source, &source::load_options(ui)?);
+        let clip = clip.map_err(|error| source::load_failure(&error))?;
+        let made = clip.classifier(&labels, &self.template);
+        let made = made.map_err(|error| Failure::could_not_run(error.code(), chain(&error)))?;
+        let classifier = Classifier {
+            labels,
+            features: made.classes().to_vec(),
+            scale: clip.logit_scale(),
+            bias: clip.logit_bias().unwrap_or(0.0),
+        };
+        Ok(OnnxSettings { classifier: Some(classifier), ..settings })
     }
+}
+
+/// How a source is resolved as the reference: both towers, nothing rounded or folded.
+fn as_it_is(options: &SourceOptions) -> SourceOptions {
+    SourceOptions { precision: None, fold: false, tower: None, ..options.clone() }
 }
 
 /// Runs the files that are about to be put in place by a runtime that is not the engine, against the source.
@@ -78,20 +141,28 @@ pub fn verified(
     load: &LoadOptions,
     options: &SourceOptions,
 ) -> Result<Report, VerifyError> {
-    let profile = prepared.spelling().onnx.ok_or("it has no graphs")?;
-    // The source is the reference as it is.
-    let options = SourceOptions { precision: None, fold: false, ..options.clone() };
-    let source = Source::of(Arc::clone(prepared.source().checkpoint()), &options)?;
-    let verification = OnnxVerification {
-        profile,
-        settings: prepared.onnx(),
-        precision: match prepared.source().precision() {
-            Some(Precision::F16) => OnnxPrecision::F16,
-            _ => OnnxPrecision::F32,
-        },
-        inputs,
-        load: load.clone(),
+    let StoredWeights::Graphs(profile) = prepared.spelling().weights else {
+        return Err("it has no graphs".into());
     };
-    let report = verification.run(folder, &source)?;
+    let source = Source::of(Arc::clone(prepared.source().checkpoint()), &as_it_is(options))?;
+    let blocks = prepared.onnx().blocks;
+    let verification = OnnxVerification { inputs, load: LoadOptions { blocks, ..load.clone() } };
+    let mut report = verification.run(&OnnxFolder::open(folder)?, &source)?;
+    let (config, settings) = (prepared.source().config(), prepared.onnx());
+    let files = profile.model_files(prepared.source().tower(), config, prepared.onnx_precision(), settings);
+    for file in files {
+        let open = || OnnxFolder::open(&folder.join(&file.path));
+        match &file.content {
+            FileContent::Image | FileContent::Text => {}
+            FileContent::Both(_) => {
+                let both = verification.run(&open()?, &source)?;
+                let named = both.stages.into_iter().filter(|stage| stage.name.ends_with("features"));
+                report.add(named.map(|stage| Stage { name: format!("{} of both", stage.name), ..stage }));
+            }
+            FileContent::Classifier(classifier) => {
+                report.add([verification.classifier(&open()?, &source, classifier)?]);
+            }
+        }
+    }
     if report.passed { Ok(report) } else { Err(report.explanation().into()) }
 }

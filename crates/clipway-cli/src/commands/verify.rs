@@ -9,6 +9,7 @@ use clipway_model::artifact::{Artifact, HashReport};
 use clipway_model::source::Source;
 use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadOptions;
+use clipway_run::onnx::{OnnxFolder, OnnxVerification};
 use clipway_run::verify::{FolderVerification, resolve_exported};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -47,6 +48,11 @@ pub struct Verify {
 impl Verify {
     /// Verifies; true if everything is right.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        if let (Some(folder), Some(against)) =
+            (source::graphs(&self.folder, self.source.backend)?, &self.against)
+        {
+            return self.compare_graphs(&folder, against, ui);
+        }
         std::fs::read_dir(&self.folder).map_err(|error| failure::folder(&self.folder, &error))?;
         let found = Artifact::find(&self.folder);
         let hashes = found.and_then(|found| found.map(|_| Artifact::check_hashes(&self.folder)).transpose());
@@ -64,6 +70,38 @@ impl Verify {
                 self.compare(against, ui)
             }
         }
+    }
+
+    /// Runs the source by the engine and graphs of ONNX by another runtime, on the same inputs.
+    fn compare_graphs(&self, folder: &OnnxFolder, against: &Path, ui: &Ui) -> Result<bool, Failure> {
+        if self.folder.is_dir()
+            && Artifact::find(&self.folder).map_err(|error| source::artifact_failure(&error))?.is_some()
+        {
+            let hashes = Artifact::check_hashes(&self.folder);
+            let hashes = hashes.map_err(|error| source::artifact_failure(&error))?;
+            if !hashes.is_right() {
+                return self.report_hashes(&hashes, None, ui);
+            }
+            ui.say(&summary(&hashes));
+        }
+        let checkpoint = self.source.open(against)?;
+        let model = folder.contract.as_ref().map(|contract| &contract.config.model);
+        let mut options = self.source.options();
+        if let Some(model) = model {
+            options.image_size = Some(model.vision.image_size);
+            options.context_length = Some(model.text.context_length);
+        }
+        let reference = source::resolve(&checkpoint, &options)?;
+        let inputs = self.inputs.read()?;
+        let load = LoadOptions { blocks: self.blocks, ..source::load_options(ui)? };
+        let verification = OnnxVerification { inputs: &inputs, load };
+        let report = verification.run(folder, &reference).map_err(|error| source::onnx_failure(&error))?;
+        if ui.json() {
+            ui.data_json(&report)?
+        } else {
+            ui.data(&table(&report))?
+        }
+        Ok(report.passed)
     }
 
     /// Runs the source and the folder on the same inputs.
@@ -86,9 +124,19 @@ impl Verify {
 
     /// Reports on the folder's hashes and, if they are right, on the activation that fits it.
     fn report(&self, hashes: &HashReport, ui: &Ui) -> Result<bool, Failure> {
-        let is_weighed = hashes.is_right() && !self.hashes_only;
+        let is_weighed = hashes.is_right() && !self.hashes_only && !OnnxFolder::is_at(&self.folder);
         // A folder that cannot be opened and run is wrong, whatever its hashes.
-        let activation = is_weighed.then(|| self.activation(ui)).transpose();
+        self.report_hashes(hashes, is_weighed.then(|| self.activation(ui)), ui)
+    }
+
+    /// Prints a check of hashes, with the activation where it was weighed.
+    fn report_hashes(
+        &self,
+        hashes: &HashReport,
+        activation: Option<Result<Weighed, Failure>>,
+        ui: &Ui,
+    ) -> Result<bool, Failure> {
+        let activation = activation.transpose();
         if ui.json() {
             let activation = activation?;
             ui.data_json(&with_activation(hashes, activation.as_ref())?)?;

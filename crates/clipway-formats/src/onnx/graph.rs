@@ -71,6 +71,11 @@ impl Graph {
         Ok(())
     }
 
+    /// Whether a value is stored in the file.
+    pub(super) fn is_stored(&self, name: &str) -> bool {
+        self.numbers.get(name).is_some_and(|&number| self.makers[number as usize] == Maker::Initializer)
+    }
+
     /// Records an output of the graph.
     pub(super) fn add_output(&mut self, name: String, at: &Field) -> Result<(), FormatError> {
         let cause = format!("the graph has the output `{}` twice", shown(&name));

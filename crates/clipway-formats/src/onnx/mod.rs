@@ -5,6 +5,7 @@
 //! Tensors inside nodes (constants, subgraphs) are part of the graph and not listed.
 
 mod graph;
+mod interface;
 mod model;
 mod operators;
 mod tensor;
@@ -20,6 +21,7 @@ use crate::name::Names;
 use crate::source::{ReadAt, read_range};
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 
+pub use interface::{OnnxInterface, OnnxPort};
 pub use write::{
     OnnxAttribute, OnnxDim, OnnxExternal, OnnxGraph, OnnxLayout, OnnxNode, OnnxPlace, OnnxValue, write_onnx,
 };
@@ -37,6 +39,7 @@ pub struct OnnxFile {
     tensors: Vec<TensorInfo>,
     places: Vec<Placed>,
     metadata: Vec<(String, String)>,
+    interface: OnnxInterface,
 }
 
 /// Where the elements of an initializer are.
@@ -57,7 +60,13 @@ impl OnnxFile {
     pub fn open(source: Arc<dyn ReadAt>, external: &mut OpenExternal<'_>) -> Result<OnnxFile, FormatError> {
         let model = Model::read(&source)?;
         let mut files: HashMap<String, Arc<dyn ReadAt>> = HashMap::new();
-        let mut file = OnnxFile { source, tensors: Vec::new(), places: Vec::new(), metadata: model.metadata };
+        let mut file = OnnxFile {
+            source,
+            tensors: Vec::new(),
+            places: Vec::new(),
+            metadata: model.metadata,
+            interface: model.interface,
+        };
         for Initializer { info, data } in model.initializers {
             let place = match data {
                 Data::Bytes { offset } => Placed::Bytes { source: file.source.clone(), offset },
@@ -86,6 +95,11 @@ impl OnnxFile {
             return Err(FormatError::new(Code::Duplicate, Place::Tensor(name.to_owned()), cause));
         }
         Ok(file)
+    }
+
+    /// What it takes and gives, and which operators it uses.
+    pub fn interface(&self) -> &OnnxInterface {
+        &self.interface
     }
 }
 

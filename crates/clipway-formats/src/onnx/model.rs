@@ -2,6 +2,7 @@
 
 use crate::error::{Code, FormatError, Place, shown};
 use crate::onnx::graph::{Graph, Maker, read_attribute};
+use crate::onnx::interface::{OnnxInterface, read_port};
 use crate::onnx::operators::OPERATORS;
 use crate::onnx::tensor::{Initializer, read_initializer, read_pair};
 use crate::onnx::wire::{Field, Message};
@@ -24,6 +25,7 @@ const MOST: usize = 1 << 18;
 pub(super) struct Model {
     pub(super) initializers: Vec<Initializer>,
     pub(super) metadata: Vec<(String, String)>,
+    pub(super) interface: OnnxInterface,
 }
 
 impl Model {
@@ -34,7 +36,6 @@ impl Model {
         let (mut version, mut graph) = (None, None);
         let mut texts: [Option<String>; 4] = Default::default();
         let mut model_version = None;
-        let mut domains: Vec<String> = Vec::new();
         while let Some(field) = message.next()? {
             match field.number {
                 1 => field.set(&mut version, field.number()?)?,
@@ -43,12 +44,13 @@ impl Model {
                 6 => field.set(&mut texts[3], message.text(&field)?)?,
                 7 => field.set(&mut graph, message.message(&field)?)?,
                 8 => {
-                    let domain = read_operator_set(message.message(&field)?, &field)?;
-                    if domains.contains(&domain) {
-                        let cause = format!("duplicate operator set `{}`", shown(&domain));
+                    let set = read_operator_set(message.message(&field)?, &field)?;
+                    let domain = &set.0;
+                    if model.interface.operator_sets.iter().any(|(other, _)| other == domain) {
+                        let cause = format!("duplicate operator set `{}`", shown(domain));
                         return Err(field.error(Code::Duplicate, cause));
                     }
-                    domains.push(domain);
+                    model.interface.operator_sets.push(set);
                 }
                 14 if model.metadata.len() == MOST => return Err(too_many(&field, "pairs of metadata")),
                 14 => model.metadata.push(read_pair(message.message(&field)?)?),
@@ -67,19 +69,21 @@ impl Model {
             );
             return Err(FormatError::new(Code::Unsupported, Place::File, cause));
         }
-        if domains.is_empty() {
+        if model.interface.operator_sets.is_empty() {
             return Err(missing("the model names no operator set"));
         }
-        model.read_graph(graph.ok_or_else(|| missing("the model has no graph"))?, &domains)?;
+        model.interface.ir_version = version;
+        model.interface.producer = std::mem::take(&mut texts[0]).unwrap_or_default();
+        model.read_graph(graph.ok_or_else(|| missing("the model has no graph"))?)?;
         Ok(model)
     }
 
-    fn read_graph(&mut self, mut graph: Message<'_>, domains: &[String]) -> Result<(), FormatError> {
+    fn read_graph(&mut self, mut graph: Message<'_>) -> Result<(), FormatError> {
         let mut values = Graph::default();
         let mut texts: [Option<String>; 2] = Default::default();
         while let Some(field) = graph.next()? {
             match field.number {
-                1 => check_node(graph.message(&field)?, &field, domains, &mut values)?,
+                1 => self.read_node(graph.message(&field)?, &field, &mut values)?,
                 2 => field.set(&mut texts[0], graph.text(&field)?)?,
                 5 if self.initializers.len() == MOST => return Err(too_many(&field, "initializers")),
                 5 => {
@@ -88,8 +92,16 @@ impl Model {
                     self.initializers.push(initializer);
                 }
                 10 => field.set(&mut texts[1], graph.text(&field)?)?,
-                11 => values.make(read_name(graph.message(&field)?)?, Maker::Input, &field)?,
-                12 => values.add_output(read_name(graph.message(&field)?)?, &field)?,
+                11 => {
+                    let port = read_port(graph.message(&field)?)?;
+                    values.make(port.name.clone(), Maker::Input, &field)?;
+                    self.interface.inputs.push(port);
+                }
+                12 => {
+                    let port = read_port(graph.message(&field)?)?;
+                    values.add_output(port.name.clone(), &field)?;
+                    self.interface.outputs.push(port);
+                }
                 13 | 14 | 16 => {
                     field.bytes()?;
                 }
@@ -97,6 +109,8 @@ impl Model {
                 _ => return Err(field.unknown("an ONNX graph")),
             }
         }
+        // What is stored in the file needs nobody to give it.
+        self.interface.inputs.retain(|port| !values.is_stored(&port.name));
         if !values.has_output() {
             return Err(missing("the graph has no output"));
         }
@@ -108,21 +122,52 @@ impl Model {
             None => Ok(()),
         }
     }
-}
 
-/// Reads the name of a `ValueInfoProto`.
-fn read_name(mut message: Message<'_>) -> Result<String, FormatError> {
-    let mut name = None;
-    while let Some(field) = message.next()? {
-        match field.number {
-            1 => field.set(&mut name, message.text(&field)?)?,
-            2..=4 => {
-                field.bytes()?;
+    /// Checks that a node's operator is known and from an operator set named by the model, and records its values.
+    fn read_node(
+        &mut self,
+        mut message: Message<'_>,
+        at: &Field,
+        values: &mut Graph,
+    ) -> Result<(), FormatError> {
+        let node = values.add_node();
+        let (mut operator, mut domain) = (None, None);
+        let mut texts: [Option<String>; 3] = Default::default();
+        while let Some(field) = message.next()? {
+            match field.number {
+                1 => values.need(node, message.text(&field)?, &field)?,
+                2 => values.make(message.text(&field)?, Maker::Node(node), &field)?,
+                3 => field.set(&mut texts[0], message.text(&field)?)?,
+                4 => field.set(&mut operator, message.text(&field)?)?,
+                6 => field.set(&mut texts[1], message.text(&field)?)?,
+                7 => field.set(&mut domain, message.text(&field)?)?,
+                8 => field.set(&mut texts[2], message.text(&field)?)?,
+                5 => {
+                    for name in read_attribute(message.message(&field)?, 0)? {
+                        values.need(node, name, &field)?;
+                    }
+                }
+                9 | 10 => {
+                    field.bytes()?;
+                }
+                _ => return Err(field.unknown("an ONNX node")),
             }
-            _ => return Err(field.unknown("an ONNX value")),
         }
+        let operator = operator.ok_or_else(|| at.error(Code::Missing, "a node without an operator"))?;
+        let domain = domain.filter(|domain| domain != "ai.onnx").unwrap_or_default();
+        if !self.interface.operator_sets.iter().any(|(known, _)| *known == domain) {
+            let cause =
+                format!("a node uses the operator set `{}`, which the model does not name", shown(&domain));
+            return Err(at.error(Code::Unsupported, cause));
+        }
+        if domain.is_empty() && OPERATORS.binary_search(&operator.as_str()).is_err() {
+            let cause = format!("unknown operator `{}`", shown(&operator));
+            return Err(at.error(Code::Unsupported, cause));
+        }
+        let operator = if domain.is_empty() { operator } else { format!("{domain}.{operator}") };
+        *self.interface.operators.entry(operator).or_default() += 1;
+        Ok(())
     }
-    Ok(name.unwrap_or_default())
 }
 
 fn missing(cause: &str) -> FormatError {
@@ -133,8 +178,8 @@ fn too_many(field: &Field, what: &str) -> FormatError {
     field.error(Code::TooLarge, format!("more than {MOST} {what}"))
 }
 
-/// Reads an `OperatorSetIdProto`, and returns its domain.
-fn read_operator_set(mut message: Message<'_>, at: &Field) -> Result<String, FormatError> {
+/// Reads an `OperatorSetIdProto`: domain and version.
+fn read_operator_set(mut message: Message<'_>, at: &Field) -> Result<(String, u64), FormatError> {
     let (mut domain, mut version) = (None, None);
     while let Some(field) = message.next()? {
         match field.number {
@@ -156,49 +201,5 @@ fn read_operator_set(mut message: Message<'_>, at: &Field) -> Result<String, For
         let cause = format!("operator set {version}; supported are 1 to {LAST_OPERATOR_SET}");
         return Err(at.error(Code::Unsupported, cause));
     }
-    Ok(domain)
-}
-
-/// Checks that a node's operator is known and from an operator set named by the model, and records its values.
-fn check_node(
-    mut message: Message<'_>,
-    at: &Field,
-    domains: &[String],
-    values: &mut Graph,
-) -> Result<(), FormatError> {
-    let node = values.add_node();
-    let (mut operator, mut domain) = (None, None);
-    let mut texts: [Option<String>; 3] = Default::default();
-    while let Some(field) = message.next()? {
-        match field.number {
-            1 => values.need(node, message.text(&field)?, &field)?,
-            2 => values.make(message.text(&field)?, Maker::Node(node), &field)?,
-            3 => field.set(&mut texts[0], message.text(&field)?)?,
-            4 => field.set(&mut operator, message.text(&field)?)?,
-            6 => field.set(&mut texts[1], message.text(&field)?)?,
-            7 => field.set(&mut domain, message.text(&field)?)?,
-            8 => field.set(&mut texts[2], message.text(&field)?)?,
-            5 => {
-                for name in read_attribute(message.message(&field)?, 0)? {
-                    values.need(node, name, &field)?;
-                }
-            }
-            9 | 10 => {
-                field.bytes()?;
-            }
-            _ => return Err(field.unknown("an ONNX node")),
-        }
-    }
-    let operator = operator.ok_or_else(|| at.error(Code::Missing, "a node without an operator"))?;
-    let domain = domain.filter(|domain| domain != "ai.onnx").unwrap_or_default();
-    if !domains.contains(&domain) {
-        let cause =
-            format!("a node uses the operator set `{}`, which the model does not name", shown(&domain));
-        return Err(at.error(Code::Unsupported, cause));
-    }
-    if domain.is_empty() && OPERATORS.binary_search(&operator.as_str()).is_err() {
-        let cause = format!("unknown operator `{}`", shown(&operator));
-        return Err(at.error(Code::Unsupported, cause));
-    }
-    Ok(())
+    Ok((domain, version))
 }

@@ -47,7 +47,7 @@ fn typed_field(dtype: Dtype) -> (u32, Encoding) {
 }
 
 /// The dtype of a `TensorProto.DataType`.
-fn dtype_of(number: u64, at: &Field) -> Result<Dtype, FormatError> {
+pub(super) fn dtype_of(number: u64, at: &Field) -> Result<Dtype, FormatError> {
     let dtype = match number {
         1 => Dtype::F32,
         2 => Dtype::U8,

@@ -44,6 +44,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds stages that were compared besides.
+    pub fn add(&mut self, stages: impl IntoIterator<Item = Stage>) {
+        self.stages.extend(stages);
+        self.passed &= self.stages.iter().all(|stage| stage.passed);
+    }
+
     /// The first stage that failed.
     pub fn first_bad_stage(&self) -> Option<&Stage> {
         self.stages.iter().find(|s| !s.passed)

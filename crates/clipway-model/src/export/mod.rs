@@ -6,9 +6,10 @@ mod card;
 mod escape;
 mod error;
 mod jobs;
-mod onnx;
 mod prepare;
+mod writer;
 mod weights;
+mod onnx;
 mod write;
 
 pub use crate::spelling::WeightsFormat;

@@ -4,21 +4,22 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use clipway_formats::{Code, FormatError, OnnxFile, Place, ReadAt, TensorFile};
+use clipway_formats::{Code, FormatError, OnnxFile, Place, ReadAt, TensorFile, TensorInfo};
 use sha2::{Digest, Sha256};
 
-use super::jobs::Run;
-use super::weights::WrittenFiles;
+use super::jobs::{Run, largest_first, run_jobs};
+use super::weights::hash_tensors;
+use super::writer::{Writer, WrittenFiles, WrittenGraph};
 use super::{ExportError, TokenizerParts};
 use crate::artifact::hex;
-use crate::graph::Graph;
 use crate::input::{self, InputError, Kind};
 use crate::output::Staging;
-use crate::plan::{ApplyError, PlannedTensor, Precision, Towers, apply};
+use crate::plan::{ApplyError, PlannedTensor, Precision, apply};
 use crate::source::Source;
 use crate::spelling::WeightsFormat;
 use crate::spelling::onnx::{
-    Facts, MakeError, ModelFile, OnnxPrecision, OnnxSettings, OnnxTower, ParameterValues, Profile, lower,
+    Facts, FileContent, ModelFile, OnnxPrecision, OnnxSettings, OnnxTower, ParameterValues, Profile, lower,
+    lower_pair,
 };
 use crate::state_dict::{StateDict, cast_to_f32};
 
@@ -26,7 +27,8 @@ use crate::state_dict::{StateDict, cast_to_f32};
 pub(super) struct OnnxJob<'a> {
     pub(super) source: &'a Source,
     pub(super) profile: &'static Profile,
-    pub(super) settings: OnnxSettings,
+    pub(super) precision: OnnxPrecision,
+    pub(super) settings: &'a OnnxSettings,
     pub(super) run: Run<'a>,
 }
 
@@ -70,101 +72,130 @@ impl ParameterValues for PlannedValues<'_> {
 }
 
 impl OnnxJob<'_> {
-    /// The precision of the files: f32 where none was asked for.
-    pub(super) fn precision(&self) -> OnnxPrecision {
-        match self.source.precision() {
-            Some(Precision::F16) => OnnxPrecision::F16,
-            _ => OnnxPrecision::F32,
-        }
-    }
-
-    /// Writes the towers' files, and reads them back.
-    pub(super) fn write(&self, staging: &Staging) -> Result<WrittenFiles, ExportError> {
-        let format = WeightsFormat::Onnx;
-        let mut written = WrittenFiles { format, names: Vec::new(), index: None, tensors: Vec::new() };
+    /// The graph of a file, without what it says of itself.
+    fn lowered(&self, file: &ModelFile) -> OnnxTower {
         let model = self.source.model();
-        for (index, tower, graph) in [(0, Towers::Image, &model.image), (1, Towers::Text, &model.text)] {
-            if self.source.tower() == Towers::Both || self.source.tower() == tower {
-                written.names.extend(self.write_tower(staging, index, graph)?);
+        match &file.content {
+            FileContent::Image => lower(model, &model.image, &file.options, None),
+            FileContent::Text => lower(model, &model.text, &file.options, None),
+            FileContent::Classifier(classifier) => {
+                lower(model, &model.image, &file.options, Some(classifier))
             }
+            FileContent::Both(text) => lower_pair(model, [&file.options, text]),
         }
-        Ok(written)
     }
 
-    /// Writes one tower, and gives the names of its files.
-    fn write_tower(
+    /// Writes one graph; gives the names of its files, and what was written.
+    fn write_graph(
         &self,
         staging: &Staging,
-        index: usize,
-        graph: &Graph,
-    ) -> Result<Vec<String>, ExportError> {
+        file: &ModelFile,
+    ) -> Result<(Vec<String>, WrittenGraph), ExportError> {
         let (source, model) = (self.source, self.source.model());
-        let place = self.profile.model_file(index, source.config(), self.precision(), &self.settings);
-        let mut tower = lower(model, graph, &place.options, None);
-        tower.graph.metadata = self.metadata(&graph.name, &place);
+        let mut tower = self.lowered(file);
+        tower.graph.metadata = self.metadata(file)?;
         let path = source.checkpoint().weights_path();
         let refuse = |cause| ExportError::Read { path: path.to_owned(), cause };
-        let layout = tower.layout(self.profile.external(&place)).map_err(refuse)?;
+        let layout = tower.layout(self.profile.external(file)).map_err(refuse)?;
 
-        let file = staging.file(&place.path)?;
-        let folder = place.path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let main = staging.file(&file.path)?;
+        let folder = file.path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
         let beside = layout.external().map(|(name, size)| (format!("{folder}{name}"), size));
         let external = beside.as_ref().map(|(name, _)| staging.file(name)).transpose()?;
-        file.set_length(layout.model_size())?;
+        main.set_length(layout.model_size())?;
         if let (Some(external), Some((_, size))) = (&external, &beside) {
             external.set_length(*size)?;
         }
         for (offset, bytes) in layout.pieces() {
-            file.write_all_at(*offset, bytes)?;
+            main.write_all_at(*offset, bytes)?;
         }
         let values = PlannedValues::new(source);
-        let mut hashes = Vec::new();
-        for index in 0..tower.graph.initializers.len() {
+        let sizes: Vec<usize> = tower.graph.initializers.iter().map(TensorInfo::bytes).collect();
+        let hashes = run_jobs(&largest_first(&sizes), &|index| {
             let bytes = tower.make(index, &model.parameters, &values);
             let bytes = bytes.map_err(|cause| ExportError::Onnx { path: path.to_owned(), cause })?;
             self.run.advance(bytes.len())?;
             let place = layout.place(index);
-            let out = external.as_ref().filter(|_| place.external).unwrap_or(&file);
+            let out = external.as_ref().filter(|_| place.external).unwrap_or(&main);
             out.write_all_at(place.offset, &bytes)?;
-            hashes.push(hex(Sha256::new_with_prefix(&bytes)));
-        }
-        read_back(staging, &place.path, &tower, &hashes)?;
-        Ok(std::iter::once(place.path).chain(beside.map(|(name, _)| name)).collect())
+            Ok::<String, ExportError>(hex(Sha256::new_with_prefix(&bytes)))
+        })?;
+        let names = std::iter::once(file.path.clone()).chain(beside.map(|(name, _)| name)).collect();
+        let tensors = tower.graph.initializers.into_iter().zip(hashes).collect();
+        Ok((names, WrittenGraph { path: file.path.clone(), tensors, metadata: tower.graph.metadata }))
     }
 
     /// What a file says of itself, by key.
-    fn metadata(&self, tower: &str, place: &ModelFile) -> Vec<(String, String)> {
+    fn metadata(&self, file: &ModelFile) -> Result<Vec<(String, String)>, ExportError> {
         let (config, model) = (self.source.config(), self.source.model());
-        let precision = self.source.precision().unwrap_or(Precision::F32).name();
+        let contract = self.source.whole_contract()?;
         let mut pairs = vec![
             ("config", config.model.to_config_file(&config.preprocess())),
             ("context_length", model.context_length.to_string()),
+            ("contract", serde_json::to_string(&contract).unwrap_or_default()),
             ("embed_dim", model.embed_dim.to_string()),
-            ("normalized", place.options.normalize.to_string()),
-            ("precision", precision.to_owned()),
-            ("tower", tower.to_owned()),
+            ("normalized", file.is_normalized().to_string()),
+            ("precision", self.source.precision().unwrap_or(Precision::F32).name().to_owned()),
+            ("source", self.source.path().file_name().unwrap_or_default().to_string_lossy().into_owned()),
+            ("tower", file.content.name().to_owned()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ];
-        if let Some(name) = self.source.origin().name() {
-            pairs.insert(4, ("model", name.to_owned()));
+        pairs.extend(contract.logit_scale.map(|known| ("logit_scale", known.value.to_string())));
+        pairs.extend(contract.logit_bias.map(|known| ("logit_bias", known.value.to_string())));
+        pairs.extend(contract.license.map(|known| ("license", known.value)));
+        pairs.extend(self.source.origin().name().map(|name| ("model", name.to_owned())));
+        if let FileContent::Classifier(classifier) = &file.content {
+            pairs.push(("labels", serde_json::to_string(&classifier.labels).unwrap_or_default()));
         }
-        pairs.into_iter().map(|(key, value)| (format!("clipway.{key}"), value)).collect()
+        pairs.sort();
+        Ok(pairs.into_iter().map(|(key, value)| (format!("clipway.{key}"), value)).collect())
+    }
+}
+
+impl Writer for OnnxJob<'_> {
+    fn write(&self, staging: &Staging, format: WeightsFormat) -> Result<WrittenFiles, ExportError> {
+        let mut written = WrittenFiles::new(format);
+        let files = self.profile.model_files(
+            self.source.tower(),
+            self.source.config(),
+            self.precision,
+            self.settings,
+        );
+        for file in files {
+            let (names, graph) = self.write_graph(staging, &file)?;
+            written.names.extend(names);
+            written.graphs.push(graph);
+        }
+        Ok(written)
     }
 
-    /// The small files of the folder.
-    pub(super) fn files(
+    fn read_back(&self, staging: &Staging, written: &WrittenFiles) -> Result<(), ExportError> {
+        for graph in &written.graphs {
+            let path = staging.target().join(&graph.path);
+            let refuse = |cause: String| ExportError::ReadBack { path: path.clone(), cause };
+            let file = open(&staging.folder().join(&graph.path)).map_err(&refuse)?;
+            if !file.tensors().iter().eq(graph.tensors.iter().map(|(info, _)| info))
+                || file.metadata() != graph.metadata
+            {
+                return Err(refuse("it contains other tensors than were written".to_owned()));
+            }
+            let hashes =
+                hash_tensors(&file, &|bytes| self.run.advance(bytes), &|cause| refuse(cause.to_string()))?;
+            for ((info, expected), found) in graph.tensors.iter().zip(&hashes) {
+                if found != expected {
+                    return Err(refuse(format!("tensor `{}` differs from what was written", info.name)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn files(
         &self,
         tokenizer: &TokenizerParts,
         written: &[WrittenFiles],
     ) -> Result<Vec<(String, Vec<u8>)>, ExportError> {
-        let (model, values) = (self.source.model(), PlannedValues::new(self.source));
-        let path = self.source.checkpoint().weights_path();
-        let scalar = |id| {
-            let parameter = model.parameters.get(id);
-            let value = values.read(&parameter.name, &parameter.shape).map(|values| values[0]);
-            let weight = |cause| MakeError::Weight { name: parameter.name.clone(), cause };
-            value.map_err(|cause| ExportError::Onnx { path: path.to_owned(), cause: weight(cause) })
-        };
+        let contract = self.source.whole_contract()?;
         let names = written.iter().flat_map(|files| &files.names);
         let file_name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_owned();
         let external = names
@@ -173,8 +204,8 @@ impl OnnxJob<'_> {
         let facts = Facts {
             config: self.source.config(),
             rules: tokenizer.rules.as_ref(),
-            logit_scale: f64::from(scalar(model.logit_scale)?).exp() as f32,
-            logit_bias: model.logit_bias.map(scalar).transpose()?,
+            logit_scale: contract.logit_scale.map_or(1.0, |known| known.value),
+            logit_bias: contract.logit_bias.map(|known| known.value),
             external: external.collect(),
         };
         let files = self.profile.files(&facts).into_iter();
@@ -184,26 +215,6 @@ impl OnnxJob<'_> {
             .map(|(name, bytes)| (format!("{}{name}", self.profile.tokenizer_folder), bytes.clone()));
         Ok(files.map(|(name, text)| (name.to_owned(), text.into_bytes())).chain(tokenizer).collect())
     }
-}
-
-/// Reads a model file back and compares every name, dtype, shape and hash.
-fn read_back(staging: &Staging, name: &str, tower: &OnnxTower, hashes: &[String]) -> Result<(), ExportError> {
-    let path = staging.target().join(name);
-    let refuse = |cause: String| ExportError::ReadBack { path: path.clone(), cause };
-    let file = open(&staging.folder().join(name)).map_err(&refuse)?;
-    if file.tensors() != tower.graph.initializers || file.metadata() != tower.graph.metadata {
-        return Err(refuse("the tensors are not those that were written".to_owned()));
-    }
-    for (index, expected) in hashes.iter().enumerate() {
-        let mut hash = Sha256::new();
-        let read = file.read_chunks(index, &mut |bytes| hash.update(bytes));
-        read.map_err(|cause| refuse(cause.to_string()))?;
-        if hex(hash) != *expected {
-            let tensor = &file.tensors()[index].name;
-            return Err(refuse(format!("tensor `{tensor}` differs from what was written")));
-        }
-    }
-    Ok(())
 }
 
 /// Opens a model file with the external data beside it.

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::ExportError;
 use crate::artifact::Quantization;
 use crate::config::PixelRule;
-use crate::plan::{Ledger, Plan, Step, Towers};
+use crate::plan::{Ledger, Plan, Precision, Step, Towers};
 use crate::source::Source;
 use crate::spelling::onnx::{OnnxPrecision, OnnxSettings};
-use crate::spelling::{SpellError, Spelled, Spelling};
+use crate::spelling::{SpellError, Spelled, Spelling, StoredWeights, Subject};
 
 /// An export ready to be written, for inspection. No weights have been read yet.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Export<'a> {
     pub(super) source: &'a Source,
     pub(super) plan: Plan,
     pub(super) spelling: &'static Spelling,
-    pub(super) files: Vec<(&'static str, String)>,
+    pub(super) files: Vec<(&'static str, Vec<u8>)>,
     pub(super) rule: PixelRule,
     pub(super) ledger: Ledger,
     pub(super) notes: Vec<String>,
@@ -88,8 +88,16 @@ impl<'a> Export<'a> {
     }
 
     /// What the user says of ONNX files.
-    pub fn onnx(&self) -> OnnxSettings {
-        self.onnx
+    pub fn onnx(&self) -> &OnnxSettings {
+        &self.onnx
+    }
+
+    /// The precision of ONNX files: f32 where none was asked for.
+    pub fn onnx_precision(&self) -> OnnxPrecision {
+        match self.source.precision() {
+            Some(Precision::F16) => OnnxPrecision::F16,
+            _ => OnnxPrecision::F32,
+        }
     }
 
     /// The source being exported.
@@ -120,24 +128,13 @@ impl<'a> Export<'a> {
 
 /// The plan under the target's names, with the files beside the weights.
 fn spell(source: &Source, spelling: &Spelling) -> Result<(Plan, Spelled), SpellError> {
-    let Spelling { title, is_open_clip, onnx, .. } = *spelling;
-    if let (Some(_), Some(precision)) = (onnx, source.precision()) {
-        OnnxPrecision::try_from(precision).map_err(|cause| {
-            let problems = vec![cause.to_string()];
-            SpellError::Inexpressible { title, problems }
-        })?;
-    }
-    if source.tower() != Towers::Both && !is_open_clip && onnx.is_none() {
-        let problems = vec![format!("only the {} tower: this target needs both", source.tower().name())];
-        return Err(SpellError::Inexpressible { title, problems });
-    }
-    // A source whose preprocessing no open_clip config can express can run, but is not written as if it could.
-    let differences = source.config().preprocess().open_clip_differences();
-    if is_open_clip && source.tower() != Towers::Text && !differences.is_empty() {
-        let problems = differences.iter().map(ToString::to_string).collect();
-        return Err(SpellError::Inexpressible { title, problems });
-    }
-    spelling.spell(source.config(), source.plan())
+    let subject = Subject {
+        config: source.config(),
+        tensors: &source.plan().tensors,
+        towers: source.tower(),
+        precision: source.precision(),
+    };
+    spelling.spell(&subject, source.plan())
 }
 
 /// The note on a folded model.
@@ -152,7 +149,7 @@ const FOLDED_USAGE: &str =
 /// Notes on the folder to be written.
 fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
     let mut notes = Vec::new();
-    if spelling.onnx.is_some() {
+    if let StoredWeights::Graphs(_) = spelling.weights {
         return notes;
     }
     let config = source.config();

@@ -8,13 +8,14 @@ use clipway_formats::{
 };
 use sha2::{Digest, Sha256};
 
-use super::ExportError;
 use super::jobs::{Run, largest_first, run_jobs};
+use super::writer::{Writer, WrittenFiles, WrittenTensor};
+use super::{ExportError, TokenizerParts};
 use crate::artifact::{hex, open_weights};
 use crate::input;
 use crate::output::{OutputError, StagedFile, Staging};
 use crate::plan::{ApplyError, PlannedTensor, apply};
-use crate::spelling::{Spelling, WeightsFormat};
+use crate::spelling::WeightsFormat;
 use crate::state_dict::StateDict;
 
 /// What to write, and from what.
@@ -23,41 +24,21 @@ pub(super) struct Job<'a> {
     pub(super) planned: &'a [PlannedTensor],
     pub(super) source: &'a StateDict,
     pub(super) source_path: &'a std::path::Path,
-    pub(super) spelling: &'static Spelling,
+    /// Names of the files in each format.
+    pub(super) names: &'static [(WeightsFormat, [&'static str; 2])],
+    /// Most bytes of a file.
+    pub(super) most_bytes: Option<u64>,
     pub(super) run: Run<'a>,
 }
 
-/// Result of writing a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct WrittenTensor {
-    pub(super) sha256: String,
-    pub(super) overflowed: usize,
-}
-
-/// The files of one format, and the location of each tensor.
-pub(super) struct WrittenFiles {
-    pub(super) format: WeightsFormat,
-    /// Names of the weight files, in order.
-    pub(super) names: Vec<String>,
-    /// The index, if there are several files.
-    pub(super) index: Option<(String, String)>,
-    /// For each planned tensor, in order.
-    pub(super) tensors: Vec<WrittenTensor>,
-}
-
-impl Job<'_> {
-    /// Writes all tensors in one format, in files of at most this many bytes of weights unless a single tensor is
-    /// larger.
-    pub(super) fn write(
-        &self,
-        staging: &Staging,
-        format: WeightsFormat,
-        most_bytes: Option<u64>,
-    ) -> Result<WrittenFiles, ExportError> {
-        let shards = shards(self.planned, most_bytes);
-        let mut written = WrittenFiles { format, names: Vec::new(), index: None, tensors: Vec::new() };
+impl Writer for Job<'_> {
+    /// Writes all tensors, in files of at most this many bytes of weights unless a single tensor is larger.
+    fn write(&self, staging: &Staging, format: WeightsFormat) -> Result<WrittenFiles, ExportError> {
+        let shards = shards(self.planned, self.most_bytes);
+        let mut written = WrittenFiles::new(format);
         let mut map = Vec::new();
-        let [stem, extension] = (self.spelling.weights_name)(format);
+        let named = self.names.iter().find(|(named, _)| *named == format);
+        let (_, [stem, extension]) = named.expect("a target has names for the format that it is written in");
         for (number, shard) in shards.iter().enumerate() {
             let name = match shards.len() {
                 1 => format!("{stem}.{extension}"),
@@ -68,7 +49,7 @@ impl Job<'_> {
             written.tensors.extend(match format {
                 WeightsFormat::Safetensors => part.write_safetensors(&file)?,
                 WeightsFormat::Pytorch => part.write_pytorch(&file)?,
-                WeightsFormat::Onnx => unreachable!("graphs are written by a job of their own"),
+                WeightsFormat::Onnx => unreachable!("graphs have a writer of their own"),
             });
             map.extend(shard.iter().map(|planned| (planned.target.name.clone(), name.clone())));
             written.names.push(name);
@@ -81,6 +62,49 @@ impl Job<'_> {
         Ok(written)
     }
 
+    /// Reads the files back and compares every name, dtype, shape and hash.
+    fn read_back(&self, staging: &Staging, written: &WrittenFiles) -> Result<(), ExportError> {
+        let mut first = 0;
+        for name in &written.names {
+            let path = staging.folder().join(name);
+            let refuse = |cause: String| ExportError::ReadBack { path: staging.target().join(name), cause };
+            let source = input::open(&path, input::Kind::Written).map_err(|error| refuse(error.why()))?;
+            let file = open_weights(source).map_err(|error| refuse(error.to_string()))?;
+            let found = file.tensors();
+            let expected = &self.planned[first..(first + found.len()).min(self.planned.len())];
+            if !found.iter().eq(expected.iter().map(|planned| &planned.target)) {
+                return Err(refuse("it contains other tensors than were written".to_owned()));
+            }
+            let hashes = hash_tensors(file.as_ref(), &|bytes| self.run.advance(bytes), &|cause| {
+                refuse(cause.to_string())
+            })?;
+            for (offset, hash) in hashes.iter().enumerate() {
+                if *hash != written.tensors[first + offset].sha256 {
+                    return Err(refuse(format!(
+                        "tensor `{}` differs from what was written",
+                        found[offset].name
+                    )));
+                }
+            }
+            first += found.len();
+        }
+        if first == self.planned.len() {
+            return Ok(());
+        }
+        let path = staging.target().to_owned();
+        Err(ExportError::ReadBack { path, cause: "some written tensors are missing".to_owned() })
+    }
+
+    fn files(
+        &self,
+        tokenizer: &TokenizerParts,
+        _: &[WrittenFiles],
+    ) -> Result<Vec<(String, Vec<u8>)>, ExportError> {
+        Ok(tokenizer.files.clone())
+    }
+}
+
+impl Job<'_> {
     fn infos(&self) -> Vec<TensorInfo> {
         self.planned.iter().map(|planned| planned.target.clone()).collect()
     }
@@ -152,39 +176,6 @@ impl Job<'_> {
             Err(ApplyError::Sink(error)) => Err(error),
             Err(ApplyError::Read(cause)) => Err(self.refuse_layout()(cause)),
         }
-    }
-
-    /// Reads the files back and compares every name, dtype, shape and hash.
-    pub(super) fn read_back(&self, staging: &Staging, written: &WrittenFiles) -> Result<(), ExportError> {
-        let mut first = 0;
-        for name in &written.names {
-            let path = staging.folder().join(name);
-            let refuse = |cause: String| ExportError::ReadBack { path: staging.target().join(name), cause };
-            let source = input::open(&path, input::Kind::Written).map_err(|error| refuse(error.why()))?;
-            let file = open_weights(source).map_err(|error| refuse(error.to_string()))?;
-            let found = file.tensors();
-            let expected = &self.planned[first..(first + found.len()).min(self.planned.len())];
-            if !found.iter().eq(expected.iter().map(|planned| &planned.target)) {
-                return Err(refuse("it contains other tensors than were written".to_owned()));
-            }
-            let hashes = hash_tensors(file.as_ref(), &|bytes| self.run.advance(bytes), &|cause| {
-                refuse(cause.to_string())
-            })?;
-            for (offset, hash) in hashes.iter().enumerate() {
-                if *hash != written.tensors[first + offset].sha256 {
-                    return Err(refuse(format!(
-                        "tensor `{}` differs from what was written",
-                        found[offset].name
-                    )));
-                }
-            }
-            first += found.len();
-        }
-        if first == self.planned.len() {
-            return Ok(());
-        }
-        let path = staging.target().to_owned();
-        Err(ExportError::ReadBack { path, cause: "some written tensors are missing".to_owned() })
     }
 }
 

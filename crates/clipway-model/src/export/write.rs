@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::card::{Usage, model_card};
 use super::jobs::{Progress, Run, Stage};
 use super::onnx::OnnxJob;
-use super::weights::{Job, WrittenFiles};
+use super::weights::Job;
+use super::writer::{Writer, WrittenFiles};
 use super::{Export, ExportError, VerifyError};
 use crate::artifact::{
     ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, PlanRecord, Report,
@@ -25,7 +26,7 @@ use crate::output::{
 };
 use crate::plan::{Ledger, Precision, Towers};
 use crate::source::{ConfigOrigin, Source};
-use crate::spelling::WeightsFormat;
+use crate::spelling::{StoredWeights, WeightsFormat};
 
 /// The model card's file name.
 const CARD_NAME: &str = "README.md";
@@ -126,19 +127,13 @@ impl Export<'_> {
         let staging = Staging::create(target, output)?;
         let mut timings = Timings::default();
         let run = Run { progress: options.progress, cancel: options.cancel };
-        let job = Job {
-            planned: &self.plan.tensors,
-            spelling: self.spelling,
-            source: &self.source.weights().state_dict,
-            source_path: self.source.checkpoint().weights_path(),
-            run,
-        };
+        let writer = self.writer(run, options);
+        let writer = writer.as_ref();
 
         let clock = Instant::now();
         let planned_bytes = self.plan.bytes() * options.formats.len() as u64;
         run.progress.begin(Stage::Write, self.source.checkpoint().file_bytes() + planned_bytes);
-        let (source_files, written) =
-            self.write_weights(&staging, &job, &options.formats, options.max_shard_bytes)?;
+        let (source_files, written) = self.write_weights(&staging, writer, run, &options.formats)?;
         let mut folder = Folder { staging: &staging, files: BTreeMap::new() };
         for (name, text) in written.iter().filter_map(|files| files.index.as_ref()) {
             folder.add(name, text.as_bytes())?;
@@ -147,19 +142,10 @@ impl Export<'_> {
             folder.add(crate::config::text_model::CONFIG_NAME, bytes)?;
         }
         for (name, text) in &self.files {
-            folder.add(name, text.as_bytes())?;
+            folder.add(name, text)?;
         }
-        match self.onnx_job(run) {
-            Some(job) => {
-                for (name, bytes) in job.files(&options.tokenizer, &written)? {
-                    folder.add(&name, &bytes)?;
-                }
-            }
-            None => {
-                for (name, bytes) in &options.tokenizer.files {
-                    folder.add(name, bytes)?;
-                }
-            }
+        for (name, bytes) in writer.files(&options.tokenizer, &written)? {
+            folder.add(&name, &bytes)?;
         }
         let mut artifact = self.artifact(source_files, &written, options)?;
         let card = folder.add(CARD_NAME, self.card(&artifact, &written).as_bytes())?;
@@ -170,9 +156,8 @@ impl Export<'_> {
 
         let clock = Instant::now();
         run.progress.begin(Stage::ReadBack, planned_bytes);
-        // Graphs are read back as they are written.
-        for files in written.iter().filter(|files| files.format != WeightsFormat::Onnx) {
-            job.read_back(&staging, files)?;
+        for files in &written {
+            writer.read_back(&staging, files)?;
         }
         read_back_files(&staging, &artifact)?;
         timings.read_back = seconds(clock);
@@ -224,20 +209,17 @@ impl Export<'_> {
     fn write_weights(
         &self,
         staging: &Staging,
-        job: &Job<'_>,
+        writer: &dyn Writer,
+        run: Run<'_>,
         formats: &[WeightsFormat],
-        max_shard_bytes: Option<u64>,
     ) -> Result<(FileHashes, Vec<WrittenFiles>), ExportError> {
         let failed = AtomicBool::new(false);
         let (hashes, written) = rayon::join(
-            || self.hash_sources(&job.run, &failed),
+            || self.hash_sources(&run, &failed),
             || {
                 let mut written = Vec::new();
                 for &format in formats {
-                    let files = match self.onnx_job(job.run) {
-                        Some(onnx) => onnx.write(staging),
-                        None => job.write(staging, format, max_shard_bytes),
-                    };
+                    let files = writer.write(staging, format);
                     written.push(files.inspect_err(|_| failed.store(true, Ordering::Relaxed))?);
                 }
                 Ok::<_, ExportError>(written)
@@ -265,10 +247,25 @@ impl Export<'_> {
         Ok((hashes, written))
     }
 
-    /// What writes graphs, where the target has graphs.
-    fn onnx_job<'j>(&'j self, run: Run<'j>) -> Option<OnnxJob<'j>> {
-        let profile = self.spelling.onnx?;
-        Some(OnnxJob { source: self.source, profile, settings: self.onnx, run })
+    /// What writes the target's weights.
+    fn writer<'j>(&'j self, run: Run<'j>, options: &WriteOptions<'_>) -> Box<dyn Writer + 'j> {
+        match self.spelling.weights {
+            StoredWeights::StateDict(names) => Box::new(Job {
+                planned: &self.plan.tensors,
+                names,
+                source: &self.source.weights().state_dict,
+                source_path: self.source.checkpoint().weights_path(),
+                most_bytes: options.max_shard_bytes,
+                run,
+            }),
+            StoredWeights::Graphs(profile) => Box::new(OnnxJob {
+                source: self.source,
+                profile,
+                precision: self.onnx_precision(),
+                settings: &self.onnx,
+                run,
+            }),
+        }
     }
 
     fn hash_sources(&self, run: &Run<'_>, failed: &AtomicBool) -> Result<FileHashes, ExportError> {

@@ -139,6 +139,18 @@ pub(super) fn read(
     Ok(Preprocessing { options: processor.nearest_in_open_clip(), disagreements, notes, origins })
 }
 
+/// Reads the `preprocessor_config.json` of a folder without weights in PyTorch's names, such as one of ONNX graphs.
+///
+/// # Errors
+/// Malformed JSON, a class or value that is not read, each with its key.
+pub fn read_image_processor(bytes: &[u8]) -> Result<PreprocessOptions, LayoutError> {
+    let document = parse(PREPROCESSOR, bytes)?;
+    let mut problems = Problems::default();
+    let read = Reading::new(document.root(), &super::hf_processor_class::CLIP, &mut problems);
+    problems.none(PREPROCESSOR)?;
+    Ok(read.processor.nearest_in_open_clip())
+}
+
 /// The note on a `preprocessor_config.json` that disagrees with the file in use, and each contradiction.
 fn ignored(bytes: &[u8], own: &'static Class, taken: &Reading) -> Option<(String, Vec<String>)> {
     let Ok(document) = parse(PREPROCESSOR, bytes) else {

@@ -26,6 +26,7 @@ mod refused;
 pub use definition::Layout;
 pub use error::{Contradictions, LayoutError, LayoutPart};
 pub use hf_config::OWN_TOKENIZER;
+pub use hf_preprocessor::read_image_processor;
 pub(crate) use known::KnownConfig;
 
 use crate::state_dict::StateDict;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::onnx::Profile;
 use crate::config::{ConfigFile, PixelRule};
-use crate::plan::{Plan, PlannedTensor, StepError};
+use crate::plan::{Plan, PlannedTensor, Precision, StepError, Towers};
 use crate::problems::{Problems, lines};
 
 /// A weight format to write.
@@ -40,18 +40,48 @@ pub struct Spelling {
     pub layout: &'static str,
     /// For people.
     pub title: &'static str,
-    /// Name of the weight file in a format, before and after the shard number.
-    pub(crate) weights_name: fn(WeightsFormat) -> [&'static str; 2],
-    /// Gives a model these names, or reports everything that cannot be expressed.
-    pub(super) spell: fn(&ConfigFile, &[PlannedTensor]) -> Result<Spelled, SpellError>,
+    /// What the weights are stored as.
+    pub weights: StoredWeights,
+    /// Gives a model these names and files, or reports everything that cannot be expressed.
+    pub(super) spell: fn(&Subject<'_>) -> Result<Spelled, SpellError>,
     /// Whether its names and config are open_clip's.
     pub(crate) is_open_clip: bool,
-    /// The files of its graphs, where it has graphs.
-    pub onnx: Option<&'static Profile>,
     /// The library that loads it, as model cards name it.
     pub(crate) library: &'static str,
     /// Python code that loads it, for the model card.
     pub(crate) usage: &'static str,
+}
+
+/// What the weights of a folder are stored as.
+#[derive(Debug)]
+pub enum StoredWeights {
+    /// A state dict: for each format the name of its file, before and after the number of a shard.
+    StateDict(&'static [(WeightsFormat, [&'static str; 2])]),
+    /// Graphs that hold their weights, in a program's folder.
+    Graphs(&'static Profile),
+}
+
+/// What a target sees of a model. No weight has been read.
+pub(crate) struct Subject<'a> {
+    /// The config.
+    pub(crate) config: &'a ConfigFile,
+    /// The tensors under open_clip's names.
+    pub(crate) tensors: &'a [PlannedTensor],
+    /// The towers that are written.
+    pub(crate) towers: Towers,
+    /// What the weights are rounded to.
+    pub(crate) precision: Option<Precision>,
+}
+
+impl Subject<'_> {
+    /// Refuses a tower alone, for a target that always has both.
+    pub(super) fn both_towers(&self, title: &'static str) -> Result<(), SpellError> {
+        if self.towers == Towers::Both {
+            return Ok(());
+        }
+        let problems = vec![format!("only the {} tower: this target needs both", self.towers.name())];
+        Err(SpellError::Inexpressible { title, problems })
+    }
 }
 
 /// A model under a target's names.
@@ -59,8 +89,8 @@ pub struct Spelling {
 pub(crate) struct Spelled {
     /// The tensors.
     pub(crate) tensors: Vec<PlannedTensor>,
-    /// Files to write beside them.
-    pub(crate) files: Vec<(&'static str, String)>,
+    /// Files that are written beside them.
+    pub(crate) files: Vec<(&'static str, Vec<u8>)>,
     /// By whose rule the folder's library brings images to pixels.
     pub(crate) rule: PixelRule,
     /// What a user should know.
@@ -104,8 +134,8 @@ impl Spelling {
     ///
     /// # Errors
     /// Everything that the target cannot express.
-    pub(crate) fn spell(&self, config: &ConfigFile, plan: &Plan) -> Result<(Plan, Spelled), SpellError> {
-        let mut spelled = (self.spell)(config, &plan.tensors)?;
+    pub(crate) fn spell(&self, subject: &Subject<'_>, plan: &Plan) -> Result<(Plan, Spelled), SpellError> {
+        let mut spelled = (self.spell)(subject)?;
         let tensors = std::mem::take(&mut spelled.tensors);
         let plan = Plan { layout: plan.layout.clone(), tensors, dropped: plan.dropped.clone() };
         plan.check()?;

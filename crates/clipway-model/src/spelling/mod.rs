@@ -13,8 +13,8 @@ mod transformers_clip;
 mod transformers_siglip;
 mod transformers_preprocess;
 
-pub(crate) use definition::{OWN, Spelled};
-pub use definition::{SpellError, Spelling, WeightsFormat};
+pub(crate) use definition::{OWN, Spelled, Subject};
+pub use definition::{SpellError, Spelling, StoredWeights, WeightsFormat};
 
 /// A target of an export.
 #[derive(Debug)]

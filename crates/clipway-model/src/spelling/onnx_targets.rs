@@ -1,10 +1,9 @@
 //! Folders of ONNX models.
 
-use super::onnx::{IMMICH, OWN, Profile, TRANSFORMERS, is_siglip};
+use super::onnx::{IMMICH, OWN, OnnxPrecision, Profile, TRANSFORMERS, is_siglip};
 use super::transformers_preprocess::{processor, processor_config};
-use super::{SpellError, Spelled, Spelling};
-use crate::config::{ConfigFile, PixelRule};
-use crate::plan::PlannedTensor;
+use super::{SpellError, Spelled, Spelling, StoredWeights, Subject};
+use crate::config::PixelRule;
 use crate::problems::Problems;
 
 const TITLE: &str = "ONNX";
@@ -35,26 +34,31 @@ const fn spelling(profile: &'static Profile, library: &'static str, usage: &'sta
     Spelling {
         layout: profile.name,
         title: TITLE,
-        weights_name: |_| ["model", "onnx"],
-        spell: |_, tensors| Ok(spelled(tensors, Vec::new())),
+        weights: StoredWeights::Graphs(profile),
+        spell: |subject| spelled(subject, Vec::new()),
         is_open_clip: false,
-        onnx: Some(profile),
         library,
         usage,
     }
 }
 
 /// The tensors as they are: what is made of them is written into the graphs.
-fn spelled(tensors: &[PlannedTensor], files: Vec<(&'static str, String)>) -> Spelled {
-    Spelled { tensors: tensors.to_vec(), files, ..Spelled::default() }
+fn spelled(subject: &Subject<'_>, files: Vec<(&'static str, Vec<u8>)>) -> Result<Spelled, SpellError> {
+    if let Some(precision) = subject.precision {
+        OnnxPrecision::try_from(precision).map_err(|cause| {
+            let problems = vec![cause.to_string()];
+            SpellError::Inexpressible { title: TITLE, problems }
+        })?;
+    }
+    Ok(Spelled { tensors: subject.tensors.to_vec(), files, ..Spelled::default() })
 }
 
-fn spell_transformers(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
+fn spell_transformers(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
     let mut problems = Problems::default();
-    let class = if is_siglip(config) { "SiglipImageProcessor" } else { "CLIPImageProcessor" };
-    let processor = processor(&config.preprocess(), class, &mut problems);
+    let class = if is_siglip(subject.config) { "SiglipImageProcessor" } else { "CLIPImageProcessor" };
+    let processor = processor(&subject.config.preprocess(), class, &mut problems);
     problems.none_for(TITLE)?;
     let document = processor_config(&processor, class);
-    let files = vec![("preprocessor_config.json", format!("{document:#}\n"))];
-    Ok(Spelled { rule: PixelRule::Transformers(processor), ..spelled(tensors, files) })
+    let files = vec![("preprocessor_config.json", format!("{document:#}\n").into_bytes())];
+    Ok(Spelled { rule: PixelRule::Transformers(processor), ..spelled(subject, files)? })
 }

@@ -2,7 +2,7 @@
 
 use clipway_formats::Dtype;
 
-use super::{SpellError, Spelled, Spelling, WeightsFormat};
+use super::{SpellError, Spelled, Spelling, StoredWeights, WeightsFormat};
 use crate::config::{
     ConfigFile, Interpolation, ModelConfig, PreprocessConfig, ResizeMode, TextPool, TokenizerConfig,
     VisionLayers, VisionPool,
@@ -16,14 +16,12 @@ use crate::problems::Problems;
 pub(super) static SPELLING: Spelling = Spelling {
     layout: "openai",
     title: TITLE,
-    weights_name: |format| match format {
-        WeightsFormat::Safetensors => ["model", "safetensors"],
-        WeightsFormat::Pytorch => ["model", "pt"],
-        WeightsFormat::Onnx => ["model", "onnx"],
+    weights: StoredWeights::StateDict(&[(WeightsFormat::Pytorch, ["model", "pt"])]),
+    spell: |subject| {
+        subject.both_towers(TITLE)?;
+        spell(subject.config, subject.tensors)
     },
-    spell,
     is_open_clip: false,
-    onnx: None,
     library: "open_clip",
     usage: "import open_clip\n\n\
             model = open_clip.load_openai_model('PATH/TO/THIS/FOLDER/model.pt', precision='fp32')\n",

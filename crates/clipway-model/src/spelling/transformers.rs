@@ -2,22 +2,21 @@
 
 use clipway_formats::Dtype;
 
-use super::{SpellError, Spelled, Spelling, WeightsFormat, transformers_clip, transformers_siglip};
-use crate::config::ConfigFile;
-use crate::plan::PlannedTensor;
+use super::{Spelling, StoredWeights, WeightsFormat, transformers_clip, transformers_siglip};
 
 /// Names and files.
 pub(super) static SPELLING: Spelling = Spelling {
     layout: "transformers",
     title: TITLE,
-    weights_name: |format| match format {
-        WeightsFormat::Safetensors => ["model", "safetensors"],
-        WeightsFormat::Pytorch => ["pytorch_model", "bin"],
-        WeightsFormat::Onnx => ["model", "onnx"],
+    weights: StoredWeights::StateDict(&[(WeightsFormat::Safetensors, ["model", "safetensors"])]),
+    spell: |subject| {
+        subject.both_towers(TITLE)?;
+        match subject.config.model.vision.timm {
+            Some(_) => transformers_siglip::spell(subject.config, subject.tensors),
+            None => transformers_clip::spell(subject.config, subject.tensors),
+        }
     },
-    spell,
     is_open_clip: false,
-    onnx: None,
     library: "transformers",
     usage: "from transformers import AutoModel, AutoProcessor\n\n\
             model = AutoModel.from_pretrained('PATH/TO/THIS/FOLDER')\n\
@@ -25,13 +24,6 @@ pub(super) static SPELLING: Spelling = Spelling {
 };
 
 pub(super) const TITLE: &str = "Hugging Face transformers";
-
-fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
-    match config.model.vision.timm {
-        Some(_) => transformers_siglip::spell(config, tensors),
-        None => transformers_clip::spell(config, tensors),
-    }
-}
 
 /// Name of a dtype in transformers' configs.
 pub(super) fn dtype_name(dtype: Dtype) -> &'static str {

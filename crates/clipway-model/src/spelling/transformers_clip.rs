@@ -36,10 +36,11 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
     let mut spelled = Spelled { tensors: hf_clip::NAMES.spelled_from(&rooted)?, ..Spelled::default() };
     let dtype = tensors.iter().map(|planned| planned.target.dtype).find(|dtype| dtype.is_float());
     let document = config_json(&config.model, dtype.map_or("float32", super::transformers::dtype_name));
-    spelled.files.push(("config.json", format!("{document:#}\n")));
-    spelled
-        .files
-        .push(("preprocessor_config.json", format!("{:#}\n", processor_config(&processor, IMAGE_PROCESSOR))));
+    spelled.files.push(("config.json", format!("{document:#}\n").into_bytes()));
+    spelled.files.push((
+        "preprocessor_config.json",
+        format!("{:#}\n", processor_config(&processor, IMAGE_PROCESSOR)).into_bytes(),
+    ));
     spelled.rule = PixelRule::Transformers(processor);
     Ok(spelled)
 }

@@ -28,8 +28,11 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
     Ok(Spelled {
         tensors: hf_siglip::NAMES.spelled_from(tensors)?,
         files: vec![
-            ("config.json", format!("{document:#}\n")),
-            ("preprocessor_config.json", format!("{:#}\n", processor_config(&processor, IMAGE_PROCESSOR))),
+            ("config.json", format!("{document:#}\n").into_bytes()),
+            (
+                "preprocessor_config.json",
+                format!("{:#}\n", processor_config(&processor, IMAGE_PROCESSOR)).into_bytes(),
+            ),
         ],
         rule: PixelRule::Transformers(processor),
         notes: Vec::new(),

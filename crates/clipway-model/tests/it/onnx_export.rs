@@ -111,14 +111,14 @@ fn f16_is_rounded_and_never_clamped() {
     let mut bench = Bench::new();
     let fp16 = SourceOptions { precision: Some(Precision::F16), ..bench.options() };
     let settings = OnnxSettings::default();
-    let report = export(&bench, "onnx-transformers", fp16.clone(), settings, "out/half").unwrap();
+    let report = export(&bench, "onnx-transformers", fp16.clone(), settings.clone(), "out/half").unwrap();
     assert!(report.folder.join("onnx/vision_model_fp16.onnx").is_file());
     bench.find("visual.proj").1[..4].copy_from_slice(&1e5f32.to_le_bytes());
-    let error = export(&bench, "onnx", fp16, settings, "out/overflow").unwrap_err();
+    let error = export(&bench, "onnx", fp16, settings.clone(), "out/overflow").unwrap_err();
     assert!(error.to_string().contains("`visual.proj`"), "{error}");
     assert!(!bench.path("out/overflow").exists());
     let bf16 = SourceOptions { precision: Some(Precision::BF16), ..bench.options() };
-    let error = export(&bench, "onnx", bf16, settings, "out/bf16").unwrap_err();
+    let error = export(&bench, "onnx", bf16, settings.clone(), "out/bf16").unwrap_err();
     assert_eq!(error.code(), "inexpressible");
     assert!(error.to_string().contains("bf16"), "{error}");
 }

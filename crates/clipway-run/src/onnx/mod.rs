@@ -1,13 +1,24 @@
 //! ONNX files, run by `rten`: a Rust runtime that shares nothing with the engine.
 //!
-//! What an export wrote is run from its bytes and compared with the source, so the engine alone never decides what is
-//! verified.
+//! What an export wrote is run from its bytes and compared with the source, so that nothing is called verified by the
+//! engine alone. Graphs of other programs are found, run and judged the same way.
 
 mod session;
 mod widen;
+mod error;
+mod graph;
+mod contract;
 mod tower;
+mod folder;
 mod verify;
 
+pub use contract::OnnxContract;
+pub use error::OnnxFolderError;
+pub use folder::OnnxFolder;
+pub use graph::{OnnxGraphFile, OnnxTowerPorts};
 pub use session::{OnnxData, OnnxError, OnnxOutput, OnnxPort, OnnxSession};
 pub use tower::{Colors, OnnxTower};
-pub use verify::{OnnxVerification, OnnxVerifyError};
+pub use verify::OnnxVerification;
+
+/// What can compute here, by name.
+pub const BACKENDS: [&str; 2] = ["engine", session::RUNTIME];

@@ -145,6 +145,19 @@ impl OnnxSession {
     /// # Errors
     /// Inputs that the graph lacks or does not accept, or a failed run.
     pub fn run(&self, inputs: &[(&str, &[usize], OnnxData)]) -> Result<Vec<OnnxOutput>, OnnxError> {
+        let names: Vec<&str> = self.outputs.iter().map(|port| port.name.as_str()).collect();
+        self.run_for(inputs, &names)
+    }
+
+    /// Runs what some outputs need, and gives these.
+    ///
+    /// # Errors
+    /// As [`OnnxSession::run`], and an output that the graph does not have.
+    pub fn run_for(
+        &self,
+        inputs: &[(&str, &[usize], OnnxData)],
+        outputs: &[&str],
+    ) -> Result<Vec<OnnxOutput>, OnnxError> {
         let mut given: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
         for (name, shape, data) in inputs {
             let port = self.inputs.iter().find(|port| port.name == *name);
@@ -167,10 +180,15 @@ impl OnnxSession {
             };
             given.push((port.id, value.into()));
         }
-        let ids: Vec<NodeId> = self.outputs.iter().map(|port| port.id).collect();
+        let port = |name: &&str| {
+            let port = self.outputs.iter().find(|port| port.name == **name);
+            port.ok_or_else(|| OnnxError::Missing { what: format!("output `{name}`") })
+        };
+        let ports = outputs.iter().map(port).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<NodeId> = ports.iter().map(|port| port.id).collect();
         let run = |error: &dyn std::fmt::Display| OnnxError::Run { cause: error.to_string() };
         let results = self.model.run(given, &ids, None).map_err(|error| run(&error))?;
-        let named = self.outputs.iter().zip(results);
+        let named = ports.into_iter().zip(results);
         named
             .map(|(port, value)| {
                 let tensor: Tensor<f32> = value.try_into().map_err(|error| run(&error))?;

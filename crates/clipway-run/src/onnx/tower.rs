@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use super::session::{OnnxData, OnnxError, OnnxSession, RUNTIME};
+use clipway_model::config::TextConfig;
+use clipway_model::plan::Towers;
+
+use super::graph::{BLOCK, OnnxTowerPorts};
+use super::session::{OnnxData, OnnxError, OnnxOutput, OnnxSession, RUNTIME};
 use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError, TowerInput};
 
 /// Samples of the runs, in turn: a graph that is right for one batch alone is found out.
@@ -14,74 +18,137 @@ pub type Colors = ([f64; 3], [f64; 3]);
 /// A tower of a file of ONNX.
 pub struct OnnxTower {
     session: OnnxSession,
+    ports: OnnxTowerPorts,
     input: TowerInput,
     width: usize,
-    colors: Option<Colors>,
+    colors: Colors,
+    /// The id of padding, for graphs that take a mask.
+    padding: Option<i64>,
 }
 
 impl OnnxTower {
-    /// Takes a session as a tower that takes `input`; where the graph takes bytes, they are made of the pixels by
-    /// `colors`.
+    /// Takes a session as the tower with these ports; `size` is that of images where the graph leaves it open, and
+    /// `text` says the same of texts. `padding` is the id of tokens that a mask hides.
     ///
     /// # Errors
-    /// A graph without inputs or outputs.
+    /// A graph that gives no features of one width.
     pub fn new(
         session: OnnxSession,
-        input: TowerInput,
-        width: usize,
-        colors: Option<Colors>,
+        ports: &OnnxTowerPorts,
+        size: [usize; 2],
+        text: &TextConfig,
+        padding: Option<i64>,
     ) -> Result<OnnxTower, OnnxError> {
-        for (what, ports) in [("input", session.inputs()), ("output", session.outputs())] {
-            if ports.is_empty() {
-                return Err(OnnxError::Missing { what: what.to_owned() });
+        let input = match ports.tower {
+            Towers::Text => {
+                let context = ports.fixed(1).unwrap_or(text.context_length);
+                let least = if ports.fixed(1).is_some() { context } else { 1 };
+                TowerInput::Tokens { least, context, vocabulary: text.vocab_size }
             }
-        }
-        Ok(OnnxTower { session, input, width, colors })
+            _ => {
+                let [height, width] = ports.image_size().unwrap_or(size);
+                TowerInput::Pixels { height, width }
+            }
+        };
+        let colors = ([0.0; 3], [1.0; 3]);
+        let mut tower = OnnxTower { session, ports: ports.clone(), input, width: 0, colors, padding };
+        tower.width = tower.measured_width()?;
+        Ok(tower)
     }
 
-    /// Runs so many samples, filled up with the last one to `size`, and appends their features.
-    fn run(
+    /// The same with colors by which bytes were normalized, for a graph that takes bytes.
+    pub fn with_colors(mut self, mean: [f64; 3], std: [f64; 3]) -> OnnxTower {
+        self.colors = (mean, std);
+        self
+    }
+
+    /// Width of the features of one sample of zeros.
+    fn measured_width(&self) -> Result<usize, OnnxError> {
+        let outputs = match self.input {
+            TowerInput::Pixels { height, width } => {
+                self.outputs(&TowerBatch::Pixels(&vec![0.0; 3 * height * width]), 0, 1, &[])
+            }
+            TowerInput::Tokens { context: length, .. } => {
+                self.outputs(&TowerBatch::Tokens { ids: &vec![0; length], length }, 0, 1, &[])
+            }
+        }?;
+        match outputs[0].shape[..] {
+            [_, width] => Ok(width),
+            ref shape => {
+                let cause = format!("`{}` is {shape:?}, not [batch, width]", outputs[0].name);
+                Err(OnnxError::Run { cause })
+            }
+        }
+    }
+
+    /// Runs some samples, filled up with the last one where the graph has a fixed batch: the features, then `blocks`.
+    fn outputs(
         &self,
         batch: &TowerBatch<'_>,
         first: usize,
         count: usize,
-        size: usize,
-        features: &mut Vec<f32>,
-    ) -> Result<(), OnnxError> {
-        let port = &self.session.inputs()[0];
+        blocks: &[String],
+    ) -> Result<Vec<OnnxOutput>, OnnxError> {
+        let name = self.ports.input.name.as_str();
+        let size = self.ports.fixed(0).unwrap_or(count);
         let rows = (0..size).map(|row| first + row.min(count - 1));
-        let (shape, data) = match (batch, self.input) {
+        let mut inputs = Vec::with_capacity(2);
+        match (batch, self.input) {
             (TowerBatch::Pixels(pixels), TowerInput::Pixels { height, width }) => {
                 let values = 3 * height * width;
                 let images = rows.map(|row| &pixels[row * values..(row + 1) * values]);
-                match self.colors {
-                    None => {
-                        (vec![size, 3, height, width], OnnxData::Floats(images.flatten().copied().collect()))
-                    }
-                    Some(colors) => {
-                        let bytes =
-                            images.flat_map(|image| bytes_of(image, height * width, colors)).collect();
-                        (vec![size, height, width, 3], OnnxData::Bytes(bytes))
-                    }
+                if self.ports.takes_bytes() {
+                    let bytes =
+                        images.flat_map(|image| bytes_of(image, height * width, self.colors)).collect();
+                    inputs.push((name, vec![size, height, width, 3], OnnxData::Bytes(bytes)));
+                } else {
+                    let floats = images.flatten().copied().collect();
+                    inputs.push((name, vec![size, 3, height, width], OnnxData::Floats(floats)));
                 }
             }
-            (TowerBatch::Tokens { ids, length }, _) => {
-                let ids = rows.flat_map(|row| &ids[row * length..(row + 1) * length]).copied().collect();
-                (vec![size, *length], OnnxData::Integers(ids))
+            (TowerBatch::Tokens { ids, length }, TowerInput::Tokens { .. }) => {
+                let ids: Vec<i64> =
+                    rows.flat_map(|row| &ids[row * length..(row + 1) * length]).copied().collect();
+                if let Some(mask) = &self.ports.mask {
+                    let seen = ids.iter().map(|id| i64::from(self.padding != Some(*id))).collect();
+                    inputs.push((mask.as_str(), vec![size, *length], OnnxData::Integers(seen)));
+                }
+                inputs.push((name, vec![size, *length], OnnxData::Integers(ids)));
             }
-            (TowerBatch::Pixels(_), TowerInput::Tokens { .. }) => {
-                let (expected, found) = ("token ids".to_owned(), "pixels".to_owned());
-                return Err(OnnxError::Input { name: port.name.clone(), expected, found });
+            (_, expected) => {
+                let expected = format!("the inputs of an {} tower", expected.tower());
+                let found = "the other tower's".to_owned();
+                return Err(OnnxError::Input { name: name.to_owned(), expected, found });
             }
-        };
-        let outputs = self.session.run(&[(&port.name, &shape, data)])?;
-        let output = &outputs[0];
-        if output.shape != [size, self.width] {
-            let cause = format!("`{}` is {:?}, not [{size}, {}]", output.name, output.shape, self.width);
-            return Err(OnnxError::Run { cause });
         }
-        features.extend_from_slice(&output.values[..count * self.width]);
-        Ok(())
+        let inputs: Vec<(&str, &[usize], OnnxData)> =
+            inputs.iter().map(|(name, shape, data)| (*name, shape.as_slice(), data.clone())).collect();
+        let names: Vec<&str> =
+            std::iter::once(&self.ports.output.name).chain(blocks).map(String::as_str).collect();
+        self.session.run_for(&inputs, &names)
+    }
+
+    /// The parts of a batch, each of which is run at once: first sample and number of samples.
+    fn parts(&self, batch: &TowerBatch<'_>) -> Vec<(usize, usize)> {
+        let samples = match (batch, self.input) {
+            (TowerBatch::Pixels(pixels), TowerInput::Pixels { height, width }) => {
+                pixels.len() / (3 * height * width).max(1)
+            }
+            (TowerBatch::Tokens { ids, length }, _) => ids.len() / (*length).max(1),
+            _ => 1,
+        };
+        let fixed = self.ports.fixed(0);
+        let mut parts = Vec::new();
+        let mut first = 0;
+        for size in BATCHES.into_iter().cycle().map(|size| fixed.unwrap_or(size)) {
+            if first >= samples {
+                break;
+            }
+            let count = size.min(samples - first);
+            parts.push((first, count));
+            first += count;
+        }
+        parts
     }
 }
 
@@ -96,31 +163,69 @@ impl Tower for OnnxTower {
     }
 
     fn features(&self, batch: TowerBatch<'_>) -> Result<Vec<f32>, TowerError> {
-        let samples = match (batch, self.input) {
-            (TowerBatch::Pixels(pixels), TowerInput::Pixels { height, width }) => {
-                pixels.len() / (3 * height * width).max(1)
-            }
-            (TowerBatch::Tokens { ids, length }, _) => ids.len() / length.max(1),
-            _ => 1,
-        };
-        let fixed = self.session.inputs()[0].shape.first().copied().flatten();
-        let sizes = BATCHES.into_iter().cycle().map(|size| fixed.unwrap_or(size));
-        let mut features = Vec::with_capacity(samples * self.width);
-        let mut first = 0;
-        for size in sizes {
-            if first >= samples {
-                break;
-            }
-            let count = size.min(samples - first);
-            let run = self.run(&batch, first, count, size, &mut features);
-            run.map_err(|error| TowerError::new(error.code(), error))?;
-            first += count;
+        let mut features = Vec::new();
+        for (first, count) in self.parts(&batch) {
+            let outputs = self.outputs(&batch, first, count, &[]);
+            let output = outputs.and_then(|outputs| self.checked(outputs, count));
+            features.extend(output.map_err(|error| TowerError::new(error.code(), error))?);
         }
         Ok(features)
     }
 
-    fn intermediates(&self, _: TowerBatch<'_>) -> Result<Vec<Intermediate>, TowerError> {
-        Ok(Vec::new())
+    fn intermediates(&self, batch: TowerBatch<'_>) -> Result<Vec<Intermediate>, TowerError> {
+        let mut found: Vec<Intermediate> = Vec::new();
+        if self.ports.blocks.is_empty() {
+            return Ok(found);
+        }
+        for (first, count) in self.parts(&batch) {
+            let outputs = self.outputs(&batch, first, count, &self.ports.blocks);
+            let outputs = outputs.map_err(|error| TowerError::new(error.code(), error))?;
+            for (index, output) in outputs.into_iter().skip(1).enumerate() {
+                let block = intermediate(output, count);
+                match found.get_mut(index) {
+                    Some(known) => known.values.extend(block.values),
+                    None => found.push(block),
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl OnnxTower {
+    /// The features of the samples that were asked for, of the right shape.
+    fn checked(&self, outputs: Vec<OnnxOutput>, count: usize) -> Result<Vec<f32>, OnnxError> {
+        let size = self.ports.fixed(0).unwrap_or(count);
+        let Some(output) = outputs.into_iter().next() else {
+            return Err(OnnxError::Missing { what: format!("output `{}`", self.ports.output.name) });
+        };
+        if output.shape != [size, self.width] {
+            let cause = format!("`{}` is {:?}, not [{size}, {}]", output.name, output.shape, self.width);
+            return Err(OnnxError::Run { cause });
+        }
+        let mut values = output.values;
+        values.truncate(count * self.width);
+        Ok(values)
+    }
+}
+
+/// The output of a block, of so many samples; of a map one row for each place.
+fn intermediate(output: OnnxOutput, count: usize) -> Intermediate {
+    let name = output.name.strip_prefix(BLOCK).unwrap_or(&output.name).to_owned();
+    let sample = output.shape.iter().skip(1).product::<usize>();
+    let values = &output.values[..(count * sample).min(output.values.len())];
+    match output.shape[..] {
+        [_, channels, height, width] => {
+            let places = height * width;
+            let at =
+                |sample: usize, place: usize, channel: usize| (sample * channels + channel) * places + place;
+            let rows = (0..count).flat_map(|sample| (0..places).map(move |place| (sample, place)));
+            let values = rows.flat_map(|(sample, place)| {
+                (0..channels).map(move |channel| values[at(sample, place, channel)])
+            });
+            Intermediate { name, values: values.collect(), width: channels }
+        }
+        _ => Intermediate { name, values: values.to_vec(), width: output.shape.last().copied().unwrap_or(1) },
     }
 }
 

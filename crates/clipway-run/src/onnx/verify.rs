@@ -1,135 +1,120 @@
-//! Verification of exported ONNX files: run from their bytes, by a runtime that is not the engine.
+//! Verification of ONNX graphs: run from their files, by a runtime that is not the engine.
 
-use std::path::Path;
-
-use clipway_model::artifact::{Report, Tolerance};
+use clipway_formats::Dtype;
+use clipway_model::artifact::{Report, Stage, Tolerance};
 use clipway_model::plan::Towers;
 use clipway_model::source::Source;
-use clipway_model::spelling::onnx::{ModelFile, OnnxPrecision, OnnxSettings, PixelInput, Profile};
+use clipway_model::spelling::onnx::Classifier;
 
-use super::session::{OnnxError, OnnxSession, RUNTIME};
-use super::tower::OnnxTower;
-use crate::clip::{Clip, ClipError};
-use crate::encoder::{Encoder, EncoderError, EncoderSettings, normalize};
-use crate::load::{LoadError, LoadOptions, LoadedTokenizer};
-use crate::tower::{Tower, TowerInput};
-use crate::verify::{Inputs, Outputs, report};
+use super::error::OnnxFolderError;
+use super::folder::OnnxFolder;
+use super::session::RUNTIME;
+use crate::clip::Clip;
+use crate::encoder::normalize;
+use crate::load::LoadOptions;
+use crate::verify::{Inputs, Outputs, Rows, RuleDifference, compare_rows, report};
+use crate::zero_shot::Classifier as Scores;
 
-/// What was exported, and how.
+/// Lengths that are this near 1 are 1.
+const UNIT: f32 = 2e-3;
+
+/// How graphs are compared with the source that they were made of.
 pub struct OnnxVerification<'a> {
-    /// Whose folder it is.
-    pub profile: &'static Profile,
-    /// What the user said of the files.
-    pub settings: OnnxSettings,
-    /// Dtype of the files' weights.
-    pub precision: OnnxPrecision,
     /// Images and texts.
     pub inputs: &'a Inputs,
     /// How the source is loaded.
     pub load: LoadOptions,
 }
 
-/// A verification could not be run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OnnxVerifyError {
-    /// The source cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A side refuses the inputs.
-    #[error(transparent)]
-    Run(#[from] ClipError),
-    /// A file cannot be loaded.
-    #[error("`{file}`: {cause}")]
-    File {
-        /// Its path below the folder.
-        file: String,
-        /// Why.
-        cause: OnnxError,
-    },
-    /// The towers do not belong together.
-    #[error(transparent)]
-    Encoder(#[from] EncoderError),
-}
-
 impl OnnxVerification<'_> {
-    /// Runs the source by the engine and the folder's files by the other runtime, at batch 1, 2 and 7 in turn, and
-    /// compares them.
+    /// Runs the source by the engine and the graphs by the other runtime, at batch 1, 2 and 7 in turn, and compares
+    /// them. Each side reads images and texts by its own files.
     ///
     /// # Errors
     /// A side that cannot be loaded or run. Differences are no errors: they are in the report.
-    pub fn run(&self, folder: &Path, source: &Source) -> Result<Report, OnnxVerifyError> {
+    pub fn run(&self, folder: &OnnxFolder, source: &Source) -> Result<Report, OnnxFolderError> {
         let name = source.path().file_name().unwrap_or(source.path().as_os_str()).to_string_lossy();
-        let (mut expected, settings, preprocess) = {
-            let clip = Clip::load(source, &self.load)?;
-            let expected = Outputs::compute(&format!("`{name}`"), &clip, self.inputs, false)?;
-            let settings = EncoderSettings {
-                logit_scale: clip.logit_scale(),
-                logit_bias: clip.logit_bias(),
-                embed_dim: clip.embed_dim(),
-            };
-            (expected, settings, clip.preprocess().clone())
+        let blocks = self.load.blocks
+            && folder.graphs.iter().any(|graph| graph.towers.iter().any(|ports| !ports.blocks.is_empty()));
+        let rule = source.config().preprocess().rule;
+        let own = folder.contract.as_ref().map_or(rule.clone(), |contract| contract.config.preprocess().rule);
+        // One side after the other, so that their weights are not in memory at once.
+        let (mut expected, difference, logits) = {
+            let towers = Some(folder.towers()).filter(|towers| *towers != Towers::Both);
+            let clip = Clip::load(source, &LoadOptions { towers, blocks, ..self.load.clone() })?;
+            // What the rules cost is no fault of the graphs, and their user must know it.
+            let difference = RuleDifference::of(&clip, self.inputs, [rule.clone(), own])?;
+            let logits = (clip.logit_scale(), clip.logit_bias());
+            let outputs = Outputs::compute(&format!("`{name}`"), &clip, self.inputs, blocks)?;
+            (outputs, difference, logits)
         };
+        let clip = folder.load_with(source.tower(), logits)?.with_pixel_rule(rule);
+        let found = Outputs::compute(&subject(folder), &clip, self.inputs, blocks)?;
         expected.inputs.push_str(&format!(", run by {RUNTIME} at batch 1, 2 and 7"));
-        if self.precision == OnnxPrecision::F16 {
-            expected.inputs.push_str(" with f16 weights in f32 arithmetic");
-        }
-        let mut towers = [None, None];
-        for (index, tower) in [Towers::Image, Towers::Text].into_iter().enumerate() {
-            if source.tower() == Towers::Both || source.tower() == tower {
-                let file = self.profile.model_file(index, source.config(), self.precision, &self.settings);
-                let features = match index {
-                    0 => &mut expected.image_features,
-                    _ => &mut expected.text_features,
-                };
-                if let (true, Some(rows)) = (file.options.normalize, features) {
-                    normalize(&mut rows.values, rows.width);
-                }
-                towers[index] = Some(self.tower(folder, source, index, &file)?);
+        let pairs = [
+            (&mut expected.image_features, &found.image_features),
+            (&mut expected.text_features, &found.text_features),
+        ];
+        for (expected, found) in pairs {
+            if let (Some(expected), Some(found)) = (expected, found)
+                && is_unit(found)
+            {
+                normalize(&mut expected.values, expected.width);
             }
         }
-        let [image, text] = towers;
-        let tokenizer = match source.tower() {
-            Towers::Image => None,
-            _ => LoadedTokenizer::find(source, source.folder())?.map(|loaded| loaded.tokenizer.tokenizer),
-        };
-        let clip = Clip::new(Encoder::new(image, text, settings)?, preprocess, tokenizer);
-        let found = Outputs::compute("the folder", &clip, self.inputs, false)?;
-        let tolerance = match self.precision {
-            OnnxPrecision::F32 => Tolerance::f32(),
-            OnnxPrecision::F16 => Tolerance::fp16(),
-        };
-        Ok(report(&expected, &found, &tolerance))
+        let mut report = report(&expected, &found, &tolerance(folder));
+        report.notes.extend(difference.map(|difference| difference.to_string()));
+        Ok(report)
     }
 
-    /// Loads the file of one tower.
-    fn tower(
+    /// Runs a classifier's graph, and compares its logits of the images with those of the engine's features; gives the
+    /// stage.
+    ///
+    /// # Errors
+    /// A side that cannot be loaded or run.
+    pub fn classifier(
         &self,
-        folder: &Path,
+        graph: &OnnxFolder,
         source: &Source,
-        index: usize,
-        file: &ModelFile,
-    ) -> Result<Box<dyn Tower>, OnnxVerifyError> {
-        let refuse = |cause| OnnxVerifyError::File { file: file.path.clone(), cause };
-        let path = folder.join(&file.path);
-        let session = match self.precision {
-            OnnxPrecision::F32 => OnnxSession::open(&path),
-            OnnxPrecision::F16 => OnnxSession::open_widened(&path),
-        };
-        let model = source.model();
-        let input = match index {
-            0 => TowerInput::Pixels { height: model.image_size[0], width: model.image_size[1] },
-            _ => TowerInput::Tokens {
-                least: if file.options.free_length { 1 } else { model.context_length },
-                context: model.context_length,
-                vocabulary: model.vocab_size,
-            },
-        };
-        let colors = match file.options.pixels {
-            PixelInput::Bytes { mean, std } if index == 0 => Some((mean, std)),
-            _ => None,
-        };
-        let tower = OnnxTower::new(session.map_err(refuse)?, input, model.embed_dim, colors);
-        Ok(Box::new(tower.map_err(refuse)?))
+        classifier: &Classifier,
+    ) -> Result<Stage, OnnxFolderError> {
+        let clip = Clip::load(source, &LoadOptions { towers: Some(Towers::Image), ..self.load.clone() })?;
+        let mut pixels = Vec::new();
+        for (name, image) in &self.inputs.images {
+            pixels.extend(clip.pixels(name, image)?);
+        }
+        let features = clip.encode_pixels(&pixels)?;
+        let Classifier { features: classes, scale, bias, .. } = classifier;
+        let classifier = Scores::new(classes, 1, clip.embed_dim(), *scale, Some(*bias));
+        let expected: Vec<f32> =
+            features.chunks_exact(clip.embed_dim()).flat_map(|image| classifier.logits(image)).collect();
+        let graphs = graph.load(Towers::Image)?;
+        let found = graphs.encode_pixels(&pixels)?;
+        let width = graphs.embed_dim();
+        let rows = |values| Rows { values, width };
+        Ok(compare_rows("classifier's logits", &rows(expected), &rows(found), &tolerance(graph)))
+    }
+}
+
+/// How a report names the graphs.
+fn subject(folder: &OnnxFolder) -> String {
+    let widened = if folder.has(Dtype::F16) { ", with f16 weights in f32 arithmetic" } else { "" };
+    format!("the graphs, run by {RUNTIME} from their files{widened},")
+}
+
+/// Whether every row has the length 1.
+fn is_unit(rows: &Rows) -> bool {
+    rows.values.chunks_exact(rows.width.max(1)).all(|row| {
+        let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+        (length - 1.0).abs() < UNIT
+    })
+}
+
+/// What rounding to the dtypes of the graphs may cost.
+fn tolerance(folder: &OnnxFolder) -> Tolerance {
+    match () {
+        () if folder.has(Dtype::I8) || folder.has(Dtype::U8) => Tolerance::int8(),
+        () if folder.has(Dtype::F16) => Tolerance::fp16(),
+        () => Tolerance::f32(),
     }
 }

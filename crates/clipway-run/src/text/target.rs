@@ -60,7 +60,7 @@ impl TextTarget {
     /// The library of a layout, given by the name that artifacts use.
     pub fn of(layout: &str) -> TextTarget {
         match layout {
-            "transformers" => TextTarget::Transformers,
+            "transformers" | "onnx-transformers" => TextTarget::Transformers,
             "openai" => TextTarget::OpenAi,
             _ => TextTarget::OpenClip,
         }

@@ -14,5 +14,6 @@ pub use clipway_model::artifact::{Report, Stage, Tolerance};
 pub use compare::{cosine, highest};
 pub use folder::{FolderVerification, VerifyError, resolve_exported};
 pub use outputs::{Inputs, Outputs};
+pub(crate) use report::compare_rows;
 pub use report::{Rows, report};
 pub use rules::RuleDifference;

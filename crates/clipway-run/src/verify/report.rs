@@ -1,6 +1,6 @@
 //! A verification's result: stages, sensitivity and rankings, with what was compared.
 
-use clipway_model::artifact::{Report, Tolerance};
+use clipway_model::artifact::{Report, Stage, Tolerance};
 
 use super::compare::{Pair, compare, same_first, sensitivity};
 use super::outputs::Outputs;
@@ -93,7 +93,12 @@ pub fn report(reference: &Outputs, subject: &Outputs, tolerance: &Tolerance) -> 
     }
 }
 
-/// Both sides' results, if they have the same number.
+/// Compares two matrices as one stage.
+pub(crate) fn compare_rows(name: &str, reference: &Rows, subject: &Rows, tolerance: &Tolerance) -> Stage {
+    compare(name, reference.pair(subject), tolerance.clone(), true)
+}
+
+/// Both sides' results, where both have as many.
 fn alike<'a>(reference: &'a Option<Rows>, subject: &'a Option<Rows>) -> Option<(&'a Rows, &'a Rows)> {
     reference.as_ref().zip(subject.as_ref()).filter(|(r, s)| r.values.len() == s.values.len())
 }

@@ -3,13 +3,16 @@
 use clipway_formats::{OnnxExternal, write_onnx};
 use clipway_model::architecture::{Model, build};
 use clipway_model::config::ModelConfig;
+use clipway_model::plan::Towers;
 use clipway_model::spelling::onnx::{OnnxOptions, ParameterValues, PixelInput, lower};
 use clipway_run::clip::Clip;
 use clipway_run::encoder::{Encoder, EncoderSettings};
 use clipway_run::engine::{Elements, Engine, EngineOptions, Processor, WeightError, Weights};
 use clipway_run::image::Preprocess;
-use clipway_run::onnx::{Colors, OnnxData, OnnxError, OnnxSession, OnnxTower};
-use clipway_run::tower::{Tower, TowerInput};
+use clipway_run::onnx::{
+    OnnxData, OnnxError, OnnxFolder, OnnxFolderError, OnnxGraphFile, OnnxSession, OnnxTower,
+};
+use clipway_run::tower::{Tower, TowerBatch};
 use clipway_run::verify::{Inputs, Outputs, Report, Tolerance, report};
 use clipway_testing::formula;
 
@@ -96,25 +99,26 @@ fn clip(towers: [Box<dyn Tower>; 2]) -> Clip {
     Clip::new(Encoder::new(Some(image), Some(text), settings).unwrap(), preprocess, None)
 }
 
-fn input(tower: usize) -> TowerInput {
-    match tower {
-        0 => TowerInput::Pixels { height: 8, width: 8 },
-        _ => TowerInput::Tokens { least: 12, context: 12, vocabulary: 50 },
-    }
+/// The tower that a file computes.
+fn tower(bytes: &[u8]) -> Box<dyn Tower> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tower.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    let graph = OnnxGraphFile::open(&path).unwrap();
+    let session = OnnxSession::open(&path).unwrap();
+    let text = ModelConfig::parse(CONFIG.as_bytes()).unwrap().text.clone();
+    Box::new(OnnxTower::new(session, &graph.towers[0], [8, 8], &text, None).unwrap().with_colors(MEAN, STD))
 }
 
 /// The report on two files beside the engine.
-fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2], colors: Option<Colors>) -> Report {
+fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2]) -> Report {
     let model = model(CONFIG);
     let processor = Processor::detect().unwrap();
     let engines = [&model.image, &model.text].map(|graph| -> Box<dyn Tower> {
         let options = EngineOptions::default();
         Box::new(Engine::compile(graph, &model.parameters, &ByFormula, &processor, options).unwrap())
     });
-    let towers = [0, 1].map(|index| -> Box<dyn Tower> {
-        let session = OnnxSession::from_bytes(bytes_of(index, options[index], damages[index])).unwrap();
-        Box::new(OnnxTower::new(session, input(index), 8, colors.filter(|_| index == 0)).unwrap())
-    });
+    let towers = [0, 1].map(|index| tower(&bytes_of(index, options[index], damages[index])));
     let inputs = Inputs::built_in();
     let outputs = |name: &str, towers| Outputs::compute(name, &clip(towers), &inputs, false).unwrap();
     report(&outputs("the engine", engines), &outputs("the files", towers), &Tolerance::f32())
@@ -123,16 +127,16 @@ fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2], colors: Optio
 #[test]
 fn files_compute_what_the_engine_computes() {
     let plain = OnnxOptions::default();
-    let check = |options: [&OnnxOptions; 2], colors| {
-        let report = compared(options, [&Damage::default(), &Damage::default()], colors);
+    let check = |options: [&OnnxOptions; 2]| {
+        let report = compared(options, [&Damage::default(), &Damage::default()]);
         assert!(report.passed, "{}", report.explanation());
     };
-    check([&plain, &plain], None);
+    check([&plain, &plain]);
     let fixed = OnnxOptions { batch: Some(3), blocks: true, ..OnnxOptions::default() };
-    check([&fixed, &fixed], None);
+    check([&fixed, &fixed]);
     let free = OnnxOptions { free_length: true, ..OnnxOptions::default() };
     let bytes = OnnxOptions { pixels: PixelInput::Bytes { mean: MEAN, std: STD }, ..OnnxOptions::default() };
-    check([&bytes, &free], Some((MEAN, STD)));
+    check([&bytes, &free]);
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn damaged_files_are_found_and_named() {
     let check = |tower: usize, damage: Damage<'_>| {
         let whole = Damage::default();
         let damages = if tower == 0 { [&damage, &whole] } else { [&whole, &damage] };
-        let report = compared([&plain, &plain], damages, None);
+        let report = compared([&plain, &plain], damages);
         let name = ["image features", "text features"][tower];
         assert!(!report.passed);
         assert_eq!(report.first_bad_stage().map(|stage| stage.name.as_str()), Some(name));
@@ -193,4 +197,42 @@ fn inputs_and_files_that_do_not_fit_are_refused() {
     assert_eq!(code(&[("input", &[1, 12], OnnxData::Floats(vec![0.0; 12]))]), "shape-mismatch");
     assert_eq!(code(&[("input", &[1, 12], OnnxData::Integers(vec![i64::MAX; 12]))]), "shape-mismatch");
     assert!(matches!(OnnxSession::from_bytes(b"no model".to_vec()), Err(OnnxError::Load { .. })));
+}
+
+#[test]
+fn folders_are_found_and_run_by_their_own_files() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let code = |error: OnnxFolderError| error.code();
+    assert!(!OnnxFolder::is_at(folder));
+    assert_eq!(code(OnnxFolder::open(folder).unwrap_err()), "missing");
+    // immich's layout, without what says how images become pixels.
+    std::fs::create_dir(folder.join("visual")).unwrap();
+    let file = folder.join("visual/model.onnx");
+    let bytes = bytes_of(0, &OnnxOptions::default(), &Damage::default());
+    std::fs::write(&file, &bytes).unwrap();
+    let opened = OnnxFolder::open(folder).unwrap();
+    assert_eq!((opened.layout, opened.towers()), (Some("immich's"), Towers::Image));
+    assert_eq!(opened.graphs[0].interface.operator_sets, [(String::new(), 17)]);
+    assert_eq!(opened.graphs[0].towers[0].image_size(), Some([8, 8]));
+    assert_eq!(opened.load(Towers::Image).err().map(code), Some("missing"));
+    // With it, the folder and its file alone run as the engine does.
+    std::fs::write(folder.join("config.json"), CONFIG).unwrap();
+    std::fs::write(folder.join("visual/preprocess_cfg.json"), r#"{"size": 8, "mean": [0.5, 0.5, 0.5]}"#)
+        .unwrap();
+    let model = model(CONFIG);
+    let processor = Processor::detect().unwrap();
+    let engine =
+        Engine::compile(&model.image, &model.parameters, &ByFormula, &processor, EngineOptions::default());
+    let pixels: Vec<f32> = (0..2 * 3 * 64).map(|place| (place % 7) as f32 / 7.0).collect();
+    let expected = engine.unwrap().features(TowerBatch::Pixels(&pixels)).unwrap();
+    for path in [folder, &file] {
+        let clip = OnnxFolder::open(path).unwrap().load(Towers::Both).unwrap();
+        assert_eq!(clip.preprocess().mean, [0.5; 3]);
+        let found = clip.encode_pixels(&pixels).unwrap();
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 2e-5), "{found:?} {expected:?}");
+    }
+    // A cut file is refused before the runtime sees it.
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(code(OnnxFolder::open(folder).unwrap_err()), "truncated");
 }

@@ -24,6 +24,8 @@ mod profile;
 
 pub use heads::{Classifier, lower, lower_pair};
 pub use options::{OnnxOptions, OnnxPrecision, PixelInput, PrecisionError};
-pub use profile::{Facts, IMMICH, ModelFile, OWN, OnnxSettings, Profile, TRANSFORMERS, is_siglip};
+pub use profile::{
+    Facts, FileContent, IMMICH, ModelFile, OWN, OnnxSettings, Profile, TRANSFORMERS, is_siglip,
+};
 pub use recipe::{MakeError, ParameterValues};
 pub use tower::OnnxTower;

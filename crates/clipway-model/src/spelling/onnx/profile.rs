@@ -3,9 +3,11 @@
 use clipway_formats::{Dtype, OnnxExternal};
 use serde_json::{Value, json};
 
+use super::heads::Classifier;
 use super::options::{OnnxOptions, OnnxPrecision, PixelInput};
 use crate::config::ConfigFile;
 use crate::contract::{Clean, TokenizerKind, TokenizerRules};
+use crate::plan::Towers;
 
 /// A folder of ONNX models as one program loads it.
 #[derive(Debug)]
@@ -16,6 +18,10 @@ pub struct Profile {
     image: &'static str,
     /// The text tower's.
     text: &'static str,
+    /// The file of both towers, where the program loads one.
+    pub combined: Option<&'static str>,
+    /// The file of the image tower with the logits of labels.
+    pub classifier: Option<&'static str>,
     /// Names of the inputs: pixels, ids.
     inputs: [&'static str; 2],
     /// Dtype of token ids.
@@ -41,7 +47,7 @@ pub struct Profile {
 }
 
 /// What the user says of the files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnnxSettings {
     /// Number of samples, where it is to be fixed.
     pub batch: Option<usize>,
@@ -51,6 +57,10 @@ pub struct OnnxSettings {
     pub bytes: bool,
     /// Whether the output of each block is an output too.
     pub blocks: bool,
+    /// Whether a graph of both towers is written too.
+    pub combined: bool,
+    /// The labels of a zero-shot classifier, with their features.
+    pub classifier: Option<Classifier>,
 }
 
 /// What the files beside the models say.
@@ -74,8 +84,42 @@ pub struct ModelFile {
     pub path: String,
     /// Name of its external data, beside it.
     pub external: String,
-    /// How the tower is written.
+    /// What is in it.
+    pub content: FileContent,
+    /// How it is written; of both towers the image tower.
     pub options: OnnxOptions,
+}
+
+/// What is in a model file.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FileContent {
+    /// The image tower.
+    Image,
+    /// The text tower.
+    Text,
+    /// Both with the logits of all pairs; how the text tower is written.
+    Both(Box<OnnxOptions>),
+    /// The image tower and the logits of labels.
+    Classifier(Box<Classifier>),
+}
+
+impl FileContent {
+    /// Name in the file's metadata.
+    pub fn name(&self) -> &'static str {
+        match self {
+            FileContent::Image => "visual",
+            FileContent::Text => "text",
+            FileContent::Both(_) => "both",
+            FileContent::Classifier(_) => "classifier",
+        }
+    }
+}
+
+impl ModelFile {
+    /// Whether its features have the length 1.
+    pub fn is_normalized(&self) -> bool {
+        self.options.normalize || !matches!(self.content, FileContent::Image | FileContent::Text)
+    }
 }
 
 /// A folder of clipway's own, which open_clip_inference loads too.
@@ -83,6 +127,8 @@ pub static OWN: Profile = Profile {
     name: "onnx",
     image: "visual",
     text: "text",
+    combined: None,
+    classifier: Some("classifier"),
     inputs: ["pixel_values", "input_ids"],
     ids: Dtype::I64,
     free_length: false,
@@ -115,6 +161,7 @@ pub static IMMICH: Profile = Profile {
     name: "onnx-immich",
     image: "visual/model",
     text: "textual/model",
+    classifier: None,
     inputs: ["image", "text"],
     ids: Dtype::I32,
     batch: Some(1),
@@ -134,6 +181,8 @@ pub static TRANSFORMERS: Profile = Profile {
     name: "onnx-transformers",
     image: "onnx/vision_model",
     text: "onnx/text_model",
+    combined: Some("onnx/model"),
+    classifier: Some("onnx/classifier"),
     free_length: true,
     normalize: false,
     external: "_data",
@@ -184,38 +233,72 @@ impl Profile {
         (self.files)(facts).into_iter().map(|(name, document)| (name, format!("{document:#}\n"))).collect()
     }
 
-    /// The file of the image tower (0) or of the text tower (1).
-    pub fn model_file(
+    /// The graphs of a folder.
+    pub fn model_files(
+        &self,
+        towers: Towers,
+        config: &ConfigFile,
+        precision: OnnxPrecision,
+        settings: &OnnxSettings,
+    ) -> Vec<ModelFile> {
+        let options = |tower: usize| self.options(tower, config, precision, settings);
+        let mut files = Vec::new();
+        if towers != Towers::Text {
+            files.push(self.file(self.image, FileContent::Image, options(0)));
+        }
+        if towers != Towers::Image {
+            files.push(self.file(self.text, FileContent::Text, options(1)));
+        }
+        if let (true, Some(path), Towers::Both) = (settings.combined, self.combined, towers) {
+            let named = |tower: usize, name: &str| OnnxOptions {
+                batch_name: name.to_owned(),
+                blocks: false,
+                ..options(tower)
+            };
+            let text = Box::new(named(1, "text_batch_size"));
+            files.push(self.file(path, FileContent::Both(text), named(0, "image_batch_size")));
+        }
+        if let (Some(classifier), Some(path)) = (&settings.classifier, self.classifier)
+            && towers != Towers::Text
+        {
+            let content = FileContent::Classifier(Box::new(classifier.clone()));
+            files.push(self.file(path, content, options(0)));
+        }
+        files
+    }
+
+    fn file(&self, path: &str, content: FileContent, options: OnnxOptions) -> ModelFile {
+        let suffix = match options.precision {
+            OnnxPrecision::F16 if self.suffixed => "_fp16",
+            _ => "",
+        };
+        let path = format!("{path}{suffix}.onnx");
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        ModelFile { external: format!("{name}{}", self.external), path, content, options }
+    }
+
+    /// How the image tower (0) or the text tower (1) is written.
+    fn options(
         &self,
         tower: usize,
         config: &ConfigFile,
         precision: OnnxPrecision,
         settings: &OnnxSettings,
-    ) -> ModelFile {
-        let suffix = match precision {
-            OnnxPrecision::F16 if self.suffixed => "_fp16",
-            _ => "",
-        };
-        let path = format!("{}{suffix}.onnx", [self.image, self.text][tower]);
-        let name = path.rsplit('/').next().unwrap_or(&path);
+    ) -> OnnxOptions {
         let preprocess = config.preprocess();
-        ModelFile {
-            external: format!("{name}{}", self.external),
-            path,
-            options: OnnxOptions {
-                input: self.inputs[tower].to_owned(),
-                output: (self.outputs)(config)[tower].to_owned(),
-                batch_name: "batch_size".to_owned(),
-                batch: settings.batch.or(self.batch),
-                free_length: self.free_length && settings.batch.is_none(),
-                ids: self.ids,
-                precision,
-                normalize: settings.normalize.unwrap_or(self.normalize),
-                blocks: settings.blocks,
-                pixels: match settings.bytes {
-                    true => PixelInput::Bytes { mean: preprocess.mean, std: preprocess.std },
-                    false => PixelInput::Normalized,
-                },
+        OnnxOptions {
+            input: self.inputs[tower].to_owned(),
+            output: (self.outputs)(config)[tower].to_owned(),
+            batch_name: "batch_size".to_owned(),
+            batch: settings.batch.or(self.batch),
+            free_length: self.free_length && settings.batch.is_none(),
+            ids: self.ids,
+            precision,
+            normalize: settings.normalize.unwrap_or(self.normalize),
+            blocks: settings.blocks,
+            pixels: match settings.bytes {
+                true => PixelInput::Bytes { mean: preprocess.mean, std: preprocess.std },
+                false => PixelInput::Normalized,
             },
         }
     }
