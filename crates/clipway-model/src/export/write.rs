@@ -22,7 +22,8 @@ use crate::artifact::{
 use crate::contract::{Known, Origin, TokenizerRules};
 use crate::input;
 use crate::output::{
-    OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart, check_outside,
+    OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart,
+    check_not_in_artifact, check_outside,
 };
 use crate::plan::{Ledger, Precision, Towers};
 use crate::source::{ConfigOrigin, Source};
@@ -114,6 +115,7 @@ impl Export<'_> {
         let sources = self.source.checkpoint().sources();
         let source_paths: Vec<&Path> = sources.iter().map(|source| source.path()).collect();
         check_apart(target, &source_paths)?;
+        check_not_in_artifact(target)?;
         check_outside(target, &options.inputs)?;
         if let ConfigOrigin::File(path) = self.source.origin() {
             check_outside(target, &[path])?;

@@ -21,8 +21,8 @@ pub use file::StagedFile;
 pub(crate) use staging::is_below;
 pub use staging::{OutputOptions, Placed, Staging};
 pub use step::{Step, StepHook};
-pub(crate) use target::check_outside;
 pub use target::{Listing, TargetKind, check_apart};
+pub(crate) use target::{check_not_in_artifact, check_outside};
 
 /// Whether this process is writing an output.
 pub fn is_writing() -> bool {

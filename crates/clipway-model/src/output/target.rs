@@ -67,6 +67,27 @@ pub fn check_outside(target: &Path, inputs: &[&Path]) -> Result<(), OutputError>
     Ok(())
 }
 
+/// Refuses a target whose folder is an artifact: the artifact would then hold an entry that it does not list.
+///
+/// # Errors
+/// [`OutputError::BadTarget`], or what the system says about the path.
+pub(crate) fn check_not_in_artifact(target: &Path) -> Result<(), OutputError> {
+    let resolved = resolve(target)?;
+    for above in resolved.ancestors().skip(1) {
+        if metadata(above)?.is_none() {
+            continue;
+        }
+        return match metadata(&above.join(ARTIFACT_NAME))? {
+            Some(_) => {
+                let reason = "it is inside an exported folder, which must hold nothing else";
+                Err(OutputError::BadTarget { path: target.to_path_buf(), reason })
+            }
+            None => Ok(()),
+        };
+    }
+    Ok(())
+}
+
 /// The absolute path of a target without links: a link is not replaced, but what it leads to. Parent folders need not
 /// exist.
 pub(super) fn resolve(target: &Path) -> Result<PathBuf, OutputError> {

@@ -522,3 +522,21 @@ fn outputs_and_sources_are_apart() {
         check("model", "link", false);
     }
 }
+
+#[test]
+fn nothing_is_written_into_an_artifact() {
+    let folder = tempfile::tempdir().unwrap();
+    let artifact = folder.path().join("artifact");
+    fs::create_dir(&artifact).unwrap();
+    for name in ["new", "deep/er/new"] {
+        assert!(super::check_not_in_artifact(&artifact.join(name)).is_ok(), "{name}");
+    }
+    fs::write(artifact.join("clipway.json"), "{}").unwrap();
+    for name in ["new", "deep/er/new"] {
+        let error = super::check_not_in_artifact(&artifact.join(name)).unwrap_err();
+        assert_eq!(error.code(), "bad-target", "{name}: {error}");
+    }
+    // Beside it and over it is no matter of this check.
+    assert!(super::check_not_in_artifact(&artifact).is_ok());
+    assert!(super::check_not_in_artifact(&folder.path().join("other")).is_ok());
+}
