@@ -63,7 +63,7 @@ pub enum BudgetError {
 }
 
 impl BudgetError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             BudgetError::Memory { .. } | BudgetError::Work { .. } => Code::TooLarge.name(),

@@ -51,7 +51,7 @@ impl Watched<'_> {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let start = Instant::now();
         let mut child = command.spawn().map_err(|error| format!("cannot start a process: {error}"))?;
-        // The writing ends that are left are those of the process.
+        // The remaining writing ends belong to the process.
         drop(command);
         let output = thread::spawn(move || {
             let mut bytes = Vec::new();
