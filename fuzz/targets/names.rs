@@ -27,7 +27,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         folder.write_zeros(&layout);
         let Ok(checkpoint) = Checkpoint::open(folder.path()) else { return };
         let inspection = bounded(input.len(), || {
-            inspect(&checkpoint, InspectOptions::default(), &(), &AtomicBool::new(false))
+            inspect(&checkpoint, &InspectOptions::default(), &(), &AtomicBool::new(false))
         });
         assert!(inspection.is_ok_and(|inspection| inspection.is_some()));
         match bounded(input.len(), || Source::of(checkpoint, &SourceOptions::default())) {

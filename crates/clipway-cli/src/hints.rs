@@ -1,6 +1,6 @@
 //! What to do about an error. Only the program knows its commands and options, so library errors carry no hints.
 
-use clipway_formats::shown_path;
+use clipway_formats::{shown, shown_path};
 use clipway_model::checkpoint::CheckpointError;
 use clipway_model::differences::Differences;
 use clipway_model::export::ExportError;
@@ -68,9 +68,17 @@ pub fn of_source(error: &SourceError) -> Option<String> {
         SourceError::Select { cause: SelectError::NotThere { found, .. }, .. } => {
             Some(format!("pass `--weights {}`, or omit the option", found.name()))
         }
-        SourceError::Select { cause: SelectError::Ambiguous { .. }, .. } => {
-            Some("`clipway inspect SOURCE --tensors` lists the tensors".to_owned())
+        SourceError::Select { cause: SelectError::Ambiguous { candidates }, .. } => {
+            let first = candidates.first()?;
+            Some(format!(
+                "pass the right one, such as `--under {}`; `clipway inspect SOURCE --tensors` lists the tensors",
+                shown(first)
+            ))
         }
+        SourceError::Select {
+            cause: SelectError::NoPrefix { .. } | SelectError::NothingIgnored { .. },
+            ..
+        } => Some("`clipway inspect SOURCE --tensors` lists the tensors".to_owned()),
         SourceError::Preprocessing { .. } => Some(
             "pass the preprocessing that the training started from, with `--image-mean`, `--image-std`, \
              `--interpolation` and `--resize-mode`"
@@ -79,6 +87,7 @@ pub fn of_source(error: &SourceError) -> Option<String> {
         SourceError::TrainerLog { .. } => {
             Some("omit the option, or move `params.txt` away if it belongs to another run".to_owned())
         }
+        SourceError::NoTower { found, .. } => Some(format!("pass `--tower {}`", found.name())),
         SourceError::AlreadyFolded { .. } => Some("omit `--fold`".to_owned()),
         _ => None,
     }
@@ -113,6 +122,14 @@ fn of_mismatch(mismatch: &Mismatch) -> Option<String> {
     if !numbers.is_empty() && numbers.len() == mismatch.differences.iter().count() {
         let hint = "if the shapes are right, save the weights without these numbers; nothing needs them";
         return Some(hint.to_owned());
+    }
+    let unused = &mismatch.differences.unused;
+    if let (Some(first), true) = (unused.first(), unused.len() == mismatch.differences.iter().count()) {
+        let first = first.name.split_once('.').map_or(first.name.clone(), |(first, _)| format!("{first}.*"));
+        return Some(format!(
+            "if the model does not need them, leave them out, such as with `--ignore '{}'`",
+            shown(&first)
+        ));
     }
     of_identification(&mismatch.identification, mismatch.given.as_deref())
 }

@@ -10,7 +10,7 @@ use clipway_model::checkpoint::{Checkpoint, CheckpointError, OpenOptions};
 use clipway_model::export::ExportError;
 use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
-use clipway_model::state_dict::WeightsChoice;
+use clipway_model::state_dict::{Selection, WeightsChoice};
 use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::{Passes, Processor};
 use clipway_run::load::{self, LoadError, LoadOptions};
@@ -64,6 +64,14 @@ pub struct SourceArguments {
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 
+    /// Prefix of the names below which the model lies, such as `student.clip`
+    #[arg(long, value_name = "PREFIX")]
+    pub under: Option<String>,
+
+    /// Names of tensors that are not the model's, such as `head.*`; can be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub ignore: Vec<String>,
+
     /// Read PyTorch files even if the pickle names dangerous functions; none is called
     #[arg(long)]
     pub allow_opaque: bool,
@@ -76,12 +84,21 @@ impl SourceArguments {
         opened.map(Arc::new).map_err(|error| checkpoint_failure(&error))
     }
 
+    /// Which tensors are the model's.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            choice: self.weights.map(WeightsChoice::from),
+            under: self.under.clone(),
+            ignore: self.ignore.clone(),
+        }
+    }
+
     /// The options given for the source.
     pub fn options(&self) -> SourceOptions {
         SourceOptions {
             open: OpenOptions { allow_opaque: self.allow_opaque },
             model: self.model.as_deref().map(ModelChoice::of),
-            weights: self.weights.map(WeightsChoice::from),
+            selection: self.selection(),
             ..SourceOptions::default()
         }
     }

@@ -8,7 +8,8 @@ use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError
 /// A model's scalars besides its towers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EncoderSettings {
-    /// Factor applied to the cosines: the exponential of the checkpoint's `logit_scale`.
+    /// Factor applied to the cosines: the exponential of the checkpoint's `logit_scale`; 1 if a source of one tower has
+    /// none.
     pub logit_scale: f32,
     /// Value added to the logits, in models trained with the sigmoid loss.
     pub logit_bias: Option<f32>,

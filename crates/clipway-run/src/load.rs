@@ -339,8 +339,8 @@ impl Clip {
         let text = (towers != Towers::Image).then(|| compile(&model.text)).transpose().map_err(engine)?;
         let scalar = |id| weights.scalar(&model.parameters.get(id).name);
         let settings = EncoderSettings {
-            logit_scale: scalar(model.logit_scale).map_err(engine)?.exp(),
-            logit_bias: model.logit_bias.map(scalar).transpose().map_err(engine)?,
+            logit_scale: scalar(model.logit_scale).map_err(engine)?.map_or(1.0, f32::exp),
+            logit_bias: model.logit_bias.map(scalar).transpose().map_err(engine)?.flatten(),
             embed_dim: model.embed_dim,
         };
         let encoder = Encoder::new(image, text, settings)

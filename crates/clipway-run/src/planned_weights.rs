@@ -26,14 +26,15 @@ impl<'a> PlannedWeights<'a> {
         PlannedWeights { planned, source: &source.weights().state_dict, quantized }
     }
 
-    /// The one value of a tensor `[]` or `[1]`.
-    pub(crate) fn scalar(&self, name: &str) -> Result<f32, EngineError> {
+    /// The single value of a tensor `[]` or `[1]`; `None` if there is no such tensor.
+    pub(crate) fn scalar(&self, name: &str) -> Result<Option<f32>, EngineError> {
         let mut values = Vec::new();
-        let shape = self.planned.get(name).map(|planned| planned.target.shape.clone()).unwrap_or_default();
+        let Some(planned) = self.planned.get(name) else { return Ok(None) };
+        let shape = planned.target.shape.clone();
         self.read(name, &shape, &mut |piece| piece.widen(0..piece.len(), &mut values))
             .map_err(|cause| EngineError::Weight { name: name.to_owned(), cause })?;
         match values[..] {
-            [value] => Ok(value),
+            [value] => Ok(Some(value)),
             _ => {
                 let cause = WeightError::Shape { expected: Vec::new(), found: shape };
                 Err(EngineError::Weight { name: name.to_owned(), cause })

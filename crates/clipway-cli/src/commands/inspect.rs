@@ -11,7 +11,6 @@ use clipway_model::contract::Contract;
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
 use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceError};
-use clipway_model::state_dict::WeightsChoice;
 use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadedTokenizer;
 use serde_json::json;
@@ -19,7 +18,7 @@ use serde_json::json;
 use crate::contract::table;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::progress::StageBars;
-use crate::source::{self, SourceArguments, WeightsName};
+use crate::source::{self, SourceArguments};
 use crate::text::{bytes, counted, millions};
 use crate::ui::Ui;
 use crate::verification::verify_failure;
@@ -49,44 +48,27 @@ pub struct Inspect {
     #[arg(long)]
     probe: bool,
 
-    /// Model to assume if the weights have no config beside them: a registered name or a config file
-    #[arg(long, value_name = "NAME|FILE.json")]
-    model: Option<String>,
-
-    /// Weights to inspect if the checkpoint has both
-    #[arg(long, value_enum)]
-    weights: Option<WeightsName>,
-
-    /// Read PyTorch files even if the pickle names dangerous functions; none is called
-    #[arg(long)]
-    allow_opaque: bool,
+    #[command(flatten)]
+    arguments: SourceArguments,
 }
 
 impl Inspect {
     /// Inspects and prints.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let source = SourceArguments {
-            model: self.model.clone(),
-            weights: self.weights,
-            allow_opaque: self.allow_opaque,
-            backend: None,
-        };
+        let source = &self.arguments;
         if self.source.is_dir()
-            && let Some(folder) = source::graphs(&self.source, None)?
+            && let Some(folder) = source::graphs(&self.source, source.backend)?
         {
             return super::onnx_inspect::run(&folder, ui);
         }
         let checkpoint = source.open(&self.source)?;
         if self.graph {
-            return graphs(&checkpoint, &source, ui);
+            return graphs(&checkpoint, source, ui);
         }
-        let options = InspectOptions {
-            weights: self.weights.map(WeightsChoice::from),
-            tensors: self.tensors,
-            statistics: self.stats,
-        };
+        let options =
+            InspectOptions { selection: source.selection(), tensors: self.tensors, statistics: self.stats };
         let (bars, cancel) = (StageBars::new(ui), ui.cancel_flag());
-        let inspection = inspect(&checkpoint, options, &bars, &cancel);
+        let inspection = inspect(&checkpoint, &options, &bars, &cancel);
         bars.finish();
         let inspection = inspection.map_err(|error| {
             Failure::no(error.code.name(), format!("`{}`: {error}", shown_path(&self.source)))
@@ -98,8 +80,8 @@ impl Inspect {
             });
         };
         let graph = source::graphs(&self.source, None).ok().flatten();
-        let contract = contract(&checkpoint, &source);
-        let probed = self.probe.then(|| probe(&checkpoint, &source, ui)).transpose()?;
+        let contract = contract(&checkpoint, source);
+        let probed = self.probe.then(|| probe(&checkpoint, source, ui)).transpose()?;
         if ui.json() {
             let mut value = serde_json::to_value(&inspection)
                 .map_err(|error| Failure::could_not_run("internal", error))?;

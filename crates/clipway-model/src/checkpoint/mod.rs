@@ -21,7 +21,7 @@ use clipway_formats::{FileFormat, PytorchOptions, ReadAt, TensorFile};
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
 use crate::input::{self, Folder, InputError};
-use crate::state_dict::{SelectError, Weights, WeightsChoice};
+use crate::state_dict::{SelectError, Selection, Weights, WeightsChoice};
 use detect::{Opened, Stored, kind_of, open_tensors};
 
 /// Name of the config that open_clip puts beside weights.
@@ -190,6 +190,30 @@ impl Checkpoint {
     /// Weights that cannot be found, or are not of the chosen kind.
     pub fn weights(&self, choice: Option<WeightsChoice>) -> Result<Weights, SelectError> {
         Weights::select(Arc::clone(&self.tensors), &|path| self.keys_of(path), choice)
+    }
+
+    /// Finds the model's tensors where more is said about them than which weights to take: a prefix, or names to leave
+    /// out. Parts of names that wrappers put in are removed.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::weights`], and a prefix or a pattern that fits no name.
+    pub(crate) fn select(&self, selection: &Selection) -> Result<Weights, SelectError> {
+        let weights = match (self.weights(selection.choice), &selection.under) {
+            (Ok(weights), None) => weights.without_wrappers()?,
+            (Ok(weights), Some(prefix)) => match weights.clone().without_wrappers()?.under(prefix) {
+                // A name of the file itself, with the levels above the weights.
+                Err(SelectError::NoPrefix { .. }) => {
+                    Weights::whole(Arc::clone(&self.tensors)).under(prefix)?
+                }
+                found => found?,
+            }
+            .without_wrappers()?,
+            (Err(_), Some(prefix)) => {
+                Weights::whole(Arc::clone(&self.tensors)).under(prefix)?.without_wrappers()?
+            }
+            (Err(error), None) => return Err(error),
+        };
+        weights.ignoring(&selection.ignore)
     }
 }
 

@@ -9,18 +9,20 @@ use crate::problems::Problems;
 
 /// Keys that any transformers config may have and that do not affect the outputs of `CLIPModel`: initialization,
 /// training, text generation, bookkeeping.
-const WITHOUT_EFFECT: [&str; 73] = [
+const WITHOUT_EFFECT: [&str; 77] = [
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",
     "add_cross_attention",
     "architectures",
     "attention_dropout",
+    "auto_map",
     "bad_words_ids",
     "begin_suppress_tokens",
     "bos_token_id",
     "chunk_size_feed_forward",
     "cross_attention_hidden_size",
+    "custom_pipelines",
     "decoder_start_token_id",
     "diversity_penalty",
     "do_sample",
@@ -41,7 +43,9 @@ const WITHOUT_EFFECT: [&str; 73] = [
     "is_encoder_decoder",
     "label2id",
     "length_penalty",
+    "logit_bias_init_value",
     "logit_scale_init_value",
+    "num_labels",
     "max_length",
     "min_length",
     "no_repeat_ngram_size",

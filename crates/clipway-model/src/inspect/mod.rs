@@ -15,13 +15,14 @@ use crate::export::Progress;
 use crate::identify::{Identification, identify};
 use crate::layout::{KnownConfig, Layout};
 use crate::registry;
-use crate::state_dict::{StateDict, Weights, WeightsChoice};
+use crate::source::select;
+use crate::state_dict::{Selection, StateDict, Weights};
 
 /// What to inspect.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct InspectOptions {
-    /// Raw or averaged weights, if there are both; `None` for raw.
-    pub weights: Option<WeightsChoice>,
+    /// Which tensors are the model's.
+    pub selection: Selection,
     /// Whether to list every tensor.
     pub tensors: bool,
     /// Whether to read every weight for statistics.
@@ -178,12 +179,13 @@ pub struct TensorSummary {
 /// A weight that cannot be read. If `cancel` becomes true, the result is `Ok(None)`.
 pub fn inspect(
     checkpoint: &Checkpoint,
-    options: InspectOptions,
+    options: &InspectOptions,
     progress: &dyn Progress,
     cancel: &AtomicBool,
 ) -> Result<Option<Inspection>, FormatError> {
     let mut problems = Vec::new();
-    let weights = checkpoint.weights(options.weights).map_err(|error| problems.push(error.to_string())).ok();
+    let selected = select(checkpoint, &options.selection);
+    let weights = selected.map_err(|error| problems.push(error.to_string())).ok().map(|(weights, _)| weights);
     let all = StateDict::of_file(std::sync::Arc::clone(checkpoint.tensors()));
     let state_dict = weights.as_ref().map_or(&all, |weights| &weights.state_dict);
     let layout = weights.as_ref().and_then(|weights| Layout::recognize(&weights.state_dict));

@@ -337,6 +337,7 @@ fn known_config(
         origins,
         activation_from,
         disagreements: Vec::new(),
+        text_model_file: None,
         notes,
     }))
 }

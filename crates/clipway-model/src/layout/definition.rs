@@ -28,7 +28,7 @@ pub struct Layout {
 }
 
 /// How a layout's tensors are converted.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Conversion {
     /// By steps.
     Steps(fn(&StateDict) -> Result<Converted, StepError>),

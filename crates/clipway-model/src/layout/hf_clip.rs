@@ -2,6 +2,7 @@
 
 use super::names::{Blocks, Change, NameTable};
 use super::{Conversion, Layout, has_prefix, hf_clip_config};
+use crate::plan::{Converted, PlannedTensor, StepError};
 use crate::state_dict::StateDict;
 
 /// The layout.
@@ -13,6 +14,42 @@ pub(super) static LAYOUT: Layout = Layout {
     known_config: Some(hf_clip_config::known_config),
     check_numbers: None,
 };
+
+/// One image tower: `CLIPVisionModel`, with a projection or without.
+pub(super) static VISION: Layout = Layout {
+    name: "transformers_clip_vision",
+    title: "Hugging Face transformers CLIPVisionModel",
+    recognizes: |state_dict| {
+        has_prefix(state_dict, "vision_model.pre_layrnorm.") && !has_prefix(state_dict, "text_model.")
+    },
+    conversion: Conversion::Steps(vision_to_open_clip),
+    known_config: Some(hf_clip_config::known_config),
+    check_numbers: None,
+};
+
+/// One text tower: `CLIPTextModel`, with a projection or without.
+pub(super) static TEXT: Layout = Layout {
+    name: "transformers_clip_text",
+    title: "Hugging Face transformers CLIPTextModel",
+    recognizes: |state_dict| {
+        has_prefix(state_dict, "text_model.embeddings.token_embedding.")
+            && !["vision_model.", "text_model.head."].into_iter().any(|prefix| has_prefix(state_dict, prefix))
+    },
+    conversion: Conversion::Steps(|state_dict| NAMES.to_open_clip(state_dict)),
+    known_config: Some(hf_clip_config::known_config),
+    check_numbers: None,
+};
+
+/// Without a projection the features are the class token as it is; open_clip's tower always has one.
+fn vision_to_open_clip(state_dict: &StateDict) -> Result<Converted, StepError> {
+    let mut converted = NAMES.to_open_clip(state_dict)?;
+    let class = state_dict.get("vision_model.embeddings.class_embedding");
+    if let (Some(class), None) = (class, state_dict.get("visual_projection.weight")) {
+        let width = class.elements();
+        converted.tensors.push(PlannedTensor::identity("visual.proj", class.dtype, width)?);
+    }
+    Ok(converted)
+}
 
 /// Tensors stored by older versions of transformers, and the rule that drops them.
 pub(super) const POSITION_IDS: (&str, &str) =
@@ -30,13 +67,30 @@ pub(super) const MODULES: [(&str, &str); 5] = [
     ("self_attn.out_proj.", "attn.out_proj."),
 ];
 
+/// The image tower's tensors outside of modules and blocks.
+pub(super) const VISION_NAMES: [(&str, &str, Change); 4] = [
+    ("vision_model.embeddings.class_embedding", "visual.class_embedding", Change::None),
+    ("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight", Change::None),
+    ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding", Change::None),
+    ("visual_projection.weight", "visual.proj", Change::Transposed),
+];
+
+/// The image tower's blocks.
+pub(super) const VISION_BLOCKS: Blocks = Blocks {
+    theirs: "vision_model.encoder.layers.",
+    ours: "visual.transformer.resblocks.",
+    modules: &MODULES,
+    projections: PROJECTIONS,
+    fused: "attn.in_proj_",
+};
+
 /// transformers' names with open_clip's.
 pub(crate) static NAMES: NameTable = NameTable {
     tensors: &[
-        ("vision_model.embeddings.class_embedding", "visual.class_embedding", Change::None),
-        ("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight", Change::None),
-        ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding", Change::None),
-        ("visual_projection.weight", "visual.proj", Change::Transposed),
+        VISION_NAMES[0],
+        VISION_NAMES[1],
+        VISION_NAMES[2],
+        VISION_NAMES[3],
         ("text_model.embeddings.token_embedding.weight", "token_embedding.weight", Change::None),
         ("text_model.embeddings.position_embedding.weight", "positional_embedding", Change::None),
         ("text_projection.weight", "text_projection", Change::Transposed),
@@ -49,13 +103,7 @@ pub(crate) static NAMES: NameTable = NameTable {
     ],
     poolers: &[],
     blocks: &[
-        Blocks {
-            theirs: "vision_model.encoder.layers.",
-            ours: "visual.transformer.resblocks.",
-            modules: &MODULES,
-            projections: PROJECTIONS,
-            fused: "attn.in_proj_",
-        },
+        VISION_BLOCKS,
         Blocks {
             theirs: "text_model.encoder.layers.",
             ours: "transformer.resblocks.",

@@ -4,8 +4,8 @@ use clipway_formats::TensorInfo;
 use serde_json::{Value, json};
 
 use super::hf_config::{
-    Activation, CONFIG, Defaults, Document, ImageSizes, OWN_TOKENIZER, Shapes, Tower, has_tokenizer, origins,
-    sides, text_sizes,
+    Activation, CONFIG, Defaults, Document, ImageSizes, Kinds, OWN_TOKENIZER, Sections, Shapes, Tower,
+    absent, has_tokenizer, sides, text_sizes, towers_of,
 };
 use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
 use crate::checkpoint::Checkpoint;
@@ -13,6 +13,22 @@ use crate::config::{ConfigFile, ModelConfig, limits};
 use crate::contract::{Field, Origins};
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
+
+/// What the file says is in it.
+const KINDS: Kinds = Kinds {
+    both: &["clip", "metaclip_2"],
+    image: &["clip_vision_model", "metaclip_2_vision_model"],
+    text: &["clip_text_model", METACLIP[1]],
+};
+
+/// Models that pool at the first end token whatever its id: [`LEGACY_END`] means nothing else to them.
+const METACLIP: [&str; 2] = ["metaclip_2", "metaclip_2_text_model"];
+
+/// Projections to the shared width.
+const PROJECTIONS: [&str; 2] = ["visual_projection.weight", "text_projection.weight"];
+
+/// Side of the images where the weights have no image tower: open_clip's default.
+const OTHER_SIDE: usize = 224;
 
 /// Rows of the token embedding for CLIP's own vocabulary.
 const CLIP_VOCABULARY: usize = 49408;
@@ -27,11 +43,12 @@ pub(super) fn known_config(
     _: &[TensorInfo],
 ) -> Result<Option<KnownConfig>, LayoutError> {
     let document = Document::open(checkpoint)?;
+    let has = towers_of(state_dict);
     let mut problems = Problems::default();
     let (model, image_size, mut origins) = model(&document, state_dict, checkpoint, &mut problems);
     let mut found = Contradictions::default();
     found.add(CONFIG, problems);
-    let read = hf_preprocessor::read(checkpoint, image_size, &hf_processor_class::CLIP, &mut found);
+    let read = hf_preprocessor::read(checkpoint, has, image_size, &hf_processor_class::CLIP, &mut found);
     let malformed = |cause| LayoutError::Malformed { file: CONFIG, cause };
     let parsed = ModelConfig::parse(model.to_string().as_bytes()).map_err(malformed);
     let (model, preprocessing) = match (parsed, read) {
@@ -46,7 +63,8 @@ pub(super) fn known_config(
         origins,
         activation_from: format!("`hidden_act` of `{CONFIG}`"),
         disagreements: preprocessing.disagreements,
-        notes: preprocessing.notes,
+        text_model_file: None,
+        notes: preprocessing.notes.into_iter().chain(absent(has)).collect(),
     })
 }
 
@@ -58,50 +76,69 @@ fn model(
     problems: &mut Problems,
 ) -> (Value, [usize; 2], Origins) {
     let weights = Shapes { state_dict };
-    let root = document.root("clip", problems);
-    let [vision_section, text_section] = Document::towers(&root, problems);
-    let embed_dim = root.integer("projection_dim", 512, 1..=limits::WIDTH, problems);
+    let sections = document.sections(&KINDS, towers_of(state_dict), problems);
+    let Sections { kind, root, image, text, .. } = &sections;
     let defaults = |sizes| Defaults { sizes, activation: Activation::QuickGelu, epsilon: 1e-5 };
-    let vision = Tower::read(&vision_section, defaults([768, 3072, 12, 12]), problems);
-    let text = Tower::read(&text_section, defaults([512, 2048, 12, 8]), problems);
-    let end = text_section.integer("eos_token_id", 49407, 0..=limits::VOCABULARY, problems);
-    let quick = [&vision, &text].map(|tower| tower.activation == Activation::QuickGelu);
-    if quick[0] != quick[1] {
-        let cause = "only one tower uses `quick_gelu`, which no open_clip config can express";
-        problems.add(&root, "*.hidden_act", cause);
+    let image = image.as_ref().map(|at| (at, Tower::read(at, defaults([768, 3072, 12, 12]), problems)));
+    let text = text.as_ref().map(|at| (at, Tower::read(at, defaults([512, 2048, 12, 8]), problems)));
+    let projected = PROJECTIONS.into_iter().any(|name| state_dict.get(name).is_some());
+    let width = image.as_ref().or(text.as_ref()).map_or(0, |(_, tower)| tower.width);
+    let embed_dim = match sections.is_single() && !projected {
+        true => width,
+        false => root.integer("projection_dim", 512, 1..=limits::WIDTH, problems),
+    };
+    for name in PROJECTIONS.into_iter().filter(|_| projected) {
+        problems.compare(root, "projection_dim", embed_dim, weights.length(name, 0));
     }
-    let ImageSizes { image, patch } = ImageSizes::read(&vision_section, 32, 1, &weights, problems);
-    for projection in ["visual_projection.weight", "text_projection.weight"] {
-        problems.compare(&root, "projection_dim", embed_dim, weights.length(projection, 0));
+    let quick =
+        [&image, &text].map(|side| side.as_ref().map(|(_, tower)| tower.activation == Activation::QuickGelu));
+    if let [Some(image), Some(text)] = quick
+        && image != text
+    {
+        let cause = "one tower has `quick_gelu` and the other has not, which no config of open_clip says";
+        problems.add(root, "*.hidden_act", cause);
     }
-    let [context, vocabulary] = text_sizes(&text_section, [77, CLIP_VOCABULARY], &weights, problems);
-    let class = weights.length("vision_model.embeddings.class_embedding", 0);
-    vision.compare(&vision_section, "vision_model", class, &weights, problems);
-    let tokens = weights.length("text_model.embeddings.token_embedding.weight", 1);
-    text.compare(&text_section, "text_model", tokens, &weights, problems);
-
-    let mut vision_config = vision.config();
-    vision_config.insert("image_size".into(), sides(image));
-    vision_config.insert("patch_size".into(), sides(patch));
-    vision_config.insert("head_width".into(), json!(vision.width / vision.heads));
-    let mut text_config = text.config();
-    text_config.insert("context_length".into(), json!(context));
-    text_config.insert("vocab_size".into(), json!(vocabulary));
-    text_config.insert("heads".into(), json!(text.heads));
-    if end != LEGACY_END {
-        text_config.insert("pool_type".into(), json!("eos"));
-        text_config.insert("eos_id".into(), json!(end));
-    }
-    if vocabulary != CLIP_VOCABULARY || has_tokenizer(checkpoint) {
-        text_config.insert("hf_tokenizer_name".into(), json!(OWN_TOKENIZER));
-    }
-    let config = json!({
+    let [quick_image, quick_text] = quick;
+    let mut config = json!({
         "embed_dim": embed_dim,
-        "quick_gelu": quick[0],
-        "vision_cfg": vision_config,
-        "text_cfg": text_config,
+        "quick_gelu": quick_image.or(quick_text).unwrap_or(true),
+        "vision_cfg": {},
+        "text_cfg": {},
     });
+    let mut size = [OTHER_SIDE; 2];
+    if let Some((section, tower)) = &image {
+        let ImageSizes { image, patch } = ImageSizes::read(section, 32, 1, &weights, problems);
+        let class = weights.length("vision_model.embeddings.class_embedding", 0);
+        tower.compare(section, "vision_model", class, &weights, problems);
+        let mut vision = tower.config();
+        vision.insert("image_size".into(), sides(image));
+        vision.insert("patch_size".into(), sides(patch));
+        vision.insert("head_width".into(), json!(tower.width / tower.heads));
+        config["vision_cfg"] = Value::Object(vision);
+        size = image;
+    }
+    if let Some((section, tower)) = &text {
+        let end = section.integer("eos_token_id", 49407, 0..=limits::VOCABULARY, problems);
+        let [context, vocabulary] = text_sizes(section, [77, CLIP_VOCABULARY], &weights, problems);
+        let tokens = weights.length("text_model.embeddings.token_embedding.weight", 1);
+        tower.compare(section, "text_model", tokens, &weights, problems);
+        let mut text = tower.config();
+        text.insert("context_length".into(), json!(context));
+        text.insert("vocab_size".into(), json!(vocabulary));
+        text.insert("heads".into(), json!(tower.heads));
+        if end != LEGACY_END || METACLIP.contains(&kind.as_str()) {
+            text.insert("pool_type".into(), json!("eos"));
+            text.insert("eos_id".into(), json!(end));
+        }
+        if sections.is_single() && !projected {
+            text.insert("proj_type".into(), json!("none"));
+        }
+        if vocabulary != CLIP_VOCABULARY || has_tokenizer(checkpoint) {
+            text.insert("hf_tokenizer_name".into(), json!(OWN_TOKENIZER));
+        }
+        config["text_cfg"] = Value::Object(text);
+    }
     let end =
         [(Field::Pooling, "text_config", "eos_token_id"), (Field::EndToken, "text_config", "eos_token_id")];
-    (config, image, origins([&vision_section, &text_section], &end))
+    (config, size, sections.origins(&end))
 }

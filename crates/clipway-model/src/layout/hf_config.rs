@@ -3,12 +3,13 @@
 use clipway_formats::{FormatError, Json, JsonLimits, shown};
 use serde_json::{Map, Value, json};
 
-use super::LayoutError;
+use super::{LayoutError, has_prefix};
 use crate::checkpoint::Checkpoint;
 use crate::config::limits;
 use crate::config::section::Section;
 use crate::contract::{Field, Origin, Origins};
 use crate::identify::mlp_ratio;
+use crate::plan::Towers;
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
@@ -37,7 +38,7 @@ const ROOT_KEYS: [&str; 6] = [
 ];
 
 /// Keys of a tower.
-const TOWER_KEYS: [&str; 16] = [
+const TOWER_KEYS: [&str; 17] = [
     "model_type",
     "hidden_size",
     "intermediate_size",
@@ -52,6 +53,7 @@ const TOWER_KEYS: [&str; 16] = [
     "max_position_embeddings",
     "eos_token_id",
     "num_channels",
+    "num_patches",
     "image_size",
     "patch_size",
 ];
@@ -101,27 +103,10 @@ const FIELDS: [(Field, &str, &str); 4] = [
     (Field::TextEpsilon, "text_config", "layer_norm_eps"),
 ];
 
-/// The origins of the fields that `config.json` decides; `more` are those that not all such models have.
-pub(super) fn origins(
-    [vision, text]: [&Section<'_>; 2],
-    more: &[(Field, &'static str, &'static str)],
-) -> Origins {
-    let mut origins = Origins::default();
-    for &(field, tower, key) in FIELDS.iter().chain(more) {
-        let section = if tower == "vision_config" { vision } else { text };
-        let path = format!("{tower}.{key}");
-        let origin = match section.value(key) {
-            Some(_) => Origin::key(CONFIG, path),
-            None => Origin::Layout { why: format!("transformers' default: `{CONFIG}` leaves `{path}` out") },
-        };
-        origins.set(field, origin);
-    }
-    origins
-}
-
 /// The `config.json` beside weights, whose objects are read strictly.
 pub(super) struct Document {
     json: Json,
+    bytes: Vec<u8>,
 }
 
 impl Document {
@@ -130,33 +115,137 @@ impl Document {
         let Some(bytes) = checkpoint.read_beside(CONFIG)? else {
             return Err(LayoutError::MissingFile { file: CONFIG, what: "activation, heads and end token" });
         };
-        Ok(Document { json: parse(CONFIG, &bytes)? })
+        Ok(Document { json: parse(CONFIG, &bytes)?, bytes })
     }
 
-    /// The file's root object, which must describe this kind of model.
-    pub(super) fn root(&self, kind: &str, problems: &mut Problems) -> Section<'_> {
+    /// The whole file, whose objects are for another reader.
+    pub(super) fn raw(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
+
+    /// What the file says is in it.
+    fn model_type(&self) -> Option<Result<String, FormatError>> {
+        let value = self.json.root().get("model_type").transpose()?;
+        Some(value.and_then(|value| value.string().map(str::to_owned)))
+    }
+
+    /// The objects of the towers that the weights have, of a file that must describe one of these kinds of model.
+    pub(super) fn sections(&self, kinds: &Kinds, has: Towers, problems: &mut Problems) -> Sections<'_> {
+        let found = self.model_type();
+        let single = match &found {
+            Some(Ok(kind)) if kinds.image.contains(&kind.as_str()) => Some(Towers::Image),
+            Some(Ok(kind)) if kinds.text.contains(&kind.as_str()) => Some(Towers::Text),
+            _ => None,
+        };
+        let kind = found.as_ref().and_then(|found| found.as_ref().ok()).cloned().unwrap_or_default();
+        if let Some(tower) = single {
+            let section = || Section::new(Some(self.json.root()), &TOWER_KEYS, &mut Problems::default());
+            let root = Section::new(Some(self.json.root()), &TOWER_KEYS, problems);
+            if tower != has {
+                let cause = format!("`{kind}`, but the weights have {}", has.shown());
+                problems.add(&root, "model_type", cause);
+            }
+            let [image, text] = [Towers::Image, Towers::Text].map(|one| (one == tower).then(section));
+            return Sections { kind, root, image, text, is_nested: false };
+        }
         let root = Section::new(Some(self.json.root()), &ROOT_KEYS, problems);
-        match root.value("model_type").map(|value| value.string().map(str::to_owned)) {
-            Some(Ok(found)) if found == kind => {}
+        match found {
+            Some(Ok(found)) if kinds.both.contains(&found.as_str()) => {}
             Some(Ok(found)) => {
-                let cause = format!("expected `{kind}`, found `{}`: this is another model", shown(&found));
+                let expected: Vec<String> = kinds.both.iter().map(|kind| format!("`{kind}`")).collect();
+                let cause = format!(
+                    "expected {}, found `{}`: this is another model",
+                    expected.join(" or "),
+                    shown(&found)
+                );
                 problems.add(&root, "model_type", cause);
             }
             Some(Err(error)) => problems.push(error.to_string()),
             None => problems.add(&root, "model_type", "it is missing"),
         }
-        root
-    }
-
-    /// The objects of the image and text towers. If the older key is present, transformers uses it, with defaults for
-    /// missing values.
-    pub(super) fn towers<'a>(root: &Section<'a>, problems: &mut Problems) -> [Section<'a>; 2] {
-        let older_and_newer = [["vision_config_dict", "vision_config"], ["text_config_dict", "text_config"]];
-        older_and_newer.map(|[older, newer]| {
+        // Where the older key is there, transformers takes it, with defaults for what it leaves out.
+        let mut section = |older: &str, newer: &str| {
             let at = root.value(older).or_else(|| root.value(newer));
             Section::new(at, &TOWER_KEYS, problems)
-        })
+        };
+        let image = (has != Towers::Text).then(|| section("vision_config_dict", "vision_config"));
+        let text = (has != Towers::Image).then(|| section("text_config_dict", "text_config"));
+        Sections { kind, root, image, text, is_nested: true }
     }
+}
+
+/// Values of `model_type` of a family of models.
+pub(super) struct Kinds {
+    /// Of models of two towers.
+    pub(super) both: &'static [&'static str],
+    /// Of image towers alone.
+    pub(super) image: &'static [&'static str],
+    /// Of text towers alone.
+    pub(super) text: &'static [&'static str],
+}
+
+/// Objects of a `config.json`.
+pub(super) struct Sections<'a> {
+    /// The `model_type`.
+    pub(super) kind: String,
+    /// The file's own object; that of the tower where it describes one alone.
+    pub(super) root: Section<'a>,
+    /// That of the image tower, if the weights have it.
+    pub(super) image: Option<Section<'a>>,
+    /// That of the text tower, if the weights have it.
+    pub(super) text: Option<Section<'a>>,
+    /// Whether the towers' objects are inside the file's own.
+    is_nested: bool,
+}
+
+impl Sections<'_> {
+    /// Where the fields that the file decides are known from; `more` besides those that all such models have.
+    pub(super) fn origins(&self, more: &[(Field, &'static str, &'static str)]) -> Origins {
+        let mut origins = Origins::default();
+        for &(field, tower, key) in FIELDS.iter().chain(more) {
+            let Some(section) = (if tower == "vision_config" { &self.image } else { &self.text }) else {
+                continue;
+            };
+            let path = if self.is_nested { format!("{tower}.{key}") } else { key.to_owned() };
+            let origin = match section.value(key) {
+                Some(_) => Origin::key(CONFIG, path),
+                None => {
+                    Origin::Layout { why: format!("transformers' default: `{CONFIG}` leaves `{path}` out") }
+                }
+            };
+            origins.set(field, origin);
+        }
+        origins
+    }
+
+    /// Whether the file describes one tower alone.
+    pub(super) fn is_single(&self) -> bool {
+        !(self.image.is_some() && self.text.is_some())
+    }
+}
+
+/// Which towers of transformers a state dict has.
+pub(super) fn towers_of(state_dict: &StateDict) -> Towers {
+    let has = |prefix| has_prefix(state_dict, prefix);
+    match (has("vision_model."), has("text_model.")) {
+        (true, false) => Towers::Image,
+        (false, true) => Towers::Text,
+        _ => Towers::Both,
+    }
+}
+
+/// The note on the tower that the weights do not have, whose config means nothing.
+pub(super) fn absent(has: Towers) -> Option<String> {
+    let other = match has {
+        Towers::Both => return None,
+        Towers::Image => Towers::Text,
+        Towers::Text => Towers::Image,
+    };
+    Some(format!(
+        "the weights have only {}; the config's entry for {} is a placeholder",
+        has.shown(),
+        other.shown()
+    ))
 }
 
 /// Parses a JSON file of a folder.
@@ -254,6 +343,32 @@ impl ImageSizes {
             problems.compare(section, "patch_size", side, found);
         }
         ImageSizes { image, patch }
+    }
+}
+
+impl ImageSizes {
+    /// Those at which a model of any proportions has as many patches as positions, in a square.
+    pub(super) fn of_naflex(
+        section: &Section<'_>,
+        weights: &Shapes<'_>,
+        problems: &mut Problems,
+    ) -> ImageSizes {
+        let patch = section.integer("patch_size", 16, 1..=limits::IMAGE_SIDE, problems);
+        let patches = section.integer("num_patches", 256, 1..=limits::TOKENS, problems);
+        let positions = weights.length("vision_model.embeddings.position_embedding.weight", 0);
+        problems.compare(section, "num_patches", patches, positions);
+        let values = weights.length("vision_model.embeddings.patch_embedding.weight", 1);
+        let channels = section.integer("num_channels", 3, 1..=limits::WIDTH, problems);
+        if let Some(values) = values.filter(|values| *values != channels * patch * patch) {
+            let cause =
+                format!("{patch} with {channels} channels, but a patch of the weights has {values} values");
+            problems.add(section, "patch_size", cause);
+        }
+        let side = patches.isqrt();
+        if side * side != patches {
+            problems.add(section, "num_patches", format!("{patches}, which is no square"));
+        }
+        ImageSizes { image: [side * patch; 2], patch: [patch; 2] }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::config::{
     Backend, ImageProcessor, Normalize, PreprocessOptions, Resample, Resize, ResizeTo, limits,
 };
 use crate::contract::{Field, Origin, Origins};
+use crate::plan::Towers;
 use crate::problems::Problems;
 
 /// The file that transformers 5 writes; it takes precedence.
@@ -26,7 +27,7 @@ const IMAGE_PROCESSOR: &str = "image_processor";
 /// The file of an image processor alone.
 const PREPROCESSOR: &str = "preprocessor_config.json";
 
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 28] = [
     "crop_size",
     "default_to_square",
     "do_center_crop",
@@ -40,6 +41,8 @@ const KEYS: [&str; 26] = [
     "image_processor_type",
     "image_std",
     "pad_size",
+    "max_num_patches",
+    "patch_size",
     "resample",
     "rescale_factor",
     "size",
@@ -68,7 +71,8 @@ const FIELDS: [(Field, &str); 5] = [
 /// Placeholder for missing or wrong sides: the problem is reported instead of a result.
 const UNKNOWN: [usize; 2] = [1; 2];
 
-/// The preprocessing of a folder.
+/// The preprocessing of a folder; nothing where the weights have no image tower.
+#[derive(Default)]
 pub(super) struct Preprocessing {
     /// The rule, with open_clip's nearest settings.
     pub(super) options: PreprocessOptions,
@@ -84,10 +88,14 @@ pub(super) struct Preprocessing {
 /// class apply, with a note. Problems are added to those already found.
 pub(super) fn read(
     checkpoint: &Checkpoint,
+    has: Towers,
     image_size: [usize; 2],
     own: &'static Class,
     found: &mut Contradictions,
 ) -> Result<Preprocessing, LayoutError> {
+    if has == Towers::Text {
+        return Ok(Preprocessing::default());
+    }
     let newer = checkpoint.read_beside(PROCESSOR)?;
     let newer = newer.map(|bytes| parse(PROCESSOR, &bytes)).transpose()?;
     let nested = newer.as_ref().map(|document| document.root().get(IMAGE_PROCESSOR)).transpose();
@@ -100,8 +108,8 @@ pub(super) fn read(
     let nested_key = nested.as_ref().map(|_| IMAGE_PROCESSOR);
     let (file, read) = match (nested, older) {
         (Some(at), older) => {
-            let read = Reading::new(at, own, &mut problems);
-            if let Some((note, differing)) = older.and_then(|bytes| ignored(&bytes, own, &read)) {
+            let read = Reading::new(at, own, image_size, &mut problems);
+            if let Some((note, differing)) = older.and_then(|bytes| ignored(&bytes, own, image_size, &read)) {
                 notes.push(note);
                 disagreements.push((PREPROCESSOR, differing));
             }
@@ -109,7 +117,7 @@ pub(super) fn read(
         }
         (None, Some(bytes)) => {
             let document = parse(PREPROCESSOR, &bytes)?;
-            (PREPROCESSOR, Reading::new(document.root(), own, &mut problems))
+            (PREPROCESSOR, Reading::new(document.root(), own, image_size, &mut problems))
         }
         (None, None) => {
             notes.push(format!(
@@ -120,7 +128,11 @@ pub(super) fn read(
             let why = format!("the default of transformers' `{}`; no file states it", own.name);
             let mut origins = Origins::default();
             origins.set_all(FIELDS.map(|(field, _)| field), &Origin::Assumption { why });
-            let options = own.processor().nearest_in_open_clip();
+            let mut processor = own.processor();
+            if let Some(resize) = processor.resize.as_mut().filter(|_| own.keeps_proportions) {
+                resize.to = ResizeTo::Exactly(image_size);
+            }
+            let options = processor.nearest_in_open_clip();
             return Ok(Preprocessing { options, disagreements, notes, origins });
         }
     };
@@ -146,18 +158,23 @@ pub(super) fn read(
 pub fn read_image_processor(bytes: &[u8]) -> Result<PreprocessOptions, LayoutError> {
     let document = parse(PREPROCESSOR, bytes)?;
     let mut problems = Problems::default();
-    let read = Reading::new(document.root(), &super::hf_processor_class::CLIP, &mut problems);
+    let read = Reading::new(document.root(), &super::hf_processor_class::CLIP, UNKNOWN, &mut problems);
     problems.none(PREPROCESSOR)?;
     Ok(read.processor.nearest_in_open_clip())
 }
 
 /// The note on a `preprocessor_config.json` that disagrees with the file in use, and each contradiction.
-fn ignored(bytes: &[u8], own: &'static Class, taken: &Reading) -> Option<(String, Vec<String>)> {
+fn ignored(
+    bytes: &[u8],
+    own: &'static Class,
+    image_size: [usize; 2],
+    taken: &Reading,
+) -> Option<(String, Vec<String>)> {
     let Ok(document) = parse(PREPROCESSOR, bytes) else {
         let note = format!("`{PREPROCESSOR}` is malformed; `{PROCESSOR}` is used, as in transformers 5");
         return Some((note, vec!["it is malformed".to_owned()]));
     };
-    let other = Reading::new(document.root(), own, &mut Problems::default());
+    let other = Reading::new(document.root(), own, image_size, &mut Problems::default());
     let pairs = taken.settings().into_iter().zip(other.settings());
     let differing: Vec<_> = pairs.filter(|((_, taken), (_, other))| taken != other).collect();
     (!differing.is_empty()).then(|| {
@@ -182,15 +199,26 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(at: JsonCursor<'_>, own: &'static Class, problems: &mut Problems) -> Reading {
+    fn new(
+        at: JsonCursor<'_>,
+        own: &'static Class,
+        image_size: [usize; 2],
+        problems: &mut Problems,
+    ) -> Reading {
         let section = Section::new(Some(at), &KEYS, problems);
         let class = class(&section, own, problems);
         let defaults = class.defaults();
+        if class.keeps_proportions {
+            patches_fit(&section, image_size, problems);
+        }
         let mut keys = Keys { section: &section, problems };
         let resize = keys.step("do_resize", true).then(|| {
             let square = keys.step("default_to_square", class.square);
             Resize {
-                to: keys.needed("size", defaults.resize.to, |at| resize_to(at, square)),
+                to: match class.keeps_proportions {
+                    true => ResizeTo::Exactly(image_size),
+                    false => keys.needed("size", defaults.resize.to, |at| resize_to(at, square)),
+                },
                 resample: keys.needed("resample", defaults.resize.resample, resample),
             }
         });
@@ -256,6 +284,18 @@ impl Reading {
             ("pad_size", sides(pad)),
             ("do_convert_rgb", over_white.to_string()),
         ]
+    }
+}
+
+/// Compares the patches of the largest images with those of the tower.
+fn patches_fit(section: &Section<'_>, image_size: [usize; 2], problems: &mut Problems) {
+    let patch = section.integer("patch_size", 16, 1..=limits::IMAGE_SIDE, problems);
+    let most = section.integer("max_num_patches", 256, 1..=limits::TOKENS, problems);
+    let [rows, columns] = image_size.map(|side| side / patch);
+    if rows * columns != most || rows * patch != image_size[0] {
+        let cause =
+            format!("{most} of {patch} pixels, but the tower has positions for {image_size:?} pixels");
+        problems.add(section, "max_num_patches", cause);
     }
 }
 

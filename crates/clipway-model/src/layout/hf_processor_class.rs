@@ -16,6 +16,8 @@ pub(super) struct Class {
     pub(super) square: bool,
     /// Whether images are converted to RGB.
     pub(super) convert_rgb: bool,
+    /// Whether images keep their proportions, within a number of patches. The class is read at the size of square images.
+    pub(super) keeps_proportions: bool,
 }
 
 /// The processor of `CLIPModel`.
@@ -33,6 +35,7 @@ const CLIP_DEFAULTS: Class = Class {
     crop: Some([224; 2]),
     square: false,
     convert_rgb: true,
+    keeps_proportions: false,
 };
 
 const SIGLIP_DEFAULTS: Class = Class {
@@ -42,6 +45,14 @@ const SIGLIP_DEFAULTS: Class = Class {
     to: ResizeTo::Exactly([224; 2]),
     crop: None,
     ..CLIP_DEFAULTS
+};
+
+/// The processor of `Siglip2Model`.
+pub(super) static SIGLIP2: Class = Class {
+    name: "Siglip2ImageProcessor",
+    resample: Resample::Bilinear,
+    keeps_proportions: true,
+    ..SIGLIP_DEFAULTS
 };
 
 const VIT_DEFAULTS: Class = Class {
@@ -74,7 +85,7 @@ static OTHERS: [Class; 5] = [
 
 impl Class {
     fn all() -> impl Iterator<Item = &'static Class> {
-        [&CLIP, &SIGLIP].into_iter().chain(&OTHERS)
+        [&CLIP, &SIGLIP, &SIGLIP2].into_iter().chain(&OTHERS)
     }
 
     /// Every name, for people.

@@ -4,6 +4,8 @@
 use super::hf_clip::{MODULES, POSITION_IDS, PROJECTIONS};
 use super::names::{Blocks, Change, NameTable};
 use super::{Conversion, Layout, has_prefix, hf_siglip_config};
+use crate::plan::{Converted, Step, StepError};
+use crate::state_dict::StateDict;
 
 /// The layout.
 pub(super) static LAYOUT: Layout = Layout {
@@ -16,9 +18,56 @@ pub(super) static LAYOUT: Layout = Layout {
                 .into_iter()
                 .any(|prefix| has_prefix(state_dict, prefix))
     },
-    conversion: Conversion::Steps(|state_dict| NAMES.to_open_clip(state_dict)),
+    conversion: Conversion::Steps(to_open_clip),
     known_config: Some(hf_siglip_config::known_config),
     check_numbers: None,
+};
+
+/// Name of the patch embedding, in open_clip.
+const PATCHES: &str = "visual.trunk.patch_embed.proj.weight";
+
+/// The tensors under open_clip's names. `Siglip2Model` takes patches as rows of `[height, width, channels]`: its linear
+/// layer is the convolution of a fixed size of images.
+fn to_open_clip(state_dict: &StateDict) -> Result<Converted, StepError> {
+    let mut converted = NAMES.to_open_clip(state_dict)?;
+    let patches = converted.tensors.iter_mut().find(|planned| planned.target.name == PATCHES);
+    if let Some(patches) = patches
+        && let [width, values] = patches.target.shape[..]
+        && let Some(side) = patch_side(values)
+    {
+        patches.then(Step::Reshape { shape: vec![width, side, side, CHANNELS] })?;
+        patches.then(Step::Transpose { axes: vec![0, 3, 1, 2] })?;
+    }
+    Ok(converted)
+}
+
+/// Channels of an image.
+const CHANNELS: usize = 3;
+
+/// Side of a square patch of this many values; `None` where there is none.
+pub(super) fn patch_side(values: usize) -> Option<usize> {
+    let side = (values / CHANNELS).isqrt();
+    (side > 0 && side * side * CHANNELS == values).then_some(side)
+}
+
+/// One image tower: `SiglipVisionModel`.
+pub(super) static VISION: Layout = Layout {
+    name: "transformers_siglip_vision",
+    title: "Hugging Face transformers SiglipVisionModel",
+    recognizes: |state_dict| {
+        has_prefix(state_dict, "vision_model.head.") && !has_prefix(state_dict, "text_model.")
+    },
+    ..LAYOUT
+};
+
+/// One text tower: `SiglipTextModel`.
+pub(super) static TEXT: Layout = Layout {
+    name: "transformers_siglip_text",
+    title: "Hugging Face transformers SiglipTextModel",
+    recognizes: |state_dict| {
+        has_prefix(state_dict, "text_model.head.") && !has_prefix(state_dict, "vision_model.")
+    },
+    ..LAYOUT
 };
 
 /// transformers' names with open_clip's.

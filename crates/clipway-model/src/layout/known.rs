@@ -18,6 +18,8 @@ pub struct KnownConfig {
     pub origins: Origins,
     /// Contradictions of files that are not used, by file name.
     pub disagreements: Vec<(&'static str, Vec<String>)>,
+    /// The text model's own config, where the layout has it in another file and an export carries it along.
+    pub text_model_file: Option<Vec<u8>>,
     /// What a user should know.
     pub notes: Vec<String>,
 }

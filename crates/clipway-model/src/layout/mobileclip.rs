@@ -23,14 +23,19 @@ use crate::state_dict::StateDict;
 pub(super) static LAYOUT: Layout = Layout {
     name: "mobileclip",
     title: "Apple MobileCLIP",
-    recognizes: |tensors| has_prefix(tensors, IMAGE) || has_prefix(tensors, "text_encoder.embedding_layer."),
+    recognizes: |tensors| PARTICULAR.into_iter().any(|prefix| has_prefix(tensors, prefix)),
     conversion: Conversion::Steps(convert),
     known_config: Some(known_config),
     check_numbers: None,
 };
 
-/// Prefix of the image tower's names.
-const IMAGE: &str = "image_encoder.model.";
+/// Beginnings of names that no other project gives.
+const PARTICULAR: [&str; 4] = [
+    "image_encoder.model.patch_emb",
+    NETWORK,
+    "text_encoder.embedding_layer.",
+    "image_encoder.model.cls_token",
+];
 
 /// Prefix of a FastViT's stages and of the layers that shrink the map between them, by index.
 const NETWORK: &str = "image_encoder.model.network.";
@@ -234,6 +239,7 @@ fn known_config(
         origins: Origins::default(),
         activation_from: "Apple's code uses only GELU".to_owned(),
         disagreements: Vec::new(),
+        text_model_file: None,
         notes: is_b.then(|| B_NOTE.to_owned()).into_iter().collect(),
     }))
 }

@@ -10,6 +10,7 @@ mod names;
 pub(crate) mod hf_clip;
 mod hf_clip_config;
 pub(crate) mod hf_siglip;
+mod hf_dual;
 mod hf_siglip_config;
 mod siglip_config;
 mod hf_config;
@@ -22,6 +23,7 @@ mod open_clip;
 mod open_clip_custom_text;
 mod openai;
 mod refused;
+mod wrapped;
 
 pub use definition::Layout;
 pub use error::{Contradictions, LayoutError, LayoutPart};
@@ -31,10 +33,10 @@ pub(crate) use known::KnownConfig;
 
 use crate::state_dict::StateDict;
 use definition::{Conversion, has_prefix};
+pub(crate) use wrapped::{bare_tower, prefixes};
 
 /// Every layout, more specific ones first.
-pub static LAYOUTS: [&Layout; 20] = [
-    &refused::SIGLIP2_NAFLEX,
+pub static LAYOUTS: [&Layout; 24] = [
     &refused::X_CLIP,
     &refused::CLIP_SEG,
     &refused::OWL_VIT,
@@ -42,10 +44,15 @@ pub static LAYOUTS: [&Layout; 20] = [
     &refused::BLIP,
     &refused::ALIGN,
     &refused::GROUP_VIT,
-    &refused::CHINESE_CLIP,
+    &hf_dual::LAYOUT,
+    &refused::DUAL,
     &refused::OTHER_MODALITIES,
     &hf_siglip::LAYOUT,
+    &hf_siglip::VISION,
+    &hf_siglip::TEXT,
     &hf_clip::LAYOUT,
+    &hf_clip::VISION,
+    &hf_clip::TEXT,
     &refused::OTHER_TRANSFORMERS,
     &big_vision::LAYOUT,
     &mobileclip::LAYOUT,
@@ -62,8 +69,13 @@ impl Layout {
         LAYOUTS.into_iter().find(|layout| (layout.recognizes)(state_dict))
     }
 
+    /// Whether its tensors are converted; other layouts are recognized to be named.
+    pub(crate) fn is_converted(&self) -> bool {
+        matches!(self.conversion, Conversion::Steps(_))
+    }
+
     /// Whether it is a transformers folder, whose tokenizer and processor follow that library.
     pub fn is_of_transformers(&self) -> bool {
-        [&hf_clip::LAYOUT, &hf_siglip::LAYOUT].into_iter().any(|layout| layout.name == self.name)
+        self.name.starts_with("transformers_")
     }
 }

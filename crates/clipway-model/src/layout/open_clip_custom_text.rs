@@ -13,6 +13,8 @@ pub(super) static LAYOUT: Layout = Layout {
     check_numbers: None,
 };
 
+/// Both towers, or the text tower alone.
 fn recognizes(state_dict: &StateDict) -> bool {
-    has_prefix(state_dict, "visual.") && has_prefix(state_dict, "text.")
+    let beside = ["visual.", "text.token_embedding.", "text.transformer."];
+    has_prefix(state_dict, "text.") && beside.into_iter().any(|prefix| has_prefix(state_dict, prefix))
 }

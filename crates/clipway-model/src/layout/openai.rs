@@ -148,6 +148,7 @@ fn known_config(
         origins: Origins::default(),
         activation_from: format!("OpenAI's code uses only QuickGELU: {evidence}"),
         disagreements: Vec::new(),
+        text_model_file: None,
         notes: if is_certain { Vec::new() } else { vec![note.to_owned()] },
     }))
 }

@@ -19,19 +19,6 @@ macro_rules! refused {
 }
 
 refused!(
-    /// transformers' `Siglip2Model`, which accepts images of any aspect ratio.
-    SIGLIP2_NAFLEX,
-    "transformers_siglip2",
-    "Hugging Face transformers Siglip2Model (NaFlex)",
-    |tensors| {
-        let patches = tensors.get("vision_model.embeddings.patch_embedding.weight");
-        patches.is_some_and(|patches| patches.shape.len() == 2) && has_prefix(tensors, "text_model.")
-    },
-    "its patches and positions handle any aspect ratio, which open_clip does not support; SigLIP 2 at a fixed \
-     resolution (`SiglipModel`) is supported"
-);
-
-refused!(
     /// transformers' `XCLIPModel`.
     X_CLIP,
     "transformers_xclip",
@@ -103,12 +90,12 @@ refused!(
 );
 
 refused!(
-    /// transformers' `ChineseCLIPModel`.
-    CHINESE_CLIP,
-    "transformers_chinese_clip",
-    "Hugging Face transformers ChineseCLIPModel",
+    /// transformers' `VisionTextDualEncoderModel` whose image tower is not CLIP's.
+    DUAL,
+    "transformers_dual_other",
+    "Hugging Face transformers VisionTextDualEncoderModel whose image tower is not CLIP's",
     |tensors| is_bert(tensors) && has_prefix(tensors, "vision_model."),
-    "its text tower is BERT without the pooler and projection of open_clip's Hugging Face towers"
+    "its image features go through a pooler, which no config of open_clip has"
 );
 
 refused!(

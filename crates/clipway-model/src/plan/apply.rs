@@ -74,6 +74,7 @@ pub fn apply<E>(
                         int8(step, &inputs[0], &planned.target.name).map_err(ApplyError::Read)?
                     }
                     Step::Dequantize => dequantized(&inputs).map_err(ApplyError::Read)?,
+                    Step::Identity { dtype, size } => identity(*dtype, *size),
                     _ => transform(step, &inputs, &shape),
                 };
                 let name = planned.target.name.clone();
@@ -237,6 +238,16 @@ fn dequantized(inputs: &[Tensor]) -> Result<Vec<u8>, FormatError> {
     Ok(widened.flat_map(f32::to_le_bytes).collect())
 }
 
+/// Bytes of an identity matrix.
+fn identity(dtype: Dtype, size: usize) -> Vec<u8> {
+    let mut bytes = filled(0, dtype, size * size);
+    let one = filled(1, dtype, 1);
+    for row in 0..size {
+        bytes[row * (size + 1) * one.len()..][..one.len()].copy_from_slice(&one);
+    }
+    bytes
+}
+
 /// Bytes of a step's result, whose shape is `shape`.
 fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
     let Tensor { info, bytes } = &inputs[0];
@@ -245,7 +256,7 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
     let single = |made: Vec<f32>| made.iter().flat_map(|value| value.to_le_bytes()).collect();
     match step {
         Step::Reshape { .. } | Step::Cast { .. } => bytes.clone(),
-        Step::Fill { .. } | Step::Quantize | Step::RowScales | Step::Dequantize => {
+        Step::Fill { .. } | Step::Identity { .. } | Step::Quantize | Step::RowScales | Step::Dequantize => {
             unreachable!("these are made before")
         }
         Step::Concatenate { axis } => {

@@ -125,7 +125,9 @@ pub fn build_plan(
             continue;
         }
         let Some(mut planned) = left.take(parameter)? else {
-            differences.missing.push(Unmatched::new(&parameter.name, &parameter.shape));
+            if !options.tower.can_lack(&parameter.name) {
+                differences.missing.push(Unmatched::new(&parameter.name, &parameter.shape));
+            }
             continue;
         };
         if let Some(wrong) = wrong_dtype(&planned.target, parameter) {

@@ -91,6 +91,17 @@ impl PlannedTensor {
         Ok(planned)
     }
 
+    /// A projection that changes nothing, from no source.
+    ///
+    /// # Errors
+    /// A dtype that is not floating-point.
+    pub(crate) fn identity(name: &str, dtype: Dtype, size: usize) -> Result<PlannedTensor, StepError> {
+        let target = TensorInfo { name: name.to_owned(), dtype, shape: vec![size; 2] };
+        let mut planned = PlannedTensor { target, sources: Vec::new(), steps: Vec::new() };
+        planned.then(Step::Identity { dtype, size })?;
+        Ok(planned)
+    }
+
     /// Whether the name changes; a folded tensor has its own name, and so do scales.
     pub fn is_renamed(&self) -> bool {
         let is_named_anew = matches!(self.steps.first(), Some(Step::Fold { .. } | Step::Dequantize))

@@ -73,6 +73,14 @@ pub enum Step {
     RowScales,
     /// Multiplies rows of int8, the first source, by their scales, the second. The result is f32. Only as the first step.
     Dequantize,
+    /// Makes the identity matrix, from no source: a projection that changes nothing. Only as the first step.
+    Identity {
+        /// Its dtype, a floating-point one.
+        #[serde(serialize_with = "super::dtype_name")]
+        dtype: Dtype,
+        /// Rows and columns.
+        size: usize,
+    },
     /// Rounds every element to another dtype: to nearest, ties to even.
     Cast {
         /// The new dtype.
@@ -105,6 +113,7 @@ impl Step {
             Step::Quantize => "quantize",
             Step::RowScales => "scales",
             Step::Dequantize => "dequantize",
+            Step::Identity { .. } => "identity",
             Step::Cast { .. } => "cast",
         }
     }
@@ -145,13 +154,23 @@ impl Step {
                 )),
             };
         }
+        if let (Step::Identity { dtype, size }, []) = (self, inputs) {
+            return match dtype {
+                Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok((*dtype, vec![*size; 2])),
+                _ => refuse(format!("an identity matrix of {dtype}")),
+            };
+        }
         let [input] = inputs else {
             return refuse(format!("{} takes one tensor, not {}", self.name(), inputs.len()));
         };
         let mut shape = input.shape.clone();
         let mut dtype = input.dtype;
         let fits = match self {
-            Step::Concatenate { .. } | Step::Fill { .. } | Step::Fold { .. } | Step::Dequantize => false,
+            Step::Concatenate { .. }
+            | Step::Fill { .. }
+            | Step::Fold { .. }
+            | Step::Identity { .. }
+            | Step::Dequantize => false,
             Step::Quantize => {
                 dtype = Dtype::I8;
                 shape.len() > 1 && input.dtype.is_float()
@@ -248,6 +267,7 @@ impl fmt::Display for Step {
             Step::Quantize => f.write_str("quantize(I8 by row)"),
             Step::RowScales => f.write_str("scales(F32 by row)"),
             Step::Dequantize => f.write_str("dequantize(I8 by row)"),
+            Step::Identity { dtype, size } => write!(f, "identity({dtype} {size}x{size})"),
             Step::Cast { to } => write!(f, "cast({to})"),
         }
     }

@@ -28,15 +28,43 @@ impl Towers {
         }
     }
 
+    /// Name in a sentence.
+    pub(crate) const fn shown(self) -> &'static str {
+        match self {
+            Towers::Both => "both towers",
+            Towers::Image => "the image tower",
+            Towers::Text => "the text tower",
+        }
+    }
+
     /// Whether a tensor with this open_clip name is written.
     pub fn has(self, name: &str) -> bool {
         let is_image = name.starts_with("visual.");
         let is_decoder = name.starts_with("text_decoder.");
-        let is_shared = name.starts_with("logit_");
         match self {
             Towers::Both => true,
-            Towers::Image => is_image || is_shared,
+            Towers::Image => is_image || is_shared(name),
             Towers::Text => !is_image && !is_decoder,
+        }
+    }
+
+    /// Whether a tensor is not needed where it is missing: the logit scale and bias compare the features of both towers.
+    pub(super) fn can_lack(self, name: &str) -> bool {
+        self != Towers::Both && is_shared(name)
+    }
+
+    /// The towers of tensors of open_clip's names; `None` where neither tower is there.
+    pub(crate) fn of<'n>(names: impl Iterator<Item = &'n str>) -> Option<Towers> {
+        let (mut image, mut text) = (false, false);
+        for name in names.filter(|name| !is_shared(name)) {
+            image |= Towers::Image.has(name);
+            text |= Towers::Text.has(name);
+        }
+        match (image, text) {
+            (true, true) => Some(Towers::Both),
+            (true, false) => Some(Towers::Image),
+            (false, true) => Some(Towers::Text),
+            (false, false) => None,
         }
     }
 
@@ -48,4 +76,9 @@ impl Towers {
             Towers::Text => "only the text tower is written",
         }
     }
+}
+
+/// Whether a tensor is of no tower.
+fn is_shared(name: &str) -> bool {
+    name.starts_with("logit_")
 }

@@ -68,6 +68,8 @@ pub struct LayoutOrigin {
     pub origins: Origins,
     /// Contradictions of files that are not used, by file name.
     pub disagreements: Vec<(&'static str, Vec<String>)>,
+    /// The text model's own config, where the layout has it in another file and an export carries it along.
+    pub text_model_file: Option<Vec<u8>>,
     /// What a user should know.
     pub notes: Vec<String>,
 }
@@ -79,6 +81,14 @@ impl ConfigOrigin {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => Some(name),
             ConfigOrigin::Layout(origin) => origin.name.as_deref(),
             ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside => None,
+        }
+    }
+
+    /// The text model's own config, where the layout has it in another file.
+    pub(super) fn text_model_file(&self) -> Option<Vec<u8>> {
+        match self {
+            ConfigOrigin::Layout(origin) => origin.text_model_file.clone(),
+            _ => None,
         }
     }
 
@@ -230,10 +240,26 @@ pub(super) fn resolve(
         None => match checkpoint.config() {
             Some((_, config)) => Ok(Resolved { config: config.clone(), origin: ConfigOrigin::Beside }),
             None => {
-                if let Some(told) = told()? {
-                    let KnownConfig { config, name, from, activation_from, origins, disagreements, notes } =
-                        told;
-                    let origin = LayoutOrigin { name, from, activation_from, origins, disagreements, notes };
+                if let Some(known) = told()? {
+                    let KnownConfig {
+                        config,
+                        name,
+                        from,
+                        activation_from,
+                        origins,
+                        disagreements,
+                        text_model_file,
+                        notes,
+                    } = known;
+                    let origin = LayoutOrigin {
+                        name,
+                        from,
+                        activation_from,
+                        origins,
+                        disagreements,
+                        text_model_file,
+                        notes,
+                    };
                     return Ok(Resolved { config, origin: ConfigOrigin::Layout(origin) });
                 }
                 let identification = identified(tensors);

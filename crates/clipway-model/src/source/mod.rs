@@ -13,12 +13,15 @@ mod positions;
 mod scalar;
 mod text_model;
 mod trainer_log;
+mod weights;
 
 pub use config::{Candidates, ConfigOrigin, LayoutOrigin, Mismatch, ModelChoice};
 pub use error::SourceError;
 
 use std::path::Path;
 use std::sync::Arc;
+
+use clipway_formats::TensorInfo;
 
 use crate::architecture::{Model, build, is_folded_name};
 use crate::artifact::Artifact;
@@ -28,10 +31,11 @@ use crate::contract::{Contract, Known, Origin, TokenizerRules};
 use crate::differences::Differences;
 use crate::layout::{Layout, LayoutError};
 use crate::plan::{Converted, Ledger, Plan, PlanError, PlanOptions, Precision, Towers, build_plan};
-use crate::state_dict::{Weights, WeightsChoice};
+use crate::state_dict::{Selection, Weights};
 use config::{Resolved, identified, resolve};
 use positions::saved_for_its_images;
 use trainer_log::TrainerLog;
+pub(crate) use weights::select;
 
 /// Options for a source. What is not given is found out.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +44,8 @@ pub struct SourceOptions {
     pub open: OpenOptions,
     /// Which model the weights are; by default the config beside them, or the only match.
     pub model: Option<ModelChoice>,
-    /// Raw or averaged weights, if there are both; raw by default.
-    pub weights: Option<WeightsChoice>,
+    /// Which tensors are the model's.
+    pub selection: Selection,
     /// Which towers to use; by default all existing ones.
     pub tower: Option<Towers>,
     /// Dtype to round floating-point tensors to; by default each stays as it is.
@@ -63,6 +67,7 @@ pub struct SourceOptions {
 pub struct Source {
     checkpoint: Arc<Checkpoint>,
     weights: Weights,
+    selection: Selection,
     layout: &'static Layout,
     config: ConfigFile,
     origin: ConfigOrigin,
@@ -115,6 +120,11 @@ impl Source {
     /// The weights, and what was beside them.
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// Which tensors were taken, so that the same can be taken again.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
     }
 
     /// The layout of the weights' names and shapes.
@@ -225,9 +235,8 @@ impl Source {
 fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Source, SourceError> {
     let path = || checkpoint.path().to_owned();
     let artifact = checkpoint.artifact().filter(|_| !options.ignore_artifact);
-    let tower = tower(&checkpoint, artifact, options.tower)?;
-    let weights =
-        checkpoint.weights(options.weights).map_err(|cause| SourceError::Select { path: path(), cause })?;
+    let (weights, weights_note) = select(&checkpoint, &options.selection)
+        .map_err(|cause| SourceError::Select { path: path(), cause })?;
     let Some(layout) = Layout::recognize(&weights.state_dict) else {
         let names = weights.state_dict.tensors().iter().map(|tensor| &tensor.name);
         return Err(SourceError::unknown_layout(path(), names));
@@ -238,6 +247,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         .map_err(|cause| SourceError::Read { path: checkpoint.weights_path().to_owned(), cause })?;
     let converted = layout.convert(&weights.state_dict).map_err(refuse)?;
     let infos = converted.infos();
+    let tower = tower(&checkpoint, artifact, &infos, options.tower)?;
     let told = || layout.known_config(&checkpoint, &weights.state_dict, &infos).map_err(refuse);
     let log = TrainerLog::find(checkpoint.weights_path())?;
     // The log of another run, whose model does not match these weights, is no evidence.
@@ -261,7 +271,11 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     // Unknown preprocessing is reported after all tensor differences.
     let found = pixels::find(&mut base, &origin, options, log.as_ref(), tower);
     let log_notes = log.as_ref().map(|log| log.apply(&mut base, &origin)).transpose()?;
-    let text_model = text_model::find(&checkpoint, &base.model)?;
+    let text_model = match &origin {
+        // Its `config.json` is of the whole model.
+        ConfigOrigin::Layout(_) => None,
+        _ => text_model::find(&checkpoint, &base.model)?,
+    };
     if let Some(described) = &text_model {
         base.model.set_text_model(described.model.clone());
     }
@@ -304,6 +318,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     }
     .contract();
     let mut notes = notes::about(&checkpoint, &weights, options);
+    notes.extend(weights_note);
     notes.extend(activation_notes);
     notes.extend(found.notes);
     notes.extend(log_notes.into_iter().flatten());
@@ -313,7 +328,9 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         let told = told().ok().flatten();
         notes.extend(told.and_then(|told| activation::not_used(layout, &told, &config)));
     }
+    let text_model_file = text_model.map(|described| described.file).or_else(|| origin.text_model_file());
     Ok(Source {
+        selection: Selection { choice: Some(weights.choice), ..options.selection.clone() },
         weights,
         layout,
         config,
@@ -325,7 +342,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         precision: options.precision,
         contract,
         ignores_artifact: options.ignore_artifact,
-        text_model_file: text_model.map(|described| described.file),
+        text_model_file,
         notes,
         checkpoint,
     })
@@ -335,9 +352,11 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
 fn tower(
     checkpoint: &Checkpoint,
     artifact: Option<&Artifact>,
+    tensors: &[TensorInfo],
     wanted: Option<Towers>,
 ) -> Result<Towers, SourceError> {
-    let found = artifact.map_or(Towers::Both, |artifact| artifact.model.towers);
+    let there = || Towers::of(tensors.iter().map(|tensor| tensor.name.as_str()));
+    let found = artifact.map(|artifact| artifact.model.towers).or_else(there).unwrap_or_default();
     match (wanted.unwrap_or(found), found) {
         (wanted, Towers::Both) => Ok(wanted),
         (wanted, found) if wanted == found => Ok(found),

@@ -9,10 +9,10 @@ use crate::state_dict::{Weights, WeightsChoice};
 /// Notes on the files of a source and the selected weights.
 pub(super) fn about(checkpoint: &Checkpoint, weights: &Weights, options: &SourceOptions) -> Vec<String> {
     let mut notes = Vec::new();
-    if weights.has_both && options.weights.is_none() {
+    if weights.has_both && options.selection.choice.is_none() {
         notes.push("the checkpoint also has EMA weights; the raw ones were used, as in open_clip".to_owned());
     }
-    if weights.choice == WeightsChoice::Ema && options.weights.is_none() {
+    if weights.choice == WeightsChoice::Ema && options.selection.choice.is_none() {
         notes.push("the checkpoint has only EMA weights; they were used".to_owned());
     }
     if options.model.is_some() && checkpoint.config().is_some() {

@@ -2,8 +2,10 @@
 
 mod select;
 mod values;
+mod wrapped;
 
-pub use select::{LeftOut, LeftOutKind, SelectError, Weights, WeightsChoice};
+pub(crate) use select::is_averaged;
+pub use select::{LeftOut, LeftOutKind, SelectError, Selection, Weights, WeightsChoice};
 pub use values::cast_to_f32;
 pub(crate) use values::{F16_OVERFLOW, cast_from_f32, count_beyond};
 
@@ -25,19 +27,26 @@ pub struct StateDict {
 impl StateDict {
     /// Every tensor of a file under its own name.
     pub fn of_file(file: Arc<dyn TensorFile>) -> StateDict {
-        let all = (0..file.tensors().len()).map(|index| (index, 0)).collect::<Vec<_>>();
-        StateDict::of_part(file, &all)
+        let all = file.tensors().iter().map(|tensor| tensor.name.clone()).enumerate().collect();
+        StateDict::of_part(file, all)
     }
 
-    /// The tensors of a file at these indices, each name without this many leading bytes.
-    fn of_part(file: Arc<dyn TensorFile>, part: &[(usize, usize)]) -> StateDict {
-        let mut tensors = Vec::with_capacity(part.len());
-        for &(index, cut) in part {
-            let info = &file.tensors()[index];
-            tensors.push(TensorInfo { name: info.name[cut..].to_owned(), ..info.clone() });
-        }
+    /// The tensors of a file at these indices, under these names.
+    fn of_part(file: Arc<dyn TensorFile>, part: Vec<(usize, String)>) -> StateDict {
+        let stored = part.iter().map(|(index, _)| *index).collect();
+        let infos =
+            part.into_iter().map(|(index, name)| TensorInfo { name, ..file.tensors()[index].clone() });
+        let tensors: Vec<TensorInfo> = infos.collect();
         let by_name = tensors.iter().enumerate().map(|(i, info)| (info.name.clone(), i)).collect();
-        StateDict { stored: part.iter().map(|&(index, _)| index).collect(), file, tensors, by_name }
+        StateDict { stored, file, tensors, by_name }
+    }
+
+    /// The tensors below a prefix, under names without it.
+    pub(crate) fn under(&self, prefix: &str) -> StateDict {
+        let below = |name: &str| Some(name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned());
+        let named = self.tensors.iter().zip(&self.stored);
+        let part = named.filter_map(|(tensor, &stored)| Some((stored, below(&tensor.name)?))).collect();
+        StateDict::of_part(Arc::clone(&self.file), part)
     }
 
     /// Format of the file.

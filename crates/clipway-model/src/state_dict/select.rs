@@ -32,6 +32,17 @@ impl WeightsChoice {
     }
 }
 
+/// What is said about which tensors of a checkpoint are the model's. What is left out is found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Raw or averaged weights, where there are both; raw without it.
+    pub choice: Option<WeightsChoice>,
+    /// Prefix of names below which the model lies, such as `student.clip`.
+    pub under: Option<String>,
+    /// Names of tensors to leave out, where `*` stands for any characters. They are names below the prefix.
+    pub ignore: Vec<String>,
+}
+
 /// Why a checkpoint's tensors are not among the model's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftOutKind {
@@ -51,6 +62,8 @@ pub enum LeftOutKind {
     RawWeights,
     /// Tensors of TorchScript code, which is never read.
     Constants,
+    /// Tensors that were left out on request.
+    Ignored,
     /// Anything else beside the weights.
     Other,
 }
@@ -67,11 +80,12 @@ impl LeftOutKind {
             LeftOutKind::EmaWeights => "EMA weights",
             LeftOutKind::RawWeights => "raw weights",
             LeftOutKind::Constants => "constants of TorchScript code",
+            LeftOutKind::Ignored => "ignored on request",
             LeftOutKind::Other => "other tensors",
         }
     }
 
-    fn of_key(key: &str) -> LeftOutKind {
+    pub(super) fn of_key(key: &str) -> LeftOutKind {
         let key = key.to_ascii_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| key.contains(word));
         match () {
@@ -131,6 +145,20 @@ pub enum SelectError {
         /// The existing kind.
         found: WeightsChoice,
     },
+    /// No tensor's name has a prefix that was given.
+    #[error("no tensor name begins with `{}.`; names begin with {}", shown(prefix), list(firsts))]
+    NoPrefix {
+        /// The prefix.
+        prefix: String,
+        /// First parts of names that are there.
+        firsts: Vec<String>,
+    },
+    /// No tensor's name matches a pattern of names to ignore.
+    #[error("no tensor name matches `{}`", shown(pattern))]
+    NothingIgnored {
+        /// The pattern.
+        pattern: String,
+    },
     /// Two tensors get the same name once the enclosing dictionaries' names are removed.
     #[error("`{}` and `{}` would have the same name", shown(&names[0]), shown(&names[1]))]
     Collision {
@@ -151,7 +179,10 @@ impl SelectError {
         match self {
             SelectError::Ambiguous { .. } => "ambiguous",
             SelectError::Collision { .. } => "duplicate",
-            SelectError::NotThere { .. } | SelectError::Empty { .. } => "missing",
+            SelectError::NotThere { .. }
+            | SelectError::NoPrefix { .. }
+            | SelectError::NothingIgnored { .. }
+            | SelectError::Empty { .. } => "missing",
         }
     }
 }
@@ -197,9 +228,14 @@ fn word(key: &str) -> Word {
     match () {
         () if RAW.contains(&key) => Word::Raw,
         () if COUNTERS.contains(&key) => Word::Counter,
-        () if key.to_ascii_lowercase().split('_').any(|part| part == "ema") => Word::Ema,
+        () if is_averaged(key) => Word::Ema,
         () => Word::Unknown,
     }
+}
+
+/// Whether a key names averaged weights.
+pub(crate) fn is_averaged(key: &str) -> bool {
+    key.to_ascii_lowercase().split('_').any(|part| part == "ema")
 }
 
 /// Tensors on one level of a checkpoint that share the first part of their name.
@@ -288,8 +324,9 @@ impl Weights {
             }
         }
         left_out.sort_by_key(|part| part.tensors.first().copied());
-        let part: Vec<(usize, usize)> = part.into_iter().map(|index| (index, cut)).collect();
-        Ok(Weights { state_dict: StateDict::of_part(file, &part), path, choice: found, has_both, left_out })
+        let part = part.into_iter().map(|index| (index, all[index].name[cut..].to_owned())).collect();
+        let state_dict = StateDict::of_part(Arc::clone(&file), part);
+        Ok(Weights { state_dict, path, choice: found, has_both, left_out })
     }
 }
 

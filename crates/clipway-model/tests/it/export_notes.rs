@@ -9,7 +9,7 @@ use clipway_model::checkpoint::{Checkpoint, OpenOptions};
 use clipway_model::export::Export;
 use clipway_model::plan::Fate;
 use clipway_model::source::{Source, SourceOptions};
-use clipway_model::state_dict::WeightsChoice;
+use clipway_model::state_dict::{Selection, WeightsChoice};
 
 use crate::bench::Bench;
 
@@ -41,7 +41,10 @@ fn which_weights_were_taken_is_said_unless_they_were_chosen() {
     let taken = "the checkpoint also has EMA weights; the raw ones were used, as in open_clip";
     assert_eq!(notes(&source, &both.options()), [taken]);
     for choice in [WeightsChoice::Raw, WeightsChoice::Ema] {
-        let options = SourceOptions { weights: Some(choice), ..both.options() };
+        let options = SourceOptions {
+            selection: Selection { choice: Some(choice), ..Selection::default() },
+            ..both.options()
+        };
         assert_eq!(notes(&source, &options), [""; 0]);
         // The others are accounted for.
         let checkpoint = Checkpoint::open(&source).unwrap();

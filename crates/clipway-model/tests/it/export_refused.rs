@@ -13,7 +13,7 @@ use clipway_model::export::{Export, ExportError, WeightsFormat, WriteOptions};
 use clipway_model::output::{Step, StepHook};
 use clipway_model::plan::Precision;
 use clipway_model::source::{ConfigOrigin, ModelChoice, Source, SourceError, SourceOptions};
-use clipway_model::state_dict::WeightsChoice;
+use clipway_model::state_dict::{Selection, WeightsChoice};
 
 use crate::bench::{Bench, write_options};
 
@@ -61,7 +61,10 @@ fn what_cannot_be_prepared_says_why_and_what_to_do() {
         let error = Source::of(checkpoint, options).expect_err(expected);
         check_told(&bench, &error.into(), expected);
     };
-    let ema = SourceOptions { weights: Some(WeightsChoice::Ema), ..bench.options() };
+    let ema = SourceOptions {
+        selection: Selection { choice: Some(WeightsChoice::Ema), ..Selection::default() },
+        ..bench.options()
+    };
     check(&source, &ema, "`tiny.safetensors`: no ema weights, only raw [missing]");
     let two = bench.path("two.pt");
     fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/checkpoints/two_models.pt"), &two).unwrap();

@@ -44,7 +44,7 @@ fn inspection_tells_weights_from_training_state() {
     let checkpoint = Checkpoint::open(folder.join("epoch_10.pt")).unwrap();
     let options = InspectOptions { statistics: true, tensors: true, ..InspectOptions::default() };
     let cancel = std::sync::atomic::AtomicBool::new(false);
-    let found = inspect(&checkpoint, options, &(), &cancel).unwrap().unwrap();
+    let found = inspect(&checkpoint, &options, &(), &cancel).unwrap().unwrap();
     let weights = found.weights.unwrap();
     assert_eq!((weights.precision, weights.tensors, weights.bytes), ("fp32", 134, 18_429_444));
     assert_eq!(found.left_out_bytes, 36_859_424);

@@ -12,7 +12,7 @@ use crate::bench::Bench;
 
 fn inspected(path: &Path) -> Inspection {
     let checkpoint = Checkpoint::open(path).unwrap();
-    inspect(&checkpoint, InspectOptions::default(), &(), &AtomicBool::new(false)).unwrap().unwrap()
+    inspect(&checkpoint, &InspectOptions::default(), &(), &AtomicBool::new(false)).unwrap().unwrap()
 }
 
 #[test]

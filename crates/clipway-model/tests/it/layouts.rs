@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clipway_formats::{Dtype, TensorInfo, write_pytorch, write_safetensors};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::layout::Layout;
-use clipway_model::plan::Fate;
+use clipway_model::plan::{Fate, Towers};
 use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
 
 pub const CONFIG: &str = r#"{"model_type": "clip", "projection_dim": 8,
@@ -252,12 +252,62 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
         ]
     );
     assert_eq!((error.problems().len(), error.differences().unwrap().iter().count()), (3, 2));
-    let other = CONFIG.replace("\"clip\"", "\"metaclip_2\"");
-    check("kind", transformers(), Some(&other), &["expected `clip`, found `metaclip_2`"]);
+    let other = CONFIG.replace("\"clip\"", "\"clipseg\"");
+    check("kind", transformers(), Some(&other), &["expected `clip` or `metaclip_2`, found `clipseg`"]);
     let mut mixed = transformers();
     mixed.extend(openai().into_iter().skip(3));
     check("mixed", mixed, Some(CONFIG), &["several layouts", "Hugging Face", "open_clip or OpenAI"]);
     let mut bert = without("text_model.encoder");
     bert.push(("text_model.encoder.layer.0.attention.self.query.weight".into(), vec![16, 16]));
-    check("bert", bert, Some(CONFIG), &["ChineseCLIPModel", "BERT"]);
+    bert.retain(|(name, _)| !name.starts_with("vision_model.pre_layrnorm."));
+    check("bert", bert, Some(CONFIG), &["VisionTextDualEncoderModel", "pooler"]);
+}
+
+#[test]
+fn single_towers_of_transformers_are_taken_with_or_without_a_projection() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole: serde_json::Value = serde_json::from_str(CONFIG).unwrap();
+    for (tower, prefix, projection) in [
+        (Towers::Image, "vision_model.", "visual_projection.weight"),
+        (Towers::Text, "text_model.", "text_projection.weight"),
+    ] {
+        let kind = &prefix[..prefix.len() - "_model.".len()];
+        let mut config = whole[format!("{kind}_config")].clone();
+        config["model_type"] = serde_json::json!(format!("clip_{kind}_model"));
+        config["projection_dim"] = serde_json::json!(8);
+        let own = |name: &str| name.starts_with(prefix) && !name.ends_with("position_ids");
+        let check = |place: &str, tensors: Vec<Named>, embed_dim: usize| {
+            let place = folder.path().join(format!("{kind}-{place}"));
+            fs::create_dir(&place).unwrap();
+            write(&place, "model.safetensors", &tensors);
+            fs::write(place.join("config.json"), config.to_string()).unwrap();
+            let source = Source::resolve(&place, &SourceOptions::default()).unwrap();
+            assert_eq!(
+                (source.tower(), source.layout().name),
+                (tower, &*format!("transformers_clip_{kind}"))
+            );
+            assert_eq!(source.config().model.embed_dim, embed_dim);
+            let has = |name: &str| source.plan().tensors.iter().any(|planned| planned.target.name == name);
+            // The features of an image tower without a projection go through the identity.
+            assert_eq!(has("visual.proj"), tower == Towers::Image);
+            assert_eq!(has("text_projection"), tower == Towers::Text && embed_dim == 8);
+        };
+        let alone: Vec<Named> = transformers().into_iter().filter(|(name, _)| own(name)).collect();
+        let mut projected = alone.clone();
+        projected.push((projection.to_owned(), vec![8, 16]));
+        let bare = alone.iter().map(|(name, shape)| (name[prefix.len()..].to_owned(), shape.clone()));
+        check("bare", bare.collect(), 16);
+        check("alone", alone, 16);
+        check("projected", projected, 8);
+        // The config of the other tower.
+        let other = if tower == Towers::Image { "clip_text_model" } else { "clip_vision_model" };
+        let place = folder.path().join(format!("{kind}-alone"));
+        config["model_type"] = serde_json::json!(other);
+        fs::write(place.join("config.json"), config.to_string()).unwrap();
+        let found = message(&place);
+        assert!(
+            found.contains("model_type`: `clip_") && found.contains("but the weights have the"),
+            "{found}"
+        );
+    }
 }

@@ -177,8 +177,8 @@ fn what_does_not_fit_is_told_all_at_once() {
     check(
         "kind",
         siglip(),
-        &CONFIG.replace("\"siglip\"", "\"siglip2\""),
-        &["expected `siglip`, found `siglip2`"],
+        &CONFIG.replace("\"siglip\"", "\"aimv2\""),
+        &["expected `siglip` or `siglip2`, found `aimv2`"],
     );
 }
 
@@ -197,7 +197,6 @@ fn other_models_are_named_and_refused() {
     let text: (&str, &[usize]) = ("text_model.encoder.layers.0.layer_norm1.weight", &[16]);
     let bert: (&str, &[usize]) = ("text_model.encoder.layer.0.attention.self.query.weight", &[16, 16]);
     let patches = "vision_model.embeddings.patch_embedding.weight";
-    check(&[(patches, &[16, 48]), text], "transformers_siglip2", "NaFlex");
     check(
         &[("mit.position_embedding", &[1, 8, 16]), (patches, &[16, 3, 4, 4]), text],
         "transformers_xclip",
@@ -212,7 +211,7 @@ fn other_models_are_named_and_refused() {
     );
     let qkv = "vision_model.encoder.layers.0.self_attn.qkv.weight";
     check(&[(qkv, &[48, 16]), bert], "transformers_blip", "attend to each other");
-    check(&[(patches, &[16, 3, 4, 4]), bert], "transformers_chinese_clip", "BERT");
+    check(&[(patches, &[16, 3, 4, 4]), bert], "transformers_dual_other", "pooler");
     check(
         &[("vision_model.embeddings.convolution.weight", &[16, 3, 3, 3]), bert],
         "transformers_align",
@@ -226,4 +225,39 @@ fn other_models_are_named_and_refused() {
         "eva_clip",
         "own code",
     );
+}
+
+#[test]
+fn a_model_of_any_proportions_is_folded_to_its_square() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tensors = siglip();
+    let patches = "vision_model.embeddings.patch_embedding.weight";
+    tensors.iter_mut().find(|(name, _)| name == patches).unwrap().1 = vec![16, 3 * 4 * 4];
+    let config =
+        CONFIG.replace("\"siglip\"", "\"siglip2\"").replace("\"image_size\": 8", "\"num_patches\": 4");
+    fs::write(folder.path().join("config.json"), &config).unwrap();
+    let processor =
+        r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": 4, "max_num_patches": 4}"#;
+    fs::write(folder.path().join("preprocessor_config.json"), processor).unwrap();
+    let path = write(folder.path(), "model.safetensors", &tensors);
+    let source = Source::resolve(&path, &SourceOptions::default()).unwrap();
+    assert_eq!(source.config().model.vision.image_size, [8; 2]);
+    let planned = source.plan().tensors.iter();
+    let convolution =
+        planned.clone().find(|one| one.target.name == "visual.trunk.patch_embed.proj.weight").unwrap();
+    assert_eq!(convolution.target.shape, [16, 3, 4, 4]);
+    let steps: Vec<String> = convolution.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(steps, ["reshape([16, 4, 4, 3])", "transpose([0, 3, 1, 2])"]);
+    assert!(source.notes().iter().any(|note| note.contains("the fixed size 8x8")), "{:?}", source.notes());
+    // Another number of patches than the positions, in either file.
+    for (file, text) in [
+        ("preprocessor_config.json", processor.replace("\"max_num_patches\": 4", "\"max_num_patches\": 9")),
+        ("config.json", config.replace("\"num_patches\": 4", "\"num_patches\": 9")),
+    ] {
+        let kept = fs::read(folder.path().join(file)).unwrap();
+        fs::write(folder.path().join(file), text).unwrap();
+        let found = Source::resolve(&path, &SourceOptions::default()).unwrap_err().to_string();
+        assert!(found.contains("num_patches"), "{found}");
+        fs::write(folder.path().join(file), kept).unwrap();
+    }
 }

@@ -285,7 +285,7 @@ fn with_wrong_numbers(tensors: &[Named], numbers: [i64; 3]) -> Option<ExportErro
     let found = Source::of(Arc::clone(&checkpoint), &SourceOptions::default()).err().map(ExportError::from);
     // `inspect` says the same of them.
     let inspection =
-        inspect(&checkpoint, InspectOptions::default(), &(), &AtomicBool::new(false)).unwrap().unwrap();
+        inspect(&checkpoint, &InspectOptions::default(), &(), &AtomicBool::new(false)).unwrap().unwrap();
     let message = found.as_ref().map(ToString::to_string).unwrap_or_default();
     assert!(inspection.problems.iter().all(|problem| message.contains(problem)), "{message}");
     assert_eq!(

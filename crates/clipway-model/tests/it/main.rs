@@ -31,3 +31,4 @@ mod registry;
 mod shards;
 mod targets;
 mod text_models;
+mod wrapped;

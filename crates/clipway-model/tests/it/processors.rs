@@ -205,12 +205,8 @@ fn what_transformers_refuses_is_refused_with_everything_that_is_wrong() {
         &["`$.crop_size`: missing, but a step needs it"],
     );
     check(
-        r#""image_processor_type": "Siglip2ImageProcessor""#,
-        &["unknown processor `Siglip2ImageProcessor`; known: `CLIPImageProcessor`, `SiglipImageProcessor`"],
-    );
-    check(
-        r#""size": 8, "crop_size": 9"#,
-        &["`crop_size`: images become [9, 9], but the tower expects [8, 8]"],
+        r#""image_processor_type": "FlavaImageProcessor""#,
+        &["unknown processor `FlavaImageProcessor`; known: `CLIPImageProcessor`, `SiglipImageProcessor`"],
     );
 }
 

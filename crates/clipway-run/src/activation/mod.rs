@@ -72,7 +72,7 @@ pub fn weigh_activations(source: &Source, load: &LoadOptions) -> Result<Weighed,
     drop(clip);
     let options = SourceOptions {
         model: Some(ModelChoice::Config(Box::new(other))),
-        weights: Some(source.weights().choice),
+        selection: source.selection().clone(),
         ..SourceOptions::default()
     };
     let twin = Source::of(Arc::clone(source.checkpoint()), &options)?;

@@ -1,0 +1,147 @@
+//! Models inside other modules: wrappers' parts of names, prefixes, and tensors beside the model.
+
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::plan::{Fate, Towers};
+use clipway_model::source::{Source, SourceError, SourceOptions};
+use clipway_model::state_dict::{LeftOutKind, Selection};
+
+use crate::bench::Bench;
+
+/// Resolves the small model with these names in place of its own, and a head beside it.
+fn resolved(
+    rename: impl Fn(&str) -> Vec<String>,
+    beside: &[&str],
+    selection: Selection,
+) -> Result<Source, SourceError> {
+    let mut bench = Bench::new();
+    let mut tensors = Vec::new();
+    for (info, bytes) in &bench.tensors {
+        for name in rename(&info.name) {
+            let mut info = info.clone();
+            info.name = name;
+            tensors.push((info, bytes.clone()));
+        }
+    }
+    let scale = bench.find("logit_scale").clone();
+    for name in beside {
+        let mut one = scale.clone();
+        one.0.name = (*name).to_owned();
+        tensors.push(one);
+    }
+    bench.tensors = tensors;
+    let options = SourceOptions { selection, ..bench.options() };
+    Source::of(Checkpoint::open(bench.write_source("wrapped.safetensors")).unwrap(), &options)
+}
+
+fn under(prefix: &str) -> Selection {
+    Selection { under: Some(prefix.to_owned()), ..Selection::default() }
+}
+
+fn ignore(pattern: &str) -> Selection {
+    Selection { ignore: vec![pattern.to_owned()], ..Selection::default() }
+}
+
+#[test]
+fn a_model_under_one_prefix_is_found_and_what_lies_beside_it_is_left_out() {
+    for prefix in ["clip_model", "clipmodel", "model.clip", "image_encoder.model", "student.backbone.net"] {
+        let rename = |name: &str| vec![format!("{prefix}.{name}")];
+        let source = resolved(rename, &["ff_head.weight", "loss.scale"], Selection::default()).unwrap();
+        assert_eq!(source.layout().name, "open_clip", "{prefix}");
+        assert_eq!(source.weights().path.join("."), prefix);
+        let left: Vec<_> =
+            source.weights().left_out.iter().map(|part| (part.path.as_str(), part.kind)).collect();
+        assert_eq!(left, [("ff_head", LeftOutKind::Other), ("loss", LeftOutKind::Loss)], "{prefix}");
+        let note = format!("the model is under the prefix `{prefix}`; 2 other tensors are left out");
+        assert!(source.notes().contains(&note), "{:?}", source.notes());
+        let dropped = source.ledger().groups.iter().filter(|group| group.fate == Fate::Dropped);
+        assert_eq!(dropped.map(|group| group.tensors).sum::<usize>(), 2);
+    }
+}
+
+#[test]
+fn several_models_are_named_and_one_can_be_chosen() {
+    let rename = |name: &str| vec![format!("student.{name}"), format!("teacher.{name}")];
+    let error = resolved(rename, &["sink_temp"], Selection::default()).unwrap_err();
+    assert_eq!(error.code(), "ambiguous");
+    assert!(error.to_string().ends_with("the weights could be under `student` and `teacher`"), "{error}");
+    let source = resolved(rename, &["sink_temp"], under("teacher")).unwrap();
+    assert_eq!(source.weights().path, ["teacher"]);
+    // A name that the selection of the weights would have to choose from, too.
+    let rename = |name: &str| vec![format!("model.{name}"), format!("net.{name}")];
+    assert_eq!(resolved(rename, &[], Selection::default()).unwrap_err().code(), "ambiguous");
+    assert_eq!(resolved(rename, &[], under("net.")).unwrap().weights().path, ["net"]);
+    // The average is taken where it is asked for only.
+    let rename = |name: &str| vec![format!("clip.{name}"), format!("clip_ema.{name}")];
+    assert_eq!(resolved(rename, &["head.weight"], Selection::default()).unwrap().weights().path, ["clip"]);
+}
+
+#[test]
+fn parts_of_names_that_wrappers_put_in_are_removed_anywhere() {
+    let wrappers = ["_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "module"];
+    for wrapper in wrappers {
+        let rename = |name: &str| match name.strip_prefix("visual.") {
+            Some(rest) => {
+                vec![format!("visual.{wrapper}.{}", rest.replace("mlp.", &format!("mlp.{wrapper}.")))]
+            }
+            None => vec![name.to_owned()],
+        };
+        let source = resolved(rename, &[], Selection::default()).unwrap();
+        assert_eq!((source.layout().name, source.weights().left_out.len()), ("open_clip", 0), "{wrapper}");
+    }
+    let rename = |name: &str| vec![format!("visual._orig_mod.{name}"), format!("visual.{name}")];
+    let error = resolved(rename, &[], Selection::default()).unwrap_err();
+    assert_eq!(error.code(), "duplicate", "{error}");
+}
+
+#[test]
+fn tensors_are_ignored_on_request_only() {
+    let rename = |name: &str| vec![name.to_owned()];
+    let error = resolved(rename, &["head.weight"], Selection::default()).unwrap_err();
+    assert!(error.to_string().contains("`head.weight`"), "{error}");
+    let source = resolved(rename, &["head.weight"], ignore("head.*")).unwrap();
+    let left = &source.weights().left_out[0];
+    assert_eq!((left.kind, left.path.as_str()), (LeftOutKind::Ignored, "head"));
+    let ignored = source.ledger().groups.iter().find(|group| group.rule == "ignored on request").unwrap();
+    assert_eq!((ignored.fate, ignored.tensors), (Fate::Dropped, 1));
+}
+
+#[test]
+fn prefixes_and_patterns_that_fit_nothing_are_refused() {
+    let rename = |name: &str| vec![name.to_owned()];
+    let error = resolved(rename, &[], under("student")).unwrap_err();
+    assert_eq!(error.code(), "missing");
+    assert!(
+        error.to_string().contains("no tensor name begins with `student.`; names begin with `"),
+        "{error}"
+    );
+    let error = resolved(rename, &[], ignore("heads.*")).unwrap_err();
+    assert!(error.to_string().ends_with("no tensor name matches `heads.*`"), "{error}");
+    // What the model needs cannot be ignored.
+    let error = resolved(rename, &[], ignore("ln_final.*")).unwrap_err();
+    assert!(error.to_string().contains("ln_final.weight"), "{error}");
+}
+
+#[test]
+fn one_tower_alone_needs_no_logit_scale_and_must_be_asked_for() {
+    let towers = [(Towers::Image, "visual."), (Towers::Text, "")];
+    for (tower, prefix) in towers {
+        let mut bench = Bench::new();
+        bench.tensors.retain(|(info, _)| {
+            let is_image = info.name.starts_with("visual.");
+            info.name != "logit_scale" && if prefix.is_empty() { !is_image } else { is_image }
+        });
+        let path = bench.write_source("one.safetensors");
+        let resolve = |tower| Source::resolve(&path, &SourceOptions { tower, ..bench.options() });
+        let source = resolve(Some(tower)).unwrap();
+        assert_eq!((source.tower(), source.plan().tensors.len()), (tower, bench.tensors.len()));
+        assert_eq!(source.whole_contract().unwrap().logit_scale, None);
+        assert_eq!(resolve(None).unwrap().tower(), tower);
+        for other in [Towers::Both, if tower == Towers::Image { Towers::Text } else { Towers::Image }] {
+            let error = resolve(Some(other)).unwrap_err();
+            assert!(
+                error.to_string().contains(&format!("has only the {} tower, not", tower.name())),
+                "{error}"
+            );
+        }
+    }
+}
