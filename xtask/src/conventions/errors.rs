@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clipway_formats::{CODES, Code};
 use proc_macro2::{TokenStream, TokenTree};
 
-use super::Source;
+use super::files::Source;
 
 /// Compares the codes of the source with [`CODES`].
 pub fn codes(sources: &[Source]) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::tables::Document;
+use super::files::Document;
 
 /// Links of documents that lead nowhere. `exists` looks up a path from the root.
 pub fn links(documents: &[Document], exists: impl Fn(&Path) -> bool) -> Vec<String> {

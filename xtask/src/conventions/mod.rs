@@ -1,6 +1,7 @@
 //! Conventions that the compiler does not check: errors, tables and links in documents, plain English.
 
 mod errors;
+mod files;
 mod links;
 mod tables;
 mod words;
@@ -8,30 +9,10 @@ mod words;
 use std::path::Path;
 
 use crate::demo::root;
-use tables::Document;
+use files::{Document, Source};
 
 /// Folders whose Rust files are read.
 const FOLDERS: [&str; 4] = ["crates", "xtask/src", "fuzz/src", "fuzz/targets"];
-
-/// A source file, by its path from the root.
-struct Source {
-    path: String,
-    text: String,
-}
-
-impl Source {
-    /// Whether only tests see the file.
-    fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
-    }
-
-    /// Whether the file belongs to a published library.
-    fn is_library(&self) -> bool {
-        const LIBRARIES: [&str; 4] = ["formats", "model", "kernels", "run"];
-        !self.path.ends_with("/tests.rs")
-            && LIBRARIES.iter().any(|name| self.path.starts_with(&format!("crates/clipway-{name}/src/")))
-    }
-}
 
 /// Checks every convention; false if one is broken.
 pub fn run() -> Result<bool, String> {

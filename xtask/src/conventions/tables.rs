@@ -4,13 +4,7 @@ use std::collections::BTreeSet;
 
 use clipway_formats::CODES;
 
-use super::Source;
-
-/// A document, by its path from the root.
-pub struct Document {
-    pub path: String,
-    pub text: String,
-}
+use super::files::{Document, Source};
 
 /// Compares the tables of operations, towers and codes with the source.
 pub fn tables(sources: &[Source], documents: &[Document]) -> Vec<String> {

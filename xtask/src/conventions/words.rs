@@ -1,7 +1,6 @@
 //! Spelling and wording of comments, messages and documents: American, natural, one word for each thing.
 
-use super::Source;
-use super::tables::Document;
+use super::files::{Document, Source};
 
 /// Spellings and phrases that were fixed once, with what to write instead. Each is searched for in lower case.
 const BANNED: [(&str, &str); 39] = [

@@ -199,7 +199,7 @@ pub(super) struct Sections<'a> {
 }
 
 impl Sections<'_> {
-    /// Where the fields that the file decides are known from; `more` besides those that all such models have.
+    /// The origins of the fields that the file decides; `more` are those that not all such models have.
     pub(super) fn origins(&self, more: &[(Field, &'static str, &'static str)]) -> Origins {
         let mut origins = Origins::default();
         for &(field, tower, key) in FIELDS.iter().chain(more) {

@@ -4,7 +4,7 @@ use crate::checkpoint::Checkpoint;
 use crate::layout::{self, Layout};
 use crate::state_dict::{SelectError, Selection, Weights, WeightsChoice, is_averaged};
 
-/// Finds the model's tensors, and says what a user must know about where they lie. Where the names as they are have no
+/// Finds the model's tensors, and says what a user should know about where they lie. Where the names as they are have no
 /// layout, the only prefix below which a layout lies is found.
 pub(crate) fn select(
     checkpoint: &Checkpoint,

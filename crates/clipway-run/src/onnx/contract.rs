@@ -29,7 +29,7 @@ pub struct OnnxContract {
     pub tokenizer_folder: PathBuf,
     /// Factor of the cosines, and what is added then; `None` where nothing states them.
     pub logits: Option<(f32, Option<f32>)>,
-    /// What a user must know.
+    /// What a user should know.
     pub notes: Vec<String>,
 }
 
@@ -149,7 +149,7 @@ fn rows(graphs: &[OnnxGraphFile]) -> Option<usize> {
     texts.flat_map(|graph| &graph.tensors).filter_map(table).max()
 }
 
-/// The id that a tokenizer pads with, where padding is told from the tokens of a text.
+/// The id that a tokenizer pads with, where padding is distinguished from the tokens of a text.
 pub(super) fn padding(rules: &TokenizerRules) -> Option<i64> {
     match &rules.kind {
         TokenizerKind::TokenizerJson(rules) => Some(i64::from(rules.pad_id)),

@@ -84,7 +84,7 @@ pub enum OnnxFolderError {
 }
 
 impl OnnxFolderError {
-    /// Stable name of the cause.
+    /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             OnnxFolderError::Input(error) => error.code(),

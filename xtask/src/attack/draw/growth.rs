@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{Drawn, Stage, Verdict, words};
+use super::case::{Drawn, Stage, Verdict, words};
 use crate::made::{self, shown};
 use crate::random::Random;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Drawn, OUT, SECRET, Stage, Verdict, words};
+use super::case::{Drawn, OUT, SECRET, Stage, Verdict, words};
 use crate::made::{self, shown};
 use crate::random::Random;
 

@@ -2,6 +2,7 @@
 //! is judged by what its generator knows.
 
 mod archive;
+mod case;
 mod growth;
 mod links;
 mod tiles;
@@ -17,6 +18,7 @@ use regex::Regex;
 use super::watched::{Seen, Watched};
 use crate::outcome::Outcome;
 use crate::random::Random;
+use case::{Drawn, OUT, SECRET, Stage, Verdict};
 
 /// Kinds of drawn attacks. Case `n` is of kind `n` modulo their number.
 const FAMILIES: [(&str, Family); 4] =
@@ -24,49 +26,11 @@ const FAMILIES: [(&str, Family); 4] =
 
 type Family = fn(&mut Random, &Stage<'_>) -> Result<Drawn, String>;
 
-/// Name of a run's output. A run that fails leaves nothing whose name begins with it or with its hidden form.
-const OUT: &str = "o";
-
-/// What no output may hold, and what no run may print.
-const SECRET: &str = "TOPSECRET";
-
 /// Longest wait for a run, on a loaded machine too.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// How many times longer a run may take that is not optimized.
 const UNOPTIMIZED: u32 = if cfg!(debug_assertions) { 15 } else { 1 };
-
-/// Where a case is made.
-struct Stage<'a> {
-    /// The case's own folder.
-    folder: &'a Path,
-    /// An exported folder of the demo model, which no case changes.
-    exported: &'a Path,
-}
-
-/// A run, and what is known of it.
-struct Drawn {
-    /// Of the program.
-    arguments: Vec<String>,
-    expected: Verdict,
-    /// Longest processor time of an optimized build, in seconds.
-    seconds: u32,
-    /// Most memory, in millions of bytes.
-    megabytes: u64,
-    /// Most bytes that the run adds on the disk, in millions.
-    disk: u64,
-    /// What was drawn.
-    detail: String,
-}
-
-/// What a run must come to.
-enum Verdict {
-    /// Done, or refused with a code.
-    Either,
-    Done,
-    /// Refused with one of these codes.
-    Refused(&'static [&'static str]),
-}
 
 /// Draws `count` cases from `seed` on, runs and judges them.
 pub fn run<'a>(
@@ -199,15 +163,12 @@ fn holds_secret(out: &Path) -> Result<bool, String> {
     Ok(false)
 }
 
-fn words(text: &str) -> Vec<String> {
-    text.split(' ').map(str::to_owned).collect()
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
+    use super::case::words;
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use super::{Drawn, Stage, Verdict, words};
+use super::case::{Drawn, Stage, Verdict, words};
 use crate::made::shown;
 use crate::random::Random;
 

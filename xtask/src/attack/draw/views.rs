@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::archive::{Entry, archive};
-use super::{Drawn, OUT, Stage, Verdict, words};
+use super::case::{Drawn, OUT, Stage, Verdict, words};
 use crate::made;
 use crate::random::Random;
 
