@@ -27,7 +27,7 @@ fn json_has_the_stages() {
     let stages = report["stages"].as_array().expect("stages");
     let names: Vec<&str> = stages.iter().filter_map(|stage| stage["name"].as_str()).collect();
     assert_eq!(names, ["pixels", "tokens", "image features", "text features", "logits"]);
-    assert_eq!((&report["images"], &report["texts"]), (&12.into(), &2.into()));
+    assert_eq!((&report["images"], &report["texts"]), (&12.into(), &3.into()));
     assert_eq!(stages[2]["compared"], 12 * 128);
     assert!(report["image_sensitivity"].as_f64().is_some_and(|spread| spread > 0.1), "{report}");
     let hashes = scene.run(&["verify", "EXPORTED", "--hashes-only", "--json"]).ended(0).json();
