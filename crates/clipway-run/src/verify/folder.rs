@@ -73,7 +73,7 @@ impl FolderVerification<'_> {
     pub fn run_resolved(&self, folder: &Source, source: &Arc<Checkpoint>) -> Result<Report, VerifyError> {
         let tower = Some(folder.tower());
         let mut options = SourceOptions { tower, precision: None, fold: false, ..self.source.clone() };
-        if options.model.is_none() && source.config().is_none() && !has_own_config(source, &options) {
+        if options.model.is_none() && source.config().is_none() && !has_own_config(source, folder, &options) {
             let mut config = folder.config().clone();
             // The source's own names show whether it is folded.
             config.model.folded = false;
@@ -123,10 +123,12 @@ impl FolderVerification<'_> {
     }
 }
 
-/// Whether a source states its own config, as a transformers folder does: the folder is held to it.
-fn has_own_config(source: &Arc<Checkpoint>, options: &SourceOptions) -> bool {
+/// Whether a source's own config is used, as of a transformers folder: the folder is held to it. The config of a folder
+/// for transformers names a tokenizer in that folder, which another source does not have.
+fn has_own_config(source: &Arc<Checkpoint>, folder: &Source, options: &SourceOptions) -> bool {
     Source::of(Arc::clone(source), options).is_ok_and(|source| {
-        source.layout().is_of_transformers() && matches!(source.origin(), ConfigOrigin::Layout(_))
+        let is_foreign = [source.layout(), folder.layout()].iter().any(|layout| layout.is_of_transformers());
+        is_foreign && matches!(source.origin(), ConfigOrigin::Layout(_))
     })
 }
 
