@@ -36,7 +36,7 @@ const BANNED: [(&str, &str); 39] = [
     ("stable name of the cause", "stable code of the error"),
     ("comes twice", "is a duplicate"),
     ("come twice", "are duplicates"),
-    ("are those of", "match those of"),
+    ("are those of", "match"),
     ("in the place of", "instead of"),
     ("does not pass its verification", "failed verification"),
     ("was taken, because", "was used, because"),

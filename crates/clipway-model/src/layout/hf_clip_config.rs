@@ -9,8 +9,10 @@ use super::hf_config::{
 };
 use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
 use crate::checkpoint::Checkpoint;
+use crate::config::text_model::TextModel;
 use crate::config::{ConfigFile, ModelConfig, limits};
 use crate::contract::{Field, Origins};
+use crate::plan::Towers;
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
 
@@ -43,19 +45,45 @@ pub(super) fn known_config(
     _: &[TensorInfo],
 ) -> Result<Option<KnownConfig>, LayoutError> {
     let document = Document::open(checkpoint)?;
-    let has = towers_of(state_dict);
     let mut problems = Problems::default();
-    let (model, image_size, mut origins) = model(&document, state_dict, checkpoint, &mut problems);
+    let described = model(&document, state_dict, checkpoint, &mut problems);
+    known(checkpoint, towers_of(state_dict), described, problems)
+}
+
+/// What a `config.json` describes.
+pub(super) struct Described {
+    /// open_clip's model config.
+    pub(super) model: Value,
+    /// Height and width of the images.
+    pub(super) image_size: [usize; 2],
+    pub(super) origins: Origins,
+    /// A text model of transformers.
+    pub(super) text_model: Option<TextModel>,
+    /// That model's own config, as transformers would have it beside the weights.
+    pub(super) text_model_file: Option<Vec<u8>>,
+}
+
+/// The config of a folder whose `config.json` is read, with the preprocessing of CLIP's image processor.
+pub(super) fn known(
+    checkpoint: &Checkpoint,
+    has: Towers,
+    described: Described,
+    problems: Problems,
+) -> Result<Option<KnownConfig>, LayoutError> {
+    let Described { model, image_size, mut origins, text_model, text_model_file } = described;
     let mut found = Contradictions::default();
     found.add(CONFIG, problems);
     let read = hf_preprocessor::read(checkpoint, has, image_size, &hf_processor_class::CLIP, &mut found);
     let malformed = |cause| LayoutError::Malformed { file: CONFIG, cause };
     let parsed = ModelConfig::parse(model.to_string().as_bytes()).map_err(malformed);
-    let (model, preprocessing) = match (parsed, read) {
+    let (mut model, preprocessing) = match (parsed, read) {
         (Ok(model), Ok(read)) => (model, read),
         (Err(error), _) | (_, Err(error)) => return Err(found.or(error)),
     };
     origins.merge(preprocessing.origins);
+    if let Some(text_model) = text_model {
+        model.set_text_model(text_model);
+    }
     found.none(KnownConfig {
         config: ConfigFile { model, preprocess: preprocessing.options },
         name: None,
@@ -63,18 +91,18 @@ pub(super) fn known_config(
         origins,
         activation_from: format!("`hidden_act` of `{CONFIG}`"),
         disagreements: preprocessing.disagreements,
-        text_model_file: None,
+        text_model_file,
         notes: preprocessing.notes.into_iter().chain(absent(has)).collect(),
     })
 }
 
-/// open_clip's model config, height and width of the images, and the origins of fields.
+/// What the file describes.
 fn model(
     document: &Document,
     state_dict: &StateDict,
     checkpoint: &Checkpoint,
     problems: &mut Problems,
-) -> (Value, [usize; 2], Origins) {
+) -> Described {
     let weights = Shapes { state_dict };
     let sections = document.sections(&KINDS, towers_of(state_dict), problems);
     let Sections { kind, root, image, text, .. } = &sections;
@@ -140,5 +168,11 @@ fn model(
     }
     let end =
         [(Field::Pooling, "text_config", "eos_token_id"), (Field::EndToken, "text_config", "eos_token_id")];
-    (config, size, sections.origins(&end))
+    Described {
+        model: config,
+        image_size: size,
+        origins: sections.origins(&end),
+        text_model: None,
+        text_model_file: None,
+    }
 }

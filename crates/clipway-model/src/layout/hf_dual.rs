@@ -3,19 +3,18 @@
 //! open_clip has them as `CustomTextCLIP` with a text tower of Hugging Face transformers.
 
 use clipway_formats::TensorInfo;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::hf_clip::{POSITION_IDS, VISION_BLOCKS, VISION_NAMES};
+use super::hf_clip_config::{self, Described};
 use super::hf_config::{
-    Activation, CONFIG, Defaults, Document, ImageSizes, Kinds, OWN_TOKENIZER, Shapes, Tower, sides,
+    Activation, Defaults, Document, ImageSizes, Kinds, OWN_TOKENIZER, Shapes, Tower, sides,
 };
-use super::hf_processor_class;
 use super::names::{Change, NameTable};
-use super::{Contradictions, Conversion, KnownConfig, Layout, LayoutError, has_prefix, hf_preprocessor};
+use super::{Conversion, KnownConfig, Layout, LayoutError, has_prefix};
 use crate::checkpoint::Checkpoint;
+use crate::config::limits;
 use crate::config::text_model::{TextModel, TextModelError};
-use crate::config::{ConfigFile, ModelConfig, limits};
-use crate::contract::Origins;
 use crate::plan::Towers;
 use crate::problems::Problems;
 use crate::state_dict::StateDict;
@@ -74,46 +73,11 @@ fn known_config(
 ) -> Result<Option<KnownConfig>, LayoutError> {
     let document = Document::open(checkpoint)?;
     let mut problems = Problems::default();
-    let Read { model, size, text_model, text_file, mut origins } = read(&document, state_dict, &mut problems);
-    let mut found = Contradictions::default();
-    found.add(CONFIG, problems);
-    let class = &hf_processor_class::CLIP;
-    let read = hf_preprocessor::read(checkpoint, Towers::Both, size, class, &mut found);
-    let malformed = |cause| LayoutError::Malformed { file: CONFIG, cause };
-    let parsed = ModelConfig::parse(model.to_string().as_bytes()).map_err(malformed);
-    let (mut model, preprocessing) = match (parsed, read) {
-        (Ok(model), Ok(read)) => (model, read),
-        (Err(error), _) | (_, Err(error)) => return Err(found.or(error)),
-    };
-    origins.merge(preprocessing.origins);
-    if let Some(text_model) = text_model {
-        model.set_text_model(text_model);
-    }
-    found.none(KnownConfig {
-        config: ConfigFile { model, preprocess: preprocessing.options },
-        name: None,
-        from: format!("`{CONFIG}` of transformers beside the weights"),
-        origins,
-        activation_from: format!("`hidden_act` of `{CONFIG}`"),
-        disagreements: preprocessing.disagreements,
-        text_model_file: Some(text_file),
-        notes: preprocessing.notes,
-    })
+    let described = read(&document, state_dict, &mut problems);
+    hf_clip_config::known(checkpoint, Towers::Both, described, problems)
 }
 
-/// What the `config.json` says.
-struct Read {
-    /// open_clip's model config.
-    model: Value,
-    /// Height and width of the images.
-    size: [usize; 2],
-    text_model: Option<TextModel>,
-    /// The text model's own config, as transformers would have it beside the weights.
-    text_file: Vec<u8>,
-    origins: Origins,
-}
-
-fn read(document: &Document, state_dict: &StateDict, problems: &mut Problems) -> Read {
+fn read(document: &Document, state_dict: &StateDict, problems: &mut Problems) -> Described {
     let weights = Shapes { state_dict };
     // The text model's object is read as its own library does, below.
     let sections = document.sections(&KINDS, Towers::Image, problems);
@@ -182,5 +146,11 @@ fn read(document: &Document, state_dict: &StateDict, problems: &mut Problems) ->
             "vocab_size": vocabulary.max(1),
         },
     });
-    Read { model, size: image, text_model, text_file, origins: sections.origins(&[]) }
+    Described {
+        model,
+        image_size: image,
+        origins: sections.origins(&[]),
+        text_model,
+        text_model_file: Some(text_file),
+    }
 }

@@ -43,9 +43,10 @@ impl StateDict {
 
     /// The tensors below a prefix, under names without it.
     pub(crate) fn under(&self, prefix: &str) -> StateDict {
-        let below = |name: &str| Some(name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned());
         let named = self.tensors.iter().zip(&self.stored);
-        let part = named.filter_map(|(tensor, &stored)| Some((stored, below(&tensor.name)?))).collect();
+        let part = named
+            .filter_map(|(tensor, &stored)| Some((stored, wrapped::below(&tensor.name, prefix)?)))
+            .collect();
         StateDict::of_part(Arc::clone(&self.file), part)
     }
 

@@ -68,7 +68,7 @@ impl Weights {
     /// A prefix that no name has.
     pub(crate) fn under(self, prefix: &str) -> Result<Weights, SelectError> {
         let prefix = prefix.trim_end_matches('.');
-        let below = |name: &str| Some(name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned());
+        let below = |name: &str| below(name, prefix);
         if !self.state_dict.tensors().iter().any(|tensor| below(&tensor.name).is_some()) {
             let firsts = first_parts(&self.state_dict);
             return Err(SelectError::NoPrefix { prefix: prefix.to_owned(), firsts });
@@ -115,6 +115,11 @@ impl Weights {
         let state_dict = StateDict::of_part(Arc::clone(&state_dict.file), part);
         Ok(Weights { state_dict, path, choice, has_both, left_out })
     }
+}
+
+/// A name without a prefix; `None` if it is not below that.
+pub(super) fn below(name: &str, prefix: &str) -> Option<String> {
+    Some(name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned())
 }
 
 /// First parts of names, each once.

@@ -209,7 +209,7 @@ impl OnnxTower {
     }
 }
 
-/// The output of a block, of so many samples; of a map one row for each place.
+/// The output of a block for `count` samples; a map has one row for each place.
 fn intermediate(output: OnnxOutput, count: usize) -> Intermediate {
     let name = output.name.strip_prefix(BLOCK).unwrap_or(&output.name).to_owned();
     let sample = output.shape.iter().skip(1).product::<usize>();

@@ -4,17 +4,17 @@ use clipway_formats::{OnnxExternal, write_onnx};
 use clipway_model::architecture::{Model, build};
 use clipway_model::config::ModelConfig;
 use clipway_model::plan::Towers;
-use clipway_model::spelling::onnx::{OnnxOptions, ParameterValues, PixelInput, lower};
+use clipway_model::spelling::onnx::{OnnxOptions, PixelInput, lower};
 use clipway_run::clip::Clip;
 use clipway_run::encoder::{Encoder, EncoderSettings};
-use clipway_run::engine::{Elements, Engine, EngineOptions, Processor, WeightError, Weights};
+use clipway_run::engine::{Engine, EngineOptions, Processor};
 use clipway_run::image::Preprocess;
 use clipway_run::onnx::{
     OnnxData, OnnxError, OnnxFolder, OnnxFolderError, OnnxGraphFile, OnnxSession, OnnxTower,
 };
 use clipway_run::tower::{Tower, TowerBatch};
 use clipway_run::verify::{Inputs, Outputs, Report, Tolerance, report};
-use clipway_testing::formula;
+use clipway_testing::architecture_runner::FormulaWeights;
 
 const CONFIG: &str = r#"{"embed_dim": 8, "quick_gelu": true,
     "vision_cfg": {"image_size": 8, "layers": 2, "width": 16, "head_width": 8, "patch_size": 4},
@@ -22,31 +22,6 @@ const CONFIG: &str = r#"{"embed_dim": 8, "quick_gelu": true,
 
 const MEAN: [f64; 3] = [0.48, 0.46, 0.41];
 const STD: [f64; 3] = [0.27, 0.26, 0.28];
-
-/// Weights by formula.
-struct ByFormula;
-
-impl Weights for ByFormula {
-    fn read(
-        &self,
-        name: &str,
-        shape: &[usize],
-        sink: &mut dyn FnMut(Elements<'_>),
-    ) -> Result<(), WeightError> {
-        let mut values = Vec::new();
-        formula::fill(name, shape, &mut values);
-        sink(Elements::F32(&values));
-        Ok(())
-    }
-}
-
-impl ParameterValues for ByFormula {
-    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
-        let mut out = Vec::new();
-        formula::fill(name, shape, &mut out);
-        Ok(out)
-    }
-}
 
 fn model(config: &str) -> Model {
     build(&ModelConfig::parse(config.as_bytes()).unwrap()).unwrap()
@@ -74,7 +49,8 @@ fn bytes_of(tower: usize, options: &OnnxOptions, damage: &Damage<'_>) -> Vec<u8>
     let layout = made.layout(OnnxExternal::WhereNeeded("data")).unwrap();
     let mut out = Vec::new();
     write_onnx(&made.graph, &layout, &mut out, &mut Vec::new(), |index| {
-        let mut bytes = made.make(index, &model.parameters, &ByFormula).map_err(std::io::Error::other)?;
+        let mut bytes =
+            made.make(index, &model.parameters, &FormulaWeights).map_err(std::io::Error::other)?;
         if let Some((name, count)) = damage.zeros
             && made.graph.initializers[index].name == name
         {
@@ -116,7 +92,7 @@ fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2]) -> Report {
     let processor = Processor::detect().unwrap();
     let engines = [&model.image, &model.text].map(|graph| -> Box<dyn Tower> {
         let options = EngineOptions::default();
-        Box::new(Engine::compile(graph, &model.parameters, &ByFormula, &processor, options).unwrap())
+        Box::new(Engine::compile(graph, &model.parameters, &FormulaWeights, &processor, options).unwrap())
     });
     let towers = [0, 1].map(|index| tower(&bytes_of(index, options[index], damages[index])));
     let inputs = Inputs::built_in();
@@ -169,8 +145,13 @@ fn damaged_files_are_found_and_named() {
 fn shorter_texts_run_where_the_length_is_free() {
     let model = model(CONFIG);
     let processor = Processor::detect().unwrap();
-    let engine =
-        Engine::compile(&model.text, &model.parameters, &ByFormula, &processor, EngineOptions::default());
+    let engine = Engine::compile(
+        &model.text,
+        &model.parameters,
+        &FormulaWeights,
+        &processor,
+        EngineOptions::default(),
+    );
     let engine = engine.unwrap();
     let options = OnnxOptions { free_length: true, ..OnnxOptions::default() };
     let session = OnnxSession::from_bytes(bytes_of(1, &options, &Damage::default())).unwrap();
@@ -222,8 +203,13 @@ fn folders_are_found_and_run_by_their_own_files() {
         .unwrap();
     let model = model(CONFIG);
     let processor = Processor::detect().unwrap();
-    let engine =
-        Engine::compile(&model.image, &model.parameters, &ByFormula, &processor, EngineOptions::default());
+    let engine = Engine::compile(
+        &model.image,
+        &model.parameters,
+        &FormulaWeights,
+        &processor,
+        EngineOptions::default(),
+    );
     let pixels: Vec<f32> = (0..2 * 3 * 64).map(|place| (place % 7) as f32 / 7.0).collect();
     let expected = engine.unwrap().features(TowerBatch::Pixels(&pixels)).unwrap();
     for path in [folder, &file] {
