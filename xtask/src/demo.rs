@@ -36,7 +36,8 @@ pub fn clipway() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = own.parent().unwrap_or(&own);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "clipway-cli"]).current_dir(root());
+    // With this package beside it, dependencies have the features they were built with for this program.
+    cargo.args(["build", "--quiet", "--package", "clipway-cli", "--package", "xtask"]).current_dir(root());
     if folder.ends_with("release") {
         cargo.arg("--release");
     }

@@ -50,14 +50,21 @@ pub fn tokenizer() -> Value {
         "pre_tokenizer": null, "decoder": null,
         "post_processor": {
             "type": "TemplateProcessing",
-            "single": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "SpecialToken": { "id": "[SEP]", "type_id": 0 } }],
+            "single": [
+                { "SpecialToken": { "id": "[CLS]", "type_id": 0 } },
+                { "Sequence": { "id": "A", "type_id": 0 } },
+                { "SpecialToken": { "id": "[SEP]", "type_id": 0 } },
+            ],
             "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
-            "special_tokens": { "[SEP]": { "id": "[SEP]", "ids": [5], "tokens": ["[SEP]"] } },
+            "special_tokens": {
+                "[CLS]": { "id": "[CLS]", "ids": [5], "tokens": ["[CLS]"] },
+                "[SEP]": { "id": "[SEP]", "ids": [6], "tokens": ["[SEP]"] },
+            },
         },
         "model": {
             "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100,
-            "vocab": { "[UNK]": 0, "[PAD]": 1, "a": 2, "##a": 3, "b": 4, "[SEP]": 5 },
+            "vocab": { "[UNK]": 0, "[PAD]": 1, "a": 2, "##a": 3, "b": 4, "[CLS]": 5, "[SEP]": 6 },
         },
     })
 }

@@ -41,8 +41,7 @@ pub fn watch(json: bool) -> Arc<AtomicBool> {
             end(json);
         }
     };
-    // If no descriptor is left for the handler, signals keep their default action.
-    let _ = ctrlc::set_handler(handler);
+    on_interrupt(handler);
     #[cfg(unix)]
     {
         // Setting the flag is enough: the write then fails and is reported like any other failed write.
@@ -50,6 +49,28 @@ pub fn watch(json: bool) -> Arc<AtomicBool> {
         let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, over);
     }
     flag
+}
+
+/// Calls `handler` for each interrupt. If no descriptor or thread is left for that, signals end the process.
+#[cfg(unix)]
+fn on_interrupt(handler: impl Fn() + Send + 'static) {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let signals = [SIGINT, SIGTERM, SIGHUP];
+    let Ok(mut watched) = signal_hook::iterator::Signals::new(signals) else { return };
+    let started = thread::Builder::new().spawn(move || watched.forever().for_each(|_| handler()));
+    if started.is_err() {
+        let always = Arc::new(AtomicBool::new(true));
+        for signal in signals {
+            let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&always));
+        }
+    }
+}
+
+/// Calls `handler` for each interrupt.
+#[cfg(not(unix))]
+fn on_interrupt(handler: impl Fn() + Send + 'static) {
+    let _ = ctrlc::set_handler(handler);
 }
 
 /// Ends the process: removes temporary files, reports the interrupt, and waits for neither threads nor readers.
