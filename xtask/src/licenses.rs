@@ -1,4 +1,5 @@
-//! Dependency rules: only packages from the registry, with permissive licenses, that cannot access the network.
+//! Dependency rules: only packages from the registry, with permissive licenses, that cannot access the network and
+//! build with the oldest Rust that this workspace supports.
 
 use std::process::Command;
 
@@ -59,6 +60,7 @@ struct Package {
     version: String,
     license: Option<String>,
     source: Option<String>,
+    rust_version: Option<String>,
 }
 
 /// Looks at every package that is locked.
@@ -75,7 +77,8 @@ pub fn run() -> Result<bool, String> {
             return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim()));
         }
         let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
-        let wrong: Vec<String> = metadata.packages.iter().filter_map(problem).collect();
+        let wrong: Vec<String> =
+            metadata.packages.iter().filter_map(|package| problem(package, OLDEST_RUST)).collect();
         let detail = match wrong.len() {
             0 => format!("{} packages", metadata.packages.len()),
             _ => wrong.join("\n  "),
@@ -85,9 +88,12 @@ pub fn run() -> Result<bool, String> {
     Ok(tell(outcomes))
 }
 
-/// What is wrong with a package.
-fn problem(package: &Package) -> Option<String> {
-    let Package { name, version, license, source } = package;
+/// The oldest Rust that builds the workspace.
+const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// What is wrong with a package, where `oldest` is the oldest Rust that must build it.
+fn problem(package: &Package, oldest: &str) -> Option<String> {
+    let Package { name, version, license, source, rust_version } = package;
     let refuse = |cause: String| Some(format!("{name} {version}: {cause}"));
     // Packages of the repository itself have no source.
     if let Some(source) = source
@@ -98,11 +104,25 @@ fn problem(package: &Package) -> Option<String> {
     if BANNED.contains(&name.as_str()) {
         return refuse("can reach the network".to_owned());
     }
+    if let Some(needed) = rust_version
+        && release(needed) > release(oldest)
+    {
+        return refuse(format!("needs Rust {needed}, and the workspace supports {oldest}"));
+    }
     match license {
         Some(license) if is_permitted(license) => None,
         Some(license) => refuse(format!("the license `{license}` is not permitted")),
         None => refuse("states no license".to_owned()),
     }
+}
+
+/// The numbers of a version of Rust: 1.90 is 1.90.0. What is no number is newer than any.
+fn release(version: &str) -> [u32; 3] {
+    let mut numbers = [0; 3];
+    for (number, part) in numbers.iter_mut().zip(version.split('.')) {
+        *number = part.parse().unwrap_or(u32::MAX);
+    }
+    numbers
 }
 
 /// Whether an expression leaves a choice of permitted licenses only. `/` is an old spelling of `OR`.
@@ -189,7 +209,9 @@ mod tests {
             version: "1.0.0".to_owned(),
             license: license.map(str::to_owned),
             source: source.map(str::to_owned),
+            rust_version: None,
         };
+        let problem = |package: &Package| problem(package, "1.90");
         let registry = Some("registry+https://example.org");
         assert_eq!(problem(&package("a", Some("MIT"), registry)), None);
         assert_eq!(problem(&package("a", Some("MIT"), None)), None);
@@ -200,6 +222,13 @@ mod tests {
             package("ureq", Some("MIT"), registry),
         ] {
             assert!(problem(&bad).is_some(), "{}", bad.name);
+        }
+        for (needed, refused) in
+            [("1.63", false), ("1.90", false), ("1.90.0", false), ("1.90.1", true), ("1.100", true)]
+        {
+            let package =
+                Package { rust_version: Some(needed.to_owned()), ..package("a", Some("MIT"), registry) };
+            assert_eq!(problem(&package).is_some(), refused, "{needed}");
         }
     }
 }

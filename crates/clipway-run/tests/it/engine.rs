@@ -1,28 +1,23 @@
 //! The engine on small models: every pass is exact, a sample does not depend on its batch, bad input is refused.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use clipway_formats::Dtype;
-use clipway_kernels::quantize_weights;
 use clipway_model::architecture::{self, Model};
 use clipway_model::config::ModelConfig;
-use clipway_model::graph;
 use clipway_run::encoder::{Encoder, EncoderSettings};
 use clipway_run::engine::{
-    Compute, Elements, Engine, EngineError, EngineOptions, InstructionSet, Passes, Processor, StepTimes,
-    WeightError, Weights,
+    Elements, Engine, EngineError, EngineOptions, InstructionSet, Passes, Processor, StepTimes, WeightError,
+    Weights,
 };
 use clipway_run::tower::TowerInput;
 use clipway_testing::architecture_runner::FormulaWeights;
 use clipway_testing::formula;
-use half::bf16;
 
 const VIT: &str = r#""image_size": 32, "layers": 2, "width": 48, "head_width": 16, "patch_size": 8"#;
 const TEXT: &str = r#""context_length": 12, "vocab_size": 64, "width": 32, "heads": 2, "layers": 2"#;
 
 /// Towers that together have every option the passes look at.
-const CONFIGS: [(&str, &str, &str); 8] = [
+pub const CONFIGS: [(&str, &str, &str); 8] = [
     ("plain", "", ""),
     ("layer scale", r#", "ls_init_value": 0.1"#, r#", "ls_init_value": 0.1"#),
     ("mean and end", r#", "pool_type": "avg", "no_ln_pre": true"#, r#", "pool_type": "eos", "eos_id": 5"#),
@@ -42,9 +37,9 @@ const CONFIGS: [(&str, &str, &str); 8] = [
 ];
 
 /// The tower of [`CONFIGS`] in which roundings grow from block to block.
-const SENSITIVE: &str = "branches of one convolution";
+pub const SENSITIVE: &str = "branches of one convolution";
 
-fn model(vision: &str, text: &str) -> Model {
+pub fn model(vision: &str, text: &str) -> Model {
     // Later keys take the place of earlier ones.
     let merge = |base: &str, more: &str| {
         let base: serde_json::Value = serde_json::from_str(&format!("{{{base}{more}}}")).expect("JSON");
@@ -59,16 +54,16 @@ fn model(vision: &str, text: &str) -> Model {
     architecture::build(&ModelConfig::parse(config.as_bytes()).expect("a right config")).expect("supported")
 }
 
-fn processor() -> Processor {
+pub fn processor() -> Processor {
     Processor::with_threads(2).expect("threads")
 }
 
-fn compile(model: &Model, image: bool, options: EngineOptions) -> Engine {
+pub fn compile(model: &Model, image: bool, options: EngineOptions) -> Engine {
     let tower = if image { &model.image } else { &model.text };
     Engine::compile(tower, &model.parameters, &FormulaWeights, &processor(), options).expect("it compiles")
 }
 
-fn pixels(model: &Model, batch: usize) -> Vec<f32> {
+pub fn pixels(model: &Model, batch: usize) -> Vec<f32> {
     let mut pixels = Vec::new();
     for sample in 0..batch {
         let mut image = Vec::new();
@@ -79,7 +74,7 @@ fn pixels(model: &Model, batch: usize) -> Vec<f32> {
 }
 
 /// Texts that end early, late, twice, at once and never.
-const IDS: [[i64; 12]; 6] = [
+pub const IDS: [[i64; 12]; 6] = [
     [60, 3, 9, 5, 63, 0, 0, 0, 0, 0, 0, 0],
     [60, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 63],
     [60, 2, 63, 5, 63, 8, 1, 1, 0, 4, 0, 5],
@@ -272,7 +267,7 @@ fn a_nan_stays_in_its_sample() {
 }
 
 /// Weights with one tensor that is missing, short or of another shape.
-struct Broken(&'static str);
+pub struct Broken(pub &'static str);
 
 impl Weights for Broken {
     fn read(
@@ -296,224 +291,6 @@ impl Weights for Broken {
         sink(Elements::F32(&values));
         Ok(())
     }
-}
-
-/// The cosine of each row of `found` with that of `expected`, the least.
-fn least_cosine(found: &[f32], expected: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    let pairs = found.chunks_exact(24).zip(expected.chunks_exact(24));
-    pairs.map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()).fold(1.0, f64::min)
-}
-
-#[test]
-fn narrower_layers_stay_near_f32_and_a_sample_does_not_depend_on_its_batch() {
-    for (name, vision, text) in CONFIGS {
-        let model = model(vision, text);
-        let ids = IDS.as_flattened();
-        let run = |image: bool, options: EngineOptions, part: usize| {
-            let engine = compile(&model, image, options);
-            let values = pixels(&model, 3);
-            let found = if image {
-                engine.run_pixels(&values[..part * values.len() / 3])
-            } else {
-                engine.run_tokens(&ids[..12 * part], 12)
-            };
-            found.expect("it runs")
-        };
-        for image in [true, false] {
-            let exact = run(image, EngineOptions::default(), 3);
-            for (compute, least) in [(Compute::Bf16, 0.9999), (Compute::Int8, 0.995)] {
-                // Its random weights make much of each rounding: `bf16_is_f32_with_weights_rounded_beforehand` shows it
-                // for the f32 engine.
-                let is_sensitive = image && name == SENSITIVE;
-                let least = if is_sensitive { least - 0.15 } else { least };
-                let options = EngineOptions { compute, ..EngineOptions::default() };
-                let found = run(image, options, 3);
-                let cosine = least_cosine(&found, &exact);
-                // It is near, and it is not the f32 engine.
-                assert!(cosine > least && found != exact, "{name} {compute:?} {image}: {cosine}");
-                assert_eq!(run(image, options, 1), found[..24], "{name} {compute:?} {image}: alone");
-            }
-        }
-    }
-}
-
-/// Weights of linear layers and embeddings rounded to bf16, everything else as it is.
-struct Rounded<'a>(HashSet<&'a str>);
-
-impl Weights for Rounded<'_> {
-    fn read(
-        &self,
-        name: &str,
-        shape: &[usize],
-        sink: &mut dyn FnMut(Elements<'_>),
-    ) -> Result<(), WeightError> {
-        let mut values = Vec::new();
-        formula::fill(name, shape, &mut values);
-        if self.0.contains(name) {
-            values.iter_mut().for_each(|value| *value = bf16::from_f32(*value).to_f32());
-        }
-        sink(Elements::F32(&values));
-        Ok(())
-    }
-}
-
-#[test]
-fn bf16_is_f32_with_weights_rounded_beforehand() {
-    for (name, vision, text) in CONFIGS {
-        let model = model(vision, text);
-        for graph in [&model.image, &model.text] {
-            let linear = |node: &graph::Node| match node.operation {
-                graph::Operation::Linear { weight, .. } | graph::Operation::Embedding { table: weight } => {
-                    Some(model.parameters.get(weight).name.as_str())
-                }
-                _ => None,
-            };
-            let rounded = Rounded(graph.nodes.iter().filter_map(linear).collect());
-            // Passes fold factors into weights before these are rounded.
-            let run = |weights: &dyn Weights, compute| {
-                let options = EngineOptions { passes: Passes::NONE, compute, ..EngineOptions::default() };
-                let engine = Engine::compile(graph, &model.parameters, weights, &processor(), options);
-                let engine = engine.expect("it compiles");
-                let found = match engine.input() {
-                    TowerInput::Pixels { .. } => engine.run_pixels(&pixels(&model, 2)),
-                    TowerInput::Tokens { .. } => engine.run_tokens(IDS.as_flattened(), 12),
-                };
-                found.expect("it runs")
-            };
-            let expected = run(&rounded, Compute::F32);
-            assert_eq!(run(&FormulaWeights, Compute::Bf16), expected, "{name}");
-            assert!(
-                run(&FormulaWeights, Compute::F32) != expected,
-                "{name}: the weights are not bf16 already"
-            );
-        }
-    }
-}
-
-/// How [`Stored`] hands over what it has.
-#[derive(Clone, Copy)]
-enum Storage {
-    /// Bytes of f32, in pieces of this many elements.
-    Pieces(usize),
-    /// Bytes of bf16.
-    Bf16,
-    /// Matrices, filters and tables in int8, some rows at a time; everything else in f32.
-    Int8,
-    /// What [`Storage::Int8`] stands for, in f32.
-    Dequantized,
-}
-
-/// Weights by formula as some file may store them.
-struct Stored(Storage);
-
-impl Weights for Stored {
-    fn read(
-        &self,
-        name: &str,
-        shape: &[usize],
-        sink: &mut dyn FnMut(Elements<'_>),
-    ) -> Result<(), WeightError> {
-        let mut values = Vec::new();
-        formula::fill(name, shape, &mut values);
-        let width = values.len() / shape.first().copied().unwrap_or(1).max(1);
-        let mut bytes = Vec::new();
-        match self.0 {
-            Storage::Pieces(len) => {
-                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-                bytes.chunks(4 * len).for_each(|bytes| sink(Elements::Stored { dtype: Dtype::F32, bytes }));
-            }
-            Storage::Bf16 => {
-                bytes.extend(values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()));
-                sink(Elements::Stored { dtype: Dtype::BF16, bytes: &bytes });
-            }
-            _ if !self.is_quantized(name, shape.len()) => sink(Elements::F32(&values)),
-            storage => {
-                let mut quantized = vec![0; values.len()];
-                let rows = values.chunks(width).zip(quantized.chunks_mut(width));
-                let scales: Vec<f32> =
-                    rows.map(|(row, out)| quantize_weights(row, out).expect("finite")).collect();
-                if matches!(storage, Storage::Int8) {
-                    for (values, scales) in quantized.chunks(5 * width).zip(scales.chunks(5)) {
-                        sink(Elements::Int8 { values, scales });
-                    }
-                } else {
-                    let value = |(index, value): (usize, &i8)| f32::from(*value) * scales[index / width];
-                    sink(Elements::F32(&quantized.iter().enumerate().map(value).collect::<Vec<_>>()));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_int8(&self, name: &str) -> bool {
-        matches!(self.0, Storage::Int8) && self.is_quantized(name, 2)
-    }
-}
-
-impl Stored {
-    /// The names alone decide, as in a file.
-    fn is_quantized(&self, name: &str, dimensions: usize) -> bool {
-        let is_norm = ["ln", "norm", "bn"].iter().any(|part| name.contains(part));
-        dimensions >= 2 && name.ends_with("weight") && !is_norm
-    }
-}
-
-fn features_of(model: &Model, image: bool, weights: &dyn Weights, compute: Compute) -> Vec<f32> {
-    let graph = if image { &model.image } else { &model.text };
-    let options = EngineOptions { compute, ..EngineOptions::default() };
-    let engine =
-        Engine::compile(graph, &model.parameters, weights, &processor(), options).expect("it compiles");
-    let found =
-        if image { engine.run_pixels(&pixels(model, 3)) } else { engine.run_tokens(IDS.as_flattened(), 12) };
-    found.expect("it runs")
-}
-
-#[test]
-fn weights_are_packed_from_whatever_they_are_stored_in() {
-    for (name, vision, text) in CONFIGS {
-        let model = model(vision, text);
-        for image in [true, false] {
-            let run = |storage, compute| features_of(&model, image, &Stored(storage), compute);
-            let whole = features_of(&model, image, &FormulaWeights, Compute::AsStored);
-            // Pieces that end within rows, and one for all.
-            for len in [7, 1 << 20] {
-                assert_eq!(run(Storage::Pieces(len), Compute::AsStored), whole, "{name} {image} {len}");
-            }
-            // bf16 in, bf16 panels: the rounding is done already, so both ways agree but for factors folded into weights.
-            let [narrow, wide] = [Compute::Bf16, Compute::F32].map(|c| run(Storage::Bf16, c));
-            assert!(name == SENSITIVE || least_cosine(&narrow, &wide) > 0.999_99, "{name} {image}");
-            // int8 in, f32 panels: as the same numbers in f32.
-            let dequantized = run(Storage::Dequantized, Compute::F32);
-            assert_eq!(run(Storage::Int8, Compute::F32), dequantized, "{name} {image}");
-            // int8 in, int8 panels, without being asked for.
-            let found = run(Storage::Int8, Compute::AsStored);
-            let least = if name == SENSITIVE && image { 0.8 } else { 0.995 };
-            let cosine = least_cosine(&found, &dequantized);
-            assert!(cosine > least && found != dequantized, "{name} {image}: {cosine}");
-            // Quantizing again what was quantized changes little.
-            let again = run(Storage::Dequantized, Compute::Int8);
-            let cosine = least_cosine(&found, &again);
-            assert!(cosine > least, "{name} {image}: {cosine} again");
-        }
-    }
-}
-
-#[test]
-fn what_is_not_finite_has_no_int8() {
-    let model = model("", "");
-    let options = EngineOptions { compute: Compute::Int8, ..EngineOptions::default() };
-    let result =
-        Engine::compile(&model.image, &model.parameters, &Broken("not a number"), &processor(), options);
-    let expected = "tensor `visual.transformer.resblocks.1.mlp.c_fc.weight`: it holds NaN or infinity, which int8 does not have";
-    assert_eq!(result.expect_err("it is refused").to_string(), expected);
-    let engine = compile(&model, true, options);
-    let mut values = pixels(&model, 3);
-    let expected = engine.run_pixels(&values).expect("pixels");
-    values[3072 + 5] = f32::INFINITY;
-    let found = engine.run_pixels(&values).expect("pixels");
-    assert!(found[24..48].iter().all(|value| value.is_nan()));
-    assert_eq!((&found[..24], &found[48..]), (&expected[..24], &expected[48..]));
 }
 
 #[test]

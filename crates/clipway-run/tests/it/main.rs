@@ -6,6 +6,7 @@
 mod activation;
 mod emoji;
 mod engine;
+mod engine_elements;
 mod engine_goldens;
 mod folding;
 mod foreign;
