@@ -1,4 +1,4 @@
-//! Prints the speed of the kernels: best of several runs, for each instruction set.
+//! Prints the speed of the kernels: the best of several runs, for each instruction set.
 //!
 //! `cargo bench -p clipway-kernels [-- FILTER]`
 
@@ -53,7 +53,7 @@ impl Bench<'_> {
         self.resize(2400, 1800, 298);
     }
 
-    /// Repeats a computation and prints the best time's rate.
+    /// Repeats a computation and prints the rate of the best run.
     fn measure(&self, name: String, amount: f64, unit: &str, mut run: impl FnMut()) {
         let name = format!("{} x{} {name}", self.kernels.isa(), self.kernels.threads());
         if !name.contains(self.filter) {
@@ -70,7 +70,7 @@ impl Bench<'_> {
     }
 
     fn linear(&self, rows: usize, inputs: usize, outputs: usize) {
-        // As in a model, the weights of one product do not stay in the cache until the next run.
+        // As in a model, the weights of one product leave the cache before the next run.
         let layers = (64_000_000 / (4 * inputs * outputs)).max(1);
         let values = numbers(outputs * inputs);
         let pack = |_| self.kernels.pack_linear::<f32>(&values, outputs, inputs, WeightLayout::OutIn);
@@ -153,7 +153,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Both passes of an image of bytes to `to` columns and 224 rows, by windows as wide as bicubic's.
+    /// Both passes of resizing a byte image to `to` columns and 224 rows, with windows as wide as bicubic's.
     fn resize(&self, width: usize, height: usize, to: usize) {
         let taps = |side: usize, outputs: usize| {
             let count = (4 * side / outputs).min(side);
@@ -174,7 +174,7 @@ impl Bench<'_> {
     }
 }
 
-/// Returns numbers between -1 and 1 that look random.
+/// Returns pseudorandom numbers between -1 and 1.
 fn numbers(count: usize) -> Vec<f32> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {

@@ -11,7 +11,7 @@ pub enum Activation {
     Identity,
     /// `max(x, 0)`.
     Relu,
-    /// `x * Φ(x)`, with the normal distribution's exact Φ.
+    /// `x * Φ(x)` with the exact Φ of the normal distribution.
     Gelu,
     /// `x / 2 * (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
     GeluTanh,
@@ -41,7 +41,7 @@ impl Activation {
         }
     }
 
-    /// Returns the rough number of f32 operations a value costs.
+    /// Returns the rough cost of one value in f32 operations.
     pub(crate) fn work(self) -> usize {
         match self {
             Activation::Identity | Activation::Relu => 1,

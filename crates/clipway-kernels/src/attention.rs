@@ -8,20 +8,20 @@ use crate::rotary::Rotary;
 use crate::threads::Kernels;
 use std::ops::Range;
 
-/// The shape of an attention: `softmax(scale * q · kᵀ + bias) · v` in every head.
+/// The shape of an attention: `softmax(scale * q · kᵀ + bias) · v` in each head.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionSpec<'a> {
     /// The number of heads.
     pub heads: usize,
-    /// The columns of a head in q, k and v.
+    /// Columns of one head in q, k and v.
     pub head_width: usize,
-    /// The factor of the products, usually `1 / √head_width`.
+    /// Factor on the products, usually `1 / √head_width`.
     pub scale: f32,
     /// Whether a query sees only the keys up to its own position.
     pub causal: bool,
     /// Added to the scaled products, the same for every sequence.
     pub bias: Option<AttentionBias<'a>>,
-    /// Turns the heads of queries and keys by their positions first.
+    /// Rotates the heads of queries and keys by their positions first.
     pub rotary: Option<Rotary<'a>>,
 }
 
@@ -30,9 +30,9 @@ pub struct AttentionSpec<'a> {
 pub struct AttentionBias<'a> {
     /// The values.
     pub values: &'a [f32],
-    /// Positions of queries that the bias covers.
+    /// Query positions covered by the bias.
     pub queries: usize,
-    /// Positions of keys that the bias covers.
+    /// Key positions covered by the bias.
     pub keys: usize,
 }
 
@@ -43,7 +43,7 @@ pub struct Sequence {
     pub queries: Range<usize>,
     /// Rows of k and v.
     pub keys: Range<usize>,
-    /// The place of the first query among the keys, for a causal mask, a bias and a rotation.
+    /// The position of the first query among the keys; used by the causal mask, the bias and the rotation.
     pub position: usize,
 }
 
@@ -60,13 +60,13 @@ impl Sequence {
 }
 
 impl Kernels {
-    /// Writes the attention of every sequence to the rows of its queries in `out`.
+    /// Writes the attention of each sequence to its query rows in `out`.
     ///
-    /// q, k, v and `out` have `heads * head_width` columns; views into a fused `[rows, 3 * width]` matrix
-    /// will do. A query that sees no key gives zeros.
+    /// q, k, v and `out` have `heads * head_width` columns; views into a fused `[rows, 3 * width]` matrix work too. A
+    /// query that sees no key yields zeros.
     ///
     /// # Panics
-    /// Where sizes differ, a sequence is out of range, or the sequences' queries are not in order.
+    /// If sizes differ, a sequence is out of range, or the queries of the sequences are out of order.
     pub fn attention(
         &self,
         spec: &AttentionSpec<'_>,
@@ -124,7 +124,7 @@ struct Head<'a> {
     q: Matrix<'a>,
     k: Matrix<'a>,
     v: Matrix<'a>,
-    /// No other task takes the rows and columns of this sequence and head.
+    /// No other task touches the rows and columns of this sequence and head.
     out: SharedMatrix<'a>,
     /// Panels of keys, `[head_width, keys]` each.
     packed_k: &'a mut [f32],
@@ -132,7 +132,7 @@ struct Head<'a> {
     packed_v: &'a mut [f32],
     /// Scores of one tile of queries, `[tile rows, keys rounded up to lanes]`.
     scores: &'a mut [f32],
-    /// Queries of one tile, or one key, turned; empty where nothing is.
+    /// Rotated queries of one tile, or one rotated key; empty without a rotation.
     turned: &'a mut [f32],
 }
 
@@ -170,7 +170,7 @@ impl Kernel for Head<'_> {
                 let columns = (vectors * S::LANES).min(width - start);
                 for (index, &factor) in factors[..rows].iter().enumerate() {
                     #[allow(unsafe_code)]
-                    // SAFETY: the rows and columns are of this task alone.
+                    // SAFETY: the rows and columns belong to this task only.
                     let part = unsafe { self.out.part(row + index, column + start, columns) };
                     scale(simd, &sums.0[index * vectors * S::LANES..][..columns], factor, part);
                 }
@@ -181,7 +181,7 @@ impl Kernel for Head<'_> {
 }
 
 impl Head<'_> {
-    /// Returns the number of keys that a query sees, by its place in the sequence.
+    /// Returns how many keys a query sees, given its index in the sequence.
     #[inline(always)]
     fn visible(&self, query: usize) -> usize {
         let keys = self.sequence.keys.len();
@@ -226,7 +226,7 @@ impl Head<'_> {
         }
     }
 
-    /// Writes the products of a tile of queries with the first `keys` keys to `scores`.
+    /// Writes the products of a tile of queries and the first `keys` keys to `scores`.
     #[inline(always)]
     fn multiply_keys<S: Simd>(&mut self, simd: S, row: usize, rows: usize, keys: usize) {
         let width = self.spec.head_width;
@@ -248,9 +248,9 @@ impl Head<'_> {
         }
     }
 
-    /// Turns a row of scores into weights that lack a common factor, which it returns.
+    /// Turns a row of scores into unnormalized weights and returns the factor that normalizes them.
     ///
-    /// Keys that the query does not see, but others of its tile do, get weight zero.
+    /// Keys hidden from this query, but visible to others in its tile, get weight zero.
     #[inline(always)]
     fn softmax<S: Simd>(&mut self, simd: S, query: usize, index: usize, keys: usize) -> f32 {
         let visible = self.visible(query);
@@ -278,7 +278,7 @@ fn scale<S: Simd>(simd: S, values: &[f32], factor: f32, out: &mut [f32]) {
     }
 }
 
-/// Cuts columns into panels: the first column and the number of vectors of each.
+/// Splits columns into panels and yields the first column and the number of vectors of each.
 #[inline(always)]
 fn panels<S: Simd>(columns: usize) -> impl Iterator<Item = (usize, usize)> {
     let width = S::PANEL_VECTORS * S::LANES;

@@ -1,21 +1,21 @@
-//! Memory for packed weights and scratch: zeroed, and aligned to a cache line.
+//! Zeroed, cache-line-aligned memory for packed weights and scratch.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// Bytes of a cache line, and of the widest vector.
+/// Bytes in a cache line, and in the widest vector.
 const ALIGNMENT: usize = 64;
 
-/// A number of which zero bytes are a value, as is every other pattern of bytes.
+/// A number type for which every bit pattern is valid, zero bytes included.
 ///
 /// # Safety
-/// Every pattern of bytes is a value, and values have no padding.
+/// Every bit pattern is a valid value, and values have no padding.
 #[allow(unsafe_code)]
 pub(crate) unsafe trait Plain: Copy + Send + Sync + 'static {}
 
 #[allow(unsafe_code)]
-// SAFETY: numbers without padding.
+// SAFETY: plain numbers without padding.
 mod plain {
     unsafe impl super::Plain for f32 {}
     unsafe impl super::Plain for half::bf16 {}
@@ -24,23 +24,23 @@ mod plain {
     unsafe impl super::Plain for i16 {}
 }
 
-/// A fixed number of values, zero at first, that start on a cache line.
+/// A fixed number of values, initially zero, starting on a cache line.
 pub(crate) struct AlignedBuffer<T: Plain> {
     start: NonNull<T>,
     len: usize,
 }
 
-/// Views a buffer of f32 that starts on a cache line as numbers that are no wider.
+/// Reinterprets a buffer of f32 that starts on a cache line as numbers that are no wider.
 #[allow(unsafe_code)]
 pub(crate) fn view<T: Plain>(values: &mut [f32]) -> &mut [T] {
     const { assert!(size_of::<T>() <= size_of::<f32>() && align_of::<T>() <= align_of::<f32>()) };
     let len = values.len() * (size_of::<f32>() / size_of::<T>());
-    // SAFETY: the bytes belong to the slice, which is borrowed mutably; any bytes are values of both types.
+    // SAFETY: the bytes belong to the slice, which is borrowed mutably; any bytes are valid for both types.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len) }
 }
 
 #[allow(unsafe_code)]
-// SAFETY: the buffer owns its memory and hands it out by the rules of references.
+// SAFETY: the buffer owns its memory and lends it out under the usual reference rules.
 unsafe impl<T: Plain> Send for AlignedBuffer<T> {}
 #[allow(unsafe_code)]
 // SAFETY: as for `Send`.

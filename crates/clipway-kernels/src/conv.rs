@@ -9,7 +9,7 @@ use crate::pack::{PackedMatrix, WeightLayout};
 use crate::threads::Kernels;
 use crate::window::{Image, Window};
 
-/// Values of gathered patches that a task holds: half of a common second-level cache.
+/// Values of gathered patches that a task holds: half of a typical second-level cache.
 const TASK_VALUES: usize = 128 * 1024;
 
 /// The packed weights of a convolution.
@@ -23,11 +23,11 @@ pub struct PackedConv {
 
 #[derive(Debug)]
 enum Weight {
-    /// A matrix for each group, whose inputs are `[kernel height, kernel width, channels]`.
+    /// One matrix per group, with inputs ordered `[kernel height, kernel width, channels]`.
     Groups(Vec<PackedMatrix>),
     /// The same in int8.
     Int8(Vec<PackedInt8>),
-    /// A group for each channel, with few outputs.
+    /// One group per channel, with few outputs.
     Depthwise(DepthwiseWeight),
 }
 
@@ -37,17 +37,17 @@ impl PackedConv {
         &self.window
     }
 
-    /// Returns the channels of the input.
+    /// Returns the number of input channels.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Returns the channels of the output.
+    /// Returns the number of output channels.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Returns the memory that the packed weights take.
+    /// Returns the bytes taken by the packed weights.
     pub fn bytes(&self) -> usize {
         match &self.weight {
             Weight::Groups(groups) => groups.iter().map(PackedMatrix::<f32>::bytes).sum(),
@@ -57,7 +57,7 @@ impl PackedConv {
     }
 }
 
-/// Brings one output's weights `[channels, taps]` into the order of gathered patches, `[taps, channels]`.
+/// Reorders one output's weights from `[channels, taps]` to the order of gathered patches, `[taps, channels]`.
 fn reorder<T: Copy>(row: &[T], taps: usize, reordered: &mut [T]) {
     let channels = reordered.len() / taps.max(1);
     for (channel, window) in row.chunks_exact(taps.max(1)).enumerate() {
@@ -68,10 +68,10 @@ fn reorder<T: Copy>(row: &[T], taps: usize, reordered: &mut [T]) {
 }
 
 impl Kernels {
-    /// Packs the weights `[outputs, inputs / groups, kernel height, kernel width]` of a convolution.
+    /// Packs convolution weights `[outputs, inputs / groups, kernel height, kernel width]`.
     ///
     /// # Panics
-    /// Where the sizes do not fit.
+    /// If the sizes do not fit.
     pub fn pack_conv2d(
         &self,
         weight: &[f32],
@@ -106,11 +106,11 @@ impl Kernels {
         PackedConv { window, inputs, outputs, weight }
     }
 
-    /// Packs int8 weights `[outputs, inputs / groups, kernel height, kernel width]` of a convolution, each output to be
-    /// multiplied by its scale. Patches are quantized with a scale each as they are gathered.
+    /// Packs int8 convolution weights `[outputs, inputs / groups, kernel height, kernel width]`; each output is
+    /// multiplied by its scale. Patches are quantized as they are gathered, each with its own scale.
     ///
     /// # Panics
-    /// Where the sizes do not fit, or a patch has more than [`MOST_INT8_INPUTS`](crate::MOST_INT8_INPUTS) values.
+    /// If the sizes do not fit, or a patch has more than [`MOST_INT8_INPUTS`](crate::MOST_INT8_INPUTS) values.
     pub fn pack_conv2d_int8(
         &self,
         weight: &[i8],
@@ -139,11 +139,10 @@ impl Kernels {
         PackedConv { window, inputs, outputs, weight }
     }
 
-    /// Writes `epilogue(convolution)` to `out`, `[batch, height, width, outputs]` with the epilogue's rows
-    /// being pixels.
+    /// Writes `epilogue(convolution)` to `out`, `[batch, height, width, outputs]`; the epilogue's rows are pixels.
     ///
     /// # Panics
-    /// Where sizes differ, or the weights were packed for another instruction set.
+    /// If sizes differ, or the weights were packed for another instruction set.
     pub fn conv2d(&self, x: Image<'_>, conv: &PackedConv, epilogue: Epilogue<'_>, out: &mut [f32]) {
         assert_eq!(x.channels, conv.inputs, "the image has the convolution's channels");
         let size = conv.window.output_size(x.size);
@@ -197,9 +196,8 @@ impl Kernels {
         }
     }
 
-    /// Gathers patches into rows task by task and calls a function with them, and with the panels that the task takes.
-    /// `size` is the groups, all rows, the
-    /// values of a row and the panels of a group's weights.
+    /// Gathers patches into rows, task by task, and calls a function with them and the panels assigned to the task.
+    /// `size` holds the number of groups, the number of rows, the length of a row and the number of panels in a group.
     fn gathered(
         &self,
         patches: Patches<'_>,
@@ -208,7 +206,7 @@ impl Kernels {
         multiply: impl Fn(Gathered<'_>) + Sync,
     ) {
         let fitting = (TASK_VALUES / depth.max(1)).clamp(8, 128).next_multiple_of(self.isa().tile_rows());
-        // Few rows: every task takes some of the panels, and gathers its rows again.
+        // Few rows: each task takes some of the panels and gathers its rows again.
         let parts = if rows.div_ceil(fitting) >= 2 * self.threads() { 1 } else { 2 * self.threads() };
         let parts = parts.min(panels).max(1);
         let blocks = rows.div_ceil(fitting);
@@ -226,17 +224,17 @@ impl Kernels {
     }
 }
 
-/// Patches that one task gathered.
+/// Patches gathered by one task.
 struct Gathered<'a> {
     group: usize,
-    /// The output's row of the first patch.
+    /// The output row of the first patch.
     first: usize,
     x: Matrix<'a>,
-    /// The panels of weights to multiply with.
+    /// The weight panels to multiply by.
     panels: std::ops::Range<usize>,
 }
 
-/// The windows of an image as rows of a matrix.
+/// The windows of an image, as rows of a matrix.
 struct Patches<'a> {
     x: Image<'a>,
     window: &'a Window,
@@ -251,7 +249,7 @@ impl<'a> Patches<'a> {
         Patches { x, window: &conv.window, size, channels: conv.inputs / groups }
     }
 
-    /// Writes the windows of outputs from `first` on, one a row of `depth` values.
+    /// Writes the windows of the outputs from `first` on, one per row of `depth` values.
     fn gather(&self, group: usize, first: usize, rows: &mut [f32], depth: usize) {
         let [height, width] = self.window.kernel;
         for (index, row) in rows.chunks_exact_mut(depth.max(1)).enumerate() {

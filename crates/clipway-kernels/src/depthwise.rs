@@ -1,4 +1,4 @@
-//! Depthwise convolution: every channel with a window of its own, or with several, one for each of its outputs.
+//! Depthwise convolution: each channel has its own window, or several, one per output.
 
 use std::ops::Range;
 
@@ -8,23 +8,23 @@ use crate::matrix::SharedMatrix;
 use crate::threads::Kernels;
 use crate::window::{Image, Window};
 
-/// Columns of the output that are summed up together, a register each: a weight is loaded once for all of them.
+/// Output columns summed together, one register each, so that a weight is loaded once for all of them.
 const COLUMNS: usize = 8;
 
-/// Most lines of the output of a task.
+/// Most output lines in a task.
 const MOST_LINES: usize = 8;
 
-/// Vectors of channels that are gathered at a time. In the image a vector of one pixel lies far from that of the next,
-/// and at the same distance, which caches are bad at; gathered they lie side by side, with zeros where the image ends.
+/// Vectors of channels gathered at a time. In the image, vectors of neighboring pixels lie a large constant stride
+/// apart, which caches handle badly; gathered, they lie side by side, with zeros beyond the edge of the image.
 const VECTORS: usize = 4;
 
-/// Tasks that a thread should have to choose from.
+/// Tasks per thread, so that the load balances.
 const TASKS_A_THREAD: usize = 4;
 
 /// Lanes of the widest vector.
 const MOST_LANES: usize = 16;
 
-/// Most outputs of a channel.
+/// Most outputs per channel.
 pub(crate) const MOST_COPIES: usize = 4;
 
 /// Weights of a depthwise convolution, `[copies, taps, channels]`: output `channel * copies + copy`.
@@ -48,14 +48,14 @@ impl DepthwiseWeight {
         Self { values: (0..weight.len()).map(value).collect(), channels, copies }
     }
 
-    /// Returns the memory that the weights take.
+    /// Returns the bytes taken by the weights.
     pub(crate) fn bytes(&self) -> usize {
         self.values.len() * size_of::<f32>()
     }
 }
 
 impl Kernels {
-    /// Convolves every channel, some lines of the output a task.
+    /// Convolves every channel; each task computes a block of output lines.
     pub(crate) fn depthwise(
         &self,
         x: Image<'_>,
@@ -69,7 +69,7 @@ impl Kernels {
         let wanted = (TASKS_A_THREAD * self.threads()).div_ceil(x.batch.max(1));
         let each = size[0].div_ceil(wanted).clamp(1, MOST_LINES);
         let blocks = size[0].div_ceil(each);
-        // The lines that `each` lines of the output see, wide enough for whole groups of columns.
+        // The input lines seen by `each` output lines, wide enough for whole groups of columns.
         let seen = |axis: usize, outputs: usize| {
             (outputs - 1) * window.stride[axis] + (window.kernel[axis] - 1) * window.dilation[axis] + 1
         };
@@ -96,7 +96,7 @@ impl Kernels {
     }
 }
 
-/// Some lines of the output.
+/// A block of output lines.
 struct Lines<'a> {
     x: Image<'a>,
     weight: &'a DepthwiseWeight,
@@ -105,16 +105,16 @@ struct Lines<'a> {
     size: [usize; 2],
     batch: usize,
     lines: Range<usize>,
-    /// Height and width of the part of the image that the lines see, with the zeros around it.
+    /// Height and width of the part of the image that the lines see, padding included.
     padded: [usize; 2],
-    /// Room for that part, `[vectors, height, width, lanes]`.
+    /// Space for that part, `[vectors, height, width, lanes]`.
     scratch: &'a mut [f32],
     epilogue: &'a Epilogue<'a>,
-    /// No other task takes the rows of these lines.
+    /// No other task touches the rows of these lines.
     out: SharedMatrix<'a>,
 }
 
-/// Sums of some columns, `[columns, copies, lanes]`, on a cache line.
+/// Sums of a group of columns, `[columns, copies, lanes]`, on a cache line.
 #[repr(align(64))]
 struct Sums([f32; COLUMNS * MOST_COPIES * MOST_LANES]);
 
@@ -141,8 +141,8 @@ impl Kernel for Lines<'_> {
 }
 
 impl Lines<'_> {
-    /// Puts the part of the image that the lines see into the scratch, some vectors of channels from one on. Lines
-    /// beyond the image stay as they are: nothing looks at them.
+    /// Copies the part of the image that the lines see into the scratch, for `vectors` vectors of channels starting at
+    /// `first`. Lines beyond the image are left as they are, since nothing reads them.
     #[inline(always)]
     fn gather<S: Simd>(&mut self, simd: S, first: usize, vectors: usize) {
         let window = self.window;
@@ -171,7 +171,7 @@ impl Lines<'_> {
         }
     }
 
-    /// Computes and stores up to `COLUMNS` outputs of a line, for a vector of channels.
+    /// Computes and stores up to `COLUMNS` outputs of a line for one vector of channels.
     #[inline(always)]
     fn columns<S: Simd>(&self, simd: S, vector: usize, line: usize, column: usize, channels: Range<usize>) {
         let copies = self.weight.copies;
@@ -181,7 +181,7 @@ impl Lines<'_> {
             let totals = self.sum(simd, vector, line, column, channels.clone(), 0);
             for (index, &total) in totals.iter().enumerate().take(count) {
                 #[allow(unsafe_code)]
-                // SAFETY: the row is of this task alone.
+                // SAFETY: the row belongs to this task only.
                 let part = unsafe { self.out.part(row + index, channels.start, channels.len()) };
                 self.epilogue.store_vector(simd, total, row + index, channels.start, part);
             }
@@ -202,7 +202,7 @@ impl Lines<'_> {
     /// Sums the windows of `COLUMNS` outputs of a line.
     #[inline(always)]
     #[allow(unsafe_code)]
-    // Written with indices, so that the compiler keeps the sums in registers.
+    // Indexed loops, so that the compiler keeps the sums in registers.
     #[allow(clippy::needless_range_loop)]
     fn sum<S: Simd>(
         &self,
@@ -229,8 +229,8 @@ impl Lines<'_> {
             assert!(pixels.len() >= (COLUMNS - 1) * step + (width - 1) * dilation + S::LANES);
             for tap in 0..width {
                 let weight = load(simd, &weights[tap * pitch..][channels.clone()]);
-                // SAFETY: the slice holds `LANES` values at the place of the last tap and the last column (asserted),
-                // and so at those of every other one.
+                // SAFETY: the slice holds `LANES` values at the last tap and the last column (asserted), and therefore
+                // at every other one.
                 unsafe {
                     let pixels = pixels.as_ptr().add(tap * dilation);
                     for column in 0..COLUMNS {
@@ -243,7 +243,7 @@ impl Lines<'_> {
         sums
     }
 
-    /// Stores the sums `[copies, lanes]` of some channels of one place: the outputs of a channel follow one another.
+    /// Stores the sums `[copies, lanes]` of some channels at one pixel; the outputs of a channel are adjacent.
     #[inline(always)]
     fn store<S: Simd>(&self, simd: S, row: usize, channels: Range<usize>, sums: &[f32]) {
         let copies = self.weight.copies;
@@ -255,7 +255,7 @@ impl Lines<'_> {
         }
         let (column, count) = (channels.start * copies, channels.len() * copies);
         #[allow(unsafe_code)]
-        // SAFETY: the row is of this task alone.
+        // SAFETY: the row belongs to this task only.
         let part = unsafe { self.out.part(row, column, count) };
         self.epilogue.store(simd, &ordered[..count], row, column, part);
     }

@@ -1,4 +1,4 @@
-//! Operations on every value, and the mean over rows.
+//! Elementwise operations, and the mean over rows.
 
 use crate::activation::Activation;
 use crate::isa::{Kernel, Simd, load, store};
@@ -6,7 +6,7 @@ use crate::matrix::{MatrixMut, SharedMatrix};
 use crate::threads::Kernels;
 use std::ops::Range;
 
-/// Values that one task takes.
+/// Values per task.
 const TASK_VALUES: usize = 64 * 1024;
 
 impl Kernels {
@@ -15,37 +15,37 @@ impl Kernels {
         self.each(values, activation.work(), Operation::Activation(activation));
     }
 
-    /// Adds `x` to `out`; a shorter `x` is repeated, as positions are for every sequence of a batch.
+    /// Adds `x` to `out`; a shorter `x` repeats, like the positions for each sequence of a batch.
     ///
     /// # Panics
-    /// Where the length of `out` is no multiple of that of `x`.
+    /// If the length of `out` is not a multiple of the length of `x`.
     pub fn add(&self, x: &[f32], out: &mut [f32]) {
         check_repeats(x, out);
         self.each(out, 1, Operation::Add(x));
     }
 
-    /// Subtracts `x` from `out`; a shorter `x` is repeated.
+    /// Subtracts `x` from `out`; a shorter `x` repeats.
     ///
     /// # Panics
-    /// Where the length of `out` is no multiple of that of `x`.
+    /// If the length of `out` is not a multiple of the length of `x`.
     pub fn subtract(&self, x: &[f32], out: &mut [f32]) {
         check_repeats(x, out);
         self.each(out, 1, Operation::Subtract(x));
     }
 
-    /// Multiplies `out` by `x`; a shorter `x` is repeated, as a layer's scale is for every row.
+    /// Multiplies `out` by `x`; a shorter `x` repeats, like a layer's scale for each row.
     ///
     /// # Panics
-    /// Where the length of `out` is no multiple of that of `x`.
+    /// If the length of `out` is not a multiple of the length of `x`.
     pub fn mul_channels(&self, x: &[f32], out: &mut [f32]) {
         check_repeats(x, out);
         self.each(out, 1, Operation::Multiply(x));
     }
 
-    /// Writes the mean of every group of `rows` rows: `[groups, rows, width]` to `[groups, width]`.
+    /// Writes the mean of each group of `rows` rows: `[groups, rows, width]` to `[groups, width]`.
     ///
     /// # Panics
-    /// Where the lengths do not fit.
+    /// If the lengths do not fit.
     pub fn mean_rows(&self, x: &[f32], rows: usize, width: usize, out: &mut [f32]) {
         assert!(rows > 0 && width > 0 && out.len().is_multiple_of(width), "groups of [{rows}, {width}]");
         assert_eq!(x.len(), out.len() * rows, "groups of [{rows}, {width}]");
@@ -92,7 +92,7 @@ impl Kernel for Each<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         #[allow(unsafe_code)]
-        // SAFETY: the range is of this task alone.
+        // SAFETY: the range belongs to this task only.
         let values = unsafe { self.out.part(0, self.range.start, self.range.len()) };
         match self.operation {
             Operation::Activation(activation) => {
@@ -109,7 +109,7 @@ impl Kernel for Each<'_> {
     }
 }
 
-/// Combines values with those of `x`, repeated, where the first stands at place `offset` of the whole.
+/// Combines values with a repeated `x`; the first value is at index `offset` of the whole.
 #[inline(always)]
 fn repeat<S: Simd>(
     simd: S,
@@ -147,7 +147,7 @@ impl Kernel for Mean<'_> {
         let rows = self.x.len() / self.width;
         let factor = simd.splat(1.0 / rows as f32);
         #[allow(unsafe_code)]
-        // SAFETY: the group's row is of this task alone.
+        // SAFETY: the group's row belongs to this task only.
         let out = unsafe { self.out.part(self.group, 0, self.width) };
         for start in (0..self.width).step_by(S::LANES) {
             let end = self.width.min(start + S::LANES);

@@ -4,18 +4,18 @@ use crate::activation::Activation;
 use crate::isa::{Simd, load, store};
 use crate::matrix::Matrix;
 
-/// `finish(residual + activation(product + bias))`, or with a product in place of the sum.
+/// `finish(residual + activation(product + bias))`, or with `*` instead of the first `+` for a gate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
-    /// Added to every row: one value a column.
+    /// Added to every row: one value per column.
     pub bias: Option<&'a [f32]>,
     /// Applied after the bias.
     pub activation: Activation,
-    /// Added after the activation, or multiplied with.
+    /// Added after the activation, or multiplied for a gate.
     pub residual: Residual<'a>,
-    /// Whether it is multiplied with, as gates are, and not added.
+    /// Whether the residual is multiplied, as a gate, instead of added.
     pub gate: bool,
-    /// Applied last, as in a ResNet's block.
+    /// Applied last, as in a ResNet block.
     pub finish: Activation,
 }
 
@@ -25,9 +25,9 @@ pub enum Residual<'a> {
     /// Nothing.
     #[default]
     None,
-    /// What the output holds already: the product accumulates onto it.
+    /// The current contents of the output: the product accumulates onto it.
     Output,
-    /// Another matrix of the output's size.
+    /// Another matrix the size of the output.
     Matrix(Matrix<'a>),
 }
 
@@ -47,7 +47,7 @@ impl<'a> Epilogue<'a> {
         Self { residual, ..self }
     }
 
-    /// Multiplies with something after the activation.
+    /// Multiplies by something after the activation.
     pub fn gate(self, factor: Residual<'a>) -> Self {
         Self { residual: factor, gate: true, ..self }
     }
@@ -68,12 +68,12 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// Returns the rough number of f32 operations a value costs.
+    /// Returns the rough cost of one value in f32 operations.
     pub(crate) fn work(&self) -> usize {
         2 + self.activation.work() + self.finish.work()
     }
 
-    /// Stores a part of a row of sums: `out` is row `row` of the output from column `column` on.
+    /// Stores part of a row of sums: `out` is row `row` of the output, starting at column `column`.
     #[inline(always)]
     pub(crate) fn store<S: Simd>(&self, simd: S, sums: &[f32], row: usize, column: usize, out: &mut [f32]) {
         let sums = &sums[..out.len()];
@@ -93,7 +93,7 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// Stores a vector of sums: `out`, at most a vector, is row `row` of the output from column `column` on.
+    /// Stores a vector of sums: `out`, at most a vector long, is row `row` of the output, starting at column `column`.
     #[inline(always)]
     pub(crate) fn store_vector<S: Simd>(
         &self,
@@ -111,7 +111,7 @@ impl<'a> Epilogue<'a> {
         self.apply(simd, sum, bias, residual, out);
     }
 
-    /// Stores a vector of sums with its part of the bias and of the residual, which are empty where there are none.
+    /// Stores a vector of sums, given the matching parts of the bias and the residual (empty if there are none).
     #[inline(always)]
     fn apply<S: Simd>(&self, simd: S, sum: S::Vector, bias: &[f32], residual: &[f32], out: &mut [f32]) {
         let mut value = sum;

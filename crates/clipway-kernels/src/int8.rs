@@ -1,7 +1,7 @@
-//! Products of int8: weights with a scale an output, inputs quantized row by row as they come.
+//! Int8 products: weights with a scale per output, inputs quantized row by row on the fly.
 //!
-//! Sums are exact integers, so every path gives the same bits. The result of a row is
-//! `(sum as f32) · (row scale · output scale)`, and then the epilogue, in f32.
+//! Sums are exact integers, so all paths produce the same bits. A result is
+//! `(sum as f32) · (row scale · output scale)`, followed by the epilogue in f32.
 
 mod conv;
 mod dot;
@@ -18,5 +18,5 @@ pub use pack::{PackedInt8, PackedInt8Builder};
 pub use path::Int8Path;
 pub use quantize::quantize_weights;
 
-/// Most inputs of a product: with more, a sum of the largest products leaves 32 bits.
+/// Most inputs of a product; beyond this, the largest possible sum overflows 32 bits.
 pub const MOST_INT8_INPUTS: usize = (i32::MAX / (128 * 128)) as usize;

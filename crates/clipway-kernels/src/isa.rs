@@ -1,4 +1,4 @@
-//! Instruction sets: which there are, which this processor has, and how a kernel enters one.
+//! Instruction sets: the supported ones, those of this processor, and how a kernel enters one.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,7 +26,7 @@ impl Isa {
         Self::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
     }
 
-    /// Returns every instruction set that this processor has, fastest first.
+    /// Returns all instruction sets of this processor, fastest first.
     pub fn available() -> Vec<Isa> {
         Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
@@ -47,7 +47,7 @@ impl Isa {
     /// Runs a kernel compiled for this instruction set.
     ///
     /// # Panics
-    /// Where the processor lacks the instruction set; `Kernels::new` refuses those.
+    /// If the processor lacks the instruction set; `Kernels::new` refuses those.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(target_arch = "x86_64")]

@@ -1,14 +1,13 @@
-//! CPU kernels: matrix products with packed weights, attention, convolution and what lies between them.
+//! CPU kernels: matrix products with packed weights, attention, convolution and related operations.
 //!
-//! [`Kernels`] is an instruction set ([`Isa`]) and a thread pool; its methods are the operations. Each is
-//! written once, over the vectors of an instruction set, and compiled for AVX-512, for AVX2 with FMA and in
-//! plain Rust; which one runs is chosen when the `Kernels` is made, so that each can be forced and tested.
+//! [`Kernels`] combines an instruction set ([`Isa`]) and a thread pool; its methods are the operations. Each is written
+//! once, over generic vectors, and compiled for AVX-512, for AVX2 with FMA and in plain Rust. The caller picks the
+//! instruction set when creating `Kernels`, so that each can be forced and tested.
 //!
-//! The result of a row depends on that row alone: not on the number of threads, nor on what else is in the
-//! batch.
+//! The result for a row depends only on that row, not on the number of threads or the rest of the batch.
 //!
-//! Every operation checks the lengths of its slices and panics where they do not fit its sizes: sizes are
-//! the caller's own arithmetic, never input.
+//! Every operation checks the lengths of its slices and panics on a mismatch: sizes come from the caller's own
+//! arithmetic, never from input.
 //!
 //! ```
 //! use clipway_kernels::{Isa, Kernels};

@@ -6,20 +6,20 @@ use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::pack::{PackedMatrix, Panel, PanelElement};
 use crate::threads::Kernels;
 
-/// Most rows of a task: enough that a panel of weights is read from memory once for many rows.
+/// Most rows in a task: enough to read a panel of weights from memory once for many rows.
 const MOST_ROWS: usize = 128;
 
-/// Fewest rows of a task, where rows must be split to busy all threads.
+/// Fewest rows in a task when rows are split to keep all threads busy.
 const FEWEST_ROWS: usize = 32;
 
-/// Tasks that a thread should have to choose from, so that all end at about the same time.
+/// Tasks per thread, so that all threads finish at about the same time.
 const TASKS_A_THREAD: usize = 8;
 
 impl Kernels {
     /// Writes `epilogue(x · Wᵀ)` to `out`: `[rows, inputs]` to `[rows, outputs]`.
     ///
     /// # Panics
-    /// Where sizes differ, or the weights were packed for another instruction set.
+    /// If sizes differ, or the weights were packed for another instruction set.
     pub fn linear<E: PanelElement>(
         &self,
         x: Matrix<'_>,
@@ -46,7 +46,7 @@ impl Kernels {
     }
 }
 
-/// Returns the rows of a task, of which each takes one panel: whole tiles.
+/// Returns the rows per task, in whole tiles; each task takes one panel.
 pub(crate) fn rows_of_a_task(rows: usize, panels: usize, threads: usize, tile_rows: usize) -> usize {
     let wanted = (TASKS_A_THREAD * threads).div_ceil(panels.max(1));
     let blocks = rows.div_ceil(MOST_ROWS).max(wanted.min(rows.div_ceil(FEWEST_ROWS)));
@@ -58,13 +58,13 @@ pub(crate) struct Block<'a, E> {
     pub(crate) x: Matrix<'a>,
     /// The rows of `x`.
     pub(crate) rows: std::ops::Range<usize>,
-    /// The row of the output that row 0 of `x` gives.
+    /// The output row for row 0 of `x`.
     pub(crate) first_row: usize,
     pub(crate) panel: Panel<'a, E>,
-    /// The column of the output that column 0 of the weights gives.
+    /// The output column for column 0 of the weights.
     pub(crate) column: usize,
     pub(crate) epilogue: &'a Epilogue<'a>,
-    /// No other thread takes the part of the block's rows and columns.
+    /// No other thread touches the block's rows and columns.
     pub(crate) out: SharedMatrix<'a>,
 }
 
@@ -96,7 +96,7 @@ impl<E: PanelElement> Kernel for Block<'_, E> {
             for index in 0..count {
                 let row = first_row + row + index;
                 #[allow(unsafe_code)]
-                // SAFETY: the rows and columns of a block are of one task alone.
+                // SAFETY: the rows and columns of a block belong to one task only.
                 let part = unsafe { out.part(row, column, panel.columns) };
                 epilogue.store(simd, &sums.0[index * width..], row, column, part);
             }

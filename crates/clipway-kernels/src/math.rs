@@ -1,6 +1,6 @@
-//! Elementary functions over vectors, to about 1e-7 of the exact value.
+//! Elementary functions over vectors, accurate to about 1e-7.
 //!
-//! The polynomials are minimax fits of this project (iteratively reweighted least squares).
+//! The polynomials are minimax fits made for this project (iteratively reweighted least squares).
 
 use crate::isa::Simd;
 
@@ -22,7 +22,7 @@ const NORMAL_TAIL: [f32; 11] = [
     -3.696_580_6e-9,
 ];
 
-/// Where Φ(-a) is taken as zero: 6.2 Φ(-6.2) is 2e-9.
+/// The point beyond which Φ(-a) counts as zero: 6.2 Φ(-6.2) is 2e-9.
 const NORMAL_LIMIT: f32 = 6.2;
 
 /// Coefficients of `(tanh(x) - x) / x³` in x², for |x| ≤ 0.7, constant first; error 7e-10.
@@ -50,7 +50,7 @@ fn exp_reduced<S: Simd>(simd: S, r: S::Vector, n: S::Vector) -> S::Vector {
 /// Returns `e^x`.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
-    // ln(2) in two parts: the first has so few bits that its products with n are exact.
+    // ln(2) in two parts; the first has few enough bits that its products with n are exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let x = simd.min(simd.splat(89.0), simd.max(simd.splat(-104.0), x));
@@ -77,7 +77,7 @@ pub(crate) fn sigmoid<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
 
 /// Returns `x * Φ(x)`.
 ///
-/// The smaller tail Φ(-|x|) is computed and the larger is its complement, so that neither cancels.
+/// Computes the smaller tail Φ(-|x|) and takes the larger as its complement, so that neither cancels.
 #[inline(always)]
 pub(crate) fn gelu<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
     let zero = simd.splat(0.0);
@@ -91,7 +91,7 @@ pub(crate) fn gelu<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
     simd.mul(x, phi)
 }
 
-/// Returns `x / 2 * (1 + tanh(√(2/π) (x + 0.044715 x³)))`, as `x * sigmoid` of twice the argument.
+/// Returns `x / 2 * (1 + tanh(√(2/π) (x + 0.044715 x³)))`, computed as `x * sigmoid` of twice the argument.
 #[inline(always)]
 pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
     const SCALE: f32 = 1.595_769;

@@ -1,8 +1,8 @@
-//! Views of rows in a slice.
+//! Views of a slice as rows.
 
 use std::marker::PhantomData;
 
-/// A read-only matrix `[rows, columns]` whose rows lie `stride` apart in a slice.
+/// A read-only matrix `[rows, columns]` whose rows start `stride` values apart in a slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
     data: &'a [f32],
@@ -12,19 +12,19 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Views a slice as rows that follow one another.
+    /// Views a slice as contiguous rows.
     ///
     /// # Panics
-    /// Where the slice does not hold `rows * columns` values exactly.
+    /// If the slice does not hold exactly `rows * columns` values.
     pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(Some(data.len()), rows.checked_mul(columns), "the slice holds [{rows}, {columns}]");
         Self { data, rows, columns, stride: columns }
     }
 
-    /// Views a slice as rows whose starts lie `stride` values apart.
+    /// Views a slice as rows that start `stride` values apart.
     ///
     /// # Panics
-    /// Where the slice is too short, or `stride` is less than `columns`.
+    /// If the slice is too short, or `stride` is less than `columns`.
     pub fn with_stride(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         check(data.len(), rows, columns, stride);
         Self { data, rows, columns, stride }
@@ -40,7 +40,7 @@ impl<'a> Matrix<'a> {
         self.columns
     }
 
-    /// Returns the distance of the rows' starts, in values.
+    /// Returns the distance between row starts, in values.
     pub fn stride(&self) -> usize {
         self.stride
     }
@@ -59,7 +59,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// A writable matrix `[rows, columns]` whose rows lie `stride` apart in a slice.
+/// A writable matrix `[rows, columns]` whose rows start `stride` values apart in a slice.
 #[derive(Debug)]
 pub struct MatrixMut<'a> {
     data: &'a mut [f32],
@@ -69,19 +69,19 @@ pub struct MatrixMut<'a> {
 }
 
 impl<'a> MatrixMut<'a> {
-    /// Views a slice as rows that follow one another.
+    /// Views a slice as contiguous rows.
     ///
     /// # Panics
-    /// Where the slice does not hold `rows * columns` values exactly.
+    /// If the slice does not hold exactly `rows * columns` values.
     pub fn new(data: &'a mut [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(Some(data.len()), rows.checked_mul(columns), "the slice holds [{rows}, {columns}]");
         Self { data, rows, columns, stride: columns }
     }
 
-    /// Views a slice as rows whose starts lie `stride` values apart.
+    /// Views a slice as rows that start `stride` values apart.
     ///
     /// # Panics
-    /// Where the slice is too short, or `stride` is less than `columns`.
+    /// If the slice is too short, or `stride` is less than `columns`.
     pub fn with_stride(data: &'a mut [f32], rows: usize, columns: usize, stride: usize) -> Self {
         check(data.len(), rows, columns, stride);
         Self { data, rows, columns, stride }
@@ -97,7 +97,7 @@ impl<'a> MatrixMut<'a> {
         self.columns
     }
 
-    /// Splits the matrix so that several threads may write parts of it that do not overlap.
+    /// Shares the matrix so that several threads can write to disjoint parts.
     pub(crate) fn share(self) -> SharedMatrix<'a> {
         SharedMatrix {
             start: self.data.as_mut_ptr(),
@@ -117,7 +117,7 @@ fn check(len: usize, rows: usize, columns: usize, stride: usize) {
     assert!(len >= needed, "[{rows}, {columns}] with stride {stride} needs {needed} values, found {len}");
 }
 
-/// A writable matrix of which threads take parts that do not overlap.
+/// A writable matrix from which threads take disjoint parts.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedMatrix<'a> {
     start: *mut f32,
@@ -128,7 +128,7 @@ pub(crate) struct SharedMatrix<'a> {
 }
 
 #[allow(unsafe_code)]
-// SAFETY: the matrix is borrowed mutably for the lifetime, and `part` passes on the duty not to overlap.
+// SAFETY: the matrix is borrowed mutably for the lifetime, and the callers of `part` ensure that parts are disjoint.
 unsafe impl Send for SharedMatrix<'_> {}
 #[allow(unsafe_code)]
 // SAFETY: as for `Send`.
@@ -141,18 +141,18 @@ impl<'a> SharedMatrix<'a> {
         self.columns
     }
 
-    /// Returns `count` values of a row from a column on.
+    /// Returns `count` values of a row, starting at a column.
     ///
     /// # Safety
-    /// While the part lives, no other part that overlaps it is taken.
+    /// No overlapping part may exist while this one lives.
     ///
     /// # Panics
-    /// Where the part is not within the matrix.
+    /// If the part is not within the matrix.
     #[inline(always)]
     #[allow(unsafe_code)]
     pub(crate) unsafe fn part(&self, row: usize, column: usize, count: usize) -> &'a mut [f32] {
         assert!(row < self.rows && column <= self.columns && count <= self.columns - column);
-        // SAFETY: the part is within the matrix (asserted), which the lifetime borrows mutably, and the
+        // SAFETY: the part lies within the matrix (asserted), which is borrowed mutably for the lifetime, and the
         // caller promises that no other part overlaps it.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride + column), count) }
     }

@@ -1,4 +1,4 @@
-//! Normalizations of rows: layer norm, softmax, unit length.
+//! Row normalizations: layer norm, softmax, unit length.
 
 use crate::isa::{Kernel, Simd, load, load_filled, store};
 use crate::math;
@@ -6,16 +6,16 @@ use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::threads::Kernels;
 use std::ops::Range;
 
-/// Values of the rows that one task takes, about.
+/// Approximate number of values in the rows of one task.
 const TASK_VALUES: usize = 16 * 1024;
 
 impl Kernels {
     /// Writes `(x - mean) / √(variance + epsilon) * weight + bias` to `out`, row by row.
     ///
-    /// The variance is the population's, taken about the mean in a second pass.
+    /// The variance is the population variance, computed about the mean in a second pass.
     ///
     /// # Panics
-    /// Where sizes differ.
+    /// If sizes differ.
     pub fn layer_norm(
         &self,
         x: Matrix<'_>,
@@ -30,7 +30,7 @@ impl Kernels {
     /// Writes `x / √(mean of x² + epsilon) * weight` to `out`, row by row.
     ///
     /// # Panics
-    /// Where sizes differ.
+    /// If sizes differ.
     pub fn rms_norm(&self, x: Matrix<'_>, weight: &[f32], epsilon: f32, out: MatrixMut<'_>) {
         self.normalize(x, Some(weight), None, Moments { centerd: false, epsilon }, out);
     }
@@ -52,21 +52,21 @@ impl Kernels {
         self.rows(count, width, 12, |rows| Norm { x, weight, bias, moments, out, rows });
     }
 
-    /// Replaces every row by its softmax.
+    /// Replaces each row by its softmax.
     pub fn softmax(&self, rows: MatrixMut<'_>) {
         let (count, width) = (rows.rows(), rows.columns());
         let out = rows.share();
         self.rows(count, width, 20, |rows| Softmax { out, rows });
     }
 
-    /// Divides every row by its Euclidean length, or by `epsilon` where that is greater.
+    /// Divides each row by its Euclidean length, or by `epsilon` if that is greater.
     pub fn l2_normalize(&self, rows: MatrixMut<'_>, epsilon: f32) {
         let (count, width) = (rows.rows(), rows.columns());
         let out = rows.share();
         self.rows(count, width, 4, |rows| Normalize { epsilon, out, rows });
     }
 
-    /// Spreads rows over the threads: each kernel has a range that is its own.
+    /// Spreads rows over the threads; each kernel has its own range.
     fn rows<K: Kernel<Output = ()>>(
         &self,
         rows: usize,
@@ -81,12 +81,12 @@ impl Kernels {
     }
 }
 
-/// What a row is measured by.
+/// The statistic a row is divided by.
 #[derive(Clone, Copy)]
 struct Moments {
-    /// Whether the mean is taken off first.
+    /// Whether the mean is subtracted first.
     centerd: bool,
-    /// Added to the mean of the squares.
+    /// Added to the mean of squares.
     epsilon: f32,
 }
 
@@ -108,7 +108,7 @@ impl Kernel for Norm<'_> {
         for row in self.rows.clone() {
             let x = self.x.row(row);
             #[allow(unsafe_code)]
-            // SAFETY: the row is of this task alone.
+            // SAFETY: the row belongs to this task only.
             let out = unsafe { self.out.part(row, 0, x.len()) };
             let mean = match centerd {
                 true => sum_of(simd, x, simd.splat(0.0), |_, _, value| value) / x.len() as f32,
@@ -147,7 +147,7 @@ impl Kernel for Softmax<'_> {
     fn run<S: Simd>(self, simd: S) {
         for row in self.rows {
             #[allow(unsafe_code)]
-            // SAFETY: the row is of this task alone.
+            // SAFETY: the row belongs to this task only.
             let row = unsafe { self.out.part(row, 0, self.out.columns()) };
             let factor = softmax_row(simd, row, 1.0, None);
             scale_row(simd, row, factor);
@@ -168,17 +168,17 @@ impl Kernel for Normalize<'_> {
     fn run<S: Simd>(self, simd: S) {
         for row in self.rows {
             #[allow(unsafe_code)]
-            // SAFETY: the row is of this task alone.
+            // SAFETY: the row belongs to this task only.
             let row = unsafe { self.out.part(row, 0, self.out.columns()) };
             let length = sum_of(simd, row, simd.splat(0.0), |simd, _, value| simd.mul(value, value)).sqrt();
-            // Written so that a NaN stays one.
+            // Written so that NaN propagates.
             let length = if length < self.epsilon { self.epsilon } else { length };
             scale_row(simd, row, 1.0 / length);
         }
     }
 }
 
-/// Sums a function of the values, with four accumulators; the function gives zero beyond the end.
+/// Sums a function of the values with four accumulators; nothing beyond the end counts.
 #[inline(always)]
 fn sum_of<S: Simd>(
     simd: S,
@@ -199,7 +199,7 @@ fn sum_of<S: Simd>(
         let part = &rest[start..rest.len().min(start + S::LANES)];
         let mut term = function(simd, argument, load(simd, part));
         if part.len() < S::LANES {
-            // Lanes past the end hold the function of zero: only what lies within the part counts.
+            // Lanes past the end hold the function of zero: keep only those within the part.
             let mut lanes = [0.0; 16];
             simd.store(&mut lanes, term);
             term = load(simd, &lanes[..part.len()]);
@@ -220,7 +220,7 @@ fn scale_row<S: Simd>(simd: S, row: &mut [f32], factor: f32) {
     }
 }
 
-/// Replaces a row by `exp(factor * row + bias - max)` and returns the inverse of the sum, 0 for no values.
+/// Replaces a row by `exp(factor * row + bias - max)` and returns the inverse of the sum, 0 for an empty row.
 #[inline(always)]
 pub(crate) fn softmax_row<S: Simd>(simd: S, row: &mut [f32], factor: f32, bias: Option<&[f32]>) -> f32 {
     if row.is_empty() {

@@ -6,19 +6,19 @@ use crate::threads::Kernels;
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 
-/// Columns of the widest panel, that of AVX-512.
+/// Columns of the widest panel, AVX-512's.
 const MAX_PANEL: usize = 48;
 
 /// How a weight matrix is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightLayout {
-    /// `[outputs, inputs]`, as a linear layer's weight.
+    /// `[outputs, inputs]`, like a linear layer's weight.
     OutIn,
-    /// `[inputs, outputs]`, as a projection that stands on the right of a product.
+    /// `[inputs, outputs]`, like a projection on the right of a product.
     InOut,
 }
 
-/// How a weight is stored, little-endian.
+/// The element type of a stored weight, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
     /// IEEE single precision.
@@ -38,7 +38,7 @@ impl Element {
         }
     }
 
-    /// Decodes elements into as many values.
+    /// Decodes elements into the same number of values.
     fn decode(self, bytes: &[u8], values: &mut [f32]) {
         let elements = bytes.chunks_exact(self.bytes());
         match self {
@@ -48,7 +48,7 @@ impl Element {
                 }
             }
             Element::F16 => {
-                // Sixty-four at a time, which the processor converts together where it can.
+                // Sixty-four at a time, so that the processor can convert them together.
                 let mut halves = [half::f16::ZERO; 64];
                 for (values, bytes) in values.chunks_mut(64).zip(bytes.chunks(128)) {
                     let halves = &mut halves[..values.len()];
@@ -67,7 +67,7 @@ impl Element {
     }
 }
 
-/// What packed weights are held in: f32, or bf16, which is widened to f32 as it is loaded.
+/// The element type of packed weights: f32, or bf16, which is widened to f32 as it is loaded.
 #[allow(private_bounds)]
 pub trait PanelElement: Plain + Widen {
     /// Rounds to the nearest value, ties to even.
@@ -102,9 +102,9 @@ pub(crate) struct Panel<'a, E> {
     pub(crate) data: &'a [E],
     /// The first output.
     pub(crate) column: usize,
-    /// The outputs, of which the last vector may hold fewer than its lanes.
+    /// The number of outputs; the last vector may be partial.
     pub(crate) columns: usize,
-    /// The vectors of a row.
+    /// Vectors per row.
     pub(crate) vectors: usize,
 }
 
@@ -119,7 +119,7 @@ impl<E: PanelElement> PackedMatrix<E> {
         self.outputs
     }
 
-    /// Returns the memory that the packed weights take.
+    /// Returns the bytes taken by the packed weights.
     pub fn bytes(&self) -> usize {
         self.data.len() * size_of::<E>()
     }
@@ -157,7 +157,7 @@ impl Kernels {
     /// Packs the weights of a linear layer.
     ///
     /// # Panics
-    /// Where `weight` does not hold `outputs * inputs` values.
+    /// If `weight` does not hold `outputs * inputs` values.
     pub fn pack_linear<E: PanelElement>(
         &self,
         weight: &[f32],
@@ -170,7 +170,7 @@ impl Kernels {
         builder.finish()
     }
 
-    /// Starts to pack the weights of a linear layer that arrive in pieces.
+    /// Starts packing the weights of a linear layer that arrive in pieces.
     pub fn linear_builder<E: PanelElement>(
         &self,
         outputs: usize,
@@ -184,7 +184,7 @@ impl Kernels {
     }
 }
 
-/// Packs weights piece by piece, so that they need not be held twice.
+/// Packs weights piece by piece, so that they are never held twice.
 #[derive(Debug)]
 pub struct PackedMatrixBuilder<E: PanelElement = f32> {
     kernels: Kernels,
@@ -195,18 +195,18 @@ pub struct PackedMatrixBuilder<E: PanelElement = f32> {
 }
 
 impl<E: PanelElement> PackedMatrixBuilder<E> {
-    /// Adds the next rows of the weight as it is stored.
+    /// Adds the next rows of the weight, as stored.
     ///
     /// # Panics
-    /// Where the values are not whole rows, or more than the matrix has.
+    /// If the values are not whole rows, or exceed the matrix.
     pub fn push(&mut self, rows: &[f32]) {
         self.push_with(rows.len(), &|start, values| values.copy_from_slice(&rows[start..][..values.len()]));
     }
 
-    /// Adds the next rows of the weight from their bytes as stored, little-endian; no alignment is needed.
+    /// Adds the next rows of the weight from their stored little-endian bytes; no alignment is needed.
     ///
     /// # Panics
-    /// Where the bytes are not whole rows, or more than the matrix has.
+    /// If the bytes are not whole rows, or exceed the matrix.
     pub fn push_bytes(&mut self, rows: &[u8], element: Element) {
         let size = element.bytes();
         assert!(rows.len().is_multiple_of(size), "bytes are whole elements");
@@ -218,7 +218,7 @@ impl<E: PanelElement> PackedMatrixBuilder<E> {
     /// Returns the packed weights.
     ///
     /// # Panics
-    /// Where rows are missing.
+    /// If rows are missing.
     pub fn finish(self) -> PackedMatrix<E> {
         assert_eq!(self.rows, self.stored_rows(), "every row of the weight was pushed");
         self.matrix
@@ -231,7 +231,7 @@ impl<E: PanelElement> PackedMatrixBuilder<E> {
         }
     }
 
-    /// Adds rows of `len` values together, read by a function of their first value's place.
+    /// Adds rows with `len` values in total, read by a function that takes the index of its first value.
     fn push_with(&mut self, len: usize, read: &(dyn Fn(usize, &mut [f32]) + Sync)) {
         let width = match self.layout {
             WeightLayout::OutIn => self.matrix.inputs,
@@ -259,7 +259,7 @@ impl<E: PanelElement> PackedMatrixBuilder<E> {
             match layout {
                 WeightLayout::OutIn => {
                     let rows = first.max(column)..(first + count).min(column + columns);
-                    // Piece by piece, so that the lines written stay in the first-level cache.
+                    // In pieces, so that the written lines stay in the first-level cache.
                     let mut piece = [0.0; 128];
                     for start in (0..inputs).step_by(piece.len()) {
                         let piece = &mut piece[..(inputs - start).min(128)];

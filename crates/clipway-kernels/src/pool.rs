@@ -1,33 +1,33 @@
-//! Average and maximum over a moving window, channels last.
+//! Average and maximum pooling over a moving window, channels last.
 
 use crate::isa::{Kernel, Simd, load, store};
 use crate::matrix::{MatrixMut, SharedMatrix};
 use crate::threads::Kernels;
 use crate::window::{Image, Window};
 
-/// How a pooling treats the image's border.
+/// The kind of pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pool {
     Max,
-    /// Divides by the window's size, or by the pixels within the image.
+    /// Divides by the window size, or by the number of pixels within the image.
     Average {
         count_padding: bool,
     },
 }
 
 impl Kernels {
-    /// Writes the greatest value of every window; a NaN in it stays.
+    /// Writes the maximum of each window; NaN propagates.
     ///
     /// # Panics
-    /// Where `out` has not the size of [`Window::output_size`].
+    /// If `out` does not have the size given by [`Window::output_size`].
     pub fn max_pool2d(&self, x: Image<'_>, window: &Window, out: &mut [f32]) {
         self.pool(x, window, Pool::Max, out);
     }
 
-    /// Writes the mean of every window; zeros of the padding count if `count_padding`.
+    /// Writes the mean of each window; padding zeros count if `count_padding`.
     ///
     /// # Panics
-    /// Where `out` has not the size of [`Window::output_size`].
+    /// If `out` does not have the size given by [`Window::output_size`].
     pub fn avg_pool2d(&self, x: Image<'_>, window: &Window, count_padding: bool, out: &mut [f32]) {
         self.pool(x, window, Pool::Average { count_padding }, out);
     }
@@ -41,14 +41,14 @@ impl Kernels {
     }
 }
 
-/// One line of the output.
+/// One output line.
 struct Line<'a> {
     x: Image<'a>,
     window: &'a Window,
     pool: Pool,
     size: [usize; 2],
     line: usize,
-    /// No other task takes the rows of this line.
+    /// No other task touches the rows of this line.
     out: SharedMatrix<'a>,
 }
 
@@ -61,7 +61,7 @@ impl Kernel for Line<'_> {
         let [height, width] = self.window.kernel;
         for x in 0..self.size[1] {
             #[allow(unsafe_code)]
-            // SAFETY: the row is of this task alone.
+            // SAFETY: the row belongs to this task only.
             let out = unsafe { self.out.part(self.line * self.size[1] + x, 0, self.x.channels) };
             for start in (0..out.len()).step_by(S::LANES) {
                 let place = start..out.len().min(start + S::LANES);

@@ -1,12 +1,12 @@
-//! Resizing of images of bytes, pass by pass, in Pillow's fixed-point arithmetic.
+//! Image resizing on bytes, pass by pass, in Pillow's fixed-point arithmetic.
 //!
-//! Each output is the sum of bytes times weights of 22 bits behind the point, in wrapping 32-bit arithmetic, then
-//! rounded and cut to a byte. The result is the same bit for bit on every instruction set.
+//! Each output is a sum of bytes times weights with 22 fractional bits, in wrapping 32-bit arithmetic, then rounded and
+//! clamped to a byte. The result is bit-identical on every instruction set.
 
 use crate::isa::{Isa, Kernel, PRECISION, ROWS, STEP_BYTES, Simd, Step, round_to_byte, taps};
 use std::ops::Range;
 
-/// Which inputs make up each output of a pass, and with what weight.
+/// The inputs and weights of each output of a pass.
 #[derive(Clone, Debug, Default)]
 pub struct ByteTaps {
     first: Vec<usize>,
@@ -16,18 +16,18 @@ pub struct ByteTaps {
 }
 
 impl ByteTaps {
-    /// Bits behind the point of a weight.
+    /// Fractional bits of a weight.
     pub const PRECISION: u32 = PRECISION;
 
-    /// Makes taps without an output.
+    /// Creates taps without outputs.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an output: its first input, and the weights from there on, with [`Self::PRECISION`] bits behind the point.
+    /// Adds an output: its first input, and the weights from there on, with [`Self::PRECISION`] fractional bits.
     ///
     /// # Panics
-    /// Where a weight is 2 or more, or less than -2: a byte times such a one would not fit 32 bits.
+    /// If a weight is 2 or more, or less than -2: a byte times such a weight would not fit 32 bits.
     pub fn push(&mut self, first: usize, weights: impl IntoIterator<Item = i32>) {
         let begin = self.weights.len();
         self.weights.extend(weights);
@@ -37,12 +37,12 @@ impl ByteTaps {
         self.ends.push(self.weights.len());
     }
 
-    /// Counts the outputs.
+    /// Returns the number of outputs.
     pub fn len(&self) -> usize {
         self.first.len()
     }
 
-    /// Returns whether there is no output.
+    /// Returns whether there are no outputs.
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
@@ -52,7 +52,7 @@ impl ByteTaps {
         &self.weights[begin..self.ends[output]]
     }
 
-    /// Gives the input behind the last that any output takes.
+    /// Returns one past the last input of any output.
     fn end(&self) -> usize {
         (0..self.len()).map(|output| self.first[output] + self.weights(output).len()).max().unwrap_or(0)
     }
@@ -61,7 +61,7 @@ impl ByteTaps {
 /// Resizes every row of an image, `[height, width, CHANNELS]` to `[height, taps.len(), CHANNELS]`.
 ///
 /// # Panics
-/// Where `rows` is not a whole number of rows, a tap lies outside a row, or `CHANNELS` is not 1 to 4.
+/// If `rows` is not a whole number of rows, a tap lies outside a row, or `CHANNELS` is not 1 to 4.
 pub fn resize_rows<const CHANNELS: usize>(isa: Isa, rows: &[u8], width: usize, taps: &ByteTaps) -> Vec<u8> {
     const { assert!(CHANNELS >= 1 && CHANNELS <= 4, "one to four channels") };
     assert!(width > 0 && rows.len().is_multiple_of(width * CHANNELS), "rows of {width} pixels");
@@ -72,11 +72,11 @@ pub fn resize_rows<const CHANNELS: usize>(isa: Isa, rows: &[u8], width: usize, t
     isa.run(Rows::<CHANNELS> { rows, stride: width * CHANNELS, taps: &PackedTaps::new::<CHANNELS>(taps) })
 }
 
-/// Weights in the order in which steps take them.
+/// Weights in step order.
 struct PackedTaps {
     outputs: Vec<PackedOutput>,
     steps: Vec<Step>,
-    /// Bytes of a row that are read, with those behind the last tap that count nothing.
+    /// Bytes read of a row, including ignored ones beyond the last tap.
     reach: usize,
 }
 
@@ -117,7 +117,7 @@ impl<const CHANNELS: usize> Kernel for Rows<'_, CHANNELS> {
         let out_stride = self.taps.outputs.len() * CHANNELS;
         let count = self.rows.len() / self.stride;
         let mut out = vec![0; count * out_stride];
-        // The last rows are followed by too few bytes; and a group that is not full sums zeros for the rest.
+        // The last rows lack the extra bytes that steps read, and an incomplete group sums zeros for its missing rows.
         let mut filled = vec![0; ROWS * self.taps.reach];
         let mut unused = vec![0; ROWS * out_stride];
         for (group, out) in out.chunks_mut(ROWS * out_stride).enumerate() {
@@ -157,10 +157,10 @@ impl<const CHANNELS: usize> Kernel for Rows<'_, CHANNELS> {
 
 /// Resizes columns of bytes, `[height, stride]` to `[taps.len(), columns.len()]`.
 ///
-/// `skipped` rows are left out at the top of `samples`: it begins with that input.
+/// `samples` starts at input row `skipped`; the rows above it are omitted.
 ///
 /// # Panics
-/// Where a tap or a column lies outside the samples.
+/// If a tap or a column lies outside the samples.
 pub fn resize_columns(
     isa: Isa,
     samples: &[u8],
@@ -173,7 +173,7 @@ pub fn resize_columns(
     isa.run(Columns { samples, stride, columns, skipped, taps })
 }
 
-/// Bytes of a row that are summed at once.
+/// Bytes of a row summed at once.
 const BLOCK: usize = 64;
 
 struct Columns<'a> {
@@ -187,7 +187,7 @@ struct Columns<'a> {
 impl Kernel for Columns<'_> {
     type Output = Vec<u8>;
 
-    /// The loops are plain: compiled for an instruction set, they are its vectors.
+    /// Plain loops: compiled for an instruction set, they become its vectors.
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> Vec<u8> {
         let width = self.columns.len();

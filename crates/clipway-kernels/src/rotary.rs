@@ -1,31 +1,31 @@
-//! Rotary position embeddings: pairs of a head's values are turned by angles that follow from the position.
+//! Rotary position embeddings: pairs of values in a head are rotated by position-dependent angles.
 
 use crate::matrix::MatrixMut;
 use crate::threads::Kernels;
 
-/// Rows that one task takes.
+/// Rows per task.
 const TASK_ROWS: usize = 16;
 
-/// Angles by position, as their cosines and sines.
+/// Cosines and sines of the angles by position.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotary<'a> {
     /// Cosines, `[positions, pairs]`.
     pub cosines: &'a [f32],
     /// Sines, `[positions, pairs]`.
     pub sines: &'a [f32],
-    /// Whether values `p` and `p + pairs` are a pair, and not `2 p` and `2 p + 1`.
+    /// Whether values `p` and `p + pairs` form a pair, instead of `2 p` and `2 p + 1`.
     pub halves: bool,
 }
 
 impl Rotary<'_> {
-    /// Checks the sizes for heads of a width and this many positions.
+    /// Checks the sizes for a head width and a number of positions.
     pub(crate) fn check(&self, head_width: usize, positions: usize) {
         assert_eq!(self.cosines.len(), self.sines.len(), "as many cosines as sines");
         assert!(head_width.is_multiple_of(2), "a head of {head_width} values has pairs");
         assert!(self.cosines.len() >= positions * (head_width / 2), "angles for {positions} positions");
     }
 
-    /// Writes the values of a head turned by the angles of a position.
+    /// Writes the values of a head, rotated by the angles of a position.
     #[inline(always)]
     pub(crate) fn turn(&self, position: usize, values: &[f32], out: &mut [f32]) {
         let pairs = values.len() / 2;
@@ -49,10 +49,10 @@ impl Rotary<'_> {
 }
 
 impl Kernels {
-    /// Turns every head of every row, in place; `positions` rows are a sequence.
+    /// Rotates every head of every row in place; each sequence has `positions` rows.
     ///
     /// # Panics
-    /// Where the sizes do not fit.
+    /// If the sizes do not fit.
     pub fn rotate(&self, rotary: Rotary<'_>, head_width: usize, positions: usize, rows: MatrixMut<'_>) {
         rotary.check(head_width, positions);
         let (count, width) = (rows.rows(), rows.columns());
@@ -62,7 +62,7 @@ impl Kernels {
             let mut turned = vec![0.0; head_width];
             for row in task * TASK_ROWS..count.min((task + 1) * TASK_ROWS) {
                 #[allow(unsafe_code)]
-                // SAFETY: the row is of this task alone.
+                // SAFETY: the row belongs to this task only.
                 let values = unsafe { out.part(row, 0, width) };
                 for head in values.chunks_exact_mut(head_width) {
                     rotary.turn(row % positions, head, &mut turned);

@@ -11,7 +11,7 @@ const WORTH_A_THREAD: usize = 1_000_000;
 
 /// An instruction set and a thread pool, with the operations as methods.
 ///
-/// Clones share the pool. Operations called inside [`Kernels::install`] start and end with less ado.
+/// Clones share the pool. Operations called inside [`Kernels::install`] start and finish with less overhead.
 #[derive(Clone)]
 pub struct Kernels {
     isa: Isa,
@@ -25,40 +25,40 @@ struct Shared {
     scratch: Mutex<Vec<AlignedBuffer<f32>>>,
 }
 
-/// Why kernels are not available.
+/// Why kernels are unavailable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelsError {
-    /// The processor lacks the instructions for products of int8.
+    /// The processor lacks the instructions for int8 products.
     #[error("this processor has no instructions for {path:?}")]
     Int8Path {
-        /// The path that was asked for.
+        /// The requested path.
         path: Int8Path,
     },
     /// The processor lacks the instruction set.
     #[error("this processor has no `{isa}` instructions")]
     Isa {
-        /// The instruction set that was asked for.
+        /// The requested instruction set.
         isa: Isa,
     },
-    /// Zero threads were asked for.
+    /// Zero threads were requested.
     #[error("expected at least one thread, found 0")]
     NoThreads,
     /// The threads could not be started.
     #[error("cannot start {threads} threads")]
     Threads {
-        /// The number that was asked for.
+        /// The requested number.
         threads: usize,
-        /// What the pool said.
+        /// The pool's error.
         source: rayon::ThreadPoolBuildError,
     },
 }
 
 impl Kernels {
-    /// Starts `threads` threads (none beside the caller's for 1) for kernels of an instruction set.
+    /// Creates kernels for an instruction set on `threads` threads; 1 uses only the caller's thread.
     ///
     /// # Errors
-    /// Where the processor lacks the instruction set, `threads` is 0, or threads cannot be started.
+    /// If the processor lacks the instruction set, `threads` is 0, or threads cannot be started.
     pub fn new(isa: Isa, threads: usize) -> Result<Self, KernelsError> {
         if !isa.is_available() {
             return Err(KernelsError::Isa { isa });
@@ -83,11 +83,10 @@ impl Kernels {
         self.isa
     }
 
-    /// Chooses how products of int8 are computed. Without it the fastest way is taken that is no wider than the
-    /// instruction set.
+    /// Chooses how int8 products are computed. The default is the fastest path no wider than the instruction set.
     ///
     /// # Errors
-    /// Where the processor lacks the instructions.
+    /// If the processor lacks the instructions.
     pub fn with_int8_path(self, path: Int8Path) -> Result<Self, KernelsError> {
         if !path.is_available() {
             return Err(KernelsError::Int8Path { path });
@@ -95,13 +94,13 @@ impl Kernels {
         Ok(Self { int8: path, ..self })
     }
 
-    /// Chooses a path that the processor may lack, whose packed weights another may read.
+    /// Chooses a path that the processor may lack, to pack weights for another path that reads them.
     #[cfg(test)]
     pub(crate) fn packing_int8_for(self, path: Int8Path) -> Self {
         Self { int8: path, ..self }
     }
 
-    /// Returns how products of int8 are computed.
+    /// Returns how int8 products are computed.
     pub fn int8_path(&self) -> Int8Path {
         self.int8
     }
@@ -111,7 +110,7 @@ impl Kernels {
         self.shared.threads
     }
 
-    /// Runs a function on a thread of the pool, so that the operations within need not enter it each.
+    /// Runs a function on a pool thread, so that operations inside need not each enter the pool.
     pub fn install<R: Send>(&self, function: impl FnOnce() -> R + Send) -> R {
         match &self.shared.pool {
             Some(pool) => pool.install(function),
@@ -119,9 +118,9 @@ impl Kernels {
         }
     }
 
-    /// Runs `task(0)` to `task(tasks - 1)`, spread over the threads where the work is worth it.
+    /// Runs `task(0)` to `task(tasks - 1)`, spread over the threads if that is worth it.
     ///
-    /// `work` is the f32 operations of all the tasks together, roughly.
+    /// `work` is the rough cost of all tasks together, in f32 operations.
     pub(crate) fn parallel(&self, tasks: usize, work: usize, task: impl Fn(usize) + Sync) {
         let threads = self.shared.threads.min(tasks).min(1 + work / WORTH_A_THREAD);
         if threads <= 1 {
@@ -148,7 +147,7 @@ impl Kernels {
         });
     }
 
-    /// Lends a function a scratch buffer of `len` values, which hold whatever they held before.
+    /// Lends a function a scratch buffer of `len` values with unspecified contents.
     pub(crate) fn with_scratch<R>(&self, len: usize, function: impl FnOnce(&mut [f32]) -> R) -> R {
         let lock = || self.shared.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let found = {

@@ -1,28 +1,28 @@
-//! Images, channels last, and windows that move over them.
+//! Channels-last images, and windows that move over them.
 
 /// How a window of `[height, width]` moves over an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// The window's size.
     pub kernel: [usize; 2],
-    /// The window's steps.
+    /// The stride of the window.
     pub stride: [usize; 2],
     /// Zeros before and after the image: `[[top, bottom], [left, right]]`.
     pub padding: [[usize; 2]; 2],
-    /// The steps within the window.
+    /// The spacing of the window's taps.
     pub dilation: [usize; 2],
 }
 
 impl Window {
-    /// Returns a square window with the same stride and padding on every side, undilated.
+    /// Returns an undilated square window with the same stride and padding on all sides.
     pub fn square(kernel: usize, stride: usize, padding: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: [[padding; 2]; 2], dilation: [1; 2] }
     }
 
-    /// Returns the `[height, width]` of the output for an image of `size`, 0 where the window does not fit.
+    /// Returns the output's `[height, width]` for an image of `size`; 0 if the window does not fit.
     ///
     /// # Panics
-    /// Where the kernel, stride or dilation is 0.
+    /// If the kernel, stride or dilation is 0.
     pub fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
         self.check();
         std::array::from_fn(|axis| {
@@ -32,12 +32,12 @@ impl Window {
         })
     }
 
-    /// Returns the number of places in the window.
+    /// Returns the number of taps in the window.
     pub(crate) fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// Returns the place in the image that a tap of an output's window sees along an axis, if within `size`.
+    /// Returns the image position that a tap of an output's window sees along an axis, if within `size`.
     #[inline(always)]
     pub(crate) fn source(&self, axis: usize, output: usize, tap: usize, size: usize) -> Option<usize> {
         let place = output * self.stride[axis] + tap * self.dilation[axis];
@@ -60,10 +60,10 @@ pub struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    /// Views a slice as images of `[height, width]`.
+    /// Views a slice as images of size `[height, width]`.
     ///
     /// # Panics
-    /// Where the slice does not hold them exactly.
+    /// If the slice does not hold exactly those images.
     pub fn new(data: &'a [f32], batch: usize, size: [usize; 2], channels: usize) -> Self {
         assert_eq!(data.len(), batch * size[0] * size[1] * channels, "{batch} images of {size:?}");
         Self { data, batch, size, channels }

@@ -9,18 +9,18 @@ use crate::matrix::{Matrix, SharedMatrix};
 use crate::threads::Kernels;
 use std::ops::Range;
 
-/// Some rows of f32, of one task, times some panels.
+/// Some f32 rows of one task, times some panels.
 pub(crate) struct Int8Rows<'a> {
     pub(crate) kernels: &'a Kernels,
     pub(crate) x: Matrix<'a>,
-    /// The row of the output that row 0 of `x` gives.
+    /// The output row for row 0 of `x`.
     pub(crate) first_row: usize,
     pub(crate) weight: &'a PackedInt8,
     pub(crate) panels: Range<usize>,
-    /// The column of the output that output 0 of the weights gives.
+    /// The output column for output 0 of the weights.
     pub(crate) column: usize,
     pub(crate) epilogue: &'a Epilogue<'a>,
-    /// No other thread takes the part of the rows and the panels' columns.
+    /// No other thread touches these rows in the panels' columns.
     pub(crate) out: SharedMatrix<'a>,
 }
 
@@ -35,7 +35,7 @@ impl OnDot for Int8Rows<'_> {
     fn run<D: Dot>(self, dot: D) {
         let Self { kernels, x, first_row, weight, panels, column, epilogue, out } = self;
         let (rows, stride) = (x.rows(), weight.padded_inputs());
-        // The scales take whole cache lines, so that the values start on one.
+        // The scales fill whole cache lines, so that the values start on one.
         let scale_values = rows.next_multiple_of(16);
         let values = (rows * stride * size_of::<D::Value>()).div_ceil(size_of::<f32>());
         kernels.with_scratch(scale_values + values, |scratch| {

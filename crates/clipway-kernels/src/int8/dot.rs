@@ -1,4 +1,4 @@
-//! The register tile of a product of int8, written once for all paths.
+//! The register tile of an int8 product, written once for all paths.
 
 use super::quantize::Quantized;
 use crate::buffer::Plain;
@@ -6,26 +6,26 @@ use crate::isa::Simd;
 
 /// Instructions that multiply groups of int8; a value of the type is proof that the processor has them.
 pub(super) trait Dot: Copy + Send + Sync + 'static {
-    /// The vectors of f32 around the product. A vector of sums has as many lanes.
+    /// The f32 vectors used around the product. A vector of sums has as many lanes.
     type Float: Simd;
     /// A vector of sums.
     type Sums: Copy;
-    /// The weights of a vector of outputs for one group of inputs.
+    /// The weights of one vector of outputs for one group of inputs.
     type Weights: Copy;
     /// One group of inputs, for every lane.
     type Group: Copy;
-    /// What quantized inputs are held in.
+    /// The element type of quantized inputs.
     type Value: Quantized + Plain;
-    /// Inputs of a group.
+    /// Inputs per group.
     const GROUP: usize;
 
-    /// Returns the proof for the vectors of f32.
+    /// Returns the proof for the f32 vectors.
     fn float(self) -> Self::Float;
 
     /// Runs a kernel with the instructions enabled.
     fn vectorize<K: DotKernel<Self::Value>>(self, kernel: K);
 
-    /// Returns sums of nothing.
+    /// Returns zeroed sums.
     fn zero(self) -> Self::Sums;
 
     /// Loads weights.
@@ -53,13 +53,13 @@ pub(super) trait Dot: Copy + Send + Sync + 'static {
     unsafe fn store(self, place: *mut i32, sums: Self::Sums);
 }
 
-/// A computation on inputs of one kind that can be compiled for every path that takes it; see [`crate::isa::Kernel`].
+/// A computation on inputs of one type that compiles for every path taking them; see [`crate::isa::Kernel`].
 pub(super) trait DotKernel<T> {
     /// Runs the computation.
     fn run<D: Dot<Value = T>>(self, dot: D);
 }
 
-/// `rows x vectors * LANES` sums of `groups` groups of products.
+/// `rows x vectors * LANES` sums over `groups` groups of products.
 ///
 /// `a` holds rows `a_stride` apart; `b` holds `[groups, vectors * LANES, GROUP]`.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ impl<T: Plain> DotTile<'_, T> {
     /// Writes the sums to `out`, row after row.
     ///
     /// # Panics
-    /// Where a slice is too short for the sizes, or the tile is larger than the registers hold.
+    /// If a slice is too short for the sizes, or the tile is larger than the registers hold.
     #[inline(always)]
     pub(super) fn multiply<D: Dot<Value = T>>(self, dot: D, out: &mut [i32]) {
         match self.vectors {
@@ -104,7 +104,7 @@ impl<T: Plain> DotTile<'_, T> {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    // Written with indices for the same reason as the tile of f32.
+    // Indexed loops, for the same reason as in the f32 tile.
     #[allow(clippy::needless_range_loop)]
     fn multiply_rows<D: Dot<Value = T>, const R: usize, const V: usize>(self, dot: D, out: &mut [i32]) {
         let lanes = D::Float::LANES;
@@ -116,7 +116,7 @@ impl<T: Plain> DotTile<'_, T> {
         let (a, b) = (self.a.as_ptr(), self.b.as_ptr());
         let mut sums = [[dot.zero(); V]; R];
         for group in 0..self.groups {
-            // SAFETY: the asserted lengths hold R rows of `depth` values in `a` and `groups` groups of `width` in `b`.
+            // SAFETY: by the asserted lengths, `a` holds R rows of `depth` values, `b` `groups` groups of `width`.
             unsafe {
                 let b = b.add(group * width * D::GROUP);
                 let mut weights = [dot.weights(b); V];
@@ -133,7 +133,7 @@ impl<T: Plain> DotTile<'_, T> {
         }
         for row in 0..R {
             for vector in 0..V {
-                // SAFETY: the asserted length holds R rows of `width` values in `out`.
+                // SAFETY: by the asserted length, `out` holds R rows of `width` values.
                 unsafe { dot.store(out.as_mut_ptr().add(row * width + vector * lanes), sums[row][vector]) };
             }
         }

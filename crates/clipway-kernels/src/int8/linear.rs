@@ -1,4 +1,4 @@
-//! The product with int8 weights.
+//! The matrix product with int8 weights.
 
 use super::dot::{Dot, DotKernel, DotTile};
 use super::pack::{Int8Panel, PackedInt8};
@@ -14,17 +14,17 @@ use crate::threads::Kernels;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Rows that a task quantizes.
+/// Rows quantized per task.
 const QUANTIZED_ROWS: usize = 16;
 
 impl Kernels {
-    /// Writes `epilogue(x · Wᵀ)` to `out`: `[rows, inputs]` to `[rows, outputs]`, each row of `x` quantized to int8
-    /// with a scale of its own.
+    /// Writes `epilogue(x · Wᵀ)` to `out`: `[rows, inputs]` to `[rows, outputs]`. Each row of `x` is quantized to int8
+    /// with its own scale.
     ///
-    /// A row that holds NaN or infinity gives NaN.
+    /// A row with a NaN or an infinity yields NaN.
     ///
     /// # Panics
-    /// Where sizes differ, or the weights were packed for another path.
+    /// If sizes differ, or the weights were packed for another path.
     pub fn linear_int8(
         &self,
         x: Matrix<'_>,
@@ -40,7 +40,7 @@ impl Kernels {
     }
 }
 
-/// Something that runs on whichever instructions a path has.
+/// Something that runs on the instructions of any path.
 pub(super) trait OnDot {
     /// Runs it.
     fn run<D: Dot>(self, dot: D);
@@ -63,7 +63,7 @@ pub(super) fn with_dot(path: Int8Path, operation: impl OnDot) {
     }
 }
 
-/// Everything that a product needs but the instructions.
+/// Everything a product needs except the instructions.
 struct Product<'a> {
     kernels: &'a Kernels,
     x: Matrix<'a>,
@@ -76,7 +76,7 @@ impl OnDot for Product<'_> {
     fn run<D: Dot>(self, dot: D) {
         let Product { kernels, x, weight, epilogue, out } = self;
         let (rows, stride) = (x.rows(), weight.padded_inputs());
-        // The scales take whole cache lines, so that the values start on one.
+        // The scales fill whole cache lines, so that the values start on one.
         let scale_values = rows.next_multiple_of(16);
         let values = (rows * stride * size_of::<D::Value>()).div_ceil(size_of::<f32>());
         kernels.with_scratch(scale_values + values, |scratch| {
@@ -143,18 +143,18 @@ impl<T: Quantized> DotKernel<T> for QuantizeRows<'_, T> {
 /// Some rows of quantized inputs times one panel.
 pub(super) struct Int8Block<'a, T> {
     pub(super) values: &'a [T],
-    /// One for each row.
+    /// One per row.
     pub(super) scales: &'a [f32],
-    /// Values of a row, with the zeros behind them.
+    /// Length of a row, trailing zeros included.
     pub(super) stride: usize,
     pub(super) rows: Range<usize>,
-    /// The row of the output that row 0 of `values` gives.
+    /// The output row for row 0 of `values`.
     pub(super) first_row: usize,
     pub(super) panel: Int8Panel<'a>,
-    /// The column of the output that output 0 of the weights gives.
+    /// The output column for output 0 of the weights.
     pub(super) column: usize,
     pub(super) epilogue: &'a Epilogue<'a>,
-    /// No other thread takes the part of the block's rows and columns.
+    /// No other thread touches the block's rows and columns.
     pub(super) out: SharedMatrix<'a>,
 }
 
@@ -192,7 +192,7 @@ impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
                     *product = sum.wrapping_sub(*correction) as f32 * (scales[row] * scale);
                 }
                 #[allow(unsafe_code)]
-                // SAFETY: the rows and columns of a block are of one task alone.
+                // SAFETY: the rows and columns of a block belong to one task only.
                 let part = unsafe { out.part(target, column, columns) };
                 epilogue.store(dot.float(), products, target, column, part);
             }
@@ -206,7 +206,8 @@ mod tests {
     use super::*;
     use crate::isa::Isa;
 
-    /// The path that this processor may lack differs from a path that it may have in one instruction's encoding.
+    /// The AVX-VNNI path, which this processor may lack, differs from this test path only in the encoding of one
+    /// instruction.
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn the_instruction_on_256_bits_gives_what_plain_code_gives() {

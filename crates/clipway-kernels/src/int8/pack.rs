@@ -1,23 +1,23 @@
-//! Weights of int8 packed for one path.
+//! Int8 weights packed for one path.
 
 use super::MOST_INT8_INPUTS;
 use super::path::Int8Path;
 use crate::buffer::AlignedBuffer;
 use crate::threads::Kernels;
 
-/// Groups of every path divide this.
+/// A multiple of every path's group size.
 const PADDING: usize = 4;
 
-/// The int8 weights `W` of `y = x · Wᵀ` with a scale for each output, packed for one path.
+/// The int8 weights `W` of `y = x · Wᵀ`, with a scale per output, packed for one path.
 ///
-/// A panel holds `[groups, vectors * lanes, group]`: the inputs of a group lie side by side.
+/// A panel holds `[groups, vectors * lanes, group]`: the inputs of a group are adjacent.
 pub struct PackedInt8 {
     path: Int8Path,
     inputs: usize,
     outputs: usize,
     data: AlignedBuffer<i8>,
     scales: Vec<f32>,
-    /// What the offset of the inputs adds to each output's sum.
+    /// What the input offset adds to each output's sum.
     corrections: Vec<i32>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Int8Panel<'a> {
     /// The first output.
     pub(super) column: usize,
     pub(super) vectors: usize,
-    /// One for each output.
+    /// One per output.
     pub(super) scales: &'a [f32],
     pub(super) corrections: &'a [i32],
 }
@@ -44,7 +44,7 @@ impl PackedInt8 {
         self.outputs
     }
 
-    /// Returns the memory that the packed weights take.
+    /// Returns the bytes taken by the packed weights.
     pub fn bytes(&self) -> usize {
         self.data.len() + size_of_val(&self.scales[..]) + size_of_val(&self.corrections[..])
     }
@@ -54,7 +54,7 @@ impl PackedInt8 {
         self.path
     }
 
-    /// Returns the inputs with the zeros behind them.
+    /// Returns the number of inputs, trailing zeros included.
     pub(super) fn padded_inputs(&self) -> usize {
         self.inputs.next_multiple_of(PADDING)
     }
@@ -93,10 +93,10 @@ pub struct PackedInt8Builder {
 }
 
 impl Kernels {
-    /// Starts to pack the int8 weights of a linear layer.
+    /// Starts packing the int8 weights of a linear layer.
     ///
     /// # Panics
-    /// Where there are more than [`MOST_INT8_INPUTS`] inputs.
+    /// If there are more than [`MOST_INT8_INPUTS`] inputs.
     pub fn int8_builder(&self, outputs: usize, inputs: usize) -> PackedInt8Builder {
         assert!(inputs <= MOST_INT8_INPUTS, "sums of {inputs} products may not fit 32 bits");
         let path = self.int8_path();
@@ -109,10 +109,10 @@ impl Kernels {
 }
 
 impl PackedInt8Builder {
-    /// Adds the weights of the next output, each to be multiplied by `scale`.
+    /// Adds the weights of the next output, to be multiplied by `scale`.
     ///
     /// # Panics
-    /// Where there are other than `inputs` weights, or outputs beyond the last.
+    /// If the number of weights is not `inputs`, or all outputs have already been added.
     pub fn push(&mut self, weights: &[i8], scale: f32) {
         let matrix = &mut self.matrix;
         assert_eq!(weights.len(), matrix.inputs, "a weight for each input");
@@ -135,7 +135,7 @@ impl PackedInt8Builder {
     /// Returns the packed weights.
     ///
     /// # Panics
-    /// Where outputs are missing.
+    /// If outputs are missing.
     pub fn finish(self) -> PackedInt8 {
         assert_eq!(self.matrix.scales.len(), self.matrix.outputs, "every output of the weight was pushed");
         self.matrix

@@ -1,15 +1,15 @@
-//! Which instructions multiply int8.
+//! The instructions that multiply int8.
 
 use crate::isa::Isa;
 
-/// The instructions that products of int8 are computed with.
+/// The instructions used for int8 products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Int8Path {
     /// `vpdpbusd` on 512 bits.
     Avx512Vnni,
-    /// `vpdpbusd` on 256 bits, as processors without AVX-512 have it.
+    /// `vpdpbusd` on 256 bits, for processors without AVX-512.
     AvxVnni,
-    /// `vpmaddwd` on 256 bits, after widening to 16 bits: `vpmaddubsw` would saturate.
+    /// `vpmaddwd` on 256 bits, after widening to 16 bits, since `vpmaddubsw` would saturate.
     Avx2,
     /// Plain Rust.
     Portable,
@@ -20,12 +20,12 @@ impl Int8Path {
     pub const ALL: [Int8Path; 4] =
         [Int8Path::Avx512Vnni, Int8Path::AvxVnni, Int8Path::Avx2, Int8Path::Portable];
 
-    /// Returns every path that this processor has, fastest first.
+    /// Returns all paths of this processor, fastest first.
     pub fn available() -> Vec<Int8Path> {
         Self::ALL.into_iter().filter(|path| path.is_available()).collect()
     }
 
-    /// Tells whether this processor has the instructions.
+    /// Returns whether this processor has the instructions.
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -38,13 +38,13 @@ impl Int8Path {
         }
     }
 
-    /// Returns the fastest path of this processor among those of an instruction set or a narrower one.
+    /// Returns the fastest path of this processor that is no wider than an instruction set.
     pub fn fastest(isa: Isa) -> Int8Path {
         let within = |path: &Int8Path| path.isa().lanes() <= isa.lanes() && path.is_available();
         Self::ALL.into_iter().find(within).unwrap_or(Int8Path::Portable)
     }
 
-    /// Returns the instruction set of everything in f32 around the product.
+    /// Returns the instruction set used for the f32 work around the product.
     pub(crate) const fn isa(self) -> Isa {
         match self {
             Int8Path::Avx512Vnni => Isa::Avx512,
@@ -53,7 +53,7 @@ impl Int8Path {
         }
     }
 
-    /// Returns the inputs that are multiplied together, side by side in packed weights.
+    /// Returns how many inputs are multiplied together; they are adjacent in packed weights.
     pub(crate) const fn group(self) -> usize {
         match self {
             Int8Path::Avx512Vnni | Int8Path::AvxVnni => 4,
@@ -61,7 +61,7 @@ impl Int8Path {
         }
     }
 
-    /// Returns what is added to quantized inputs: `vpdpbusd` takes unsigned ones.
+    /// Returns the offset added to quantized inputs, since `vpdpbusd` takes unsigned ones.
     pub(crate) const fn offset(self) -> i32 {
         match self {
             Int8Path::Avx512Vnni | Int8Path::AvxVnni => 128,

@@ -1,4 +1,4 @@
-//! Products of int8 in plain Rust.
+//! Int8 products in plain Rust.
 
 use super::dot::{Dot, DotKernel};
 use super::path::Int8Path;
@@ -7,7 +7,7 @@ use crate::isa::{Isa, Portable};
 const LANES: usize = Isa::Portable.lanes();
 const GROUP: usize = Int8Path::Portable.group();
 
-/// The path that every target has.
+/// The path available on every target.
 #[derive(Clone, Copy)]
 pub(super) struct PortableDot;
 
@@ -43,7 +43,7 @@ impl Dot for PortableDot {
 
     #[inline(always)]
     unsafe fn group(self, values: *const i16) -> Self::Group {
-        // SAFETY: the caller promises the values; an array is aligned as its elements.
+        // SAFETY: the caller promises the values; an array is aligned like its elements.
         unsafe { values.cast::<Self::Group>().read() }
     }
 
@@ -57,7 +57,7 @@ impl Dot for PortableDot {
 
     #[inline(always)]
     unsafe fn store(self, place: *mut i32, sums: Self::Sums) {
-        // SAFETY: the caller promises the places; an array is aligned as its elements.
+        // SAFETY: the caller promises the places; an array is aligned like its elements.
         unsafe { place.cast::<Self::Sums>().write(sums) }
     }
 }

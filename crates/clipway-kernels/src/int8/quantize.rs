@@ -1,20 +1,20 @@
-//! Rows of f32 as int8 with one scale.
+//! Quantization of f32 rows to int8, one scale per row.
 
-/// Bits of infinity: those of NaN are above.
+/// The bits of infinity; those of NaN are greater.
 const INFINITE: u32 = 0x7f80_0000;
 
-/// Added to a number below 2^22, it leaves the nearest integer, ties to even, in the low bits.
+/// Added to a number below 2^22, leaves the nearest integer, ties to even, in the low bits.
 const MAGIC: f32 = (3_u32 << 22) as f32;
 
-/// The greatest quantized value; -128 is not used, so that both signs reach equally far.
+/// The greatest quantized value; -128 is unused, so that the range is symmetric.
 const MOST: f32 = 127.0;
 
-/// What quantized inputs are held in.
+/// The element type of quantized inputs.
 pub(super) trait Quantized: Copy {
     /// Zero.
     const ZERO: Self;
 
-    /// From a value between -127 and 127.
+    /// Converts a value between -127 and 127.
     fn of(value: i8) -> Self;
 }
 
@@ -27,7 +27,7 @@ impl Quantized for i8 {
     }
 }
 
-/// 128 more than the value.
+/// The value plus 128.
 impl Quantized for u8 {
     const ZERO: u8 = 128;
 
@@ -46,10 +46,10 @@ impl Quantized for i16 {
     }
 }
 
-/// Quantizes a row and returns its scale; what `out` has beyond the row is zero.
+/// Quantizes a row and returns its scale; `out` is zero beyond the row.
 ///
-/// The scale of a row that holds NaN or infinity is NaN, so that its products are. Values all so small that 127
-/// divided by the greatest is no f32 count as zero.
+/// If a row holds a NaN or an infinity, its scale is NaN, and so are its products. A row counts as zero if its values
+/// are so small that 127 divided by the greatest overflows f32.
 #[inline(always)]
 pub(super) fn quantize<T: Quantized>(row: &[f32], out: &mut [T]) -> f32 {
     let magnitude = |value: &f32| value.to_bits() & 0x7fff_ffff;
@@ -69,10 +69,10 @@ pub(super) fn quantize<T: Quantized>(row: &[f32], out: &mut [T]) -> f32 {
 
 /// Quantizes the weights of one output to -127..=127 and returns their scale: the greatest magnitude over 127.
 ///
-/// `None` where a weight is NaN or infinite.
+/// Returns `None` if a weight is NaN or infinite.
 ///
 /// # Panics
-/// Where `out` is not as long as `row`.
+/// If `out` and `row` differ in length.
 pub fn quantize_weights(row: &[f32], out: &mut [i8]) -> Option<f32> {
     assert_eq!(row.len(), out.len(), "a place for each weight");
     Some(quantize(row, out)).filter(|scale| !scale.is_nan())

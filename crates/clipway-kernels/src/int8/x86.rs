@@ -1,36 +1,36 @@
-//! Products of int8 on x86: VNNI where there is any, else in 16 bits.
+//! Int8 products on x86: VNNI if available, otherwise in 16 bits.
 
 use super::dot::{Dot, DotKernel};
 use super::path::Int8Path;
 use crate::isa::{Avx2, Avx512};
 use std::arch::x86_64::*;
 
-/// Proof that the processor has what [`Avx512`] needs, and AVX-512 VNNI.
+/// Proof that the processor has everything [`Avx512`] needs, plus AVX-512 VNNI.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512Vnni(Avx512);
 
-/// Proof that the processor has what [`Avx2`] needs, and AVX-VNNI.
+/// Proof that the processor has everything [`Avx2`] needs, plus AVX-VNNI.
 #[derive(Clone, Copy)]
 pub(super) struct AvxVnni(Avx2);
 
-/// The same instruction in AVX-512's encoding: it tests what [`AvxVnni`] shares with it.
+/// The same instruction in its AVX-512 encoding, to test the code shared with [`AvxVnni`].
 #[cfg(test)]
 #[derive(Clone, Copy)]
 pub(super) struct Avx512Vnni256(Avx2);
 
-/// Proof that the processor has what [`Avx2`] needs.
+/// Proof that the processor has everything [`Avx2`] needs.
 #[derive(Clone, Copy)]
 pub(super) struct Avx2Dot(Avx2);
 
 impl Avx512Vnni {
-    /// Returns the proof where the processor has the instructions.
+    /// Returns the proof if the processor has the instructions.
     pub(super) fn detect() -> Option<Self> {
         Avx512::detect().filter(|_| is_x86_feature_detected!("avx512vnni")).map(Self)
     }
 }
 
 impl AvxVnni {
-    /// Returns the proof where the processor has the instructions.
+    /// Returns the proof if the processor has the instructions.
     pub(super) fn detect() -> Option<Self> {
         Avx2::detect().filter(|_| is_x86_feature_detected!("avxvnni")).map(Self)
     }
@@ -38,20 +38,20 @@ impl AvxVnni {
 
 #[cfg(test)]
 impl Avx512Vnni256 {
-    /// Returns the proof where the processor has the instructions.
+    /// Returns the proof if the processor has the instructions.
     pub(super) fn detect() -> Option<Self> {
         Avx512Vnni::detect().and_then(|_| Avx2::detect()).map(Self)
     }
 }
 
 impl Avx2Dot {
-    /// Returns the proof where the processor has the instructions.
+    /// Returns the proof if the processor has the instructions.
     pub(super) fn detect() -> Option<Self> {
         Avx2::detect().map(Self)
     }
 }
 
-/// The types and methods of a path that differ in names alone.
+/// The types and methods that differ between paths only in names.
 macro_rules! common {
     ($float:ident, $vector:ident, $value:ident, $path:ident, $features:literal, $zero:ident, $spread:ident, $store:ident) => {
         type Float = $float;
@@ -85,7 +85,7 @@ macro_rules! common {
 
         #[inline(always)]
         unsafe fn group(self, values: *const $value) -> $vector {
-            // SAFETY: `self` is proof of the instruction; the caller promises the values, which are four bytes.
+            // SAFETY: `self` is proof of the instruction; the caller promises the values, which take four bytes.
             unsafe { $spread(values.cast::<i32>().read_unaligned()) }
         }
 
@@ -161,7 +161,7 @@ impl Dot for Avx2Dot {
 
     #[inline(always)]
     fn add(self, sums: __m256i, group: __m256i, weights: __m256i) -> __m256i {
-        // SAFETY: `self` is proof that the processor has the instructions. Two products of 16 bits fit a sum of 32.
+        // SAFETY: `self` is proof that the processor has the instructions. The sum of two 16-bit products fits 32 bits.
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(group, weights)) }
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct Avx2(());
 const LANES: usize = Isa::Avx2.lanes();
 
 impl Avx2 {
-    /// Returns the proof where the processor has the instruction set.
+    /// Returns the proof if the processor has the instruction set.
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2")
@@ -28,7 +28,7 @@ fn enter<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-/// Sliding window over which a load gives the mask of the first `count` lanes.
+/// A sliding window: a load at an offset yields the mask of the first `count` lanes.
 static MASKS: [i32; 2 * LANES] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Returns the mask of the first `count` lanes.

@@ -12,7 +12,7 @@ pub(crate) struct Avx512(());
 const LANES: usize = Isa::Avx512.lanes();
 
 impl Avx512 {
-    /// Returns the proof where the processor has the instruction set.
+    /// Returns the proof if the processor has the instruction set.
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx512f")

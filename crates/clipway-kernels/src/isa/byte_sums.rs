@@ -1,39 +1,39 @@
 //! Sums of bytes times fixed-point weights, for four rows of an image at once.
 //!
-//! A weight of 22 bits behind the point is cut into 15 low bits and the rest, so that both halves fit the 16-bit
-//! products that every vector instruction set adds in pairs. The two sums are put together at the end; all
-//! additions wrap, so the result is that of 32-bit arithmetic, bit for bit.
+//! A weight with 22 fractional bits is split into its 15 low bits and the rest, so that both halves fit the 16-bit
+//! products that every vector instruction set adds in pairs. The two sums are combined at the end. All additions wrap,
+//! so the result equals 32-bit arithmetic bit for bit.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-/// Bits behind the point of a weight.
+/// Fractional bits of a weight.
 pub(crate) const PRECISION: u32 = 22;
 
-/// Rows that are summed at once.
+/// Rows summed at once.
 pub(crate) const ROWS: usize = 4;
 
-/// Bytes of each row that a step reads.
+/// Bytes that a step reads of each row.
 pub(crate) const STEP_BYTES: usize = 16;
 
-/// Bits of a weight's low part.
+/// Bits in the low part of a weight.
 const LOW_BITS: u32 = 15;
 
-/// Sums of a row: one for each channel, or several that are added up at the end.
+/// Sums per row: one per channel, or several that are added up at the end.
 const LANES: usize = 4;
 
-/// Marks a place that takes no byte, in the pattern of a shuffle.
+/// In a shuffle pattern, marks a position that takes no byte.
 const NO_BYTE: u8 = 0x80;
 
-/// The weights of one step: for each half of it the low and the high parts, a pair for each lane.
+/// The weights of one step: for each half, the low and then the high parts, a pair per lane.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub(crate) struct Step([[i16; 2 * LANES]; 4]);
 
 impl Step {
-    /// Packs up to [`taps`] weights; what is missing is zero.
+    /// Packs up to [`taps`] weights; missing ones are zero.
     pub(crate) fn new<const CHANNELS: usize>(weights: &[i32]) -> Self {
         let mut step = Self::default();
         for half in 0..2 {
@@ -50,7 +50,7 @@ impl Step {
     }
 }
 
-/// Returns the pixels that a step takes.
+/// Returns the pixels per step.
 pub(crate) const fn taps<const CHANNELS: usize>() -> usize {
     match CHANNELS {
         1 => 16,
@@ -59,7 +59,7 @@ pub(crate) const fn taps<const CHANNELS: usize>() -> usize {
     }
 }
 
-/// Returns the first of the two pixels that a lane takes of a half of a step, and its channel.
+/// Returns the first of the two pixels that a lane takes from half a step, and the lane's channel.
 const fn pair<const CHANNELS: usize>(half: usize, lane: usize) -> Option<(usize, usize)> {
     let first = half * taps::<CHANNELS>() / 2;
     match CHANNELS {
@@ -70,7 +70,7 @@ const fn pair<const CHANNELS: usize>(half: usize, lane: usize) -> Option<(usize,
     }
 }
 
-/// Returns, for each half of a step, which byte goes to each byte of the lanes: pairs of 16-bit numbers.
+/// Returns, for each half of a step, which byte goes to each byte of the lanes, as pairs of 16-bit numbers.
 const fn patterns<const CHANNELS: usize>() -> [[u8; STEP_BYTES]; 2] {
     let mut patterns = [[NO_BYTE; STEP_BYTES]; 2];
     let mut place = 0;
@@ -85,14 +85,14 @@ const fn patterns<const CHANNELS: usize>() -> [[u8; STEP_BYTES]; 2] {
     patterns
 }
 
-/// An instruction set that sums bytes; the method as it stands is the portable one.
+/// An instruction set that sums bytes; the default method is the portable version.
 pub(crate) trait ByteSums: Copy {
-    /// Sums one output position of four rows, which begin at its first input, and rounds to bytes.
+    /// Sums one output position of four rows, each starting at the first input of that output, and rounds to bytes.
     ///
-    /// The first `CHANNELS` bytes of each row's result count.
+    /// Only the first `CHANNELS` bytes of each row's result are meaningful.
     ///
     /// # Safety
-    /// Every row has [`STEP_BYTES`] bytes behind the start of each step, `taps::<CHANNELS>() * CHANNELS` apart.
+    /// Every row has [`STEP_BYTES`] bytes from the start of each step; steps are `taps::<CHANNELS>() * CHANNELS` apart.
     #[inline(always)]
     #[allow(unsafe_code)]
     unsafe fn byte_sums<const CHANNELS: usize>(

@@ -4,13 +4,13 @@ use super::Isa;
 use super::simd::{Kernel, Simd};
 use half::bf16;
 
-/// The instruction set that every target has.
+/// The instruction set available on every target.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 
 const LANES: usize = Isa::Portable.lanes();
 
-/// Returns `a * b + c`, fused only where the target's baseline has the instruction.
+/// Returns `a * b + c`, fused only if the target's baseline has the instruction.
 #[inline(always)]
 fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { a.mul_add(b, c) } else { a * b + c }
@@ -126,8 +126,8 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn round(self, a: Self::Vector) -> Self::Vector {
-        // Adding and taking away 1.5 * 2^23 leaves the nearest integer for |a| < 2^22, in any target's
-        // plain additions; beyond that the callers' ranges do not go.
+        // Adding and subtracting 1.5 * 2^23 yields the nearest integer for |a| < 2^22, with plain additions on any
+        // target. The callers stay within that range.
         const SHIFT: f32 = 12_582_912.0;
         a.map(|a| (a + SHIFT) - SHIFT)
     }

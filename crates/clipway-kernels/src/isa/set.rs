@@ -1,4 +1,4 @@
-//! The instruction sets, and the sizes that kernels take from them.
+//! The instruction sets, and the sizes that kernels derive from them.
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +24,7 @@ impl Isa {
         }
     }
 
-    /// Returns the number of f32 lanes of a vector.
+    /// Returns the number of f32 lanes in a vector.
     pub(crate) const fn lanes(self) -> usize {
         match self {
             Isa::Avx512 => 16,
@@ -35,7 +35,7 @@ impl Isa {
 
     /// Returns the rows of the register tile of a matrix product.
     ///
-    /// Sums, a row of the panel and one value of A fill most of 32 registers of AVX-512, 16 of the others.
+    /// The sums, one row of the panel and one value of A fill most of AVX-512's 32 registers, or the others' 16.
     pub(crate) const fn tile_rows(self) -> usize {
         match self {
             Isa::Avx512 => 8,
@@ -44,7 +44,7 @@ impl Isa {
         }
     }
 
-    /// Returns the vectors of a row of the register tile.
+    /// Returns the vectors per row of the register tile.
     pub(crate) const fn panel_vectors(self) -> usize {
         match self {
             Isa::Avx512 => 3,
@@ -52,7 +52,7 @@ impl Isa {
         }
     }
 
-    /// Returns the columns of a panel of packed weights.
+    /// Returns the columns per panel of packed weights.
     pub(crate) const fn panel_width(self) -> usize {
         self.panel_vectors() * self.lanes()
     }

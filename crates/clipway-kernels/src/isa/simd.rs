@@ -1,4 +1,4 @@
-//! The vector operations that every kernel is written in, once for all instruction sets.
+//! The vector operations that all kernels are written in, once for all instruction sets.
 
 use super::Isa;
 use super::byte_sums::ByteSums;
@@ -6,13 +6,13 @@ use half::bf16;
 
 /// A computation that can be compiled for any instruction set.
 ///
-/// `run` and everything it calls in its hot part must be `#[inline(always)]`: only what is inlined
-/// into [`Simd::vectorize`] is compiled for the instruction set.
+/// `run` and everything in its hot path must be `#[inline(always)]`: only code inlined into [`Simd::vectorize`] is
+/// compiled for the instruction set.
 pub(crate) trait Kernel {
     /// What the computation returns.
     type Output;
 
-    /// Runs the computation with the vectors of `S`.
+    /// Runs the computation on the vectors of `S`.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
@@ -28,7 +28,7 @@ pub(crate) trait Simd: ByteSums + Send + Sync + 'static {
     const LANES: usize = Self::ISA.lanes();
     /// The rows of the register tile of a matrix product.
     const TILE_ROWS: usize = Self::ISA.tile_rows();
-    /// The vectors of a row of the register tile, and so of a panel of packed weights.
+    /// The vectors per row of the register tile, and so of a panel of packed weights.
     const PANEL_VECTORS: usize = Self::ISA.panel_vectors();
 
     /// Runs a kernel with the instruction set enabled.
@@ -36,13 +36,13 @@ pub(crate) trait Simd: ByteSums + Send + Sync + 'static {
 
     /// Returns a vector with `value` in every lane.
     fn splat(self, value: f32) -> Self::Vector;
-    /// Loads the first `LANES` values; panics where there are fewer.
+    /// Loads the first `LANES` values; panics if there are fewer.
     fn load(self, values: &[f32]) -> Self::Vector;
     /// Loads up to `LANES` values; the other lanes are `fill`.
     fn load_part(self, values: &[f32], fill: f32) -> Self::Vector;
-    /// Stores to the first `LANES` places; panics where there are fewer.
+    /// Stores to the first `LANES` places; panics if there are fewer.
     fn store(self, values: &mut [f32], vector: Self::Vector);
-    /// Stores the first lanes to `values`, up to `LANES` of them.
+    /// Stores the first lanes to `values`, at most `LANES`.
     fn store_part(self, values: &mut [f32], vector: Self::Vector);
     /// Loads `LANES` values from memory.
     ///
@@ -50,7 +50,7 @@ pub(crate) trait Simd: ByteSums + Send + Sync + 'static {
     /// `values` points to at least `LANES` readable values.
     #[allow(unsafe_code)]
     unsafe fn load_pointer(self, values: *const f32) -> Self::Vector;
-    /// Loads `LANES` bf16 from memory, each as the f32 of the same value.
+    /// Loads `LANES` bf16 from memory, widened to f32.
     ///
     /// # Safety
     /// `values` points to at least `LANES` readable values.
@@ -71,7 +71,7 @@ pub(crate) trait Simd: ByteSums + Send + Sync + 'static {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Returns `a / b`.
     fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// Returns `a * b + c`, rounded once where the instruction set can.
+    /// Returns `a * b + c`, rounded once if the instruction set can.
     fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// Returns `a` where `a > b`, else `b` (so `b` where either is NaN).
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -85,7 +85,7 @@ pub(crate) trait Simd: ByteSums + Send + Sync + 'static {
     fn scale(self, a: Self::Vector, n: Self::Vector) -> Self::Vector;
     /// Compares `a < b`; false where either is NaN.
     fn less(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
-    /// Tells which lanes are NaN.
+    /// Returns which lanes are NaN.
     fn is_nan(self, a: Self::Vector) -> Self::Mask;
     /// Returns `a` where the mask holds, else `b`.
     fn select(self, mask: Self::Mask, a: Self::Vector, b: Self::Vector) -> Self::Vector;

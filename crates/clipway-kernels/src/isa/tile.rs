@@ -3,19 +3,18 @@
 use super::simd::Simd;
 use half::bf16;
 
-/// Rows of the largest tile, that of AVX-512.
+/// Rows of the largest tile, AVX-512's.
 pub(crate) const MAX_TILE_ROWS: usize = 8;
 
-/// Values of the largest tile, 8 x 48 in AVX-512.
+/// Values of the largest tile, 8 x 48 with AVX-512.
 pub(crate) const MAX_TILE: usize = MAX_TILE_ROWS * 48;
 
-/// Products added up in registers before they join the sum in memory.
+/// Products added up in registers before joining the sum in memory.
 ///
-/// Blocks keep the rounding error of long sums near that of pairwise summation, for one more addition in
-/// 256.
+/// Blocks keep the rounding error of long sums close to pairwise summation, at the cost of one more addition in 256.
 const BLOCK: usize = 256;
 
-/// A number that a vector of f32 is loaded from, exactly.
+/// A number that loads into f32 vectors exactly.
 pub(crate) trait Widen: Copy {
     /// Loads `LANES` values from memory.
     ///
@@ -43,7 +42,7 @@ impl Widen for bf16 {
     }
 }
 
-/// `rows x vectors * LANES` sums of products of depth `depth`.
+/// `rows x vectors * LANES` sums of `depth` products each.
 ///
 /// `a` holds rows `a_stride` apart; `b` holds `depth` rows of `vectors * LANES` columns, one after another.
 #[derive(Clone, Copy)]
@@ -60,7 +59,7 @@ impl<E: Widen> Tile<'_, E> {
     /// Writes the sums to `out`, whose rows are `out_stride` apart.
     ///
     /// # Panics
-    /// Where a slice is too short for the sizes, or the tile is larger than the registers hold.
+    /// If a slice is too short for the sizes, or the tile is larger than the registers hold.
     #[inline(always)]
     pub(crate) fn multiply<S: Simd>(self, simd: S, out: &mut [f32], out_stride: usize) {
         match self.vectors {
@@ -102,8 +101,8 @@ impl<E: Widen> Tile<'_, E> {
         let mut start = 0;
         loop {
             let depth = BLOCK.min(self.depth - start);
-            // SAFETY: the asserted lengths hold R rows of `self.depth` values in `a`, `self.depth` rows of
-            // `width` in `b` and R rows of `width` in `out`; `start + depth <= self.depth`.
+            // SAFETY: by the asserted lengths, `a` holds R rows of `self.depth` values, `b` holds `self.depth` rows of
+            // `width`, and `out` holds R rows of `width`; `start + depth <= self.depth`.
             unsafe {
                 let a = self.a.as_ptr().add(start);
                 let b = self.b.as_ptr().add(start * width);
@@ -130,8 +129,8 @@ impl<E: Widen> Tile<'_, E> {
 /// `a` points to R rows of `depth` values, `a_stride` apart, and `b` to `depth * V * LANES` values.
 #[inline(always)]
 #[allow(unsafe_code)]
-// Written with indices, and `columns` outside the loop, because so the compiler keeps all of it in
-// registers; with iterators, or `columns` within, AVX-512 ran ten times slower.
+// Indexed loops, with `columns` outside, because then the compiler keeps everything in registers; with iterators, or
+// with `columns` inside, AVX-512 ran ten times slower.
 #[allow(clippy::needless_range_loop)]
 unsafe fn block<S: Simd, E: Widen, const R: usize, const V: usize>(
     simd: S,

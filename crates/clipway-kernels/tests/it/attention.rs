@@ -1,7 +1,7 @@
 use crate::{assert_close, for_each_kernels, numbers};
 use clipway_kernels::{AttentionBias, AttentionSpec, Kernels, Matrix, MatrixMut, Rotary, Sequence};
 
-/// Attention as its definition says, in f64, with q, k and v side by side in rows of `3 * width`.
+/// Attention by its definition, in f64, with q, k and v side by side in rows of `3 * width`.
 fn reference(spec: &AttentionSpec<'_>, sequences: &[Sequence], qkv: &[f32], out: &mut [f64]) {
     let width = spec.heads * spec.head_width;
     let plain = |row: usize, column: usize| f64::from(qkv[row * 3 * width + column]);
@@ -54,14 +54,14 @@ fn check(kernels: &Kernels, spec: &AttentionSpec<'_>, sequences: &[Sequence], ro
     let width = spec.heads * spec.head_width;
     let mut qkv = numbers(rows * 3 * width, 1);
     qkv.iter_mut().for_each(|value| *value *= 3.0);
-    // Rows of no sequence are left as they were.
+    // Rows outside every sequence keep their contents.
     let mut out = vec![7.0; rows * width];
     let mut expected = vec![7.0; rows * width];
     let view = |part: usize| Matrix::with_stride(&qkv[part * width..], rows, width, 3 * width);
     let target = MatrixMut::new(&mut out, rows, width);
     kernels.attention(spec, sequences, view(0), view(1), view(2), target);
     reference(spec, sequences, &qkv, &mut expected);
-    // Scores reach 20 or so, and their rounding passes through the exponential.
+    // Scores reach about 20, and the exponential amplifies their rounding.
     assert_close(&out, &expected, 4e-6, &format!("{kernels:?} {spec:?} {sequences:?}"));
 }
 
@@ -135,7 +135,7 @@ fn heads_are_turned_by_their_positions() {
 #[test]
 fn rows_are_turned_in_place() {
     for_each_kernels(|kernels| {
-        // A quarter turn of the second position, nothing at the first.
+        // A quarter turn at the second position, nothing at the first.
         let (cosines, sines) = ([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]);
         let before = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
         for (halves, after) in [(false, [-2.0, 1.0, -4.0, 3.0]), (true, [-3.0, -4.0, 1.0, 2.0])] {
@@ -150,7 +150,7 @@ fn rows_are_turned_in_place() {
 #[test]
 fn scores_of_any_size_and_hidden_keys() {
     for_each_kernels(|kernels| {
-        // A bias of minus infinity hides a key; a scale of 1000 would overflow without the row's maximum.
+        // A bias of minus infinity hides a key; a scale of 1000 would overflow without subtracting the row maximum.
         let mut bias = vec![0.0; 20 * 20];
         bias.iter_mut().step_by(3).skip(1).for_each(|value| *value = f32::NEG_INFINITY);
         let bias = AttentionBias { values: &bias, queries: 20, keys: 20 };

@@ -3,7 +3,7 @@ use clipway_kernels::{Activation, Epilogue, Image, Kernels, Matrix, Residual, Wi
 
 const BATCH: usize = 2;
 
-/// Calls a function with every place that an output's window sees: the tap and the pixel.
+/// Calls a function with each tap of an output's window and the pixel it sees.
 pub(crate) fn each_tap(
     window: &Window,
     size: [usize; 2],
@@ -23,7 +23,7 @@ pub(crate) fn each_tap(
     }
 }
 
-/// Fills an output by a function of the image, the output's place and the channel.
+/// Fills an output with a function of the image, the output position and the channel.
 fn outputs(
     window: &Window,
     size: [usize; 2],
@@ -104,7 +104,7 @@ fn convolutions() {
                 check_conv(kernels, [9, 11], channels, groups, window);
             }
         }
-        // Depthwise over more columns than are summed up together, without and with a border.
+        // Depthwise over more columns than are summed together, with and without a border.
         check_conv(kernels, [3, 37], [32, 32], 32, Window::square(7, 1, 3));
         check_conv(kernels, [3, 37], [32, 64], 32, Window::square(7, 2, 3));
         check_conv(kernels, [9, 40], [16, 16], 16, Window::square(3, 1, 0));

@@ -5,7 +5,7 @@ use clipway_kernels::{
     Residual, Window, quantize_weights,
 };
 
-/// Runs a check on every path of this machine, on one thread and on three.
+/// Runs a check on every path of this machine, with one and with three threads.
 fn for_each_path(check: impl Fn(&Kernels)) {
     for path in Int8Path::available() {
         for threads in [1, 3] {
@@ -24,7 +24,7 @@ impl Draw {
         ((self.0 >> 33) as usize) % bound
     }
 
-    /// Any int8, the extremes often.
+    /// Any int8, biased toward the extremes.
     fn weight(&mut self) -> i8 {
         match self.below(8) {
             0 => -128,
@@ -68,10 +68,10 @@ fn sums_are_those_of_integers_on_every_path() {
         .expect("available");
     let mut draw = Draw(1);
     for case in 0..10_000 {
-        // Small shapes by the thousand; now and then one with several tasks.
+        // Thousands of small shapes; occasionally one with several tasks.
         let most = if case % 500 == 0 { [150, 700, 200] } else { [10, 90, 60] };
         let [rows, inputs, outputs] = most.map(|most| draw.below(most) + 1);
-        // The greatest magnitude of a row is 127, so that it is quantized to itself, or it is all zero.
+        // Each row either has 127 as its greatest magnitude, so that quantizing leaves it unchanged, or is all zero.
         let mut x: Vec<f32> = (0..rows * inputs).map(|_| draw.below(255) as f32 - 127.0).collect();
         for row in x.chunks_exact_mut(inputs) {
             match draw.below(9) {
@@ -188,7 +188,7 @@ fn numbers_that_are_not_finite_stay_in_their_rows_and_are_refused_as_weights() {
         });
         assert_eq!(quantize_weights(&[1.0, bad], &mut [0; 2]), None);
     }
-    // Values so small that 127 over the greatest is no f32.
+    // Values so small that 127 divided by the greatest overflows f32.
     for_each_path(|kernels| {
         let weight = pack(kernels, &[100; 3], 3, &[1.0]);
         assert_eq!(product(kernels, &[1e-40, -1e-40, 0.0], 1, &weight, Epilogue::default()), [0.0]);
@@ -215,7 +215,7 @@ fn nothing_times_nothing_is_the_bias() {
     });
 }
 
-/// Compares a convolution with the product of its patches, gathered here tap by tap: bit for bit.
+/// Compares a convolution bit for bit with the product of its patches, gathered here tap by tap.
 fn check_conv(kernels: &Kernels, size: [usize; 2], channels: [usize; 2], groups: usize, window: Window) {
     let [inputs, outputs] = channels;
     let (depth, taps) = (inputs / groups, window.kernel[0] * window.kernel[1]);

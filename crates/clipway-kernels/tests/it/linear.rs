@@ -12,7 +12,7 @@ enum Add {
     GateOther,
 }
 
-/// One product with everything that may surround it.
+/// One product with all its options.
 struct Case {
     sizes: [usize; 3],
     layout: WeightLayout,
@@ -100,7 +100,7 @@ fn products_of_all_sizes() {
                 }
             }
         }
-        // Deeper than a block of sums, and more rows and columns than one task takes.
+        // Deeper than a block of sums, and with more rows and columns than one task takes.
         for [rows, inputs, outputs] in
             [[3, 256, 5], [5, 257, 97], [17, 1000, 33], [300, 70, 150], [0, 3, 4], [3, 0, 4]]
         {
@@ -177,7 +177,7 @@ fn not_a_number_stays_in_its_row() {
 fn weights_in_pieces_and_other_precisions() {
     for_each_kernels(|kernels| {
         let (inputs, outputs) = (150, 101);
-        // Values that all three precisions hold exactly.
+        // Values that all three element types hold exactly.
         let weight: Vec<f32> =
             numbers(inputs * outputs, 1).iter().map(|value| (value * 16.0).round()).collect();
         let x = numbers(inputs, 2);

@@ -1,6 +1,6 @@
-//! Every kernel, in every instruction set of this machine, against plain loops in f64.
+//! Every kernel, in every instruction set of this machine, against plain f64 loops.
 
-// Tests and chores read and write files of their own.
+// Tests and tools read and write their own files.
 #![allow(clippy::disallowed_methods)]
 
 mod attention;
@@ -12,7 +12,7 @@ mod rows;
 
 use clipway_kernels::{Activation, Isa, Kernels};
 
-/// Runs a check with the kernels of every instruction set, on one thread and on three.
+/// Runs a check with the kernels of every instruction set, with one and with three threads.
 fn for_each_kernels(check: impl Fn(&Kernels)) {
     for isa in Isa::available() {
         for threads in [1, 3] {
@@ -21,7 +21,7 @@ fn for_each_kernels(check: impl Fn(&Kernels)) {
     }
 }
 
-/// Numbers between -1 and 1 that look random, the same for the same seed.
+/// Pseudorandom numbers between -1 and 1, determined by the seed.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {

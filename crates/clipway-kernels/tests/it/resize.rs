@@ -1,8 +1,8 @@
-//! Passes of resizing, bit for bit against one sum a byte.
+//! Resizing passes, bit for bit against one sum per byte.
 
 use clipway_kernels::{ByteTaps, Isa, resize_columns, resize_rows};
 
-/// A generator of whole numbers that look random.
+/// A generator of pseudorandom integers.
 struct Draw(u64);
 
 impl Draw {
@@ -35,10 +35,10 @@ fn packed(taps: &[(usize, Vec<i32>)]) -> ByteTaps {
     out
 }
 
-/// The sum of one output, in the order that the taps are given.
+/// The sum of one output, in the given order of taps.
 fn sum(weights: &[i32], byte: impl Fn(usize) -> u8) -> u8 {
     let terms = weights.iter().enumerate().map(|(tap, &weight)| i64::from(byte(tap)) * i64::from(weight));
-    // Pillow's sum is 32 bits wide and begins with one half.
+    // Pillow's sum is 32 bits wide and starts at one half.
     let wrapped = (terms.sum::<i64>() + (1 << 21)) as i32;
     (wrapped >> 22).clamp(0, 255) as u8
 }

@@ -32,7 +32,7 @@ fn layer_norms() {
                     1e-5,
                     MatrixMut::new(&mut out, rows, width),
                 );
-                // The mean of values near 100 is itself rounded to 4e-6; one value alone must give its bias.
+                // The mean of values near 100 is itself rounded to 4e-6; a row of one value must give its bias.
                 let tolerance = if offset == 0.0 { 1e-6 } else { 4e-5 };
                 assert_close(&out, &expected, tolerance, &format!("{kernels:?} {width} {offset}"));
             }
@@ -107,7 +107,7 @@ fn activations_are_near_exact() {
         Activation::Sigmoid,
         Activation::Tanh,
     ];
-    // From -20 to 20 in small steps, and some that are far out.
+    // From -20 to 20 in small steps, plus some far outside.
     let mut x: Vec<f32> = (-20_000..=20_000).map(|step| step as f32 * 1e-3).collect();
     x.extend([1e-30, -1e-30, 88.5, -88.5, 104.5, -104.5, 1e4, -1e4, f32::NAN]);
     for_each_kernels(|kernels| {
@@ -116,7 +116,7 @@ fn activations_are_near_exact() {
             kernels.activation(activation, &mut found);
             for (&x, &found) in x.iter().zip(&found) {
                 let expected = activate(activation, f64::from(x));
-                // Relative where the value is not small; and what is small for a large x must be small.
+                // Relative, unless the value is small; for large |x| a small result must stay small.
                 let error = (f64::from(found) - expected).abs();
                 let close = error <= 2e-7 * expected.abs() + 4e-8 * f64::from(x.abs().min(1.0));
                 let same = close || (found.is_nan() && expected.is_nan());

@@ -1,4 +1,4 @@
-//! Two rows in each of two vectors of AVX2.
+//! Two rows in each of two AVX2 vectors.
 
 use super::{ByteSums, LANES, LOW_BITS, PRECISION, ROWS, Step, patterns, taps};
 use crate::isa::avx2::Avx2;
@@ -46,7 +46,7 @@ impl ByteSums for Avx2 {
                 let rounded = _mm256_add_epi32(sums, _mm256_set1_epi32(1 << (PRECISION - 1)));
                 whole[pair] = _mm256_srai_epi32::<{ PRECISION as i32 }>(rounded);
             }
-            // Packing keeps to its 128 bits: rows 0 and 2 stand in the first, 1 and 3 in the second.
+            // Packing stays within 128-bit halves: rows 0 and 2 end up in the first, 1 and 3 in the second.
             let words = _mm256_packs_epi32(whole[0], whole[1]);
             let bytes = _mm256_packus_epi16(words, words);
             let even = _mm_cvtsi128_si64(_mm256_castsi256_si128(bytes)).to_le_bytes();

@@ -1,4 +1,4 @@
-//! Four rows in one vector of AVX-512.
+//! Four rows in one AVX-512 vector.
 
 use super::{ByteSums, LANES, LOW_BITS, PRECISION, ROWS, Step, patterns, taps};
 use crate::isa::avx512::Avx512;
