@@ -1,7 +1,7 @@
-//! Zip archives with correct checksums, so that a fuzzer gets past them.
+//! Zip archives with correct checksums, so that a fuzzer gets past the checksum tests.
 
-/// Mutates an archive like libFuzzer; except in one of eight cases, its checksums are corrected, so that the code
-/// behind them is reached.
+/// Mutates an archive like libFuzzer; in seven of eight cases, corrects the checksums so that the code behind them is
+/// reached.
 pub fn mutate_archive(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let size = libfuzzer_sys::fuzzer_mutate(data, size, max_size);
     if seed % 8 != 0 {
@@ -10,8 +10,8 @@ pub fn mutate_archive(data: &mut [u8], size: usize, max_size: usize, seed: u32) 
     size
 }
 
-/// Sets the checksum of every stored entry to that of its bytes, in the directory and before the entry. What is no
-/// archive is left as it is.
+/// Sets the checksum of every stored entry to match its bytes, in the directory and in the local header. Leaves
+/// anything that is not an archive unchanged.
 fn repair_checksums(archive: &mut [u8]) {
     let Some(end) = archive.windows(4).rposition(|window| window == b"PK\x05\x06") else { return };
     let (Some(count), Some(start)) = (number(archive, end + 10, 2), number(archive, end + 16, 4)) else {
@@ -24,7 +24,7 @@ fn repair_checksums(archive: &mut [u8]) {
     }
 }
 
-/// Repairs the entry whose directory record is at `at`; where the next record is.
+/// Repairs the entry whose directory record is at `at`; returns where the next record starts.
 fn repair_entry(archive: &mut [u8], at: usize) -> Option<usize> {
     let is_record = archive.get(at..)?.starts_with(b"PK\x01\x02");
     let method = number(archive, at + 10, 2)?;
@@ -37,7 +37,7 @@ fn repair_entry(archive: &mut [u8], at: usize) -> Option<usize> {
     if is_record && method == 0 {
         let crc = crc32fast::hash(archive.get(data..data.checked_add(size)?)?).to_le_bytes();
         archive.get_mut(at + 16..at + 20)?.copy_from_slice(&crc);
-        // With a data descriptor the field before the entry is 0.
+        // With a data descriptor, the field in the local header is 0.
         if flags & 8 == 0 && archive.get(local..)?.starts_with(b"PK\x03\x04") {
             archive.get_mut(local + 14..local + 18)?.copy_from_slice(&crc);
         }
@@ -45,13 +45,13 @@ fn repair_entry(archive: &mut [u8], at: usize) -> Option<usize> {
     Some(next)
 }
 
-/// A little-endian number.
+/// Reads a little-endian number.
 fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
     let bytes = bytes.get(at..at.checked_add(length)?)?;
     Some(bytes.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte)))
 }
 
-/// An archive of stored entries.
+/// Returns an archive of stored entries.
 pub fn stored_archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, content) in entries {

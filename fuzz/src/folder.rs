@@ -10,15 +10,15 @@ use tempfile::TempDir;
 pub struct Scratch(TempDir);
 
 impl Scratch {
-    /// Makes an empty folder.
+    /// Creates an empty folder.
     ///
     /// # Panics
-    /// If the system refuses; the run cannot go on then.
+    /// If the system refuses: the run cannot continue.
     pub fn new() -> Scratch {
         Scratch(TempDir::new().expect("a temporary folder"))
     }
 
-    /// Its path.
+    /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
@@ -31,7 +31,7 @@ impl Scratch {
         fs::write(self.path().join(name), bytes).expect("a file can be written");
     }
 
-    /// Writes `model.safetensors` of these tensors, all zeros, as a file with holes.
+    /// Writes `model.safetensors` with these tensors, all zeros, as a sparse file.
     ///
     /// # Panics
     /// If the system refuses.
@@ -49,7 +49,7 @@ impl Default for Scratch {
     }
 }
 
-/// Tensors as lines of text: a name, then the lengths of its dimensions.
+/// Parses tensors from lines of text: a name, then the lengths of its dimensions.
 pub fn infos_of(text: &str, dtype: clipway_formats::Dtype) -> Vec<TensorInfo> {
     let info = |line: &str| {
         let mut words = line.split(' ');

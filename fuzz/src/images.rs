@@ -1,27 +1,27 @@
-//! Properties of every image.
+//! Properties that hold for every image.
 
 use clipway_run::image::{DecodeLimits, Preprocess, decode, to_pixels, transform};
 
 use crate::memory::limited;
 use crate::{check_message, let_libraries_panic};
 
-/// Most pixels of an image here, so that inputs are tried often.
+/// Maximum pixels of an image here, kept low so that runs stay fast.
 const LIMITS: DecodeLimits = DecodeLimits { max_pixels: 1 << 20 };
 
-/// What an image may take: 128 MiB, less what the process itself has.
+/// Memory an image may take: 128 MiB, less what the process itself uses.
 const ROOM: usize = 112 << 20;
 
-/// Decodes an image twice and brings it to numbers, which must be the same and finite.
+/// Decodes an image twice and converts it to numbers, which must be identical and finite.
 ///
 /// # Panics
-/// If anything does not hold.
+/// If any property fails.
 pub fn check_image(input: &[u8]) {
     let_libraries_panic();
     let (first, second) =
         limited(ROOM + 2 * input.len(), || (decode(input, &LIMITS), decode(input, &LIMITS)));
     let image = match (first, second) {
         (Ok(first), Ok(second)) => {
-            // A sample that is no number is not equal to itself, but is written alike.
+            // A NaN sample does not equal itself, but prints the same.
             let same = first == second || format!("{first:?}") == format!("{second:?}");
             assert!(same, "two readings of one image");
             first

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: the properties of every input, and a memory limit.
+//! Shared by the fuzz targets: the properties of every input, and a memory limit.
 
 #![forbid(unsafe_code)]
 
@@ -22,8 +22,8 @@ pub use images::check_image;
 pub use prepared::{check_prepared, transformers_folder};
 pub use tensors::{check_file, check_pytorch};
 
-/// Keeps a caught panic of a library quiet: where a decoder is called under `catch_unwind`, its panic is a refusal.
-/// A panic that nobody catches still ends the run as a finding.
+/// Silences library panics that are caught: a decoder called under `catch_unwind` may refuse input by panicking. An
+/// uncaught panic still ends the run as a finding.
 pub fn let_libraries_panic() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));

@@ -1,4 +1,4 @@
-//! Hard limits on what one execution takes: past its memory an allocation fails, past its time it panics. Both end the
+//! Hard limits on one execution: beyond its memory an allocation fails, beyond its time it panics. Either ends the
 //! process as a finding.
 
 use std::alloc::System;
@@ -9,21 +9,21 @@ use cap::Cap;
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// What a reader may take beside twice the bytes of its input: 64 MiB, less what the process itself has.
+/// Memory a reader may take beyond twice the size of its input: 64 MiB, less what the process itself uses.
 const ROOM: usize = 56 << 20;
 
-/// Processor time of one call, of all its threads, in a target that counts its edges: a limit of a second for what is
-/// built for use. The clock on the wall is not read: a loaded machine would make findings.
+/// Processor time of one call, over all its threads, in an instrumented target; equivalent to a second in a normal
+/// build. Wall-clock time is not used, since a loaded machine would cause false findings.
 const LONGEST: Duration = Duration::from_secs(4);
 
-/// Runs a reader of `bytes` bytes within its memory.
+/// Runs a reader of `bytes` bytes within its memory limit.
 pub fn bounded<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
     limited(ROOM + 2 * bytes, run)
 }
 
-/// Runs with at most this many bytes more than there are now.
+/// Runs with at most this many bytes more than are allocated now.
 pub(crate) fn limited<T>(room: usize, run: impl FnOnce() -> T) -> T {
-    // Shrinking never fails here: the limit is above what is allocated.
+    // Never fails: the limit is above the current allocation.
     ALLOCATOR.set_limit(ALLOCATOR.allocated() + room).expect("a limit above what is allocated");
     let start = processor_time();
     let result = run();
@@ -33,14 +33,14 @@ pub(crate) fn limited<T>(room: usize, run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Processor time of the process, so that work given to other threads counts.
+/// Returns the processor time of the process, so that work handed to other threads counts.
 #[cfg(unix)]
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Always zero where there is no such clock: libFuzzer's own limit remains.
+/// Returns zero on systems without such a clock; libFuzzer's own limit remains.
 #[cfg(not(unix))]
 fn processor_time() -> Duration {
     Duration::ZERO

@@ -1,17 +1,17 @@
-//! Rules for every refusal: short lines, not too many, and nothing that controls a terminal.
+//! Rules for every error message: short lines, not too many, and nothing that controls a terminal.
 
 use std::fmt::Display;
 
 use clipway_formats::is_invisible;
 
-/// Most bytes of a line, and of a message that lists everything that is wrong.
+/// Maximum bytes of a line, and of a message that lists everything wrong.
 const LONGEST_LINE: usize = 2000;
 const LONGEST: usize = 100_000;
 
 /// Checks a message.
 ///
 /// # Panics
-/// If it is empty, too long, or has a control character or an invisible one that reorders text.
+/// If it is empty, too long, or contains a control character or an invisible one that reorders text.
 pub fn check_message(error: &dyn Display) {
     let message = error.to_string();
     assert!(!message.is_empty(), "an empty message");

@@ -1,4 +1,4 @@
-//! transformers folders, whose small files decide what the weights become.
+//! transformers folders, whose small files decide what becomes of the weights.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use clipway_model::source::{Source, SourceOptions};
 
 use crate::{Scratch, check_message, infos_of};
 
-/// A folder with the weights of a small model.
+/// Creates a folder with the weights of a small model.
 ///
 /// # Panics
 /// If the system refuses.
@@ -19,10 +19,10 @@ pub fn transformers_folder() -> Scratch {
     scratch
 }
 
-/// Resolves a folder twice, which must give the same.
+/// Resolves a folder twice and expects the same result.
 ///
 /// # Panics
-/// If it does not, or a refusal is not what it must be.
+/// If the results differ, or a refusal breaks the rules.
 pub fn check_prepared(folder: &Scratch) {
     let checkpoint = Arc::new(Checkpoint::open(folder.path()).expect("sound weights"));
     let resolve = || Source::of(Arc::clone(&checkpoint), &SourceOptions::default());

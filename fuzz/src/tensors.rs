@@ -1,4 +1,4 @@
-//! Properties of every file of tensors.
+//! Properties that hold for every tensor file.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use clipway_formats::{
 use crate::check_message;
 use crate::memory::{bounded, limited};
 
-/// Most bytes of tensors that are read of one input, so that inputs are tried often.
+/// Maximum tensor bytes read per input, kept low so that runs stay fast.
 const MOST_READ: usize = 1 << 20;
 
-/// What reading a tensor may take beside three times its bytes: as stored, arranged, and handed on.
+/// Memory that reading a tensor may take beyond three times its size: as stored, rearranged, and handed on.
 const READING: usize = 8 << 20;
 
-/// Names and bytes of tensors.
+/// Tensors and their bytes.
 type Content = Vec<(TensorInfo, Result<Vec<u8>, FormatError>)>;
 
-/// Opens an input twice, once within its memory, which must give the same, and checks what comes out; then writes it in
-/// our two formats and reads it back.
+/// Opens an input twice, once within its memory limit, expects the same result and checks it; then writes it in our two
+/// formats and reads it back.
 ///
 /// # Panics
-/// If any of this does not hold.
+/// If any of this fails.
 pub fn check_file<F: TensorFile + 'static>(
     input: &[u8],
     open: impl Fn(Arc<dyn ReadAt>) -> Result<F, FormatError>,
@@ -55,7 +55,7 @@ pub fn check_file<F: TensorFile + 'static>(
     Some(Arc::new(first))
 }
 
-/// The tensors, up to the reading limit.
+/// Reads the tensors, up to the reading limit.
 fn read(file: &dyn TensorFile) -> Content {
     let mut content = Content::new();
     let mut left = MOST_READ;
@@ -88,7 +88,7 @@ fn read_one(file: &dyn TensorFile, index: usize) -> Result<Vec<u8>, FormatError>
     Ok(whole)
 }
 
-/// What was read can be written, unless a format has no such name, and is the same afterwards.
+/// Checks that tensors survive writing and reading, unless a format cannot hold one of the names.
 fn write_and_read(content: &[(TensorInfo, Vec<u8>)]) {
     let infos: Vec<TensorInfo> = content.iter().map(|(info, _)| info.clone()).collect();
     let mut bytes = Vec::new();
@@ -114,10 +114,10 @@ fn same(content: &[(TensorInfo, Vec<u8>)], file: &dyn TensorFile) {
     }
 }
 
-/// Checks a PyTorch file: its tensors, and what else is in it, with and without its dangerous parts.
+/// Checks a PyTorch file: its tensors and its other contents, with and without its dangerous parts.
 ///
 /// # Panics
-/// If anything does not hold.
+/// If any property fails.
 pub fn check_pytorch(input: &[u8]) {
     let strict = check_file(input, |source| PytorchFile::open(source, PytorchOptions::default()));
     let opaque = PytorchFile::open(Arc::new(input.to_vec()), PytorchOptions { allow_opaque: true });
@@ -136,7 +136,7 @@ pub fn check_pytorch(input: &[u8]) {
     walk(opaque.value(), &mut 1000);
 }
 
-/// Looks at values, level by level, as far as `left` goes.
+/// Visits values, level by level, as far as `left` allows.
 fn walk(root: PickleValue<'_>, left: &mut usize) {
     let mut level = vec![root];
     while let Some(value) = level.pop() {

@@ -1,4 +1,4 @@
-//! The `clipway.json` of a folder.
+//! A folder's `clipway.json`.
 #![no_main]
 
 use clipway_fuzz::{bounded, check_message};

@@ -1,4 +1,4 @@
-//! Configs of open_clip: what is accepted is written and read again as the same, and can be built or says why not.
+//! open_clip configs: an accepted one survives writing and reading, and either builds or says why not.
 #![no_main]
 
 use clipway_fuzz::{bounded, check_message};

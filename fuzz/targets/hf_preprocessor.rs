@@ -1,4 +1,4 @@
-//! The `preprocessor_config.json` of a folder of transformers, beside the weights of a small model.
+//! The `preprocessor_config.json` of a transformers folder, next to the weights of a small model.
 #![no_main]
 
 use std::cell::LazyCell;

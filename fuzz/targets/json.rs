@@ -1,4 +1,4 @@
-//! Strict JSON, held against serde_json: what the strict parser accepts, serde_json reads with the same values.
+//! Strict JSON against serde_json: whatever the strict parser accepts, serde_json reads with the same values.
 #![no_main]
 
 use clipway_formats::{Json, JsonLimits, JsonValue};
@@ -16,7 +16,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     assert!(same(&json.value, &theirs), "{json:?} and {theirs:?}");
 });
 
-/// Depth is bounded by the parser.
+/// The parser bounds the depth.
 fn same(ours: &JsonValue, theirs: &Value) -> bool {
     match (ours, theirs) {
         (JsonValue::Null, Value::Null) => true,

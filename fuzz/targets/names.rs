@@ -1,4 +1,4 @@
-//! Names and shapes, one tensor a line: layouts, identification, plans and ledgers of any set of them.
+//! Names and shapes, one tensor per line: layouts, identification, plans and ledgers of arbitrary sets of them.
 #![no_main]
 
 use std::cell::LazyCell;
@@ -10,7 +10,7 @@ use clipway_model::checkpoint::Checkpoint;
 use clipway_model::inspect::{InspectOptions, inspect};
 use clipway_model::source::{Source, SourceOptions};
 
-/// Largest file with holes that is made.
+/// Largest sparse file to create.
 const LARGEST: u64 = 1 << 36;
 
 thread_local! {

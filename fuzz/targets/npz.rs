@@ -1,4 +1,4 @@
-//! numpy arrays in an archive. The checksums of a changed archive are set right, so that what is behind them is reached.
+//! numpy arrays in an archive. Mutated archives get correct checksums, so that the code behind them is reached.
 #![no_main]
 
 use clipway_formats::NpzFile;

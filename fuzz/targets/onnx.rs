@@ -1,4 +1,4 @@
-//! ONNX models, whose external data is 64 bytes under any name but `none`.
+//! ONNX models; their external data is 64 bytes under any name but `none`.
 #![no_main]
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Pickles: as a file of their own, and as the `data.pkl` of a sound archive with one storage.
+//! Pickles, both standalone and as the `data.pkl` of a sound archive with one storage.
 #![no_main]
 
 use clipway_fuzz::{check_pytorch, stored_archive};

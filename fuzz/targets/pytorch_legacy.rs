@@ -1,4 +1,4 @@
-//! PyTorch streams of before 1.6.
+//! PyTorch streams from before 1.6.
 #![no_main]
 
 use clipway_fuzz::check_pytorch;

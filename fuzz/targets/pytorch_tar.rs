@@ -1,4 +1,4 @@
-//! PyTorch tar archives of before 0.1.10.
+//! PyTorch tar archives from before 0.1.10.
 #![no_main]
 
 use clipway_fuzz::check_pytorch;

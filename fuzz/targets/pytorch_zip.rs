@@ -1,4 +1,4 @@
-//! PyTorch zip archives. The checksums of a changed archive are set right, so that what is behind them is reached.
+//! PyTorch zip archives. Mutated archives get correct checksums, so that the code behind them is reached.
 #![no_main]
 
 use clipway_fuzz::{check_pytorch, mutate_archive};

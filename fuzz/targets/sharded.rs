@@ -1,4 +1,4 @@
-//! Indexes of shards, whose shards are small files made to fit.
+//! Shard indexes; the shards are small files made to fit.
 #![no_main]
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json` or `spiece.model` beside a sound
-//! `tokenizer.json`. The first byte says which it is.
+//! `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json` or `spiece.model` next to a sound
+//! `tokenizer.json`. The first byte picks the file.
 #![no_main]
 
 use clipway_fuzz::{bounded, check_message};

@@ -1,4 +1,4 @@
-//! `tokenizer.json` files: what is accepted encodes any text to known ids, each time the same.
+//! `tokenizer.json` files: an accepted one encodes any text to known ids, the same ones every time.
 #![no_main]
 
 use clipway_fuzz::{bounded, check_message, let_libraries_panic};
@@ -8,7 +8,7 @@ use clipway_run::text::{
 
 const TEXTS: [&str; 4] = ["", "a photo of a cat", "2 \u{fc}ber\n\u{732b} \u{1f408}", "<x>[PAD]</s> 'll  \0"];
 
-/// Units of long texts, which are hard for expressions that search far.
+/// Units of long texts that are hard for regular expressions that look far ahead.
 const UNITS: [&str; 3] = [" ", "a", "\n 1"];
 
 /// Bytes of a long text.

@@ -1,4 +1,4 @@
-//! Vocabularies of CLIP's tokenizer: packed, and as the bytes that are packed.
+//! CLIP tokenizer vocabularies, compressed and uncompressed.
 #![no_main]
 
 use clipway_fuzz::{bounded, check_message};

@@ -1,24 +1,24 @@
-//! Goldens of whole models: what open_clip computes with weights by formula.
+//! Whole-model goldens: what open_clip computes with formula weights.
 
 use clipway_formats::{Dtype, FormatError, SafetensorsFile, TensorFile};
 use clipway_model::config::ModelConfig;
 use clipway_model::config::text_model::TextModel;
 use std::sync::Arc;
 
-/// A golden of one model.
+/// The golden of one model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArchitectureGolden {
     /// The model.
     pub config: ModelConfig,
     /// Height and width of the images, in pixels; the images are [`crate::formula::image`].
     pub image_size: [usize; 2],
-    /// Elements that PyTorch counts as parameters.
+    /// Number of elements that PyTorch counts as parameters.
     pub parameter_count: usize,
     /// The texts, and what the model computes.
     pub outputs: Outputs,
 }
 
-/// What a model computes. Features are as `encode_image` and `encode_text` give them.
+/// What a model computes. Features are in the form returned by `encode_image` and `encode_text`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs {
     /// Token ids of the texts.
@@ -42,29 +42,29 @@ pub struct Matrix<T> {
     pub elements: Vec<T>,
 }
 
-/// One output: as PyTorch computes it in f32 and, for models small enough, the truth in f64.
+/// One output: computed by PyTorch in f32 and, for small enough models, in f64 as the truth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
-    /// PyTorch's own result in f32.
+    /// PyTorch's own f32 result.
     pub single: Matrix<f32>,
-    /// The result in double precision.
+    /// The double-precision result.
     pub truth: Option<Matrix<f64>>,
 }
 
-/// A golden cannot be read.
+/// Why a golden cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum GoldenError {
-    /// The file is no safetensors file.
+    /// The file is not a safetensors file.
     #[error("{0}")]
     File(#[from] FormatError),
-    /// The file lacks a part, or a part is of another kind than expected.
+    /// The file lacks a part, or a part has an unexpected kind.
     #[error("{part}: expected {expected}, found {found}")]
     Part {
         /// The tensor or metadata key.
         part: String,
         /// What is needed.
         expected: &'static str,
-        /// What is there.
+        /// What was found.
         found: String,
     },
     /// The config in the metadata is wrong.
@@ -99,10 +99,10 @@ pub fn read_architecture_golden(bytes: Vec<u8>) -> Result<ArchitectureGolden, Go
     })
 }
 
-/// Reads texts and outputs of a golden.
+/// Reads the texts and outputs of a golden.
 ///
 /// # Errors
-/// If one of them is missing, or of another kind.
+/// If one of them is missing or has the wrong kind.
 pub(crate) fn read_outputs(file: &SafetensorsFile) -> Result<Outputs, GoldenError> {
     Ok(Outputs {
         tokens: required(file, "tokens", Dtype::I64, i64::from_le_bytes)?,
@@ -112,11 +112,11 @@ pub(crate) fn read_outputs(file: &SafetensorsFile) -> Result<Outputs, GoldenErro
     })
 }
 
-/// Takes the truth of a golden that holds single precision alone from a file that was computed for it, with the same
+/// Adds the truth to a golden that holds only single precision, from a separate file computed for it with the same
 /// config and texts.
 ///
 /// # Errors
-/// If the file cannot be read, or is of another model or of other texts.
+/// If the file cannot be read, or belongs to another model or other texts.
 pub fn read_architecture_truth(golden: &mut ArchitectureGolden, bytes: Vec<u8>) -> Result<(), GoldenError> {
     let file = SafetensorsFile::open(Arc::new(bytes))?;
     let config = metadata(&file, "config")?;
@@ -137,7 +137,7 @@ pub fn read_architecture_truth(golden: &mut ArchitectureGolden, bytes: Vec<u8>) 
     Ok(())
 }
 
-/// One side or `[height, width]`.
+/// Parses one side or `[height, width]`.
 fn sides(text: &str) -> Option<[usize; 2]> {
     let one = || serde_json::from_str(text).ok().map(|side: usize| [side, side]);
     serde_json::from_str(text).ok().or_else(one)

@@ -1,8 +1,8 @@
-//! Runs the engine on goldens of whole models, with weights by formula, and measures its errors.
+//! Runs the engine on whole-model goldens with formula weights and measures its errors.
 //!
-//! The measure of an output is `max|ours - truth| / max|truth|`. Where the truth in double precision is stored,
-//! it may be at most four times PyTorch's own error in f32, or 4e-6 where that is more; where it is not, at most
-//! 2e-5 against PyTorch's f32.
+//! The error of an output is `max|ours - truth| / max|truth|`. If the golden stores the double-precision truth, the
+//! bound is four times PyTorch's own f32 error, or 4e-6 if that is more; otherwise it is 2e-5 relative to PyTorch's
+//! f32.
 
 use std::fmt;
 use std::fs;
@@ -18,20 +18,20 @@ use crate::architecture_goldens::{
 };
 use crate::formula;
 
-/// How many times PyTorch's own error ours may be.
+/// Our error may be at most this multiple of PyTorch's own.
 const TIMES_PYTORCH: f64 = 4.0;
 
-/// The bound is never below this.
+/// Lower limit of the bound.
 const FLOOR: f64 = 4e-6;
 
-/// The bound where no truth is stored.
+/// The bound if no truth is stored.
 const BOUND_WITHOUT_TRUTH: f64 = 2e-5;
 
-/// Results in double precision of goldens that hold none, where PyTorch's f32 is farther off than
-/// [`BOUND_WITHOUT_TRUTH`]; `scripts/make_architecture_truths.py` makes them.
+/// Double-precision results for goldens that lack them and whose PyTorch f32 is off by more than
+/// [`BOUND_WITHOUT_TRUTH`]; made by `scripts/make_architecture_truths.py`.
 const TRUTHS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/truths");
 
-/// Every weight that is asked for, by formula.
+/// Every requested weight, by formula.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FormulaWeights;
 
@@ -49,17 +49,17 @@ impl Weights for FormulaWeights {
     }
 }
 
-/// How one golden came out.
+/// The outcome of one golden.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArchitectureCase {
-    /// Name of the model: that of the file.
+    /// Name of the model, taken from the file name.
     pub name: String,
-    /// What was measured, or why nothing could be.
+    /// The measured errors, or why nothing could be measured.
     pub outcome: Result<Vec<MeasuredError>, String>,
 }
 
 impl ArchitectureCase {
-    /// Whether something was measured and all of it is within its bounds.
+    /// Returns whether anything was measured and all of it is within bounds.
     pub fn passed(&self) -> bool {
         match &self.outcome {
             Ok(errors) => !errors.is_empty() && errors.iter().all(MeasuredError::passed),
@@ -84,16 +84,16 @@ impl fmt::Display for ArchitectureCase {
 pub struct MeasuredError {
     /// `image_features`, `text_features` or `logits_per_image`.
     pub output: &'static str,
-    /// `max|ours - truth| / max|truth|`; NaN where ours has one.
+    /// `max|ours - truth| / max|truth|`; NaN if ours contains NaN.
     pub error: f64,
-    /// The same of PyTorch's f32, where the truth is stored.
+    /// The same error for PyTorch's f32, if the truth is stored.
     pub pytorch: Option<f64>,
-    /// Most that `error` may be.
+    /// Upper limit of `error`.
     pub bound: f64,
 }
 
 impl MeasuredError {
-    /// Whether the error is within its bound; NaN is not.
+    /// Returns whether the error is within its bound; NaN is not.
     pub fn passed(&self) -> bool {
         self.error <= self.bound
     }
@@ -133,7 +133,7 @@ impl fmt::Display for MeasuredError {
     }
 }
 
-/// Goldens cannot be run at all.
+/// Why goldens cannot be run at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchitectureRunError {
     /// The folder cannot be read.
@@ -144,7 +144,7 @@ pub enum ArchitectureRunError {
         /// The cause.
         source: std::io::Error,
     },
-    /// No golden is there, or none is chosen: nothing compared is a failure.
+    /// There are no goldens, or none were chosen: comparing nothing is a failure.
     #[error("`{path}`: no `NAME.safetensors` that was asked for is there")]
     Empty {
         /// The folder.
@@ -152,10 +152,10 @@ pub enum ArchitectureRunError {
     },
 }
 
-/// The goldens of a folder, `NAME.safetensors`, by name.
+/// Lists the goldens of a folder, `NAME.safetensors`, by name.
 ///
 /// # Errors
-/// If the folder cannot be read, or has none of which `chosen` says yes to the name.
+/// If the folder cannot be read, or holds no golden that `chosen` accepts.
 pub fn list(
     folder: &Path,
     chosen: &dyn Fn(&str) -> bool,
@@ -180,11 +180,11 @@ pub fn list(
     Ok(found)
 }
 
-/// Runs every golden of a folder of which `chosen` says yes to the name.
+/// Runs every golden of a folder whose name `chosen` accepts.
 ///
 /// # Errors
-/// If the folder cannot be read or nothing in it is chosen. A golden that cannot be read, or whose architecture
-/// is not supported, is a failed case.
+/// If the folder cannot be read or nothing in it is chosen. A golden that cannot be read, or that has an unsupported
+/// architecture, is a failed case.
 pub fn run_architecture_goldens(
     folder: &Path,
     chosen: &dyn Fn(&str) -> bool,
@@ -200,7 +200,7 @@ pub fn run_architecture_golden(name: String, path: &Path, processor: &Processor)
     ArchitectureCase { name, outcome }
 }
 
-/// Reads a golden, with the truth that was computed for it.
+/// Reads a golden, along with its separate truth file if it has one.
 pub(crate) fn read_golden(name: &str, path: &Path) -> Result<ArchitectureGolden, String> {
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
     let mut golden = read_architecture_golden(bytes).map_err(|error| error.to_string())?;
@@ -250,7 +250,7 @@ fn measure(golden: &ArchitectureGolden, processor: &Processor) -> Result<Vec<Mea
     Ok(errors)
 }
 
-/// A scalar parameter, by formula.
+/// Returns a scalar parameter, by formula.
 fn scalar(model: &Model, id: ParameterId) -> f32 {
     let parameter = model.parameters.get(id);
     let mut value = Vec::new();
@@ -258,7 +258,7 @@ fn scalar(model: &Model, id: ParameterId) -> f32 {
     value.first().copied().unwrap_or(0.0)
 }
 
-/// `scale · image · text + bias` of normalized features of this width, `[images, texts]`.
+/// Returns `scale · image · text + bias` of normalized features of this width, `[images, texts]`.
 pub(crate) fn logits([images, texts]: [&[f32]; 2], width: usize, scale: f32, bias: f32) -> Vec<f32> {
     let mut logits = Vec::new();
     for image in images.chunks_exact(width) {
@@ -270,7 +270,7 @@ pub(crate) fn logits([images, texts]: [&[f32]; 2], width: usize, scale: f32, bia
     logits
 }
 
-/// `max|ours - truth| / max|truth|`; NaN if there is one.
+/// Returns `max|ours - truth| / max|truth|`, or NaN if any value is NaN.
 fn relative_error(ours: &[f64], truth: &[f64]) -> f64 {
     let largest = truth.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
     let worst = ours.iter().zip(truth).fold(0.0, |worst: f64, (ours, truth)| {

@@ -1,4 +1,4 @@
-//! Measures how many images and texts the engine encodes in a second, for comparison with other engines.
+//! Measures how many images and texts per second the engine encodes, for comparison with other engines.
 
 use std::time::{Duration, Instant};
 
@@ -10,39 +10,39 @@ use serde::Serialize;
 use crate::architecture_runner::FormulaWeights;
 use crate::formula;
 
-/// Tokens of a caption, start and end included.
+/// Tokens in a caption, including start and end.
 const CAPTION: usize = 10;
 
-/// Start and end of a text in CLIP's vocabulary.
+/// Start and end tokens of CLIP's vocabulary.
 const START_AND_END: [i64; 2] = [49406, 49407];
 
-/// What is measured, and how.
+/// What to measure, and how.
 #[derive(Clone, Debug)]
 pub struct EngineBenchOptions {
     /// Name of the registered model.
     pub model: String,
     /// Kinds of input: `image`, `text`, `caption`.
     pub inputs: Vec<String>,
-    /// Sizes of the batches.
+    /// Batch sizes.
     pub batches: Vec<usize>,
     /// Threads.
     pub threads: usize,
-    /// Least time that a case is repeated for, after one run to warm up.
+    /// Minimum time to repeat a case for, after one warm-up run.
     pub time: Duration,
 }
 
-/// What was measured. The peers' script prints the same.
+/// The measurement, in the same format that the peers' script prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct EngineBench {
     /// `clipway`.
     pub engine: &'static str,
-    /// Model by open_clip's name.
+    /// open_clip's name of the model.
     pub model: String,
     /// Instruction set.
     pub instruction_set: &'static str,
     /// Threads.
     pub threads: usize,
-    /// One line a case.
+    /// One entry per case.
     pub cases: Vec<EngineBenchCase>,
 }
 
@@ -51,18 +51,18 @@ pub struct EngineBench {
 pub struct EngineBenchCase {
     /// `image`, `text` (as long as the context) or `caption` (ten tokens, padded to the context).
     pub input: String,
-    /// Samples of a call.
+    /// Samples per call.
     pub batch: usize,
-    /// Samples a second, by the median call.
+    /// Samples per second, from the median call.
     pub per_second: f64,
-    /// Calls that were timed.
+    /// Number of timed calls.
     pub calls: usize,
 }
 
-/// Measures a registered model in f32 with weights by formula.
+/// Measures a registered f32 model with formula weights.
 ///
 /// # Errors
-/// What the registry, the model or the engine refuses; an input of unknown kind.
+/// Errors of the registry, the model or the engine, and unknown kinds of input.
 pub fn measure_engine(options: &EngineBenchOptions) -> Result<EngineBench, Box<dyn std::error::Error>> {
     let model = architecture::build(&registry::model(&options.model)?)?;
     let processor = Processor::with_threads(options.threads)?;
@@ -112,7 +112,7 @@ fn pixels(model: &Model, batch: usize) -> Vec<f32> {
     pixels
 }
 
-/// A text of `tokens` ids between start and end, padded with zeros to the model's context.
+/// Returns a text of `tokens` ids between start and end, zero-padded to the model's context.
 fn ids(model: &Model, text: usize, tokens: usize) -> Vec<i64> {
     let mut ids: Vec<i64> = (0..tokens).map(|token| 320 + (text * 77 + token) as i64 * 97 % 31_000).collect();
     ids[0] = START_AND_END[0].min(model.vocab_size as i64 - 2);
@@ -121,7 +121,7 @@ fn ids(model: &Model, text: usize, tokens: usize) -> Vec<i64> {
     ids
 }
 
-/// Samples a second by the median call, and the number of calls.
+/// Returns samples per second, from the median call, and the number of calls.
 fn time_calls<E: std::error::Error + 'static>(
     batch: usize,
     time: Duration,

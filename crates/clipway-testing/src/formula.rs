@@ -1,21 +1,21 @@
 //! Weights and images by formula: each number is a pure function of its key and index.
 //!
-//! The goldens store no weights: `seed = fnv1a64(key)`, element `i` is drawn by the splitmix64 finaliser of
-//! `seed + (i + 1) · 0x9E3779B97F4A7C15`, and offset and amplitude follow from the key's last part and the rank.
+//! The goldens store no weights. With `seed = fnv1a64(key)`, element `i` is the splitmix64 finalizer of
+//! `seed + (i + 1) · 0x9E3779B97F4A7C15`; its offset and amplitude depend on the last part of the key and the rank.
 
-/// Offset and amplitude of a tensor's numbers, and whether draws are taken without their sign.
+/// Offset and amplitude of a tensor's numbers, and whether draws lose their sign.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distribution {
-    /// Middle of the numbers.
+    /// Center of the range.
     pub offset: f64,
-    /// Greatest distance from it.
+    /// Greatest distance from the center.
     pub amplitude: f64,
-    /// Whether only the upper half is used.
+    /// Whether only the upper half of the range is used.
     pub absolute: bool,
 }
 
 impl Distribution {
-    /// The distribution of a state-dict key and shape.
+    /// Returns the distribution for a state-dict key and shape.
     pub fn of(key: &str, shape: &[usize]) -> Distribution {
         let leaf = key.rsplit('.').next().unwrap_or(key);
         let (offset, amplitude) = match (leaf, shape.len()) {
@@ -37,7 +37,7 @@ pub fn fill(key: &str, shape: &[usize], out: &mut Vec<f32>) {
     draw(key, shape.iter().product(), Distribution::of(key, shape), out);
 }
 
-/// The image of a batch's sample: `2 · u`, `[3, height, width]`.
+/// Fills `out` with the image for a sample of a batch: `2 · u`, `[3, height, width]`.
 pub fn image(sample: usize, size: [usize; 2], out: &mut Vec<f32>) {
     let distribution = Distribution { offset: 0.0, amplitude: 2.0, absolute: false };
     draw(&format!("input.image.{sample}"), 3 * size[0] * size[1], distribution, out);
@@ -72,7 +72,7 @@ fn uniform_bits(seed: u64, index: usize) -> u64 {
 mod tests {
     use super::*;
 
-    /// The expected numbers come from a program of its own, in Python.
+    /// The expected numbers come from a separate Python program.
     #[test]
     fn numbers_are_those_of_an_independent_program() {
         let check = |key: &str, shape: &[usize], expected: &[f32]| {

@@ -1,4 +1,4 @@
-//! Measures how many photographs a second are decoded and brought to pixels, for comparison with Pillow.
+//! Measures how many photographs per second are decoded and turned into pixels, for comparison with Pillow.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use clipway_run::image::{DecodeLimits, ImageError, Preprocess, preprocess_batch}
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Images of a batch.
+/// Images per batch.
 const BATCH: usize = 32;
 
-/// What was measured. The peer's script prints the same.
+/// The measurement, in the same format that the peer's script prints.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ImageBench {
     /// `clipway`, or the peer with its versions.
     pub engine: String,
     /// Threads.
     pub threads: usize,
-    /// Photographs that were read, decoded and transformed once.
+    /// Number of photographs that were read, decoded and transformed.
     pub images: usize,
-    /// Photographs a second.
+    /// Photographs per second.
     pub per_second: f64,
 }
 
@@ -43,23 +43,23 @@ pub enum ImageBenchError {
         /// The cause.
         source: ImageError,
     },
-    /// The folder holds no photograph.
+    /// The folder holds no photographs.
     #[error("`{0}` holds no JPEG file")]
     Empty(String),
-    /// The settings were refused.
+    /// The settings were rejected.
     #[error(transparent)]
     Settings(ImageError),
     /// The threads could not be started.
     #[error("cannot start {threads} threads: {cause}")]
     Threads {
-        /// The number that was asked for.
+        /// The requested number.
         threads: usize,
-        /// What the pool said.
+        /// The pool's error.
         cause: String,
     },
 }
 
-/// Why one photograph failed, without its name.
+/// Why one photograph failed, without its file name.
 enum Failure {
     Read(std::io::Error),
     Image(ImageError),
@@ -71,10 +71,10 @@ impl From<ImageError> for Failure {
     }
 }
 
-/// Reads, decodes and transforms up to `limit` JPEG files of a folder, in the order of their names.
+/// Reads, decodes and transforms up to `limit` JPEG files of a folder, in order of name.
 ///
 /// # Errors
-/// Where the folder or a file cannot be read, or an image is refused: a benchmark of failures says nothing.
+/// If the folder or a file cannot be read, or an image is rejected: a benchmark with failures means nothing.
 pub fn measure_images(folder: &Path, threads: usize, limit: usize) -> Result<ImageBench, ImageBenchError> {
     let paths = photographs(folder, limit)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();

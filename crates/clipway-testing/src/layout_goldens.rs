@@ -1,8 +1,8 @@
 //! Runs checkpoints in other projects' layouts against stored outputs, from opening to features.
 //!
-//! A folder holds sources and, for each, `NAME.expected.safetensors`: `NAME.pt`, `NAME_state_dict.pt`, `NAME.npz`
-//! and a folder `NAME` are sources of `NAME`. A file with a `state_dict` in its metadata and no source is a golden
-//! whose weights are by formula over the names of that list. Folders are searched to their ends.
+//! A folder holds sources, each with a `NAME.expected.safetensors`. The sources of `NAME` are `NAME.pt`,
+//! `NAME_state_dict.pt`, `NAME.npz` or a folder `NAME`. A safetensors file without a source, but with a `state_dict` in
+//! its metadata, is a golden with formula weights under the names listed there. Folders are searched recursively.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,36 +23,36 @@ use crate::architecture_goldens::{Outputs, read_outputs};
 use crate::architecture_runner::{MeasuredError, logits};
 use crate::formula;
 
-/// Ending of the names of stored outputs.
+/// File name suffix of stored outputs.
 const EXPECTED: &str = ".expected.safetensors";
 
-/// Ending that a state dict has beside a file with the model's code.
+/// File name suffix of a state dict that accompanies a file with the model's code.
 const STATE_DICT: &str = "_state_dict";
 
-/// A source and the outputs that it must have.
+/// A source and its expected outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutGolden {
     /// Path of the source in the folder.
     pub name: String,
-    /// The source; `None` where weights are by formula.
+    /// The source; `None` if the weights are by formula.
     pub source: Option<PathBuf>,
-    /// The stored outputs; `None` where there are none for the source, which fails.
+    /// The stored outputs; `None` if the source has none, which fails.
     pub expected: Option<PathBuf>,
 }
 
-/// How a source came out.
+/// The outcome of one source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayoutCase {
     /// Path of the source in the folder.
     pub name: String,
     /// Name of its layout, if it was recognized.
     pub layout: Option<&'static str>,
-    /// What was measured, or why nothing could be.
+    /// The measured errors, or why nothing could be measured.
     pub outcome: Result<Vec<MeasuredError>, String>,
 }
 
 impl LayoutCase {
-    /// Whether something was measured and all of it is within its bounds.
+    /// Returns whether anything was measured and all of it is within bounds.
     pub fn passed(&self) -> bool {
         let right =
             |errors: &Vec<MeasuredError>| !errors.is_empty() && errors.iter().all(MeasuredError::passed);
@@ -60,10 +60,10 @@ impl LayoutCase {
     }
 }
 
-/// The sources below a folder, by name; those that have no stored outputs too.
+/// Lists the sources below a folder by name, including those without stored outputs.
 ///
 /// # Errors
-/// If a folder cannot be read, or there is no source.
+/// If a folder cannot be read, or holds no source.
 pub fn list(folder: &Path) -> Result<Vec<LayoutGolden>, std::io::Error> {
     let mut found = Vec::new();
     collect(folder, folder, &mut found)?;
@@ -119,12 +119,12 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<LayoutGolden>) -> Result<
     Ok(())
 }
 
-/// Whether a folder is a source, and not one of sources.
+/// Returns whether a folder is itself a source instead of a folder of sources.
 fn has_weights(folder: &Path) -> bool {
     folder.join("config.json").is_file()
 }
 
-/// Runs one golden: recognizes the layout, converts by plan, runs both towers and compares.
+/// Runs one golden: recognizes the layout, converts it by plan, runs both towers and compares.
 pub fn run_layout_golden(golden: &LayoutGolden, processor: &Processor) -> LayoutCase {
     let mut layout = None;
     let outcome = measure(golden, processor, &mut layout);
@@ -156,15 +156,15 @@ fn measure(
     compare(&clip, image_size, &expected)
 }
 
-/// What the weights are rounded to first: the outputs of sources in fp16 are of weights that were all rounded to it,
-/// and a source may hold some wider, as archives of OpenAI's ResNets hold running means and variances in fp32.
-/// open_clip takes those as they are, and so does an export.
+/// Returns the precision to round the weights to first. The outputs of fp16 sources come from weights that were all
+/// rounded to fp16, but a source may hold some wider ones: archives of OpenAI's ResNets keep running means and
+/// variances in fp32. open_clip takes those as they are, and so does an export.
 fn rounding(weights: &Weights) -> Option<Precision> {
     let is_half = |tensor: &TensorInfo| tensor.dtype == Dtype::F16;
     weights.state_dict.tensors().iter().any(is_half).then_some(Precision::F16)
 }
 
-/// Runs both towers on the stored tokens and on images by formula.
+/// Runs both towers on the stored tokens and on formula images.
 fn compare(clip: &Clip, image_size: [usize; 2], expected: &Outputs) -> Result<Vec<MeasuredError>, String> {
     let mut images = Vec::new();
     for sample in 0..expected.image_features.single.rows {
@@ -186,7 +186,7 @@ fn compare(clip: &Clip, image_size: [usize; 2], expected: &Outputs) -> Result<Ve
     Ok(errors)
 }
 
-/// The tensors that a golden lists in its metadata, with numbers by formula.
+/// The tensors listed in a golden's metadata, with formula values.
 #[derive(Debug)]
 struct FormulaFile {
     tensors: Vec<TensorInfo>,
@@ -226,7 +226,7 @@ impl TensorFile for FormulaFile {
         }
         out.clear();
         out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        // Counters of batches are zero.
+        // Batch counters are zero.
         out.resize(self.tensors[index].bytes(), 0);
         Ok(())
     }

@@ -1,6 +1,6 @@
-//! What the tests of clipway share: golden readers, and the checks that `xtask` and the tests run over them.
+//! Shared test support: golden readers, and the checks that `xtask` and the tests run on them.
 
-// Tests and chores read and write files of their own.
+// Tests and tools read and write their own files.
 #![allow(clippy::disallowed_methods)]
 #![forbid(unsafe_code)]
 

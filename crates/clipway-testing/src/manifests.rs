@@ -1,4 +1,4 @@
-//! Checks the parameters of architectures against state dicts of open_clip: names, shapes, dtypes and order.
+//! Checks architecture parameters against open_clip state dicts: names, shapes, dtypes and order.
 
 use std::fs;
 use std::io::{self, Read};
@@ -12,22 +12,22 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Most bytes of an unpacked manifest.
+/// Maximum size of an unpacked manifest in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// How one manifest came out.
+/// A manifest and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestCase {
     /// Name of the model.
     pub name: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: ManifestOutcome,
 }
 
-/// How one manifest came out.
+/// The outcome of one manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManifestOutcome {
-    /// All agree: this many tensors.
+    /// Everything matches.
     Equal {
         /// Number of tensors.
         tensors: usize,
@@ -38,13 +38,13 @@ pub enum ManifestOutcome {
     Unsupported(String),
 }
 
-/// A manifest cannot be read.
+/// Why a manifest cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}`: {cause}")]
 pub struct ManifestError {
     /// The file or folder.
     pub path: String,
-    /// Why.
+    /// The cause.
     pub cause: String,
 }
 
@@ -55,10 +55,10 @@ struct Manifest {
     state_dict: Vec<(String, String, Vec<usize>)>,
 }
 
-/// The manifests of a folder, `NAME.json.gz`, by name.
+/// Lists the manifests of a folder, `NAME.json.gz`, by name.
 ///
 /// # Errors
-/// If the folder cannot be read or has none: nothing compared is a failure.
+/// If the folder cannot be read or has none: comparing nothing is a failure.
 pub fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, ManifestError> {
     let wrong = |cause: String| ManifestError { path: folder.display().to_string(), cause };
     let mut found = Vec::new();
@@ -95,7 +95,7 @@ pub fn check(name: &str, path: &Path) -> Result<ManifestCase, ManifestError> {
     Ok(ManifestCase { name: name.to_owned(), outcome })
 }
 
-/// Reads the whole of a packed manifest.
+/// Reads and unpacks a whole manifest.
 fn unpack(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let read = GzDecoder::new(fs::File::open(path)?).take(LARGEST).read_to_string(&mut text)?;
@@ -133,7 +133,7 @@ fn compare(parameters: &Parameters, manifest: &Manifest) -> ManifestOutcome {
     ManifestOutcome::Equal { tensors: ours.len() }
 }
 
-/// PyTorch's name of a dtype that a state dict of open_clip holds.
+/// Returns PyTorch's name of a dtype that occurs in open_clip state dicts.
 fn dtype_name(dtype: Dtype) -> Option<&'static str> {
     match dtype {
         Dtype::F32 => Some("float32"),

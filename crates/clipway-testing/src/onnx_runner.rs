@@ -1,4 +1,4 @@
-//! Goldens of whole models through ONNX: written with weights by formula, run by a runtime that is not the engine.
+//! Whole-model goldens through ONNX: written with formula weights, run by a runtime other than the engine.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::architecture_goldens::{ArchitectureGolden, Matrix, Output};
 use crate::architecture_runner::{ArchitectureCase, FormulaWeights, MeasuredError, read_golden};
 use crate::formula;
 
-/// Samples of the runs; the first outputs of each are compared.
+/// Batch sizes of the runs; the first outputs of each are compared.
 const BATCHES: [usize; 3] = [1, 2, 7];
 
 impl ParameterValues for FormulaWeights {
@@ -23,17 +23,17 @@ impl ParameterValues for FormulaWeights {
     }
 }
 
-/// Runs one golden through ONNX; with a folder, the model files are kept there.
+/// Runs one golden through ONNX; keeps the model files if given a folder.
 pub fn run_onnx_golden(name: String, path: &Path, keep: Option<&Path>) -> ArchitectureCase {
     let keep = |tower: &str| keep.map(|folder| folder.join(format!("{name}.{tower}.onnx")));
     let outcome = read_golden(&name, path).and_then(|golden| measure(&golden, &keep));
     ArchitectureCase { name, outcome }
 }
 
-/// The bytes of a model file of one tower, without external data.
+/// Returns the bytes of one tower's model file, without external data.
 ///
 /// # Errors
-/// A tower that is too large for one file, or a weight that cannot be made.
+/// If the tower is too large for one file, or a weight cannot be made.
 pub fn onnx_bytes(
     tower: &OnnxTower,
     parameters: &Parameters,

@@ -1,7 +1,7 @@
 //! Checks preprocessing against a folder of images and the crops that open_clip makes of them.
 //!
-//! The folder holds `manifest.json` (`configs` by name, and `cases` of an image, a config and an expected
-//! file), the images in `images/` and the expected RGB crops, as PNG, in `expected/`.
+//! The folder holds `manifest.json` (`configs` by name, and `cases` of an image, a config and an expected file), the
+//! images in `images/` and the expected RGB crops as PNG in `expected/`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,18 +15,18 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-/// How one case of a folder came out.
+/// The outcome of one case of a folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreprocessCase {
-    /// The image's and the config's name, `image.config`.
+    /// Image and config name, `image.config`.
     pub name: String,
-    /// Whether every byte of the crop, the file's mode and the normalized means are what is expected.
+    /// Whether every byte of the crop, the file's mode and the normalized means match.
     pub passed: bool,
-    /// The largest difference of two bytes.
+    /// The largest difference between two bytes.
     pub largest: u8,
-    /// The share of bytes that differ, 0 to 1.
+    /// The fraction of bytes that differ, 0 to 1.
     pub share: f64,
-    /// Why the case failed, empty where it passed.
+    /// Why the case failed; empty if it passed.
     pub reason: String,
 }
 
@@ -41,7 +41,7 @@ pub enum PreprocessGoldensError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The manifest is not of the shape that is expected.
+    /// The manifest has an unexpected shape.
     #[error("`{path}`: {source}")]
     Manifest {
         /// The file.
@@ -49,7 +49,7 @@ pub enum PreprocessGoldensError {
         /// The cause.
         source: serde_json::Error,
     },
-    /// The manifest lists no case: nothing compared is a failure.
+    /// The manifest lists no cases: comparing nothing is a failure.
     #[error("`{path}` lists no case")]
     Empty {
         /// The file.
@@ -68,7 +68,7 @@ struct Manifest {
 struct Case {
     image: String,
     config: String,
-    /// The mode that Pillow reads the file in.
+    /// The mode in which Pillow reads the file.
     mode: Option<String>,
     /// Width and height of the file.
     size: Option<[usize; 2]>,
@@ -77,16 +77,16 @@ struct Case {
     mean: Option<[f64; 3]>,
 }
 
-/// How far a mean of normalized pixels may lie from PyTorch's, which sums in `f32`.
+/// Tolerance for the mean of normalized pixels against PyTorch, which sums in `f32`.
 const MEAN_TOLERANCE: f64 = 1e-4;
 
 /// Checks every case of a folder.
 ///
-/// A case passes where every byte of the crop, the mode of the file and the mean of the normalized pixels are
-/// what is expected; a case or config with an unknown key and a file that cannot be read fail.
+/// A case passes if every byte of the crop, the mode of the file and the mean of the normalized pixels match. A case or
+/// config with an unknown key fails, and so does a file that cannot be read.
 ///
 /// # Errors
-/// [`PreprocessGoldensError`] where there is no manifest, or no case in it.
+/// [`PreprocessGoldensError`] if there is no manifest, or it has no cases.
 pub fn check_preprocess_goldens(folder: &Path) -> Result<Vec<PreprocessCase>, PreprocessGoldensError> {
     let path = folder.join("manifest.json");
     let shown = path.display().to_string();
@@ -100,7 +100,7 @@ pub fn check_preprocess_goldens(folder: &Path) -> Result<Vec<PreprocessCase>, Pr
     Ok(manifest.cases.iter().map(|case| check_case(folder, &manifest.configs, case)).collect())
 }
 
-/// The configs by name, each by key.
+/// Configs by name, each with its values by key.
 type Configs = BTreeMap<String, BTreeMap<String, Value>>;
 
 fn check_case(folder: &Path, configs: &Configs, case: &Value) -> PreprocessCase {
@@ -175,13 +175,13 @@ fn check_mean(
         .chunks_exact(plane)
         .map(|channel| channel.iter().copied().map(f64::from).sum::<f64>() / plane as f64)
         .collect();
-    // Written so that a NaN fails.
+    // Written so that NaN fails.
     let close =
         means.iter().zip(expected).all(|(found, expected)| (found - expected).abs() <= MEAN_TOLERANCE);
     Ok((!close).then(|| format!("normalized means {means:?}, expected {expected:?}")))
 }
 
-/// Reads a config of open_clip's `preprocess_cfg` shape; an unknown key is an error.
+/// Reads a config in the form of open_clip's `preprocess_cfg`; an unknown key is an error.
 fn read_config(config: &BTreeMap<String, Value>) -> Result<Preprocess, String> {
     let mut preprocess = Preprocess::default();
     for (key, value) in config {

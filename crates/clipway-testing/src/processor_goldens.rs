@@ -1,6 +1,6 @@
-//! Checks folders of transformers and images against the pixels that transformers gives, bit for bit.
+//! Checks transformers folders and images against the pixels that transformers computes, bit for bit.
 //!
-//! `scripts/compare_transformers_pixels.py` writes such a folder and says what is in it.
+//! `scripts/compare_transformers_pixels.py` writes such a folder and describes its contents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,21 +12,21 @@ use clipway_model::source::{Source, SourceOptions};
 use clipway_run::image::{DecodeLimits, Image, Preprocess, decode, to_pixels, transform};
 use serde::Deserialize;
 
-/// How one folder came out under one backend.
+/// The outcome of one folder under one backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessorCase {
     /// The folder and the backend, `NAME.torchvision` or `NAME.pil`.
     pub name: String,
-    /// Images whose pixels were compared.
+    /// Number of images whose pixels were compared.
     pub compared: usize,
-    /// Images that transformers brings to another size than the tower's, and clipway refuses.
+    /// Number of images that transformers resizes to another size than the tower's, and clipway refuses.
     pub refused: usize,
-    /// What is wrong, image by image; empty where nothing is.
+    /// The problems, image by image; empty if there are none.
     pub problems: Vec<String>,
 }
 
 impl ProcessorCase {
-    /// Whether something was compared or refused, and nothing is wrong.
+    /// Returns whether anything was compared or refused, without problems.
     pub fn passed(&self) -> bool {
         self.problems.is_empty() && self.compared + self.refused > 0
     }
@@ -35,15 +35,15 @@ impl ProcessorCase {
 #[derive(Deserialize)]
 struct Manifest {
     images: Vec<String>,
-    /// Folders that torchvision's backend refuses.
+    /// Folders that the torchvision backend refuses.
     left_out: Vec<String>,
 }
 
 /// Checks every folder of `folder/folders` on the images of `images`.
 ///
 /// # Errors
-/// A manifest, an image or a folder that cannot be read, and a manifest without images or folders: nothing compared is
-/// a failure.
+/// If a manifest, an image or a folder cannot be read, or a manifest has no images or folders: comparing nothing is a
+/// failure.
 pub fn check_processor_goldens(folder: &Path, images: &Path) -> Result<Vec<ProcessorCase>, String> {
     let said = |path: &Path, error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
     let path = folder.join("manifest.json");
@@ -88,7 +88,7 @@ pub fn check_processor_goldens(folder: &Path, images: &Path) -> Result<Vec<Proce
     Ok(cases)
 }
 
-/// Compares the images of a folder under a backend.
+/// Compares the images of one folder under one backend.
 fn compare(
     case: &mut ProcessorCase,
     source: &Path,
@@ -146,14 +146,14 @@ impl Expected {
     }
 }
 
-/// What differs, in bits.
+/// Describes a bitwise difference, if there is one.
 fn difference(found: &[f32], expected: &[f32]) -> Option<String> {
     if found.len() != expected.len() {
         return Some(format!("{} values, expected {}", found.len(), expected.len()));
     }
     let pairs = || found.iter().zip(expected);
     let differing = pairs().filter(|(found, expected)| found.to_bits() != expected.to_bits()).count();
-    // Written so that a NaN is seen: its bits differ.
+    // Compared by bits, so that NaN is noticed.
     let largest = pairs().map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
     (differing > 0).then(|| format!("{differing} of {} values differ, by up to {largest}", found.len()))
 }

@@ -1,4 +1,4 @@
-//! Measures how many texts a second CLIP's tokenizer encodes on one thread, beside the tokenizers library.
+//! Measures how many texts per second CLIP's tokenizer encodes on one thread, next to the tokenizers library.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use clipway_run::text::{Clean, Tokenizer, tokenizer_json_for_clip};
 use serde::{Deserialize, Serialize};
 
-/// Speed of one tokenizer over one set of texts. The peer's script prints the same.
+/// Speed of one tokenizer on one set of texts, in the same format that the peer's script prints.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenBench {
     /// `clipway`, or the peer with its version.
     pub engine: String,
-    /// Texts a second.
+    /// Texts per second.
     pub per_second: f64,
 }
 
-/// Makes captions of a few words, no two alike; with `scripts`, each ends in another script than Latin.
+/// Makes distinct captions of a few words; with `scripts`, each ends in a non-Latin script.
 pub fn captions(count: usize, scripts: bool) -> Vec<String> {
     let things =
         ["cat", "dog", "red house", "mountain bike", "woman farmer", "Golden Retriever", "old-fashioned car"];
@@ -31,10 +31,10 @@ pub fn captions(count: usize, scripts: bool) -> Vec<String> {
         .collect()
 }
 
-/// Measures clipway's tokenizer and the tokenizers library with CLIP's `tokenizer.json`, on the calling thread.
+/// Measures clipway's tokenizer and the tokenizers library on CLIP's `tokenizer.json`, on the calling thread.
 ///
 /// # Errors
-/// What a tokenizer refuses.
+/// If a tokenizer fails.
 pub fn measure_tokens(
     texts: &[String],
     least: Duration,
@@ -54,7 +54,7 @@ pub fn measure_tokens(
     Ok([named("clipway", ours), named("tokenizers, the library", theirs)])
 }
 
-/// Encodes all texts again and again and gives texts a second.
+/// Encodes all texts repeatedly and returns texts per second.
 fn repeat(
     texts: &[String],
     least: Duration,

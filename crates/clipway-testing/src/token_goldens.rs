@@ -1,7 +1,7 @@
-//! Checks tokenizers against a folder of texts and the ids that open_clip gives them.
+//! Checks tokenizers against a folder of texts and the ids that open_clip assigns to them.
 //!
-//! The folder holds `tokens.json` (`texts`, and `cases` by name: a kind, its options and `ids`, one row a text)
-//! and, for cases of kind `HFTokenizer`, the files of each tokenizer in `tokenizers/NAME/`.
+//! The folder holds `tokens.json` (`texts`, and `cases` by name: a kind, its options and `ids`, one row per text) and,
+//! for cases of kind `HFTokenizer`, the files of each tokenizer in `tokenizers/NAME/`.
 
 use std::fs;
 use std::path::Path;
@@ -13,18 +13,18 @@ use clipway_run::text::{
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-/// How one case of a folder came out.
+/// The outcome of one case of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenCase {
     /// The case's name.
     pub name: String,
-    /// Whether the ids of every text are what is expected.
+    /// Whether the ids of every text match.
     pub passed: bool,
-    /// How many texts were compared.
+    /// Number of texts compared.
     pub texts: usize,
-    /// The texts whose ids differ, by their places.
+    /// Indices of the texts whose ids differ.
     pub mismatches: Vec<usize>,
-    /// Why the case failed, empty where it passed.
+    /// Why the case failed; empty if it passed.
     pub reason: String,
 }
 
@@ -39,7 +39,7 @@ pub enum TokenGoldensError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The file is not of the shape that is expected.
+    /// The file has an unexpected shape.
     #[error("`{path}`: {cause}")]
     Shape {
         /// The file.
@@ -47,7 +47,7 @@ pub enum TokenGoldensError {
         /// The cause.
         cause: String,
     },
-    /// The file holds no text or no case: nothing compared is a failure.
+    /// The file holds no texts or no cases: comparing nothing is a failure.
     #[error("`{path}` holds no {what}")]
     Empty {
         /// The file.
@@ -102,7 +102,7 @@ fn run_case(folder: &Path, name: &str, case: &Value, texts: &[&str]) -> TokenCas
     outcome
 }
 
-/// Compares the ids of all texts: the places of those that differ, and a description of the first.
+/// Compares the ids of all texts; returns the indices of those that differ, and a description of the first.
 fn compare(folder: &Path, case: &Value, texts: &[&str]) -> Result<(Vec<usize>, String), String> {
     let case = case.as_object().ok_or("the case is not an object")?;
     let expected = case.get("ids").and_then(Value::as_array).ok_or("`ids` is missing")?;
@@ -135,7 +135,7 @@ fn compare(folder: &Path, case: &Value, texts: &[&str]) -> Result<(Vec<usize>, S
     Ok((mismatches, first))
 }
 
-/// Makes the tokenizer of a case; a key that is not known is an error.
+/// Creates the tokenizer of a case; an unknown key is an error.
 fn tokenizer_of(folder: &Path, case: &Map<String, Value>) -> Result<Tokenizer, String> {
     let kind = case.get("kind").and_then(Value::as_str).ok_or("`kind` is missing")?;
     let known: &[&str] = match kind {
@@ -174,7 +174,7 @@ fn tokenizer_of(folder: &Path, case: &Map<String, Value>) -> Result<Tokenizer, S
     }
 }
 
-/// Reads the keys of a case as `text_cfg` of an open_clip config.
+/// Reads the keys of a case as the `text_cfg` of an open_clip config.
 fn text_config(case: &Map<String, Value>, name: Option<&str>) -> Result<TextConfig, String> {
     let mut config = Map::new();
     let mut options = Map::new();
@@ -194,7 +194,7 @@ fn text_config(case: &Map<String, Value>, name: Option<&str>) -> Result<TextConf
     Ok(parsed.text.clone())
 }
 
-/// Reads the files of a Hugging Face tokenizer and makes it.
+/// Reads the files of a Hugging Face tokenizer and creates it.
 fn read_tokenizer(folder: &Path, options: &HuggingFaceOptions) -> Result<Tokenizer, String> {
     let read = |name: &str| fs::read(folder.join(name));
     let json = read("tokenizer.json").map_err(|error| format!("`{}`: {error}", folder.display()))?;

@@ -1,6 +1,6 @@
-//! The checks of this crate, run over what lies in the repository and, where it is there, beside it.
+//! Runs this crate's checks on the data in the repository and, if present, on the data next to it.
 
-// Tests and chores read and write files of their own.
+// Tests and tools read and write their own files.
 #![allow(clippy::disallowed_methods)]
 
 mod manifests;

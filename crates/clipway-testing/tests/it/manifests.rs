@@ -1,10 +1,10 @@
-//! Parameters of our architectures against open_clip's state dicts.
+//! Our architectures' parameters against open_clip's state dicts.
 
 use std::path::{Path, PathBuf};
 
 use clipway_testing::manifests::{ManifestOutcome, check, list};
 
-/// Checks every manifest of a folder and gives their number.
+/// Checks every manifest of a folder and returns their number.
 fn check_folder(folder: &Path) -> usize {
     let manifests = list(folder).unwrap();
     for (name, path) in &manifests {
