@@ -1,9 +1,9 @@
-//! Sources and configs that are refused: nothing is written, and the message says what is wrong.
+//! Refused sources and configs: nothing is written, and the message says what is wrong.
 
 use crate::scene::{Scene, emoji};
 use crate::snapshot::check_refused;
 
-/// Exports `source` with options that name a model.
+/// Exports `source` with a `--model` option, which must be refused.
 #[track_caller]
 fn check(scene: &Scene, name: &str, source: &str, model: &str) {
     check_refused(scene, &format!("bad-{name}"), &["export", source, "--model", model, "--out", "out"]);

@@ -1,4 +1,4 @@
-//! Weights that no artifact may be made of.
+//! Weights that must not become an artifact.
 
 use crate::scene::Scene;
 use crate::snapshot::check_refused;
@@ -47,7 +47,7 @@ fn features_that_are_no_numbers_are_no_success() {
         assert_eq!(scene.normalized(first), expected, "{outcome:?}");
         assert!(outcome.stdout.is_empty(), "{outcome:?}");
     };
-    // An image that cannot be read does not shift the name.
+    // An unreadable image does not shift the name in the message.
     let images = ["embed", "w.safetensors", "nowhere.png", "EMOJI/pictures/avocado.png"];
     check("visual.proj", &images, "`EMOJI/pictures/avocado.png`");
     check("text_projection", &["embed", "w.safetensors", "--text", "a cat"], "text `a cat`");

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::scene::{Scene, emoji};
 use crate::snapshot::{check, check_refused};
 
-/// Largest difference of a probability from open_clip's.
+/// Maximum difference of a probability from open_clip's.
 const TOLERANCE: f64 = 1e-3;
 
 #[test]
@@ -47,7 +47,7 @@ fn labels_are_listed_by_probability() {
     let of_lion = found["images"][0]["labels"].as_array().expect("labels");
     let sum: f64 = of_lion.iter().filter_map(|label| label["probability"].as_f64()).sum();
     assert!(of_lion.len() == 2 && (sum - 1.0).abs() < 1e-6, "{of_lion:?}");
-    // The checkpoint itself does it too.
+    // The checkpoint itself works too.
     let source = ["classify", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json"];
     let source = [&source[..], &["EMOJI/pictures/lion.png", "--labels", "lion,tiger", "--top", "1"]].concat();
     assert!(scene.run(&source).ended(0).stdout.ends_with(" %  lion\n"));
@@ -84,7 +84,7 @@ fn unusable_labels_are_refused() {
     ] {
         check_refused(&scene, name, &[&lion[..], options].concat());
     }
-    // What the parser of arguments refuses.
+    // Refused by the argument parser.
     for options in
         [&[][..], &["--labels", "a", "--labels-file", "blank.txt"], &["--labels", "a", "--top", "0"]]
     {

@@ -1,4 +1,4 @@
-//! Folders of transformers whose files contradict each other: one error with every contradiction, and nothing written.
+//! transformers folders whose files contradict each other: one error lists every contradiction, and nothing is written.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::scene::{Outcome, Scene};
 
-/// A scene with the demo model as a folder of transformers, `hf`, whose own library alone reads it.
+/// Creates a scene with the demo model as a transformers folder, `hf`, without `clipway.json`.
 fn scene() -> Scene {
     let scene = Scene::new();
     let options = ["--to", "transformers", "--out", "hf", "--no-verify", "--quiet"];
@@ -24,21 +24,21 @@ fn edit(scene: &Scene, name: &str, change: impl FnOnce(&mut Value)) {
     fs::write(path, value.to_string()).expect("a file");
 }
 
-/// Gives the tokenizer a token beyond the embedding's rows.
+/// Adds a token beyond the rows of the embedding.
 fn add_token(file: &mut Value) {
     let token = json!({"id": 49_408, "content": "<far>", "single_word": false, "lstrip": false, "rstrip": false,
         "normalized": false, "special": true});
     file["added_tokens"].as_array_mut().expect("added tokens").push(token);
 }
 
-/// Writes a newer processor than `preprocessor_config.json`, with other means and this side.
+/// Writes a newer processor file next to `preprocessor_config.json`, with other means and this side.
 fn add_processor(scene: &Scene, side: usize) {
     let processor = json!({"image_processor": {"image_processor_type": "CLIPImageProcessor", "image_mean": [0.1, 0.2, 0.3],
         "size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}});
     scene.write("hf/processor_config.json", processor.to_string());
 }
 
-/// An export that is refused with all of these in one message, and writes nothing.
+/// Runs an export that must be refused with all of these parts in one message, and writes nothing.
 #[track_caller]
 fn check_refused(scene: &Scene, expected: &[&str]) -> Outcome {
     let before = scene.listing();
@@ -97,7 +97,7 @@ fn files_of_two_models_are_one_error() {
             "ids up to 49408",
         ],
     );
-    // The image tower alone reads no texts.
+    // The image tower alone needs no tokenizer.
     let outcome = scene.run(&["export", "hf", "--tower", "image", "--out", "out"]).ended(1);
     assert!(!outcome.stderr.contains("tokenizer.json"), "{}", outcome.stderr);
 }
@@ -115,9 +115,9 @@ fn a_folder_without_a_tokenizer_is_asked_for_one() {
     let features = |arguments: &[&str]| {
         scene.run(&[&["embed", "hf", "--text", "a lion"], arguments].concat()).ended(0).json()
     };
-    // CLIP's own rows and end token: the built-in one fits.
+    // These are CLIP's own rows and end token, so the built-in tokenizer fits.
     assert_eq!(features(&[])[0]["features"], features(&["--tokenizer", "words"])[0]["features"]);
-    // With another end token nothing is known to fit.
+    // With another end token, no known tokenizer fits.
     edit(&scene, "config.json", |config| config["text_config"]["eos_token_id"] = json!(7));
     let expected = ["[missing-tokenizer]", "49408 rows", "`--tokenizer DIR`", "`--tower image`"];
     check_refused(&scene, &expected);

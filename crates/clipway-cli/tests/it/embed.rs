@@ -7,12 +7,12 @@ use clipway_formats::{SafetensorsFile, TensorFile, TensorInfo};
 use crate::scene::{Scene, emoji};
 use crate::snapshot::check_refused;
 
-/// Largest difference of a feature from open_clip's, relative to the largest feature.
+/// Maximum difference of a feature from open_clip's, relative to the largest feature.
 const TOLERANCE: f32 = 2e-5;
 
 const EMBED: [&str; 2] = ["embed", "EXPORTED"];
 
-/// Tensors of a file, as f32.
+/// Returns the tensors of a file as f32.
 fn tensors(bytes: Vec<u8>) -> (Vec<(TensorInfo, Vec<f32>)>, SafetensorsFile) {
     let file = SafetensorsFile::open(Arc::new(bytes)).expect("a safetensors file");
     let read = |(index, info): (usize, &TensorInfo)| {
@@ -66,7 +66,7 @@ fn what_cannot_be_written_is_refused_before_work() {
         check_refused(&scene, &format!("embed-{name}"), &[&EMBED[..], &["lion.png", "--out"], out].concat());
     }
     scene.run(&EMBED).ended(2);
-    // Folders above the file are made.
+    // Missing parent folders are created.
     scene.run(&[&EMBED[..], &["lion.png", "--out", "a/b/out.safetensors"]].concat()).ended(0);
     assert!(scene.path("a/b/out.safetensors").is_file());
 }

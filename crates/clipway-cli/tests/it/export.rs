@@ -1,4 +1,4 @@
-//! `clipway export`: what it writes.
+//! `clipway export`: its output.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Which model weights are of: asked for where it cannot be known, and checked where it is said.
+//! Which model weights belong to: requested if it cannot be inferred, and checked if it is given.
 
 use crate::scene::Scene;
 use crate::snapshot::check_refused;
@@ -22,7 +22,7 @@ fn a_wrong_model_lists_all_that_differs_and_names_those_that_fit() {
     let export = ["export", "vit.safetensors", "--out", "out", "--model"];
     check_refused(&scene, "wrong-model", &[&export[..], &["ViT-S-32"]].concat());
     check_refused(&scene, "wrong-family", &[&export[..], &["RN50"]].concat());
-    // As JSON every tensor is reported by itself.
+    // In JSON, every tensor is reported separately.
     let error = &scene.run(&[&export[..], &["ViT-S-32", "--json"]].concat()).ended(1).json()["error"];
     let differences = error["differences"].as_array().expect("a list");
     let of_kind = |kind: &str| differences.iter().filter(|one| one["kind"] == kind).count();
@@ -52,7 +52,7 @@ fn missing_left_over_and_wrong_tensors_are_told_together() {
             {"kind": "unused", "name": "surplus", "shape": [2, 3], "nearest": null},
         ])
     );
-    // So is everything that a target cannot express.
+    // The same goes for everything that a target cannot express.
     let target = ["export", "EMOJI/emoji-clip.pt", "--to", "openai", "--json"];
     let error = &scene.run(&[&target[..], &model].concat()).ended(1).json()["error"];
     let problems = error["problems"].as_array().expect("a list");

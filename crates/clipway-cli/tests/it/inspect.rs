@@ -29,7 +29,7 @@ fn a_graph_is_data_too() {
     assert_eq!(image["nodes"][1]["tensors"][0]["name"], "visual.conv1.weight");
     let last = image["nodes"].as_array().map_or(0, Vec::len) - 1;
     assert_eq!(image["output"], last);
-    // A folder of one tower shows that one, and has nothing to weigh.
+    // A folder with one tower shows that tower, and a probe has nothing to compare.
     let arguments = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--tower", "text"];
     scene.run(&[&arguments[..], &["--out", "text", "--no-verify"]].concat()).ended(0);
     let found = scene.run(&["inspect", "text", "--graph", "--json"]).ended(0).json();
@@ -38,7 +38,7 @@ fn a_graph_is_data_too() {
     assert_eq!(names, ["text"]);
     let probed = scene.run(&["inspect", "text", "--probe"]).ended(0).stdout;
     assert!(probed.contains("not compared: the model has only one tower"), "{probed}");
-    // What a source without config is must be said.
+    // A source without a config must be given a model.
     assert_eq!(scene.run(&["inspect", "EMOJI/emoji-clip.pt", "--graph"]).code, Some(2));
 }
 

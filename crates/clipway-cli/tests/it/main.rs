@@ -1,6 +1,6 @@
-//! Whole commands: exit status, stdout and stderr, and what is on the disk afterwards.
+//! Whole commands: exit status, stdout and stderr, and the state of the disk afterwards.
 
-// Tests and chores read and write files of their own.
+// Tests and tools read and write their own files.
 #![allow(clippy::disallowed_methods)]
 
 mod bad_input;

@@ -1,10 +1,10 @@
-//! What the README shows is what the commands print.
+//! The README shows what the commands print.
 
 use std::path::Path;
 
 use crate::scene::Scene;
 
-/// Snapshots of the commands in the README.
+/// Snapshots of commands shown in the README.
 const SHOWN: [&str; 3] = ["inspect-checkpoint", "export", "verify-against"];
 
 #[test]
@@ -39,7 +39,7 @@ fn the_readme_shows_what_the_commands_print() {
     }
 }
 
-/// Lines with single spaces.
+/// Returns the lines of a text, with runs of whitespace collapsed.
 fn lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// The binary under test.
 pub const CLIPWAY: &str = env!("CARGO_BIN_EXE_clipway");
 
-/// The folder of the demo model.
+/// Returns the folder of the demo model.
 pub fn emoji() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../examples/emoji-clip")
@@ -18,7 +18,7 @@ pub fn emoji() -> PathBuf {
         .expect("the demo model")
 }
 
-/// A command's end.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// Exit status; `None` after a signal.
@@ -28,18 +28,18 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Takes over what the process left.
+    /// Converts the output of a process.
     pub fn of(output: Output) -> Outcome {
         let text = |bytes| String::from_utf8(bytes).expect("the command speaks UTF-8");
         Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// stdout as JSON.
+    /// Parses stdout as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}\n{self:?}"))
     }
 
-    /// The same, after checking the exit status.
+    /// Checks the exit status and returns the outcome.
     #[track_caller]
     pub fn ended(self, code: i32) -> Outcome {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
@@ -61,7 +61,7 @@ impl Scene {
         self.folder.path().join(name)
     }
 
-    /// Writes a file into the folder.
+    /// Writes a file in the folder.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Scene {
         std::fs::write(self.path(name), bytes).expect("a file in a temporary folder");
         self
@@ -77,7 +77,7 @@ impl Scene {
         self
     }
 
-    /// A command in the folder, without colors; `EMOJI` and `EXPORTED` in arguments stand for those folders.
+    /// Builds a command in the folder, without colors; `EMOJI` and `EXPORTED` in arguments stand for those folders.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(CLIPWAY);
         command.args(arguments.iter().map(|argument| expanded(argument)));
@@ -85,19 +85,19 @@ impl Scene {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command to completion.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         Outcome::of(self.command(arguments).output().expect("the binary runs"))
     }
 
-    /// Every file and folder below the folder, with the size of each file.
+    /// Lists every file and folder below the folder, with the size of each file.
     pub fn listing(&self) -> BTreeMap<PathBuf, u64> {
         let mut found = BTreeMap::new();
         list(self.folder.path(), &mut found);
         found
     }
 
-    /// Replaces the names of folders by words, so that texts are the same on every machine.
+    /// Replaces folder names by placeholders, so that texts are the same on every machine.
     pub fn normalized(&self, text: &str) -> String {
         let here = self.folder.path().canonicalize().expect("the folder is there");
         let mut text = text.to_owned();
@@ -134,12 +134,12 @@ fn list(folder: &Path, found: &mut BTreeMap<PathBuf, u64>) {
     }
 }
 
-/// The demo model as exported with the defaults, made once a run.
+/// Returns the demo model exported with the defaults, once per run.
 pub fn exported() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emoji-clip-exported");
-        // A folder of an earlier version is not an export that `--force` would replace.
+        // `--force` would not replace a folder of an earlier version, since it is not an export.
         let _ = std::fs::remove_dir_all(&folder);
         let mut command = Command::new(CLIPWAY);
         command.args(["export", "--model"]).arg(emoji().join("emoji-clip.json"));

@@ -1,4 +1,4 @@
-//! Completions, man pages, and the parser of arguments.
+//! Completions, man pages and the argument parser.
 
 use crate::scene::Scene;
 

@@ -1,13 +1,13 @@
-//! Comparison of whole commands with stored texts.
+//! Compares whole commands with stored texts.
 
 use std::path::Path;
 
 use crate::scene::{Outcome, Scene};
 
-/// Set to write the snapshots that differ anew.
+/// Set this variable to rewrite the snapshots that differ.
 const UPDATE: &str = "CLIPWAY_UPDATE_SNAPSHOTS";
 
-/// Stands for any characters within a line of a snapshot.
+/// Stands for any characters within a snapshot line.
 const ANYTHING: &str = "[..]";
 
 /// Runs a command and compares exit status, stdout and stderr with `tests/snapshots/NAME.txt`.
@@ -33,8 +33,8 @@ pub fn check(scene: &Scene, name: &str, arguments: &[&str]) -> Outcome {
     outcome
 }
 
-/// Runs a command that must be refused: as in its snapshot, with an error in the house style, and nothing on the
-/// disk that was not there.
+/// Runs a command that must be refused: it matches its snapshot, its error follows the house style, and the disk is
+/// unchanged.
 #[track_caller]
 pub fn check_refused(scene: &Scene, name: &str, arguments: &[&str]) {
     let before = scene.listing();
@@ -50,7 +50,7 @@ pub fn check_refused(scene: &Scene, name: &str, arguments: &[&str]) {
     }
 }
 
-/// The first line that differs.
+/// Describes the first line that differs.
 fn difference(expected: &str, found: &str) -> Option<String> {
     let (mut expected, mut found) = (expected.lines(), found.lines());
     for number in 1.. {
@@ -66,7 +66,7 @@ fn difference(expected: &str, found: &str) -> Option<String> {
     None
 }
 
-/// Whether a line is as the snapshot has it.
+/// Returns whether a line matches the snapshot's.
 fn matches(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split(ANYTHING);
     let first = parts.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Files of weights to order.
+//! Made-to-order weight files.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::scene::exported;
 pub struct Tensors(Vec<(TensorInfo, Vec<u8>)>);
 
 impl Tensors {
-    /// The weights of the demo model, in fp32.
+    /// Returns the weights of the demo model in fp32.
     pub fn emoji() -> Tensors {
         let bytes = std::fs::read(exported().join("open_clip_model.safetensors")).expect("the weights");
         let file = SafetensorsFile::open(Arc::new(bytes)).expect("a safetensors file");
@@ -31,21 +31,21 @@ impl Tensors {
         self.0.iter().position(|(info, _)| info.name == name).expect("a tensor of the demo model")
     }
 
-    /// Puts `value` at one place of a tensor.
+    /// Sets one element of a tensor to `value`.
     pub fn set(mut self, name: &str, element: usize, value: f32) -> Tensors {
         let place = self.place(name);
         self.0[place].1[4 * element..4 * element + 4].copy_from_slice(&value.to_le_bytes());
         self
     }
 
-    /// Puts `value` everywhere in a tensor.
+    /// Sets every element of a tensor to `value`.
     pub fn fill(mut self, name: &str, value: f32) -> Tensors {
         let place = self.place(name);
         self.0[place].1.chunks_exact_mut(4).for_each(|bytes| bytes.copy_from_slice(&value.to_le_bytes()));
         self
     }
 
-    /// Takes a tensor out.
+    /// Removes a tensor.
     pub fn without(mut self, name: &str) -> Tensors {
         let place = self.place(name);
         self.0.remove(place);
@@ -60,14 +60,14 @@ impl Tensors {
         self
     }
 
-    /// Gives a tensor another shape of as many elements.
+    /// Changes a tensor's shape, keeping the number of elements.
     pub fn reshaped(mut self, name: &str, shape: &[usize]) -> Tensors {
         let place = self.place(name);
         self.0[place].0.shape = shape.to_vec();
         self
     }
 
-    /// Writes them as safetensors.
+    /// Writes the tensors as safetensors.
     pub fn write(&self, path: &Path) {
         let infos: Vec<TensorInfo> = self.0.iter().map(|(info, _)| info.clone()).collect();
         let mut file = File::create(path).expect("a file in a temporary folder");
@@ -75,7 +75,7 @@ impl Tensors {
     }
 }
 
-/// Writes weights with the names and shapes of a registered model, all 0 in fp16, as a file of holes.
+/// Writes weights with the names and shapes of a registered model, all zero in fp16, as a sparse file.
 pub fn write_zeros(path: &Path, model: &str) {
     let config = registry::model(model).expect("a registered model");
     let model = architecture::build(&config).expect("a supported architecture");

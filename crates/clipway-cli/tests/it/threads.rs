@@ -1,10 +1,10 @@
-//! How many threads a command runs.
+//! The number of threads a command runs.
 
 use std::path::Path;
 
 use crate::scene::Scene;
 
-/// Most threads that a process had while it ran.
+/// Returns the highest number of threads that a process had while it ran.
 fn most_threads(scene: &Scene, arguments: &[&str]) -> usize {
     let mut command = scene.command(arguments);
     command.env("RAYON_NUM_THREADS", "8").stdout(std::process::Stdio::null());
@@ -35,7 +35,7 @@ fn threads_govern_all_work_of_a_command() {
     let embed = [&["embed", "EXPORTED"], &images[..], &["--texts-file", "texts.txt", "--out", "f"]].concat();
     let export = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--out", "o"];
     for (threads, most) in [("1", 1), ("2", 3)] {
-        // One more may wait for signals.
+        // One more thread may be waiting for signals.
         let count = |arguments: &[&str]| {
             most_threads(&scene, &[arguments, &["--quiet", "--force", "--threads", threads]].concat())
         };

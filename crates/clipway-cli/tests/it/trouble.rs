@@ -15,7 +15,7 @@ const EMOJI: [&str; 4] = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emo
 /// Exit status after an interrupt.
 const INTERRUPTED: i32 = 130;
 
-/// Runs a command under a limit, as `ulimit` takes it.
+/// Runs a command under a limit given in `ulimit` syntax.
 fn limited(scene: &Scene, limit: &str, arguments: &[&str]) -> Outcome {
     let script = format!("ulimit {limit}; exec \"$@\"");
     let mut shell = Command::new("sh");
@@ -50,17 +50,17 @@ fn too_little_address_space_is_an_error() {
     assert_eq!(scene.listing(), BTreeMap::new());
 
     scene.copy_exported("out");
-    // The header of an image of 64 million pixels, which the limit of pixels allows.
+    // The header of an image of 64 million pixels, which the pixel limit allows.
     let header = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x20\0\0\0\x20\0\x08\x02\0\0\0";
     std::fs::write(scene.path("large.png"), header).expect("a file");
     let outcome = limited(&scene, "-v 900000", &["embed", "out", "large.png"]).ended(1);
     assert!(outcome.stderr.contains("no memory for 8192 x 8192 pixels [no-memory]"), "{outcome:?}");
 }
 
-/// Waits until a process handles interrupts by itself.
+/// Waits until a process has installed its interrupt handler.
 #[cfg(target_os = "linux")]
 fn until_it_handles_signals(child: &mut Child) {
-    /// Of `SIGTERM` in the masks of Linux.
+    /// The bit of `SIGTERM` in Linux signal masks.
     const BIT: u64 = 1 << 14;
     loop {
         assert_eq!(child.try_wait().expect("a child"), None, "it ended before it was interrupted");
@@ -89,13 +89,13 @@ fn an_interrupt_ends_whatever_waits_or_computes() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");
-        // The pipe stays open: whoever reads from it waits.
+        // The pipe stays open, so that a reader keeps waiting.
         let pipe = child.stdin.take();
         until_it_handles_signals(&mut child);
         let start = Instant::now();
         signal(&child, name);
         let outcome = Outcome::of(child.wait_with_output().expect("an end")).ended(INTERRUPTED);
-        // Two seconds of grace, and what a busy machine adds.
+        // Two seconds of grace, plus slack for a busy machine.
         assert!(start.elapsed() < Duration::from_secs(6), "{arguments:?}: {:?}", start.elapsed());
         assert_eq!(
             outcome.stderr, "error: interrupted; nothing was written [interrupted]\n",
@@ -106,7 +106,7 @@ fn an_interrupt_ends_whatever_waits_or_computes() {
     }
 }
 
-/// Starts a long export, and waits until it writes.
+/// Starts a long export and waits until it writes.
 fn writing(scene: &Scene) -> Child {
     write_zeros(&scene.path("vit.safetensors"), "ViT-L-14");
     let arguments = "export vit.safetensors --model ViT-L-14 --out out --precision fp32 --image-mean 0.5 0.5 0.5 \
@@ -127,7 +127,7 @@ fn writing(scene: &Scene) -> Child {
     child
 }
 
-/// What lies in the folder besides the source, as far as it can be seen while a command works there.
+/// Returns the files in the folder besides the source, as far as they are visible while a command works there.
 fn written(scene: &Scene) -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();
     let mut folders = vec![scene.path("")];

@@ -72,7 +72,7 @@ fn a_config_whose_hash_was_dropped_is_found() {
     }
 }
 
-/// Files beside those of the artifact are neither verified as part of it nor loaded.
+/// Files that are not part of the artifact are neither verified nor loaded.
 #[test]
 fn strangers_in_the_folder_are_found() {
     let scene = Scene::new();
@@ -115,7 +115,7 @@ fn changed_files_are_found() {
     check(&scene, "verify-changed-json", &["verify", "changed", "--json"]);
     check(&scene, "verify-changed-against", &["verify", "changed", "--against", SOURCE]);
     let report = scene.run(&["verify", "changed", "--against", SOURCE, "--json"]).ended(1).json();
-    // The weight is in a tensor and in a file.
+    // The changed weight counts both as a tensor and as a file.
     assert_eq!(report["differences"].as_array().map(Vec::len), Some(3));
     std::fs::remove_file(scene.path("changed/merges.txt")).expect("a file to remove");
     scene.run(&["verify", "changed"]).ended(1);

@@ -1,23 +1,23 @@
-//! The corpus of hostile and odd files that lies beside the repository.
+//! The corpus of hostile and odd files that lives next to the repository.
 
 use std::path::PathBuf;
 
 use clipway_formats::{Dtype, FormatError, Json, JsonCursor, JsonLimits, TensorFile};
 use sha2::{Digest, Sha256};
 
-/// A file of the corpus and what must come of opening it.
+/// A file of the corpus and the expected result of opening it.
 pub struct Case {
-    /// Path below the corpus.
+    /// Path within the corpus.
     pub path: String,
-    /// Bytes of the file.
+    /// Contents of the file.
     pub bytes: Vec<u8>,
-    /// Keys of dictionaries, each with a `.` after it, below which the names of the tensors are.
+    /// Dictionary keys, each followed by `.`, under which the tensor names lie.
     pub root: String,
-    /// The tensors that must come out, or `None` where the file must be refused.
+    /// The expected tensors, or `None` if the file must be refused.
     pub tensors: Option<Vec<ExpectedTensor>>,
 }
 
-/// A tensor as the manifest states it.
+/// A tensor as listed in the manifest.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExpectedTensor {
     /// Full name.
@@ -26,11 +26,11 @@ pub struct ExpectedTensor {
     pub dtype: Dtype,
     /// Lengths of the dimensions.
     pub shape: Vec<usize>,
-    /// SHA-256 of the row-major little-endian bytes, in lower-case hexadecimal.
+    /// SHA-256 of the row-major little-endian bytes, in lowercase hexadecimal.
     pub sha256: String,
 }
 
-/// Folder of the files that are shared beside the repository, if it is there.
+/// Returns the folder of shared files next to the repository, if it exists.
 pub fn shared() -> Option<PathBuf> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
     let folder = std::env::var_os("CLIPWAY_SHARED").map_or_else(beside, PathBuf::from);
@@ -41,7 +41,7 @@ pub fn shared() -> Option<PathBuf> {
     None
 }
 
-/// The cases of one format, or `None` (said on stderr) where the corpus is absent.
+/// Returns the cases of one format, or `None` (reported on stderr) if the corpus is absent.
 pub fn cases(format: &str) -> Option<Vec<Case>> {
     let folder = shared()?.join("corpus");
     let manifest = std::fs::read(folder.join("manifest.json")).expect("the manifest can be read");
@@ -85,7 +85,7 @@ fn expected_tensors(file: &JsonCursor<'_>) -> Vec<ExpectedTensor> {
     tensors.collect()
 }
 
-/// Every tensor of a file, read, in the form of the manifest.
+/// Reads every tensor of a file, in the form of the manifest.
 pub fn read_tensors(file: &dyn TensorFile) -> Result<Vec<ExpectedTensor>, FormatError> {
     let mut bytes = Vec::new();
     let mut tensors = Vec::new();
@@ -102,12 +102,12 @@ pub fn read_tensors(file: &dyn TensorFile) -> Result<Vec<ExpectedTensor>, Format
     Ok(tensors)
 }
 
-/// SHA-256 in lower-case hexadecimal.
+/// Returns the SHA-256 in lowercase hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Opens and reads every case of a format, and lists all that come out otherwise than the manifest states.
+/// Opens and reads every case of a format, and lists those that contradict the manifest.
 pub fn check(format: &str, open: impl Fn(Vec<u8>) -> Result<Box<dyn TensorFile>, FormatError>) {
     let Some(cases) = cases(format) else { return };
     let mut wrong = Vec::new();

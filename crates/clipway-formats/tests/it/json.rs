@@ -1,4 +1,4 @@
-//! Strict JSON: what is accepted, what is refused and where, typed access.
+//! Strict JSON: what is accepted, what is refused and where, and typed access.
 
 use clipway_formats::{Code, FormatError, Json, JsonLimits, JsonValue, Place, push_json_string};
 

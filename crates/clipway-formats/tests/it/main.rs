@@ -1,6 +1,6 @@
-//! Tests of every reader and writer against files.
+//! Tests of every reader and writer on real files.
 
-// Tests and chores read and write files of their own.
+// Tests and tools read and write their own files.
 #![allow(clippy::disallowed_methods)]
 
 mod corpus;

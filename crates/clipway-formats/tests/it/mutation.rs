@@ -1,4 +1,4 @@
-//! Small-step mutation: a changed file is refused, or gives the tensors of the original.
+//! Small-step mutation: a changed file is either refused or yields the original tensors.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::corpus::{ExpectedTensor, read_tensors};
 use crate::npz::{archive, array};
 use crate::onnx::{bytes, model, tensor};
 
-/// What came of all mutations of one file.
+/// The outcome of all mutations of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     refused: usize,
@@ -24,7 +24,8 @@ struct Outcome {
     kinds: usize,
 }
 
-/// Each truncation, each single bit flipped, each byte set to 00 and FF, each 8 bytes set to a few numbers.
+/// Returns every truncation, every single-bit flip, every byte set to 00 and FF, and every 8 bytes set to a few
+/// numbers.
 pub fn mutations(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = (0..bytes.len()).map(|length| bytes[..length].to_vec()).collect();
     for place in 0..bytes.len() {
@@ -71,8 +72,8 @@ fn run(original: &[u8], open: impl Fn(Vec<u8>) -> Result<Vec<ExpectedTensor>, Fo
     outcome
 }
 
-/// The format has no checksum, so a change in a weight or in a letter of a name cannot be seen. The counts are
-/// exact: every change of a dtype or a shape is refused, and what reads the same is whitespace.
+/// The format has no checksum, so a change in a weight or in a letter of a name goes unnoticed. The counts are exact:
+/// every change of a dtype or a shape is refused, and the mutations that change nothing only touch whitespace.
 #[test]
 fn safetensors() {
     let info = |name: &str, shape: &[usize]| TensorInfo {
@@ -92,14 +93,14 @@ fn safetensors() {
 
 #[test]
 fn npy() {
-    // 54 bytes of header.
+    // The header takes 54 bytes.
     let original =
         b"\x93NUMPY\x01\x00\x36\x00{'descr':'<f4','fortran_order':False,'shape':(2,1)}  \n12345678";
     let outcome = run(original, |bytes| read_tensors(&NpyFile::open(Arc::new(bytes))?));
     assert_eq!(outcome, Outcome { refused: 1029, same: 2, values: 86, names: 0, kinds: 0 });
 }
 
-/// Every byte of a zip archive that matters is said twice or has a checksum.
+/// Every significant byte of a zip archive is duplicated or covered by a checksum.
 #[test]
 fn npz() {
     for deflated in [false, true] {
@@ -112,7 +113,7 @@ fn npz() {
     }
 }
 
-/// No checksum either; but a name is said where it is used too, and so a change of it is found.
+/// No checksum here either, but a name also appears where it is used, so a changed name is detected.
 #[test]
 fn onnx() {
     let weight = [tensor(1, &[2, 1]), bytes(9, b"12345678")].concat();

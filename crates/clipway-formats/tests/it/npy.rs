@@ -1,4 +1,4 @@
-//! npy: the corpus and refusals one by one.
+//! npy: the corpus, and refusals one by one.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ fn open(bytes: Vec<u8>) -> Result<NpyFile, FormatError> {
     NpyFile::open(Arc::new(bytes))
 }
 
-/// A version 1 file with this header and these bytes.
+/// Returns a version 1 file with this header and data.
 fn file(header: &str, data: &[u8]) -> Vec<u8> {
     let length = (header.len() as u16).to_le_bytes();
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()

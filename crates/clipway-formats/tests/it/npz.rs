@@ -1,4 +1,4 @@
-//! npz: the corpus, names, compression, damage.
+//! npz: the corpus, names, compression and damage.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ fn open(bytes: Vec<u8>) -> Result<NpzFile, FormatError> {
     NpzFile::open(Arc::new(bytes))
 }
 
-/// An npy file of bytes.
+/// Returns an npy file of bytes.
 pub fn array(data: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({},), }}\n", data.len());
     [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
 }
 
-/// A zip archive of entries, deflated where asked.
+/// Returns a zip archive of entries, each deflated if its flag is set.
 pub fn archive(entries: &[(&str, &[u8], bool)]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut directory = Vec::new();

@@ -1,4 +1,4 @@
-//! ONNX: the corpus, every way to store elements, refusals one by one.
+//! ONNX: the corpus, every way to store elements, and refusals one by one.
 
 use std::sync::Arc;
 
@@ -16,18 +16,18 @@ fn varint(mut value: u64) -> Vec<u8> {
     out
 }
 
-/// A field that holds a number.
+/// Encodes a field that holds a number.
 fn number(field: u64, value: u64) -> Vec<u8> {
     [varint(field << 3), varint(value)].concat()
 }
 
-/// A field that holds bytes: text, a message, a packed list.
+/// Encodes a field that holds bytes: text, a message or a packed list.
 pub fn bytes(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     [&varint(field << 3 | 2)[..], &varint(content.len() as u64), content].concat()
 }
 
-/// A model of these initializers, with one node.
+/// Returns a model with these initializers and one node.
 pub fn model(initializers: &[Vec<u8>]) -> Vec<u8> {
     let weight = if initializers.is_empty() { vec![] } else { bytes(1, "w") };
     let node = bytes(1, [bytes(1, "x"), weight, bytes(2, "y"), bytes(4, "Identity")].concat());
@@ -38,7 +38,7 @@ pub fn model(initializers: &[Vec<u8>]) -> Vec<u8> {
     [number(1, 8), bytes(8, number(2, 17)), property, bytes(7, graph)].concat()
 }
 
-/// The fields of an initializer but for its elements.
+/// Encodes the fields of an initializer except its elements.
 pub fn tensor(dtype: u64, shape: &[u64]) -> Vec<u8> {
     let packed: Vec<u8> = shape.iter().flat_map(|&length| varint(length)).collect();
     [bytes(1, packed), number(2, dtype), bytes(8, "w")].concat()
@@ -49,7 +49,7 @@ fn external(pairs: &[(&str, &str)]) -> Vec<u8> {
     pairs.chain(number(14, 1)).collect()
 }
 
-/// Opens a model whose only file of external data is `d/w.bin`, the bytes from 0 to 9.
+/// Opens a model whose only external data file is `d/w.bin`, the bytes from 0 to 9.
 fn open(model: Vec<u8>) -> Result<OnnxFile, FormatError> {
     OnnxFile::open(Arc::new(model), &mut |path| match path {
         "d/w.bin" => Ok(Arc::new((0..10).collect::<Vec<u8>>())),
@@ -76,7 +76,7 @@ fn corpus_cases_come_out_as_stated() {
             OnnxFile::open(Arc::new(case.bytes), &mut opener).and_then(|file| corpus::read_tensors(&file));
         match (case.tensors, found) {
             (None, found) => assert!(found.is_err(), "{} is accepted", case.path),
-            // Files of external data are not stored with every copy of the corpus.
+            // Some copies of the corpus lack the external data files.
             (Some(_), Err(_)) if absent => eprintln!("skipped: {} has no external data here", case.path),
             (Some(expected), found) => assert_eq!(found.as_ref(), Ok(&expected), "{}", case.path),
         }
@@ -216,14 +216,14 @@ fn bad_models_are_refused() {
     check([number(1, 8), bytes(7, bytes(12, ""))].concat(), Code::Missing);
 }
 
-/// A node of these inputs and outputs, with further fields.
+/// Encodes a node with these inputs, outputs and further fields.
 fn node(inputs: &[&str], outputs: &[&str], more: Vec<u8>) -> Vec<u8> {
     let inputs: Vec<u8> = inputs.iter().flat_map(|name| bytes(1, name)).collect();
     let outputs: Vec<u8> = outputs.iter().flat_map(|name| bytes(2, name)).collect();
     bytes(1, [inputs, outputs, bytes(4, "Add"), more].concat())
 }
 
-/// A field of a graph that holds a named value: 11 an input, 12 an output.
+/// Encodes a graph field that holds a named value: 11 is an input, 12 an output.
 fn value(field: u64, name: &str) -> Vec<u8> {
     bytes(field, bytes(1, name))
 }
@@ -242,7 +242,7 @@ fn every_value_is_made_once_and_none_of_itself() {
     };
     let plain = |inputs: &[&str], outputs: &[&str]| node(inputs, outputs, Vec::new());
     let out = value(12, "y");
-    // Nodes may come in any order, outputs may be left out, and an input may have a default.
+    // Nodes may come in any order, outputs may be omitted, and an input may have a default.
     sound(&[plain(&["h"], &["y"]), plain(&["w"], &["h"]), out.clone()]);
     sound(&[plain(&["w", "", "x"], &["y", "", ""]), value(11, "w"), value(11, "x"), out.clone()]);
     check(&[plain(&["y"], &["y"]), out.clone()], Code::Malformed, "`y` depends on itself");
@@ -257,7 +257,7 @@ fn every_value_is_made_once_and_none_of_itself() {
     check(&[plain(&["w"], &["y"]), value(11, "y"), out.clone()], Code::Duplicate, "`y`");
     check(&[plain(&["w"], &["y"]), value(11, "x"), value(11, "x"), out.clone()], Code::Duplicate, "`x`");
     check(&[plain(&["w"], &["y"]), out.clone(), out.clone()], Code::Duplicate, "twice");
-    // A graph inside a node is bound by the same, and what it takes from outside is an input of the node.
+    // The same rules apply to a graph inside a node; what it takes from outside is an input of the node.
     let inside = |graph: &[Vec<u8>]| bytes(5, [bytes(1, "body"), bytes(6, graph.concat())].concat());
     let body = [plain(&["w"], &["i"]), value(12, "i")];
     sound(&[node(&[], &["y"], inside(&body)), out.clone()]);

@@ -1,4 +1,4 @@
-//! Written ONNX: read back by the reader, byte by byte where it matters.
+//! Written ONNX, read back by the reader and checked byte by byte where it matters.
 
 use std::io;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ fn graph() -> OnnxGraph {
     }
 }
 
-/// Different bytes for each tensor.
+/// Returns different bytes for each tensor.
 fn elements(graph: &OnnxGraph, index: usize) -> Vec<u8> {
     (0..graph.initializers[index].bytes()).map(|place| (place * 7 + index * 100) as u8).collect()
 }
@@ -83,7 +83,7 @@ fn a_written_model_is_read_back() {
         assert_eq!(written(&graph, external).1, written(&graph, external).1);
     };
     check(BESIDE, None);
-    // The bias is too small to be moved.
+    // The bias is too small to be moved out.
     check(OnnxExternal::Always("model.onnx.data"), Some(("model.onnx.data", 2048)));
 }
 

@@ -1,4 +1,4 @@
-//! PyTorch files that the tests make by hand, opcode by opcode.
+//! PyTorch files built by hand, opcode by opcode.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use clipway_formats::{
     Code, FormatError, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, TensorFile,
 };
 
-/// A stored archive with local headers, directory and checksums.
+/// Returns a stored archive with local headers, directory and checksums.
 pub fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut directory = Vec::new();
@@ -38,12 +38,12 @@ pub fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
-/// Six floats, the bytes of storage `0`.
+/// Returns six floats, the bytes of storage `0`.
 pub fn weights() -> Vec<u8> {
     (1..=6u8).flat_map(|value| f32::from(value).to_le_bytes()).collect()
 }
 
-/// An archive with this pickle and the storage `0`.
+/// Returns an archive with this pickle and storage `0`.
 pub fn checkpoint(pickle: &[u8]) -> Vec<u8> {
     archive(&[("a/data.pkl", pickle), ("a/data/0", &weights()), ("a/version", b"3\n")])
 }
@@ -66,7 +66,7 @@ pub fn storage(class: &str, key: &str, elements: u8) -> Vec<u8> {
     [b"(", &parts.concat()[..], b"tQ"].concat()
 }
 
-/// `_rebuild_tensor_v2` of storage `0`.
+/// Encodes `_rebuild_tensor_v2` on storage `0`.
 pub fn tensor(offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
     let parts = [
         global("torch._utils", "_rebuild_tensor_v2"),
@@ -84,7 +84,7 @@ pub fn whole() -> Vec<u8> {
     tensor(0, &[2, 3], &[3, 1])
 }
 
-/// A dictionary of one tensor, `w`, and of `value` under `v`.
+/// Encodes a dictionary of one tensor, `w`, and `value` under `v`.
 fn beside(value: &[u8]) -> Vec<u8> {
     [b"\x80\x02}(", &text("w")[..], &whole(), &text("v"), value, b"u."].concat()
 }
@@ -93,7 +93,7 @@ pub fn open(bytes: Vec<u8>) -> Result<PytorchFile, FormatError> {
     PytorchFile::open(Arc::new(bytes), PytorchOptions::default())
 }
 
-/// A value as text, as Python would write it.
+/// Formats a value the way Python writes it.
 pub fn show(value: PickleValue<'_>) -> String {
     let items = || value.items().map(show).collect::<Vec<_>>().join(", ");
     let entries = || {
@@ -119,7 +119,7 @@ pub fn show(value: PickleValue<'_>) -> String {
     }
 }
 
-/// The value of `v` beside a tensor, or the code of the refusal.
+/// Returns the value of `v` next to a tensor, or the error code.
 fn value_of(value: &[u8], options: PytorchOptions) -> Result<String, Code> {
     let file =
         PytorchFile::open(Arc::new(checkpoint(&beside(value))), options).map_err(|error| error.code)?;
@@ -186,7 +186,7 @@ fn values() {
     check(b"\x8c\x05torch\x8c\x04Size\x93", "torch.Size");
 }
 
-/// What is not known stays a value; its attributes can be read.
+/// An unknown object stays opaque; its attributes can be read.
 #[test]
 fn opaque_values() {
     fn check(value: &[u8], expected: &str) {
@@ -250,7 +250,7 @@ fn refused_pickles() {
     check(&[&b"(K\x01"[..], &b"2".repeat(1 << 18)].concat(), Code::TooLarge);
     check(&[&b"K\x01"[..], &b"\x94".repeat(1 << 20)].concat(), Code::TooLarge);
     check(&[b"]".repeat(300), b"a".repeat(299)].concat(), Code::TooLarge);
-    // A pair of itself, 60 times over.
+    // A pair of itself, nested 60 times.
     check(&[&b"K\x01"[..], &b"2\x86".repeat(60)].concat(), Code::TooLarge);
     // 1,000 copies of a list of 10,000.
     let copies =
@@ -289,7 +289,7 @@ fn kinds_of_globals() {
     check("numpy.dtypes", "Float32DType", GlobalKind::Harmless);
     check("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence", GlobalKind::Harmless);
     check("numpy.random.bit_generator", "BitGenerator.__init__", GlobalKind::Dangerous);
-    // Python 3 writes `range` so in protocol 2, which is PyTorch's.
+    // Python 3 writes `range` this way in protocol 2, which PyTorch uses.
     check("__builtin__", "xrange", GlobalKind::Harmless);
     check("builtins", "Ellipsis", GlobalKind::Harmless);
     check("collections", "UserDict", GlobalKind::Harmless);
@@ -312,7 +312,7 @@ fn kinds_of_globals() {
     check("\u{43e}s", "system", GlobalKind::Dangerous);
 }
 
-/// Found by fuzzing: the name of an unsupported function came into the message as it stands in the file.
+/// Found by fuzzing: the name of an unsupported function appeared unescaped in the message.
 #[test]
 fn names_of_globals_are_escaped() {
     let pickle = [b"\x80\x02", &global("torch._utils", "_rebuild_\u{5}\u{202e}tensor")[..], b")R."].concat();

@@ -1,4 +1,4 @@
-//! PyTorch files of the corpus, and the real checkpoint beside it.
+//! PyTorch files of the corpus, and the real checkpoint next to it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ fn open(bytes: Vec<u8>) -> Result<PytorchFile, FormatError> {
     PytorchFile::open(Arc::new(bytes), PytorchOptions::default())
 }
 
-/// The tensors of a case, read whole and in pieces, under names below its root.
+/// Reads the tensors of a case, whole and in pieces, under names relative to its root.
 fn load(case: &Case) -> Result<Vec<ExpectedTensor>, FormatError> {
     let file = open(case.bytes.clone())?;
     let all = read_tensors(&file)?;
@@ -26,7 +26,7 @@ fn load(case: &Case) -> Result<Vec<ExpectedTensor>, FormatError> {
     Ok(below.collect())
 }
 
-/// Checks every case of a format that is a PyTorch file.
+/// Checks every case of a PyTorch format.
 fn check(format: &str) {
     let Some(cases) = cases(format) else { return };
     let mut wrong = Vec::new();

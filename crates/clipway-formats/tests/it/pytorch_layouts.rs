@@ -1,4 +1,4 @@
-//! Layouts of PyTorch files, and small-step mutation of them.
+//! Layouts of PyTorch files, and small-step mutations of them.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::corpus::{ExpectedTensor, read_tensors, sha256, shared};
 use crate::mutation::mutations;
 use crate::pytorch::{archive, global, open, storage, tensor, text, tuple, weights, whole};
 
-/// Magic number, protocol and system information of the legacy layout.
+/// Magic number, protocol version and system information of the legacy layout.
 const LEGACY_START: &[u8] = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
 
 fn named(value: &[u8]) -> Vec<u8> {
@@ -30,13 +30,13 @@ fn check_six_floats(bytes: Vec<u8>, format: FileFormat) {
     assert_eq!(read(bytes).unwrap(), [expected]);
 }
 
-/// A legacy stream of one value, whose storage is `0`.
+/// Returns a legacy stream of one value with storage `0`.
 fn legacy(value: &[u8]) -> Vec<u8> {
     let pickle = [b"\x80\x02", value, b".\x80\x02]", &text("0")[..], b"a."].concat();
     [LEGACY_START, &pickle, &6u64.to_le_bytes(), &weights()].concat()
 }
 
-/// A tensor of the legacy layout: its persistent id has a sixth part, the view.
+/// Encodes a tensor in the legacy layout, whose persistent id has a sixth part, the view.
 fn legacy_tensor(view: &[u8]) -> Vec<u8> {
     let tensor = whole();
     let id = tensor.windows(4).position(|window| window == b"K\x06tQ").unwrap() + 2;
@@ -62,7 +62,7 @@ fn legacy_streams() {
     check(b"", Code::Malformed);
 }
 
-/// What `pickle.dump` makes of a state dict: each storage is a legacy stream in bytes.
+/// A state dict written by `pickle.dump`: each storage is a legacy stream in bytes.
 #[test]
 fn plain_pickles() {
     let id = [b"(", &text("storage")[..], &global("torch", "FloatStorage"), &text("0"), &text("cpu")];
@@ -73,12 +73,12 @@ fn plain_pickles() {
         [b"ctorch._utils\n_rebuild_tensor_v2\n(", &nested[..], b"K\0", &tuple(&[2, 3]), &tuple(&[3, 1])];
     let tensor = [&parts.concat()[..], b"\x89}tR"].concat();
     check_six_floats(named(&tensor), FileFormat::Pickle);
-    // Inside an archive, such a call is none that PyTorch writes.
+    // PyTorch never writes such a call inside an archive.
     let inside = archive(&[("a/data.pkl", &named(&tensor)), ("a/version", b"3\n")]);
     assert_eq!(open(inside).err().unwrap().code, Code::UnsafePickle);
 }
 
-/// A tar archive of plain files.
+/// Returns a tar archive of plain files.
 fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, content) in members {
@@ -97,7 +97,7 @@ fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
-/// The members of a tar archive of one tensor, `w`, on part of a storage.
+/// Returns the members of a tar archive with one tensor, `w`, on part of a storage.
 fn tar_members() -> Vec<(&'static str, Vec<u8>)> {
     let id = |key: u8, rest: &[u8], class: &str| {
         [&[b'(', b'K', key], rest, &global("torch", class)[..], b"t."].concat()
@@ -211,7 +211,7 @@ fn small_file() -> Vec<u8> {
     out.into_inner()
 }
 
-/// Every byte that matters has a checksum or a second copy, so no mutation may give other tensors.
+/// Every significant byte has a checksum or a second copy, so no mutation may yield other tensors.
 #[test]
 fn mutated_archives() {
     let original = small_file();
@@ -229,8 +229,8 @@ fn mutated_archives() {
     assert!(refused > same && same > 0, "{refused} refused, {same} the same");
 }
 
-/// The older layouts have no checksums: a mutation may change a value or a name, but nothing panics, and the
-/// tensors keep the size that their file has.
+/// The older layouts have no checksums: a mutation may change a value or a name, but nothing panics, and the tensors
+/// never outgrow the file.
 #[test]
 fn mutated_streams_and_tars() {
     for original in [legacy_dict(&legacy_tensor(b"N")), tar_of(&tar_members())] {

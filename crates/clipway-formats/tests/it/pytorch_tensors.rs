@@ -1,10 +1,10 @@
-//! Names and bytes of tensors, from pickles that the tests make by hand.
+//! Names and bytes of tensors from handmade pickles.
 
 use clipway_formats::{Code, FileFormat, TensorFile};
 
 use crate::pytorch::{checkpoint, open, show, tensor, text, whole};
 
-/// Names and values of all tensors of a dictionary whose one entry, `w`, is `value`.
+/// Returns the names and values of all tensors in a dictionary whose only entry, `w`, is `value`.
 fn tensors_of(value: &[u8]) -> Result<Vec<(String, Vec<f32>)>, Code> {
     let pickle = [b"\x80\x02}", &text("w")[..], value, b"s."].concat();
     let file = open(checkpoint(&pickle)).map_err(|error| error.code)?;
@@ -67,7 +67,7 @@ fn names() {
     check(&[b"cmine\nA\n)\x81}", &text("x")[..], &tensor, b"sb"].concat(), &["w.x"]);
     check(&[b"cmine\nA\n(", &tensor[..], b"t\x81"].concat(), &["w.0"]);
     check(&[b"ctorch._utils\n_rebuild_parameter\n(", &tensor[..], b"\x88NtR"].concat(), &["w"]);
-    // An object that refers to itself is walked once; a module has its tables left out of names.
+    // An object that refers to itself is visited once; names omit the tables of a module.
     let own = [b"cmine\nA\n)\x81q\x09}(", &text("me")[..], b"h\x09", &text("x"), &tensor, b"ub"];
     check(&own.concat(), &["w.x"]);
     let tables =
@@ -106,7 +106,7 @@ fn shared_storages() {
     assert_eq!(file.format(), FileFormat::PytorchZip);
 }
 
-/// `_metadata` of a state dict is an attribute of it, not an entry.
+/// The `_metadata` of a state dict is an attribute, not an entry.
 #[test]
 fn attributes_of_a_dictionary() {
     let metadata = [b"}", &text("_metadata")[..], b"Nsb"].concat();
@@ -117,7 +117,7 @@ fn attributes_of_a_dictionary() {
     assert_eq!((file.value().as_int(), file.value().get("x").is_none()), (None, true));
 }
 
-/// Few bytes of a pickle can ask for very long names, very often.
+/// A few pickle bytes can request very long names many times.
 #[test]
 fn bombs_of_names() {
     fn check(value: &[u8]) {
@@ -131,7 +131,7 @@ fn bombs_of_names() {
     check(&[b"}", &text(&"k".repeat(70_000))[..], &whole(), b"s"].concat());
 }
 
-/// One tensor under so many names, or so often expanded, that reading all would take very long.
+/// One tensor under so many names, or expanded so often, that reading everything would take very long.
 #[test]
 fn bombs_of_bytes() {
     let expanded = tensor(0, &[158, 158, 158], &[0, 0, 0]);

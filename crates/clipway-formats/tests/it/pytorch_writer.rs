@@ -1,4 +1,4 @@
-//! Files that the PyTorch writer makes.
+//! Files written by the PyTorch writer.
 
 use std::io::{self, Cursor, Write};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ fn info(name: &str, dtype: Dtype, shape: &[usize]) -> TensorInfo {
     TensorInfo { name: name.into(), dtype, shape: shape.into() }
 }
 
-/// Bytes that differ from tensor to tensor.
+/// Returns bytes that differ from tensor to tensor.
 fn content(index: usize, length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 31 + index * 7 + 1) as u8).collect()
 }
@@ -103,7 +103,7 @@ fn a_failing_source_is_reported() {
     assert_eq!(result.unwrap_err().to_string(), "gone");
 }
 
-/// The archive may begin anywhere in the output.
+/// The archive may start anywhere in the output.
 #[test]
 fn after_other_bytes() {
     let tensors = [info("a", Dtype::F32, &[2])];

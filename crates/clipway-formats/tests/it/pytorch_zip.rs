@@ -1,4 +1,4 @@
-//! Forms of zip archives: deflate, data descriptors, zip64, comments, absent checksums.
+//! Variants of zip archives: deflate, data descriptors, zip64, comments, absent checksums.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clipway_formats::{Code, FormatError, Method, ZipArchive};
 use flate2::write::DeflateEncoder;
 
-/// How the archive of a test is written. The default is two stored entries and nothing unusual.
+/// How to write a test archive. The default is two stored entries and nothing unusual.
 #[derive(Clone, Copy, Default)]
 struct Form {
     deflate: bool,
@@ -128,7 +128,7 @@ fn forms_that_are_read() {
     check(Form { comment: b"hello", ..Form::default() });
 }
 
-/// Each byte of each form, changed: refused, or the same contents.
+/// Every byte of every variant, changed: the archive is refused or yields the same contents.
 #[test]
 fn changed_bytes() {
     fn check(form: Form) {

@@ -1,4 +1,4 @@
-//! safetensors: the corpus, refusals one by one, and what the writer writes.
+//! safetensors: the corpus, refusals one by one, and the writer's output.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ fn open(bytes: Vec<u8>) -> Result<SafetensorsFile, clipway_formats::FormatError>
     SafetensorsFile::open(Arc::new(bytes))
 }
 
-/// A file with this header and this many bytes of data.
+/// Returns a file with this header and this many bytes of data.
 fn file(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(header.as_bytes());

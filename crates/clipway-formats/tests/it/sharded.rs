@@ -1,4 +1,4 @@
-//! Sharded checkpoints: the index, and how it must agree with its shards.
+//! Sharded checkpoints: the index, and its required agreement with the shards.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use clipway_formats::{
 
 use crate::corpus;
 
-/// An opened shard of one-byte tensors, each holding its own first letter.
+/// Opens a shard of one-byte tensors, each holding the first letter of its name.
 fn shard(names: &[&str], note: &str) -> Arc<dyn TensorFile> {
     let info = |name: &&str| TensorInfo { name: name.to_string(), dtype: Dtype::U8, shape: vec![1] };
     let tensors: Vec<TensorInfo> = names.iter().map(info).collect();
@@ -118,7 +118,7 @@ fn bad_indexes_are_refused() {
     assert!(ShardedIndex::parse(br#"{"weight_map":{"w":"part/a.safetensors"}}"#).is_ok());
 }
 
-/// Reads a shard; follows a link that a copy of the corpus stores as text.
+/// Reads a shard; follows a link that some copies of the corpus store as text.
 fn read_shard(path: &Path) -> std::io::Result<Vec<u8>> {
     let bytes = std::fs::read(path)?;
     match std::str::from_utf8(&bytes) {
@@ -145,7 +145,7 @@ fn corpus_cases_come_out_as_stated() {
             };
             ShardedFile::new(&index, index.shards().iter().map(open).collect::<Result<_, _>>()?)
         });
-        // Shards are not stored with every copy of the corpus; without them a good case cannot be opened.
+        // Some copies of the corpus lack the shards; a good case cannot be opened without them.
         let absent = matches!(&found, Err(error) if error.code == Code::Io);
         match (case.tensors, found) {
             (None, found) => assert!(found.is_err(), "{} is accepted", case.path),

@@ -1,4 +1,4 @@
-//! Siblings of known attacks on archives, drawn from a seed: views by deflation, entries by size.
+//! Variants of known attacks on archives, drawn from a seed: views by deflation, entries by size.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use clipway_formats::{Code, FormatError, NpzFile, PytorchFile, PytorchOptions, R
 use crate::npz::{archive, array};
 use crate::pytorch::{checkpoint, global, open, text, whole};
 
-/// Bytes that count how many of them are read.
+/// A byte source that counts how many bytes are read.
 struct Counted {
     bytes: Vec<u8>,
     read: AtomicU64,
@@ -26,7 +26,7 @@ impl ReadAt for Counted {
     }
 }
 
-/// Numbers from a seed, by Marsaglia's xorshift.
+/// Pseudorandom numbers from a seed, by Marsaglia's xorshift.
 struct Draw(u64);
 
 impl Draw {
@@ -38,14 +38,14 @@ impl Draw {
     }
 }
 
-/// The content of a storage, and the start and length of each view of it.
+/// The contents of a storage, and the start and length of each view.
 type Storage = (Vec<u8>, Vec<(usize, usize)>);
 
 fn int(value: usize) -> Vec<u8> {
     [b"J", &(value as i32).to_le_bytes()[..]].concat()
 }
 
-/// A tensor of bytes on storage `key` of `length` bytes, from `start` on.
+/// Encodes a byte tensor on storage `key` of `length` bytes, starting at `start`.
 fn view(key: usize, length: usize, start: usize, count: usize) -> Vec<u8> {
     let storage = [
         b"(".to_vec(),
@@ -61,7 +61,7 @@ fn view(key: usize, length: usize, start: usize, count: usize) -> Vec<u8> {
     [&rebuild[..], b"(", &storage.concat(), &int(start), &size, b"\x89}tR"].concat()
 }
 
-/// A PyTorch archive of storages, each with its views, and whether its entries are deflated.
+/// Returns a PyTorch archive of storages with their views, deflated if requested.
 fn pytorch(storages: &[Storage], deflated: bool) -> Vec<u8> {
     let mut pickle = b"\x80\x02}(".to_vec();
     for (key, (content, views)) in storages.iter().enumerate() {
@@ -116,7 +116,8 @@ fn stored_bytes_are_inflated_once_however_many_views_they_have() {
             }
         }
         let read = source.read.load(Ordering::Relaxed);
-        // Stored views are read where they lie; of deflated ones each byte is read once; directory and headers come on top.
+        // Stored views are read in place; each byte of a deflated entry is read once; directory and headers come on
+        // top.
         let most = if deflated { 3 * size } else { 3 * size + viewed };
         assert!(read <= most, "case {case}: {read} bytes are read of {size}");
     }
@@ -132,7 +133,7 @@ fn an_archive_that_inflates_to_far_more_than_it_stores_is_refused_whole() {
     let zeros = |count: usize, length: usize| -> Vec<Storage> {
         (0..count).map(|_| (vec![0; length], vec![(0, length)])).collect()
     };
-    // 32 MiB together are free, however small the entries; 40 are not, be they one entry or many.
+    // 32 MiB in total are allowed, however small the entries; 40 MiB are not, whether in one entry or many.
     assert!(open_counted(pytorch(&zeros(30, 1 << 20), true)).1.is_ok());
     assert!(open_counted(pytorch(&zeros(40, 1 << 20), false)).1.is_ok());
     for (count, length) in [(40, 1 << 20), (1, 40 << 20), (200, 200 << 10)] {
@@ -162,7 +163,7 @@ fn a_deflated_pickle_makes_as_many_values_as_its_stored_bytes_allow() {
         ]))
     };
     let code = |result: Result<PytorchFile, FormatError>| result.err().map(|error| error.code);
-    // A list in a list, so that the stack stays short.
+    // Nested lists, so that the stack stays short.
     let nested = |count: usize| {
         let lists = b"(]]]]]]]]]]l".repeat(count / 11);
         [
@@ -184,7 +185,7 @@ fn a_deflated_pickle_makes_as_many_values_as_its_stored_bytes_allow() {
     assert_eq!(code(file(&many, true)), Some(Code::TooLarge));
     assert_eq!(code(file(&nested(500_000), true)), None);
     assert_eq!(code(file(&pickle(1000), true)), None);
-    // The pickle itself may inflate to 4 MiB, and 16 times its size.
+    // The pickle itself may inflate to 4 MiB or, beyond that, to 16 times its size.
     let padded = |length: usize| {
         [b"\x80\x02}(", &text("w")[..], &whole(), &text("x"), &text(&"a".repeat(length)), b"u."].concat()
     };
@@ -255,7 +256,7 @@ fn an_extra_field_does_not_rename_an_entry() {
         ]
         .concat()
     };
-    // Puts an extra field behind the name of the last entry: in its header, in the directory, or in both.
+    // Adds an extra field after the name of the last entry: in its header, in the directory, or in both.
     let with = |extra: &[u8], local: bool, central: bool| {
         let mut bytes = plain.clone();
         let last = |bytes: &[u8], magic: &[u8]| bytes.windows(4).rposition(|window| window == magic).unwrap();
