@@ -185,7 +185,7 @@ fn a_deflated_pickle_makes_as_many_values_as_its_stored_bytes_allow() {
     assert_eq!(code(file(&many, true)), Some(Code::TooLarge));
     assert_eq!(code(file(&nested(500_000), true)), None);
     assert_eq!(code(file(&pickle(1000), true)), None);
-    // The pickle itself may inflate to 4 MiB or, beyond that, to 16 times its size.
+    // The pickle itself may inflate to 4 MiB plus 16 times its size.
     let padded = |length: usize| {
         [b"\x80\x02}(", &text("w")[..], &whole(), &text("x"), &text(&"a".repeat(length)), b"u."].concat()
     };

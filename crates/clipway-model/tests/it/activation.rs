@@ -1,4 +1,4 @@
-//! What is said of an activation that was taken without a config that states it.
+//! Notes about an activation that was chosen without a config that states it.
 
 use clipway_model::architecture::build;
 use clipway_model::registry;
@@ -13,7 +13,7 @@ fn what_was_taken_is_said_with_the_reason() {
         let parameters = build(&registry::model(weights).unwrap()).unwrap().parameters;
         let mut tensors: Vec<Named> =
             parameters.iter().map(|(_, one)| (one.name.clone(), one.shape.clone())).collect();
-        // Sorted names are in the order of no code.
+        // Sorted names match no code's order.
         tensors.sort();
         let checkpoint = checkpoint(&tensors);
         let model = model.map(|name| ModelChoice::Name(name.to_owned()));

@@ -1,4 +1,4 @@
-//! Architectures: what is built, and what is refused.
+//! Architectures: what builds, and what is refused.
 
 use clipway_model::architecture::{ArchitectureError, Model, build};
 use clipway_model::config::ModelConfig;
@@ -75,7 +75,7 @@ text tower: 16 operations, 1056 values in tensors, output %15
 
 #[test]
 fn a_trunk_without_positions_takes_the_size_of_the_config() {
-    // The trunk's name says 384, the config 256.
+    // The trunk's name says 384, the config says 256.
     let model = model("ViTamin-XL-384").expect("it can be built");
     assert_eq!(model.image_size, [256, 256]);
     let tokens = model.image.nodes.iter().find(|node| matches!(node.operation, Operation::Attention { .. }));

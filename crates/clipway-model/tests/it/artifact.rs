@@ -1,4 +1,4 @@
-//! `clipway.json`: what is read, what is refused, and what its hashes find.
+//! `clipway.json`: what is read, what is refused, and what its hashes detect.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bench::Bench;
 
-/// Changes the `clipway.json` of a folder, as if it had been written so: with the digest that its facts have.
+/// Changes a folder's `clipway.json` and updates its digest, as if it had been written that way.
 fn change(folder: &Path, change: impl FnOnce(&mut Value)) {
     let path = folder.join("clipway.json");
     let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -57,7 +57,7 @@ fn a_wrong_artifact_is_refused_with_its_place() {
         "malformed",
         "`clipway.json`: `$`: missing field 'tensors' [malformed]",
     );
-    // A name in the artifact does not lead out of its folder.
+    // A name in the artifact must not lead out of its folder.
     for name in ["../tiny.safetensors", "/etc/passwd", "a/../b", "..", "a\\b", "C:a"] {
         let expected =
             format!("`clipway.json`: `$.files`: `{name}` is not a file name inside the folder [path-escape]");
@@ -74,7 +74,7 @@ fn a_wrong_artifact_is_refused_with_its_place() {
     for (text, code) in [
         ("{".to_owned(), "truncated"),
         ("[]".to_owned(), "malformed"),
-        // No reader may take another of two values than the one that is hashed.
+        // With a duplicate key, a reader could take another value than the hashed one.
         (String::from_utf8(right.clone()).unwrap().replacen('{', r#"{"notes": [],"#, 1), "duplicate"),
         (String::from_utf8(right.clone()).unwrap().replace("\"bytes\": ", "\"bytes\": 1"), "checksum"),
         (format!(r#"{{"ledger": [{}[]]}}"#, "[],".repeat(400_000)), "too-large"),
@@ -142,7 +142,7 @@ fn tensors_that_are_missing_or_new_are_differences() {
     assert!(!report.is_right());
 }
 
-/// A folder holds what its artifact lists, and nothing else: neither verifying nor loading takes a stranger.
+/// A folder holds exactly what its artifact lists: neither verifying nor loading accepts an extra file.
 #[test]
 fn a_folder_is_closed() {
     let check = |act: &dyn Fn(&Path), differences: &[&str], loading: Option<&str>| {
@@ -193,7 +193,7 @@ fn a_folder_is_closed() {
     check(&twice, &[&format!("`{weights}` is listed twice as weights")], None);
     let gone = |folder: &Path| fs::remove_file(folder.join("README.md")).unwrap();
     check(&gone, &["`README.md` is missing"], None);
-    // Nothing compared is a failure.
+    // Comparing nothing is a failure.
     let nothing = |folder: &Path| change(folder, |value| value["weights"] = json!({}));
     check(&nothing, &[&format!("`{weights}` is not listed as weights"), "no weights are listed"], None);
 }

@@ -1,4 +1,4 @@
-//! A folder with a small model, and what is done with it in tests of exports.
+//! A folder with a small model, and helpers for export tests.
 
 use std::fs;
 use std::io;
@@ -34,7 +34,7 @@ impl Bench {
         Bench::of_model(config, &model)
     }
 
-    /// A model of this config, which is written beside the weights.
+    /// Creates a model from this config, which is also written next to the weights.
     pub fn of_model(config: &str, model: &ModelConfig) -> Bench {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("tiny.json"), config).unwrap();
@@ -82,7 +82,7 @@ impl Bench {
         Export::prepare(&source, Default::default())?.write(&self.target(), write)
     }
 
-    /// Names of everything beside and at the target.
+    /// Returns the names of everything next to and at the target.
     pub fn leftovers(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("out")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -108,7 +108,7 @@ fn tensors_of(config: &ModelConfig) -> Vec<(TensorInfo, Vec<u8>)> {
         }
         let seed = parameter.name.len() as f32;
         let values = (0..info.elements()).map(|i| ((i as f32 + seed) * 0.37).sin() / 3.0);
-        // Counters are integers, and variances are positive.
+        // Variances are positive.
         let least = if info.name.ends_with("running_var") { 0.5 } else { 0.0 };
         let bytes = match info.dtype.is_float() {
             true => values.flat_map(|value| (value + least).to_le_bytes()).collect(),
@@ -137,7 +137,7 @@ pub fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
     }
 }
 
-/// Every file of a folder with its bytes.
+/// Returns every file of a folder with its bytes.
 pub fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
         .unwrap()
@@ -148,7 +148,7 @@ pub fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Name, dtype, shape and bytes of every weight of a source.
+/// Returns name, dtype, shape and bytes of every weight of a source.
 pub fn weights_of(path: &Path) -> Vec<(TensorInfo, Vec<u8>)> {
     let weights = Checkpoint::open(path).unwrap().weights(None).unwrap().state_dict;
     let read = |(index, info): (usize, &TensorInfo)| {
@@ -159,7 +159,7 @@ pub fn weights_of(path: &Path) -> Vec<(TensorInfo, Vec<u8>)> {
     weights.tensors().iter().enumerate().map(read).collect()
 }
 
-/// The message of an export that fails, after checking that nothing is left.
+/// Returns the message of an export that must fail, after checking that it leaves nothing behind.
 pub fn failure(bench: &Bench, result: Result<ExportReport, ExportError>) -> String {
     let error = result.expect_err("the export must fail");
     assert_eq!(bench.leftovers(), Vec::<String>::new(), "{error}");

@@ -1,4 +1,4 @@
-//! Checkpoints: which tensors are the weights, which file of a folder, of which format.
+//! Checkpoints: which tensors are the weights, and which file of a folder is read, in which format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints").join(name)
 }
 
-/// Writes a file of tensors `[2]` that all hold one value.
+/// Writes a file of `[2]` tensors that all hold one value.
 pub fn write_tensors(path: &Path, names: &[&str], value: f32) {
     let info = |name: &&str| TensorInfo { name: (*name).to_owned(), dtype: Dtype::F32, shape: vec![2] };
     let infos: Vec<TensorInfo> = names.iter().map(info).collect();
@@ -21,7 +21,7 @@ pub fn write_tensors(path: &Path, names: &[&str], value: f32) {
     fs::write(path, bytes).unwrap();
 }
 
-/// What the weights of a checkpoint are, in one line: path, choice, first value, and what is left out.
+/// Describes a checkpoint's weights in one line: path, choice, first value, and the parts left out.
 fn selected(checkpoint: &Checkpoint, choice: Option<WeightsChoice>) -> String {
     let weights = match checkpoint.weights(choice) {
         Ok(weights) => weights,
@@ -122,7 +122,7 @@ fn chooses_the_file_of_a_folder_as_open_clip_does() {
     check(&["epoch_1.pt", "epoch_2.pt", "notes.txt"], Err("several weight files: epoch_1.pt, epoch_2.pt"));
     check(&["notes.txt"], Err("contains no weights"));
 
-    // Shards beside an index are no choice, a second index is one.
+    // Shards next to an index are not ambiguous, but a second index is.
     let folder = tempfile::tempdir().unwrap();
     let shard = "mine-00001-of-00001.safetensors";
     write_tensors(&folder.path().join(shard), &["visual.proj"], 1.0);
@@ -136,7 +136,7 @@ fn chooses_the_file_of_a_folder_as_open_clip_does() {
     assert!(error.to_string().ends_with(": mine.index.json, other.index.json"), "{error}");
 }
 
-/// An array of numpy is recognized by its content too.
+/// A numpy array is also recognized by its content.
 #[test]
 fn opens_an_array_of_numpy() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,7 +176,7 @@ fn says_what_a_wrong_file_is() {
 fn safetensors_is_told_whatever_the_length_of_its_header() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.bin");
-    // As numbers these lengths begin as archives, pickles, JSON and whitespace do.
+    // As numbers, these lengths start with the same bytes as archives, pickles, JSON and whitespace.
     for length in [u64::from(u16::from_le_bytes(*b"PK")), 0x0280, 0x7d7b, 0x2020, 0x0a7b, 128, 0x93] {
         let mut header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#.to_owned();
         header += &" ".repeat(length as usize - header.len());

@@ -9,11 +9,11 @@ use clipway_model::config::{
 use clipway_model::contract::Clean;
 use clipway_model::registry;
 
-/// A small config with changes: members put into the vision config, the text config and the model config.
+/// Returns a small config with changes: members added to the vision config, the text config and the model config.
 fn small(vision: &str, text: &str, model: &str) -> String {
     let vision_base = r#""image_size": 32, "layers": 2, "width": 64, "head_width": 16, "patch_size": 8"#;
     let text_base = r#""context_length": 16, "vocab_size": 100, "width": 64, "heads": 4, "layers": 2"#;
-    // A member that is given replaces the one of the base.
+    // A given member replaces the base's.
     let merge = |base: &str, changes: &str| {
         let key = changes.split(':').next().unwrap_or_default();
         let kept = base.split(", ").filter(|member| changes.is_empty() || !member.starts_with(key));
@@ -262,7 +262,7 @@ fn what_is_built_is_what_is_written() {
     let again = ModelConfig::parse(config.to_json().as_bytes()).unwrap();
     assert_eq!(clipway_model::architecture::build(&again).unwrap(), built);
     assert_eq!((built.embed_dim, built.image_size, built.context_length), (32, [48, 32], 12));
-    // A change that is refused leaves the config as it was.
+    // A refused change leaves the config as it was.
     let before = config.clone();
     config.set_embed_dim(0).unwrap_err();
     assert_eq!(config, before);

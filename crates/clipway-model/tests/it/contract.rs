@@ -1,4 +1,4 @@
-//! The origins in the contract of a source.
+//! The origins recorded in a source's contract.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use clipway_model::source::{ModelChoice, Source, SourceOptions};
 
 use crate::bench::Bench;
 
-/// Value and origin of a field, as a table shows them.
+/// Returns value and origin of a field, as a table shows them.
 fn row(source: &Source, field: Field) -> (String, String) {
     let rows = source.whole_contract().unwrap().rows();
     let row = rows.into_iter().find(|row| row.field == field.name()).unwrap_or_else(|| panic!("{field:?}"));
@@ -61,14 +61,14 @@ fn an_artifact_keeps_the_origins_of_what_it_was_made_of() {
     let source = Source::resolve(bench.target(), &SourceOptions::default()).unwrap();
     let from = "the source's `clipway.json`: `tiny.json`, `text_cfg.pool_type`";
     check(&source, Field::Pooling, "token with the highest id", from);
-    // A value that was edited since is the config's own.
+    // A value edited afterwards comes from the config itself.
     let path = bench.target().join("open_clip_config.json");
     let config = fs::read_to_string(&path).unwrap().replace("\"bicubic\"", "\"bilinear\"");
     fs::write(&path, config).unwrap();
     let source = Source::resolve(bench.target(), &SourceOptions::default()).unwrap();
     let from = "`open_clip_config.json`, `preprocess_cfg.interpolation`";
     check(&source, Field::Interpolation, "bilinear", from);
-    // Its own library does not read `clipway.json`.
+    // The folder's own library does not read `clipway.json`.
     let alone = SourceOptions { ignore_artifact: true, ..SourceOptions::default() };
     let source = Source::resolve(bench.target(), &alone).unwrap();
     check(

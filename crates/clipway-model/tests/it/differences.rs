@@ -1,4 +1,4 @@
-//! Tensors that are not those of a model: everything that differs is reported, in few lines.
+//! Tensors that do not match a model: all differences are reported, in few lines.
 
 use clipway_model::architecture::build;
 use clipway_model::registry;
@@ -7,13 +7,13 @@ use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use super::layouts::Named;
 use super::layouts_unfit::checkpoint;
 
-/// Names and shapes of a registered model.
+/// Returns the names and shapes of a registered model.
 pub fn registered(name: &str) -> Vec<Named> {
     let parameters = build(&registry::model(name).unwrap()).unwrap().parameters;
     parameters.iter().map(|(_, one)| (one.name.clone(), one.shape.clone())).collect()
 }
 
-/// The lines that are reported of tensors that are not those of a registered model; none if they are.
+/// Returns the lines reported for tensors checked against a registered model; none if they match.
 fn told(tensors: &[Named], model: &str) -> Vec<String> {
     let model = Some(ModelChoice::Name(model.to_owned()));
     let options = SourceOptions { model, ..SourceOptions::default() };
@@ -36,7 +36,7 @@ fn nothing_is_left_out_of_what_registered_models_differ_in() {
 
 #[test]
 fn what_differs_is_told_in_few_lines() {
-    // Half of the blocks missing.
+    // Half of the blocks are missing.
     let whole = registered("ViT-B-32");
     let is_late = |name: &str| {
         let number =
@@ -59,7 +59,7 @@ fn what_differs_is_told_in_few_lines() {
             "`transformer.resblocks.{6..11}.mlp.c_proj.bias`: missing, [512] (6 tensors)",
         ]
     );
-    // Names that another project would have: the right ones are reported with their numbers.
+    // Names as another project might spell them: the right ones are suggested, block numbers included.
     let renamed: Vec<Named> = whole
         .iter()
         .map(|(name, shape)| {

@@ -1,4 +1,4 @@
-//! Exports of a small model: folders, ledgers, and what is refused.
+//! Exports of a small model: folders, ledgers and refusals.
 
 use std::fs;
 use std::path::Path;
@@ -74,18 +74,18 @@ fn a_changed_byte_anywhere_is_found_by_the_hashes() {
         fs::write(&path, right).unwrap();
     };
     let last = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
-    // A weight is in a tensor and in a file.
+    // A weight counts both as a tensor and as a file.
     check("open_clip_model.safetensors", last, 2);
     for name in ["open_clip_config.json", "tokenizer.json", "README.md"] {
         check(name, last, 1);
     }
-    // The text of a header belongs to no tensor.
+    // The header text belongs to no tensor.
     let in_header = |bytes: &mut Vec<u8>| {
         let place = bytes.windows(4).position(|window| window == b"\"pt\"").unwrap();
         bytes[place + 2] = b'u';
     };
     check("open_clip_model.safetensors", in_header, 1);
-    // Here and there in a whole file, header and padding included.
+    // Places spread over the whole file, header and padding included.
     let weights = bench.target().join("open_clip_model.safetensors");
     let right = fs::read(&weights).unwrap();
     for place in (0..right.len()).step_by(37) {
@@ -250,7 +250,7 @@ fn the_config_is_never_guessed() {
 
 #[test]
 fn bare_weights_that_fit_several_models_are_asked_for() {
-    // The header of a ViT-B-32 and no weight: a sparse file.
+    // The header of a ViT-B-32 without weights, as a sparse file.
     let bench = Bench::new();
     let config = clipway_model::registry::model("ViT-B-32").unwrap();
     let parameters = build(&config).unwrap().parameters;
@@ -347,7 +347,7 @@ fn branches_are_folded_and_accounted_for() {
     let rules: Vec<&str> = prepared.ledger().groups.iter().map(|group| group.rule.as_str()).collect();
     assert_eq!(rules, ["unchanged", "fold", "counters of batch norms that were folded"]);
 
-    // What was folded says so, and is not folded again.
+    // A folded export says so, and is not folded again.
     bench.export(&options).unwrap();
     let folded = Arc::new(Checkpoint::open(bench.target()).unwrap());
     let again = Source::of(Arc::clone(&folded), &SourceOptions::default()).unwrap();
@@ -355,7 +355,7 @@ fn branches_are_folded_and_accounted_for() {
     let error = Source::of(folded, &SourceOptions { fold: true, ..SourceOptions::default() }).unwrap_err();
     assert!(error.to_string().ends_with("the branches are already folded"), "{error}");
 
-    // A branch that is missing is reported by its own name.
+    // A missing branch is reported by its own name.
     bench.tensors.retain(|(info, _)| info.name != "visual.trunk.stem.0.conv_kxk.0.bn.running_var");
     let checkpoint = Checkpoint::open(bench.write_source("short.safetensors")).unwrap();
     let error = Source::of(checkpoint, &options).unwrap_err().to_string();
@@ -367,7 +367,7 @@ fn branches_are_folded_and_accounted_for() {
     assert!(error.contains("the folded form is not supported"), "{error}");
 }
 
-/// PyTorch can be asked to write no checksums; it leaves zeros in their place.
+/// PyTorch can be told to write no checksums; it leaves zeros in their place.
 #[test]
 fn a_source_without_checksums_is_said_to_be_one() {
     let bench = Bench::new();

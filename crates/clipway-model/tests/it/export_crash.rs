@@ -1,4 +1,5 @@
-//! Exports that fail, are interrupted or find something at their target: the older artifact stands, or nothing does.
+//! Exports that fail, are interrupted or find something at their target: either the old artifact survives, or nothing
+//! remains.
 
 use std::fs;
 use std::io;
@@ -58,7 +59,7 @@ fn an_interrupt_or_a_failed_verification_leaves_nothing() {
         failures: Vec::new(),
         notes: Vec::new(),
     };
-    // What is found only when the folder runs is a note of the folder, in its model card too.
+    // A note found only when the folder runs goes into the folder's notes and its model card.
     let note = "images become pixels by another rule";
     let verify = |_: &Path| Ok(Report { notes: vec![note.to_owned()], ..passed.clone() });
     let options = WriteOptions { verify: Some(&verify), ..write_options(&cancel) };
@@ -78,7 +79,7 @@ fn a_byte_that_the_disk_changes_is_found_before_the_folder_is_placed() {
         (WeightsFormat::Pytorch, "open_clip_pytorch_model.bin"),
     ] {
         let bench = Bench::new();
-        // The contract is made last: the weights are complete then, and not yet read back.
+        // The contract is made last: by then the weights are complete, but not yet read back.
         let hook = StepHook::new(move |step, path| {
             if step == Step::CreateFile && path.ends_with("clipway.json") {
                 let weights = path.with_file_name(name);
@@ -110,7 +111,7 @@ fn a_write_that_fails_at_any_step_leaves_nothing() {
         match bench.export_with(&bench.options(), &options) {
             Ok(_) => break,
             Err(error) if bench.target().exists() => {
-                // Only the sync of the folder that holds it comes after the rename.
+                // Only the sync of the parent folder comes after the rename.
                 assert!(error.to_string().contains("sync"), "step {steps}: {error}");
                 fs::remove_dir_all(bench.target()).unwrap();
             }
@@ -124,14 +125,14 @@ fn a_write_that_fails_at_any_step_leaves_nothing() {
     assert!(steps > 100, "{steps} steps");
 }
 
-/// Every way to write the weights.
+/// All ways to write the weights.
 const WAYS: [(&[WeightsFormat], Option<u64>); 3] = [
     (&[WeightsFormat::Safetensors], None),
     (&[WeightsFormat::Safetensors], Some(2000)),
     (&[WeightsFormat::Safetensors, WeightsFormat::Pytorch], None),
 ];
 
-/// Each call that changes the disk fails once, as a disk does that is full and as one that is broken.
+/// Each call that changes the disk fails once, as on a full disk and as on a broken one.
 #[test]
 fn an_old_artifact_outlives_a_failure_at_any_step() {
     let cancel = AtomicBool::new(false);
@@ -141,7 +142,7 @@ fn an_old_artifact_outlives_a_failure_at_any_step() {
         let mut bench = Bench::new();
         bench.export(&bench.options()).unwrap();
         let old = contents(&bench.target());
-        // A new artifact differs from the old one.
+        // The new artifact differs from the old one.
         bench.find("logit_scale").1[0] ^= 1;
         let mut steps = 0;
         loop {
@@ -162,7 +163,7 @@ fn an_old_artifact_outlives_a_failure_at_any_step() {
             assert_eq!(error.code(), code, "{context}");
             assert_eq!(bench.leftovers(), ["model"], "{context}");
             if contents(&bench.target()) != old {
-                // Only the sync of the folder that holds it comes after the exchange.
+                // Only the sync of the parent folder comes after the exchange.
                 assert!(error.to_string().contains("cannot sync"), "{context}");
                 assert!(Artifact::check_hashes(&bench.target()).unwrap().is_right(), "{context}");
                 fs::remove_dir_all(bench.target()).unwrap();

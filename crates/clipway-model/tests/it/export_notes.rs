@@ -1,4 +1,4 @@
-//! What an export says of its source: which weights were taken, what is dangerous, whose activation it has.
+//! What an export reports about its source: the weights taken, dangerous contents, the origin of the activation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use clipway_model::state_dict::{Selection, WeightsChoice};
 
 use crate::bench::Bench;
 
-/// The notes of a prepared export.
+/// Returns the notes of a prepared export.
 fn notes(source: &Path, options: &SourceOptions) -> Vec<String> {
     let checkpoint = Checkpoint::open_with(source, OpenOptions { allow_opaque: true }).unwrap();
     let source = Source::of(checkpoint, options).unwrap();
     Export::prepare(&source, Default::default()).unwrap().notes().to_vec()
 }
 
-/// A bench whose tensors are there once under each of these names.
+/// Returns a bench whose tensors occur once under each of these prefixes.
 fn under(parts: &[&str]) -> Bench {
     let mut bench = Bench::new();
     let tensors = std::mem::take(&mut bench.tensors);
@@ -68,7 +68,7 @@ fn integer(value: usize) -> Vec<u8> {
     [b"J", &(value as u32).to_le_bytes()[..]].concat()
 }
 
-/// A file as PyTorch before 1.6 wrote it: the tensors of a bench, and this value beside them.
+/// Writes a file in the style of PyTorch before 1.6, with the bench's tensors and this value next to them.
 fn write_legacy(bench: &Bench, value: &[u8]) -> PathBuf {
     let start = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
     let tuple = |values: &[usize]| {
@@ -95,7 +95,7 @@ fn write_legacy(bench: &Bench, value: &[u8]) -> PathBuf {
     path
 }
 
-/// A call that would run a command stands beside the weights: refused, unless it may stay opaque, and then named.
+/// A call that would run a command, next to the weights, is refused, unless it may stay opaque; then it is named.
 #[test]
 fn what_is_dangerous_is_named() {
     let bench = Bench::new();
@@ -123,7 +123,7 @@ fn what_is_dangerous_is_named() {
     assert!(!canary.exists());
 }
 
-/// OpenAI's numbers imply a model with QuickGELU; a config that says otherwise is taken, and that is said.
+/// OpenAI's numbers imply a model with QuickGELU; a config that disagrees is used, with a note.
 #[test]
 fn a_config_that_says_otherwise_than_the_layout_is_noted() {
     let config = |quick_gelu: bool| {
@@ -147,7 +147,7 @@ fn a_config_that_says_otherwise_than_the_layout_is_noted() {
     }
 }
 
-/// A small model whose trunk's name says 160 pixels.
+/// A small model whose trunk name implies 160 pixels.
 fn trunk(vision: &str) -> String {
     format!(
         r#"{{"embed_dim": 8, "custom_text": true, "vision_cfg": {{"timm_model_name": "test_vit3", "timm_pool": "map",
@@ -171,7 +171,7 @@ fn a_trunk_that_is_made_for_other_images_says_so() {
 fn positions_that_were_saved_for_other_images_are_told_by_their_number() {
     let resized = Bench::of(&trunk(r#""image_size": 96, "timm_model_kwargs": {"img_size": 96}"#));
     let source = resized.write_source("resized.safetensors");
-    // The weights are of 6x6 patches, and the config that is given does not say so.
+    // The weights have 6x6 patches, but the given config does not say so.
     let given = Bench::of(&trunk(r#""image_size": 160"#));
     let options = SourceOptions { image_size: Some([96; 2]), ..given.options() };
     let prepared = Source::resolve(&source, &options).unwrap();
@@ -185,7 +185,7 @@ fn positions_that_were_saved_for_other_images_are_told_by_their_number() {
         "open_clip 3.3.0 cannot load this folder: its configs have no key `vision_cfg.timm_model_kwargs`";
     assert!(notes.iter().any(|note| note == beyond), "{notes:?}");
 
-    // Without the size it is a mismatch.
+    // Without the size, it is a mismatch.
     let error = Source::resolve(&source, &given.options()).unwrap_err().to_string();
     assert!(error.contains("`visual.trunk.pos_embed`: expected [1, 101, 96], found [1, 37, 96]"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Exports that are refused or fail: what is said, and under which code.
+//! Exports that are refused or fail: the message and its code.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use clipway_model::state_dict::{Selection, WeightsChoice};
 
 use crate::bench::{Bench, write_options};
 
-/// Checks message and code of an error, without the folder of the test.
+/// Checks the message and the code of an error, with the test folder stripped.
 fn check_told(bench: &Bench, error: &ExportError, expected: &str) {
     let folder = bench.path("x").parent().unwrap().to_owned();
     let mut text = error.to_string();
@@ -35,14 +35,14 @@ fn named(name: &str) -> SourceOptions {
     SourceOptions { model: Some(ModelChoice::of(name)), ..SourceOptions::default() }
 }
 
-/// A file with the header of a model and no weight: a sparse file.
+/// Writes a file with a model's header and no weights, as a sparse file.
 fn write_bare(path: &Path, tensors: &[TensorInfo]) {
     let layout = SafetensorsLayout::new(tensors, &[]).unwrap();
     fs::write(path, layout.header_bytes()).unwrap();
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(layout.file_size()).unwrap();
 }
 
-/// The tensors of a registered model.
+/// Returns the tensors of a registered model.
 fn registered(name: &str) -> Vec<TensorInfo> {
     let parameters = build(&clipway_model::registry::model(name).unwrap()).unwrap().parameters;
     let info = |id| {
@@ -211,7 +211,7 @@ fn where_the_config_comes_from_is_told() {
     );
 }
 
-/// A hook that acts once, before a file of this name is made.
+/// Returns a hook that acts just before a file of this name is created.
 fn before_file(name: &'static str, act: impl Fn(&Path) + Send + Sync + 'static) -> StepHook {
     StepHook::new(move |step, path| {
         if step == Step::CreateFile && path.ends_with(name) {
@@ -221,7 +221,7 @@ fn before_file(name: &'static str, act: impl Fn(&Path) + Send + Sync + 'static) 
     })
 }
 
-/// An export with this hook fails and leaves nothing.
+/// Checks that an export with this hook fails and leaves nothing behind.
 fn fails(bench: &Bench, formats: &[WeightsFormat], hook: StepHook, expected: &str) {
     let cancel = AtomicBool::new(false);
     let options = WriteOptions { formats: formats.to_vec(), hook, ..write_options(&cancel) };
@@ -247,7 +247,7 @@ fn a_source_that_changes_while_it_is_read_is_an_error() {
         before_file("open_clip_pytorch_model.bin", change),
         "`tiny.safetensors` changed while it was read: tensor `ln_final.bias` [source-changed]",
     );
-    // The largest tensor is written first, or the first one.
+    // One format writes the largest tensor first, the other starts with the first tensor.
     for (name, format, byte) in [
         ("open_clip_model.safetensors", WeightsFormat::Safetensors, 14012),
         ("open_clip_pytorch_model.bin", WeightsFormat::Pytorch, 4856),
@@ -371,7 +371,7 @@ fn refusals_of_the_output_have_codes() {
     check("out/..", true, "`out/..` cannot be an output: it has no name [bad-target]");
     assert_eq!(fs::read(bench.path("out/model/thesis.txt")).unwrap(), b"mine");
 
-    // No input of the run lies in what is replaced.
+    // No input of the run may lie in what is replaced.
     fs::remove_file(bench.path("out/model/thesis.txt")).unwrap();
     bench.export(&bench.options()).unwrap();
     let texts = bench.path("out/model/README.md");

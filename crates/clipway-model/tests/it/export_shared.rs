@@ -1,4 +1,4 @@
-//! Exports of the shared checkpoints, where they are.
+//! Exports of the shared checkpoints, where available.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use clipway_model::inspect::{InspectOptions, inspect};
 use clipway_model::plan::Fate;
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
 
-/// Least, greatest and mean value of the trainer's `text_projection`, by PyTorch in f64.
+/// Minimum, maximum and mean of the trainer's `text_projection`, computed by PyTorch in f64.
 const PROJECTION: [f64; 3] = [-0.4195377230644226, 0.3985697031021118, -0.0008408962984369772];
 
-/// A path in the shared folder, if it is there.
+/// Returns a path in the shared folder, if it exists.
 fn shared(name: &str) -> Option<PathBuf> {
     let root = match std::env::var_os("CLIPWAY_SHARED") {
         Some(root) => PathBuf::from(root),

@@ -38,7 +38,7 @@ fn every_registered_architecture_is_found_and_twins_are_listed() {
     };
     assert_eq!(names("ViT-B-32"), ["ViT-B-32", "ViT-B-32-quickgelu"]);
     assert_eq!(names("ViT-L-14-336"), ["ViT-L-14-336", "ViT-L-14-336-quickgelu"]);
-    // A convolutional tower's tensors do not say the size of its images.
+    // A convolutional tower's tensors do not reveal its image size.
     assert_eq!(names("convnext_base_w"), ["convnext_base_w", "convnext_base_w_320"]);
 }
 
@@ -59,8 +59,8 @@ fn another_size_or_layout_of_a_registered_model_is_told() {
     assert_eq!(names, [("RN50", true), ("RN50-quickgelu", true)]);
 }
 
-/// Queries, keys and values of every attention under other names: three for one, or one for three weights (some
-/// models have no bias for keys).
+/// Regroups the queries, keys and values of every attention under other names: one weight becomes three, or three
+/// become one (some models have no bias for keys).
 fn regrouped(tensors: &Tensors, from: &[&str], to: &[&str]) -> Tensors {
     let mut found = Vec::new();
     for (name, shape) in tensors {
@@ -129,7 +129,7 @@ fn a_config_is_reconstructed_from_shapes() {
     assert_eq!(found.config.vision, config.vision);
     assert_eq!(found.config.text, config.text);
     let fields: Vec<&str> = found.assumed.iter().map(|assumption| assumption.field).collect();
-    // Query-key norms show the width of a head, so that is certain here.
+    // Query-key norms reveal the head width, so it is certain here.
     assert!(!fields.contains(&"vision_cfg.head_width") && fields.contains(&"text_cfg.heads"), "{fields:?}");
     assert!(fields.contains(&"quick_gelu"), "{fields:?}");
 
@@ -157,7 +157,8 @@ fn what_fits_no_model_names_the_closest() {
     assert_eq!(identify([("unrelated", &[4, 4][..])]).closest, []);
     assert_eq!(identify([]).exact, []);
 
-    // A block that is missing is one: the others are the model's all the same. A far number in a short file is none.
+    // A missing block still counts as one, and the rest still matches the model. A stray high number does not make a
+    // block.
     let config = r#"{"embed_dim": 32, "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "patch_size": 8,
         "head_width": 8}, "text_cfg": {"context_length": 9, "vocab_size": 99, "width": 32, "layers": 1, "heads": 1}}"#;
     let mut found = tensors(&ModelConfig::parse(config.as_bytes()).unwrap());

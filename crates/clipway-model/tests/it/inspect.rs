@@ -1,4 +1,4 @@
-//! What an inspection says of a checkpoint.
+//! What an inspection reports about a checkpoint.
 
 use std::fs;
 use std::path::Path;
@@ -59,7 +59,7 @@ fn who_wrote_it_and_what_is_wrong_is_told() {
     assert!(found.layout.is_none() && found.models.exact.is_empty());
 }
 
-/// No shape shows an activation: it comes from a config, or is unknown.
+/// No shape reveals an activation: it comes from a config, or is unknown.
 #[test]
 fn where_the_activation_is_known_from_is_told() {
     let bench = Bench::new();

@@ -1,4 +1,4 @@
-//! Artifacts in int8: what is written, what is read back, and what is refused.
+//! Int8 artifacts: what is written, read back and refused.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ type Tensors = Vec<(TensorInfo, Vec<u8>)>;
 
 const WEIGHT: &str = "visual.transformer.resblocks.0.mlp.c_fc.weight";
 
-/// Writes a source with every tensor that can be in int8 so, and gives the report.
+/// Exports a source with every eligible tensor in int8, and returns the report.
 fn export_int8(bench: &Bench, path: &Path, place: &str) -> Result<ExportReport, ExportError> {
     let source = Source::of(Checkpoint::open(path).unwrap(), &bench.options()).unwrap();
     let names: BTreeSet<String> =
@@ -62,7 +62,7 @@ fn an_artifact_in_int8_is_read_back_and_widened() {
     let (scale_info, scales) = values(&weights, &format!("{WEIGHT}.scale"));
     assert_eq!((info.dtype, scale_info.dtype), (Dtype::I8, Dtype::F32));
     assert_eq!(scale_info.shape, [info.shape[0]]);
-    // What is widened lies within half a step of what was stored, but for what was cut off.
+    // Each widened value is within half a step of the original, unless it was clipped.
     let (_, before) = values(&path, WEIGHT);
     let width = info.shape[1];
     for (index, (before, stored)) in before.iter().zip(&stored).enumerate() {
@@ -70,7 +70,7 @@ fn an_artifact_in_int8_is_read_back_and_widened() {
         let near = (stored * scale - before).abs() <= 0.5001 * scale;
         assert!(near || stored.abs() == 127.0, "{index}: {before} is {stored} times {scale}");
     }
-    // It is an artifact like others, and its folder is a source.
+    // It is an artifact like any other, and its folder is a source.
     let source = Source::resolve(&report.folder, &SourceOptions::default()).unwrap();
     assert_eq!(source.layout().name, "clipway");
     assert_eq!(
@@ -79,13 +79,13 @@ fn an_artifact_in_int8_is_read_back_and_widened() {
     );
     let weight = source.plan().tensors.iter().find(|planned| planned.target.name == WEIGHT).unwrap();
     assert!(weight.is_int8() && weight.target.dtype == Dtype::F32);
-    // Without a precision it is copied as it is stored.
+    // Without a precision, it is copied as stored.
     let prepared = Export::prepare(&source, Target::named("clipway").unwrap().spelling).unwrap();
     let copy = prepared.write(&bench.path("out/copy"), &write_options(&AtomicBool::new(false))).unwrap();
     let weights_of = |folder: &Path| std::fs::read(folder.join("clipway_model.safetensors")).unwrap();
     assert!(weights_of(&copy.folder) == weights_of(&report.folder));
     assert_eq!(copy.artifact.quantization, report.artifact.quantization);
-    // There and back: the widened numbers, with a note that says it.
+    // There and back: the widened numbers, with a note that says so.
     let options = SourceOptions { precision: Some(Precision::F32), ..SourceOptions::default() };
     let source = Source::resolve(&report.folder, &options).unwrap();
     let prepared = Export::prepare(&source, Default::default()).unwrap();

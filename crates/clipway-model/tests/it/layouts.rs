@@ -1,4 +1,4 @@
-//! Layouts of other projects: names, plans, ledgers, and sources that do not fit.
+//! Layouts of other projects: names, plans, ledgers, and sources that do not match.
 
 use std::collections::HashSet;
 use std::fs;
@@ -18,7 +18,7 @@ pub const CONFIG: &str = r#"{"model_type": "clip", "projection_dim": 8,
 
 pub type Named = (String, Vec<usize>);
 
-/// Names and shapes of the model of [`CONFIG`] in transformers.
+/// Returns names and shapes of the [`CONFIG`] model in transformers.
 pub fn transformers() -> Vec<Named> {
     let mut tensors: Vec<Named> = vec![
         ("logit_scale".into(), vec![]),
@@ -44,7 +44,7 @@ pub fn transformers() -> Vec<Named> {
     tensors
 }
 
-/// A block of transformers' models, 16 wide.
+/// Returns a block of a transformers model, 16 wide.
 pub fn transformers_block(block: &str, mlp: usize) -> Vec<Named> {
     let mut tensors = Vec::new();
     for part in ["k_proj", "v_proj", "q_proj", "out_proj"] {
@@ -61,7 +61,7 @@ pub fn linear(name: &str, shape: &[usize]) -> [Named; 2] {
     [(format!("{name}.weight"), shape.to_vec()), (format!("{name}.bias"), shape[..1].to_vec())]
 }
 
-/// Names and shapes of a small model of OpenAI's code, in its order.
+/// Returns names and shapes of a small model in OpenAI's code, in its order.
 pub fn openai() -> Vec<Named> {
     let mut tensors: Vec<Named> = vec![
         ("positional_embedding".into(), vec![6, 128]),
@@ -89,15 +89,15 @@ pub fn openai() -> Vec<Named> {
     tensors
 }
 
-/// The numbers that OpenAI's releases keep among the tensors, as they are for [`openai`].
+/// The numbers that OpenAI's releases keep among the tensors, with the values for [`openai`].
 pub const NUMBERS: [(&str, i64); 3] = [("input_resolution", 8), ("context_length", 6), ("vocab_size", 50)];
 
-/// Writes zeros, and [`NUMBERS`].
+/// Writes tensors of zeros, with [`NUMBERS`] as the values of the number tensors.
 pub fn write(folder: &Path, name: &str, tensors: &[Named]) -> PathBuf {
     write_with(folder, name, tensors, NUMBERS)
 }
 
-/// Writes zeros, and numbers.
+/// Writes tensors of zeros, with these values for the number tensors.
 pub fn write_with(folder: &Path, name: &str, tensors: &[Named], numbers: [(&str, i64); 3]) -> PathBuf {
     let number_of = |name: &str| numbers.iter().find(|(known, _)| *known == name).map(|(_, number)| number);
     let info = |(name, shape): &Named| {
@@ -228,7 +228,7 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
         .replacen("gelu", "quick_gelu", 1);
     let parts = ["51, but the weights have 50", "color", "but the weights have 5", "9, but", "hidden_act"];
     check("contradictions", transformers(), Some(&wrong), &parts);
-    // What another file contradicts, and a tensor that is missing, are reported with them.
+    // Contradictions in another file and a missing tensor are reported along with them.
     let place = folder.path().join("both");
     fs::create_dir(&place).unwrap();
     write(&place, "model.safetensors", &without("layers.1.layer_norm2.weight"));
@@ -288,7 +288,7 @@ fn single_towers_of_transformers_are_taken_with_or_without_a_projection() {
             );
             assert_eq!(source.config().model.embed_dim, embed_dim);
             let has = |name: &str| source.plan().tensors.iter().any(|planned| planned.target.name == name);
-            // The features of an image tower without a projection go through the identity.
+            // Without a projection, the features of an image tower go through the identity.
             assert_eq!(has("visual.proj"), tower == Towers::Image);
             assert_eq!(has("text_projection"), tower == Towers::Text && embed_dim == 8);
         };

@@ -1,5 +1,5 @@
 //! Layouts whose image tower is timm's in open_clip: SigLIP of transformers and of big_vision, Apple's MobileCLIP; and
-//! those that are named and refused.
+//! those that are recognized and refused.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub const CONFIG: &str = r#"{"model_type": "siglip",
     "vision_config": {"hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
         "num_attention_heads": 4, "image_size": 8, "patch_size": 4}}"#;
 
-/// Names and shapes of the model of [`CONFIG`] in transformers.
+/// Returns names and shapes of the [`CONFIG`] model in transformers.
 pub fn siglip() -> Vec<Named> {
     let mut tensors: Vec<Named> = vec![
         ("logit_scale".into(), vec![1]),
@@ -52,7 +52,7 @@ pub fn siglip() -> Vec<Named> {
     tensors
 }
 
-/// Names and shapes of a small big_vision model; all blocks in one tensor where `stacked`.
+/// Returns names and shapes of a small big_vision model; all blocks share one tensor if `stacked`.
 pub fn big_vision(stacked: bool) -> Vec<Named> {
     let mut tensors: Vec<Named> = vec![
         ("params/t".into(), vec![1]),
@@ -249,7 +249,7 @@ fn a_model_of_any_proportions_is_folded_to_its_square() {
     let steps: Vec<String> = convolution.steps.iter().map(ToString::to_string).collect();
     assert_eq!(steps, ["reshape([16, 4, 4, 3])", "transpose([0, 3, 1, 2])"]);
     assert!(source.notes().iter().any(|note| note.contains("the fixed size 8x8")), "{:?}", source.notes());
-    // Another number of patches than the positions, in either file.
+    // A patch count that differs from the number of positions, in either file.
     for (file, text) in [
         ("preprocessor_config.json", processor.replace("\"max_num_patches\": 4", "\"max_num_patches\": 9")),
         ("config.json", config.replace("\"num_patches\": 4", "\"num_patches\": 9")),

@@ -1,5 +1,5 @@
-//! Every layout with a block missing, with tensors of another, beside a config of another model, and for a target that
-//! cannot hold it: one error that lists everything.
+//! Every layout with a block missing, with tensors of another layout, next to another model's config, and for a target
+//! that cannot hold it: one error lists everything.
 
 use std::fs;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use super::differences::registered;
 use super::layouts::{self, Named, openai, transformers};
 use super::layouts_timm::{self, big_vision, siglip};
 
-/// A config of no model here.
+/// A config that matches no model here.
 const OTHER: &str = r#"{"embed_dim": 24, "vision_cfg": {"image_size": 16, "layers": 2, "width": 48, "patch_size": 8,
     "head_width": 24}, "text_cfg": {"context_length": 7, "vocab_size": 51, "width": 24, "heads": 2, "layers": 2}}"#;
 
-/// Names, dtypes and shapes of large models without their weights, which preparing never reads; but for a number.
+/// Names, dtypes and shapes of large models without weights, which preparing never reads, except for one number.
 struct Unread {
     tensors: Vec<TensorInfo>,
     format: FileFormat,
@@ -59,7 +59,7 @@ fn checkpoint_with(tensors: &[Named], format: FileFormat, number: i64) -> Checkp
     Checkpoint::of_tensors("unread", Arc::new(Unread { tensors, format, number }))
 }
 
-/// Apple's `mobileclip_b`: open_clip's model in Apple's words.
+/// Returns Apple's `mobileclip_b`: open_clip's model under Apple's names.
 fn apple() -> Vec<Named> {
     let words = [
         ("text.text_projection", "text_encoder.projection_layer"),
@@ -112,7 +112,7 @@ fn apple() -> Vec<Named> {
     own.map(|(_, parameter)| theirs(&parameter.name, &parameter.shape)).collect()
 }
 
-/// open_clip's own names, at the root or under `text.`.
+/// Returns open_clip's own names, at the root or under `text.`.
 fn open_clip(custom: bool) -> Vec<Named> {
     let text = ["transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection"];
     let mut tensors = openai();
@@ -132,12 +132,12 @@ fn with_numbers(mut tensors: Vec<Named>) -> Vec<Named> {
     tensors
 }
 
-/// The config of [`openai`]'s shapes, for open_clip.
+/// open_clip's config for the shapes of [`openai`].
 const OPEN_CLIP: &str = r#"{"embed_dim": 8, "vision_cfg": {"image_size": 8, "layers": 3, "width": 128, "patch_size": 4},
     "text_cfg": {"context_length": 6, "vocab_size": 50, "width": 128, "heads": 2, "layers": 1}}"#;
 
-/// A layout: its tensors, the file beside them, the names of one of its blocks and of that block in open_clip, and a
-/// target that cannot hold it, with what is said of that.
+/// A layout: its tensors, the file next to them, the name of one of its blocks here and in open_clip, and a target that
+/// cannot hold it, with parts of the error.
 struct Layout {
     name: &'static str,
     tensors: Vec<Named>,
@@ -213,7 +213,7 @@ fn layouts() -> Vec<Layout> {
     ]
 }
 
-/// A source of tensors with this file beside them.
+/// Resolves a source of tensors with this file next to them.
 fn resolved(
     layout: &Layout,
     tensors: &[Named],
@@ -233,7 +233,7 @@ fn resolved(
     found
 }
 
-/// What is said of tensors with this file beside them, or nothing.
+/// Returns the error for tensors with this file next to them, if any.
 fn refused(
     layout: &Layout,
     tensors: &[Named],
@@ -275,7 +275,7 @@ fn a_missing_block_is_told_tensor_by_tensor() {
     }
 }
 
-/// A file in OpenAI's names, with these numbers.
+/// Resolves a file with OpenAI's names and these numbers; returns the error.
 fn with_wrong_numbers(tensors: &[Named], numbers: [i64; 3]) -> Option<ExportError> {
     let folder = tempfile::tempdir().unwrap();
     let mut named = layouts::NUMBERS;
@@ -283,7 +283,7 @@ fn with_wrong_numbers(tensors: &[Named], numbers: [i64; 3]) -> Option<ExportErro
     let source = layouts::write_with(folder.path(), "model.pt", tensors, named);
     let checkpoint = Arc::new(Checkpoint::open(&source).unwrap());
     let found = Source::of(Arc::clone(&checkpoint), &SourceOptions::default()).err().map(ExportError::from);
-    // `inspect` says the same of them.
+    // `inspect` reports the same problems.
     let inspection =
         inspect(&checkpoint, &InspectOptions::default(), &(), &AtomicBool::new(false)).unwrap().unwrap();
     let message = found.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -298,7 +298,7 @@ fn with_wrong_numbers(tensors: &[Named], numbers: [i64; 3]) -> Option<ExportErro
 #[test]
 fn numbers_that_the_shapes_contradict_are_told_with_all_else() {
     let tensors = with_numbers(openai());
-    // Patches of 4 pixels: a size that they do not divide is cut to 8.
+    // Patches have 4 pixels: a size that is not a multiple of 4 is rounded down, here to 8.
     for size in 8..12 {
         assert!(with_wrong_numbers(&tensors, [size, 6, 50]).is_none(), "{size}");
     }
@@ -320,13 +320,13 @@ fn numbers_that_the_shapes_contradict_are_told_with_all_else() {
         tensors.iter().filter(|(name, _)| name != "transformer.resblocks.0.ln_2.bias").cloned().collect();
     let missing = "  `transformer.resblocks.0.ln_2.bias`: missing, [128]";
     check(&rest, [12, 77, 49408], "mismatch", &format!("{three}\n{missing}"));
-    // If the model is unknown, they are compared all the same; what no tensor shows is not compared.
+    // They are compared even if the model is unknown; whatever no tensor reveals is not compared.
     rest.retain(|(name, _)| name != "token_embedding.weight");
     let found = with_wrong_numbers(&rest, [12, 6, 51]).expect("a contradiction");
     assert_eq!(found.code(), "ambiguous-model");
     assert!(found.to_string().ends_with(&format!("whichever it is, these differ:\n{resolution}")), "{found}");
     assert_eq!(found.differences().map(|differences| differences.numbers.len()), Some(1));
-    // What is no single number has another shape.
+    // A number that is not scalar has another shape.
     let several: Vec<Named> = tensors
         .iter()
         .map(|(name, shape)| (name.clone(), if name == "context_length" { vec![2] } else { shape.clone() }))
@@ -365,7 +365,7 @@ fn tensors_of_several_layouts_are_told_by_layout() {
         let found = refused(&layout, &mixed, layout.file, &SourceOptions::default());
         check(&layout, "mixed", found, "mixed-layouts", &["several layouts", "Apple MobileCLIP", "such as"]);
     }
-    // Both of open_clip's own: each doubled tensor.
+    // open_clip's own two spellings: every tensor that occurs twice is reported.
     let both = [open_clip(false), open_clip(true)].concat();
     let both: Vec<Named> = both
         .iter()

@@ -11,7 +11,7 @@ fn info(name: &str, shape: &[usize]) -> TensorInfo {
     TensorInfo { name: name.to_owned(), dtype: Dtype::F32, shape: shape.to_vec() }
 }
 
-/// Whatever a plan does wrong with a tensor of the source, the ledger names it.
+/// Whatever a plan does wrong with a source tensor, the ledger names it.
 #[test]
 fn a_tensor_that_is_lost_or_used_twice_is_named() {
     let bench = Bench::new();
@@ -108,7 +108,7 @@ fn what_is_undone_leaves_no_step() {
     assert_eq!(planned.target.shape, [4, 2, 3]);
     planned.then(Step::Transpose { axes: vec![1, 2, 0] }).unwrap();
     assert_eq!(planned, PlannedTensor::same(&source));
-    // Twice the same turn is not undone.
+    // The same transpose twice is not undone.
     planned.then(Step::Transpose { axes: vec![2, 0, 1] }).unwrap();
     planned.then(Step::Transpose { axes: vec![2, 0, 1] }).unwrap();
     assert_eq!((planned.steps.len(), &planned.target.shape[..]), (2, &[3, 4, 2][..]));

@@ -1,4 +1,4 @@
-//! Towers as ONNX: every architecture, and what the graphs never hold.
+//! Towers as ONNX: every architecture, and what the graphs never contain.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -17,7 +17,7 @@ fn towers(model: &Model) -> [&Graph; 2] {
     [&model.image, &model.text]
 }
 
-/// The rules of every graph: what targets cannot run, and what runtimes refuse.
+/// Checks the rules for every graph: nothing that targets cannot run or that runtimes refuse.
 fn check(tower: &OnnxTower, name: &str) {
     let graph = &tower.graph;
     let count = |operator: &str| graph.nodes.iter().filter(|node| node.operator == operator).count();
@@ -27,7 +27,7 @@ fn check(tower: &OnnxTower, name: &str) {
     assert!(count("Shape") <= graph.inputs.len(), "{name}");
     let names: HashSet<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names.len(), graph.nodes.len(), "{name}: names of nodes are unique");
-    // Every value is made once and before it is used, and every initializer is used.
+    // Every value is produced once and before it is used, and every initializer is used.
     let mut known: HashSet<&str> = graph.inputs.iter().map(|input| input.name.as_str()).collect();
     known.extend(graph.initializers.iter().map(|info| info.name.as_str()));
     let mut used = HashSet::new();
@@ -66,7 +66,7 @@ fn every_architecture_becomes_onnx() {
             OnnxOptions { precision: OnnxPrecision::F16, free_length: true, ..OnnxOptions::default() },
             OnnxOptions { batch: Some(2), blocks: true, ids: Dtype::I32, ..OnnxOptions::default() },
         ];
-        // Each as it is by default, and in one of the other ways.
+        // Each model with the defaults and with one of the other variants.
         for options in [&variants[0], &variants[1 + count % 2]] {
             for tower in towers(&model) {
                 let made = lower(&model, tower, options, None);
@@ -155,7 +155,7 @@ fn bytes_are_normalized_by_the_first_convolution() {
         made.graph.nodes.iter().take(4).map(|node| node.operator).collect::<Vec<_>>()
     };
     assert_eq!(operators("ViT-B-32"), ["Cast", "Transpose", "Conv", "Reshape"]);
-    // Zeros around the map are no black pixels.
+    // Zeros around the map are not black pixels, so the bytes are normalized first.
     assert_eq!(operators("RN50"), ["Cast", "Transpose", "Mul", "Add"]);
 }
 

@@ -1,4 +1,4 @@
-//! Folders of ONNX files: their names, what they hold, and what is refused.
+//! Folders of ONNX files: their names, their contents, and refusals.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,7 +32,7 @@ fn export(
     Export::prepare(&source, target.spelling)?.with_onnx(settings).write(&bench.path(place), &write)
 }
 
-/// Every file below a folder, by its path.
+/// Collects every file below a folder, by path.
 fn files(folder: &Path, prefix: &str, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -60,7 +60,7 @@ fn folders_are_those_of_their_programs() {
         let hashes = Artifact::check_hashes(&report.folder).unwrap();
         assert!(hashes.is_right(), "{hashes:?}");
         assert_eq!(hashes.files, expected.len() - 1);
-        // The same bytes at another place.
+        // The same bytes in another place.
         let again = format!("{place}-again");
         let second = export(&bench, target, options, OnnxSettings::default(), &again).unwrap();
         for name in &expected {
@@ -101,7 +101,7 @@ fn files_say_what_they_are() {
     assert!(said("clipway.config").contains("preprocess_cfg"));
     let preprocess = fs::read_to_string(report.folder.join("visual/preprocess_cfg.json")).unwrap();
     assert!(preprocess.contains("\"resize_mode\": \"shortest\""), "{preprocess}");
-    // A tensor that is not changed has its own name.
+    // An unchanged tensor keeps its own name.
     let names: Vec<&str> = file.tensors().iter().map(|info| info.name.as_str()).collect();
     assert!(names.contains(&"transformer.resblocks.0.mlp.c_fc.bias"), "{names:?}");
 }

@@ -17,7 +17,7 @@ fn tags_are_shared_differ_or_are_none() {
             }
         }
     }
-    // As open_clip 3.3.0 counts them.
+    // As counted in open_clip 3.3.0.
     assert_eq!((names, differing.len()), (115, 3), "{differing:?}");
     assert!(shared("MobileCLIP-S1") && shared("ViT-B-16-SigLIP"));
     let TagPreprocessing::Shared { tags, preprocess } = registry::tag_preprocessing("MobileCLIP-S1") else {

@@ -1,4 +1,4 @@
-//! Image processors of transformers' folders: which file, class, keys and defaults, and what open_clip cannot say.
+//! Image processors in transformers folders: which file, class, keys and defaults, and what open_clip cannot express.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::layouts::{CONFIG, transformers, write};
 const OPENAI: Normalize =
     Normalize { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] };
 
-/// `CLIPImageProcessor` at the size of the model of [`CONFIG`].
+/// Returns `CLIPImageProcessor` at the image size of the [`CONFIG`] model.
 fn clip() -> ImageProcessor {
     ImageProcessor {
         backend: Backend::Torchvision,
@@ -33,7 +33,7 @@ fn clip() -> ImageProcessor {
     }
 }
 
-/// A folder of [`CONFIG`] with processor files.
+/// Creates a folder of [`CONFIG`] with processor files.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "model.safetensors", &transformers());
@@ -44,7 +44,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-/// The preprocessing and the notes of a folder.
+/// Returns the preprocessing and the notes of a folder.
 fn read(folder: &Path) -> Result<(PreprocessConfig, Vec<String>), String> {
     let source = Source::resolve(folder, &SourceOptions::default()).map_err(|error| error.to_string())?;
     let notes = source.notes().iter().filter(|note| note.contains("rocessor")).cloned().collect();
@@ -74,7 +74,7 @@ fn keys_are_read_as_transformers_reads_them() {
     }
     check(&with(r#""feature_extractor_type": "CLIPFeatureExtractor", "image_processor_type": null"#), clip());
     let resize = |to, resample| Some(Resize { to, resample });
-    // A step with `null` is not taken, as transformers has it.
+    // As in transformers, a step set to `null` is skipped.
     for off in ["false", "null"] {
         let bare = ImageProcessor { rescale: None, normalize: None, over_white: false, ..clip() };
         let keys = format!(r#""do_rescale": {off}, "do_normalize": {off}, "do_convert_rgb": {off}"#);
@@ -102,7 +102,7 @@ fn keys_are_read_as_transformers_reads_them() {
         let expected = ImageProcessor { resize: resize(ResizeTo::Shortest(8), resample), ..clip() };
         check(&with(&format!(r#""resample": {number}"#)), expected);
     }
-    // torchvision has no box and no Hamming window.
+    // torchvision has neither a box nor a Hamming filter.
     let hamming = ImageProcessor {
         backend: Backend::Pillow,
         resize: resize(ResizeTo::Shortest(8), Resample::Hamming),
@@ -118,7 +118,7 @@ fn keys_are_read_as_transformers_reads_them() {
     let padded = ImageProcessor { crop: Some([6, 7]), pad: Some([8, 8]), ..clip() };
     check(r#""size": 8, "crop_size": [6, 7], "do_pad": true, "pad_size": 8"#, padded);
     check(&with(r#""do_pad": true"#), clip());
-    // Classes have defaults of their own.
+    // Each class has its own defaults.
     let vit = ImageProcessor {
         over_white: false,
         resize: resize(ResizeTo::Exactly([8, 8]), Resample::Bilinear),
@@ -143,7 +143,7 @@ fn processor_config_comes_before_preprocessor_config() {
           [0.1, 0.2, 0.3]"
         ]
     );
-    // The same said in another way is no difference.
+    // The same settings in another form are no difference.
     let same = r#"{"size": {"shortest_edge": 8}, "crop_size": {"height": 8, "width": 8}, "resample": 3}"#;
     let both = [("processor_config.json", nested.as_str()), ("preprocessor_config.json", same)];
     assert_eq!(read(folder(&both).path()).unwrap().1, Vec::<String>::new());
@@ -259,7 +259,7 @@ fn an_export_to_transformers_keeps_the_processor() {
     }
 }
 
-/// The part for images of the contract that a folder's `clipway.json` states.
+/// Returns the image part of the contract in a folder's `clipway.json`.
 fn stored(target: &Path) -> ImageContract {
     Artifact::find(target).unwrap().unwrap().contract.image.unwrap()
 }
@@ -287,7 +287,7 @@ fn the_contract_of_an_export_states_the_rule_of_its_own_library() {
         source.contract().image.as_ref().unwrap().rule,
         Known::new(found.value, found.from.in_artifact())
     );
-    // What is written for transformers is read by its processor, and `clipway.json` says the same as the files.
+    // What is written for transformers is read by its processor, and `clipway.json` agrees with the files.
     let found = export(&source, "transformers", &back);
     let alone = SourceOptions { ignore_artifact: true, ..SourceOptions::default() };
     let read = Source::resolve(&back, &alone).unwrap().config().preprocess();

@@ -1,4 +1,4 @@
-//! The registry reads as a whole, and finds by name.
+//! The whole registry is readable, and can be searched by name.
 
 use clipway_model::architecture;
 use clipway_model::config::{Interpolation, ResizeMode};

@@ -1,4 +1,4 @@
-//! Checkpoints in several files: shards that are not what their index says, and links that lead to them.
+//! Checkpoints in several files: shards that contradict their index, and links that lead to them.
 
 use std::fs;
 use std::io::Cursor;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clipway_formats::{Dtype, TensorInfo, write_pytorch, write_safetensors};
 use clipway_model::checkpoint::Checkpoint;
 
-/// Writes a shard of tensors `[2]`, each all of one value, in the format of its name.
+/// Writes a shard of `[2]` tensors, each filled with one value, in the format implied by its name.
 fn write_shard(path: &Path, tensors: &[(&str, f32)]) {
     let info =
         |(name, _): &(&str, f32)| TensorInfo { name: (*name).to_owned(), dtype: Dtype::F32, shape: vec![2] };
@@ -41,7 +41,7 @@ fn write_two(folder: &Path, extension: &str) -> PathBuf {
     write_index(folder, &[("a", &format!("one.{extension}")), ("b", &format!("two.{extension}"))])
 }
 
-/// Name and first value of each tensor.
+/// Returns the name and first value of each tensor.
 fn values(path: &Path) -> Vec<(String, f32)> {
     let checkpoint = Checkpoint::open(path).unwrap_or_else(|error| panic!("{error}"));
     assert!(checkpoint.is_sharded());
@@ -65,7 +65,7 @@ fn opens_shards_by_their_index_or_folder() {
             assert_eq!(Checkpoint::open(path).unwrap().sources().len(), 3);
         }
     }
-    // Shards of one name in several folders, and tensors in the order of the index.
+    // Shards of the same name in several folders, and tensors in the order of the index.
     let folder = tempfile::tempdir().unwrap();
     write_shard(&folder.path().join("x/1/w.safetensors"), &[("c", 3.0), ("a", 1.0)]);
     write_shard(&folder.path().join("x/2/w.safetensors"), &[("b", 2.0)]);
@@ -97,7 +97,7 @@ fn refuses_an_index_that_leads_astray() {
     check("{", "truncated");
 }
 
-/// The shards are there, and one thing about them is wrong: that is what is said.
+/// The shards exist, but one thing about them is wrong, and the message says which.
 #[test]
 fn tells_what_is_wrong_with_shards() {
     let check = |extension: &str, change: &dyn Fn(&Path), expected: &str| {
@@ -178,7 +178,7 @@ fn tells_what_is_wrong_with_shards() {
     );
 }
 
-/// A flipped bit in a shard with checksums is found when its tensor is read.
+/// A flipped bit in a shard with checksums is detected when its tensor is read.
 #[test]
 fn a_flipped_bit_is_told_with_its_shard() {
     let folder = tempfile::tempdir().unwrap();
@@ -229,7 +229,7 @@ fn links_stay_in_the_folder_or_its_cache() {
     check("cache/snapshots/1234", "cache/config.safetensors", false);
 }
 
-/// The Hub's cache as it is on disk: relative links into `blobs`, of the index too.
+/// The Hub's cache as it is on disk: relative links into `blobs`, including that of the index.
 #[cfg(unix)]
 #[test]
 fn opens_a_snapshot_of_the_hub_s_cache() {
@@ -254,7 +254,7 @@ fn opens_a_snapshot_of_the_hub_s_cache() {
     assert_eq!(values(&link), expected);
 }
 
-/// Links on the way, and places that are no files: none is followed out, waited for or read without end.
+/// Links on the way, and places that are not files: none is followed out of the folder, waited for or read endlessly.
 #[cfg(unix)]
 #[test]
 fn refuses_links_and_places_that_are_no_shards() {

@@ -1,4 +1,4 @@
-//! Exports under other projects' names: there and back without a bit changed, and what they cannot express.
+//! Exports under other projects' names: there and back bit for bit, and what they cannot express.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const SIGLIP_VISION: &str = r#""image_size": 8, "timm_model_name": "vit_base_pat
 const SIGLIP_TEXT: &str = r#""no_causal_mask": true, "proj_bias": true, "pool_type": "last",
     "norm_kwargs": {"eps": 1e-6}"#;
 
-/// A small SigLIP model, as wide in its embedding as in its image tower.
+/// Returns a small SigLIP model whose embedding is as wide as its image tower.
 fn siglip() -> String {
     let text = format!("{TEXT}, {SIGLIP_TEXT}");
     config(r#""custom_text": true, "init_logit_bias": -10,"#, SIGLIP_VISION, &text)
@@ -36,7 +36,7 @@ fn config(more: &str, vision: &str, text: &str) -> String {
     format!(r#"{{"embed_dim": 8, {more} "vision_cfg": {{{vision}}}, "text_cfg": {{{text}}}}}"#)
 }
 
-/// Writes a folder beside the bench's, and gives its place.
+/// Writes a folder next to the bench's and returns its path.
 fn export(bench: &Bench, source: &Path, options: SourceOptions, target: &str, place: &str) -> PathBuf {
     let target = Target::named(target).unwrap();
     let checkpoint = Checkpoint::open(source).unwrap();
@@ -48,7 +48,7 @@ fn export(bench: &Bench, source: &Path, options: SourceOptions, target: &str, pl
     place
 }
 
-/// Bytes of every tensor, by its name without `text.`.
+/// Returns the bytes of every tensor, by its name without `text.`.
 fn tensors(source: &Path) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
     let checkpoint = Checkpoint::open(source).unwrap();
     let file = checkpoint.tensors();

@@ -1,4 +1,4 @@
-//! Text models of transformers: the config beside the weights, and what an export carries along.
+//! transformers text models: the config next to the weights, and what an export carries along.
 
 use std::fs;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn bench() -> Bench {
     Bench::of_model(CONFIG, &model)
 }
 
-/// The error of an export with this file beside the weights.
+/// Returns the error of an export with this file next to the weights.
 fn refused(file: Option<&str>) -> String {
     let bench = bench();
     if let Some(file) = file {
@@ -49,7 +49,7 @@ fn the_config_beside_the_weights_describes_the_text_model() {
     let prepared = Source::of(Arc::clone(&again), &SourceOptions::default()).unwrap();
     assert_eq!((prepared.model().vocab_size, prepared.model().context_length), (20, 6));
     assert!(prepared.notes().iter().any(|note| note.contains("`config.json`")), "{:?}", prepared.notes());
-    // Another context length is the tokenizer's business: no tensor depends on it.
+    // The context length is up to the tokenizer: no tensor depends on it.
     let longer = SourceOptions { context_length: Some(8), ..SourceOptions::default() };
     assert_eq!(Source::of(again, &longer).unwrap().model().context_length, 8);
 }
@@ -58,7 +58,7 @@ fn the_config_beside_the_weights_describes_the_text_model() {
 fn a_text_model_that_is_not_known_needs_its_config() {
     let unknown = "unknown text model `small/roberta`";
     assert!(refused(None).contains(unknown), "{}", refused(None));
-    // The config of another kind of model is not the text model's.
+    // A config of another kind of model does not describe the text model.
     let other = refused(Some(r#"{"model_type": "clip"}"#));
     assert!(other.contains(unknown) && other.contains("`roberta-base`"), "{other}");
 }
@@ -90,6 +90,6 @@ fn the_decoder_of_coca_is_written_with_the_whole_model_alone() {
         report.artifact.tensors.keys().filter(|name| name.starts_with("text_decoder.")).count()
     };
     let tensors = [Towers::Both, Towers::Text, Towers::Image].map(written);
-    // Two blocks of twelve, two with a norm more, the last norm and the projection.
+    // Two blocks of twelve tensors, two with one more norm, the last norm and the projection.
     assert_eq!(tensors, [2 * 12 + 2 * 14 + 2 + 1, 0, 0]);
 }

@@ -1,4 +1,4 @@
-//! Models inside other modules: wrappers' parts of names, prefixes, and tensors beside the model.
+//! Models inside other modules: wrapper parts in names, prefixes, and tensors next to the model.
 
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::plan::{Fate, Towers};
@@ -7,7 +7,7 @@ use clipway_model::state_dict::{LeftOutKind, Selection};
 
 use crate::bench::Bench;
 
-/// Resolves the small model with these names in place of its own, and a head beside it.
+/// Resolves the small model under these names, with extra tensors next to it.
 fn resolved(
     rename: impl Fn(&str) -> Vec<String>,
     beside: &[&str],
@@ -66,11 +66,11 @@ fn several_models_are_named_and_one_can_be_chosen() {
     assert!(error.to_string().ends_with("the weights could be under `student` and `teacher`"), "{error}");
     let source = resolved(rename, &["sink_temp"], under("teacher")).unwrap();
     assert_eq!(source.weights().path, ["teacher"]);
-    // A name that the selection of the weights would have to choose from, too.
+    // Names from which the selection of the weights would also have to choose.
     let rename = |name: &str| vec![format!("model.{name}"), format!("net.{name}")];
     assert_eq!(resolved(rename, &[], Selection::default()).unwrap_err().code(), "ambiguous");
     assert_eq!(resolved(rename, &[], under("net.")).unwrap().weights().path, ["net"]);
-    // The average is taken where it is asked for only.
+    // The average is used only on request.
     let rename = |name: &str| vec![format!("clip.{name}"), format!("clip_ema.{name}")];
     assert_eq!(resolved(rename, &["head.weight"], Selection::default()).unwrap().weights().path, ["clip"]);
 }

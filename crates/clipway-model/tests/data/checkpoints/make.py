@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the checkpoints of this folder: small ones in the forms in which trainers save them.
 
-Needs PyTorch. Every tensor is [2], f32, filled with the number that its place in the checkpoint has.
+Needs PyTorch. Every tensor is [2], f32, filled with a number that identifies its part of the checkpoint.
 """
 import io
 import zipfile
@@ -41,7 +41,7 @@ for name, checkpoint in checkpoints.items():
 
 
 class Traced(torch.nn.Module):
-    """A model whose trace has a tensor of the code, beside those of its state dict."""
+    """A model whose trace contains a constant tensor next to those of its state dict."""
 
     def __init__(self):
         super().__init__()
@@ -53,7 +53,7 @@ class Traced(torch.nn.Module):
         return x * self.visual.proj * self.logit_scale + torch.tensor([3.0, 4.0])
 
 
-# The archive without the debug entries, which hold paths of the machine that made it.
+# The archive without the debug entries, which contain paths of the machine that made it.
 archive = io.BytesIO()
 torch.jit.save(torch.jit.trace(Traced(), torch.zeros(2)), archive)
 with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(HERE / "traced.pt", "w") as part:
