@@ -1,4 +1,4 @@
-//! Evidence on the activation: of a model that was trained, and of models that were not.
+//! Evidence about the activation, from a trained model and from untrained ones.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn evidence(source: &Path, config: &Path) -> ActivationEvidence {
     }
 }
 
-/// The losses are the same as in open_clip on the same images and texts.
+/// The losses match open_clip's on the same images and texts.
 #[test]
 fn the_emoji_model_is_weighed_as_open_clip_would() {
     let found = evidence(&example().join("emoji-clip.pt"), &example().join("emoji-clip.json"));
@@ -36,7 +36,7 @@ fn the_emoji_model_is_weighed_as_open_clip_would() {
     let near = |found: f64, expected: f64| (found - expected).abs() < 2e-4;
     assert!(near(found.taken_loss, 0.6061) && near(found.other_loss, 0.6116), "{found:?}");
     assert!(near(found.standard_error, 0.004_35), "{found:?}");
-    // It was trained with GELU and matches the pairs, but hardly differs: that is said, and nothing more.
+    // It was trained with GELU and matches the pairs, but the difference is small, and the report says only that.
     assert!(found.matches && found.taken_rank < 0.01);
     assert_eq!(found.clarity, Clarity::None);
     assert!(found.summary().contains("the difference is too small to decide"), "{}", found.summary());
@@ -49,7 +49,7 @@ fn of_models_that_were_never_trained_nothing_is_told() {
     let tensors = tensors_of(&text);
     let mut furthest: f64 = 0.0;
     for seed in 0..4 {
-        // About as weights are before training: norms do nothing, biases are zero.
+        // Roughly how weights look before training: norms do nothing, biases are zero.
         let bytes_of = |TensorInfo { name, shape, .. }: &TensorInfo| {
             let mut values = Vec::new();
             formula::fill(&format!("{seed}.{name}"), shape, &mut values);
@@ -70,11 +70,11 @@ fn of_models_that_were_never_trained_nothing_is_told() {
         assert!(found.summary().contains("better than chance, so nothing is decided"));
         furthest = furthest.max((found.other_loss - found.taken_loss).abs() / found.standard_error);
     }
-    // The losses alone would have told one of them apart.
+    // Going by the losses alone, one of them would have been decided.
     assert!(furthest > 3.0, "{furthest}");
 }
 
-/// No text of the tokenizer's is one of the model's: nothing is run on made-up ids.
+/// The tokenizer's ids do not fit the model's vocabulary, so nothing is run on made-up ids.
 #[test]
 fn a_vocabulary_smaller_than_the_tokenizer_s_is_not_weighed() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The emoji model, a real trained one, against what open_clip computes for it: tokens, features, best labels.
+//! The emoji model, a real trained one, against open_clip: tokens, features, best labels.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use serde_json::Value;
 
 use crate::made::write_options;
 
-/// The model in the repository: a few images.
+/// Returns the model in the repository, with a few images.
 pub fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/emoji-clip")
 }
 
-/// The whole model with all of its images, outside of the repository.
+/// Returns the whole model with all of its images, outside the repository.
 fn shared() -> Option<PathBuf> {
     let root = std::env::var_os("CLIPWAY_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
@@ -72,7 +72,7 @@ impl Expected {
         self.document[key].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect()
     }
 
-    /// File, best label and its probability of each image, in either spelling of the document.
+    /// Returns file, best label and its probability for each image, for either form of the document.
     pub fn images(&self) -> Vec<(String, String, f64)> {
         let images = self.document["pictures"].as_array().unwrap();
         let beside = |key: &str, at: usize| self.document.get(key).map(|all| all[at].clone());
@@ -91,7 +91,7 @@ fn check(clip: &Clip, folder: &Path, least_cosine: f64, probability: f64) {
     let templates = expected.strings("templates");
     let width = clip.embed_dim();
 
-    // [templates, labels, context] in the file.
+    // The file has `[templates, labels, context]`.
     let mut texts = Vec::new();
     for template in &templates {
         texts.extend(expected.labels.iter().map(|label| fill_template(template, label).unwrap()));
@@ -220,7 +220,7 @@ fn a_folder_with_one_tower_opens_through_the_library() {
             [clip.has_image_tower(), clip.has_text_tower()],
             [tower == Towers::Image, tower == Towers::Text]
         );
-        // The other tower is refused, not missed tensor by tensor.
+        // The other tower is refused as such, not listed tensor by tensor.
         let wanted = SourceOptions { tower: Some(other), ..SourceOptions::default() };
         let error = Source::resolve(&target, &wanted).unwrap_err();
         let says = format!("has only the {} tower, not the {} tower", tower.name(), other.name());

@@ -1,4 +1,4 @@
-//! The engine on small models: every pass is exact, a sample does not depend on its batch, bad input is refused.
+//! The engine on small models: every pass is exact, a sample does not depend on its batch, and bad input is refused.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use clipway_testing::formula;
 const VIT: &str = r#""image_size": 32, "layers": 2, "width": 48, "head_width": 16, "patch_size": 8"#;
 const TEXT: &str = r#""context_length": 12, "vocab_size": 64, "width": 32, "heads": 2, "layers": 2"#;
 
-/// Towers that together have every option the passes look at.
+/// Towers that together cover every option the passes look at.
 pub const CONFIGS: [(&str, &str, &str); 8] = [
     ("plain", "", ""),
     ("layer scale", r#", "ls_init_value": 0.1"#, r#", "ls_init_value": 0.1"#),
@@ -36,11 +36,11 @@ pub const CONFIGS: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// The tower of [`CONFIGS`] in which roundings grow from block to block.
+/// The tower of [`CONFIGS`] in which rounding errors grow from block to block.
 pub const SENSITIVE: &str = "branches of one convolution";
 
 pub fn model(vision: &str, text: &str) -> Model {
-    // Later keys take the place of earlier ones.
+    // Later keys replace earlier ones.
     let merge = |base: &str, more: &str| {
         let base: serde_json::Value = serde_json::from_str(&format!("{{{base}{more}}}")).expect("JSON");
         base.to_string()
@@ -73,7 +73,7 @@ pub fn pixels(model: &Model, batch: usize) -> Vec<f32> {
     pixels
 }
 
-/// Texts that end early, late, twice, at once and never.
+/// Texts that end early, late, twice, immediately and never.
 pub const IDS: [[i64; 12]; 6] = [
     [60, 3, 9, 5, 63, 0, 0, 0, 0, 0, 0, 0],
     [60, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 63],
@@ -121,8 +121,8 @@ fn every_pass_is_exact() {
         for (name, passes) in sets {
             let [ours, our_texts] = features(&model, passes);
             let errors = [worst(&ours, &images), worst(&our_texts, &texts)];
-            // Folded biases and scales are added in another order, which costs a rounding.
-            // The deep one, whose scales at every block are near 1, makes more of each rounding.
+            // Folded biases and scales are added in another order, which costs a rounding. The deep tower, with scales
+            // near 1 in every block, amplifies each rounding.
             let most = if config.starts_with("branches") { 5e-6 } else { 2e-6 };
             assert!(errors[0] <= most && errors[1] <= 1e-6, "{config}, {name}: {errors:?}");
         }
@@ -266,7 +266,7 @@ fn a_nan_stays_in_its_sample() {
     assert_eq!((&found[..24], &found[48..]), (&expected[..24], &expected[48..]));
 }
 
-/// Weights with one tensor that is missing, short or of another shape.
+/// Weights with one tensor missing, short or of another shape.
 pub struct Broken(pub &'static str);
 
 impl Weights for Broken {

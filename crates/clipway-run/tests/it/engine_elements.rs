@@ -1,4 +1,4 @@
-//! Weights as they are stored and computed with: f32, bf16 and int8.
+//! Weights as stored and as used in computation: f32, bf16 and int8.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use half::bf16;
 
 use crate::engine::{Broken, CONFIGS, IDS, SENSITIVE, compile, model, pixels, processor};
 
-/// The cosine of each row of `found` with that of `expected`, the least.
+/// Returns the smallest cosine between a row of `found` and the same row of `expected`.
 fn least_cosine(found: &[f32], expected: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     let pairs = found.chunks_exact(24).zip(expected.chunks_exact(24));
@@ -39,14 +39,14 @@ fn narrower_layers_stay_near_f32_and_a_sample_does_not_depend_on_its_batch() {
         for image in [true, false] {
             let exact = run(image, EngineOptions::default(), 3);
             for (compute, least) in [(Compute::Bf16, 0.9999), (Compute::Int8, 0.995)] {
-                // Its random weights make much of each rounding: `bf16_is_f32_with_weights_rounded_beforehand` shows it
-                // for the f32 engine.
+                // Its random weights amplify each rounding, as `bf16_is_f32_with_weights_rounded_beforehand` shows for
+                // the f32 engine.
                 let is_sensitive = image && name == SENSITIVE;
                 let least = if is_sensitive { least - 0.15 } else { least };
                 let options = EngineOptions { compute, ..EngineOptions::default() };
                 let found = run(image, options, 3);
                 let cosine = least_cosine(&found, &exact);
-                // It is near, and it is not the f32 engine.
+                // Close to the f32 engine, but not identical.
                 assert!(cosine > least && found != exact, "{name} {compute:?} {image}: {cosine}");
                 assert_eq!(run(image, options, 1), found[..24], "{name} {compute:?} {image}: alone");
             }
@@ -54,7 +54,7 @@ fn narrower_layers_stay_near_f32_and_a_sample_does_not_depend_on_its_batch() {
     }
 }
 
-/// Weights of linear layers and embeddings rounded to bf16, everything else as it is.
+/// Weights of linear layers and embeddings rounded to bf16, everything else unchanged.
 struct Rounded<'a>(HashSet<&'a str>);
 
 impl Weights for Rounded<'_> {
@@ -107,20 +107,20 @@ fn bf16_is_f32_with_weights_rounded_beforehand() {
     }
 }
 
-/// How [`Stored`] hands over what it has.
+/// How [`Stored`] delivers its weights.
 #[derive(Clone, Copy)]
 enum Storage {
-    /// Bytes of f32, in pieces of this many elements.
+    /// As f32 bytes, in pieces of this many elements.
     Pieces(usize),
-    /// Bytes of bf16.
+    /// As bf16 bytes.
     Bf16,
     /// Matrices, filters and tables in int8, some rows at a time; everything else in f32.
     Int8,
-    /// What [`Storage::Int8`] stands for, in f32.
+    /// The values that [`Storage::Int8`] stands for, in f32.
     Dequantized,
 }
 
-/// Weights by formula as some file may store them.
+/// Formula weights the way a file might store them.
 struct Stored(Storage);
 
 impl Weights for Stored {
@@ -168,7 +168,7 @@ impl Weights for Stored {
 }
 
 impl Stored {
-    /// The names alone decide, as in a file.
+    /// Decided by name alone, as in a file.
     fn is_quantized(&self, name: &str, dimensions: usize) -> bool {
         let is_norm = ["ln", "norm", "bn"].iter().any(|part| name.contains(part));
         dimensions >= 2 && name.ends_with("weight") && !is_norm
@@ -192,22 +192,22 @@ fn weights_are_packed_from_whatever_they_are_stored_in() {
         for image in [true, false] {
             let run = |storage, compute| features_of(&model, image, &Stored(storage), compute);
             let whole = features_of(&model, image, &FormulaWeights, Compute::AsStored);
-            // Pieces that end within rows, and one for all.
+            // Pieces that end within rows, and one piece for everything.
             for len in [7, 1 << 20] {
                 assert_eq!(run(Storage::Pieces(len), Compute::AsStored), whole, "{name} {image} {len}");
             }
-            // bf16 in, bf16 panels: the rounding is done already, so both ways agree but for factors folded into weights.
+            // bf16 in, bf16 panels: already rounded, so both ways agree except for factors folded into weights.
             let [narrow, wide] = [Compute::Bf16, Compute::F32].map(|c| run(Storage::Bf16, c));
             assert!(name == SENSITIVE || least_cosine(&narrow, &wide) > 0.999_99, "{name} {image}");
-            // int8 in, f32 panels: as the same numbers in f32.
+            // int8 in, f32 panels: the same as those numbers in f32.
             let dequantized = run(Storage::Dequantized, Compute::F32);
             assert_eq!(run(Storage::Int8, Compute::F32), dequantized, "{name} {image}");
-            // int8 in, int8 panels, without being asked for.
+            // int8 in, int8 panels, without a request.
             let found = run(Storage::Int8, Compute::AsStored);
             let least = if name == SENSITIVE && image { 0.8 } else { 0.995 };
             let cosine = least_cosine(&found, &dequantized);
             assert!(cosine > least && found != dequantized, "{name} {image}: {cosine}");
-            // Quantizing again what was quantized changes little.
+            // Quantizing already quantized values changes little.
             let again = run(Storage::Dequantized, Compute::Int8);
             let cosine = least_cosine(&found, &again);
             assert!(cosine > least, "{name} {image}: {cosine} again");

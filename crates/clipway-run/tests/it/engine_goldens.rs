@@ -1,4 +1,4 @@
-//! The engine against open_clip: every option of the towers on small models, and one whole model.
+//! The engine against open_clip: every tower option on small models, and one whole model.
 
 use std::path::{Path, PathBuf};
 

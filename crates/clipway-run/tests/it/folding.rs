@@ -1,4 +1,4 @@
-//! A folded export against the source as it was trained.
+//! A folded export against the source as trained.
 
 use std::fs;
 use std::sync::Arc;
@@ -39,13 +39,13 @@ fn a_folder_is_verified_whatever_is_said_about_its_source() {
     let resolved = Source::of(Arc::clone(&checkpoint), &folded).unwrap();
     Export::prepare(&resolved, Default::default()).unwrap().write(&folder, &write_options()).unwrap();
 
-    // The options of the export, and none: then the folder's own config is what is known of the source.
+    // With the export's options, and without any: then only the folder's own config describes the source.
     for said in [folded, SourceOptions::default()] {
         let load = LoadOptions::new(Processor::with_threads(2).unwrap());
         let verification = FolderVerification { inputs: &Inputs::built_in(), load, source: said };
         let report = verification.run(&folder, &checkpoint).unwrap();
         assert!(report.passed, "{}", report.explanation());
-        // The tokenizer's ids are beyond this vocabulary, which is said.
+        // The tokenizer's ids exceed this vocabulary, and the report says so.
         let said = "made-up token ids instead of the texts': the tokenizer produces ids up to 49407, but the model has only 64";
         assert!(report.inputs.contains(said), "{}", report.inputs);
         assert_eq!((report.images > 0, report.texts > 0), (true, true));

@@ -1,4 +1,4 @@
-//! Folders for other libraries, verified as those libraries read them.
+//! Folders for other libraries, verified the way those libraries read them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 
 use crate::made::{self, tensors_of, write_options};
 
-/// A small model of OpenAI's kind whose texts lose their punctuation.
+/// A small OpenAI-style model whose texts lose their punctuation.
 const CONFIG: &str = r#"{"embed_dim": 64, "quick_gelu": true,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1,
         "tokenizer_kwargs": {"clean": "canonicalize"}}}"#;
 
-/// A source whose texts lose their punctuation, and how it was opened.
+/// A source whose texts lose their punctuation, and the options it was opened with.
 pub struct Bench {
     place: tempfile::TempDir,
     checkpoint: Arc<Checkpoint>,
@@ -74,7 +74,7 @@ impl Bench {
     }
 }
 
-/// The folder's tokenizer, as its own library reads it.
+/// Returns the folder's tokenizer, as its own library reads it.
 fn tokenizer_of(folder: &Path) -> LoadedTokenizer {
     let written = resolve_exported(folder).unwrap();
     LoadedTokenizer::find(&written, written.folder()).unwrap().unwrap()
@@ -93,7 +93,7 @@ fn a_folder_of_open_clip_is_read_by_its_contract() {
     assert!(report.passed, "{}", report.explanation());
 }
 
-/// OpenAI's code has one tokenizer, which keeps punctuation.
+/// OpenAI's code has a single tokenizer, which keeps punctuation.
 #[test]
 fn a_folder_that_would_keep_punctuation_is_not_written() {
     let bench = Bench::new();
@@ -103,8 +103,8 @@ fn a_folder_that_would_keep_punctuation_is_not_written() {
     assert!(error.to_string().contains("`text_cfg.tokenizer_kwargs.clean`"), "{error}");
 }
 
-/// A folder of transformers pads with the end token, open_clip with 0. The tokens of the texts are the same, and what
-/// follows the end of a text does not reach its feature.
+/// A transformers folder pads with the end token, open_clip with 0. The tokens of the texts are the same, and nothing
+/// after the end of a text reaches its feature.
 #[test]
 fn padding_is_all_in_which_the_tokens_of_a_folder_of_transformers_differ() {
     let bench = Bench::new();
@@ -129,7 +129,7 @@ fn padding_is_all_in_which_the_tokens_of_a_folder_of_transformers_differ() {
     assert_eq!((tokens.compared, tokens.worst), (8 * 77, 0.0));
 }
 
-/// What the written files do decides, not what `clipway.json` says: each cleaning step that is lost is found.
+/// The behavior of the written files counts, not what `clipway.json` says: every lost cleaning step is detected.
 #[test]
 fn a_tokenizer_that_cleans_less_fails_at_its_tokens() {
     let bench = Bench::new();
@@ -151,7 +151,7 @@ fn a_tokenizer_that_cleans_less_fails_at_its_tokens() {
     check("punctuation stays", &|step| !step.to_string().contains("#$%&"));
     check("case stays", &|step| step["type"] != "Lowercase");
 
-    // The files of a model that only lowers case, as transformers' own class has them.
+    // The files of a model that only lowercases, as transformers' own class has them.
     let plain = clipway_run::text::tokenizer_files_for_clip(77);
     plain.into_iter().for_each(|file| fs::write(folder.join(file.name), file.bytes).unwrap());
     let report = bench.verify(&folder);

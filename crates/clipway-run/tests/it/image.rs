@@ -9,7 +9,7 @@ use clipway_run::image::{
 use clipway_testing::preprocess_goldens::{PreprocessGoldensError, check_preprocess_goldens};
 use serde_json::Value;
 
-/// Gives a path of the shared folder, or says that it is not there.
+/// Returns a path in the shared folder, or reports that it is absent.
 fn shared(path: &str) -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
     let root = std::env::var_os("CLIPWAY_SHARED").map_or_else(|| PathBuf::from(beside), PathBuf::from);
@@ -39,7 +39,7 @@ fn a_folder_without_cases_is_an_error() {
     assert!(matches!(found, Err(PreprocessGoldensError::Empty { .. })), "{found:?}");
 }
 
-/// Writes a folder of one image and one case, and gives the case's outcome.
+/// Writes a folder of one image and one case, and returns the outcome of the case.
 fn golden_case(name: &str, case: &str) -> (bool, String) {
     let folder = std::env::temp_dir().join(format!("clipway-{name}-{}", std::process::id()));
     for inner in ["images", "expected"] {
@@ -101,7 +101,7 @@ fn corpus_comes_out_as_stated() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Cuts a good file at every eighth of its length: an error each time, never a part of an image.
+/// A good file cut at every eighth of its length is always an error, never a partial image.
 #[test]
 fn a_cut_file_is_an_error() {
     let Some(folder) = shared("goldens/preprocess/images") else { return };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clipway_run::image::{DecodeLimits, Image, ImageError, Preprocess, decode, transform};
 
-/// The samples that `scripts/make_image_samples.py` writes, by name.
+/// Returns the samples written by `scripts/make_image_samples.py`, by name.
 fn samples() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/images");
     let mut samples: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
@@ -26,18 +26,18 @@ fn read(bytes: &[u8]) -> Result<Image, ImageError> {
     decode(bytes, &DecodeLimits::default())
 }
 
-/// Bytes at the end of a sample without which its first image is still whole.
+/// Returns how many bytes at the end of a sample its first image can lose and still be whole.
 fn spare(name: &str, bytes: &[u8]) -> usize {
     match name {
-        // The chunk `IEND`, and the checksum of the data before it.
+        // The `IEND` chunk, and the checksum of the data before it.
         _ if name.ends_with(".png") => 16,
         // Later frames.
         "animated.gif" => bytes.len() / 2 + 20,
-        // The trailer, the end of the blocks, and a code that says what the count of pixels says too.
+        // The trailer, the end of the blocks, and a code that the pixel count makes redundant.
         _ if name.ends_with(".gif") => 5,
-        // The marks of the row's and the image's end, and a byte that fills the last pair.
+        // The end-of-row and end-of-image markers, and a byte that pads the last pair.
         _ if name.starts_with("rle") => 5,
-        // The filling of the last row.
+        // The padding of the last row.
         _ if name.ends_with(".bmp") => 3,
         _ => 0,
     }
@@ -62,7 +62,7 @@ fn an_image_cut_anywhere_is_an_error() {
     }
 }
 
-/// A generator of whole numbers that look random.
+/// A generator of pseudorandom integers.
 struct Draw(u64);
 
 impl Draw {
@@ -92,7 +92,7 @@ fn flipped_bits_are_an_error_or_an_image() {
     }
 }
 
-/// Checks files that are whole in form and end their pixels too soon.
+/// Checks files that are well-formed but whose pixels end too soon.
 fn check_short(name: &str, files: impl IntoIterator<Item = (usize, Vec<u8>)>) {
     let mut count = 0;
     for (kept, file) in files {
@@ -108,7 +108,7 @@ fn a_jpeg_whose_scan_ends_too_soon_is_an_error() {
     for name in ["baseline.jpg", "422.jpg", "444.jpg", "restarts.jpg", "gray.jpg", "cmyk.jpg"] {
         let bytes = sample(name);
         let scan = bytes.windows(2).rposition(|pair| pair == [0xff, 0xda]).unwrap() + 20;
-        // The last bytes may hold no more than the filling of the last block.
+        // The last bytes may be nothing but padding of the last block.
         check_short(
             name,
             (scan..bytes.len() - 8).map(|length| (length, [&bytes[..length], &[0xff, 0xd9]].concat())),
@@ -165,7 +165,7 @@ fn a_png_whose_data_end_too_soon_is_an_error() {
 fn a_gif_whose_data_end_too_soon_is_an_error() {
     for name in ["plain.gif", "interlaced.gif"] {
         let bytes = sample(name);
-        // Header, screen, 64 colors; then extensions up to the frame.
+        // Header, screen and 64 colors, then extensions up to the frame.
         let mut at = 13 + 3 * (2 << (bytes[10] & 7));
         while bytes[at] == 0x21 {
             at += 2;

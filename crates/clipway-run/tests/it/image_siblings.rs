@@ -1,5 +1,5 @@
-//! Siblings of known attacks on image decoders, drawn from a seed: tiles by codecs, scans by sizes, groups, chunks. Each is
-//! refused by its layout, and so before its time and memory are taken.
+//! Variants of known attacks on image decoders, drawn from a seed: tiles by codecs, scans by sizes, groups, chunks.
+//! Each is refused by its layout, before it costs time and memory.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use clipway_run::image::{DecodeLimits, ImageError, decode};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-/// Longest time for one file: refused by its layout, it takes far less than a millisecond.
+/// Time limit per file: refusing it by its layout takes far less than a millisecond.
 const LONGEST: Duration = Duration::from_secs(1);
 
 fn refused(name: &str, bytes: &[u8], part: &str) {
@@ -25,7 +25,7 @@ fn accepted(name: &str, bytes: &[u8], size: (usize, usize)) {
     assert_eq!((image.width, image.height), size, "{name}");
 }
 
-/// Numbers from a seed, by Marsaglia's xorshift.
+/// Pseudorandom numbers from a seed, by Marsaglia's xorshift.
 struct Draw(u64);
 
 impl Draw {
@@ -47,8 +47,8 @@ fn segment(marker: u8, body: &[u8]) -> Vec<u8> {
     [&[0xff, marker], &(body.len() as u16 + 2).to_be_bytes()[..], body].concat()
 }
 
-/// A black JPEG of so many components whose progressive scans visit every block again and again. An arithmetic one is
-/// refused before its scans are read, so it has the same.
+/// Returns a black JPEG whose progressive scans visit every block again and again. An arithmetic-coded one is refused
+/// before its scans are read, so it can share them.
 fn jpeg(width: usize, height: usize, components: u8, scans: usize, arithmetic: bool) -> Vec<u8> {
     let mut frame = vec![8];
     frame.extend((height as u16).to_be_bytes());
@@ -60,7 +60,7 @@ fn jpeg(width: usize, height: usize, components: u8, scans: usize, arithmetic: b
     let mut out = vec![0xff, 0xd8];
     out.extend(segment(0xdb, &tables));
     out.extend(segment(if arithmetic { 0xca } else { 0xc2 }, &frame));
-    // One code of each class: no difference, and the end of a band for 2^14 blocks and more.
+    // One code of each class: no difference, and the end of a band for 2^14 blocks or more.
     out.extend(segment(0xc4, &code(0, 0)));
     out.extend(segment(0xc4, &code(0x10, 0xe0)));
     let blocks = width.div_ceil(8) * height.div_ceil(8);
@@ -79,7 +79,7 @@ fn jpeg(width: usize, height: usize, components: u8, scans: usize, arithmetic: b
     out
 }
 
-/// A little-endian TIFF: tags of 32-bit numbers, all below the data, which stands at byte 8.
+/// Returns a little-endian TIFF: tags of 32-bit numbers, all after the data, which starts at byte 8.
 fn tiff(tags: &[(u16, Vec<u32>)], data: &[u8]) -> Vec<u8> {
     let mut tags = tags.to_vec();
     tags.sort();
@@ -105,7 +105,7 @@ fn tiff(tags: &[(u16, Vec<u32>)], data: &[u8]) -> Vec<u8> {
     [out, entries, vec![0; 4], values].concat()
 }
 
-/// A gray TIFF whose tiles, or strips where `tile` has no width, all lie on the same data.
+/// Returns a gray TIFF whose tiles (strips if the tile width is 0) all share the same data.
 fn shared(size: (usize, usize), tile: (usize, usize), compression: u32, bits: u32, data: &[u8]) -> Vec<u8> {
     let across = if tile.0 == 0 { 1 } else { size.0.div_ceil(tile.0) };
     let count = across * size.1.div_ceil(tile.1);
@@ -133,7 +133,7 @@ fn tiles_are_bounded_by_the_image_whatever_their_codec() {
     let mut draw = Draw(6);
     for case in 0..24 {
         let tile = (16 * draw.from(40, 64), 16 * draw.from(40, 64));
-        // Thin images, of which a tile holds hundreds of times more: 1 by 2^18 to 2^19 pixels and the like.
+        // Thin images, such as 1 by 2^18 to 2^19 pixels; a tile holds hundreds of times more.
         let (thin, long) = (draw.from(1, 3), draw.from(1 << 18, 1 << 19));
         let (size, tile) = if case % 2 == 0 { ((thin, long), tile) } else { ((long, thin), tile) };
         let (name, compression, bits, data) = match case % 4 {
@@ -145,7 +145,7 @@ fn tiles_are_bounded_by_the_image_whatever_their_codec() {
         let file = shared(size, tile, compression, bits, &data);
         refused(&format!("{name} {size:?} in tiles of {tile:?}"), &file, "strips or tiles");
     }
-    // A small image in one large tile, and a long one in strips, are as they always were.
+    // A small image in one large tile, and a long one in strips, are still accepted.
     accepted("a small image", &shared((3, 2), (256, 256), 8, 8, &zlib(1 << 16)), (3, 2));
     accepted("a large tile", &shared((3, 2), (1024, 1024), 8, 32, &zlib(4 << 20)), (3, 2));
     accepted("strips", &shared((1000, 400), (0, 100), 8, 8, &zlib(100_000)), (1000, 400));
@@ -161,7 +161,7 @@ fn strips_are_bounded_in_number_and_in_the_bytes_that_they_use() {
     );
     let small = jpeg(16, 16, 1, 1, false);
     refused("many JPEG tiles", &shared((16, 1 << 20), (16, 16), 7, 8, &small), "the limit is 32768");
-    // Each strip reads over the same nothing.
+    // Each strip decodes the same no-ops.
     let idle = [vec![0x80; 1 << 14], vec![0, 0]].concat();
     refused("idle strips", &shared((1, 4000), (0, 1), 32773, 8, &idle), "of a file of");
     let twice = tiff(
@@ -176,7 +176,7 @@ fn strips_are_bounded_in_number_and_in_the_bytes_that_they_use() {
 #[test]
 fn unsupported_samples_are_refused_before_they_are_expanded() {
     let start = Instant::now();
-    // Six samples of 32 bits: no mode holds them, and the image would have 1.5 GB.
+    // Six 32-bit samples: no mode holds them, and the image would take 1.5 GB.
     let tags =
         [(256, 8192), (257, 8192), (258, 32), (259, 8), (262, 2), (277, 6), (278, 8192), (273, 8), (279, 9)];
     let tags = tags.map(|(tag, value)| (tag, vec![value]));
@@ -196,14 +196,14 @@ fn scans_are_bounded_by_the_blocks_of_the_image() {
         refused(&format!("{width} x {height} x {components}, {scans} scans"), &file, "visit its blocks");
     }
     refused("8192 x 8192, 490 scans", &jpeg(8192, 8192, 1, 490, false), "visit its blocks");
-    // Blocks may take no bit at all in arithmetic data, so it is bounded by the bytes as well.
+    // Blocks of arithmetic data may take no bits at all, so the bytes bound it as well.
     refused("arithmetic", &jpeg(8192, 8192, 3, 0, true), "visit its blocks");
     // A small image may have many scans, and a large one as many as encoders write.
     accepted("many scans", &jpeg(64, 64, 1, 400, false), (64, 64));
     accepted("ten scans", &jpeg(640, 480, 3, 10, false), (640, 480));
 }
 
-/// Bits from the lowest of each byte up.
+/// A bit writer, lowest bit of each byte first.
 #[derive(Default)]
 struct Bits {
     bytes: Vec<u8>,
@@ -221,14 +221,15 @@ impl Bits {
         }
     }
 
-    /// A code of one symbol.
+    /// Writes a code with one symbol.
     fn put_code(&mut self, symbol: u32) {
         self.put(0b101, 3);
         self.put(symbol, 8);
     }
 }
 
-/// A lossless WebP of 16 by 16 pixels whose last group of prefix codes has this number; all are written.
+/// Returns a lossless 16 by 16 WebP with this many groups of prefix codes, all written, of which the pixels use the
+/// last.
 fn webp(groups: u32, transforms: bool) -> Vec<u8> {
     let mut bits = Bits::default();
     bits.put(0x2f, 8);
@@ -236,7 +237,7 @@ fn webp(groups: u32, transforms: bool) -> Vec<u8> {
     bits.put(15, 14);
     bits.put(0, 4);
     if transforms {
-        // A predictor for blocks of 4 by 4 pixels, a palette of 16 colors, green taken off.
+        // A predictor for 4 by 4 blocks, a palette of 16 colors, subtract-green.
         for (kind, argument) in [(0b001, Some((0, 3))), (0b111, Some((15, 8))), (0b101, None)] {
             bits.put(kind, 3);
             if let Some((value, count)) = argument {
@@ -247,7 +248,7 @@ fn webp(groups: u32, transforms: bool) -> Vec<u8> {
         }
     }
     bits.put(0, 1);
-    // No cache of colors; groups of codes for blocks of 4 by 4 pixels, all the last one.
+    // No color cache; code groups for 4 by 4 blocks, all the last one.
     bits.put(0b10, 2);
     bits.put(0, 3);
     bits.put(0, 1);
@@ -272,7 +273,7 @@ fn groups_of_prefix_codes_are_counted_before_they_are_read() {
             refused(&format!("{groups} groups, transforms {transforms}"), &webp(groups, transforms), &part);
         }
     }
-    // The same in the transparency of a lossy image, and in a frame.
+    // The same in the alpha channel of a lossy image, and in a frame.
     let lossless = &webp(9999, false)[20..];
     let chunk = |kind: &[u8; 4], data: &[u8]| {
         let data = [data, if data.len() % 2 == 1 { &[0] } else { &[][..] }].concat();
@@ -284,7 +285,7 @@ fn groups_of_prefix_codes_are_counted_before_they_are_read() {
     };
     let canvas = |flags: u8| chunk(b"VP8X", &[flags, 0, 0, 0, 15, 0, 0, 15, 0, 0]);
     let lossy = chunk(b"VP8 ", &[0x10, 0, 0, 0x9d, 1, 0x2a, 16, 0, 16, 0, 0, 0]);
-    // Without the header, which a transparency does not have: 40 bits of signature, size and version.
+    // Without the header, which alpha data lacks: 40 bits of signature, size and version.
     let transparency = chunk(b"ALPH", &[&[1], &lossless[5..]].concat());
     refused("transparency", &file(&[canvas(0x10), transparency, lossy]), "9999 groups");
     let frame = [&[0, 0, 0, 0, 0, 0, 15, 0, 0, 15, 0, 0, 0, 0, 0, 0][..], &chunk(b"VP8L", lossless)].concat();
@@ -310,7 +311,7 @@ fn chunks_of_a_png_are_bounded_by_its_bytes() {
     refused("texts", &[&whole[..33], &many, &whole[33..]].concat(), "chunks in");
 }
 
-/// The checksum of a PNG's chunk.
+/// Returns the checksum of a PNG chunk.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);

@@ -1,4 +1,4 @@
-//! Models that tests make, and how they are exported.
+//! Models made by tests, and how they are exported.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,7 +10,7 @@ use clipway_model::config::ModelConfig;
 use clipway_model::export::{TokenizerParts, WeightsFormat, WriteOptions};
 use clipway_model::output::StepHook;
 
-/// The tensors of a config.
+/// Returns the tensors of a config.
 pub fn tensors_of(config: &str) -> Vec<TensorInfo> {
     let parameters = build(&ModelConfig::parse(config.as_bytes()).unwrap()).unwrap().parameters;
     let info = |parameter: &clipway_model::graph::Parameter| TensorInfo {
@@ -21,13 +21,13 @@ pub fn tensors_of(config: &str) -> Vec<TensorInfo> {
     parameters.iter().map(|(_, parameter)| info(parameter)).collect()
 }
 
-/// Writes tensors with the bytes that `bytes_of` gives each.
+/// Writes tensors with the bytes that `bytes_of` returns for each.
 pub fn write(path: &Path, tensors: &[TensorInfo], bytes_of: impl Fn(&TensorInfo) -> Vec<u8>) {
     let bytes = |index: usize| Ok::<_, std::io::Error>(bytes_of(&tensors[index]));
     write_safetensors(&mut File::create(path).unwrap(), tensors, &[], bytes).unwrap();
 }
 
-/// An export to one file of safetensors, which is not verified.
+/// Returns options for an unverified export to one safetensors file.
 pub fn write_options() -> WriteOptions<'static> {
     static NEVER: AtomicBool = AtomicBool::new(false);
     WriteOptions {

@@ -1,6 +1,6 @@
 //! Integration tests.
 
-// Tests and chores read and write files of their own.
+// Tests and tools read and write their own files.
 #![allow(clippy::disallowed_methods)]
 
 mod activation;

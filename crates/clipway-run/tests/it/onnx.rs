@@ -1,4 +1,4 @@
-//! ONNX files beside the engine: equal as they are written, and found out where they are damaged.
+//! ONNX files next to the engine: they match as written, and damaged ones are detected.
 
 use clipway_formats::{OnnxExternal, write_onnx};
 use clipway_model::architecture::{Model, build};
@@ -27,18 +27,18 @@ fn model(config: &str) -> Model {
     build(&ModelConfig::parse(config.as_bytes()).unwrap()).unwrap()
 }
 
-/// What is done to a file before it is written.
+/// Changes to a file before it is written.
 #[derive(Default)]
 struct Damage<'a> {
-    /// Another config, whose graphs are written.
+    /// Write the graphs of this config instead.
     config: Option<&'a str>,
-    /// An operator instead of another.
+    /// Replace one operator by another.
     operator: Option<[&'static str; 2]>,
     /// An initializer, and how many of its first bytes become 0.
     zeros: Option<(&'a str, usize)>,
 }
 
-/// The bytes of a tower's file: the image tower's (0) or the text tower's (1).
+/// Returns the bytes of one tower's file: the image tower's (0) or the text tower's (1).
 fn bytes_of(tower: usize, options: &OnnxOptions, damage: &Damage<'_>) -> Vec<u8> {
     let model = model(damage.config.unwrap_or(CONFIG));
     let mut made = lower(&model, [&model.image, &model.text][tower], options, None);
@@ -75,7 +75,7 @@ fn clip(towers: [Box<dyn Tower>; 2]) -> Clip {
     Clip::new(Encoder::new(Some(image), Some(text), settings).unwrap(), preprocess, None)
 }
 
-/// The tower that a file computes.
+/// Returns the tower that a file computes.
 fn tower(bytes: &[u8]) -> Box<dyn Tower> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tower.onnx");
@@ -86,7 +86,7 @@ fn tower(bytes: &[u8]) -> Box<dyn Tower> {
     Box::new(OnnxTower::new(session, &graph.towers[0], [8, 8], &text, None).unwrap().with_colors(MEAN, STD))
 }
 
-/// The report on two files beside the engine.
+/// Reports on two files compared with the engine.
 fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2]) -> Report {
     let model = model(CONFIG);
     let processor = Processor::detect().unwrap();
@@ -187,7 +187,7 @@ fn folders_are_found_and_run_by_their_own_files() {
     let code = |error: OnnxFolderError| error.code();
     assert!(!OnnxFolder::is_at(folder));
     assert_eq!(code(OnnxFolder::open(folder).unwrap_err()), "missing");
-    // immich's layout, without what says how images become pixels.
+    // immich's layout, without the file that says how images become pixels.
     std::fs::create_dir(folder.join("visual")).unwrap();
     let file = folder.join("visual/model.onnx");
     let bytes = bytes_of(0, &OnnxOptions::default(), &Damage::default());
@@ -197,7 +197,7 @@ fn folders_are_found_and_run_by_their_own_files() {
     assert_eq!(opened.graphs[0].interface.operator_sets, [(String::new(), 17)]);
     assert_eq!(opened.graphs[0].towers[0].image_size(), Some([8, 8]));
     assert_eq!(opened.load(Towers::Image).err().map(code), Some("missing"));
-    // With it, the folder and its file alone run as the engine does.
+    // With it, the folder or just its file runs like the engine.
     std::fs::write(folder.join("config.json"), CONFIG).unwrap();
     std::fs::write(folder.join("visual/preprocess_cfg.json"), r#"{"size": 8, "mean": [0.5, 0.5, 0.5]}"#)
         .unwrap();
@@ -218,7 +218,7 @@ fn folders_are_found_and_run_by_their_own_files() {
         let found = clip.encode_pixels(&pixels).unwrap();
         assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 2e-5), "{found:?} {expected:?}");
     }
-    // A cut file is refused before the runtime sees it.
+    // A truncated file is refused before the runtime sees it.
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     assert_eq!(code(OnnxFolder::open(folder).unwrap_err()), "truncated");
 }

@@ -1,4 +1,4 @@
-//! Image processors of transformers' folders against stored pixels of transformers, bit for bit.
+//! Image processors in transformers folders against stored transformers pixels, bit for bit.
 //!
 //! `scripts/compare_transformers_pixels.py --stored` made the files.
 
@@ -18,11 +18,12 @@ fn pixels_are_those_of_transformers() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     let compared: usize = cases.iter().map(|case| case.compared).sum();
     let refused: usize = cases.iter().map(|case| case.refused).sum();
-    // Nine folders of 16 images under two backends, one of which has no box; 11 images are not square without a crop.
+    // Nine folders of 16 images under two backends, one of which lacks the box filter; 11 images are not square without
+    // a crop.
     assert_eq!((cases.len(), compared, refused), (17, 250, 22));
 }
 
-/// An image of another size than the tower's is an error that says both.
+/// An image that does not have the tower's size is an error that states both sizes.
 #[test]
 fn what_a_processor_leaves_at_another_size_is_refused() {
     use clipway_model::config::{Backend, ImageProcessor, Resample, Resize, ResizeTo};
@@ -45,7 +46,7 @@ fn what_a_processor_leaves_at_another_size_is_refused() {
     assert_eq!(error.code(), "bad-value");
 }
 
-/// 90 x 57 at 48: transformers keeps one column further left than open_clip, and lays transparency over white.
+/// 90 x 57 at 48: transformers keeps one column further left than open_clip, and puts transparency on white.
 #[test]
 fn what_two_rules_cost_is_measured() {
     use clipway_model::config::{Backend, ImageProcessor, Normalize, Resample, Resize, ResizeTo};
@@ -70,7 +71,7 @@ fn what_two_rules_cost_is_measured() {
     let open_clip = Preprocess { size: (48, 48), mean: [0.0; 3], std: [1.0; 3], ..Preprocess::default() };
     let transformers = Preprocess { rule: PixelRule::Transformers(processor), ..open_clip.clone() };
     let found = PixelDifference::of(&image, [&open_clip, &transformers]).unwrap();
-    // A column is 1.2 columns of the image, each 2 of 255 brighter: 2 or 3 after rounding.
+    // An output column spans 1.2 image columns, each brighter by 2 of 255: 2 or 3 after rounding.
     let [one, other] = &found.pixels;
     assert_eq!(one[..47], other[1..48]);
     assert!((found.largest * 255.0).round() == 3.0, "{}", found.largest);

@@ -1,4 +1,4 @@
-//! Which tensors of the demo model are in int8, what that costs, and that an artifact computes what was measured.
+//! Which tensors of the demo model become int8, what that costs, and that an artifact computes what was measured.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ fn an_artifact_computes_what_was_measured() {
     assert_eq!(found.text_features, measured.text_features);
     assert!(run(Compute::F32).image_features != found.image_features, "f32 on request");
 
-    // Verification holds it to a tolerance of its own, and what is widened to that of f32.
+    // Verification uses a tolerance of its own for int8, and that of f32 for the widened weights.
     let verification =
         FolderVerification { inputs: &inputs, load: load.clone(), source: SourceOptions::default() };
     let report = verification.run_resolved(&artifact, source.checkpoint()).unwrap();
@@ -78,7 +78,7 @@ fn a_budget_keeps_what_costs_most() {
     let run = |options: &QuantizeOptions, inputs: &Inputs| quantize(&source, &load, inputs, options);
     let (all, free) = run(&QuantizeOptions::default(), &inputs).unwrap();
     let whole = [free.chosen_by.image, free.chosen_by.text].map(|tower| tower.unwrap().mean);
-    // Half of what everything in int8 costs.
+    // Half of the cost of putting everything in int8.
     let most = whole[0].max(whole[1]) / 2.0;
     let (names, found) =
         run(&QuantizeOptions { max_loss: Some(most), ..QuantizeOptions::default() }, &inputs).unwrap();
@@ -87,7 +87,7 @@ fn a_budget_keeps_what_costs_most() {
     assert!(!found.kept.is_empty() && found.kept.iter().all(|kept| kept.why == "budget"));
     assert_eq!(names.len() + found.kept.len(), all.len());
     assert_eq!(found.alone.len(), all.len(), "each was tried alone");
-    // Nothing is near enough for a loss of nearly nothing.
+    // Nothing meets a limit of almost no loss.
     let error = run(&QuantizeOptions { max_loss: Some(1e-12), ..QuantizeOptions::default() }, &inputs)
         .expect_err("less");
     assert!(

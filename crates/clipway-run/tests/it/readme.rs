@@ -1,4 +1,4 @@
-//! The README's program: short, the same as the example, and right when run.
+//! The README's program: short, identical to the example, and correct when run.
 
 use std::path::Path;
 use std::process::Command;
@@ -26,7 +26,7 @@ fn the_readme_has_the_example_in_ten_lines_at_most() {
     assert!(lines <= 10, "{lines} lines");
 }
 
-/// Runs as the process of [`the_readme_s_program_prints_open_clip_s_cosine`]; on its own it does nothing.
+/// Runs only in the process started by [`the_readme_s_program_prints_open_clip_s_cosine`]; otherwise does nothing.
 #[test]
 fn runs_the_program() {
     if std::env::var_os(RUNS).is_some() {

@@ -1,4 +1,4 @@
-//! What it costs that a folder's library brings images to pixels by another rule: a note of the artifact.
+//! The cost of a library that turns images into pixels by another rule is noted in the artifact.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn load() -> LoadOptions {
     LoadOptions::new(Processor::with_threads(1).unwrap())
 }
 
-/// Exports a folder of transformers for a library, verified, and gives its notes.
+/// Exports a transformers folder for a library, verified, and returns its notes.
 fn notes_of_export(source: &Source, name: &str, place: &Path) -> Vec<String> {
     let target = Target::named(name).unwrap();
     let tokenizer = LoadedTokenizer::find(source, source.folder()).unwrap().unwrap();
@@ -54,7 +54,7 @@ fn an_export_by_another_rule_says_which_image_differs_most() {
     let place = tempfile::tempdir().unwrap();
     let notes = notes_of_export(&source, "open_clip", place.path());
 
-    // One image after the other, by hand.
+    // Computed by hand, one image at a time.
     let inputs = Inputs::built_in();
     let clips = [&PixelRule::OpenClip, &rule]
         .map(|rule| Clip::load(&source, &load()).unwrap().with_pixel_rule(rule.clone()));
@@ -71,6 +71,6 @@ fn an_export_by_another_rule_says_which_image_differs_most() {
     assert_eq!(notes, [found.to_string()]);
     assert!(notes[0].contains(&format!("of 6 images, {worst} differs most")), "{notes:?}");
 
-    // Under one rule there is nothing to say.
+    // With a single rule there is nothing to report.
     assert_eq!(notes_of_export(&source, "transformers", place.path()), [""; 0]);
 }

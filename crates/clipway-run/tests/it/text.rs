@@ -1,4 +1,4 @@
-//! Token ids against open_clip's, and the rules round them.
+//! Token ids against open_clip's, and the rules around them.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use clipway_run::text::{
 use clipway_testing::token_goldens::run_token_goldens;
 use serde_json::json;
 
-/// Gives a folder of the shared files; says so where it is absent.
+/// Returns a folder of shared files, or reports that it is absent.
 pub fn shared(part: &str) -> Option<PathBuf> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
     let folder = std::env::var_os("CLIPWAY_SHARED").map_or_else(beside, PathBuf::from).join(part);
@@ -155,7 +155,7 @@ fn the_files_of_clip_describe_the_same_tokenizer() {
     {
         let expected = own.encode(text).unwrap();
         let found = through_library.encode(text).unwrap();
-        // They differ in what they pad with: CLIP's own takes 0.
+        // Only the padding differs: CLIP's own pads with 0.
         let end = 1 + expected.ids.iter().position(|&id| id == 49407).unwrap();
         assert_eq!(found.ids[..end], expected.ids[..end], "{text}");
         assert!(found.ids[end..].iter().all(|&id| id == 49407), "{text}");

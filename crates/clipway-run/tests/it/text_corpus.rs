@@ -1,4 +1,4 @@
-//! Hostile files of tokenizers: refused with an error, without a panic and in time.
+//! Hostile tokenizer files: refused with an error, without a panic and in time.
 
 use std::fs;
 
@@ -33,7 +33,7 @@ fn corpus() {
     assert!(count > 0);
 }
 
-/// A sound file, to be spoilt.
+/// A sound file to corrupt.
 fn sound() -> Value {
     json!({
         "version": "1.0",

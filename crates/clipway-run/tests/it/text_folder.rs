@@ -1,4 +1,4 @@
-//! Tokenizers of folders, as the library that a folder is for reads them. The ids are transformers 5.24's.
+//! Tokenizers of folders, read the way each folder's library reads them. The ids are from transformers 5.24.
 
 use clipway_model::config::{ModelConfig, TextConfig};
 use clipway_run::text::{
@@ -63,13 +63,13 @@ fn a_class_builds_its_own_normalizer() {
         vec![pair("tokenizer.json", &file), pair("tokenizer_config.json", &config)]
     };
     let text = clip_text(json!({}));
-    // `CLIPTokenizer` takes the vocabulary alone, and lowers case; the file's own rules are for any other class.
+    // `CLIPTokenizer` takes only the vocabulary and lowercases; the file's own rules apply to any other class.
     ids(&read(&text, &files("CLIPTokenizer")).unwrap().unwrap(), "CAT", &[49406, 2368, 49407]);
     let own = read(&text, &files("PreTrainedTokenizerFast")).unwrap().unwrap();
     assert_ne!(own.tokenizer.encode("CAT").unwrap().ids[1], 2368);
 }
 
-/// A small byte-pair encoding in the way of Gemma's.
+/// Returns a small byte-pair encoding in the style of Gemma's.
 fn gemma(class: &str, side: Option<&str>) -> Files {
     let words =
         ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", "a", "c", "t", "A", "C", ".", "ca", "cat"];
@@ -139,7 +139,7 @@ fn a_tokenizer_of_another_model_is_a_contradiction() {
     check(json!({ "pool_type": "eos", "eos_id": 2 }), &[end]);
     check(json!({ "vocab_size": 8000, "pool_type": "eos", "eos_id": 2 }), &[rows, end]);
 
-    // The ids of XLM-R, as a config that was changed from `metaclip_2` to `clip` finds them.
+    // XLM-R's ids, as seen by a config that was changed from `metaclip_2` to `clip`.
     let mut files = gemma("PreTrainedTokenizerFast", None);
     let mut file: Value = serde_json::from_slice(&files[0].1).unwrap();
     file["post_processor"] = json!({ "type": "BertProcessing", "cls": ["<bos>", 2], "sep": ["<eos>", 1] });
@@ -199,7 +199,7 @@ fn what_a_library_cannot_follow_is_refused() {
     assert!(refused(TextTarget::OpenAi).contains("another vocabulary"));
 }
 
-/// BERT's files: a vocabulary, a `tokenizer.json` that only splits at whitespace, and these keys of the configuration.
+/// Returns BERT's files: a vocabulary, a `tokenizer.json` that only splits at whitespace, and these configuration keys.
 fn bert(keys: Value) -> Files {
     let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "A", "cat", "##s", ".", "e", "é"];
     let vocab: serde_json::Map<String, Value> =
@@ -227,9 +227,9 @@ fn the_configuration_decides_for_classes_that_take_a_vocabulary_alone() {
     check(json!({}), &[2, 5, 7, 8, 9, 10, 3, 0]);
     check(json!({ "strip_accents": false }), &[2, 5, 7, 8, 9, 11, 3, 0]);
     check(json!({ "do_lower_case": false }), &[2, 6, 7, 8, 9, 1, 3, 0]);
-    // The file itself is for classes without a constructor of their own.
+    // The file itself counts only for classes without their own constructor.
     check(json!({ "tokenizer_class": "PreTrainedTokenizerFast" }), &[6, 1, 1, 0, 0]);
-    // transformers drops these keys where a `tokenizer.json` says what is added.
+    // transformers ignores these keys if a `tokenizer.json` says what is added.
     let ends =
         json!({ "tokenizer_class": "PreTrainedTokenizerFast", "add_eos_token": true, "eos_token": "[SEP]" });
     check(ends, &[6, 1, 1, 0, 0]);

@@ -1,5 +1,5 @@
-//! Siblings of known attacks on tokenizers, drawn from a seed: growth by normalizers, expressions by texts, words, tokens.
-//! Each is refused, or encodes adversarial texts in bounded time.
+//! Variants of known attacks on tokenizers, drawn from a seed: growth by normalizers, regular expressions by texts,
+//! words, tokens. Each is refused, or encodes adversarial texts in bounded time.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use clipway_run::text::{
 };
 use serde_json::{Value, json};
 
-/// Longest time for a text of 100 kB, and for a file that is refused: one second, and more where nothing is optimized.
+/// Time limit for a 100 kB text and for a refused file: one second, or more in an unoptimized build.
 const LONGEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 15 } else { 1 });
 
-/// A tokenizer of words of the letters `a` and `b`.
+/// Returns a tokenizer for words of the letters `a` and `b`.
 fn base() -> Value {
     json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
@@ -61,7 +61,7 @@ fn refused(name: &str, file: &Value, code: &str, part: &str) {
     assert!(message.contains(part) && message.len() < 1000, "{name}: `{message}` does not say `{part}`");
 }
 
-/// Encodes texts of 100 kB that are hard for expressions and normalizers.
+/// Encodes 100 kB texts that are hard for regular expressions and normalizers.
 fn harmless(name: &str, file: &Value) {
     let tokenizer = open(file).unwrap_or_else(|error| panic!("{name}: {error}"));
     for unit in [
@@ -130,11 +130,11 @@ fn growth_is_bounded_by_sums_and_products() {
     );
     refused("long content", &with("normalizer", replace("x", &"y".repeat(5000))), "too-large", "5000 bytes");
     harmless("doubled eight times", &doubled(8));
-    // What shrinks again was long in between.
+    // A text that shrinks again was long in between.
     let (long, gone) = (replace("a", &"y".repeat(256)), replace("y", ""));
     let shrunk = open(&sequence("normalizer", vec![long, gone])).unwrap();
     assert_eq!(shrunk.encode(&"a".repeat(100_000)).unwrap_err().code(), "too-large");
-    // What would grow too far is a matter of the text.
+    // Whether a text grows too far depends on the text.
     let tokenizer = open(&with("normalizer", replace("x", &"y".repeat(256)))).unwrap();
     assert!(tokenizer.encode(&"x".repeat(8000)).is_ok());
     assert!(tokenizer.encode(&"z".repeat(100_000)).is_ok(), "a text that does not grow");
