@@ -1,4 +1,4 @@
-//! Measures which lines of the readers the tests reach.
+//! Measures which lines of the readers are reached by tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::outcome::{Outcome, tell};
 /// Minimum line coverage, in percent.
 const LEAST: f64 = 90.0;
 
-/// What is measured: a name, and where its files begin.
+/// What to measure: a name, and the path prefixes of its files.
 const PARTS: [(&str, &[&str]); 3] = [
     ("clipway-formats", &["crates/clipway-formats/src/"]),
     (
@@ -58,7 +58,7 @@ struct Lines {
     covered: usize,
 }
 
-/// Runs the tests of the readers' crates with counters, and counts the lines they reach. The tools come with
+/// Runs the tests of the readers' crates with instrumentation, and counts the lines they reach. The tools come with
 /// `rustup component add llvm-tools`.
 pub fn run() -> Result<bool, String> {
     let root = root();
@@ -106,7 +106,7 @@ pub fn run() -> Result<bool, String> {
     Ok(tell(outcomes))
 }
 
-/// Runs the tests; gives the binaries.
+/// Runs the tests; returns the binaries.
 fn test(root: &Path, folder: &Path, profiles: &Path) -> Result<Vec<PathBuf>, String> {
     #[derive(Deserialize)]
     struct Message {
@@ -142,7 +142,7 @@ fn test(root: &Path, folder: &Path, profiles: &Path) -> Result<Vec<PathBuf>, Str
     Ok(binaries)
 }
 
-/// The folder of the tools that fit the compiler.
+/// Returns the folder of the tools that match the compiler.
 fn tools() -> Result<PathBuf, String> {
     let root = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let root = String::from_utf8_lossy(&root).into_owned();

@@ -1,4 +1,4 @@
-//! The newcomer's first command: takes the demo model from a training checkpoint to a verified artifact, and uses it.
+//! A newcomer's first command: takes the demo model from a training checkpoint to a verified artifact, and uses it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,7 +36,7 @@ pub fn clipway() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = own.parent().unwrap_or(&own);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // With this package beside it, dependencies have the features they were built with for this program.
+    // Including this package gives dependencies the same features as in this program's build.
     cargo.args(["build", "--quiet", "--package", "clipway-cli", "--package", "xtask"]).current_dir(root());
     if folder.ends_with("release") {
         cargo.arg("--release");
@@ -68,12 +68,12 @@ pub fn run() -> Result<bool, String> {
     Ok(true)
 }
 
-/// A word quoted for a shell.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     if word.contains([' ', '{']) { format!("\"{word}\"") } else { word.to_owned() }
 }
 
-/// The repository's root.
+/// Returns the repository's root.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }

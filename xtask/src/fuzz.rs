@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::demo::root;
 use crate::outcome::{Outcome, tell};
 
-/// Flags by which the compiler counts edges and traces comparisons for libFuzzer. They go to every crate but not to
+/// Flags that make the compiler count edges and trace comparisons for libFuzzer. They apply to every crate but not to
 /// build scripts, since a target is named.
 const COVERAGE: [&str; 8] = [
     "-Cpasses=sancov-module",
@@ -25,20 +25,20 @@ const COVERAGE: [&str; 8] = [
     "--cfg=fuzzing",
 ];
 
-/// Longest input, in bytes: enough for every reader's structures, short enough for many tries.
+/// Maximum input length in bytes: enough for every reader's structures, short enough for many executions.
 const LONGEST_INPUT: usize = 8192;
 
-/// Longest time for one input by the clock on the wall, in seconds: generous, since the machine may be loaded. The
-/// targets themselves hold each input to its processor time (`fuzz/src/memory.rs`).
+/// Maximum wall-clock time for one input, in seconds: generous, since the machine may be loaded. The targets themselves
+/// limit processor time per input (`fuzz/src/memory.rs`).
 const LONGEST_TRY: usize = 60;
 
-/// Most resident memory of a fuzzer with its inputs, in MiB. The targets hold their readers to far less.
+/// Maximum resident memory of a fuzzer with its inputs, in MiB. The targets limit their readers to far less.
 const MEMORY: usize = 1024;
 
-/// Most lines of a fuzzer's own words that a finding shows.
+/// Maximum lines of a fuzzer's own output shown for a finding.
 const SHOWN_LINES: usize = 30;
 
-/// Folders of the corpus from which targets start too, below `good` and `bad`.
+/// Additional start folders for the targets, below the corpus's `good` and `bad`.
 const CORPUS: [(&str, &[&str]); 12] = [
     ("safetensors", &["safetensors"]),
     ("sharded", &["sharded"]),
@@ -54,10 +54,10 @@ const CORPUS: [(&str, &[&str]); 12] = [
     ("tokenizer_json", &["tokenizer"]),
 ];
 
-/// Targets of images, which start from all images of the corpus.
+/// Image targets, which start from all images of the corpus.
 const IMAGES: [&str; 6] = ["jpeg", "png", "gif", "webp", "bmp", "tiff"];
 
-/// What is run, and how long.
+/// What to run, and for how long.
 #[derive(Args)]
 pub struct Options {
     /// Targets; by default all in fuzz/targets
@@ -89,7 +89,7 @@ pub struct Options {
     address: bool,
 }
 
-/// Where everything of the fuzzers is.
+/// The locations of everything the fuzzers use.
 struct Places {
     root: PathBuf,
     work: PathBuf,
@@ -97,7 +97,7 @@ struct Places {
     corpus: Option<PathBuf>,
 }
 
-/// What a target's run came to.
+/// The result of a target's run.
 struct Run {
     passed: bool,
     executions: u64,
@@ -130,7 +130,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.unwrap_or(0)).build();
     let pool = pool.map_err(|error| error.to_string())?;
     let outcomes: Vec<Result<Outcome, String>> = pool.install(|| {
-        // One after the other from the front, and not halves of the list.
+        // In order from the front, instead of splitting the list in halves.
         let each = chosen.par_iter().with_max_len(1);
         each.map(|target| {
             let run = run_target(&places, target, options)?;
@@ -151,7 +151,7 @@ fn outcome(target: &str, run: Run) -> Outcome {
     Outcome { name: target.to_owned(), passed: run.passed, detail }
 }
 
-/// Names of all targets.
+/// Lists the names of all targets.
 fn targets(root: &Path) -> Result<Vec<String>, String> {
     let folder = root.join("fuzz/targets");
     let entries = folder.read_dir().map_err(|error| format!("`{}`: {error}", folder.display()))?;
@@ -175,7 +175,7 @@ fn build(root: &Path, work: &Path, targets: &[String], options: &Options) -> Res
     for target in targets {
         command.args(["--bin", target]);
     }
-    // Settings that are meant for the workspace's own builds do not reach this one.
+    // Settings for the workspace's own builds must not reach this one.
     command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     command.env_remove("CARGO_PROFILE_RELEASE_LTO").env_remove("CARGO_PROFILE_RELEASE_CODEGEN_UNITS");
     if options.quick {
@@ -188,7 +188,7 @@ fn build(root: &Path, work: &Path, targets: &[String], options: &Options) -> Res
     Ok(())
 }
 
-/// The compiler's name of this system.
+/// Returns the compiler's name for this system.
 pub fn host() -> Result<String, String> {
     let output = Command::new("rustc").arg("-vV").output().map_err(|error| format!("rustc: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -196,7 +196,7 @@ pub fn host() -> Result<String, String> {
     host.map(str::to_owned).ok_or_else(|| "rustc does not say its host".to_owned())
 }
 
-/// Runs one target; what it says goes to a file of its own.
+/// Runs one target; its output goes to a separate file.
 fn run_target(places: &Places, target: &str, options: &Options) -> Result<Run, String> {
     let failed = |error: std::io::Error| format!("{target}: {error}");
     let folder = |kind: &str| {
@@ -206,7 +206,7 @@ fn run_target(places: &Places, target: &str, options: &Options) -> Result<Run, S
     let (inputs, findings, talk) = (folder("inputs")?, folder("findings")?, folder("talk")?);
     let (times, words) = (talk.join("times"), talk.join("words"));
     let mut command = Command::new("sh");
-    // The shell tells the processor time of the fuzzer after its end.
+    // The shell reports the fuzzer's processor time after it ends.
     command.args(["-c", "times=$1; shift; \"$@\"; status=$?; times >\"$times\"; exit $status", "sh"]);
     command.arg(&times).arg(places.binaries.join(target));
     if let Some(runs) = options.runs {
@@ -230,7 +230,7 @@ fn run_target(places: &Places, target: &str, options: &Options) -> Result<Run, S
     })
 }
 
-/// What came of trying findings again.
+/// The results of retrying findings.
 #[derive(Default)]
 struct Repeats {
     tried: usize,
@@ -238,19 +238,19 @@ struct Repeats {
 }
 
 impl Repeats {
-    /// Whether nothing is left open. A fuzzer that failed without a finding has failed by itself.
+    /// Returns whether nothing is left open. A fuzzer that failed without a finding is itself a failure.
     fn all_pass(&self, fuzzer_passed: bool) -> bool {
         self.failed == 0 && (fuzzer_passed || self.tried > 0)
     }
 }
 
-/// Executions that a fuzzer counted.
+/// Returns the number of executions counted by a fuzzer.
 fn executions(said: &str) -> u64 {
     let count = |line: &str| line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok();
     said.lines().find_map(count).unwrap_or(0)
 }
 
-/// Tries each finding alone again: on a loaded machine an input may run out of time by chance. What is none is removed.
+/// Retries each finding alone: on a loaded machine an input may run out of time by chance. Removes those that pass.
 fn repeats(places: &Places, target: &str, findings: &Path) -> std::io::Result<Repeats> {
     let mut repeats = Repeats::default();
     for entry in fs::read_dir(findings)? {
@@ -268,7 +268,7 @@ fn repeats(places: &Places, target: &str, findings: &Path) -> std::io::Result<Re
     Ok(repeats)
 }
 
-/// Folders of inputs that a target starts from and does not write to.
+/// Returns the folders of inputs that a target starts from but does not write to.
 fn start_folders(places: &Places, target: &str) -> Vec<PathBuf> {
     let mut folders =
         vec![places.root.join("fuzz/seeds").join(target), places.root.join("fuzz/findings").join(target)];
@@ -281,7 +281,7 @@ fn start_folders(places: &Places, target: &str) -> Vec<PathBuf> {
     folders
 }
 
-/// User and system time of a shell's children, from the second line of its `times`: `0m1.50s 0m0.25s`.
+/// Parses user and system time of a shell's children from the second line of its `times`: `0m1.50s 0m0.25s`.
 fn children_time(times: &str) -> Duration {
     let one = |text: &str| {
         let (minutes, seconds) = text.trim_end_matches('s').split_once('m')?;

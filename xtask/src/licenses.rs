@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::demo::root;
 use crate::outcome::{Outcome, tell};
 
-/// Licenses, as SPDX names them, of which a package needs one.
+/// Permitted licenses by SPDX name; a package needs one of them.
 const PERMITTED: [&str; 14] = [
     "0BSD",
     "Apache-2.0",
@@ -26,7 +26,7 @@ const PERMITTED: [&str; 14] = [
     "Zlib",
 ];
 
-/// Packages by which a program or its build could reach the network.
+/// Packages through which a program or its build could reach the network.
 const BANNED: [&str; 16] = [
     "attohttpc",
     "curl",
@@ -46,7 +46,7 @@ const BANNED: [&str; 16] = [
     "ureq",
 ];
 
-/// Manifests whose packages are looked at.
+/// Manifests whose packages are checked.
 const MANIFESTS: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
 
 #[derive(Deserialize)]
@@ -63,7 +63,7 @@ struct Package {
     rust_version: Option<String>,
 }
 
-/// Looks at every package that is locked.
+/// Checks every locked package.
 pub fn run() -> Result<bool, String> {
     let mut outcomes = Vec::new();
     for manifest in MANIFESTS {
@@ -91,7 +91,7 @@ pub fn run() -> Result<bool, String> {
 /// The oldest Rust that builds the workspace.
 const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
-/// What is wrong with a package, where `oldest` is the oldest Rust that must build it.
+/// Describes what is wrong with a package; `oldest` is the oldest Rust that must build it.
 fn problem(package: &Package, oldest: &str) -> Option<String> {
     let Package { name, version, license, source, rust_version } = package;
     let refuse = |cause: String| Some(format!("{name} {version}: {cause}"));
@@ -116,7 +116,7 @@ fn problem(package: &Package, oldest: &str) -> Option<String> {
     }
 }
 
-/// The numbers of a version of Rust: 1.90 is 1.90.0. What is no number is newer than any.
+/// Parses a Rust version: 1.90 is 1.90.0. Anything that is not a number counts as newer than any.
 fn release(version: &str) -> [u32; 3] {
     let mut numbers = [0; 3];
     for (number, part) in numbers.iter_mut().zip(version.split('.')) {
@@ -125,7 +125,7 @@ fn release(version: &str) -> [u32; 3] {
     numbers
 }
 
-/// Whether an expression leaves a choice of permitted licenses only. `/` is an old spelling of `OR`.
+/// Returns whether an expression can be met with permitted licenses only. `/` is an old spelling of `OR`.
 fn is_permitted(expression: &str) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -133,7 +133,7 @@ fn is_permitted(expression: &str) -> bool {
     reader.any() && reader.words.is_empty()
 }
 
-/// The rest of an expression; `AND` binds more closely than `OR`.
+/// The rest of an expression; `AND` binds tighter than `OR`.
 struct Expression<'a> {
     words: &'a [&'a str],
 }

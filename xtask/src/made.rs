@@ -1,4 +1,4 @@
-//! Small models whose weights a formula gives, for runs that need a source.
+//! Small models with formula weights, for runs that need a source.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use clipway_model::config::ConfigFile;
 use clipway_testing::formula;
 use serde_json::{Value, json};
 
-/// Tensors of a model, in the order of its state dict.
+/// Returns the tensors of a model, in state-dict order.
 pub fn parameters(config: &str) -> Result<Vec<TensorInfo>, String> {
     let file = ConfigFile::parse(config.as_bytes()).map_err(|error| error.to_string())?;
     let model = architecture::build(&file.model).map_err(|error| error.to_string())?;
@@ -22,14 +22,14 @@ pub fn parameters(config: &str) -> Result<Vec<TensorInfo>, String> {
     Ok(ids.map(info).collect())
 }
 
-/// Writes a folder with a config alone.
+/// Writes a folder that contains only a config.
 pub fn write_config(folder: &Path, config: &str) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| shown(folder, error))?;
     let path = folder.join("open_clip_config.json");
     fs::write(&path, format!(r#"{{"model_cfg": {config}}}"#)).map_err(|error| shown(&path, error))
 }
 
-/// Writes a folder with a config and a file of weights, which depend on `letter`.
+/// Writes a folder with a config and a weight file whose values depend on `letter`.
 pub fn write_source(folder: &Path, config: &str, weights: &str, letter: &str) -> Result<(), String> {
     write_config(folder, config)?;
     let infos = parameters(config)?;
@@ -43,7 +43,7 @@ pub fn write_source(folder: &Path, config: &str, weights: &str, letter: &str) ->
     written.and_then(|()| out.flush()).map_err(|error| shown(&path, error))
 }
 
-/// A tokenizer of the words `a` and `b`, whose last token has the highest id, as the model wants it.
+/// Returns a tokenizer for the words `a` and `b` whose last token has the highest id, as the model requires.
 pub fn tokenizer() -> Value {
     json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
@@ -69,7 +69,7 @@ pub fn tokenizer() -> Value {
     })
 }
 
-/// Writes a model of this width and these layers for images, which reads texts by `tokenizer`.
+/// Writes a model of this width and number of image layers, with `tokenizer` for its texts.
 pub fn write_small(
     folder: &Path,
     width: usize,
@@ -96,7 +96,7 @@ pub fn write_small(
     Ok(())
 }
 
-/// What went wrong with a path.
+/// Describes what went wrong with a path.
 pub fn shown(path: &Path, error: io::Error) -> String {
     format!("`{}`: {error}", path.display())
 }

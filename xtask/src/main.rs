@@ -1,6 +1,6 @@
-//! Repository chores: the demo, golden outputs, the corpus of hostile files, benchmarks.
+//! Repository tasks: the demo, golden outputs, the corpus of hostile files, benchmarks.
 
-// Tests and chores read and write files of their own.
+// Tests and tools read and write their own files.
 #![allow(clippy::disallowed_methods)]
 #![forbid(unsafe_code)]
 
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Repository chores
+/// Repository tasks
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]

@@ -13,28 +13,29 @@ use rayon::prelude::*;
 use crate::demo::root;
 use crate::outcome::{Outcome, tell};
 
-/// Largest file that is mutated, in bytes: all steps away from it are tried.
+/// Maximum size of a mutated file, in bytes; every mutation of it is tried.
 const LARGEST: usize = 4096;
 
-/// Numbers that every eight bytes are set to.
+/// Numbers that each eight bytes are set to.
 const NUMBERS: [u64; 5] = [0, 1, 1 << 31, 1 << 63, u64::MAX];
 
-/// What a format has against changes.
+/// A format's protection against changes.
 #[derive(Clone, Copy, PartialEq)]
 enum Guard {
-    /// Checksums over everything that matters.
+    /// Checksums over everything significant.
     Checksums,
-    /// None: a changed weight, or a changed letter of a name, reads as another file. No dtype and no shape may.
+    /// None: a changed weight, or a changed letter in a name, goes undetected. Changes of a dtype or a shape must not.
     Structure,
-    /// None, and numbers such as strides and offsets stand in the open: another view of the same bytes reads too. So
-    /// many steps read as another file, and no more may.
+    /// None, and numbers such as strides and offsets are unprotected: another view of the same bytes is readable too.
+    /// At most this many mutations may read as
+    /// another file.
     AtMost(usize),
 }
 
 /// The files, below `fuzz/seeds`.
 const FILES: [(&str, Guard); 12] = [
     ("safetensors/plain.safetensors", Guard::Structure),
-    // The other lengths of a tensor without elements are in nothing but its shape.
+    // The other lengths of a tensor without elements appear only in its shape.
     ("safetensors/empty.safetensors", Guard::AtMost(55)),
     ("pytorch_zip/plain.pt", Guard::Checksums),
     ("pytorch_zip/views.pt", Guard::Checksums),
@@ -48,10 +49,10 @@ const FILES: [(&str, Guard); 12] = [
     ("torchscript/linear.pt", Guard::Checksums),
 ];
 
-/// Tensors as they are read.
+/// Tensors and their bytes, as read.
 type Tensors = Vec<(TensorInfo, Vec<u8>)>;
 
-/// What came of a step.
+/// The outcome of a mutation.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Refused,
@@ -61,7 +62,7 @@ enum Fate {
     Kinds,
 }
 
-/// Tries all steps of all files.
+/// Tries all mutations of all files.
 pub fn run() -> Result<bool, String> {
     let seeds = root().join("fuzz/seeds");
     let outcomes = FILES.iter().map(|(name, guard)| mutate(&seeds.join(name), name, *guard));
@@ -94,9 +95,9 @@ fn mutate(path: &Path, name: &str, guard: Guard) -> Result<Outcome, String> {
     Ok(Outcome { name: name.to_owned(), passed, detail })
 }
 
-/// A small step away from a file.
+/// A small mutation of a file.
 enum Step {
-    /// Its first bytes only.
+    /// Only the first bytes are kept.
     Cut(usize),
     /// A bit is flipped.
     Flip(usize, u8),
@@ -106,7 +107,7 @@ enum Step {
     Number(usize, u64),
 }
 
-/// Every step away from a file of this many bytes.
+/// Returns every mutation of a file of this many bytes.
 fn steps(length: usize) -> Vec<Step> {
     let cuts = (0..length).map(Step::Cut);
     let flips = (0..length).flat_map(|at| (0..8).map(move |bit| Step::Flip(at, bit)));
@@ -146,7 +147,7 @@ fn judge(name: &str, expected: &Tensors, bytes: Vec<u8>) -> Fate {
     }
 }
 
-/// Reads a file by the reader that its folder names.
+/// Reads a file with the reader named by its folder.
 fn read(name: &str, bytes: Vec<u8>) -> Result<Tensors, FormatError> {
     let source: Arc<dyn ReadAt> = Arc::new(bytes);
     match name.split('/').next() {

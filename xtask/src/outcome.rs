@@ -10,7 +10,7 @@ pub struct Outcome {
     pub detail: String,
 }
 
-/// Prints every case as it comes and the closing count; true if all passed and there was at least one.
+/// Prints every case as it finishes, and a final count; returns true if all passed and there was at least one.
 pub fn tell(outcomes: impl IntoIterator<Item = Outcome>) -> bool {
     let (mut passed, mut failed) = (0, 0);
     for outcome in outcomes {

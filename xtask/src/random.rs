@@ -1,6 +1,6 @@
-//! Numbers from a seed.
+//! Pseudorandom numbers from a seed.
 
-/// Numbers that a seed gives, by splitmix64.
+/// A pseudorandom number generator: splitmix64.
 pub struct Random(u64);
 
 impl Random {
@@ -17,22 +17,22 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From 0 to below 1.
+    /// Returns a number from 0 to below 1.
     pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// From 0 to below `limit`, which is not 0.
+    /// Returns a number from 0 to below `limit`, which must not be 0.
     pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    /// One of several.
+    /// Returns one of several values.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 
-    /// This many bytes.
+    /// Returns this many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         std::iter::repeat_with(|| self.next().to_le_bytes()).flatten().take(count).collect()
     }

@@ -8,43 +8,43 @@ use serde::Deserialize;
 
 use super::watched::Seen;
 
-/// Expectations of one attack. Unknown keys are an error: an expectation that is not understood is none.
+/// Expectations of one attack. Unknown keys are an error, since an expectation that is not understood checks nothing.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
-    /// Longest time of the whole script.
+    /// Maximum time of the whole script.
     pub max_seconds: f64,
-    /// Most memory of any run of the program, in millions of bytes.
+    /// Maximum memory of any run of the program, in millions of bytes.
     pub max_mb: u64,
-    /// Most bytes of files at one time, inputs included, in millions.
+    /// Maximum bytes of files at any time, inputs included, in millions.
     pub max_file_mb: Option<u64>,
-    /// Exit statuses that runs of the program may have, as the script prints them (`exit 1`, `rc 1`); any without it.
+    /// Allowed exit statuses of the program, as the script prints them (`exit 1`, `rc 1`); any if empty.
     #[serde(default)]
     pub exit: Vec<i32>,
-    /// Codes of errors, each of which must be printed.
+    /// Error codes that must all be printed.
     #[serde(default)]
     pub code: Vec<String>,
-    /// Regular expressions, each of which must match what the script prints.
+    /// Regular expressions that must all match the script's output.
     #[serde(default)]
     pub says: Vec<String>,
-    /// Regular expressions, none of which may.
+    /// Regular expressions that must not match it.
     #[serde(default)]
     pub never_says: Vec<String>,
-    /// Paths below the case's working folder that must be there afterwards.
+    /// Paths below the case's working folder that must exist afterwards.
     #[serde(default)]
     pub exists: Vec<String>,
-    /// Paths that must not be there; a name may begin or end with `*`.
+    /// Paths that must not exist; a name may start or end with `*`.
     #[serde(default)]
     pub absent: Vec<String>,
 }
 
 impl Expected {
-    /// When the script is stopped.
+    /// Returns the time after which the script is stopped.
     pub fn limit(&self) -> Duration {
         Duration::from_secs_f64(self.max_seconds.max(0.1)).mul_f64(1.5)
     }
 
-    /// Everything that is not as expected.
+    /// Lists every deviation from the expectations.
     pub fn problems(&self, seen: &Seen, place: &Path) -> Vec<String> {
         let mut problems = Vec::new();
         if seen.stopped || seen.time.as_secs_f64() > self.max_seconds {
@@ -99,7 +99,7 @@ impl Expected {
     }
 }
 
-/// Whether a path is there; its last part may begin or end with `*`.
+/// Returns whether a path exists; its last part may start or end with `*`.
 fn is_there(place: &Path, path: &str) -> bool {
     let path = place.join(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

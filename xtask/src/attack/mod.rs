@@ -1,5 +1,5 @@
-//! Attacks: folders with `make.py`, which makes a hostile input, and `run.sh`, which shows what the program does with it.
-//! Each runs watched, and is judged by its expectations. Further ones are drawn from a seed.
+//! Attacks: folders with `make.py`, which creates a hostile input, and `run.sh`, which shows what the program does with
+//! it. Each is run under observation and judged by its expectations. More are drawn from a seed.
 
 mod draw;
 mod expected;
@@ -14,10 +14,10 @@ use crate::outcome::{Outcome, tell};
 use expected::Expected;
 use watched::Watched;
 
-/// Expectations of the attacks that are handed over, by the name of their folder.
+/// Expectations of the given attacks, by folder name.
 const EXPECTATIONS: &str = "xtask/data/attacks.json";
 
-/// What is run.
+/// What to run.
 #[derive(clap::Args)]
 pub struct Options {
     /// The folder of attacks
@@ -26,21 +26,21 @@ pub struct Options {
     /// Draw attacks from this number on: views by deflation, tiles by codecs, growth by normalizers, links by files
     #[arg(long, value_name = "SEED")]
     draw: Option<u64>,
-    /// How many attacks are drawn; number SEED alone repeats a case
+    /// How many attacks to draw; 1 repeats the case SEED
     #[arg(long, value_name = "N", default_value_t = 40, requires = "draw")]
     count: u64,
     /// Run only attacks whose name contains a match of this regular expression
     #[arg(long, value_name = "REGEX")]
     only: Option<regex::Regex>,
-    /// The program; without it the one of this build is made
+    /// The program; built from this checkout by default
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// The Python that makes the inputs
+    /// The Python that creates the inputs
     #[arg(long, default_value = "python3")]
     python: String,
 }
 
-/// Runs every attack of a folder and every drawn one; true if all came out as expected and there was at least one.
+/// Runs every attack of a folder and every drawn one; returns true if all passed and there was at least one.
 pub fn run(options: &Options) -> Result<bool, String> {
     let read = std::fs::read_to_string(root().join(EXPECTATIONS)).map_err(|error| error.to_string())?;
     let known: BTreeMap<String, Expected> =
@@ -68,7 +68,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(tell(handed.chain(drawn.into_iter().flatten())))
 }
 
-/// Names of all folders but those of helpers; a folder without `run.sh` is a case that cannot be understood.
+/// Lists all folders except those of helpers; a folder without `run.sh` is a failed case.
 fn cases(folder: &Path) -> Result<Vec<String>, String> {
     let wrong = |error: std::io::Error| format!("{}: {error}", folder.display());
     let mut names = Vec::new();
@@ -90,7 +90,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// What is expected: `expected.json` beside the case, else what is known here.
+    /// Returns the expectations: `expected.json` next to the case, otherwise the known ones.
     fn expected(&self, known: Option<&Expected>) -> Result<Expected, String> {
         let own = self.folder.join("expected.json");
         match (std::fs::read_to_string(&own), known) {
@@ -103,7 +103,7 @@ impl Case<'_> {
         }
     }
 
-    /// What is wrong, and what was measured.
+    /// Returns the problems and the measurements.
     fn judged(&self, expected: &Expected) -> Result<(Vec<String>, String), String> {
         let script = self.folder.join("run.sh").canonicalize().map_err(|error| format!("run.sh: {error}"))?;
         let work = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -119,7 +119,7 @@ impl Case<'_> {
         let watched = Watched { program: self.program, folder: work.path(), limit: expected.limit() };
         let seen = watched.run(command)?;
         let name = self.folder.file_name().unwrap_or_default();
-        // `run.sh` works in a folder of the case's name below a temporary one.
+        // `run.sh` works in a folder named after the case, inside a temporary one.
         let made = std::fs::read_dir(work.path()).map_err(|error| error.to_string())?;
         let place = made.flatten().map(|entry| entry.path().join(name)).find(|path| path.is_dir());
         let place = place.ok_or("`run.sh` made no folder: its input could not be made")?;

@@ -1,4 +1,4 @@
-//! A process that is watched: its time, the memory of the program's runs, the files it makes, and its output.
+//! Runs a process under observation: its time, the memory of the program's runs, the files it creates, and its output.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -9,40 +9,40 @@ use std::time::{Duration, Instant};
 
 use crate::corpus::usage_of;
 
-/// Time between two looks at the processes.
+/// Interval for checking on the processes.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// What is watched.
+/// What to observe.
 pub struct Watched<'a> {
     /// The program whose runs are measured.
     pub program: &'a Path,
     /// The folder whose files are measured.
     pub folder: &'a Path,
-    /// When the process is stopped.
+    /// The time after which the process is stopped.
     pub limit: Duration,
 }
 
-/// What was seen of a process.
+/// What was observed of a process.
 #[derive(Debug)]
 pub struct Seen {
     /// stdout and stderr.
     pub output: String,
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// From its start to its end.
+    /// Time from start to end.
     pub time: Duration,
-    /// Most processor time of one run of the program; of a system that does not show it, 0.
+    /// Highest processor time of one run of the program; 0 if the system does not report it.
     pub processor: Duration,
-    /// Most memory of one run of the program, in bytes; of a system that does not show it, 0.
+    /// Highest memory use of one run of the program, in bytes; 0 if the system does not report it.
     pub memory: u64,
-    /// Most bytes of the folder's files at one time.
+    /// Highest total size of the folder's files at any time, in bytes.
     pub files: u64,
     /// Whether it was stopped at the limit.
     pub stopped: bool,
 }
 
 impl Watched<'_> {
-    /// Runs a process to its end, or to the limit.
+    /// Runs a process until it ends or reaches the limit.
     pub fn run(&self, mut command: Command) -> Result<Seen, String> {
         let (mut reader, writer) = std::io::pipe().map_err(|error| error.to_string())?;
         let copy = writer.try_clone().map_err(|error| error.to_string())?;
@@ -51,7 +51,7 @@ impl Watched<'_> {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let start = Instant::now();
         let mut child = command.spawn().map_err(|error| format!("cannot start a process: {error}"))?;
-        // The remaining writing ends belong to the process.
+        // The remaining write ends belong to the process.
         drop(command);
         let output = thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -75,7 +75,7 @@ impl Watched<'_> {
         let files = files.max(bytes_below(self.folder));
         let output =
             output.join().map_err(|_| "its output cannot be read")?.map_err(|error| error.to_string())?;
-        // What `time` measured is as exact as the system tells it.
+        // The script's own measurement with `time` is as exact as the system provides.
         let told = output.lines().filter_map(|line| {
             let (_, rest) = line.split_once("=> exit ")?;
             rest.strip_suffix(" KB")?.rsplit_once(' ')?.1.parse::<u64>().ok()
@@ -84,7 +84,7 @@ impl Watched<'_> {
         Ok(Seen { output, status, time, processor, memory, files, stopped })
     }
 
-    /// The most memory and processor time that one run of the program has taken so far, `process` or one below it.
+    /// Returns the highest memory and processor time so far of any run of the program, in `process` or below it.
     fn usage(&self, process: u32) -> (u64, Duration) {
         let mut parents: BTreeMap<u32, u32> = BTreeMap::new();
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -114,7 +114,7 @@ impl Watched<'_> {
     }
 }
 
-/// Bytes on the disk of all files below a folder, as far as they can be seen while they come and go.
+/// Returns the disk usage of all files below a folder, as far as visible while they come and go.
 fn bytes_below(folder: &Path) -> u64 {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -124,7 +124,7 @@ fn bytes_below(folder: &Path) -> u64 {
     bytes
 }
 
-/// Bytes that a file takes; a sparse one takes less than its length.
+/// Returns the disk usage of a file; a sparse one takes less than its length.
 #[cfg(unix)]
 fn on_disk(metadata: &std::fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::blocks(metadata) * 512
@@ -135,7 +135,7 @@ fn on_disk(metadata: &std::fs::Metadata) -> u64 {
     metadata.len()
 }
 
-/// Ends a process and everything it started: its group is its own.
+/// Kills a process and everything it started, which form one process group.
 fn stop(child: &mut Child) -> Result<ExitStatus, String> {
     let group = format!("-{}", child.id());
     let killed = Command::new("kill").args(["-KILL", "--", &group]).status();

@@ -1,4 +1,4 @@
-//! Photographs a second, clipway and Pillow side by side.
+//! Photographs per second, clipway and Pillow side by side.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use super::peer;
 /// What to measure.
 #[derive(Args)]
 pub struct Images {
-    /// Folders of JPEG files, as `benches/peers/images.py make` writes them
+    /// Folders of JPEG files, as written by `benches/peers/images.py make`
     #[arg(required = true)]
     folders: Vec<PathBuf>,
-    /// Threads, several with commas between
+    /// Numbers of threads, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     threads: Vec<usize>,
-    /// Most images of a folder
+    /// Maximum images per folder
     #[arg(long, default_value_t = 1000)]
     limit: usize,
     /// A Python with open_clip, torchvision and Pillow
@@ -25,7 +25,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// Measures clipway, the peer and clipway again, and prints a line for each folder and number of threads.
+    /// Measures clipway, the peer and clipway again, and prints a line per folder and number of threads.
     pub fn run(&self) -> Result<bool, String> {
         for folder in &self.folders {
             for &threads in &self.threads {

@@ -1,4 +1,4 @@
-//! Measurements of speed, to be read beside the peers' scripts in `benches/peers`.
+//! Speed measurements, to be compared with the peers' scripts in `benches/peers`.
 
 mod images;
 mod peer;
@@ -12,28 +12,28 @@ use clipway_testing::engine_bench::{EngineBenchOptions, measure_engine};
 /// What to measure.
 #[derive(Subcommand)]
 pub enum What {
-    /// A model in f32: images, texts as long as the context and captions a second; `benches/peers/engine.py` prints
-    /// the same of PyTorch, ONNX Runtime and OpenVINO, `benches/peers/towers.py` a table of models by turns
+    /// A model in f32: images, context-length texts and captions per second; `benches/peers/engine.py` prints the same
+    /// for PyTorch, ONNX Runtime and OpenVINO, `benches/peers/towers.py` a table of models measured by turns
     Engine {
         /// Registered model
         #[arg(long, default_value = "ViT-B-32")]
         model: String,
-        /// Kinds of input, of image, text and caption
+        /// Kinds of input: image, text, caption
         #[arg(long, value_delimiter = ',', default_value = "image,text,caption")]
         inputs: Vec<String>,
-        /// Sizes of the batches
+        /// Batch sizes
         #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
         batches: Vec<usize>,
         /// Threads
         #[arg(long, default_value_t = 2)]
         threads: usize,
-        /// Least seconds for each case
+        /// Minimum seconds per case
         #[arg(long, default_value_t = 4)]
         seconds: u64,
     },
-    /// Photographs a second from file to pixels, beside Pillow and torchvision as open_clip runs them
+    /// Photographs per second from file to pixels, next to Pillow and torchvision as open_clip runs them
     Images(images::Images),
-    /// Texts a second of CLIP's tokenizer, beside the tokenizers library and open_clip's SimpleTokenizer
+    /// Texts per second of CLIP's tokenizer, next to the tokenizers library and open_clip's SimpleTokenizer
     Tokens(tokens::Tokens),
 }
 
@@ -49,7 +49,7 @@ pub fn run(what: What) -> Result<bool, String> {
     }
 }
 
-/// Prints JSON, as the peers' script does.
+/// Prints JSON, like the peers' script.
 fn engine(options: &EngineBenchOptions) -> Result<bool, String> {
     let measured = measure_engine(options).map_err(|error| error.to_string())?;
     let text = serde_json::to_string_pretty(&measured).map_err(|error| error.to_string())?;

@@ -1,14 +1,14 @@
-//! The peers' scripts in Python, run beside clipway in the same run.
+//! Runs the peers' Python scripts next to clipway.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::de::DeserializeOwned;
 
-/// Runs a script of `benches/peers` and reads the JSON object on its last line.
+/// Runs a script in `benches/peers` and reads the JSON object on its last line.
 ///
 /// # Errors
-/// Where Python cannot be started, the script fails, or it prints something else.
+/// If Python cannot be started, the script fails, or it prints something else.
 pub fn run<T: DeserializeOwned>(python: &Path, script: &str, arguments: &[&str]) -> Result<T, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/peers").join(script);
     let output = Command::new(python)

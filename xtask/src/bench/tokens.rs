@@ -1,4 +1,4 @@
-//! Texts a second: clipway, the tokenizers library and open_clip side by side.
+//! Texts per second: clipway, the tokenizers library and open_clip side by side.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use clipway_testing::token_bench::{TokenBench, captions, measure_tokens};
 
 use super::peer;
 
-/// Captions of a set.
+/// Captions per set.
 const CAPTIONS: usize = 5000;
 
 /// What to measure.
 #[derive(Args)]
 pub struct Tokens {
-    /// Least seconds for each tokenizer and set of texts
+    /// Minimum seconds per tokenizer and set of texts
     #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// A Python with open_clip
@@ -23,7 +23,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Measures two sets of captions on one thread and prints a line for each tokenizer.
+    /// Measures two sets of captions on one thread and prints a line per tokenizer.
     pub fn run(&self) -> Result<bool, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let file = folder.path().join("captions.txt");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Strongly connected components, by Tarjan's algorithm.
+/// Returns the strongly connected components, by Tarjan's algorithm.
 pub fn components(needs: &BTreeMap<usize, BTreeSet<usize>>) -> Vec<BTreeSet<usize>> {
     #[derive(Default)]
     struct State {

@@ -29,7 +29,7 @@ use names::{Names, read_names};
 /// Maximum number of files that may depend on each other.
 const LIMIT: usize = 4;
 
-/// Finds the cycles of every crate; false if one has more files than [`LIMIT`].
+/// Finds the cycles of every crate; returns false if one has more files than [`LIMIT`].
 pub fn run() -> Result<bool, String> {
     let mut folders = vec![root().join("xtask")];
     let crates = root().join("crates");
@@ -65,7 +65,7 @@ struct Source {
     tokens: TokenStream,
 }
 
-/// Reads every file of a crate but those that only tests see.
+/// Reads every file of a crate except those that only tests see.
 fn read_crate(src: &Path) -> Result<Vec<Source>, String> {
     let mut paths = Vec::new();
     collect(src, &mut paths)?;
@@ -98,7 +98,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
-/// The module of a file: `a/b.rs` and `a/b/mod.rs` are `a::b`, and `lib.rs` and `main.rs` are the crate itself.
+/// Returns the module of a file: `a/b.rs` and `a/b/mod.rs` are `a::b`, and `lib.rs` and `main.rs` are the crate itself.
 fn module_of(path: &str) -> Vec<String> {
     let mut parts: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if matches!(parts.last().map(String::as_str), Some("mod" | "lib" | "main")) {
@@ -110,7 +110,7 @@ fn module_of(path: &str) -> Vec<String> {
 /// A cycle: each file, with the files of the cycle that it depends on.
 type Circle = Vec<(String, Vec<String>)>;
 
-/// Cycles of two files and more, largest first.
+/// Returns the cycles of two or more files, largest first.
 fn circles(files: &[Source]) -> Vec<Circle> {
     let needs = edges(files);
     let mut circles: Vec<Circle> = components(&needs)
@@ -133,7 +133,7 @@ fn circles(files: &[Source]) -> Vec<Circle> {
     circles
 }
 
-/// The files that each file depends on, by index.
+/// Returns the files that each file depends on, by index.
 fn edges(files: &[Source]) -> BTreeMap<usize, BTreeSet<usize>> {
     let tree = Tree {
         by_module: files.iter().enumerate().map(|(index, file)| (file.module.clone(), index)).collect(),
@@ -154,7 +154,7 @@ fn edges(files: &[Source]) -> BTreeMap<usize, BTreeSet<usize>> {
     needs
 }
 
-/// Every file of a crate, by module.
+/// All files of a crate, by module.
 struct Tree {
     by_module: HashMap<Vec<String>, usize>,
     names: Vec<Names>,
@@ -162,12 +162,12 @@ struct Tree {
 }
 
 impl Tree {
-    /// The file of a path that names a module, as seen from `file`.
+    /// Returns the file of a path that names a module, as seen from `file`.
     fn module(&self, file: usize, path: &[String]) -> Option<usize> {
         self.by_module.get(&self.absolute(file, path)?).copied()
     }
 
-    /// A path from the crate's root; none if it starts outside of the crate.
+    /// Returns a path from the crate's root; `None` if it starts outside the crate.
     fn absolute(&self, file: usize, path: &[String]) -> Option<Vec<String>> {
         let mut module = self.modules[file].clone();
         let mut rest = path;
@@ -195,7 +195,7 @@ impl Tree {
         Some(module)
     }
 
-    /// The file that defines what a path names, as seen from `file`.
+    /// Returns the file that defines what a path names, as seen from `file`.
     fn resolve(&self, file: usize, path: &[String], depth: usize) -> Option<usize> {
         if depth > 16 {
             return None;
@@ -207,7 +207,7 @@ impl Tree {
                 return Some(file);
             }
             if let Some(target) = self.names[file].used.get(first) {
-                // A name that brings in itself starts outside of the crate.
+                // A name imported under itself starts outside the crate.
                 if target.first() == Some(first) && self.absolute(file, target).is_none() {
                     return None;
                 }
@@ -223,7 +223,7 @@ impl Tree {
             };
             return if local { self.names[file].globs.iter().find_map(through) } else { None };
         };
-        // The longest run of modules, and the name after it.
+        // The longest prefix that is a module, and the name after it.
         let length = (0..=absolute.len()).rev().find(|&n| self.by_module.contains_key(&absolute[..n]))?;
         let module = self.by_module[&absolute[..length]];
         let rest = &absolute[length..];
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn circles_are_found() {
-        // Directly, through a re-export, through a module's name, in a macro and by a glob.
+        // Directly, through a re-export, through a module's name, in a macro and through a glob.
         let direct = [("a.rs", "use crate::b::B; struct A(B);"), ("b.rs", "struct B(crate::a::A);")];
         assert_eq!(largest(&direct), 2);
         let lib = ("lib.rs", "mod a; mod b; pub use b::B as Other;");

@@ -1,22 +1,22 @@
-//! What a source file defines, brings in and names, read from its tokens.
+//! What a source file defines, imports and names, read from its tokens.
 
 use std::collections::{BTreeSet, HashMap};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// What a file defines, brings in and names.
+/// What a file defines, imports and names.
 #[derive(Default)]
 pub struct Names {
     pub defined: BTreeSet<String>,
-    /// The name that a `use` makes, and its path.
+    /// Each name that a `use` introduces, with its path.
     pub used: HashMap<String, Vec<String>>,
-    /// Paths whose every name a `use …::*` brings in.
+    /// Paths of `use …::*`, which import every name.
     pub globs: Vec<Vec<String>>,
-    /// Every path outside of `use`, single names too.
+    /// Every path outside `use`, single names included.
     pub named: BTreeSet<Vec<String>>,
 }
 
-/// Reads what a file defines, brings in and names.
+/// Reads what a file defines, imports and names.
 pub fn read_names(tokens: TokenStream) -> Names {
     let mut names = Names::default();
     walk(tokens, &mut names);
@@ -35,7 +35,7 @@ fn walk(tokens: TokenStream, names: &mut Names) {
                 let skipped = attribute(&tokens, at);
                 at = if skipped { end_of_item(&tokens, at + 2) } else { at + 1 };
             }
-            // The name of a lifetime; `'static` defines nothing.
+            // A lifetime's name; `'static` defines nothing.
             TokenTree::Punct(punct) if punct.as_char() == '\'' => at += 2,
             TokenTree::Group(group) => {
                 walk(group.stream(), names);
@@ -50,7 +50,7 @@ fn walk(tokens: TokenStream, names: &mut Names) {
                 } else if DEFINING.contains(&word.as_str()) {
                     at += 1 + usize::from(is_punct(tokens.get(at + 1), '!'));
                     if let Some(TokenTree::Ident(name)) = tokens.get(at) {
-                        // `mod name;` is a file of its own; `mod name { … }` is part of this one.
+                        // `mod name;` is a separate file; `mod name { … }` is part of this one.
                         if word != "mod" || !is_punct(tokens.get(at + 1), ';') {
                             names.defined.insert(name.to_string());
                         }
@@ -71,7 +71,7 @@ fn is_punct(token: Option<&TokenTree>, expected: char) -> bool {
     matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == expected)
 }
 
-/// Whether the attribute at `at` is `#[cfg(test)]`.
+/// Returns whether the attribute at `at` is `#[cfg(test)]`.
 fn attribute(tokens: &[TokenTree], at: usize) -> bool {
     match tokens.get(at + 1) {
         Some(TokenTree::Group(group)) => group.stream().to_string().replace(' ', "") == "cfg(test)",
@@ -79,7 +79,7 @@ fn attribute(tokens: &[TokenTree], at: usize) -> bool {
     }
 }
 
-/// The end of an item: behind its `;` or its braces.
+/// Returns the end of an item: after its `;` or its braces.
 fn end_of_item(tokens: &[TokenTree], mut at: usize) -> usize {
     let is_use = matches!(&tokens[at], TokenTree::Ident(ident) if ident == "use");
     while at < tokens.len() {

@@ -24,7 +24,8 @@ pub fn codes(sources: &[Source]) -> Vec<String> {
     missing.chain(unused).chain(order).collect()
 }
 
-/// Literals of every `fn code`, and the first of every `Failure::no`, `Failure::could_not_run` and `TowerError::new`.
+/// Collects the literals of every `fn code`, and the first of every `Failure::no`, `Failure::could_not_run` and
+/// `TowerError::new`.
 fn collect(tokens: TokenStream, used: &mut BTreeSet<String>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut is_code = false;
@@ -65,7 +66,7 @@ fn literal(token: &TokenTree) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Looks at the error enums of libraries.
+/// Checks the error enums of libraries.
 pub fn enums(sources: &[Source]) -> Vec<String> {
     let mut wrong = Vec::new();
     for Source { path, text } in sources.iter().filter(|source| source.is_library()) {
@@ -91,11 +92,11 @@ pub fn enums(sources: &[Source]) -> Vec<String> {
     wrong
 }
 
-/// Variants whose message repeats their source, or has a code in it.
+/// Lists variants whose message repeats their source or contains a code.
 fn causes(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for part in text.split("#[error(").skip(1) {
-        // The variant ends where the next one's attributes begin, at the latest where the enum ends.
+        // The variant ends where the next one's attributes start, or at the end of the enum.
         let end = part.find("\n}").unwrap_or(part.len());
         let part = &part[..end];
         let message = part.split(")]").next().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::files::Document;
 
-/// Links of documents that lead nowhere. `exists` looks up a path from the root.
+/// Lists links in documents that lead nowhere. `exists` looks up a path from the root.
 pub fn links(documents: &[Document], exists: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut broken = Vec::new();
     for document in documents {
@@ -24,7 +24,7 @@ pub fn links(documents: &[Document], exists: impl Fn(&Path) -> bool) -> Vec<Stri
     broken
 }
 
-/// Targets of `[text](target)`, outside of code blocks.
+/// Returns the targets of `[text](target)` outside code blocks.
 fn targets(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("```").step_by(2);
     prose.flat_map(|part| {
@@ -32,7 +32,7 @@ fn targets(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A path from the root: `path` as seen from `folder`.
+/// Returns `path`, as seen from `folder`, relative to the root.
 fn joined(folder: &Path, path: &str) -> String {
     let mut parts: Vec<&str> = folder.iter().filter_map(|part| part.to_str()).collect();
     for part in path.split('/') {
@@ -45,7 +45,7 @@ fn joined(folder: &Path, path: &str) -> String {
     parts.join("/")
 }
 
-/// The anchors of a document's headings, as GitHub makes them.
+/// Returns the anchors of a document's headings, as GitHub generates them.
 fn anchors(text: &str) -> Vec<String> {
     let headings =
         text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());

@@ -14,7 +14,7 @@ use files::{Document, Source};
 /// Folders whose Rust files are read.
 const FOLDERS: [&str; 4] = ["crates", "xtask/src", "fuzz/src", "fuzz/targets"];
 
-/// Checks every convention; false if one is broken.
+/// Checks every convention; returns false if one is broken.
 pub fn run() -> Result<bool, String> {
     let mut sources = Vec::new();
     for folder in FOLDERS {

@@ -40,14 +40,14 @@ fn compare(path: &str, expected: &BTreeSet<String>, found: &BTreeSet<String>) ->
     missing.chain(left_over).collect()
 }
 
-/// First columns of the rows that start with a name in backquotes.
+/// Returns the first columns of the rows that start with a name in backquotes.
 fn rows(text: &str, columns: usize) -> BTreeSet<String> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
     rows.map(|row| row.split(" | ").take(columns).collect::<Vec<_>>().join(" | ").replacen('`', "", 1))
         .collect()
 }
 
-/// Names of an enum's variants.
+/// Returns the names of an enum's variants.
 fn variants(text: &str, name: &str) -> BTreeSet<String> {
     let Some((_, body)) = text.split_once(&format!("pub enum {name} {{\n")) else { return BTreeSet::new() };
     let body = body.split("\n}").next().unwrap_or_default();
@@ -59,7 +59,7 @@ fn variants(text: &str, name: &str) -> BTreeSet<String> {
     names.collect()
 }
 
-/// Modules whose `declare` is in a table.
+/// Returns the modules whose `declare` is in a table.
 fn declared(text: &str, table: &str) -> BTreeSet<String> {
     let Some((_, body)) = text.split_once(&format!("const {table}:")) else { return BTreeSet::new() };
     let body = body.split("\n];").next().unwrap_or_default();

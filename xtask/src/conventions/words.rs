@@ -2,7 +2,7 @@
 
 use super::files::{Document, Source};
 
-/// Spellings and phrases that were fixed once, with what to write instead. Each is searched for in lower case.
+/// Spellings and phrases that were fixed once, with their replacements. Each is searched for in lowercase.
 const BANNED: [(&str, &str); 39] = [
     ("tokenis", "tokeniz…"),
     ("normalis", "normaliz…"),
@@ -45,10 +45,10 @@ const BANNED: [(&str, &str); 39] = [
     ("of no known", "of unknown"),
 ];
 
-/// Where a spelling belongs to someone else, such as a key of transformers.
+/// Exceptions: spellings that belong to someone else, such as a key of transformers.
 const FOREIGN: [&str; 3] = ["--licence", "\"licence\"", "legacy_behaviour"];
 
-/// Lines with a banned phrase, of Rust files and documents.
+/// Lists the lines of Rust files and documents that contain a banned phrase.
 pub fn words(sources: &[Source], documents: &[Document]) -> Vec<String> {
     let sources = sources.iter().filter(|source| !source.path.starts_with("xtask/src/conventions"));
     let sources = sources.map(|source| (&source.path, &source.text));

@@ -18,13 +18,13 @@ pub const GLANCE: Duration = Duration::from_millis(2);
 const LARGEST_REPORT: u64 = 64 << 20;
 const LONGEST_TALK: u64 = 64 << 10;
 
-/// What was seen of a process.
+/// What was observed of a process.
 pub struct Observation {
     /// Its report, or how it ended without one.
     pub report: Result<Report, String>,
-    /// Time by the clock on the wall, from its start to its report.
+    /// Wall-clock time from its start to its report.
     pub wall: Duration,
-    /// Peak of resident memory in bytes, where it is measured.
+    /// Peak resident memory in bytes, if measured.
     pub memory: Option<u64>,
     /// What it wrote to stderr.
     pub talk: String,
@@ -35,11 +35,11 @@ pub struct Observation {
 pub struct Usage {
     /// Processor time.
     pub time: Option<Duration>,
-    /// Peak of resident memory in bytes.
+    /// Peak resident memory in bytes.
     pub memory: Option<u64>,
 }
 
-/// Opens `path` in another process of this program, whose folder for everything is the same as in the file.
+/// Opens `path` in another process of this program, with the file's folder as its working and temporary folder.
 pub fn observe(format: Format, path: &Path, limits: &Limits) -> Result<Observation, String> {
     let folder = path.parent().unwrap_or(path);
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -62,7 +62,7 @@ fn watch(mut command: Command, limits: &Limits) -> Result<Observation, String> {
     let stderr = child.stderr.take();
     let talk = thread::spawn(move || {
         let mut talk = Vec::new();
-        // What cannot be read is not said.
+        // Output that cannot be read is ignored.
         let _ = stderr.map(|stderr| stderr.take(LONGEST_TALK).read_to_end(&mut talk));
         String::from_utf8_lossy(&talk).into_owned()
     });
@@ -83,19 +83,19 @@ fn watch(mut command: Command, limits: &Limits) -> Result<Observation, String> {
     Ok(Observation { report, wall, memory, talk })
 }
 
-/// The first line that a process writes, empty if there is none.
+/// Returns the first line that a process writes, empty if there is none.
 fn first_line(stdout: Option<impl Read + Send + 'static>) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         let mut line = String::new();
-        // An error leaves half a line, which is no report; nobody may be waiting any more.
+        // An error leaves half a line, which is not a report; the receiver may be gone by then.
         let _ = stdout.map(|stdout| BufReader::new(stdout.take(LARGEST_REPORT)).read_line(&mut line));
         let _ = sender.send(line);
     });
     receiver
 }
 
-/// Waits for the report, or for a limit to be passed.
+/// Waits for the report, or until a limit is exceeded.
 fn await_report(
     child: &mut Child,
     reports: &Receiver<String>,
@@ -125,7 +125,7 @@ fn await_report(
     }
 }
 
-/// Waits for the end of a process that has reported; it is stopped at the limit.
+/// Waits for a process that has reported to end; stops it at the limit.
 fn await_end(child: &mut Child, start: Instant, limits: &Limits) -> std::io::Result<ExitStatus> {
     while start.elapsed() <= limits.wall {
         if let Some(status) = child.try_wait()? {
@@ -136,21 +136,21 @@ fn await_end(child: &mut Child, start: Instant, limits: &Limits) -> std::io::Res
     stop(child)
 }
 
-/// Ends a process; one that has ended already keeps its status.
+/// Kills a process; one that has already ended keeps its status.
 fn stop(child: &mut Child) -> std::io::Result<ExitStatus> {
     child.kill()?;
     child.wait()
 }
 
-/// What a process has used, as Linux reports it; no other system is asked.
+/// Returns what a process has used, as Linux reports it; other systems report nothing.
 pub fn usage_of(process: u32) -> Usage {
-    /// Parts of a second in which Linux counts processor time for programs.
+    /// The unit in which Linux counts processor time for programs.
     const TICK: Duration = Duration::from_millis(10);
     let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
     let status = read("status");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    // The name of the program, in brackets, may hold anything; processor time is 11 and 12 fields after it.
+    // The program name, in parentheses, may contain anything; processor time is 11 and 12 fields after it.
     let stat = read("stat");
     let ticks = stat.rsplit_once(')').and_then(|(_, fields)| {
         let mut fields = fields.split_ascii_whitespace().skip(11);

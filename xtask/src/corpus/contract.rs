@@ -1,5 +1,5 @@
-//! The contract of a refusal, held by the program itself: every command that reads a hostile file says one message and
-//! leaves nothing.
+//! The contract for refusals, checked on the program itself: every command that reads a hostile file prints one message
+//! and leaves nothing behind.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,11 +15,11 @@ use super::{first_difference, listing};
 use crate::demo::{clipway, root};
 use crate::outcome::{Outcome, tell};
 
-/// Most bytes of a line of what a command says, and of all of it: an error lists everything that is wrong.
+/// Maximum bytes of a line of output, and of the whole output: an error lists everything wrong.
 const LONGEST_LINE: usize = 4000;
 const LONGEST_TALK: usize = 100_000;
 
-/// Runs the program on every file of a folder that is to be refused.
+/// Runs the program on every file of a folder that must be refused.
 pub fn run(folder: &Path, only: Option<&Regex>, except: Option<&Regex>) -> Result<bool, String> {
     let folder = folder.canonicalize().map_err(|error| format!("`{}`: {error}", folder.display()))?;
     let manifest = Manifest::read(&folder)?;
@@ -51,8 +51,8 @@ pub fn run(folder: &Path, only: Option<&Regex>, except: Option<&Regex>) -> Resul
     Ok(passed)
 }
 
-/// The commands that read a file of this kind; `FOLDER` is a sound export, `MODEL` its config, `IMAGE` an image and
-/// `TOKENS` an export with the file as its tokenizer's.
+/// Returns the commands that read a file of this kind; `FOLDER` is a sound export, `MODEL` its config, `IMAGE` an image
+/// and `TOKENS` an export with the file as its tokenizer file.
 fn commands(format: Format, file: &Path) -> Vec<Vec<String>> {
     let file = file.display().to_string();
     let lists: &[&[&str]] = match format {
@@ -75,7 +75,7 @@ fn commands(format: Format, file: &Path) -> Vec<Vec<String>> {
             &["classify", "FILE", "IMAGE", "--labels", "a,b", "--model", "MODEL"],
         ],
         Format::Image => &[&["embed", "FOLDER", "FILE"], &["classify", "FOLDER", "FILE", "--labels", "a,b"]],
-        // Of other tokenizer files `corpus` calls the reader.
+        // `corpus` passes other tokenizer files to the reader directly.
         Format::Tokenizer if file.ends_with(".json") && !file.ends_with("_config.json") => {
             &[&["embed", "TOKENS", "--text", "a"], &["classify", "TOKENS", "IMAGE", "--labels", "a,b"]]
         }
@@ -93,7 +93,7 @@ struct Scene {
     demo: PathBuf,
 }
 
-/// The tokenizer's file in the folder `TOKENS`.
+/// The tokenizer file in the folder `TOKENS`.
 const TOKENIZER: &str = "tokens/tokenizer.json";
 
 impl Scene {
@@ -117,7 +117,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// A folder with the demo model whose config names a tokenizer of its own.
+    /// Creates a folder with the demo model whose config names its own tokenizer.
     fn make_tokens(&self) -> std::io::Result<()> {
         let (model, tokens) = (self.folder.join("model"), self.folder.join("tokens"));
         std::fs::create_dir(&tokens)?;
@@ -143,7 +143,7 @@ impl Scene {
         command
     }
 
-    /// Runs a command, which must refuse the file under the whole contract; what it said.
+    /// Runs a command that must refuse the file under the whole contract; returns its message.
     fn refused(&self, case: &Case, file: &Path, words: &[String]) -> Result<String, String> {
         let absent = |error| format!("the file of the case is absent: {error}");
         let mut file = file.to_owned();
@@ -167,7 +167,7 @@ impl Scene {
         check_words(case.format, &file, words, said)
     }
 
-    /// Runs a command to its end, within limits.
+    /// Runs a command to completion, within limits.
     fn run(&self, words: &[String], limits: &Limits) -> Result<Said, String> {
         let start = Instant::now();
         let mut command = self.command(words);
@@ -192,24 +192,24 @@ impl Scene {
     }
 }
 
-/// What a command left.
+/// The result of a command.
 struct Said {
     code: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
-/// One message, with the file and a code, that no terminal obeys.
+/// Checks for a single message with the file and a code, and without terminal control characters.
 fn check_words(format: Format, file: &Path, words: &[String], said: Said) -> Result<String, String> {
     let Said { code, stdout, stderr } = said;
     let wrong = |why: &str| Err(format!("{why}: exit {code:?}, {stdout:?}, {stderr:?}"));
-    // Names and shapes do not show what is wrong with weights; with `--stats` they are read, and refused.
+    // Names and shapes do not reveal faulty weights; with `--stats` they are read and refused.
     let has = |word: &str| words.iter().any(|known| known == word);
     if code == Some(0) && has("inspect") && !has("--stats") {
         return Ok("its weights are not read".to_owned());
     }
-    // What a command found out before it came to the file stands before the message. An image is reported in a warning,
-    // since the other images of a batch go on.
+    // Earlier findings of the command precede the message. An image is reported in a warning, since the remaining
+    // images of a batch continue.
     let message = match format {
         Format::Image => stderr.strip_prefix("warning: "),
         _ => stderr.strip_prefix("error: ").or_else(|| Some(stderr.split_once("\nerror: ")?.1)),

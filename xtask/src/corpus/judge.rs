@@ -1,4 +1,4 @@
-//! Compares what was seen of a case with what its manifest states.
+//! Compares what was observed of a case with its manifest entry.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,10 +12,10 @@ use super::exceptions::Exception;
 use super::manifest::{Case, Expectation, Format, Tensor};
 use super::open::{Loaded, Report};
 
-/// Fewest bytes of a message that is too long.
+/// A message of this many bytes or more is too long.
 const TOO_LONG: usize = 2000;
 
-/// Most characters of a message that are shown.
+/// Maximum characters of a message that are shown.
 const SHOWN_CHARACTERS: usize = 150;
 
 /// How messages name a place: an offset, a part, a key after the kind of a JSON file, or the file as a whole.
@@ -26,7 +26,7 @@ static PLACE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(place).expect("a valid regular expression")
 });
 
-/// Judges a case, for which an exception may be made: what was found, or what is wrong.
+/// Judges a case, considering a possible exception; returns what was found, or the error.
 pub fn judge(
     case: &Case,
     file: &Path,
@@ -57,7 +57,7 @@ pub fn judge(
     }
 }
 
-/// A file that was to be refused was read.
+/// Handles a file that should have been refused but was accepted.
 fn check_accepted(case: &Case, loaded: &Loaded, exception: Option<&Exception>) -> Result<String, String> {
     match (exception, &case.alt) {
         (Some(exception), _) => Ok(format!("accepted on purpose: {}", exception.reason)),
@@ -69,7 +69,7 @@ fn check_accepted(case: &Case, loaded: &Loaded, exception: Option<&Exception>) -
     }
 }
 
-/// What a process said, in one line beside why it failed.
+/// Appends what a process wrote to the reason it failed, in one line.
 fn with_talk(why: &str, talk: &str) -> String {
     let talk = talk.split_whitespace().collect::<Vec<_>>().join(" ");
     if talk.is_empty() { why.to_owned() } else { format!("{why}: {}", cut(&talk)) }
@@ -83,7 +83,7 @@ fn cut(text: &str) -> String {
     shown
 }
 
-/// Checks the message of a refusal, and gives it without the file's folder.
+/// Checks the message of a refusal, and returns it without the file's folder.
 fn check_message(file: &Path, message: &str) -> Result<String, String> {
     let folder = file.parent().unwrap_or(file).display().to_string();
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -104,7 +104,7 @@ fn check_message(file: &Path, message: &str) -> Result<String, String> {
     Err(format!("{wrong}: {}", cut(message)))
 }
 
-/// Compares what was read with what is stated.
+/// Compares what was read with the manifest.
 fn check_loaded(case: &Case, loaded: &Loaded) -> Result<String, String> {
     match case.format {
         Format::Config | Format::Tokenizer => Ok("read".to_owned()),

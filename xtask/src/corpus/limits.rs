@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::manifest::Format;
 
-/// Times that the wall clock may exceed the limit on a machine with more to do than processors: then only the
-/// processor time is held to it.
+/// Factor by which wall-clock time may exceed the limit on a machine with more work than processors: then only
+/// processor time is held to the limit.
 const LOADED_FACTOR: u32 = 10;
 
 /// Limits of one case.
@@ -13,14 +13,15 @@ const LOADED_FACTOR: u32 = 10;
 pub struct Limits {
     /// Processor time.
     pub time: Duration,
-    /// Time by the clock on the wall.
+    /// Wall-clock time.
     pub wall: Duration,
-    /// Peak of resident memory, in bytes.
+    /// Peak resident memory, in bytes.
     pub memory: u64,
 }
 
 impl Limits {
-    /// The limits for `bytes` of files: 1 s and 0.2 s a megabyte; 64 MiB (for an image 128 MiB) and twice the bytes.
+    /// Returns the limits for `bytes` of files: 1 s plus 0.2 s per megabyte; 64 MiB plus twice the bytes, or 128 MiB
+    /// for an image.
     pub fn of(format: Format, bytes: u64, is_loaded: bool) -> Limits {
         let time =
             Duration::from_secs(1) + Duration::from_nanos(200).saturating_mul(bytes.min(1 << 31) as u32);
@@ -32,15 +33,14 @@ impl Limits {
     }
 }
 
-/// Work that waits for processors: the mean of the last minute, and how many processors there are. `None` where it
-/// is not measured.
+/// Returns the load average over the last minute and the number of processors; `None` if it is not measured.
 pub fn load() -> Option<(f64, usize)> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
     let waiting = text.split(' ').next()?.parse().ok()?;
     Some((waiting, std::thread::available_parallelism().ok()?.get()))
 }
 
-/// Whether other work than one process slows it down.
+/// Returns whether other work slows down a single process.
 pub fn is_loaded() -> bool {
     load().is_some_and(|(waiting, processors)| waiting > processors as f64)
 }

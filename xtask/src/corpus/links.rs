@@ -1,4 +1,4 @@
-//! Symbolic links that a copy of a corpus stores as text, as git does where a system has none.
+//! Symbolic links that a copy of a corpus stores as text, as git does on systems without them.
 
 use std::fs;
 use std::io;
@@ -6,27 +6,27 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// Longest path that is taken for the target of a link, in bytes.
+/// Maximum length of a link target stored as text, in bytes.
 const LONGEST_TARGET: u64 = 512;
 
-/// A case whose links are links again; removed when dropped.
+/// A case whose links are real links again; removed when dropped.
 pub struct Restored {
     _folder: TempDir,
     file: PathBuf,
 }
 
 impl Restored {
-    /// The file of the case.
+    /// Returns the file of the case.
     pub fn file(&self) -> &Path {
         &self.file
     }
 }
 
-/// Copies the folder of `file` and the folder around it, with every link stored as text made a link; `None` where
-/// the folder has no such file.
+/// Copies the folder of `file` and its parent folder, turning every link stored as text into a real link; returns
+/// `None` if there is no such link.
 ///
 /// # Errors
-/// What the system says of copying and linking.
+/// Any error of the system while copying and linking.
 pub fn restore(file: &Path) -> io::Result<Option<Restored>> {
     let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return Ok(None) };
     let (Some(around), Some(inner)) = (folder.parent(), folder.file_name()) else { return Ok(None) };
@@ -43,7 +43,7 @@ pub fn restore(file: &Path) -> io::Result<Option<Restored>> {
     Ok(Some(Restored { _folder: copy, file }))
 }
 
-/// The target of a link stored as text: a relative path that leads out of the file's folder to an existing file.
+/// Returns the target of a link stored as text: a relative path out of the file's folder to an existing file.
 fn target(path: &Path) -> io::Result<Option<String>> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_file() || metadata.len() > LONGEST_TARGET {

@@ -1,4 +1,4 @@
-//! The manifest of a folder of hostile and odd files: what must come of opening each.
+//! The manifest of a folder of hostile and odd files: the required result of opening each.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::Value;
 /// File that must never appear: hostile files try to make it.
 const CANARY: &str = "/tmp/MODEL_CORPUS_CANARY";
 
-/// A manifest whose cases have not been looked at yet, so that each is judged by itself.
+/// A manifest with unparsed cases, so that each is judged separately.
 #[derive(Deserialize)]
 pub struct Manifest {
     /// File that must never appear.
@@ -23,7 +23,7 @@ fn default_canary() -> PathBuf {
     CANARY.into()
 }
 
-/// Kind of a case's file, which says what opens it.
+/// Kind of a case's file, which determines what opens it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -35,7 +35,7 @@ pub enum Format {
     Zip,
     /// TorchScript
     Torchscript,
-    /// Another kind of file than its name says
+    /// A file of another kind than its name says
     WrongFile,
     /// safetensors
     Safetensors,
@@ -49,30 +49,30 @@ pub enum Format {
     Onnx,
     /// open_clip's JSON
     Config,
-    /// A tokenizer's file
+    /// A tokenizer file
     Tokenizer,
     /// Image
     Image,
 }
 
 impl Format {
-    /// The manifest's name.
+    /// Returns the name used in the manifest.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
-/// What must come of opening a file.
+/// The required result of opening a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expectation {
-    /// Exactly the tensors that are stated.
+    /// Exactly the listed tensors.
     Load,
     /// An error.
     Reject,
 }
 
-/// How firmly a file is to be refused.
+/// How strictly a file must be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
@@ -82,7 +82,7 @@ pub enum Severity {
     Strict,
 }
 
-/// A tensor by its content.
+/// A tensor's contents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tensor {
     /// Element type as safetensors names it.
@@ -93,24 +93,24 @@ pub struct Tensor {
     pub sha256: String,
 }
 
-/// A file and what must come of opening it.
+/// A file and the required result of opening it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Case {
     /// Name of the case.
     pub name: String,
-    /// Path below the folder of the manifest.
+    /// Path within the folder of the manifest.
     path: String,
-    /// File to open, below `path`, where that is a folder.
+    /// File to open within `path`, if that is a folder.
     entry: Option<String>,
     /// What opens it.
     pub format: Format,
-    /// What must come of it.
+    /// The required result.
     pub expectation: Expectation,
-    /// Of a file that is to be refused.
+    /// Severity, for a file that must be refused.
     severity: Option<Severity>,
-    /// Another outcome that is right too, in words.
+    /// Another acceptable outcome, in words.
     pub alt: Option<String>,
-    /// Keys below which the tensors are.
+    /// Keys under which the tensors lie.
     #[serde(default)]
     root: Vec<String>,
     /// The tensors, by name.
@@ -126,24 +126,24 @@ pub struct Case {
 }
 
 impl Case {
-    /// The file to open.
+    /// Returns the file to open.
     pub fn file(&self, folder: &Path) -> PathBuf {
         let path = folder.join(&self.path);
         self.entry.as_ref().map_or(path.clone(), |entry| path.join(entry))
     }
 
-    /// What stands before the names of the tensors.
+    /// Returns the prefix of the tensor names.
     pub fn prefix(&self) -> String {
         self.root.iter().map(|key| format!("{key}.")).collect()
     }
 
-    /// Whether the refusal may be left out for a reason.
+    /// Returns whether an exception may be made for a reason.
     pub fn is_strict(&self) -> bool {
         self.expectation == Expectation::Reject && self.severity == Some(Severity::Strict)
     }
 }
 
-/// A case that was read, or the name of one that could not be and why.
+/// A parsed case, or the name of one that could not be parsed and why.
 pub type Read = Result<Case, (String, String)>;
 
 impl Manifest {
@@ -155,7 +155,7 @@ impl Manifest {
         serde_json::from_slice(&bytes).map_err(|error| wrong(&error))
     }
 
-    /// The cases whose name or path contains a match.
+    /// Returns the cases whose name or path contains a match.
     pub fn cases(&self, only: Option<&regex::Regex>) -> Vec<Read> {
         let text = |value: &Value, key: &str| value[key].as_str().unwrap_or("(no name)").to_owned();
         let is_wanted = |value: &&Value| {

@@ -28,7 +28,7 @@ use exceptions::LEAST_REFUSED;
 use limits::Limits;
 use manifest::{Case, Manifest};
 
-/// Runs every case of a folder's `manifest.json` that `only` chooses and `except` does not leave out.
+/// Runs every case in a folder's `manifest.json` that matches `only` and does not match `except`.
 pub fn run(folder: &Path, only: Option<&Regex>, except: Option<&Regex>) -> Result<bool, String> {
     if cfg!(debug_assertions) {
         return Err("the limits of time hold for release builds: run `cargo xtask corpus`".to_owned());
@@ -65,7 +65,7 @@ pub fn run(folder: &Path, only: Option<&Regex>, except: Option<&Regex>) -> Resul
     Ok(tell(outcomes.chain(share)))
 }
 
-/// Fails where too many of the strict cases are excepted.
+/// Fails if too many strict cases are excepted.
 fn check_share(cases: &[manifest::Read]) -> Option<Outcome> {
     let strict: Vec<&Case> = cases.iter().flatten().filter(|case| case.is_strict()).collect();
     let refused = strict.iter().filter(|case| exceptions::of(case).is_none()).count();
@@ -74,7 +74,7 @@ fn check_share(cases: &[manifest::Read]) -> Option<Outcome> {
     is_too_few.then(|| Outcome { name: "strict".to_owned(), passed: false, detail })
 }
 
-/// Runs one case; where its folder stores links as text, on a copy with real links.
+/// Runs one case; if its folder stores links as text, on a copy with real links.
 fn check_with_links(case: &Case, file: &Path, canary: &Path) -> Result<String, String> {
     match links::restore(file).map_err(|error| format!("`{}`: {error}", file.display()))? {
         Some(restored) => check(case, restored.file(), canary),
@@ -93,7 +93,7 @@ fn check(case: &Case, file: &Path, canary: &Path) -> Result<String, String> {
     }
     let folder = file.parent().unwrap_or(file);
     let before = listing(folder)?;
-    // A case without a hash of its own is a folder: all of its files may be read.
+    // A case without a hash is a folder, all of whose files may be read.
     let bytes = match case.file_sha256 {
         Some(_) => metadata.len(),
         None => before.values().map(|stamp| stamp.bytes).sum(),
@@ -111,14 +111,14 @@ fn check(case: &Case, file: &Path, canary: &Path) -> Result<String, String> {
     judged.map(|found| format!("{found} ({} ms{memory})", seen.wall.as_millis()))
 }
 
-/// What says whether a file was written.
+/// What shows whether a file was written.
 #[derive(Debug, PartialEq)]
 struct Stamp {
     bytes: u64,
     changed: Option<SystemTime>,
 }
 
-/// The files of a folder.
+/// Lists the files of a folder.
 fn listing(folder: &Path) -> Result<BTreeMap<PathBuf, Stamp>, String> {
     let failed = |error: std::io::Error| format!("`{}`: {error}", folder.display());
     let mut found = BTreeMap::new();
@@ -130,7 +130,7 @@ fn listing(folder: &Path) -> Result<BTreeMap<PathBuf, Stamp>, String> {
     Ok(found)
 }
 
-/// The first path whose stamps differ.
+/// Returns the first path whose stamps differ.
 fn first_difference<'a>(
     before: &'a BTreeMap<PathBuf, Stamp>,
     after: &'a BTreeMap<PathBuf, Stamp>,

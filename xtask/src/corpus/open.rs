@@ -1,4 +1,4 @@
-//! Opens one file with the libraries, as the commands do; runs in a process of its own.
+//! Opens one file with the libraries, like the commands do, in a separate process.
 
 use std::fmt::Display;
 use std::io::{Read, Write};
@@ -19,22 +19,22 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{Format, Tensor};
 
-/// Stack of the thread that opens the file, in bytes: that of a worker thread, less than the main one's.
+/// Stack size of the thread that opens the file, in bytes: a worker thread's, which is less than the main thread's.
 const STACK: usize = 2 << 20;
 
-/// Most bytes of a tokenizer's file or an image.
+/// Maximum bytes of a tokenizer file or an image.
 const LARGEST_FILE: u64 = 256 << 20;
 
-/// What came of opening a file, as one line of JSON.
+/// The result of opening a file, as one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// It was read wholly.
+    /// Read completely.
     Loaded(Loaded),
-    /// It was refused: the message that people would see.
+    /// Refused, with the message that people would see.
     Refused(String),
 }
 
-/// What was in a file.
+/// The contents of a file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Loaded {
     /// Its tensors, in order.
@@ -43,7 +43,7 @@ pub struct Loaded {
     pub image: Option<LoadedImage>,
 }
 
-/// An image by its content.
+/// The contents of an image.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LoadedImage {
     /// Width in pixels.
@@ -54,7 +54,7 @@ pub struct LoadedImage {
     pub rgb_sha256: String,
 }
 
-/// Opens a file, prints the report on one line, and waits to be measured: until stdin ends.
+/// Opens a file, prints the report on one line, and waits until stdin ends, so that it can be measured.
 pub fn run(format: Format, path: PathBuf) -> Result<bool, String> {
     let open = move || match open(format, &path) {
         Ok(loaded) => Report::Loaded(loaded),
@@ -70,7 +70,7 @@ pub fn run(format: Format, path: PathBuf) -> Result<bool, String> {
     Ok(true)
 }
 
-/// SHA-256 in lower-case hexadecimal.
+/// Returns the SHA-256 in lowercase hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(Sha256::new_with_prefix(bytes))
 }
@@ -79,7 +79,7 @@ fn hex(digest: Sha256) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads all that a file holds; the error names the file.
+/// Reads everything in a file; the error names the file.
 fn open(format: Format, path: &Path) -> Result<Loaded, String> {
     let source =
         || input::open(path, Kind::Weights).map(Arc::new).map_err(|error| refusal(path, &error.why()));
@@ -129,7 +129,7 @@ fn tensors(path: &Path, file: &dyn TensorFile) -> Result<Loaded, String> {
     Ok(loaded)
 }
 
-/// Opens a file of a model's external data, unless a link leads out of the folder or to the model itself.
+/// Opens a file with a model's external data, unless a link leads out of the folder or to the model itself.
 fn open_external(model: &Path, name: &str) -> Result<Arc<dyn ReadAt>, FormatError> {
     let refuse = |code: Code, cause: &dyn Display| {
         FormatError::new(code, Place::File, format!("external data `{}`: {cause}", shown(name)))
@@ -147,7 +147,7 @@ fn open_external(model: &Path, name: &str) -> Result<Arc<dyn ReadAt>, FormatErro
     Ok(Arc::new(source.map_err(|error| refuse(Code::Io, &error.why()))?))
 }
 
-/// Reads a config, and builds the model where both towers are open_clip's own.
+/// Reads a config, and builds the model if both towers are open_clip's own.
 fn config(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
     let model = ConfigFile::parse(bytes).map_err(|error| refusal(path, &error))?.model;
     if model.vision.timm.is_none() && model.text.hugging_face.is_none() {
@@ -156,7 +156,7 @@ fn config(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
     Ok(Loaded::default())
 }
 
-/// Decodes an image and brings it to RGB at its own size.
+/// Decodes an image and converts it to RGB at its own size.
 fn image(path: &Path, bytes: &[u8]) -> Result<Loaded, String> {
     let decoded = decode(bytes, &DecodeLimits::default()).map_err(|error| refusal(path, &error))?;
     let (width, height) = (decoded.width, decoded.height);

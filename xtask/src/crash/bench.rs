@@ -1,4 +1,4 @@
-//! Two sources of one model, and the exports that replace the artifact of one by that of the other.
+//! Two sources of one model, and exports that replace the artifact of one by that of the other.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::made::{self, shown};
 
-/// The sources.
+/// The two sources.
 pub const LETTERS: [&str; 2] = ["a", "b"];
 
-/// Exit status of a command that finds something in its place.
+/// Exit status of a command that finds its target occupied.
 const COULD_NOT_RUN: i32 = 2;
 
 /// What an export writes.
@@ -29,23 +29,23 @@ pub enum Kind {
     Folder,
 }
 
-/// Names of the files of a folder, with the SHA-256 of each.
+/// File names in a folder, each with its SHA-256.
 pub type Content = BTreeMap<PathBuf, String>;
 
-/// Two sources, and what their exports give.
+/// Two sources and their exports.
 pub struct Bench {
     binary: PathBuf,
     folder: PathBuf,
     kind: Kind,
     megabytes: usize,
-    /// What each source gives.
+    /// The export of each source.
     pub wholes: [Content; 2],
     /// How long the last export took.
     pub length: Duration,
 }
 
 impl Bench {
-    /// Makes both sources and exports both; that of `b` is in place then.
+    /// Creates both sources and exports both; afterwards `b`'s artifact is in place.
     pub fn new(kind: Kind, binary: &Path, folder: &Path, megabytes: usize) -> Result<Bench, String> {
         remove(folder)?;
         fs::create_dir_all(folder).map_err(|error| shown(folder, error))?;
@@ -61,7 +61,7 @@ impl Bench {
             }
         }
         for source in [0, 1] {
-            // The first time files are read it takes longer.
+            // Reading files for the first time takes longer.
             let start = Instant::now();
             finish(bench.spawn(bench.replace(source))?)?;
             bench.length = start.elapsed();
@@ -73,17 +73,17 @@ impl Bench {
         Ok(bench)
     }
 
-    /// A path in the folder.
+    /// Returns a path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The target.
+    /// Returns the target.
     pub fn out(&self) -> PathBuf {
         self.path("out")
     }
 
-    /// The arguments of an export without verification.
+    /// Builds an export command without verification.
     pub fn export(&self, letter: &str, out: &Path, more: &[&str]) -> Command {
         self.arguments(&self.path(letter).join("open_clip_model.safetensors"), out, more)
     }
@@ -94,7 +94,7 @@ impl Bench {
         command
     }
 
-    /// The export of a source to the target, over what is there.
+    /// Builds the command that exports a source over the current target.
     pub fn replace(&self, source: usize) -> Command {
         let letter = LETTERS[source];
         let out = self.out();
@@ -117,14 +117,14 @@ impl Bench {
         command.spawn().map_err(|error| shown(&self.binary, error))
     }
 
-    /// Which source's artifact a target holds; nothing else may be there.
+    /// Returns which source's artifact a target holds; anything else is an error.
     pub fn placed(&self, target: &Path) -> Result<usize, String> {
         let found = content(target)?;
         let placed = self.wholes.iter().position(|whole| *whole == found);
         placed.ok_or_else(|| format!("neither the old artifact nor the new one: {found:?}"))
     }
 
-    /// Names beside a target that are no sources.
+    /// Lists names next to a target other than the sources.
     pub fn leftovers(&self, target: &Path) -> Result<Vec<String>, String> {
         let folder = target.parent().unwrap_or(target);
         let entries = fs::read_dir(folder).map_err(|error| shown(folder, error))?;
@@ -140,7 +140,7 @@ impl Bench {
         Ok(names)
     }
 
-    /// A run that finds the artifact in place, and so writes nothing, leaves nothing else either.
+    /// Checks that a run that finds the artifact in place, and so writes nothing, also leaves nothing else behind.
     pub fn check_next_run(&self, target: &Path) -> Result<(), String> {
         let status = self.spawn(self.export("a", target, &[]))?.wait().map_err(|error| error.to_string())?;
         if status.code() != Some(COULD_NOT_RUN) {
@@ -153,7 +153,7 @@ impl Bench {
     }
 }
 
-/// Waits for an export, which must succeed.
+/// Waits for an export that must succeed.
 pub fn finish(child: Child) -> Result<(), String> {
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     match output.status.success() {
@@ -162,20 +162,20 @@ pub fn finish(child: Child) -> Result<(), String> {
     }
 }
 
-/// What a run wrote to stderr.
+/// Returns what a run wrote to stderr.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Writes a source of about this many megabytes, whose weights depend on `letter`.
 fn write_source(folder: &Path, letter: &str, megabytes: usize) -> Result<(), String> {
-    // Few wide layers for many bytes.
+    // A few wide layers, for many bytes.
     let width = if megabytes < 50 { 128 } else { 512 };
     let layers = (megabytes * 1_000_000 / (12 * width * width * 4)).max(1);
     made::write_small(folder, width, layers, &made::tokenizer(), letter)
 }
 
-/// Every file below a folder, by hash.
+/// Hashes every file below a folder.
 pub fn content(folder: &Path) -> Result<Content, String> {
     let mut found = Content::new();
     let mut folders = vec![folder.to_owned()];
@@ -196,7 +196,7 @@ pub fn content(folder: &Path) -> Result<Content, String> {
     Ok(found)
 }
 
-/// Removes a folder, if it is there.
+/// Removes a folder if it exists.
 pub fn remove(folder: &Path) -> Result<(), String> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(shown(folder, error)),

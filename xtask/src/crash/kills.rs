@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use super::bench::Bench;
 use crate::random::Random;
 
-/// Time between two looks at a process.
+/// Interval for checking on a process.
 const GLANCE: Duration = Duration::from_micros(500);
 
-/// Most exports that end before they are killed, for each that is killed.
+/// Maximum number of exports that end before they are killed, for each one killed.
 const MOST_ENDED: usize = 4;
 
-/// What came of the kills.
+/// The results of the kills.
 #[derive(Default)]
 struct Count {
     old: usize,
@@ -22,7 +22,7 @@ struct Count {
 }
 
 impl Count {
-    /// Exports that had not ended when they were killed.
+    /// Returns how many exports had not ended when they were killed.
     fn killed(&self) -> usize {
         self.old + self.new - self.ended
     }
@@ -40,7 +40,7 @@ impl Count {
     }
 }
 
-/// Kills this many exports, each at a moment of its own.
+/// Kills this many exports, each at a different moment.
 pub fn run(bench: &Bench, moments: usize, seed: u64) -> Result<String, String> {
     let mut length = bench.length;
     let mut random = Random::new(seed);
@@ -56,7 +56,7 @@ pub fn run(bench: &Bench, moments: usize, seed: u64) -> Result<String, String> {
         let context =
             |why: String| format!("kill {} after {:.3} s: {why}", count.killed(), delay.as_secs_f64());
         let ended = kill_after(bench, next, delay).map_err(context)?;
-        // On a machine with other work exports take now longer, now shorter.
+        // On a busy machine, export times vary.
         match ended {
             Some(found) => length = found,
             None if delay > length.mul_f64(0.9) => length = length.mul_f64(1.1),
@@ -74,7 +74,7 @@ pub fn run(bench: &Bench, moments: usize, seed: u64) -> Result<String, String> {
     Ok(count.told())
 }
 
-/// Kills an export after some time; how long it took, if it had ended before.
+/// Kills an export after some time; returns how long it took if it had already ended.
 fn kill_after(bench: &Bench, source: usize, delay: Duration) -> Result<Option<Duration>, String> {
     let start = Instant::now();
     let mut child = bench.spawn(bench.replace(source))?;

@@ -1,5 +1,5 @@
-//! Exports that are killed, that race, and that run short of something: what is in place is always the old artifact or
-//! the new one, whole, and nothing else stays behind.
+//! Exports that are killed, that race, and that run out of something: the target is always the whole old artifact or
+//! the whole new one, and nothing else stays behind.
 
 mod bench;
 mod kills;
@@ -18,13 +18,13 @@ use scarce::Scarce;
 /// How often, and at which moments.
 #[derive(Args)]
 pub struct Options {
-    /// Kills of each kind of export, of exports that had not ended
+    /// Kills per kind of export, counting exports that had not ended
     #[arg(long, default_value_t = 200)]
     moments: usize,
     /// Races of three exports to one target
     #[arg(long, default_value_t = 200)]
     races: usize,
-    /// Runs that are short of disk, file size, descriptors, address space or an open output, of each
+    /// Runs short of disk, file size, descriptors, address space or an open output, per kind
     #[arg(long, default_value_t = 40)]
     scarce: usize,
     /// Chooses the moments and amounts
@@ -33,10 +33,10 @@ pub struct Options {
     /// Megabytes of weights for the kills
     #[arg(long, default_value_t = 300)]
     megabytes: usize,
-    /// The program; without it the one of this build is made
+    /// The program; built from this checkout by default
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Kinds of exports that are killed
+    /// Kinds of exports to kill
     #[arg(long, value_enum, value_delimiter = ',', default_value = "single,sharded,folder")]
     kinds: Vec<Kind>,
 }

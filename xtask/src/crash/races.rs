@@ -1,8 +1,8 @@
-//! Exports with one target at the same time.
+//! Concurrent exports to the same target.
 
 use super::bench::{Bench, remove, said};
 
-/// What came of the races.
+/// The results of the races.
 #[derive(Default)]
 struct Count {
     placed: usize,
@@ -10,7 +10,7 @@ struct Count {
     wins: [usize; 2],
 }
 
-/// Races two exports that replace the target and one that does not, half of the time with nothing in place.
+/// Races two exports that replace the target and one that does not, half of the time with an empty target.
 pub fn run(bench: &Bench, races: usize) -> Result<String, String> {
     let out = bench.out();
     let mut count = Count::default();

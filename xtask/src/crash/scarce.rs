@@ -1,4 +1,4 @@
-//! Exports that are short of something: each is done or ends with a code, and the target is whole.
+//! Exports that run out of something: each succeeds or ends with a code, and the target is whole.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use super::bench::{Bench, finish, said};
 use crate::made::shown;
 use crate::random::Random;
 
-/// What there is too little of.
+/// The scarce resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scarce {
-    /// Room on the disk: a small file system in memory, where one may be mounted
+    /// Disk space: a small file system in memory, if one can be mounted
     Disk,
-    /// Size of a file (`ulimit -f`)
+    /// File size (`ulimit -f`)
     Size,
     /// Open files (`ulimit -n`)
     Descriptors,
     /// Address space (`ulimit -v`)
     Memory,
-    /// Room for what is printed (`/dev/full`)
+    /// Space for printed output (`/dev/full`)
     Output,
 }
 
-/// What came of the runs.
+/// The results of the runs.
 #[derive(Default)]
 struct Count {
     done: usize,
@@ -35,7 +35,7 @@ struct Count {
     leftovers: usize,
 }
 
-/// Runs exports that are short of `what`, by amounts between nothing and enough.
+/// Runs exports that are short of `what`, by amounts from nothing to enough.
 pub fn run(bench: &Bench, what: Scarce, runs: usize, seed: u64) -> Result<String, String> {
     let mut random = Random::new(seed);
     let mut count = Count::default();
@@ -44,7 +44,7 @@ pub fn run(bench: &Bench, what: Scarce, runs: usize, seed: u64) -> Result<String
         let target = if what == Scarce::Disk { disk.path.join("out") } else { bench.out() };
         let (command, amount) = match what {
             Scarce::Disk => {
-                // The old artifact fits, and up to one and a half of the new one.
+                // The old artifact fits, plus up to one and a half of the new one.
                 let Some(bytes) = disk.fill(bench, &target, &mut random)? else {
                     return Ok("not run: no file system may be mounted here; see scarce-size".to_owned());
                 };
@@ -69,7 +69,7 @@ pub fn run(bench: &Bench, what: Scarce, runs: usize, seed: u64) -> Result<String
 }
 
 impl Count {
-    /// Runs an export of one source over the artifact of the other, and judges it.
+    /// Runs an export of one source over the other's artifact, and judges it.
     fn add(&mut self, bench: &Bench, command: Command, target: &Path, what: Scarce) -> Result<(), String> {
         let old = bench.placed(target)?;
         let output = bench.spawn(command)?.wait_with_output().map_err(|error| error.to_string())?;
@@ -80,7 +80,7 @@ impl Count {
         match output.status.code() {
             Some(0) if is_new => self.done += 1,
             Some(0) => return Err("done, and the old artifact is in place".to_owned()),
-            // What is in place is said although the report is lost.
+            // The message says what is in place even though the report is lost.
             Some(1 | 2) if has_code && is_new && text.contains("written") => self.refused += 1,
             Some(1 | 2) if has_code && !is_new => self.refused += 1,
             // The system could not even start it.
@@ -108,13 +108,13 @@ impl Count {
     }
 }
 
-/// The export that replaces the artifact of `b`, under a limit of the shell.
+/// Builds the export that replaces `b`'s artifact, under a shell limit.
 fn limited(bench: &Bench, limit: char, amount: usize) -> (Command, String) {
     let script = format!("ulimit -{limit} {amount} && exec \"$@\"");
     (shell(&script, &bench.replace(0)), format!("ulimit -{limit} {amount}"))
 }
 
-/// A shell that runs a command by a script.
+/// Builds a shell command that runs another command through a script.
 fn shell(script: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
@@ -132,8 +132,8 @@ impl Disk {
         Ok(Disk { path: path.to_owned() })
     }
 
-    /// Mounts a file system that holds the artifact of `a` and has some room beside it, and gives its size; `None` where
-    /// that is not permitted.
+    /// Mounts a file system that holds `a`'s artifact with some space to spare, and returns its size; `None` if that is
+    /// not permitted.
     fn fill(&self, bench: &Bench, target: &Path, random: &mut Random) -> Result<Option<usize>, String> {
         let source = bench.out();
         let names = fs::read_dir(&source).map_err(|error| shown(&source, error))?;
@@ -156,7 +156,7 @@ impl Disk {
     }
 
     fn empty(&self) {
-        // Nothing is mounted for other kinds of runs.
+        // For other kinds of runs, nothing is mounted.
         let _ = Command::new("umount").arg(&self.path).output();
     }
 }

@@ -5,10 +5,10 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-/// An entry: its name, its content, and whether it is deflated.
+/// An entry: its name, its contents, and whether it is deflated.
 pub type Entry<'a> = (&'a str, &'a [u8], bool);
 
-/// Makes an archive.
+/// Creates an archive.
 pub fn archive(entries: &[Entry<'_>]) -> std::io::Result<Vec<u8>> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for &(name, content, deflated) in entries {

@@ -1,46 +1,46 @@
-//! A drawn case: what is run where, and what it must come to.
+//! A drawn case: what runs where, and the required result.
 
 use std::path::Path;
 
-/// Name of a run's output. A run that fails leaves nothing whose name begins with it or with its hidden form.
+/// Name of a run's output. A failing run leaves nothing whose name starts with it or its hidden form.
 pub const OUT: &str = "o";
 
-/// What no output may hold, and what no run may print.
+/// Text that no output may contain and no run may print.
 pub const SECRET: &str = "TOPSECRET";
 
-/// Where a case is made.
+/// Where a case is created.
 pub struct Stage<'a> {
     /// The case's own folder.
     pub folder: &'a Path,
-    /// An exported folder of the demo model, which no case changes.
+    /// An exported folder of the demo model that no case changes.
     pub exported: &'a Path,
 }
 
-/// A run, and what is known of it.
+/// A run and its limits.
 pub struct Drawn {
-    /// Of the program.
+    /// Arguments of the program.
     pub arguments: Vec<String>,
     pub expected: Verdict,
-    /// Longest processor time of an optimized build, in seconds.
+    /// Maximum processor time of an optimized build, in seconds.
     pub seconds: u32,
-    /// Most memory, in millions of bytes.
+    /// Maximum memory, in millions of bytes.
     pub megabytes: u64,
-    /// Most bytes that the run adds on the disk, in millions.
+    /// Maximum bytes that the run adds on disk, in millions.
     pub disk: u64,
-    /// What was drawn.
+    /// Description of the case.
     pub detail: String,
 }
 
-/// What a run must come to.
+/// The required result of a run.
 pub enum Verdict {
-    /// Done, or refused with a code.
+    /// Either success or a refusal with a code.
     Either,
     Done,
-    /// Refused with one of these codes.
+    /// A refusal with one of these codes.
     Refused(&'static [&'static str]),
 }
 
-/// The words of a line.
+/// Splits a line into words.
 pub fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }

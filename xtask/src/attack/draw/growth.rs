@@ -1,4 +1,4 @@
-//! Growth by normalizers: tokenizers whose parts make texts longer, and texts that they make longest.
+//! Growth by normalizers: tokenizers whose parts lengthen texts, and the texts that grow most.
 
 use std::fs;
 
@@ -8,12 +8,12 @@ use super::case::{Drawn, Stage, Verdict, words};
 use crate::made::{self, shown};
 use crate::random::Random;
 
-/// A part, and how many times it may make a text longer.
+/// A part, and the maximum factor by which it lengthens a text.
 type Part = (Value, usize);
 
 pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, String> {
     let count = random.pick(&[0, 1, 2, 5, 20, 64, 65, 3000]);
-    // Many parts are of one kind, few are mixed.
+    // Many parts are all of one kind, a few are mixed.
     let first = normalizer(random);
     let parts: Vec<Part> =
         (0..count).map(|_| if count > 20 { first.clone() } else { normalizer(random) }).collect();

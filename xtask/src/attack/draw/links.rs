@@ -1,4 +1,4 @@
-//! Links by files: a file of a folder becomes a link, a pipe, a folder, a device or something huge.
+//! Links by files: a file in a folder becomes a link, a pipe, a folder, a device or something huge.
 
 use std::fs;
 use std::io;
@@ -9,29 +9,29 @@ use super::case::{Drawn, OUT, SECRET, Stage, Verdict, words};
 use crate::made::{self, shown};
 use crate::random::Random;
 
-/// What a file becomes.
+/// What a file turns into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
-    /// A link to the same content outside of the folder.
+    /// A link to the same contents outside the folder.
     Outside,
-    /// The same, by a link whose path is absolute.
+    /// The same, with an absolute path.
     Absolute,
-    /// A link to a link in the folder, which leads outside.
+    /// A link to a link in the folder that leads outside.
     TwoHops,
-    /// A link to another file, which holds a secret.
+    /// A link to another file, which contains a secret.
     Secret,
     /// A link to a device.
     Device,
     /// A link to itself.
     Loop,
     Dangling,
-    /// A link into a folder of the folder.
+    /// A link to a file in a subfolder.
     Inside,
-    /// A name of the same file outside, as good as the file.
+    /// A hard link to a file outside, equivalent to the file itself.
     HardLink,
     Pipe,
     Folder,
-    /// A terabyte, of which nothing is stored.
+    /// A terabyte, none of it stored.
     Sparse,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
         made::write_small(&folder, 64, 1, &made::tokenizer(), "t")?;
     }
     let mut names: Vec<String> = super::listing(&folder)?;
-    // A model card is read by no command but for its hash.
+    // No command reads a model card except to hash it.
     names.retain(|name| name != "README.md");
     names.sort();
     let name = names[random.below(names.len())].clone();
@@ -73,7 +73,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
         2 => "embed f --text a".to_owned(),
         _ => format!("export f --out {OUT} --no-verify"),
     };
-    // Export reads and verify hashes every file; the others read what they need.
+    // Export reads and verify hashes every file; the others read only what they need.
     let reads_all = arguments.starts_with("export") || arguments.starts_with("verify");
     Ok(Drawn {
         expected: change.expected(reads_all, is_artifact),
@@ -92,7 +92,7 @@ impl Change {
     fn expected(self, reads_all: bool, is_artifact: bool) -> Verdict {
         match self {
             Change::HardLink => Verdict::Done,
-            // An artifact does not list the folder that the link leads to.
+            // The artifact does not list the subfolder that the link leads to.
             Change::Inside if is_artifact => Verdict::Either,
             Change::Inside => Verdict::Done,
             _ if !reads_all => Verdict::Either,
@@ -108,7 +108,7 @@ impl Change {
         }
     }
 
-    /// Changes the file `name` of `folder`; what lies outside goes to `place`.
+    /// Changes the file `name` of `folder`; anything outside the folder goes to `place`.
     fn make(self, folder: &Path, name: &str, place: &Path) -> io::Result<()> {
         let path = folder.join(name);
         fs::create_dir(place)?;

@@ -1,5 +1,5 @@
-//! Attacks that a seed draws: siblings of the known ones. Each is one run of the program on an input of its own, and
-//! is judged by what its generator knows.
+//! Attacks drawn from a seed: variants of the known ones. Each is one run of the program on its own input, judged by
+//! what its generator knows.
 
 mod archive;
 mod case;
@@ -20,19 +20,19 @@ use crate::outcome::Outcome;
 use crate::random::Random;
 use case::{Drawn, OUT, SECRET, Stage, Verdict};
 
-/// Kinds of drawn attacks. Case `n` is of kind `n` modulo their number.
+/// Families of drawn attacks. Case `n` belongs to family `n` modulo their number.
 const FAMILIES: [(&str, Family); 4] =
     [("views", views::draw), ("tiles", tiles::draw), ("growth", growth::draw), ("links", links::draw)];
 
 type Family = fn(&mut Random, &Stage<'_>) -> Result<Drawn, String>;
 
-/// Longest wait for a run, on a loaded machine too.
+/// Maximum wait for a run, even on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How many times longer a run may take that is not optimized.
+/// Factor by which an unoptimized run may take longer.
 const UNOPTIMIZED: u32 = if cfg!(debug_assertions) { 15 } else { 1 };
 
-/// Draws `count` cases from `seed` on, runs and judges them.
+/// Draws `count` cases starting at `seed`, runs them and judges them.
 pub fn run<'a>(
     program: &'a Path,
     emoji: &Path,
@@ -69,7 +69,7 @@ pub fn run<'a>(
     }))
 }
 
-/// Runs a case; whether it passed, and what was measured or is wrong.
+/// Runs a case; returns whether it passed, with the measurements or the problems.
 fn judge(drawn: &Drawn, program: &Path, folder: &Path) -> Result<(bool, String), String> {
     let mut command = Command::new(program);
     command.args(&drawn.arguments).arg("--quiet").current_dir(folder).env("NO_COLOR", "1");
@@ -99,7 +99,7 @@ fn judge(drawn: &Drawn, program: &Path, folder: &Path) -> Result<(bool, String),
     }
 }
 
-/// Everything that is wrong with a run.
+/// Lists everything wrong with a run.
 fn problems(drawn: &Drawn, seen: &Seen, made: &[String]) -> Vec<String> {
     let mut problems = Vec::new();
     let code =
@@ -141,7 +141,7 @@ fn problems(drawn: &Drawn, seen: &Seen, made: &[String]) -> Vec<String> {
     problems
 }
 
-/// Names in a folder.
+/// Lists the names in a folder.
 fn listing(folder: &Path) -> Result<Vec<String>, String> {
     let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
     let name = |entry: std::io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name());
@@ -149,7 +149,7 @@ fn listing(folder: &Path) -> Result<Vec<String>, String> {
     Ok(names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect())
 }
 
-/// Whether a file of an output holds the secret.
+/// Returns whether a file of an output contains the secret.
 fn holds_secret(out: &Path) -> Result<bool, String> {
     if !out.is_dir() {
         return Ok(false);

@@ -10,7 +10,7 @@ use super::case::{Drawn, Stage, Verdict, words};
 use crate::made::shown;
 use crate::random::Random;
 
-/// Codecs by their numbers in TIFF.
+/// TIFF's codec numbers.
 const NONE: u16 = 1;
 const JPEG: u16 = 7;
 const DEFLATE: u16 = 8;
@@ -35,7 +35,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
         _ => pack_bits(content.len()),
     };
     let count = width.div_ceil(tile) * height.div_ceil(tile);
-    // Tiles of their own are as many as a file of 8 MB has room for; then all are of one place.
+    // Tiles have data of their own as long as that fits in 8 MB; beyond that they all share one place.
     let shares = shares || count * stored.len() > 8 << 20;
     let file = tiff(&Layout { width, height, tile, bits, samples, codec, predictor, count, shares }, &stored);
     let path = stage.folder.join("x.tif");
@@ -68,7 +68,7 @@ struct Layout {
     shares: bool,
 }
 
-/// A little-endian TIFF whose tiles all hold `stored`.
+/// Returns a little-endian TIFF whose tiles all hold `stored`.
 fn tiff(layout: &Layout, stored: &[u8]) -> Vec<u8> {
     let Layout { width, height, tile, bits, samples, codec, predictor, count, shares } = *layout;
     let mut out = b"II*\0\0\0\0\0".to_vec();
@@ -123,7 +123,7 @@ fn zlib(content: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// This many zeros in runs of 128.
+/// Encodes this many zeros in runs of 128.
 fn pack_bits(count: usize) -> Vec<u8> {
     let run = |length: usize| [(257 - length) as u8, 0];
     let mut out: Vec<u8> = std::iter::repeat_n(run(128), count / 128).flatten().collect();
@@ -135,12 +135,12 @@ fn pack_bits(count: usize) -> Vec<u8> {
     out
 }
 
-/// A gray progressive JPEG of this side, all of whose coefficients are zero, with this many scans that refine nothing.
+/// Returns a gray progressive JPEG of this side with all-zero coefficients and this many scans that refine nothing.
 fn progressive(side: usize, scans: usize) -> Vec<u8> {
     fn segment(marker: u8, content: &[u8]) -> Vec<u8> {
         [&[0xff, marker], &(content.len() as u16 + 2).to_be_bytes()[..], content].concat()
     }
-    /// A table of one code of one bit.
+    /// Returns a table with a single one-bit code.
     fn one_code(class: u8, symbol: u8) -> Vec<u8> {
         let mut counts = [0; 16];
         counts[0] = 1;
@@ -151,7 +151,7 @@ fn progressive(side: usize, scans: usize) -> Vec<u8> {
     let frame = [&[8][..], &size, &size, &[1, 1, 0x11, 0]].concat();
     let quantization = [&[0][..], &[1; 64]].concat();
     let mut out = [&b"\xff\xd8"[..], &segment(0xdb, &quantization), &segment(0xc2, &frame)].concat();
-    // Symbols: a difference of no bits; the end of a band of 2^14 blocks and more.
+    // Symbols: a zero-bit difference, and the end of a band for 2^14 blocks or more.
     out.extend([one_code(0, 0), one_code(0x10, 0xe0)].concat());
     let scan = |spectrum: [u8; 3], bits: usize| {
         [segment(0xda, &[&[1, 1, 0][..], &spectrum].concat()), vec![0; bits.div_ceil(8)]].concat()

@@ -1,4 +1,4 @@
-//! Views by deflation: a PyTorch archive that fits its config, whose tensors are views of few storages.
+//! Views by deflation: a PyTorch archive that matches its config, whose tensors are views of a few storages.
 
 use std::fs;
 
@@ -7,16 +7,16 @@ use super::case::{Drawn, OUT, Stage, Verdict, words};
 use crate::made;
 use crate::random::Random;
 
-/// Bytes that may be inflated freely, and how many times their size all entries may inflate to (docs/security.md).
+/// Bytes that may inflate freely, and the factor by which all entries together may inflate (docs/security.md).
 const FREE: usize = 32 << 20;
 const TIMES: usize = 8;
 
-/// What storages hold.
+/// The contents of the storages.
 #[derive(Clone, Copy, Debug)]
 enum Content {
     Zeros,
     Random,
-    /// Mostly random: it deflates to about a third.
+    /// Mostly random; deflates to about a third.
     Third,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
     let elements: Vec<usize> = infos.iter().map(|info| info.shape.iter().product()).collect();
     let content = random.pick(&[Content::Zeros, Content::Random, Content::Third]);
     let deflated = random.below(3) > 0;
-    // Each tensor has a storage of its own, or all share one, or small ones share the storage of the largest.
+    // Each tensor has its own storage, or all share one, or small ones share the storage of the largest.
     let sharing = random.below(3);
     let largest = elements.iter().copied().max().unwrap_or(0);
     let mut lengths: Vec<usize> = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
 
     let model: usize = 4 * elements.iter().sum::<usize>();
     let inflated: usize = 4 * lengths.iter().sum::<usize>();
-    // The pickle is small against the storages; a case within a megabyte of the limit is left to either.
+    // The pickle is small compared with the storages; within a megabyte of the limit, either result is accepted.
     let most = FREE + TIMES * file.len();
     let expected = match deflated {
         true if inflated > most + (1 << 20) => Verdict::Refused(&["too-large"]),
@@ -92,7 +92,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
     })
 }
 
-/// Values that an export can hold: finite ones.
+/// Returns finite values, which an export can hold.
 fn values(random: &mut Random, content: Content, length: usize) -> Vec<u8> {
     let mut bytes = match content {
         Content::Zeros => return vec![0; 4 * length],
@@ -119,7 +119,7 @@ fn tuple(values: &[usize]) -> Vec<u8> {
     [&b"("[..], &values.iter().flat_map(|&value| int(value)).collect::<Vec<_>>(), b"t"].concat()
 }
 
-/// A tensor on storage `key` of `length` elements, from element `start` on.
+/// Encodes a tensor on storage `key` of `length` elements, starting at element `start`.
 fn tensor(key: usize, length: usize, start: usize, shape: &[usize]) -> Vec<u8> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
