@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compares what `clipway export --fold` writes with timm's own re-parameterisation.
+"""Compares the output of `clipway export --fold` with timm's own reparameterization.
 
     scripts/check_fold.py CLIPWAY [TRUNK ...]
 
-For each FastViT trunk (by default those of MobileCLIP, `fastvit_mci0` to `fastvit_mci4`) a model with weights by formula
-is written as open_clip writes one, exported folded, loaded strictly by the model after
-`timm.utils.reparameterize_model`, and both are run in double precision. Prints one line a trunk: the largest relative
-difference of a tensor from timm's, and that of the features from the trained form's; exit 1 if one is too large. Needs
+For each FastViT trunk (by default MobileCLIP's, `fastvit_mci0` to `fastvit_mci4`), a model with formula weights is
+written in open_clip's form, exported folded, and loaded strictly by the model after
+`timm.utils.reparameterize_model`; both are run in double precision. Prints one line per trunk: the largest relative
+difference of a tensor from timm's, and of the features from the trained form's; exit 1 if one is too large. Needs
 torch, timm, open_clip 3.3.0 and safetensors, and no network.
 """
 
@@ -26,7 +26,7 @@ TRUNKS = [f"fastvit_mci{size}" for size in range(5)]
 SIDE = 256
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
 PREPROCESS = {"mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear", "resize_mode": "shortest"}
-# Of one f32 rounding of sums, and of features after as many roundings as there are layers.
+# One f32 rounding of sums for tensors; for features, as many roundings as there are layers.
 MOST_OF_TENSORS, MOST_OF_FEATURES = 1e-6, 4e-6
 
 

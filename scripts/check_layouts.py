@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Takes models in every layout through clipway and compares what open_clip makes of the folders with their sources.
+"""Takes models in every layout through clipway and compares the results in open_clip with the sources.
 
     scripts/check_layouts.py CLIPWAY [GOLDENS] [--only WORD]
 
-CLIPWAY is the binary, GOLDENS a folder of sources with stored outputs (`goldens/layouts`). Beside them sources of other
-sizes are made with random weights (`layout_sources.py`). Each is inspected, also under names that say nothing; its plan
-is printed, with a ledger that must balance; it is exported, and the folder is loaded by open_clip with `local-dir:` and
-its features are compared, and with those of clipway's own engine. Where open_clip 3.3.0 cannot load a folder, the
-artifact must say so, and nowhere else; the features are then those of open_clip with what it lacks
-(`layout_oracle.py`). Where transformers can hold a model, it is exported for it, loaded there, exported back and there
-again, without a bit changed; otherwise the export must be refused. Prints a table; exit 1 if a check fails. Needs
-PyTorch, open_clip 3.3, transformers 5 and timm.
+CLIPWAY is the binary, GOLDENS a folder of sources with stored outputs (`goldens/layouts`). Sources of other sizes are
+also made, with random weights (`layout_sources.py`). Each source is inspected, also under uninformative names, and its
+plan is printed with a ledger that must balance. It is exported, and open_clip loads the folder with `local-dir:`; its
+features are compared, and so are those of clipway's own engine. If open_clip 3.3.0 cannot load a folder, the artifact
+must say so, and only then; the reference is then open_clip with the missing parts added (`layout_oracle.py`). If
+transformers can hold a model, it is exported for it, loaded there, exported back and there again, bit for bit the same;
+otherwise the export must be refused. Prints a table; exit 1 if a check fails. Needs PyTorch, open_clip 3.3,
+transformers 5 and timm.
 """
 import argparse
 import dataclasses
@@ -37,7 +37,7 @@ import layout_oracle
 import layout_sources as sources
 from make_architecture_goldens import noise, weights
 
-# Worst error as a share of the largest value, of sources in fp32 and in fp16.
+# Maximum error relative to the largest value, for fp32 and fp16 sources.
 WORST, WORST_HALF = 1e-5, 2e-5
 CANNOT = "open_clip 3.3.0 cannot load"
 NAMELESS = ["weights.bin", "model.ckpt", "blob"]
@@ -45,25 +45,25 @@ NAMELESS = ["weights.bin", "model.ckpt", "blob"]
 
 @dataclasses.dataclass
 class Case:
-    """A source and what is expected of it."""
+    """A source and its expected properties."""
     name: str
     layout: str
-    # Name of the source, and what writes it and gives its model; no model where outputs are stored.
+    # Name of the source, and the function that writes it and returns its model; no function if outputs are stored.
     source: str
     make: Callable[[Path], Optional[torch.nn.Module]]
-    # Options of the export.
+    # Export options.
     options: list = dataclasses.field(default_factory=list)
-    # Whether transformers can hold it, and OpenAI's code.
+    # Whether transformers can hold it, and whether OpenAI's code can.
     transformers: bool = False
     openai: bool = False
-    # Whether it has branches to be folded.
+    # Whether it has branches to fold.
     folds: bool = False
     # Stored outputs.
     expected: Optional[Path] = None
 
 
 def goldens(folder):
-    """The sources of the folder of goldens, with what each is."""
+    """The sources in the folder of goldens, with their properties."""
     files, apple = folder / "files", folder / "apple"
     copy = lambda path: lambda to: shutil.copytree(path, to) and None if path.is_dir() else shutil.copy(path, to) and None
     for path in sorted(files.iterdir()):
@@ -72,7 +72,7 @@ def goldens(folder):
         expected = files / f"{path.stem.removesuffix('_state_dict')}.expected.safetensors"
         kind = path.name.split("_")[0]
         layout = {"openai": "openai", "big": "big_vision", "hf": "transformers_siglip" if "siglip" in path.name else "transformers_clip"}[kind]
-        # Stored outputs of fp16 sources are of weights that were all rounded to it; the archive of the ResNet holds some in fp32.
+        # Stored outputs of fp16 sources come from weights all rounded to fp16; the ResNet archive holds some in fp32.
         options = ["--precision", "fp16"] if "fp16" in path.name else []
         yield Case(f"golden {path.name}", layout, path.name, copy(path), options,
                    transformers="openai_rn" not in path.name, openai=kind == "openai", expected=expected)
@@ -124,13 +124,13 @@ def generated(folder):
 
 
 def tensors(path):
-    """Dtype and bytes of every tensor of a folder or file."""
+    """Returns dtype and bytes of every tensor of a folder or file."""
     state = torch.load(path, weights_only=True) if path.suffix == ".pt" else load_file(next(path.glob("*.safetensors")))
     return {name: (tensor.dtype, tuple(tensor.shape), tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()) for name, tensor in state.items()}
 
 
 class Check:
-    """All that is done with one case."""
+    """All checks of one case."""
 
     def __init__(self, clipway, root, case):
         self.clipway, self.root, self.case = clipway, root, case
@@ -149,7 +149,7 @@ class Check:
         return json.loads(found.stdout)["layout"]["name"] if found.returncode == 0 else found.stderr.strip()
 
     def names(self, source):
-        """The layout, as it is called and under names that say nothing."""
+        """Checks the recognized layout, under the usual name and uninformative ones."""
         found = self.layout(source)
         self.must(found == self.case.layout, f"layout {found}")
         file = next(source.glob("*.safetensors")) if source.is_dir() else source
@@ -162,7 +162,7 @@ class Check:
             shutil.rmtree(place)
 
     def ledger(self, source):
-        """The plan, and a ledger in which everything of the source is somewhere."""
+        """Checks the plan, and a ledger that accounts for everything in the source."""
         dry = self.run("export", source, "--dry-run", *self.case.options)
         if not self.must(dry.returncode == 0 and "\nledger: " in dry.stdout, f"dry run: {dry.stderr.strip()}"):
             return
@@ -174,7 +174,7 @@ class Check:
         self.told.append(f"{ledger['source_tensors']} -> {ledger['written_tensors']}")
 
     def inputs(self, config, model):
-        """Images and tokens, and the features that they must have."""
+        """Returns images and tokens, and the expected features."""
         size = config["vision_cfg"]["image_size"]
         if self.case.expected is not None:
             stored = load_file(self.case.expected)
@@ -220,7 +220,7 @@ class Check:
             self.there_and_back(out, "openai", "model.pt")
 
     def engine(self, out, config, preprocessing, model):
-        """An image, and a text where the tokenizer is CLIP's, by clipway and by the oracle."""
+        """Compares an image, and a text if the tokenizer is CLIP's, between clipway and the oracle."""
         image = self.root / "image.png"
         torch.manual_seed(5)
         small = Image.fromarray(torch.randint(0, 256, (9, 7, 3), dtype=torch.uint8).numpy())
@@ -250,7 +250,7 @@ class Check:
             self.compare("transformers", layout_oracle.features(loaded.eval(), images, tokens), expected)
 
     def fold(self, source, images, tokens, expected):
-        """The folded export, loaded as its README says, where open_clip has the model."""
+        """Checks the folded export, loaded as its README says, if open_clip has the model."""
         out = self.root / "folded"
         export = self.run("export", source, "--fold", "--out", out, *self.case.options)
         if not self.must(export.returncode == 0, f"fold: {export.stderr.strip()}"):
@@ -263,7 +263,7 @@ class Check:
             self.compare("as its README says", layout_oracle.features(names["model"], images, tokens), expected)
 
     def there_and_back(self, out, target, file):
-        """An export to another project, back, and there again: every bit is the same."""
+        """Exports to another project, back, and there again: every bit must match."""
         places = [self.root / f"{target} {step}" for step in ("there", "back", "again")]
         before = out
         for place, to in zip(places, (target, "open_clip", target)):
@@ -293,7 +293,7 @@ def main():
             check = Check(options.clipway.resolve(), Path(root), case)
             try:
                 check.all()
-            except Exception as error:  # what the oracle says is a failure of this case alone
+            except Exception as error:  # an error in the oracle fails only this case
                 check.failed.append(f"{type(error).__name__}: {error}")
         failed += bool(check.failed)
         print(f"{'FAIL' if check.failed else 'ok  '} {case.name} | {' | '.join(check.told)}", *check.failed, sep="\n       ", flush=True)

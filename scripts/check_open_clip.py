@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compares a folder that clipway exported with its source, both run by open_clip.
+"""Compares a folder exported by clipway with its source, both run by open_clip.
 
     scripts/check_open_clip.py DIR SOURCE MODEL [--image-size N] [--context-length N] [--least COSINE]
 
-DIR is loaded as users do, `create_model_from_pretrained('local-dir:DIR')`, offline. SOURCE is a checkpoint that
-open_clip's own loader reads, MODEL its registered name or config file. Features of random images and texts are
-compared; the weight files of DIR are also loaded with `torch.load(weights_only=True)` and `safetensors`. Prints
-one line a check; exit 1 if one fails. Needs PyTorch, open_clip 3.3 and safetensors.
+DIR is loaded the way users do it, `create_model_from_pretrained('local-dir:DIR')`, offline. SOURCE is a checkpoint
+that open_clip's own loader reads, MODEL its registered name or config file. The features of random images and texts are
+compared; the weight files of DIR are also loaded with `torch.load(weights_only=True)` and `safetensors`. Prints one
+line per check; exit 1 if one fails. Needs PyTorch, open_clip 3.3 and safetensors.
 """
 import argparse
 import json

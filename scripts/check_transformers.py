@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Compares a folder that clipway exported for transformers with its source, which open_clip runs.
+"""Compares a folder exported by clipway for transformers with its source, run by open_clip.
 
     scripts/check_transformers.py DIR SOURCE [MODEL] [--worst ERROR]
 
 DIR is loaded with `AutoModel.from_pretrained` and `AutoProcessor.from_pretrained`, offline. SOURCE is a folder that
-open_clip loads, or a checkpoint that its loader reads with MODEL, a registered name or config file. Compared are the
-features of random images and texts, the token ids of the tokenizers and the pixels of the processors (these within
-rounding: transformers resizes with another library). Prints one line a check; exit 1 if one fails. Needs PyTorch,
-open_clip 3.3 and transformers 5.
+open_clip loads, or a checkpoint that its loader reads with MODEL, a registered name or config file. The features of
+random images and texts, the tokenizers' token ids and the processors' pixels are compared (pixels within rounding:
+transformers resizes with another library). Prints one line per check; exit 1 if one fails. Needs PyTorch, open_clip 3.3
+and transformers 5.
 """
 import argparse
 import os

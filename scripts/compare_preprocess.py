@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Draws images in many encodings and writes what open_clip's evaluation transform makes of them.
+"""Draws images in many encodings and writes the results of open_clip's evaluation transform.
 
     python scripts/compare_preprocess.py FOLDER [--count 300] [--seed 0]
     cargo xtask goldens preprocess FOLDER
 
-The folder has the shape of the preprocessing goldens: `manifest.json`, `images/`, `expected/`. Needs
-open_clip, torchvision, Pillow and numpy. An image that Pillow cannot read, or that the transform refuses, is
-left out and counted.
+The folder has the form of the preprocessing goldens: `manifest.json`, `images/`, `expected/`. Needs open_clip,
+torchvision, Pillow and numpy. An image that Pillow cannot read or that the transform refuses is skipped and counted.
 """
 
 import argparse
@@ -28,7 +27,7 @@ warnings.filterwarnings("ignore")
 
 
 def draw(rng, width, height, channels):
-    """An image with gradients, edges and noise, [height, width, channels] in 0..1."""
+    """Returns an image with gradients, edges and noise, [height, width, channels] in 0..1."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     out = np.zeros((height, width, channels))
     for channel in range(channels):
@@ -56,7 +55,7 @@ def saved(image, **options):
 
 
 def pack(rows, bits):
-    """Packs rows of small numbers, [height, samples], to bytes, each row on its own."""
+    """Packs rows of small numbers, [height, samples], into bytes, row by row."""
     if bits == 16:
         return rows.astype(">u2").tobytes(), rows.shape[1] * 2
     if bits == 8:
@@ -147,7 +146,7 @@ def gif(rng, width, height):
         return "gif", saved(image, format="GIF", save_all=True, append_images=frames, **options)
     out = bytearray(saved(image, format="GIF", **options))
     if kind == 2:
-        # A larger screen than the frame.
+        # A screen larger than the frame.
         struct.pack_into("<HH", out, 6, width + int(rng.integers(0, 30)), height + int(rng.integers(0, 30)))
     return "gif", bytes(out)
 
@@ -225,7 +224,7 @@ def tiff(rng, width, height):
 
 
 def pillow_tiff(rng, width, height):
-    """A TIFF that Pillow and libtiff compress."""
+    """Returns a TIFF compressed by Pillow and libtiff."""
     mode = str(rng.choice(["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "F", "I"]))
     if mode == "I;16":
         image = Image.fromarray((draw(rng, width, height, 1)[..., 0] * 400).astype(np.uint16))
@@ -254,7 +253,7 @@ def pillow_tiff(rng, width, height):
 
 
 def raw_tiff(rng, width, height):
-    """An uncompressed TIFF of either byte order, in strips or tiles, interleaved or in planes."""
+    """Returns an uncompressed TIFF of either byte order, in strips or tiles, interleaved or planar."""
     order = str(rng.choice(["<", ">"]))
     photometric, samples, bits, extra = [
         (0, 1, 1, None), (1, 1, 1, None), (0, 1, 4, None), (1, 1, 2, None), (0, 1, 8, None), (1, 1, 8, None),
@@ -267,7 +266,7 @@ def raw_tiff(rng, width, height):
         data = data // 150
     data = data.astype(np.uint16)
     planar = bool(samples > 1 and bits == 8 and extra is None and rng.random() < 0.3)
-    # Pillow reads planes of uncompressed tiles wrongly, and tiles of small samples not at all.
+    # Pillow misreads planar uncompressed tiles, and cannot read tiles of small samples.
     tiled = bool(not planar and bits == 8 and rng.random() < 0.4)
     tile = (16 * int(rng.integers(1, 5)), 16 * int(rng.integers(1, 5))) if tiled else None
     chunks = []
@@ -353,7 +352,7 @@ def size(rng):
 
 
 def expected(data, settings):
-    """The crop before `ToTensor`, and the mean of each channel after the whole transform."""
+    """Returns the crop before `ToTensor`, and the mean of each channel after the whole transform."""
     cfg = PreprocessCfg(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
     whole = image_transform_v2(cfg, is_train=False)
     image = Image.open(io.BytesIO(data))
@@ -389,7 +388,7 @@ def main():
         settings = config(rng)
         try:
             mode, image_size, crop, mean = expected(data, settings)
-        except Exception as error:  # Pillow's refusals have many types.
+        except Exception as error:  # Pillow raises many types.
             reason = f"{kind}: {type(error).__name__}: {error}"
             left_out[reason] = left_out.get(reason, 0) + 1
             continue

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Draws texts and writes what open_clip makes of them, as a folder of token goldens.
+"""Draws texts and writes open_clip's tokens for them, as a folder of token goldens.
 
     python scripts/compare_tokens.py OUTPUT [--texts 20000] [--seed 1] [--tokenizers DIR]
     cargo xtask goldens tokens OUTPUT
 
-Needs an environment with open_clip 3.3.0. With `--tokenizers`, a folder that holds one folder a Hugging Face
-tokenizer, cases for those are written too. Tokenizers with a source language are made here. The texts depend on nothing but the seed.
+Needs an environment with open_clip 3.3.0. With `--tokenizers`, a folder with a subfolder per Hugging Face tokenizer,
+cases for those are written too. Tokenizers with a source language are made here. The texts depend only on the seed.
 """
 
 import argparse
@@ -96,14 +96,14 @@ def random_unicode(r):
 
 
 def block(r):
-    """Characters that stand near each other in Unicode."""
+    """Returns characters that are close together in Unicode."""
     start = ord(assigned_character(r)) & ~0x7F
     characters = [chr(start + r.randrange(128)) for _ in range(r.randint(2, 30))]
     return "".join(c if r.random() < 0.85 else " " for c in characters if not 0xD800 <= ord(c) < 0xE000)
 
 
 def combining(r):
-    """Marks in any order, letters that compose, jamo."""
+    """Returns marks in any order, composing letters and jamo."""
     others = (0x591, 0x5B0, 0x64B, 0x651, 0x3099, 0x1DC0, 0x20D0, 0x94D, 0x93C, 0x1161, 0x11A8)
     marks = [chr(c) for c in (*range(0x300, 0x370), *others)]
     bases = "aeiouAEIOUyYcCnNsSzZ가각ᄀᄂ한かはΑΩαωיאاव한" + "𑄱𑂙𝅗"
@@ -141,7 +141,7 @@ def decode_wrongly(r, text):
 
 
 def cesu(text):
-    """UTF-8 with supplementary characters as two surrogates."""
+    """Returns UTF-8 with supplementary characters as surrogate pairs."""
     out = bytearray()
     for c in text:
         if ord(c) < 0x10000:
@@ -170,7 +170,7 @@ def mojibake(r):
 
 
 def mojibake_letters(r):
-    """Any sequence of the characters that mojibake is made of."""
+    """Returns any sequence of the characters that make up mojibake."""
     return "".join(r.choice(MOJIBAKE) if r.random() < 0.75 else r.choice("aZ e.,?! 1") for _ in range(r.randint(1, 14)))
 
 
@@ -213,7 +213,7 @@ def draw(r):
     return function(r)
 
 
-# NLLB's tokenizers: their own settings, and what open_clip is told.
+# NLLB tokenizers: their own settings, and the ones given to open_clip.
 LANGUAGES = [
     ("nllb", {}, {}),
     ("nllb_language", {}, {"language": "fra_Latn"}),
@@ -225,7 +225,7 @@ LANGUAGES = [
 
 
 def translator(r, texts, **settings):
-    """A tokenizer of NLLB's kind, with a vocabulary from some of the texts."""
+    """Returns an NLLB-style tokenizer, with a vocabulary from some of the texts."""
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
     trainer = tokenizers.trainers.BpeTrainer(

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Draws folders of transformers and images, and writes the pixels that transformers gives.
+"""Draws transformers folders and images, and writes the pixels that transformers computes.
 
     python scripts/compare_transformers_pixels.py FOLDER [--images 200] [--processors 60] [--seed 0]
     cargo xtask goldens processors FOLDER
 
-`FOLDER/images` holds the images. Each folder of `FOLDER/folders` is a small random model with processor files as
-versions 4 and 5 write them, and `FOLDER/expected/NAME.safetensors` holds what `AutoImageProcessor.from_pretrained`
-of that folder makes of each image, opened by Pillow: `NUMBER.torchvision` and `NUMBER.pil`, one for each backend. An
-image whose result is not of the tower's size has none, and clipway has to refuse it. Where the processor is not to
-convert to RGB, transformers takes images in RGB only: the others are converted by `Image.convert("RGB")` first.
+`FOLDER/images` holds the images. Each folder in `FOLDER/folders` is a small random model with processor files in the
+style of versions 4 and 5. `FOLDER/expected/NAME.safetensors` holds the results of that folder's
+`AutoImageProcessor.from_pretrained` for each image, opened by Pillow: `NUMBER.torchvision` and `NUMBER.pil`, one per
+backend. If the result does not have the tower's size, there is no entry, and clipway must refuse the image. Processors
+that do not convert to RGB accept only RGB images in transformers: others are first converted by `Image.convert("RGB")`.
 
-`--stored` writes the few small ones that the tests of clipway-run keep in `tests/data/processors`. Needs
-transformers, torchvision, Pillow, safetensors and numpy.
+`--stored` writes the few small ones that the tests of clipway-run keep in `tests/data/processors`. Needs transformers,
+torchvision, Pillow, safetensors and numpy.
 """
 
 import argparse
@@ -44,7 +44,7 @@ KINDS = ["png", "jpeg", "gif", "webp", "bmp", "tiff"]
 
 
 def image(rng, index):
-    """An image of a kind and size that depend on the index, with its suffix."""
+    """Returns an image whose kind and size depend on the index, with its suffix."""
     special = {0: (1, 1), 1: (9000, 60), 2: (3, 700), 3: (32, 32), 4: (90, 57), 5: (57, 90), 6: (64, 64), 7: (31, 33)}
     width, height = special[index % 40] if index % 40 in special else drawn.size(rng)
     if index % 40 == 8:
@@ -61,7 +61,7 @@ def number(rng, low, high):
 
 
 def processor(rng, index):
-    """Keys of a processor, and the side of the tower that takes its results."""
+    """Returns the keys of a processor, and the side of the tower that takes its results."""
     side = int(rng.choice([8, 16, 32, 48, 64, int(rng.integers(5, 70))]))
     siglip = bool(index % 3 == 2)
     keys = {"image_processor_type": "SiglipImageProcessor" if siglip else "CLIPImageProcessor"}
@@ -136,17 +136,17 @@ def model(folder, siglip, side):
         transformers.CLIPModel(config).save_pretrained(folder)
 
 
-# ---------------------------------------------------------------- what transformers gives
+# ---------------------------------------------------------------- the pixels of transformers
 
 
 def pixels(processor, image, side):
-    """The pixels of an image, or `None` where they are not the tower's."""
+    """Returns the pixels of an image, or `None` if they do not fit the tower."""
     if not processor.do_convert_rgb and image.mode != "RGB":
         image = image.convert("RGB")
     try:
         values = processor(image, return_tensors="pt")["pixel_values"]
     except (ValueError, RuntimeError, MemoryError) as error:
-        # A side without pixels, and what is larger than its frame.
+        # A side without pixels, or a result larger than its frame.
         if any(said in str(error) for said in ("Padding dimensions", "Input and output sizes", "must be > 0")):
             return None
         raise
@@ -154,7 +154,7 @@ def pixels(processor, image, side):
 
 
 def expected(folder, side, images):
-    """Tensors by `NUMBER.BACKEND`."""
+    """Returns tensors by `NUMBER.BACKEND`."""
     out = {}
     for backend in ("torchvision", "pil"):
         processor = transformers.AutoImageProcessor.from_pretrained(folder, backend=backend)
@@ -162,7 +162,7 @@ def expected(folder, side, images):
         own = transformers.AutoImageProcessor.from_pretrained(folder)
         assert own.backend == "torchvision", own.backend
         if backend == "torchvision" and processor.do_resize and int(processor.resample) in (4, 5):
-            # torchvision refuses these, so that Pillow's backend is the only one.
+            # torchvision refuses these, which leaves only the Pillow backend.
             continue
         for number, data in enumerate(images):
             found = pixels(processor, Image.open(io.BytesIO(data)), side)
@@ -172,7 +172,7 @@ def expected(folder, side, images):
 
 
 def stored_images():
-    """Small images of every mode, and of every way to be transparent, by name."""
+    """Returns small images of every mode and every kind of transparency, by name."""
     rng = np.random.default_rng(0)
 
     def drawn_as(mode, width, height):
@@ -214,7 +214,7 @@ def stored_images():
 
 
 def stored_processors():
-    """A few processors, with the sides of their towers."""
+    """Returns a few processors, with the sides of their towers."""
     shortest = {"size": {"shortest_edge": 6}, "crop_size": 6}
     return {
         "clip": ({"image_processor_type": "CLIPImageProcessor", **shortest}, 6),
@@ -250,7 +250,7 @@ def main():
             suffix, data = image(np.random.default_rng([arguments.seed, 0, index]), index)
             try:
                 Image.open(io.BytesIO(data)).convert("RGB")
-            except Exception:  # Pillow's refusals have many types.
+            except Exception:  # Pillow raises many types.
                 left_out += 1
                 continue
             names.append(f"{len(images):05}.{suffix}")

@@ -1,24 +1,24 @@
 #!/usr/bin/env python3
-"""Draws models of odd options and sizes, and writes what open_clip makes of them.
+"""Draws models with odd options and sizes, and writes open_clip's outputs for them.
 
     python scripts/draw_architectures.py KIND DIR [--seed N] [--count N] [--least M] [--most M]
     cargo xtask goldens architectures DIR
 
 KIND is one of
-  trunks    the image tower of every registered config that has a timm trunk, whole, with one image; those of between
-            `--least` and `--most` millions of parameters
-  images    open_clip's own image tower of every registered config, so too
-  languages the text tower of every registered config, so too
+  trunks    the whole image tower of every registered config with a timm trunk, with one image; only those with
+            `--least` to `--most` million parameters
+  images    open_clip's own image tower of every registered config, with the same limits
+  languages the text tower of every registered config, with the same limits
   relatives trunks of the same families that no config names
-  sizes     trunks with images of other sizes than that of their name
-  pools     fifteen trunks with every name of a pool and every projection
-  kwargs    arguments of timm's vision transformers, drawn
-  options   options of open_clip's own towers, drawn, each with several others
-  texts     text models of transformers, drawn
+  sizes     trunks with images of another size than their name says
+  pools     fifteen trunks with every pool and every projection
+  kwargs    random arguments of timm's vision transformers
+  options   random options of open_clip's own towers, several at a time
+  texts     random transformers text models
 
-A config that open_clip or timm refuses is no golden: it is written to DIR/refused/NAME.json with the reason in
-NAME.txt, and clipway has to refuse it too (`clipway inspect --model NAME.json --graph` of any weights does not get as
-far as to look at them). Needs torch, transformers 5 and open_clip 3.3.0, and no network; weights are by formula.
+A config that open_clip or timm refuses is not a golden: it is written to DIR/refused/NAME.json with the reason in
+NAME.txt, and clipway must refuse it too (`clipway inspect --model NAME.json --graph` on any weights stops before it
+looks at them). Needs torch, transformers 5 and open_clip 3.3.0, and no network; weights are by formula.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from make_architecture_goldens import TEXT, VISION, changed, timm
 
 REGISTRY = Path(__file__).parent / "../crates/clipway-model/data/models.json"
 
-# Name, side of the images, pool, projection.
+# Name, image side, pool, projection.
 RELATIVES = [
     ("aimv2_large_patch14_224", 224, "avg", None),
     ("beit3_base_patch16_224", 224, "avg", None),
@@ -90,7 +90,7 @@ RELATIVES = [
     ("vit_xsmall_patch16_clip_224", 224, "token", None),
 ]
 
-# Name, size of the images, pool.
+# Name, image size, pool.
 SIZES = [
     ("convnext_tiny", [200, 330], "avg"),
     ("eva02_base_patch16_clip_224", 336, "token"),
@@ -114,7 +114,7 @@ SIZES = [
     ("vitamin_small_224", 320, "avg"),
 ]
 
-# Name, side of the images, channels of the map or width of the tokens.
+# Name, image side, channels of the map or width of the tokens.
 POOLED = [
     ("convnext_large_mlp", 32, 1536),
     ("convnext_tiny_hnf", 32, 768),
@@ -138,7 +138,7 @@ POOLS = [
 ]
 PROJECTIONS = [None, "none", "linear", "mlp"]
 
-# Vision transformers that take arguments; of some the stem is made for the width of the name.
+# Vision transformers that take arguments; the stem of some is built for the width in the name.
 CHANGED = [
     *["aimv2_large_patch14_224", "beit3_base_patch16_224", "flexivit_small", "test_vit", "test_vit2", "test_vit3"],
     *["test_vit4", "vit_base_mci_224", "vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_radio_v3"],
@@ -155,20 +155,20 @@ def with_trunk(vision, embed_dim):
 
 
 def size_of(name):
-    """Parameters and width of a trunk, which is not made."""
+    """Returns parameter count and width of a trunk without creating it."""
     with torch.device("meta"):
         trunk = goldens.timm_create_model(name)
     return sum(p.numel() for p in trunk.parameters()), trunk.num_features
 
 
 def registered():
-    """The registered configs; CoCa's towers run only with its decoder."""
+    """Returns the registered configs; CoCa's towers run only with its decoder."""
     configs = json.loads(REGISTRY.read_text())
     return {name: config for name, config in configs.items() if "multimodal_cfg" not in config}
 
 
 def millions(tower, vocabulary=0):
-    """About how many parameters a plain transformer has; a ResNet is small."""
+    """Returns the approximate parameter count of a plain transformer; a ResNet is small."""
     layers, width = tower.get("layers", 12), tower.get("width", 768)
     if isinstance(layers, list):
         return 100
@@ -176,7 +176,7 @@ def millions(tower, vocabulary=0):
 
 
 def distinct(towers):
-    """Each tower once, under the name of the first config that has it."""
+    """Returns each distinct tower once, under the name of the first config that has it."""
     found = {}
     for name, config in towers:
         found.setdefault(json.dumps(config, sort_keys=True), (name, config))
@@ -184,7 +184,7 @@ def distinct(towers):
 
 
 def whole(config, part):
-    """A config with all of its own but for the other tower."""
+    """Returns a config with all of its keys except the other tower."""
     kept = {key: config[key] for key in ("embed_dim", "quick_gelu", "custom_text") if key in config}
     small = {"vision_cfg": dict(VISION), "text_cfg": dict(TEXT)}
     return {**kept, **small, part: dict(config[part])}
@@ -217,7 +217,7 @@ def languages(options):
         if options.least <= size < options.most:
             towers.append((name, config))
     for name, config in distinct(towers):
-        # T5 does not scale its scores: PyTorch's own f32 is far from the truth then, which shows by the truth alone.
+        # T5 does not scale its scores, so PyTorch's own f32 is far from the truth, and only a stored truth shows that.
         yield f"text_{name}", config, 1, name.startswith("mt5")
 
 
@@ -233,7 +233,7 @@ def trunks(options):
     for parameters, width, name, vision in sorted(sized, key=lambda case: case[:3]):
         if options.least <= parameters / 1e6 < options.most:
             embed_dim = width if vision.get("timm_proj", "linear") == "none" else 64
-            # Above, weights and sums in double precision take long.
+            # Beyond this, weights and sums in double precision take long.
             yield name, with_trunk(vision, embed_dim), 1, parameters < 150e6
 
 
@@ -268,7 +268,7 @@ def kwargs(options):
             changes["embed_dim"] = draw.choice([40, 48, 96, 120])
             changes["num_heads"] = draw.choice([2, 3, 4])
         elif not has_stem and not name.startswith(("test_vit", "flexivit_small")):
-            # Of its own width it would be large.
+            # At its own width it would be large.
             changes |= {"embed_dim": 64, "num_heads": 4, "mlp_ratio": 3.0}
         if draw.random() < (0.15 if has_stem else 0.5):
             changes["patch_size"] = draw.choice([4, 8, 16])
@@ -285,7 +285,7 @@ def kwargs(options):
 
 
 def some(draw, choices, share):
-    """Some of the options, each with one of its values."""
+    """Returns some of the options, each with one of its values."""
     return {key: draw.choice(values) for key, values in choices.items() if draw.random() < share}
 
 
@@ -397,7 +397,7 @@ KINDS = {kind.__name__: kind for kind in (trunks, images, languages, relatives, 
 
 
 def leave_uninitialized():
-    """Weights are replaced by formula, so none is made at random before."""
+    """Skips random initialization, since the weights are replaced by formula."""
     for name in vars(torch.nn.init):
         if name.endswith("_") and not name.startswith("_"):
             setattr(torch.nn.init, name, lambda tensor=None, *_, **__: tensor)
@@ -425,7 +425,7 @@ def main():
             goldens.write_golden(settings.folder, name, config, images, with_truth)
             taken += 1
             print(f"{name}  {time.monotonic() - started:.1f} s", flush=True)
-        except Exception as error:  # whatever open_clip or timm say
+        except Exception as error:  # whatever open_clip or timm raise
             (refused / f"{name}.json").write_text(json.dumps(config))
             (refused / f"{name}.txt").write_text(repr(error))
             print(f"{name}  refused: {repr(error)[:120]}", flush=True)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the data that clipway's text cleaning and CLIP tokenizer obey.
+"""Writes the data tables of clipway's text cleaning and CLIP tokenizer.
 
     python scripts/generate_text_tables.py
 
-Needs an environment with open_clip 3.3.0 (which brings ftfy 6.3.1 and regex) on Python 3.11: the tables
-record what those versions do, code point by code point, so that a port follows their Unicode version
-(14.0 for case, spaces and normalization; that of `regex` for letters and numbers) whatever the Rust
-standard library's own may be. The output is deterministic.
+Needs an environment with open_clip 3.3.0 (which brings ftfy 6.3.1 and regex) on Python 3.11: the tables record what
+those versions do, code point by code point, so that a port follows their Unicode version (14.0 for case, spaces and
+normalization; that of `regex` for letters and numbers), whichever the Rust standard library has. The output is
+deterministic.
 """
 
 import codecs
@@ -31,7 +31,7 @@ ALL = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 
 
 def literal(text):
-    """A Rust string literal in ASCII."""
+    """Returns a Rust string literal in ASCII."""
     out = []
     for c in text:
         if c in '"\\':
@@ -44,7 +44,7 @@ def literal(text):
 
 
 def ranges(predicate):
-    """The code points for which `predicate` holds, as inclusive ranges."""
+    """Returns the code points for which `predicate` holds, as inclusive ranges."""
     found, start, previous = [], None, None
     for c in ALL:
         if not predicate(c):
@@ -61,7 +61,7 @@ def ranges(predicate):
 
 
 def wrap(items):
-    """Items separated by commas, in lines of at most 108 columns."""
+    """Returns items separated by commas, in lines of at most 108 columns."""
     lines, line = [], "   "
     for item in items:
         if len(line) + len(item) + 2 > 108:
@@ -112,7 +112,7 @@ def case():
     lower = [(c, c.lower()) for c in ALL if c.lower() != c]
     longer = [c for c, small in lower if len(small) != 1]
     assert longer == ["\u0130"], longer
-    # A final sigma shows which characters have case, and which are looked through.
+    # A final sigma reveals which characters have case, and which are skipped.
     cased = lambda c: (c + "\u03a3").lower().endswith("\u03c2")
     write(
         "case.rs",
@@ -136,7 +136,7 @@ def case():
 
 
 def only_ignorable(c):
-    """Whether a final sigma looks through `c`: a cased letter beyond it decides."""
+    """Returns whether a final sigma looks past `c`, so that a cased letter beyond it decides."""
     with_letter = ("A" + c + "\u03a3").lower()[-1] == "\u03c2"
     without_letter = ("." + c + "\u03a3").lower()[-1] == "\u03c2"
     return with_letter and not without_letter
@@ -271,7 +271,7 @@ def mojibake():
 
 
 def vocabulary():
-    """CLIP's merges as pairs of ids: the id of the n-th merge is 512 + n."""
+    """Returns CLIP's merges as pairs of ids: the id of the n-th merge is 512 + n."""
     with gzip.open(open_clip.tokenizer.default_bpe()) as f:
         lines = f.read().decode("utf-8").split("\n")
     tokenizer = open_clip.tokenizer.SimpleTokenizer()
@@ -283,7 +283,7 @@ def vocabulary():
         assert ids[left + right] == 512 + rank and ids[left] < 512 + rank and ids[right] < 512 + rank
         out += struct.pack("<HH", ids[left], ids[right])
     for token, index in ids.items():
-        # Every token that ends a word is what its own characters merge to: whole words need no merging.
+        # Every word-final token is the result of merging its own characters, so whole words need no merging.
         if token.endswith("</w>"):
             assert tokenizer.bpe(token[:-4]) == token
     with open(os.path.join(ROOT, "data", "clip_merges.bin"), "wb") as f:

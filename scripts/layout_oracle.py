@@ -1,6 +1,6 @@
-"""open_clip as the reference of models in other projects' layouts, and what it has to be taught for some of them.
+"""open_clip as the reference for models in other projects' layouts, extended where it lacks something.
 
-open_clip 3.3.0 does not know two keys that clipway writes where no model of open_clip is the source: a timm tower's
+open_clip 3.3.0 does not know two keys that clipway writes when the source is not an open_clip model: a timm tower's
 `timm_model_kwargs`, and `rep_mixer_cfg` of MobileCLIP-S0's text tower. `taught` is open_clip with both.
 """
 import contextlib
@@ -17,7 +17,7 @@ from torch import nn
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias and its batch norm."""
+    """A convolution without bias, and its batch norm."""
 
     def __init__(self, width, kernel):
         super().__init__()
@@ -29,7 +29,7 @@ class ConvNorm(nn.Module):
 
 
 class Branches(nn.Module):
-    """The sum of convolutions of one input, as trained."""
+    """The sum of several convolutions of one input, as trained."""
 
     def __init__(self, width, kernel, convolutions):
         super().__init__()
@@ -65,7 +65,7 @@ class ConvMlp(nn.Module):
 
 
 class RepMixerBlock(nn.Module):
-    """A block of MobileCLIP-S0's text tower, which takes a text as a map of height 1."""
+    """A block of MobileCLIP-S0's text tower, which treats a text as a map of height 1."""
 
     def __init__(self, width, hidden, kernel):
         super().__init__()
@@ -87,7 +87,7 @@ def plain(config, cls):
 
 @contextlib.contextmanager
 def taught():
-    """open_clip with the two keys, until it is left."""
+    """Teaches open_clip the two keys, within this context."""
     model = open_clip.model
     vision_class, text_class = model.CLIPVisionCfg, model.CLIPTextCfg
     build_vision, build_text, create = model._build_vision_tower, model._build_text_tower, timm.create_model
@@ -125,10 +125,10 @@ def taught():
 
 
 def load(folder):
-    """The model of an exported folder, and what open_clip as it is says of the folder; `None` if it loads it."""
+    """Returns the model of an exported folder, and stock open_clip's error for it, `None` if it loads."""
     try:
         return open_clip.create_model(f"local-dir:{folder}", precision="fp32").eval(), None
-    except Exception as error:  # open_clip has no error of its own for what it does not know
+    except Exception as error:  # open_clip has no dedicated error for unknown keys
         why = str(error)
     config = json.loads((Path(folder) / "open_clip_config.json").read_text())["model_cfg"]
     custom = config.pop("custom_text", False)
@@ -140,7 +140,7 @@ def load(folder):
 
 
 def features(model, images, tokens):
-    """Features of both towers, by the names of open_clip or of transformers."""
+    """Returns the features of both towers, by open_clip's or transformers' names."""
     with torch.no_grad():
         if hasattr(model, "encode_image"):
             return model.encode_image(images), model.encode_text(tokens)

@@ -1,5 +1,5 @@
-"""Sources in other projects' layouts, in sizes of our own, with random weights: each function writes one and gives the
-model that it is of.
+"""Sources in other projects' layouts, in our own sizes, with random weights: each function writes one and returns its
+model.
 """
 import json
 
@@ -20,7 +20,7 @@ VOCABULARY, CONTEXT = 500, 20
 
 
 def randomize(model, seed):
-    """Gives a model weights that keep values of about one, and running statistics as of training."""
+    """Sets weights that keep values near one, and running statistics like after training."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -33,7 +33,7 @@ def randomize(model, seed):
             elif tensor.dim() > 1 and tensor[0].numel() > 1:
                 tensor.normal_(0, tensor[0].numel() ** -0.5)
             else:
-                # Branches are added up, and would grow from block to block.
+                # Branches are summed, and would grow from block to block.
                 is_branch = any(part in name for part in (".identity.", ".conv_kxk.", ".conv_scale.", "layer_scale"))
                 scale = 0.4 if is_branch else 1.0
                 tensor.normal_(scale if name.endswith(("weight", "gamma")) else 0.0, 0.1 * scale)
@@ -41,7 +41,7 @@ def randomize(model, seed):
 
 
 def clip(path, seed, activation, width, heads, text_width, text_heads, side, patch, end, vocabulary=VOCABULARY, begin=498):
-    """transformers' CLIPModel."""
+    """Writes transformers' CLIPModel."""
     tower = dict(num_hidden_layers=2, hidden_act=activation)
     config = transformers.CLIPConfig(
         text_config=dict(hidden_size=text_width, intermediate_size=3 * text_width, num_attention_heads=text_heads,
@@ -55,7 +55,7 @@ def clip(path, seed, activation, width, heads, text_width, text_heads, side, pat
 
 
 def siglip(path, seed, activation, width, heads, side, patch, layers=2, vocabulary=VOCABULARY, ratio=2, epsilon=1e-6):
-    """transformers' SiglipModel, which SigLIP 2 at a fixed resolution is too."""
+    """Writes transformers' SiglipModel, which is also SigLIP 2 at a fixed resolution."""
     tower = dict(num_hidden_layers=layers, hidden_act=activation, hidden_size=width, num_attention_heads=heads)
     config = transformers.SiglipConfig(
         text_config=dict(intermediate_size=(ratio + 1) * width, vocab_size=vocabulary, max_position_embeddings=CONTEXT, **tower),
@@ -73,7 +73,7 @@ class Holder(nn.Module):
 
 
 def archive(state, path):
-    """A TorchScript archive of a state dict."""
+    """Writes a TorchScript archive of a state dict."""
     root = Holder()
     for name, tensor in state.items():
         *modules, leaf = name.split(".")
@@ -90,7 +90,7 @@ def archive(state, path):
 
 
 def openai(path, seed, layers, width, text_width, half, vocabulary=VOCABULARY):
-    """OpenAI's names and order: a TorchScript archive where the file ends in `.pt`, else a state dict."""
+    """Writes OpenAI's names and order: a TorchScript archive if the file ends in `.pt`, otherwise a state dict."""
     config = {"embed_dim": 24, "quick_gelu": True,
               "vision_cfg": {"image_size": 64, "layers": layers, "width": width, "patch_size": 16, "head_width": 64},
               "text_cfg": {"context_length": CONTEXT, "vocab_size": vocabulary, "width": text_width, "heads": text_width // 64,
@@ -118,7 +118,7 @@ def openai(path, seed, layers, width, text_width, half, vocabulary=VOCABULARY):
 
 
 def big_vision(path, seed, heads, stacked):
-    """A SiglipModel in big_vision's names and axes, all blocks in one array where they are stacked."""
+    """Writes a SiglipModel with big_vision's names and axes; stacked blocks share one array."""
     model = siglip(path.with_suffix(""), seed, "gelu", 64, heads, 48, 12)
     state, out = {name: tensor.numpy() for name, tensor in model.state_dict().items()}, {}
 
@@ -165,13 +165,13 @@ def big_vision(path, seed, heads, stacked):
             both = [out.pop(name.replace("encoderblock_0", f"encoderblock_{index}")) for index in range(2)]
             out[name.replace("encoderblock_0", "encoderblock")] = numpy.stack(both)
     numpy.savez(path, **out)
-    # No array shows the activation: clipway takes that of open_clip's SigLIP 2.
+    # No array reveals the activation: clipway uses that of open_clip's SigLIP 2.
     for layer in model.text_model.encoder.layers:
         layer.mlp.activation_fn = nn.GELU(approximate="tanh")
     return model
 
 
-# Apple's words for open_clip's, in the text tower and in a FastViT: the inverse of what open_clip and timm replace.
+# Apple's names for open_clip's in the text tower and in FastViT: the inverse of open_clip's and timm's replacements.
 TEXT_WORDS = [("text_projection", "projection_layer"), ("token_embedding", "embedding_layer"), ("ln_final", "final_layer_norm"),
               ("transformer.resblocks.", "transformer."), (".ln_1.", ".pre_norm_mha.0."), (".attn.in_proj_", ".pre_norm_mha.1.qkv_proj."),
               (".attn.out_proj.", ".pre_norm_mha.1.out_proj."), (".ln_2.", ".pre_norm_ffn.0."), (".mlp.c_fc.", ".pre_norm_ffn.1."),
@@ -188,7 +188,7 @@ def replaced(name, words):
 
 
 def apple_names(state):
-    """A FastViT MobileCLIP of open_clip in the names of Apple's code: its stages are one list."""
+    """Renames the tensors of open_clip's FastViT MobileCLIP to Apple's names, with the stages in one list."""
     places = {}
     for name in state:
         if name.startswith("visual.trunk.stages."):
@@ -226,7 +226,7 @@ def apple_names(state):
 
 
 def apple_fastvit(path, seed, name):
-    """Apple's mobileclip_s1 or s2, of a model of open_clip: open_clip's own conversion gives the same weights."""
+    """Writes Apple's mobileclip_s1 or s2 from an open_clip model; open_clip's own conversion gives the same weights."""
     model = randomize(open_clip.create_model(name), seed)
     torch.nn.init.zeros_(model.visual.trunk.head.fc.bias)
     state = apple_names(model.state_dict())
@@ -237,7 +237,7 @@ def apple_fastvit(path, seed, name):
 
 
 def apple_listed(path, listed, weights, config):
-    """Apple's mobileclip_b, blt or s0, of the names and shapes of its code: the model is open_clip's with `config`."""
+    """Writes Apple's mobileclip_b, blt or s0 with its code's names and shapes; the model is open_clip's of `config`."""
     state = {name: weights(name, tuple(shape)) if dtype == "float32" else torch.zeros(shape, dtype=torch.int64)
              for name, dtype, shape in listed}
     torch.save(state, path)
@@ -252,7 +252,7 @@ def apple_listed(path, listed, weights, config):
 
 
 def open_clip_odd(path, seed, oddity):
-    """A small CLIP of open_clip with one oddity, and its config beside it as `CONFIG.json`."""
+    """Writes a small open_clip CLIP with one oddity, and its config next to it as `CONFIG.json`."""
     config = {"embed_dim": 24, "quick_gelu": oddity == "QuickGELU",
               "vision_cfg": {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
               "text_cfg": {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 48, "heads": 4, "layers": 2}}
@@ -285,7 +285,7 @@ def open_clip_odd(path, seed, oddity):
 
 
 def open_clip_bare(path, seed, name):
-    """A registered model of open_clip as bare weights."""
+    """Writes a registered open_clip model as bare weights."""
     model = randomize(open_clip.create_model(name), seed)
     save_file({key: tensor.contiguous() for key, tensor in model.state_dict().items()}, path)
     return model

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Makes the image-text pairs that clipway weighs activations with, `crates/clipway-run/data/pairs`.
+"""Makes the image-text pairs with which clipway compares activations, `crates/clipway-run/data/pairs`.
 
     scripts/make_activation_pairs.py EMOJI_CLIP [--out DIR]
 
-EMOJI_CLIP is the full folder of the emoji model: 200 images of Microsoft's Fluent Emoji (3D style, MIT license)
-with their Unicode names. They become one sheet of 20 by 10 images of 64 by 64 pixels, `pictures.webp`, and a line
-of text each in the same order, `texts.txt`. Needs Pillow 13.
+EMOJI_CLIP is the full folder of the emoji model: 200 images of Microsoft's Fluent Emoji (3D style, MIT license) with
+their Unicode names. They become one sheet of 20 by 10 images, 64 by 64 pixels each, `pictures.webp`, and one line of
+text each in the same order, `texts.txt`. Needs Pillow 13.
 """
 import argparse
 import json

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes goldens of small models that use open_clip's options one by one.
+"""Writes goldens of small models that cover open_clip's options one by one.
 
     python scripts/make_architecture_goldens.py crates/clipway-testing/data/architectures
 
-needs torch, transformers 5 and open_clip 3.3.0, and no network. Weights and images are a formula of their names (see
-crates/clipway-testing/src/formula.rs), so a golden holds token ids and outputs alone: in f32, and in f64 as
-`..._f64`. The same folder shape serves goldens of full-size models.
+Needs torch, transformers 5 and open_clip 3.3.0, and no network. Weights and images are a formula of their names (see
+crates/clipway-testing/src/formula.rs), so a golden holds only token ids and outputs: in f32, and in f64 as `..._f64`.
+Goldens of full-size models have the same form.
 """
 
 import copy
@@ -37,16 +37,16 @@ CUSTOM = {"custom_text": True}
 
 
 def timm(name, pool, proj, image_size=160):
-    """The vision config of a timm trunk."""
+    """Returns the vision config of a timm trunk."""
     return {"timm_model_name": name, "image_size": image_size, "timm_pool": pool, "timm_proj": proj}
 
 
 def changed(vision, **kwargs):
-    """The same with arguments of timm that open_clip's config cannot say."""
+    """Adds timm arguments that open_clip's config cannot express."""
     return {**vision, "timm_model_kwargs": kwargs}
 
 
-# Name: changes of the vision config, of the text config, and of the model config.
+# Name: changes to the vision config, the text config and the model config.
 CASES = {
     "plain": ({}, {}, {}),
     "quick_gelu": ({}, {}, {"quick_gelu": True}),
@@ -206,11 +206,11 @@ CASES = {
     "resnet_odd": ({**RESNET, "image_size": 100, "layers": [2, 1, 1, 2], "width": 6, "head_width": 24}, {}, {"embed_dim": 20}),
 }
 
-# Images of a case, if not two. In a deep trunk whose scales of layers are near 1 the arguments of a squeeze-excite's
-# gates are sums of thousands, and PyTorch's own error, which bounds ours, differs tenfold from image to image.
+# Images of a case, if not two. In a deep trunk with layer scales near 1, the arguments of a squeeze-excite's gates are
+# sums of thousands, and PyTorch's own error, which bounds ours, varies tenfold from image to image.
 IMAGES = {"fastvit_mean_beside_max": 6, "fastvit_squeeze_excite": 6}
 
-# Small text models of transformers, by the names that the configs below give them.
+# Small transformers text models, by the names that the configs below use.
 BERT = {
     "model_type": "bert",
     "vocab_size": 96,
@@ -258,7 +258,7 @@ WIDTHS = {"bert": 32, "roberta": 36, "xlm-roberta": 36, "mt5": 28, "m2m100": 40}
 
 
 def hugging_face_cases():
-    """Every kind of text model with every pooler and projection, not all pairs of the latter two."""
+    """Returns every kind of text model, every pooler and every projection, but not every pair of the latter two."""
     options = {
         "mean_mlp": {"hf_pooler_type": "mean_pooler", "hf_proj_type": "mlp"},
         "max_linear": {"hf_pooler_type": "max_pooler", "hf_proj_type": "linear"},
@@ -306,14 +306,14 @@ def fnv1a64(text):
     return value
 
 
-# Numbers that `noise` makes at once: what the processor's cache holds.
+# Numbers that `noise` makes at once: as many as fit the processor's cache.
 BLOCK = 1 << 15
 INCREMENT = 0x9E3779B97F4A7C15
 STEPS = np.arange(1, BLOCK + 1, dtype=np.uint64) * np.uint64(INCREMENT)
 
 
 def noise(key, count):
-    """Uniform numbers in [-1, 1), seeded by a key."""
+    """Returns uniform numbers in [-1, 1), seeded by a key."""
     out = np.empty(count)
     seed = fnv1a64(key)
     with np.errstate(over="ignore"):
@@ -347,7 +347,7 @@ def weights(key, shape):
 
 
 def known_text_model(name):
-    """The description that clipway has of a text model, whose name may stand for another."""
+    """Returns clipway's description of a text model, whose name may be an alias."""
     known = json.loads((Path(__file__).parent / "../crates/clipway-model/data/text_models.json").read_text())
     while isinstance(name, str):
         name = known[name]
@@ -355,19 +355,19 @@ def known_text_model(name):
 
 
 def sides(size):
-    """Height and width of images, from one side or both."""
+    """Returns height and width of images, from one side or both."""
     return size if isinstance(size, list) else (size, size)
 
 
 def text_model_of(text_cfg):
-    """The config of a text model of transformers, if a config asks for one."""
+    """Returns the config of a transformers text model, if a config uses one."""
     name = text_cfg.get("hf_model_name")
     return None if name is None else transformers.AutoConfig.for_model(**TEXT_MODELS[name])
 
 
 def make_tokens(text_cfg):
-    """Four texts: of several lengths, one without end token, one without padding; where a text model hides padding,
-    one with padding inside and at the start too."""
+    """Returns four texts: of several lengths, one without end token, one without padding; where a text model hides
+    padding, one also has padding inside and at the start."""
     length, vocabulary = text_cfg["context_length"], text_cfg["vocab_size"]
     pad, end = text_cfg.get("pad_id", 0), text_cfg.get("eos_id", vocabulary - 1)
     text_model = text_model_of(text_cfg)
@@ -387,7 +387,7 @@ def make_tokens(text_cfg):
 
 
 def create_timm_model(name, norm_eps=None, **kwargs):
-    """timm's own function, with one argument more: the epsilon of the norms of tokens."""
+    """Calls timm's own function with one more argument: the epsilon of the token norms."""
     model = timm_create_model(name, **kwargs)
     if norm_eps is None:
         return model
@@ -407,7 +407,7 @@ def build(config):
         config["text_cfg"]["hf_model_pretrained"] = False
         transformers.AutoConfig.from_pretrained = open_clip.hf_model.AutoConfig.from_pretrained = lambda name: text_model
     model = model_class(**config).eval()
-    # In place: a model of billions of parameters is in memory once.
+    # In place, so that a model of billions of parameters is in memory only once.
     for key, value in model.state_dict().items():
         if value.is_floating_point():
             value.copy_(weights(key, tuple(value.shape)))
@@ -416,7 +416,7 @@ def build(config):
 
 def outputs(model, images, tokens):
     with torch.no_grad():
-        # The pooling by one query of its own leaves that query's dimension.
+        # Pooling with a single query keeps that query's dimension.
         image = model.encode_image(images).flatten(1)
         text = model.encode_text(tokens)
         normalized = [torch.nn.functional.normalize(x, dim=-1) for x in (image, text)]
@@ -427,7 +427,7 @@ def outputs(model, images, tokens):
 
 
 def write_safetensors(path, tensors, metadata):
-    """Writes the same bytes for the same input, which the safetensors package does not."""
+    """Writes the same bytes for the same input, unlike the safetensors package."""
     names = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
     header, data = {"__metadata__": dict(sorted(metadata.items()))}, b""
     for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
@@ -446,13 +446,13 @@ def make_images(height, width, count):
 
 
 def write_golden(folder, name, config, images, with_truth=True):
-    """Writes what a config's model computes."""
+    """Writes the outputs of a config's model."""
     model = build(config)
     height, width = sides(config["vision_cfg"].get("image_size", 224))
     images, tokens = make_images(height, width, images), make_tokens(config["text_cfg"])
     parameters = sum(p.numel() for p in model.parameters())
     if "timm_model_name" in config["vision_cfg"]:
-        # As `force_image_size` does after it has loaded the weights; without it many trunks take only their own size.
+        # As `force_image_size` does after loading the weights; otherwise many trunks accept only their own size.
         model.visual.set_input_size((height, width))
     tensors = {"tokens": tokens, **outputs(model, images, tokens)}
     if with_truth:
@@ -473,10 +473,10 @@ def write_golden(folder, name, config, images, with_truth=True):
 
 
 def mend_open_clip():
-    # open_clip 3.3.0 multiplies rank-4 tensors by torch.bmm in its cosine attention, which torch refuses; matmul is
-    # what is meant, and the same for rank 3.
+    # open_clip 3.3.0 multiplies rank-4 tensors by torch.bmm in its cosine attention, which torch refuses; it means
+    # matmul, which is the same for rank 3.
     torch.bmm = torch.matmul
-    # Its max pooler fills by a mask of integers, which torch refuses, and where there is text; what is meant is where
+    # Its max pooler fills with an integer mask, which torch refuses, and where there is text; it means to fill where
     # there is none.
     MaxPooler.forward = lambda self, x, mask: x.last_hidden_state.masked_fill(
         mask.unsqueeze(-1) == 0, -torch.inf

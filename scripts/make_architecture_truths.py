@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Computes in double precision what goldens of whole models hold in single precision alone.
+"""Computes double-precision truths for whole-model goldens that hold only single precision.
 
     python scripts/make_architecture_truths.py GOLDENS crates/clipway-testing/data/truths mt5-base-ViT-B-32
 
-needs torch, transformers 5 and open_clip 3.3.0, and no network. PyTorch's own error in f32 is the yardstick of ours;
-where a golden has no truth beside it, nothing says how large that error is.
+Needs torch, transformers 5 and open_clip 3.3.0, and no network. PyTorch's own f32 error is the yardstick for ours; for
+a golden without a truth, that error is unknown.
 """
 
 import json

@@ -3,8 +3,8 @@
 
 usage: make_emoji_example.py EMOJI_CLIP_FOLDER examples/emoji-clip
 
-Copies the weights, the config and a few images, lists the labels, and keeps open_clip's own outputs for just
-these images and for all labels, so that a clone can check itself without the full folder.
+Copies the weights, the config and a few images, lists the labels, and keeps open_clip's own outputs for just these
+images and all labels, so that a clone can check itself without the full folder.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Makes the small sound files from which the fuzz targets start: fuzz/seeds/TARGET/.
+"""Makes the small sound files from which the fuzz targets start, fuzz/seeds/TARGET/.
 
 Needs torch 2.15, numpy, Pillow 13 and safetensors. Usage: python scripts/make_fuzz_seeds.py
 """
@@ -54,7 +54,7 @@ def pytorch():
 
 
 def pickle_of(archive):
-    """The `data.pkl` of an archive, by its local header."""
+    """Returns the `data.pkl` of an archive, located by its local header."""
     at = archive.index(b"data.pkl")
     header = archive.rindex(b"PK\x03\x04", 0, at)
     names, extra = struct.unpack_from("<HH", archive, header + 26)
@@ -82,7 +82,7 @@ def torchscript():
 
 
 def tar():
-    """The layout of PyTorch before 0.1.10: `sys_info`, `pickle`, `storages`, `tensors`."""
+    """Returns a file in PyTorch's layout before 0.1.10: `sys_info`, `pickle`, `storages`, `tensors`."""
     system = {"protocol_version": 1000, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     storages = [pickle.dumps(1, protocol=2)]
     storage = pickle.dumps((0, "cpu", torch.FloatStorage), protocol=2)

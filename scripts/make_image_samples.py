@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the small images of `crates/clipway-run/tests/data/images`: each format in its kinds.
+"""Writes the small images in `crates/clipway-run/tests/data/images`: every variant of each format.
 
     python scripts/make_image_samples.py
 
-Needs Pillow, numpy and the drawing of `compare_preprocess.py`. The tests cut and damage them.
+Needs Pillow, numpy and the drawing code of `compare_preprocess.py`. The tests truncate and damage them.
 """
 
 import struct
@@ -24,7 +24,7 @@ def image(rng, mode):
 
 
 def interlaced_png(image):
-    """Pillow does not write interlaced files."""
+    """Returns an interlaced PNG, which Pillow cannot write."""
     data = np.asarray(image)
     raw = b""
     for x0, y0, dx, dy in [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]:
@@ -40,7 +40,7 @@ def interlaced_png(image):
 
 
 def rle4(rows):
-    """Run lengths of 4-bit indices: pairs of a run and a literal part a row."""
+    """Returns run lengths of 4-bit indices: a run and a literal part in each row."""
     out = b""
     for row in rows:
         row = [int(value) for value in row]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes NAME.json.gz: the config, parameter count and state dict of models of open_clip.
+"""Writes NAME.json.gz: the config, parameter count and state dict of open_clip models.
 
     python scripts/make_manifests.py crates/clipway-testing/data/manifests ViT-B-32 RN50x4 …
 
-needs torch and open_clip 3.3.0. No weight is made: the models live on PyTorch's meta device.
+Needs torch and open_clip 3.3.0. No weights are created: the models live on PyTorch's meta device.
 """
 
 import gzip

@@ -4,7 +4,7 @@
 usage: make_registry_sizes.py FOLDER_OF_NAME.json.gz crates/clipway-model/data/sizes.json
 
 For each model: trained values, floating-point values in the state dict (trained ones and buffers), bytes of all other
-tensors, and how many tensors there are. The second and third give the size on disk at any precision.
+tensors, and the number of tensors. The second and third give the size on disk at any precision.
 """
 
 import gzip

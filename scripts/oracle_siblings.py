@@ -1,6 +1,6 @@
-"""Folders of transformers' CLIPModel with other tokenizers than CLIP's: one of each kind and oddity, read by transformers itself.
+"""transformers CLIPModel folders with tokenizers other than CLIP's: one of each kind and oddity, read by transformers.
 
-`check_oracle.py CLIPWAY --siblings` compares them. Each has a vocabulary of its own, drawn from the sentences of
+`check_oracle.py CLIPWAY --siblings` compares them. Each has its own vocabulary, drawn from the sentences of
 `oracle_sources.py`, and ends its texts with the token by which the model pools.
 """
 import json
@@ -17,7 +17,7 @@ ROWS = 900
 
 
 def folder_with(place, tokenizer, end=None, change=None, processor=None, **padding):
-    """A CLIPModel whose texts this tokenizer reads, saved by transformers; `change` edits what is saved."""
+    """Writes a CLIPModel whose texts this tokenizer reads, saved by transformers; `change` edits the saved files."""
     folder = place / "ft"
     end = tokenizer.convert_tokens_to_ids(end or tokenizer.eos_token or tokenizer.sep_token)
     layout_sources.clip(folder, 21, "gelu", 64, 2, 48, 4, 48, 12, end, vocabulary=ROWS, begin=0)
@@ -103,7 +103,7 @@ def gemma(folder, change=None, **padding):
 
 
 def plain(folder, change=None, normalizer=None, pre_tokenizer=None, tokens=(), **options):
-    """A `PreTrainedTokenizerFast` of whole words, whose `tokenizer.json` says everything."""
+    """Writes a folder with a `PreTrainedTokenizerFast` of whole words; its `tokenizer.json` specifies everything."""
     trainer = trainers.WordLevelTrainer(vocab_size=500, special_tokens=["<pad>", "<unk>", "<none>", "<end>"], show_progress=False)
     made = trained(models.WordLevel(unk_token="<unk>"), trainer, pre_tokenizer or pre_tokenizers.Whitespace(), normalizer)
     made.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 3)])
@@ -115,7 +115,7 @@ def plain(folder, change=None, normalizer=None, pre_tokenizer=None, tokens=(), *
 
 
 def keys(file, **values):
-    """A change of a JSON file's keys."""
+    """Returns a change to the keys of a JSON file."""
     return lambda folder: edit(folder / file, lambda value: value.update(values))
 
 

@@ -3,7 +3,7 @@
     python benches/peers/engine.py [--threads 2] [--seconds 4] [--only torch,onnxruntime,openvino]
 
 Needs torch, open_clip_torch, onnxruntime, openvino and onnx. The weights are random: nothing is downloaded.
-Prints one JSON object a peer, of the same shape as clipway's: samples a second by the median call.
+Prints one JSON object per peer, in the same format as clipway's: samples per second, from the median call.
 """
 
 import argparse
@@ -20,7 +20,7 @@ CONTEXT = 77
 
 
 def texts(torch, batch, tokens):
-    """Texts of so many tokens between start and end, padded with zeros."""
+    """Returns texts with this many tokens between start and end, padded with zeros."""
     ids = torch.zeros(batch, CONTEXT, dtype=torch.int64)
     for text in range(batch):
         for token in range(tokens):
@@ -69,7 +69,7 @@ def export(torch, model, folder, pixels, ids):
         def forward(self, ids):
             return self.model.encode_text(ids)
 
-    # The fused attention that PyTorch runs has no ONNX form; the exported graph holds its parts.
+    # PyTorch's fused attention has no ONNX form; the exported graph contains its parts.
     torch.backends.mha.set_fastpath_enabled(False)
     paths = {}
     for name, tower, example in (("image", Image(), pixels), ("text", Text(), ids)):

@@ -1,12 +1,12 @@
-"""Photographs for `cargo xtask bench images`, and the speed of open_clip's evaluation transform over them.
+"""Photographs for `cargo xtask bench images`, and the speed of open_clip's evaluation transform on them.
 
     python benches/peers/images.py make FOLDER --from PHOTOGRAPHS --size 640x427 [--count 1000] [--seed 0]
     python benches/peers/images.py measure FOLDER --threads 2 [--limit 1000]
 
-`make` cuts, turns over and tones pieces of the photographs in a folder and saves them as JPEG (4:2:0, qualities of 75
-to 95, one in ten progressive); the same arguments give the same files with the same Pillow. `measure` prints a JSON
-object of the shape of clipway's: Pillow and torchvision in the transform that open_clip makes for ViT-B-32, on one
-thread in a plain loop, on more by the fastest of PyTorch's DataLoader, as open_clip runs it, and a pool of threads.
+`make` crops, mirrors and adjusts pieces of the photographs in a folder and saves them as JPEG (4:2:0, quality 75 to
+95, one in ten progressive); the same arguments give the same files with the same Pillow. `measure` prints a JSON object
+in the same format as clipway's. It times Pillow and torchvision in the transform that open_clip makes for ViT-B-32:
+with one thread in a plain loop, with more by the faster of PyTorch's DataLoader, as open_clip runs it, and a thread pool.
 Needs open_clip, torchvision and Pillow.
 """
 
@@ -51,7 +51,7 @@ def make(arguments):
             image = ImageOps.mirror(image)
         image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.8, 1.2))
         image = ImageEnhance.Sharpness(image).enhance(rng.uniform(1.0, 3.0))
-        # What enlarging took away is given back: a grain of a few levels, as a sensor leaves it.
+        # Restore what enlarging took away: a grain of a few levels, like sensor noise.
         grain = Image.effect_noise((width, height), rng.uniform(4, 12))
         image = Image.blend(image, Image.merge("RGB", [grain] * 3), 0.15)
         image.save(
@@ -60,7 +60,7 @@ def make(arguments):
 
 
 class Files:
-    """A map-style data set of PyTorch: file to tensor."""
+    """A map-style PyTorch data set: file to tensor."""
 
     def __init__(self, paths, transform):
         self.paths, self.transform = paths, transform

@@ -1,8 +1,8 @@
-"""Texts a second of open_clip's SimpleTokenizer on one thread, for `cargo xtask bench tokens`.
+"""Texts per second of open_clip's SimpleTokenizer on one thread, for `cargo xtask bench tokens`.
 
     python benches/peers/tokens.py FILE [--seconds 2]
 
-FILE holds a text on each line. Prints a JSON object of the shape of clipway's. Needs open_clip.
+FILE holds one text per line. Prints a JSON object in the same format as clipway's. Needs open_clip.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def main():
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     texts = Path(arguments.file).read_text(encoding="utf-8").splitlines()
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-    # Once before the clock starts: the tokenizer remembers the pieces of every word it has seen.
+    # Once before the clock starts, since the tokenizer caches the pieces of every word it sees.
     for batch in batches:
         tokenizer(batch)
     count, before = 0, time.perf_counter()

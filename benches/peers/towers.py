@@ -1,11 +1,11 @@
-"""Measures towers of many architectures, clipway and PyTorch by turns in one run, and prints a table with the ratio.
+"""Measures towers of many architectures, clipway and PyTorch by turns in one run, and prints a table with the ratios.
 
     python benches/peers/towers.py [--models RN50,convnext_base,…] [--input image] [--batch 8] [--threads 2]
                                    [--seconds 4] [--rounds 3]
 
 Needs torch, open_clip_torch and timm, and `cargo build --release -p xtask`. The weights are random: nothing is
-downloaded. Each round measures clipway (a process of its own), then PyTorch; the medians of the rounds are compared.
-MobileCLIP models are reparameterised in PyTorch, as clipway does when it compiles.
+downloaded. Each round measures clipway (in a separate process), then PyTorch; the medians of the rounds are compared.
+MobileCLIP models are reparameterized in PyTorch, as clipway does when it compiles.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def per_second(call, batch, seconds):
 
 
 def peer(torch, open_clip, name, arguments):
-    """A call that encodes a batch with PyTorch."""
+    """Returns a call that encodes a batch with PyTorch."""
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained=None).eval()
     if name.startswith("MobileCLIP"):
@@ -48,7 +48,7 @@ def peer(torch, open_clip, name, arguments):
         model.visual.trunk = reparameterize_model(model.visual.trunk)
     if arguments.input == "image":
         size = model.visual.image_size
-        # open_clip's ResNet keeps the side of a square alone.
+        # open_clip's ResNet stores only one side of a square.
         height, width = size if isinstance(size, tuple) else (size, size)
         pixels = torch.randn(arguments.batch, 3, height, width)
         return lambda: model.encode_image(pixels)

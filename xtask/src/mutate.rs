@@ -27,8 +27,7 @@ enum Guard {
     /// None: a changed weight, or a changed letter in a name, goes undetected. Changes of a dtype or a shape must not.
     Structure,
     /// None, and numbers such as strides and offsets are unprotected: another view of the same bytes is readable too.
-    /// At most this many mutations may read as
-    /// another file.
+    /// At most this many mutations may read as another file.
     AtMost(usize),
 }
 
