@@ -1,7 +1,7 @@
-"""Sources of every layout that is read, each with the files from which its own library makes features of texts and images.
+"""Sources of every supported layout, each with the files from which its own library computes text and image features.
 
-Each function writes a source into a folder and gives a `Source`: what clipway is to read, with which options, and how the
-source's own library goes from strings and files of images to features.
+Each function writes a source into a folder and returns a `Source`: what clipway reads, with which options, and how the
+source's own library gets from strings and image files to features.
 """
 import json
 import random
@@ -32,23 +32,23 @@ CLIP_ROWS = 49408
 
 @dataclass
 class Reading:
-    """How a library goes from strings and files of images to features."""
+    """How a library gets from strings and image files to features."""
 
     texts: Callable
-    """Features of texts, `[texts, width]`."""
+    """Returns the features of texts, `[texts, width]`."""
     pixels: Callable
-    """The pixels of an opened image, `[3, height, width]`."""
+    """Returns the pixels of an opened image, `[3, height, width]`."""
     encode: Callable
-    """Features of pixels, `[images, width]`."""
+    """Returns the features of pixels, `[images, width]`."""
 
     def images(self, paths):
-        """The files that the library takes, and their features."""
+        """Returns the files that the library accepts, and their features."""
         taken, pixels = [], []
         for path in paths:
             try:
                 with Image.open(path) as image:
                     pixels.append(self.pixels(image))
-            except Exception as error:  # Pillow and the processors refuse by many types.
+            except Exception as error:  # Pillow and the processors raise many types.
                 print(f"  {path.name}: the library refuses it: {str(error)[:80]}")
                 continue
             taken.append(path)
@@ -57,7 +57,7 @@ class Reading:
 
 @dataclass
 class Source:
-    """A source, and its own library's features of it."""
+    """A source, and its own library's features for it."""
 
     path: Path
     """What clipway reads."""
@@ -74,7 +74,7 @@ class Source:
 
 
 def clip_words(folder):
-    """CLIP's vocabulary as `vocab.json` and `merges.txt`."""
+    """Writes CLIP's vocabulary as `vocab.json` and `merges.txt`."""
     tokenizer = open_clip.SimpleTokenizer()
     folder.mkdir(parents=True, exist_ok=True)
     names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
@@ -86,7 +86,7 @@ def clip_words(folder):
 
 
 def sentences(count=4000, seed=5):
-    """Lines of made-up words, to train a SentencePiece model on."""
+    """Returns lines of made-up words, to train a SentencePiece model on."""
     draw = random.Random(seed)
     parts = ["ca", "do", "t", "g", "pho", "to", "of", "a", "is", "the", "re", "blu", "ß", "ée", "σί", "да", "漢", "字", "1", "22", "ver", "y"]
     words = ["".join(draw.choices(parts, k=draw.randint(1, 3))) for _ in range(600)]
@@ -94,7 +94,7 @@ def sentences(count=4000, seed=5):
 
 
 def sentence_piece(path, size=500):
-    """A SentencePiece model of unigrams, as SigLIP's: id 0 pads, 1 ends, 2 is unknown."""
+    """Writes a unigram SentencePiece model like SigLIP's: id 0 pads, 1 ends, 2 is unknown."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences()), model_prefix=str(path.with_suffix("")), vocab_size=size, model_type="unigram",
@@ -103,7 +103,7 @@ def sentence_piece(path, size=500):
 
 
 def unigram(folder):
-    """A Hugging Face tokenizer of unigrams, as those of open_clip's SigLIP models."""
+    """Writes a unigram Hugging Face tokenizer like those of open_clip's SigLIP models."""
     model = tokenizers.Tokenizer(tokenizers.models.Unigram())
     model.normalizer = tokenizers.normalizers.NFKC()
     model.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
@@ -141,7 +141,7 @@ def of_transformers(folder, **padding):
 
 
 def image_processor(folder, name, side, version):
-    """The file of an image processor as a version of transformers writes it, with a stale one beside it in version 5."""
+    """Writes an image processor file like a version of transformers does, next to a stale one in version 5."""
     keys = {"do_resize": True, "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255, "do_convert_rgb": True,
             "image_processor_type": name, "resample": 3}
     if name.startswith("CLIP"):
@@ -157,7 +157,7 @@ def image_processor(folder, name, side, version):
 
 
 def transformers_clip(folder, shape):
-    """CLIPModel. `v5`: as transformers 5 saves it. `v4`: vocabulary and merges, as transformers 4 also saved them."""
+    """CLIPModel. `v5`: as transformers 5 saves it. `v4`: with vocabulary and merges, as transformers 4 also saves."""
     end = 2 if shape == "legacy" else 49407
     layout_sources.clip(folder, 11, "quick_gelu", 64, 2, 48, 4, 48, 12, end, vocabulary=CLIP_ROWS, begin=49406)
     clip_words(folder)
@@ -182,7 +182,7 @@ def transformers_siglip(folder):
 
 
 def transformers_siglip2(folder, shape):
-    """SigLIP 2 at a fixed resolution: its class of transformers 5, or Gemma's as its folders of transformers 4 name it."""
+    """SigLIP 2 at a fixed resolution: its tokenizer class of transformers 5, or Gemma's, as in transformers 4 folders."""
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:!?'-0123456789’é"
     words = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *letters]
     pairs = [("▁", "a"), ("c", "a"), ("ca", "t"), ("o", "f"), ("t", "h"), ("th", "e"), ("▁", "the")]
@@ -199,7 +199,7 @@ def transformers_siglip2(folder, shape):
 
 
 def of_open_clip_model(model, tokenizer, preprocess):
-    """A model of open_clip, with its tokenizer and evaluation transform."""
+    """An open_clip model, with its tokenizer and evaluation transform."""
     return Reading(lambda items: in_passes(lambda some: model.encode_text(tokenizer(some)), items), preprocess, model.encode_image)
 
 
@@ -226,18 +226,18 @@ def of_open_clip(folder, tokenizer):
 
 
 def open_clip_reading(folder):
-    """open_clip's own reading of a folder."""
+    """Reads a folder with open_clip itself."""
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
     return of_open_clip_model(model.eval(), open_clip.get_tokenizer(f"local-dir:{folder}"), preprocess)
 
 
 def openai(path):
-    """OpenAI's state dict, as open_clip's own loader of these files reads it; OpenAI's package cannot be installed."""
+    """OpenAI's state dict, read by open_clip's own loader of such files; OpenAI's package cannot be installed."""
     layout_sources.openai(path, 15, 2, 64, 64, False, vocabulary=CLIP_ROWS)
     model = open_clip.load_openai_model(str(path), precision="fp32", device="cpu").eval()
     preprocess = open_clip.image_transform(64, is_train=False)
     reading = of_open_clip_model(model, open_clip.SimpleTokenizer(context_length=CONTEXT), preprocess)
-    # Not for transformers: the verification of that export reads the source by the folder's config, finds no tokenizer, and fails.
+    # Not for transformers: verifying that export reads the source by the folder's config and finds no tokenizer.
     return Source(path, reading, "open_clip's loader of OpenAI's files", cleaned=True)
 
 
@@ -251,7 +251,7 @@ SIGLIP = {
 
 
 def big_vision(path, stacked):
-    """big_vision's arrays, as open_clip's own loader reads them, with a tokenizer in a folder of its own."""
+    """big_vision's arrays, read by open_clip's own loader, with a tokenizer in a separate folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     layout_sources.big_vision(path, 16, 4, stacked)
     words = path.parent / "words"
@@ -266,7 +266,7 @@ def big_vision(path, stacked):
 
 
 def apple(path):
-    """Apple's MobileCLIP, as open_clip's own loader of Apple's files reads it."""
+    """Apple's MobileCLIP, read by open_clip's own loader of Apple's files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     layout_sources.apple_fastvit(path, 17, "MobileCLIP-S1")
     model, _, preprocess = open_clip.create_model_and_transforms(

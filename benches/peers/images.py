@@ -6,8 +6,8 @@
 `make` crops, mirrors and adjusts pieces of the photographs in a folder and saves them as JPEG (4:2:0, quality 75 to
 95, one in ten progressive); the same arguments give the same files with the same Pillow. `measure` prints a JSON object
 in the same format as clipway's. It times Pillow and torchvision in the transform that open_clip makes for ViT-B-32:
-with one thread in a plain loop, with more by the faster of PyTorch's DataLoader, as open_clip runs it, and a thread pool.
-Needs open_clip, torchvision and Pillow.
+with one thread in a plain loop, with more by the faster of PyTorch's DataLoader, as open_clip runs it, and a thread
+pool. Needs open_clip, torchvision and Pillow.
 """
 
 import argparse
