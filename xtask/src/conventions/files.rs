@@ -15,7 +15,7 @@ impl Source {
     /// Whether the file belongs to a published library.
     pub fn is_library(&self) -> bool {
         const LIBRARIES: [&str; 4] = ["formats", "model", "kernels", "run"];
-        !self.path.ends_with("/tests.rs")
+        !self.is_test()
             && LIBRARIES.iter().any(|name| self.path.starts_with(&format!("crates/clipway-{name}/src/")))
     }
 }
