@@ -149,6 +149,60 @@ fn an_archive_that_inflates_to_far_more_than_it_stores_is_refused_whole() {
     assert_eq!(error.code, Code::TooLarge, "{error}");
 }
 
+/// Claims in both headers of an entry that it inflates to `size` bytes.
+fn claim(archive: &mut [u8], name: &str, size: u32) {
+    let mut claims = 0;
+    for at in 30..archive.len() - name.len() {
+        if !archive[at..].starts_with(name.as_bytes()) {
+            continue;
+        }
+        for (header, signature, field) in [(30, b"PK\x03\x04", 22), (46, b"PK\x01\x02", 24)] {
+            if let Some(start) = at.checked_sub(header)
+                && archive[start..].starts_with(signature)
+            {
+                archive[start + field..start + field + 4].copy_from_slice(&size.to_le_bytes());
+                claims += 1;
+            }
+        }
+    }
+    assert_eq!(claims, 2, "{name}");
+}
+
+#[test]
+fn deflated_storages_that_tensors_share_are_kept_up_to_a_limit() {
+    const LIMIT: usize = 512 << 20;
+    // Deflated entries inflate to eight times their bytes, and 32 MiB.
+    let mut draw = Draw(512);
+    let noise: Vec<u8> = (0..31 << 20).map(|_| draw.below(256) as u8).collect();
+    let open = |sizes: [usize; 2], uses: usize| {
+        // The pickle's lengths and the headers' sizes agree; the contents are never read.
+        let mut pickle = b"\x80\x02}(".to_vec();
+        for (key, &size) in sizes.iter().enumerate() {
+            for number in 0..uses {
+                pickle.extend(text(&format!("{key}.{number}")));
+                pickle.extend(view(key, size, number, 1));
+            }
+        }
+        pickle.extend(b"u.");
+        let mut bytes = archive(&[
+            ("a/data.pkl", &pickle, false),
+            ("a/version", b"3\n", false),
+            ("a/data/0", &noise, true),
+            ("a/data/1", &noise, true),
+        ]);
+        for (key, &size) in sizes.iter().enumerate() {
+            claim(&mut bytes, &format!("a/data/{key}"), size as u32);
+        }
+        open_counted(bytes).1
+    };
+    // What one tensor uses is not kept.
+    let unshared = open([LIMIT / 2, LIMIT / 2 + 1], 1).map(|_| ());
+    assert!(unshared.is_ok(), "{unshared:?}");
+    let error = open([LIMIT / 2, LIMIT / 2 + 1], 2).err().expect("the limit is exceeded");
+    assert_eq!(error.code, Code::TooLarge, "{error}");
+    assert!(error.to_string().contains("share have more than 536870912 bytes"), "{error}");
+}
+
 #[test]
 fn a_deflated_pickle_makes_as_many_values_as_its_stored_bytes_allow() {
     let pickle = |lists: usize| {

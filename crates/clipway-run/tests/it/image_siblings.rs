@@ -174,6 +174,23 @@ fn strips_are_bounded_in_number_and_in_the_bytes_that_they_use() {
 }
 
 #[test]
+fn the_tables_of_jpeg_strips_are_bounded() {
+    let data = jpeg(16, 16, 1, 1, false);
+    let read = |tables: usize| {
+        let mut tags: Vec<(u16, Vec<u32>)> =
+            [(256, 16), (257, 16), (258, 8), (259, 7), (262, 1), (277, 1), (278, 16), (273, 8)]
+                .map(|(tag, value)| (tag, vec![value]))
+                .to_vec();
+        tags.push((279, vec![data.len() as u32]));
+        tags.push((347, vec![0; tables / 4]));
+        decode(&tiff(&tags, &data), &DecodeLimits::default()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let error = read(4100).unwrap_err();
+    assert!(error.contains("JPEG tables of 4100 bytes"), "{error}");
+    read(4096).expect("padding is skipped");
+}
+
+#[test]
 fn unsupported_samples_are_refused_before_they_are_expanded() {
     let start = Instant::now();
     // Six 32-bit samples: no mode holds them, and the image would take 1.5 GB.

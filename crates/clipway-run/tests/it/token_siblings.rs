@@ -145,6 +145,21 @@ fn growth_is_bounded_by_sums_and_products() {
 }
 
 #[test]
+fn the_pieces_of_a_text_are_bounded_together() {
+    // Each pass may double every piece, so 32 times the text must stay within 8 MiB.
+    let levels = vec![json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true }); 5];
+    let tokenizer = open(&sequence("pre_tokenizer", levels)).unwrap();
+    let most = (8 << 20) / 32;
+    assert!(tokenizer.encode(&"a".repeat(most)).is_ok());
+    match tokenizer.encode(&"a".repeat(most + 1)) {
+        Err(TokenizerError::TextTooLong { found, most: limit }) => {
+            assert_eq!((found, limit), (most as u64 + 1, most as u64));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn expressions_are_bounded_together() {
     let wide = split(r"[\p{L}\p{N}]{30}");
     refused("3000 expressions", &sequence("pre_tokenizer", vec![wide.clone(); 3000]), "too-large", "ranges");
