@@ -81,7 +81,7 @@ impl Count {
             Some(0) if is_new => self.done += 1,
             Some(0) => return Err("done, and the old artifact is in place".to_owned()),
             // The message says what is in place even though the report is lost.
-            Some(1 | 2) if has_code && is_new && text.contains("written") => self.refused += 1,
+            Some(1 | 2) if has_code && is_new && text.contains("is complete") => self.refused += 1,
             Some(1 | 2) if has_code && !is_new => self.refused += 1,
             // The system could not even start it.
             Some(126 | 127) if !is_new => self.unstarted += 1,
