@@ -9,6 +9,8 @@ use clipway_model::differences::Differences;
 use clipway_model::input::InputError;
 use serde_json::{Value, json};
 
+use crate::hints;
+
 /// Exit status for an answer of no: refused, mismatched, failed verification.
 pub const NO: u8 = 1;
 /// Exit status of a command that could not run: a missing file, a full disk, an unusable option.
@@ -129,7 +131,7 @@ pub fn input(error: &InputError) -> Failure {
             "texts and labels are read from standard input with `-`; save anything else as a file".to_owned(),
         ),
         InputError::Changed { .. } => Some("run it again when nothing writes to the file".to_owned()),
-        _ => None,
+        _ => hints::of_absent(error),
     };
     Failure { exit_code, hint, ..Failure::no(error.code(), chain(error)) }
 }

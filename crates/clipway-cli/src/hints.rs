@@ -1,12 +1,15 @@
 //! What to do about an error. Only the program knows its commands and options, so library errors carry no hints.
 
+use std::path::{Path, PathBuf};
+
 use clipway_formats::{shown, shown_path};
 use clipway_model::checkpoint::CheckpointError;
 use clipway_model::differences::Differences;
 use clipway_model::export::ExportError;
 use clipway_model::identify::{CloseFit, Identification, NearFit};
+use clipway_model::input::InputError;
 use clipway_model::output::OutputError;
-use clipway_model::registry::UnknownModel;
+use clipway_model::registry::{self, UnknownModel};
 use clipway_model::source::{Candidates, Mismatch, SourceError};
 use clipway_model::state_dict::SelectError;
 use clipway_run::clip::ClipError;
@@ -16,11 +19,31 @@ use clipway_run::image::ImageError;
 pub fn of_checkpoint(error: &CheckpointError) -> Option<String> {
     match error {
         CheckpointError::Ambiguous { folder, candidates } => {
-            let first = folder.join(candidates.first()?);
-            Some(format!("pass one of the files, such as `{}`", shown_path(&first)))
+            let newest = newest(folder, candidates)?;
+            Some(format!("pass one of the files; `{}` is the newest", shown_path(&newest)))
         }
         _ => None,
     }
+}
+
+/// The file of a folder that was written last, which of a training run is usually the one.
+fn newest(folder: &Path, candidates: &[String]) -> Option<PathBuf> {
+    let modified = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
+    candidates.iter().map(|name| folder.join(name)).max_by_key(modified)
+}
+
+/// What to do about a path that does not exist and is the name of something else.
+pub fn of_absent(error: &InputError) -> Option<String> {
+    let InputError::Io { path, .. } = error else { return None };
+    let name = path.to_str().filter(|_| error.is_absent())?;
+    if name.starts_with("hf-hub:") || name.contains("://") {
+        return Some("clipway does not download; get the files first, and pass their folder".to_owned());
+    }
+    registry::model(name).is_ok().then(|| {
+        format!(
+            "this is an architecture's name; pass the file or folder with its weights, and `--model {name}`"
+        )
+    })
 }
 
 /// What to do about a refused input.

@@ -5,9 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod collect;
 mod commands;
 mod contract;
 mod failure;
+mod features;
 mod hints;
 mod options;
 mod images;

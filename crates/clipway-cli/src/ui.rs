@@ -13,6 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::failure::Failure;
 use crate::options::{Debug, Global};
 
+/// Lines of a message after which the hint would be overlooked.
+const LONG: usize = 12;
+
 /// The output of a command.
 pub struct Ui {
     json: bool,
@@ -150,12 +153,23 @@ impl Ui {
             // If stdout cannot be written to, stderr still has the message.
             let _ = self.data_json(&failure.json());
         }
-        let style = anstyle::AnsiColor::Red.on_default().bold();
+        let red = anstyle::AnsiColor::Red.on_default().bold();
         let mut err = anstream::stderr();
-        let _ = writeln!(err, "{style}error:{style:#} {}", printable(&failure.coded()));
+        let message = failure.coded();
+        let mut lines = message.splitn(2, '\n');
+        let (first, rest) = (lines.next().unwrap_or_default(), lines.next());
+        let _ = writeln!(err, "{red}error:{red:#} {}", printable(first));
+        let is_long = rest.is_some_and(|rest| rest.lines().count() > LONG);
+        if let (Some(rest), false) = (rest, is_long) {
+            let _ = writeln!(err, "{}", printable(rest));
+        }
         if let Some(hint) = &failure.hint {
-            let style = anstyle::AnsiColor::Cyan.on_default().bold();
-            let _ = writeln!(err, "\n{style}hint:{style:#} {}", printable(hint));
+            let cyan = anstyle::AnsiColor::Cyan.on_default().bold();
+            let _ = writeln!(err, "\n{cyan}hint:{cyan:#} {}", printable(hint));
+        }
+        // A long list comes last, so that it does not hide the hint.
+        if let (Some(rest), true) = (rest, is_long) {
+            let _ = writeln!(err, "\n{}", printable(rest));
         }
     }
 

@@ -20,6 +20,13 @@ pub fn fill_template(template: &str, label: &str) -> Result<String, TemplateErro
     }
 }
 
+/// The prompt templates that CLIP was evaluated with on ImageNet: all 80, or the 7 that together do nearly as well.
+pub fn imagenet_templates(short: bool) -> impl Iterator<Item = &'static str> {
+    const ALL: &str = include_str!("../data/imagenet_prompts.txt");
+    const SHORT: &str = include_str!("../data/imagenet_prompts_short.txt");
+    if short { SHORT.lines() } else { ALL.lines() }
+}
+
 /// A prompt template without a place for the label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("template `{template}` has no `{{}}` for the label")]

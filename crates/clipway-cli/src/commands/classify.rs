@@ -1,14 +1,16 @@
 //! `clipway classify`: zero-shot classification of images.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clipway_formats::{shown, shown_path};
 use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
-use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template};
+use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template, imagenet_templates};
 use serde::Serialize;
 
+use crate::collect;
 use crate::failure::Failure;
 use crate::images::{Image, ImageOptions};
 use crate::options::RunArguments;
@@ -24,7 +26,7 @@ pub struct Classify {
     /// An exported folder, or any source with its config
     model_folder: PathBuf,
 
-    /// Image files
+    /// Image files, folders and patterns; a folder stands for the images below it
     #[arg(required = true)]
     images: Vec<PathBuf>,
 
@@ -45,6 +47,10 @@ pub struct Classify {
     #[arg(long, default_value = "a photo of a {}")]
     template: Vec<String>,
 
+    /// Built-in templates instead
+    #[arg(long, value_enum, conflicts_with = "template")]
+    prompts: Option<Prompts>,
+
     /// Number of labels to print for each image
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
@@ -60,6 +66,15 @@ pub struct Classify {
 
     #[command(flatten)]
     source: SourceArguments,
+}
+
+/// Built-in prompt templates.
+#[derive(Clone, Copy, ValueEnum)]
+enum Prompts {
+    /// The 80 that CLIP was evaluated with on ImageNet
+    Imagenet,
+    /// 7 of them that together do nearly as well
+    ImagenetShort,
 }
 
 /// One image's result, as JSON.
@@ -93,10 +108,12 @@ struct Results {
 impl Classify {
     /// Classifies images. An unreadable image is reported, and the rest are still classified.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let labels = self.labels()?;
+        let images = collect::images(&self.images, ui)?;
+        let labels = self.labels(ui)?;
+        let templates = self.templates();
         let clip = self.load(ui)?;
-        let classifier = self.classifier(&clip, &labels, ui)?;
-        let decoded = self.image_options.encode(&self.images, &clip, ui)?;
+        let classifier = classifier(&clip, &labels, &templates, ui)?;
+        let decoded = self.image_options.encode(&images, &clip, ui)?;
         let all_read = decoded.is_whole();
         let mut rows = decoded.features.chunks_exact(clip.embed_dim());
         let classified = |Image { file, error }| {
@@ -109,7 +126,7 @@ impl Classify {
         let results: Vec<Classified> = decoded.images.into_iter().map(classified).collect();
         if ui.json() {
             ui.data_json(&Results {
-                templates: self.template,
+                templates,
                 labels: labels.len(),
                 probability_rule: classifier.rule(),
                 apply_orientation: self.image_options.apply_orientation,
@@ -121,7 +138,17 @@ impl Classify {
         Ok(all_read)
     }
 
-    fn labels(&self) -> Result<Vec<String>, Failure> {
+    fn templates(&self) -> Vec<String> {
+        match self.prompts {
+            None => self.template.clone(),
+            Some(prompts) => {
+                let short = matches!(prompts, Prompts::ImagenetShort);
+                imagenet_templates(short).map(str::to_owned).collect()
+            }
+        }
+    }
+
+    fn labels(&self, ui: &Ui) -> Result<Vec<String>, Failure> {
         let labels: Vec<String> = match &self.labels_file {
             None => self.labels.iter().map(|label| label.trim().to_owned()).collect(),
             Some(path) => read_labels(path)?,
@@ -129,6 +156,13 @@ impl Classify {
         let labels: Vec<String> = labels.into_iter().filter(|label| !label.is_empty()).collect();
         if labels.is_empty() {
             return Err(Failure::could_not_run("bad-option", "there are no labels"));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = labels.iter().find(|label| !seen.insert(label.as_str())) {
+            ui.warn(&format!("label `{}` is given more than once, and shares its probability", shown(twice)));
+        }
+        if labels.len() == 1 {
+            ui.warn("there is only one label: under the softmax rule every image gets 100 %");
         }
         Ok(labels)
     }
@@ -154,21 +188,21 @@ impl Classify {
         }
         Ok(clip)
     }
+}
 
-    fn classifier(&self, clip: &Clip, labels: &[String], ui: &Ui) -> Result<Classifier, Failure> {
-        let mut texts = Vec::with_capacity(labels.len() * self.template.len());
-        for label in labels {
-            for template in &self.template {
-                texts.push(
-                    fill_template(template, label)
-                        .map_err(|error| Failure::could_not_run("bad-option", error))?,
-                );
-            }
+fn classifier(clip: &Clip, labels: &[String], templates: &[String], ui: &Ui) -> Result<Classifier, Failure> {
+    let mut texts = Vec::with_capacity(labels.len() * templates.len());
+    for label in labels {
+        for template in templates {
+            texts.push(
+                fill_template(template, label)
+                    .map_err(|error| Failure::could_not_run("bad-option", error))?,
+            );
         }
-        let features = encode_texts(&texts, clip, "reading labels", ui)?;
-        let scale = clip.logit_scale();
-        Ok(Classifier::new(&features, self.template.len(), clip.embed_dim(), scale, clip.logit_bias()))
     }
+    let features = encode_texts(&texts, clip, "reading labels", ui)?;
+    let scale = clip.logit_scale();
+    Ok(Classifier::new(&features, templates.len(), clip.embed_dim(), scale, clip.logit_bias()))
 }
 
 fn labeled(score: Score, labels: &[String]) -> Labeled {

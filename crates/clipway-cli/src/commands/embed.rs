@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clipway_formats::{Dtype, TensorInfo, write_safetensors};
 use clipway_model::output::{OutputError, OutputOptions, Staging, TargetKind, check_apart};
 use clipway_model::plan::Towers;
 use clipway_run::encoder::normalize;
-use serde::Serialize;
 
+use crate::collect;
 use crate::failure::{Failure, chain};
-use crate::images::{Decoded, ImageOptions};
+use crate::features::{Features, Format};
+use crate::images::ImageOptions;
 use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments};
@@ -24,7 +24,7 @@ pub struct Embed {
     /// An exported folder, or any source with its config
     model_folder: PathBuf,
 
-    /// Image files
+    /// Image files, folders and patterns; a folder stands for the images below it
     #[arg(required_unless_present_any = ["text", "texts_file"])]
     images: Vec<PathBuf>,
 
@@ -40,7 +40,9 @@ pub struct Embed {
     #[arg(long)]
     normalize: bool,
 
-    /// Write `image_features` and `text_features` to this safetensors file instead of printing JSON
+    /// Write the features to this file instead of printing JSON. By the end of its name: `.safetensors`
+    /// (`image_features` and `text_features`, with the inputs in the metadata), `.npy` (images or texts; row n is input
+    /// n) or `.jsonl` (one line per input)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
@@ -61,28 +63,24 @@ pub struct Embed {
     source: SourceArguments,
 }
 
-/// Features of one image or text, as JSON.
-#[derive(Serialize)]
-struct Row<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    /// Whether the image was rotated by its EXIF orientation; omitted if orientation was ignored.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    apply_orientation: bool,
-    features: &'a [f32],
-}
-
 impl Embed {
     /// Computes features. An unreadable image is reported, and the rest are still computed.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let staging = self.staging()?;
+        let images = collect::images(&self.images, ui)?;
+        let output = self.output(&images)?;
         let mut texts = self.text.clone();
         if let Some(path) = &self.texts_file {
             texts.extend(read_texts(path)?);
         }
-        let towers = match (self.images.is_empty(), texts.is_empty()) {
+        if output.as_ref().is_some_and(|(format, _)| *format == Format::Npy)
+            && !images.is_empty()
+            && !texts.is_empty()
+        {
+            let failure =
+                Failure::could_not_run("bad-option", "an `.npy` file holds one array, of images or of texts");
+            return Err(failure.hint("write two files, or one that ends in `.safetensors` or `.jsonl`"));
+        }
+        let towers = match (images.is_empty(), texts.is_empty()) {
             (false, true) => Towers::Image,
             (true, _) => Towers::Text,
             (false, false) => Towers::Both,
@@ -96,30 +94,37 @@ impl Embed {
             self.image_options.apply_orientation,
             ui,
         )?;
-        let mut images = self.image_options.encode(&self.images, &clip, ui)?;
+        let mut decoded = self.image_options.encode(&images, &clip, ui)?;
         let mut text_features = encode_texts(&texts, &clip, "texts", ui)?;
         if self.normalize {
-            for features in [&mut images.features, &mut text_features] {
+            for features in [&mut decoded.features, &mut text_features] {
                 normalize(features, clip.embed_dim());
             }
         }
-        match staging {
+        let features = Features {
+            images: &decoded,
+            texts: &texts,
+            text_features: &text_features,
+            width: clip.embed_dim(),
+        };
+        match output {
             // If no input could be read, no file is written.
-            Some(_) if images.features.is_empty() && text_features.is_empty() => {}
-            Some(staging) => write(staging, &images, (&texts, &text_features), clip.embed_dim(), ui)?,
-            None => print(&images, &texts, &text_features, clip.embed_dim(), ui)?,
+            Some(_) if decoded.features.is_empty() && text_features.is_empty() => {}
+            Some((format, staging)) => features.write(format, staging, ui)?,
+            None => ui.data_json(&features.rows().collect::<Vec<_>>())?,
         }
-        Ok(images.is_whole())
+        Ok(decoded.is_whole())
     }
 
     /// Opens the output file. An existing file, or one of the inputs, is refused before anything is computed.
-    fn staging(&self) -> Result<Option<Staging>, Failure> {
+    fn output(&self, images: &[PathBuf]) -> Result<Option<(Format, Staging)>, Failure> {
         let Some(out) = &self.out else { return Ok(None) };
-        let given = self.images.iter().chain(&self.texts_file).chain([&self.model_folder]);
+        let format = Format::of(out)?;
+        let given = images.iter().chain(&self.texts_file).chain([&self.model_folder]);
         let inputs: Vec<&Path> = given.map(PathBuf::as_path).filter(|path| path.exists()).collect();
         let options = OutputOptions { kind: TargetKind::File, force: self.force, ..OutputOptions::default() };
         let staging = check_apart(out, &inputs).and_then(|()| Staging::create(out, options));
-        staging.map(Some).map_err(|error| {
+        staging.map(|staging| Some((format, staging))).map_err(|error| {
             let failure = Failure::could_not_run(error.code(), chain(&error));
             match error {
                 OutputError::Exists { .. } => failure.hint("pass `--force` to replace it"),
@@ -127,70 +132,4 @@ impl Embed {
             }
         })
     }
-}
-
-/// Most bytes of texts in the metadata: readers of safetensors refuse long headers.
-const METADATA_BYTES: usize = 16 << 20;
-
-/// Writes the features of the images and texts that were given, with their names in the metadata.
-fn write(
-    staging: Staging,
-    images: &Decoded,
-    (texts, text_features): (&[String], &[f32]),
-    width: usize,
-    ui: &Ui,
-) -> Result<(), Failure> {
-    let failure = |error: &dyn std::error::Error| Failure::could_not_run("write", chain(error));
-    let all = [("image_features", images.features.as_slice()), ("text_features", text_features)];
-    let present: Vec<(&str, &[f32])> = all.into_iter().filter(|(_, values)| !values.is_empty()).collect();
-    let info = |(name, values): &(&str, &[f32])| TensorInfo {
-        name: (*name).to_owned(),
-        dtype: Dtype::F32,
-        shape: vec![values.len() / width, width],
-    };
-    let infos: Vec<TensorInfo> = present.iter().map(info).collect();
-    let names =
-        serde_json::to_string(&images.files().collect::<Vec<&str>>()).map_err(|error| failure(&error))?;
-    let orientation = ("apply_orientation".to_owned(), images.apply_orientation.to_string());
-    let mut metadata = vec![("files".to_owned(), names), orientation];
-    let words = serde_json::to_string(texts).map_err(|error| failure(&error))?;
-    if words.len() > METADATA_BYTES {
-        ui.warn(
-            "the texts are too long for the file's metadata, and are left out there: rows are in their order",
-        );
-    } else if !texts.is_empty() {
-        metadata.push(("texts".to_owned(), words));
-    }
-    let file = staging.single_file().map_err(|error| failure(&error))?;
-    write_safetensors(&mut &*file, &infos, &metadata, |index| {
-        Ok(present[index].1.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
-    })
-    .map_err(|error| failure(&error))?;
-    staging.commit().map_err(|error| failure(&error))?;
-    Ok(())
-}
-
-fn print(
-    images: &Decoded,
-    texts: &[String],
-    text_features: &[f32],
-    width: usize,
-    ui: &Ui,
-) -> Result<(), Failure> {
-    let files = images.files().zip(images.features.chunks_exact(width));
-    let image_rows = files.map(|(file, features)| Row {
-        file: Some(file),
-        text: None,
-        apply_orientation: images.apply_orientation,
-        features,
-    });
-    let words = texts.iter().zip(text_features.chunks_exact(width));
-    let words = words.map(|(text, features)| Row {
-        file: None,
-        text: Some(text),
-        apply_orientation: false,
-        features,
-    });
-    let rows: Vec<Row<'_>> = image_rows.chain(words).collect();
-    ui.data_json(&rows)
 }

@@ -18,8 +18,8 @@ use crate::ui::Ui;
 /// List known models, or show one
 #[derive(Args)]
 pub struct Models {
-    /// A full name shows config and preprocessing; part of a name, or a pattern with *, lists matches; a config file is
-    /// checked and shown
+    /// A full name shows config and preprocessing; part of a name or of a pretrained tag, or a pattern with *, lists
+    /// matches; a config file is checked and shown
     pattern: Option<String>,
 }
 
@@ -72,7 +72,10 @@ impl Models {
         }
         let names = registry::search(&pattern);
         if names.is_empty() {
-            let failure = Failure::no("unknown-model", format!("no model name contains `{pattern}`"));
+            let failure = Failure::no(
+                "unknown-model",
+                format!("no model name and no pretrained tag contains `{pattern}`"),
+            );
             return Err(match registry::model(&pattern) {
                 Err(registry::UnknownModel { nearest: Some(name), .. }) => {
                     failure.hint(format!("the nearest is `{name}`; `clipway models` lists all"))

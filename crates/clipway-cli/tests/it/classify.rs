@@ -92,3 +92,20 @@ fn unusable_labels_are_refused() {
         assert!(outcome.stderr.starts_with("error: ") && outcome.stdout.is_empty(), "{outcome:?}");
     }
 }
+
+#[test]
+fn labels_and_prompts_are_checked() {
+    let scene = Scene::new();
+    let classify = ["classify", "EXPORTED", "EMOJI/pictures/lion.png"];
+    let run = |more: &[&str]| scene.run(&[&classify[..], more].concat()).ended(0);
+    assert!(run(&["--labels", "lion,door,lion"]).stderr.contains("`lion` is given more than once"));
+    assert!(run(&["--labels", "lion"]).stderr.contains("only one label"));
+    for (prompts, count, first) in
+        [("imagenet", 80, "a bad photo of a {}."), ("imagenet-short", 7, "itap of a {}.")]
+    {
+        let found = run(&["--labels", "lion,door", "--prompts", prompts, "--json"]).json();
+        let templates = found["templates"].as_array().expect("templates");
+        assert_eq!((templates.len(), &templates[0]), (count, &first.into()));
+        assert_eq!(found["images"][0]["labels"][0]["label"], "lion");
+    }
+}

@@ -62,8 +62,13 @@ fn what_cannot_be_written_is_refused_before_work() {
     let scene = Scene::new();
     let image = std::fs::read(emoji().join("pictures/lion.png")).expect("an image");
     scene.write("lion.png", image).write("there.safetensors", "");
-    for (name, out) in [("exists", &["there.safetensors"][..]), ("over-input", &["lion.png", "--force"])] {
-        check_refused(&scene, &format!("embed-{name}"), &[&EMBED[..], &["lion.png", "--out"], out].concat());
+    scene.write("texts.jsonl", "a lion\n");
+    for (name, more) in [
+        ("exists", &["lion.png", "--out", "there.safetensors"][..]),
+        ("over-input", &["--texts-file", "texts.jsonl", "--out", "texts.jsonl", "--force"]),
+        ("unknown-kind", &["lion.png", "--out", "features.parquet"]),
+    ] {
+        check_refused(&scene, &format!("embed-{name}"), &[&EMBED[..], more].concat());
     }
     scene.run(&EMBED).ended(2);
     // Missing parent folders are created.
@@ -108,4 +113,76 @@ fn preprocessing_that_is_said_is_followed() {
         "{}",
         outcome.stderr
     );
+}
+
+#[test]
+fn the_end_of_the_name_is_the_format() {
+    let scene = Scene::new();
+    scene.write("broken.png", "not an image");
+    let images = ["EMOJI/pictures/door.png", "EMOJI/pictures/lion.png"];
+    let embed = |more: &[&str], code: i32| scene.run(&[&EMBED[..], more].concat()).ended(code);
+    embed(&[&images[..], &["--out", "out.safetensors"]].concat(), 0);
+    let (expected, _) = tensors(std::fs::read(scene.path("out.safetensors")).expect("the features"));
+    let expected = &expected[0].1;
+    embed(&[&images[..], &["--out", "out.npy"]].concat(), 0);
+    let bytes = std::fs::read(scene.path("out.npy")).expect("the features");
+    let (header, values) = bytes.split_at(128);
+    assert_eq!(&header[..10], b"\x93NUMPY\x01\x00\x76\x00");
+    let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 128), }";
+    assert_eq!(String::from_utf8_lossy(&header[10..]).trim_end_matches([' ', '\n']), text);
+    assert!(header.ends_with(b"\n"));
+    let values: Vec<f32> =
+        values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    assert_eq!(&values, expected);
+    // Lines keep the place of an image that cannot be read, and say why.
+    let lines = [images[0], "broken.png", images[1], "--text", "a lion", "--out", "out.jsonl"];
+    embed(&lines, 1);
+    let lines = std::fs::read_to_string(scene.path("out.jsonl")).expect("the features");
+    let rows: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(rows.len(), 4);
+    assert!(rows[1]["error"].as_str().is_some_and(|why| why.contains("broken.png")), "{}", rows[1]);
+    assert_eq!(rows[1].get("features"), None);
+    let lion: Vec<f32> = serde_json::from_value(rows[2]["features"].clone()).expect("numbers");
+    assert_eq!(lion, expected[128..]);
+    assert_eq!(rows[3]["text"], "a lion");
+    // Rows of an array have no names, so it takes one kind of input, all of them readable.
+    embed(&[images[0], "--text", "a lion", "--out", "both.npy"], 2);
+    embed(&[images[0], "broken.png", "--out", "part.npy"], 1);
+    embed(&[images[0], "--out", "features.parquet"], 2);
+    embed(&[images[0], "--out", "features"], 2);
+    for name in ["both.npy", "part.npy", "features.parquet", "features"] {
+        assert!(!scene.path(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn folders_and_patterns_stand_for_images() {
+    let scene = Scene::new();
+    let lion = std::fs::read(emoji().join("pictures/lion.png")).expect("an image");
+    for folder in ["photos/b", "photos/.hidden", "empty"] {
+        std::fs::create_dir_all(scene.path(folder)).expect("a folder");
+    }
+    for name in ["photos/b/2.PNG", "photos/1.png", "photos/.3.png", "photos/.hidden/4.png", "photos/a.png"] {
+        scene.write(name, &lion);
+    }
+    scene.write("photos/notes.txt", "no image").write("photos/phone.heic", "another format");
+    let files = |arguments: &[&str]| {
+        let found = scene.run(&[&EMBED[..], arguments].concat()).ended(0);
+        let rows = found.json();
+        let names =
+            rows.as_array().expect("rows").iter().map(|row| row["file"].as_str().expect("a file").to_owned());
+        (names.collect::<Vec<String>>(), found.stderr)
+    };
+    let (names, said) = files(&["photos"]);
+    assert_eq!(names, ["photos/1.png", "photos/a.png", "photos/b/2.PNG"]);
+    assert!(said.contains("1 image skipped") && said.contains("photos/phone.heic"), "{said}");
+    assert_eq!(files(&["photos/*.png"]).0, ["photos/1.png", "photos/a.png"]);
+    scene.write("[1].png", &lion);
+    assert_eq!(files(&["[1].png"]).0, ["[1].png"], "an existing file is no pattern");
+    for (name, argument) in
+        [("empty-folder", "empty"), ("no-match", "photos/*.gif"), ("bad-pattern", "photos/***")]
+    {
+        check_refused(&scene, &format!("embed-{name}"), &[&EMBED[..], &[argument]].concat());
+    }
 }

@@ -34,6 +34,22 @@ fn patterns_list_and_names_show() {
 }
 
 #[test]
+fn tags_and_loose_names_are_found() {
+    let scene = Scene::new();
+    let names = |pattern: &str| {
+        let rows = scene.run(&["models", pattern, "--json"]).ended(0).json();
+        let rows = rows
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["name"].as_str().unwrap_or_default().to_owned());
+        rows.collect::<Vec<String>>()
+    };
+    assert!(names("laion2b").contains(&"ViT-B-32".to_owned()));
+    assert!(names("vit-b32").contains(&"ViT-B-32".to_owned()));
+}
+
+#[test]
 fn unknown_names_are_refused() {
     let scene = Scene::new();
     scene.write("broken.json", "{");

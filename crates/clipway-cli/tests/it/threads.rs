@@ -32,7 +32,9 @@ fn threads_govern_all_work_of_a_command() {
     let images: Vec<&str> = images.split(' ').collect();
     let many: Vec<String> = (0..600).map(|number| format!("text number {number}")).collect();
     scene.write("texts.txt", many.join("\n"));
-    let embed = [&["embed", "EXPORTED"], &images[..], &["--texts-file", "texts.txt", "--out", "f"]].concat();
+    let embed =
+        [&["embed", "EXPORTED"], &images[..], &["--texts-file", "texts.txt", "--out", "f.safetensors"]]
+            .concat();
     let export = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--out", "o"];
     for (threads, most) in [("1", 1), ("2", 3)] {
         // One more thread may be waiting for signals.

@@ -55,14 +55,28 @@ pub fn model(name: &str) -> Result<ModelConfig, UnknownModel> {
     Ok(ModelConfig::from_document(document).expect("the registry's configs are right"))
 }
 
-/// Names that contain `pattern`, ignoring case. `*` matches any characters; the whole name must then match.
+/// Architectures whose name, or one of whose pretrained tags, contains `pattern`, ignoring case. `*` matches any
+/// characters; the whole name or tag must then match. If nothing matches, letters and digits alone are compared, so that
+/// `vit-b32` finds `ViT-B-32`.
 pub fn search(pattern: &str) -> Vec<&'static str> {
     let pattern = pattern.to_lowercase();
-    let fits = |name: &str| {
-        let name = name.to_lowercase();
-        if pattern.contains('*') { fits_pattern(&name, &pattern) } else { name.contains(&pattern) }
+    let matching = |fits: &dyn Fn(&str) -> bool| -> Vec<&'static str> {
+        let any_fits = |name: &&str| {
+            fits(&name.to_lowercase()) || pretrained(name).any(|entry| fits(&entry.tag.to_lowercase()))
+        };
+        names().filter(any_fits).collect()
     };
-    names().filter(|name| fits(name)).collect()
+    if pattern.contains('*') {
+        return matching(&|name| fits_pattern(name, &pattern));
+    }
+    let found = matching(&|name| name.contains(&pattern));
+    let plain = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    let letters = plain(&pattern);
+    if !found.is_empty() || letters.is_empty() {
+        found
+    } else {
+        matching(&|name| plain(name).contains(&letters))
+    }
 }
 
 /// Whether `pattern` matches the whole `name`.

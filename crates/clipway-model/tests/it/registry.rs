@@ -46,6 +46,10 @@ fn patterns_find_names() {
         ],
     );
     check("nothing like it", &[]);
+    check("...", &[]);
+    // By a tag, and by letters and digits alone where that finds nothing.
+    check("datacomp_m_*", &["ViT-B-32"]);
+    check("VIT/B32-256", &["ViT-B-32-256"]);
 }
 
 #[test]
