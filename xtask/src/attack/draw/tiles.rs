@@ -35,7 +35,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
         _ => pack_bits(content.len()),
     };
     let count = width.div_ceil(tile) * height.div_ceil(tile);
-    // Tiles have data of their own as long as that fits in 8 MB; beyond that they all share one place.
+    // Tiles have data of their own as long as that fits in 8 MB; beyond that they all share the same data.
     let shares = shares || count * stored.len() > 8 << 20;
     let file = tiff(&Layout { width, height, tile, bits, samples, codec, predictor, count, shares }, &stored);
     let path = stage.folder.join("x.tif");
