@@ -128,6 +128,12 @@ impl Export {
         let layouts = groups.iter().map(|targets| targets[0].spelling.layout);
         let tokenizers =
             layouts.map(|layout| self.tokenizer(&mut source, layout, ui)).collect::<Result<Vec<_>, _>>()?;
+        let is_onnx = |target: &&Target| matches!(target.spelling.weights, StoredWeights::Graphs(_));
+        if self.max_shard_size.is_some() && groups.concat().iter().any(is_onnx) {
+            let message =
+                "`--max-shard-size` splits state dicts, and a graph of ONNX has one file of weights at most";
+            return Err(Failure::could_not_run("bad-option", message));
+        }
         let onnx = self.onnx.settings(&groups.concat(), &checkpoint, &options, ui)?;
         let is_int8 = matches!(self.precision, Some(PrecisionName::Int8));
         let int8 = self.int8.settings(is_int8, &groups.concat())?;

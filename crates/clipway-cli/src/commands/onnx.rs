@@ -42,6 +42,10 @@ pub struct OnnxOptions {
     #[arg(long)]
     block_outputs: bool,
 
+    /// Write the weights to a file beside each graph, even where they would fit into the graph's own file
+    #[arg(long)]
+    external_data: bool,
+
     /// Write a graph of both towers with the logits of all pairs too, as transformers' pipelines load it
     #[arg(long)]
     combined: bool,
@@ -91,13 +95,14 @@ impl OnnxOptions {
             normalize: self.normalize.map(|answer| matches!(answer, Answer::Yes)),
             bytes: self.input == PixelKind::Uint8,
             blocks: self.block_outputs,
+            external: self.external_data,
             combined: self.combined,
             classifier: None,
         };
         let asked = settings != OnnxSettings::default() || self.classifier.is_some();
         if asked && profiles.is_empty() {
-            let options =
-                "--batch`, `--normalize`, `--input`, `--block-outputs`, `--combined` and `--classifier";
+            let options = "--batch`, `--normalize`, `--input`, `--block-outputs`, `--external-data`, `--combined` and \
+                           `--classifier";
             return refuse(options, "`--to onnx`, `onnx-immich` and `onnx-transformers`");
         }
         if self.combined && !profiles.iter().any(|profile| profile.combined.is_some()) {

@@ -12,6 +12,7 @@ mod export;
 mod identify;
 mod inspect;
 mod models;
+mod onnx;
 mod readme;
 mod scene;
 mod shell;

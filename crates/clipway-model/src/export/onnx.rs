@@ -1,18 +1,22 @@
 //! Model files of ONNX: graphs of the towers, written tensor by tensor and read back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use clipway_formats::{Code, FormatError, OnnxFile, Place, ReadAt, TensorFile, TensorInfo};
+use clipway_formats::{
+    Code, FormatError, OnnxExternal, OnnxFile, OnnxLayout, Place, ReadAt, TensorFile, TensorInfo,
+};
 use sha2::{Digest, Sha256};
 
 use super::jobs::{Run, largest_first, run_jobs};
 use super::weights::hash_tensors;
+use super::write::file_name;
 use super::writer::{Writer, WrittenFiles, WrittenGraph};
 use super::{ExportError, TokenizerParts};
-use crate::artifact::hex;
-use crate::input::{self, InputError, Kind};
+use crate::artifact::{FileHash, hex};
+use crate::contract::{Known, Origin};
+use crate::input::{self, FileSource, InputError, Kind};
 use crate::output::Staging;
 use crate::plan::{ApplyError, PlannedTensor, Precision, apply};
 use crate::source::Source;
@@ -29,6 +33,8 @@ pub(super) struct OnnxJob<'a> {
     pub(super) profile: &'static Profile,
     pub(super) precision: OnnxPrecision,
     pub(super) settings: &'a OnnxSettings,
+    /// The license that the user states.
+    pub(super) license: Option<&'a str>,
     pub(super) run: Run<'a>,
 }
 
@@ -96,7 +102,7 @@ impl OnnxJob<'_> {
         tower.graph.metadata = self.metadata(file)?;
         let path = source.checkpoint().weights_path();
         let refuse = |cause| ExportError::Read { path: path.to_owned(), cause };
-        let layout = tower.layout(self.profile.external(file)).map_err(refuse)?;
+        let layout = tower.layout(self.profile.external(file, self.settings)).map_err(refuse)?;
 
         let main = staging.file(&file.path)?;
         let folder = file.path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
@@ -105,9 +111,6 @@ impl OnnxJob<'_> {
         main.set_length(layout.model_size())?;
         if let (Some(external), Some((_, size))) = (&external, &beside) {
             external.set_length(*size)?;
-        }
-        for (offset, bytes) in layout.pieces() {
-            main.write_all_at(*offset, bytes)?;
         }
         let values = PlannedValues::new(source);
         let sizes: Vec<usize> = tower.graph.initializers.iter().map(TensorInfo::bytes).collect();
@@ -121,14 +124,21 @@ impl OnnxJob<'_> {
             Ok::<String, ExportError>(hex(Sha256::new_with_prefix(&bytes)))
         })?;
         let names = std::iter::once(file.path.clone()).chain(beside.map(|(name, _)| name)).collect();
-        let tensors = tower.graph.initializers.into_iter().zip(hashes).collect();
-        Ok((names, WrittenGraph { path: file.path.clone(), tensors, metadata: tower.graph.metadata }))
+        let external = layout.external().map(|(name, _)| name.to_owned());
+        let graph = tower.graph;
+        Ok((names, WrittenGraph { path: file.path.clone(), file: main, external, graph, hashes }))
     }
 
     /// What a file says of itself, by key.
     fn metadata(&self, file: &ModelFile) -> Result<Vec<(String, String)>, ExportError> {
         let (config, model) = (self.source.config(), self.source.model());
-        let contract = self.source.whole_contract()?;
+        let mut contract = self.source.whole_contract()?;
+        if let Some(license) = self.license {
+            contract.license = Some(Known::new(license.to_owned(), Origin::option("license")));
+        }
+        // Their hashes are known when everything is written.
+        let unknown = |source: &Arc<FileSource>| (file_name(source.path()), UNKNOWN_HASH.to_owned());
+        let sources = self.source.checkpoint().sources().iter().map(unknown).collect();
         let mut pairs = vec![
             ("config", config.model.to_config_file(&config.preprocess())),
             ("context_length", model.context_length.to_string()),
@@ -137,12 +147,14 @@ impl OnnxJob<'_> {
             ("normalized", file.is_normalized().to_string()),
             ("precision", self.source.precision().unwrap_or(Precision::F32).name().to_owned()),
             ("source", self.source.path().file_name().unwrap_or_default().to_string_lossy().into_owned()),
+            (SOURCE_FILES, hashes_of(&sources)),
             ("tower", file.content.name().to_owned()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ];
-        pairs.extend(contract.logit_scale.map(|known| ("logit_scale", known.value.to_string())));
-        pairs.extend(contract.logit_bias.map(|known| ("logit_bias", known.value.to_string())));
-        pairs.extend(contract.license.map(|known| ("license", known.value)));
+        // What others read is said once more, beside the contract.
+        pairs.extend(contract.logit_scale.as_ref().map(|known| ("logit_scale", known.value.to_string())));
+        pairs.extend(contract.logit_bias.as_ref().map(|known| ("logit_bias", known.value.to_string())));
+        pairs.extend(contract.license.as_ref().map(|known| ("license", known.value.clone())));
         pairs.extend(self.source.origin().name().map(|name| ("model", name.to_owned())));
         if let FileContent::Classifier(classifier) = &file.content {
             pairs.push(("labels", serde_json::to_string(&classifier.labels).unwrap_or_default()));
@@ -150,6 +162,17 @@ impl OnnxJob<'_> {
         pairs.sort();
         Ok(pairs.into_iter().map(|(key, value)| (format!("clipway.{key}"), value)).collect())
     }
+}
+
+/// Key of the hashes of the source's files.
+const SOURCE_FILES: &str = "source_files";
+
+/// Stands for a SHA-256 until it is known; what stands behind it in a file stays where it is.
+const UNKNOWN_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The hashes of the source's files by their names, as JSON.
+fn hashes_of(files: &BTreeMap<String, String>) -> String {
+    serde_json::to_string(files).unwrap_or_default()
 }
 
 impl Writer for OnnxJob<'_> {
@@ -169,19 +192,39 @@ impl Writer for OnnxJob<'_> {
         Ok(written)
     }
 
+    fn finish(
+        &self,
+        written: &mut WrittenFiles,
+        source_files: &BTreeMap<String, FileHash>,
+    ) -> Result<(), ExportError> {
+        let known = source_files.iter().map(|(name, hash)| (name.clone(), hash.sha256.clone())).collect();
+        for WrittenGraph { path, file, external, graph, .. } in &mut written.graphs {
+            let key = format!("clipway.{SOURCE_FILES}");
+            for (_, value) in graph.metadata.iter_mut().filter(|(name, _)| *name == key) {
+                *value = hashes_of(&known);
+            }
+            let external = external
+                .as_ref()
+                .map_or(OnnxExternal::WhereNeeded("data"), |name| OnnxExternal::Always(name));
+            let refuse = |cause| ExportError::Read { path: path.as_str().into(), cause };
+            for (offset, bytes) in OnnxLayout::new(graph, external).map_err(refuse)?.pieces() {
+                file.write_all_at(*offset, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     fn read_back(&self, staging: &Staging, written: &WrittenFiles) -> Result<(), ExportError> {
         for graph in &written.graphs {
             let path = staging.target().join(&graph.path);
             let refuse = |cause: String| ExportError::ReadBack { path: path.clone(), cause };
             let file = open(&staging.folder().join(&graph.path)).map_err(&refuse)?;
-            if !file.tensors().iter().eq(graph.tensors.iter().map(|(info, _)| info))
-                || file.metadata() != graph.metadata
-            {
+            if file.tensors() != graph.graph.initializers || file.metadata() != graph.graph.metadata {
                 return Err(refuse("it contains other tensors than were written".to_owned()));
             }
             let hashes =
                 hash_tensors(&file, &|bytes| self.run.advance(bytes), &|cause| refuse(cause.to_string()))?;
-            for ((info, expected), found) in graph.tensors.iter().zip(&hashes) {
+            for ((info, expected), found) in file.tensors().iter().zip(&graph.hashes).zip(&hashes) {
                 if found != expected {
                     return Err(refuse(format!("tensor `{}` differs from what was written", info.name)));
                 }

@@ -227,8 +227,11 @@ impl Export<'_> {
                 Ok::<_, ExportError>(written)
             },
         );
-        let written = written?;
+        let mut written = written?;
         let hashes = hashes?;
+        for files in &mut written {
+            writer.finish(files, &hashes)?;
+        }
         let first = written.first().expect("an export has at least one format");
         for other in &written[1..] {
             for (index, (a, b)) in first.tensors.iter().zip(&other.tensors).enumerate() {
@@ -250,7 +253,7 @@ impl Export<'_> {
     }
 
     /// What writes the target's weights.
-    fn writer<'j>(&'j self, run: Run<'j>, options: &WriteOptions<'_>) -> Box<dyn Writer + 'j> {
+    fn writer<'j>(&'j self, run: Run<'j>, options: &'j WriteOptions<'_>) -> Box<dyn Writer + 'j> {
         match self.spelling.weights {
             StoredWeights::StateDict(names) => Box::new(Job {
                 planned: &self.plan.tensors,
@@ -265,6 +268,7 @@ impl Export<'_> {
                 profile,
                 precision: self.onnx_precision(),
                 settings: &self.onnx,
+                license: options.license.as_deref(),
                 run,
             }),
         }
@@ -432,7 +436,7 @@ fn folder_bytes(staging: &Staging, artifact: &Artifact) -> Result<u64, ExportErr
     Ok(sum)
 }
 
-fn file_name(path: &Path) -> String {
+pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

@@ -1,15 +1,28 @@
 //! The seam of the export: what writes a folder's weights, be they a state dict or graphs.
 
-use clipway_formats::TensorInfo;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clipway_formats::OnnxGraph;
 
 use super::{ExportError, TokenizerParts};
-use crate::output::Staging;
+use crate::artifact::FileHash;
+use crate::output::{StagedFile, Staging};
 use crate::spelling::WeightsFormat;
 
 /// Writes the weights of a folder.
 pub(super) trait Writer: Sync {
     /// Writes the weights in one format.
     fn write(&self, staging: &Staging, format: WeightsFormat) -> Result<WrittenFiles, ExportError>;
+
+    /// Writes what depends on the hashes of the source's files, by their names.
+    fn finish(
+        &self,
+        _written: &mut WrittenFiles,
+        _source_files: &BTreeMap<String, FileHash>,
+    ) -> Result<(), ExportError> {
+        Ok(())
+    }
 
     /// Reads the files back and compares every name, dtype, shape and hash.
     fn read_back(&self, staging: &Staging, written: &WrittenFiles) -> Result<(), ExportError>;
@@ -33,10 +46,14 @@ pub(super) struct WrittenTensor {
 pub(super) struct WrittenGraph {
     /// Its file.
     pub(super) path: String,
-    /// Its tensors, and the hash of each.
-    pub(super) tensors: Vec<(TensorInfo, String)>,
-    /// What it says of itself.
-    pub(super) metadata: Vec<(String, String)>,
+    /// The same, open.
+    pub(super) file: Arc<StagedFile>,
+    /// The name of its external data beside it, if there is any.
+    pub(super) external: Option<String>,
+    /// The graph.
+    pub(super) graph: OnnxGraph,
+    /// The hash of each tensor.
+    pub(super) hashes: Vec<String>,
 }
 
 /// The files of one format, and the location of each tensor.

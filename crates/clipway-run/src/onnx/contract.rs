@@ -10,7 +10,10 @@ use clipway_model::plan::Towers;
 use serde_json::{Value, json};
 
 use super::error::OnnxFolderError;
-use super::graph::OnnxGraphFile;
+use super::graph::{OnnxGraphFile, OnnxTowerPorts};
+use super::session::{OnnxError, OnnxSession};
+use super::tower::OnnxTower;
+use crate::image::Preprocess;
 use crate::text::{FolderTokenizer, TextReading, Tokenizer, TokenizerFiles, TokenizerKind, TokenizerRules};
 
 /// The factor of the cosines where nothing says it: that of OpenAI's models, which only probabilities depend on.
@@ -88,6 +91,19 @@ impl OnnxContract {
             ));
         }
         Ok(Some(OnnxContract { config, reading, from, tokenizer_folder, logits, notes }))
+    }
+
+    /// The tower with these ports, whose images and texts are prepared by this contract.
+    pub(super) fn tower(
+        &self,
+        session: OnnxSession,
+        ports: &OnnxTowerPorts,
+        padding: Option<i64>,
+    ) -> Result<OnnxTower, OnnxError> {
+        let preprocess = Preprocess::from(&self.config.preprocess());
+        let size = [preprocess.size.0, preprocess.size.1];
+        let tower = OnnxTower::new(session, ports, size, &self.config.model.text, padding)?;
+        Ok(tower.with_colors(preprocess.mean.map(f64::from), preprocess.std.map(f64::from)))
     }
 
     /// The tokenizer; `None` where its files are missing.

@@ -64,6 +64,16 @@ pub enum OnnxFolderError {
         /// Why.
         cause: OnnxError,
     },
+    /// An activation does not fit f16.
+    #[error("`{}`: node `{node}` computes {largest}, and the largest f16 is 65504", shown_path(path))]
+    Overflow {
+        /// The file.
+        path: PathBuf,
+        /// The node.
+        node: String,
+        /// The absolute value of the activation.
+        largest: f32,
+    },
     /// The tokenizer is malformed.
     #[error("`{}`: {cause}", shown_path(path))]
     Tokenizer {
@@ -93,6 +103,7 @@ impl OnnxFolderError {
             OnnxFolderError::NoGraphs { .. } | OnnxFolderError::NoContract { .. } => "missing",
             OnnxFolderError::Config { .. } => "malformed",
             OnnxFolderError::Graph { cause, .. } => cause.code(),
+            OnnxFolderError::Overflow { .. } => "overflow",
             OnnxFolderError::Tokenizer { cause, .. } => cause.code(),
             OnnxFolderError::Encoder(error) => error.code(),
             OnnxFolderError::Load(error) => error.code(),

@@ -9,11 +9,11 @@ use super::contract::{LOGIT_SCALE, OnnxContract, padding};
 use super::error::OnnxFolderError;
 use super::graph::OnnxGraphFile;
 use super::session::OnnxSession;
-use super::tower::OnnxTower;
+use super::watch::Peak;
 use crate::clip::Clip;
 use crate::encoder::{Encoder, EncoderSettings};
 use crate::image::Preprocess;
-use crate::tower::Tower;
+use crate::tower::{Tower, TowerBatch, TowerInput};
 
 /// Where programs look for graphs: the layout, the image tower's file and the text tower's, `*` for what names a
 /// precision.
@@ -114,7 +114,6 @@ impl OnnxFolder {
         let contract = self.contract.as_ref();
         let contract = contract.ok_or_else(|| OnnxFolderError::NoContract { path: self.path.clone() })?;
         let preprocess = Preprocess::from(&contract.config.preprocess());
-        let text = &contract.config.model.text;
         let tokenizer = match self.towers() {
             Towers::Image => None,
             _ if wanted == Towers::Image => None,
@@ -129,12 +128,8 @@ impl OnnxFolder {
                     true => OnnxSession::open_widened(&graph.path),
                     false => OnnxSession::open(&graph.path),
                 };
-                let size = [preprocess.size.0, preprocess.size.1];
                 let padding = tokenizer.as_ref().and_then(|tokenizer| padding(tokenizer.rules()));
-                let tower = OnnxTower::new(session.map_err(refuse)?, ports, size, text, padding);
-                let tower = tower
-                    .map_err(refuse)?
-                    .with_colors(preprocess.mean.map(f64::from), preprocess.std.map(f64::from));
+                let tower = contract.tower(session.map_err(refuse)?, ports, padding).map_err(refuse)?;
                 width = tower.describe().width;
                 towers[usize::from(ports.tower == Towers::Text)] = Some(Box::new(tower));
             }
@@ -143,6 +138,40 @@ impl OnnxFolder {
         let (logit_scale, logit_bias) = contract.logits.unwrap_or(logits);
         let settings = EncoderSettings { logit_scale, logit_bias, embed_dim: width };
         Ok(Clip::new(Encoder::new(image, text, settings)?, preprocess, tokenizer))
+    }
+}
+
+impl OnnxFolder {
+    /// The largest activation in f16 of each tower that computes in f16, from the first of these pixels
+    /// `[images, 3 · height · width]` and token ids `[texts, context]`.
+    ///
+    /// # Errors
+    /// As [`OnnxFolder::load`].
+    pub fn peaks(&self, pixels: &[f32], ids: &[i64]) -> Result<Vec<Peak>, OnnxFolderError> {
+        let contract = self.contract.as_ref();
+        let contract = contract.ok_or_else(|| OnnxFolderError::NoContract { path: self.path.clone() })?;
+        let tokenizer = if ids.is_empty() { None } else { contract.tokenizer()? };
+        let padding = tokenizer.as_ref().and_then(|tokenizer| padding(tokenizer.rules()));
+        let mut peaks = Vec::new();
+        for graph in self.graphs.iter().filter(|graph| graph.has(Dtype::F16)) {
+            let refuse = |cause| OnnxFolderError::Graph { path: graph.path.clone(), cause };
+            for ports in &graph.towers {
+                let (session, values) = OnnxSession::open_watched(&graph.path).map_err(refuse)?;
+                let tower = contract.tower(session, ports, padding).map_err(refuse)?;
+                let batch = match tower.describe().input {
+                    TowerInput::Pixels { .. } => TowerBatch::Pixels(pixels),
+                    TowerInput::Tokens { context, .. } => TowerBatch::Tokens { ids, length: context },
+                };
+                let path = graph.path.clone();
+                let largest = tower.largest(&values, &batch).map_err(refuse)?;
+                peaks.extend(largest.map(|(value, largest)| Peak {
+                    path,
+                    node: value.node.clone(),
+                    largest,
+                }));
+            }
+        }
+        Ok(peaks)
     }
 }
 

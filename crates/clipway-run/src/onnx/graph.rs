@@ -70,7 +70,11 @@ impl OnnxGraphFile {
                 input::InputError::Escapes { .. } => Code::PathEscape,
                 _ => Code::Io,
             };
-            Ok(Arc::new(opened.map_err(|error| FormatError::new(code(&error), Place::File, error.why()))?))
+            let refuse = |error: input::InputError| {
+                let cause = format!("its external data `{}`: {}", clipway_formats::shown(name), error.why());
+                FormatError::new(code(&error), Place::File, cause)
+            };
+            Ok(Arc::new(opened.map_err(refuse)?))
         };
         let file = OnnxFile::open(main, &mut beside);
         let file = file

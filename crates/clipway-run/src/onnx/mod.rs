@@ -5,6 +5,7 @@
 
 mod session;
 mod widen;
+mod watch;
 mod error;
 mod graph;
 mod contract;
@@ -19,6 +20,7 @@ pub use graph::{OnnxGraphFile, OnnxTowerPorts};
 pub use session::{OnnxData, OnnxError, OnnxOutput, OnnxPort, OnnxSession};
 pub use tower::{Colors, OnnxTower};
 pub use verify::OnnxVerification;
+pub use watch::Peak;
 
 /// What can compute here, by name.
 pub const BACKENDS: [&str; 2] = ["engine", session::RUNTIME];

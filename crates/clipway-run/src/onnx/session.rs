@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use rten::{DataType, Dimension, Model, NodeId, Value, ValueOrView, ValueType};
+use clipway_model::input::{self, Kind};
+use rten::{DataType, Dimension, Model, ModelOptions, NodeId, Value, ValueOrView, ValueType};
 use rten_tensor::Tensor;
-
-use super::widen::widened;
 use rten_tensor::prelude::*;
+
+use super::watch::{HalfValue, half_values};
+use super::widen::widened;
 
 /// Name and version of the runtime.
 pub(super) const RUNTIME: &str = "rten 0.24";
@@ -113,6 +115,30 @@ impl OnnxSession {
     /// If the file cannot be read, or the runtime refuses it.
     pub fn open_widened(path: &Path) -> Result<OnnxSession, OnnxError> {
         OnnxSession::from_bytes(widened(path)?)
+    }
+
+    /// The same with every value that the graph computes in f16 as a further output; these are returned too. The graph
+    /// runs node by node as it is written.
+    ///
+    /// # Errors
+    /// As [`OnnxSession::open_widened`].
+    pub(super) fn open_watched(path: &Path) -> Result<(OnnxSession, Vec<HalfValue>), OnnxError> {
+        let load = |cause: String| OnnxError::Load { cause };
+        let bytes = input::read(path, Kind::Weights).map_err(|error| load(error.to_string()))?;
+        let values = half_values(&bytes)?;
+        drop(bytes);
+        let mut options = ModelOptions::with_all_ops();
+        let mut session = OnnxSession::of(options.enable_optimization(false).load(widened(path)?))?;
+        for value in &values {
+            if session.outputs.iter().any(|port| port.name == value.name) {
+                continue;
+            }
+            let missing = || OnnxError::Missing { what: format!("value `{}`", value.name) };
+            let id = session.model.find_node(&value.name).ok_or_else(missing)?;
+            let name = value.name.clone();
+            session.outputs.push(OnnxPort { name, shape: Vec::new(), integers: false, id });
+        }
+        Ok((session, values))
     }
 
     /// Loads the bytes of a file without external data.

@@ -7,10 +7,17 @@ use clipway_model::plan::Towers;
 
 use super::graph::{BLOCK, OnnxTowerPorts};
 use super::session::{OnnxData, OnnxError, OnnxOutput, OnnxSession, RUNTIME};
+use super::watch::HalfValue;
 use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError, TowerInput};
 
 /// Samples of the runs, in turn: a graph that is right for one batch alone is found out.
 const BATCHES: [usize; 3] = [1, 2, 7];
+
+/// Samples that are run to watch the values of a graph.
+const WATCHED_SAMPLES: usize = 4;
+
+/// Values that one run gives, so that a large graph's are not in memory at once.
+const WATCHED_VALUES: usize = 96;
 
 /// How bytes were made of normalized pixels: mean and standard deviation of each color.
 pub type Colors = ([f64; 3], [f64; 3]);
@@ -126,6 +133,35 @@ impl OnnxTower {
         let names: Vec<&str> =
             std::iter::once(&self.ports.output.name).chain(blocks).map(String::as_str).collect();
         self.session.run_for(&inputs, &names)
+    }
+
+    /// The largest of some values over the first samples of a batch, as an absolute value; infinite for a NaN.
+    pub(super) fn largest<'v>(
+        &self,
+        values: &'v [HalfValue],
+        batch: &TowerBatch<'_>,
+    ) -> Result<Option<(&'v HalfValue, f32)>, OnnxError> {
+        let samples: usize = self.parts(batch).iter().map(|(_, count)| count).sum();
+        let size = self.ports.fixed(0).unwrap_or(WATCHED_SAMPLES).min(samples);
+        let mut found: Option<(&HalfValue, f32)> = None;
+        if size == 0 {
+            return Ok(found);
+        }
+        // A graph of both towers has values that need the other tower's input.
+        let given = |name: &String| *name == self.ports.input.name || self.ports.mask.as_ref() == Some(name);
+        let own: Vec<&HalfValue> = values.iter().filter(|value| value.needs.iter().all(given)).collect();
+        for group in own.chunks(WATCHED_VALUES) {
+            let names: Vec<String> = group.iter().map(|value| value.name.clone()).collect();
+            let outputs = self.outputs(batch, 0, size, &names)?;
+            for (value, output) in group.iter().zip(outputs.into_iter().skip(1)) {
+                let magnitude = |number: &f32| if number.is_nan() { f32::INFINITY } else { number.abs() };
+                let largest = output.values.iter().map(magnitude).fold(0.0, f32::max);
+                if found.is_none_or(|(_, most)| largest > most) {
+                    found = Some((value, largest));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The parts of a batch, each of which is run at once: first sample and number of samples.

@@ -1,6 +1,8 @@
 //! Verification of ONNX graphs: run from their files, by a runtime that is not the engine.
 
-use clipway_formats::Dtype;
+use std::path::Path;
+
+use clipway_formats::{Dtype, shown_path};
 use clipway_model::artifact::{Report, Stage, Tolerance};
 use clipway_model::plan::Towers;
 use clipway_model::source::Source;
@@ -9,11 +11,15 @@ use clipway_model::spelling::onnx::Classifier;
 use super::error::OnnxFolderError;
 use super::folder::OnnxFolder;
 use super::session::RUNTIME;
+use super::watch::{LIMIT, NEAR, Peak};
 use crate::clip::Clip;
 use crate::encoder::normalize;
 use crate::load::LoadOptions;
-use crate::verify::{Inputs, Outputs, Rows, RuleDifference, compare_rows, report};
+use crate::verify::{Inputs, Outputs, Rows, RuleDifference, compare_rows, probes, report};
 use crate::zero_shot::Classifier as Scores;
+
+/// Images, and texts, on which activations in f16 are watched.
+const WATCHED: usize = 4;
 
 /// Lengths that are this near 1 are 1.
 const UNIT: f32 = 2e-3;
@@ -64,7 +70,42 @@ impl OnnxVerification<'_> {
         }
         let mut report = report(&expected, &found, &tolerance(folder));
         report.notes.extend(difference.map(|difference| difference.to_string()));
+        if folder.has(Dtype::F16) {
+            report.notes.extend(self.watched(folder, &clip)?);
+        }
         Ok(report)
+    }
+
+    /// Runs the graphs in f16 again and looks at every value that they compute; notes where one comes near the largest
+    /// f16.
+    fn watched(&self, folder: &OnnxFolder, clip: &Clip) -> Result<Vec<String>, OnnxFolderError> {
+        let (mut pixels, mut ids) = (Vec::new(), Vec::new());
+        if clip.has_image_tower() {
+            for (name, image) in self.inputs.images.iter().take(WATCHED) {
+                pixels.extend(clip.pixels(name, image)?);
+            }
+        }
+        if clip.has_text_tower() {
+            let texts = &self.inputs.texts[..self.inputs.texts.len().min(WATCHED)];
+            ids = match clip.has_tokenizer() {
+                true => clip.tokens(texts)?.ids,
+                false => probes::token_ids(texts.len(), clip.text_input()?),
+            };
+        }
+        let mut notes = Vec::new();
+        for Peak { path, node, largest } in folder.peaks(&pixels, &ids)? {
+            if largest > LIMIT {
+                return Err(OnnxFolderError::Overflow { path, node, largest });
+            }
+            if largest > NEAR {
+                notes.push(format!(
+                    "node `{node}` of `{}` computes up to {largest} on the verification's inputs, and the largest f16 is \
+                     {LIMIT}",
+                    shown_path(path.file_name().map(Path::new).unwrap_or(&path))
+                ));
+            }
+        }
+        Ok(notes)
     }
 
     /// Runs a classifier's graph, and compares its logits of the images with those of the engine's features; gives the

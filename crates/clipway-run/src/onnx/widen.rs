@@ -12,11 +12,11 @@ use super::session::OnnxError;
 const FLOAT: u64 = 1;
 
 /// `TensorProto.DataType` of f16.
-const FLOAT16: u64 = 10;
+pub(super) const FLOAT16: u64 = 10;
 
 /// A field of a message.
 #[derive(Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Number(u64),
     Fixed(&'a [u8]),
     Bytes(&'a [u8]),
@@ -40,7 +40,7 @@ pub(super) fn widened(path: &Path) -> Result<Vec<u8>, OnnxError> {
     rewrite(&bytes, |number, value, out| match (number, value) {
         (7, Value::Bytes(graph)) => {
             let graph = rewrite(graph, |number, value, out| match (number, value) {
-                (1, Value::Bytes(node)) => push_bytes(out, 1, &widen_node(node)?),
+                (1, Value::Bytes(node)) => push_bytes(out, 1, &widen_node(node, &mut external, &mut beside)?),
                 (5, Value::Bytes(tensor)) => {
                     push_bytes(out, 5, &widen_tensor(tensor, &mut external, &mut beside)?)
                 }
@@ -52,20 +52,22 @@ pub(super) fn widened(path: &Path) -> Result<Vec<u8>, OnnxError> {
     })
 }
 
-/// A node; one that casts to f16 casts to f32.
-fn widen_node(node: &[u8]) -> Result<Vec<u8>, OnnxError> {
+/// A node; one that casts to f16 casts to f32, and a constant of f16 becomes one of f32.
+fn widen_node(
+    node: &[u8],
+    files: &mut Vec<(String, Vec<u8>)>,
+    beside: &mut dyn FnMut(&str) -> Result<Vec<u8>, OnnxError>,
+) -> Result<Vec<u8>, OnnxError> {
     let mut is_cast = false;
     each(node, |number, value| {
         is_cast |= number == 4 && matches!(value, Value::Bytes(b"Cast"));
         Ok(())
     })?;
-    if !is_cast {
-        return Ok(node.to_vec());
-    }
     rewrite(node, |number, value, out| match (number, value) {
         (5, Value::Bytes(attribute)) => {
             let attribute = rewrite(attribute, |number, value, out| match (number, value) {
-                (3, Value::Number(FLOAT16)) => push(out, 3, Value::Number(FLOAT)),
+                (3, Value::Number(FLOAT16)) if is_cast => push(out, 3, Value::Number(FLOAT)),
+                (5, Value::Bytes(tensor)) => push_bytes(out, 5, &widen_tensor(tensor, files, beside)?),
                 (number, value) => push(out, number, value),
             })?;
             push_bytes(out, 5, &attribute)
@@ -74,18 +76,36 @@ fn widen_node(node: &[u8]) -> Result<Vec<u8>, OnnxError> {
     })
 }
 
-/// A tensor with its elements in the message.
+/// A tensor with its elements in the message; one of f16 becomes one of f32.
 fn widen_tensor(
     tensor: &[u8],
     files: &mut Vec<(String, Vec<u8>)>,
     beside: &mut dyn FnMut(&str) -> Result<Vec<u8>, OnnxError>,
 ) -> Result<Vec<u8>, OnnxError> {
-    let (mut dtype, mut place) = (0, [None, None, None]);
+    let mut dtype = 0;
+    each(tensor, |number, value| {
+        if let (2, Value::Number(number)) = (number, value) {
+            dtype = number;
+        }
+        Ok(())
+    })?;
+    let is_half = dtype == FLOAT16;
+    let mut place = [None, None, None];
     let mut inline: Option<&[u8]> = None;
+    // Elements of f16 that stand as integers, which hold their bits.
+    let mut integers: Vec<u8> = Vec::new();
     let mut out = Vec::new();
     each(tensor, |number, value| {
         match (number, value) {
-            (2, Value::Number(number)) => dtype = number,
+            (2, Value::Number(_)) => {
+                push(&mut out, 2, Value::Number(if is_half { FLOAT } else { dtype }))?;
+            }
+            (5, Value::Number(bits)) if is_half => integers.extend((bits as u16).to_le_bytes()),
+            (5, Value::Bytes(mut packed)) if is_half => {
+                while !packed.is_empty() {
+                    integers.extend((varint(&mut packed)? as u16).to_le_bytes());
+                }
+            }
             (9, Value::Bytes(bytes)) => inline = Some(bytes),
             (13, Value::Bytes(pair)) => {
                 let mut texts = [String::new(), String::new()];
@@ -111,16 +131,22 @@ fn widen_tensor(
             if !files.iter().any(|(known, _)| *known == name) {
                 files.push((name.clone(), beside(&name)?));
             }
-            let number = |text: Option<String>| text.unwrap_or_default().parse::<usize>().unwrap_or(0);
-            let (offset, length) = (number(offset), number(length));
             let file = files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| bytes.as_slice());
-            let part = file.and_then(|bytes| bytes.get(offset..)?.get(..length));
+            let whole = file.unwrap_or_default();
+            let number = |text: Option<String>, otherwise: usize| match text {
+                Some(text) => text.parse().map_err(|_| malformed(format!("`{name}`: a place of `{text}`"))),
+                None => Ok(otherwise),
+            };
+            let offset = number(offset, 0)?;
+            let length = number(length, whole.len().saturating_sub(offset))?;
+            let part = whole.get(offset..).and_then(|rest| rest.get(..length));
             part.ok_or_else(|| malformed(format!("`{name}` has no {length} bytes at {offset}")))?
         }
-        _ => return Err(malformed("a tensor without elements".to_owned())),
+        // The elements stand in a list of their own dtype, which was copied; or there are none.
+        (None, _) if !is_half => return Ok(out),
+        (None, _) => &integers,
     };
-    push(&mut out, 2, Value::Number(if dtype == FLOAT16 { FLOAT } else { dtype }))?;
-    if dtype == FLOAT16 {
+    if is_half {
         let (halves, _) = bytes.as_chunks::<2>();
         let wide: Vec<u8> =
             halves.iter().flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes()).collect();
@@ -142,7 +168,7 @@ fn rewrite<'a>(
 }
 
 /// Reads the fields of a message.
-fn each<'a>(
+pub(super) fn each<'a>(
     message: &'a [u8],
     mut field: impl FnMut(u32, Value<'a>) -> Result<(), OnnxError>,
 ) -> Result<(), OnnxError> {

@@ -6,7 +6,7 @@
 mod compare;
 mod folder;
 mod outputs;
-mod probes;
+pub(crate) mod probes;
 mod report;
 mod rules;
 

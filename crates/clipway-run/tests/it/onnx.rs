@@ -4,7 +4,7 @@ use clipway_formats::{OnnxExternal, write_onnx};
 use clipway_model::architecture::{Model, build};
 use clipway_model::config::ModelConfig;
 use clipway_model::plan::Towers;
-use clipway_model::spelling::onnx::{OnnxOptions, PixelInput, lower};
+use clipway_model::spelling::onnx::{OnnxOptions, OnnxPrecision, PixelInput, lower};
 use clipway_run::clip::Clip;
 use clipway_run::encoder::{Encoder, EncoderSettings};
 use clipway_run::engine::{Engine, EngineOptions, Processor};
@@ -36,6 +36,8 @@ struct Damage<'a> {
     operator: Option<[&'static str; 2]>,
     /// An initializer, and how many of its first bytes become 0.
     zeros: Option<(&'a str, usize)>,
+    /// An initializer of f16, and what all of its values become.
+    halves: Option<(&'a str, f32)>,
 }
 
 /// Returns the bytes of one tower's file: the image tower's (0) or the text tower's (1).
@@ -56,6 +58,12 @@ fn bytes_of(tower: usize, options: &OnnxOptions, damage: &Damage<'_>) -> Vec<u8>
         {
             let count = count.min(bytes.len());
             bytes[..count].fill(0);
+        }
+        if let Some((name, value)) = damage.halves
+            && made.graph.initializers[index].name == name
+        {
+            let half = half::f16::from_f32(value).to_le_bytes();
+            bytes.chunks_exact_mut(2).for_each(|bytes| bytes.copy_from_slice(&half));
         }
         Ok(bytes)
     })
@@ -139,6 +147,30 @@ fn damaged_files_are_found_and_named() {
     check(0, Damage { zeros: Some((row, 4 * 64)), ..Damage::default() });
     // Features are constant.
     check(0, Damage { zeros: Some(("visual.proj", usize::MAX)), ..Damage::default() });
+}
+
+#[test]
+fn activations_in_f16_are_watched_by_node() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::create_dir(folder.join("visual")).unwrap();
+    std::fs::write(folder.join("config.json"), CONFIG).unwrap();
+    std::fs::write(folder.join("visual/preprocess_cfg.json"), r#"{"size": 8}"#).unwrap();
+    let pixels: Vec<f32> = (0..2 * 3 * 64).map(|place| (place % 7) as f32 / 7.0).collect();
+    let peak = |precision: OnnxPrecision, halves| {
+        let options = OnnxOptions { precision, ..OnnxOptions::default() };
+        let bytes = bytes_of(0, &options, &Damage { halves, ..Damage::default() });
+        std::fs::write(folder.join("visual/model.onnx"), bytes).unwrap();
+        OnnxFolder::open(folder).unwrap().peaks(&pixels, &[]).unwrap()
+    };
+    assert_eq!(peak(OnnxPrecision::F32, None), []);
+    let usual = peak(OnnxPrecision::F16, None);
+    assert!(usual.len() == 1 && usual[0].largest > 0.5 && usual[0].largest < 100.0, "{usual:?}");
+    // Hidden values of 60,000 fit f16, their weighted sums do not. The layer norm that follows would hide it.
+    let bias = "visual.transformer.resblocks.0.mlp.c_fc.bias";
+    let found = peak(OnnxPrecision::F16, Some((bias, 60_000.0)));
+    assert!(found[0].largest > 65_504.0, "{found:?}");
+    assert!(found[0].node.starts_with("visual.transformer.resblocks.0"), "{found:?}");
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct OnnxSettings {
     pub bytes: bool,
     /// Whether the output of each block is an output too.
     pub blocks: bool,
+    /// Whether weights stand in a file beside each graph even where they would fit into it.
+    pub external: bool,
     /// Whether a graph of both towers is written too.
     pub combined: bool,
     /// The labels of a zero-shot classifier, with their features.
@@ -304,8 +306,8 @@ impl Profile {
     }
 
     /// Where the elements of a model file stand.
-    pub fn external<'a>(&self, file: &'a ModelFile) -> OnnxExternal<'a> {
-        match self.always_external {
+    pub fn external<'a>(&self, file: &'a ModelFile, settings: &OnnxSettings) -> OnnxExternal<'a> {
+        match self.always_external || settings.external {
             true => OnnxExternal::Always(&file.external),
             false => OnnxExternal::WhereNeeded(&file.external),
         }
