@@ -2,16 +2,24 @@
 """Compares what `clipway export --to onnx`, `onnx-immich` and `onnx-transformers` write with open_clip.
 
     scripts/check_onnx.py CLIPWAY [MODEL ...]
+    scripts/check_onnx.py --goldens XTASK FOLDER [REGEX]
 
 For each model (by default one of each family) weights by formula are written as open_clip writes them and exported in
 every layout; each file passes `onnx.checker` and is run at batch 1, 2 and 7 by ONNX Runtime and, where it is installed,
 by OpenVINO. Prints one line a file and runtime: the largest difference from open_clip's features in f64 (of unit
-length where the file normalizes), as a share of the largest value; exit 1 if one is above the bound. Needs torch,
-timm, open_clip 3.3.0, safetensors, onnx and onnxruntime, and no network; without them it says so and exits 0.
+length where the file normalizes), as a share of the largest value; exit 1 if one is above the bound.
+
+`--goldens` does the same with the files that `xtask goldens onnx FOLDER --keep` writes, against the folder's goldens: the
+bound is four times PyTorch's own error in f32 but at least 4e-6, or 2e-5 where no truth in f64 is stored. A golden that
+gives no files is a failure, and so is an empty folder. OpenVINO is held to 2e-5, as its products round differently.
+
+Needs torch, timm, open_clip 3.3.0, safetensors, onnx and onnxruntime, and no network; without them it says so and exits
+0.
 """
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,7 +35,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import make_architecture_goldens as goldens
 
@@ -43,6 +52,7 @@ MODELS = {
     "class-token-text": ({**VISION}, {"embed_cls": True, "pad_id": 0, "no_causal_mask": True}, {}),
 }
 BATCHES = [1, 2, 7]
+TRUTHS = Path(__file__).resolve().parent.parent / "crates/clipway-testing/data/truths"
 # As the goldens' bound where no truth is stored; f16 rounds weights and every step.
 BOUNDS = {"fp32": 2e-5, "fp16": 2e-2}
 LAYOUTS = {
@@ -112,7 +122,62 @@ def check(clipway, name, folder):
     return passed
 
 
+def golden_bound(name, tensors, output):
+    """The truth of an output, and the bound of the error against it."""
+    single = tensors[output].double()
+    truth = tensors.get(f"{output}_f64")
+    stored = TRUTHS / f"{name}.safetensors"
+    if truth is None and stored.is_file():
+        truth = load_file(stored)[f"{output}_f64"]
+    if truth is None:
+        return single, 2e-5
+    pytorch = ((single - truth).abs().max() / truth.abs().max()).item()
+    return truth, max(4 * pytorch, 4e-6)
+
+
+def check_golden(xtask, path, folder):
+    name = path.stem
+    command = [xtask, "goldens", "onnx", path.parent, "--only", f"^{re.escape(name)}$", "--keep", folder]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with safe_open(path, "pt") as file:
+        size = json.loads(file.metadata()["image_size"])
+    tensors = load_file(path)
+    height, width = size if isinstance(size, list) else (size, size)
+    rows = tensors["image_features"].shape[0]
+    images = goldens.make_images(height, width, rows).float().numpy()
+    passed = True
+    for tower, output, given in [("image", "image_features", images), ("text", "text_features", tensors["tokens"].numpy())]:
+        file = folder / f"{name}.{tower}.onnx"
+        if not file.is_file():
+            print(f"FAIL {name} {tower}: xtask wrote no file", flush=True)
+            return False
+        onnx.checker.check_model(str(file), full_check=True)
+        truth, bound = golden_bound(name, tensors, output)
+        for runtime, run in runtimes(file):
+            limit = max(bound, 2e-5) if runtime == "OpenVINO" else bound
+            found = np.concatenate([run({"input": given[:1]}), run({"input": given})])
+            wanted = np.concatenate([truth[:1], truth])
+            error = np.abs(found - wanted).max() / np.abs(wanted).max() if found.shape == wanted.shape else np.inf
+            good = bool(error <= limit)
+            passed &= good
+            print(f"{'ok  ' if good else 'FAIL'} {name} {tower} {runtime}: {error:.1e} (at most {limit:.1e})", flush=True)
+        file.unlink()
+    return passed
+
+
+def check_goldens(xtask, folder, pattern=""):
+    paths = [path for path in sorted(Path(folder).glob("*.safetensors")) if re.search(pattern, path.stem)]
+    results = []
+    for path in paths:
+        with tempfile.TemporaryDirectory() as place:
+            results.append(check_golden(xtask, path, Path(place)))
+    print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
+    return 0 if results and all(results) else 1
+
+
 def main():
+    if sys.argv[1] == "--goldens":
+        return check_goldens(*sys.argv[2:])
     clipway, *names = sys.argv[1:]
     results = []
     for name in names or MODELS:
