@@ -1,15 +1,20 @@
-"""Compares clipway with transformers on kinds of source beyond CLIPModel and SiglipModel: `check_coverage.py CLIPWAY [--only NAME]`.
+"""Compares clipway with transformers, PEFT and timm on kinds of source beyond CLIPModel and SiglipModel:
+`check_coverage.py CLIPWAY [--only NAME]`.
 
 Small models of each kind are made with weights by chance. Each is run by clipway as it is and as the folder that `clipway export`
 makes of it, from strings and files of images, and compared with the features of its own library. The smallest cosine of each is
-printed; all must be 0.99999 or more.
+printed; all must be 0.99999 or more. Adapters are made and merged by PEFT, where it is installed. Models in the names of their own
+code are read back by timm's conversion of these names, and every tensor of clipway's export must be equal to what timm makes.
 """
 import argparse
+import importlib.util
 import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy
+import open_clip
+import timm
 import tokenizers
 import torch
 import transformers
@@ -100,6 +105,105 @@ KINDS = {
 }
 
 
+def clip(folder):
+    config = transformers.CLIPConfig(vision_config=VISION, text_config=text(3), projection_dim=20)
+    return transformers.CLIPModel(config), byte_pairs(folder, 3), "both"
+
+
+ADAPTERS = {
+    "plain": {"target_modules": ["q_proj", "v_proj"], "lora_alpha": 6},
+    "rslora, patterns, bias": {"target_modules": ["fc1", "out_proj"], "use_rslora": True, "bias": "lora_only", "rank_pattern": {"fc1": 2},
+                               "alpha_pattern": {"out_proj": 11}},
+    "DoRA": {"target_modules": ["k_proj", "fc2", "text_projection"], "use_dora": True},
+    "convolution and embedding": {"target_modules": ["patch_embedding", "token_embedding"]},
+    "module saved whole": {"target_modules": ["q_proj"], "modules_to_save": ["visual_projection"]},
+}
+
+
+def adapted(clipway, name, place):
+    """An adapter's folder with `--base`, against PEFT's own merging."""
+    import peft
+    torch.manual_seed(11)
+    base, adapter = place / "base", place / "adapter"
+    base.mkdir()
+    model, tokenizer, _ = clip(base)
+    for parameter in model.parameters():
+        parameter.data.normal_(0, 0.2)
+    model.eval().save_pretrained(base)
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    processor.save_pretrained(base)
+    wrapped = peft.get_peft_model(model, peft.LoraConfig(r=4, init_lora_weights=False, **ADAPTERS[name]))
+    for key, parameter in wrapped.named_parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    wrapped.save_pretrained(adapter)
+    paths = images(place, False)
+    (place / "texts.txt").write_text("".join(f"{text}\n" for text in TEXTS), encoding="utf8")
+    before = expected(transformers.CLIPModel.from_pretrained(base), tokenizer, "both", processor, paths)
+    wanted = expected(wrapped.merge_and_unload().eval(), tokenizer, "both", processor, paths)
+    features = place / "features.safetensors"
+    subprocess.run([clipway, "embed", adapter, "--base", base, *paths, "--texts-file", place / "texts.txt", "--out", features, "--quiet"], check=True)
+    found, problems = load_file(features), []
+    moved = max(float((before[key] - wanted[key]).abs().max()) for key in wanted)
+    if not moved > 0.001:
+        problems.append(f"adapter, {name}: it changes nothing")
+    for key, theirs in wanted.items():
+        cosine = float(torch.nn.functional.cosine_similarity(theirs.double(), found[key].double()).min())
+        print(f"adapter, {name}, {key}: smallest cosine {cosine:.7f}", flush=True)
+        if not cosine >= LEAST:
+            problems.append(f"adapter, {name}, {key}: {cosine}")
+    subprocess.run([clipway, "export", adapter, "--base", base, "--out", place / "out", "--quiet"], check=True, capture_output=True)
+    return problems
+
+
+def own_names(state_dict, model):
+    """A state dict of open_clip in the names of the model's own code."""
+    made = {}
+    for name, tensor in state_dict.items():
+        rest = name.removeprefix("visual.trunk.")
+        if rest == name:
+            made[name.removeprefix("text.") if model.startswith("PE") else name] = tensor
+        elif model.startswith("EVA"):
+            for ours, theirs in (("mlp.norm.", "mlp.ffn_ln."), ("attn.norm.", "attn.inner_attn_ln."), ("mlp.fc2.", "mlp.w3."), ("mlp.fc1_g.", "mlp.w1."),
+                                 ("mlp.fc1_x.", "mlp.w2."), ("q_proj.bias", "q_bias"), ("v_proj.bias", "v_bias")):
+                rest = rest.replace(ours, theirs)
+            made["visual." + rest] = tensor
+        elif rest == "head.weight":
+            made["visual.proj"] = tensor.T.contiguous()
+        elif rest.startswith("attn_pool.q."):
+            others = state_dict[name.replace(".q.", ".kv.")]
+            made["visual.attn_pool.attn.in_proj_" + rest.rsplit(".", 1)[1]] = torch.cat([tensor, others])
+        elif rest not in ("head.bias", "attn_pool.kv.weight", "attn_pool.kv.bias"):
+            tensor = tensor.reshape(tensor.shape[-1]) if rest == "cls_token" else tensor[0] if rest == "pos_embed" else tensor
+            rest = rest.replace("attn_pool.proj.", "attn_pool.attn.out_proj.")
+            for ours, theirs in (("attn_pool.latent", "attn_pool.probe"), ("attn_pool.norm.", "attn_pool.layernorm."), ("patch_embed.proj.", "conv1."),
+                                 ("cls_token", "class_embedding"), ("pos_embed", "positional_embedding"), ("norm_pre.", "ln_pre."), ("norm1.", "ln_1."),
+                                 ("norm2.", "ln_2."), ("attn.qkv.", "attn.in_proj_"), ("attn.proj.", "attn.out_proj."), ("mlp.fc1.", "mlp.c_fc."),
+                                 ("mlp.fc2.", "mlp.c_proj."), ("blocks.", "transformer.resblocks.")):
+                rest = rest.replace(ours, theirs)
+            made["visual." + ("ln_post." + rest[5:] if rest.startswith("norm.") else rest)] = tensor
+    return made
+
+
+def in_own_names(clipway, name, place):
+    """A model in the names of its own code, against timm's conversion of these."""
+    torch.manual_seed(5)
+    model = open_clip.create_model(name)
+    for parameter in model.parameters():
+        parameter.data.normal_(0, 0.05)
+    if name.startswith("PE"):
+        model.visual.trunk.head.bias.data.zero_()
+    theirs = own_names(model.state_dict(), name)
+    torch.save(theirs, place / "own.pt")
+    subprocess.run([clipway, "export", place / "own.pt", "--model", name, "--out", place / "out", "--quiet"], check=True, capture_output=True)
+    found = load_file(next((place / "out").glob("*.safetensors")))
+    wanted = {f"visual.trunk.{key}": value for key, value in timm.models.eva.checkpoint_filter_fn(theirs, model.visual.trunk).items()}
+    text = {key: value for key, value in model.state_dict().items() if not key.startswith("visual.")}
+    problems = [f"{name}, {key}" for key in {*wanted, *text, *found} if not torch.equal((wanted | text).get(key, torch.empty(0)), found.get(key, torch.ones(1)))]
+    print(f"{name}: {len(found) - len(problems)} of {len(found)} tensors are equal to timm's", flush=True)
+    return problems
+
+
 def images(place, square):
     paths = []
     for number, (width, height) in enumerate([(32, 32), (90, 57), (41, 120), (300, 200), (33, 31)]):
@@ -178,12 +282,18 @@ def main():
     arguments.add_argument("--only", help="kinds whose name holds this")
     arguments = arguments.parse_args()
     problems, checked = [], 0
-    for name, make in KINDS.items():
+    checks = [(name, lambda clipway, name, place: check(clipway, name, KINDS[name], place)) for name in KINDS]
+    if importlib.util.find_spec("peft"):
+        checks += [(name, adapted) for name in ADAPTERS]
+    else:
+        print("skipped: adapters, since PEFT is not installed")
+    checks += [(name, in_own_names) for name in ("PE-Core-T-16-384", "EVA02-B-16")]
+    for name, run in checks:
         if arguments.only and arguments.only not in name:
             continue
         checked += 1
         with tempfile.TemporaryDirectory() as place:
-            problems += check(arguments.clipway.absolute(), name, make, Path(place))
+            problems += run(arguments.clipway.absolute(), name, Path(place))
     for problem in problems:
         print(f"FAILED {problem}")
     print(f"{checked} kinds, {len(problems)} failures")

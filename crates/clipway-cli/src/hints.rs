@@ -1,9 +1,7 @@
 //! What to do about an error. Only the program knows its commands and options, so library errors carry no hints.
 
-use std::path::{Path, PathBuf};
-
 use clipway_formats::{shown, shown_path};
-use clipway_model::checkpoint::CheckpointError;
+use clipway_model::checkpoint::{AdapterError, CheckpointError};
 use clipway_model::differences::Differences;
 use clipway_model::export::ExportError;
 use clipway_model::identify::{CloseFit, Identification, NearFit};
@@ -18,18 +16,44 @@ use clipway_run::image::ImageError;
 /// What to do about a source that cannot be opened.
 pub fn of_checkpoint(error: &CheckpointError) -> Option<String> {
     match error {
-        CheckpointError::Ambiguous { folder, candidates } => {
-            let newest = newest(folder, candidates)?;
+        CheckpointError::Ambiguous { .. } => {
+            let newest = error.proposed()?;
             Some(format!("pass one of the files; `{}` is the newest", shown_path(&newest)))
         }
+        CheckpointError::SeveralFolders { .. } | CheckpointError::NoWeights { .. } => {
+            Some(format!("pass `{}`", shown_path(&error.proposed()?)))
+        }
+        CheckpointError::OtherProgram { program: "Flax", .. } => Some(from_program("from_flax")),
+        CheckpointError::OtherProgram { program: "TensorFlow", .. } => Some(from_program("from_tf")),
+        CheckpointError::OtherProgram { .. } => {
+            Some("export the PyTorch or safetensors weights that it was made from".to_owned())
+        }
+        CheckpointError::Distributed { .. } => Some(
+            "join its shards with `torch.distributed.checkpoint.format_utils.dcp_to_torch_save(FOLDER, \
+             \"model.pt\")`, and pass that file"
+                .to_owned(),
+        ),
+        CheckpointError::Adapter { cause: AdapterError::NoBase { .. }, .. } => Some(
+            "pass the weights with `--base SOURCE`, or merge the adapter with PEFT's `merge_and_unload()`"
+                .to_owned(),
+        ),
+        CheckpointError::Adapter { cause: AdapterError::NotAnAdapter, .. } => {
+            Some("omit `--base`".to_owned())
+        }
+        CheckpointError::Adapter { cause: AdapterError::Several { .. }, .. } => {
+            Some("save the one adapter that is wanted, and pass it with `--base SOURCE`".to_owned())
+        }
+        CheckpointError::Adapter { cause: AdapterError::NoConfig, .. } => Some(
+            "put the adapter's `adapter_config.json` beside the weights, or merge the adapter with PEFT's \
+             `merge_and_unload()`"
+                .to_owned(),
+        ),
+        CheckpointError::Adapter { .. } => {
+            Some("merge the adapter with PEFT's `merge_and_unload()`".to_owned())
+        }
+        CheckpointError::InParts { .. } => Some(ZERO_3.to_owned()),
         _ => None,
     }
-}
-
-/// The file of a folder that was written last, which of a training run is usually the one.
-fn newest(folder: &Path, candidates: &[String]) -> Option<PathBuf> {
-    let modified = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
-    candidates.iter().map(|name| folder.join(name)).max_by_key(modified)
 }
 
 /// What to do about a path that does not exist and is the name of something else.
@@ -44,6 +68,17 @@ pub fn of_absent(error: &InputError) -> Option<String> {
             "this is an architecture's name; pass the file or folder with its weights, and `--model {name}`"
         )
     })
+}
+
+/// What to do about DeepSpeed's parts of a model.
+const ZERO_3: &str = "join the parts with DeepSpeed's script in the run's folder, \
+                      `python zero_to_fp32.py . OUT`, and pass the file that it writes";
+
+/// How transformers reads weights of another program.
+fn from_program(option: &str) -> String {
+    format!(
+        "load it in transformers 4 with `from_pretrained(FOLDER, {option}=True)`, and save it with `save_pretrained`"
+    )
 }
 
 /// What to do about a refused input.
@@ -98,6 +133,7 @@ pub fn of_source(error: &SourceError) -> Option<String> {
                 shown(first)
             ))
         }
+        SourceError::Select { cause: SelectError::Placeholders { .. }, .. } => Some(ZERO_3.to_owned()),
         SourceError::Select {
             cause: SelectError::NoPrefix { .. } | SelectError::NothingIgnored { .. },
             ..

@@ -1,6 +1,6 @@
 //! Sources on the command line: which checkpoint, which model, which of its weights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -72,6 +72,10 @@ pub struct SourceArguments {
     #[arg(long, value_name = "PATTERN")]
     pub ignore: Vec<String>,
 
+    /// The model that an adapter (LoRA) changes: a file or a folder; the adapter is merged into it
+    #[arg(long, value_name = "SOURCE")]
+    pub base: Option<PathBuf>,
+
     /// Read PyTorch files even if the pickle names dangerous functions; none is called
     #[arg(long)]
     pub allow_opaque: bool,
@@ -96,7 +100,7 @@ impl SourceArguments {
     /// The options given for the source.
     pub fn options(&self) -> SourceOptions {
         SourceOptions {
-            open: OpenOptions { allow_opaque: self.allow_opaque },
+            open: OpenOptions { allow_opaque: self.allow_opaque, base: self.base.clone() },
             model: self.model.as_deref().map(ModelChoice::of),
             selection: self.selection(),
             ..SourceOptions::default()

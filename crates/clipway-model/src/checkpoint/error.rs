@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clipway_formats::{FormatError, shown_path};
 
+use super::AdapterError;
 use crate::artifact::ArtifactError;
 use crate::input::InputError;
 
@@ -26,10 +27,61 @@ pub enum CheckpointError {
         cause: FormatError,
     },
     /// A folder without a weight file.
-    #[error("`{}` contains no weights", shown_path(folder))]
+    #[error("`{}` contains no weights{}", shown_path(folder), but(inside))]
     NoWeights {
         /// The folder.
         folder: PathBuf,
+        /// Folders in it that contain weights.
+        inside: Vec<String>,
+    },
+    /// A folder with weights of another program only.
+    #[error("`{}` contains weights for {program} only (`{file}`), which are not read", shown_path(folder))]
+    OtherProgram {
+        /// The folder.
+        folder: PathBuf,
+        /// The file, escaped and shortened.
+        file: String,
+        /// The program.
+        program: &'static str,
+    },
+    /// A folder of sentence-transformers whose modules are no CLIP.
+    #[error("`{}` is a sentence-transformers model of {}, with no CLIPModel among them", shown_path(folder), kinds.join(", "))]
+    Modules {
+        /// The folder.
+        folder: PathBuf,
+        /// Kinds of its modules.
+        kinds: Vec<String>,
+    },
+    /// PyTorch's distributed checkpoint, whose tensors are spread over `.distcp` files.
+    #[error("`{}` is a distributed checkpoint of PyTorch, whose shards are not read", shown_path(path))]
+    Distributed {
+        /// The folder or one of its files.
+        path: PathBuf,
+    },
+    /// One process's part of a model that DeepSpeed's ZeRO-3 trained.
+    #[error(
+        "`{}` is one process's part of a DeepSpeed ZeRO-3 checkpoint, without whole weights",
+        shown_path(path)
+    )]
+    InParts {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An adapter that cannot be merged.
+    #[error("`{}`: {cause}", shown_path(path))]
+    Adapter {
+        /// The file of weights.
+        path: PathBuf,
+        /// What is wrong.
+        cause: AdapterError,
+    },
+    /// Several folders, each of which could hold the weights.
+    #[error("`{}` contains several models: {}", shown_path(folder), candidates.join(", "))]
+    SeveralFolders {
+        /// The folder.
+        folder: PathBuf,
+        /// Paths of the folders in it.
+        candidates: Vec<String>,
     },
     /// A folder with several weight files, none of them preferred by open_clip.
     #[error("`{}` contains several weight files: {}", shown_path(folder), candidates.join(", "))]
@@ -49,15 +101,41 @@ pub enum CheckpointError {
     },
 }
 
+/// Which folders inside hold weights.
+fn but(inside: &[String]) -> String {
+    match inside {
+        [] => String::new(),
+        [one] => format!("; its folder `{one}` does"),
+        several => format!("; its folders `{}` do", several.join("`, `")),
+    }
+}
+
 impl CheckpointError {
+    /// The candidate that is most likely wanted: the newest of several checkpoints, or the first folder with weights.
+    pub fn proposed(&self) -> Option<PathBuf> {
+        match self {
+            CheckpointError::Ambiguous { folder, candidates } => {
+                super::folder::newest(folder, candidates).map(|name| folder.join(name))
+            }
+            CheckpointError::SeveralFolders { folder, candidates: inside }
+            | CheckpointError::NoWeights { folder, inside } => inside.first().map(|name| folder.join(name)),
+            _ => None,
+        }
+    }
+
     /// Stable code of the error, as in [`clipway_formats::Code::name`].
     pub fn code(&self) -> &'static str {
         match self {
             CheckpointError::Input(error) => error.code(),
             CheckpointError::Artifact(error) => error.code(),
             CheckpointError::Format { cause, .. } => cause.code.name(),
+            CheckpointError::Adapter { cause, .. } => cause.code(),
             CheckpointError::NoWeights { .. } => "missing",
-            CheckpointError::Ambiguous { .. } => "ambiguous",
+            CheckpointError::Ambiguous { .. } | CheckpointError::SeveralFolders { .. } => "ambiguous",
+            CheckpointError::OtherProgram { .. }
+            | CheckpointError::Modules { .. }
+            | CheckpointError::Distributed { .. }
+            | CheckpointError::InParts { .. } => "unsupported",
             CheckpointError::ShardEscapes { .. } => "path-escape",
         }
     }

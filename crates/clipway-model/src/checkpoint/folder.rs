@@ -26,8 +26,14 @@ const PREFERRED: [&str; 14] = [
 /// File extensions of weights.
 const ENDINGS: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".npz", ".index.json"];
 
-/// Chooses a folder's weight file by name.
-pub(super) fn weights_of(folder: &Path) -> Result<String, CheckpointError> {
+/// End of the files in which DeepSpeed keeps the optimizer's state, beside the model's.
+const OPTIMIZER: &str = "_optim_states.pt";
+
+/// Beginning of the files in which DeepSpeed keeps one process's part of the model (ZeRO-3).
+const PARTS: &str = "zero_pp_rank_";
+
+/// Names of weight files in a folder.
+fn weight_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     let refuse = |cause| InputError::Io { path: folder.to_owned(), cause };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(refuse)? {
@@ -38,18 +44,48 @@ pub(super) fn weights_of(folder: &Path) -> Result<String, CheckpointError> {
             names.push(name);
         }
     }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a folder holds a weight file.
+pub(super) fn has_weights(folder: &Path) -> Result<bool, CheckpointError> {
+    // What a distributed checkpoint keeps beside its shards is no weight file.
+    Ok(weight_files(folder)?.iter().any(|name| name != "_metadata_extra.pt"))
+}
+
+/// Chooses a folder's weight file by name.
+pub(super) fn weights_of(folder: &Path) -> Result<String, CheckpointError> {
+    let mut names = weight_files(folder)?;
     if let Some(name) = PREFERRED.into_iter().find(|name| names.iter().any(|found| found == name)) {
         return Ok(name.to_owned());
     }
-    names.sort();
     if names.iter().any(|name| name.ends_with(".index.json")) {
         names.retain(|name| !is_shard(name));
     }
+    if names.iter().any(|name| !name.ends_with(OPTIMIZER)) {
+        names.retain(|name| !name.ends_with(OPTIMIZER));
+    }
+    if let Some(part) = names.iter().find(|name| name.starts_with(PARTS)) {
+        return Err(CheckpointError::InParts { path: folder.join(part) });
+    }
     match &names[..] {
-        [] => Err(CheckpointError::NoWeights { folder: folder.to_owned() }),
+        [] => Err(CheckpointError::NoWeights { folder: folder.to_owned(), inside: Vec::new() }),
         [name] => Ok(name.clone()),
         _ => Err(CheckpointError::Ambiguous { folder: folder.to_owned(), candidates: names }),
     }
+}
+
+/// The newest of several checkpoints: the one whose name says so, else the one with the highest number in its name, else
+/// the one written last.
+pub(super) fn newest<'n>(folder: &Path, names: &'n [String]) -> Option<&'n String> {
+    let number = |name: &str| {
+        let numbers = name.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+        numbers.filter_map(|digits| digits.parse::<u64>().ok()).next_back()
+    };
+    let says = |name: &str| ["latest", "last"].iter().any(|word| name.contains(word));
+    let written = |name: &str| folder.join(name).metadata().and_then(|data| data.modified()).ok();
+    names.iter().max_by_key(|name| (says(name), number(name), written(name)))
 }
 
 /// Whether a file with this name could be weights; an index holds none itself.

@@ -1,18 +1,23 @@
 //! A checkpoint on disk: a file, several files with an index, or a folder that contains one of these.
 
+mod adapter;
 mod detect;
 mod error;
 mod fact;
 mod facts;
 mod folder;
+mod merged;
+mod place;
 mod shards;
 
 pub use crate::input::FileSource;
+pub use adapter::AdapterError;
 pub use error::CheckpointError;
 pub use fact::FactValue;
 pub use facts::{SourceGlobal, Writer};
 pub(crate) use folder::is_weights;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,11 +33,13 @@ use detect::{Opened, Stored, kind_of, open_tensors};
 pub const CONFIG_NAME: &str = "open_clip_config.json";
 
 /// How to open a checkpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
     /// Also opens PyTorch files whose pickle names dangerous functions. None is ever called; [`Checkpoint::globals`]
     /// lists them.
     pub allow_opaque: bool,
+    /// The model that an adapter changes: a file or a folder. The adapter is merged into it.
+    pub base: Option<PathBuf>,
 }
 
 /// An opened checkpoint: names, dtypes and shapes of its tensors, and what else its files record.
@@ -48,6 +55,8 @@ pub struct Checkpoint {
     sources: Vec<Arc<FileSource>>,
     tensors: Arc<dyn TensorFile>,
     config: Option<(PathBuf, ConfigFile)>,
+    /// Indices of tensors that went into others, and what was merged.
+    merged: Option<(HashSet<usize>, String)>,
 }
 
 impl Checkpoint {
@@ -66,9 +75,15 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> Result<Checkpoint, CheckpointError> {
         let path = path.as_ref();
+        let OpenOptions { allow_opaque, base } = options;
+        let base = base.map(|base| {
+            let opened = Checkpoint::open_with(base, OpenOptions { allow_opaque, base: None });
+            opened.map(Box::new)
+        });
+        let base = base.transpose()?;
         let (source, folder) = open_weights(path)?;
         let weights_path = source.path().to_owned();
-        let options = PytorchOptions { allow_opaque: options.allow_opaque };
+        let options = PytorchOptions { allow_opaque };
         let refuse = |cause| CheckpointError::Format { path: weights_path.clone(), cause };
         let kind = kind_of(&source).map_err(refuse)?;
         let opened = open_tensors(kind, Arc::clone(&source) as Arc<dyn ReadAt>, options).map_err(refuse)?;
@@ -83,9 +98,23 @@ impl Checkpoint {
         if let Some(artifact) = &artifact {
             check_listed(artifact, &folder, &sources)?;
         }
+        let adapter = folder.read(adapter::ADAPTER_CONFIG, input::Kind::Config)?;
+        let merged = adapter::merged(&tensors, base.as_ref().map(|base| &base.tensors), adapter.as_deref());
+        let merged =
+            merged.map_err(|cause| CheckpointError::Adapter { path: weights_path.clone(), cause })?;
+        let (tensors, merged) = match merged {
+            Some(merged) => (merged.file, Some((merged.consumed, merged.note))),
+            None => (tensors, None),
+        };
+        if let Some(mut base) = base {
+            // Config, tokenizer and processor are the base's.
+            base.sources.extend(sources);
+            return Ok(Checkpoint { tensors, merged, ..*base });
+        }
         let config = config_beside(&folder)?;
         let is_sharded = kind == Stored::Json;
         Ok(Checkpoint {
+            merged,
             path: path.to_owned(),
             weights_path,
             folder: Some(folder),
@@ -111,6 +140,7 @@ impl Checkpoint {
             sources: Vec::new(),
             tensors,
             config: None,
+            merged: None,
         }
     }
 
@@ -189,7 +219,21 @@ impl Checkpoint {
     /// # Errors
     /// Weights that cannot be found, or are not of the chosen kind.
     pub fn weights(&self, choice: Option<WeightsChoice>) -> Result<Weights, SelectError> {
-        Weights::select(Arc::clone(&self.tensors), &|path| self.keys_of(path), choice)
+        let weights = Weights::select(Arc::clone(&self.tensors), &|path| self.keys_of(path), choice)?;
+        self.without_merged(weights)
+    }
+
+    /// What was merged into the weights when they were opened.
+    pub(crate) fn merged_note(&self) -> Option<&str> {
+        self.merged.as_ref().map(|(_, note)| note.as_str())
+    }
+
+    /// Leaves out the tensors that went into others.
+    fn without_merged(&self, weights: Weights) -> Result<Weights, SelectError> {
+        match &self.merged {
+            Some((consumed, _)) => weights.without_stored(consumed),
+            None => Ok(weights),
+        }
     }
 
     /// Finds the model's tensors where more is said about them than which weights to take: a prefix, or names to leave
@@ -213,7 +257,7 @@ impl Checkpoint {
             }
             (Err(error), None) => return Err(error),
         };
-        weights.ignoring(&selection.ignore)
+        self.without_merged(weights)?.ignoring(&selection.ignore)
     }
 }
 
@@ -222,9 +266,12 @@ fn open_weights(path: &Path) -> Result<(Arc<FileSource>, Folder), CheckpointErro
     let metadata =
         std::fs::metadata(path).map_err(|cause| InputError::Io { path: path.to_owned(), cause })?;
     if metadata.is_dir() {
-        let folder = Folder::open(path)?;
-        let source = folder.file(&folder::weights_of(path)?, input::Kind::Weights)?;
+        let (folder, name) = place::weights_in(path)?;
+        let source = folder.file(&name, input::Kind::Weights)?;
         return Ok((Arc::new(source), folder));
+    }
+    if path.extension().is_some_and(|extension| extension == "distcp") {
+        return Err(CheckpointError::Distributed { path: path.to_owned() });
     }
     Ok((Arc::new(input::open(path, input::Kind::Weights)?), Folder::of(path)?))
 }

@@ -43,6 +43,18 @@ impl Folder {
         Folder::open(file.parent().unwrap_or(Path::new("")))
     }
 
+    /// Opens a folder inside this one.
+    ///
+    /// # Errors
+    /// A system error, and [`InputError::Escapes`] for a link that leaves this folder.
+    pub fn below(&self, name: &str) -> Result<Folder, InputError> {
+        let folder = Folder::open(&self.path.join(name))?;
+        match folder.real.starts_with(&self.real) {
+            true => Ok(folder),
+            false => Err(InputError::Escapes { path: folder.path }),
+        }
+    }
+
     /// The path, as given.
     pub fn path(&self) -> &Path {
         &self.path

@@ -18,6 +18,9 @@ mod hf_preprocessor;
 mod hf_processor_class;
 mod big_vision;
 mod mobileclip;
+mod eva_clip;
+mod perception;
+mod long_clip;
 mod clipway;
 mod open_clip;
 mod open_clip_custom_text;
@@ -36,7 +39,7 @@ use definition::{Conversion, has_prefix};
 pub(crate) use wrapped::{bare_tower, prefixes};
 
 /// Every layout, more specific ones first.
-pub static LAYOUTS: [&Layout; 24] = [
+pub static LAYOUTS: [&Layout; 29] = [
     &refused::X_CLIP,
     &refused::CLIP_SEG,
     &refused::OWL_VIT,
@@ -56,7 +59,12 @@ pub static LAYOUTS: [&Layout; 24] = [
     &refused::OTHER_TRANSFORMERS,
     &big_vision::LAYOUT,
     &mobileclip::LAYOUT,
-    &refused::EVA_CLIP,
+    &eva_clip::LAYOUT,
+    &refused::SLIP,
+    &refused::TIMM,
+    &refused::CHINESE_CLIP,
+    &perception::LAYOUT,
+    &long_clip::LAYOUT,
     &openai::LAYOUT,
     &clipway::LAYOUT,
     &open_clip_custom_text::LAYOUT,

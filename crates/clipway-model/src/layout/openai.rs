@@ -48,7 +48,8 @@ fn recognizes(state_dict: &StateDict) -> bool {
     open_clip::recognizes(state_dict) && (has_numbers(state_dict) || has_order(state_dict))
 }
 
-fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
+/// The tensors under open_clip's names, which are OpenAI's.
+pub(super) fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
     Ok(open_clip::without(state_dict, &|name| match name {
         _ if NUMBERS.contains(&name) => Some(NUMBERS_RULE),
         _ => open_clip::leftover(name),

@@ -108,12 +108,31 @@ refused!(
 );
 
 refused!(
-    /// BAAI's own EVA-CLIP; open_clip implements it with timm's trunk.
-    EVA_CLIP,
-    "eva_clip",
-    "EVA-CLIP with the names of its own code",
-    |tensors| has_prefix(tensors, "visual.blocks.") && has_prefix(tensors, "visual.patch_embed."),
-    "only open_clip's names for it, `visual.trunk.…`, are supported"
+    /// Meta's SLIP: CLIP with a timm ViT.
+    SLIP,
+    "slip",
+    "SLIP",
+    |tensors| is_timm(tensors) && tensors.find("image_projection").is_some(),
+    "its image tower is a timm ViT with a projection beside it; rename `visual.…` to `visual.trunk.…` and \
+     `image_projection`, transposed, to `visual.proj.weight`, and name the model with `--model`"
+);
+
+refused!(
+    /// An image tower with timm's names, under open_clip's name for its own.
+    TIMM,
+    "timm_visual",
+    "a timm image tower under `visual.`",
+    is_timm,
+    "open_clip's names for it are `visual.trunk.…`; rename its tensors, and name the model with `--model`"
+);
+
+refused!(
+    /// Chinese-CLIP with the names of its own code.
+    CHINESE_CLIP,
+    "chinese_clip",
+    "Chinese-CLIP with the names of its own code",
+    |tensors| has_prefix(tensors, "bert.") && has_prefix(tensors, "visual."),
+    "only the folders for transformers of the same models (`chinese_clip`) are supported"
 );
 
 refused!(
@@ -129,4 +148,9 @@ refused!(
 fn is_bert(tensors: &StateDict) -> bool {
     has_prefix(tensors, "text_model.encoder.layer.")
         || has_prefix(tensors, "text_model.embeddings.word_embeddings.")
+}
+
+/// Whether the image tower has timm's names for a ViT.
+fn is_timm(tensors: &StateDict) -> bool {
+    has_prefix(tensors, "visual.blocks.") && has_prefix(tensors, "visual.patch_embed.")
 }

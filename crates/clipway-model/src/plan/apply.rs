@@ -270,6 +270,13 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
             }
             out
         }
+        Step::JoinRows { parts } => {
+            let rows = inputs.iter().zip(parts).flat_map(|(input, [start, end])| {
+                let row = product(&input.info.shape[1..]) * size;
+                &input.bytes[start * row..end * row]
+            });
+            rows.copied().collect()
+        }
         Step::Slice { axis, start, end } => {
             let inner = product(&info.shape[axis + 1..]) * size;
             let row = info.shape[*axis] * inner;

@@ -17,6 +17,12 @@ pub enum Step {
         /// The axis.
         axis: usize,
     },
+    /// Joins rows of the sources along the first axis: for each source the first row, and one past the last. Only as the
+    /// first step.
+    JoinRows {
+        /// The rows of each source.
+        parts: Vec<[usize; 2]>,
+    },
     /// Takes part of an axis; several targets with such parts split a source.
     Slice {
         /// The axis.
@@ -104,6 +110,7 @@ impl Step {
     pub const fn name(&self) -> &'static str {
         match self {
             Step::Concatenate { .. } => "concatenate",
+            Step::JoinRows { .. } => "join rows",
             Step::Slice { .. } => "slice",
             Step::Transpose { .. } => "transpose",
             Step::Reshape { .. } => "reshape",
@@ -129,6 +136,12 @@ impl Step {
             return match joined(inputs, *axis) {
                 Some(result) => Ok(result),
                 None => refuse(format!("tensors that cannot be joined along axis {axis}")),
+            };
+        }
+        if let Step::JoinRows { parts } = self {
+            return match joined_rows(inputs, parts) {
+                Some(result) => Ok(result),
+                None => refuse(format!("tensors without the rows {parts:?}")),
             };
         }
         if let Step::Fold { part, shape, terms } = self {
@@ -167,6 +180,7 @@ impl Step {
         let mut dtype = input.dtype;
         let fits = match self {
             Step::Concatenate { .. }
+            | Step::JoinRows { .. }
             | Step::Fill { .. }
             | Step::Fold { .. }
             | Step::Identity { .. }
@@ -234,6 +248,20 @@ impl Step {
     }
 }
 
+/// Dtype and shape of rows of several tensors.
+fn joined_rows(inputs: &[TensorInfo], parts: &[[usize; 2]]) -> Option<(Dtype, Vec<usize>)> {
+    if inputs.len() != parts.len() {
+        return None;
+    }
+    let rows = inputs.iter().zip(parts).map(|(input, [start, end])| {
+        let mut rows = input.clone();
+        let fits = start < end && input.shape.first().is_some_and(|length| end <= length);
+        *rows.shape.first_mut()? = end.checked_sub(*start)?;
+        fits.then_some(rows)
+    });
+    joined(&rows.collect::<Option<Vec<_>>>()?, 0)
+}
+
 fn joined(inputs: &[TensorInfo], axis: usize) -> Option<(Dtype, Vec<usize>)> {
     let (first, others) = inputs.split_first()?;
     let mut shape = first.shape.clone();
@@ -252,6 +280,10 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Concatenate { axis } => write!(f, "concatenate(axis {axis})"),
+            Step::JoinRows { parts } => {
+                let parts: Vec<String> = parts.iter().map(|[start, end]| format!("{start}..{end}")).collect();
+                write!(f, "join(rows {})", parts.join(" + "))
+            }
             Step::Slice { axis, start, end } => write!(f, "slice(axis {axis}, {start}..{end})"),
             Step::Transpose { axes } => write!(f, "transpose({axes:?})"),
             Step::Reshape { shape } => write!(f, "reshape({shape:?})"),

@@ -88,7 +88,7 @@ impl Source {
     /// # Errors
     /// A source that cannot be opened, an unknown config, or weights that do not match the config.
     pub fn resolve(path: impl AsRef<Path>, options: &SourceOptions) -> Result<Source, SourceError> {
-        Source::of(Checkpoint::open_with(path, options.open)?, options)
+        Source::of(Checkpoint::open_with(path, options.open.clone())?, options)
     }
 
     /// Resolves an opened checkpoint.

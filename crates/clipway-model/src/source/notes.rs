@@ -8,7 +8,7 @@ use crate::state_dict::{Weights, WeightsChoice};
 
 /// Notes on the files of a source and the selected weights.
 pub(super) fn about(checkpoint: &Checkpoint, weights: &Weights, options: &SourceOptions) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = checkpoint.merged_note().map(str::to_owned).into_iter().collect();
     if weights.has_both && options.selection.choice.is_none() {
         notes.push("the checkpoint also has EMA weights; the raw ones were used, as in open_clip".to_owned());
     }

@@ -10,7 +10,13 @@ pub(crate) fn select(
     checkpoint: &Checkpoint,
     selection: &Selection,
 ) -> Result<(Weights, Option<String>), SelectError> {
-    let weights = checkpoint.select(selection)?;
+    let weights = match checkpoint.select(selection) {
+        // Averaged weights may be below a prefix instead of in a dictionary of their own.
+        Err(SelectError::NotThere { wanted: WeightsChoice::Ema, .. }) if selection.under.is_none() => {
+            return averaged(checkpoint, selection);
+        }
+        selected => selected?,
+    };
     if let Some(prefix) = layout::bare_tower(&weights.state_dict) {
         return Ok((weights.prefixed(prefix)?, None));
     }
@@ -18,24 +24,45 @@ pub(crate) fn select(
     if selection.under.is_some() || is_known {
         return Ok((weights, None));
     }
-    let (averaged, raw): (Vec<String>, Vec<String>) = layout::prefixes(&weights.state_dict)
+    let (average, raw): (Vec<String>, Vec<String>) = layout::prefixes(&weights.state_dict)
         .into_iter()
         .partition(|prefix| prefix.split('.').any(is_averaged));
-    let takes_averaged =
-        raw.is_empty() || selection.choice == Some(WeightsChoice::Ema) && !averaged.is_empty();
-    match &(if takes_averaged { averaged } else { raw })[..] {
+    let has_both = !raw.is_empty() && !average.is_empty();
+    match &(if raw.is_empty() { average } else { raw })[..] {
         [] => Ok((weights, None)),
-        [prefix] => {
-            let tensors = weights.state_dict.tensors().len();
-            let found = weights.under(prefix)?;
-            let others = tensors - found.state_dict.tensors().len();
-            let others = match others {
-                0 => String::new(),
-                1 => "; 1 other tensor is left out".to_owned(),
-                _ => format!("; {others} other tensors are left out"),
-            };
-            Ok((found, Some(format!("the model is under the prefix `{prefix}`{others}"))))
-        }
+        [prefix] => below(Weights { has_both, ..weights }, prefix),
         several => Err(SelectError::Ambiguous { candidates: several.to_vec() }),
     }
+}
+
+/// Finds averaged weights below a prefix of their own.
+fn averaged(
+    checkpoint: &Checkpoint,
+    selection: &Selection,
+) -> Result<(Weights, Option<String>), SelectError> {
+    let weights = checkpoint.select(&Selection { choice: None, ..selection.clone() })?;
+    let (average, raw): (Vec<String>, Vec<String>) = layout::prefixes(&weights.state_dict)
+        .into_iter()
+        .partition(|prefix| prefix.split('.').any(is_averaged));
+    match &average[..] {
+        [] => Err(SelectError::NotThere { wanted: WeightsChoice::Ema, found: weights.choice }),
+        [prefix] => below(Weights { has_both: !raw.is_empty(), ..weights }, prefix),
+        several => Err(SelectError::Ambiguous { candidates: several.to_vec() }),
+    }
+}
+
+/// The weights below a prefix, and a note on it.
+fn below(weights: Weights, prefix: &str) -> Result<(Weights, Option<String>), SelectError> {
+    let tensors = weights.state_dict.tensors().len();
+    let mut found = weights.under(prefix)?;
+    if prefix.split('.').any(is_averaged) {
+        found.choice = WeightsChoice::Ema;
+    }
+    let others = tensors - found.state_dict.tensors().len();
+    let others = match others {
+        0 => String::new(),
+        1 => "; 1 other tensor is left out".to_owned(),
+        _ => format!("; {others} other tensors are left out"),
+    };
+    Ok((found, Some(format!("the model is under the prefix `{prefix}`{others}"))))
 }

@@ -64,6 +64,8 @@ pub enum LeftOutKind {
     Constants,
     /// Tensors that were left out on request.
     Ignored,
+    /// Tensors that were merged into others: an adapter's, or lengths of weights.
+    Merged,
     /// Anything else beside the weights.
     Other,
 }
@@ -81,6 +83,7 @@ impl LeftOutKind {
             LeftOutKind::RawWeights => "raw weights",
             LeftOutKind::Constants => "constants of TorchScript code",
             LeftOutKind::Ignored => "ignored on request",
+            LeftOutKind::Merged => "merged into other weights",
             LeftOutKind::Other => "other tensors",
         }
     }
@@ -165,6 +168,16 @@ pub enum SelectError {
         /// Their names in the file.
         names: [String; 2],
     },
+    /// The weights were saved without their values, which are in other files.
+    #[error(
+        "{empty} of {tensors} tensors have no elements: the file has only the names of weights that are spread over processes, as by DeepSpeed's ZeRO-3"
+    )]
+    Placeholders {
+        /// Tensors without elements.
+        empty: usize,
+        /// All tensors of the weights.
+        tensors: usize,
+    },
     /// There are no tensors, or only training state.
     #[error("no weights: {}", if *tensors == 0 { "there are no tensors" } else { "all tensors are training state" })]
     Empty {
@@ -179,6 +192,7 @@ impl SelectError {
         match self {
             SelectError::Ambiguous { .. } => "ambiguous",
             SelectError::Collision { .. } => "duplicate",
+            SelectError::Placeholders { .. } => "unsupported",
             SelectError::NotThere { .. }
             | SelectError::NoPrefix { .. }
             | SelectError::NothingIgnored { .. }
@@ -313,6 +327,10 @@ impl Weights {
                 return Err(SelectError::Empty { tensors: all.len() });
             }
             _ => {}
+        }
+        let empty = part.iter().filter(|&&index| all[index].elements() == 0).count();
+        if 2 * empty > part.len() {
+            return Err(SelectError::Placeholders { empty, tensors: part.len() });
         }
         let chosen: HashMap<&str, usize> =
             part.iter().map(|&index| (&all[index].name[cut..], index)).collect();

@@ -1,7 +1,7 @@
 //! Names that other modules wrapped: parts that a wrapper put in, a prefix before the whole model, and tensors beside
 //! the model that are left out on request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use clipway_formats::TensorFile;
@@ -60,6 +60,22 @@ impl Weights {
         let kept =
             |name: &str| (!patterns.iter().any(|pattern| matches(pattern, name))).then(|| name.to_owned());
         self.kept(kept, LeftOutKind::Ignored)
+    }
+
+    /// The weights without tensors that went into others, given by their indices in the file.
+    ///
+    /// # Errors
+    /// None: names that differ still do.
+    pub(crate) fn without_stored(self, merged: &HashSet<usize>) -> Result<Weights, SelectError> {
+        let state_dict = &self.state_dict;
+        let names: HashSet<String> = (0..state_dict.tensors().len())
+            .filter(|&index| merged.contains(&state_dict.stored_index(index)))
+            .map(|index| state_dict.tensors()[index].name.clone())
+            .collect();
+        if names.is_empty() {
+            return Ok(self);
+        }
+        self.kept(|name| (!names.contains(name)).then(|| name.to_owned()), LeftOutKind::Merged)
     }
 
     /// The weights below a prefix, under names without it.

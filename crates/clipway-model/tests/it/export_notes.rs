@@ -15,7 +15,8 @@ use crate::bench::Bench;
 
 /// Returns the notes of a prepared export.
 fn notes(source: &Path, options: &SourceOptions) -> Vec<String> {
-    let checkpoint = Checkpoint::open_with(source, OpenOptions { allow_opaque: true }).unwrap();
+    let checkpoint =
+        Checkpoint::open_with(source, OpenOptions { allow_opaque: true, ..OpenOptions::default() }).unwrap();
     let source = Source::of(checkpoint, options).unwrap();
     Export::prepare(&source, Default::default()).unwrap().notes().to_vec()
 }
@@ -110,7 +111,9 @@ fn what_is_dangerous_is_named() {
     let named = "the pickle names functions that would run code; clipway did not execute it: posix.system";
     assert_eq!(notes(&source, &bench.options()), [named]);
     // The weights are the bench's, and the call was never made.
-    let checkpoint = Arc::new(Checkpoint::open_with(&source, OpenOptions { allow_opaque: true }).unwrap());
+    let checkpoint = Arc::new(
+        Checkpoint::open_with(&source, OpenOptions { allow_opaque: true, ..OpenOptions::default() }).unwrap(),
+    );
     let groups = &Source::of(Arc::clone(&checkpoint), &bench.options()).unwrap().ledger().groups.clone();
     assert_eq!(groups.len(), 1);
     assert_eq!((groups[0].fate, groups[0].tensors), (Fate::Written, bench.tensors.len()));

@@ -222,9 +222,19 @@ fn other_models_are_named_and_refused() {
     check(&[(patches, &[16, 3, 4, 4])], "transformers_other", "both towers and their projections");
     check(
         &[("visual.blocks.0.x", &[16]), ("visual.patch_embed.proj.weight", &[16, 3, 4, 4])],
-        "eva_clip",
-        "own code",
+        "timm_visual",
+        "visual.trunk.",
     );
+    check(
+        &[
+            ("visual.blocks.0.x", &[16]),
+            ("visual.patch_embed.proj.weight", &[16, 3, 4, 4]),
+            ("image_projection", &[16, 8]),
+        ],
+        "slip",
+        "this is SLIP",
+    );
+    check(&[("visual.proj", &[16, 8]), ("bert.embeddings.x", &[16])], "chinese_clip", "Chinese-CLIP");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod activation;
+mod adapters;
 mod architecture;
 mod artifact;
 mod bench;
@@ -16,10 +17,12 @@ mod export_crash;
 mod export_notes;
 mod export_refused;
 mod export_shared;
+mod folders;
 mod identify;
 mod inspect;
 mod int8;
 mod layouts;
+mod layouts_own;
 mod layouts_timm;
 mod layouts_unfit;
 mod ledger;

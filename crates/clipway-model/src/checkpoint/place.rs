@@ -1,0 +1,156 @@
+//! Folders that hold no weights themselves and point to the folder that does: the Hub's cache, sentence-transformers,
+//! runs of open_clip's trainer and of DeepSpeed.
+
+use std::path::Path;
+
+use clipway_formats::{Code, FormatError, Json, JsonLimits, Place, shown};
+
+use super::CheckpointError;
+use super::folder::{has_weights, weights_of};
+use crate::input::{self, Folder};
+
+/// Most folders that are followed, one to the next.
+const MOST: usize = 4;
+
+/// The Hub's cache: revisions, and which of them the main branch is.
+const SNAPSHOTS: &str = "snapshots";
+const MAIN: &str = "refs/main";
+
+/// sentence-transformers' list of modules, each in a folder.
+const MODULES: &str = "modules.json";
+
+/// DeepSpeed's file with the name of the newest step's folder.
+const LATEST: &str = "latest";
+
+/// Folder of checkpoints in a run of open_clip's trainer.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// What PyTorch's distributed checkpoints describe themselves in.
+const DISTRIBUTED: &str = ".metadata";
+
+/// Files of weights that are not read, by the end of their names, with the program that writes them.
+const OTHERS: [(&str, &str); 6] = [
+    ("flax_model.msgpack", "Flax"),
+    ("tf_model.h5", "TensorFlow"),
+    ("saved_model.pb", "TensorFlow"),
+    (".gguf", "GGUF"),
+    (".mlpackage", "Core ML"),
+    (".mlmodel", "Core ML"),
+];
+
+/// The folder with the weights of a folder, and the name of the weight file in it.
+pub(super) fn weights_in(path: &Path) -> Result<(Folder, String), CheckpointError> {
+    let mut folder = Folder::open(path)?;
+    for _ in 0..MOST {
+        if has_weights(folder.path())? {
+            break;
+        }
+        match next(&folder)? {
+            Some(name) => folder = folder.below(&name)?,
+            None => return Err(nothing_in(&folder)?),
+        }
+    }
+    let name = weights_of(folder.path())?;
+    Ok((folder, name))
+}
+
+/// The folder that a folder without weights points to.
+fn next(folder: &Folder) -> Result<Option<String>, CheckpointError> {
+    if folder.has(DISTRIBUTED) {
+        return Err(CheckpointError::Distributed { path: folder.path().to_owned() });
+    }
+    if folder.has(SNAPSHOTS) {
+        return snapshot(folder).map(Some);
+    }
+    if let Some(bytes) = folder.read(MODULES, input::Kind::Config)? {
+        return module(folder, &bytes).map(Some);
+    }
+    if folder.has(LATEST) && folder.path().join(LATEST).is_file() {
+        return word(folder, LATEST).map(Some);
+    }
+    Ok(folder.path().join(CHECKPOINTS).is_dir().then(|| CHECKPOINTS.to_owned()))
+}
+
+/// The main branch's revision in a cache of the Hub, else the only one.
+fn snapshot(folder: &Folder) -> Result<String, CheckpointError> {
+    if folder.has(MAIN) {
+        return Ok(format!("{SNAPSHOTS}/{}", word(folder, MAIN)?));
+    }
+    let mut candidates = folders_in(&folder.path().join(SNAPSHOTS))?;
+    candidates.iter_mut().for_each(|name| *name = format!("{SNAPSHOTS}/{name}"));
+    match &candidates[..] {
+        [only] => Ok(only.clone()),
+        [] => Err(nothing_in(folder)?),
+        _ => Err(CheckpointError::SeveralFolders { folder: folder.path().to_owned(), candidates }),
+    }
+}
+
+/// The folder of the CLIP among sentence-transformers' modules.
+fn module(folder: &Folder, bytes: &[u8]) -> Result<String, CheckpointError> {
+    let refuse = |cause| CheckpointError::Format { path: folder.path().join(MODULES), cause };
+    let json = Json::parse(bytes, JsonLimits::CONFIG).map_err(refuse)?;
+    let mut kinds = Vec::new();
+    let mut paths = Vec::new();
+    for module in json.root().items().map_err(refuse)? {
+        let text = |key: &str| module.require(key).and_then(|value| value.string()).map_err(refuse);
+        kinds.push(text("type")?.rsplit('.').next().unwrap_or_default().to_owned());
+        paths.push(text("path")?.to_owned());
+    }
+    let found = kinds.iter().position(|kind| kind == "CLIPModel");
+    match found {
+        Some(index) => checked(paths.swap_remove(index)).map_err(refuse),
+        None => {
+            let kinds = kinds.into_iter().map(|kind| shown(&kind)).collect();
+            Err(CheckpointError::Modules { folder: folder.path().to_owned(), kinds })
+        }
+    }
+}
+
+/// The one word of a small file: the name of a folder.
+fn word(folder: &Folder, name: &str) -> Result<String, CheckpointError> {
+    let bytes = folder.read(name, input::Kind::Config)?.unwrap_or_default();
+    let word = String::from_utf8_lossy(&bytes).trim().to_owned();
+    checked(word).map_err(|cause| CheckpointError::Format { path: folder.path().join(name), cause })
+}
+
+/// A name that a file gives for a folder beside it.
+fn checked(name: String) -> Result<String, FormatError> {
+    let is_name = !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\\', '\0']);
+    let cause = || format!("expected the name of a folder, found `{}`", shown(&name));
+    if is_name { Ok(name) } else { Err(FormatError::new(Code::PathEscape, Place::File, cause())) }
+}
+
+/// Why a folder's weights cannot be read: those of another program, those of a folder inside, or none.
+fn nothing_in(folder: &Folder) -> Result<CheckpointError, CheckpointError> {
+    let path = folder.path().to_owned();
+    let names = names_in(&path)?;
+    for (end, program) in OTHERS {
+        if let Some(file) = names.iter().find(|name| name.ends_with(end)) {
+            return Ok(CheckpointError::OtherProgram { folder: path, file: shown(file), program });
+        }
+    }
+    let mut inside = Vec::new();
+    for name in folders_in(&path)? {
+        if has_weights(&path.join(&name)).unwrap_or_default() {
+            inside.push(shown(&name));
+        }
+    }
+    Ok(CheckpointError::NoWeights { folder: path, inside })
+}
+
+/// Names in a folder, sorted.
+fn names_in(path: &Path) -> Result<Vec<String>, CheckpointError> {
+    let refuse = |cause| input::InputError::Io { path: path.to_owned(), cause };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(refuse)? {
+        names.extend(entry.map_err(refuse)?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn folders_in(path: &Path) -> Result<Vec<String>, CheckpointError> {
+    let mut names = names_in(path)?;
+    names.retain(|name| path.join(name).is_dir());
+    Ok(names)
+}

@@ -1,0 +1,156 @@
+//! Folders that point to the one with the weights, and folders without weights that can be read.
+
+use std::fs;
+use std::path::Path;
+
+use clipway_model::checkpoint::{Checkpoint, CheckpointError};
+use clipway_model::source::{Source, SourceError};
+use clipway_model::state_dict::SelectError;
+
+use crate::bench::Bench;
+
+/// Writes the weights of a small model at a path below a new folder, and small files beside them.
+fn folder(weights: &[&str], files: &[(&str, &str)]) -> tempfile::TempDir {
+    let bench = Bench::new();
+    let source = bench.write_source("made.safetensors");
+    let made = tempfile::tempdir().unwrap();
+    let place = |name: &str| {
+        let path = made.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    for name in weights {
+        fs::copy(&source, place(name)).unwrap();
+    }
+    for (name, text) in files {
+        fs::write(place(name), text).unwrap();
+    }
+    made
+}
+
+/// Path of the weights below the folder.
+fn found(made: &Path) -> String {
+    let checkpoint = Checkpoint::open(made).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(checkpoint.path(), made);
+    checkpoint.weights_path().strip_prefix(made).unwrap().to_string_lossy().into_owned()
+}
+
+fn refused(made: &Path) -> CheckpointError {
+    Checkpoint::open(made).err().expect("it is refused")
+}
+
+const MODULES: &str =
+    r#"[{"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}]"#;
+
+#[test]
+fn folders_that_point_to_the_weights_are_followed() {
+    let snapshots = ["snapshots/aa/model.safetensors", "snapshots/bb/model.safetensors"];
+    for (weights, files, expected) in [
+        (&snapshots[..], &[("refs/main", "bb\n")][..], snapshots[1]),
+        (&snapshots[..1], &[], snapshots[0]),
+        (&["0_CLIPModel/model.safetensors"], &[("modules.json", MODULES)], "0_CLIPModel/model.safetensors"),
+        (
+            &["snapshots/aa/0_CLIPModel/model.safetensors"],
+            &[("snapshots/aa/modules.json", MODULES)],
+            "snapshots/aa/0_CLIPModel/model.safetensors",
+        ),
+        (
+            &["global_step9/mp_rank_00_model_states.pt", "global_step10/mp_rank_00_model_states.pt"],
+            &[
+                ("latest", "global_step10"),
+                ("global_step10/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", ""),
+                ("global_step10/bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt", ""),
+            ],
+            "global_step10/mp_rank_00_model_states.pt",
+        ),
+        (&["checkpoints/epoch_3.pt"], &[("params.txt", "")], "checkpoints/epoch_3.pt"),
+        // What lies in the folder itself is taken first.
+        (&["model.safetensors", "checkpoints/epoch_3.pt"], &[], "model.safetensors"),
+    ] {
+        assert_eq!(found(folder(weights, files).path()), expected);
+    }
+}
+
+#[test]
+fn the_newest_checkpoint_is_proposed() {
+    let epochs =
+        |names: &[&str]| names.iter().map(|name| format!("run/checkpoints/{name}")).collect::<Vec<_>>();
+    for (names, expected) in [
+        (&["epoch_1.pt", "epoch_2.pt", "epoch_10.pt"][..], "epoch_10.pt"),
+        (&["epoch_1.pt", "epoch_10.pt", "epoch_latest.pt"], "epoch_latest.pt"),
+        (&["step=5-epoch=1.pt", "last.pt", "step=50-epoch=7.pt"], "last.pt"),
+    ] {
+        let weights = epochs(names);
+        let made = folder(&weights.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+        let error = refused(&made.path().join("run"));
+        assert_eq!(error.code(), "ambiguous", "{error}");
+        let proposed = error.proposed().unwrap();
+        assert_eq!(proposed.file_name().unwrap(), expected);
+        assert!(proposed.is_file());
+    }
+    let made = folder(&["snapshots/aa/model.safetensors", "snapshots/bb/model.safetensors"], &[]);
+    let error = refused(made.path());
+    assert_eq!((error.code(), error.proposed()), ("ambiguous", Some(made.path().join("snapshots/aa"))));
+}
+
+#[test]
+fn folders_that_cannot_be_read_are_named() {
+    let text_model = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#;
+    for (files, code, says) in [
+        (&[("flax_model.msgpack", "")][..], "unsupported", "weights for Flax only (`flax_model.msgpack`)"),
+        (&[("tf_model.h5", "")], "unsupported", "weights for TensorFlow only"),
+        (&[("clip-q8.gguf", "")], "unsupported", "weights for GGUF only (`clip-q8.gguf`)"),
+        (
+            &[("modules.json", text_model)],
+            "unsupported",
+            "a sentence-transformers model of Transformer, Pooling",
+        ),
+        (&[(".metadata", ""), ("__0_0.distcp", "")], "unsupported", "a distributed checkpoint of PyTorch"),
+        (
+            &[(".metadata", ""), ("_metadata_extra.pt", "")],
+            "unsupported",
+            "a distributed checkpoint of PyTorch",
+        ),
+        (&[("zero_pp_rank_0_mp_rank_00_model_states.pt", "")], "unsupported", "DeepSpeed ZeRO-3"),
+        (
+            &[("text_encoder/model.safetensors", ""), ("unet/x.json", "")],
+            "missing",
+            "its folder `text_encoder` does",
+        ),
+        (&[("readme.md", "")], "missing", "contains no weights"),
+        // Names that lead out of the folder.
+        (&[("latest", "../other")], "path-escape", "`latest`: file: expected the name of a folder"),
+        (&[("refs/main", ".."), ("snapshots/a/x.json", "")], "path-escape", "expected the name of a folder"),
+        (&[("modules.json", "{}")], "bad-value", "modules.json"),
+    ] {
+        let error = refused(folder(&[], files).path());
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(says) || says.starts_with("`latest`"), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leaves_the_folder_is_not_followed() {
+    let elsewhere = folder(&["model.safetensors"], &[]);
+    let made = folder(&[], &[("modules.json", MODULES)]);
+    std::os::unix::fs::symlink(elsewhere.path(), made.path().join("0_CLIPModel")).unwrap();
+    assert_eq!(refused(made.path()).code(), "path-escape");
+}
+
+#[test]
+fn weights_without_values_are_named() {
+    let mut bench = Bench::new();
+    for (info, bytes) in &mut bench.tensors {
+        info.shape = vec![0];
+        bytes.clear();
+    }
+    let source = bench.write_source("zero_pp_rank_0_mp_rank_00_model_states.safetensors");
+    let error = Source::of(Checkpoint::open(source).unwrap(), &bench.options()).unwrap_err();
+    assert!(
+        matches!(&error, SourceError::Select { cause: SelectError::Placeholders { empty, tensors }, .. }
+            if empty == tensors && *empty == bench.tensors.len()),
+        "{error}"
+    );
+}
