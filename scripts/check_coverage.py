@@ -1,5 +1,5 @@
 """Compares clipway with transformers, PEFT and timm on kinds of source beyond CLIPModel and SiglipModel:
-`check_coverage.py CLIPWAY [--only NAME]`.
+`check_coverage.py CLIPWAY [--only NAME] [--fast]`.
 
 Small models of each kind are made with weights by chance. Each is run by clipway as it is and as the folder that `clipway export`
 makes of it, from strings and files of images, and compared with the features of its own library. The smallest cosine of each is
@@ -280,6 +280,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("clipway", type=Path)
     arguments.add_argument("--only", help="kinds whose name holds this")
+    arguments.add_argument("--fast", action="store_true", help="leave out the models of real size")
     arguments = arguments.parse_args()
     problems, checked = [], 0
     checks = [(name, lambda clipway, name, place: check(clipway, name, KINDS[name], place)) for name in KINDS]
@@ -287,7 +288,8 @@ def main():
         checks += [(name, adapted) for name in ADAPTERS]
     else:
         print("skipped: adapters, since PEFT is not installed")
-    checks += [(name, in_own_names) for name in ("PE-Core-T-16-384", "EVA02-B-16")]
+    if not arguments.fast:
+        checks += [(name, in_own_names) for name in ("PE-Core-T-16-384", "EVA02-B-16")]
     for name, run in checks:
         if arguments.only and arguments.only not in name:
             continue

@@ -53,26 +53,21 @@ fn replaced(name: &str, pairs: &[(&str, &str)]) -> String {
 }
 
 /// A tensor in the names of EVA-CLIP's own code.
-fn eva(mut tensor: TensorInfo) -> Vec<TensorInfo> {
+fn eva(tensor: TensorInfo) -> Vec<TensorInfo> {
     let Some(rest) = tensor.name.strip_prefix("visual.trunk.") else { return vec![tensor] };
-    tensor.name = format!(
-        "visual.{}",
-        replaced(
-            rest,
-            &[
-                ("mlp.norm.", "mlp.ffn_ln."),
-                ("attn.norm.", "attn.inner_attn_ln."),
-                ("mlp.fc1_g.", "mlp.w1."),
-                ("mlp.fc1_x.", "mlp.w2."),
-                ("q_proj.bias", "q_bias"),
-                ("v_proj.bias", "v_bias"),
-            ]
-        )
+    let rest = replaced(
+        rest,
+        &[
+            ("mlp.norm.", "mlp.ffn_ln."),
+            ("attn.norm.", "attn.inner_attn_ln."),
+            ("mlp.fc1_g.", "mlp.w1."),
+            ("mlp.fc1_x.", "mlp.w2."),
+            ("mlp.fc2.", "mlp.w3."),
+            ("q_proj.bias", "q_bias"),
+            ("v_proj.bias", "v_bias"),
+        ],
     );
-    if rest.contains("mlp.fc2.") {
-        tensor.name = tensor.name.replace("mlp.fc2.", "mlp.w3.");
-    }
-    vec![tensor]
+    vec![TensorInfo { name: format!("visual.{rest}"), ..tensor }]
 }
 
 #[test]
