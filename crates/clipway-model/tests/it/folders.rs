@@ -36,7 +36,7 @@ fn found(made: &Path) -> String {
 }
 
 fn refused(made: &Path) -> CheckpointError {
-    Checkpoint::open(made).err().expect("it is refused")
+    Checkpoint::open(made).expect_err("it is refused")
 }
 
 const MODULES: &str =
