@@ -79,7 +79,10 @@ def roberta(folder, change=None, **options):
 def gpt2(folder):
     vocab, merges = byte_pairs(["<|endoftext|>"])
     tokenizer = transformers.GPT2Tokenizer(vocab=vocab, merges=merges, pad_token="<|endoftext|>")
-    return folder_with(folder, tokenizer)
+    source = folder_with(folder, tokenizer)
+    # transformers pools at the first padding, and at the first token of a text that fills the context: a refusal is safer.
+    source.refused = "contradiction"
+    return source
 
 
 def xlm_roberta(folder, change=None, **options):

@@ -71,6 +71,8 @@ class Source:
     """Whether open_clip reads an export's texts as the source's own library does."""
     targets: tuple = ("open_clip",)
     """Libraries that it is exported for."""
+    refused: str = ""
+    """The code with which clipway refuses it, if it does."""
 
 
 def clip_words(folder):
@@ -128,7 +130,8 @@ def of_transformers(folder, **padding):
     model = transformers.AutoModel.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
-    length = model.config.text_config.max_position_embeddings
+    # What `truncation=True` alone cuts to, where the model has that many positions.
+    length = min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
 
     def texts(items):
         ids = tokenizer(items, padding="max_length", max_length=length, truncation=True, return_tensors="pt", **padding)["input_ids"]

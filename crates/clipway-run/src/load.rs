@@ -8,7 +8,7 @@ use clipway_formats::shown_path;
 use clipway_model::artifact::{Artifact, ArtifactError};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::{self, PreprocessConfig};
-use clipway_model::contract::{Known, Origin, TokenizerKind};
+use clipway_model::contract::{Known, Origin};
 use clipway_model::export::TokenizerParts;
 use clipway_model::input::{self, InputError};
 use clipway_model::layout::LayoutError;
@@ -21,7 +21,9 @@ use crate::encoder::{Encoder, EncoderError, EncoderSettings};
 use crate::engine::{Compute, Engine, EngineError, EngineOptions, Passes, Processor, StepTimes};
 use crate::image::{Interpolation, Preprocess, ResizeMode};
 use crate::planned_weights::PlannedWeights;
-use crate::text::{FolderTokenizer, TextReading, TextTarget, TokenizerError, TokenizerFiles, TokenizerRules};
+use crate::text::{
+    FolderTokenizer, TextReading, TextTarget, Tokenizer, TokenizerError, TokenizerFiles, TokenizerRules,
+};
 use crate::tower;
 
 /// transformers' config, which names the kind of model.
@@ -179,8 +181,24 @@ impl LoadedTokenizer {
         };
         let Some(tokenizer) = found.map_err(refuse)? else { return Ok(None) };
         let (from, cleaning_from) =
-            known.unwrap_or_else(|| known_from(source, folder, reading, tokenizer.tokenizer.rules()));
+            known.unwrap_or_else(|| known_from(source, folder, reading, tokenizer.is_built_in, &files));
         Ok(Some(LoadedTokenizer { tokenizer, from, cleaning_from, folder: folder.to_owned() }))
+    }
+
+    /// The tokenizer of a folder as the folder's library reads it, which does not know `clipway.json`; `None` if that
+    /// library cannot read it.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn of_library(folder: &Source) -> Result<Option<Tokenizer>, LoadError> {
+        if folder.tower() == Towers::Image {
+            return Ok(None);
+        }
+        let files = files(&input::Folder::open_if_any(folder.folder())?, |_| Ok(()))?;
+        let reading = TextReading::of(folder.layout(), folder.origin());
+        let found = FolderTokenizer::read(&folder.config().model.text, reading, &files);
+        // The export's own notes say what the library cannot follow.
+        Ok(found.ok().flatten().map(|found| found.tokenizer))
     }
 
     /// The tokenizer files and rules for the library of a layout, given by the name that artifacts use.
@@ -265,20 +283,19 @@ fn known_from(
     source: &Source,
     folder: &Path,
     reading: TextReading,
-    rules: &TokenizerRules,
+    is_built_in: bool,
+    files: &[(String, Vec<u8>)],
 ) -> (Origin, Origin) {
     let tokenizer = &source.config().model.text.tokenizer;
     let key = |key: &str, is_stated| source.origin().of_key(key, is_stated);
-    let from = match (&rules.kind, reading) {
-        (TokenizerKind::TokenizerJson(_), _) if folder != source.folder() => Origin::option("tokenizer"),
-        (TokenizerKind::TokenizerJson(_), _) => Origin::file("tokenizer.json"),
-        (TokenizerKind::ClipBpe {}, TextReading::OpenClip) => {
-            key("text_cfg.hf_tokenizer_name", tokenizer.name.is_some())
-        }
-        (TokenizerKind::ClipBpe {}, TextReading::Transformers) => {
+    let from = match (is_built_in, reading) {
+        (true, TextReading::OpenClip) => key("text_cfg.hf_tokenizer_name", tokenizer.name.is_some()),
+        (true, TextReading::Transformers) => {
             let why = "the folder has no tokenizer; CLIP's own matches the rows and the end token".to_owned();
             Origin::Assumption { why }
         }
+        (false, _) if folder != source.folder() => Origin::option("tokenizer"),
+        (false, _) => Origin::file(vocabulary_file(files)),
     };
     let cleaning_from = match reading {
         TextReading::OpenClip => key("text_cfg.tokenizer_kwargs.clean", tokenizer.cleaning.is_some()),
@@ -287,6 +304,13 @@ fn known_from(
         }
     };
     (from, cleaning_from)
+}
+
+/// The file of a folder that its vocabulary is read from.
+fn vocabulary_file(files: &[(String, Vec<u8>)]) -> &'static str {
+    let has = |name: &str| files.iter().any(|(file, _)| file == name);
+    let known = ["spiece.model", "tokenizer.json", "vocab.json"];
+    known.into_iter().find(|name| has(name)).unwrap_or("tokenizer.json")
 }
 
 impl Clip {

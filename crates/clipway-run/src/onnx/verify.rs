@@ -15,7 +15,7 @@ use super::watch::{LIMIT, NEAR, Peak};
 use crate::clip::Clip;
 use crate::encoder::normalize;
 use crate::load::LoadOptions;
-use crate::verify::{Inputs, Outputs, Rows, RuleDifference, compare_rows, probes, report};
+use crate::verify::{Inputs, Outputs, Rows, RuleDifference, TextDifference, compare_rows, probes, report};
 use crate::zero_shot::Classifier as Scores;
 
 /// Images, and texts, on which activations in f16 are watched.
@@ -45,14 +45,21 @@ impl OnnxVerification<'_> {
         let rule = source.config().preprocess().rule;
         let own = folder.contract.as_ref().map_or(rule.clone(), |contract| contract.config.preprocess().rule);
         // One side after the other, so that their weights are not in memory at once.
-        let (mut expected, difference, logits) = {
+        let (mut expected, differences, logits) = {
             let towers = Some(folder.towers()).filter(|towers| *towers != Towers::Both);
             let clip = Clip::load(source, &LoadOptions { towers, blocks, ..self.load.clone() })?;
             // What the rules cost is no fault of the graphs, and their user must know it.
-            let difference = RuleDifference::of(&clip, self.inputs, [rule.clone(), own])?;
+            let pixels = RuleDifference::of(&clip, self.inputs, [rule.clone(), own])?;
+            let library =
+                folder.contract.as_ref().map(|contract| contract.tokenizer()).transpose()?.flatten();
+            let texts = match library.filter(|_| clip.has_text_tower()) {
+                Some(library) => TextDifference::of(&clip, self.inputs, &library)?,
+                None => None,
+            };
+            let differences = [pixels.map(|pixels| pixels.to_string()), texts.map(|texts| texts.to_string())];
             let logits = (clip.logit_scale(), clip.logit_bias());
             let outputs = Outputs::compute(&format!("`{name}`"), &clip, self.inputs, blocks)?;
-            (outputs, difference, logits)
+            (outputs, differences, logits)
         };
         let clip = folder.load_with(source.tower(), logits)?.with_pixel_rule(rule);
         let found = Outputs::compute(&subject(folder), &clip, self.inputs, blocks)?;
@@ -69,7 +76,7 @@ impl OnnxVerification<'_> {
             }
         }
         let mut report = report(&expected, &found, &tolerance(folder));
-        report.notes.extend(difference.map(|difference| difference.to_string()));
+        report.notes.extend(differences.into_iter().flatten());
         if folder.has(Dtype::F16) {
             report.notes.extend(self.watched(folder, &clip)?);
         }

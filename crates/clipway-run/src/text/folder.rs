@@ -29,6 +29,8 @@ pub struct FolderTokenizer {
     pub files: Vec<(String, Vec<u8>)>,
     /// What a user should know.
     pub notes: Vec<String>,
+    /// Whether the vocabulary is built in: the folder has none.
+    pub is_built_in: bool,
 }
 
 impl TextReading {
@@ -57,7 +59,8 @@ impl FolderTokenizer {
         }
         let json = TokenizerFiles::of(files).tokenizer;
         let tokenizer = Tokenizer::from_rules(rules, json)?;
-        FolderTokenizer { tokenizer, files: carried(files), notes: Vec::new() }.checked(text)
+        FolderTokenizer { tokenizer, files: carried(files), notes: Vec::new(), is_built_in: false }
+            .checked(text)
     }
 
     /// Reads a model's tokenizer from the files of a folder; `None` if they contain none that matches the model.
@@ -71,11 +74,24 @@ impl FolderTokenizer {
         files: &[(String, Vec<u8>)],
     ) -> Result<Option<FolderTokenizer>, TokenizerError> {
         let named = TokenizerFiles::of(files);
+        let is_built_in = reading == TextReading::Transformers && !named.has_vocabulary();
+        if is_built_in {
+            // transformers reads CLIP's vocabulary by its own class, without open_clip's cleaning.
+            if !fits_clip(text) || !may_be_clip(&named)? {
+                return Ok(None);
+            }
+            let clip = clip_files(text.context_length);
+            let own = carried(files);
+            let missing = clip.into_iter().filter(|(name, _)| own.iter().all(|(own, _)| own != name));
+            let whole: Vec<_> = own.iter().cloned().chain(missing).collect();
+            let found = FolderTokenizer::read(text, reading, &whole)?;
+            return Ok(found.map(|found| FolderTokenizer { is_built_in, ..found }));
+        }
         let options = match (reading, text.tokenizer_source()) {
-            (TextReading::Transformers, _) if named.has_vocabulary() => None,
-            (TextReading::Transformers, TokenizerSource::Clip(_)) if !fits_clip(text) => return Ok(None),
-            (_, TokenizerSource::Clip(rules)) => return FolderTokenizer::clip(rules, text).map(Some),
-            (TextReading::Transformers, _) => return Ok(None),
+            (TextReading::Transformers, _) => None,
+            (TextReading::OpenClip, TokenizerSource::Clip(rules)) => {
+                return FolderTokenizer::clip(rules, text).map(Some);
+            }
             (TextReading::OpenClip, TokenizerSource::HuggingFace { options, .. }) => Some(options),
         };
         let reader = match &options {
@@ -103,15 +119,14 @@ impl FolderTokenizer {
             )
         });
         let notes = notes.into_iter().chain(followed).collect();
-        FolderTokenizer { tokenizer, files: kept, notes }.checked(text).map(Some)
+        FolderTokenizer { tokenizer, files: kept, notes, is_built_in: false }.checked(text).map(Some)
     }
 
     /// CLIP's own tokenizer, with open_clip's rules.
     fn clip(rules: TokenizerRules, text: &TextConfig) -> Result<FolderTokenizer, TokenizerError> {
-        let files = tokenizer_files_for_clip(rules.context_length).into_iter();
-        let files = files.map(|file| (file.name.to_owned(), file.bytes)).collect();
-        FolderTokenizer { tokenizer: Tokenizer::from_rules(rules, None)?, files, notes: Vec::new() }
-            .checked(text)
+        let files = clip_files(rules.context_length);
+        let tokenizer = Tokenizer::from_rules(rules, None)?;
+        FolderTokenizer { tokenizer, files, notes: Vec::new(), is_built_in: true }.checked(text)
     }
 
     /// The tokenizer, unless it contradicts the model.
@@ -124,6 +139,18 @@ impl FolderTokenizer {
 /// The tokenizer files that an artifact carries along.
 fn carried(files: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
     files.iter().filter(|(name, _)| TokenizerFiles::NAMES.contains(&name.as_str())).cloned().collect()
+}
+
+/// The files of CLIP's own tokenizer.
+fn clip_files(context_length: usize) -> Vec<(String, Vec<u8>)> {
+    let files = tokenizer_files_for_clip(context_length).into_iter();
+    files.map(|file| (file.name.to_owned(), file.bytes)).collect()
+}
+
+/// Whether the files of a folder without a whole vocabulary allow CLIP's own: no part of another one, and no other class.
+fn may_be_clip(files: &TokenizerFiles) -> Result<bool, TokenizerError> {
+    let has_part = files.vocabulary.is_some() || files.merges.is_some();
+    Ok(!has_part && huggingface::is_clip_class(files)?)
 }
 
 /// Number of embedding rows for CLIP's own tokenizer, and its end token.

@@ -32,5 +32,5 @@ pub use clipway_model::contract::{Clean, JsonRules, Side, TokenizerKind, Tokeniz
 pub use error::TokenizerError;
 pub use folder::{FolderTokenizer, TextReading};
 pub use huggingface::{Backend, Reader, TokenizerFiles, check_tokenizer_file, read as read_tokenizer};
-pub use target::{TextTarget, WrittenTokenizer};
+pub use target::{EXAMPLES, TextTarget, WrittenTokenizer};
 pub use tokenizer::{Encoded, EncodedBatch, Tokenizer};

@@ -33,7 +33,7 @@ pub struct WrittenTokenizer {
 }
 
 /// Texts on which libraries differ: quotes, references, ligatures, wide letters, damage, spaces, case, accents.
-const EXAMPLES: [&str; 14] = [
+pub const EXAMPLES: [&str; 14] = [
     "the dog’s ball",
     "“red” — blue…",
     "salt &amp; pepper",

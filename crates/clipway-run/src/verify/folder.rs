@@ -12,10 +12,11 @@ use clipway_model::source::{ConfigOrigin, ModelChoice, Source, SourceError, Sour
 use super::outputs::{Inputs, Outputs};
 use super::report::report;
 use super::rules::RuleDifference;
+use super::texts::TextDifference;
 use crate::clip::{Clip, ClipError};
 use crate::engine::Compute;
 use crate::image::PixelRule;
-use crate::load::{LoadError, LoadOptions};
+use crate::load::{LoadError, LoadOptions, LoadedTokenizer};
 
 /// A verification could not run.
 #[derive(Debug, thiserror::Error)]
@@ -96,12 +97,17 @@ impl FolderVerification<'_> {
         let common = (rules[0] != rules[1]).then_some(PixelRule::OpenClip);
         let clip = self.loaded(&reference, self.load.tokenizer.clone(), compute)?;
         // Different rules are not the folder's fault, but its user should know what they cost.
-        let difference = RuleDifference::of(&clip, self.inputs, rules)?;
+        let pixels = RuleDifference::of(&clip, self.inputs, rules)?;
+        let texts = match LoadedTokenizer::of_library(folder)? {
+            Some(library) => TextDifference::of(&clip, self.inputs, &library)?,
+            None => None,
+        };
         let expected = self.outputs(&format!("`{name}`"), clip, common.clone())?;
         let clip = self.loaded(folder, None, self.load.compute)?;
         let found = self.outputs(&subject(folder), clip, common)?;
         let mut report = report(&expected, &found, &tolerance);
-        report.notes.extend(difference.map(|difference| difference.to_string()));
+        report.notes.extend(pixels.map(|difference| difference.to_string()));
+        report.notes.extend(texts.map(|difference| difference.to_string()));
         Ok(report)
     }
 

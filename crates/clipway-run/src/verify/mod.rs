@@ -9,6 +9,7 @@ mod outputs;
 pub(crate) mod probes;
 mod report;
 mod rules;
+mod texts;
 
 pub use clipway_model::artifact::{Report, Stage, Tolerance};
 pub use compare::{cosine, highest};
@@ -17,3 +18,4 @@ pub use outputs::{Inputs, Outputs};
 pub(crate) use report::compare_rows;
 pub use report::{Rows, report};
 pub use rules::RuleDifference;
+pub use texts::TextDifference;

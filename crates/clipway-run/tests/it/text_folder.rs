@@ -121,7 +121,26 @@ fn the_built_in_tokenizer_is_taken_only_where_it_fits() {
     assert!(!takes(json!({ "pool_type": "eos", "eos_id": 2 })));
     assert!(!takes(json!({ "vocab_size": 8000 })));
     assert!(!takes(json!({ "vocab_size": 60000 })));
-    assert!(!takes(json!({ "hf_tokenizer_name": "tokenizer" })));
+    // transformers' config names no tokenizer: what decides are the folder's files.
+    let with = |name: &str, value: Value| {
+        let files = vec![(name.to_owned(), value.to_string().into_bytes())];
+        read(&text_config(json!({ "context_length": 12 })), &files).unwrap().is_some()
+    };
+    assert!(with("tokenizer_config.json", json!({ "tokenizer_class": "CLIPTokenizerFast" })));
+    assert!(!with("tokenizer_config.json", json!({ "tokenizer_class": "GPT2Tokenizer" })));
+    assert!(!with("vocab.json", json!({ "a": 0 })), "half of another vocabulary");
+}
+
+/// Without a tokenizer in the folder, CLIP's own is read by transformers' class, which neither repairs nor unescapes.
+#[test]
+fn the_built_in_tokenizer_is_read_as_transformers_reads_it() {
+    let text = text_config(json!({ "context_length": 12 }));
+    let found = read(&text, &Vec::new()).unwrap().unwrap();
+    assert!(found.is_built_in);
+    assert_eq!(found.tokenizer.rules().clean, Clean::Nothing);
+    ids(&found, "salt &amp; pepper", &[49406, 6611, 261, 6259, 282, 8253, 49407]);
+    let own = FolderTokenizer::read(&text, TextReading::OpenClip, &[]).unwrap().unwrap();
+    ids(&own, "salt &amp; pepper", &[49406, 6611, 261, 8253, 49407]);
 }
 
 #[test]
@@ -235,4 +254,55 @@ fn the_configuration_decides_for_classes_that_take_a_vocabulary_alone() {
     check(ends, &[6, 1, 1, 0, 0]);
     let other = read(&text, &bert(json!({ "tokenizer_class": "FunnelTokenizer" }))).unwrap().unwrap();
     assert!(other.notes[0].contains("should transformers' `FunnelTokenizer` build"), "{:?}", other.notes);
+}
+
+/// Expected ids are transformers 5.24's.
+#[test]
+fn every_stated_special_token_is_matched_in_texts() {
+    let text = text_config(json!({
+        "context_length": 8, "vocab_size": 12, "hf_tokenizer_name": "tokenizer", "pool_type": "last",
+    }));
+    let check = |keys: Value, expected: &[i64]| {
+        ids(&read(&text, &bert(keys)).unwrap().unwrap(), "A cats. É", expected);
+    };
+    let split = [2, 5, 7, 1, 9, 10, 3, 0];
+    check(json!({ "additional_special_tokens": ["cat"] }), &split);
+    check(json!({ "extra_special_tokens": { "image_token": "cat" } }), &split);
+    check(json!({ "extra_special_tokens": [{ "content": "cat" }] }), &split);
+    check(json!({ "image_token": "cat" }), &split);
+    // The older file goes before the configuration, unless that lists all added tokens.
+    let with_map = |keys: Value| {
+        let mut files = bert(keys);
+        let map = json!({ "pad_token": "." }).to_string().into_bytes();
+        files.push(("special_tokens_map.json".to_owned(), map));
+        files
+    };
+    let padded = |keys: Value, expected: i64| {
+        let found = read(&text, &with_map(keys)).unwrap().unwrap();
+        assert_eq!(found.tokenizer.encode("A").unwrap().ids[3], expected);
+    };
+    padded(json!({ "pad_token": "[PAD]" }), 9);
+    padded(json!({ "pad_token": "[PAD]", "added_tokens_decoder": {} }), 0);
+}
+
+#[test]
+fn settings_that_no_class_follows_are_refused() {
+    let text = text_config(json!({
+        "context_length": 8, "vocab_size": 12, "hf_tokenizer_name": "tokenizer", "pool_type": "last",
+    }));
+    let check = |keys: Value, expected: &str| {
+        let error = read(&text, &bert(keys)).unwrap_err();
+        assert_eq!(error.code(), "malformed");
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    check(json!({ "split_special_tokens": true }), "special tokens inside texts would be split");
+    check(json!({ "sep_token": null }), "sep_token: it is null, but the tokenizer's class needs this token");
+    check(json!({ "model_max_length": "8" }), "expected a positive number of tokens, found \"8\"");
+    check(json!({ "model_max_length": 0 }), "expected a positive number of tokens, found 0");
+    check(json!({ "model_max_length": 12.5 }), "expected a positive number of tokens, found 12.5");
+    check(
+        json!({ "tokenizer_class": "GPT2Tokenizer" }),
+        "`GPT2Tokenizer` builds a BPE model, but this one is `WordPiece`",
+    );
+    assert!(read(&text, &bert(json!({ "model_max_length": 1e30 }))).is_ok());
 }

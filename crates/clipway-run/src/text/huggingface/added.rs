@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::check::FILE;
 use super::class::Backend;
-use super::files::{CONFIG, SPECIAL_TOKENS_MAP, TokenizerFiles, parse_config};
+use super::files::{CONFIG, TokenizerFiles, parse_config, settings};
 use super::json as strict;
 use crate::text::TokenizerError;
 
@@ -16,47 +16,96 @@ const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// The spelling of a special token, from the files or the class.
+///
+/// # Errors
+/// [`TokenizerError::File`] if the configuration says that there is none: no class builds that.
 pub fn named(files: &TokenizerFiles, name: &str, default: &str) -> Result<String, TokenizerError> {
+    if settings(files)?.get(name).is_some_and(Value::is_null) {
+        return Err(TokenizerError::file(
+            CONFIG,
+            name,
+            "it is null, but the tokenizer's class needs this token",
+        ));
+    }
     let found = special_by_name(files)?.into_iter().find(|(key, _)| *key == name);
     Ok(found.map_or_else(|| default.to_owned(), |(_, token)| token))
 }
 
-/// Default special tokens of a class: those of its constructor.
-fn of_class(class: &str) -> &'static [&'static str] {
+/// Default special tokens of a class, those of its constructor, each with the key that replaces it.
+fn of_class(class: &str) -> &'static [(&'static str, &'static str)] {
     match class {
-        "CLIPTokenizer" => &["<|startoftext|>", "<|endoftext|>"],
-        "GemmaTokenizer" | "Siglip2Tokenizer" => &["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"],
+        "CLIPTokenizer" => &[
+            ("bos_token", "<|startoftext|>"),
+            ("eos_token", "<|endoftext|>"),
+            ("unk_token", "<|endoftext|>"),
+            ("pad_token", "<|endoftext|>"),
+        ],
+        "GemmaTokenizer" | "Siglip2Tokenizer" => &[
+            ("pad_token", "<pad>"),
+            ("eos_token", "<eos>"),
+            ("bos_token", "<bos>"),
+            ("unk_token", "<unk>"),
+            ("mask_token", "<mask>"),
+        ],
         "BertTokenizer"
         | "DistilBertTokenizer"
         | "ElectraTokenizer"
         | "LxmertTokenizer"
-        | "MobileBertTokenizer" => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
-        "RobertaTokenizer" | "BartTokenizer" | "LEDTokenizer" | "MvpTokenizer" | "XLMRobertaTokenizer" => {
-            &["<s>", "</s>", "<unk>", "<pad>", "<mask>"]
-        }
-        "T5Tokenizer" => &["</s>", "<unk>", "<pad>"],
+        | "MobileBertTokenizer" => &[
+            ("pad_token", "[PAD]"),
+            ("unk_token", "[UNK]"),
+            ("cls_token", "[CLS]"),
+            ("sep_token", "[SEP]"),
+            ("mask_token", "[MASK]"),
+        ],
+        "RobertaTokenizer" | "BartTokenizer" | "LEDTokenizer" | "MvpTokenizer" | "XLMRobertaTokenizer" => &[
+            ("bos_token", "<s>"),
+            ("cls_token", "<s>"),
+            ("eos_token", "</s>"),
+            ("sep_token", "</s>"),
+            ("unk_token", "<unk>"),
+            ("pad_token", "<pad>"),
+            ("mask_token", "<mask>"),
+        ],
+        "T5Tokenizer" => &[("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", "<pad>")],
         _ => &[],
     }
 }
 
-/// The special tokens named by the files.
+/// The special tokens stated by the files: those of the known names, of other names that end in `_token`, and further ones.
 fn special(files: &TokenizerFiles) -> Result<Vec<String>, TokenizerError> {
-    Ok(special_by_name(files)?.into_iter().map(|(_, token)| token).collect())
+    let settings = settings(files)?;
+    let known = special_by_name(files)?.into_iter().map(|(_, token)| token);
+    let is_other = |key: &str| key.ends_with("_token") && !NAMES.contains(&key);
+    let others = settings.iter().filter(|(key, _)| is_other(key)).filter_map(|(_, value)| spelling(value));
+    let further = ["extra_special_tokens", "additional_special_tokens"];
+    let is_empty = |value: &&Value| match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => true,
+    };
+    let further = further.into_iter().find_map(|key| settings.get(key).filter(|value| !is_empty(value)));
+    let further: Vec<&Value> = match further {
+        Some(Value::Array(items)) => items.iter().collect(),
+        Some(Value::Object(members)) => members.values().collect(),
+        _ => Vec::new(),
+    };
+    Ok(known.chain(others).chain(further.into_iter().filter_map(spelling)).collect())
+}
+
+/// The spelling of a token, given as a string or with options.
+fn spelling(value: &Value) -> Option<String> {
+    match value {
+        Value::String(token) => Some(token.clone()),
+        Value::Object(token) => token.get("content")?.as_str().map(str::to_owned),
+        _ => None,
+    }
 }
 
 /// The same, each with its key.
 fn special_by_name(files: &TokenizerFiles) -> Result<Vec<(&'static str, String)>, TokenizerError> {
-    let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
-    let map = files.special_tokens_map.map(|bytes| parse_config(bytes, SPECIAL_TOKENS_MAP)).transpose()?;
-    let map = map.unwrap_or_default();
-    let spelling = |value: &Value| match value {
-        Value::String(token) => Some(token.clone()),
-        Value::Object(token) => token.get("content")?.as_str().map(str::to_owned),
-        _ => None,
-    };
-    let named = NAMES.into_iter().filter_map(|name| {
-        Some((name, config.get(name).and_then(spelling).or_else(|| map.get(name).and_then(spelling))?))
-    });
+    let settings = settings(files)?;
+    let named = NAMES.into_iter().filter_map(|name| Some((name, settings.get(name).and_then(spelling)?)));
     Ok(named.collect())
 }
 
@@ -89,7 +138,9 @@ pub fn add(
     let mut list: Vec<Token> = listed(own, files)?.into_values().collect();
     let vocabulary = value.get("model").and_then(|model| model.get("vocab")).unwrap_or(&Value::Null);
     let mut missing = special(files)?;
-    missing.extend(of_class(class).iter().map(|token| (*token).to_owned()).filter(|token| {
+    let settings = settings(files)?;
+    let defaults = of_class(class).iter().filter(|(name, _)| settings.get(*name).is_none());
+    missing.extend(defaults.map(|(_, token)| (*token).to_owned()).filter(|token| {
         // A token outside the vocabulary has no row in the model, and no text names it.
         id_in(vocabulary, token).is_some()
     }));
@@ -137,9 +188,10 @@ fn listed(own: Option<&Value>, files: &TokenizerFiles) -> Result<BTreeMap<u64, T
                 tokens.insert(id, token.clone());
             }
         }
-    } else if let Some(bytes) = files.added_tokens
-        && let Value::Object(ids) = strict::parse(bytes, "added_tokens.json")?
-    {
+    } else if let Some(bytes) = files.added_tokens {
+        let Value::Object(ids) = strict::parse(bytes, "added_tokens.json")? else {
+            return Err(TokenizerError::file("added_tokens.json", "top level", "expected an object"));
+        };
         let numbered = ids.iter().filter_map(|(content, id)| Some((id.as_u64()?, plain(content, false))));
         tokens.extend(numbered);
     }

@@ -11,6 +11,15 @@ use crate::text::TokenizerError;
 
 /// The build of a class, where it is one of these and the file's model is of its kind.
 pub fn of(class: &str, model: &str) -> Option<Build> {
+    build(class).filter(|(kind, _)| *kind == model).map(|(_, build)| build)
+}
+
+/// The kind of model that a class builds, where it is one of these.
+pub fn kind(class: &str) -> Option<&'static str> {
+    build(class).map(|(kind, _)| kind)
+}
+
+fn build(class: &str) -> Option<(&'static str, Build)> {
     let (kind, build): (&str, Build) = match class {
         "BertTokenizer"
         | "DistilBertTokenizer"
@@ -23,7 +32,7 @@ pub fn of(class: &str, model: &str) -> Option<Build> {
         "T5Tokenizer" => ("Unigram", t5),
         _ => return None,
     };
-    (kind == model).then_some(build)
+    Some((kind, build))
 }
 
 /// Whether transformers' reading of a class is followed for any file: it is built here, or takes the file as it is.
@@ -37,8 +46,7 @@ pub fn is_known(class: &str) -> bool {
         "SiglipTokenizer",
         "TokenizersBackend",
     ];
-    OTHERS.contains(&class)
-        || ["WordPiece", "BPE", "Unigram"].into_iter().any(|model| of(class, model).is_some())
+    OTHERS.contains(&class) || kind(class).is_some()
 }
 
 fn bert(source: Source, files: &TokenizerFiles) -> Result<Value, TokenizerError> {

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use clipway_formats::shown;
 use serde_json::{Map, Value, json};
 
 use super::check::{FILE, parse};
@@ -69,7 +70,8 @@ pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Bac
         return Ok(Some(Backend { bytes: Cow::Owned(value.to_string().into_bytes()), value }));
     };
     let value = parse(bytes)?;
-    let kind = value.pointer("/model/type").and_then(Value::as_str).unwrap_or_default();
+    let kind = kind(&value);
+    check_kind(class, kind)?;
     let Some(build) = builds.or_else(|| super::builds::of(class, kind)) else {
         return added::completed(bytes, value, files).map(Some);
     };
@@ -83,6 +85,30 @@ pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Bac
         return Ok(Some(Backend { bytes: Cow::Borrowed(bytes), value }));
     }
     Ok(Some(Backend { bytes: Cow::Owned(built.to_string().into_bytes()), value: built }))
+}
+
+/// The kind of model in a `tokenizer.json`. Files of older versions do not state it for byte pairs.
+fn kind(file: &Value) -> &str {
+    let stated = file.pointer("/model/type").and_then(Value::as_str);
+    let default = if file.pointer("/model/merges").is_some() { "BPE" } else { "" };
+    stated.unwrap_or(default)
+}
+
+/// Refuses a class that builds another kind of model than the file has: the two belong to different tokenizers.
+fn check_kind(class: &str, found: &str) -> Result<(), TokenizerError> {
+    let expected = match class {
+        "CLIPTokenizer" | "GemmaTokenizer" | "Siglip2Tokenizer" => Some("BPE"),
+        "SiglipTokenizer" => Some("Unigram"),
+        _ => super::builds::kind(class),
+    };
+    match expected.filter(|expected| *expected != found) {
+        Some(expected) => Err(TokenizerError::file(
+            FILE,
+            "model.type",
+            format!("the class `{class}` builds a {expected} model, but this one is `{}`", shown(found)),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Builds a `tokenizer.json` around a vocabulary.

@@ -95,3 +95,32 @@ pub fn parse_config(bytes: &[u8], file: &'static str) -> Result<Map<String, Valu
         _ => Err(TokenizerError::file(file, "top level", "expected an object")),
     }
 }
+
+/// The configuration as transformers completes it: a `special_tokens_map.json` goes before it, unless it lists all added
+/// tokens itself.
+///
+/// # Errors
+/// The errors of [`parse_config`].
+pub fn settings(files: &TokenizerFiles) -> Result<Map<String, Value>, TokenizerError> {
+    let mut config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
+    let map = files.special_tokens_map.map(|bytes| parse_config(bytes, SPECIAL_TOKENS_MAP)).transpose()?;
+    if !config.contains_key("added_tokens_decoder") {
+        config.extend(map.unwrap_or_default());
+    }
+    Ok(config)
+}
+
+/// Refuses options of the configuration that change ids and are not supported.
+///
+/// # Errors
+/// [`TokenizerError::File`] with the option.
+pub fn check_options(files: &TokenizerFiles) -> Result<(), TokenizerError> {
+    let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
+    match config.get("split_special_tokens") {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(()),
+        Some(_) => {
+            let cause = "special tokens inside texts would be split, which is not supported";
+            Err(TokenizerError::file(CONFIG, "split_special_tokens", cause))
+        }
+    }
+}

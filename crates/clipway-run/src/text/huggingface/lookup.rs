@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::check::{FILE, check};
-use super::files::{CONFIG, SPECIAL_TOKENS_MAP, TokenizerFiles, parse_config};
+use super::files::{CONFIG, TokenizerFiles, settings};
 use super::json::Node;
 use super::vocabulary::Vocabulary;
 use crate::text::{Side, TokenizerError, TokenizerMode};
@@ -15,21 +15,18 @@ const DEFAULT_LANGUAGE: &str = "eng_Latn";
 pub struct Lookup<'a> {
     root: Node<'a>,
     pub vocabulary: Vocabulary<'a>,
+    /// The configuration, completed by `special_tokens_map.json`.
     pub config: Map<String, Value>,
-    map: Map<String, Value>,
     class: String,
 }
 
 impl<'a> Lookup<'a> {
     /// Checks a parsed `tokenizer.json` and parses the files beside it.
     pub fn new(tokenizer: &'a Value, files: &TokenizerFiles, class: &str) -> Result<Self, TokenizerError> {
-        let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?;
-        let map =
-            files.special_tokens_map.map(|bytes| parse_config(bytes, SPECIAL_TOKENS_MAP)).transpose()?;
+        let config = settings(files)?;
         let root = Node::root(tokenizer, FILE);
         let (vocabulary, ..) = check(&root)?;
-        let (config, map) = (config.unwrap_or_default(), map.unwrap_or_default());
-        Ok(Lookup { root, vocabulary, config, map, class: class.to_owned() })
+        Ok(Lookup { root, vocabulary, config, class: class.to_owned() })
     }
 
     /// Finds the id of a special token.
@@ -44,7 +41,7 @@ impl<'a> Lookup<'a> {
 
     /// Finds the spelling of a special token: from the configuration, the file's own padding, or the tokenizer's class.
     fn token(&self, name: &str) -> Option<String> {
-        let named = |map: &Map<String, Value>| match map.get(name)? {
+        let named = || match self.config.get(name)? {
             Value::String(token) => Some(token.clone()),
             Value::Object(token) => Some(token.get("content")?.as_str()?.to_owned()),
             _ => None,
@@ -54,7 +51,7 @@ impl<'a> Lookup<'a> {
             Some(padding.get("pad_token").ok().flatten()?.string().ok()?.to_owned())
         };
         let by_class = || class_token(&self.class, name).map(str::to_owned);
-        named(&self.config).or_else(|| named(&self.map)).or_else(padding).or_else(by_class)
+        named().or_else(padding).or_else(by_class)
     }
 
     pub fn is_nllb(&self) -> bool {

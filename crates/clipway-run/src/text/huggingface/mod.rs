@@ -64,6 +64,7 @@ pub fn read<'a>(
     reader: Reader<'_>,
 ) -> Result<Option<(Backend<'a>, TokenizerRules)>, TokenizerError> {
     let class = class::of(files)?;
+    files::check_options(files)?;
     let Some(backend) = class::backend(files, &class)? else { return Ok(None) };
     let rules = match reader {
         Reader::OpenClip(options) => open_clip::rules(options, &backend.value, files, &class),
@@ -118,12 +119,25 @@ pub fn assumes_right(files: &TokenizerFiles) -> Result<Option<String>, Tokenizer
     Ok((!is_stated && file["padding"].is_null()).then_some(class))
 }
 
+/// Whether the class of a folder is CLIP's, or none is known.
+///
+/// # Errors
+/// As [`read`].
+pub fn is_clip_class(files: &TokenizerFiles) -> Result<bool, TokenizerError> {
+    Ok(matches!(class::of(files)?.as_str(), "" | "CLIPTokenizer"))
+}
+
 /// The class of a folder, if it is unknown how it builds its tokenizer. The `tokenizer.json` is used as it is.
 ///
 /// # Errors
 /// As [`read`].
 pub fn follows_file(files: &TokenizerFiles) -> Result<Option<String>, TokenizerError> {
-    Ok(Some(class::of(files)?).filter(|class| files.tokenizer.is_some() && !builds::is_known(class)))
+    // Only a SentencePiece model makes transformers' `SiglipTokenizer`.
+    let is_followed = |class: &String| match class.as_str() {
+        "SiglipTokenizer" => files.sentence_piece.is_none(),
+        class => !builds::is_known(class),
+    };
+    Ok(Some(class::of(files)?).filter(|class| files.tokenizer.is_some() && is_followed(class)))
 }
 
 /// A `tokenizer.json` and what happens to its ids.
