@@ -24,7 +24,7 @@ impl Kernels {
         epsilon: f32,
         out: MatrixMut<'_>,
     ) {
-        self.normalize(x, weight, bias, Moments { centerd: true, epsilon }, out);
+        self.normalize(x, weight, bias, Moments { centered: true, epsilon }, out);
     }
 
     /// Writes `x / √(mean of x² + epsilon) * weight` to `out`, row by row.
@@ -32,7 +32,7 @@ impl Kernels {
     /// # Panics
     /// If sizes differ.
     pub fn rms_norm(&self, x: Matrix<'_>, weight: &[f32], epsilon: f32, out: MatrixMut<'_>) {
-        self.normalize(x, Some(weight), None, Moments { centerd: false, epsilon }, out);
+        self.normalize(x, Some(weight), None, Moments { centered: false, epsilon }, out);
     }
 
     fn normalize(
@@ -85,7 +85,7 @@ impl Kernels {
 #[derive(Clone, Copy)]
 struct Moments {
     /// Whether the mean is subtracted first.
-    centerd: bool,
+    centered: bool,
     /// Added to the mean of squares.
     epsilon: f32,
 }
@@ -104,13 +104,13 @@ impl Kernel for Norm<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Moments { centerd, epsilon } = self.moments;
+        let Moments { centered, epsilon } = self.moments;
         for row in self.rows.clone() {
             let x = self.x.row(row);
             #[allow(unsafe_code)]
             // SAFETY: the row belongs to this task only.
             let out = unsafe { self.out.part(row, 0, x.len()) };
-            let mean = match centerd {
+            let mean = match centered {
                 true => sum_of(simd, x, simd.splat(0.0), |_, _, value| value) / x.len() as f32,
                 false => 0.0,
             };

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn centerd_coordinates_lie_between_half_turns() {
+    fn centered_coordinates_lie_between_half_turns() {
         let rotation =
             Rotation { skip: 0, coordinates: Coordinates::Centerd, columns_first: false, ..ROTATION };
         let angles = rotation.angles(4);

@@ -116,9 +116,9 @@ impl FoldAddend {
             inputs.get(index).is_some_and(|input| {
                 let fits = match (&input.shape[..], shape) {
                     (&[o, i, h, w], &[outputs, inputs, height, width]) => {
-                        let centerd =
+                        let centered =
                             |small: usize, large: usize| small <= large && (large - small).is_multiple_of(2);
-                        [o, i] == [outputs, inputs] && centerd(h, height) && centerd(w, width)
+                        [o, i] == [outputs, inputs] && centered(h, height) && centered(w, width)
                     }
                     _ => false,
                 };

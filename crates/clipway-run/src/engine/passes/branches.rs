@@ -42,7 +42,7 @@ fn merge(program: &mut Program, id: Id, uses: &[usize]) {
     };
     let [first, second] = program.nodes[id].inputs[..] else { return };
     for (base, other, signs) in [(first, second, [false, negative]), (second, first, [negative, false])] {
-        let Some(convolution) = centerd(program, base, uses) else { continue };
+        let Some(convolution) = centered(program, base, uses) else { continue };
         let Some(branch) = branch(program, other, &convolution, uses) else { continue };
         let (filters, bias) = add(convolution, branch, signs);
         if let Op::Conv(Conv { filters: place, bias: bias_place, .. }) = &mut program.nodes[base].op {
@@ -54,7 +54,7 @@ fn merge(program: &mut Program, id: Id, uses: &[usize]) {
     }
 }
 
-fn centerd(program: &Program, id: Id, uses: &[usize]) -> Option<Centerd> {
+fn centered(program: &Program, id: Id, uses: &[usize]) -> Option<Centerd> {
     let node = &program.nodes[id];
     let Op::Conv(Conv { filters, bias, window, groups, finish }) = &node.op else { return None };
     let middle = |axis: usize| window.kernel[axis] == 2 * window.padding[axis] + 1;
@@ -82,7 +82,7 @@ fn branch(program: &Program, id: Id, base: &Centerd, uses: &[usize]) -> Option<B
         let fits = keeps_shape && uses[id] == 1 && program.nodes[id].inputs[0] == base.source;
         return fits.then(|| Branch::Scaled(scale.clone(), shift.clone()));
     }
-    let other = centerd(program, id, uses)?;
+    let other = centered(program, id, uses)?;
     let smaller = (0..2).all(|axis| other.window.kernel[axis] <= base.window.kernel[axis]);
     let same = other.source == base.source
         && other.groups == base.groups
