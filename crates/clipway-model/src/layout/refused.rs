@@ -114,7 +114,7 @@ refused!(
     "SLIP",
     |tensors| is_timm(tensors) && tensors.find("image_projection").is_some(),
     "its image tower is a timm ViT with a projection beside it; rename `visual.…` to `visual.trunk.…` and \
-     `image_projection`, transposed, to `visual.proj.weight`, and name the model with `--model`"
+     `image_projection`, transposed, to `visual.proj.weight`, and name the model"
 );
 
 refused!(
@@ -123,7 +123,7 @@ refused!(
     "timm_visual",
     "a timm image tower under `visual.`",
     is_timm,
-    "open_clip's names for it are `visual.trunk.…`; rename its tensors, and name the model with `--model`"
+    "open_clip's names for it are `visual.trunk.…`; rename its tensors, and name the model"
 );
 
 refused!(
