@@ -70,6 +70,13 @@ pub struct Row<'a> {
     features: Option<&'a [f32]>,
 }
 
+impl Row<'_> {
+    /// Whether the input could be read.
+    pub fn has_features(&self) -> bool {
+        self.features.is_some()
+    }
+}
+
 impl<'a> Features<'a> {
     /// A row for every input, images first.
     pub fn rows(&self) -> impl Iterator<Item = Row<'a>> {

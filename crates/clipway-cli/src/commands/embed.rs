@@ -9,7 +9,7 @@ use clipway_run::encoder::normalize;
 
 use crate::collect;
 use crate::failure::{Failure, chain};
-use crate::features::{Features, Format};
+use crate::features::{Features, Format, Row};
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
@@ -111,7 +111,7 @@ impl Embed {
             // If no input could be read, no file is written.
             Some(_) if decoded.features.is_empty() && text_features.is_empty() => {}
             Some((format, staging)) => features.write(format, staging, ui)?,
-            None => ui.data_json(&features.rows().collect::<Vec<_>>())?,
+            None => ui.data_json(&features.rows().filter(Row::has_features).collect::<Vec<_>>())?,
         }
         Ok(decoded.is_whole())
     }

@@ -68,6 +68,8 @@ impl OnnxGraphFile {
             let opened = folder.file(name, Kind::Weights);
             let code = |error: &input::InputError| match error {
                 input::InputError::Escapes { .. } => Code::PathEscape,
+                // The model is incomplete, as with a shard that is not there.
+                error if error.is_absent() => Code::Missing,
                 _ => Code::Io,
             };
             let refuse = |error: input::InputError| {
