@@ -120,6 +120,17 @@ ADAPTERS = {
 }
 
 
+def drawn(model):
+    """The model with every parameter drawn from a normal distribution."""
+    for parameter in model.parameters():
+        parameter.data.normal_(0, 0.2)
+    return model.eval()
+
+
+def clip_processor():
+    return transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+
+
 def adapted(clipway, name, place):
     """An adapter's folder with `--base`, against PEFT's own merging."""
     import peft
@@ -127,10 +138,8 @@ def adapted(clipway, name, place):
     base, adapter = place / "base", place / "adapter"
     base.mkdir()
     model, tokenizer, _ = clip(base)
-    for parameter in model.parameters():
-        parameter.data.normal_(0, 0.2)
-    model.eval().save_pretrained(base)
-    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    drawn(model).save_pretrained(base)
+    processor = clip_processor()
     processor.save_pretrained(base)
     wrapped = peft.get_peft_model(model, peft.LoraConfig(r=4, init_lora_weights=False, **ADAPTERS[name]))
     for key, parameter in wrapped.named_parameters():
@@ -244,15 +253,13 @@ def check(clipway, name, make, place):
     source, out = place / "source", place / "out"
     source.mkdir()
     model, tokenizer, tower = make(source)
-    for parameter in model.parameters():
-        parameter.data.normal_(0, 0.2)
-    model.eval().save_pretrained(source)
+    drawn(model).save_pretrained(source)
     if name == "Siglip2Model":
         processor = transformers.Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
     elif "Siglip" in name:
         processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
     else:
-        processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+        processor = clip_processor()
     processor.save_pretrained(source)
     # A model of any proportions is folded to one size, at which square images have its own features.
     paths = images(place, name == "Siglip2Model")

@@ -178,6 +178,11 @@ fn scaled(file: &Arc<dyn TensorFile>) -> Option<Merged> {
     })
 }
 
+/// A name with its last character first.
+fn backwards(name: &str) -> String {
+    name.chars().rev().collect()
+}
+
 /// A number of weights.
 fn weights(count: usize) -> String {
     if count == 1 { "1 weight".to_owned() } else { format!("{count} weights") }
@@ -188,8 +193,8 @@ struct Merging {
     files: Vec<Arc<dyn TensorFile>>,
     tensors: Vec<TensorInfo>,
     recipes: Vec<Recipe>,
-    /// Index of each weight by its name without PEFT's parts.
-    weights: HashMap<String, usize>,
+    /// Index of each weight by its name without PEFT's parts, backwards: names with the same end are neighbors.
+    weights: BTreeMap<String, usize>,
     consumed: HashSet<usize>,
     /// Tensors that replace a weight, by the weight's name.
     replacing: Vec<(String, usize)>,
@@ -204,7 +209,7 @@ impl Merging {
         let mut merging = Merging {
             tensors: files.iter().flat_map(|file| file.tensors().to_vec()).collect(),
             recipes: Vec::new(),
-            weights: HashMap::new(),
+            weights: BTreeMap::new(),
             consumed: HashSet::new(),
             replacing: Vec::new(),
             modules: BTreeMap::new(),
@@ -241,17 +246,18 @@ impl Merging {
         } else {
             let name = name.replace(ORIGINAL, ".");
             self.tensors[index].name.clone_from(&name);
-            self.weights.insert(name, index);
+            self.weights.insert(backwards(&name), index);
         }
     }
 
     /// Index of a weight: by its whole name, or by the only name that ends so.
     fn find(&self, name: &str) -> Option<usize> {
-        if let Some(&index) = self.weights.get(name) {
+        let mut end = backwards(name);
+        if let Some(&index) = self.weights.get(&end) {
             return Some(index);
         }
-        let end = format!(".{name}");
-        let mut found = self.weights.iter().filter(|(weight, _)| weight.ends_with(&end));
+        end.push('.');
+        let mut found = self.weights.range(end.clone()..).take_while(|(weight, _)| weight.starts_with(&end));
         match (found.next(), found.next()) {
             (Some((_, &index)), None) => Some(index),
             _ => None,

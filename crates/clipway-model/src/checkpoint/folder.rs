@@ -32,19 +32,21 @@ const OPTIMIZER: &str = "_optim_states.pt";
 /// Beginning of the files in which DeepSpeed keeps one process's part of the model (ZeRO-3).
 const PARTS: &str = "zero_pp_rank_";
 
-/// Names of weight files in a folder.
-fn weight_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+/// Names in a folder, sorted. No tool gives weights a name that is not Unicode.
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     let refuse = |cause| InputError::Io { path: folder.to_owned(), cause };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(refuse)? {
-        let entry = entry.map_err(refuse)?;
-        // No tool gives weights a name that is not Unicode.
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if ENDINGS.iter().any(|ending| name.ends_with(ending)) && !entry.path().is_dir() {
-            names.push(name);
-        }
+        names.extend(entry.map_err(refuse)?.file_name().into_string());
     }
     names.sort();
+    Ok(names)
+}
+
+/// Names of weight files in a folder.
+fn weight_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+    let mut names = names_in(folder)?;
+    names.retain(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)) && !folder.join(name).is_dir());
     Ok(names)
 }
 

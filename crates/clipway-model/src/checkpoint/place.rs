@@ -6,7 +6,7 @@ use std::path::Path;
 use clipway_formats::{Code, FormatError, Json, JsonLimits, Place, shown};
 
 use super::CheckpointError;
-use super::folder::{has_weights, weights_of};
+use super::folder::{has_weights, names_in, weights_of};
 use crate::input::{self, Folder};
 
 /// Most folders that are followed, one to the next.
@@ -138,17 +138,7 @@ fn nothing_in(folder: &Folder) -> Result<CheckpointError, CheckpointError> {
     Ok(CheckpointError::NoWeights { folder: path, inside })
 }
 
-/// Names in a folder, sorted.
-fn names_in(path: &Path) -> Result<Vec<String>, CheckpointError> {
-    let refuse = |cause| input::InputError::Io { path: path.to_owned(), cause };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(refuse)? {
-        names.extend(entry.map_err(refuse)?.file_name().into_string());
-    }
-    names.sort();
-    Ok(names)
-}
-
+/// Names of the folders in a folder, sorted.
 fn folders_in(path: &Path) -> Result<Vec<String>, CheckpointError> {
     let mut names = names_in(path)?;
     names.retain(|name| path.join(name).is_dir());

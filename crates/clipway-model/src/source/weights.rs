@@ -24,14 +24,13 @@ pub(crate) fn select(
     if selection.under.is_some() || is_known {
         return Ok((weights, None));
     }
-    let (average, raw): (Vec<String>, Vec<String>) = layout::prefixes(&weights.state_dict)
-        .into_iter()
-        .partition(|prefix| prefix.split('.').any(is_averaged));
+    let (average, raw) = prefixes(&weights);
     let has_both = !raw.is_empty() && !average.is_empty();
-    match &(if raw.is_empty() { average } else { raw })[..] {
-        [] => Ok((weights, None)),
-        [prefix] => below(Weights { has_both, ..weights }, prefix),
-        several => Err(SelectError::Ambiguous { candidates: several.to_vec() }),
+    let candidates = if raw.is_empty() { average } else { raw };
+    if candidates.is_empty() {
+        Ok((weights, None))
+    } else {
+        below(Weights { has_both, ..weights }, candidates)
     }
 }
 
@@ -41,18 +40,22 @@ fn averaged(
     selection: &Selection,
 ) -> Result<(Weights, Option<String>), SelectError> {
     let weights = checkpoint.select(&Selection { choice: None, ..selection.clone() })?;
-    let (average, raw): (Vec<String>, Vec<String>) = layout::prefixes(&weights.state_dict)
-        .into_iter()
-        .partition(|prefix| prefix.split('.').any(is_averaged));
-    match &average[..] {
-        [] => Err(SelectError::NotThere { wanted: WeightsChoice::Ema, found: weights.choice }),
-        [prefix] => below(Weights { has_both: !raw.is_empty(), ..weights }, prefix),
-        several => Err(SelectError::Ambiguous { candidates: several.to_vec() }),
+    let (average, raw) = prefixes(&weights);
+    if average.is_empty() {
+        return Err(SelectError::NotThere { wanted: WeightsChoice::Ema, found: weights.choice });
     }
+    below(Weights { has_both: !raw.is_empty(), ..weights }, average)
 }
 
-/// The weights below a prefix, and a note on it.
-fn below(weights: Weights, prefix: &str) -> Result<(Weights, Option<String>), SelectError> {
+/// Prefixes below which a layout lies: those of averaged weights, and the others.
+fn prefixes(weights: &Weights) -> (Vec<String>, Vec<String>) {
+    let is_average = |prefix: &String| prefix.split('.').any(is_averaged);
+    layout::prefixes(&weights.state_dict).into_iter().partition(is_average)
+}
+
+/// The weights below the only one of these prefixes, and a note on it.
+fn below(weights: Weights, candidates: Vec<String>) -> Result<(Weights, Option<String>), SelectError> {
+    let [prefix] = &candidates[..] else { return Err(SelectError::Ambiguous { candidates }) };
     let tensors = weights.state_dict.tensors().len();
     let mut found = weights.under(prefix)?;
     if prefix.split('.').any(is_averaged) {

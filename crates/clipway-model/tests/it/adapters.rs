@@ -226,6 +226,23 @@ fn adapters_that_cannot_be_merged_are_named() {
 }
 
 #[test]
+fn an_adapter_of_many_modules_is_looked_up_quickly() {
+    let bench = Bench::new();
+    let named = |name: String| tensor(name, &[1, 1], |_| 1.0);
+    let weights: Vec<Made> = (0..40_000).map(|index| named(format!("w{index}.weight"))).collect();
+    let base = write(&bench, "base.safetensors", &weights);
+    let lone =
+        |index: usize| ["A", "B"].map(|side| named(format!("base_model.model.m{index}.lora_{side}.weight")));
+    let many: Vec<Made> = (0..40_000).flat_map(lone).collect();
+    let folder = adapter(&bench, &config(""), &many);
+    let start = std::time::Instant::now();
+    let error = open(&folder, Some(base)).err().unwrap();
+    assert!(matches!(&error, AdapterError::Unmatched { names } if names.len() == 80_000), "{error}");
+    let longest = std::time::Duration::from_secs(if cfg!(debug_assertions) { 15 } else { 1 });
+    assert!(start.elapsed() < longest, "{:?}", start.elapsed());
+}
+
+#[test]
 fn weights_of_length_and_direction_are_put_together() {
     let mut bench = Bench::new();
     let weight = bench.find(&format!("{MODULE}.weight")).clone();

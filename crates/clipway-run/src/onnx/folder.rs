@@ -139,9 +139,7 @@ impl OnnxFolder {
         let settings = EncoderSettings { logit_scale, logit_bias, embed_dim: width };
         Ok(Clip::new(Encoder::new(image, text, settings)?, preprocess, tokenizer))
     }
-}
 
-impl OnnxFolder {
     /// The largest activation in f16 of each tower that computes in f16, from the first of these pixels
     /// `[images, 3 · height · width]` and token ids `[texts, context]`.
     ///

@@ -13,9 +13,6 @@ use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError
 /// Samples of the runs, in turn: a graph that is right for one batch alone is found out.
 const BATCHES: [usize; 3] = [1, 2, 7];
 
-/// Samples that are run to watch the values of a graph.
-const WATCHED_SAMPLES: usize = 4;
-
 /// Values that one run gives, so that a large graph's are not in memory at once.
 const WATCHED_VALUES: usize = 96;
 
@@ -135,14 +132,14 @@ impl OnnxTower {
         self.session.run_for(&inputs, &names)
     }
 
-    /// The largest of some values over the first samples of a batch, as an absolute value; infinite for a NaN.
+    /// The largest of some values over a batch, or as much of it as a graph of a fixed batch takes, as an absolute value; infinite for a NaN.
     pub(super) fn largest<'v>(
         &self,
         values: &'v [HalfValue],
         batch: &TowerBatch<'_>,
     ) -> Result<Option<(&'v HalfValue, f32)>, OnnxError> {
         let samples: usize = self.parts(batch).iter().map(|(_, count)| count).sum();
-        let size = self.ports.fixed(0).unwrap_or(WATCHED_SAMPLES).min(samples);
+        let size = self.ports.fixed(0).unwrap_or(samples).min(samples);
         let mut found: Option<(&HalfValue, f32)> = None;
         if size == 0 {
             return Ok(found);

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::session::OnnxError;
-use super::widen::{FLOAT16, Value, each};
+use super::widen::{FLOAT16, Value, dtype_of, each};
 
 /// Largest finite f16.
 pub(super) const LIMIT: f32 = 65504.0;
@@ -137,12 +137,7 @@ fn in_graph<'a>(
 
 /// Whether a tensor has f16 elements.
 fn tensor_is_half(tensor: &[u8]) -> Result<bool, OnnxError> {
-    let mut is_half = false;
-    each(tensor, |number, value| {
-        is_half |= matches!((number, value), (2, Value::Number(FLOAT16)));
-        Ok(())
-    })?;
-    Ok(is_half)
+    Ok(dtype_of(tensor)? == FLOAT16)
 }
 
 /// The bytes of a text field.

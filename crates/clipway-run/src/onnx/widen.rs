@@ -76,12 +76,8 @@ fn widen_node(
     })
 }
 
-/// A tensor with its elements in the message; one of f16 becomes one of f32.
-fn widen_tensor(
-    tensor: &[u8],
-    files: &mut Vec<(String, Vec<u8>)>,
-    beside: &mut dyn FnMut(&str) -> Result<Vec<u8>, OnnxError>,
-) -> Result<Vec<u8>, OnnxError> {
+/// The dtype of a tensor, by ONNX's number.
+pub(super) fn dtype_of(tensor: &[u8]) -> Result<u64, OnnxError> {
     let mut dtype = 0;
     each(tensor, |number, value| {
         if let (2, Value::Number(number)) = (number, value) {
@@ -89,6 +85,16 @@ fn widen_tensor(
         }
         Ok(())
     })?;
+    Ok(dtype)
+}
+
+/// A tensor with its elements in the message; one of f16 becomes one of f32.
+fn widen_tensor(
+    tensor: &[u8],
+    files: &mut Vec<(String, Vec<u8>)>,
+    beside: &mut dyn FnMut(&str) -> Result<Vec<u8>, OnnxError>,
+) -> Result<Vec<u8>, OnnxError> {
+    let dtype = dtype_of(tensor)?;
     let is_half = dtype == FLOAT16;
     let mut place = [None, None, None];
     let mut inline: Option<&[u8]> = None;

@@ -20,19 +20,16 @@ const NAMES: [&str; 7] =
 /// # Errors
 /// [`TokenizerError::File`] if the configuration says that there is none: no class builds that.
 pub fn named(files: &TokenizerFiles, name: &str, default: &str) -> Result<String, TokenizerError> {
-    if settings(files)?.get(name).is_some_and(Value::is_null) {
-        return Err(TokenizerError::file(
-            CONFIG,
-            name,
-            "it is null, but the tokenizer's class needs this token",
-        ));
+    match settings(files)?.get(name) {
+        Some(Value::Null) => {
+            Err(TokenizerError::file(CONFIG, name, "it is null, but the tokenizer's class needs this token"))
+        }
+        stated => Ok(stated.and_then(spelling).unwrap_or_else(|| default.to_owned())),
     }
-    let found = special_by_name(files)?.into_iter().find(|(key, _)| *key == name);
-    Ok(found.map_or_else(|| default.to_owned(), |(_, token)| token))
 }
 
 /// Default special tokens of a class, those of its constructor, each with the key that replaces it.
-fn of_class(class: &str) -> &'static [(&'static str, &'static str)] {
+pub fn of_class(class: &str) -> &'static [(&'static str, &'static str)] {
     match class {
         "CLIPTokenizer" => &[
             ("bos_token", "<|startoftext|>"),
@@ -73,9 +70,8 @@ fn of_class(class: &str) -> &'static [(&'static str, &'static str)] {
 }
 
 /// The special tokens stated by the files: those of the known names, of other names that end in `_token`, and further ones.
-fn special(files: &TokenizerFiles) -> Result<Vec<String>, TokenizerError> {
-    let settings = settings(files)?;
-    let known = special_by_name(files)?.into_iter().map(|(_, token)| token);
+fn special(settings: &Map<String, Value>) -> Vec<String> {
+    let known = NAMES.into_iter().filter_map(|name| settings.get(name)).filter_map(spelling);
     let is_other = |key: &str| key.ends_with("_token") && !NAMES.contains(&key);
     let others = settings.iter().filter(|(key, _)| is_other(key)).filter_map(|(_, value)| spelling(value));
     let further = ["extra_special_tokens", "additional_special_tokens"];
@@ -90,23 +86,16 @@ fn special(files: &TokenizerFiles) -> Result<Vec<String>, TokenizerError> {
         Some(Value::Object(members)) => members.values().collect(),
         _ => Vec::new(),
     };
-    Ok(known.chain(others).chain(further.into_iter().filter_map(spelling)).collect())
+    known.chain(others).chain(further.into_iter().filter_map(spelling)).collect()
 }
 
 /// The spelling of a token, given as a string or with options.
-fn spelling(value: &Value) -> Option<String> {
+pub fn spelling(value: &Value) -> Option<String> {
     match value {
         Value::String(token) => Some(token.clone()),
         Value::Object(token) => token.get("content")?.as_str().map(str::to_owned),
         _ => None,
     }
-}
-
-/// The same, each with its key.
-fn special_by_name(files: &TokenizerFiles) -> Result<Vec<(&'static str, String)>, TokenizerError> {
-    let settings = settings(files)?;
-    let named = NAMES.into_iter().filter_map(|name| Some((name, settings.get(name).and_then(spelling)?)));
-    Ok(named.collect())
 }
 
 /// A file used as it is, with the tokens added by the files beside it.
@@ -137,8 +126,8 @@ pub fn add(
 ) -> Result<(), TokenizerError> {
     let mut list: Vec<Token> = listed(own, files)?.into_values().collect();
     let vocabulary = value.get("model").and_then(|model| model.get("vocab")).unwrap_or(&Value::Null);
-    let mut missing = special(files)?;
     let settings = settings(files)?;
+    let mut missing = special(&settings);
     let defaults = of_class(class).iter().filter(|(name, _)| settings.get(*name).is_none());
     missing.extend(defaults.map(|(_, token)| (*token).to_owned()).filter(|token| {
         // A token outside the vocabulary has no row in the model, and no text names it.

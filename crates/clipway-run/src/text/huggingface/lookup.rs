@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::added;
 use super::check::{FILE, check};
 use super::files::{CONFIG, TokenizerFiles, settings};
 use super::json::Node;
@@ -41,17 +42,13 @@ impl<'a> Lookup<'a> {
 
     /// Finds the spelling of a special token: from the configuration, the file's own padding, or the tokenizer's class.
     fn token(&self, name: &str) -> Option<String> {
-        let named = || match self.config.get(name)? {
-            Value::String(token) => Some(token.clone()),
-            Value::Object(token) => Some(token.get("content")?.as_str()?.to_owned()),
-            _ => None,
-        };
+        let named = self.config.get(name).and_then(added::spelling);
         let padding = || {
             let padding = self.root.get("padding").ok().flatten().filter(|_| name == "pad_token")?;
             Some(padding.get("pad_token").ok().flatten()?.string().ok()?.to_owned())
         };
         let by_class = || class_token(&self.class, name).map(str::to_owned);
-        named().or_else(padding).or_else(by_class)
+        named.or_else(padding).or_else(by_class)
     }
 
     pub fn is_nllb(&self) -> bool {
@@ -115,29 +112,13 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// The special tokens that a class of tokenizers has by default.
+/// The special token that a class of tokenizers has by default.
 fn class_token(class: &str, name: &str) -> Option<&'static str> {
-    let tokens: [&str; 5] = match class {
-        "BertTokenizer"
-        | "DistilBertTokenizer"
-        | "ElectraTokenizer"
-        | "LxmertTokenizer"
-        | "MobileBertTokenizer" => ["[PAD]", "[SEP]", "[CLS]", "", ""],
-        "XLMRobertaTokenizer"
-        | "RobertaTokenizer"
-        | "NllbTokenizer"
-        | "BartTokenizer"
-        | "LEDTokenizer"
-        | "MvpTokenizer" => ["<pad>", "</s>", "<s>", "<s>", "</s>"],
-        "SiglipTokenizer" => ["</s>", "", "", "", "</s>"],
-        "Siglip2Tokenizer" => ["<pad>", "", "", "<bos>", "<eos>"],
-        "T5Tokenizer" => ["<pad>", "", "", "", "</s>"],
-        "GemmaTokenizer" => ["<pad>", "", "", "<bos>", "<eos>"],
-        "CLIPTokenizer" => ["<|endoftext|>", "", "", "<|startoftext|>", "<|endoftext|>"],
-        _ => return None,
+    let tokens = match class {
+        // These two have tokens by default, but add none to a vocabulary.
+        "NllbTokenizer" => added::of_class("XLMRobertaTokenizer"),
+        "SiglipTokenizer" => &[("pad_token", "</s>"), ("eos_token", "</s>")],
+        _ => added::of_class(class),
     };
-    let place = ["pad_token", "sep_token", "cls_token", "bos_token", "eos_token"]
-        .iter()
-        .position(|&key| key == name)?;
-    Some(tokens[place]).filter(|token| !token.is_empty())
+    tokens.iter().find(|(key, _)| *key == name).map(|(_, token)| *token)
 }
