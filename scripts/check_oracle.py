@@ -93,8 +93,9 @@ class Check:
     def __init__(self, clipway, name, source, items, paths, place):
         self.clipway, self.name, self.source, self.place = clipway, name, source, place
         self.items, self.problems = items, []
-        self.texts = source.reading.texts(items)
-        self.paths, self.images = source.reading.images(paths)
+        if not source.refused:
+            self.texts = source.reading.texts(items)
+            self.paths, self.images = source.reading.images(paths)
 
     def compare(self, what, kind, expected, found, told=None):
         """Prints the worst; it must be near enough, or else what is `told` must be true."""

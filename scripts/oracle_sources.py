@@ -279,11 +279,21 @@ def apple(path):
     return Source(path, reading, "open_clip's loader of Apple's files", cleaned=True)
 
 
+def without_tokenizer(source, *names):
+    """A source whose tokenizer is nowhere, or is not given: no built-in one is known to fit it."""
+    for name in names:
+        (source.path / name).unlink()
+    source.options, source.refused = [], "missing-tokenizer"
+    return source
+
+
 SOURCES = {
     "transformers CLIP, v5": lambda place: transformers_clip(place / "clip5", "v5"),
     "transformers CLIP, v4": lambda place: transformers_clip(place / "clip4", "v4"),
     "transformers CLIP, end token 2": lambda place: transformers_clip(place / "legacy", "legacy"),
     "transformers SigLIP": lambda place: transformers_siglip(place / "siglip"),
+    "transformers SigLIP, no tokenizer": lambda place: without_tokenizer(
+        transformers_siglip(place / "siglip"), "spiece.model", "tokenizer_config.json"),
     "transformers SigLIP 2, v5": lambda place: transformers_siglip2(place / "siglip2-5", "v5"),
     "transformers SigLIP 2, v4": lambda place: transformers_siglip2(place / "siglip2-4", "v4"),
     "open_clip": lambda place: of_open_clip(place / "open_clip", "lower"),
@@ -292,5 +302,6 @@ SOURCES = {
     "OpenAI": lambda place: openai(place / "openai.bin"),
     "big_vision": lambda place: big_vision(place / "big_vision" / "a.npz", False),
     "big_vision, stacked": lambda place: big_vision(place / "stacked" / "a.npz", True),
+    "big_vision, no tokenizer": lambda place: without_tokenizer(big_vision(place / "big_vision" / "a.npz", False)),
     "Apple": lambda place: apple(place / "apple" / "mobileclip_s1.pt"),
 }
