@@ -130,6 +130,9 @@ pub fn input(error: &InputError) -> Failure {
         InputError::NotAFile { found: "a pipe", .. } => Some(
             "texts and labels are read from standard input with `-`; save anything else as a file".to_owned(),
         ),
+        InputError::TooLarge { kind, .. } if kind.is_raisable() => {
+            Some("raise the limit with `--max-input` if you trust the file".to_owned())
+        }
         InputError::Changed { .. } => Some("run it again when nothing writes to the file".to_owned()),
         _ => hints::of_absent(error),
     };

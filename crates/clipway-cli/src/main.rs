@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refused(&error),
     };
+    arguments.global.raise_limits();
     let ui = Ui::new(&arguments.global, signals::watch(arguments.global.json));
     let result = pool::run(&ui, || arguments.command.run(&ui));
     ui.say_step_times();

@@ -1,6 +1,8 @@
 //! Options shared by several commands.
 
 use clap::{Args, ValueEnum};
+use clipway_formats::raise_inflation_limit;
+use clipway_model::input;
 use clipway_run::budget::Budget;
 use clipway_run::engine::{Compute, InstructionSet};
 
@@ -44,11 +46,26 @@ pub struct Global {
     )]
     pub max_compute: u64,
 
+    /// Size limit of a tokenizer file, an image and a file of texts, if more than the usual 256 MiB, 512 MiB and 64 MiB
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "SIZE", value_parser = size)]
+    pub max_input: Option<u64>,
+
+    /// Size that the deflated entries of an archive may inflate to in total, if more than the usual 32 MiB and 8 times
+    /// their bytes
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "SIZE", value_parser = size)]
+    pub max_inflated: Option<u64>,
+
     #[command(flatten)]
     pub debug: Debug,
 }
 
 impl Global {
+    /// Raises the limits that hold for the whole process.
+    pub fn raise_limits(&self) {
+        self.max_input.into_iter().for_each(input::raise_size_limits);
+        self.max_inflated.into_iter().for_each(raise_inflation_limit);
+    }
+
     /// The limits for one image or text.
     pub fn budget(&self) -> Budget {
         Budget { bytes: self.max_memory, multiplications: self.max_compute * 1_000_000_000 }

@@ -58,4 +58,4 @@ pub use safetensors::{SafetensorsFile, SafetensorsLayout, is_safetensors, write_
 pub use sharded::{ShardedFile, ShardedIndex, sharded_index_json};
 pub use source::{ReadAt, read_all, read_range};
 pub use tensor::{FileFormat, TensorFile, TensorInfo};
-pub use zip::{Method, ZipArchive, ZipEntry};
+pub use zip::{Method, ZipArchive, ZipEntry, raise_inflation_limit};

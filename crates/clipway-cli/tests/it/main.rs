@@ -11,6 +11,7 @@ mod embed;
 mod export;
 mod identify;
 mod inspect;
+mod limits;
 mod models;
 mod onnx;
 mod readme;

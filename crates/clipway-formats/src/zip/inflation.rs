@@ -1,13 +1,21 @@
 //! Limits how much an archive may inflate to.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{Method, ZipArchive};
 use crate::error::{Code, FormatError, Place};
 
 /// Bytes that an archive's deflated entries may inflate to in total, in addition to [`MOST_INFLATION`] times their
-/// size.
-const FREELY_INFLATED: u64 = 32 << 20;
+/// size. A setting of the process: see [`raise_inflation_limit`].
+static FREELY_INFLATED: AtomicU64 = AtomicU64::new(32 << 20);
 /// How many times their size an archive's deflated entries may inflate to. Weights compress far less.
 const MOST_INFLATION: u64 = 8;
+
+/// Lets the deflated entries of each archive that this process opens inflate to `bytes` in total, besides what their size
+/// allows. A limit is never lowered.
+pub fn raise_inflation_limit(bytes: u64) {
+    FREELY_INFLATED.fetch_max(bytes, Ordering::Relaxed);
+}
 
 impl ZipArchive {
     /// Refuses an archive whose deflated entries together inflate far beyond their size. A single small entry may; many
@@ -19,7 +27,8 @@ impl ZipArchive {
         let deflated = || self.entries.iter().filter(|entry| entry.method == Method::Deflated);
         let stored = deflated().map(|entry| entry.compressed).fold(0, u64::saturating_add);
         let inflated = deflated().map(|entry| entry.size).fold(0, u64::saturating_add);
-        let most = stored.saturating_mul(MOST_INFLATION).saturating_add(FREELY_INFLATED);
+        let free = FREELY_INFLATED.load(Ordering::Relaxed);
+        let most = stored.saturating_mul(MOST_INFLATION).saturating_add(free);
         let worst = deflated().max_by_key(|entry| entry.size.saturating_sub(entry.compressed));
         match worst {
             Some(worst) if inflated > most => {

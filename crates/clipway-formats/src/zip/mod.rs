@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::{Code, FormatError, Place};
 use crate::source::ReadAt;
 
+pub use self::inflation::raise_inflation_limit;
 pub(crate) use self::writer::ZipWriter;
 
 /// How the bytes of an entry are stored.

@@ -12,7 +12,7 @@ const DIGEST: &str = "digest";
 
 /// Size limit for the file: about ten times what the largest registered model needs.
 const LIMITS: JsonLimits =
-    JsonLimits { bytes: Kind::Artifact.limit() as usize, depth: 64, values: 400_000, byte_order_mark: false };
+    JsonLimits { bytes: Kind::Artifact.default_limit() as usize, depth: 64, values: 400_000, byte_order_mark: false };
 
 impl Artifact {
     /// The artifact as JSON text.

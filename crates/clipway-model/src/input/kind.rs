@@ -1,6 +1,17 @@
 //! Kinds of inputs, and their size limits.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::config::limits;
+
+/// The limit asked for by [`raise_size_limits`], in bytes.
+static RAISED: AtomicU64 = AtomicU64::new(0);
+
+/// Lets this process read tokenizer files, images and texts of up to `bytes` bytes, if that is more than their kinds
+/// allow. Other kinds keep their limits: no sound file of theirs comes near.
+pub fn raise_size_limits(bytes: u64) {
+    RAISED.fetch_max(bytes, Ordering::Relaxed);
+}
 
 /// What a file is opened as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,8 +50,22 @@ impl Kind {
         Kind::Lock,
     ];
 
-    /// Size limit of this kind, in bytes.
-    pub const fn limit(self) -> u64 {
+    /// Whether [`raise_size_limits`] applies to this kind.
+    pub const fn is_raisable(self) -> bool {
+        matches!(self, Kind::Tokenizer | Kind::Image | Kind::Texts)
+    }
+
+    /// Size limit of this kind in this process, in bytes.
+    pub fn limit(self) -> u64 {
+        if self.is_raisable() {
+            self.default_limit().max(RAISED.load(Ordering::Relaxed))
+        } else {
+            self.default_limit()
+        }
+    }
+
+    /// Size limit of this kind unless it was raised, in bytes.
+    pub const fn default_limit(self) -> u64 {
         match self {
             Kind::Weights | Kind::Written => 16 << 40,
             Kind::Index | Kind::Texts | Kind::Artifact => 64 << 20,

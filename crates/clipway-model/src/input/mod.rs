@@ -14,7 +14,7 @@ pub use error::InputError;
 pub(crate) use error::is_out_of_descriptors;
 pub use file::FileSource;
 pub use folder::Folder;
-pub use kind::Kind;
+pub use kind::{Kind, raise_size_limits};
 
 use std::io::Read;
 use std::path::Path;
