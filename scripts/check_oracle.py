@@ -25,7 +25,10 @@ LEAST = 0.99999
 ODD = ["the dog’s ball", "“quoted” — dash…", "salt &amp; pepper", "&lt;b&gt;bold&lt;/b&gt; &amp;amp; done", "ﬁne ﬂour", "Ａｂｃ １２", "schÃ¶n",
        "naïve cafe\u0301", "A Photo. Of a CAT!", "it's a t-shirt, size 3.5!", "ΟΔΥΣΣΕΥΣ ΣΙΣΥΦΟΣ", "İstanbul IŞIK", "ß SS ẞ", "👩‍👩‍👧‍👦 family 🇩🇪",
        "東京タワー 漢字", "a\u00a0b\u2003c", "two  spaces\tand a tab", "snake_case and_more", "don't I'LL they'Ve",
-       "<|startoftext|> a", "1234567890", "½ ② Ⅷ ㎏", "שלום", "مرحبا", "हिन्दी", "ไทย", "e" * 120, "#hash @at $5 100%", "a-b—c–d", "e\u0301\u0323", "!", "", " "]
+       "<|startoftext|> a", "1234567890", "½ ② Ⅷ ㎏", "שלום", "مرحبا", "हिन्दी", "ไทย", "e" * 120, "#hash @at $5 100%", "a-b—c–d", "e\u0301\u0323", "!", "", " ",
+       # Every class's special tokens, as a text may contain them.
+       "a </s> b", "</s>", "<s> x</s>y", "<unk>", "a<unk>b <pad> c", "[CLS] a [SEP] b[PAD]", "[MASK] photo [UNK]", "<mask> a", "<bos>a<eos> b",
+       "a <|endoftext|> b<|startoftext|>", "<extra_id_0> cat", "<END> <Pad> </S>"]
 
 
 def texts(count, seed=1):

@@ -300,7 +300,8 @@ class Judge:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         length = min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
         # clipway pads on the right where nothing states a side, whatever the class, and notes it.
-        pads_left = base.startswith(("siglip2", "gemma")) or type(tokenizer).__name__ == "GemmaTokenizer"
+        states = (folder / CONFIG).exists() and json.loads((folder / CONFIG).read_text()).get("padding_side")
+        pads_left = not states and (base.startswith(("siglip2", "gemma")) or type(tokenizer).__name__ == "GemmaTokenizer")
         padding = {"padding_side": "right"} if pads_left else {}
         ids = tokenizer(self.items, padding="max_length", max_length=length, truncation=True, return_tensors="pt", **padding)["input_ids"]
         with torch.no_grad():

@@ -11,8 +11,12 @@ use crate::input::Kind;
 const DIGEST: &str = "digest";
 
 /// Size limit for the file: about ten times what the largest registered model needs.
-const LIMITS: JsonLimits =
-    JsonLimits { bytes: Kind::Artifact.default_limit() as usize, depth: 64, values: 400_000, byte_order_mark: false };
+const LIMITS: JsonLimits = JsonLimits {
+    bytes: Kind::Artifact.default_limit() as usize,
+    depth: 64,
+    values: 400_000,
+    byte_order_mark: false,
+};
 
 impl Artifact {
     /// The artifact as JSON text.

@@ -63,7 +63,7 @@ pub struct Tokenizer {
     cutter: Cutter,
 }
 
-/// What splits cleaned text into tokens.
+/// What splits text into tokens.
 #[derive(Debug)]
 enum Cutter {
     Clip(ClipBpe),
@@ -91,12 +91,7 @@ impl Tokenizer {
         let TokenizerKind::TokenizerJson(json_rules) = &rules.kind else {
             return Err(TokenizerError::Kind { expected: "tokenizer_json", found: "clip_bpe" });
         };
-        let cutter = JsonTokenizer::new(
-            bytes,
-            json_rules.clone(),
-            rules.context_length,
-            rules.clean == Clean::Siglip,
-        )?;
+        let cutter = JsonTokenizer::new(bytes, json_rules.clone(), rules.context_length, rules.clean)?;
         Ok(Tokenizer { rules, cutter: Cutter::Json(Box::new(cutter)) })
     }
 
@@ -174,10 +169,9 @@ impl Tokenizer {
 
     /// Fills one row, `[context_length]`.
     fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
-        let cleaned = clean::apply(self.rules.clean, text);
         match &self.cutter {
-            Cutter::Clip(clip) => Ok(clip.encode_into(&cleaned, row)),
-            Cutter::Json(json) => json.encode_into(&cleaned, row),
+            Cutter::Clip(clip) => Ok(clip.encode_into(&clean::apply(self.rules.clean, text), row)),
+            Cutter::Json(json) => json.encode_into(text, row),
         }
     }
 }

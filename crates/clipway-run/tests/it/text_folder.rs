@@ -109,6 +109,61 @@ fn siglip_2_lowers_case_and_keeps_punctuation() {
     );
 }
 
+/// A SentencePiece model of these pieces, the second of which ends texts and the third of which is unknown.
+fn sentence_piece(pieces: &[&str]) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let piece = |(place, piece): (usize, &&str)| {
+        let score = [&[2 << 3 | 5][..], &(-(place as f32)).to_le_bytes()].concat();
+        field(1, &[field(1, piece.as_bytes()), score].concat())
+    };
+    let mut bytes: Vec<u8> = pieces.iter().enumerate().flat_map(piece).collect();
+    // The trainer's settings: unigrams, and the unknown piece (field 40).
+    bytes.extend(field(2, &[3 << 3, 1, 0xc0, 0x02, 2]));
+    bytes
+}
+
+/// The ids are those that transformers' `SiglipTokenizer` gives for the same files.
+#[test]
+fn siglip_splits_texts_at_tokens_before_it_cleans_them() {
+    let text = text_config(json!({
+        "context_length": 8, "vocab_size": 12, "hf_tokenizer_name": "tokenizer", "pool_type": "last",
+    }));
+    let pieces = ["<pad>", "</s>", "<unk>", "▁", "a", "b", "▁a", "▁b", "s", "u", "k"];
+    let files = |changes: Value| {
+        let mut config = json!({ "tokenizer_class": "SiglipTokenizer", "model_max_length": 8 });
+        config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        vec![
+            ("spiece.model".to_owned(), sentence_piece(&pieces)),
+            ("tokenizer_config.json".to_owned(), config.to_string().into_bytes()),
+        ]
+    };
+    let plain = read(&text, &files(json!({}))).unwrap().unwrap();
+    ids(&plain, "A. b", &[6, 7, 1, 1]);
+    // The first part is marked, those after a token are not.
+    ids(&plain, "a</s>b", &[6, 1, 5, 1, 1]);
+    ids(&plain, "a <unk> B!", &[6, 2, 5, 1]);
+    ids(&plain, "</s>", &[1, 1, 1]);
+    // A text that ends with the end token gets no second one.
+    let padded = read(&text, &files(json!({ "pad_token": "<pad>" }))).unwrap().unwrap();
+    ids(&padded, "b </s>", &[7, 1, 0, 0]);
+    ids(&padded, "b <pad>a", &[7, 0, 4, 1, 0]);
+    // `S` is no token: only its spelling as it is.
+    let special = read(&text, &files(json!({ "additional_special_tokens": ["s"] }))).unwrap().unwrap();
+    ids(&special, "as", &[6, 8, 1]);
+    ids(&special, "aS", &[6, 8, 1]);
+    ids(&special, "sa", &[8, 4, 1]);
+    for (key, value) in [
+        ("unk_token", json!("a")),
+        ("bos_token", json!("!")),
+        ("additional_special_tokens", json!(["other"])),
+        ("added_tokens_decoder", json!({ "9": { "content": "a" } })),
+        ("added_tokens_decoder", json!({ "4": { "content": "a", "single_word": true } })),
+    ] {
+        let error = read(&text, &files(json!({ key: value }))).err().unwrap_or_else(|| panic!("{key}"));
+        assert!(error.to_string().contains("tokenizer_config.json"), "{error}");
+    }
+}
+
 #[test]
 fn the_built_in_tokenizer_is_taken_only_where_it_fits() {
     let takes = |changes: Value| {

@@ -20,12 +20,7 @@ pub fn apply(clean: Clean, text: &str) -> Cow<'_, str> {
             let spaced = join_words(&basic(text));
             Cow::Owned(if spaced.is_ascii() { spaced.to_ascii_lowercase() } else { lowercase(&spaced) })
         }
-        Clean::Siglip => {
-            let spaced = format!("▁{}", text.replace('▁', " "));
-            let mut kept = lowercase(&spaced);
-            kept.retain(|character| !character.is_ascii_punctuation());
-            Cow::Owned(join_words(&kept))
-        }
+        Clean::Siglip => Cow::Owned(siglip(&marked(text))),
         Clean::Whitespace => Cow::Owned(join_words(&basic(text))),
         Clean::Canonicalize => {
             let basic = basic(text);
@@ -40,6 +35,18 @@ pub fn apply(clean: Clean, text: &str) -> Cow<'_, str> {
             Cow::Owned(join_words(&lowercase(&kept)))
         }
     }
+}
+
+/// A text with the mark that transformers' `SiglipTokenizer` puts at its beginning.
+pub fn marked(text: &str) -> String {
+    format!("▁{}", text.replace('▁', " "))
+}
+
+/// A text as transformers' `SiglipTokenizer` cleans it: lower-cased, without punctuation.
+pub fn siglip(text: &str) -> String {
+    let mut kept = lowercase(text);
+    kept.retain(|character| !character.is_ascii_punctuation());
+    join_words(&kept)
 }
 
 /// Repairs a text and unescapes its HTML references; whitespace is unchanged.

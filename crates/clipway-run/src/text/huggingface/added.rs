@@ -70,7 +70,7 @@ pub fn of_class(class: &str) -> &'static [(&'static str, &'static str)] {
 }
 
 /// The special tokens stated by the files: those of the known names, of other names that end in `_token`, and further ones.
-fn special(settings: &Map<String, Value>) -> Vec<String> {
+pub fn special(settings: &Map<String, Value>) -> Vec<String> {
     let known = NAMES.into_iter().filter_map(|name| settings.get(name)).filter_map(spelling);
     let is_other = |key: &str| key.ends_with("_token") && !NAMES.contains(&key);
     let others = settings.iter().filter(|(key, _)| is_other(key)).filter_map(|(_, value)| spelling(value));
@@ -124,7 +124,7 @@ pub fn add(
     files: &TokenizerFiles,
     class: &str,
 ) -> Result<(), TokenizerError> {
-    let mut list: Vec<Token> = listed(own, files)?.into_values().collect();
+    let mut list = listed(own, files)?;
     let vocabulary = value.get("model").and_then(|model| model.get("vocab")).unwrap_or(&Value::Null);
     let settings = settings(files)?;
     let mut missing = special(&settings);
@@ -167,30 +167,42 @@ pub fn add(
 /// An added token with its options.
 type Token = Map<String, Value>;
 
-/// The tokens listed by files, by id.
-fn listed(own: Option<&Value>, files: &TokenizerFiles) -> Result<BTreeMap<u64, Token>, TokenizerError> {
+/// The tokens listed by files, in the order in which transformers adds them: those of the configuration, by id, then all
+/// others, by id.
+fn listed(own: Option<&Value>, files: &TokenizerFiles) -> Result<Vec<Token>, TokenizerError> {
     let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
     let mut tokens = BTreeMap::new();
     if let Some(Value::Object(decoder)) = config.get("added_tokens_decoder") {
         for (id, token) in decoder {
             if let (Ok(id), Value::Object(token)) = (id.parse(), token) {
-                tokens.insert(id, token.clone());
+                tokens.insert((Listed::First, id), token.clone());
             }
         }
     } else if let Some(bytes) = files.added_tokens {
         let Value::Object(ids) = strict::parse(bytes, "added_tokens.json")? else {
             return Err(TokenizerError::file("added_tokens.json", "top level", "expected an object"));
         };
-        let numbered = ids.iter().filter_map(|(content, id)| Some((id.as_u64()?, plain(content, false))));
+        let numbered = ids
+            .iter()
+            .filter_map(|(content, id)| Some(((Listed::Then, id.as_u64()?), plain(content, false))));
         tokens.extend(numbered);
     }
     for token in own.and_then(Value::as_array).into_iter().flatten() {
         if let (Some(id), Value::Object(token)) = (token.get("id").and_then(Value::as_u64), token) {
-            let kept = tokens.entry(id).or_insert_with(|| token.clone());
+            let is_first = tokens.contains_key(&(Listed::First, id));
+            let place = if is_first { Listed::First } else { Listed::Then };
+            let kept = tokens.entry((place, id)).or_insert_with(|| token.clone());
             kept.insert("id".to_owned(), json!(id));
         }
     }
-    Ok(tokens)
+    Ok(tokens.into_values().collect())
+}
+
+/// When a token is added.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Listed {
+    First,
+    Then,
 }
 
 /// The id of a token in a model's vocabulary.

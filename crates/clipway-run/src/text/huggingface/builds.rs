@@ -107,8 +107,9 @@ fn xlm_roberta(source: Source, files: &TokenizerFiles) -> Result<Value, Tokenize
     Ok(pieces(source, 3, scheme, post_processor))
 }
 
-fn t5(source: Source, _: &TokenizerFiles) -> Result<Value, TokenizerError> {
-    let post_processor = source.template(&[], &["</s>"])?;
+fn t5(source: Source, files: &TokenizerFiles) -> Result<Value, TokenizerError> {
+    let end = added::named(files, "eos_token", "</s>")?;
+    let post_processor = source.template(&[], &[&end])?;
     Ok(pieces(source, 2, "always", post_processor))
 }
 

@@ -21,18 +21,20 @@ mod pattern;
 mod pipeline;
 mod sentence_piece;
 mod slow;
+mod split;
 mod template;
 mod vocabulary;
 
 use clipway_model::config::HuggingFaceOptions;
 
 use super::filled::Filled;
-use super::{JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode, TokenizerRules};
+use super::{Clean, JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode, TokenizerRules, clean};
 use charsmap::Charsmap;
 use check::{check, load, parse};
 use contained::contained;
 use growth::TextGrowth;
 use json::Node;
+use split::{Part, SplitTokens};
 use template::Template;
 use vocabulary::Vocabulary;
 
@@ -140,26 +142,35 @@ pub fn follows_file(files: &TokenizerFiles) -> Result<Option<String>, TokenizerE
     Ok(Some(class::of(files)?).filter(|class| files.tokenizer.is_some() && is_followed(class)))
 }
 
-/// A `tokenizer.json` and what happens to its ids.
+/// A `tokenizer.json`, what happens to a text before it, and to its ids after it.
 #[derive(Debug)]
 pub struct JsonTokenizer {
     library: tokenizers::Tokenizer,
+    clean: Clean,
+    split: Option<Split>,
     rules: JsonRules,
     template: Template,
     highest: Highest,
-    charsmap: Option<Charsmap>,
     growth: TextGrowth,
+}
+
+/// What transformers' `SiglipTokenizer` does before and around SentencePiece.
+#[derive(Debug)]
+struct Split {
+    tokens: SplitTokens,
+    /// The character map, applied as in SentencePiece.
+    charsmap: Option<Charsmap>,
+    /// Number of ids of what leads a part that does not begin the text.
+    lead: usize,
 }
 
 impl JsonTokenizer {
     /// Checks a `tokenizer.json` and creates a tokenizer from it.
-    ///
-    /// `maps_first`: whether the normalizer's character map is applied as in SentencePiece.
     pub fn new(
         bytes: &[u8],
         rules: JsonRules,
         context_length: usize,
-        maps_first: bool,
+        clean: Clean,
     ) -> Result<Self, TokenizerError> {
         let mut value = parse(bytes)?;
         let (vocabulary, template, growth) = check(&Node::root(&value, FILE))?;
@@ -177,12 +188,16 @@ impl JsonTokenizer {
         if context_length < least {
             return Err(TokenizerError::ContextLength { found: context_length, least, most: usize::MAX });
         }
-        let mut library = load(bytes, &vocabulary)?;
-        let charsmap = if maps_first { take_charsmap(&mut value)? } else { None };
-        if charsmap.is_some() {
-            library = load(value.to_string().as_bytes(), &Vocabulary::check(&Node::root(&value, FILE))?)?;
+        let library = load(bytes, &vocabulary)?;
+        let mut made = JsonTokenizer { library, clean, split: None, rules, template, highest, growth };
+        if clean == Clean::Siglip {
+            let (charsmap, tokens) = (take_charsmap(&mut value)?, SplitTokens::take(&mut value)?);
+            made.library =
+                load(value.to_string().as_bytes(), &Vocabulary::check(&Node::root(&value, FILE))?)?;
+            let lead = made.ids(&tokens.lead(), charsmap.as_ref())?.len();
+            made.split = Some(Split { tokens, charsmap, lead });
         }
-        Ok(JsonTokenizer { library, rules, template, highest, charsmap, growth })
+        Ok(made)
     }
 
     /// The highest ids of the vocabulary.
@@ -195,16 +210,46 @@ impl JsonTokenizer {
         &self.template.suffix
     }
 
-    /// Fills a row of ids, `[context_length]`, from a cleaned text, and returns whether it was truncated.
-    pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
-        self.growth.check(text, self.charsmap.as_ref(), &self.library)?;
-        let mapped = self.charsmap.as_ref().map(|charsmap| charsmap.normalize(text));
+    /// The ids of a cleaned text.
+    fn ids(&self, text: &str, charsmap: Option<&Charsmap>) -> Result<Vec<u32>, TokenizerError> {
+        self.growth.check(text, charsmap, &self.library)?;
+        let mapped = charsmap.map(|charsmap| charsmap.normalize(text));
         let text = mapped.as_deref().unwrap_or(text);
         let encoding = contained(|| self.library.encode_fast(text, false))
             .map_err(|cause| TokenizerError::Encode { cause })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The ids of a text that is split at tokens before it is cleaned; no more parts than a row of `most` ids can use.
+    fn split_ids(&self, split: &Split, text: &str, most: usize) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = Vec::new();
+        let text = clean::marked(text);
+        for (place, part) in split.tokens.parts(&text).into_iter().enumerate() {
+            match part {
+                Part::Token(id) => ids.push(id),
+                Part::Text(text) => {
+                    let cleaned = split.tokens.cleaned(text, place == 0);
+                    let found = self.ids(&cleaned, split.charsmap.as_ref())?;
+                    let lead = if place > 0 && found.len() >= split.lead { split.lead } else { 0 };
+                    ids.extend(&found[lead..]);
+                }
+            }
+            if ids.len() > most && self.rules.truncation_side == Side::Right {
+                break;
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Fills a row of ids, `[context_length]`, from a text, and returns whether it was truncated.
+    pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
+        let ids = match &self.split {
+            Some(split) => self.split_ids(split, text, row.len())?,
+            None => self.ids(&clean::apply(self.clean, text), None)?,
+        };
+        let ids = ids.as_slice();
         let Template { prefix, suffix } = &self.template;
         let special = prefix.len() + suffix.len();
-        let ids = encoding.get_ids();
         let room = match self.rules.mode {
             // One position is reserved for the class token at the end.
             TokenizerMode::Clips { .. } => row.len().saturating_sub(special + 1),
@@ -216,6 +261,10 @@ impl JsonTokenizer {
             Side::Right => &ids[..room],
             Side::Left => &ids[ids.len() - room..],
         };
+        // A text that ends with the end token gets no second one.
+        let has_end = self.split.is_some() && !suffix.is_empty() && kept.ends_with(suffix);
+        let suffix = if has_end { &[] } else { suffix.as_slice() };
+        let special = prefix.len() + suffix.len();
         let length = kept.len() + special;
         row.fill(self.rules.pad_id.into());
         let start = match self.rules.padding_side {

@@ -2,12 +2,17 @@
 //!
 //! The fields are defined by `sentencepiece_model.proto` of <https://github.com/google/sentencepiece>.
 
+use std::collections::{BTreeSet, HashMap};
+
+use clipway_formats::shown;
 use serde_json::{Value, json};
 
+use super::added;
 use super::class::Backend;
-use super::files::{CONFIG, TokenizerFiles, parse_config};
+use super::files::{CONFIG, TokenizerFiles, parse_config, settings};
 use super::vocabulary::HIGHEST_ID;
 use crate::text::TokenizerError;
+use crate::text::characters::lowercase;
 
 /// The file's name in errors.
 const FILE: &str = "spiece.model";
@@ -29,15 +34,8 @@ pub fn siglip(files: &TokenizerFiles) -> Result<Backend<'static>, TokenizerError
         let cause = "false; this class supports only lower-cased texts";
         return Err(TokenizerError::file(CONFIG, "do_lower_case", cause));
     }
-    let listed = config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten();
-    for token in listed.filter_map(|(_, token)| token.get("content")?.as_str()) {
-        if !model.pieces.iter().any(|(piece, _)| piece == token) {
-            let cause =
-                format!("`{token}` is not a piece in `{FILE}`, and added tokens are not supported with it");
-            return Err(TokenizerError::file(CONFIG, "added_tokens_decoder", cause));
-        }
-    }
-    let end = super::added::named(files, "eos_token", "</s>")?;
+    let added = split_tokens(files, &model)?;
+    let end = added::named(files, "eos_token", "</s>")?;
     let Some(end_id) = model.pieces.iter().position(|(piece, _)| *piece == end) else {
         return Err(TokenizerError::file(FILE, "pieces", format!("the end token `{end}` is missing")));
     };
@@ -57,7 +55,7 @@ pub fn siglip(files: &TokenizerFiles) -> Result<Backend<'static>, TokenizerError
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": [],
+        "added_tokens": added,
         "normalizer": { "type": "Sequence", "normalizers": normalizers },
         "pre_tokenizer": null,
         "post_processor": {
@@ -72,6 +70,62 @@ pub fn siglip(files: &TokenizerFiles) -> Result<Backend<'static>, TokenizerError
         },
     });
     Ok(Backend { bytes: value.to_string().into_bytes().into(), value })
+}
+
+/// The tokens at which texts are split before they are cleaned: all special ones, and those listed by the configuration.
+fn split_tokens(files: &TokenizerFiles, model: &Model) -> Result<Vec<Value>, TokenizerError> {
+    let unknown = added::named(files, "unk_token", "<unk>")?;
+    let place = usize::try_from(model.unknown).ok();
+    if place.and_then(|place| model.pieces.get(place)).is_none_or(|(piece, _)| *piece != unknown) {
+        let cause = format!("`{}` is not the unknown piece of `{FILE}`", shown(&unknown));
+        return Err(TokenizerError::file(CONFIG, "unk_token", cause));
+    }
+    let settings = settings(files)?;
+    let mut ids = HashMap::new();
+    for (id, (piece, _)) in model.pieces.iter().enumerate() {
+        ids.entry(piece.as_str()).or_insert(id);
+    }
+    let mut contents = BTreeSet::new();
+    let listed = settings.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten();
+    for (id, token) in listed.filter_map(|(id, token)| Some((id, token.as_object()?))) {
+        let flag = |name: &str| token.get(name).and_then(Value::as_bool).unwrap_or(false);
+        let content = token.get("content").and_then(Value::as_str).unwrap_or_default();
+        if flag("single_word") {
+            let cause =
+                format!("`{}` has `single_word`, which is not supported with `{FILE}`", shown(content));
+            return Err(TokenizerError::file(CONFIG, "added_tokens_decoder", cause));
+        }
+        // transformers looks for such a token in lower case.
+        let is_lowered =
+            !flag("special") && token.get("normalized").is_none_or(|flag| *flag == Value::Bool(true));
+        let content = if is_lowered { lowercase(content) } else { content.to_owned() };
+        // transformers takes the stated id, whatever the piece's own is.
+        if let Some(own) = ids.get(content.as_str()).filter(|own| own.to_string() != *id) {
+            let cause =
+                format!("`{}` has id {id}, but piece {own} of `{FILE}` is spelled so", shown(&content));
+            return Err(TokenizerError::file(CONFIG, "added_tokens_decoder", cause));
+        }
+        contents.insert(content);
+    }
+    contents.extend(added::special(&settings));
+    let defaults = [("eos_token", "</s>"), ("pad_token", "</s>"), ("unk_token", "<unk>")];
+    let missing = defaults.iter().filter(|(name, _)| settings.get(*name).is_none());
+    contents.extend(missing.map(|(_, token)| (*token).to_owned()));
+    contents.remove("");
+    let token = |content: String| {
+        let id = ids.get(content.as_str()).ok_or_else(|| {
+            let cause = format!(
+                "`{}` is not a piece of `{FILE}`, and tokens beside it are not supported",
+                shown(&content)
+            );
+            TokenizerError::file(CONFIG, "special tokens", cause)
+        })?;
+        Ok(json!({
+            "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            "special": true,
+        }))
+    };
+    contents.into_iter().map(token).collect()
 }
 
 fn replace(pattern: Value, content: &str) -> Value {
