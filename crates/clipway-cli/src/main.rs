@@ -5,14 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+mod checklist;
 mod collect;
 mod commands;
 mod contract;
 mod failure;
 mod features;
 mod hints;
-mod options;
 mod images;
+mod options;
+mod output;
 mod pool;
 mod progress;
 mod reading;

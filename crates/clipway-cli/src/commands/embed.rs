@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clipway_model::output::{OutputError, OutputOptions, Staging, TargetKind, check_apart};
+use clipway_model::output::Staging;
 use clipway_model::plan::Towers;
 use clipway_run::encoder::normalize;
 
 use crate::collect;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::features::{Features, Format, Row};
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
+use crate::output;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments};
 use crate::text::read_texts;
@@ -121,15 +122,7 @@ impl Embed {
         let Some(out) = &self.out else { return Ok(None) };
         let format = Format::of(out)?;
         let given = images.iter().chain(&self.texts_file).chain([&self.model_folder]);
-        let inputs: Vec<&Path> = given.map(PathBuf::as_path).filter(|path| path.exists()).collect();
-        let options = OutputOptions { kind: TargetKind::File, force: self.force, ..OutputOptions::default() };
-        let staging = check_apart(out, &inputs).and_then(|()| Staging::create(out, options));
-        staging.map(|staging| Some((format, staging))).map_err(|error| {
-            let failure = Failure::could_not_run(error.code(), chain(&error));
-            match error {
-                OutputError::Exists { .. } => failure.hint("pass `--force` to replace it"),
-                _ => failure,
-            }
-        })
+        let inputs: Vec<&Path> = given.map(PathBuf::as_path).collect();
+        Ok(Some((format, output::file(out, self.force, &inputs)?)))
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod check;
 mod classify;
 mod completions;
 mod embed;
@@ -21,6 +22,7 @@ use crate::ui::Ui;
 #[derive(Subcommand)]
 pub enum Command {
     Inspect(inspect::Inspect),
+    Check(check::Check),
     Export(Box<export::Export>),
     Verify(verify::Verify),
     Classify(classify::Classify),
@@ -35,6 +37,7 @@ impl Command {
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         match self {
             Command::Inspect(command) => command.run(ui),
+            Command::Check(command) => command.run(ui),
             Command::Export(command) => command.run(ui),
             Command::Verify(command) => command.run(ui),
             Command::Classify(command) => command.run(ui),

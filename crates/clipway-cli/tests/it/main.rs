@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bad_weights;
+mod check;
 mod classify;
 mod contradictions;
 mod embed;

@@ -1,0 +1,149 @@
+//! The checklist as a web page: one file, without anything to fetch.
+
+use std::fmt::Write as _;
+
+use clipway_model::artifact::{Report, Stage};
+use clipway_model::contract::Contract;
+
+use super::{Checklist, Point};
+
+const STYLE: &str = "\
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d8dee4; --soft: #57606a;
+  --pass: #1a7f37; --warn: #9a6700; --fail: #cf222e; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --line: #30363d; --soft: #9198a1;
+  --pass: #3fb950; --warn: #d29922; --fail: #f85149; } }
+body { margin: 0 auto; max-width: 60rem; padding: 1rem; color: var(--ink); background: var(--paper);
+  font: 1rem/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+.sum { color: var(--soft); }
+table { border-collapse: collapse; width: 100%; } th { text-align: left; color: var(--soft); font-weight: normal; }
+td, th { border-bottom: 1px solid var(--line); padding: .4rem .6rem .4rem 0; vertical-align: top; overflow-wrap: anywhere; }
+td.s { font-weight: 600; white-space: nowrap; } .pass { color: var(--pass); } .warn { color: var(--warn); }
+.fail { color: var(--fail); } code { font: .85rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
+svg { width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
+svg .bar { fill: var(--pass); } svg .over { fill: var(--fail); } svg .limit { stroke: var(--soft); stroke-dasharray: 3 3; }
+@media (max-width: 40rem) { thead { display: none; } tr { display: block; border-bottom: 1px solid var(--line); padding: .4rem 0; }
+  td { display: block; border: 0; padding: .1rem 0; } }";
+
+/// The page of a checklist, with the contract and the verification where they are known.
+pub fn page(name: &str, list: &Checklist, contract: Option<&Contract>, report: Option<&Report>) -> String {
+    let name = escaped(name);
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{name}: deployment checklist</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n\
+         <h1>{name}</h1>\n<p class=\"sum\">{}, by clipway {}</p>\n\
+         <table>\n<thead><tr><th>result</th><th>point</th><th>found</th></tr></thead>\n<tbody>\n",
+        escaped(&list.summary()),
+        env!("CARGO_PKG_VERSION"),
+    );
+    for Point { name, status, found, mend } in &list.points {
+        let class = status.name().to_ascii_lowercase();
+        let mend =
+            mend.as_ref().map(|mend| format!("<br><code>{}</code>", escaped(mend))).unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"s {class}\">{class}</td><td>{}</td><td>{}{mend}</td></tr>",
+            escaped(name),
+            escaped(found)
+        );
+    }
+    page.push_str("</tbody>\n</table>\n");
+    if let Some(report) = report {
+        let _ = write!(
+            page,
+            "<h2>Verification</h2>\n<p>{}</p>\n{}",
+            escaped(&report.summary()),
+            plot(&report.stages)
+        );
+    }
+    if let Some(contract) = contract {
+        page.push_str("<h2>Contract</h2>\n<table>\n<thead><tr><th>field</th><th>value</th><th>origin</th></tr></thead>\n<tbody>\n");
+        for row in contract.rows() {
+            let cells = [row.field, &row.value, &row.from].map(|cell| format!("<td>{}</td>", escaped(cell)));
+            let _ = writeln!(page, "<tr>{}</tr>", cells.concat());
+        }
+        page.push_str("</tbody>\n</table>\n");
+    }
+    page.push_str("</body>\n</html>\n");
+    page
+}
+
+/// The smallest error that the plot tells from none.
+const LEAST: f64 = 1e-9;
+
+/// Bars of the stages' largest errors on a logarithmic scale, each with its tolerance.
+fn plot(stages: &[Stage]) -> String {
+    const ROW: usize = 26;
+    let height = stages.len() * ROW + 24;
+    let mut plot = format!(
+        "<svg viewBox=\"0 0 640 {height}\" role=\"img\" aria-label=\"Largest error of each stage, beside its tolerance\">\n"
+    );
+    for (place, stage) in stages.iter().enumerate() {
+        let (top, error, limit) = (place * ROW, at(stage.worst_relative), at(stage.tolerance.relative));
+        let class = if stage.passed { "bar" } else { "over" };
+        let _ = writeln!(
+            plot,
+            "<text x=\"0\" y=\"{}\">{}</text><rect class=\"{class}\" x=\"150\" y=\"{}\" width=\"{error:.1}\" height=\"14\"/>\
+             <line class=\"limit\" x1=\"{limit_at:.1}\" x2=\"{limit_at:.1}\" y1=\"{top}\" y2=\"{}\"/>\
+             <text x=\"560\" y=\"{}\">{:.1e}</text>",
+            top + 17,
+            escaped(&stage.name),
+            top + 6,
+            top + ROW,
+            top + 17,
+            stage.worst_relative,
+            limit_at = 150.0 + limit,
+        );
+    }
+    let _ = writeln!(
+        plot,
+        "<text x=\"150\" y=\"{}\">largest error, of the largest value, from {LEAST:.0e} to 1; dashed: the tolerance</text>\n</svg>",
+        height - 6
+    );
+    plot
+}
+
+/// Where an error stands on the scale, in pixels.
+fn at(error: f64) -> f64 {
+    400.0 * (error.clamp(LEAST, 1.0) / LEAST).log10() / -LEAST.log10()
+}
+
+/// Text for a page: nothing in it is markup.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            character => out.push(character),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_no_markup() {
+        let mut list = Checklist::default();
+        list.points.push(Point::warn("license", "<script>alert(1)</script>", "a \"b\" & 'c'"));
+        let page = page("<b>", &list, None, None);
+        assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");
+        assert!(page.contains("&lt;script&gt;") && page.contains("a &quot;b&quot; &amp; &#39;c&#39;"));
+    }
+
+    #[test]
+    fn the_scale_is_logarithmic() {
+        assert_eq!(at(0.0), 0.0);
+        assert_eq!(at(1.0), 400.0);
+        assert_eq!(at(f64::INFINITY), 400.0);
+        assert!((at(LEAST.sqrt()) - 200.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,189 @@
+//! `clipway check`: whether a model can be deployed as it is, as a list of points, each with what mends it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clipway_formats::shown_path;
+use clipway_model::artifact::Artifact;
+use clipway_model::checkpoint::Checkpoint;
+use clipway_model::contract::Contract;
+use clipway_model::inspect::{InspectOptions, Inspection, inspect};
+use clipway_model::output::Staging;
+use clipway_model::plan::Towers;
+use clipway_model::source::Source;
+use clipway_run::load::LoadedTokenizer;
+use serde_json::json;
+
+use crate::checklist::{self, Checklist, Program};
+use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED, chain};
+use crate::output;
+use crate::progress::StageBars;
+use crate::source::{self, SourceArguments};
+use crate::ui::Ui;
+
+/// Check whether a model can be deployed as it is: format, config, preprocessing, tokenizer, values, verification, and
+/// which programs load it
+#[derive(Args)]
+pub struct Check {
+    /// Weight file, shard index, or folder
+    source: PathBuf,
+
+    /// Programs that must load it as it is
+    #[arg(long = "for", value_name = "PROGRAM", value_enum, value_delimiter = ',')]
+    programs: Vec<Program>,
+
+    /// Leave out what reads every weight: the range of the values, and hashes
+    #[arg(long)]
+    quick: bool,
+
+    /// Also write the list to this file as a web page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Replace an existing page
+    #[arg(long, requires = "html")]
+    force: bool,
+
+    #[command(flatten)]
+    arguments: SourceArguments,
+}
+
+/// What a check found.
+#[derive(Default)]
+struct Found {
+    list: Checklist,
+    contract: Option<Contract>,
+    artifact: Option<Artifact>,
+}
+
+impl Check {
+    /// Checks and prints; false if a point fails.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let open = |html: &Path| output::file(html, self.force, &[&self.source]);
+        let staging = self.html.as_deref().map(open).transpose()?;
+        let found = self.found(ui)?;
+        let artifact = found.artifact.as_ref();
+        if let Some(staging) = staging {
+            let name = format!("{}", shown_path(&self.source));
+            let report = artifact.and_then(|artifact| artifact.verification.as_ref());
+            let page = checklist::page(&name, &found.list, found.contract.as_ref(), report);
+            write(staging, &page)?;
+        }
+        if ui.json() {
+            let name = self.source.to_string_lossy();
+            ui.data_json(
+                &json!({ "source": name, "passes": found.list.passes(), "points": found.list.points }),
+            )?;
+        } else {
+            ui.data(&found.list.text())?;
+        }
+        Ok(found.list.passes())
+    }
+
+    fn found(&self, ui: &Ui) -> Result<Found, Failure> {
+        let mut found = Found::default();
+        // A source that is refused has one point; one that could not be read at all is trouble.
+        let unopened = |failure: Failure| match failure.exit_code {
+            COULD_NOT_RUN | INTERRUPTED => Err(failure),
+            _ => Ok(checklist::unopened(&failure)),
+        };
+        if self.source.is_dir() {
+            match Artifact::find(&self.source) {
+                Ok(artifact) => found.artifact = artifact,
+                Err(error) => {
+                    found.list.points.push(unopened(source::artifact_failure(&error))?);
+                    return Ok(found);
+                }
+            }
+            match source::graphs(&self.source, self.arguments.backend) {
+                Ok(Some(folder)) if !has_weights(&self.source) => {
+                    found.list.points.extend(checklist::graphs(&folder));
+                    self.add_artifact(&mut found);
+                    found.list.points.extend(checklist::programs(&self.source, None, &self.programs));
+                    return Ok(found);
+                }
+                Ok(_) => {}
+                Err(failure) => found.list.points.push(unopened(failure)?),
+            }
+        }
+        let checkpoint = match self.arguments.open(&self.source) {
+            Ok(checkpoint) => checkpoint,
+            Err(failure) => {
+                found.list.points.push(unopened(failure)?);
+                return Ok(found);
+            }
+        };
+        let inspection = self.inspection(&checkpoint, ui)?;
+        match source::resolve(&checkpoint, &self.arguments.options()) {
+            Err(failure) => {
+                found.list.points.extend(checklist::source(&self.source, &inspection, Err(&failure)));
+                self.add_artifact(&mut found);
+            }
+            Ok(mut resolved) => match contract(&mut resolved) {
+                Err(failure) => {
+                    found.list.points.extend(checklist::source(&self.source, &inspection, Err(&failure)));
+                    self.add_artifact(&mut found);
+                }
+                Ok(contract) => {
+                    let known = Ok((&resolved, &contract));
+                    found.list.points.extend(checklist::source(&self.source, &inspection, known));
+                    self.add_artifact(&mut found);
+                    let programs = checklist::programs(&self.source, Some(&resolved), &self.programs);
+                    found.list.points.extend(programs);
+                    found.contract = Some(contract);
+                }
+            },
+        }
+        Ok(found)
+    }
+
+    fn add_artifact(&self, found: &mut Found) {
+        let points = checklist::artifact(&self.source, found.artifact.as_ref(), !self.quick);
+        found.list.points.extend(points);
+    }
+
+    fn inspection(&self, checkpoint: &Checkpoint, ui: &Ui) -> Result<Inspection, Failure> {
+        let options =
+            InspectOptions { selection: self.arguments.selection(), tensors: false, statistics: !self.quick };
+        let (bars, cancel) = (StageBars::new(ui), ui.cancel_flag());
+        let inspection = inspect(checkpoint, &options, &bars, &cancel);
+        bars.finish();
+        let inspection = inspection.map_err(|error| {
+            Failure::no(error.code.name(), format!("`{}`: {error}", shown_path(&self.source)))
+        })?;
+        inspection.ok_or_else(|| Failure {
+            exit_code: INTERRUPTED,
+            ..Failure::could_not_run("interrupted", "interrupted")
+        })
+    }
+}
+
+/// The contract of a source, with its tokenizer.
+fn contract(resolved: &mut Source) -> Result<Contract, Failure> {
+    if resolved.tower() != Towers::Image {
+        let folder = resolved.folder().to_owned();
+        LoadedTokenizer::read_into(resolved, &folder).map_err(|error| source::load_failure(&error))?;
+    }
+    resolved.whole_contract().map_err(|error| source::source_failure(&error))
+}
+
+/// Whether a folder of graphs has weights of its own beside them.
+fn has_weights(folder: &Path) -> bool {
+    let names = [
+        "model.safetensors",
+        "open_clip_model.safetensors",
+        "pytorch_model.bin",
+        "open_clip_pytorch_model.bin",
+    ];
+    names.iter().any(|name| folder.join(name).is_file())
+}
+
+fn write(staging: Staging, page: &str) -> Result<(), Failure> {
+    let failure = |error: &dyn std::error::Error| Failure::could_not_run("write", chain(error));
+    let file = staging.single_file().map_err(|error| failure(&error))?;
+    (&*file).write_all(page.as_bytes()).map_err(|error| failure(&error))?;
+    drop(file);
+    staging.commit().map_err(|error| failure(&error))?;
+    Ok(())
+}

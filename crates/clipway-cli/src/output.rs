@@ -1,0 +1,22 @@
+//! Single files that commands write.
+
+use std::path::Path;
+
+use clipway_model::output::{OutputError, OutputOptions, Staging, TargetKind, check_apart};
+
+use crate::failure::{Failure, chain};
+
+/// Opens a file to write. An existing one is refused unless it is to be replaced, and so is one of the inputs, before
+/// anything is computed.
+pub fn file(out: &Path, force: bool, inputs: &[&Path]) -> Result<Staging, Failure> {
+    let inputs: Vec<&Path> = inputs.iter().copied().filter(|path| path.exists()).collect();
+    let options = OutputOptions { kind: TargetKind::File, force, ..OutputOptions::default() };
+    let staging = check_apart(out, &inputs).and_then(|()| Staging::create(out, options));
+    staging.map_err(|error| {
+        let failure = Failure::could_not_run(error.code(), chain(&error));
+        match error {
+            OutputError::Exists { .. } => failure.hint("pass `--force` to replace it"),
+            _ => failure,
+        }
+    })
+}
