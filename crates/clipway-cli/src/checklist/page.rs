@@ -17,13 +17,14 @@ body { margin: 0 auto; max-width: 60rem; padding: 1rem; color: var(--ink); backg
 h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 .sum { color: var(--soft); }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; color: var(--soft); font-weight: normal; }
-td, th { border-bottom: 1px solid var(--line); padding: .4rem .6rem .4rem 0; vertical-align: top; overflow-wrap: anywhere; }
-td.s { font-weight: 600; white-space: nowrap; } .pass { color: var(--pass); } .warn { color: var(--warn); }
+td, th { border-bottom: 1px solid var(--line); padding: .4rem .6rem .4rem 0; vertical-align: top; }
+td:last-child { overflow-wrap: anywhere; } td:nth-child(-n+2), th { white-space: nowrap; }
+td.s { font-weight: 600; } .pass { color: var(--pass); } .warn { color: var(--warn); }
 .fail { color: var(--fail); } code { font: .85rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .bar { fill: var(--pass); } svg .over { fill: var(--fail); } svg .limit { stroke: var(--soft); stroke-dasharray: 3 3; }
 @media (max-width: 40rem) { thead { display: none; } tr { display: block; border-bottom: 1px solid var(--line); padding: .4rem 0; }
-  td { display: block; border: 0; padding: .1rem 0; } }";
+  td { display: block; border: 0; padding: .1rem 0; white-space: normal !important; } }";
 
 /// The page of a checklist, with the contract and the verification where they are known.
 pub fn page(name: &str, list: &Checklist, contract: Option<&Contract>, report: Option<&Report>) -> String {
@@ -87,13 +88,13 @@ fn plot(stages: &[Stage]) -> String {
             plot,
             "<text x=\"0\" y=\"{}\">{}</text><rect class=\"{class}\" x=\"150\" y=\"{}\" width=\"{error:.1}\" height=\"14\"/>\
              <line class=\"limit\" x1=\"{limit_at:.1}\" x2=\"{limit_at:.1}\" y1=\"{top}\" y2=\"{}\"/>\
-             <text x=\"560\" y=\"{}\">{:.1e}</text>",
+             <text x=\"560\" y=\"{}\">{}</text>",
             top + 17,
             escaped(&stage.name),
             top + 6,
             top + ROW,
             top + 17,
-            stage.worst_relative,
+            if stage.worst_relative == 0.0 { "none".to_owned() } else { format!("{:.1e}", stage.worst_relative) },
             limit_at = 150.0 + limit,
         );
     }

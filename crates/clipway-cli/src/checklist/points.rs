@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use clipway_formats::{shown, shown_path};
-use clipway_model::artifact::{Artifact, Report};
+use clipway_formats::shown;
+use clipway_model::artifact::Artifact;
 use clipway_model::contract::{Contract, Known, Origin};
 use clipway_model::input::{Folder, Kind};
 use clipway_model::inspect::{Inspection, TensorStatistics};
@@ -30,23 +30,23 @@ fn first_line(failure: &Failure) -> String {
 }
 
 /// The points of an opened source: those that headers show, and those that need a config.
+/// `given` is the source with its options, as on the command line.
 pub fn source(
     path: &Path,
+    given: &str,
     inspection: &Inspection,
     resolved: Result<(&Source, &Contract), &Failure>,
 ) -> Vec<Point> {
-    let given = format!("{}", shown_path(path));
-    let mut points = vec![format(&given, inspection), training(&given, inspection)];
-    points.extend(values(&given, inspection));
+    let mut points = vec![format(given, inspection), training(given, inspection)];
+    points.extend(values(given, inspection));
     match resolved {
         Err(failure) => points.push(Point::fail("config", first_line(failure), failure.hint.clone())),
         Ok((source, contract)) => {
-            points.push(config(&given, source));
+            points.push(config(given, source));
             points.extend(contradictions(source));
             points.extend(contract.image.as_ref().map(|image| {
                 let parts = [
                     &image.size.from,
-                    &image.rule.from,
                     &image.mean.from,
                     &image.std.from,
                     &image.interpolation.from,
@@ -58,13 +58,13 @@ pub fn source(
                     "`--image-mean`, `--image-std`, `--interpolation` and `--resize-mode` set it",
                 )
             }));
-            points.extend(tokenizer(&given, contract));
+            points.extend(tokenizer(given, contract));
             points.push(known(
                 "activation",
                 &[&contract.activation.from],
-                "`clipway inspect SOURCE --probe` weighs GELU against QuickGELU",
+                &format!("clipway inspect {given} --probe"),
             ));
-            points.push(license(path, contract));
+            points.push(license(path, given, contract));
         }
     }
     points
@@ -161,7 +161,7 @@ fn contradictions(source: &Source) -> Option<Point> {
 fn known(name: &'static str, parts: &[&Origin], mend: &str) -> Point {
     let mut origins: Vec<String> = Vec::new();
     for part in parts {
-        let origin = file_of(part).unwrap_or_else(|| part.to_string());
+        let origin = shown_origin(part);
         if !origins.contains(&origin) {
             origins.push(origin);
         }
@@ -173,11 +173,12 @@ fn known(name: &'static str, parts: &[&Origin], mend: &str) -> Point {
     }
 }
 
-/// The file of an origin, without the key.
-fn file_of(origin: &Origin) -> Option<String> {
+/// An origin without the key; of an artifact, where it has the value from.
+fn shown_origin(origin: &Origin) -> String {
     match origin {
-        Origin::SourceFile { file, .. } => Some(format!("`{}`", shown(file))),
-        _ => None,
+        Origin::SourceFile { file, .. } => format!("`{}`", shown(file)),
+        Origin::Artifact { said } => shown_origin(said),
+        origin => origin.to_string(),
     }
 }
 
@@ -192,11 +193,15 @@ fn tokenizer(given: &str, contract: &Contract) -> Option<Point> {
 }
 
 /// The license: of the contract, or of the model card.
-fn license(path: &Path, contract: &Contract) -> Point {
+fn license(path: &Path, given: &str, contract: &Contract) -> Point {
     let stated = contract.license.as_ref().map(|license| (license.value.clone(), license.from.to_string()));
     match stated.or_else(|| card_license(path).map(|license| (license, "`README.md`".to_owned()))) {
         Some((license, from)) => Point::pass("license", format!("{} ({from})", shown(&license))),
-        None => Point::warn("license", "none is stated", "clipway export SOURCE --license NAME --out DIR"),
+        None => Point::warn(
+            "license",
+            "none is stated",
+            format!("clipway export {given} --license NAME --out DIR"),
+        ),
     }
 }
 
@@ -214,10 +219,10 @@ fn card_license(path: &Path) -> Option<String> {
 }
 
 /// Whether a folder is unchanged since it was exported, and whether it was verified then.
-pub fn artifact(path: &Path, found: Option<&Artifact>, reads_all: bool) -> Vec<Point> {
+pub fn artifact(path: &Path, given: &str, found: Option<&Artifact>, reads_all: bool) -> Vec<Point> {
     let Some(artifact) = found else {
-        let mend = "clipway export SOURCE --out DIR writes a verified folder; `clipway verify DIR --against SOURCE` checks one";
-        return vec![Point::warn("verified", "there is no `clipway.json`: nothing says so", mend)];
+        let found = "there is no `clipway.json`: nothing says so";
+        return vec![Point::warn("verified", found, export(given))];
     };
     let mut points = vec![verified(artifact)];
     if reads_all {
@@ -245,7 +250,7 @@ fn verified(artifact: &Artifact) -> Point {
     match &artifact.verification {
         None => Point::warn("verified", "it was exported with `--no-verify`", again),
         Some(report) => {
-            let found = format!("{}, by clipway {}", summary(report), shown(&artifact.tool_version));
+            let found = format!("{}, by clipway {}", report.summary(), shown(&artifact.tool_version));
             if report.passed {
                 Point::pass("verified", found)
             } else {
@@ -253,11 +258,6 @@ fn verified(artifact: &Artifact) -> Point {
             }
         }
     }
-}
-
-/// A verification in one line; what it was compared with may have been named by a stranger.
-fn summary(report: &Report) -> String {
-    shown(&report.summary())
 }
 
 /// The points of a folder of ONNX graphs, beyond those of its artifact.

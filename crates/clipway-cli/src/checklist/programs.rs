@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use clipway_formats::shown_path;
 use clipway_model::config::TextPool;
 use clipway_model::export::Export;
 use clipway_model::source::Source;
@@ -94,20 +93,20 @@ impl Program {
     /// Whether a folder has the files that it looks for.
     fn finds_files(self, folder: &Path) -> bool {
         let has = |names: &&[&str]| names.iter().any(|name| folder.join(name).is_file());
-        folder.is_dir() && self.files().iter().all(|group| has(group))
+        folder.is_dir() && self.files().iter().all(has)
     }
 }
 
 /// A point for each program; those in `needed` must load the source as it is. Without a source, as for graphs alone,
 /// only files are looked at.
-pub fn programs(path: &Path, source: Option<&Source>, needed: &[Program]) -> Vec<Point> {
-    ALL.into_iter().map(|program| point(program, path, source, needed.contains(&program))).collect()
+pub fn programs(path: &Path, given: &str, source: Option<&Source>, needed: &[Program]) -> Vec<Point> {
+    ALL.into_iter().map(|program| point(program, path, given, source, needed.contains(&program))).collect()
 }
 
-fn point(program: Program, path: &Path, source: Option<&Source>, is_needed: bool) -> Point {
+fn point(program: Program, path: &Path, given: &str, source: Option<&Source>, is_needed: bool) -> Point {
     let name = program.name();
     let target = program.target();
-    let export = format!("clipway export {} --to {target} --out DIR", shown_path(path));
+    let export = format!("clipway export {given} --to {target} --out DIR");
     let refuse = |found: String, mend: Option<String>| match (is_needed, mend) {
         (true, mend) => Point::fail(name, found, mend),
         (false, Some(mend)) => Point::warn(name, found, mend),

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use clipway_formats::shown_path;
+use clap::{Args, ValueEnum as _};
+use clipway_formats::{shown, shown_path};
 use clipway_model::artifact::Artifact;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::contract::Contract;
@@ -65,7 +65,7 @@ impl Check {
         let found = self.found(ui)?;
         let artifact = found.artifact.as_ref();
         if let Some(staging) = staging {
-            let name = format!("{}", shown_path(&self.source));
+            let name = shown_path(&self.source).to_string();
             let report = artifact.and_then(|artifact| artifact.verification.as_ref());
             let page = checklist::page(&name, &found.list, found.contract.as_ref(), report);
             write(staging, &page)?;
@@ -83,6 +83,7 @@ impl Check {
 
     fn found(&self, ui: &Ui) -> Result<Found, Failure> {
         let mut found = Found::default();
+        let given = self.given();
         // A source that is refused has one point; one that could not be read at all is trouble.
         let unopened = |failure: Failure| match failure.exit_code {
             COULD_NOT_RUN | INTERRUPTED => Err(failure),
@@ -100,7 +101,7 @@ impl Check {
                 Ok(Some(folder)) if !has_weights(&self.source) => {
                     found.list.points.extend(checklist::graphs(&folder));
                     self.add_artifact(&mut found);
-                    found.list.points.extend(checklist::programs(&self.source, None, &self.programs));
+                    found.list.points.extend(checklist::programs(&self.source, &given, None, &self.programs));
                     return Ok(found);
                 }
                 Ok(_) => {}
@@ -117,19 +118,24 @@ impl Check {
         let inspection = self.inspection(&checkpoint, ui)?;
         match source::resolve(&checkpoint, &self.arguments.options()) {
             Err(failure) => {
-                found.list.points.extend(checklist::source(&self.source, &inspection, Err(&failure)));
+                found.list.points.extend(checklist::source(&self.source, &given, &inspection, Err(&failure)));
                 self.add_artifact(&mut found);
             }
             Ok(mut resolved) => match contract(&mut resolved) {
                 Err(failure) => {
-                    found.list.points.extend(checklist::source(&self.source, &inspection, Err(&failure)));
+                    found.list.points.extend(checklist::source(
+                        &self.source,
+                        &given,
+                        &inspection,
+                        Err(&failure),
+                    ));
                     self.add_artifact(&mut found);
                 }
                 Ok(contract) => {
                     let known = Ok((&resolved, &contract));
-                    found.list.points.extend(checklist::source(&self.source, &inspection, known));
+                    found.list.points.extend(checklist::source(&self.source, &given, &inspection, known));
                     self.add_artifact(&mut found);
-                    let programs = checklist::programs(&self.source, Some(&resolved), &self.programs);
+                    let programs = checklist::programs(&self.source, &given, Some(&resolved), &self.programs);
                     found.list.points.extend(programs);
                     found.contract = Some(contract);
                 }
@@ -138,8 +144,20 @@ impl Check {
         Ok(found)
     }
 
+    /// The source with its options, as on the command line.
+    fn given(&self) -> String {
+        let SourceArguments { model, under, base, weights, .. } = &self.arguments;
+        let model = model.as_ref().map(|model| format!(" --model {}", shown(model)));
+        let under = under.as_ref().map(|under| format!(" --under {}", shown(under)));
+        let base = base.as_ref().map(|base| format!(" --base {}", shown_path(base)));
+        let weights = weights
+            .and_then(|weights| Some(format!(" --weights {}", weights.to_possible_value()?.get_name())));
+        let options = [model, under, base, weights].into_iter().flatten().collect::<String>();
+        format!("{}{options}", shown_path(&self.source))
+    }
+
     fn add_artifact(&self, found: &mut Found) {
-        let points = checklist::artifact(&self.source, found.artifact.as_ref(), !self.quick);
+        let points = checklist::artifact(&self.source, &self.given(), found.artifact.as_ref(), !self.quick);
         found.list.points.extend(points);
     }
 
