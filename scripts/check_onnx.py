@@ -49,7 +49,7 @@ MODELS = {
     "pooled": ({**VISION, "pool_type": "avg", "final_ln_after_pool": True}, {"pool_type": "last"}, {}),
     "siglip-like": ({**VISION, "attentional_pool": True, "attn_pooler_heads": 2},
                     {"no_causal_mask": True, "proj_bias": True, "pool_type": "last"}, {"init_logit_bias": -10}),
-    "class-token-text": ({**VISION}, {"embed_cls": True, "pad_id": 0, "no_causal_mask": True}, {}),
+    "class-token-text": ({**VISION}, {"embed_cls": True, "pad_id": 0, "no_causal_mask": True}, {"custom_text": True}),
 }
 BATCHES = [1, 2, 7]
 TRUTHS = Path(__file__).resolve().parent.parent / "crates/clipway-testing/data/truths"

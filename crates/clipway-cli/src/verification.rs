@@ -133,7 +133,8 @@ pub fn table(report: &Report) -> String {
             "{what} features of different inputs differ by 1 - cosine up to {spread:.3}\n"
         ));
     }
-    for note in &report.notes {
+    // The explanation of a failure has them too.
+    for note in report.notes.iter().filter(|_| report.passed) {
         text.push_str(&format!("note: {note}\n"));
     }
     text.push_str(&report.explanation());

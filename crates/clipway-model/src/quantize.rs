@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::architecture::Model;
-use crate::graph::{Operation, ParameterId, WeightLayout};
+use crate::graph::{Graph, Node, Operation, ParameterId, ValueId, WeightLayout};
 use crate::plan::Towers;
 
 /// A tensor that can be in int8.
@@ -45,6 +45,16 @@ pub fn candidates(model: &Model, towers: Towers) -> Vec<Candidate> {
         Candidate { name: parameter.name.clone(), tower, elements: parameter.elements() }
     };
     candidates.map(candidate).collect()
+}
+
+/// The inputs of the products of a tower, except its pixels: of linear layers and convolutions.
+pub fn product_inputs(tower: &Graph) -> Vec<ValueId> {
+    let is_product =
+        |node: &&Node| matches!(node.operation, Operation::Linear { .. } | Operation::Conv2d { .. });
+    let inputs: BTreeSet<ValueId> =
+        tower.nodes.iter().filter(is_product).map(|node| node.inputs[0]).collect();
+    let is_computed = |value: &ValueId| !matches!(tower.node(*value).operation, Operation::Pixels);
+    inputs.into_iter().filter(is_computed).collect()
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ mod embed;
 pub mod verify;
 pub mod activation;
 pub mod quantize;
+pub mod calibrate;
 pub mod onnx;
 pub mod zero_shot;
 

@@ -38,6 +38,8 @@ pub struct LoadOptions {
     pub towers: Option<Towers>,
     /// Whether block outputs are available.
     pub blocks: bool,
+    /// Whether the inputs of products are available, for calibration.
+    pub product_inputs: bool,
     /// Whether images are rotated by their EXIF orientation; open_clip does not.
     pub apply_orientation: bool,
     /// Limits for one image or text.
@@ -351,8 +353,8 @@ impl Clip {
         let weights = PlannedWeights::new(source, options.quantized.clone());
         let model = source.model();
         let compile = |graph| {
-            let LoadOptions { blocks, compute, passes, .. } = *options;
-            let engine_options = EngineOptions { passes, blocks, compute };
+            let LoadOptions { blocks, product_inputs, compute, passes, .. } = *options;
+            let engine_options = EngineOptions { passes, compute, blocks, product_inputs };
             let mut engine = Engine::compile(graph, &model.parameters, &weights, &processor, engine_options)?;
             if let Some(times) = &options.times {
                 engine = engine.with_times(Arc::clone(times));

@@ -179,13 +179,22 @@ pub fn quantize(
     Ok((names, quantization))
 }
 
+/// Every second input: those that choose (0) or those that report (1).
+pub fn half_of(inputs: &Inputs, start: usize) -> Inputs {
+    Inputs {
+        name: inputs.name.clone(),
+        images: inputs.images.iter().skip(start).step_by(2).cloned().collect(),
+        texts: inputs.texts.iter().skip(start).step_by(2).cloned().collect(),
+    }
+}
+
 fn names(candidates: &[Candidate]) -> BTreeSet<String> {
     candidates.iter().map(|candidate| candidate.name.clone()).collect()
 }
 
 impl QuantizeOptions {
     /// Whether a loss is within the budget.
-    fn allow(&self, loss: &QuantizationLoss) -> bool {
+    pub fn allow(&self, loss: &QuantizationLoss) -> bool {
         let means = [loss.image, loss.text].into_iter().flatten().map(|tower| tower.mean);
         let shares = [loss.same_best_text, loss.same_best_image].into_iter().flatten();
         let is_near = |mean: f64| self.max_loss.is_none_or(|most| mean <= most);
@@ -215,11 +224,7 @@ impl<'a> Trial<'a> {
         let clip =
             Clip::load(source, &LoadOptions { compute: Compute::AsStored, blocks: false, ..load.clone() })?;
         let half = |start: usize| -> Result<(Inputs, Outputs), QuantizeError> {
-            let half = Inputs {
-                name: inputs.name.clone(),
-                images: inputs.images.iter().skip(start).step_by(2).cloned().collect(),
-                texts: inputs.texts.iter().skip(start).step_by(2).cloned().collect(),
-            };
+            let half = half_of(inputs, start);
             let outputs = Outputs::compute("the source", &clip, &half, false)?;
             Ok((half, outputs))
         };
@@ -273,7 +278,7 @@ impl<'a> Trial<'a> {
 }
 
 /// What a model in int8 costs beside its source. It may have computed the first of the inputs only.
-fn loss(expected: &Outputs, found: &Outputs) -> QuantizationLoss {
+pub fn loss(expected: &Outputs, found: &Outputs) -> QuantizationLoss {
     let tower = |expected: &Option<Rows>, found: &Option<Rows>| -> Option<TowerLoss> {
         let (expected, found) = (expected.as_ref()?, found.as_ref()?);
         let rows = expected.values.chunks_exact(expected.width).zip(found.values.chunks_exact(found.width));

@@ -14,11 +14,12 @@ use clipway_model::plan::{Precision, Towers};
 use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
 use clipway_model::spelling::{StoredWeights, TARGETS, Target};
 use clipway_run::load::{self, LoadError, LoadOptions, LoadedTokenizer};
+use clipway_run::quantize::QuantizeOptions;
 use clipway_run::verify::{FolderVerification, Report};
 use serde_json::{Value, json};
 
 use super::export_report::{dry_run, text_of};
-use super::int8::Int8Options;
+use super::int8::{Int8Kind, Int8Options};
 use super::onnx::{self, OnnxOptions};
 use crate::failure::Failure;
 use crate::options::size;
@@ -34,8 +35,10 @@ enum PrecisionName {
     Fp32,
     Fp16,
     Bf16,
-    /// Only for `--to clipway`: see the int8 options
+    /// Weights and the inputs of products, for `--to clipway` and ONNX: see the int8 options
     Int8,
+    /// Weights alone, for ONNX
+    Int8Weights,
 }
 
 /// Towers of the model.
@@ -135,14 +138,23 @@ impl Export {
             return Err(Failure::could_not_run("bad-option", message));
         }
         let onnx = self.onnx.settings(&groups.concat(), &checkpoint, &options, ui)?;
-        let is_int8 = matches!(self.precision, Some(PrecisionName::Int8));
-        let int8 = self.int8.settings(is_int8, &groups.concat())?;
+        let kind = match self.precision {
+            Some(PrecisionName::Int8) => Some(Int8Kind::Products),
+            Some(PrecisionName::Int8Weights) => Some(Int8Kind::Weights),
+            _ => None,
+        };
+        let int8 = self.int8.settings(kind, &groups.concat())?;
+        let needs_ranges = kind == Some(Int8Kind::Products) && groups.concat().iter().any(is_onnx);
+        let chosen = int8
+            .as_ref()
+            .map(|settings| self.int8.choose(&source, settings, needs_ranges, &self.inputs, ui))
+            .transpose()?;
         // What one target cannot express keeps all of them from being written.
         let prepared = groups.iter().map(|targets| {
             let prepared = Prepared::prepare(&source, targets[0].spelling);
             let prepared = prepared.map_err(|error| export_failure(&error))?.with_onnx(onnx.clone());
-            match &int8 {
-                Some(settings) => self.int8.quantized(prepared, settings, &self.inputs, ui),
+            match &chosen {
+                Some(chosen) => chosen.applied(prepared),
                 None => Ok(prepared),
             }
         });
@@ -156,7 +168,7 @@ impl Export {
                         _ => out.join(targets[0].spelling.layout),
                     };
                     let formats = targets.iter().map(|target| target.format).collect();
-                    self.write(&out, prepared, formats, tokenizer, &options, ui)?
+                    self.write(&out, prepared, formats, tokenizer, (&options, int8.as_ref()), ui)?
                 }
                 _ => dry_run(prepared, targets.len())?,
             };
@@ -195,7 +207,7 @@ impl Export {
                 PrecisionName::Fp32 => Some(Precision::F32),
                 PrecisionName::Fp16 => Some(Precision::F16),
                 PrecisionName::Bf16 => Some(Precision::BF16),
-                PrecisionName::Int8 => None,
+                PrecisionName::Int8 | PrecisionName::Int8Weights => None,
             }),
             tower: Some(match self.tower {
                 TowerName::Both => Towers::Both,
@@ -216,7 +228,7 @@ impl Export {
         prepared: &Prepared<'_>,
         formats: Vec<WeightsFormat>,
         tokenizer: TokenizerParts,
-        options: &SourceOptions,
+        (options, int8): (&SourceOptions, Option<&QuantizeOptions>),
         ui: &Ui,
     ) -> Result<(Value, String), Failure> {
         let checkpoint = prepared.source().checkpoint();
@@ -230,8 +242,12 @@ impl Export {
             let checked = load.budget.check(source.model(), source.tower());
             checked.map_err(|cause| load_failure(&over(cause)))?;
         }
+        let budget =
+            int8.map(|int8| self.int8.reporting(&self.inputs).map(|inputs| (int8, inputs))).transpose()?;
         let verify = |folder: &std::path::Path| match prepared.spelling().weights {
-            StoredWeights::Graphs(_) => onnx::verified(folder, prepared, &inputs, &load, options),
+            StoredWeights::Graphs(_) => {
+                onnx::verified(folder, prepared, (&inputs, budget.as_ref()), &load, options)
+            }
             StoredWeights::StateDict(_) => verified(folder, checkpoint, &inputs, &load, options),
         };
         let report = prepared.write(

@@ -1,18 +1,49 @@
 //! What `export` says of int8: what is kept, what it may cost, and on what that is measured.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use clipway_model::artifact::Quantization;
 use clipway_model::export::Export;
+use clipway_model::source::Source;
 use clipway_model::spelling::Target;
+use clipway_model::spelling::onnx::{Int8, Ranges};
 use clipway_run::activation::built_in_pairs;
-use clipway_run::quantize::{QuantizeError, QuantizeOptions, quantize};
+use clipway_run::calibrate::{CalibrateError, calibrate};
+use clipway_run::quantize::{QuantizeError, QuantizeOptions, half_of, quantize};
 use clipway_run::verify::Inputs;
 
 use crate::failure::{self, Failure, chain};
 use crate::source::{clip_failure, export_failure, load_failure, load_options};
 use crate::ui::Ui;
 use crate::verification::{InputOptions, given_texts, read_images};
+
+/// What int8 is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Int8Kind {
+    /// Weights and the inputs of products.
+    Products,
+    /// Weights alone.
+    Weights,
+}
+
+impl Int8Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Int8Kind::Products => "int8",
+            Int8Kind::Weights => "int8-weights",
+        }
+    }
+}
+
+/// What is in int8, for targets of either kind.
+pub struct Chosen {
+    names: BTreeSet<String>,
+    quantization: Quantization,
+    ranges: Option<Arc<Ranges>>,
+}
 
 /// Options of `--precision int8`.
 #[derive(Args)]
@@ -39,7 +70,7 @@ impl Int8Options {
     /// What is asked of the quantization, if int8 was asked for.
     pub fn settings(
         &self,
-        is_int8: bool,
+        kind: Option<Int8Kind>,
         targets: &[&'static Target],
     ) -> Result<Option<QuantizeOptions>, Failure> {
         let refuse = |message: &str, hint: &str| {
@@ -47,7 +78,7 @@ impl Int8Options {
             Err(Failure { hint, ..Failure::could_not_run("bad-option", message.to_owned()) })
         };
         let Int8Options { max_loss, min_agreement, keep, calibration } = self;
-        if !is_int8 {
+        let Some(kind) = kind else {
             let is_asked =
                 max_loss.is_some() || min_agreement.is_some() || !keep.is_empty() || calibration.is_some();
             return match is_asked {
@@ -57,26 +88,46 @@ impl Int8Options {
                 ),
                 false => Ok(None),
             };
-        }
-        if let Some(other) = targets.iter().find(|target| !target.spelling.holds_int8()) {
-            let message = format!("`--to {}` has no int8", other.name);
-            return refuse(&message, "pass `--to clipway`, which clipway runs in int8");
+        };
+        let holds = |target: &&&Target| match kind {
+            Int8Kind::Products => target.spelling.holds_int8() || target.spelling.has_graphs(),
+            Int8Kind::Weights => target.spelling.has_graphs(),
+        };
+        if let Some(other) = targets.iter().find(|target| !holds(target)) {
+            let message = format!("`--to {}` has no {}", other.name, kind.name());
+            let hint = match kind {
+                Int8Kind::Products => "pass `--to clipway`, which clipway runs in int8, or an ONNX target",
+                Int8Kind::Weights => "pass `--to onnx`, `onnx-immich` or `onnx-transformers`",
+            };
+            return refuse(&message, hint);
         }
         Ok(Some(QuantizeOptions { keep: keep.clone(), max_loss: *max_loss, min_agreement: *min_agreement }))
     }
 
-    /// Chooses what is in int8.
-    pub fn quantized<'a>(
+    /// Chooses what is in int8, and finds the ranges that graphs need.
+    pub fn choose(
         &self,
-        prepared: Export<'a>,
+        source: &Source,
         settings: &QuantizeOptions,
+        needs_ranges: bool,
         options: &InputOptions,
         ui: &Ui,
-    ) -> Result<Export<'a>, Failure> {
-        let inputs = self.inputs(options)?;
-        let chosen = quantize(prepared.source(), &load_options(ui)?, &inputs, settings);
+    ) -> Result<Chosen, Failure> {
+        let (inputs, load) = (self.inputs(options)?, load_options(ui)?);
+        let chosen = quantize(source, &load, &inputs, settings);
         let (names, quantization) = chosen.map_err(|error| quantize_failure(&error))?;
-        prepared.quantized(&names, quantization).map_err(|error| export_failure(&error))
+        let ranges = needs_ranges.then(|| calibrate(source, &load, &half_of(&inputs, 0))).transpose();
+        let ranges = ranges.map_err(|error| match error {
+            CalibrateError::Load(error) => load_failure(&error),
+            CalibrateError::Run(error) => clip_failure(&error),
+            error => Failure::no(error.code(), chain(&error)),
+        })?;
+        Ok(Chosen { names, quantization, ranges: ranges.map(Arc::new) })
+    }
+
+    /// The inputs that report what int8 costs; those that chose are the others.
+    pub fn reporting(&self, options: &InputOptions) -> Result<Inputs, Failure> {
+        Ok(half_of(&self.inputs(options)?, 1))
     }
 
     fn inputs(&self, options: &InputOptions) -> Result<Inputs, Failure> {
@@ -92,6 +143,18 @@ impl Int8Options {
         }
         inputs.name = names.join(" and ");
         Ok(inputs)
+    }
+}
+
+impl Chosen {
+    /// An export with this in int8.
+    pub fn applied<'a>(&self, prepared: Export<'a>) -> Result<Export<'a>, Failure> {
+        let quantization = self.quantization.clone();
+        if prepared.spelling().has_graphs() {
+            let int8 = Int8 { names: Arc::new(self.names.clone()), ranges: self.ranges.clone() };
+            return Ok(prepared.with_int8_graphs(int8, quantization));
+        }
+        prepared.quantized(&self.names, quantization).map_err(|error| export_failure(&error))
     }
 }
 

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use clipway_formats::shown_path;
-use clipway_model::artifact::{Report, Stage};
+use clipway_model::artifact::{QuantizationLoss, Report, Stage};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{Export, VerifyError};
 use clipway_model::source::{Source, SourceOptions};
-use clipway_model::spelling::onnx::{Classifier, FileContent, OnnxSettings, Profile};
+use clipway_model::spelling::onnx::{FileContent, OnnxSettings, Profile};
 use clipway_model::spelling::{StoredWeights, Target};
 use clipway_run::DEFAULT_TEMPLATE;
 use clipway_run::clip::Clip;
 use clipway_run::load::LoadOptions;
-use clipway_run::onnx::{OnnxFolder, OnnxVerification};
+use clipway_run::onnx::{OnnxFolder, OnnxVerification, classifier_of};
+use clipway_run::quantize::QuantizeOptions;
 use clipway_run::verify::Inputs;
 
 use crate::failure::{Failure, chain};
@@ -98,6 +99,7 @@ impl OnnxOptions {
             external: self.external_data,
             combined: self.combined,
             classifier: None,
+            int8: None,
         };
         let asked = settings != OnnxSettings::default() || self.classifier.is_some();
         if asked && profiles.is_empty() {
@@ -121,14 +123,8 @@ impl OnnxOptions {
         let source = source::resolve(checkpoint, &as_it_is(options))?;
         let clip = Clip::load(&source, &source::load_options(ui)?);
         let clip = clip.map_err(|error| source::load_failure(&error))?;
-        let made = clip.classifier(&labels, &self.template);
-        let made = made.map_err(|error| Failure::could_not_run(error.code(), chain(&error)))?;
-        let classifier = Classifier {
-            labels,
-            features: made.classes().to_vec(),
-            scale: clip.logit_scale(),
-            bias: clip.logit_bias().unwrap_or(0.0),
-        };
+        let classifier = classifier_of(&clip, labels, self.template.clone());
+        let classifier = classifier.map_err(|error| Failure::could_not_run(error.code(), chain(&error)))?;
         Ok(OnnxSettings { classifier: Some(classifier), ..settings })
     }
 }
@@ -138,11 +134,14 @@ fn as_it_is(options: &SourceOptions) -> SourceOptions {
     SourceOptions { precision: None, fold: false, tower: None, ..options.clone() }
 }
 
+/// What int8 may cost, and the inputs that it is measured on.
+pub type Budget<'a> = (&'a QuantizeOptions, Inputs);
+
 /// Runs the files that are about to be put in place by a runtime that is not the engine, against the source.
 pub fn verified(
     folder: &Path,
     prepared: &Export<'_>,
-    inputs: &Inputs,
+    (inputs, budget): (&Inputs, Option<&Budget<'_>>),
     load: &LoadOptions,
     options: &SourceOptions,
 ) -> Result<Report, VerifyError> {
@@ -152,7 +151,16 @@ pub fn verified(
     let source = Source::of(Arc::clone(prepared.source().checkpoint()), &as_it_is(options))?;
     let blocks = prepared.onnx().blocks;
     let verification = OnnxVerification { inputs, load: LoadOptions { blocks, ..load.clone() } };
-    let mut report = verification.run(&OnnxFolder::open(folder)?, &source)?;
+    let opened = OnnxFolder::open(folder)?;
+    let mut report = verification.run(&opened, &source)?;
+    if let Some((options, inputs)) = budget {
+        let loss = verification.loss(&opened, &source, inputs)?;
+        report.notes.push(cost(&loss));
+        if !options.allow(&loss) {
+            let cause = format!("the graphs are not within the budget: {}", cost(&loss));
+            return Err(cause.into());
+        }
+    }
     let (config, settings) = (prepared.source().config(), prepared.onnx());
     let files = profile.model_files(prepared.source().tower(), config, prepared.onnx_precision(), settings);
     for file in files {
@@ -170,4 +178,23 @@ pub fn verified(
         }
     }
     if report.passed { Ok(report) } else { Err(report.explanation().into()) }
+}
+
+/// What int8 costs in the written graphs.
+fn cost(loss: &QuantizationLoss) -> String {
+    let towers = [("images", loss.image), ("texts", loss.text)];
+    let towers = towers.into_iter().filter_map(|(name, tower)| {
+        let tower = tower?;
+        Some(format!("{:.2e} of {} {name} (at worst {:.2e})", tower.mean, tower.inputs, tower.worst))
+    });
+    let mut text =
+        format!("1 - cosine of the graphs in int8 is on average {}", towers.collect::<Vec<_>>().join(", "));
+    let same = [
+        ("images keep their best text", loss.same_best_text),
+        ("texts their best image", loss.same_best_image),
+    ];
+    for (what, [same, of]) in same.into_iter().filter_map(|(what, same)| Some((what, same?))) {
+        text.push_str(&format!("; {same} of {of} {what}"));
+    }
+    text
 }

@@ -84,6 +84,12 @@ impl Verify {
             }
             ui.say(&summary(&hashes));
         }
+        if folder.is_classifier() {
+            let path = shown_path(&self.folder);
+            let message = format!("`{path}` is a classifier, which has logits and no features");
+            return Err(Failure::could_not_run("unsupported", message)
+                .hint("pass its folder: the classifier is compared beside the towers"));
+        }
         let checkpoint = self.source.open(against)?;
         let model = folder.contract.as_ref().map(|contract| &contract.config.model);
         let mut options = self.source.options();
@@ -95,7 +101,9 @@ impl Verify {
         let inputs = self.inputs.read()?;
         let load = LoadOptions { blocks: self.blocks, ..source::load_options(ui)? };
         let verification = OnnxVerification { inputs: &inputs, load };
-        let report = verification.run(folder, &reference).map_err(|error| source::onnx_failure(&error))?;
+        let refuse = |error| source::onnx_failure(&error);
+        let mut report = verification.run(folder, &reference).map_err(refuse)?;
+        report.add(verification.classifiers(folder, &reference).map_err(refuse)?);
         if ui.json() {
             ui.data_json(&report)?
         } else {

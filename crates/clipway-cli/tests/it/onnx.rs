@@ -197,3 +197,114 @@ fn what_a_layout_cannot_hold_is_refused() {
         assert!(!scene.path("out").exists(), "{expected}");
     }
 }
+
+/// The cosine of two features.
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn int8_graphs_are_small_and_near() {
+    let scene = Scene::new();
+    let expected = features(&scene, &SOURCE, &["--normalize"]);
+    export(&scene, "onnx", "plain", &["--quiet"]).ended(0);
+    let bytes = |folder: &str| -> u64 {
+        let names = ["visual.onnx", "visual.onnx.data", "text.onnx", "text.onnx.data"];
+        let path = |name: &&str| std::fs::metadata(scene.path(folder).join(name)).expect("a file").len();
+        names.iter().map(path).sum()
+    };
+    for (precision, said, least) in
+        [("int8", "int8, fixed scales", 0.9995), ("int8-weights", "int8 weights", 0.9998)]
+    {
+        export(&scene, "onnx", precision, &["--precision", precision, "--max-loss", "0.001", "--quiet"])
+            .ended(0);
+        assert!(bytes(precision) as f64 <= 0.27 * bytes("plain") as f64, "{}", bytes(precision));
+        let found = features(&scene, &[precision], &["--normalize"]);
+        for (found, expected) in found.iter().zip(&expected) {
+            let cosine = cosine(found, expected);
+            assert!(cosine > least && cosine < 1.0 - 1e-7, "{precision}: {cosine}");
+        }
+        let inspected = scene.run(&["inspect", precision]).ended(0).stdout;
+        assert!(inspected.contains(said), "{inspected}");
+        let text = std::fs::read_to_string(scene.path(precision).join("clipway.json")).expect("the artifact");
+        let document: Value = serde_json::from_str(&text).expect("JSON");
+        assert!(document["quantization"]["tensors"].as_u64() > Some(40), "{}", document["quantization"]);
+        assert!(text.contains("1 - cosine of the graphs in int8 is on average"), "{}", document["notes"]);
+        let arguments = ["verify", precision, "--against", SOURCE[0], SOURCE[1], SOURCE[2]];
+        scene.run(&arguments).ended(0);
+    }
+    // The same input gives the same scales.
+    export(&scene, "onnx", "again", &["--precision", "int8", "--max-loss", "0.001", "--quiet"]).ended(0);
+    assert!(contents(&scene.path("again")) == contents(&scene.path("int8")));
+    // transformers.js knows int8 by this name.
+    export(&scene, "onnx-transformers", "js", &["--precision", "int8-weights", "--quiet"]).ended(0);
+    assert!(scene.path("js/onnx/vision_model_quantized.onnx").is_file());
+}
+
+#[test]
+fn int8_that_cannot_be_had_is_refused() {
+    let scene = Scene::new();
+    std::fs::create_dir(scene.path("empty")).expect("a folder");
+    std::fs::write(scene.path("empty/notes.txt"), "no image").expect("a file");
+    let check = |to: &str, options: &[&str], expected: &str| {
+        let outcome = export(&scene, to, "out", options);
+        assert!(matches!(outcome.code, Some(1 | 2)), "{outcome:?}");
+        assert!(outcome.stderr.contains(expected), "{expected}: {}", outcome.stderr);
+        assert!(!scene.path("out").exists(), "{expected}");
+    };
+    check("clipway", &["--precision", "int8-weights"], "`--to clipway` has no int8-weights");
+    check("onnx,open_clip", &["--precision", "int8"], "`--to open_clip` has no int8");
+    check("onnx", &["--precision", "int8", "--calibration", "empty"], "empty");
+    check("onnx", &["--precision", "int8", "--max-loss", "1e-7"], "over-budget");
+    check("onnx", &["--calibration", "EMOJI/pictures"], "add `--precision int8`");
+    scene
+        .run(
+            &[
+                &["export"],
+                &SOURCE[..],
+                &["--to", "clipway", "--precision", "int8", "--out", "own", "--quiet"],
+            ]
+            .concat(),
+        )
+        .ended(0);
+    let arguments = ["export", "own", "--to", "onnx", "--precision", "int8", "--out", "out"];
+    let outcome = scene.run(&arguments).ended(1);
+    assert!(outcome.stderr.contains("in int8 already"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_stored_classifier_is_compared_with_its_labels() {
+    let scene = Scene::new();
+    let options = ["--classifier", "EMOJI/labels.txt", "--template", "an icon of {}", "--quiet"];
+    export(&scene, "onnx", "out", &options).ended(0);
+    let against = ["--against", SOURCE[0], SOURCE[1], SOURCE[2]];
+    let verify = |path: &str| scene.run(&[&["verify", path, "--json"], &against[..]].concat());
+    let report = verify("out").ended(0).json();
+    let named = |report: &Value| {
+        let stages = report["stages"].as_array().expect("stages").clone();
+        stages.into_iter().find(|stage| stage["name"] == "classifier's logits").expect("the stage")
+    };
+    assert_eq!(named(&report)["passed"], true);
+    assert!(verify("out/classifier.onnx").ended(2).stderr.contains("is a classifier"));
+    // A classifier of other labels is found out; the towers are right.
+    export(&scene, "onnx", "other", &["--classifier", "EMOJI/labels.txt", "--template", "{}", "--quiet"])
+        .ended(0);
+    std::fs::remove_file(scene.path("out/clipway.json")).expect("the artifact");
+    let path = scene.path("out/classifier.onnx");
+    let bytes = std::fs::read(scene.path("other/classifier.onnx")).expect("a graph");
+    let label = b"OK hand";
+    let at = bytes.windows(label.len()).position(|window| window == label).expect("the label");
+    std::fs::write(&path, &bytes).expect("a graph");
+    std::fs::copy(scene.path("other/classifier.onnx.data"), scene.path("out/classifier.onnx.data"))
+        .expect("its data");
+    assert_eq!(named(&verify("out").ended(0).json())["passed"], true);
+    let mut damaged = bytes;
+    damaged[at..at + label.len()].copy_from_slice(b"OK head");
+    std::fs::write(&path, &damaged).expect("a graph");
+    let report = verify("out").ended(1).json();
+    assert_eq!(named(&report)["passed"], false);
+    let features = |stage: &&Value| stage["name"].as_str().is_some_and(|name| name.ends_with("features"));
+    let stages = report["stages"].as_array().expect("stages");
+    assert!(stages.iter().filter(features).all(|stage| stage["passed"] == true), "{stages:?}");
+}

@@ -35,14 +35,14 @@ fn graph() -> OnnxGraph {
         producer_version: "1".to_owned(),
         ir_version: 8,
         operator_set: 17,
-        inputs: vec![value("x", 16)],
+        inputs: vec![value("x", 150)],
         outputs: vec![value("y", 32)],
         nodes: vec![
             node("a/MatMul", "MatMul", &["x", "w"], "xw", vec![]),
             node("a/Add", "Add", &["xw", "b"], "h", vec![]),
             node("a/Softmax", "Softmax", &["h"], "y", vec![("axis", OnnxAttribute::Int(-1))]),
         ],
-        initializers: vec![tensor("w", Dtype::F32, &[16, 32]), tensor("b", Dtype::F32, &[32])],
+        initializers: vec![tensor("w", Dtype::F32, &[150, 32]), tensor("b", Dtype::F32, &[32])],
         metadata: vec![("clipway.precision".to_owned(), "fp32".to_owned())],
     }
 }
@@ -84,19 +84,19 @@ fn a_written_model_is_read_back() {
     };
     check(BESIDE, None);
     // The bias is too small to be moved out.
-    check(OnnxExternal::Always("model.onnx.data"), Some(("model.onnx.data", 2048)));
+    check(OnnxExternal::Always("model.onnx.data"), Some(("model.onnx.data", 19_200)));
 }
 
 #[test]
 fn external_tensors_start_at_pages() {
     let mut graph = graph();
-    graph.initializers[1].shape = vec![32, 32];
+    graph.initializers[1].shape = vec![64, 64];
     let (layout, _, beside) = written(&graph, OnnxExternal::Always("w"));
     let places = [0, 1].map(|index| layout.place(index));
     assert!(places.iter().all(|place| place.external));
-    assert_eq!((places.map(|place| place.offset), beside.len()), ([0, 4096], 4096 + 4096));
-    assert!(beside[2048..4096].iter().all(|byte| *byte == 0));
-    assert_eq!(beside[4096..], elements(&graph, 1));
+    assert_eq!((places.map(|place| place.offset), beside.len()), ([0, 20_480], 20_480 + 16_384));
+    assert!(beside[19_200..20_480].iter().all(|byte| *byte == 0));
+    assert_eq!(beside[20_480..], elements(&graph, 1));
 }
 
 #[test]

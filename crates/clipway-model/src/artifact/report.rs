@@ -64,6 +64,9 @@ impl Report {
         for failure in &self.failures {
             let _ = write!(text, "\n  {failure}");
         }
+        if !self.passed {
+            self.notes.iter().for_each(|note| _ = write!(text, "\n  note: {note}"));
+        }
         text
     }
 

@@ -38,6 +38,9 @@ pub(super) struct OnnxJob<'a> {
     pub(super) run: Run<'a>,
 }
 
+/// Numbers that are handed over at once.
+const PIECE: usize = 1 << 16;
+
 /// The values of a plan's tensors, by open_clip's names.
 pub(super) struct PlannedValues<'a> {
     planned: HashMap<&'a str, &'a PlannedTensor>,
@@ -54,23 +57,31 @@ impl<'a> PlannedValues<'a> {
 
 impl ParameterValues for PlannedValues<'_> {
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+        let mut out = Vec::with_capacity(shape.iter().product());
+        self.stream(name, shape, &mut |piece| out.extend_from_slice(piece))?;
+        Ok(out)
+    }
+
+    fn stream(&self, name: &str, shape: &[usize], sink: &mut dyn FnMut(&[f32])) -> Result<(), String> {
         let planned = self.planned.get(name).ok_or("it is not in the source")?;
         let target = &planned.target;
         if target.shape != shape || !target.dtype.is_float() {
             return Err(format!("expected numbers {shape:?}, found {} {:?}", target.dtype, target.shape));
         }
-        let mut out = Vec::with_capacity(target.elements());
+        let mut numbers = Vec::new();
         let applied = apply(planned, self.source, &mut |piece| {
-            let start = out.len();
-            out.resize(start + piece.len() / target.dtype.size(), 0.0);
-            cast_to_f32(target.dtype, piece, &mut out[start..]);
+            for piece in piece.chunks(PIECE * target.dtype.size()) {
+                numbers.resize(piece.len() / target.dtype.size(), 0.0);
+                cast_to_f32(target.dtype, piece, &mut numbers);
+                sink(&numbers);
+            }
             Ok::<(), std::convert::Infallible>(())
         });
         match applied {
             Ok(applied) if applied.overflowed > 0 => {
                 Err(format!("{} values are beyond what {} holds", applied.overflowed, target.dtype))
             }
-            Ok(_) => Ok(out),
+            Ok(_) => Ok(()),
             Err(ApplyError::Read(cause)) => Err(cause.to_string()),
             Err(ApplyError::Sink(never)) => match never {},
         }
@@ -98,6 +109,9 @@ impl OnnxJob<'_> {
         file: &ModelFile,
     ) -> Result<(Vec<String>, WrittenGraph), ExportError> {
         let (source, model) = (self.source, self.source.model());
+        let contract = source.whole_contract()?;
+        let tokenizer = contract.text.as_ref().and_then(|text| text.tokenizer.as_ref());
+        let file = &file.clone().with_padding(self.profile.padding(tokenizer.map(|known| &known.value.kind)));
         let mut tower = self.lowered(file);
         tower.graph.metadata = self.metadata(file)?;
         let path = source.checkpoint().weights_path();
@@ -115,18 +129,33 @@ impl OnnxJob<'_> {
         let values = PlannedValues::new(source);
         let sizes: Vec<usize> = tower.graph.initializers.iter().map(TensorInfo::bytes).collect();
         let hashes = run_jobs(&largest_first(&sizes), &|index| {
-            let bytes = tower.make(index, &model.parameters, &values);
-            let bytes = bytes.map_err(|cause| ExportError::Onnx { path: path.to_owned(), cause })?;
-            self.run.advance(bytes.len())?;
             let place = layout.place(index);
             let out = external.as_ref().filter(|_| place.external).unwrap_or(&main);
-            out.write_all_at(place.offset, &bytes)?;
-            Ok::<String, ExportError>(hex(Sha256::new_with_prefix(&bytes)))
+            let (mut hash, mut offset, mut written) = (Sha256::new(), place.offset, Ok(()));
+            let made = tower.stream(index, &model.parameters, &values, &mut |bytes| {
+                if written.is_ok() {
+                    hash.update(bytes);
+                    written =
+                        self.run.advance(bytes.len()).and_then(|()| Ok(out.write_all_at(offset, bytes)?));
+                    offset += bytes.len() as u64;
+                }
+            });
+            written?;
+            made.map_err(|cause| ExportError::Onnx { path: path.to_owned(), cause })?;
+            Ok::<String, ExportError>(hex(hash))
         })?;
         let names = std::iter::once(file.path.clone()).chain(beside.map(|(name, _)| name)).collect();
         let external = layout.external().map(|(name, _)| name.to_owned());
         let graph = tower.graph;
         Ok((names, WrittenGraph { path: file.path.clone(), file: main, external, graph, hashes }))
+    }
+
+    fn precision_name(&self) -> &'static str {
+        match &self.settings.int8 {
+            Some(int8) if int8.ranges.is_some() => "int8",
+            Some(_) => "int8-weights",
+            None => self.source.precision().unwrap_or(Precision::F32).name(),
+        }
     }
 
     /// What a file says of itself, by key.
@@ -145,7 +174,7 @@ impl OnnxJob<'_> {
             ("contract", serde_json::to_string(&contract).unwrap_or_default()),
             ("embed_dim", model.embed_dim.to_string()),
             ("normalized", file.is_normalized().to_string()),
-            ("precision", self.source.precision().unwrap_or(Precision::F32).name().to_owned()),
+            ("precision", self.precision_name().to_owned()),
             ("source", self.source.path().file_name().unwrap_or_default().to_string_lossy().into_owned()),
             (SOURCE_FILES, hashes_of(&sources)),
             ("tower", file.content.name().to_owned()),
@@ -157,7 +186,9 @@ impl OnnxJob<'_> {
         pairs.extend(contract.license.as_ref().map(|known| ("license", known.value.clone())));
         pairs.extend(self.source.origin().name().map(|name| ("model", name.to_owned())));
         if let FileContent::Classifier(classifier) = &file.content {
-            pairs.push(("labels", serde_json::to_string(&classifier.labels).unwrap_or_default()));
+            for (key, texts) in [("labels", &classifier.labels), ("templates", &classifier.templates)] {
+                pairs.push((key, serde_json::to_string(texts).unwrap_or_default()));
+            }
         }
         pairs.sort();
         Ok(pairs.into_iter().map(|(key, value)| (format!("clipway.{key}"), value)).collect())

@@ -7,7 +7,7 @@ use crate::artifact::Quantization;
 use crate::config::PixelRule;
 use crate::plan::{Ledger, Plan, Precision, Step, Towers};
 use crate::source::Source;
-use crate::spelling::onnx::{OnnxPrecision, OnnxSettings};
+use crate::spelling::onnx::{Int8, OnnxPrecision, OnnxSettings};
 use crate::spelling::{SpellError, Spelled, Spelling, StoredWeights, Subject};
 
 /// An export ready to be written, for inspection. No weights have been read yet.
@@ -85,6 +85,13 @@ impl<'a> Export<'a> {
     #[must_use]
     pub fn with_onnx(self, onnx: OnnxSettings) -> Export<'a> {
         Export { onnx, ..self }
+    }
+
+    /// The same with graphs in int8, and what is known of the cost.
+    #[must_use]
+    pub fn with_int8_graphs(mut self, int8: Int8, quantization: Quantization) -> Export<'a> {
+        self.onnx.int8 = Some(int8);
+        Export { quantization: Some(quantization), ..self }
     }
 
     /// What the user says of ONNX files.

@@ -97,6 +97,12 @@ impl Graph {
     pub fn node(&self, value: ValueId) -> &Node {
         &self.nodes[value.index()]
     }
+
+    /// The value of the node with this index.
+    pub fn value(&self, index: usize) -> ValueId {
+        ValueId(index as u32)
+    }
+
     /// The last value of each numbered module, such as `visual.transformer.resblocks.0`, in order.
     pub fn numbered_modules(&self) -> Vec<(String, ValueId)> {
         let mut found: Vec<(String, ValueId)> = Vec::new();

@@ -130,6 +130,11 @@ impl Spelling {
         self.layout == OWN
     }
 
+    /// Whether it is a folder of graphs, which have int8 of their own.
+    pub fn has_graphs(&self) -> bool {
+        matches!(self.weights, StoredWeights::Graphs(_))
+    }
+
     /// Renames the tensors of a plan from open_clip's names to the target's.
     ///
     /// # Errors

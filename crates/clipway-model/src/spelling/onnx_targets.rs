@@ -1,7 +1,7 @@
 //! Folders of ONNX models.
 
 use super::onnx::{IMMICH, OWN, OnnxPrecision, Profile, TRANSFORMERS, is_siglip};
-use super::transformers_preprocess::{processor, processor_config};
+use super::transformers_preprocess::{CLIP_CLASS, processor, processor_config, siglip_class};
 use super::{SpellError, Spelled, Spelling, StoredWeights, Subject};
 use crate::config::PixelRule;
 use crate::problems::Problems;
@@ -55,9 +55,9 @@ fn spelled(subject: &Subject<'_>, files: Vec<(&'static str, Vec<u8>)>) -> Result
 
 fn spell_transformers(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
     let mut problems = Problems::default();
-    let class = if is_siglip(subject.config) { "SiglipImageProcessor" } else { "CLIPImageProcessor" };
-    let processor = processor(&subject.config.preprocess(), class, &mut problems);
+    let processor = processor(&subject.config.preprocess(), &mut problems);
     problems.none_for(TITLE)?;
+    let class = if is_siglip(subject.config) { siglip_class(&processor) } else { CLIP_CLASS };
     let document = processor_config(&processor, class);
     let files = vec![("preprocessor_config.json", format!("{document:#}\n").into_bytes())];
     Ok(Spelled { rule: PixelRule::Transformers(processor), ..spelled(subject, files)? })

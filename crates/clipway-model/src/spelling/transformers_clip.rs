@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::transformers::TITLE;
-use super::transformers_preprocess::{processor, processor_config};
+use super::transformers_preprocess::{CLIP_CLASS, processor, processor_config};
 use super::{SpellError, Spelled};
 use crate::config::{
     AttentionalPool, ConfigFile, ModelConfig, PixelRule, TextConfig, TextPool, VisionConfig, VisionLayers,
@@ -16,14 +16,11 @@ use crate::problems::Problems;
 /// End token that `CLIPModel` interprets as "the token with the highest id".
 const HIGHEST_ID: i64 = 2;
 
-/// The class of its image processor.
-const IMAGE_PROCESSOR: &str = "CLIPImageProcessor";
-
 /// Gives a model the names of `CLIPModel`, or says everything that it cannot express.
 pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
     let mut problems = Problems::default();
     check(&config.model, &mut problems);
-    let processor = processor(&config.preprocess(), IMAGE_PROCESSOR, &mut problems);
+    let processor = processor(&config.preprocess(), &mut problems);
     problems.none_for(TITLE)?;
 
     let rooted = tensors.iter().cloned().map(|mut planned| {
@@ -39,7 +36,7 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
     spelled.files.push(("config.json", format!("{document:#}\n").into_bytes()));
     spelled.files.push((
         "preprocessor_config.json",
-        format!("{:#}\n", processor_config(&processor, IMAGE_PROCESSOR)).into_bytes(),
+        format!("{:#}\n", processor_config(&processor, CLIP_CLASS)).into_bytes(),
     ));
     spelled.rule = PixelRule::Transformers(processor);
     Ok(spelled)

@@ -8,9 +8,21 @@ use crate::config::{
 };
 use crate::problems::Problems;
 
-/// The image processor of a class that prepares images by these settings: the source's own where it has one, else the
-/// steps that come nearest to open_clip's.
-pub(super) fn processor(config: &PreprocessConfig, class: &str, problems: &mut Problems) -> ImageProcessor {
+/// The class that every step can be written for.
+pub(super) const CLIP_CLASS: &str = "CLIPImageProcessor";
+
+/// The class of SigLIP's models. It neither crops nor keeps proportions.
+const SIGLIP_CLASS: &str = "SiglipImageProcessor";
+
+/// The class of a SigLIP model's image processor: SigLIP's own, unless a step is not in its power.
+pub(super) fn siglip_class(processor: &ImageProcessor) -> &'static str {
+    let squashes = processor.resize.is_none_or(|resize| matches!(resize.to, ResizeTo::Exactly(_)));
+    if squashes && processor.crop.is_none() { SIGLIP_CLASS } else { CLIP_CLASS }
+}
+
+/// The image processor that prepares images by these settings: the source's own where it has one, else the steps that come
+/// nearest to open_clip's.
+pub(super) fn processor(config: &PreprocessConfig, problems: &mut Problems) -> ImageProcessor {
     if let PixelRule::Transformers(processor) = &config.rule {
         return processor.clone();
     }
@@ -20,14 +32,13 @@ pub(super) fn processor(config: &PreprocessConfig, class: &str, problems: &mut P
         Interpolation::Bicubic | Interpolation::Random => Resample::Bicubic,
     };
     let crops = config.resize_mode == ResizeMode::Shortest;
-    let keeps_proportions = crops && class == "CLIPImageProcessor";
     let cause = "the shorter side is padded, which its image processors cannot do";
     problems.unless(config.resize_mode != ResizeMode::Longest, "preprocess_cfg.resize_mode", cause);
     ImageProcessor {
         backend: Backend::Torchvision,
         over_white: true,
         resize: Some(Resize {
-            to: if keeps_proportions { ResizeTo::Shortest(height) } else { ResizeTo::Exactly(config.size) },
+            to: if crops { ResizeTo::Shortest(height) } else { ResizeTo::Exactly(config.size) },
             resample,
         }),
         crop: crops.then_some(config.size),

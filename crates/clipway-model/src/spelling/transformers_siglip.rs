@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::transformers::{TITLE, dtype_name};
 use super::transformers_clip::check_plain_text_blocks;
-use super::transformers_preprocess::{processor, processor_config};
+use super::transformers_preprocess::{processor, processor_config, siglip_class};
 use super::{SpellError, Spelled};
 use crate::architecture::siglip::{SiglipVariant, siglip_variant_of};
 use crate::config::{ConfigFile, ModelConfig, PixelRule, TextConfig, TextPool, TimmProjection};
@@ -12,14 +12,11 @@ use crate::layout::hf_siglip;
 use crate::plan::PlannedTensor;
 use crate::problems::Problems;
 
-/// The class of its image processor.
-const IMAGE_PROCESSOR: &str = "SiglipImageProcessor";
-
 /// Gives a model the names of `SiglipModel`, or says everything that it cannot express.
 pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
     let mut problems = Problems::default();
     let vision = check(&config.model, &mut problems);
-    let processor = processor(&config.preprocess(), IMAGE_PROCESSOR, &mut problems);
+    let processor = processor(&config.preprocess(), &mut problems);
     problems.none_for(TITLE)?;
     let Some(vision) = vision else { return Ok(Spelled::default()) };
 
@@ -31,7 +28,7 @@ pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Sp
             ("config.json", format!("{document:#}\n").into_bytes()),
             (
                 "preprocessor_config.json",
-                format!("{:#}\n", processor_config(&processor, IMAGE_PROCESSOR)).into_bytes(),
+                format!("{:#}\n", processor_config(&processor, siglip_class(&processor))).into_bytes(),
             ),
         ],
         rule: PixelRule::Transformers(processor),

@@ -15,7 +15,7 @@ use clipway_model::source::{Source, SourceOptions};
 use clipway_model::spelling::Target;
 use clipway_model::spelling::onnx::OnnxSettings;
 
-use super::bench::{Bench, write_options};
+use super::bench::{Bench, CONFIG, write_options};
 
 fn export(
     bench: &Bench,
@@ -121,4 +121,27 @@ fn f16_is_rounded_and_never_clamped() {
     let error = export(&bench, "onnx", bf16, settings.clone(), "out/bf16").unwrap_err();
     assert_eq!(error.code(), "inexpressible");
     assert!(error.to_string().contains("bf16"), "{error}");
+}
+
+#[test]
+fn the_image_processor_is_chosen_by_its_steps() {
+    let check = |more: &str, mode: &str, class: &str, size: &str, crops: bool| {
+        let config = format!(
+            r#"{{"model_cfg": {{{more} {}, "preprocess_cfg": {{"resize_mode": "{mode}"}}}}"#,
+            CONFIG.strip_prefix('{').unwrap()
+        );
+        let bench = Bench::of(&config);
+        let settings = OnnxSettings::default();
+        let report = export(&bench, "onnx-transformers", bench.options(), settings, "out/class").unwrap();
+        let text = fs::read_to_string(report.folder.join("preprocessor_config.json")).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["image_processor_type"], class, "{more} {mode}");
+        assert_eq!(document["do_center_crop"], crops, "{more} {mode}");
+        assert!(document["size"].get(size).is_some(), "{more} {mode}: {text}");
+    };
+    let biased = r#""init_logit_bias": -10,"#;
+    check(biased, "shortest", "CLIPImageProcessor", "shortest_edge", true);
+    check(biased, "squash", "SiglipImageProcessor", "height", false);
+    check("", "shortest", "CLIPImageProcessor", "shortest_edge", true);
+    check("", "squash", "CLIPImageProcessor", "height", false);
 }

@@ -36,6 +36,7 @@ mod windows;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clipway_model::graph::{Graph, Parameters, TextPositions};
+use clipway_model::quantize::product_inputs;
 
 use crate::tower::{Intermediate, TowerInput};
 use batch::{Batch, computed};
@@ -62,6 +63,8 @@ pub struct EngineOptions {
     pub compute: Compute,
     /// Whether the outputs of the tower's blocks are available, which prevents some optimizations.
     pub blocks: bool,
+    /// Whether the inputs of products are available, named by their number in the graph; this prevents more of them.
+    pub product_inputs: bool,
 }
 
 /// A compiled tower.
@@ -94,7 +97,10 @@ impl Engine {
         processor: &Processor,
         options: EngineOptions,
     ) -> Result<Engine, EngineError> {
-        let kept = if options.blocks { tower.numbered_modules() } else { Vec::new() };
+        let mut kept = if options.blocks { tower.numbered_modules() } else { Vec::new() };
+        if options.product_inputs {
+            kept.extend(product_inputs(tower).into_iter().map(|value| (value.index().to_string(), value)));
+        }
         let mut program = lower::lower(tower, parameters, kept)?;
         let input = input_of(&program, parameters)?;
         passes::run(&mut program, options.passes);

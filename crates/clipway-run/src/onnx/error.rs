@@ -7,6 +7,7 @@ use clipway_model::input::InputError;
 
 use super::session::OnnxError;
 use crate::clip::ClipError;
+use crate::embed::ClassifyError;
 use crate::encoder::EncoderError;
 use crate::load::LoadError;
 use crate::text::TokenizerError;
@@ -91,6 +92,9 @@ pub enum OnnxFolderError {
     /// A side refuses the inputs.
     #[error(transparent)]
     Run(#[from] ClipError),
+    /// The source refuses the labels or prompts of a classifier.
+    #[error(transparent)]
+    Classify(#[from] ClassifyError),
 }
 
 impl OnnxFolderError {
@@ -108,6 +112,7 @@ impl OnnxFolderError {
             OnnxFolderError::Encoder(error) => error.code(),
             OnnxFolderError::Load(error) => error.code(),
             OnnxFolderError::Run(error) => error.code(),
+            OnnxFolderError::Classify(error) => error.code(),
         }
     }
 }

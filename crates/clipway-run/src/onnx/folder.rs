@@ -25,6 +25,9 @@ const LAYOUTS: [(&str, [&str; 2]); 5] = [
     ("optimum's", ["onnx/model*.onnx", "model*.onnx"]),
 ];
 
+/// Where classifiers lie.
+const CLASSIFIERS: [&str; 2] = ["classifier.onnx", "onnx/classifier*.onnx"];
+
 /// What names the precision of a file, the exactest first.
 const SUFFIXES: [&str; 8] = ["", "_fp16", "_int8", "_quantized", "_uint8", "_q8", "_q4", "_q4f16"];
 
@@ -90,6 +93,20 @@ impl OnnxFolder {
             (false, true) => Towers::Text,
             _ => Towers::Both,
         }
+    }
+
+    /// The classifiers beside the towers of a folder; a file alone has none.
+    ///
+    /// # Errors
+    /// As [`OnnxFolder::open`].
+    pub fn classifiers(&self) -> Result<Vec<OnnxFolder>, OnnxFolderError> {
+        let paths = CLASSIFIERS.into_iter().filter_map(|name| existing(&self.path, name));
+        paths.map(|path| OnnxFolder::open(&path)).collect()
+    }
+
+    /// Whether it is the graph of a classifier, which has no features.
+    pub fn is_classifier(&self) -> bool {
+        self.graphs.iter().any(|graph| graph.said("tower") == Some("classifier"))
     }
 
     /// Whether any weight is stored in fewer bits than f32.
@@ -173,12 +190,15 @@ impl OnnxFolder {
     }
 }
 
+/// The file with a name in a folder, where `*` stands for what names a precision.
+fn existing(folder: &Path, name: &str) -> Option<PathBuf> {
+    let mut names = SUFFIXES.iter().map(|suffix| folder.join(name.replace('*', suffix)));
+    names.find(|path| path.is_file())
+}
+
 /// The layout of a folder, and its files.
 fn found(folder: &Path) -> (Option<&'static str>, Vec<PathBuf>) {
-    let existing = |name: &str| -> Option<PathBuf> {
-        let mut names = SUFFIXES.iter().map(|suffix| folder.join(name.replace('*', suffix)));
-        names.find(|path| path.is_file())
-    };
+    let existing = |name: &str| existing(folder, name);
     for (layout, names) in LAYOUTS {
         // Both towers may be in one file, in one place or the other.
         let files: Vec<PathBuf> = match layout {

@@ -19,7 +19,7 @@ pub use folder::OnnxFolder;
 pub use graph::{OnnxGraphFile, OnnxTowerPorts};
 pub use session::{OnnxData, OnnxError, OnnxOutput, OnnxPort, OnnxSession};
 pub use tower::{Colors, OnnxTower};
-pub use verify::OnnxVerification;
+pub use verify::{OnnxVerification, classifier_of};
 pub use watch::Peak;
 
 /// What can compute here, by name.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clipway_formats::{Dtype, shown_path};
-use clipway_model::artifact::{Report, Stage, Tolerance};
+use clipway_model::artifact::{QuantizationLoss, Report, Stage, Tolerance};
 use clipway_model::plan::Towers;
 use clipway_model::source::Source;
 use clipway_model::spelling::onnx::Classifier;
@@ -15,6 +15,7 @@ use super::watch::{LIMIT, NEAR, Peak};
 use crate::clip::Clip;
 use crate::encoder::normalize;
 use crate::load::LoadOptions;
+use crate::quantize::loss;
 use crate::verify::{Inputs, Outputs, Rows, RuleDifference, TextDifference, compare_rows, probes, report};
 use crate::zero_shot::Classifier as Scores;
 
@@ -115,6 +116,46 @@ impl OnnxVerification<'_> {
         Ok(notes)
     }
 
+    /// What graphs in int8 cost beside the source, on other inputs than those of the comparison.
+    ///
+    /// # Errors
+    /// A side that cannot be loaded or run.
+    pub fn loss(
+        &self,
+        folder: &OnnxFolder,
+        source: &Source,
+        inputs: &Inputs,
+    ) -> Result<QuantizationLoss, OnnxFolderError> {
+        let rule = source.config().preprocess().rule;
+        let (expected, logits) = {
+            let towers = Some(folder.towers()).filter(|towers| *towers != Towers::Both);
+            let clip = Clip::load(source, &LoadOptions { towers, blocks: false, ..self.load.clone() })?;
+            let logits = (clip.logit_scale(), clip.logit_bias());
+            (Outputs::compute("the source", &clip, inputs, false)?, logits)
+        };
+        let clip = folder.load_with(source.tower(), logits)?.with_pixel_rule(rule);
+        Ok(loss(&expected, &Outputs::compute("the graphs", &clip, inputs, false)?))
+    }
+
+    /// Compares each classifier of a folder with what the source makes of the labels and prompts that the graph states.
+    ///
+    /// # Errors
+    /// A side that cannot be loaded or run, and a graph that does not state its labels and prompts.
+    pub fn classifiers(&self, folder: &OnnxFolder, source: &Source) -> Result<Vec<Stage>, OnnxFolderError> {
+        let graphs = folder.classifiers()?;
+        if graphs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let clip = Clip::load(source, &LoadOptions { blocks: false, ..self.load.clone() })?;
+        let made = graphs.iter().map(|graph| {
+            let [labels, templates] = ["labels", "templates"].map(|key| texts_of(graph, key));
+            classifier_of(&clip, labels?, templates?)
+        });
+        let made = made.collect::<Result<Vec<_>, OnnxFolderError>>()?;
+        drop(clip);
+        graphs.iter().zip(&made).map(|(graph, made)| self.classifier(graph, source, made)).collect()
+    }
+
     /// Runs a classifier's graph, and compares its logits of the images with those of the engine's features; gives the
     /// stage.
     ///
@@ -142,6 +183,30 @@ impl OnnxVerification<'_> {
         let rows = |values| Rows { values, width };
         Ok(compare_rows("classifier's logits", &rows(expected), &rows(found), &tolerance(graph)))
     }
+}
+
+/// The classifier of labels that a model's texts make.
+///
+/// # Errors
+/// A prompt without a place for the label, and texts that the model refuses.
+pub fn classifier_of(
+    clip: &Clip,
+    labels: Vec<String>,
+    templates: Vec<String>,
+) -> Result<Classifier, OnnxFolderError> {
+    let features = clip.classifier(&labels, &templates)?.classes().to_vec();
+    let (scale, bias) = (clip.logit_scale(), clip.logit_bias().unwrap_or(0.0));
+    Ok(Classifier { labels, templates, features, scale, bias })
+}
+
+/// The texts that a classifier's graph states.
+fn texts_of(graph: &OnnxFolder, key: &str) -> Result<Vec<String>, OnnxFolderError> {
+    let stated = graph.graphs.iter().find_map(|graph| graph.said(key));
+    let texts = stated.and_then(|text| serde_json::from_str(text).ok());
+    texts.ok_or_else(|| OnnxFolderError::Config {
+        path: graph.path.clone(),
+        cause: format!("it is a classifier, and its metadata has no list of texts `clipway.{key}`"),
+    })
 }
 
 /// How a report names the graphs.

@@ -156,6 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_says_what_is_known_of_its_cause() {
+        let mut subject = outputs();
+        subject.image_features.as_mut().unwrap().values[0] = 0.5;
+        let mut report = super::report(&outputs(), &subject, &Tolerance::f32());
+        report.notes.push("this folder resizes otherwise".to_owned());
+        assert!(report.explanation().ends_with("note: this folder resizes otherwise"));
+        let mut right = super::report(&outputs(), &outputs(), &Tolerance::f32());
+        right.notes.push("this folder resizes otherwise".to_owned());
+        assert!(!right.explanation().contains("note"), "{}", right.explanation());
+    }
+
+    #[test]
     fn whatever_is_not_the_same_fails_and_is_named() {
         let values =
             |rows: &mut Option<Rows>, values: &[f32]| rows.as_mut().unwrap().values = values.to_vec();

@@ -4,7 +4,7 @@ use clipway_formats::{OnnxExternal, write_onnx};
 use clipway_model::architecture::{Model, build};
 use clipway_model::config::ModelConfig;
 use clipway_model::plan::Towers;
-use clipway_model::spelling::onnx::{OnnxOptions, OnnxPrecision, PixelInput, lower};
+use clipway_model::spelling::onnx::{OnnxOptions, OnnxPrecision, PixelInput, TextPadding, lower};
 use clipway_run::clip::Clip;
 use clipway_run::encoder::{Encoder, EncoderSettings};
 use clipway_run::engine::{Engine, EngineOptions, Processor};
@@ -253,4 +253,38 @@ fn folders_are_found_and_run_by_their_own_files() {
     // A truncated file is refused before the runtime sees it.
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     assert_eq!(code(OnnxFolder::open(folder).unwrap_err()), "truncated");
+}
+
+/// A text tower whose features depend on what follows the end token.
+const READS_PADDING: &str = r#"{"embed_dim": 8,
+    "vision_cfg": {"image_size": 8, "layers": 1, "width": 16, "head_width": 8, "patch_size": 4},
+    "text_cfg": {"context_length": 12, "vocab_size": 50, "width": 8, "heads": 2, "layers": 2,
+        "no_causal_mask": true, "pool_type": "last"}}"#;
+
+#[test]
+fn padding_of_another_id_gives_the_same_features() {
+    let options = OnnxOptions {
+        padding: Some(TextPadding { end: 49, id: 0 }),
+        free_length: true,
+        ..OnnxOptions::default()
+    };
+    let damage = Damage { config: Some(READS_PADDING), ..Damage::default() };
+    let session = OnnxSession::from_bytes(bytes_of(1, &options, &damage)).unwrap();
+    // The last token is pooled, so texts cannot be shorter than the context.
+    assert_eq!(session.inputs()[0].shape, [None, Some(12)]);
+    let features = |ids: &[i64]| {
+        let inputs = [("input", &[1, 12][..], OnnxData::Integers(ids.to_vec()))];
+        session.run(&inputs).unwrap().remove(0).values
+    };
+    let padded = |id: i64| [&[48, 7, 0, 9, 49][..], &[id; 7]].concat();
+    let expected = features(&padded(0));
+    assert_eq!(features(&padded(49)), expected);
+    assert_eq!(features(&padded(3)), expected);
+    assert_ne!(features(&[48, 7, 8, 9, 49, 0, 0, 0, 0, 0, 0, 0]), expected);
+    // A text that fills the context has no padding.
+    let full: Vec<i64> = (1..=11).chain([49]).collect();
+    let plain = bytes_of(1, &OnnxOptions::default(), &damage);
+    let plain = OnnxSession::from_bytes(plain).unwrap();
+    let inputs = [("input", &[1, 12][..], OnnxData::Integers(full.clone()))];
+    assert_eq!(features(&full), plain.run(&inputs).unwrap().remove(0).values);
 }

@@ -12,8 +12,9 @@ use crate::tensor::TensorInfo;
 /// Maximum size of a model file: protobuf readers accept files below 2 GiB, and some of them copy messages.
 const LARGEST_MODEL: u64 = (1 << 31) - (1 << 26);
 
-/// Tensors with fewer bytes stay in the model file, since runtimes look at their elements while loading.
-const SMALLEST_EXTERNAL: u64 = 1 << 10;
+/// Tensors with fewer bytes stay in the model file: runtimes look at their elements while loading, and alignment would
+/// cost as much as they hold.
+const SMALLEST_EXTERNAL: u64 = 1 << 14;
 
 /// Alignment of external tensors, so that they can be mapped into memory.
 const ALIGNMENT: u64 = 4096;

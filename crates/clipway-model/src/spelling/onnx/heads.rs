@@ -15,6 +15,8 @@ use crate::graph::Graph;
 pub struct Classifier {
     /// The labels, in the order of the logits.
     pub labels: Vec<String>,
+    /// The prompts whose features are averaged, with `{}` for the label.
+    pub templates: Vec<String>,
     /// Their features with length 1, `[labels, width]`.
     pub features: Vec<f32>,
     /// Factor applied to the cosines.
@@ -46,7 +48,7 @@ fn finish(
     options: &OnnxOptions,
     classifier: Option<&Classifier>,
 ) {
-    let Some(Classifier { labels, features: weights, scale, bias }) = classifier else {
+    let Some(Classifier { labels, features: weights, scale, bias, .. }) = classifier else {
         let features =
             if options.normalize { emit.unit(&features) } else { emit.cast(&features, Dtype::F32) };
         emit.output(&features, &options.output, vec![options.samples(), OnnxDim::Fixed(width)]);

@@ -3,6 +3,7 @@
 use clipway_formats::{Dtype, OnnxAttribute, OnnxDim};
 
 use super::emit::Value;
+use super::lengths::reads_padding;
 use super::lowering::Lowering;
 use super::options::PixelInput;
 use super::recipe::{Colors, Factor, Recipe};
@@ -63,7 +64,10 @@ impl Lowering<'_> {
         let shape = node.shape.iter().map(|dim| self.dim(*dim)).collect();
         let ids = self.emit.input(&self.options.input, self.options.ids, shape);
         self.root = Some(ids.clone());
-        ids
+        match self.options.padding {
+            Some(padding) if reads_padding(self.tower) => self.padded(&ids, padding),
+            _ => ids,
+        }
     }
 
     pub fn linear(
@@ -96,7 +100,8 @@ impl Lowering<'_> {
             }
         };
         let name = self.name(weight, &format!("{part}{turned}{scaled}"));
-        let matrix = self.weight(&name, &[inputs, count], recipe);
+        let x = &self.rounded(x, self.tower.nodes[index].inputs[0], weight, None);
+        let matrix = self.product_weight(weight, &name, &[inputs, count], recipe, 1);
         let product = self.emit.node("MatMul", &[x, &matrix], vec![]);
         let Some(bias) = bias else { return product };
         let is_whole = self.parameters.get(bias).elements() == count;
@@ -133,7 +138,7 @@ impl Lowering<'_> {
         } else {
             Recipe::Filters { weight, after: after.clone(), colors }
         };
-        let filters = self.weight(&self.name(weight, change), &shape, recipe);
+        let filters = self.product_weight(weight, &self.name(weight, change), &shape, recipe, 0);
         let shifts = colors.is_some() || after.factors.iter().any(|f| matches!(f, Factor::Norm(_)));
         let bias = match bias {
             Some(bias) if change.is_empty() => Some(self.parameter(bias, &[outputs])),
@@ -155,7 +160,13 @@ impl Lowering<'_> {
             ("pads", OnnxAttribute::Ints([down, across, down, across].map(|side| side as i64).to_vec())),
             ("strides", OnnxAttribute::Ints(stride.map(|side| side as i64).to_vec())),
         ];
-        let inputs: Vec<&Value> = [x, &filters].into_iter().chain(bias.as_ref()).collect();
+        let input = self.tower.nodes[index].inputs[0];
+        let x = match self.tower.node(input).operation {
+            // Of bytes, the range is known.
+            Operation::Pixels => self.rounded(x, input, weight, colors.map(|_| 255.0)),
+            _ => x.clone(),
+        };
+        let inputs: Vec<&Value> = [&x, &filters].into_iter().chain(bias.as_ref()).collect();
         self.emit.node("Conv", &inputs, attributes)
     }
 

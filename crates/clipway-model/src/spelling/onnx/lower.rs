@@ -125,6 +125,7 @@ impl Lowering<'_> {
                 let factors = self.parameter(factors, &shape);
                 self.emit.node("Mul", &[x, &factors], vec![])
             }
+            (&Operation::Embedding { table }, Some(ids)) if self.is_int8(table) => self.int8_rows(table, ids),
             (&Operation::Embedding { table }, Some(ids)) => {
                 let shape = self.parameters.get(table).shape.clone();
                 let table = self.parameter(table, &shape);

@@ -6,6 +6,7 @@ use clipway_formats::{Dtype, OnnxDim};
 
 use super::emit::{Emitter, Value};
 use super::fuse::{Fused, fuse};
+use super::lengths::needs_context;
 use super::options::{OnnxOptions, OnnxPrecision};
 use super::recipe::Recipe;
 use crate::graph::{AttentionBias, Dim, Graph, Node, Operation, ParameterId, Parameters, ValueId};
@@ -56,7 +57,7 @@ impl<'a> Lowering<'a> {
             options,
             float,
             stored,
-            length: (!options.free_length).then_some(context),
+            length: (!options.free_length || needs_context(tower)).then_some(context),
             most: context,
             root: None,
             shared: HashMap::new(),
@@ -91,6 +92,11 @@ impl<'a> Lowering<'a> {
         let value = make(self);
         self.shared.insert(key, value.clone());
         value
+    }
+
+    /// Whether the tower reads images.
+    pub fn reads_pixels(&self) -> bool {
+        self.tower.nodes.iter().any(|node| matches!(node.operation, Operation::Pixels))
     }
 
     /// Number of tokens of a dimension, if known.

@@ -5,13 +5,16 @@
 //! explicit, and positions are resampled and scales folded when the file is written. A recipe describes the contents of
 //! each initializer, so nothing is read before the whole graph is known, and only one tensor is in memory at a time.
 
+mod int8;
 mod options;
 mod recipe;
 mod emit;
 mod fuse;
+mod lengths;
 mod lowering;
 mod activation;
 mod attention;
+mod rounding;
 mod layers;
 mod masks;
 mod pool;
@@ -23,7 +26,8 @@ mod heads;
 mod profile;
 
 pub use heads::{Classifier, lower, lower_pair};
-pub use options::{OnnxOptions, OnnxPrecision, PixelInput, PrecisionError};
+pub use int8::{Int8, Ranges};
+pub use options::{OnnxOptions, OnnxPrecision, PixelInput, PrecisionError, TextPadding};
 pub use profile::{
     Facts, FileContent, IMMICH, ModelFile, OWN, OnnxSettings, Profile, TRANSFORMERS, is_siglip,
 };

@@ -2,6 +2,7 @@
 
 use clipway_formats::{Dtype, OnnxDim};
 
+use super::int8::Int8;
 use crate::plan::Precision;
 
 /// How to write a tower.
@@ -17,10 +18,14 @@ pub struct OnnxOptions {
     pub batch: Option<usize>,
     /// Whether texts may be shorter than the context, if the tower supports it.
     pub free_length: bool,
+    /// What padding becomes before the tower sees it, if programs may pad with another id than the model expects.
+    pub padding: Option<TextPadding>,
     /// Dtype of token ids: I64 or I32.
     pub ids: Dtype,
     /// Dtype of weights and arithmetic.
     pub precision: OnnxPrecision,
+    /// What is stored in int8, if anything.
+    pub int8: Option<Int8>,
     /// Whether features are divided by their length.
     pub normalize: bool,
     /// Whether each block's result is an output too.
@@ -37,13 +42,24 @@ impl Default for OnnxOptions {
             batch_name: "batch".to_owned(),
             batch: None,
             free_length: false,
+            padding: None,
             ids: Dtype::I64,
             precision: OnnxPrecision::F32,
+            int8: None,
             normalize: false,
             blocks: false,
             pixels: PixelInput::Normalized,
         }
     }
+}
+
+/// What the ids after the end of a text become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextPadding {
+    /// The id that ends a text; what follows its first occurrence is padding.
+    pub end: i64,
+    /// The id of padding in training.
+    pub id: i64,
 }
 
 /// Dtype of weights and arithmetic. Inputs and outputs are always f32.

@@ -4,10 +4,14 @@ use clipway_formats::{Dtype, OnnxExternal};
 use serde_json::{Value, json};
 
 use super::heads::Classifier;
-use super::options::{OnnxOptions, OnnxPrecision, PixelInput};
+use super::int8::Int8;
+use super::options::{OnnxOptions, OnnxPrecision, PixelInput, TextPadding};
 use crate::config::ConfigFile;
 use crate::contract::{Clean, TokenizerKind, TokenizerRules};
 use crate::plan::Towers;
+
+/// The end token of CLIP's byte-pair encoding.
+const CLIP_END: i64 = 49407;
 
 /// A folder of ONNX models as one program loads it.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub struct Profile {
     ids: Dtype,
     /// Whether texts may be shorter than the context.
     free_length: bool,
+    /// Whether the program pads texts with the token that the tokenizer's files name.
+    pads_by_files: bool,
     /// Whether features have the length 1 where nothing else is said.
     normalize: bool,
     /// Number of samples, where the program knows one alone.
@@ -63,6 +69,8 @@ pub struct OnnxSettings {
     pub combined: bool,
     /// The labels of a zero-shot classifier, with their features.
     pub classifier: Option<Classifier>,
+    /// What is stored in int8, if anything.
+    pub int8: Option<Int8>,
 }
 
 /// What the files beside the models say.
@@ -118,6 +126,16 @@ impl FileContent {
 }
 
 impl ModelFile {
+    /// The same with what padding becomes in its text tower.
+    pub fn with_padding(mut self, padding: Option<TextPadding>) -> ModelFile {
+        match &mut self.content {
+            FileContent::Text => self.options.padding = padding,
+            FileContent::Both(text) => text.padding = padding,
+            FileContent::Image | FileContent::Classifier(_) => {}
+        }
+        self
+    }
+
     /// Whether its features have the length 1.
     pub fn is_normalized(&self) -> bool {
         self.options.normalize || !matches!(self.content, FileContent::Image | FileContent::Text)
@@ -134,6 +152,7 @@ pub static OWN: Profile = Profile {
     inputs: ["pixel_values", "input_ids"],
     ids: Dtype::I64,
     free_length: false,
+    pads_by_files: false,
     normalize: true,
     batch: None,
     external: ".data",
@@ -167,6 +186,7 @@ pub static IMMICH: Profile = Profile {
     inputs: ["image", "text"],
     ids: Dtype::I32,
     batch: Some(1),
+    pads_by_files: true,
     tokenizer_folder: "textual/",
     always_external: false,
     outputs: |_| ["embedding"; 2],
@@ -186,6 +206,7 @@ pub static TRANSFORMERS: Profile = Profile {
     combined: Some("onnx/model"),
     classifier: Some("onnx/classifier"),
     free_length: true,
+    pads_by_files: true,
     normalize: false,
     external: "_data",
     always_external: false,
@@ -271,8 +292,11 @@ impl Profile {
 
     fn file(&self, path: &str, content: FileContent, options: OnnxOptions) -> ModelFile {
         let suffix = match options.precision {
-            OnnxPrecision::F16 if self.suffixed => "_fp16",
-            _ => "",
+            _ if !self.suffixed => "",
+            // transformers.js calls int8 of any kind so, and takes it first in browsers.
+            _ if options.int8.is_some() => "_quantized",
+            OnnxPrecision::F16 => "_fp16",
+            OnnxPrecision::F32 => "",
         };
         let path = format!("{path}{suffix}.onnx");
         let name = path.rsplit('/').next().unwrap_or(&path);
@@ -294,8 +318,10 @@ impl Profile {
             batch_name: "batch_size".to_owned(),
             batch: settings.batch.or(self.batch),
             free_length: self.free_length && settings.batch.is_none(),
+            padding: None,
             ids: self.ids,
             precision,
+            int8: settings.int8.clone(),
             normalize: settings.normalize.unwrap_or(self.normalize),
             blocks: settings.blocks,
             pixels: match settings.bytes {
@@ -303,6 +329,13 @@ impl Profile {
                 false => PixelInput::Normalized,
             },
         }
+    }
+
+    /// What padding becomes in the text graphs of a model with this tokenizer. CLIP's pads with 0, and its files name the
+    /// end token.
+    pub fn padding(&self, tokenizer: Option<&TokenizerKind>) -> Option<TextPadding> {
+        let is_clip = matches!(tokenizer, Some(TokenizerKind::ClipBpe {}));
+        (is_clip && self.pads_by_files).then_some(TextPadding { end: CLIP_END, id: 0 })
     }
 
     /// Where the elements of a model file stand.

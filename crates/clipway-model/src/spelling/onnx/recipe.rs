@@ -8,8 +8,10 @@ use crate::graph::{
     AttentionBias, GridChange, GridMlp, ParameterId, Parameters, WeightLayout, WindowTable, distance_bucket,
     grid_steps,
 };
-use crate::plan::{resample_distances, resample_grid};
+use crate::plan::{quantize_row, resample_distances, resample_grid};
 use crate::state_dict::cast_from_f32;
+
+use super::int8::{Part, Table, TablePart};
 
 /// Supplies the values of a model's parameters.
 pub trait ParameterValues: Sync {
@@ -18,6 +20,15 @@ pub trait ParameterValues: Sync {
     /// # Errors
     /// The reason why it cannot be read, for people.
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String>;
+
+    /// Hands the same values to `sink`, in one piece or more.
+    ///
+    /// # Errors
+    /// As [`ParameterValues::read`].
+    fn stream(&self, name: &str, shape: &[usize], sink: &mut dyn FnMut(&[f32])) -> Result<(), String> {
+        sink(&self.read(name, shape)?);
+        Ok(())
+    }
 }
 
 /// An initializer cannot be made.
@@ -31,6 +42,12 @@ pub enum MakeError {
         name: String,
         /// The cause.
         cause: String,
+    },
+    /// A weight to be quantized is NaN or infinite.
+    #[error("tensor `{name}`: some values are NaN or infinite, which int8 cannot represent")]
+    NotFinite {
+        /// Name of the initializer.
+        name: String,
     },
     /// Values that f16 cannot represent.
     #[error("tensor `{name}`: {count} values exceed fp16's maximum (65504)")]
@@ -47,6 +64,7 @@ impl MakeError {
     pub fn code(&self) -> &'static str {
         match self {
             MakeError::Weight { .. } => "weight",
+            MakeError::NotFinite { .. } => "not-finite",
             MakeError::Overflow { .. } => "overflow",
         }
     }
@@ -137,6 +155,10 @@ pub(super) enum Recipe {
     Scores { bias: AttentionBias, tokens: usize },
     /// Bias of a window attention's scores, `[1, heads, area, area]`.
     Window { table: WindowTable, window: [usize; 2] },
+    /// A tensor of this shape in int8, quantized along an axis: its values or its scales.
+    Quantized { of: Box<Recipe>, shape: Vec<usize>, axis: usize, part: Part },
+    /// A part of a table of embeddings in int8.
+    Table { table: ParameterId, part: TablePart },
 }
 
 impl Recipe {
@@ -146,25 +168,94 @@ impl Recipe {
     }
 }
 
-/// Makes the elements of an initializer, as little-endian bytes.
+/// Elements that are cast at once.
+const PIECE: usize = 1 << 16;
+
+/// Makes the elements of an initializer and hands them to `sink` as little-endian bytes, in pieces of whole elements. A
+/// parameter that is stored as it is passes through in pieces; everything else is held in memory once or twice.
 pub(super) fn make(
     info: &TensorInfo,
     recipe: &Recipe,
     parameters: &Parameters,
     values: &dyn ParameterValues,
-) -> Result<Vec<u8>, MakeError> {
-    let mut out = Vec::new();
-    if let Recipe::Integers(numbers) = recipe {
-        for number in numbers {
-            out.extend_from_slice(&number.to_le_bytes()[..info.dtype.size()]);
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), MakeError> {
+    let maker = Maker { parameters, values };
+    let mut count = 0;
+    let mut bytes = Vec::new();
+    let mut cast = |numbers: &[f32]| {
+        for piece in numbers.chunks(PIECE) {
+            bytes.clear();
+            count += cast_from_f32(info.dtype, piece, &mut bytes);
+            sink(&bytes);
         }
-        return Ok(out);
+    };
+    match recipe {
+        Recipe::Integers(numbers) => {
+            let size = info.dtype.size();
+            let bytes = numbers.iter().flat_map(|number| number.to_le_bytes().into_iter().take(size));
+            sink(&bytes.collect::<Vec<u8>>());
+        }
+        Recipe::Quantized { of, shape, axis, part } => {
+            let (quantized, scales) = quantize(&info.name, &maker.numbers(of)?, shape, *axis)?;
+            match part {
+                Part::Values => quantized.chunks(PIECE).for_each(|piece| sink(&bytes_of(piece))),
+                Part::Scales => cast(&scales),
+            }
+        }
+        Recipe::Table { table, part } => {
+            let width = parameters.get(*table).matrix_shape()[1];
+            let made = Table::of(&maker.read(*table)?, width);
+            let made = made.ok_or_else(|| MakeError::NotFinite { name: info.name.clone() })?;
+            match part {
+                TablePart::Values => made.values.chunks(PIECE).for_each(|piece| sink(&bytes_of(piece))),
+                TablePart::Roots => sink(&made.roots),
+                TablePart::Step => cast(&[made.step]),
+            }
+        }
+        Recipe::Parameter(id) => {
+            let parameter = parameters.get(*id);
+            let mut found = 0;
+            let mut sink = |numbers: &[f32]| {
+                found += numbers.len();
+                cast(numbers);
+            };
+            let streamed = values.stream(&parameter.name, &parameter.shape, &mut sink);
+            maker.checked(*id, streamed.map(|()| found))?;
+        }
+        recipe => cast(&maker.numbers(recipe)?),
     }
-    let numbers = Maker { parameters, values }.numbers(recipe)?;
-    match cast_from_f32(info.dtype, &numbers, &mut out) {
-        0 => Ok(out),
+    match count {
+        0 => Ok(()),
         count => Err(MakeError::Overflow { name: info.name.clone(), count }),
     }
+}
+
+fn bytes_of(values: &[i8]) -> Vec<u8> {
+    values.iter().map(|value| *value as u8).collect()
+}
+
+/// Quantizes each slice along an axis; gives the values in their places, and the scales.
+fn quantize(
+    name: &str,
+    numbers: &[f32],
+    shape: &[usize],
+    axis: usize,
+) -> Result<(Vec<i8>, Vec<f32>), MakeError> {
+    let count = shape[axis];
+    let inner: usize = shape[axis + 1..].iter().product();
+    let outer: usize = shape[..axis].iter().product();
+    let mut quantized = vec![0; numbers.len()];
+    let mut scales = Vec::with_capacity(count);
+    let (mut slice, mut rounded) = (vec![0.0; outer * inner], vec![0; outer * inner]);
+    for index in 0..count {
+        let place = |at: usize| (at / inner * count + index) * inner + at % inner;
+        slice.iter_mut().enumerate().for_each(|(at, value)| *value = numbers[place(at)]);
+        let scale = quantize_row(&slice, &mut rounded);
+        scales.push(scale.ok_or_else(|| MakeError::NotFinite { name: name.to_owned() })?);
+        rounded.iter().enumerate().for_each(|(at, value)| quantized[place(at)] = *value);
+    }
+    Ok((quantized, scales))
 }
 
 struct Maker<'a> {
@@ -175,12 +266,20 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn read(&self, id: ParameterId) -> Result<Vec<f32>, MakeError> {
         let parameter = self.parameters.get(id);
-        let weight = |cause| MakeError::Weight { name: parameter.name.clone(), cause };
-        let values = self.values.read(&parameter.name, &parameter.shape).map_err(weight)?;
-        if values.len() == parameter.elements() {
-            return Ok(values);
-        }
-        Err(weight(format!("expected {} values, found {}", parameter.elements(), values.len())))
+        let read = self.values.read(&parameter.name, &parameter.shape);
+        self.checked(id, read.as_ref().map(Vec::len).map_err(Clone::clone))?;
+        Ok(read.unwrap_or_default())
+    }
+
+    /// Checks how many values of a parameter were read.
+    fn checked(&self, id: ParameterId, read: Result<usize, String>) -> Result<(), MakeError> {
+        let parameter = self.parameters.get(id);
+        let cause = match read {
+            Ok(found) if found == parameter.elements() => return Ok(()),
+            Ok(found) => format!("expected {} values, found {found}", parameter.elements()),
+            Err(cause) => cause,
+        };
+        Err(MakeError::Weight { name: parameter.name.clone(), cause })
     }
 
     fn shape(&self, id: ParameterId) -> &[usize] {
@@ -190,6 +289,9 @@ impl Maker<'_> {
     fn numbers(&self, recipe: &Recipe) -> Result<Vec<f32>, MakeError> {
         Ok(match recipe {
             Recipe::Integers(numbers) => numbers.iter().map(|number| *number as f32).collect(),
+            Recipe::Quantized { .. } | Recipe::Table { .. } => {
+                unreachable!("what is in int8 is not made of numbers")
+            }
             Recipe::Numbers(numbers) => numbers.iter().map(|number| *number as f32).collect(),
             Recipe::Parameter(id) => self.read(*id)?,
             Recipe::Exponential(id) => {

@@ -4,6 +4,7 @@ use clipway_formats::{Dtype, OnnxAttribute};
 
 use super::emit::Value;
 use super::lowering::Lowering;
+use super::options::TextPadding;
 use super::recipe::Recipe;
 use crate::graph::{Dim, GridChange, Node, ParameterId, TextPositions, ValueId, sinusoid_frequencies};
 
@@ -95,6 +96,19 @@ impl Lowering<'_> {
         let places = self.emit.node("Add", &[&counts, &offset], vec![]);
         let rows = self.emit.gather(&table, &places, 0);
         self.emit.node("Add", &[x, &rows], vec![])
+    }
+
+    /// The ids with the model's own padding after the end of each text.
+    pub fn padded(&mut self, ids: &Value, padding: TextPadding) -> Value {
+        let is_end = self.equal(ids, padding.end);
+        let is_end = self.emit.cast(&is_end, Dtype::I32);
+        let axis = self.emit.tensor("axis[1]", Dtype::I32, &[], Recipe::Integers(vec![1]));
+        let ends = self.emit.node("CumSum", &[&is_end, &axis], vec![]);
+        let before = self.emit.node("Sub", &[&ends, &is_end], vec![]);
+        let is_text = self.equal(&before, 0);
+        let name = format!("padding[{}]", padding.id);
+        let id = self.emit.tensor(&name, ids.dtype, &[], Recipe::Integers(vec![padding.id]));
+        self.emit.typed("Where", &[&is_text, ids, &id], vec![], ids.dtype)
     }
 
     /// Where the ids equal these, as booleans.

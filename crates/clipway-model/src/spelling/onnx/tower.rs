@@ -45,14 +45,31 @@ impl OnnxTower {
     /// Makes initializer `index`, as little-endian bytes.
     ///
     /// # Errors
-    /// A weight that cannot be read, or values that f16 cannot represent.
+    /// A weight that cannot be read, or values that its dtype cannot represent.
     pub fn make(
         &self,
         index: usize,
         parameters: &Parameters,
         values: &dyn ParameterValues,
     ) -> Result<Vec<u8>, MakeError> {
-        make(&self.graph.initializers[index], &self.recipes[index], parameters, values)
+        let mut bytes = Vec::new();
+        self.stream(index, parameters, values, &mut |piece| bytes.extend_from_slice(piece))?;
+        Ok(bytes)
+    }
+
+    /// Makes initializer `index` and hands it to `sink` in pieces of whole elements. What the file holds of a parameter as it
+    /// is, is never in memory as a whole.
+    ///
+    /// # Errors
+    /// As [`OnnxTower::make`]; some pieces may have been handed over.
+    pub fn stream(
+        &self,
+        index: usize,
+        parameters: &Parameters,
+        values: &dyn ParameterValues,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), MakeError> {
+        make(&self.graph.initializers[index], &self.recipes[index], parameters, values, sink)
     }
 
     /// The operators it uses.
