@@ -94,7 +94,11 @@ fn plot(stages: &[Stage]) -> String {
             top + 6,
             top + ROW,
             top + 17,
-            if stage.worst_relative == 0.0 { "none".to_owned() } else { format!("{:.1e}", stage.worst_relative) },
+            if stage.worst_relative == 0.0 {
+                "none".to_owned()
+            } else {
+                format!("{:.1e}", stage.worst_relative)
+            },
             limit_at = 150.0 + limit,
         );
     }
