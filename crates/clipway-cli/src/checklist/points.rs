@@ -157,7 +157,7 @@ fn contradictions(source: &Source) -> Option<Point> {
     Some(Point::warn("stale files", found, format!("remove `{file}`, or correct it")))
 }
 
-/// A point about values that should be stated somewhere: where they are known from.
+/// A point about values that should be stated somewhere: their origin.
 fn known(name: &'static str, parts: &[&Origin], mend: &str) -> Point {
     let mut origins: Vec<String> = Vec::new();
     for part in parts {
