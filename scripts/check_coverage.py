@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy
+import coverage_open_clip
 import open_clip
 import timm
 import tokenizers
@@ -295,6 +296,8 @@ def main():
         checks += [(name, adapted) for name in ADAPTERS]
     else:
         print("skipped: adapters, since PEFT is not installed")
+    for name, run in coverage_open_clip.KINDS.items():
+        checks.append((name, lambda clipway, name, place, run=run: run(clipway, name, place, images(place, False))))
     if not arguments.fast:
         checks += [(name, in_own_names) for name in ("PE-Core-T-16-384", "EVA02-B-16")]
     for name, run in checks:

@@ -6,6 +6,7 @@ use clipway_model::differences::Differences;
 use clipway_model::export::ExportError;
 use clipway_model::identify::{CloseFit, Identification, NearFit};
 use clipway_model::input::InputError;
+use clipway_model::layout::LayoutError;
 use clipway_model::output::OutputError;
 use clipway_model::registry::{self, UnknownModel};
 use clipway_model::source::{Candidates, Mismatch, SourceError};
@@ -28,11 +29,14 @@ pub fn of_checkpoint(error: &CheckpointError) -> Option<String> {
         CheckpointError::OtherProgram { .. } => {
             Some("export the PyTorch or safetensors weights that it was made from".to_owned())
         }
-        CheckpointError::Distributed { .. } => Some(
-            "join its shards with `torch.distributed.checkpoint.format_utils.dcp_to_torch_save(FOLDER, \
-             \"model.pt\")`, and pass that file"
-                .to_owned(),
-        ),
+        CheckpointError::DistributedPart { path } => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(std::path::Path::new("."));
+            Some(format!("pass the folder with its `.metadata`, `{}`", shown_path(folder)))
+        }
+        CheckpointError::NoMetadata { .. } => {
+            Some("copy the `.metadata` that was written beside the parts".to_owned())
+        }
         CheckpointError::Adapter { cause: AdapterError::NoBase { .. }, .. } => Some(
             "pass the weights with `--base SOURCE`, or merge the adapter with PEFT's `merge_and_unload()`"
                 .to_owned(),
@@ -134,6 +138,10 @@ pub fn of_source(error: &SourceError) -> Option<String> {
             ))
         }
         SourceError::Select { cause: SelectError::Placeholders { .. }, .. } => Some(ZERO_3.to_owned()),
+        SourceError::Select { cause: SelectError::Pruning { .. }, .. } => Some(
+            "apply the masks with the training code, such as TinyCLIP's `prune_model`, and save the model"
+                .to_owned(),
+        ),
         SourceError::Select {
             cause: SelectError::NoPrefix { .. } | SelectError::NothingIgnored { .. },
             ..
@@ -146,6 +154,13 @@ pub fn of_source(error: &SourceError) -> Option<String> {
         SourceError::TrainerLog { .. } => {
             Some("omit the option, or move `params.txt` away if it belongs to another run".to_owned())
         }
+        SourceError::Layout { cause, .. } => match **cause {
+            LayoutError::Refused { .. } | LayoutError::OtherKind { .. } => Some(
+                "README.md lists the models that can be converted; if this one contains such a model, save that alone"
+                    .to_owned(),
+            ),
+            _ => None,
+        },
         SourceError::NoTower { found, .. } => Some(format!("pass `--tower {}`", found.name())),
         SourceError::AlreadyFolded { .. } => Some("omit `--fold`".to_owned()),
         _ => None,

@@ -51,8 +51,8 @@ pub use onnx::{
     OnnxPlace, OnnxPort, OnnxValue, OpenExternal, write_onnx,
 };
 pub use pytorch::{
-    ByteOrder, Global, GlobalKind, PickleKind, PickleValue, PytorchFile, PytorchOptions, WriterFacts,
-    write_pytorch,
+    ByteOrder, DistributedFile, DistributedIndex, Global, GlobalKind, PickleKind, PickleValue, PytorchFile,
+    PytorchOptions, WriterFacts, write_pytorch,
 };
 pub use safetensors::{SafetensorsFile, SafetensorsLayout, is_safetensors, write_safetensors};
 pub use sharded::{ShardedFile, ShardedIndex, sharded_index_json};

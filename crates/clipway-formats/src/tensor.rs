@@ -14,6 +14,8 @@ pub enum FileFormat {
     PytorchLegacy,
     /// PyTorch, tar archive (before 0.1.10).
     PytorchTar,
+    /// PyTorch, distributed checkpoint of several files.
+    PytorchDistributed,
     /// TorchScript archive, read as an archive of tensors.
     TorchScript,
     /// A single pickle with embedded tensors.
@@ -34,6 +36,7 @@ impl FileFormat {
             FileFormat::PytorchZip => "PyTorch zip",
             FileFormat::PytorchLegacy => "PyTorch legacy",
             FileFormat::PytorchTar => "PyTorch tar",
+            FileFormat::PytorchDistributed => "PyTorch distributed",
             FileFormat::TorchScript => "TorchScript",
             FileFormat::Pickle => "pickle",
             FileFormat::Npy => "npy",

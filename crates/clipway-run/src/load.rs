@@ -311,7 +311,7 @@ fn known_from(
 /// The file of a folder that its vocabulary is read from.
 fn vocabulary_file(files: &[(String, Vec<u8>)]) -> &'static str {
     let has = |name: &str| files.iter().any(|(file, _)| file == name);
-    let known = ["spiece.model", "tokenizer.json", "vocab.json"];
+    let known = ["spiece.model", "tokenizer.json", "vocab.json", "vocab.txt"];
     known.into_iter().find(|name| has(name)).unwrap_or("tokenizer.json")
 }
 

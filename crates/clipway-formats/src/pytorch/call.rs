@@ -4,9 +4,14 @@ use super::globals::{GlobalKind, Meaning};
 use super::machine::{Dialect, Machine};
 use super::value::{Id, Node, Opaque};
 use crate::error::{Code, FormatError, shown};
+use crate::shape::shown_shape;
 
 /// More arguments than any known call takes.
 const MOST_ARGUMENTS: usize = 16;
+
+/// The function that rebuilds tensors which wrap others, and the one class of them that is read.
+const WRAPPER: &str = "torch._utils._rebuild_wrapper_subclass";
+const DISTRIBUTED: &str = ".DTensor";
 
 impl Machine<'_> {
     /// `REDUCE`: a call of `callee`. Known ones are interpreted; any other produces an opaque value.
@@ -28,9 +33,12 @@ impl Machine<'_> {
                 self.opaque(callee, arguments)
             }
             Meaning::RebuildFromType => {
-                let [function, _class, inner, state] = items[..] else {
+                let [function, class, inner, state] = items[..] else {
                     return Err(self.malformed(format!("{} arguments instead of 4", items.len())));
                 };
+                if self.is_named(function, WRAPPER) && self.is_named(class, DISTRIBUTED) {
+                    return self.distributed(inner, state);
+                }
                 self.expect_dict(state)?;
                 let items = self.arguments(inner)?;
                 match self.meaning(function) {
@@ -42,6 +50,42 @@ impl Machine<'_> {
             }
             meaning => self.known_call(meaning, callee, &items),
         }
+    }
+
+    /// A `DTensor`, whose state has this process's part of it: that part, if it is the whole.
+    fn distributed(&mut self, arguments: Id, state: Id) -> Result<Id, FormatError> {
+        let arguments = self.arguments(arguments)?;
+        let parts = self.arena.sequence(state);
+        let state = parts.get(1).copied().unwrap_or(state);
+        let local = match self.arena.node(state) {
+            Node::Dict(pairs) => pairs.iter().find(
+                |(key, _)| matches!(self.arena.node(*key), Node::Text(key) if &**key == "_local_tensor"),
+            ),
+            _ => None,
+        };
+        let (Some(&size), Some(&(_, local))) = (arguments.get(2), local) else {
+            return Err(self.malformed("a `DTensor` without its size or its part"));
+        };
+        let Node::Tensor(number) = *self.arena.node(local) else {
+            return Err(self.malformed("a `DTensor` whose part is not a tensor"));
+        };
+        let whole = self.lengths(size, "the size of a `DTensor`")?;
+        let part = &self.tensors[number as usize].shape;
+        if !part.iter().map(|&length| length as u64).eq(whole.iter().copied()) {
+            let whole: Vec<usize> = whole.iter().map(|&length| length as usize).collect();
+            let cause = format!(
+                "a `DTensor` of shape {}, of which the file has one process's part, {}; `full_tensor()` is the whole",
+                shown_shape(&whole),
+                shown_shape(part)
+            );
+            return Err(self.error(Code::Unsupported, cause));
+        }
+        Ok(local)
+    }
+
+    /// Whether a value is the global of this name.
+    fn is_named(&self, id: Id, name: &str) -> bool {
+        matches!(self.arena.node(id), Node::Global(index) if self.arena.globals.get(*index).name.ends_with(name))
     }
 
     /// `NEWOBJ`, `INST` and `OBJ`: an object of a class.

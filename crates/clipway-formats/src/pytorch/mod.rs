@@ -8,6 +8,7 @@
 
 mod archive;
 mod call;
+mod distributed;
 mod emit;
 mod globals;
 mod inflated;
@@ -31,12 +32,13 @@ use self::inflated::Inflated;
 use self::input::Input;
 use self::machine::{Dialect, Machine};
 use self::tensor::{StorageSpec, TensorSpec};
-use self::value::{Arena, Id};
+use self::value::{Arena, Id, Node};
 use crate::error::{Code, FormatError, Place};
 use crate::source::ReadAt;
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 use crate::zip::ZipArchive;
 
+pub use self::distributed::{DistributedFile, DistributedIndex};
 pub use self::globals::{Global, GlobalKind};
 pub use self::value::{PickleKind, PickleValue};
 pub use self::write::write_pytorch;
@@ -111,6 +113,15 @@ struct Content {
 }
 
 impl Content {
+    /// Reads a file of any PyTorch layout.
+    fn open(source: &Arc<dyn ReadAt>, options: PytorchOptions) -> Result<Content, FormatError> {
+        match sniff::layout(source.as_ref())? {
+            sniff::Layout::Zip => archive::open(Arc::clone(source), options),
+            sniff::Layout::Tar => tar::open(Arc::clone(source), options),
+            sniff::Layout::Pickle => open_stream(source.as_ref(), options),
+        }
+    }
+
     fn of(machine: Machine<'_>, format: FileFormat, root: Id, facts: WriterFacts) -> Content {
         Content {
             format,
@@ -133,11 +144,7 @@ impl PytorchFile {
     /// `Code::UnknownFormat` for another kind of file, `Code::UnsafePickle` if its pickle names functions that run
     /// code, and any other problem.
     pub fn open(source: Arc<dyn ReadAt>, options: PytorchOptions) -> Result<PytorchFile, FormatError> {
-        let mut content = match sniff::layout(source.as_ref())? {
-            sniff::Layout::Zip => archive::open(source.clone(), options)?,
-            sniff::Layout::Tar => tar::open(source.clone(), options)?,
-            sniff::Layout::Pickle => open_stream(source.as_ref(), options)?,
-        };
+        let content = Content::open(&source, options)?;
         let mut named = names::tensors(&content.arena, content.root)?;
         if let Some(extra) = content.extra_root {
             named.extend(names::tensors(&content.arena, extra)?);
@@ -145,6 +152,24 @@ impl PytorchFile {
         if named.is_empty() {
             return Err(FormatError::new(Code::Missing, Place::File, "the file contains no tensors"));
         }
+        PytorchFile::of(content, source, named)
+    }
+
+    /// Opens a file that is one tensor without a name.
+    fn open_tensor(source: Arc<dyn ReadAt>, options: PytorchOptions) -> Result<PytorchFile, FormatError> {
+        let content = Content::open(&source, options)?;
+        let Node::Tensor(number) = *content.arena.node(content.root) else {
+            return Err(FormatError::new(Code::Malformed, Place::File, "expected one tensor"));
+        };
+        PytorchFile::of(content, source, vec![(String::new(), number)])
+    }
+
+    /// A file of these tensors of its content, each with its name.
+    fn of(
+        mut content: Content,
+        source: Arc<dyn ReadAt>,
+        named: Vec<(String, u32)>,
+    ) -> Result<PytorchFile, FormatError> {
         check_total(&content, &named)?;
         let mut infos = Vec::with_capacity(named.len());
         let mut numbers = Vec::with_capacity(named.len());
@@ -275,4 +300,15 @@ fn open_stream(source: &dyn ReadAt, options: PytorchOptions) -> Result<Content, 
     };
     let format = if legacy { FileFormat::PytorchLegacy } else { FileFormat::Pickle };
     Ok(Content::of(machine, format, root, facts))
+}
+
+/// Runs a pickle that is the whole source, and returns its values.
+fn load_plain(source: &dyn ReadAt, options: PytorchOptions) -> Result<(Arena, Id), FormatError> {
+    let input = Input::new(source, None, 0, source.size());
+    let mut machine = Machine::new(source, input, Dialect::Plain, options.allow_opaque);
+    let root = machine.load()?;
+    match machine.input.remaining() {
+        0 => Ok((machine.arena, root)),
+        rest => Err(machine.malformed(format!("{rest} bytes after the end of the pickle"))),
+    }
 }

@@ -357,7 +357,7 @@ impl Machine<'_> {
         })
     }
 
-    fn lengths(&self, id: Id, what: &str) -> Result<Vec<u64>, FormatError> {
+    pub(super) fn lengths(&self, id: Id, what: &str) -> Result<Vec<u64>, FormatError> {
         let Node::Tuple(items) = self.arena.node(id) else {
             return Err(self.malformed(format!("{what} is not a tuple")));
         };

@@ -218,6 +218,14 @@ impl<'a> PickleValue<'a> {
         self.arena.attributes.get(&self.id).map(|&id| self.at(id))
     }
 
+    /// The state that an opaque object was given, whatever kind of value that is.
+    pub(super) fn state(self) -> Option<PickleValue<'a>> {
+        match self.arena.node(self.id) {
+            Node::Opaque(opaque) => opaque.state.map(|id| self.at(id)),
+            _ => None,
+        }
+    }
+
     /// The text, if the value is one.
     pub fn as_str(self) -> Option<&'a str> {
         match self.arena.node(self.id) {

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod corpus;
+mod distributed;
 mod json;
 mod mutation;
 mod npy;

@@ -2,7 +2,7 @@
 
 use clipway_formats::{Code, FileFormat, TensorFile};
 
-use crate::pytorch::{checkpoint, open, show, tensor, text, whole};
+use crate::pytorch::{checkpoint, global, open, show, tensor, text, tuple, weights, whole};
 
 /// Returns the names and values of all tensors in a dictionary whose only entry, `w`, is `value`.
 fn tensors_of(value: &[u8]) -> Result<Vec<(String, Vec<f32>)>, Code> {
@@ -139,4 +139,49 @@ fn bombs_of_bytes() {
     assert_eq!(tensors_of(&twice).map(|tensors| tensors.len()), Ok(2));
     let thrice = [b"](", &expanded[..], b"q\x09", &b"h\x09".repeat(2), b"e"].concat();
     assert_eq!(tensors_of(&thrice), Err(Code::TooLarge));
+}
+
+/// A `DTensor` of this shape whose part in the file has the shape `[2, 3]`.
+fn distributed(shape: &[u8], class: &str, state: &[u8]) -> Vec<u8> {
+    [
+        b"\x80\x02}".to_vec(),
+        text("w"),
+        global("torch._tensor", "_rebuild_from_type_v2"),
+        b"(".to_vec(),
+        global("torch._utils", "_rebuild_wrapper_subclass"),
+        global("torch.distributed.tensor", class),
+        b"(".to_vec(),
+        global("torch.distributed.tensor", class),
+        global("torch", "float32"),
+        tuple(shape),
+        tuple(&[3, 1]),
+        b"K\0t".to_vec(),
+        state.to_vec(),
+        b"tRs.".to_vec(),
+    ]
+    .concat()
+}
+
+#[test]
+fn a_tensor_of_one_process_is_whole_and_a_part_of_one_is_named() {
+    let state = |key: &str| [&b"N}"[..], &text(key), &whole(), b"s\x86"].concat();
+    let file = open(checkpoint(&distributed(&[2, 3], "DTensor", &state("_local_tensor")))).unwrap();
+    assert_eq!((file.tensors()[0].name.as_str(), &file.tensors()[0].shape[..]), ("w", &[2, 3][..]));
+    let mut bytes = Vec::new();
+    file.read(0, &mut bytes).unwrap();
+    assert_eq!(bytes, weights());
+    for (pickle, code, says) in [
+        (
+            distributed(&[4, 3], "DTensor", &state("_local_tensor")),
+            Code::Unsupported,
+            "one process's part, [2, 3]; `full_tensor()`",
+        ),
+        (distributed(&[2, 3], "DTensor", &state("_spec")), Code::Malformed, "without its size or its part"),
+        (distributed(&[2, 3], "DTensor", b"N"), Code::Malformed, "without its size or its part"),
+        (distributed(&[2, 3], "OtherTensor", &state("_local_tensor")), Code::Malformed, "not a dictionary"),
+    ] {
+        let error = open(checkpoint(&pickle)).err().expect("it is refused");
+        assert_eq!(error.code, code, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
 }

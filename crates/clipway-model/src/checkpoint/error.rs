@@ -52,11 +52,20 @@ pub enum CheckpointError {
         /// Kinds of its modules.
         kinds: Vec<String>,
     },
-    /// PyTorch's distributed checkpoint, whose tensors are spread over `.distcp` files.
-    #[error("`{}` is a distributed checkpoint of PyTorch, whose shards are not read", shown_path(path))]
-    Distributed {
-        /// The folder or one of its files.
+    /// One file of PyTorch's distributed checkpoint, which says nothing without its `.metadata`.
+    #[error("`{}` is one part of a distributed checkpoint of PyTorch", shown_path(path))]
+    DistributedPart {
+        /// The file.
         path: PathBuf,
+    },
+    /// A folder with parts of PyTorch's distributed checkpoint, without its `.metadata`.
+    #[error(
+        "`{}` contains parts of a distributed checkpoint of PyTorch (`.distcp`), but no `.metadata`",
+        shown_path(folder)
+    )]
+    NoMetadata {
+        /// The folder.
+        folder: PathBuf,
     },
     /// One process's part of a model that DeepSpeed's ZeRO-3 trained.
     #[error(
@@ -111,14 +120,16 @@ fn but(inside: &[String]) -> String {
 }
 
 impl CheckpointError {
-    /// The candidate that is most likely wanted: the newest of several checkpoints, or the first folder with weights.
+    /// The candidate that is most likely wanted: the newest of several checkpoints, or of several folders with weights.
     pub fn proposed(&self) -> Option<PathBuf> {
         match self {
-            CheckpointError::Ambiguous { folder, candidates } => {
+            CheckpointError::Ambiguous { folder, candidates }
+            | CheckpointError::NoWeights { folder, inside: candidates } => {
                 super::folder::newest(folder, candidates).map(|name| folder.join(name))
             }
-            CheckpointError::SeveralFolders { folder, candidates: inside }
-            | CheckpointError::NoWeights { folder, inside } => inside.first().map(|name| folder.join(name)),
+            CheckpointError::SeveralFolders { folder, candidates } => {
+                candidates.first().map(|name| folder.join(name))
+            }
             _ => None,
         }
     }
@@ -130,11 +141,11 @@ impl CheckpointError {
             CheckpointError::Artifact(error) => error.code(),
             CheckpointError::Format { cause, .. } => cause.code.name(),
             CheckpointError::Adapter { cause, .. } => cause.code(),
-            CheckpointError::NoWeights { .. } => "missing",
+            CheckpointError::NoWeights { .. } | CheckpointError::NoMetadata { .. } => "missing",
             CheckpointError::Ambiguous { .. } | CheckpointError::SeveralFolders { .. } => "ambiguous",
             CheckpointError::OtherProgram { .. }
             | CheckpointError::Modules { .. }
-            | CheckpointError::Distributed { .. }
+            | CheckpointError::DistributedPart { .. }
             | CheckpointError::InParts { .. } => "unsupported",
             CheckpointError::ShardEscapes { .. } => "path-escape",
         }

@@ -1,6 +1,6 @@
 //! What a checkpoint records besides its tensors: its writer, training counters, classes in its pickle.
 
-use clipway_formats::{ByteOrder, GlobalKind, PickleKind, PickleValue, shown};
+use clipway_formats::{ByteOrder, Global, GlobalKind, PickleKind, PickleValue, shown};
 use serde::Serialize;
 
 use super::Checkpoint;
@@ -42,6 +42,12 @@ pub struct Writer {
     pub compressed: bool,
     /// Text in the file, such as the `__metadata__` of safetensors; escaped and shortened.
     pub metadata: Vec<(String, String)>,
+}
+
+impl SourceGlobal {
+    fn of(global: &Global) -> SourceGlobal {
+        SourceGlobal { name: shown(&global.name), kind: global.kind.name() }
+    }
 }
 
 impl Checkpoint {
@@ -87,10 +93,10 @@ impl Checkpoint {
         let mut globals: Vec<SourceGlobal> = Vec::new();
         for part in &self.parts {
             if let Opened::Pytorch(file) = part {
-                let all = file.globals().iter();
-                globals.extend(all.map(|g| SourceGlobal { name: shown(&g.name), kind: g.kind.name() }));
+                globals.extend(file.globals().iter().map(SourceGlobal::of));
             }
         }
+        globals.extend(self.distributed.iter().flat_map(|index| index.globals()).map(SourceGlobal::of));
         globals.sort_by(|a, b| a.name.cmp(&b.name));
         globals.dedup();
         globals
@@ -108,6 +114,9 @@ impl Checkpoint {
 
     /// Keys of the dictionary at a path of keys from the root; `None` if there is none.
     pub(super) fn keys_of(&self, path: &[String]) -> Option<Vec<String>> {
+        if let Some(index) = &self.distributed {
+            return index.keys(path);
+        }
         let mut value = self.root()?;
         for key in path {
             value = value.get(key)?;

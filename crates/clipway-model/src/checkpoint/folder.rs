@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::CheckpointError;
+use super::distributed::METADATA;
 use crate::input::InputError;
 
 /// Names in open_clip's order of preference; an index stands for its shards, after the single file.
@@ -46,14 +47,21 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, CheckpointError> {
 /// Names of weight files in a folder.
 fn weight_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     let mut names = names_in(folder)?;
-    names.retain(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)) && !folder.join(name).is_dir());
+    // Weights of OpenVINO end in `.bin` too.
+    let is_other = |name: &str| name.ends_with(".bin") && folder.join(name).with_extension("xml").is_file();
+    let ends = |name: &str| ENDINGS.iter().any(|ending| name.ends_with(ending));
+    names.retain(|name| ends(name) && !folder.join(name).is_dir() && !is_other(name));
     Ok(names)
 }
 
 /// Whether a folder holds a weight file.
 pub(super) fn has_weights(folder: &Path) -> Result<bool, CheckpointError> {
-    // What a distributed checkpoint keeps beside its shards is no weight file.
-    Ok(weight_files(folder)?.iter().any(|name| name != "_metadata_extra.pt"))
+    Ok(is_distributed(folder) || !weight_files(folder)?.is_empty())
+}
+
+/// Whether a folder is a distributed checkpoint.
+fn is_distributed(folder: &Path) -> bool {
+    folder.join(METADATA).is_file()
 }
 
 /// Chooses a folder's weight file by name.
@@ -61,6 +69,10 @@ pub(super) fn weights_of(folder: &Path) -> Result<String, CheckpointError> {
     let mut names = weight_files(folder)?;
     if let Some(name) = PREFERRED.into_iter().find(|name| names.iter().any(|found| found == name)) {
         return Ok(name.to_owned());
+    }
+    // What else is in the folder is what its trainer keeps beside the weights.
+    if is_distributed(folder) {
+        return Ok(METADATA.to_owned());
     }
     if names.iter().any(|name| name.ends_with(".index.json")) {
         names.retain(|name| !is_shard(name));

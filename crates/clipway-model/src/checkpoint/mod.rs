@@ -2,6 +2,7 @@
 
 mod adapter;
 mod detect;
+mod distributed;
 mod error;
 mod fact;
 mod facts;
@@ -21,13 +22,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clipway_formats::{FileFormat, PytorchOptions, ReadAt, TensorFile};
+use clipway_formats::{DistributedIndex, FileFormat, PytorchOptions, ReadAt, TensorFile};
 
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
 use crate::input::{self, Folder, InputError};
 use crate::state_dict::{SelectError, Selection, Weights, WeightsChoice};
-use detect::{Opened, Stored, kind_of, open_tensors};
+use detect::{Opened, kind_of, open_tensors};
 
 /// Name of the config that open_clip puts beside weights.
 pub const CONFIG_NAME: &str = "open_clip_config.json";
@@ -52,6 +53,8 @@ pub struct Checkpoint {
     artifact: Option<Artifact>,
     is_sharded: bool,
     parts: Vec<Opened>,
+    /// What a distributed checkpoint says of itself.
+    distributed: Option<DistributedIndex>,
     sources: Vec<Arc<FileSource>>,
     tensors: Arc<dyn TensorFile>,
     config: Option<(PathBuf, ConfigFile)>,
@@ -85,13 +88,22 @@ impl Checkpoint {
         let weights_path = source.path().to_owned();
         let options = PytorchOptions { allow_opaque };
         let refuse = |cause| CheckpointError::Format { path: weights_path.clone(), cause };
-        let kind = kind_of(&source).map_err(refuse)?;
-        let opened = open_tensors(kind, Arc::clone(&source) as Arc<dyn ReadAt>, options).map_err(refuse)?;
-        let (tensors, parts, sources) = match opened {
-            Some(opened) => (opened.tensors(), vec![opened], vec![source]),
-            None => {
-                let sharded = shards::open_shards(source, &folder, options)?;
-                (sharded.tensors, sharded.shards, sharded.sources)
+        let mut index = None;
+        let is_distributed = weights_path.file_name().is_some_and(|name| name == distributed::METADATA);
+        let (tensors, parts, sources) = if is_distributed {
+            let opened = distributed::open_distributed(source, &folder, options)?;
+            index = Some(opened.index);
+            (opened.tensors as Arc<dyn TensorFile>, Vec::new(), opened.sources)
+        } else {
+            let kind = kind_of(&source).map_err(refuse)?;
+            let opened =
+                open_tensors(kind, Arc::clone(&source) as Arc<dyn ReadAt>, options).map_err(refuse)?;
+            match opened {
+                Some(opened) => (opened.tensors(), vec![opened], vec![source]),
+                None => {
+                    let sharded = shards::open_shards(source, &folder, options)?;
+                    (sharded.tensors, sharded.shards, sharded.sources)
+                }
             }
         };
         let artifact = Artifact::find(folder.path())?;
@@ -112,7 +124,7 @@ impl Checkpoint {
             return Ok(Checkpoint { tensors, merged, ..*base });
         }
         let config = config_beside(&folder)?;
-        let is_sharded = kind == Stored::Json;
+        let is_sharded = sources.len() > 1;
         Ok(Checkpoint {
             merged,
             path: path.to_owned(),
@@ -121,6 +133,7 @@ impl Checkpoint {
             artifact,
             is_sharded,
             parts,
+            distributed: index,
             sources,
             tensors,
             config,
@@ -137,6 +150,7 @@ impl Checkpoint {
             artifact: None,
             is_sharded: false,
             parts: Vec::new(),
+            distributed: None,
             sources: Vec::new(),
             tensors,
             config: None,
@@ -270,8 +284,8 @@ fn open_weights(path: &Path) -> Result<(Arc<FileSource>, Folder), CheckpointErro
         let source = folder.file(&name, input::Kind::Weights)?;
         return Ok((Arc::new(source), folder));
     }
-    if path.extension().is_some_and(|extension| extension == "distcp") {
-        return Err(CheckpointError::Distributed { path: path.to_owned() });
+    if path.to_string_lossy().ends_with(distributed::PART) {
+        return Err(CheckpointError::DistributedPart { path: path.to_owned() });
     }
     Ok((Arc::new(input::open(path, input::Kind::Weights)?), Folder::of(path)?))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use clipway_formats::{Code, FormatError, Json, JsonLimits, Place, shown};
 
 use super::CheckpointError;
+use super::distributed::PART;
 use super::folder::{has_weights, names_in, weights_of};
 use crate::input::{self, Folder};
 
@@ -25,12 +26,13 @@ const LATEST: &str = "latest";
 /// Folder of checkpoints in a run of open_clip's trainer.
 const CHECKPOINTS: &str = "checkpoints";
 
-/// What PyTorch's distributed checkpoints describe themselves in.
-const DISTRIBUTED: &str = ".metadata";
-
 /// Files of weights that are not read, by the end of their names, with the program that writes them.
-const OTHERS: [(&str, &str); 6] = [
+const OTHERS: [(&str, &str); 10] = [
     ("flax_model.msgpack", "Flax"),
+    ("openvino_model.xml", "OpenVINO"),
+    (".tflite", "TensorFlow Lite"),
+    (".engine", "TensorRT"),
+    (".mnn", "MNN"),
     ("tf_model.h5", "TensorFlow"),
     ("saved_model.pb", "TensorFlow"),
     (".gguf", "GGUF"),
@@ -56,9 +58,6 @@ pub(super) fn weights_in(path: &Path) -> Result<(Folder, String), CheckpointErro
 
 /// The folder that a folder without weights points to.
 fn next(folder: &Folder) -> Result<Option<String>, CheckpointError> {
-    if folder.has(DISTRIBUTED) {
-        return Err(CheckpointError::Distributed { path: folder.path().to_owned() });
-    }
     if folder.has(SNAPSHOTS) {
         return snapshot(folder).map(Some);
     }
@@ -130,6 +129,9 @@ fn nothing_in(folder: &Folder) -> Result<CheckpointError, CheckpointError> {
         }
     }
     let mut inside = Vec::new();
+    if names.iter().any(|name| name.ends_with(PART)) {
+        return Ok(CheckpointError::NoMetadata { folder: path });
+    }
     for name in folders_in(&path)? {
         if has_weights(&path.join(&name)).unwrap_or_default() {
             inside.push(shown(&name));

@@ -57,7 +57,7 @@ pub(super) fn open_shards(
 
 /// The error of a shard that cannot be opened. A missing or wrong file is the checkpoint's fault; a failure of the
 /// system is not.
-fn unreadable(error: &InputError) -> FormatError {
+pub(super) fn unreadable(error: &InputError) -> FormatError {
     let (code, cause) = match error {
         InputError::Io { cause, .. } => match cause.kind() {
             io::ErrorKind::NotFound => (Code::Missing, cause.to_string()),

@@ -4,7 +4,7 @@ use clipway_formats::{FormatError, Json, JsonValue};
 
 use super::vision::TIMM_CHANGES_KEY;
 use super::write::{array, pretty, string};
-use super::{FOLDED_KEY, ModelConfig, PreprocessConfig};
+use super::{FOLDED_KEY, ModelConfig, PreprocessConfig, TextPool, WITHOUT_EFFECT};
 use crate::contract::Clean;
 
 impl ModelConfig {
@@ -104,7 +104,8 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// The model config as JSON: its original keys in their order, and `quick_gelu`, always explicit.
+    /// The model config as JSON: its original keys in their order, with `quick_gelu` and the end token that pooling needs
+    /// always explicit, and without keys that have no effect and that open_clip 3.3.0 does not know.
     pub fn to_json(&self) -> String {
         pretty(&self.explicit())
     }
@@ -125,6 +126,13 @@ impl ModelConfig {
     fn explicit(&self) -> Json {
         let mut document = self.document.clone();
         set(&mut document, &["quick_gelu"], JsonValue::Bool(self.quick_gelu));
+        if self.text.hugging_face.is_none() && self.text.pool == TextPool::Eos {
+            // open_clip after 3.3.0 has no default for it.
+            set(&mut document, &["text_cfg", "eos_id"], JsonValue::Unsigned(self.text.eos_id as u64));
+        }
+        for (section, key) in WITHOUT_EFFECT {
+            remove(&mut document, section, key);
+        }
         document
     }
 }
@@ -135,6 +143,16 @@ fn sides([height, width]: [usize; 2]) -> JsonValue {
         return JsonValue::Unsigned(height as u64);
     }
     array([height, width].map(|side| JsonValue::Unsigned(side as u64)))
+}
+
+/// Removes a key of a section, if it is there.
+fn remove(json: &mut Json, section: &str, key: &str) {
+    if let JsonValue::Object(members) = &mut json.value
+        && let Some((_, Json { value: JsonValue::Object(section), .. })) =
+            members.iter_mut().find(|(name, _)| name == section)
+    {
+        section.retain(|(name, _)| name != key);
+    }
 }
 
 /// Sets the value at a path of keys; a new key is appended.

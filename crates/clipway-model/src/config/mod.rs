@@ -125,6 +125,22 @@ const MODEL_KEYS: [&str; 11] = [
     "pad_id",
 ];
 
+/// Keys of sections that open_clip has had since 3.3.0 and that change no feature of the models here: the number of
+/// patches of images of any proportions, and batches of texts that are not padded. They are read and not written.
+const WITHOUT_EFFECT: [(&str, &str); 3] = [
+    ("vision_cfg", vision::IMAGE_TOKENS_KEY),
+    ("text_cfg", text::VARIABLE_KEY),
+    ("text_cfg", text::ARCHITECTURE_KEY),
+];
+
+/// Sections of a model config that open_clip has had since 3.3.0, with the models that they make.
+const OTHER_MODELS: [(&str, &str); 4] = [
+    ("audio_cfg", "a CLAP, which compares audio and texts"),
+    ("genlip_cfg", "a GenLIP, which writes texts"),
+    ("genlap_cfg", "a GenLAP, which writes texts"),
+    ("audio_naflex_cfg", "a model of audio"),
+];
+
 /// Key in a config file for [`ModelConfig::folded`]; open_clip ignores it.
 const FOLDED_KEY: &str = "folded";
 
@@ -206,6 +222,13 @@ impl ModelConfig {
 
     fn read(at: JsonCursor<'_>, document: &Json) -> Result<ModelConfig, FormatError> {
         let path = at.path().to_owned();
+        for (key, model) in OTHER_MODELS {
+            if let Some(section) = at.get(key)? {
+                return Err(
+                    section.error(Code::Unsupported, format!("this is {model}; only CLIP is supported"))
+                );
+            }
+        }
         let fields = Fields::new(at, &MODEL_KEYS)?;
         let quick_gelu = fields.boolean("quick_gelu", false)?;
         // CLIP's initial temperature is 0.07.

@@ -140,6 +140,9 @@ impl<'a> Section<'a> {
                         continue;
                     }
                     let cause = match nearest(key, known) {
+                        _ if key == "quantization_config" => {
+                            "the weights are quantized; save the model without quantization".to_owned()
+                        }
                         Some(name) => format!("unknown key; the nearest known key is `{name}`"),
                         None => "unknown key".to_owned(),
                     };

@@ -126,7 +126,7 @@ pub struct MultimodalConfig {
     pub pooler_heads: usize,
 }
 
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 28] = [
     "context_length",
     "vocab_size",
     "hf_tokenizer_name",
@@ -153,6 +153,20 @@ const KEYS: [&str; 26] = [
     "hf_proj_type",
     "hf_pooler_type",
     REP_MIXER_KEY,
+    VARIABLE_KEY,
+    ARCHITECTURE_KEY,
+];
+
+/// The kind of text tower; only open_clip's first one is supported. open_clip 3.3.0 has no such key.
+pub(super) const ARCHITECTURE_KEY: &str = "text_arch";
+
+/// Whether batches of texts may be left without padding, which changes no feature. open_clip 3.3.0 has no such key.
+pub(super) const VARIABLE_KEY: &str = "variable_text";
+
+/// Keys that open_clip has had since 3.3.0, with what needs them.
+const UNSUPPORTED: [(&str, &str); 2] = [
+    (ARCHITECTURE_KEY, "the text tower ModernText"),
+    ("hf_model_config", "a text tower with changes to its own `config.json`"),
 ];
 
 /// A key that open_clip 3.3.0 does not know.
@@ -172,11 +186,18 @@ impl TextConfig {
     }
 
     pub(super) fn read(at: JsonCursor<'_>, quick_gelu: bool) -> Result<TextConfig, FormatError> {
+        for (key, what) in UNSUPPORTED {
+            // The default of the first one is the tower that is supported.
+            if let Some(value) = at.get(key)?.filter(|value| value.string().ok() != Some("clip")) {
+                return Err(value.error(Code::Unsupported, format!("{what} is not supported")));
+            }
+        }
         let known: Vec<&str> = KEYS.into_iter().chain(BLOCK_KEYS).collect();
         TextConfig::read_fields(&Fields::new(at, &known)?, quick_gelu)
     }
 
     fn read_fields(fields: &Fields<'_>, quick_gelu: bool) -> Result<TextConfig, FormatError> {
+        fields.boolean(VARIABLE_KEY, false)?;
         let hugging_face = read_hugging_face(fields)?;
         let quick_gelu = quick_gelu && hugging_face.is_none();
         let pools = [

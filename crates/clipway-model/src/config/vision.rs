@@ -1,6 +1,6 @@
 //! `vision_cfg`: the image tower.
 
-use clipway_formats::{Code, FormatError, JsonCursor};
+use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
 use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
 use super::fields::{Fields, number_in, sides, word};
@@ -144,7 +144,7 @@ pub struct VisionConfig {
     pub timm: Option<TimmConfig>,
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "layers",
     "width",
     "head_width",
@@ -162,7 +162,11 @@ const KEYS: [&str; 17] = [
     "pool_type",
     "output_tokens",
     "act_kwargs",
+    IMAGE_TOKENS_KEY,
 ];
+
+/// Number of patches of a tower for images of any proportions; others ignore it. open_clip 3.3.0 has no such key.
+pub(super) const IMAGE_TOKENS_KEY: &str = "image_seq_len";
 
 const TIMM_KEYS: [&str; 9] = [
     "norm_kwargs",
@@ -176,6 +180,9 @@ const TIMM_KEYS: [&str; 9] = [
     TIMM_CHANGES_KEY,
 ];
 
+/// Beginning of the names of timm's towers for images of any proportions.
+const NAFLEX: &str = "naflexvit";
+
 /// A key that open_clip 3.3.0 does not know.
 pub(super) const TIMM_CHANGES_KEY: &str = "timm_model_kwargs";
 
@@ -188,6 +195,7 @@ impl VisionConfig {
     pub(super) fn read(at: JsonCursor<'_>, quick_gelu: bool) -> Result<VisionConfig, FormatError> {
         let known: Vec<&str> = KEYS.into_iter().chain(TIMM_KEYS).chain(BLOCK_KEYS).collect();
         let fields = Fields::new(at, &known)?;
+        fields.integer(IMAGE_TOKENS_KEY, 1, 1..=limits::TOKENS)?;
         let timm = read_timm(&fields)?;
         // timm's towers have their own activation, whatever `quick_gelu` says.
         let quick_gelu = quick_gelu && timm.is_none();
@@ -279,8 +287,18 @@ fn read_timm(fields: &Fields<'_>) -> Result<Option<TimmConfig>, FormatError> {
     fields.boolean("timm_model_pretrained", false)?;
     fields.number("timm_drop", 0.0, 0.0..=1.0)?;
     fields.optional_number("timm_drop_path")?;
+    let model_name = fields.model_name("timm_model_name")?;
+    if let Some(name) = model_name.as_ref().filter(|name| name.starts_with(NAFLEX)) {
+        let cause = format!(
+            "`{}` is a tower for images of any proportions (NaFlex), which is not supported; the same SigLIP 2 in the folder \
+             for transformers (`siglip2`) is, at one fixed size",
+            shown(name)
+        );
+        let at = fields.required("timm_model_name")?;
+        return Err(at.error(Code::Unsupported, cause));
+    }
     let changes = fields.value(TIMM_CHANGES_KEY)?.map(read_changes).transpose()?.unwrap_or_default();
-    let Some(model_name) = fields.model_name("timm_model_name")? else { return Ok(None) };
+    let Some(model_name) = model_name else { return Ok(None) };
     Ok(Some(TimmConfig { model_name, pool, projection, projection_bias, changes }))
 }
 

@@ -10,7 +10,7 @@ mod reconstruct;
 mod sketch;
 
 pub use reconstruct::{Assumption, Reconstruction};
-pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai};
+pub(crate) use reconstruct::{mlp_ratio, reconstruct_openai, reconstruct_vision};
 
 use clipway_formats::TensorInfo;
 

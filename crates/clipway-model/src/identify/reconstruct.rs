@@ -41,15 +41,10 @@ pub(super) fn reconstruct(
     let embed_cls = shapes.has(&format!("{}cls_emb", sketch.text_prefix()));
     let (image_size, context_length) = sizes(sketch, embed_cls)?;
     let mut assumed = Vec::new();
-    let embed_dim = match vision {
-        VisionSketch::Transformer { embed_dim, .. } | VisionSketch::ResNet { embed_dim, .. } => embed_dim,
-    };
-    let mut json = format!("{{\"embed_dim\": {embed_dim}, \"vision_cfg\": {{\"image_size\": ");
-    let [height, width] = image_size?;
-    // Writing to a string cannot fail.
-    let _ = if height == width { write!(json, "{height}") } else { write!(json, "[{height}, {width}]") };
-    write_vision(&mut json, vision, shapes, &mut assumed);
-    json.push_str("}, \"text_cfg\": {");
+    let embed_dim = vision.embed_dim();
+    let mut json = format!("{{\"embed_dim\": {embed_dim}, \"vision_cfg\": ");
+    write_vision(&mut json, vision, image_size?, shapes, &mut assumed);
+    json.push_str(", \"text_cfg\": {");
     write_text(&mut json, text, context_length, embed_cls, sketch.text_prefix(), shapes, &mut assumed);
     json.push('}');
     if sketch.custom_text {
@@ -95,8 +90,28 @@ pub(crate) fn reconstruct_openai<'a>(
     Some(config)
 }
 
+/// Width of the embedding and, as JSON, the `vision_cfg` of an image tower of open_clip's own, with head widths as
+/// usual. `None` for another tower.
+pub(crate) fn reconstruct_vision<'a>(
+    tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+) -> Option<(usize, String)> {
+    let tensors: Vec<(&str, &[usize])> = tensors.into_iter().collect();
+    let shapes = Shapes::new(&tensors);
+    let sketch = Sketch::of(&shapes);
+    let vision = sketch.vision?;
+    let mut json = String::new();
+    write_vision(&mut json, vision, image_size(&sketch)??, &shapes, &mut Vec::new());
+    Some((vision.embed_dim(), json))
+}
+
 /// Image size and context length of the tensors. The image size is `None` if the patches do not form a square.
 pub(super) fn sizes(sketch: &Sketch, embed_cls: bool) -> Option<(Option<[usize; 2]>, usize)> {
+    let context_length = sketch.text?.positions.checked_sub(usize::from(embed_cls))?;
+    Some((image_size(sketch)?, context_length))
+}
+
+/// Image size of the tensors; the inner `None` if the patches do not form a square.
+fn image_size(sketch: &Sketch) -> Option<Option<[usize; 2]>> {
     let side = sketch.image_tokens()?.checked_sub(1)?.isqrt();
     let square = side > 0 && side * side + 1 == sketch.image_tokens()?;
     let [patch_height, patch_width] = match sketch.vision? {
@@ -104,8 +119,14 @@ pub(super) fn sizes(sketch: &Sketch, embed_cls: bool) -> Option<(Option<[usize; 
         VisionSketch::ResNet { .. } => [32, 32],
     };
     let size = [side.checked_mul(patch_height)?, side.checked_mul(patch_width)?];
-    let context_length = sketch.text?.positions.checked_sub(usize::from(embed_cls))?;
-    Some((square.then_some(size), context_length))
+    Some(square.then_some(size))
+}
+
+impl VisionSketch {
+    fn embed_dim(self) -> usize {
+        let (VisionSketch::Transformer { embed_dim, .. } | VisionSketch::ResNet { embed_dim, .. }) = self;
+        embed_dim
+    }
 }
 
 impl Sketch {
@@ -117,7 +138,19 @@ impl Sketch {
     }
 }
 
-fn write_vision(json: &mut String, vision: VisionSketch, shapes: &Shapes<'_>, assumed: &mut Vec<Assumption>) {
+/// Writes the whole `vision_cfg`.
+fn write_vision(
+    json: &mut String,
+    vision: VisionSketch,
+    [image_height, image_width]: [usize; 2],
+    shapes: &Shapes<'_>,
+    assumed: &mut Vec<Assumption>,
+) {
+    // Writing to a string cannot fail.
+    let _ = match image_height == image_width {
+        true => write!(json, "{{\"image_size\": {image_height}"),
+        false => write!(json, "{{\"image_size\": [{image_height}, {image_width}]"),
+    };
     let (width, layers) = match vision {
         VisionSketch::Transformer { width, layers, .. } => (width, layers.to_string()),
         VisionSketch::ResNet { width, stages, .. } => (width, format!("{stages:?}")),
@@ -126,6 +159,7 @@ fn write_vision(json: &mut String, vision: VisionSketch, shapes: &Shapes<'_>, as
     let VisionSketch::Transformer { patch, mlp_width, layers, .. } = vision else {
         let why = "the heads of a ResNet's pooling have no tensors; open_clip's are all 64 wide";
         assumed.push(Assumption { field: "vision_cfg.head_width", value: "64".into(), why });
+        json.push('}');
         return;
     };
     let [patch_height, patch_width] = patch;
@@ -165,6 +199,7 @@ fn write_vision(json: &mut String, vision: VisionSketch, shapes: &Shapes<'_>, as
     assumed.push(Assumption { field: "vision_cfg.final_ln_after_pool", value: "false".into(), why });
     let why = "an epsilon has no tensor; this is PyTorch's default";
     assumed.push(Assumption { field: "vision_cfg.norm_kwargs.eps", value: "1e-5".into(), why });
+    json.push('}');
 }
 
 fn write_text(

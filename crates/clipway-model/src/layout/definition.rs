@@ -50,13 +50,14 @@ impl Layout {
     /// A layout that is not supported, tensors of another layout among them, or a tensor with the wrong shape for the
     /// layout.
     pub(crate) fn convert(&self, state_dict: &StateDict) -> Result<Converted, LayoutError> {
+        let convert = match self.conversion {
+            Conversion::Steps(convert) => convert,
+            Conversion::Refused(why) => return Err(LayoutError::Refused { title: self.title, why }),
+        };
         let families = families::families(state_dict.tensors());
-        if families.len() > 1 {
-            return Err(LayoutError::Mixed(families));
-        }
-        match self.conversion {
-            Conversion::Steps(convert) => Ok(convert(state_dict)?),
-            Conversion::Refused(why) => Err(LayoutError::Refused { title: self.title, why }),
+        match families.len() {
+            0 | 1 => Ok(convert(state_dict)?),
+            _ => Err(LayoutError::Mixed(families)),
         }
     }
 

@@ -21,6 +21,14 @@ pub enum LayoutError {
         /// The reason.
         why: &'static str,
     },
+    /// A folder of transformers whose `config.json` names a model that is not supported.
+    #[error("`config.json` says that this is a `{kind}`{}, which is not supported", of_class(class.as_deref()))]
+    OtherKind {
+        /// Its `model_type`, escaped and shortened.
+        kind: String,
+        /// Its class, so too.
+        class: Option<String>,
+    },
     /// Tensors of several projects in one state dict.
     #[error("the tensors belong to several layouts: {}", parts(.0))]
     Mixed(Vec<LayoutPart>),
@@ -116,7 +124,7 @@ impl LayoutError {
     /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
-            LayoutError::Refused { .. } => "unsupported",
+            LayoutError::Refused { .. } | LayoutError::OtherKind { .. } => "unsupported",
             LayoutError::Mixed(_) => "mixed-layouts",
             LayoutError::Step(_) => "shape-mismatch",
             LayoutError::Open(error) => error.code(),
@@ -144,4 +152,9 @@ fn parts(parts: &[LayoutPart]) -> String {
         format!("{tensors} {noun} of {title}, such as `{}`", shown(example))
     };
     parts.iter().map(part).collect::<Vec<_>>().join("; ")
+}
+
+/// The class of a model, for messages.
+fn of_class(class: Option<&str>) -> String {
+    class.map_or_else(String::new, |class| format!(" (`{class}`)"))
 }

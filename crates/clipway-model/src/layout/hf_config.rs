@@ -17,7 +17,7 @@ use crate::state_dict::StateDict;
 pub(super) const CONFIG: &str = "config.json";
 
 /// Any of these files means that the folder has a tokenizer.
-const TOKENIZERS: [&str; 3] = ["tokenizer.json", "vocab.json", "spiece.model"];
+const TOKENIZERS: [&str; 4] = ["tokenizer.json", "vocab.json", "spiece.model", "vocab.txt"];
 
 /// The tokenizer name for files in the folder: open_clip uses those, whatever the name.
 pub const OWN_TOKENIZER: &str = "tokenizer";
@@ -28,8 +28,10 @@ pub(super) fn has_tokenizer(checkpoint: &Checkpoint) -> bool {
 }
 
 /// Keys of the file itself.
-const ROOT_KEYS: [&str; 6] = [
+const ROOT_KEYS: [&str; 7] = [
     "model_type",
+    // A width beside those of the towers, which the library ignores.
+    "hidden_size",
     "projection_dim",
     "text_config",
     "vision_config",

@@ -18,6 +18,7 @@ mod hf_preprocessor;
 mod hf_processor_class;
 mod big_vision;
 mod mobileclip;
+mod chinese_clip;
 mod eva_clip;
 mod perception;
 mod long_clip;
@@ -25,6 +26,7 @@ mod clipway;
 mod open_clip;
 mod open_clip_custom_text;
 mod openai;
+mod others;
 mod refused;
 mod wrapped;
 
@@ -36,10 +38,11 @@ pub(crate) use known::KnownConfig;
 
 use crate::state_dict::StateDict;
 use definition::{Conversion, has_prefix};
-pub(crate) use wrapped::{bare_tower, prefixes};
+pub(crate) use others::{is_supported, other_kind};
+pub(crate) use wrapped::{bare_tower, lacking, prefixes, split};
 
 /// Every layout, more specific ones first.
-pub static LAYOUTS: [&Layout; 29] = [
+pub static LAYOUTS: [&Layout; 35] = [
     &refused::X_CLIP,
     &refused::CLIP_SEG,
     &refused::OWL_VIT,
@@ -47,6 +50,8 @@ pub static LAYOUTS: [&Layout; 29] = [
     &refused::BLIP,
     &refused::ALIGN,
     &refused::GROUP_VIT,
+    &refused::AIM_V2,
+    &refused::BLIP_OWN,
     &hf_dual::LAYOUT,
     &refused::DUAL,
     &refused::OTHER_MODALITIES,
@@ -60,9 +65,13 @@ pub static LAYOUTS: [&Layout; 29] = [
     &big_vision::LAYOUT,
     &mobileclip::LAYOUT,
     &eva_clip::LAYOUT,
+    &refused::DISTIL_BERT,
+    &refused::M_CLIP,
+    &refused::BERT,
+    &refused::DE_CLIP,
     &refused::SLIP,
     &refused::TIMM,
-    &refused::CHINESE_CLIP,
+    &chinese_clip::LAYOUT,
     &perception::LAYOUT,
     &long_clip::LAYOUT,
     &openai::LAYOUT,

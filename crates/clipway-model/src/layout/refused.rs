@@ -64,7 +64,7 @@ refused!(
     "transformers_blip",
     "Hugging Face transformers BLIP",
     |tensors| {
-        ["vision_model.encoder.layers.0.self_attn.qkv.", "text_decoder.bert.", "qformer."]
+        ["vision_model.encoder.layers.0.self_attn.qkv.", "text_decoder.bert.", "qformer.", "itm_head."]
             .into_iter()
             .any(|prefix| has_prefix(tensors, prefix))
     },
@@ -127,12 +127,62 @@ refused!(
 );
 
 refused!(
-    /// Chinese-CLIP with the names of its own code.
-    CHINESE_CLIP,
-    "chinese_clip",
-    "Chinese-CLIP with the names of its own code",
-    |tensors| has_prefix(tensors, "bert.") && has_prefix(tensors, "visual."),
-    "only the folders for transformers of the same models (`chinese_clip`) are supported"
+    /// The DistilBERT of a multilingual student of CLIP.
+    DISTIL_BERT,
+    "distilbert",
+    "DistilBERT",
+    |tensors| ends(tensors, "transformer.layer.0.attention.q_lin.weight"),
+    "it is a text model alone, of a kind that is not supported as a text tower"
+);
+
+refused!(
+    /// Multilingual-CLIP's text model and its projection.
+    M_CLIP,
+    "m_clip",
+    "Multilingual-CLIP",
+    |tensors| {
+        tensors.find("LinearTransformation.weight").is_some() && has_prefix(tensors, "transformer.")
+    },
+    "it is a text model alone, whose projection has a bias that no config of open_clip has"
+);
+
+refused!(
+    /// A BERT, RoBERTa or XLM-RoBERTa alone.
+    BERT,
+    "bert",
+    "a BERT or RoBERTa alone",
+    |tensors| {
+        let has_blocks = ends(tensors, "encoder.layer.0.attention.self.query.weight");
+        has_blocks && !["visual.", "text.", "vision_model.", "text_model."].into_iter().any(|p| has_prefix(tensors, p))
+    },
+    "it is a text model without a tower for images; a supported model has both, or its text tower's projection"
+);
+
+refused!(
+    /// DeCLIP and its relatives.
+    DE_CLIP,
+    "declip",
+    "DeCLIP",
+    |tensors| has_prefix(tensors, "encode_text.") && has_prefix(tensors, "visual."),
+    "its text tower is under `encode_text.`; rename `encode_text.…` to `…` without it, and name the model"
+);
+
+refused!(
+    /// transformers' `Aimv2Model`.
+    AIM_V2,
+    "transformers_aimv2",
+    "Hugging Face transformers AIMv2",
+    |tensors| ends(tensors, "embeddings.rms_norm.weight") || ends(tensors, "embeddings.patch_embed.weight"),
+    "its towers have gated layers and root-mean-square norms, which open_clip does not support"
+);
+
+refused!(
+    /// BLIP in the names of its own code.
+    BLIP_OWN,
+    "blip",
+    "BLIP with the names of its own code",
+    |tensors| has_prefix(tensors, "visual_encoder.blocks.") && has_prefix(tensors, "text_"),
+    "its towers attend to each other, which open_clip does not support"
 );
 
 refused!(
@@ -143,6 +193,14 @@ refused!(
     |tensors| ["vision_model.", "text_model."].into_iter().any(|prefix| has_prefix(tensors, prefix)),
     "only CLIPModel and SiglipModel with both towers and their projections are supported"
 );
+
+/// Whether any tensor's name ends with this.
+fn ends(tensors: &StateDict, end: &str) -> bool {
+    tensors.tensors().iter().any(|tensor| {
+        let rest = tensor.name.strip_suffix(end);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
+}
 
 /// Whether the text tower has BERT's names.
 fn is_bert(tensors: &StateDict) -> bool {

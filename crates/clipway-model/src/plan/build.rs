@@ -144,6 +144,7 @@ pub fn build_plan(
     }
     let taken: HashMap<&str, &PlannedTensor> =
         written.iter().map(|planned| (planned.target.name.as_str(), planned)).collect();
+    let mut seen: HashSet<String> = HashSet::new();
     for planned in left.unused() {
         let name = &planned.target.name;
         if let Some(twin) = taken.get(name.as_str()) {
@@ -154,7 +155,9 @@ pub fn build_plan(
             differences.unused.push(Unmatched::new(name, &planned.target.shape));
         } else {
             let rule = options.tower.rule();
-            dropped.extend(planned.sources.into_iter().map(|tensor| DroppedTensor { tensor, rule }));
+            // A tensor that was split is dropped once.
+            let sources = planned.sources.into_iter().filter(|tensor| seen.insert(tensor.name.clone()));
+            dropped.extend(sources.map(|tensor| DroppedTensor { tensor, rule }));
         }
     }
     if !differences.is_empty() {

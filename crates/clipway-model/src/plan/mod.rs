@@ -32,6 +32,7 @@ pub use resample::{resample_distances, resample_grid};
 pub use step::{Step, StepError};
 pub(crate) use text_tower::ROOT_PARTS;
 pub use towers::Towers;
+pub(crate) use towers::is_shared;
 
 use std::fmt;
 

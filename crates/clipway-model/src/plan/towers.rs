@@ -79,6 +79,6 @@ impl Towers {
 }
 
 /// Whether a tensor is of no tower.
-fn is_shared(name: &str) -> bool {
+pub(crate) fn is_shared(name: &str) -> bool {
     name.starts_with("logit_")
 }

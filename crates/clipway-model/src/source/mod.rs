@@ -29,7 +29,7 @@ use crate::checkpoint::{Checkpoint, OpenOptions};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
 use crate::contract::{Contract, Known, Origin, TokenizerRules};
 use crate::differences::Differences;
-use crate::layout::{Layout, LayoutError};
+use crate::layout::{self, Layout, LayoutError};
 use crate::plan::{Converted, Ledger, Plan, PlanError, PlanOptions, Precision, Towers, build_plan};
 use crate::state_dict::{Selection, Weights};
 use config::{Resolved, identified, resolve};
@@ -237,7 +237,11 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let artifact = checkpoint.artifact().filter(|_| !options.ignore_artifact);
     let (weights, weights_note) = select(&checkpoint, &options.selection)
         .map_err(|cause| SourceError::Select { path: path(), cause })?;
-    let Some(layout) = Layout::recognize(&weights.state_dict) else {
+    let found = Layout::recognize(&weights.state_dict);
+    if let Some(cause) = layout::other_kind(&checkpoint, found)? {
+        return Err(SourceError::Layout { path: path(), cause: Box::new(cause) });
+    }
+    let Some(layout) = found else {
         let names = weights.state_dict.tensors().iter().map(|tensor| &tensor.name);
         return Err(SourceError::unknown_layout(path(), names));
     };
@@ -274,7 +278,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let text_model = match &origin {
         // Its `config.json` is of the whole model.
         ConfigOrigin::Layout(_) => None,
-        _ => text_model::find(&checkpoint, &base.model)?,
+        _ => text_model::find(&checkpoint, &base.model, &origin, &infos)?,
     };
     if let Some(described) = &text_model {
         base.model.set_text_model(described.model.clone());
@@ -322,7 +326,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     notes.extend(activation_notes);
     notes.extend(found.notes);
     notes.extend(log_notes.into_iter().flatten());
-    notes.extend(text_model.as_ref().map(|_| text_model::NOTE.to_owned()));
+    notes.extend(text_model.as_ref().map(|described| described.note.clone()));
     notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
     if options.model.is_some() && checkpoint.config().is_none() {
         let told = told().ok().flatten();

@@ -1,8 +1,13 @@
 //! Which tensors of a checkpoint are the model's: below a prefix that other modules put before all names, if need be.
 
+use clipway_formats::shown;
+
 use crate::checkpoint::Checkpoint;
 use crate::layout::{self, Layout};
 use crate::state_dict::{SelectError, Selection, Weights, WeightsChoice, is_averaged};
+
+/// The module with the masks of a model that is being pruned, in TinyCLIP's code.
+const PRUNING: &str = "l0_module";
 
 /// Finds the model's tensors, and says what a user should know about where they lie. Where the names as they are have no
 /// layout, the only prefix below which a layout lies is found.
@@ -17,6 +22,10 @@ pub(crate) fn select(
         }
         selected => selected?,
     };
+    let mut names = weights.state_dict.tensors().iter().map(|tensor| &tensor.name);
+    if let Some(mask) = names.find(|name| name.split('.').any(|part| part == PRUNING)) {
+        return Err(SelectError::Pruning { mask: mask.clone() });
+    }
     if let Some(prefix) = layout::bare_tower(&weights.state_dict) {
         return Ok((weights.prefixed(prefix)?, None));
     }
@@ -26,6 +35,9 @@ pub(crate) fn select(
     }
     let (average, raw) = prefixes(&weights);
     let has_both = !raw.is_empty() && !average.is_empty();
+    if selection.choice == Some(WeightsChoice::Raw) && raw.is_empty() && !average.is_empty() {
+        return Err(SelectError::NotThere { wanted: WeightsChoice::Raw, found: WeightsChoice::Ema });
+    }
     let candidates = if raw.is_empty() { average } else { raw };
     if candidates.is_empty() {
         Ok((weights, None))
@@ -55,17 +67,33 @@ fn prefixes(weights: &Weights) -> (Vec<String>, Vec<String>) {
 
 /// The weights below the only one of these prefixes, and a note on it.
 fn below(weights: Weights, candidates: Vec<String>) -> Result<(Weights, Option<String>), SelectError> {
-    let [prefix] = &candidates[..] else { return Err(SelectError::Ambiguous { candidates }) };
     let tensors = weights.state_dict.tensors().len();
+    let others = |found: &Weights| match tensors - found.state_dict.tensors().len() {
+        0 => String::new(),
+        1 => "; 1 other tensor is left out".to_owned(),
+        others => format!("; {others} other tensors are left out"),
+    };
+    let lacks = |prefix: &str| layout::lacking(&weights.state_dict, prefix);
+    if let Some([image, text]) = layout::split(&weights.state_dict, &candidates) {
+        let parts = [(image.as_str(), lacks(&image)), (text.as_str(), lacks(&text))];
+        let found = weights.joined(parts)?;
+        let others = others(&found);
+        let note = format!(
+            "the image tower is under `{}`, the text tower under `{}`{others}",
+            shown(&image),
+            shown(&text)
+        );
+        return Ok((found, Some(note)));
+    }
+    let [prefix] = &candidates[..] else { return Err(SelectError::Ambiguous { candidates }) };
+    let lacks = lacks(prefix);
     let mut found = weights.under(prefix)?;
     if prefix.split('.').any(is_averaged) {
         found.choice = WeightsChoice::Ema;
     }
-    let others = tensors - found.state_dict.tensors().len();
-    let others = match others {
-        0 => String::new(),
-        1 => "; 1 other tensor is left out".to_owned(),
-        _ => format!("; {others} other tensors are left out"),
-    };
+    let others = others(&found);
+    if let Some(lacks) = lacks {
+        found = found.prefixed(lacks)?;
+    }
     Ok((found, Some(format!("the model is under the prefix `{prefix}`{others}"))))
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::onnx::Profile;
 use crate::config::{ConfigFile, PixelRule};
-use crate::plan::{Plan, PlannedTensor, Precision, StepError, Towers};
+use crate::plan::{DroppedTensor, Plan, PlannedTensor, Precision, StepError, Towers, is_shared};
 use crate::problems::{Problems, lines};
 
 /// A weight format to write.
@@ -74,6 +74,18 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Subject<'_> {
+    /// The tensors, and those left out of a tower alone: the numbers that compare the features of both towers.
+    pub(super) fn of_towers(&self) -> (Vec<PlannedTensor>, Vec<DroppedTensor>) {
+        let is_left_out =
+            |planned: &&PlannedTensor| self.towers != Towers::Both && is_shared(&planned.target.name);
+        let (left_out, kept): (Vec<&PlannedTensor>, Vec<&PlannedTensor>) =
+            self.tensors.iter().partition(is_left_out);
+        let rule = "a tower alone has no scale or bias of logits";
+        let sources = left_out.into_iter().flat_map(|planned| planned.sources.clone());
+        let dropped = sources.map(|tensor| DroppedTensor { tensor, rule }).collect();
+        (kept.into_iter().cloned().collect(), dropped)
+    }
+
     /// Refuses a tower alone, for a target that always has both.
     pub(super) fn both_towers(&self, title: &'static str) -> Result<(), SpellError> {
         if self.towers == Towers::Both {
@@ -89,6 +101,8 @@ impl Subject<'_> {
 pub(crate) struct Spelled {
     /// The tensors.
     pub(crate) tensors: Vec<PlannedTensor>,
+    /// Tensors that the target has no place for and does not need.
+    pub(crate) dropped: Vec<DroppedTensor>,
     /// Files that are written beside them.
     pub(crate) files: Vec<(&'static str, Vec<u8>)>,
     /// By whose rule the folder's library brings images to pixels.
@@ -142,7 +156,8 @@ impl Spelling {
     pub(crate) fn spell(&self, subject: &Subject<'_>, plan: &Plan) -> Result<(Plan, Spelled), SpellError> {
         let mut spelled = (self.spell)(subject)?;
         let tensors = std::mem::take(&mut spelled.tensors);
-        let plan = Plan { layout: plan.layout.clone(), tensors, dropped: plan.dropped.clone() };
+        let dropped = plan.dropped.iter().chain(&spelled.dropped).cloned().collect();
+        let plan = Plan { layout: plan.layout.clone(), tensors, dropped };
         plan.check()?;
         Ok((plan, spelled))
     }

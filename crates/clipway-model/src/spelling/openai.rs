@@ -127,6 +127,7 @@ fn check_vision_transformer(model: &ModelConfig, problems: &mut Problems) {
 fn check_text(model: &ModelConfig, problems: &mut Problems) {
     let text = &model.text;
     super::transformers_clip::check_plain_text(text, problems);
+    problems.unless(text.projection, "text_cfg.proj_type", "there is always a projection");
     problems.unless(
         text.heads == text.width / HEAD_WIDTH,
         "text_cfg.heads",
@@ -138,8 +139,10 @@ fn check_text(model: &ModelConfig, problems: &mut Problems) {
         "text_cfg.norm_kwargs.eps",
         format!("{:e}; its is 1e-5", text.norm.epsilon),
     );
+    // Where the end token has the highest id of all, it is the token that OpenAI's code uses.
+    let ends_highest = text.pool == TextPool::Eos && text.eos_id + 1 == text.vocab_size as i64;
     problems.unless(
-        text.pool == TextPool::Argmax,
+        text.pool == TextPool::Argmax || ends_highest,
         "text_cfg.pool_type",
         "OpenAI's code uses the token with the highest id",
     );

@@ -2,19 +2,18 @@
 
 use clipway_formats::Dtype;
 
-use super::{Spelling, StoredWeights, WeightsFormat, transformers_clip, transformers_siglip};
+use super::{Spelling, StoredWeights, Subject, WeightsFormat, transformers_clip, transformers_siglip};
+use crate::config::TextPool;
+use crate::plan::Towers;
 
 /// Names and files.
 pub(super) static SPELLING: Spelling = Spelling {
     layout: "transformers",
     title: TITLE,
     weights: StoredWeights::StateDict(&[(WeightsFormat::Safetensors, ["model", "safetensors"])]),
-    spell: |subject| {
-        subject.both_towers(TITLE)?;
-        match subject.config.model.vision.timm {
-            Some(_) => transformers_siglip::spell(subject.config, subject.tensors),
-            None => transformers_clip::spell(subject.config, subject.tensors),
-        }
+    spell: |subject| match is_siglip(subject) {
+        true => transformers_siglip::spell(subject),
+        false => transformers_clip::spell(subject),
     },
     is_open_clip: false,
     library: "transformers",
@@ -22,6 +21,15 @@ pub(super) static SPELLING: Spelling = Spelling {
             model = AutoModel.from_pretrained('PATH/TO/THIS/FOLDER')\n\
             processor = AutoProcessor.from_pretrained('PATH/TO/THIS/FOLDER')\n",
 };
+
+/// Whether a model is one of SigLIP's kind. A text tower alone is told by its pooling: the other tower means nothing.
+fn is_siglip(subject: &Subject<'_>) -> bool {
+    let model = &subject.config.model;
+    match subject.towers {
+        Towers::Text => model.text.pool == TextPool::Last,
+        Towers::Both | Towers::Image => model.vision.timm.is_some(),
+    }
+}
 
 pub(super) const TITLE: &str = "Hugging Face transformers";
 

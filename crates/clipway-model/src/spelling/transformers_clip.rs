@@ -4,67 +4,88 @@ use serde_json::{Map, Value, json};
 
 use super::transformers::TITLE;
 use super::transformers_preprocess::{CLIP_CLASS, processor, processor_config};
-use super::{SpellError, Spelled};
+use super::{SpellError, Spelled, Subject};
 use crate::config::{
-    AttentionalPool, ConfigFile, ModelConfig, PixelRule, TextConfig, TextPool, VisionConfig, VisionLayers,
-    VisionPool,
+    AttentionalPool, ModelConfig, PixelRule, TextConfig, TextPool, VisionConfig, VisionLayers, VisionPool,
 };
 use crate::layout::hf_clip;
-use crate::plan::PlannedTensor;
+use crate::plan::{PlannedTensor, Towers};
 use crate::problems::Problems;
 
 /// End token that `CLIPModel` interprets as "the token with the highest id".
 const HIGHEST_ID: i64 = 2;
 
-/// Gives a model the names of `CLIPModel`, or says everything that it cannot express.
-pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
+/// Gives a model the names of `CLIPModel`, or of one of its towers alone, or says everything that it cannot express.
+pub(super) fn spell(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
+    let Subject { config, tensors, towers, .. } = *subject;
     let mut problems = Problems::default();
-    check(&config.model, &mut problems);
-    let processor = processor(&config.preprocess(), &mut problems);
+    check(&config.model, towers, &mut problems);
+    let processor = (towers != Towers::Text).then(|| processor(&config.preprocess(), &mut problems));
     problems.none_for(TITLE)?;
 
-    let rooted = tensors.iter().cloned().map(|mut planned| {
+    let (needed, dropped) = subject.of_towers();
+    let rooted = needed.into_iter().map(|mut planned| {
         if let Some(name) = planned.target.name.strip_prefix("text.") {
             planned.target.name = name.to_owned();
         }
         planned
     });
     let rooted: Vec<PlannedTensor> = rooted.collect();
-    let mut spelled = Spelled { tensors: hf_clip::NAMES.spelled_from(&rooted)?, ..Spelled::default() };
+    let mut spelled =
+        Spelled { tensors: hf_clip::NAMES.spelled_from(&rooted)?, dropped, ..Spelled::default() };
     let dtype = tensors.iter().map(|planned| planned.target.dtype).find(|dtype| dtype.is_float());
-    let document = config_json(&config.model, dtype.map_or("float32", super::transformers::dtype_name));
+    let dtype = dtype.map_or("float32", super::transformers::dtype_name);
+    let document = config_json(&config.model, towers, dtype);
     spelled.files.push(("config.json", format!("{document:#}\n").into_bytes()));
-    spelled.files.push((
-        "preprocessor_config.json",
-        format!("{:#}\n", processor_config(&processor, CLIP_CLASS)).into_bytes(),
-    ));
-    spelled.rule = PixelRule::Transformers(processor);
+    if let Some(processor) = processor {
+        spelled.files.push((
+            "preprocessor_config.json",
+            format!("{:#}\n", processor_config(&processor, CLIP_CLASS)).into_bytes(),
+        ));
+        spelled.rule = PixelRule::Transformers(processor);
+    }
     Ok(spelled)
 }
 
-/// Reports everything that `CLIPModel` cannot express.
-fn check(model: &ModelConfig, problems: &mut Problems) {
-    let (vision, text) = (&model.vision, &model.text);
+/// Reports everything that `CLIPModel`, or the class of a tower alone, cannot express.
+fn check(model: &ModelConfig, towers: Towers, problems: &mut Problems) {
     problems.unless(model.multimodal.is_none(), "multimodal_cfg", "CLIPModel has no decoder");
-    problems.unless(model.init_logit_bias.is_none(), "init_logit_bias", "CLIPModel has no logit bias");
+    if towers == Towers::Both {
+        problems.unless(model.init_logit_bias.is_none(), "init_logit_bias", "CLIPModel has no logit bias");
+    }
+    if towers != Towers::Text {
+        check_vision(&model.vision, problems);
+    }
+    if towers != Towers::Image {
+        check_text(&model.text, towers, problems);
+    }
+}
+
+fn check_vision(vision: &VisionConfig, problems: &mut Problems) {
     if let VisionLayers::Stages(_) = vision.layers {
         let cause = "a ResNet; CLIPModel's image tower is a vision transformer";
         problems.unless(false, "vision_cfg.layers", cause);
-    } else {
-        let square = |sides: [usize; 2]| sides[0] == sides[1];
-        problems.unless(square(vision.image_size), "vision_cfg.image_size", "CLIPModel's images are square");
-        let cause = "CLIPModel's patches are square";
-        problems.unless(vision.patch_size.is_some_and(square), "vision_cfg.patch_size", cause);
-        check_plain_vision(vision, problems);
-        let token = vision.pool == VisionPool::Token;
-        problems.unless(token, "vision_cfg.pool_type", "CLIPModel uses the class token");
+        return;
     }
+    let square = |sides: [usize; 2]| sides[0] == sides[1];
+    problems.unless(square(vision.image_size), "vision_cfg.image_size", "CLIPModel's images are square");
+    let cause = "CLIPModel's patches are square";
+    problems.unless(vision.patch_size.is_some_and(square), "vision_cfg.patch_size", cause);
+    check_plain_vision(vision, problems);
+    let token = vision.pool == VisionPool::Token;
+    problems.unless(token, "vision_cfg.pool_type", "CLIPModel uses the class token");
+}
+
+fn check_text(text: &TextConfig, towers: Towers, problems: &mut Problems) {
     if let Some(tower) = &text.hugging_face {
         let cause = format!("`{}`; CLIPModel's text tower is its own", tower.model_name);
         problems.unless(false, "text_cfg.hf_model_name", cause);
         return;
     }
     check_plain_text(text, problems);
+    // `CLIPTextModel` has no projection.
+    let projects = text.projection || towers == Towers::Text;
+    problems.unless(projects, "text_cfg.proj_type", "there is always a projection");
     let fits = match text.pool {
         TextPool::Argmax => true,
         TextPool::Eos => text.eos_id != HIGHEST_ID,
@@ -95,7 +116,6 @@ pub(super) fn check_plain_text(text: &TextConfig, problems: &mut Problems) {
     problems.unless(!text.embed_cls, "text_cfg.embed_cls", "texts have no class token");
     problems.unless(!text.no_causal_mask, "text_cfg.no_causal_mask", "attention is causal");
     check_plain_text_blocks(text, problems);
-    problems.unless(text.projection, "text_cfg.proj_type", "there is always a projection");
     problems.unless(!text.projection_bias, "text_cfg.proj_bias", "the projection has no bias");
 }
 
@@ -108,47 +128,73 @@ pub(super) fn check_plain_text_blocks(text: &TextConfig, problems: &mut Problems
     problems.unless(full, "text_cfg.norm_kwargs", "every layer norm has a scale and a shift");
 }
 
-/// The `config.json`.
-fn config_json(model: &ModelConfig, dtype: &str) -> Value {
-    let (vision, text) = (&model.vision, &model.text);
-    let VisionLayers::Blocks(layers) = vision.layers else { return Value::Null };
-    let activation = |tanh: Option<bool>| match (model.quick_gelu, tanh) {
+/// The `config.json`: of both towers, or of one alone.
+fn config_json(model: &ModelConfig, towers: Towers, dtype: &str) -> Value {
+    let (vision, text) = (vision_json(model), text_json(model));
+    match towers {
+        Towers::Both => json!({
+            "architectures": ["CLIPModel"],
+            "model_type": "clip",
+            "projection_dim": model.embed_dim,
+            "logit_scale_init_value": model.init_logit_scale,
+            "text_config": text,
+            "vision_config": vision,
+            "dtype": dtype,
+        }),
+        Towers::Image => alone(vision, "CLIPVisionModelWithProjection", dtype),
+        Towers::Text if model.text.projection => alone(text, "CLIPTextModelWithProjection", dtype),
+        Towers::Text => alone(text, "CLIPTextModel", dtype),
+    }
+}
+
+/// The `config.json` of a tower alone: its object, with its class.
+pub(super) fn alone(mut tower: Map<String, Value>, class: &str, dtype: &str) -> Value {
+    tower.insert("architectures".into(), json!([class]));
+    tower.insert("dtype".into(), json!(dtype));
+    Value::Object(tower)
+}
+
+/// Name of an activation.
+fn activation(model: &ModelConfig, tanh: Option<bool>) -> &'static str {
+    match (model.quick_gelu, tanh) {
         (true, _) => "quick_gelu",
         (false, Some(true)) => "gelu_pytorch_tanh",
         (false, _) => "gelu",
-    };
-    let mut vision_config = Map::new();
-    vision_config.insert("model_type".into(), json!("clip_vision_model"));
-    vision_config.insert("hidden_size".into(), json!(vision.width));
-    vision_config.insert("intermediate_size".into(), json!(vision.mlp_width()));
-    vision_config.insert("num_hidden_layers".into(), json!(layers));
-    vision_config.insert("num_attention_heads".into(), json!(vision.width / vision.head_width));
-    vision_config.insert("num_channels".into(), json!(3));
-    vision_config.insert("image_size".into(), json!(vision.image_size[0]));
-    vision_config.insert("patch_size".into(), json!(vision.patch_size.map_or(0, |patch| patch[0])));
-    vision_config.insert("hidden_act".into(), json!(activation(vision.activation.tanh)));
-    vision_config.insert("layer_norm_eps".into(), json!(vision.norm.epsilon));
-    vision_config.insert("projection_dim".into(), json!(model.embed_dim));
-    let mut text_config = Map::new();
-    text_config.insert("model_type".into(), json!("clip_text_model"));
-    text_config.insert("vocab_size".into(), json!(text.vocab_size));
-    text_config.insert("max_position_embeddings".into(), json!(text.context_length));
-    text_config.insert("hidden_size".into(), json!(text.width));
-    text_config.insert("intermediate_size".into(), json!(text.mlp_width()));
-    text_config.insert("num_hidden_layers".into(), json!(text.layers));
-    text_config.insert("num_attention_heads".into(), json!(text.heads));
-    text_config.insert("hidden_act".into(), json!(activation(text.activation.tanh)));
-    text_config.insert("layer_norm_eps".into(), json!(text.norm.epsilon));
-    text_config.insert("projection_dim".into(), json!(model.embed_dim));
+    }
+}
+
+fn vision_json(model: &ModelConfig) -> Map<String, Value> {
+    let vision = &model.vision;
+    let layers = if let VisionLayers::Blocks(layers) = vision.layers { layers } else { 0 };
+    let mut config = Map::new();
+    config.insert("model_type".into(), json!("clip_vision_model"));
+    config.insert("hidden_size".into(), json!(vision.width));
+    config.insert("intermediate_size".into(), json!(vision.mlp_width()));
+    config.insert("num_hidden_layers".into(), json!(layers));
+    config.insert("num_attention_heads".into(), json!(vision.width / vision.head_width));
+    config.insert("num_channels".into(), json!(3));
+    config.insert("image_size".into(), json!(vision.image_size[0]));
+    config.insert("patch_size".into(), json!(vision.patch_size.map_or(0, |patch| patch[0])));
+    config.insert("hidden_act".into(), json!(activation(model, vision.activation.tanh)));
+    config.insert("layer_norm_eps".into(), json!(vision.norm.epsilon));
+    config.insert("projection_dim".into(), json!(model.embed_dim));
+    config
+}
+
+fn text_json(model: &ModelConfig) -> Map<String, Value> {
+    let text = &model.text;
+    let mut config = Map::new();
+    config.insert("model_type".into(), json!("clip_text_model"));
+    config.insert("vocab_size".into(), json!(text.vocab_size));
+    config.insert("max_position_embeddings".into(), json!(text.context_length));
+    config.insert("hidden_size".into(), json!(text.width));
+    config.insert("intermediate_size".into(), json!(text.mlp_width()));
+    config.insert("num_hidden_layers".into(), json!(text.layers));
+    config.insert("num_attention_heads".into(), json!(text.heads));
+    config.insert("hidden_act".into(), json!(activation(model, text.activation.tanh)));
+    config.insert("layer_norm_eps".into(), json!(text.norm.epsilon));
+    config.insert("projection_dim".into(), json!(model.embed_dim));
     let end = if text.pool == TextPool::Eos { text.eos_id } else { HIGHEST_ID };
-    text_config.insert("eos_token_id".into(), json!(end));
-    json!({
-        "architectures": ["CLIPModel"],
-        "model_type": "clip",
-        "projection_dim": model.embed_dim,
-        "logit_scale_init_value": model.init_logit_scale,
-        "text_config": text_config,
-        "vision_config": vision_config,
-        "dtype": dtype,
-    })
+    config.insert("eos_token_id".into(), json!(end));
+    config
 }

@@ -1,47 +1,65 @@
 //! transformers' `SiglipModel`: the layout's name table in reverse, and `config.json`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::transformers::{TITLE, dtype_name};
-use super::transformers_clip::check_plain_text_blocks;
+use super::transformers_clip::{alone, check_plain_text_blocks};
 use super::transformers_preprocess::{processor, processor_config, siglip_class};
-use super::{SpellError, Spelled};
+use super::{SpellError, Spelled, Subject};
 use crate::architecture::siglip::{SiglipVariant, siglip_variant_of};
-use crate::config::{ConfigFile, ModelConfig, PixelRule, TextConfig, TextPool, TimmProjection};
+use crate::config::{ModelConfig, PixelRule, TextConfig, TextPool, TimmProjection, VisionConfig};
 use crate::layout::hf_siglip;
-use crate::plan::PlannedTensor;
+use crate::plan::Towers;
 use crate::problems::Problems;
 
-/// Gives a model the names of `SiglipModel`, or says everything that it cannot express.
-pub(super) fn spell(config: &ConfigFile, tensors: &[PlannedTensor]) -> Result<Spelled, SpellError> {
+/// Gives a model the names of `SiglipModel`, or of one of its towers alone, or says everything that it cannot express.
+pub(super) fn spell(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
+    let Subject { config, tensors, towers, .. } = *subject;
     let mut problems = Problems::default();
-    let vision = check(&config.model, &mut problems);
-    let processor = processor(&config.preprocess(), &mut problems);
+    let vision = check(&config.model, towers, &mut problems);
+    let processor = (towers != Towers::Text).then(|| processor(&config.preprocess(), &mut problems));
     problems.none_for(TITLE)?;
-    let Some(vision) = vision else { return Ok(Spelled::default()) };
 
     let dtype = tensors.iter().map(|planned| planned.target.dtype).find(|dtype| dtype.is_float());
-    let document = config_json(&config.model, &vision, dtype.map_or("float32", dtype_name));
-    Ok(Spelled {
-        tensors: hf_siglip::NAMES.spelled_from(tensors)?,
-        files: vec![
-            ("config.json", format!("{document:#}\n").into_bytes()),
-            (
-                "preprocessor_config.json",
-                format!("{:#}\n", processor_config(&processor, siglip_class(&processor))).into_bytes(),
-            ),
-        ],
-        rule: PixelRule::Transformers(processor),
-        notes: Vec::new(),
-    })
+    let document = config_json(&config.model, vision.as_ref(), towers, dtype.map_or("float32", dtype_name));
+    let (needed, dropped) = subject.of_towers();
+    let mut spelled = Spelled {
+        tensors: hf_siglip::NAMES.spelled_from(&needed)?,
+        dropped,
+        files: vec![("config.json", format!("{document:#}\n").into_bytes())],
+        ..Spelled::default()
+    };
+    if let Some(processor) = processor {
+        spelled.files.push((
+            "preprocessor_config.json",
+            format!("{:#}\n", processor_config(&processor, siglip_class(&processor))).into_bytes(),
+        ));
+        spelled.rule = PixelRule::Transformers(processor);
+    }
+    Ok(spelled)
 }
 
-/// Reports everything that `SiglipModel` cannot express; otherwise returns the image tower.
-fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> {
-    let (vision, text) = (&model.vision, &model.text);
+/// Reports everything that `SiglipModel`, or the class of a tower alone, cannot express; otherwise returns the image
+/// tower, if it is written.
+fn check(model: &ModelConfig, towers: Towers, problems: &mut Problems) -> Option<SiglipVariant> {
     problems.unless(model.multimodal.is_none(), "multimodal_cfg", "SiglipModel has no decoder");
-    let has_bias = model.init_logit_bias.is_some();
-    problems.unless(has_bias, "init_logit_bias", "missing; SiglipModel has a logit bias");
+    if towers == Towers::Both {
+        let has_bias = model.init_logit_bias.is_some();
+        problems.unless(has_bias, "init_logit_bias", "missing; SiglipModel has a logit bias");
+    }
+    if towers != Towers::Image {
+        match &model.text.hugging_face {
+            Some(tower) => {
+                let cause = format!("`{}`; SiglipModel's text tower is its own", tower.model_name);
+                problems.unless(false, "text_cfg.hf_model_name", cause);
+            }
+            None => check_text(&model.text, model, problems),
+        }
+    }
+    if towers == Towers::Text { None } else { check_vision(&model.vision, problems) }
+}
+
+fn check_vision(vision: &VisionConfig, problems: &mut Problems) -> Option<SiglipVariant> {
     let timm = vision.timm.as_ref()?;
     let variant = siglip_variant_of(timm);
     let cause = format!("`{}`; SiglipModel's image tower is timm's `vit_…_siglip_…`", timm.model_name);
@@ -56,12 +74,6 @@ fn check(model: &ModelConfig, problems: &mut Problems) -> Option<SiglipVariant> 
         );
         problems.unless(vision.image_size == [height, width], "vision_cfg.image_size", cause);
     }
-    if let Some(tower) = &text.hugging_face {
-        let cause = format!("`{}`; SiglipModel's text tower is its own", tower.model_name);
-        problems.unless(false, "text_cfg.hf_model_name", cause);
-        return variant;
-    }
-    check_text(text, model, problems);
     variant
 }
 
@@ -79,37 +91,55 @@ fn check_text(text: &TextConfig, model: &ModelConfig, problems: &mut Problems) {
     problems.unless(text.pool == TextPool::Last, "text_cfg.pool_type", "SiglipModel uses the last token");
 }
 
-/// The `config.json`.
-fn config_json(model: &ModelConfig, vision: &SiglipVariant, dtype: &str) -> Value {
+/// The `config.json`: of both towers, or of one alone.
+fn config_json(model: &ModelConfig, vision: Option<&SiglipVariant>, towers: Towers, dtype: &str) -> Value {
+    let (text, vision) =
+        (text_json(model), vision.map(|vision| vision_json(model, vision)).unwrap_or_default());
+    match towers {
+        Towers::Both => json!({
+            "architectures": ["SiglipModel"],
+            "model_type": "siglip",
+            "text_config": text,
+            "vision_config": vision,
+            "dtype": dtype,
+        }),
+        Towers::Image => alone(vision, "SiglipVisionModel", dtype),
+        Towers::Text => alone(text, "SiglipTextModel", dtype),
+    }
+}
+
+/// Name of an activation.
+fn activation(tanh: bool) -> &'static str {
+    if tanh { "gelu_pytorch_tanh" } else { "gelu" }
+}
+
+fn text_json(model: &ModelConfig) -> Map<String, Value> {
     let text = &model.text;
-    let activation = |tanh: bool| if tanh { "gelu_pytorch_tanh" } else { "gelu" };
-    json!({
-        "architectures": ["SiglipModel"],
-        "model_type": "siglip",
-        "text_config": {
-            "model_type": "siglip_text_model",
-            "vocab_size": text.vocab_size,
-            "max_position_embeddings": text.context_length,
-            "hidden_size": text.width,
-            "intermediate_size": text.mlp_width(),
-            "num_hidden_layers": text.layers,
-            "num_attention_heads": text.heads,
-            "hidden_act": activation(text.activation.tanh == Some(true)),
-            "layer_norm_eps": text.norm.epsilon,
-            "projection_size": model.embed_dim,
-        },
-        "vision_config": {
-            "model_type": "siglip_vision_model",
-            "hidden_size": vision.width,
-            "intermediate_size": vision.hidden,
-            "num_hidden_layers": vision.depth,
-            "num_attention_heads": vision.heads,
-            "num_channels": 3,
-            "image_size": model.vision.image_size[0],
-            "patch_size": vision.patch,
-            "hidden_act": activation(vision.tanh),
-            "layer_norm_eps": vision.epsilon,
-        },
-        "dtype": dtype,
-    })
+    let mut config = Map::new();
+    config.insert("model_type".into(), json!("siglip_text_model"));
+    config.insert("vocab_size".into(), json!(text.vocab_size));
+    config.insert("max_position_embeddings".into(), json!(text.context_length));
+    config.insert("hidden_size".into(), json!(text.width));
+    config.insert("intermediate_size".into(), json!(text.mlp_width()));
+    config.insert("num_hidden_layers".into(), json!(text.layers));
+    config.insert("num_attention_heads".into(), json!(text.heads));
+    config.insert("hidden_act".into(), json!(activation(text.activation.tanh == Some(true))));
+    config.insert("layer_norm_eps".into(), json!(text.norm.epsilon));
+    config.insert("projection_size".into(), json!(model.embed_dim));
+    config
+}
+
+fn vision_json(model: &ModelConfig, vision: &SiglipVariant) -> Map<String, Value> {
+    let mut config = Map::new();
+    config.insert("model_type".into(), json!("siglip_vision_model"));
+    config.insert("hidden_size".into(), json!(vision.width));
+    config.insert("intermediate_size".into(), json!(vision.hidden));
+    config.insert("num_hidden_layers".into(), json!(vision.depth));
+    config.insert("num_attention_heads".into(), json!(vision.heads));
+    config.insert("num_channels".into(), json!(3));
+    config.insert("image_size".into(), json!(model.vision.image_size[0]));
+    config.insert("patch_size".into(), json!(vision.patch));
+    config.insert("hidden_act".into(), json!(activation(vision.tanh)));
+    config.insert("layer_norm_eps".into(), json!(vision.epsilon));
+    config
 }

@@ -178,6 +178,15 @@ pub enum SelectError {
         /// All tensors of the weights.
         tensors: usize,
     },
+    /// The weights of a model that is still being pruned, beside the masks that say what remains of it.
+    #[error(
+        "the weights are not pruned yet: `{}` is one of the masks that say what remains of them",
+        shown(mask)
+    )]
+    Pruning {
+        /// Name of a tensor of the masks.
+        mask: String,
+    },
     /// There are no tensors, or only training state.
     #[error("no weights: {}", if *tensors == 0 { "there are no tensors" } else { "all tensors are training state" })]
     Empty {
@@ -192,7 +201,7 @@ impl SelectError {
         match self {
             SelectError::Ambiguous { .. } => "ambiguous",
             SelectError::Collision { .. } => "duplicate",
-            SelectError::Placeholders { .. } => "unsupported",
+            SelectError::Placeholders { .. } | SelectError::Pruning { .. } => "unsupported",
             SelectError::NotThere { .. }
             | SelectError::NoPrefix { .. }
             | SelectError::NothingIgnored { .. }

@@ -13,6 +13,9 @@ use super::{LeftOut, LeftOutKind, SelectError, StateDict, Weights, WeightsChoice
 const WRAPPERS: [&str; 5] =
     ["_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_forward_module", "module"];
 
+/// Numbers that compare the features of both towers.
+const SHARED: [&str; 2] = ["logit_scale", "logit_bias"];
+
 /// Most prefixes that a message lists.
 const SHOWN: usize = 8;
 
@@ -92,6 +95,30 @@ impl Weights {
         let mut found = self.kept(below, LeftOutKind::Other)?;
         found.path.extend(prefix.split('.').map(str::to_owned));
         Ok(found)
+    }
+
+    /// The towers below two prefixes as one model; the second part of each says what its names lack before them. A logit
+    /// scale or bias is taken from anywhere, if there is only one.
+    ///
+    /// # Errors
+    /// Towers with tensors of one name.
+    pub(crate) fn joined(self, towers: [(&str, Option<&str>); 2]) -> Result<Weights, SelectError> {
+        let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+        let numbers = |number: &str| {
+            let all = self.state_dict.tensors().iter();
+            all.filter(|tensor| last(&tensor.name) == number).count()
+        };
+        let shared: Vec<&str> = SHARED.into_iter().filter(|number| numbers(number) == 1).collect();
+        let rename = |name: &str| {
+            if SHARED.contains(&last(name).as_str()) {
+                return shared.contains(&last(name).as_str()).then(|| last(name));
+            }
+            towers.into_iter().find_map(|(prefix, lacks)| {
+                let rest = below(name, prefix)?;
+                Some(lacks.map_or(rest.clone(), |lacks| format!("{lacks}.{rest}")))
+            })
+        };
+        self.kept(rename, LeftOutKind::Other)
     }
 
     /// The tensors that `rename` gives a name; the others are left out, by the first part of their names.

@@ -267,3 +267,54 @@ fn what_is_built_is_what_is_written() {
     config.set_embed_dim(0).unwrap_err();
     assert_eq!(config, before);
 }
+
+#[test]
+fn keys_of_open_clip_since_3_3_are_read_and_those_without_effect_are_not_written() {
+    let vision = r#""image_seq_len": 576"#;
+    let text = r#""text_arch": "clip""#;
+    let config = ModelConfig::parse(small(vision, text, "").as_bytes()).unwrap();
+    let written = config.to_json();
+    assert!(!written.contains("image_seq_len") && !written.contains("text_arch"), "{written}");
+    let variable = ModelConfig::parse(small("", r#""variable_text": true"#, "").as_bytes()).unwrap();
+    assert!(!variable.to_json().contains("variable_text"));
+}
+
+#[test]
+fn the_end_token_that_pooling_needs_is_always_written() {
+    for (text, expected) in [
+        (r#""pool_type": "eos""#, Some("\"eos_id\": 2")),
+        (r#""eos_id": 99"#, Some("\"eos_id\": 99")),
+        (r#""pool_type": "argmax""#, None),
+    ] {
+        let written = ModelConfig::parse(small("", text, "").as_bytes()).unwrap().to_json();
+        match expected {
+            Some(expected) => assert!(written.contains(expected), "{written}"),
+            None => assert!(!written.contains("eos_id"), "{written}"),
+        }
+    }
+}
+
+#[test]
+fn other_models_of_open_clip_are_named() {
+    for (config, says) in [
+        (
+            small("", "", r#""audio_cfg": {"model_type": "HTSAT"}"#),
+            "this is a CLAP, which compares audio and texts",
+        ),
+        (small("", "", r#""genlip_cfg": {}"#), "this is a GenLIP, which writes texts"),
+        (small("", "", r#""genlap_cfg": {}"#), "this is a GenLAP, which writes texts"),
+        (small("", r#""text_arch": "modern""#, ""), "the text tower ModernText is not supported"),
+        (
+            small("", r#""hf_model_config": {"hidden_size": 8}"#, ""),
+            "a text tower with changes to its own `config.json`",
+        ),
+        (
+            small(r#""timm_model_name": "naflexvit_base_patch16_siglip", "image_seq_len": 576"#, "", ""),
+            "`naflexvit_base_patch16_siglip` is a tower for images of any proportions (NaFlex)",
+        ),
+    ] {
+        let error = ModelConfig::parse(config.as_bytes()).unwrap_err();
+        assert_eq!(error.code, Code::Unsupported, "{config}: {error}");
+        assert!(error.to_string().contains(says), "{config}: {error}");
+    }
+}

@@ -106,12 +106,14 @@ fn folders_that_cannot_be_read_are_named() {
             "unsupported",
             "a sentence-transformers model of Transformer, Pooling",
         ),
-        (&[(".metadata", ""), ("__0_0.distcp", "")], "unsupported", "a distributed checkpoint of PyTorch"),
+        // Parts without their description, one that is empty, and one that is no pickle.
         (
-            &[(".metadata", ""), ("_metadata_extra.pt", "")],
-            "unsupported",
-            "a distributed checkpoint of PyTorch",
+            &[("__0_0.distcp", "")],
+            "missing",
+            "parts of a distributed checkpoint of PyTorch (`.distcp`), but no",
         ),
+        (&[(".metadata", ""), ("__0_0.distcp", "")], "truncated", ".metadata`: byte 0"),
+        (&[(".metadata", "{}"), ("_metadata_extra.pt", "")], "malformed", ".metadata"),
         (&[("zero_pp_rank_0_mp_rank_00_model_states.pt", "")], "unsupported", "DeepSpeed ZeRO-3"),
         (
             &[("text_encoder/model.safetensors", ""), ("unet/x.json", "")],
@@ -128,6 +130,22 @@ fn folders_that_cannot_be_read_are_named() {
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(says) || says.starts_with("`latest`"), "{error}");
     }
+}
+
+#[test]
+fn one_part_of_a_distributed_checkpoint_is_named() {
+    let made = folder(&[], &[(".metadata", ""), ("__0_0.distcp", "")]);
+    let error = refused(&made.path().join("__0_0.distcp"));
+    assert_eq!(error.code(), "unsupported", "{error}");
+    assert!(error.to_string().contains("is one part of a distributed checkpoint of PyTorch"), "{error}");
+}
+
+#[test]
+fn the_newest_of_several_distributed_checkpoints_is_proposed() {
+    let made = folder(&[], &[("checkpoints/epoch_9/.metadata", ""), ("checkpoints/epoch_10/.metadata", "")]);
+    let error = refused(made.path());
+    assert_eq!(error.code(), "missing", "{error}");
+    assert_eq!(error.proposed(), Some(made.path().join("checkpoints/epoch_10")));
 }
 
 #[cfg(unix)]

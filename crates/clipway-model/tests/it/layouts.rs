@@ -253,7 +253,9 @@ fn sources_that_do_not_fit_are_refused_with_everything_that_is_wrong() {
     );
     assert_eq!((error.problems().len(), error.differences().unwrap().iter().count()), (3, 2));
     let other = CONFIG.replace("\"clip\"", "\"clipseg\"");
-    check("kind", transformers(), Some(&other), &["expected `clip` or `metaclip_2`, found `clipseg`"]);
+    check("kind", transformers(), Some(&other), &["this is CLIPSeg, which cannot be converted"]);
+    let other = CONFIG.replace("\"clip\"", "\"odd_clip\"");
+    check("odd kind", transformers(), Some(&other), &["expected `clip` or `metaclip_2`, found `odd_clip`"]);
     let mut mixed = transformers();
     mixed.extend(openai().into_iter().skip(3));
     check("mixed", mixed, Some(CONFIG), &["several layouts", "Hugging Face", "open_clip or OpenAI"]);

@@ -1,4 +1,4 @@
-//! Models in the names of their own code: EVA-CLIP, the Perception Encoder and Long-CLIP.
+//! Models in the names of their own code: EVA-CLIP, the Perception Encoder, Long-CLIP and Chinese-CLIP.
 
 use std::sync::Arc;
 
@@ -203,4 +203,97 @@ fn long_clip_takes_the_first_rows_of_one_table_and_the_others_of_the_stretched_o
 fn values(bytes: &[u8]) -> Vec<f32> {
     let (values, _) = bytes.as_chunks::<4>();
     values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+/// Chinese-CLIP's tensors, with an image tower of this width and a BERT of this width.
+fn chinese(width: usize, layers: usize, text: usize) -> Vec<TensorInfo> {
+    let mut tensors = vec![
+        info("visual.class_embedding", &[width]),
+        info("visual.positional_embedding", &[17, width]),
+        info("visual.proj", &[width, 32]),
+        info("visual.conv1.weight", &[width, 3, 8, 8]),
+        info("text_projection", &[text, 32]),
+        info("logit_scale", &[]),
+        info("bert.embeddings.position_ids", &[1, 64]),
+        info("bert.embeddings.word_embeddings.weight", &[300, text]),
+        info("bert.embeddings.position_embeddings.weight", &[64, text]),
+        info("bert.embeddings.token_type_embeddings.weight", &[2, text]),
+        info("bert.pooler.dense.weight", &[text, text]),
+        info("bert.pooler.dense.bias", &[text]),
+    ];
+    let mut norm = |name: &str, width: usize| {
+        tensors.extend(["weight", "bias"].map(|leaf| info(format!("{name}.{leaf}"), &[width])));
+    };
+    norm("visual.ln_pre", width);
+    norm("visual.ln_post", width);
+    norm("bert.embeddings.LayerNorm", text);
+    for block in 0..layers {
+        let block = format!("visual.transformer.resblocks.{block}");
+        norm(&format!("{block}.ln_1"), width);
+        norm(&format!("{block}.ln_2"), width);
+    }
+    for layer in 0..2 {
+        norm(&format!("bert.encoder.layer.{layer}.attention.output.LayerNorm"), text);
+        norm(&format!("bert.encoder.layer.{layer}.output.LayerNorm"), text);
+    }
+    let mut linear = |name: String, bias: String, shape: [usize; 2]| {
+        tensors.extend([info(name, &shape), info(bias, &shape[..1])]);
+    };
+    for block in 0..layers {
+        let block = format!("visual.transformer.resblocks.{block}");
+        linear(
+            format!("{block}.attn.in_proj_weight"),
+            format!("{block}.attn.in_proj_bias"),
+            [3 * width, width],
+        );
+        for (module, rows, columns) in [
+            ("attn.out_proj", width, width),
+            ("mlp.c_fc", 4 * width, width),
+            ("mlp.c_proj", width, 4 * width),
+        ] {
+            linear(format!("{block}.{module}.weight"), format!("{block}.{module}.bias"), [rows, columns]);
+        }
+    }
+    for layer in 0..2 {
+        for (module, rows, columns) in [
+            ("attention.self.query", text, text),
+            ("attention.self.key", text, text),
+            ("attention.self.value", text, text),
+            ("attention.output.dense", text, text),
+            ("intermediate.dense", 2 * text, text),
+            ("output.dense", text, 2 * text),
+        ] {
+            let module = format!("bert.encoder.layer.{layer}.{module}");
+            linear(format!("{module}.weight"), format!("{module}.bias"), [rows, columns]);
+        }
+    }
+    tensors
+}
+
+#[test]
+fn chinese_clip_is_read_in_the_names_of_its_own_code() {
+    for (prefix, width, layers, text, heads) in
+        [("", 128, 2, 128, 64), ("module.", 128, 3, 192, 64), ("model.clip.", 1280, 32, 128, 80)]
+    {
+        let mut tensors = chinese(width, layers, text);
+        tensors.iter_mut().for_each(|tensor| tensor.name.insert_str(0, prefix));
+        let source = resolved(tensors, None).unwrap_or_else(|error| panic!("{prefix}: {error}"));
+        assert_eq!(source.layout().name, "chinese_clip", "{prefix}");
+        let model = &source.config().model;
+        assert!(model.quick_gelu && model.uses_custom_text());
+        assert_eq!((model.embed_dim, model.vision.head_width, model.text.context_length), (32, heads, 52));
+        let bert = model.text_model().unwrap();
+        assert_eq!((bert.heads, bert.layers, bert.mlp_width, bert.epsilon), (text / 64, 2, 2 * text, 1e-12));
+        assert_eq!(source.config().preprocess().resize_mode.name(), "squash");
+        let projection = source.plan().tensors.iter().find(|t| t.target.name == "text.proj.weight").unwrap();
+        assert_eq!(projection.target.shape, [32, text]);
+        let dropped: usize = source
+            .ledger()
+            .groups
+            .iter()
+            .filter(|group| group.fate == Fate::Dropped)
+            .map(|group| group.tensors)
+            .sum();
+        assert_eq!(dropped, 3, "position ids and the pooler");
+    }
 }

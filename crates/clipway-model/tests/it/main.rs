@@ -26,6 +26,7 @@ mod layouts_own;
 mod layouts_timm;
 mod layouts_unfit;
 mod ledger;
+mod named;
 mod onnx;
 mod onnx_export;
 mod processors;

@@ -179,7 +179,10 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
     }
     let plain = || config("", VISION, TEXT);
     let one_tower = |options: &mut SourceOptions| options.tower = Some(Towers::Text);
-    check("transformers", one_tower, plain(), &["only the text tower: this target needs both"]);
+    check("openai", one_tower, plain(), &["only the text tower: this target needs both"]);
+    // What a tower alone cannot express is not asked of the other one.
+    let seeing = format!(r#"{TEXT}, "no_causal_mask": true"#);
+    check("transformers", one_tower, config("", RESNET, &seeing), &["`text_cfg.no_causal_mask`"]);
     check("transformers", |_| {}, config("", RESNET, TEXT), &["`vision_cfg.layers`: a ResNet"]);
     let longest = |options: &mut SourceOptions| {
         options.preprocess.resize_mode = Some(clipway_model::config::ResizeMode::Longest);
@@ -198,6 +201,61 @@ fn what_a_target_cannot_express_is_refused_all_at_once() {
     let canonical = format!(r#"{OPENAI_TEXT}, "tokenizer_kwargs": {{"clean": "canonicalize"}}"#);
     let own = config(r#""quick_gelu": true,"#, OPENAI_VISION, &canonical);
     check("openai", |_| {}, own, &["`text_cfg.tokenizer_kwargs.clean`"]);
+}
+
+#[test]
+fn a_tower_alone_is_written_for_transformers_class_of_it() {
+    let resnet = config("", RESNET, TEXT);
+    let bare = config("", VISION, &format!(r#"{TEXT}, "proj_type": "none""#))
+        .replace("\"embed_dim\": 8", "\"embed_dim\": 16");
+    for (config, tower, class, kind, beside) in [
+        (config("", VISION, TEXT), Towers::Image, "CLIPVisionModelWithProjection", "clip_vision_model", true),
+        (config("", VISION, TEXT), Towers::Text, "CLIPTextModelWithProjection", "clip_text_model", false),
+        // The other tower means nothing.
+        (resnet, Towers::Text, "CLIPTextModelWithProjection", "clip_text_model", false),
+        (bare, Towers::Text, "CLIPTextModel", "clip_text_model", false),
+        (siglip(), Towers::Image, "SiglipVisionModel", "siglip_vision_model", true),
+        (siglip(), Towers::Text, "SiglipTextModel", "siglip_text_model", false),
+    ] {
+        let bench = Bench::of(&config);
+        let source = bench.write_source("tiny.safetensors");
+        let options = SourceOptions { tower: Some(tower), ..bench.options() };
+        let there = export(&bench, &source, options, "transformers", "out/there");
+        let document: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(there.join("config.json")).unwrap()).unwrap();
+        assert_eq!((&document["architectures"][0], &document["model_type"]), (&class.into(), &kind.into()));
+        assert_eq!(there.join("preprocessor_config.json").exists(), beside, "{class}");
+        assert!(tensors(&there).keys().all(|name| !name.starts_with("logit_")), "{class}");
+        // Back in open_clip's names, each tensor is the source's.
+        let back = export(&bench, &there, SourceOptions::default(), "open_clip", "out/back");
+        let (first, last) = (tensors(&source), tensors(&back));
+        let is_image = |name: &str| name.starts_with("visual.");
+        let kept: BTreeMap<_, _> = first
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("logit_") && is_image(name) == (tower == Towers::Image))
+            .collect();
+        assert!(kept.len() > 10 && last == kept, "{class}: {:?} {:?}", kept.keys(), last.keys());
+    }
+    // Tensors that open_clip splits are dropped once with their tower.
+    let bench = Bench::of(&siglip());
+    let whole =
+        export(&bench, &bench.write_source("tiny.safetensors"), bench.options(), "transformers", "out/whole");
+    let text = SourceOptions { tower: Some(Towers::Text), ..SourceOptions::default() };
+    let there = export(&bench, &whole, text, "transformers", "out/there");
+    assert!(tensors(&there).keys().all(|name| name.starts_with("text_model.")));
+}
+
+#[test]
+fn the_end_token_with_the_highest_id_is_what_openai_s_code_uses() {
+    let highest = format!(r#"{OPENAI_TEXT}, "pool_type": "eos", "eos_id": 49"#);
+    let bench = Bench::of(&config(r#""quick_gelu": true,"#, OPENAI_VISION, &highest));
+    let there =
+        export(&bench, &bench.write_source("tiny.safetensors"), bench.options(), "openai", "out/there");
+    assert!(tensors(&there).contains_key("input_resolution"));
+    let other = Bench::of(&config(r#""quick_gelu": true,"#, OPENAI_VISION, &highest.replace("49", "48")));
+    let source = Source::resolve(other.write_source("tiny.safetensors"), &other.options()).unwrap();
+    let error = Export::prepare(&source, Target::named("openai").unwrap().spelling).unwrap_err();
+    assert!(error.to_string().contains("`text_cfg.pool_type`"), "{error}");
 }
 
 #[test]

@@ -93,3 +93,78 @@ fn the_decoder_of_coca_is_written_with_the_whole_model_alone() {
     // Two blocks of twelve tensors, two with one more norm, the last norm and the projection.
     assert_eq!(tensors, [2 * 12 + 2 * 14 + 2 + 1, 0, 0]);
 }
+
+/// A model whose text tower is a BERT, `width` wide, with the description of it.
+fn bert(width: usize, heads: usize, kind: &str) -> (Bench, String) {
+    let config = CONFIG.replace("small/roberta", "some/bert").replace("cls_pooler", "mean_pooler");
+    let (types, positions) = if kind == "bert" { (2, 16) } else { (1, 18) };
+    let described = format!(
+        r#"{{"model_type": "{kind}", "vocab_size": 20, "hidden_size": {width}, "num_hidden_layers": 2, "num_attention_heads": {heads},
+        "intermediate_size": 10, "max_position_embeddings": {positions}, "type_vocab_size": {types}, "layer_norm_eps": 1e-7}}"#
+    );
+    let mut model = ModelConfig::parse(config.as_bytes()).unwrap();
+    model.set_text_model(TextModel::parse(described.as_bytes()).unwrap().unwrap());
+    (Bench::of_model(&config, &model), described)
+}
+
+#[test]
+fn a_local_folder_of_the_model_s_name_describes_it() {
+    let (bench, described) = bert(24, 3, "bert");
+    fs::create_dir_all(bench.path("some/bert")).unwrap();
+    fs::write(bench.path("some/bert/config.json"), &described).unwrap();
+    let source = Source::resolve(bench.write_source("tiny.safetensors"), &bench.options()).unwrap();
+    let model = source.config().model.text_model().unwrap();
+    assert_eq!((model.heads, model.width, model.epsilon), (3, 24, 1e-7));
+    let note = "the text model is described by `config.json` in the folder `some/bert`";
+    assert!(source.notes().iter().any(|found| found == note), "{:?}", source.notes());
+    // What lies beside the weights decides.
+    fs::write(
+        bench.path("config.json"),
+        described.replace("\"num_attention_heads\": 3", "\"num_attention_heads\": 4"),
+    )
+    .unwrap();
+    let source = Source::resolve(bench.path("tiny.safetensors"), &bench.options()).unwrap();
+    assert_eq!(source.config().model.text_model().unwrap().heads, 4);
+    // Another kind of model in the folder is named.
+    fs::remove_file(bench.path("config.json")).unwrap();
+    fs::write(bench.path("some/bert/config.json"), r#"{"model_type": "distilbert"}"#).unwrap();
+    let error = Source::resolve(bench.path("tiny.safetensors"), &bench.options()).unwrap_err();
+    assert_eq!(error.code(), "unsupported");
+    assert!(error.to_string().contains("a text model of the kind `distilbert` is not supported"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_out_of_the_folder_describes_nothing() {
+    let (bench, described) = bert(24, 3, "bert");
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("config.json"), described).unwrap();
+    fs::create_dir(bench.path("some")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), bench.path("some/bert")).unwrap();
+    let error = Source::resolve(bench.write_source("tiny.safetensors"), &bench.options()).unwrap_err();
+    assert_eq!(error.code(), "path-escape", "{error}");
+}
+
+#[test]
+fn a_bert_is_known_by_its_shapes_and_its_heads_are_assumed() {
+    for (kind, title, family, pad) in [("bert", "BERT", "bert", 0), ("roberta", "RoBERTa", "xlm-roberta", 1)]
+    {
+        let (bench, _) = bert(128, 2, kind);
+        let source = Source::resolve(bench.write_source("tiny.safetensors"), &bench.options()).unwrap();
+        let model = source.config().model.text_model().unwrap();
+        assert_eq!((model.family.name(), model.heads, model.pad_id, model.layers), (family, 2, pad, 2));
+        let note = format!("the text model was taken for a {title} by its shapes, with 2 heads of 64");
+        assert!(source.notes().iter().any(|found| found.starts_with(&note)), "{:?}", source.notes());
+        bench.export(&bench.options()).unwrap();
+        let again = Source::resolve(bench.target(), &SourceOptions::default()).unwrap();
+        assert_eq!(again.config().model.text_model(), Some(model), "the folder carries the description");
+    }
+    // Where heads of 64 do not divide the width, nothing is assumed.
+    let (bench, _) = bert(24, 3, "bert");
+    let error = Source::resolve(bench.write_source("tiny.safetensors"), &bench.options()).unwrap_err();
+    assert!(error.to_string().contains("unknown text model `some/bert`"), "{error}");
+    // A config of another kind is named.
+    fs::write(bench.path("config.json"), r#"{"model_type": "distilbert"}"#).unwrap();
+    let error = Source::resolve(bench.path("tiny.safetensors"), &bench.options()).unwrap_err();
+    assert!(error.to_string().contains("of the kind `distilbert`"), "{error}");
+}

@@ -3,7 +3,7 @@
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::plan::{Fate, Towers};
 use clipway_model::source::{Source, SourceError, SourceOptions};
-use clipway_model::state_dict::{LeftOutKind, Selection};
+use clipway_model::state_dict::{LeftOutKind, Selection, WeightsChoice};
 
 use crate::bench::Bench;
 
@@ -144,4 +144,110 @@ fn one_tower_alone_needs_no_logit_scale_and_must_be_asked_for() {
             );
         }
     }
+}
+
+/// The small model's names with the two towers under prefixes of their own.
+fn split<'a>(image: &'a str, text: &'a str, scale: &'a str) -> impl Fn(&str) -> Vec<String> + 'a {
+    move |name: &str| {
+        let name = match name.strip_prefix("visual.") {
+            Some(rest) => format!("{image}{rest}"),
+            None if name == "logit_scale" => format!("{scale}{name}"),
+            None => format!("{text}{name}"),
+        };
+        vec![name]
+    }
+}
+
+#[test]
+fn towers_under_prefixes_of_their_own_are_one_model() {
+    let whole = Bench::new().tensors.len();
+    for (image, text, scale) in [
+        ("image_model.visual.", "text_model_.", ""),
+        ("backbone.visual.", "backbone_text.clip.", "head."),
+        // The image tower's own module, which has no `visual.`.
+        ("image_encoder.", "text_encoder.", ""),
+        ("image_encoder.", "text_encoder.", "text_encoder."),
+        // DeCLIP's code, whose image tower has no prefix.
+        ("visual.", "encode_text.", ""),
+        // TinyCLIP's code, with and without data parallel.
+        ("_image_encoder.visual.", "_text_encoder.", "_logit_scale."),
+        ("_image_encoder.module.visual.", "_text_encoder.module.", "_logit_scale.module."),
+    ] {
+        let source = resolved(split(image, text, scale), &["head.weight", "ff.bias"], Selection::default());
+        let source = source.unwrap_or_else(|error| panic!("{image} {text}: {error}"));
+        assert_eq!(source.plan().tensors.len(), whole, "{image} {text}");
+        assert_eq!(source.tower(), Towers::Both);
+        let note = |name: &str| match name {
+            "visual." => "visual".to_owned(),
+            name => name.trim_end_matches("visual.").trim_end_matches('.').replace(".module", ""),
+        };
+        let expected = format!(
+            "the image tower is under `{}`, the text tower under `{}`; 2 other tensors are left out",
+            note(image),
+            note(text)
+        );
+        assert!(source.notes().contains(&expected), "{expected}: {:?}", source.notes());
+    }
+    // Of two numbers neither is taken.
+    let error = resolved(split("a.visual.", "b.", ""), &["b.logit_scale"], Selection::default()).unwrap_err();
+    assert!(matches!(error.code(), "duplicate" | "missing" | "mismatch"), "{error}");
+    // Two image towers are two candidates.
+    let rename = |name: &str| match name.strip_prefix("visual.") {
+        Some(rest) => vec![format!("a.visual.{rest}"), format!("b.visual.{rest}")],
+        None => vec![],
+    };
+    let error = resolved(rename, &[], Selection::default()).unwrap_err();
+    assert_eq!(error.code(), "ambiguous", "{error}");
+}
+
+#[test]
+fn an_image_tower_saved_without_its_name_is_found() {
+    for prefix in ["", "encoder.", "model.image_encoder."] {
+        let rename = |name: &str| match name.strip_prefix("visual.") {
+            Some(rest) => vec![format!("{prefix}{rest}")],
+            None => vec![],
+        };
+        let source = resolved(rename, &[], Selection::default()).unwrap();
+        assert_eq!((source.layout().name, source.tower()), ("open_clip", Towers::Image), "{prefix}");
+    }
+}
+
+#[test]
+fn averaged_weights_under_a_prefix_are_taken_on_request() {
+    let ema = |choice| Selection { choice: Some(choice), ..Selection::default() };
+    for prefix in ["model_ema.clip", "ema_model", "clip_ema.module", "net.ema.clip"] {
+        let rename = |name: &str| vec![format!("raw.{name}"), format!("{prefix}.{name}")];
+        let source = resolved(rename, &["head.weight"], ema(WeightsChoice::Ema)).unwrap();
+        let weights = source.weights();
+        assert_eq!((weights.choice, weights.has_both), (WeightsChoice::Ema, true), "{prefix}");
+        assert_eq!(weights.path.join("."), prefix.trim_end_matches(".module"));
+        assert_eq!(source.plan().tensors.len(), Bench::new().tensors.len());
+        let source = resolved(rename, &["head.weight"], Selection::default()).unwrap();
+        assert_eq!(
+            (source.weights().choice, source.weights().path.join(".")),
+            (WeightsChoice::Raw, "raw".to_owned())
+        );
+        // Without raw weights the average is the model.
+        let rename = |name: &str| vec![format!("{prefix}.{name}")];
+        let source = resolved(rename, &["head.weight"], Selection::default()).unwrap();
+        assert_eq!(source.weights().choice, WeightsChoice::Ema, "{prefix}");
+        let error = resolved(rename, &["head.weight"], ema(WeightsChoice::Raw)).unwrap_err();
+        assert_eq!(error.code(), "missing", "{error}");
+    }
+}
+
+#[test]
+fn weights_that_are_still_being_pruned_are_refused() {
+    let beside = ["_image_encoder.l0_module.lambda_1", "head.weight"];
+    let error = resolved(
+        split("_image_encoder.visual.", "_text_encoder.", "_logit_scale."),
+        &beside,
+        Selection::default(),
+    );
+    let error = error.unwrap_err();
+    assert_eq!(error.code(), "unsupported");
+    assert!(
+        error.to_string().contains("the weights are not pruned yet: `_image_encoder.l0_module."),
+        "{error}"
+    );
 }

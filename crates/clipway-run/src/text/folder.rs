@@ -149,7 +149,7 @@ fn clip_files(context_length: usize) -> Vec<(String, Vec<u8>)> {
 
 /// Whether the files of a folder without a whole vocabulary allow CLIP's own: no part of another one, and no other class.
 fn may_be_clip(files: &TokenizerFiles) -> Result<bool, TokenizerError> {
-    let has_part = files.vocabulary.is_some() || files.merges.is_some();
+    let has_part = files.vocabulary.is_some() || files.merges.is_some() || files.words.is_some();
     Ok(!has_part && huggingface::is_clip_class(files)?)
 }
 

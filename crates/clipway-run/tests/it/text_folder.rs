@@ -361,3 +361,41 @@ fn settings_that_no_class_follows_are_refused() {
     );
     assert!(read(&text, &bert(json!({ "model_max_length": 1e30 }))).is_ok());
 }
+
+/// The words of a BERT: one of them twice, one with an accent and white space at its end, and ends of lines of two kinds.
+const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc d\nc\u{2028}e\na\nphoto\n##s\né \r\nx\ry\n";
+
+#[test]
+fn words_in_a_file_of_their_own_are_a_bert_s() {
+    let text = text_config(
+        json!({ "hf_model_name": "bert-base-uncased", "context_length": 12, "hf_tokenizer_name": "tokenizer" }),
+    );
+    let words = ("vocab.txt".to_owned(), WORDS.as_bytes().to_vec());
+    let config = |value: Value| ("config.json".to_owned(), value.to_string().into_bytes());
+    for files in [
+        vec![words.clone()],
+        vec![words.clone(), config(json!({ "model_type": "bert" }))],
+        vec![words.clone(), config(json!({ "model_type": "chinese_clip" }))],
+        vec![
+            words.clone(),
+            ("tokenizer_config.json".to_owned(), br#"{"tokenizer_class": "BertTokenizerFast"}"#.to_vec()),
+        ],
+    ] {
+        let found = read(&text, &files).unwrap().unwrap();
+        ids(&found, "a b [SEP] photos x y é", &[2, 9, 6, 3, 10, 11, 1, 1, 1, 3, 0, 0]);
+        ids(&found, "A PHOTO", &[2, 9, 10, 3]);
+        // The same by open_clip's reading of the folder that is written, whose `tokenizer.json` is whole.
+        assert!(found.files.iter().any(|(name, _)| name == "tokenizer.json"));
+        let again = FolderTokenizer::read(&text, TextReading::OpenClip, &found.files).unwrap().unwrap();
+        ids(&again, "a b [SEP] photos", &[2, 9, 6, 3, 10, 11, 3]);
+    }
+    let cased = ("tokenizer_config.json".to_owned(), br#"{"do_lower_case": false}"#.to_vec());
+    ids(&read(&text, &vec![words.clone(), cased]).unwrap().unwrap(), "A photo", &[2, 1, 10, 3]);
+    // A class of another kind does not read words.
+    let other = ("tokenizer_config.json".to_owned(), br#"{"tokenizer_class": "CLIPTokenizer"}"#.to_vec());
+    assert!(read(&text, &vec![words, other]).unwrap().is_none());
+    for bad in [&b"\xff\n"[..], b"", b"a\nb\n"] {
+        let error = read(&text, &vec![("vocab.txt".to_owned(), bad.to_vec())]).unwrap_err();
+        assert!(matches!(error, TokenizerError::File { .. }), "{error}");
+    }
+}

@@ -18,6 +18,14 @@ pub enum TextModelError {
     /// All unknown keys and all values that are out of range or inconsistent.
     #[error("the text model's config is not supported:{}", lines(.0))]
     Problems(Vec<String>),
+    /// A kind of model that is not supported as a text tower.
+    #[error(
+        "a text model of the kind `{kind}` is not supported; BERT, RoBERTa, XLM-RoBERTa, mT5 and M2M-100 are"
+    )]
+    Kind {
+        /// The `model_type`, escaped and shortened.
+        kind: String,
+    },
 }
 
 impl TextModelError {
@@ -26,6 +34,7 @@ impl TextModelError {
         match self {
             TextModelError::Malformed(cause) => cause.code.name(),
             TextModelError::Problems(_) => "contradiction",
+            TextModelError::Kind { .. } => "unsupported",
         }
     }
 }

@@ -38,6 +38,8 @@ pub fn of(files: &TokenizerFiles) -> Result<String, TokenizerError> {
         let class = match model.get("model_type").and_then(Value::as_str) {
             Some("clip") => "CLIPTokenizer",
             Some("siglip") => "SiglipTokenizer",
+            // Only BERT's kind has its words in a file of their own.
+            _ if files.words.is_some() && !files.has_other_vocabulary() => "BertTokenizer",
             _ => "",
         };
         class.to_owned()
@@ -59,16 +61,7 @@ pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Bac
         "Siglip2Tokenizer" => Some(siglip2 as Build),
         _ => None,
     };
-    let Some(bytes) = files.tokenizer else {
-        let (Some(vocabulary), Some(merges), Some(build)) = (files.vocabulary, files.merges, builds) else {
-            return Ok(None);
-        };
-        let model = slow::byte_pairs(vocabulary, merges)?;
-        let [post_processor, charsmap, added] = [const { Value::Null }; 3];
-        let mut value = build(Source { model, post_processor, charsmap, added }, files)?;
-        added::add(&mut value, None, files, class)?;
-        return Ok(Some(Backend { bytes: Cow::Owned(value.to_string().into_bytes()), value }));
-    };
+    let Some(bytes) = files.tokenizer else { return without_file(files, class, builds) };
     let value = parse(bytes)?;
     let kind = kind(&value);
     check_kind(class, kind)?;
@@ -85,6 +78,26 @@ pub fn backend<'a>(files: &TokenizerFiles<'a>, class: &str) -> Result<Option<Bac
         return Ok(Some(Backend { bytes: Cow::Borrowed(bytes), value }));
     }
     Ok(Some(Backend { bytes: Cow::Owned(built.to_string().into_bytes()), value: built }))
+}
+
+/// The `tokenizer.json` that a class builds from a vocabulary in files of its own; `None` without one.
+fn without_file<'a>(
+    files: &TokenizerFiles<'a>,
+    class: &str,
+    builds: Option<Build>,
+) -> Result<Option<Backend<'a>>, TokenizerError> {
+    let (model, build) = match (files.vocabulary, files.merges, files.words, builds) {
+        (Some(vocabulary), Some(merges), _, Some(build)) => (slow::byte_pairs(vocabulary, merges)?, build),
+        (_, _, Some(words), _) => match super::builds::of(class, "WordPiece") {
+            Some(build) => (slow::word_pieces(words)?, build),
+            None => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    let [post_processor, charsmap, added] = [const { Value::Null }; 3];
+    let mut value = build(Source { model, post_processor, charsmap, added }, files)?;
+    added::add(&mut value, None, files, class)?;
+    Ok(Some(Backend { bytes: Cow::Owned(value.to_string().into_bytes()), value }))
 }
 
 /// The kind of model in a `tokenizer.json`. Files of older versions do not state it for byte pairs.

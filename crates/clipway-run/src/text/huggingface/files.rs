@@ -10,6 +10,9 @@ use crate::text::{TokenizerError, check_clip_vocabulary};
 pub const CONFIG: &str = "tokenizer_config.json";
 pub const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 
+/// Name of a WordPiece's vocabulary.
+pub const WORDS: &str = "vocab.txt";
+
 /// The files of a Hugging Face tokenizer, as bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TokenizerFiles<'a> {
@@ -27,19 +30,29 @@ pub struct TokenizerFiles<'a> {
     pub added_tokens: Option<&'a [u8]>,
     /// `spiece.model`, a SentencePiece model.
     pub sentence_piece: Option<&'a [u8]>,
+    /// `vocab.txt` of a WordPiece, one word in each line.
+    pub words: Option<&'a [u8]>,
     /// transformers' `config.json`, which names the model type.
     pub model: Option<&'a [u8]>,
 }
 
 impl<'a> TokenizerFiles<'a> {
     /// Names of the tokenizer files that an artifact carries along.
-    pub const NAMES: [&'static str; 7] =
-        [FILE, CONFIG, SPECIAL_TOKENS_MAP, "vocab.json", "merges.txt", "added_tokens.json", "spiece.model"];
+    pub const NAMES: [&'static str; 8] = [
+        FILE,
+        CONFIG,
+        SPECIAL_TOKENS_MAP,
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
+        "spiece.model",
+        WORDS,
+    ];
 
     /// Selects the files by their names.
     pub fn of(files: &'a [(String, Vec<u8>)]) -> Self {
         let file = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
-        let [tokenizer, config, special_tokens_map, vocabulary, merges, added_tokens, sentence_piece] =
+        let [tokenizer, config, special_tokens_map, vocabulary, merges, added_tokens, sentence_piece, words] =
             TokenizerFiles::NAMES.map(file);
         TokenizerFiles {
             tokenizer,
@@ -49,12 +62,18 @@ impl<'a> TokenizerFiles<'a> {
             merges,
             added_tokens,
             sentence_piece,
+            words,
             model: file("config.json"),
         }
     }
 
     /// Whether there is a vocabulary in any form.
     pub fn has_vocabulary(&self) -> bool {
+        self.words.is_some() || self.has_other_vocabulary()
+    }
+
+    /// Whether there is a vocabulary besides `vocab.txt`.
+    pub fn has_other_vocabulary(&self) -> bool {
         let pairs = self.vocabulary.is_some() && self.merges.is_some();
         self.tokenizer.is_some() || self.sentence_piece.is_some() || pairs
     }

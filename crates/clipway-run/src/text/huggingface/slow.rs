@@ -1,7 +1,8 @@
-//! A byte-pair encoding in two files, `vocab.json` and `merges.txt`.
+//! Vocabularies in files of their own: byte pairs in `vocab.json` and `merges.txt`, words of BERT in `vocab.txt`.
 
 use serde_json::{Map, Value, json};
 
+use super::files::WORDS;
 use super::json as strict;
 use crate::text::TokenizerError;
 
@@ -26,4 +27,17 @@ pub fn byte_pairs(vocabulary: &[u8], merges: &[u8]) -> Result<Map<String, Value>
         pairs.push(json!([left, right]));
     }
     Ok(Map::from_iter([("vocab".to_owned(), vocab), ("merges".to_owned(), Value::Array(pairs))]))
+}
+
+/// The `vocab` of a WordPiece model: one word in each line, whose number is its id. As in the `tokenizers` library, white
+/// space at a line's end does not count, and of a word in two lines the last one does.
+pub fn word_pieces(words: &[u8]) -> Result<Map<String, Value>, TokenizerError> {
+    let text = std::str::from_utf8(words)
+        .map_err(|error| TokenizerError::file(WORDS, format!("byte {}", error.valid_up_to()), "not UTF-8"))?;
+    let words = text.lines().enumerate().map(|(id, word)| (word.trim_end().to_owned(), json!(id)));
+    let vocab: Map<String, Value> = words.collect();
+    if vocab.is_empty() {
+        return Err(TokenizerError::file(WORDS, "file", "it contains no words"));
+    }
+    Ok(Map::from_iter([("vocab".to_owned(), Value::Object(vocab))]))
 }

@@ -1,0 +1,176 @@
+//! Models that cannot be converted are named for what they are, by the folder's `config.json` and by all names.
+
+use std::fs;
+
+use clipway_formats::{Dtype, TensorInfo, write_safetensors};
+use clipway_model::source::{Source, SourceOptions};
+
+/// Resolves a folder with tensors of these names and this `config.json`, and returns the code and the message.
+fn refused(names: &[&str], config: Option<&str>) -> (&'static str, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let infos: Vec<TensorInfo> = names
+        .iter()
+        .map(|name| TensorInfo { name: (*name).to_owned(), dtype: Dtype::F32, shape: vec![1] })
+        .collect();
+    let mut bytes = Vec::new();
+    write_safetensors(&mut bytes, &infos, &[], |_| Ok([0u8; 4])).unwrap();
+    fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+    if let Some(config) = config {
+        fs::write(folder.path().join("config.json"), config).unwrap();
+    }
+    let error = Source::resolve(folder.path(), &SourceOptions::default()).expect_err("it is refused");
+    (error.code(), error.to_string())
+}
+
+/// Names of a `CLIPModel`, which many models have in common.
+const CLIP: [&str; 6] = [
+    "logit_scale",
+    "text_model.embeddings.token_embedding.weight",
+    "text_model.encoder.layers.0.layer_norm1.weight",
+    "text_model.final_layer_norm.weight",
+    "vision_model.pre_layrnorm.weight",
+    "vision_model.encoder.layers.0.layer_norm1.weight",
+];
+
+#[test]
+fn the_kind_in_config_json_goes_before_the_names() {
+    for (kind, title) in [
+        ("clipseg", "this is CLIPSeg, which cannot be converted"),
+        ("owlvit", "this is OWL-ViT,"),
+        ("owlv2", "this is OWLv2,"),
+        ("xclip", "this is XCLIP,"),
+        ("altclip", "this is AltCLIP,"),
+        ("aimv2", "this is AIMv2,"),
+        ("blip", "this is BLIP,"),
+        ("align", "this is ALIGN,"),
+        ("groupvit", "this is GroupViT,"),
+        ("flava", "this is FLAVA,"),
+        ("clap", "this is CLAP,"),
+        ("mlcd_vision_model", "this is MLCD,"),
+        ("jina_clip", "this is Jina CLIP,"),
+        (
+            "llava",
+            "this is a language model that sees images, which cannot be converted: it writes texts; save its image tower",
+        ),
+        ("distilbert", "this is DistilBERT,"),
+    ] {
+        let (code, message) = refused(&CLIP, Some(&format!(r#"{{"model_type": "{kind}"}}"#)));
+        assert_eq!(code, "unsupported", "{message}");
+        assert!(message.contains(title), "{kind}: {message}");
+    }
+    // Names that no layout has, with a kind that is not known.
+    let odd = ["backbone.stem.weight", "neck.weight"];
+    let config = r#"{"model_type": "odd_clip", "architectures": ["OddClipModel"]}"#;
+    let (code, message) = refused(&odd, Some(config));
+    assert_eq!(code, "unsupported", "{message}");
+    let says = "`config.json` says that this is a `odd_clip` (`OddClipModel`), which is not supported";
+    assert!(message.contains(says), "{message}");
+    assert_eq!(refused(&odd, None).0, "unknown-layout");
+    // A kind that is not known, of a layout that is: the config's reader says so.
+    let (code, message) = refused(&CLIP, Some(r#"{"model_type": "odd_clip"}"#));
+    assert_eq!(code, "contradiction", "{message}");
+    assert!(message.contains("found `odd_clip`: this is another model"), "{message}");
+}
+
+#[test]
+fn names_show_what_a_file_without_config_is() {
+    let cases: [(&[&str], &str); 12] = [
+        (
+            &[
+                "vision_model.encoder.layers.0.self_attn.qkv.weight",
+                "text_encoder.embeddings.LayerNorm.bias",
+                "itm_head.weight",
+            ],
+            "this is Hugging Face transformers BLIP,",
+        ),
+        (
+            &[
+                "visual_encoder.blocks.0.attn.qkv.weight",
+                "text_encoder.encoder.layer.0.attention.self.query.weight",
+            ],
+            "this is BLIP with",
+        ),
+        (
+            &[
+                "visual.blocks.0.attn.qkv.weight",
+                "visual.patch_embed.proj.weight",
+                "image_projection",
+                "text_projection",
+            ],
+            "this is SLIP,",
+        ),
+        (
+            &["visual.blocks.0.attn.qkv.weight", "visual.patch_embed.proj.weight", "logit_scale"],
+            "this is a timm image tower",
+        ),
+        (
+            &["embeddings.word_embeddings.weight", "transformer.layer.0.attention.q_lin.weight"],
+            "this is DistilBERT,",
+        ),
+        (
+            &[
+                "distilbert.embeddings.word_embeddings.weight",
+                "distilbert.transformer.layer.0.attention.q_lin.weight",
+            ],
+            "this is DistilBERT,",
+        ),
+        (
+            &[
+                "transformer.embeddings.word_embeddings.weight",
+                "LinearTransformation.weight",
+                "LinearTransformation.bias",
+            ],
+            "this is Multilingual-CLIP,",
+        ),
+        (
+            &[
+                "embeddings.word_embeddings.weight",
+                "encoder.layer.0.attention.self.query.weight",
+                "pooler.dense.weight",
+            ],
+            "this is a BERT or RoBERTa alone,",
+        ),
+        (
+            &["visual.conv1.weight", "visual.class_embedding", "encode_text.encoder.ln.weight"],
+            "this is DeCLIP,",
+        ),
+        (
+            &["vision_model.embeddings.rms_norm.weight", "text_model.final_layer_norm.weight", "logit_scale"],
+            "this is Hugging Face transformers AIMv2,",
+        ),
+        (
+            &[
+                "text_model.encoder.layer.0.attention.self.query.weight",
+                "vision_model.encoder.layer.0.weight",
+            ],
+            "this is Hugging Face transformers VisionTextDualEncoderModel whose image tower is not CLIP's,",
+        ),
+        (
+            &[
+                "audio_model.audio_encoder.patch_embed.proj.weight",
+                "text_model.embeddings.word_embeddings.weight",
+            ],
+            "this is",
+        ),
+    ];
+    for (names, title) in cases {
+        let (code, message) = refused(names, None);
+        assert_eq!(code, "unsupported", "{message}");
+        assert!(message.contains(title), "{names:?}: {message}");
+    }
+}
+
+#[test]
+fn keys_without_effect_are_ignored_and_quantized_weights_are_named() {
+    let config = |more: &str| {
+        format!(
+            r#"{{"model_type": "clip", {more} "text_config": {{}}, "vision_config": {{}}, "projection_dim": 1}}"#
+        )
+    };
+    let all = r#""auto_map": {"AutoModel": "x.py"}, "custom_pipelines": {}, "num_labels": 2, "hidden_size": 512,
+        "logit_bias_init_value": -10.0,"#;
+    let (_, message) = refused(&CLIP, Some(&config(all)));
+    assert!(!message.contains("unknown key"), "{message}");
+    let (_, message) = refused(&CLIP, Some(&config(r#""quantization_config": {"bits": 8},"#)));
+    assert!(message.contains("the weights are quantized; save the model without quantization"), "{message}");
+}
