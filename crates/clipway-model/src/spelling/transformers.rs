@@ -22,7 +22,7 @@ pub(super) static SPELLING: Spelling = Spelling {
             processor = AutoProcessor.from_pretrained('PATH/TO/THIS/FOLDER')\n",
 };
 
-/// Whether a model is one of SigLIP's kind. A text tower alone is told by its pooling: the other tower means nothing.
+/// Whether a model is one of SigLIP's kind. A text tower alone shows it by its pooling.
 fn is_siglip(subject: &Subject<'_>) -> bool {
     let model = &subject.config.model;
     match subject.towers {

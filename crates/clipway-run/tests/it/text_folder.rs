@@ -362,7 +362,7 @@ fn settings_that_no_class_follows_are_refused() {
     assert!(read(&text, &bert(json!({ "model_max_length": 1e30 }))).is_ok());
 }
 
-/// The words of a BERT: one of them twice, one with an accent and white space at its end, and ends of lines of two kinds.
+/// The words of a BERT: one of them twice, one with an accent and whitespace at its end, and ends of lines of two kinds.
 const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc d\nc\u{2028}e\na\nphoto\n##s\né \r\nx\ry\n";
 
 #[test]
