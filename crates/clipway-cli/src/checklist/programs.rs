@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use clipway_model::config::TextPool;
-use clipway_model::export::Export;
+use clipway_model::checkpoint::CONFIG_NAME;
+use clipway_model::export::{Export, open_clip_obstacles};
+use clipway_model::input::{Folder, Kind};
 use clipway_model::source::Source;
 use clipway_model::spelling::Target;
+use serde_json::Value;
 
-use super::Point;
+use super::{Point, Status};
 use crate::failure::chain;
 
 /// A program that loads models.
@@ -63,7 +65,7 @@ impl Program {
     fn files(self) -> &'static [&'static [&'static str]] {
         match self {
             Program::OpenClip | Program::OpenClipMain => {
-                &[&["open_clip_config.json"], &["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]]
+                &[&[CONFIG_NAME], &["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]]
             }
             Program::Transformers => &[
                 &["config.json"],
@@ -107,11 +109,8 @@ fn point(program: Program, path: &Path, given: &str, source: Option<&Source>, is
     let name = program.name();
     let target = program.target();
     let export = format!("clipway export {given} --to {target} --out DIR");
-    let refuse = |found: String, mend: Option<String>| match (is_needed, mend) {
-        (true, mend) => Point::fail(name, found, mend),
-        (false, Some(mend)) => Point::warn(name, found, mend),
-        (false, None) => Point { mend: None, ..Point::warn(name, found, "") },
-    };
+    let status = if is_needed { Status::Fail } else { Status::Warn };
+    let refuse = |found: String, mend: Option<String>| Point { name, status, found, mend };
     let finds = program.finds_files(path);
     let Some(source) = source else {
         return match finds {
@@ -125,23 +124,20 @@ fn point(program: Program, path: &Path, given: &str, source: Option<&Source>, is
     let Some(spelling) = Target::named(target).map(|target| target.spelling) else {
         return refuse("nothing is written for it".to_owned(), None);
     };
-    let prepared = match Export::prepare(source, spelling) {
-        Ok(prepared) => prepared,
-        Err(error) => return refuse(format!("cannot express it: {}", chain(&error)), None),
-    };
-    let cannot = prepared.notes().iter().find(|note| {
-        note.contains("open_clip 3.3.0 cannot load") || note.contains("so open_clip cannot load")
-    });
-    match program {
-        Program::OpenClip | Program::OpenClipMain if cannot.is_some() => {
-            return refuse(cannot.cloned().unwrap_or_default(), None);
-        }
-        Program::OpenClipMain if finds && lacks_end_token(source) => {
-            let found =
-                "`text_cfg` pools at the end token and has no `eos_id`, which main refuses".to_owned();
-            return refuse(found, Some(export));
-        }
-        _ => {}
+    if let Err(error) = Export::prepare(source, spelling) {
+        return refuse(format!("cannot express it: {}", chain(&error)), None);
+    }
+    if matches!(program, Program::OpenClip | Program::OpenClipMain)
+        && let Some(obstacle) = open_clip_obstacles(source).into_iter().next()
+    {
+        return refuse(obstacle, None);
+    }
+    if program == Program::OpenClipMain
+        && finds
+        && config_at(path).is_some_and(|config| lacks_end_token(&config))
+    {
+        let found = "`text_cfg` pools at the end token and has no `eos_id`, which main refuses".to_owned();
+        return refuse(found, Some(export));
     }
     match finds {
         true => Point::pass(name, "loads it as it is"),
@@ -149,10 +145,32 @@ fn point(program: Program, path: &Path, given: &str, source: Option<&Source>, is
     }
 }
 
-/// Whether the config beside the weights leaves out the end token that its text tower pools at.
-fn lacks_end_token(source: &Source) -> bool {
-    let Some((_, config)) = source.checkpoint().config() else { return false };
-    let stated = serde_json::from_str::<serde_json::Value>(&config.model.to_json());
-    let has = stated.is_ok_and(|model| model["text_cfg"].get("eos_id").is_some());
-    config.model.text.pool == TextPool::Eos && !has
+/// The model config in a folder, as it is written there.
+fn config_at(path: &Path) -> Option<Value> {
+    let bytes = Folder::open(path).ok()?.read(CONFIG_NAME, Kind::Config).ok()??;
+    let config: Value = serde_json::from_slice(&bytes).ok()?;
+    Some(config["model_cfg"].clone())
+}
+
+/// Whether a model config leaves out the end token that its text tower pools at.
+fn lacks_end_token(model: &Value) -> bool {
+    let text = &model["text_cfg"];
+    text["pool_type"] == "eos" && text.get("eos_id").is_none() && text.get("hf_model_name").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pooling_at_the_end_token_needs_its_id() {
+        let lacks = |text: Value| lacks_end_token(&json!({ "embed_dim": 8, "text_cfg": text }));
+        assert!(lacks(json!({ "pool_type": "eos" })));
+        assert!(!lacks(json!({ "pool_type": "eos", "eos_id": 2 })));
+        assert!(!lacks(json!({ "pool_type": "argmax" })));
+        assert!(!lacks(json!({})), "the default is the highest id");
+        assert!(!lacks(json!({ "pool_type": "eos", "hf_model_name": "roberta-base" })));
+    }
 }

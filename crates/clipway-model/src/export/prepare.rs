@@ -8,7 +8,7 @@ use crate::config::PixelRule;
 use crate::plan::{Ledger, Plan, Precision, Step, Towers};
 use crate::source::Source;
 use crate::spelling::onnx::{Int8, OnnxPrecision, OnnxSettings};
-use crate::spelling::{SpellError, Spelled, Spelling, StoredWeights, Subject};
+use crate::spelling::{SpellError, Spelled, Spelling, Subject};
 
 /// An export ready to be written, for inspection. No weights have been read yet.
 #[derive(Debug)]
@@ -153,33 +153,39 @@ const FOLDED: &str = "the image tower's branches are folded for inference: open_
 const FOLDED_USAGE: &str =
     "; after `timm.utils.reparameterize_model` its model accepts these weights (see README.md)";
 
+/// Why open_clip 3.3.0 cannot load any folder of a model: it is a tower alone, it is folded, its config has keys of its own.
+fn obstacles(source: &Source) -> [Option<String>; 3] {
+    let model = &source.config().model;
+    let (beyond, towers) = (model.beyond_open_clip(), source.tower());
+    let alone = (towers != Towers::Both)
+        .then(|| format!("this folder has only the {} tower, so open_clip cannot load it", towers.name()));
+    let takes = beyond.is_empty() && towers == Towers::Both;
+    let folded = model.folded.then(|| format!("{FOLDED}{}", if takes { FOLDED_USAGE } else { "" }));
+    let unknown = (!beyond.is_empty()).then(|| {
+        let keys = beyond.join("`, `");
+        format!("open_clip 3.3.0 cannot load this folder: its configs have no key `{keys}`")
+    });
+    [alone, folded, unknown]
+}
+
+/// Why open_clip 3.3.0 cannot load the folders that are written for it; empty if it can.
+pub fn open_clip_obstacles(source: &Source) -> Vec<String> {
+    obstacles(source).into_iter().flatten().collect()
+}
+
 /// Notes on the folder to be written.
 fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
-    let mut notes = Vec::new();
-    if let StoredWeights::Graphs(_) = spelling.weights {
-        return notes;
+    if spelling.has_graphs() {
+        return Vec::new();
     }
-    let config = source.config();
-    let beyond = config.model.beyond_open_clip();
-    if source.tower() != Towers::Both {
-        let tower = source.tower().name();
-        notes.push(format!("this folder has only the {tower} tower, so open_clip cannot load it"));
-    }
-    if config.model.folded {
-        let takes = beyond.is_empty() && source.tower() == Towers::Both;
-        notes.push(format!("{FOLDED}{}", if takes { FOLDED_USAGE } else { "" }));
-    }
+    let [alone, folded, unknown] = obstacles(source);
+    let mut notes: Vec<String> = alone.into_iter().chain(folded).collect();
     if let Some([height, width]) = source.model().changed_from {
         notes.push(format!(
             "the image tower's tensors were made for {height}x{width} images and are not resampled: open_clip 3.3.0 \
              loads the folder with `force_image_size`"
         ));
     }
-    if spelling.is_open_clip && !beyond.is_empty() {
-        notes.push(format!(
-            "open_clip 3.3.0 cannot load this folder: its configs have no key `{}`",
-            beyond.join("`, `")
-        ));
-    }
+    notes.extend(unknown.filter(|_| spelling.is_open_clip));
     notes
 }
