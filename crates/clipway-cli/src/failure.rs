@@ -101,6 +101,11 @@ impl Failure {
         format!("{first} [{}]{rest}", self.code)
     }
 
+    /// The first line of the message, with the code.
+    pub fn first_line(&self) -> String {
+        self.coded().lines().next().unwrap_or_default().to_owned()
+    }
+
     /// Adds a hint.
     pub fn hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }

@@ -7,8 +7,9 @@ use clipway_formats::{Dtype, TensorInfo, shown_path, write_safetensors};
 use clipway_model::output::Staging;
 use serde::Serialize;
 
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::images::Decoded;
+use crate::output;
 use crate::ui::Ui;
 
 /// Kinds of files, by the ends of their names.
@@ -104,7 +105,6 @@ impl<'a> Features<'a> {
     /// # Errors
     /// A write that fails, and an unreadable image where rows have no names: each row after it would be another's.
     pub fn write(&self, format: Format, staging: Staging, ui: &Ui) -> Result<(), Failure> {
-        let failure = |error: &dyn std::error::Error| Failure::could_not_run("write", chain(error));
         if format == Format::Npy && !self.images.is_whole() {
             return Err(Failure::no(
                 "io",
@@ -112,15 +112,11 @@ impl<'a> Features<'a> {
             )
             .hint("leave the image out, or write `.safetensors` or `.jsonl`"));
         }
-        let file = staging.single_file().map_err(|error| failure(&error))?;
-        match format {
-            Format::Safetensors => self.safetensors(&mut &*file, ui).map_err(|error| failure(&error))?,
-            Format::Npy => self.npy(&mut &*file).map_err(|error| failure(&error))?,
-            Format::JsonLines => self.json_lines(&mut &*file).map_err(|error| failure(&error))?,
-        }
-        drop(file);
-        staging.commit().map_err(|error| failure(&error))?;
-        Ok(())
+        output::put(staging, |mut file| match format {
+            Format::Safetensors => self.safetensors(&mut file, ui),
+            Format::Npy => self.npy(&mut file),
+            Format::JsonLines => self.json_lines(&mut file),
+        })
     }
 
     fn safetensors(&self, out: &mut impl Write, ui: &Ui) -> std::io::Result<()> {

@@ -1,8 +1,9 @@
 //! Single files that commands write.
 
+use std::io;
 use std::path::Path;
 
-use clipway_model::output::{OutputError, OutputOptions, Staging, TargetKind, check_apart};
+use clipway_model::output::{OutputError, OutputOptions, StagedFile, Staging, TargetKind, check_apart};
 
 use crate::failure::{Failure, chain};
 
@@ -19,4 +20,13 @@ pub fn file(out: &Path, force: bool, inputs: &[&Path]) -> Result<Staging, Failur
             _ => failure,
         }
     })
+}
+
+/// Writes the contents of a file that was opened, and puts it into place.
+pub fn put(staging: Staging, write: impl FnOnce(&StagedFile) -> io::Result<()>) -> Result<(), Failure> {
+    let failure = |error: &dyn std::error::Error| Failure::could_not_run("write", chain(error));
+    let file = staging.single_file().map_err(|error| failure(&error))?;
+    write(&file).map_err(|error| failure(&error))?;
+    drop(file);
+    staging.commit().map(|_| ()).map_err(|error| failure(&error))
 }

@@ -21,12 +21,7 @@ fn export(source: &str) -> String {
 
 /// The only point of a source that cannot be opened.
 pub fn unopened(failure: &Failure) -> Point {
-    Point::fail("files", first_line(failure), failure.hint.clone())
-}
-
-/// The first line of a failure, with its code.
-fn first_line(failure: &Failure) -> String {
-    failure.coded().lines().next().unwrap_or_default().to_owned()
+    Point::fail("files", failure.first_line(), failure.hint.clone())
 }
 
 /// The points of an opened source: those that headers show, and those that need a config.
@@ -40,7 +35,7 @@ pub fn source(
     let mut points = vec![format(given, inspection), training(given, inspection)];
     points.extend(values(given, inspection));
     match resolved {
-        Err(failure) => points.push(Point::fail("config", first_line(failure), failure.hint.clone())),
+        Err(failure) => points.push(Point::fail("config", failure.first_line(), failure.hint.clone())),
         Ok((source, contract)) => {
             points.push(config(given, source));
             points.extend(contradictions(source));
@@ -84,7 +79,7 @@ fn format(given: &str, inspection: &Inspection) -> Point {
     }
 }
 
-/// What lies beside the weights.
+/// The size, and how much of it is not the model's weights.
 fn training(given: &str, inspection: &Inspection) -> Point {
     let files: u64 = inspection.files.iter().map(|(_, size)| size).sum();
     match inspection.left_out_bytes {

@@ -6,19 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum as _};
 use clipway_formats::{shown, shown_path};
 use clipway_model::artifact::Artifact;
-use clipway_model::checkpoint::Checkpoint;
 use clipway_model::contract::Contract;
-use clipway_model::inspect::{InspectOptions, Inspection, inspect};
-use clipway_model::output::Staging;
-use clipway_model::plan::Towers;
-use clipway_model::source::Source;
-use clipway_run::load::LoadedTokenizer;
+use clipway_model::inspect::InspectOptions;
 use serde_json::json;
 
+use super::inspect;
 use crate::checklist::{self, Checklist, Program};
-use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED, chain};
+use crate::contract;
+use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED};
 use crate::output;
-use crate::progress::StageBars;
 use crate::source::{self, SourceArguments};
 use crate::ui::Ui;
 
@@ -68,7 +64,7 @@ impl Check {
             let name = shown_path(&self.source).to_string();
             let report = artifact.and_then(|artifact| artifact.verification.as_ref());
             let page = checklist::page(&name, &found.list, found.contract.as_ref(), report);
-            write(staging, &page)?;
+            output::put(staging, |mut file| file.write_all(page.as_bytes()))?;
         }
         if ui.json() {
             let name = self.source.to_string_lossy();
@@ -115,31 +111,19 @@ impl Check {
                 return Ok(found);
             }
         };
-        let inspection = self.inspection(&checkpoint, ui)?;
-        match source::resolve(&checkpoint, &self.arguments.options()) {
-            Err(failure) => {
-                found.list.points.extend(checklist::source(&self.source, &given, &inspection, Err(&failure)));
-                self.add_artifact(&mut found);
-            }
-            Ok(mut resolved) => match contract(&mut resolved) {
-                Err(failure) => {
-                    found.list.points.extend(checklist::source(
-                        &self.source,
-                        &given,
-                        &inspection,
-                        Err(&failure),
-                    ));
-                    self.add_artifact(&mut found);
-                }
-                Ok(contract) => {
-                    let known = Ok((&resolved, &contract));
-                    found.list.points.extend(checklist::source(&self.source, &given, &inspection, known));
-                    self.add_artifact(&mut found);
-                    let programs = checklist::programs(&self.source, &given, Some(&resolved), &self.programs);
-                    found.list.points.extend(programs);
-                    found.contract = Some(contract);
-                }
-            },
+        let options =
+            InspectOptions { selection: self.arguments.selection(), tensors: false, statistics: !self.quick };
+        let inspection = inspect::inspection(&checkpoint, &options, ui)?;
+        let resolved = source::resolve(&checkpoint, &self.arguments.options());
+        let known =
+            resolved.and_then(|mut source| contract::of(&mut source).map(|contract| (source, contract)));
+        let seen = known.as_ref().map(|(source, contract)| (source, contract));
+        found.list.points.extend(checklist::source(&self.source, &given, &inspection, seen));
+        self.add_artifact(&mut found);
+        if let Ok((source, contract)) = known {
+            let programs = checklist::programs(&self.source, &given, Some(&source), &self.programs);
+            found.list.points.extend(programs);
+            found.contract = Some(contract);
         }
         Ok(found)
     }
@@ -160,30 +144,6 @@ impl Check {
         let points = checklist::artifact(&self.source, &self.given(), found.artifact.as_ref(), !self.quick);
         found.list.points.extend(points);
     }
-
-    fn inspection(&self, checkpoint: &Checkpoint, ui: &Ui) -> Result<Inspection, Failure> {
-        let options =
-            InspectOptions { selection: self.arguments.selection(), tensors: false, statistics: !self.quick };
-        let (bars, cancel) = (StageBars::new(ui), ui.cancel_flag());
-        let inspection = inspect(checkpoint, &options, &bars, &cancel);
-        bars.finish();
-        let inspection = inspection.map_err(|error| {
-            Failure::no(error.code.name(), format!("`{}`: {error}", shown_path(&self.source)))
-        })?;
-        inspection.ok_or_else(|| Failure {
-            exit_code: INTERRUPTED,
-            ..Failure::could_not_run("interrupted", "interrupted")
-        })
-    }
-}
-
-/// The contract of a source, with its tokenizer.
-fn contract(resolved: &mut Source) -> Result<Contract, Failure> {
-    if resolved.tower() != Towers::Image {
-        let folder = resolved.folder().to_owned();
-        LoadedTokenizer::read_into(resolved, &folder).map_err(|error| source::load_failure(&error))?;
-    }
-    resolved.whole_contract().map_err(|error| source::source_failure(&error))
 }
 
 /// Whether a folder of graphs has weights of its own beside them.
@@ -195,13 +155,4 @@ fn has_weights(folder: &Path) -> bool {
         "open_clip_pytorch_model.bin",
     ];
     names.iter().any(|name| folder.join(name).is_file())
-}
-
-fn write(staging: Staging, page: &str) -> Result<(), Failure> {
-    let failure = |error: &dyn std::error::Error| Failure::could_not_run("write", chain(error));
-    let file = staging.single_file().map_err(|error| failure(&error))?;
-    (&*file).write_all(page.as_bytes()).map_err(|error| failure(&error))?;
-    drop(file);
-    staging.commit().map_err(|error| failure(&error))?;
-    Ok(())
 }

@@ -14,12 +14,11 @@ use clipway_model::plan::{Precision, Towers};
 use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
 use clipway_model::spelling::{StoredWeights, TARGETS, Target};
 use clipway_run::load::{self, LoadError, LoadOptions, LoadedTokenizer};
-use clipway_run::quantize::QuantizeOptions;
 use clipway_run::verify::{FolderVerification, Report};
 use serde_json::{Value, json};
 
 use super::export_report::{dry_run, text_of};
-use super::int8::{Int8Kind, Int8Options};
+use super::int8::{Chosen, Int8Kind, Int8Options};
 use super::onnx::{self, OnnxOptions};
 use crate::failure::Failure;
 use crate::options::size;
@@ -145,10 +144,8 @@ impl Export {
         };
         let int8 = self.int8.settings(kind, &groups.concat())?;
         let needs_ranges = kind == Some(Int8Kind::Products) && groups.concat().iter().any(is_onnx);
-        let chosen = int8
-            .as_ref()
-            .map(|settings| self.int8.choose(&source, settings, needs_ranges, &self.inputs, ui))
-            .transpose()?;
+        let choose = |settings| self.int8.choose(&source, settings, needs_ranges, &self.inputs, ui);
+        let chosen = int8.map(choose).transpose()?;
         // What one target cannot express keeps all of them from being written.
         let prepared = groups.iter().map(|targets| {
             let prepared = Prepared::prepare(&source, targets[0].spelling);
@@ -168,7 +165,7 @@ impl Export {
                         _ => out.join(targets[0].spelling.layout),
                     };
                     let formats = targets.iter().map(|target| target.format).collect();
-                    self.write(&out, prepared, formats, tokenizer, (&options, int8.as_ref()), ui)?
+                    self.write(&out, prepared, formats, tokenizer, (&options, chosen.as_ref()), ui)?
                 }
                 _ => dry_run(prepared, targets.len())?,
             };
@@ -228,7 +225,7 @@ impl Export {
         prepared: &Prepared<'_>,
         formats: Vec<WeightsFormat>,
         tokenizer: TokenizerParts,
-        (options, int8): (&SourceOptions, Option<&QuantizeOptions>),
+        (options, int8): (&SourceOptions, Option<&Chosen>),
         ui: &Ui,
     ) -> Result<(Value, String), Failure> {
         let checkpoint = prepared.source().checkpoint();
@@ -242,11 +239,9 @@ impl Export {
             let checked = load.budget.check(source.model(), source.tower());
             checked.map_err(|cause| load_failure(&over(cause)))?;
         }
-        let budget =
-            int8.map(|int8| self.int8.reporting(&self.inputs).map(|inputs| (int8, inputs))).transpose()?;
         let verify = |folder: &std::path::Path| match prepared.spelling().weights {
             StoredWeights::Graphs(_) => {
-                onnx::verified(folder, prepared, (&inputs, budget.as_ref()), &load, options)
+                onnx::verified(folder, prepared, (&inputs, int8.map(Chosen::budget)), &load, options)
             }
             StoredWeights::StateDict(_) => verified(folder, checkpoint, &inputs, &load, options),
         };

@@ -12,7 +12,6 @@ use clipway_model::inspect::{InspectOptions, Inspection, inspect};
 use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceError};
 use clipway_run::activation::{Weighed, weigh_activations};
-use clipway_run::load::LoadedTokenizer;
 use serde_json::json;
 
 use crate::contract::table;
@@ -67,18 +66,7 @@ impl Inspect {
         }
         let options =
             InspectOptions { selection: source.selection(), tensors: self.tensors, statistics: self.stats };
-        let (bars, cancel) = (StageBars::new(ui), ui.cancel_flag());
-        let inspection = inspect(&checkpoint, &options, &bars, &cancel);
-        bars.finish();
-        let inspection = inspection.map_err(|error| {
-            Failure::no(error.code.name(), format!("`{}`: {error}", shown_path(&self.source)))
-        })?;
-        let Some(inspection) = inspection else {
-            return Err(Failure {
-                exit_code: INTERRUPTED,
-                ..Failure::could_not_run("interrupted", "interrupted")
-            });
-        };
+        let inspection = inspection(&checkpoint, &options, ui)?;
         let graph = source::graphs(&self.source, None).ok().flatten();
         let contract = contract(&checkpoint, source);
         let probed = self.probe.then(|| probe(&checkpoint, source, ui)).transpose()?;
@@ -117,17 +105,26 @@ impl Inspect {
     }
 }
 
+/// Inspects a checkpoint, with progress bars.
+pub fn inspection(checkpoint: &Checkpoint, options: &InspectOptions, ui: &Ui) -> Result<Inspection, Failure> {
+    let (bars, cancel) = (StageBars::new(ui), ui.cancel_flag());
+    let inspection = inspect(checkpoint, options, &bars, &cancel);
+    bars.finish();
+    let inspection = inspection.map_err(|error| {
+        Failure::no(error.code.name(), format!("`{}`: {error}", shown_path(checkpoint.path())))
+    })?;
+    inspection.ok_or_else(|| Failure {
+        exit_code: INTERRUPTED,
+        ..Failure::could_not_run("interrupted", "interrupted")
+    })
+}
+
 /// The contract of a source, or one line saying why it is unknown: not every source that can be inspected can be
 /// resolved.
 fn contract(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments) -> Result<Contract, String> {
-    let line = |failure: Failure| failure.coded().lines().next().unwrap_or_default().to_owned();
-    let mut source = source::resolve(checkpoint, &arguments.options()).map_err(line)?;
-    if source.tower() != Towers::Image {
-        let folder = source.folder().to_owned();
-        let read = LoadedTokenizer::read_into(&mut source, &folder);
-        read.map_err(|error| line(source::load_failure(&error)))?;
-    }
-    source.whole_contract().map_err(|error| line(source::source_failure(&error)))
+    let resolved = source::resolve(checkpoint, &arguments.options());
+    let contract = resolved.and_then(|mut source| crate::contract::of(&mut source));
+    contract.map_err(|failure| failure.first_line())
 }
 
 /// Prints the towers of a source.

@@ -43,6 +43,14 @@ pub struct Chosen {
     names: BTreeSet<String>,
     quantization: Quantization,
     ranges: Option<Arc<Ranges>>,
+    /// What it may cost, and the inputs that report it: those that did not choose.
+    budget: Budget,
+}
+
+/// What int8 may cost, and the inputs that it is measured on.
+pub struct Budget {
+    pub options: QuantizeOptions,
+    pub inputs: Inputs,
 }
 
 /// Options of `--precision int8`.
@@ -108,13 +116,13 @@ impl Int8Options {
     pub fn choose(
         &self,
         source: &Source,
-        settings: &QuantizeOptions,
+        settings: QuantizeOptions,
         needs_ranges: bool,
         options: &InputOptions,
         ui: &Ui,
     ) -> Result<Chosen, Failure> {
         let (inputs, load) = (self.inputs(options)?, load_options(ui)?);
-        let chosen = quantize(source, &load, &inputs, settings);
+        let chosen = quantize(source, &load, &inputs, &settings);
         let (names, quantization) = chosen.map_err(|error| quantize_failure(&error))?;
         let ranges = needs_ranges.then(|| calibrate(source, &load, &half_of(&inputs, 0))).transpose();
         let ranges = ranges.map_err(|error| match error {
@@ -122,12 +130,8 @@ impl Int8Options {
             CalibrateError::Run(error) => clip_failure(&error),
             error => Failure::no(error.code(), chain(&error)),
         })?;
-        Ok(Chosen { names, quantization, ranges: ranges.map(Arc::new) })
-    }
-
-    /// The inputs that report what int8 costs; those that chose are the others.
-    pub fn reporting(&self, options: &InputOptions) -> Result<Inputs, Failure> {
-        Ok(half_of(&self.inputs(options)?, 1))
+        let budget = Budget { options: settings, inputs: half_of(&inputs, 1) };
+        Ok(Chosen { names, quantization, ranges: ranges.map(Arc::new), budget })
     }
 
     fn inputs(&self, options: &InputOptions) -> Result<Inputs, Failure> {
@@ -147,6 +151,11 @@ impl Int8Options {
 }
 
 impl Chosen {
+    /// What graphs in int8 are held to.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// An export with this in int8.
     pub fn applied<'a>(&self, prepared: Export<'a>) -> Result<Export<'a>, Failure> {
         let quantization = self.quantization.clone();

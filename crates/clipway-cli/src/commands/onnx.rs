@@ -15,9 +15,9 @@ use clipway_run::DEFAULT_TEMPLATE;
 use clipway_run::clip::Clip;
 use clipway_run::load::LoadOptions;
 use clipway_run::onnx::{OnnxFolder, OnnxVerification, classifier_of};
-use clipway_run::quantize::QuantizeOptions;
 use clipway_run::verify::Inputs;
 
+use super::int8::Budget;
 use crate::failure::{Failure, chain};
 use crate::source;
 use crate::text::read_labels;
@@ -134,14 +134,11 @@ fn as_it_is(options: &SourceOptions) -> SourceOptions {
     SourceOptions { precision: None, fold: false, tower: None, ..options.clone() }
 }
 
-/// What int8 may cost, and the inputs that it is measured on.
-pub type Budget<'a> = (&'a QuantizeOptions, Inputs);
-
 /// Runs the files that are about to be put in place by a runtime that is not the engine, against the source.
 pub fn verified(
     folder: &Path,
     prepared: &Export<'_>,
-    (inputs, budget): (&Inputs, Option<&Budget<'_>>),
+    (inputs, budget): (&Inputs, Option<&Budget>),
     load: &LoadOptions,
     options: &SourceOptions,
 ) -> Result<Report, VerifyError> {
@@ -153,7 +150,7 @@ pub fn verified(
     let verification = OnnxVerification { inputs, load: LoadOptions { blocks, ..load.clone() } };
     let opened = OnnxFolder::open(folder)?;
     let mut report = verification.run(&opened, &source)?;
-    if let Some((options, inputs)) = budget {
+    if let Some(Budget { options, inputs }) = budget {
         let loss = verification.loss(&opened, &source, inputs)?;
         report.notes.push(cost(&loss));
         if !options.allow(&loss) {

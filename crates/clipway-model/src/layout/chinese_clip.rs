@@ -11,7 +11,7 @@ use serde_json::json;
 use super::names::{Change, NameTable};
 use super::{Conversion, KnownConfig, Layout, LayoutError, has_prefix};
 use crate::checkpoint::Checkpoint;
-use crate::config::text_model::TextModel;
+use crate::config::text_model::{BertSizes, TextModel};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions, ResizeMode};
 use crate::contract::{Field, Origin, Origins};
 use crate::identify::reconstruct_vision;
@@ -42,9 +42,6 @@ const POOLER: &str = "bert.pooler.";
 
 /// The longest text of all its released models, in tokens.
 const CONTEXT: usize = 52;
-
-/// Width of a head of its BERTs.
-const HEAD_WIDTH: usize = 64;
 
 fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
     let mut converted = NAMES.to_open_clip(state_dict)?;
@@ -108,28 +105,14 @@ fn known_config(
         text_model_file: Some(text_file),
         notes: vec![format!(
             "the text model's {heads} heads were assumed: no tensor shows them, and all released models have heads of \
-             {HEAD_WIDTH}"
+             {}",
+            BertSizes::HEAD_WIDTH
         )],
     }))
 }
 
 /// The `config.json` that transformers would have for the BERT.
 fn bert(state_dict: &StateDict) -> Option<serde_json::Value> {
-    let shape = |name: &str| state_dict.get(name).map(|tensor| tensor.shape.as_slice());
-    let &[vocabulary, width] = shape("bert.embeddings.word_embeddings.weight")? else { return None };
-    let rows = |name: &str| shape(name)?.first().copied();
-    let layers = super::hf_config::Shapes { state_dict }.blocks("bert.encoder.layer.")?;
-    Some(json!({
-        "model_type": "bert",
-        "vocab_size": vocabulary,
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": (width / HEAD_WIDTH).max(1),
-        "intermediate_size": rows("bert.encoder.layer.0.intermediate.dense.weight")?,
-        "max_position_embeddings": rows("bert.embeddings.position_embeddings.weight")?,
-        "type_vocab_size": rows("bert.embeddings.token_type_embeddings.weight")?,
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-12,
-        "pad_token_id": 0,
-    }))
+    let sizes = BertSizes::of(state_dict.tensors(), "bert.")?;
+    Some(sizes.config("bert", (sizes.width / BertSizes::HEAD_WIDTH).max(1), 1e-12, 0))
 }

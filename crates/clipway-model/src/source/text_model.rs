@@ -4,21 +4,17 @@
 use std::path::Path;
 
 use clipway_formats::{TensorInfo, shown};
-use serde_json::json;
 
 use super::SourceError;
 use super::config::ConfigOrigin;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
-use crate::config::text_model::{CONFIG_NAME, TextModel, TextModelError, known};
+use crate::config::text_model::{BertSizes, CONFIG_NAME, TextModel, TextModelError, known};
 use crate::input::{self, Folder};
 use crate::layout;
 
 /// Prefix of the text model's tensors.
 const PREFIX: &str = "text.transformer.";
-
-/// Width of a head of nearly all such models.
-const HEAD_WIDTH: usize = 64;
 
 /// A text model and the file that describes it.
 pub(super) struct Described {
@@ -108,46 +104,24 @@ fn kind_of(file: &[u8]) -> Option<String> {
 /// A BERT or RoBERTa by its shapes. The two have the same names: a RoBERTa has one token type, and two positions before
 /// the first. No tensor shows the heads, which are assumed.
 fn by_shapes(tensors: &[TensorInfo]) -> Option<Described> {
-    let shape = |name: &str| {
-        let found = tensors.iter().find(|tensor| tensor.name.strip_prefix(PREFIX) == Some(name));
-        found.map(|tensor| tensor.shape.as_slice())
-    };
-    let rows = |name: &str| shape(name)?.first().copied();
-    let &[vocabulary, width] = shape("embeddings.word_embeddings.weight")? else { return None };
-    let positions = rows("embeddings.position_embeddings.weight")?;
-    let types = rows("embeddings.token_type_embeddings.weight")?;
-    let (family, epsilon, padding) = match (types, positions % 8) {
+    let sizes = BertSizes::of(tensors, PREFIX)?;
+    let (family, epsilon, padding) = match (sizes.types, sizes.positions % 8) {
         (1, 2) => ("xlm-roberta", 1e-5, 1),
         (2, _) => ("bert", 1e-12, 0),
         _ => return None,
     };
-    let number = |tensor: &TensorInfo| -> Option<usize> {
-        tensor.name.strip_prefix(PREFIX)?.strip_prefix("encoder.layer.")?.split('.').next()?.parse().ok()
-    };
-    let layers = tensors.iter().filter_map(number).max()?.checked_add(1)?;
-    if !width.is_multiple_of(HEAD_WIDTH) {
+    if !sizes.width.is_multiple_of(BertSizes::HEAD_WIDTH) {
         return None;
     }
-    let heads = width / HEAD_WIDTH;
-    let config = json!({
-        "model_type": family,
-        "vocab_size": vocabulary,
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": rows("encoder.layer.0.intermediate.dense.weight")?,
-        "max_position_embeddings": positions,
-        "type_vocab_size": types,
-        "hidden_act": "gelu",
-        "layer_norm_eps": epsilon,
-        "pad_token_id": padding,
-    });
+    let heads = sizes.width / BertSizes::HEAD_WIDTH;
+    let config = sizes.config(family, heads, epsilon, padding);
     let file = config.to_string().into_bytes();
     let model = TextModel::parse(&file).ok().flatten()?;
     let title = if family == "bert" { "BERT" } else { "RoBERTa" };
     let note = format!(
-        "the text model was taken for a {title} by its shapes, with {heads} heads of {HEAD_WIDTH}, which no shape shows; \
-         its own `config.json` beside the weights decides"
+        "the text model was taken for a {title} by its shapes, with {heads} heads of {}, which no shape shows; \
+         its own `config.json` beside the weights decides",
+        BertSizes::HEAD_WIDTH
     );
     Some(Described { model, file, note })
 }

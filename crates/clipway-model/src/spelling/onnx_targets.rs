@@ -1,9 +1,8 @@
 //! Folders of ONNX models.
 
 use super::onnx::{IMMICH, OWN, OnnxPrecision, Profile, TRANSFORMERS, is_siglip};
-use super::transformers_preprocess::{CLIP_CLASS, processor, processor_config, siglip_class};
+use super::transformers_preprocess::{CLIP_CLASS, processor, siglip_class};
 use super::{SpellError, Spelled, Spelling, StoredWeights, Subject};
-use crate::config::PixelRule;
 use crate::problems::Problems;
 
 const TITLE: &str = "ONNX";
@@ -35,7 +34,7 @@ const fn spelling(profile: &'static Profile, library: &'static str, usage: &'sta
         layout: profile.name,
         title: TITLE,
         weights: StoredWeights::Graphs(profile),
-        spell: |subject| spelled(subject, Vec::new()),
+        spell: spelled,
         is_open_clip: false,
         library,
         usage,
@@ -43,14 +42,14 @@ const fn spelling(profile: &'static Profile, library: &'static str, usage: &'sta
 }
 
 /// The tensors as they are: what is made of them is written into the graphs.
-fn spelled(subject: &Subject<'_>, files: Vec<(&'static str, Vec<u8>)>) -> Result<Spelled, SpellError> {
+fn spelled(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
     if let Some(precision) = subject.precision {
         OnnxPrecision::try_from(precision).map_err(|cause| {
             let problems = vec![cause.to_string()];
             SpellError::Inexpressible { title: TITLE, problems }
         })?;
     }
-    Ok(Spelled { tensors: subject.tensors.to_vec(), files, ..Spelled::default() })
+    Ok(Spelled { tensors: subject.tensors.to_vec(), ..Spelled::default() })
 }
 
 fn spell_transformers(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
@@ -58,7 +57,5 @@ fn spell_transformers(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
     let processor = processor(&subject.config.preprocess(), &mut problems);
     problems.none_for(TITLE)?;
     let class = if is_siglip(subject.config) { siglip_class(&processor) } else { CLIP_CLASS };
-    let document = processor_config(&processor, class);
-    let files = vec![("preprocessor_config.json", format!("{document:#}\n").into_bytes())];
-    Ok(Spelled { rule: PixelRule::Transformers(processor), ..spelled(subject, files)? })
+    Ok(spelled(subject)?.with_processor(processor, class))
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::transformers::TITLE;
-use super::transformers_preprocess::{CLIP_CLASS, processor, processor_config};
+use super::transformers::{Blocks, TITLE, alone, dtype_name};
+use super::transformers_preprocess::{CLIP_CLASS, processor};
 use super::{SpellError, Spelled, Subject};
 use crate::config::{
-    AttentionalPool, ModelConfig, PixelRule, TextConfig, TextPool, VisionConfig, VisionLayers, VisionPool,
+    AttentionalPool, ModelConfig, TextConfig, TextPool, VisionConfig, VisionLayers, VisionPool,
 };
 use crate::layout::hf_clip;
 use crate::plan::{PlannedTensor, Towers};
@@ -31,20 +31,17 @@ pub(super) fn spell(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
         planned
     });
     let rooted: Vec<PlannedTensor> = rooted.collect();
-    let mut spelled =
-        Spelled { tensors: hf_clip::NAMES.spelled_from(&rooted)?, dropped, ..Spelled::default() };
-    let dtype = tensors.iter().map(|planned| planned.target.dtype).find(|dtype| dtype.is_float());
-    let dtype = dtype.map_or("float32", super::transformers::dtype_name);
-    let document = config_json(&config.model, towers, dtype);
-    spelled.files.push(("config.json", format!("{document:#}\n").into_bytes()));
-    if let Some(processor) = processor {
-        spelled.files.push((
-            "preprocessor_config.json",
-            format!("{:#}\n", processor_config(&processor, CLIP_CLASS)).into_bytes(),
-        ));
-        spelled.rule = PixelRule::Transformers(processor);
-    }
-    Ok(spelled)
+    let document = config_json(&config.model, towers, dtype_name(tensors));
+    let spelled = Spelled {
+        tensors: hf_clip::NAMES.spelled_from(&rooted)?,
+        dropped,
+        files: vec![("config.json", format!("{document:#}\n").into_bytes())],
+        ..Spelled::default()
+    };
+    Ok(match processor {
+        Some(processor) => spelled.with_processor(processor, CLIP_CLASS),
+        None => spelled,
+    })
 }
 
 /// Reports everything that `CLIPModel`, or the class of a tower alone, cannot express.
@@ -147,13 +144,6 @@ fn config_json(model: &ModelConfig, towers: Towers, dtype: &str) -> Value {
     }
 }
 
-/// The `config.json` of a tower alone: its object, with its class.
-pub(super) fn alone(mut tower: Map<String, Value>, class: &str, dtype: &str) -> Value {
-    tower.insert("architectures".into(), json!([class]));
-    tower.insert("dtype".into(), json!(dtype));
-    Value::Object(tower)
-}
-
 /// Name of an activation.
 fn activation(model: &ModelConfig, tanh: Option<bool>) -> &'static str {
     match (model.quick_gelu, tanh) {
@@ -165,34 +155,31 @@ fn activation(model: &ModelConfig, tanh: Option<bool>) -> &'static str {
 
 fn vision_json(model: &ModelConfig) -> Map<String, Value> {
     let vision = &model.vision;
-    let layers = if let VisionLayers::Blocks(layers) = vision.layers { layers } else { 0 };
-    let mut config = Map::new();
-    config.insert("model_type".into(), json!("clip_vision_model"));
-    config.insert("hidden_size".into(), json!(vision.width));
-    config.insert("intermediate_size".into(), json!(vision.mlp_width()));
-    config.insert("num_hidden_layers".into(), json!(layers));
-    config.insert("num_attention_heads".into(), json!(vision.width / vision.head_width));
-    config.insert("num_channels".into(), json!(3));
-    config.insert("image_size".into(), json!(vision.image_size[0]));
-    config.insert("patch_size".into(), json!(vision.patch_size.map_or(0, |patch| patch[0])));
-    config.insert("hidden_act".into(), json!(activation(model, vision.activation.tanh)));
-    config.insert("layer_norm_eps".into(), json!(vision.norm.epsilon));
+    let blocks = Blocks {
+        width: vision.width,
+        mlp_width: vision.mlp_width(),
+        layers: if let VisionLayers::Blocks(layers) = vision.layers { layers } else { 0 },
+        heads: vision.width / vision.head_width,
+        activation: activation(model, vision.activation.tanh),
+        epsilon: vision.norm.epsilon,
+    };
+    let patch = vision.patch_size.map_or(0, |patch| patch[0]);
+    let mut config = blocks.vision_config("clip_vision_model", vision.image_size[0], patch);
     config.insert("projection_dim".into(), json!(model.embed_dim));
     config
 }
 
 fn text_json(model: &ModelConfig) -> Map<String, Value> {
     let text = &model.text;
-    let mut config = Map::new();
-    config.insert("model_type".into(), json!("clip_text_model"));
-    config.insert("vocab_size".into(), json!(text.vocab_size));
-    config.insert("max_position_embeddings".into(), json!(text.context_length));
-    config.insert("hidden_size".into(), json!(text.width));
-    config.insert("intermediate_size".into(), json!(text.mlp_width()));
-    config.insert("num_hidden_layers".into(), json!(text.layers));
-    config.insert("num_attention_heads".into(), json!(text.heads));
-    config.insert("hidden_act".into(), json!(activation(model, text.activation.tanh)));
-    config.insert("layer_norm_eps".into(), json!(text.norm.epsilon));
+    let blocks = Blocks {
+        width: text.width,
+        mlp_width: text.mlp_width(),
+        layers: text.layers,
+        heads: text.heads,
+        activation: activation(model, text.activation.tanh),
+        epsilon: text.norm.epsilon,
+    };
+    let mut config = blocks.text_config("clip_text_model", text.vocab_size, text.context_length);
     config.insert("projection_dim".into(), json!(model.embed_dim));
     let end = if text.pool == TextPool::Eos { text.eos_id } else { HIGHEST_ID };
     config.insert("eos_token_id".into(), json!(end));

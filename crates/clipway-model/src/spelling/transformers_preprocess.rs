@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::Spelled;
 use crate::config::{
     Backend, ImageProcessor, Interpolation, Normalize, PixelRule, PreprocessConfig, Resample, Resize,
     ResizeMode, ResizeTo,
@@ -48,8 +49,18 @@ pub(super) fn processor(config: &PreprocessConfig, problems: &mut Problems) -> I
     }
 }
 
+impl Spelled {
+    /// The same with an image processor's file, by which the folder's library prepares images.
+    pub(super) fn with_processor(mut self, processor: ImageProcessor, class: &str) -> Spelled {
+        let document = processor_config(&processor, class);
+        self.files.push(("preprocessor_config.json", format!("{document:#}\n").into_bytes()));
+        self.rule = PixelRule::Transformers(processor);
+        self
+    }
+}
+
 /// Writes an image processor as it is, step by step: a step that is left out would be the default of the class.
-pub(super) fn processor_config(processor: &ImageProcessor, class: &str) -> Value {
+fn processor_config(processor: &ImageProcessor, class: &str) -> Value {
     let sides = |[height, width]: [usize; 2]| json!({ "height": height, "width": width });
     let mut document = json!({
         "image_processor_type": class,

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::transformers::{TITLE, dtype_name};
-use super::transformers_clip::{alone, check_plain_text_blocks};
-use super::transformers_preprocess::{processor, processor_config, siglip_class};
+use super::transformers::{Blocks, TITLE, alone, dtype_name};
+use super::transformers_clip::check_plain_text_blocks;
+use super::transformers_preprocess::{processor, siglip_class};
 use super::{SpellError, Spelled, Subject};
 use crate::architecture::siglip::{SiglipVariant, siglip_variant_of};
-use crate::config::{ModelConfig, PixelRule, TextConfig, TextPool, TimmProjection, VisionConfig};
+use crate::config::{ModelConfig, TextConfig, TextPool, TimmProjection, VisionConfig};
 use crate::layout::hf_siglip;
 use crate::plan::Towers;
 use crate::problems::Problems;
@@ -20,23 +20,21 @@ pub(super) fn spell(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
     let processor = (towers != Towers::Text).then(|| processor(&config.preprocess(), &mut problems));
     problems.none_for(TITLE)?;
 
-    let dtype = tensors.iter().map(|planned| planned.target.dtype).find(|dtype| dtype.is_float());
-    let document = config_json(&config.model, vision.as_ref(), towers, dtype.map_or("float32", dtype_name));
+    let document = config_json(&config.model, vision.as_ref(), towers, dtype_name(tensors));
     let (needed, dropped) = subject.of_towers();
-    let mut spelled = Spelled {
+    let spelled = Spelled {
         tensors: hf_siglip::NAMES.spelled_from(&needed)?,
         dropped,
         files: vec![("config.json", format!("{document:#}\n").into_bytes())],
         ..Spelled::default()
     };
-    if let Some(processor) = processor {
-        spelled.files.push((
-            "preprocessor_config.json",
-            format!("{:#}\n", processor_config(&processor, siglip_class(&processor))).into_bytes(),
-        ));
-        spelled.rule = PixelRule::Transformers(processor);
-    }
-    Ok(spelled)
+    Ok(match processor {
+        Some(processor) => {
+            let class = siglip_class(&processor);
+            spelled.with_processor(processor, class)
+        }
+        None => spelled,
+    })
 }
 
 /// Reports everything that `SiglipModel`, or the class of a tower alone, cannot express; otherwise returns the image
@@ -115,31 +113,27 @@ fn activation(tanh: bool) -> &'static str {
 
 fn text_json(model: &ModelConfig) -> Map<String, Value> {
     let text = &model.text;
-    let mut config = Map::new();
-    config.insert("model_type".into(), json!("siglip_text_model"));
-    config.insert("vocab_size".into(), json!(text.vocab_size));
-    config.insert("max_position_embeddings".into(), json!(text.context_length));
-    config.insert("hidden_size".into(), json!(text.width));
-    config.insert("intermediate_size".into(), json!(text.mlp_width()));
-    config.insert("num_hidden_layers".into(), json!(text.layers));
-    config.insert("num_attention_heads".into(), json!(text.heads));
-    config.insert("hidden_act".into(), json!(activation(text.activation.tanh == Some(true))));
-    config.insert("layer_norm_eps".into(), json!(text.norm.epsilon));
+    let blocks = Blocks {
+        width: text.width,
+        mlp_width: text.mlp_width(),
+        layers: text.layers,
+        heads: text.heads,
+        activation: activation(text.activation.tanh == Some(true)),
+        epsilon: text.norm.epsilon,
+    };
+    let mut config = blocks.text_config("siglip_text_model", text.vocab_size, text.context_length);
     config.insert("projection_size".into(), json!(model.embed_dim));
     config
 }
 
 fn vision_json(model: &ModelConfig, vision: &SiglipVariant) -> Map<String, Value> {
-    let mut config = Map::new();
-    config.insert("model_type".into(), json!("siglip_vision_model"));
-    config.insert("hidden_size".into(), json!(vision.width));
-    config.insert("intermediate_size".into(), json!(vision.hidden));
-    config.insert("num_hidden_layers".into(), json!(vision.depth));
-    config.insert("num_attention_heads".into(), json!(vision.heads));
-    config.insert("num_channels".into(), json!(3));
-    config.insert("image_size".into(), json!(model.vision.image_size[0]));
-    config.insert("patch_size".into(), json!(vision.patch));
-    config.insert("hidden_act".into(), json!(activation(vision.tanh)));
-    config.insert("layer_norm_eps".into(), json!(vision.epsilon));
-    config
+    let blocks = Blocks {
+        width: vision.width,
+        mlp_width: vision.hidden,
+        layers: vision.depth,
+        heads: vision.heads,
+        activation: activation(vision.tanh),
+        epsilon: vision.epsilon,
+    };
+    blocks.vision_config("siglip_vision_model", model.vision.image_size[0], vision.patch)
 }

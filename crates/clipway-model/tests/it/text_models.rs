@@ -117,7 +117,7 @@ fn a_local_folder_of_the_model_s_name_describes_it() {
     assert_eq!((model.heads, model.width, model.epsilon), (3, 24, 1e-7));
     let note = "the text model is described by `config.json` in the folder `some/bert`";
     assert!(source.notes().iter().any(|found| found == note), "{:?}", source.notes());
-    // What lies beside the weights decides.
+    // The `config.json` beside the weights takes precedence.
     fs::write(
         bench.path("config.json"),
         described.replace("\"num_attention_heads\": 3", "\"num_attention_heads\": 4"),

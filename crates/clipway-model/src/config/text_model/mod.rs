@@ -5,9 +5,11 @@
 
 mod known;
 mod read;
+mod shapes;
 
 pub use known::{UnknownTextModel, known, names};
 pub use read::TextModelError;
+pub(crate) use shapes::BertSizes;
 
 use crate::graph::Activation;
 

@@ -86,6 +86,29 @@ impl Table {
     }
 }
 
+/// Quantizes each slice of numbers along an axis; gives the values in their places, and the scales. `None` if a value is
+/// not finite.
+pub(super) fn quantize_along(numbers: &[f32], shape: &[usize], axis: usize) -> Option<(Vec<i8>, Vec<f32>)> {
+    let count = shape[axis];
+    let inner: usize = shape[axis + 1..].iter().product();
+    let outer: usize = shape[..axis].iter().product();
+    let mut quantized = vec![0; numbers.len()];
+    let mut scales = Vec::with_capacity(count);
+    let (mut slice, mut rounded) = (vec![0.0; outer * inner], vec![0; outer * inner]);
+    for index in 0..count {
+        let place = |at: usize| (at / inner * count + index) * inner + at % inner;
+        slice.iter_mut().enumerate().for_each(|(at, value)| *value = numbers[place(at)]);
+        scales.push(quantize_row(&slice, &mut rounded)?);
+        rounded.iter().enumerate().for_each(|(at, value)| quantized[place(at)] = *value);
+    }
+    Some((quantized, scales))
+}
+
+/// Values as their bytes.
+pub(super) fn bytes_of(values: &[i8]) -> Vec<u8> {
+    values.iter().map(|value| *value as u8).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::Table;

@@ -8,10 +8,10 @@ use crate::graph::{
     AttentionBias, GridChange, GridMlp, ParameterId, Parameters, WeightLayout, WindowTable, distance_bucket,
     grid_steps,
 };
-use crate::plan::{quantize_row, resample_distances, resample_grid};
+use crate::plan::{resample_distances, resample_grid};
 use crate::state_dict::cast_from_f32;
 
-use super::int8::{Part, Table, TablePart};
+use super::int8::{Part, Table, TablePart, bytes_of, quantize_along};
 
 /// Supplies the values of a model's parameters.
 pub trait ParameterValues: Sync {
@@ -181,6 +181,7 @@ pub(super) fn make(
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), MakeError> {
     let maker = Maker { parameters, values };
+    let not_finite = || MakeError::NotFinite { name: info.name.clone() };
     let mut count = 0;
     let mut bytes = Vec::new();
     let mut cast = |numbers: &[f32]| {
@@ -197,7 +198,8 @@ pub(super) fn make(
             sink(&bytes.collect::<Vec<u8>>());
         }
         Recipe::Quantized { of, shape, axis, part } => {
-            let (quantized, scales) = quantize(&info.name, &maker.numbers(of)?, shape, *axis)?;
+            let made = quantize_along(&maker.numbers(of)?, shape, *axis);
+            let (quantized, scales) = made.ok_or_else(not_finite)?;
             match part {
                 Part::Values => quantized.chunks(PIECE).for_each(|piece| sink(&bytes_of(piece))),
                 Part::Scales => cast(&scales),
@@ -206,7 +208,7 @@ pub(super) fn make(
         Recipe::Table { table, part } => {
             let width = parameters.get(*table).matrix_shape()[1];
             let made = Table::of(&maker.read(*table)?, width);
-            let made = made.ok_or_else(|| MakeError::NotFinite { name: info.name.clone() })?;
+            let made = made.ok_or_else(not_finite)?;
             match part {
                 TablePart::Values => made.values.chunks(PIECE).for_each(|piece| sink(&bytes_of(piece))),
                 TablePart::Roots => sink(&made.roots),
@@ -221,7 +223,8 @@ pub(super) fn make(
                 cast(numbers);
             };
             let streamed = values.stream(&parameter.name, &parameter.shape, &mut sink);
-            maker.checked(*id, streamed.map(|()| found))?;
+            streamed.map_err(|cause| maker.unread(*id, cause))?;
+            maker.check_count(*id, found)?;
         }
         recipe => cast(&maker.numbers(recipe)?),
     }
@@ -229,33 +232,6 @@ pub(super) fn make(
         0 => Ok(()),
         count => Err(MakeError::Overflow { name: info.name.clone(), count }),
     }
-}
-
-fn bytes_of(values: &[i8]) -> Vec<u8> {
-    values.iter().map(|value| *value as u8).collect()
-}
-
-/// Quantizes each slice along an axis; gives the values in their places, and the scales.
-fn quantize(
-    name: &str,
-    numbers: &[f32],
-    shape: &[usize],
-    axis: usize,
-) -> Result<(Vec<i8>, Vec<f32>), MakeError> {
-    let count = shape[axis];
-    let inner: usize = shape[axis + 1..].iter().product();
-    let outer: usize = shape[..axis].iter().product();
-    let mut quantized = vec![0; numbers.len()];
-    let mut scales = Vec::with_capacity(count);
-    let (mut slice, mut rounded) = (vec![0.0; outer * inner], vec![0; outer * inner]);
-    for index in 0..count {
-        let place = |at: usize| (at / inner * count + index) * inner + at % inner;
-        slice.iter_mut().enumerate().for_each(|(at, value)| *value = numbers[place(at)]);
-        let scale = quantize_row(&slice, &mut rounded);
-        scales.push(scale.ok_or_else(|| MakeError::NotFinite { name: name.to_owned() })?);
-        rounded.iter().enumerate().for_each(|(at, value)| quantized[place(at)] = *value);
-    }
-    Ok((quantized, scales))
 }
 
 struct Maker<'a> {
@@ -267,19 +243,22 @@ impl Maker<'_> {
     fn read(&self, id: ParameterId) -> Result<Vec<f32>, MakeError> {
         let parameter = self.parameters.get(id);
         let read = self.values.read(&parameter.name, &parameter.shape);
-        self.checked(id, read.as_ref().map(Vec::len).map_err(Clone::clone))?;
-        Ok(read.unwrap_or_default())
+        let values = read.map_err(|cause| self.unread(id, cause))?;
+        self.check_count(id, values.len())?;
+        Ok(values)
+    }
+
+    fn unread(&self, id: ParameterId, cause: String) -> MakeError {
+        MakeError::Weight { name: self.parameters.get(id).name.clone(), cause }
     }
 
     /// Checks how many values of a parameter were read.
-    fn checked(&self, id: ParameterId, read: Result<usize, String>) -> Result<(), MakeError> {
-        let parameter = self.parameters.get(id);
-        let cause = match read {
-            Ok(found) if found == parameter.elements() => return Ok(()),
-            Ok(found) => format!("expected {} values, found {found}", parameter.elements()),
-            Err(cause) => cause,
-        };
-        Err(MakeError::Weight { name: parameter.name.clone(), cause })
+    fn check_count(&self, id: ParameterId, found: usize) -> Result<(), MakeError> {
+        let expected = self.parameters.get(id).elements();
+        match found == expected {
+            true => Ok(()),
+            false => Err(self.unread(id, format!("expected {expected} values, found {found}"))),
+        }
     }
 
     fn shape(&self, id: ParameterId) -> &[usize] {

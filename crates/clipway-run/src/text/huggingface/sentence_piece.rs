@@ -5,11 +5,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use clipway_formats::shown;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::added;
 use super::class::Backend;
-use super::files::{CONFIG, TokenizerFiles, parse_config, settings};
+use super::files::{CONFIG, TokenizerFiles, settings};
 use super::vocabulary::HIGHEST_ID;
 use crate::text::TokenizerError;
 use crate::text::characters::lowercase;
@@ -29,12 +29,12 @@ const UNIGRAM: u64 = 1;
 /// [`TokenizerError::File`] for a malformed model, or one that is not a unigram model.
 pub fn siglip(files: &TokenizerFiles) -> Result<Backend<'static>, TokenizerError> {
     let model = Model::parse(files.sentence_piece.unwrap_or_default())?;
-    let config = files.config.map(|bytes| parse_config(bytes, CONFIG)).transpose()?.unwrap_or_default();
-    if config.get("do_lower_case").is_some_and(|lower| *lower == Value::Bool(false)) {
+    let settings = settings(files)?;
+    if settings.get("do_lower_case").is_some_and(|lower| *lower == Value::Bool(false)) {
         let cause = "false; this class supports only lower-cased texts";
         return Err(TokenizerError::file(CONFIG, "do_lower_case", cause));
     }
-    let added = split_tokens(files, &model)?;
+    let added = split_tokens(files, &settings, &model)?;
     let end = added::named(files, "eos_token", "</s>")?;
     let Some(end_id) = model.pieces.iter().position(|(piece, _)| *piece == end) else {
         return Err(TokenizerError::file(FILE, "pieces", format!("the end token `{end}` is missing")));
@@ -73,14 +73,17 @@ pub fn siglip(files: &TokenizerFiles) -> Result<Backend<'static>, TokenizerError
 }
 
 /// The tokens at which texts are split before they are cleaned: all special ones, and those listed by the configuration.
-fn split_tokens(files: &TokenizerFiles, model: &Model) -> Result<Vec<Value>, TokenizerError> {
+fn split_tokens(
+    files: &TokenizerFiles,
+    settings: &Map<String, Value>,
+    model: &Model,
+) -> Result<Vec<Value>, TokenizerError> {
     let unknown = added::named(files, "unk_token", "<unk>")?;
     let place = usize::try_from(model.unknown).ok();
     if place.and_then(|place| model.pieces.get(place)).is_none_or(|(piece, _)| *piece != unknown) {
         let cause = format!("`{}` is not the unknown piece of `{FILE}`", shown(&unknown));
         return Err(TokenizerError::file(CONFIG, "unk_token", cause));
     }
-    let settings = settings(files)?;
     let mut ids = HashMap::new();
     for (id, (piece, _)) in model.pieces.iter().enumerate() {
         ids.entry(piece.as_str()).or_insert(id);
@@ -107,7 +110,7 @@ fn split_tokens(files: &TokenizerFiles, model: &Model) -> Result<Vec<Value>, Tok
         }
         contents.insert(content);
     }
-    contents.extend(added::special(&settings));
+    contents.extend(added::special(settings));
     let defaults = [("eos_token", "</s>"), ("pad_token", "</s>"), ("unk_token", "<unk>")];
     let missing = defaults.iter().filter(|(name, _)| settings.get(*name).is_none());
     contents.extend(missing.map(|(_, token)| (*token).to_owned()));

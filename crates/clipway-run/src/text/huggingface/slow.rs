@@ -29,8 +29,8 @@ pub fn byte_pairs(vocabulary: &[u8], merges: &[u8]) -> Result<Map<String, Value>
     Ok(Map::from_iter([("vocab".to_owned(), vocab), ("merges".to_owned(), Value::Array(pairs))]))
 }
 
-/// The `vocab` of a WordPiece model: one word in each line, whose number is its id. As in the `tokenizers` library, white
-/// space at a line's end does not count, and of a word in two lines the last one does.
+/// The `vocab` of a WordPiece model: one word in each line, whose number is its id. As in the `tokenizers` library,
+/// whitespace at a line's end does not count, and of a word in two lines the last one does.
 pub fn word_pieces(words: &[u8]) -> Result<Map<String, Value>, TokenizerError> {
     let text = std::str::from_utf8(words)
         .map_err(|error| TokenizerError::file(WORDS, format!("byte {}", error.valid_up_to()), "not UTF-8"))?;
