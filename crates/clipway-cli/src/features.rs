@@ -1,4 +1,4 @@
-//! Files of features: safetensors, NumPy's `.npy` and lines of JSON.
+//! Files of features: safetensors, NumPy's `.npy`, lines of JSON and Parquet.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::images::Decoded;
 use crate::output;
+use crate::parquet;
 use crate::ui::Ui;
 
 /// Kinds of files, by the ends of their names.
@@ -21,6 +22,8 @@ pub enum Format {
     Npy,
     /// A line for each input, with its name and its features or why it could not be read.
     JsonLines,
+    /// The same as a table.
+    Parquet,
 }
 
 impl Format {
@@ -34,10 +37,11 @@ impl Format {
             "safetensors" => Ok(Format::Safetensors),
             "npy" => Ok(Format::Npy),
             "jsonl" => Ok(Format::JsonLines),
+            "parquet" => Ok(Format::Parquet),
             _ => {
                 let message = format!("`{}`: unknown kind of file for features", shown_path(path));
                 Err(Failure::could_not_run("bad-option", message)
-                    .hint("use a name that ends in `.safetensors`, `.npy` or `.jsonl`"))
+                    .hint("use a name that ends in `.safetensors`, `.npy`, `.jsonl` or `.parquet`"))
             }
         }
     }
@@ -110,12 +114,13 @@ impl<'a> Features<'a> {
                 "io",
                 "an image could not be read, and rows of an `.npy` file have no names",
             )
-            .hint("leave the image out, or write `.safetensors` or `.jsonl`"));
+            .hint("leave the image out, or write `.safetensors`, `.jsonl` or `.parquet`"));
         }
         output::put(staging, |mut file| match format {
             Format::Safetensors => self.safetensors(&mut file, ui),
             Format::Npy => self.npy(&mut file),
             Format::JsonLines => self.json_lines(&mut file),
+            Format::Parquet => self.parquet(&mut file),
         })
     }
 
@@ -162,6 +167,16 @@ impl<'a> Features<'a> {
         for value in values {
             out.write_all(&value.to_le_bytes())?;
         }
+        out.flush()
+    }
+
+    /// A row for each input, with the columns of the lines of JSON.
+    fn parquet(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let mut out = BufWriter::new(out);
+        let rows = self
+            .rows()
+            .map(|row| parquet::Row { texts: vec![row.file, row.text, row.error], features: row.features });
+        parquet::write(&mut out, &["file", "text", "error"], self.width, rows)?;
         out.flush()
     }
 

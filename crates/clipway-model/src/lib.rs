@@ -32,6 +32,7 @@ pub mod layout;
 pub mod plan;
 pub mod quantize;
 pub mod source;
+pub mod mix;
 pub mod spelling;
 pub mod output;
 pub mod export;

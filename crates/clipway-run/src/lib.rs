@@ -37,6 +37,7 @@ pub mod clip;
 pub mod budget;
 mod planned_weights;
 pub mod load;
+pub mod mix;
 mod embed;
 pub mod verify;
 pub mod activation;

@@ -93,6 +93,15 @@ impl Classifier {
         Classifier { classes, width, scale, bias }
     }
 
+    /// A classifier of class embeddings `[labels, width]`, each of length 1, as [`Classifier::classes`] gives them.
+    ///
+    /// # Panics
+    /// If the embeddings are not `width` values per label.
+    pub fn of_classes(classes: Vec<f32>, width: usize, scale: f32, bias: Option<f32>) -> Classifier {
+        assert!(width > 0 && classes.len().is_multiple_of(width));
+        Classifier { classes, width, scale, bias }
+    }
+
     /// The embeddings of the labels, `[labels, width]`, each of length 1.
     pub fn classes(&self) -> &[f32] {
         &self.classes

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use clipway_formats::{shown, shown_path};
+use clipway_model::output::Staging;
 use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
 use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template, imagenet_templates};
@@ -12,8 +13,10 @@ use serde::Serialize;
 
 use crate::collect;
 use crate::failure::Failure;
+use crate::head::Head;
 use crate::images::{Image, ImageOptions};
 use crate::options::RunArguments;
+use crate::output;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments};
 use crate::text::read_labels;
@@ -27,14 +30,14 @@ pub struct Classify {
     model_folder: PathBuf,
 
     /// Image files, folders and patterns; a folder stands for the images below it
-    #[arg(required = true)]
+    #[arg(required_unless_present = "save_head")]
     images: Vec<PathBuf>,
 
     /// Labels, separated by commas
     #[arg(
         long,
         value_delimiter = ',',
-        required_unless_present = "labels_file",
+        required_unless_present_any = ["labels_file", "head"],
         conflicts_with = "labels_file"
     )]
     labels: Vec<String>,
@@ -50,6 +53,18 @@ pub struct Classify {
     /// Built-in templates instead
     #[arg(long, value_enum, conflicts_with = "template")]
     prompts: Option<Prompts>,
+
+    /// A head that `--save-head` wrote for this model, instead of labels: the text tower is not needed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["labels", "labels_file", "template", "prompts"])]
+    head: Option<PathBuf>,
+
+    /// Write the labels' embeddings to this file, for `--head`
+    #[arg(long, value_name = "FILE", conflicts_with = "head")]
+    save_head: Option<PathBuf>,
+
+    /// Replace an existing file
+    #[arg(long, requires = "save_head")]
+    force: bool,
 
     /// Number of labels to print for each image
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
@@ -108,11 +123,30 @@ struct Results {
 impl Classify {
     /// Classifies images. An unreadable image is reported, and the rest are still classified.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let images = collect::images(&self.images, ui)?;
-        let labels = self.labels(ui)?;
-        let templates = self.templates();
+        let images = match self.images.is_empty() {
+            true => Vec::new(),
+            false => collect::images(&self.images, ui)?,
+        };
+        let staging = self.output()?;
+        let words = match self.head {
+            Some(_) => None,
+            None => Some((self.labels(ui)?, self.templates())),
+        };
         let clip = self.load(ui)?;
-        let classifier = classifier(&clip, &labels, &templates, ui)?;
+        let head = match (words, &self.head) {
+            (Some((labels, templates)), _) => {
+                Head { classifier: classifier(&clip, &labels, &templates, ui)?, labels, templates }
+            }
+            (None, Some(path)) => Head::read(path, &clip)?,
+            (None, None) => unreachable!("without a head there are labels"),
+        };
+        if let Some(staging) = staging {
+            head.write(staging, &clip)?;
+            if self.images.is_empty() {
+                return Ok(true);
+            }
+        }
+        let Head { classifier, labels, templates } = head;
         let decoded = self.image_options.encode(&images, &clip, ui)?;
         let all_read = decoded.is_whole();
         let mut rows = decoded.features.chunks_exact(clip.embed_dim());
@@ -136,6 +170,14 @@ impl Classify {
             ui.data(&table(&results))?;
         }
         Ok(all_read)
+    }
+
+    /// Opens the file for the head. An existing one, or one of the inputs, is refused before anything is computed.
+    fn output(&self) -> Result<Option<Staging>, Failure> {
+        let Some(out) = &self.save_head else { return Ok(None) };
+        let given = self.images.iter().chain(&self.labels_file).chain([&self.model_folder]);
+        let inputs: Vec<&Path> = given.map(PathBuf::as_path).collect();
+        output::file(out, self.force, &inputs).map(Some)
     }
 
     fn templates(&self) -> Vec<String> {
@@ -173,16 +215,18 @@ impl Classify {
             &self.model_folder,
             &self.source,
             &self.reading,
-            Towers::Both,
+            if self.head.is_some() { Towers::Image } else { Towers::Both },
             &self.run,
             orientation,
             ui,
         )?;
-        if !clip.has_image_tower() || !clip.has_text_tower() {
+        if !clip.has_image_tower() || self.head.is_none() && !clip.has_text_tower() {
             let folder = shown_path(&self.model_folder);
             return Err(Failure::no(
                 "missing",
-                format!("`{folder}` has only one tower; classification needs both"),
+                format!(
+                    "`{folder}` has only one tower; classification needs both, or the image tower and a head"
+                ),
             )
             .hint("export it again with `--tower both`"));
         }

@@ -43,7 +43,7 @@ pub struct Embed {
 
     /// Write the features to this file instead of printing JSON. By the end of its name: `.safetensors`
     /// (`image_features` and `text_features`, with the inputs in the metadata), `.npy` (images or texts; row n is input
-    /// n) or `.jsonl` (one line per input)
+    /// n), `.jsonl` (one line per input) or `.parquet` (one row per input)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
@@ -79,7 +79,9 @@ impl Embed {
         {
             let failure =
                 Failure::could_not_run("bad-option", "an `.npy` file holds one array, of images or of texts");
-            return Err(failure.hint("write two files, or one that ends in `.safetensors` or `.jsonl`"));
+            return Err(
+                failure.hint("write two files, or one that ends in `.safetensors`, `.jsonl` or `.parquet`")
+            );
         }
         let towers = match (images.is_empty(), texts.is_empty()) {
             (false, true) => Towers::Image,

@@ -1,6 +1,6 @@
 //! `clipway export`: from a checkpoint to a verified folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -9,6 +9,7 @@ use clipway_formats::shown_path;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{Export as Prepared, TokenizerParts, VerifyError, WeightsFormat, WriteOptions};
 use clipway_model::layout::OWN_TOKENIZER;
+use clipway_model::mix::Mixed;
 use clipway_model::output::StepHook;
 use clipway_model::plan::{Precision, Towers};
 use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
@@ -54,6 +55,21 @@ pub struct Export {
     /// A checkpoint, a weight file, a shard index, or a folder
     source: PathBuf,
 
+    #[command(flatten)]
+    options: ExportOptions,
+}
+
+impl Export {
+    /// Exports, or reports what an export would do.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let checkpoint = self.options.source_arguments.open(&self.source)?;
+        self.options.run(&checkpoint, (None, &[]), ui)
+    }
+}
+
+/// What to write, and how
+#[derive(Args)]
+pub struct ExportOptions {
     /// Folder to write
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
@@ -118,15 +134,34 @@ pub struct Export {
     source_arguments: SourceArguments,
 }
 
-impl Export {
-    /// Exports, or reports what an export would do. Targets of several layouts become folders inside the output.
-    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let checkpoint = self.source_arguments.open(&self.source)?;
-        let options = self.options()?;
+impl ExportOptions {
+    /// Opens and resolves a source as these options say, with its tensors as stored.
+    pub fn resolve(&self, path: &Path) -> Result<Source, Failure> {
+        let checkpoint = self.source_arguments.open(path)?;
+        let options =
+            SourceOptions { preprocess: self.reading.preprocess()?, ..self.source_arguments.options() };
+        load::resolve(&checkpoint, &options, self.tokenizer_folder()).map_err(|error| load_failure(&error))
+    }
+
+    /// The folder of the tokenizer's files, where it is given.
+    pub fn tokenizer_folder(&self) -> Option<&Path> {
+        self.reading.tokenizer.as_deref()
+    }
+
+    /// Exports a checkpoint, or reports what an export would do. Targets of several layouts become folders inside the
+    /// output, which must not contain any of `inputs`. A checkpoint of several sources comes with how they are mixed.
+    pub fn run(
+        &self,
+        checkpoint: &Arc<Checkpoint>,
+        (mixed, inputs): (Option<&Mixed>, &[&Path]),
+        ui: &Ui,
+    ) -> Result<bool, Failure> {
+        let composed = mixed.map(|mixed| Arc::clone(&mixed.composed));
+        let options = SourceOptions { composed, ..self.options()? };
         let groups = self.groups();
         let tokenizer = self.reading.tokenizer.as_deref();
         let mut source =
-            load::resolve(&checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;
+            load::resolve(checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;
         let layouts = groups.iter().map(|targets| targets[0].spelling.layout);
         let tokenizers =
             layouts.map(|layout| self.tokenizer(&mut source, layout, ui)).collect::<Result<Vec<_>, _>>()?;
@@ -136,7 +171,7 @@ impl Export {
                 "`--max-shard-size` splits state dicts, and a graph of ONNX has one file of weights at most";
             return Err(Failure::could_not_run("bad-option", message));
         }
-        let onnx = self.onnx.settings(&groups.concat(), &checkpoint, &options, ui)?;
+        let onnx = self.onnx.settings(&groups.concat(), checkpoint, &options, ui)?;
         let kind = match self.precision {
             Some(PrecisionName::Int8) => Some(Int8Kind::Products),
             Some(PrecisionName::Int8Weights) => Some(Int8Kind::Weights),
@@ -165,7 +200,7 @@ impl Export {
                         _ => out.join(targets[0].spelling.layout),
                     };
                     let formats = targets.iter().map(|target| target.format).collect();
-                    self.write(&out, prepared, formats, tokenizer, (&options, chosen.as_ref()), ui)?
+                    self.write((&out, inputs), prepared, formats, tokenizer, (&options, chosen.as_ref()), ui)?
                 }
                 _ => dry_run(prepared, targets.len())?,
             };
@@ -221,7 +256,7 @@ impl Export {
 
     fn write(
         &self,
-        out: &std::path::Path,
+        (out, others): (&Path, &[&Path]),
         prepared: &Prepared<'_>,
         formats: Vec<WeightsFormat>,
         tokenizer: TokenizerParts,
@@ -239,7 +274,7 @@ impl Export {
             let checked = load.budget.check(source.model(), source.tower());
             checked.map_err(|cause| load_failure(&over(cause)))?;
         }
-        let verify = |folder: &std::path::Path| match prepared.spelling().weights {
+        let verify = |folder: &Path| match prepared.spelling().weights {
             StoredWeights::Graphs(_) => {
                 onnx::verified(folder, prepared, (&inputs, int8.map(Chosen::budget)), &load, options)
             }
@@ -253,7 +288,12 @@ impl Export {
                 tokenizer,
                 license: self.license.clone(),
                 force: self.force,
-                inputs: self.inputs.paths().chain(self.reading.tokenizer.as_deref()).collect(),
+                inputs: self
+                    .inputs
+                    .paths()
+                    .chain(self.tokenizer_folder())
+                    .chain(others.iter().copied())
+                    .collect(),
                 progress: &bars,
                 cancel: &cancel,
                 verify: if self.no_verify { None } else { Some(&verify) },
@@ -333,7 +373,7 @@ fn targets() -> PossibleValuesParser {
 
 /// Verifies a folder before it is moved into place. A folder that fails stays out.
 fn verified(
-    folder: &std::path::Path,
+    folder: &Path,
     checkpoint: &Arc<Checkpoint>,
     inputs: &clipway_run::verify::Inputs,
     load: &LoadOptions,

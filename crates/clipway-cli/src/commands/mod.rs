@@ -9,6 +9,7 @@ mod export_report;
 mod inspect;
 mod models;
 mod int8;
+mod mix;
 mod onnx;
 mod onnx_inspect;
 mod verify;
@@ -24,6 +25,7 @@ pub enum Command {
     Inspect(inspect::Inspect),
     Check(check::Check),
     Export(Box<export::Export>),
+    Mix(Box<mix::Mix>),
     Verify(verify::Verify),
     Classify(classify::Classify),
     Embed(embed::Embed),
@@ -39,6 +41,7 @@ impl Command {
             Command::Inspect(command) => command.run(ui),
             Command::Check(command) => command.run(ui),
             Command::Export(command) => command.run(ui),
+            Command::Mix(command) => command.run(ui),
             Command::Verify(command) => command.run(ui),
             Command::Classify(command) => command.run(ui),
             Command::Embed(command) => command.run(ui),

@@ -1,5 +1,5 @@
-//! `clipway verify`: checks an exported folder against its source or its own hashes, and reports which activation fits
-//! it.
+//! `clipway verify`: checks an exported folder against its source or its own hashes, and on request reports which
+//! activation fits it.
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +25,7 @@ pub struct Verify {
     /// The exported folder
     folder: PathBuf,
 
-    /// Source to compare with; without it, the folder's own hashes are checked. Either way, GELU and QuickGELU are run
-    /// on built-in images and texts, and the better fit is reported
+    /// Source to compare with; without it, the folder's own hashes are checked
     #[arg(long, value_name = "SOURCE")]
     against: Option<PathBuf>,
 
@@ -37,6 +36,10 @@ pub struct Verify {
     /// Check the folder's own hashes without running the model
     #[arg(long, conflicts_with = "against")]
     hashes_only: bool,
+
+    /// Also run GELU and QuickGELU on 200 built-in images and texts, and report which fits better
+    #[arg(long, conflicts_with = "hashes_only")]
+    probe: bool,
 
     #[command(flatten)]
     inputs: InputOptions,
@@ -121,20 +124,26 @@ impl Verify {
         let load = LoadOptions { blocks: self.blocks, ..source::load_options(ui)? };
         let verification = FolderVerification { inputs: &inputs, load, source: self.source.options() };
         let report = verification.run_resolved(&folder, &checkpoint).map_err(refuse)?;
-        let activation = weighed(&folder, &verification.load)?;
+        let weighed = self.probe.then(|| weighed(&folder, &verification.load)).transpose()?;
         if ui.json() {
-            ui.data_json(&with_activation(&report, Some(&activation))?)?;
+            ui.data_json(&with_activation(&report, weighed.as_ref())?)?;
         } else {
-            ui.data(&format!("{}activation: {}\n", table(&report), activation.summary()))?;
+            let line = weighed.map(|weighed| format!("activation: {}\n", weighed.summary()));
+            ui.data(&(table(&report) + &line.unwrap_or_default()))?;
         }
         Ok(report.passed)
     }
 
-    /// Reports on the folder's hashes and, if they are right, on the activation that fits it.
+    /// Reports on the folder's hashes and, on request and if they are right, on the activation that fits it.
     fn report(&self, hashes: &HashReport, ui: &Ui) -> Result<bool, Failure> {
-        let is_weighed = hashes.is_right() && !self.hashes_only && !OnnxFolder::is_at(&self.folder);
-        // A folder that cannot be opened and run is wrong, whatever its hashes.
-        self.report_hashes(hashes, is_weighed.then(|| self.activation(ui)), ui)
+        let is_opened = hashes.is_right() && !self.hashes_only && !OnnxFolder::is_at(&self.folder);
+        // A folder that cannot be opened is wrong, whatever its hashes.
+        let weighed = match is_opened.then(|| self.resolved()) {
+            Some(Ok(folder)) if self.probe => Some(weighed(&folder, &source::load_options(ui)?)),
+            Some(Err(error)) => Some(Err(error)),
+            _ => None,
+        };
+        self.report_hashes(hashes, weighed, ui)
     }
 
     /// Prints a check of hashes, with the activation where it was weighed.
@@ -157,11 +166,6 @@ impl Verify {
             }
         }
         Ok(hashes.is_right())
-    }
-
-    /// How well each activation fits the folder, measured on images and texts.
-    fn activation(&self, ui: &Ui) -> Result<Weighed, Failure> {
-        weighed(&self.resolved()?, &source::load_options(ui)?)
     }
 
     /// The folder's model, as its target's own library reads it.

@@ -109,3 +109,43 @@ fn labels_and_prompts_are_checked() {
         assert_eq!(found["images"][0]["labels"][0]["label"], "lion");
     }
 }
+
+#[test]
+fn a_head_gives_the_same_scores_without_the_text_tower() {
+    let scene = Scene::new();
+    let words = ["--labels", "lion,avocado,snail", "--prompts", "imagenet-short"];
+    let images = ["EMOJI/pictures/lion.png", "EMOJI/pictures/avocado.png"];
+    let expected = scene.run(&[&["classify", "EXPORTED", "--json"], &images[..], &words].concat()).ended(0);
+    scene.run(&[&["classify", "EXPORTED", "--save-head", "head.safetensors"], &words[..]].concat()).ended(0);
+    let export = ["export", "EXPORTED", "--tower", "image", "--out", "image", "--no-verify", "--quiet"];
+    scene.run(&export).ended(0);
+    let with = |model: &str, options: &[&str]| {
+        let head = ["--head", "head.safetensors", "--json"];
+        scene.run(&[&["classify", model], &images[..], &head, options].concat())
+    };
+    for model in ["EXPORTED", "image"] {
+        assert_eq!(with(model, &[]).ended(0).json(), expected.json(), "{model}");
+    }
+    // An existing file stays, and so does the command line's logic.
+    scene.run(&[&["classify", "EXPORTED", "--save-head", "head.safetensors"], &words[..]].concat()).ended(2);
+    with("EXPORTED", &["--labels", "lion"]).ended(2);
+}
+
+#[test]
+fn heads_of_other_models_and_broken_ones_are_refused() {
+    let scene = Scene::new();
+    let save = ["classify", "EXPORTED", "--labels", "lion,snail", "--save-head", "head.safetensors"];
+    scene.run(&save).ended(0);
+    // Another preprocessing gives other features of the built-in images.
+    let other = ["--image-mean", "0.1,0.9,0.1", "--image-std", "0.1,0.9,0.5"];
+    let arguments = ["classify", "EXPORTED", "EMOJI/pictures/lion.png", "--head", "head.safetensors"];
+    let refused = scene.run(&[&arguments[..], &other].concat()).ended(1);
+    assert!(refused.stderr.contains("the head of another model") && refused.stderr.contains("[mismatch]"));
+    let head = std::fs::read(scene.path("head.safetensors")).expect("the head");
+    scene.write("head.safetensors", &head[..head.len() - 3]);
+    let refused = scene.run(&arguments).ended(1);
+    assert!(refused.stderr.contains("[truncated]"), "{}", refused.stderr);
+    let weights = "EXPORTED/open_clip_model.safetensors";
+    let refused = scene.run(&["classify", "EXPORTED", "EMOJI/pictures/lion.png", "--head", weights]).ended(1);
+    assert!(refused.stderr.contains("no `labels` in the metadata"), "{}", refused.stderr);
+}

@@ -186,3 +186,23 @@ fn folders_and_patterns_stand_for_images() {
         check_refused(&scene, &format!("embed-{name}"), &[&EMBED[..], &[argument]].concat());
     }
 }
+
+#[test]
+fn parquet_has_a_row_for_every_input() {
+    let scene = Scene::new();
+    scene.write("texts.txt", "a lion\n\na snail\n").write("bad.png", "no image");
+    let options = ["--texts-file", "texts.txt", "--out", "out.parquet"];
+    let images = ["EMOJI/pictures/lion.png", "bad.png"];
+    // An unreadable image has a row without features.
+    scene.run(&[&EMBED[..], &images, &options].concat()).ended(1);
+    let bytes = std::fs::read(scene.path("out.parquet")).expect("the table");
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+    for text in [&b"lion.png"[..], b"bad.png", b"a lion", b"a snail", b"features", b"clipway version"] {
+        assert!(has(text), "{}", String::from_utf8_lossy(text));
+    }
+    let features = scene.run(&[&EMBED[..], &["--text", "a snail"]].concat()).ended(0).json();
+    let values = features[0]["features"].as_array().expect("features");
+    let values: Vec<u8> = values.iter().flat_map(|v| (v.as_f64().unwrap() as f32).to_le_bytes()).collect();
+    assert!(has(&values), "the last row's values are stored as they are");
+}

@@ -13,6 +13,7 @@ mod export;
 mod identify;
 mod inspect;
 mod limits;
+mod mix;
 mod models;
 mod onnx;
 mod readme;

@@ -10,6 +10,7 @@ fn a_folder_is_as_its_source() {
     let scene = Scene::new();
     for (name, arguments) in [
         ("verify", &["verify", "EXPORTED"][..]),
+        ("verify-probe", &["verify", "EXPORTED", "--probe"]),
         ("verify-hashes", &["verify", "EXPORTED", "--hashes-only"]),
         ("verify-against", &["verify", "EXPORTED", "--against", SOURCE]),
         ("verify-blocks", &["verify", "EXPORTED", "--against", SOURCE, "--blocks", "--quiet"]),
@@ -22,7 +23,7 @@ fn a_folder_is_as_its_source() {
 fn json_has_the_stages() {
     let scene = Scene::new().with_texts();
     let given = ["--images", "EMOJI/pictures", "--texts", "texts.txt"];
-    let arguments = [&["verify", "EXPORTED", "--against", SOURCE, "--json"][..], &given].concat();
+    let arguments = [&["verify", "EXPORTED", "--against", SOURCE, "--json", "--probe"][..], &given].concat();
     let report = scene.run(&arguments).ended(0).json();
     let stages = report["stages"].as_array().expect("stages");
     let names: Vec<&str> = stages.iter().filter_map(|stage| stage["name"].as_str()).collect();
@@ -33,7 +34,7 @@ fn json_has_the_stages() {
     let hashes = scene.run(&["verify", "EXPORTED", "--hashes-only", "--json"]).ended(0).json();
     assert_eq!((&hashes["tensors"], &hashes["files"]), (&134.into(), &8.into()));
     assert!(hashes.get("activation").is_none());
-    let weighed = scene.run(&["verify", "EXPORTED", "--json"]).ended(0).json();
+    let weighed = scene.run(&["verify", "EXPORTED", "--probe", "--json"]).ended(0).json();
     assert_eq!((&weighed["tensors"], &weighed["activation"]), (&134.into(), &report["activation"]));
     assert_eq!(report["activation"]["pairs"], 200);
 }
@@ -45,8 +46,8 @@ fn a_model_that_cannot_be_weighed_is_verified_all_the_same() {
         let export = ["export", SOURCE, "--model", "EMOJI/emoji-clip.json", "--tower", tower, "--out", tower];
         scene.run(&[&export[..], &["--no-verify", "--quiet"]].concat()).ended(0);
     }
-    check(&scene, "verify-one-tower", &["verify", "image"]);
-    let report = scene.run(&["verify", "text", "--json"]).ended(0).json();
+    check(&scene, "verify-one-tower", &["verify", "image", "--probe"]);
+    let report = scene.run(&["verify", "text", "--probe", "--json"]).ended(0).json();
     assert_eq!(report["activation"], serde_json::json!({ "why": "the model has only one tower" }));
 }
 

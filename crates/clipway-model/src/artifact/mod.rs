@@ -19,10 +19,12 @@ use crate::state_dict::WeightsChoice;
 
 mod check;
 mod document;
+mod part;
 mod quantization;
 mod report;
 
 pub use check::HashReport;
+pub use part::Part;
 pub use quantization::{KeptTensor, Quantization, QuantizationLoss, TensorLoss, TowerLoss};
 pub use report::{Report, Stage, Tolerance};
 
@@ -87,6 +89,9 @@ pub struct ArtifactSource {
     pub weights: WeightsChoice,
     /// Its files.
     pub files: BTreeMap<String, FileHash>,
+    /// The sources that the model was put together from; left out where there is one. Their files are numbered from 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// Single values beside the weights, such as the epoch.
     pub facts: BTreeMap<String, FactValue>,
 }

@@ -60,6 +60,8 @@ pub struct Checkpoint {
     config: Option<(PathBuf, ConfigFile)>,
     /// Indices of tensors that went into others, and what was merged.
     merged: Option<(HashSet<usize>, String)>,
+    /// For each of `sources` the number of the source that it belongs to, where there are several.
+    part_numbers: Vec<usize>,
 }
 
 impl Checkpoint {
@@ -137,6 +139,7 @@ impl Checkpoint {
             sources,
             tensors,
             config,
+            part_numbers: Vec::new(),
         })
     }
 
@@ -155,7 +158,31 @@ impl Checkpoint {
             tensors,
             config: None,
             merged: None,
+            part_numbers: Vec::new(),
         }
+    }
+
+    /// The tensors of several sources that become one model. Its name and the files beside the weights are those of
+    /// `base`; `files` are the weight files of all, each with the number of its source.
+    pub(crate) fn composed(
+        base: &Checkpoint,
+        tensors: Arc<dyn TensorFile>,
+        files: Vec<(usize, Arc<FileSource>)>,
+    ) -> Checkpoint {
+        let (part_numbers, sources) = files.into_iter().unzip();
+        Checkpoint {
+            folder: base.folder.clone(),
+            artifact: base.artifact.clone(),
+            weights_path: base.weights_path.clone(),
+            sources,
+            part_numbers,
+            ..Checkpoint::of_tensors(base.path.clone(), tensors)
+        }
+    }
+
+    /// For each of [`Checkpoint::sources`] the number of the source that it belongs to, where there are several.
+    pub(crate) fn part_numbers(&self) -> &[usize] {
+        &self.part_numbers
     }
 
     /// The path that was opened: a file or a folder.

@@ -94,6 +94,36 @@ impl ModelConfig {
         Ok(())
     }
 
+    /// Takes over another model's text tower, and the form of a third one's logit scale and bias.
+    ///
+    /// # Errors
+    /// A config that is then contradictory; it is then unchanged.
+    pub(crate) fn set_text_tower(
+        &mut self,
+        of: &ModelConfig,
+        scale: &ModelConfig,
+    ) -> Result<(), FormatError> {
+        let JsonValue::Object(mut members) = self.document.value.clone() else {
+            unreachable!("a config is an object")
+        };
+        let value_in = |config: &ModelConfig, key: &str| match &config.document.value {
+            JsonValue::Object(members) => members.iter().find(|(name, _)| name == key).cloned(),
+            _ => None,
+        };
+        const SCALE: [&str; 3] = ["init_logit_scale", "init_logit_bias", "nonscalar_logit_scale"];
+        let of_text = ["text_cfg", "custom_text"];
+        members.retain(|(key, _)| !SCALE.contains(&key.as_str()) && !of_text.contains(&key.as_str()));
+        members.extend(of_text.iter().filter_map(|key| value_in(of, key)));
+        members.extend(SCALE.iter().filter_map(|key| value_in(scale, key)));
+        let reads_none = self.vision.timm.is_some();
+        let quick_gelu = if reads_none { of.quick_gelu } else { self.quick_gelu };
+        let mut document = Json { offset: 0, value: JsonValue::Object(members) };
+        set(&mut document, &["quick_gelu"], JsonValue::Bool(quick_gelu));
+        let changed = ModelConfig::from_document(&document)?;
+        *self = ModelConfig { folded: self.folded, text_model: of.text_model.clone(), ..changed };
+        Ok(())
+    }
+
     /// Changes the document and parses it again, so that changes obey the same rules as files.
     fn change(&mut self, path: &[&str], value: JsonValue) -> Result<(), FormatError> {
         let mut document = self.document.clone();

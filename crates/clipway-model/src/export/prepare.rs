@@ -36,9 +36,10 @@ impl<'a> Export<'a> {
         })?;
         let is_copied = spelling.holds_int8() && source.precision().is_none();
         let plan = if is_copied { plan.with_int8_as_stored() } else { plan };
-        let quantization = source.artifact().filter(|_| is_copied).and_then(|own| own.quantization.clone());
-        let checkpoint = source.checkpoint();
-        let ledger = Ledger::balance(checkpoint.tensors().tensors(), source.weights(), &plan)?;
+        let is_whole = source.parts().is_empty();
+        let quantization =
+            source.artifact().filter(|_| is_copied && is_whole).and_then(|own| own.quantization.clone());
+        let ledger = Ledger::balance(source.checkpoint().tensors().tensors(), source.weights(), &plan)?;
         let mut notes = source.notes().to_vec();
         notes.extend(spelled.notes);
         notes.extend(about_target(source, spelling));

@@ -26,7 +26,7 @@ use crate::output::{
     check_not_in_artifact, check_outside,
 };
 use crate::plan::{Ledger, Precision, Towers};
-use crate::source::{ConfigOrigin, Source};
+use crate::source::ConfigOrigin;
 use crate::spelling::{StoredWeights, WeightsFormat};
 
 /// The model card's file name.
@@ -276,7 +276,8 @@ impl Export<'_> {
 
     fn hash_sources(&self, run: &Run<'_>, failed: &AtomicBool) -> Result<FileHashes, ExportError> {
         let mut hashes = BTreeMap::new();
-        for source in self.source.checkpoint().sources() {
+        let numbers = self.source.checkpoint().part_numbers();
+        for (index, source) in self.source.checkpoint().sources().iter().enumerate() {
             let hash = FileHash::of_source(source, |bytes| {
                 if failed.load(Ordering::Relaxed) {
                     Err(ExportError::Interrupted)
@@ -286,7 +287,10 @@ impl Export<'_> {
             });
             let path = source.path();
             let hash = hash.map_err(|cause| ExportError::Read { path: path.to_owned(), cause })??;
-            hashes.insert(file_name(path), hash);
+            let name = file_name(path);
+            // Files of several sources may have one name.
+            let name = numbers.get(index).map_or(name.clone(), |number| format!("{number}/{name}"));
+            hashes.insert(name, hash);
         }
         Ok(hashes)
     }
@@ -326,12 +330,13 @@ impl Export<'_> {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             target: spelling.layout.to_owned(),
             source: ArtifactSource {
-                name: source_name(source),
+                name: source.shown_name(),
                 format: source.checkpoint().format().name().to_owned(),
                 layout: source.layout().name.to_owned(),
                 path: source.weights().path.clone(),
                 weights: source.weights().choice,
                 files: source_files,
+                parts: source.parts().to_vec(),
                 facts: source.checkpoint().facts().into_iter().collect(),
             },
             model: ArtifactModel {
@@ -365,15 +370,6 @@ impl Export<'_> {
             _ => Usage::None,
         };
         model_card(artifact, self.source.config(), self.spelling, usage)
-    }
-}
-
-/// Name of what was opened; for a path without a name, such as `.`, the folder's.
-fn source_name(source: &Source) -> String {
-    let path = source.path();
-    match path.file_name() {
-        Some(_) => file_name(path),
-        None => path.canonicalize().map(|path| file_name(&path)).unwrap_or_default(),
     }
 }
 

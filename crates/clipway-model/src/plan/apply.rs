@@ -5,6 +5,7 @@ use std::ops::Range;
 use clipway_formats::{Code, Dtype, FormatError, Place, TensorInfo, check_room, reserve};
 
 use super::fold::fold;
+use super::mix::mix;
 use super::quantize::{check_scales, quantize_rows};
 use super::resample::{resample_grid, resample_rows};
 use super::{PlannedTensor, Step};
@@ -53,10 +54,31 @@ pub fn apply<E>(
             finish.result()?;
             read.map_err(ApplyError::Read)?;
         }
+        sources if matches!(planned.steps[..], [Step::Mix { .. }]) => {
+            let [Step::Mix { shares, to }] = &planned.steps[..] else { unreachable!("it was matched") };
+            let mut push = |piece: &[u8]| {
+                finish.push(*to, piece);
+                finish.result()
+            };
+            mixed(mix(sources, shares, *to, source, &mut push))?;
+        }
         _ => {
             let (mut inputs, steps) = match (&planned.sources[..], planned.steps.split_first()) {
                 ([only], Some((&Step::Slice { axis: 0, start, end }, steps))) => {
                     (vec![rows(only, start..end, source).map_err(ApplyError::Read)?], steps)
+                }
+                (sources, Some((Step::Mix { shares, to }, steps))) => {
+                    let shape = sources[0].shape.clone();
+                    let info = TensorInfo { name: planned.target.name.clone(), dtype: *to, shape };
+                    let mut bytes = Vec::new();
+                    reserve(&mut bytes, info.bytes(), || Place::Tensor(info.name.clone()))
+                        .map_err(ApplyError::Read)?;
+                    let mut keep = |piece: &[u8]| {
+                        bytes.extend_from_slice(piece);
+                        Ok(())
+                    };
+                    mixed(mix(sources, shares, *to, source, &mut keep))?;
+                    (vec![Tensor { info, bytes }], steps)
                 }
                 (sources, _) => {
                     let whole = |info| rows(info, 0..info.shape.first().copied().unwrap_or(1), source);
@@ -86,6 +108,14 @@ pub fn apply<E>(
         }
     }
     Ok(Applied { overflowed: finish.overflowed })
+}
+
+/// The error of a sum whose sink has the error of the whole.
+fn mixed<E>(result: Result<(), ApplyError<ApplyError<E>>>) -> Result<(), ApplyError<E>> {
+    result.map_err(|error| match error {
+        ApplyError::Read(cause) => ApplyError::Read(cause),
+        ApplyError::Sink(error) => error,
+    })
 }
 
 /// Checks that there is memory for what a step makes: its result, and for sums its inputs as f32 and the result as f64.
@@ -256,7 +286,12 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
     let single = |made: Vec<f32>| made.iter().flat_map(|value| value.to_le_bytes()).collect();
     match step {
         Step::Reshape { .. } | Step::Cast { .. } => bytes.clone(),
-        Step::Fill { .. } | Step::Identity { .. } | Step::Quantize | Step::RowScales | Step::Dequantize => {
+        Step::Fill { .. }
+        | Step::Identity { .. }
+        | Step::Mix { .. }
+        | Step::Quantize
+        | Step::RowScales
+        | Step::Dequantize => {
             unreachable!("these are made before")
         }
         Step::Concatenate { axis } => {

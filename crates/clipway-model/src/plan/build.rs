@@ -191,7 +191,11 @@ fn cast(planned: &mut PlannedTensor, precision: Option<Precision>) -> Result<(),
     if !planned.target.dtype.is_float() {
         return Ok(());
     }
-    let stored = planned.sources.first().map_or(planned.target.dtype, |source| source.dtype);
+    let stored = match planned.steps.first() {
+        // A sum of several dtypes has the dtype that holds all of them.
+        Some(Step::Mix { to, .. }) => *to,
+        _ => planned.sources.first().map_or(planned.target.dtype, |source| source.dtype),
+    };
     let kept = if matches!(stored, Dtype::F16 | Dtype::BF16) { stored } else { planned.target.dtype };
     let wanted = precision.map_or(kept, Precision::dtype);
     if wanted == planned.target.dtype { Ok(()) } else { planned.then(Step::Cast { to: wanted }) }

@@ -13,6 +13,7 @@ mod build;
 mod fit;
 mod fold;
 mod ledger;
+mod mix;
 mod quantize;
 mod regroup;
 mod resample;
@@ -103,10 +104,11 @@ impl PlannedTensor {
         Ok(planned)
     }
 
-    /// Whether the name changes; a folded tensor has its own name, and so do scales.
+    /// Whether the name changes; folded tensors, sums and scales have names of their own.
     pub fn is_renamed(&self) -> bool {
-        let is_named_anew = matches!(self.steps.first(), Some(Step::Fold { .. } | Step::Dequantize))
-            || matches!(self.steps.last(), Some(Step::RowScales));
+        let is_named_anew =
+            matches!(self.steps.first(), Some(Step::Fold { .. } | Step::Dequantize | Step::Mix { .. }))
+                || matches!(self.steps.last(), Some(Step::RowScales));
         !is_named_anew && self.sources.iter().any(|source| source.name != self.target.name)
     }
 
@@ -119,6 +121,11 @@ impl PlannedTensor {
         let (dtype, shape) = step.result(&inputs)?;
         self.target = TensorInfo { name: std::mem::take(&mut self.target.name), dtype, shape };
         match (&step, self.steps.last()) {
+            // A sum is rounded once.
+            (Step::Cast { to }, Some(Step::Mix { shares, .. })) => {
+                let mixed = Step::Mix { shares: shares.clone(), to: *to };
+                *self.steps.last_mut().expect("there is a last step") = mixed;
+            }
             // Transposing twice changes nothing.
             (Step::Transpose { axes }, Some(Step::Transpose { axes: before }))
                 if axes.iter().map(|&axis| before[axis]).eq(0..axes.len()) =>

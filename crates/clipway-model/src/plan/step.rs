@@ -79,6 +79,14 @@ pub enum Step {
     RowScales,
     /// Multiplies rows of int8, the first source, by their scales, the second. The result is f32. Only as the first step.
     Dequantize,
+    /// Adds the sources, each times its share, in f64, and rounds once. Only as the first step.
+    Mix {
+        /// The share of each source.
+        shares: Vec<f64>,
+        /// The dtype of the result.
+        #[serde(serialize_with = "super::dtype_name")]
+        to: Dtype,
+    },
     /// Makes the identity matrix, from no source: a projection that changes nothing. Only as the first step.
     Identity {
         /// Its dtype, a floating-point one.
@@ -120,6 +128,7 @@ impl Step {
             Step::Quantize => "quantize",
             Step::RowScales => "scales",
             Step::Dequantize => "dequantize",
+            Step::Mix { .. } => "mix",
             Step::Identity { .. } => "identity",
             Step::Cast { .. } => "cast",
         }
@@ -167,6 +176,14 @@ impl Step {
                 )),
             };
         }
+        if let Step::Mix { shares, to } = self {
+            let is_known = matches!(to, Dtype::F32 | Dtype::F16 | Dtype::BF16);
+            let alike = |input: &TensorInfo| input.dtype.is_float() && input.shape == inputs[0].shape;
+            return match is_known && !shares.is_empty() && shares.len() == inputs.len() {
+                true if inputs.iter().all(alike) => Ok((*to, inputs[0].shape.clone())),
+                _ => refuse(format!("tensors that cannot be added up with {} shares", shares.len())),
+            };
+        }
         if let (Step::Identity { dtype, size }, []) = (self, inputs) {
             return match dtype {
                 Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok((*dtype, vec![*size; 2])),
@@ -184,6 +201,7 @@ impl Step {
             | Step::Fill { .. }
             | Step::Fold { .. }
             | Step::Identity { .. }
+            | Step::Mix { .. }
             | Step::Dequantize => false,
             Step::Quantize => {
                 dtype = Dtype::I8;
@@ -299,6 +317,10 @@ impl fmt::Display for Step {
             Step::Quantize => f.write_str("quantize(I8 by row)"),
             Step::RowScales => f.write_str("scales(F32 by row)"),
             Step::Dequantize => f.write_str("dequantize(I8 by row)"),
+            Step::Mix { shares, to } => {
+                let shares: Vec<String> = shares.iter().map(f64::to_string).collect();
+                write!(f, "mix({} to {to})", shares.join(" + "))
+            }
             Step::Identity { dtype, size } => write!(f, "identity({dtype} {size}x{size})"),
             Step::Cast { to } => write!(f, "cast({to})"),
         }

@@ -65,7 +65,7 @@ impl Read<'_> {
         };
         if let Some(artifact) = self.artifact {
             contract.license = artifact.contract.license.as_ref().map(in_artifact);
-            contract.remember(&artifact.contract);
+            contract.remember(&artifact.contract, Origin::in_artifact);
         }
         contract
     }
@@ -189,32 +189,38 @@ fn in_artifact<T: Clone>(known: &Known<T>) -> Known<T> {
 }
 
 impl Contract {
-    /// Takes over an artifact's origins wherever its value still applies and the caller did not override it.
-    fn remember(&mut self, said: &Contract) {
+    /// Takes over the origins that the parts of a composed source state, and their license.
+    pub(super) fn remember_parts(&mut self, said: &Contract) {
+        self.license.clone_from(&said.license);
+        self.remember(said, Origin::clone);
+    }
+
+    /// Takes over origins wherever their value still applies and the caller did not override it.
+    fn remember(&mut self, said: &Contract, origin: fn(&Origin) -> Origin) {
         if let (Some(ours), Some(said)) = (&mut self.image, &said.image) {
-            remember(&mut ours.size, &said.size);
-            remember(&mut ours.rule, &said.rule);
-            remember(&mut ours.mean, &said.mean);
-            remember(&mut ours.std, &said.std);
-            remember(&mut ours.interpolation, &said.interpolation);
-            remember(&mut ours.resize_mode, &said.resize_mode);
-            remember(&mut ours.fill_color, &said.fill_color);
-            remember(&mut ours.epsilon, &said.epsilon);
+            remember(&mut ours.size, &said.size, origin);
+            remember(&mut ours.rule, &said.rule, origin);
+            remember(&mut ours.mean, &said.mean, origin);
+            remember(&mut ours.std, &said.std, origin);
+            remember(&mut ours.interpolation, &said.interpolation, origin);
+            remember(&mut ours.resize_mode, &said.resize_mode, origin);
+            remember(&mut ours.fill_color, &said.fill_color, origin);
+            remember(&mut ours.epsilon, &said.epsilon, origin);
         }
         if let (Some(ours), Some(said)) = (&mut self.text, &said.text) {
-            remember(&mut ours.context_length, &said.context_length);
-            remember(&mut ours.pooling, &said.pooling);
+            remember(&mut ours.context_length, &said.context_length, origin);
+            remember(&mut ours.pooling, &said.pooling, origin);
             if let (Some(ours), Some(said)) = (&mut ours.end_token, &said.end_token) {
-                remember(ours, said);
+                remember(ours, said, origin);
             }
-            remember(&mut ours.epsilon, &said.epsilon);
+            remember(&mut ours.epsilon, &said.epsilon, origin);
         }
-        remember(&mut self.activation, &said.activation);
+        remember(&mut self.activation, &said.activation, origin);
     }
 }
 
-fn remember<T: PartialEq>(ours: &mut Known<T>, said: &Known<T>) {
+fn remember<T: PartialEq>(ours: &mut Known<T>, said: &Known<T>, origin: fn(&Origin) -> Origin) {
     if ours.value == said.value && !matches!(ours.from, Origin::Option { .. }) {
-        ours.from = said.from.in_artifact();
+        ours.from = origin(&said.from);
     }
 }

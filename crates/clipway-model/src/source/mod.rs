@@ -4,6 +4,7 @@
 //! the only weights it reads are numbers that a layout stores among its tensors.
 
 mod activation;
+mod composed;
 mod config;
 mod contract;
 mod error;
@@ -15,6 +16,7 @@ mod text_model;
 mod trainer_log;
 mod weights;
 
+pub use composed::Composed;
 pub use config::{Candidates, ConfigOrigin, LayoutOrigin, Mismatch, ModelChoice};
 pub use error::SourceError;
 
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use clipway_formats::TensorInfo;
 
 use crate::architecture::{Model, build, is_folded_name};
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, Part};
 use crate::checkpoint::{Checkpoint, OpenOptions};
 use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
 use crate::contract::{Contract, Known, Origin, TokenizerRules};
@@ -58,6 +60,8 @@ pub struct SourceOptions {
     pub preprocess: PreprocessOptions,
     /// Whether to fold training branches into one convolution.
     pub fold: bool,
+    /// How the tensors of several sources become one model: what mixes of sources have.
+    pub composed: Option<Arc<Composed>>,
     /// Whether to ignore a `clipway.json` beside the weights, so that the source is read as its own library reads it.
     pub ignore_artifact: bool,
 }
@@ -79,6 +83,7 @@ pub struct Source {
     contract: Contract,
     ignores_artifact: bool,
     text_model_file: Option<Vec<u8>>,
+    parts: Vec<Part>,
     notes: Vec<String>,
 }
 
@@ -110,6 +115,13 @@ impl Source {
     /// Path that was opened: a file or a folder.
     pub fn path(&self) -> &Path {
         self.checkpoint.path()
+    }
+
+    /// Name of what was opened, without its path; for a path without a name, such as `.`, the folder's.
+    pub(crate) fn shown_name(&self) -> String {
+        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let path = self.path();
+        name(path).or_else(|| path.canonicalize().ok().and_then(|path| name(&path))).unwrap_or_default()
     }
 
     /// The folder of the weights.
@@ -226,6 +238,11 @@ impl Source {
         self.text_model_file.as_deref()
     }
 
+    /// The sources that it was put together from; empty where there is one.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// What a user should know about the source.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -234,11 +251,22 @@ impl Source {
 
 fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Source, SourceError> {
     let path = || checkpoint.path().to_owned();
-    let artifact = checkpoint.artifact().filter(|_| !options.ignore_artifact);
-    let (weights, weights_note) = select(&checkpoint, &options.selection)
-        .map_err(|cause| SourceError::Select { path: path(), cause })?;
-    let found = Layout::recognize(&weights.state_dict);
-    if let Some(cause) = layout::other_kind(&checkpoint, found)? {
+    let composed = options.composed.as_deref();
+    // What the options say of a source was said of each of its parts.
+    let of_parts =
+        composed.map(|_| SourceOptions { model: None, selection: Selection::default(), ..options.clone() });
+    let options = of_parts.as_ref().unwrap_or(options);
+    let artifact = checkpoint.artifact().filter(|_| !options.ignore_artifact && composed.is_none());
+    let (weights, weights_note) = match composed {
+        Some(_) => (Weights::whole(Arc::clone(checkpoint.tensors())), None),
+        None => select(&checkpoint, &options.selection)
+            .map_err(|cause| SourceError::Select { path: path(), cause })?,
+    };
+    let found =
+        composed.map_or_else(|| Layout::recognize(&weights.state_dict), |composed| Some(composed.layout));
+    if composed.is_none()
+        && let Some(cause) = layout::other_kind(&checkpoint, found)?
+    {
         return Err(SourceError::Layout { path: path(), cause: Box::new(cause) });
     }
     let Some(layout) = found else {
@@ -246,17 +274,29 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         return Err(SourceError::unknown_layout(path(), names));
     };
     let refuse = |cause| SourceError::Layout { path: path(), cause: Box::new(cause) };
-    let numbers = layout
-        .check_numbers(&weights.state_dict)
-        .map_err(|cause| SourceError::Read { path: checkpoint.weights_path().to_owned(), cause })?;
-    let converted = layout.convert(&weights.state_dict).map_err(refuse)?;
+    let numbers = match composed {
+        Some(_) => Ok(Differences::default()),
+        None => layout.check_numbers(&weights.state_dict),
+    };
+    let numbers =
+        numbers.map_err(|cause| SourceError::Read { path: checkpoint.weights_path().to_owned(), cause })?;
+    let converted = match composed {
+        Some(composed) => composed.converted.clone(),
+        None => layout.convert(&weights.state_dict).map_err(refuse)?,
+    };
     let infos = converted.infos();
     let tower = tower(&checkpoint, artifact, &infos, options.tower)?;
     let told = || layout.known_config(&checkpoint, &weights.state_dict, &infos).map_err(refuse);
-    let log = TrainerLog::find(checkpoint.weights_path())?;
+    let log = match composed {
+        Some(_) => None,
+        None => TrainerLog::find(checkpoint.weights_path())?,
+    };
     // The log of another run, whose model does not match these weights, is no evidence.
     let log = log.filter(|log| log.fits(&identified(&infos)));
-    let resolved = resolve(&checkpoint, options.model.as_ref(), told, &infos, log.as_ref());
+    let resolved = match composed {
+        Some(composed) => Ok(composed.resolved()),
+        None => resolve(&checkpoint, options.model.as_ref(), told, &infos, log.as_ref()),
+    };
     let Resolved { config: mut base, origin } = resolved.map_err(|error| match error {
         SourceError::Candidates(mut candidates) => {
             candidates.differences.clone_from(&numbers);
@@ -273,9 +313,13 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         error => error,
     })?;
     // Unknown preprocessing is reported after all tensor differences.
-    let found = pixels::find(&mut base, &origin, options, log.as_ref(), tower);
+    let found = match composed {
+        Some(_) => Ok(pixels::Found::default()),
+        None => pixels::find(&mut base, &origin, options, log.as_ref(), tower),
+    };
     let log_notes = log.as_ref().map(|log| log.apply(&mut base, &origin)).transpose()?;
     let text_model = match &origin {
+        _ if composed.is_some() => None,
         // Its `config.json` is of the whole model.
         ConfigOrigin::Layout(_) => None,
         _ => text_model::find(&checkpoint, &base.model, &origin, &infos)?,
@@ -311,7 +355,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let mut origins = origin.stated();
     origins.merge(found.origins);
     origins.merge(contract::said(options));
-    let contract = contract::Read {
+    let mut contract = contract::Read {
         config: &config,
         origin: &origin,
         origins,
@@ -321,9 +365,15 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         artifact,
     }
     .contract();
-    let mut notes = notes::about(&checkpoint, &weights, options);
+    let mut notes = match composed {
+        Some(composed) => {
+            contract.remember_parts(&composed.contract);
+            composed.notes.clone()
+        }
+        None => notes::about(&checkpoint, &weights, options),
+    };
     notes.extend(weights_note);
-    notes.extend(activation_notes);
+    notes.extend(activation_notes.into_iter().filter(|_| composed.is_none()));
     notes.extend(found.notes);
     notes.extend(log_notes.into_iter().flatten());
     notes.extend(text_model.as_ref().map(|described| described.note.clone()));
@@ -332,7 +382,9 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         let told = told().ok().flatten();
         notes.extend(told.and_then(|told| activation::not_used(layout, &told, &config)));
     }
-    let text_model_file = text_model.map(|described| described.file).or_else(|| origin.text_model_file());
+    let composed_file = composed.and_then(|composed| composed.text_model_file.clone());
+    let text_model_file = composed_file
+        .or_else(|| text_model.map(|described| described.file).or_else(|| origin.text_model_file()));
     Ok(Source {
         selection: Selection { choice: Some(weights.choice), ..options.selection.clone() },
         weights,
@@ -347,6 +399,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         contract,
         ignores_artifact: options.ignore_artifact,
         text_model_file,
+        parts: composed.map(|composed| composed.parts.clone()).unwrap_or_default(),
         notes,
         checkpoint,
     })

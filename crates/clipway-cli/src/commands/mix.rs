@@ -1,0 +1,132 @@
+//! `clipway mix`: one model made of several, exported and verified like any other.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use clipway_formats::shown;
+use clipway_model::mix::{MixError, ScaleFrom, pair};
+use clipway_run::mix::{MixSourcesError, mix_sources};
+
+use super::export::ExportOptions;
+use crate::failure::{self, Failure, List};
+use crate::source::load_failure;
+use crate::ui::Ui;
+
+/// Source of the logit scale and bias.
+#[derive(Clone, Copy, ValueEnum)]
+enum Scale {
+    /// The source of the image tower
+    Image,
+    /// The source of the text tower
+    Text,
+}
+
+/// Mix models by their weights (WiSE-FT, soups), or put together the towers of two
+#[derive(Args)]
+pub struct Mix {
+    /// Sources, each with its share of the weights, such as `a.pt:0.7 b.pt:0.3`; without shares, all count the same
+    #[arg(value_name = "SOURCE[:SHARE]", required_unless_present = "image_from")]
+    sources: Vec<String>,
+
+    /// Take the image tower and the preprocessing from this source
+    #[arg(long, value_name = "SOURCE", requires_all = ["text_from", "logit_scale_from"], conflicts_with = "sources")]
+    image_from: Option<PathBuf>,
+
+    /// Take the text tower and the tokenizer from this source
+    #[arg(long, value_name = "SOURCE", requires = "image_from")]
+    text_from: Option<PathBuf>,
+
+    /// The tower whose source has the logit scale and bias to use
+    #[arg(long, value_name = "TOWER", value_enum, requires = "image_from")]
+    logit_scale_from: Option<Scale>,
+
+    #[command(flatten)]
+    export: ExportOptions,
+}
+
+impl Mix {
+    /// Exports the mix, or reports what an export would do.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        if let (Some(image), Some(text), Some(scale)) =
+            (&self.image_from, &self.text_from, self.logit_scale_from)
+        {
+            let scale = match scale {
+                Scale::Image => ScaleFrom::Image,
+                Scale::Text => ScaleFrom::Text,
+            };
+            let sources = [self.export.resolve(image)?, self.export.resolve(text)?];
+            let [image_source, text_source] = sources;
+            let mixed = pair(image_source, text_source, scale).map_err(|error| mix_failure(&error))?;
+            return self.export.run(&mixed.checkpoint, (Some(&mixed), &[image, text]), ui);
+        }
+        let (paths, shares) = shares(&self.sources)?;
+        let sources = paths.iter().map(|path| self.export.resolve(path)).collect::<Result<Vec<_>, _>>()?;
+        let mixed = mix_sources(sources, &shares, self.export.tokenizer_folder());
+        let mixed = mixed.map_err(|error| match &error {
+            MixSourcesError::Load(error) => load_failure(error),
+            MixSourcesError::Mix(error) => mix_failure(error),
+            _ => Failure::could_not_run("internal", failure::chain(&error)),
+        })?;
+        let inputs: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        self.export.run(&mixed.checkpoint, (Some(&mixed), &inputs), ui)
+    }
+}
+
+/// Paths and shares: those given after the last colon, or else equal ones.
+fn shares(words: &[String]) -> Result<(Vec<PathBuf>, Vec<f64>), Failure> {
+    let parsed: Vec<(PathBuf, Option<f64>)> = words
+        .iter()
+        .map(|word| match word.rsplit_once(':') {
+            Some((path, share)) if !path.is_empty() => match share.parse() {
+                Ok(share) => (path.into(), Some(share)),
+                Err(_) => (word.into(), None),
+            },
+            _ => (word.into(), None),
+        })
+        .collect();
+    let given = parsed.iter().filter(|(_, share)| share.is_some()).count();
+    if given != 0 && given != parsed.len() {
+        let without = parsed.iter().position(|(_, share)| share.is_none()).unwrap_or_default();
+        let message = format!("`{}` has no share, but other sources have one", shown(&words[without]));
+        return Err(Failure::could_not_run("bad-option", message)
+            .hint("give every source a share, such as `a.pt:0.7 b.pt:0.3`, or none"));
+    }
+    let equal = 1.0 / parsed.len() as f64;
+    Ok(parsed.into_iter().map(|(path, share)| (path, share.unwrap_or(equal))).unzip())
+}
+
+/// Failure, with its exit status, for models that cannot be put together.
+fn mix_failure(error: &MixError) -> Failure {
+    let list = List::of(None, &error.problems());
+    let failure = Failure { list, ..Failure::no(error.code(), failure::chain(error)) };
+    match error {
+        MixError::TooFew => Failure { exit_code: failure::COULD_NOT_RUN, ..failure }
+            .hint("pass two sources or more; to export one, use `clipway export`"),
+        MixError::Share(_) | MixError::Sum(_) => Failure { exit_code: failure::COULD_NOT_RUN, ..failure }
+            .hint("for WiSE-FT with the coefficient 0.3 pass `zero-shot:0.7 fine-tuned:0.3`"),
+        MixError::Unlike(_) => failure.hint(
+            "if only the rules of preprocessing or tokenizers differ, export the sources to one target first, and mix \
+             those folders",
+        ),
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_follow_the_last_colon() {
+        let check = |words: &[&str], paths: &[&str], expected: &[f64]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let (found, shares) = shares(&words).unwrap();
+            assert_eq!(found, paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+            assert_eq!(shares, expected);
+        };
+        check(&["a:0.7", "b:0.3"], &["a", "b"], &[0.7, 0.3]);
+        check(&["C:a:-0.5", "b:1.5"], &["C:a", "b"], &[-0.5, 1.5]);
+        check(&["a", "b:c"], &["a", "b:c"], &[0.5, 0.5]);
+        assert_eq!(shares(&["a:1".to_owned(), "b".to_owned()]).unwrap_err().code, "bad-option");
+    }
+}

@@ -1,0 +1,318 @@
+//! Parquet files of features (<https://parquet.apache.org/docs/file-format/>): one flat table, written in one pass
+//! without compression. Columns of text may be null, and so may the list of features.
+
+use std::io::{self, Write};
+
+/// A row of the table.
+pub struct Row<'a> {
+    /// Texts of the columns, in order.
+    pub texts: Vec<Option<&'a str>>,
+    /// The features.
+    pub features: Option<&'a [f32]>,
+}
+
+/// Most values of features in a row group: 64 MiB of them.
+const GROUP_VALUES: usize = 1 << 24;
+
+const MAGIC: &[u8; 4] = b"PAR1";
+
+/// Physical types.
+const FLOAT: i64 = 4;
+const BYTE_ARRAY: i64 = 6;
+
+/// Repetition of fields.
+const REQUIRED: i64 = 0;
+const OPTIONAL: i64 = 1;
+const REPEATED: i64 = 2;
+
+/// Converted types.
+const UTF8: i64 = 0;
+const LIST: i64 = 3;
+
+/// Encodings.
+const PLAIN: i64 = 0;
+const RLE: i64 = 3;
+
+/// Writes a table with these columns of texts and a column `features`, of lists of `width` values.
+///
+/// # Errors
+/// A write that fails.
+pub fn write<'a>(
+    out: &mut impl Write,
+    columns: &[&str],
+    width: usize,
+    rows: impl Iterator<Item = Row<'a>>,
+) -> io::Result<()> {
+    let mut out = Counted { out, position: 0 };
+    out.write(MAGIC)?;
+    let most = (GROUP_VALUES / width.max(1)).max(1);
+    let (mut rows, mut groups, mut count) = (rows.peekable(), Vec::new(), 0);
+    while rows.peek().is_some() {
+        let group: Vec<Row<'_>> = rows.by_ref().take(most).collect();
+        let mut chunks = Vec::new();
+        for (index, column) in columns.iter().enumerate() {
+            let (page, values) = text_page(group.iter().map(|row| row.texts[index]));
+            chunks.push(chunk(&mut out, &page, values, BYTE_ARRAY, &[column])?);
+        }
+        let (page, values) = list_page(group.iter().map(|row| row.features));
+        chunks.push(chunk(&mut out, &page, values, FLOAT, &["features", "list", "element"])?);
+        let bytes: i64 = chunks.iter().map(|(_, bytes)| bytes).sum();
+        let mut thrift = Thrift::default();
+        thrift.structs(1, chunks.into_iter().map(|(chunk, _)| chunk));
+        thrift.integer(2, I64, bytes);
+        thrift.integer(3, I64, group.len() as i64);
+        groups.push(thrift.ended());
+        count += group.len();
+    }
+    let mut footer = Thrift::default();
+    footer.integer(1, I32, 1);
+    footer.structs(2, schema(columns).into_iter());
+    footer.integer(3, I64, count as i64);
+    footer.structs(4, groups.into_iter());
+    footer.text(6, concat!("clipway version ", env!("CARGO_PKG_VERSION")));
+    let footer = footer.ended();
+    out.write(&footer)?;
+    out.write(&(footer.len() as u32).to_le_bytes())?;
+    out.write(MAGIC)
+}
+
+/// A stream that knows its position.
+struct Counted<'o, W> {
+    out: &'o mut W,
+    position: i64,
+}
+
+impl<W: Write> Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.position += bytes.len() as i64;
+        self.out.write_all(bytes)
+    }
+}
+
+/// Elements of the schema, depth first.
+fn schema(columns: &[&str]) -> Vec<Vec<u8>> {
+    let element =
+        |name: &str, kind: Option<i64>, repetition, children: Option<i64>, converted: Option<i64>| {
+            let mut thrift = Thrift::default();
+            kind.into_iter().for_each(|kind| thrift.integer(1, I32, kind));
+            thrift.integer(3, I32, repetition);
+            thrift.text(4, name);
+            children.into_iter().for_each(|children| thrift.integer(5, I32, children));
+            converted.into_iter().for_each(|converted| thrift.integer(6, I32, converted));
+            thrift.ended()
+        };
+    let mut elements = vec![element("schema", None, REQUIRED, Some(columns.len() as i64 + 1), None)];
+    elements.extend(columns.iter().map(|name| element(name, Some(BYTE_ARRAY), OPTIONAL, None, Some(UTF8))));
+    elements.push(element("features", None, OPTIONAL, Some(1), Some(LIST)));
+    elements.push(element("list", None, REPEATED, Some(1), None));
+    elements.push(element("element", Some(FLOAT), REQUIRED, None, None));
+    elements
+}
+
+/// Writes a column's page, and returns its description and its bytes.
+fn chunk<W: Write>(
+    out: &mut Counted<'_, W>,
+    page: &[u8],
+    values: i64,
+    kind: i64,
+    path: &[&str],
+) -> io::Result<(Vec<u8>, i64)> {
+    let offset = out.position;
+    let mut data = Thrift::default();
+    data.integer(1, I32, values);
+    data.integer(2, I32, PLAIN);
+    data.integer(3, I32, RLE);
+    data.integer(4, I32, RLE);
+    let mut header = Thrift::default();
+    header.integer(1, I32, 0);
+    header.integer(2, I32, page.len() as i64);
+    header.integer(3, I32, page.len() as i64);
+    header.structure(5, &data.ended());
+    out.write(&header.ended())?;
+    out.write(page)?;
+    let bytes = out.position - offset;
+    let mut column = Thrift::default();
+    column.integer(1, I32, kind);
+    column.list(2, I32, [PLAIN, RLE].into_iter().map(zigzag));
+    column.list(3, BINARY, path.iter().map(|part| binary(part)));
+    column.integer(4, I32, 0);
+    column.integer(5, I64, values);
+    column.integer(6, I64, bytes);
+    column.integer(7, I64, bytes);
+    column.integer(9, I64, offset);
+    let mut described = Thrift::default();
+    described.integer(2, I64, offset);
+    described.structure(3, &column.ended());
+    Ok((described.ended(), bytes))
+}
+
+/// A page of texts, and its number of values, nulls included.
+fn text_page<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> (Vec<u8>, i64) {
+    let (mut levels, mut values) = (Runs::default(), Vec::new());
+    for text in texts {
+        levels.push(u8::from(text.is_some()), 1);
+        if let Some(text) = text {
+            values.extend((text.len() as u32).to_le_bytes());
+            values.extend(text.as_bytes());
+        }
+    }
+    let count = levels.count;
+    ([levels.ended(), values].concat(), count)
+}
+
+/// A page of lists, and its number of values; a null list counts as one.
+fn list_page<'a>(lists: impl Iterator<Item = Option<&'a [f32]>>) -> (Vec<u8>, i64) {
+    let (mut repetition, mut definition, mut values) = (Runs::default(), Runs::default(), Vec::new());
+    for list in lists {
+        repetition.push(0, 1);
+        match list {
+            None => definition.push(0, 1),
+            Some([]) => definition.push(1, 1),
+            Some(list) => {
+                repetition.push(1, list.len() - 1);
+                definition.push(2, list.len());
+                values.extend(list.iter().flat_map(|value| value.to_le_bytes()));
+            }
+        }
+    }
+    let count = repetition.count;
+    ([repetition.ended(), definition.ended(), values].concat(), count)
+}
+
+/// Levels as runs of equal ones.
+#[derive(Default)]
+struct Runs {
+    bytes: Vec<u8>,
+    run: Option<(u8, usize)>,
+    count: i64,
+}
+
+impl Runs {
+    fn push(&mut self, level: u8, times: usize) {
+        self.count += times as i64;
+        match &mut self.run {
+            _ if times == 0 => {}
+            Some((current, length)) if *current == level => *length += times,
+            _ => {
+                self.flush();
+                self.run = Some((level, times));
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some((level, length)) = self.run.take() {
+            varint((length as u64) << 1, &mut self.bytes);
+            self.bytes.push(level);
+        }
+    }
+
+    /// The runs after their length in bytes.
+    fn ended(mut self) -> Vec<u8> {
+        self.flush();
+        [&(self.bytes.len() as u32).to_le_bytes()[..], &self.bytes].concat()
+    }
+}
+
+/// Types of Thrift's compact protocol.
+const I32: u8 = 5;
+const I64: u8 = 6;
+const BINARY: u8 = 8;
+const STRUCT: u8 = 12;
+
+/// A structure in Thrift's compact protocol.
+#[derive(Default)]
+struct Thrift {
+    bytes: Vec<u8>,
+    last: u8,
+}
+
+impl Thrift {
+    /// Begins a field; numbers ascend, by 15 at most.
+    fn field(&mut self, number: u8, kind: u8) {
+        self.bytes.push((number - self.last) << 4 | kind);
+        self.last = number;
+    }
+
+    fn integer(&mut self, number: u8, kind: u8, value: i64) {
+        self.field(number, kind);
+        self.bytes.extend(zigzag(value));
+    }
+
+    fn text(&mut self, number: u8, text: &str) {
+        self.field(number, BINARY);
+        self.bytes.extend(binary(text));
+    }
+
+    fn structure(&mut self, number: u8, encoded: &[u8]) {
+        self.field(number, STRUCT);
+        self.bytes.extend(encoded);
+    }
+
+    fn structs(&mut self, number: u8, encoded: impl ExactSizeIterator<Item = Vec<u8>>) {
+        self.list(number, STRUCT, encoded);
+    }
+
+    fn list(&mut self, number: u8, kind: u8, items: impl ExactSizeIterator<Item = Vec<u8>>) {
+        const LIST: u8 = 9;
+        self.field(number, LIST);
+        match items.len() {
+            length @ 0..15 => self.bytes.push((length as u8) << 4 | kind),
+            length => {
+                self.bytes.push(0xf0 | kind);
+                varint(length as u64, &mut self.bytes);
+            }
+        }
+        items.for_each(|item| self.bytes.extend(item));
+    }
+
+    fn ended(mut self) -> Vec<u8> {
+        self.bytes.push(0);
+        self.bytes
+    }
+}
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn zigzag(value: i64) -> Vec<u8> {
+    let mut out = Vec::new();
+    varint((value << 1 ^ value >> 63) as u64, &mut out);
+    out
+}
+
+fn binary(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    varint(text.len() as u64, &mut out);
+    out.extend(text.as_bytes());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_runs() {
+        // One text of three values, a null and one value: 0 1 1, 0, 0.
+        let (page, count) = list_page([Some(&[1.0, 2.0, 3.0][..]), None, Some(&[4.0])].into_iter());
+        assert_eq!(count, 5);
+        let repetition = [6, 0, 0, 0, 2, 0, 4, 1, 4, 0];
+        let definition = [6, 0, 0, 0, 6, 2, 2, 0, 2, 2];
+        assert_eq!(page[..20], [repetition, definition].concat());
+        assert_eq!(page.len(), 20 + 4 * 4);
+    }
+
+    #[test]
+    fn integers_are_zigzag_varints() {
+        assert_eq!(
+            [zigzag(0), zigzag(-1), zigzag(1), zigzag(150)],
+            [vec![0], vec![1], vec![2], vec![0xac, 0x02]]
+        );
+    }
+}
