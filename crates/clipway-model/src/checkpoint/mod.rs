@@ -162,8 +162,8 @@ impl Checkpoint {
         }
     }
 
-    /// The tensors of several sources that become one model. Its name and the files beside the weights are those of
-    /// `base`; `files` are the weight files of all, each with the number of its source.
+    /// The tensors of several sources that become one model. `base` gives it its name and the files beside the weights;
+    /// `files` are all weight files, each with the number of its source.
     pub(crate) fn composed(
         base: &Checkpoint,
         tensors: Arc<dyn TensorFile>,

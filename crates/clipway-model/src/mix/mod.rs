@@ -1,7 +1,7 @@
 //! Models made of others: weighted sums of several sources, and towers of two sources put together.
 //!
-//! The result is a [`Checkpoint`] whose tensors are those of every source, under open_clip's names and after the
-//! source's own plan, as `1/visual.proj` and `2/visual.proj`. How they become one model is stated by steps of the plan,
+//! The result is a [`Checkpoint`] with the tensors of every source, under open_clip's names and after the source's own
+//! plan, as `1/visual.proj` and `2/visual.proj`. How they become one model is stated by steps of the plan,
 //! so such a model is inspected, exported and verified like any other.
 
 mod error;
@@ -97,7 +97,7 @@ pub fn mix(sources: Vec<Source>, shares: &[f64]) -> Result<Mixed, MixError> {
     let mut contract = first.contract().clone();
     let mut notes = first.notes().to_vec();
     if others.iter().any(|other| license(other) != license(first)) {
-        notes.push("the sources do not state the same license: state one with `--license`".to_owned());
+        notes.push("the sources state different licenses, so none is recorded".to_owned());
         contract.license = None;
     }
     notes.extend(unused(&sources));

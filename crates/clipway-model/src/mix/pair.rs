@@ -68,7 +68,7 @@ pub fn pair(image: Source, text: Source, scale: ScaleFrom) -> Result<Mixed, MixE
     let mut notes = [image.notes(), text.notes()].concat();
     notes.dedup();
     if licenses[0] != licenses[1] {
-        notes.push("the sources do not state the same license: state one with `--license`".to_owned());
+        notes.push("the sources state different licenses, so none is recorded".to_owned());
         contract.license = None;
     }
     notes.push(format!(
