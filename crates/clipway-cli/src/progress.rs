@@ -40,7 +40,10 @@ impl Progress for StageBars<'_> {
         };
         let mut bar = self.bar();
         bar.finish_and_clear();
-        *bar = self.ui.progress(bytes, what, true);
+        *bar = match bytes {
+            0 => self.ui.spinner(what),
+            _ => self.ui.progress(bytes, what, true),
+        };
     }
 
     fn advance(&self, bytes: u64) {

@@ -185,6 +185,16 @@ impl Ui {
         bar.set_prefix(what.to_owned());
         bar
     }
+
+    /// Shows that work of unknown length goes on.
+    pub fn spinner(&self, what: &str) -> ProgressBar {
+        if self.quiet || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let spinner = ProgressBar::new_spinner().with_message(what.to_owned());
+        spinner.enable_steady_tick(std::time::Duration::from_millis(100));
+        spinner
+    }
 }
 
 /// Text for people, parts of which may come from strangers: line ends and tabs stay, and any other character that

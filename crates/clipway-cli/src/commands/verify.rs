@@ -58,7 +58,9 @@ impl Verify {
         }
         std::fs::read_dir(&self.folder).map_err(|error| failure::folder(&self.folder, &error))?;
         let found = Artifact::find(&self.folder);
+        let spinner = ui.spinner("checking hashes");
         let hashes = found.and_then(|found| found.map(|_| Artifact::check_hashes(&self.folder)).transpose());
+        spinner.finish_and_clear();
         let hashes = hashes.map_err(|error| source::artifact_failure(&error))?;
         match (&self.against, hashes) {
             (None, None) => {
@@ -123,7 +125,10 @@ impl Verify {
         let folder = self.resolved()?;
         let load = LoadOptions { blocks: self.blocks, ..source::load_options(ui)? };
         let verification = FolderVerification { inputs: &inputs, load, source: self.source.options() };
-        let report = verification.run_resolved(&folder, &checkpoint).map_err(refuse)?;
+        let spinner = ui.spinner("running both sides");
+        let report = verification.run_resolved(&folder, &checkpoint);
+        spinner.finish_and_clear();
+        let report = report.map_err(refuse)?;
         let weighed = self.probe.then(|| weighed(&folder, &verification.load)).transpose()?;
         if ui.json() {
             ui.data_json(&with_activation(&report, weighed.as_ref())?)?;

@@ -137,7 +137,7 @@ fn heads_of_other_models_and_broken_ones_are_refused() {
     let save = ["classify", "EXPORTED", "--labels", "lion,snail", "--save-head", "head.safetensors"];
     scene.run(&save).ended(0);
     // Another preprocessing gives other features of the built-in images.
-    let other = ["--image-mean", "0.1,0.9,0.1", "--image-std", "0.1,0.9,0.5"];
+    let other = ["--image-mean", "0.1", "0.9", "0.1", "--image-std", "0.1", "0.9", "0.5"];
     let arguments = ["classify", "EXPORTED", "EMOJI/pictures/lion.png", "--head", "head.safetensors"];
     let refused = scene.run(&[&arguments[..], &other].concat()).ended(1);
     assert!(refused.stderr.contains("the head of another model") && refused.stderr.contains("[mismatch]"));

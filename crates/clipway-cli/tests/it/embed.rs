@@ -66,7 +66,7 @@ fn what_cannot_be_written_is_refused_before_work() {
     for (name, more) in [
         ("exists", &["lion.png", "--out", "there.safetensors"][..]),
         ("over-input", &["--texts-file", "texts.jsonl", "--out", "texts.jsonl", "--force"]),
-        ("unknown-kind", &["lion.png", "--out", "features.parquet"]),
+        ("unknown-kind", &["lion.png", "--out", "features.csv"]),
     ] {
         check_refused(&scene, &format!("embed-{name}"), &[&EMBED[..], more].concat());
     }
@@ -149,9 +149,9 @@ fn the_end_of_the_name_is_the_format() {
     // Rows of an array have no names, so it takes one kind of input, all of them readable.
     embed(&[images[0], "--text", "a lion", "--out", "both.npy"], 2);
     embed(&[images[0], "broken.png", "--out", "part.npy"], 1);
-    embed(&[images[0], "--out", "features.parquet"], 2);
+    embed(&[images[0], "--out", "features.csv"], 2);
     embed(&[images[0], "--out", "features"], 2);
-    for name in ["both.npy", "part.npy", "features.parquet", "features"] {
+    for name in ["both.npy", "part.npy", "features.csv", "features"] {
         assert!(!scene.path(name).exists(), "{name}");
     }
 }
