@@ -6,7 +6,7 @@ use clipway_formats::{OnnxExternal, write_onnx};
 use clipway_model::architecture::{self, Model};
 use clipway_model::graph::{Graph, Parameters};
 use clipway_model::spelling::onnx::{OnnxOptions, OnnxTower, ParameterValues, lower};
-use clipway_run::onnx::{OnnxData, OnnxOutput, OnnxSession};
+use clipway_run::onnx::{OnnxData, OnnxLengths, OnnxOutput, OnnxSession};
 
 use crate::architecture_goldens::{ArchitectureGolden, Matrix, Output};
 use crate::architecture_runner::{ArchitectureCase, FormulaWeights, MeasuredError, read_golden};
@@ -90,10 +90,11 @@ fn session(
 ) -> Result<OnnxSession, String> {
     let tower = lower(model, tower, options, None);
     let bytes = onnx_bytes(&tower, &model.parameters, &FormulaWeights)?;
+    let lengths = OnnxLengths { context: model.context_length, ..OnnxLengths::default() };
     if let Some(path) = keep {
         std::fs::write(&path, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    OnnxSession::from_bytes(bytes).map_err(|error| error.to_string())
+    OnnxSession::from_bytes(bytes, lengths).map_err(|error| error.to_string())
 }
 
 fn features(session: &OnnxSession, shape: &[usize], data: OnnxData) -> Result<OnnxOutput, String> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::error::OnnxFolderError;
 use super::graph::{OnnxGraphFile, OnnxTowerPorts};
 use super::session::{OnnxError, OnnxSession};
+use super::sizes::OnnxLengths;
 use super::tower::OnnxTower;
 use crate::image::Preprocess;
 use crate::text::{FolderTokenizer, TextReading, Tokenizer, TokenizerFiles, TokenizerKind, TokenizerRules};
@@ -104,6 +105,12 @@ impl OnnxContract {
         let size = [preprocess.size.0, preprocess.size.1];
         let tower = OnnxTower::new(session, ports, size, &self.config.model.text, padding)?;
         Ok(tower.with_colors(preprocess.mean.map(f64::from), preprocess.std.map(f64::from)))
+    }
+
+    /// The lengths that a graph may leave open.
+    pub(super) fn lengths(&self) -> OnnxLengths {
+        let (height, width) = Preprocess::from(&self.config.preprocess()).size;
+        OnnxLengths { image: [height, width], context: self.config.model.text.context_length }
     }
 
     /// The tokenizer; `None` where its files are missing.

@@ -138,12 +138,13 @@ impl OnnxFolder {
         };
         let mut towers: [Option<Box<dyn Tower>>; 2] = [None, None];
         let mut width = 0;
+        let lengths = contract.lengths();
         for graph in &self.graphs {
             let refuse = |cause| OnnxFolderError::Graph { path: graph.path.clone(), cause };
             for ports in graph.towers.iter().filter(|ports| wanted == Towers::Both || wanted == ports.tower) {
                 let session = match graph.has(Dtype::F16) {
-                    true => OnnxSession::open_widened(&graph.path),
-                    false => OnnxSession::open(&graph.path),
+                    true => OnnxSession::open_widened(&graph.path, lengths),
+                    false => OnnxSession::open(&graph.path, lengths),
                 };
                 let padding = tokenizer.as_ref().and_then(|tokenizer| padding(tokenizer.rules()));
                 let tower = contract.tower(session.map_err(refuse)?, ports, padding).map_err(refuse)?;
@@ -171,7 +172,8 @@ impl OnnxFolder {
         for graph in self.graphs.iter().filter(|graph| graph.has(Dtype::F16)) {
             let refuse = |cause| OnnxFolderError::Graph { path: graph.path.clone(), cause };
             for ports in &graph.towers {
-                let (session, values) = OnnxSession::open_watched(&graph.path).map_err(refuse)?;
+                let (session, values) =
+                    OnnxSession::open_watched(&graph.path, contract.lengths()).map_err(refuse)?;
                 let tower = contract.tower(session, ports, padding).map_err(refuse)?;
                 let batch = match tower.describe().input {
                     TowerInput::Pixels { .. } => TowerBatch::Pixels(pixels),

@@ -4,6 +4,7 @@
 //! engine alone. Graphs of other programs are found, run and judged the same way.
 
 mod session;
+mod sizes;
 mod widen;
 mod watch;
 mod error;
@@ -18,6 +19,7 @@ pub use error::OnnxFolderError;
 pub use folder::OnnxFolder;
 pub use graph::{OnnxGraphFile, OnnxTowerPorts};
 pub use session::{OnnxData, OnnxError, OnnxOutput, OnnxPort, OnnxSession};
+pub use sizes::OnnxLengths;
 pub use tower::{Colors, OnnxTower};
 pub use verify::{OnnxVerification, classifier_of};
 pub use watch::Peak;

@@ -1,12 +1,15 @@
 //! A loaded graph with its inputs and outputs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use clipway_formats::shown;
 use clipway_model::input::{self, Kind};
 use rten::{DataType, Dimension, Model, ModelOptions, NodeId, Value, ValueOrView, ValueType};
 use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
+use super::sizes::{self, OnnxLengths};
 use super::watch::{HalfValue, half_values};
 use super::widen::widened;
 
@@ -80,6 +83,36 @@ pub enum OnnxError {
         /// The runtime's error.
         cause: String,
     },
+    /// A value, or all that are needed at the same time, do not fit the memory that a sample may take.
+    #[error("one sample needs {needed} bytes at `{at}` of the ONNX graph; the limit is {most}")]
+    Memory {
+        /// The value or node.
+        at: String,
+        /// Bytes needed.
+        needed: u64,
+        /// The limit in bytes.
+        most: u64,
+    },
+    /// Too much work.
+    #[error(
+        "one sample needs {needed} multiplications up to node `{node}` of the ONNX graph; the limit is {most}"
+    )]
+    Work {
+        /// The node.
+        node: String,
+        /// Multiplications needed.
+        needed: u64,
+        /// The limit in multiplications.
+        most: u64,
+    },
+    /// A node that repeats others, or whose output may have any size.
+    #[error("node `{node}` of the ONNX graph: what `{operator}` needs is known only by running it")]
+    Unbounded {
+        /// The node.
+        node: String,
+        /// Its operator.
+        operator: String,
+    },
     /// The graph lacks a required input or output.
     #[error("the ONNX graph has no {what}")]
     Missing {
@@ -95,26 +128,30 @@ impl OnnxError {
             OnnxError::Load { .. } => "onnx-load",
             OnnxError::Input { .. } => "shape-mismatch",
             OnnxError::Run { .. } => "onnx-run",
+            OnnxError::Memory { .. } | OnnxError::Work { .. } => "too-large",
+            OnnxError::Unbounded { .. } => "unsupported",
             OnnxError::Missing { .. } => "missing",
         }
     }
 }
 
 impl OnnxSession {
-    /// Loads a file, with external data beside it.
+    /// Loads a file, with external data beside it. What a sample may need is checked before the runtime sees the file;
+    /// `lengths` are those that the graph leaves open.
     ///
     /// # Errors
-    /// A file that the runtime refuses.
-    pub fn open(path: &Path) -> Result<OnnxSession, OnnxError> {
-        OnnxSession::of(Model::load_file(path))
+    /// A graph that needs too much, or that the runtime refuses.
+    pub fn open(path: &Path, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
+        sizes::check(&read(path)?, lengths)?;
+        OnnxSession::of(|| Model::load_file(path))
     }
 
     /// Loads a file whose weights are f16, which the runtime does not have: it computes in f32 with their values.
     ///
     /// # Errors
-    /// If the file cannot be read, or the runtime refuses it.
-    pub fn open_widened(path: &Path) -> Result<OnnxSession, OnnxError> {
-        OnnxSession::from_bytes(widened(path)?)
+    /// As [`OnnxSession::open`], and a file that cannot be read.
+    pub fn open_widened(path: &Path, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
+        OnnxSession::from_bytes(widened(path)?, lengths)
     }
 
     /// The same with every value that the graph computes in f16 as a further output; these are returned too. The graph
@@ -122,13 +159,16 @@ impl OnnxSession {
     ///
     /// # Errors
     /// As [`OnnxSession::open_widened`].
-    pub(super) fn open_watched(path: &Path) -> Result<(OnnxSession, Vec<HalfValue>), OnnxError> {
-        let load = |cause: String| OnnxError::Load { cause };
-        let bytes = input::read(path, Kind::Weights).map_err(|error| load(error.to_string()))?;
-        let values = half_values(&bytes)?;
-        drop(bytes);
+    pub(super) fn open_watched(
+        path: &Path,
+        lengths: OnnxLengths,
+    ) -> Result<(OnnxSession, Vec<HalfValue>), OnnxError> {
+        let values = half_values(&read(path)?)?;
+        let bytes = widened(path)?;
+        sizes::check(&bytes, lengths)?;
         let mut options = ModelOptions::with_all_ops();
-        let mut session = OnnxSession::of(options.enable_optimization(false).load(widened(path)?))?;
+        options.enable_optimization(false);
+        let mut session = OnnxSession::of(|| options.load(bytes))?;
         for value in &values {
             if session.outputs.iter().any(|port| port.name == value.name) {
                 continue;
@@ -144,13 +184,16 @@ impl OnnxSession {
     /// Loads the bytes of a file without external data.
     ///
     /// # Errors
-    /// Bytes that the runtime refuses.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<OnnxSession, OnnxError> {
-        OnnxSession::of(Model::load(bytes))
+    /// As [`OnnxSession::open`].
+    pub fn from_bytes(bytes: Vec<u8>, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
+        sizes::check(&bytes, lengths)?;
+        OnnxSession::of(|| Model::load(bytes))
     }
 
-    fn of(loaded: Result<Model, rten::LoadError>) -> Result<OnnxSession, OnnxError> {
-        let model = loaded.map_err(|error| OnnxError::Load { cause: error.to_string() })?;
+    fn of(load: impl FnOnce() -> Result<Model, rten::LoadError>) -> Result<OnnxSession, OnnxError> {
+        let refuse = |cause: String| OnnxError::Load { cause };
+        let loaded = guarded(load).map_err(refuse)?;
+        let model = loaded.map_err(|error| refuse(error.to_string()))?;
         let ports = |ids: &[NodeId]| ids.iter().map(|id| port(&model, *id)).collect();
         let (inputs, outputs) = (ports(model.input_ids()), ports(model.output_ids()));
         Ok(OnnxSession { model, inputs, outputs })
@@ -213,7 +256,9 @@ impl OnnxSession {
         let ports = outputs.iter().map(port).collect::<Result<Vec<_>, _>>()?;
         let ids: Vec<NodeId> = ports.iter().map(|port| port.id).collect();
         let run = |error: &dyn std::fmt::Display| OnnxError::Run { cause: error.to_string() };
-        let results = self.model.run(given, &ids, None).map_err(|error| run(&error))?;
+        let results =
+            guarded(|| self.model.run(given, &ids, None)).map_err(|cause| OnnxError::Run { cause })?;
+        let results = results.map_err(|error| run(&error))?;
         let named = ports.into_iter().zip(results);
         named
             .map(|(port, value)| {
@@ -250,6 +295,20 @@ impl OnnxPort {
             found: format!("{count} {} as {shape:?}", kind(integers)),
         })
     }
+}
+
+/// Runs the runtime, whose panics become its errors: a graph of strangers may reach what it did not expect.
+fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        format!("it panicked: {}", shown(text.unwrap_or("no message")))
+    })
+}
+
+/// Reads a whole file.
+fn read(path: &Path) -> Result<Vec<u8>, OnnxError> {
+    input::read(path, Kind::Weights).map_err(|error| OnnxError::Load { cause: error.to_string() })
 }
 
 fn port(model: &Model, id: NodeId) -> OnnxPort {

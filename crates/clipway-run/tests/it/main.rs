@@ -15,6 +15,7 @@ mod image_damage;
 mod image_siblings;
 mod made;
 mod onnx;
+mod onnx_sizes;
 mod processors;
 mod readme;
 mod quantize;

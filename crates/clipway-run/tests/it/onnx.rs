@@ -10,7 +10,7 @@ use clipway_run::encoder::{Encoder, EncoderSettings};
 use clipway_run::engine::{Engine, EngineOptions, Processor};
 use clipway_run::image::Preprocess;
 use clipway_run::onnx::{
-    OnnxData, OnnxError, OnnxFolder, OnnxFolderError, OnnxGraphFile, OnnxSession, OnnxTower,
+    OnnxData, OnnxError, OnnxFolder, OnnxFolderError, OnnxGraphFile, OnnxLengths, OnnxSession, OnnxTower,
 };
 use clipway_run::tower::{Tower, TowerBatch};
 use clipway_run::verify::{Inputs, Outputs, Report, Tolerance, report};
@@ -89,7 +89,7 @@ fn tower(bytes: &[u8]) -> Box<dyn Tower> {
     let path = folder.path().join("tower.onnx");
     std::fs::write(&path, bytes).unwrap();
     let graph = OnnxGraphFile::open(&path).unwrap();
-    let session = OnnxSession::open(&path).unwrap();
+    let session = OnnxSession::open(&path, OnnxLengths::default()).unwrap();
     let text = ModelConfig::parse(CONFIG.as_bytes()).unwrap().text.clone();
     Box::new(OnnxTower::new(session, &graph.towers[0], [8, 8], &text, None).unwrap().with_colors(MEAN, STD))
 }
@@ -186,7 +186,8 @@ fn shorter_texts_run_where_the_length_is_free() {
     );
     let engine = engine.unwrap();
     let options = OnnxOptions { free_length: true, ..OnnxOptions::default() };
-    let session = OnnxSession::from_bytes(bytes_of(1, &options, &Damage::default())).unwrap();
+    let session =
+        OnnxSession::from_bytes(bytes_of(1, &options, &Damage::default()), OnnxLengths::default()).unwrap();
     for length in [1, 5, 12] {
         let ids: Vec<i64> = (0..2 * length as i64).map(|place| (place * 7 + 3) % 50).collect();
         let expected = engine.run_tokens(&ids, length).unwrap();
@@ -200,7 +201,11 @@ fn shorter_texts_run_where_the_length_is_free() {
 
 #[test]
 fn inputs_and_files_that_do_not_fit_are_refused() {
-    let session = OnnxSession::from_bytes(bytes_of(1, &OnnxOptions::default(), &Damage::default())).unwrap();
+    let session = OnnxSession::from_bytes(
+        bytes_of(1, &OnnxOptions::default(), &Damage::default()),
+        OnnxLengths::default(),
+    )
+    .unwrap();
     assert_eq!(session.inputs()[0].shape, [None, Some(12)]);
     let code = |inputs: &[(&str, &[usize], OnnxData)]| session.run(inputs).unwrap_err().code();
     let ids = |count: usize| OnnxData::Integers(vec![0; count]);
@@ -209,7 +214,10 @@ fn inputs_and_files_that_do_not_fit_are_refused() {
     assert_eq!(code(&[("input", &[1, 12], ids(11))]), "shape-mismatch");
     assert_eq!(code(&[("input", &[1, 12], OnnxData::Floats(vec![0.0; 12]))]), "shape-mismatch");
     assert_eq!(code(&[("input", &[1, 12], OnnxData::Integers(vec![i64::MAX; 12]))]), "shape-mismatch");
-    assert!(matches!(OnnxSession::from_bytes(b"no model".to_vec()), Err(OnnxError::Load { .. })));
+    assert!(matches!(
+        OnnxSession::from_bytes(b"no model".to_vec(), OnnxLengths::default()),
+        Err(OnnxError::Load { .. })
+    ));
 }
 
 #[test]
@@ -269,7 +277,7 @@ fn padding_of_another_id_gives_the_same_features() {
         ..OnnxOptions::default()
     };
     let damage = Damage { config: Some(READS_PADDING), ..Damage::default() };
-    let session = OnnxSession::from_bytes(bytes_of(1, &options, &damage)).unwrap();
+    let session = OnnxSession::from_bytes(bytes_of(1, &options, &damage), OnnxLengths::default()).unwrap();
     // The last token is pooled, so texts cannot be shorter than the context.
     assert_eq!(session.inputs()[0].shape, [None, Some(12)]);
     let features = |ids: &[i64]| {
@@ -284,7 +292,7 @@ fn padding_of_another_id_gives_the_same_features() {
     // A text that fills the context has no padding.
     let full: Vec<i64> = (1..=11).chain([49]).collect();
     let plain = bytes_of(1, &OnnxOptions::default(), &damage);
-    let plain = OnnxSession::from_bytes(plain).unwrap();
+    let plain = OnnxSession::from_bytes(plain, OnnxLengths::default()).unwrap();
     let inputs = [("input", &[1, 12][..], OnnxData::Integers(full.clone()))];
     assert_eq!(features(&full), plain.run(&inputs).unwrap().remove(0).values);
 }
