@@ -26,8 +26,11 @@ const PERMITTED: [&str; 14] = [
     "Zlib",
 ];
 
+/// Packages through which `clipway-hub` reaches the network; no other package of the repository may use them.
+const HUB_ONLY: [&str; 2] = ["rustls", "ureq"];
+
 /// Packages through which a program or its build could reach the network.
-const BANNED: [&str; 16] = [
+const BANNED: [&str; 14] = [
     "attohttpc",
     "curl",
     "curl-sys",
@@ -39,11 +42,9 @@ const BANNED: [&str; 16] = [
     "native-tls",
     "openssl-sys",
     "reqwest",
-    "rustls",
     "socket2",
     "surf",
     "tokio",
-    "ureq",
 ];
 
 /// Manifests whose packages are checked.
@@ -61,6 +62,13 @@ struct Package {
     license: Option<String>,
     source: Option<String>,
     rust_version: Option<String>,
+    #[serde(default)]
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
 }
 
 /// Checks every locked package.
@@ -93,7 +101,7 @@ const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// Describes what is wrong with a package; `oldest` is the oldest Rust that must build it.
 fn problem(package: &Package, oldest: &str) -> Option<String> {
-    let Package { name, version, license, source, rust_version } = package;
+    let Package { name, version, license, source, rust_version, dependencies } = package;
     let refuse = |cause: String| Some(format!("{name} {version}: {cause}"));
     // Packages of the repository itself have no source.
     if let Some(source) = source
@@ -103,6 +111,11 @@ fn problem(package: &Package, oldest: &str) -> Option<String> {
     }
     if BANNED.contains(&name.as_str()) {
         return refuse("can reach the network".to_owned());
+    }
+    let is_network = |name: &str| HUB_ONLY.contains(&name);
+    let may_use = name == "clipway-hub" || is_network(name);
+    if let Some(used) = dependencies.iter().find(|used| is_network(&used.name) && !may_use) {
+        return refuse(format!("uses `{}`, which only `clipway-hub` may", used.name));
     }
     if let Some(needed) = rust_version
         && release(needed) > release(oldest)
@@ -210,6 +223,7 @@ mod tests {
             license: license.map(str::to_owned),
             source: source.map(str::to_owned),
             rust_version: None,
+            dependencies: Vec::new(),
         };
         let problem = |package: &Package| problem(package, "1.90");
         let registry = Some("registry+https://example.org");
@@ -219,9 +233,14 @@ mod tests {
             package("a", None, registry),
             package("a", Some("AGPL-3.0"), registry),
             package("a", Some("MIT"), Some("git+https://example.org/a")),
-            package("ureq", Some("MIT"), registry),
+            package("reqwest", Some("MIT"), registry),
         ] {
             assert!(problem(&bad).is_some(), "{}", bad.name);
+        }
+        for (name, refused) in [("clipway-hub", false), ("clipway-run", true), ("ureq", false)] {
+            let dependencies = vec![Dependency { name: "rustls".to_owned() }];
+            let package = Package { dependencies, ..package(name, Some("MIT"), None) };
+            assert_eq!(problem(&package).is_some(), refused, "{name}");
         }
         for (needed, refused) in
             [("1.63", false), ("1.90", false), ("1.90.0", false), ("1.90.1", true), ("1.100", true)]

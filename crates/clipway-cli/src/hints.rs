@@ -64,8 +64,12 @@ pub fn of_checkpoint(error: &CheckpointError) -> Option<String> {
 pub fn of_absent(error: &InputError) -> Option<String> {
     let InputError::Io { path, .. } = error else { return None };
     let name = path.to_str().filter(|_| error.is_absent())?;
-    if name.starts_with("hf-hub:") || name.contains("://") {
-        return Some("clipway does not download; get the files first, and pass their folder".to_owned());
+    if name.contains("://") {
+        return Some(
+            "only models on the Hub are downloaded, as `hf-hub:OWNER/NAME`; get other files first, and pass their \
+             folder"
+                .to_owned(),
+        );
     }
     registry::model(name).is_ok().then(|| {
         format!(

@@ -13,6 +13,7 @@ mod failure;
 mod features;
 mod head;
 mod hints;
+mod hub;
 mod images;
 mod options;
 mod output;

@@ -55,6 +55,10 @@ pub struct Global {
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "SIZE", value_parser = size)]
     pub max_inflated: Option<u64>,
 
+    /// Use only what is in the Hub's cache, without the network
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub offline: bool,
+
     #[command(flatten)]
     pub debug: Debug,
 }

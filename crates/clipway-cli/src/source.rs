@@ -82,6 +82,13 @@ pub struct SourceArguments {
 }
 
 impl SourceArguments {
+    /// A source, and the base of an adapter.
+    pub fn with_base<'a>(&'a mut self, source: &'a mut PathBuf) -> Vec<&'a mut PathBuf> {
+        let mut sources = vec![source];
+        sources.extend(&mut self.base);
+        sources
+    }
+
     /// Opens a source without reading weights.
     pub fn open(&self, path: &Path) -> Result<Arc<Checkpoint>, Failure> {
         let opened = Checkpoint::open_with(path, self.options().open);

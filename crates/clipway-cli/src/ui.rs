@@ -20,6 +20,7 @@ const LONG: usize = 12;
 pub struct Ui {
     json: bool,
     quiet: bool,
+    offline: bool,
     threads: usize,
     budget: Budget,
     debug: Debug,
@@ -37,6 +38,7 @@ impl Ui {
         Ui {
             json: global.json,
             quiet: global.quiet,
+            offline: global.offline,
             threads,
             budget: global.budget(),
             debug: global.debug,
@@ -49,6 +51,11 @@ impl Ui {
     /// Whether to write JSON to stdout.
     pub fn json(&self) -> bool {
         self.json
+    }
+
+    /// Whether the network is off.
+    pub fn offline(&self) -> bool {
+        self.offline
     }
 
     /// Number of threads to compute with.
@@ -138,6 +145,17 @@ impl Ui {
         }
     }
 
+    /// Says what a client of the Hub waits for, from any thread.
+    #[cfg(feature = "hub")]
+    pub fn speaker(&self) -> Box<dyn Fn(&str) + Send + Sync> {
+        let quiet = self.quiet;
+        Box::new(move |text| {
+            if !quiet {
+                let _ = writeln!(anstream::stderr(), "{}", printable(text));
+            }
+        })
+    }
+
     /// Warns, once per run, about texts longer than the model's context.
     pub fn warn_truncated(&self, truncated: usize, texts: usize) {
         if truncated > 0 {
@@ -178,7 +196,7 @@ impl Ui {
         if self.quiet || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let count = if bytes { "{bytes}/{total_bytes}" } else { "{pos}/{len}" };
+        let count = if bytes { "{bytes}/{total_bytes} {bytes_per_sec}" } else { "{pos}/{len}" };
         let template = format!("{{prefix}} [{{bar:30}}] {count} {{eta}}");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(length).with_style(style.progress_chars("=> "));

@@ -23,7 +23,7 @@ use crate::ui::Ui;
 #[derive(Args)]
 pub struct Check {
     /// Weight file, shard index, or folder
-    source: PathBuf,
+    pub(super) source: PathBuf,
 
     /// Programs that must load it as it is
     #[arg(long = "for", value_name = "PROGRAM", value_enum, value_delimiter = ',')]
@@ -42,7 +42,7 @@ pub struct Check {
     force: bool,
 
     #[command(flatten)]
-    arguments: SourceArguments,
+    pub(super) arguments: SourceArguments,
 }
 
 /// What a check found.

@@ -27,7 +27,7 @@ use crate::ui::Ui;
 #[derive(Args)]
 pub struct Classify {
     /// An exported folder, or any source with its config
-    model_folder: PathBuf,
+    pub(super) model_folder: PathBuf,
 
     /// Image files, folders and patterns; a folder stands for the images below it
     #[arg(required_unless_present = "save_head")]
@@ -80,7 +80,7 @@ pub struct Classify {
     run: RunArguments,
 
     #[command(flatten)]
-    source: SourceArguments,
+    pub(super) source: SourceArguments,
 }
 
 /// Built-in prompt templates.

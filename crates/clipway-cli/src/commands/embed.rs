@@ -23,7 +23,7 @@ use crate::ui::Ui;
 #[derive(Args)]
 pub struct Embed {
     /// An exported folder, or any source with its config
-    model_folder: PathBuf,
+    pub(super) model_folder: PathBuf,
 
     /// Image files, folders and patterns; a folder stands for the images below it
     #[arg(required_unless_present_any = ["text", "texts_file"])]
@@ -61,7 +61,7 @@ pub struct Embed {
     run: RunArguments,
 
     #[command(flatten)]
-    source: SourceArguments,
+    pub(super) source: SourceArguments,
 }
 
 impl Embed {

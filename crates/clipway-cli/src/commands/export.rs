@@ -53,7 +53,7 @@ enum TowerName {
 #[derive(Args)]
 pub struct Export {
     /// A checkpoint, a weight file, a shard index, or a folder
-    source: PathBuf,
+    pub(super) source: PathBuf,
 
     #[command(flatten)]
     options: ExportOptions,
@@ -131,7 +131,7 @@ pub struct ExportOptions {
     inputs: InputOptions,
 
     #[command(flatten)]
-    source_arguments: SourceArguments,
+    pub(super) source_arguments: SourceArguments,
 }
 
 impl ExportOptions {

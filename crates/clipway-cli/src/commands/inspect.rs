@@ -29,7 +29,7 @@ const MOST_NAMES: usize = 12;
 #[derive(Args)]
 pub struct Inspect {
     /// Weight file, shard index, or folder
-    source: PathBuf,
+    pub(super) source: PathBuf,
 
     /// List every tensor
     #[arg(long)]
@@ -48,7 +48,7 @@ pub struct Inspect {
     probe: bool,
 
     #[command(flatten)]
-    arguments: SourceArguments,
+    pub(super) arguments: SourceArguments,
 }
 
 impl Inspect {

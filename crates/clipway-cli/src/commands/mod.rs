@@ -1,5 +1,7 @@
 //! The commands, one file each.
 
+#[cfg(feature = "hub")]
+mod cache;
 mod check;
 mod classify;
 mod completions;
@@ -12,11 +14,18 @@ mod int8;
 mod mix;
 mod onnx;
 mod onnx_inspect;
+#[cfg(feature = "hub")]
+mod pull;
+#[cfg(feature = "hub")]
+mod push;
 mod verify;
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use crate::failure::Failure;
+use crate::hub;
 use crate::ui::Ui;
 
 /// The commands.
@@ -30,13 +39,22 @@ pub enum Command {
     Classify(classify::Classify),
     Embed(embed::Embed),
     Models(models::Models),
+    #[cfg(feature = "hub")]
+    Pull(pull::Pull),
+    #[cfg(feature = "hub")]
+    Push(push::Push),
+    #[cfg(feature = "hub")]
+    Cache(cache::Cache),
     Completions(completions::Completions),
     Man(completions::Man),
 }
 
 impl Command {
     /// Runs the command; `false` means the answer is no.
-    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+    pub fn run(mut self, ui: &Ui) -> Result<bool, Failure> {
+        for source in self.sources() {
+            hub::bring(source, ui)?;
+        }
         match self {
             Command::Inspect(command) => command.run(ui),
             Command::Check(command) => command.run(ui),
@@ -46,8 +64,31 @@ impl Command {
             Command::Classify(command) => command.run(ui),
             Command::Embed(command) => command.run(ui),
             Command::Models(command) => command.run(ui),
+            #[cfg(feature = "hub")]
+            Command::Pull(command) => command.run(ui),
+            #[cfg(feature = "hub")]
+            Command::Push(command) => command.run(ui),
+            #[cfg(feature = "hub")]
+            Command::Cache(command) => command.run(ui),
             Command::Completions(command) => command.run(ui),
             Command::Man(command) => command.run(ui),
+        }
+    }
+
+    /// The sources of the command, which may be on the Hub.
+    fn sources(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Command::Inspect(command) => command.arguments.with_base(&mut command.source),
+            Command::Check(command) => command.arguments.with_base(&mut command.source),
+            Command::Export(command) => command.source_arguments.with_base(&mut command.source),
+            Command::Verify(command) => {
+                let mut sources = command.source.with_base(&mut command.folder);
+                sources.extend(&mut command.against);
+                sources
+            }
+            Command::Classify(command) => command.source.with_base(&mut command.model_folder),
+            Command::Embed(command) => command.source.with_base(&mut command.model_folder),
+            _ => Vec::new(),
         }
     }
 }

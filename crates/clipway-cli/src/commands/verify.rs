@@ -23,11 +23,11 @@ use crate::verification::{InputOptions, table, verify_failure};
 #[derive(Args)]
 pub struct Verify {
     /// The exported folder
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 
     /// Source to compare with; without it, the folder's own hashes are checked
     #[arg(long, value_name = "SOURCE")]
-    against: Option<PathBuf>,
+    pub(super) against: Option<PathBuf>,
 
     /// Also compare the outputs of each block of the towers
     #[arg(long, requires = "against")]
@@ -45,7 +45,7 @@ pub struct Verify {
     inputs: InputOptions,
 
     #[command(flatten)]
-    source: SourceArguments,
+    pub(super) source: SourceArguments,
 }
 
 impl Verify {

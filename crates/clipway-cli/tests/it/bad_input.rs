@@ -79,13 +79,7 @@ fn options_that_do_not_fit_the_model() {
 #[test]
 fn what_is_no_path_is_explained() {
     let scene = Scene::new();
-    for (name, source) in [
-        ("hub-name", "hf-hub:owner/name"),
-        ("address", "https://example.org/model.pt"),
-        ("architecture-name", "ViT-B-32"),
-    ] {
+    for (name, source) in [("address", "https://example.org/model.pt"), ("architecture-name", "ViT-B-32")] {
         check_refused(&scene, name, &["inspect", source]);
     }
-    let lion = ["EMOJI/pictures/lion.png", "--labels", "lion,door"];
-    check_refused(&scene, "hub-name-to-run", &[&["classify", "hf-hub:owner/name"][..], &lion].concat());
 }

@@ -10,6 +10,8 @@ mod classify;
 mod contradictions;
 mod embed;
 mod export;
+#[cfg(all(unix, feature = "hub"))]
+mod hub;
 mod identify;
 mod inspect;
 mod limits;

@@ -102,9 +102,26 @@ impl Folder {
         if real.starts_with(&self.real) {
             return true;
         }
-        let Some(blobs) = real.parent().filter(|parent| parent.ends_with("blobs")) else { return false };
+        let Some(blobs) = real.parent().filter(|parent| parent.ends_with("blobs")) else {
+            return self.shares(real);
+        };
         let is_cache = |snapshot: &Path| snapshot.parent().is_some_and(|cache| Some(cache) == blobs.parent());
         is_cache(&self.real)
             || self.real.ancestors().any(|above| above.ends_with("snapshots") && is_cache(above))
+    }
+
+    /// Whether a link-free path lies in the store that the repositories of a Hub cache share: `hub/blobs/XX/HASH`, seen
+    /// from `hub/models--OWNER--NAME/snapshots/REVISION/…`.
+    fn shares(&self, real: &Path) -> bool {
+        let Some(shelf) = real.parent() else { return false };
+        let Some(store) = shelf.parent().filter(|store| store.ends_with("blobs")) else { return false };
+        let is_shelf = shelf.file_name().is_some_and(|name| name.len() == 2);
+        let is_cache = |snapshots: &Path| {
+            let repository = snapshots.parent();
+            let is_model = repository.and_then(Path::file_name).and_then(|name| name.to_str());
+            is_model.is_some_and(|name| name.starts_with("models--"))
+                && repository.and_then(Path::parent) == store.parent()
+        };
+        is_shelf && self.real.ancestors().any(|above| above.ends_with("snapshots") && is_cache(above))
     }
 }

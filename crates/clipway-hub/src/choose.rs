@@ -1,0 +1,124 @@
+//! Which files of a repository make a model.
+
+use crate::Tree;
+
+/// Most bytes of a file beside the weights.
+const SMALL: u64 = 256 << 20;
+
+/// Names of weights, in the order in which they are preferred: open_clip's order, then transformers'.
+const WEIGHTS: [&str; 7] = [
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
+
+/// The files of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The weight file or shard index to open; `None` for a folder that is read as a whole.
+    pub weights: Option<String>,
+    /// All files to pull.
+    pub files: Vec<String>,
+}
+
+impl Choice {
+    /// Chooses the weights and the small files beside them; all files where the folder is one of clipway's. `wanted`
+    /// names the weights instead, in which case a `.bin` gives way to a `.safetensors` of the same name, as in
+    /// open_clip. `None` if there are no weights, or several and no rule to choose by.
+    pub fn of(tree: &Tree, wanted: Option<&str>) -> Option<Choice> {
+        let has = |name: &str| tree.files.contains_key(name);
+        if wanted.is_none() && has("clipway.json") {
+            return Some(Choice { weights: None, files: tree.files.keys().cloned().collect() });
+        }
+        let weights = match wanted {
+            Some(name) => {
+                let safe = name.strip_suffix(".bin").map(|stem| format!("{stem}.safetensors"));
+                safe.filter(|safe| has(safe)).or_else(|| has(name).then(|| name.to_owned()))
+            }
+            None => WEIGHTS.iter().find(|name| has(name)).map(|name| (*name).to_owned()).or_else(|| {
+                let endings: [&[&str]; 2] = [&[".safetensors"], &[".pt", ".pth", ".bin", ".npz"]];
+                endings.iter().find_map(|endings| only(tree, endings))
+            }),
+        }?;
+        let folder = weights.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let beside = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder) == folder;
+        let shards = weights.strip_suffix(".index.json").map(|stem| {
+            let (stem, ending) = stem.rsplit_once('.').unwrap_or((stem, ""));
+            (format!("{stem}-"), format!(".{ending}"))
+        });
+        let is_shard = |path: &str| {
+            shards
+                .as_ref()
+                .is_some_and(|(start, end)| path.starts_with(start.as_str()) && path.ends_with(end.as_str()))
+        };
+        let is_small = |path: &str, size: u64| {
+            let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+            let ending =
+                [".json", ".txt", ".model", ".md", ".jsonl"].iter().any(|ending| name.ends_with(ending));
+            size <= SMALL && (ending || name.starts_with("license")) && !name.ends_with(".index.json")
+        };
+        let files = tree.files.iter().filter(|(path, entry)| {
+            beside(path) && (**path == weights || is_shard(path) || is_small(path, entry.size))
+        });
+        let files = files.map(|(path, _)| path.clone()).collect();
+        Some(Choice { weights: Some(weights), files })
+    }
+}
+
+/// The only file at the top with one of these endings.
+fn only(tree: &Tree, endings: &[&str]) -> Option<String> {
+    let mut found = tree
+        .files
+        .keys()
+        .filter(|path| !path.contains('/') && endings.iter().any(|ending| path.ends_with(ending)));
+    let first = found.next()?;
+    found.next().is_none().then(|| first.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Content, Entry};
+
+    fn tree(names: &[&str]) -> Tree {
+        let entry = Entry { size: 1, content: Content::Git("0".repeat(40)), oid: "0".repeat(40), xet: None };
+        let files = names.iter().map(|name| ((*name).to_owned(), entry.clone())).collect();
+        Tree { commit: "0".repeat(40), files }
+    }
+
+    #[test]
+    fn weights_are_chosen_as_open_clip_chooses() {
+        let check = |names: &[&str], wanted: Option<&str>, weights: &str, count: usize| {
+            let choice = Choice::of(&tree(names), wanted).unwrap();
+            assert_eq!(choice.weights.as_deref(), Some(weights), "{names:?}");
+            assert_eq!(choice.files.len(), count, "{choice:?}");
+        };
+        let both =
+            ["open_clip_pytorch_model.bin", "open_clip_model.safetensors", "open_clip_config.json", "x.h5"];
+        check(&both, None, "open_clip_model.safetensors", 2);
+        check(&both[..1], None, "open_clip_pytorch_model.bin", 1);
+        check(
+            &["pytorch_model.bin", "pytorch_model.safetensors"],
+            Some("pytorch_model.bin"),
+            "pytorch_model.safetensors",
+            1,
+        );
+        check(&["model.bin", "b.bin"], Some("b.bin"), "b.bin", 1);
+        check(&["a.pt", "config.json", "onnx/model.onnx"], None, "a.pt", 2);
+        let shards = [
+            "model.safetensors.index.json",
+            "model-1-of-2.safetensors",
+            "model-2-of-2.safetensors",
+            "other.json",
+        ];
+        check(&shards, None, "model.safetensors.index.json", 4);
+        check(&["a/m.bin", "a/config.json", "config.json"], Some("a/m.bin"), "a/m.bin", 2);
+        assert_eq!(Choice::of(&tree(&["a.pt", "b.pt"]), None), None);
+        assert_eq!(Choice::of(&tree(&["a.pt"]), Some("b.pt")), None);
+        assert_eq!(Choice::of(&tree(&["clipway.json", "x", "y/z"]), None).unwrap().files.len(), 3);
+    }
+}

@@ -1,0 +1,191 @@
+//! Repositories, whole or in part, from the Hub into the cache.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cache::{Cache, files};
+use crate::http::{Answer, Http};
+use crate::name::check_path;
+use crate::transfer::{Place, Plain, bring};
+use crate::tree::{self, Entry, Tree};
+use crate::{HubError, RepoName, Settings, Watcher};
+
+/// The Hub, and the cache of it.
+pub struct Hub {
+    pub(crate) http: Http,
+    cache: Cache,
+}
+
+/// A file that is in the cache now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PulledFile {
+    /// Its path in the repository.
+    pub path: String,
+    /// Size, hash.
+    pub entry: Entry,
+    /// Whether bytes were transferred for it.
+    pub was_fetched: bool,
+}
+
+/// Files of a commit that are in the cache now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The commit.
+    pub commit: String,
+    /// The folder with the files.
+    pub folder: PathBuf,
+    /// The files.
+    pub files: Vec<PulledFile>,
+}
+
+impl Hub {
+    /// A client with these settings. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// An address that cannot be used.
+    pub fn new(settings: Settings, watcher: Arc<dyn Watcher>) -> Result<Hub, HubError> {
+        let cache = Cache::new(&settings.cache);
+        Ok(Hub { http: Http::new(settings, watcher)?, cache })
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The files of a revision. Offline, the cache answers.
+    ///
+    /// # Errors
+    /// A revision that does not exist, cannot be listed, or is not in the cache when the network is off.
+    pub fn tree(&self, repo: &RepoName, revision: &str) -> Result<Tree, HubError> {
+        let cached = self.cache.commit(repo, revision)?;
+        let is_fixed = crate::name::is_commit(revision);
+        if self.http.settings().offline || is_fixed {
+            let tree = cached.as_ref().map(|commit| self.cache.tree(repo, commit)).transpose()?.flatten();
+            match tree {
+                Some(tree) => return Ok(tree),
+                None if self.http.settings().offline => return self.tree_of_files(repo, revision, cached),
+                None => {}
+            }
+        }
+        let commit = tree::commit_of(&self.http, repo, revision)?;
+        let tree = match self.cache.tree(repo, &commit)? {
+            Some(tree) => tree,
+            None => tree::list(&self.http, repo, &commit)?,
+        };
+        self.cache.keep_tree(repo, &tree)?;
+        self.cache.set_commit(repo, revision, &commit)?;
+        Ok(tree)
+    }
+
+    /// What the cache has of a commit whose listing was not kept: its files, whose blobs' names are their hashes.
+    fn tree_of_files(
+        &self,
+        repo: &RepoName,
+        revision: &str,
+        commit: Option<String>,
+    ) -> Result<Tree, HubError> {
+        let absent = || HubError::Offline { repo: repo.to_string(), revision: revision.to_owned() };
+        let commit = commit.ok_or_else(absent)?;
+        let folder = self.cache.snapshot(repo, &commit);
+        let mut tree = Tree { commit, files: Default::default() };
+        for path in files::below(&folder)? {
+            check_path(&path)?;
+            if let Some(entry) = files::named_blob(&folder.join(&path)) {
+                tree.files.insert(path, entry);
+            }
+        }
+        if tree.files.is_empty() { Err(absent()) } else { Ok(tree) }
+    }
+
+    /// Brings files of a commit into the cache and checks each against its hash. Offline, all must be there.
+    ///
+    /// # Errors
+    /// A file that the commit does not have, or that cannot be fetched and verified.
+    pub fn pull(&self, repo: &RepoName, tree: &Tree, wanted: &[&str]) -> Result<Pulled, HubError> {
+        let mut chosen = Vec::new();
+        for path in wanted {
+            match tree.files.get(*path) {
+                Some(entry) => chosen.push((*path, entry)),
+                None => {
+                    if check_path(path).is_ok() && !self.http.settings().offline {
+                        self.cache.keep_absent(repo, &tree.commit, path)?;
+                    }
+                    let (file, revision) = (clipway_formats::shown(path), tree.commit.clone());
+                    return Err(HubError::NoFile { repo: repo.to_string(), file, revision });
+                }
+            }
+        }
+        if self.http.settings().offline {
+            let mut missing = Vec::new();
+            for (path, entry) in &chosen {
+                if !self.cache.is_good(repo, &entry.content, entry.size)? {
+                    missing.push(format!("`{}`", clipway_formats::shown(path)));
+                }
+            }
+            if !missing.is_empty() {
+                return Err(HubError::Partial { repo: repo.to_string(), missing });
+            }
+        }
+        let mut pulled = Vec::new();
+        for (path, entry) in chosen {
+            let place = Place { repo, commit: &tree.commit, file: path, entry };
+            let was_fetched = bring(&self.http, &self.cache, place)?;
+            self.cache.place(repo, &tree.commit, path, entry.content.hash())?;
+            pulled.push(PulledFile { path: path.to_owned(), entry: entry.clone(), was_fetched });
+        }
+        let folder = self.cache.snapshot(repo, &tree.commit);
+        Ok(Pulled { commit: tree.commit.clone(), folder, files: pulled })
+    }
+
+    /// Copies pulled files to a folder as plain files.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn copy_out(&self, pulled: &Pulled, folder: &std::path::Path) -> Result<(), HubError> {
+        for file in &pulled.files {
+            self.http.check_cancelled()?;
+            files::copy(&pulled.folder.join(&file.path), &folder.join(&file.path))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes `start..end` of a file, without keeping it. They are not covered by a hash.
+    ///
+    /// # Errors
+    /// A file that cannot be fetched, or a server that does not answer with that range.
+    pub fn range(
+        &self,
+        repo: &RepoName,
+        tree: &Tree,
+        file: &str,
+        range: std::ops::Range<u64>,
+    ) -> Result<Vec<u8>, HubError> {
+        let absent = || HubError::NoFile {
+            repo: repo.to_string(),
+            file: clipway_formats::shown(file),
+            revision: tree.commit.clone(),
+        };
+        let entry = tree.files.get(file).ok_or_else(absent)?;
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        if range.end > entry.size {
+            return Err(HubError::TooLarge {
+                what: format!("a range of `{}`", clipway_formats::shown(file)),
+                limit: entry.size,
+            });
+        }
+        let place = Place { repo, commit: &tree.commit, file, entry };
+        let mut plain = Plain { http: &self.http, place, signed: None };
+        let answer: Answer = plain.open(range.start, Some(range.end))?;
+        let expected = format!("bytes {}-{}/{}", range.start, range.end - 1, entry.size);
+        let is_whole = answer.status() == 200 && range.start == 0 && range.end == entry.size;
+        if !is_whole && (answer.status() != 206 || answer.header("content-range") != Some(expected.as_str()))
+        {
+            let reason = "a request for a range was not answered with it".to_owned();
+            return Err(HubError::Answer { host: answer.address.host(), reason });
+        }
+        answer.bytes(&self.http, range.end - range.start)
+    }
+}

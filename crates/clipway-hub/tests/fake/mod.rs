@@ -1,0 +1,228 @@
+//! A hub on two loopback ports, one of them its file server, with a plan of faults. It speaks the Hub's protocol as the
+//! reference client expects it.
+
+mod hub;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
+use wire::Request;
+
+/// The token that opens private repositories.
+pub const TOKEN: &str = "hf_fakeTokenOfTests";
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// The connection closes without an answer.
+    Reset,
+    /// A status with a text.
+    Status(u16),
+    /// 429 with this `RateLimit` time.
+    RateLimit(u64),
+    /// 429 with this `Retry-After`.
+    RetryAfter(u64),
+    /// Nothing happens for this many milliseconds, then the connection closes.
+    Hang(u64),
+    /// The body ends after this many bytes.
+    Cut(usize),
+    /// The byte at this place of the body is flipped.
+    Flip(usize),
+    /// A page of HTML with status 200.
+    Html,
+    /// More bytes than there are, with a matching length.
+    Long,
+    /// Another `ETag` and `X-Linked-Etag`.
+    Tag,
+    /// A `Content-Range` that starts elsewhere.
+    Range,
+    /// A `Range` is ignored.
+    Whole,
+    /// A body of this many megabytes with status 500.
+    Huge(usize),
+    /// A redirect to this address.
+    Redirect(String),
+    /// This body instead, with status 200.
+    Body(String),
+    /// The request is carried out, but its answer is lost.
+    Lost,
+}
+
+/// A fault for requests whose `METHOD path` contains `on`: the first `skip` pass, the next `times` fail.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub on: String,
+    pub skip: usize,
+    pub times: usize,
+    pub fault: Fault,
+}
+
+/// A request that arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub is_cdn: bool,
+    pub line: String,
+    pub authorization: Option<String>,
+    /// Bytes of the answer's body.
+    pub sent: usize,
+    pub range: Option<String>,
+}
+
+#[derive(Clone, Default)]
+pub struct Commit {
+    pub id: String,
+    pub files: BTreeMap<String, Arc<Vec<u8>>>,
+    pub lfs: BTreeSet<String>,
+}
+
+#[derive(Default)]
+pub struct Repository {
+    pub commits: Vec<Commit>,
+    pub is_private: bool,
+    pub is_gated: bool,
+    pub is_disabled: bool,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub repositories: BTreeMap<String, Repository>,
+    pub objects: BTreeMap<String, Arc<Vec<u8>>>,
+    pub parts: BTreeMap<(String, usize), Vec<u8>>,
+    pub plan: Vec<Planned>,
+    pub seen: Vec<Seen>,
+    /// Listings that are sent page by page instead of the right one.
+    pub pages: Vec<String>,
+    /// Files from this size on are large ones.
+    pub large: usize,
+    /// A repository to which someone else commits before the next commit.
+    pub other: Option<String>,
+    /// Size of the parts of multipart uploads; 0 for single ones.
+    pub chunk: usize,
+    pub hub: String,
+    pub cdn: String,
+}
+
+/// The two servers. They live as long as the process.
+pub struct Fake {
+    state: Arc<Mutex<State>>,
+}
+
+impl Fake {
+    /// Starts both servers.
+    pub fn start() -> Fake {
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (hub, cdn) = (listen(), listen());
+        let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
+        let state = State { hub: address(&hub), cdn: address(&cdn), large: 1000, ..State::default() };
+        let state = Arc::new(Mutex::new(state));
+        for (listener, is_cdn) in [(hub, false), (cdn, true)] {
+            let state = Arc::clone(&state);
+            std::thread::spawn(move || {
+                for stream in listener.incoming().filter_map(Result::ok) {
+                    let state = Arc::clone(&state);
+                    std::thread::spawn(move || wire::serve(stream, is_cdn, &state));
+                }
+            });
+        }
+        Fake { state }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub fn endpoint(&self) -> String {
+        self.state().hub.clone()
+    }
+
+    /// Adds a commit with exactly these files; returns its id.
+    pub fn commit(&self, repo: &str, files: &[(&str, &[u8])]) -> String {
+        let mut state = self.state();
+        let large = state.large;
+        let mut commit = Commit::default();
+        for (path, bytes) in files {
+            let bytes = Arc::new(bytes.to_vec());
+            if bytes.len() >= large {
+                commit.lfs.insert((*path).to_owned());
+                state.objects.insert(sha256(&bytes), Arc::clone(&bytes));
+            }
+            commit.files.insert((*path).to_owned(), bytes);
+        }
+        state.add(repo, commit)
+    }
+
+    /// Plans a fault.
+    pub fn fail(&self, on: &str, skip: usize, times: usize, fault: Fault) {
+        self.state().plan.push(Planned { on: on.to_owned(), skip, times, fault });
+    }
+
+    /// Forgets requests and faults.
+    pub fn calm(&self) {
+        let mut state = self.state();
+        state.plan.clear();
+        state.seen.clear();
+    }
+
+    /// Requests that contain a text.
+    pub fn count(&self, text: &str) -> usize {
+        self.state().seen.iter().filter(|seen| seen.line.contains(text)).count()
+    }
+}
+
+impl State {
+    pub fn add(&mut self, repo: &str, mut commit: Commit) -> String {
+        let repository = self.repositories.entry(repo.to_owned()).or_default();
+        let mut hash = Sha1::new();
+        hash.update(format!("{repo} {}", repository.commits.len()));
+        for (path, bytes) in &commit.files {
+            hash.update(format!("{path} {}", sha256(bytes)));
+        }
+        commit.id = hex(&hash.finalize());
+        repository.commits.push(commit.clone());
+        commit.id
+    }
+
+    /// The fault that this request meets, if any.
+    fn fault(&mut self, line: &str) -> Option<Fault> {
+        for planned in &mut self.plan {
+            if !line.contains(&planned.on) {
+                continue;
+            }
+            if planned.skip > 0 {
+                planned.skip -= 1;
+                continue;
+            }
+            if planned.times > 0 {
+                planned.times -= 1;
+                return Some(planned.fault.clone());
+            }
+        }
+        None
+    }
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub fn git_hash(bytes: &[u8]) -> String {
+    let mut hash = Sha1::new();
+    hash.update(format!("blob {}\0", bytes.len()));
+    hash.update(bytes);
+    hex(&hash.finalize())
+}
+
+pub fn pointer_hash(bytes: &[u8]) -> String {
+    let (oid, size) = (sha256(bytes), bytes.len());
+    git_hash(
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n").as_bytes(),
+    )
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
