@@ -172,8 +172,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().to_str().unwrap();
         assert_eq!(read(&[("HF_HOME", home)]).token, None);
-        std::fs::create_dir_all(folder.path()).unwrap();
-        std::fs::copy(file_with(&folder, " hf_file\n"), folder.path().join("token")).unwrap();
+        write(&folder.path().join("token"), " hf_file\n");
         assert_eq!(read(&[("HF_HOME", home)]).token, Some(Token("hf_file".into())));
         let said = read(&[("HF_HOME", home), ("HF_TOKEN", "hf_said")]);
         assert_eq!(said.token, Some(Token("hf_said".into())));
@@ -183,10 +182,8 @@ mod tests {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test's own file")]
-    fn file_with(folder: &tempfile::TempDir, text: &str) -> PathBuf {
-        let path = folder.path().join("written");
-        std::fs::write(&path, text).unwrap();
-        path
+    fn write(path: &std::path::Path, text: &str) {
+        std::fs::write(path, text).unwrap();
     }
 
     #[test]

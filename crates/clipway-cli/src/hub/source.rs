@@ -89,11 +89,14 @@ pub fn fetched(hub: &Hub, reference: &Reference, tree: &Tree) -> Result<(Choice,
     Ok((choice, pulled))
 }
 
+/// Makes the bar of a file with a size.
+type MakeBar = dyn Fn(&str, u64) -> ProgressBar + Send + Sync;
+
 /// Bars on the terminal.
 struct Bars {
     bar: Mutex<ProgressBar>,
     cancel: Arc<AtomicBool>,
-    make: Box<dyn Fn(&str, u64) -> ProgressBar + Send + Sync>,
+    make: Box<MakeBar>,
     say: Box<dyn Fn(&str) + Send + Sync>,
 }
 

@@ -47,7 +47,7 @@ impl About<'_> {
         let said = said(answer, http);
         let lower = said.to_lowercase();
         if matches!(status, 408 | 409 | 500 | 502 | 503 | 504)
-            && !(status == 409 && !lower.contains("conflicting"))
+            && (status != 409 || lower.contains("conflicting"))
         {
             let error = HubError::Unavailable { host, status, attempts: attempt, said };
             return Err(Refusal { error, wait: Some(http.backoff(attempt)) });
