@@ -70,7 +70,9 @@ pub fn serve(stream: TcpStream, is_cdn: bool, state: &Mutex<State>) {
         Some(Fault::Whole) => {
             let mut request = request;
             request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("range"));
-            return write(stream, hub::answer(&mut lock(), &request), false, usize::MAX, &lock, at);
+            // The guard must be gone before the answer is written, which counts what was sent.
+            let reply = hub::answer(&mut lock(), &request);
+            return write(stream, reply, false, usize::MAX, &lock, at);
         }
         Some(Fault::Lost) => {
             hub::answer(&mut lock(), &request);
