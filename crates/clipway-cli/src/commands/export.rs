@@ -60,6 +60,11 @@ pub struct Export {
 }
 
 impl Export {
+    /// The sources, which may be on the Hub.
+    pub fn sources(&mut self) -> Vec<&mut PathBuf> {
+        self.options.source_arguments.with_base(&mut self.source)
+    }
+
     /// Exports, or reports what an export would do.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.options.source_arguments.open(&self.source)?;

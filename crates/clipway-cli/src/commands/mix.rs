@@ -9,6 +9,7 @@ use clipway_run::mix::{MixSourcesError, mix_sources};
 
 use super::export::ExportOptions;
 use crate::failure::{self, Failure, List};
+use crate::hub;
 use crate::source::load_failure;
 use crate::ui::Ui;
 
@@ -45,6 +46,15 @@ pub struct Mix {
 }
 
 impl Mix {
+    /// The sources of single towers, which may be on the Hub. Those with shares are brought when the shares are known.
+    pub fn sources(&mut self) -> Vec<&mut PathBuf> {
+        self.image_from
+            .iter_mut()
+            .chain(&mut self.text_from)
+            .chain(&mut self.export.source_arguments.base)
+            .collect()
+    }
+
     /// Exports the mix, or reports what an export would do.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         if let (Some(image), Some(text), Some(scale)) =
@@ -59,7 +69,8 @@ impl Mix {
             let mixed = pair(image_source, text_source, scale).map_err(|error| mix_failure(&error))?;
             return self.export.run(&mixed.checkpoint, (Some(&mixed), &[image, text]), ui);
         }
-        let (paths, shares) = shares(&self.sources)?;
+        let (mut paths, shares) = shares(&self.sources)?;
+        paths.iter_mut().try_for_each(|path| hub::bring(path, ui))?;
         let sources = paths.iter().map(|path| self.export.resolve(path)).collect::<Result<Vec<_>, _>>()?;
         let mixed = mix_sources(sources, &shares, self.export.tokenizer_folder());
         let mixed = mixed.map_err(|error| match &error {
@@ -127,6 +138,7 @@ mod tests {
         check(&["a:0.7", "b:0.3"], &["a", "b"], &[0.7, 0.3]);
         check(&["C:a:-0.5", "b:1.5"], &["C:a", "b"], &[-0.5, 1.5]);
         check(&["a", "b:c"], &["a", "b:c"], &[0.5, 0.5]);
+        check(&["hf-hub:me/a:0.5", "hf-hub:me/b@v1:0.5"], &["hf-hub:me/a", "hf-hub:me/b@v1"], &[0.5, 0.5]);
         assert_eq!(shares(&["a:1".to_owned(), "b".to_owned()]).unwrap_err().code, "bad-option");
     }
 }

@@ -80,7 +80,8 @@ impl Command {
         match self {
             Command::Inspect(command) => command.arguments.with_base(&mut command.source),
             Command::Check(command) => command.arguments.with_base(&mut command.source),
-            Command::Export(command) => command.source_arguments.with_base(&mut command.source),
+            Command::Export(command) => command.sources(),
+            Command::Mix(command) => command.sources(),
             Command::Verify(command) => {
                 let mut sources = command.source.with_base(&mut command.folder);
                 sources.extend(&mut command.against);
