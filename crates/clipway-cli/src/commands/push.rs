@@ -15,7 +15,7 @@ use crate::text::bytes;
 use crate::ui::Ui;
 
 /// Licenses that permit research only, or no commercial use.
-const RESEARCH: [&str; 3] = ["apple-amlr", "cc-by-nc", "apple-ascl"];
+const RESEARCH: [&str; 2] = ["apple-amlr", "cc-by-nc"];
 
 /// Upload an exported, verified folder to the Hugging Face Hub
 #[derive(Args)]
