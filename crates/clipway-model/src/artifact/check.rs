@@ -12,6 +12,9 @@ use crate::export::hash_tensors;
 use crate::input::{Folder, InputError, Kind};
 use crate::output::is_below;
 
+/// The Hub adds this file to every repository. Nothing reads it as part of a model.
+const OF_THE_HUB: &str = ".gitattributes";
+
 /// Result of a hash check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HashReport {
@@ -97,7 +100,7 @@ impl Artifact {
                 self.files.keys().any(|name| name.starts_with(&inner))
             };
             match below {
-                Some(below) if is_listed(&below) => {}
+                Some(below) if is_listed(&below) || below == OF_THE_HUB => {}
                 // A link to a folder leads elsewhere.
                 Some(below) if has_listed(&below) && !path.join(&name).is_symlink() => {
                     self.strangers(&path.join(&name), &format!("{below}/"), found)?;
