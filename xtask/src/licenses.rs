@@ -27,7 +27,7 @@ const PERMITTED: [&str; 14] = [
 ];
 
 /// Packages through which `clipway-hub` reaches the network; no other package of the repository may use them.
-const HUB_ONLY: [&str; 2] = ["rustls", "ureq"];
+const HUB_ONLY: [&str; 3] = ["rustls", "rustls-native-certs", "ureq"];
 
 /// Packages through which a program or its build could reach the network.
 const BANNED: [&str; 14] = [

@@ -7,8 +7,8 @@ use clipway_formats::{FormatError, shown_path};
 
 /// The Hub, or the local cache of it, could not be used. Text of a server is escaped and shortened.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 #[expect(missing_docs, reason = "each message says what its fields are")]
+#[non_exhaustive]
 pub enum HubError {
     #[error("`{name}` is not the name of a repository or revision: {cause}")]
     BadName { name: String, cause: &'static str },

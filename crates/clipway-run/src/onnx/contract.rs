@@ -10,8 +10,9 @@ use clipway_model::plan::Towers;
 use serde_json::{Value, json};
 
 use super::error::OnnxFolderError;
+use super::failure::OnnxError;
 use super::graph::{OnnxGraphFile, OnnxTowerPorts};
-use super::session::{OnnxError, OnnxSession};
+use super::session::OnnxSession;
 use super::sizes::OnnxLengths;
 use super::tower::OnnxTower;
 use crate::image::Preprocess;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clipway_formats::{FormatError, shown_path};
 use clipway_model::input::InputError;
 
-use super::session::OnnxError;
+use super::failure::OnnxError;
 use crate::clip::ClipError;
 use crate::embed::ClassifyError;
 use crate::encoder::EncoderError;

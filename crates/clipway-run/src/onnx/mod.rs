@@ -3,6 +3,7 @@
 //! What an export wrote is run from its bytes and compared with the source, so that nothing is called verified by the
 //! engine alone. Graphs of other programs are found, run and judged the same way.
 
+mod failure;
 mod session;
 mod sizes;
 mod widen;
@@ -16,9 +17,10 @@ mod verify;
 
 pub use contract::OnnxContract;
 pub use error::OnnxFolderError;
+pub use failure::OnnxError;
 pub use folder::OnnxFolder;
 pub use graph::{OnnxGraphFile, OnnxTowerPorts};
-pub use session::{OnnxData, OnnxError, OnnxOutput, OnnxPort, OnnxSession};
+pub use session::{OnnxData, OnnxOutput, OnnxPort, OnnxSession};
 pub use sizes::OnnxLengths;
 pub use tower::{Colors, OnnxTower};
 pub use verify::{OnnxVerification, classifier_of};

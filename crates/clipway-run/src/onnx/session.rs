@@ -9,6 +9,7 @@ use rten::{DataType, Dimension, Model, ModelOptions, NodeId, Value, ValueOrView,
 use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
+use super::failure::OnnxError;
 use super::sizes::{self, OnnxLengths};
 use super::watch::{HalfValue, half_values};
 use super::widen::widened;
@@ -55,84 +56,6 @@ pub struct OnnxOutput {
     pub shape: Vec<usize>,
     /// Its elements, row-major.
     pub values: Vec<f32>,
-}
-
-/// A graph cannot be loaded or run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OnnxError {
-    /// The file cannot be loaded.
-    #[error("rten cannot load the ONNX file: {cause}")]
-    Load {
-        /// The runtime's error.
-        cause: String,
-    },
-    /// An input does not match what the graph expects.
-    #[error("input `{name}`: expected {expected}, found {found}")]
-    Input {
-        /// Name of the input.
-        name: String,
-        /// What the graph expects.
-        expected: String,
-        /// What was given.
-        found: String,
-    },
-    /// Running failed.
-    #[error("rten cannot run the ONNX graph: {cause}")]
-    Run {
-        /// The runtime's error.
-        cause: String,
-    },
-    /// A value, or all that are needed at the same time, do not fit the memory that a sample may take.
-    #[error("one sample needs {needed} bytes at `{at}` of the ONNX graph; the limit is {most}")]
-    Memory {
-        /// The value or node.
-        at: String,
-        /// Bytes needed.
-        needed: u64,
-        /// The limit in bytes.
-        most: u64,
-    },
-    /// Too much work.
-    #[error(
-        "one sample needs {needed} multiplications up to node `{node}` of the ONNX graph; the limit is {most}"
-    )]
-    Work {
-        /// The node.
-        node: String,
-        /// Multiplications needed.
-        needed: u64,
-        /// The limit in multiplications.
-        most: u64,
-    },
-    /// A node that repeats others, or whose output may have any size.
-    #[error("node `{node}` of the ONNX graph: what `{operator}` needs is known only by running it")]
-    Unbounded {
-        /// The node.
-        node: String,
-        /// Its operator.
-        operator: String,
-    },
-    /// The graph lacks a required input or output.
-    #[error("the ONNX graph has no {what}")]
-    Missing {
-        /// What it lacks.
-        what: String,
-    },
-}
-
-impl OnnxError {
-    /// Stable code of the error.
-    pub fn code(&self) -> &'static str {
-        match self {
-            OnnxError::Load { .. } => "onnx-load",
-            OnnxError::Input { .. } => "shape-mismatch",
-            OnnxError::Run { .. } => "onnx-run",
-            OnnxError::Memory { .. } | OnnxError::Work { .. } => "too-large",
-            OnnxError::Unbounded { .. } => "unsupported",
-            OnnxError::Missing { .. } => "missing",
-        }
-    }
 }
 
 impl OnnxSession {

@@ -5,8 +5,9 @@ use std::fmt;
 use clipway_model::config::TextConfig;
 use clipway_model::plan::Towers;
 
+use super::failure::OnnxError;
 use super::graph::{BLOCK, OnnxTowerPorts};
-use super::session::{OnnxData, OnnxError, OnnxOutput, OnnxSession, RUNTIME};
+use super::session::{OnnxData, OnnxOutput, OnnxSession, RUNTIME};
 use super::watch::HalfValue;
 use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError, TowerInput};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
-use super::session::OnnxError;
+use super::failure::OnnxError;
 use super::widen::{FLOAT16, Value, dtype_of, each};
 
 /// Largest finite f16.

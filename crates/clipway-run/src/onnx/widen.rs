@@ -6,7 +6,7 @@ use std::path::Path;
 use clipway_model::input::{self, Kind};
 use half::f16;
 
-use super::session::OnnxError;
+use super::failure::OnnxError;
 
 /// `TensorProto.DataType` of f32.
 const FLOAT: u64 = 1;

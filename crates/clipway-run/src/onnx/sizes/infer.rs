@@ -3,8 +3,8 @@
 use super::integers::integers_of;
 use super::read::{Node, shown};
 use super::shapes;
-use super::{MOST_INTEGERS, Size};
-use crate::onnx::session::OnnxError;
+use super::size::{MOST_INTEGERS, Size};
+use crate::onnx::failure::OnnxError;
 
 /// What a node costs.
 pub(super) struct Cost {

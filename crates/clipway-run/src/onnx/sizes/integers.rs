@@ -1,8 +1,8 @@
 //! The elements of small tensors of integers, of which exporters compute shapes.
 
-use super::Size;
 use super::read::Node;
 use super::shapes;
+use super::size::Size;
 
 /// The elements of a node's first output, where they follow from what is known.
 pub(super) fn integers_of(node: &Node<'_>, inputs: &[Option<&Size>], output: &Size) -> Option<Vec<i64>> {

@@ -5,17 +5,17 @@ mod infer;
 mod integers;
 mod read;
 mod shapes;
+mod size;
 
 use std::collections::{HashMap, HashSet};
 
 use infer::{Cost, cost_of};
 use read::{Graph, read};
+pub use size::OnnxLengths;
+use size::Size;
 
-use super::session::OnnxError;
+use super::failure::OnnxError;
 use crate::budget::Budget;
-
-/// Values with more elements are not computed here. No shape has more dimensions, and no list of places is longer.
-const MOST_INTEGERS: usize = 1024;
 
 /// Bytes of an element. Runtimes compute in f32 and with integers of 32 bits.
 const ELEMENT: u64 = 4;
@@ -25,51 +25,6 @@ const FORMS: u64 = 4;
 
 /// How often a runtime may need what the engine needs, since it runs node by node.
 const ROOM: u64 = 2;
-
-/// Lengths that a graph leaves to the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnnxLengths {
-    /// Height and width of images.
-    pub image: [usize; 2],
-    /// Tokens of a text.
-    pub context: usize,
-}
-
-impl Default for OnnxLengths {
-    /// The sizes of the first CLIP: 224 pixels, 77 tokens.
-    fn default() -> OnnxLengths {
-        OnnxLengths { image: [224, 224], context: 77 }
-    }
-}
-
-/// A value of a graph, as far as it is known without running anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Size {
-    /// Lengths of its dimensions.
-    dims: Option<Vec<u64>>,
-    /// Elements; where the dimensions are unknown, those of the largest input.
-    elements: u64,
-    /// The elements of a small tensor of integers.
-    integers: Option<Vec<i64>>,
-    /// Whether it depends on nothing but what is stored in the file.
-    is_constant: bool,
-}
-
-impl Size {
-    fn of(dims: Vec<u64>) -> Size {
-        let elements = dims.iter().fold(1u64, |product, length| product.saturating_mul(*length));
-        Size { dims: Some(dims), elements, ..Size::default() }
-    }
-
-    fn unknown(elements: u64) -> Size {
-        Size { elements, ..Size::default() }
-    }
-
-    fn with(mut self, integers: Option<Vec<i64>>) -> Size {
-        self.integers = integers.filter(|integers| integers.len() as u64 == self.elements);
-        self
-    }
-}
 
 /// Checks what a model asks for to run one sample.
 ///

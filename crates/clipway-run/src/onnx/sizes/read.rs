@@ -1,7 +1,7 @@
 //! The nodes of a model, with what their sizes depend on.
 
-use super::{MOST_INTEGERS, OnnxLengths, Size};
-use crate::onnx::session::OnnxError;
+use super::size::{MOST_INTEGERS, OnnxLengths, Size};
+use crate::onnx::failure::OnnxError;
 use crate::onnx::widen::{Value, each};
 
 /// A graph: its nodes in an order in which they can run.
@@ -129,7 +129,7 @@ impl Graph<'_> {
 }
 
 impl OnnxLengths {
-    /// The dimensions of an input for one sample; the free ones are those of pixels, or of tokens.
+    /// The dimensions of an input for one sample; the free ones are the lengths of pixels, or of tokens.
     fn filled(self, dims: &[Option<u64>]) -> Vec<u64> {
         let [height, width] = self.image.map(|length| length as u64);
         let is_planar = matches!(dims, [_, Some(1 | 3), _, _]) || !matches!(dims, [_, _, _, Some(1 | 3)]);

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::Size;
 use super::read::Node;
+use super::size::Size;
 
 /// Lengths of a tensor of integers; negative ones count as 1, which keeps a dimension in `Expand`.
 pub(super) fn lengths(integers: &[i64]) -> Vec<u64> {
