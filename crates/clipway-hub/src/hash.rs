@@ -3,7 +3,7 @@
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::tree::Content;
+use crate::entry::Content;
 
 /// A running hash of the kind that names a file's content.
 pub(crate) enum Hasher {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cache::{Cache, files};
+use crate::entry::{Entry, Tree};
 use crate::http::{Answer, Http};
 use crate::name::check_path;
 use crate::transfer::{Place, Plain, bring};
-use crate::tree::{self, Entry, Tree};
+use crate::tree;
 use crate::{HubError, RepoName, Settings, Watcher};
 
 /// The Hub, and the cache of it.

@@ -10,10 +10,11 @@ use serde_json::json;
 use ureq::http::Method;
 
 use crate::cache::files;
+use crate::entry::Content;
 use crate::hash::Hasher;
 use crate::http::{About, Address, Ask, Sent, quoted};
 use crate::name::check_path;
-use crate::tree::{self, Content};
+use crate::tree;
 use crate::{Hub, HubError, RepoName};
 
 /// Most files in one question about how they are to be sent.

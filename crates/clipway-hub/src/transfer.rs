@@ -7,9 +7,9 @@ use std::sync::mpsc::sync_channel;
 use clipway_formats::shown;
 
 use crate::cache::{Cache, files};
+use crate::entry::Entry;
 use crate::hash::Hasher;
 use crate::http::{ATTEMPTS, About, Address, Answer, Ask, Http, quoted};
-use crate::tree::Entry;
 use crate::{HubError, RepoName};
 
 /// A way to fetch the bytes of a file. Plain HTTP is the one that exists; the Hub's Xet protocol would be another.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clipway_formats::{Json, JsonCursor, JsonLimits};
 
+use crate::entry::{Content, Entry, Tree};
 use crate::http::{About, Address, Ask, Http, quoted};
 use crate::name::{check_path, is_commit, is_hex};
 use crate::{HubError, RepoName};
@@ -16,46 +17,6 @@ const PAGES: usize = 500;
 const PAGE: usize = 8 << 20;
 /// Most bytes of a file: 4 TiB.
 const LARGEST: u64 = 4 << 40;
-
-/// What names a file's content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// git's SHA-1 of a small file.
-    Git(String),
-    /// SHA-256 of a large file.
-    Lfs(String),
-}
-
-impl Content {
-    /// The hash, which also names the file's blob in the cache.
-    pub fn hash(&self) -> &str {
-        match self {
-            Content::Git(hash) | Content::Lfs(hash) => hash,
-        }
-    }
-}
-
-/// A file of a commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Size in bytes.
-    pub size: u64,
-    /// Its content's hash.
-    pub content: Content,
-    /// The git hash of the file, or of an LFS file's pointer.
-    pub oid: String,
-    /// Hash of the Xet protocol, which is kept for the reference client.
-    pub xet: Option<String>,
-}
-
-/// All files of a commit, by path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tree {
-    /// The commit, 40 hexadecimal digits.
-    pub commit: String,
-    /// The files.
-    pub files: BTreeMap<String, Entry>,
-}
 
 /// Limits for one page of a listing.
 const LIMITS: JsonLimits = JsonLimits { bytes: PAGE, depth: 16, values: 200_000, byte_order_mark: false };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::HubError;
+use crate::entry::{Content, Entry};
 
 /// Reads a file of at most `limit` bytes; `None` if it does not exist.
 pub(crate) fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, HubError> {
@@ -227,15 +228,15 @@ pub(crate) fn is_unused(path: &Path) -> bool {
 }
 
 /// The entry of a snapshot's link to a blob that is named by its hash; `None` for anything else.
-pub(crate) fn named_blob(path: &Path) -> Option<crate::Entry> {
+pub(crate) fn named_blob(path: &Path) -> Option<Entry> {
     let hash = fs::read_link(path).ok()?.file_name()?.to_str()?.to_owned();
     let size = size(path)?;
     let content = match hash.len() {
-        64 if crate::name::is_hex(&hash, 64) => crate::Content::Lfs(hash.clone()),
-        40 if crate::name::is_hex(&hash, 40) => crate::Content::Git(hash.clone()),
+        64 if crate::name::is_hex(&hash, 64) => Content::Lfs(hash.clone()),
+        40 if crate::name::is_hex(&hash, 40) => Content::Git(hash.clone()),
         _ => return None,
     };
-    Some(crate::Entry { size, content, oid: hash, xet: None })
+    Some(Entry { size, content, oid: hash, xet: None })
 }
 
 /// Opens `length` bytes of a file from `offset` on.

@@ -10,9 +10,9 @@ mod trees;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::entry::{Content, Tree};
 use crate::hash::Hasher;
 use crate::name::{check_revision, is_commit, is_hex};
-use crate::tree::{Content, Tree};
 use crate::{HubError, RepoName};
 
 /// The cache's folder.

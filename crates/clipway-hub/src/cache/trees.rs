@@ -3,8 +3,8 @@
 use clipway_formats::{FormatError, Json, JsonLimits};
 use serde_json::{Map, json};
 
+use crate::entry::{Content, Entry, Tree};
 use crate::name::{check_path, is_hex};
-use crate::tree::{Content, Entry, Tree};
 
 const LIMITS: JsonLimits =
     JsonLimits { bytes: 64 << 20, depth: 8, values: 1_000_000, byte_order_mark: false };
