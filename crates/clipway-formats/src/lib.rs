@@ -47,8 +47,8 @@ pub use memory::{check_room, reserve};
 pub use npy::NpyFile;
 pub use npz::NpzFile;
 pub use onnx::{
-    OnnxAttribute, OnnxDim, OnnxExternal, OnnxFile, OnnxGraph, OnnxInterface, OnnxLayout, OnnxNode,
-    OnnxPlace, OnnxPort, OnnxValue, OpenExternal, write_onnx,
+    OnnxAttribute, OnnxConstant, OnnxDim, OnnxExternal, OnnxFile, OnnxGraph, OnnxInterface, OnnxLayout,
+    OnnxNode, OnnxOperation, OnnxPlace, OnnxPort, OnnxValue, OpenExternal, write_onnx,
 };
 pub use pytorch::{
     ByteOrder, DistributedFile, DistributedIndex, Global, GlobalKind, PickleKind, PickleValue, PytorchFile,

@@ -103,12 +103,13 @@ impl Graph {
         Ok(number)
     }
 
-    /// Checks that no value depends on itself, and returns the names that are needed but not produced here.
+    /// Checks that no value depends on itself, and returns an order in which the nodes can be executed and the names
+    /// that are needed but not produced here.
     ///
     /// # Errors
     /// `Code::Malformed` for a cycle of nodes.
-    pub(super) fn finish(self) -> Result<Vec<String>, FormatError> {
-        self.check_order()?;
+    pub(super) fn finish(self) -> Result<(Vec<u32>, Vec<String>), FormatError> {
+        let order = self.order()?;
         let mut wanting = vec![false; self.makers.len()];
         let needed = self.needs.iter().map(|&(_, number)| number).chain(self.outputs.iter().copied());
         for number in needed {
@@ -118,11 +119,11 @@ impl Graph {
             self.numbers.into_iter().map(|(name, number)| (number, name)).collect();
         names.retain(|&(number, _)| wanting[number as usize]);
         names.sort();
-        Ok(names.into_iter().map(|(_, name)| name).collect())
+        Ok((order, names.into_iter().map(|(_, name)| name).collect()))
     }
 
-    /// Checks that the nodes can be executed in some order.
-    fn check_order(&self) -> Result<(), FormatError> {
+    /// An order in which the nodes can be executed.
+    fn order(&self) -> Result<Vec<u32>, FormatError> {
         // For each node, those that need what it produces.
         let mut after = vec![Vec::new(); self.nodes as usize];
         let mut waits_for = vec![0usize; self.nodes as usize];
@@ -133,9 +134,9 @@ impl Graph {
             }
         }
         let mut ready: Vec<u32> = (0..self.nodes).filter(|&node| waits_for[node as usize] == 0).collect();
-        let mut done = 0;
+        let mut order = Vec::with_capacity(waits_for.len());
         while let Some(node) = ready.pop() {
-            done += 1;
+            order.push(node);
             for &next in &after[node as usize] {
                 waits_for[next as usize] -= 1;
                 if waits_for[next as usize] == 0 {
@@ -143,8 +144,8 @@ impl Graph {
                 }
             }
         }
-        if done == self.nodes {
-            return Ok(());
+        if order.len() == waits_for.len() {
+            return Ok(order);
         }
         let stuck = |maker: &Maker| matches!(maker, Maker::Node(node) if waits_for[*node as usize] > 0);
         let number = self.makers.iter().position(stuck).unwrap_or_default() as u32;
@@ -190,7 +191,7 @@ fn read_subgraph(mut message: Message<'_>, depth: usize) -> Result<Vec<String>, 
             _ => {}
         }
     }
-    graph.finish()
+    graph.finish().map(|(_, needed)| needed)
 }
 
 /// Reads the values of a node inside a node.

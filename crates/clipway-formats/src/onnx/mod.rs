@@ -7,6 +7,7 @@
 mod graph;
 mod interface;
 mod model;
+mod node;
 mod operators;
 mod tensor;
 mod wire;
@@ -22,6 +23,7 @@ use crate::source::{ReadAt, read_range};
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 
 pub use interface::{OnnxInterface, OnnxPort};
+pub use node::{OnnxConstant, OnnxOperation};
 pub use write::{
     OnnxAttribute, OnnxDim, OnnxExternal, OnnxGraph, OnnxLayout, OnnxNode, OnnxPlace, OnnxValue, write_onnx,
 };
@@ -40,6 +42,7 @@ pub struct OnnxFile {
     places: Vec<Placed>,
     metadata: Vec<(String, String)>,
     interface: OnnxInterface,
+    operations: Vec<OnnxOperation>,
 }
 
 /// Where the elements of an initializer are.
@@ -66,6 +69,7 @@ impl OnnxFile {
             places: Vec::new(),
             metadata: model.metadata,
             interface: model.interface,
+            operations: model.operations,
         };
         for Initializer { info, data } in model.initializers {
             let place = match data {
@@ -100,6 +104,25 @@ impl OnnxFile {
     /// What it takes and gives, and which operators it uses.
     pub fn interface(&self) -> &OnnxInterface {
         &self.interface
+    }
+
+    /// Its nodes outside of subgraphs, in an order in which they can be executed.
+    pub fn operations(&self) -> &[OnnxOperation] {
+        &self.operations
+    }
+
+    /// The elements of a tensor of at most 1,024 integers of 32 or 64 bits; `None` for other tensors.
+    ///
+    /// # Errors
+    /// A tensor that cannot be read.
+    pub fn integers(&self, index: usize) -> Result<Option<Vec<i64>>, FormatError> {
+        let info = &self.tensors[index];
+        if !node::are_integers(info.dtype, info.bytes()) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        self.read(index, &mut bytes)?;
+        Ok(node::integers_of(info.dtype, &bytes))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::error::{Code, FormatError, Place, shown};
 use crate::onnx::graph::{Graph, Maker, read_attribute};
 use crate::onnx::interface::{OnnxInterface, read_port};
+use crate::onnx::node::OnnxOperation;
 use crate::onnx::operators::OPERATORS;
 use crate::onnx::tensor::{Initializer, read_initializer, read_pair};
 use crate::onnx::wire::{Field, Message};
@@ -17,7 +18,7 @@ const LAST_OPERATOR_SET: u64 = 28;
 /// Known operator sets besides ONNX's own: its classic machine learning, and ONNX Runtime's.
 const OTHER_DOMAINS: [&str; 2] = ["ai.onnx.ml", "com.microsoft"];
 
-/// Maximum number of initializers, and of metadata pairs.
+/// Maximum number of initializers, of nodes, of their attributes, and of metadata pairs.
 const MOST: usize = 1 << 18;
 
 /// The parts of a model that are kept.
@@ -26,6 +27,9 @@ pub(super) struct Model {
     pub(super) initializers: Vec<Initializer>,
     pub(super) metadata: Vec<(String, String)>,
     pub(super) interface: OnnxInterface,
+    /// Nodes, in an order in which they can be executed.
+    pub(super) operations: Vec<OnnxOperation>,
+    attributes: usize,
 }
 
 impl Model {
@@ -115,12 +119,14 @@ impl Model {
             return Err(missing("the graph has no output"));
         }
         // Everything needed must exist, so that no initializer is lost unnoticed.
-        match values.finish()?.first() {
-            Some(name) => {
-                Err(missing(&format!("a node or an output needs `{}`, which nothing produces", shown(name))))
-            }
-            None => Ok(()),
+        let (order, needed) = values.finish()?;
+        if let Some(name) = needed.first() {
+            let cause = format!("a node or an output needs `{}`, which nothing produces", shown(name));
+            return Err(missing(&cause));
         }
+        self.operations =
+            order.iter().map(|&node| std::mem::take(&mut self.operations[node as usize])).collect();
+        Ok(())
     }
 
     /// Checks that a node's operator is known and from an operator set named by the model, and records its values.
@@ -130,13 +136,25 @@ impl Model {
         at: &Field,
         values: &mut Graph,
     ) -> Result<(), FormatError> {
+        if self.operations.len() == MOST {
+            return Err(too_many(at, "nodes"));
+        }
         let node = values.add_node();
+        let mut operation = OnnxOperation::default();
         let (mut operator, mut domain) = (None, None);
         let mut texts: [Option<String>; 3] = Default::default();
         while let Some(field) = message.next()? {
             match field.number {
-                1 => values.need(node, message.text(&field)?, &field)?,
-                2 => values.make(message.text(&field)?, Maker::Node(node), &field)?,
+                1 => {
+                    let name = message.text(&field)?;
+                    values.need(node, name.clone(), &field)?;
+                    operation.inputs.push(name);
+                }
+                2 => {
+                    let name = message.text(&field)?;
+                    values.make(name.clone(), Maker::Node(node), &field)?;
+                    operation.outputs.push(name);
+                }
                 3 => field.set(&mut texts[0], message.text(&field)?)?,
                 4 => field.set(&mut operator, message.text(&field)?)?,
                 6 => field.set(&mut texts[1], message.text(&field)?)?,
@@ -146,6 +164,11 @@ impl Model {
                     for name in read_attribute(message.message(&field)?, 0)? {
                         values.need(node, name, &field)?;
                     }
+                    self.attributes += 1;
+                    if self.attributes > MOST {
+                        return Err(too_many(&field, "attributes"));
+                    }
+                    operation.set(message.message(&field)?)?;
                 }
                 9 | 10 => {
                     field.bytes()?;
@@ -164,6 +187,9 @@ impl Model {
             let cause = format!("unknown operator `{}`", shown(&operator));
             return Err(at.error(Code::Unsupported, cause));
         }
+        operation.name = std::mem::take(&mut texts[0]).unwrap_or_default();
+        operation.operator.clone_from(&operator);
+        self.operations.push(operation);
         let operator = if domain.is_empty() { operator } else { format!("{domain}.{operator}") };
         *self.interface.operators.entry(operator).or_default() += 1;
         Ok(())

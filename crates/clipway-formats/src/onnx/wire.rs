@@ -41,6 +41,11 @@ impl<'a> Message<'a> {
         Message { source, position: start, end, buffer: Vec::new(), buffer_start: start }
     }
 
+    /// The file that holds it.
+    pub(super) fn source(&self) -> &'a dyn ReadAt {
+        self.source
+    }
+
     /// Whether nothing is left.
     pub(super) fn at_end(&self) -> bool {
         self.position == self.end

@@ -143,8 +143,8 @@ impl OnnxFolder {
             let refuse = |cause| OnnxFolderError::Graph { path: graph.path.clone(), cause };
             for ports in graph.towers.iter().filter(|ports| wanted == Towers::Both || wanted == ports.tower) {
                 let session = match graph.has(Dtype::F16) {
-                    true => OnnxSession::open_widened(&graph.path, lengths),
-                    false => OnnxSession::open(&graph.path, lengths),
+                    true => OnnxSession::open_widened(graph, lengths),
+                    false => OnnxSession::open(graph, lengths),
                 };
                 let padding = tokenizer.as_ref().and_then(|tokenizer| padding(tokenizer.rules()));
                 let tower = contract.tower(session.map_err(refuse)?, ports, padding).map_err(refuse)?;
@@ -173,7 +173,7 @@ impl OnnxFolder {
             let refuse = |cause| OnnxFolderError::Graph { path: graph.path.clone(), cause };
             for ports in &graph.towers {
                 let (session, values) =
-                    OnnxSession::open_watched(&graph.path, contract.lengths()).map_err(refuse)?;
+                    OnnxSession::open_watched(graph, contract.lengths()).map_err(refuse)?;
                 let tower = contract.tower(session, ports, padding).map_err(refuse)?;
                 let batch = match tower.describe().input {
                     TowerInput::Pixels { .. } => TowerBatch::Pixels(pixels),

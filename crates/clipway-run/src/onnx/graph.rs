@@ -11,6 +11,7 @@ use clipway_model::input::{self, Folder, Kind};
 use clipway_model::plan::Towers;
 
 use super::error::OnnxFolderError;
+use super::sizes::SizeGraph;
 
 /// Outputs that are features of images, the likeliest first.
 const IMAGE_OUTPUTS: [&str; 6] =
@@ -39,6 +40,7 @@ pub struct OnnxGraphFile {
     pub tensors: Vec<TensorInfo>,
     /// The towers in it: one, or both.
     pub towers: Vec<OnnxTowerPorts>,
+    pub(super) sizes: SizeGraph,
 }
 
 /// A tower of a graph, by the names of what it takes and gives.
@@ -79,8 +81,9 @@ impl OnnxGraphFile {
             Ok(Arc::new(opened.map_err(refuse)?))
         };
         let file = OnnxFile::open(main, &mut beside);
-        let file = file
-            .map_err(|cause| OnnxFolderError::Malformed { path: path.to_owned(), cause: Box::new(cause) })?;
+        let malformed = |cause| OnnxFolderError::Malformed { path: path.to_owned(), cause: Box::new(cause) };
+        let file = file.map_err(malformed)?;
+        let sizes = SizeGraph::of(&file).map_err(malformed)?;
         let interface = file.interface().clone();
         let classifies =
             file.metadata().iter().any(|(key, value)| key == "clipway.tower" && value == "classifier");
@@ -92,6 +95,7 @@ impl OnnxGraphFile {
             metadata: file.metadata().to_vec(),
             tensors: file.tensors().to_vec(),
             towers,
+            sizes,
         })
     }
 

@@ -1,16 +1,17 @@
 //! A loaded graph with its inputs and outputs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::sync::Arc;
 
-use clipway_formats::shown;
-use clipway_model::input::{self, Kind};
+use clipway_formats::{Code, FormatError, OnnxFile, Place, shown};
+use clipway_model::input::{self, InputError, Kind};
 use rten::{DataType, Dimension, Model, ModelOptions, NodeId, Value, ValueOrView, ValueType};
 use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
 use super::failure::OnnxError;
-use super::sizes::{self, OnnxLengths};
+use super::graph::OnnxGraphFile;
+use super::sizes::{OnnxLengths, SizeGraph};
 use super::watch::{HalfValue, half_values};
 use super::widen::widened;
 
@@ -59,22 +60,24 @@ pub struct OnnxOutput {
 }
 
 impl OnnxSession {
-    /// Loads a file, with external data beside it. What a sample may need is checked before the runtime sees the file;
-    /// `lengths` are those that the graph leaves open.
+    /// Loads a graph, with external data beside its file. What a sample may need is checked before the runtime sees the
+    /// file; `lengths` are those that the graph leaves open.
     ///
     /// # Errors
     /// A graph that needs too much, or that the runtime refuses.
-    pub fn open(path: &Path, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
-        sizes::check(&read(path)?, lengths)?;
-        OnnxSession::of(|| Model::load_file(path))
+    pub fn open(graph: &OnnxGraphFile, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
+        graph.sizes.check(lengths)?;
+        OnnxSession::of(|| Model::load_file(&graph.path))
     }
 
     /// Loads a file whose weights are f16, which the runtime does not have: it computes in f32 with their values.
     ///
     /// # Errors
     /// As [`OnnxSession::open`], and a file that cannot be read.
-    pub fn open_widened(path: &Path, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
-        OnnxSession::from_bytes(widened(path)?, lengths)
+    pub fn open_widened(graph: &OnnxGraphFile, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
+        graph.sizes.check(lengths)?;
+        let bytes = widened(&graph.path)?;
+        OnnxSession::of(|| Model::load(bytes))
     }
 
     /// The same with every value that the graph computes in f16 as a further output; these are returned too. The graph
@@ -83,12 +86,13 @@ impl OnnxSession {
     /// # Errors
     /// As [`OnnxSession::open_widened`].
     pub(super) fn open_watched(
-        path: &Path,
+        graph: &OnnxGraphFile,
         lengths: OnnxLengths,
     ) -> Result<(OnnxSession, Vec<HalfValue>), OnnxError> {
-        let values = half_values(&read(path)?)?;
-        let bytes = widened(path)?;
-        sizes::check(&bytes, lengths)?;
+        graph.sizes.check(lengths)?;
+        let load = |error: InputError| OnnxError::Load { cause: error.to_string() };
+        let values = half_values(&input::read(&graph.path, Kind::Weights).map_err(load)?)?;
+        let bytes = widened(&graph.path)?;
         let mut options = ModelOptions::with_all_ops();
         options.enable_optimization(false);
         let mut session = OnnxSession::of(|| options.load(bytes))?;
@@ -109,8 +113,16 @@ impl OnnxSession {
     /// # Errors
     /// As [`OnnxSession::open`].
     pub fn from_bytes(bytes: Vec<u8>, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
-        sizes::check(&bytes, lengths)?;
-        OnnxSession::of(|| Model::load(bytes))
+        let load = |error: FormatError| OnnxError::Load { cause: error.to_string() };
+        let source = Arc::new(bytes);
+        let none = &mut |name: &str| {
+            let cause = format!("external data `{}` of a file in memory", shown(name));
+            Err(FormatError::new(Code::Missing, Place::File, cause))
+        };
+        let file = OnnxFile::open(Arc::<Vec<u8>>::clone(&source), none).map_err(load)?;
+        SizeGraph::of(&file).map_err(load)?.check(lengths)?;
+        drop(file);
+        OnnxSession::of(|| Model::load(Arc::unwrap_or_clone(source)))
     }
 
     fn of(load: impl FnOnce() -> Result<Model, rten::LoadError>) -> Result<OnnxSession, OnnxError> {
@@ -227,11 +239,6 @@ fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         format!("it panicked: {}", shown(text.unwrap_or("no message")))
     })
-}
-
-/// Reads a whole file.
-fn read(path: &Path) -> Result<Vec<u8>, OnnxError> {
-    input::read(path, Kind::Weights).map_err(|error| OnnxError::Load { cause: error.to_string() })
 }
 
 fn port(model: &Model, id: NodeId) -> OnnxPort {

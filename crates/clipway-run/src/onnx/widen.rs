@@ -196,7 +196,7 @@ pub(super) fn each<'a>(
     Ok(())
 }
 
-pub(super) fn varint(rest: &mut &[u8]) -> Result<u64, OnnxError> {
+fn varint(rest: &mut &[u8]) -> Result<u64, OnnxError> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let byte = take(rest, 1)?[0];

@@ -89,7 +89,7 @@ fn tower(bytes: &[u8]) -> Box<dyn Tower> {
     let path = folder.path().join("tower.onnx");
     std::fs::write(&path, bytes).unwrap();
     let graph = OnnxGraphFile::open(&path).unwrap();
-    let session = OnnxSession::open(&path, OnnxLengths::default()).unwrap();
+    let session = OnnxSession::open(&graph, OnnxLengths::default()).unwrap();
     let text = ModelConfig::parse(CONFIG.as_bytes()).unwrap().text.clone();
     Box::new(OnnxTower::new(session, &graph.towers[0], [8, 8], &text, None).unwrap().with_colors(MEAN, STD))
 }

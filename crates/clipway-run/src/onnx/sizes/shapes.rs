@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::read::Node;
+use clipway_formats::OnnxOperation;
+
 use super::size::Size;
 
 /// Lengths of a tensor of integers; negative ones count as 1, which keeps a dimension in `Expand`.
@@ -37,7 +38,7 @@ pub(super) fn matrix_product(left: &[u64], right: &[u64]) -> Option<Vec<u64>> {
     }
 }
 
-pub(super) fn gemm(node: &Node<'_>, left: &[u64], right: &[u64]) -> Option<Vec<u64>> {
+pub(super) fn gemm(node: &OnnxOperation, left: &[u64], right: &[u64]) -> Option<Vec<u64>> {
     let side = |dims: &[u64], name: &str, index: usize| {
         let is_turned = node.integer(name).unwrap_or(0) != 0;
         dims.get(if is_turned { 1 - index } else { index }).copied()
@@ -46,12 +47,12 @@ pub(super) fn gemm(node: &Node<'_>, left: &[u64], right: &[u64]) -> Option<Vec<u
 }
 
 /// Length of a dimension after windows of `size` move over it; padding that is only known to the runtime counts in full.
-fn windows(node: &Node<'_>, length: u64, size: u64, index: usize, count: usize) -> Option<u64> {
+fn windows(node: &OnnxOperation, length: u64, size: u64, index: usize, count: usize) -> Option<u64> {
     let of = |name: &str, index: usize, otherwise: u64| {
         node.integers(name).and_then(|all| all.get(index)).map_or(otherwise, |value| (*value).max(0) as u64)
     };
     let (stride, dilation) = (of("strides", index, 1).max(1), of("dilations", index, 1).max(1));
-    if matches!(node.text("auto_pad"), Some(b"SAME_UPPER" | b"SAME_LOWER")) {
+    if matches!(node.text("auto_pad"), Some("SAME_UPPER" | "SAME_LOWER")) {
         return Some(length.div_ceil(stride));
     }
     let pads = of("pads", index, 0).checked_add(of("pads", index + count, 0))?;
@@ -61,7 +62,7 @@ fn windows(node: &Node<'_>, length: u64, size: u64, index: usize, count: usize) 
     Some(rounded + 1)
 }
 
-pub(super) fn conv(node: &Node<'_>, input: &[u64], weight: &[u64]) -> Option<Vec<u64>> {
+pub(super) fn conv(node: &OnnxOperation, input: &[u64], weight: &[u64]) -> Option<Vec<u64>> {
     let [batch, _, spatial @ ..] = input else { return None };
     let [channels, _, kernel @ ..] = weight else { return None };
     if spatial.len() != kernel.len() {
@@ -74,7 +75,7 @@ pub(super) fn conv(node: &Node<'_>, input: &[u64], weight: &[u64]) -> Option<Vec
     Some(dims)
 }
 
-pub(super) fn conv_transposed(node: &Node<'_>, input: &[u64], weight: &[u64]) -> Option<Vec<u64>> {
+pub(super) fn conv_transposed(node: &OnnxOperation, input: &[u64], weight: &[u64]) -> Option<Vec<u64>> {
     let [batch, _, spatial @ ..] = input else { return None };
     let [_, channels, kernel @ ..] = weight else { return None };
     let of = |name: &str, index: usize, otherwise: u64| {
@@ -93,7 +94,7 @@ pub(super) fn conv_transposed(node: &Node<'_>, input: &[u64], weight: &[u64]) ->
     Some(dims)
 }
 
-pub(super) fn pool(node: &Node<'_>, input: &[u64]) -> Option<Vec<u64>> {
+pub(super) fn pool(node: &OnnxOperation, input: &[u64]) -> Option<Vec<u64>> {
     let [batch, channels, spatial @ ..] = input else { return None };
     let kernel = lengths(node.integers("kernel_shape")?);
     let mut dims = vec![*batch, *channels];
@@ -108,7 +109,7 @@ pub(super) fn global_pool(input: &[u64]) -> Option<Vec<u64>> {
     Some([&[*batch, *channels][..], &vec![1; spatial.len()]].concat())
 }
 
-pub(super) fn reshape(node: &Node<'_>, input: &Size, shape: &[i64]) -> Option<Vec<u64>> {
+pub(super) fn reshape(node: &OnnxOperation, input: &Size, shape: &[i64]) -> Option<Vec<u64>> {
     let copies = node.integer("allowzero").unwrap_or(0) == 0;
     let mut dims = Vec::with_capacity(shape.len());
     let mut open = None;
@@ -131,7 +132,7 @@ pub(super) fn reshape(node: &Node<'_>, input: &Size, shape: &[i64]) -> Option<Ve
         .then_some(dims)
 }
 
-pub(super) fn transpose(node: &Node<'_>, input: &[u64]) -> Option<Vec<u64>> {
+pub(super) fn transpose(node: &OnnxOperation, input: &[u64]) -> Option<Vec<u64>> {
     match node.integers("perm") {
         Some(order) => order.iter().map(|from| input.get(usize::try_from(*from).ok()?).copied()).collect(),
         None => Some(input.iter().rev().copied().collect()),
@@ -139,7 +140,7 @@ pub(super) fn transpose(node: &Node<'_>, input: &[u64]) -> Option<Vec<u64>> {
 }
 
 /// The axes of a node: an attribute, or since operator set 13 an input.
-pub(super) fn axes<'a>(node: &'a Node<'_>, input: Option<&'a Size>) -> Option<&'a [i64]> {
+pub(super) fn axes<'a>(node: &'a OnnxOperation, input: Option<&'a Size>) -> Option<&'a [i64]> {
     node.integers("axes").or_else(|| input?.integers.as_deref())
 }
 
@@ -162,21 +163,21 @@ pub(super) fn squeeze(input: &[u64], axes: Option<&[i64]>) -> Option<Vec<u64>> {
     Some(kept.map(|(_, length)| *length).collect())
 }
 
-pub(super) fn flatten(node: &Node<'_>, input: &[u64]) -> Option<Vec<u64>> {
+pub(super) fn flatten(node: &OnnxOperation, input: &[u64]) -> Option<Vec<u64>> {
     let axis = node.integer("axis").unwrap_or(1);
     let axis = if axis == input.len() as i64 { input.len() } else { place(axis, input.len())? };
     let product = |dims: &[u64]| dims.iter().try_fold(1u64, |product, length| product.checked_mul(*length));
     Some(vec![product(&input[..axis])?, product(&input[axis..])?])
 }
 
-pub(super) fn concat(node: &Node<'_>, inputs: &[&[u64]]) -> Option<Vec<u64>> {
+pub(super) fn concat(node: &OnnxOperation, inputs: &[&[u64]]) -> Option<Vec<u64>> {
     let mut dims = inputs.first()?.to_vec();
     let axis = place(node.integer("axis")?, dims.len())?;
     dims[axis] = inputs.iter().try_fold(0u64, |sum, input| sum.checked_add(*input.get(axis)?))?;
     Some(dims)
 }
 
-pub(super) fn split(node: &Node<'_>, inputs: &[Option<&Size>]) -> Option<Vec<Vec<u64>>> {
+pub(super) fn split(node: &OnnxOperation, inputs: &[Option<&Size>]) -> Option<Vec<Vec<u64>>> {
     let input = inputs.first().copied().flatten()?.dims.as_deref()?;
     let axis = place(node.integer("axis").unwrap_or(0), input.len())?;
     let stated = node.integers("split").or_else(|| inputs.get(1).copied().flatten()?.integers.as_deref());
@@ -196,7 +197,11 @@ pub(super) fn split(node: &Node<'_>, inputs: &[Option<&Size>]) -> Option<Vec<Vec
 }
 
 /// Starts, ends, axes and steps of a slice: inputs, or attributes before operator set 10.
-fn slices(node: &Node<'_>, inputs: &[Option<&Size>], rank: usize) -> Option<Vec<(usize, i64, i64, i64)>> {
+fn slices(
+    node: &OnnxOperation,
+    inputs: &[Option<&Size>],
+    rank: usize,
+) -> Option<Vec<(usize, i64, i64, i64)>> {
     let from = |index: usize, name: &str| {
         node.integers(name).or_else(|| inputs.get(index).copied().flatten()?.integers.as_deref())
     };
@@ -233,7 +238,7 @@ fn bounds(length: u64, start: i64, end: i64, step: i64) -> Option<(i64, u64)> {
     Some((start, (distance.max(0) as u64).div_ceil(step.unsigned_abs())))
 }
 
-pub(super) fn slice(node: &Node<'_>, inputs: &[Option<&Size>]) -> Option<Vec<u64>> {
+pub(super) fn slice(node: &OnnxOperation, inputs: &[Option<&Size>]) -> Option<Vec<u64>> {
     let mut dims = inputs.first().copied().flatten()?.dims.clone()?;
     for (axis, start, end, step) in slices(node, inputs, dims.len())? {
         dims[axis] = bounds(dims[axis], start, end, step)?.1;
@@ -243,7 +248,7 @@ pub(super) fn slice(node: &Node<'_>, inputs: &[Option<&Size>]) -> Option<Vec<u64
 
 /// The places that a slice of a tensor of one dimension takes.
 pub(super) fn slice_range(
-    node: &Node<'_>,
+    node: &OnnxOperation,
     inputs: &[Option<&Size>],
 ) -> Option<impl Iterator<Item = usize> + use<>> {
     let dims = inputs.first().copied().flatten()?.dims.as_deref()?;
@@ -252,12 +257,12 @@ pub(super) fn slice_range(
     Some((0..count as i64).filter_map(move |index| usize::try_from(first + index * step).ok()))
 }
 
-pub(super) fn gather(node: &Node<'_>, input: &[u64], places: &[u64]) -> Option<Vec<u64>> {
+pub(super) fn gather(node: &OnnxOperation, input: &[u64], places: &[u64]) -> Option<Vec<u64>> {
     let axis = place(node.integer("axis").unwrap_or(0), input.len())?;
     Some([&input[..axis], places, &input[axis + 1..]].concat())
 }
 
-pub(super) fn gather_nd(node: &Node<'_>, input: &[u64], places: &[u64]) -> Option<Vec<u64>> {
+pub(super) fn gather_nd(node: &OnnxOperation, input: &[u64], places: &[u64]) -> Option<Vec<u64>> {
     let batch = usize::try_from(node.integer("batch_dims").unwrap_or(0)).ok()?;
     let (depth, outer) = places.split_last()?;
     Some([outer, input.get(batch.checked_add(usize::try_from(*depth).ok()?)?..)?].concat())
@@ -275,7 +280,7 @@ pub(super) fn range(start: &Size, end: &Size, step: &Size) -> Option<Vec<u64>> {
     (step != 0).then(|| vec![(distance.max(0) as u64).div_ceil(step.unsigned_abs())])
 }
 
-pub(super) fn pad(node: &Node<'_>, inputs: &[Option<&Size>]) -> Option<Vec<u64>> {
+pub(super) fn pad(node: &OnnxOperation, inputs: &[Option<&Size>]) -> Option<Vec<u64>> {
     let size = |index: usize| inputs.get(index).copied().flatten();
     let mut dims = size(0)?.dims.clone()?;
     let pads = node.integers("pads").or_else(|| size(1)?.integers.as_deref())?;
@@ -296,7 +301,7 @@ pub(super) fn resize(input: &[u64], sizes: &[i64]) -> Option<Vec<u64>> {
     (input.len() == sizes.len()).then(|| lengths(sizes))
 }
 
-pub(super) fn one_hot(node: &Node<'_>, input: &[u64], depth: &[i64]) -> Option<Vec<u64>> {
+pub(super) fn one_hot(node: &OnnxOperation, input: &[u64], depth: &[i64]) -> Option<Vec<u64>> {
     let axis = place(node.integer("axis").unwrap_or(-1), input.len() + 1)?;
     let mut dims = input.to_vec();
     dims.insert(axis, u64::try_from(*depth.first()?).ok()?);
@@ -304,7 +309,7 @@ pub(super) fn one_hot(node: &Node<'_>, input: &[u64], depth: &[i64]) -> Option<V
 }
 
 /// The dimensions that `Shape` gives.
-pub(super) fn shape_range(node: &Node<'_>, rank: usize) -> Range<usize> {
+pub(super) fn shape_range(node: &OnnxOperation, rank: usize) -> Range<usize> {
     let place = |name: &str, otherwise: i64| {
         let place = node.integer(name).unwrap_or(otherwise);
         let place = if place < 0 { place.saturating_add(rank as i64) } else { place };
@@ -326,7 +331,7 @@ pub(super) fn reduced(input: &[u64], axes: Option<&[i64]>, keeps: bool) -> Optio
     })
 }
 
-pub(super) fn top_k(node: &Node<'_>, input: &[u64], count: &[i64]) -> Option<Vec<u64>> {
+pub(super) fn top_k(node: &OnnxOperation, input: &[u64], count: &[i64]) -> Option<Vec<u64>> {
     let mut dims = input.to_vec();
     let axis = place(node.integer("axis").unwrap_or(-1), dims.len())?;
     dims[axis] = u64::try_from(*count.first()?).ok()?;
@@ -334,17 +339,15 @@ pub(super) fn top_k(node: &Node<'_>, input: &[u64], count: &[i64]) -> Option<Vec
 }
 
 /// The lengths of the letters of an equation, and its output's letters.
-fn letters<'a>(node: &'a Node<'_>, inputs: &[&[u64]]) -> Option<(HashMap<u8, u64>, &'a [u8])> {
-    let equation = node.text("equation")?;
-    let arrow = equation.windows(2).position(|pair| pair == b"->")?;
-    let (left, output) = (&equation[..arrow], &equation[arrow + 2..]);
+fn letters<'a>(node: &'a OnnxOperation, inputs: &[&[u64]]) -> Option<(HashMap<char, u64>, &'a str)> {
+    let (left, output) = node.text("equation")?.split_once("->")?;
     let mut lengths = HashMap::new();
-    let terms: Vec<&[u8]> = left.split(|byte| *byte == b',').collect();
+    let terms: Vec<&str> = left.split(',').collect();
     if terms.len() != inputs.len() {
         return None;
     }
     for (term, dims) in terms.into_iter().zip(inputs) {
-        let names: Vec<u8> = term.iter().copied().filter(|byte| *byte != b' ').collect();
+        let names: Vec<char> = term.chars().filter(|name| *name != ' ').collect();
         if names.len() != dims.len() {
             return None;
         }
@@ -356,15 +359,15 @@ fn letters<'a>(node: &'a Node<'_>, inputs: &[&[u64]]) -> Option<(HashMap<u8, u64
     Some((lengths, output))
 }
 
-pub(super) fn einsum(node: &Node<'_>, inputs: &[&[u64]]) -> Option<Vec<u64>> {
+pub(super) fn einsum(node: &OnnxOperation, inputs: &[&[u64]]) -> Option<Vec<u64>> {
     let (lengths, output) = letters(node, inputs)?;
-    output.iter().filter(|byte| **byte != b' ').map(|name| lengths.get(name).copied()).collect()
+    output.chars().filter(|name| *name != ' ').map(|name| lengths.get(&name).copied()).collect()
 }
 
 /// Terms that each element of the output sums up.
-pub(super) fn einsum_terms(node: &Node<'_>, inputs: &[Option<&[u64]>]) -> Option<u64> {
+pub(super) fn einsum_terms(node: &OnnxOperation, inputs: &[Option<&[u64]>]) -> Option<u64> {
     let inputs: Vec<&[u64]> = inputs.iter().flatten().copied().collect();
     let (lengths, output) = letters(node, &inputs)?;
-    let summed = lengths.iter().filter(|(name, _)| !output.contains(name));
+    let summed = lengths.iter().filter(|(name, _)| !output.contains(**name));
     Some(summed.fold(1u64, |product, (_, length)| product.saturating_mul(*length)))
 }
