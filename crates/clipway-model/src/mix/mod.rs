@@ -96,10 +96,7 @@ pub fn mix(sources: Vec<Source>, shares: &[f64]) -> Result<Mixed, MixError> {
     }
     let mut contract = first.contract().clone();
     let mut notes = first.notes().to_vec();
-    if others.iter().any(|other| license(other) != license(first)) {
-        notes.push("the sources state different licenses, so none is recorded".to_owned());
-        contract.license = None;
-    }
+    notes.extend(settle_license(&mut contract, sources.iter()));
     notes.extend(unused(&sources));
     let described: Vec<String> = sources
         .iter()
@@ -164,8 +161,15 @@ fn renamed(tensor: &TensorInfo, name: &str) -> PlannedTensor {
     planned
 }
 
-fn license(source: &Source) -> Option<&str> {
-    source.contract().license.as_ref().map(|known| known.value.as_str())
+/// Keeps the license on which all sources agree; returns a note if they do not.
+fn settle_license<'a>(contract: &mut Contract, sources: impl Iterator<Item = &'a Source>) -> Option<String> {
+    let licenses: HashSet<Option<&str>> =
+        sources.map(|source| source.contract().license.as_ref().map(|known| known.value.as_str())).collect();
+    if licenses.len() < 2 {
+        return None;
+    }
+    contract.license = None;
+    Some("the sources state different licenses, so none is recorded".to_owned())
 }
 
 /// What each source has besides the model, which its own ledger accounts for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clipway_formats::TensorInfo;
 
 use super::file::name_in;
-use super::{MixError, Mixed, composed, renamed, unused};
+use super::{MixError, Mixed, composed, renamed, settle_license, unused};
 use crate::artifact::Part;
 use crate::plan::{Converted, DroppedTensor, Towers, is_shared};
 use crate::source::{Composed, Source};
@@ -64,13 +64,9 @@ pub fn pair(image: Source, text: Source, scale: ScaleFrom) -> Result<Mixed, MixE
     if config.model.quick_gelu == image.config().model.quick_gelu {
         contract.activation = image.contract().activation.clone();
     }
-    let licenses = sources.map(super::license);
     let mut notes = [image.notes(), text.notes()].concat();
     notes.dedup();
-    if licenses[0] != licenses[1] {
-        notes.push("the sources state different licenses, so none is recorded".to_owned());
-        contract.license = None;
-    }
+    notes.extend(settle_license(&mut contract, sources.into_iter()));
     notes.push(format!(
         "the image tower is that of `{}`, the text tower that of `{}`, and the logit scale is the {} tower's",
         image.shown_name(),

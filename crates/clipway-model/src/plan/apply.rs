@@ -47,23 +47,22 @@ pub fn apply<E>(
 ) -> Result<Applied, ApplyError<E>> {
     let streams = |step: &Step| matches!(step, Step::Reshape { .. } | Step::Cast { .. });
     let mut finish = Caster::new(planned, sink);
-    match &planned.sources[..] {
-        [only] if planned.steps.iter().all(streams) => {
+    match (&planned.sources[..], &planned.steps[..]) {
+        ([only], steps) if steps.iter().all(streams) => {
             let index = source.find(&only.name).expect("the plan was made for this source");
             let read = source.read_chunks(index, &mut |piece| finish.push(only.dtype, piece));
             finish.result()?;
             read.map_err(ApplyError::Read)?;
         }
-        sources if matches!(planned.steps[..], [Step::Mix { .. }]) => {
-            let [Step::Mix { shares, to }] = &planned.steps[..] else { unreachable!("it was matched") };
+        (sources, [Step::Mix { shares, to }]) => {
             let mut push = |piece: &[u8]| {
                 finish.push(*to, piece);
                 finish.result()
             };
             mixed(mix(sources, shares, *to, source, &mut push))?;
         }
-        _ => {
-            let (mut inputs, steps) = match (&planned.sources[..], planned.steps.split_first()) {
+        (sources, steps) => {
+            let (mut inputs, steps) = match (sources, steps.split_first()) {
                 ([only], Some((&Step::Slice { axis: 0, start, end }, steps))) => {
                     (vec![rows(only, start..end, source).map_err(ApplyError::Read)?], steps)
                 }
@@ -83,7 +82,7 @@ pub fn apply<E>(
                 (sources, _) => {
                     let whole = |info| rows(info, 0..info.shape.first().copied().unwrap_or(1), source);
                     let inputs = sources.iter().map(whole).collect::<Result<Vec<_>, _>>();
-                    (inputs.map_err(ApplyError::Read)?, &planned.steps[..])
+                    (inputs.map_err(ApplyError::Read)?, steps)
                 }
             };
             for step in steps.iter().filter(|step| !matches!(step, Step::Cast { .. })) {

@@ -1,6 +1,6 @@
 //! A source made of others: how their tensors become one model, and everything else that a source states.
 
-use super::config::{ConfigOrigin, Resolved};
+use super::config::ConfigOrigin;
 use crate::artifact::Part;
 use crate::config::ConfigFile;
 use crate::contract::Contract;
@@ -18,11 +18,4 @@ pub struct Composed {
     pub(crate) text_model_file: Option<Vec<u8>>,
     pub(crate) notes: Vec<String>,
     pub(crate) parts: Vec<Part>,
-}
-
-impl Composed {
-    /// The config, and its origin.
-    pub(super) fn resolved(&self) -> Resolved {
-        Resolved { config: self.config.clone(), origin: self.origin.clone() }
-    }
 }

@@ -14,6 +14,7 @@ mod positions;
 mod scalar;
 mod text_model;
 mod trainer_log;
+mod understood;
 mod weights;
 
 pub use composed::Composed;
@@ -23,20 +24,17 @@ pub use error::SourceError;
 use std::path::Path;
 use std::sync::Arc;
 
-use clipway_formats::TensorInfo;
-
 use crate::architecture::{Model, build, is_folded_name};
 use crate::artifact::{Artifact, Part};
 use crate::checkpoint::{Checkpoint, OpenOptions};
-use crate::config::{ConfigFile, ModelConfig, PreprocessOptions};
+use crate::config::{ConfigFile, PreprocessOptions};
 use crate::contract::{Contract, Known, Origin, TokenizerRules};
-use crate::differences::Differences;
-use crate::layout::{self, Layout, LayoutError};
-use crate::plan::{Converted, Ledger, Plan, PlanError, PlanOptions, Precision, Towers, build_plan};
+use crate::layout::Layout;
+use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Towers, build_plan};
 use crate::state_dict::{Selection, Weights};
-use config::{Resolved, identified, resolve};
+use config::identified;
 use positions::saved_for_its_images;
-use trainer_log::TrainerLog;
+use understood::Understood;
 pub(crate) use weights::select;
 
 /// Options for a source. What is not given is found out.
@@ -257,76 +255,12 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         composed.map(|_| SourceOptions { model: None, selection: Selection::default(), ..options.clone() });
     let options = of_parts.as_ref().unwrap_or(options);
     let artifact = checkpoint.artifact().filter(|_| !options.ignore_artifact && composed.is_none());
-    let (weights, weights_note) = match composed {
-        Some(_) => (Weights::whole(Arc::clone(checkpoint.tensors())), None),
-        None => select(&checkpoint, &options.selection)
-            .map_err(|cause| SourceError::Select { path: path(), cause })?,
+    let understood = match composed {
+        Some(composed) => Understood::stated(&checkpoint, composed, options.tower)?,
+        None => Understood::read(&checkpoint, artifact, options)?,
     };
-    let found =
-        composed.map_or_else(|| Layout::recognize(&weights.state_dict), |composed| Some(composed.layout));
-    if composed.is_none()
-        && let Some(cause) = layout::other_kind(&checkpoint, found)?
-    {
-        return Err(SourceError::Layout { path: path(), cause: Box::new(cause) });
-    }
-    let Some(layout) = found else {
-        let names = weights.state_dict.tensors().iter().map(|tensor| &tensor.name);
-        return Err(SourceError::unknown_layout(path(), names));
-    };
-    let refuse = |cause| SourceError::Layout { path: path(), cause: Box::new(cause) };
-    let numbers = match composed {
-        Some(_) => Ok(Differences::default()),
-        None => layout.check_numbers(&weights.state_dict),
-    };
-    let numbers =
-        numbers.map_err(|cause| SourceError::Read { path: checkpoint.weights_path().to_owned(), cause })?;
-    let converted = match composed {
-        Some(composed) => composed.converted.clone(),
-        None => layout.convert(&weights.state_dict).map_err(refuse)?,
-    };
+    let Understood { weights, layout, numbers, converted, tower, mut base, origin, .. } = understood;
     let infos = converted.infos();
-    let tower = tower(&checkpoint, artifact, &infos, options.tower)?;
-    let told = || layout.known_config(&checkpoint, &weights.state_dict, &infos).map_err(refuse);
-    let log = match composed {
-        Some(_) => None,
-        None => TrainerLog::find(checkpoint.weights_path())?,
-    };
-    // The log of another run, whose model does not match these weights, is no evidence.
-    let log = log.filter(|log| log.fits(&identified(&infos)));
-    let resolved = match composed {
-        Some(composed) => Ok(composed.resolved()),
-        None => resolve(&checkpoint, options.model.as_ref(), told, &infos, log.as_ref()),
-    };
-    let Resolved { config: mut base, origin } = resolved.map_err(|error| match error {
-        SourceError::Candidates(mut candidates) => {
-            candidates.differences.clone_from(&numbers);
-            SourceError::Candidates(candidates)
-        }
-        SourceError::Layout { path, mut cause } => {
-            if let LayoutError::Contradictions(found) = &mut *cause {
-                let known = found.known.as_ref().map(|known| &known.config.model);
-                let told = known.and_then(|model| differences(layout, converted.clone(), model, tower));
-                found.differences = told.unwrap_or_default();
-            }
-            SourceError::Layout { path, cause }
-        }
-        error => error,
-    })?;
-    // Unknown preprocessing is reported after all tensor differences.
-    let found = match composed {
-        Some(_) => Ok(pixels::Found::default()),
-        None => pixels::find(&mut base, &origin, options, log.as_ref(), tower),
-    };
-    let log_notes = log.as_ref().map(|log| log.apply(&mut base, &origin)).transpose()?;
-    let text_model = match &origin {
-        _ if composed.is_some() => None,
-        // Its `config.json` is of the whole model.
-        ConfigOrigin::Layout(_) => None,
-        _ => text_model::find(&checkpoint, &base.model, &origin, &infos)?,
-    };
-    if let Some(described) = &text_model {
-        base.model.set_text_model(described.model.clone());
-    }
     let folded_source = infos.iter().any(|tensor| is_folded_name(&tensor.name));
     base.model.folded |= folded_source;
     if options.fold && folded_source {
@@ -349,11 +283,11 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         }
         cause => SourceError::Plan { path: path(), cause },
     })?;
-    let found = found?;
+    let pixels = understood.pixels?;
     let ledger = Ledger::balance(checkpoint.tensors().tensors(), &weights, &plan)?;
     let (activation_from, activation_notes) = activation::known_from(&base, &config, &origin);
     let mut origins = origin.stated();
-    origins.merge(found.origins);
+    origins.merge(pixels.origins);
     origins.merge(contract::said(options));
     let mut contract = contract::Read {
         config: &config,
@@ -365,26 +299,18 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         artifact,
     }
     .contract();
-    let mut notes = match composed {
-        Some(composed) => {
-            contract.remember_parts(&composed.contract);
-            composed.notes.clone()
-        }
-        None => notes::about(&checkpoint, &weights, options),
-    };
-    notes.extend(weights_note);
-    notes.extend(activation_notes.into_iter().filter(|_| composed.is_none()));
-    notes.extend(found.notes);
-    notes.extend(log_notes.into_iter().flatten());
-    notes.extend(text_model.as_ref().map(|described| described.note.clone()));
+    let [mut notes, of_config] = understood.notes;
+    match composed {
+        Some(composed) => contract.remember_parts(&composed.contract),
+        None => notes.extend(activation_notes),
+    }
+    notes.extend(pixels.notes);
+    notes.extend(of_config);
     notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
     if options.model.is_some() && checkpoint.config().is_none() {
-        let told = told().ok().flatten();
+        let told = layout.known_config(&checkpoint, &weights.state_dict, &infos).ok().flatten();
         notes.extend(told.and_then(|told| activation::not_used(layout, &told, &config)));
     }
-    let composed_file = composed.and_then(|composed| composed.text_model_file.clone());
-    let text_model_file = composed_file
-        .or_else(|| text_model.map(|described| described.file).or_else(|| origin.text_model_file()));
     Ok(Source {
         selection: Selection { choice: Some(weights.choice), ..options.selection.clone() },
         weights,
@@ -398,42 +324,11 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         precision: options.precision,
         contract,
         ignores_artifact: options.ignore_artifact,
-        text_model_file,
+        text_model_file: understood.text_model_file,
         parts: composed.map(|composed| composed.parts.clone()).unwrap_or_default(),
         notes,
         checkpoint,
     })
-}
-
-/// The towers to use: the requested ones if the source has them, else all existing ones.
-fn tower(
-    checkpoint: &Checkpoint,
-    artifact: Option<&Artifact>,
-    tensors: &[TensorInfo],
-    wanted: Option<Towers>,
-) -> Result<Towers, SourceError> {
-    let there = || Towers::of(tensors.iter().map(|tensor| tensor.name.as_str()));
-    let found = artifact.map(|artifact| artifact.model.towers).or_else(there).unwrap_or_default();
-    match (wanted.unwrap_or(found), found) {
-        (wanted, Towers::Both) => Ok(wanted),
-        (wanted, found) if wanted == found => Ok(found),
-        (wanted, found) => Err(SourceError::NoTower { path: checkpoint.path().to_owned(), wanted, found }),
-    }
-}
-
-/// How tensors differ from a model's.
-fn differences(
-    layout: &Layout,
-    converted: Converted,
-    model: &ModelConfig,
-    tower: Towers,
-) -> Option<Differences> {
-    let parameters = build(model).ok()?.parameters;
-    let options = PlanOptions { tower, ..PlanOptions::default() };
-    match build_plan(layout.name, converted, [model, model], &parameters, options) {
-        Err(PlanError::Differs(differences)) => Some(*differences),
-        _ => None,
-    }
 }
 
 /// The config with the requested changes.
