@@ -44,8 +44,7 @@ impl Choice {
                 endings.iter().find_map(|endings| only(tree, endings))
             }),
         }?;
-        let folder = weights.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let beside = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder) == folder;
+        let beside = |path: &str| folder_of(path) == folder_of(&weights);
         let shards = weights.strip_suffix(".index.json").map(|stem| {
             let (stem, ending) = stem.rsplit_once('.').unwrap_or((stem, ""));
             (format!("{stem}-"), format!(".{ending}"))
@@ -67,6 +66,11 @@ impl Choice {
         let files = files.map(|(path, _)| path.clone()).collect();
         Some(Choice { weights: Some(weights), files })
     }
+}
+
+/// The folder of a file; empty at the top.
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// The only file at the top with one of these endings.

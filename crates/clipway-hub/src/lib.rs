@@ -21,6 +21,7 @@ mod transfer;
 mod choose;
 mod pull;
 mod push;
+mod upload;
 
 pub use cache::{Cache, CachedRepository};
 pub use choose::Choice;

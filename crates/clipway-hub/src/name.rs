@@ -69,11 +69,6 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Whether a text claims to be a source on the Hub.
-    pub fn is_one(text: &str) -> bool {
-        text.starts_with("hf-hub:") || text.starts_with("hf://")
-    }
-
     /// Parses `hf-hub:owner/name[@revision]`, `hf://[models/]owner/name[@revision][/path]`, or `owner/name[@revision]`.
     ///
     /// ```

@@ -7,12 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clipway_formats::shown;
 use serde_json::json;
-use ureq::http::Method;
 
 use crate::cache::files;
 use crate::entry::Content;
 use crate::hash::Hasher;
-use crate::http::{About, Address, Ask, Sent, quoted};
+use crate::http::{About, Ask, quoted};
 use crate::name::check_path;
 use crate::tree;
 use crate::{Hub, HubError, RepoName};
@@ -21,10 +20,6 @@ use crate::{Hub, HubError, RepoName};
 const QUESTION: usize = 256;
 /// Most bytes of an answer.
 const ANSWER: u64 = 8 << 20;
-/// Most parts of a large file.
-const PARTS: u64 = 100_000;
-/// Media type of the LFS protocol.
-const LFS: &str = "application/vnd.git-lfs+json";
 
 /// A file to push, with both hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,17 +92,10 @@ impl PushFile {
         let mut file = files::open(local)?;
         let size = file.metadata().map_err(failed)?.len();
         let mut hashes = (Hasher::of(&Content::Lfs(String::new()), size), Hasher::git(size));
-        let mut buffer = vec![0; 1 << 20];
-        let mut read = 0;
-        loop {
-            let count = file.read(&mut buffer).map_err(failed)?;
-            if count == 0 {
-                break;
-            }
-            read += count as u64;
-            hashes.0.update(&buffer[..count]);
-            hashes.1.update(&buffer[..count]);
-        }
+        let read = files::each_piece(&mut file, local, |bytes| {
+            hashes.0.update(bytes);
+            hashes.1.update(bytes);
+        })?;
         if read != size {
             return Err(HubError::Changed { file: shown(path) });
         }
@@ -253,86 +241,6 @@ impl Hub {
             .collect()
     }
 
-    /// Sends a large file to the store, unless it is there.
-    fn send(&self, repo: &RepoName, file: &PushFile) -> Result<(), HubError> {
-        let body = json!({
-            "operation": "upload", "transfers": ["basic", "multipart"], "hash_algo": "sha256",
-            "objects": [{ "oid": file.sha256, "size": file.size }],
-        });
-        let body = body.to_string();
-        let url = format!("{}/{repo}.git/info/lfs/objects/batch", self.http.endpoint());
-        let mut ask = Ask::post(url, LFS, body.as_bytes());
-        ask.headers.push(("accept", LFS.to_owned()));
-        let json = self.json(repo, &ask)?;
-        let object = &json["objects"][0];
-        if let Some(message) = object["error"]["message"].as_str() {
-            return Err(self.unclear(&self.http.safe(message)));
-        }
-        if object["oid"] != file.sha256.as_str() {
-            return Err(self.unclear("it answers for another file"));
-        }
-        let Some(upload) = object["actions"].get("upload") else { return Ok(()) };
-        self.http.watcher().begin(&file.path, file.size, 0);
-        let href = upload["href"].as_str().unwrap_or_default();
-        match upload["header"].get("chunk_size").map(|size| size.as_str().unwrap_or_default()) {
-            None => {
-                self.put(href, file, 0, file.size)?;
-            }
-            Some(size) => self.parts(href, &upload["header"], size.parse().unwrap_or(0), file)?,
-        }
-        self.http.watcher().end();
-        if let Some(href) = object["actions"]["verify"]["href"].as_str() {
-            let body = json!({ "oid": file.sha256, "size": file.size }).to_string();
-            self.http.ask(&Ask::post(href, "application/json", body.as_bytes()), &about(repo))?;
-        }
-        Ok(())
-    }
-
-    /// Sends a file in parts of `chunk` bytes.
-    fn parts(
-        &self,
-        href: &str,
-        header: &serde_json::Value,
-        chunk: u64,
-        file: &PushFile,
-    ) -> Result<(), HubError> {
-        let count = if chunk == 0 { 0 } else { file.size.div_ceil(chunk) };
-        let addresses: Vec<&str> =
-            (1..=count.min(PARTS)).filter_map(|part| header[format!("{part:05}")].as_str()).collect();
-        let listed = header
-            .as_object()
-            .map_or(0, |header| header.keys().filter(|key| key.parse::<u64>().is_ok()).count());
-        if count == 0 || addresses.len() as u64 != count || listed as u64 != count {
-            return Err(self.unclear("its parts do not add up to the file"));
-        }
-        let mut tags = Vec::new();
-        for (part, address) in addresses.iter().enumerate() {
-            let start = part as u64 * chunk;
-            let tag = self.put(address, file, start, chunk.min(file.size - start))?;
-            let Some(tag) = tag else { return Err(self.unclear("a part without an `ETag`")) };
-            tags.push(json!({ "partNumber": part + 1, "etag": tag }));
-        }
-        let body = json!({ "oid": file.sha256, "parts": tags }).to_string();
-        self.http.ask(&Ask::post(href, LFS, body.as_bytes()), &About::default()).map(drop)
-    }
-
-    /// Sends bytes of a file to a signed address; returns the answer's `ETag`.
-    fn put(
-        &self,
-        address: &str,
-        file: &PushFile,
-        start: u64,
-        length: u64,
-    ) -> Result<Option<String>, HubError> {
-        let open =
-            || -> Result<Box<dyn Read>, HubError> { Ok(Box::new(files::slice(&file.local, start, length)?)) };
-        let body = Sent::Stream { length, open: &open };
-        let ask = Ask { method: Method::PUT, body, ..Ask::get(address) };
-        let answer = self.http.ask(&ask, &About::default())?;
-        self.http.watcher().advance(length);
-        Ok(answer.header("etag").map(str::to_owned))
-    }
-
     /// Makes the commit; returns its id and the address of a pull request.
     fn commit(
         &self,
@@ -403,7 +311,7 @@ impl Hub {
         Ok((commit, json["pullRequestUrl"].as_str().map(|text| self.http.safe(text))))
     }
 
-    fn json(&self, repo: &RepoName, ask: &Ask<'_>) -> Result<serde_json::Value, HubError> {
+    pub(crate) fn json(&self, repo: &RepoName, ask: &Ask<'_>) -> Result<serde_json::Value, HubError> {
         let answer = self.http.ask(ask, &about(repo))?;
         self.read(answer.bytes(&self.http, ANSWER)?)
     }
@@ -414,12 +322,11 @@ impl Hub {
         serde_json::from_slice(&bytes).map_err(|_| self.unclear("its answer cannot be read"))
     }
 
-    fn unclear(&self, reason: &str) -> HubError {
-        let host = Address::parse(self.http.endpoint()).map_or_else(String::new, |address| address.host());
-        HubError::Answer { host, reason: reason.to_owned() }
+    pub(crate) fn unclear(&self, reason: &str) -> HubError {
+        HubError::Answer { host: self.http.host(), reason: reason.to_owned() }
     }
 }
 
-fn about(repo: &RepoName) -> About<'_> {
+pub(crate) fn about(repo: &RepoName) -> About<'_> {
     About { repo: repo.as_str(), ..About::default() }
 }

@@ -1,6 +1,5 @@
 //! One file from the Hub into the cache: resumed, hashed while it arrives, named once it is right.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::mpsc::sync_channel;
 
@@ -211,8 +210,9 @@ fn fill(
     place: Place<'_>,
 ) -> Result<String, HubError> {
     let Entry { size, content, .. } = place.entry;
-    let (mut done, mut hasher) = (0, Hasher::of(content, *size));
-    rehash(&mut partial.file, &partial.path, &mut hasher, &mut done)?;
+    let mut hasher = Hasher::of(content, *size);
+    partial.file.seek(SeekFrom::Start(0)).map_err(|cause| HubError::io(&partial.path, cause))?;
+    let mut done = files::each_piece(&mut partial.file, &partial.path, |bytes| hasher.update(bytes))?;
     http.watcher().begin(place.file, *size, done);
     let mut failures = 0;
     let mut restarts = 0;
@@ -242,27 +242,6 @@ fn fill(
     }
     http.watcher().end();
     Ok(hasher.finish())
-}
-
-/// Hashes what a partial file has already.
-fn rehash(
-    file: &mut File,
-    path: &std::path::Path,
-    hasher: &mut Hasher,
-    done: &mut u64,
-) -> Result<(), HubError> {
-    let failed = |cause| HubError::io(path, cause);
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(()),
-            count => {
-                hasher.update(&buffer[..count]);
-                *done += count as u64;
-            }
-        }
-    }
 }
 
 /// Runs one fetch: bytes are written here, and hashed by another thread.

@@ -36,6 +36,21 @@ pub(crate) fn open(path: &Path) -> Result<File, HubError> {
     File::open(path).map_err(|cause| HubError::io(path, cause))
 }
 
+/// Passes what is left of a file on in pieces; returns the number of bytes.
+pub(crate) fn each_piece(file: &mut File, path: &Path, mut take: impl FnMut(&[u8])) -> Result<u64, HubError> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut read = 0;
+    loop {
+        match file.read(&mut buffer).map_err(|cause| HubError::io(path, cause))? {
+            0 => return Ok(read),
+            count => {
+                take(&buffer[..count]);
+                read += count as u64;
+            }
+        }
+    }
+}
+
 /// Creates the folder of a path.
 pub(crate) fn create_parent(path: &Path) -> Result<(), HubError> {
     let Some(parent) = path.parent() else { return Ok(()) };

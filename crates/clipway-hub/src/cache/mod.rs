@@ -7,7 +7,6 @@
 pub(crate) mod files;
 mod trees;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::entry::{Content, Tree};
@@ -43,7 +42,7 @@ impl Cache {
     }
 
     pub(crate) fn folder(&self, repo: &RepoName) -> PathBuf {
-        self.root.join(format!("models--{}", repo.as_str().replace('/', "--")))
+        self.root.join(folder_name(repo))
     }
 
     pub(crate) fn blob(&self, repo: &RepoName, hash: &str) -> PathBuf {
@@ -56,8 +55,7 @@ impl Cache {
     }
 
     pub(crate) fn lock(&self, repo: &RepoName, hash: &str) -> PathBuf {
-        let folder = format!("models--{}", repo.as_str().replace('/', "--"));
-        self.root.join(".locks").join(folder).join(format!("{hash}.lock"))
+        self.root.join(".locks").join(folder_name(repo)).join(format!("{hash}.lock"))
     }
 
     /// The commit that a revision named when it was last seen.
@@ -240,15 +238,15 @@ impl Cache {
     }
 }
 
+/// Name of a repository's folder.
+fn folder_name(repo: &RepoName) -> String {
+    format!("models--{}", repo.as_str().replace('/', "--"))
+}
+
 /// Reads a file and hashes it.
 fn hash_of(path: &Path, content: &Content, size: u64) -> Result<String, HubError> {
     let mut file = files::open(path)?;
     let mut hasher = Hasher::of(content, size);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(|cause| HubError::io(path, cause))? {
-            0 => return Ok(hasher.finish()),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
+    files::each_piece(&mut file, path, |bytes| hasher.update(bytes))?;
+    Ok(hasher.finish())
 }

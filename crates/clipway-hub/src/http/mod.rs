@@ -97,6 +97,11 @@ impl Http {
         &self.settings.endpoint
     }
 
+    /// The Hub's host and port, for messages.
+    pub fn host(&self) -> String {
+        self.endpoint.host()
+    }
+
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
