@@ -55,7 +55,7 @@ pub(crate) struct Plain<'a> {
 impl Plain<'_> {
     /// Asks for the bytes from `offset` on, up to `end` if given.
     pub fn open(&mut self, offset: u64, end: Option<u64>) -> Result<Answer, HubError> {
-        let Place { repo, commit, file, entry } = self.place;
+        let Place { repo, commit, file, .. } = self.place;
         let range = match (offset, end) {
             (0, None) => None,
             (offset, None) => Some(format!("bytes={offset}-")),
@@ -67,6 +67,7 @@ impl Plain<'_> {
             ask
         };
         let about = About { repo: repo.as_str(), revision: commit, file, handles: &[403, 416] };
+        let mut refused = String::new();
         for _ in 0..3 {
             let Some(signed) = &self.signed else {
                 let url = format!("{}/{repo}/resolve/{commit}/{}", self.http.endpoint(), quoted(file, true));
@@ -85,10 +86,10 @@ impl Plain<'_> {
                 return Ok(answer);
             }
             // The signature expired.
+            refused = signed.host();
             self.signed = None;
         }
-        let host = entry.content.hash();
-        Err(HubError::Refused { host: shown(host), status: 403, said: String::new() })
+        Err(HubError::Refused { host: refused, status: 403, said: String::new() })
     }
 
     /// Refuses an answer of the Hub about another commit or another content.

@@ -8,6 +8,16 @@ use crate::fake::Fault;
 use crate::scene::{REPO, Scene, bytes, pull_with, repo};
 
 #[test]
+fn a_signature_that_stays_refused_names_its_server() {
+    let scene = Scene::new(&[("w.bin", &bytes(3, 3000))]);
+    scene.fake.fail("/object/", 0, usize::MAX, Fault::Status(403));
+    let error = scene.pull().unwrap_err();
+    let server = scene.fake.state().cdn.trim_start_matches("http://").to_owned();
+    assert_eq!(error.to_string(), format!("{server} refused with status 403"));
+    assert_eq!(error.code(), "hub-refused");
+}
+
+#[test]
 fn a_pull_fills_the_cache_of_the_reference_client() {
     let weights = bytes(1, 5000);
     let scene = Scene::new(&[("config.json", b"{}"), ("a/b c.bin", &weights), ("empty", b"")]);
