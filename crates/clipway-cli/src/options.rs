@@ -56,6 +56,7 @@ pub struct Global {
     pub max_inflated: Option<u64>,
 
     /// Use only what is in the Hub's cache, without the network
+    #[cfg(feature = "hub")]
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub offline: bool,
 

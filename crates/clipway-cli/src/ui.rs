@@ -20,6 +20,7 @@ const LONG: usize = 12;
 pub struct Ui {
     json: bool,
     quiet: bool,
+    #[cfg(feature = "hub")]
     offline: bool,
     threads: usize,
     budget: Budget,
@@ -38,6 +39,7 @@ impl Ui {
         Ui {
             json: global.json,
             quiet: global.quiet,
+            #[cfg(feature = "hub")]
             offline: global.offline,
             threads,
             budget: global.budget(),
@@ -54,6 +56,7 @@ impl Ui {
     }
 
     /// Whether the network is off.
+    #[cfg(feature = "hub")]
     pub fn offline(&self) -> bool {
         self.offline
     }

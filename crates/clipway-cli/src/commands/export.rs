@@ -68,7 +68,7 @@ impl Export {
     /// Exports, or reports what an export would do.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.options.source_arguments.open(&self.source)?;
-        self.options.run(&checkpoint, (None, &[]), ui)
+        self.options.run(&checkpoint, None, &[], ui)
     }
 }
 
@@ -158,7 +158,8 @@ impl ExportOptions {
     pub fn run(
         &self,
         checkpoint: &Arc<Checkpoint>,
-        (mixed, inputs): (Option<&Mixed>, &[&Path]),
+        mixed: Option<&Mixed>,
+        inputs: &[&Path],
         ui: &Ui,
     ) -> Result<bool, Failure> {
         let composed = mixed.map(|mixed| Arc::clone(&mixed.composed));

@@ -67,7 +67,7 @@ impl Mix {
             let sources = [self.export.resolve(image)?, self.export.resolve(text)?];
             let [image_source, text_source] = sources;
             let mixed = pair(image_source, text_source, scale).map_err(|error| mix_failure(&error))?;
-            return self.export.run(&mixed.checkpoint, (Some(&mixed), &[image, text]), ui);
+            return self.export.run(&mixed.checkpoint, Some(&mixed), &[image, text], ui);
         }
         let (mut paths, shares) = shares(&self.sources)?;
         paths.iter_mut().try_for_each(|path| hub::bring(path, ui))?;
@@ -79,7 +79,7 @@ impl Mix {
             _ => Failure::could_not_run("internal", failure::chain(&error)),
         })?;
         let inputs: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-        self.export.run(&mixed.checkpoint, (Some(&mixed), &inputs), ui)
+        self.export.run(&mixed.checkpoint, Some(&mixed), &inputs, ui)
     }
 }
 

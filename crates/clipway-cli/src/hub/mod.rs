@@ -16,6 +16,7 @@ pub use failure::failure;
 pub use source::{Named, client, fetched};
 
 /// Replaces a source on the Hub with its files in the cache.
+#[cfg_attr(not(feature = "hub"), expect(clippy::ptr_arg, reason = "with the Hub, the source is replaced"))]
 pub fn bring(source: &mut PathBuf, ui: &Ui) -> Result<(), Failure> {
     let Some(text) = source.to_str().filter(|text| is_on_hub(text)) else { return Ok(()) };
     #[cfg(feature = "hub")]
