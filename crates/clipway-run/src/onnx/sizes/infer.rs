@@ -4,7 +4,7 @@ use super::integers::integers_of;
 use clipway_formats::{OnnxOperation, shown};
 
 use super::shapes;
-use super::size::{MOST_INTEGERS, Size};
+use super::size::{MOST_INTEGERS, Size, product};
 use crate::onnx::failure::OnnxError;
 
 /// What a node costs.
@@ -178,8 +178,9 @@ fn multiplications(node: &OnnxOperation, inputs: &[Option<&Size>], output: &Size
             dims(0).and_then(|dims| dims.last().copied())
         }
         "Gemm" => dims(0).map(|dims| dims.iter().copied().max().unwrap_or(1)),
-        "Conv" | "ConvInteger" | "ConvTranspose" | "QLinearConv" => dims(weight(node))
-            .map(|dims| dims.iter().skip(1).fold(1u64, |product, length| product.saturating_mul(*length))),
+        "Conv" | "ConvInteger" | "ConvTranspose" | "QLinearConv" => {
+            dims(weight(node)).map(|dims| product(dims.iter().skip(1)))
+        }
         "Einsum" => shapes::einsum_terms(node, &[dims(0), dims(1)]),
         _ => Some(1),
     };

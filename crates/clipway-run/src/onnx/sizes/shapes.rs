@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use clipway_formats::OnnxOperation;
 
-use super::size::Size;
+use super::size::{Size, product};
 
 /// Lengths of a tensor of integers; negative ones count as 1, which keeps a dimension in `Expand`.
 pub(super) fn lengths(integers: &[i64]) -> Vec<u64> {
@@ -46,11 +46,19 @@ pub(super) fn gemm(node: &OnnxOperation, left: &[u64], right: &[u64]) -> Option<
     Some(vec![side(left, "transA", 0)?, side(right, "transB", 1)?])
 }
 
+/// An entry of an attribute that is a list of lengths.
+fn entry(node: &OnnxOperation, name: &str, index: usize, otherwise: u64) -> u64 {
+    node.integers(name).and_then(|all| all.get(index)).map_or(otherwise, |value| (*value).max(0) as u64)
+}
+
+/// The product of some lengths; `None` if it is too large.
+fn whole_product(lengths: &[u64]) -> Option<u64> {
+    lengths.iter().try_fold(1u64, |product, length| product.checked_mul(*length))
+}
+
 /// Length of a dimension after windows of `size` move over it; padding that is only known to the runtime counts in full.
 fn windows(node: &OnnxOperation, length: u64, size: u64, index: usize, count: usize) -> Option<u64> {
-    let of = |name: &str, index: usize, otherwise: u64| {
-        node.integers(name).and_then(|all| all.get(index)).map_or(otherwise, |value| (*value).max(0) as u64)
-    };
+    let of = |name, index, otherwise| entry(node, name, index, otherwise);
     let (stride, dilation) = (of("strides", index, 1).max(1), of("dilations", index, 1).max(1));
     if matches!(node.text("auto_pad"), Some("SAME_UPPER" | "SAME_LOWER")) {
         return Some(length.div_ceil(stride));
@@ -78,9 +86,7 @@ pub(super) fn conv(node: &OnnxOperation, input: &[u64], weight: &[u64]) -> Optio
 pub(super) fn conv_transposed(node: &OnnxOperation, input: &[u64], weight: &[u64]) -> Option<Vec<u64>> {
     let [batch, _, spatial @ ..] = input else { return None };
     let [_, channels, kernel @ ..] = weight else { return None };
-    let of = |name: &str, index: usize, otherwise: u64| {
-        node.integers(name).and_then(|all| all.get(index)).map_or(otherwise, |value| (*value).max(0) as u64)
-    };
+    let of = |name, index, otherwise| entry(node, name, index, otherwise);
     let groups = node.integer("group").map_or(1, |groups| groups.max(1) as u64);
     let mut dims = vec![*batch, channels.checked_mul(groups)?];
     for (index, (length, size)) in spatial.iter().zip(kernel).enumerate() {
@@ -123,13 +129,12 @@ pub(super) fn reshape(node: &OnnxOperation, input: &Size, shape: &[i64]) -> Opti
             length => u64::try_from(*length).ok()?,
         });
     }
-    let known = dims.iter().try_fold(1u64, |product, length| product.checked_mul(*length))?;
+    let known = whole_product(&dims)?;
     if let Some(index) = open {
         dims[index] = input.elements.checked_div(known)?;
     }
     // No reshape makes elements.
-    (dims.iter().try_fold(1u64, |product, length| product.checked_mul(*length))? <= input.elements)
-        .then_some(dims)
+    (whole_product(&dims)? <= input.elements).then_some(dims)
 }
 
 pub(super) fn transpose(node: &OnnxOperation, input: &[u64]) -> Option<Vec<u64>> {
@@ -166,8 +171,7 @@ pub(super) fn squeeze(input: &[u64], axes: Option<&[i64]>) -> Option<Vec<u64>> {
 pub(super) fn flatten(node: &OnnxOperation, input: &[u64]) -> Option<Vec<u64>> {
     let axis = node.integer("axis").unwrap_or(1);
     let axis = if axis == input.len() as i64 { input.len() } else { place(axis, input.len())? };
-    let product = |dims: &[u64]| dims.iter().try_fold(1u64, |product, length| product.checked_mul(*length));
-    Some(vec![product(&input[..axis])?, product(&input[axis..])?])
+    Some(vec![whole_product(&input[..axis])?, whole_product(&input[axis..])?])
 }
 
 pub(super) fn concat(node: &OnnxOperation, inputs: &[&[u64]]) -> Option<Vec<u64>> {
@@ -369,5 +373,5 @@ pub(super) fn einsum_terms(node: &OnnxOperation, inputs: &[Option<&[u64]>]) -> O
     let inputs: Vec<&[u64]> = inputs.iter().flatten().copied().collect();
     let (lengths, output) = letters(node, &inputs)?;
     let summed = lengths.iter().filter(|(name, _)| !output.contains(**name));
-    Some(summed.fold(1u64, |product, (_, length)| product.saturating_mul(*length)))
+    Some(product(summed.map(|(_, length)| length)))
 }

@@ -32,9 +32,14 @@ pub(super) struct Size {
     pub(super) is_constant: bool,
 }
 
+/// The product of some lengths, or the largest number if it is larger.
+pub(super) fn product<'a>(lengths: impl IntoIterator<Item = &'a u64>) -> u64 {
+    lengths.into_iter().fold(1, |product, length| product.saturating_mul(*length))
+}
+
 impl Size {
     pub(super) fn of(dims: Vec<u64>) -> Size {
-        let elements = dims.iter().fold(1u64, |product, length| product.saturating_mul(*length));
+        let elements = product(&dims);
         Size { dims: Some(dims), elements, ..Size::default() }
     }
 
