@@ -14,7 +14,7 @@ use clipway_model::state_dict::{Selection, WeightsChoice};
 use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::{Passes, Processor};
 use clipway_run::load::{self, LoadError, LoadOptions};
-use clipway_run::onnx::{OnnxFolder, OnnxFolderError};
+use clipway_run::onnx::{OnnxFolder, OnnxFolderError, OnnxRuntime, OrtProvider};
 
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
 use crate::options::RunArguments;
@@ -47,6 +47,38 @@ pub enum Backend {
     Engine,
     /// rten, a runtime of ONNX files
     Rten,
+    /// ONNX Runtime, from the library that `ORT_DYLIB_PATH` names
+    Ort,
+    /// The same on NVIDIA GPUs
+    OrtCuda,
+    /// The same on NVIDIA GPUs, by TensorRT
+    OrtTensorrt,
+    /// The same on Apple's GPUs and neural engines
+    OrtCoreml,
+    /// The same on GPUs on Windows
+    OrtDirectml,
+    /// The same on AMD GPUs
+    OrtMigraphx,
+    /// The same by OpenVINO
+    OrtOpenvino,
+}
+
+impl Backend {
+    /// What runs ONNX files; `None` for the engine, which does not.
+    pub fn runtime(self) -> Option<OnnxRuntime> {
+        let provider = match self {
+            Backend::Engine => return None,
+            Backend::Rten => return Some(OnnxRuntime::Rten),
+            Backend::Ort => OrtProvider::Cpu,
+            Backend::OrtCuda => OrtProvider::Cuda,
+            Backend::OrtTensorrt => OrtProvider::TensorRt,
+            Backend::OrtCoreml => OrtProvider::CoreMl,
+            Backend::OrtDirectml => OrtProvider::DirectMl,
+            Backend::OrtMigraphx => OrtProvider::MiGraphX,
+            Backend::OrtOpenvino => OrtProvider::OpenVino,
+        };
+        Some(OnnxRuntime::Ort(provider))
+    }
 }
 
 /// How to read a source.
@@ -60,7 +92,7 @@ pub struct SourceArguments {
     #[arg(long, value_enum)]
     pub weights: Option<WeightsName>,
 
-    /// What computes: the engine, or rten from ONNX files [default: rten for ONNX files, else the engine]
+    /// What computes: the engine, or rten or ONNX Runtime from ONNX files [default: rten for ONNX files, else the engine]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 
@@ -150,16 +182,20 @@ pub fn load_to_run(
 
 /// The ONNX graphs of a path, where they are to be run as they are.
 pub fn graphs(path: &Path, backend: Option<Backend>) -> Result<Option<OnnxFolder>, Failure> {
-    if backend == Some(Backend::Engine) {
-        return Ok(None);
-    }
+    let runtime = match backend {
+        Some(backend) => match backend.runtime() {
+            Some(runtime) => runtime,
+            None => return Ok(None),
+        },
+        None => OnnxRuntime::default(),
+    };
     match OnnxFolder::is_at(path).then(|| OnnxFolder::open(path)) {
-        Some(Ok(folder)) => Ok(Some(folder)),
+        Some(Ok(folder)) => Ok(Some(OnnxFolder { runtime, ..folder })),
         // A file of weights alone is a source as any other.
         Some(Err(OnnxFolderError::NoTower { .. })) if backend.is_none() && path.is_file() => Ok(None),
         Some(Err(error)) => Err(onnx_failure(&error)),
-        None if backend == Some(Backend::Rten) => {
-            let message = format!("`--backend rten`: `{}` has no ONNX files", shown_path(path));
+        None if backend.is_some() => {
+            let message = format!("`--backend`: `{}` has no ONNX files", shown_path(path));
             Err(Failure::could_not_run("bad-option", message)
                 .hint("write them with `clipway export --to onnx`"))
         }

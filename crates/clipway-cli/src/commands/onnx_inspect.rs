@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use clipway_formats::{OnnxDim, OnnxPort, TensorInfo, shown, shown_path};
-use clipway_run::onnx::{BACKENDS, OnnxFolder, OnnxGraphFile};
+use clipway_run::onnx::{OnnxFolder, OnnxGraphFile, backends};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
@@ -74,7 +74,7 @@ pub fn json(folder: &OnnxFolder) -> Value {
         "layout": folder.layout,
         "graphs": folder.graphs.iter().map(graph).collect::<Vec<_>>(),
         "contract": contract,
-        "backends": BACKENDS,
+        "backends": backends(),
     })
 }
 
@@ -156,7 +156,7 @@ pub fn text(folder: &OnnxFolder) -> String {
             let _ = writeln!(text, "{:<13} not known: no file beside the graphs states it", "contract");
         }
     }
-    let _ = writeln!(text, "{:<13} {}", "backends", BACKENDS.join(", "));
+    let _ = writeln!(text, "{:<13} {}", "backends", backends().join(", "));
     text
 }
 

@@ -5,12 +5,14 @@ use clipway_model::architecture::{Model, build};
 use clipway_model::config::ModelConfig;
 use clipway_model::plan::Towers;
 use clipway_model::spelling::onnx::{OnnxOptions, OnnxPrecision, PixelInput, TextPadding, lower};
+use clipway_run::budget::Budget;
 use clipway_run::clip::Clip;
 use clipway_run::encoder::{Encoder, EncoderSettings};
 use clipway_run::engine::{Engine, EngineOptions, Processor};
 use clipway_run::image::Preprocess;
 use clipway_run::onnx::{
-    OnnxData, OnnxError, OnnxFolder, OnnxFolderError, OnnxGraphFile, OnnxLengths, OnnxSession, OnnxTower,
+    OnnxData, OnnxError, OnnxFolder, OnnxFolderError, OnnxGraphFile, OnnxLengths, OnnxRuntime, OnnxSession,
+    OnnxTower,
 };
 use clipway_run::tower::{Tower, TowerBatch};
 use clipway_run::verify::{Inputs, Outputs, Report, Tolerance, report};
@@ -89,7 +91,7 @@ fn tower(bytes: &[u8]) -> Box<dyn Tower> {
     let path = folder.path().join("tower.onnx");
     std::fs::write(&path, bytes).unwrap();
     let graph = OnnxGraphFile::open(&path).unwrap();
-    let session = OnnxSession::open(&graph, OnnxLengths::default()).unwrap();
+    let session = OnnxSession::open(&graph, OnnxLengths::default(), OnnxRuntime::Rten).unwrap();
     let text = ModelConfig::parse(CONFIG.as_bytes()).unwrap().text.clone();
     Box::new(OnnxTower::new(session, &graph.towers[0], [8, 8], &text, None).unwrap().with_colors(MEAN, STD))
 }
@@ -186,8 +188,12 @@ fn shorter_texts_run_where_the_length_is_free() {
     );
     let engine = engine.unwrap();
     let options = OnnxOptions { free_length: true, ..OnnxOptions::default() };
-    let session =
-        OnnxSession::from_bytes(bytes_of(1, &options, &Damage::default()), OnnxLengths::default()).unwrap();
+    let session = OnnxSession::from_bytes(
+        bytes_of(1, &options, &Damage::default()),
+        OnnxLengths::default(),
+        Budget::default(),
+    )
+    .unwrap();
     for length in [1, 5, 12] {
         let ids: Vec<i64> = (0..2 * length as i64).map(|place| (place * 7 + 3) % 50).collect();
         let expected = engine.run_tokens(&ids, length).unwrap();
@@ -204,6 +210,7 @@ fn inputs_and_files_that_do_not_fit_are_refused() {
     let session = OnnxSession::from_bytes(
         bytes_of(1, &OnnxOptions::default(), &Damage::default()),
         OnnxLengths::default(),
+        Budget::default(),
     )
     .unwrap();
     assert_eq!(session.inputs()[0].shape, [None, Some(12)]);
@@ -215,7 +222,7 @@ fn inputs_and_files_that_do_not_fit_are_refused() {
     assert_eq!(code(&[("input", &[1, 12], OnnxData::Floats(vec![0.0; 12]))]), "shape-mismatch");
     assert_eq!(code(&[("input", &[1, 12], OnnxData::Integers(vec![i64::MAX; 12]))]), "shape-mismatch");
     assert!(matches!(
-        OnnxSession::from_bytes(b"no model".to_vec(), OnnxLengths::default()),
+        OnnxSession::from_bytes(b"no model".to_vec(), OnnxLengths::default(), Budget::default()),
         Err(OnnxError::Load { .. })
     ));
 }
@@ -277,7 +284,9 @@ fn padding_of_another_id_gives_the_same_features() {
         ..OnnxOptions::default()
     };
     let damage = Damage { config: Some(READS_PADDING), ..Damage::default() };
-    let session = OnnxSession::from_bytes(bytes_of(1, &options, &damage), OnnxLengths::default()).unwrap();
+    let session =
+        OnnxSession::from_bytes(bytes_of(1, &options, &damage), OnnxLengths::default(), Budget::default())
+            .unwrap();
     // The last token is pooled, so texts cannot be shorter than the context.
     assert_eq!(session.inputs()[0].shape, [None, Some(12)]);
     let features = |ids: &[i64]| {
@@ -292,7 +301,7 @@ fn padding_of_another_id_gives_the_same_features() {
     // A text that fills the context has no padding.
     let full: Vec<i64> = (1..=11).chain([49]).collect();
     let plain = bytes_of(1, &OnnxOptions::default(), &damage);
-    let plain = OnnxSession::from_bytes(plain, OnnxLengths::default()).unwrap();
+    let plain = OnnxSession::from_bytes(plain, OnnxLengths::default(), Budget::default()).unwrap();
     let inputs = [("input", &[1, 12][..], OnnxData::Integers(full.clone()))];
     assert_eq!(features(&full), plain.run(&inputs).unwrap().remove(0).values);
 }
