@@ -51,6 +51,7 @@ pub const CODES: [(&str, &str); 74] = [
     ("mixed-layouts", "the tensors belong to several layouts"),
     ("no-license", "the folder states no license"),
     ("no-memory", "the system has no memory for a size that the limits allow"),
+    ("no-runtime", "the runtime that was asked for is not there"),
     ("no-space", "the disk is full"),
     ("not-finite", "a feature is NaN or infinite"),
     ("not-replaceable", "the output exists and is never replaced"),

@@ -85,26 +85,30 @@ fn clip(towers: [Box<dyn Tower>; 2]) -> Clip {
     Clip::new(Encoder::new(Some(image), Some(text), settings).unwrap(), preprocess, None)
 }
 
-/// Returns the tower that a file computes.
-fn tower(bytes: &[u8]) -> Box<dyn Tower> {
+/// Returns the tower that a file computes, run by `runtime`.
+fn tower(bytes: &[u8], runtime: OnnxRuntime) -> Box<dyn Tower> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tower.onnx");
     std::fs::write(&path, bytes).unwrap();
     let graph = OnnxGraphFile::open(&path).unwrap();
-    let session = OnnxSession::open(&graph, OnnxLengths::default(), OnnxRuntime::Rten).unwrap();
+    let session = OnnxSession::open(&graph, OnnxLengths::default(), runtime).unwrap();
     let text = ModelConfig::parse(CONFIG.as_bytes()).unwrap().text.clone();
     Box::new(OnnxTower::new(session, &graph.towers[0], [8, 8], &text, None).unwrap().with_colors(MEAN, STD))
 }
 
-/// Reports on two files compared with the engine.
+/// Reports on two files, run by rten, compared with the engine.
 fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2]) -> Report {
+    compared_by(OnnxRuntime::Rten, options, damages)
+}
+
+fn compared_by(runtime: OnnxRuntime, options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2]) -> Report {
     let model = model(CONFIG);
     let processor = Processor::detect().unwrap();
     let engines = [&model.image, &model.text].map(|graph| -> Box<dyn Tower> {
         let options = EngineOptions::default();
         Box::new(Engine::compile(graph, &model.parameters, &FormulaWeights, &processor, options).unwrap())
     });
-    let towers = [0, 1].map(|index| tower(&bytes_of(index, options[index], damages[index])));
+    let towers = [0, 1].map(|index| tower(&bytes_of(index, options[index], damages[index]), runtime));
     let inputs = Inputs::built_in();
     let outputs = |name: &str, towers| Outputs::compute(name, &clip(towers), &inputs, false).unwrap();
     report(&outputs("the engine", engines), &outputs("the files", towers), &Tolerance::f32())
@@ -112,9 +116,14 @@ fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2]) -> Report {
 
 #[test]
 fn files_compute_what_the_engine_computes() {
+    check_spellings(OnnxRuntime::Rten);
+}
+
+/// Compares each way of writing the inputs and the batch with the engine.
+fn check_spellings(runtime: OnnxRuntime) {
     let plain = OnnxOptions::default();
     let check = |options: [&OnnxOptions; 2]| {
-        let report = compared(options, [&Damage::default(), &Damage::default()]);
+        let report = compared_by(runtime, options, [&Damage::default(), &Damage::default()]);
         assert!(report.passed, "{}", report.explanation());
     };
     check([&plain, &plain]);
@@ -123,6 +132,32 @@ fn files_compute_what_the_engine_computes() {
     let free = OnnxOptions { free_length: true, ..OnnxOptions::default() };
     let bytes = OnnxOptions { pixels: PixelInput::Bytes { mean: MEAN, std: STD }, ..OnnxOptions::default() };
     check([&bytes, &free]);
+}
+
+#[cfg(feature = "ort")]
+#[test]
+fn onnx_runtime_computes_the_same() {
+    use clipway_run::onnx::OrtProvider;
+    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
+        eprintln!("skipped: ONNX Runtime, since `ORT_DYLIB_PATH` names no library");
+        return;
+    }
+    let runtime = OnnxRuntime::Ort(OrtProvider::Cpu);
+    check_spellings(runtime);
+    let plain = OnnxOptions::default();
+    let damage = Damage { zeros: Some(("visual.proj", usize::MAX)), ..Damage::default() };
+    let report = compared_by(runtime, [&plain, &plain], [&damage, &Damage::default()]);
+    assert!(!report.passed, "a damaged file");
+    assert!(runtime.describe().starts_with("ONNX Runtime 1."), "{}", runtime.describe());
+    let bytes = bytes_of(0, &plain, &Damage::default());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tower.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    let graph = OnnxGraphFile::open(&path).unwrap();
+    let elsewhere = OnnxRuntime::Ort(OrtProvider::DirectMl);
+    let error = OnnxSession::open(&graph, OnnxLengths::default(), elsewhere).err().expect("no GPU of Windows");
+    assert_eq!(error.code(), "onnx-load");
+    assert!(error.to_string().contains("`directml`"), "{error}");
 }
 
 #[test]
