@@ -73,7 +73,8 @@ pub fn of_absent(error: &InputError) -> Option<String> {
     }
     registry::model(name).is_ok().then(|| {
         format!(
-            "this is an architecture's name; pass the file or folder with its weights, and `--model {name}`"
+            "this is an architecture's name; pass the file or folder with its weights, and `--model {name}`, or one of \
+             its pretrained tags, `{name}:TAG`"
         )
     })
 }

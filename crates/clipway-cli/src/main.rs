@@ -23,6 +23,7 @@ mod progress;
 mod reading;
 mod signals;
 mod source;
+mod source_name;
 mod text;
 mod texts;
 mod ui;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(failure::NO),
         Err(failure) => {
+            let failure = ui.cause(failure);
             ui.failure(&failure);
             ExitCode::from(failure.exit_code)
         }

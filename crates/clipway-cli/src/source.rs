@@ -19,6 +19,7 @@ use clipway_run::onnx::{OnnxFolder, OnnxFolderError, OnnxRuntime, OrtProvider};
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
 use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
+use crate::source_name::SourceName;
 use crate::ui::Ui;
 use crate::{hints, pool};
 
@@ -88,6 +89,10 @@ pub struct SourceArguments {
     #[arg(long, value_name = "NAME|FILE.json")]
     pub model: Option<String>,
 
+    /// Pretrained weights of `--model` instead of a source: a tag of open_clip's registry, or a file
+    #[arg(long, value_name = "TAG|FILE", requires = "model")]
+    pub pretrained: Option<String>,
+
     /// Weights to use if the checkpoint has both
     #[arg(long, value_enum)]
     pub weights: Option<WeightsName>,
@@ -106,7 +111,7 @@ pub struct SourceArguments {
 
     /// The model that an adapter (LoRA) changes: a file or a folder; the adapter is merged into it
     #[arg(long, value_name = "SOURCE")]
-    pub base: Option<PathBuf>,
+    pub base: Option<SourceName>,
 
     /// Read PyTorch files even if the pickle names dangerous functions; none is called
     #[arg(long)]
@@ -114,17 +119,45 @@ pub struct SourceArguments {
 }
 
 impl SourceArguments {
+    /// Fills in the source that `--model` and `--pretrained` name.
+    pub fn name(&mut self, source: &mut SourceName) -> Result<(), Failure> {
+        let (Some(model), Some(pretrained)) = (&self.model, self.pretrained.take()) else { return Ok(()) };
+        if !source.is_empty() {
+            let message = format!("`{}` and `--pretrained` both name the source", source.said());
+            return Err(Failure::could_not_run("bad-option", message).hint("pass one of them"));
+        }
+        *source = SourceName::pretrained(model, &pretrained)?;
+        if source.tag().is_some() {
+            self.model = None;
+        }
+        Ok(())
+    }
+
+    /// As [`SourceArguments::name`], where other paths follow the source: if the options name it, all are such paths.
+    pub fn name_before(&mut self, source: &mut SourceName, others: &mut Vec<PathBuf>) -> Result<(), Failure> {
+        if self.pretrained.is_some() && !source.is_empty() {
+            others.insert(0, std::mem::take(source).to_path_buf());
+        }
+        self.name(source)
+    }
+
     /// A source, and the base of an adapter.
-    pub fn with_base<'a>(&'a mut self, source: &'a mut PathBuf) -> Vec<&'a mut PathBuf> {
+    pub fn with_base<'a>(&'a mut self, source: &'a mut SourceName) -> Vec<&'a mut SourceName> {
         let mut sources = vec![source];
         sources.extend(&mut self.base);
         sources
     }
 
     /// Opens a source without reading weights.
-    pub fn open(&self, path: &Path) -> Result<Arc<Checkpoint>, Failure> {
-        let opened = Checkpoint::open_with(path, self.options().open);
+    pub fn open(&self, source: &SourceName) -> Result<Arc<Checkpoint>, Failure> {
+        let opened = Checkpoint::open_with(&**source, self.open_options(Some(source)));
         opened.map(Arc::new).map_err(|error| checkpoint_failure(&error))
+    }
+
+    fn open_options(&self, source: Option<&SourceName>) -> OpenOptions {
+        let base = self.base.as_ref().map(|base| base.to_path_buf());
+        let elsewhere = source.map(|source| source.elsewhere().clone()).unwrap_or_default();
+        OpenOptions { allow_opaque: self.allow_opaque, base, elsewhere }
     }
 
     /// Which tensors are the model's.
@@ -136,11 +169,13 @@ impl SourceArguments {
         }
     }
 
-    /// The options given for the source.
-    pub fn options(&self) -> SourceOptions {
+    /// The options given for a source, or for what several were put together to.
+    pub fn options(&self, source: Option<&SourceName>) -> SourceOptions {
+        let named = source.and_then(SourceName::model);
+        let of_base = || self.base.as_ref().and_then(SourceName::model);
         SourceOptions {
-            open: OpenOptions { allow_opaque: self.allow_opaque, base: self.base.clone() },
-            model: self.model.as_deref().map(ModelChoice::of),
+            open: self.open_options(source),
+            model: self.model.as_deref().map(ModelChoice::of).or(named).or_else(of_base),
             selection: self.selection(),
             ..SourceOptions::default()
         }
@@ -154,7 +189,7 @@ pub fn resolve(checkpoint: &Arc<Checkpoint>, options: &SourceOptions) -> Result<
 
 /// Loads towers of a folder or another source to run them: the requested ones that exist.
 pub fn load_to_run(
-    path: &Path,
+    name: &SourceName,
     arguments: &SourceArguments,
     reading: &ReadingOptions,
     towers: Towers,
@@ -162,7 +197,7 @@ pub fn load_to_run(
     apply_orientation: bool,
     ui: &Ui,
 ) -> Result<Clip, Failure> {
-    if let Some(folder) = graphs(path, arguments.backend)? {
+    if let Some(folder) = graphs(name, arguments.backend)? {
         for note in folder.contract.iter().flat_map(|contract| &contract.notes) {
             ui.note(note);
         }
@@ -171,8 +206,8 @@ pub fn load_to_run(
     let (tokenizer, compute) = (reading.tokenizer.clone(), run.compute());
     let load =
         LoadOptions { towers: Some(towers), apply_orientation, tokenizer, compute, ..load_options(ui)? };
-    let options = SourceOptions { preprocess: reading.preprocess()?, ..arguments.options() };
-    let source = load::resolve(&arguments.open(path)?, &options, load.tokenizer.as_deref());
+    let options = SourceOptions { preprocess: reading.preprocess()?, ..arguments.options(Some(name)) };
+    let source = load::resolve(&arguments.open(name)?, &options, load.tokenizer.as_deref());
     let source = source.map_err(|error| load_failure(&error))?;
     for note in source.notes() {
         ui.note(note);

@@ -4,7 +4,7 @@
 ///
 /// [`crate::Code`] is the part used by readers of files. `docs/errors.md` repeats the list for people; a check compares
 /// it, and the codes used in the source, with this one.
-pub const CODES: [(&str, &str); 74] = [
+pub const CODES: [(&str, &str); 75] = [
     ("already-folded", "folding was requested, but the branches are already folded"),
     ("ambiguous", "several files, or several parts of one, could be the weights"),
     ("ambiguous-model", "no config, and zero or several registered models match"),
@@ -73,6 +73,7 @@ pub const CODES: [(&str, &str); 74] = [
     ("unknown-key", "an unknown key"),
     ("unknown-layout", "no known layout has these names and shapes"),
     ("unknown-model", "no registered model has this name"),
+    ("unknown-tag", "the model has no pretrained weights with this tag"),
     ("unlike", "models that cannot be put together"),
     ("unlisted", "a file in the folder that its `clipway.json` does not list"),
     ("unsafe-pickle", "a pickle asks to run code"),

@@ -20,11 +20,13 @@ mod cache;
 mod transfer;
 mod choose;
 mod pull;
+mod distant;
 mod push;
 mod upload;
 
 pub use cache::{Cache, CachedRepository};
-pub use choose::Choice;
+pub use choose::{Choice, Wanted};
+pub use distant::Distant;
 pub use entry::{Content, Entry, Tree};
 pub use error::HubError;
 pub use name::{Reference, RepoName};

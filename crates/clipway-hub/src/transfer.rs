@@ -140,14 +140,22 @@ impl Transfer for Plain<'_> {
                 return Err(HubError::Refused { host, status, said: String::new() });
             }
         }
-        let Answer { response, .. } = answer;
+        let Answer { response, address } = answer;
         // One byte more than announced shows an answer that is too long.
         let mut reader = response.into_body().into_reader().take(size - offset + 1);
         let mut buffer = vec![0; 256 << 10];
         let mut left = size - offset;
         loop {
             self.http.check_cancelled()?;
-            let Ok(count) = reader.read(&mut buffer) else { return Ok(Fetched::Partly) };
+            let count = match reader.read(&mut buffer) {
+                Ok(count) => count,
+                // A server that sends nothing at all is not asked again and again.
+                Err(error) if left == size - offset => match self.http.lost(&address, &error) {
+                    error @ HubError::Timeout { .. } => return Err(error),
+                    _ => return Ok(Fetched::Partly),
+                },
+                Err(_) => return Ok(Fetched::Partly),
+            };
             if count as u64 > left {
                 return Ok(Fetched::Restart);
             }

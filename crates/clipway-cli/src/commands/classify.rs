@@ -19,6 +19,7 @@ use crate::options::RunArguments;
 use crate::output;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments};
+use crate::source_name::SourceName;
 use crate::text::read_labels;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
@@ -26,11 +27,12 @@ use crate::ui::Ui;
 /// Classify images by labels of your choice (zero-shot)
 #[derive(Args)]
 pub struct Classify {
-    /// An exported folder, or any source with its config
-    pub(super) model_folder: PathBuf,
+    /// An exported folder, or any source with its config; with `--pretrained`, images only
+    #[arg(required_unless_present = "pretrained", default_value = "", hide_default_value = true)]
+    model_folder: SourceName,
 
     /// Image files, folders and patterns; a folder stands for the images below it
-    #[arg(required_unless_present = "save_head")]
+    #[arg(required_unless_present_any = ["save_head", "pretrained"])]
     images: Vec<PathBuf>,
 
     /// Labels, separated by commas
@@ -80,7 +82,7 @@ pub struct Classify {
     run: RunArguments,
 
     #[command(flatten)]
-    pub(super) source: SourceArguments,
+    source: SourceArguments,
 }
 
 /// Built-in prompt templates.
@@ -121,6 +123,15 @@ struct Results {
 }
 
 impl Classify {
+    /// The sources, which may be on the Hub. Where `--pretrained` names the model, the first path is an image.
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        self.source.name_before(&mut self.model_folder, &mut self.images)?;
+        if self.images.is_empty() && self.save_head.is_none() {
+            return Err(Failure::could_not_run("bad-option", "there are no images"));
+        }
+        Ok(self.source.with_base(&mut self.model_folder))
+    }
+
     /// Classifies images. An unreadable image is reported, and the rest are still classified.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let images = match self.images.is_empty() {
@@ -175,8 +186,9 @@ impl Classify {
     /// Opens the file for the head. An existing one, or one of the inputs, is refused before anything is computed.
     fn output(&self) -> Result<Option<Staging>, Failure> {
         let Some(out) = &self.save_head else { return Ok(None) };
-        let given = self.images.iter().chain(&self.labels_file).chain([&self.model_folder]);
-        let inputs: Vec<&Path> = given.map(PathBuf::as_path).collect();
+        let given = self.images.iter().chain(&self.labels_file);
+        let given = given.map(PathBuf::as_path).chain([&*self.model_folder]);
+        let inputs: Vec<&Path> = given.collect();
         output::file(out, self.force, &inputs).map(Some)
     }
 

@@ -26,6 +26,7 @@ use crate::options::size;
 use crate::progress::StageBars;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments, export_failure, load_failure};
+use crate::source_name::SourceName;
 use crate::ui::Ui;
 use crate::verification::InputOptions;
 
@@ -52,8 +53,14 @@ enum TowerName {
 /// Export a source to a folder that open_clip loads, verified against the source
 #[derive(Args)]
 pub struct Export {
-    /// A checkpoint, a weight file, a shard index, or a folder
-    pub(super) source: PathBuf,
+    /// A checkpoint, a weight file, a shard index, a folder, `hf-hub:OWNER/NAME`, or NAME:TAG
+    #[arg(
+        value_name = "SOURCE",
+        required_unless_present = "pretrained",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(super) source: SourceName,
 
     #[command(flatten)]
     options: ExportOptions,
@@ -61,14 +68,15 @@ pub struct Export {
 
 impl Export {
     /// The sources, which may be on the Hub.
-    pub fn sources(&mut self) -> Vec<&mut PathBuf> {
-        self.options.source_arguments.with_base(&mut self.source)
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        self.options.source_arguments.name(&mut self.source)?;
+        Ok(self.options.source_arguments.with_base(&mut self.source))
     }
 
     /// Exports, or reports what an export would do.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.options.source_arguments.open(&self.source)?;
-        self.options.run(&checkpoint, None, &[], ui)
+        self.options.run(&checkpoint, Some(&self.source), None, &[], ui)
     }
 }
 
@@ -141,10 +149,12 @@ pub struct ExportOptions {
 
 impl ExportOptions {
     /// Opens and resolves a source as these options say, with its tensors as stored.
-    pub fn resolve(&self, path: &Path) -> Result<Source, Failure> {
-        let checkpoint = self.source_arguments.open(path)?;
-        let options =
-            SourceOptions { preprocess: self.reading.preprocess()?, ..self.source_arguments.options() };
+    pub fn resolve(&self, source: &SourceName) -> Result<Source, Failure> {
+        let checkpoint = self.source_arguments.open(source)?;
+        let options = SourceOptions {
+            preprocess: self.reading.preprocess()?,
+            ..self.source_arguments.options(Some(source))
+        };
         load::resolve(&checkpoint, &options, self.tokenizer_folder()).map_err(|error| load_failure(&error))
     }
 
@@ -158,12 +168,13 @@ impl ExportOptions {
     pub fn run(
         &self,
         checkpoint: &Arc<Checkpoint>,
+        named: Option<&SourceName>,
         mixed: Option<&Mixed>,
         inputs: &[&Path],
         ui: &Ui,
     ) -> Result<bool, Failure> {
         let composed = mixed.map(|mixed| Arc::clone(&mixed.composed));
-        let options = SourceOptions { composed, ..self.options()? };
+        let options = SourceOptions { composed, ..self.options(named)? };
         let groups = self.groups();
         let tokenizer = self.reading.tokenizer.as_deref();
         let mut source =
@@ -239,7 +250,7 @@ impl ExportOptions {
         }
     }
 
-    fn options(&self) -> Result<SourceOptions, Failure> {
+    fn options(&self, named: Option<&SourceName>) -> Result<SourceOptions, Failure> {
         Ok(SourceOptions {
             precision: self.precision.and_then(|precision| match precision {
                 PrecisionName::Fp32 => Some(Precision::F32),
@@ -256,7 +267,7 @@ impl ExportOptions {
             context_length: self.context_length,
             fold: self.fold,
             preprocess: self.reading.preprocess()?,
-            ..self.source_arguments.options()
+            ..self.source_arguments.options(named)
         })
     }
 

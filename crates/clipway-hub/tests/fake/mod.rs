@@ -30,6 +30,8 @@ pub enum Fault {
     Hang(u64),
     /// The body ends after this many bytes.
     Cut(usize),
+    /// The body stops after this many bytes, and the connection stays open for this many milliseconds.
+    Stall(usize, u64),
     /// The byte at this place of the body is flipped.
     Flip(usize),
     /// A page of HTML with status 200.
@@ -48,6 +50,10 @@ pub enum Fault {
     Redirect(String),
     /// This body instead, with status 200.
     Body(String),
+    /// A page of a listing with these entries, and a link to the next one.
+    Endless(String),
+    /// A head with a header of this many bytes.
+    Head(usize),
     /// The request is carried out, but its answer is lost.
     Lost,
 }

@@ -9,3 +9,4 @@ mod hostile;
 mod pull;
 mod push;
 mod scene;
+mod tls;

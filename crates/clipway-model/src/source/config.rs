@@ -14,13 +14,15 @@ use crate::differences::Differences;
 use crate::identify::{Assumption, CloseFit, Identification, identify};
 use crate::input;
 use crate::layout::KnownConfig;
-use crate::registry;
+use crate::registry::{self, Pretrained};
 
 /// The given model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelChoice {
     /// A registered name.
     Name(String),
+    /// The weights of a pretrained tag of the registry, with its preprocessing.
+    Tag(&'static Pretrained),
     /// A config file.
     File(PathBuf),
     /// A config.
@@ -39,10 +41,12 @@ impl ModelChoice {
 }
 
 /// Where a config comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ConfigOrigin {
     /// From the registry, by the given name.
     Named(String),
+    /// From the registry, by the given name and pretrained tag.
+    Tag(&'static Pretrained),
     /// From the given file.
     File(PathBuf),
     /// The given config.
@@ -79,6 +83,7 @@ impl ConfigOrigin {
     pub fn name(&self) -> Option<&str> {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => Some(name),
+            ConfigOrigin::Tag(entry) => Some(&entry.model),
             ConfigOrigin::Layout(origin) => origin.name.as_deref(),
             ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside => None,
         }
@@ -96,6 +101,7 @@ impl ConfigOrigin {
     pub fn shown(&self) -> String {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => format!("`{name}`"),
+            ConfigOrigin::Tag(entry) => format!("`{}`", entry.model),
             ConfigOrigin::File(path) => format!("`{}`", shown_path(path)),
             ConfigOrigin::Given => "the given config".to_owned(),
             ConfigOrigin::Beside => format!("the `{CONFIG_NAME}` beside it"),
@@ -110,6 +116,9 @@ impl ConfigOrigin {
     pub(crate) fn recorded(&self) -> String {
         match self {
             ConfigOrigin::Named(name) => format!("registry, given name `{name}`"),
+            ConfigOrigin::Tag(entry) => {
+                format!("registry, given name `{}` and tag `{}`", entry.model, entry.tag)
+            }
             ConfigOrigin::File(path) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 format!("given file `{}`", shown(&name))
@@ -229,6 +238,10 @@ pub(super) fn resolve(
         Some(ModelChoice::Name(name)) => {
             let config = bare(registry::model(name)?);
             Ok(Resolved { config, origin: ConfigOrigin::Named(name.replace('/', "-")) })
+        }
+        Some(ModelChoice::Tag(entry)) => {
+            let config = bare(registry::model(&entry.model)?);
+            Ok(Resolved { config, origin: ConfigOrigin::Tag(entry) })
         }
         Some(ModelChoice::File(path)) => {
             let config = read_config(path)?;

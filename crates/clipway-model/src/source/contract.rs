@@ -163,6 +163,7 @@ impl ConfigOrigin {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => {
                 Origin::Registry { name: name.clone() }
             }
+            ConfigOrigin::Tag(entry) => Origin::Registry { name: entry.model.clone() },
             ConfigOrigin::File(path) => {
                 in_file(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
             }
