@@ -4,7 +4,7 @@
 ///
 /// [`crate::Code`] is the part used by readers of files. `docs/errors.md` repeats the list for people; a check compares
 /// it, and the codes used in the source, with this one.
-pub const CODES: [(&str, &str); 75] = [
+pub const CODES: &[(&str, &str)] = &[
     ("already-folded", "folding was requested, but the branches are already folded"),
     ("ambiguous", "several files, or several parts of one, could be the weights"),
     ("ambiguous-model", "no config, and zero or several registered models match"),
