@@ -4,7 +4,7 @@
 mod hub;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -82,7 +82,8 @@ pub struct Seen {
 pub struct Commit {
     pub id: String,
     pub files: BTreeMap<String, Arc<Vec<u8>>>,
-    pub lfs: BTreeSet<String>,
+    /// Large files, with their SHA-256.
+    pub lfs: BTreeMap<String, String>,
 }
 
 #[derive(Default)]
@@ -153,8 +154,9 @@ impl Fake {
         for (path, bytes) in files {
             let bytes = Arc::new(bytes.to_vec());
             if bytes.len() >= large {
-                commit.lfs.insert((*path).to_owned());
-                state.objects.insert(sha256(&bytes), Arc::clone(&bytes));
+                let oid = sha256(&bytes);
+                commit.lfs.insert((*path).to_owned(), oid.clone());
+                state.objects.insert(oid, Arc::clone(&bytes));
             }
             commit.files.insert((*path).to_owned(), bytes);
         }
@@ -185,7 +187,8 @@ impl State {
         let mut hash = Sha1::new();
         hash.update(format!("{repo} {}", repository.commits.len()));
         for (path, bytes) in &commit.files {
-            hash.update(format!("{path} {}", sha256(bytes)));
+            let content = commit.lfs.get(path).cloned().unwrap_or_else(|| sha256(bytes));
+            hash.update(format!("{path} {content}"));
         }
         commit.id = hex(&hash.finalize());
         repository.commits.push(commit.clone());
@@ -222,8 +225,7 @@ pub fn git_hash(bytes: &[u8]) -> String {
     hex(&hash.finalize())
 }
 
-pub fn pointer_hash(bytes: &[u8]) -> String {
-    let (oid, size) = (sha256(bytes), bytes.len());
+pub fn pointer_hash(oid: &str, size: usize) -> String {
     git_hash(
         format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n").as_bytes(),
     )
