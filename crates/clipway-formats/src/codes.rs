@@ -49,7 +49,7 @@ pub const CODES: [(&str, &str); 74] = [
     ("missing", "a required file, key, tensor or tower is missing"),
     ("missing-tokenizer", "the tokenizer's files are missing"),
     ("mixed-layouts", "the tensors belong to several layouts"),
-    ("no-license", "the folder states no license"),
+    ("no-license", "nothing states a license"),
     ("no-memory", "the system has no memory for a size that the limits allow"),
     ("no-space", "the disk is full"),
     ("not-finite", "a feature is NaN or infinite"),

@@ -20,7 +20,9 @@ mod cache;
 mod transfer;
 mod choose;
 mod pull;
+mod told;
 mod push;
+mod commit;
 mod upload;
 
 pub use cache::{Cache, CachedRepository};
@@ -29,7 +31,7 @@ pub use entry::{Content, Entry, Tree};
 pub use error::HubError;
 pub use name::{Reference, RepoName};
 pub use pull::{Hub, Pulled, PulledFile};
-pub use push::{PushFile, PushOptions, PushPlan, PushState};
+pub use push::{PushContent, PushFile, PushOptions, PushPlan, PushState};
 pub use settings::{Settings, Token};
 pub use transfer::{Fetched, Transfer};
 pub use watch::{Quiet, Watcher};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, files};
 use crate::entry::{Entry, Tree};
+use crate::hash::Hasher;
 use crate::http::{Answer, Http};
 use crate::name::check_path;
 use crate::transfer::{Place, Plain, bring};
@@ -47,6 +48,11 @@ impl Hub {
     pub fn new(settings: Settings, watcher: Arc<dyn Watcher>) -> Result<Hub, HubError> {
         let cache = Cache::new(&settings.cache);
         Ok(Hub { http: Http::new(settings, watcher)?, cache })
+    }
+
+    /// Whether requests carry a token.
+    pub fn has_token(&self) -> bool {
+        self.http.settings().token.is_some()
     }
 
     /// The cache.
@@ -149,6 +155,31 @@ impl Hub {
             files::copy(&pulled.folder.join(&file.path), &folder.join(&file.path))?;
         }
         Ok(())
+    }
+
+    /// A small file, checked by its hash and not kept; `None` if the commit has none of this name.
+    ///
+    /// # Errors
+    /// A file over `limit` bytes, that cannot be fetched, or whose bytes do not match its hash.
+    pub fn small(
+        &self,
+        repo: &RepoName,
+        tree: &Tree,
+        file: &str,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, HubError> {
+        let Some(entry) = tree.files.get(file) else { return Ok(None) };
+        if entry.size > limit {
+            return Err(HubError::TooLarge { what: format!("`{}`", clipway_formats::shown(file)), limit });
+        }
+        let bytes = self.range(repo, tree, file, 0..entry.size)?;
+        let mut hash = Hasher::of(&entry.content, entry.size);
+        hash.update(&bytes);
+        let (expected, found) = (entry.content.hash().to_owned(), hash.finish());
+        match expected == found {
+            true => Ok(Some(bytes)),
+            false => Err(HubError::Mismatch { file: clipway_formats::shown(file), expected, found }),
+        }
     }
 
     /// Bytes `start..end` of a file, without keeping it. They are not covered by a hash.

@@ -5,12 +5,14 @@ mod cache;
 mod check;
 mod classify;
 mod completions;
+mod destination;
 mod embed;
 mod export;
 mod export_report;
 mod inspect;
 mod models;
 mod int8;
+mod license;
 mod mix;
 mod onnx;
 mod onnx_inspect;
@@ -42,7 +44,7 @@ pub enum Command {
     #[cfg(feature = "hub")]
     Pull(pull::Pull),
     #[cfg(feature = "hub")]
-    Push(push::Push),
+    Push(Box<push::Push>),
     #[cfg(feature = "hub")]
     Cache(cache::Cache),
     Completions(completions::Completions),
@@ -89,6 +91,8 @@ impl Command {
             }
             Command::Classify(command) => command.source.with_base(&mut command.model_folder),
             Command::Embed(command) => command.source.with_base(&mut command.model_folder),
+            #[cfg(feature = "hub")]
+            Command::Push(command) => command.sources(),
             _ => Vec::new(),
         }
     }

@@ -3,6 +3,10 @@
 #[cfg(feature = "hub")]
 mod failure;
 #[cfg(feature = "hub")]
+mod pretrained;
+#[cfg(feature = "hub")]
+mod publish;
+#[cfg(feature = "hub")]
 mod source;
 
 use std::path::PathBuf;
@@ -12,6 +16,10 @@ use crate::ui::Ui;
 
 #[cfg(feature = "hub")]
 pub use failure::failure;
+#[cfg(feature = "hub")]
+pub use pretrained::pretrained;
+#[cfg(feature = "hub")]
+pub use publish::{Card, Changes, Published, publish};
 #[cfg(feature = "hub")]
 pub use source::{Named, client, fetched};
 

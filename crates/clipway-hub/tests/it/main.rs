@@ -8,4 +8,5 @@ mod faults;
 mod hostile;
 mod pull;
 mod push;
+mod push_faults;
 mod scene;

@@ -35,6 +35,11 @@ pub enum Origin {
         /// Its tags.
         tags: Vec<String>,
     },
+    /// The registry's table of licenses has it.
+    LicenseTable {
+        /// The repository, or a tag as `NAME:TAG`.
+        what: String,
+    },
     /// The trainer logged it beside the checkpoint.
     TrainerLog {
         /// Name of the file, such as `params.txt`.
@@ -114,6 +119,7 @@ impl fmt::Display for Origin {
             Origin::PretrainedTags { name, tags } => {
                 write!(f, "every pretrained tag of `{}` ({})", shown(name), shown(&tags.join(", ")))
             }
+            Origin::LicenseTable { what } => write!(f, "the registry's licenses, `{}`", shown(what)),
             Origin::TrainerLog { file } => write!(f, "the trainer's `{}`", shown(file)),
             Origin::Option { name } => write!(f, "set by the option `{}`", shown(name)),
             Origin::Weights { tensor } => write!(f, "tensor `{}`", shown(tensor)),
@@ -171,6 +177,7 @@ mod tests {
             Origin::option("image_mean"),
             Origin::PretrainedTags { name: "ViT-B-32".to_owned(), tags: vec!["openai".to_owned()] },
             Origin::Registry { name: "ViT-B-32".to_owned() }.in_artifact(),
+            Origin::LicenseTable { what: "timm/x".to_owned() },
         ] {
             let json = serde_json::to_string(&Known::new(1, origin.clone())).unwrap();
             assert_eq!(serde_json::from_str::<Known<i32>>(&json).unwrap(), Known::new(1, origin), "{json}");

@@ -27,6 +27,15 @@ pub struct Pretrained {
     pub quick_gelu: bool,
 }
 
+impl Pretrained {
+    /// Their repository on the Hub, `owner/name`.
+    pub fn repository(&self) -> Option<&str> {
+        let hub = self.hub.as_deref()?;
+        let (at, _) = hub.match_indices('/').nth(1)?;
+        Some(&hub[..at])
+    }
+}
+
 /// A tag that a model does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{model}` has no pretrained weights `{tag}`{}", match nearest {
@@ -99,7 +108,7 @@ pub fn tag_preprocessing(model: &str) -> TagPreprocessing {
     }
 }
 
-fn all() -> &'static [Pretrained] {
+pub(super) fn all() -> &'static [Pretrained] {
     static ALL: OnceLock<Vec<Pretrained>> = OnceLock::new();
     // The data belongs to the crate, and a test reads all of it.
     ALL.get_or_init(|| read_all().expect("the registry's tags are right"))
