@@ -19,11 +19,11 @@ pub struct ReadingOptions {
     image_std: Option<Vec<f64>>,
 
     /// Interpolation for preprocessing
-    #[arg(long, value_parser = ["bicubic", "bilinear", "random"])]
+    #[arg(long, visible_alias = "image-interpolation", value_parser = ["bicubic", "bilinear", "random"])]
     interpolation: Option<String>,
 
     /// Resize mode for preprocessing
-    #[arg(long, value_parser = ["shortest", "longest", "squash"])]
+    #[arg(long, visible_alias = "image-resize-mode", value_parser = ["shortest", "longest", "squash"])]
     resize_mode: Option<String>,
 
     /// Folder with the tokenizer files [default: the source's folder]

@@ -49,7 +49,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("missing", "a required file, key, tensor or tower is missing"),
     ("missing-tokenizer", "the tokenizer's files are missing"),
     ("mixed-layouts", "the tensors belong to several layouts"),
-    ("no-license", "the folder states no license"),
+    ("no-license", "nothing states a license"),
     ("no-memory", "the system has no memory for a size that the limits allow"),
     ("no-runtime", "the runtime that was asked for is not there"),
     ("no-space", "the disk is full"),

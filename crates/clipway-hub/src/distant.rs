@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clipway_formats::ReadAt;
 
-use crate::http::{Address, Answer};
+use crate::http::Address;
 use crate::transfer::{Place, Plain};
 use crate::{Entry, Hub, HubError, RepoName, Tree};
 
@@ -91,9 +91,8 @@ impl Distant {
         let Distant { repo, commit, file, entry, .. } = self;
         let place = Place { repo, commit, file, entry };
         let mut plain = Plain { http: &self.hub.http, place, signed: state.signed.take() };
-        let answer: Answer = plain.open(range.start, Some(range.end))?;
+        let bytes = plain.part(&range)?;
         state.signed = plain.signed;
-        let bytes = part(answer, &self.hub, &range, entry.size)?;
         state.fetched += bytes.len() as u64;
         Ok(bytes)
     }
@@ -134,21 +133,5 @@ impl ReadAt for Distant {
             self.hub.http.watcher().fail(error);
             io::Error::other(message)
         })
-    }
-}
-
-/// The bytes of an answer to a request for a range of a file with `size` bytes.
-fn part(answer: Answer, hub: &Hub, range: &Range<u64>, size: u64) -> Result<Vec<u8>, HubError> {
-    let expected = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-    let is_whole = answer.status() == 200 && range.start == 0 && range.end == size;
-    if !is_whole && (answer.status() != 206 || answer.header("content-range") != Some(expected.as_str())) {
-        let reason = "a request for a range was not answered with it".to_owned();
-        return Err(HubError::Answer { host: answer.address.host(), reason });
-    }
-    let (host, length) = (answer.address.host(), range.end - range.start);
-    let bytes = answer.bytes(&hub.http, length)?;
-    match bytes.len() as u64 == length {
-        true => Ok(bytes),
-        false => Err(HubError::Unreachable { host, reason: "the answer is cut short".to_owned() }),
     }
 }

@@ -21,7 +21,9 @@ mod transfer;
 mod choose;
 mod pull;
 mod distant;
+mod told;
 mod push;
+mod commit;
 mod upload;
 
 pub use cache::{Cache, CachedRepository};
@@ -31,7 +33,7 @@ pub use entry::{Content, Entry, Tree};
 pub use error::HubError;
 pub use name::{Reference, RepoName};
 pub use pull::{Hub, Pulled, PulledFile};
-pub use push::{PushFile, PushOptions, PushPlan, PushState};
+pub use push::{PushContent, PushFile, PushOptions, PushPlan, PushState};
 pub use settings::{Settings, Token};
 pub use transfer::{Fetched, Transfer};
 pub use watch::{Quiet, Watcher};

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, files};
 use crate::entry::{Entry, Tree};
+use crate::hash::Hasher;
 use crate::http::Http;
 use crate::name::check_path;
-use crate::transfer::{Place, bring};
+use crate::transfer::{Place, Plain, bring};
 use crate::tree;
 use crate::{HubError, RepoName, Settings, Watcher};
 
@@ -47,6 +48,11 @@ impl Hub {
     pub fn new(settings: Settings, watcher: Arc<dyn Watcher>) -> Result<Hub, HubError> {
         let cache = Cache::new(&settings.cache);
         Ok(Hub { http: Http::new(settings, watcher)?, cache })
+    }
+
+    /// Whether requests carry a token.
+    pub fn has_token(&self) -> bool {
+        self.http.settings().token.is_some()
     }
 
     /// The cache.
@@ -151,6 +157,35 @@ impl Hub {
             files::copy(&pulled.folder.join(&file.path), &folder.join(&file.path))?;
         }
         Ok(())
+    }
+
+    /// A small file, checked by its hash and not kept; `None` if the commit has none of this name.
+    ///
+    /// # Errors
+    /// A file over `limit` bytes, that cannot be fetched, or whose bytes do not match its hash.
+    pub fn small(
+        &self,
+        repo: &RepoName,
+        tree: &Tree,
+        file: &str,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, HubError> {
+        let Some(entry) = tree.files.get(file) else { return Ok(None) };
+        if entry.size > limit {
+            return Err(HubError::TooLarge { what: format!("`{}`", clipway_formats::shown(file)), limit });
+        }
+        let place = Place { repo, commit: &tree.commit, file, entry };
+        let bytes = match entry.size {
+            0 => Vec::new(),
+            size => Plain { http: &self.http, place, signed: None }.part(&(0..size))?,
+        };
+        let mut hash = Hasher::of(&entry.content, entry.size);
+        hash.update(&bytes);
+        let (expected, found) = (entry.content.hash().to_owned(), hash.finish());
+        match expected == found {
+            true => Ok(Some(bytes)),
+            false => Err(HubError::Mismatch { file: clipway_formats::shown(file), expected, found }),
+        }
     }
 
     /// Whether the cache has a file of this size for an entry, whose hash was not checked now.

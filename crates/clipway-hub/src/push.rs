@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,25 +10,35 @@ use clipway_formats::shown;
 use serde_json::json;
 
 use crate::cache::files;
-use crate::entry::Content;
+use crate::entry::{Content, Tree};
 use crate::hash::Hasher;
 use crate::http::{About, Ask, quoted};
 use crate::name::check_path;
+use crate::told::Told;
 use crate::tree;
 use crate::{Hub, HubError, RepoName};
 
 /// Most files in one question about how they are to be sent.
 const QUESTION: usize = 256;
 /// Most bytes of an answer.
-const ANSWER: u64 = 8 << 20;
+pub(crate) const ANSWER: u64 = 8 << 20;
+
+/// Where the bytes of a file to push are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushContent {
+    /// In a file.
+    File(PathBuf),
+    /// In memory.
+    Bytes(Arc<[u8]>),
+}
 
 /// A file to push, with both hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushFile {
     /// Path in the repository.
     pub path: String,
-    /// The file.
-    pub local: PathBuf,
+    /// Its bytes.
+    pub content: PushContent,
     /// Size in bytes.
     pub size: u64,
     /// SHA-256 of the content.
@@ -47,10 +58,20 @@ pub struct PushOptions {
     pub pull_request: bool,
     /// First line of the commit's message.
     pub summary: String,
-    /// Whether to keep a README that the repository has.
-    pub keep_readme: bool,
     /// Whether to ask only, and change nothing.
     pub dry_run: bool,
+}
+
+impl PushOptions {
+    /// The branch.
+    pub(crate) fn branch(&self) -> &str {
+        self.revision.as_deref().unwrap_or("main")
+    }
+
+    /// What addresses end with where a pull request is wanted.
+    pub(crate) fn query(&self) -> &'static str {
+        if self.pull_request { "?create_pr=1" } else { "" }
+    }
 }
 
 /// What a push does with a file.
@@ -62,8 +83,6 @@ pub enum PushState {
     Inline,
     /// It goes to the store of large files.
     Large,
-    /// The repository's own text stays.
-    Kept,
     /// The repository does not want it (`.gitignore`).
     Ignored,
 }
@@ -81,6 +100,30 @@ pub struct PushPlan {
     pub files: Vec<(PushFile, PushState)>,
 }
 
+impl PushContent {
+    /// A reader of `length` bytes from `start` on.
+    pub(crate) fn slice(&self, start: u64, length: u64) -> Result<Box<dyn Read + '_>, HubError> {
+        Ok(match self {
+            PushContent::File(path) => Box::new(files::slice(path, start, length)?),
+            PushContent::Bytes(bytes) => {
+                let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Box::new(&bytes[place(start)..place(start.saturating_add(length))])
+            }
+        })
+    }
+
+    /// The first bytes, `most` at most.
+    fn read(&self, most: u64) -> Result<Vec<u8>, HubError> {
+        let mut bytes = Vec::new();
+        let read = self.slice(0, most)?.read_to_end(&mut bytes);
+        read.map_err(|cause| match self {
+            PushContent::File(path) => HubError::io(path, cause),
+            PushContent::Bytes(_) => HubError::io("", cause),
+        })?;
+        Ok(bytes)
+    }
+}
+
 impl PushFile {
     /// Hashes a file.
     ///
@@ -91,16 +134,25 @@ impl PushFile {
         let failed = |cause| HubError::io(local, cause);
         let mut file = files::open(local)?;
         let size = file.metadata().map_err(failed)?.len();
-        let mut hashes = (Hasher::of(&Content::Lfs(String::new()), size), Hasher::git(size));
-        let read = files::each_piece(&mut file, local, |bytes| {
-            hashes.0.update(bytes);
-            hashes.1.update(bytes);
-        })?;
+        let mut hashes = Hashes::of(size);
+        let read = files::each_piece(&mut file, local, |bytes| hashes.update(bytes))?;
         if read != size {
             return Err(HubError::Changed { file: shown(path) });
         }
-        let (path, local) = (path.to_owned(), local.to_owned());
-        Ok(PushFile { path, local, size, sha256: hashes.0.finish(), git: hashes.1.finish() })
+        Ok(hashes.file(path, PushContent::File(local.to_owned()), size))
+    }
+
+    /// Hashes bytes that are to be a file of the repository.
+    ///
+    /// # Errors
+    /// A name that no repository may have.
+    pub fn of(path: &str, bytes: impl Into<Arc<[u8]>>) -> Result<PushFile, HubError> {
+        check_path(path)?;
+        let bytes = bytes.into();
+        let size = bytes.len() as u64;
+        let mut hashes = Hashes::of(size);
+        hashes.update(&bytes);
+        Ok(hashes.file(path, PushContent::Bytes(bytes), size))
     }
 
     /// All files below a folder.
@@ -111,67 +163,112 @@ impl PushFile {
         files::below(folder)?.iter().map(|path| PushFile::read(path, &folder.join(path))).collect()
     }
 
-    fn hash(&self, state: PushState) -> &str {
+    pub(crate) fn hash(&self, state: PushState) -> &str {
         if state == PushState::Large { &self.sha256 } else { &self.git }
+    }
+
+    /// The bytes of a file that stands in the commit itself.
+    pub(crate) fn inline(&self) -> Result<Vec<u8>, HubError> {
+        let bytes = self.content.read(self.size)?;
+        let mut hash = Hasher::git(self.size);
+        hash.update(&bytes);
+        match hash.finish() == self.git {
+            true => Ok(bytes),
+            false => Err(HubError::Changed { file: shown(&self.path) }),
+        }
+    }
+}
+
+/// Both hashes of a file.
+struct Hashes {
+    sha256: Hasher,
+    git: Hasher,
+}
+
+impl Hashes {
+    fn of(size: u64) -> Hashes {
+        Hashes { sha256: Hasher::of(&Content::Lfs(String::new()), size), git: Hasher::git(size) }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.git.update(bytes);
+    }
+
+    fn file(self, path: &str, content: PushContent, size: u64) -> PushFile {
+        PushFile {
+            path: path.to_owned(),
+            content,
+            size,
+            sha256: self.sha256.finish(),
+            git: self.git.finish(),
+        }
     }
 }
 
 impl Hub {
-    /// Pushes files in one commit. Files that the repository has are not sent, and if it has all there is no commit. The
-    /// commit names its parent: if its answer is lost, the branch's head decides whether it was made.
+    /// The branch that a push would write, as it is; `None` for a repository that does not exist.
+    ///
+    /// # Errors
+    /// A branch that does not exist, or a Hub that cannot be asked.
+    pub fn head(&self, repo: &RepoName, options: &PushOptions) -> Result<Option<Tree>, HubError> {
+        crate::name::check_revision(options.branch())?;
+        match tree::commit_of(&self.http, repo, options.branch()) {
+            Err(HubError::NoRepository { .. }) => Ok(None),
+            found => tree::list(&self.http, repo, &found?).map(Some),
+        }
+    }
+
+    /// Pushes files in one commit onto a branch as [`Hub::head`] found it. Files that the repository has are not sent, and
+    /// if it has all there is no commit. The commit names its parent: if its answer is lost, the branch's head decides
+    /// whether it was made.
     ///
     /// # Errors
     /// A repository that cannot be written or changed meanwhile, a card that the Hub refuses, a file that changed.
     pub fn push(
         &self,
         repo: &RepoName,
+        head: Option<&Tree>,
         local: &[PushFile],
         options: &PushOptions,
     ) -> Result<PushPlan, HubError> {
-        let revision = options.revision.as_deref().unwrap_or("main");
-        crate::name::check_revision(revision)?;
         self.validate(local)?;
-        let parent = match tree::commit_of(&self.http, repo, revision) {
-            Err(HubError::NoRepository { .. }) if options.dry_run => {
-                let state = |file: &PushFile| (file.clone(), PushState::Inline);
-                let files = local.iter().map(state).collect();
+        let created;
+        let head = match head {
+            Some(head) => head,
+            None if options.dry_run => {
+                let files = local.iter().map(|file| (file.clone(), PushState::Inline)).collect();
                 return Ok(PushPlan { parent: None, commit: None, pull_request: None, files });
             }
-            Err(HubError::NoRepository { .. }) => {
+            None => {
                 self.create(repo, options.private)?;
-                tree::commit_of(&self.http, repo, revision)?
+                created = self.created(repo, local, options)?;
+                &created
             }
-            found => found?,
         };
-        let head = tree::list(&self.http, repo, &parent)?;
         let mut states = Vec::new();
         for group in local.chunks(QUESTION) {
-            states.extend(self.states(repo, revision, group, options)?);
+            states.extend(self.states(repo, group, options)?);
         }
         for (file, state) in local.iter().zip(&mut states) {
-            let there = head.files.get(&file.path);
-            if there
-                .is_some_and(|there| [&file.sha256, &file.git].contains(&&there.content.hash().to_owned()))
-            {
+            let there = head.files.get(&file.path).map(|entry| entry.content.hash());
+            if there.is_some_and(|hash| [&file.sha256, &file.git].iter().any(|ours| *ours == hash)) {
                 *state = PushState::Unchanged;
-            } else if file.path == "README.md" && options.keep_readme && there.is_some() {
-                *state = PushState::Kept;
             }
         }
         let files: Vec<(PushFile, PushState)> = local.iter().cloned().zip(states).collect();
-        let mut plan = PushPlan { parent: Some(parent.clone()), commit: None, pull_request: None, files };
-        let changed: Vec<&(PushFile, PushState)> = plan
-            .files
-            .iter()
-            .filter(|(_, state)| matches!(state, PushState::Inline | PushState::Large))
-            .collect();
+        let parent = Some(head.commit.clone());
+        let mut plan = PushPlan { parent, commit: None, pull_request: None, files };
+        let is_sent = |state: PushState| matches!(state, PushState::Inline | PushState::Large);
+        let changed: Vec<&(PushFile, PushState)> =
+            plan.files.iter().filter(|(_, state)| is_sent(*state)).collect();
         if options.dry_run || changed.is_empty() {
             return Ok(plan);
         }
         for (file, _) in changed.iter().filter(|(_, state)| *state == PushState::Large) {
             self.send(repo, file)?;
         }
-        let made = self.commit(repo, revision, &parent, &changed, options)?;
+        let made = self.commit(repo, &head.commit, &changed, options)?;
         (plan.commit, plan.pull_request) = (Some(made.0), made.1);
         Ok(plan)
     }
@@ -179,7 +276,7 @@ impl Hub {
     /// Asks the Hub whether a README's front matter is valid.
     fn validate(&self, local: &[PushFile]) -> Result<(), HubError> {
         let Some(card) = local.iter().find(|file| file.path == "README.md") else { return Ok(()) };
-        let bytes = files::read_small(&card.local, ANSWER)?.unwrap_or_default();
+        let bytes = card.content.read(ANSWER)?;
         let body = json!({ "content": String::from_utf8_lossy(&bytes), "repoType": "model" }).to_string();
         let url = format!("{}/api/validate-yaml", self.http.endpoint());
         let ask = Ask::post(url, "application/json", body.as_bytes());
@@ -198,128 +295,63 @@ impl Hub {
         self.http.ask(&Ask::post(url, "application/json", body.as_bytes()), &about).map(drop)
     }
 
+    /// The first commit of a repository that was created. What is pushed was made for an empty one.
+    fn created(&self, repo: &RepoName, local: &[PushFile], options: &PushOptions) -> Result<Tree, HubError> {
+        let commit = tree::commit_of(&self.http, repo, options.branch())?;
+        let tree = tree::list(&self.http, repo, &commit)?;
+        let is_foreign = |file: &PushFile| {
+            let there = tree.files.get(&file.path).map(|entry| entry.content.hash());
+            there.is_some_and(|hash| hash != file.sha256 && hash != file.git)
+        };
+        match local.iter().any(|file| file.path == "README.md" && is_foreign(file)) {
+            true => {
+                Err(HubError::Moved { repo: repo.to_string(), expected: "none".to_owned(), found: commit })
+            }
+            false => Ok(tree),
+        }
+    }
+
     /// How the Hub wants files to be sent.
     fn states(
         &self,
         repo: &RepoName,
-        revision: &str,
         group: &[PushFile],
         options: &PushOptions,
     ) -> Result<Vec<PushState>, HubError> {
         let mut asked = Vec::new();
         for file in group {
-            let mut sample = Vec::new();
-            let start = files::slice(&file.local, 0, 512)?.read_to_end(&mut sample);
-            start.map_err(|cause| HubError::io(&file.local, cause))?;
-            asked.push(json!({ "path": file.path, "sample": STANDARD.encode(sample), "size": file.size }));
+            let sample = STANDARD.encode(file.content.read(512)?);
+            asked.push(json!({ "path": file.path, "sample": sample, "size": file.size }));
         }
         let body = json!({ "files": asked }).to_string();
-        let revision = quoted(revision, false);
-        let pull = if options.pull_request { "?create_pr=1" } else { "" };
-        let url = format!("{}/api/models/{repo}/preupload/{revision}{pull}", self.http.endpoint());
-        let json = self.json(repo, &Ask::post(url, "application/json", body.as_bytes()))?;
-        group
-            .iter()
-            .map(|file| {
-                let entries = json["files"].as_array().into_iter().flatten();
-                let entry = entries.clone().find(|entry| entry["path"] == file.path.as_str());
-                let Some(entry) = entry else {
-                    return Err(self.unclear("it does not answer for every file"));
-                };
-                let state = match entry["uploadMode"].as_str() {
-                    _ if file.size == 0 => PushState::Inline,
-                    Some("regular") => PushState::Inline,
-                    Some("lfs") => PushState::Large,
-                    _ => return Err(self.unclear("an unknown way to send a file")),
-                };
-                Ok(match entry["oid"].as_str() {
-                    _ if entry["shouldIgnore"] == true => PushState::Ignored,
-                    Some(oid) if oid == file.hash(state) => PushState::Unchanged,
-                    _ => state,
-                })
+        let (revision, query) = (quoted(options.branch(), false), options.query());
+        let url = format!("{}/api/models/{repo}/preupload/{revision}{query}", self.http.endpoint());
+        let told = self.told(repo, &Ask::post(url, "application/json", body.as_bytes()))?;
+        let entries = told.get("files").items();
+        let state_of = |file: &PushFile| {
+            let entry = entries.iter().find(|entry| entry.get("path").text() == Some(&file.path));
+            let Some(entry) = entry else {
+                return Err(self.unclear("it does not answer for every file"));
+            };
+            let state = match entry.get("uploadMode").text() {
+                _ if file.size == 0 => PushState::Inline,
+                Some("regular") => PushState::Inline,
+                Some("lfs") => PushState::Large,
+                _ => return Err(self.unclear("an unknown way to send a file")),
+            };
+            Ok(match entry.get("oid").text() {
+                _ if entry.get("shouldIgnore").is_true() => PushState::Ignored,
+                Some(oid) if oid == file.hash(state) => PushState::Unchanged,
+                _ => state,
             })
-            .collect()
-    }
-
-    /// Makes the commit; returns its id and the address of a pull request.
-    fn commit(
-        &self,
-        repo: &RepoName,
-        revision: &str,
-        parent: &str,
-        changed: &[&(PushFile, PushState)],
-        options: &PushOptions,
-    ) -> Result<(String, Option<String>), HubError> {
-        let header = json!({ "summary": options.summary, "description": "", "parentCommit": parent });
-        let mut body = json!({ "key": "header", "value": header }).to_string();
-        for (file, state) in changed {
-            let line = match state {
-                PushState::Large => json!({ "key": "lfsFile", "value": {
-                    "path": file.path, "algo": "sha256", "oid": file.sha256, "size": file.size,
-                } }),
-                _ => {
-                    let bytes = files::read_small(&file.local, file.size)?.unwrap_or_default();
-                    let mut hash = Hasher::git(file.size);
-                    hash.update(&bytes);
-                    if hash.finish() != file.git {
-                        return Err(HubError::Changed { file: shown(&file.path) });
-                    }
-                    json!({ "key": "file", "value": {
-                        "content": STANDARD.encode(bytes), "path": file.path, "encoding": "base64",
-                    } })
-                }
-            };
-            body.push('\n');
-            body.push_str(&line.to_string());
-        }
-        let pull = if options.pull_request { "?create_pr=1" } else { "" };
-        let url =
-            format!("{}/api/models/{repo}/commit/{}{pull}", self.http.endpoint(), quoted(revision, false));
-        let ask = Ask::post(url, "application/x-ndjson", body.as_bytes());
-        // A second pull request cannot be told from the first.
-        let ask = Ask { is_once: options.pull_request, ..ask };
-        let answer = self.http.ask(&ask, &About { handles: &[412], revision, ..about(repo) });
-        let is_unclear = match &answer {
-            Ok(answer) => answer.status() == 412,
-            Err(HubError::Unreachable { .. } | HubError::Timeout { .. } | HubError::Unavailable { .. }) => {
-                true
-            }
-            Err(_) => false,
         };
-        if is_unclear && !options.pull_request {
-            let head = tree::commit_of(&self.http, repo, revision)?;
-            let tree = tree::list(&self.http, repo, &head)?;
-            let has_all = changed.iter().all(|(file, state)| {
-                tree.files.get(&file.path).is_some_and(|entry| entry.content.hash() == file.hash(*state))
-            });
-            return match (head == parent, has_all, answer) {
-                (false, true, _) => Ok((head, None)),
-                (true, _, Err(error)) => Err(error),
-                _ => {
-                    Err(HubError::Moved { repo: repo.to_string(), expected: parent.to_owned(), found: head })
-                }
-            };
-        }
-        let answer = answer?;
-        if answer.status() == 412 {
-            let (expected, found) = (parent.to_owned(), "another".to_owned());
-            return Err(HubError::Moved { repo: repo.to_string(), expected, found });
-        }
-        let json = self.read(answer.bytes(&self.http, ANSWER)?)?;
-        let commit = json["commitOid"].as_str().filter(|oid| crate::name::is_commit(oid));
-        let commit = commit.ok_or_else(|| self.unclear("no commit in its answer"))?.to_owned();
-        Ok((commit, json["pullRequestUrl"].as_str().map(|text| self.http.safe(text))))
+        group.iter().map(state_of).collect()
     }
 
-    pub(crate) fn json(&self, repo: &RepoName, ask: &Ask<'_>) -> Result<serde_json::Value, HubError> {
+    /// Asks, and parses the answer.
+    pub(crate) fn told(&self, repo: &RepoName, ask: &Ask<'_>) -> Result<Told, HubError> {
         let answer = self.http.ask(ask, &about(repo))?;
-        self.read(answer.bytes(&self.http, ANSWER)?)
-    }
-
-    /// Reads an answer, which the strict parser must accept first.
-    fn read(&self, bytes: Vec<u8>) -> Result<serde_json::Value, HubError> {
-        tree::parse(&bytes, self.http.endpoint())?;
-        serde_json::from_slice(&bytes).map_err(|_| self.unclear("its answer cannot be read"))
+        Told::parse(&answer.bytes(&self.http, ANSWER)?, &self.http.host())
     }
 
     pub(crate) fn unclear(&self, reason: &str) -> HubError {

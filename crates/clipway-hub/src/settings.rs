@@ -59,6 +59,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// First pause before another attempt; each further one is twice as long, up to 8 times this.
     pub pause: Duration,
+    /// How long a second is that a server asks to wait; tests make it shorter.
+    pub second: Duration,
     /// Name and version of the program, for the server.
     pub agent: String,
 }
@@ -108,6 +110,7 @@ impl Settings {
             offline: is_on("HF_HUB_OFFLINE") || is_on("TRANSFORMERS_OFFLINE"),
             timeout: Duration::from_secs(seconds).clamp(Duration::from_secs(1), Duration::from_secs(600)),
             pause: Duration::from_secs(1),
+            second: Duration::from_secs(1),
             agent: concat!("clipway/", env!("CARGO_PKG_VERSION")).to_owned(),
         })
     }

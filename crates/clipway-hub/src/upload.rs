@@ -5,9 +5,9 @@ use std::io::Read;
 use serde_json::json;
 use ureq::http::Method;
 
-use crate::cache::files;
 use crate::http::{About, Ask, Sent};
 use crate::push::{PushFile, about};
+use crate::told::Part;
 use crate::{Hub, HubError, RepoName};
 
 /// Most parts of a large file.
@@ -26,25 +26,32 @@ impl Hub {
         let url = format!("{}/{repo}.git/info/lfs/objects/batch", self.http.endpoint());
         let mut ask = Ask::post(url, LFS, body.as_bytes());
         ask.headers.push(("accept", LFS.to_owned()));
-        let json = self.json(repo, &ask)?;
-        let object = &json["objects"][0];
-        if let Some(message) = object["error"]["message"].as_str() {
+        let told = self.told(repo, &ask)?;
+        let Some(object) = told.get("objects").items().into_iter().next() else {
+            return Err(self.unclear("it answers for no file"));
+        };
+        if let Some(message) = object.get("error").get("message").text() {
             return Err(self.unclear(&self.http.safe(message)));
         }
-        if object["oid"] != file.sha256.as_str() {
+        if object.get("oid").text() != Some(&file.sha256) {
             return Err(self.unclear("it answers for another file"));
         }
-        let Some(upload) = object["actions"].get("upload") else { return Ok(()) };
+        let upload = object.get("actions").get("upload");
+        if !upload.is_there() {
+            return Ok(());
+        }
         self.http.watcher().begin(&file.path, file.size, 0);
-        let href = upload["href"].as_str().unwrap_or_default();
-        match upload["header"].get("chunk_size").map(|size| size.as_str().unwrap_or_default()) {
-            None => {
-                self.put(href, file, 0, file.size)?;
+        let (href, header) = (upload.get("href").text().unwrap_or_default(), upload.get("header"));
+        let chunk = header.get("chunk_size");
+        match chunk.is_there() {
+            false => self.put(href, file, 0, file.size).map(drop)?,
+            true => {
+                let chunk = chunk.text().and_then(|size| size.parse().ok()).unwrap_or(0);
+                self.parts(href, &header, chunk, file)?;
             }
-            Some(size) => self.parts(href, &upload["header"], size.parse().unwrap_or(0), file)?,
         }
         self.http.watcher().end();
-        if let Some(href) = object["actions"]["verify"]["href"].as_str() {
+        if let Some(href) = object.get("actions").get("verify").get("href").text() {
             let body = json!({ "oid": file.sha256, "size": file.size }).to_string();
             self.http.ask(&Ask::post(href, "application/json", body.as_bytes()), &about(repo))?;
         }
@@ -52,19 +59,11 @@ impl Hub {
     }
 
     /// Sends a file in parts of `chunk` bytes.
-    fn parts(
-        &self,
-        href: &str,
-        header: &serde_json::Value,
-        chunk: u64,
-        file: &PushFile,
-    ) -> Result<(), HubError> {
+    fn parts(&self, href: &str, header: &Part<'_>, chunk: u64, file: &PushFile) -> Result<(), HubError> {
         let count = if chunk == 0 { 0 } else { file.size.div_ceil(chunk) };
         let addresses: Vec<&str> =
-            (1..=count.min(PARTS)).filter_map(|part| header[format!("{part:05}")].as_str()).collect();
-        let listed = header
-            .as_object()
-            .map_or(0, |header| header.keys().filter(|key| key.parse::<u64>().is_ok()).count());
+            (1..=count.min(PARTS)).filter_map(|part| header.get(&format!("{part:05}")).text()).collect();
+        let listed = header.keys().iter().filter(|key| key.parse::<u64>().is_ok()).count();
         if count == 0 || addresses.len() as u64 != count || listed as u64 != count {
             return Err(self.unclear("its parts do not add up to the file"));
         }
@@ -87,8 +86,7 @@ impl Hub {
         start: u64,
         length: u64,
     ) -> Result<Option<String>, HubError> {
-        let open =
-            || -> Result<Box<dyn Read>, HubError> { Ok(Box::new(files::slice(&file.local, start, length)?)) };
+        let open = || -> Result<Box<dyn Read + '_>, HubError> { file.content.slice(start, length) };
         let body = Sent::Stream { length, open: &open };
         let ask = Ask { method: Method::PUT, body, ..Ask::get(address) };
         let answer = self.http.ask(&ask, &About::default())?;

@@ -18,6 +18,7 @@
 
 mod nearest;
 mod problems;
+pub mod front_matter;
 pub mod contract;
 pub mod config;
 pub mod graph;
@@ -25,6 +26,7 @@ pub mod architecture;
 pub mod registry;
 pub mod input;
 pub mod checkpoint;
+pub mod license;
 pub mod state_dict;
 pub mod differences;
 pub mod identify;

@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             max_shard_bytes: None,
             tokenizer: TokenizerParts::default(),
             license: None,
+            license_link: None,
             force: false,
             inputs: Vec::new(),
             progress: &(),

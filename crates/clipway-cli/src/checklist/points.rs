@@ -5,7 +5,6 @@ use std::path::Path;
 use clipway_formats::shown;
 use clipway_model::artifact::Artifact;
 use clipway_model::contract::{Contract, Known, Origin};
-use clipway_model::input::{Folder, Kind};
 use clipway_model::inspect::{Inspection, TensorStatistics};
 use clipway_model::source::Source;
 use clipway_run::onnx::OnnxFolder;
@@ -27,7 +26,6 @@ pub fn unopened(failure: &Failure) -> Point {
 /// The points of an opened source: those that headers show, and those that need a config.
 /// `given` is the source with its options, as on the command line.
 pub fn source(
-    path: &Path,
     given: &str,
     inspection: &Inspection,
     resolved: Result<(&Source, &Contract), &Failure>,
@@ -59,7 +57,7 @@ pub fn source(
                 &[&contract.activation.from],
                 &format!("clipway inspect {given} --probe"),
             ));
-            points.push(license(path, given, contract));
+            points.push(license(given, source, contract));
         }
     }
     points
@@ -187,30 +185,20 @@ fn tokenizer(given: &str, contract: &Contract) -> Option<Point> {
     })
 }
 
-/// The license: of the contract, or of the model card.
-fn license(path: &Path, given: &str, contract: &Contract) -> Point {
-    let stated = contract.license.as_ref().map(|license| (license.value.clone(), license.from.to_string()));
-    match stated.or_else(|| card_license(path).map(|license| (license, "`README.md`".to_owned()))) {
-        Some((license, from)) => Point::pass("license", format!("{} ({from})", shown(&license))),
-        None => Point::warn(
-            "license",
-            "none is stated",
-            format!("clipway export {given} --license NAME --out DIR"),
-        ),
+/// The license, what it does not permit, and what contradicts it.
+fn license(given: &str, source: &Source, contract: &Contract) -> Point {
+    let mend = format!("clipway export {given} --license NAME --out DIR");
+    let Some(license) = &contract.license else { return Point::warn("license", "none is stated", mend) };
+    let found = format!("{} ({})", shown(&license.value), license.from);
+    if let Some(contradiction) = source.licenses().notes().into_iter().next() {
+        return Point::warn("license", contradiction, mend);
     }
-}
-
-/// The license in the head of a model card.
-fn card_license(path: &Path) -> Option<String> {
-    let folder = if path.is_dir() { Folder::open(path).ok()? } else { Folder::of(path).ok()? };
-    let card = String::from_utf8(folder.read("README.md", Kind::Config).ok()??).ok()?;
-    let mut lines = card.lines();
-    if lines.next()?.trim() != "---" {
-        return None;
+    match contract.license_restriction() {
+        Some((_, restriction)) => {
+            Point::warn("license", format!("{found}: it {restriction}"), "ask its owner for another license")
+        }
+        None => Point::pass("license", found),
     }
-    let head = lines.take_while(|line| line.trim() != "---");
-    let license = head.filter_map(|line| line.strip_prefix("license:")).next()?;
-    Some(license.trim().trim_matches(['"', '\'']).to_owned()).filter(|license| !license.is_empty())
 }
 
 /// Whether a folder is unchanged since it was exported, and whether it was verified then.

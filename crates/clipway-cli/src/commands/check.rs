@@ -125,7 +125,7 @@ impl Check {
         let known =
             resolved.and_then(|mut source| contract::of(&mut source).map(|contract| (source, contract)));
         let seen = known.as_ref().map(|(source, contract)| (source, contract));
-        found.list.points.extend(checklist::source(&self.source, &given, &inspection, seen));
+        found.list.points.extend(checklist::source(&given, &inspection, seen));
         self.add_artifact(&mut found);
         if let Ok((source, contract)) = known {
             let programs = checklist::programs(&self.source, &given, Some(&source), &self.programs);

@@ -1,6 +1,6 @@
 //! `clipway export`: from a checkpoint to a verified folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -18,8 +18,10 @@ use clipway_run::load::{self, LoadError, LoadOptions, LoadedTokenizer};
 use clipway_run::verify::{FolderVerification, Report};
 use serde_json::{Value, json};
 
+use super::destination::Destination;
 use super::export_report::{dry_run, text_of};
 use super::int8::{Chosen, Int8Kind, Int8Options};
+use super::license;
 use super::onnx::{self, OnnxOptions};
 use crate::failure::Failure;
 use crate::options::size;
@@ -33,8 +35,11 @@ use crate::verification::InputOptions;
 /// Dtypes of floating-point weights.
 #[derive(Clone, Copy, ValueEnum)]
 enum PrecisionName {
+    #[value(aliases = ["amp", "amp_bf16", "amp_bfloat16"])]
     Fp32,
+    #[value(alias = "pure_fp16")]
     Fp16,
+    #[value(alias = "pure_bf16")]
     Bf16,
     /// Weights and the inputs of products, for `--to clipway` and ONNX: see the int8 options
     Int8,
@@ -63,6 +68,9 @@ pub struct Export {
     pub(super) source: SourceName,
 
     #[command(flatten)]
+    destination: Destination,
+
+    #[command(flatten)]
     options: ExportOptions,
 }
 
@@ -76,17 +84,13 @@ impl Export {
     /// Exports, or reports what an export would do.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.options.source_arguments.open(&self.source)?;
-        self.options.run(&checkpoint, Some(&self.source), None, &[], ui)
+        self.options.run((&checkpoint, Some(&self.source), None), &[], &self.destination, ui)
     }
 }
 
 /// What to write, and how
 #[derive(Args)]
 pub struct ExportOptions {
-    /// Folder to write
-    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
-    out: Option<PathBuf>,
-
     /// Targets to write; those of several layouts become folders inside `--out`
     #[arg(long, value_name = "TARGET", value_parser = targets(), value_delimiter = ',', default_value = "open_clip")]
     to: Vec<String>,
@@ -107,14 +111,6 @@ pub struct ExportOptions {
     #[arg(long)]
     fold: bool,
 
-    /// Print the plan and the ledger without writing anything
-    #[arg(long)]
-    dry_run: bool,
-
-    /// Replace an existing artifact
-    #[arg(long)]
-    force: bool,
-
     /// Skip verification; the artifact is then marked as not verified
     #[arg(long)]
     no_verify: bool,
@@ -133,9 +129,14 @@ pub struct ExportOptions {
     #[command(flatten)]
     int8: Int8Options,
 
-    /// License of the weights, for the model card
-    #[arg(long, value_name = "NAME", alias = "licence")]
+    /// License of the weights: an identifier of the Hub such as `mit`, or a name of its own [default: what the source
+    /// states]
+    #[arg(long, value_name = "NAME", alias = "licence", value_parser = license::parse)]
     license: Option<String>,
+
+    /// Where the text of a license with a name of its own is
+    #[arg(long, value_name = "ADDRESS", requires = "license")]
+    license_link: Option<String>,
 
     #[command(flatten)]
     reading: ReadingOptions,
@@ -167,12 +168,37 @@ impl ExportOptions {
     /// output, which must not contain any of `inputs`. A checkpoint of several sources comes with how they are mixed.
     pub fn run(
         &self,
-        checkpoint: &Arc<Checkpoint>,
-        named: Option<&SourceName>,
-        mixed: Option<&Mixed>,
+        source: (&Arc<Checkpoint>, Option<&SourceName>, Option<&Mixed>),
         inputs: &[&Path],
+        destination: &Destination,
         ui: &Ui,
     ) -> Result<bool, Failure> {
+        let mut documents = Vec::new();
+        let mut print = |document: Value, text: String| match ui.json() {
+            true => {
+                documents.push(document);
+                Ok(())
+            }
+            false => ui.data(&text).map_err(|failure| destination.written(failure)),
+        };
+        self.export(source, inputs, destination, &mut print, ui)?;
+        let printed = match &documents[..] {
+            [] => Ok(()),
+            [document] => ui.data_json(document),
+            documents => ui.data_json(&documents),
+        };
+        printed.map(|()| true).map_err(|failure| destination.written(failure))
+    }
+
+    /// Exports a checkpoint, or finds what an export would do, and passes on the report of each layout.
+    pub fn export(
+        &self,
+        (checkpoint, named, mixed): (&Arc<Checkpoint>, Option<&SourceName>, Option<&Mixed>),
+        inputs: &[&Path],
+        destination: &Destination,
+        report: &mut dyn FnMut(Value, String) -> Result<(), Failure>,
+        ui: &Ui,
+    ) -> Result<(), Failure> {
         let composed = mixed.map(|mixed| Arc::clone(&mixed.composed));
         let options = SourceOptions { composed, ..self.options(named)? };
         let groups = self.groups();
@@ -208,46 +234,40 @@ impl ExportOptions {
             }
         });
         let prepared = prepared.collect::<Result<Vec<_>, Failure>>()?;
-        let mut documents = Vec::new();
         for ((targets, prepared), tokenizer) in groups.iter().zip(&prepared).zip(tokenizers) {
-            let (document, text) = match &self.out {
-                Some(out) if !self.dry_run => {
+            let (document, text) = match &destination.out {
+                Some(out) if !destination.dry_run => {
                     let out = match groups.len() {
                         1 => out.clone(),
                         _ => out.join(targets[0].spelling.layout),
                     };
                     let formats = targets.iter().map(|target| target.format).collect();
-                    self.write((&out, inputs), prepared, formats, tokenizer, (&options, chosen.as_ref()), ui)?
+                    let place = (out.as_path(), inputs, destination.force);
+                    self.write(place, prepared, formats, tokenizer, (&options, chosen.as_ref()), ui)?
                 }
                 _ => dry_run(prepared, targets.len())?,
             };
-            if ui.json() {
-                documents.push(document);
-            } else {
-                ui.data(&text).map_err(|failure| self.written(failure))?;
-            }
+            report(document, text)?;
         }
-        let printed = match &documents[..] {
-            [] => Ok(()),
-            [document] => ui.data_json(document),
-            documents => ui.data_json(&documents),
-        };
-        printed.map(|()| true).map_err(|failure| self.written(failure))
+        Ok(())
     }
 
-    /// Why a report could not be printed; what was written stays.
-    fn written(&self, failure: Failure) -> Failure {
-        match &self.out {
-            Some(out) if !self.dry_run => {
-                let folder = shown_path(out);
-                let message = format!(
-                    "`{folder}` is complete, but its report could not be printed: {}",
-                    failure.message
-                );
-                Failure { message, ..failure }
-            }
-            _ => failure,
-        }
+    /// Whether all targets are written into one folder, as one layout.
+    #[cfg(feature = "hub")]
+    pub fn has_one_layout(&self) -> bool {
+        self.groups().len() == 1
+    }
+
+    /// The license that was given, and where its text is.
+    #[cfg(feature = "hub")]
+    pub fn license(&self) -> Option<(&str, Option<&str>)> {
+        self.license.as_deref().map(|license| (license, self.license_link.as_deref()))
+    }
+
+    /// Writes fp32 where no precision was asked for.
+    #[cfg(feature = "hub")]
+    pub fn default_to_fp32(&mut self) {
+        self.precision.get_or_insert(PrecisionName::Fp32);
     }
 
     fn options(&self, named: Option<&SourceName>) -> Result<SourceOptions, Failure> {
@@ -273,7 +293,7 @@ impl ExportOptions {
 
     fn write(
         &self,
-        (out, others): (&Path, &[&Path]),
+        (out, others, force): (&Path, &[&Path], bool),
         prepared: &Prepared<'_>,
         formats: Vec<WeightsFormat>,
         tokenizer: TokenizerParts,
@@ -304,7 +324,8 @@ impl ExportOptions {
                 max_shard_bytes: self.max_shard_size,
                 tokenizer,
                 license: self.license.clone(),
-                force: self.force,
+                license_link: self.license_link.clone(),
+                force,
                 inputs: self
                     .inputs
                     .paths()
@@ -329,6 +350,7 @@ impl ExportOptions {
             "verification": report.artifact.verification,
             "seconds": report.timings,
         });
+        license::warn(&report.artifact.contract, ui);
         if let Some(leftover) = &report.leftover {
             ui.warn(&format!("the replaced output could not be removed: {leftover}"));
         }

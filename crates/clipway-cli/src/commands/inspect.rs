@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::Args;
-use clipway_formats::{shown_path, shown_up_to};
+use clipway_formats::{shown, shown_path, shown_up_to};
+use clipway_model::artifact::Artifact;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::contract::Contract;
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
+use clipway_model::license::LicenseSummary;
 use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 use clipway_run::activation::{Weighed, weigh_activations};
@@ -74,7 +76,8 @@ impl Inspect {
         if self.source.is_dir()
             && let Some(folder) = source::graphs(&self.source, source.backend)?
         {
-            return super::onnx_inspect::run(&folder, ui);
+            let artifact = Artifact::find(&self.source).map_err(|error| source::artifact_failure(&error))?;
+            return super::onnx_inspect::run(&folder, artifact.as_ref(), ui);
         }
         let checkpoint = source.open(&self.source)?;
         let given = source.options(Some(&self.source));
@@ -241,6 +244,9 @@ fn text_of(inspection: &Inspection) -> String {
         line("fact", format!("{key}: {}", serde_json::to_string(value).unwrap_or_default()));
     }
     models(inspection, &mut line);
+    for (name, value) in inspection.license.iter().flat_map(license_lines) {
+        line(name, value);
+    }
     line(
         "activation",
         format!("{}: {}", inspection.activation.known.unwrap_or("unknown"), inspection.activation.why),
@@ -308,6 +314,16 @@ fn models(inspection: &Inspection, line: &mut impl FnMut(&str, String)) {
     if inspection.has_config {
         line("config", "open_clip_config.json beside the weights".to_owned());
     }
+}
+
+/// The license, what it does not permit, and what contradicts it.
+pub fn license_lines(license: &LicenseSummary) -> Vec<(&'static str, String)> {
+    let name = license.terms.name.as_ref().filter(|name| **name != license.license);
+    let named = name.map(|name| format!(" `{}`", shown(name))).unwrap_or_default();
+    let restriction = license.restriction.as_ref().map(|text| format!(": it {text}")).unwrap_or_default();
+    let id = shown(&license.license);
+    let first = ("license", format!("{id}{named} ({}){restriction}", license.from));
+    std::iter::once(first).chain(license.contradictions.iter().map(|text| ("", text.clone()))).collect()
 }
 
 /// JSON without its line breaks.

@@ -8,6 +8,7 @@ use clipway_formats::shown;
 use clipway_model::mix::{MixError, ScaleFrom, pair};
 use clipway_run::mix::{MixSourcesError, mix_sources};
 
+use super::destination::Destination;
 use super::export::ExportOptions;
 use crate::failure::{self, Failure, List};
 use crate::hub::{self, Reads};
@@ -44,6 +45,9 @@ pub struct Mix {
     logit_scale_from: Option<Scale>,
 
     #[command(flatten)]
+    destination: Destination,
+
+    #[command(flatten)]
     export: ExportOptions,
 }
 
@@ -71,7 +75,8 @@ impl Mix {
             let sources = [self.export.resolve(image)?, self.export.resolve(text)?];
             let [image_source, text_source] = sources;
             let mixed = pair(image_source, text_source, scale).map_err(|error| mix_failure(&error))?;
-            return self.export.run(&mixed.checkpoint, None, Some(&mixed), &[&**image, &**text], ui);
+            let inputs: [&Path; 2] = [image, text];
+            return self.export.run((&mixed.checkpoint, None, Some(&mixed)), &inputs, &self.destination, ui);
         }
         let (mut paths, shares) = shares(&self.sources)?;
         paths.iter_mut().try_for_each(|path| hub::bring(path, Reads::Weights, ui))?;
@@ -83,7 +88,7 @@ impl Mix {
             _ => Failure::could_not_run("internal", failure::chain(&error)),
         })?;
         let inputs: Vec<&Path> = paths.iter().map(|path| &**path).collect();
-        self.export.run(&mixed.checkpoint, None, Some(&mixed), &inputs, ui)
+        self.export.run((&mixed.checkpoint, None, Some(&mixed)), &inputs, &self.destination, ui)
     }
 }
 

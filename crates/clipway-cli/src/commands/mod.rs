@@ -5,12 +5,14 @@ mod cache;
 mod check;
 mod classify;
 mod completions;
+mod destination;
 mod embed;
 mod export;
 mod export_report;
 mod inspect;
 mod models;
 mod int8;
+mod license;
 mod mix;
 mod onnx;
 mod onnx_inspect;
@@ -42,7 +44,7 @@ pub enum Command {
     #[cfg(feature = "hub")]
     Pull(pull::Pull),
     #[cfg(feature = "hub")]
-    Push(push::Push),
+    Push(Box<push::Push>),
     #[cfg(feature = "hub")]
     Cache(cache::Cache),
     Completions(completions::Completions),
@@ -94,6 +96,8 @@ impl Command {
             Command::Verify(command) => command.sources(),
             Command::Classify(command) => command.sources(),
             Command::Embed(command) => command.sources(),
+            #[cfg(feature = "hub")]
+            Command::Push(command) => command.sources(),
             _ => Ok(Vec::new()),
         }
     }

@@ -4,19 +4,27 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use clipway_formats::{OnnxDim, OnnxPort, TensorInfo, shown, shown_path};
+use clipway_model::artifact::Artifact;
+use clipway_model::license::Licenses;
 use clipway_run::onnx::{OnnxFolder, OnnxGraphFile, backends};
 use serde_json::{Map, Value, json};
 
+use super::inspect::license_lines;
 use crate::failure::Failure;
 use crate::text::{bytes, counted};
 use crate::ui::Ui;
 
 /// Prints a folder of graphs.
-pub fn run(folder: &OnnxFolder, ui: &Ui) -> Result<bool, Failure> {
+pub fn run(folder: &OnnxFolder, artifact: Option<&Artifact>, ui: &Ui) -> Result<bool, Failure> {
+    let license = artifact.and_then(|artifact| Licenses::agreed(&artifact.contract).summary());
     if ui.json() {
-        ui.data_json(&json(folder))?
+        let mut value = json(folder);
+        value["license"] = json!(license);
+        ui.data_json(&value)?
     } else {
-        ui.data(&text(folder))?
+        let lines = license.iter().flat_map(license_lines);
+        let lines: String = lines.map(|(name, value)| format!("{name:<13} {value}\n")).collect();
+        ui.data(&(lines + &text(folder)))?
     }
     Ok(true)
 }

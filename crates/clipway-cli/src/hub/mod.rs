@@ -3,6 +3,8 @@
 #[cfg(feature = "hub")]
 mod failure;
 #[cfg(feature = "hub")]
+mod publish;
+#[cfg(feature = "hub")]
 mod source;
 
 use crate::failure::Failure;
@@ -11,6 +13,8 @@ use crate::ui::Ui;
 
 #[cfg(feature = "hub")]
 pub use failure::failure;
+#[cfg(feature = "hub")]
+pub use publish::{Card, Changes, Published, publish};
 #[cfg(feature = "hub")]
 pub use source::{Named, client, fetched};
 

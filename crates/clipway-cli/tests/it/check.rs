@@ -158,5 +158,5 @@ fn the_license_of_a_card_is_read() {
     scene
         .write("card/README.md", "---\nlicense: \"apache-2.0\"\ntags: [a]\n---\n# A model\nlicense: other\n");
     let (_, found) = check(&scene, &["card", "--quick"], 0);
-    assert_eq!(point(&found, "license")["found"], json!("apache-2.0 (`README.md`)"));
+    assert_eq!(point(&found, "license")["found"], json!("apache-2.0 (`README.md`, `license`)"));
 }

@@ -2,7 +2,7 @@
 
 #[path = "../../../clipway-hub/tests/fake/mod.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
-mod fake;
+pub mod fake;
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use fake::{Fake, TOKEN};
 use crate::scene::{Outcome, Scene, exported};
 
 /// A fake hub with the exported demo model, and a place for the cache.
-fn hub() -> (Fake, Scene) {
+pub fn hub() -> (Fake, Scene) {
     let fake = Fake::start();
     let mut files = Vec::new();
     for entry in std::fs::read_dir(exported()).unwrap() {
@@ -23,7 +23,7 @@ fn hub() -> (Fake, Scene) {
     (fake, Scene::new())
 }
 
-fn run(fake: &Fake, scene: &Scene, arguments: &[&str]) -> Outcome {
+pub fn run(fake: &Fake, scene: &Scene, arguments: &[&str]) -> Outcome {
     run_with(fake, scene, arguments, &[])
 }
 
@@ -88,30 +88,6 @@ fn sources_on_the_hub_are_read_by_commands_and_stay_readable_offline() {
     run(&fake, &scene, &["cache", "clean"]).ended(0);
     run(&fake, &scene, &["cache", "verify"]).ended(0);
     assert_eq!(run(&fake, &scene, &embed).ended(0).stdout, online.stdout);
-}
-
-#[test]
-fn a_pushed_folder_comes_back_bit_for_bit() {
-    let (fake, scene) = hub();
-    let plain = run(&fake, &scene, &["push", "EXPORTED", "--repo-id", "me/published"]);
-    assert!(plain.code == Some(1) && plain.stderr.contains("[no-license]"), "{plain:?}");
-    let export = ["export", "--model", "EMOJI/emoji-clip.json", "EMOJI/emoji-clip.pt", "--out", "model"];
-    run(&fake, &scene, &[&export[..], &["--license", "mit"]].concat()).ended(0);
-    let push = ["push", "model", "--repo-id", "me/published"];
-    let dry = run(&fake, &scene, &[&push[..], &["--dry-run", "--json"]].concat()).ended(0).json();
-    assert_eq!(dry["commit"], serde_json::Value::Null);
-    assert!(!fake.state().repositories.contains_key("me/published"));
-    assert!(run(&fake, &scene, &push).ended(0).stdout.contains("commit "));
-    assert!(run(&fake, &scene, &push).ended(0).stdout.contains("nothing changed"));
-    run(&fake, &scene, &["pull", "me/published", "--out", "back"]).ended(0);
-    for entry in std::fs::read_dir(scene.path("model")).unwrap() {
-        let path = entry.unwrap().path();
-        let back = std::fs::read(scene.path("back").join(path.file_name().unwrap())).unwrap();
-        assert!(back == std::fs::read(&path).unwrap(), "{}", path.display());
-    }
-    std::fs::write(scene.path("model/README.md"), "changed").unwrap();
-    let changed = run(&fake, &scene, &push);
-    assert!(changed.code != Some(0), "{changed:?}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ mod limits;
 mod mix;
 mod models;
 mod onnx;
+#[cfg(all(unix, feature = "hub"))]
+mod push;
 mod readme;
 mod scene;
 mod shell;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clipway_formats::{Json, JsonLimits, JsonValue};
 
-use super::{Answer, Http, worth_waiting};
+use super::{Answer, Http};
 use crate::HubError;
 
 /// Most bytes that are read of an error's text.
@@ -41,7 +41,7 @@ impl About<'_> {
             _ => None,
         };
         if let Some(seconds) = wait {
-            return Err(Refusal { error: HubError::RateLimited { seconds }, wait: worth_waiting(seconds) });
+            return Err(Refusal { error: HubError::RateLimited { seconds }, wait: http.asked(seconds) });
         }
         let kind = answer.header("x-error-code").unwrap_or_default().to_owned();
         let said = said(answer, http);

@@ -122,6 +122,10 @@ impl Http {
     /// Sends a request to wherever redirects within the Hub lead, again after passing failures, and checks the status.
     /// A redirect to another origin is returned as an answer.
     pub fn ask(&self, ask: &Ask<'_>, about: &About<'_>) -> Result<Answer, HubError> {
+        if self.settings.offline {
+            let (repo, revision) = (about.repo.to_owned(), about.revision.to_owned());
+            return Err(HubError::Offline { repo, revision });
+        }
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -158,6 +162,12 @@ impl Http {
     /// The pause after this many attempts.
     pub fn backoff(&self, attempt: u32) -> Duration {
         self.settings.pause * 2_u32.pow(attempt.saturating_sub(1).min(3))
+    }
+
+    /// The pause that a server asks for, if it is worth it.
+    pub fn asked(&self, seconds: u64) -> Option<Duration> {
+        let times = u32::try_from(seconds).ok().filter(|_| seconds <= LONGEST_WAIT)?;
+        Some(self.settings.second * times)
     }
 
     /// Waits, unless the watcher wants to stop.
@@ -333,11 +343,6 @@ fn tls() -> TlsConfig {
         .build()
 }
 
-/// The longest pause that is worth it.
-pub(crate) fn worth_waiting(seconds: u64) -> Option<Duration> {
-    (seconds <= LONGEST_WAIT).then(|| Duration::from_secs(seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +375,7 @@ mod tests {
             offline: false,
             timeout: Duration::from_secs(1),
             pause: Duration::ZERO,
+            second: Duration::from_secs(1),
             agent: "test".to_owned(),
         };
         assert!(!format!("{settings:?}").contains("hf_secret"));

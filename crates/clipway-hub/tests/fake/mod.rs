@@ -56,6 +56,10 @@ pub enum Fault {
     Head(usize),
     /// The request is carried out, but its answer is lost.
     Lost,
+    /// The answer comes after this many milliseconds.
+    Slow(u64),
+    /// A byte of the request's body is flipped before it is carried out.
+    Spoil,
 }
 
 /// A fault for requests whose `METHOD path` contains `on`: the first `skip` pass, the next `times` fail.

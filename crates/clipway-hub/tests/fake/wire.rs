@@ -74,12 +74,23 @@ pub fn serve(stream: TcpStream, is_cdn: bool, state: &Mutex<State>) {
             Reply::new(200, format!("[{entries}]")).with("Link", next)
         }
         Some(Fault::Head(size)) => Reply::new(200, "{}").with("X-Large", "x".repeat(*size)),
+        Some(Fault::Slow(time)) => {
+            std::thread::sleep(Duration::from_millis(*time));
+            hub::answer(&mut lock(), &request)
+        }
         Some(Fault::Whole) => {
             let mut request = request;
             request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("range"));
             // The guard must be gone before the answer is written, which counts what was sent.
             let reply = hub::answer(&mut lock(), &request);
             return write(stream, reply, false, usize::MAX, &lock, at);
+        }
+        Some(Fault::Spoil) => {
+            let mut request = request;
+            if let Some(byte) = request.body.last_mut() {
+                *byte ^= 0x40;
+            }
+            hub::answer(&mut lock(), &request)
         }
         Some(Fault::Lost) => {
             hub::answer(&mut lock(), &request);

@@ -61,7 +61,7 @@ fn every_fault_ends_in_a_right_pull_or_an_error_that_a_second_run_mends() {
         Fault::Status(403),
         Fault::RateLimit(0),
         Fault::RetryAfter(0),
-        Fault::Hang(1600),
+        Fault::Hang(700),
         Fault::Cut(100),
         Fault::Flip(50),
         Fault::Html,
@@ -81,7 +81,7 @@ fn every_fault_ends_in_a_right_pull_or_an_error_that_a_second_run_mends() {
                     let _ = std::fs::remove_dir_all(scene.repository());
                     scene.fake.calm();
                     scene.fake.fail(on, skip, times, fault.clone());
-                    let first = scene.pull();
+                    let first = scene.pull_within(std::time::Duration::from_millis(400));
                     scene.fake.calm();
                     let pulled =
                         scene.pull().unwrap_or_else(|error| panic!("{on} {fault:?} {skip}: {error}"));

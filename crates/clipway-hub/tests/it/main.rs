@@ -8,5 +8,6 @@ mod faults;
 mod hostile;
 mod pull;
 mod push;
+mod push_faults;
 mod scene;
 mod tls;

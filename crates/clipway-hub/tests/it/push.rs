@@ -1,8 +1,6 @@
 //! Pushes, and what a lost answer or another writer does to them.
 
-use std::sync::Arc;
-
-use clipway_hub::{Hub, HubError, PushFile, PushOptions, PushPlan, PushState, Quiet, RepoName};
+use clipway_hub::{HubError, PushFile, PushOptions, PushPlan, PushState, RepoName};
 
 use crate::fake::Fault;
 use crate::scene::{Scene, bytes};
@@ -26,9 +24,10 @@ impl Pushing {
     }
 
     fn push(&self, options: &PushOptions) -> Result<PushPlan, HubError> {
-        let hub: Hub = Hub::new(self.scene.settings(), Arc::new(Quiet))?;
+        let hub = self.scene.hub();
         let files = PushFile::folder(&self.scene.folder.path().join("folder"))?;
-        hub.push(&name(), &files, options)
+        let head = hub.head(&name(), options)?;
+        hub.push(&name(), head.as_ref(), &files, options)
     }
 
     /// Number of commits, and whether the last has the files.
@@ -103,12 +102,10 @@ fn another_writer_is_reported_and_not_overwritten() {
 }
 
 #[test]
-fn an_existing_card_and_a_pull_request() {
+fn a_pull_request_leaves_the_branch_alone() {
     let pushing = Pushing::new(0);
     pushing.push(&PushOptions::default()).unwrap();
     write(&pushing.scene, "README.md", b"---\nlicense: mit\n---\nnew\n");
-    let kept = pushing.push(&PushOptions { keep_readme: true, ..PushOptions::default() }).unwrap();
-    assert_eq!((kept.commit.clone(), states(&kept)[0]), (None, PushState::Kept));
     let options = PushOptions { pull_request: true, ..PushOptions::default() };
     let pull = pushing.push(&options).unwrap();
     assert!(pull.pull_request.is_some());
@@ -116,50 +113,36 @@ fn an_existing_card_and_a_pull_request() {
 }
 
 #[test]
-fn every_fault_of_a_push_ends_in_one_right_commit_or_an_error_that_a_second_run_mends() {
-    let faults = [
-        Fault::Reset,
-        Fault::Lost,
-        Fault::Status(500),
-        Fault::Status(503),
-        Fault::Status(403),
-        Fault::RateLimit(0),
-        Fault::RetryAfter(0),
-        Fault::Html,
-        Fault::Cut(1),
-    ];
-    let mut cells = 0;
-    for chunk in [0, 2000] {
-        let asked = [
-            "/validate-yaml",
-            "/repos/create",
-            "/preupload/",
-            "/batch",
-            "PUT ",
-            "/commit/",
-            "/complete/",
-            "/verify",
-        ];
-        for on in asked.iter().filter(|on| chunk > 0 || **on != "/complete/") {
-            for fault in &faults {
-                for times in [1, 20] {
-                    if (times, fault) == (20, &Fault::RateLimit(0)) {
-                        continue;
-                    }
-                    let pushing = Pushing::new(chunk);
-                    pushing.scene.fake.fail(on, 0, times, fault.clone());
-                    let first = pushing.push(&PushOptions::default());
-                    pushing.scene.fake.calm();
-                    pushing
-                        .push(&PushOptions::default())
-                        .unwrap_or_else(|error| panic!("{on} {fault:?}: {error}"));
-                    let (commits, is_whole) = pushing.state();
-                    assert!(is_whole && commits == 2, "{on} {fault:?} {times}: {commits} commits, {first:?}");
-                    cells += 1;
-                }
-            }
-        }
+fn offline_nothing_is_asked() {
+    let pushing = Pushing::new(0);
+    let error = pushing.scene.offline().head(&name(), &PushOptions::default()).unwrap_err();
+    assert_eq!((error.code(), pushing.scene.fake.count("")), ("hub-offline", 0));
+}
+
+#[test]
+fn small_files_are_read_and_checked() {
+    let pushing = Pushing::new(0);
+    pushing.push(&PushOptions::default()).unwrap();
+    let hub = pushing.scene.hub();
+    let head = hub.head(&name(), &PushOptions::default()).unwrap().unwrap();
+    let small = |file: &str, limit| hub.small(&name(), &head, file, limit);
+    assert_eq!(small("README.md", 100).unwrap().unwrap(), b"---\nlicense: mit\n---\n");
+    assert_eq!(small("w.bin", 5000).unwrap().unwrap(), pushing.weights);
+    assert_eq!((small("a/empty", 0).unwrap(), small("none", 0).unwrap()), (Some(Vec::new()), None));
+    assert_eq!(small("w.bin", 4999).unwrap_err().code(), "hub-too-large");
+    for file in ["/resolve/", "/object/"] {
+        pushing.scene.fake.fail(file, 0, 1, Fault::Flip(3));
     }
-    println!("{cells} cells of pushes");
-    assert!(cells > 200, "{cells}");
+    assert_eq!(small("README.md", 100).unwrap_err().code(), "hub-mismatch");
+    assert_eq!(small("w.bin", 5000).unwrap_err().code(), "hub-mismatch");
+}
+
+#[test]
+fn a_card_that_appears_while_the_repository_is_created_is_not_replaced() {
+    let pushing = Pushing::new(0);
+    let hub = pushing.scene.hub();
+    let files = vec![PushFile::of("README.md", *b"ours").unwrap()];
+    pushing.scene.fake.commit(NEW, &[("README.md", b"theirs")]);
+    let error = hub.push(&name(), None, &files, &PushOptions::default()).unwrap_err();
+    assert_eq!((error.code(), pushing.scene.fake.state().repositories[NEW].commits.len()), ("hub-moved", 1));
 }

@@ -32,6 +32,7 @@ impl Scene {
             offline: false,
             timeout: Duration::from_millis(1500),
             pause: Duration::from_millis(2),
+            second: Duration::from_millis(1),
             agent: "test".to_owned(),
         }
     }
@@ -47,6 +48,11 @@ impl Scene {
     /// Pulls every file.
     pub fn pull(&self) -> Result<Pulled, HubError> {
         pull_with(&self.hub())
+    }
+
+    /// Pulls every file, and waits no longer than this for a byte.
+    pub fn pull_within(&self, timeout: Duration) -> Result<Pulled, HubError> {
+        pull_with(&Hub::new(Settings { timeout, ..self.settings() }, Arc::new(Quiet)).unwrap())
     }
 
     pub fn repository(&self) -> PathBuf {

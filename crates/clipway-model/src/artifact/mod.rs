@@ -10,7 +10,7 @@ use clipway_formats::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::FactValue;
+use crate::checkpoint::{FactValue, HubPlace};
 use crate::contract::Contract;
 use crate::input::{FileSource, Folder, InputError, Kind};
 use crate::plan::{Ledger, Plan, PlannedTensor, Precision, Towers};
@@ -83,6 +83,9 @@ pub struct ArtifactSource {
     pub format: String,
     /// Layout of the names.
     pub layout: String,
+    /// Its repository and commit, if it was read from the Hub's cache; left out if not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubPlace>,
     /// Dictionaries and prefixes in front of the names.
     pub path: Vec<String>,
     /// Which weights were used.

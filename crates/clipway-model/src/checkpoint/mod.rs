@@ -7,6 +7,7 @@ mod error;
 mod fact;
 mod facts;
 mod folder;
+mod hub;
 mod merged;
 mod place;
 mod shards;
@@ -17,6 +18,7 @@ pub use error::CheckpointError;
 pub use fact::FactValue;
 pub use facts::{SourceGlobal, Writer};
 pub(crate) use folder::is_weights;
+pub use hub::HubPlace;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -195,6 +197,11 @@ impl Checkpoint {
     /// The weight file, or the index.
     pub fn weights_path(&self) -> &Path {
         &self.weights_path
+    }
+
+    /// The repository and commit on the Hub, for weights in the reference client's cache.
+    pub fn hub_place(&self) -> Option<HubPlace> {
+        HubPlace::of(&self.weights_path)
     }
 
     /// Every file opened for the weights: the one file, or the index and its shards.

@@ -10,5 +10,5 @@ mod tokenizer;
 pub use field::{Field, Origins};
 pub use origin::{Known, Origin};
 pub use table::Row;
-pub use terms::{Activation, Contract, ImageContract, Pooling, TextContract};
+pub use terms::{Activation, Contract, ImageContract, LicenseTerms, Pooling, TextContract};
 pub use tokenizer::{Clean, JsonRules, Side, TokenizerKind, TokenizerMode, TokenizerRules};

@@ -42,6 +42,11 @@ pub enum Origin {
         /// Its tags.
         tags: Vec<String>,
     },
+    /// The registry's table of licenses has it.
+    LicenseTable {
+        /// The repository, or a tag as `NAME:TAG`.
+        what: String,
+    },
     /// The trainer logged it beside the checkpoint.
     TrainerLog {
         /// Name of the file, such as `params.txt`.
@@ -124,6 +129,7 @@ impl fmt::Display for Origin {
             Origin::PretrainedTags { name, tags } => {
                 write!(f, "every pretrained tag of `{}` ({})", shown(name), shown(&tags.join(", ")))
             }
+            Origin::LicenseTable { what } => write!(f, "the registry's licenses, `{}`", shown(what)),
             Origin::TrainerLog { file } => write!(f, "the trainer's `{}`", shown(file)),
             Origin::Option { name } => write!(f, "set by the option `{}`", shown(name)),
             Origin::Weights { tensor } => write!(f, "tensor `{}`", shown(tensor)),
@@ -182,6 +188,7 @@ mod tests {
             Origin::PretrainedTags { name: "ViT-B-32".to_owned(), tags: vec!["openai".to_owned()] },
             Origin::PretrainedTag { name: "ViT-B-32".to_owned(), tag: "openai".to_owned() },
             Origin::Registry { name: "ViT-B-32".to_owned() }.in_artifact(),
+            Origin::LicenseTable { what: "timm/x".to_owned() },
         ] {
             let json = serde_json::to_string(&Known::new(1, origin.clone())).unwrap();
             assert_eq!(serde_json::from_str::<Known<i32>>(&json).unwrap(), Known::new(1, origin), "{json}");

@@ -40,7 +40,12 @@ impl Contract {
         rows.push(row(Field::Activation, &self.activation, ToString::to_string));
         rows.extend(self.logit_scale.as_ref().map(|known| row(Field::LogitScale, known, f32::to_string)));
         rows.extend(self.logit_bias.as_ref().map(|known| row(Field::LogitBias, known, f32::to_string)));
-        rows.extend(self.license.as_ref().map(|known| row(Field::License, known, String::clone)));
+        let named = |license: &String| match self.license_terms.as_ref().and_then(|terms| terms.name.as_ref())
+        {
+            Some(name) if name != license => format!("{license}: {name}"),
+            _ => license.clone(),
+        };
+        rows.extend(self.license.as_ref().map(|known| row(Field::License, known, named)));
         rows
     }
 }

@@ -21,8 +21,30 @@ pub struct Contract {
     pub logit_scale: Option<Known<f32>>,
     /// Value added to the logits, in models trained with the sigmoid loss.
     pub logit_bias: Option<Known<f32>>,
-    /// License of the weights, if known.
+    /// License of the weights, if known: its identifier on the Hub, or else its name.
     pub license: Option<Known<String>>,
+    /// Name and address of a license without an identifier of its own; left out where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_terms: Option<LicenseTerms>,
+}
+
+/// Name and address of a license that has no identifier of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LicenseTerms {
+    /// Its name.
+    #[serde(rename = "license_name", default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where its text is: an address, or a file of the folder.
+    #[serde(rename = "license_link", default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+impl LicenseTerms {
+    /// Whether neither is known.
+    pub fn is_empty(&self) -> bool {
+        self.name.is_none() && self.link.is_none()
+    }
 }
 
 /// How images become pixels.

@@ -42,26 +42,6 @@ pub(super) fn note(text: &str) -> String {
     out
 }
 
-/// A text as a YAML scalar: plain words unchanged, everything else quoted.
-pub(super) fn yaml(text: &str) -> String {
-    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.+".contains(c))
-        && !["true", "false", "null", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
-    if is_word {
-        return text.to_owned();
-    }
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if is_invisible(c) => out.push_str(&format!("\\U{:08x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,21 +54,5 @@ mod tests {
         );
         assert_eq!(markdown("emoji-clip.pt"), "emoji-clip.pt");
         assert_eq!(note("a <b> of `<i>`\n# x"), "a &lt;b> of `<i>`\\u{a}# x");
-    }
-
-    #[test]
-    fn a_license_is_one_scalar() {
-        for (text, expected) in [
-            ("mit", "mit"),
-            ("cc-by-nc-4.0", "cc-by-nc-4.0"),
-            ("mit extra: yes", "\"mit extra: yes\""),
-            ("mit\nextra: yes", "\"mit\\U0000000aextra: yes\""),
-            ("\"\\", "\"\\\"\\\\\""),
-            ("no", "\"no\""),
-            ("- a", "\"- a\""),
-            ("", "\"\""),
-        ] {
-            assert_eq!(yaml(text), expected);
-        }
     }
 }

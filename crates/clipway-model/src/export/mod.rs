@@ -2,7 +2,7 @@
 //!
 //! [`Export::prepare`] makes the plan under the target's names, for inspection; [`Export::write`] carries it out.
 
-mod card;
+pub mod card;
 mod escape;
 mod error;
 mod jobs;

@@ -15,8 +15,8 @@ use super::write::file_name;
 use super::writer::{Writer, WrittenFiles, WrittenGraph};
 use super::{ExportError, TokenizerParts};
 use crate::artifact::{FileHash, hex};
-use crate::contract::{Known, Origin};
 use crate::input::{self, FileSource, InputError, Kind};
+use crate::license::Licenses;
 use crate::output::Staging;
 use crate::plan::{ApplyError, PlannedTensor, Precision, apply};
 use crate::source::Source;
@@ -33,8 +33,8 @@ pub(super) struct OnnxJob<'a> {
     pub(super) profile: &'static Profile,
     pub(super) precision: OnnxPrecision,
     pub(super) settings: &'a OnnxSettings,
-    /// The license that the user states.
-    pub(super) license: Option<&'a str>,
+    /// What is known of the license.
+    pub(super) licenses: &'a Licenses,
     pub(super) run: Run<'a>,
 }
 
@@ -162,9 +162,7 @@ impl OnnxJob<'_> {
     fn metadata(&self, file: &ModelFile) -> Result<Vec<(String, String)>, ExportError> {
         let (config, model) = (self.source.config(), self.source.model());
         let mut contract = self.source.whole_contract()?;
-        if let Some(license) = self.license {
-            contract.license = Some(Known::new(license.to_owned(), Origin::option("license")));
-        }
+        self.licenses.apply(&mut contract);
         // Their hashes are known when everything is written.
         let unknown = |source: &Arc<FileSource>| (file_name(source.path()), UNKNOWN_HASH.to_owned());
         let sources = self.source.checkpoint().sources().iter().map(unknown).collect();

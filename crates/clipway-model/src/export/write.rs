@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use clipway_formats::FileFormat;
 use serde::Serialize;
 
 use super::card::{Usage, model_card};
@@ -19,8 +20,9 @@ use crate::artifact::{
     ARTIFACT_NAME, ARTIFACT_VERSION, Artifact, ArtifactModel, ArtifactSource, FileHash, PlanRecord, Report,
     TensorHash,
 };
-use crate::contract::{Known, Origin, TokenizerRules};
+use crate::contract::TokenizerRules;
 use crate::input;
+use crate::license::{CARD_NAME, Licenses};
 use crate::output::{
     OutputError, OutputOptions, StagedFile, Staging, StepHook, TargetKind, check_apart,
     check_not_in_artifact, check_outside,
@@ -28,9 +30,6 @@ use crate::output::{
 use crate::plan::{Ledger, Precision, Towers};
 use crate::source::ConfigOrigin;
 use crate::spelling::{StoredWeights, WeightsFormat};
-
-/// The model card's file name.
-const CARD_NAME: &str = "README.md";
 
 /// Verifies a folder before it is moved into place, and returns the report to store in it.
 pub type Verify<'a> = dyn Fn(&Path) -> Result<Report, VerifyError> + 'a;
@@ -59,6 +58,8 @@ pub struct WriteOptions<'a> {
     pub tokenizer: TokenizerParts,
     /// License of the weights; `None` for the source's, if it states one.
     pub license: Option<String>,
+    /// Where its text is, for a license without an identifier on the Hub.
+    pub license_link: Option<String>,
     /// Whether to replace an artifact at the target.
     pub force: bool,
     /// Other inputs of the run: the target must not contain them.
@@ -129,7 +130,8 @@ impl Export<'_> {
         let staging = Staging::create(target, output)?;
         let mut timings = Timings::default();
         let run = Run { progress: options.progress, cancel: options.cancel };
-        let writer = self.writer(run, options);
+        let licenses = self.licenses(options, &run)?;
+        let writer = self.writer(run, options, &licenses);
         let writer = writer.as_ref();
 
         let clock = Instant::now();
@@ -140,6 +142,9 @@ impl Export<'_> {
         for (name, text) in written.iter().filter_map(|files| files.index.as_ref()) {
             folder.add(name, text.as_bytes())?;
         }
+        if let Some((name, bytes)) = licenses.file() {
+            folder.add(name, bytes)?;
+        }
         if let Some(bytes) = self.source.text_model_file() {
             folder.add(crate::config::text_model::CONFIG_NAME, bytes)?;
         }
@@ -149,7 +154,8 @@ impl Export<'_> {
         for (name, bytes) in writer.files(&options.tokenizer, &written)? {
             folder.add(&name, &bytes)?;
         }
-        let mut artifact = self.artifact(source_files, &written, options)?;
+        let mut artifact = self.artifact(source_files, &written, (options, &licenses))?;
+        artifact.files.clone_from(&folder.files);
         let card = folder.add(CARD_NAME, self.card(&artifact, &written).as_bytes())?;
         artifact.files = std::mem::take(&mut folder.files);
         let contract = staging.file(ARTIFACT_NAME)?;
@@ -171,13 +177,11 @@ impl Export<'_> {
                 Err(interrupted) => interrupted,
                 Ok(()) => ExportError::Verification(error),
             })?;
-            if !report.notes.is_empty() {
-                artifact.notes.append(&mut report.notes);
-                let text = self.card(&artifact, &written);
-                rewrite(&card, text.as_bytes())?;
-                artifact.files.insert(CARD_NAME.to_owned(), FileHash::of(text.as_bytes()));
-            }
+            artifact.notes.append(&mut report.notes);
             artifact.verification = Some(report);
+            let text = self.card(&artifact, &written);
+            rewrite(&card, text.as_bytes())?;
+            artifact.files.insert(CARD_NAME.to_owned(), FileHash::of(text.as_bytes()));
             timings.verify = seconds(clock);
         }
         run.check()?;
@@ -253,7 +257,12 @@ impl Export<'_> {
     }
 
     /// What writes the target's weights.
-    fn writer<'j>(&'j self, run: Run<'j>, options: &'j WriteOptions<'_>) -> Box<dyn Writer + 'j> {
+    fn writer<'j>(
+        &'j self,
+        run: Run<'j>,
+        options: &'j WriteOptions<'_>,
+        licenses: &'j Licenses,
+    ) -> Box<dyn Writer + 'j> {
         match self.spelling.weights {
             StoredWeights::StateDict(names) => Box::new(Job {
                 planned: &self.plan.tensors,
@@ -268,9 +277,28 @@ impl Export<'_> {
                 profile,
                 precision: self.onnx_precision(),
                 settings: &self.onnx,
-                license: options.license.as_deref(),
+                licenses,
                 run,
             }),
+        }
+    }
+
+    /// What is known of the license: what the user says, what the source states, and for an archive of OpenAI's that
+    /// nothing else is known of, what its hash shows.
+    fn licenses(&self, options: &WriteOptions<'_>, run: &Run<'_>) -> Result<Licenses, ExportError> {
+        let stated = self.source.licenses();
+        if let Some(license) = &options.license {
+            return Ok(stated.with_option(license, options.license_link.as_deref()));
+        }
+        let checkpoint = self.source.checkpoint();
+        match checkpoint.sources() {
+            [file] if stated.chosen().is_none() && checkpoint.format() == FileFormat::TorchScript => {
+                let hash = FileHash::of_source(file, |_| run.check());
+                let hash =
+                    hash.map_err(|cause| ExportError::Read { path: file.path().to_owned(), cause })??;
+                Ok(stated.with_weights(&hash.sha256))
+            }
+            _ => Ok(stated.clone()),
         }
     }
 
@@ -299,9 +327,10 @@ impl Export<'_> {
         &self,
         source_files: FileHashes,
         written: &[WrittenFiles],
-        options: &WriteOptions<'_>,
+        (options, licenses): (&WriteOptions<'_>, &Licenses),
     ) -> Result<Artifact, ExportError> {
         let mut notes = self.notes.clone();
+        notes.extend(licenses.notes());
         notes.extend(options.tokenizer.notes.iter().cloned());
         if self.spelling.is_open_clip && written.iter().all(|files| files.index.is_some()) {
             notes.push(
@@ -322,9 +351,7 @@ impl Export<'_> {
         if let Some(image) = &mut contract.image {
             image.read_by(&self.rule, spelling.title);
         }
-        if let Some(license) = &options.license {
-            contract.license = Some(Known::new(license.clone(), Origin::option("license")));
-        }
+        licenses.apply(&mut contract);
         Ok(Artifact {
             artifact_version: ARTIFACT_VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -333,6 +360,7 @@ impl Export<'_> {
                 name: source.shown_name(),
                 format: source.checkpoint().format().name().to_owned(),
                 layout: source.layout().name.to_owned(),
+                hub: source.checkpoint().hub_place(),
                 path: source.weights().path.clone(),
                 weights: source.weights().choice,
                 files: source_files,

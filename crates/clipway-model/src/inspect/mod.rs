@@ -14,6 +14,7 @@ use crate::checkpoint::{Checkpoint, FactValue, SourceGlobal, Writer};
 use crate::export::Progress;
 use crate::identify::{Identification, identify};
 use crate::layout::{KnownConfig, Layout};
+use crate::license::{LicenseSummary, Licenses};
 use crate::registry;
 use crate::source::select;
 use crate::state_dict::{Selection, StateDict, Weights};
@@ -52,6 +53,8 @@ pub struct Inspection {
     pub left_out_bytes: u64,
     /// The layout, if known.
     pub layout: Option<LayoutSummary>,
+    /// The license, if anything states one.
+    pub license: Option<LicenseSummary>,
     /// The config beside the weights, if there is one.
     pub has_config: bool,
     /// The models that match.
@@ -231,6 +234,7 @@ pub fn inspect(
         left_out_bytes: left_out.iter().map(|part| part.bytes).sum(),
         left_out,
         layout: layout.map(|layout| LayoutSummary { name: layout.name, title: layout.title }),
+        license: Licenses::of(checkpoint, checkpoint.artifact()).summary(),
         has_config: checkpoint.config().is_some(),
         activation: activation_of(checkpoint, told.as_ref(), identification.as_ref()),
         models: identification.map(|found| models_of(found, told.as_ref())).unwrap_or_default(),

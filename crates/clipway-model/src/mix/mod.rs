@@ -12,7 +12,7 @@ mod unlike;
 pub use error::MixError;
 pub use pair::{ScaleFrom, pair};
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use clipway_formats::TensorInfo;
@@ -20,6 +20,7 @@ use clipway_formats::TensorInfo;
 use crate::artifact::Part;
 use crate::checkpoint::Checkpoint;
 use crate::contract::Contract;
+use crate::license::Stated;
 use crate::plan::{Converted, DroppedTensor, PlannedTensor, Step};
 use crate::source::{Composed, Source};
 use file::{PartsFile, name_in};
@@ -163,13 +164,17 @@ fn renamed(tensor: &TensorInfo, name: &str) -> PlannedTensor {
 
 /// Keeps the license on which all sources agree; returns a note if they do not.
 fn settle_license<'a>(contract: &mut Contract, sources: impl Iterator<Item = &'a Source>) -> Option<String> {
-    let licenses: HashSet<Option<&str>> =
-        sources.map(|source| source.contract().license.as_ref().map(|known| known.value.as_str())).collect();
+    let licenses: BTreeSet<Option<String>> =
+        sources.map(|source| source.licenses().chosen().map(Stated::name)).collect();
     if licenses.len() < 2 {
         return None;
     }
+    let named =
+        |license: &Option<String>| license.as_ref().map_or("none".to_owned(), |name| format!("`{name}`"));
+    let named = licenses.iter().map(named).collect::<Vec<_>>().join(", ");
     contract.license = None;
-    Some("the sources state different licenses, so none is recorded".to_owned())
+    contract.license_terms = None;
+    Some(format!("the sources state different licenses ({named}), so none is recorded"))
 }
 
 /// What each source has besides the model, which its own ledger accounts for.

@@ -1,8 +1,10 @@
 //! The 144 architectures and 196 pretrained tags of open_clip 3.3.0, as data in the crate.
 
+mod licenses;
 mod pretrained;
 mod sizes;
 
+pub use licenses::{ListedLicense, license_of_repository, license_of_weights};
 pub use pretrained::{Pretrained, TagPreprocessing, UnknownTag, pretrained, tag, tag_preprocessing};
 pub use sizes::{ModelSize, size};
 

@@ -44,6 +44,13 @@ impl Pretrained {
     pub fn url_file(&self) -> Option<&str> {
         self.url.as_deref()?.rsplit('/').next()
     }
+
+    /// Their repository on the Hub, `owner/name`.
+    pub fn repository(&self) -> Option<&str> {
+        let hub = self.hub.as_deref()?;
+        let (at, _) = hub.match_indices('/').nth(1)?;
+        Some(&hub[..at])
+    }
 }
 
 /// A tag that a model does not have.
@@ -118,7 +125,7 @@ pub fn tag_preprocessing(model: &str) -> TagPreprocessing {
     }
 }
 
-fn all() -> &'static [Pretrained] {
+pub(super) fn all() -> &'static [Pretrained] {
     static ALL: OnceLock<Vec<Pretrained>> = OnceLock::new();
     // The data belongs to the crate, and a test reads all of it.
     ALL.get_or_init(|| read_all().expect("the registry's tags are right"))

@@ -62,9 +62,9 @@ impl Read<'_> {
             logit_scale: None,
             logit_bias: None,
             license: None,
+            license_terms: None,
         };
         if let Some(artifact) = self.artifact {
-            contract.license = artifact.contract.license.as_ref().map(in_artifact);
             contract.remember(&artifact.contract, Origin::in_artifact);
         }
         contract
@@ -185,14 +185,9 @@ fn epsilon(operation: &Operation) -> Option<f64> {
     }
 }
 
-fn in_artifact<T: Clone>(known: &Known<T>) -> Known<T> {
-    Known::new(known.value.clone(), known.from.in_artifact())
-}
-
 impl Contract {
-    /// Takes over the origins that the parts of a composed source state, and their license.
+    /// Takes over the origins that the parts of a composed source state.
     pub(super) fn remember_parts(&mut self, said: &Contract) {
-        self.license.clone_from(&said.license);
         self.remember(said, Origin::clone);
     }
 

@@ -30,6 +30,7 @@ use crate::checkpoint::{Checkpoint, OpenOptions};
 use crate::config::{ConfigFile, PreprocessOptions};
 use crate::contract::{Contract, Known, Origin, TokenizerRules};
 use crate::layout::Layout;
+use crate::license::Licenses;
 use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Towers, build_plan};
 use crate::state_dict::{Selection, Weights};
 use config::identified;
@@ -79,6 +80,7 @@ pub struct Source {
     tower: Towers,
     precision: Option<Precision>,
     contract: Contract,
+    licenses: Licenses,
     ignores_artifact: bool,
     text_model_file: Option<Vec<u8>>,
     parts: Vec<Part>,
@@ -181,6 +183,11 @@ impl Source {
     /// bias, which are among the weights.
     pub fn contract(&self) -> &Contract {
         &self.contract
+    }
+
+    /// Everything that states its license.
+    pub fn licenses(&self) -> &Licenses {
+        &self.licenses
     }
 
     /// The contract including the logit scale and bias, which are read from the weights.
@@ -304,6 +311,11 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         Some(composed) => contract.remember_parts(&composed.contract),
         None => notes.extend(activation_notes),
     }
+    let licenses = match composed {
+        Some(composed) => Licenses::agreed(&composed.contract),
+        None => Licenses::of(&checkpoint, artifact),
+    };
+    licenses.apply(&mut contract);
     notes.extend(pixels.notes);
     notes.extend(of_config);
     notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
@@ -323,6 +335,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         tower,
         precision: options.precision,
         contract,
+        licenses,
         ignores_artifact: options.ignore_artifact,
         text_model_file: understood.text_model_file,
         parts: composed.map(|composed| composed.parts.clone()).unwrap_or_default(),

@@ -48,7 +48,7 @@ pub struct Spelling {
     pub(crate) is_open_clip: bool,
     /// The library that loads it, as model cards name it.
     pub(crate) library: &'static str,
-    /// Python code that loads it, for the model card.
+    /// Python code that loads it, for the model card; empty for graphs, whose files have names of their own.
     pub(crate) usage: &'static str,
 }
 

@@ -8,28 +8,16 @@ use crate::problems::Problems;
 const TITLE: &str = "ONNX";
 
 /// clipway's own folder, which open_clip_inference loads too.
-pub(super) static OWN_SPELLING: Spelling = spelling(&OWN, "open_clip_inference", USAGE);
+pub(super) static OWN_SPELLING: Spelling = spelling(&OWN, "open_clip_inference");
 
 /// immich's folder of a model.
-pub(super) static IMMICH_SPELLING: Spelling = spelling(&IMMICH, "immich", USAGE_IMMICH);
+pub(super) static IMMICH_SPELLING: Spelling = spelling(&IMMICH, "immich");
 
 /// The folder of transformers.js, optimum and fastembed.
 pub(super) static TRANSFORMERS_SPELLING: Spelling =
-    Spelling { spell: spell_transformers, ..spelling(&TRANSFORMERS, "transformers.js", USAGE_TRANSFORMERS) };
+    Spelling { spell: spell_transformers, ..spelling(&TRANSFORMERS, "transformers.js") };
 
-const USAGE: &str = "import onnxruntime\n\n\
-     visual = onnxruntime.InferenceSession('PATH/TO/THIS/FOLDER/visual.onnx')\n\
-     features, = visual.run(['image_embeddings'], {'pixel_values': pixels})  # [batch, 3, height, width], normalized\n";
-
-const USAGE_IMMICH: &str = "import onnxruntime\n\n\
-     visual = onnxruntime.InferenceSession('PATH/TO/THIS/FOLDER/visual/model.onnx')\n\
-     features = visual.run(None, {'image': pixels})[0][0]  # [1, 3, height, width], normalized\n";
-
-const USAGE_TRANSFORMERS: &str = "import onnxruntime\n\n\
-     vision = onnxruntime.InferenceSession('PATH/TO/THIS/FOLDER/onnx/vision_model.onnx')\n\
-     features = vision.run(None, {'pixel_values': pixels})[0]  # [batch, 3, height, width], normalized\n";
-
-const fn spelling(profile: &'static Profile, library: &'static str, usage: &'static str) -> Spelling {
+const fn spelling(profile: &'static Profile, library: &'static str) -> Spelling {
     Spelling {
         layout: profile.name,
         title: TITLE,
@@ -37,7 +25,7 @@ const fn spelling(profile: &'static Profile, library: &'static str, usage: &'sta
         spell: spelled,
         is_open_clip: false,
         library,
-        usage,
+        usage: "",
     }
 }
 

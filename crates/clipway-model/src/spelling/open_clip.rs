@@ -28,7 +28,14 @@ pub(super) static SPELLING: Spelling = Spelling {
     },
     is_open_clip: true,
     library: "open_clip",
-    usage: "import open_clip\n\n\
+    usage: "import open_clip, torch\n\
+            from PIL import Image\n\n\
             model, preprocess = open_clip.create_model_from_pretrained('local-dir:PATH/TO/THIS/FOLDER')\n\
-            tokenizer = open_clip.get_tokenizer('local-dir:PATH/TO/THIS/FOLDER')\n",
+            tokenizer = open_clip.get_tokenizer('local-dir:PATH/TO/THIS/FOLDER')\n\
+            model.eval()\n\
+            image = preprocess(Image.open('image.jpg')).unsqueeze(0)\n\
+            with torch.no_grad():\n    \
+                images = model.encode_image(image, normalize=True)\n    \
+                texts = model.encode_text(tokenizer(['a cat', 'a dog']), normalize=True)\n\
+            print(images @ texts.T)\n",
 };

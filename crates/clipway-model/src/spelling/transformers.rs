@@ -18,9 +18,13 @@ pub(super) static SPELLING: Spelling = Spelling {
     },
     is_open_clip: false,
     library: "transformers",
-    usage: "from transformers import AutoModel, AutoProcessor\n\n\
+    usage: "from PIL import Image\n\
+            from transformers import AutoModel, AutoProcessor\n\n\
             model = AutoModel.from_pretrained('PATH/TO/THIS/FOLDER')\n\
-            processor = AutoProcessor.from_pretrained('PATH/TO/THIS/FOLDER')\n",
+            processor = AutoProcessor.from_pretrained('PATH/TO/THIS/FOLDER')\n\
+            texts = ['a photo of a cat', 'a photo of a dog']\n\
+            inputs = processor(text=texts, images=Image.open('image.jpg'), padding='max_length', return_tensors='pt')\n\
+            print(model(**inputs).logits_per_image)\n",
 };
 
 /// Whether a model is one of SigLIP's kind. A text tower alone shows it by its pooling.

@@ -128,6 +128,7 @@ pub fn write_options(cancel: &AtomicBool) -> WriteOptions<'_> {
             ..TokenizerParts::default()
         },
         license: Some("mit".to_owned()),
+        license_link: None,
         force: false,
         inputs: Vec::new(),
         progress: &(),

@@ -321,14 +321,14 @@ fn the_card_of_a_folded_model_names_the_files_that_are_there() {
         export.write(&bench.path(name), &options).unwrap();
         let card = fs::read_to_string(bench.path(name).join("README.md")).unwrap();
         assert!(parts.iter().all(|part| card.contains(part)), "{name}: {card}");
-        for line in card.lines().filter(|line| line.contains("FOLDER/")) {
-            let file = line.split("FOLDER/").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
-            assert!(bench.path(name).join(file).exists(), "{line}");
+        let named = |line: &str| line.split("{folder}/").nth(1)?.split('\'').next().map(str::to_owned);
+        for file in card.lines().filter_map(named).filter(|file| !file.contains("{name}")) {
+            assert!(bench.path(name).join(&file).exists(), "{file}");
         }
     };
-    let one = "safetensors.torch.load_file('PATH/TO/THIS/FOLDER/open_clip_model.safetensors')";
+    let one = "safetensors.torch.load_file(f'{folder}/open_clip_model.safetensors')";
     check("out/one", WeightsFormat::Safetensors, None, &[one]);
-    let one = "torch.load('PATH/TO/THIS/FOLDER/open_clip_pytorch_model.bin', weights_only=True)";
+    let one = "torch.load(f'{folder}/open_clip_pytorch_model.bin', weights_only=True)";
     check("out/bin", WeightsFormat::Pytorch, None, &[one]);
     let several = ["for name in ['open_clip_model-00001-of-", "weights.update(safetensors.torch.load_file("];
     check("out/several", WeightsFormat::Safetensors, Some(6_000_000), &several);

@@ -8,6 +8,7 @@ mod adapters;
 mod architecture;
 mod artifact;
 mod bench;
+mod card;
 mod checkpoint;
 mod config;
 mod contract;

@@ -35,6 +35,7 @@ pub fn write_options() -> WriteOptions<'static> {
         max_shard_bytes: None,
         tokenizer: TokenizerParts::default(),
         license: None,
+        license_link: None,
         force: false,
         inputs: Vec::new(),
         progress: &(),

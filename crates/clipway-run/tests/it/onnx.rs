@@ -155,7 +155,8 @@ fn onnx_runtime_computes_the_same() {
     std::fs::write(&path, bytes).unwrap();
     let graph = OnnxGraphFile::open(&path).unwrap();
     let elsewhere = OnnxRuntime::Ort(OrtProvider::DirectMl);
-    let error = OnnxSession::open(&graph, OnnxLengths::default(), elsewhere).err().expect("no GPU of Windows");
+    let error =
+        OnnxSession::open(&graph, OnnxLengths::default(), elsewhere).err().expect("no GPU of Windows");
     assert_eq!(error.code(), "onnx-load");
     assert!(error.to_string().contains("`directml`"), "{error}");
 }
