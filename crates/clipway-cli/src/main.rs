@@ -27,6 +27,7 @@ mod text;
 mod texts;
 mod ui;
 mod verification;
+mod vocabulary;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@
 ///
 /// [`crate::Code`] is the part used by readers of files. `docs/errors.md` repeats the list for people; a check compares
 /// it, and the codes used in the source, with this one.
-pub const CODES: [(&str, &str); 74] = [
+pub const CODES: [(&str, &str); 75] = [
     ("already-folded", "folding was requested, but the branches are already folded"),
     ("ambiguous", "several files, or several parts of one, could be the weights"),
     ("ambiguous-model", "no config, and zero or several registered models match"),
@@ -77,6 +77,7 @@ pub const CODES: [(&str, &str); 74] = [
     ("unsafe-pickle", "a pickle asks to run code"),
     ("unsupported", "valid, but not supported"),
     ("verification", "the export failed verification"),
+    ("vocabulary", "the vocabulary cannot be trimmed, or not for these texts"),
     ("weight", "a weight needed for a target's tensor cannot be read"),
     ("write", "writing a file failed"),
 ];

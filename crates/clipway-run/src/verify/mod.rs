@@ -10,6 +10,7 @@ pub(crate) mod probes;
 mod report;
 mod rules;
 mod texts;
+mod vocabulary;
 
 pub use clipway_model::artifact::{Report, Stage, Tolerance};
 pub use compare::{cosine, highest};
@@ -19,3 +20,4 @@ pub(crate) use report::compare_rows;
 pub use report::{Rows, report};
 pub use rules::RuleDifference;
 pub use texts::TextDifference;
+pub use vocabulary::{same_texts, unwritable, vocabulary_in};

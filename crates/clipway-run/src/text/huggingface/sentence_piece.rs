@@ -219,15 +219,19 @@ fn fault(cause: &str) -> TokenizerError {
 }
 
 /// A value of a protocol buffer.
-enum Wire<'a> {
+pub enum Wire<'a> {
+    /// A number of variable length.
     Number(u64),
+    /// Four bytes.
     Word(u32),
+    /// A string, bytes or a message.
     Bytes(&'a [u8]),
-    Double,
+    /// Eight bytes.
+    Double(u64),
 }
 
 /// The fields of a message, with their numbers.
-struct Fields<'a>(&'a [u8]);
+pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
     fn number(&mut self) -> Option<u64> {
@@ -253,7 +257,7 @@ impl<'a> Fields<'a> {
         let key = self.number()?;
         let value = match key & 7 {
             0 => Wire::Number(self.number()?),
-            1 => self.take(8).map(|_| Wire::Double)?,
+            1 => Wire::Double(u64::from_le_bytes(self.take(8)?.try_into().ok()?)),
             2 => {
                 let length = self.number()?;
                 Wire::Bytes(self.take(usize::try_from(length).ok()?)?)
