@@ -14,10 +14,8 @@ tokens, of which 32,000 are kept, to see their sizes.
 """
 
 import argparse
-import contextlib
 import gzip
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -26,7 +24,8 @@ import tempfile
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+
+from small_models import open_clip_folder, randomized, rows_of, text_model, working_in
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEMO = ROOT / "examples" / "emoji-clip"
@@ -45,7 +44,6 @@ TEXTS = [
 ]
 OTHERS = ["zebra crossings", "ÉCOLE ΟΔΥΣΣΕΥΣ 😀", "kilowatt-hours of straightforwardness", "日本の猫 مرحبا"]
 
-VISION = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
 
 
 def spelled(tokenizer, ids) -> list[str]:
@@ -56,43 +54,6 @@ def spelled(tokenizer, ids) -> list[str]:
     while len(ids) > 1 and ids[-1] == pad and ids[-2] == pad:
         ids.pop()
     return tokens[: len(ids)]
-
-
-@contextlib.contextmanager
-def working_in(folder: pathlib.Path):
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(here)
-
-
-def randomized(model: torch.nn.Module) -> torch.nn.Module:
-    torch.manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
-
-
-def open_clip_folder(place: pathlib.Path, text: dict, tokenizer: pathlib.Path | None, small: dict | None = None, **more) -> None:
-    """A folder of open_clip with random weights. `small` describes a text model of transformers, which open_clip finds in a
-    folder of its name in the working folder."""
-    import open_clip
-
-    place.mkdir()
-    for path in tokenizer.iterdir() if tokenizer else []:
-        shutil.copy(path, place / path.name)
-    if small:
-        (place / "small").mkdir()
-        (place / "small" / "config.json").write_text(json.dumps(small))
-    config = {"embed_dim": 32, "vision_cfg": VISION, "text_cfg": text, **more}
-    document = {"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
-    (place / "open_clip_config.json").write_text(json.dumps(document))
-    with working_in(place):
-        model = randomized(open_clip.create_model("local-dir:.", load_weights=False, pretrained_text=False))
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, place / "open_clip_model.safetensors")
 
 
 def of_open_clip(folder: pathlib.Path, texts: list[str]):
@@ -160,12 +121,6 @@ def sentence_pieces(place: pathlib.Path) -> pathlib.Path:
     return place
 
 
-def rows_of(tokenizer: pathlib.Path) -> int:
-    import transformers
-
-    return len(transformers.AutoTokenizer.from_pretrained(tokenizer))
-
-
 def siglip_of_transformers(place: pathlib.Path, tokenizer: pathlib.Path) -> None:
     import sentencepiece
     import transformers
@@ -180,12 +135,6 @@ def siglip_of_transformers(place: pathlib.Path, tokenizer: pathlib.Path) -> None
     processor = {"image_processor_type": "SiglipImageProcessor", "size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
                  "do_resize": True, "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255, "resample": 3}
     (place / "preprocessor_config.json").write_text(json.dumps(processor))
-
-
-def text_model(kind: str, rows: int, **more) -> dict:
-    """The description of a small text model."""
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 66}
-    return {"model_type": kind, "vocab_size": rows, **({} if kind == "mt5" else sizes), **more}
 
 
 def run(clipway: str, *arguments, **options) -> subprocess.CompletedProcess:

@@ -85,7 +85,7 @@ impl VocabularyTexts<'_> {
         if given.texts.is_none() {
             let step = self.texts.len().div_ceil(VERIFIED).max(1);
             inputs.texts = self.texts.iter().step_by(step).cloned().collect();
-            inputs.name.push_str(", replaced by texts of the vocabulary");
+            inputs.name = inputs.name.replace(Inputs::BUILT_IN_TEXTS, "texts of the vocabulary");
         }
         inputs
     }

@@ -8,6 +8,7 @@ use super::fold::fold;
 use super::mix::mix;
 use super::quantize::{check_scales, quantize_rows};
 use super::resample::{resample_grid, resample_rows};
+use super::take::RowPicker;
 use super::{PlannedTensor, Step};
 use crate::state_dict::{StateDict, cast_from_f32, cast_to_f32};
 
@@ -171,20 +172,8 @@ fn chosen_rows(info: &TensorInfo, chosen: &[u32], source: &StateDict) -> Result<
     let (mut info, mut bytes) = (info.clone(), Vec::new());
     let row = info.bytes() / info.shape.first().copied().unwrap_or(1).max(1);
     reserve(&mut bytes, chosen.len() * row, || Place::Tensor(info.name.clone()))?;
-    let (mut at, mut chosen_rows) = (0, chosen.iter().map(|&row| row as usize).peekable());
-    source.read_chunks(index, &mut |piece| {
-        let end = at + piece.len();
-        // A row may begin in one piece and end in the next.
-        while let Some(start) = chosen_rows.peek().map(|index| index * row).filter(|start| *start < end) {
-            let [from, to] = [start, start + row].map(|place| place.clamp(at, end) - at);
-            bytes.extend_from_slice(&piece[from..to]);
-            if start + row > end {
-                break;
-            }
-            chosen_rows.next();
-        }
-        at = end;
-    })?;
+    let mut picker = RowPicker::new(chosen, row);
+    source.read_chunks(index, &mut |piece| picker.push(piece, &mut bytes))?;
     if let Some(length) = info.shape.first_mut() {
         *length = chosen.len();
     }

@@ -248,7 +248,7 @@ impl Source {
     }
 
     /// Whether open_clip finds the text model's description only in the working folder.
-    pub(crate) fn has_local_text_model(&self) -> bool {
+    pub fn has_local_text_model(&self) -> bool {
         let tower = &self.config.model.text.hugging_face;
         tower.as_ref().is_some_and(|tower| tower.model_name == TEXT_MODEL)
     }

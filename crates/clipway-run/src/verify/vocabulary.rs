@@ -173,7 +173,9 @@ pub fn vocabulary_in(
     let renumbering =
         renumbering.map_err(|cause| LoadError::Tokenizer { folder: folder.to_owned(), cause })?;
     let of = source.model().vocab_size;
-    let kept = renumbering.kept().filter(|kept| kept.len() < of && kept.is_sorted_by(|a, b| a < b));
+    // Tokens that keep their ids need no renumbering.
+    let moved = |kept: &[u32]| kept.iter().zip(0..).any(|(old, new)| *old != new);
+    let kept = renumbering.kept().filter(|kept| kept.is_sorted_by(|a, b| a < b) && moved(kept));
     Ok(kept.map(|kept| {
         let choice = TrimmedVocabulary {
             kept: kept.len(),
