@@ -79,6 +79,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("unsafe-pickle", "a pickle asks to run code"),
     ("unsupported", "valid, but not supported"),
     ("verification", "the export failed verification"),
+    ("vocabulary", "the vocabulary cannot be trimmed, or not for these texts"),
     ("weight", "a weight needed for a target's tensor cannot be read"),
     ("write", "writing a file failed"),
 ];

@@ -1,24 +1,27 @@
 //! `clipway classify`: zero-shot classification of images.
 
 use std::collections::HashSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use clipway_formats::{shown, shown_path};
+use clipway_model::input;
 use clipway_model::output::Staging;
 use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
+use clipway_run::head::{Head, HeadError};
 use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template, imagenet_templates};
 use serde::Serialize;
 
 use crate::collect;
-use crate::failure::Failure;
-use crate::head::Head;
+use crate::failure::{self, Failure, chain};
 use crate::images::{Image, ImageOptions};
 use crate::options::RunArguments;
 use crate::output;
 use crate::reading::ReadingOptions;
-use crate::source::{self, SourceArguments};
+use crate::source::{self, SourceArguments, clip_failure};
 use crate::source_name::SourceName;
 use crate::text::read_labels;
 use crate::texts::encode_texts;
@@ -122,6 +125,30 @@ struct Results {
     images: Vec<Classified>,
 }
 
+/// Reads a head for a model from a file.
+fn read_head(path: &Path, clip: &Clip) -> Result<Head, Failure> {
+    let source = input::open(path, input::Kind::Weights).map_err(|error| failure::input(&error))?;
+    Head::read(Arc::new(source), clip).map_err(|error| {
+        let failure = head_failure(&error);
+        let message = format!("`{}`: {}", shown_path(path), failure.message);
+        Failure { message, ..failure }
+    })
+}
+
+/// Failure, with its exit status, for a head that cannot be read or written.
+fn head_failure(error: &HeadError) -> Failure {
+    let failure = match error {
+        HeadError::Clip(error) => return clip_failure(error),
+        _ => Failure { exit_code: failure::exit_of(error.code()), ..Failure::no(error.code(), chain(error)) },
+    };
+    match error {
+        HeadError::OtherModel { .. } => {
+            failure.hint("write the head of this model with `--labels … --save-head FILE`")
+        }
+        _ => failure,
+    }
+}
+
 impl Classify {
     /// The sources, which may be on the Hub. Where `--pretrained` names the model, the first path is an image.
     pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
@@ -148,11 +175,13 @@ impl Classify {
             (Some((labels, templates)), _) => {
                 Head { classifier: classifier(&clip, &labels, &templates, ui)?, labels, templates }
             }
-            (None, Some(path)) => Head::read(path, &clip)?,
+            (None, Some(path)) => read_head(path, &clip)?,
             (None, None) => unreachable!("without a head there are labels"),
         };
         if let Some(staging) = staging {
-            head.write(staging, &clip)?;
+            let mut bytes = Vec::new();
+            head.write(&mut bytes, &clip).map_err(|error| head_failure(&error))?;
+            output::put(staging, |mut file| file.write_all(&bytes))?;
             if self.images.is_empty() {
                 return Ok(true);
             }

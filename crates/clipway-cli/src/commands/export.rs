@@ -31,6 +31,7 @@ use crate::source::{self, SourceArguments, export_failure, load_failure};
 use crate::source_name::SourceName;
 use crate::ui::Ui;
 use crate::verification::InputOptions;
+use crate::vocabulary::{VocabularyOptions, VocabularyTexts, check_writable};
 
 /// Dtypes of floating-point weights.
 #[derive(Clone, Copy, ValueEnum)]
@@ -124,6 +125,9 @@ pub struct ExportOptions {
     context_length: Option<usize>,
 
     #[command(flatten)]
+    vocabulary: VocabularyOptions,
+
+    #[command(flatten)]
     onnx: OnnxOptions,
 
     #[command(flatten)]
@@ -200,11 +204,19 @@ impl ExportOptions {
         ui: &Ui,
     ) -> Result<(), Failure> {
         let composed = mixed.map(|mixed| Arc::clone(&mixed.composed));
-        let options = SourceOptions { composed, ..self.options(named)? };
+        let mut options = SourceOptions { composed, ..self.options(named)? };
         let groups = self.groups();
         let tokenizer = self.reading.tokenizer.as_deref();
         let mut source =
             load::resolve(checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;
+        let vocabulary = self.vocabulary.read()?;
+        if let Some(texts) = &vocabulary {
+            let (chosen, note) = texts.choose(&source, tokenizer, ui)?;
+            options.vocabulary = Some(Arc::new(chosen));
+            source = load::resolve(checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;
+            source.add_notes([note]);
+            check_writable(&source, tokenizer, &self.inputs)?;
+        }
         let layouts = groups.iter().map(|targets| targets[0].spelling.layout);
         let tokenizers =
             layouts.map(|layout| self.tokenizer(&mut source, layout, ui)).collect::<Result<Vec<_>, _>>()?;
@@ -242,7 +254,8 @@ impl ExportOptions {
                         _ => out.join(targets[0].spelling.layout),
                     };
                     let formats = targets.iter().map(|target| target.format).collect();
-                    let place = (out.as_path(), inputs, destination.force);
+                    let others = Others { paths: inputs, texts: vocabulary.as_ref() };
+                    let place = (out.as_path(), others, destination.force);
                     self.write(place, prepared, formats, tokenizer, (&options, chosen.as_ref()), ui)?
                 }
                 _ => dry_run(prepared, targets.len())?,
@@ -293,7 +306,7 @@ impl ExportOptions {
 
     fn write(
         &self,
-        (out, others, force): (&Path, &[&Path], bool),
+        (out, others, force): (&Path, Others<'_>, bool),
         prepared: &Prepared<'_>,
         formats: Vec<WeightsFormat>,
         tokenizer: TokenizerParts,
@@ -303,7 +316,10 @@ impl ExportOptions {
         let checkpoint = prepared.source().checkpoint();
         let cancel = ui.cancel_flag();
         let bars = StageBars::new(ui);
-        let inputs = self.inputs.read()?;
+        let mut inputs = self.inputs.read()?;
+        if let Some(texts) = others.texts {
+            inputs = texts.inputs(inputs, &self.inputs);
+        }
         let load = LoadOptions { tokenizer: self.reading.tokenizer.clone(), ..source::load_options(ui)? };
         if !self.no_verify {
             let source = prepared.source();
@@ -330,7 +346,8 @@ impl ExportOptions {
                     .inputs
                     .paths()
                     .chain(self.tokenizer_folder())
-                    .chain(others.iter().copied())
+                    .chain(others.paths.iter().copied())
+                    .chain(others.texts.and_then(VocabularyTexts::path))
                     .collect(),
                 progress: &bars,
                 cancel: &cancel,
@@ -403,6 +420,15 @@ impl ExportOptions {
         }
         groups
     }
+}
+
+/// Inputs of an export besides its source.
+#[derive(Clone, Copy)]
+struct Others<'a> {
+    /// Paths that the output must not contain.
+    paths: &'a [&'a Path],
+    /// The texts that chose the vocabulary.
+    texts: Option<&'a VocabularyTexts<'a>>,
 }
 
 /// Names of the targets, each with a description.

@@ -1,14 +1,17 @@
 //! `clipway verify`: checks an exported folder against its source or its own hashes, and on request reports which
 //! activation fits it.
 
+use std::sync::Arc;
+
 use clap::Args;
 use clipway_formats::shown_path;
 use clipway_model::artifact::{Artifact, HashReport};
-use clipway_model::source::Source;
+use clipway_model::plan::Towers;
+use clipway_model::source::{Source, Vocabulary};
 use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadOptions;
 use clipway_run::onnx::{OnnxFolder, OnnxVerification};
-use clipway_run::verify::{FolderVerification, resolve_exported};
+use clipway_run::verify::{FolderVerification, resolve_exported, vocabulary_in};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -115,7 +118,11 @@ impl Verify {
             options.image_size = Some(model.vision.image_size);
             options.context_length = Some(model.text.context_length);
         }
-        let reference = source::resolve(&checkpoint, &options)?;
+        let mut reference = source::resolve(&checkpoint, &options)?;
+        if let Some(vocabulary) = trimmed_vocabulary(folder, &reference)? {
+            options.vocabulary = Some(Arc::new(vocabulary));
+            reference = source::resolve(&checkpoint, &options)?;
+        }
         let inputs = self.inputs.read()?;
         let load = LoadOptions { blocks: self.blocks, ..source::load_options(ui)? };
         let verification = OnnxVerification { inputs: &inputs, load };
@@ -191,6 +198,16 @@ impl Verify {
     fn resolved(&self) -> Result<Source, Failure> {
         resolve_exported(&self.folder).map_err(|error| source::source_failure(&error))
     }
+}
+
+/// The vocabulary of graphs that have fewer tokens than their source.
+fn trimmed_vocabulary(folder: &OnnxFolder, source: &Source) -> Result<Option<Vocabulary>, Failure> {
+    let contract = folder.contract.as_ref().filter(|_| source.tower() != Towers::Image);
+    let tokenizer = contract.map(|contract| contract.folder_tokenizer()).transpose();
+    let Some(tokenizer) = tokenizer.map_err(|error| source::onnx_failure(&error))?.flatten() else {
+        return Ok(None);
+    };
+    vocabulary_in(source, None, &tokenizer).map_err(|error| source::load_failure(&error))
 }
 
 fn weighed(folder: &Source, load: &LoadOptions) -> Result<Weighed, Failure> {

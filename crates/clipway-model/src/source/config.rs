@@ -161,10 +161,15 @@ impl fmt::Display for Candidates {
         let names = self.identification.names();
         if !names.is_empty() {
             write!(f, "fit {} models", names.len())?;
-            names.iter().try_for_each(|name| write!(f, "\n  {name}"))?;
-            let quick = |name: &&str| name.contains("quickgelu");
-            if names.iter().any(quick) && !names.iter().all(quick) {
-                f.write_str("\nthey differ only in the activation, which no shape shows")?;
+            let by_activation = self.differ_in_activation();
+            for name in &names {
+                write!(f, "\n  {name}{}", if by_activation { trained_so(name) } else { String::new() })?;
+            }
+            if by_activation {
+                f.write_str(
+                    "\nthey differ only in the activation, which no shape shows; a fine-tune has that of the weights it \
+                     began with",
+                )?;
             }
             return self.write_differences(f);
         }
@@ -187,11 +192,41 @@ impl fmt::Display for Candidates {
 }
 
 impl Candidates {
+    /// Whether several models match and differ only in their activation.
+    pub fn differ_in_activation(&self) -> bool {
+        let names = self.identification.names();
+        names.iter().any(is_quick) && !names.iter().all(is_quick)
+    }
+
     fn write_differences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.differences.is_empty() {
             Ok(())
         } else {
             write!(f, "\nwhichever it is, these differ:\n{}", self.differences)
+        }
+    }
+}
+
+/// Whether a registered name says QuickGELU.
+fn is_quick(name: &&str) -> bool {
+    name.contains("quickgelu")
+}
+
+/// Which pretrained weights of a name's shapes were trained with its activation.
+fn trained_so(name: &str) -> String {
+    const MOST: usize = 3;
+    let quick = is_quick(&name);
+    let tags: Vec<&str> = registry::pretrained(name)
+        .filter(|entry| entry.quick_gelu == quick)
+        .map(|entry| entry.tag.as_str())
+        .collect();
+    let activation = if quick { "QuickGELU" } else { "GELU" };
+    let more = tags.len().saturating_sub(MOST);
+    match tags.is_empty() {
+        true => format!(" ({activation}; no pretrained weights)"),
+        false => {
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!(" ({activation}; as {}{more})", tags[..tags.len().min(MOST)].join(", "))
         }
     }
 }
