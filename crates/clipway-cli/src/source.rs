@@ -14,7 +14,7 @@ use clipway_model::state_dict::{Selection, WeightsChoice};
 use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::{Passes, Processor};
 use clipway_run::load::{self, LoadError, LoadOptions};
-use clipway_run::onnx::{OnnxFolder, OnnxFolderError, OnnxRuntime, OrtProvider};
+use clipway_run::onnx::{OnnxError, OnnxFolder, OnnxFolderError, OnnxRuntime, OrtProvider};
 
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
 use crate::options::RunArguments;
@@ -244,6 +244,11 @@ pub fn onnx_failure(error: &OnnxFolderError) -> Failure {
         OnnxFolderError::Input(error) => failure::input(error),
         OnnxFolderError::Load(error) => load_failure(error),
         OnnxFolderError::Run(error) => clip_failure(error),
+        OnnxFolderError::Graph { cause: OnnxError::NoRuntime { .. }, .. } => {
+            Failure::could_not_run(error.code(), chain(error)).hint(
+                "build clipway with `--features ort`, and set `ORT_DYLIB_PATH` to ONNX Runtime's library, 1.17 or later",
+            )
+        }
         _ => Failure { exit_code: failure::exit_of(error.code()), ..Failure::no(error.code(), chain(error)) },
     }
 }

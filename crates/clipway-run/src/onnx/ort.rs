@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use clipway_formats::shown;
+use clipway_formats::{shown, shown_path};
 use half::f16;
 use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
@@ -20,6 +20,11 @@ const LIBRARY: &str = "ORT_DYLIB_PATH";
 /// What it is called where its version is not known.
 const NAME: &str = "ONNX Runtime";
 
+/// What ONNX Runtime says, for a message of ours.
+fn said(error: impl std::fmt::Display) -> String {
+    shown(&error.to_string().replace('`', "'"))
+}
+
 /// A library that is loaded: its name with its version, or why there is none.
 fn library() -> Result<&'static str, OnnxError> {
     static LOADED: OnceLock<Result<String, String>> = OnceLock::new();
@@ -27,12 +32,12 @@ fn library() -> Result<&'static str, OnnxError> {
         let path = std::env::var_os(LIBRARY).filter(|path| !path.is_empty());
         let path = path.map(PathBuf::from).ok_or_else(|| format!("`{LIBRARY}` names no library"))?;
         let absolute =
-            std::path::absolute(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
-        let builder = ort::init_from(absolute).map_err(|error| error.to_string())?;
+            std::path::absolute(&path).map_err(|error| format!("{}: {error}", shown_path(&path)))?;
+        let builder = ort::init_from(absolute).map_err(said)?;
         builder.with_name("clipway").with_telemetry(false).commit();
         Ok(version(&path))
     });
-    loaded.as_deref().map_err(|cause| OnnxError::NoRuntime { cause: shown(cause) })
+    loaded.as_deref().map_err(|cause| OnnxError::NoRuntime { cause: cause.to_owned() })
 }
 
 /// The name with the version that the library's build information or its file name states.
@@ -57,15 +62,15 @@ pub(super) fn is_there() -> bool {
 /// Loads a file, with external data beside it.
 pub(super) fn load_file(path: &Path, provider: OrtProvider) -> Result<Parts, OnnxError> {
     let runtime = library()?;
-    let refuse = |cause: String| OnnxError::Load { runtime: runtime.to_owned(), cause: shown(&cause) };
-    let builder = Session::builder().map_err(|error| refuse(error.to_string()))?;
+    let refuse = |cause: String| OnnxError::Load { runtime: runtime.to_owned(), cause };
+    let builder = Session::builder().map_err(|error| refuse(said(error)))?;
     let mut builder = match execution_provider(provider) {
         None => builder,
         Some(chosen) => builder
             .with_execution_providers([chosen])
-            .map_err(|error| refuse(format!("no `{}`: {error}", provider.name())))?,
+            .map_err(|error| refuse(format!("no `{}`: {}", provider.name(), said(error))))?,
     };
-    let session = builder.commit_from_file(path).map_err(|error| refuse(error.to_string()))?;
+    let session = builder.commit_from_file(path).map_err(|error| refuse(said(error)))?;
     let ports = |outlets: &[Outlet]| outlets.iter().map(port).collect();
     let (inputs, outputs) = (ports(session.inputs()), ports(session.outputs()));
     Ok((Box::new(OrtGraph { session: Mutex::new(session), runtime }), inputs, outputs))

@@ -37,6 +37,8 @@ pub struct Drawn {
     pub megabytes: u64,
     /// Maximum bytes that the run adds on disk, in millions.
     pub disk: u64,
+    /// Whether a refused run may leave the output, because it put back what looks like a killed run's.
+    pub puts_back: bool,
     /// Description of the case.
     pub detail: String,
     pub beside: Option<Beside>,
@@ -52,6 +54,8 @@ pub enum Verdict {
     Done,
     /// A refusal with one of these codes.
     Refused(&'static [&'static str]),
+    /// The answer no, with these words.
+    No(&'static str),
 }
 
 /// Splits a line into words.

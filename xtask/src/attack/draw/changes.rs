@@ -41,7 +41,7 @@ const FILES: [&str; 3] = ["open_clip_model.safetensors", "tokenizer.json", "open
 const SOURCE: &str = "source/f";
 
 /// Longest wait between two changes, in microseconds: an export of the small model takes some 30 ms.
-const LONGEST_WAIT: usize = 20_000;
+const LONGEST_WAIT: usize = 5_000;
 
 /// Parts of a file that is written in pieces.
 const PIECES: usize = 8;
@@ -93,6 +93,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
         detail: format!("{change:?} of `{name}`"),
         beside: Some(Box::new(beside)),
         after: Some(Box::new(after)),
+        ..Drawn::default()
     })
 }
 

@@ -62,6 +62,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
     let identity = format!("{}-{:016x}", 1 + random.below(99_999), random.below(usize::MAX));
     let mut held = Vec::new();
     let mut planted = Vec::new();
+    let mut puts_back = false;
     for ending in ENDINGS {
         if random.below(3) > 0 {
             continue;
@@ -70,6 +71,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
         let thing = random.pick(&THINGS);
         held.extend(thing.make(&path, &outside).map_err(|error| shown(&path, error))?);
         planted.push(format!("{thing:?} as .{ending}"));
+        puts_back |= ending == "old" && thing.is_file_or_folder();
     }
     let replaces = random.below(2) == 0;
     if replaces {
@@ -85,7 +87,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
         if outside.read_dir().map_err(|error| shown(&outside, error))?.count() != 1 {
             problems.push("something was written outside".to_owned());
         }
-        // What was there before stays where a run is refused; a planted folder never becomes the artifact.
+        // What was there before stays where a run is refused.
         if (done || replaces) && !place.join(OUT).join("clipway.json").is_file() {
             problems.push("the target holds no artifact".to_owned());
         }
@@ -102,12 +104,19 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
             if planted.is_empty() { "nothing".to_owned() } else { planted.join(", ") },
             if replaces { "an artifact" } else { "no target" }
         ),
+        puts_back,
         after: Some(Box::new(after)),
         ..Drawn::default()
     })
 }
 
 impl Thing {
+    /// Whether a run could have made it.
+    fn is_file_or_folder(self) -> bool {
+        use Thing::{Empty, Folder, FolderWithLink, Held, Sparse, Unreadable};
+        matches!(self, Empty | Held | Unreadable | Folder | FolderWithLink | Sparse)
+    }
+
     /// Puts it at a path; returns the file whose lock is held.
     fn make(self, path: &Path, outside: &Path) -> io::Result<Option<fs::File>> {
         match self {

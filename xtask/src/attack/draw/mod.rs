@@ -154,12 +154,15 @@ fn problems(drawn: &Drawn, seen: &Seen, made: &[String]) -> Vec<String> {
         (Verdict::Either | Verdict::Done, Some(0), None) => {}
         (Verdict::Either, Some(1 | 2), Some(_)) => {}
         (Verdict::Refused(codes), Some(1 | 2), Some(code)) if codes.contains(&code.as_str()) => {}
+        (Verdict::No(words), Some(1), None) if seen.output.contains(words) => {}
+        (Verdict::No(words), ..) => problems.push(format!("no, with «{words}», was expected")),
         (Verdict::Refused(codes), ..) => problems.push(format!("refused with one of {codes:?} was expected")),
         (Verdict::Done, ..) => problems.push("it is harmless, and is refused".to_owned()),
         (Verdict::Either, ..) => problems.push("neither done nor refused with a code".to_owned()),
     }
     let done = status == Some(0);
-    let leftovers: Vec<&String> = made.iter().filter(|name| !done || name.as_str() != OUT).collect();
+    let may_be = |name: &str| name == OUT && (done || drawn.puts_back);
+    let leftovers: Vec<&String> = made.iter().filter(|name| !may_be(name)).collect();
     if !leftovers.is_empty() {
         problems.push(format!("it leaves {leftovers:?}"));
     }
@@ -190,6 +193,9 @@ fn holds_secret(out: &Path) -> Result<bool, String> {
         return Ok(false);
     }
     for name in listing(out)? {
+        if out.join(&name).is_dir() {
+            continue;
+        }
         let bytes = fs::read(out.join(&name)).map_err(|error| format!("{name}: {error}"))?;
         if bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()) {
             return Ok(true);
@@ -242,6 +248,9 @@ mod tests {
         check(Verdict::Refused(&["too-large"]), 1 << 8, refused, &[], None);
         check(Verdict::Refused(&["io"]), 1 << 8, refused, &[], Some("refused with one of"));
         check(Verdict::Refused(&["io"]), 0, "", &[], Some("refused with one of"));
+        check(Verdict::No("is not listed"), 1 << 8, "`a` is not listed\n", &[], None);
+        check(Verdict::No("is not listed"), 0, "`a` is not listed\n", &[], Some("was expected"));
+        check(Verdict::No("is not listed"), 1 << 8, refused, &[], Some("was expected"));
         check(Verdict::Either, 0, "TOPSECRET", &[], Some("prints what lies outside"));
     }
 }
