@@ -6,9 +6,10 @@ use crate::Tree;
 const SMALL: u64 = 256 << 20;
 
 /// Names of weights, in the order in which they are preferred: open_clip's order, then transformers'.
-const WEIGHTS: [&str; 7] = [
+const WEIGHTS: [&str; 8] = [
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.bin",
+    "open_clip_model.safetensors.index.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.safetensors",
@@ -35,7 +36,7 @@ impl Wanted {
     /// The file that is missing where there is none of the wanted ones.
     pub fn file(&self) -> &str {
         match self {
-            Wanted::Usual => WEIGHTS[2],
+            Wanted::Usual => "model.safetensors",
             Wanted::OpenClip(file) => file.as_deref().unwrap_or(OPEN_CLIP[1]),
             Wanted::File(file) => file,
         }
@@ -157,6 +158,12 @@ mod tests {
             "other.json",
         ];
         check(&shards, Wanted::Usual, "model.safetensors.index.json", 4);
+        check(
+            &["open_clip_model.safetensors.index.json", "open_clip_model-1.safetensors"],
+            Wanted::Usual,
+            "open_clip_model.safetensors.index.json",
+            2,
+        );
         check(&["a/m.bin", "a/config.json", "config.json"], file("a/m.bin"), "a/m.bin", 2);
         check(
             &["clipway.json", "open_clip_model.safetensors", "y/z"],

@@ -35,5 +35,5 @@ pub use name::{Reference, RepoName};
 pub use pull::{Hub, Pulled, PulledFile};
 pub use push::{PushContent, PushFile, PushOptions, PushPlan, PushState};
 pub use settings::{Settings, Token};
-pub use transfer::{Fetched, Transfer};
+pub use transfer::{Fetched, Sink, Transfer};
 pub use watch::{Quiet, Watcher};

@@ -2,7 +2,8 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{channel, sync_channel};
+use std::time::{Duration, Instant};
 
 use clipway_formats::shown;
 
@@ -14,16 +15,22 @@ use crate::{HubError, RepoName};
 
 /// A way to fetch the bytes of a file. Plain HTTP is the one that exists; the Hub's Xet protocol would be another.
 pub trait Transfer {
-    /// Writes the bytes from `offset` on to `sink`, in order; returns early with what arrived if the connection ends.
+    /// Passes the bytes from `offset` on to `sink`, in order; returns early with what arrived if the connection ends.
     ///
     /// # Errors
     /// A file that cannot be fetched.
-    fn fetch(
-        &mut self,
-        offset: u64,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), HubError>,
-    ) -> Result<Fetched, HubError>;
+    fn fetch(&mut self, offset: u64, sink: &mut Sink<'_>) -> Result<Fetched, HubError>;
 }
+
+/// Takes the first bytes of a buffer, and returns one to fill next.
+pub type Sink<'a> = dyn FnMut(Vec<u8>, usize) -> Result<Vec<u8>, HubError> + 'a;
+
+/// Bytes that are passed on at once.
+const PIECE: usize = 256 << 10;
+/// Bytes that arrived are passed on after this time, if they are fewer.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Bytes between two orders to write what the system holds to the disk.
+const FLUSH: u64 = 32 << 20;
 
 /// How a fetch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,11 +146,7 @@ impl Plain<'_> {
 }
 
 impl Transfer for Plain<'_> {
-    fn fetch(
-        &mut self,
-        offset: u64,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), HubError>,
-    ) -> Result<Fetched, HubError> {
+    fn fetch(&mut self, offset: u64, sink: &mut Sink<'_>) -> Result<Fetched, HubError> {
         let size = self.place.entry.size;
         let answer = self.open(offset, None)?;
         match answer.status() {
@@ -163,27 +166,31 @@ impl Transfer for Plain<'_> {
         let Answer { response, address } = answer;
         // One byte more than announced shows an answer that is too long.
         let mut reader = response.into_body().into_reader().take(size - offset + 1);
-        let mut buffer = vec![0; 256 << 10];
+        let (mut buffer, mut filled, mut passed_on) = (vec![0; PIECE], 0, Instant::now());
         let mut left = size - offset;
         loop {
             self.http.check_cancelled()?;
-            let count = match reader.read(&mut buffer) {
-                Ok(count) => count,
+            let read = reader.read(&mut buffer[filled..]);
+            let count = *read.as_ref().unwrap_or(&0);
+            if count as u64 > left {
+                return Ok(Fetched::Restart);
+            }
+            left -= count as u64;
+            filled += count;
+            if filled > 0 && (count == 0 || filled == PIECE || passed_on.elapsed() > PATIENCE) {
+                buffer = sink(buffer, filled)?;
+                (filled, passed_on) = (0, Instant::now());
+            }
+            match read {
+                Ok(0) => return Ok(if left == 0 { Fetched::Whole } else { Fetched::Partly }),
+                Ok(_) => {}
                 // A server that sends nothing at all is not asked again and again.
                 Err(error) if left == size - offset => match self.http.lost(&address, &error) {
                     error @ HubError::Timeout { .. } => return Err(error),
                     _ => return Ok(Fetched::Partly),
                 },
                 Err(_) => return Ok(Fetched::Partly),
-            };
-            if count as u64 > left {
-                return Ok(Fetched::Restart);
             }
-            if count == 0 {
-                return Ok(if left == 0 { Fetched::Whole } else { Fetched::Partly });
-            }
-            sink(&buffer[..count])?;
-            left -= count as u64;
         }
     }
 }
@@ -273,7 +280,8 @@ fn fill(
     Ok(hasher.finish())
 }
 
-/// Runs one fetch: bytes are written here, and hashed by another thread.
+/// Runs one fetch: bytes are written here, and hashed by another thread. A third one has the system write them to the
+/// disk meanwhile, so that there is little to wait for at the end.
 fn pumped(
     http: &Http,
     transfer: &mut dyn Transfer,
@@ -281,24 +289,38 @@ fn pumped(
     mut hasher: Hasher,
     mut done: u64,
 ) -> Result<(Fetched, (Hasher, u64)), HubError> {
-    let (send, receive) = sync_channel::<Vec<u8>>(16);
+    let (send, receive) = sync_channel::<(Vec<u8>, usize)>(4);
+    let (give_back, spare) = channel();
+    let (order, orders) = sync_channel::<()>(1);
+    let flushed = partial.file.try_clone().map_err(|cause| HubError::io(&partial.path, cause))?;
     std::thread::scope(|scope| {
         let hashing = scope.spawn(move || {
-            for bytes in receive {
-                hasher.update(&bytes);
+            for (bytes, count) in receive {
+                hasher.update(&bytes[..count]);
+                let _ = give_back.send(bytes);
             }
             hasher
         });
+        scope.spawn(move || {
+            for () in orders {
+                // The last one, when the file is complete, is checked.
+                let _ = flushed.sync_data();
+            }
+        });
         let path = &partial.path;
         let file = &mut partial.file;
-        let fetched = transfer.fetch(done, &mut |bytes| {
-            file.write_all(bytes).map_err(|cause| HubError::io(path, cause))?;
-            let _ = send.send(bytes.to_vec());
-            done += bytes.len() as u64;
-            http.watcher().advance(bytes.len() as u64);
-            Ok(())
+        let mut flushed_at = done;
+        let fetched = transfer.fetch(done, &mut |bytes, count| {
+            file.write_all(&bytes[..count]).map_err(|cause| HubError::io(path, cause))?;
+            let _ = send.send((bytes, count));
+            done += count as u64;
+            http.watcher().advance(count as u64);
+            if done - flushed_at >= FLUSH && order.try_send(()).is_ok() {
+                flushed_at = done;
+            }
+            Ok(spare.try_recv().unwrap_or_else(|_| vec![0; PIECE]))
         });
-        drop(send);
+        drop((send, order));
         let hasher =
             hashing.join().map_err(|_| HubError::io(path, std::io::Error::other("hashing failed")))?;
         Ok((fetched?, (hasher, done)))

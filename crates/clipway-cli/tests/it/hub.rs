@@ -152,6 +152,7 @@ fn an_inspected_repository_keeps_its_weights() {
             assert_eq!(seen[key], expected[key], "{key}");
         }
         let sent = sent(&fake, file);
+        println!("{sent} of {} bytes, {} requests", file.len(), fake.count("/object/"));
         assert!(
             sent > 0 && sent <= most && most < file.len() / 20,
             "{sent} of {} bytes were sent",
@@ -175,6 +176,38 @@ fn an_inspected_repository_keeps_its_weights() {
     fake.calm();
     run(&fake, &scene, &["inspect", "hf-hub:me/emoji"]).ended(0);
     assert_eq!(sent(&fake, &weights), 0);
+}
+
+#[test]
+fn shards_on_the_hub_are_inspected_where_they_are() {
+    let (fake, scene) = hub();
+    let model = ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json"];
+    let options = ["--max-shard-size", "13MB", "--to", "open_clip", "--no-verify", "--out", "sharded"];
+    scene.run(&[&model[..], &options].concat()).ended(0);
+    let files: Vec<(String, Vec<u8>)> = std::fs::read_dir(scene.path("sharded"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))
+        .collect();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+    let shards: Vec<&[u8]> =
+        files.iter().filter(|file| file.0.ends_with(".safetensors")).map(|file| file.1).collect();
+    assert!(shards.len() > 1 && shards.iter().all(|shard| shard.len() > 1 << 20));
+    fake.commit("me/sharded", &files);
+    // The same shards in a repository that clipway did not write.
+    let others: Vec<(&str, &[u8])> = files.iter().filter(|file| file.0 != "clipway.json").copied().collect();
+    fake.commit("me/other", &others);
+    let expected = scene.run(&["inspect", "sharded", "--json"]).ended(0).json();
+    for source in ["hf-hub:me/sharded", "hf-hub:me/other"] {
+        let seen = run(&fake, &scene, &["inspect", source, "--json"]).ended(0).json();
+        assert_eq!(seen["weights"], expected["weights"], "{source}");
+        assert_eq!(
+            seen["contract"]["image"]["mean"]["value"],
+            expected["contract"]["image"]["mean"]["value"]
+        );
+    }
+    let sent: usize = shards.iter().map(|shard| sent(&fake, shard)).sum();
+    assert!(sent > 0 && sent < 200_000, "{sent}");
 }
 
 #[test]

@@ -1,5 +1,4 @@
 //! A pull with verification beside `curl` of the same file.
-#![expect(clippy::disallowed_methods, reason = "files of a proof")]
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -63,3 +63,36 @@ fn twin(name: &str) -> Option<String> {
     };
     registry::names().any(|known| known == twin).then_some(twin)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PreprocessOptions;
+
+    #[test]
+    fn a_tag_that_was_trained_with_another_activation_is_told() {
+        let mut told = Vec::new();
+        for entry in registry::names().flat_map(registry::pretrained) {
+            let model = registry::model(&entry.model).unwrap();
+            let config = ConfigFile { model, preprocess: PreprocessOptions::default() };
+            let (from, notes) = known_from(&config, &config, &ConfigOrigin::Tag(entry));
+            assert_eq!(from, Origin::Registry { name: entry.model.clone() });
+            told.extend(notes.into_iter().map(|note| (format!("{}:{}", entry.model, entry.tag), note)));
+        }
+        assert_eq!(told.len(), 28, "open_clip warns about as many");
+        let note = |name: &str| told.iter().find(|(found, _)| found == name).map(|(_, note)| note.as_str());
+        assert_eq!(
+            note("ViT-B-32:openai"),
+            Some(
+                "the tag `openai` was trained with QuickGELU; `ViT-B-32-quickgelu` has it: GELU was used, as in \
+                 open_clip, because `ViT-B-32` was given"
+            )
+        );
+        assert!(
+            note("roberta-ViT-B-32:laion2b_s12b_b32k")
+                .unwrap()
+                .contains("trained with GELU: QuickGELU was used")
+        );
+        assert_eq!(note("ViT-B-32-quickgelu:openai"), None);
+    }
+}
