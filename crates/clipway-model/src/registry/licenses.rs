@@ -107,8 +107,7 @@ fn license_of(entry: &Pretrained) -> Option<&'static str> {
         Some(start) => entry.tag.starts_with(start),
         None => entry.tag == **pattern,
     };
-    let family =
-        FAMILIES.iter().find(|family| family.owner == owner && family.tags.iter().any(|tag| fits(&tag)));
+    let family = FAMILIES.iter().find(|family| family.owner == owner && family.tags.iter().any(&fits));
     family.map(|family| family.license)
 }
 
