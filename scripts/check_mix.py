@@ -3,7 +3,10 @@
 Makes random variations of the demo model, mixes them with clipway and with PyTorch, and compares every tensor. f16 and
 bf16 are rounded from f64 at once, by NumPy and by hand, since PyTorch goes through f32.
 
-    python scripts/check_mix.py --clipway target/release/clipway
+With the folder of an XLM-R's tokenizer it also puts an image tower of CLIP together with an XLM-R as text tower, loads the
+result in open_clip, and compares the features with those of the two sources there, bit for bit.
+
+    python scripts/check_mix.py --clipway target/release/clipway [--tokenizer DIR]
 """
 
 import argparse
@@ -14,6 +17,8 @@ import tempfile
 import numpy as np
 import torch
 from safetensors.torch import load_file
+
+from small_models import open_clip_folder, rows_of, text_model, working_in
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEMO = ROOT / "examples" / "emoji-clip"
@@ -48,10 +53,53 @@ def rounded(total: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
     return (exact.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
 
 
+TEXTS = ["a photo of a cat", "zwei Hunde im Schnee", "山の上の城", "un château"]
+
+
+def features(folder: pathlib.Path, place: pathlib.Path) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Features of random pixels and of texts, and the logit scale, by open_clip in a working folder."""
+    import open_clip
+
+    with working_in(place):
+        model = open_clip.create_model(f"local-dir:{folder}").eval()
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    torch.manual_seed(3)
+    pixels = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        return model.encode_image(pixels), model.encode_text(tokenizer(TEXTS)), model.logit_scale.item()
+
+
+def pairs(clipway: str, tokenizer: pathlib.Path, folder: pathlib.Path) -> None:
+    """An image tower of CLIP with a multilingual text tower, and the same with a trimmed vocabulary."""
+    student = text_model("xlm-roberta", rows_of(tokenizer), pad_token_id=1, bos_token_id=0, eos_token_id=2, type_vocab_size=1)
+    tower = {"hf_model_name": "small", "hf_tokenizer_name": "small", "hf_pooler_type": "mean_pooler", "context_length": 24}
+    image, text = folder / "image", folder / "text"
+    open_clip_folder(image, {"context_length": 24, "width": 64, "heads": 4, "layers": 2}, None, init_logit_scale=3.0)
+    open_clip_folder(text, tower, tokenizer, student, init_logit_scale=2.0, seed=8)
+    images, _, scale = features(image, image)
+    _, texts, _ = features(text, text)
+    chosen = folder / "texts.txt"
+    chosen.write_text("\n".join(TEXTS) + "\n")
+    for name, options in [("whole", []), ("trimmed", ["--vocabulary-from", chosen])]:
+        out = folder / f"pair-{name}"
+        command = [clipway, "mix", "--image-from", image, "--text-from", text, "--logit-scale-from", "image", "--out", out]
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
+        # A trimmed text model is described in the folder itself, any other one where its source has it.
+        found = features(out, out if options else text)
+        differ = [(one - two).abs().max().item() for one, two in zip(found[:2], (images, texts))]
+        print(f"pair, {name}: image features differ by {differ[0]}, text features by {differ[1]}, scale {found[2]} of {scale}")
+        assert differ == [0.0, 0.0] and found[2] == scale
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clipway", required=True)
-    clipway = parser.parse_args().clipway
+    parser.add_argument("--tokenizer", type=pathlib.Path, help="folder of an XLM-R's tokenizer")
+    arguments = parser.parse_args()
+    clipway = str(pathlib.Path(arguments.clipway).resolve())
+    if arguments.tokenizer:
+        with tempfile.TemporaryDirectory() as folder:
+            pairs(clipway, arguments.tokenizer.resolve(), pathlib.Path(folder))
     torch.manual_seed(1)
     demo = torch.load(DEMO / "emoji-clip.pt", map_location="cpu", weights_only=True)
     demo = demo.get("state_dict", demo)

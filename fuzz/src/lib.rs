@@ -4,6 +4,7 @@
 
 mod archives;
 mod folder;
+mod graphs;
 mod memory;
 mod messages;
 #[cfg(feature = "run")]
@@ -14,10 +15,11 @@ mod tensors;
 
 pub use archives::{mutate_archive, stored_archive};
 pub use folder::{Scratch, infos_of};
-pub use memory::bounded;
-pub use messages::check_message;
+pub use graphs::{PIXELS, drawn_graph};
 #[cfg(feature = "run")]
 pub use images::check_image;
+pub use memory::bounded;
+pub use messages::check_message;
 #[cfg(feature = "model")]
 pub use prepared::{check_prepared, transformers_folder};
 pub use tensors::{check_file, check_pytorch};

@@ -3,9 +3,7 @@
 #![no_main]
 
 use clipway_fuzz::{bounded, check_message};
-use clipway_run::text::{
-    HuggingFaceOptions, Reader, TokenizerFiles, check_tokenizer_file, read_tokenizer,
-};
+use clipway_run::text::{HuggingFaceOptions, Reader, TokenizerFiles, check_tokenizer_file, read_tokenizer};
 
 const TOKENIZER: &[u8] = include_bytes!("../seeds/tokenizer_json/small.json");
 

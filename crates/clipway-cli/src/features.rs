@@ -3,14 +3,13 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use clipway_formats::{Dtype, TensorInfo, shown_path, write_safetensors};
+use clipway_formats::{Dtype, ParquetRow, TensorInfo, shown_path, write_parquet, write_safetensors};
 use clipway_model::output::Staging;
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::images::Decoded;
 use crate::output;
-use crate::parquet;
 use crate::ui::Ui;
 
 /// Kinds of files, by the ends of their names.
@@ -175,8 +174,8 @@ impl<'a> Features<'a> {
         let mut out = BufWriter::new(out);
         let rows = self
             .rows()
-            .map(|row| parquet::Row { texts: vec![row.file, row.text, row.error], features: row.features });
-        parquet::write(&mut out, &["file", "text", "error"], self.width, rows)?;
+            .map(|row| ParquetRow { texts: vec![row.file, row.text, row.error], features: row.features });
+        write_parquet(&mut out, &["file", "text", "error"], self.width, rows)?;
         out.flush()
     }
 

@@ -73,7 +73,8 @@ pub fn of_absent(error: &InputError) -> Option<String> {
     }
     registry::model(name).is_ok().then(|| {
         format!(
-            "this is an architecture's name; pass the file or folder with its weights, and `--model {name}`"
+            "this is an architecture's name; pass the file or folder with its weights, and `--model {name}`, or one of \
+             its pretrained tags, `{name}:TAG`"
         )
     })
 }
@@ -179,16 +180,40 @@ pub fn of_export(error: &ExportError) -> Option<String> {
             Some("pass `--precision bf16`, which has the range of fp32".to_owned())
         }
         ExportError::Overflow { .. } => Some("pass `--precision fp32`".to_owned()),
-        ExportError::Output(OutputError::Exists { .. }) => Some("pass `--force` to replace it".to_owned()),
+        ExportError::Output(error) => of_output(error),
         _ => None,
     }
 }
 
-fn of_candidates(Candidates { identification, .. }: &Candidates) -> String {
-    match (identification.names().first(), of_identification(identification, None)) {
-        (Some(first), _) => format!("pass the right one, such as `--model {first}`"),
-        (None, Some(hint)) => hint,
-        (None, None) => {
+/// What to do about an output that cannot be written.
+pub fn of_output(error: &OutputError) -> Option<String> {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    match error {
+        OutputError::Exists { .. } => Some("pass `--force` to replace it".to_owned()),
+        OutputError::Io { cause, .. }
+            if matches!(cause.kind(), PermissionDenied | ReadOnlyFilesystem | Unsupported) =>
+        {
+            Some("choose a folder that you may write to".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn of_candidates(candidates: &Candidates) -> String {
+    let identification = &candidates.identification;
+    let names = identification.names();
+    match of_identification(identification, None) {
+        _ if candidates.differ_in_activation() => {
+            let source = shown_path(&candidates.path);
+            let options = names.iter().map(|name| format!("`--model {name}`")).collect::<Vec<_>>();
+            format!(
+                "`clipway inspect {source} --probe` runs both activations and reports which fits better, and the trainer's \
+                 `params.txt` names the model; then pass {}",
+                options.join(" or ")
+            )
+        }
+        Some(hint) => hint,
+        None => {
             "pass its config with `--model FILE.json`; `clipway inspect` shows what can be inferred from the shapes"
                 .to_owned()
         }

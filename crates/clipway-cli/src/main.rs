@@ -11,27 +11,28 @@ mod commands;
 mod contract;
 mod failure;
 mod features;
-mod head;
 mod hints;
 mod hub;
 mod images;
 mod options;
 mod output;
-mod parquet;
 mod pool;
 mod progress;
 mod reading;
 mod signals;
 mod source;
+mod source_name;
 mod text;
 mod texts;
+mod tips;
 mod ui;
 mod verification;
+mod vocabulary;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use commands::Command;
 use failure::Failure;
@@ -51,7 +52,11 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return refused(&error),
+        Err(error) => {
+            let words: Vec<String> =
+                std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            return refused(&tips::corrected(error, Arguments::command(), &words));
+        }
     };
     arguments.global.raise_limits();
     let ui = Ui::new(&arguments.global, signals::watch(arguments.global.json));
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(failure::NO),
         Err(failure) => {
+            let failure = ui.cause(failure);
             ui.failure(&failure);
             ExitCode::from(failure.exit_code)
         }

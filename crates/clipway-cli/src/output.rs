@@ -3,9 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use clipway_model::output::{OutputError, OutputOptions, StagedFile, Staging, TargetKind, check_apart};
+use clipway_model::output::{OutputOptions, StagedFile, Staging, TargetKind, check_apart};
 
 use crate::failure::{Failure, chain};
+use crate::hints;
 
 /// Opens a file to write. An existing one is refused unless it is to be replaced, and so is one of the inputs, before
 /// anything is computed.
@@ -14,11 +15,8 @@ pub fn file(out: &Path, force: bool, inputs: &[&Path]) -> Result<Staging, Failur
     let options = OutputOptions { kind: TargetKind::File, force, ..OutputOptions::default() };
     let staging = check_apart(out, &inputs).and_then(|()| Staging::create(out, options));
     staging.map_err(|error| {
-        let failure = Failure::could_not_run(error.code(), chain(&error));
-        match error {
-            OutputError::Exists { .. } => failure.hint("pass `--force` to replace it"),
-            _ => failure,
-        }
+        let hint = hints::of_output(&error);
+        Failure { hint, ..Failure::could_not_run(error.code(), chain(&error)) }
     })
 }
 

@@ -14,11 +14,12 @@ use clipway_model::state_dict::{Selection, WeightsChoice};
 use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::{Passes, Processor};
 use clipway_run::load::{self, LoadError, LoadOptions};
-use clipway_run::onnx::{OnnxFolder, OnnxFolderError};
+use clipway_run::onnx::{OnnxFolder, OnnxFolderError, OnnxRuntime, OrtProvider};
 
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
 use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
+use crate::source_name::SourceName;
 use crate::ui::Ui;
 use crate::{hints, pool};
 
@@ -47,6 +48,38 @@ pub enum Backend {
     Engine,
     /// rten, a runtime of ONNX files
     Rten,
+    /// ONNX Runtime, from the library that `ORT_DYLIB_PATH` names
+    Ort,
+    /// The same on NVIDIA GPUs
+    OrtCuda,
+    /// The same on NVIDIA GPUs, by TensorRT
+    OrtTensorrt,
+    /// The same on Apple's GPUs and neural engines
+    OrtCoreml,
+    /// The same on GPUs on Windows
+    OrtDirectml,
+    /// The same on AMD GPUs
+    OrtMigraphx,
+    /// The same by OpenVINO
+    OrtOpenvino,
+}
+
+impl Backend {
+    /// What runs ONNX files; `None` for the engine, which does not.
+    pub fn runtime(self) -> Option<OnnxRuntime> {
+        let provider = match self {
+            Backend::Engine => return None,
+            Backend::Rten => return Some(OnnxRuntime::Rten),
+            Backend::Ort => OrtProvider::Cpu,
+            Backend::OrtCuda => OrtProvider::Cuda,
+            Backend::OrtTensorrt => OrtProvider::TensorRt,
+            Backend::OrtCoreml => OrtProvider::CoreMl,
+            Backend::OrtDirectml => OrtProvider::DirectMl,
+            Backend::OrtMigraphx => OrtProvider::MiGraphX,
+            Backend::OrtOpenvino => OrtProvider::OpenVino,
+        };
+        Some(OnnxRuntime::Ort(provider))
+    }
 }
 
 /// How to read a source.
@@ -56,11 +89,15 @@ pub struct SourceArguments {
     #[arg(long, value_name = "NAME|FILE.json")]
     pub model: Option<String>,
 
+    /// Pretrained weights of `--model` instead of a source: a tag of open_clip's registry, or a file
+    #[arg(long, value_name = "TAG|FILE", requires = "model")]
+    pub pretrained: Option<String>,
+
     /// Weights to use if the checkpoint has both
     #[arg(long, value_enum)]
     pub weights: Option<WeightsName>,
 
-    /// What computes: the engine, or rten from ONNX files [default: rten for ONNX files, else the engine]
+    /// What computes: the engine, or rten or ONNX Runtime from ONNX files [default: rten for ONNX files, else the engine]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 
@@ -74,7 +111,7 @@ pub struct SourceArguments {
 
     /// The model that an adapter (LoRA) changes: a file or a folder; the adapter is merged into it
     #[arg(long, value_name = "SOURCE")]
-    pub base: Option<PathBuf>,
+    pub base: Option<SourceName>,
 
     /// Read PyTorch files even if the pickle names dangerous functions; none is called
     #[arg(long)]
@@ -82,17 +119,45 @@ pub struct SourceArguments {
 }
 
 impl SourceArguments {
+    /// Fills in the source that `--model` and `--pretrained` name.
+    pub fn name(&mut self, source: &mut SourceName) -> Result<(), Failure> {
+        let (Some(model), Some(pretrained)) = (&self.model, self.pretrained.take()) else { return Ok(()) };
+        if !source.is_empty() {
+            let message = format!("`{}` and `--pretrained` both name the source", source.said());
+            return Err(Failure::could_not_run("bad-option", message).hint("pass one of them"));
+        }
+        *source = SourceName::pretrained(model, &pretrained)?;
+        if source.tag().is_some() {
+            self.model = None;
+        }
+        Ok(())
+    }
+
+    /// As [`SourceArguments::name`], where other paths follow the source: if the options name it, all are such paths.
+    pub fn name_before(&mut self, source: &mut SourceName, others: &mut Vec<PathBuf>) -> Result<(), Failure> {
+        if self.pretrained.is_some() && !source.is_empty() {
+            others.insert(0, std::mem::take(source).to_path_buf());
+        }
+        self.name(source)
+    }
+
     /// A source, and the base of an adapter.
-    pub fn with_base<'a>(&'a mut self, source: &'a mut PathBuf) -> Vec<&'a mut PathBuf> {
+    pub fn with_base<'a>(&'a mut self, source: &'a mut SourceName) -> Vec<&'a mut SourceName> {
         let mut sources = vec![source];
         sources.extend(&mut self.base);
         sources
     }
 
     /// Opens a source without reading weights.
-    pub fn open(&self, path: &Path) -> Result<Arc<Checkpoint>, Failure> {
-        let opened = Checkpoint::open_with(path, self.options().open);
+    pub fn open(&self, source: &SourceName) -> Result<Arc<Checkpoint>, Failure> {
+        let opened = Checkpoint::open_with(&**source, self.open_options(Some(source)));
         opened.map(Arc::new).map_err(|error| checkpoint_failure(&error))
+    }
+
+    fn open_options(&self, source: Option<&SourceName>) -> OpenOptions {
+        let base = self.base.as_ref().map(|base| base.to_path_buf());
+        let elsewhere = source.map(|source| source.elsewhere().clone()).unwrap_or_default();
+        OpenOptions { allow_opaque: self.allow_opaque, base, elsewhere }
     }
 
     /// Which tensors are the model's.
@@ -104,11 +169,13 @@ impl SourceArguments {
         }
     }
 
-    /// The options given for the source.
-    pub fn options(&self) -> SourceOptions {
+    /// The options given for a source, or for what several were put together to.
+    pub fn options(&self, source: Option<&SourceName>) -> SourceOptions {
+        let named = source.and_then(SourceName::model);
+        let of_base = || self.base.as_ref().and_then(SourceName::model);
         SourceOptions {
-            open: OpenOptions { allow_opaque: self.allow_opaque, base: self.base.clone() },
-            model: self.model.as_deref().map(ModelChoice::of),
+            open: self.open_options(source),
+            model: self.model.as_deref().map(ModelChoice::of).or(named).or_else(of_base),
             selection: self.selection(),
             ..SourceOptions::default()
         }
@@ -122,7 +189,7 @@ pub fn resolve(checkpoint: &Arc<Checkpoint>, options: &SourceOptions) -> Result<
 
 /// Loads towers of a folder or another source to run them: the requested ones that exist.
 pub fn load_to_run(
-    path: &Path,
+    name: &SourceName,
     arguments: &SourceArguments,
     reading: &ReadingOptions,
     towers: Towers,
@@ -130,7 +197,7 @@ pub fn load_to_run(
     apply_orientation: bool,
     ui: &Ui,
 ) -> Result<Clip, Failure> {
-    if let Some(folder) = graphs(path, arguments.backend)? {
+    if let Some(folder) = graphs(name, arguments.backend)? {
         for note in folder.contract.iter().flat_map(|contract| &contract.notes) {
             ui.note(note);
         }
@@ -139,8 +206,8 @@ pub fn load_to_run(
     let (tokenizer, compute) = (reading.tokenizer.clone(), run.compute());
     let load =
         LoadOptions { towers: Some(towers), apply_orientation, tokenizer, compute, ..load_options(ui)? };
-    let options = SourceOptions { preprocess: reading.preprocess()?, ..arguments.options() };
-    let source = load::resolve(&arguments.open(path)?, &options, load.tokenizer.as_deref());
+    let options = SourceOptions { preprocess: reading.preprocess()?, ..arguments.options(Some(name)) };
+    let source = load::resolve(&arguments.open(name)?, &options, load.tokenizer.as_deref());
     let source = source.map_err(|error| load_failure(&error))?;
     for note in source.notes() {
         ui.note(note);
@@ -150,16 +217,20 @@ pub fn load_to_run(
 
 /// The ONNX graphs of a path, where they are to be run as they are.
 pub fn graphs(path: &Path, backend: Option<Backend>) -> Result<Option<OnnxFolder>, Failure> {
-    if backend == Some(Backend::Engine) {
-        return Ok(None);
-    }
+    let runtime = match backend {
+        Some(backend) => match backend.runtime() {
+            Some(runtime) => runtime,
+            None => return Ok(None),
+        },
+        None => OnnxRuntime::default(),
+    };
     match OnnxFolder::is_at(path).then(|| OnnxFolder::open(path)) {
-        Some(Ok(folder)) => Ok(Some(folder)),
+        Some(Ok(folder)) => Ok(Some(OnnxFolder { runtime, ..folder })),
         // A file of weights alone is a source as any other.
         Some(Err(OnnxFolderError::NoTower { .. })) if backend.is_none() && path.is_file() => Ok(None),
         Some(Err(error)) => Err(onnx_failure(&error)),
-        None if backend == Some(Backend::Rten) => {
-            let message = format!("`--backend rten`: `{}` has no ONNX files", shown_path(path));
+        None if backend.is_some() => {
+            let message = format!("`--backend`: `{}` has no ONNX files", shown_path(path));
             Err(Failure::could_not_run("bad-option", message)
                 .hint("write them with `clipway export --to onnx`"))
         }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+#[cfg(feature = "hub")]
+use std::sync::{Mutex, PoisonError};
 
 use clipway_formats::is_invisible;
 use clipway_run::budget::Budget;
@@ -16,12 +18,18 @@ use crate::options::{Debug, Global};
 /// Lines of a message after which the hint would be overlooked.
 const LONG: usize = 12;
 
+/// Why a client of the Hub could not read a part of a file.
+#[cfg(feature = "hub")]
+pub type Trouble = Arc<Mutex<Option<Failure>>>;
+
 /// The output of a command.
 pub struct Ui {
     json: bool,
     quiet: bool,
     #[cfg(feature = "hub")]
     offline: bool,
+    #[cfg(feature = "hub")]
+    trouble: Trouble,
     threads: usize,
     budget: Budget,
     debug: Debug,
@@ -41,6 +49,8 @@ impl Ui {
             quiet: global.quiet,
             #[cfg(feature = "hub")]
             offline: global.offline,
+            #[cfg(feature = "hub")]
+            trouble: Trouble::default(),
             threads,
             budget: global.budget(),
             debug: global.debug,
@@ -59,6 +69,13 @@ impl Ui {
     #[cfg(feature = "hub")]
     pub fn offline(&self) -> bool {
         self.offline
+    }
+
+    /// Where a client of the Hub puts why it could not read a part of a file, which whoever reads only sees as a failed
+    /// read.
+    #[cfg(feature = "hub")]
+    pub fn trouble(&self) -> Trouble {
+        Arc::clone(&self.trouble)
     }
 
     /// Number of threads to compute with.
@@ -166,6 +183,13 @@ impl Ui {
                 "{truncated} of {texts} texts are longer than the model's context and were truncated"
             ));
         }
+    }
+
+    /// The cause of a failure: what a client of the Hub met, if anything.
+    pub fn cause(&self, failure: Failure) -> Failure {
+        #[cfg(feature = "hub")]
+        let failure = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(failure);
+        failure
     }
 
     /// Reports why the command failed and what to do; with `--json`, also on stdout as `{"error": …}`.

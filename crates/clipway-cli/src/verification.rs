@@ -39,13 +39,13 @@ impl InputOptions {
             inputs.images = read_images(folder)?;
             names.push("the given images");
         } else {
-            names.push("built-in images");
+            names.push(Inputs::BUILT_IN_IMAGES);
         }
         if let Some(path) = &self.texts {
             inputs.texts = given_texts(path)?;
             names.push("the given texts");
         } else {
-            names.push("built-in texts");
+            names.push(Inputs::BUILT_IN_TEXTS);
         }
         inputs.name = names.join(" and ");
         Ok(inputs)

@@ -4,7 +4,7 @@
 ///
 /// [`crate::Code`] is the part used by readers of files. `docs/errors.md` repeats the list for people; a check compares
 /// it, and the codes used in the source, with this one.
-pub const CODES: [(&str, &str); 74] = [
+pub const CODES: &[(&str, &str)] = &[
     ("already-folded", "folding was requested, but the branches are already folded"),
     ("ambiguous", "several files, or several parts of one, could be the weights"),
     ("ambiguous-model", "no config, and zero or several registered models match"),
@@ -51,6 +51,7 @@ pub const CODES: [(&str, &str); 74] = [
     ("mixed-layouts", "the tensors belong to several layouts"),
     ("no-license", "nothing states a license"),
     ("no-memory", "the system has no memory for a size that the limits allow"),
+    ("no-runtime", "the runtime that was asked for is not there"),
     ("no-space", "the disk is full"),
     ("not-finite", "a feature is NaN or infinite"),
     ("not-replaceable", "the output exists and is never replaced"),
@@ -72,11 +73,13 @@ pub const CODES: [(&str, &str); 74] = [
     ("unknown-key", "an unknown key"),
     ("unknown-layout", "no known layout has these names and shapes"),
     ("unknown-model", "no registered model has this name"),
+    ("unknown-tag", "the model has no pretrained weights with this tag"),
     ("unlike", "models that cannot be put together"),
     ("unlisted", "a file in the folder that its `clipway.json` does not list"),
     ("unsafe-pickle", "a pickle asks to run code"),
     ("unsupported", "valid, but not supported"),
     ("verification", "the export failed verification"),
+    ("vocabulary", "the vocabulary cannot be trimmed, or not for these texts"),
     ("weight", "a weight needed for a target's tensor cannot be read"),
     ("write", "writing a file failed"),
 ];

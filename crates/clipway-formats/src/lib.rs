@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+mod base64;
 mod dtype;
 mod codes;
 mod error;
@@ -30,6 +31,7 @@ mod name;
 mod npy;
 mod npz;
 mod onnx;
+mod parquet;
 mod path;
 mod pytorch;
 mod safetensors;
@@ -39,6 +41,7 @@ mod source;
 mod tensor;
 mod zip;
 
+pub use base64::base64;
 pub use codes::CODES;
 pub use dtype::Dtype;
 pub use error::{Code, FormatError, Place, is_invisible, shown, shown_path, shown_up_to};
@@ -50,6 +53,7 @@ pub use onnx::{
     OnnxAttribute, OnnxConstant, OnnxDim, OnnxExternal, OnnxFile, OnnxGraph, OnnxInterface, OnnxLayout,
     OnnxNode, OnnxOperation, OnnxPlace, OnnxPort, OnnxValue, OpenExternal, write_onnx,
 };
+pub use parquet::{ParquetRow, write_parquet};
 pub use pytorch::{
     ByteOrder, DistributedFile, DistributedIndex, Global, GlobalKind, PickleKind, PickleValue, PytorchFile,
     PytorchOptions, WriterFacts, write_pytorch,

@@ -16,6 +16,45 @@ const WEIGHTS: [&str; 7] = [
     "pytorch_model.bin.index.json",
 ];
 
+/// open_clip's names of weights, the preferred one first.
+const OPEN_CLIP: [&str; 2] = [WEIGHTS[0], WEIGHTS[1]];
+
+/// Which weights of a repository are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those with a usual name, or the only ones.
+    Usual,
+    /// What open_clip takes for a pretrained tag: this file, or else the one with its usual name. A `.bin` or `.pth`
+    /// gives way to a `.safetensors` of the same name.
+    OpenClip(Option<String>),
+    /// This file.
+    File(String),
+}
+
+impl Wanted {
+    /// The file that is missing where there is none of the wanted ones.
+    pub fn file(&self) -> &str {
+        match self {
+            Wanted::Usual => WEIGHTS[2],
+            Wanted::OpenClip(file) => file.as_deref().unwrap_or(OPEN_CLIP[1]),
+            Wanted::File(file) => file,
+        }
+    }
+
+    /// The names to look for, the preferred one first.
+    fn names(&self) -> Vec<String> {
+        match self {
+            Wanted::Usual => WEIGHTS.map(str::to_owned).to_vec(),
+            Wanted::OpenClip(Some(file)) if file != OPEN_CLIP[1] => {
+                let stem = [".bin", ".pth"].iter().find_map(|end| file.strip_suffix(end));
+                stem.map(|stem| format!("{stem}.safetensors")).into_iter().chain([file.clone()]).collect()
+            }
+            Wanted::OpenClip(_) => OPEN_CLIP.map(str::to_owned).to_vec(),
+            Wanted::File(file) => vec![file.clone()],
+        }
+    }
+}
+
 /// The files of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -26,24 +65,18 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Chooses the weights and the small files beside them; all files where the folder is one of clipway's. `wanted`
-    /// names the weights instead, in which case a `.bin` gives way to a `.safetensors` of the same name, as in
-    /// open_clip. `None` if there are no weights, or several and no rule to choose by.
-    pub fn of(tree: &Tree, wanted: Option<&str>) -> Option<Choice> {
-        let has = |name: &str| tree.files.contains_key(name);
-        if wanted.is_none() && has("clipway.json") {
+    /// Chooses the weights and the small files beside them; all files where the folder is one of clipway's and no weights
+    /// are named. `None` if there are no weights, or several and no rule to choose by.
+    pub fn of(tree: &Tree, wanted: &Wanted) -> Option<Choice> {
+        let has = |name: &String| tree.files.contains_key(name);
+        if *wanted == Wanted::Usual && has(&"clipway.json".to_owned()) {
             return Some(Choice { weights: None, files: tree.files.keys().cloned().collect() });
         }
-        let weights = match wanted {
-            Some(name) => {
-                let safe = name.strip_suffix(".bin").map(|stem| format!("{stem}.safetensors"));
-                safe.filter(|safe| has(safe)).or_else(|| has(name).then(|| name.to_owned()))
-            }
-            None => WEIGHTS.iter().find(|name| has(name)).map(|name| (*name).to_owned()).or_else(|| {
-                let endings: [&[&str]; 2] = [&[".safetensors"], &[".pt", ".pth", ".bin", ".npz"]];
-                endings.iter().find_map(|endings| only(tree, endings))
-            }),
-        }?;
+        let alone = || {
+            let endings: [&[&str]; 2] = [&[".safetensors"], &[".pt", ".pth", ".bin", ".npz"]];
+            endings.iter().find_map(|endings| only(tree, endings)).filter(|_| *wanted == Wanted::Usual)
+        };
+        let weights = wanted.names().into_iter().find(has).or_else(alone)?;
         let beside = |path: &str| folder_of(path) == folder_of(&weights);
         let shards = weights.strip_suffix(".index.json").map(|stem| {
             let (stem, ending) = stem.rsplit_once('.').unwrap_or((stem, ""));
@@ -96,33 +129,46 @@ mod tests {
 
     #[test]
     fn weights_are_chosen_as_open_clip_chooses() {
-        let check = |names: &[&str], wanted: Option<&str>, weights: &str, count: usize| {
-            let choice = Choice::of(&tree(names), wanted).unwrap();
+        let check = |names: &[&str], wanted: Wanted, weights: &str, count: usize| {
+            let choice = Choice::of(&tree(names), &wanted).unwrap();
             assert_eq!(choice.weights.as_deref(), Some(weights), "{names:?}");
             assert_eq!(choice.files.len(), count, "{choice:?}");
         };
         let both =
             ["open_clip_pytorch_model.bin", "open_clip_model.safetensors", "open_clip_config.json", "x.h5"];
-        check(&both, None, "open_clip_model.safetensors", 2);
-        check(&both[..1], None, "open_clip_pytorch_model.bin", 1);
-        check(
-            &["pytorch_model.bin", "pytorch_model.safetensors"],
-            Some("pytorch_model.bin"),
-            "pytorch_model.safetensors",
-            1,
-        );
-        check(&["model.bin", "b.bin"], Some("b.bin"), "b.bin", 1);
-        check(&["a.pt", "config.json", "onnx/model.onnx"], None, "a.pt", 2);
+        let tag = |file: Option<&str>| Wanted::OpenClip(file.map(str::to_owned));
+        let file = |file: &str| Wanted::File(file.to_owned());
+        check(&both, Wanted::Usual, "open_clip_model.safetensors", 2);
+        check(&both, tag(None), "open_clip_model.safetensors", 2);
+        check(&both, tag(Some("open_clip_pytorch_model.bin")), "open_clip_model.safetensors", 2);
+        check(&both, file("open_clip_pytorch_model.bin"), "open_clip_pytorch_model.bin", 2);
+        check(&both[..1], Wanted::Usual, "open_clip_pytorch_model.bin", 1);
+        check(&both[..1], tag(None), "open_clip_pytorch_model.bin", 1);
+        let two = ["pytorch_model.bin", "pytorch_model.safetensors", "x.pth", "x.safetensors"];
+        check(&two, tag(Some("pytorch_model.bin")), "pytorch_model.safetensors", 1);
+        check(&two, tag(Some("x.pth")), "x.safetensors", 1);
+        check(&two, file("pytorch_model.bin"), "pytorch_model.bin", 1);
+        check(&["model.bin", "b.bin"], tag(Some("b.bin")), "b.bin", 1);
+        check(&["a.pt", "config.json", "onnx/model.onnx"], Wanted::Usual, "a.pt", 2);
         let shards = [
             "model.safetensors.index.json",
             "model-1-of-2.safetensors",
             "model-2-of-2.safetensors",
             "other.json",
         ];
-        check(&shards, None, "model.safetensors.index.json", 4);
-        check(&["a/m.bin", "a/config.json", "config.json"], Some("a/m.bin"), "a/m.bin", 2);
-        assert_eq!(Choice::of(&tree(&["a.pt", "b.pt"]), None), None);
-        assert_eq!(Choice::of(&tree(&["a.pt"]), Some("b.pt")), None);
-        assert_eq!(Choice::of(&tree(&["clipway.json", "x", "y/z"]), None).unwrap().files.len(), 3);
+        check(&shards, Wanted::Usual, "model.safetensors.index.json", 4);
+        check(&["a/m.bin", "a/config.json", "config.json"], file("a/m.bin"), "a/m.bin", 2);
+        check(
+            &["clipway.json", "open_clip_model.safetensors", "y/z"],
+            tag(None),
+            "open_clip_model.safetensors",
+            2,
+        );
+        let none =
+            |names: &[&str], wanted: Wanted| assert_eq!(Choice::of(&tree(names), &wanted), None, "{names:?}");
+        none(&["a.pt", "b.pt"], Wanted::Usual);
+        none(&["a.pt"], file("b.pt"));
+        none(&["model.safetensors", "a.pt"], tag(None));
+        assert_eq!(Choice::of(&tree(&["clipway.json", "x", "y/z"]), &Wanted::Usual).unwrap().files.len(), 3);
     }
 }

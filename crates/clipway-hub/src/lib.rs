@@ -20,13 +20,15 @@ mod cache;
 mod transfer;
 mod choose;
 mod pull;
+mod distant;
 mod told;
 mod push;
 mod commit;
 mod upload;
 
 pub use cache::{Cache, CachedRepository};
-pub use choose::Choice;
+pub use choose::{Choice, Wanted};
+pub use distant::Distant;
 pub use entry::{Content, Entry, Tree};
 pub use error::HubError;
 pub use name::{Reference, RepoName};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cache::{Cache, files};
 use crate::entry::{Entry, Tree};
 use crate::hash::Hasher;
-use crate::http::{Answer, Http};
+use crate::http::Http;
 use crate::name::check_path;
 use crate::transfer::{Place, Plain, bring};
 use crate::tree;
@@ -142,6 +142,8 @@ impl Hub {
             pulled.push(PulledFile { path: path.to_owned(), entry: entry.clone(), was_fetched });
         }
         let folder = self.cache.snapshot(repo, &tree.commit);
+        // It is there even if nothing was wanted, for whoever looks for files beside distant ones.
+        files::create_folder(&folder)?;
         Ok(Pulled { commit: tree.commit.clone(), folder, files: pulled })
     }
 
@@ -172,7 +174,11 @@ impl Hub {
         if entry.size > limit {
             return Err(HubError::TooLarge { what: format!("`{}`", clipway_formats::shown(file)), limit });
         }
-        let bytes = self.range(repo, tree, file, 0..entry.size)?;
+        let place = Place { repo, commit: &tree.commit, file, entry };
+        let bytes = match entry.size {
+            0 => Vec::new(),
+            size => Plain { http: &self.http, place, signed: None }.part(&(0..size))?,
+        };
         let mut hash = Hasher::of(&entry.content, entry.size);
         hash.update(&bytes);
         let (expected, found) = (entry.content.hash().to_owned(), hash.finish());
@@ -182,42 +188,13 @@ impl Hub {
         }
     }
 
-    /// Bytes `start..end` of a file, without keeping it. They are not covered by a hash.
-    ///
-    /// # Errors
-    /// A file that cannot be fetched, or a server that does not answer with that range.
-    pub fn range(
-        &self,
-        repo: &RepoName,
-        tree: &Tree,
-        file: &str,
-        range: std::ops::Range<u64>,
-    ) -> Result<Vec<u8>, HubError> {
-        let absent = || HubError::NoFile {
-            repo: repo.to_string(),
-            file: clipway_formats::shown(file),
-            revision: tree.commit.clone(),
-        };
-        let entry = tree.files.get(file).ok_or_else(absent)?;
-        if range.is_empty() {
-            return Ok(Vec::new());
-        }
-        if range.end > entry.size {
-            return Err(HubError::TooLarge {
-                what: format!("a range of `{}`", clipway_formats::shown(file)),
-                limit: entry.size,
-            });
-        }
-        let place = Place { repo, commit: &tree.commit, file, entry };
-        let mut plain = Plain { http: &self.http, place, signed: None };
-        let answer: Answer = plain.open(range.start, Some(range.end))?;
-        let expected = format!("bytes {}-{}/{}", range.start, range.end - 1, entry.size);
-        let is_whole = answer.status() == 200 && range.start == 0 && range.end == entry.size;
-        if !is_whole && (answer.status() != 206 || answer.header("content-range") != Some(expected.as_str()))
-        {
-            let reason = "a request for a range was not answered with it".to_owned();
-            return Err(HubError::Answer { host: answer.address.host(), reason });
-        }
-        answer.bytes(&self.http, range.end - range.start)
+    /// Whether the cache has a file of this size for an entry, whose hash was not checked now.
+    pub fn has(&self, repo: &RepoName, entry: &Entry) -> bool {
+        files::size(&self.cache.blob(repo, entry.content.hash())) == Some(entry.size)
+    }
+
+    /// Whether only the cache is used.
+    pub fn is_offline(&self) -> bool {
+        self.http.settings().offline
     }
 }

@@ -1,6 +1,7 @@
 //! One file from the Hub into the cache: resumed, hashed while it arrives, named once it is right.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 
 use clipway_formats::shown;
@@ -92,6 +93,25 @@ impl Plain<'_> {
         Err(HubError::Refused { host: refused, status: 403, said: String::new() })
     }
 
+    /// The bytes of a range, which no hash covers.
+    pub fn part(&mut self, range: &Range<u64>) -> Result<Vec<u8>, HubError> {
+        let answer = self.open(range.start, Some(range.end))?;
+        let size = self.place.entry.size;
+        let expected = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+        let is_whole = answer.status() == 200 && range.start == 0 && range.end == size;
+        if !is_whole && (answer.status() != 206 || answer.header("content-range") != Some(expected.as_str()))
+        {
+            let reason = "a request for a range was not answered with it".to_owned();
+            return Err(HubError::Answer { host: answer.address.host(), reason });
+        }
+        let (host, length) = (answer.address.host(), range.end - range.start);
+        let bytes = answer.bytes(self.http, length)?;
+        match bytes.len() as u64 == length {
+            true => Ok(bytes),
+            false => Err(HubError::Unreachable { host, reason: "the answer is cut short".to_owned() }),
+        }
+    }
+
     /// Refuses an answer of the Hub about another commit or another content.
     fn check_head(&self, answer: &Answer) -> Result<(), HubError> {
         let Place { commit, file, entry, .. } = self.place;
@@ -140,14 +160,22 @@ impl Transfer for Plain<'_> {
                 return Err(HubError::Refused { host, status, said: String::new() });
             }
         }
-        let Answer { response, .. } = answer;
+        let Answer { response, address } = answer;
         // One byte more than announced shows an answer that is too long.
         let mut reader = response.into_body().into_reader().take(size - offset + 1);
         let mut buffer = vec![0; 256 << 10];
         let mut left = size - offset;
         loop {
             self.http.check_cancelled()?;
-            let Ok(count) = reader.read(&mut buffer) else { return Ok(Fetched::Partly) };
+            let count = match reader.read(&mut buffer) {
+                Ok(count) => count,
+                // A server that sends nothing at all is not asked again and again.
+                Err(error) if left == size - offset => match self.http.lost(&address, &error) {
+                    error @ HubError::Timeout { .. } => return Err(error),
+                    _ => return Ok(Fetched::Partly),
+                },
+                Err(_) => return Ok(Fetched::Partly),
+            };
             if count as u64 > left {
                 return Ok(Fetched::Restart);
             }

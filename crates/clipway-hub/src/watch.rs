@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::HubError;
+
 /// Receives what happens during transfers, and may end them.
 pub trait Watcher: Send + Sync {
     /// A file of `size` bytes starts, of which `done` are already here.
@@ -14,6 +16,8 @@ pub trait Watcher: Send + Sync {
     fn wait(&self, _reason: &str, _time: Duration) {}
     /// The server has a warning. The text is escaped.
     fn warn(&self, _text: &str) {}
+    /// A read of a part of a file failed, and its reader knows no more than that.
+    fn fail(&self, _error: HubError) {}
     /// Whether to stop.
     fn is_cancelled(&self) -> bool {
         false

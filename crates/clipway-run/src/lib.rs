@@ -45,6 +45,7 @@ pub mod quantize;
 pub mod calibrate;
 pub mod onnx;
 pub mod zero_shot;
+pub mod head;
 
 pub use clip::Clip;
 pub use embed::{ClassifyError, DEFAULT_TEMPLATE};

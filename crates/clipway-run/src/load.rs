@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clipway_formats::shown_path;
 use clipway_model::artifact::{Artifact, ArtifactError};
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::config::{self, PreprocessConfig};
+use clipway_model::config::{self, PreprocessConfig, TextConfig};
 use clipway_model::contract::{Known, Origin};
 use clipway_model::export::TokenizerParts;
 use clipway_model::input::{self, InputError};
@@ -161,7 +161,20 @@ impl LoadedTokenizer {
     /// # Errors
     /// Files that cannot be read or are malformed, and a tokenizer that does not match the model.
     pub fn find(source: &Source, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
-        let text = &source.config().model.text;
+        let Some(found) = LoadedTokenizer::find_whole(source, folder)? else { return Ok(None) };
+        let Some((vocabulary, whole)) = source.vocabulary() else { return Ok(Some(found)) };
+        let trimmed = found.tokenizer.trimmed(&vocabulary.kept, whole);
+        let trimmed = trimmed.and_then(|trimmed| trimmed.checked(&source.config().model.text));
+        let refuse = |cause| LoadError::Tokenizer { folder: folder.to_owned(), cause };
+        Ok(Some(LoadedTokenizer { tokenizer: trimmed.map_err(refuse)?, ..found }))
+    }
+
+    /// The same with the whole vocabulary, whatever is kept of it.
+    ///
+    /// # Errors
+    /// The errors of [`LoadedTokenizer::find`].
+    pub fn find_whole(source: &Source, folder: &Path) -> Result<Option<LoadedTokenizer>, LoadError> {
+        let text = source.vocabulary().map_or(&source.config().model.text, |(_, whole)| whole);
         let reading = TextReading::of(source.layout(), source.origin());
         let refuse =
             |cause| LoadError::Tokenizer { folder: folder.to_owned(), cause: with_files(cause, source) };
@@ -183,7 +196,7 @@ impl LoadedTokenizer {
         };
         let Some(tokenizer) = found.map_err(refuse)? else { return Ok(None) };
         let (from, cleaning_from) =
-            known.unwrap_or_else(|| known_from(source, folder, reading, tokenizer.is_built_in, &files));
+            known.unwrap_or_else(|| known_from(source, text, folder, reading, tokenizer.is_built_in, &files));
         Ok(Some(LoadedTokenizer { tokenizer, from, cleaning_from, folder: folder.to_owned() }))
     }
 
@@ -283,12 +296,13 @@ pub fn resolve(
 /// The origins of rules and cleaning that no artifact states.
 fn known_from(
     source: &Source,
+    text: &TextConfig,
     folder: &Path,
     reading: TextReading,
     is_built_in: bool,
     files: &[(String, Vec<u8>)],
 ) -> (Origin, Origin) {
-    let tokenizer = &source.config().model.text.tokenizer;
+    let tokenizer = &text.tokenizer;
     let key = |key: &str, is_stated| source.origin().of_key(key, is_stated);
     let from = match (is_built_in, reading) {
         (true, TextReading::OpenClip) => key("text_cfg.hf_tokenizer_name", tokenizer.name.is_some()),

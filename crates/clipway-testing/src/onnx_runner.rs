@@ -6,6 +6,7 @@ use clipway_formats::{OnnxExternal, write_onnx};
 use clipway_model::architecture::{self, Model};
 use clipway_model::graph::{Graph, Parameters};
 use clipway_model::spelling::onnx::{OnnxOptions, OnnxTower, ParameterValues, lower};
+use clipway_run::budget::Budget;
 use clipway_run::onnx::{OnnxData, OnnxLengths, OnnxOutput, OnnxSession};
 
 use crate::architecture_goldens::{ArchitectureGolden, Matrix, Output};
@@ -94,7 +95,7 @@ fn session(
     if let Some(path) = keep {
         std::fs::write(&path, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    OnnxSession::from_bytes(bytes, lengths).map_err(|error| error.to_string())
+    OnnxSession::from_bytes(bytes, lengths, Budget::default()).map_err(|error| error.to_string())
 }
 
 fn features(session: &OnnxSession, shape: &[usize], data: OnnxData) -> Result<OnnxOutput, String> {

@@ -3,6 +3,7 @@
 mod page;
 mod points;
 mod programs;
+mod verification;
 
 use std::fmt::Write as _;
 

@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-use clipway_model::artifact::{Report, Stage};
+use clipway_model::artifact::Report;
 use clipway_model::contract::Contract;
 
-use super::{Checklist, Point};
+use super::{Checklist, Point, verification};
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d8dee4; --soft: #57606a;
-  --pass: #1a7f37; --warn: #9a6700; --fail: #cf222e; }
+  --pass: #1a7f37; --warn: #9a6700; --fail: #cf222e; --other: #0969da; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --line: #30363d; --soft: #9198a1;
-  --pass: #3fb950; --warn: #d29922; --fail: #f85149; } }
+  --pass: #3fb950; --warn: #d29922; --fail: #f85149; --other: #4493f8; } }
 body { margin: 0 auto; max-width: 60rem; padding: 1rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2rem; }
@@ -21,7 +21,12 @@ td, th { border-bottom: 1px solid var(--line); padding: .4rem .6rem .4rem 0; ver
 td:last-child { overflow-wrap: anywhere; } td:nth-child(-n+2), th { white-space: nowrap; }
 td.s { font-weight: 600; } .pass { color: var(--pass); } .warn { color: var(--warn); }
 .fail { color: var(--fail); } code { font: .85rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
-svg { width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
+.plot { overflow-x: auto; } svg { width: 100%; min-width: 32rem; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; } ol { padding-left: 1.5rem; } li { overflow-wrap: anywhere; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-end; }
+figure { margin: 0; } figure img { display: block; image-rendering: pixelated; border: 1px solid var(--line); }
+figcaption { color: var(--soft); font-size: .8rem; }
+svg .grid { stroke: var(--line); } svg .image { fill: var(--pass); } svg .text { fill: var(--other); }
 svg .bar { fill: var(--pass); } svg .over { fill: var(--fail); } svg .limit { stroke: var(--soft); stroke-dasharray: 3 3; }
 @media (max-width: 40rem) { thead { display: none; } tr { display: block; border-bottom: 1px solid var(--line); padding: .4rem 0; }
   td { display: block; border: 0; padding: .1rem 0; white-space: normal !important; } }";
@@ -52,12 +57,7 @@ pub fn page(name: &str, list: &Checklist, contract: Option<&Contract>, report: O
     }
     page.push_str("</tbody>\n</table>\n");
     if let Some(report) = report {
-        let _ = write!(
-            page,
-            "<h2>Verification</h2>\n<p>{}</p>\n{}",
-            escaped(&report.summary()),
-            plot(&report.stages)
-        );
+        page.push_str(&verification::section(report));
     }
     if let Some(contract) = contract {
         page.push_str("<h2>Contract</h2>\n<table>\n<thead><tr><th>field</th><th>value</th><th>origin</th></tr></thead>\n<tbody>\n");
@@ -71,52 +71,8 @@ pub fn page(name: &str, list: &Checklist, contract: Option<&Contract>, report: O
     page
 }
 
-/// The smallest error that the plot tells from none.
-const LEAST: f64 = 1e-9;
-
-/// Bars of the stages' largest errors on a logarithmic scale, each with its tolerance.
-fn plot(stages: &[Stage]) -> String {
-    const ROW: usize = 26;
-    let height = stages.len() * ROW + 24;
-    let mut plot = format!(
-        "<svg viewBox=\"0 0 640 {height}\" role=\"img\" aria-label=\"Largest error of each stage, beside its tolerance\">\n"
-    );
-    for (place, stage) in stages.iter().enumerate() {
-        let (top, error, limit) = (place * ROW, at(stage.worst_relative), at(stage.tolerance.relative));
-        let class = if stage.passed { "bar" } else { "over" };
-        let _ = writeln!(
-            plot,
-            "<text x=\"0\" y=\"{}\">{}</text><rect class=\"{class}\" x=\"150\" y=\"{}\" width=\"{error:.1}\" height=\"14\"/>\
-             <line class=\"limit\" x1=\"{limit_at:.1}\" x2=\"{limit_at:.1}\" y1=\"{top}\" y2=\"{}\"/>\
-             <text x=\"560\" y=\"{}\">{}</text>",
-            top + 17,
-            escaped(&stage.name),
-            top + 6,
-            top + ROW,
-            top + 17,
-            if stage.worst_relative == 0.0 {
-                "none".to_owned()
-            } else {
-                format!("{:.1e}", stage.worst_relative)
-            },
-            limit_at = 150.0 + limit,
-        );
-    }
-    let _ = writeln!(
-        plot,
-        "<text x=\"150\" y=\"{}\">largest error, of the largest value, from {LEAST:.0e} to 1; dashed: the tolerance</text>\n</svg>",
-        height - 6
-    );
-    plot
-}
-
-/// Where an error stands on the scale, in pixels.
-fn at(error: f64) -> f64 {
-    400.0 * (error.clamp(LEAST, 1.0) / LEAST).log10() / -LEAST.log10()
-}
-
 /// Text for a page: nothing in it is markup.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -142,13 +98,5 @@ mod tests {
         let page = page("<b>", &list, None, None);
         assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");
         assert!(page.contains("&lt;script&gt;") && page.contains("a &quot;b&quot; &amp; &#39;c&#39;"));
-    }
-
-    #[test]
-    fn the_scale_is_logarithmic() {
-        assert_eq!(at(0.0), 0.0);
-        assert_eq!(at(1.0), 400.0);
-        assert_eq!(at(f64::INFINITY), 400.0);
-        assert!((at(LEAST.sqrt()) - 200.0).abs() < 1e-9);
     }
 }

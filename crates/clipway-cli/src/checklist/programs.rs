@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use clipway_formats::shown_path;
 use clipway_model::checkpoint::CONFIG_NAME;
 use clipway_model::export::{Export, open_clip_obstacles};
 use clipway_model::input::{Folder, Kind};
@@ -127,10 +128,13 @@ fn point(program: Program, path: &Path, given: &str, source: Option<&Source>, is
     if let Err(error) = Export::prepare(source, spelling) {
         return refuse(format!("cannot express it: {}", chain(&error)), None);
     }
-    if matches!(program, Program::OpenClip | Program::OpenClipMain)
-        && let Some(obstacle) = open_clip_obstacles(source).into_iter().next()
-    {
+    let is_open_clip = matches!(program, Program::OpenClip | Program::OpenClipMain);
+    if is_open_clip && let Some(obstacle) = open_clip_obstacles(source).into_iter().next() {
         return refuse(obstacle, None);
+    }
+    if is_open_clip && finds && source.has_local_text_model() {
+        let found = "loads it with the folder as working folder, where it looks for `text_model`";
+        return Point::warn(name, found, format!("cd {}, and load `local-dir:.`", shown_path(path)));
     }
     if program == Program::OpenClipMain
         && finds

@@ -16,14 +16,21 @@ use crate::contract;
 use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED};
 use crate::output;
 use crate::source::{self, SourceArguments};
+use crate::source_name::SourceName;
 use crate::ui::Ui;
 
 /// Check whether a model can be deployed as it is: format, config, preprocessing, tokenizer, values, verification, and
 /// which programs load it
 #[derive(Args)]
 pub struct Check {
-    /// Weight file, shard index, or folder
-    pub(super) source: PathBuf,
+    /// Weight file, shard index, folder, `hf-hub:OWNER/NAME`, or NAME:TAG
+    #[arg(
+        value_name = "SOURCE",
+        required_unless_present = "pretrained",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(super) source: SourceName,
 
     /// Programs that must load it as it is
     #[arg(long = "for", value_name = "PROGRAM", value_enum, value_delimiter = ',')]
@@ -114,7 +121,7 @@ impl Check {
         let options =
             InspectOptions { selection: self.arguments.selection(), tensors: false, statistics: !self.quick };
         let inspection = inspect::inspection(&checkpoint, &options, ui)?;
-        let resolved = source::resolve(&checkpoint, &self.arguments.options());
+        let resolved = source::resolve(&checkpoint, &self.arguments.options(Some(&self.source)));
         let known =
             resolved.and_then(|mut source| contract::of(&mut source).map(|contract| (source, contract)));
         let seen = known.as_ref().map(|(source, contract)| (source, contract));
@@ -133,11 +140,11 @@ impl Check {
         let SourceArguments { model, under, base, weights, .. } = &self.arguments;
         let model = model.as_ref().map(|model| format!(" --model {}", shown(model)));
         let under = under.as_ref().map(|under| format!(" --under {}", shown(under)));
-        let base = base.as_ref().map(|base| format!(" --base {}", shown_path(base)));
+        let base = base.as_ref().map(|base| format!(" --base {}", base.said()));
         let weights = weights
             .and_then(|weights| Some(format!(" --weights {}", weights.to_possible_value()?.get_name())));
         let options = [model, under, base, weights].into_iter().flatten().collect::<String>();
-        format!("{}{options}", shown_path(&self.source))
+        format!("{}{options}", self.source.said())
     }
 
     fn add_artifact(&self, found: &mut Found) {

@@ -1,24 +1,28 @@
 //! `clipway classify`: zero-shot classification of images.
 
 use std::collections::HashSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use clipway_formats::{shown, shown_path};
+use clipway_model::input;
 use clipway_model::output::Staging;
 use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
+use clipway_run::head::{Head, HeadError};
 use clipway_run::zero_shot::{Classifier, ProbabilityRule, Score, fill_template, imagenet_templates};
 use serde::Serialize;
 
 use crate::collect;
-use crate::failure::Failure;
-use crate::head::Head;
+use crate::failure::{self, Failure, chain};
 use crate::images::{Image, ImageOptions};
 use crate::options::RunArguments;
 use crate::output;
 use crate::reading::ReadingOptions;
-use crate::source::{self, SourceArguments};
+use crate::source::{self, SourceArguments, clip_failure};
+use crate::source_name::SourceName;
 use crate::text::read_labels;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
@@ -26,11 +30,12 @@ use crate::ui::Ui;
 /// Classify images by labels of your choice (zero-shot)
 #[derive(Args)]
 pub struct Classify {
-    /// An exported folder, or any source with its config
-    pub(super) model_folder: PathBuf,
+    /// An exported folder, or any source with its config; with `--pretrained`, images only
+    #[arg(required_unless_present = "pretrained", default_value = "", hide_default_value = true)]
+    model_folder: SourceName,
 
     /// Image files, folders and patterns; a folder stands for the images below it
-    #[arg(required_unless_present = "save_head")]
+    #[arg(required_unless_present_any = ["save_head", "pretrained"])]
     images: Vec<PathBuf>,
 
     /// Labels, separated by commas
@@ -80,7 +85,7 @@ pub struct Classify {
     run: RunArguments,
 
     #[command(flatten)]
-    pub(super) source: SourceArguments,
+    source: SourceArguments,
 }
 
 /// Built-in prompt templates.
@@ -120,7 +125,40 @@ struct Results {
     images: Vec<Classified>,
 }
 
+/// Reads a head for a model from a file.
+fn read_head(path: &Path, clip: &Clip) -> Result<Head, Failure> {
+    let source = input::open(path, input::Kind::Weights).map_err(|error| failure::input(&error))?;
+    Head::read(Arc::new(source), clip).map_err(|error| {
+        let failure = head_failure(&error);
+        let message = format!("`{}`: {}", shown_path(path), failure.message);
+        Failure { message, ..failure }
+    })
+}
+
+/// Failure, with its exit status, for a head that cannot be read or written.
+fn head_failure(error: &HeadError) -> Failure {
+    let failure = match error {
+        HeadError::Clip(error) => return clip_failure(error),
+        _ => Failure { exit_code: failure::exit_of(error.code()), ..Failure::no(error.code(), chain(error)) },
+    };
+    match error {
+        HeadError::OtherModel { .. } => {
+            failure.hint("write the head of this model with `--labels … --save-head FILE`")
+        }
+        _ => failure,
+    }
+}
+
 impl Classify {
+    /// The sources, which may be on the Hub. Where `--pretrained` names the model, the first path is an image.
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        self.source.name_before(&mut self.model_folder, &mut self.images)?;
+        if self.images.is_empty() && self.save_head.is_none() {
+            return Err(Failure::could_not_run("bad-option", "there are no images"));
+        }
+        Ok(self.source.with_base(&mut self.model_folder))
+    }
+
     /// Classifies images. An unreadable image is reported, and the rest are still classified.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let images = match self.images.is_empty() {
@@ -137,11 +175,13 @@ impl Classify {
             (Some((labels, templates)), _) => {
                 Head { classifier: classifier(&clip, &labels, &templates, ui)?, labels, templates }
             }
-            (None, Some(path)) => Head::read(path, &clip)?,
+            (None, Some(path)) => read_head(path, &clip)?,
             (None, None) => unreachable!("without a head there are labels"),
         };
         if let Some(staging) = staging {
-            head.write(staging, &clip)?;
+            let mut bytes = Vec::new();
+            head.write(&mut bytes, &clip).map_err(|error| head_failure(&error))?;
+            output::put(staging, |mut file| file.write_all(&bytes))?;
             if self.images.is_empty() {
                 return Ok(true);
             }
@@ -175,8 +215,9 @@ impl Classify {
     /// Opens the file for the head. An existing one, or one of the inputs, is refused before anything is computed.
     fn output(&self) -> Result<Option<Staging>, Failure> {
         let Some(out) = &self.save_head else { return Ok(None) };
-        let given = self.images.iter().chain(&self.labels_file).chain([&self.model_folder]);
-        let inputs: Vec<&Path> = given.map(PathBuf::as_path).collect();
+        let given = self.images.iter().chain(&self.labels_file);
+        let given = given.map(PathBuf::as_path).chain([&*self.model_folder]);
+        let inputs: Vec<&Path> = given.collect();
         output::file(out, self.force, &inputs).map(Some)
     }
 

@@ -15,6 +15,7 @@ use crate::options::RunArguments;
 use crate::output;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments};
+use crate::source_name::SourceName;
 use crate::text::read_texts;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
@@ -22,11 +23,12 @@ use crate::ui::Ui;
 /// Compute the features of images and texts
 #[derive(Args)]
 pub struct Embed {
-    /// An exported folder, or any source with its config
-    pub(super) model_folder: PathBuf,
+    /// An exported folder, or any source with its config; with `--pretrained`, images only
+    #[arg(required_unless_present = "pretrained", default_value = "", hide_default_value = true)]
+    model_folder: SourceName,
 
     /// Image files, folders and patterns; a folder stands for the images below it
-    #[arg(required_unless_present_any = ["text", "texts_file"])]
+    #[arg(required_unless_present_any = ["text", "texts_file", "pretrained"])]
     images: Vec<PathBuf>,
 
     /// Text to embed; may be repeated
@@ -61,10 +63,19 @@ pub struct Embed {
     run: RunArguments,
 
     #[command(flatten)]
-    pub(super) source: SourceArguments,
+    source: SourceArguments,
 }
 
 impl Embed {
+    /// The sources, which may be on the Hub. Where `--pretrained` names the model, the first path is an image.
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        self.source.name_before(&mut self.model_folder, &mut self.images)?;
+        if self.images.is_empty() && self.text.is_empty() && self.texts_file.is_none() {
+            return Err(Failure::could_not_run("bad-option", "there are no images and no texts"));
+        }
+        Ok(self.source.with_base(&mut self.model_folder))
+    }
+
     /// Computes features. An unreadable image is reported, and the rest are still computed.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let images = collect::images(&self.images, ui)?;
@@ -123,8 +134,9 @@ impl Embed {
     fn output(&self, images: &[PathBuf]) -> Result<Option<(Format, Staging)>, Failure> {
         let Some(out) = &self.out else { return Ok(None) };
         let format = Format::of(out)?;
-        let given = images.iter().chain(&self.texts_file).chain([&self.model_folder]);
-        let inputs: Vec<&Path> = given.map(PathBuf::as_path).collect();
+        let given = images.iter().chain(&self.texts_file);
+        let given = given.map(PathBuf::as_path).chain([&*self.model_folder]);
+        let inputs: Vec<&Path> = given.collect();
         Ok(Some((format, output::file(out, self.force, &inputs)?)))
     }
 }

@@ -1,6 +1,6 @@
 //! `clipway export`: from a checkpoint to a verified folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -28,8 +28,10 @@ use crate::options::size;
 use crate::progress::StageBars;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments, export_failure, load_failure};
+use crate::source_name::SourceName;
 use crate::ui::Ui;
 use crate::verification::InputOptions;
+use crate::vocabulary::{VocabularyOptions, VocabularyTexts, check_writable};
 
 /// Dtypes of floating-point weights.
 #[derive(Clone, Copy, ValueEnum)]
@@ -57,8 +59,14 @@ enum TowerName {
 /// Export a source to a folder that open_clip loads, verified against the source
 #[derive(Args)]
 pub struct Export {
-    /// A checkpoint, a weight file, a shard index, or a folder
-    pub(super) source: PathBuf,
+    /// A checkpoint, a weight file, a shard index, a folder, `hf-hub:OWNER/NAME`, or NAME:TAG
+    #[arg(
+        value_name = "SOURCE",
+        required_unless_present = "pretrained",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(super) source: SourceName,
 
     #[command(flatten)]
     destination: Destination,
@@ -69,14 +77,15 @@ pub struct Export {
 
 impl Export {
     /// The sources, which may be on the Hub.
-    pub fn sources(&mut self) -> Vec<&mut PathBuf> {
-        self.options.source_arguments.with_base(&mut self.source)
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        self.options.source_arguments.name(&mut self.source)?;
+        Ok(self.options.source_arguments.with_base(&mut self.source))
     }
 
     /// Exports, or reports what an export would do.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.options.source_arguments.open(&self.source)?;
-        self.options.run((&checkpoint, None), &[], &self.destination, ui)
+        self.options.run((&checkpoint, Some(&self.source), None), &[], &self.destination, ui)
     }
 }
 
@@ -116,6 +125,9 @@ pub struct ExportOptions {
     context_length: Option<usize>,
 
     #[command(flatten)]
+    vocabulary: VocabularyOptions,
+
+    #[command(flatten)]
     onnx: OnnxOptions,
 
     #[command(flatten)]
@@ -142,10 +154,12 @@ pub struct ExportOptions {
 
 impl ExportOptions {
     /// Opens and resolves a source as these options say, with its tensors as stored.
-    pub fn resolve(&self, path: &Path) -> Result<Source, Failure> {
-        let checkpoint = self.source_arguments.open(path)?;
-        let options =
-            SourceOptions { preprocess: self.reading.preprocess()?, ..self.source_arguments.options() };
+    pub fn resolve(&self, source: &SourceName) -> Result<Source, Failure> {
+        let checkpoint = self.source_arguments.open(source)?;
+        let options = SourceOptions {
+            preprocess: self.reading.preprocess()?,
+            ..self.source_arguments.options(Some(source))
+        };
         load::resolve(&checkpoint, &options, self.tokenizer_folder()).map_err(|error| load_failure(&error))
     }
 
@@ -158,7 +172,7 @@ impl ExportOptions {
     /// output, which must not contain any of `inputs`. A checkpoint of several sources comes with how they are mixed.
     pub fn run(
         &self,
-        source: (&Arc<Checkpoint>, Option<&Mixed>),
+        source: (&Arc<Checkpoint>, Option<&SourceName>, Option<&Mixed>),
         inputs: &[&Path],
         destination: &Destination,
         ui: &Ui,
@@ -183,18 +197,26 @@ impl ExportOptions {
     /// Exports a checkpoint, or finds what an export would do, and passes on the report of each layout.
     pub fn export(
         &self,
-        (checkpoint, mixed): (&Arc<Checkpoint>, Option<&Mixed>),
+        (checkpoint, named, mixed): (&Arc<Checkpoint>, Option<&SourceName>, Option<&Mixed>),
         inputs: &[&Path],
         destination: &Destination,
         report: &mut dyn FnMut(Value, String) -> Result<(), Failure>,
         ui: &Ui,
     ) -> Result<(), Failure> {
         let composed = mixed.map(|mixed| Arc::clone(&mixed.composed));
-        let options = SourceOptions { composed, ..self.options()? };
+        let mut options = SourceOptions { composed, ..self.options(named)? };
         let groups = self.groups();
         let tokenizer = self.reading.tokenizer.as_deref();
         let mut source =
             load::resolve(checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;
+        let vocabulary = self.vocabulary.read()?;
+        if let Some(texts) = &vocabulary {
+            let (chosen, note) = texts.choose(&source, tokenizer, ui)?;
+            options.vocabulary = Some(Arc::new(chosen));
+            source = load::resolve(checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;
+            source.add_notes([note]);
+            check_writable(&source, tokenizer, &self.inputs)?;
+        }
         let layouts = groups.iter().map(|targets| targets[0].spelling.layout);
         let tokenizers =
             layouts.map(|layout| self.tokenizer(&mut source, layout, ui)).collect::<Result<Vec<_>, _>>()?;
@@ -232,7 +254,8 @@ impl ExportOptions {
                         _ => out.join(targets[0].spelling.layout),
                     };
                     let formats = targets.iter().map(|target| target.format).collect();
-                    let place = (out.as_path(), inputs, destination.force);
+                    let others = Others { paths: inputs, texts: vocabulary.as_ref() };
+                    let place = (out.as_path(), others, destination.force);
                     self.write(place, prepared, formats, tokenizer, (&options, chosen.as_ref()), ui)?
                 }
                 _ => dry_run(prepared, targets.len())?,
@@ -260,7 +283,7 @@ impl ExportOptions {
         self.precision.get_or_insert(PrecisionName::Fp32);
     }
 
-    fn options(&self) -> Result<SourceOptions, Failure> {
+    fn options(&self, named: Option<&SourceName>) -> Result<SourceOptions, Failure> {
         Ok(SourceOptions {
             precision: self.precision.and_then(|precision| match precision {
                 PrecisionName::Fp32 => Some(Precision::F32),
@@ -277,13 +300,13 @@ impl ExportOptions {
             context_length: self.context_length,
             fold: self.fold,
             preprocess: self.reading.preprocess()?,
-            ..self.source_arguments.options()
+            ..self.source_arguments.options(named)
         })
     }
 
     fn write(
         &self,
-        (out, others, force): (&Path, &[&Path], bool),
+        (out, others, force): (&Path, Others<'_>, bool),
         prepared: &Prepared<'_>,
         formats: Vec<WeightsFormat>,
         tokenizer: TokenizerParts,
@@ -293,7 +316,10 @@ impl ExportOptions {
         let checkpoint = prepared.source().checkpoint();
         let cancel = ui.cancel_flag();
         let bars = StageBars::new(ui);
-        let inputs = self.inputs.read()?;
+        let mut inputs = self.inputs.read()?;
+        if let Some(texts) = others.texts {
+            inputs = texts.inputs(inputs, &self.inputs);
+        }
         let load = LoadOptions { tokenizer: self.reading.tokenizer.clone(), ..source::load_options(ui)? };
         if !self.no_verify {
             let source = prepared.source();
@@ -320,7 +346,8 @@ impl ExportOptions {
                     .inputs
                     .paths()
                     .chain(self.tokenizer_folder())
-                    .chain(others.iter().copied())
+                    .chain(others.paths.iter().copied())
+                    .chain(others.texts.and_then(VocabularyTexts::path))
                     .collect(),
                 progress: &bars,
                 cancel: &cancel,
@@ -393,6 +420,15 @@ impl ExportOptions {
         }
         groups
     }
+}
+
+/// Inputs of an export besides its source.
+#[derive(Clone, Copy)]
+struct Others<'a> {
+    /// Paths that the output must not contain.
+    paths: &'a [&'a Path],
+    /// The texts that chose the vocabulary.
+    texts: Option<&'a VocabularyTexts<'a>>,
 }
 
 /// Names of the targets, each with a description.

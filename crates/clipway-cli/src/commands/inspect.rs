@@ -1,7 +1,6 @@
 //! `clipway inspect`: reports what a source is, from its headers.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -12,14 +11,16 @@ use clipway_model::contract::Contract;
 use clipway_model::inspect::{InspectOptions, Inspection, inspect};
 use clipway_model::license::LicenseSummary;
 use clipway_model::plan::Towers;
-use clipway_model::source::{ModelChoice, Source, SourceError};
+use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 use clipway_run::activation::{Weighed, weigh_activations};
 use serde_json::json;
 
 use crate::contract::table;
 use crate::failure::{Failure, INTERRUPTED};
+use crate::hub::Reads;
 use crate::progress::StageBars;
 use crate::source::{self, SourceArguments};
+use crate::source_name::SourceName;
 use crate::text::{bytes, counted, millions};
 use crate::ui::Ui;
 use crate::verification::verify_failure;
@@ -30,8 +31,14 @@ const MOST_NAMES: usize = 12;
 /// Show what a source is: format, layout, training state, matching models
 #[derive(Args)]
 pub struct Inspect {
-    /// Weight file, shard index, or folder
-    pub(super) source: PathBuf,
+    /// Weight file, shard index, folder, `hf-hub:OWNER/NAME`, or NAME:TAG
+    #[arg(
+        value_name = "SOURCE",
+        required_unless_present = "pretrained",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(super) source: SourceName,
 
     /// List every tensor
     #[arg(long)]
@@ -54,6 +61,15 @@ pub struct Inspect {
 }
 
 impl Inspect {
+    /// Which bytes of weights are read.
+    pub fn reads(&self) -> Reads {
+        if self.stats || self.probe || self.arguments.base.is_some() {
+            Reads::Weights
+        } else {
+            Reads::Headers
+        }
+    }
+
     /// Inspects and prints.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let source = &self.arguments;
@@ -64,23 +80,25 @@ impl Inspect {
             return super::onnx_inspect::run(&folder, artifact.as_ref(), ui);
         }
         let checkpoint = source.open(&self.source)?;
+        let given = source.options(Some(&self.source));
         if self.graph {
-            return graphs(&checkpoint, source, ui);
+            return graphs(&checkpoint, &given, ui);
         }
         let options =
             InspectOptions { selection: source.selection(), tensors: self.tensors, statistics: self.stats };
         let inspection = inspection(&checkpoint, &options, ui)?;
         let graph = source::graphs(&self.source, None).ok().flatten();
-        let contract = contract(&checkpoint, source);
-        let probed = self.probe.then(|| probe(&checkpoint, source, ui)).transpose()?;
+        let contract = contract(&checkpoint, &given);
+        let probed = self.probe.then(|| probe(&checkpoint, given, ui)).transpose()?;
         if ui.json() {
             let mut value = serde_json::to_value(&inspection)
                 .map_err(|error| Failure::could_not_run("internal", error))?;
             if let Some(folder) = &graph {
                 value["onnx"] = super::onnx_inspect::json(folder);
             }
-            if let Ok(contract) = &contract {
+            if let Ok((contract, notes)) = &contract {
                 value["contract"] = json!(contract);
+                value["notes"] = json!(notes);
             }
             if let Some((model, weighed)) = &probed {
                 value["probe"] = json!({ "model": model, "activation": weighed });
@@ -95,7 +113,8 @@ impl Inspect {
                 let _ = writeln!(text, "{:<13} as {model}: {}", "probe", weighed.summary());
             }
             match &contract {
-                Ok(contract) => {
+                Ok((contract, notes)) => {
+                    notes.iter().for_each(|note| ui.note(note));
                     let _ = write!(text, "\n{}", table(contract));
                 }
                 Err(why) => {
@@ -122,17 +141,23 @@ pub fn inspection(checkpoint: &Checkpoint, options: &InspectOptions, ui: &Ui) ->
     })
 }
 
-/// The contract of a source, or one line saying why it is unknown: not every source that can be inspected can be
+/// The contract of a source and what a user should know of it, or one line saying why it is unknown: not every source that can be inspected can be
 /// resolved.
-fn contract(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments) -> Result<Contract, String> {
-    let resolved = source::resolve(checkpoint, &arguments.options());
-    let contract = resolved.and_then(|mut source| crate::contract::of(&mut source));
+fn contract(
+    checkpoint: &Arc<Checkpoint>,
+    options: &SourceOptions,
+) -> Result<(Contract, Vec<String>), String> {
+    let resolved = source::resolve(checkpoint, options);
+    let contract = resolved.and_then(|mut source| {
+        let contract = crate::contract::of(&mut source)?;
+        Ok((contract, source.notes().to_vec()))
+    });
     contract.map_err(|failure| failure.first_line())
 }
 
 /// Prints the towers of a source.
-fn graphs(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments, ui: &Ui) -> Result<bool, Failure> {
-    let source = source::resolve(checkpoint, &arguments.options())?;
+fn graphs(checkpoint: &Arc<Checkpoint>, options: &SourceOptions, ui: &Ui) -> Result<bool, Failure> {
+    let source = source::resolve(checkpoint, options)?;
     let model = source.model();
     let there = [(&model.image, Towers::Text), (&model.text, Towers::Image)];
     let there = there.into_iter().filter(|(_, other)| *other != source.tower());
@@ -149,10 +174,9 @@ fn graphs(checkpoint: &Arc<Checkpoint>, arguments: &SourceArguments, ui: &Ui) ->
 /// names and shapes.
 fn probe(
     checkpoint: &Arc<Checkpoint>,
-    arguments: &SourceArguments,
+    mut options: SourceOptions,
     ui: &Ui,
 ) -> Result<(String, Weighed), Failure> {
-    let mut options = arguments.options();
     let resolved = match Source::of(Arc::clone(checkpoint), &options) {
         Err(SourceError::Candidates(candidates)) if !candidates.identification.exact.is_empty() => {
             let name = candidates.identification.exact[0].name;

@@ -1,6 +1,7 @@
 //! `clipway mix`: one model made of several, exported and verified like any other.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use clipway_formats::shown;
@@ -10,8 +11,9 @@ use clipway_run::mix::{MixSourcesError, mix_sources};
 use super::destination::Destination;
 use super::export::ExportOptions;
 use crate::failure::{self, Failure, List};
-use crate::hub;
+use crate::hub::{self, Reads};
 use crate::source::load_failure;
+use crate::source_name::SourceName;
 use crate::ui::Ui;
 
 /// Source of the logit scale and bias.
@@ -32,11 +34,11 @@ pub struct Mix {
 
     /// Take the image tower and the preprocessing from this source
     #[arg(long, value_name = "SOURCE", requires_all = ["text_from", "logit_scale_from"], conflicts_with = "sources")]
-    image_from: Option<PathBuf>,
+    image_from: Option<SourceName>,
 
     /// Take the text tower and the tokenizer from this source
     #[arg(long, value_name = "SOURCE", requires = "image_from")]
-    text_from: Option<PathBuf>,
+    text_from: Option<SourceName>,
 
     /// The tower whose source has the logit scale and bias to use
     #[arg(long, value_name = "TOWER", value_enum, requires = "image_from")]
@@ -51,12 +53,14 @@ pub struct Mix {
 
 impl Mix {
     /// The sources of single towers, which may be on the Hub. Those with shares are brought when the shares are known.
-    pub fn sources(&mut self) -> Vec<&mut PathBuf> {
-        self.image_from
-            .iter_mut()
-            .chain(&mut self.text_from)
-            .chain(&mut self.export.source_arguments.base)
-            .collect()
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        let arguments = &mut self.export.source_arguments;
+        if arguments.pretrained.is_some() {
+            let message = "`--pretrained` names one source, and a mix has several";
+            return Err(Failure::could_not_run("bad-option", message)
+                .hint("name each as `NAME:TAG`, with a share such as `ViT-B-32:openai:0.5`"));
+        }
+        Ok(self.image_from.iter_mut().chain(&mut self.text_from).chain(&mut arguments.base).collect())
     }
 
     /// Exports the mix, or reports what an export would do.
@@ -72,10 +76,10 @@ impl Mix {
             let [image_source, text_source] = sources;
             let mixed = pair(image_source, text_source, scale).map_err(|error| mix_failure(&error))?;
             let inputs: [&Path; 2] = [image, text];
-            return self.export.run((&mixed.checkpoint, Some(&mixed)), &inputs, &self.destination, ui);
+            return self.export.run((&mixed.checkpoint, None, Some(&mixed)), &inputs, &self.destination, ui);
         }
         let (mut paths, shares) = shares(&self.sources)?;
-        paths.iter_mut().try_for_each(|path| hub::bring(path, ui))?;
+        paths.iter_mut().try_for_each(|path| hub::bring(path, Reads::Weights, ui))?;
         let sources = paths.iter().map(|path| self.export.resolve(path)).collect::<Result<Vec<_>, _>>()?;
         let mixed = mix_sources(sources, &shares, self.export.tokenizer_folder());
         let mixed = mixed.map_err(|error| match &error {
@@ -83,21 +87,22 @@ impl Mix {
             MixSourcesError::Mix(error) => mix_failure(error),
             _ => Failure::could_not_run("internal", failure::chain(&error)),
         })?;
-        let inputs: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-        self.export.run((&mixed.checkpoint, Some(&mixed)), &inputs, &self.destination, ui)
+        let inputs: Vec<&Path> = paths.iter().map(|path| &**path).collect();
+        self.export.run((&mixed.checkpoint, None, Some(&mixed)), &inputs, &self.destination, ui)
     }
 }
 
 /// Paths and shares: those given after the last colon, or else equal ones.
-fn shares(words: &[String]) -> Result<(Vec<PathBuf>, Vec<f64>), Failure> {
-    let parsed: Vec<(PathBuf, Option<f64>)> = words
+fn shares(words: &[String]) -> Result<(Vec<SourceName>, Vec<f64>), Failure> {
+    let named = |text: &str| SourceName::from(OsString::from(text));
+    let parsed: Vec<(SourceName, Option<f64>)> = words
         .iter()
         .map(|word| match word.rsplit_once(':') {
             Some((path, share)) if !path.is_empty() => match share.parse() {
-                Ok(share) => (path.into(), Some(share)),
-                Err(_) => (word.into(), None),
+                Ok(share) => (named(path), Some(share)),
+                Err(_) => (named(word), None),
             },
-            _ => (word.into(), None),
+            _ => (named(word), None),
         })
         .collect();
     let given = parsed.iter().filter(|(_, share)| share.is_some()).count();
@@ -137,11 +142,13 @@ mod tests {
         let check = |words: &[&str], paths: &[&str], expected: &[f64]| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             let (found, shares) = shares(&words).unwrap();
-            assert_eq!(found, paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+            assert_eq!(found.iter().map(SourceName::said).collect::<Vec<_>>(), paths);
             assert_eq!(shares, expected);
         };
         check(&["a:0.7", "b:0.3"], &["a", "b"], &[0.7, 0.3]);
         check(&["C:a:-0.5", "b:1.5"], &["C:a", "b"], &[-0.5, 1.5]);
+        check(&["ViT-B-32:openai", "a"], &["ViT-B-32:openai", "a"], &[0.5, 0.5]);
+        check(&["RN50:openai:0.9", "RN50:cc12m:0.1"], &["RN50:openai", "RN50:cc12m"], &[0.9, 0.1]);
         check(&["a", "b:c"], &["a", "b:c"], &[0.5, 0.5]);
         check(&["hf-hub:me/a:0.5", "hf-hub:me/b@v1:0.5"], &["hf-hub:me/a", "hf-hub:me/b@v1"], &[0.5, 0.5]);
         assert_eq!(shares(&["a:1".to_owned(), "b".to_owned()]).unwrap_err().code, "bad-option");

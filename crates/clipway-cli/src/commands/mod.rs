@@ -22,12 +22,12 @@ mod pull;
 mod push;
 mod verify;
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 
 use crate::failure::Failure;
-use crate::hub;
+use crate::hub::{self, Reads};
+use crate::source::SourceArguments;
+use crate::source_name::SourceName;
 use crate::ui::Ui;
 
 /// The commands.
@@ -54,8 +54,9 @@ pub enum Command {
 impl Command {
     /// Runs the command; `false` means the answer is no.
     pub fn run(mut self, ui: &Ui) -> Result<bool, Failure> {
-        for source in self.sources() {
-            hub::bring(source, ui)?;
+        let reads = self.reads();
+        for source in self.sources()? {
+            hub::bring(source, reads, ui)?;
         }
         match self {
             Command::Inspect(command) => command.run(ui),
@@ -77,23 +78,36 @@ impl Command {
         }
     }
 
-    /// The sources of the command, which may be on the Hub.
-    fn sources(&mut self) -> Vec<&mut PathBuf> {
+    /// Which bytes of weights the command reads.
+    fn reads(&self) -> Reads {
         match self {
-            Command::Inspect(command) => command.arguments.with_base(&mut command.source),
-            Command::Check(command) => command.arguments.with_base(&mut command.source),
-            Command::Export(command) => command.sources(),
-            Command::Mix(command) => command.sources(),
-            Command::Verify(command) => {
-                let mut sources = command.source.with_base(&mut command.folder);
-                sources.extend(&mut command.against);
-                sources
-            }
-            Command::Classify(command) => command.source.with_base(&mut command.model_folder),
-            Command::Embed(command) => command.source.with_base(&mut command.model_folder),
-            #[cfg(feature = "hub")]
-            Command::Push(command) => command.sources(),
-            _ => Vec::new(),
+            Command::Inspect(command) => command.reads(),
+            _ => Reads::Weights,
         }
     }
+
+    /// The sources of the command, which may be on the Hub.
+    fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        match self {
+            Command::Inspect(command) => named(&mut command.arguments, &mut command.source),
+            Command::Check(command) => named(&mut command.arguments, &mut command.source),
+            Command::Export(command) => command.sources(),
+            Command::Mix(command) => command.sources(),
+            Command::Verify(command) => command.sources(),
+            Command::Classify(command) => command.sources(),
+            Command::Embed(command) => command.sources(),
+            #[cfg(feature = "hub")]
+            Command::Push(command) => command.sources(),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// A source that options may name, and the base of an adapter.
+fn named<'a>(
+    arguments: &'a mut SourceArguments,
+    source: &'a mut SourceName,
+) -> Result<Vec<&'a mut SourceName>, Failure> {
+    arguments.name(source)?;
+    Ok(arguments.with_base(source))
 }

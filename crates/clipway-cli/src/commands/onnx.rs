@@ -15,7 +15,7 @@ use clipway_run::DEFAULT_TEMPLATE;
 use clipway_run::clip::Clip;
 use clipway_run::load::LoadOptions;
 use clipway_run::onnx::{OnnxFolder, OnnxVerification, classifier_of};
-use clipway_run::verify::Inputs;
+use clipway_run::verify::{Inputs, same_texts};
 
 use super::int8::Budget;
 use crate::failure::{Failure, chain};
@@ -120,7 +120,8 @@ impl OnnxOptions {
             return Err(Failure::could_not_run("missing", message));
         }
         // Labels are read by both towers' model as it is, whatever is written of it.
-        let source = source::resolve(checkpoint, &as_it_is(options))?;
+        let whole = SourceOptions { vocabulary: None, ..as_it_is(options) };
+        let source = source::resolve(checkpoint, &whole)?;
         let clip = Clip::load(&source, &source::load_options(ui)?);
         let clip = clip.map_err(|error| source::load_failure(&error))?;
         let classifier = classifier_of(&clip, labels, self.template.clone());
@@ -150,6 +151,12 @@ pub fn verified(
     let verification = OnnxVerification { inputs, load: LoadOptions { blocks, ..load.clone() } };
     let opened = OnnxFolder::open(folder)?;
     let mut report = verification.run(&opened, &source)?;
+    if options.vocabulary.is_some() {
+        // The graphs are compared with the trimmed tower, and that one with the whole.
+        let whole = SourceOptions { vocabulary: None, ..as_it_is(options) };
+        let whole = Source::of(Arc::clone(prepared.source().checkpoint()), &whole)?;
+        report.add(same_texts([&whole, &source], load, inputs)?);
+    }
     if let Some(Budget { options, inputs }) = budget {
         let loss = verification.loss(&opened, &source, inputs)?;
         report.notes.push(cost(&loss));

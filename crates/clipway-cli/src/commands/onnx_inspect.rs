@@ -6,7 +6,7 @@ use std::path::Path;
 use clipway_formats::{OnnxDim, OnnxPort, TensorInfo, shown, shown_path};
 use clipway_model::artifact::Artifact;
 use clipway_model::license::Licenses;
-use clipway_run::onnx::{BACKENDS, OnnxFolder, OnnxGraphFile};
+use clipway_run::onnx::{OnnxFolder, OnnxGraphFile, backends};
 use serde_json::{Map, Value, json};
 
 use super::inspect::license_lines;
@@ -82,7 +82,7 @@ pub fn json(folder: &OnnxFolder) -> Value {
         "layout": folder.layout,
         "graphs": folder.graphs.iter().map(graph).collect::<Vec<_>>(),
         "contract": contract,
-        "backends": BACKENDS,
+        "backends": backends(),
     })
 }
 
@@ -164,7 +164,7 @@ pub fn text(folder: &OnnxFolder) -> String {
             let _ = writeln!(text, "{:<13} not known: no file beside the graphs states it", "contract");
         }
     }
-    let _ = writeln!(text, "{:<13} {}", "backends", BACKENDS.join(", "));
+    let _ = writeln!(text, "{:<13} {}", "backends", backends().join(", "));
     text
 }
 

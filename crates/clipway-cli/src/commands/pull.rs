@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clipway_formats::shown_path;
+use clipway_hub::Wanted;
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -29,20 +30,22 @@ pub struct Pull {
 impl Pull {
     /// Pulls and prints where the files are.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let Named { mut reference, is_tag } = Named::parse(&self.source)?;
+        let mut named = Named::parse(&self.source)?;
+        let reference = &mut named.reference;
         if reference.revision.is_some() && self.revision.is_some() {
             return Err(Failure::could_not_run("bad-option", "the revision is given twice"));
         }
-        reference.revision = reference.revision.or(self.revision);
+        reference.revision = reference.revision.take().or(self.revision);
         if let Some(out) = self.out.as_ref().filter(|out| out.symlink_metadata().is_ok()) {
             return Err(Failure::no("exists", format!("`{}` exists", shown_path(out))));
         }
         let hub = client(ui)?;
         let refuse = |error| failure(&error);
+        let Named { reference, wanted, .. } = &named;
         let tree = hub.tree(&reference.repo, reference.revision()).map_err(refuse)?;
-        let pulled = match is_tag || reference.path.is_some() {
-            true => fetched(&hub, &reference, &tree).map_err(refuse)?.1,
-            false => {
+        let pulled = match wanted {
+            Wanted::OpenClip(_) | Wanted::File(_) => fetched(&hub, &named, &tree)?.1,
+            Wanted::Usual => {
                 let all: Vec<&str> = tree.files.keys().map(String::as_str).collect();
                 hub.pull(&reference.repo, &tree, &all).map_err(refuse)?
             }

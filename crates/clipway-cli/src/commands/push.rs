@@ -14,8 +14,9 @@ use super::destination::Destination;
 use super::export::ExportOptions;
 use super::license;
 use crate::failure::Failure;
-use crate::hub::{self, Published, client, failure, pretrained};
+use crate::hub::{self, Published, client, failure};
 use crate::source::artifact_failure;
+use crate::source_name::SourceName;
 use crate::text::bytes;
 use crate::ui::Ui;
 
@@ -26,12 +27,13 @@ pub struct Push {
     given: Given,
 
     /// A source to export and upload, or a folder that `clipway export` wrote, which is uploaded as it is
-    #[arg(value_name = "SOURCE|DIR", required_unless_present = "pretrained")]
-    source: Option<PathBuf>,
-
-    /// Weights of `--model` to export and upload: a pretrained tag of open_clip's, or a file
-    #[arg(long, value_name = "TAG|FILE", requires = "model", conflicts_with = "source")]
-    pretrained: Option<String>,
+    #[arg(
+        value_name = "SOURCE|DIR",
+        required_unless_present = "pretrained",
+        default_value = "",
+        hide_default_value = true
+    )]
+    source: SourceName,
 
     /// Repository to write, created if it does not exist
     #[arg(long, value_name = "OWNER/NAME")]
@@ -92,12 +94,18 @@ struct Folder {
 
 impl Push {
     /// The sources, which may be on the Hub.
-    pub fn sources(&mut self) -> Vec<&mut PathBuf> {
-        self.source.iter_mut().chain(&mut self.export.source_arguments.base).collect()
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        let arguments = &mut self.export.source_arguments;
+        let is_named = arguments.pretrained.is_some();
+        arguments.name(&mut self.source)?;
+        if is_named {
+            self.export.default_to_fp32();
+        }
+        Ok(self.export.source_arguments.with_base(&mut self.source))
     }
 
     /// Exports if need be, checks the folder and uploads what changed.
-    pub fn run(mut self, ui: &Ui) -> Result<bool, Failure> {
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let refuse = |error| failure(&error);
         let repo = RepoName::parse(&self.repo_id).map_err(refuse)?;
         let options = PushOptions {
@@ -125,17 +133,16 @@ impl Push {
     }
 
     /// The folder to upload: the given one if it is an export and nothing about the export was asked for, else a new one.
-    fn folder(&mut self, ui: &Ui) -> Result<Folder, Failure> {
-        let source = self.resolved(ui)?;
-        let exported = source.is_dir().then(|| Artifact::find(&source)).transpose();
+    fn folder(&self, ui: &Ui) -> Result<Folder, Failure> {
+        let source = &self.source;
+        let exported = source.is_dir().then(|| Artifact::find(source)).transpose();
         let exported = exported.map_err(|error| artifact_failure(&error))?.flatten();
-        let folder = match exported.filter(|_| !self.given.asks_for_an_export() && self.pretrained.is_none())
-        {
+        let folder = match exported.filter(|_| !self.given.asks_for_an_export()) {
             Some(artifact) => {
-                self.check(&source, &artifact)?;
-                Folder { path: source, artifact, is_new: false, _temporary: None }
+                self.check(source, &artifact)?;
+                Folder { path: source.to_path_buf(), artifact, is_new: false, _temporary: None }
             }
-            None => self.exported(&source, ui)?,
+            None => self.exported(ui)?,
         };
         if !folder.artifact.verification.as_ref().is_some_and(|report| report.passed)
             && !self.allow_unverified
@@ -145,20 +152,6 @@ impl Push {
                 .hint("export it again without `--no-verify`, or pass `--allow-unverified`"));
         }
         Ok(folder)
-    }
-
-    /// The source: the given one, or the weights that `--pretrained` names.
-    fn resolved(&mut self, ui: &Ui) -> Result<PathBuf, Failure> {
-        let arguments = &mut self.export.source_arguments;
-        let (Some(name), Some(model)) = (&self.pretrained, &arguments.model) else {
-            return Ok(self.source.clone().unwrap_or_default());
-        };
-        let weights = pretrained(model, name, ui)?;
-        if weights.is_tag {
-            arguments.model = None;
-        }
-        self.export.default_to_fp32();
-        Ok(weights.path)
     }
 
     /// Refuses a folder that is not what was exported, or has no license.
@@ -177,13 +170,14 @@ impl Push {
     }
 
     /// Exports a source to a new folder.
-    fn exported(&mut self, source: &Path, ui: &Ui) -> Result<Folder, Failure> {
+    fn exported(&self, ui: &Ui) -> Result<Folder, Failure> {
         if !self.export.has_one_layout() {
             let message = "`--to`: a repository has the files of one layout";
             return Err(
                 Failure::could_not_run("bad-option", message).hint("push each to a repository of its own")
             );
         }
+        let source = &self.source;
         let checkpoint = self.export.source_arguments.open(source)?;
         let licenses = Licenses::of(&checkpoint, checkpoint.artifact());
         // The hash of an archive of OpenAI's is known once it is exported.
@@ -203,7 +197,13 @@ impl Push {
             ui.say(&text);
             Ok(())
         };
-        self.export.export((&checkpoint, None), &[], &Destination::new(path.clone()), &mut report, ui)?;
+        self.export.export(
+            (&checkpoint, Some(source), None),
+            &[],
+            &Destination::new(path.clone()),
+            &mut report,
+            ui,
+        )?;
         let artifact = Artifact::read(&path).map_err(|error| artifact_failure(&error))?;
         match artifact.contract.license.is_some() {
             true => Ok(Folder { path, artifact, is_new: true, _temporary: temporary }),

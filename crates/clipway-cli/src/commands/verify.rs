@@ -1,21 +1,23 @@
 //! `clipway verify`: checks an exported folder against its source or its own hashes, and on request reports which
 //! activation fits it.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use clipway_formats::shown_path;
 use clipway_model::artifact::{Artifact, HashReport};
-use clipway_model::source::Source;
+use clipway_model::plan::Towers;
+use clipway_model::source::{Source, Vocabulary};
 use clipway_run::activation::{Weighed, weigh_activations};
 use clipway_run::load::LoadOptions;
 use clipway_run::onnx::{OnnxFolder, OnnxVerification};
-use clipway_run::verify::{FolderVerification, resolve_exported};
+use clipway_run::verify::{FolderVerification, resolve_exported, vocabulary_in};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::failure::{self, Failure};
 use crate::source::{self, SourceArguments};
+use crate::source_name::SourceName;
 use crate::ui::Ui;
 use crate::verification::{InputOptions, table, verify_failure};
 
@@ -23,18 +25,18 @@ use crate::verification::{InputOptions, table, verify_failure};
 #[derive(Args)]
 pub struct Verify {
     /// The exported folder
-    pub(super) folder: PathBuf,
+    folder: SourceName,
 
     /// Source to compare with; without it, the folder's own hashes are checked
     #[arg(long, value_name = "SOURCE")]
-    pub(super) against: Option<PathBuf>,
+    against: Option<SourceName>,
 
     /// Also compare the outputs of each block of the towers
-    #[arg(long, requires = "against")]
+    #[arg(long)]
     blocks: bool,
 
     /// Check the folder's own hashes without running the model
-    #[arg(long, conflicts_with = "against")]
+    #[arg(long, conflicts_with_all = ["against", "pretrained"])]
     hashes_only: bool,
 
     /// Also run GELU and QuickGELU on 200 built-in images and texts, and report which fits better
@@ -45,10 +47,24 @@ pub struct Verify {
     inputs: InputOptions,
 
     #[command(flatten)]
-    pub(super) source: SourceArguments,
+    source: SourceArguments,
 }
 
 impl Verify {
+    /// The folder and its source, which may be on the Hub.
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        let mut against = self.against.take().unwrap_or_default();
+        self.source.name(&mut against)?;
+        self.against = Some(against).filter(|against| !against.is_empty());
+        if self.blocks && self.against.is_none() {
+            let failure = Failure::could_not_run("bad-option", "`--blocks` needs a source to compare with");
+            return Err(failure.hint("pass `--against SOURCE`"));
+        }
+        let mut sources = self.source.with_base(&mut self.folder);
+        sources.extend(&mut self.against);
+        Ok(sources)
+    }
+
     /// Verifies; true if everything is right.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         if let (Some(folder), Some(against)) =
@@ -56,7 +72,7 @@ impl Verify {
         {
             return self.compare_graphs(&folder, against, ui);
         }
-        std::fs::read_dir(&self.folder).map_err(|error| failure::folder(&self.folder, &error))?;
+        std::fs::read_dir(&*self.folder).map_err(|error| failure::folder(&self.folder, &error))?;
         let found = Artifact::find(&self.folder);
         let spinner = ui.spinner("checking hashes");
         let hashes = found.and_then(|found| found.map(|_| Artifact::check_hashes(&self.folder)).transpose());
@@ -78,7 +94,7 @@ impl Verify {
     }
 
     /// Runs the source by the engine and graphs of ONNX by another runtime, on the same inputs.
-    fn compare_graphs(&self, folder: &OnnxFolder, against: &Path, ui: &Ui) -> Result<bool, Failure> {
+    fn compare_graphs(&self, folder: &OnnxFolder, against: &SourceName, ui: &Ui) -> Result<bool, Failure> {
         if self.folder.is_dir()
             && Artifact::find(&self.folder).map_err(|error| source::artifact_failure(&error))?.is_some()
         {
@@ -97,12 +113,16 @@ impl Verify {
         }
         let checkpoint = self.source.open(against)?;
         let model = folder.contract.as_ref().map(|contract| &contract.config.model);
-        let mut options = self.source.options();
+        let mut options = self.source.options(Some(against));
         if let Some(model) = model {
             options.image_size = Some(model.vision.image_size);
             options.context_length = Some(model.text.context_length);
         }
-        let reference = source::resolve(&checkpoint, &options)?;
+        let mut reference = source::resolve(&checkpoint, &options)?;
+        if let Some(vocabulary) = trimmed_vocabulary(folder, &reference)? {
+            options.vocabulary = Some(Arc::new(vocabulary));
+            reference = source::resolve(&checkpoint, &options)?;
+        }
         let inputs = self.inputs.read()?;
         let load = LoadOptions { blocks: self.blocks, ..source::load_options(ui)? };
         let verification = OnnxVerification { inputs: &inputs, load };
@@ -118,13 +138,14 @@ impl Verify {
     }
 
     /// Runs the source and the folder on the same inputs.
-    fn compare(&self, against: &Path, ui: &Ui) -> Result<bool, Failure> {
+    fn compare(&self, against: &SourceName, ui: &Ui) -> Result<bool, Failure> {
         let checkpoint = self.source.open(against)?;
         let refuse = |error| verify_failure(&error);
         let inputs = self.inputs.read()?;
         let folder = self.resolved()?;
         let load = LoadOptions { blocks: self.blocks, ..source::load_options(ui)? };
-        let verification = FolderVerification { inputs: &inputs, load, source: self.source.options() };
+        let options = self.source.options(Some(against));
+        let verification = FolderVerification { inputs: &inputs, load, source: options };
         let spinner = ui.spinner("running both sides");
         let report = verification.run_resolved(&folder, &checkpoint);
         spinner.finish_and_clear();
@@ -177,6 +198,16 @@ impl Verify {
     fn resolved(&self) -> Result<Source, Failure> {
         resolve_exported(&self.folder).map_err(|error| source::source_failure(&error))
     }
+}
+
+/// The vocabulary of graphs that have fewer tokens than their source.
+fn trimmed_vocabulary(folder: &OnnxFolder, source: &Source) -> Result<Option<Vocabulary>, Failure> {
+    let contract = folder.contract.as_ref().filter(|_| source.tower() != Towers::Image);
+    let tokenizer = contract.map(|contract| contract.folder_tokenizer()).transpose();
+    let Some(tokenizer) = tokenizer.map_err(|error| source::onnx_failure(&error))?.flatten() else {
+        return Ok(None);
+    };
+    vocabulary_in(source, None, &tokenizer).map_err(|error| source::load_failure(&error))
 }
 
 fn weighed(folder: &Source, load: &LoadOptions) -> Result<Weighed, Failure> {

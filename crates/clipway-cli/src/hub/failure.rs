@@ -24,6 +24,10 @@ fn hint(error: &HubError) -> Option<&'static str> {
         HubError::Gated { .. } => {
             Some("accept the terms on that page, and set `HF_TOKEN` to a token of that account")
         }
+        HubError::NoFile { .. } => {
+            Some("look at the repository's files; `hf://OWNER/NAME/FILE` names weights with an unusual name")
+        }
+        HubError::Disabled { .. } => Some("the repository's page says why; use another copy of the model"),
         HubError::NoRevision { .. } => Some("leave out the revision to use `main`"),
         HubError::BadToken { .. } | HubError::TokenFormat => {
             Some("set `HF_TOKEN` to a valid token, or run `hf auth login` again")

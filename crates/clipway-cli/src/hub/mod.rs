@@ -3,43 +3,45 @@
 #[cfg(feature = "hub")]
 mod failure;
 #[cfg(feature = "hub")]
-mod pretrained;
-#[cfg(feature = "hub")]
 mod publish;
 #[cfg(feature = "hub")]
 mod source;
 
-use std::path::PathBuf;
-
 use crate::failure::Failure;
+use crate::source_name::SourceName;
 use crate::ui::Ui;
 
 #[cfg(feature = "hub")]
 pub use failure::failure;
 #[cfg(feature = "hub")]
-pub use pretrained::pretrained;
-#[cfg(feature = "hub")]
 pub use publish::{Card, Changes, Published, publish};
 #[cfg(feature = "hub")]
 pub use source::{Named, client, fetched};
 
-/// Replaces a source on the Hub with its files in the cache.
-#[cfg_attr(not(feature = "hub"), expect(clippy::ptr_arg, reason = "with the Hub, the source is replaced"))]
-pub fn bring(source: &mut PathBuf, ui: &Ui) -> Result<(), Failure> {
-    let Some(text) = source.to_str().filter(|text| is_on_hub(text)) else { return Ok(()) };
+/// Which bytes of weights a command reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// All of them.
+    Weights,
+    /// Names, shapes and single numbers.
+    Headers,
+}
+
+/// Finds the files of a source. Those of one on the Hub are brought into the cache; weights of which only headers are
+/// read stay where they are.
+pub fn bring(source: &mut SourceName, reads: Reads, ui: &Ui) -> Result<(), Failure> {
+    source.read_tag()?;
+    if source.on_hub().is_none() && source.tag().is_none() {
+        return Ok(());
+    }
     #[cfg(feature = "hub")]
     {
-        *source = source::bring(text, ui)?;
-        Ok(())
+        source::bring(source, reads, ui)
     }
     #[cfg(not(feature = "hub"))]
     {
-        let _ = ui;
-        Err(Failure::could_not_run("bad-option", format!("`{text}`: this program was built without the Hub")))
+        let _ = (reads, ui);
+        let message = format!("`{}`: this program was built without the Hub", source.said());
+        Err(Failure::could_not_run("bad-option", message))
     }
-}
-
-/// Whether a source says that it is on the Hub.
-fn is_on_hub(text: &str) -> bool {
-    text.starts_with("hf-hub:") || text.starts_with("hf://")
 }

@@ -17,6 +17,7 @@ mod inspect;
 mod limits;
 mod mix;
 mod models;
+mod newcomer;
 mod onnx;
 #[cfg(all(unix, feature = "hub"))]
 mod push;
@@ -28,3 +29,4 @@ mod tensors;
 mod threads;
 mod trouble;
 mod verify;
+mod vocabulary;

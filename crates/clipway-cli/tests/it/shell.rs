@@ -48,3 +48,16 @@ fn arguments_that_make_no_sense_end_with_2() {
     let version = scene.run(&["--version"]).ended(0).stdout;
     assert_eq!(version, format!("clipway {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn an_argument_without_an_option_is_named_so() {
+    let scene = Scene::new();
+    for (arguments, tip) in [
+        (&["export", "--source", "a.pt", "--out", "b"][..], "tip: SOURCE stands without an option"),
+        (&["verify", "--folder=b"], "tip: FOLDER stands without an option"),
+        (&["classify", "a", "b.png", "--label", "c"], "tip: a similar argument exists: '--labels'"),
+    ] {
+        let stderr = scene.run(arguments).ended(2).stderr;
+        assert!(stderr.contains(tip), "{stderr}");
+    }
+}

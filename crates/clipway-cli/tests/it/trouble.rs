@@ -191,3 +191,23 @@ fn folders_that_may_not_be_written_are_refused() {
     }
     mode(0o755).expect("a mode");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_of_the_system_are_refused_by_their_name() {
+    let scene = Scene::new();
+    let outcome = scene.run(&[&EMOJI[..], &["--out", "/proc/out"]].concat()).ended(2);
+    let message = "error: cannot write to the folder `/proc`: no file can be created there [write]";
+    assert!(outcome.stderr.starts_with(message), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("hint: choose a folder that you may write to"), "{}", outcome.stderr);
+    scene.copy_exported("folder");
+    for arguments in [
+        &["check", "folder", "--html", "/proc/page.html"][..],
+        &["embed", "folder", "--text", "a", "--out", "/proc/features.npy"],
+        &["classify", "folder", "--labels", "a,b", "--save-head", "/proc/head.safetensors"],
+    ] {
+        let outcome = scene.run(arguments).ended(2);
+        assert!(outcome.stderr.starts_with(message), "{}", outcome.stderr);
+        assert!(outcome.stdout.is_empty(), "nothing is printed of what could not be written");
+    }
+}

@@ -53,8 +53,12 @@ pub(crate) fn each_piece(file: &mut File, path: &Path, mut take: impl FnMut(&[u8
 
 /// Creates the folder of a path.
 pub(crate) fn create_parent(path: &Path) -> Result<(), HubError> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(parent).map_err(|cause| HubError::io(parent, cause))
+    path.parent().map_or(Ok(()), create_folder)
+}
+
+/// Creates a folder and those above it.
+pub(crate) fn create_folder(path: &Path) -> Result<(), HubError> {
+    fs::create_dir_all(path).map_err(|cause| HubError::io(path, cause))
 }
 
 /// Size of the regular file that a path leads to; `None` if there is none.

@@ -249,7 +249,9 @@ impl Http {
     /// What a connection that broke means.
     pub fn lost(&self, address: &Address, error: &std::io::Error) -> HubError {
         let host = address.host();
-        if error.kind() == std::io::ErrorKind::TimedOut {
+        // While a body is read, the client wraps its own error.
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+        if error.kind() == std::io::ErrorKind::TimedOut || matches!(inner, Some(ureq::Error::Timeout(_))) {
             return HubError::Timeout { host };
         }
         HubError::Unreachable { host, reason: self.safe(&error.to_string()) }
@@ -339,4 +341,50 @@ fn tls() -> TlsConfig {
         .root_certs(RootCerts::from(roots))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_safe_address_does_not_lead_to_an_unsafe_one() {
+        let redirect = |from: &str, to: &str| {
+            let response = Response::builder().status(302).header("location", to);
+            let response = response.body(Body::builder().data(Vec::new())).unwrap();
+            let answer = Answer { address: Address::parse(from).unwrap(), response };
+            answer.redirect().map(|target| target.unwrap().as_str())
+        };
+        for unsafe_address in
+            ["http://hub.example/a", "http://cdn.example/a", "//user@hub.example/", "file:///etc"]
+        {
+            let error = redirect("https://hub.example/a", unsafe_address).unwrap_err();
+            assert_eq!(error.code(), "hub-redirects", "{unsafe_address}");
+        }
+        let cdn = redirect("https://hub.example/a", "https://cdn.example/b").unwrap();
+        assert_eq!(cdn, "https://cdn.example/b");
+        assert_eq!(redirect("http://127.0.0.1:9/a", "http://127.0.0.1:8/b").unwrap(), "http://127.0.0.1:8/b");
+    }
+
+    #[test]
+    fn the_token_is_for_the_hub_s_scheme_host_and_port() {
+        let settings = Settings {
+            endpoint: "https://hub.example".to_owned(),
+            cache: "cache".into(),
+            token: crate::Token::new("hf_secret").unwrap(),
+            offline: false,
+            timeout: Duration::from_secs(1),
+            pause: Duration::ZERO,
+            second: Duration::from_secs(1),
+            agent: "test".to_owned(),
+        };
+        assert!(!format!("{settings:?}").contains("hf_secret"));
+        let http = Http::new(settings, Arc::new(crate::Quiet)).unwrap();
+        let has = |address: &str| http.is_hub(&Address::parse(address).unwrap());
+        assert!(has("https://hub.example/a") && has("https://HUB.example:443/b"));
+        for other in ["http://hub.example/a", "https://hub.example:444/a", "https://cdn.hub.example/a"] {
+            assert!(!has(other), "{other}");
+        }
+        assert_eq!(http.safe("a page with hf_secret in it"), "(a text with the token in it)");
+    }
 }

@@ -121,10 +121,12 @@ fn api(state: &mut State, request: &Request, repo: &str, rest: &[&str], query: &
 }
 
 fn entry(commit: &Commit, path: &str, bytes: &[u8]) -> Value {
-    match commit.lfs.contains(path) {
-        true => json!({"type": "file", "path": path, "size": bytes.len(), "oid": pointer_hash(bytes),
-            "lfs": {"oid": sha256(bytes), "size": bytes.len(), "pointerSize": 134}}),
-        false => json!({"type": "file", "path": path, "size": bytes.len(), "oid": git_hash(bytes)}),
+    match commit.lfs.get(path) {
+        Some(oid) => {
+            json!({"type": "file", "path": path, "size": bytes.len(), "oid": pointer_hash(oid, bytes.len()),
+            "lfs": {"oid": oid, "size": bytes.len(), "pointerSize": 134}})
+        }
+        None => json!({"type": "file", "path": path, "size": bytes.len(), "oid": git_hash(bytes)}),
     }
 }
 
@@ -137,8 +139,7 @@ fn resolve(state: &State, request: &Request, repo: &str, revision: &str, file: &
             .with("X-Error-Code", "EntryNotFound")
             .with("X-Repo-Commit", commit.id.as_str());
     };
-    if commit.lfs.contains(file) {
-        let oid = sha256(bytes);
+    if let Some(oid) = commit.lfs.get(file) {
         return Reply::new(302, "")
             .with("X-Repo-Commit", commit.id.as_str())
             .with("X-Linked-Etag", format!("\"{oid}\""))
@@ -242,7 +243,7 @@ fn preupload(state: &State, request: &Request, repo: &str) -> Reply {
         let path = file["path"].as_str().unwrap_or_default();
         let is_large = file["size"].as_u64().unwrap_or(0) as usize >= state.large;
         let oid = head.and_then(|head| Some((head, head.files.get(path)?))).map(|(head, bytes)| {
-            if head.lfs.contains(path) { sha256(bytes) } else { git_hash(bytes) }
+            head.lfs.get(path).cloned().unwrap_or_else(|| git_hash(bytes))
         });
         json!({"path": path, "uploadMode": if is_large { "lfs" } else { "regular" }, "shouldIgnore": false, "oid": oid})
     }).collect();
@@ -307,11 +308,12 @@ fn commit(state: &mut State, request: &Request, repo: &str, query: &str) -> Repl
                 new.files.insert(path, Arc::new(bytes));
             }
             Some("lfsFile") => {
-                let Some(bytes) = state.objects.get(value["oid"].as_str().unwrap_or_default()) else {
+                let oid = value["oid"].as_str().unwrap_or_default();
+                let Some(bytes) = state.objects.get(oid) else {
                     return Reply::new(400, "no such object");
                 };
                 new.files.insert(path.clone(), Arc::clone(bytes));
-                new.lfs.insert(path);
+                new.lfs.insert(path, oid.to_owned());
             }
             _ => return Reply::new(400, "an unknown operation"),
         }

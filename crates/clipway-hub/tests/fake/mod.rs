@@ -4,7 +4,7 @@
 mod hub;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -30,6 +30,8 @@ pub enum Fault {
     Hang(u64),
     /// The body ends after this many bytes.
     Cut(usize),
+    /// The body stops after this many bytes, and the connection stays open for this many milliseconds.
+    Stall(usize, u64),
     /// The byte at this place of the body is flipped.
     Flip(usize),
     /// A page of HTML with status 200.
@@ -48,6 +50,10 @@ pub enum Fault {
     Redirect(String),
     /// This body instead, with status 200.
     Body(String),
+    /// A page of a listing with these entries, and a link to the next one.
+    Endless(String),
+    /// A head with a header of this many bytes.
+    Head(usize),
     /// The request is carried out, but its answer is lost.
     Lost,
     /// The answer comes after this many milliseconds.
@@ -80,7 +86,8 @@ pub struct Seen {
 pub struct Commit {
     pub id: String,
     pub files: BTreeMap<String, Arc<Vec<u8>>>,
-    pub lfs: BTreeSet<String>,
+    /// Large files, with their SHA-256.
+    pub lfs: BTreeMap<String, String>,
 }
 
 #[derive(Default)]
@@ -151,8 +158,9 @@ impl Fake {
         for (path, bytes) in files {
             let bytes = Arc::new(bytes.to_vec());
             if bytes.len() >= large {
-                commit.lfs.insert((*path).to_owned());
-                state.objects.insert(sha256(&bytes), Arc::clone(&bytes));
+                let oid = sha256(&bytes);
+                commit.lfs.insert((*path).to_owned(), oid.clone());
+                state.objects.insert(oid, Arc::clone(&bytes));
             }
             commit.files.insert((*path).to_owned(), bytes);
         }
@@ -183,7 +191,8 @@ impl State {
         let mut hash = Sha1::new();
         hash.update(format!("{repo} {}", repository.commits.len()));
         for (path, bytes) in &commit.files {
-            hash.update(format!("{path} {}", sha256(bytes)));
+            let content = commit.lfs.get(path).cloned().unwrap_or_else(|| sha256(bytes));
+            hash.update(format!("{path} {content}"));
         }
         commit.id = hex(&hash.finalize());
         repository.commits.push(commit.clone());
@@ -220,8 +229,7 @@ pub fn git_hash(bytes: &[u8]) -> String {
     hex(&hash.finalize())
 }
 
-pub fn pointer_hash(bytes: &[u8]) -> String {
-    let (oid, size) = (sha256(bytes), bytes.len());
+pub fn pointer_hash(oid: &str, size: usize) -> String {
     git_hash(
         format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n").as_bytes(),
     )

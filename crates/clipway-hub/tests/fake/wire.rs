@@ -67,6 +67,13 @@ pub fn serve(stream: TcpStream, is_cdn: bool, state: &Mutex<State>) {
         Some(Fault::Huge(megabytes)) => Reply::new(500, vec![b'x'; megabytes << 20]),
         Some(Fault::Redirect(target)) => Reply::new(302, "").with("Location", target.clone()),
         Some(Fault::Body(text)) => Reply::new(200, text.clone()),
+        Some(Fault::Endless(entries)) => {
+            let next = format!("<{}{}>; rel=\"next\"", lock().hub, request.target);
+            // `#` stands for a number that no other page has.
+            let entries = entries.replace('#', &at.to_string());
+            Reply::new(200, format!("[{entries}]")).with("Link", next)
+        }
+        Some(Fault::Head(size)) => Reply::new(200, "{}").with("X-Large", "x".repeat(*size)),
         Some(Fault::Slow(time)) => {
             std::thread::sleep(Duration::from_millis(*time));
             hub::answer(&mut lock(), &request)
@@ -95,8 +102,15 @@ pub fn serve(stream: TcpStream, is_cdn: bool, state: &Mutex<State>) {
             reply
         }
     };
-    let most = if let Some(Fault::Cut(at)) = fault { at } else { usize::MAX };
+    let (most, stall) = match fault {
+        Some(Fault::Cut(at)) => (at, 0),
+        Some(Fault::Stall(at, time)) => (at, time),
+        _ => (usize::MAX, 0),
+    };
+    let open = stream.try_clone();
     write(stream, reply, request_is_head(&line), most, &lock, at);
+    std::thread::sleep(Duration::from_millis(stall));
+    drop(open);
 }
 
 fn request_is_head(line: &str) -> bool {

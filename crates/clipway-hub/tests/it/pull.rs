@@ -1,8 +1,10 @@
 //! Pulls that go well, the cache, and what is refused.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 
-use clipway_hub::{HubError, RepoName};
+use clipway_formats::ReadAt;
+use clipway_hub::{Distant, Hub, HubError, RepoName, Watcher};
 
 use crate::fake::Fault;
 use crate::scene::{REPO, Scene, bytes, pull_with, repo};
@@ -153,15 +155,50 @@ fn each_refusal_has_its_code() {
     assert_eq!(dead.tree(&repo(), "main").unwrap_err().code(), "hub-unreachable");
 }
 
+/// Keeps what fails.
+#[derive(Default)]
+struct Failures(Mutex<Vec<HubError>>);
+
+impl Watcher for Failures {
+    fn fail(&self, error: HubError) {
+        self.0.lock().unwrap().push(error);
+    }
+}
+
 #[test]
 fn ranges_are_read_without_a_download() {
-    let weights = bytes(7, 9000);
+    let weights = bytes(7, 300_000);
     let scene = Scene::new(&[("w.bin", &weights)]);
-    let hub = scene.hub();
+    let seen = Arc::new(Failures::default());
+    let hub = Arc::new(Hub::new(scene.settings(), Arc::clone(&seen) as _).unwrap());
     let tree = hub.tree(&repo(), "main").unwrap();
-    assert_eq!(hub.range(&repo(), &tree, "w.bin", 10..110).unwrap(), &weights[10..110]);
-    scene.fake.fail("/object/", 0, 1, Fault::Whole);
-    assert_eq!(hub.range(&repo(), &tree, "w.bin", 10..110).unwrap_err().code(), "hub-answer");
+    let file = Distant::open(&hub, &repo(), &tree, "w.bin").unwrap();
+    let read = |from: usize, count: usize| {
+        let mut buffer = vec![0; count];
+        file.read_exact_at(from as u64, &mut buffer).map(|()| assert!(buffer == weights[from..from + count]))
+    };
+    read(10, 100).unwrap();
+    assert_eq!(file.fetched(), 4 << 10);
+    // What was fetched is not fetched again, and a longer read fetches only what is missing, at once.
+    let before = scene.fake.count("/object/");
+    read(0, 4 << 10).unwrap();
+    assert_eq!(scene.fake.count("/object/"), before);
+    read(4_000, 100_000).unwrap();
+    assert_eq!((file.fetched(), scene.fake.count("/object/")), (26 * (4 << 10), before + 1));
+    read(weights.len() - 5, 5).unwrap();
+    assert!(read(0, weights.len()).is_ok() && file.fetched() == weights.len() as u64);
+    assert!(file.read_exact_at(weights.len() as u64 - 1, &mut [0; 2]).is_err());
+    // One signed address serves all of it, until it expires.
+    assert_eq!(scene.fake.count("/resolve/"), 1);
+    for fault in [Fault::Whole, Fault::Range, Fault::Cut(3)] {
+        let file = Distant::open(&hub, &repo(), &tree, "w.bin").unwrap();
+        scene.fake.fail("/object/", 0, 1, fault.clone());
+        assert!(file.read_exact_at(0, &mut [0; 9]).is_err(), "{fault:?}");
+        let code = if fault == Fault::Cut(3) { "hub-unreachable" } else { "hub-answer" };
+        assert_eq!(seen.0.lock().unwrap().pop().unwrap().code(), code, "{fault:?}");
+        file.read_exact_at(0, &mut [0; 9]).unwrap();
+    }
+    assert_eq!(Distant::open(&hub, &repo(), &tree, "none").err().unwrap().code(), "hub-no-file");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own file")]

@@ -157,4 +157,7 @@ pub struct Stage {
     /// Smallest cosine of two rows; absent if rows are not vectors.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cosine: Option<f64>,
+    /// 1 minus the cosine of each row, of the first ones; empty if rows are not vectors.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub losses: Vec<f64>,
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::CheckpointError;
 use super::distributed::METADATA;
-use crate::input::InputError;
+use crate::input::{Elsewhere, InputError};
 
 /// Names in open_clip's order of preference; an index stands for its shards, after the single file.
 const PREFERRED: [&str; 14] = [
@@ -45,8 +45,9 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, CheckpointError> {
 }
 
 /// Names of weight files in a folder.
-fn weight_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+fn weight_files(folder: &Path, elsewhere: &Elsewhere) -> Result<Vec<String>, CheckpointError> {
     let mut names = names_in(folder)?;
+    names.extend(elsewhere.names().map(str::to_owned));
     // Weights of OpenVINO end in `.bin` too.
     let is_other = |name: &str| name.ends_with(".bin") && folder.join(name).with_extension("xml").is_file();
     let ends = |name: &str| ENDINGS.iter().any(|ending| name.ends_with(ending));
@@ -56,7 +57,7 @@ fn weight_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {
 
 /// Whether a folder holds a weight file.
 pub(super) fn has_weights(folder: &Path) -> Result<bool, CheckpointError> {
-    Ok(is_distributed(folder) || !weight_files(folder)?.is_empty())
+    Ok(is_distributed(folder) || !weight_files(folder, &Elsewhere::default())?.is_empty())
 }
 
 /// Whether a folder is a distributed checkpoint.
@@ -64,9 +65,9 @@ fn is_distributed(folder: &Path) -> bool {
     folder.join(METADATA).is_file()
 }
 
-/// Chooses a folder's weight file by name.
-pub(super) fn weights_of(folder: &Path) -> Result<String, CheckpointError> {
-    let mut names = weight_files(folder)?;
+/// Chooses a folder's weight file by name, among its own and those that are elsewhere.
+pub(super) fn weights_of(folder: &Path, elsewhere: &Elsewhere) -> Result<String, CheckpointError> {
+    let mut names = weight_files(folder, elsewhere)?;
     if let Some(name) = PREFERRED.into_iter().find(|name| names.iter().any(|found| found == name)) {
         return Ok(name.to_owned());
     }

@@ -28,7 +28,7 @@ use clipway_formats::{DistributedIndex, FileFormat, PytorchOptions, ReadAt, Tens
 
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
-use crate::input::{self, Folder, InputError};
+use crate::input::{self, Elsewhere, Folder, InputError};
 use crate::state_dict::{SelectError, Selection, Weights, WeightsChoice};
 use detect::{Opened, kind_of, open_tensors};
 
@@ -43,6 +43,8 @@ pub struct OpenOptions {
     pub allow_opaque: bool,
     /// The model that an adapter changes: a file or a folder. The adapter is merged into it.
     pub base: Option<PathBuf>,
+    /// Weight files of the checkpoint's folder that are not on this machine.
+    pub elsewhere: Elsewhere,
 }
 
 /// An opened checkpoint: names, dtypes and shapes of its tensors, and what else its files record.
@@ -82,13 +84,13 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> Result<Checkpoint, CheckpointError> {
         let path = path.as_ref();
-        let OpenOptions { allow_opaque, base } = options;
+        let OpenOptions { allow_opaque, base, elsewhere } = options;
         let base = base.map(|base| {
-            let opened = Checkpoint::open_with(base, OpenOptions { allow_opaque, base: None });
+            let opened = Checkpoint::open_with(base, OpenOptions { allow_opaque, ..OpenOptions::default() });
             opened.map(Box::new)
         });
         let base = base.transpose()?;
-        let (source, folder) = open_weights(path)?;
+        let (source, folder) = open_weights(path, &elsewhere)?;
         let weights_path = source.path().to_owned();
         let options = PytorchOptions { allow_opaque };
         let refuse = |cause| CheckpointError::Format { path: weights_path.clone(), cause };
@@ -310,18 +312,23 @@ impl Checkpoint {
 }
 
 /// Opens the weight file that a path refers to, and its folder.
-fn open_weights(path: &Path) -> Result<(Arc<FileSource>, Folder), CheckpointError> {
+fn open_weights(path: &Path, elsewhere: &Elsewhere) -> Result<(Arc<FileSource>, Folder), CheckpointError> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    if let Some(name) = name.filter(|name| elsewhere.get(name).is_some()) {
+        let folder = Folder::open_if_any(path.parent().unwrap_or(Path::new("")))?.with(elsewhere);
+        return Ok((Arc::new(folder.file(name, input::Kind::Weights)?), folder));
+    }
     let metadata =
         std::fs::metadata(path).map_err(|cause| InputError::Io { path: path.to_owned(), cause })?;
     if metadata.is_dir() {
-        let (folder, name) = place::weights_in(path)?;
+        let (folder, name) = place::weights_in(path, elsewhere)?;
         let source = folder.file(&name, input::Kind::Weights)?;
         return Ok((Arc::new(source), folder));
     }
     if path.to_string_lossy().ends_with(distributed::PART) {
         return Err(CheckpointError::DistributedPart { path: path.to_owned() });
     }
-    Ok((Arc::new(input::open(path, input::Kind::Weights)?), Folder::of(path)?))
+    Ok((Arc::new(input::open(path, input::Kind::Weights)?), Folder::of(path)?.with(elsewhere)))
 }
 
 /// Checks that the weight files and the config are listed by the artifact.

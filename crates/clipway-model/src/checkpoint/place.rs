@@ -8,7 +8,7 @@ use clipway_formats::{Code, FormatError, Json, JsonLimits, Place, shown};
 use super::CheckpointError;
 use super::distributed::PART;
 use super::folder::{has_weights, names_in, weights_of};
-use crate::input::{self, Folder};
+use crate::input::{self, Elsewhere, Folder};
 
 /// Most folders that are followed, one to the next.
 const MOST: usize = 4;
@@ -41,8 +41,12 @@ const OTHERS: [(&str, &str); 10] = [
 ];
 
 /// The folder with the weights of a folder, and the name of the weight file in it.
-pub(super) fn weights_in(path: &Path) -> Result<(Folder, String), CheckpointError> {
+pub(super) fn weights_in(path: &Path, elsewhere: &Elsewhere) -> Result<(Folder, String), CheckpointError> {
     let mut folder = Folder::open(path)?;
+    if elsewhere.names().next().is_some() {
+        let name = weights_of(path, elsewhere)?;
+        return Ok((folder.with(elsewhere), name));
+    }
     for _ in 0..MOST {
         if has_weights(folder.path())? {
             break;
@@ -52,7 +56,7 @@ pub(super) fn weights_in(path: &Path) -> Result<(Folder, String), CheckpointErro
             None => return Err(nothing_in(&folder)?),
         }
     }
-    let name = weights_of(folder.path())?;
+    let name = weights_of(folder.path(), elsewhere)?;
     Ok((folder, name))
 }
 

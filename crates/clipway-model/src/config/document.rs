@@ -2,6 +2,7 @@
 
 use clipway_formats::{FormatError, Json, JsonValue};
 
+use super::text_model::{TextModel, known};
 use super::vision::TIMM_CHANGES_KEY;
 use super::write::{array, pretty, string};
 use super::{FOLDED_KEY, ModelConfig, PreprocessConfig, TextPool, WITHOUT_EFFECT};
@@ -90,6 +91,38 @@ impl ModelConfig {
         let clean = Json { offset: 0, value: string(clean.name()) };
         let arguments = JsonValue::Object(vec![("clean".to_owned(), clean)]);
         changed.change(&["text_cfg", "tokenizer_kwargs"], arguments)?;
+        *self = changed;
+        Ok(())
+    }
+
+    /// Sets the number of rows of the token embedding, with the id that the end token then has and the names of the trimmed
+    /// tokenizer and text model, which are no longer those that the config names.
+    ///
+    /// # Errors
+    /// A config that is then contradictory; it is then unchanged.
+    pub(crate) fn set_vocabulary(
+        &mut self,
+        rows: usize,
+        end: i64,
+        [tokenizer, text_model]: [&str; 2],
+    ) -> Result<(), FormatError> {
+        let mut changed = self.clone();
+        match &self.text.tokenizer.name {
+            Some(_) => changed.set_tokenizer_name(tokenizer)?,
+            None => changed.set_tokenizer(tokenizer, self.text.tokenizer.cleaning.unwrap_or(Clean::Lower))?,
+        }
+        changed.change(&["text_cfg", "vocab_size"], JsonValue::Unsigned(rows as u64))?;
+        match &self.text.hugging_face {
+            Some(tower) => {
+                changed.change(&["text_cfg", "hf_model_name"], string(text_model))?;
+                let model = self.text_model.clone().or_else(|| known(&tower.model_name).ok());
+                changed.text_model = model.map(|model| TextModel { vocab_size: rows, ..model });
+            }
+            None if self.text.pool == TextPool::Eos => {
+                changed.change(&["text_cfg", "eos_id"], JsonValue::Unsigned(end as u64))?;
+            }
+            None => {}
+        }
         *self = changed;
         Ok(())
     }

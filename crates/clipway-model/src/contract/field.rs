@@ -29,6 +29,8 @@ pub enum Field {
     Tokenizer,
     /// Cleaning of texts.
     Cleaning,
+    /// How the vocabulary was trimmed.
+    Vocabulary,
     /// Pooling of the text tower.
     Pooling,
     /// End token of a text.
@@ -60,6 +62,7 @@ impl Field {
             Field::ContextLength => "context length",
             Field::Tokenizer => "tokenizer",
             Field::Cleaning => "text cleaning",
+            Field::Vocabulary => "vocabulary",
             Field::Pooling => "text pooling",
             Field::EndToken => "end token",
             Field::TextEpsilon => "text epsilon",

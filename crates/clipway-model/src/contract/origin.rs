@@ -28,6 +28,13 @@ pub enum Origin {
         /// The name.
         name: String,
     },
+    /// The given pretrained tag states it.
+    PretrainedTag {
+        /// Name of the architecture.
+        name: String,
+        /// The tag.
+        tag: String,
+    },
     /// Every pretrained tag of a registered name states it.
     PretrainedTags {
         /// The name.
@@ -116,6 +123,9 @@ impl fmt::Display for Origin {
             }
             Origin::Layout { why } => f.write_str(why),
             Origin::Registry { name } => write!(f, "the registry's config of `{}`", shown(name)),
+            Origin::PretrainedTag { name, tag } => {
+                write!(f, "the pretrained tag `{}` of `{}`", shown(tag), shown(name))
+            }
             Origin::PretrainedTags { name, tags } => {
                 write!(f, "every pretrained tag of `{}` ({})", shown(name), shown(&tags.join(", ")))
             }
@@ -176,6 +186,7 @@ mod tests {
             Origin::file("config.json"),
             Origin::option("image_mean"),
             Origin::PretrainedTags { name: "ViT-B-32".to_owned(), tags: vec!["openai".to_owned()] },
+            Origin::PretrainedTag { name: "ViT-B-32".to_owned(), tag: "openai".to_owned() },
             Origin::Registry { name: "ViT-B-32".to_owned() }.in_artifact(),
             Origin::LicenseTable { what: "timm/x".to_owned() },
         ] {

@@ -33,6 +33,9 @@ impl Contract {
             rows.push(row(Field::ContextLength, &text.context_length, |tokens| format!("{tokens} tokens")));
             rows.extend(text.tokenizer.as_ref().map(|known| row(Field::Tokenizer, known, tokenizer)));
             rows.extend(text.cleaning.as_ref().map(|known| row(Field::Cleaning, known, cleaning)));
+            rows.extend(
+                text.vocabulary.as_ref().map(|known| row(Field::Vocabulary, known, ToString::to_string)),
+            );
             rows.push(row(Field::Pooling, &text.pooling, |pooling| pooling.name().to_owned()));
             rows.extend(text.end_token.as_ref().map(|known| row(Field::EndToken, known, i64::to_string)));
             rows.push(row(Field::TextEpsilon, &text.epsilon, |values| epsilons(values)));

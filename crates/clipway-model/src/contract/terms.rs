@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clean, Known, Origin, TokenizerRules};
+use super::{Clean, Known, Origin, TokenizerRules, TrimmedVocabulary};
 use crate::config::{Interpolation, PixelRule, ResizeMode, TextPool, TextPooler};
 
 /// Everything besides the weights that decides a model's features.
@@ -80,6 +80,9 @@ pub struct TextContract {
     pub tokenizer: Option<Known<TokenizerRules>>,
     /// How a text is cleaned before tokenization; absent without a tokenizer.
     pub cleaning: Option<Known<Clean>>,
+    /// How the vocabulary was trimmed; left out where it is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<Known<TrimmedVocabulary>>,
     /// How the token vectors become one.
     pub pooling: Known<Pooling>,
     /// Id of the token that pooling selects, if it looks for one.

@@ -154,6 +154,14 @@ const FOLDED: &str = "the image tower's branches are folded for inference: open_
 const FOLDED_USAGE: &str =
     "; after `timm.utils.reparameterize_model` its model accepts these weights (see README.md)";
 
+/// The note on a trimmed vocabulary.
+const LOCAL_TOKENIZER: &str = "open_clip 3.3.0 reads the trimmed tokenizer of a folder (`local-dir:`); of a repository on the \
+     Hub it takes the tokenizer that `hf_tokenizer_name` names, so set that to the repository's own name there";
+
+/// The note on a text model of transformers that has no name on the Hub.
+const LOCAL_TEXT_MODEL: &str = "open_clip 3.3.0 loads this folder only with the folder as working folder (`cd`, then \
+     `local-dir:.`): it looks for the text model `text_model` there, and no model on the Hub has its vocabulary";
+
 /// Why open_clip 3.3.0 cannot load any folder of a model: it is a tower alone, it is folded, its config has keys of its own.
 fn obstacles(source: &Source) -> [Option<String>; 3] {
     let model = &source.config().model;
@@ -188,5 +196,12 @@ fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
         ));
     }
     notes.extend(unknown.filter(|_| spelling.is_open_clip));
+    let is_trimmed = source.contract().text.as_ref().is_some_and(|text| text.vocabulary.is_some());
+    if spelling.is_open_clip && is_trimmed {
+        notes.push(LOCAL_TOKENIZER.to_owned());
+    }
+    if spelling.is_open_clip && source.has_local_text_model() {
+        notes.push(LOCAL_TEXT_MODEL.to_owned());
+    }
     notes
 }

@@ -146,7 +146,7 @@ impl Export<'_> {
             folder.add(name, bytes)?;
         }
         if let Some(bytes) = self.source.text_model_file() {
-            folder.add(crate::config::text_model::CONFIG_NAME, bytes)?;
+            folder.add(&self.source.text_model_path(), bytes)?;
         }
         for (name, text) in &self.files {
             folder.add(name, text)?;

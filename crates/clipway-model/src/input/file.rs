@@ -1,8 +1,10 @@
 //! A file read at offsets, and how it is opened.
 
+use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clipway_formats::ReadAt;
 
@@ -17,9 +19,23 @@ use super::{InputError, Kind};
 #[derive(Debug)]
 pub struct FileSource {
     path: PathBuf,
-    file: File,
     size: u64,
-    stamp: Stamp,
+    place: Place,
+}
+
+/// Where the bytes of a file are.
+enum Place {
+    Here { file: File, stamp: Stamp },
+    Elsewhere(Arc<dyn ReadAt>),
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Here { file, .. } => file.fmt(f),
+            Place::Elsewhere(_) => f.write_str("elsewhere"),
+        }
+    }
 }
 
 /// Whether to follow a link at the end of a path.
@@ -56,10 +72,27 @@ impl FileSource {
             _ => Stamp::of(&metadata),
         };
         let size = metadata.len();
+        let place = Place::Here { file, stamp };
+        FileSource { path, size, place }.limited(kind)
+    }
+
+    /// A file that is not on this machine; messages call it `path`.
+    pub(super) fn elsewhere(
+        path: PathBuf,
+        file: &Arc<dyn ReadAt>,
+        kind: Kind,
+    ) -> Result<FileSource, InputError> {
+        FileSource { path, size: file.size(), place: Place::Elsewhere(Arc::clone(file)) }.limited(kind)
+    }
+
+    /// Refuses a file over the limit of its kind.
+    fn limited(self, kind: Kind) -> Result<FileSource, InputError> {
+        let (limit, size) = (kind.limit(), self.size);
         if size > limit {
+            let path = self.path;
             return Err(InputError::TooLarge { path, size: size.to_string(), kind, limit });
         }
-        Ok(FileSource { path, file, size, stamp })
+        Ok(self)
     }
 
     /// The path that was opened.
@@ -77,19 +110,21 @@ impl FileSource {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| no_memory())?;
         bytes.resize(length, 0);
-        let read = read_exact_at(&self.file, 0, &mut bytes);
+        let read = self.read_exact_at(0, &mut bytes);
         self.check_unchanged()?;
         read.map_err(|cause| InputError::io(&self.path, cause))?;
         Ok(bytes)
     }
 
-    /// Checks that the file is unchanged since it was opened: size, times and identity.
+    /// Checks that the file is unchanged since it was opened: size, times and identity. One that is elsewhere is checked
+    /// by whoever reads it.
     ///
     /// # Errors
     /// [`InputError::Changed`], or a system error.
     pub fn check_unchanged(&self) -> Result<(), InputError> {
-        let metadata = self.file.metadata().map_err(|cause| InputError::io(&self.path, cause))?;
-        if Stamp::of(&metadata) == self.stamp && metadata.len() == self.size {
+        let Place::Here { file, stamp } = &self.place else { return Ok(()) };
+        let metadata = file.metadata().map_err(|cause| InputError::io(&self.path, cause))?;
+        if Stamp::of(&metadata) == *stamp && metadata.len() == self.size {
             return Ok(());
         }
         Err(InputError::Changed { path: self.path.clone() })
@@ -97,7 +132,10 @@ impl FileSource {
 
     /// Locks the file without waiting; the lock is held as long as this lives.
     pub(crate) fn try_lock(&self) -> Result<(), std::fs::TryLockError> {
-        self.file.try_lock()
+        match &self.place {
+            Place::Here { file, .. } => file.try_lock(),
+            Place::Elsewhere(_) => Err(std::fs::TryLockError::Error(io::ErrorKind::Unsupported.into())),
+        }
     }
 }
 
@@ -107,7 +145,10 @@ impl ReadAt for FileSource {
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        read_exact_at(&self.file, offset, buffer)
+        match &self.place {
+            Place::Here { file, .. } => read_exact_at(file, offset, buffer),
+            Place::Elsewhere(file) => file.read_exact_at(offset, buffer),
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FileSource, InputError, Kind};
+use super::{Elsewhere, FileSource, InputError, Kind};
 
 /// A folder, and its real path.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
     real: PathBuf,
+    elsewhere: Elsewhere,
 }
 
 impl Folder {
@@ -19,7 +20,7 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Folder, InputError> {
         let path = if path == Path::new("") { Path::new(".") } else { path };
         let real = path.canonicalize().map_err(|cause| InputError::io(path, cause))?;
-        Ok(Folder { path: path.to_owned(), real })
+        Ok(Folder { path: path.to_owned(), real, elsewhere: Elsewhere::default() })
     }
 
     /// Opens the folder of weights that may exist only in memory: an absent folder counts as empty.
@@ -29,10 +30,16 @@ impl Folder {
     pub fn open_if_any(path: &Path) -> Result<Folder, InputError> {
         match Folder::open(path) {
             Err(InputError::Io { path, cause }) if cause.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Folder { real: path.clone(), path })
+                Ok(Folder { real: path.clone(), path, elsewhere: Elsewhere::default() })
             }
             opened => opened,
         }
+    }
+
+    /// The same folder, with weight files that it does not hold itself.
+    #[must_use]
+    pub fn with(self, elsewhere: &Elsewhere) -> Folder {
+        Folder { elsewhere: elsewhere.clone(), ..self }
     }
 
     /// The folder that contains a file.
@@ -88,6 +95,9 @@ impl Folder {
     /// The errors of [`Folder::find`].
     pub fn file(&self, name: &str, kind: Kind) -> Result<FileSource, InputError> {
         let path = self.path.join(name);
+        if let Some(file) = self.elsewhere.get(name) {
+            return FileSource::elsewhere(path, file, kind);
+        }
         let real = path.canonicalize().map_err(|cause| InputError::io(&path, cause))?;
         if !self.holds(&real) {
             return Err(InputError::Escapes { path });

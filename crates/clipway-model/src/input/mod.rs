@@ -4,12 +4,14 @@
 //! [`Kind`], and can be checked for changes after reading. Files beside the weights are opened through a [`Folder`],
 //! which follows no link that leaves it.
 
+mod elsewhere;
 mod error;
 mod file;
 mod folder;
 mod kind;
 mod stamp;
 
+pub use elsewhere::Elsewhere;
 pub use error::InputError;
 pub(crate) use error::is_out_of_descriptors;
 pub use file::FileSource;

@@ -56,7 +56,7 @@ impl Ownership {
             let stem = target.with_file_name(name);
             let paths = live::Paths { target: target.to_owned(), stem: stem.clone() };
             let entry = live::enter(paths).map_err(OutputError::io("begin", target))?;
-            if let Some((lock, spare)) = new_lock(&stem, hook)? {
+            if let Some((lock, spare)) = new_lock(target, &stem, hook)? {
                 return Ok(Ownership { stem, _lock: lock, spare: Mutex::new(spare), _entry: entry });
             }
         }
@@ -81,13 +81,29 @@ impl Ownership {
     }
 }
 
+/// Why no file can be created in a folder that is there. Some systems' own folders claim not to exist.
+fn creation_error(target: &Path, error: io::Error) -> OutputError {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let error = match error.kind() {
+        io::ErrorKind::NotFound if folder.is_dir() => {
+            io::Error::new(io::ErrorKind::Unsupported, "no file can be created there")
+        }
+        _ => error,
+    };
+    OutputError::io("write to the folder", folder)(error)
+}
+
 /// Creates and locks the lock file; `None` if it was taken from us in between.
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a lock is created with its output"))]
-fn new_lock(stem: &Path, hook: &StepHook) -> Result<Option<(File, Vec<File>)>, OutputError> {
+fn new_lock(target: &Path, stem: &Path, hook: &StepHook) -> Result<Option<(File, Vec<File>)>, OutputError> {
     let (early, path) = (with_ending(stem, NEW_LOCK), with_ending(stem, LOCK));
+    let created = hook.before(Step::Prepare, &early).and_then(|()| File::create_new(&early));
+    let lock = match created {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        Err(error) => return Err(creation_error(target, error)),
+    };
     let make = || -> io::Result<Option<(File, Vec<File>)>> {
-        hook.before(Step::Prepare, &early)?;
-        let lock = File::create_new(&early)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),

@@ -8,6 +8,7 @@ use super::fold::fold;
 use super::mix::mix;
 use super::quantize::{check_scales, quantize_rows};
 use super::resample::{resample_grid, resample_rows};
+use super::take::RowPicker;
 use super::{PlannedTensor, Step};
 use crate::state_dict::{StateDict, cast_from_f32, cast_to_f32};
 
@@ -65,6 +66,9 @@ pub fn apply<E>(
             let (mut inputs, steps) = match (sources, steps.split_first()) {
                 ([only], Some((&Step::Slice { axis: 0, start, end }, steps))) => {
                     (vec![rows(only, start..end, source).map_err(ApplyError::Read)?], steps)
+                }
+                ([only], Some((Step::TakeRows { rows, .. }, steps))) => {
+                    (vec![chosen_rows(only, rows, source).map_err(ApplyError::Read)?], steps)
                 }
                 (sources, Some((Step::Mix { shares, to }, steps))) => {
                     let shape = sources[0].shape.clone();
@@ -155,6 +159,23 @@ fn rows(info: &TensorInfo, rows: Range<usize>, source: &StateDict) -> Result<Ten
     })?;
     if let Some(length) = info.shape.first_mut() {
         *length = rows.len();
+    }
+    Ok(Tensor { info, bytes })
+}
+
+/// Reads only the rows at these indices, in ascending order.
+///
+/// # Panics
+/// If the source lacks the tensor.
+fn chosen_rows(info: &TensorInfo, chosen: &[u32], source: &StateDict) -> Result<Tensor, FormatError> {
+    let index = source.find(&info.name).expect("the plan was made for this source");
+    let (mut info, mut bytes) = (info.clone(), Vec::new());
+    let row = info.bytes() / info.shape.first().copied().unwrap_or(1).max(1);
+    reserve(&mut bytes, chosen.len() * row, || Place::Tensor(info.name.clone()))?;
+    let mut picker = RowPicker::new(chosen, row);
+    source.read_chunks(index, &mut |piece| picker.push(piece, &mut bytes))?;
+    if let Some(length) = info.shape.first_mut() {
+        *length = chosen.len();
     }
     Ok(Tensor { info, bytes })
 }
@@ -315,6 +336,10 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
             let inner = product(&info.shape[axis + 1..]) * size;
             let row = info.shape[*axis] * inner;
             bytes.chunks_exact(row.max(1)).flat_map(|row| &row[start * inner..end * inner]).copied().collect()
+        }
+        Step::TakeRows { rows, .. } => {
+            let row = product(&info.shape[1..]) * size;
+            rows.iter().flat_map(|&index| &bytes[index as usize * row..][..row]).copied().collect()
         }
         Step::Transpose { axes } => {
             let strides: Vec<usize> = (0..axes.len()).map(|axis| product(&info.shape[axis + 1..])).collect();

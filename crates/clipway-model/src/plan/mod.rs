@@ -18,6 +18,7 @@ mod quantize;
 mod regroup;
 mod resample;
 mod step;
+mod take;
 
 pub use apply::{Applied, ApplyError, apply};
 pub use build::PlanError;

@@ -1,9 +1,10 @@
 //! The steps, and their effect on dtypes and shapes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use clipway_formats::{Dtype, TensorInfo};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::fold::{FoldAddend, FoldPart};
 use crate::graph::GridChange;
@@ -31,6 +32,14 @@ pub enum Step {
         start: usize,
         /// One past the last index.
         end: usize,
+    },
+    /// Takes some rows of the first axis, in ascending order: those of a trimmed vocabulary.
+    TakeRows {
+        /// Their indices.
+        #[serde(serialize_with = "count")]
+        rows: Arc<[u32]>,
+        /// Number of rows of the input.
+        of: usize,
     },
     /// Reorders the axes: axis `i` of the result is axis `axes[i]` of the input.
     Transpose {
@@ -120,6 +129,7 @@ impl Step {
             Step::Concatenate { .. } => "concatenate",
             Step::JoinRows { .. } => "join rows",
             Step::Slice { .. } => "slice",
+            Step::TakeRows { .. } => "take rows",
             Step::Transpose { .. } => "transpose",
             Step::Reshape { .. } => "reshape",
             Step::ResampleGrid(_) | Step::ResampleRows { .. } => "resample",
@@ -220,6 +230,13 @@ impl Step {
                 }
                 _ => false,
             },
+            Step::TakeRows { rows, of } => match shape.first_mut() {
+                Some(length) if *length == *of && is_ascending_below(rows, *of) => {
+                    *length = rows.len();
+                    true
+                }
+                _ => false,
+            },
             Step::Transpose { axes } => {
                 let mut sorted = axes.clone();
                 sorted.sort_unstable();
@@ -266,6 +283,16 @@ impl Step {
     }
 }
 
+/// Whether there are rows, in ascending order and without repeats, all below a limit.
+fn is_ascending_below(rows: &[u32], limit: usize) -> bool {
+    rows.is_sorted_by(|a, b| a < b) && rows.last().is_some_and(|last| (*last as usize) < limit)
+}
+
+/// Serializes rows by their number.
+fn count<S: Serializer>(rows: &Arc<[u32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(rows.len() as u64)
+}
+
 /// Dtype and shape of rows of several tensors.
 fn joined_rows(inputs: &[TensorInfo], parts: &[[usize; 2]]) -> Option<(Dtype, Vec<usize>)> {
     if inputs.len() != parts.len() {
@@ -303,6 +330,7 @@ impl fmt::Display for Step {
                 write!(f, "join(rows {})", parts.join(" + "))
             }
             Step::Slice { axis, start, end } => write!(f, "slice(axis {axis}, {start}..{end})"),
+            Step::TakeRows { rows, of } => write!(f, "take({} of {of} rows)", rows.len()),
             Step::Transpose { axes } => write!(f, "transpose({axes:?})"),
             Step::Reshape { shape } => write!(f, "reshape({shape:?})"),
             Step::ResampleGrid(change) => write!(f, "resample({change})"),

@@ -28,6 +28,23 @@ pub struct Pretrained {
 }
 
 impl Pretrained {
+    /// The SHA-256 of the file at [`Pretrained::url`], or its first digits, where open_clip reads them from the URL:
+    /// OpenAI's URLs have all 64 digits as a folder, and open_clip's own have 8 at the end of the file's name.
+    pub fn url_hash(&self) -> Option<&str> {
+        let url = self.url.as_deref()?;
+        let name = self.url_file()?;
+        if url.contains("openaipublic") {
+            return url.rsplit('/').nth(1);
+        }
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        url.contains("mlfoundations").then(|| stem.rsplit('-').next()).flatten()
+    }
+
+    /// Name of the file at [`Pretrained::url`].
+    pub fn url_file(&self) -> Option<&str> {
+        self.url.as_deref()?.rsplit('/').next()
+    }
+
     /// Their repository on the Hub, `owner/name`.
     pub fn repository(&self) -> Option<&str> {
         let hub = self.hub.as_deref()?;
@@ -134,4 +151,25 @@ fn read(entry: &JsonCursor<'_>) -> Result<Pretrained, FormatError> {
             _ => false,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_file_is_read_from_its_url_as_open_clip_does() {
+        let hash = |model: &str, name: &str| tag(model, name).unwrap().url_hash();
+        let whole = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af";
+        assert_eq!(hash("ViT-B-32", "openai"), Some(whole));
+        assert_eq!(hash("ViT-B-32", "laion2b_e16"), Some("af8dbd0c"));
+        assert_eq!(hash("ViT-B-32", "metaclip_400m"), None);
+        assert_eq!(hash("ViT-B-32", "laion2b_s34b_b79k"), None);
+        let digits = |hash: &str| hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let lengths: Vec<usize> =
+            all().iter().filter_map(Pretrained::url_hash).filter(|hash| digits(hash)).map(str::len).collect();
+        assert_eq!(lengths.iter().filter(|length| **length == 64).count(), 18);
+        assert_eq!(lengths.iter().filter(|length| **length == 8).count(), 17);
+        assert_eq!(lengths.len(), 35);
+    }
 }

@@ -4,7 +4,7 @@ use super::config::ConfigOrigin;
 use crate::config::ConfigFile;
 use crate::contract::{Activation, Origin};
 use crate::layout::{KnownConfig, Layout};
-use crate::registry;
+use crate::registry::{self, Pretrained};
 
 /// The origin of the activation, and the notes it requires.
 pub(super) fn known_from(
@@ -24,12 +24,27 @@ pub(super) fn known_from(
                  because `{name}` was given"
             )
         }),
+        ConfigOrigin::Tag(entry) => other_training(entry, taken),
         ConfigOrigin::OnlyFit(name) => Some(format!(
             "`{name}` is the only registered model with these shapes; its activation, {taken}, was used"
         )),
         ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside | ConfigOrigin::Layout(_) => None,
     };
     (from, note.into_iter().collect())
+}
+
+/// The note if weights were trained with another activation than their architecture's, which open_clip computes too.
+fn other_training(entry: &Pretrained, taken: Activation) -> Option<String> {
+    let Pretrained { model, tag, .. } = entry;
+    let trained = Activation::of(entry.quick_gelu);
+    if trained == taken {
+        return None;
+    }
+    let there = twin(model).filter(|twin| registry::tag(twin, tag).is_ok());
+    let instead = there.map(|twin| format!("; `{twin}` has it")).unwrap_or_default();
+    Some(format!(
+        "the tag `{tag}` was trained with {trained}{instead}: {taken} was used, as in open_clip, because `{model}` was given"
+    ))
 }
 
 /// The note if the model was given although the layout states one.

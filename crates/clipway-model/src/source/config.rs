@@ -14,13 +14,15 @@ use crate::differences::Differences;
 use crate::identify::{Assumption, CloseFit, Identification, identify};
 use crate::input;
 use crate::layout::KnownConfig;
-use crate::registry;
+use crate::registry::{self, Pretrained};
 
 /// The given model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelChoice {
     /// A registered name.
     Name(String),
+    /// The weights of a pretrained tag of the registry, with its preprocessing.
+    Tag(&'static Pretrained),
     /// A config file.
     File(PathBuf),
     /// A config.
@@ -39,10 +41,12 @@ impl ModelChoice {
 }
 
 /// Where a config comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ConfigOrigin {
     /// From the registry, by the given name.
     Named(String),
+    /// From the registry, by the given name and pretrained tag.
+    Tag(&'static Pretrained),
     /// From the given file.
     File(PathBuf),
     /// The given config.
@@ -79,6 +83,7 @@ impl ConfigOrigin {
     pub fn name(&self) -> Option<&str> {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => Some(name),
+            ConfigOrigin::Tag(entry) => Some(&entry.model),
             ConfigOrigin::Layout(origin) => origin.name.as_deref(),
             ConfigOrigin::File(_) | ConfigOrigin::Given | ConfigOrigin::Beside => None,
         }
@@ -96,6 +101,7 @@ impl ConfigOrigin {
     pub fn shown(&self) -> String {
         match self {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => format!("`{name}`"),
+            ConfigOrigin::Tag(entry) => format!("`{}`", entry.model),
             ConfigOrigin::File(path) => format!("`{}`", shown_path(path)),
             ConfigOrigin::Given => "the given config".to_owned(),
             ConfigOrigin::Beside => format!("the `{CONFIG_NAME}` beside it"),
@@ -110,6 +116,9 @@ impl ConfigOrigin {
     pub(crate) fn recorded(&self) -> String {
         match self {
             ConfigOrigin::Named(name) => format!("registry, given name `{name}`"),
+            ConfigOrigin::Tag(entry) => {
+                format!("registry, given name `{}` and tag `{}`", entry.model, entry.tag)
+            }
             ConfigOrigin::File(path) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 format!("given file `{}`", shown(&name))
@@ -152,10 +161,15 @@ impl fmt::Display for Candidates {
         let names = self.identification.names();
         if !names.is_empty() {
             write!(f, "fit {} models", names.len())?;
-            names.iter().try_for_each(|name| write!(f, "\n  {name}"))?;
-            let quick = |name: &&str| name.contains("quickgelu");
-            if names.iter().any(quick) && !names.iter().all(quick) {
-                f.write_str("\nthey differ only in the activation, which no shape shows")?;
+            let by_activation = self.differ_in_activation();
+            for name in &names {
+                write!(f, "\n  {name}{}", if by_activation { trained_so(name) } else { String::new() })?;
+            }
+            if by_activation {
+                f.write_str(
+                    "\nthey differ only in the activation, which no shape shows; a fine-tune has that of the weights it \
+                     began with",
+                )?;
             }
             return self.write_differences(f);
         }
@@ -178,11 +192,41 @@ impl fmt::Display for Candidates {
 }
 
 impl Candidates {
+    /// Whether several models match and differ only in their activation.
+    pub fn differ_in_activation(&self) -> bool {
+        let names = self.identification.names();
+        names.iter().any(is_quick) && !names.iter().all(is_quick)
+    }
+
     fn write_differences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.differences.is_empty() {
             Ok(())
         } else {
             write!(f, "\nwhichever it is, these differ:\n{}", self.differences)
+        }
+    }
+}
+
+/// Whether a registered name says QuickGELU.
+fn is_quick(name: &&str) -> bool {
+    name.contains("quickgelu")
+}
+
+/// Which pretrained weights of a name's shapes were trained with its activation.
+fn trained_so(name: &str) -> String {
+    const MOST: usize = 3;
+    let quick = is_quick(&name);
+    let tags: Vec<&str> = registry::pretrained(name)
+        .filter(|entry| entry.quick_gelu == quick)
+        .map(|entry| entry.tag.as_str())
+        .collect();
+    let activation = if quick { "QuickGELU" } else { "GELU" };
+    let more = tags.len().saturating_sub(MOST);
+    match tags.is_empty() {
+        true => format!(" ({activation}; no pretrained weights)"),
+        false => {
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!(" ({activation}; as {}{more})", tags[..tags.len().min(MOST)].join(", "))
         }
     }
 }
@@ -229,6 +273,10 @@ pub(super) fn resolve(
         Some(ModelChoice::Name(name)) => {
             let config = bare(registry::model(name)?);
             Ok(Resolved { config, origin: ConfigOrigin::Named(name.replace('/', "-")) })
+        }
+        Some(ModelChoice::Tag(entry)) => {
+            let config = bare(registry::model(&entry.model)?);
+            Ok(Resolved { config, origin: ConfigOrigin::Tag(entry) })
         }
         Some(ModelChoice::File(path)) => {
             let config = read_config(path)?;

@@ -126,6 +126,7 @@ impl Read<'_> {
             ),
             tokenizer: None,
             cleaning: None,
+            vocabulary: None,
             pooling: Known::new(pooling, self.from(Field::Pooling, pooling_key, true)),
             end_token: end.map(|id| Known::new(id, self.from(Field::EndToken, "text_cfg.eos_id", true))),
             epsilon: self.epsilon(Field::TextEpsilon, "text_cfg", &self.model.text),
@@ -163,6 +164,7 @@ impl ConfigOrigin {
             ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => {
                 Origin::Registry { name: name.clone() }
             }
+            ConfigOrigin::Tag(entry) => Origin::Registry { name: entry.model.clone() },
             ConfigOrigin::File(path) => {
                 in_file(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
             }
@@ -204,6 +206,9 @@ impl Contract {
         }
         if let (Some(ours), Some(said)) = (&mut self.text, &said.text) {
             remember(&mut ours.context_length, &said.context_length, origin);
+            // A source that was trimmed stays so.
+            ours.vocabulary =
+                said.vocabulary.as_ref().map(|said| Known::new(said.value.clone(), origin(&said.from)));
             remember(&mut ours.pooling, &said.pooling, origin);
             if let (Some(ours), Some(said)) = (&mut ours.end_token, &said.end_token) {
                 remember(ours, said, origin);

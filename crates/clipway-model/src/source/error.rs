@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clipway_formats::{FormatError, shown, shown_path};
 
 use super::config::{Candidates, Mismatch};
+use super::vocabulary::VocabularyError;
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
 use crate::config::text_model::TextModelError;
@@ -74,6 +75,14 @@ pub enum SourceError {
         change: &'static str,
         /// The reason.
         cause: FormatError,
+    },
+    /// The vocabulary cannot be trimmed.
+    #[error("`{}`: the vocabulary cannot be trimmed: {cause}", shown_path(path))]
+    Vocabulary {
+        /// The source.
+        path: PathBuf,
+        /// The reason.
+        cause: VocabularyError,
     },
     /// Folding was requested, but the branches are folded already.
     #[error("`{}`: nothing to fold: the branches are already folded", shown_path(path))]
@@ -159,6 +168,7 @@ impl SourceError {
             | SourceError::Read { cause, .. }
             | SourceError::Change { cause, .. } => cause.code.name(),
             SourceError::TextModel { cause, .. } => cause.code(),
+            SourceError::Vocabulary { .. } => "vocabulary",
             SourceError::AlreadyFolded { .. } => "already-folded",
             SourceError::Candidates(_) => "ambiguous-model",
             SourceError::Architecture { cause, .. } => cause.code(),

@@ -15,11 +15,13 @@ mod scalar;
 mod text_model;
 mod trainer_log;
 mod understood;
+mod vocabulary;
 mod weights;
 
 pub use composed::Composed;
 pub use config::{Candidates, ConfigOrigin, LayoutOrigin, Mismatch, ModelChoice};
 pub use error::SourceError;
+pub use vocabulary::{Vocabulary, VocabularyError};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use crate::architecture::{Model, build, is_folded_name};
 use crate::artifact::{Artifact, Part};
 use crate::checkpoint::{Checkpoint, OpenOptions};
-use crate::config::{ConfigFile, PreprocessOptions};
+use crate::config::{ConfigFile, PreprocessOptions, TextConfig};
 use crate::contract::{Contract, Known, Origin, TokenizerRules};
 use crate::layout::Layout;
 use crate::license::Licenses;
@@ -36,6 +38,7 @@ use crate::state_dict::{Selection, Weights};
 use config::identified;
 use positions::saved_for_its_images;
 use understood::Understood;
+use vocabulary::{TEXT_MODEL, Trimmed, text_model_path};
 pub(crate) use weights::select;
 
 /// Options for a source. What is not given is found out.
@@ -55,6 +58,8 @@ pub struct SourceOptions {
     pub image_size: Option<[usize; 2]>,
     /// New context length: the position embedding is resampled.
     pub context_length: Option<usize>,
+    /// Tokens to keep of the text tower's vocabulary; by default all.
+    pub vocabulary: Option<Arc<Vocabulary>>,
     /// Preprocessing settings that override the config's.
     pub preprocess: PreprocessOptions,
     /// Whether to fold training branches into one convolution.
@@ -82,6 +87,7 @@ pub struct Source {
     contract: Contract,
     licenses: Licenses,
     ignores_artifact: bool,
+    trimmed: Option<Trimmed>,
     text_model_file: Option<Vec<u8>>,
     parts: Vec<Part>,
     notes: Vec<String>,
@@ -243,6 +249,22 @@ impl Source {
         self.text_model_file.as_deref()
     }
 
+    /// Where an artifact has that file.
+    pub(crate) fn text_model_path(&self) -> String {
+        text_model_path(&self.config.model.text)
+    }
+
+    /// Whether open_clip finds the text model's description only in the working folder.
+    pub fn has_local_text_model(&self) -> bool {
+        let tower = &self.config.model.text.hugging_face;
+        tower.as_ref().is_some_and(|tower| tower.model_name == TEXT_MODEL)
+    }
+
+    /// The tokens that are kept of the vocabulary, and the text tower's config before it was trimmed; `None` if all are.
+    pub fn vocabulary(&self) -> Option<(&Arc<Vocabulary>, &TextConfig)> {
+        self.trimmed.as_ref().map(|trimmed| (&trimmed.vocabulary, &trimmed.text))
+    }
+
     /// The sources that it was put together from; empty where there is one.
     pub fn parts(&self) -> &[Part] {
         &self.parts
@@ -266,7 +288,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         Some(composed) => Understood::stated(&checkpoint, composed, options.tower)?,
         None => Understood::read(&checkpoint, artifact, options)?,
     };
-    let Understood { weights, layout, numbers, converted, tower, mut base, origin, .. } = understood;
+    let Understood { weights, layout, numbers, mut converted, tower, mut base, origin, .. } = understood;
     let infos = converted.infos();
     let folded_source = infos.iter().any(|tensor| is_folded_name(&tensor.name));
     base.model.folded |= folded_source;
@@ -278,7 +300,18 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         build(&config.model).map_err(|cause| SourceError::Architecture { model: origin.shown(), cause })?;
     let resized = saved_for_its_images(&config, &model, &infos);
     let is_resized = resized.is_some();
-    let (config, model) = resized.unwrap_or((config, model));
+    let (mut config, mut model) = resized.unwrap_or((config, model));
+    let mut text_model_file = understood.text_model_file;
+    let trimmed = match &options.vocabulary {
+        Some(vocabulary) => {
+            let text = config.model.text.clone();
+            (model, text_model_file) =
+                vocabulary::trim(vocabulary, &mut config, &model, (tower, text_model_file), &mut converted)
+                    .map_err(|cause| SourceError::Vocabulary { path: path(), cause })?;
+            Some(Trimmed { vocabulary: Arc::clone(vocabulary), text })
+        }
+        None => None,
+    };
     let plan_options = PlanOptions { precision: options.precision, tower, fold: options.fold };
     let configs = [&base.model, &config.model];
     let plan = build_plan(layout.name, converted, configs, &model.parameters, plan_options);
@@ -316,6 +349,9 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         None => Licenses::of(&checkpoint, artifact),
     };
     licenses.apply(&mut contract);
+    if let (Some(text), Some(vocabulary)) = (&mut contract.text, &options.vocabulary) {
+        text.vocabulary = Some(Known::new(vocabulary.choice.clone(), Origin::option("vocabulary_from")));
+    }
     notes.extend(pixels.notes);
     notes.extend(of_config);
     notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
@@ -337,7 +373,8 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
         contract,
         licenses,
         ignores_artifact: options.ignore_artifact,
-        text_model_file: understood.text_model_file,
+        trimmed,
+        text_model_file,
         parts: composed.map(|composed| composed.parts.clone()).unwrap_or_default(),
         notes,
         checkpoint,

@@ -1,5 +1,5 @@
-//! Finds the preprocessing of weights that come without any: from the trainer's log, else from what the pretrained tags
-//! of their name share.
+//! Finds the preprocessing of weights that come without any: from their pretrained tag, else from the trainer's log, else
+//! from what the pretrained tags of their name share.
 
 use super::config::ConfigOrigin;
 use super::trainer_log::{LOG, TrainerLog};
@@ -31,10 +31,19 @@ pub(super) fn find(
     tower: Towers,
 ) -> Result<Found, SourceError> {
     let mut found = Found::default();
-    let (ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name)) = origin else { return Ok(found) };
     if tower == Towers::Text {
         return Ok(found);
     }
+    let name = match origin {
+        ConfigOrigin::Named(name) | ConfigOrigin::OnlyFit(name) => name,
+        ConfigOrigin::Tag(entry) => {
+            config.preprocess = PreprocessOptions { size: None, ..entry.preprocess.clone() };
+            let (name, tag) = (entry.model.clone(), entry.tag.clone());
+            found.origins.set_all(FIELDS, &Origin::PretrainedTag { name, tag });
+            return Ok(found);
+        }
+        _ => return Ok(found),
+    };
     let said = &options.preprocess;
     if let Some(log) = log.filter(|log| log.model == *name) {
         check_said(log, said)?;
@@ -143,6 +152,19 @@ mod tests {
             found.notes[0].contains("pretrained tag of `MobileCLIP-S1`: mean [0.0, 0.0, 0.0]"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_given_tag_states_its_preprocessing() {
+        let model = registry::model("ViT-B-16-SigLIP").unwrap();
+        let mut config = ConfigFile { model, preprocess: PreprocessOptions::default() };
+        let origin = ConfigOrigin::Tag(registry::tag("ViT-B-16-SigLIP", "webli").unwrap());
+        let found = find(&mut config, &origin, &SourceOptions::default(), None, Towers::Both).unwrap();
+        let taken = config.preprocess();
+        assert_eq!((taken.mean, taken.resize_mode), ([0.5; 3], ResizeMode::Squash));
+        let from = found.origins.get(Field::ResizeMode).unwrap();
+        assert_eq!(from.to_string(), "the pretrained tag `webli` of `ViT-B-16-SigLIP`");
+        assert!(found.notes.is_empty());
     }
 
     #[test]

@@ -119,6 +119,14 @@ impl OnnxContract {
     /// # Errors
     /// Files that are malformed, or a tokenizer that does not fit the graph.
     pub fn tokenizer(&self) -> Result<Option<Tokenizer>, OnnxFolderError> {
+        Ok(self.folder_tokenizer()?.map(|found| found.tokenizer))
+    }
+
+    /// The tokenizer with its files; `None` where they are missing.
+    ///
+    /// # Errors
+    /// As [`OnnxContract::tokenizer`].
+    pub fn folder_tokenizer(&self) -> Result<Option<FolderTokenizer>, OnnxFolderError> {
         let folder = Folder::open_if_any(&self.tokenizer_folder)?;
         let mut files = Vec::new();
         for name in TokenizerFiles::NAMES.into_iter().chain(["config.json"]) {
@@ -126,7 +134,7 @@ impl OnnxContract {
         }
         let found = FolderTokenizer::read(&self.config.model.text, self.reading, &files);
         let refuse = |cause| OnnxFolderError::Tokenizer { path: self.tokenizer_folder.clone(), cause };
-        Ok(found.map_err(refuse)?.map(|found| found.tokenizer))
+        found.map_err(refuse)
     }
 }
 

@@ -5,8 +5,10 @@
 #[non_exhaustive]
 pub enum OnnxError {
     /// The file cannot be loaded.
-    #[error("rten cannot load the ONNX file: {cause}")]
+    #[error("{runtime} cannot load the ONNX file: {cause}")]
     Load {
+        /// The runtime, with its version.
+        runtime: String,
         /// The runtime's error.
         cause: String,
     },
@@ -20,9 +22,21 @@ pub enum OnnxError {
         /// What was given.
         found: String,
     },
+    /// An output does not have the shape of features.
+    #[error("output `{name}`: expected {expected}, found {found}")]
+    Output {
+        /// Name of the output.
+        name: String,
+        /// What features are.
+        expected: String,
+        /// What the graph gives.
+        found: String,
+    },
     /// Running failed.
-    #[error("rten cannot run the ONNX graph: {cause}")]
+    #[error("{runtime} cannot run the ONNX graph: {cause}")]
     Run {
+        /// The runtime, with its version.
+        runtime: String,
         /// The runtime's error.
         cause: String,
     },
@@ -56,6 +70,12 @@ pub enum OnnxError {
         /// Its operator.
         operator: String,
     },
+    /// The runtime is not there.
+    #[error("ONNX Runtime is not there: {cause}")]
+    NoRuntime {
+        /// Why not.
+        cause: String,
+    },
     /// The graph lacks a required input or output.
     #[error("the ONNX graph has no {what}")]
     Missing {
@@ -65,14 +85,20 @@ pub enum OnnxError {
 }
 
 impl OnnxError {
+    /// A file that does not get as far as `rten`.
+    pub(super) fn rten(cause: String) -> OnnxError {
+        OnnxError::Load { runtime: super::rten::NAME.to_owned(), cause }
+    }
+
     /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
             OnnxError::Load { .. } => "onnx-load",
             OnnxError::Input { .. } => "shape-mismatch",
-            OnnxError::Run { .. } => "onnx-run",
+            OnnxError::Run { .. } | OnnxError::Output { .. } => "onnx-run",
             OnnxError::Memory { .. } | OnnxError::Work { .. } => "too-large",
             OnnxError::Unbounded { .. } => "unsupported",
+            OnnxError::NoRuntime { .. } => "no-runtime",
             OnnxError::Missing { .. } => "missing",
         }
     }

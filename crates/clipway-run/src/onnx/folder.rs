@@ -8,6 +8,7 @@ use clipway_model::plan::Towers;
 use super::contract::{LOGIT_SCALE, OnnxContract, padding};
 use super::error::OnnxFolderError;
 use super::graph::OnnxGraphFile;
+use super::runtime::OnnxRuntime;
 use super::session::OnnxSession;
 use super::watch::Peak;
 use crate::clip::Clip;
@@ -35,7 +36,6 @@ const SUFFIXES: [&str; 8] = ["", "_fp16", "_int8", "_quantized", "_uint8", "_q8"
 const INNER: [&str; 3] = ["onnx", "visual", "textual"];
 
 /// A folder of ONNX graphs, or one file of it.
-
 #[derive(Clone, Debug)]
 pub struct OnnxFolder {
     /// What was opened.
@@ -46,6 +46,8 @@ pub struct OnnxFolder {
     pub graphs: Vec<OnnxGraphFile>,
     /// How images and texts become their inputs; `None` where nothing says it.
     pub contract: Option<OnnxContract>,
+    /// What runs the graphs.
+    pub runtime: OnnxRuntime,
 }
 
 impl OnnxFolder {
@@ -81,7 +83,7 @@ impl OnnxFolder {
         let graphs = files.iter().map(|file| OnnxGraphFile::open(file)).collect::<Result<Vec<_>, _>>()?;
         let root = if root == Path::new("") { PathBuf::from(".") } else { root };
         let contract = OnnxContract::read(&root, &graphs)?;
-        Ok(OnnxFolder { path: path.to_owned(), layout, graphs, contract })
+        Ok(OnnxFolder { path: path.to_owned(), layout, graphs, contract, runtime: OnnxRuntime::default() })
     }
 
     /// The towers that it has.
@@ -101,7 +103,8 @@ impl OnnxFolder {
     /// As [`OnnxFolder::open`].
     pub fn classifiers(&self) -> Result<Vec<OnnxFolder>, OnnxFolderError> {
         let paths = CLASSIFIERS.into_iter().filter_map(|name| existing(&self.path, name));
-        paths.map(|path| OnnxFolder::open(&path)).collect()
+        let open = |path: PathBuf| Ok(OnnxFolder { runtime: self.runtime, ..OnnxFolder::open(&path)? });
+        paths.map(open).collect()
     }
 
     /// Whether it is the graph of a classifier, which has no features.
@@ -142,10 +145,7 @@ impl OnnxFolder {
         for graph in &self.graphs {
             let refuse = |cause| OnnxFolderError::Graph { path: graph.path.clone(), cause };
             for ports in graph.towers.iter().filter(|ports| wanted == Towers::Both || wanted == ports.tower) {
-                let session = match graph.has(Dtype::F16) {
-                    true => OnnxSession::open_widened(graph, lengths),
-                    false => OnnxSession::open(graph, lengths),
-                };
+                let session = OnnxSession::open(graph, lengths, self.runtime);
                 let padding = tokenizer.as_ref().and_then(|tokenizer| padding(tokenizer.rules()));
                 let tower = contract.tower(session.map_err(refuse)?, ports, padding).map_err(refuse)?;
                 width = tower.describe().width;

@@ -4,6 +4,13 @@
 //! engine alone. Graphs of other programs are found, run and judged the same way.
 
 mod failure;
+mod runtime;
+mod rten;
+#[cfg(feature = "ort")]
+mod ort;
+#[cfg(not(feature = "ort"))]
+#[path = "no_ort.rs"]
+mod ort;
 mod session;
 mod sizes;
 mod widen;
@@ -20,6 +27,7 @@ pub use error::OnnxFolderError;
 pub use failure::OnnxError;
 pub use folder::OnnxFolder;
 pub use graph::{OnnxGraphFile, OnnxTowerPorts};
+pub use runtime::{OnnxRuntime, OrtProvider};
 pub use session::{OnnxData, OnnxOutput, OnnxPort, OnnxSession};
 pub use sizes::OnnxLengths;
 pub use tower::{Colors, OnnxTower};
@@ -27,4 +35,7 @@ pub use verify::{OnnxVerification, classifier_of};
 pub use watch::Peak;
 
 /// What can compute here, by name.
-pub const BACKENDS: [&str; 2] = ["engine", session::RUNTIME];
+pub fn backends() -> Vec<String> {
+    let ort = ort::is_there().then(|| OnnxRuntime::Ort(OrtProvider::Cpu).describe());
+    ["engine".to_owned(), OnnxRuntime::Rten.describe()].into_iter().chain(ort).collect()
+}

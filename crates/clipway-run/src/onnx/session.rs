@@ -1,26 +1,23 @@
 //! A loaded graph with its inputs and outputs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use clipway_formats::{Code, FormatError, OnnxFile, Place, shown};
+use clipway_formats::{Code, Dtype, FormatError, OnnxFile, Place, shown};
 use clipway_model::input::{self, InputError, Kind};
-use rten::{DataType, Dimension, Model, ModelOptions, NodeId, Value, ValueOrView, ValueType};
-use rten_tensor::Tensor;
-use rten_tensor::prelude::*;
 
 use super::failure::OnnxError;
 use super::graph::OnnxGraphFile;
+use super::runtime::{Loaded, OnnxRuntime, Parts};
 use super::sizes::{OnnxLengths, SizeGraph};
 use super::watch::{HalfValue, half_values};
 use super::widen::widened;
-
-/// Name and version of the runtime.
-pub(super) const RUNTIME: &str = "rten 0.24";
+use super::{ort, rten};
+use crate::budget::Budget;
 
 /// A graph of ONNX, ready to run.
 pub struct OnnxSession {
-    model: Model,
+    runtime: OnnxRuntime,
+    loaded: Box<dyn Loaded>,
     inputs: Vec<OnnxPort>,
     outputs: Vec<OnnxPort>,
 }
@@ -34,7 +31,6 @@ pub struct OnnxPort {
     pub shape: Vec<Option<usize>>,
     /// Whether its elements are integers; bytes do not count.
     pub integers: bool,
-    id: NodeId,
 }
 
 /// Element type of an input.
@@ -61,77 +57,75 @@ pub struct OnnxOutput {
 
 impl OnnxSession {
     /// Loads a graph, with external data beside its file. What a sample may need is checked before the runtime sees the
-    /// file; `lengths` are those that the graph leaves open.
+    /// file; `lengths` are those that the graph leaves open. Where the runtime has no f16, it computes in f32 with the
+    /// values of the weights.
     ///
     /// # Errors
-    /// A graph that needs too much, or that the runtime refuses.
-    pub fn open(graph: &OnnxGraphFile, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
-        graph.sizes.check(lengths)?;
-        OnnxSession::of(|| Model::load_file(&graph.path))
+    /// A graph that needs too much, or that the runtime refuses, and a runtime that is not there.
+    pub fn open(
+        graph: &OnnxGraphFile,
+        lengths: OnnxLengths,
+        runtime: OnnxRuntime,
+    ) -> Result<OnnxSession, OnnxError> {
+        graph.sizes.check(lengths, Budget::default())?;
+        match runtime {
+            OnnxRuntime::Rten if graph.has(Dtype::F16) => rten::load(widened(&graph.path)?),
+            OnnxRuntime::Rten => rten::load_file(&graph.path),
+            OnnxRuntime::Ort(provider) => ort::load_file(&graph.path, provider),
+        }
+        .map(|parts| OnnxSession::of(runtime, parts))
     }
 
-    /// Loads a file whose weights are f16, which the runtime does not have: it computes in f32 with their values.
+    /// Loads a graph for `rten` with every value that it computes in f16 as a further output; these are returned too.
+    /// The graph runs node by node as it is written.
     ///
     /// # Errors
-    /// As [`OnnxSession::open`], and a file that cannot be read.
-    pub fn open_widened(graph: &OnnxGraphFile, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
-        graph.sizes.check(lengths)?;
-        let bytes = widened(&graph.path)?;
-        OnnxSession::of(|| Model::load(bytes))
-    }
-
-    /// The same with every value that the graph computes in f16 as a further output; these are returned too. The graph
-    /// runs node by node as it is written.
-    ///
-    /// # Errors
-    /// As [`OnnxSession::open_widened`].
+    /// As [`OnnxSession::open`].
     pub(super) fn open_watched(
         graph: &OnnxGraphFile,
         lengths: OnnxLengths,
     ) -> Result<(OnnxSession, Vec<HalfValue>), OnnxError> {
-        graph.sizes.check(lengths)?;
-        let load = |error: InputError| OnnxError::Load { cause: error.to_string() };
+        graph.sizes.check(lengths, Budget::default())?;
+        let load = |error: InputError| OnnxError::rten(error.to_string());
         let values = half_values(&input::read(&graph.path, Kind::Weights).map_err(load)?)?;
-        let bytes = widened(&graph.path)?;
-        let mut options = ModelOptions::with_all_ops();
-        options.enable_optimization(false);
-        let mut session = OnnxSession::of(|| options.load(bytes))?;
+        let mut session = OnnxSession::of(OnnxRuntime::Rten, rten::load_as_written(widened(&graph.path)?)?);
         for value in &values {
-            if session.outputs.iter().any(|port| port.name == value.name) {
-                continue;
+            if session.outputs.iter().all(|port| port.name != value.name) {
+                let name = value.name.clone();
+                session.outputs.push(OnnxPort { name, shape: Vec::new(), integers: false });
             }
-            let missing = || OnnxError::Missing { what: format!("value `{}`", value.name) };
-            let id = session.model.find_node(&value.name).ok_or_else(missing)?;
-            let name = value.name.clone();
-            session.outputs.push(OnnxPort { name, shape: Vec::new(), integers: false, id });
         }
         Ok((session, values))
     }
 
-    /// Loads the bytes of a file without external data.
+    /// Loads the bytes of a file without external data for `rten`, if what it asks for is within `budget`.
     ///
     /// # Errors
     /// As [`OnnxSession::open`].
-    pub fn from_bytes(bytes: Vec<u8>, lengths: OnnxLengths) -> Result<OnnxSession, OnnxError> {
-        let load = |error: FormatError| OnnxError::Load { cause: error.to_string() };
+    pub fn from_bytes(
+        bytes: Vec<u8>,
+        lengths: OnnxLengths,
+        budget: Budget,
+    ) -> Result<OnnxSession, OnnxError> {
+        let load = |error: FormatError| OnnxError::rten(error.to_string());
         let source = Arc::new(bytes);
         let none = &mut |name: &str| {
             let cause = format!("external data `{}` of a file in memory", shown(name));
             Err(FormatError::new(Code::Missing, Place::File, cause))
         };
         let file = OnnxFile::open(Arc::<Vec<u8>>::clone(&source), none).map_err(load)?;
-        SizeGraph::of(&file).map_err(load)?.check(lengths)?;
+        SizeGraph::of(&file).map_err(load)?.check(lengths, budget)?;
         drop(file);
-        OnnxSession::of(|| Model::load(Arc::unwrap_or_clone(source)))
+        rten::load(Arc::unwrap_or_clone(source)).map(|parts| OnnxSession::of(OnnxRuntime::Rten, parts))
     }
 
-    fn of(load: impl FnOnce() -> Result<Model, rten::LoadError>) -> Result<OnnxSession, OnnxError> {
-        let refuse = |cause: String| OnnxError::Load { cause };
-        let loaded = guarded(load).map_err(refuse)?;
-        let model = loaded.map_err(|error| refuse(error.to_string()))?;
-        let ports = |ids: &[NodeId]| ids.iter().map(|id| port(&model, *id)).collect();
-        let (inputs, outputs) = (ports(model.input_ids()), ports(model.output_ids()));
-        Ok(OnnxSession { model, inputs, outputs })
+    fn of(runtime: OnnxRuntime, (loaded, inputs, outputs): Parts) -> OnnxSession {
+        OnnxSession { runtime, loaded, inputs, outputs }
+    }
+
+    /// What runs it.
+    pub fn runtime(&self) -> OnnxRuntime {
+        self.runtime
     }
 
     /// The inputs.
@@ -162,53 +156,31 @@ impl OnnxSession {
         inputs: &[(&str, &[usize], OnnxData)],
         outputs: &[&str],
     ) -> Result<Vec<OnnxOutput>, OnnxError> {
-        let mut given: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
+        let mut given = Vec::with_capacity(inputs.len());
         for (name, shape, data) in inputs {
             let port = self.inputs.iter().find(|port| port.name == *name);
             let port = port.ok_or_else(|| OnnxError::Missing { what: format!("input `{name}`") })?;
             port.check(shape, data)?;
-            let value = match data {
-                OnnxData::Floats(values) => Value::from(Tensor::from_data(shape, values.clone())),
-                OnnxData::Bytes(values) => Value::from(Tensor::from_data(shape, values.clone())),
-                // The runtime stores all integers in 32 bits.
-                OnnxData::Integers(values) => {
-                    let narrow = values.iter().map(|value| i32::try_from(*value));
-                    let narrow: Vec<i32> =
-                        narrow.collect::<Result<_, _>>().map_err(|_| OnnxError::Input {
-                            name: port.name.clone(),
-                            expected: "32-bit integers".to_owned(),
-                            found: "larger ones".to_owned(),
-                        })?;
-                    Value::from(Tensor::from_data(shape, narrow))
-                }
-            };
-            given.push((port.id, value.into()));
+            given.push((port, *shape, data.clone()));
         }
-        let port = |name: &&str| {
-            let port = self.outputs.iter().find(|port| port.name == **name);
-            port.ok_or_else(|| OnnxError::Missing { what: format!("output `{name}`") })
-        };
-        let ports = outputs.iter().map(port).collect::<Result<Vec<_>, _>>()?;
-        let ids: Vec<NodeId> = ports.iter().map(|port| port.id).collect();
-        let run = |error: &dyn std::fmt::Display| OnnxError::Run { cause: error.to_string() };
-        let results =
-            guarded(|| self.model.run(given, &ids, None)).map_err(|cause| OnnxError::Run { cause })?;
-        let results = results.map_err(|error| run(&error))?;
-        let named = ports.into_iter().zip(results);
-        named
-            .map(|(port, value)| {
-                let tensor: Tensor<f32> = value.try_into().map_err(|error| run(&error))?;
-                Ok(OnnxOutput {
-                    name: port.name.clone(),
-                    shape: tensor.shape().to_vec(),
-                    values: tensor.into_data().to_vec(),
-                })
-            })
-            .collect()
+        if let Some(name) = outputs.iter().find(|name| self.outputs.iter().all(|port| port.name != **name)) {
+            return Err(OnnxError::Missing { what: format!("output `{name}`") });
+        }
+        self.loaded.run(&given, outputs)
     }
 }
 
 impl OnnxPort {
+    /// Integers in 32 bits.
+    pub(super) fn narrow(&self, values: &[i64]) -> Result<Vec<i32>, OnnxError> {
+        let narrow = values.iter().map(|value| i32::try_from(*value)).collect::<Result<_, _>>();
+        narrow.map_err(|_| OnnxError::Input {
+            name: self.name.clone(),
+            expected: "32-bit integers".to_owned(),
+            found: "larger ones".to_owned(),
+        })
+    }
+
     /// Checks the type and shape of an input.
     fn check(&self, shape: &[usize], data: &OnnxData) -> Result<(), OnnxError> {
         let (count, integers) = match data {
@@ -229,29 +201,5 @@ impl OnnxPort {
             expected: format!("{} [{}]", kind(self.integers), dims.join(", ")),
             found: format!("{count} {} as {shape:?}", kind(integers)),
         })
-    }
-}
-
-/// Runs the runtime, whose panics become its errors: a graph of strangers may reach what it did not expect.
-fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        format!("it panicked: {}", shown(text.unwrap_or("no message")))
-    })
-}
-
-fn port(model: &Model, id: NodeId) -> OnnxPort {
-    let info = model.node_info(id);
-    let shape = info.as_ref().and_then(|info| info.shape()).unwrap_or_default();
-    let length = |dim: Dimension| match dim {
-        Dimension::Fixed(length) => Some(length),
-        Dimension::Symbolic(_) => None,
-    };
-    OnnxPort {
-        name: info.as_ref().and_then(|info| info.name()).unwrap_or_default().to_owned(),
-        shape: shape.into_iter().map(length).collect(),
-        integers: matches!(info.and_then(|info| info.dtype()), Some(ValueType::Tensor(DataType::Int32))),
-        id,
     }
 }

@@ -7,7 +7,7 @@ use clipway_model::plan::Towers;
 
 use super::failure::OnnxError;
 use super::graph::{BLOCK, OnnxTowerPorts};
-use super::session::{OnnxData, OnnxOutput, OnnxSession, RUNTIME};
+use super::session::{OnnxData, OnnxOutput, OnnxSession};
 use super::watch::HalfValue;
 use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError, TowerInput};
 
@@ -79,10 +79,11 @@ impl OnnxTower {
         }?;
         match outputs[0].shape[..] {
             [_, width] => Ok(width),
-            ref shape => {
-                let cause = format!("`{}` is {shape:?}, not [batch, width]", outputs[0].name);
-                Err(OnnxError::Run { cause })
-            }
+            ref shape => Err(OnnxError::Output {
+                name: outputs[0].name.clone(),
+                expected: "[batch, width]".to_owned(),
+                found: format!("{shape:?}"),
+            }),
         }
     }
 
@@ -191,7 +192,7 @@ impl Tower for OnnxTower {
         TowerDescription {
             input: self.input,
             width: self.width,
-            backend: RUNTIME.to_owned(),
+            backend: self.session.runtime().describe(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -234,8 +235,11 @@ impl OnnxTower {
             return Err(OnnxError::Missing { what: format!("output `{}`", self.ports.output.name) });
         };
         if output.shape != [size, self.width] {
-            let cause = format!("`{}` is {:?}, not [{size}, {}]", output.name, output.shape, self.width);
-            return Err(OnnxError::Run { cause });
+            return Err(OnnxError::Output {
+                name: output.name,
+                expected: format!("[{size}, {}]", self.width),
+                found: format!("{:?}", output.shape),
+            });
         }
         let mut values = output.values;
         values.truncate(count * self.width);
@@ -274,7 +278,13 @@ fn bytes_of(image: &[f32], places: usize, (mean, std): Colors) -> Vec<u8> {
 
 impl fmt::Debug for OnnxTower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OnnxTower({:?} to {} values by {})", self.input, self.width, RUNTIME)
+        write!(
+            f,
+            "OnnxTower({:?} to {} values by {})",
+            self.input,
+            self.width,
+            self.session.runtime().describe()
+        )
     }
 }
 

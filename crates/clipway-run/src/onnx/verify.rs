@@ -10,7 +10,7 @@ use clipway_model::spelling::onnx::Classifier;
 
 use super::error::OnnxFolderError;
 use super::folder::OnnxFolder;
-use super::session::RUNTIME;
+use super::runtime::OnnxRuntime;
 use super::watch::{LIMIT, NEAR, Peak};
 use crate::clip::Clip;
 use crate::encoder::normalize;
@@ -64,7 +64,7 @@ impl OnnxVerification<'_> {
         };
         let clip = folder.load_with(source.tower(), logits)?.with_pixel_rule(rule);
         let found = Outputs::compute(&subject(folder), &clip, self.inputs, blocks)?;
-        expected.inputs.push_str(&format!(", run by {RUNTIME} at batch 1, 2 and 7"));
+        expected.inputs.push_str(&format!(", run by {} at batch 1, 2 and 7", folder.runtime.describe()));
         let pairs = [
             (&mut expected.image_features, &found.image_features),
             (&mut expected.text_features, &found.text_features),
@@ -211,8 +211,9 @@ fn texts_of(graph: &OnnxFolder, key: &str) -> Result<Vec<String>, OnnxFolderErro
 
 /// How a report names the graphs.
 fn subject(folder: &OnnxFolder) -> String {
-    let widened = if folder.has(Dtype::F16) { ", with f16 weights in f32 arithmetic" } else { "" };
-    format!("the graphs, run by {RUNTIME} from their files{widened},")
+    let is_widened = folder.has(Dtype::F16) && folder.runtime == OnnxRuntime::Rten;
+    let widened = if is_widened { ", with f16 weights in f32 arithmetic" } else { "" };
+    format!("the graphs, run by {} from their files{widened},", folder.runtime.describe())
 }
 
 /// Whether every row has the length 1.

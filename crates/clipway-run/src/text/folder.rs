@@ -1,5 +1,6 @@
 //! A folder's tokenizer, read as the folder's library reads it.
 
+use clipway_model::config::text_model::known;
 use clipway_model::config::{TextConfig, TextPool, TokenizerSource};
 use clipway_model::layout::Layout;
 use clipway_model::source::ConfigOrigin;
@@ -130,7 +131,7 @@ impl FolderTokenizer {
     }
 
     /// The tokenizer, unless it contradicts the model.
-    fn checked(self, text: &TextConfig) -> Result<FolderTokenizer, TokenizerError> {
+    pub(crate) fn checked(self, text: &TextConfig) -> Result<FolderTokenizer, TokenizerError> {
         let problems = contradictions(&self.tokenizer, text);
         if problems.is_empty() { Ok(self) } else { Err(TokenizerError::Unfit { problems }) }
     }
@@ -178,8 +179,13 @@ fn contradictions(tokenizer: &Tokenizer, text: &TextConfig) -> Vec<String> {
         return problems;
     };
     let Some((highest, suffix)) = tokenizer.vocabulary() else { return problems };
-    if highest.all as usize >= text.vocab_size {
-        let (id, rows) = (highest.all, text.vocab_size);
+    // A text model of transformers has the rows that its own config states.
+    let rows = match &text.hugging_face {
+        Some(tower) => known(&tower.model_name).map_or(usize::MAX, |model| model.vocab_size),
+        None => text.vocab_size,
+    };
+    if highest.all as usize >= rows {
+        let id = highest.all;
         problems.push(format!("it has ids up to {id}, but the token embedding has only {rows} rows"));
     }
     if text.hugging_face.is_some() || !matches!(rules.mode, TokenizerMode::PostProcessor) {

@@ -25,6 +25,7 @@ mod rules;
 mod tables;
 mod target;
 mod tokenizer;
+mod trim;
 
 pub use clip::{ClipFile, check_clip_vocabulary, tokenizer_files_for_clip, tokenizer_json_for_clip};
 pub use clipway_model::config::{HuggingFaceOptions, TokenizerSource};
@@ -34,3 +35,4 @@ pub use folder::{FolderTokenizer, TextReading};
 pub use huggingface::{Backend, Reader, TokenizerFiles, check_tokenizer_file, read as read_tokenizer};
 pub use target::{EXAMPLES, TextTarget, WrittenTokenizer};
 pub use tokenizer::{Encoded, EncodedBatch, Tokenizer};
+pub use trim::{Chosen, Renumbering, TrimError};

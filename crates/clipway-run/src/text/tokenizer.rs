@@ -167,6 +167,20 @@ impl Tokenizer {
         Ok(EncodedBatch { ids, context_length, truncated, filled })
     }
 
+    /// The ids of a text that is not truncated; special ones around it may be among them.
+    pub(super) fn all_ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        match &self.cutter {
+            Cutter::Clip(clip) => {
+                let text = clean::apply(self.rules.clean, text);
+                // No token is shorter than a byte, and there are two special ones.
+                let mut row = vec![0; text.len() + 2];
+                let filled = clip.encode_into(&text, &mut row);
+                Ok(row[filled.tokens].iter().map(|id| *id as u32).collect())
+            }
+            Cutter::Json(json) => json.text_ids(text, usize::MAX),
+        }
+    }
+
     /// Fills one row, `[context_length]`.
     fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
         match &self.cutter {

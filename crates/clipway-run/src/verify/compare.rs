@@ -13,6 +13,9 @@ pub struct Pair<'a> {
     pub width: usize,
 }
 
+/// Most rows whose losses a report keeps.
+const KEPT_LOSSES: usize = 64;
+
 /// Compares two results. NaN anywhere fails, and so does comparing nothing or different lengths.
 pub fn compare(name: &str, pair: Pair<'_>, tolerance: Tolerance, rows_are_vectors: bool) -> Stage {
     let mut stage = Stage {
@@ -26,6 +29,7 @@ pub fn compare(name: &str, pair: Pair<'_>, tolerance: Tolerance, rows_are_vector
         worst_at: [0, 0],
         worst_values: [0.0, 0.0],
         cosine: None,
+        losses: Vec::new(),
     };
     let Pair { reference, subject, width } = pair;
     if reference.len() != subject.len() || width == 0 {
@@ -59,7 +63,9 @@ pub fn compare(name: &str, pair: Pair<'_>, tolerance: Tolerance, rows_are_vector
     stage.worst_relative = if stage.worst == 0.0 { 0.0 } else { stage.worst / largest };
     if rows_are_vectors {
         let rows = reference.chunks_exact(width).zip(subject.chunks_exact(width));
-        stage.cosine = rows.map(|(r, s)| cosine(r, s)).reduce(f64::min);
+        let cosines: Vec<f64> = rows.map(|(r, s)| cosine(r, s)).collect();
+        stage.losses = cosines.iter().take(KEPT_LOSSES).map(|cosine| 1.0 - cosine).collect();
+        stage.cosine = cosines.into_iter().reduce(f64::min);
     }
     let relative = stage.worst_relative <= stage.tolerance.relative;
     let angle = stage.cosine.is_none_or(|c| c >= stage.tolerance.cosine);

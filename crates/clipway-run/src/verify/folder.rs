@@ -13,6 +13,7 @@ use super::outputs::{Inputs, Outputs};
 use super::report::report;
 use super::rules::RuleDifference;
 use super::texts::TextDifference;
+use super::vocabulary::Trimmed;
 use crate::clip::{Clip, ClipError};
 use crate::engine::Compute;
 use crate::image::PixelRule;
@@ -73,8 +74,12 @@ impl FolderVerification<'_> {
     /// The errors of [`FolderVerification::run`].
     pub fn run_resolved(&self, folder: &Source, source: &Arc<Checkpoint>) -> Result<Report, VerifyError> {
         let tower = Some(folder.tower());
-        let mut options = SourceOptions { tower, precision: None, fold: false, ..self.source.clone() };
-        if options.model.is_none() && source.config().is_none() && !has_own_config(source, folder, &options) {
+        let mut options =
+            SourceOptions { tower, precision: None, fold: false, vocabulary: None, ..self.source.clone() };
+        let is_trimmed = folder.contract().text.as_ref().is_some_and(|text| text.vocabulary.is_some());
+        let is_unknown = options.model.is_none() && source.config().is_none();
+        // The config of a folder with fewer tokens is not the source's.
+        if is_unknown && !is_trimmed && !has_own_config(source, folder, &options) {
             let mut config = folder.config().clone();
             // The source's own names show whether it is folded.
             config.model.folded = false;
@@ -95,17 +100,26 @@ impl FolderVerification<'_> {
         let rule = |source: &Source| source.config().preprocess().rule;
         let rules = [rule(&reference), rule(folder)];
         let common = (rules[0] != rules[1]).then_some(PixelRule::OpenClip);
+        let trimmed = Trimmed::of(&reference, folder, self.load.tokenizer.as_deref(), self.inputs)?;
+        let inputs = trimmed.as_ref().map_or(self.inputs, |trimmed| &trimmed.inputs);
         let clip = self.loaded(&reference, self.load.tokenizer.clone(), compute)?;
         // Different rules are not the folder's fault, but its user should know what they cost.
-        let pixels = RuleDifference::of(&clip, self.inputs, rules)?;
+        let pixels = RuleDifference::of(&clip, inputs, rules)?;
         let texts = match LoadedTokenizer::of_library(folder)? {
-            Some(library) => TextDifference::of(&clip, self.inputs, &library)?,
-            None => None,
+            // The ids of a trimmed vocabulary are not the source's; the export's own notes say what its library does.
+            Some(library) if trimmed.is_none() => TextDifference::of(&clip, inputs, &library)?,
+            _ => None,
         };
-        let expected = self.outputs(&format!("`{name}`"), clip, common.clone())?;
+        let expected = self.outputs(&format!("`{name}`"), clip, inputs, common.clone())?;
         let clip = self.loaded(folder, None, self.load.compute)?;
-        let found = self.outputs(&subject(folder), clip, common)?;
+        let mut found = self.outputs(&subject(folder), clip, inputs, common)?;
+        if let Some(trimmed) = &trimmed {
+            trimmed.renumber(&mut found);
+        }
         let mut report = report(&expected, &found, &tolerance);
+        if let Some(trimmed) = &trimmed {
+            trimmed.hold(&mut report, [&expected, &found], &tolerance);
+        }
         report.notes.extend(pixels.map(|difference| difference.to_string()));
         report.notes.extend(texts.map(|difference| difference.to_string()));
         Ok(report)
@@ -121,11 +135,17 @@ impl FolderVerification<'_> {
     }
 
     /// Runs a side and then frees its weights.
-    fn outputs(&self, name: &str, mut clip: Clip, rule: Option<PixelRule>) -> Result<Outputs, VerifyError> {
+    fn outputs(
+        &self,
+        name: &str,
+        mut clip: Clip,
+        inputs: &Inputs,
+        rule: Option<PixelRule>,
+    ) -> Result<Outputs, VerifyError> {
         if let Some(rule) = rule {
             clip = clip.with_pixel_rule(rule);
         }
-        Ok(Outputs::compute(name, &clip, self.inputs, self.load.blocks)?)
+        Ok(Outputs::compute(name, &clip, inputs, self.load.blocks)?)
     }
 }
 

@@ -30,6 +30,11 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// What a report calls the built-in images.
+    pub const BUILT_IN_IMAGES: &str = "built-in images";
+    /// What a report calls the built-in texts.
+    pub const BUILT_IN_TEXTS: &str = "built-in texts";
+
     /// Images and texts built into clipway.
     pub fn built_in() -> Inputs {
         Inputs {

@@ -24,3 +24,4 @@ mod text;
 mod text_corpus;
 mod text_folder;
 mod token_siblings;
+mod vocabulary;

@@ -5,12 +5,14 @@ use clipway_model::architecture::{Model, build};
 use clipway_model::config::ModelConfig;
 use clipway_model::plan::Towers;
 use clipway_model::spelling::onnx::{OnnxOptions, OnnxPrecision, PixelInput, TextPadding, lower};
+use clipway_run::budget::Budget;
 use clipway_run::clip::Clip;
 use clipway_run::encoder::{Encoder, EncoderSettings};
 use clipway_run::engine::{Engine, EngineOptions, Processor};
 use clipway_run::image::Preprocess;
 use clipway_run::onnx::{
-    OnnxData, OnnxError, OnnxFolder, OnnxFolderError, OnnxGraphFile, OnnxLengths, OnnxSession, OnnxTower,
+    OnnxData, OnnxError, OnnxFolder, OnnxFolderError, OnnxGraphFile, OnnxLengths, OnnxRuntime, OnnxSession,
+    OnnxTower,
 };
 use clipway_run::tower::{Tower, TowerBatch};
 use clipway_run::verify::{Inputs, Outputs, Report, Tolerance, report};
@@ -83,26 +85,30 @@ fn clip(towers: [Box<dyn Tower>; 2]) -> Clip {
     Clip::new(Encoder::new(Some(image), Some(text), settings).unwrap(), preprocess, None)
 }
 
-/// Returns the tower that a file computes.
-fn tower(bytes: &[u8]) -> Box<dyn Tower> {
+/// Returns the tower that a file computes, run by `runtime`.
+fn tower(bytes: &[u8], runtime: OnnxRuntime) -> Box<dyn Tower> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tower.onnx");
     std::fs::write(&path, bytes).unwrap();
     let graph = OnnxGraphFile::open(&path).unwrap();
-    let session = OnnxSession::open(&graph, OnnxLengths::default()).unwrap();
+    let session = OnnxSession::open(&graph, OnnxLengths::default(), runtime).unwrap();
     let text = ModelConfig::parse(CONFIG.as_bytes()).unwrap().text.clone();
     Box::new(OnnxTower::new(session, &graph.towers[0], [8, 8], &text, None).unwrap().with_colors(MEAN, STD))
 }
 
-/// Reports on two files compared with the engine.
+/// Reports on two files, run by rten, compared with the engine.
 fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2]) -> Report {
+    compared_by(OnnxRuntime::Rten, options, damages)
+}
+
+fn compared_by(runtime: OnnxRuntime, options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2]) -> Report {
     let model = model(CONFIG);
     let processor = Processor::detect().unwrap();
     let engines = [&model.image, &model.text].map(|graph| -> Box<dyn Tower> {
         let options = EngineOptions::default();
         Box::new(Engine::compile(graph, &model.parameters, &FormulaWeights, &processor, options).unwrap())
     });
-    let towers = [0, 1].map(|index| tower(&bytes_of(index, options[index], damages[index])));
+    let towers = [0, 1].map(|index| tower(&bytes_of(index, options[index], damages[index]), runtime));
     let inputs = Inputs::built_in();
     let outputs = |name: &str, towers| Outputs::compute(name, &clip(towers), &inputs, false).unwrap();
     report(&outputs("the engine", engines), &outputs("the files", towers), &Tolerance::f32())
@@ -110,9 +116,14 @@ fn compared(options: [&OnnxOptions; 2], damages: [&Damage<'_>; 2]) -> Report {
 
 #[test]
 fn files_compute_what_the_engine_computes() {
+    check_spellings(OnnxRuntime::Rten);
+}
+
+/// Compares each way of writing the inputs and the batch with the engine.
+fn check_spellings(runtime: OnnxRuntime) {
     let plain = OnnxOptions::default();
     let check = |options: [&OnnxOptions; 2]| {
-        let report = compared(options, [&Damage::default(), &Damage::default()]);
+        let report = compared_by(runtime, options, [&Damage::default(), &Damage::default()]);
         assert!(report.passed, "{}", report.explanation());
     };
     check([&plain, &plain]);
@@ -121,6 +132,33 @@ fn files_compute_what_the_engine_computes() {
     let free = OnnxOptions { free_length: true, ..OnnxOptions::default() };
     let bytes = OnnxOptions { pixels: PixelInput::Bytes { mean: MEAN, std: STD }, ..OnnxOptions::default() };
     check([&bytes, &free]);
+}
+
+#[cfg(feature = "ort")]
+#[test]
+fn onnx_runtime_computes_the_same() {
+    use clipway_run::onnx::OrtProvider;
+    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
+        eprintln!("skipped: ONNX Runtime, since `ORT_DYLIB_PATH` names no library");
+        return;
+    }
+    let runtime = OnnxRuntime::Ort(OrtProvider::Cpu);
+    check_spellings(runtime);
+    let plain = OnnxOptions::default();
+    let damage = Damage { zeros: Some(("visual.proj", usize::MAX)), ..Damage::default() };
+    let report = compared_by(runtime, [&plain, &plain], [&damage, &Damage::default()]);
+    assert!(!report.passed, "a damaged file");
+    assert!(runtime.describe().starts_with("ONNX Runtime 1."), "{}", runtime.describe());
+    let bytes = bytes_of(0, &plain, &Damage::default());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tower.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    let graph = OnnxGraphFile::open(&path).unwrap();
+    let elsewhere = OnnxRuntime::Ort(OrtProvider::DirectMl);
+    let error =
+        OnnxSession::open(&graph, OnnxLengths::default(), elsewhere).err().expect("no GPU of Windows");
+    assert_eq!(error.code(), "onnx-load");
+    assert!(error.to_string().contains("`directml`"), "{error}");
 }
 
 #[test]
@@ -186,8 +224,12 @@ fn shorter_texts_run_where_the_length_is_free() {
     );
     let engine = engine.unwrap();
     let options = OnnxOptions { free_length: true, ..OnnxOptions::default() };
-    let session =
-        OnnxSession::from_bytes(bytes_of(1, &options, &Damage::default()), OnnxLengths::default()).unwrap();
+    let session = OnnxSession::from_bytes(
+        bytes_of(1, &options, &Damage::default()),
+        OnnxLengths::default(),
+        Budget::default(),
+    )
+    .unwrap();
     for length in [1, 5, 12] {
         let ids: Vec<i64> = (0..2 * length as i64).map(|place| (place * 7 + 3) % 50).collect();
         let expected = engine.run_tokens(&ids, length).unwrap();
@@ -204,6 +246,7 @@ fn inputs_and_files_that_do_not_fit_are_refused() {
     let session = OnnxSession::from_bytes(
         bytes_of(1, &OnnxOptions::default(), &Damage::default()),
         OnnxLengths::default(),
+        Budget::default(),
     )
     .unwrap();
     assert_eq!(session.inputs()[0].shape, [None, Some(12)]);
@@ -215,7 +258,7 @@ fn inputs_and_files_that_do_not_fit_are_refused() {
     assert_eq!(code(&[("input", &[1, 12], OnnxData::Floats(vec![0.0; 12]))]), "shape-mismatch");
     assert_eq!(code(&[("input", &[1, 12], OnnxData::Integers(vec![i64::MAX; 12]))]), "shape-mismatch");
     assert!(matches!(
-        OnnxSession::from_bytes(b"no model".to_vec(), OnnxLengths::default()),
+        OnnxSession::from_bytes(b"no model".to_vec(), OnnxLengths::default(), Budget::default()),
         Err(OnnxError::Load { .. })
     ));
 }
@@ -277,7 +320,9 @@ fn padding_of_another_id_gives_the_same_features() {
         ..OnnxOptions::default()
     };
     let damage = Damage { config: Some(READS_PADDING), ..Damage::default() };
-    let session = OnnxSession::from_bytes(bytes_of(1, &options, &damage), OnnxLengths::default()).unwrap();
+    let session =
+        OnnxSession::from_bytes(bytes_of(1, &options, &damage), OnnxLengths::default(), Budget::default())
+            .unwrap();
     // The last token is pooled, so texts cannot be shorter than the context.
     assert_eq!(session.inputs()[0].shape, [None, Some(12)]);
     let features = |ids: &[i64]| {
@@ -292,7 +337,7 @@ fn padding_of_another_id_gives_the_same_features() {
     // A text that fills the context has no padding.
     let full: Vec<i64> = (1..=11).chain([49]).collect();
     let plain = bytes_of(1, &OnnxOptions::default(), &damage);
-    let plain = OnnxSession::from_bytes(plain, OnnxLengths::default()).unwrap();
+    let plain = OnnxSession::from_bytes(plain, OnnxLengths::default(), Budget::default()).unwrap();
     let inputs = [("input", &[1, 12][..], OnnxData::Integers(full.clone()))];
     assert_eq!(features(&full), plain.run(&inputs).unwrap().remove(0).values);
 }

@@ -4,6 +4,7 @@ use clipway_formats::{
     Dtype, OnnxAttribute, OnnxDim, OnnxExternal, OnnxGraph, OnnxLayout, OnnxNode, OnnxValue, TensorInfo,
     write_onnx,
 };
+use clipway_run::budget::Budget;
 use clipway_run::onnx::{OnnxData, OnnxError, OnnxLengths, OnnxSession};
 
 /// A graph that adds up what the nodes make of `pixels` as `big`, and gives the sum as features `[1, 1]`.
@@ -67,13 +68,16 @@ impl Hostile {
     }
 
     fn refusal(self) -> OnnxError {
-        OnnxSession::from_bytes(self.bytes(), OnnxLengths::default()).err().expect("a refusal")
+        OnnxSession::from_bytes(self.bytes(), OnnxLengths::default(), Budget::default())
+            .err()
+            .expect("a refusal")
     }
 
     fn sum(self) -> f32 {
         let count: usize = self.pixels.iter().product();
         let pixels = self.pixels;
-        let session = OnnxSession::from_bytes(self.bytes(), OnnxLengths::default()).unwrap();
+        let session =
+            OnnxSession::from_bytes(self.bytes(), OnnxLengths::default(), Budget::default()).unwrap();
         session.run(&[("pixels", &pixels, OnnxData::Floats(vec![1.0; count]))]).unwrap()[0].values[0]
     }
 }

@@ -47,6 +47,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
             text.len(),
             unit.escape_unicode()
         ),
+        ..Drawn::default()
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use super::case::{Drawn, OUT, SECRET, Stage, Verdict, words};
@@ -54,7 +54,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
     let folder = stage.folder.join("f");
     let is_artifact = random.below(2) == 0;
     if is_artifact {
-        copy(stage.exported, &folder)?;
+        super::copy(stage.exported, &folder)?;
     } else {
         made::write_small(&folder, 64, 1, &made::tokenizer(), "t")?;
     }
@@ -85,6 +85,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
             "{change:?} for `{name}` of {}",
             if is_artifact { "an artifact" } else { "a source" }
         ),
+        ..Drawn::default()
     })
 }
 
@@ -147,26 +148,17 @@ impl Change {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    fs::create_dir(to).map_err(|error| shown(to, error))?;
-    for name in super::listing(from)? {
-        let path: PathBuf = from.join(&name);
-        fs::copy(&path, to.join(&name)).map_err(|error| shown(&path, error))?;
-    }
-    Ok(())
-}
-
 #[cfg(unix)]
-fn link(target: &Path, path: &Path) -> io::Result<()> {
+pub(super) fn link(target: &Path, path: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, path)
 }
 
 #[cfg(not(unix))]
-fn link(target: &Path, path: &Path) -> io::Result<()> {
+pub(super) fn link(target: &Path, path: &Path) -> io::Result<()> {
     std::os::windows::fs::symlink_file(target, path)
 }
 
-fn pipe(path: &Path) -> io::Result<()> {
+pub(super) fn pipe(path: &Path) -> io::Result<()> {
     let status = Command::new("mkfifo").arg(path).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("mkfifo failed")) }
 }

@@ -3,26 +3,39 @@
 
 mod archive;
 mod case;
+mod changes;
 mod growth;
 mod links;
+mod locks;
+mod names;
 mod tiles;
 mod views;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use regex::Regex;
 
 use super::watched::{Seen, Watched};
+use crate::made::shown;
 use crate::outcome::Outcome;
 use crate::random::Random;
 use case::{Drawn, OUT, SECRET, Stage, Verdict};
 
 /// Families of drawn attacks. Case `n` belongs to family `n` modulo their number.
-const FAMILIES: [(&str, Family); 4] =
-    [("views", views::draw), ("tiles", tiles::draw), ("growth", growth::draw), ("links", links::draw)];
+const FAMILIES: [(&str, Family); 7] = [
+    ("views", views::draw),
+    ("tiles", tiles::draw),
+    ("growth", growth::draw),
+    ("links", links::draw),
+    ("changes", changes::draw),
+    ("locks", locks::draw),
+    ("names", names::draw),
+];
 
 type Family = fn(&mut Random, &Stage<'_>) -> Result<Drawn, String>;
 
@@ -56,9 +69,9 @@ pub fn run<'a>(
     Ok(wanted.map(move |(number, name, family)| {
         let folder = work.path().join("case");
         let judged = fs::create_dir(&folder).map_err(|error| error.to_string()).and_then(|()| {
-            let stage = Stage { folder: &folder, exported: &exported };
+            let stage = Stage { program, folder: &folder, exported: &exported };
             let drawn = family(&mut Random::new(number), &stage)?;
-            judge(&drawn, program, &folder)
+            judge(drawn, program, &folder)
         });
         let removed = fs::remove_dir_all(&folder).map_err(|error| error.to_string());
         let (passed, detail) = match judged.and_then(|judged| removed.map(|()| judged)) {
@@ -70,13 +83,25 @@ pub fn run<'a>(
 }
 
 /// Runs a case; returns whether it passed, with the measurements or the problems.
-fn judge(drawn: &Drawn, program: &Path, folder: &Path) -> Result<(bool, String), String> {
+fn judge(mut drawn: Drawn, program: &Path, folder: &Path) -> Result<(bool, String), String> {
     let mut command = Command::new(program);
     command.args(&drawn.arguments).arg("--quiet").current_dir(folder).env("NO_COLOR", "1");
     let before = listing(folder)?;
-    let seen = Watched { program, folder, limit: LIMIT }.run(command)?;
+    let beside = drawn.beside.take();
+    let ended = AtomicBool::new(false);
+    let seen = thread::scope(|scope| {
+        if let Some(beside) = beside {
+            scope.spawn(|| beside(&ended));
+        }
+        let seen = Watched { program, folder, limit: LIMIT }.run(command);
+        ended.store(true, Ordering::Relaxed);
+        seen
+    })?;
     let made: Vec<String> = listing(folder)?.into_iter().filter(|name| !before.contains(name)).collect();
-    let mut problems = problems(drawn, &seen, &made);
+    let mut problems = problems(&drawn, &seen, &made);
+    if let Some(after) = drawn.after.take() {
+        problems.extend(after(seen.status.success())?);
+    }
     if holds_secret(&folder.join(OUT))? {
         problems.push("its output holds what lies outside".to_owned());
     }
@@ -149,6 +174,16 @@ fn listing(folder: &Path) -> Result<Vec<String>, String> {
     Ok(names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect())
 }
 
+/// Copies the files of a folder to a new one.
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    fs::create_dir_all(to).map_err(|error| shown(to, error))?;
+    for name in listing(from)? {
+        let path = from.join(&name);
+        fs::copy(&path, to.join(&name)).map_err(|error| shown(&path, error))?;
+    }
+    Ok(())
+}
+
 /// Returns whether a file of an output contains the secret.
 fn holds_secret(out: &Path) -> Result<bool, String> {
     if !out.is_dir() {
@@ -180,7 +215,7 @@ mod tests {
                 seconds: 1,
                 megabytes: 1,
                 disk: 1,
-                detail: String::new(),
+                ..Drawn::default()
             };
             let seen = Seen {
                 output: output.to_owned(),

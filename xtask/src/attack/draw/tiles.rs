@@ -53,6 +53,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
             if shares { " on the same bytes" } else { "" },
             file.len()
         ),
+        ..Drawn::default()
     })
 }
 

@@ -89,6 +89,7 @@ pub(super) fn draw(random: &mut Random, stage: &Stage<'_>) -> Result<Drawn, Stri
         megabytes: 120 + 2 * model + inflated,
         disk: 2 + file.len() as u64 / 1_000_000 + model + model / 4,
         detail,
+        ..Drawn::default()
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use clipway_formats::{Json, JsonLimits, JsonValue, shown};
 
 use super::{TextModel, read};
+use crate::config::write::pretty;
 use crate::nearest::nearest;
 
 /// Per name, the sizes from the model's `config.json`, or another name of the same model.
@@ -42,17 +43,28 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// assert_eq!(clipway_model::config::text_model::known("roberta-base").unwrap().width, 768);
 /// ```
 pub fn known(name: &str) -> Result<TextModel, UnknownTextModel> {
+    // The data belongs to the crate, and a test reads all of it.
+    Ok(read::read(document(name)?).ok().flatten().expect("the known text models are right"))
+}
+
+/// The `config.json` of the text model with a Hugging Face name, as far as it differs from transformers' defaults.
+///
+/// # Errors
+/// An unknown name, with the nearest known one.
+pub(crate) fn known_file(name: &str) -> Result<String, UnknownTextModel> {
+    Ok(pretty(document(name)?))
+}
+
+fn document(name: &str) -> Result<&'static Json, UnknownTextModel> {
     let find = |wanted: &str| documents().iter().find(|(name, _)| name == wanted).map(|(_, json)| json);
     let found = find(name).and_then(|json| match &json.value {
         JsonValue::String(other) => find(other),
         _ => Some(json),
     });
-    let Some(document) = found else {
+    found.ok_or_else(|| {
         let all: Vec<&'static str> = names().collect();
-        return Err(UnknownTextModel { name: shown(name), nearest: nearest(name, &all) });
-    };
-    // The data belongs to the crate, and a test reads all of it.
-    Ok(read::read(document).ok().flatten().expect("the known text models are right"))
+        UnknownTextModel { name: shown(name), nearest: nearest(name, &all) }
+    })
 }
 
 fn documents() -> &'static [(String, Json)] {

@@ -7,6 +7,7 @@ mod known;
 mod read;
 mod shapes;
 
+pub(crate) use known::known_file;
 pub use known::{UnknownTextModel, known, names};
 pub use read::TextModelError;
 pub(crate) use shapes::BertSizes;

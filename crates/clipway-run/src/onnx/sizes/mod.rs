@@ -32,10 +32,9 @@ impl SizeGraph {
     /// Checks what the graph asks for to run one sample.
     ///
     /// # Errors
-    /// More memory or multiplications than the [`Budget`] allows, a node that repeats other nodes, and a node whose output
+    /// More memory or multiplications than the budget allows, a node that repeats other nodes, and a node whose output
     /// is as large as a value that only running it would tell.
-    pub(super) fn check(&self, lengths: OnnxLengths) -> Result<(), OnnxError> {
-        let budget = Budget::default();
+    pub(super) fn check(&self, lengths: OnnxLengths, budget: Budget) -> Result<(), OnnxError> {
         let most = (budget.bytes * ROOM) / ELEMENT;
         let mut sizes: HashMap<&str, Size> = HashMap::new();
         for (name, dims) in &self.inputs {

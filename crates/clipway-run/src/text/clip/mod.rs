@@ -15,6 +15,9 @@ use super::filled::Filled;
 use scanner::{Word, Words};
 use vocabulary::{END, START, Vocabulary};
 
+/// The id of the token after a text.
+pub const END_TOKEN: u32 = END as u32;
+
 /// CLIP's encoder. All share one vocabulary, built when the first is created.
 #[derive(Debug)]
 pub struct ClipBpe {

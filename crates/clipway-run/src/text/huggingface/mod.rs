@@ -41,6 +41,7 @@ use vocabulary::Vocabulary;
 pub use check::FILE;
 pub use class::Backend;
 pub use files::{CONFIG, TokenizerFiles, check_tokenizer_file};
+pub use sentence_piece::{Fields, Wire};
 pub use vocabulary::Highest;
 
 /// Which library's reading of a folder's texts to follow.
@@ -241,12 +242,17 @@ impl JsonTokenizer {
         Ok(ids)
     }
 
+    /// The ids of a text without special ones around it; if it is split at tokens, no more parts than `most` ids need.
+    pub fn text_ids(&self, text: &str, most: usize) -> Result<Vec<u32>, TokenizerError> {
+        match &self.split {
+            Some(split) => self.split_ids(split, text, most),
+            None => self.ids(&clean::apply(self.clean, text), None),
+        }
+    }
+
     /// Fills a row of ids, `[context_length]`, from a text, and returns whether it was truncated.
     pub fn encode_into(&self, text: &str, row: &mut [i64]) -> Result<Filled, TokenizerError> {
-        let ids = match &self.split {
-            Some(split) => self.split_ids(split, text, row.len())?,
-            None => self.ids(&clean::apply(self.clean, text), None)?,
-        };
+        let ids = self.text_ids(text, row.len())?;
         let ids = ids.as_slice();
         let Template { prefix, suffix } = &self.template;
         let special = prefix.len() + suffix.len();

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use clipway_formats::shown;
+use clipway_formats::{base64, shown};
 use serde_json::{Map, Value, json};
 
 use super::added;
@@ -219,15 +219,19 @@ fn fault(cause: &str) -> TokenizerError {
 }
 
 /// A value of a protocol buffer.
-enum Wire<'a> {
+pub enum Wire<'a> {
+    /// A number of variable length.
     Number(u64),
+    /// Four bytes.
     Word(u32),
+    /// A string, bytes or a message.
     Bytes(&'a [u8]),
-    Double,
+    /// Eight bytes.
+    Double(u64),
 }
 
 /// The fields of a message, with their numbers.
-struct Fields<'a>(&'a [u8]);
+pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
     fn number(&mut self) -> Option<u64> {
@@ -253,7 +257,7 @@ impl<'a> Fields<'a> {
         let key = self.number()?;
         let value = match key & 7 {
             0 => Wire::Number(self.number()?),
-            1 => self.take(8).map(|_| Wire::Double)?,
+            1 => Wire::Double(u64::from_le_bytes(self.take(8)?.try_into().ok()?)),
             2 => {
                 let length = self.number()?;
                 Wire::Bytes(self.take(usize::try_from(length).ok()?)?)
@@ -280,32 +284,9 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Bytes in base 64.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let group =
-            three.iter().fold(0u32, |group, &byte| group << 8 | u32::from(byte)) << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(group >> (18 - 6 * place) & 63) as usize];
-            text.push(if place > three.len() { '=' } else { digit as char });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_pads() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
 
     #[test]
     fn damaged_messages_are_refused() {

@@ -1,21 +1,16 @@
 //! Zero-shot heads: a classifier's class embeddings in a safetensors file, with labels, templates and temperature, and
 //! features of built-in images by which the image tower that it belongs to is recognized.
 
-use std::path::Path;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use clipway_formats::{
-    Code, Dtype, FormatError, Place, SafetensorsFile, TensorFile, TensorInfo, shown_path, write_safetensors,
+    Code, Dtype, FormatError, Place, ReadAt, SafetensorsFile, TensorFile, TensorInfo, write_safetensors,
 };
-use clipway_model::input;
-use clipway_model::output::Staging;
-use clipway_run::clip::Clip;
-use clipway_run::verify::{Inputs, cosine};
-use clipway_run::zero_shot::Classifier;
 
-use crate::failure::{self, Failure, chain};
-use crate::output;
-use crate::source::clip_failure;
+use crate::clip::{Clip, ClipError};
+use crate::verify::{Inputs, cosine};
+use crate::zero_shot::Classifier;
 
 const CLASSES: &str = "classes";
 const PROBE: &str = "probe";
@@ -25,7 +20,41 @@ const BIAS: &str = "logit_bias";
 /// Smallest cosine between the probes of one model, whatever its precision.
 const LEAST_COSINE: f64 = 0.99;
 
+/// Why a head cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// The file is malformed, or no head.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The head of another model.
+    #[error("it is the head of another model: features of built-in images have a cosine of {cosine:.3}")]
+    OtherModel {
+        /// The smallest cosine of the features of a built-in image.
+        cosine: f64,
+    },
+    /// The model cannot encode the built-in images.
+    #[error(transparent)]
+    Clip(#[from] ClipError),
+    /// The file cannot be written.
+    #[error("writing failed")]
+    Write(#[source] io::Error),
+}
+
+impl HeadError {
+    /// Stable code of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            HeadError::Format(error) => error.code.name(),
+            HeadError::OtherModel { .. } => "mismatch",
+            HeadError::Clip(error) => error.code(),
+            HeadError::Write(_) => "write",
+        }
+    }
+}
+
 /// A classifier with its words.
+#[derive(Clone, Debug)]
 pub struct Head {
     /// Class embeddings and temperature.
     pub classifier: Classifier,
@@ -36,8 +65,11 @@ pub struct Head {
 }
 
 impl Head {
-    /// Writes the head for a model's image tower and puts it into place.
-    pub fn write(&self, staging: Staging, clip: &Clip) -> Result<(), Failure> {
+    /// Writes the head for a model's image tower.
+    ///
+    /// # Errors
+    /// A model without an image tower, and a write that fails.
+    pub fn write(&self, out: &mut impl Write, clip: &Clip) -> Result<(), HeadError> {
         let probe = probe(clip)?;
         let (width, classes) = (clip.embed_dim(), self.classifier.classes());
         let (scale, bias) = ([clip.logit_scale()], clip.logit_bias().map(|bias| [bias]));
@@ -56,56 +88,46 @@ impl Head {
         let words = |words: &[String]| serde_json::json!(words).to_string();
         let metadata =
             [("labels", &self.labels), ("templates", &self.templates)].map(|(k, v)| (k.to_owned(), words(v)));
-        output::put(staging, |mut file| {
-            write_safetensors(&mut file, &infos, &metadata, |index| {
-                Ok(tensors[index].2.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
-            })
+        write_safetensors(out, &infos, &metadata, |index| {
+            Ok(tensors[index].2.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
         })
+        .map_err(HeadError::Write)
     }
 
     /// Reads a head for a model.
     ///
     /// # Errors
     /// A file that is no head, or the head of another model.
-    pub fn read(path: &Path, clip: &Clip) -> Result<Head, Failure> {
-        let source = input::open(path, input::Kind::Weights).map_err(|error| failure::input(&error))?;
-        let refuse = |error: FormatError| {
-            Failure::no(error.code.name(), format!("`{}`: {}", shown_path(path), chain(&error)))
-        };
-        let file = SafetensorsFile::open(Arc::new(source)).map_err(refuse)?;
+    pub fn read(source: Arc<dyn ReadAt>, clip: &Clip) -> Result<Head, HeadError> {
+        let file = SafetensorsFile::open(source)?;
         let stored = Stored { file: &file };
         let width = clip.embed_dim();
-        let labels = stored.words("labels").map_err(refuse)?;
-        let templates = stored.words("templates").map_err(refuse)?;
-        let classes = stored.values(CLASSES, &[labels.len(), width]).map_err(refuse)?;
-        let scale = stored.values(SCALE, &[1]).map_err(refuse)?;
+        let labels = stored.words("labels")?;
+        let templates = stored.words("templates")?;
+        let classes = stored.values(CLASSES, &[labels.len(), width])?;
+        let scale = stored.values(SCALE, &[1])?;
         let bias = match file.tensors().iter().any(|tensor| tensor.name == BIAS) {
-            true => Some(stored.values(BIAS, &[1]).map_err(refuse)?[0]),
+            true => Some(stored.values(BIAS, &[1])?[0]),
             false => None,
         };
         let ours = probe(clip)?;
-        let probe = stored.values(PROBE, &[ours.len() / width, width]).map_err(refuse)?;
+        let probe = stored.values(PROBE, &[ours.len() / width, width])?;
         let rows = ours.chunks_exact(width).zip(probe.chunks_exact(width));
-        let least = rows.map(|(a, b)| cosine(a, b)).fold(f64::INFINITY, f64::min);
-        if least < LEAST_COSINE {
-            let path = shown_path(path);
-            let message = format!(
-                "`{path}` is the head of another model: features of built-in images have a cosine of {least:.3}"
-            );
-            return Err(Failure::no("mismatch", message)
-                .hint("write the head of this model with `--labels … --save-head FILE`"));
+        let cosine = rows.map(|(a, b)| cosine(a, b)).fold(f64::INFINITY, f64::min);
+        if cosine < LEAST_COSINE {
+            return Err(HeadError::OtherModel { cosine });
         }
         Ok(Head { classifier: Classifier::of_classes(classes, width, scale[0], bias), labels, templates })
     }
 }
 
 /// Features of the built-in images, `[images, width]`.
-fn probe(clip: &Clip) -> Result<Vec<f32>, Failure> {
+fn probe(clip: &Clip) -> Result<Vec<f32>, ClipError> {
     let mut pixels = Vec::new();
     for (name, image) in &Inputs::built_in().images {
-        pixels.extend(clip.pixels(name, image).map_err(|error| clip_failure(&error))?);
+        pixels.extend(clip.pixels(name, image)?);
     }
-    clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error))
+    clip.encode_pixels(&pixels)
 }
 
 /// A file that may be a head.

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 /// A row of the table.
-pub struct Row<'a> {
+pub struct ParquetRow<'a> {
     /// Texts of the columns, in order.
     pub texts: Vec<Option<&'a str>>,
     /// The features.
@@ -37,18 +37,18 @@ const RLE: i64 = 3;
 ///
 /// # Errors
 /// A write that fails.
-pub fn write<'a>(
+pub fn write_parquet<'a>(
     out: &mut impl Write,
     columns: &[&str],
     width: usize,
-    rows: impl Iterator<Item = Row<'a>>,
+    rows: impl Iterator<Item = ParquetRow<'a>>,
 ) -> io::Result<()> {
     let mut out = Counted { out, position: 0 };
     out.write(MAGIC)?;
     let most = (GROUP_VALUES / width.max(1)).max(1);
     let (mut rows, mut groups, mut count) = (rows.peekable(), Vec::new(), 0);
     while rows.peek().is_some() {
-        let group: Vec<Row<'_>> = rows.by_ref().take(most).collect();
+        let group: Vec<ParquetRow<'_>> = rows.by_ref().take(most).collect();
         let mut chunks = Vec::new();
         for (index, column) in columns.iter().enumerate() {
             let (page, values) = text_page(group.iter().map(|row| row.texts[index]));
