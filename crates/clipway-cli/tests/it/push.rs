@@ -282,7 +282,7 @@ fn what_may_not_be_pushed_is_refused() {
     };
     let repo = ["--repo-id", "me/no"];
     check(&with(&["push", "EXPORTED"], &repo), "no-license");
-    check(&with(&["push", "--model", "ViT-B-32", "--pretrained", "none"], &repo), "bad-option");
+    check(&with(&["push", "--model", "ViT-B-32", "--pretrained", "none"], &repo), "unknown-tag");
     check(&with(&["push", "--model", "ViT-B-32", "--pretrained", "laion2b_s34b_b79k"], &repo), "hub-no-repo");
     check(
         &with(&["push", "EXPORTED", "--license", "mit", "--to", "open_clip,transformers"], &repo),
