@@ -141,6 +141,15 @@ def main():
                    .splitlines()[0])
         check.case("open_clip loads our push", features)
 
+        def own_tokenizer():
+            check.ours("export", made, "--to", "transformers", "--out", folder / "hf", cache=c)
+            check.ours("export", folder / "hf", "--out", folder / "named", cache=c)
+            check.ours("push", folder / "named", "--repo-id", "me/named", cache=c)
+            theirs = check.reference("features", c, repo="hf-hub:me/named")
+            local = check.reference("features", c, repo=f"local-dir:{folder / 'named'}")
+            assert theirs == local and theirs, f"{theirs} and {local}"
+            return f"whose tokenizer is in the repository: sums of text features {theirs[0]}"
+
         def cards():
             found = []
             for target, library in [("open_clip", "open_clip"), ("transformers", "transformers"), ("onnx", "open_clip_inference")]:
@@ -168,6 +177,7 @@ def main():
             check.reference("example", c, path=str(pushed), image=image, folder="")
             return "the Python of three cards runs: open_clip and transformers from a folder, open_clip from the repository"
 
+        check.case("open_clip loads our push", own_tokenizer)
         check.case("model cards", cards)
         check.case("examples in cards", examples)
     server.stdin.close()

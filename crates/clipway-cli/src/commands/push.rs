@@ -179,7 +179,7 @@ impl Push {
         }
         let source = &self.source;
         let checkpoint = self.export.source_arguments.open(source)?;
-        let licenses = Licenses::of(&checkpoint, checkpoint.artifact());
+        let licenses = Licenses::of(&checkpoint, checkpoint.artifact()).with_tag(source.tag());
         // The hash of an archive of OpenAI's is known once it is exported.
         let may_be_known = checkpoint.format() == FileFormat::TorchScript;
         if licenses.chosen().is_none() && self.export.license().is_none() && !may_be_known {

@@ -282,7 +282,7 @@ fn what_may_not_be_pushed_is_refused() {
     };
     let repo = ["--repo-id", "me/no"];
     check(&with(&["push", "EXPORTED"], &repo), "no-license");
-    check(&with(&["push", "--model", "ViT-B-32", "--pretrained", "none"], &repo), "bad-option");
+    check(&with(&["push", "--model", "ViT-B-32", "--pretrained", "none"], &repo), "unknown-tag");
     check(&with(&["push", "--model", "ViT-B-32", "--pretrained", "laion2b_s34b_b79k"], &repo), "hub-no-repo");
     check(
         &with(&["push", "EXPORTED", "--license", "mit", "--to", "open_clip,transformers"], &repo),
@@ -316,7 +316,7 @@ fn what_may_not_be_pushed_is_refused() {
     let card = read(scene.path("licensed/README.md"));
     for part in [
         "license: other\nlicense_name: my-terms\nlicense_link: \"https://example.org/t\"\n",
-        "## License\n\n`My Terms`, at https\\://example.org/t (set by the option `license`).\n<!-- clipway: end -->\n",
+        "## License\n\nMy Terms, at https\\://example.org/t (set by the option `license`).\n<!-- clipway: end -->\n",
     ] {
         assert!(card.contains(part), "{part}: {card}");
     }

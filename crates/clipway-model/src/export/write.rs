@@ -360,7 +360,7 @@ impl Export<'_> {
                 name: source.shown_name(),
                 format: source.checkpoint().format().name().to_owned(),
                 layout: source.layout().name.to_owned(),
-                hub: source.checkpoint().hub_place(),
+                hub: source.checkpoint().hub_place().filter(|_| source.parts().is_empty()),
                 path: source.weights().path.clone(),
                 weights: source.weights().choice,
                 files: source_files,

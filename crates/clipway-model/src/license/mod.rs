@@ -15,7 +15,7 @@ use crate::artifact::Artifact;
 use crate::checkpoint::Checkpoint;
 use crate::contract::{Contract, Known, LicenseTerms, Origin};
 use crate::front_matter;
-use crate::registry;
+use crate::registry::{self, Pretrained};
 
 /// Name of a model card.
 pub const CARD_NAME: &str = "README.md";
@@ -125,6 +125,16 @@ impl Licenses {
         let mut all = self.clone();
         all.stated.insert(0, Stated { license: Known::new(license, Origin::option("license")), terms });
         all.notes.clear();
+        all
+    }
+
+    /// The same, with what the registry says of a pretrained tag that names the source, unless its repository was listed.
+    #[must_use]
+    pub fn with_tag(&self, tag: Option<&Pretrained>) -> Licenses {
+        let mut all = self.clone();
+        let is_listed = |stated: &Stated| matches!(stated.license.from, Origin::LicenseTable { .. });
+        let listed = tag.and_then(registry::license_of_tag).filter(|_| !all.stated.iter().any(is_listed));
+        all.stated.extend(listed.map(|listed| Stated::new(listed.license, listed.origin())));
         all
     }
 
@@ -272,6 +282,15 @@ mod tests {
         assert_eq!(said.chosen().unwrap().license.value, "My own");
         assert_eq!(said.notes().len(), 3);
         assert_eq!(found.with_option("Apache 2.0", None).notes().len(), 1);
+        // A tag is one more statement, unless the table was asked already.
+        let tag = registry::tag("ViT-H-14", "metaclip_fullcc").ok();
+        assert_eq!(found.with_tag(tag).notes().len(), 1);
+        let file = Licenses { stated: found.stated[..2].to_vec(), ..Licenses::default() };
+        let note = "the license is `apache-2.0` (`README.md`, `license`), but another is stated: `cc-by-nc-4.0` (the \
+            registry's licenses, `ViT-H-14:metaclip_fullcc`)";
+        assert_eq!(file.with_tag(tag).notes(), [note]);
+        assert_eq!(Licenses::default().with_tag(tag).chosen().unwrap().license.value, "cc-by-nc-4.0");
+        assert!(Licenses::default().with_tag(None).chosen().is_none());
         // Weights with a known hash matter only where nothing is stated.
         let rn50 = "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762";
         assert_eq!(found.with_weights(rn50).chosen().unwrap().license.value, "apache-2.0");

@@ -59,12 +59,12 @@ const TEXTS: [Text; 17] = [
             "grant of patent license",
             "end of terms and conditions",
         ],
-        lacks: &["commons clause"],
+        lacks: &["commons clause", "llvm exceptions"],
         most: 12_000,
     },
     Text {
         id: "bsd-2-clause",
-        title: "",
+        title: BSD,
         core: BSD,
         has: &[BSD],
         lacks: &[NEITHER, ADVERTISING, PATENTS],
@@ -72,7 +72,7 @@ const TEXTS: [Text; 17] = [
     },
     Text {
         id: "bsd-3-clause",
-        title: "",
+        title: BSD,
         core: BSD,
         has: &[BSD, NEITHER],
         lacks: &[ADVERTISING, PATENTS],
@@ -80,7 +80,7 @@ const TEXTS: [Text; 17] = [
     },
     Text {
         id: "bsd-3-clause-clear",
-        title: "",
+        title: BSD,
         core: BSD,
         has: &[BSD, NEITHER, PATENTS],
         lacks: &[ADVERTISING],
@@ -222,6 +222,8 @@ mod tests {
             format!("{MIT_TEXT}\nThe model may be used for research only."),
             format!("{MIT_TEXT}\n\"Commons Clause\" License Condition v1.0"),
             format!("{BSD_2}All advertising materials mentioning features …"),
+            format!("{APACHE_TEXT}\n---- LLVM Exceptions to the Apache 2.0 License ----"),
+            format!("{}\n{BSD_2}", "Our own terms come first. ".repeat(30)),
             // A license that is quoted far below the beginning.
             format!("{}\n{APACHE_TEXT}", "Our own terms come first. ".repeat(30)),
         ];

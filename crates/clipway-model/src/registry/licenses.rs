@@ -89,15 +89,19 @@ pub fn license_of_repository(repository: &str) -> Option<ListedLicense> {
     license_of(entry).map(|license| ListedLicense { license, what })
 }
 
+/// The license of a pretrained tag, if it is known.
+pub fn license_of_tag(entry: &Pretrained) -> Option<ListedLicense> {
+    let what = format!("{}:{}", entry.model, entry.tag);
+    license_of(entry).map(|license| ListedLicense { license, what })
+}
+
 /// The license of a weight file by its SHA-256, in hexadecimal digits.
 pub fn license_of_weights(sha256: &str) -> Option<ListedLicense> {
     let is_it = |entry: &&Pretrained| {
         let url = entry.url.as_deref().filter(|url| url.contains(OPENAI));
         url.and_then(|url| url.rsplit('/').nth(1)) == Some(sha256)
     };
-    let entry = all().iter().find(is_it)?;
-    let what = format!("{}:{}", entry.model, entry.tag);
-    license_of(entry).map(|license| ListedLicense { license, what })
+    license_of_tag(all().iter().find(is_it)?)
 }
 
 /// The license of a tag, if it is known.
@@ -107,8 +111,7 @@ fn license_of(entry: &Pretrained) -> Option<&'static str> {
         Some(start) => entry.tag.starts_with(start),
         None => entry.tag == **pattern,
     };
-    let family =
-        FAMILIES.iter().find(|family| family.owner == owner && family.tags.iter().any(|tag| fits(&tag)));
+    let family = FAMILIES.iter().find(|family| family.owner == owner && family.tags.iter().any(&fits));
     family.map(|family| family.license)
 }
 

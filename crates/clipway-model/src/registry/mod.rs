@@ -4,7 +4,7 @@ mod licenses;
 mod pretrained;
 mod sizes;
 
-pub use licenses::{ListedLicense, license_of_repository, license_of_weights};
+pub use licenses::{ListedLicense, license_of_repository, license_of_tag, license_of_weights};
 pub use pretrained::{Pretrained, TagPreprocessing, UnknownTag, pretrained, tag, tag_preprocessing};
 pub use sizes::{ModelSize, size};
 

@@ -346,7 +346,10 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     }
     let licenses = match composed {
         Some(composed) => Licenses::agreed(&composed.contract),
-        None => Licenses::of(&checkpoint, artifact),
+        None => Licenses::of(&checkpoint, artifact).with_tag(match &options.model {
+            Some(ModelChoice::Tag(entry)) => Some(entry),
+            _ => None,
+        }),
     };
     licenses.apply(&mut contract);
     if let (Some(text), Some(vocabulary)) = (&mut contract.text, &options.vocabulary) {

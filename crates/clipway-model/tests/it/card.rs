@@ -86,7 +86,7 @@ fn a_card_says_what_was_made_and_measured() {
         "| Activation | QuickGELU |".to_owned(),
         "| Precision | F32 |".to_owned(),
         "| Image tower | vision transformer, 2 layers of width 16, patches of 4 x 4 pixels |".to_owned(),
-        "| Text tower | transformer, 1 layers of width 8 |".to_owned(),
+        "| Text tower | transformer, 1 layer of width 8 |".to_owned(),
         "create_model_from_pretrained('local-dir:PATH/TO/THIS/FOLDER')".to_owned(),
         "clipway classify PATH/TO/THIS/FOLDER image.jpg --labels \"a cat,a dog\"".to_owned(),
         "from tiny.safetensors (safetensors, open\\_clip).".to_owned(),
@@ -96,7 +96,7 @@ fn a_card_says_what_was_made_and_measured() {
             .to_owned(),
         "| image features | passed | 48 | 1.25e-7 | 2.50e-7 | 0.9999999 | f32 (2e-5) |".to_owned(),
         "6 of 6 images have the same best text as in the source.".to_owned(),
-        "## License\n\n`mit` (set by the option `license`).\n".to_owned(),
+        "## License\n\nmit (set by the option `license`).\n".to_owned(),
     ] {
         assert!(card.contains(&part), "{part}\n{card}");
     }

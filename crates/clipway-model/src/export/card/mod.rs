@@ -132,11 +132,12 @@ fn image_tower(config: &ConfigFile) -> String {
     match (&vision.timm, vision.layers, vision.patch_size) {
         (Some(timm), ..) => format!("timm's `{}`", clipway_formats::shown(&timm.model_name)),
         (None, VisionLayers::Blocks(layers), Some([height, width])) => format!(
-            "vision transformer, {layers} layers of width {}, patches of {height} x {width} pixels",
+            "vision transformer, {} of width {}, patches of {height} x {width} pixels",
+            counted(layers),
             vision.width
         ),
         (None, VisionLayers::Blocks(layers), None) => {
-            format!("vision transformer, {layers} layers of width {}", vision.width)
+            format!("vision transformer, {} of width {}", counted(layers), vision.width)
         }
         (None, VisionLayers::Stages(stages), _) => {
             format!("ResNet with stages of {} bottlenecks", stages.map(|stage| stage.to_string()).join(", "))
@@ -148,14 +149,18 @@ fn text_tower(config: &ConfigFile) -> String {
     let text = &config.model.text;
     match &text.hugging_face {
         Some(tower) => format!("`{}` of transformers", clipway_formats::shown(&tower.model_name)),
-        None => format!("transformer, {} layers of width {}", text.layers, text.width),
+        None => format!("transformer, {} of width {}", counted(text.layers), text.width),
     }
+}
+
+fn counted(layers: usize) -> String {
+    format!("{layers} layer{}", if layers == 1 { "" } else { "s" })
 }
 
 /// The license, and who states it.
 fn license(artifact: &Artifact) -> String {
     let Some((license, terms)) = artifact.contract.license_and_terms() else { return String::new() };
-    let mut text = format!("{LICENSE_TITLE}`{}`", clipway_formats::shown(&license.value));
+    let mut text = format!("{LICENSE_TITLE}{}", markdown(&license.value));
     if let Some(name) = terms.name.filter(|name| *name != license.value) {
         let _ = write!(text, ", {}", markdown(&name));
     }
