@@ -81,7 +81,7 @@ impl Ownership {
     }
 }
 
-/// Why no file can be created in a folder that is there. Some systems' own folders claim not to exist.
+/// Why no file can be created beside a target. A system's own folders, such as `/proc`, claim not to exist.
 fn creation_error(target: &Path, error: io::Error) -> OutputError {
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let error = match error.kind() {

@@ -42,6 +42,7 @@ pub(super) struct Trimmed {
 
 /// Why a vocabulary cannot be trimmed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VocabularyError {
     /// A model for which rows of one table are not all that depends on the vocabulary.
     #[error("{0}")]

@@ -76,7 +76,8 @@ impl FolderVerification<'_> {
         let tower = Some(folder.tower());
         let mut options =
             SourceOptions { tower, precision: None, fold: false, vocabulary: None, ..self.source.clone() };
-        let is_trimmed = folder.contract().text.as_ref().is_some_and(|text| text.vocabulary.is_some());
+        let stated = folder.checkpoint().artifact().and_then(|artifact| artifact.contract.text.as_ref());
+        let is_trimmed = stated.is_some_and(|text| text.vocabulary.is_some());
         let is_unknown = options.model.is_none() && source.config().is_none();
         // The config of a folder with fewer tokens is not the source's.
         if is_unknown && !is_trimmed && !has_own_config(source, folder, &options) {

@@ -399,3 +399,23 @@ fn words_in_a_file_of_their_own_are_a_bert_s() {
         assert!(matches!(error, TokenizerError::File { .. }), "{error}");
     }
 }
+
+#[test]
+fn a_text_model_of_transformers_has_the_rows_of_its_own_config() {
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": { "type": "WordLevel", "unk_token": "<unk>", "vocab": { "<pad>": 0, "<unk>": 1, "cat": 60_000 } },
+    });
+    let config = json!({ "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>" });
+    let files = [("tokenizer.json", file), ("tokenizer_config.json", config)]
+        .map(|(name, value)| (name.to_owned(), value.to_string().into_bytes()));
+    let read = |model: &str| {
+        let text = text_config(json!({ "hf_model_name": model, "hf_tokenizer_name": model }));
+        FolderTokenizer::read(&text, TextReading::OpenClip, &files)
+    };
+    // The config of open_clip states no `vocab_size`, whose default is CLIP's.
+    assert!(read("xlm-roberta-base").unwrap().is_some());
+    let Err(TokenizerError::Unfit { problems }) = read("roberta-base") else { panic!("it is refused") };
+    assert_eq!(problems, ["it has ids up to 60000, but the token embedding has only 50265 rows"]);
+}

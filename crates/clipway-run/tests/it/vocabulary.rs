@@ -27,6 +27,10 @@ fn tokenizer(model: Value, special: &[&str], more: Value) -> FolderTokenizer {
         "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": special[0], "padding_side": "right",
         "truncation_side": "right",
     });
+    read(file, config)
+}
+
+fn read(file: Value, config: Value) -> FolderTokenizer {
     let files = [("tokenizer.json", file), ("tokenizer_config.json", config)];
     let files = files.map(|(name, value)| (name.to_owned(), value.to_string().into_bytes()));
     FolderTokenizer::read(&text_config(), TextReading::OpenClip, &files).unwrap().unwrap()
@@ -163,6 +167,34 @@ fn whole_words_are_kept_one_by_one() {
     let more = json!({ "pre_tokenizer": { "type": "WhitespaceSplit" } });
     let whole = tokenizer(model, &["<pad>", "<unk>"], more);
     assert_eq!(spelled(&trimmed(&whole, 4, &["dog bird"])), ["<pad>", "<unk>", "dog"]);
+}
+
+#[test]
+fn a_source_language_is_renumbered() {
+    let tokens = ["<s>", "<pad>", "</s>", "<unk>", "a", "b", "ab", "abb"];
+    let special = ["<s>", "<pad>", "</s>", "<unk>"].iter().enumerate().map(|(id, token)| (id, *token));
+    let added = special.chain([(8, "eng_Latn"), (9, "fra_Latn")]).map(|(id, content)| {
+        json!({
+            "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true,
+        })
+    });
+    let model = json!({
+        "type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+        "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+        "vocab": numbered(&tokens), "merges": [["a", "b"], ["ab", "b"]],
+    });
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added.collect::<Vec<_>>(),
+        "normalizer": null, "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": null,
+        "decoder": null, "model": model,
+    });
+    let config = json!({ "tokenizer_class": "NllbTokenizer", "src_lang": "fra_Latn" });
+    let whole = read(file, config);
+    assert_eq!(whole.tokenizer.encode("ab a").unwrap().tokens(), [9, 6, 4, 2]);
+    let small = trimmed(&whole, 10, &["ab a"]);
+    assert_eq!(small.tokenizer.encode("ab a").unwrap().tokens(), [8, 6, 4, 2], "without `abb`");
+    assert_eq!(small.tokenizer.encode("abb").unwrap().tokens(), [8, 6, 5, 2]);
 }
 
 #[test]

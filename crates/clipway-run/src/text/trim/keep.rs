@@ -48,9 +48,7 @@ impl Keeper {
         let used: BTreeSet<u32> = used.collect();
         let mut kept = self.always.clone();
         if let Some(derivations) = &self.derivations {
-            for &token in used.iter().chain(&self.always) {
-                kept.extend(derivations.parts(token));
-            }
+            kept.extend(used.iter().flat_map(|token| derivations.parts(*token)));
         }
         kept.extend(used);
         kept.into_iter().filter(|id| (*id as usize) < rows).collect()
