@@ -138,7 +138,7 @@ fn text_of(path: &Path) -> Result<String, Failure> {
 }
 
 fn card_failure(error: &CardError) -> Failure {
-    Failure::no("hub-card", error)
+    Failure::no("hub-card", failures::chain(error))
         .hint("correct the front matter, or pass a card of your own with `--card FILE.md`")
 }
 

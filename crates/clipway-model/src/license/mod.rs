@@ -21,17 +21,8 @@ use crate::registry::{self, Pretrained};
 pub const CARD_NAME: &str = "README.md";
 
 /// Names of license files, in order of preference.
-const FILES: [&str; 9] = [
-    "LICENSE",
-    "LICENSE.md",
-    "LICENSE.txt",
-    "LICENCE",
-    "LICENCE.md",
-    "LICENCE.txt",
-    "license",
-    "license.md",
-    "license.txt",
-];
+const FILES: [&str; 7] =
+    ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "license", "license.md", "license.txt"];
 
 /// Whether a file of this name holds the text of a license.
 pub(crate) fn is_license_file(name: &str) -> bool {

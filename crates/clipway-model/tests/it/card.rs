@@ -55,6 +55,7 @@ fn a_card_says_what_was_made_and_measured() {
         worst_at: [0, 0],
         worst_values: [0.0, 0.0],
         cosine: Some(0.999_999_9),
+        losses: Vec::new(),
     };
     let report = Report {
         passed: true,

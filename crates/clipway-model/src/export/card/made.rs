@@ -31,7 +31,7 @@ pub(super) fn section(artifact: &Artifact) -> String {
     text.push_str(&quantization(artifact));
     text.push_str(
         "\n`clipway.json` has the sources of each tensor, the origin of each setting, and the hashes of every tensor and \
-         file; `clipway verify` checks them.\n",
+         file, which `verify` checks.\n",
     );
     text.push_str("\n## Verification\n\n");
     match &artifact.verification {

@@ -14,7 +14,7 @@ const OURS: [&str; 4] = ["library_name", "pipeline_tag", "base_model", "base_mod
 
 /// A card that cannot be completed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`README.md` cannot be completed: {0}")]
+#[error("`README.md` cannot be completed")]
 pub struct CardError(#[from] FrontMatterError);
 
 /// A card that keeps what people wrote.

@@ -9,6 +9,9 @@ use crate::spelling::{Spelling, WeightsFormat};
 /// Stands for the folder in every example. [`super::for_repository`] replaces it.
 pub(super) const FOLDER: &str = "PATH/TO/THIS/FOLDER";
 
+/// Commands that use a folder, by its towers.
+const COMMANDS: &str = include_str!("../../../data/commands.txt");
+
 /// How the library can use a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::export) enum Usage {
@@ -36,12 +39,12 @@ pub(super) fn section(artifact: &Artifact, spelling: &Spelling, usage: Usage) ->
             python(spelling.title, about, &folding(artifact));
         }
     }
-    let command = match artifact.model.towers {
-        Towers::Both => format!("clipway classify {FOLDER} image.jpg --labels \"a cat,a dog\""),
-        Towers::Image => format!("clipway embed {FOLDER} image.jpg"),
-        Towers::Text => format!("clipway embed {FOLDER} --text \"a cat\""),
-    };
-    let _ = write!(text, "\n### clipway\n\n```sh\n{command}\nclipway verify {FOLDER}\n```\n");
+    let commands = COMMANDS.lines().filter_map(|line| {
+        let (towers, command) = line.split_once(": ")?;
+        ["any", artifact.model.towers.name()].contains(&towers).then_some(command)
+    });
+    let commands = commands.collect::<Vec<_>>().join("\n");
+    let _ = write!(text, "\n### clipway\n\n```sh\n{commands}\n```\n");
     text
 }
 
@@ -53,9 +56,7 @@ fn onnx(artifact: &Artifact) -> String {
     let name = graphs.iter().find(is_wanted).or(graphs.first()).map_or("", String::as_str);
     let (input, about) = match is_text {
         true => ("ids", "token ids, [batch, length]"),
-        false => {
-            ("pixels", "[batch, 3, height, width], or bytes if the graph was written with `--pixels bytes`")
-        }
+        false => ("pixels", "[batch, 3, height, width]; bytes if the graph normalizes them itself"),
     };
     format!(
         "import onnxruntime\n\nfolder = '{FOLDER}'\ntower = onnxruntime.InferenceSession(f'{{folder}}/{name}')\n\
