@@ -35,10 +35,12 @@ fn a_dash_is_standard_input() {
     let read = scene.run(&["embed", "EXPORTED", "--texts-file", "texts.txt"]).ended(0).json();
     assert_eq!(piped, read);
     assert_eq!(piped.as_array().map(Vec::len), Some(3), "a blank line has a row");
-    let image = "EMOJI/pictures/lion.png";
-    let classify = ["classify", "EXPORTED", image, "--labels-file", "-", "--json"];
-    let found = fed(&scene, "lion\nsnail\n", &classify).ended(0).json();
-    assert_eq!(found["images"][0]["labels"][0]["label"], "lion", "{found}");
+    let classify =
+        |labels| ["classify", "EXPORTED", "EMOJI/pictures/lion.png", "--json", "--labels-file", labels];
+    scene.write("labels.txt", "lion\nsnail\n");
+    let piped = fed(&scene, "lion\nsnail\n", &classify("-")).ended(0).json();
+    assert_eq!(piped, scene.run(&classify("labels.txt")).ended(0).json());
+    assert_eq!(piped["labels"], 2);
 }
 
 #[test]
