@@ -209,3 +209,12 @@ fn the_same_operators_in_small_run() {
     ]);
     assert_eq!(computed.storing("two", &[2], &[1]).sum(), 48.0);
 }
+
+#[test]
+fn a_slice_of_nothing_is_nothing() {
+    // Backwards, its last place is before its first.
+    let slice = node("Slice", &["empty", "zero", "least", "zero", "minus"], "part");
+    let nodes = vec![node("ConstantOfShape", &["zero"], "empty"), slice, node("Identity", &["pixels"], "big")];
+    let graph = Hostile::new(nodes).storing("zero", &[0], &[1]).storing("minus", &[-1], &[1]);
+    assert_eq!(graph.storing("least", &[i64::MIN], &[1]).sum(), 48.0);
+}

@@ -228,6 +228,9 @@ fn slices(
 /// First place and number of places of a slice along a dimension.
 fn bounds(length: u64, start: i64, end: i64, step: i64) -> Option<(i64, u64)> {
     let length = i64::try_from(length).ok()?;
+    if length == 0 {
+        return Some((0, 0));
+    }
     let inside = |place: i64, least: i64, most: i64| {
         let place = if place < 0 { place.saturating_add(length) } else { place };
         place.clamp(least, most)
