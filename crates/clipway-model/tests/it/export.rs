@@ -265,7 +265,9 @@ fn bare_weights_that_fit_several_models_are_asked_for() {
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(layout.file_size()).unwrap();
     let text = Source::resolve(&path, &SourceOptions::default()).unwrap_err().to_string();
     assert!(text.ends_with(
-        "fit 2 models\n  ViT-B-32\n  ViT-B-32-quickgelu\nthey differ only in the activation, which no shape shows"
+        "fit 2 models\n  ViT-B-32 (GELU; as laion2b_e16, laion2b_s34b_b79k, datacomp_xl_s13b_b90k and 14 more)\n  \
+         ViT-B-32-quickgelu (QuickGELU; as openai, laion400m_e31, laion400m_e32 and 2 more)\nthey differ only in the \
+         activation, which no shape shows; a fine-tune has that of the weights it began with"
     ), "{text}");
     let named = SourceOptions { model: Some(ModelChoice::of("ViT-B-32")), ..SourceOptions::default() };
     let prepared = Source::resolve(&path, &named).unwrap();
