@@ -4,7 +4,13 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnnxError {
-    /// The file cannot be loaded.
+    /// The file cannot be read.
+    #[error("the ONNX file cannot be read: {cause}")]
+    Malformed {
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A runtime refuses the file.
     #[error("{runtime} cannot load the ONNX file: {cause}")]
     Load {
         /// The runtime, with its version.
@@ -85,15 +91,10 @@ pub enum OnnxError {
 }
 
 impl OnnxError {
-    /// A file that does not get as far as `rten`.
-    pub(super) fn rten(cause: String) -> OnnxError {
-        OnnxError::Load { runtime: super::rten::NAME.to_owned(), cause }
-    }
-
     /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
-            OnnxError::Load { .. } => "onnx-load",
+            OnnxError::Malformed { .. } | OnnxError::Load { .. } => "onnx-load",
             OnnxError::Input { .. } => "shape-mismatch",
             OnnxError::Run { .. } | OnnxError::Output { .. } => "onnx-run",
             OnnxError::Memory { .. } | OnnxError::Work { .. } => "too-large",

@@ -4,13 +4,16 @@
 //! engine alone. Graphs of other programs are found, run and judged the same way.
 
 mod failure;
-mod runtime;
+mod port;
+mod loaded;
+mod provider;
 mod rten;
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(not(feature = "ort"))]
 #[path = "no_ort.rs"]
 mod ort;
+mod runtime;
 mod session;
 mod sizes;
 mod widen;
@@ -27,8 +30,10 @@ pub use error::OnnxFolderError;
 pub use failure::OnnxError;
 pub use folder::OnnxFolder;
 pub use graph::{OnnxGraphFile, OnnxTowerPorts};
-pub use runtime::{OnnxRuntime, OrtProvider};
-pub use session::{OnnxData, OnnxOutput, OnnxPort, OnnxSession};
+pub use port::{OnnxData, OnnxOutput, OnnxPort};
+pub use provider::OrtProvider;
+pub use runtime::OnnxRuntime;
+pub use session::OnnxSession;
 pub use sizes::OnnxLengths;
 pub use tower::{Colors, OnnxTower};
 pub use verify::{OnnxVerification, classifier_of};

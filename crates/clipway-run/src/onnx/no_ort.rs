@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::failure::OnnxError;
-use super::runtime::{OrtProvider, Parts};
+use super::loaded::Parts;
+use super::provider::OrtProvider;
 
 /// Its name.
 pub(super) fn describe() -> String {

@@ -11,8 +11,9 @@ use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 
 use super::failure::OnnxError;
-use super::runtime::{Loaded, OrtProvider, Parts};
-use super::session::{OnnxData, OnnxOutput, OnnxPort};
+use super::loaded::{Loaded, Parts};
+use super::port::{OnnxData, OnnxOutput, OnnxPort};
+use super::provider::OrtProvider;
 
 /// The variable that names the library.
 const LIBRARY: &str = "ORT_DYLIB_PATH";

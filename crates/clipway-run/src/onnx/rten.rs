@@ -9,8 +9,8 @@ use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
 use super::failure::OnnxError;
-use super::runtime::{Loaded, Parts};
-use super::session::{OnnxData, OnnxOutput, OnnxPort};
+use super::loaded::{Loaded, Parts};
+use super::port::{OnnxData, OnnxOutput, OnnxPort};
 
 /// Name and version.
 pub(super) const NAME: &str = "rten 0.24";

@@ -7,7 +7,9 @@ use clipway_model::input::{self, InputError, Kind};
 
 use super::failure::OnnxError;
 use super::graph::OnnxGraphFile;
-use super::runtime::{Loaded, OnnxRuntime, Parts};
+use super::loaded::{Loaded, Parts};
+use super::port::{OnnxData, OnnxOutput, OnnxPort};
+use super::runtime::OnnxRuntime;
 use super::sizes::{OnnxLengths, SizeGraph};
 use super::watch::{HalfValue, half_values};
 use super::widen::widened;
@@ -20,39 +22,6 @@ pub struct OnnxSession {
     loaded: Box<dyn Loaded>,
     inputs: Vec<OnnxPort>,
     outputs: Vec<OnnxPort>,
-}
-
-/// An input or output of a graph.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnnxPort {
-    /// Its name.
-    pub name: String,
-    /// Its shape; `None` for dimensions chosen by the caller, or unknown.
-    pub shape: Vec<Option<usize>>,
-    /// Whether its elements are integers; bytes do not count.
-    pub integers: bool,
-}
-
-/// Element type of an input.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OnnxData {
-    /// f32.
-    Floats(Vec<f32>),
-    /// Token ids.
-    Integers(Vec<i64>),
-    /// u8.
-    Bytes(Vec<u8>),
-}
-
-/// A result.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OnnxOutput {
-    /// Its name.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// Its elements, row-major.
-    pub values: Vec<f32>,
 }
 
 impl OnnxSession {
@@ -86,7 +55,7 @@ impl OnnxSession {
         lengths: OnnxLengths,
     ) -> Result<(OnnxSession, Vec<HalfValue>), OnnxError> {
         graph.sizes.check(lengths, Budget::default())?;
-        let load = |error: InputError| OnnxError::rten(error.to_string());
+        let load = |error: InputError| OnnxError::Malformed { cause: error.to_string() };
         let values = half_values(&input::read(&graph.path, Kind::Weights).map_err(load)?)?;
         let mut session = OnnxSession::of(OnnxRuntime::Rten, rten::load_as_written(widened(&graph.path)?)?);
         for value in &values {
@@ -107,7 +76,7 @@ impl OnnxSession {
         lengths: OnnxLengths,
         budget: Budget,
     ) -> Result<OnnxSession, OnnxError> {
-        let load = |error: FormatError| OnnxError::rten(error.to_string());
+        let load = |error: FormatError| OnnxError::Malformed { cause: error.to_string() };
         let source = Arc::new(bytes);
         let none = &mut |name: &str| {
             let cause = format!("external data `{}` of a file in memory", shown(name));
@@ -167,39 +136,5 @@ impl OnnxSession {
             return Err(OnnxError::Missing { what: format!("output `{name}`") });
         }
         self.loaded.run(&given, outputs)
-    }
-}
-
-impl OnnxPort {
-    /// Integers in 32 bits.
-    pub(super) fn narrow(&self, values: &[i64]) -> Result<Vec<i32>, OnnxError> {
-        let narrow = values.iter().map(|value| i32::try_from(*value)).collect::<Result<_, _>>();
-        narrow.map_err(|_| OnnxError::Input {
-            name: self.name.clone(),
-            expected: "32-bit integers".to_owned(),
-            found: "larger ones".to_owned(),
-        })
-    }
-
-    /// Checks the type and shape of an input.
-    fn check(&self, shape: &[usize], data: &OnnxData) -> Result<(), OnnxError> {
-        let (count, integers) = match data {
-            OnnxData::Floats(values) => (values.len(), false),
-            OnnxData::Bytes(values) => (values.len(), false),
-            OnnxData::Integers(values) => (values.len(), true),
-        };
-        let fits = |(own, given): (&Option<usize>, &usize)| own.is_none_or(|own| own == *given);
-        let whole = shape.iter().product::<usize>() == count && integers == self.integers;
-        if whole && shape.len() == self.shape.len() && self.shape.iter().zip(shape).all(fits) {
-            return Ok(());
-        }
-        let dims: Vec<String> =
-            self.shape.iter().map(|dim| dim.map_or("any".to_owned(), |length| length.to_string())).collect();
-        let kind = |integers| if integers { "integers" } else { "numbers" };
-        Err(OnnxError::Input {
-            name: self.name.clone(),
-            expected: format!("{} [{}]", kind(self.integers), dims.join(", ")),
-            found: format!("{count} {} as {shape:?}", kind(integers)),
-        })
     }
 }

@@ -7,7 +7,8 @@ use clipway_model::plan::Towers;
 
 use super::failure::OnnxError;
 use super::graph::{BLOCK, OnnxTowerPorts};
-use super::session::{OnnxData, OnnxOutput, OnnxSession};
+use super::port::{OnnxData, OnnxOutput};
+use super::session::OnnxSession;
 use super::watch::HalfValue;
 use crate::tower::{Intermediate, Tower, TowerBatch, TowerDescription, TowerError, TowerInput};
 

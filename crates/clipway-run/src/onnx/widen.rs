@@ -27,7 +27,7 @@ pub(super) enum Value<'a> {
 /// # Errors
 /// Files that cannot be read, or are no ONNX.
 pub(super) fn widened(path: &Path) -> Result<Vec<u8>, OnnxError> {
-    let load = OnnxError::rten;
+    let load = |cause: String| OnnxError::Malformed { cause };
     let read = |path: &Path| input::read(path, Kind::Weights).map_err(|error| load(error.to_string()));
     let bytes = read(path)?;
     let mut external = Vec::new();
@@ -249,5 +249,5 @@ fn push_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 fn malformed(cause: String) -> OnnxError {
-    OnnxError::rten(format!("no ONNX: {cause}"))
+    OnnxError::Malformed { cause: format!("no ONNX: {cause}") }
 }

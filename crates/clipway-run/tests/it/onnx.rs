@@ -259,7 +259,7 @@ fn inputs_and_files_that_do_not_fit_are_refused() {
     assert_eq!(code(&[("input", &[1, 12], OnnxData::Integers(vec![i64::MAX; 12]))]), "shape-mismatch");
     assert!(matches!(
         OnnxSession::from_bytes(b"no model".to_vec(), OnnxLengths::default(), Budget::default()),
-        Err(OnnxError::Load { .. })
+        Err(OnnxError::Malformed { .. })
     ));
 }
 

@@ -214,7 +214,8 @@ fn the_same_operators_in_small_run() {
 fn a_slice_of_nothing_is_nothing() {
     // Backwards, its last place is before its first.
     let slice = node("Slice", &["empty", "zero", "least", "zero", "minus"], "part");
-    let nodes = vec![node("ConstantOfShape", &["zero"], "empty"), slice, node("Identity", &["pixels"], "big")];
+    let nodes =
+        vec![node("ConstantOfShape", &["zero"], "empty"), slice, node("Identity", &["pixels"], "big")];
     let graph = Hostile::new(nodes).storing("zero", &[0], &[1]).storing("minus", &[-1], &[1]);
     assert_eq!(graph.storing("least", &[i64::MIN], &[1]).sum(), 48.0);
 }
