@@ -127,7 +127,7 @@ fn peak(status: &Path) -> u64 {
 }
 
 /// Bytes without a pattern.
-fn random(size: usize) -> Vec<u8> {
+pub fn random(size: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {

@@ -6,9 +6,10 @@
 //! cargo run --release -p clipway-hub --example hub_proofs -- target/release/clipway races --count 20 --megabytes 100
 //! cargo run --release -p clipway-hub --example hub_proofs -- target/release/clipway hostile
 //! cargo run --release -p clipway-hub --example hub_proofs -- target/release/clipway speed --count 5 --megabytes 605
+//! cargo run --release -p clipway-hub --example hub_proofs -- python3 reference --count 1400
 //! ```
 //!
-//! Exits with 1 if something does not hold.
+//! `reference` counts what `huggingface_hub` accepts of the corrupted downloads of the test `faults`. Exits with 1 if something does not hold.
 
 #[path = "../../tests/fake/mod.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -17,6 +18,7 @@ mod fake;
 mod bench;
 mod hostile;
 mod kills;
+mod reference;
 mod speed;
 
 use std::process::ExitCode;
@@ -36,9 +38,10 @@ fn main() -> ExitCode {
         [program, what, ..] if what == "races" => kills::races(program, count, megabytes << 20),
         [program, what, ..] if what == "hostile" => hostile::run(program),
         [program, what, ..] if what == "speed" => speed::run(program, count, megabytes * 1_000_000),
-        _ => {
-            Err("usage: hub_proofs PROGRAM kills|races|hostile|speed [--count N] [--megabytes N]".to_owned())
-        }
+        [python, what, ..] if what == "reference" => reference::run(python, count),
+        _ => Err("usage: hub_proofs PROGRAM kills|races|hostile|speed [--count N] [--megabytes N]\n\
+                  \x20      hub_proofs PYTHON reference [--count N]"
+            .to_owned()),
     };
     match held {
         Ok(said) => {

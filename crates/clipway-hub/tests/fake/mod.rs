@@ -62,6 +62,29 @@ pub enum Fault {
     Spoil,
 }
 
+impl Fault {
+    /// A corrupted download by number, as plans: a fault of the answers of the Hub or of the file server, for one
+    /// request or for all.
+    pub fn corruption(number: usize) -> Vec<Planned> {
+        let on = if number.is_multiple_of(2) { "/object/" } else { "/resolve/" };
+        let place = number.wrapping_mul(7919);
+        let fault = match number / 2 % 7 {
+            0 => Fault::Flip(place),
+            1 => Fault::Cut(place % 200),
+            2 => Fault::Long,
+            3 => Fault::Html,
+            4 => Fault::Tag,
+            5 => Fault::Range,
+            _ => Fault::Whole,
+        };
+        let plan = |times, fault| Planned { on: on.to_owned(), skip: 0, times, fault };
+        // Faults of ranges need a part that is here already.
+        let first = matches!(fault, Fault::Range | Fault::Whole).then(|| plan(1, Fault::Cut(100)));
+        let times = if (number / 14).is_multiple_of(2) { usize::MAX } else { 1 };
+        first.into_iter().chain([plan(times, fault)]).collect()
+    }
+}
+
 /// A fault for requests whose `METHOD path` contains `on`: the first `skip` pass, the next `times` fail.
 #[derive(Clone, Debug)]
 pub struct Planned {
@@ -170,6 +193,11 @@ impl Fake {
     /// Plans a fault.
     pub fn fail(&self, on: &str, skip: usize, times: usize, fault: Fault) {
         self.state().plan.push(Planned { on: on.to_owned(), skip, times, fault });
+    }
+
+    /// Plans several.
+    pub fn plan(&self, plans: Vec<Planned>) {
+        self.state().plan.extend(plans);
     }
 
     /// Forgets requests and faults.

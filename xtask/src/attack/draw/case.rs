@@ -19,7 +19,7 @@ pub struct Stage<'a> {
     pub exported: &'a Path,
 }
 
-/// What goes on beside a run, until it is told that the run has ended.
+/// What goes on beside a run, until it learns that the run has ended.
 pub type Beside = Box<dyn FnOnce(&AtomicBool) + Send>;
 
 /// Looks at what a run left, told whether it succeeded; returns the problems.
