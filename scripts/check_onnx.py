@@ -6,7 +6,7 @@
 
 For each model (by default one of each family) weights by formula are written as open_clip writes them and exported in
 every layout; each file passes `onnx.checker` and is run at batch 1, 2 and 7 by ONNX Runtime and, where it is installed,
-by OpenVINO. Prints one line a file and runtime: the largest difference from open_clip's features in f64 (of unit
+by OpenVINO; if `OLD_ONNXRUNTIME` names a Python with an older ONNX Runtime, by that too. Prints one line a file and runtime: the largest difference from open_clip's features in f64 (of unit
 length where the file normalizes), as a share of the largest value; exit 1 if one is above the bound.
 
 `--goldens` does the same with the files that `xtask goldens onnx FOLDER --keep` writes, against the folder's goldens: the
@@ -19,6 +19,7 @@ Needs torch, timm, open_clip 3.3.0, safetensors, onnx and onnxruntime, and no ne
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -62,6 +63,36 @@ LAYOUTS = {
 }
 
 
+# Runs a file in a Python of its own: arguments are the file, the inputs and where the output goes.
+OTHER = """
+import sys, numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+numpy.save(sys.argv[3], session.run(None, dict(numpy.load(sys.argv[2])))[0])
+"""
+
+
+def old_runtime():
+    """The older ONNX Runtime, with its version."""
+    python = os.environ.get("OLD_ONNXRUNTIME")
+    if not python:
+        return None
+    command = [python, "-c", "import onnxruntime; print(onnxruntime.__version__)"]
+    return python, subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+OLD = old_runtime()
+
+
+def run_elsewhere(python, path, feed):
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder) / "given.npz", Path(folder) / "found.npy"
+        np.savez(given, **feed)
+        subprocess.run([python, "-c", OTHER, path, given, found], check=True)
+        return np.load(found)
+
+
 def runtimes(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -71,6 +102,9 @@ def runtimes(path):
         import openvino
         compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         yield "OpenVINO", lambda feed: compiled(feed)[0]
+    if OLD:
+        python, version = OLD
+        yield f"ONNX Runtime {version}", lambda feed: run_elsewhere(python, path, feed)
 
 
 def check(clipway, name, folder):
