@@ -165,3 +165,35 @@ fn threads(text: &str) -> Result<usize, String> {
         _ => Err("expected a number from 1 to 1024".to_owned()),
     }
 }
+
+/// Parses a side, or a height and a width.
+pub fn image_size(text: &str) -> Result<[usize; 2], String> {
+    let side = |text: &str| match text.parse() {
+        Ok(side @ 1..=16_384) => Ok(side),
+        _ => Err("expected SIDE (such as 336) or HEIGHTxWIDTH, each from 1 to 16384".to_owned()),
+    };
+    match text.split_once('x') {
+        Some((height, width)) => Ok([side(height)?, side(width)?]),
+        None => side(text).map(|side| [side; 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_strictly() {
+        assert_eq!(size("2GB"), Ok(2_000_000_000));
+        assert_eq!(size(" 500 mb"), Ok(500_000_000));
+        assert_eq!(size("17"), Ok(17));
+        for bad in ["", "0", "GB", "2TB", "-1", "1.5GB", "99999999999999999999"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(image_size("336"), Ok([336, 336]));
+        assert_eq!(image_size("192x320"), Ok([192, 320]));
+        for bad in ["", "0", "x", "20x", "99999"] {
+            assert!(image_size(bad).is_err(), "{bad}");
+        }
+    }
+}

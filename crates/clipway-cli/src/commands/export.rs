@@ -3,18 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
-use clipway_formats::shown_path;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{Export as Prepared, TokenizerParts, VerifyError, WeightsFormat, WriteOptions};
-use clipway_model::layout::OWN_TOKENIZER;
 use clipway_model::mix::Mixed;
 use clipway_model::output::StepHook;
 use clipway_model::plan::{Precision, Towers};
-use clipway_model::source::{ConfigOrigin, Source, SourceOptions};
-use clipway_model::spelling::{StoredWeights, TARGETS, Target};
-use clipway_run::load::{self, LoadError, LoadOptions, LoadedTokenizer};
+use clipway_model::source::{Source, SourceOptions};
+use clipway_model::spelling::{StoredWeights, Target};
+use clipway_run::load::{self, LoadError, LoadOptions};
 use clipway_run::verify::{FolderVerification, Report};
 use serde_json::{Value, json};
 
@@ -23,8 +20,9 @@ use super::export_report::{dry_run, text_of};
 use super::int8::{Chosen, Int8Kind, Int8Options};
 use super::license;
 use super::onnx::{self, OnnxOptions};
+use super::{export_targets, export_tokenizer};
 use crate::failure::Failure;
-use crate::options::size;
+use crate::options::{image_size, size};
 use crate::progress::StageBars;
 use crate::reading::ReadingOptions;
 use crate::source::{self, SourceArguments, export_failure, load_failure};
@@ -93,7 +91,7 @@ impl Export {
 #[derive(Args)]
 pub struct ExportOptions {
     /// Targets to write; those of several layouts become folders inside `--out`
-    #[arg(long, value_name = "TARGET", value_parser = targets(), value_delimiter = ',', default_value = "open_clip")]
+    #[arg(long, value_name = "TARGET", value_parser = export_targets::names(), value_delimiter = ',', default_value = "open_clip")]
     to: Vec<String>,
 
     /// Dtype of the weights [default: same as the source]
@@ -205,7 +203,7 @@ impl ExportOptions {
     ) -> Result<(), Failure> {
         let composed = mixed.map(|mixed| Arc::clone(&mixed.composed));
         let mut options = SourceOptions { composed, ..self.options(named)? };
-        let groups = self.groups();
+        let groups = export_targets::groups(&self.to);
         let tokenizer = self.reading.tokenizer.as_deref();
         let mut source =
             load::resolve(checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;
@@ -218,8 +216,9 @@ impl ExportOptions {
             check_writable(&source, tokenizer, &self.inputs)?;
         }
         let layouts = groups.iter().map(|targets| targets[0].spelling.layout);
-        let tokenizers =
-            layouts.map(|layout| self.tokenizer(&mut source, layout, ui)).collect::<Result<Vec<_>, _>>()?;
+        let tokenizers = layouts
+            .map(|layout| export_tokenizer::tokenizer(&mut source, tokenizer, layout, ui))
+            .collect::<Result<Vec<_>, _>>()?;
         let is_onnx = |target: &&Target| matches!(target.spelling.weights, StoredWeights::Graphs(_));
         if self.max_shard_size.is_some() && groups.concat().iter().any(is_onnx) {
             let message =
@@ -268,7 +267,7 @@ impl ExportOptions {
     /// Whether all targets are written into one folder, as one layout.
     #[cfg(feature = "hub")]
     pub fn has_one_layout(&self) -> bool {
-        self.groups().len() == 1
+        export_targets::groups(&self.to).len() == 1
     }
 
     /// The license that was given, and where its text is.
@@ -373,53 +372,6 @@ impl ExportOptions {
         }
         Ok((document, text_of(&report)))
     }
-
-    /// Reads the tokenizer into the source's contract, and returns the tokenizer files to write. Warns if open_clip
-    /// will look the tokenizer up by the name in the config.
-    fn tokenizer(&self, source: &mut Source, layout: &str, ui: &Ui) -> Result<TokenizerParts, Failure> {
-        if source.tower() == Towers::Image {
-            return Ok(TokenizerParts::default());
-        }
-        let folder = self.reading.tokenizer.clone().unwrap_or_else(|| source.folder().to_owned());
-        let found = LoadedTokenizer::read_into(source, &folder).map_err(|error| load_failure(&error))?;
-        if let Some(found) = found {
-            return found.parts_for(layout, source).map_err(|error| load_failure(&error));
-        }
-        let text = &source.config().model.text;
-        let folder = shown_path(&folder);
-        let name = text.tokenizer.name.as_deref().filter(|name| *name != OWN_TOKENIZER);
-        // A config that states a name says which tokenizer it is; the number of rows does not.
-        let is_stated = !matches!(source.origin(), ConfigOrigin::Layout(_));
-        let Some(name) = name.filter(|_| is_stated) else {
-            let rows = text.vocab_size;
-            let known = name.map(|name| format!(", as many as `{name}` has")).unwrap_or_default();
-            let message = format!(
-                "`{folder}` has no tokenizer, and the built-in one is not known to fit the model: its token embedding has \
-                 {rows} rows{known}"
-            );
-            let hint = "pass the folder of its files with `--tokenizer DIR`, or pass `--tower image`";
-            return Err(Failure { hint: Some(hint.to_owned()), ..Failure::no("missing-tokenizer", message) });
-        };
-        ui.warn(&format!(
-            "`{folder}` does not contain the tokenizer `{name}`, so the export will not run offline (pass `--tokenizer \
-             DIR`)"
-        ));
-        Ok(TokenizerParts::default())
-    }
-
-    /// The requested targets without repeats, grouped by layout.
-    fn groups(&self) -> Vec<Vec<&'static Target>> {
-        let asked = |target: &&Target| self.to.iter().any(|name| name == target.name);
-        let mut groups: Vec<Vec<&Target>> = Vec::new();
-        for target in TARGETS.iter().filter(asked) {
-            let layout = |group: &&mut Vec<&Target>| group[0].spelling.layout == target.spelling.layout;
-            match groups.iter_mut().find(layout) {
-                Some(group) => group.push(target),
-                None => groups.push(vec![target]),
-            }
-        }
-        groups
-    }
 }
 
 /// Inputs of an export besides its source.
@@ -429,11 +381,6 @@ struct Others<'a> {
     paths: &'a [&'a Path],
     /// The texts that chose the vocabulary.
     texts: Option<&'a VocabularyTexts<'a>>,
-}
-
-/// Names of the targets, each with a description.
-fn targets() -> PossibleValuesParser {
-    PossibleValuesParser::new(TARGETS.iter().map(|target| PossibleValue::new(target.name).help(target.about)))
 }
 
 /// Verifies a folder before it is moved into place. A folder that fails stays out.
@@ -447,36 +394,4 @@ fn verified(
     let verification = FolderVerification { inputs, load: load.clone(), source: options.clone() };
     let report: Report = verification.run(folder, checkpoint)?;
     if report.passed { Ok(report) } else { Err(report.explanation().into()) }
-}
-
-/// Parses a side, or a height and a width.
-fn image_size(text: &str) -> Result<[usize; 2], String> {
-    let side = |text: &str| match text.parse() {
-        Ok(side @ 1..=16_384) => Ok(side),
-        _ => Err("expected SIDE (such as 336) or HEIGHTxWIDTH, each from 1 to 16384".to_owned()),
-    };
-    match text.split_once('x') {
-        Some((height, width)) => Ok([side(height)?, side(width)?]),
-        None => side(text).map(|side| [side; 2]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_strictly() {
-        assert_eq!(size("2GB"), Ok(2_000_000_000));
-        assert_eq!(size(" 500 mb"), Ok(500_000_000));
-        assert_eq!(size("17"), Ok(17));
-        for bad in ["", "0", "GB", "2TB", "-1", "1.5GB", "99999999999999999999"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-        assert_eq!(image_size("336"), Ok([336, 336]));
-        assert_eq!(image_size("192x320"), Ok([192, 320]));
-        for bad in ["", "0", "x", "20x", "99999"] {
-            assert!(image_size(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -9,6 +9,8 @@ mod destination;
 mod embed;
 mod export;
 mod export_report;
+mod export_targets;
+mod export_tokenizer;
 mod inspect;
 mod models;
 mod int8;
