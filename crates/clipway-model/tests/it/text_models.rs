@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::ModelConfig;
 use clipway_model::config::text_model::TextModel;
+use clipway_model::contract::{HiddenTexts, TrimmedVocabulary};
 use clipway_model::plan::Towers;
-use clipway_model::source::{Source, SourceOptions};
+use clipway_model::source::{Source, SourceOptions, Vocabulary};
 
 use crate::bench::Bench;
 
@@ -76,15 +77,32 @@ fn a_config_that_does_not_fit_is_refused_with_all_differences() {
     assert!(malformed.contains("config.json"), "{malformed}");
 }
 
+const COCA: &str = r#"{"embed_dim": 8, "custom_text": true,
+    "vision_cfg": {"image_size": 8, "layers": 1, "width": 16, "head_width": 8, "patch_size": 4},
+    "text_cfg": {"width": 8, "heads": 2, "layers": 1, "context_length": 4, "vocab_size": 9, "embed_cls": true},
+    "multimodal_cfg": {"width": 8, "heads": 2, "layers": 2}}"#;
+
+#[test]
+fn the_vocabulary_of_coca_is_not_trimmed() {
+    let bench = Bench::of_model(COCA, &ModelConfig::parse(COCA.as_bytes()).unwrap());
+    let choice = TrimmedVocabulary {
+        kept: 2,
+        of: 9,
+        texts: 1,
+        texts_sha256: "0".repeat(64),
+        hidden: HiddenTexts::default(),
+    };
+    let vocabulary = Some(Arc::new(Vocabulary { kept: Arc::from([0, 8]), choice }));
+    let error = bench.export(&SourceOptions { vocabulary, ..bench.options() }).unwrap_err();
+    assert!(error.to_string().contains("a CoCa cannot be trimmed: its decoder writes texts"), "{error}");
+    assert!(!bench.target().exists());
+}
+
 #[test]
 fn the_decoder_of_coca_is_written_with_the_whole_model_alone() {
-    let config = r#"{"embed_dim": 8, "custom_text": true,
-        "vision_cfg": {"image_size": 8, "layers": 1, "width": 16, "head_width": 8, "patch_size": 4},
-        "text_cfg": {"width": 8, "heads": 2, "layers": 1, "context_length": 4, "vocab_size": 9, "embed_cls": true},
-        "multimodal_cfg": {"width": 8, "heads": 2, "layers": 2}}"#;
-    let model = ModelConfig::parse(config.as_bytes()).unwrap();
+    let model = ModelConfig::parse(COCA.as_bytes()).unwrap();
     let written = |tower: Towers| {
-        let bench = Bench::of_model(config, &model);
+        let bench = Bench::of_model(COCA, &model);
         let report = bench.export(&SourceOptions { tower: Some(tower), ..bench.options() }).unwrap();
         assert_eq!(report.ledger.source_tensors, bench.tensors.len());
         report.artifact.tensors.keys().filter(|name| name.starts_with("text_decoder.")).count()
