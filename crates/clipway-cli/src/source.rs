@@ -82,6 +82,20 @@ impl Backend {
     }
 }
 
+/// The source of a command that has one, unless `--model` and `--pretrained` name it.
+#[derive(Args)]
+pub struct MainSource {
+    /// Weight file, shard index, folder, `hf-hub:OWNER/NAME`, or NAME:TAG
+    #[arg(
+        id = "source",
+        value_name = "SOURCE",
+        required_unless_present = "pretrained",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub name: SourceName,
+}
+
 /// How to read a source.
 #[derive(Args)]
 pub struct SourceArguments {
@@ -139,6 +153,12 @@ impl SourceArguments {
             others.insert(0, std::mem::take(source).to_path_buf());
         }
         self.name(source)
+    }
+
+    /// A source that these may name, and the base of an adapter.
+    pub fn sources<'a>(&'a mut self, source: &'a mut SourceName) -> Result<Vec<&'a mut SourceName>, Failure> {
+        self.name(source)?;
+        Ok(self.with_base(source))
     }
 
     /// A source, and the base of an adapter.
@@ -217,24 +237,23 @@ pub fn load_to_run(
 
 /// The ONNX graphs of a path, where they are to be run as they are.
 pub fn graphs(path: &Path, backend: Option<Backend>) -> Result<Option<OnnxFolder>, Failure> {
-    let runtime = match backend {
-        Some(backend) => match backend.runtime() {
-            Some(runtime) => runtime,
-            None => return Ok(None),
-        },
-        None => OnnxRuntime::default(),
+    let Some(runtime) = backend.map_or(Some(OnnxRuntime::default()), Backend::runtime) else {
+        return Ok(None);
     };
     match OnnxFolder::is_at(path).then(|| OnnxFolder::open(path)) {
         Some(Ok(folder)) => Ok(Some(OnnxFolder { runtime, ..folder })),
         // A file of weights alone is a source as any other.
         Some(Err(OnnxFolderError::NoTower { .. })) if backend.is_none() && path.is_file() => Ok(None),
         Some(Err(error)) => Err(onnx_failure(&error)),
-        None if backend.is_some() => {
-            let message = format!("`--backend`: `{}` has no ONNX files", shown_path(path));
-            Err(Failure::could_not_run("bad-option", message)
-                .hint("write them with `clipway export --to onnx`"))
-        }
-        None => Ok(None),
+        None => match backend.and_then(|backend| backend.to_possible_value()) {
+            Some(backend) => {
+                let (backend, path) = (backend.get_name(), shown_path(path));
+                let message = format!("`--backend {backend}`: `{path}` has no ONNX files");
+                Err(Failure::could_not_run("bad-option", message)
+                    .hint("write them with `clipway export --to onnx`"))
+            }
+            None => Ok(None),
+        },
     }
 }
 

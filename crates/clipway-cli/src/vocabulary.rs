@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clipway_formats::{shown, shown_path};
+use clipway_formats::{shown, shown_first, shown_path};
 use clipway_model::input;
 use clipway_model::plan::Towers;
 use clipway_model::source::{Source, Vocabulary};
@@ -118,14 +118,12 @@ pub fn check_writable(
     if others.is_empty() {
         return Ok(());
     }
-    let named: Vec<String> = others.iter().take(NAMED).map(|text| format!("`{}`", shown(text))).collect();
-    let more = if others.len() > NAMED { ", …" } else { "" };
     let message = format!(
-        "`{}`: the trimmed vocabulary writes {} of {} with other tokens: {}{more}",
+        "`{}`: the trimmed vocabulary writes {} of {} with other tokens: {}",
         shown_path(path),
         others.len(),
         counted(texts.len(), "text"),
-        named.join(", ")
+        shown_first(&others, NAMED)
     );
     Err(Failure::no("vocabulary", message).hint("add these texts to the file of `--vocabulary-from`"))
 }

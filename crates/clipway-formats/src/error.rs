@@ -168,6 +168,13 @@ pub fn shown_up_to(text: &str, most: usize) -> String {
     out
 }
 
+/// The first texts of several, each safe for a message and quoted, and an ellipsis where there are more.
+pub fn shown_first(texts: &[String], most: usize) -> String {
+    let first: Vec<String> = texts.iter().take(most).map(|text| format!("`{}`", shown(text))).collect();
+    let more = if texts.len() > most { ", …" } else { "" };
+    format!("{}{more}", first.join(", "))
+}
+
 /// Maximum number of characters of a path in a message: more than any system's longest path.
 const SHOWN_PATH: usize = 4096;
 

@@ -44,7 +44,7 @@ mod zip;
 pub use base64::base64;
 pub use codes::CODES;
 pub use dtype::Dtype;
-pub use error::{Code, FormatError, Place, is_invisible, shown, shown_path, shown_up_to};
+pub use error::{Code, FormatError, Place, is_invisible, shown, shown_first, shown_path, shown_up_to};
 pub use json::{Json, JsonCursor, JsonLimits, JsonValue, push_json_string};
 pub use memory::{check_room, reserve};
 pub use npy::NpyFile;

@@ -167,6 +167,11 @@ impl PushFile {
         if state == PushState::Large { &self.sha256 } else { &self.git }
     }
 
+    /// Whether a hash is one of its two.
+    fn has_hash(&self, hash: &str) -> bool {
+        self.sha256 == hash || self.git == hash
+    }
+
     /// The bytes of a file that stands in the commit itself.
     pub(crate) fn inline(&self) -> Result<Vec<u8>, HubError> {
         let bytes = self.content.read(self.size)?;
@@ -252,7 +257,7 @@ impl Hub {
         }
         for (file, state) in local.iter().zip(&mut states) {
             let there = head.files.get(&file.path).map(|entry| entry.content.hash());
-            if there.is_some_and(|hash| [&file.sha256, &file.git].iter().any(|ours| *ours == hash)) {
+            if there.is_some_and(|hash| file.has_hash(hash)) {
                 *state = PushState::Unchanged;
             }
         }
@@ -301,7 +306,7 @@ impl Hub {
         let tree = tree::list(&self.http, repo, &commit)?;
         let is_foreign = |file: &PushFile| {
             let there = tree.files.get(&file.path).map(|entry| entry.content.hash());
-            there.is_some_and(|hash| hash != file.sha256 && hash != file.git)
+            there.is_some_and(|hash| !file.has_hash(hash))
         };
         match local.iter().any(|file| file.path == "README.md" && is_foreign(file)) {
             true => {

@@ -15,22 +15,15 @@ use crate::checklist::{self, Checklist, Program};
 use crate::contract;
 use crate::failure::{COULD_NOT_RUN, Failure, INTERRUPTED};
 use crate::output;
-use crate::source::{self, SourceArguments};
-use crate::source_name::SourceName;
+use crate::source::{self, MainSource, SourceArguments};
 use crate::ui::Ui;
 
 /// Check whether a model can be deployed as it is: format, config, preprocessing, tokenizer, values, verification, and
 /// which programs load it
 #[derive(Args)]
 pub struct Check {
-    /// Weight file, shard index, folder, `hf-hub:OWNER/NAME`, or NAME:TAG
-    #[arg(
-        value_name = "SOURCE",
-        required_unless_present = "pretrained",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(super) source: SourceName,
+    #[command(flatten)]
+    pub(super) source: MainSource,
 
     /// Programs that must load it as it is
     #[arg(long = "for", value_name = "PROGRAM", value_enum, value_delimiter = ',')]
@@ -63,18 +56,18 @@ struct Found {
 impl Check {
     /// Checks and prints; false if a point fails.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let open = |html: &Path| output::file(html, self.force, &[&self.source]);
+        let open = |html: &Path| output::file(html, self.force, &[&self.source.name]);
         let staging = self.html.as_deref().map(open).transpose()?;
         let found = self.found(ui)?;
         let artifact = found.artifact.as_ref();
         if let Some(staging) = staging {
-            let name = shown_path(&self.source).to_string();
+            let name = shown_path(&self.source.name).to_string();
             let report = artifact.and_then(|artifact| artifact.verification.as_ref());
             let page = checklist::page(&name, &found.list, found.contract.as_ref(), report);
             output::put(staging, |mut file| file.write_all(page.as_bytes()))?;
         }
         if ui.json() {
-            let name = self.source.to_string_lossy();
+            let name = self.source.name.to_string_lossy();
             ui.data_json(
                 &json!({ "source": name, "passes": found.list.passes(), "points": found.list.points }),
             )?;
@@ -92,26 +85,31 @@ impl Check {
             COULD_NOT_RUN | INTERRUPTED => Err(failure),
             _ => Ok(checklist::unopened(&failure)),
         };
-        if self.source.is_dir() {
-            match Artifact::find(&self.source) {
+        if self.source.name.is_dir() {
+            match Artifact::find(&self.source.name) {
                 Ok(artifact) => found.artifact = artifact,
                 Err(error) => {
                     found.list.points.push(unopened(source::artifact_failure(&error))?);
                     return Ok(found);
                 }
             }
-            match source::graphs(&self.source, self.arguments.backend) {
-                Ok(Some(folder)) if !has_weights(&self.source) => {
+            match source::graphs(&self.source.name, self.arguments.backend) {
+                Ok(Some(folder)) if !has_weights(&self.source.name) => {
                     found.list.points.extend(checklist::graphs(&folder));
                     self.add_artifact(&mut found);
-                    found.list.points.extend(checklist::programs(&self.source, &given, None, &self.programs));
+                    found.list.points.extend(checklist::programs(
+                        &self.source.name,
+                        &given,
+                        None,
+                        &self.programs,
+                    ));
                     return Ok(found);
                 }
                 Ok(_) => {}
                 Err(failure) => found.list.points.push(unopened(failure)?),
             }
         }
-        let checkpoint = match self.arguments.open(&self.source) {
+        let checkpoint = match self.arguments.open(&self.source.name) {
             Ok(checkpoint) => checkpoint,
             Err(failure) => {
                 found.list.points.push(unopened(failure)?);
@@ -121,14 +119,14 @@ impl Check {
         let options =
             InspectOptions { selection: self.arguments.selection(), tensors: false, statistics: !self.quick };
         let inspection = inspect::inspection(&checkpoint, &options, ui)?;
-        let resolved = source::resolve(&checkpoint, &self.arguments.options(Some(&self.source)));
+        let resolved = source::resolve(&checkpoint, &self.arguments.options(Some(&self.source.name)));
         let known =
             resolved.and_then(|mut source| contract::of(&mut source).map(|contract| (source, contract)));
         let seen = known.as_ref().map(|(source, contract)| (source, contract));
         found.list.points.extend(checklist::source(&given, &inspection, seen));
         self.add_artifact(&mut found);
         if let Ok((source, contract)) = known {
-            let programs = checklist::programs(&self.source, &given, Some(&source), &self.programs);
+            let programs = checklist::programs(&self.source.name, &given, Some(&source), &self.programs);
             found.list.points.extend(programs);
             found.contract = Some(contract);
         }
@@ -144,11 +142,12 @@ impl Check {
         let weights = weights
             .and_then(|weights| Some(format!(" --weights {}", weights.to_possible_value()?.get_name())));
         let options = [model, under, base, weights].into_iter().flatten().collect::<String>();
-        format!("{}{options}", self.source.said())
+        format!("{}{options}", self.source.name.said())
     }
 
     fn add_artifact(&self, found: &mut Found) {
-        let points = checklist::artifact(&self.source, &self.given(), found.artifact.as_ref(), !self.quick);
+        let points =
+            checklist::artifact(&self.source.name, &self.given(), found.artifact.as_ref(), !self.quick);
         found.list.points.extend(points);
     }
 }

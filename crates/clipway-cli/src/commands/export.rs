@@ -25,7 +25,7 @@ use crate::failure::Failure;
 use crate::options::{image_size, size};
 use crate::progress::StageBars;
 use crate::reading::ReadingOptions;
-use crate::source::{self, SourceArguments, export_failure, load_failure};
+use crate::source::{self, MainSource, SourceArguments, export_failure, load_failure};
 use crate::source_name::SourceName;
 use crate::ui::Ui;
 use crate::verification::InputOptions;
@@ -57,14 +57,8 @@ enum TowerName {
 /// Export a source to a folder that open_clip loads, verified against the source
 #[derive(Args)]
 pub struct Export {
-    /// A checkpoint, a weight file, a shard index, a folder, `hf-hub:OWNER/NAME`, or NAME:TAG
-    #[arg(
-        value_name = "SOURCE",
-        required_unless_present = "pretrained",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(super) source: SourceName,
+    #[command(flatten)]
+    pub(super) source: MainSource,
 
     #[command(flatten)]
     destination: Destination,
@@ -76,15 +70,22 @@ pub struct Export {
 impl Export {
     /// The sources, which may be on the Hub.
     pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
-        self.options.source_arguments.name(&mut self.source)?;
-        Ok(self.options.source_arguments.with_base(&mut self.source))
+        self.options.source_arguments.sources(&mut self.source.name)
     }
 
     /// Exports, or reports what an export would do.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let checkpoint = self.options.source_arguments.open(&self.source)?;
-        self.options.run((&checkpoint, Some(&self.source), None), &[], &self.destination, ui)
+        let checkpoint = self.options.source_arguments.open(&self.source.name)?;
+        self.options.run(&Subject::One(&checkpoint, &self.source.name), &[], &self.destination, ui)
     }
+}
+
+/// What is exported.
+pub enum Subject<'a> {
+    /// A checkpoint, and how it was named.
+    One(&'a Arc<Checkpoint>, &'a SourceName),
+    /// Several, and how they are mixed.
+    Mixed(&'a Mixed),
 }
 
 /// What to write, and how
@@ -167,10 +168,10 @@ impl ExportOptions {
     }
 
     /// Exports a checkpoint, or reports what an export would do. Targets of several layouts become folders inside the
-    /// output, which must not contain any of `inputs`. A checkpoint of several sources comes with how they are mixed.
+    /// output, which must not contain any of `inputs`.
     pub fn run(
         &self,
-        source: (&Arc<Checkpoint>, Option<&SourceName>, Option<&Mixed>),
+        subject: &Subject<'_>,
         inputs: &[&Path],
         destination: &Destination,
         ui: &Ui,
@@ -183,7 +184,7 @@ impl ExportOptions {
             }
             false => ui.data(&text).map_err(|failure| destination.written(failure)),
         };
-        self.export(source, inputs, destination, &mut print, ui)?;
+        self.export(subject, inputs, destination, &mut print, ui)?;
         let printed = match &documents[..] {
             [] => Ok(()),
             [document] => ui.data_json(document),
@@ -195,13 +196,16 @@ impl ExportOptions {
     /// Exports a checkpoint, or finds what an export would do, and passes on the report of each layout.
     pub fn export(
         &self,
-        (checkpoint, named, mixed): (&Arc<Checkpoint>, Option<&SourceName>, Option<&Mixed>),
+        subject: &Subject<'_>,
         inputs: &[&Path],
         destination: &Destination,
         report: &mut dyn FnMut(Value, String) -> Result<(), Failure>,
         ui: &Ui,
     ) -> Result<(), Failure> {
-        let composed = mixed.map(|mixed| Arc::clone(&mixed.composed));
+        let (checkpoint, named, composed) = match subject {
+            Subject::One(checkpoint, name) => (*checkpoint, Some(*name), None),
+            Subject::Mixed(mixed) => (&mixed.checkpoint, None, Some(Arc::clone(&mixed.composed))),
+        };
         let mut options = SourceOptions { composed, ..self.options(named)? };
         let groups = export_targets::groups(&self.to);
         let tokenizer = self.reading.tokenizer.as_deref();

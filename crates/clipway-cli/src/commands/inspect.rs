@@ -19,8 +19,7 @@ use crate::contract::table;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::hub::Reads;
 use crate::progress::StageBars;
-use crate::source::{self, SourceArguments};
-use crate::source_name::SourceName;
+use crate::source::{self, MainSource, SourceArguments};
 use crate::text::{bytes, counted, millions};
 use crate::ui::Ui;
 use crate::verification::verify_failure;
@@ -31,14 +30,8 @@ const MOST_NAMES: usize = 12;
 /// Show what a source is: format, layout, training state, matching models
 #[derive(Args)]
 pub struct Inspect {
-    /// Weight file, shard index, folder, `hf-hub:OWNER/NAME`, or NAME:TAG
-    #[arg(
-        value_name = "SOURCE",
-        required_unless_present = "pretrained",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(super) source: SourceName,
+    #[command(flatten)]
+    pub(super) source: MainSource,
 
     /// List every tensor
     #[arg(long)]
@@ -73,21 +66,22 @@ impl Inspect {
     /// Inspects and prints.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let source = &self.arguments;
-        if self.source.is_dir()
-            && let Some(folder) = source::graphs(&self.source, source.backend)?
+        if self.source.name.is_dir()
+            && let Some(folder) = source::graphs(&self.source.name, source.backend)?
         {
-            let artifact = Artifact::find(&self.source).map_err(|error| source::artifact_failure(&error))?;
+            let artifact =
+                Artifact::find(&self.source.name).map_err(|error| source::artifact_failure(&error))?;
             return super::onnx_inspect::run(&folder, artifact.as_ref(), ui);
         }
-        let checkpoint = source.open(&self.source)?;
-        let given = source.options(Some(&self.source));
+        let checkpoint = source.open(&self.source.name)?;
+        let given = source.options(Some(&self.source.name));
         if self.graph {
             return graphs(&checkpoint, &given, ui);
         }
         let options =
             InspectOptions { selection: source.selection(), tensors: self.tensors, statistics: self.stats };
         let inspection = inspection(&checkpoint, &options, ui)?;
-        let graph = source::graphs(&self.source, None).ok().flatten();
+        let graph = source::graphs(&self.source.name, None).ok().flatten();
         let contract = contract(&checkpoint, &given);
         let probed = self.probe.then(|| probe(&checkpoint, given, ui)).transpose()?;
         if ui.json() {

@@ -9,7 +9,7 @@ use clipway_model::mix::{MixError, ScaleFrom, pair};
 use clipway_run::mix::{MixSourcesError, mix_sources};
 
 use super::destination::Destination;
-use super::export::ExportOptions;
+use super::export::{ExportOptions, Subject};
 use crate::failure::{self, Failure, List};
 use crate::hub::{self, Reads};
 use crate::source::load_failure;
@@ -76,7 +76,7 @@ impl Mix {
             let [image_source, text_source] = sources;
             let mixed = pair(image_source, text_source, scale).map_err(|error| mix_failure(&error))?;
             let inputs: [&Path; 2] = [image, text];
-            return self.export.run((&mixed.checkpoint, None, Some(&mixed)), &inputs, &self.destination, ui);
+            return self.export.run(&Subject::Mixed(&mixed), &inputs, &self.destination, ui);
         }
         let (mut paths, shares) = shares(&self.sources)?;
         paths.iter_mut().try_for_each(|path| hub::bring(path, Reads::Weights, ui))?;
@@ -88,7 +88,7 @@ impl Mix {
             _ => Failure::could_not_run("internal", failure::chain(&error)),
         })?;
         let inputs: Vec<&Path> = paths.iter().map(|path| &**path).collect();
-        self.export.run((&mixed.checkpoint, None, Some(&mixed)), &inputs, &self.destination, ui)
+        self.export.run(&Subject::Mixed(&mixed), &inputs, &self.destination, ui)
     }
 }
 

@@ -28,7 +28,6 @@ use clap::Subcommand;
 
 use crate::failure::Failure;
 use crate::hub::{self, Reads};
-use crate::source::SourceArguments;
 use crate::source_name::SourceName;
 use crate::ui::Ui;
 
@@ -91,8 +90,8 @@ impl Command {
     /// The sources of the command, which may be on the Hub.
     fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
         match self {
-            Command::Inspect(command) => named(&mut command.arguments, &mut command.source),
-            Command::Check(command) => named(&mut command.arguments, &mut command.source),
+            Command::Inspect(command) => command.arguments.sources(&mut command.source.name),
+            Command::Check(command) => command.arguments.sources(&mut command.source.name),
             Command::Export(command) => command.sources(),
             Command::Mix(command) => command.sources(),
             Command::Verify(command) => command.sources(),
@@ -103,13 +102,4 @@ impl Command {
             _ => Ok(Vec::new()),
         }
     }
-}
-
-/// A source that options may name, and the base of an adapter.
-fn named<'a>(
-    arguments: &'a mut SourceArguments,
-    source: &'a mut SourceName,
-) -> Result<Vec<&'a mut SourceName>, Failure> {
-    arguments.name(source)?;
-    Ok(arguments.with_base(source))
 }

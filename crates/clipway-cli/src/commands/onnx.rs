@@ -120,8 +120,7 @@ impl OnnxOptions {
             return Err(Failure::could_not_run("missing", message));
         }
         // Labels are read by both towers' model as it is, whatever is written of it.
-        let whole = SourceOptions { vocabulary: None, ..as_it_is(options) };
-        let source = source::resolve(checkpoint, &whole)?;
+        let source = source::resolve(checkpoint, &whole(options))?;
         let clip = Clip::load(&source, &source::load_options(ui)?);
         let clip = clip.map_err(|error| source::load_failure(&error))?;
         let classifier = classifier_of(&clip, labels, self.template.clone());
@@ -133,6 +132,11 @@ impl OnnxOptions {
 /// How a source is resolved as the reference: both towers, nothing rounded or folded.
 fn as_it_is(options: &SourceOptions) -> SourceOptions {
     SourceOptions { precision: None, fold: false, tower: None, ..options.clone() }
+}
+
+/// The same with the whole vocabulary.
+fn whole(options: &SourceOptions) -> SourceOptions {
+    SourceOptions { vocabulary: None, ..as_it_is(options) }
 }
 
 /// Runs the files that are about to be put in place by a runtime that is not the engine, against the source.
@@ -153,8 +157,7 @@ pub fn verified(
     let mut report = verification.run(&opened, &source)?;
     if options.vocabulary.is_some() {
         // The graphs are compared with the trimmed tower, and that one with the whole.
-        let whole = SourceOptions { vocabulary: None, ..as_it_is(options) };
-        let whole = Source::of(Arc::clone(prepared.source().checkpoint()), &whole)?;
+        let whole = Source::of(Arc::clone(prepared.source().checkpoint()), &whole(options))?;
         report.add(same_texts([&whole, &source], load, inputs)?);
     }
     if let Some(Budget { options, inputs }) = budget {

@@ -44,7 +44,7 @@ impl Pull {
         let Named { reference, wanted, .. } = &named;
         let tree = hub.tree(&reference.repo, reference.revision()).map_err(refuse)?;
         let pulled = match wanted {
-            Wanted::OpenClip(_) | Wanted::File(_) => fetched(&hub, &named, &tree)?.1,
+            Wanted::OpenClip(_) | Wanted::File(_) => fetched(&hub, &named, &tree)?,
             Wanted::Usual => {
                 let all: Vec<&str> = tree.files.keys().map(String::as_str).collect();
                 hub.pull(&reference.repo, &tree, &all).map_err(refuse)?

@@ -11,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::destination::Destination;
-use super::export::ExportOptions;
+use super::export::{ExportOptions, Subject};
 use super::license;
 use crate::failure::Failure;
 use crate::hub::{self, Published, client, failure};
@@ -95,13 +95,10 @@ struct Folder {
 impl Push {
     /// The sources, which may be on the Hub.
     pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
-        let arguments = &mut self.export.source_arguments;
-        let is_named = arguments.pretrained.is_some();
-        arguments.name(&mut self.source)?;
-        if is_named {
+        if self.export.source_arguments.pretrained.is_some() {
             self.export.default_to_fp32();
         }
-        Ok(self.export.source_arguments.with_base(&mut self.source))
+        self.export.source_arguments.sources(&mut self.source)
     }
 
     /// Exports if need be, checks the folder and uploads what changed.
@@ -197,13 +194,8 @@ impl Push {
             ui.say(&text);
             Ok(())
         };
-        self.export.export(
-            (&checkpoint, Some(source), None),
-            &[],
-            &Destination::new(path.clone()),
-            &mut report,
-            ui,
-        )?;
+        let destination = Destination::new(path.clone());
+        self.export.export(&Subject::One(&checkpoint, source), &[], &destination, &mut report, ui)?;
         let artifact = Artifact::read(&path).map_err(|error| artifact_failure(&error))?;
         match artifact.contract.license.is_some() {
             true => Ok(Folder { path, artifact, is_new: true, _temporary: temporary }),

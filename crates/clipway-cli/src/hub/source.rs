@@ -134,11 +134,10 @@ fn distant<'a>(hub: &Hub, repo: &RepoName, tree: &Tree, choice: &'a Choice) -> V
 }
 
 /// Pulls the files that make a model.
-pub fn fetched(hub: &Hub, named: &Named, tree: &Tree) -> Result<(Choice, Pulled), Failure> {
+pub fn fetched(hub: &Hub, named: &Named, tree: &Tree) -> Result<Pulled, Failure> {
     let choice = chosen(named, tree).map_err(|error| failure(&error))?;
     let files: Vec<&str> = choice.files.iter().map(String::as_str).collect();
-    let pulled = hub.pull(&named.reference.repo, tree, &files).map_err(|error| failure(&error))?;
-    Ok((choice, pulled))
+    hub.pull(&named.reference.repo, tree, &files).map_err(|error| failure(&error))
 }
 
 /// The files that make a model.

@@ -60,9 +60,6 @@ const REPOSITORIES: [(&str, &str); 8] = [
     ("patrickjohncyh/fashion-clip", "mit"),
 ];
 
-/// Host of OpenAI's files; the second last part of their addresses is the SHA-256.
-const OPENAI: &str = "openaipublic.azureedge.net/";
-
 /// A license of the table, and what it was found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedLicense {
@@ -97,22 +94,24 @@ pub fn license_of_tag(entry: &Pretrained) -> Option<ListedLicense> {
 
 /// The license of a weight file by its SHA-256, in hexadecimal digits.
 pub fn license_of_weights(sha256: &str) -> Option<ListedLicense> {
-    let is_it = |entry: &&Pretrained| {
-        let url = entry.url.as_deref().filter(|url| url.contains(OPENAI));
-        url.and_then(|url| url.rsplit('/').nth(1)) == Some(sha256)
-    };
-    license_of_tag(all().iter().find(is_it)?)
+    license_of_tag(all().iter().find(|entry| entry.url_hash() == Some(sha256))?)
 }
 
 /// The license of a tag, if it is known.
 fn license_of(entry: &Pretrained) -> Option<&'static str> {
     let (owner, _) = entry.repository()?.split_once('/')?;
-    let fits = |pattern: &&str| match pattern.strip_suffix('*') {
-        Some(start) => entry.tag.starts_with(start),
-        None => entry.tag == **pattern,
+    let is_it = |family: &&Family| {
+        family.owner == owner && family.tags.iter().any(|pattern| fits(pattern, &entry.tag))
     };
-    let family = FAMILIES.iter().find(|family| family.owner == owner && family.tags.iter().any(&fits));
-    family.map(|family| family.license)
+    FAMILIES.iter().find(is_it).map(|family| family.license)
+}
+
+/// Whether a tag is meant by a pattern of [`Family::tags`].
+fn fits(pattern: &str, tag: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => tag.starts_with(start),
+        None => tag == pattern,
+    }
 }
 
 #[cfg(test)]
@@ -138,12 +137,7 @@ mod tests {
         assert_eq!(counts, BTreeMap::from(expected));
         assert_eq!(counts.values().sum::<usize>(), 196);
         for family in &FAMILIES {
-            let uses = |pattern: &str| {
-                all().iter().any(|entry| match pattern.strip_suffix('*') {
-                    Some(start) => entry.tag.starts_with(start),
-                    None => entry.tag == pattern,
-                })
-            };
+            let uses = |pattern: &str| all().iter().any(|entry| fits(pattern, &entry.tag));
             assert!(family.tags.iter().all(|tag| uses(tag)), "{:?}", family.tags);
         }
     }

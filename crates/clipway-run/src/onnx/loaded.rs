@@ -8,7 +8,7 @@ pub(super) trait Loaded: Send + Sync {
     /// Runs what some outputs need. The inputs match their ports.
     fn run(
         &self,
-        inputs: &[(&OnnxPort, &[usize], OnnxData)],
+        inputs: &[(&OnnxPort, &[usize], &OnnxData)],
         outputs: &[&str],
     ) -> Result<Vec<OnnxOutput>, OnnxError>;
 }

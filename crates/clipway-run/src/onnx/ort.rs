@@ -100,12 +100,11 @@ struct OrtGraph {
 impl Loaded for OrtGraph {
     fn run(
         &self,
-        inputs: &[(&OnnxPort, &[usize], OnnxData)],
+        inputs: &[(&OnnxPort, &[usize], &OnnxData)],
         outputs: &[&str],
     ) -> Result<Vec<OnnxOutput>, OnnxError> {
-        let failed =
-            |cause: String| OnnxError::Run { runtime: self.runtime.to_owned(), cause: shown(&cause) };
-        let refuse = |error: ort::Error| failed(error.to_string());
+        let refuse =
+            |error: ort::Error| OnnxError::Run { runtime: self.runtime.to_owned(), cause: said(error) };
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let mut given: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
         for (port, shape, data) in inputs {

@@ -44,7 +44,7 @@ fn of(load: impl FnOnce() -> Result<Model, rten::LoadError>) -> Result<Parts, On
 impl Loaded for Model {
     fn run(
         &self,
-        inputs: &[(&OnnxPort, &[usize], OnnxData)],
+        inputs: &[(&OnnxPort, &[usize], &OnnxData)],
         outputs: &[&str],
     ) -> Result<Vec<OnnxOutput>, OnnxError> {
         let node = |kind: &str, name: &str| {

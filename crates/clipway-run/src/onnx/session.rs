@@ -130,7 +130,7 @@ impl OnnxSession {
             let port = self.inputs.iter().find(|port| port.name == *name);
             let port = port.ok_or_else(|| OnnxError::Missing { what: format!("input `{name}`") })?;
             port.check(shape, data)?;
-            given.push((port, *shape, data.clone()));
+            given.push((port, *shape, data));
         }
         if let Some(name) = outputs.iter().find(|name| self.outputs.iter().all(|port| port.name != **name)) {
             return Err(OnnxError::Missing { what: format!("output `{name}`") });

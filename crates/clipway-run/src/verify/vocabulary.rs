@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use clipway_formats::shown;
+use clipway_formats::shown_first;
 use clipway_model::artifact::{Report, Stage, Tolerance};
 use clipway_model::contract::{HiddenTexts, TrimmedVocabulary};
 use clipway_model::plan::Towers;
@@ -59,7 +59,7 @@ impl Trimmed {
             format!(
                 "{} of {all} texts are written with other tokens by the trimmed vocabulary, and were not compared: {}",
                 all - inputs.texts.len(),
-                named(&others)
+                shown_first(&others, MOST_NAMED)
             )
         });
         Ok(Some(Trimmed { renumbering, inputs, note }))
@@ -186,11 +186,4 @@ pub fn vocabulary_in(
         };
         Vocabulary { kept: Arc::from(kept), choice }
     }))
-}
-
-/// The first texts, for people.
-fn named(texts: &[String]) -> String {
-    let first: Vec<String> = texts.iter().take(MOST_NAMED).map(|text| format!("`{}`", shown(text))).collect();
-    let more = if texts.len() > MOST_NAMED { ", …" } else { "" };
-    format!("{}{more}", first.join(", "))
 }

@@ -59,7 +59,7 @@ pub enum TrimError {
     #[error(
         "{} of {of} texts cannot be written with the same tokens by the trimmed vocabulary: {}",
         texts.len(),
-        named(texts)
+        clipway_formats::shown_first(texts, MOST_NAMED)
     )]
     Unwritable {
         /// The texts.
@@ -80,14 +80,6 @@ impl TrimError {
             _ => "vocabulary",
         }
     }
-}
-
-/// The first texts, for messages.
-fn named(texts: &[String]) -> String {
-    let first: Vec<String> =
-        texts.iter().take(MOST_NAMED).map(|text| format!("`{}`", clipway_formats::shown(text))).collect();
-    let more = if texts.len() > MOST_NAMED { ", …" } else { "" };
-    format!("{}{more}", first.join(", "))
 }
 
 impl FolderTokenizer {
