@@ -61,5 +61,5 @@ pub use pytorch::{
 pub use safetensors::{SafetensorsFile, SafetensorsLayout, is_safetensors, write_safetensors};
 pub use sharded::{ShardedFile, ShardedIndex, sharded_index_json};
 pub use source::{ReadAt, read_all, read_range};
-pub use tensor::{FileFormat, TensorFile, TensorInfo};
+pub use tensor::{FileFormat, TensorFile, TensorInfo, read_at_once};
 pub use zip::{Method, ZipArchive, ZipEntry, raise_inflation_limit};

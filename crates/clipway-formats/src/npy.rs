@@ -10,8 +10,8 @@ use std::sync::Arc;
 use crate::error::{Code, FormatError, Place};
 use crate::memory::reserve;
 use crate::shape::shown_shape;
-use crate::source::{ReadAt, read_range};
-use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+use crate::source::{ReadAt, read_pieces, read_range};
+use crate::tensor::{FileFormat, TensorFile, TensorInfo, read_at_once};
 
 pub(crate) use header::ArrayHeader;
 
@@ -53,6 +53,11 @@ impl ArrayHeader {
     /// Name, dtype and shape.
     pub(crate) fn info(&self, name: String) -> TensorInfo {
         TensorInfo { name, dtype: self.dtype, shape: self.shape.clone() }
+    }
+
+    /// Whether its bytes are stored row-major and little-endian.
+    fn is_arranged(&self) -> bool {
+        !self.big_endian && !self.column_major
     }
 
     /// Converts the array's stored bytes to row-major little-endian.
@@ -108,5 +113,12 @@ impl TensorFile for NpyFile {
         let stored = read_range(&self.source, self.header.data_offset, self.header.data_bytes())?;
         *out = self.header.arrange(stored)?;
         Ok(())
+    }
+
+    fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
+        if self.header.is_arranged() {
+            return read_pieces(&self.source, self.header.data_offset, self.header.data_bytes(), sink);
+        }
+        read_at_once(self, index, sink)
     }
 }

@@ -64,6 +64,42 @@ impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
 /// `Code::Truncated` if the range extends past the end, `Code::Io` if reading fails, `Code::NoMemory`. Nothing is allocated
 /// before the length is checked.
 pub fn read_range(source: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u8>, FormatError> {
+    check_range(source, offset, length)?;
+    let length = usize::try_from(length).map_err(|_| {
+        FormatError::new(Code::TooLarge, Place::Byte(offset), format!("{length} bytes do not fit in memory"))
+    })?;
+    let mut bytes = zeros(length, || Place::Byte(offset))?;
+    source.read_exact_at(offset, &mut bytes).map_err(|error| FormatError::io(offset, &error))?;
+    Ok(bytes)
+}
+
+/// Bytes that are read at once: a multiple of every dtype's size.
+const PIECE: u64 = 1 << 20;
+
+/// Reads the same bytes as [`read_range`] and passes them to `sink` in pieces of at most 1 MiB, in order.
+///
+/// # Errors
+/// The errors of [`read_range`]; of reading, after the pieces before.
+pub(crate) fn read_pieces(
+    source: &dyn ReadAt,
+    offset: u64,
+    length: u64,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), FormatError> {
+    check_range(source, offset, length)?;
+    let mut piece = Vec::new();
+    let mut done = 0;
+    while done < length {
+        piece.resize(PIECE.min(length - done) as usize, 0);
+        let place = offset + done;
+        source.read_exact_at(place, &mut piece).map_err(|error| FormatError::io(place, &error))?;
+        sink(&piece);
+        done += piece.len() as u64;
+    }
+    Ok(())
+}
+
+fn check_range(source: &dyn ReadAt, offset: u64, length: u64) -> Result<(), FormatError> {
     let size = source.size();
     if offset.checked_add(length).is_none_or(|end| end > size) {
         return Err(FormatError::new(
@@ -72,12 +108,7 @@ pub fn read_range(source: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u
             format!("expected {length} bytes, but the file ends at byte {size}"),
         ));
     }
-    let length = usize::try_from(length).map_err(|_| {
-        FormatError::new(Code::TooLarge, Place::Byte(offset), format!("{length} bytes do not fit in memory"))
-    })?;
-    let mut bytes = zeros(length, || Place::Byte(offset))?;
-    source.read_exact_at(offset, &mut bytes).map_err(|error| FormatError::io(offset, &error))?;
-    Ok(bytes)
+    Ok(())
 }
 
 /// Reads the whole source if it has at most `limit` bytes.

@@ -90,14 +90,26 @@ pub trait TensorFile: Send + Sync {
     /// # Errors
     /// The errors of [`read`](TensorFile::read).
     fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
-        let mut bytes = Vec::new();
-        self.read(index, &mut bytes)?;
-        sink(&bytes);
-        Ok(())
+        read_at_once(self, index, sink)
     }
 
     /// Text stored beside the tensors, such as safetensors' `__metadata__`, in file order.
     fn metadata(&self) -> &[(String, String)] {
         &[]
     }
+}
+
+/// Passes a whole tensor to `sink` as one piece, as [`TensorFile::read_chunks`] does for files that store tensors in another order.
+///
+/// # Errors
+/// The errors of [`TensorFile::read`].
+pub fn read_at_once<F: TensorFile + ?Sized>(
+    file: &F,
+    index: usize,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), FormatError> {
+    let mut bytes = Vec::new();
+    file.read(index, &mut bytes)?;
+    sink(&bytes);
+    Ok(())
 }

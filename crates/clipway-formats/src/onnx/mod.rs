@@ -19,8 +19,8 @@ use std::sync::Arc;
 use crate::error::{Code, FormatError, Place};
 use crate::json::first_duplicate;
 use crate::name::Names;
-use crate::source::{ReadAt, read_range};
-use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+use crate::source::{ReadAt, read_pieces, read_range};
+use crate::tensor::{FileFormat, TensorFile, TensorInfo, read_at_once};
 
 pub use interface::{OnnxInterface, OnnxPort};
 pub use node::{OnnxConstant, OnnxOperation};
@@ -160,6 +160,13 @@ impl TensorFile for OnnxFile {
             }
         }
         Ok(())
+    }
+
+    fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
+        if let Placed::Bytes { source, offset } = &self.places[index] {
+            return read_pieces(source, *offset, self.tensors[index].bytes() as u64, sink);
+        }
+        read_at_once(self, index, sink)
     }
 
     fn metadata(&self) -> &[(String, String)] {

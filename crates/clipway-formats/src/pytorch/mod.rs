@@ -35,7 +35,7 @@ use self::tensor::{StorageSpec, TensorSpec};
 use self::value::{Arena, Id, Node};
 use crate::error::{Code, FormatError, Place};
 use crate::source::ReadAt;
-use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+use crate::tensor::{FileFormat, TensorFile, TensorInfo, read_at_once};
 use crate::zip::ZipArchive;
 
 pub use self::distributed::{DistributedFile, DistributedIndex};
@@ -249,12 +249,10 @@ impl TensorFile for PytorchFile {
     }
 
     fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
-        if !self.stream_tensor(self.spec(index), sink)? {
-            let mut bytes = Vec::new();
-            self.read(index, &mut bytes)?;
-            sink(&bytes);
+        match self.stream_tensor(self.spec(index), sink)? {
+            true => Ok(()),
+            false => read_at_once(self, index, sink),
         }
-        Ok(())
     }
 }
 

@@ -6,14 +6,11 @@ use crate::error::{Code, FormatError, Place};
 use crate::memory::reserve;
 use crate::safetensors::LONGEST_HEADER;
 use crate::safetensors::header::Header;
-use crate::source::{ReadAt, read_range};
+use crate::source::{ReadAt, read_pieces, read_range};
 use crate::tensor::{FileFormat, TensorFile, TensorInfo};
 
 /// Bytes before the header: its length as a little-endian integer.
 const LENGTH_BYTES: u64 = 8;
-
-/// Size of the pieces in which a tensor is passed on; a multiple of every element size.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// An open safetensors file. Tensors are in the order of its header, which writers keep in state dict order, not in the
 /// order of their bytes.
@@ -111,16 +108,7 @@ impl TensorFile for SafetensorsFile {
 
     fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
         let (begin, end) = self.header.ranges[index];
-        let mut piece = Vec::new();
-        let mut offset = begin;
-        while offset < end {
-            piece.resize(CHUNK_BYTES.min((end - offset) as usize), 0);
-            let place = self.data + offset;
-            self.source.read_exact_at(place, &mut piece).map_err(|error| FormatError::io(place, &error))?;
-            sink(&piece);
-            offset += piece.len() as u64;
-        }
-        Ok(())
+        read_pieces(&self.source, self.data + begin, end - begin, sink)
     }
 
     fn metadata(&self) -> &[(String, String)] {

@@ -30,6 +30,9 @@ fn stored_orders_come_out_row_major_and_little_endian() {
         let mut out = vec![7];
         file.read(0, &mut out).unwrap();
         assert_eq!(out, expected, "{header}");
+        let mut pieces = Vec::new();
+        file.read_chunks(0, &mut |piece| pieces.extend_from_slice(piece)).unwrap();
+        assert_eq!(pieces, expected, "{header}");
     };
     check("<i2", "False", "(2,)", &[1, 0, 2, 0], Dtype::I16, &[1, 0, 2, 0]);
     check(">i2", "False", "(2,)", &[0, 1, 0, 2], Dtype::I16, &[1, 0, 2, 0]);

@@ -100,6 +100,22 @@ fn external_tensors_start_at_pages() {
 }
 
 #[test]
+fn large_tensors_are_read_in_pieces() {
+    let mut graph = graph();
+    graph.initializers[0].shape = vec![600, 1000];
+    let (_, model, _) = written(&graph, BESIDE);
+    let file =
+        OnnxFile::open(Arc::new(model), &mut |_| unreachable!("nothing is external")).expect("it is valid");
+    let (mut bytes, mut longest) = (Vec::new(), 0);
+    let mut sink = |piece: &[u8]| {
+        longest = longest.max(piece.len());
+        bytes.extend_from_slice(piece);
+    };
+    file.read_chunks(0, &mut sink).expect("a tensor can be read");
+    assert_eq!((longest, bytes), (1 << 20, elements(&graph, 0)));
+}
+
+#[test]
 fn what_protobuf_cannot_hold_stands_beside_the_model() {
     let mut graph = graph();
     let external = |graph: &OnnxGraph| {

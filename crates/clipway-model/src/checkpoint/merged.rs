@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use clipway_formats::{Dtype, FileFormat, FormatError, Place, TensorFile, TensorInfo, check_room};
+use clipway_formats::{
+    Dtype, FileFormat, FormatError, Place, TensorFile, TensorInfo, check_room, read_at_once,
+};
 
 use crate::state_dict::{cast_from_f32, cast_to_f32};
 
@@ -154,10 +156,7 @@ impl TensorFile for MergedFile {
             let (file, index) = self.place(stored);
             return file.read_chunks(index, sink);
         }
-        let mut bytes = Vec::new();
-        self.read(index, &mut bytes)?;
-        sink(&bytes);
-        Ok(())
+        read_at_once(self, index, sink)
     }
 
     fn metadata(&self) -> &[(String, String)] {

@@ -9,7 +9,7 @@ use crate::error::{Code, FormatError, Place};
 use crate::memory::zeros;
 use crate::shape::shown_shape;
 use crate::source::ReadAt;
-use crate::tensor::{FileFormat, TensorFile, TensorInfo};
+use crate::tensor::{FileFormat, TensorFile, TensorInfo, read_at_once};
 
 /// The tensors of a distributed checkpoint, in the order of its `.metadata`.
 pub struct DistributedFile {
@@ -133,10 +133,7 @@ impl TensorFile for DistributedFile {
             }
             return Ok(());
         }
-        let mut bytes = Vec::new();
-        self.read(index, &mut bytes)?;
-        sink(&bytes);
-        Ok(())
+        read_at_once(self, index, sink)
     }
 }
 

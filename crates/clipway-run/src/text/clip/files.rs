@@ -3,7 +3,8 @@
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::vocabulary::{END, FIRST_MERGE, START, Vocabulary, byte_order, merges};
 use crate::text::TokenizerError;
@@ -51,57 +52,94 @@ pub fn clip_pre_tokenizer() -> Value {
     })
 }
 
+/// A vocabulary as JSON: each name with its index. It is written without a tree of values in between, which takes tens of
+/// megabytes.
+struct Ids<'a>(&'a [String]);
+
+impl Serialize for Ids<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().enumerate().map(|(id, name)| (name, id)))
+    }
+}
+
+/// The contents of CLIP's `tokenizer.json`.
+#[derive(Serialize)]
+struct TokenizerJson<'a> {
+    version: &'static str,
+    truncation: (),
+    padding: (),
+    added_tokens: [Value; 2],
+    normalizer: Value,
+    pre_tokenizer: Value,
+    post_processor: Value,
+    decoder: Value,
+    model: BpeModel<'a>,
+}
+
+/// Byte-pair encoding, as the tokenizers library stores it.
+#[derive(Serialize)]
+struct BpeModel<'a> {
+    r#type: &'static str,
+    dropout: (),
+    unk_token: &'static str,
+    continuing_subword_prefix: &'static str,
+    end_of_word_suffix: &'static str,
+    fuse_unk: bool,
+    byte_fallback: bool,
+    ignore_merges: bool,
+    vocab: Ids<'a>,
+    merges: Vec<[&'a str; 2]>,
+}
+
 /// Writes the `tokenizer.json` of `openai/clip-vit-large-patch14`, which is CLIP's encoding for the tokenizers library.
 /// That library cleans texts less than open_clip does.
 pub fn tokenizer_json_for_clip() -> Vec<u8> {
+    tokenizer_json(&token_names())
+}
+
+fn tokenizer_json(names: &[String]) -> Vec<u8> {
     let special = |id: u16, content: &str| {
         json!({
             "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
             "normalized": true, "special": true,
         })
     };
-    let names = token_names();
-    let merges: Vec<Value> =
-        merges().map(|(left, right)| json!([names[usize::from(left)], names[usize::from(right)]])).collect();
-    let vocab: Map<String, Value> =
-        names.iter().enumerate().map(|(id, name)| (name.clone(), Value::from(id))).collect();
-    let file = json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": [special(START, START_NAME), special(END, END_NAME)],
-        "normalizer": clip_normalizer(),
-        "pre_tokenizer": clip_pre_tokenizer(),
-        "post_processor": {
+    let name = |token: u16| names[usize::from(token)].as_str();
+    let file = TokenizerJson {
+        version: "1.0",
+        truncation: (),
+        padding: (),
+        added_tokens: [special(START, START_NAME), special(END, END_NAME)],
+        normalizer: clip_normalizer(),
+        pre_tokenizer: clip_pre_tokenizer(),
+        post_processor: json!({
             "type": "RobertaProcessing",
             "sep": [END_NAME, END],
             "cls": [START_NAME, START],
             "trim_offsets": false,
             "add_prefix_space": false,
+        }),
+        decoder: json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true }),
+        model: BpeModel {
+            r#type: "BPE",
+            dropout: (),
+            unk_token: END_NAME,
+            continuing_subword_prefix: "",
+            end_of_word_suffix: "</w>",
+            fuse_unk: false,
+            byte_fallback: false,
+            ignore_merges: false,
+            vocab: Ids(names),
+            merges: merges().map(|(left, right)| [name(left), name(right)]).collect(),
         },
-        "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
-        "model": {
-            "type": "BPE",
-            "dropout": null,
-            "unk_token": END_NAME,
-            "continuing_subword_prefix": "",
-            "end_of_word_suffix": "</w>",
-            "fuse_unk": false,
-            "byte_fallback": false,
-            "ignore_merges": false,
-            "vocab": vocab,
-            "merges": merges,
-        },
-    });
-    file.to_string().into_bytes()
+    };
+    serde_json::to_vec(&file).expect("names and numbers are JSON")
 }
 
 /// Writes all files of CLIP's tokenizer: `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`,
 /// `vocab.json` and `merges.txt`. The bytes are always the same.
 pub fn tokenizer_files_for_clip(context_length: usize) -> Vec<ClipFile> {
     let names = token_names();
-    let vocab: Map<String, Value> =
-        names.iter().enumerate().map(|(id, name)| (name.clone(), Value::from(id))).collect();
     let mut merge_lines = String::from("#version: 0.2\n");
     for (left, right) in merges() {
         merge_lines.push_str(&names[usize::from(left)]);
@@ -125,11 +163,12 @@ pub fn tokenizer_files_for_clip(context_length: usize) -> Vec<ClipFile> {
         "tokenizer_class": "CLIPTokenizer",
     });
     let pretty = |value: &Value| format!("{value:#}\n").into_bytes();
+    let vocab = serde_json::to_vec(&Ids(&names)).expect("names and numbers are JSON");
     vec![
-        ClipFile { name: "tokenizer.json", bytes: tokenizer_json_for_clip() },
+        ClipFile { name: "tokenizer.json", bytes: tokenizer_json(&names) },
         ClipFile { name: "tokenizer_config.json", bytes: pretty(&config) },
         ClipFile { name: "special_tokens_map.json", bytes: pretty(&special) },
-        ClipFile { name: "vocab.json", bytes: Value::Object(vocab).to_string().into_bytes() },
+        ClipFile { name: "vocab.json", bytes: vocab },
         ClipFile { name: "merges.txt", bytes: merge_lines.into_bytes() },
     ]
 }
