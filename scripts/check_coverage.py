@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy
+import coverage_naflex
 import coverage_open_clip
 import open_clip
 import timm
@@ -289,6 +290,7 @@ def main():
     arguments.add_argument("clipway", type=Path)
     arguments.add_argument("--only", help="kinds whose name holds this")
     arguments.add_argument("--fast", action="store_true", help="leave out the models of real size")
+    arguments.add_argument("--real", action="store_true", help="make models of real size of the kinds that have one, and no others")
     arguments = arguments.parse_args()
     problems, checked = [], 0
     checks = [(name, lambda clipway, name, place: check(clipway, name, KINDS[name], place)) for name in KINDS]
@@ -298,7 +300,11 @@ def main():
         print("skipped: adapters, since PEFT is not installed")
     for name, run in coverage_open_clip.KINDS.items():
         checks.append((name, lambda clipway, name, place, run=run: run(clipway, name, place, images(place, False))))
-    if not arguments.fast:
+    if arguments.real:
+        checks = []
+    for name, run in coverage_naflex.KINDS.items():
+        checks.append((name, lambda clipway, name, place, run=run: run(clipway, name, place, images(place, False), arguments.real)))
+    if not arguments.fast and not arguments.real:
         checks += [(name, in_own_names) for name in ("PE-Core-T-16-384", "EVA02-B-16")]
     for name, run in checks:
         if arguments.only and arguments.only not in name:

@@ -11,6 +11,7 @@ mod block;
 mod token_pool;
 mod token_trunk;
 mod vit_variants;
+mod naflex_variants;
 mod vit;
 mod relpos;
 mod eva_block;

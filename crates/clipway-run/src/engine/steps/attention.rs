@@ -35,7 +35,7 @@ struct AttentionStep {
 impl Operation for Attention {
     fn prepare(&self, shape: Shape, loader: &Loader<'_>) -> Prepared {
         let Attention { heads, scale, mask, bias, rotation, columns } = *self;
-        let bias = bias.map(|bias| loader.bias(bias)).transpose()?;
+        let bias = bias.map(|bias| loader.bias(bias, heads)).transpose()?;
         let turn = rotation.map(|rotation| Turn::new(&rotation, shape.width / heads));
         Ok(Box::new(AttentionStep { heads, scale, mask, bias, turn, columns }))
     }
