@@ -195,6 +195,9 @@ const TIMM_KEYS: [&str; 9] = [
     TIMM_CHANGES_KEY,
 ];
 
+/// Whether the MLPs of a NaFlex tower are gated.
+const GATED_KEY: &str = "swiglu_mlp";
+
 /// A key that open_clip 3.3.0 does not know.
 pub(super) const TIMM_CHANGES_KEY: &str = "timm_model_kwargs";
 
@@ -319,9 +322,15 @@ fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {
         "class_token",
         "reg_tokens",
         "attn_pool_mlp_ratio",
+        GATED_KEY,
         "stem_padding",
     ];
     let fields = Fields::new(at, &keys)?;
+    if let Some(gated) = fields.value(GATED_KEY)?
+        && gated.boolean()?
+    {
+        return Err(gated.error(Code::Unsupported, "a NaFlex tower with gated MLPs is not supported"));
+    }
     let integer = |key: &str, most: usize| fields.value(key)?.map(|value| value.integer(1, most)).transpose();
     let activations = [("gelu", false), ("gelu_tanh", true)];
     let ratio = |value: JsonCursor<'_>| number_in(&value, 0.0..=limits::MLP_RATIO);
