@@ -23,7 +23,6 @@ create_model = timm.create_model
 SIGLIP = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
 SMALL = {"patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 2.5, "pos_embed_grid_size": [4, 4]}
 SIZES = {"base": (768, 12, 12, 3072), "so400m": (1152, 27, 16, 4304)}
-TEXTS = check_coverage.TEXTS
 
 
 def built(config):
@@ -170,7 +169,7 @@ def siglip2(place, real):
 def of_transformers(clipway, name, place, paths, real=False):
     """`Siglip2Model` at the size of its position table and at others, on square images."""
     model, tokenizer, processor = siglip2(place / "source", real)
-    (place / "texts.txt").write_text("".join(f"{text}\n" for text in TEXTS), encoding="utf8")
+    (place / "texts.txt").write_text("".join(f"{text}\n" for text in check_coverage.TEXTS), encoding="utf8")
     paths = check_coverage.images(place, True)
     problems = []
     patch = model.config.vision_config.patch_size
