@@ -312,7 +312,8 @@ fn a_model_of_any_proportions_has_a_fixed_size() {
         (planned.target.shape.clone(), steps)
     };
     assert_eq!(steps(&source, "visual.trunk.embeds.proj.weight"), (vec![16, 3 * 4 * 4], vec![]));
-    let positions = (vec![1, 2, 2, 16], vec!["reshape([1, 2, 2, 16])".to_owned()]);
+    let reshaped = ["reshape([1, 4, 16])", "reshape([1, 2, 2, 16])"].map(str::to_owned).to_vec();
+    let positions = (vec![1, 2, 2, 16], reshaped);
     assert_eq!(steps(&source, "visual.trunk.embeds.pos_embed"), positions);
     let trunk = source.config().model.vision.timm.as_ref().unwrap();
     assert_eq!(
