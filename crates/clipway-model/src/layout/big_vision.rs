@@ -483,5 +483,6 @@ fn naflex_image(patches: &[usize], positions: &[usize], problems: &mut Problems)
         problems.push(format!("`{PATCHES}`: {values} values do not form a square patch of 3 channels"));
     }
     let side = side?;
-    Some(Image { patch_size: [side; 2], image_size: [rows * side, columns * side], width })
+    let image_size = [rows, columns].map(|length| length.saturating_mul(side));
+    Some(Image { patch_size: [side; 2], image_size, width })
 }

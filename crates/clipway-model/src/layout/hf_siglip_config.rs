@@ -38,7 +38,7 @@ pub(super) fn known_config(
     let (shape, mut origins) = shape(&document, state_dict, checkpoint, &mut problems);
     let mut found = Contradictions::default();
     found.add(CONFIG, problems);
-    let (model, name, notes) = match shape.config(converted) {
+    let (model, name, mut notes) = match shape.config(converted) {
         Ok(told) => told,
         Err(cause) => return Err(found.or(LayoutError::Malformed { file: CONFIG, cause })),
     };
@@ -51,7 +51,6 @@ pub(super) fn known_config(
             Ok(read) => read,
             Err(error) => return Err(found.or(error)),
         };
-    let mut notes = notes;
     notes.extend(preprocessing.notes);
     origins.merge(preprocessing.origins);
     notes.extend(absent(has));
