@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 
 import numpy
+import coverage_modern_bert
+import coverage_naflex
 import coverage_open_clip
 import open_clip
 import timm
@@ -26,7 +28,12 @@ LEAST = 0.99999
 
 VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
 TEXT = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 300}
-CONTEXT = 16
+# Sizes of ViT-B/32 and of CLIP's text tower, for `--real`.
+REAL_VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224, "patch_size": 32}
+REAL_TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8, "vocab_size": 49408}
+REAL_SCALE = 0.03
+WORDS = 300
+SIZES = {"projection_dim": 20, "context": 16, "scale": 0.2}
 TEXTS = ["a photo of a cat", "The red BIRD is blue.", "salt &amp; pepper", "the dog's ball, twice!", "a", "cat " * 40, "ﬁne  Ａｂｃ"]
 
 
@@ -34,7 +41,7 @@ def word_pieces(folder):
     """BERT's tokenizer over a small vocabulary."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters), "photo", "of", "cat", "the", ",", ".", "!"]
-    words += [f"[unused{number}]" for number in range(TEXT["vocab_size"] - len(words))]
+    words += [f"[unused{number}]" for number in range(WORDS - len(words))]
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
     made = transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=40)
     made.save_pretrained(folder)
@@ -48,16 +55,18 @@ def byte_pairs(folder, end):
     model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=290, special_tokens=["<s>", "<pad>", *(["</s>", "<unk>"] if end == 2 else ["<unk>", "</s>"])])
     model.train_from_iterator(["a photo of the cat and a dog", "the red bird is blue"] * 5, trainer)
-    model.add_tokens([f"zz{number}" for number in range(TEXT["vocab_size"] - model.get_vocab_size())])
+    model.add_tokens([f"zz{number}" for number in range(WORDS - model.get_vocab_size())])
     model.post_processor = tokenizers.processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", end)])
     made = transformers.PreTrainedTokenizerFast(tokenizer_object=model, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
-                                                unk_token="<unk>", model_max_length=CONTEXT)
+                                                unk_token="<unk>", model_max_length=SIZES["context"])
     made.save_pretrained(folder)
     return made
 
 
-def single(kind, config, tower, **more):
+def single(kind, config, tower, *widths):
     def make(folder):
+        own = {"projection_dim": SIZES["projection_dim"], "projection_size": VISION["hidden_size"]}
+        more = {width: own[width] for width in widths}
         model = getattr(transformers, kind)(getattr(transformers, config)(**(VISION if tower == "image" else text(3)), **more))
         tokenizer = byte_pairs(folder, 3) if tower == "text" else None
         return model, tokenizer, tower
@@ -65,40 +74,40 @@ def single(kind, config, tower, **more):
 
 
 def text(end):
-    return dict(TEXT, max_position_embeddings=CONTEXT, bos_token_id=0, pad_token_id=1, eos_token_id=end)
+    return dict(TEXT, max_position_embeddings=SIZES["context"], bos_token_id=0, pad_token_id=1, eos_token_id=end)
 
 
 def metaclip(folder):
-    config = transformers.MetaClip2Config(vision_config=VISION, text_config=text(2), projection_dim=20)
+    config = transformers.MetaClip2Config(vision_config=VISION, text_config=text(2), projection_dim=SIZES["projection_dim"])
     return transformers.MetaClip2Model(config), byte_pairs(folder, 2), "both"
 
 
 def chinese(folder):
-    config = transformers.ChineseCLIPConfig(vision_config=VISION, text_config=dict(TEXT, max_position_embeddings=40), projection_dim=20)
+    config = transformers.ChineseCLIPConfig(vision_config=VISION, text_config=dict(TEXT, max_position_embeddings=40), projection_dim=SIZES["projection_dim"])
     return transformers.ChineseCLIPModel(config), word_pieces(folder), "both"
 
 
 def dual(folder):
     config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
-        transformers.CLIPVisionConfig(**VISION), transformers.BertConfig(**TEXT, max_position_embeddings=40), projection_dim=20)
+        transformers.CLIPVisionConfig(**VISION), transformers.BertConfig(**TEXT, max_position_embeddings=40), projection_dim=SIZES["projection_dim"])
     return transformers.VisionTextDualEncoderModel(config), word_pieces(folder), "both"
 
 
 def naflex(folder):
     config = transformers.Siglip2Config(
         vision_config=dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, patch_size=8, num_patches=16),
-        text_config=dict(TEXT, max_position_embeddings=CONTEXT, bos_token_id=0, pad_token_id=1, eos_token_id=2, projection_size=32))
+        text_config=dict(TEXT, max_position_embeddings=SIZES["context"], bos_token_id=0, pad_token_id=1, eos_token_id=2, projection_size=32))
     return transformers.Siglip2Model(config), byte_pairs(folder, 2), "both"
 
 
 KINDS = {
     "CLIPVisionModel": single("CLIPVisionModel", "CLIPVisionConfig", "image"),
-    "CLIPVisionModelWithProjection": single("CLIPVisionModelWithProjection", "CLIPVisionConfig", "image", projection_dim=20),
+    "CLIPVisionModelWithProjection": single("CLIPVisionModelWithProjection", "CLIPVisionConfig", "image", "projection_dim"),
     "CLIPTextModel": single("CLIPTextModel", "CLIPTextConfig", "text"),
-    "CLIPTextModelWithProjection": single("CLIPTextModelWithProjection", "CLIPTextConfig", "text", projection_dim=20),
+    "CLIPTextModelWithProjection": single("CLIPTextModelWithProjection", "CLIPTextConfig", "text", "projection_dim"),
     "SiglipVisionModel": single("SiglipVisionModel", "SiglipVisionConfig", "image"),
-    "SiglipTextModel": single("SiglipTextModel", "SiglipTextConfig", "text", projection_size=32),
-    "MetaClip2VisionModelWithProjection": single("MetaClip2VisionModelWithProjection", "MetaClip2VisionConfig", "image", projection_dim=20),
+    "SiglipTextModel": single("SiglipTextModel", "SiglipTextConfig", "text", "projection_size"),
+    "MetaClip2VisionModelWithProjection": single("MetaClip2VisionModelWithProjection", "MetaClip2VisionConfig", "image", "projection_dim"),
     "MetaClip2Model": metaclip,
     "ChineseCLIPModel": chinese,
     "VisionTextDualEncoderModel": dual,
@@ -107,7 +116,7 @@ KINDS = {
 
 
 def clip(folder):
-    config = transformers.CLIPConfig(vision_config=VISION, text_config=text(3), projection_dim=20)
+    config = transformers.CLIPConfig(vision_config=VISION, text_config=text(3), projection_dim=SIZES["projection_dim"])
     return transformers.CLIPModel(config), byte_pairs(folder, 3), "both"
 
 
@@ -124,12 +133,21 @@ ADAPTERS = {
 def drawn(model):
     """The model with every parameter drawn from a normal distribution."""
     for parameter in model.parameters():
-        parameter.data.normal_(0, 0.2)
+        parameter.data.normal_(0, SIZES["scale"])
     return model.eval()
 
 
+def enlarge():
+    """Gives the models of this file and of `coverage_open_clip.py` real sizes."""
+    VISION.update(REAL_VISION)
+    TEXT.update(REAL_TEXT)
+    SIZES.update(projection_dim=512, context=77, scale=REAL_SCALE)
+    coverage_open_clip.enlarge(REAL_SCALE)
+
+
 def clip_processor():
-    return transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    side = VISION["image_size"]
+    return transformers.CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
 
 
 def adapted(clipway, name, place):
@@ -258,7 +276,7 @@ def check(clipway, name, make, place):
     if name == "Siglip2Model":
         processor = transformers.Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
     elif "Siglip" in name:
-        processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
+        processor = transformers.SiglipImageProcessor(size={"height": VISION["image_size"], "width": VISION["image_size"]})
     else:
         processor = clip_processor()
     processor.save_pretrained(source)
@@ -289,6 +307,7 @@ def main():
     arguments.add_argument("clipway", type=Path)
     arguments.add_argument("--only", help="kinds whose name holds this")
     arguments.add_argument("--fast", action="store_true", help="leave out the models of real size")
+    arguments.add_argument("--real", action="store_true", help="make models of real size")
     arguments = arguments.parse_args()
     problems, checked = [], 0
     checks = [(name, lambda clipway, name, place: check(clipway, name, KINDS[name], place)) for name in KINDS]
@@ -298,7 +317,14 @@ def main():
         print("skipped: adapters, since PEFT is not installed")
     for name, run in coverage_open_clip.KINDS.items():
         checks.append((name, lambda clipway, name, place, run=run: run(clipway, name, place, images(place, False))))
-    if not arguments.fast:
+    if arguments.real:
+        enlarge()
+        # Of real size it is among the kinds of NaFlex; adapters and texts have none.
+        others = ("Siglip2Model", "vocab.txt", *ADAPTERS)
+        checks = [(name, run) for name, run in checks if name not in others]
+    for name, run in (coverage_naflex.KINDS | coverage_modern_bert.KINDS).items():
+        checks.append((name, lambda clipway, name, place, run=run: run(clipway, name, place, images(place, False), arguments.real)))
+    if not arguments.fast and not arguments.real:
         checks += [(name, in_own_names) for name in ("PE-Core-T-16-384", "EVA02-B-16")]
     for name, run in checks:
         if arguments.only and arguments.only not in name:
@@ -313,4 +339,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    # The modules of further kinds import this one, whose sizes there are once.
+    import check_coverage
+    check_coverage.main()

@@ -23,12 +23,22 @@ MODEL = {
 }
 
 
+SCALE = {"all": 0.2, "chinese": 0.1}
+
+
+def enlarge(scale):
+    """Gives the models real sizes: those of ViT-B-32."""
+    MODEL.update(embed_dim=512, vision_cfg={"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
+                 text_cfg={"context_length": 20, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12})
+    SCALE.update(all=scale, chinese=scale)
+
+
 def drawn(model):
     """The model with every parameter drawn from a normal distribution."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.startswith("logit_"):
-                parameter.normal_(0, 0.2)
+                parameter.normal_(0, SCALE["all"])
     return model.eval()
 
 
@@ -43,9 +53,9 @@ def said(place, name, config):
     return path
 
 
-def texts_file(place):
+def texts_file(place, texts=TEXTS):
     path = place / "texts.txt"
-    path.write_text("".join(f"{text}\n" for text in TEXTS), encoding="utf8")
+    path.write_text("".join(f"{text}\n" for text in texts), encoding="utf8")
     return path
 
 
@@ -63,10 +73,10 @@ def compared(name, wanted, found):
     return problems
 
 
-def embedded(clipway, place, source, paths, *options):
+def embedded(clipway, place, source, paths, *options, texts=TEXTS):
     """clipway's features of the images and texts."""
     features = place / "features.safetensors"
-    given = [*paths, "--texts-file", texts_file(place)]
+    given = [*paths, "--texts-file", texts_file(place, texts)]
     subprocess.run([clipway, "embed", source, *given, "--out", features, "--force", "--quiet", *options], check=True)
     return load_file(features)
 
@@ -107,7 +117,7 @@ def distributed(clipway, name, place, paths):
     """A checkpoint of `torch.distributed.checkpoint`, by one process and by three."""
     import torch.distributed.checkpoint
     model, config = small(), said(place, "model.json", MODEL)
-    wanted = of_open_clip(model, open_clip.SimpleTokenizer(context_length=20), open_clip.image_transform(32, is_train=False), paths)
+    wanted = of_open_clip(model, open_clip.SimpleTokenizer(context_length=20), open_clip.image_transform(MODEL["vision_cfg"]["image_size"], is_train=False), paths)
     problems = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -144,17 +154,21 @@ def chinese(clipway, name, place, paths):
     vocabulary(place / "words", 300)
     tokenizer = bert_tokenizer.FullTokenizer(vocab_file=str(place / "words" / "vocab.txt"))
     problems = []
+    real = MODEL["vision_cfg"]["layers"] == 12
     towers = {"vit": dict(vision_layers=3, vision_width=128, vision_patch_size=8, image_resolution=32),
               "resnet": dict(vision_layers=[1, 1, 1, 1], vision_width=64, vision_patch_size=None, image_resolution=64)}
+    width, layers = (768, 12) if real else (128, 2)
+    if real:
+        towers = {"vit": dict(vision_layers=12, vision_width=768, vision_patch_size=16, image_resolution=224)}
     for kind, tower in towers.items():
         torch.manual_seed(4)
         model = CLIP(embed_dim=48, **tower, vocab_size=300, text_attention_probs_dropout_prob=0.1, text_hidden_act="gelu",
-                     text_hidden_dropout_prob=0.1, text_hidden_size=128, text_initializer_range=0.02, text_intermediate_size=256,
-                     text_max_position_embeddings=64, text_num_attention_heads=2, text_num_hidden_layers=2, text_type_vocab_size=2,
-                     tokenizer=tokenizer)
+                     text_hidden_dropout_prob=0.1, text_hidden_size=width, text_initializer_range=0.02, text_intermediate_size=2 * width,
+                     text_max_position_embeddings=512 if real else 64, text_num_attention_heads=width // 64, text_num_hidden_layers=layers,
+                     text_type_vocab_size=2, tokenizer=tokenizer)
         for key, parameter in model.named_parameters():
             if key != "logit_scale" and "bn" not in key and "downsample.1" not in key:
-                parameter.data.normal_(0, 0.1)
+                parameter.data.normal_(0, SCALE["chinese"])
         model.eval()
         rows = torch.zeros(len(TEXTS), 52, dtype=torch.long)
         for row, text in zip(rows, TEXTS):
@@ -182,10 +196,11 @@ def bert(clipway, name, place, paths):
     folder = place / "bert"
     vocabulary(folder, 300)
     here = os.getcwd()
-    for by, heads in (("the folder", 4), ("shapes", 2)):
+    width, layers = (768, 12) if MODEL["vision_cfg"]["layers"] == 12 else (128, 2)
+    for by, heads in (("the folder", width // 32), ("shapes", width // 64)):
         torch.manual_seed(5)
-        transformers.BertConfig(vocab_size=300, hidden_size=128, num_hidden_layers=2, num_attention_heads=heads, intermediate_size=192,
-                                max_position_embeddings=64).save_pretrained(folder)
+        transformers.BertConfig(vocab_size=300, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
+                                intermediate_size=3 * width // 2, max_position_embeddings=64).save_pretrained(folder)
         config = dict(MODEL, text_cfg={"hf_model_name": "bert", "hf_tokenizer_name": "bert", "hf_proj_type": "mlp", "context_length": 20,
                                        "hf_pooler_type": "cls_last_hidden_state_pooler", "hf_model_pretrained": False})
         os.chdir(place)
@@ -195,7 +210,7 @@ def bert(clipway, name, place, paths):
         torch.save({"epoch": 1, "state_dict": model.state_dict()}, source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         ids = tokenizer([" ".join(text.split()) for text in TEXTS], padding="max_length", max_length=20, truncation=True, return_tensors="pt")
-        wanted = of_open_clip(model, lambda _: ids["input_ids"], open_clip.image_transform(32, is_train=False), paths)
+        wanted = of_open_clip(model, lambda _: ids["input_ids"], open_clip.image_transform(MODEL["vision_cfg"]["image_size"], is_train=False), paths)
         if by == "shapes":
             # Another name, of which nothing is known: the config lies in a folder without one of the text model.
             (place / "alone").mkdir()
@@ -244,7 +259,7 @@ def words(clipway, name, place, paths):
 def prefixed(clipway, name, place, paths):
     """Towers under prefixes of their own, as wrappers and TinyCLIP's code save them, and averaged weights under one."""
     model, config = small(), said(place, "model.json", MODEL)
-    wanted = of_open_clip(model, open_clip.SimpleTokenizer(context_length=20), open_clip.image_transform(32, is_train=False), paths)
+    wanted = of_open_clip(model, open_clip.SimpleTokenizer(context_length=20), open_clip.image_transform(MODEL["vision_cfg"]["image_size"], is_train=False), paths)
     other = {key: value + 1 for key, value in model.state_dict().items()}
     is_image = lambda key: key.startswith("visual.")
     spellings = {
@@ -282,10 +297,11 @@ def towers_of_transformers(clipway, name, place, paths):
             config = transformers.CLIPConfig(vision_config=check_coverage.VISION, text_config=check_coverage.text(3), projection_dim=20)
             model, processor = transformers.CLIPModel(config), check_coverage.clip_processor()
         else:
-            text = dict(check_coverage.text(3), projection_size=32)
+            text = dict(check_coverage.text(3), projection_size=check_coverage.VISION["hidden_size"])
             config = transformers.SiglipConfig(vision_config=check_coverage.VISION, text_config=text)
             model = transformers.SiglipModel(config)
-            processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
+            side = check_coverage.VISION["image_size"]
+            processor = transformers.SiglipImageProcessor(size={"height": side, "width": side})
         tokenizer = check_coverage.byte_pairs(source, 3)
         check_coverage.drawn(model).save_pretrained(source)
         processor.save_pretrained(source)

@@ -117,12 +117,12 @@ def openai(path, seed, layers, width, text_width, half, vocabulary=VOCABULARY):
     return model
 
 
-def big_vision(path, seed, heads, stacked):
-    """Writes a SiglipModel with big_vision's names and axes; stacked blocks share one array."""
-    model = siglip(path.with_suffix(""), seed, "gelu", 64, heads, 48, 12)
+def write_big_vision(path, model, stacked=False):
+    """Writes a SiglipModel, or a Siglip2Model, with big_vision's names and axes."""
     state, out = {name: tensor.numpy() for name, tensor in model.state_dict().items()}, {}
 
-    def attention(target, source, fused=None):
+    def attention(target, source, config, fused=None):
+        heads = config.num_attention_heads
         width = state[source + "out_proj.weight"].shape[0]
         for index, (theirs, ours) in enumerate((("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"))):
             weight = state[fused + "weight"][index * width:(index + 1) * width] if fused else state[f"{source}{theirs}.weight"]
@@ -139,9 +139,9 @@ def big_vision(path, seed, heads, stacked):
         out[target + "kernel"], out[target + "bias"] = state[source + "weight"].T, state[source + "bias"]
 
     for tower, prefix in (("vision_model", "params/img/Transformer/"), ("text_model", "params/txt/Encoder_0/")):
-        for index in range(2):
+        for index in range(len(getattr(model, tower).encoder.layers)):
             block, source = f"{prefix}encoderblock_{index}/", f"{tower}.encoder.layers.{index}."
-            attention(block + "MultiHeadDotProductAttention_0/", source + "self_attn.")
+            attention(block + "MultiHeadDotProductAttention_0/", source + "self_attn.", getattr(model, tower).config)
             norm(block + "LayerNorm_0/", source + "layer_norm1.")
             norm(block + "LayerNorm_1/", source + "layer_norm2.")
             for number in (0, 1):
@@ -149,13 +149,16 @@ def big_vision(path, seed, heads, stacked):
         norm(prefix + "encoder_norm/", f"{tower}." + ("post_layernorm." if tower == "vision_model" else "final_layer_norm."))
     head = "params/img/MAPHead_0/"
     out[head + "probe"] = state["vision_model.head.probe"]
-    attention(head + "MultiHeadDotProductAttention_0/", "vision_model.head.attention.", "vision_model.head.attention.in_proj_")
+    attention(head + "MultiHeadDotProductAttention_0/", "vision_model.head.attention.", model.vision_model.config,
+              "vision_model.head.attention.in_proj_")
     norm(head + "LayerNorm_0/", "vision_model.head.layernorm.")
     for number in (0, 1):
         linear(f"{head}MlpBlock_0/Dense_{number}/", f"vision_model.head.mlp.fc{number + 1}.")
-    out["params/img/embedding/kernel"] = state["vision_model.embeddings.patch_embedding.weight"].transpose(2, 3, 1, 0)
+    patches, positions = (state[f"vision_model.embeddings.{kind}_embedding.weight"] for kind in ("patch", "position"))
+    out["params/img/embedding/kernel"] = patches.transpose(2, 3, 1, 0) if patches.ndim == 4 else patches.T
     out["params/img/embedding/bias"] = state["vision_model.embeddings.patch_embedding.bias"]
-    out["params/img/pos_embedding"] = state["vision_model.embeddings.position_embedding.weight"][None]
+    side = int(len(positions) ** 0.5)
+    out["params/img/pos_embedding"] = positions[None] if patches.ndim == 4 else positions.reshape(side, side, -1)
     out["params/txt/Embed_0/embedding"] = state["text_model.embeddings.token_embedding.weight"]
     out["params/txt/pos_embedding"] = state["text_model.embeddings.position_embedding.weight"][None]
     linear("params/txt/head/", "text_model.head.")
@@ -165,6 +168,12 @@ def big_vision(path, seed, heads, stacked):
             both = [out.pop(name.replace("encoderblock_0", f"encoderblock_{index}")) for index in range(2)]
             out[name.replace("encoderblock_0", "encoderblock")] = numpy.stack(both)
     numpy.savez(path, **out)
+
+
+def big_vision(path, seed, heads, stacked):
+    """Writes a SiglipModel with big_vision's names and axes; stacked blocks share one array."""
+    model = siglip(path.with_suffix(""), seed, "gelu", 64, heads, 48, 12)
+    write_big_vision(path, model, stacked)
     # No array reveals the activation: clipway uses that of open_clip's SigLIP 2.
     for layer in model.text_model.encoder.layers:
         layer.mlp.activation_fn = nn.GELU(approximate="tanh")

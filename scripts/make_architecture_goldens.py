@@ -22,6 +22,7 @@ import timm as timm_module
 import torch
 import transformers
 from open_clip.coca_model import CoCa
+from open_clip.hf_configs import arch_dict
 from open_clip.hf_model import MaxPooler
 from open_clip.model import CLIP, CustomTextCLIP
 
@@ -44,6 +45,12 @@ def timm(name, pool, proj, image_size=160):
 def changed(vision, **kwargs):
     """Adds timm arguments that open_clip's config cannot express."""
     return {**vision, "timm_model_kwargs": kwargs}
+
+
+def naflex(name, pool, proj, image_size, grid, **kwargs):
+    """Returns the vision config of a small NaFlex tower, whose positions were made for `grid`."""
+    small = {"patch_size": 8, "embed_dim": 36, "depth": 2, "num_heads": 3, "mlp_ratio": 2.5, "pos_embed_grid_size": grid}
+    return changed(timm(f"naflexvit_{name}", pool, proj, image_size), **{**small, **kwargs})
 
 
 # Name: changes to the vision config, the text config and the model config.
@@ -167,6 +174,24 @@ CASES = {
     "timm_convnext_mean_beside_max": (timm("convnext_tiny_hnf", "catavgmax", "none", 64), {}, {"embed_dim": 1536}),
     "timm_convnext_response_norm": (timm("convnextv2_atto", "avg", "linear", 64), {}, {}),
     "timm_convnext_response_norm_linear": (timm("convnextv2_tiny", "", "mlp", [64, 96]), {}, {}),
+    "timm_naflex_gap": (naflex("base_patch16_gap", "avg", "linear", [24, 56], [4, 4]), {}, CUSTOM),
+    "timm_naflex_siglip_larger": (naflex("base_patch16_siglip", "map", "none", 72, [5, 4]), {}, {"embed_dim": 36}),
+    "timm_naflex_siglip_smaller": (naflex("so400m_patch16_siglip", "map", "none", [24, 40], [7, 8]), {}, {"embed_dim": 36}),
+    "timm_naflex_siglip_own_grid": (naflex("base_patch16_siglip", "map", None, 32, [4, 4], act_layer="gelu"), {}, CUSTOM),
+    "timm_naflex_class_token": (
+        naflex("base_patch16_gap", "token", "linear", 32, [3, 3], class_token=True, reg_tokens=2),
+        {},
+        CUSTOM,
+    ),
+    "timm_naflex_map": (
+        naflex("base_patch16_map", "map", "linear", 40, [4, 4], class_token=True, attn_pool_mlp_ratio=3.0),
+        {},
+        CUSTOM,
+    ),
+    "timm_naflex_max": (naflex("so150m2_patch16_reg1_map", "max", None, 40, [4, 4]), {}, CUSTOM),
+    "timm_naflex_mean_of_map": (naflex("base_patch16_map", "avg", None, 40, [4, 4], reg_tokens=0), {}, CUSTOM),
+    "timm_naflex_mean_and_max": (naflex("so150m2_patch16_reg1_gap", "avgmax", "mlp", 40, [4, 4]), {}, CUSTOM),
+    "timm_naflex_patches": (naflex("base_patch16_gap", None, "linear", 36, [4, 4], patch_size=12), {}, CUSTOM),
     "timm_vit_own_pool": (timm("test_vit", None, None), {}, CUSTOM),
     "timm_vit_rms_epsilon": (
         changed(timm("test_vit4", "avg", None, 64), img_size=64, depth=2, norm_eps=0.1),
@@ -242,6 +267,16 @@ M2M100 = {
     "decoder_layers": 1,
     "decoder_attention_heads": 5,
 }
+MODERN_BERT = {
+    "model_type": "modernbert",
+    "vocab_size": 96,
+    "hidden_size": 36,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 3,
+    "intermediate_size": 50,
+    "pad_token_id": 4,
+    "local_attention": 6,
+}
 TEXT_MODELS = {
     "bert": BERT,
     "roberta": {**ROBERTA, "model_type": "roberta"},
@@ -252,9 +287,16 @@ TEXT_MODELS = {
     "roberta_relu": {**ROBERTA, "model_type": "roberta", "hidden_act": "relu", "num_hidden_layers": 1},
     "mt5_relu": {**MT5, "feed_forward_proj": "relu", "relative_attention_num_buckets": 4},
     "mt5_gated_silu": {**MT5, "feed_forward_proj": "gated-silu", "layer_norm_epsilon": 1e-2},
+    "modernbert": MODERN_BERT,
+    "modernbert_odd": {
+        **MODERN_BERT, "num_attention_heads": 6, "norm_bias": True, "attention_bias": True, "mlp_bias": True, "norm_eps": 1e-2,
+        "global_attn_every_n_layers": 2, "local_attention": 4, "hidden_activation": "silu",
+        "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 500.0},
+                            "sliding_attention": {"rope_type": "default", "rope_theta": 50.0}},
+    },
     "m2m100_unscaled": {**M2M100, "d_model": 35, "scale_embedding": False, "activation_function": "gelu"},
 }
-WIDTHS = {"bert": 32, "roberta": 36, "xlm-roberta": 36, "mt5": 28, "m2m100": 40}
+WIDTHS = {"bert": 32, "roberta": 36, "xlm-roberta": 36, "mt5": 28, "m2m100": 40, "modernbert": 36}
 
 
 def hugging_face_cases():
@@ -481,6 +523,14 @@ def mend_open_clip():
     MaxPooler.forward = lambda self, x, mask: x.last_hidden_state.masked_fill(
         mask.unsqueeze(-1) == 0, -torch.inf
     ).max(1).values
+    # It does not know ModernBERT, which its main branch pools like this, and which has no layer of its own for pooling.
+    names = {"context_length": "max_position_embeddings", "vocab_size": "vocab_size", "width": "hidden_size",
+             "heads": "num_attention_heads", "layers": "num_hidden_layers", "layer_attr": "layers",
+             "token_embeddings_attr": "embeddings"}
+    arch_dict["modernbert"] = {"config_names": names, "pooler": "mean_pooler"}
+    from_config = transformers.AutoModel.from_config
+    plain = lambda config, **options: from_config(config, **({} if config.model_type == "modernbert" else options))
+    transformers.AutoModel.from_config = open_clip.hf_model.AutoModel.from_config = plain
 
 
 def main():

@@ -127,10 +127,11 @@ const MODEL_KEYS: [&str; 11] = [
 
 /// Keys of sections that open_clip has had since 3.3.0 and that change no feature of the models here: the number of
 /// patches of images of any proportions, and batches of texts that are not padded. They are read and not written.
-const WITHOUT_EFFECT: [(&str, &str); 3] = [
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
     ("vision_cfg", vision::IMAGE_TOKENS_KEY),
     ("text_cfg", text::VARIABLE_KEY),
     ("text_cfg", text::ARCHITECTURE_KEY),
+    ("text_cfg", text::CHANGES_KEY),
 ];
 
 /// Sections of a model config that open_clip has had since 3.3.0, with the models that they make.
@@ -284,6 +285,16 @@ impl ModelConfig {
         let changed = self.vision.timm.as_ref().filter(|timm| timm.changes != TimmChanges::default());
         let changes = changed.map(|_| format!("vision_cfg.{}", vision::TIMM_CHANGES_KEY));
         rep_mixer.into_iter().chain(changes).collect()
+    }
+
+    /// The kind of text model that open_clip 3.3.0 has no tower for, while its main branch has one.
+    pub fn newer_text_model(&self) -> Option<&'static str> {
+        let tower = self.text.hugging_face.as_ref()?;
+        let family = match &self.text_model {
+            Some(model) => model.family,
+            None => text_model::known(&tower.model_name).ok()?.family,
+        };
+        matches!(family, text_model::Family::ModernBert(_)).then(|| family.name())
     }
 
     /// Whether the config states the activation instead of leaving it to the default.

@@ -96,7 +96,7 @@ pub(crate) struct Section<'a> {
 
 impl Problems {
     /// The value, or the default and a problem.
-    fn or<T>(&mut self, default: T, value: Result<T, FormatError>) -> T {
+    pub(crate) fn or<T>(&mut self, default: T, value: Result<T, FormatError>) -> T {
         value.unwrap_or_else(|error| {
             self.push(error.to_string());
             default

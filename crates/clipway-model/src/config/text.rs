@@ -1,6 +1,6 @@
 //! `text_cfg` and `multimodal_cfg`: the text tower, and CoCa's decoder.
 
-use clipway_formats::{Code, FormatError, JsonCursor};
+use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
 use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
 use super::fields::{Fields, word};
@@ -126,7 +126,7 @@ pub struct MultimodalConfig {
     pub pooler_heads: usize,
 }
 
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "context_length",
     "vocab_size",
     "hf_tokenizer_name",
@@ -155,6 +155,7 @@ const KEYS: [&str; 28] = [
     REP_MIXER_KEY,
     VARIABLE_KEY,
     ARCHITECTURE_KEY,
+    CHANGES_KEY,
 ];
 
 /// The kind of text tower; only open_clip's first one is supported. open_clip 3.3.0 has no such key.
@@ -164,9 +165,19 @@ pub(super) const ARCHITECTURE_KEY: &str = "text_arch";
 pub(super) const VARIABLE_KEY: &str = "variable_text";
 
 /// Keys that open_clip has had since 3.3.0, with what needs them.
-const UNSUPPORTED: [(&str, &str); 2] = [
-    (ARCHITECTURE_KEY, "the text tower ModernText"),
-    ("hf_model_config", "a text tower with changes to its own `config.json`"),
+const UNSUPPORTED: [(&str, &str); 1] = [(ARCHITECTURE_KEY, "the text tower ModernText")];
+
+/// Changes to a text model's own `config.json`. open_clip 3.3.0 has no such key.
+pub(super) const CHANGES_KEY: &str = "hf_model_config";
+
+/// Changes that leave the features as they are: the shapes show the number of positions, where there are any.
+const CHANGES: [&str; 6] = [
+    "max_position_embeddings",
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "embedding_dropout",
+    "hidden_dropout_prob",
+    "mlp_dropout",
 ];
 
 /// A key that open_clip 3.3.0 does not know.
@@ -190,6 +201,14 @@ impl TextConfig {
             // The default of the first one is the tower that is supported.
             if let Some(value) = at.get(key)?.filter(|value| value.string().ok() != Some("clip")) {
                 return Err(value.error(Code::Unsupported, format!("{what} is not supported")));
+            }
+        }
+        if let Some(changes) = at.get(CHANGES_KEY)?.filter(|value| !value.is_null()) {
+            for (key, value) in changes.members()? {
+                if !CHANGES.contains(&key) {
+                    let cause = format!("a text tower with another `{}` is not supported", shown(key));
+                    return Err(value.error(Code::Unsupported, cause));
+                }
             }
         }
         let known: Vec<&str> = KEYS.into_iter().chain(BLOCK_KEYS).collect();

@@ -1,6 +1,6 @@
 //! `vision_cfg`: the image tower.
 
-use clipway_formats::{Code, FormatError, JsonCursor, shown};
+use clipway_formats::{Code, FormatError, JsonCursor};
 
 use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
 use super::fields::{Fields, number_in, sides, word};
@@ -76,6 +76,13 @@ pub struct TimmConfig {
     pub changes: TimmChanges,
 }
 
+impl TimmConfig {
+    /// Whether it is a tower for images of any proportions (NaFlex).
+    pub fn is_naflex(&self) -> bool {
+        self.model_name.starts_with("naflexvit_")
+    }
+}
+
 /// Sizes and activation of a timm model that differ from its name's, in timm's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimmChanges {
@@ -95,6 +102,14 @@ pub struct TimmChanges {
     pub tanh: Option<bool>,
     /// `norm_eps`: epsilon of the norms, except in a stem, on embedded patches and in ViTamin's MLPs.
     pub norm_epsilon: Option<f64>,
+    /// `pos_embed_grid_size`: rows and columns of a NaFlex tower's position table.
+    pub grid: Option<[usize; 2]>,
+    /// `class_token`: whether a NaFlex tower has one.
+    pub class_token: Option<bool>,
+    /// `reg_tokens`: register tokens of a NaFlex tower.
+    pub registers: Option<usize>,
+    /// `attn_pool_mlp_ratio`: ratio of the width of a NaFlex tower's pooling MLP to the block's.
+    pub pool_mlp_ratio: Option<f64>,
     /// `stem_padding`: zero padding around the images before MobileCLIP-B's first convolution.
     pub stem_padding: Option<usize>,
 }
@@ -180,8 +195,8 @@ const TIMM_KEYS: [&str; 9] = [
     TIMM_CHANGES_KEY,
 ];
 
-/// Beginning of the names of timm's towers for images of any proportions.
-const NAFLEX: &str = "naflexvit";
+/// Whether the MLPs of a NaFlex tower are gated.
+const GATED_KEY: &str = "swiglu_mlp";
 
 /// A key that open_clip 3.3.0 does not know.
 pub(super) const TIMM_CHANGES_KEY: &str = "timm_model_kwargs";
@@ -288,15 +303,6 @@ fn read_timm(fields: &Fields<'_>) -> Result<Option<TimmConfig>, FormatError> {
     fields.number("timm_drop", 0.0, 0.0..=1.0)?;
     fields.optional_number("timm_drop_path")?;
     let model_name = fields.model_name("timm_model_name")?;
-    if let Some(name) = model_name.as_ref().filter(|name| name.starts_with(NAFLEX)) {
-        let cause = format!(
-            "`{}` is a tower for images of any proportions (NaFlex), which is not supported; the same SigLIP 2 in the folder \
-             for transformers (`siglip2`) is, at one fixed size",
-            shown(name)
-        );
-        let at = fields.required("timm_model_name")?;
-        return Err(at.error(Code::Unsupported, cause));
-    }
     let changes = fields.value(TIMM_CHANGES_KEY)?.map(read_changes).transpose()?.unwrap_or_default();
     let Some(model_name) = model_name else { return Ok(None) };
     Ok(Some(TimmConfig { model_name, pool, projection, projection_bias, changes }))
@@ -312,9 +318,19 @@ fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {
         "mlp_ratio",
         "act_layer",
         "norm_eps",
+        "pos_embed_grid_size",
+        "class_token",
+        "reg_tokens",
+        "attn_pool_mlp_ratio",
+        GATED_KEY,
         "stem_padding",
     ];
     let fields = Fields::new(at, &keys)?;
+    if let Some(gated) = fields.value(GATED_KEY)?
+        && gated.boolean()?
+    {
+        return Err(gated.error(Code::Unsupported, "a NaFlex tower with gated MLPs is not supported"));
+    }
     let integer = |key: &str, most: usize| fields.value(key)?.map(|value| value.integer(1, most)).transpose();
     let activations = [("gelu", false), ("gelu_tanh", true)];
     let ratio = |value: JsonCursor<'_>| number_in(&value, 0.0..=limits::MLP_RATIO);
@@ -327,6 +343,10 @@ fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {
         mlp_ratio: fields.value("mlp_ratio")?.map(ratio).transpose()?,
         tanh: fields.value("act_layer")?.map(|value| word(&value, &activations)).transpose()?,
         norm_epsilon: fields.value("norm_eps")?.map(|value| number_in(&value, 0.0..=1.0)).transpose()?,
+        grid: fields.sides("pos_embed_grid_size", 1..=limits::IMAGE_SIDE)?,
+        class_token: fields.value("class_token")?.map(|value| value.boolean()).transpose()?,
+        registers: fields.value("reg_tokens")?.map(|value| value.integer(0, limits::TOKENS)).transpose()?,
+        pool_mlp_ratio: fields.value("attn_pool_mlp_ratio")?.map(ratio).transpose()?,
         stem_padding: fields.value("stem_padding")?.map(|value| value.integer(0, 3)).transpose()?,
     })
 }

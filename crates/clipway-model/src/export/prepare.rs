@@ -163,18 +163,24 @@ const LOCAL_TEXT_MODEL: &str = "open_clip 3.3.0 loads this folder only with the 
      `local-dir:.`): it looks for the text model `text_model` there, and no model on the Hub has its vocabulary";
 
 /// Why open_clip 3.3.0 cannot load any folder of a model: it is a tower alone, it is folded, its config has keys of its own.
-fn obstacles(source: &Source) -> [Option<String>; 3] {
+fn obstacles(source: &Source) -> [Option<String>; 4] {
     let model = &source.config().model;
     let (beyond, towers) = (model.beyond_open_clip(), source.tower());
     let alone = (towers != Towers::Both)
         .then(|| format!("this folder has only the {} tower, so open_clip cannot load it", towers.name()));
-    let takes = beyond.is_empty() && towers == Towers::Both;
+    let newer = model.newer_text_model().filter(|_| towers != Towers::Image);
+    let takes = beyond.is_empty() && newer.is_none() && towers == Towers::Both;
     let folded = model.folded.then(|| format!("{FOLDED}{}", if takes { FOLDED_USAGE } else { "" }));
     let unknown = (!beyond.is_empty()).then(|| {
         let keys = beyond.join("`, `");
         format!("open_clip 3.3.0 cannot load this folder: its configs have no key `{keys}`")
     });
-    [alone, folded, unknown]
+    let newer = newer.map(|kind| {
+        format!(
+            "open_clip 3.3.0 cannot load this folder: it has no text towers of the kind `{kind}`, which its main branch has"
+        )
+    });
+    [alone, folded, unknown, newer]
 }
 
 /// Why open_clip 3.3.0 cannot load the folders that are written for it; empty if it can.
@@ -187,7 +193,7 @@ fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
     if spelling.has_graphs() {
         return Vec::new();
     }
-    let [alone, folded, unknown] = obstacles(source);
+    let [alone, folded, unknown, newer] = obstacles(source);
     let mut notes: Vec<String> = alone.into_iter().chain(folded).collect();
     if let Some([height, width]) = source.model().changed_from {
         notes.push(format!(
@@ -195,7 +201,7 @@ fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
              loads the folder with `force_image_size`"
         ));
     }
-    notes.extend(unknown.filter(|_| spelling.is_open_clip));
+    notes.extend(unknown.into_iter().chain(newer).filter(|_| spelling.is_open_clip));
     let is_trimmed = source.contract().text.as_ref().is_some_and(|text| text.vocabulary.is_some());
     if spelling.is_open_clip && is_trimmed {
         notes.push(LOCAL_TOKENIZER.to_owned());

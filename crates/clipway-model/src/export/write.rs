@@ -389,7 +389,8 @@ impl Export<'_> {
 
     /// The model card. Its usage section shows what loads the folder.
     fn card(&self, artifact: &Artifact, written: &[WrittenFiles]) -> String {
-        let is_known = self.source.config().model.beyond_open_clip().is_empty();
+        let model = &self.source.config().model;
+        let is_known = model.beyond_open_clip().is_empty() && model.newer_text_model().is_none();
         let is_single = written.iter().any(|files| files.index.is_none());
         let usage = match self.source.config().model.folded {
             _ if self.source.tower() != Towers::Both => Usage::None,

@@ -190,6 +190,19 @@ impl<'p> GraphBuilder<'p> {
         Ok(self.push_map(operation, x, [outputs, out_height, out_width]))
     }
 
+    /// Cuts a map into whole patches of this height and width.
+    pub fn patches(&mut self, x: ValueId, size: [usize; 2]) -> Built {
+        let operation = Operation::Patches { size };
+        let [channels, height, width] = self.map(&operation, x)?;
+        let whole = size.iter().all(|&side| side > 0) && height % size[0] == 0 && width % size[1] == 0;
+        if !whole {
+            return Err(self.wrong(&operation, "whole patches", format!("a map of {height}x{width}")));
+        }
+        let tokens = (height / size[0]) * (width / size[1]);
+        let shape = vec![Dim::Batch, Dim::Fixed(tokens), Dim::Fixed(channels * size[0] * size[1])];
+        Ok(self.push(operation, vec![x], shape))
+    }
+
     /// Applies an elementwise function.
     pub fn activation(&mut self, x: ValueId, activation: Activation) -> ValueId {
         self.push_like(Operation::Activation(activation), vec![x], x)

@@ -28,7 +28,8 @@ pub use parameters::{Parameter, ParameterId, Parameters, Role};
 pub use relative::{GridMlp, distance_bucket, sinusoid_frequencies};
 pub use rotation::{Coordinates, Pairs, Rotation};
 pub use settings::{
-    Activation, AttentionBias, GridChange, Mask, MeanWindow, Pool, Rows, TextPositions, WeightLayout,
+    Activation, AttentionBias, GridChange, GridFilter, Mask, MeanWindow, Pool, Rows, TextPositions,
+    WeightLayout,
 };
 pub use windows::{WindowTable, Windows, grid_steps, merged_patches};
 

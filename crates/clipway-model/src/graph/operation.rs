@@ -44,6 +44,12 @@ pub enum Operation {
         /// Number of independent channel groups.
         groups: usize,
     },
+    /// Non-overlapping patches of a map, row by row, each pixel by pixel with its channels together:
+    /// `[batch, patches, height · width · channels]`.
+    Patches {
+        /// Height and width of a patch.
+        size: [usize; 2],
+    },
     /// Batch normalization of a map with stored statistics.
     BatchNorm {
         /// Scale of each channel.
@@ -263,6 +269,9 @@ impl Operation {
             Operation::Conv2d { weight, bias, stride, padding, groups } => {
                 let label = format!("conv2d[stride {stride:?} padding {padding:?} groups {groups}]");
                 (label, with(weight, bias))
+            }
+            Operation::Patches { size: [height, width] } => {
+                (format!("patches[{height}x{width}]"), Vec::new())
             }
             Operation::BatchNorm { weight, bias, mean, variance, .. } => {
                 ("batch_norm".into(), vec![weight, bias, mean, variance])

@@ -45,11 +45,13 @@ impl Parameter {
         self.shape.iter().product()
     }
 
-    /// The shape of a matrix without the leading 1 that timm stores with its tables.
-    pub fn matrix_shape(&self) -> &[usize] {
-        match self.shape.as_slice() {
-            [1, matrix @ ..] if matrix.len() == 2 => matrix,
-            shape => shape,
+    /// The shape of a matrix without the leading 1 that timm stores with its tables. A table with one row for each place
+    /// of a grid, `[1, height, width, channels]`, is one of `height · width` rows.
+    pub fn matrix_shape(&self) -> Vec<usize> {
+        match *self.shape.as_slice() {
+            [1, rows, width] => vec![rows, width],
+            [1, height, width, channels] => vec![height * width, channels],
+            ref shape => shape.to_vec(),
         }
     }
 }
@@ -160,6 +162,11 @@ impl Scope<'_> {
     pub fn child(&mut self, name: impl std::fmt::Display) -> Scope<'_> {
         let path = self.name_of(&name.to_string());
         Scope { parameters: self.parameters, path }
+    }
+
+    /// The same module again.
+    pub fn same(&mut self) -> Scope<'_> {
+        Scope { parameters: self.parameters, path: self.path.clone() }
     }
 
     /// The module's own path; empty for the root.

@@ -3,7 +3,7 @@
 /// How the heads of queries and keys are rotated by their position on a grid.
 ///
 /// A head of width `4 n` is split into `2 n` pairs. Pair `p` of a token is rotated by a coordinate of its patch times
-/// frequency `p mod n`. The first `n` pairs use one axis, the rest the other.
+/// frequency `p mod n`. The first `n` pairs use one axis, the rest the other. On a line, all pairs use the only axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rotation {
     /// Rows and columns of patches; tokens are in row-major order.
@@ -32,6 +32,9 @@ pub enum Coordinates {
     },
     /// Patch `i` of `count` has `2π (2 (i + 1/2) / count - 1)` (DINOv3, <https://arxiv.org/abs/2508.10104>).
     Centerd,
+    /// Token `i` of a text has `i`, for all pairs: the grid is one column of as many rows as there can be tokens, and
+    /// frequency `j` of all `n` pairs is the temperature to the power of `-j / n`.
+    Line,
 }
 
 /// Which elements of a head are rotated together.
@@ -49,13 +52,19 @@ impl Rotation {
         self.skip + self.grid[0] * self.grid[1]
     }
 
+    /// Width of the smallest head that can be rotated.
+    pub(super) fn smallest_head(&self) -> usize {
+        if self.coordinates == Coordinates::Line { 2 } else { 4 }
+    }
+
     /// The angles `[tokens, pairs]` for heads with this many pairs.
     ///
     /// Coordinates, frequencies and their products are rounded to f32, as in training.
     pub fn angles(&self, pairs: usize) -> Vec<f32> {
-        let bands = pairs / 2;
+        let used = if self.coordinates == Coordinates::Line { 1 } else { 2 };
+        let bands = pairs / used;
         let frequency = |band: usize| match self.coordinates {
-            Coordinates::Index { .. } => 1.0 / self.power(band as f32 / bands as f32),
+            Coordinates::Index { .. } | Coordinates::Line => 1.0 / self.power(band as f32 / bands as f32),
             Coordinates::Centerd => self.power(2.0 * band as f32 / pairs as f32),
         };
         let frequencies: Vec<f32> = (0..bands).map(frequency).collect();
@@ -65,10 +74,10 @@ impl Rotation {
                 let axes = [(row, 0), (column, 1)];
                 let (first, second) =
                     if self.columns_first { (axes[1], axes[0]) } else { (axes[0], axes[1]) };
-                for (index, axis) in [first, second] {
+                for (index, axis) in [first, second].into_iter().take(used) {
                     let coordinate = self.coordinate(index, axis);
                     angles.extend(frequencies.iter().map(|frequency| match self.coordinates {
-                        Coordinates::Index { .. } => coordinate * frequency,
+                        Coordinates::Index { .. } | Coordinates::Line => coordinate * frequency,
                         Coordinates::Centerd => coordinate / frequency,
                     }));
                 }
@@ -84,6 +93,7 @@ impl Rotation {
     fn coordinate(&self, index: usize, axis: usize) -> f32 {
         let count = self.grid[axis] as f32;
         match self.coordinates {
+            Coordinates::Line => index as f32,
             Coordinates::Index { offset, reference: None } => index as f32 + offset,
             Coordinates::Index { offset, reference: Some(reference) } => {
                 (index as f32 + offset) / count * reference[axis] as f32
@@ -119,6 +129,20 @@ mod tests {
         assert_eq!(angles[12..16], [4.0, 0.4, 2.0, 0.2]);
         let rows_first = Rotation { columns_first: false, ..ROTATION };
         assert_eq!(rows_first.angles(4)[12..16], [2.0, 0.2, 4.0, 0.4]);
+    }
+
+    #[test]
+    fn on_a_line_all_pairs_use_the_token_s_place() {
+        let line = Rotation {
+            grid: [3, 1],
+            skip: 0,
+            coordinates: Coordinates::Line,
+            columns_first: false,
+            ..ROTATION
+        };
+        assert_eq!(line.angles(2), [0.0, 0.0, 1.0, 0.1, 2.0, 0.2]);
+        // An odd number of pairs, of which two axes would leave one out.
+        assert_eq!(line.angles(3).len(), 9);
     }
 
     #[test]

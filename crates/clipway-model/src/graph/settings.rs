@@ -76,6 +76,12 @@ pub enum AttentionBias {
         /// Distance beyond which all keys share a bucket.
         reach: usize,
     },
+    /// Hides keys more than `reach` tokens away from the query, before or after it: 0 for the others, and for these a number
+    /// so low that the softmax has nothing left of them unless no key is near.
+    Window {
+        /// How many tokens away the farthest visible key is.
+        reach: usize,
+    },
     /// An MLP of the relative position from key to query on a grid of patches: `W₂ relu(W₁ c + b₁) + b₂` has one number
     /// per head, where `c` is `sign(d) ln(1 + |d|)` of both offsets `d`. Tokens before the patch tokens get no bias.
     /// (Swin V2, <https://arxiv.org/abs/2111.09883>, with timm's coordinates.)
@@ -100,6 +106,7 @@ impl AttentionBias {
     pub fn parameters(&self) -> Vec<ParameterId> {
         match *self {
             AttentionBias::Buckets { table, .. } => vec![table],
+            AttentionBias::Window { .. } => Vec::new(),
             AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, .. } => {
                 vec![hidden_weight, hidden_bias, weight, bias]
             }
@@ -110,6 +117,7 @@ impl AttentionBias {
     pub(super) fn label(&self) -> String {
         match self {
             AttentionBias::Buckets { reach, .. } => format!("buckets to {reach}"),
+            AttentionBias::Window { reach } => format!("window of {reach} each way"),
             AttentionBias::GridMlp { grid, skip, .. } => format!("of steps on {grid:?} after {skip}"),
         }
     }
@@ -137,7 +145,25 @@ pub struct MeanWindow {
     pub padding: usize,
 }
 
-/// Resampling of a position table from one grid to another: bicubic with antialiasing, as in PyTorch.
+/// The filter of a resampling, with antialiasing, as in PyTorch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GridFilter {
+    /// Keys' cubic kernel with `a = -0.5`.
+    #[default]
+    Bicubic,
+    /// A triangle.
+    Bilinear,
+}
+
+impl GridFilter {
+    /// Whether it is the one that a plan does not name.
+    fn is_default(&self) -> bool {
+        *self == GridFilter::default()
+    }
+}
+
+/// Resampling of a position table from one grid to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct GridChange {
     /// Number of rows before the grid, which are kept.
@@ -146,6 +172,9 @@ pub struct GridChange {
     pub from: [usize; 2],
     /// New rows and columns.
     pub to: [usize; 2],
+    /// The filter.
+    #[serde(skip_serializing_if = "GridFilter::is_default")]
+    pub filter: GridFilter,
 }
 
 impl GridChange {
@@ -160,8 +189,12 @@ impl GridChange {
 
 impl fmt::Display for GridChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let GridChange { prefix, from, to } = self;
-        write!(f, "{}x{} to {}x{}, {prefix} before", from[0], from[1], to[0], to[1])
+        let GridChange { prefix, from, to, filter } = self;
+        write!(f, "{}x{} to {}x{}, {prefix} before", from[0], from[1], to[0], to[1])?;
+        match filter {
+            GridFilter::Bicubic => Ok(()),
+            GridFilter::Bilinear => f.write_str(", bilinear"),
+        }
     }
 }
 

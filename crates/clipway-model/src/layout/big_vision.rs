@@ -4,7 +4,7 @@ use clipway_formats::TensorInfo;
 
 use super::names::{join, transpose};
 use super::siglip_config::{SiglipShape, SiglipTower};
-use super::{Conversion, KnownConfig, Layout, LayoutError, has_prefix};
+use super::{Conversion, KnownConfig, Layout, LayoutError, has_prefix, naflex};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, Interpolation, PreprocessOptions, ResizeMode};
 use crate::contract::{Field, Origin, Origins};
@@ -95,7 +95,17 @@ fn convert(state_dict: &StateDict) -> Result<Converted, StepError> {
             None => outside(tensor, state_dict)?,
         });
     }
-    Ok(converted)
+    if is_naflex(state_dict) { naflex::named(converted) } else { Ok(converted) }
+}
+
+/// Whether the image tower takes images of any proportions: it embeds patches by a matrix.
+fn is_naflex(state_dict: &StateDict) -> bool {
+    array(state_dict, PATCHES).is_some_and(|tensor| tensor.shape.len() == 2)
+}
+
+/// An array by its name without a root.
+fn array<'s>(state_dict: &'s StateDict, name: &str) -> Option<&'s TensorInfo> {
+    state_dict.get(name).or_else(|| state_dict.get(&format!("{ROOT}{name}")))
 }
 
 fn plain(name: &str) -> &str {
@@ -110,8 +120,12 @@ fn outside(tensor: &TensorInfo, state_dict: &StateDict) -> Result<Vec<PlannedTen
     }
     let mut planned = PlannedTensor::same(tensor);
     let module = MODULES.into_iter().find_map(|(theirs, ours)| Some((ours, name.strip_prefix(theirs)?)));
-    if let Some((_, ours)) = TENSORS.into_iter().find(|(theirs, _)| *theirs == name) {
+    let is_grid = name == POSITIONS && is_naflex(state_dict);
+    if let (Some((_, ours)), false) = (TENSORS.into_iter().find(|(theirs, _)| *theirs == name), is_grid) {
         planned.target.name = ours.to_owned();
+    } else if let (true, [rows, columns, width]) = (is_grid, &tensor.shape[..]) {
+        planned.target.name = naflex::POSITIONS[1].to_owned();
+        planned.then(Step::Reshape { shape: vec![1, *rows, *columns, *width] })?;
     } else if let ("txt/pos_embedding", [1, rows, width]) = (name, &tensor.shape[..]) {
         planned.target.name = "text.positional_embedding".to_owned();
         planned.then(Step::Reshape { shape: vec![*rows, *width] })?;
@@ -321,11 +335,13 @@ fn known_config(
         None => "assumed: no array shows the activation".to_owned(),
     };
     if name.is_none() {
-        notes.push(
-            "exact GELU in the image tower and its tanh approximation in the text tower, as in open_clip's SigLIP 2: \
-             no array shows it, and no registered model has these shapes"
-                .to_owned(),
-        );
+        let activations = match shape.naflex {
+            true => "GELU's tanh approximation in both towers",
+            false => "exact GELU in the image tower and its tanh approximation in the text tower",
+        };
+        notes.push(format!(
+            "{activations}, as in open_clip's SigLIP 2: no array shows it, and no registered model has these shapes"
+        ));
     }
     let mut origins = Origins::default();
     let why = "no array shows it; big_vision resizes with TensorFlow, and open_clip's rule is followed";
@@ -356,13 +372,15 @@ fn preprocessing() -> PreprocessOptions {
 /// What errors call the file.
 const ARRAYS: &str = "the arrays";
 
-/// Arrays that show sizes, and their number of dimensions.
-const SIZES: [(&str, usize); 4] = [
-    ("img/embedding/kernel", 4),
-    ("img/pos_embedding", 3),
-    ("txt/Embed_0/embedding", 2),
-    ("txt/pos_embedding", 3),
-];
+/// The patch embedding: a convolution, or a matrix.
+const PATCHES: &str = "img/embedding/kernel";
+
+/// The image tower's positions: one for each patch of an image, or for each place of a grid.
+const POSITIONS: &str = "img/pos_embedding";
+
+/// Arrays that show sizes, and their number of dimensions; of patches embedded by a matrix it is 2.
+const SIZES: [(&str, usize); 4] =
+    [(PATCHES, 4), (POSITIONS, 3), ("txt/Embed_0/embedding", 2), ("txt/pos_embedding", 3)];
 
 /// Arrays of a block that show sizes, and their number of dimensions.
 const BLOCK_SIZES: [(&str, usize); 2] =
@@ -370,10 +388,8 @@ const BLOCK_SIZES: [(&str, usize); 2] =
 
 /// Sizes from shapes; `None`, with a problem for each array that is missing or has other dimensions.
 fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Problems) -> Option<SiglipShape> {
-    let shape = |name: &str| {
-        let found = state_dict.get(name).or_else(|| state_dict.get(&format!("{ROOT}{name}")));
-        found.map(|tensor| tensor.shape.as_slice())
-    };
+    let is_naflex = is_naflex(state_dict);
+    let shape = |name: &str| array(state_dict, name).map(|tensor| tensor.shape.as_slice());
     // From any block: the plan reports the missing ones.
     let block = |prefix: &str, leaf: &str| {
         state_dict.tensors().iter().find_map(|tensor| {
@@ -390,6 +406,7 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
         None => problems.push(format!("`{name}`: missing")),
     };
     for (name, dimensions) in SIZES {
+        let dimensions = if is_naflex && name == PATCHES { 2 } else { dimensions };
         need(name.to_owned(), shape(name), dimensions);
     }
     for Blocks { theirs, .. } in &BLOCKS {
@@ -414,17 +431,16 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
         let layers = state_dict.tensors().iter().filter_map(blocks_of).max()?;
         Some(SiglipTower { width, layers, heads, mlp_width, tanh: None, epsilon: SiglipTower::EPSILON })
     };
-    let &[patch_height, patch_width, _, width] = shape(SIZES[0].0)? else { return None };
-    let &[1, tokens, _] = shape(SIZES[1].0)? else { return None };
+    let Image { patch_size, image_size, width } = match is_naflex {
+        true => naflex_image(shape(PATCHES)?, shape(POSITIONS)?, problems)?,
+        false => plain_image(shape(PATCHES)?, shape(POSITIONS)?, problems)?,
+    };
     let &[vocabulary, text_width] = shape(SIZES[2].0)? else { return None };
     let &[1, context_length, _] = shape(SIZES[3].0)? else { return None };
-    let side = tokens.isqrt();
-    if side * side != tokens {
-        problems.push(format!("`img/pos_embedding`: {tokens} positions do not form a square of patches"));
-    }
     Some(SiglipShape {
-        image_size: [side * patch_height, side * patch_width],
-        patch_size: [patch_height, patch_width],
+        naflex: is_naflex,
+        image_size,
+        patch_size,
         vision: tower(BLOCKS[0].theirs, width)?,
         text: tower(BLOCKS[1].theirs, text_width)?,
         context_length,
@@ -432,4 +448,41 @@ fn shape_of(checkpoint: &Checkpoint, state_dict: &StateDict, problems: &mut Prob
         has_tokenizer: super::hf_config::has_tokenizer(checkpoint),
         cleans_texts: false,
     })
+}
+
+/// Sizes of the image tower.
+struct Image {
+    patch_size: [usize; 2],
+    image_size: [usize; 2],
+    width: usize,
+}
+
+/// Those of a convolution `[height, width, 3, width]` with one position for each patch of a square.
+fn plain_image(patches: &[usize], positions: &[usize], problems: &mut Problems) -> Option<Image> {
+    let &[patch_height, patch_width, _, width] = patches else { return None };
+    let &[1, tokens, _] = positions else { return None };
+    let side = tokens.isqrt();
+    if side * side != tokens {
+        problems.push(format!("`{POSITIONS}`: {tokens} positions do not form a square of patches"));
+    }
+    let patch_size = [patch_height, patch_width];
+    Some(Image { patch_size, image_size: patch_size.map(|patch| side * patch), width })
+}
+
+/// Those of a matrix `[patch · patch · 3, width]` with a square grid of positions `[side, side, width]`.
+fn naflex_image(patches: &[usize], positions: &[usize], problems: &mut Problems) -> Option<Image> {
+    let (&[values, width], &[rows, columns, of_position]) = (patches, positions) else { return None };
+    if rows != columns || rows == 0 {
+        problems.push(format!("`{POSITIONS}`: {rows}x{columns} positions are not a square"));
+    }
+    if of_position != width {
+        problems.push(format!("`{POSITIONS}`: {of_position} wide, but `{PATCHES}` gives {width} values"));
+    }
+    let side = naflex::patch_side(values);
+    if side.is_none() {
+        problems.push(format!("`{PATCHES}`: {values} values do not form a square patch of 3 channels"));
+    }
+    let side = side?;
+    let image_size = [rows, columns].map(|length| length.saturating_mul(side));
+    Some(Image { patch_size: [side; 2], image_size, width })
 }

@@ -1,10 +1,10 @@
-//! `SiglipModel` of Hugging Face transformers, including fixed-resolution SigLIP 2. open_clip implements it with timm's
-//! vision transformer.
+//! `SiglipModel` and `Siglip2Model` of Hugging Face transformers. open_clip implements them with timm's vision transformer
+//! and its `NaFlexVit`.
 
 use super::hf_clip::{MODULES, POSITION_IDS, PROJECTIONS};
 use super::names::{Blocks, Change, NameTable};
-use super::{Conversion, Layout, has_prefix, hf_siglip_config};
-use crate::plan::{Converted, Step, StepError};
+use super::{Conversion, Layout, has_prefix, hf_siglip_config, naflex};
+use crate::plan::{Converted, StepError};
 use crate::state_dict::StateDict;
 
 /// The layout.
@@ -23,32 +23,19 @@ pub(super) static LAYOUT: Layout = Layout {
     check_numbers: None,
 };
 
-/// Name of the patch embedding, in open_clip.
-const PATCHES: &str = "visual.trunk.patch_embed.proj.weight";
-
-/// The tensors under open_clip's names. `Siglip2Model` takes patches as rows of `[height, width, channels]`: its linear
-/// layer is the convolution of a fixed size of images.
+/// The tensors under open_clip's names.
 fn to_open_clip(state_dict: &StateDict) -> Result<Converted, StepError> {
-    let mut converted = NAMES.to_open_clip(state_dict)?;
-    let patches = converted.tensors.iter_mut().find(|planned| planned.target.name == PATCHES);
-    if let Some(patches) = patches
-        && let [width, values] = patches.target.shape[..]
-        && let Some(side) = patch_side(values)
-    {
-        patches.then(Step::Reshape { shape: vec![width, side, side, CHANNELS] })?;
-        patches.then(Step::Transpose { axes: vec![0, 3, 1, 2] })?;
-    }
-    Ok(converted)
+    let converted = NAMES.to_open_clip(state_dict)?;
+    if is_naflex(state_dict) { naflex::named(converted) } else { Ok(converted) }
 }
 
-/// Channels of an image.
-const CHANNELS: usize = 3;
-
-/// Side of a square patch of this many values; `None` where there is none.
-pub(super) fn patch_side(values: usize) -> Option<usize> {
-    let side = (values / CHANNELS).isqrt();
-    (side > 0 && side * side * CHANNELS == values).then_some(side)
+/// Whether it is a `Siglip2Model`, which takes patches as rows of `[height, width, channels]`.
+pub(super) fn is_naflex(state_dict: &StateDict) -> bool {
+    state_dict.get(PATCHES).is_some_and(|patches| patches.shape.len() == 2)
 }
+
+/// The patch embedding: a convolution, or the linear layer of `Siglip2Model`.
+pub(super) const PATCHES: &str = "vision_model.embeddings.patch_embedding.weight";
 
 /// One image tower: `SiglipVisionModel`.
 pub(super) static VISION: Layout = Layout {
@@ -73,11 +60,7 @@ pub(super) static TEXT: Layout = Layout {
 /// transformers' names with open_clip's.
 pub(crate) static NAMES: NameTable = NameTable {
     tensors: &[
-        (
-            "vision_model.embeddings.patch_embedding.weight",
-            "visual.trunk.patch_embed.proj.weight",
-            Change::None,
-        ),
+        (PATCHES, "visual.trunk.patch_embed.proj.weight", Change::None),
         ("vision_model.embeddings.patch_embedding.bias", "visual.trunk.patch_embed.proj.bias", Change::None),
         ("vision_model.embeddings.position_embedding.weight", "visual.trunk.pos_embed", Change::Batched),
         ("vision_model.head.probe", "visual.trunk.attn_pool.latent", Change::None),

@@ -6,6 +6,7 @@ use super::hf_config::{
     Activation, CONFIG, Defaults, Document, ImageSizes, Kinds, Shapes, Tower, absent, has_tokenizer,
     text_sizes, towers_of,
 };
+use super::hf_siglip::{PATCHES, is_naflex};
 use super::siglip_config::{SiglipShape, SiglipTower};
 use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
 use crate::checkpoint::Checkpoint;
@@ -25,14 +26,6 @@ const KINDS: Kinds = Kinds {
 /// Tokens of a text and of the vocabulary, where nothing is said.
 const TEXT_SIZES: [usize; 2] = [64, 32000];
 
-/// The patch embedding: a convolution, or the linear layer of `Siglip2Model`.
-const PATCHES: &str = "vision_model.embeddings.patch_embedding.weight";
-
-/// Whether the model takes images of any proportions.
-fn is_naflex(state_dict: &StateDict) -> bool {
-    state_dict.get(PATCHES).is_some_and(|patches| patches.shape.len() == 2)
-}
-
 /// Reads the `config.json` beside the weights and compares every number with their shapes.
 pub(super) fn known_config(
     checkpoint: &Checkpoint,
@@ -49,15 +42,10 @@ pub(super) fn known_config(
         Ok(told) => told,
         Err(cause) => return Err(found.or(LayoutError::Malformed { file: CONFIG, cause })),
     };
-    let is_naflex = is_naflex(state_dict);
-    let class = if is_naflex { &hf_processor_class::SIGLIP2 } else { &hf_processor_class::SIGLIP };
-    let [height, width] = model.vision.image_size;
-    notes.extend(is_naflex.then(|| {
-        format!(
-            "the model accepts any aspect ratio; here it has the fixed size {height}x{width}, to which every image is \
-             squashed, so only square images get the features that its own library gives"
-        )
-    }));
+    let class = match is_naflex(state_dict) {
+        true => &hf_processor_class::SIGLIP2,
+        false => &hf_processor_class::SIGLIP,
+    };
     let preprocessing =
         match hf_preprocessor::read(checkpoint, has, model.vision.image_size, class, &mut found) {
             Ok(read) => read,
@@ -140,6 +128,7 @@ fn shape(
     };
     let (vision, text) = (vision.unwrap_or_else(absent), text.unwrap_or_else(absent));
     let shape = SiglipShape {
+        naflex: is_naflex(state_dict),
         image_size: image,
         patch_size: patch,
         vision,

@@ -9,6 +9,7 @@ mod definition;
 mod names;
 pub(crate) mod hf_clip;
 mod hf_clip_config;
+pub(crate) mod naflex;
 pub(crate) mod hf_siglip;
 mod hf_dual;
 mod hf_siglip_config;

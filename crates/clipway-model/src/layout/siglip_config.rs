@@ -14,6 +14,8 @@ use crate::identify::{fitting, mlp_ratio};
 
 /// A SigLIP model, as another project describes it.
 pub(super) struct SiglipShape {
+    /// Whether the image tower takes images of any proportions (NaFlex).
+    pub(super) naflex: bool,
     pub(super) image_size: [usize; 2],
     pub(super) patch_size: [usize; 2],
     pub(super) vision: SiglipTower,
@@ -48,8 +50,8 @@ const TOKENIZERS: [(usize, &str); 3] = [
     (256_000, "timm/ViT-B-16-SigLIP2"),
 ];
 
-/// The timm name that others derive from.
-const BASE: &str = "vit_base_patch16_siglip_224";
+/// The timm names that others derive from: of a plain tower, and of NaFlex.
+const BASES: [&str; 2] = ["vit_base_patch16_siglip_224", "naflexvit_base_patch16_siglip"];
 
 impl SiglipTower {
     /// Epsilon of the layer norms in SigLIP's code, for both towers.
@@ -85,6 +87,7 @@ impl SiglipShape {
         };
         let agrees = |known: Option<bool>, found: bool| known.is_none_or(|known| known == found);
         model.vision.image_size == self.image_size
+            && variant.naflex == self.naflex
             && variant.heads == self.vision.heads
             && model.text.heads == self.text.heads
             && variant.epsilon == self.vision.epsilon
@@ -142,9 +145,11 @@ impl SiglipShape {
     /// The timm name of the image tower, or the nearest with the differences.
     fn timm(&self) -> (&'static str, Map<String, Value>) {
         let vision = &self.vision;
-        let tanh = vision.tanh.unwrap_or(false);
+        // NaFlex's is the approximation, by default.
+        let tanh = vision.tanh.unwrap_or(self.naflex);
         let same = |variant: &SiglipVariant, tanh: bool| {
-            variant.image == self.image_size
+            variant.naflex == self.naflex
+                && variant.image == self.image_size
                 && [variant.patch; 2] == self.patch_size
                 && variant.width == vision.width
                 && variant.depth == vision.layers
@@ -159,21 +164,28 @@ impl SiglipShape {
             return (found.name, Map::new());
         }
         let mut changes = Map::new();
-        let Some(base) = siglip_variant(BASE) else { return (BASE, changes) };
+        let base = BASES[usize::from(self.naflex)];
+        let Some(base) = siglip_variant(base) else { return (base, changes) };
         let mut change = |key: &str, differs: bool, value: Value| {
             if differs {
                 changes.insert(key.to_owned(), value);
             }
         };
         let ratio = mlp_ratio(vision.width, vision.mlp_width);
-        change("img_size", self.image_size != base.image, sides(self.image_size));
+        if self.naflex {
+            let grid = |image: [usize; 2], patch: [usize; 2]| [image[0] / patch[0], image[1] / patch[1]];
+            let own = grid(self.image_size, self.patch_size);
+            change("pos_embed_grid_size", own != grid(base.image, [base.patch; 2]), json!(own));
+        } else {
+            change("img_size", self.image_size != base.image, sides(self.image_size));
+        }
         change("patch_size", self.patch_size != [base.patch; 2], sides(self.patch_size));
         change("embed_dim", vision.width != base.width, json!(vision.width));
         change("depth", vision.layers != base.depth, json!(vision.layers));
         change("num_heads", vision.heads != base.heads, json!(vision.heads));
         change("mlp_ratio", base.hidden * vision.width != vision.mlp_width * base.width, json!(ratio));
-        change("act_layer", tanh != base.tanh, json!("gelu_tanh"));
+        change("act_layer", tanh != base.tanh, json!(if tanh { "gelu_tanh" } else { "gelu" }));
         change("norm_eps", vision.epsilon != base.epsilon, json!(vision.epsilon));
-        (BASE, changes)
+        (base.name, changes)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::text_tower::{TextTower, text_tower_name};
 use super::{PlannedTensor, Step, StepError};
 use crate::config::ModelConfig;
-use crate::graph::{GridChange, Parameter};
+use crate::graph::{GridChange, GridFilter, Parameter};
 
 /// The image tower's position embedding: a class token and a grid.
 const IMAGE_POSITIONS: &str = "visual.positional_embedding";
@@ -57,7 +57,12 @@ pub(super) fn fit(
         }
     } else if name == IMAGE_POSITIONS {
         if let Some((from, to)) = grids(&found.shape, sizes) {
-            planned.then(Step::ResampleGrid(GridChange { prefix: PREFIX_TOKENS, from, to }))?;
+            planned.then(Step::ResampleGrid(GridChange {
+                prefix: PREFIX_TOKENS,
+                from,
+                to,
+                filter: GridFilter::Bicubic,
+            }))?;
         }
     } else if TEXT_POSITIONS.contains(&name)
         && sizes.base.text.context_length != sizes.target.text.context_length

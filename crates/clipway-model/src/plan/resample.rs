@@ -1,10 +1,10 @@
 //! Resizes position embeddings, as open_clip does when it loads a checkpoint.
 //!
-//! Image grids: bicubic with antialiasing, a separable filter with `a = -0.5` whose support grows with the shrinking
-//! factor (R. Keys, "Cubic Convolution Interpolation", 1981, as in Pillow). Text rows: linear without antialiasing.
-//! Both place pixel centers at halves.
+//! Image grids: a separable filter with antialiasing, whose support grows with the shrinking factor, as in Pillow: bicubic
+//! with `a = -0.5` (R. Keys, "Cubic Convolution Interpolation", 1981), or bilinear as SigLIP 2 has it. Text rows: linear
+//! without antialiasing. All place pixel centers at halves.
 
-use crate::graph::GridChange;
+use crate::graph::{GridChange, GridFilter};
 
 /// Weights of the inputs for one output sample.
 struct Window {
@@ -12,17 +12,17 @@ struct Window {
     weights: Vec<f32>,
 }
 
-/// Resamples positions `[prefix + rows · columns, width]` to another grid, bicubic with antialiasing.
+/// Resamples positions `[prefix + rows · columns, width]` to another grid, with antialiasing.
 ///
 /// # Panics
 /// If `values` has another size.
 pub fn resample_grid(values: &[f32], change: GridChange, width: usize) -> Vec<f32> {
-    let GridChange { prefix, from, to } = change;
+    let GridChange { prefix, from, to, filter } = change;
     assert_eq!(values.len(), (prefix + from[0] * from[1]) * width, "the shape was checked");
     let (kept, grid) = values.split_at(prefix * width);
     // Columns first, then rows; each as a map [before, length, after].
-    let columns = resample_axis(grid, [from[0], from[1], width], &bicubic_windows(from[1], to[1]));
-    let rows = resample_axis(&columns, [1, from[0], to[1] * width], &bicubic_windows(from[0], to[0]));
+    let columns = resample_axis(grid, [from[0], from[1], width], &windows(filter, from[1], to[1]));
+    let rows = resample_axis(&columns, [1, from[0], to[1] * width], &windows(filter, from[0], to[0]));
     [kept, &rows].concat()
 }
 
@@ -102,15 +102,19 @@ fn resample_axis(values: &[f32], [before, length, after]: [usize; 3], windows: &
     out
 }
 
-fn bicubic_windows(from: usize, to: usize) -> Vec<Window> {
+fn windows(filter: GridFilter, from: usize, to: usize) -> Vec<Window> {
+    let (kernel, reach): (fn(f64) -> f64, f64) = match filter {
+        GridFilter::Bicubic => (cubic, 2.0),
+        GridFilter::Bilinear => (triangle, 1.0),
+    };
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);
-    let support = 2.0 * stretch;
+    let support = reach * stretch;
     let window = |index: usize| {
         let center = scale * (index as f64 + 0.5);
         let first = (center - support + 0.5).max(0.0) as usize;
         let end = ((center + support + 0.5) as usize).min(from);
-        let weights: Vec<f64> = (first..end).map(|at| cubic((at as f64 - center + 0.5) / stretch)).collect();
+        let weights: Vec<f64> = (first..end).map(|at| kernel((at as f64 - center + 0.5) / stretch)).collect();
         let total: f64 = weights.iter().sum();
         Window { first, weights: weights.into_iter().map(|weight| (weight / total) as f32).collect() }
     };
@@ -128,6 +132,11 @@ fn cubic(x: f64) -> f64 {
     } else {
         0.0
     }
+}
+
+/// A triangle of width 2.
+fn triangle(x: f64) -> f64 {
+    (1.0 - x.abs()).max(0.0)
 }
 
 fn linear_windows(from: usize, to: usize) -> Vec<Window> {
@@ -167,6 +176,10 @@ mod tests {
         4.002_729,
     ];
 
+    const BILINEAR_SMALL: [f32; 4] = [1.640_625_2, 3.593_750_2, 1.796_875_2, 4.140_625];
+
+    const BILINEAR_WIDE: [f32; 10] = [1.125, 1.675, 2.5, 3.55, 4.25, 1.75, 1.8, 1.875, 4.050_000_7, 5.5];
+
     const ROWS: [f32; 6] = [0.0, 5.0, 11.666668, 18.333336, 35.0, 50.0];
 
     #[test]
@@ -174,17 +187,21 @@ mod tests {
         // torch.nn.functional.interpolate of [[0, 1, 2], [3, 5, 8], [1, 0, 4]]:
         // mode="bicubic", antialias=True, to 2x2 and to 4x4; the values are torch 2.15's.
         let grid = [9.0, 0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 1.0, 0.0, 4.0];
-        let check = |to: [usize; 2], expected: &[f32]| {
-            let found = resample_grid(&grid, GridChange { prefix: 1, from: [3, 3], to }, 1);
+        let check = |filter: GridFilter, to: [usize; 2], expected: &[f32]| {
+            let found = resample_grid(&grid, GridChange { prefix: 1, from: [3, 3], to, filter }, 1);
             assert_eq!(found[0], 9.0);
             for (found, expected) in found[1..].iter().zip(expected) {
                 assert!((found - expected).abs() <= 1e-6, "{to:?}: {found} against {expected}");
             }
             assert_eq!(found.len(), expected.len() + 1);
         };
-        check([3, 3], &grid[1..]);
-        check([2, 2], &SMALL);
-        check([4, 4], &LARGE);
+        check(GridFilter::Bicubic, [3, 3], &grid[1..]);
+        check(GridFilter::Bicubic, [2, 2], &SMALL);
+        check(GridFilter::Bicubic, [4, 4], &LARGE);
+        // The same with mode="bilinear", to 2x2 and to 2x5.
+        check(GridFilter::Bilinear, [3, 3], &grid[1..]);
+        check(GridFilter::Bilinear, [2, 2], &BILINEAR_SMALL);
+        check(GridFilter::Bilinear, [2, 5], &BILINEAR_WIDE);
         let rows = resample_rows(&[0.0, 10.0, 20.0, 50.0], 4, 6, 1);
         for (found, expected) in rows.iter().zip(ROWS) {
             // Two units in the last place of the largest value: torch weighs in f32.

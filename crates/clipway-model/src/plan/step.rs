@@ -51,8 +51,8 @@ pub enum Step {
         /// The new shape.
         shape: Vec<usize>,
     },
-    /// Resamples a position embedding `[prefix + height · width, width]` to another grid, bicubic with antialiasing;
-    /// the prefix tokens are kept. The result is f32.
+    /// Resamples a position embedding `[prefix + height · width, width]` to another grid; the prefix tokens
+    /// are kept. The result is f32.
     ResampleGrid(GridChange),
     /// Resamples a position embedding `[tokens, width]` to another number of tokens, linearly. The result is f32.
     ResampleRows {

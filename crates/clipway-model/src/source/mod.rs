@@ -357,6 +357,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     }
     notes.extend(pixels.notes);
     notes.extend(of_config);
+    notes.extend((tower != Towers::Text).then(|| notes::of_fixed_size(&config.model)).flatten());
     notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
     if options.model.is_some() && checkpoint.config().is_none() {
         let told = layout.known_config(&checkpoint, &weights.state_dict, &infos).ok().flatten();

@@ -4,6 +4,7 @@ use clipway_formats::FileFormat;
 
 use super::SourceOptions;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint};
+use crate::config::ModelConfig;
 use crate::state_dict::{Weights, WeightsChoice};
 
 /// Notes on the files of a source and the selected weights.
@@ -30,4 +31,15 @@ pub(super) fn about(checkpoint: &Checkpoint, weights: &Weights, options: &Source
         notes.push("the source has no checksums: flipped bits in it go unnoticed".to_owned());
     }
     notes
+}
+
+/// The note on an image tower for any proportions, which has one size here.
+pub(super) fn of_fixed_size(config: &ModelConfig) -> Option<String> {
+    let [height, width] = config.vision.image_size;
+    config.vision.timm.as_ref().filter(|timm| timm.is_naflex()).map(|_| {
+        format!(
+            "the model accepts any aspect ratio; here it has the fixed size {height}x{width}, to which every image is \
+             squashed or cropped, so only square images get the features that its own library gives"
+        )
+    })
 }

@@ -8,7 +8,7 @@ use super::transformers_preprocess::{processor, siglip_class};
 use super::{SpellError, Spelled, Subject};
 use crate::architecture::siglip::{SiglipVariant, siglip_variant_of};
 use crate::config::{ModelConfig, TextConfig, TextPool, TimmProjection, VisionConfig};
-use crate::layout::hf_siglip;
+use crate::layout::{hf_siglip, naflex};
 use crate::plan::Towers;
 use crate::problems::Problems;
 
@@ -22,6 +22,12 @@ pub(super) fn spell(subject: &Subject<'_>) -> Result<Spelled, SpellError> {
 
     let document = config_json(&config.model, vision.as_ref(), towers, dtype_name(tensors));
     let (needed, dropped) = subject.of_towers();
+    let needed = match vision.as_ref().filter(|vision| vision.naflex) {
+        Some(vision) => {
+            naflex::folded(&needed, config.model.vision.image_size.map(|side| side / vision.patch))?
+        }
+        None => needed,
+    };
     let spelled = Spelled {
         tensors: hf_siglip::NAMES.spelled_from(&needed)?,
         dropped,
@@ -60,13 +66,16 @@ fn check(model: &ModelConfig, towers: Towers, problems: &mut Problems) -> Option
 fn check_vision(vision: &VisionConfig, problems: &mut Problems) -> Option<SiglipVariant> {
     let timm = vision.timm.as_ref()?;
     let variant = siglip_variant_of(timm);
-    let cause = format!("`{}`; SiglipModel's image tower is timm's `vit_…_siglip_…`", timm.model_name);
+    let cause = format!(
+        "`{}`; SiglipModel's image tower is timm's `vit_…_siglip_…` or `naflexvit_…_siglip`",
+        timm.model_name
+    );
     problems.unless(variant.is_some(), "vision_cfg.timm_model_name", cause);
     let pools = timm.pool.as_deref() == Some("map") && timm.projection == TimmProjection::None;
     problems.unless(pools, "vision_cfg.timm_pool", "SiglipModel pools by `map`, without a projection");
     let square = |sides: [usize; 2]| sides[0] == sides[1];
     problems.unless(square(vision.image_size), "vision_cfg.image_size", "SiglipModel's images are square");
-    if let Some(SiglipVariant { image: [height, width], .. }) = variant {
+    if let Some(SiglipVariant { image: [height, width], naflex: false, .. }) = variant {
         let cause = format!(
             "the positions are stored for {height}x{width} images, and SiglipModel accepts no others"
         );

@@ -153,6 +153,55 @@ fn big_vision_is_told_by_its_shapes() {
     check(true);
 }
 
+/// Returns names and shapes of a small big_vision model for any aspect ratio: patches by a matrix, positions on a grid.
+fn big_vision_naflex(patches: &[usize], positions: &[usize]) -> Vec<Named> {
+    let mut tensors = big_vision(false);
+    for (name, shape) in &mut tensors {
+        match name.as_str() {
+            "params/img/embedding/kernel" => *shape = patches.to_vec(),
+            "params/img/pos_embedding" => *shape = positions.to_vec(),
+            _ => {}
+        }
+    }
+    tensors
+}
+
+#[test]
+fn big_vision_for_any_aspect_ratio_is_told_by_its_shapes() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = big_vision_naflex(&[48, 16], &[2, 2, 16]);
+    with_prepared(folder.path(), &tensors, |prepared| {
+        let vision = &prepared.config().model.vision;
+        let trunk = vision.timm.as_ref().unwrap();
+        assert_eq!((vision.image_size, trunk.model_name.as_str()), ([8, 8], "naflexvit_base_patch16_siglip"));
+        assert_eq!((trunk.changes.grid, trunk.changes.patch_size), (Some([2, 2]), Some(4)));
+        // GELU's tanh approximation is that name's.
+        assert_eq!((trunk.changes.tanh, trunk.changes.heads), (None, Some(2)));
+        let find = |name: &str| prepared.plan().tensors.iter().find(|one| one.target.name == name).unwrap();
+        assert_eq!(find("visual.trunk.embeds.proj.weight").steps, [Step::Transpose { axes: vec![1, 0] }]);
+        assert_eq!(find("visual.trunk.embeds.pos_embed").target.shape, [1, 2, 2, 16]);
+        assert!(prepared.notes().iter().any(|note| note.contains("the fixed size 8x8")));
+        assert_eq!(prepared.ledger().source_tensors, tensors.len());
+    });
+    for (patches, positions, says) in [
+        (&[48, 16][..], &[2, 3, 16][..], "`img/pos_embedding`: 2x3 positions are not a square"),
+        (&[48, 16], &[0, 0, 16], "`img/pos_embedding`: 0x0 positions are not a square"),
+        (&[48, 16], &[2, 2, 8], "`img/pos_embedding`: 8 wide, but `img/embedding/kernel` gives 16 values"),
+        (&[48, 16], &[4, 16], "`img/pos_embedding`: expected 3 dimensions, found [4, 16]"),
+        (
+            &[50, 16],
+            &[2, 2, 16],
+            "`img/embedding/kernel`: 50 values do not form a square patch of 3 channels",
+        ),
+        (&[48], &[2, 2, 16], "`img/embedding/kernel`: expected 4 dimensions, found [48]"),
+    ] {
+        let path = write(folder.path(), "odd.safetensors", &big_vision_naflex(patches, positions));
+        let error = Source::resolve(&path, &SourceOptions::default()).unwrap_err();
+        assert_eq!(error.code(), "contradiction", "{error}");
+        assert!(error.to_string().contains(says), "{says}: {error}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_told_all_at_once() {
     let check = |name: &str, tensors: Vec<Named>, config: &str, parts: &[&str]| {
@@ -243,7 +292,7 @@ fn other_models_are_named_and_refused() {
 }
 
 #[test]
-fn a_model_of_any_proportions_is_folded_to_its_square() {
+fn a_model_of_any_proportions_has_a_fixed_size() {
     let folder = tempfile::tempdir().unwrap();
     let mut tensors = siglip();
     let patches = "vision_model.embeddings.patch_embedding.weight";
@@ -257,12 +306,31 @@ fn a_model_of_any_proportions_is_folded_to_its_square() {
     let path = write(folder.path(), "model.safetensors", &tensors);
     let source = Source::resolve(&path, &SourceOptions::default()).unwrap();
     assert_eq!(source.config().model.vision.image_size, [8; 2]);
-    let planned = source.plan().tensors.iter();
-    let convolution =
-        planned.clone().find(|one| one.target.name == "visual.trunk.patch_embed.proj.weight").unwrap();
-    assert_eq!(convolution.target.shape, [16, 3, 4, 4]);
-    let steps: Vec<String> = convolution.steps.iter().map(ToString::to_string).collect();
-    assert_eq!(steps, ["reshape([16, 4, 4, 3])", "transpose([0, 3, 1, 2])"]);
+    let steps = |source: &Source, name: &str| {
+        let planned = source.plan().tensors.iter().find(|one| one.target.name == name).unwrap();
+        let steps: Vec<String> = planned.steps.iter().map(ToString::to_string).collect();
+        (planned.target.shape.clone(), steps)
+    };
+    assert_eq!(steps(&source, "visual.trunk.embeds.proj.weight"), (vec![16, 3 * 4 * 4], vec![]));
+    let reshaped = ["reshape([1, 4, 16])", "reshape([1, 2, 2, 16])"].map(str::to_owned).to_vec();
+    let positions = (vec![1, 2, 2, 16], reshaped);
+    assert_eq!(steps(&source, "visual.trunk.embeds.pos_embed"), positions);
+    let trunk = source.config().model.vision.timm.as_ref().unwrap();
+    assert_eq!(
+        (trunk.is_naflex(), trunk.changes.grid, trunk.changes.patch_size),
+        (true, Some([2, 2]), Some(4))
+    );
+    // Any other whole number of patches leaves the tensors as they are.
+    let larger = SourceOptions { image_size: Some([16, 12]), ..SourceOptions::default() };
+    let larger = Source::resolve(&path, &larger).unwrap();
+    assert_eq!((larger.model().image_size, &larger.plan().tensors), ([16, 12], &source.plan().tensors));
+    let positions =
+        larger.model().image.nodes.iter().find(|node| node.operation.label().starts_with("add_pos"));
+    assert_eq!(positions.unwrap().operation.label(), "add_positions[2x2 to 4x3, 0 before, bilinear]");
+    let odd = SourceOptions { image_size: Some([18, 16]), ..SourceOptions::default() };
+    let error = Source::resolve(&path, &odd).unwrap_err();
+    assert_eq!(error.code(), "unsupported");
+    assert!(error.to_string().contains("must be a whole number of 4-pixel patches"), "{error}");
     assert!(source.notes().iter().any(|note| note.contains("the fixed size 8x8")), "{:?}", source.notes());
     // A patch count that differs from the number of positions, in either file.
     for (file, text) in [

@@ -246,6 +246,39 @@ fn a_tower_alone_is_written_for_transformers_class_of_it() {
 }
 
 #[test]
+fn a_tower_for_any_aspect_ratio_is_folded_to_its_size_for_transformers() {
+    let naflex = r#""image_size": [12, 12], "timm_model_name": "naflexvit_base_patch16_siglip", "timm_pool": "map",
+        "timm_proj": "none", "timm_model_kwargs": {"patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 4,
+        "pos_embed_grid_size": [2, 2]}"#;
+    let bench = Bench::of(&siglip().replace(SIGLIP_VISION, naflex));
+    let source = bench.write_source("tiny.safetensors");
+    let there = export(&bench, &source, bench.options(), "transformers", "out/there");
+    let document: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(there.join("config.json")).unwrap()).unwrap();
+    let vision = &document["vision_config"];
+    assert_eq!((&document["model_type"], &vision["image_size"]), (&"siglip".into(), &12.into()));
+    assert_eq!((&vision["patch_size"], &vision["hidden_act"]), (&4.into(), &"gelu_pytorch_tanh".into()));
+    let (before, after) = (tensors(&source), tensors(&there));
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+    };
+    let (shape, patches) = &after["vision_model.embeddings.patch_embedding.weight"];
+    assert_eq!(shape, &[16, 3, 4, 4]);
+    let (rows, filters) = (floats(&before["visual.trunk.embeds.proj.weight"].1), floats(patches));
+    for (place, value) in filters.iter().enumerate() {
+        let (output, channel, pixel) = (place / 48, place / 16 % 3, place % 16);
+        assert_eq!(*value, rows[output * 48 + pixel * 3 + channel]);
+    }
+    let (shape, positions) = &after["vision_model.embeddings.position_embedding.weight"];
+    assert_eq!(shape, &[9, 16]);
+    let (grid, positions) = (floats(&before["visual.trunk.embeds.pos_embed"].1), floats(positions));
+    // The corners stay, and the center is the mean of all four places.
+    assert_eq!((positions[..16] == grid[..16], positions[8 * 16..] == grid[3 * 16..]), (true, true));
+    let mean = (grid[0] + grid[16] + grid[32] + grid[48]) / 4.0;
+    assert!((positions[4 * 16] - mean).abs() < 1e-6, "{} {mean}", positions[4 * 16]);
+}
+
+#[test]
 fn the_end_token_with_the_highest_id_is_what_openai_s_code_uses() {
     let highest = format!(r#"{OPENAI_TEXT}, "pool_type": "eos", "eos_id": 49"#);
     let bench = Bench::of(&config(r#""quick_gelu": true,"#, OPENAI_VISION, &highest));

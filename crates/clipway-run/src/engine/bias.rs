@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use clipway_model::graph::{GridMlp, distance_bucket};
 
+/// Score of a hidden key: finite, so that a query that sees no key at all, one in padding, has no NaN.
+const HIDDEN: f32 = -1e30;
+
 /// A bias that can be computed for sequences of any length.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Bias {
@@ -25,6 +28,14 @@ impl Bias {
         let rows: Vec<usize> = rows.collect();
         let values = (0..heads).flat_map(|head| rows.iter().map(move |row| table[row * heads + head]));
         Bias::Distances { values: values.collect(), reach }
+    }
+
+    /// A bias that hides keys more than `reach` tokens away.
+    pub fn of_window(reach: usize, heads: usize) -> Bias {
+        let mut one = vec![0.0; 2 * reach + 3];
+        one[0] = HIDDEN;
+        one[2 * reach + 2] = HIDDEN;
+        Bias::Distances { values: one.repeat(heads), reach: reach + 1 }
     }
 
     /// The bias that an MLP computes from relative grid positions, for the patch tokens after `skip` others; see
@@ -85,7 +96,7 @@ pub(super) struct Written<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bias, GridMlp};
+    use super::{Bias, GridMlp, HIDDEN};
 
     #[test]
     fn steps_on_a_grid_are_seen_down_and_across() {
@@ -103,6 +114,13 @@ mod tests {
         assert_eq!(found[..8], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, one, one]);
         assert_eq!(found[8..], [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, one + 1.0, two]);
         assert_eq!(bias.first(1, 5).queries, 5);
+    }
+
+    #[test]
+    fn keys_outside_of_the_window_are_hidden() {
+        let found = Bias::of_window(2, 2).write(&[0, 3], &[0, 1, 3, 6, 5]);
+        let expected = [0.0, 0.0, HIDDEN, HIDDEN, HIDDEN, HIDDEN, 0.0, 0.0, HIDDEN, 0.0];
+        assert_eq!(found, [expected, expected].concat());
     }
 
     #[test]

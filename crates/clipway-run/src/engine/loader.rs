@@ -200,9 +200,10 @@ impl<'a> Loader<'a> {
         Ok(values)
     }
 
-    /// Bias of an attention's scores.
-    pub fn bias(&self, bias: AttentionBias) -> Result<Bias, EngineError> {
+    /// Bias of the scores of an attention with this many heads.
+    pub fn bias(&self, bias: AttentionBias, heads: usize) -> Result<Bias, EngineError> {
         match bias {
+            AttentionBias::Window { reach } => Ok(Bias::of_window(reach, heads)),
             AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip } => {
                 let mlp = GridMlp {
                     hidden_weight: self.owned(hidden_weight)?,

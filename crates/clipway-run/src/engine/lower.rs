@@ -6,14 +6,15 @@ use clipway_model::graph::{
 };
 
 use super::error::EngineError;
+use super::pixels::PatchOrder;
 use super::program::{Id, Program};
 use super::recipe::{Matrix, NormParameters, Table, Vector};
 use super::shape::{Finish, Rows, Select, Shape, Window};
 use super::steps::{
     Activate, AddRow, AddTable, AddTextPositions, Affine, Append, Arrange, Attention, AveragePool, Conv,
-    DropRows, Embedding, LayerNorm, Linear, Op, Pairwise, Pixels, PoolUnpadded, Prepend, PrependMean,
-    Queries, Reduce, Reduction, ResponseNorm, RmsNorm, Rotary, ToRows, TokenIds, UnitHeads, Unpadded,
-    WindowAttention,
+    DropRows, Embedding, LayerNorm, Linear, Op, Pairwise, Patches, Pixels, PoolUnpadded, Prepend,
+    PrependMean, Queries, Reduce, Reduction, ResponseNorm, RmsNorm, Rotary, ToRows, TokenIds, UnitHeads,
+    Unpadded, WindowAttention,
 };
 
 /// Lowers a tower to the engine's form and keeps the values of the named nodes.
@@ -51,6 +52,18 @@ impl Lowering<'_> {
             Operation::Pixels => {
                 let pixels = self.program.push(Pixels, vec![], shape, &node.scope);
                 return Ok(self.program.push(ToRows, vec![pixels], shape, &node.scope));
+            }
+            Operation::Patches { size } => {
+                let op = Patches { kernel: size, leading: 0, order: PatchOrder::ChannelsLast };
+                let pixels = self.program.nodes[first].inputs.clone();
+                if !matches!(self.program.nodes[first].op, Op::ToRows(_)) {
+                    return Err(EngineError::Unsupported {
+                        scope: node.scope.clone(),
+                        operation: node.operation.label(),
+                        reason: "only an image itself is cut into patches".to_owned(),
+                    });
+                }
+                return Ok(self.program.push(op, pixels, shape, &node.scope));
             }
             Operation::Flatten => return Ok(first),
             Operation::Unflatten { size } => return self.unflatten(first, size, node),

@@ -266,8 +266,7 @@ fn input_of(program: &Program, parameters: &Parameters) -> Result<TowerInput, En
     let (mut least, mut context, mut vocabulary) = (1, usize::MAX, usize::MAX);
     for node in &program.nodes {
         match &node.op {
-            // The map made from the pixels knows their size.
-            Op::ToRows(_) => {
+            Op::Pixels(_) => {
                 input = node.shape.map.map(|[height, width]| TowerInput::Pixels { height, width })
             }
             Op::TokenIds(TokenIds { most }) => {

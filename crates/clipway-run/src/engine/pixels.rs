@@ -18,10 +18,25 @@ pub(super) fn to_rows(values: &[f32], size: [usize; 2], out: &mut [f32]) {
     }
 }
 
-/// Writes each patch as a row `[3, kernel height, kernel width]`, after `leading` zero rows per image.
+/// The order of a patch's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PatchOrder {
+    /// `[3, height, width]`, as the filters of a convolution.
+    ChannelsFirst,
+    /// `[height, width, 3]`.
+    ChannelsLast,
+}
+
+/// Writes each patch as a row, after `leading` zero rows per image.
 ///
 /// Pixels past the last whole patch are skipped, as in a convolution.
-pub(super) fn patches(values: &[f32], size: [usize; 2], kernel: [usize; 2], leading: usize, out: &mut [f32]) {
+pub(super) fn patches(
+    values: &[f32],
+    size: [usize; 2],
+    (kernel, order): ([usize; 2], PatchOrder),
+    leading: usize,
+    out: &mut [f32],
+) {
     let across = size[1] / kernel[1];
     let width = CHANNELS * kernel[0] * kernel[1];
     let rows = leading + (size[0] / kernel[0]) * across;
@@ -31,10 +46,24 @@ pub(super) fn patches(values: &[f32], size: [usize; 2], kernel: [usize; 2], lead
         zeros.fill(0.0);
         for (patch, row) in out.chunks_exact_mut(width).enumerate() {
             let (top, left) = (patch / across * kernel[0], patch % across * kernel[1]);
-            for (line, part) in row.chunks_exact_mut(kernel[1]).enumerate() {
-                let (channel, y) = (line / kernel[0], top + line % kernel[0]);
-                let start = (channel * size[0] + y) * size[1] + left;
-                part.copy_from_slice(&image[start..start + kernel[1]]);
+            let line = |channel: usize, y: usize| {
+                let start = (channel * size[0] + top + y) * size[1] + left;
+                &image[start..start + kernel[1]]
+            };
+            match order {
+                PatchOrder::ChannelsFirst => {
+                    for (index, part) in row.chunks_exact_mut(kernel[1]).enumerate() {
+                        part.copy_from_slice(line(index / kernel[0], index % kernel[0]));
+                    }
+                }
+                PatchOrder::ChannelsLast => {
+                    for (y, part) in row.chunks_exact_mut(CHANNELS * kernel[1]).enumerate() {
+                        for channel in 0..CHANNELS {
+                            let places = part[channel..].iter_mut().step_by(CHANNELS);
+                            places.zip(line(channel, y)).for_each(|(place, value)| *place = *value);
+                        }
+                    }
+                }
             }
         }
     });

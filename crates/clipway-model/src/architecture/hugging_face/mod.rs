@@ -4,6 +4,7 @@
 mod encoder;
 mod bert;
 mod m2m100;
+mod modern_bert;
 mod mt5;
 
 use crate::config::text_model::{Family, TextModel, known};
@@ -56,6 +57,10 @@ pub(super) fn declare(config: &ModelConfig, mut scope: Scope<'_>) -> Declared {
         Family::M2m100 { scale_embedding } => {
             Box::new(m2m100::M2m100::declare(&mut transformer, &model, scale_embedding))
         }
+        Family::ModernBert(sizes) => {
+            let most = config.text.context_length;
+            Box::new(modern_bert::ModernBert::declare(&mut transformer, &model, sizes, most))
+        }
     };
     let pooler = (pooling == Pooling::Pooler)
         .then(|| Linear::new(transformer.child("pooler").child("dense"), model.width, model.width, true));
@@ -93,7 +98,9 @@ fn pooling(tower: &HuggingFaceConfig, model: &TextModel) -> Pooling {
         Some(TextPooler::Class | TextPooler::ClassLastHiddenState) => Pooling::First,
         None => match model.family {
             Family::Bert(_) | Family::M2m100 { .. } => Pooling::First,
-            Family::Roberta(_) | Family::XlmRoberta(_) | Family::Mt5(_) => Pooling::Mean,
+            Family::Roberta(_) | Family::XlmRoberta(_) | Family::Mt5(_) | Family::ModernBert(_) => {
+                Pooling::Mean
+            }
         },
     }
 }

@@ -2,8 +2,8 @@
 //! result is the vector (CLIP, <https://arxiv.org/abs/2103.00020>). Positions come from a table or are rotary.
 
 use crate::graph::{
-    Coordinates, GraphBuilder, GraphError, GridChange, Linear, Mask, Pairs, ParameterId, Pool, Rotation,
-    Scope, ValueId,
+    Coordinates, GraphBuilder, GraphError, GridChange, GridFilter, Linear, Mask, Pairs, ParameterId, Pool,
+    Rotation, Scope, ValueId,
 };
 
 use super::super::error::ArchitectureError;
@@ -82,7 +82,7 @@ impl AttentionPool {
         let x = graph.flatten(x)?;
         let mut x = graph.prepend_mean(x)?;
         if let Some((table, from)) = self.positions {
-            let change = GridChange { prefix: 1, from, to: grid };
+            let change = GridChange { prefix: 1, from, to: grid, filter: GridFilter::Bicubic };
             x = graph.add_resampled_positions(x, table, change)?;
         }
         let part = |index: usize| self.query_key_value.part(index, self.channels);

@@ -11,6 +11,7 @@ mod block;
 mod token_pool;
 mod token_trunk;
 mod vit_variants;
+mod naflex_variants;
 mod vit;
 mod relpos;
 mod eva_block;
@@ -99,7 +100,10 @@ fn request(timm: &TimmConfig, embed_dim: usize) -> (PoolRequest<'_>, Option<usiz
 }
 
 fn unknown(name: &str) -> ArchitectureError {
-    let known: Vec<&str> = FAMILIES.iter().flat_map(|family| (family.names)()).collect();
+    // Of a NaFlex tower, the names of its kind say enough.
+    let is_naflex = |name: &str| name.starts_with("naflexvit_");
+    let all = FAMILIES.iter().flat_map(|family| (family.names)());
+    let known: Vec<&str> = all.filter(|known| !is_naflex(name) || is_naflex(known)).collect();
     let nearest = nearest(name, &known).map(|name| format!("; the nearest is `{name}`")).unwrap_or_default();
     let why = format!("known names: {}{nearest}", known.join(", "));
     ArchitectureError::unsupported(format!("the timm image tower `{name}`"), why)

@@ -1,7 +1,9 @@
 //! SigLIP's vision transformers among timm's names, for conversions between projects.
 
 use super::layers::NormKind;
-use super::vit_variants::{VARIANTS, Variant};
+use super::tokens::StemKind;
+use super::vit::variants;
+use super::vit_variants::Variant;
 use crate::config::TimmConfig;
 use crate::graph::Activation;
 
@@ -10,7 +12,9 @@ use crate::graph::Activation;
 pub(crate) struct SiglipVariant {
     /// The timm name it follows.
     pub(crate) name: &'static str,
-    /// Height and width of the images.
+    /// Whether it takes images of any proportions (NaFlex).
+    pub(crate) naflex: bool,
+    /// Height and width of the images that the stored positions are made for.
     pub(crate) image: [usize; 2],
     /// Side of the patches.
     pub(crate) patch: usize,
@@ -27,7 +31,7 @@ pub(crate) struct SiglipVariant {
 
 /// Every such name.
 pub(crate) fn siglip_variants() -> impl Iterator<Item = SiglipVariant> {
-    VARIANTS.iter().filter_map(of)
+    variants().filter_map(of)
 }
 
 /// The model with this timm name, if it is one of these.
@@ -39,19 +43,20 @@ pub(crate) fn siglip_variant(name: &str) -> Option<SiglipVariant> {
 /// The model that a config asks for, with its changes.
 pub(crate) fn siglip_variant_of(timm: &TimmConfig) -> Option<SiglipVariant> {
     let name = super::request::without_tag(&timm.model_name);
-    of(&VARIANTS.iter().find(|variant| variant.name == name)?.changed(&timm.changes).ok()?)
+    of(&variants().find(|variant| variant.name == name)?.changed(&timm.changes).ok()?)
 }
 
 fn is_siglip(name: &str) -> bool {
-    name.contains("_siglip_") && !name.contains("_gap_")
+    (name.contains("_siglip_") || name.ends_with("_siglip")) && !name.contains("_gap_")
 }
 
 fn of(variant: &Variant) -> Option<SiglipVariant> {
-    let Variant { name, image, patch, size: [width, depth, heads, hidden], style } = *variant;
+    let Variant { name, image, patch, size: [width, depth, heads, hidden], style, .. } = *variant;
     let NormKind::Layer(epsilon) = style.norm else { return None };
     let tanh = style.activation == Activation::GeluTanh;
     is_siglip(name).then_some(SiglipVariant {
         name,
+        naflex: matches!(style.stem, StemKind::Linear(_)),
         image,
         patch,
         width,

@@ -3,7 +3,8 @@
 
 use crate::config::limits;
 use crate::graph::{
-    Activation, BatchNorm, Conv2d, GraphBuilder, GraphError, GridChange, ParameterId, Scope, ValueId,
+    Activation, BatchNorm, Conv2d, GraphBuilder, GraphError, GridChange, GridFilter, Linear, ParameterId,
+    Scope, ValueId,
 };
 
 use super::super::error::ArchitectureError;
@@ -41,8 +42,10 @@ pub(super) struct TokenOptions {
 /// How patches are embedded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StemKind {
-    /// One linear map of each patch.
+    /// One linear map of each patch, as a convolution.
     Patches,
+    /// The same as a linear layer, with the position table as a grid, which this filter resamples (NaFlex).
+    Linear(GridFilter),
     /// Three non-overlapping convolutions with kernels 4, 2 and 2 (MobileCLIP, <https://arxiv.org/abs/2311.17049>).
     MobileClip {
         /// Zero padding around the images. timm has none; Apple's code has 1.
@@ -61,7 +64,9 @@ impl TokenOptions {
     fn grid_of(&self, image_size: [usize; 2]) -> [usize; 2] {
         match self.stem {
             StemKind::Vitamin(_) => image_size.map(|side| side.div_ceil(self.patch)),
-            StemKind::Patches | StemKind::MobileClip { .. } => image_size.map(|side| side / self.patch),
+            StemKind::Patches | StemKind::Linear(_) | StemKind::MobileClip { .. } => {
+                image_size.map(|side| side / self.patch)
+            }
         }
     }
 
@@ -85,6 +90,7 @@ pub(super) struct Tokens {
 
 enum Stem {
     Convolutions(Vec<StemLayer>),
+    Linear { path: String, patch: usize, layer: Linear },
     Vitamin(Box<VitaminStem>),
 }
 
@@ -102,11 +108,17 @@ impl Tokens {
         let registers =
             (options.registers > 0).then(|| scope.parameter("reg_token", &[1, options.registers, width]));
         let prefix = if options.positions == Positions::All { options.prefix() } else { 0 };
+        let filter = match options.stem {
+            StemKind::Linear(filter) => filter,
+            StemKind::Patches | StemKind::MobileClip { .. } | StemKind::Vitamin(_) => GridFilter::Bicubic,
+        };
+        let is_grid = matches!(options.stem, StemKind::Linear(_));
         let positions = (options.positions != Positions::None).then(|| {
-            let table = scope.parameter("pos_embed", &[1, prefix + stored[0] * stored[1], width]);
-            (table, GridChange { prefix, from: stored, to: options.grid() })
+            let rows = if is_grid { stored.to_vec() } else { vec![prefix + stored[0] * stored[1]] };
+            let table = scope.parameter("pos_embed", &[&[1], &rows[..], &[width]].concat());
+            (table, GridChange { prefix, from: stored, to: options.grid(), filter })
         });
-        let mut embed = scope.child("patch_embed");
+        let mut embed = if is_grid { scope.same() } else { scope.child("patch_embed") };
         let stem = declare_stem(&mut embed, options);
         let patch_norm = options.patch_norm.map(|kind| Norm::new(embed.child("norm"), width, kind));
         let pre_norm = options.pre_norm.map(|kind| Norm::new(scope.child("norm_pre"), width, kind));
@@ -133,9 +145,8 @@ impl Tokens {
         let [height, width] = self.image.taken;
         graph.scope(self.path.as_str());
         let mut x = graph.pixels(height, width);
-        x = self.stem.forward(graph, x)?;
+        x = self.stem.forward(graph, &self.path, x)?;
         graph.scope(self.path.as_str());
-        x = graph.flatten(x)?;
         if let Some(norm) = &self.patch_norm {
             x = norm.forward(graph, x)?;
         }
@@ -156,22 +167,35 @@ impl Tokens {
 }
 
 impl Stem {
-    /// From pixels to a map of embeddings.
-    fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
-        let layers = match self {
-            Stem::Vitamin(stem) => return stem.forward(graph, x),
-            Stem::Convolutions(layers) => layers,
-        };
-        let mut x = x;
-        for layer in layers {
-            graph.scope(layer.path.as_str());
-            x = graph.conv2d(x, &layer.convolution)?;
-            if let Some(norm) = &layer.norm {
-                x = graph.batch_norm(x, norm)?;
-                x = graph.activation(x, Activation::Gelu);
+    /// From pixels to tokens.
+    fn forward(
+        &self,
+        graph: &mut GraphBuilder<'_>,
+        path: &str,
+        pixels: ValueId,
+    ) -> Result<ValueId, GraphError> {
+        let map = match self {
+            Stem::Vitamin(stem) => stem.forward(graph, pixels)?,
+            Stem::Linear { path, patch, layer } => {
+                let patches = graph.patches(pixels, [*patch; 2])?;
+                graph.scope(path.as_str());
+                return graph.linear(patches, layer);
             }
-        }
-        Ok(x)
+            Stem::Convolutions(layers) => {
+                let mut x = pixels;
+                for layer in layers {
+                    graph.scope(layer.path.as_str());
+                    x = graph.conv2d(x, &layer.convolution)?;
+                    if let Some(norm) = &layer.norm {
+                        x = graph.batch_norm(x, norm)?;
+                        x = graph.activation(x, Activation::Gelu);
+                    }
+                }
+                x
+            }
+        };
+        graph.scope(path);
+        graph.flatten(map)
     }
 }
 
@@ -187,6 +211,12 @@ fn declare_stem(scope: &mut Scope<'_>, options: &TokenOptions) -> Stem {
             };
             let convolution = convolution.stride([patch; 2]);
             Stem::Convolutions(vec![StemLayer { path, convolution, norm: None }])
+        }
+        StemKind::Linear(_) => {
+            let projection = scope.child("proj");
+            let path = projection.path().to_owned();
+            let layer = Linear::new(projection, 3 * patch * patch, width, options.pre_norm.is_none());
+            Stem::Linear { path, patch, layer }
         }
         StemKind::Vitamin(stages) => {
             Stem::Vitamin(Box::new(VitaminStem::declare(scope.child("backbone"), stages, width)))

@@ -6,6 +6,7 @@ use crate::graph::{Linear, Scope};
 use super::super::error::ArchitectureError;
 use super::block::{Block, BlockOptions};
 use super::layers::{MlpKind, Norm};
+use super::naflex_variants;
 use super::request::{DeclaredTrunk, TrunkRequest};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
 use super::token_trunk::TokenTrunk;
@@ -14,13 +15,18 @@ use super::vit_variants::{Style, VARIANTS, Variant};
 
 /// The timm names.
 pub(super) fn names() -> Vec<&'static str> {
-    VARIANTS.iter().map(|variant| variant.name).collect()
+    variants().map(|variant| variant.name).collect()
+}
+
+/// Every variant.
+pub(super) fn variants() -> impl Iterator<Item = &'static Variant> {
+    VARIANTS.iter().chain(naflex_variants::VARIANTS)
 }
 
 /// Declares a trunk's tensors.
 pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> DeclaredTrunk {
-    let variant = VARIANTS.iter().find(|variant| variant.name == request.name);
-    let Variant { image, patch, size: [width, depth, heads, hidden], style, .. } =
+    let variant = variants().find(|variant| variant.name == request.name);
+    let Variant { image, patch, size: [width, depth, heads, hidden], pool_hidden, style, .. } =
         variant.ok_or_else(|| request.unknown_trunk())?.changed(request.changes)?;
     if width == 0 || !width.is_multiple_of(heads) || image.iter().any(|side| side / patch == 0) {
         let what = format!("width {width} with {heads} heads, and {image:?} pixels with patches of {patch}");
@@ -35,7 +41,10 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         PoolKind::Latent,
         PoolKind::Refined,
     ];
-    let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known: &known, class_token })?;
+    let is_naflex = matches!(style.stem, StemKind::Linear(_));
+    // NaFlexVit has all of these but the last.
+    let known = if is_naflex { &known[..known.len() - 1] } else { &known };
+    let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known, class_token })?;
     let tokens = TokenOptions {
         image: ImageSize::of(request, image, patch, sizes(request, image, patch, style))?,
         patch,
@@ -61,11 +70,14 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         norm,
         activation,
     };
-    let after_pool = style
-        .norm_after_pool
-        .unwrap_or(matches!(pooling.constructed, PoolKind::Average | PoolKind::Max | PoolKind::AverageMax));
+    let after_pool = style.norm_after_pool.unwrap_or(match pooling.constructed {
+        PoolKind::Average => true,
+        PoolKind::Max | PoolKind::AverageMax => !is_naflex,
+        PoolKind::Token | PoolKind::Latent | PoolKind::Refined => false,
+    });
     // timm counts gate and value of a packed MLP together, and makes the pool's plain MLP equally wide.
     let latent_hidden = if style.mlp == MlpKind::Packed { 2 * hidden } else { hidden };
+    let latent_hidden = pool_hidden.unwrap_or(latent_hidden);
     let pool = TokenPoolOptions {
         prefix: tokens.prefix(),
         with_prefix: style.pool_with_prefix,
@@ -74,7 +86,11 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         latent: LatentOptions { width, heads, hidden: latent_hidden, norm, activation },
     };
     let path = scope.path().to_owned();
-    let tokens = Tokens::declare(&mut scope, &tokens);
+    let tokens = if is_naflex {
+        Tokens::declare(&mut scope.child("embeds"), &tokens)
+    } else {
+        Tokens::declare(&mut scope, &tokens)
+    };
     let mut list = scope.child("blocks");
     let blocks = (0..depth).map(|index| Block::declare(list.child(index), &block)).collect();
     let final_norm =

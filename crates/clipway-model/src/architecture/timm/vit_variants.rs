@@ -20,11 +20,13 @@ pub(super) struct Variant {
     pub(super) image: [usize; 2],
     pub(super) patch: usize,
     pub(super) size: Size,
+    /// Width of the MLP of a pool by attention, if not that of the blocks'.
+    pub(super) pool_hidden: Option<usize>,
     pub(super) style: Style,
 }
 
 /// Width, depth, number of heads and MLP width.
-type Size = [usize; 4];
+pub(super) type Size = [usize; 4];
 
 /// Settings of a trunk, independent of its size.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,7 @@ pub(super) struct Style {
     pub(super) pool_with_prefix: bool,
 }
 
-const PLAIN: Style = Style {
+pub(super) const PLAIN: Style = Style {
     stem: StemKind::Patches,
     class_token: true,
     registers: 0,
@@ -144,12 +146,12 @@ const SMALL: Size = [384, 12, 6, 1536];
 const MEDIUM: Size = [512, 12, 8, 2048];
 const MEDIUM_D: Size = [512, 20, 8, 2048];
 const BETWIXT: Size = [640, 12, 10, 2560];
-const BASE: Size = [768, 12, 12, 3072];
+pub(super) const BASE: Size = [768, 12, 12, 3072];
 const BASE_PLUS: Size = [896, 12, 14, 3584];
 const SO150M: Size = [896, 18, 14, 2304];
-const SO150M2: Size = [832, 21, 13, 2176];
+pub(super) const SO150M2: Size = [832, 21, 13, 2176];
 const LARGE: Size = [1024, 24, 16, 4096];
-const SO400M: Size = [1152, 27, 16, 4304];
+pub(super) const SO400M: Size = [1152, 27, 16, 4304];
 const HUGE: Size = [1280, 32, 16, 5120];
 const GIANT: Size = [1408, 40, 16, 6144];
 const GIANT_OPT: Size = [1536, 40, 16, 6144];
@@ -331,7 +333,7 @@ pub(super) const VARIANTS: &[Variant] = &[
 ];
 
 const fn variant(name: &'static str, image: usize, patch: usize, size: Size, style: Style) -> Variant {
-    Variant { name, image: [image; 2], patch, size, style }
+    Variant { name, image: [image; 2], patch, size, pool_hidden: None, style }
 }
 
 impl Variant {
@@ -340,12 +342,25 @@ impl Variant {
     /// # Errors
     /// A change timm could not make, or a width without a statement of what it means for the MLPs.
     pub(super) fn changed(&self, changes: &TimmChanges) -> Result<Variant, ArchitectureError> {
-        let Variant { name, image, patch, size: [width, depth, heads, hidden], style } = *self;
+        let Variant { name, image, patch, size: [width, depth, heads, hidden], pool_hidden, style } = *self;
         let refuse = |key: &str, why: &str| {
             let what = format!("`vision_cfg.timm_model_kwargs.{key}` with the trunk `{name}`");
             Err(ArchitectureError::unsupported(what, why))
         };
-        let has_stem = style.stem != StemKind::Patches;
+        let is_naflex = matches!(style.stem, StemKind::Linear(_));
+        let has_stem = !is_naflex && style.stem != StemKind::Patches;
+        let of_naflex = [
+            ("pos_embed_grid_size", changes.grid.is_some()),
+            ("class_token", changes.class_token.is_some()),
+            ("reg_tokens", changes.registers.is_some()),
+            ("attn_pool_mlp_ratio", changes.pool_mlp_ratio.is_some()),
+        ];
+        if let Some((key, _)) = of_naflex.into_iter().find(|(_, is_set)| *is_set && !is_naflex) {
+            return refuse(key, "only `naflexvit_…` towers support it");
+        }
+        if is_naflex && changes.image_size.is_some() {
+            return refuse("img_size", "the size of its position table is `pos_embed_grid_size`");
+        }
         if has_stem && changes.width.is_some_and(|new| new != width) {
             return refuse("embed_dim", "its stem is made for the width that the name implies");
         }
@@ -379,15 +394,21 @@ impl Variant {
             Some(false) => Activation::Gelu,
             None => style.activation,
         };
+        let new_patch = changes.patch_size.unwrap_or(patch);
+        let grid = changes.grid.unwrap_or(image.map(|side| side / patch));
+        let image = if is_naflex { grid.map(|side| side * new_patch) } else { image };
         Ok(Variant {
             name,
             image: changes.image_size.unwrap_or(image),
-            patch: changes.patch_size.unwrap_or(patch),
+            patch: new_patch,
+            pool_hidden: changes.pool_mlp_ratio.map(|ratio| width_of(ratio, new_width)).or(pool_hidden),
             size: [new_width, changes.depth.unwrap_or(depth), changes.heads.unwrap_or(heads), hidden],
             style: Style {
                 activation,
                 norm: changes.norm_epsilon.map_or(style.norm, |epsilon| style.norm.with_epsilon(epsilon)),
                 stem,
+                class_token: changes.class_token.unwrap_or(style.class_token),
+                registers: changes.registers.unwrap_or(style.registers),
                 ..style
             },
         })

@@ -15,7 +15,7 @@ static MODELS: &str = include_str!("../../../data/text_models.json");
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown text model `{name}`{}; known: {}; for any other BERT, RoBERTa, \
-     XLM-RoBERTa, mT5 or M2M-100, put its `config.json` beside the weights",
+     XLM-RoBERTa, ModernBERT, mT5 or M2M-100, put its `config.json` beside the weights",
     match nearest {
         Some(nearest) => format!(": the nearest is `{nearest}`"),
         None => String::new(),

@@ -4,6 +4,7 @@
 //! weights, or from a table of well-known models.
 
 mod known;
+mod modern_bert;
 mod read;
 mod shapes;
 
@@ -41,7 +42,7 @@ pub struct TextModel {
 }
 
 /// A kind of text model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Family {
     /// BERT (<https://arxiv.org/abs/1810.04805>).
     Bert(Tables),
@@ -56,6 +57,25 @@ pub enum Family {
         /// Whether embeddings are multiplied by the square root of the width.
         scale_embedding: bool,
     },
+    /// ModernBERT (<https://arxiv.org/abs/2412.13663>).
+    ModernBert(ModernBertSizes),
+}
+
+/// Settings specific to ModernBERT.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ModernBertSizes {
+    /// Every layer of this distance, from the first, sees all tokens; the others see near ones.
+    pub global_every: usize,
+    /// How many tokens away the farthest is that the others see.
+    pub reach: usize,
+    /// Bases of the rotations: of layers that see all tokens, and of the others.
+    pub thetas: [f32; 2],
+    /// Whether norms have a bias.
+    pub norm_bias: bool,
+    /// Whether the layers of attentions have a bias.
+    pub attention_bias: bool,
+    /// Whether the layers of MLPs have a bias.
+    pub mlp_bias: bool,
 }
 
 /// Settings specific to mT5.
@@ -89,6 +109,7 @@ impl Family {
             Family::XlmRoberta(_) => "xlm-roberta",
             Family::Mt5(_) => "mt5",
             Family::M2m100 { .. } => "m2m_100",
+            Family::ModernBert(_) => "modernbert",
         }
     }
 }
@@ -110,7 +131,7 @@ impl TextModel {
             Family::Roberta(tables) | Family::XlmRoberta(tables) => {
                 Some(tables.positions.saturating_sub(self.pad_id + 1))
             }
-            Family::Mt5(_) | Family::M2m100 { .. } => None,
+            Family::Mt5(_) | Family::M2m100 { .. } | Family::ModernBert(_) => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use clipway_formats::{FormatError, Json, JsonLimits, shown};
 
-use super::{Family, Mt5Sizes, Tables, TextModel};
+use super::{Family, Mt5Sizes, Tables, TextModel, modern_bert};
 use crate::config::limits;
 use crate::config::section::Section;
 use crate::graph::Activation;
@@ -20,7 +20,8 @@ pub enum TextModelError {
     Problems(Vec<String>),
     /// A kind of model that is not supported as a text tower.
     #[error(
-        "a text model of the kind `{kind}` is not supported; BERT, RoBERTa, XLM-RoBERTa, mT5 and M2M-100 are"
+        "a text model of the kind `{kind}` is not supported; BERT, RoBERTa, XLM-RoBERTa, ModernBERT, mT5 and M2M-100 \
+         are"
     )]
     Kind {
         /// The `model_type`, escaped and shortened.
@@ -40,7 +41,7 @@ impl TextModelError {
 }
 
 /// Activations by their names in transformers; some functions have several names.
-const ACTIVATIONS: [(&str, Activation); 12] = [
+pub(super) const ACTIVATIONS: [(&str, Activation); 12] = [
     ("gelu", Activation::Gelu),
     ("gelu_python", Activation::Gelu),
     ("gelu_new", Activation::GeluTanh),
@@ -159,6 +160,7 @@ pub(super) fn read(document: &Json) -> Result<Option<TextModel>, TextModelError>
             read_bert(&section, &model_type, &mut problems)
         }
         "mt5" => read_mt5(&open(&MT5_KEYS, &mut problems), &mut problems),
+        "modernbert" => modern_bert::read(&open(&modern_bert::KEYS, &mut problems), &mut problems),
         "m2m_100" => read_m2m100(&open(&M2M100_KEYS, &mut problems), &mut problems),
         _ => return Ok(None),
     };
@@ -259,7 +261,7 @@ fn read_m2m100(section: &Section<'_>, problems: &mut Problems) -> TextModel {
 }
 
 /// Settings of all kinds, with defaults for vocabulary and padding; sizes are still to be filled in.
-fn common(
+pub(super) fn common(
     section: &Section<'_>,
     [vocabulary, padding]: [usize; 2],
     family: Family,
@@ -294,7 +296,7 @@ fn encoder_decoder(section: &Section<'_>, is_pair: bool, problems: &mut Problems
     }
 }
 
-fn heads_divide(model: &TextModel, section: &Section<'_>, key: &str, problems: &mut Problems) {
+pub(super) fn heads_divide(model: &TextModel, section: &Section<'_>, key: &str, problems: &mut Problems) {
     let TextModel { width, heads, .. } = *model;
     if heads > 0 && !width.is_multiple_of(heads) {
         problems.add(section, key, format!("{heads} does not divide the width {width}"));

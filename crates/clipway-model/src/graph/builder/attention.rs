@@ -3,7 +3,7 @@
 use super::super::layers::LayerNorm;
 use super::super::operation::Operation;
 use super::super::parameters::ParameterId;
-use super::super::rotation::Rotation;
+use super::super::rotation::{Coordinates, Rotation};
 use super::super::settings::{AttentionBias, Mask};
 use super::super::{Dim, ValueId};
 use super::{Built, GraphBuilder, GraphError};
@@ -95,15 +95,19 @@ impl GraphBuilder<'_> {
     /// Rotates each head by the token's position on a grid.
     pub fn rotary(&mut self, x: ValueId, heads: usize, rotation: Rotation) -> Built {
         let operation = Operation::Rotary { heads, rotation };
+        let runs = rotation.smallest_head() * heads;
+        let fits = |tokens: Dim| match tokens {
+            Dim::Fixed(tokens) => tokens == rotation.tokens(),
+            // A text has at most as many.
+            Dim::Length(0) => rotation.coordinates == Coordinates::Line,
+            Dim::Length(_) | Dim::Batch => false,
+        };
         match *self.shape(x) {
-            [_, Dim::Fixed(tokens), Dim::Fixed(width)]
-                if tokens == rotation.tokens() && heads > 0 && width % (4 * heads) == 0 =>
-            {
+            [_, tokens, Dim::Fixed(width)] if fits(tokens) && heads > 0 && width % runs == 0 => {
                 Ok(self.push_like(operation, vec![x], x))
             }
             ref other => {
-                let expected =
-                    format!("{} tokens with a width divisible by {}", rotation.tokens(), 4 * heads);
+                let expected = format!("{} tokens with a width divisible by {runs}", rotation.tokens());
                 Err(self.wrong(&operation, expected, other))
             }
         }
@@ -129,6 +133,11 @@ impl GraphBuilder<'_> {
                 let tokens = Dim::Fixed(skip + grid[0] * grid[1]);
                 if inputs.iter().any(|input| self.shape(*input)[1] != tokens) {
                     return Err(self.wrong(operation, tokens, self.shape(inputs[0])));
+                }
+            }
+            AttentionBias::Window { .. } => {
+                if inputs.iter().any(|input| self.shape(*input)[1] != self.shape(inputs[0])[1]) {
+                    return Err(self.wrong(operation, "queries and keys of one sequence", inputs));
                 }
             }
             AttentionBias::Buckets { table, reach } => {

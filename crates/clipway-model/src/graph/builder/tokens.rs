@@ -10,7 +10,7 @@ impl GraphBuilder<'_> {
     /// Adds a positional embedding `[tokens, width]` or `[1, tokens, width]` to each sample.
     pub fn add_positions(&mut self, x: ValueId, table: ParameterId) -> Built {
         let operation = Operation::AddPositions { table, change: None };
-        let expected = self.parameters.get(table).matrix_shape().to_vec();
+        let expected = self.parameters.get(table).matrix_shape();
         let fits = match (self.shape(x), expected.as_slice()) {
             (&[_, Dim::Fixed(tokens), Dim::Fixed(width)], &[rows, columns]) => {
                 tokens == rows && width == columns
@@ -31,7 +31,7 @@ impl GraphBuilder<'_> {
             return self.add_positions(x, table);
         }
         let operation = Operation::AddPositions { table, change: Some(change) };
-        let stored = self.parameters.get(table).matrix_shape().to_vec();
+        let stored = self.parameters.get(table).matrix_shape();
         let fits = match (self.shape(x), stored.as_slice(), change.rows()) {
             (&[_, Dim::Fixed(tokens), Dim::Fixed(width)], &[rows, columns], Some(changed)) => {
                 [rows, tokens] == changed && width == columns
@@ -129,7 +129,7 @@ impl GraphBuilder<'_> {
     /// Gives learned tokens to each sample in the batch of `like`.
     pub fn queries(&mut self, like: ValueId, tokens: ParameterId) -> Built {
         let operation = Operation::Queries { tokens };
-        let &[count, width] = self.parameters.get(tokens).matrix_shape() else {
+        let [count, width] = self.parameters.get(tokens).matrix_shape()[..] else {
             return Err(self.wrong(&operation, "a matrix", &self.parameters.get(tokens).shape));
         };
         Ok(self.push(operation, vec![like], vec![Dim::Batch, Dim::Fixed(count), Dim::Fixed(width)]))

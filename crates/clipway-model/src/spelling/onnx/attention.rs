@@ -103,12 +103,16 @@ impl Lowering<'_> {
     /// Bias of the scores, `[1, heads, queries, keys]`.
     fn bias(&mut self, bias: AttentionBias, dims: [Dim; 2]) -> Value {
         let [queries, keys] = dims;
+        debug_assert_eq!(queries, keys, "a bias is of one sequence");
+        let tokens = self.count(queries).unwrap_or_else(|| self.longest(queries));
         let (table, heads) = match bias {
             AttentionBias::Buckets { table, .. } => (table, self.parameters.get(table).shape[1]),
             AttentionBias::GridMlp { weight, .. } => (weight, self.parameters.get(weight).shape[0]),
+            AttentionBias::Window { reach } => {
+                return self
+                    .shared(format!("window {reach} {queries}"), |this| this.window(reach, tokens, queries));
+            }
         };
-        debug_assert_eq!(queries, keys, "a bias is of one sequence");
-        let tokens = self.count(queries).unwrap_or_else(|| self.longest(queries));
         let name = self.name(table, ".scores");
         let whole = self.weight(&name, &[1, heads, tokens, tokens], Recipe::Scores { bias, tokens });
         match self.count(queries) {
@@ -140,8 +144,19 @@ impl Lowering<'_> {
             let shape = [tokens, 1, head];
             this.emit.tensor(&format!("rotary.{name}"), this.float, &shape, Recipe::Numbers(values))
         };
-        let cosines = self.shared(format!("cosines {key}"), |this| table(this, "cosines", f64::cos, false));
-        let sines = self.shared(format!("sines {key}"), |this| table(this, "sines", f64::sin, true));
+        let dim = node.shape[1];
+        let fitted = |this: &mut Self, whole: Value| match this.count(dim) {
+            Some(tokens) if tokens == rotation.tokens() => whole,
+            _ => this.first(&whole, &[0], dim),
+        };
+        let cosines = self.shared(format!("cosines {key} {dim}"), |this| {
+            let whole = table(this, "cosines", f64::cos, false);
+            fitted(this, whole)
+        });
+        let sines = self.shared(format!("sines {key} {dim}"), |this| {
+            let whole = table(this, "sines", f64::sin, true);
+            fitted(this, whole)
+        });
         let cut = self.emit.reshape(x, &[0, 0, heads as i64, head as i64]);
         let other = match rotation.pairs {
             Pairs::Halves => {

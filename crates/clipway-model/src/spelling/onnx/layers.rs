@@ -60,6 +60,20 @@ impl Lowering<'_> {
             .then_some(Colors { mean, std })
     }
 
+    /// The whole patches of pixels, `[batch, patches, height · width · channels]`.
+    pub fn patches(&mut self, x: &Value, node: &Node, [height, width]: [usize; 2]) -> Value {
+        let [_, Dim::Fixed(channels), Dim::Fixed(rows), Dim::Fixed(columns)] =
+            self.tower.node(node.inputs[0]).shape[..]
+        else {
+            unreachable!("patches are cut from a map");
+        };
+        let sizes = [channels, rows / height, height, columns / width, width].map(|length| length as i64);
+        let [channels, down, height, across, width] = sizes;
+        let cut = self.emit.reshape(x, &[0, channels, down, height, across, width]);
+        let turned = self.emit.transpose(&cut, &[0, 2, 4, 3, 5, 1]);
+        self.emit.reshape(&turned, &[0, down * across, height * width * channels])
+    }
+
     pub fn token_ids(&mut self, node: &Node) -> Value {
         let shape = node.shape.iter().map(|dim| self.dim(*dim)).collect();
         let ids = self.emit.input(&self.options.input, self.options.ids, shape);

@@ -43,6 +43,7 @@ impl Lowering<'_> {
         let taken = self.fused[index].taken;
         match (&node.operation, first) {
             (Operation::Pixels, _) => self.pixels(index, node),
+            (&Operation::Patches { size }, Some(x)) => self.patches(x, node, size),
             (Operation::TokenIds { .. }, _) => self.token_ids(node),
             (Operation::Linear { weight, bias, layout, rows }, Some(x)) => {
                 self.linear(x, index, (*weight, *layout), *bias, *rows)
@@ -145,7 +146,7 @@ impl Lowering<'_> {
             }
             (&Operation::DropTokens { count }, Some(x)) => self.emit.slice(x, 1, count as i64, i64::MAX),
             (&Operation::Queries { tokens }, Some(_)) => {
-                let [count, width] = *self.parameters.get(tokens).matrix_shape() else {
+                let [count, width] = self.parameters.get(tokens).matrix_shape()[..] else {
                     unreachable!("queries are a matrix");
                 };
                 self.parameter(tokens, &[1, count, width])

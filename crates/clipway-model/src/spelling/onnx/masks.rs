@@ -44,6 +44,20 @@ impl Lowering<'_> {
         mask
     }
 
+    /// `[1, 1, tokens, tokens]`: hides keys more than `reach` tokens away from each query.
+    pub fn window(&mut self, reach: usize, tokens: usize, dim: Dim) -> Value {
+        let hidden = |query: usize| {
+            (0..tokens).map(move |key: usize| if key.abs_diff(query) > reach { HIDDEN } else { 0.0 })
+        };
+        let values = (0..tokens).flat_map(hidden).collect();
+        let name = format!("window[{reach}]");
+        let whole = self.emit.tensor(&name, self.float, &[1, 1, tokens, tokens], Recipe::Numbers(values));
+        match self.count(dim) {
+            Some(_) => whole,
+            None => self.first(&whole, &[2, 3], dim),
+        }
+    }
+
     /// `[batch, 1, 1, keys]`: hides padding keys.
     fn padding(&mut self, ids: &Value, id: i64, skip: usize) -> Value {
         let is_padding = self.equal(ids, id);

@@ -446,6 +446,7 @@ impl Maker<'_> {
 
     fn scores(&self, bias: &AttentionBias, tokens: usize) -> Result<Vec<f32>, MakeError> {
         match *bias {
+            AttentionBias::Window { .. } => unreachable!("a window has no parameters"),
             AttentionBias::GridMlp { hidden_weight, hidden_bias, weight, bias, grid, skip } => {
                 let [hidden_weight, hidden_bias] = [self.read(hidden_weight)?, self.read(hidden_bias)?];
                 let [weight, bias] = [self.read(weight)?, self.read(bias)?];

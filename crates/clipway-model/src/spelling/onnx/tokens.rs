@@ -37,7 +37,7 @@ impl Lowering<'_> {
         table: ParameterId,
         change: Option<GridChange>,
     ) -> Value {
-        let &[rows, width] = self.parameters.get(table).matrix_shape() else {
+        let [rows, width] = self.parameters.get(table).matrix_shape()[..] else {
             unreachable!("positions are a matrix");
         };
         let tokens = node.shape[1];

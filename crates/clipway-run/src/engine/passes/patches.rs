@@ -1,5 +1,6 @@
 //! Finds convolutions that are matrix products: non-overlapping patches of the image, and pointwise ones.
 
+use super::super::pixels::PatchOrder;
 use super::super::program::Program;
 use super::super::shape::Window;
 use super::super::steps::{Conv, Linear, Op, Patches};
@@ -22,8 +23,12 @@ pub(super) fn run(program: &mut Program) {
             let pixels = program.nodes[source].inputs[0];
             let (scope, width) = (node.scope.clone(), filters.inputs);
             let shape = super::super::shape::Shape { width, ..node.shape };
-            let patches =
-                program.push(Op::Patches(Patches { kernel, leading: 0 }), vec![pixels], shape, &scope);
+            let patches = program.push(
+                Op::Patches(Patches { kernel, leading: 0, order: PatchOrder::ChannelsFirst }),
+                vec![pixels],
+                shape,
+                &scope,
+            );
             program.nodes[id].op = linear;
             program.nodes[id].inputs[0] = patches;
         }

@@ -32,7 +32,7 @@ pub(super) fn run(program: &mut Program) {
             Op::Attention(Attention { mask: Mask::Padding { id, skip: 0, causal: false }, .. }) => {
                 node.inputs.iter().all(|&input| is_text(input)) && agrees(Cut::Padding(*id))
             }
-            Op::Embedding(_) | Op::AddTable(_) | Op::AddTextPositions(_) => true,
+            Op::Embedding(_) | Op::AddTable(_) | Op::AddTextPositions(_) | Op::Rotary(_) => true,
             op => op.operation().is_row_wise(),
         };
         if !fits {

@@ -7,7 +7,7 @@ use super::step::{Operation, Prepared, Step};
 use crate::engine::attend::{self, Sight};
 use crate::engine::bias::Bias;
 use crate::engine::loader::Loader;
-use crate::engine::shape::Shape;
+use crate::engine::shape::{Rows, Shape};
 use crate::engine::turn::Turn;
 use crate::engine::values::Values;
 
@@ -35,7 +35,7 @@ struct AttentionStep {
 impl Operation for Attention {
     fn prepare(&self, shape: Shape, loader: &Loader<'_>) -> Prepared {
         let Attention { heads, scale, mask, bias, rotation, columns } = *self;
-        let bias = bias.map(|bias| loader.bias(bias)).transpose()?;
+        let bias = bias.map(|bias| loader.bias(bias, heads)).transpose()?;
         let turn = rotation.map(|rotation| Turn::new(&rotation, shape.width / heads));
         Ok(Box::new(AttentionStep { heads, scale, mask, bias, turn, columns }))
     }
@@ -87,9 +87,19 @@ impl Operation for Rotary {
 impl Step for RotaryStep {
     fn run(&self, values: &Values<'_>, out: &mut [f32]) {
         values.copy_input(out);
-        let (rows, width) = (values.rows(), values.width());
-        let positions = rows / values.batch.samples.max(1);
-        let out = MatrixMut::new(out, rows, width);
-        values.kernels.rotate(self.turn.rotary(), width / self.heads, positions.max(1), out);
+        let width = values.width();
+        let rotate = |out: &mut [f32], positions: usize| {
+            let out = MatrixMut::new(out, out.len() / width, width);
+            values.kernels.rotate(self.turn.rotary(), width / self.heads, positions, out);
+        };
+        match values.own_shape().rows {
+            Rows::Fixed(positions) => rotate(out, positions.max(1)),
+            // Each text begins anew, and each has its own length.
+            Rows::Text(_) => (0..values.batch.samples).for_each(|sample| {
+                let own = values.own(out, sample);
+                let positions = own.len() / width;
+                rotate(own, positions.max(1));
+            }),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::step::{Operation, Prepared, Step};
 use crate::engine::batch::Input;
 use crate::engine::loader::Loader;
-use crate::engine::pixels;
+use crate::engine::pixels::{self, PatchOrder};
 use crate::engine::shape::Shape;
 use crate::engine::values::Values;
 
@@ -21,11 +21,12 @@ pub(in crate::engine) struct TokenIds {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct ToRows;
 
-/// Pixels as rows of whole patches, channel by channel, after `leading` zero rows.
+/// Pixels as rows of whole patches, after `leading` zero rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct Patches {
     pub kernel: [usize; 2],
     pub leading: usize,
+    pub order: PatchOrder,
 }
 
 /// An input: it is in the batch, so there is nothing to compute.
@@ -70,7 +71,7 @@ impl Operation for Patches {
 impl Step for Patches {
     fn run(&self, values: &Values<'_>, out: &mut [f32]) {
         if let Input::Pixels { values, size } = values.batch.input {
-            pixels::patches(values, size, self.kernel, self.leading, out);
+            pixels::patches(values, size, (self.kernel, self.order), self.leading, out);
         }
     }
 }

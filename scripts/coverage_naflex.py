@@ -1,0 +1,230 @@
+"""Image towers for any aspect ratio (NaFlex) at one fixed size; `check_coverage.py` runs them.
+
+Each function takes the program, a name and an empty folder, makes a source there with weights by chance, compares what clipway
+makes of it, and returns what is wrong. Models are small, or of real size.
+"""
+import functools
+import json
+import subprocess
+
+import open_clip
+import timm
+import torch
+import transformers
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import check_coverage
+import layout_sources
+from coverage_open_clip import compared, embedded, exported, of_open_clip
+
+create_model = timm.create_model
+SIGLIP = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+SMALL = {"patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 2.5, "pos_embed_grid_size": [4, 4]}
+SIZES = {"base": (768, 12, 12, 3072), "so400m": (1152, 27, 16, 4304)}
+
+
+def built(config):
+    """The model of a config as open_clip builds it; 3.3.0 does not hand `timm_model_kwargs` to timm, later versions do."""
+    config = json.loads(json.dumps(config))
+    changes = config["vision_cfg"].pop("timm_model_kwargs", {})
+    config["vision_cfg"].pop("image_seq_len", None)
+    config.pop("custom_text", None)
+    timm.create_model = functools.partial(create_model, **changes)
+    try:
+        return open_clip.model.CustomTextCLIP(**config).eval()
+    finally:
+        timm.create_model = create_model
+
+
+def drawn(model, real):
+    """The model with every parameter drawn; those of real models are small, so that values stay in range."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith("logit_"):
+                parameter.normal_(0, 0.03 if real else 0.2)
+    return model.eval()
+
+
+def siglip_config(name, real):
+    """open_clip's config of a SigLIP 2 for any aspect ratio, or of a small one."""
+    width, layers, heads, hidden = SIZES[name] if real else (48, 2, 2, 96)
+    vision = {"image_size": 384 if real else 32, "image_seq_len": 576 if real else 16, "timm_model_name": f"naflexvit_{name}_patch16_siglip",
+              "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
+    if not real:
+        vision["timm_model_kwargs"] = SMALL
+    text = {"context_length": 64 if real else 16, "vocab_size": 256000 if real else 300, "width": width, "heads": heads, "layers": layers,
+            "mlp_ratio": 3.7362 if name == "so400m" and real else 4.0, "hf_tokenizer_name": "own", "no_causal_mask": True, "proj_bias": True,
+            "tokenizer_kwargs": {"clean": "canonicalize"}, "pool_type": "last", "norm_kwargs": {"eps": 1e-6},
+            "act_kwargs": {"approximate": "tanh"}}
+    return {"embed_dim": width, "init_logit_bias": -10, "custom_text": True, "vision_cfg": vision, "text_cfg": text}
+
+
+def folder_of(place, model, config, preprocess):
+    """A folder as open_clip pushes it, with a tokenizer of its own."""
+    place.mkdir()
+    check_coverage.byte_pairs(place, 3)
+    (place / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, place / "open_clip_model.safetensors")
+
+
+def of_folder(place, model, config, preprocess, size, paths):
+    """open_clip's features of the images at one size and of the texts."""
+    tokenizer = open_clip.tokenizer.HFTokenizer(str(place), context_length=config["text_cfg"].get("context_length", 77),
+                                                **config["text_cfg"].get("tokenizer_kwargs", {}))
+    transform = image_transform_v2(PreprocessCfg(size=size, **preprocess), is_train=False)
+    return of_open_clip(model, lambda _: tokenizer(check_coverage.coverage_open_clip.TEXTS), transform, paths)
+
+
+def in_open_clip(name, source, wanted, paths, size):
+    """What differs where open_clip loads a folder and reads the files of images."""
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{source}", force_image_size=size)
+    with torch.no_grad():
+        found = {"image_features": model.eval().encode_image(torch.stack([transform(Image.open(path)) for path in paths]))}
+    return compared(name, {"image_features": wanted["image_features"]}, found)
+
+
+def siglip(clipway, name, place, paths, real=False, of="base"):
+    """A folder of open_clip, at its size and at two others."""
+    torch.manual_seed(5)
+    config = siglip_config(of, real)
+    model = drawn(built(config), real)
+    source = place / "source"
+    folder_of(source, model, config, SIGLIP)
+    own = config["vision_cfg"]["image_size"]
+    problems = []
+    for size in [own] if real else [own, 48, 24]:
+        options = ["--image-size", str(size)] if size != own else []
+        wanted = of_folder(source, model, config, SIGLIP, size, paths)
+        out = exported(clipway, place, source, *options)
+        problems += compared(f"{name}, {size} pixels, its export", wanted, embedded(clipway, place, out, paths))
+        if real:
+            problems += in_open_clip(f"{name}, {size} pixels, its export in open_clip", out, wanted, paths, size)
+        out = exported(clipway, place, source, *options, "--to", "transformers")
+        loaded, report = transformers.SiglipModel.from_pretrained(out, output_loading_info=True)
+        problems += [f"{name}: {key}: {sorted(report[key])[:3]}" for key in ("missing_keys", "unexpected_keys") if report[key]]
+        transform = image_transform_v2(PreprocessCfg(size=size, **SIGLIP), is_train=False)
+        with torch.no_grad():
+            pixels = torch.stack([transform(Image.open(path)) for path in paths])
+            found = {"image_features": check_coverage.vector(loaded.eval().get_image_features(pixel_values=pixels))}
+        what = f"{name}, {size} pixels, as SiglipModel"
+        problems += compared(what, {"image_features": wanted["image_features"]}, found)
+    # Changed afterwards: what is compared must be able to fail.
+    wanted = of_folder(source, model, config, SIGLIP, own, paths)
+    return problems + compared(f"{name}, {own} pixels", wanted, embedded(clipway, place, source, paths))
+
+
+def vit(clipway, name, place, paths, real=False):
+    """`naflex_ViT-B-16` and `-B-32` of open_clip's main branch, and small towers with a class token and other pools."""
+    text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}
+    small = dict(text, width=32, heads=2, layers=2)
+    cases = {"gap": ("base_patch16_gap", "avg", {}), "token": ("base_patch16_gap", "token", {"class_token": True, "reg_tokens": 2}),
+             "map": ("base_patch16_map", "map", {}), "so150m2": ("so150m2_patch16_reg1_map", "map", {"attn_pool_mlp_ratio": 3.0})}
+    if real:
+        cases = {"B-16": ("base_patch16_gap", "avg", None), "B-32": ("base_patch16_gap", "avg", {"patch_size": 32, "pos_embed_grid_size": [7, 7]})}
+    problems = []
+    for case, (trunk, pool, changes) in cases.items():
+        torch.manual_seed(6)
+        vision = {"image_size": 224 if real else 40, "timm_model_name": f"naflexvit_{trunk}", "timm_model_pretrained": False, "timm_pool": pool}
+        if changes is not None:
+            vision["timm_model_kwargs"] = changes if real else SMALL | changes
+        config = {"embed_dim": 512 if real else 40, "custom_text": True, "vision_cfg": vision, "text_cfg": text if real else small}
+        model = drawn(built(config), real)
+        source = place / f"{case}.pt"
+        torch.save(model.state_dict(), source)
+        path = place / f"{case}.json"
+        path.write_text(json.dumps(config))
+        size = vision["image_size"]
+        with torch.no_grad():
+            transform = open_clip.image_transform(size, is_train=False)
+            wanted = {"image_features": model.encode_image(torch.stack([transform(Image.open(path)) for path in paths])),
+                      "text_features": model.encode_text(open_clip.SimpleTokenizer(context_length=77)(check_coverage.coverage_open_clip.TEXTS))}
+        problems += compared(f"{name}, {case}", wanted, embedded(clipway, place, source, paths, "--model", path))
+        out = exported(clipway, place, source, "--model", path)
+        problems += compared(f"{name}, {case}, its export", wanted, embedded(clipway, place, out, paths))
+        if changes is None:
+            problems += in_open_clip(f"{name}, {case}, its export in open_clip", out, wanted, paths, size)
+    return problems
+
+
+def siglip2(place, real):
+    """transformers' model, with a tokenizer and a processor."""
+    vision = dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, patch_size=16, num_patches=256)
+    text = dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, max_position_embeddings=64, vocab_size=256000)
+    if not real:
+        vision = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, patch_size=8, num_patches=16)
+        text = dict(check_coverage.TEXT, max_position_embeddings=16)
+    text |= dict(bos_token_id=0, pad_token_id=1, eos_token_id=2, projection_size=vision["hidden_size"])
+    torch.manual_seed(7)
+    model = drawn(transformers.Siglip2Model(transformers.Siglip2Config(vision_config=vision, text_config=text)), real)
+    place.mkdir()
+    model.save_pretrained(place)
+    tokenizer = check_coverage.byte_pairs(place, 2)
+    processor = functools.partial(transformers.Siglip2ImageProcessor, patch_size=vision["patch_size"])
+    processor(max_num_patches=vision["num_patches"]).save_pretrained(place)
+    return model, tokenizer, processor
+
+
+def of_transformers(clipway, name, place, paths, real=False):
+    """`Siglip2Model` at the size of its position table and at others, on square images."""
+    model, tokenizer, processor = siglip2(place / "source", real)
+    (place / "texts.txt").write_text("".join(f"{text}\n" for text in check_coverage.TEXTS), encoding="utf8")
+    paths = check_coverage.images(place, True)
+    problems = []
+    patch = model.config.vision_config.patch_size
+    for side in (16, 24) if real else (4, 7, 3):
+        own = side * side == model.config.vision_config.num_patches
+        wanted = check_coverage.expected(model, tokenizer, "both", processor(max_num_patches=side * side), paths)
+        if own:
+            features = place / "features.safetensors"
+            given = [*paths, "--texts-file", place / "texts.txt"]
+            subprocess.run([clipway, "embed", place / "source", *given, "--out", features, "--force", "--quiet"], check=True)
+            problems += compared(f"{name}, {side * patch} pixels", wanted, load_file(features))
+        # An export's images are prepared as open_clip does; so prepared, transformers' model gets them as patches.
+        out = exported(clipway, place, place / "source", *([] if own else ["--image-size", str(side * patch)]))
+        preprocess = json.loads((out / "open_clip_config.json").read_text())["preprocess_cfg"]
+        transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
+        pixels = torch.stack([transform(Image.open(path)) for path in paths])
+        cut = pixels.unflatten(3, (side, patch)).unflatten(2, (side, patch)).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+        shapes = torch.full((len(paths), 2), side)
+        with torch.no_grad():
+            mask = torch.ones(len(paths), side * side, dtype=torch.long)
+            found = model.get_image_features(pixel_values=cut, pixel_attention_mask=mask, spatial_shapes=shapes)
+        wanted = {"image_features": check_coverage.vector(found)}
+        problems += compared(f"{name}, {side * patch} pixels, its export", wanted, embedded(clipway, place, out, paths))
+    return problems
+
+
+def big_vision(clipway, name, place, paths, real=False):
+    """big_vision's arrays: timm's loader of them for images, transformers' model for texts."""
+    model, tokenizer, processor = siglip2(place / "source", real)
+    vision = model.config.vision_config
+    arrays = place / "a.npz"
+    layout_sources.write_big_vision(arrays, model)
+    changes = {} if real else dict(patch_size=8, embed_dim=32, depth=2, num_heads=4, mlp_ratio=2.0, pos_embed_grid_size=(4, 4))
+    trunk = create_model("naflexvit_base_patch16_siglip", num_classes=0, **changes)
+    timm.models.vision_transformer._load_weights(trunk, str(arrays), "params/img/")
+    problems = []
+    texts = check_coverage.coverage_open_clip.TEXTS
+    cleaned = [open_clip.tokenizer.get_clean_fn("canonicalize")(text) for text in texts]
+    tokens = tokenizer(cleaned, truncation=True, padding="max_length", max_length=model.config.text_config.max_position_embeddings, return_tensors="pt")
+    for side in (16, 24) if real else (4, 7, 3):
+        size = side * vision.patch_size
+        transform = image_transform_v2(PreprocessCfg(size=size, **SIGLIP), is_train=False)
+        with torch.no_grad():
+            wanted = {"image_features": trunk.eval()(torch.stack([transform(Image.open(path)) for path in paths])),
+                      "text_features": check_coverage.vector(model.get_text_features(input_ids=tokens["input_ids"]))}
+        options = ["--image-size", str(size)] if side * side != vision.num_patches else []
+        out = exported(clipway, place, arrays, "--tokenizer", place / "source", *options)
+        problems += compared(f"{name}, {size} pixels, its export", wanted, embedded(clipway, place, out, paths))
+    return problems
+
+
+KINDS = {
+    "NaFlex, SigLIP 2 base of open_clip": siglip,
+    "NaFlex, SigLIP 2 so400m of open_clip": functools.partial(siglip, of="so400m"),
+    "NaFlex, ViT of open_clip": vit,
+    "NaFlex, Siglip2Model": of_transformers,
+    "NaFlex, big_vision": big_vision,
+}
