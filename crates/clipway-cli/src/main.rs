@@ -19,6 +19,8 @@ mod output;
 mod pool;
 mod progress;
 mod reading;
+#[cfg(feature = "search")]
+mod searching;
 mod signals;
 mod source;
 mod source_name;

@@ -97,7 +97,7 @@ pub struct MainSource {
 }
 
 /// How to read a source.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct SourceArguments {
     /// Model to use if the weights have no config beside them: a registered name or a config file
     #[arg(long, value_name = "NAME|FILE.json")]

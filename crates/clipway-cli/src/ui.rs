@@ -123,6 +123,22 @@ impl Ui {
     pub fn data(&self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
         let written = out.write_all(printable(text).as_bytes()).and_then(|()| out.flush());
+        self.ended(written)
+    }
+
+    /// Writes bytes to stdout as they are, for another program to read.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    #[cfg(feature = "search")]
+    pub fn data_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let written = out.write_all(bytes).and_then(|()| out.flush());
+        self.ended(written)
+    }
+
+    /// What it means that data was or was not written.
+    fn ended(&self, written: io::Result<()>) -> Result<(), Failure> {
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
             Err(error) => Err(Failure::could_not_run("io", format!("stdout: {error}"))),

@@ -10,13 +10,18 @@ mod pack;
 mod path;
 mod portable;
 mod quantize;
+mod row_dot;
+mod scan;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_rows;
 
 pub(crate) use conv::Int8Rows;
 pub use pack::{PackedInt8, PackedInt8Builder};
 pub use path::Int8Path;
 pub use quantize::quantize_weights;
+pub use scan::{RowScores, ScanQueries};
 
 /// Most inputs of a product; beyond this, the largest possible sum overflows 32 bits.
 pub const MOST_INT8_INPUTS: usize = (i32::MAX / (128 * 128)) as usize;

@@ -43,7 +43,9 @@ pub use activation::Activation;
 pub use attention::{AttentionBias, AttentionSpec, Sequence};
 pub use conv::PackedConv;
 pub use epilogue::{Epilogue, Residual};
-pub use int8::{Int8Path, MOST_INT8_INPUTS, PackedInt8, PackedInt8Builder, quantize_weights};
+pub use int8::{
+    Int8Path, MOST_INT8_INPUTS, PackedInt8, PackedInt8Builder, RowScores, ScanQueries, quantize_weights,
+};
 pub use isa::Isa;
 pub use matrix::{Matrix, MatrixMut};
 pub use pack::{Element, PackedMatrix, PackedMatrixBuilder, PanelElement, WeightLayout};

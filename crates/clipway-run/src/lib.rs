@@ -40,6 +40,7 @@ pub mod load;
 pub mod mix;
 mod embed;
 pub mod verify;
+pub mod space;
 pub mod activation;
 pub mod quantize;
 pub mod calibrate;

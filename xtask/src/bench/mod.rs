@@ -2,6 +2,7 @@
 
 mod images;
 mod peer;
+mod search;
 mod tokens;
 
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub enum What {
     Images(images::Images),
     /// Texts per second of CLIP's tokenizer, next to the tokenizers library and open_clip's SimpleTokenizer
     Tokens(tokens::Tokens),
+    /// Milliseconds a query in an index of a million features; `benches/peers/search.py` measures usearch and faiss on
+    /// the same rows
+    Search(search::Search),
 }
 
 /// Measures and prints.
@@ -46,6 +50,7 @@ pub fn run(what: What) -> Result<bool, String> {
         }
         What::Images(images) => images.run(),
         What::Tokens(tokens) => tokens.run(),
+        What::Search(search) => search.run(),
     }
 }
 

@@ -6,11 +6,17 @@ mod check;
 mod classify;
 mod completions;
 mod destination;
+#[cfg(feature = "search")]
+mod duplicates;
 mod embed;
 mod export;
 mod export_report;
 mod export_targets;
 mod export_tokenizer;
+#[cfg(feature = "search")]
+mod index;
+#[cfg(feature = "search")]
+mod index_actions;
 mod inspect;
 mod models;
 mod int8;
@@ -22,6 +28,8 @@ mod onnx_inspect;
 mod pull;
 #[cfg(feature = "hub")]
 mod push;
+#[cfg(feature = "search")]
+mod search;
 mod verify;
 
 use clap::Subcommand;
@@ -41,6 +49,12 @@ pub enum Command {
     Verify(verify::Verify),
     Classify(classify::Classify),
     Embed(embed::Embed),
+    #[cfg(feature = "search")]
+    Search(Box<search::Search>),
+    #[cfg(feature = "search")]
+    Duplicates(duplicates::Duplicates),
+    #[cfg(feature = "search")]
+    Index(index::IndexCommand),
     Models(models::Models),
     #[cfg(feature = "hub")]
     Pull(pull::Pull),
@@ -67,6 +81,12 @@ impl Command {
             Command::Verify(command) => command.run(ui),
             Command::Classify(command) => command.run(ui),
             Command::Embed(command) => command.run(ui),
+            #[cfg(feature = "search")]
+            Command::Search(command) => command.run(ui),
+            #[cfg(feature = "search")]
+            Command::Duplicates(command) => command.run(ui),
+            #[cfg(feature = "search")]
+            Command::Index(command) => command.run(ui),
             Command::Models(command) => command.run(ui),
             #[cfg(feature = "hub")]
             Command::Pull(command) => command.run(ui),
@@ -97,6 +117,8 @@ impl Command {
             Command::Verify(command) => command.sources(),
             Command::Classify(command) => command.sources(),
             Command::Embed(command) => command.sources(),
+            #[cfg(feature = "search")]
+            Command::Search(command) => Ok(command.sources()),
             #[cfg(feature = "hub")]
             Command::Push(command) => command.sources(),
             _ => Ok(Vec::new()),

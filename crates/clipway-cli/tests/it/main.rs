@@ -23,6 +23,8 @@ mod onnx;
 mod push;
 mod readme;
 mod scene;
+#[cfg(feature = "search")]
+mod search;
 mod shell;
 mod snapshot;
 mod tensors;

@@ -1,11 +1,12 @@
 //! The register tile of an int8 product, written once for all paths.
 
 use super::quantize::Quantized;
+use super::row_dot::RowDot;
 use crate::buffer::Plain;
 use crate::isa::Simd;
 
 /// Instructions that multiply groups of int8; a value of the type is proof that the processor has them.
-pub(super) trait Dot: Copy + Send + Sync + 'static {
+pub(super) trait Dot: RowDot + Copy + Send + Sync + 'static {
     /// The f32 vectors used around the product. A vector of sums has as many lanes.
     type Float: Simd;
     /// A vector of sums.

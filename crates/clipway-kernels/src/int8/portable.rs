@@ -2,6 +2,7 @@
 
 use super::dot::{Dot, DotKernel};
 use super::path::Int8Path;
+use super::row_dot::RowDot;
 use crate::isa::{Isa, Portable};
 
 const LANES: usize = Isa::Portable.lanes();
@@ -59,5 +60,45 @@ impl Dot for PortableDot {
     unsafe fn store(self, place: *mut i32, sums: Self::Sums) {
         // SAFETY: the caller promises the places; an array is aligned like its elements.
         unsafe { place.cast::<Self::Sums>().write(sums) }
+    }
+}
+
+/// Values per run in plain Rust.
+const PORTABLE_RUN: usize = 16;
+
+#[allow(unsafe_code)]
+impl RowDot for PortableDot {
+    type RowSums = [i32; PORTABLE_RUN];
+    type RowRun = [u8; PORTABLE_RUN];
+    type QueryRun = [i8; PORTABLE_RUN];
+    const RUN: usize = PORTABLE_RUN;
+
+    #[inline(always)]
+    fn no_sums(self) -> Self::RowSums {
+        [0; PORTABLE_RUN]
+    }
+
+    #[inline(always)]
+    unsafe fn row_run(self, values: *const u8) -> Self::RowRun {
+        // SAFETY: the caller promises the values; bytes need no alignment.
+        unsafe { values.cast::<Self::RowRun>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn query_run(self, values: *const i8) -> Self::QueryRun {
+        // SAFETY: the caller promises the values; bytes need no alignment.
+        unsafe { values.cast::<Self::QueryRun>().read() }
+    }
+
+    #[inline(always)]
+    fn add_run(self, sums: Self::RowSums, row: Self::RowRun, query: Self::QueryRun) -> Self::RowSums {
+        // A product fits 16 bits.
+        let product = |lane: usize| i16::from(row[lane].cast_signed()) * i16::from(query[lane]);
+        std::array::from_fn(|lane| sums[lane].wrapping_add(i32::from(product(lane))))
+    }
+
+    #[inline(always)]
+    fn total(self, sums: Self::RowSums) -> i32 {
+        sums.iter().fold(0, |total, sum| total.wrapping_add(*sum))
     }
 }

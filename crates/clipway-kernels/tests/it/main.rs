@@ -9,6 +9,7 @@ mod int8;
 mod linear;
 mod resize;
 mod rows;
+mod scan;
 
 use clipway_kernels::{Activation, Isa, Kernels};
 

@@ -34,11 +34,13 @@ pub enum Kind {
     Artifact,
     /// A lock beside an output.
     Lock,
+    /// The rows of an index of features, read in blocks.
+    Rows,
 }
 
 impl Kind {
     /// Every kind, for tables.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Weights,
         Kind::Written,
         Kind::Index,
@@ -48,6 +50,7 @@ impl Kind {
         Kind::Texts,
         Kind::Artifact,
         Kind::Lock,
+        Kind::Rows,
     ];
 
     /// Whether [`raise_size_limits`] applies to this kind.
@@ -67,7 +70,7 @@ impl Kind {
     /// Size limit of this kind unless it was raised, in bytes.
     pub const fn default_limit(self) -> u64 {
         match self {
-            Kind::Weights | Kind::Written => 16 << 40,
+            Kind::Weights | Kind::Written | Kind::Rows => 16 << 40,
             Kind::Index | Kind::Texts | Kind::Artifact => 64 << 20,
             Kind::Config => limits::FILE_BYTES,
             Kind::Tokenizer => 256 << 20,
@@ -88,6 +91,7 @@ impl Kind {
             Kind::Texts => "texts",
             Kind::Artifact => "a `clipway.json`",
             Kind::Lock => "a lock",
+            Kind::Rows => "rows of an index",
         }
     }
 }

@@ -7,6 +7,7 @@ mod activation;
 mod composed;
 mod config;
 mod contract;
+mod digest;
 mod error;
 mod notes;
 mod pixels;
@@ -124,7 +125,7 @@ impl Source {
     }
 
     /// Name of what was opened, without its path; for a path without a name, such as `.`, the folder's.
-    pub(crate) fn shown_name(&self) -> String {
+    pub fn shown_name(&self) -> String {
         let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let path = self.path();
         name(path).or_else(|| path.canonicalize().ok().and_then(|path| name(&path))).unwrap_or_default()

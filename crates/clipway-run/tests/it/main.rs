@@ -20,6 +20,7 @@ mod processors;
 mod readme;
 mod quantize;
 mod rules;
+mod space;
 mod text;
 mod text_corpus;
 mod text_folder;

@@ -1,0 +1,179 @@
+//! `clipway index info`, `check`, `merge` and `export`: what can be done with an index beside filling it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use clipway_formats::shown_path;
+use clipway_search::{Check, Index, Info, check, merge};
+
+use crate::failure::Failure;
+use crate::features::{Features, Format};
+use crate::images::{Decoded, Image};
+use crate::output;
+use crate::pool;
+use crate::searching::index_failure;
+use crate::text::{bytes, counted};
+use crate::ui::Ui;
+
+/// What to do with an index.
+#[derive(Subcommand)]
+pub enum IndexAction {
+    Info(InfoArguments),
+    Check(CheckArguments),
+    Merge(MergeArguments),
+    Export(ExportArguments),
+}
+
+/// Show what an index has
+#[derive(Args)]
+pub struct InfoArguments {
+    /// The index
+    #[arg(value_name = "DIR")]
+    path: PathBuf,
+}
+
+/// Check that an index is whole, and measure how well its search finds what it should
+#[derive(Args)]
+pub struct CheckArguments {
+    /// The index
+    #[arg(value_name = "DIR")]
+    path: PathBuf,
+}
+
+/// Write a new index with everything that others of the same model have
+#[derive(Args)]
+pub struct MergeArguments {
+    /// The indices
+    #[arg(value_name = "DIR", required = true)]
+    sources: Vec<PathBuf>,
+
+    /// The new index
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Write the features of an index to a file
+#[derive(Args)]
+pub struct ExportArguments {
+    /// The index
+    #[arg(value_name = "DIR")]
+    path: PathBuf,
+
+    /// The file, by the end of its name: `.safetensors` (with the files in the metadata), `.npy`, `.jsonl` or `.parquet`; a
+    /// row for each file, in the order of their paths
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// Replace an existing file
+    #[arg(long)]
+    force: bool,
+}
+
+impl IndexAction {
+    /// Does it; `false` means that the index is damaged.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        match self {
+            IndexAction::Info(arguments) => arguments.run(ui),
+            IndexAction::Check(arguments) => arguments.run(ui),
+            IndexAction::Merge(arguments) => arguments.run(ui),
+            IndexAction::Export(arguments) => arguments.run(ui),
+        }
+    }
+}
+
+impl InfoArguments {
+    fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let info = Index::open(&self.path).map_err(|error| index_failure(&error))?.info();
+        if ui.json() {
+            ui.data_json(&info)?;
+        } else {
+            ui.data(&shown_info(&info))?;
+        }
+        Ok(true)
+    }
+}
+
+fn shown_info(info: &Info) -> String {
+    let unknown = || "unknown".to_owned();
+    let model = info.model.as_deref().map_or_else(unknown, shown_path);
+    let architecture = info.space.model.as_deref().map_or_else(unknown, clipway_formats::shown);
+    let rows = [
+        ("index", shown_path(&info.path)),
+        ("format", info.version.to_string()),
+        ("model", model),
+        ("architecture", architecture),
+        ("space", clipway_formats::shown(&info.space.fingerprint)),
+        ("width", info.width.to_string()),
+        ("files", info.items.to_string()),
+        ("rows", format!("{} ({} without a file)", info.rows, info.dead)),
+        ("size of the rows", bytes(info.rows * info.row_bytes as u64)),
+    ];
+    rows.map(|(name, value)| format!("{name:<18}{value}\n")).concat()
+}
+
+impl CheckArguments {
+    fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let spinner = ui.spinner("checking");
+        let found = check(&self.path, pool::processor(ui)?).map_err(|error| index_failure(&error))?;
+        spinner.finish_and_clear();
+        if ui.json() {
+            ui.data_json(&found)?;
+        } else {
+            ui.data(&shown_check(&found))?;
+        }
+        Ok(found.problems.is_empty())
+    }
+}
+
+fn shown_check(check: &Check) -> String {
+    let mut text = format!("{} rows, {} files\n", check.rows, check.items);
+    for problem in &check.problems {
+        text.push_str(&format!("damaged: {problem}\n"));
+    }
+    if check.problems.is_empty() {
+        text.push_str("whole: counts, links, checksums and values agree\n");
+    }
+    if let Some(recall) = check.recall_at_10 {
+        let samples = counted(check.samples, "row");
+        text.push_str(&format!("recall@10 {recall:.4}, with {samples} as queries\n"));
+    }
+    text
+}
+
+impl MergeArguments {
+    fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let merged = merge(&self.out, &self.sources).map_err(|error| index_failure(&error))?;
+        if ui.json() {
+            ui.data_json(&merged)?;
+        } else {
+            let (files, rows) = (merged.items, merged.rows);
+            let mut text = format!("`{}`: {files} files, {rows} rows\n", shown_path(&self.out));
+            if merged.in_several > 0 {
+                text.push_str(&format!("{} files were in several\n", merged.in_several));
+            }
+            ui.data(&text)?;
+        }
+        Ok(true)
+    }
+}
+
+impl ExportArguments {
+    fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        let format = Format::of(&self.out)?;
+        let staging = output::file(&self.out, self.force, &[&self.path])?;
+        let index = Index::open(&self.path).map_err(|error| index_failure(&error))?;
+        let mut decoded = Decoded::default();
+        let visited = index.visit_items(|path, item| {
+            if let Some(row) = item.row {
+                decoded.features.extend(index.feature(row)?);
+                decoded.images.push(Image { file: path.to_string_lossy().into_owned(), error: None });
+            }
+            Ok(())
+        });
+        visited.map_err(|error| index_failure(&error))?;
+        let features = Features { images: &decoded, texts: &[], text_features: &[], width: index.width() };
+        features.write(format, staging, ui)?;
+        ui.say(&format!("`{}`: {}", shown_path(&self.out), counted(decoded.images.len(), "file")));
+        Ok(true)
+    }
+}

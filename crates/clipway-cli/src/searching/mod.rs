@@ -1,0 +1,14 @@
+//! What the commands of an index share: their failures, terms of queries, the model that encodes them, and results.
+
+mod dates;
+mod encode;
+mod failure;
+mod filter;
+mod results;
+mod terms;
+
+pub use encode::Encoded;
+pub use failure::index_failure;
+pub use filter::FilterOptions;
+pub use results::{Answer, Answers, Output};
+pub use terms::{Query, Term, WeightedTerm};

@@ -1,0 +1,170 @@
+//! Milliseconds a query in an index of synthetic features, and the recall of what it finds.
+//!
+//!     cargo xtask bench search [--folder DIR] [--rows 1000000] [--threads 1,2]
+//!
+//! Features lie near a space of few dimensions, as those of real models do, with noise. The folder keeps the index and
+//! `queries.f32`, so that `benches/peers/search.py DIR` can measure usearch and faiss on the same rows and queries.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clipway_run::engine::Processor;
+use clipway_run::space::{SPACE_VERSION, Space, SpacePrecision};
+use clipway_search::{Index, Item, NewIndex, SearchOptions, Writer};
+
+const WIDTH: usize = 512;
+const RANK: usize = 32;
+const QUERIES: usize = 64;
+/// Queries that recall is measured with.
+const JUDGED: usize = 16;
+/// Repetitions of a measurement.
+const RUNS: usize = 15;
+
+/// Numbers in a fixed sequence.
+struct Draw(u64);
+
+impl Draw {
+    /// About normal, with a deviation of 1.
+    fn next(&mut self) -> f32 {
+        let mut sum = -6.0;
+        for _ in 0..2 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            sum += (0..6).map(|part| ((self.0 >> (10 * part)) & 0x3ff) as f32 / 1024.0).sum::<f32>();
+        }
+        sum
+    }
+}
+
+/// The feature with a number: the same in every run.
+fn feature(number: u64, directions: &[f32]) -> Vec<f32> {
+    let mut draw = Draw(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut feature: Vec<f32> = (0..WIDTH).map(|_| 0.5 * draw.next()).collect();
+    for direction in directions.chunks_exact(WIDTH) {
+        let weight = draw.next() * 0.3;
+        for (value, part) in feature.iter_mut().zip(direction) {
+            *value += weight * part;
+        }
+    }
+    feature
+}
+
+fn make(path: &Path, rows: u64, directions: &[f32]) -> Result<(), Box<dyn Error>> {
+    let space = Space {
+        version: SPACE_VERSION,
+        fingerprint: String::new(),
+        width: WIDTH,
+        model: None,
+        source: "synthetic".to_owned(),
+        precision: SpacePrecision::F32,
+        image: None,
+        text: None,
+    };
+    Index::create(path, NewIndex { space, model: None })?;
+    let mut writer = Writer::open(path)?;
+    for row in 0..rows {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&row.to_le_bytes());
+        let item = Item { hash, ..Item::default() };
+        writer.put(format!("{row:08}.jpg").as_ref(), &item, Some(&feature(row, directions)))?;
+        if row % 100_000 == 99_999 {
+            writer.commit()?;
+        }
+    }
+    Ok(writer.commit()?)
+}
+
+/// Least and median milliseconds of a call.
+fn milliseconds(mut call: impl FnMut()) -> [f64; 2] {
+    call();
+    let mut times: Vec<f64> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            call();
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    [times[0], times[RUNS / 2]]
+}
+
+/// Share of the ten rows with the greatest cosines in f64 that a search finds.
+fn recall(index: &Index, queries: &[f32], rows: u64, directions: &[f32]) -> Result<f64, Box<dyn Error>> {
+    let queries = &queries[..JUDGED * WIDTH];
+    let mut truth = vec![Vec::new(); JUDGED];
+    for row in 0..rows {
+        let feature = feature(row, directions);
+        let length = feature.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        for (best, query) in truth.iter_mut().zip(queries.chunks_exact(WIDTH)) {
+            let product: f64 = query.iter().zip(&feature).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            best.push((product / length, row));
+            if best.len() > 4096 {
+                best.sort_by(|a, b| b.0.total_cmp(&a.0));
+                best.truncate(10);
+            }
+        }
+    }
+    let found = index.search(&Processor::detect()?, queries, &SearchOptions::default())?;
+    let mut hits = 0;
+    for (mut best, found) in truth.into_iter().zip(found) {
+        best.sort_by(|a, b| b.0.total_cmp(&a.0));
+        best.truncate(10);
+        hits += found.hits.iter().filter(|hit| best.iter().any(|(_, row)| *row == hit.row)).count();
+    }
+    Ok(hits as f64 / (10 * JUDGED) as f64)
+}
+
+fn option(name: &str) -> Option<String> {
+    let mut words = std::env::args();
+    words.find(|word| word == name)?;
+    words.next()
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let rows: u64 = option("--rows").map_or(Ok(1_000_000), |rows| rows.parse())?;
+    let folder =
+        option("--folder").map_or_else(|| std::env::temp_dir().join("clipway-bench-search"), PathBuf::from);
+    let threads = option("--threads").unwrap_or_else(|| "1,2".to_owned());
+    let directions: Vec<f32> = {
+        let mut draw = Draw(7);
+        (0..RANK * WIDTH).map(|_| draw.next()).collect()
+    };
+    let path = folder.join(format!("index-{rows}"));
+    if !path.exists() {
+        make(&path, rows, &directions)?;
+    }
+    let queries: Vec<f32> =
+        (0..QUERIES as u64).flat_map(|number| feature(1 << 40 | number, &directions)).collect();
+    let bytes: Vec<u8> = queries.iter().flat_map(|value| value.to_le_bytes()).collect();
+    #[expect(clippy::disallowed_methods, reason = "for the peers' script")]
+    std::fs::write(folder.join("queries.f32"), bytes)?;
+    let mut index = Index::open(&path)?;
+    let options = SearchOptions::default();
+    let mut cases = Vec::new();
+    for held in [false, true] {
+        if held {
+            index.hold(u64::MAX)?;
+        }
+        for threads in threads.split(',') {
+            let threads: usize = threads.parse()?;
+            let processor = Processor::with_threads(threads)?;
+            for batch in [1, QUERIES] {
+                let queries = &queries[..batch * WIDTH];
+                let [least, median] = milliseconds(|| {
+                    index.search(&processor, queries, &options).expect("a search");
+                });
+                let per_query = |time: f64| time / batch as f64;
+                cases.push(serde_json::json!({
+                    "in_memory": held, "threads": threads, "batch": batch,
+                    "least_ms_per_query": per_query(least), "median_ms_per_query": per_query(median),
+                }));
+            }
+        }
+    }
+    let recall = recall(&index, &queries, rows, &directions)?;
+    let report = serde_json::json!({
+        "engine": "clipway", "rows": rows, "width": WIDTH, "recall_at_10": recall, "cases": cases,
+    });
+    println!("{report:#}");
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Search in an index of synthetic features.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Args;
+
+/// Arguments of `bench search`.
+#[derive(Args)]
+pub struct Search {
+    /// Where the index is, or is made: 1.5 kB for each row [default: a folder for temporary files]
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Rows
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// Numbers of threads
+    #[arg(long, default_value = "1,2")]
+    threads: String,
+}
+
+impl Search {
+    /// Builds and runs the benchmark of `clipway-search`, so that no other chore waits for that crate.
+    pub fn run(self) -> Result<bool, String> {
+        let mut command = Command::new("cargo");
+        command.args(["bench", "--package", "clipway-search", "--bench", "search", "--"]);
+        command.args(["--rows", &self.rows.to_string(), "--threads", &self.threads]);
+        if let Some(folder) = &self.folder {
+            command.arg("--folder").arg(folder);
+        }
+        let status = command.status().map_err(|error| format!("cargo: {error}"))?;
+        Ok(status.success())
+    }
+}
