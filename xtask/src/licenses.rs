@@ -26,25 +26,30 @@ const PERMITTED: [&str; 14] = [
     "Zlib",
 ];
 
-/// Packages through which `clipway-hub` reaches the network; no other package of the repository may use them.
-const HUB_ONLY: [&str; 3] = ["rustls", "rustls-native-certs", "ureq"];
+/// Packages through which one crate of the repository uses the network, with that crate. `clipway-hub` reaches out and
+/// never listens; `clipway-serve` listens and never reaches out: its packages have no client switched on.
+const NETWORK: [(&str, &[&str]); 2] = [
+    ("clipway-hub", &["rustls", "rustls-native-certs", "ureq"]),
+    ("clipway-serve", &["hyper", "hyper-util", "mio", "socket2", "tokio"]),
+];
+
+/// Features of these packages that make them a client.
+const CLIENTS: [(&str, &[&str]); 2] =
+    [("hyper", &["client"]), ("hyper-util", &["client", "client-legacy", "client-proxy", "client-pool"])];
 
 /// Packages through which a program or its build could reach the network.
-const BANNED: [&str; 14] = [
+const BANNED: [&str; 11] = [
     "attohttpc",
     "curl",
     "curl-sys",
     "git2",
     "hf-hub",
-    "hyper",
     "isahc",
     "minreq",
     "native-tls",
     "openssl-sys",
     "reqwest",
-    "socket2",
     "surf",
-    "tokio",
 ];
 
 /// Manifests whose packages are checked.
@@ -69,6 +74,8 @@ struct Package {
 #[derive(Deserialize)]
 struct Dependency {
     name: String,
+    #[serde(default)]
+    features: Vec<String>,
 }
 
 /// Checks every locked package.
@@ -112,10 +119,17 @@ fn problem(package: &Package, oldest: &str) -> Option<String> {
     if BANNED.contains(&name.as_str()) {
         return refuse("can reach the network".to_owned());
     }
-    let is_network = |name: &str| HUB_ONLY.contains(&name);
-    let may_use = name == "clipway-hub" || is_network(name);
-    if let Some(used) = dependencies.iter().find(|used| is_network(&used.name) && !may_use) {
-        return refuse(format!("uses `{}`, which only `clipway-hub` may", used.name));
+    for (owner, network) in NETWORK {
+        let may_use = name == owner || network.contains(&name.as_str());
+        if let Some(used) = dependencies.iter().find(|used| network.contains(&used.name.as_str()) && !may_use) {
+            return refuse(format!("uses `{}`, which only `{owner}` may", used.name));
+        }
+    }
+    for used in dependencies {
+        let clients = CLIENTS.iter().filter(|(client, _)| *client == used.name).flat_map(|(_, features)| *features);
+        if let Some(feature) = clients.into_iter().find(|feature| used.features.iter().any(|on| on == **feature)) {
+            return refuse(format!("uses the feature `{feature}` of `{}`, which reaches the network", used.name));
+        }
     }
     if let Some(needed) = rust_version
         && release(needed) > release(oldest)
@@ -237,10 +251,21 @@ mod tests {
         ] {
             assert!(problem(&bad).is_some(), "{}", bad.name);
         }
-        for (name, refused) in [("clipway-hub", false), ("clipway-run", true), ("ureq", false)] {
-            let dependencies = vec![Dependency { name: "rustls".to_owned() }];
+        for (name, used, feature, refused) in [
+            ("clipway-hub", "rustls", "ring", false),
+            ("clipway-run", "rustls", "ring", true),
+            ("ureq", "rustls", "ring", false),
+            ("clipway-serve", "tokio", "net", false),
+            ("clipway-hub", "tokio", "net", true),
+            ("clipway-serve", "ureq", "", true),
+            ("hyper-util", "tokio", "net", false),
+            ("clipway-serve", "hyper", "server", false),
+            ("clipway-serve", "hyper", "client", true),
+            ("hyper-util", "hyper", "client", true),
+        ] {
+            let dependencies = vec![Dependency { name: used.to_owned(), features: vec![feature.to_owned()] }];
             let package = Package { dependencies, ..package(name, Some("MIT"), None) };
-            assert_eq!(problem(&package).is_some(), refused, "{name}");
+            assert_eq!(problem(&package).is_some(), refused, "{name}: {used}");
         }
         for (needed, refused) in
             [("1.63", false), ("1.90", false), ("1.90.0", false), ("1.90.1", true), ("1.100", true)]

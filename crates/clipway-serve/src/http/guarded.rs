@@ -1,0 +1,242 @@
+//! A connection that passes on only whole, checked heads, and gives up on a client that is too slow.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::head::{self, Body, HeadError};
+use crate::limits::Limits;
+
+/// Bytes read from the socket at a time while a head is expected.
+const PIECE: usize = 4096;
+
+/// Bytes of a body read from the socket at a time.
+const BODY_PIECE: usize = 16 << 10;
+
+/// What the next bytes are.
+enum Expected {
+    /// A head; what there is of it is in the buffer, and this many of its bytes were searched.
+    Head { searched: usize },
+    /// This many bytes of a body.
+    Body { left: u64 },
+    /// Chunks. The connection ends with this request.
+    Chunks,
+    /// The head was refused; this is what is left of the answer.
+    Refusing { answer: Vec<u8>, sent: usize },
+}
+
+/// A connection.
+pub(super) struct Guarded {
+    stream: TcpStream,
+    limits: Arc<Limits>,
+    /// Bytes that were read and not passed on; all that is before `ready` may be.
+    buffer: Vec<u8>,
+    ready: usize,
+    expected: Expected,
+    deadline: Pin<Box<Sleep>>,
+    write_deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether a request is being answered.
+    answering: Arc<AtomicBool>,
+}
+
+impl Guarded {
+    /// Guards a connection; `answering` is true while a request of it is being answered.
+    pub fn new(stream: TcpStream, limits: Arc<Limits>, answering: Arc<AtomicBool>) -> Guarded {
+        let deadline = Box::pin(sleep_until(Instant::now() + limits.head_time));
+        let expected = Expected::Head { searched: 0 };
+        let (buffer, ready, write_deadline) = (Vec::new(), 0, None);
+        Guarded { stream, limits, buffer, ready, expected, deadline, write_deadline, answering }
+    }
+
+    /// Passes on what is ready; `false` if nothing is.
+    fn pass_on(&mut self, out: &mut ReadBuf<'_>) -> bool {
+        let count = self.ready.min(out.remaining());
+        if count == 0 {
+            return false;
+        }
+        out.put_slice(&self.buffer[..count]);
+        self.buffer.drain(..count);
+        self.ready -= count;
+        true
+    }
+
+    /// Looks at the buffer, where a head is expected.
+    fn look(&mut self, searched: usize) -> Result<(), HeadError> {
+        head::check_start(&self.buffer, searched)?;
+        let Some(end) = head::end(&self.buffer, searched) else {
+            if self.buffer.len() >= self.limits.head_bytes {
+                return Err(HeadError { status: 431, cause: "the head is over the limit" });
+            }
+            self.expected = Expected::Head { searched: self.buffer.len() };
+            return Ok(());
+        };
+        if end > self.limits.head_bytes {
+            return Err(HeadError { status: 431, cause: "the head is over the limit" });
+        }
+        self.ready = end;
+        match head::check(&self.buffer[..end])? {
+            Body::Chunked => {
+                self.ready = self.buffer.len();
+                self.expected = Expected::Chunks;
+            }
+            Body::Length(length) => {
+                let there = (self.buffer.len() - end) as u64;
+                self.ready += there.min(length) as usize;
+                self.expected = Expected::Body { left: length.saturating_sub(there) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts to wait for the next head.
+    fn expect_head(&mut self) {
+        self.expected = Expected::Head { searched: 0 };
+        self.deadline.as_mut().reset(Instant::now() + self.limits.idle_time);
+    }
+
+    fn refuse(&mut self, error: &HeadError) -> io::Result<()> {
+        if self.answering.load(Ordering::SeqCst) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error.cause));
+        }
+        self.expected = Expected::Refusing { answer: error.answer(), sent: 0 };
+        Ok(())
+    }
+
+    /// Reads more of a head into the buffer.
+    fn fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_first = self.buffer.is_empty();
+        let mut piece = [0; PIECE];
+        let mut read = ReadBuf::new(&mut piece);
+        match Pin::new(&mut self.stream).poll_read(context, &mut read)? {
+            Poll::Ready(()) if read.filled().is_empty() => {
+                Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof)))
+            }
+            Poll::Ready(()) => {
+                self.buffer.extend_from_slice(read.filled());
+                if is_first {
+                    self.deadline.as_mut().reset(Instant::now() + self.limits.head_time);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending if self.answering.load(Ordering::SeqCst) => {
+                self.deadline.as_mut().reset(Instant::now() + self.limits.idle_time);
+                Poll::Pending
+            }
+            Poll::Pending => {
+                ready!(self.deadline.as_mut().poll(context));
+                if is_first {
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
+                }
+                let error = HeadError { status: 408, cause: "the head did not arrive in time" };
+                Poll::Ready(self.refuse(&error))
+            }
+        }
+    }
+
+    /// Polls a write, and fails it if the client takes nothing for too long.
+    fn written<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.write_deadline = None;
+            return result;
+        }
+        let time = self.limits.write_time;
+        let deadline =
+            self.write_deadline.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + time)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if out.remaining() == 0 || this.pass_on(out) {
+                return Poll::Ready(Ok(()));
+            }
+            match &mut this.expected {
+                Expected::Head { searched } => {
+                    let searched = *searched;
+                    if this.buffer.len() > searched {
+                        match this.look(searched) {
+                            Ok(()) => continue,
+                            Err(error) => this.refuse(&error)?,
+                        }
+                        continue;
+                    }
+                    match ready!(this.fill(context)) {
+                        Ok(()) => {}
+                        // The client closed the connection between two requests, or was silent for too long.
+                        Err(error) if this.buffer.is_empty() && error.kind() != io::ErrorKind::TimedOut => {
+                            return Poll::Ready(Ok(()));
+                        }
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
+                }
+                Expected::Body { left: 0 } => this.expect_head(),
+                Expected::Body { left } => {
+                    let mut piece = [0; BODY_PIECE];
+                    let most =
+                        out.remaining().min(BODY_PIECE).min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    let mut read = ReadBuf::new(&mut piece[..most]);
+                    ready!(Pin::new(&mut this.stream).poll_read(context, &mut read))?;
+                    *left -= read.filled().len() as u64;
+                    out.put_slice(read.filled());
+                    return Poll::Ready(Ok(()));
+                }
+                Expected::Chunks => return Pin::new(&mut this.stream).poll_read(context, out),
+                Expected::Refusing { answer, sent } => {
+                    while *sent < answer.len() {
+                        *sent += ready!(Pin::new(&mut this.stream).poll_write(context, &answer[*sent..]))?;
+                    }
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData)));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.written(context, result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.written(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_flush(context);
+        this.written(context, result)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_shutdown(context);
+        this.written(context, result)
+    }
+}
