@@ -97,10 +97,7 @@ impl LimitOptions {
             text_bytes: bytes(self.max_text, default.text_bytes),
             head_bytes: bytes(self.max_head, default.head_bytes),
             connections: count(self.max_connections, default.connections),
-            connections_per_address: count(
-                self.max_connections_per_address,
-                default.connections_per_address,
-            ),
+            connections_per_address: count(self.max_connections_per_address, default.connections_per_address),
             head_time: self.head_timeout.unwrap_or(default.head_time),
             idle_time: self.idle_timeout.unwrap_or(default.idle_time),
             request_time: self.request_timeout.unwrap_or(default.request_time),

@@ -30,7 +30,7 @@ pub struct Serve {
     source: MainSource,
 
     /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
 
     /// Name of the model in requests, such as `ViT-B-32__openai` for immich; may be repeated [default: its registered name
@@ -191,7 +191,9 @@ fn text_line(answered: &Answered<'_>) -> String {
     let milliseconds = time.as_secs_f64() * 1e3;
     let line = format!("{method} {route} {status} {milliseconds:.1} ms {id}");
     match (code, message) {
-        (Some(code), Some(message)) => format!("{line} {} [{code}]", clipway_formats::shown_up_to(message, 400)),
+        (Some(code), Some(message)) => {
+            format!("{line} {} [{code}]", clipway_formats::shown_up_to(message, 400))
+        }
         _ => line,
     }
 }

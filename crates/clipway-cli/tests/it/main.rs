@@ -23,6 +23,8 @@ mod onnx;
 mod push;
 mod readme;
 mod scene;
+#[cfg(all(unix, feature = "serve"))]
+mod serve;
 mod shell;
 mod snapshot;
 mod tensors;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clipway_run::clip::Clip;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::header::{ACCEPT, CONTENT_TYPE, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::sync::watch;
 
@@ -85,6 +85,8 @@ impl App {
         let started = Instant::now();
         let (id, trace) = self.ids.of(request.headers());
         let method = request.method().clone();
+        // Where a body of chunks ends is the library's word alone, so its connection ends with it.
+        let is_last = request.headers().contains_key(TRANSFER_ENCODING);
         let path = request.uri().path().to_owned();
         let route = routes::find(&path);
         let style = route.map_or(Style::OpenAi, |route| route.style);
@@ -117,7 +119,7 @@ impl App {
         if let Some(trace) = trace {
             reply = reply.with("x-trace-id", trace);
         }
-        if *self.stopping.borrow() {
+        if is_last || *self.stopping.borrow() {
             reply = reply.with("connection", "close");
         }
         reply.response()

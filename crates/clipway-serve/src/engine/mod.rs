@@ -228,7 +228,7 @@ impl Engine {
             let (found, limit) = (items as u64, limits.queue_items as u64);
             return Err(Refused::Full { unit: "inputs", found, limit });
         }
-        if state.bytes > 0 && state.bytes + bytes > limits.queue_bytes {
+        if bytes > 0 && state.bytes > 0 && state.bytes + bytes > limits.queue_bytes {
             return Err(Refused::Full { unit: "bytes", found: state.bytes, limit: limits.queue_bytes });
         }
         state.images.admitted += images;

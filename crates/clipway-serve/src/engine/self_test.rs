@@ -49,23 +49,65 @@ impl SelfTest {
         self.last().0.elapsed() > EVERY
     }
 
-    /// Runs the inputs again if the last run is long ago.
-    pub fn run_if_due(&self, model: &dyn Model) {
-        if self.is_due() {
-            let result = self.samples.iter().try_for_each(|(input, first)| {
-                let name = input.kind().name();
-                let found = together(model, &[input]).map_err(|error| format!("{name}: {error}"))?;
-                match cosine(&found, first) {
-                    equal if equal >= COSINE => Ok(()),
-                    other => Err(format!("{name}: the cosine with the first result is {other:.6}")),
-                }
-            });
-            *self.last() = (Instant::now(), result);
-        }
+    /// Runs the inputs again.
+    pub fn run(&self, model: &dyn Model) {
+        let result = self.samples.iter().try_for_each(|(input, first)| {
+            let name = input.kind().name();
+            let found = together(model, &[input]).map_err(|error| format!("{name}: {error}"))?;
+            match cosine(&found, first) {
+                equal if equal >= COSINE => Ok(()),
+                other => Err(format!("{name}: the cosine with the first result is {other:.6}")),
+            }
+        });
+        *self.last() = (Instant::now(), result);
     }
 
     /// What was wrong in the last run.
     pub fn failure(&self) -> Option<String> {
         self.last().1.clone().err()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A model that can break.
+    struct Breakable(AtomicBool);
+
+    impl Model for Breakable {
+        fn width(&self) -> usize {
+            2
+        }
+
+        fn images(&self, pixels: &[f32]) -> Result<Vec<f32>, ClipError> {
+            Ok(if self.0.load(Ordering::SeqCst) { vec![pixels[1], pixels[0]] } else { pixels.to_vec() })
+        }
+
+        fn texts(&self, _: &[i64]) -> Result<Vec<f32>, ClipError> {
+            Err(ClipError::NoTokenizer)
+        }
+
+        fn sample(&self, kind: Kind) -> Option<Prepared> {
+            (kind == Kind::Image).then(|| Prepared::Pixels(vec![1.0, 2.0]))
+        }
+    }
+
+    #[test]
+    fn other_features_than_at_first_are_a_failure() {
+        let model = Breakable(AtomicBool::new(false));
+        let (test, times) = SelfTest::first(&model).unwrap();
+        assert_eq!(times.len(), 1);
+        assert!(!test.is_due());
+        test.run(&model);
+        assert_eq!(test.failure(), None);
+        model.0.store(true, Ordering::SeqCst);
+        test.run(&model);
+        assert_eq!(test.failure().as_deref(), Some("image: the cosine with the first result is 0.800000"));
+        model.0.store(false, Ordering::SeqCst);
+        test.run(&model);
+        assert_eq!(test.failure(), None);
     }
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -19,6 +20,9 @@ const PIECE: usize = 4096;
 
 /// Bytes of a body read from the socket at a time.
 const BODY_PIECE: usize = 16 << 10;
+
+/// Time for a client to read the last answer and close its side.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// What the next bytes are.
 enum Expected {
@@ -42,6 +46,10 @@ pub(super) struct Guarded {
     expected: Expected,
     deadline: Pin<Box<Sleep>>,
     write_deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether everything that was written was passed on to the system.
+    is_flushed: bool,
+    /// Until when the client may read the last answer, once the connection is closed for writing.
+    linger: Option<Pin<Box<Sleep>>>,
     /// Whether a request is being answered.
     answering: Arc<AtomicBool>,
 }
@@ -51,8 +59,18 @@ impl Guarded {
     pub fn new(stream: TcpStream, limits: Arc<Limits>, answering: Arc<AtomicBool>) -> Guarded {
         let deadline = Box::pin(sleep_until(Instant::now() + limits.head_time));
         let expected = Expected::Head { searched: 0 };
-        let (buffer, ready, write_deadline) = (Vec::new(), 0, None);
-        Guarded { stream, limits, buffer, ready, expected, deadline, write_deadline, answering }
+        Guarded {
+            stream,
+            limits,
+            buffer: Vec::new(),
+            ready: 0,
+            expected,
+            deadline,
+            write_deadline: None,
+            is_flushed: true,
+            linger: None,
+            answering,
+        }
     }
 
     /// Passes on what is ready; `false` if nothing is.
@@ -69,8 +87,11 @@ impl Guarded {
 
     /// Looks at the buffer, where a head is expected.
     fn look(&mut self, searched: usize) -> Result<(), HeadError> {
-        head::check_start(&self.buffer, searched)?;
-        let Some(end) = head::end(&self.buffer, searched) else {
+        let found = head::end(&self.buffer, searched);
+        // What follows the head may be anything.
+        let there = found.unwrap_or(self.buffer.len());
+        head::check_start(&self.buffer[..there], searched)?;
+        let Some(end) = found else {
             if self.buffer.len() >= self.limits.head_bytes {
                 return Err(HeadError { status: 431, cause: "the head is over the limit" });
             }
@@ -101,8 +122,9 @@ impl Guarded {
         self.deadline.as_mut().reset(Instant::now() + self.limits.idle_time);
     }
 
+    /// Starts to send a refusal, unless an answer is not whole yet: then only the end of the connection is left.
     fn refuse(&mut self, error: &HeadError) -> io::Result<()> {
-        if self.answering.load(Ordering::SeqCst) {
+        if self.answering.load(Ordering::SeqCst) || !self.is_flushed {
             return Err(io::Error::new(io::ErrorKind::InvalidData, error.cause));
         }
         self.expected = Expected::Refusing { answer: error.answer(), sent: 0 };
@@ -136,6 +158,25 @@ impl Guarded {
                 }
                 let error = HeadError { status: 408, cause: "the head did not arrive in time" };
                 Poll::Ready(self.refuse(&error))
+            }
+        }
+    }
+
+    /// Closes for writing, and then reads for a moment: closing with unread bytes would destroy the last answer.
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        }
+        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + LINGER)));
+        let mut piece = [0; BODY_PIECE];
+        loop {
+            if linger.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut read = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
             }
         }
     }
@@ -200,6 +241,7 @@ impl AsyncRead for Guarded {
                     while *sent < answer.len() {
                         *sent += ready!(Pin::new(&mut this.stream).poll_write(context, &answer[*sent..]))?;
                     }
+                    ready!(this.poll_close(context))?;
                     return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData)));
                 }
             }
@@ -210,6 +252,7 @@ impl AsyncRead for Guarded {
 impl AsyncWrite for Guarded {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.is_flushed = false;
         let result = Pin::new(&mut this.stream).poll_write(context, bytes);
         this.written(context, result)
     }
@@ -220,6 +263,7 @@ impl AsyncWrite for Guarded {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.is_flushed = false;
         let result = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
         this.written(context, result)
     }
@@ -231,12 +275,11 @@ impl AsyncWrite for Guarded {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(context);
+        this.is_flushed |= result.is_ready();
         this.written(context, result)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_shutdown(context);
-        this.written(context, result)
+        self.get_mut().poll_close(context)
     }
 }

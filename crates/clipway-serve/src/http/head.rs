@@ -157,7 +157,7 @@ fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
 /// Name and value of a field, the value without spaces around it.
 fn field(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
     let colon = line.iter().position(|byte| *byte == b':').ok_or(bad("a line of the head has no colon"))?;
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     if name.is_empty() || !name.iter().all(is_token) {
         return Err(bad("the name of a field has characters that no name has"));
@@ -166,6 +166,14 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
         return Err(bad("the value of a field has control characters"));
     }
     Ok((name, value))
+}
+
+/// A value without the spaces and tabs around it, and nothing else.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -207,6 +215,7 @@ mod tests {
             "Content-Length:\r\n",
             "Content-Length: 99999999999999999999999\r\n",
             "X: a\r\n folded\r\n",
+            "Transfer-Encoding: \x0cchunked\r\n",
             "X: a\0b\r\n",
             "X: a\rb\r\n",
             "Host: b\r\n",

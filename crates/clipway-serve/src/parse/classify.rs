@@ -54,6 +54,9 @@ pub fn parse_classify(body: &[u8], limits: &ParseLimits) -> Result<ClassifyReque
     let mut prompts = Vec::with_capacity(labels.len() * templates.len());
     for label in &labels {
         for template in &templates {
+            // A template may name the label many times: its size is checked before it is made.
+            let size = template.len() + template.matches("{}").count() * label.len();
+            limits.check_text("$.labels", size)?;
             prompts.push(limits.text("$.labels", &fill_template(template, label)?)?);
         }
     }

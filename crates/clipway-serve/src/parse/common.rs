@@ -64,11 +64,17 @@ impl ParseLimits {
 
     /// A text, within its limit.
     pub(super) fn text(&self, place: &str, text: &str) -> Result<Input, RequestError> {
-        let (found, limit) = (text.len() as u64, self.text_bytes as u64);
-        if found > limit {
-            return Err(RequestError::TooLarge { what: format!("`{place}`"), found, unit: "bytes", limit });
-        }
+        self.check_text(place, text.len())?;
         Ok(Input::Text(text.to_owned()))
+    }
+
+    /// Checks the size of a text.
+    pub(super) fn check_text(&self, place: &str, bytes: usize) -> Result<(), RequestError> {
+        let (found, limit) = (bytes as u64, self.text_bytes as u64);
+        match found > limit {
+            true => Err(RequestError::TooLarge { what: format!("`{place}`"), found, unit: "bytes", limit }),
+            false => Ok(()),
+        }
     }
 
     /// Checks the number of inputs.

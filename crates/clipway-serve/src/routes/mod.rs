@@ -111,8 +111,10 @@ mod tests {
                 found.push((method.to_uppercase(), path.clone(), is_open));
             }
         }
-        let mut expected: Vec<(String, String, bool)> =
-            ROUTES.iter().map(|route| (route.method.to_owned(), route.path.to_owned(), route.is_open)).collect();
+        let mut expected: Vec<(String, String, bool)> = ROUTES
+            .iter()
+            .map(|route| (route.method.to_owned(), route.path.to_owned(), route.is_open))
+            .collect();
         found.sort();
         expected.sort();
         assert_eq!(found, expected);

@@ -81,13 +81,16 @@ fn what_openai_clients_cannot_have_is_refused_in_their_shape() {
     assert_eq!(bad(remote), invalid(400, "serve-remote-image"));
     let file = json!({ "model": NAME, "input": [{ "image": "file:///etc/passwd" }] });
     assert_eq!(bad(file), invalid(400, "serve-remote-image"));
-    for data in ["data:text/html;base64,AAAA", "data:image/png,AAAA", "data:;base64,AAAA", "data:image/;base64,AA=="] {
+    for data in
+        ["data:text/html;base64,AAAA", "data:image/png,AAAA", "data:;base64,AAAA", "data:image/;base64,AA=="]
+    {
         let body = json!({ "model": NAME, "modality": "image", "input": data });
         assert_eq!(bad(body), invalid(400, "bad-value"), "{data}");
     }
     let text = json!({ "model": NAME, "modality": "image", "input": "data:image/png;base64,!!!!" });
     assert_eq!(bad(text), invalid(400, "bad-value"));
-    let twice = scene.raw(crate::client::request("POST", "/v1/embeddings", &[], br#"{"model":"a","model":"b"}"#));
+    let twice =
+        scene.raw(crate::client::request("POST", "/v1/embeddings", &[], br#"{"model":"a","model":"b"}"#));
     assert_eq!((twice.status, twice.json()["error"]["code"].clone()), (400, json!("duplicate")));
     assert_eq!(scene.get("/v1/nothing").with_status(404).json()["error"]["code"], "serve-no-route");
     let method = scene.get("/v1/embeddings").with_status(405);
@@ -105,7 +108,8 @@ fn one_bad_image_spoils_its_own_item_only() {
     assert_eq!(whole["error"]["code"], whole["errors"][0]["code"]);
     body["partial"] = json!(true);
     let partial = scene.post("/v1/embeddings", &body).with_status(200).json();
-    let indices: Vec<&Value> = partial["data"].as_array().expect("a list").iter().map(|one| &one["index"]).collect();
+    let indices: Vec<&Value> =
+        partial["data"].as_array().expect("a list").iter().map(|one| &one["index"]).collect();
     assert_eq!(indices, [0, 2]);
     assert_eq!(vector(&partial["data"][1]["embedding"]), image_vector("lion"));
     assert_eq!(partial["errors"].as_array().expect("a list").len(), 1);

@@ -12,7 +12,8 @@ fn probabilities_are_the_librarys() {
         "image": data_uri(&image("avocado")), "labels": labels, "templates": ["an emoji of {}", "a photo of a {}"],
     });
     let answer = scene.post("/v1/classify", &body).with_status(200).json();
-    let classifier = clip().classifier(&labels, &["an emoji of {}", "a photo of a {}"]).expect("a classifier");
+    let classifier =
+        clip().classifier(&labels, &["an emoji of {}", "a photo of a {}"]).expect("a classifier");
     let scores = classifier.scores(&clip().embed_image(&image("avocado")).expect("a vector"));
     let found = answer["results"][0]["labels"].as_array().expect("labels");
     assert_eq!(found.len(), 3);
@@ -35,4 +36,9 @@ fn images_labels_and_templates_are_checked() {
     assert_eq!(code(json!({ "image": lion, "labels": ["a"], "template": "no place" })), "bad-value");
     let many: Vec<String> = (0..300).map(|label| label.to_string()).collect();
     scene.post("/v1/classify", &json!({ "image": lion, "labels": many })).with_status(413);
+    // What it would grow to is known before it is made.
+    let (template, label) = ("{}".repeat(30_000), "a".repeat(60_000));
+    scene
+        .post("/v1/classify", &json!({ "image": lion, "labels": [label], "template": template }))
+        .with_status(413);
 }

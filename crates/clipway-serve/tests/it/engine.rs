@@ -33,7 +33,9 @@ impl Fake {
         self.batches.lock().expect("batches").push((kind, values.len()));
         assert!(!values.iter().any(|value| value.is_nan()), "a panic, as asked for");
         match values.iter().position(|value| value.is_infinite()) {
-            Some(at) => Err(ClipError::NotFinite { input: format!("input {at}"), position: 0, value: values[at] }),
+            Some(at) => {
+                Err(ClipError::NotFinite { input: format!("input {at}"), position: 0, value: values[at] })
+            }
             None => Ok(values),
         }
     }
@@ -216,11 +218,16 @@ fn a_long_wait_is_refused_and_the_patient_wait() {
     });
     // Nothing waits yet, so nothing would wait.
     let first = stage.busy();
-    let error = stage.engine.admit(Wanted { images: 1, ..Wanted::default() }).map(|_| ()).expect_err("a wait");
-    assert!(matches!(error, Refused::Wait { kind: Kind::Image, .. }) && error.code() == "serve-overloaded", "{error}");
+    let error =
+        stage.engine.admit(Wanted { images: 1, ..Wanted::default() }).map(|_| ()).expect_err("a wait");
+    assert!(
+        matches!(error, Refused::Wait { kind: Kind::Image, .. }) && error.code() == "serve-overloaded",
+        "{error}"
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let patient = || stage.engine.admit_patiently(Wanted { images: 2, ..Wanted::default() });
-    let in_vain = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(50), patient()).await });
+    let in_vain =
+        runtime.block_on(async { tokio::time::timeout(Duration::from_millis(50), patient()).await });
     assert!(in_vain.is_err(), "there is no room for two");
     stage.model.hold(false);
     feature(first);

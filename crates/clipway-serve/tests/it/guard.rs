@@ -12,8 +12,11 @@ use crate::scene::{NAME, Scene, clip, post};
 fn requests_need_a_key_but_health_does_not() {
     let scene = Scene::keyed("first-key-0123456789\nsecond-key-0123456789\n");
     let body = json!({ "model": NAME, "input": "lion" }).to_string();
-    let ask = |headers: &[(&str, &str)]| scene.raw(request("POST", "/v1/embeddings", headers, body.as_bytes()));
-    for headers in [[("Authorization", "Bearer first-key-0123456789")], [("X-Api-Key", "second-key-0123456789")]] {
+    let ask =
+        |headers: &[(&str, &str)]| scene.raw(request("POST", "/v1/embeddings", headers, body.as_bytes()));
+    for headers in
+        [[("Authorization", "Bearer first-key-0123456789")], [("X-Api-Key", "second-key-0123456789")]]
+    {
         ask(&headers).with_status(200);
     }
     for headers in [[("Authorization", "Bearer first-key-012345678")], [("Accept", "*/*")]] {
@@ -42,9 +45,14 @@ fn an_address_that_others_reach_needs_keys() {
         log: Box::new(|_| {}),
     };
     let error = Server::start(clip(), options(Keys::default(), false)).err().expect("a refusal");
-    assert!(matches!(error, ServeError::Unprotected { .. }) && error.code() == "serve-unprotected", "{error}");
+    assert!(
+        matches!(error, ServeError::Unprotected { .. }) && error.code() == "serve-unprotected",
+        "{error}"
+    );
     assert!(Server::start(clip(), options(Keys::default(), true)).is_ok());
-    assert!(Server::start(clip(), options(Keys::read("first-key-0123456789").expect("a key"), false)).is_ok());
+    assert!(
+        Server::start(clip(), options(Keys::read("first-key-0123456789").expect("a key"), false)).is_ok()
+    );
 }
 
 #[test]
@@ -102,7 +110,9 @@ fn connections_are_kept_and_requests_may_be_pipelined() {
     assert_eq!(connection.read().expect("an answer").with_status(200).text(), "pong");
     connection.send("POST /embed HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     connection.send("8\r\n{\"inputs\r\n9\r\n\":\"lion\"}\r\n0\r\n\r\n");
-    connection.read().expect("an answer").with_status(200);
+    let chunked = connection.read().expect("an answer").with_status(200);
+    assert_eq!(chunked.header("connection"), Some("close"));
+    assert!(connection.is_closed_within(Duration::from_secs(5)));
 }
 
 #[test]

@@ -9,7 +9,9 @@ use crate::scene::{Scene, image, image_vector, text_vector, vector};
 fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file, bytes) in parts {
-        body.extend_from_slice(format!("------formdata-0\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes());
+        body.extend_from_slice(
+            format!("------formdata-0\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes(),
+        );
         if let Some(file) = file {
             let rest = format!("; filename=\"{file}\"\r\nContent-Type: application/octet-stream");
             body.extend_from_slice(rest.as_bytes());
@@ -43,12 +45,14 @@ fn images_and_texts_are_embedded() {
     let scene = Scene::new();
     let visual = entries(json!({ "visual": { "modelName": "Emoji__demo" } }));
     let lion = image("lion");
-    let answer = predict(&scene, &[("entries", None, &visual), ("image", Some("blob"), &lion)]).with_status(200);
+    let answer =
+        predict(&scene, &[("entries", None, &visual), ("image", Some("blob"), &lion)]).with_status(200);
     assert_eq!(in_string(&answer), image_vector("lion"));
     assert_eq!((&answer.json()["imageHeight"], &answer.json()["imageWidth"]), (&json!(72), &json!(72)));
     for options in [json!({ "language": "en" }), json!({ "language": "en-null" }), json!({})] {
         let textual = entries(json!({ "textual": { "modelName": "Emoji__demo", "options": options } }));
-        let answer = predict(&scene, &[("entries", None, &textual), ("text", None, b"lion")]).with_status(200);
+        let answer =
+            predict(&scene, &[("entries", None, &textual), ("text", None, b"lion")]).with_status(200);
         assert_eq!(in_string(&answer), text_vector("lion"));
     }
     assert_eq!(scene.get("/ping").with_status(200).text(), "pong");
@@ -60,7 +64,8 @@ fn other_models_and_tasks_are_refused() {
     let scene = Scene::new();
     let lion = image("lion");
     let refused = |entries: &[u8], status: u16| {
-        let answer = predict(&scene, &[("entries", None, entries), ("image", Some("blob"), &lion)]).with_status(status);
+        let answer = predict(&scene, &[("entries", None, entries), ("image", Some("blob"), &lion)])
+            .with_status(status);
         let (code, detail) = (answer.json()["code"].clone(), answer.json()["detail"].clone());
         (code.as_str().expect("a code").to_owned(), detail.as_str().expect("a reason").to_owned())
     };

@@ -55,7 +55,11 @@ fn an_overloaded_server_refuses_and_recovers() {
                     match answer.status {
                         200 => answered.fetch_add(1, Ordering::Relaxed),
                         429 => {
-                            assert!(answer.header("retry-after").is_some_and(|value| value.parse::<u64>().is_ok()));
+                            assert!(
+                                answer
+                                    .header("retry-after")
+                                    .is_some_and(|value| value.parse::<u64>().is_ok())
+                            );
                             assert_eq!(answer.json()["error"]["code"], "serve-overloaded");
                             refused.fetch_add(1, Ordering::Relaxed)
                         }
@@ -69,7 +73,10 @@ fn an_overloaded_server_refuses_and_recovers() {
             });
         }
     });
-    assert!(answered.load(Ordering::Relaxed) > 0 && refused.load(Ordering::Relaxed) > 0, "{refused:?} {answered:?}");
+    assert!(
+        answered.load(Ordering::Relaxed) > 0 && refused.load(Ordering::Relaxed) > 0,
+        "{refused:?} {answered:?}"
+    );
     let rejected = scene.metric("clipway_rejected_total{reason=\"serve-overloaded\"}");
     assert_eq!(rejected, refused.load(Ordering::Relaxed) as f64);
     scene.raw(images(1)).with_status(200);
@@ -85,7 +92,9 @@ fn immich_waits_where_others_are_refused() {
     let entries = br#"{"clip":{"visual":{"modelName":"Emoji__demo"}}}"#;
     let mut body = b"--b\r\nContent-Disposition: form-data; name=\"entries\"\r\n\r\n".to_vec();
     body.extend_from_slice(entries);
-    body.extend_from_slice(b"\r\n--b\r\nContent-Disposition: form-data; name=\"image\"; filename=\"blob\"\r\n\r\n");
+    body.extend_from_slice(
+        b"\r\n--b\r\nContent-Disposition: form-data; name=\"image\"; filename=\"blob\"\r\n\r\n",
+    );
     body.extend_from_slice(&image("tiger"));
     body.extend_from_slice(b"\r\n--b--\r\n");
     let predict = request("POST", "/predict", &[("Content-Type", "multipart/form-data; boundary=b")], &body);
@@ -140,7 +149,10 @@ fn what_was_accepted_is_answered_when_the_server_stops() {
             connection
         })
         .collect();
-    wait_for(|| scene.metric("clipway_queue_items{kind=\"image\"}") >= 30.0 || scene.metric("clipway_batch_items_sum{kind=\"image\"}") >= 34.0);
+    wait_for(|| {
+        scene.metric("clipway_queue_items{kind=\"image\"}") >= 30.0
+            || scene.metric("clipway_batch_items_sum{kind=\"image\"}") >= 34.0
+    });
     scene.stopper().stop();
     // New work is refused, and a probe sees why.
     let mut probe = scene.connect();

@@ -69,7 +69,10 @@ pub fn vector(value: &Value) -> Vec<f32> {
         Value::Array(values) => values.iter().map(|value| value.as_f64().expect("a number") as f32).collect(),
         Value::String(text) => {
             let bytes = STANDARD.decode(text).expect("base 64");
-            bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect()
+            bytes
+                .chunks_exact(4)
+                .map(|four| f32::from_le_bytes(four.try_into().expect("four bytes")))
+                .collect()
         }
         other => panic!("{other} is no vector"),
     }
