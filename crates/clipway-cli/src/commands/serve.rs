@@ -20,7 +20,7 @@ use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
 use crate::signals;
 use crate::source::{self, MainSource, SourceArguments};
-use crate::ui::Ui;
+use crate::ui::{Ui, printable};
 use crate::{pool, serve_limits::LimitOptions};
 
 /// Serve embeddings and zero-shot classification over HTTP, with a page for browsers
@@ -192,7 +192,7 @@ fn text_line(answered: &Answered<'_>) -> String {
     let line = format!("{method} {route} {status} {milliseconds:.1} ms {id}");
     match (code, message) {
         (Some(code), Some(message)) => {
-            format!("{line} {} [{code}]", clipway_formats::shown_up_to(message, 400))
+            format!("{line} {} [{code}]", printable(message))
         }
         _ => line,
     }

@@ -6,29 +6,33 @@ use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
 
+use crate::engine::Held;
 use crate::error::RequestError;
 use crate::limits::Limits;
 
-/// Bytes that a body will have at most: its length, or without one the limit.
+/// Refuses a body whose length is over the limit, before it is read.
 ///
 /// # Errors
-/// A length over the limit.
-pub(super) fn announced(request: &Request<Incoming>, limits: &Limits) -> Result<u64, RequestError> {
+/// [`RequestError::BodyTooLarge`].
+pub(super) fn check_length(request: &Request<Incoming>, limits: &Limits) -> Result<(), RequestError> {
     let limit = limits.body_bytes;
     match request.body().size_hint().exact() {
         Some(length) if length > limit as u64 => Err(RequestError::BodyTooLarge { limit }),
-        Some(length) => Ok(length),
-        None => Ok(limit as u64),
+        _ => Ok(()),
     }
 }
 
-/// Reads a body.
+/// Reads a body, and holds room for it as it arrives.
 ///
 /// # Errors
-/// A body over the limit, slower than allowed, or cut.
-pub(super) async fn read(mut body: Incoming, limits: &Limits) -> Result<Vec<u8>, RequestError> {
+/// A body over the limit, slower than allowed, or cut, and a full queue.
+pub(super) async fn read(
+    mut body: Incoming,
+    limits: &Limits,
+    held: &mut Held,
+) -> Result<Vec<u8>, RequestError> {
     let started = Instant::now();
-    let mut bytes = Vec::with_capacity(body.size_hint().lower().min(limits.body_bytes as u64) as usize);
+    let mut bytes = Vec::new();
     loop {
         // By when the next byte must be there for the mean rate to be kept.
         let due = limits.body_grace
@@ -43,6 +47,7 @@ pub(super) async fn read(mut body: Incoming, limits: &Limits) -> Result<Vec<u8>,
         if bytes.len() + data.len() > limits.body_bytes {
             return Err(RequestError::BodyTooLarge { limit: limits.body_bytes });
         }
+        held.grow(data.len() as u64)?;
         bytes.extend_from_slice(&data);
     }
 }

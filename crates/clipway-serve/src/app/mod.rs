@@ -7,11 +7,12 @@ mod reply;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clipway_run::clip::Clip;
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ACCEPT, CONTENT_TYPE, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::sync::watch;
@@ -85,12 +86,14 @@ impl App {
         let started = Instant::now();
         let (id, trace) = self.ids.of(request.headers());
         let method = request.method().clone();
-        // Where a body of chunks ends is the library's word alone, so its connection ends with it.
-        let is_last = request.headers().contains_key(TRANSFER_ENCODING);
+        // Where a body of chunks ends is the library's word alone, so its connection ends with it; and so does one whose
+        // body was not read.
+        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        let is_read = AtomicBool::new(request.body().is_end_stream());
         let path = request.uri().path().to_owned();
         let route = routes::find(&path);
         let style = route.map_or(Style::OpenAi, |route| route.style);
-        let result = self.within_time(route, &path, request).await;
+        let result = self.within_time(route, &path, request, &is_read).await;
         let code = result.as_ref().err().map(RequestError::code);
         let message = result.as_ref().err().map(ToString::to_string);
         let reply = result.unwrap_or_else(|error| {
@@ -119,7 +122,7 @@ impl App {
         if let Some(trace) = trace {
             reply = reply.with("x-trace-id", trace);
         }
-        if is_last || *self.stopping.borrow() {
+        if is_chunked || !is_read.into_inner() || *self.stopping.borrow() {
             reply = reply.with("connection", "close");
         }
         reply.response()
@@ -130,6 +133,7 @@ impl App {
         route: Option<&'static Route>,
         path: &str,
         request: Request<Incoming>,
+        is_read: &AtomicBool,
     ) -> Result<Reply, RequestError> {
         let time = self.limits.request_time;
         let mut expired = self.expired.clone();
@@ -139,7 +143,7 @@ impl App {
             }
         };
         tokio::select! {
-            result = tokio::time::timeout(time, self.routed(route, path, request)) => {
+            result = tokio::time::timeout(time, self.routed(route, path, request, is_read)) => {
                 result.unwrap_or(Err(RequestError::Timeout(time)))
             }
             () = late => Err(Refused::Stopping.into()),
@@ -151,6 +155,7 @@ impl App {
         route: Option<&'static Route>,
         path: &str,
         request: Request<Incoming>,
+        is_read: &AtomicBool,
     ) -> Result<Reply, RequestError> {
         self.hosts.check(request.headers())?;
         let is_open = route.is_some_and(|route| route.is_open);
@@ -158,35 +163,34 @@ impl App {
             self.keys.check(request.headers())?;
         }
         let route = route.ok_or_else(|| RequestError::NoRoute(clipway_formats::shown(path)))?;
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        if is_read != (route.method == "GET") || !(is_read || request.method() == Method::POST) {
+        let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+        if is_get != (route.method == "GET") || !(is_get || request.method() == Method::POST) {
             return Err(RequestError::Method(if route.method == "GET" { "GET, HEAD" } else { "POST" }));
         }
         if route.method == "POST" && *self.stopping.borrow() {
             return Err(Refused::Stopping.into());
         }
         let call = self.read(route, request).await?;
+        is_read.store(true, Ordering::Relaxed);
         routes::call(self, route, call).await
     }
 
     /// Reads the body, if there is room for it and no need to turn the request away at once.
     async fn read(&self, route: &Route, request: Request<Incoming>) -> Result<Call, RequestError> {
-        let announced = body::announced(&request, &self.limits)?;
-        let held = match route.patient {
-            // This client does not try again, so it waits here. Its one input is accepted with its body.
+        body::check_length(&request, &self.limits)?;
+        let mut held = match route.patient {
+            // This client does not try again, so it waits here. Its one input is accepted before its body.
             true => {
-                let bytes = announced + pixel_bytes(&self.clip);
+                let bytes = pixel_bytes(&self.clip);
                 self.engine.admit_patiently(Wanted { images: 1, texts: 0, bytes }).await?
             }
             false => {
-                if route.method == "POST" {
-                    self.check_wait(route.kinds)?;
-                }
-                self.engine.admit(Wanted { bytes: announced, ..Wanted::default() })?
+                self.check_wait(route.kinds)?;
+                self.engine.admit(Wanted::default())?
             }
         };
         let (parts, incoming) = request.into_parts();
-        let body = body::read(incoming, &self.limits).await?;
+        let body = body::read(incoming, &self.limits, &mut held).await?;
         Ok(Call { headers: parts.headers, body, held })
     }
 

@@ -124,10 +124,6 @@ impl Style {
         match error {
             RequestError::Unauthorized => reply.with("www-authenticate", "Bearer"),
             RequestError::Method(methods) => reply.with("allow", *methods),
-            // What is left of the body is not read.
-            RequestError::BodyTooLarge { .. } | RequestError::Slow | RequestError::Cut => {
-                reply.with("connection", "close")
-            }
             _ => reply,
         }
     }

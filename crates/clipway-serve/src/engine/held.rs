@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Shared;
 use super::model::Kind;
+use super::{Refused, Shared};
 
 /// Accepted inputs and the bytes that they hold. Dropping it frees them: when they are done, refused, or their client is
 /// gone.
@@ -29,11 +29,15 @@ impl Held {
         Held { shared: Arc::clone(&self.shared), images, texts, bytes }
     }
 
-    /// Frees bytes beyond `bytes`.
-    pub fn shrink(&mut self, bytes: u64) {
-        let freed = self.bytes.saturating_sub(bytes);
-        self.bytes -= freed;
-        drop(Held { shared: Arc::clone(&self.shared), images: 0, texts: 0, bytes: freed });
+    /// Holds more bytes, as they arrive: what a client only announces takes no room.
+    ///
+    /// # Errors
+    /// [`Refused::Full`].
+    pub fn grow(&mut self, bytes: u64) -> Result<(), Refused> {
+        let limit = self.shared.limits.queue_bytes;
+        self.shared.lock().hold_bytes(bytes, limit)?;
+        self.bytes += bytes;
+        Ok(())
     }
 }
 

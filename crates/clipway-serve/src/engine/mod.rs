@@ -228,12 +228,9 @@ impl Engine {
             let (found, limit) = (items as u64, limits.queue_items as u64);
             return Err(Refused::Full { unit: "inputs", found, limit });
         }
-        if bytes > 0 && state.bytes > 0 && state.bytes + bytes > limits.queue_bytes {
-            return Err(Refused::Full { unit: "bytes", found: state.bytes, limit: limits.queue_bytes });
-        }
+        state.hold_bytes(bytes, limits.queue_bytes)?;
         state.images.admitted += images;
         state.texts.admitted += texts;
-        state.bytes += bytes;
         drop(state);
         Ok(Held { shared: Arc::clone(&self.shared), images, texts, bytes })
     }

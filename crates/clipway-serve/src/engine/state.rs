@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::held::Held;
 use super::model::{Kind, Prepared};
-use super::{Encoded, EngineError};
+use super::{Encoded, EngineError, Refused};
 
 /// Most texts of a batch.
 const MOST_TEXTS: usize = 256;
@@ -69,6 +69,15 @@ impl State {
             Kind::Image => &mut self.images,
             Kind::Text => &mut self.texts,
         }
+    }
+
+    /// Holds bytes, unless the queue is full of them. What is alone always fits: its own limits bound it.
+    pub fn hold_bytes(&mut self, bytes: u64, limit: u64) -> Result<(), Refused> {
+        if bytes > 0 && self.bytes > 0 && self.bytes + bytes > limit {
+            return Err(Refused::Full { unit: "bytes", found: self.bytes, limit });
+        }
+        self.bytes += bytes;
+        Ok(())
     }
 
     /// Adds a measurement of a batch.

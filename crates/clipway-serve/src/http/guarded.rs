@@ -101,8 +101,10 @@ impl Guarded {
         if end > self.limits.head_bytes {
             return Err(HeadError { status: 431, cause: "the head is over the limit" });
         }
+        // Nothing of a refused head is passed on.
+        let body = head::check(&self.buffer[..end])?;
         self.ready = end;
-        match head::check(&self.buffer[..end])? {
+        match body {
             Body::Chunked => {
                 self.ready = self.buffer.len();
                 self.expected = Expected::Chunks;

@@ -104,10 +104,6 @@ impl Connection {
         while !self.rest.windows(4).any(|four| four == b"\r\n\r\n") && self.more().is_some() {}
         String::from_utf8_lossy(&self.rest).into_owned()
     }
-
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
 }
 
 /// A request as text, with `Host` and `Content-Length`.

@@ -145,7 +145,7 @@ fn a_batch_of_images_is_cut_by_time() {
     let images: Vec<Answer> = (0..3).map(|value| stage.image(value as f32)).collect();
     stage.model.hold(false);
     feature(first);
-    images.into_iter().for_each(|answer| drop(feature(answer)));
+    images.into_iter().enumerate().for_each(|(value, answer)| assert_eq!(feature(answer), value as f32));
     assert_eq!(stage.batches(), [(Kind::Image, 1); 4]);
 }
 
@@ -195,7 +195,7 @@ fn inputs_and_bytes_are_counted_not_requests() {
     });
     let admit = |images, texts, bytes| stage.engine.admit(Wanted { images, texts, bytes });
     let held = admit(2, 1, 60).expect("room");
-    let full = |result: Result<_, Refused>, expected: &str| {
+    let full = |result: Result<clipway_serve::engine::Held, Refused>, expected: &str| {
         let error = result.map(|_| ()).expect_err("no room");
         assert!(matches!(&error, Refused::Full { unit, .. } if *unit == expected), "{error}");
         assert_eq!(error.code(), "serve-full");
@@ -205,6 +205,11 @@ fn inputs_and_bytes_are_counted_not_requests() {
     let more = admit(0, 1, 40).expect("room");
     full(admit(1, 0, 0), "inputs");
     drop((held, more));
+    // A body takes its room as it arrives.
+    let mut body = admit(0, 0, 0).expect("room");
+    body.grow(60).expect("room");
+    full(admit(0, 0, 41), "bytes");
+    full(body.grow(41).map(|()| body), "bytes");
     // One request alone always fits.
     drop(admit(5, 0, 1000).expect("room"));
     assert_eq!(stage.engine.admitted(Kind::Image) + stage.engine.admitted(Kind::Text), 0);

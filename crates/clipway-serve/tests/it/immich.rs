@@ -48,7 +48,7 @@ fn images_and_texts_are_embedded() {
     let answer =
         predict(&scene, &[("entries", None, &visual), ("image", Some("blob"), &lion)]).with_status(200);
     assert_eq!(in_string(&answer), image_vector("lion"));
-    assert_eq!((&answer.json()["imageHeight"], &answer.json()["imageWidth"]), (&json!(72), &json!(72)));
+    assert_eq!((&answer.json()["imageHeight"], &answer.json()["imageWidth"]), (&json!(128), &json!(128)));
     for options in [json!({ "language": "en" }), json!({ "language": "en-null" }), json!({})] {
         let textual = entries(json!({ "textual": { "modelName": "Emoji__demo", "options": options } }));
         let answer =
