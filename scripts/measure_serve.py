@@ -31,12 +31,12 @@ def request(images: int) -> bytes:
     return head.encode() + body
 
 
-async def answer(reader: asyncio.StreamReader) -> int:
-    """Reads one answer, and returns its status."""
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
+    """Reads one answer, and returns its status and whether the connection ends with it."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     length = next(line for line in head.lower().split("\r\n") if line.startswith("content-length:"))
     await reader.readexactly(int(length.split(":")[1]))
-    return int(head.split(" ")[1])
+    return int(head.split(" ")[1]), "connection: close" in head.lower()
 
 
 class Load:
@@ -52,10 +52,13 @@ class Load:
         while time.monotonic() < self.end:
             started = time.monotonic()
             writer.write(self.bytes)
-            status = await answer(reader)
+            status, is_last = await answer(reader)
             self.times.setdefault(status, []).append(time.monotonic() - started)
             if status != 200 and self.pause:
                 await asyncio.sleep(self.pause)
+            if is_last:
+                writer.close()
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.close()
 
     async def run(self) -> "Load":

@@ -181,16 +181,16 @@ impl Metrics {
         for (kind, count) in gauges.queue {
             let _ = writeln!(out, "clipway_queue_items{{kind=\"{}\"}} {count}", kind.name());
         }
-        let lanes: [(&str, &str, fn(&Lane) -> &Histogram); 3] = [
-            ("clipway_queue_seconds", "Time of an input in the queue.", |lane| &lane.queue),
-            ("clipway_inference_seconds", "Time of a batch.", |lane| &lane.inference),
-            ("clipway_batch_items", "Inputs of a batch.", |lane| &lane.batch),
-        ];
-        for (name, help, histogram) in lanes {
+        for (name, help, which) in [
+            ("clipway_queue_seconds", "Time of an input in the queue.", 0),
+            ("clipway_inference_seconds", "Time of a batch.", 1),
+            ("clipway_batch_items", "Inputs of a batch.", 2),
+        ] {
             head(&mut out, name, "histogram", help);
             for kind in Kind::ALL {
+                let Lane { queue, inference, batch } = self.lane(kind);
                 let label = format!("kind=\"{}\"", kind.name());
-                histogram(self.lane(kind)).write(name, &label, &mut out);
+                [queue, inference, batch][which].write(name, &label, &mut out);
             }
         }
         head(

@@ -1,8 +1,11 @@
 //! `clipway serve`: a model over HTTP.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -91,7 +94,7 @@ impl Serve {
         let keys = self.keys()?;
         let clip = pool::processor(ui)?.install(|| self.load(ui))?;
         let model = self.model()?;
-        let said = model.clone();
+        let (said, logger) = (model.clone(), Logger::start());
         let options = ServeOptions {
             address: self.listen,
             limits: self.limits(),
@@ -99,7 +102,7 @@ impl Serve {
             without_keys: self.no_auth,
             hosts: self.allow_host,
             model,
-            log: self.log.log(),
+            log: logger.log(self.log),
         };
         let drain = options.limits.drain;
         let server = Server::start(Arc::new(clip), options).map_err(|error| serve_failure(&error))?;
@@ -107,8 +110,11 @@ impl Serve {
         signals::stop_with(move || stopper.stop());
         announce(&server, &said, ui)?;
         if !server.run() {
-            let message = format!("requests were left unanswered after {} s", drain.as_secs());
-            ui.warn(&message);
+            ui.warn(&format!("requests were left unanswered after {} s", drain.as_secs()));
+        }
+        match logger.end() {
+            0 => {}
+            dropped => ui.warn(&format!("{dropped} lines of the log were dropped: nobody read them in time")),
         }
         Ok(true)
     }
@@ -170,20 +176,54 @@ fn announce(server: &Server, model: &ModelInfo, ui: &Ui) -> Result<(), Failure> 
     Ok(())
 }
 
-impl LogFormat {
-    fn log(self) -> Log {
-        match self {
-            LogFormat::Off => Box::new(|_| {}),
-            LogFormat::Text => Box::new(|answered| say(&text_line(answered))),
-            LogFormat::Json => Box::new(|answered| say(&json_line(answered))),
-        }
-    }
+/// Lines that wait for stderr; further ones are dropped, since whoever reads the log must not hold up requests.
+const WAITING: usize = 4096;
+
+/// Time for the last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Writes lines to stderr on a thread of its own.
+struct Logger {
+    lines: SyncSender<String>,
+    dropped: Arc<AtomicU64>,
+    ended: Receiver<()>,
 }
 
-/// Writes a line to stderr. If nobody takes it, the server goes on.
-fn say(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(anstream::stderr(), "{line}");
+impl Logger {
+    /// Starts the thread. Without one, nothing is logged.
+    fn start() -> Logger {
+        let (lines, taken) = mpsc::sync_channel::<String>(WAITING);
+        let (end, ended) = mpsc::channel();
+        let _ = std::thread::Builder::new().name("clipway-log".to_owned()).spawn(move || {
+            for line in taken {
+                let _ = writeln!(anstream::stderr(), "{line}");
+            }
+            let _ = end.send(());
+        });
+        Logger { lines, dropped: Arc::default(), ended }
+    }
+
+    /// Takes each answered request.
+    fn log(&self, format: LogFormat) -> Log {
+        let (lines, dropped) = (self.lines.clone(), Arc::clone(&self.dropped));
+        Box::new(move |answered| {
+            let line = match format {
+                LogFormat::Off => return,
+                LogFormat::Text => text_line(answered),
+                LogFormat::Json => json_line(answered),
+            };
+            if lines.try_send(line).is_err() {
+                dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// Waits for the last lines, and returns how many were dropped.
+    fn end(self) -> u64 {
+        drop(self.lines);
+        let _ = self.ended.recv_timeout(LAST_LINES);
+        self.dropped.load(Ordering::Relaxed)
+    }
 }
 
 fn text_line(answered: &Answered<'_>) -> String {

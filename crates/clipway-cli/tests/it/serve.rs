@@ -43,6 +43,7 @@ impl Server {
 
     fn send(&self, request: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
         stream.write_all(request.as_bytes()).expect("a request");
         stream
     }
@@ -91,7 +92,7 @@ fn a_signal_under_load_loses_no_request() {
         let started = Instant::now();
         while server.accepted() < 12.0 * 200.0 {
             assert!(started.elapsed() < Duration::from_secs(60), "they are not accepted");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(20));
         }
         let started = Instant::now();
         let readers: Vec<_> =
@@ -108,6 +109,22 @@ fn a_signal_under_load_loses_no_request() {
         assert_eq!(logged.len(), 12, "{stderr}");
         assert!(logged.iter().all(|line| line["status"] == 200), "{stderr}");
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let server = Server::start(&["--log", "json"]);
+    let probe = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // More than a pipe takes: its reader is this test, which reads nothing yet.
+    for _ in 0..2000 {
+        let mut stream = server.send(&probe.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer in time");
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text:.200}");
+    }
+    let (status, stderr) = server.end("-TERM");
+    assert_eq!(status, Some(0), "{stderr:.500}");
+    assert!(stderr.lines().count() >= 200, "{}", stderr.lines().count());
 }
 
 #[test]

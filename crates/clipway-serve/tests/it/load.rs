@@ -113,27 +113,30 @@ fn immich_waits_where_others_are_refused() {
 #[test]
 fn a_client_that_goes_away_costs_nothing() {
     let scene = Scene::new();
-    // Work for a while, so that what follows waits.
-    let mut busy = scene.connect();
-    busy.send(images(256));
-    let queue = || scene.metric("clipway_queue_items{kind=\"image\"}");
-    wait_for(|| queue() >= 200.0);
-    let before = queue();
-    let gone: Vec<_> = (0..4)
-        .map(|_| {
-            let mut connection = scene.connect();
-            connection.send(images(128));
-            connection
-        })
-        .collect();
-    // Some of them wait, behind all that came before.
-    wait_for(|| queue() > before);
-    drop(gone);
-    busy.read().expect("an answer").with_status(200);
-    wait_for(|| queue() == 0.0);
+    let cancelled = || scene.metric("clipway_cancelled_items_total");
+    let mut sent = 0.0;
+    // How soon inputs are queued depends on the machine, so clients go away later and later.
+    for round in 0..30 {
+        let mut busy = scene.connect();
+        busy.send(images(256));
+        let gone: Vec<_> = (0..4)
+            .map(|_| {
+                let mut connection = scene.connect();
+                connection.send(images(128));
+                connection
+            })
+            .collect();
+        sent += 256.0 + 4.0 * 128.0;
+        std::thread::sleep(Duration::from_millis(20 * round));
+        drop(gone);
+        busy.read().expect("an answer").with_status(200);
+        wait_for(|| scene.metric("clipway_queue_items{kind=\"image\"}") == 0.0);
+        if cancelled() > 0.0 {
+            break;
+        }
+    }
     let ran = scene.metric("clipway_batch_items_sum{kind=\"image\"}");
-    let cancelled = scene.metric("clipway_cancelled_items_total");
-    assert!(cancelled > 0.0 && ran + cancelled <= 256.0 + 4.0 * 128.0, "{ran} {cancelled}");
+    assert!(cancelled() > 0.0 && ran + cancelled() <= sent, "{ran} {}", cancelled());
 }
 
 #[test]
