@@ -20,6 +20,7 @@ mod model_info;
 mod page;
 mod app;
 mod routes;
+mod dispatch;
 mod server;
 
 pub use auth::{Keys, KeysError};

@@ -88,9 +88,9 @@ fn answer(mut stream: TcpStream) -> String {
 fn a_signal_under_load_loses_no_request() {
     for signal in ["-TERM", "-INT"] {
         let server = Server::start(&["--log", "json"]);
-        let waiting: Vec<TcpStream> = (0..12).map(|_| server.send(&embeddings(200))).collect();
+        let waiting: Vec<TcpStream> = (0..12).map(|_| server.send(&embeddings(80))).collect();
         let started = Instant::now();
-        while server.accepted() < 12.0 * 200.0 {
+        while server.accepted() < 12.0 * 80.0 {
             assert!(started.elapsed() < Duration::from_secs(60), "they are not accepted");
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -14,7 +14,7 @@ use crate::limits::Limits;
 ///
 /// # Errors
 /// [`RequestError::BodyTooLarge`].
-pub(super) fn check_length(request: &Request<Incoming>, limits: &Limits) -> Result<(), RequestError> {
+pub(crate) fn check_length(request: &Request<Incoming>, limits: &Limits) -> Result<(), RequestError> {
     let limit = limits.body_bytes;
     match request.body().size_hint().exact() {
         Some(length) if length > limit as u64 => Err(RequestError::BodyTooLarge { limit }),
@@ -26,7 +26,7 @@ pub(super) fn check_length(request: &Request<Incoming>, limits: &Limits) -> Resu
 ///
 /// # Errors
 /// A body over the limit, slower than allowed, or cut, and a full queue.
-pub(super) async fn read(
+pub(crate) async fn read(
     mut body: Incoming,
     limits: &Limits,
     held: &mut Held,

@@ -9,10 +9,11 @@ use clipway_run::encoder::normalize;
 use clipway_run::image::{DecodeLimits, ImageError, decode, to_pixels, transform};
 use tokio::sync::oneshot;
 
-use super::App;
+use super::reply::{Reply, server_timing};
+use super::state::App;
 use crate::engine::{Encoded, EngineError, Held, Kind, Prepared, Wanted};
 use crate::error::{InputCause, InputError, RequestError};
-use crate::parse::Input;
+use crate::parse::{Input, ParseLimits};
 
 /// The answer of the engine.
 type Answer = oneshot::Receiver<Result<Encoded, EngineError>>;
@@ -63,8 +64,21 @@ impl Features {
     }
 }
 
+impl Features {
+    /// An answer with the times of these features, and how many texts were truncated.
+    pub fn stamp(times: [Duration; 3], truncated: usize, reply: Reply) -> Reply {
+        let [prepare, queue, infer] = times;
+        let timing = server_timing(&[("queue", queue), ("decode", prepare), ("infer", infer)]);
+        let reply = reply.with("server-timing", timing);
+        match truncated {
+            0 => reply,
+            count => reply.with("x-clipway-truncated", count.to_string()),
+        }
+    }
+}
+
 /// What the inputs of a request need to be accepted.
-pub(crate) fn wanted(inputs: &[Input], clip: &Clip) -> Wanted {
+fn wanted(inputs: &[Input], clip: &Clip) -> Wanted {
     let images = inputs.iter().filter(|input| matches!(input, Input::Image(_))).count();
     let texts = inputs.len() - images;
     let bytes = images as u64 * pixel_bytes(clip) + texts as u64 * token_bytes(clip);
@@ -98,6 +112,22 @@ enum Underway {
 }
 
 impl App {
+    /// Accepts and embeds the inputs of a request.
+    pub async fn embed(&self, inputs: Vec<Input>, how: How) -> Result<Features, RequestError> {
+        let held = self.engine.admit(wanted(&inputs, &self.clip))?;
+        self.encode(inputs, how, held).await
+    }
+
+    /// Parses a body off the threads that serve connections.
+    pub async fn parsed<R: Send + 'static>(
+        &self,
+        body: Vec<u8>,
+        parse: impl FnOnce(&[u8], &ParseLimits) -> Result<R, RequestError> + Send + 'static,
+    ) -> Result<R, RequestError> {
+        let limits = Arc::clone(&self.parse);
+        self.off_thread(move || parse(&body, &limits)).await?
+    }
+
     /// Features of accepted inputs. Dropping the future cancels what is not done.
     pub async fn encode(
         &self,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::model::Kind;
-use super::{Refused, Shared};
+use super::outcome::Refused;
+use super::shared::Shared;
 
 /// Accepted inputs and the bytes that they hold. Dropping it frees them: when they are done, refused, or their client is
 /// gone.

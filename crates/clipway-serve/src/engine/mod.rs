@@ -4,13 +4,15 @@
 //! a batch of images is cut by time, so that a text never waits behind many images. What is accepted is counted in
 //! inputs and bytes, not in requests. An input whose asker is gone is dropped before it costs anything.
 
-mod held;
 mod model;
+mod outcome;
 mod self_test;
+mod held;
 mod state;
+mod shared;
 mod worker;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use clipway_run::clip::ClipError;
@@ -18,149 +20,19 @@ use tokio::sync::{Notify, oneshot};
 
 pub use held::Held;
 pub use model::{Kind, Model, Prepared};
+pub use outcome::{Encoded, EngineError, Refused, Wanted};
 
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use self_test::SelfTest;
+use shared::{PANICS, Shared};
 use state::{Item, State};
-
-/// Number of panics within [`PANIC_TIME`] from which on the engine is not healthy.
-const PANICS: usize = 3;
 
 /// Time for which a panic counts.
 const PANIC_TIME: Duration = Duration::from_secs(60);
 
 /// Time without a sign of life after which the engine is not healthy, unless a batch is expected to take longer.
 const SILENCE: Duration = Duration::from_secs(30);
-
-/// Features of an input, and how long they took.
-#[derive(Clone, Debug)]
-pub struct Encoded {
-    /// The features, `[width]`, as the model gives them.
-    pub features: Vec<f32>,
-    /// Time in the queue.
-    pub queued: Duration,
-    /// Time of the batch.
-    pub inference: Duration,
-}
-
-/// An input has no features.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EngineError {
-    /// The model refuses the input.
-    #[error("{0}")]
-    Input(Arc<ClipError>),
-    /// The worker panicked while it ran the batch.
-    #[error("the engine failed")]
-    Panicked,
-    /// The engine stopped before it came to the input.
-    #[error("the engine has stopped")]
-    Stopped,
-}
-
-impl EngineError {
-    /// Stable code of the error.
-    pub fn code(&self) -> &'static str {
-        match self {
-            EngineError::Input(error) => error.code(),
-            EngineError::Panicked => "internal",
-            EngineError::Stopped => "serve-stopping",
-        }
-    }
-}
-
-/// Inputs are not accepted.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refused {
-    /// They would wait too long.
-    #[error("{} would wait about {:.1} s; the limit is {:.1} s", kind.name(), wait.as_secs_f64(), limit.as_secs_f64())]
-    Wait {
-        /// The kind that would wait.
-        kind: Kind,
-        /// The estimate.
-        wait: Duration,
-        /// The limit.
-        limit: Duration,
-    },
-    /// The queue is full.
-    #[error("the queue holds {found} {unit} already; the limit is {limit}")]
-    Full {
-        /// What it is full of: `inputs` or `bytes`.
-        unit: &'static str,
-        /// What is held.
-        found: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// The engine stops.
-    #[error("the server is stopping")]
-    Stopping,
-}
-
-impl Refused {
-    /// Stable code of the error.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Refused::Wait { .. } => "serve-overloaded",
-            Refused::Full { .. } => "serve-full",
-            Refused::Stopping => "serve-stopping",
-        }
-    }
-}
-
-/// What a request wants to have accepted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Number of images.
-    pub images: usize,
-    /// Number of texts.
-    pub texts: usize,
-    /// Bytes that they hold while they wait.
-    pub bytes: u64,
-}
-
-/// What workers and askers share.
-struct Shared {
-    state: Mutex<State>,
-    /// Something waits.
-    work: Condvar,
-    /// Something was freed.
-    room: Notify,
-    /// The last worker ended.
-    end: Notify,
-    limits: Limits,
-    metrics: Arc<Metrics>,
-    model: Arc<dyn Model>,
-    self_test: SelfTest,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock in the middle of a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn panicked(&self) {
-        self.metrics.panicked();
-        let mut state = self.lock();
-        state.panics.push_back(Instant::now());
-        while state.panics.len() > PANICS {
-            state.panics.pop_front();
-        }
-    }
-
-    fn stop(&self) {
-        self.lock().stopping = true;
-        self.work.notify_all();
-        self.room.notify_waiters();
-    }
-
-    fn ended(&self) {
-        self.end.notify_one();
-    }
-}
 
 /// A model on a thread of its own, behind a queue.
 #[derive(Clone)]

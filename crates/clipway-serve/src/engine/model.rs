@@ -91,3 +91,15 @@ impl Model for Clip {
         }
     }
 }
+
+/// Features of inputs of one kind in one pass, `[inputs, width]`.
+pub(super) fn together(model: &dyn Model, inputs: &[&Prepared]) -> Result<Vec<f32>, ClipError> {
+    let (mut pixels, mut ids) = (Vec::new(), Vec::new());
+    for input in inputs {
+        match input {
+            Prepared::Pixels(values) => pixels.extend_from_slice(values),
+            Prepared::Tokens(values) => ids.extend_from_slice(values),
+        }
+    }
+    if pixels.is_empty() { model.texts(&ids) } else { model.images(&pixels) }
+}

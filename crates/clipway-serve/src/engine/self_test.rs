@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use clipway_run::clip::ClipError;
 use clipway_run::verify::cosine;
 
-use super::model::{Kind, Model, Prepared};
-use super::worker::together;
+use super::model::{Kind, Model, Prepared, together};
 
 /// Time between two runs, if the engine is idle.
 const EVERY: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::held::Held;
 use super::model::{Kind, Prepared};
-use super::{Encoded, EngineError, Refused};
+use super::outcome::{Encoded, EngineError, Refused};
 
 /// Most texts of a batch.
 const MOST_TEXTS: usize = 256;

@@ -5,11 +5,10 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clipway_run::clip::ClipError;
-
-use super::model::{Kind, Model, Prepared};
+use super::model::{Kind, Model, Prepared, together};
+use super::outcome::{Encoded, EngineError};
+use super::shared::Shared;
 use super::state::Item;
-use super::{Encoded, EngineError, Shared};
 
 /// Time after which an idle worker shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -109,16 +108,4 @@ fn encode(model: &dyn Model, inputs: &[&Prepared]) -> Vec<Result<Vec<f32>, Engin
             inputs.iter().map(|input| alone(*input)).collect()
         }
     }
-}
-
-/// Features of inputs of one kind in one pass, `[inputs, width]`.
-pub(super) fn together(model: &dyn Model, inputs: &[&Prepared]) -> Result<Vec<f32>, ClipError> {
-    let (mut pixels, mut ids) = (Vec::new(), Vec::new());
-    for input in inputs {
-        match input {
-            Prepared::Pixels(values) => pixels.extend_from_slice(values),
-            Prepared::Tokens(values) => ids.extend_from_slice(values),
-        }
-    }
-    if pixels.is_empty() { model.texts(&ids) } else { model.images(&pixels) }
 }

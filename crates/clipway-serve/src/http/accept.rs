@@ -99,10 +99,10 @@ impl Connection {
         let head_bytes = limits.head_bytes;
         let io = Guarded::new(stream, limits, Arc::clone(&answering));
         let service = service_fn(|request| {
+            answering.store(true, Ordering::SeqCst);
             let answer = answer(address, request);
             let answering = Arc::clone(&answering);
             async move {
-                answering.store(true, Ordering::SeqCst);
                 let response = answer.await;
                 answering.store(false, Ordering::SeqCst);
                 Ok::<_, Infallible>(response)

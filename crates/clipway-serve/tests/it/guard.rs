@@ -143,6 +143,21 @@ fn slow_clients_are_sent_away_in_time() {
     stopped.send("POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{");
     assert_eq!(stopped.read().expect("an answer").with_status(408).json()["code"], "serve-slow");
     assert!(stopped.is_closed_within(Duration::from_secs(2)));
+    // A body that nobody wants, and that goes on.
+    let mut refused = scene.connect();
+    refused.send("POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{");
+    let answer = refused.read().expect("an answer").with_status(404);
+    assert_eq!(answer.header("connection"), Some("close"));
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) && !refused.is_closed_within(Duration::from_millis(50)) {
+        refused.send(" ");
+    }
+    assert!(started.elapsed() < Duration::from_secs(2));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while scene.metrics.open_connections() > 0 {
+        assert!(Instant::now() < deadline, "its place is not free");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     // A connection between two requests.
     let mut idle = scene.connect();
     idle.send(request("GET", "/livez", &[], b""));

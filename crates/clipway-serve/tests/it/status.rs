@@ -57,7 +57,7 @@ fn browsers_get_a_page_that_may_run_nothing_else() {
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");
     assert_eq!(policy.matches("'sha256-").count(), 2);
-    // The hashes are those of what is between the tags.
+    // The hashes belong to what is between the tags.
     let text = page.text();
     for tag in ["style", "script"] {
         let start = text.find(&format!("<{tag}>")).expect("a tag") + tag.len() + 2;
