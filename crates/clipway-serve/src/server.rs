@@ -1,10 +1,11 @@
 //! The server: binds an address, runs, and stops.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clipway_run::clip::Clip;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use crate::app::{App, Ids};
@@ -20,6 +21,9 @@ use crate::parse::ParseLimits;
 
 /// Threads that move bytes and run timers; the model has its own.
 const THREADS: usize = 2;
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
 
 /// Time for answers to be written after the time for finishing is over.
 const LAST: Duration = Duration::from_secs(1);
@@ -114,10 +118,6 @@ impl Server {
         if !address.ip().is_loopback() && !keys.are_needed() && !without_keys {
             return Err(ServeError::Unprotected { address });
         }
-        let refuse = |cause| ServeError::Address { address, cause };
-        let listener = TcpListener::bind(address).map_err(refuse)?;
-        listener.set_nonblocking(true).map_err(refuse)?;
-        let address = listener.local_addr().map_err(refuse)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .max_blocking_threads(rayon::current_num_threads().max(2))
@@ -128,8 +128,9 @@ impl Server {
             .map_err(ServeError::Threads)?;
         let listener = {
             let _runtime = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(refuse)?
+            listen(address).map_err(|cause| ServeError::Address { address, cause })?
         };
+        let address = listener.local_addr().map_err(|cause| ServeError::Address { address, cause })?;
         let metrics = Arc::new(Metrics::default());
         let engine = Engine::start(Arc::clone(&clip) as _, limits.clone(), Arc::clone(&metrics))?;
         let (stop, stopping) = watch::channel(false);
@@ -199,6 +200,16 @@ impl Server {
         runtime.shutdown_timeout(LAST);
         in_time
     }
+}
+
+/// Listens with room for a burst of connections: where the system's own short queue is full, clients wait for seconds.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A server that starts again takes the address of the one before it.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Waits until no connection is open.
