@@ -131,6 +131,10 @@ impl App {
         };
         let (parts, incoming) = request.into_parts();
         let body = app::read(incoming, &self.limits, &mut held).await?;
+        // Parsing many images costs more than it takes to see them.
+        if !route.patient && route.kinds.contains(&Kind::Image) && starts_with_image(&body) {
+            self.check_wait(&[Kind::Image])?;
+        }
         Ok(Call { headers: parts.headers, body, held })
     }
 
@@ -143,4 +147,13 @@ impl App {
             _ => Ok(()),
         }
     }
+}
+
+/// Bytes of a body in which an image shows.
+const START: usize = 1024;
+
+/// Whether the start of a body has an image as a data URI.
+fn starts_with_image(body: &[u8]) -> bool {
+    let mark = b"data:image/";
+    body[..body.len().min(START)].windows(mark.len()).any(|bytes| bytes == mark)
 }

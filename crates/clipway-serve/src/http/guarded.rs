@@ -155,6 +155,8 @@ impl Guarded {
             }
             Poll::Pending if self.answering.load(Ordering::SeqCst) => {
                 self.deadline.as_mut().reset(Instant::now() + self.limits.idle_time);
+                // Nothing else may wake this task when the answer is done.
+                let _ = self.deadline.as_mut().poll(context);
                 Poll::Pending
             }
             Poll::Pending => {
@@ -189,10 +191,12 @@ impl Guarded {
 
     /// Fails when a body was read long enough after its answer, which came before its end.
     fn poll_unwanted(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let until = self.unwanted.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + LINGER)));
         if self.answering.load(Ordering::SeqCst) {
+            until.as_mut().reset(Instant::now() + LINGER);
+            let _ = until.as_mut().poll(context);
             return Ok(());
         }
-        let until = self.unwanted.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + LINGER)));
         match until.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::Error::from(io::ErrorKind::TimedOut)),
             Poll::Pending => Ok(()),
