@@ -48,8 +48,6 @@ pub(super) struct Guarded {
     write_deadline: Option<Pin<Box<Sleep>>>,
     /// Whether everything that was written was passed on to the system.
     is_flushed: bool,
-    /// Until when a body that nobody wants any more is read.
-    unwanted: Option<Pin<Box<Sleep>>>,
     /// Until when the client may read the last answer, once the connection is closed for writing.
     linger: Option<Pin<Box<Sleep>>>,
     /// Whether a request is being answered.
@@ -70,7 +68,6 @@ impl Guarded {
             deadline,
             write_deadline: None,
             is_flushed: true,
-            unwanted: None,
             linger: None,
             answering,
         }
@@ -124,7 +121,6 @@ impl Guarded {
     /// Starts to wait for the next head.
     fn expect_head(&mut self) {
         self.expected = Expected::Head { searched: 0 };
-        self.unwanted = None;
         self.deadline.as_mut().reset(Instant::now() + self.limits.idle_time);
     }
 
@@ -189,20 +185,6 @@ impl Guarded {
         }
     }
 
-    /// Fails when a body was read long enough after its answer, which came before its end.
-    fn poll_unwanted(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let until = self.unwanted.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + LINGER)));
-        if self.answering.load(Ordering::SeqCst) {
-            until.as_mut().reset(Instant::now() + LINGER);
-            let _ = until.as_mut().poll(context);
-            return Ok(());
-        }
-        match until.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-            Poll::Pending => Ok(()),
-        }
-    }
-
     /// Polls a write, and fails it if the client takes nothing for too long.
     fn written<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
@@ -227,9 +209,6 @@ impl AsyncRead for Guarded {
         loop {
             if out.remaining() == 0 || this.pass_on(out) {
                 return Poll::Ready(Ok(()));
-            }
-            if matches!(this.expected, Expected::Body { left: 1.. } | Expected::Chunks) {
-                this.poll_unwanted(context)?;
             }
             match &mut this.expected {
                 Expected::Head { searched } => {
