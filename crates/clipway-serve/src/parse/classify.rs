@@ -1,7 +1,8 @@
 //! `/v1/classify`: images, labels and templates.
 
+use clipway_formats::shown;
 use clipway_run::DEFAULT_TEMPLATE;
-use clipway_run::zero_shot::fill_template;
+use clipway_run::zero_shot::{TemplateError, fill_template};
 
 use super::common::{Input, ParseLimits, one_or_many, optional, word};
 use super::image::image;
@@ -57,7 +58,9 @@ pub fn parse_classify(body: &[u8], limits: &ParseLimits) -> Result<ClassifyReque
             // A template may name the label many times: its size is checked before it is made.
             let size = template.len() + template.matches("{}").count() * label.len();
             limits.check_text("$.labels", size)?;
-            prompts.push(limits.text("$.labels", &fill_template(template, label)?)?);
+            let filled = fill_template(template, label)
+                .map_err(|error| TemplateError { template: shown(&error.template) })?;
+            prompts.push(limits.text("$.labels", &filled)?);
         }
     }
     Ok(ClassifyRequest { images, labels, templates: templates.len(), prompts })
