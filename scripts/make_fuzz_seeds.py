@@ -318,6 +318,28 @@ def images():
             write(form, f"{name}.{form}", out.getvalue())
 
 
+def requests():
+    image = "data:image/png;base64,AAAA"
+    write("serve_request", "head", b"\0POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX: y\r\n\r\nhello")
+    write("serve_request", "chunked", b"\0POST /embed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    parts = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": ""}]
+    bodies = {
+        1: {"model": "m", "input": ["a", {"image": image}, {"text": "b"}], "encoding_format": "base64", "dimensions": 4},
+        2: {"inputs": ["a", "b"], "truncate": True, "normalize": False},
+        3: {"model": "m", "inputs": [{"content": parts[:1]}], "embedding_types": ["float", "base64"], "truncate": "NONE"},
+        4: {"images": [image], "labels": ["a", "b"], "templates": ["a {}", "{} b"]},
+    }
+    for kind, body in bodies.items():
+        write("serve_request", f"body{kind}.json", bytes([kind]) + json.dumps(body).encode())
+    messages = {"model": "m", "messages": [{"role": "user", "content": parts}]}
+    write("serve_request", "messages.json", b"\1" + json.dumps(messages).encode())
+    form = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    visual = json.dumps({"clip": {"visual": {"modelName": "m"}}}).encode()
+    textual = json.dumps({"clip": {"textual": {"modelName": "m", "options": {"language": "en"}}}}).encode()
+    write("serve_request", "visual", b"\5" + form % (b"entries", visual) + form % (b"image", b"PNG") + b"--b--\r\n")
+    write("serve_request", "textual", b"\5" + form % (b"entries", textual) + form % (b"text", b"lion") + b"--b--\r\n")
+
+
 if __name__ == "__main__":
-    for make in [pytorch, torchscript, tar, arrays, onnx, safetensors, configs, names, tokenizers, images]:
+    for make in [pytorch, torchscript, tar, arrays, onnx, safetensors, configs, names, tokenizers, images, requests]:
         make()

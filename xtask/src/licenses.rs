@@ -1,6 +1,7 @@
 //! Dependency rules: only packages from the registry, with permissive licenses, that cannot access the network and
 //! build with the oldest Rust that this workspace supports.
 
+use std::collections::HashMap;
 use std::process::Command;
 
 use serde::Deserialize;
@@ -26,25 +27,30 @@ const PERMITTED: [&str; 14] = [
     "Zlib",
 ];
 
-/// Packages through which `clipway-hub` reaches the network; no other package of the repository may use them.
-const HUB_ONLY: [&str; 3] = ["rustls", "rustls-native-certs", "ureq"];
+/// Packages through which one crate of the repository uses the network, with that crate. `clipway-hub` reaches out and
+/// never listens; `clipway-serve` listens and never reaches out: its packages have no client switched on.
+const NETWORK: [(&str, &[&str]); 2] = [
+    ("clipway-hub", &["rustls", "rustls-native-certs", "ureq"]),
+    ("clipway-serve", &["hyper", "hyper-util", "mio", "socket2", "tokio"]),
+];
+
+/// Features of these packages that make them a client.
+const CLIENTS: [(&str, &[&str]); 2] =
+    [("hyper", &["client"]), ("hyper-util", &["client", "client-legacy", "client-proxy", "client-pool"])];
 
 /// Packages through which a program or its build could reach the network.
-const BANNED: [&str; 14] = [
+const BANNED: [&str; 11] = [
     "attohttpc",
     "curl",
     "curl-sys",
     "git2",
     "hf-hub",
-    "hyper",
     "isahc",
     "minreq",
     "native-tls",
     "openssl-sys",
     "reqwest",
-    "socket2",
     "surf",
-    "tokio",
 ];
 
 /// Manifests whose packages are checked.
@@ -53,22 +59,55 @@ const MANIFESTS: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
+    resolve: Resolve,
+}
+
+/// What is built: features that are on, and dependencies that are used.
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    #[serde(default)]
+    dependencies: Vec<String>,
+    #[serde(default)]
+    features: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct Package {
+    id: String,
     name: String,
     version: String,
     license: Option<String>,
     source: Option<String>,
     rust_version: Option<String>,
-    #[serde(default)]
-    dependencies: Vec<Dependency>,
+    /// Names of the packages that it uses as it is built.
+    #[serde(skip)]
+    uses: Vec<String>,
+    /// Its features that are on.
+    #[serde(skip)]
+    features_on: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Dependency {
-    name: String,
+impl Metadata {
+    /// The packages, with what they use as they are built: what is only for their own tests does not count.
+    fn resolved(self) -> Vec<Package> {
+        let Metadata { mut packages, resolve } = self;
+        let names: HashMap<String, String> =
+            packages.iter().map(|package| (package.id.clone(), package.name.clone())).collect();
+        let mut nodes: HashMap<String, Node> =
+            resolve.nodes.into_iter().map(|node| (node.id.clone(), node)).collect();
+        for package in &mut packages {
+            let Some(node) = nodes.remove(&package.id) else { continue };
+            package.uses = node.dependencies.iter().filter_map(|id| names.get(id).cloned()).collect();
+            package.features_on = node.features;
+        }
+        packages
+    }
 }
 
 /// Checks every locked package.
@@ -85,10 +124,11 @@ pub fn run() -> Result<bool, String> {
             return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim()));
         }
         let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+        let packages = metadata.resolved();
         let wrong: Vec<String> =
-            metadata.packages.iter().filter_map(|package| problem(package, OLDEST_RUST)).collect();
+            packages.iter().filter_map(|package| problem(package, OLDEST_RUST)).collect();
         let detail = match wrong.len() {
-            0 => format!("{} packages", metadata.packages.len()),
+            0 => format!("{} packages", packages.len()),
             _ => wrong.join("\n  "),
         };
         outcomes.push(Outcome { name: manifest.to_owned(), passed: wrong.is_empty(), detail });
@@ -101,7 +141,7 @@ const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// Describes what is wrong with a package; `oldest` is the oldest Rust that must build it.
 fn problem(package: &Package, oldest: &str) -> Option<String> {
-    let Package { name, version, license, source, rust_version, dependencies } = package;
+    let Package { name, version, license, source, rust_version, uses, features_on, .. } = package;
     let refuse = |cause: String| Some(format!("{name} {version}: {cause}"));
     // Packages of the repository itself have no source.
     if let Some(source) = source
@@ -112,10 +152,15 @@ fn problem(package: &Package, oldest: &str) -> Option<String> {
     if BANNED.contains(&name.as_str()) {
         return refuse("can reach the network".to_owned());
     }
-    let is_network = |name: &str| HUB_ONLY.contains(&name);
-    let may_use = name == "clipway-hub" || is_network(name);
-    if let Some(used) = dependencies.iter().find(|used| is_network(&used.name) && !may_use) {
-        return refuse(format!("uses `{}`, which only `clipway-hub` may", used.name));
+    for (owner, network) in NETWORK {
+        let may_use = name == owner || network.contains(&name.as_str());
+        if let Some(used) = uses.iter().find(|used| network.contains(&used.as_str()) && !may_use) {
+            return refuse(format!("uses `{used}`, which only `{owner}` may"));
+        }
+    }
+    let clients = CLIENTS.iter().filter(|(client, _)| client == name).flat_map(|(_, features)| *features);
+    if let Some(feature) = clients.into_iter().find(|feature| features_on.iter().any(|on| on == **feature)) {
+        return refuse(format!("its feature `{feature}` reaches out to the network"));
     }
     if let Some(needed) = rust_version
         && release(needed) > release(oldest)
@@ -218,12 +263,14 @@ mod tests {
     #[test]
     fn packages_are_refused() {
         let package = |name: &str, license: Option<&str>, source: Option<&str>| Package {
+            id: name.to_owned(),
             name: name.to_owned(),
             version: "1.0.0".to_owned(),
             license: license.map(str::to_owned),
             source: source.map(str::to_owned),
             rust_version: None,
-            dependencies: Vec::new(),
+            uses: Vec::new(),
+            features_on: Vec::new(),
         };
         let problem = |package: &Package| problem(package, "1.90");
         let registry = Some("registry+https://example.org");
@@ -237,10 +284,21 @@ mod tests {
         ] {
             assert!(problem(&bad).is_some(), "{}", bad.name);
         }
-        for (name, refused) in [("clipway-hub", false), ("clipway-run", true), ("ureq", false)] {
-            let dependencies = vec![Dependency { name: "rustls".to_owned() }];
-            let package = Package { dependencies, ..package(name, Some("MIT"), None) };
-            assert_eq!(problem(&package).is_some(), refused, "{name}");
+        for (name, used, feature, refused) in [
+            ("clipway-hub", "rustls", "", false),
+            ("clipway-run", "rustls", "", true),
+            ("ureq", "rustls", "", false),
+            ("clipway-serve", "tokio", "", false),
+            ("clipway-hub", "tokio", "", true),
+            ("clipway-serve", "ureq", "", true),
+            ("hyper-util", "tokio", "tokio", false),
+            ("hyper", "tokio", "server", false),
+            ("hyper", "tokio", "client", true),
+            ("hyper-util", "hyper", "client-legacy", true),
+        ] {
+            let (uses, features_on) = (vec![used.to_owned()], vec![feature.to_owned()]);
+            let package = Package { uses, features_on, ..package(name, Some("MIT"), None) };
+            assert_eq!(problem(&package).is_some(), refused, "{name}: {used} {feature}");
         }
         for (needed, refused) in
             [("1.63", false), ("1.90", false), ("1.90.0", false), ("1.90.1", true), ("1.100", true)]

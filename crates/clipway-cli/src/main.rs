@@ -21,6 +21,8 @@ mod progress;
 mod reading;
 #[cfg(feature = "search")]
 mod searching;
+#[cfg(feature = "serve")]
+mod serve_limits;
 mod signals;
 mod source;
 mod source_name;
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
     };
     arguments.global.raise_limits();
     let ui = Ui::new(&arguments.global, signals::watch(arguments.global.json));
-    let result = pool::run(&ui, || arguments.command.run(&ui));
+    let result = arguments.command.run(&ui);
     ui.say_step_times();
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -14,6 +14,31 @@ const THREAD_BYTES: usize = 64 << 20;
 /// # Errors
 /// Too little address space for the threads, threads that cannot be started, and the command's own failure.
 pub fn run(ui: &Ui, command: impl FnOnce() -> Result<bool, Failure> + Send) -> Result<bool, Failure> {
+    check_threads(ui)?;
+    let threads = |error: &dyn std::error::Error| Failure::could_not_run("threads", chain(error));
+    if ui.threads() == 1 {
+        // The engine starts no threads for one; other parallel work must not start any either.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
+        pool.build_global().map_err(|error| threads(&error))?;
+        return command();
+    }
+    processor(ui)?.install(command)
+}
+
+/// Starts the requested number of threads for parallel work outside of the engine's own: for a command that keeps its
+/// main thread for something else.
+///
+/// # Errors
+/// Too little address space for the threads, and threads that cannot be started.
+#[cfg(feature = "serve")]
+pub fn start_global(ui: &Ui) -> Result<(), Failure> {
+    check_threads(ui)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(ui.threads());
+    pool.build_global().map_err(|error| Failure::could_not_run("threads", chain(&error)))
+}
+
+/// Refuses too little address space for the threads.
+fn check_threads(ui: &Ui) -> Result<(), Failure> {
     // Below this the first small allocation that fails would abort the process.
     let bytes = THREAD_BYTES.saturating_mul(ui.threads().saturating_add(1));
     check_room(bytes, || Place::File).map_err(|_| {
@@ -23,15 +48,7 @@ pub fn run(ui: &Ui, command: impl FnOnce() -> Result<bool, Failure> + Send) -> R
             format!("no memory for {threads}: the system gives less than {bytes} bytes of address space"),
         );
         failure.hint("raise the limit (`ulimit -v`), or run with fewer threads (`--threads 1`)")
-    })?;
-    let threads = |error: &dyn std::error::Error| Failure::could_not_run("threads", chain(error));
-    if ui.threads() == 1 {
-        // The engine starts no threads for one; other parallel work must not start any either.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
-        pool.build_global().map_err(|error| threads(&error))?;
-        return command();
-    }
-    processor(ui)?.install(command)
+    })
 }
 
 /// The processor of the command. Its threads start on first use.

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process;
 use std::sync::Arc;
+#[cfg(feature = "serve")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -21,6 +23,16 @@ const PLACING: Duration = Duration::from_millis(500);
 /// Time for a terminal or pipe to take the last message.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// What the first interrupt does instead of ending the run.
+#[cfg(feature = "serve")]
+static STOP: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+
+/// From now on the first interrupt calls `stop`, after which the run ends by itself; a second one still ends it at once.
+#[cfg(feature = "serve")]
+pub fn stop_with(stop: impl Fn() + Send + Sync + 'static) {
+    let _ = STOP.set(Box::new(stop));
+}
+
 /// Watches for interrupts (`SIGINT`, `SIGTERM`, `SIGHUP`), and turns exceeding the file-size limit into a write error.
 /// An interrupt sets the flag; work that writes checks it and cleans up. A second interrupt ends the process at once,
 /// and so does the first if nothing is being written.
@@ -29,6 +41,10 @@ pub fn watch(json: bool) -> Arc<AtomicBool> {
     let cancel = Arc::clone(&flag);
     let handler = move || {
         let is_second = cancel.swap(true, Ordering::SeqCst);
+        #[cfg(feature = "serve")]
+        if let (Some(stop), false) = (STOP.get(), is_second) {
+            return stop();
+        }
         if is_second || !output::is_writing() {
             end(json);
         }

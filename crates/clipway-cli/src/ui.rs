@@ -260,7 +260,7 @@ impl Ui {
 
 /// Text for people, parts of which may come from strangers: line ends and tabs stay, and any other character that
 /// controls or hides text on a terminal is escaped.
-fn printable(text: &str) -> Cow<'_, str> {
+pub fn printable(text: &str) -> Cow<'_, str> {
     escape_invisible(text, |c, out| out.extend(c.escape_unicode()))
 }
 

@@ -30,12 +30,15 @@ mod pull;
 mod push;
 #[cfg(feature = "search")]
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
 mod verify;
 
 use clap::Subcommand;
 
 use crate::failure::Failure;
 use crate::hub::{self, Reads};
+use crate::pool;
 use crate::source_name::SourceName;
 use crate::ui::Ui;
 
@@ -55,6 +58,8 @@ pub enum Command {
     Duplicates(duplicates::Duplicates),
     #[cfg(feature = "search")]
     Index(index::IndexCommand),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Serve>),
     Models(models::Models),
     #[cfg(feature = "hub")]
     Pull(pull::Pull),
@@ -67,8 +72,17 @@ pub enum Command {
 }
 
 impl Command {
-    /// Runs the command; `false` means the answer is no.
-    pub fn run(mut self, ui: &Ui) -> Result<bool, Failure> {
+    /// Runs the command on the requested threads; `false` means the answer is no.
+    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
+        match self {
+            // Its model's threads must be free for the model: what waits for connections waits elsewhere.
+            #[cfg(feature = "serve")]
+            Command::Serve(command) => command.run(ui),
+            command => pool::run(ui, || command.run_in_pool(ui)),
+        }
+    }
+
+    fn run_in_pool(mut self, ui: &Ui) -> Result<bool, Failure> {
         let reads = self.reads();
         for source in self.sources()? {
             hub::bring(source, reads, ui)?;
@@ -87,6 +101,8 @@ impl Command {
             Command::Duplicates(command) => command.run(ui),
             #[cfg(feature = "search")]
             Command::Index(command) => command.run(ui),
+            #[cfg(feature = "serve")]
+            Command::Serve(command) => command.run(ui),
             Command::Models(command) => command.run(ui),
             #[cfg(feature = "hub")]
             Command::Pull(command) => command.run(ui),

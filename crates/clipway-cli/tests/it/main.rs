@@ -25,6 +25,8 @@ mod readme;
 mod scene;
 #[cfg(feature = "search")]
 mod search;
+#[cfg(all(unix, feature = "serve"))]
+mod serve;
 mod shell;
 mod snapshot;
 mod tensors;

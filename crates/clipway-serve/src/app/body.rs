@@ -1,0 +1,53 @@
+//! Reads bodies: within their size, and not slower than the slowest allowed client.
+
+use std::time::{Duration, Instant};
+
+use http_body_util::BodyExt;
+use hyper::Request;
+use hyper::body::{Body, Incoming};
+
+use crate::engine::Held;
+use crate::error::RequestError;
+use crate::limits::Limits;
+
+/// Refuses a body whose length is over the limit, before it is read.
+///
+/// # Errors
+/// [`RequestError::BodyTooLarge`].
+pub(crate) fn check_length(request: &Request<Incoming>, limits: &Limits) -> Result<(), RequestError> {
+    let limit = limits.body_bytes;
+    match request.body().size_hint().exact() {
+        Some(length) if length > limit as u64 => Err(RequestError::BodyTooLarge { limit }),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a body, and holds room for it as it arrives.
+///
+/// # Errors
+/// A body over the limit, slower than allowed, or cut, and a full queue.
+pub(crate) async fn read(
+    mut body: Incoming,
+    limits: &Limits,
+    held: &mut Held,
+) -> Result<Vec<u8>, RequestError> {
+    let started = Instant::now();
+    let mut bytes = Vec::new();
+    loop {
+        // By when the next byte must be there for the mean rate to be kept.
+        let due = limits.body_grace
+            + Duration::from_secs_f64((bytes.len() + 1) as f64 / limits.body_rate.max(1) as f64);
+        let left = due.saturating_sub(started.elapsed());
+        let frame = match tokio::time::timeout(left, body.frame()).await {
+            Err(_) => return Err(RequestError::Slow),
+            Ok(None) => return Ok(bytes),
+            Ok(Some(frame)) => frame.map_err(|_| RequestError::Cut)?,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limits.body_bytes {
+            return Err(RequestError::BodyTooLarge { limit: limits.body_bytes });
+        }
+        held.grow(data.len() as u64)?;
+        bytes.extend_from_slice(&data);
+    }
+}

@@ -1,0 +1,13 @@
+//! What every request needs: the model, its queue, limits, and the shapes of answers.
+
+mod body;
+mod encode;
+mod id;
+mod reply;
+mod state;
+
+pub(crate) use body::{check_length, read};
+pub(crate) use encode::{Features, How, pixel_bytes};
+pub(crate) use id::Ids;
+pub(crate) use reply::{Reply, Style, inputs};
+pub(crate) use state::{App, Call};

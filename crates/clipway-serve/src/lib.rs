@@ -1,0 +1,31 @@
+//! Serves a CLIP model over HTTP: the APIs of OpenAI, text-embeddings-inference, Cohere and immich, zero-shot
+//! classification, and a page for browsers.
+//!
+//! This is the only crate that listens, and it reaches out to nobody. A [`Server`] owns an [`engine::Engine`], a queue
+//! in front of the model that knows no HTTP; `http` keeps slow and malformed clients away before a request is
+//! understood; `parse` turns bodies into inputs; each file of `routes` speaks one service's language.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod limits;
+pub mod metrics;
+pub mod engine;
+pub mod error;
+pub mod parse;
+mod auth;
+mod http;
+mod log;
+mod model_info;
+mod page;
+mod app;
+mod routes;
+mod dispatch;
+mod server;
+
+pub use auth::{Keys, KeysError};
+pub use http::head;
+pub use limits::Limits;
+pub use log::{Answered, Log};
+pub use model_info::ModelInfo;
+pub use server::{ServeError, ServeOptions, Server, Stopper};

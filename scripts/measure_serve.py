@@ -1,0 +1,159 @@
+"""Measures `clipway serve` beyond what it can take: five times too many requests, and 1,000 slow or silent connections.
+
+Starts a server with the demo model on a free port. Prints rates, times and memory; fails if a request gets anything but an answer,
+if a slow connection is not closed in time, or if the server does not recover.
+
+    python scripts/measure_serve.py --clipway target/release/clipway [--seconds 10] [--connections 1000]
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import pathlib
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DEMO = ROOT / "examples" / "emoji-clip"
+NAME = "Emoji__demo"
+HEAD_SECONDS = 10
+
+
+def request(images: int) -> bytes:
+    uri = "data:image/png;base64," + base64.b64encode((DEMO / "pictures" / "lion.png").read_bytes()).decode()
+    body = json.dumps({"model": NAME, "modality": "image", "input": [uri] * images}).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
+    """Reads one answer, and returns its status and whether the connection ends with it."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    length = next(line for line in head.lower().split("\r\n") if line.startswith("content-length:"))
+    await reader.readexactly(int(length.split(":")[1]))
+    return int(head.split(" ")[1]), "connection: close" in head.lower()
+
+
+class Load:
+    """Clients that ask as fast as they may, each `pause` seconds after its last answer."""
+
+    def __init__(self, port: int, clients: int, images: int, seconds: float, pause: float = 0.0):
+        self.port, self.clients, self.seconds, self.pause = port, clients, seconds, pause
+        self.images, self.bytes = images, request(images)
+        self.times: dict[int, list[float]] = {}
+
+    async def client(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        while time.monotonic() < self.end:
+            started = time.monotonic()
+            writer.write(self.bytes)
+            status, is_last = await answer(reader)
+            self.times.setdefault(status, []).append(time.monotonic() - started)
+            if status != 200 and self.pause:
+                await asyncio.sleep(self.pause)
+            if is_last:
+                writer.close()
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.close()
+
+    async def run(self) -> "Load":
+        started = time.monotonic()
+        self.end = started + self.seconds
+        await asyncio.gather(*(self.client() for _ in range(self.clients)))
+        self.took = time.monotonic() - started
+        return self
+
+    def rate(self) -> float:
+        """Images answered in a second."""
+        return self.images * len(self.times.get(200, [])) / self.took
+
+    def said(self) -> str:
+        parts = [f"{self.rate():.0f} images/s"]
+        for status, times in sorted(self.times.items()):
+            p99 = statistics.quantiles(times, n=100)[98] if len(times) > 1 else times[0]
+            parts.append(f"{len(times)} answers of {status}, p50 {1e3 * statistics.median(times):.1f} ms, p99 {1e3 * p99:.1f} ms")
+        return "; ".join(parts)
+
+
+def memory(process: int) -> float:
+    """Resident memory in MiB."""
+    lines = pathlib.Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+async def slow(port: int, kind: int) -> float:
+    """One slow connection; returns after how long the server closed it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    started = time.monotonic()
+    parts = [b"", b"GET /livez HTTP/1.1\r\nHos", b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"]
+    writer.write(parts[kind])
+    try:
+        while time.monotonic() - started < 60:
+            try:
+                if not await asyncio.wait_for(reader.read(4096), 1):
+                    break
+            except TimeoutError:
+                if kind:
+                    writer.write(b"t" if kind == 1 else b" ")
+    except OSError:
+        pass
+    writer.close()
+    return time.monotonic() - started
+
+
+async def measure(port: int, process: int, seconds: float, connections: int) -> bool:
+    good = True
+    await Load(port, 4, 1, 1).run()
+    usual = await Load(port, 32, 1, seconds).run()
+    before = memory(process)
+    print(f"32 clients of one image: {usual.said()}; {before:.0f} MiB")
+
+    # Five times what one client after the other would get through, in requests of 16 images.
+    heavy = await Load(port, 160, 16, seconds, pause=0.2).run()
+    print(f"overload, 160 clients of 16 images: {heavy.said()}; {memory(process):.0f} MiB")
+    good &= set(heavy.times) <= {200, 429, 503} and 200 in heavy.times
+    after = await Load(port, 32, 1, 2).run()
+    print(f"right after it: {after.said()}; {memory(process):.0f} MiB")
+    good &= set(after.times) <= {200, 429} and 200 in after.times
+
+    idle = [asyncio.create_task(slow(port, number % 3)) for number in range(connections)]
+    await asyncio.sleep(1)
+    during = await Load(port, 32, 1, min(seconds, HEAD_SECONDS - 3)).run()
+    print(f"with {connections} slow connections: {during.said()}; {memory(process):.0f} MiB")
+    closed = await asyncio.gather(*idle)
+    print(f"the slow connections were closed after {min(closed):.1f} to {max(closed):.1f} s")
+    return good and max(closed) < 3 * HEAD_SECONDS and set(during.times) == {200}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clipway", required=True)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--connections", type=int, default=1000)
+    arguments = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    room = str(2 * arguments.connections + 500)
+    command = [arguments.clipway, "serve", str(DEMO / "emoji-clip.pt"), "--model", str(DEMO / "emoji-clip.json")]
+    command += ["--name", NAME, "--listen", "127.0.0.1:0", "--json", "--log", "off", "--head-timeout", str(HEAD_SECONDS)]
+    command += ["--max-connections", room, "--max-connections-per-address", room, "--max-wait", "2"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        text = ""
+        while not text.rstrip().endswith("\n}"):
+            text += server.stdout.readline()
+        port = int(json.loads(text)["address"].rsplit(":", 1)[1])
+        good = asyncio.run(measure(port, server.pid, arguments.seconds, arguments.connections))
+    finally:
+        server.send_signal(signal.SIGTERM)
+        good &= server.wait(timeout=60) == 0
+    print("passed" if good else "failed")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
