@@ -101,7 +101,7 @@ enum Task {
     Conventions,
     /// Count the lines of the readers that tests reach
     Coverage,
-    /// Kill exports at random moments, and check what is in place
+    /// Kill exports and indexing at random moments, and check what is in place
     Crash(crash::Options),
     /// Feed mutated files to readers, and watch for panics, memory, time and differing results
     Fuzz(fuzz::Options),

@@ -4,16 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clipway_formats::shown_path;
+use clipway_run::image::NamedAs;
 
 use crate::failure::{self, Failure};
 use crate::text::counted;
 use crate::ui::Ui;
-
-/// Ends of the names of images that can be read.
-const READ: [&str; 8] = ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
-
-/// Ends of the names of images in formats that cannot be read.
-const NOT_READ: [&str; 8] = ["avif", "dng", "heic", "heif", "jp2", "jxl", "nef", "svg"];
 
 /// The images that arguments stand for: a folder stands for the images below it, by the ends of their names, and a
 /// pattern such as `*.jpg` for the files that match it, where the shell did not do so. Both are sorted; hidden entries
@@ -59,10 +54,12 @@ impl Found {
             let path = entry.path();
             if entry.file_type().map_err(trouble)?.is_dir() {
                 self.walk(&path)?;
-            } else if has_end(&path, &READ) {
-                self.images.push(path);
-            } else if has_end(&path, &NOT_READ) {
-                self.unread.push(path);
+            } else {
+                match NamedAs::of(&path) {
+                    NamedAs::Image => self.images.push(path),
+                    NamedAs::Unsupported(_) => self.unread.push(path),
+                    NamedAs::Other => {}
+                }
             }
         }
         Ok(())
@@ -78,17 +75,12 @@ impl Found {
             ));
         }
         if self.images.is_empty() {
-            let message = format!("`{shown}` has no images ({})", READ.join(", "));
+            let message = format!("`{shown}` has no images ({})", NamedAs::IMAGES.join(", "));
             return Err(Failure::could_not_run("missing", message));
         }
         files.extend(self.images);
         Ok(())
     }
-}
-
-fn has_end(path: &Path, ends: &[&str]) -> bool {
-    let end = path.extension().and_then(|end| end.to_str());
-    end.is_some_and(|end| ends.iter().any(|known| end.eq_ignore_ascii_case(known)))
 }
 
 /// The files that a pattern matches, sorted.

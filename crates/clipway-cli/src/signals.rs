@@ -92,8 +92,11 @@ fn on_interrupt(handler: impl Fn() + Send + 'static) {
 /// Ends the process: removes temporary files, reports the interrupt, and waits for neither threads nor readers.
 fn end(json: bool) -> ! {
     output::abandon(PLACING);
-    let failure =
-        Failure { exit_code: INTERRUPTED, ..Failure::no("interrupted", "interrupted; nothing was written") };
+    let message = match output::is_in_place() {
+        true => "interrupted; what was committed before stays",
+        false => "interrupted; nothing was written",
+    };
+    let failure = Failure { exit_code: INTERRUPTED, ..Failure::no("interrupted", message) };
     let (done, told) = mpsc::channel();
     // A pipe that nobody reads accepts nothing, and another thread may hold the streams.
     let _ = thread::Builder::new().spawn(move || {

@@ -6,6 +6,7 @@ use clap::Args;
 use clipway_formats::shown_path;
 use clipway_model::input;
 use clipway_run::image::{DecodeLimits, Image, decode};
+use clipway_run::space::SpaceError;
 use clipway_run::verify::{Inputs, Report, VerifyError};
 
 use crate::failure::{self, Failure, chain};
@@ -104,8 +105,29 @@ pub fn verify_failure(error: &VerifyError) -> Failure {
     }
 }
 
-/// A report as a table for people.
+/// Failure, with its exit status, for a space that cannot be stated.
+pub fn space_failure(error: &SpaceError) -> Failure {
+    match error {
+        SpaceError::Source(error) => source_failure(error),
+        SpaceError::Load(error) => load_failure(error),
+        _ => Failure::no(error.code(), chain(error)),
+    }
+}
+
+/// A report as a table for people, with the verdict.
 pub fn table(report: &Report) -> String {
+    let mut text = stages(report);
+    // The explanation of a failure has them too.
+    for note in report.notes.iter().filter(|_| report.passed) {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    text.push_str(&report.explanation());
+    text.push('\n');
+    text
+}
+
+/// The stages of a report as a table for people, with its rankings.
+pub fn stages(report: &Report) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["stage", "result", "values", "worst", "relative", "at", "cosine", "tolerance"]);
@@ -133,11 +155,5 @@ pub fn table(report: &Report) -> String {
             "{what} features of different inputs differ by 1 - cosine up to {spread:.3}\n"
         ));
     }
-    // The explanation of a failure has them too.
-    for note in report.notes.iter().filter(|_| report.passed) {
-        text.push_str(&format!("note: {note}\n"));
-    }
-    text.push_str(&report.explanation());
-    text.push('\n');
     text
 }

@@ -38,6 +38,7 @@ mod safetensors;
 mod shape;
 mod sharded;
 mod source;
+mod tar;
 mod tensor;
 mod zip;
 
@@ -61,5 +62,6 @@ pub use pytorch::{
 pub use safetensors::{SafetensorsFile, SafetensorsLayout, is_safetensors, write_safetensors};
 pub use sharded::{ShardedFile, ShardedIndex, sharded_index_json};
 pub use source::{ReadAt, read_all, read_range};
+pub use tar::{TarMember, tar_members};
 pub use tensor::{FileFormat, TensorFile, TensorInfo, read_at_once};
 pub use zip::{Method, ZipArchive, ZipEntry, raise_inflation_limit};

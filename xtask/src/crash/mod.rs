@@ -1,7 +1,8 @@
 //! Exports that are killed, that race, and that run out of something: the target is always the whole old artifact or
-//! the whole new one, and nothing else stays behind.
+//! the whole new one, and nothing else stays behind. And indices: each is as of a commit.
 
 mod bench;
+mod index;
 mod kills;
 mod races;
 mod scarce;
@@ -13,6 +14,7 @@ use clap::{Args, ValueEnum};
 use crate::demo::{clipway, root};
 use crate::outcome::{Outcome, tell};
 use bench::{Bench, Kind};
+use index::Indexing;
 use scarce::Scarce;
 
 /// How often, and at which moments.
@@ -27,6 +29,12 @@ pub struct Options {
     /// Runs short of disk, file size, descriptors, address space or an open output, per kind
     #[arg(long, default_value_t = 40)]
     scarce: usize,
+    /// Kills of runs that fill an index
+    #[arg(long, default_value_t = 200)]
+    indexing: usize,
+    /// Runs that fill an index on a disk that is too small
+    #[arg(long, default_value_t = 40)]
+    full: usize,
     /// Chooses the moments and amounts
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -65,7 +73,15 @@ pub fn run(options: &Options) -> Result<bool, String> {
             .and_then(|bench| scarce::run(&bench, what, options.scarce, options.seed));
         outcome(&format!("scarce-{what:?}").to_lowercase(), run)
     });
-    let passed = tell(kills.chain(races).chain(scarce));
+    let indexing = [("index-kills", options.indexing), ("index-full-disk", options.full)];
+    let indexing = indexing.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| {
+        let run = Indexing::new(&binary, &folder).and_then(|indexing| match name {
+            "index-kills" => indexing.kills(count, options.seed),
+            _ => indexing.full_disks(count, options.seed),
+        });
+        outcome(name, run)
+    });
+    let passed = tell(kills.chain(races).chain(scarce).chain(indexing));
     bench::remove(&folder)?;
     Ok(passed)
 }

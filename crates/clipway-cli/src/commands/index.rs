@@ -1,21 +1,314 @@
-//! `clipway index`.
+//! `clipway index`: fills an index of image features from folders and archives, and keeps it up to date.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use clipway_formats::shown_path;
+use clipway_index::{FillError, FillOptions, Progress, Summary, WalkOptions, Walked, fill, walk};
+use clipway_model::output::InPlace;
+use clipway_model::plan::Towers;
+use clipway_run::clip::Clip;
+use clipway_run::image::DecodeLimits;
+use clipway_run::load::{self, LoadOptions};
+use clipway_run::space::{Agreement, Identity, Probing, Space, Verdict};
+use clipway_search::{Index as Opened, NewIndex, Writer};
+use glob::Pattern;
+use indicatif::ProgressBar;
+use serde::Serialize;
 
 use super::index_actions::IndexAction;
-use crate::failure::Failure;
+use crate::failure::{Failure, INTERRUPTED, chain};
+use crate::images::ImageOptions;
+use crate::options::RunArguments;
+use crate::searching::index_failure;
+use crate::source::{self, SourceArguments, clip_failure, load_failure};
+use crate::source_name::SourceName;
+use crate::text::counted;
 use crate::ui::Ui;
+use crate::verification::space_failure;
 
-/// Show, check and merge indices of image features
+/// Embed the images of folders and archives into an index, and keep it up to date; or work on indices
 #[derive(Args)]
-pub struct IndexCommand {
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Index {
     #[command(subcommand)]
-    action: IndexAction,
+    action: Option<IndexAction>,
+
+    /// Folders, tar archives and images; the images below folders and in archives are taken
+    #[arg(required = true, value_name = "DIR")]
+    roots: Vec<PathBuf>,
+
+    /// The index: a folder, which is made if it is missing
+    #[arg(long, required = true, value_name = "DIR")]
+    index: Option<PathBuf>,
+
+    /// The model: an exported folder or another source [default: the one that the index names]
+    #[arg(long, value_name = "SOURCE", default_value = "", hide_default_value = true)]
+    model: SourceName,
+
+    /// What to leave out: a pattern of names, such as '*.gif', or of paths below the folders, such as 'a/cache/**'; can be
+    /// repeated
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
+    exclude: Vec<Pattern>,
+
+    /// Take files and folders whose names begin with a dot
+    #[arg(long)]
+    hidden: bool,
+
+    /// Follow links to folders
+    #[arg(long)]
+    follow: bool,
+
+    /// Seconds between commits
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, hide = true, value_parser = seconds)]
+    commit_every: f64,
+
+    #[command(flatten)]
+    images: ImageOptions,
+
+    #[command(flatten)]
+    run: RunArguments,
 }
 
-impl IndexCommand {
-    /// Runs the action.
-    pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        self.action.run(ui)
+/// Parses a number of seconds.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
+    seconds.ok_or_else(|| "expected a number from 0 to 3600".to_owned())
+}
+
+/// Parses a pattern.
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::new(text).map_err(|error| error.to_string())
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    index: &'a Path,
+    fingerprint: &'a str,
+    #[serde(flatten)]
+    summary: &'a Summary,
+    seconds: f64,
+}
+
+impl Index {
+    /// The model, which may be on the Hub: the one that is given, or the one that the index names.
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        if self.action.is_some() {
+            return Ok(Vec::new());
+        }
+        if self.model.is_empty() {
+            let named = match self.is_new() {
+                true => None,
+                false => self.opened()?.model().map(Path::to_owned),
+            };
+            let Some(named) = named else {
+                let message = "no model was given, and the index names none";
+                let failure = Failure::could_not_run("bad-option", message);
+                return Err(failure.hint("pass `--model` with a folder that `clipway export` wrote"));
+            };
+            self.model = SourceName::from(named.into_os_string());
+        }
+        Ok(vec![&mut self.model])
+    }
+
+    /// Fills the index; false if an image or a folder could not be read.
+    pub fn run(mut self, ui: &Ui) -> Result<bool, Failure> {
+        if let Some(action) = self.action.take() {
+            return action.run(ui);
+        }
+        let clock = Instant::now();
+        let spinner = ui.spinner("looking for images");
+        let walked = walk(&self.roots, &self.walk_options());
+        spinner.finish_and_clear();
+        warn(&walked, ui);
+        if walked.roots.is_empty() {
+            let message = "none of the folders can be read";
+            return Err(Failure::could_not_run("io", message).hint("nothing was changed in the index"));
+        }
+        let (clip, identity) = self.load(ui)?;
+        let space = self.space(identity, &clip)?;
+        let mut writer = Writer::open(self.path()).map_err(|error| index_failure(&error))?;
+        let options = FillOptions {
+            limits: DecodeLimits { max_pixels: self.images.max_pixels },
+            commit_every: Duration::from_secs_f64(self.commit_every),
+        };
+        let bar = Bar { ui, bar: std::sync::OnceLock::new() };
+        let in_place = InPlace::new();
+        let filled = fill(&mut writer, &clip, &walked, &options, &bar, &ui.cancel_flag());
+        drop(in_place);
+        bar.finish();
+        let summary = filled.map_err(|error| fill_failure(&error))?;
+        let seconds = clock.elapsed().as_secs_f64();
+        for empty in summary.empty.iter().filter(|_| summary.kept > 0) {
+            ui.warn(&format!(
+                "`{}` is empty, so what the index knows of it was kept, as if its disk were not mounted",
+                shown_path(empty)
+            ));
+        }
+        if summary.interrupted {
+            let message = format!(
+                "interrupted; {} were embedded and stay",
+                counted(summary.embedded as usize, "image")
+            );
+            return Err(Failure { exit_code: INTERRUPTED, ..Failure::no("interrupted", message) });
+        }
+        if ui.json() {
+            let report =
+                Report { index: self.path(), fingerprint: &space.fingerprint, summary: &summary, seconds };
+            ui.data_json(&report)?;
+        } else {
+            ui.data(&told(&summary, seconds))?;
+        }
+        Ok(summary.is_whole())
+    }
+
+    fn walk_options(&self) -> WalkOptions {
+        WalkOptions { exclude: self.exclude.clone(), hidden: self.hidden, follow: self.follow }
+    }
+
+    /// The path of the index, which the options require.
+    fn path(&self) -> &Path {
+        self.index.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// Whether nothing is at the path of the index.
+    fn is_new(&self) -> bool {
+        self.path().symlink_metadata().is_err()
+    }
+
+    fn opened(&self) -> Result<Opened, Failure> {
+        Opened::open(self.path()).map_err(|error| index_failure(&error))
+    }
+
+    /// Loads the image tower.
+    fn load(&self, ui: &Ui) -> Result<(Clip, Identity), Failure> {
+        let arguments = SourceArguments::default();
+        if source::graphs(&self.model, None)?.is_some() {
+            let message =
+                format!("`{}` holds ONNX graphs, whose weights an index does not know", self.model.said());
+            return Err(Failure::could_not_run("unsupported", message)
+                .hint("pass a folder that `clipway export` wrote without `--to onnx`"));
+        }
+        let load = LoadOptions {
+            towers: Some(Towers::Image),
+            apply_orientation: self.images.apply_orientation,
+            compute: self.run.compute(),
+            ..source::load_options(ui)?
+        };
+        let options = arguments.options(Some(&self.model));
+        let source = load::resolve(&arguments.open(&self.model)?, &options, None);
+        let source = source.map_err(|error| load_failure(&error))?;
+        source.notes().iter().for_each(|note| ui.note(note));
+        let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
+        let identity = Identity::of(&source, &clip, &load).map_err(|error| space_failure(&error))?;
+        Ok((clip, identity))
+    }
+
+    /// The space of the index, which the model's must be; a new index takes the model's.
+    fn space(&self, identity: Identity, clip: &Clip) -> Result<Space, Failure> {
+        if self.is_new() {
+            let space = identity.space(clip, Probing::Whole).map_err(|error| clip_failure(&error))?;
+            let model = std::path::absolute(&*self.model).unwrap_or_else(|_| self.model.to_path_buf());
+            let new = NewIndex { space: space.clone(), model: Some(model) };
+            Opened::create(self.path(), new).map_err(|error| index_failure(&error))?;
+            return Ok(space);
+        }
+        let index = self.opened()?;
+        let (found, agreement) = index.space().check(identity, clip).map_err(|error| clip_failure(&error))?;
+        match agreement.verdict {
+            Verdict::Same => Ok(index.space().clone()),
+            _ => Err(other_space(self.path(), index.space(), &found, &agreement)),
+        }
+    }
+}
+
+/// The bar of the images that are read.
+struct Bar<'a> {
+    ui: &'a Ui,
+    bar: std::sync::OnceLock<ProgressBar>,
+}
+
+impl Bar<'_> {
+    fn finish(&self) {
+        self.bar.get().into_iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
+
+impl Progress for Bar<'_> {
+    fn begin(&self, images: u64) {
+        let _ = self.bar.set(self.ui.progress(images, "images", false));
+    }
+
+    fn advance(&self, images: u64) {
+        self.bar.get().into_iter().for_each(|bar| bar.inc(images));
+    }
+
+    fn unreadable(&self, path: &Path, reason: &str) {
+        let warn = || self.ui.warn(&format!("`{}`: {reason}", shown_path(path)));
+        match self.bar.get() {
+            Some(bar) => bar.suspend(warn),
+            None => warn(),
+        }
+    }
+}
+
+/// Names what could not be walked.
+fn warn(walked: &Walked, ui: &Ui) {
+    for trouble in &walked.troubles {
+        ui.warn(&format!(
+            "`{}`: {}; what the index knows of it is kept",
+            shown_path(&trouble.path),
+            trouble.reason
+        ));
+    }
+}
+
+/// A summary for people.
+fn told(summary: &Summary, seconds: f64) -> String {
+    let mut text = format!("{} in {seconds:.1} s\n", counted(summary.images as usize, "image"));
+    let mut line = |count: u64, what: &str| {
+        if count > 0 {
+            text.push_str(&format!("{count:>9} {what}\n"));
+        }
+    };
+    line(summary.embedded, "embedded");
+    line(summary.reused, "with known bytes: their vectors were reused");
+    line(summary.unchanged, "unchanged");
+    line(summary.unreadable + summary.still_unreadable, "unreadable; they are tried again when they change");
+    line(summary.not_read, "not read this time");
+    line(summary.removed, "gone, and removed from the index");
+    line(summary.kept, "kept, though their folder or archive could not be read or is empty");
+    for (end, count) in &summary.unsupported {
+        line(*count, &format!("skipped: {end} cannot be read"));
+    }
+    text
+}
+
+/// Failure for a model that gives features of another space than those of an index.
+fn other_space(path: &Path, index: &Space, model: &Space, agreement: &Agreement) -> Failure {
+    let name = |space: &Space| match &space.model {
+        Some(model) => format!("`{model}` ({}, {})", space.source, space.fingerprint),
+        None => format!("`{}` ({})", space.source, space.fingerprint),
+    };
+    let message = format!(
+        "`{}` has features of {}, and the model is {}: {agreement}",
+        shown_path(path),
+        name(index),
+        name(model)
+    );
+    Failure::no("other-space", message).hint(match agreement.verdict {
+        Verdict::Twin => "an index holds features of one precision: fill it with the model that it was made with; any twin can search it",
+        _ => "make another index for this model, or pass the model that the index was made with",
+    })
+}
+
+/// Failure, with its exit status, for an index that cannot be filled.
+fn fill_failure(error: &FillError) -> Failure {
+    match error {
+        FillError::Index(error) => index_failure(error),
+        FillError::Model(error) => clip_failure(error),
+        _ => Failure::could_not_run(error.code(), chain(error)),
     }
 }

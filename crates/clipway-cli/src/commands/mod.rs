@@ -4,6 +4,7 @@
 mod cache;
 mod check;
 mod classify;
+mod compare;
 mod completions;
 mod destination;
 #[cfg(feature = "search")]
@@ -50,14 +51,15 @@ pub enum Command {
     Export(Box<export::Export>),
     Mix(Box<mix::Mix>),
     Verify(verify::Verify),
+    Compare(Box<compare::Compare>),
     Classify(classify::Classify),
     Embed(embed::Embed),
+    #[cfg(feature = "search")]
+    Index(Box<index::Index>),
     #[cfg(feature = "search")]
     Search(Box<search::Search>),
     #[cfg(feature = "search")]
     Duplicates(duplicates::Duplicates),
-    #[cfg(feature = "search")]
-    Index(index::IndexCommand),
     #[cfg(feature = "serve")]
     Serve(Box<serve::Serve>),
     Models(models::Models),
@@ -93,14 +95,15 @@ impl Command {
             Command::Export(command) => command.run(ui),
             Command::Mix(command) => command.run(ui),
             Command::Verify(command) => command.run(ui),
+            Command::Compare(command) => command.run(ui),
             Command::Classify(command) => command.run(ui),
             Command::Embed(command) => command.run(ui),
+            #[cfg(feature = "search")]
+            Command::Index(command) => command.run(ui),
             #[cfg(feature = "search")]
             Command::Search(command) => command.run(ui),
             #[cfg(feature = "search")]
             Command::Duplicates(command) => command.run(ui),
-            #[cfg(feature = "search")]
-            Command::Index(command) => command.run(ui),
             #[cfg(feature = "serve")]
             Command::Serve(command) => command.run(ui),
             Command::Models(command) => command.run(ui),
@@ -131,8 +134,11 @@ impl Command {
             Command::Export(command) => command.sources(),
             Command::Mix(command) => command.sources(),
             Command::Verify(command) => command.sources(),
+            Command::Compare(command) => Ok(command.sources()),
             Command::Classify(command) => command.sources(),
             Command::Embed(command) => command.sources(),
+            #[cfg(feature = "search")]
+            Command::Index(command) => command.sources(),
             #[cfg(feature = "search")]
             Command::Search(command) => Ok(command.sources()),
             #[cfg(feature = "hub")]

@@ -7,12 +7,15 @@ mod bad_input;
 mod bad_weights;
 mod check;
 mod classify;
+mod compare;
 mod contradictions;
 mod embed;
 mod export;
 #[cfg(all(unix, feature = "hub"))]
 mod hub;
 mod identify;
+#[cfg(feature = "search")]
+mod index;
 mod inspect;
 mod limits;
 mod mix;

@@ -1,9 +1,9 @@
 //! Detects a file's layout from its first bytes; or what else it may be, for messages.
 
-use super::tar;
 use crate::error::{Code, FormatError, Place};
 use crate::safetensors::is_safetensors;
 use crate::source::{ReadAt, read_range};
+use crate::tar::{BLOCK, is_header};
 
 /// Layouts of PyTorch files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +16,13 @@ pub(super) enum Layout {
 
 /// Detects the layout of a PyTorch file.
 pub(super) fn layout(source: &dyn ReadAt) -> Result<Layout, FormatError> {
-    let head = read_range(source, 0, source.size().min(tar::BLOCK))?;
+    let head = read_range(source, 0, source.size().min(BLOCK))?;
     if is_safetensors(&head) {
         let cause = "not a PyTorch file: it looks like safetensors";
         Err(FormatError::new(Code::UnknownFormat, Place::File, cause))
     } else if head.starts_with(b"PK") {
         Ok(Layout::Zip)
-    } else if tar::is_header(&head) {
+    } else if is_header(&head) {
         Ok(Layout::Tar)
     } else if head.starts_with(&[0x80]) && head.len() > 1 {
         Ok(Layout::Pickle)

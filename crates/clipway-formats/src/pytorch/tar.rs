@@ -15,25 +15,13 @@ use super::{ByteOrder, Content, PytorchOptions, WriterFacts};
 use crate::error::{Code, FormatError, Place};
 use crate::shape::MOST_DIMENSIONS;
 use crate::source::{ReadAt, read_range};
+use crate::tar::{BLOCK, is_header, octal};
 use crate::tensor::FileFormat;
 
-/// Bytes of a tar block.
-pub(super) const BLOCK: u64 = 512;
 /// Members that are read.
 const MEMBERS: [&str; 4] = ["sys_info", "pickle", "tensors", "storages"];
 /// Members that are accepted.
 const MOST_MEMBERS: usize = 64;
-
-/// Whether these bytes start with the header of a tar member.
-pub(super) fn is_header(head: &[u8]) -> bool {
-    head.len() as u64 >= BLOCK
-        && head[0] != 0
-        && octal(&head[148..156]).is_some_and(|sum| {
-            let spaces = 8 * u64::from(b' ');
-            let rest = head[..148].iter().chain(&head[156..BLOCK as usize]);
-            sum == rest.map(|&byte| u64::from(byte)).sum::<u64>() + spaces
-        })
-}
 
 /// Opens a tar archive and runs its pickles.
 pub(super) fn open(source: Arc<dyn ReadAt>, options: PytorchOptions) -> Result<Content, FormatError> {
@@ -112,13 +100,6 @@ fn members(source: &dyn ReadAt) -> Result<std::collections::BTreeMap<&'static st
         at = end.next_multiple_of(BLOCK);
     }
     Err(FormatError::new(Code::TooLarge, Place::Byte(at), format!("more than {MOST_MEMBERS} tar members")))
-}
-
-/// A number of a tar header: octal digits, with spaces and NULs around them.
-fn octal(field: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(field).ok()?;
-    let digits = text.trim_matches(['\0', ' ']);
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| u64::from_str_radix(digits, 8).ok())?
 }
 
 fn end_of_input(machine: &Machine<'_>) -> Result<(), FormatError> {

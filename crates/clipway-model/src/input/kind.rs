@@ -36,11 +36,13 @@ pub enum Kind {
     Lock,
     /// The rows of an index of features, read in blocks.
     Rows,
+    /// A tar archive of images, read in parts.
+    Archive,
 }
 
 impl Kind {
     /// Every kind, for tables.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Weights,
         Kind::Written,
         Kind::Index,
@@ -51,6 +53,7 @@ impl Kind {
         Kind::Artifact,
         Kind::Lock,
         Kind::Rows,
+        Kind::Archive,
     ];
 
     /// Whether [`raise_size_limits`] applies to this kind.
@@ -70,7 +73,7 @@ impl Kind {
     /// Size limit of this kind unless it was raised, in bytes.
     pub const fn default_limit(self) -> u64 {
         match self {
-            Kind::Weights | Kind::Written | Kind::Rows => 16 << 40,
+            Kind::Weights | Kind::Written | Kind::Rows | Kind::Archive => 16 << 40,
             Kind::Index | Kind::Texts | Kind::Artifact => 64 << 20,
             Kind::Config => limits::FILE_BYTES,
             Kind::Tokenizer => 256 << 20,
@@ -92,6 +95,7 @@ impl Kind {
             Kind::Artifact => "a `clipway.json`",
             Kind::Lock => "a lock",
             Kind::Rows => "rows of an index",
+            Kind::Archive => "an archive",
         }
     }
 }

@@ -21,11 +21,14 @@ struct Live {
     ended: bool,
     /// Number of outputs being moved into place.
     placing: usize,
+    /// Number of outputs that are changed where they are.
+    in_place: usize,
     next: u64,
     outputs: BTreeMap<u64, Paths>,
 }
 
-static LIVE: Mutex<Live> = Mutex::new(Live { ended: false, placing: 0, next: 0, outputs: BTreeMap::new() });
+static LIVE: Mutex<Live> =
+    Mutex::new(Live { ended: false, placing: 0, in_place: 0, next: 0, outputs: BTreeMap::new() });
 
 /// Interval for checking on outputs that are being placed.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -76,9 +79,34 @@ impl Drop for Placing {
     }
 }
 
+/// An output that is changed where it is, as long as this lives: whatever is committed there stays.
+#[derive(Debug)]
+pub struct InPlace(());
+
+impl InPlace {
+    /// Adds an output to the count.
+    #[expect(clippy::new_without_default, reason = "it counts")]
+    pub fn new() -> InPlace {
+        live().in_place += 1;
+        InPlace(())
+    }
+}
+
+impl Drop for InPlace {
+    fn drop(&mut self) {
+        live().in_place -= 1;
+    }
+}
+
 /// Whether an output is being written.
 pub(super) fn any() -> bool {
-    !live().outputs.is_empty()
+    let live = live();
+    !live.outputs.is_empty() || live.in_place > 0
+}
+
+/// Whether an output is being changed where it is.
+pub(super) fn any_in_place() -> bool {
+    live().in_place > 0
 }
 
 /// Ends all outputs: none is started or placed from now on. Returns the unplaced ones, unless one is still being placed

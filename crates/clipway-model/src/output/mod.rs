@@ -18,6 +18,7 @@ mod tests;
 
 pub use error::OutputError;
 pub use file::StagedFile;
+pub use live::InPlace;
 pub(crate) use staging::is_below;
 pub use staging::{OutputOptions, Placed, Staging};
 pub use step::{Step, StepHook};
@@ -27,6 +28,11 @@ pub(crate) use target::{check_not_in_artifact, check_outside};
 /// Whether this process is writing an output.
 pub fn is_writing() -> bool {
     live::any()
+}
+
+/// Whether this process is changing an output where it is.
+pub fn is_in_place() -> bool {
+    live::any_in_place()
 }
 
 /// Removes everything temporary of every output that this process is writing, before the process ends at once. Nothing

@@ -1,36 +1,11 @@
-//! EXIF orientation: reading it, and rotating an image accordingly.
+//! Rotates an image by its EXIF orientation.
 
+use super::exif::Exif;
 use super::{Image, Samples};
 
-/// Tag of the orientation in an EXIF directory.
-const ORIENTATION_TAG: u16 = 0x0112;
-
-/// Reads the orientation, 1 to 8, from EXIF data (a TIFF header and directory), if stated.
+/// Reads the orientation, 1 to 8, from EXIF data, if stated.
 pub(super) fn from_exif(exif: &[u8]) -> Option<u8> {
-    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
-    let little = match exif.get(..4)? {
-        b"II*\0" => true,
-        b"MM\0*" => false,
-        _ => return None,
-    };
-    let short = |at: usize| {
-        let bytes = exif.get(at..at.checked_add(2)?)?.try_into().ok()?;
-        Some(if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
-    };
-    let long = |at: usize| {
-        let bytes = exif.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        Some(if little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
-    };
-    let directory = long(4)? as usize;
-    let entries = usize::from(short(directory)?);
-    for entry in 0..entries {
-        let at = directory.checked_add(2 + entry * 12)?;
-        if short(at)? == ORIENTATION_TAG {
-            let value = short(at + 8)?;
-            return u8::try_from(value).ok().filter(|value| (1..=8).contains(value));
-        }
-    }
-    None
+    Exif::new(exif)?.orientation()
 }
 
 /// Rotates an image by its orientation; the result has none.

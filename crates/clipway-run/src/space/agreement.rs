@@ -71,7 +71,10 @@ impl Agreement {
         let texts = one.text.as_ref().zip(two.text.as_ref()).filter(|_| is_comparable);
         let texts = texts.and_then(|(one, two)| ProbeAgreement::of(&one.probes, &two.probes));
         let is_known = one.fingerprint == two.fingerprint && one.has_digests() && two.has_digests();
-        let loosest = one.precision.max(two.precision).least_cosine();
+        let rounding = rounding_of_images(one, two);
+        let precision = one.precision.max(two.precision);
+        let loosest =
+            rounding.as_ref().map_or(precision, |_| precision.max(SpacePrecision::Bf16)).least_cosine();
         let worst = [images, texts].into_iter().flatten().map(|probes| probes.worst);
         let worst = worst.reduce(|a, b| if a.is_nan() || a < b { a } else { b });
         // Even if it shows on no probe, a copy at another precision is a copy.
@@ -91,17 +94,21 @@ impl Agreement {
                 );
                 (Verdict::Other, Some(reason))
             }
-            Some(worst) => (Verdict::Other, Some(format!("the weights: the smallest cosine is {worst:.6}"))),
+            Some(worst) => {
+                let what = rounding.as_deref().unwrap_or("the weights");
+                (Verdict::Other, Some(format!("{what}: the smallest cosine is {worst:.6}")))
+            }
         };
         let mut differences = rules;
         differences.extend(reason);
         if verdict == Verdict::Twin {
             let [a, b] = [one.precision.name(), two.precision.name()];
-            differences.push(if is_as_exact {
-                format!("weights: both are rounded to {a}, in other ways")
-            } else {
-                format!("precision: {a} against {b}")
-            });
+            if a != b {
+                differences.push(format!("precision: {a} against {b}"));
+            } else if rounding.is_none() {
+                differences.push(format!("weights: both are rounded to {a}, in other ways"));
+            }
+            differences.extend(rounding);
         }
         Agreement { verdict, least_cosine: loosest, images, texts, differences }
     }
@@ -127,6 +134,16 @@ fn rule_differences(one: &Space, two: &Space) -> Vec<String> {
         found.extend(one.differences(two));
     }
     found
+}
+
+/// How two image towers with the same weights round images otherwise: by the rules of two libraries with the same settings.
+fn rounding_of_images(one: &Space, two: &Space) -> Option<String> {
+    let (one, two) = one.image.as_ref().zip(two.image.as_ref())?;
+    let is_same_tower = one.tower.is_some() && one.tower == two.tower;
+    (is_same_tower && one.pixels.rule != two.pixels.rule).then(|| {
+        let [a, b] = [&one.pixels.rule, &two.pixels.rule];
+        format!("rounding of images: that of {a} against that of {b}")
+    })
 }
 
 /// Why no features were compared.

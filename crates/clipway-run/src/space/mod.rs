@@ -23,12 +23,14 @@
 //! ```
 
 mod agreement;
+mod comparison;
 mod feature;
 mod identity;
 mod precision;
 mod rules;
 
 pub use agreement::{Agreement, ProbeAgreement, Verdict};
+pub use comparison::{ComparisonError, SpaceComparison};
 pub use feature::UnitFeature;
 pub use identity::{Identity, SpaceError};
 pub use precision::SpacePrecision;

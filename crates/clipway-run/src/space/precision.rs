@@ -28,14 +28,18 @@ impl SpacePrecision {
         }
     }
 
-    /// Smallest cosine of a feature with that of the same model in f32: the named tolerances of a verification.
-    pub fn least_cosine(self) -> f64 {
-        let tolerance = match self {
+    /// How far features may be from those of the same model in f32: the named tolerances of a verification.
+    pub fn tolerance(self) -> Tolerance {
+        match self {
             SpacePrecision::F32 => Tolerance::f32(),
             SpacePrecision::Fp16 => Tolerance::fp16(),
             SpacePrecision::Bf16 => Tolerance::bf16(),
             SpacePrecision::Int8 => Tolerance::int8(),
-        };
-        tolerance.cosine
+        }
+    }
+
+    /// Smallest cosine of a feature with that of the same model in f32.
+    pub fn least_cosine(self) -> f64 {
+        self.tolerance().cosine
     }
 }

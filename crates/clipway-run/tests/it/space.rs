@@ -220,6 +220,6 @@ fn towers_of_two_models_have_nothing_to_compare() {
     let found = image.compare(&text);
     assert_eq!(found.verdict, Verdict::Other);
     assert!(found.to_string().contains("no tower in common"), "{found}");
-    // A tower alone is told from the whole model by its fingerprint, and found to be the same by running it.
+    // A tower alone has another fingerprint than the whole model, and running it shows the same features.
     assert_eq!(base().compare(&image).verdict, Verdict::Same);
 }

@@ -1,0 +1,111 @@
+//! `clipway index`.
+
+use std::path::PathBuf;
+
+use clipway_search::Index;
+use serde_json::Value;
+
+use crate::scene::{Scene, emoji};
+use crate::snapshot::{check, check_refused};
+
+/// Copies the images of the demo model.
+fn with_pictures() -> Scene {
+    let scene = Scene::new();
+    std::fs::create_dir(scene.path("images")).expect("a folder");
+    for entry in std::fs::read_dir(emoji().join("pictures")).expect("pictures") {
+        let entry = entry.expect("an image");
+        std::fs::copy(entry.path(), scene.path("images").join(entry.file_name())).expect("a copy");
+    }
+    scene
+}
+
+fn counts(report: &Value) -> [u64; 6] {
+    ["images", "embedded", "reused", "unchanged", "removed", "unreadable"]
+        .map(|key| report[key].as_u64().expect("a number"))
+}
+
+const FILL: [&str; 4] = ["index", "images", "--index", "all.index"];
+
+#[test]
+fn an_index_is_made_and_kept_up_to_date() {
+    let scene = with_pictures();
+    let first = scene.run(&[&FILL[..], &["--model", "EXPORTED", "--json"]].concat()).ended(0).json();
+    assert_eq!(counts(&first), [12, 12, 0, 0, 0, 0]);
+    assert_eq!(first["fingerprint"].as_str().map(str::len), Some(16));
+    // The index names its model. Moved and copied images keep their vectors.
+    std::fs::rename(scene.path("images/lion.png"), scene.path("images/king.png")).expect("a move");
+    std::fs::copy(scene.path("images/avocado.png"), scene.path("images/copy.png")).expect("a copy");
+    scene.write("images/torn.png", b"\x89PNG\r\n\x1A\n");
+    scene.write("images/phone.heic", b"x");
+    let second = scene.run(&[&FILL[..], &["--json"]].concat()).ended(1).json();
+    assert_eq!(counts(&second), [14, 0, 2, 11, 1, 1]);
+    assert_eq!(second["unsupported"]["heic"], 1);
+    let index = Index::open(&scene.path("all.index")).expect("an index");
+    assert_eq!((index.info().items, index.info().rows, index.info().dead), (14, 12, 0));
+    std::fs::remove_file(scene.path("images/torn.png")).expect("a removal");
+    check(&scene, "index-again", &FILL);
+}
+
+#[test]
+fn another_models_features_do_not_go_into_an_index() {
+    let scene = with_pictures();
+    scene.run(&[&FILL[..], &["--model", "EXPORTED", "--quiet"]].concat()).ended(0);
+    let export =
+        ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--no-verify", "--quiet"];
+    let other = ["--image-mean", "0.5", "0.5", "0.5", "--out", "other"];
+    scene.run(&[&export[..], &other].concat()).ended(0);
+    scene.run(&[&export[..], &["--precision", "fp16", "--out", "half"]].concat()).ended(0);
+    for (name, model) in [("other-space", "other"), ("twin", "half")] {
+        check_refused(&scene, &format!("index-{name}"), &[&FILL[..], &["--model", model]].concat());
+    }
+    check_refused(&scene, "index-compute", &[&FILL[..], &["--compute", "int8"]].concat());
+}
+
+#[test]
+fn what_cannot_be_indexed_is_refused() {
+    let scene = with_pictures();
+    check_refused(&scene, "index-no-model", &FILL);
+    check_refused(&scene, "index-no-folder", &["index", "nowhere", "--index", "x", "--model", "EXPORTED"]);
+    let pattern = [&FILL[..], &["--model", "EXPORTED", "--exclude", "[a"]].concat();
+    assert!(scene.run(&pattern).ended(2).stderr.contains("invalid value '[a' for '--exclude <GLOB>'"));
+    check_refused(&scene, "index-no-index", &["index", "images", "--index", "images", "--model", "EXPORTED"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_what_was_done() {
+    use std::io::Read;
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    let scene = with_pictures();
+    let lion = std::fs::read(scene.path("images/lion.png")).expect("an image");
+    for number in 0..3000 {
+        // Bytes after the end of a PNG change its hash, and nothing else.
+        let mut bytes = lion.clone();
+        bytes.extend(format!("{number}").bytes());
+        scene.write(&format!("images/{number}.png"), bytes);
+    }
+    let mut command = scene.command(&[&FILL[..], &["--model", "EXPORTED"]].concat());
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the binary runs");
+    let rows = || -> u64 {
+        std::fs::metadata(scene.path("all.index/rows.f16")).map_or(0, |metadata| metadata.len() / 256)
+    };
+    let clock = Instant::now();
+    while rows() < 100 && clock.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill").success());
+    let status = child.wait().expect("it ends");
+    let mut said = String::new();
+    child.stderr.take().expect("stderr").read_to_string(&mut said).expect("its last words");
+    assert_eq!(status.code(), Some(130), "{said}");
+    assert!(said.contains("interrupted; "), "{said}");
+    let items = Index::open(&scene.path("all.index")).expect("an index").info().items;
+    assert!((100..3012).contains(&items), "{items}: {said}");
+    let rest = scene.run(&[&FILL[..], &["--json"]].concat()).ended(0).json();
+    assert_eq!(counts(&rest), [3012, 3012 - items, 0, items, 0, 0]);
+    let index: PathBuf = scene.path("all.index");
+    assert_eq!(Index::open(&index).expect("an index").info().rows, 3012, "nothing was embedded twice");
+}
