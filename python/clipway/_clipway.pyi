@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Model", "Tokenizer", "__version__", "_reload", "command", "command_help", "main"]
+
 __version__: str
 
 class _ArrowArray(Protocol):

@@ -2,7 +2,8 @@
 
     python ray_data.py --model out/model --images /data/images --out /data/features --checkpoint /data/checkpoint
 
-One row per image: `path`, `embedding` (a fixed-size list of float32) and `error`, which is null where the image could be read.
+One row per image: `path`, `embedding` (a fixed-size list of float32) and `error`, which is null where the image could be read;
+the embedding of an unreadable image is NaN, since pyarrow cannot read nulls of fixed-size lists back from Parquet.
 A run that was killed is started again with the same command: images whose rows are written are left out, so each has one row.
 The checkpoint needs a folder of its own; with several machines, model, output and checkpoint lie where all of them see them.
 """
@@ -33,8 +34,6 @@ class Embed:
 
         features = self.model.encode_image(batch["bytes"], on_error=note)
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), self.model.dims)
-        nulls = pa.array([error is not None for error in errors])
-        column = pa.FixedSizeListArray.from_arrays(column.values, self.model.dims, mask=nulls)
         return pa.table({"path": batch["path"], "embedding": column, "error": pa.array(errors, pa.string())})
 
 
@@ -49,7 +48,7 @@ def images(place: str, kind: str) -> Any:
         names = [name for name in ("jpg", "jpeg", "png", "webp") if sample.get(name) is not None]
         return {"path": sample["__key__"], "bytes": sample[names[0]] if names else b""}
 
-    return ray.data.read_webdataset(place, decoder=False).map(row)
+    return ray.data.read_webdataset(place, decoder=None).map(row)
 
 
 def main() -> None:

@@ -52,24 +52,28 @@ def write_safetensors(path: pathlib.Path, tensors: dict[str, np.ndarray]) -> Non
 
 
 def small_model(place: pathlib.Path, config: dict[str, Any]) -> pathlib.Path:
-    """A folder with random weights. Their names and shapes come from the refusal of a file that has none of them."""
+    """A folder with random weights. Their names and shapes come from the refusal of a file that lacks them."""
     place.mkdir()
     preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3}
     (place / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
-    weights = place / "open_clip_model.safetensors"
-    write_safetensors(weights, {"logit_scale": np.array(2.0, dtype=np.float32)})
+    weights, random = place / "open_clip_model.safetensors", np.random.default_rng(7)
+
+    def drawn(shape: list[int]) -> np.ndarray:
+        return np.asarray(random.normal(scale=0.1, size=shape), dtype=np.float32)
+
+    prefix = "text." if config.get("custom_text") else ""
+    tensors = {f"{prefix}positional_embedding": drawn([16, 32]), "visual.conv1.weight": drawn([1])}
+    write_safetensors(weights, tensors)
     with pytest.raises(clipway.ClipwayError) as refused:
         clipway.Model.load(place)
-    random = np.random.default_rng(7)
-    tensors = {"logit_scale": np.array(2.0, dtype=np.float32)}
-    for missing in refused.value.details["differences"]:
-        name, shape = missing["tensor"], missing["expected"]["shape"]
-        if name.endswith("num_batches_tracked"):
-            tensors[name] = np.zeros(shape, dtype=np.int64)
-            continue
-        tensors[name] = np.asarray(random.normal(scale=0.1, size=shape), dtype=np.float32)
+    assert refused.value.code == "mismatch"
+    for difference in refused.value.details["differences"]:
+        name, shape = difference["name"], difference.get("shape", difference.get("expected"))
+        tensors[name] = drawn(shape)
         if name.endswith("running_var"):
             tensors[name] = np.abs(tensors[name]) + np.float32(0.5)
+        elif name.endswith("num_batches_tracked"):
+            tensors[name] = np.zeros(shape, dtype=np.int64)
     write_safetensors(weights, tensors)
     return place
 

@@ -57,7 +57,6 @@ IMAGES: list[tuple[str, Any, type[Exception], str]] = [
     ("an odd mode", Image.new("YCbCr", (4, 4)), ValueError, "image 1: the PIL mode `YCbCr` is not supported"),
     ("a released view", released(), ValueError, "image 1: "),
     ("a closed map", closed_map(), ValueError, "image 1: "),
-    ("a null byte", "a\0b", ValueError, "image 1|nul"),
 ]
 
 
@@ -66,8 +65,6 @@ IMAGES: list[tuple[str, Any, type[Exception], str]] = [
 def test_an_image_of_another_kind(
     model: clipway.Model, name: str, image: Any, kind: type[Exception], pattern: str, on_error: Any
 ) -> None:
-    if name == "a null byte":
-        pytest.skip("a path that no file can have is an unreadable image")
     with pytest.raises(kind, match=pattern):
         model.encode_image([GOOD, image], on_error=on_error)
     with pytest.raises(kind, match=pattern):
@@ -78,7 +75,7 @@ UNREADABLE: list[tuple[str, Any, str]] = [
     ("no image", b"not an image", "unknown-format"),
     ("empty", b"", "unknown-format"),
     ("cut", GOOD.read_bytes()[:200], "truncated"),
-    ("absent", "/nowhere/x.png", "missing"),
+    ("absent", "/nowhere/x.png", "io"),
     ("a folder", "/", "unsupported"),
     ("a null byte", "a\0b", ""),
 ]
@@ -151,7 +148,7 @@ def test_bad_arguments(model: clipway.Model) -> None:
     any_model: Any = model
     cases: list[tuple[Any, type[Exception], str]] = [
         (lambda: any_model.encode_image([GOOD], batch_size=0), ValueError, "batch_size.*at least 1"),
-        (lambda: any_model.encode_image([GOOD], batch_size=-1), OverflowError, ""),
+        (lambda: any_model.encode_image([GOOD], batch_size=-1), OverflowError, "negative"),
         (lambda: any_model.encode_image([GOOD], on_error="ignore"), ValueError, "on_error"),
         (lambda: any_model.encode_image([GOOD], on_error=3), TypeError, "on_error.*found int"),
         (lambda: any_model.encode_image([GOOD], progress=3), TypeError, "progress.*found int"),
@@ -171,7 +168,7 @@ def test_bad_arguments(model: clipway.Model) -> None:
         (lambda: any_model.encode_tokens(np.zeros((1, 2), np.int64)), ValueError, "expected token ids"),
         (lambda: any_model.encode_tokens(np.zeros((1, 16), np.int32)), TypeError, "found dtype int32"),
         (lambda: any_model.encode_tokens([[1]]), TypeError, "found list"),
-        (lambda: clipway.Model(), TypeError, ""),
+        (lambda: clipway.Model(), TypeError, "constructor|create"),
     ]
     for call, kind, pattern in cases:
         with pytest.raises(kind, match=pattern):
@@ -189,7 +186,7 @@ def test_bad_sources(emoji: pathlib.Path, tmp_path: pathlib.Path) -> None:
     any_load: Any = clipway.Model.load
     with pytest.raises(clipway.ClipwayError) as error:
         any_load(tmp_path / "absent")
-    assert error.value.code == "missing"
+    assert error.value.code == "io"
     with pytest.raises(clipway.ClipwayError) as error:
         any_load("ViT-B-32:openia")
     assert error.value.code == "unknown-tag" and "clipway models" in str(error.value.hint)

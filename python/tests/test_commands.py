@@ -59,7 +59,7 @@ def test_failures_carry_code_hint_and_details(emoji: pathlib.Path, tmp_path: pat
     assert error.value.code in ("exists", "ambiguous-model") and error.value.hint
     with pytest.raises(clipway.ClipwayError) as error:
         clipway.inspect(tmp_path / "absent.pt")
-    assert error.value.code == "missing" and "absent.pt" in str(error.value)
+    assert error.value.code == "io" and "absent.pt" in str(error.value)
     with pytest.raises(TypeError, match="has no option `dryrun`; the nearest is `dry_run`"):
         clipway.export("x", dryrun=True)
     with pytest.raises(TypeError, match="`dry_run`: expected True or False"):
@@ -85,7 +85,7 @@ def test_the_command_is_installed() -> None:
     done = subprocess.run([sys.executable, "-m", "clipway", "embed"], capture_output=True, text=True)
     assert done.returncode == 2 and "Usage" in done.stderr
     done = subprocess.run([sys.executable, "-m", "clipway", "inspect", "/nowhere", "--json"], capture_output=True, text=True)
-    assert done.returncode == 2 and json.loads(done.stdout)["error"]["code"] == "missing"
+    assert done.returncode == 2 and json.loads(done.stdout)["error"]["code"] == "io"
 
 
 def test_the_import_is_fast() -> None:

@@ -32,7 +32,7 @@ def run(folder: pathlib.Path, towers: Literal["both", "image"]) -> NDArray[np.fl
     try:
         clipway.export("a.pt", folder, precision="fp16", to=["open_clip"], dry_run=True)
         clipway.verify(folder, against="a.pt", blocks=True)
-        layout: object = clipway.inspect("a.pt")["layout"]
+        print(clipway.inspect("a.pt")["layout"])
     except clipway.ClipwayError as error:
         print(error.code.upper(), (error.hint or "").upper())
     height, width = model.image_size

@@ -13,10 +13,7 @@ const THREAD_BYTES: usize = 64 << 20;
 ///
 /// # Errors
 /// Too little address space for the threads, threads that cannot be started, and the command's own failure.
-pub fn run<R: Send>(
-    ui: &Ui,
-    command: impl FnOnce() -> Result<R, Failure> + Send,
-) -> Result<R, Failure> {
+pub fn run<R: Send>(ui: &Ui, command: impl FnOnce() -> Result<R, Failure> + Send) -> Result<R, Failure> {
     // Below this the first small allocation that fails would abort the process.
     let bytes = THREAD_BYTES.saturating_mul(ui.threads().saturating_add(1));
     check_room(bytes, || Place::File).map_err(|_| {

@@ -84,14 +84,13 @@ impl Ui {
 
     /// What was kept.
     pub fn into_kept(self) -> Kept {
-        self.kept
-            .map(|kept| kept.into_inner().unwrap_or_else(PoisonError::into_inner))
-            .unwrap_or_default()
+        self.kept.map(|kept| kept.into_inner().unwrap_or_else(PoisonError::into_inner)).unwrap_or_default()
     }
 
     /// Keeps output if that was asked for.
     fn keep(&self, keep: impl FnOnce(&mut Kept)) -> bool {
-        let kept = self.kept.as_ref().map(|kept| keep(&mut kept.lock().unwrap_or_else(PoisonError::into_inner)));
+        let kept =
+            self.kept.as_ref().map(|kept| keep(&mut kept.lock().unwrap_or_else(PoisonError::into_inner)));
         kept.is_some()
     }
 

@@ -46,7 +46,9 @@ pub fn word(name: &str, value: &Bound<'_, PyAny>) -> PyResult<OsString> {
             return cause;
         }
         let found = type_name(value);
-        PyTypeError::new_err(format!("`{name}`: expected a string, a path, a number or a list, found {found}"))
+        PyTypeError::new_err(format!(
+            "`{name}`: expected a string, a path, a number or a list, found {found}"
+        ))
     })?;
     Ok(path.into())
 }

@@ -35,7 +35,9 @@ impl Threads {
         let found = idle().pop();
         let pool = match found {
             Some(pool) => pool,
-            None => ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "clipway-0".to_owned()).build()?,
+            None => {
+                ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "clipway-0".to_owned()).build()?
+            }
         };
         let result = pool.install(work);
         idle().push(pool);

@@ -145,10 +145,7 @@ fn built() -> clap::Command {
 }
 
 impl LoadArguments {
-    fn parsed(
-        source: OsString,
-        options: Vec<(String, OptionValue)>,
-    ) -> Result<LoadArguments, CallError> {
+    fn parsed(source: OsString, options: Vec<(String, OptionValue)>) -> Result<LoadArguments, CallError> {
         let command = built();
         let mut arguments = vec![OsString::from("load")];
         arguments.extend(words::words(&command, options, vec![source])?);

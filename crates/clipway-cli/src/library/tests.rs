@@ -53,7 +53,7 @@ fn a_command_returns_its_result_and_its_failure() {
         Err(CallError::Failed(failure)) => failure.code,
         other => panic!("{other:?}"),
     };
-    assert_eq!(failure("inspect", "/nowhere/at/all"), "missing");
+    assert_eq!(failure("inspect", "/nowhere/at/all"), "io");
     assert_eq!(failure("inspect", ""), "bad-option");
     assert!(matches!(
         call("nothing", Vec::new(), Vec::new(), Arc::default()),

@@ -91,7 +91,9 @@ fn chunk<'py>(pyarrow: &Bound<'py, PyModule>, array: &Bound<'py, PyAny>) -> PyRe
             "int64"
         }
         _ => {
-            return Err(PyTypeError::new_err(format!("expected a column of binary values, found one of {kind}")));
+            return Err(PyTypeError::new_err(format!(
+                "expected a column of binary values, found one of {kind}"
+            )));
         }
     };
     let numpy = py.import("numpy")?;
@@ -102,7 +104,8 @@ fn chunk<'py>(pyarrow: &Bound<'py, PyModule>, array: &Bound<'py, PyAny>) -> PyRe
     };
     let offsets = match offsets {
         Some(offsets) if count > 0 => {
-            let all = numpy.call_method1("frombuffer", (offsets, width))?.call_method1("astype", ("int64",))?;
+            let all =
+                numpy.call_method1("frombuffer", (offsets, width))?.call_method1("astype", ("int64",))?;
             let all = all.cast_into::<PyArray1<i64>>()?.try_readonly().map_err(in_use)?;
             let all = all.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?;
             // A negative offset lies outside of every buffer.

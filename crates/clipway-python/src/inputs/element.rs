@@ -47,7 +47,9 @@ impl<'py> Held<'py> {
         }
         if pillow::is_image(image)? {
             let decoded = pillow::decoded(image, settings.apply_orientation);
-            return decoded.map(|image| Held::Decoded(Box::new(image))).map_err(|cause| named(image.py(), index, cause));
+            return decoded
+                .map(|image| Held::Decoded(Box::new(image)))
+                .map_err(|cause| named(image.py(), index, cause));
         }
         if image.is_instance_of::<PyString>() || image.hasattr("__fspath__")? {
             return image.extract().map(Held::Path).map_err(|cause| named(image.py(), index, cause));

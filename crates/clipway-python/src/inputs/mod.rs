@@ -5,7 +5,9 @@ mod element;
 mod pillow;
 mod texts;
 
-use clipway_run::image::{DecodeLimits, Image, ImageError, Preprocess, Samples, preprocess, to_pixels, transform};
+use clipway_run::image::{
+    DecodeLimits, Image, ImageError, Preprocess, Samples, preprocess, to_pixels, transform,
+};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyIterator, PyMemoryView, PyString};
@@ -56,7 +58,9 @@ impl<'py> Images<'py> {
         }
         let each = images.try_iter().map_err(|_| {
             let found = type_name(images);
-            PyTypeError::new_err(format!("expected a sequence of images, found {found}; an image is {EXPECTED}"))
+            PyTypeError::new_err(format!(
+                "expected a sequence of images, found {found}; an image is {EXPECTED}"
+            ))
         })?;
         Ok((Images::Each(each), images.len().ok()))
     }

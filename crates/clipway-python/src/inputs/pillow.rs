@@ -39,7 +39,9 @@ pub fn decoded(image: &Bound<'_, PyAny>, with_orientation: bool) -> PyResult<Ima
         "I;16" => Samples::Gray16(words(&bytes(image)?)),
         // Little-endian words of big-endian samples: swapped, as Pillow resizes them.
         "I;16B" => Samples::Gray16Swapped(words(&bytes(image)?)),
-        "I" => Samples::Integer(bytes(image)?.as_chunks().0.iter().copied().map(i32::from_ne_bytes).collect()),
+        "I" => {
+            Samples::Integer(bytes(image)?.as_chunks().0.iter().copied().map(i32::from_ne_bytes).collect())
+        }
         "F" => Samples::Real(bytes(image)?.as_chunks().0.iter().copied().map(f32::from_ne_bytes).collect()),
         _ => {
             return Err(PyValueError::new_err(format!(
@@ -64,7 +66,10 @@ fn palette(image: &Bound<'_, PyAny>) -> PyResult<[[u8; 3]; 256]> {
     let py = image.py();
     // An image of every index with the same palette: what it converts to are the colors.
     let row = image.call_method1("crop", ((0, 0, 256, 1),))?;
-    row.call_method1("frombytes", (PyBytes::new(py, &std::array::from_fn::<u8, 256, _>(|index| index as u8)),))?;
+    row.call_method1(
+        "frombytes",
+        (PyBytes::new(py, &std::array::from_fn::<u8, 256, _>(|index| index as u8)),),
+    )?;
     row.getattr("info")?.call_method0("clear")?;
     let colors = row.call_method1("convert", ("RGB",))?.call_method0("tobytes")?.cast_into::<PyBytes>()?;
     let colors = colors.as_bytes().as_chunks::<3>().0;

@@ -13,7 +13,9 @@ use crate::options::type_name;
 /// One text alone, what cannot be iterated, items that are not strings, and strings with lone surrogates.
 pub fn texts(texts: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<PyBackedStr>> {
     if texts.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err(format!("expected a sequence of {what}s, found one: pass `[{what}]`")));
+        return Err(PyTypeError::new_err(format!(
+            "expected a sequence of {what}s, found one: pass `[{what}]`"
+        )));
     }
     let wrong = |_| {
         let found = type_name(texts);

@@ -1,7 +1,9 @@
 //! `clipway.Model`: a model that is loaded, with its methods.
 
 mod encode;
+mod images;
 mod output;
+mod progress;
 
 use std::process;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use crate::inputs::{Images, texts};
 use crate::options::{options, word};
 use crate::threads::Threads;
 use crate::watched::watched;
-use encode::{ImageCall, OnError};
+use images::{ImageCall, OnError};
 use output::Rows;
 pub use output::array2;
 
@@ -77,7 +79,9 @@ impl Model {
             py,
             "processor",
             "the model was loaded before this process was forked, and its threads do not exist here",
-            Some("load the model in this process, or start processes with `multiprocessing.get_context(\"spawn\")`"),
+            Some(
+                "load the model in this process, or start processes with `multiprocessing.get_context(\"spawn\")`",
+            ),
         ))
     }
 }
@@ -145,7 +149,9 @@ impl Model {
     /// Raises ClipwayError for an image that cannot be read, and TypeError or ValueError for one of another kind; each
     /// names the index. KeyboardInterrupt ends the call between two batches.
     #[pyo3(signature = (images, *, normalize=true, batch_size=32, out=None, on_error=None, progress=None))]
-    #[pyo3(text_signature = "($self, images, *, normalize=True, batch_size=32, out=None, on_error='raise', progress=None)")]
+    #[pyo3(
+        text_signature = "($self, images, *, normalize=True, batch_size=32, out=None, on_error='raise', progress=None)"
+    )]
     fn encode_image<'py>(
         &self,
         py: Python<'py>,
@@ -195,7 +201,7 @@ impl Model {
     ) -> PyResult<Bound<'py, PyArray4<f32>>> {
         let inner = self.inner(py)?;
         let (images, _) = Images::of(images)?;
-        encode::pixels(py, inner, images)
+        images::pixels(py, inner, images)
     }
 
     /// Token ids of texts, an int64 array `[texts, context_length]`.
@@ -382,4 +388,3 @@ impl Model {
 pub fn reload(py: Python<'_>, source: &Bound<'_, PyAny>, keywords: &Bound<'_, PyDict>) -> PyResult<Model> {
     Model::open(py, source, keywords, options(Some(keywords))?)
 }
-

@@ -83,7 +83,9 @@ impl<'py> Rows<'py> {
         let Some((writable, array, written)) = self.given else { return array2(py, self.new, self.width) };
         if written != writable.len() {
             let (rows, found) = (writable.len() / self.width.max(1), written / self.width.max(1));
-            return Err(PyValueError::new_err(format!("`out` has {rows} rows, but there were {found} images")));
+            return Err(PyValueError::new_err(format!(
+                "`out` has {rows} rows, but there were {found} images"
+            )));
         }
         Ok(array)
     }
@@ -108,13 +110,17 @@ pub fn contiguous<'py, T: Element, D: Dimension>(
     shape: &str,
 ) -> PyResult<PyReadonlyArray<'py, T, D>> {
     let py = object.py();
-    let wrong = |found: String| PyTypeError::new_err(format!("expected a {name} array {shape}, found {found}"));
+    let wrong =
+        |found: String| PyTypeError::new_err(format!("expected a {name} array {shape}, found {found}"));
     let array = object.cast::<PyUntypedArray>().map_err(|_| wrong(type_name(object)))?;
     if !array.dtype().is_equiv_to(&dtype::<T>(py)) {
         return Err(wrong(format!("dtype {}", array.dtype())));
     }
     if D::NDIM.is_some_and(|dimensions| dimensions != array.ndim()) {
-        return Err(PyValueError::new_err(format!("expected a {name} array {shape}, found {:?}", array.shape())));
+        return Err(PyValueError::new_err(format!(
+            "expected a {name} array {shape}, found {:?}",
+            array.shape()
+        )));
     }
     let array = match array.is_c_contiguous() {
         true => object.clone(),
