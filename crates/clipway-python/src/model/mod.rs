@@ -152,6 +152,7 @@ impl Model {
     #[pyo3(
         text_signature = "($self, images, *, normalize=True, batch_size=32, out=None, on_error='raise', progress=None)"
     )]
+    #[expect(clippy::too_many_arguments, reason = "they are the keywords of Python's method")]
     fn encode_image<'py>(
         &self,
         py: Python<'py>,
