@@ -1,4 +1,4 @@
-//! Who is told how far a call is.
+//! Reports how far a call is.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -6,7 +6,7 @@ use pyo3::types::PyBool;
 
 use crate::options::type_name;
 
-/// Who is told how far a call is.
+/// Reports how far a call is.
 pub struct Progress<'py> {
     function: Option<Bound<'py, PyAny>>,
     total: Option<usize>,
