@@ -89,7 +89,8 @@ def test_the_command_is_installed() -> None:
 
 
 def test_the_import_is_fast() -> None:
-    script = "import time; start = time.perf_counter(); import clipway; print(time.perf_counter() - start)"
+    # The processor's time: what else the machine does is not the import's.
+    script = "import time; start = time.process_time(); import clipway; print(time.process_time() - start)"
     best = min(float(subprocess.check_output([sys.executable, "-c", script])) for _ in range(5))
     print(f"import: {best * 1e3:.0f} ms")
     assert best < 0.05
