@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::ffi::CString;
 
-use clipway_cli::library::{CallError, Failure, OptionError};
+use clipway_cli::library::{CallError, Failure};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -33,7 +33,6 @@ pub fn error_with(
 /// The exception of a failed command.
 pub fn of_call(py: Python<'_>, error: &CallError) -> PyErr {
     match error {
-        CallError::Option(OptionError::Command { .. }) => PyTypeError::new_err(error.to_string()),
         CallError::Option(error) => PyTypeError::new_err(error.to_string()),
         CallError::Failed(failure) => of_failure(py, failure),
     }

@@ -29,6 +29,8 @@ impl Tokenizer {
         source: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Tokenizer> {
+        // As in `Model.load`.
+        py.import("numpy")?;
         let (said, given) = (word("source", source)?, self::options(options)?);
         let tokenizer = watched(py, move |cancel| load_tokenizer(said, given, cancel))?;
         Ok(Tokenizer { tokenizer: tokenizer.map_err(|error| errors::of_call(py, &error))? })

@@ -363,6 +363,8 @@ impl Model {
         keywords: &Bound<'_, PyDict>,
         given: Vec<(String, OptionValue)>,
     ) -> PyResult<Model> {
+        // Imported here, an interrupt or a missing NumPy is an exception; the first array would panic.
+        py.import("numpy")?;
         let said = word("source", source)?;
         let name = said.clone();
         let loaded = watched(py, move |cancel| load(said, given, cancel))?;
