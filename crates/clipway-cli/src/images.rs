@@ -64,9 +64,14 @@ impl Decoded {
 }
 
 impl ImageOptions {
+    /// Which images are decoded.
+    pub fn limits(&self) -> DecodeLimits {
+        DecodeLimits { max_pixels: self.max_pixels }
+    }
+
     /// Encodes images. An unreadable one gives a warning, and the rest are still encoded.
     pub fn encode(&self, paths: &[PathBuf], clip: &Clip, ui: &Ui) -> Result<Decoded, Failure> {
-        let limits = DecodeLimits { max_pixels: self.max_pixels };
+        let limits = self.limits();
         let bar = ui.progress(paths.len() as u64, "images", false);
         let mut decoded = Decoded { apply_orientation: self.apply_orientation, ..Decoded::default() };
         let together = (PASS_BYTES / (4 * clip.pixel_values())).clamp(1, PASS);

@@ -13,13 +13,16 @@ const THREAD_BYTES: usize = 64 << 20;
 ///
 /// # Errors
 /// Too little address space for the threads, threads that cannot be started, and the command's own failure.
-pub fn run(ui: &Ui, command: impl FnOnce() -> Result<bool, Failure> + Send) -> Result<bool, Failure> {
+pub fn run<R: Send>(ui: &Ui, command: impl FnOnce() -> Result<R, Failure> + Send) -> Result<R, Failure> {
     check_threads(ui)?;
     let threads = |error: &dyn std::error::Error| Failure::could_not_run("threads", chain(error));
     if ui.threads() == 1 {
         // The engine starts no threads for one; other parallel work must not start any either.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
-        pool.build_global().map_err(|error| threads(&error))?;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
+        if ui.is_keeping() {
+            return pool.build().map_err(|error| threads(&error))?.install(command);
+        }
+        pool.use_current_thread().build_global().map_err(|error| threads(&error))?;
         return command();
     }
     processor(ui)?.install(command)

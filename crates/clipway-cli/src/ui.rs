@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
-#[cfg(feature = "hub")]
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use clipway_formats::is_invisible;
 use clipway_run::budget::Budget;
@@ -22,8 +20,21 @@ const LONG: usize = 12;
 #[cfg(feature = "hub")]
 pub type Trouble = Arc<Mutex<Option<Failure>>>;
 
+/// What a command run for another program says.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Data, which a program would print to stdout.
+    pub data: String,
+    /// Notes that a user must see.
+    pub notes: Vec<String>,
+    /// Warnings.
+    pub warnings: Vec<String>,
+}
+
 /// The output of a command.
 pub struct Ui {
+    /// Where output is kept instead of printed.
+    kept: Option<Mutex<Kept>>,
     json: bool,
     quiet: bool,
     #[cfg(feature = "hub")]
@@ -45,6 +56,7 @@ impl Ui {
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
         Ui {
+            kept: None,
             json: global.json,
             quiet: global.quiet,
             #[cfg(feature = "hub")]
@@ -58,6 +70,28 @@ impl Ui {
             cancel,
             processor: OnceLock::new(),
         }
+    }
+
+    /// Keeps output instead of printing it, for a program that runs commands.
+    pub fn keeping(global: &Global, cancel: Arc<AtomicBool>) -> Ui {
+        Ui { kept: Some(Mutex::default()), ..Ui::new(global, cancel) }
+    }
+
+    /// Whether output is kept.
+    pub fn is_keeping(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// What was kept.
+    pub fn into_kept(self) -> Kept {
+        self.kept.map(|kept| kept.into_inner().unwrap_or_else(PoisonError::into_inner)).unwrap_or_default()
+    }
+
+    /// Keeps output if that was asked for.
+    fn keep(&self, keep: impl FnOnce(&mut Kept)) -> bool {
+        let kept =
+            self.kept.as_ref().map(|kept| keep(&mut kept.lock().unwrap_or_else(PoisonError::into_inner)));
+        kept.is_some()
     }
 
     /// Whether to write JSON to stdout.
@@ -121,6 +155,9 @@ impl Ui {
     /// # Errors
     /// A stdout that cannot be written to. If it was closed early, as by `head`, the process ends quietly.
     pub fn data(&self, text: &str) -> Result<(), Failure> {
+        if self.keep(|kept| kept.data.push_str(text)) {
+            return Ok(());
+        }
         let mut out = anstream::stdout().lock();
         let written = out.write_all(printable(text).as_bytes()).and_then(|()| out.flush());
         self.ended(written)
@@ -162,19 +199,25 @@ impl Ui {
 
     /// Prints a message for people.
     pub fn say(&self, text: &str) {
-        if !self.quiet {
+        if !self.quiet && !self.is_keeping() {
             let _ = writeln!(anstream::stderr(), "{}", printable(text));
         }
     }
 
     /// Prints a warning, even when quiet.
     pub fn warn(&self, text: &str) {
+        if self.keep(|kept| kept.warnings.push(text.to_owned())) {
+            return;
+        }
         let style = anstyle::AnsiColor::Yellow.on_default().bold();
         let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {}", printable(text));
     }
 
     /// Prints a note that the user must see; it is no failure.
     pub fn note(&self, text: &str) {
+        if self.keep(|kept| kept.notes.push(text.to_owned())) {
+            return;
+        }
         let style = anstyle::AnsiColor::Cyan.on_default().bold();
         if !self.quiet {
             let _ = writeln!(anstream::stderr(), "{style}note:{style:#} {}", printable(text));
@@ -184,7 +227,7 @@ impl Ui {
     /// Says what a client of the Hub waits for, from any thread.
     #[cfg(feature = "hub")]
     pub fn speaker(&self) -> Box<dyn Fn(&str) + Send + Sync> {
-        let quiet = self.quiet;
+        let quiet = self.quiet || self.is_keeping();
         Box::new(move |text| {
             if !quiet {
                 let _ = writeln!(anstream::stderr(), "{}", printable(text));
@@ -236,7 +279,7 @@ impl Ui {
 
     /// A progress bar on stderr; none when quiet or when stderr is not a terminal.
     pub fn progress(&self, length: u64, what: &str, bytes: bool) -> ProgressBar {
-        if self.quiet || !io::stderr().is_terminal() {
+        if self.quiet || self.is_keeping() || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let count = if bytes { "{bytes}/{total_bytes} {bytes_per_sec}" } else { "{pos}/{len} {per_sec}" };
@@ -249,7 +292,7 @@ impl Ui {
 
     /// Shows that work of unknown length goes on.
     pub fn spinner(&self, what: &str) -> ProgressBar {
-        if self.quiet || !io::stderr().is_terminal() {
+        if self.quiet || self.is_keeping() || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let spinner = ProgressBar::new_spinner().with_message(what.to_owned());

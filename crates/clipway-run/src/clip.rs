@@ -2,7 +2,7 @@
 
 use clipway_formats::shown;
 
-use crate::encoder::{Encoder, EncoderError};
+use crate::encoder::{Encoder, EncoderDescription, EncoderError};
 use crate::image::{Image, ImageError, PixelRule, Preprocess, to_pixels, transform};
 use crate::text::{EncodedBatch, Tokenizer, TokenizerError};
 use crate::tower::{Intermediate, TowerInput};
@@ -91,6 +91,11 @@ impl Clip {
     /// Whether texts can be encoded.
     pub fn has_text_tower(&self) -> bool {
         self.encoder.text_input().is_some()
+    }
+
+    /// Describes the towers.
+    pub fn describe(&self) -> EncoderDescription {
+        self.encoder.describe()
     }
 
     /// The preprocessing of images.
