@@ -17,7 +17,7 @@ pub use load::{LoadedModel, load, load_help, load_tokenizer};
 pub use words::{OptionError, OptionValue};
 
 use crate::ui::{Kept, Ui};
-use crate::{Arguments, bad_option, pool};
+use crate::{Arguments, bad_option};
 
 /// What a command that ran has to say.
 #[derive(Debug)]
