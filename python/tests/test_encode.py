@@ -129,6 +129,7 @@ def test_what_a_model_says_of_itself(model: clipway.Model, emoji: pathlib.Path) 
     assert (model.dims, model.threads, model.logit_bias) == (128, 1, None)
     assert model.image_size == (48, 48) or len(model.image_size) == 2
     assert model.logit_scale > 1
+    assert model.fingerprint and model.fingerprint == clipway.Model.load(emoji, towers="image").fingerprint
     info = model.info
     assert info["path"] == str(emoji) and info["model"]["embed_dim"] == 128
     assert info["preprocess"]["rule"] == "open_clip" and info["preprocess"]["size"] == list(model.image_size)

@@ -15,12 +15,14 @@ use clipway_run::clip::{Clip, ClipError};
 use clipway_run::engine::{Passes, Processor};
 use clipway_run::load::{self, LoadError, LoadOptions};
 use clipway_run::onnx::{OnnxError, OnnxFolder, OnnxFolderError, OnnxRuntime, OrtProvider};
+use clipway_run::space::Identity;
 
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
 use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
 use crate::source_name::SourceName;
 use crate::ui::Ui;
+use crate::verification::space_failure;
 use crate::{hints, pool};
 
 /// Which weights of a checkpoint to use.
@@ -207,6 +209,19 @@ pub fn resolve(checkpoint: &Arc<Checkpoint>, options: &SourceOptions) -> Result<
     Source::of(Arc::clone(checkpoint), options).map_err(|error| source_failure(&error))
 }
 
+/// What a model was loaded from; nothing is known of ONNX graphs.
+#[derive(Debug)]
+pub struct Origin(Option<(Source, LoadOptions)>);
+
+impl Origin {
+    /// The fingerprint of the space of the model's features. The weights are read if no `clipway.json` lists them.
+    pub fn fingerprint(&self, clip: &Clip) -> Result<Option<String>, Failure> {
+        let Some((source, load)) = &self.0 else { return Ok(None) };
+        let identity = Identity::of(source, clip, load).map_err(|error| space_failure(&error))?;
+        Ok(Some(identity.fingerprint().to_owned()))
+    }
+}
+
 /// Loads towers of a folder or another source to run them: the requested ones that exist.
 pub fn load_to_run(
     name: &SourceName,
@@ -216,12 +231,13 @@ pub fn load_to_run(
     run: &RunArguments,
     apply_orientation: bool,
     ui: &Ui,
-) -> Result<Clip, Failure> {
+) -> Result<(Clip, Origin), Failure> {
     if let Some(folder) = graphs(name, arguments.backend)? {
         for note in folder.contract.iter().flat_map(|contract| &contract.notes) {
             ui.note(note);
         }
-        return folder.load(towers).map_err(|error| onnx_failure(&error));
+        let clip = folder.load(towers).map_err(|error| onnx_failure(&error))?;
+        return Ok((clip, Origin(None)));
     }
     let (tokenizer, compute) = (reading.tokenizer.clone(), run.compute());
     let load =
@@ -232,7 +248,8 @@ pub fn load_to_run(
     for note in source.notes() {
         ui.note(note);
     }
-    Clip::load(&source, &load).map_err(|error| load_failure(&error))
+    let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
+    Ok((clip, Origin(Some((source, load)))))
 }
 
 /// The ONNX graphs of a path, where they are to be run as they are.

@@ -2,14 +2,13 @@
 
 use clipway_model::artifact::{Artifact, Report};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// What the server says about its model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ModelInfo {
     /// Names by which requests may ask for it; the first one is in answers.
     pub names: Vec<String>,
-    /// SHA-256 of the names, dtypes and hashes of all tensors, if an artifact states them.
+    /// The fingerprint of the space of its features (`clipway_run::space`); `None` for ONNX graphs.
     pub fingerprint: Option<String>,
     /// Whether the artifact has the report of a verification that passed; `None` without an artifact or a report.
     pub verified: Option<bool>,
@@ -19,11 +18,11 @@ pub struct ModelInfo {
 
 impl ModelInfo {
     /// A model with these names, read from an artifact if it has one.
-    pub fn new(names: Vec<String>, artifact: Option<&Artifact>) -> ModelInfo {
+    pub fn new(names: Vec<String>, fingerprint: Option<String>, artifact: Option<&Artifact>) -> ModelInfo {
         let report = artifact.and_then(|artifact| artifact.verification.as_ref());
         ModelInfo {
             names,
-            fingerprint: artifact.map(fingerprint),
+            fingerprint,
             verified: report.map(|report| report.passed),
             verification: report.map(Report::summary),
         }
@@ -33,12 +32,4 @@ impl ModelInfo {
     pub fn name(&self) -> &str {
         self.names.first().map_or("clip", String::as_str)
     }
-}
-
-fn fingerprint(artifact: &Artifact) -> String {
-    let mut hash = Sha256::new();
-    for (name, tensor) in &artifact.tensors {
-        hash.update(format!("{name}\0{}\0{}\n", tensor.dtype, tensor.sha256));
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -252,7 +252,7 @@ impl Classify {
 
     fn load(&self, ui: &Ui) -> Result<Clip, Failure> {
         let orientation = self.image_options.apply_orientation;
-        let clip = source::load_to_run(
+        let (clip, _) = source::load_to_run(
             &self.model_folder,
             &self.source,
             &self.reading,

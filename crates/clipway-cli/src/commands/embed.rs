@@ -99,7 +99,7 @@ impl Embed {
             (true, _) => Towers::Text,
             (false, false) => Towers::Both,
         };
-        let clip = source::load_to_run(
+        let (clip, _) = source::load_to_run(
             &self.model_folder,
             &self.source,
             &self.reading,

@@ -92,8 +92,8 @@ impl Serve {
             hub::bring(source, Reads::Weights, ui)?;
         }
         let keys = self.keys()?;
-        let clip = pool::processor(ui)?.install(|| self.load(ui))?;
-        let model = self.model()?;
+        let (clip, fingerprint) = pool::processor(ui)?.install(|| self.load(ui))?;
+        let model = self.model(fingerprint)?;
         let (said, logger) = (model.clone(), Logger::start());
         let options = ServeOptions {
             address: self.listen,
@@ -119,8 +119,9 @@ impl Serve {
         Ok(true)
     }
 
-    fn load(&self, ui: &Ui) -> Result<Clip, Failure> {
-        source::load_to_run(
+    /// The model, and the fingerprint of its features' space.
+    fn load(&self, ui: &Ui) -> Result<(Clip, Option<String>), Failure> {
+        let (clip, origin) = source::load_to_run(
             &self.source.name,
             &self.arguments,
             &self.reading,
@@ -128,11 +129,13 @@ impl Serve {
             &self.run,
             self.image_options.apply_orientation,
             ui,
-        )
+        )?;
+        let fingerprint = origin.fingerprint(&clip)?;
+        Ok((clip, fingerprint))
     }
 
     /// Names of the model, and what its artifact says.
-    fn model(&self) -> Result<ModelInfo, Failure> {
+    fn model(&self, fingerprint: Option<String>) -> Result<ModelInfo, Failure> {
         let path = &*self.source.name;
         // A folder of ONNX files alone is no checkpoint, and says nothing.
         let checkpoint = self.arguments.open(&self.source.name).ok();
@@ -143,7 +146,7 @@ impl Serve {
             names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
             names.dedup();
         }
-        Ok(ModelInfo::new(names, artifact))
+        Ok(ModelInfo::new(names, fingerprint, artifact))
     }
 
     fn keys(&self) -> Result<Keys, Failure> {

@@ -23,7 +23,7 @@ use crate::hub::{self, Reads};
 use crate::images::ImageOptions;
 use crate::options::{Global, RunArguments};
 use crate::reading::ReadingOptions;
-use crate::source::{self, MainSource, SourceArguments};
+use crate::source::{self, MainSource, Origin, SourceArguments};
 use crate::ui::{Kept, Ui};
 use crate::{bad_option, pool};
 
@@ -92,6 +92,23 @@ pub struct LoadedModel {
     pub notes: Vec<String>,
     /// Warnings.
     pub warnings: Vec<String>,
+    /// What it was loaded from.
+    pub origin: ModelOrigin,
+}
+
+/// What a model was loaded from.
+#[derive(Debug)]
+pub struct ModelOrigin(Origin);
+
+impl ModelOrigin {
+    /// The fingerprint of the space of its features; `None` for ONNX graphs. The weights are read again if no `clipway.json`
+    /// lists them.
+    ///
+    /// # Errors
+    /// Weights or a tokenizer that cannot be read any more.
+    pub fn fingerprint(&self, clip: &Clip) -> Result<Option<String>, CallError> {
+        Ok(self.0.fingerprint(clip)?)
+    }
 }
 
 /// Loads a model: the source and options as `clipway embed` takes them.
@@ -105,11 +122,12 @@ pub fn load(
 ) -> Result<LoadedModel, CallError> {
     let mut parsed = LoadArguments::parsed(source, options)?;
     let ui = Ui::keeping(&parsed.global, cancel);
-    let clip = pool::run(&ui, || parsed.load(&ui)).map_err(|failure| ui.cause(failure))?;
+    let (clip, origin) = pool::run(&ui, || parsed.load(&ui)).map_err(|failure| ui.cause(failure))?;
     let processor = pool::processor(&ui)?.clone();
     let limits = parsed.image_options.limits();
     let Kept { notes, warnings, .. } = ui.into_kept();
-    Ok(LoadedModel { clip, processor, limits, path: parsed.source.name.to_path_buf(), notes, warnings })
+    let (path, origin) = (parsed.source.name.to_path_buf(), ModelOrigin(origin));
+    Ok(LoadedModel { clip, processor, limits, path, notes, warnings, origin })
 }
 
 /// Loads the tokenizer of a source without its weights, or that of a registered model whose vocabulary is CLIP's.
@@ -176,7 +194,7 @@ impl LoadArguments {
         Ok(found.map(|found| found.tokenizer.tokenizer))
     }
 
-    fn load(&mut self, ui: &Ui) -> Result<Clip, Failure> {
+    fn load(&mut self, ui: &Ui) -> Result<(Clip, Origin), Failure> {
         for source in self.arguments.sources(&mut self.source.name)? {
             hub::bring(source, Reads::Weights, ui)?;
         }

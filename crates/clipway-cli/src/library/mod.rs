@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use clap::{CommandFactory, FromArgMatches};
 
 pub use crate::failure::Failure;
-pub use load::{LoadedModel, load, load_help, load_tokenizer};
+pub use load::{LoadedModel, ModelOrigin, load, load_help, load_tokenizer};
 pub use words::{OptionError, OptionValue};
 
 use crate::ui::{Kept, Ui};

@@ -37,6 +37,7 @@ impl Server {
         }
         let said: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(said["model"]["names"], json!(["demo"]));
+        assert_eq!(said["model"]["fingerprint"].as_str().map(str::len), Some(16));
         let address = said["address"].as_str().expect("an address").trim_start_matches("http://").to_owned();
         Server { child, address }
     }

@@ -8,7 +8,7 @@ mod progress;
 use std::process;
 use std::sync::Arc;
 
-use clipway_cli::library::{LoadedModel, OptionValue, load};
+use clipway_cli::library::{LoadedModel, ModelOrigin, OptionValue, load};
 use clipway_model::config::PixelRule;
 use clipway_run::ClassifyError;
 use clipway_run::clip::{Clip, ClipError};
@@ -53,6 +53,7 @@ struct Inner {
     limits: DecodeLimits,
     path: std::path::PathBuf,
     notes: Vec<String>,
+    origin: ModelOrigin,
     /// The process that loaded the model: its threads do not survive a fork.
     process: u32,
 }
@@ -310,6 +311,15 @@ impl Model {
         self.inner.clip.logit_bias()
     }
 
+    /// Fingerprint of the space of the features: models with the same one give the same features. None for ONNX graphs.
+    /// The weights of a source without a `clipway.json` are read again for it.
+    #[getter]
+    fn fingerprint(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let inner = self.inner(py)?;
+        let found = inner.run(py, || inner.origin.fingerprint(&inner.clip))?;
+        found.map_err(|error| errors::of_call(py, &error))
+    }
+
     /// Number of threads that a call computes with.
     #[getter]
     fn threads(&self) -> usize {
@@ -369,14 +379,14 @@ impl Model {
         let name = said.clone();
         let loaded = watched(py, move |cancel| load(said, given, cancel))?;
         let loaded = loaded.map_err(|error| errors::of_call(py, &error))?;
-        let LoadedModel { clip, processor, limits, path, notes, warnings } = loaded;
+        let LoadedModel { clip, processor, limits, path, notes, warnings, origin } = loaded;
         errors::say(py, &notes, &warnings)?;
         // A copy may be made where the working folder is another.
         let path = std::path::absolute(&path).unwrap_or(path);
         let is_path = std::path::Path::new(&name).exists();
         let source = if is_path { path.clone().into_os_string() } else { name };
         let threads = Threads::new(processor);
-        let inner = Inner { clip, threads, limits, path, notes, process: process::id() };
+        let inner = Inner { clip, threads, limits, path, notes, origin, process: process::id() };
         Ok(Model {
             inner: Arc::new(inner),
             source: source.into_pyobject(py)?.into_any().unbind(),
