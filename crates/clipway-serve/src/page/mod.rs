@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 const HTML: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const STYLE: &str = concat!(include_str!("page.css"), include_str!("search.css"));
+const SCRIPT: &str = concat!(include_str!("page.js"), include_str!("search.js"));
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// What is served as it is.

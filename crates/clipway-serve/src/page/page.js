@@ -24,7 +24,8 @@ async function connect() {
     const info = await fetch("/info", { headers: headers() });
     $("key-form").hidden = info.status !== 401;
     if (info.status === 401) return say("state", key ? "This key is not accepted." : "This server needs an API key.", true);
-    const { dimensions, verified } = await info.json();
+    const { dimensions, verified, index } = await info.json();
+    if (index) startSearch(index);
     const model = `${dimensions} dimensions${verified === true ? ", verified" : ""}`;
     say("state", ready.ok ? `Ready · ${model}` : "The model is not ready.", !ready.ok);
     later();
@@ -162,31 +163,34 @@ function curl() {
   return `${body} | curl -s ${quoted(`${location.origin}/v1/classify`)} -H 'content-type: application/json'${auth} -d @-`;
 }
 
-async function copy(text) {
+async function copy(text, status = "copied") {
   try {
     await navigator.clipboard.writeText(text);
-    say("copied", "Copied.");
+    say(status, "Copied.");
   } catch {
     const area = element("textarea", { value: text, className: "sr-only" });
     document.body.append(area);
     area.select();
-    say("copied", document.execCommand("copy") ? "Copied." : "The browser does not allow it.");
+    say(status, document.execCommand("copy") ? "Copied." : "The browser does not allow it.");
     area.remove();
   }
 }
+
+// What is dropped or pasted is for the tab that is shown.
+const take = (files) => ($("search").hidden ? add(files) : searchFile(files[0]));
 
 $("files").onchange = ({ target }) => { add([...target.files]); target.value = ""; };
 $("drop").onclick = () => $("files").click();
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
-    $("drop").classList.toggle("over", name === "dragover");
-    if (name === "drop") add([...event.dataTransfer.files]);
+    for (const id of ["drop", "search-drop"]) $(id).classList.toggle("over", name === "dragover");
+    if (name === "drop") take([...event.dataTransfer.files]);
   });
 }
 document.addEventListener("paste", ({ clipboardData }) => {
   const files = [...clipboardData.files].filter((file) => file.type.startsWith("image/"));
-  if (files.length) add(files);
+  if (files.length) take(files);
 });
 $("labels").oninput = later;
 $("template").oninput = later;
