@@ -214,11 +214,15 @@ pub fn resolve(checkpoint: &Arc<Checkpoint>, options: &SourceOptions) -> Result<
 pub struct Origin(Option<(Source, LoadOptions)>);
 
 impl Origin {
-    /// The fingerprint of the space of the model's features. The weights are read if no `clipway.json` lists them.
-    pub fn fingerprint(&self, clip: &Clip) -> Result<Option<String>, Failure> {
+    /// What the model's features are of; `None` for ONNX graphs. The weights are read if no `clipway.json` lists them.
+    pub fn identity(&self, clip: &Clip) -> Result<Option<Identity>, Failure> {
         let Some((source, load)) = &self.0 else { return Ok(None) };
-        let identity = Identity::of(source, clip, load).map_err(|error| space_failure(&error))?;
-        Ok(Some(identity.fingerprint().to_owned()))
+        Identity::of(source, clip, load).map(Some).map_err(|error| space_failure(&error))
+    }
+
+    /// The fingerprint of the space of the model's features, as [`Origin::identity`].
+    pub fn fingerprint(&self, clip: &Clip) -> Result<Option<String>, Failure> {
+        Ok(self.identity(clip)?.map(|identity| identity.fingerprint().to_owned()))
     }
 }
 

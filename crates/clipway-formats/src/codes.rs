@@ -70,6 +70,8 @@ pub const CODES: &[(&str, &str)] = &[
     ("serve-full", "the server's queue is full"),
     ("serve-host", "the `Host` or `Origin` of a request is not the server's"),
     ("serve-method", "the route takes another HTTP method"),
+    ("serve-no-image", "the file of an indexed image is gone, or is another than was indexed"),
+    ("serve-no-index", "the server has no index"),
     ("serve-no-route", "the server has no such route"),
     ("serve-not-ready", "the server is not ready"),
     ("serve-overloaded", "the request would wait too long"),

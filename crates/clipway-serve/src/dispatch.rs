@@ -135,7 +135,7 @@ impl App {
         if !route.patient && route.kinds.contains(&Kind::Image) && starts_with_image(&body) {
             self.check_wait(&[Kind::Image])?;
         }
-        Ok(Call { headers: parts.headers, body, held })
+        Ok(Call { uri: parts.uri, headers: parts.headers, body, held })
     }
 
     /// Refuses a request before its body is read, if whatever it asks for would wait too long.

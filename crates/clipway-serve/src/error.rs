@@ -8,6 +8,7 @@ use clipway_run::image::ImageError;
 use clipway_run::zero_shot::TemplateError;
 
 use crate::engine::{EngineError, Refused};
+use crate::gallery::GalleryError;
 
 /// A request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +116,12 @@ pub enum RequestError {
         /// Its value.
         found: String,
     },
+    /// The server has no index.
+    #[error("this server has no index to search")]
+    NoIndex,
+    /// The index has no answer.
+    #[error(transparent)]
+    Gallery(#[from] GalleryError),
     /// No such route.
     #[error("there is no route `{0}`")]
     NoRoute(String),
@@ -194,6 +201,8 @@ impl RequestError {
             RequestError::Timeout(_) => "serve-timeout",
             RequestError::Unauthorized => "serve-unauthorized",
             RequestError::Host { .. } => "serve-host",
+            RequestError::NoIndex => "serve-no-index",
+            RequestError::Gallery(error) => error.code(),
             RequestError::NoRoute(_) => "serve-no-route",
             RequestError::Method(_) => "serve-method",
             RequestError::Task(_) => "serve-task",
@@ -218,7 +227,8 @@ impl RequestError {
             },
             RequestError::Unauthorized => 401,
             RequestError::Host { .. } => 403,
-            RequestError::UnknownModel { .. } | RequestError::NoRoute(_) => 404,
+            RequestError::Gallery(error) => error.status(),
+            RequestError::UnknownModel { .. } | RequestError::NoIndex | RequestError::NoRoute(_) => 404,
             RequestError::Method(_) => 405,
             RequestError::Slow => 408,
             RequestError::TooLarge { .. } | RequestError::BodyTooLarge { .. } => 413,

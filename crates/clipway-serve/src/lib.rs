@@ -1,5 +1,5 @@
 //! Serves a CLIP model over HTTP: the APIs of OpenAI, text-embeddings-inference, Cohere and immich, zero-shot
-//! classification, and a page for browsers.
+//! classification, search in an index of images, and a page for browsers.
 //!
 //! This is the only crate that listens, and it reaches out to nobody. A [`Server`] owns an [`engine::Engine`], a queue
 //! in front of the model that knows no HTTP; `http` keeps slow and malformed clients away before a request is
@@ -12,12 +12,14 @@ pub mod limits;
 pub mod metrics;
 pub mod engine;
 pub mod error;
+pub mod gallery;
 pub mod parse;
 mod auth;
 mod http;
 mod log;
 mod model_info;
 mod page;
+mod thumb;
 mod app;
 mod routes;
 mod dispatch;

@@ -8,9 +8,10 @@ use clipway_run::clip::Clip;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
-use crate::app::{App, Ids};
+use crate::app::{App, Ids, SHELF_THREADS, Shelf};
 use crate::auth::{Hosts, Keys};
 use crate::engine::{Engine, StartError};
+use crate::gallery::Gallery;
 use crate::http::{Door, accept};
 use crate::limits::Limits;
 use crate::log::Log;
@@ -42,6 +43,8 @@ pub struct ServeOptions {
     pub hosts: Vec<String>,
     /// What the server says about its model.
     pub model: ModelInfo,
+    /// The index that is searched; its features are of the model's space.
+    pub gallery: Option<Arc<dyn Gallery>>,
     /// Takes each answered request.
     pub log: Log,
 }
@@ -114,13 +117,13 @@ impl Server {
     /// # Errors
     /// [`ServeError`].
     pub fn start(clip: Arc<Clip>, options: ServeOptions) -> Result<Server, ServeError> {
-        let ServeOptions { address, limits, keys, without_keys, hosts, model, log } = options;
+        let ServeOptions { address, limits, keys, without_keys, hosts, model, gallery, log } = options;
         if !address.ip().is_loopback() && !keys.are_needed() && !without_keys {
             return Err(ServeError::Unprotected { address });
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
-            .max_blocking_threads(rayon::current_num_threads().max(2))
+            .max_blocking_threads(rayon::current_num_threads().max(2) + SHELF_THREADS)
             .thread_name("clipway-http")
             .enable_io()
             .enable_time()
@@ -139,6 +142,7 @@ impl Server {
         let app = Arc::new(App {
             parse: Arc::new(ParseLimits::of(&limits, &model.names, clip.embed_dim())),
             page: Page::new(model.name()),
+            shelf: gallery.map(Shelf::new),
             hosts: Hosts::of(address.ip(), &hosts),
             ids: Ids::new(),
             limits: Arc::clone(&limits),

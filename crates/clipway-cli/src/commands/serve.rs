@@ -13,6 +13,8 @@ use clipway_formats::shown_path;
 use clipway_model::input;
 use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
+use clipway_run::space::Identity;
+use clipway_serve::gallery::Gallery;
 use clipway_serve::{Answered, Keys, Limits, Log, ModelInfo, ServeError, ServeOptions, Server};
 use serde_json::json;
 
@@ -21,12 +23,14 @@ use crate::hub::{self, Reads};
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
 use crate::reading::ReadingOptions;
+#[cfg(feature = "search")]
+use crate::searching::Served;
 use crate::signals;
 use crate::source::{self, MainSource, SourceArguments};
 use crate::ui::{Ui, printable};
 use crate::{pool, serve_limits::LimitOptions};
 
-/// Serve embeddings and zero-shot classification over HTTP, with a page for browsers
+/// Serve embeddings, zero-shot classification and the images of an index over HTTP, with a page for browsers
 #[derive(Args)]
 pub struct Serve {
     #[command(flatten)]
@@ -52,6 +56,11 @@ pub struct Serve {
     /// A name besides the address by which browsers reach the server, such as that of a proxy; may be repeated
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
+
+    /// An index whose images `/v1/search` and the page find
+    #[cfg(feature = "search")]
+    #[arg(long, value_name = "DIR")]
+    index: Option<PathBuf>,
 
     /// How requests are logged to stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -84,6 +93,14 @@ enum LogFormat {
     Off,
 }
 
+/// What is served.
+struct Loaded {
+    clip: Clip,
+    /// The fingerprint of the space of its features; `None` for ONNX graphs.
+    fingerprint: Option<String>,
+    gallery: Option<Arc<dyn Gallery>>,
+}
+
 impl Serve {
     /// Loads the model, and serves it until an interrupt.
     pub fn run(mut self, ui: &Ui) -> Result<bool, Failure> {
@@ -92,7 +109,7 @@ impl Serve {
             hub::bring(source, Reads::Weights, ui)?;
         }
         let keys = self.keys()?;
-        let (clip, fingerprint) = pool::processor(ui)?.install(|| self.load(ui))?;
+        let Loaded { clip, fingerprint, gallery } = pool::processor(ui)?.install(|| self.load(ui))?;
         let model = self.model(fingerprint)?;
         let (said, logger) = (model.clone(), Logger::start());
         let options = ServeOptions {
@@ -102,6 +119,7 @@ impl Serve {
             without_keys: self.no_auth,
             hosts: self.allow_host,
             model,
+            gallery,
             log: logger.log(self.log),
         };
         let drain = options.limits.drain;
@@ -119,8 +137,8 @@ impl Serve {
         Ok(true)
     }
 
-    /// The model, and the fingerprint of its features' space.
-    fn load(&self, ui: &Ui) -> Result<(Clip, Option<String>), Failure> {
+    /// The model, and the index if there is one.
+    fn load(&self, ui: &Ui) -> Result<Loaded, Failure> {
         let (clip, origin) = source::load_to_run(
             &self.source.name,
             &self.arguments,
@@ -130,8 +148,29 @@ impl Serve {
             self.image_options.apply_orientation,
             ui,
         )?;
-        let fingerprint = origin.fingerprint(&clip)?;
-        Ok((clip, fingerprint))
+        let identity = origin.identity(&clip)?;
+        let fingerprint = identity.as_ref().map(|identity| identity.fingerprint().to_owned());
+        let gallery = self.gallery(identity, &clip, ui)?;
+        Ok(Loaded { clip, fingerprint, gallery })
+    }
+
+    /// The index, whose features must be comparable with the model's.
+    #[cfg(feature = "search")]
+    fn gallery(
+        &self,
+        identity: Option<Identity>,
+        clip: &Clip,
+        ui: &Ui,
+    ) -> Result<Option<Arc<dyn Gallery>>, Failure> {
+        let open = |path: &PathBuf| Served::open(path, identity, clip, ui.threads());
+        let served = self.index.as_ref().map(open).transpose()?;
+        Ok(served.map(|served| Arc::new(served) as Arc<dyn Gallery>))
+    }
+
+    /// No index: this build has none.
+    #[cfg(not(feature = "search"))]
+    fn gallery(&self, _: Option<Identity>, _: &Clip, _: &Ui) -> Result<Option<Arc<dyn Gallery>>, Failure> {
+        Ok(None)
     }
 
     /// Names of the model, and what its artifact says.

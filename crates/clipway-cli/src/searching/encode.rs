@@ -1,7 +1,5 @@
 //! Features of queries, by the model of the index.
 
-use std::path::Path;
-
 use clipway_formats::shown;
 use clipway_model::plan::Towers;
 use clipway_model::source::SourceOptions;
@@ -9,11 +7,12 @@ use clipway_run::clip::Clip;
 use clipway_run::encoder::normalize;
 use clipway_run::image::{DecodeLimits, preprocess};
 use clipway_run::load::{self, LoadOptions};
-use clipway_run::space::{Identity, Space};
+use clipway_run::space::Identity;
 use clipway_run::zero_shot::fill_template;
-use clipway_search::{Index, IndexError};
+use clipway_search::Index;
 
 use super::index_failure;
+use super::space::check_space;
 use super::terms::{Query, Term};
 use crate::failure::{self, Failure, chain};
 use crate::hints;
@@ -61,20 +60,17 @@ impl Encoded<'_> {
         let width = self.index.width();
         let mut features = Vec::with_capacity(queries.len() * width);
         for query in queries {
-            let mut sum = vec![0.0; width];
+            let mut found = Vec::with_capacity(query.terms.len());
             for terms in &query.terms {
-                let mut feature = match (&terms.term, &clip) {
+                let feature = match (&terms.term, &clip) {
                     (Term::Text(_), _) => texts.next().unwrap_or_default(),
                     (Term::Image(bytes), Some(clip)) => self.image(bytes, clip, &query.said)?,
                     (Term::Row(row), _) => self.index.feature(*row).map_err(|error| index_failure(&error))?,
                     (Term::Image(_), None) => unreachable!("images load the image tower"),
                 };
-                normalize(&mut feature, width);
-                for (sum, value) in sum.iter_mut().zip(feature) {
-                    *sum += terms.weight * value;
-                }
+                found.push((feature, terms.weight));
             }
-            features.extend(sum);
+            features.extend(weighted_sum(width, found));
         }
         Ok(features)
     }
@@ -137,27 +133,19 @@ impl Encoded<'_> {
         let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
         let refuse = |error: &dyn std::error::Error, code| Failure::no(code, chain(error));
         let identity = Identity::of(&source, &clip, &load).map_err(|error| refuse(&error, error.code()))?;
-        let (space, agreement) =
-            self.index.space().check(identity, &clip).map_err(|error| clip_failure(&error))?;
-        if !agreement.fits() {
-            return Err(index_failure(&IndexError::OtherSpace {
-                ours: named(self.index.space(), self.index.model()),
-                theirs: named(&space, None),
-                differences: agreement.differences.join("; "),
-            }));
-        }
+        check_space(self.index, identity, &clip)?;
         Ok(clip)
     }
 }
 
-/// A space by the names of its model.
-fn named(space: &Space, path: Option<&Path>) -> String {
-    let source = match path {
-        Some(path) => clipway_formats::shown_path(path),
-        None => shown(&space.source),
-    };
-    match &space.model {
-        Some(model) => format!("`{source}` ({}, {})", shown(model), shown(&space.fingerprint)),
-        None => format!("`{source}` ({})", shown(&space.fingerprint)),
+/// The sum of features, each scaled to length 1 and then counted with its weight: `[width]`.
+pub fn weighted_sum(width: usize, terms: Vec<(Vec<f32>, f32)>) -> Vec<f32> {
+    let mut sum = vec![0.0; width];
+    for (mut feature, weight) in terms {
+        normalize(&mut feature, width);
+        for (sum, value) in sum.iter_mut().zip(feature) {
+            *sum += weight * value;
+        }
     }
+    sum
 }

@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use clipway_search::{Filter, Orientation, PathPattern};
+#[cfg(feature = "serve")]
+use clipway_serve::gallery::{GalleryError, GalleryFilter};
 
 use super::dates::date;
 use super::index_failure;
@@ -59,6 +61,26 @@ fn least_size(text: &str) -> Result<LeastSize, String> {
 }
 
 impl FilterOptions {
+    /// The options that a request to the server states, or which of its keys is wrong, and why.
+    #[cfg(feature = "serve")]
+    pub fn of_request(filter: &GalleryFilter) -> Result<FilterOptions, GalleryError> {
+        let wrong = |place| move |reason| GalleryError::Query { place, reason };
+        let parsed =
+            |text: &Option<String>, place| text.as_deref().map(date).transpose().map_err(wrong(place));
+        let min_size = filter.min_size.as_deref().map(least_size).transpose();
+        let orientation = filter.orientation.as_deref().map(|text| {
+            Shape::from_str(text, false)
+                .map_err(|_| "expected `landscape`, `portrait` or `square`".to_owned())
+        });
+        Ok(FilterOptions {
+            path: filter.path.clone(),
+            after: parsed(&filter.after, "$.filter.after")?,
+            before: parsed(&filter.before, "$.filter.before")?,
+            min_size: min_size.map_err(wrong("$.filter.min_size"))?,
+            orientation: orientation.transpose().map_err(wrong("$.filter.orientation"))?,
+        })
+    }
+
     /// The filter.
     ///
     /// # Errors

@@ -28,17 +28,17 @@ pub struct Found {
     /// 1 for the best.
     pub rank: usize,
     #[serde(flatten)]
-    hit: Hit,
+    pub hit: Hit,
     /// The first of its files that the filter lets pass.
     pub path: PathBuf,
     /// All of its files, if there are several with the same bytes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    paths: Vec<PathBuf>,
+    pub paths: Vec<PathBuf>,
     /// As the image is shown.
-    width: u32,
-    height: u32,
+    pub width: u32,
+    pub height: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    date: Option<String>,
+    pub date: Option<String>,
 }
 
 /// The results of a query.
@@ -47,9 +47,9 @@ pub struct Answer {
     /// The query, as it was given.
     pub query: String,
     /// Mean of its cosines with the whole index.
-    mean: f64,
+    pub mean: f64,
     /// Their standard deviation.
-    deviation: f64,
+    pub deviation: f64,
     /// The results, best first.
     pub results: Vec<Found>,
 }

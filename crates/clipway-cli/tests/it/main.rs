@@ -30,6 +30,8 @@ mod scene;
 mod search;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
+#[cfg(all(unix, feature = "search", feature = "serve"))]
+mod serve_search;
 mod shell;
 mod snapshot;
 mod tensors;

@@ -9,22 +9,26 @@ use serde_json::{Value, json};
 
 use crate::scene::{CLIPWAY, Scene, emoji};
 
-/// A server with the demo model.
-struct Server {
+/// A server.
+pub struct Server {
     child: Child,
     address: String,
 }
 
 impl Server {
+    /// Serves the demo model.
     fn start(options: &[&str]) -> Server {
         let model = emoji();
-        let mut child = Command::new(CLIPWAY)
-            .arg("serve")
-            .arg(model.join("emoji-clip.pt"))
-            .arg("--model")
-            .arg(model.join("emoji-clip.json"))
+        let mut command = Command::new(CLIPWAY);
+        command.arg("serve").arg(model.join("emoji-clip.pt"));
+        command.arg("--model").arg(model.join("emoji-clip.json")).args(options);
+        Server::spawn(command)
+    }
+
+    /// Runs a command that serves something, on a free port and under the name `demo`.
+    pub fn spawn(mut command: Command) -> Server {
+        let mut child = command
             .args(["--listen", "127.0.0.1:0", "--json", "--name", "demo"])
-            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -42,10 +46,11 @@ impl Server {
         Server { child, address }
     }
 
-    fn send(&self, request: &str) -> TcpStream {
+    /// Sends a request.
+    pub fn send(&self, request: impl AsRef<[u8]>) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
-        stream.write_all(request.as_bytes()).expect("a request");
+        stream.write_all(request.as_ref()).expect("a request");
         stream
     }
 
@@ -70,6 +75,13 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn embeddings(count: usize) -> String {
     let body = json!({ "model": "demo", "input": vec!["a lion"; count] }).to_string();
     let length = body.len();
@@ -89,7 +101,7 @@ fn answer(mut stream: TcpStream) -> String {
 fn a_signal_under_load_loses_no_request() {
     for signal in ["-TERM", "-INT"] {
         let server = Server::start(&["--log", "json"]);
-        let waiting: Vec<TcpStream> = (0..12).map(|_| server.send(&embeddings(80))).collect();
+        let waiting: Vec<TcpStream> = (0..12).map(|_| server.send(embeddings(80))).collect();
         let started = Instant::now();
         while server.accepted() < 12.0 * 80.0 {
             assert!(started.elapsed() < Duration::from_secs(60), "they are not accepted");
@@ -118,7 +130,7 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     let probe = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // More than a pipe takes: its reader is this test, which reads nothing yet.
     for _ in 0..2000 {
-        let mut stream = server.send(&probe.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+        let mut stream = server.send(probe.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer in time");
         assert!(text.starts_with("HTTP/1.1 200 "), "{text:.200}");

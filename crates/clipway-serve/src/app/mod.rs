@@ -4,10 +4,12 @@ mod body;
 mod encode;
 mod id;
 mod reply;
+mod shelf;
 mod state;
 
 pub(crate) use body::{check_length, read};
 pub(crate) use encode::{Features, How, pixel_bytes};
 pub(crate) use id::Ids;
 pub(crate) use reply::{Reply, Style, inputs};
+pub(crate) use shelf::{SHELF_THREADS, Shelf, Work};
 pub(crate) use state::{App, Call};

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use clipway_run::clip::Clip;
-use hyper::HeaderMap;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::{HeaderMap, Uri};
 use tokio::sync::watch;
 
 use super::id::Ids;
+use super::shelf::Shelf;
 use crate::auth::{Hosts, Keys};
 use crate::engine::{Engine, Held};
 use crate::limits::Limits;
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub keys: Keys,
     pub hosts: Hosts,
     pub page: Page,
+    /// The index, if there is one.
+    pub shelf: Option<Shelf>,
     pub log: Log,
     pub ids: Ids,
     /// Whether the server is stopping: what was accepted is finished, and nothing more is accepted.
@@ -38,6 +41,7 @@ pub(crate) struct App {
 
 /// A request whose body is read.
 pub(crate) struct Call {
+    pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     /// Room that the body takes, and for `/predict` its input.

@@ -10,6 +10,7 @@ mod image;
 mod immich;
 mod multipart;
 mod openai;
+mod search;
 mod tei;
 
 pub use classify::{ClassifyRequest, parse_classify};
@@ -17,4 +18,5 @@ pub use cohere::{CohereRequest, parse_cohere};
 pub use common::{Input, ParseLimits};
 pub use immich::{PredictRequest, parse_predict};
 pub use openai::{EmbeddingsRequest, Encoding, parse_embeddings};
+pub use search::{SearchFor, SearchRequest, SearchTerm, parse_search};
 pub use tei::{TeiRequest, parse_tei};

@@ -4,8 +4,10 @@ mod classify;
 mod cohere;
 mod embeddings;
 mod immich;
+mod search;
 mod status;
 mod tei;
+mod thumb;
 
 use crate::app::{App, Call, Reply, Style};
 use crate::engine::Kind;
@@ -41,6 +43,8 @@ enum Handler {
     Tei,
     Cohere,
     Classify,
+    Search,
+    Thumb,
     Predict,
 }
 
@@ -53,7 +57,7 @@ const fn post(path: &'static str, handler: Handler, style: Style, kinds: &'stati
 }
 
 /// Every route. `page/openapi.json` describes the same.
-pub(crate) const ROUTES: [Route; 16] = [
+pub(crate) const ROUTES: [Route; 18] = [
     get("/", Handler::Root, Style::FastApi, true),
     get("/livez", Handler::Live, Style::OpenAi, true),
     get("/readyz", Handler::Ready, Style::OpenAi, true),
@@ -69,12 +73,17 @@ pub(crate) const ROUTES: [Route; 16] = [
     post("/embed", Handler::Tei, Style::Tei, &[Kind::Text]),
     post("/v2/embed", Handler::Cohere, Style::Cohere, &Kind::ALL),
     post("/v1/classify", Handler::Classify, Style::OpenAi, &[Kind::Image]),
+    post("/v1/search", Handler::Search, Style::OpenAi, &Kind::ALL),
+    get("/thumb/{row}", Handler::Thumb, Style::OpenAi, false),
     Route { patient: true, ..post("/predict", Handler::Predict, Style::FastApi, &Kind::ALL) },
 ];
 
-/// The route of a path.
+/// The route of a path. Where a route ends with a name in braces, that stands for one part of the path.
 pub(crate) fn find(path: &str) -> Option<&'static Route> {
-    ROUTES.iter().find(|route| route.path == path)
+    ROUTES.iter().find(|route| match route.path.split_once('{') {
+        Some((start, _)) => path.strip_prefix(start).is_some_and(|part| !part.contains('/')),
+        None => route.path == path,
+    })
 }
 
 /// Answers a call of a route.
@@ -92,6 +101,8 @@ pub(crate) async fn call(app: &App, route: &Route, call: Call) -> Result<Reply, 
         Handler::Tei => tei::call(app, call).await,
         Handler::Cohere => cohere::call(app, call).await,
         Handler::Classify => classify::call(app, call).await,
+        Handler::Search => search::call(app, call).await,
+        Handler::Thumb => thumb::call(app, call).await,
         Handler::Predict => immich::call(app, call).await,
     }
 }

@@ -11,4 +11,5 @@ mod immich;
 mod limits;
 mod load;
 mod scene;
+mod search;
 mod status;

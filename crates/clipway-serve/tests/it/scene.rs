@@ -111,6 +111,7 @@ impl Scene {
             keys: Keys::default(),
             without_keys: false,
             hosts: Vec::new(),
+            gallery: None,
             model: ModelInfo::new(vec![NAME.to_owned(), "Emoji__demo".to_owned()], None, None),
             log: Box::new(move |answered| {
                 let line = format!("{} {} {}", answered.method, answered.route, answered.status);
