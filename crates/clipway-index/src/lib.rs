@@ -18,8 +18,10 @@ mod summary;
 mod compare;
 mod prepare;
 mod fill;
+mod describe;
 
 pub use error::FillError;
+pub use describe::describe;
 pub use fill::{FillOptions, Progress, fill};
 pub use found::{Found, Trouble};
 pub use summary::Summary;

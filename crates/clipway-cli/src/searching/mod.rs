@@ -2,12 +2,16 @@
 
 mod dates;
 mod encode;
+mod export;
 mod failure;
+mod features;
 mod filter;
 mod results;
 mod terms;
 
 pub use encode::Encoded;
+pub use export::write_features;
+pub use features::FeatureSource;
 pub use failure::index_failure;
 pub use filter::FilterOptions;
 pub use results::{Answer, Answers, Output};
