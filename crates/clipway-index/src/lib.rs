@@ -20,8 +20,8 @@ mod prepare;
 mod fill;
 mod describe;
 
-pub use error::FillError;
 pub use describe::describe;
+pub use error::FillError;
 pub use fill::{FillOptions, Progress, fill};
 pub use found::{Found, Trouble};
 pub use summary::Summary;

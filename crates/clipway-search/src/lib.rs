@@ -50,8 +50,8 @@ mod merge;
 mod import;
 mod clip_retrieval;
 
-pub use clip_retrieval::{PART_ROWS, Written, write_clip_retrieval};
 pub use check::{Check, check};
+pub use clip_retrieval::{PART_ROWS, Written, write_clip_retrieval};
 pub use duplicates::{DuplicateGroup, DuplicateOptions};
 pub use error::IndexError;
 pub use filter::{Filter, Orientation, PathPattern};

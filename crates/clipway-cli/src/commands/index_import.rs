@@ -108,26 +108,27 @@ impl ImportArguments {
         let bar = ui.progress(source.paths.len() as u64, "rows", false);
         let mut worst = 1.0_f32;
         let filled = import(&self.out, new, from, |writer| {
-            source.visit(|number, feature| {
-                if let Some(own) = samples.get(&number) {
-                    let cosine = cosine(own, feature);
-                    if !cosine.is_nan() && cosine < LEAST_COSINE {
-                        return Err(not_the_models(&source.paths[number], cosine));
+            source
+                .visit(|number, feature| {
+                    if let Some(own) = samples.get(&number) {
+                        let cosine = cosine(own, feature);
+                        if !cosine.is_nan() && cosine < LEAST_COSINE {
+                            return Err(not_the_models(&source.paths[number], cosine));
+                        }
+                        worst = worst.min(cosine);
                     }
-                    worst = worst.min(cosine);
-                }
-                let path = stored(&source.paths[number]);
-                let known = writer.item(&path).map_err(|error| index_failure(&error))?;
-                if known.is_some() {
-                    let (path, reason) = (source.paths[number].clone(), "the path belongs to two rows");
-                    return Err(index_failure(&IndexError::BadItem { path, reason }));
-                }
-                let item = clipway_index::describe(&path).unwrap_or_else(|| unseen(&path));
-                writer.put(&path, &item, Some(feature)).map_err(|error| index_failure(&error))?;
-                bar.inc(1);
-                Ok(())
-            })
-            .map_err(Refused)
+                    let path = stored(&source.paths[number]);
+                    let known = writer.item(&path).map_err(|error| index_failure(&error))?;
+                    if known.is_some() {
+                        let (path, reason) = (source.paths[number].clone(), "the path belongs to two rows");
+                        return Err(index_failure(&IndexError::BadItem { path, reason }));
+                    }
+                    let item = clipway_index::describe(&path).unwrap_or_else(|| unseen(&path));
+                    writer.put(&path, &item, Some(feature)).map_err(|error| index_failure(&error))?;
+                    bar.inc(1);
+                    Ok(())
+                })
+                .map_err(Refused)
         });
         bar.finish_and_clear();
         let info = filled.map_err(|Refused(failure)| failure)?;
@@ -197,8 +198,9 @@ fn not_the_models(path: &str, cosine: f32) -> Failure {
         "the imported feature of `{}` is not the model's: expected a cosine of at least {LEAST_COSINE}, found {cosine:.4}",
         shown(path)
     );
-    Failure::no("other-space", message)
-        .hint("pass the model that the features were made with; check that the paths are in the order of the rows")
+    Failure::no("other-space", message).hint(
+        "pass the model that the features were made with; check that the paths are in the order of the rows",
+    )
 }
 
 /// The path in the index: absolute if the file is here, else as it was given.

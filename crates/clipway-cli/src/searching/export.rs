@@ -67,10 +67,7 @@ pub fn write_features(index: &Index, format: Format, staging: Staging, ui: &Ui) 
 }
 
 /// Shows path and row of every file with a feature to a visitor, in the order of the paths' bytes; returns how many there are.
-fn each(
-    index: &Index,
-    mut visitor: impl FnMut(&str, u64) -> Result<(), IndexError>,
-) -> Result<u64, Failure> {
+fn each(index: &Index, mut visitor: impl FnMut(&str, u64) -> Result<(), IndexError>) -> Result<u64, Failure> {
     let mut count = 0;
     let visited = index.visit_items(|path, item| {
         let Some(row) = item.row else { return Ok(()) };

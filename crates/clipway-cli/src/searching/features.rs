@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clipway_formats::{
-    Dtype, FormatError, NpyFile, SafetensorsFile, TensorFile, TensorInfo, shown_path,
-};
+use clipway_formats::{Dtype, FormatError, NpyFile, SafetensorsFile, TensorFile, TensorInfo, shown_path};
 use clipway_model::input::{self, FileSource, Kind};
 use clipway_model::state_dict::cast_to_f32;
 use clipway_search::IndexError;
@@ -91,8 +89,7 @@ impl FeatureSource {
 
 impl Part {
     fn open(path: PathBuf) -> Result<Part, Failure> {
-        let source =
-            Arc::new(input::open(&path, Kind::Weights).map_err(|error| failure::input(&error))?);
+        let source = Arc::new(input::open(&path, Kind::Weights).map_err(|error| failure::input(&error))?);
         let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
         let refuse = |error: FormatError| refused(&path, &error);
         let file: Box<dyn TensorFile> = match end.as_str() {
@@ -100,9 +97,8 @@ impl Part {
             "safetensors" => Box::new(SafetensorsFile::open(source.clone()).map_err(refuse)?),
             _ => {
                 let message = format!("`{}`: unknown kind of file for features", shown_path(&path));
-                return Err(Failure::no("unknown-format", message).hint(
-                    "pass a `.npy` or `.safetensors` file, or a folder with `img_emb/img_emb_0.npy`",
-                ));
+                return Err(Failure::no("unknown-format", message)
+                    .hint("pass a `.npy` or `.safetensors` file, or a folder with `img_emb/img_emb_0.npy`"));
             }
         };
         let named = |info: &TensorInfo| info.name.is_empty() || info.name == TENSOR;

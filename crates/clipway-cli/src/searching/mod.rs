@@ -6,13 +6,17 @@ mod export;
 mod failure;
 mod features;
 mod filter;
+mod links;
+mod page;
 mod results;
 mod terms;
 
 pub use encode::Encoded;
 pub use export::write_features;
-pub use features::FeatureSource;
 pub use failure::index_failure;
+pub use features::FeatureSource;
 pub use filter::FilterOptions;
+pub use links::link;
+pub use page::write_page;
 pub use results::{Answer, Answers, Output};
 pub use terms::{Query, Term, WeightedTerm};

@@ -28,7 +28,7 @@ pub struct Found {
     /// 1 for the best.
     pub rank: usize,
     #[serde(flatten)]
-    hit: Hit,
+    pub hit: Hit,
     /// The first of its files that the filter lets pass.
     pub path: PathBuf,
     /// All of its files, if there are several with the same bytes.
@@ -88,6 +88,11 @@ impl Answers {
     pub fn new(index: &Index, queries: Vec<Answer>) -> Answers {
         let info = index.info();
         Answers { index: info.path, rows: info.rows, queries }
+    }
+
+    /// What was searched, for people.
+    pub fn said(&self) -> String {
+        format!("{} in {}", crate::text::counted(self.rows as usize, "row"), shown_path(&self.index))
     }
 
     /// The files of all results, best first, each once.

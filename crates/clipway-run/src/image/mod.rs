@@ -20,6 +20,7 @@ mod pixels;
 mod processor;
 mod resample;
 mod rgb;
+mod thumbnail;
 mod transform;
 
 pub use batch::preprocess_batch;
@@ -32,6 +33,8 @@ pub use exif::date_taken;
 pub use name::NamedAs;
 pub use pixels::to_pixels;
 pub use samples::{Image, RgbImage, Samples, Transparency};
+pub(crate) use thumbnail::png_file;
+pub use thumbnail::thumbnail;
 pub use transform::transform;
 
 /// Turns a file's bytes into normalized pixels, `[3, height, width]`.

@@ -1,7 +1,7 @@
 //! The built-in images as small files, so that a report can show what was compared.
 
 use super::probes;
-use crate::image::{Image, Samples};
+use crate::image::{Image, RgbImage, Samples, png_file};
 
 /// Longest side of a picture, in pixels.
 const SIDE: usize = 96;
@@ -24,16 +24,7 @@ fn picture(image: &Image) -> Vec<u8> {
             pixels.extend_from_slice(&data[place * 3..][..3]);
         }
     }
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let written = encoder.write_header().and_then(|mut writer| {
-        writer.write_image_data(&pixels)?;
-        writer.finish()
-    });
-    written.expect("memory takes every byte, and the sizes are right");
-    file
+    png_file(&RgbImage { width, height, data: pixels })
 }
 
 #[cfg(test)]
