@@ -32,6 +32,9 @@ const MOST_PROBED: usize = 1000;
 /// Least cosine of an imported feature with the model's: that of a twin with int8 weights.
 const LEAST_COSINE: f32 = 0.98;
 
+/// Rows between two commits, which bound the memory of the database.
+const COMMIT_ROWS: usize = 1 << 16;
+
 /// Write a new index of features that another program made with the same model
 #[derive(Args)]
 pub struct ImportArguments {
@@ -125,6 +128,9 @@ impl ImportArguments {
                     }
                     let item = clipway_index::describe(&path).unwrap_or_else(|| unseen(&path));
                     writer.put(&path, &item, Some(feature)).map_err(|error| index_failure(&error))?;
+                    if (number + 1) % COMMIT_ROWS == 0 {
+                        writer.commit().map_err(|error| index_failure(&error))?;
+                    }
                     bar.inc(1);
                     Ok(())
                 })
