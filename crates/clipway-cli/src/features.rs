@@ -78,6 +78,7 @@ pub struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// A file with its features.
+    #[cfg(feature = "search")]
     pub fn of_file(file: &'a str, features: &'a [f32]) -> Row<'a> {
         Row { file: Some(file), text: None, apply_orientation: false, error: None, features: Some(features) }
     }
