@@ -3,7 +3,9 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use clipway_formats::{Dtype, ParquetRow, TensorInfo, shown_path, write_parquet, write_safetensors};
+use clipway_formats::{
+    Dtype, NpyValues, ParquetRow, TensorInfo, npy_header, shown_path, write_parquet, write_safetensors,
+};
 use clipway_model::output::Staging;
 use serde::Serialize;
 
@@ -74,7 +76,13 @@ pub struct Row<'a> {
     features: Option<&'a [f32]>,
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
+    /// A file with its features.
+    #[cfg(feature = "search")]
+    pub fn of_file(file: &'a str, features: &'a [f32]) -> Row<'a> {
+        Row { file: Some(file), text: None, apply_orientation: false, error: None, features: Some(features) }
+    }
+
     /// Whether the input could be read.
     pub fn has_features(&self) -> bool {
         self.features.is_some()
@@ -149,20 +157,11 @@ impl<'a> Features<'a> {
         })
     }
 
-    /// Version 1.0 of NumPy's format, little-endian f32, rows one after another.
     fn npy(&self, out: &mut impl Write) -> std::io::Result<()> {
         let values: &[f32] =
             if self.images.features.is_empty() { self.text_features } else { &self.images.features };
-        let shape = (values.len() / self.width, self.width);
-        let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape:?}, }}");
-        // The values start at a multiple of 64 bytes, after 10 bytes, the header and a line end.
-        let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
-        header = format!("{header:<width$}\n", width = length - 1);
         let mut out = BufWriter::new(out);
-        out.write_all(b"\x93NUMPY\x01\x00")?;
-        // The header has less than 200 bytes.
-        out.write_all(&(length as u16).to_le_bytes())?;
-        out.write_all(header.as_bytes())?;
+        out.write_all(&npy_header(NpyValues::F32, (values.len() / self.width) as u64, self.width))?;
         for value in values {
             out.write_all(&value.to_le_bytes())?;
         }
@@ -175,7 +174,7 @@ impl<'a> Features<'a> {
         let rows = self
             .rows()
             .map(|row| ParquetRow { texts: vec![row.file, row.text, row.error], features: row.features });
-        write_parquet(&mut out, &["file", "text", "error"], self.width, rows)?;
+        write_parquet(&mut out, &PARQUET_COLUMNS, rows)?;
         out.flush()
     }
 
@@ -188,6 +187,9 @@ impl<'a> Features<'a> {
         out.flush()
     }
 }
+
+/// Columns of texts in a table of features.
+pub const PARQUET_COLUMNS: [&str; 3] = ["file", "text", "error"];
 
 /// Most bytes of texts in the metadata: readers of safetensors refuse long headers.
 const METADATA_BYTES: usize = 16 << 20;

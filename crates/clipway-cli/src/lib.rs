@@ -13,6 +13,7 @@ mod contract;
 mod failure;
 mod features;
 mod hints;
+mod html;
 mod hub;
 mod images;
 mod options;

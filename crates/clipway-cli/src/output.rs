@@ -11,8 +11,17 @@ use crate::hints;
 /// Opens a file to write. An existing one is refused unless it is to be replaced, and so is one of the inputs, before
 /// anything is computed.
 pub fn file(out: &Path, force: bool, inputs: &[&Path]) -> Result<Staging, Failure> {
+    start(out, OutputOptions { kind: TargetKind::File, force, ..OutputOptions::default() }, inputs)
+}
+
+/// Opens a new folder; nothing may be at its path.
+#[cfg(feature = "search")]
+pub fn folder(out: &Path) -> Result<Staging, Failure> {
+    start(out, OutputOptions::default(), &[])
+}
+
+fn start(out: &Path, options: OutputOptions, inputs: &[&Path]) -> Result<Staging, Failure> {
     let inputs: Vec<&Path> = inputs.iter().copied().filter(|path| path.exists()).collect();
-    let options = OutputOptions { kind: TargetKind::File, force, ..OutputOptions::default() };
     let staging = check_apart(out, &inputs).and_then(|()| Staging::create(out, options));
     staging.map_err(|error| {
         let hint = hints::of_output(&error);

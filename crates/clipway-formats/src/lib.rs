@@ -48,13 +48,13 @@ pub use dtype::Dtype;
 pub use error::{Code, FormatError, Place, is_invisible, shown, shown_first, shown_path, shown_up_to};
 pub use json::{Json, JsonCursor, JsonLimits, JsonValue, push_json_string};
 pub use memory::{check_room, reserve};
-pub use npy::NpyFile;
+pub use npy::{NpyFile, NpyValues, npy_header};
 pub use npz::NpzFile;
 pub use onnx::{
     OnnxAttribute, OnnxConstant, OnnxDim, OnnxExternal, OnnxFile, OnnxGraph, OnnxInterface, OnnxLayout,
     OnnxNode, OnnxOperation, OnnxPlace, OnnxPort, OnnxValue, OpenExternal, write_onnx,
 };
-pub use parquet::{ParquetRow, write_parquet};
+pub use parquet::{ParquetRow, ParquetWriter, write_parquet};
 pub use pytorch::{
     ByteOrder, DistributedFile, DistributedIndex, Global, GlobalKind, PickleKind, PickleValue, PytorchFile,
     PytorchOptions, WriterFacts, write_pytorch,

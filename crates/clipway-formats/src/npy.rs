@@ -15,6 +15,30 @@ use crate::tensor::{FileFormat, TensorFile, TensorInfo, read_at_once};
 
 pub(crate) use header::ArrayHeader;
 
+/// What a written npy file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NpyValues {
+    /// 16-bit floats.
+    F16,
+    /// 32-bit floats.
+    F32,
+}
+
+/// The bytes before the values of a matrix in version 1.0 of the format; the values follow row by row, little-endian.
+pub fn npy_header(values: NpyValues, rows: u64, width: usize) -> Vec<u8> {
+    let descr = match values {
+        NpyValues::F16 => "<f2",
+        NpyValues::F32 => "<f4",
+    };
+    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
+    // The values start at a multiple of 64 bytes, after 10 bytes, the text and a line end. The text has less than 200.
+    let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend((length as u16).to_le_bytes());
+    header.extend(format!("{text:<padded$}\n", padded = length - 1).bytes());
+    header
+}
+
 /// An open npy file: one tensor with an empty name.
 pub struct NpyFile {
     source: Arc<dyn ReadAt>,

@@ -11,8 +11,8 @@ pub struct ParquetRow<'a> {
     pub features: Option<&'a [f32]>,
 }
 
-/// Most values of features in a row group: 64 MiB of them.
-const GROUP_VALUES: usize = 1 << 24;
+/// Bytes of values after which a row group is written.
+const GROUP_BYTES: usize = 64 << 20;
 
 const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -33,56 +33,116 @@ const LIST: i64 = 3;
 const PLAIN: i64 = 0;
 const RLE: i64 = 3;
 
-/// Writes a table with these columns of texts and a column `features`, of lists of `width` values.
+/// Writes a table with these columns of texts and a column `features`, of lists of values.
 ///
 /// # Errors
 /// A write that fails.
 pub fn write_parquet<'a>(
     out: &mut impl Write,
     columns: &[&str],
-    width: usize,
     rows: impl Iterator<Item = ParquetRow<'a>>,
 ) -> io::Result<()> {
-    let mut out = Counted { out, position: 0 };
-    out.write(MAGIC)?;
-    let most = (GROUP_VALUES / width.max(1)).max(1);
-    let (mut rows, mut groups, mut count) = (rows.peekable(), Vec::new(), 0);
-    while rows.peek().is_some() {
-        let group: Vec<ParquetRow<'_>> = rows.by_ref().take(most).collect();
-        let mut chunks = Vec::new();
-        for (index, column) in columns.iter().enumerate() {
-            let (page, values) = text_page(group.iter().map(|row| row.texts[index]));
-            chunks.push(chunk(&mut out, &page, values, BYTE_ARRAY, &[column])?);
+    let mut writer = ParquetWriter::new(out, columns, true)?;
+    for row in rows {
+        writer.push(&row)?;
+    }
+    writer.finish()
+}
+
+/// A table that is written row by row; about 64 MiB of rows are in memory at a time.
+pub struct ParquetWriter<W> {
+    out: Counted<W>,
+    columns: Vec<String>,
+    texts: Vec<TextPage>,
+    /// The column `features`, if the table has one.
+    lists: Option<ListPage>,
+    /// Rows of the group that is being collected.
+    rows: i64,
+    /// Descriptions of the groups that are written.
+    groups: Vec<Vec<u8>>,
+    /// Rows of these groups.
+    count: i64,
+}
+
+impl<W: Write> ParquetWriter<W> {
+    /// Begins a table with these columns of texts, and a column `features` if there are any.
+    ///
+    /// # Errors
+    /// A write that fails.
+    pub fn new(out: W, columns: &[&str], features: bool) -> io::Result<ParquetWriter<W>> {
+        let mut out = Counted { out, position: 0 };
+        out.write(MAGIC)?;
+        let texts = columns.iter().map(|_| TextPage::default()).collect();
+        let columns = columns.iter().map(|column| (*column).to_owned()).collect();
+        let lists = features.then(ListPage::default);
+        Ok(ParquetWriter { out, columns, texts, lists, rows: 0, groups: Vec::new(), count: 0 })
+    }
+
+    /// Adds a row. Texts beyond the columns, and features without a column, are left out.
+    ///
+    /// # Errors
+    /// A write that fails.
+    pub fn push(&mut self, row: &ParquetRow<'_>) -> io::Result<()> {
+        for (page, text) in self.texts.iter_mut().zip(&row.texts) {
+            page.push(*text);
         }
-        let (page, values) = list_page(group.iter().map(|row| row.features));
-        chunks.push(chunk(&mut out, &page, values, FLOAT, &["features", "list", "element"])?);
+        self.lists.iter_mut().for_each(|page| page.push(row.features));
+        self.rows += 1;
+        let texts = self.texts.iter().map(|page| page.values.len()).sum::<usize>();
+        let lists = self.lists.as_ref().map_or(0, |page| page.values.len());
+        if texts + lists >= GROUP_BYTES { self.end_group() } else { Ok(()) }
+    }
+
+    /// Writes the rows that were collected.
+    fn end_group(&mut self) -> io::Result<()> {
+        let mut chunks = Vec::new();
+        for (name, page) in self.columns.iter().zip(&mut self.texts) {
+            let (page, values) = std::mem::take(page).ended();
+            chunks.push(chunk(&mut self.out, &page, values, BYTE_ARRAY, &[name])?);
+        }
+        if let Some(page) = &mut self.lists {
+            let (page, values) = std::mem::take(page).ended();
+            chunks.push(chunk(&mut self.out, &page, values, FLOAT, &["features", "list", "element"])?);
+        }
         let bytes: i64 = chunks.iter().map(|(_, bytes)| bytes).sum();
         let mut thrift = Thrift::default();
         thrift.structs(1, chunks.into_iter().map(|(chunk, _)| chunk));
         thrift.integer(2, I64, bytes);
-        thrift.integer(3, I64, group.len() as i64);
-        groups.push(thrift.ended());
-        count += group.len();
+        thrift.integer(3, I64, self.rows);
+        self.groups.push(thrift.ended());
+        self.count += std::mem::take(&mut self.rows);
+        Ok(())
     }
-    let mut footer = Thrift::default();
-    footer.integer(1, I32, 1);
-    footer.structs(2, schema(columns).into_iter());
-    footer.integer(3, I64, count as i64);
-    footer.structs(4, groups.into_iter());
-    footer.text(6, concat!("clipway version ", env!("CARGO_PKG_VERSION")));
-    let footer = footer.ended();
-    out.write(&footer)?;
-    out.write(&(footer.len() as u32).to_le_bytes())?;
-    out.write(MAGIC)
+
+    /// Writes the last rows and the description of the table.
+    ///
+    /// # Errors
+    /// A write that fails.
+    pub fn finish(mut self) -> io::Result<()> {
+        if self.rows > 0 {
+            self.end_group()?;
+        }
+        let mut footer = Thrift::default();
+        footer.integer(1, I32, 1);
+        footer.structs(2, schema(&self.columns, self.lists.is_some()).into_iter());
+        footer.integer(3, I64, self.count);
+        footer.structs(4, self.groups.into_iter());
+        footer.text(6, concat!("clipway version ", env!("CARGO_PKG_VERSION")));
+        let footer = footer.ended();
+        self.out.write(&footer)?;
+        self.out.write(&(footer.len() as u32).to_le_bytes())?;
+        self.out.write(MAGIC)?;
+        self.out.out.flush()
+    }
 }
 
 /// A stream that knows its position.
-struct Counted<'o, W> {
-    out: &'o mut W,
+struct Counted<W> {
+    out: W,
     position: i64,
 }
 
-impl<W: Write> Counted<'_, W> {
+impl<W: Write> Counted<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.position += bytes.len() as i64;
         self.out.write_all(bytes)
@@ -90,7 +150,7 @@ impl<W: Write> Counted<'_, W> {
 }
 
 /// Elements of the schema, depth first.
-fn schema(columns: &[&str]) -> Vec<Vec<u8>> {
+fn schema(columns: &[String], features: bool) -> Vec<Vec<u8>> {
     let element =
         |name: &str, kind: Option<i64>, repetition, children: Option<i64>, converted: Option<i64>| {
             let mut thrift = Thrift::default();
@@ -101,17 +161,20 @@ fn schema(columns: &[&str]) -> Vec<Vec<u8>> {
             converted.into_iter().for_each(|converted| thrift.integer(6, I32, converted));
             thrift.ended()
         };
-    let mut elements = vec![element("schema", None, REQUIRED, Some(columns.len() as i64 + 1), None)];
+    let children = columns.len() + usize::from(features);
+    let mut elements = vec![element("schema", None, REQUIRED, Some(children as i64), None)];
     elements.extend(columns.iter().map(|name| element(name, Some(BYTE_ARRAY), OPTIONAL, None, Some(UTF8))));
-    elements.push(element("features", None, OPTIONAL, Some(1), Some(LIST)));
-    elements.push(element("list", None, REPEATED, Some(1), None));
-    elements.push(element("element", Some(FLOAT), REQUIRED, None, None));
+    if features {
+        elements.push(element("features", None, OPTIONAL, Some(1), Some(LIST)));
+        elements.push(element("list", None, REPEATED, Some(1), None));
+        elements.push(element("element", Some(FLOAT), REQUIRED, None, None));
+    }
     elements
 }
 
 /// Writes a column's page, and returns its description and its bytes.
 fn chunk<W: Write>(
-    out: &mut Counted<'_, W>,
+    out: &mut Counted<W>,
     page: &[u8],
     values: i64,
     kind: i64,
@@ -146,37 +209,56 @@ fn chunk<W: Write>(
     Ok((described.ended(), bytes))
 }
 
-/// A page of texts, and its number of values, nulls included.
-fn text_page<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> (Vec<u8>, i64) {
-    let (mut levels, mut values) = (Runs::default(), Vec::new());
-    for text in texts {
-        levels.push(u8::from(text.is_some()), 1);
-        if let Some(text) = text {
-            values.extend((text.len() as u32).to_le_bytes());
-            values.extend(text.as_bytes());
-        }
-    }
-    let count = levels.count;
-    ([levels.ended(), values].concat(), count)
+/// A page of texts.
+#[derive(Default)]
+struct TextPage {
+    levels: Runs,
+    values: Vec<u8>,
 }
 
-/// A page of lists, and its number of values; a null list counts as one.
-fn list_page<'a>(lists: impl Iterator<Item = Option<&'a [f32]>>) -> (Vec<u8>, i64) {
-    let (mut repetition, mut definition, mut values) = (Runs::default(), Runs::default(), Vec::new());
-    for list in lists {
-        repetition.push(0, 1);
+impl TextPage {
+    fn push(&mut self, text: Option<&str>) {
+        self.levels.push(u8::from(text.is_some()), 1);
+        if let Some(text) = text {
+            self.values.extend((text.len() as u32).to_le_bytes());
+            self.values.extend(text.as_bytes());
+        }
+    }
+
+    /// The page, and its number of values, nulls included.
+    fn ended(self) -> (Vec<u8>, i64) {
+        let count = self.levels.count;
+        ([self.levels.ended(), self.values].concat(), count)
+    }
+}
+
+/// A page of lists.
+#[derive(Default)]
+struct ListPage {
+    repetition: Runs,
+    definition: Runs,
+    values: Vec<u8>,
+}
+
+impl ListPage {
+    fn push(&mut self, list: Option<&[f32]>) {
+        self.repetition.push(0, 1);
         match list {
-            None => definition.push(0, 1),
-            Some([]) => definition.push(1, 1),
+            None => self.definition.push(0, 1),
+            Some([]) => self.definition.push(1, 1),
             Some(list) => {
-                repetition.push(1, list.len() - 1);
-                definition.push(2, list.len());
-                values.extend(list.iter().flat_map(|value| value.to_le_bytes()));
+                self.repetition.push(1, list.len() - 1);
+                self.definition.push(2, list.len());
+                self.values.extend(list.iter().flat_map(|value| value.to_le_bytes()));
             }
         }
     }
-    let count = repetition.count;
-    ([repetition.ended(), definition.ended(), values].concat(), count)
+
+    /// The page, and its number of values; a null list counts as one.
+    fn ended(self) -> (Vec<u8>, i64) {
+        let count = self.repetition.count;
+        ([self.repetition.ended(), self.definition.ended(), self.values].concat(), count)
+    }
 }
 
 /// Levels as runs of equal ones.
@@ -300,7 +382,9 @@ mod tests {
     #[test]
     fn levels_are_runs() {
         // One text of three values, a null and one value: 0 1 1, 0, 0.
-        let (page, count) = list_page([Some(&[1.0, 2.0, 3.0][..]), None, Some(&[4.0])].into_iter());
+        let mut page = ListPage::default();
+        [Some(&[1.0, 2.0, 3.0][..]), None, Some(&[4.0])].into_iter().for_each(|list| page.push(list));
+        let (page, count) = page.ended();
         assert_eq!(count, 5);
         let repetition = [6, 0, 0, 0, 2, 0, 4, 1, 4, 0];
         let definition = [6, 0, 0, 0, 6, 2, 2, 0, 2, 2];

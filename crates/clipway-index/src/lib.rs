@@ -18,7 +18,9 @@ mod summary;
 mod compare;
 mod prepare;
 mod fill;
+mod describe;
 
+pub use describe::describe;
 pub use error::FillError;
 pub use fill::{FillOptions, Progress, fill};
 pub use found::{Found, Trouble};

@@ -38,6 +38,9 @@ pub struct Info {
     pub space: Space,
     /// The artifact that queries are encoded with unless another is given.
     pub model: Option<PathBuf>,
+    /// Where features came from that were imported; `None` if a model of this program made all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<PathBuf>,
     /// Rows in the files.
     pub rows: u64,
     /// Rows that no file has any more.
@@ -113,6 +116,7 @@ impl Index {
             width,
             space: self.manifest.space.clone(),
             model: self.manifest.model.clone(),
+            imported: self.manifest.imported.clone(),
             rows: self.counts.rows,
             dead: self.counts.dead,
             items: self.counts.items,

@@ -47,11 +47,15 @@ mod search;
 mod duplicates;
 mod check;
 mod merge;
+mod import;
+mod clip_retrieval;
 
 pub use check::{Check, check};
+pub use clip_retrieval::{PART_ROWS, Written, write_clip_retrieval};
 pub use duplicates::{DuplicateGroup, DuplicateOptions};
 pub use error::IndexError;
 pub use filter::{Filter, Orientation, PathPattern};
+pub use import::import;
 pub use index::{Index, Info, NewIndex};
 pub use item::{Item, MOST_PATH_BYTES, MOST_REASON_BYTES};
 pub use manifest::{MOST_WIDTH, VERSION};

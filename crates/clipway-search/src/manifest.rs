@@ -41,11 +41,15 @@ pub(crate) struct Manifest {
     scales: String,
     pub(crate) space: Space,
     pub(crate) model: Option<PathBuf>,
+    /// Where features came from that no model of this program made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) imported: Option<PathBuf>,
     created_by: String,
 }
 
 impl Manifest {
-    pub(crate) fn new(NewIndex { space, model }: NewIndex) -> Result<Manifest, IndexError> {
+    pub(crate) fn new(new: NewIndex, imported: Option<PathBuf>) -> Result<Manifest, IndexError> {
+        let NewIndex { space, model } = new;
         let width = space.width;
         check_width(width)?;
         Ok(Manifest {
@@ -56,6 +60,7 @@ impl Manifest {
             scales: SCALES.to_owned(),
             space,
             model,
+            imported,
             created_by: concat!("clipway ", env!("CARGO_PKG_VERSION")).to_owned(),
         })
     }

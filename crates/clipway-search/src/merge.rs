@@ -46,7 +46,8 @@ pub fn merge(target: &Path, sources: &[PathBuf]) -> Result<Merged, IndexError> {
     }
     let staging = Staging::create(target, OutputOptions::default())?;
     let model = first.model().map(Path::to_path_buf);
-    writer::create_in(&staging, NewIndex { space: first.space().clone(), model })?;
+    let imported = indices.iter().find_map(|index| index.manifest.imported.clone());
+    writer::create_in(&staging, NewIndex { space: first.space().clone(), model }, imported)?;
     let mut merged = Merged::default();
     let mut writer = Writer::open(staging.folder())?;
     for index in &indices {

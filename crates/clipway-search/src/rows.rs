@@ -132,10 +132,16 @@ impl Rows {
         Ok(())
     }
 
-    /// Reads a row's values as f16 has them.
-    pub(crate) fn values(&self, row: u64) -> Result<Vec<f32>, IndexError> {
+    /// Reads a row's f16 values, little-endian.
+    pub(crate) fn halves(&self, row: u64) -> Result<Vec<u8>, IndexError> {
         let mut bytes = vec![0; 2 * self.width];
         self.read(Part::Halves, row, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads a row's values as f16 has them.
+    pub(crate) fn values(&self, row: u64) -> Result<Vec<f32>, IndexError> {
+        let bytes = self.halves(row)?;
         Ok(bytes.as_chunks().0.iter().map(|value| f16::from_le_bytes(*value).to_f32()).collect())
     }
 

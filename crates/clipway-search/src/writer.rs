@@ -19,14 +19,18 @@ use crate::store::{self, Items};
 pub(crate) fn create(path: &Path, new: NewIndex) -> Result<(), IndexError> {
     Manifest::check(&new)?;
     let staging = Staging::create(path, OutputOptions::default())?;
-    create_in(&staging, new)?;
+    create_in(&staging, new, None)?;
     staging.commit()?;
     Ok(())
 }
 
 /// Creates an empty index in a folder that is being written.
-pub(crate) fn create_in(staging: &Staging, new: NewIndex) -> Result<(), IndexError> {
-    let manifest = Manifest::new(new)?;
+pub(crate) fn create_in(
+    staging: &Staging,
+    new: NewIndex,
+    imported: Option<PathBuf>,
+) -> Result<(), IndexError> {
+    let manifest = Manifest::new(new, imported)?;
     manifest.write(staging)?;
     for name in Part::ALL.map(Part::file).into_iter().chain([LOCK]) {
         staging.file(name)?;

@@ -5,17 +5,11 @@ use std::fmt::Write as _;
 use clipway_model::artifact::Report;
 use clipway_model::contract::Contract;
 
+use crate::html::{self, escaped};
+
 use super::{Checklist, Point, verification};
 
 const STYLE: &str = "\
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d8dee4; --soft: #57606a;
-  --pass: #1a7f37; --warn: #9a6700; --fail: #cf222e; --other: #0969da; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --line: #30363d; --soft: #9198a1;
-  --pass: #3fb950; --warn: #d29922; --fail: #f85149; --other: #4493f8; } }
-body { margin: 0 auto; max-width: 60rem; padding: 1rem; color: var(--ink); background: var(--paper);
-  font: 1rem/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.sum { color: var(--soft); }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; color: var(--soft); font-weight: normal; }
 td, th { border-bottom: 1px solid var(--line); padding: .4rem .6rem .4rem 0; vertical-align: top; }
 td:last-child { overflow-wrap: anywhere; } td:nth-child(-n+2), th { white-space: nowrap; }
@@ -34,11 +28,11 @@ svg .bar { fill: var(--pass); } svg .over { fill: var(--fail); } svg .limit { st
 /// The page of a checklist, with the contract and the verification where they are known.
 pub fn page(name: &str, list: &Checklist, contract: Option<&Contract>, report: Option<&Report>) -> String {
     let name = escaped(name);
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{name}: deployment checklist</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n\
-         <h1>{name}</h1>\n<p class=\"sum\">{}, by clipway {}</p>\n\
+    let mut page = html::begin(&format!("{name}: deployment checklist"), STYLE);
+    // Writing to a string cannot fail.
+    let _ = write!(
+        page,
+        "<h1>{name}</h1>\n<p class=\"sum\">{}, by clipway {}</p>\n\
          <table>\n<thead><tr><th>result</th><th>point</th><th>found</th></tr></thead>\n<tbody>\n",
         escaped(&list.summary()),
         env!("CARGO_PKG_VERSION"),
@@ -47,7 +41,6 @@ pub fn page(name: &str, list: &Checklist, contract: Option<&Contract>, report: O
         let class = status.name().to_ascii_lowercase();
         let mend =
             mend.as_ref().map(|mend| format!("<br><code>{}</code>", escaped(mend))).unwrap_or_default();
-        // Writing to a string cannot fail.
         let _ = writeln!(
             page,
             "<tr><td class=\"s {class}\">{class}</td><td>{}</td><td>{}{mend}</td></tr>",
@@ -67,24 +60,8 @@ pub fn page(name: &str, list: &Checklist, contract: Option<&Contract>, report: O
         }
         page.push_str("</tbody>\n</table>\n");
     }
-    page.push_str("</body>\n</html>\n");
+    page.push_str(html::END);
     page
-}
-
-/// Text for a page: nothing in it is markup.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            character => out.push(character),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use clipway_formats::base64;
 use clipway_model::artifact::{Report, Stage};
 use clipway_run::verify::{Inputs, built_in_pictures};
 
-use super::page::escaped;
+use crate::html::escaped;
 
 /// The smallest error that a plot tells from none.
 const LEAST: f64 = 1e-9;

@@ -96,7 +96,7 @@ impl Index {
     /// The model, which may be on the Hub: the one that is given, or the one that the index names.
     pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
         if self.action.is_some() {
-            return Ok(Vec::new());
+            return self.action.as_mut().map_or(Ok(Vec::new()), IndexAction::sources);
         }
         if self.model.is_empty() {
             let named = match self.is_new() {
@@ -127,7 +127,7 @@ impl Index {
             let message = "none of the folders can be read";
             return Err(Failure::could_not_run("io", message).hint("nothing was changed in the index"));
         }
-        let (clip, identity) = self.load(ui)?;
+        let (clip, identity) = load_images(&self.model, &self.images, &self.run, ui)?;
         let space = self.space(identity, &clip)?;
         let mut writer = Writer::open(self.path()).map_err(|error| index_failure(&error))?;
         let options = FillOptions {
@@ -182,30 +182,6 @@ impl Index {
         Opened::open(self.path()).map_err(|error| index_failure(&error))
     }
 
-    /// Loads the image tower.
-    fn load(&self, ui: &Ui) -> Result<(Clip, Identity), Failure> {
-        let arguments = SourceArguments::default();
-        if source::graphs(&self.model, None)?.is_some() {
-            let message =
-                format!("`{}` holds ONNX graphs, whose weights an index does not know", self.model.said());
-            return Err(Failure::could_not_run("unsupported", message)
-                .hint("pass a folder that `clipway export` wrote without `--to onnx`"));
-        }
-        let load = LoadOptions {
-            towers: Some(Towers::Image),
-            apply_orientation: self.images.apply_orientation,
-            compute: self.run.compute(),
-            ..source::load_options(ui)?
-        };
-        let options = arguments.options(Some(&self.model));
-        let source = load::resolve(&arguments.open(&self.model)?, &options, None);
-        let source = source.map_err(|error| load_failure(&error))?;
-        source.notes().iter().for_each(|note| ui.note(note));
-        let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
-        let identity = Identity::of(&source, &clip, &load).map_err(|error| space_failure(&error))?;
-        Ok((clip, identity))
-    }
-
     /// The space of the index, which the model's must be; a new index takes the model's.
     fn space(&self, identity: Identity, clip: &Clip) -> Result<Space, Failure> {
         if self.is_new() {
@@ -222,6 +198,34 @@ impl Index {
             _ => Err(other_space(self.path(), index.space(), &found, &agreement)),
         }
     }
+}
+
+/// Loads the image tower of a model, for features of an index.
+pub(super) fn load_images(
+    model: &SourceName,
+    images: &ImageOptions,
+    run: &RunArguments,
+    ui: &Ui,
+) -> Result<(Clip, Identity), Failure> {
+    let arguments = SourceArguments::default();
+    if source::graphs(model, None)?.is_some() {
+        let message = format!("`{}` holds ONNX graphs, whose weights an index does not know", model.said());
+        return Err(Failure::could_not_run("unsupported", message)
+            .hint("pass a folder that `clipway export` wrote without `--to onnx`"));
+    }
+    let load = LoadOptions {
+        towers: Some(Towers::Image),
+        apply_orientation: images.apply_orientation,
+        compute: run.compute(),
+        ..source::load_options(ui)?
+    };
+    let options = arguments.options(Some(model));
+    let source = load::resolve(&arguments.open(model)?, &options, None);
+    let source = source.map_err(|error| load_failure(&error))?;
+    source.notes().iter().for_each(|note| ui.note(note));
+    let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
+    let identity = Identity::of(&source, &clip, &load).map_err(|error| space_failure(&error))?;
+    Ok((clip, identity))
 }
 
 /// The bar of the images that are read.
@@ -287,7 +291,7 @@ fn told(summary: &Summary, seconds: f64) -> String {
 }
 
 /// Failure for a model that gives features of another space than those of an index.
-fn other_space(path: &Path, index: &Space, model: &Space, agreement: &Agreement) -> Failure {
+pub(super) fn other_space(path: &Path, index: &Space, model: &Space, agreement: &Agreement) -> Failure {
     let name = |space: &Space| match &space.model {
         Some(model) => format!("`{model}` ({}, {})", space.source, space.fingerprint),
         None => format!("`{}` ({})", space.source, space.fingerprint),

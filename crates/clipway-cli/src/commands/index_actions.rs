@@ -1,4 +1,4 @@
-//! `clipway index info`, `check`, `merge` and `export`: what can be done with an index beside filling it.
+//! What can be done with an index beside filling it; `info`, `check` and `merge` are here.
 
 use std::path::PathBuf;
 
@@ -6,12 +6,12 @@ use clap::{Args, Subcommand};
 use clipway_formats::shown_path;
 use clipway_search::{Check, Index, Info, check, merge};
 
+use super::index_export::ExportArguments;
+use super::index_import::ImportArguments;
 use crate::failure::Failure;
-use crate::features::{Features, Format};
-use crate::images::{Decoded, Image};
-use crate::output;
 use crate::pool;
 use crate::searching::index_failure;
+use crate::source_name::SourceName;
 use crate::text::{bytes, counted};
 use crate::ui::Ui;
 
@@ -22,6 +22,7 @@ pub enum IndexAction {
     Check(CheckArguments),
     Merge(MergeArguments),
     Export(ExportArguments),
+    Import(ImportArguments),
 }
 
 /// Show what an index has
@@ -52,24 +53,15 @@ pub struct MergeArguments {
     out: PathBuf,
 }
 
-/// Write the features of an index to a file
-#[derive(Args)]
-pub struct ExportArguments {
-    /// The index
-    #[arg(value_name = "DIR")]
-    path: PathBuf,
-
-    /// The file, by the end of its name: `.safetensors` (with the files in the metadata), `.npy`, `.jsonl` or `.parquet`; a
-    /// row for each file, in the order of their paths
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-
-    /// Replace an existing file
-    #[arg(long)]
-    force: bool,
-}
-
 impl IndexAction {
+    /// The model, which may be on the Hub.
+    pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
+        match self {
+            IndexAction::Import(arguments) => arguments.sources(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// Does it; `false` means that the index is damaged.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         match self {
@@ -77,6 +69,7 @@ impl IndexAction {
             IndexAction::Check(arguments) => arguments.run(ui),
             IndexAction::Merge(arguments) => arguments.run(ui),
             IndexAction::Export(arguments) => arguments.run(ui),
+            IndexAction::Import(arguments) => arguments.run(ui),
         }
     }
 }
@@ -97,7 +90,7 @@ fn shown_info(info: &Info) -> String {
     let unknown = || "unknown".to_owned();
     let model = info.model.as_deref().map_or_else(unknown, shown_path);
     let architecture = info.space.model.as_deref().map_or_else(unknown, clipway_formats::shown);
-    let rows = [
+    let mut rows = vec![
         ("index", shown_path(&info.path)),
         ("format", info.version.to_string()),
         ("model", model),
@@ -108,7 +101,10 @@ fn shown_info(info: &Info) -> String {
         ("rows", format!("{} ({} without a file)", info.rows, info.dead)),
         ("size of the rows", bytes(info.rows * info.row_bytes as u64)),
     ];
-    rows.map(|(name, value)| format!("{name:<18}{value}\n")).concat()
+    if let Some(source) = &info.imported {
+        rows.push(("imported from", shown_path(source)));
+    }
+    rows.iter().map(|(name, value)| format!("{name:<18}{value}\n")).collect()
 }
 
 impl CheckArguments {
@@ -153,27 +149,6 @@ impl MergeArguments {
             }
             ui.data(&text)?;
         }
-        Ok(true)
-    }
-}
-
-impl ExportArguments {
-    fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let format = Format::of(&self.out)?;
-        let staging = output::file(&self.out, self.force, &[&self.path])?;
-        let index = Index::open(&self.path).map_err(|error| index_failure(&error))?;
-        let mut decoded = Decoded::default();
-        let visited = index.visit_items(|path, item| {
-            if let Some(row) = item.row {
-                decoded.features.extend(index.feature(row)?);
-                decoded.images.push(Image { file: path.to_string_lossy().into_owned(), error: None });
-            }
-            Ok(())
-        });
-        visited.map_err(|error| index_failure(&error))?;
-        let features = Features { images: &decoded, texts: &[], text_features: &[], width: index.width() };
-        features.write(format, staging, ui)?;
-        ui.say(&format!("`{}`: {}", shown_path(&self.out), counted(decoded.images.len(), "file")));
         Ok(true)
     }
 }

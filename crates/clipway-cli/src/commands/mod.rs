@@ -18,6 +18,10 @@ mod export_tokenizer;
 mod index;
 #[cfg(feature = "search")]
 mod index_actions;
+#[cfg(feature = "search")]
+mod index_export;
+#[cfg(feature = "search")]
+mod index_import;
 mod inspect;
 mod models;
 mod int8;

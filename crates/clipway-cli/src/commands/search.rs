@@ -1,5 +1,6 @@
 //! `clipway search`: the nearest images of an index to texts and images.
 
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,9 +9,11 @@ use clipway_search::{Index, MOST_RESULTS, SearchOptions};
 
 use crate::failure::Failure;
 use crate::images::ImageOptions;
+use crate::output;
 use crate::pool;
 use crate::searching::{
-    Answer, Answers, Encoded, FilterOptions, Output, Query, Term, WeightedTerm, index_failure,
+    Answer, Answers, Encoded, FilterOptions, Output, Query, Term, WeightedTerm, index_failure, link,
+    write_page,
 };
 use crate::source_name::SourceName;
 use crate::ui::Ui;
@@ -66,6 +69,14 @@ pub struct Search {
     #[arg(long, short = '0')]
     print0: bool,
 
+    /// Write the results as a web page with thumbnails, one file, which must be new
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Make a new folder of links to the results, named RANK-NAME
+    #[arg(long, value_name = "DIR")]
+    link_to: Option<PathBuf>,
+
     #[command(flatten)]
     filter: FilterOptions,
 
@@ -86,6 +97,8 @@ impl Search {
             return Err(Failure::could_not_run("bad-option", "`--min-score`: expected a number, found NaN"));
         }
         let index = Index::open(&self.index).map_err(|error| index_failure(&error))?;
+        let page = self.html.as_ref().map(|out| output::file(out, false, &[])).transpose()?;
+        let links = self.link_to.as_ref().map(|out| output::folder(out)).transpose()?;
         let queries = self.queries(&index)?;
         let encoded =
             Encoded { index: &index, model: &self.model, images: &self.images, templates: &self.template };
@@ -105,6 +118,17 @@ impl Search {
             .collect::<Result<_, _>>()?;
         let any = answers.iter().any(|answer| !answer.results.is_empty());
         let answers = Answers::new(&index, answers);
+        if let Some(staging) = page {
+            let limits = self.images.limits();
+            output::put(staging, |file| {
+                let mut out = BufWriter::new(file);
+                write_page(&answers, &limits, &mut out)?;
+                out.flush()
+            })?;
+        }
+        if let Some(staging) = links.filter(|_| any) {
+            link(&answers.paths(), staging, ui)?;
+        }
         let output = match (self.paths, self.print0) {
             (true, _) => Output::Paths,
             (_, true) => Output::Zeros,

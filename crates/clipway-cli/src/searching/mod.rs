@@ -2,8 +2,12 @@
 
 mod dates;
 mod encode;
+mod export;
 mod failure;
+mod features;
 mod filter;
+mod links;
+mod page;
 mod results;
 #[cfg(feature = "serve")]
 mod serving;
@@ -11,8 +15,12 @@ mod space;
 mod terms;
 
 pub use encode::Encoded;
+pub use export::write_features;
 pub use failure::index_failure;
+pub use features::FeatureSource;
 pub use filter::FilterOptions;
+pub use links::link;
+pub use page::write_page;
 pub use results::{Answer, Answers, Output};
 #[cfg(feature = "serve")]
 pub use serving::Served;

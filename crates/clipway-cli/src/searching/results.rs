@@ -90,6 +90,11 @@ impl Answers {
         Answers { index: info.path, rows: info.rows, queries }
     }
 
+    /// What was searched, for people.
+    pub fn said(&self) -> String {
+        format!("{} in {}", crate::text::counted(self.rows as usize, "row"), shown_path(&self.index))
+    }
+
     /// The files of all results, best first, each once.
     pub fn paths(&self) -> Vec<&Path> {
         let mut paths: Vec<&Path> = Vec::new();

@@ -10,6 +10,8 @@ mod classify;
 mod compare;
 mod contradictions;
 mod embed;
+#[cfg(feature = "search")]
+mod exchange;
 mod export;
 #[cfg(all(unix, feature = "hub"))]
 mod hub;

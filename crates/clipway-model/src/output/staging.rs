@@ -111,6 +111,23 @@ impl Staging {
         Ok(file)
     }
 
+    /// Creates a symbolic link to `to` in an output that is a folder.
+    ///
+    /// # Errors
+    /// [`OutputError::BadTarget`] if `name` leads out of the folder, [`OutputError::Io`].
+    pub fn link(&self, name: &str, to: &Path) -> Result<(), OutputError> {
+        if !is_below(name) {
+            let path = self.target.join(name);
+            return Err(OutputError::BadTarget { path, reason: "not the name of a file in the folder" });
+        }
+        let place = self.folder.join(name);
+        let make = || {
+            self.options.hook.before(Step::CreateFile, &place)?;
+            symlink(to, &place)
+        };
+        make().map_err(OutputError::io("create the link", &place))
+    }
+
     /// Creates the file of an output that is a file.
     ///
     /// # Errors
@@ -258,6 +275,21 @@ pub(crate) fn is_below(name: &str) -> bool {
 fn is_race(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotFound};
     matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotFound)
+}
+
+#[cfg(unix)]
+fn symlink(to: &Path, place: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(to, place)
+}
+
+#[cfg(windows)]
+fn symlink(to: &Path, place: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_file(to, place)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn symlink(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 impl Drop for Staging {

@@ -7,6 +7,7 @@ mod checks;
 mod crashes;
 mod damage;
 mod duplicates;
+mod exchange;
 mod items;
 mod searches;
 
