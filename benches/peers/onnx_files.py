@@ -11,6 +11,8 @@ exports themselves, each in a process of its own.
 """
 
 import argparse
+import contextlib
+import io
 import os
 import resource
 import statistics
@@ -27,6 +29,8 @@ def make_source(folder, name):
     import open_clip
     import torch
 
+    # The older exporter does not know the fused attention of inference.
+    torch.backends.mha.set_fastpath_enabled(False)
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained=None).eval()
     torch.save(model.state_dict(), folder / SOURCE)
@@ -124,7 +128,9 @@ def measure_speed(clipway, name, folder, arguments):
             path = folder / exporter / f"{tower}.onnx"
             path.parent.mkdir(exist_ok=True)
             try:
-                torch_export(model, tower, path, dynamo)
+                # Exporters print what they do, and whole graphs if they fail.
+                with contextlib.redirect_stdout(io.StringIO()):
+                    torch_export(model, tower, path, dynamo)
                 files[exporter] = path
             except Exception as error:
                 print(f"{name} {tower}: torch.onnx ({exporter}) refuses: {str(error).splitlines()[0][:100]}")
@@ -176,6 +182,7 @@ def export_as_peer(name, folder, exporter):
     import open_clip
     import torch
 
+    torch.backends.mha.set_fastpath_enabled(False)
     model = open_clip.create_model(name, pretrained=None).eval()
     model.load_state_dict(torch.load(folder / SOURCE, weights_only=True))
     for tower in ["visual", "text"]:

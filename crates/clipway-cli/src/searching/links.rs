@@ -8,7 +8,7 @@ use clipway_model::output::{OutputError, Staging};
 use crate::failure::{Failure, chain};
 use crate::ui::Ui;
 
-/// Makes a link to each file that is there, named by its place and its own name, and puts the folder into place.
+/// Makes a link to each existing file, named by its place and its own name, and puts the folder into place.
 ///
 /// # Errors
 /// A system that makes no links, and writes that fail; the folder is then absent.

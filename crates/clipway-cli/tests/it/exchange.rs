@@ -152,7 +152,7 @@ fn what_does_not_fit_is_not_imported() {
 #[test]
 fn features_of_another_model_are_refused() {
     let scene = exported_layout();
-    // The rows in another order are those of another model for each file.
+    // In another order the rows belong to other files.
     let paths = std::fs::read_to_string(scene.path("paths.txt")).expect("paths");
     let turned: String = paths.lines().rev().map(|path| format!("{path}\n")).collect();
     scene.write("turned.txt", turned);
