@@ -21,6 +21,7 @@ mod output;
 mod pool;
 mod progress;
 mod reading;
+mod running;
 #[cfg(feature = "search")]
 mod searching;
 #[cfg(feature = "serve")]

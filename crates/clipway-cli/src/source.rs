@@ -8,21 +8,16 @@ use clipway_formats::shown_path;
 use clipway_model::artifact::ArtifactError;
 use clipway_model::checkpoint::{Checkpoint, CheckpointError, OpenOptions};
 use clipway_model::export::ExportError;
-use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
 use clipway_model::state_dict::{Selection, WeightsChoice};
-use clipway_run::clip::{Clip, ClipError};
+use clipway_run::clip::ClipError;
 use clipway_run::engine::{Passes, Processor};
-use clipway_run::load::{self, LoadError, LoadOptions};
+use clipway_run::load::{LoadError, LoadOptions};
 use clipway_run::onnx::{OnnxError, OnnxFolder, OnnxFolderError, OnnxRuntime, OrtProvider};
-use clipway_run::space::Identity;
 
 use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, List, chain};
-use crate::options::RunArguments;
-use crate::reading::ReadingOptions;
 use crate::source_name::SourceName;
 use crate::ui::Ui;
-use crate::verification::space_failure;
 use crate::{hints, pool};
 
 /// Which weights of a checkpoint to use.
@@ -207,53 +202,6 @@ impl SourceArguments {
 /// Resolves what a checkpoint is.
 pub fn resolve(checkpoint: &Arc<Checkpoint>, options: &SourceOptions) -> Result<Source, Failure> {
     Source::of(Arc::clone(checkpoint), options).map_err(|error| source_failure(&error))
-}
-
-/// What a model was loaded from; nothing is known of ONNX graphs.
-#[derive(Debug)]
-pub struct Origin(Option<(Source, LoadOptions)>);
-
-impl Origin {
-    /// What the model's features are of; `None` for ONNX graphs. The weights are read if no `clipway.json` lists them.
-    pub fn identity(&self, clip: &Clip) -> Result<Option<Identity>, Failure> {
-        let Some((source, load)) = &self.0 else { return Ok(None) };
-        Identity::of(source, clip, load).map(Some).map_err(|error| space_failure(&error))
-    }
-
-    /// The fingerprint of the space of the model's features, as [`Origin::identity`].
-    pub fn fingerprint(&self, clip: &Clip) -> Result<Option<String>, Failure> {
-        Ok(self.identity(clip)?.map(|identity| identity.fingerprint().to_owned()))
-    }
-}
-
-/// Loads towers of a folder or another source to run them: the requested ones that exist.
-pub fn load_to_run(
-    name: &SourceName,
-    arguments: &SourceArguments,
-    reading: &ReadingOptions,
-    towers: Towers,
-    run: &RunArguments,
-    apply_orientation: bool,
-    ui: &Ui,
-) -> Result<(Clip, Origin), Failure> {
-    if let Some(folder) = graphs(name, arguments.backend)? {
-        for note in folder.contract.iter().flat_map(|contract| &contract.notes) {
-            ui.note(note);
-        }
-        let clip = folder.load(towers).map_err(|error| onnx_failure(&error))?;
-        return Ok((clip, Origin(None)));
-    }
-    let (tokenizer, compute) = (reading.tokenizer.clone(), run.compute());
-    let load =
-        LoadOptions { towers: Some(towers), apply_orientation, tokenizer, compute, ..load_options(ui)? };
-    let options = SourceOptions { preprocess: reading.preprocess()?, ..arguments.options(Some(name)) };
-    let source = load::resolve(&arguments.open(name)?, &options, load.tokenizer.as_deref());
-    let source = source.map_err(|error| load_failure(&error))?;
-    for note in source.notes() {
-        ui.note(note);
-    }
-    let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
-    Ok((clip, Origin(Some((source, load)))))
 }
 
 /// The ONNX graphs of a path, where they are to be run as they are.

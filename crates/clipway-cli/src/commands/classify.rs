@@ -17,11 +17,10 @@ use serde::Serialize;
 
 use crate::collect;
 use crate::failure::{self, Failure, chain};
-use crate::images::{Image, ImageOptions};
-use crate::options::RunArguments;
+use crate::images::Image;
 use crate::output;
-use crate::reading::ReadingOptions;
-use crate::source::{self, SourceArguments, clip_failure};
+use crate::running::ModelArguments;
+use crate::source::clip_failure;
 use crate::source_name::SourceName;
 use crate::text::read_labels;
 use crate::texts::encode_texts;
@@ -76,16 +75,7 @@ pub struct Classify {
     top: u32,
 
     #[command(flatten)]
-    image_options: ImageOptions,
-
-    #[command(flatten)]
-    reading: ReadingOptions,
-
-    #[command(flatten)]
-    run: RunArguments,
-
-    #[command(flatten)]
-    source: SourceArguments,
+    model: ModelArguments,
 }
 
 /// Built-in prompt templates.
@@ -152,11 +142,11 @@ fn head_failure(error: &HeadError) -> Failure {
 impl Classify {
     /// The sources, which may be on the Hub. Where `--pretrained` names the model, the first path is an image.
     pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
-        self.source.name_before(&mut self.model_folder, &mut self.images)?;
+        self.model.source.name_before(&mut self.model_folder, &mut self.images)?;
         if self.images.is_empty() && self.save_head.is_none() {
             return Err(Failure::could_not_run("bad-option", "there are no images"));
         }
-        Ok(self.source.with_base(&mut self.model_folder))
+        Ok(self.model.source.with_base(&mut self.model_folder))
     }
 
     /// Classifies images. An unreadable image is reported, and the rest are still classified.
@@ -187,7 +177,7 @@ impl Classify {
             }
         }
         let Head { classifier, labels, templates } = head;
-        let decoded = self.image_options.encode(&images, &clip, ui)?;
+        let decoded = self.model.images.encode(&images, &clip, ui)?;
         let all_read = decoded.is_whole();
         let mut rows = decoded.features.chunks_exact(clip.embed_dim());
         let classified = |Image { file, error }| {
@@ -203,7 +193,7 @@ impl Classify {
                 templates,
                 labels: labels.len(),
                 probability_rule: classifier.rule(),
-                apply_orientation: self.image_options.apply_orientation,
+                apply_orientation: self.model.images.apply_orientation,
                 images: results,
             })?;
         } else {
@@ -251,16 +241,8 @@ impl Classify {
     }
 
     fn load(&self, ui: &Ui) -> Result<Clip, Failure> {
-        let orientation = self.image_options.apply_orientation;
-        let (clip, _) = source::load_to_run(
-            &self.model_folder,
-            &self.source,
-            &self.reading,
-            if self.head.is_some() { Towers::Image } else { Towers::Both },
-            &self.run,
-            orientation,
-            ui,
-        )?;
+        let towers = if self.head.is_some() { Towers::Image } else { Towers::Both };
+        let (clip, _) = self.model.load(&self.model_folder, towers, ui)?;
         if !clip.has_image_tower() || self.head.is_none() && !clip.has_text_tower() {
             let folder = shown_path(&self.model_folder);
             return Err(Failure::no(

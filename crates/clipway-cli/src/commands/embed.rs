@@ -10,11 +10,8 @@ use clipway_run::encoder::normalize;
 use crate::collect;
 use crate::failure::Failure;
 use crate::features::{Features, Format, Row};
-use crate::images::ImageOptions;
-use crate::options::RunArguments;
 use crate::output;
-use crate::reading::ReadingOptions;
-use crate::source::{self, SourceArguments};
+use crate::running::ModelArguments;
 use crate::source_name::SourceName;
 use crate::text::read_texts;
 use crate::texts::encode_texts;
@@ -54,26 +51,17 @@ pub struct Embed {
     force: bool,
 
     #[command(flatten)]
-    image_options: ImageOptions,
-
-    #[command(flatten)]
-    reading: ReadingOptions,
-
-    #[command(flatten)]
-    run: RunArguments,
-
-    #[command(flatten)]
-    source: SourceArguments,
+    model: ModelArguments,
 }
 
 impl Embed {
     /// The sources, which may be on the Hub. Where `--pretrained` names the model, the first path is an image.
     pub fn sources(&mut self) -> Result<Vec<&mut SourceName>, Failure> {
-        self.source.name_before(&mut self.model_folder, &mut self.images)?;
+        self.model.source.name_before(&mut self.model_folder, &mut self.images)?;
         if self.images.is_empty() && self.text.is_empty() && self.texts_file.is_none() {
             return Err(Failure::could_not_run("bad-option", "there are no images and no texts"));
         }
-        Ok(self.source.with_base(&mut self.model_folder))
+        Ok(self.model.source.with_base(&mut self.model_folder))
     }
 
     /// Computes features. An unreadable image is reported, and the rest are still computed.
@@ -99,16 +87,8 @@ impl Embed {
             (true, _) => Towers::Text,
             (false, false) => Towers::Both,
         };
-        let (clip, _) = source::load_to_run(
-            &self.model_folder,
-            &self.source,
-            &self.reading,
-            towers,
-            &self.run,
-            self.image_options.apply_orientation,
-            ui,
-        )?;
-        let mut decoded = self.image_options.encode(&images, &clip, ui)?;
+        let (clip, _) = self.model.load(&self.model_folder, towers, ui)?;
+        let mut decoded = self.model.images.encode(&images, &clip, ui)?;
         let mut text_features = encode_texts(&texts, &clip, "texts", ui)?;
         if self.normalize {
             for features in [&mut decoded.features, &mut text_features] {

@@ -20,13 +20,11 @@ use serde_json::json;
 
 use crate::failure::{self, Failure, chain};
 use crate::hub::{self, Reads};
-use crate::images::ImageOptions;
-use crate::options::RunArguments;
-use crate::reading::ReadingOptions;
+use crate::running::ModelArguments;
 #[cfg(feature = "search")]
 use crate::searching::Served;
 use crate::signals;
-use crate::source::{self, MainSource, SourceArguments};
+use crate::source::MainSource;
 use crate::ui::{Ui, printable};
 use crate::{pool, serve_limits::LimitOptions};
 
@@ -70,16 +68,7 @@ pub struct Serve {
     limits: LimitOptions,
 
     #[command(flatten)]
-    image_options: ImageOptions,
-
-    #[command(flatten)]
-    reading: ReadingOptions,
-
-    #[command(flatten)]
-    run: RunArguments,
-
-    #[command(flatten)]
-    arguments: SourceArguments,
+    model: ModelArguments,
 }
 
 /// How requests are logged.
@@ -105,7 +94,7 @@ impl Serve {
     /// Loads the model, and serves it until an interrupt.
     pub fn run(mut self, ui: &Ui) -> Result<bool, Failure> {
         pool::start_global(ui)?;
-        for source in self.arguments.sources(&mut self.source.name)? {
+        for source in self.model.source.sources(&mut self.source.name)? {
             hub::bring(source, Reads::Weights, ui)?;
         }
         let keys = self.keys()?;
@@ -139,15 +128,7 @@ impl Serve {
 
     /// The model, and the index if there is one.
     fn load(&self, ui: &Ui) -> Result<Loaded, Failure> {
-        let (clip, origin) = source::load_to_run(
-            &self.source.name,
-            &self.arguments,
-            &self.reading,
-            Towers::Both,
-            &self.run,
-            self.image_options.apply_orientation,
-            ui,
-        )?;
+        let (clip, origin) = self.model.load(&self.source.name, Towers::Both, ui)?;
         let identity = origin.identity(&clip)?;
         let fingerprint = identity.as_ref().map(|identity| identity.fingerprint().to_owned());
         let gallery = self.gallery(identity, &clip, ui)?;
@@ -177,7 +158,7 @@ impl Serve {
     fn model(&self, fingerprint: Option<String>) -> Result<ModelInfo, Failure> {
         let path = &*self.source.name;
         // A folder of ONNX files alone is no checkpoint, and says nothing.
-        let checkpoint = self.arguments.open(&self.source.name).ok();
+        let checkpoint = self.model.source.open(&self.source.name).ok();
         let artifact = checkpoint.as_ref().and_then(|checkpoint| checkpoint.artifact());
         let mut names = self.name.clone();
         if names.is_empty() {
@@ -199,7 +180,7 @@ impl Serve {
     }
 
     fn limits(&self) -> Limits {
-        Limits { max_pixels: self.image_options.max_pixels, ..self.limits.limits() }
+        Limits { max_pixels: self.model.images.max_pixels, ..self.limits.limits() }
     }
 }
 

@@ -20,10 +20,9 @@ use clipway_run::text::{FolderTokenizer, TextReading, Tokenizer};
 use super::{CallError, Failure, OptionValue, words};
 use crate::failure::chain;
 use crate::hub::{self, Reads};
-use crate::images::ImageOptions;
-use crate::options::{Global, RunArguments};
-use crate::reading::ReadingOptions;
-use crate::source::{self, MainSource, Origin, SourceArguments};
+use crate::options::Global;
+use crate::running::{ModelArguments, Origin};
+use crate::source::{self, MainSource};
 use crate::ui::{Kept, Ui};
 use crate::{bad_option, pool};
 
@@ -43,16 +42,7 @@ struct LoadArguments {
     verify: Check,
 
     #[command(flatten)]
-    image_options: ImageOptions,
-
-    #[command(flatten)]
-    reading: ReadingOptions,
-
-    #[command(flatten)]
-    run: RunArguments,
-
-    #[command(flatten)]
-    arguments: SourceArguments,
+    model: ModelArguments,
 
     #[command(flatten)]
     global: Global,
@@ -107,7 +97,7 @@ impl ModelOrigin {
     /// # Errors
     /// Weights or a tokenizer that cannot be read any more.
     pub fn fingerprint(&self, clip: &Clip) -> Result<Option<String>, CallError> {
-        Ok(self.0.fingerprint(clip)?)
+        Ok(self.0.identity(clip)?.map(|identity| identity.fingerprint().to_owned()))
     }
 }
 
@@ -124,7 +114,7 @@ pub fn load(
     let ui = Ui::keeping(&parsed.global, cancel);
     let (clip, origin) = pool::run(&ui, || parsed.load(&ui)).map_err(|failure| ui.cause(failure))?;
     let processor = pool::processor(&ui)?.clone();
-    let limits = parsed.image_options.limits();
+    let limits = parsed.model.images.limits();
     let Kept { notes, warnings, .. } = ui.into_kept();
     let (path, origin) = (parsed.source.name.to_path_buf(), ModelOrigin(origin));
     Ok(LoadedModel { clip, processor, limits, path, notes, warnings, origin })
@@ -181,13 +171,13 @@ impl LoadArguments {
             let found = found.map_err(|error| Failure::no(error.code(), chain(&error)))?;
             return Ok(found.map(|found| found.tokenizer));
         }
-        for source in self.arguments.sources(&mut self.source.name)? {
+        for source in self.model.source.sources(&mut self.source.name)? {
             hub::bring(source, Reads::Headers, ui)?;
         }
         let name = &self.source.name;
-        let options = self.arguments.options(Some(name));
-        let folder = self.reading.tokenizer.as_deref();
-        let source = run::resolve(&self.arguments.open(name)?, &options, folder);
+        let options = self.model.source.options(Some(name));
+        let folder = self.model.reading.tokenizer.as_deref();
+        let source = run::resolve(&self.model.source.open(name)?, &options, folder);
         let source = source.map_err(|error| source::load_failure(&error))?;
         let found = LoadedTokenizer::find(&source, folder.unwrap_or(source.folder()));
         let found = found.map_err(|error| source::load_failure(&error))?;
@@ -195,7 +185,7 @@ impl LoadArguments {
     }
 
     fn load(&mut self, ui: &Ui) -> Result<(Clip, Origin), Failure> {
-        for source in self.arguments.sources(&mut self.source.name)? {
+        for source in self.model.source.sources(&mut self.source.name)? {
             hub::bring(source, Reads::Weights, ui)?;
         }
         let name = &self.source.name;
@@ -207,8 +197,7 @@ impl LoadArguments {
             TowersName::Image => Towers::Image,
             TowersName::Text => Towers::Text,
         };
-        let orientation = self.image_options.apply_orientation;
-        source::load_to_run(name, &self.arguments, &self.reading, towers, &self.run, orientation, ui)
+        self.model.load(name, towers, ui)
     }
 }
 

@@ -6,20 +6,7 @@ use std::process::Command;
 use clipway_search::Index;
 use serde_json::Value;
 
-use crate::scene::{Scene, emoji};
-
-/// Copies the images of the demo model, and fills `all.index` with them.
-fn indexed() -> Scene {
-    let scene = Scene::new();
-    std::fs::create_dir(scene.path("images")).expect("a folder");
-    for entry in std::fs::read_dir(emoji().join("pictures")).expect("pictures") {
-        let entry = entry.expect("an image");
-        std::fs::copy(entry.path(), scene.path("images").join(entry.file_name())).expect("a copy");
-    }
-    let fill = ["index", "images", "--index", "all.index", "--model", "EXPORTED", "--quiet"];
-    scene.run(&fill).ended(0);
-    scene
-}
+use crate::scene::Scene;
 
 /// Every file's path with its feature.
 fn rows(index: &Path) -> Vec<(String, Vec<f32>)> {
@@ -46,7 +33,7 @@ fn check_same(scene: &Scene, other: &str) {
 
 /// Exports the index in the layout, and writes the paths beside it.
 fn exported_layout() -> Scene {
-    let scene = indexed();
+    let scene = Scene::indexed();
     let export = ["index", "export", "all.index", "--out", "layout", "--layout", "clip-retrieval"];
     scene.run(&export).ended(0);
     let paths: String = rows(&scene.path("all.index")).iter().map(|(path, _)| format!("{path}\n")).collect();
@@ -195,7 +182,7 @@ fn python_reads_the_layout() {
 
 #[test]
 fn results_are_a_page_and_a_folder_of_links() {
-    let scene = indexed();
+    let scene = Scene::indexed();
     std::fs::copy(scene.path("images/lion.png"), scene.path("images/<b>&lion.png")).expect("a copy");
     scene.run(&["index", "images", "--index", "all.index", "--quiet"]).ended(0);
     std::fs::remove_file(scene.path("images/avocado.png")).expect("a removal");

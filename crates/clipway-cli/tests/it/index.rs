@@ -5,19 +5,8 @@ use std::path::PathBuf;
 use clipway_search::Index;
 use serde_json::Value;
 
-use crate::scene::{Scene, emoji};
+use crate::scene::Scene;
 use crate::snapshot::{check, check_refused};
-
-/// Copies the images of the demo model.
-fn with_pictures() -> Scene {
-    let scene = Scene::new();
-    std::fs::create_dir(scene.path("images")).expect("a folder");
-    for entry in std::fs::read_dir(emoji().join("pictures")).expect("pictures") {
-        let entry = entry.expect("an image");
-        std::fs::copy(entry.path(), scene.path("images").join(entry.file_name())).expect("a copy");
-    }
-    scene
-}
 
 fn counts(report: &Value) -> [u64; 6] {
     ["images", "embedded", "reused", "unchanged", "removed", "unreadable"]
@@ -28,7 +17,7 @@ const FILL: [&str; 4] = ["index", "images", "--index", "all.index"];
 
 #[test]
 fn an_index_is_made_and_kept_up_to_date() {
-    let scene = with_pictures();
+    let scene = Scene::with_images();
     let first = scene.run(&[&FILL[..], &["--model", "EXPORTED", "--json"]].concat()).ended(0).json();
     assert_eq!(counts(&first), [12, 12, 0, 0, 0, 0]);
     assert_eq!(first["fingerprint"].as_str().map(str::len), Some(16));
@@ -48,7 +37,7 @@ fn an_index_is_made_and_kept_up_to_date() {
 
 #[test]
 fn another_models_features_do_not_go_into_an_index() {
-    let scene = with_pictures();
+    let scene = Scene::with_images();
     scene.run(&[&FILL[..], &["--model", "EXPORTED", "--quiet"]].concat()).ended(0);
     let export =
         ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--no-verify", "--quiet"];
@@ -63,7 +52,7 @@ fn another_models_features_do_not_go_into_an_index() {
 
 #[test]
 fn what_cannot_be_indexed_is_refused() {
-    let scene = with_pictures();
+    let scene = Scene::with_images();
     check_refused(&scene, "index-no-model", &FILL);
     check_refused(&scene, "index-no-folder", &["index", "nowhere", "--index", "x", "--model", "EXPORTED"]);
     let pattern = [&FILL[..], &["--model", "EXPORTED", "--exclude", "[a"]].concat();
@@ -78,7 +67,7 @@ fn an_interrupt_keeps_what_was_done() {
     use std::process::Stdio;
     use std::time::{Duration, Instant};
 
-    let scene = with_pictures();
+    let scene = Scene::with_images();
     let lion = std::fs::read(scene.path("images/lion.png")).expect("an image");
     for number in 0..3000 {
         // Bytes after the end of a PNG change its hash, and nothing else.

@@ -69,12 +69,33 @@ impl Scene {
 
     /// Copies the exported demo model into the folder.
     pub fn copy_exported(&self, name: &str) -> &Scene {
+        self.copy(exported(), name)
+    }
+
+    /// Copies the files of a folder into a new one.
+    fn copy(&self, from: &Path, name: &str) -> &Scene {
         std::fs::create_dir(self.path(name)).expect("a folder in a temporary folder");
-        for entry in std::fs::read_dir(exported()).expect("the exported folder") {
-            let entry = entry.expect("an entry of the exported folder");
+        for entry in std::fs::read_dir(from).expect("a folder to copy") {
+            let entry = entry.expect("an entry");
             std::fs::copy(entry.path(), self.path(name).join(entry.file_name())).expect("a copy");
         }
         self
+    }
+
+    /// A scene with the demo's images in `images`.
+    #[cfg(feature = "search")]
+    pub fn with_images() -> Scene {
+        let scene = Scene::new();
+        scene.copy(&emoji().join("pictures"), "images");
+        scene
+    }
+
+    /// A scene with the demo's images, and an index of them in `all.index`.
+    #[cfg(feature = "search")]
+    pub fn indexed() -> Scene {
+        let scene = Scene::with_images();
+        scene.run(&["index", "images", "--index", "all.index", "--model", "EXPORTED", "--quiet"]).ended(0);
+        scene
     }
 
     /// Builds a command in the folder, without colors; `EMOJI` and `EXPORTED` in arguments stand for those folders.

@@ -43,7 +43,7 @@ struct Served {
 
 impl Served {
     fn new() -> Served {
-        let scene = indexed();
+        let scene = Scene::indexed();
         let server = Server::spawn(scene.command(&["serve", "EXPORTED", "--index", "all.index"]));
         Served { scene, server }
     }
@@ -85,18 +85,6 @@ impl Served {
     fn image(&self, name: &str) -> PathBuf {
         self.scene.path("images").canonicalize().expect("the folder").join(name)
     }
-}
-
-/// A scene with the demo's images and an index of them.
-fn indexed() -> Scene {
-    let scene = Scene::new();
-    std::fs::create_dir(scene.path("images")).expect("a folder");
-    for entry in std::fs::read_dir(emoji().join("pictures")).expect("pictures") {
-        let entry = entry.expect("an image");
-        std::fs::copy(entry.path(), scene.path("images").join(entry.file_name())).expect("a copy");
-    }
-    scene.run(&["index", "images", "--index", "all.index", "--model", "EXPORTED", "--quiet"]).ended(0);
-    scene
 }
 
 #[test]
@@ -276,7 +264,7 @@ fn a_path_that_is_no_text_can_be_found() {
 
 #[test]
 fn an_index_of_another_model_is_not_served() {
-    let scene = indexed();
+    let scene = Scene::indexed();
     let export =
         ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--no-verify", "--quiet"];
     let other = ["--image-mean", "0.5", "0.5", "0.5", "--out", "other"];
