@@ -1,16 +1,19 @@
 //! From a `config.json` of ModernBERT, in the keys of transformers 4 and 5, to a [`TextModel`].
 
+use std::ops::RangeInclusive;
+
 use clipway_formats::{Code, FormatError, JsonCursor};
 
-use super::read::{ACTIVATIONS, common, heads_divide};
+use super::read::{ACTIVATIONS, common, encoder_decoder, heads_divide};
 use super::{Family, ModernBertSizes, TextModel};
+use crate::config::fields::Fields;
 use crate::config::limits;
 use crate::config::section::Section;
 use crate::graph::Activation;
 use crate::problems::Problems;
 
 /// Its keys, including those without effect on the tokens.
-pub(super) const KEYS: [&str; 38] = [
+pub(super) const KEYS: [&str; 32] = [
     "hidden_size",
     "num_hidden_layers",
     "num_attention_heads",
@@ -35,20 +38,14 @@ pub(super) const KEYS: [&str; 38] = [
     "decoder_bias",
     "deterministic_flash_attn",
     "embedding_dropout",
-    "gradient_checkpointing",
     "initializer_cutoff_factor",
     "layer_norm_eps",
     "mlp_dropout",
     "position_embedding_type",
     "reference_compile",
     "repad_logits_with_grad",
-    "sep_token_id",
     "sparse_pred_ignore_index",
     "sparse_prediction",
-    "tie_word_embeddings",
-    "id2label",
-    "label2id",
-    "problem_type",
 ];
 
 /// Rotations by kind of layer.
@@ -57,15 +54,17 @@ const ROPE: &str = "rope_parameters";
 /// Kinds of layers: those that see all tokens, and those that see near ones.
 const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
 
+/// Bases of rotations.
+const THETAS: RangeInclusive<f64> = 1.0..=1e12;
+
 pub(super) fn read(section: &Section<'_>, problems: &mut Problems) -> TextModel {
+    encoder_decoder(section, false, problems);
     let mut thetas = [0, 1].map(|kind| {
         let (key, default) = [("global_rope_theta", 160_000.0), ("local_rope_theta", 10_000.0)][kind];
-        section.number(key, default, 1.0..=1e12, problems) as f32
+        section.number(key, default, THETAS, problems) as f32
     });
     if let Some(rope) = section.value(ROPE) {
-        for (kind, theta) in KINDS.into_iter().zip(&mut thetas) {
-            *theta = problems.or(*theta, theta_of(&rope, kind, *theta));
-        }
+        thetas = problems.or(thetas, thetas_of(rope, thetas));
     }
     let layers = section.integer("num_hidden_layers", 22, 1..=limits::LAYERS, problems);
     let every = section.integer("global_attn_every_n_layers", 3, 1..=limits::LAYERS, problems);
@@ -91,35 +90,23 @@ pub(super) fn read(section: &Section<'_>, problems: &mut Problems) -> TextModel 
         ..common(section, [50_368, 50_283], Family::ModernBert(sizes), problems)
     };
     heads_divide(&model, section, "num_attention_heads", problems);
-    if model.heads > 0 && !(model.width / model.heads).is_multiple_of(2) {
+    if !(model.width / model.heads).is_multiple_of(2) {
         let cause = format!("heads of {} cannot be rotated in pairs", model.width / model.heads);
         problems.add(section, "num_attention_heads", cause);
     }
     model
 }
 
-/// The base of a kind of layer; only plain rotations are read.
-fn theta_of(rope: &JsonCursor<'_>, kind: &str, default: f32) -> Result<f32, FormatError> {
-    let Some(rope) = rope.get(kind)?.filter(|rope| !rope.is_null()) else { return Ok(default) };
-    for (key, value) in rope.members()? {
-        match key {
-            "rope_type" if value.string()? != "default" => {
-                return Err(
-                    value.error(Code::Unsupported, "only rotations of the type `default` are supported")
-                );
-            }
-            "rope_type" => {}
-            "rope_theta" => {
-                let theta = value.number()?;
-                if !(1.0..=1e12).contains(&theta) {
-                    return Err(value.error(Code::BadValue, format!("expected 1 to 1e12, found {theta}")));
-                }
-                return Ok(theta as f32);
-            }
-            _ => return Err(value.error(Code::UnknownKey, "unknown key of a rotation")),
-        }
+/// The base of each kind of layer; only plain rotations are read.
+fn thetas_of(rope: JsonCursor<'_>, mut thetas: [f32; 2]) -> Result<[f32; 2], FormatError> {
+    let rope = Fields::new(rope, &KINDS)?;
+    for (kind, theta) in KINDS.into_iter().zip(&mut thetas) {
+        let Some(rotation) = rope.value(kind)? else { continue };
+        let rotation = Fields::new(rotation, &["rope_type", "rope_theta"])?;
+        rotation.word("rope_type", (), &[("default", ())])?;
+        *theta = rotation.number("rope_theta", f64::from(*theta), THETAS)? as f32;
     }
-    Ok(default)
+    Ok(thetas)
 }
 
 /// The distance of layers that see all tokens, from the list of kinds.
@@ -195,8 +182,20 @@ mod tests {
             (r#", "num_hidden_layers": 2, "layer_types": ["full_attention"]"#, "1 kinds for 2 layers"),
             (r#", "num_hidden_layers": 1, "layer_types": ["linear"]"#, "expected `full_attention`"),
             (r#", "rope_parameters": {"full_attention": {"rope_type": "yarn"}}"#, "`default`"),
-            (r#", "rope_parameters": {"full_attention": {"factor": 2}}"#, "unknown key of a rotation"),
-            (r#", "rope_parameters": {"sliding_attention": {"rope_theta": 0}}"#, "expected 1 to 1e12"),
+            (r#", "rope_parameters": {"full_attention": {"factor": 2}}"#, "unknown key"),
+            // Whatever its place, and for all kinds at once.
+            (
+                r#", "rope_parameters": {"full_attention": {"rope_theta": 9e4, "rope_type": "yarn"}}"#,
+                "`default`",
+            ),
+            (r#", "rope_parameters": {"full_attention": {"rope_theta": 9e4, "factor": 2}}"#, "unknown key"),
+            (r#", "rope_parameters": {"rope_type": "yarn", "factor": 2}"#, "unknown key"),
+            (
+                r#", "rope_parameters": {"sliding_attention": {"rope_theta": 0}}"#,
+                "expected a number from 1 to",
+            ),
+            (r#", "is_decoder": true"#, "is_decoder"),
+            (r#", "add_cross_attention": true"#, "add_cross_attention"),
             (r#", "local_attention": 0"#, "local_attention"),
             (r#", "hidden_size": 18, "num_attention_heads": 6"#, "heads of 3 cannot be rotated"),
             (r#", "hidden_size": 20, "num_attention_heads": 6"#, "6 does not divide"),

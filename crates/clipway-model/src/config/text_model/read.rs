@@ -285,7 +285,7 @@ pub(super) fn common(
 }
 
 /// Refuses decoders, and models whose other half open_clip assumes or ignores.
-fn encoder_decoder(section: &Section<'_>, is_pair: bool, problems: &mut Problems) {
+pub(super) fn encoder_decoder(section: &Section<'_>, is_pair: bool, problems: &mut Problems) {
     for key in ["is_decoder", "add_cross_attention"] {
         if section.boolean(key, false, problems) {
             problems.add(section, key, "a text tower must be an encoder on its own");
