@@ -26,6 +26,7 @@ pub use text::{
     HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextConfig, TextPool, TextPooler, TextProjection,
 };
 pub use tokenizer::{HuggingFaceOptions, TokenizerConfig, TokenizerSource};
+pub(crate) use vision::is_naflex;
 pub use vision::{
     AttentionalPool, PositionalEmbedding, TimmChanges, TimmConfig, TimmProjection, VisionConfig,
     VisionLayers, VisionPool,

@@ -79,8 +79,13 @@ pub struct TimmConfig {
 impl TimmConfig {
     /// Whether it is a tower for images of any proportions (NaFlex).
     pub fn is_naflex(&self) -> bool {
-        self.model_name.starts_with("naflexvit_")
+        is_naflex(&self.model_name)
     }
+}
+
+/// Whether timm's name is of a tower for images of any proportions.
+pub(crate) fn is_naflex(name: &str) -> bool {
+    name.starts_with("naflexvit_")
 }
 
 /// Sizes and activation of a timm model that differ from its name's, in timm's words.

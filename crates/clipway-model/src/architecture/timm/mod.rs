@@ -25,7 +25,7 @@ mod attention_pool;
 mod head;
 pub(crate) mod siglip;
 
-use crate::config::{ModelConfig, TimmChanges, TimmConfig, TimmProjection};
+use crate::config::{ModelConfig, TimmChanges, TimmConfig, TimmProjection, is_naflex};
 use crate::graph::{GraphBuilder, GraphError, Scope, ValueId};
 use crate::nearest::nearest;
 
@@ -101,7 +101,6 @@ fn request(timm: &TimmConfig, embed_dim: usize) -> (PoolRequest<'_>, Option<usiz
 
 fn unknown(name: &str) -> ArchitectureError {
     // Of a NaFlex tower, the names of its kind say enough.
-    let is_naflex = |name: &str| name.starts_with("naflexvit_");
     let all = FAMILIES.iter().flat_map(|family| (family.names)());
     let known: Vec<&str> = all.filter(|known| !is_naflex(name) || is_naflex(known)).collect();
     let nearest = nearest(name, &known).map(|name| format!("; the nearest is `{name}`")).unwrap_or_default();

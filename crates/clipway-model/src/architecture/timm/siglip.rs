@@ -1,7 +1,6 @@
 //! SigLIP's vision transformers among timm's names, for conversions between projects.
 
 use super::layers::NormKind;
-use super::tokens::StemKind;
 use super::vit::variants;
 use super::vit_variants::Variant;
 use crate::config::TimmConfig;
@@ -51,12 +50,13 @@ fn is_siglip(name: &str) -> bool {
 }
 
 fn of(variant: &Variant) -> Option<SiglipVariant> {
-    let Variant { name, image, patch, size: [width, depth, heads, hidden], style, .. } = *variant;
+    let Variant { name, image, patch, size: [width, depth, heads, hidden], pool_hidden, style } = *variant;
+    let is_plain = pool_hidden.is_none_or(|own| own == hidden) && !style.class_token && style.registers == 0;
     let NormKind::Layer(epsilon) = style.norm else { return None };
     let tanh = style.activation == Activation::GeluTanh;
-    is_siglip(name).then_some(SiglipVariant {
+    (is_siglip(name) && is_plain).then_some(SiglipVariant {
         name,
-        naflex: matches!(style.stem, StemKind::Linear(_)),
+        naflex: style.stem.is_naflex(),
         image,
         patch,
         width,
@@ -66,4 +66,24 @@ fn of(variant: &Variant) -> Option<SiglipVariant> {
         tanh,
         epsilon,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TimmChanges;
+
+    #[test]
+    fn towers_with_parts_that_siglip_lacks_are_not_siglip() {
+        let own = variants().find(|variant| variant.name == "naflexvit_base_patch16_siglip").unwrap();
+        let changed = |changes: TimmChanges| of(&own.changed(&changes).unwrap());
+        assert!(changed(TimmChanges::default()).is_some());
+        // 4 is the ratio of the blocks.
+        assert!(changed(TimmChanges { pool_mlp_ratio: Some(4.0), ..TimmChanges::default() }).is_some());
+        assert_eq!(changed(TimmChanges { pool_mlp_ratio: Some(3.0), ..TimmChanges::default() }), None);
+        assert_eq!(changed(TimmChanges { class_token: Some(true), ..TimmChanges::default() }), None);
+        assert_eq!(changed(TimmChanges { registers: Some(1), ..TimmChanges::default() }), None);
+        // Without changes, every name of the kind is one.
+        assert_eq!(siglip_variants().count(), variants().filter(|variant| is_siglip(variant.name)).count());
+    }
 }

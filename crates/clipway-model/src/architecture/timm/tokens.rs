@@ -55,6 +55,21 @@ pub(super) enum StemKind {
     Vitamin([usize; 2]),
 }
 
+impl StemKind {
+    /// The filter of a position table that is stored as a grid (NaFlex).
+    pub(super) fn grid_filter(self) -> Option<GridFilter> {
+        match self {
+            StemKind::Linear(filter) => Some(filter),
+            StemKind::Patches | StemKind::MobileClip { .. } | StemKind::Vitamin(_) => None,
+        }
+    }
+
+    /// Whether it is that of a tower for images of any proportions.
+    pub(super) fn is_naflex(self) -> bool {
+        self.grid_filter().is_some()
+    }
+}
+
 impl TokenOptions {
     /// Rows and columns of patches.
     pub(super) fn grid(&self) -> [usize; 2] {
@@ -108,11 +123,8 @@ impl Tokens {
         let registers =
             (options.registers > 0).then(|| scope.parameter("reg_token", &[1, options.registers, width]));
         let prefix = if options.positions == Positions::All { options.prefix() } else { 0 };
-        let filter = match options.stem {
-            StemKind::Linear(filter) => filter,
-            StemKind::Patches | StemKind::MobileClip { .. } | StemKind::Vitamin(_) => GridFilter::Bicubic,
-        };
-        let is_grid = matches!(options.stem, StemKind::Linear(_));
+        let filter = options.stem.grid_filter().unwrap_or_default();
+        let is_grid = options.stem.is_naflex();
         let positions = (options.positions != Positions::None).then(|| {
             let rows = if is_grid { stored.to_vec() } else { vec![prefix + stored[0] * stored[1]] };
             let table = scope.parameter("pos_embed", &[&[1], &rows[..], &[width]].concat());

@@ -41,7 +41,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         PoolKind::Latent,
         PoolKind::Refined,
     ];
-    let is_naflex = matches!(style.stem, StemKind::Linear(_));
+    let is_naflex = style.stem.is_naflex();
     // NaFlexVit has all of these but the last.
     let known = if is_naflex { &known[..known.len() - 1] } else { &known };
     let pooling = Pooling::resolve(request, PoolOptions { own: style.pool, known, class_token })?;

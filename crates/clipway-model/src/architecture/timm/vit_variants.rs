@@ -342,12 +342,12 @@ impl Variant {
     /// # Errors
     /// A change timm could not make, or a width without a statement of what it means for the MLPs.
     pub(super) fn changed(&self, changes: &TimmChanges) -> Result<Variant, ArchitectureError> {
-        let Variant { name, image, patch, size: [width, depth, heads, hidden], pool_hidden, style } = *self;
+        let Variant { name, image, patch, size: [width, depth, heads, hidden], style, .. } = *self;
         let refuse = |key: &str, why: &str| {
             let what = format!("`vision_cfg.timm_model_kwargs.{key}` with the trunk `{name}`");
             Err(ArchitectureError::unsupported(what, why))
         };
-        let is_naflex = matches!(style.stem, StemKind::Linear(_));
+        let is_naflex = style.stem.is_naflex();
         let has_stem = !is_naflex && style.stem != StemKind::Patches;
         let of_naflex = [
             ("pos_embed_grid_size", changes.grid.is_some()),
@@ -401,7 +401,7 @@ impl Variant {
             name,
             image: changes.image_size.unwrap_or(image),
             patch: new_patch,
-            pool_hidden: changes.pool_mlp_ratio.map(|ratio| width_of(ratio, new_width)).or(pool_hidden),
+            pool_hidden: changes.pool_mlp_ratio.map(|ratio| width_of(ratio, new_width)),
             size: [new_width, changes.depth.unwrap_or(depth), changes.heads.unwrap_or(heads), hidden],
             style: Style {
                 activation,
