@@ -164,9 +164,6 @@ pub(super) const ARCHITECTURE_KEY: &str = "text_arch";
 /// Whether batches of texts may be left without padding, which changes no feature. open_clip 3.3.0 has no such key.
 pub(super) const VARIABLE_KEY: &str = "variable_text";
 
-/// Keys that open_clip has had since 3.3.0, with what needs them.
-const UNSUPPORTED: [(&str, &str); 1] = [(ARCHITECTURE_KEY, "the text tower ModernText")];
-
 /// Changes to a text model's own `config.json`. open_clip 3.3.0 has no such key.
 pub(super) const CHANGES_KEY: &str = "hf_model_config";
 
@@ -197,11 +194,8 @@ impl TextConfig {
     }
 
     pub(super) fn read(at: JsonCursor<'_>, quick_gelu: bool) -> Result<TextConfig, FormatError> {
-        for (key, what) in UNSUPPORTED {
-            // The default of the first one is the tower that is supported.
-            if let Some(value) = at.get(key)?.filter(|value| value.string().ok() != Some("clip")) {
-                return Err(value.error(Code::Unsupported, format!("{what} is not supported")));
-            }
+        if let Some(value) = at.get(ARCHITECTURE_KEY)?.filter(|value| value.string().ok() != Some("clip")) {
+            return Err(value.error(Code::Unsupported, "the text tower ModernText is not supported"));
         }
         if let Some(changes) = at.get(CHANGES_KEY)?.filter(|value| !value.is_null()) {
             for (key, value) in changes.members()? {

@@ -18,7 +18,7 @@ use crate::artifact::{FileHash, hex};
 use crate::input::{self, FileSource, InputError, Kind};
 use crate::license::Licenses;
 use crate::output::Staging;
-use crate::plan::{ApplyError, PlannedTensor, Precision, apply};
+use crate::plan::{PlannedTensor, Precision, apply_all};
 use crate::source::Source;
 use crate::spelling::WeightsFormat;
 use crate::spelling::onnx::{
@@ -69,21 +69,16 @@ impl ParameterValues for PlannedValues<'_> {
             return Err(format!("expected numbers {shape:?}, found {} {:?}", target.dtype, target.shape));
         }
         let mut numbers = Vec::new();
-        let applied = apply(planned, self.source, &mut |piece| {
+        let applied = apply_all(planned, self.source, &mut |piece| {
             for piece in piece.chunks(PIECE * target.dtype.size()) {
                 numbers.resize(piece.len() / target.dtype.size(), 0.0);
                 cast_to_f32(target.dtype, piece, &mut numbers);
                 sink(&numbers);
             }
-            Ok::<(), std::convert::Infallible>(())
         });
-        match applied {
-            Ok(applied) if applied.overflowed > 0 => {
-                Err(format!("{} values are beyond what {} holds", applied.overflowed, target.dtype))
-            }
-            Ok(_) => Ok(()),
-            Err(ApplyError::Read(cause)) => Err(cause.to_string()),
-            Err(ApplyError::Sink(never)) => match never {},
+        match applied.map_err(|cause| cause.to_string())?.overflowed {
+            0 => Ok(()),
+            overflowed => Err(format!("{overflowed} values are beyond what {} holds", target.dtype)),
         }
     }
 }

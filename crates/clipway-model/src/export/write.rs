@@ -392,7 +392,7 @@ impl Export<'_> {
         let model = &self.source.config().model;
         let is_known = model.beyond_open_clip().is_empty() && model.newer_text_model().is_none();
         let is_single = written.iter().any(|files| files.index.is_none());
-        let usage = match self.source.config().model.folded {
+        let usage = match model.folded {
             _ if self.source.tower() != Towers::Both => Usage::None,
             false if !self.spelling.is_open_clip || is_known && is_single => Usage::Loads,
             true if is_known => Usage::AfterFolding,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clipway_formats::{FileFormat, FormatError, Place, TensorFile, TensorInfo, reserve};
 
 use crate::checkpoint::FileSource;
-use crate::plan::{ApplyError, apply};
+use crate::plan::apply_all;
 use crate::source::Source;
 
 /// Name of a tensor of source `part`, counted from 0.
@@ -52,9 +52,6 @@ impl PartsFile {
     }
 }
 
-/// Never happens: a sink that takes everything.
-enum Never {}
-
 impl TensorFile for PartsFile {
     fn format(&self) -> FileFormat {
         self.sources[0].checkpoint().format()
@@ -74,15 +71,8 @@ impl TensorFile for PartsFile {
     fn read_chunks(&self, index: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), FormatError> {
         let (part, place) = self.places[index];
         let source = &self.sources[part];
-        let mut pass = |bytes: &[u8]| {
-            sink(bytes);
-            Ok::<(), Never>(())
-        };
-        match apply(&source.plan().tensors[place], &source.weights().state_dict, &mut pass) {
-            Ok(_) => Ok(()),
-            Err(ApplyError::Read(cause)) => Err(cause),
-            Err(ApplyError::Sink(never)) => match never {},
-        }
+        apply_all(&source.plan().tensors[place], &source.weights().state_dict, sink)?;
+        Ok(())
     }
 
     fn metadata(&self) -> &[(String, String)] {

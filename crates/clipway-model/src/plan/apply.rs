@@ -1,5 +1,6 @@
 //! Applies steps to bytes, tensor by tensor.
 
+use std::convert::Infallible;
 use std::ops::Range;
 
 use clipway_formats::{Code, Dtype, FormatError, Place, TensorInfo, check_room, reserve};
@@ -31,6 +32,28 @@ pub enum ApplyError<E> {
     /// The sink refused the bytes.
     #[error(transparent)]
     Sink(E),
+}
+
+/// [`apply`] for a sink that takes everything.
+///
+/// # Errors
+/// A source that cannot be read.
+///
+/// # Panics
+/// As [`apply`].
+pub fn apply_all(
+    planned: &PlannedTensor,
+    source: &StateDict,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<Applied, FormatError> {
+    let mut take = |piece: &[u8]| {
+        sink(piece);
+        Ok::<(), Infallible>(())
+    };
+    apply(planned, source, &mut take).map_err(|error| match error {
+        ApplyError::Read(cause) => cause,
+        ApplyError::Sink(never) => match never {},
+    })
 }
 
 /// Makes a planned tensor and passes its little-endian bytes to `sink`, in order, in pieces of whole elements. Tensors

@@ -20,7 +20,7 @@ mod resample;
 mod step;
 mod take;
 
-pub use apply::{Applied, ApplyError, apply};
+pub use apply::{Applied, ApplyError, apply, apply_all};
 pub use build::PlanError;
 pub(crate) use build::{PlanOptions, build_plan};
 pub(crate) use converted::Converted;

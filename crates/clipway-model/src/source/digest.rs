@@ -1,14 +1,12 @@
 //! What a tower computes, as one digest: its operations and its weights, whatever file holds them.
 
-use std::convert::Infallible;
-
 use clipway_formats::{FormatError, TensorInfo};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::{Source, SourceError};
 use crate::artifact::hex;
-use crate::plan::{ApplyError, PlannedTensor, Towers, apply, is_shared};
+use crate::plan::{PlannedTensor, Towers, apply_all, is_shared};
 
 impl Source {
     /// SHA-256 of a tower: its graph, and the floating-point tensors by open_clip's names as the plan makes them. Formats,
@@ -54,15 +52,8 @@ impl Source {
             }
             _ => {
                 let mut digest = Sha256::new();
-                let mut push = |piece: &[u8]| {
-                    digest.update(piece);
-                    Ok::<(), Infallible>(())
-                };
-                match apply(planned, &self.weights.state_dict, &mut push) {
-                    Ok(_) => vec![hex(digest)],
-                    Err(ApplyError::Read(cause)) => return Err(cause),
-                    Err(ApplyError::Sink(never)) => match never {},
-                }
+                apply_all(planned, &self.weights.state_dict, &mut |piece| digest.update(piece))?;
+                vec![hex(digest)]
             }
         };
         let dtype = sources.first().filter(|_| planned.is_int8()).map_or(target.dtype, |first| first.dtype);

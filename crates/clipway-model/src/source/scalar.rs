@@ -1,10 +1,8 @@
 //! Single values among the weights: the logit scale and bias.
 
-use std::convert::Infallible;
-
 use clipway_formats::FormatError;
 
-use crate::plan::{ApplyError, Plan, apply};
+use crate::plan::{Plan, apply_all};
 use crate::state_dict::{StateDict, cast_to_f32};
 
 /// The single value of a tensor made by a plan; `None` if the plan makes no such tensor, or one of another size.
@@ -18,13 +16,6 @@ pub(super) fn read(plan: &Plan, weights: &StateDict, name: &str) -> Result<Optio
         return Ok(None);
     };
     let mut value = [0.0];
-    let mut read = |piece: &[u8]| {
-        cast_to_f32(planned.target.dtype, piece, &mut value);
-        Ok::<(), Infallible>(())
-    };
-    match apply(planned, weights, &mut read) {
-        Ok(_) => Ok(Some(value[0])),
-        Err(ApplyError::Read(cause)) => Err(cause),
-        Err(ApplyError::Sink(never)) => match never {},
-    }
+    apply_all(planned, weights, &mut |piece| cast_to_f32(planned.target.dtype, piece, &mut value))?;
+    Ok(Some(value[0]))
 }

@@ -16,7 +16,7 @@ const DATE_BYTES: u32 = 20;
 /// Types of values.
 const ASCII: u16 = 2;
 
-/// Most bytes that are searched for EXIF data, in front of the pixels of a JPEG or between the chunks of others.
+/// Most segments or chunks of a file that are looked at for EXIF data.
 const MOST_PARTS: usize = 4096;
 
 /// EXIF data.
