@@ -56,7 +56,7 @@ def _source(model_name: StrPath, pretrained: StrPath | None) -> tuple[StrPath, d
     """A source of clipway, with its options, as open_clip's arguments name it."""
     name = os.fspath(model_name)
     if name.startswith("local-dir:"):
-        return name[len("local-dir:") :], {}
+        return name.removeprefix("local-dir:"), {}
     if name.startswith("hf-hub:") or os.path.exists(name):
         return name, {}
     if not pretrained:
@@ -203,7 +203,7 @@ def create_model_and_transforms(
 def get_tokenizer(model_name: StrPath, context_length: int | None = None, **options: Any) -> TokenIds:
     """The tokenizer of a model, which needs none of its weights."""
     name = os.fspath(model_name)
-    tokenizer = TokenIds(Tokenizer.load(name[len("local-dir:") :] if name.startswith("local-dir:") else name, **options))
+    tokenizer = TokenIds(Tokenizer.load(name.removeprefix("local-dir:"), **options))
     if context_length not in (None, tokenizer.context_length):
         raise ValueError(f"expected the context length {tokenizer.context_length} of the model, found {context_length}")
     return tokenizer

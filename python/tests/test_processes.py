@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import pathlib
 import pickle
-import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +24,9 @@ from conftest import PICTURES, TEXTS
 
 def resident() -> int:
     """Bytes of memory in use."""
+    # Windows has no such module.
+    import resource
+
     gc.collect()
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ffi::CString;
 
+pub use clipway_cli::library::chain;
 use clipway_cli::library::{CallError, Failure};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -46,17 +47,6 @@ fn of_failure(py: Python<'_>, failure: &Failure) -> PyErr {
 /// The exception of a library's error with its code.
 pub fn of_library(py: Python<'_>, code: &str, cause: &dyn Error) -> PyErr {
     error(py, code, &chain(cause), None)
-}
-
-/// An error and its causes, joined by colons.
-pub fn chain(cause: &dyn Error) -> String {
-    let mut message = cause.to_string();
-    let mut source = cause.source();
-    while let Some(cause) = source {
-        message = format!("{message}: {cause}");
-        source = cause.source();
-    }
-    message
 }
 
 /// Passes warnings to `warnings`, and notes to the logger `clipway`.

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, FromArgMatches};
 
-pub use crate::failure::Failure;
+pub use crate::failure::{Failure, chain};
 pub use load::{LoadedModel, ModelOrigin, load, load_help, load_tokenizer};
 pub use words::{OptionError, OptionValue};
 
@@ -49,6 +49,9 @@ impl From<Failure> for CallError {
     }
 }
 
+/// Commands that give no result: one that runs until it is told to stop, and two that write text.
+const WITHOUT_RESULT: [&str; 3] = ["serve", "man", "completions"];
+
 /// Runs a command. `cancel` ends it early where it writes, downloads or reads long files.
 ///
 /// # Errors
@@ -61,7 +64,8 @@ pub fn call(
 ) -> Result<Reply, CallError> {
     let mut all = Arguments::command();
     all.build();
-    let definition = all.find_subcommand(command).ok_or_else(|| OptionError::command(command))?;
+    let definition = all.find_subcommand(command).filter(|_| !WITHOUT_RESULT.contains(&command));
+    let definition = definition.ok_or_else(|| OptionError::Command { name: command.to_owned() })?;
     let mut arguments = vec![OsString::from("clipway"), command.into(), "--json".into()];
     arguments.extend(words::words(definition, options, paths)?);
     let parsed = all.try_get_matches_from(arguments).and_then(|found| Arguments::from_arg_matches(&found));

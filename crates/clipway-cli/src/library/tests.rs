@@ -64,3 +64,13 @@ fn a_command_returns_its_result_and_its_failure() {
     let loaded = load(weights, vec![model, threads], Arc::default()).unwrap();
     assert_eq!((loaded.processor.threads(), loaded.clip.embed_dim()), (1, 128));
 }
+
+#[test]
+fn commands_without_a_result_are_refused() {
+    for name in
+        ["man", "completions", "nothing"].into_iter().chain(cfg!(feature = "serve").then_some("serve"))
+    {
+        let error = call(name, vec!["x".into()], Vec::new(), Arc::default()).unwrap_err();
+        assert_eq!(error.to_string(), format!("there is no command `{name}`"));
+    }
+}

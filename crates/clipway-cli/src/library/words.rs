@@ -47,12 +47,6 @@ pub enum OptionError {
     },
 }
 
-impl OptionError {
-    pub(super) fn command(name: &str) -> OptionError {
-        OptionError::Command { name: name.to_owned() }
-    }
-}
-
 /// Options of the program's own output, which have no meaning here.
 const OF_OUTPUT: [&str; 4] = ["json", "quiet", "help", "version"];
 

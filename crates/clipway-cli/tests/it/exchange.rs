@@ -180,6 +180,8 @@ fn python_reads_the_layout() {
     assert_eq!(numbers(&found), numbers(&expected));
 }
 
+// Its name of a file is none on Windows.
+#[cfg(unix)]
 #[test]
 fn results_are_a_page_and_a_folder_of_links() {
     let scene = Scene::indexed();

@@ -75,7 +75,6 @@ impl<'py> Held<'py> {
     /// What messages call the image.
     pub fn name(&self, index: usize) -> String {
         match self {
-            // The message of a path's error names the file, unless the file was read.
             Held::Path(path) => format!("image {index} (`{}`)", path.display()),
             _ => format!("image {index}"),
         }

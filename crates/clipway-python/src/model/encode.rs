@@ -19,17 +19,15 @@ pub fn text_features<'py>(
     inner: &Inner,
     texts: &[PyBackedStr],
     is_normalized: bool,
-    batch_size: usize,
+    wanted: usize,
     mut rows: Rows<'py>,
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-    if batch_size == 0 {
-        return Err(PyValueError::new_err("`batch_size`: expected at least 1, found 0"));
-    }
+    let size = batch_size(wanted, 1)?;
     if !inner.clip.has_text_tower() {
         return Err(errors::error(py, "missing", "the text tower is not loaded", None));
     }
     let mut truncated = 0;
-    for pass in texts.chunks(batch_size) {
+    for pass in texts.chunks(size) {
         let computed = inner.run(py, || inner.clip.encode_texts(pass))?;
         let (mut features, cut) = computed.map_err(|error| of_clip(py, &error))?;
         if is_normalized {
@@ -70,10 +68,20 @@ pub fn pixel_features<'py>(
         features.extend(computed.map_err(|error| of_clip(py, &error))?);
         py.check_signals()?;
     }
+    as_rows(py, features, clip.embed_dim(), is_normalized)
+}
+
+/// Features as an array with a row for each input.
+fn as_rows(
+    py: Python<'_>,
+    mut features: Vec<f32>,
+    width: usize,
+    is_normalized: bool,
+) -> PyResult<Bound<'_, PyArray2<f32>>> {
     if is_normalized {
-        normalize(&mut features, clip.embed_dim());
+        normalize(&mut features, width);
     }
-    array2(py, features, clip.embed_dim())
+    array2(py, features, width)
 }
 
 /// Features of token ids.
@@ -91,11 +99,8 @@ pub fn token_features<'py>(
     }
     let ids = tokens.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?;
     let computed = inner.run(py, || clip.encode_tokens(ids))?;
-    let mut features = computed.map_err(|error| of_clip(py, &error))?;
-    if is_normalized {
-        normalize(&mut features, clip.embed_dim());
-    }
-    array2(py, features, clip.embed_dim())
+    let features = computed.map_err(|error| of_clip(py, &error))?;
+    as_rows(py, features, clip.embed_dim(), is_normalized)
 }
 
 /// Probabilities of labels for all images.
