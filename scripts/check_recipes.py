@@ -1,7 +1,7 @@
 """Runs the recipes of `python/recipes` for real: images of which one in a hundred is broken, drivers that are killed, and runs that
 go on. Every image must have one row, equal to what `clipway embed` computes.
 
-    pip install WHEEL pillow 'ray[data]==2.60.0' 'daft==0.7.26'
+    pip install WHEEL --requirement python/requirements-recipes.txt
     python scripts/check_recipes.py MODEL_FOLDER [--images 2000] [--kills 10] [ray] [daft]
 """
 
@@ -117,11 +117,10 @@ def main() -> None:
     expected: dict[str, np.ndarray | None] = dict.fromkeys(files)
     expected.update({name: feature for (name, _), feature in zip(pairs, features, strict=True)})
 
-    python = [sys.executable]
     if "ray" in arguments.recipes:
         for kind, images in [("webdataset", place / "shards"), ("folder", folder)]:
             out = place / f"ray-{kind}"
-            words = [*python, str(RECIPES / "ray_data.py"), "--model", arguments.model, "--images", str(images), "--kind", kind]
+            words = [sys.executable, str(RECIPES / "ray_data.py"), "--model", arguments.model, "--images", str(images), "--kind", kind]
             words += ["--out", str(out), "--checkpoint", str(place / f"checkpoint-{kind}"), "--cpus", "6"]
             start = time.monotonic()
             killed = run(words, arguments.kills if kind == "webdataset" else 1)
@@ -129,7 +128,7 @@ def main() -> None:
             print(f"ray, {kind}: {len(expected)} images, once each, after {killed} kills, {time.monotonic() - start:.0f} s", flush=True)
     if "daft" in arguments.recipes:
         out = place / "daft"
-        words = [*python, str(RECIPES / "daft_images.py"), "--model", arguments.model, "--images", f"{folder}/*.png", "--out", str(out)]
+        words = [sys.executable, str(RECIPES / "daft_images.py"), "--model", arguments.model, "--images", f"{folder}/*.png", "--out", str(out)]
         killed = run(words, min(arguments.kills, 2))
         check(out, expected)
         print(f"daft: {len(expected)} images, once each, after {killed} kills", flush=True)

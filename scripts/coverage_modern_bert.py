@@ -11,10 +11,10 @@ import sys
 import open_clip
 import torch
 import transformers
-from open_clip.hf_configs import arch_dict
 
 import check_coverage
-from coverage_open_clip import MODEL, compared, embedded, exported, of_open_clip, said
+from coverage_open_clip import MODEL, compared, drawn, embedded, exported, of_open_clip, said
+from make_architecture_goldens import know_modern_bert
 
 SIZES = {"vocab_size": 300, "hidden_size": 48, "num_hidden_layers": 5, "num_attention_heads": 3, "intermediate_size": 80, "local_attention": 10}
 REAL = {"vocab_size": 50368, "hidden_size": 768, "num_hidden_layers": 22, "num_attention_heads": 12, "intermediate_size": 1152}
@@ -29,19 +29,9 @@ safetensors.torch.save_file({"text_features": found}, "main.safetensors")
 """
 
 
-def learned():
-    """open_clip 3.3.0 with what its main branch knows of ModernBERT, which has no layer of its own for pooling."""
-    names = {"context_length": "max_position_embeddings", "vocab_size": "vocab_size", "width": "hidden_size", "heads": "num_attention_heads",
-             "layers": "num_hidden_layers", "layer_attr": "layers", "token_embeddings_attr": "embeddings"}
-    arch_dict["modernbert"] = {"config_names": names, "pooler": "mean_pooler"}
-    from_config = transformers.AutoModel.from_config
-    plain = lambda config, **options: from_config(config, **({} if config.model_type == "modernbert" else options))
-    open_clip.hf_model.AutoModel.from_config = plain
-
-
 def modern_bert(clipway, name, place, paths, real=False):
     """Each pooler and projection, with texts longer than the window of the layers that see near tokens alone."""
-    learned()
+    know_modern_bert()
     folder = place / "modern"
     folder.mkdir()
     check_coverage.byte_pairs(folder, 3)
@@ -62,10 +52,7 @@ def modern_bert(clipway, name, place, paths, real=False):
         model = open_clip.model.CustomTextCLIP(**json.loads(json.dumps(config)))
         tokenizer = open_clip.tokenizer.HFTokenizer("modern", context_length=length)
         os.chdir(here)
-        with torch.no_grad():
-            for key, parameter in model.named_parameters():
-                if not key.startswith("logit_"):
-                    parameter.normal_(0, 0.03 if real else 0.2)
+        drawn(model)
         source = place / "model.pt"
         torch.save({"epoch": 1, "state_dict": model.state_dict()}, source)
         size = config["vision_cfg"]["image_size"]

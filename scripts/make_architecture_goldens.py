@@ -523,7 +523,11 @@ def mend_open_clip():
     MaxPooler.forward = lambda self, x, mask: x.last_hidden_state.masked_fill(
         mask.unsqueeze(-1) == 0, -torch.inf
     ).max(1).values
-    # It does not know ModernBERT, which its main branch pools like this, and which has no layer of its own for pooling.
+    know_modern_bert()
+
+
+def know_modern_bert():
+    """Tells open_clip 3.3.0 what its main branch knows of ModernBERT, which has no layer of its own for pooling."""
     names = {"context_length": "max_position_embeddings", "vocab_size": "vocab_size", "width": "hidden_size",
              "heads": "num_attention_heads", "layers": "num_hidden_layers", "layer_attr": "layers",
              "token_embeddings_attr": "embeddings"}

@@ -41,22 +41,20 @@ def clipway_arguments(folder, name, target, out, *more):
     return ["export", str(folder / SOURCE), "--model", name, "--to", target, "--out", str(out), "--no-verify", *more]
 
 
-class Tower:
-    """A tower of open_clip's as one call from inputs to normalized features."""
+def wrapped(model, tower):
+    """A tower of open_clip's as one module from inputs to normalized features."""
+    import torch
 
-    def __new__(cls, model, tower):
-        import torch
+    class Wrapped(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
 
-        class Wrapped(torch.nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.model = model
+        def forward(self, inputs):
+            encode = self.model.encode_image if tower == "visual" else self.model.encode_text
+            return encode(inputs, normalize=True)
 
-            def forward(self, inputs):
-                encode = self.model.encode_image if tower == "visual" else self.model.encode_text
-                return encode(inputs, normalize=True)
-
-        return Wrapped().eval()
+    return Wrapped().eval()
 
 
 def inputs_of(model, tower, batch):
@@ -79,7 +77,7 @@ def torch_export(model, tower, path, dynamo):
     shape = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if dynamo else {"dynamic_axes": {"x": {0: "batch"}, "y": {0: "batch"}}}
     with torch.inference_mode():
         torch.onnx.export(
-            Tower(model, tower), (inputs_of(model, tower, 2),), str(path), dynamo=dynamo, input_names=["x"], output_names=["y"], **shape
+            wrapped(model, tower), (inputs_of(model, tower, 2),), str(path), dynamo=dynamo, input_names=["x"], output_names=["y"], **shape
         )
 
 

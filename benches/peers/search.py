@@ -52,9 +52,8 @@ def main():
     codes = numpy.fromfile(index / "rows.i8", numpy.int8).reshape(-1, WIDTH)[: arguments.rows]
     queries = numpy.fromfile(arguments.folder / "queries.f32", numpy.float32).reshape(-1, WIDTH)
     queries = queries / numpy.linalg.norm(queries, axis=1, keepdims=True)
-    truth = numpy.empty((16, 10), numpy.int64)
     scores = numpy.concatenate([queries[:16] @ part.astype(numpy.float32).T for part in numpy.array_split(halves, 50)], axis=1)
-    truth[:] = numpy.argsort(-scores, axis=1)[:, :10]
+    truth = numpy.argsort(-scores, axis=1)[:, :10]
 
     import faiss
 
