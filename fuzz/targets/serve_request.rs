@@ -4,7 +4,8 @@
 use clipway_fuzz::{bounded, check_message};
 use clipway_serve::head::{Body, check, check_start, end};
 use clipway_serve::parse::{
-    Input, ParseLimits, parse_classify, parse_cohere, parse_embeddings, parse_predict, parse_tei,
+    Input, ParseLimits, SearchFor, SearchRequest, parse_classify, parse_cohere, parse_embeddings,
+    parse_predict, parse_search, parse_tei,
 };
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
@@ -18,7 +19,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         names: vec!["m".to_owned()],
         width: 4,
     };
-    let inputs = bounded(rest.len(), || match kind % 6 {
+    let inputs = bounded(rest.len(), || match kind % 7 {
         0 => {
             check_head(rest);
             Ok(Vec::new())
@@ -27,7 +28,10 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         2 => parse_tei(rest, &limits).map(|request| request.inputs),
         3 => parse_cohere(rest, &limits).map(|request| request.inputs),
         4 => parse_classify(rest, &limits).map(|request| [request.images, request.prompts].concat()),
-        _ => parse_predict("multipart/form-data; boundary=b", rest, &limits).map(|request| vec![request.input]),
+        5 => parse_search(rest, &limits).map(|request| inputs_of(request, &limits)),
+        _ => {
+            parse_predict("multipart/form-data; boundary=b", rest, &limits).map(|request| vec![request.input])
+        }
     });
     match inputs {
         Err(error) => {
@@ -45,6 +49,21 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         }
     }
 });
+
+/// The texts and images of a search; every term has a weight that is a number, and every path is short.
+fn inputs_of(request: SearchRequest, limits: &ParseLimits) -> Vec<Input> {
+    assert!((1..=limits.inputs).contains(&request.terms.len()), "{} terms", request.terms.len());
+    let input = |what| match what {
+        SearchFor::Input(input) => Some(input),
+        SearchFor::Path(path) => {
+            assert!(path.as_os_str().len() <= limits.text_bytes);
+            None
+        }
+        SearchFor::Row(_) => None,
+    };
+    assert!(request.terms.iter().all(|term| term.weight.is_finite()));
+    request.terms.into_iter().filter_map(|term| input(term.what)).collect()
+}
 
 /// A head that is accepted whole was not refused early, however it arrives, and says one length only.
 fn check_head(bytes: &[u8]) {

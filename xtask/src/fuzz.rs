@@ -32,6 +32,9 @@ const LONGEST_INPUT: usize = 8192;
 /// limit processor time per input (`fuzz/src/memory.rs`).
 const LONGEST_TRY: usize = 60;
 
+/// Processor time not worth another round: each reads all inputs again.
+const SHORTEST_ROUND: Duration = Duration::from_secs(5);
+
 /// Maximum resident memory of a fuzzer with its inputs, in MiB. The targets limit their readers to far less.
 const MEMORY: usize = 1024;
 
@@ -62,11 +65,11 @@ const IMAGES: [&str; 6] = ["jpeg", "png", "gif", "webp", "bmp", "tiff"];
 pub struct Options {
     /// Targets; by default all in fuzz/targets
     targets: Vec<String>,
-    /// Seconds per target
+    /// Seconds of processor time per target; on a loaded machine it runs until it had them
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Executions per target, from a fixed start and without the inputs of earlier runs, so that two runs of one build
-    /// do the same; `--seconds` still limits the time
+    /// do the same; `--seconds` still limits the time, by the clock
     #[arg(long)]
     runs: Option<u64>,
     /// Number of targets that run at the same time; by default one per processor
@@ -196,8 +199,23 @@ pub fn host() -> Result<String, String> {
     host.map(str::to_owned).ok_or_else(|| "rustc does not say its host".to_owned())
 }
 
-/// Runs one target; its output goes to a separate file.
+/// Runs one target until it had its processor time or failed. With a number of executions it runs once.
 fn run_target(places: &Places, target: &str, options: &Options) -> Result<Run, String> {
+    let wanted = Duration::from_secs(options.seconds);
+    let mut whole = run_once(places, target, options, wanted)?;
+    while options.runs.is_none() && whole.passed && whole.processor + SHORTEST_ROUND < wanted {
+        let next = run_once(places, target, options, wanted - whole.processor)?;
+        whole = Run {
+            executions: whole.executions + next.executions,
+            processor: whole.processor + next.processor,
+            ..next
+        };
+    }
+    Ok(whole)
+}
+
+/// Runs one target for some time by the clock; its output goes to a separate file.
+fn run_once(places: &Places, target: &str, options: &Options, time: Duration) -> Result<Run, String> {
     let failed = |error: std::io::Error| format!("{target}: {error}");
     let folder = |kind: &str| {
         let path = places.work.join(kind).join(target);
@@ -213,7 +231,7 @@ fn run_target(places: &Places, target: &str, options: &Options) -> Result<Run, S
         fs::remove_dir_all(&inputs).and_then(|()| fs::create_dir(&inputs)).map_err(failed)?;
         command.arg(format!("-runs={runs}")).arg("-seed=1");
     }
-    command.arg(format!("-max_total_time={}", options.seconds)).arg(format!("-max_len={LONGEST_INPUT}"));
+    command.arg(format!("-max_total_time={}", time.as_secs())).arg(format!("-max_len={LONGEST_INPUT}"));
     command.arg(format!("-timeout={LONGEST_TRY}")).arg(format!("-rss_limit_mb={MEMORY}"));
     command.arg("-print_final_stats=1").arg(format!("-artifact_prefix={}/", findings.display()));
     command.arg(&inputs).args(start_folders(places, target)).current_dir(&talk);
