@@ -1,4 +1,4 @@
-"""Image towers for any aspect ratio (NaFlex) at one fixed size; `check_coverage.py` runs them.
+"""Image towers for any aspect ratio (NaFlex), at one fixed size and with the proportions of each image; `check_coverage.py` runs them.
 
 Each function takes the program, a name and an empty folder, makes a source there with weights by chance, compares what clipway
 makes of it, and returns what is wrong. Models are small, or of real size.
@@ -7,6 +7,7 @@ import functools
 import json
 import subprocess
 
+import numpy
 import open_clip
 import timm
 import torch
@@ -14,12 +15,15 @@ import transformers
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from timm.data import naflex_transforms
+from torchvision.transforms.functional import to_tensor
 
 import check_coverage
 import layout_sources
 from coverage_open_clip import compared, drawn, embedded, exported, of_open_clip, said
 
 create_model = timm.create_model
+MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 SIGLIP = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
 SMALL = {"patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 2.5, "pos_embed_grid_size": [4, 4]}
 SIZES = {"base": (768, 12, 12, 3072), "so400m": (1152, 27, 16, 4304)}
@@ -208,7 +212,89 @@ def big_vision(clipway, name, place, paths, real=False):
     return problems
 
 
+def drawn_images(place, count):
+    """Images of sizes and modes by chance, some very wide or high."""
+    draw = numpy.random.default_rng(11)
+    paths = []
+    for number in range(count):
+        width, height = (int(2 ** draw.uniform(0, 9)) for _ in range(2))
+        planes = draw.normal(128, 60, (height // 7 + 1, width // 7 + 1, 4)).clip(0, 255).astype("uint8")
+        image = Image.fromarray(planes).resize((width, height), Image.Resampling.BICUBIC)
+        paths.append(place / f"drawn-{number}.png")
+        image.convert(("RGB", "L", "RGBA", "RGB")[number % 4]).save(paths[-1])
+    return paths
+
+
+def native(clipway, name, what, place, source, paths, wanted, most, *options):
+    """The features of a source whose images keep their proportions, and of its export to clipway's own folder."""
+    problems = []
+    wanted = {"image_features": wanted}
+    limited = ["--max-patches", str(most), *options]
+    problems += compared(f"{name}, {what}, {len(paths)} images, {most} patches", wanted, images_of(clipway, place, source, paths, *limited))
+    out = exported(clipway, place, source, "--to", "clipway", *limited)
+    return problems + compared(f"{name}, {what}, its export", wanted, images_of(clipway, place, out, paths))
+
+
+def images_of(clipway, place, source, paths, *options):
+    features = place / "images.safetensors"
+    subprocess.run([clipway, "embed", source, *paths, *options, "--out", features, "--force", "--quiet"], check=True)
+    return load_file(features)
+
+
+def native_siglip2(clipway, name, place, paths, real=False):
+    """`Siglip2Model` and its processor, on images of any size."""
+    model, _, processor = siglip2(place / "source", real)
+    paths = drawn_images(place, 40 if real else 200)
+    problems = []
+    for most in (256,) if real else (16, 5, 40):
+        found = []
+        for path in paths:
+            # The processor takes only RGB.
+            pixels = processor(max_num_patches=most)(images=[Image.open(path).convert("RGB")], return_tensors="pt")
+            with torch.no_grad():
+                found.append(check_coverage.vector(model.get_image_features(**pixels)))
+        problems += native(clipway, name, "Siglip2Model", place, place / "source", paths, torch.cat(found), most)
+    return problems
+
+
+def native_timm(clipway, name, place, paths, real=False):
+    """timm's towers behind open_clip's heads, with timm's transform, on images of any size."""
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    cases = {"siglip": ("base_patch16_siglip", "map", "none", {}), "gap": ("base_patch16_gap", "avg", "linear", {}),
+             "token": ("base_patch16_gap", "token", "linear", {"class_token": True, "reg_tokens": 2}),
+             "so150m2": ("so150m2_patch16_reg1_map", "map", "linear", {"attn_pool_mlp_ratio": 3.0})}
+    paths = drawn_images(place, 40 if real else 200)
+    problems = []
+    for case, (trunk, pool, proj, changes) in list(cases.items())[:1 if real else None]:
+        torch.manual_seed(8)
+        vision = {"image_size": 256 if real else 32, "timm_model_name": f"naflexvit_{trunk}", "timm_model_pretrained": False, "timm_pool": pool,
+                  "timm_proj": proj}
+        if not real:
+            vision["timm_model_kwargs"] = SMALL | changes
+        width = 768 if real else SMALL["embed_dim"]
+        config = {"embed_dim": width, "custom_text": True, "vision_cfg": vision, "text_cfg": text}
+        model = drawn(built(config))
+        source = place / f"{case}.pt"
+        torch.save(model.state_dict(), source)
+        patch = 16 if real else SMALL["patch_size"]
+        most = 256 if real else 20
+        for interpolation in ("bicubic", "bilinear"):
+            resize = naflex_transforms.ResizeToSequence(patch, most, interpolation=interpolation)
+            cut = naflex_transforms.Patchify(patch)
+            found = []
+            for path in paths:
+                pixels = to_tensor(resize(Image.open(path).convert("RGB")))
+                given = cut((pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None])
+                with torch.no_grad():
+                    found.append(model.visual.head(model.visual.trunk({key: value[None] for key, value in given.items()})))
+            options = ["--model", said(place, f"{case}.json", config), "--interpolation", interpolation]
+            problems += native(clipway, name, f"{case}, {interpolation}", place, source, paths, torch.cat(found), most, *options)
+    return problems
+
+
 KINDS = {
+    "NaFlex, proportions kept, Siglip2Model": native_siglip2,
+    "NaFlex, proportions kept, timm": native_timm,
     "NaFlex, SigLIP 2 base of open_clip": siglip,
     "NaFlex, SigLIP 2 so400m of open_clip": functools.partial(siglip, of="so400m"),
     "NaFlex, ViT of open_clip": vit,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clipway_model::config::{Interpolation, PreprocessOptions, ResizeMode};
+use clipway_model::source::SourceOptions;
 
 use crate::failure::Failure;
 
@@ -26,14 +27,23 @@ pub struct ReadingOptions {
     #[arg(long, visible_alias = "image-resize-mode", value_parser = ["shortest", "longest", "squash"])]
     resize_mode: Option<String>,
 
+    /// Keep the proportions of images, in at most this many patches; for NaFlex towers
+    #[arg(long, value_name = "N")]
+    max_patches: Option<usize>,
+
     /// Folder with the tokenizer files [default: the source's folder]
     #[arg(long, value_name = "DIR")]
     pub tokenizer: Option<PathBuf>,
 }
 
 impl ReadingOptions {
+    /// Adds what was given to the options of a source.
+    pub fn added_to(&self, options: SourceOptions) -> Result<SourceOptions, Failure> {
+        Ok(SourceOptions { preprocess: self.preprocess()?, max_patches: self.max_patches, ..options })
+    }
+
     /// The preprocessing that was given.
-    pub fn preprocess(&self) -> Result<PreprocessOptions, Failure> {
+    fn preprocess(&self) -> Result<PreprocessOptions, Failure> {
         let three =
             |values: &Option<Vec<f64>>| values.as_ref().and_then(|v| <[f64; 3]>::try_from(v.clone()).ok());
         let bad = |option: &str, expected: &str, found: &f64| {

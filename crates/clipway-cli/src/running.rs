@@ -2,7 +2,7 @@
 
 use clap::Args;
 use clipway_model::plan::Towers;
-use clipway_model::source::{Source, SourceOptions};
+use clipway_model::source::Source;
 use clipway_run::clip::Clip;
 use clipway_run::load::{self, LoadOptions};
 use clipway_run::space::Identity;
@@ -49,8 +49,7 @@ impl ModelArguments {
             compute: self.run.compute(),
             ..load_options(ui)?
         };
-        let options =
-            SourceOptions { preprocess: self.reading.preprocess()?, ..self.source.options(Some(name)) };
+        let options = self.reading.added_to(self.source.options(Some(name)))?;
         let source = load::resolve(&self.source.open(name)?, &options, load.tokenizer.as_deref());
         let source = source.map_err(|error| load_failure(&error))?;
         for note in source.notes() {

@@ -36,6 +36,7 @@ pub mod encoder;
 pub mod clip;
 pub mod budget;
 mod planned_weights;
+mod grids;
 pub mod load;
 pub mod mix;
 mod embed;

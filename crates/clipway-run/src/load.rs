@@ -19,6 +19,7 @@ use crate::budget::{Budget, BudgetError};
 use crate::clip::Clip;
 use crate::encoder::{Encoder, EncoderError, EncoderSettings};
 use crate::engine::{Compute, Engine, EngineError, EngineOptions, Passes, Processor, StepTimes};
+use crate::grids::{GridTower, model_at};
 use crate::image::{Interpolation, Preprocess, ResizeMode};
 use crate::planned_weights::PlannedWeights;
 use crate::text::{
@@ -360,23 +361,42 @@ impl Clip {
         let towers = towers(source, options.towers)?;
         let over = |cause| LoadError::Budget { path: path.to_owned(), cause };
         options.budget.check(source.model(), towers).map_err(over)?;
+        let of_tower =
+            |cause| LoadError::Encoder { path: path.to_owned(), cause: EncoderError::Tower(cause) };
+        let grids = source.config().preprocess().rule.grids();
+        if let (Some(grids), true) = (grids, towers != Towers::Text) {
+            let largest = model_at(&source.config().model, [grids.side, grids.longest_side()]);
+            options.budget.check(&largest.map_err(of_tower)?, Towers::Image).map_err(over)?;
+        }
         let processor = match &options.processor {
             Some(processor) => processor.clone(),
             None => Processor::detect().map_err(LoadError::Processor)?,
         };
         let weights = PlannedWeights::new(source, options.quantized.clone());
         let model = source.model();
-        let compile = |graph| {
-            let LoadOptions { blocks, product_inputs, compute, passes, .. } = *options;
+        let compile = |graph, passes| {
+            let LoadOptions { blocks, product_inputs, compute, .. } = *options;
             let engine_options = EngineOptions { passes, compute, blocks, product_inputs };
             let mut engine = Engine::compile(graph, &model.parameters, &weights, &processor, engine_options)?;
             if let Some(times) = &options.times {
                 engine = engine.with_times(Arc::clone(times));
             }
-            Ok(Box::new(engine) as Box<dyn tower::Tower>)
+            Ok(engine)
         };
-        let image = (towers != Towers::Text).then(|| compile(&model.image)).transpose().map_err(engine)?;
-        let text = (towers != Towers::Image).then(|| compile(&model.text)).transpose().map_err(engine)?;
+        let image = match (towers, grids) {
+            (Towers::Text, _) => None,
+            (_, None) => Some(boxed(compile(&model.image, options.passes).map_err(engine)?)),
+            (_, Some(grids)) => {
+                // Merged into a product, the positions of each size would come with a copy of its weights.
+                let base = compile(&model.image, Passes { tables: false, ..options.passes });
+                let tower = GridTower::new(base.map_err(engine)?, &source.config().model, grids, &weights);
+                Some(boxed(tower.map_err(of_tower)?))
+            }
+        };
+        let text = match towers {
+            Towers::Image => None,
+            _ => Some(boxed(compile(&model.text, options.passes).map_err(engine)?)),
+        };
         let scalar = |id| weights.scalar(&model.parameters.get(id).name);
         let settings = EncoderSettings {
             logit_scale: scalar(model.logit_scale).map_err(engine)?.map_or(1.0, f32::exp),
@@ -396,6 +416,10 @@ impl Clip {
         preprocess.apply_orientation = options.apply_orientation;
         Ok(Clip::new(encoder, preprocess, tokenizer))
     }
+}
+
+fn boxed(tower: impl tower::Tower + 'static) -> Box<dyn tower::Tower> {
+    Box::new(tower)
 }
 
 /// The towers to load: the requested ones if the source has them, otherwise all existing ones.

@@ -19,6 +19,14 @@ pub enum TowerInput {
         /// Columns of an image.
         width: usize,
     },
+    /// Normalized pixels of images with sizes of their own, whole square patches. Each image is a row of
+    /// `3 · side² · most + 2` values: pixels `[3, height, width]`, zeros, then height and width.
+    Grids {
+        /// Side of a patch, in pixels.
+        side: usize,
+        /// Maximum number of patches of an image.
+        most: usize,
+    },
     /// Token ids `[batch, length]`.
     Tokens {
         /// Minimum text length: one token, or the context length for a tower whose texts are always padded.
@@ -34,7 +42,7 @@ impl TowerInput {
     /// The tower with this input: `image` or `text`.
     pub fn tower(&self) -> &'static str {
         match self {
-            TowerInput::Pixels { .. } => "image",
+            TowerInput::Pixels { .. } | TowerInput::Grids { .. } => "image",
             TowerInput::Tokens { .. } => "text",
         }
     }
@@ -43,7 +51,7 @@ impl TowerInput {
 /// Inputs of one call.
 #[derive(Clone, Copy, Debug)]
 pub enum TowerBatch<'a> {
-    /// Normalized pixels `[batch, 3, height, width]`.
+    /// Normalized pixels, as [`TowerInput::Pixels`] or [`TowerInput::Grids`] describes them.
     Pixels(&'a [f32]),
     /// Token ids `[batch, length]`.
     Tokens {

@@ -116,7 +116,7 @@ pub struct ExportOptions {
     no_verify: bool,
 
     /// New image size, SIDE or HEIGHTxWIDTH; resamples the positional embedding
-    #[arg(long, value_name = "PIXELS", value_parser = image_size)]
+    #[arg(long, value_name = "PIXELS", value_parser = image_size, conflicts_with = "max_patches")]
     image_size: Option<[usize; 2]>,
 
     /// New context length in tokens; resamples the positional embedding
@@ -155,10 +155,7 @@ impl ExportOptions {
     /// Opens and resolves a source as these options say, with its tensors as stored.
     pub fn resolve(&self, source: &SourceName) -> Result<Source, Failure> {
         let checkpoint = self.source_arguments.open(source)?;
-        let options = SourceOptions {
-            preprocess: self.reading.preprocess()?,
-            ..self.source_arguments.options(Some(source))
-        };
+        let options = self.reading.added_to(self.source_arguments.options(Some(source)))?;
         load::resolve(&checkpoint, &options, self.tokenizer_folder()).map_err(|error| load_failure(&error))
     }
 
@@ -302,8 +299,7 @@ impl ExportOptions {
             image_size: self.image_size,
             context_length: self.context_length,
             fold: self.fold,
-            preprocess: self.reading.preprocess()?,
-            ..self.source_arguments.options(named)
+            ..self.reading.added_to(self.source_arguments.options(named))?
         })
     }
 

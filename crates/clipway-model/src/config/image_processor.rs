@@ -86,6 +86,53 @@ pub enum ResizeTo {
     Within([usize; 2]),
     /// Exactly this height and width.
     Exactly([usize; 2]),
+    /// The largest size of whole patches with about the same aspect ratio (NaFlex).
+    Patches(PatchGrids),
+}
+
+/// The sizes of images that keep their proportions: whole square patches, at most so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchGrids {
+    /// Side of a patch, in pixels.
+    pub side: usize,
+    /// Maximum number of patches.
+    pub most: usize,
+}
+
+impl PatchGrids {
+    /// Height and width, in pixels, that an image is resized to: the largest scale at which its patches are no more than
+    /// the maximum, found by halving from 1e-6 to 100 until 1e-5 remain, as timm and transformers do.
+    pub fn size_of(self, height: usize, width: usize) -> [usize; 2] {
+        let side = self.side as f64;
+        let scaled = |scale: f64| {
+            [height, width].map(|length| {
+                let whole = (length as f64 * scale / side).ceil() * side;
+                whole.max(side) as usize
+            })
+        };
+        let (mut low, mut high) = (1e-6 / 10.0, 100.0);
+        while high - low >= 1e-5 {
+            let middle = (low + high) / 2.0;
+            let [height, width] = scaled(middle);
+            if (height / self.side).saturating_mul(width / self.side) <= self.most {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        scaled(low)
+    }
+
+    /// The longest side that an image can get, in pixels.
+    pub fn longest_side(self) -> usize {
+        self.side * self.most
+    }
+
+    /// Number of values in the pixels of the largest images.
+    pub fn most_values(self) -> usize {
+        3 * self.side * self.side * self.most
+    }
 }
 
 /// How an image is resized.
@@ -138,13 +185,49 @@ pub enum PixelRule {
     OpenClip,
     /// This image processor of transformers; the other settings are open_clip's nearest equivalent.
     Transformers(ImageProcessor),
+    /// timm's evaluation transform of images that keep their proportions (NaFlex), with the other settings.
+    Timm(PatchGrids),
+}
+
+impl PixelRule {
+    /// The sizes of images, if these keep their proportions.
+    pub fn grids(&self) -> Option<PatchGrids> {
+        match self {
+            PixelRule::OpenClip => None,
+            PixelRule::Transformers(processor) => match processor.resize?.to {
+                ResizeTo::Patches(grids) => Some(grids),
+                _ => None,
+            },
+            PixelRule::Timm(grids) => Some(*grids),
+        }
+    }
+
+    /// The same rule for images that keep their proportions.
+    #[must_use]
+    pub(crate) fn with_grids(&self, grids: PatchGrids) -> PixelRule {
+        match self {
+            PixelRule::Transformers(processor) => {
+                let to = ResizeTo::Patches(grids);
+                let resize = processor.resize.map(|resize| Resize { to, ..resize });
+                PixelRule::Transformers(ImageProcessor { resize, ..processor.clone() })
+            }
+            PixelRule::OpenClip | PixelRule::Timm(_) => PixelRule::Timm(grids),
+        }
+    }
 }
 
 impl fmt::Display for PixelRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PixelRule::OpenClip => f.write_str("open_clip"),
-            PixelRule::Transformers(processor) => write!(f, "transformers ({})", processor.backend.name()),
+            PixelRule::OpenClip => f.write_str("open_clip")?,
+            PixelRule::Transformers(processor) => write!(f, "transformers ({})", processor.backend.name())?,
+            PixelRule::Timm(_) => f.write_str("timm")?,
+        }
+        match self.grids() {
+            Some(PatchGrids { side, most }) => {
+                write!(f, ", own proportions in at most {most} patches of {side} pixels")
+            }
+            None => Ok(()),
         }
     }
 }
@@ -183,6 +266,9 @@ impl ResizeTo {
             }
             ResizeTo::Within([height, width]) => format!("within {height}x{width} pixels"),
             ResizeTo::Exactly([height, width]) => format!("{height}x{width} pixels"),
+            ResizeTo::Patches(PatchGrids { side, most }) => {
+                format!("at most {most} patches of {side}x{side} pixels")
+            }
         }
     }
 }
@@ -227,7 +313,7 @@ impl ImageProcessor {
                 let same = match to {
                     ResizeTo::Exactly(sides) => sides == size,
                     ResizeTo::Shortest(side) => [side; 2] == size && self.crop.is_some(),
-                    ResizeTo::ShortestWithin { .. } | ResizeTo::Within(_) => false,
+                    ResizeTo::ShortestWithin { .. } | ResizeTo::Within(_) | ResizeTo::Patches(_) => false,
                 };
                 if !same {
                     let crops = !matches!(to, ResizeTo::Exactly(_));
@@ -262,6 +348,7 @@ impl ImageProcessor {
             },
             ResizeTo::Within(both) => ResizeTo::Within(sides(both)),
             ResizeTo::Exactly(both) => ResizeTo::Exactly(sides(both)),
+            ResizeTo::Patches(grids) => ResizeTo::Patches(grids),
         };
         ImageProcessor {
             resize: self.resize.map(|resize| Resize { to: to(resize.to), ..resize }),

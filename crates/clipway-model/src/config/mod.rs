@@ -19,7 +19,7 @@ mod write;
 
 pub use block::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
 pub use image_processor::{
-    Backend, ImageProcessor, Normalize, OpenClipDifference, PixelRule, Resample, Resize, ResizeTo,
+    Backend, ImageProcessor, Normalize, OpenClipDifference, PatchGrids, PixelRule, Resample, Resize, ResizeTo,
 };
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
 pub use text::{

@@ -4,7 +4,7 @@ use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonValue};
 use serde::{Deserialize, Serialize};
 
 use super::fields::{Fields, number_in};
-use super::image_processor::{OpenClipDifference, PixelRule};
+use super::image_processor::{OpenClipDifference, PixelRule, ResizeTo};
 use super::limits;
 use super::write::{array, number, string};
 
@@ -105,7 +105,7 @@ impl PreprocessConfig {
     /// rule for another size is scaled to it.
     pub fn merged(&self, options: &PreprocessOptions) -> PreprocessConfig {
         let rule = match options.rule.as_ref().unwrap_or(&self.rule) {
-            PixelRule::OpenClip => PixelRule::OpenClip,
+            rule @ (PixelRule::OpenClip | PixelRule::Timm(_)) => rule.clone(),
             PixelRule::Transformers(processor) => PixelRule::Transformers(processor.at(self.size)),
         };
         PreprocessConfig {
@@ -130,6 +130,13 @@ impl PreprocessConfig {
         match &self.rule {
             PixelRule::OpenClip => Vec::new(),
             PixelRule::Transformers(processor) => processor.beyond_open_clip(self.size),
+            PixelRule::Timm(grids) => {
+                vec![OpenClipDifference::Size {
+                    to: ResizeTo::Patches(*grids),
+                    size: self.size,
+                    crops: false,
+                }]
+            }
         }
     }
 

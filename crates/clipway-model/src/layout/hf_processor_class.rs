@@ -51,6 +51,7 @@ const SIGLIP_DEFAULTS: Class = Class {
 pub(super) static SIGLIP2: Class = Class {
     name: "Siglip2ImageProcessor",
     resample: Resample::Bilinear,
+    convert_rgb: false,
     keeps_proportions: true,
     ..SIGLIP_DEFAULTS
 };

@@ -103,6 +103,8 @@ impl Read<'_> {
     /// The origin of the rule, which the reader states for image processors and for layouts whose library has none here.
     fn rule_from(&self, rule: &PixelRule) -> Origin {
         let why = match (rule, self.origins.get(Field::PixelRule)) {
+            (rule, _) if rule.grids().is_some() => return Origin::option("max_patches"),
+            (PixelRule::Timm(_), _) => "the rule of timm",
             (PixelRule::Transformers(_), Some(origin)) => return origin.clone(),
             (PixelRule::OpenClip, Some(origin)) if origin.is_assumed() => return origin.clone(),
             (PixelRule::OpenClip, Some(_)) => "options say settings of open_clip, which go by its rule",

@@ -9,6 +9,7 @@ mod config;
 mod contract;
 mod digest;
 mod error;
+mod grids;
 mod notes;
 mod pixels;
 mod positions;
@@ -57,6 +58,8 @@ pub struct SourceOptions {
     pub precision: Option<Precision>,
     /// New height and width of images, in pixels: the position embedding is resampled.
     pub image_size: Option<[usize; 2]>,
+    /// Images keep their proportions, with at most this many patches: only for towers that take any (NaFlex).
+    pub max_patches: Option<usize>,
     /// New context length: the position embedding is resampled.
     pub context_length: Option<usize>,
     /// Tokens to keep of the text tower's vocabulary; by default all.
@@ -302,6 +305,11 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let resized = saved_for_its_images(&config, &model, &infos);
     let is_resized = resized.is_some();
     let (mut config, mut model) = resized.unwrap_or((config, model));
+    if tower != Towers::Text
+        && let Some(rule) = grids::rule(&config, &model, options, artifact)?
+    {
+        config.preprocess.rule = Some(rule);
+    }
     let mut text_model_file = understood.text_model_file;
     let trimmed = match &options.vocabulary {
         Some(vocabulary) => {
@@ -358,7 +366,7 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     }
     notes.extend(pixels.notes);
     notes.extend(of_config);
-    notes.extend((tower != Towers::Text).then(|| notes::of_fixed_size(&config.model)).flatten());
+    notes.extend((tower != Towers::Text).then(|| notes::of_any_proportions(&config)).flatten());
     notes.extend(is_resized.then(|| positions::NOTE.to_owned()));
     if options.model.is_some() && checkpoint.config().is_none() {
         let told = layout.known_config(&checkpoint, &weights.state_dict, &infos).ok().flatten();

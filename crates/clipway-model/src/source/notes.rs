@@ -4,7 +4,7 @@ use clipway_formats::FileFormat;
 
 use super::SourceOptions;
 use crate::checkpoint::{CONFIG_NAME, Checkpoint};
-use crate::config::ModelConfig;
+use crate::config::{ConfigFile, PatchGrids, TimmConfig};
 use crate::state_dict::{Weights, WeightsChoice};
 
 /// Notes on the files of a source and the selected weights.
@@ -33,13 +33,18 @@ pub(super) fn about(checkpoint: &Checkpoint, weights: &Weights, options: &Source
     notes
 }
 
-/// The note on an image tower for any proportions, which has one size here.
-pub(super) fn of_fixed_size(config: &ModelConfig) -> Option<String> {
-    let [height, width] = config.vision.image_size;
-    config.vision.timm.as_ref().filter(|timm| timm.is_naflex()).map(|_| {
-        format!(
+/// The note on an image tower for any proportions: the sizes that it has here.
+pub(super) fn of_any_proportions(config: &ConfigFile) -> Option<String> {
+    let is_naflex = config.model.vision.timm.as_ref().is_some_and(TimmConfig::is_naflex);
+    let [height, width] = config.model.vision.image_size;
+    is_naflex.then(|| match config.preprocess().rule.grids() {
+        Some(PatchGrids { side, most }) => {
+            format!("images keep their proportions, in at most {most} patches of {side}x{side} pixels")
+        }
+        None => format!(
             "the model accepts any aspect ratio; here it has the fixed size {height}x{width}, to which every image is \
-             squashed or cropped, so only square images get the features that its own library gives"
-        )
+             squashed or cropped, so only square images get the features that its own library gives; `--max-patches` \
+             keeps the proportions"
+        ),
     })
 }

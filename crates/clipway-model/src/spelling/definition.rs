@@ -154,6 +154,16 @@ impl Spelling {
     /// # Errors
     /// Everything that the target cannot express.
     pub(crate) fn spell(&self, subject: &Subject<'_>, plan: &Plan) -> Result<(Plan, Spelled), SpellError> {
+        if subject.towers != Towers::Text
+            && self.layout != OWN
+            && let Some(grids) = subject.config.preprocess().rule.grids()
+        {
+            let most = grids.most;
+            let cause = format!(
+                "images keep their proportions, in at most {most} patches: only clipway's own folder (`--to clipway`) says so"
+            );
+            return Err(SpellError::Inexpressible { title: self.title, problems: vec![cause] });
+        }
         let mut spelled = (self.spell)(subject)?;
         let tensors = std::mem::take(&mut spelled.tensors);
         let dropped = plan.dropped.iter().chain(&spelled.dropped).cloned().collect();

@@ -80,6 +80,8 @@ fn processor_config(processor: &ImageProcessor, class: &str) -> Value {
             }
             ResizeTo::Within([height, width]) => json!({ "max_height": height, "max_width": width }),
             ResizeTo::Exactly(both) => sides(both),
+            // Only clipway's own folder keeps proportions, and it has no image processor.
+            ResizeTo::Patches(_) => Value::Null,
         };
     }
     if let Some(crop) = processor.crop {

@@ -2,9 +2,10 @@
 //! those that are recognized and refused.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clipway_model::checkpoint::Checkpoint;
+use clipway_model::config::PixelRule;
 use clipway_model::export::Export;
 use clipway_model::layout::Layout;
 use clipway_model::plan::Step;
@@ -291,19 +292,29 @@ fn other_models_are_named_and_refused() {
     );
 }
 
-#[test]
-fn a_model_of_any_proportions_has_a_fixed_size() {
-    let folder = tempfile::tempdir().unwrap();
+/// The config of [`naflex`] and its image processor.
+const NAFLEX_FILES: [&str; 2] = ["config.json", "preprocessor_config.json"];
+
+/// Writes a small `Siglip2Model` with its files; returns the path of the weights, and the files' texts.
+pub fn naflex(folder: &Path) -> (PathBuf, [String; 2]) {
     let mut tensors = siglip();
     let patches = "vision_model.embeddings.patch_embedding.weight";
     tensors.iter_mut().find(|(name, _)| name == patches).unwrap().1 = vec![16, 3 * 4 * 4];
     let config =
         CONFIG.replace("\"siglip\"", "\"siglip2\"").replace("\"image_size\": 8", "\"num_patches\": 4");
-    fs::write(folder.path().join("config.json"), &config).unwrap();
     let processor =
         r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": 4, "max_num_patches": 4}"#;
-    fs::write(folder.path().join("preprocessor_config.json"), processor).unwrap();
-    let path = write(folder.path(), "model.safetensors", &tensors);
+    let texts = [config, processor.to_owned()];
+    for (file, text) in NAFLEX_FILES.iter().zip(&texts) {
+        fs::write(folder.join(file), text).unwrap();
+    }
+    (write(folder, "model.safetensors", &tensors), texts)
+}
+
+#[test]
+fn a_model_of_any_proportions_has_a_fixed_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, [config, processor]) = naflex(folder.path());
     let source = Source::resolve(&path, &SourceOptions::default()).unwrap();
     assert_eq!(source.config().model.vision.image_size, [8; 2]);
     let steps = |source: &Source, name: &str| {
@@ -332,10 +343,12 @@ fn a_model_of_any_proportions_has_a_fixed_size() {
     assert_eq!(error.code(), "unsupported");
     assert!(error.to_string().contains("must be a whole number of 4-pixel patches"), "{error}");
     assert!(source.notes().iter().any(|note| note.contains("the fixed size 8x8")), "{:?}", source.notes());
+    let PixelRule::Transformers(own) = source.config().preprocess().rule else { panic!("its processor") };
+    assert!(!own.over_white, "the class does not convert images by itself");
     // A patch count that differs from the number of positions, in either file.
     for (file, text) in [
-        ("preprocessor_config.json", processor.replace("\"max_num_patches\": 4", "\"max_num_patches\": 9")),
-        ("config.json", config.replace("\"num_patches\": 4", "\"num_patches\": 9")),
+        (NAFLEX_FILES[1], processor.replace("\"max_num_patches\": 4", "\"max_num_patches\": 9")),
+        (NAFLEX_FILES[0], config.replace("\"num_patches\": 4", "\"num_patches\": 9")),
     ] {
         let kept = fs::read(folder.path().join(file)).unwrap();
         fs::write(folder.path().join(file), text).unwrap();

@@ -19,6 +19,7 @@ mod export_notes;
 mod export_refused;
 mod export_shared;
 mod folders;
+mod grids;
 mod identify;
 mod inspect;
 mod int8;

@@ -54,7 +54,7 @@ fn read(folder: &Path) -> Result<(PreprocessConfig, Vec<String>), String> {
 fn rule(files: &[(&str, &str)]) -> ImageProcessor {
     match read(folder(files).path()).unwrap().0.rule {
         PixelRule::Transformers(processor) => processor,
-        PixelRule::OpenClip => panic!("{files:?}: open_clip's rule"),
+        rule => panic!("{files:?}: {rule}"),
     }
 }
 

@@ -54,7 +54,7 @@ pub fn pixel_features<'py>(
     is_normalized: bool,
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let clip = &inner.clip;
-    let (height, width) = clip.preprocess().size;
+    let (height, width) = inner.common_size()?;
     if pixels.shape()[1..] != [3, height, width] {
         let found = pixels.shape();
         let message = format!("expected pixels [images, 3, {height}, {width}], found {found:?}");

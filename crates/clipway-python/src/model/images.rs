@@ -193,6 +193,7 @@ pub fn pixels<'py>(
     mut images: Images<'py>,
 ) -> PyResult<Bound<'py, PyArray4<f32>>> {
     let Inner { clip, limits, .. } = inner;
+    let (height, width) = inner.common_size()?;
     let (settings, values) = (clip.preprocess(), clip.pixel_values());
     let (mut all, mut done) = (Vec::new(), 0);
     loop {
@@ -213,6 +214,5 @@ pub fn pixels<'py>(
         done += held.len();
         py.check_signals()?;
     }
-    let (height, width) = settings.size;
     PyArray1::from_vec(py, all).reshape([done, 3, height, width])
 }

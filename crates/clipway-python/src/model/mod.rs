@@ -95,6 +95,22 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Height and width that all images get.
+    ///
+    /// # Errors
+    /// A model whose images keep their proportions.
+    fn common_size(&self) -> PyResult<(usize, usize)> {
+        let settings = self.clip.preprocess();
+        match settings.rule.grids() {
+            None => Ok(settings.size),
+            Some(_) => Err(PyValueError::new_err(
+                "images keep their proportions (`max_patches`), so there is no array of their pixels: use `encode_image`",
+            )),
+        }
+    }
+}
+
 /// The exception of a model's own error.
 fn of_clip(py: Python<'_>, error: &ClipError) -> PyErr {
     errors::of_library(py, error.code(), error)
@@ -227,7 +243,7 @@ impl Model {
         normalize: bool,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let inner = self.inner(py)?;
-        let (height, width) = inner.clip.preprocess().size;
+        let (height, width) = inner.common_size()?;
         let pixels: PyReadonlyArray4<'py, f32> =
             output::contiguous(pixels, "float32", &format!("[images, 3, {height}, {width}]"))?;
         encode::pixel_features(py, inner, &pixels, normalize)
@@ -286,7 +302,8 @@ impl Model {
         self.inner.clip.embed_dim()
     }
 
-    /// Height and width of the image tower's input, in pixels.
+    /// Height and width of the image tower's input, in pixels; where images keep their proportions, those of a model that
+    /// does not.
     #[getter]
     fn image_size(&self) -> (usize, usize) {
         self.inner.clip.preprocess().size
@@ -345,7 +362,9 @@ impl Model {
                 "rule": match settings.rule {
                     PixelRule::OpenClip => "open_clip",
                     PixelRule::Transformers(_) => "transformers",
+                    PixelRule::Timm(_) => "timm",
                 },
+                "max_patches": settings.rule.grids().map(|grids| grids.most),
             },
             "tokenizer": tokenizer,
             "notes": notes,

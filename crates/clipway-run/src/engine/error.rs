@@ -41,6 +41,28 @@ pub enum EngineError {
         /// What is wrong.
         cause: WeightError,
     },
+    /// The values are not rows of images with sizes of their own.
+    #[error("pixels: expected a multiple of {expected} values, a row for each image, found {found}")]
+    GridValues {
+        /// Number of values per image.
+        expected: usize,
+        /// Number of values given.
+        found: usize,
+    },
+    /// An image of its own size is not whole patches, or too many.
+    #[error("image {index}: {height} x {width} is not 1 to {most} whole patches of {side} pixels")]
+    ImageSize {
+        /// Index of the first such image.
+        index: usize,
+        /// Its height, in pixels.
+        height: f32,
+        /// Its width, in pixels.
+        width: f32,
+        /// Side of a patch, in pixels.
+        side: usize,
+        /// Maximum number of patches.
+        most: usize,
+    },
     /// The graph uses something that the engine cannot compute.
     #[error("`{scope}`: {operation}: {reason}")]
     Unsupported {
@@ -139,9 +161,11 @@ impl EngineError {
             EngineError::Unsupported { .. } => "unsupported",
             EngineError::InstructionSet { .. } | EngineError::Threads { .. } => "processor",
             EngineError::WrongInput { .. } => "missing",
-            EngineError::Pixels { .. } | EngineError::TokenCount { .. } | EngineError::TextLength { .. } => {
-                "shape-mismatch"
-            }
+            EngineError::Pixels { .. }
+            | EngineError::GridValues { .. }
+            | EngineError::ImageSize { .. }
+            | EngineError::TokenCount { .. }
+            | EngineError::TextLength { .. } => "shape-mismatch",
             EngineError::TokenRange { .. } => "token-range",
         }
     }

@@ -1,5 +1,6 @@
 //! Runs a prepared program on one batch.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use clipway_kernels::Kernels;
@@ -8,7 +9,7 @@ use rayon::prelude::*;
 use super::batch::Batch;
 use super::error::EngineError;
 use super::loader::Loader;
-use super::program::{Id, Program};
+use super::program::{Id, Node, Program};
 use super::slots::Slots;
 use super::steps::step::Step;
 use super::times::StepTimes;
@@ -23,16 +24,29 @@ pub(super) struct Arena {
 /// A program with everything it needs to run.
 pub(super) struct Executable {
     pub program: Program,
-    pub steps: Vec<Box<dyn Step>>,
+    pub steps: Vec<Arc<dyn Step>>,
     pub slots: Slots,
 }
 
 impl Executable {
-    /// Prepares every node of a program, on all threads.
-    pub fn prepare(program: Program, loader: &Loader<'_>) -> Result<Executable, EngineError> {
+    /// Prepares every node of a program, on all threads. Nodes that `like` has too share its numbers.
+    pub fn prepare(
+        program: Program,
+        loader: &Loader<'_>,
+        like: Option<&Executable>,
+    ) -> Result<Executable, EngineError> {
+        let shared = |id: usize| {
+            let (like, node) = (like?, &program.nodes[id]);
+            let same = like.program.nodes.get(id)?;
+            (same.op == node.op && same.shape.width == node.shape.width).then(|| Arc::clone(&like.steps[id]))
+        };
         let steps = loader.kernels.install(|| {
-            let nodes = program.nodes.par_iter().with_max_len(1);
-            nodes.map(|node| node.op.operation().prepare(node.shape, loader)).collect::<Result<_, _>>()
+            let nodes = program.nodes.par_iter().enumerate().with_max_len(1);
+            let prepared = |(id, node): (usize, &Node)| match shared(id) {
+                Some(step) => Ok(step),
+                None => node.op.operation().prepare(node.shape, loader).map(Arc::from),
+            };
+            nodes.map(prepared).collect::<Result<_, _>>()
         })?;
         let slots = Slots::plan(&program);
         Ok(Executable { program, steps, slots })

@@ -74,8 +74,9 @@ pub struct Engine {
     input: TowerInput,
     width: usize,
     counted: Vec<Counted>,
+    options: EngineOptions,
     times: Option<Arc<StepTimes>>,
-    arenas: Mutex<Vec<Arena>>,
+    arenas: Arc<Mutex<Vec<Arena>>>,
 }
 
 /// Limit on the number of tokens in a text that are not padding.
@@ -97,21 +98,40 @@ impl Engine {
         processor: &Processor,
         options: EngineOptions,
     ) -> Result<Engine, EngineError> {
-        let mut kept = if options.blocks { tower.numbered_modules() } else { Vec::new() };
-        if options.product_inputs {
-            kept.extend(product_inputs(tower).into_iter().map(|value| (value.index().to_string(), value)));
-        }
-        let mut program = lower::lower(tower, parameters, kept)?;
-        let input = input_of(&program, parameters)?;
-        passes::run(&mut program, options.passes);
+        let (program, input) = program(tower, parameters, options)?;
         let counted = counted(&program, parameters);
         let width = program.nodes[program.output].shape.width;
-        let executable = Executable::prepare(
-            program,
-            &Loader::new(parameters, weights, processor.kernels(), options.compute),
-        )?;
+        let loader = Loader::new(parameters, weights, processor.kernels(), options.compute);
+        let executable = Executable::prepare(program, &loader, None)?;
         let processor = processor.clone();
-        Ok(Engine { processor, executable, input, width, counted, times: None, arenas: Mutex::default() })
+        let (times, arenas) = (None, Arc::default());
+        Ok(Engine { processor, executable, input, width, counted, options, times, arenas })
+    }
+
+    /// Compiles the same tower for images of another size. Whatever does not depend on the size is shared, so only the
+    /// rest is read, such as positions.
+    ///
+    /// # Errors
+    /// The errors of [`Engine::compile`].
+    pub fn resized(
+        &self,
+        tower: &Graph,
+        parameters: &Parameters,
+        weights: &dyn Weights,
+    ) -> Result<Engine, EngineError> {
+        let (program, input) = program(tower, parameters, self.options)?;
+        let loader = Loader::new(parameters, weights, self.processor.kernels(), self.options.compute);
+        let executable = Executable::prepare(program, &loader, Some(&self.executable))?;
+        Ok(Engine {
+            processor: self.processor.clone(),
+            executable,
+            input,
+            width: self.width,
+            counted: self.counted.clone(),
+            options: self.options,
+            times: self.times.clone(),
+            arenas: Arc::clone(&self.arenas),
+        })
     }
 
     /// Adds the times of its steps to `times` from now on.
@@ -258,6 +278,22 @@ impl std::fmt::Debug for Engine {
         let Engine { processor, input, width, .. } = self;
         write!(f, "Engine({input:?} to {width} values in {steps} steps on {processor:?})")
     }
+}
+
+/// A tower's program after the passes, and its input.
+fn program(
+    tower: &Graph,
+    parameters: &Parameters,
+    options: EngineOptions,
+) -> Result<(Program, TowerInput), EngineError> {
+    let mut kept = if options.blocks { tower.numbered_modules() } else { Vec::new() };
+    if options.product_inputs {
+        kept.extend(product_inputs(tower).into_iter().map(|value| (value.index().to_string(), value)));
+    }
+    let mut program = lower::lower(tower, parameters, kept)?;
+    let input = input_of(&program, parameters)?;
+    passes::run(&mut program, options.passes);
+    Ok((program, input))
 }
 
 /// A program's only input, with the limits set by its tables.

@@ -57,7 +57,8 @@ pub struct Preprocess {
     pub fill_color: u8,
     /// Whether to rotate the image by its EXIF orientation. open_clip does not.
     pub apply_orientation: bool,
-    /// The rule by which an image becomes pixels. Under a transformers rule, only `size` and `apply_orientation` apply.
+    /// The rule by which an image becomes pixels. Under a transformers rule, only `size` and `apply_orientation` apply;
+    /// where images keep their proportions, `size` does not.
     pub rule: PixelRule,
 }
 
@@ -81,9 +82,13 @@ impl Default for Preprocess {
 const MAX_SIDE: usize = 16_384;
 
 impl Preprocess {
-    /// Number of values in one image of the model's input: 3 × height × width.
+    /// Number of values in one image of the model's input: 3 × height × width; where images keep their proportions, those
+    /// of the largest, then height and width.
     pub fn pixel_values(&self) -> usize {
-        3 * self.size.0 * self.size.1
+        match self.rule.grids() {
+            Some(grids) => grids.most_values() + 2,
+            None => 3 * self.size.0 * self.size.1,
+        }
     }
 
     /// Checks that the settings are valid.

@@ -1,6 +1,6 @@
 //! Image processors of transformers: the steps of `AutoImageProcessor`, with their order and rounding.
 
-use clipway_model::config::{Backend, ImageProcessor, Normalize, Resample, Resize, ResizeTo};
+use clipway_model::config::{Backend, ImageProcessor, Normalize, PatchGrids, Resample, Resize, ResizeTo};
 
 use super::geometry::Axis;
 use super::resample::{Arithmetic, Source, resize_bytes, resize_nearest};
@@ -60,6 +60,31 @@ fn resized(to: ResizeTo, height: usize, width: usize) -> (usize, usize) {
             ((height as f64 * scale) as usize, (width as f64 * scale) as usize)
         }
         ResizeTo::Exactly([height, width]) => (height, width),
+        ResizeTo::Patches(grids) => {
+            let [height, width] = grids.size_of(height, width);
+            (height, width)
+        }
+    }
+}
+
+/// The steps before timm's `ToTensor` for images that keep their proportions: converted to RGB, resized with Pillow.
+pub(super) fn of_timm(interpolation: Interpolation, grids: PatchGrids) -> ImageProcessor {
+    let resample = match interpolation {
+        Interpolation::Nearest => Resample::Nearest,
+        Interpolation::Lanczos => Resample::Lanczos,
+        Interpolation::Bilinear => Resample::Bilinear,
+        Interpolation::Bicubic => Resample::Bicubic,
+        Interpolation::Box => Resample::Box,
+        Interpolation::Hamming => Resample::Hamming,
+    };
+    ImageProcessor {
+        backend: Backend::Pillow,
+        over_white: false,
+        resize: Some(Resize { to: ResizeTo::Patches(grids), resample }),
+        crop: None,
+        rescale: None,
+        normalize: None,
+        pad: None,
     }
 }
 
@@ -179,6 +204,11 @@ mod tests {
         check(ResizeTo::Within([48, 60]), (57, 90), (38, 60));
         check(ResizeTo::Within([50, 50]), (100, 200), (25, 50));
         check(ResizeTo::Exactly([3, 4]), (100, 200), (3, 4));
+        let patches = |most| ResizeTo::Patches(PatchGrids { side: 16, most });
+        check(patches(256), (480, 640), (224, 288));
+        check(patches(256), (1, 5000), (16, 4096));
+        check(patches(1), (300, 200), (16, 16));
+        check(patches(64), (37, 91), (80, 192));
     }
 
     /// 90x57 at 48 is 75 wide: transformers keeps the columns from 13, open_clip those from 14.

@@ -22,11 +22,16 @@ pub fn transform(image: &Image, preprocess: &Preprocess) -> Result<RgbImage, Ima
         }
         _ => image,
     };
-    if let PixelRule::Transformers(processor) = &preprocess.rule {
-        return processor::transform(image, processor);
+    match &preprocess.rule {
+        PixelRule::OpenClip => {
+            let geometry = plan(image.width, image.height, preprocess)?;
+            Ok(resized_rgb(image, &geometry))
+        }
+        PixelRule::Transformers(processor) => processor::transform(image, processor),
+        PixelRule::Timm(grids) => {
+            processor::transform(image, &processor::of_timm(preprocess.interpolation, *grids))
+        }
     }
-    let geometry = plan(image.width, image.height, preprocess)?;
-    Ok(resized_rgb(image, &geometry))
 }
 
 fn resized_rgb(image: &Image, geometry: &Geometry) -> RgbImage {

@@ -176,7 +176,7 @@ impl OnnxFolder {
                     OnnxSession::open_watched(graph, contract.lengths()).map_err(refuse)?;
                 let tower = contract.tower(session, ports, padding).map_err(refuse)?;
                 let batch = match tower.describe().input {
-                    TowerInput::Pixels { .. } => TowerBatch::Pixels(pixels),
+                    TowerInput::Pixels { .. } | TowerInput::Grids { .. } => TowerBatch::Pixels(pixels),
                     TowerInput::Tokens { context, .. } => TowerBatch::Tokens { ids, length: context },
                 };
                 let path = graph.path.clone();

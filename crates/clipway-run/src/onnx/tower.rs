@@ -74,6 +74,9 @@ impl OnnxTower {
             TowerInput::Pixels { height, width } => {
                 self.outputs(&TowerBatch::Pixels(&vec![0.0; 3 * height * width]), 0, 1, &[])
             }
+            TowerInput::Grids { side, .. } => {
+                self.outputs(&TowerBatch::Pixels(&vec![0.0; 3 * side * side]), 0, 1, &[])
+            }
             TowerInput::Tokens { context: length, .. } => {
                 self.outputs(&TowerBatch::Tokens { ids: &vec![0; length], length }, 0, 1, &[])
             }

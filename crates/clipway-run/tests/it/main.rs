@@ -9,6 +9,7 @@ mod engine;
 mod engine_elements;
 mod engine_goldens;
 mod folding;
+mod grids;
 mod foreign;
 mod image;
 mod image_damage;

@@ -1,6 +1,7 @@
 //! What the engine runs: a model that takes batches of prepared inputs.
 
 use clipway_run::clip::{Clip, ClipError};
+use clipway_run::image::{Image, Samples};
 
 /// What an input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +65,9 @@ pub trait Model: Send + Sync + 'static {
     fn sample(&self, kind: Kind) -> Option<Prepared>;
 }
 
+/// Side of the image that is always the same, in pixels.
+const SIDE: usize = 32;
+
 impl Model for Clip {
     fn width(&self) -> usize {
         self.embed_dim()
@@ -80,9 +84,12 @@ impl Model for Clip {
     fn sample(&self, kind: Kind) -> Option<Prepared> {
         match kind {
             Kind::Image if self.has_image_tower() => {
-                // Values from -2 to 2, as normalized pixels have them, in a pattern that no row repeats.
-                let value = |index: usize| (index * 7919 % 4001) as f32 / 1000.0 - 2.0;
-                Some(Prepared::Pixels((0..self.pixel_values()).map(value).collect()))
+                // A pattern that no row repeats.
+                let samples =
+                    Samples::Rgb((0..3 * SIDE * SIDE).map(|index| (index * 7919 % 251) as u8).collect());
+                let (orientation, transparency) = (None, None);
+                let image = Image { width: SIDE, height: SIDE, orientation, transparency, samples };
+                self.pixels("the self-test", &image).ok().map(Prepared::Pixels)
             }
             Kind::Text if self.has_text_tower() && self.has_tokenizer() => {
                 self.tokens(&["a photo of a cat"]).ok().map(|encoded| Prepared::Tokens(encoded.ids))
