@@ -55,7 +55,10 @@ fn a_source_keeps_proportions_by_its_own_librarys_rule() {
         rule.to_string(),
         "transformers (torchvision), own proportions in at most 6 patches of 4 pixels"
     );
-    assert_eq!(source.contract().image.as_ref().unwrap().rule.from.to_string(), "set by the option `max_patches`");
+    assert_eq!(
+        source.contract().image.as_ref().unwrap().rule.from.to_string(),
+        "set by the option `max_patches`"
+    );
     let note = "images keep their proportions, in at most 6 patches of 4x4 pixels";
     assert!(source.notes().iter().any(|found| found == note), "{:?}", source.notes());
     // Settings of open_clip replace the processor; what keeps proportions is then timm's transform.

@@ -92,7 +92,9 @@ fn bf16_is_f32_with_weights_rounded_beforehand() {
                 let engine = Engine::compile(graph, &model.parameters, weights, &processor(), options);
                 let engine = engine.expect("it compiles");
                 let found = match engine.input() {
-                    TowerInput::Pixels { .. } => engine.run_pixels(&pixels(&model, 2)),
+                    TowerInput::Pixels { .. } | TowerInput::Grids { .. } => {
+                        engine.run_pixels(&pixels(&model, 2))
+                    }
                     TowerInput::Tokens { .. } => engine.run_tokens(IDS.as_flattened(), 12),
                 };
                 found.expect("it runs")

@@ -146,7 +146,7 @@ fn the_budget_is_that_of_the_largest_images() {
     let load = LoadOptions { budget, ..LoadOptions::default() };
     Clip::load(&fixed, &load).unwrap();
     Clip::load(&source(Some(20)), &load).unwrap();
-    let error = Clip::load(&source(Some(200)), &load).unwrap_err();
+    let error = Clip::load(&source(Some(200)), &load).err().unwrap();
     assert_eq!(error.code(), "too-large");
     assert_eq!(
         source(Some(200)).config().preprocess().rule.to_string(),
