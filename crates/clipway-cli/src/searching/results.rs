@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clipway_formats::shown_path;
+use clipway_run::image::DateTime;
 use clipway_search::{Filter, Hit, Index, Item, Ranking};
 use serde::Serialize;
 
-use super::dates::written;
 use super::index_failure;
 use crate::failure::Failure;
 use crate::ui::Ui;
@@ -76,7 +76,8 @@ impl Answer {
             let Some((path, item)) = items.iter().find(passes).cloned() else { continue };
             let paths =
                 if items.len() > 1 { items.into_iter().map(|(path, _)| path).collect() } else { Vec::new() };
-            let ((width, height), date) = (item.shown_size(), written(item.date()));
+            let ((width, height), date) = (item.shown_size(), DateTime::of_seconds(item.date()));
+            let date = date.map(|date| date.to_string());
             results.push(Found { rank: results.len() + 1, hit, path, paths, width, height, date });
         }
         Ok(Answer { query, mean: ranking.mean, deviation: ranking.deviation, results })
