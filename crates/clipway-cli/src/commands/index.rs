@@ -9,8 +9,7 @@ use clipway_index::{FillError, FillOptions, Progress, Summary, WalkOptions, Walk
 use clipway_model::output::InPlace;
 use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
-use clipway_run::image::DecodeLimits;
-use clipway_run::load::{self, LoadOptions};
+use clipway_run::load::LoadOptions;
 use clipway_run::space::{Agreement, Identity, Probing, Space, Verdict};
 use clipway_search::{Index as Opened, NewIndex, Writer};
 use glob::Pattern;
@@ -21,12 +20,11 @@ use super::index_actions::IndexAction;
 use crate::failure::{Failure, INTERRUPTED, chain};
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
-use crate::searching::index_failure;
-use crate::source::{self, SourceArguments, clip_failure, load_failure};
+use crate::searching::{index_failure, load_model};
+use crate::source::{clip_failure, load_options};
 use crate::source_name::SourceName;
 use crate::text::counted;
 use crate::ui::Ui;
-use crate::verification::space_failure;
 
 /// Embed the images of folders and archives into an index, and keep it up to date; or work on indices
 #[derive(Args)]
@@ -131,7 +129,7 @@ impl Index {
         let space = self.space(identity, &clip)?;
         let mut writer = Writer::open(self.path()).map_err(|error| index_failure(&error))?;
         let options = FillOptions {
-            limits: DecodeLimits { max_pixels: self.images.max_pixels },
+            limits: self.images.limits(),
             commit_every: Duration::from_secs_f64(self.commit_every),
         };
         let bar = Bar { ui, bar: std::sync::OnceLock::new() };
@@ -207,25 +205,13 @@ pub(super) fn load_images(
     run: &RunArguments,
     ui: &Ui,
 ) -> Result<(Clip, Identity), Failure> {
-    let arguments = SourceArguments::default();
-    if source::graphs(model, None)?.is_some() {
-        let message = format!("`{}` holds ONNX graphs, whose weights an index does not know", model.said());
-        return Err(Failure::could_not_run("unsupported", message)
-            .hint("pass a folder that `clipway export` wrote without `--to onnx`"));
-    }
     let load = LoadOptions {
         towers: Some(Towers::Image),
         apply_orientation: images.apply_orientation,
         compute: run.compute(),
-        ..source::load_options(ui)?
+        ..load_options(ui)?
     };
-    let options = arguments.options(Some(model));
-    let source = load::resolve(&arguments.open(model)?, &options, None);
-    let source = source.map_err(|error| load_failure(&error))?;
-    source.notes().iter().for_each(|note| ui.note(note));
-    let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
-    let identity = Identity::of(&source, &clip, &load).map_err(|error| space_failure(&error))?;
-    Ok((clip, identity))
+    load_model(model, &load, ui)
 }
 
 /// The bar of the images that are read.

@@ -7,6 +7,7 @@ mod failure;
 mod features;
 mod filter;
 mod links;
+mod model;
 mod page;
 mod results;
 #[cfg(feature = "serve")]
@@ -20,6 +21,7 @@ pub use failure::index_failure;
 pub use features::FeatureSource;
 pub use filter::FilterOptions;
 pub use links::link;
+pub use model::load_model;
 pub use page::write_page;
 pub use results::{Answer, Answers, Output};
 #[cfg(feature = "serve")]
