@@ -10,7 +10,7 @@ use clipway_model::output::InPlace;
 use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
 use clipway_run::load::LoadOptions;
-use clipway_run::space::{Agreement, Identity, Probing, Space, Verdict};
+use clipway_run::space::{Identity, Probing, Space};
 use clipway_search::{Index as Opened, NewIndex, Writer};
 use glob::Pattern;
 use indicatif::ProgressBar;
@@ -20,7 +20,7 @@ use super::index_actions::IndexAction;
 use crate::failure::{Failure, INTERRUPTED, chain};
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
-use crate::searching::{index_failure, load_model};
+use crate::searching::{index_failure, load_model, same_space};
 use crate::source::{clip_failure, load_options};
 use crate::source_name::SourceName;
 use crate::text::counted;
@@ -189,12 +189,7 @@ impl Index {
             Opened::create(self.path(), new).map_err(|error| index_failure(&error))?;
             return Ok(space);
         }
-        let index = self.opened()?;
-        let (found, agreement) = index.space().check(identity, clip).map_err(|error| clip_failure(&error))?;
-        match agreement.verdict {
-            Verdict::Same => Ok(index.space().clone()),
-            _ => Err(other_space(self.path(), index.space(), &found, &agreement)),
-        }
+        same_space(self.path(), identity, clip)
     }
 }
 
@@ -274,24 +269,6 @@ fn told(summary: &Summary, seconds: f64) -> String {
         line(*count, &format!("skipped: {end} cannot be read"));
     }
     text
-}
-
-/// Failure for a model that gives features of another space than those of an index.
-pub(super) fn other_space(path: &Path, index: &Space, model: &Space, agreement: &Agreement) -> Failure {
-    let name = |space: &Space| match &space.model {
-        Some(model) => format!("`{model}` ({}, {})", space.source, space.fingerprint),
-        None => format!("`{}` ({})", space.source, space.fingerprint),
-    };
-    let message = format!(
-        "`{}` has features of {}, and the model is {}: {agreement}",
-        shown_path(path),
-        name(index),
-        name(model)
-    );
-    Failure::no("other-space", message).hint(match agreement.verdict {
-        Verdict::Twin => "an index holds features of one precision: fill it with the model that it was made with; any twin can search it",
-        _ => "make another index for this model, or pass the model that the index was made with",
-    })
 }
 
 /// Failure, with its exit status, for an index that cannot be filled.

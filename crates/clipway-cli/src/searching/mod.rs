@@ -26,4 +26,5 @@ pub use page::write_page;
 pub use results::{Answer, Answers, Output};
 #[cfg(feature = "serve")]
 pub use serving::Served;
+pub use space::same_space;
 pub use terms::{Query, Term, WeightedTerm};

@@ -31,6 +31,15 @@ fn an_export_is_its_source_and_a_copy_at_another_precision_a_twin() {
     assert!(said.starts_with("tokens of 7 of 35 texts, such as"), "{said}");
 }
 
+#[cfg(unix)]
+#[test]
+fn names_of_models_are_escaped() {
+    let scene = Scene::new();
+    scene.copy_exported("a`\ncopy");
+    let said = scene.run(&["compare", "EXPORTED", "a`\ncopy"]).ended(0).stdout;
+    assert!(said.contains(r"and `a\u{60}\u{a}copy` ("), "{said}");
+}
+
 #[test]
 fn the_first_difference_is_named() {
     let scene = Scene::new();

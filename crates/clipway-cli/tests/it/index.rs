@@ -51,6 +51,22 @@ fn another_models_features_do_not_go_into_an_index() {
 }
 
 #[test]
+fn names_in_an_index_are_escaped_and_shortened_in_messages() {
+    let scene = Scene::indexed();
+    let path = scene.path("all.index/index.json");
+    let text = std::fs::read_to_string(&path).expect("the manifest");
+    let mut manifest: Value = serde_json::from_str(&text).expect("JSON");
+    let space = &mut manifest["space"];
+    space["source"] = "its`\nname".into();
+    space["text"]["tokens"]["title"] = format!("its{}", "~".repeat(1000)).into();
+    space["text"]["tokens"]["ids"].as_array_mut().expect("ids").iter_mut().for_each(|id| *id = "0".into());
+    scene.write("all.index/index.json", manifest.to_string());
+    let refused = scene.run(&FILL).ended(1).stderr;
+    assert!(refused.contains(r"all.index` has features of `its\u{60}\u{a}name` ("), "{refused}");
+    assert!(refused.contains("(its~~~") && refused.contains("~…; ") && refused.len() < 1000, "{refused}");
+}
+
+#[test]
 fn what_cannot_be_indexed_is_refused() {
     let scene = Scene::with_images();
     check_refused(&scene, "index-no-model", &FILL);
