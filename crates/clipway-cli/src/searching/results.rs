@@ -1,5 +1,6 @@
 //! Results: for people, as JSON, and as paths for other programs.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clipway_formats::shown_path;
@@ -98,13 +99,9 @@ impl Answers {
 
     /// The files of all results, best first, each once.
     pub fn paths(&self) -> Vec<&Path> {
-        let mut paths: Vec<&Path> = Vec::new();
-        for found in self.queries.iter().flat_map(|answer| &answer.results) {
-            if !paths.contains(&found.path.as_path()) {
-                paths.push(&found.path);
-            }
-        }
-        paths
+        let mut seen = HashSet::new();
+        let found = self.queries.iter().flat_map(|answer| &answer.results);
+        found.map(|found| found.path.as_path()).filter(|path| seen.insert(*path)).collect()
     }
 
     /// Prints the results.
