@@ -39,11 +39,8 @@ fn an_index_is_made_and_kept_up_to_date() {
 fn another_models_features_do_not_go_into_an_index() {
     let scene = Scene::with_images();
     scene.run(&[&FILL[..], &["--model", "EXPORTED", "--quiet"]].concat()).ended(0);
-    let export =
-        ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--no-verify", "--quiet"];
-    let other = ["--image-mean", "0.5", "0.5", "0.5", "--out", "other"];
-    scene.run(&[&export[..], &other].concat()).ended(0);
-    scene.run(&[&export[..], &["--precision", "fp16", "--out", "half"]].concat()).ended(0);
+    scene.export(&["--image-mean", "0.5", "0.5", "0.5", "--out", "other"]);
+    scene.export(&["--precision", "fp16", "--out", "half"]);
     for (name, model) in [("other-space", "other"), ("twin", "half")] {
         check_refused(&scene, &format!("index-{name}"), &[&FILL[..], &["--model", model]].concat());
     }
