@@ -157,3 +157,15 @@ impl MergeArguments {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_is_no_files() {
+        assert_eq!(size(1, 1), "1 file, 1 row\n");
+        let check = Check { rows: 1, items: 2, problems: Vec::new(), recall_at_10: None, samples: 0 };
+        assert!(shown_check(&check).starts_with("2 files, 1 row\n"));
+    }
+}
