@@ -9,10 +9,8 @@ throughput of 32 clients of one image each with `clipway embed`, if `--throughpu
 """
 
 import argparse
-import base64
 import json
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,10 +20,8 @@ import urllib.request
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-DEMO = ROOT / "examples" / "emoji-clip"
-MODEL = [str(DEMO / "emoji-clip.pt"), "--model", str(DEMO / "emoji-clip.json")]
-NAME = "Emoji__demo"
+from served import DEMO, MODEL, NAME, ROOT, Served, data_uri
+
 TEXTS = ["a lion", "an avocado", "scissors, open", "un château 山"]
 IMAGES = [DEMO / "pictures" / f"{name}.png" for name in ["lion", "avocado", "scissors"]]
 # A row does not depend on its batch, and JSON keeps every bit of an f32.
@@ -48,10 +44,6 @@ def hold(name: str, good: bool, detail: str = "") -> None:
     global failures
     failures += not good
     print(f"{'ok  ' if good else 'FAIL'} {name}{': ' + detail if detail else ''}")
-
-
-def data_uri(path: pathlib.Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def expected(clipway: str) -> tuple[np.ndarray, np.ndarray]:
@@ -160,23 +152,14 @@ def main() -> int:
     parser.add_argument("--throughput", type=float, metavar="SECONDS")
     arguments = parser.parse_args()
     images, texts = expected(arguments.clipway)
-    command = [arguments.clipway, "serve", *MODEL, "--name", NAME, "--listen", "127.0.0.1:0", "--json", "--log", "off"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        text = ""
-        while not text.rstrip().endswith("\n}"):
-            text += server.stdout.readline()
-        base = json.loads(text)["address"]
-        openai_sdk(base, images, texts)
-        cohere_sdk(base, images, texts)
-        tei(base, texts)
-        immich(base, images, texts)
+    with Served(arguments.clipway) as server:
+        openai_sdk(server.base, images, texts)
+        cohere_sdk(server.base, images, texts)
+        tei(server.base, texts)
+        immich(server.base, images, texts)
         if arguments.throughput:
-            throughput(base, arguments.clipway, arguments.throughput)
-    finally:
-        server.send_signal(signal.SIGTERM)
-        status = server.wait(timeout=60)
-    hold("SIGTERM ends the server", status == 0, f"exit status {status}")
+            throughput(server.base, arguments.clipway, arguments.throughput)
+    hold("SIGTERM ends the server", server.status == 0, f"exit status {server.status}")
     print("failed" if failures else "passed")
     return min(failures, 1)
 

@@ -8,24 +8,20 @@ if a slow connection is not closed in time, or if the server does not recover.
 
 import argparse
 import asyncio
-import base64
 import json
 import pathlib
 import resource
-import signal
 import statistics
-import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-DEMO = ROOT / "examples" / "emoji-clip"
-NAME = "Emoji__demo"
+from served import DEMO, NAME, Served, data_uri
+
 HEAD_SECONDS = 10
 
 
 def request(images: int) -> bytes:
-    uri = "data:image/png;base64," + base64.b64encode((DEMO / "pictures" / "lion.png").read_bytes()).decode()
+    uri = data_uri(DEMO / "pictures" / "lion.png")
     body = json.dumps({"model": NAME, "modality": "image", "input": [uri] * images}).encode()
     head = f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
@@ -138,19 +134,11 @@ def main() -> int:
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     room = str(2 * arguments.connections + 500)
-    command = [arguments.clipway, "serve", str(DEMO / "emoji-clip.pt"), "--model", str(DEMO / "emoji-clip.json")]
-    command += ["--name", NAME, "--listen", "127.0.0.1:0", "--json", "--log", "off", "--head-timeout", str(HEAD_SECONDS)]
-    command += ["--max-connections", room, "--max-connections-per-address", room, "--max-wait", "2"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        text = ""
-        while not text.rstrip().endswith("\n}"):
-            text += server.stdout.readline()
-        port = int(json.loads(text)["address"].rsplit(":", 1)[1])
-        good = asyncio.run(measure(port, server.pid, arguments.seconds, arguments.connections))
-    finally:
-        server.send_signal(signal.SIGTERM)
-        good &= server.wait(timeout=60) == 0
+    options = ["--head-timeout", str(HEAD_SECONDS), "--max-wait", "2"]
+    options += ["--max-connections", room, "--max-connections-per-address", room]
+    with Served(arguments.clipway, *options) as server:
+        good = asyncio.run(measure(server.port, server.process.pid, arguments.seconds, arguments.connections))
+    good &= server.status == 0
     print("passed" if good else "failed")
     return 0 if good else 1
 

@@ -1,7 +1,7 @@
 //! One thread pool for all work of a command: reading, decoding, tokenizing, writing and the engine.
 
 use clipway_formats::{Place, check_room};
-use clipway_run::engine::{EngineError, Processor};
+use clipway_run::engine::Processor;
 
 use crate::failure::{Failure, chain};
 use crate::ui::Ui;
@@ -15,14 +15,13 @@ const THREAD_BYTES: usize = 64 << 20;
 /// Too little address space for the threads, threads that cannot be started, and the command's own failure.
 pub fn run<R: Send>(ui: &Ui, command: impl FnOnce() -> Result<R, Failure> + Send) -> Result<R, Failure> {
     check_threads(ui)?;
-    let threads = |error: &dyn std::error::Error| Failure::could_not_run("threads", chain(error));
     if ui.threads() == 1 {
         // The engine starts no threads for one; other parallel work must not start any either.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
         if ui.is_keeping() {
-            return pool.build().map_err(|error| threads(&error))?.install(command);
+            return pool.build().map_err(|error| not_started(&error))?.install(command);
         }
-        pool.use_current_thread().build_global().map_err(|error| threads(&error))?;
+        pool.use_current_thread().build_global().map_err(|error| not_started(&error))?;
         return command();
     }
     processor(ui)?.install(command)
@@ -37,7 +36,12 @@ pub fn run<R: Send>(ui: &Ui, command: impl FnOnce() -> Result<R, Failure> + Send
 pub fn start_global(ui: &Ui) -> Result<(), Failure> {
     check_threads(ui)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(ui.threads());
-    pool.build_global().map_err(|error| Failure::could_not_run("threads", chain(&error)))
+    pool.build_global().map_err(|error| not_started(&error))
+}
+
+/// Failure for threads that cannot be started.
+pub fn not_started(error: &dyn std::error::Error) -> Failure {
+    Failure::could_not_run("threads", chain(error))
 }
 
 /// Refuses too little address space for the threads.
@@ -62,10 +66,10 @@ pub fn processor(ui: &Ui) -> Result<&Processor, Failure> {
     if let Some(processor) = ui.processor().get() {
         return Ok(processor);
     }
-    let refuse = |code| move |error: EngineError| Failure::could_not_run(code, chain(&error));
     let started = match ui.debug().isa {
-        Some(set) => Processor::new(set, ui.threads()).map_err(refuse("processor"))?,
-        None => Processor::with_threads(ui.threads()).map_err(refuse("threads"))?,
+        Some(set) => Processor::new(set, ui.threads())
+            .map_err(|error| Failure::could_not_run("processor", chain(&error)))?,
+        None => Processor::with_threads(ui.threads()).map_err(|error| not_started(&error))?,
     };
     Ok(ui.processor().get_or_init(|| started))
 }

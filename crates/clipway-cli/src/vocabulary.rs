@@ -106,7 +106,7 @@ impl VocabularyTexts<'_> {
     }
 }
 
-/// Refuses texts to verify with that a trimmed vocabulary writes otherwise.
+/// Refuses texts to verify with that a trimmed vocabulary writes differently.
 pub fn check_writable(
     source: &Source,
     tokenizer: Option<&Path>,

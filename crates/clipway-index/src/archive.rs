@@ -19,7 +19,7 @@ pub(crate) fn images(
     path: &Path,
     size: u64,
     modified_ns: i64,
-    is_excluded: impl Fn(&str) -> bool,
+    is_left_out: impl Fn(&str) -> bool,
 ) -> Result<(Vec<Found>, BTreeMap<String, u64>), String> {
     let file = input::open(path, Kind::Archive).map_err(|error| error.why())?;
     let members = tar_members(&file).map_err(|error| error.to_string())?;
@@ -30,7 +30,7 @@ pub(crate) fn images(
     let mut unsupported = BTreeMap::new();
     for member in members {
         match NamedAs::of(Path::new(&member.name)) {
-            _ if is_excluded(&member.name) => continue,
+            _ if is_left_out(&member.name) => continue,
             NamedAs::Other => continue,
             NamedAs::Unsupported(end) => {
                 *unsupported.entry(end.to_owned()).or_default() += 1;

@@ -12,7 +12,7 @@ use clipway_search::Writer;
 
 use crate::compare::compare;
 use crate::error::FillError;
-use crate::prepare::{self, State, Work};
+use crate::prepare::{self, Facts, State, Work};
 use crate::summary::Summary;
 use crate::walk::Walked;
 
@@ -132,19 +132,19 @@ impl Filling<'_> {
         let count = works.len() as u64;
         for work in works {
             let path = &work.found.path;
-            let feature = match &work.state {
-                State::Pixels(..) => {
+            let (facts, unreadable, feature) = match &work.state {
+                State::Pixels(facts, _) => {
                     self.summary.embedded += 1;
-                    features.next()
+                    (*facts, None, features.next())
                 }
-                State::Known(_) => {
+                State::Known(facts) => {
                     self.summary.reused += 1;
-                    None
+                    (*facts, None, None)
                 }
                 State::Unreadable(reason) => {
                     self.summary.unreadable += 1;
                     self.progress.unreadable(path, reason);
-                    None
+                    (Facts::default(), Some(reason.clone()), None)
                 }
                 State::NotRead(reason) => {
                     self.summary.not_read += 1;
@@ -153,9 +153,7 @@ impl Filling<'_> {
                 }
                 _ => unreachable!("every image of the batch was prepared"),
             };
-            if let Some(item) = work.item(now) {
-                self.writer.put(path, &item, feature)?;
-            }
+            self.writer.put(path, &work.item(facts, unreadable, now), feature)?;
         }
         self.progress.advance(count);
         Ok(())

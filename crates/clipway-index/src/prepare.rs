@@ -206,14 +206,9 @@ impl Work {
         matches!(self.state, State::Pixels(..)).then_some(self.hash)
     }
 
-    /// What the index is to know; `None` if the image could not be read now.
-    pub fn item(&self, now: i64) -> Option<Item> {
-        let (facts, unreadable) = match &self.state {
-            State::Known(facts) | State::Pixels(facts, _) => (*facts, None),
-            State::Unreadable(reason) => (Facts::default(), Some(reason.clone())),
-            _ => return None,
-        };
-        Some(Item {
+    /// What the index is to know.
+    pub fn item(&self, facts: Facts, unreadable: Option<String>, now: i64) -> Item {
+        Item {
             row: None,
             unreadable,
             size: self.found.size,
@@ -224,7 +219,7 @@ impl Work {
             taken: facts.taken,
             orientation: facts.orientation,
             added: facts.added.unwrap_or(now),
-        })
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clipway_run::image::NamedAs;
 use glob::{MatchOptions, Pattern};
@@ -20,7 +20,7 @@ const COMPRESSED: [&str; 5] = [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.z
 /// Deepest nesting of folders.
 const DEEPEST: usize = 256;
 
-/// What a walk takes.
+/// What a walk takes, in folders and in archives alike.
 #[derive(Clone, Debug, Default)]
 pub struct WalkOptions {
     /// What is left out: a pattern without `/` by the name of a file or folder at any depth, one with `/` by the path from
@@ -111,8 +111,7 @@ impl Walk<'_> {
         self.above.push(real);
         for entry in entries {
             let path = entry.path();
-            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if (is_hidden && !self.options.hidden) || self.is_excluded(&path) {
+            if self.is_left_out(&path) {
                 continue;
             }
             match entry.file_type() {
@@ -156,7 +155,7 @@ impl Walk<'_> {
         if is_compressed(&path) {
             *self.walked.unsupported.entry("compressed tar".to_owned()).or_default() += 1;
         } else if is_tar(&path) {
-            match archive::images(&path, size, modified_ns, |name| self.is_excluded(&path.join(name))) {
+            match archive::images(&path, size, modified_ns, |name| self.leaves_out_member(&path, name)) {
                 Ok((images, unsupported)) => {
                     self.walked.images.extend(images);
                     for (end, count) in unsupported {
@@ -172,6 +171,22 @@ impl Walk<'_> {
                 _ => self.walked.images.push(Found { path, size, modified_ns, member: None }),
             }
         }
+    }
+
+    /// Whether a member of an archive is left out, by its own name or by that of a folder above it in there.
+    fn leaves_out_member(&self, archive: &Path, name: &str) -> bool {
+        let mut path = archive.to_owned();
+        let mut parts = Path::new(name).components().filter(|part| matches!(part, Component::Normal(_)));
+        parts.any(|part| {
+            path.push(part);
+            self.is_left_out(&path)
+        })
+    }
+
+    /// Whether a file or folder is left out, as hidden or as excluded.
+    fn is_left_out(&self, path: &Path) -> bool {
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        (is_hidden && !self.options.hidden) || self.is_excluded(path)
     }
 
     fn is_excluded(&self, path: &Path) -> bool {

@@ -116,8 +116,8 @@ fn check_items(index: &Index, problems: &mut Problems) -> Result<(), IndexError>
             problems
                 .add("hashes of items", || format!("`{named}`: its hash does not belong to its row, {row}"));
         }
-        let paths = index.snapshot.paths_of_row(row)?;
-        if !path_bytes(&path).is_some_and(|path| paths.iter().any(|other| other == path)) {
+        let is_linked = path_bytes(&path).map(|path| index.snapshot.is_linked(row, path)).transpose()?;
+        if is_linked != Some(true) {
             problems.add("rows of items", || format!("row {row} does not name `{named}`, which has it"));
         }
         living.insert(row);

@@ -4,9 +4,6 @@
 //! threshold: how far a row's codes are from its values is known, and so is how much that can change a cosine. What it
 //! leaves is decided by the f16 values.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 use clipway_kernels::RowScores;
 use clipway_run::engine::Processor;
 use serde::Serialize;
@@ -14,7 +11,7 @@ use serde::Serialize;
 use crate::error::IndexError;
 use crate::index::Index;
 use crate::rows::{Part, unit};
-use crate::scan::{BATCH, Codes, block_rows, kernels, run_on_all};
+use crate::scan::{BATCH, Codes, block_rows, kernels, on_all};
 use crate::search::cosine;
 
 /// Most bytes of codes that are held in memory during the comparison.
@@ -46,6 +43,7 @@ pub struct DuplicateGroup {
 }
 
 /// A pair that reaches the threshold.
+#[derive(Clone, Copy)]
 struct Link {
     rows: [u64; 2],
     cosine: f32,
@@ -98,66 +96,32 @@ impl Index {
             }
             held => held.as_ref(),
         };
-        let losses = self.losses(processor)?;
+        let losses = self.losses(processor, held)?;
         // At most 2^32 rows.
         let batches = self.rows.count.div_ceil(BATCH as u64) as usize;
-        let next = AtomicUsize::new(0);
-        let done: Mutex<Result<Vec<Link>, IndexError>> = Mutex::new(Ok(Vec::new()));
-        run_on_all(processor, batches, &|| {
-            loop {
-                let batch = next.fetch_add(1, Ordering::Relaxed);
-                if batch >= batches {
-                    return;
-                }
-                let first = (batch * BATCH) as u64;
-                let found = self.links_from(processor, first, threshold, held, &losses);
-                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                match (&mut *done, found) {
-                    (Ok(links), Ok(found)) => links.extend(found),
-                    (Err(_), _) => return,
-                    (done, Err(error)) => *done = Err(error),
-                }
-            }
-        });
-        let mut links = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let links = on_all(
+            processor,
+            batches,
+            || (),
+            |(), batch| self.links_from(processor, (batch * BATCH) as u64, threshold, held, &losses),
+        );
+        let mut links = links?.concat();
         links.sort_by_key(|link| link.rows);
         Ok(links)
     }
 
     /// How far each row's codes are from its f16 values: the length of the difference.
-    fn losses(&self, processor: &Processor) -> Result<Vec<f32>, IndexError> {
-        let width = self.rows.width;
-        let rows = block_rows(width);
-        let losses = Mutex::new((vec![0.0_f32; self.rows.count as usize], None));
+    fn losses(&self, processor: &Processor, held: Option<&Codes>) -> Result<Vec<f32>, IndexError> {
+        let rows = block_rows(self.rows.width);
         let blocks = self.rows.count.div_ceil(rows as u64) as usize;
-        let next = AtomicUsize::new(0);
-        run_on_all(processor, blocks, &|| {
-            let mut codes = Codes::default();
-            loop {
-                let block = next.fetch_add(1, Ordering::Relaxed);
-                if block >= blocks {
-                    return;
-                }
-                let first = (block * rows) as u64;
-                let count = (self.rows.count - first).min(rows as u64);
-                let measured = codes.fill(&self.rows, first, count).and_then(|()| {
-                    (0..count)
-                        .map(|row| Ok(loss(codes.row(row as usize), &self.rows.values(first + row)?)))
-                        .collect()
-                });
-                let mut losses = losses.lock().unwrap_or_else(PoisonError::into_inner);
-                match measured {
-                    Ok::<Vec<f32>, IndexError>(measured) => {
-                        losses.0[first as usize..][..measured.len()].copy_from_slice(&measured);
-                    }
-                    Err(error) => losses.1 = Some(error),
-                }
-            }
+        let losses = on_all(processor, blocks, Codes::default, |codes, block| {
+            let first = (block * rows) as u64;
+            let count = (self.rows.count - first).min(rows as u64);
+            let (codes, scales) = codes.block(held, &self.rows, first, count)?;
+            let rows = (first..).zip(by_row(codes, scales));
+            rows.map(|(row, codes)| Ok(loss(codes, &self.rows.values(row)?))).collect::<Result<Vec<_>, _>>()
         });
-        match losses.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            (losses, None) => Ok(losses),
-            (_, Some(error)) => Err(error),
-        }
+        Ok(losses?.concat())
     }
 
     /// The pairs of a batch of rows with each other and with all later rows.
@@ -174,15 +138,12 @@ impl Index {
             kernels(processor).map_err(|error| IndexError::BadQuery { reason: error.to_string() })?;
         let count = (self.rows.count - first).min(BATCH as u64);
         let (mut codes, mut values) = (Vec::with_capacity(BATCH * width), Vec::with_capacity(BATCH));
-        let mut batch = Codes::default();
-        batch.fill(&self.rows, first, count)?;
-        let mut scales = Vec::with_capacity(BATCH);
-        for row in 0..count {
-            let (bytes, scale) = batch.row(row as usize);
+        let mut read = Codes::default();
+        let (bytes, scales) = read.block(held, &self.rows, first, count)?;
+        for (row, (bytes, _)) in (first..).zip(by_row(bytes, scales)) {
             // A code of -128 is never written, and stays in range.
             codes.extend(bytes[..width].iter().map(|byte| byte.cast_signed()));
-            scales.push(scale);
-            values.push(unit(&self.rows.values(first + row)?).unwrap_or_default());
+            values.push(unit(&self.rows.values(row)?).unwrap_or_default());
         }
         let queries = kernels.scan_queries(&codes, width);
         let (mut links, mut block, mut scores) = (Vec::new(), Codes::default(), RowScores::default());
@@ -190,13 +151,7 @@ impl Index {
         let mut start = first;
         while start < self.rows.count {
             let rows = (self.rows.count - start).min(step);
-            let (bytes, row_scales) = match held {
-                Some(held) => held.rows(start as usize..(start + rows) as usize),
-                None => {
-                    block.fill(&self.rows, start, rows)?;
-                    block.rows(0..rows as usize)
-                }
-            };
+            let (bytes, row_scales) = block.block(held, &self.rows, start, rows)?;
             let range = start as usize..(start + rows) as usize;
             let most_loss = losses[range].iter().copied().fold(0.0, f32::max);
             let thresholds: Vec<f32> = (0..count as usize)
@@ -224,6 +179,11 @@ impl Index {
         }
         Ok(links)
     }
+}
+
+/// Each row's codes and scale.
+fn by_row<'a>(codes: &'a [u8], scales: &'a [f32]) -> impl Iterator<Item = (&'a [u8], f32)> {
+    codes.chunks_exact(codes.len() / scales.len()).zip(scales.iter().copied())
 }
 
 /// The length of the difference between a row's codes and its values.

@@ -114,9 +114,6 @@ pub enum IndexError {
         /// The system's error.
         cause: io::Error,
     },
-    /// The caller asked to stop.
-    #[error("interrupted")]
-    Interrupted,
 }
 
 /// Who holds a lock.
@@ -141,7 +138,6 @@ impl IndexError {
             IndexError::BadItem { .. } => "bad-value",
             IndexError::OtherSpace { .. } => "other-space",
             IndexError::BadQuery { .. } => "bad-option",
-            IndexError::Interrupted => "interrupted",
             IndexError::Io { .. } if self.is_reading() => "io",
             IndexError::Io { cause, .. } => match cause.kind() {
                 FileTooLarge | QuotaExceeded | StorageFull => "no-space",

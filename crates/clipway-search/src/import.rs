@@ -6,6 +6,7 @@ use clipway_model::output::{OutputOptions, Staging};
 
 use crate::error::IndexError;
 use crate::index::{Index, Info, NewIndex};
+use crate::manifest::Manifest;
 use crate::writer::{self, Writer};
 
 /// Writes a new index of features that come from `source`, as the index then records. `fill` puts them.
@@ -18,8 +19,9 @@ pub fn import<E: From<IndexError>>(
     source: PathBuf,
     fill: impl FnOnce(&mut Writer) -> Result<(), E>,
 ) -> Result<Info, E> {
+    let manifest = Manifest::new(new, Some(source))?;
     let staging = Staging::create(target, OutputOptions::default()).map_err(IndexError::from)?;
-    writer::create_in(&staging, new, Some(source))?;
+    writer::create_in(&staging, &manifest)?;
     let mut writer = Writer::open(staging.folder())?;
     fill(&mut writer)?;
     writer.commit()?;

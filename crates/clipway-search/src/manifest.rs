@@ -48,6 +48,7 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
+    /// The manifest of a new index, of features that were imported from a place or else made by its model.
     pub(crate) fn new(new: NewIndex, imported: Option<PathBuf>) -> Result<Manifest, IndexError> {
         let NewIndex { space, model } = new;
         let width = space.width;
@@ -63,11 +64,6 @@ impl Manifest {
             imported,
             created_by: concat!("clipway ", env!("CARGO_PKG_VERSION")).to_owned(),
         })
-    }
-
-    /// Refuses what no index can be made of.
-    pub(crate) fn check(new: &NewIndex) -> Result<(), IndexError> {
-        check_width(new.space.width)
     }
 
     /// Reads the manifest of the index in a folder.
@@ -95,7 +91,7 @@ impl Manifest {
             if found != expected {
                 return Err(IndexError::damaged(
                     &path,
-                    format!("`{key}`: expected `{expected}`, found another"),
+                    format!("`{key}`: expected `{expected}`, found another value"),
                 ));
             }
         }

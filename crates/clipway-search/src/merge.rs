@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::IndexError;
 use crate::index::{Index, NewIndex};
+use crate::manifest::Manifest;
 use crate::writer::{self, Writer};
 
 /// Items between two commits.
@@ -44,10 +45,11 @@ pub fn merge(target: &Path, sources: &[PathBuf]) -> Result<Merged, IndexError> {
             return Err(IndexError::OtherSpace { ours, theirs, differences });
         }
     }
-    let staging = Staging::create(target, OutputOptions::default())?;
     let model = first.model().map(Path::to_path_buf);
     let imported = indices.iter().find_map(|index| index.manifest.imported.clone());
-    writer::create_in(&staging, NewIndex { space: first.space().clone(), model }, imported)?;
+    let manifest = Manifest::new(NewIndex { space: first.space().clone(), model }, imported)?;
+    let staging = Staging::create(target, OutputOptions::default())?;
+    writer::create_in(&staging, &manifest)?;
     let mut merged = Merged::default();
     let mut writer = Writer::open(staging.folder())?;
     for index in &indices {

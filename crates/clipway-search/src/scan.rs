@@ -40,7 +40,7 @@ impl Codes {
     }
 
     /// Replaces the rows by others.
-    pub(crate) fn fill(&mut self, rows: &Rows, first: u64, count: u64) -> Result<(), IndexError> {
+    fn fill(&mut self, rows: &Rows, first: u64, count: u64) -> Result<(), IndexError> {
         self.stride = Part::Codes.row_bytes(rows.width);
         let too_large = || IndexError::TooLarge {
             what: "bytes of rows in memory",
@@ -61,15 +61,26 @@ impl Codes {
         rows.read_scales(first, &mut self.scales)
     }
 
-    pub(crate) fn rows(&self, range: Range<usize>) -> (&[u8], &[f32]) {
+    fn rows(&self, range: Range<usize>) -> (&[u8], &[f32]) {
         let bytes = &self.bytes[self.start..][range.start * self.stride..range.end * self.stride];
         (bytes, &self.scales[range])
     }
 
-    /// A row's codes and scale.
-    pub(crate) fn row(&self, row: usize) -> (&[u8], f32) {
-        let (bytes, scales) = self.rows(row..row + 1);
-        (bytes, scales[0])
+    /// Codes and scales of rows from `first` on: those in memory, if all are, or else read in place of what is here.
+    pub(crate) fn block<'a>(
+        &'a mut self,
+        held: Option<&'a Codes>,
+        rows: &Rows,
+        first: u64,
+        count: u64,
+    ) -> Result<(&'a [u8], &'a [f32]), IndexError> {
+        match held {
+            Some(held) => Ok(held.rows(first as usize..(first + count) as usize)),
+            None => {
+                self.fill(rows, first, count)?;
+                Ok(self.rows(0..count as usize))
+            }
+        }
     }
 }
 
@@ -155,11 +166,7 @@ impl Scan<'_> {
                 }
                 let first = block as u64 * block_rows as u64;
                 let rows = (self.rows.count - first).min(block_rows as u64);
-                let read = match self.held {
-                    Some(held) => Ok(held.rows(first as usize..(first + rows) as usize)),
-                    None => codes.fill(self.rows, first, rows).map(|()| codes.rows(0..rows as usize)),
-                };
-                let (bytes, scales) = match read {
+                let (bytes, scales) = match codes.block(self.held, self.rows, first, rows) {
                     Ok(read) => read,
                     Err(error) => {
                         stop.store(true, Ordering::Relaxed);
@@ -193,7 +200,7 @@ impl Scan<'_> {
 }
 
 /// Runs a worker on each thread of a processor, but no more than there are tasks.
-pub(crate) fn run_on_all(processor: &Processor, tasks: usize, worker: &(impl Fn() + Sync)) {
+fn run_on_all(processor: &Processor, tasks: usize, worker: &(impl Fn() + Sync)) {
     let threads = processor.threads().min(tasks);
     if threads <= 1 {
         return worker();
@@ -206,6 +213,39 @@ pub(crate) fn run_on_all(processor: &Processor, tasks: usize, worker: &(impl Fn(
             worker();
         });
     });
+}
+
+/// Runs tasks by their numbers on all threads of a processor, each thread with a state of its own. Returns what they give, in
+/// the order of the numbers.
+///
+/// # Errors
+/// The first error of a task; later tasks are then not begun.
+pub(crate) fn on_all<S, T: Send>(
+    processor: &Processor,
+    tasks: usize,
+    state: impl Fn() -> S + Sync,
+    task: impl Fn(&mut S, usize) -> Result<T, IndexError> + Sync,
+) -> Result<Vec<T>, IndexError> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Ok(Vec::new())));
+    run_on_all(processor, tasks, &|| {
+        let mut state = state();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= tasks {
+                return;
+            }
+            let result = task(&mut state, number);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            match (&mut *done, result) {
+                (Ok(all), Ok(one)) => all.push((number, one)),
+                (Err(_), _) => return,
+                (done, Err(error)) => *done = Err(error),
+            }
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    done.sort_unstable_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, one)| one).collect())
 }
 
 /// Rows of a block.

@@ -236,6 +236,11 @@ impl Snapshot {
         })
     }
 
+    /// Whether a row is known to belong to a path.
+    pub(crate) fn is_linked(&self, row: u64, path: &[u8]) -> Result<bool, IndexError> {
+        self.read(|transaction| Ok(transaction.open_table(ROW_PATHS)?.get((row, path))?.is_some()))
+    }
+
     /// Number of pairs of row and path.
     pub(crate) fn links(&self) -> Result<u64, IndexError> {
         self.read(|transaction| Ok(transaction.open_table(ROW_PATHS)?.len()?))
@@ -366,7 +371,8 @@ impl Items {
 fn unlink(transaction: &WriteTransaction, row: u64, path: &[u8]) -> Result<(), redb::Error> {
     let mut paths = transaction.open_table(ROW_PATHS)?;
     paths.remove((row, path))?;
-    if paths_of(&paths, row)?.is_empty() {
+    let next = paths.range((row, [].as_slice())..)?.next().transpose()?;
+    if next.is_none_or(|(key, _)| key.value().0 != row) {
         transaction.open_table(DEAD)?.insert(row, ())?;
     }
     Ok(())

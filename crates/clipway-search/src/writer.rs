@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clipway_formats::shown_path;
 use clipway_model::input::Folder;
 use clipway_model::output::{OutputOptions, Staging};
-use clipway_run::space::Space;
 
 use crate::error::IndexError;
 use crate::in_place::{Appender, LOCK, WriterLock};
@@ -17,20 +16,15 @@ use crate::store::{self, Items};
 
 /// Creates an empty index; nothing may be at the path.
 pub(crate) fn create(path: &Path, new: NewIndex) -> Result<(), IndexError> {
-    Manifest::check(&new)?;
+    let manifest = Manifest::new(new, None)?;
     let staging = Staging::create(path, OutputOptions::default())?;
-    create_in(&staging, new, None)?;
+    create_in(&staging, &manifest)?;
     staging.commit()?;
     Ok(())
 }
 
 /// Creates an empty index in a folder that is being written.
-pub(crate) fn create_in(
-    staging: &Staging,
-    new: NewIndex,
-    imported: Option<PathBuf>,
-) -> Result<(), IndexError> {
-    let manifest = Manifest::new(new, imported)?;
+pub(crate) fn create_in(staging: &Staging, manifest: &Manifest) -> Result<(), IndexError> {
     manifest.write(staging)?;
     for name in Part::ALL.map(Part::file).into_iter().chain([LOCK]) {
         staging.file(name)?;
@@ -40,8 +34,7 @@ pub(crate) fn create_in(
 
 /// The one writer of an index. What is put becomes visible, and safe, with [`Writer::commit`].
 pub struct Writer {
-    path: PathBuf,
-    manifest: Manifest,
+    width: usize,
     items: Items,
     rows: Appender,
     _lock: WriterLock,
@@ -54,32 +47,17 @@ impl Writer {
     /// [`IndexError::Locked`] if another writer has it open, and an index that is damaged or cannot be read.
     pub fn open(path: &Path) -> Result<Writer, IndexError> {
         let folder = Folder::open(path)?;
-        let manifest = Manifest::read(&folder)?;
+        let width = Manifest::read(&folder)?.width;
         let lock = WriterLock::take(path)?;
-        let mut items = Items::open(&path.join(store::FILE), manifest.width)?;
+        let mut items = Items::open(&path.join(store::FILE), width)?;
         let count = items.rows()?;
-        let rows = Appender::open(path, manifest.width, count)?;
-        Ok(Writer { path: path.to_owned(), manifest, items, rows, _lock: lock })
-    }
-
-    /// The index.
-    pub fn path(&self) -> &Path {
-        &self.path
+        let rows = Appender::open(path, width, count)?;
+        Ok(Writer { width, items, rows, _lock: lock })
     }
 
     /// Values of a feature.
     pub fn width(&self) -> usize {
-        self.manifest.width
-    }
-
-    /// The embedding space of the features.
-    pub fn space(&self) -> &Space {
-        &self.manifest.space
-    }
-
-    /// The artifact that queries are encoded with unless another is given.
-    pub fn model(&self) -> Option<&Path> {
-        self.manifest.model.as_deref()
+        self.width
     }
 
     /// What the index knows about a file.

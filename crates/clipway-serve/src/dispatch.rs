@@ -30,10 +30,9 @@ impl App {
         // body was not read.
         let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
         let is_read = AtomicBool::new(request.body().is_end_stream());
-        let path = request.uri().path().to_owned();
-        let route = routes::find(&path);
+        let route = routes::find(request.uri().path());
         let style = route.map_or(Style::OpenAi, |route| route.style);
-        let result = self.within_time(route, &path, request, &is_read).await;
+        let result = self.within_time(route, &id, request, &is_read).await;
         let code = result.as_ref().err().map(RequestError::code);
         let message = result.as_ref().err().map(ToString::to_string);
         let reply = result.unwrap_or_else(|error| {
@@ -71,7 +70,7 @@ impl App {
     async fn within_time(
         &self,
         route: Option<&'static Route>,
-        path: &str,
+        id: &str,
         request: Request<Incoming>,
         is_read: &AtomicBool,
     ) -> Result<Reply, RequestError> {
@@ -83,7 +82,7 @@ impl App {
             }
         };
         tokio::select! {
-            result = tokio::time::timeout(time, self.routed(route, path, request, is_read)) => {
+            result = tokio::time::timeout(time, self.routed(route, id, request, is_read)) => {
                 result.unwrap_or(Err(RequestError::Timeout(time)))
             }
             () = late => Err(Refused::Stopping.into()),
@@ -93,7 +92,7 @@ impl App {
     async fn routed(
         &self,
         route: Option<&'static Route>,
-        path: &str,
+        id: &str,
         request: Request<Incoming>,
         is_read: &AtomicBool,
     ) -> Result<Reply, RequestError> {
@@ -102,7 +101,8 @@ impl App {
         if !is_open {
             self.keys.check(request.headers())?;
         }
-        let route = route.ok_or_else(|| RequestError::NoRoute(clipway_formats::shown(path)))?;
+        let route =
+            route.ok_or_else(|| RequestError::NoRoute(clipway_formats::shown(request.uri().path())))?;
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         if is_get != (route.method == "GET") || !(is_get || request.method() == Method::POST) {
             return Err(RequestError::Method(if route.method == "GET" { "GET, HEAD" } else { "POST" }));
@@ -110,13 +110,13 @@ impl App {
         if route.method == "POST" && *self.stopping.borrow() {
             return Err(Refused::Stopping.into());
         }
-        let call = self.read(route, request).await?;
+        let call = self.read(route, id, request).await?;
         is_read.store(true, Ordering::Relaxed);
         routes::call(self, route, call).await
     }
 
     /// Reads the body, if there is room for it and no need to turn the request away at once.
-    async fn read(&self, route: &Route, request: Request<Incoming>) -> Result<Call, RequestError> {
+    async fn read(&self, route: &Route, id: &str, request: Request<Incoming>) -> Result<Call, RequestError> {
         app::check_length(&request, &self.limits)?;
         let mut held = match route.patient {
             // This client does not try again, so it waits here. Its one input is accepted before its body.
@@ -135,7 +135,7 @@ impl App {
         if !route.patient && route.kinds.contains(&Kind::Image) && starts_with_image(&body) {
             self.check_wait(&[Kind::Image])?;
         }
-        Ok(Call { uri: parts.uri, headers: parts.headers, body, held })
+        Ok(Call { id: id.to_owned(), uri: parts.uri, headers: parts.headers, body, held })
     }
 
     /// Refuses a request before its body is read, if whatever it asks for would wait too long.

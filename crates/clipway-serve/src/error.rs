@@ -150,10 +150,10 @@ pub struct InputError {
 pub enum InputCause {
     /// An image that cannot be decoded.
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(ImageError),
     /// A text that cannot be tokenized, or a model without that tower.
     #[error(transparent)]
-    Clip(#[from] std::sync::Arc<ClipError>),
+    Clip(std::sync::Arc<ClipError>),
     /// The engine has no features for it.
     #[error(transparent)]
     Engine(#[from] EngineError),

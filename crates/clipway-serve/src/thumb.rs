@@ -32,26 +32,22 @@ pub(crate) fn thumb(
     limits: &DecodeLimits,
 ) -> Result<Thumb, GalleryError> {
     let mut reason = "no file has it any more".to_owned();
-    for file in gallery.files(row)? {
-        let bytes = match read(&file) {
-            Ok(bytes) => bytes,
-            Err(why) => {
-                reason = why;
-                continue;
-            }
-        };
-        let digits: String = file.hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        let tag = format!("\"{digits}-{side}\"");
-        if known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag) {
-            return Ok(Thumb { tag, png: None });
+    let found = gallery.files(row)?.into_iter().find_map(|file| match read(&file) {
+        Ok(bytes) => Some((file.hash, bytes)),
+        Err(why) => {
+            reason = why;
+            None
         }
-        let image = decode(&bytes, limits).and_then(|image| thumbnail(&image, side));
-        return match image {
-            Ok(image) => Ok(Thumb { tag, png: Some(image.png()) }),
-            Err(error) => Err(GalleryError::NoImage { row, reason: error.to_string() }),
-        };
+    });
+    let Some((hash, bytes)) = found else { return Err(GalleryError::NoImage { row, reason }) };
+    let digits: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let tag = format!("\"{digits}-{side}\"");
+    if known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag) {
+        return Ok(Thumb { tag, png: None });
     }
-    Err(GalleryError::NoImage { row, reason })
+    let image = decode(&bytes, limits).and_then(|image| thumbnail(&image, side));
+    let image = image.map_err(|error| GalleryError::NoImage { row, reason: error.to_string() })?;
+    Ok(Thumb { tag, png: Some(image.png()) })
 }
 
 /// The bytes of a file, if they are those that were indexed. Reasons name no file.

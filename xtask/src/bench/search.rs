@@ -20,7 +20,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// Builds and runs the benchmark of `clipway-search`, so that no other chore waits for that crate.
+    /// Runs the benchmark of `clipway-search`, which Cargo builds as a release.
     pub fn run(self) -> Result<bool, String> {
         let mut command = Command::new("cargo");
         command.args(["bench", "--package", "clipway-search", "--bench", "search", "--"]);

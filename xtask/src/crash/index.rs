@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clipway_search::Index;
 use serde_json::Value;
 
 use super::bench::remove;
+use super::disk::Disk;
+use super::kills::kill_after;
 use crate::demo::root;
 use crate::made::shown;
 use crate::random::Random;
@@ -97,16 +98,7 @@ impl Indexing {
         remove(&index)?;
         while killed < moments {
             let delay = self.length.mul_f64(0.8 * random.unit());
-            let mut child = self.spawn(&index)?;
-            let clock = Instant::now();
-            let mut is_done = false;
-            while clock.elapsed() < delay && !is_done {
-                is_done = child.try_wait().map_err(|error| error.to_string())?.is_some();
-                thread::sleep(Duration::from_micros(500).min(delay.saturating_sub(clock.elapsed())));
-            }
-            // A run that has ended cannot be killed.
-            let _ = child.kill();
-            child.wait().map_err(|error| error.to_string())?;
+            let is_done = kill_after(self.spawn(&index)?, delay)?.is_some();
             killed += usize::from(!is_done);
             ended += usize::from(is_done);
             let context = |why: String| format!("kill {killed} after {:.3} s: {why}", delay.as_secs_f64());
@@ -135,16 +127,15 @@ impl Indexing {
     /// Runs short of disk, by amounts from nothing to enough, each followed by a run with space.
     pub fn full_disks(&self, runs: usize, seed: u64) -> Result<String, String> {
         let mut random = Random::new(seed);
-        let disk = self.folder.join("disk");
-        fs::create_dir_all(&disk).map_err(|error| shown(&disk, error))?;
+        let disk = Disk::new(&self.folder.join("disk"))?;
         let (mut done, mut refused, mut most) = (0, 0, 0);
         for _ in 0..runs {
             let size = (1 << 16) + random.below(12 << 20);
-            if !mount(&disk, &format!("size={size},mode=755")) {
+            if !disk.mount(&format!("size={size},mode=755")) {
                 return Ok("not run: no file system may be mounted here".to_owned());
             }
             let judged = self.full_disk(&disk);
-            let _ = Command::new("umount").arg(&disk).output();
+            disk.empty();
             match judged.map_err(|why| format!("with {size} bytes: {why}"))? {
                 None => done += 1,
                 Some(items) => {
@@ -160,8 +151,8 @@ impl Indexing {
     }
 
     /// One run on a disk that may be too small; returns how many images it kept if it was.
-    fn full_disk(&self, disk: &Path) -> Result<Option<u64>, String> {
-        let index = disk.join("index");
+    fn full_disk(&self, disk: &Disk) -> Result<Option<u64>, String> {
+        let index = disk.path.join("index");
         let output = self.spawn(&index)?.wait_with_output().map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr);
         let items = count(&index)?.unwrap_or(0);
@@ -170,19 +161,12 @@ impl Indexing {
             Some(2) if said.lines().any(|line| line.starts_with("error: ") && line.ends_with(']')) => {}
             _ => return Err(format!("ended with {} and {items} images: {said}", output.status)),
         }
-        if !mount(disk, "remount,size=256m") {
+        if !disk.mount("remount,size=256m") {
             return Err("the file system cannot be made larger".to_owned());
         }
         self.finish(&index, items)?;
         Ok(Some(items))
     }
-}
-
-/// Mounts a file system in memory, or changes the one that is mounted.
-fn mount(path: &Path, options: &str) -> bool {
-    let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", options, "none"]).arg(path);
-    mount.output().is_ok_and(|output| output.status.success())
 }
 
 /// The number of images in an index, each with a row of its own; `None` if there is no index.

@@ -1,5 +1,6 @@
 //! Exports that are killed at random moments.
 
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,8 @@ pub fn run(bench: &Bench, moments: usize, seed: u64) -> Result<String, String> {
         let delay = length.mul_f64(1.05 * random.unit());
         let context =
             |why: String| format!("kill {} after {:.3} s: {why}", count.killed(), delay.as_secs_f64());
-        let ended = kill_after(bench, next, delay).map_err(context)?;
+        let ended =
+            bench.spawn(bench.replace(next)).and_then(|child| kill_after(child, delay)).map_err(context)?;
         // On a busy machine, export times vary.
         match ended {
             Some(found) => length = found,
@@ -74,10 +76,9 @@ pub fn run(bench: &Bench, moments: usize, seed: u64) -> Result<String, String> {
     Ok(count.told())
 }
 
-/// Kills an export after some time; returns how long it took if it had already ended.
-fn kill_after(bench: &Bench, source: usize, delay: Duration) -> Result<Option<Duration>, String> {
+/// Kills a run after some time; returns how long it took if it had already ended.
+pub fn kill_after(mut child: Child, delay: Duration) -> Result<Option<Duration>, String> {
     let start = Instant::now();
-    let mut child = bench.spawn(bench.replace(source))?;
     while start.elapsed() < delay {
         if child.try_wait().map_err(|error| error.to_string())?.is_some() {
             return Ok(Some(start.elapsed()));

@@ -2,11 +2,13 @@
 //! the whole new one, and nothing else stays behind. And indices: each is as of a commit.
 
 mod bench;
-mod index;
+mod disk;
 mod kills;
+mod index;
 mod races;
 mod scarce;
 
+use std::cell::LazyCell;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -52,6 +54,9 @@ pub struct Options {
 /// Megabytes of weights for races and scarce runs.
 const SMALL: usize = 3;
 
+/// Runs a number of times, at moments or amounts that a seed chooses.
+type Indices = fn(&Indexing, usize, u64) -> Result<String, String>;
+
 /// Runs everything.
 pub fn run(options: &Options) -> Result<bool, String> {
     let binary = match &options.program {
@@ -73,13 +78,15 @@ pub fn run(options: &Options) -> Result<bool, String> {
             .and_then(|bench| scarce::run(&bench, what, options.scarce, options.seed));
         outcome(&format!("scarce-{what:?}").to_lowercase(), run)
     });
-    let indexing = [("index-kills", options.indexing), ("index-full-disk", options.full)];
-    let indexing = indexing.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| {
-        let run = Indexing::new(&binary, &folder).and_then(|indexing| match name {
-            "index-kills" => indexing.kills(count, options.seed),
-            _ => indexing.full_disks(count, options.seed),
-        });
-        outcome(name, run)
+    // Made for the first of the two, after the folder's last bench.
+    let made = LazyCell::new(|| Indexing::new(&binary, &folder));
+    let indexing: [(&str, usize, Indices); 2] = [
+        ("index-kills", options.indexing, Indexing::kills),
+        ("index-full-disk", options.full, Indexing::full_disks),
+    ];
+    let indexing = indexing.into_iter().filter(|(_, count, _)| *count > 0).map(|(name, count, run)| {
+        let indexing = made.as_ref().map_err(String::clone);
+        outcome(name, indexing.and_then(|indexing| run(indexing, count, options.seed)))
     });
     let passed = tell(kills.chain(races).chain(scarce).chain(indexing));
     bench::remove(&folder)?;

@@ -1,12 +1,13 @@
 //! Exports that run out of something: each succeeds or ends with a code, and the target is whole.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use clap::ValueEnum;
 
 use super::bench::{Bench, finish, said};
+use super::disk::Disk;
 use crate::made::shown;
 use crate::random::Random;
 
@@ -45,7 +46,7 @@ pub fn run(bench: &Bench, what: Scarce, runs: usize, seed: u64) -> Result<String
         let (command, amount) = match what {
             Scarce::Disk => {
                 // The old artifact fits, plus up to one and a half of the new one.
-                let Some(bytes) = disk.fill(bench, &target, &mut random)? else {
+                let Some(bytes) = fill(&disk, bench, &target, &mut random)? else {
                     return Ok("not run: no file system may be mounted here; see scarce-size".to_owned());
                 };
                 (bench.export("b", &target, &["--force"]), format!("{bytes} bytes"))
@@ -121,48 +122,18 @@ fn shell(script: &str, command: &Command) -> Command {
     shell
 }
 
-/// A small file system in memory, mounted for each run and released after the last.
-struct Disk {
-    path: PathBuf,
-}
-
-impl Disk {
-    fn new(path: &Path) -> Result<Disk, String> {
-        fs::create_dir_all(path).map_err(|error| shown(path, error))?;
-        Ok(Disk { path: path.to_owned() })
+/// Mounts a file system that holds `a`'s artifact with some space to spare, and returns its size; `None` if that is not
+/// permitted.
+fn fill(disk: &Disk, bench: &Bench, target: &Path, random: &mut Random) -> Result<Option<usize>, String> {
+    let source = bench.out();
+    let names = fs::read_dir(&source).map_err(|error| shown(&source, error))?;
+    let sizes = names.map(|entry| Ok(entry?.metadata()?.len() as usize));
+    let sizes: Vec<usize> = sizes.collect::<std::io::Result<_>>().map_err(|error| shown(&source, error))?;
+    let used: usize = sizes.iter().map(|size| size.next_multiple_of(4096)).sum();
+    let size = used + (1 << 16) + random.below(used * 3 / 2);
+    if !disk.mount(&format!("size={size},mode=755")) {
+        return Ok(None);
     }
-
-    /// Mounts a file system that holds `a`'s artifact with some space to spare, and returns its size; `None` if that is
-    /// not permitted.
-    fn fill(&self, bench: &Bench, target: &Path, random: &mut Random) -> Result<Option<usize>, String> {
-        let source = bench.out();
-        let names = fs::read_dir(&source).map_err(|error| shown(&source, error))?;
-        let files = names.map(|entry| {
-            let entry = entry?;
-            Ok((entry.path(), entry.metadata()?.len() as usize))
-        });
-        let files: Vec<(PathBuf, usize)> =
-            files.collect::<std::io::Result<_>>().map_err(|error| shown(&source, error))?;
-        let used: usize = files.iter().map(|(_, size)| size.next_multiple_of(4096)).sum();
-        let size = used + (1 << 16) + random.below(used * 3 / 2);
-        let options = format!("size={size},mode=755");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &options, "none"]).arg(&self.path);
-        if !mount.output().is_ok_and(|output| output.status.success()) {
-            return Ok(None);
-        }
-        finish(bench.spawn(bench.export("a", target, &[]))?)?;
-        Ok(Some(size))
-    }
-
-    fn empty(&self) {
-        // For other kinds of runs, nothing is mounted.
-        let _ = Command::new("umount").arg(&self.path).output();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        self.empty();
-    }
+    finish(bench.spawn(bench.export("a", target, &[]))?)?;
+    Ok(Some(size))
 }

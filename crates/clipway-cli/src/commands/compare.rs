@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args;
+use clipway_formats::shown;
 use clipway_model::artifact::Report;
 use clipway_model::source::Source;
 use clipway_run::load::{self, LoadOptions};
@@ -96,7 +97,7 @@ impl Compare {
                 Some(stage) => _ = writeln!(text, "first to differ: {stage}"),
                 None => text.push_str("no stage differs by more than rounding\n"),
             }
-            let [a, b] = spaces.each_ref().map(|space| (&space.source, &space.fingerprint));
+            let [a, b] = spaces.each_ref().map(|space| (shown(&space.source), &space.fingerprint));
             let _ = writeln!(text, "`{}` ({}) and `{}` ({}): {agreement}", a.0, a.1, b.0, b.1);
             ui.data(&text)?;
         }

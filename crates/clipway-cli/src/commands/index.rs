@@ -9,9 +9,8 @@ use clipway_index::{FillError, FillOptions, Progress, Summary, WalkOptions, Walk
 use clipway_model::output::InPlace;
 use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
-use clipway_run::image::DecodeLimits;
-use clipway_run::load::{self, LoadOptions};
-use clipway_run::space::{Agreement, Identity, Probing, Space, Verdict};
+use clipway_run::load::LoadOptions;
+use clipway_run::space::{Identity, Probing, Space};
 use clipway_search::{Index as Opened, NewIndex, Writer};
 use glob::Pattern;
 use indicatif::ProgressBar;
@@ -21,12 +20,11 @@ use super::index_actions::IndexAction;
 use crate::failure::{Failure, INTERRUPTED, chain};
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
-use crate::searching::index_failure;
-use crate::source::{self, SourceArguments, clip_failure, load_failure};
+use crate::searching::{index_failure, load_model, same_space};
+use crate::source::{clip_failure, load_options};
 use crate::source_name::SourceName;
 use crate::text::counted;
 use crate::ui::Ui;
-use crate::verification::space_failure;
 
 /// Embed the images of folders and archives into an index, and keep it up to date; or work on indices
 #[derive(Args)]
@@ -131,7 +129,7 @@ impl Index {
         let space = self.space(identity, &clip)?;
         let mut writer = Writer::open(self.path()).map_err(|error| index_failure(&error))?;
         let options = FillOptions {
-            limits: DecodeLimits { max_pixels: self.images.max_pixels },
+            limits: self.images.limits(),
             commit_every: Duration::from_secs_f64(self.commit_every),
         };
         let bar = Bar { ui, bar: std::sync::OnceLock::new() };
@@ -191,12 +189,7 @@ impl Index {
             Opened::create(self.path(), new).map_err(|error| index_failure(&error))?;
             return Ok(space);
         }
-        let index = self.opened()?;
-        let (found, agreement) = index.space().check(identity, clip).map_err(|error| clip_failure(&error))?;
-        match agreement.verdict {
-            Verdict::Same => Ok(index.space().clone()),
-            _ => Err(other_space(self.path(), index.space(), &found, &agreement)),
-        }
+        same_space(self.path(), identity, clip)
     }
 }
 
@@ -207,25 +200,13 @@ pub(super) fn load_images(
     run: &RunArguments,
     ui: &Ui,
 ) -> Result<(Clip, Identity), Failure> {
-    let arguments = SourceArguments::default();
-    if source::graphs(model, None)?.is_some() {
-        let message = format!("`{}` holds ONNX graphs, whose weights an index does not know", model.said());
-        return Err(Failure::could_not_run("unsupported", message)
-            .hint("pass a folder that `clipway export` wrote without `--to onnx`"));
-    }
     let load = LoadOptions {
         towers: Some(Towers::Image),
         apply_orientation: images.apply_orientation,
         compute: run.compute(),
-        ..source::load_options(ui)?
+        ..load_options(ui)?
     };
-    let options = arguments.options(Some(model));
-    let source = load::resolve(&arguments.open(model)?, &options, None);
-    let source = source.map_err(|error| load_failure(&error))?;
-    source.notes().iter().for_each(|note| ui.note(note));
-    let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
-    let identity = Identity::of(&source, &clip, &load).map_err(|error| space_failure(&error))?;
-    Ok((clip, identity))
+    load_model(model, &load, ui)
 }
 
 /// The bar of the images that are read.
@@ -288,24 +269,6 @@ fn told(summary: &Summary, seconds: f64) -> String {
         line(*count, &format!("skipped: {end} cannot be read"));
     }
     text
-}
-
-/// Failure for a model that gives features of another space than those of an index.
-pub(super) fn other_space(path: &Path, index: &Space, model: &Space, agreement: &Agreement) -> Failure {
-    let name = |space: &Space| match &space.model {
-        Some(model) => format!("`{model}` ({}, {})", space.source, space.fingerprint),
-        None => format!("`{}` ({})", space.source, space.fingerprint),
-    };
-    let message = format!(
-        "`{}` has features of {}, and the model is {}: {agreement}",
-        shown_path(path),
-        name(index),
-        name(model)
-    );
-    Failure::no("other-space", message).hint(match agreement.verdict {
-        Verdict::Twin => "an index holds features of one precision: fill it with the model that it was made with; any twin can search it",
-        _ => "make another index for this model, or pass the model that the index was made with",
-    })
 }
 
 /// Failure, with its exit status, for an index that cannot be filled.

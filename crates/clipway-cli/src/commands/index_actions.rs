@@ -121,8 +121,13 @@ impl CheckArguments {
     }
 }
 
+/// What an index has, as a line.
+fn size(rows: u64, files: u64) -> String {
+    format!("{}, {}\n", counted(files as usize, "file"), counted(rows as usize, "row"))
+}
+
 fn shown_check(check: &Check) -> String {
-    let mut text = format!("{} rows, {} files\n", check.rows, check.items);
+    let mut text = size(check.rows, check.items);
     for problem in &check.problems {
         text.push_str(&format!("damaged: {problem}\n"));
     }
@@ -142,13 +147,25 @@ impl MergeArguments {
         if ui.json() {
             ui.data_json(&merged)?;
         } else {
-            let (files, rows) = (merged.items, merged.rows);
-            let mut text = format!("`{}`: {files} files, {rows} rows\n", shown_path(&self.out));
+            let mut text = format!("`{}`: {}", shown_path(&self.out), size(merged.rows, merged.items));
             if merged.in_several > 0 {
-                text.push_str(&format!("{} files were in several\n", merged.in_several));
+                let files = counted(merged.in_several as usize, "file");
+                text.push_str(&format!("{files} in more than one index\n"));
             }
             ui.data(&text)?;
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_is_no_files() {
+        assert_eq!(size(1, 1), "1 file, 1 row\n");
+        let check = Check { rows: 1, items: 2, problems: Vec::new(), recall_at_10: None, samples: 0 };
+        assert!(shown_check(&check).starts_with("2 files, 1 row\n"));
     }
 }

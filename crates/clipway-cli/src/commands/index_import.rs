@@ -9,15 +9,15 @@ use clipway_model::input::{self, Kind};
 use clipway_run::clip::Clip;
 use clipway_run::encoder::normalize;
 use clipway_run::image::preprocess;
-use clipway_run::space::{Probing, Verdict};
+use clipway_run::space::Probing;
 use clipway_search::{Index, IndexError, Item, NewIndex, import};
 use sha2::{Digest, Sha256};
 
-use super::index::{load_images, other_space};
+use super::index::load_images;
 use crate::failure::Failure;
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
-use crate::searching::{FeatureSource, index_failure};
+use crate::searching::{FeatureSource, index_failure, same_space};
 use crate::source::clip_failure;
 use crate::source_name::SourceName;
 use crate::text::counted;
@@ -91,15 +91,7 @@ impl ImportArguments {
         let source = FeatureSource::open(&self.source, self.paths.as_deref(), clip.embed_dim())?;
         let space = match &self.space_of {
             None => identity.space(&clip, Probing::Whole).map_err(|error| clip_failure(&error))?,
-            Some(path) => {
-                let index = Index::open(path).map_err(|error| index_failure(&error))?;
-                let checked = index.space().check(identity, &clip).map_err(|error| clip_failure(&error))?;
-                let (found, agreement) = checked;
-                if agreement.verdict != Verdict::Same {
-                    return Err(other_space(path, index.space(), &found, &agreement));
-                }
-                index.space().clone()
-            }
+            Some(path) => same_space(path, identity, &clip)?,
         };
         let samples = self.samples(&source.paths, &clip)?;
         if samples.is_empty() {

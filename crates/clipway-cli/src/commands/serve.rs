@@ -99,7 +99,7 @@ impl Serve {
         }
         let keys = self.keys()?;
         let Loaded { clip, fingerprint, gallery } = pool::processor(ui)?.install(|| self.load(ui))?;
-        let model = self.model(fingerprint)?;
+        let model = self.model(fingerprint);
         let (said, logger) = (model.clone(), Logger::start());
         let options = ServeOptions {
             address: self.listen,
@@ -155,7 +155,7 @@ impl Serve {
     }
 
     /// Names of the model, and what its artifact says.
-    fn model(&self, fingerprint: Option<String>) -> Result<ModelInfo, Failure> {
+    fn model(&self, fingerprint: Option<String>) -> ModelInfo {
         let path = &*self.source.name;
         // A folder of ONNX files alone is no checkpoint, and says nothing.
         let checkpoint = self.model.source.open(&self.source.name).ok();
@@ -166,7 +166,7 @@ impl Serve {
             names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
             names.dedup();
         }
-        Ok(ModelInfo::new(names, fingerprint, artifact))
+        ModelInfo::new(names, fingerprint, artifact)
     }
 
     fn keys(&self) -> Result<Keys, Failure> {
@@ -191,11 +191,8 @@ fn announce(server: &Server, model: &ModelInfo, ui: &Ui) -> Result<(), Failure> 
         ui.data_json(&json!({ "address": address, "model": model }))?;
     }
     ui.say(&format!("serving `{}` at {address}", model.name()));
-    let verified = match (&model.verification, model.verified) {
-        (Some(summary), _) => summary.clone(),
-        (None, _) => "no stored verification; the self-test compares with this run's first result".to_owned(),
-    };
-    ui.say(&verified);
+    let none = "no stored verification; the self-test compares with this run's first result";
+    ui.say(model.verification.as_deref().unwrap_or(none));
     Ok(())
 }
 

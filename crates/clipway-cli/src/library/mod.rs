@@ -49,7 +49,7 @@ impl From<Failure> for CallError {
     }
 }
 
-/// Commands that give no result: one that runs until it is told to stop, and two that write text.
+/// Commands that give no result: one that runs until it is stopped, and two that write text.
 const WITHOUT_RESULT: [&str; 3] = ["serve", "man", "completions"];
 
 /// Runs a command. `cancel` ends it early where it writes, downloads or reads long files.

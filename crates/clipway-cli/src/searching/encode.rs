@@ -2,23 +2,22 @@
 
 use clipway_formats::shown;
 use clipway_model::plan::Towers;
-use clipway_model::source::SourceOptions;
 use clipway_run::clip::Clip;
 use clipway_run::encoder::normalize;
-use clipway_run::image::{DecodeLimits, preprocess};
-use clipway_run::load::{self, LoadOptions};
-use clipway_run::space::Identity;
+use clipway_run::image::preprocess;
+use clipway_run::load::LoadOptions;
 use clipway_run::zero_shot::fill_template;
 use clipway_search::Index;
 
 use super::index_failure;
+use super::model::load_model;
 use super::space::check_space;
 use super::terms::{Query, Term};
 use crate::failure::{self, Failure, chain};
 use crate::hints;
 use crate::hub::{self, Reads};
 use crate::images::ImageOptions;
-use crate::source::{SourceArguments, clip_failure, load_failure, load_options};
+use crate::source::{clip_failure, load_options};
 use crate::source_name::SourceName;
 use crate::texts::encode_texts;
 use crate::ui::Ui;
@@ -99,9 +98,8 @@ impl Encoded<'_> {
     }
 
     fn image(&self, bytes: &[u8], clip: &Clip, said: &str) -> Result<Vec<f32>, Failure> {
-        let limits = DecodeLimits { max_pixels: self.images.max_pixels };
         let mut pixels = vec![0.0; clip.pixel_values()];
-        preprocess(bytes, clip.preprocess(), &limits, &mut pixels).map_err(|error| {
+        preprocess(bytes, clip.preprocess(), &self.images.limits(), &mut pixels).map_err(|error| {
             let message = format!("`{}`: {}", shown(said), chain(&error));
             let hint = hints::of_image(&error).map(str::to_owned);
             Failure { exit_code: failure::exit_of(error.code()), hint, ..Failure::no(error.code(), message) }
@@ -121,18 +119,12 @@ impl Encoded<'_> {
             name = SourceName::from(model.as_os_str().to_owned());
             hub::bring(&mut name, Reads::Weights, ui)?;
         }
-        let arguments = SourceArguments::default();
         let load = LoadOptions {
             towers: Some(towers),
             apply_orientation: self.images.apply_orientation,
             ..load_options(ui)?
         };
-        let options: SourceOptions = arguments.options(Some(&name));
-        let source = load::resolve(&arguments.open(&name)?, &options, None);
-        let source = source.map_err(|error| load_failure(&error))?;
-        let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
-        let refuse = |error: &dyn std::error::Error, code| Failure::no(code, chain(error));
-        let identity = Identity::of(&source, &clip, &load).map_err(|error| refuse(&error, error.code()))?;
+        let (clip, identity) = load_model(&name, &load, ui)?;
         check_space(self.index, identity, &clip)?;
         Ok(clip)
     }

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use clipway_formats::{NpyValues, ParquetRow, ParquetWriter, npy_header};
-use clipway_model::output::Staging;
+use clipway_model::output::{StagedFile, Staging};
 use clipway_search::{Index, IndexError};
 
 use super::index_failure;
@@ -24,8 +24,16 @@ pub fn write_features(index: &Index, format: Format, staging: Staging, ui: &Ui) 
     }
     let refuse = |error: &dyn std::error::Error, code| Failure::could_not_run(code, chain(error));
     let file = staging.single_file().map_err(|error| refuse(&error, error.code()))?;
-    let failed = |cause| IndexError::Io { action: "write", path: staging.target().to_owned(), cause };
-    let mut out = BufWriter::new(&*file);
+    let rows = written(index, format, &file).map_err(|error| index_failure(&error))?;
+    drop(file);
+    staging.commit().map_err(|error| refuse(&error, error.code()))?;
+    Ok(rows)
+}
+
+/// Writes a format that takes row by row.
+fn written(index: &Index, format: Format, file: &StagedFile) -> Result<u64, IndexError> {
+    let failed = |cause| IndexError::Io { action: "write", path: file.path().to_owned(), cause };
+    let mut out = BufWriter::new(file);
     let rows = match format {
         Format::Npy => {
             let mut rows = 0;
@@ -33,8 +41,7 @@ pub fn write_features(index: &Index, format: Format, staging: Staging, ui: &Ui) 
                 rows += 1;
                 Ok(())
             })?;
-            let header = npy_header(NpyValues::F32, rows, index.width());
-            out.write_all(&header).map_err(|cause| index_failure(&failed(cause)))?;
+            out.write_all(&npy_header(NpyValues::F32, rows, index.width())).map_err(failed)?;
             each(index, |_, row| {
                 let bytes: Vec<u8> =
                     index.feature(row)?.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -47,34 +54,32 @@ pub fn write_features(index: &Index, format: Format, staging: Staging, ui: &Ui) 
             out.write_all(b"\n").map_err(failed)
         })?,
         Format::Parquet | Format::Safetensors => {
-            let table = ParquetWriter::new(&mut out, &PARQUET_COLUMNS, true);
-            let mut table = table.map_err(|cause| index_failure(&failed(cause)))?;
+            let mut table = ParquetWriter::new(&mut out, &PARQUET_COLUMNS, true).map_err(failed)?;
             let rows = each(index, |path, row| {
                 let feature = index.feature(row)?;
                 table
                     .push(&ParquetRow { texts: vec![Some(path), None, None], features: Some(&feature) })
                     .map_err(failed)
             })?;
-            table.finish().map_err(|cause| index_failure(&failed(cause)))?;
+            table.finish().map_err(failed)?;
             rows
         }
     };
-    out.flush().map_err(|cause| index_failure(&failed(cause)))?;
-    drop(out);
-    drop(file);
-    staging.commit().map_err(|error| refuse(&error, error.code()))?;
+    out.flush().map_err(failed)?;
     Ok(rows)
 }
 
 /// Shows path and row of every file with a feature to a visitor, in the order of the paths' bytes; returns how many there are.
-fn each(index: &Index, mut visitor: impl FnMut(&str, u64) -> Result<(), IndexError>) -> Result<u64, Failure> {
+fn each(
+    index: &Index,
+    mut visitor: impl FnMut(&str, u64) -> Result<(), IndexError>,
+) -> Result<u64, IndexError> {
     let mut count = 0;
-    let visited = index.visit_items(|path, item| {
+    index.visit_items(|path, item| {
         let Some(row) = item.row else { return Ok(()) };
         count += 1;
         visitor(&path.to_string_lossy(), row)
-    });
-    visited.map_err(|error| index_failure(&error))?;
+    })?;
     Ok(count)
 }
 
@@ -85,7 +90,8 @@ fn gathered(index: &Index, staging: Staging, ui: &Ui) -> Result<u64, Failure> {
         decoded.features.extend(index.feature(row)?);
         decoded.images.push(Image { file: path.to_owned(), error: None });
         Ok(())
-    })?;
+    });
+    let rows = rows.map_err(|error| index_failure(&error))?;
     let features = Features { images: &decoded, texts: &[], text_features: &[], width: index.width() };
     features.write(Format::Safetensors, staging, ui)?;
     Ok(rows)

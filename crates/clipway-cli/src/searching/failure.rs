@@ -3,7 +3,7 @@
 use clipway_model::output::OutputError;
 use clipway_search::IndexError;
 
-use crate::failure::{self, COULD_NOT_RUN, Failure, INTERRUPTED, chain};
+use crate::failure::{self, COULD_NOT_RUN, Failure, chain};
 use crate::hints;
 
 /// Failure, with its exit status, for an index that cannot be used.
@@ -27,7 +27,6 @@ pub fn index_failure(error: &IndexError) -> Failure {
         IndexError::BadQuery { .. } | IndexError::TooLarge { what: "the number of results", .. } => {
             (COULD_NOT_RUN, None)
         }
-        IndexError::Interrupted => (INTERRUPTED, None),
         IndexError::Io { .. } => (COULD_NOT_RUN, None),
         _ => (failure::exit_of(error.code()), None),
     };

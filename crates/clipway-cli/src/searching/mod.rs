@@ -7,6 +7,7 @@ mod failure;
 mod features;
 mod filter;
 mod links;
+mod model;
 mod page;
 mod results;
 #[cfg(feature = "serve")]
@@ -20,8 +21,10 @@ pub use failure::index_failure;
 pub use features::FeatureSource;
 pub use filter::FilterOptions;
 pub use links::link;
+pub use model::load_model;
 pub use page::write_page;
 pub use results::{Answer, Answers, Output};
 #[cfg(feature = "serve")]
 pub use serving::Served;
+pub use space::same_space;
 pub use terms::{Query, Term, WeightedTerm};

@@ -1,12 +1,13 @@
 //! Results: for people, as JSON, and as paths for other programs.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clipway_formats::shown_path;
+use clipway_run::image::DateTime;
 use clipway_search::{Filter, Hit, Index, Item, Ranking};
 use serde::Serialize;
 
-use super::dates::written;
 use super::index_failure;
 use crate::failure::Failure;
 use crate::ui::Ui;
@@ -76,7 +77,8 @@ impl Answer {
             let Some((path, item)) = items.iter().find(passes).cloned() else { continue };
             let paths =
                 if items.len() > 1 { items.into_iter().map(|(path, _)| path).collect() } else { Vec::new() };
-            let ((width, height), date) = (item.shown_size(), written(item.date()));
+            let ((width, height), date) = (item.shown_size(), DateTime::of_seconds(item.date()));
+            let date = date.map(|date| date.to_string());
             results.push(Found { rank: results.len() + 1, hit, path, paths, width, height, date });
         }
         Ok(Answer { query, mean: ranking.mean, deviation: ranking.deviation, results })
@@ -97,13 +99,9 @@ impl Answers {
 
     /// The files of all results, best first, each once.
     pub fn paths(&self) -> Vec<&Path> {
-        let mut paths: Vec<&Path> = Vec::new();
-        for found in self.queries.iter().flat_map(|answer| &answer.results) {
-            if !paths.contains(&found.path.as_path()) {
-                paths.push(&found.path);
-            }
-        }
-        paths
+        let mut seen = HashSet::new();
+        let found = self.queries.iter().flat_map(|answer| &answer.results);
+        found.map(|found| found.path.as_path()).filter(|path| seen.insert(*path)).collect()
     }
 
     /// Prints the results.

@@ -14,7 +14,8 @@ use super::encode::weighted_sum;
 use super::results::{Answer, Found};
 use super::space::check_space;
 use super::{FilterOptions, index_failure};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
+use crate::pool;
 
 /// Most bytes of an index's codes that are held in memory.
 const MOST_HELD: u64 = 1 << 30;
@@ -50,7 +51,7 @@ impl Served {
         })?;
         index.hold(MOST_HELD).map_err(|error| index_failure(&error))?;
         let processor = Processor::with_threads((threads / 2).max(1));
-        let processor = processor.map_err(|error| Failure::could_not_run("threads", chain(&error)))?;
+        let processor = processor.map_err(|error| pool::not_started(&error))?;
         let rows = index.info().rows;
         Ok(Served { index, rows, processor })
     }
@@ -82,13 +83,11 @@ impl Gallery for Served {
             let feature = match what {
                 GalleryFeature::Given(feature) => feature,
                 GalleryFeature::Row(row) => self.feature(row)?,
-                GalleryFeature::Path(path) => match self.index.item(&path).map_err(of_index)? {
-                    Some(item) => {
-                        let row = item.row.ok_or(GalleryError::NoPath { path })?;
-                        self.feature(row)?
-                    }
-                    None => return Err(GalleryError::NoPath { path }),
-                },
+                GalleryFeature::Path(path) => {
+                    let item = self.index.item(&path).map_err(of_index)?;
+                    let row = item.and_then(|item| item.row).ok_or(GalleryError::NoPath { path })?;
+                    self.feature(row)?
+                }
             };
             features.push((feature, weight));
         }

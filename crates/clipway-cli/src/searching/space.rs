@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use clipway_formats::shown;
+use clipway_formats::{shown, shown_path};
 use clipway_run::clip::Clip;
-use clipway_run::space::{Identity, Space};
+use clipway_run::space::{Identity, Space, Verdict};
 use clipway_search::{Index, IndexError};
 
 use super::index_failure;
@@ -27,10 +27,33 @@ pub fn check_space(index: &Index, identity: Identity, clip: &Clip) -> Result<(),
     }))
 }
 
+/// Opens an index that a model is to add features to, or whose space a new index takes: theirs must be the same.
+///
+/// # Errors
+/// An index that cannot be read, `other-space`, and inputs that the model refuses.
+pub fn same_space(path: &Path, identity: Identity, clip: &Clip) -> Result<Space, Failure> {
+    let index = Index::open(path).map_err(|error| index_failure(&error))?;
+    let (space, agreement) = index.space().check(identity, clip).map_err(|error| clip_failure(&error))?;
+    let hint = match agreement.verdict {
+        Verdict::Same => return Ok(index.space().clone()),
+        Verdict::Twin => {
+            "an index holds features of one precision: fill it with the model that it was made with; any twin can search it"
+        }
+        Verdict::Other => "make another index for this model, or pass the model that the index was made with",
+    };
+    let message = format!(
+        "`{}` has features of {}, and the model is {}: {agreement}",
+        shown_path(path),
+        named(index.space(), None),
+        named(&space, None)
+    );
+    Err(Failure::no("other-space", message).hint(hint))
+}
+
 /// A space by the names of its model.
 fn named(space: &Space, path: Option<&Path>) -> String {
     let source = match path {
-        Some(path) => clipway_formats::shown_path(path),
+        Some(path) => shown_path(path),
         None => shown(&space.source),
     };
     match &space.model {

@@ -39,15 +39,28 @@ fn an_index_is_made_and_kept_up_to_date() {
 fn another_models_features_do_not_go_into_an_index() {
     let scene = Scene::with_images();
     scene.run(&[&FILL[..], &["--model", "EXPORTED", "--quiet"]].concat()).ended(0);
-    let export =
-        ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--no-verify", "--quiet"];
-    let other = ["--image-mean", "0.5", "0.5", "0.5", "--out", "other"];
-    scene.run(&[&export[..], &other].concat()).ended(0);
-    scene.run(&[&export[..], &["--precision", "fp16", "--out", "half"]].concat()).ended(0);
+    scene.export(&["--image-mean", "0.5", "0.5", "0.5", "--out", "other"]);
+    scene.export(&["--precision", "fp16", "--out", "half"]);
     for (name, model) in [("other-space", "other"), ("twin", "half")] {
         check_refused(&scene, &format!("index-{name}"), &[&FILL[..], &["--model", model]].concat());
     }
     check_refused(&scene, "index-compute", &[&FILL[..], &["--compute", "int8"]].concat());
+}
+
+#[test]
+fn names_in_an_index_are_escaped_and_shortened_in_messages() {
+    let scene = Scene::indexed();
+    let path = scene.path("all.index/index.json");
+    let text = std::fs::read_to_string(&path).expect("the manifest");
+    let mut manifest: Value = serde_json::from_str(&text).expect("JSON");
+    let space = &mut manifest["space"];
+    space["source"] = "its`\nname".into();
+    space["text"]["tokens"]["title"] = format!("its{}", "~".repeat(1000)).into();
+    space["text"]["tokens"]["ids"].as_array_mut().expect("ids").iter_mut().for_each(|id| *id = "0".into());
+    scene.write("all.index/index.json", manifest.to_string());
+    let refused = scene.run(&FILL).ended(1).stderr;
+    assert!(refused.contains(r"all.index` has features of `its\u{60}\u{a}name` ("), "{refused}");
+    assert!(refused.contains("(its~~~") && refused.contains("~…; ") && refused.len() < 1000, "{refused}");
 }
 
 #[test]

@@ -72,6 +72,13 @@ impl Scene {
         self.copy(exported(), name)
     }
 
+    /// Exports the demo model with options, without verifying it.
+    pub fn export(&self, options: &[&str]) {
+        let export =
+            ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--no-verify", "--quiet"];
+        self.run(&[&export[..], options].concat()).ended(0);
+    }
+
     /// Copies the files of a folder into a new one.
     fn copy(&self, from: &Path, name: &str) -> &Scene {
         std::fs::create_dir(self.path(name)).expect("a folder in a temporary folder");

@@ -186,6 +186,22 @@ fn another_model_is_refused() {
     scene.run(&[&SEARCH[..], &["--like", "0"]].concat()).ended(0);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_tokenizer_that_cannot_be_read_keeps_its_status_and_hint() {
+    let scene = scene();
+    // An image needs no tokenizer, but the model's space has its rules.
+    let search = ["search", "--index", "INDEX", "EMOJI/pictures/lion.png", "--model"];
+    scene.copy_exported("loop").copy_exported("unlisted").write("unlisted/spiece.model", "x");
+    let path = scene.path("loop/vocab.json");
+    std::fs::remove_file(&path).expect("a removal");
+    std::os::unix::fs::symlink("vocab.json", &path).expect("a link");
+    let outcome = scene.run(&[&search[..], &["loop"]].concat()).ended(2);
+    assert!(outcome.stderr.contains("[io]"), "{outcome:?}");
+    let outcome = scene.run(&[&search[..], &["unlisted"]].concat()).ended(1);
+    assert!(outcome.stderr.contains("hint: remove the file from the folder"), "{outcome:?}");
+}
+
 #[test]
 fn duplicates_are_listed_and_indices_checked() {
     let scene = scene();

@@ -267,10 +267,7 @@ fn a_path_that_is_no_text_can_be_found() {
 #[test]
 fn an_index_of_another_model_is_not_served() {
     let scene = Scene::indexed();
-    let export =
-        ["export", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json", "--no-verify", "--quiet"];
-    let other = ["--image-mean", "0.5", "0.5", "0.5", "--out", "other"];
-    scene.run(&[&export[..], &other].concat()).ended(0);
+    scene.export(&["--image-mean", "0.5", "0.5", "0.5", "--out", "other"]);
     let serve = ["--index", "all.index", "--listen", "127.0.0.1:0"];
     let refused = scene.run(&[&["serve", "other"], &serve[..]].concat()).ended(1);
     assert!(refused.stderr.contains("[other-space]") && !refused.stderr.contains("serving"), "{refused:?}");

@@ -76,7 +76,7 @@ fn rows_are_chosen_and_texts_keep_their_features() {
     }
     let against = ["verify", "out", "--against", "EMOJI/emoji-clip.pt", "--model", "EMOJI/emoji-clip.json"];
     scene.run(&[&against[..], &["--texts", "texts.txt"]].concat()).ended(0);
-    // Built-in texts that are written otherwise are left out and named.
+    // Built-in texts that are written differently are left out and named.
     let outcome = scene.run(&against).ended(1);
     assert!(outcome.stdout.contains("the text tower was not run"), "{}", outcome.stdout);
     scene.write("more.txt", "a photo of a dog\na photo of a bicycle\n");

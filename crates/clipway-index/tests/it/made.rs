@@ -113,7 +113,7 @@ impl Place {
         fill(&mut writer, &self.clip, &walked, &FillOptions::default(), progress, &never).unwrap()
     }
 
-    /// Fills until so many images are done.
+    /// Fills, and stops as soon as this many images are done.
     pub fn fill_until(&self, images: u64) -> Summary {
         struct Stop(u64, std::sync::atomic::AtomicU64, AtomicBool);
         impl Progress for Stop {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use clipway_index::{WalkOptions, Walked, walk};
 use glob::Pattern;
 
+use crate::made::tar;
+
 fn made(files: &[&str]) -> (tempfile::TempDir, PathBuf) {
     let place = tempfile::tempdir().unwrap();
     let root = place.path().canonicalize().unwrap();
@@ -54,6 +56,28 @@ fn patterns_leave_names_and_paths_out() {
     check(&without(&["*.gif", "a/cache"]), &root, &["5.jpg", "b/a/4.jpg", "cache/3.jpg"]);
     check(&without(&["*/*.jpg"]), &root, &["5.jpg", "a/2.gif", "a/cache/1.jpg", "b/a/4.jpg"]);
     check(&without(&["**/4.jpg", "a/**"]), &root, &["5.jpg", "cache/3.jpg"]);
+}
+
+#[test]
+fn members_of_archives_are_left_out_like_files() {
+    let (_place, root) = made(&[]);
+    let names = ["./a/cache/1.jpg", "a/2.gif", ".thumbs/3.jpg", "b/._4.jpg", "b/.5.avif", "6.jpg"];
+    fs::write(root.join("x.tar"), tar(&names.map(|name| (name, &b"x"[..])))).unwrap();
+    let with = |roots: &[PathBuf], patterns: &[&str], hidden| {
+        let exclude = patterns.iter().map(|pattern| Pattern::new(pattern).unwrap()).collect();
+        walk(roots, &WalkOptions { exclude, hidden, ..WalkOptions::default() })
+    };
+    let (folder, archive) = (std::slice::from_ref(&root), [root.join("x.tar")]);
+    let seen = with(folder, &[], false);
+    check(&seen, &root, &["x.tar/a/cache/1.jpg", "x.tar/a/2.gif", "x.tar/6.jpg"]);
+    assert_eq!(seen.unsupported, [].into());
+    let hidden = with(folder, &["a"], true);
+    check(&hidden, &root, &["x.tar/.thumbs/3.jpg", "x.tar/b/._4.jpg", "x.tar/6.jpg"]);
+    assert_eq!(hidden.unsupported, [("avif".to_owned(), 1)].into());
+    check(&with(folder, &["cache", "*.gif"], false), &root, &["x.tar/6.jpg"]);
+    check(&with(folder, &["x.tar/a"], false), &root, &["x.tar/6.jpg"]);
+    // Paths in an archive that is named itself start in it.
+    check(&with(&archive, &["a/cache"], false), &root, &["x.tar/a/2.gif", "x.tar/6.jpg"]);
 }
 
 #[cfg(unix)]

@@ -3,6 +3,8 @@
 //! Offsets lead anywhere inside the data and never in a circle: only the first directory and the one that it names are
 //! read.
 
+use super::calendar::DateTime;
+
 /// Tags of a directory.
 const ORIENTATION: u16 = 0x0112;
 const CHANGED: u16 = 0x0132;
@@ -183,22 +185,10 @@ fn seconds(text: &[u8]) -> Option<i64> {
         matches!(marks, [Some(b':' | b'-'), Some(b':' | b'-'), Some(b' ' | b'T'), Some(b':'), Some(b':')]);
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if is_leap => 29,
-        2 => 28,
-        _ => 31,
-    };
-    let is_real = year > 0 && (1..=12).contains(&month) && (1..=days).contains(&day);
-    if !(is_date && is_real && hour < 24 && minute < 60 && second <= 60) {
+    if !is_date {
         return None;
     }
-    // Days since 1970, counted in years that begin in March (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468;
-    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+    DateTime { year, month, day, hour, minute, second }.seconds()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! processor instead, also bit for bit ([`PixelRule`]).
 
 mod batch;
+mod calendar;
 mod color;
 mod config;
 mod decode;
@@ -24,6 +25,7 @@ mod thumbnail;
 mod transform;
 
 pub use batch::preprocess_batch;
+pub use calendar::DateTime;
 pub use clipway_model::config::PixelRule;
 pub use config::{ColorMode, Interpolation, Preprocess, ResizeMode};
 pub use decode::{DecodeLimits, decode};

@@ -106,7 +106,7 @@ impl Agreement {
             if a != b {
                 differences.push(format!("precision: {a} against {b}"));
             } else if rounding.is_none() {
-                differences.push(format!("weights: both are rounded to {a}, in other ways"));
+                differences.push(format!("weights: both are rounded to {a}, in different ways"));
             }
             differences.extend(rounding);
         }
@@ -136,7 +136,7 @@ fn rule_differences(one: &Space, two: &Space) -> Vec<String> {
     found
 }
 
-/// How two image towers with the same weights round images otherwise: by the rules of two libraries with the same settings.
+/// How two image towers with the same weights round images differently: by the rules of two libraries with the same settings.
 fn rounding_of_images(one: &Space, two: &Space) -> Option<String> {
     let (one, two) = one.image.as_ref().zip(two.image.as_ref())?;
     let is_same_tower = one.tower.is_some() && one.tower == two.tower;

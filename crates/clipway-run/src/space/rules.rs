@@ -145,7 +145,10 @@ impl TokenRules {
             let named: Vec<String> =
                 differing.iter().take(NAMED).map(|text| format!("`{}`", shown(text))).collect();
             let more = if count > NAMED { ", …" } else { "" };
-            let [one, two] = [self, other].map(|rules| &rules.title);
+            let [one, two] = [self, other].map(|rules| {
+                // Titles quote the name of a way to clean texts.
+                rules.title.split('`').map(shown).collect::<Vec<String>>().join("`")
+            });
             found.push(format!(
                 "tokens of {count} of {} texts, such as {}{more} ({one}; {two})",
                 texts.len(),

@@ -160,10 +160,10 @@ mod tests {
         let mut subject = outputs();
         subject.image_features.as_mut().unwrap().values[0] = 0.5;
         let mut report = super::report(&outputs(), &subject, &Tolerance::f32());
-        report.notes.push("this folder resizes otherwise".to_owned());
-        assert!(report.explanation().ends_with("note: this folder resizes otherwise"));
+        report.notes.push("this folder resizes differently".to_owned());
+        assert!(report.explanation().ends_with("note: this folder resizes differently"));
         let mut right = super::report(&outputs(), &outputs(), &Tolerance::f32());
-        right.notes.push("this folder resizes otherwise".to_owned());
+        right.notes.push("this folder resizes differently".to_owned());
         assert!(!right.explanation().contains("note"), "{}", right.explanation());
     }
 

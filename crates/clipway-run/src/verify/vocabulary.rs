@@ -25,7 +25,7 @@ const STAGE: &str = "text features";
 /// What two vocabularies make of the texts of a verification.
 pub(super) struct Trimmed {
     renumbering: Renumbering,
-    /// The inputs, without the texts that the trimmed vocabulary writes otherwise.
+    /// The inputs, without the texts that the trimmed vocabulary writes differently.
     pub(super) inputs: Inputs,
     /// What a user should know of those.
     note: Option<String>,

@@ -62,9 +62,7 @@ impl Features {
         }
         if errors.is_empty() { Ok(rows) } else { Err(RequestError::Inputs(errors)) }
     }
-}
 
-impl Features {
     /// An answer with the times of these features, and how many texts were truncated.
     pub fn stamp(times: [Duration; 3], truncated: usize, reply: Reply) -> Reply {
         let [prepare, queue, infer] = times;

@@ -41,6 +41,8 @@ pub(crate) struct App {
 
 /// A request whose body is read.
 pub(crate) struct Call {
+    /// The id that its answer and its line in the log have.
+    pub id: String,
     pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Vec<u8>,

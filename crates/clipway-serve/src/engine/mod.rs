@@ -110,21 +110,11 @@ impl Engine {
     /// Queues an accepted input. Dropping the answer cancels it.
     pub fn submit(&self, input: Prepared, held: Held) -> oneshot::Receiver<Result<Encoded, EngineError>> {
         let (reply, answer) = oneshot::channel();
-        self.submit_for(input, held, reply);
-        answer
-    }
-
-    /// Queues an accepted input with the place for its answer.
-    pub fn submit_for(
-        &self,
-        input: Prepared,
-        held: Held,
-        reply: oneshot::Sender<Result<Encoded, EngineError>>,
-    ) {
         let kind = input.kind();
         let item = Item { input, reply, queued: Instant::now(), held };
         self.shared.lock().lane(kind).waiting.push_back(item);
         self.shared.work.notify_one();
+        answer
     }
 
     /// How long an input would wait if it were accepted now.

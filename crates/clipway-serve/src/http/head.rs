@@ -90,7 +90,7 @@ pub fn check_start(bytes: &[u8], searched: usize) -> Result<(), HeadError> {
 pub fn check(head: &[u8]) -> Result<Body, HeadError> {
     let text = head.strip_suffix(b"\r\n\r\n").ok_or(bad("the head does not end with an empty line"))?;
     let mut lines = Lines(Some(text));
-    check_request_line(lines.next().unwrap_or_default())?;
+    let is_old = check_request_line(lines.next().unwrap_or_default())?;
     let (mut length, mut chunked, mut hosts) = (None, false, 0);
     for line in lines {
         let (name, value) = field(line)?;
@@ -108,7 +108,6 @@ pub fn check(head: &[u8]) -> Result<Body, HeadError> {
             hosts += 1;
         }
     }
-    let is_old = text.split(|byte| *byte == b'\r').next().unwrap_or_default().ends_with(b"/1.0");
     match (length, chunked) {
         _ if hosts > 1 || (hosts == 0 && !is_old) => Err(bad("there is not exactly one Host")),
         (Some(_), true) => Err(bad("there are both Content-Length and Transfer-Encoding")),
@@ -136,8 +135,8 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// `METHOD SP TARGET SP HTTP/1.1`, with single spaces.
-fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
+/// `METHOD SP TARGET SP HTTP/1.1`, with single spaces; whether the version is 1.0.
+fn check_request_line(line: &[u8]) -> Result<bool, HeadError> {
     let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let [method, target, version] = parts[..] else {
         return Err(bad("the first line is not a method, a target and a version"));
@@ -149,7 +148,8 @@ fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
         return Err(bad("the target has characters that no target has"));
     }
     match version {
-        b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
+        b"HTTP/1.1" => Ok(false),
+        b"HTTP/1.0" => Ok(true),
         _ => Err(HeadError { status: 505, cause: "the version is not HTTP/1.1" }),
     }
 }

@@ -4,7 +4,7 @@ use clipway_formats::shown;
 use clipway_run::DEFAULT_TEMPLATE;
 use clipway_run::zero_shot::{TemplateError, fill_template};
 
-use super::common::{Input, ParseLimits, one_or_many, optional, word};
+use super::common::{Input, ParseLimits, many, word};
 use super::image::image;
 use crate::error::RequestError;
 
@@ -32,7 +32,7 @@ pub fn parse_classify(body: &[u8], limits: &ParseLimits) -> Result<ClassifyReque
     limits.check_model(word(&root, "model")?)?;
     let mut images = Vec::new();
     for key in ["image", "images"] {
-        for one in optional(&root, key)?.map(one_or_many).transpose()?.unwrap_or_default() {
+        for one in many(&root, key)? {
             images.push(image(&one, true, limits)?);
         }
     }
@@ -42,7 +42,7 @@ pub fn parse_classify(body: &[u8], limits: &ParseLimits) -> Result<ClassifyReque
     }
     let mut templates = Vec::new();
     for key in ["template", "templates"] {
-        for one in optional(&root, key)?.map(one_or_many).transpose()?.unwrap_or_default() {
+        for one in many(&root, key)? {
             templates.push(one.string()?);
         }
     }

@@ -2,9 +2,9 @@
 
 use clipway_formats::JsonCursor;
 
-use super::common::{Input, ParseLimits, not_one_of, optional, word};
+use super::common::{Input, ParseLimits, not_one_of, optional, unsupported, word};
 use super::image::image;
-use super::openai::image_url;
+use super::openai::{MessagePart, message_part};
 use crate::error::RequestError;
 
 /// Values of `input_type`. A CLIP model has one embedding for all of them.
@@ -51,8 +51,8 @@ pub fn parse_cohere(body: &[u8], limits: &ParseLimits) -> Result<CohereRequest, 
         return Err(not_one_of(&input_type, &INPUT_TYPES.map(|name| format!("`{name}`")).join(", ")));
     }
     for key in ["max_tokens", "priority"] {
-        if optional(&root, key)?.is_some() {
-            return Err(RequestError::Unsupported { place: format!("$.{key}"), what: "it".to_owned() });
+        if let Some(found) = optional(&root, key)? {
+            return Err(unsupported(found.path(), "it"));
         }
     }
     let truncate = match word(&root, "truncate")? {
@@ -104,20 +104,10 @@ fn content(item: &JsonCursor<'_>, limits: &ParseLimits) -> Result<Input, Request
     item.only_keys(&["content"])?;
     let parts: Vec<JsonCursor<'_>> = item.require("content")?.items()?.collect();
     let [part] = &parts[..] else {
-        let what = "an embedding of several parts together".to_owned();
-        return Err(RequestError::Unsupported { place: item.path().to_owned(), what });
+        return Err(unsupported(item.path(), "an embedding of several parts together"));
     };
-    let kind = part.require("type")?;
-    match kind.string()? {
-        "text" => {
-            part.only_keys(&["type", "text"])?;
-            let text = part.require("text")?;
-            limits.text(text.path(), text.string()?)
-        }
-        "image_url" => {
-            part.only_keys(&["type", "image_url"])?;
-            image_url(part, limits)
-        }
-        _ => Err(not_one_of(&kind, "`text` or `image_url`")),
+    match message_part(part)? {
+        MessagePart::Text(text) => limits.text(text.path(), text.string()?),
+        MessagePart::Image(address) => image(&address, false, limits),
     }
 }

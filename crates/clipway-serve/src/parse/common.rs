@@ -70,11 +70,7 @@ impl ParseLimits {
 
     /// Checks the size of a text.
     pub(super) fn check_text(&self, place: &str, bytes: usize) -> Result<(), RequestError> {
-        let (found, limit) = (bytes as u64, self.text_bytes as u64);
-        match found > limit {
-            true => Err(RequestError::TooLarge { what: format!("`{place}`"), found, unit: "bytes", limit }),
-            false => Ok(()),
-        }
+        within(place, bytes, self.text_bytes)
     }
 
     /// Checks the number of inputs.
@@ -89,6 +85,9 @@ impl ParseLimits {
         }
     }
 }
+
+/// What services of language models take, and a CLIP model's tokens are not for.
+pub(super) const TOKEN_IDS: &str = "an input of token ids";
 
 /// Something to embed.
 #[derive(Clone, PartialEq, Eq)]
@@ -132,6 +131,25 @@ pub(super) fn one_or_many<'a>(cursor: JsonCursor<'a>) -> Result<Vec<JsonCursor<'
         JsonValue::Array(_) => Ok(cursor.items()?.collect()),
         _ => Ok(vec![cursor]),
     }
+}
+
+/// The items of a member that is a list or the one value that stands for it; none if it is absent.
+pub(super) fn many<'a>(object: &JsonCursor<'a>, key: &str) -> Result<Vec<JsonCursor<'a>>, FormatError> {
+    Ok(optional(object, key)?.map(one_or_many).transpose()?.unwrap_or_default())
+}
+
+/// Checks a number of bytes.
+pub(super) fn within(place: &str, bytes: usize, limit: usize) -> Result<(), RequestError> {
+    let (found, limit) = (bytes as u64, limit as u64);
+    match found > limit {
+        true => Err(RequestError::TooLarge { what: format!("`{place}`"), found, unit: "bytes", limit }),
+        false => Ok(()),
+    }
+}
+
+/// The error of something valid that this server does not do.
+pub(super) fn unsupported(place: &str, what: impl Into<String>) -> RequestError {
+    RequestError::Unsupported { place: place.to_owned(), what: what.into() }
 }
 
 /// The error of a value that is not one of a few.

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clipway_formats::JsonCursor;
 
-use super::common::{Input, ParseLimits};
+use super::common::{Input, ParseLimits, within};
 use crate::error::RequestError;
 
 /// An image from a string: `data:image/*;base64,…`, or base 64 alone where the route's own service takes that.
@@ -40,23 +40,18 @@ pub(super) fn image(
         _ if text.contains(':') || !takes_bare => return Err(RequestError::RemoteImage { place: place() }),
         _ => text,
     };
-    let (found, limit) = (digits.len() as u64 / 4 * 3, limits.image_bytes as u64);
-    if found > limit + 2 {
-        return Err(RequestError::TooLarge { what: format!("`{}`", place()), found, unit: "bytes", limit });
-    }
+    // The last four digits may stand for one byte.
+    within(cursor.path(), (digits.len() / 4 * 3).saturating_sub(2), limits.image_bytes)?;
     let bytes = STANDARD.decode(digits).map_err(|error| RequestError::BadValue {
         place: place(),
         expected: "base 64".to_owned(),
         found: error.to_string(),
     })?;
-    checked(bytes, &place(), limits)
+    checked(bytes, cursor.path(), limits)
 }
 
 /// An image file, within its limit.
 pub(super) fn checked(bytes: Vec<u8>, place: &str, limits: &ParseLimits) -> Result<Input, RequestError> {
-    let (found, limit) = (bytes.len() as u64, limits.image_bytes as u64);
-    if found > limit {
-        return Err(RequestError::TooLarge { what: format!("`{place}`"), found, unit: "bytes", limit });
-    }
+    within(place, bytes.len(), limits.image_bytes)?;
     Ok(Input::Image(bytes))
 }

@@ -2,7 +2,7 @@
 
 use clipway_formats::{JsonCursor, shown};
 
-use super::common::{Input, ParseLimits};
+use super::common::{Input, ParseLimits, unsupported};
 use super::image::checked;
 use super::multipart::{boundary, parts};
 use crate::error::RequestError;
@@ -43,11 +43,7 @@ pub fn parse_predict(
     let task = root.require("clip")?;
     let wanted: Vec<(&str, JsonCursor<'_>)> = task.members()?.collect();
     let [(kind, model)] = &wanted[..] else {
-        let place = "$.clip".to_owned();
-        return Err(RequestError::Unsupported {
-            place,
-            what: "anything but one of `visual` and `textual`".to_owned(),
-        });
+        return Err(unsupported("$.clip", "anything but one of `visual` and `textual`"));
     };
     model.only_keys(&["modelName", "options"])?;
     limits.check_model(Some(model.require("modelName")?.string()?))?;

@@ -2,15 +2,16 @@
 
 use clipway_formats::{JsonCursor, JsonValue};
 
-use super::common::{Input, ParseLimits, flag, not_one_of, one_or_many, optional, word};
+use super::common::{
+    Input, ParseLimits, TOKEN_IDS, flag, not_one_of, one_or_many, optional, unsupported, word,
+};
 use super::image::image;
 use crate::error::RequestError;
 
 /// How features are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// A list of numbers.
-    #[default]
     Float,
     /// Little-endian f32 in base 64.
     Base64,
@@ -57,8 +58,7 @@ pub fn parse_embeddings(body: &[u8], limits: &ParseLimits) -> Result<EmbeddingsR
     let root = json.root();
     root.only_keys(&KEYS)?;
     if let Some(task) = optional(&root, "task")? {
-        let what = "a task: a CLIP model has one embedding for all".to_owned();
-        return Err(RequestError::Unsupported { place: task.path().to_owned(), what });
+        return Err(unsupported(task.path(), "a task: a CLIP model has one embedding for all"));
     }
     let name = root.require("model")?.string()?;
     limits.check_model(Some(name))?;
@@ -100,7 +100,7 @@ fn inputs(cursor: JsonCursor<'_>, modality: &str, limits: &ParseLimits) -> Resul
         "image" => true,
         other => {
             let what = format!("the modality `{}`", clipway_formats::shown(other));
-            return Err(RequestError::Unsupported { place: "$.modality".to_owned(), what });
+            return Err(unsupported("$.modality", what));
         }
     };
     let items = one_or_many(cursor)?;
@@ -109,10 +109,7 @@ fn inputs(cursor: JsonCursor<'_>, modality: &str, limits: &ParseLimits) -> Resul
         JsonValue::String(_) if is_image => image(item, false, limits),
         JsonValue::String(text) => limits.text(item.path(), text),
         JsonValue::Object(_) => jina(item, limits),
-        JsonValue::Unsigned(_) | JsonValue::Array(_) => Err(RequestError::Unsupported {
-            place: item.path().to_owned(),
-            what: "an input of token ids".to_owned(),
-        }),
+        JsonValue::Unsigned(_) | JsonValue::Array(_) => Err(unsupported(item.path(), TOKEN_IDS)),
         _ => Err(not_one_of(item, "a string, or an object with `text` or `image`")),
     };
     items.iter().map(one).collect()
@@ -131,10 +128,7 @@ fn jina(item: &JsonCursor<'_>, limits: &ParseLimits) -> Result<Input, RequestErr
 fn message(messages: &JsonCursor<'_>, limits: &ParseLimits) -> Result<Input, RequestError> {
     let messages: Vec<JsonCursor<'_>> = messages.items()?.collect();
     let [message] = &messages[..] else {
-        return Err(RequestError::Unsupported {
-            place: "$.messages".to_owned(),
-            what: "any number of messages but one".to_owned(),
-        });
+        return Err(unsupported("$.messages", "any number of messages but one"));
     };
     message.only_keys(&["role", "content"])?;
     let content = message.require("content")?;
@@ -143,36 +137,41 @@ fn message(messages: &JsonCursor<'_>, limits: &ParseLimits) -> Result<Input, Req
     }
     let mut found = None;
     for part in content.items()? {
-        let kind = part.require("type")?;
-        let input = match kind.string()? {
-            "text" => {
-                part.only_keys(&["type", "text"])?;
-                let text = part.require("text")?;
-                // Clients put an empty text, or the prompt of a generative model, beside the image.
-                if text.string()?.is_empty() {
-                    continue;
-                }
-                limits.text(text.path(), text.string()?)?
-            }
-            "image_url" => {
-                part.only_keys(&["type", "image_url"])?;
-                image_url(&part, limits)?
-            }
-            _ => return Err(not_one_of(&kind, "`text` or `image_url`")),
+        let input = match message_part(&part)? {
+            // Clients put an empty text, or the prompt of a generative model, beside the image.
+            MessagePart::Text(text) if text.string()?.is_empty() => continue,
+            MessagePart::Text(text) => limits.text(text.path(), text.string()?)?,
+            MessagePart::Image(address) => image(&address, false, limits)?,
         };
         if found.replace(input).is_some() {
-            return Err(RequestError::Unsupported {
-                place: content.path().to_owned(),
-                what: "an embedding of a text and an image together".to_owned(),
-            });
+            return Err(unsupported(content.path(), "an embedding of a text and an image together"));
         }
     }
     found.ok_or_else(|| not_one_of(&content, "a text or an image"))
 }
 
-/// `{"image_url": {"url": …}}`.
-pub(super) fn image_url(part: &JsonCursor<'_>, limits: &ParseLimits) -> Result<Input, RequestError> {
-    let address = part.require("image_url")?;
-    address.only_keys(&["url", "detail"])?;
-    image(&address.require("url")?, false, limits)
+/// A part of a message.
+pub(super) enum MessagePart<'a> {
+    /// A text.
+    Text(JsonCursor<'a>),
+    /// The address of an image.
+    Image(JsonCursor<'a>),
+}
+
+/// `{"type": "text", "text": …}` or `{"type": "image_url", "image_url": {"url": …}}`.
+pub(super) fn message_part<'a>(part: &JsonCursor<'a>) -> Result<MessagePart<'a>, RequestError> {
+    let kind = part.require("type")?;
+    match kind.string()? {
+        "text" => {
+            part.only_keys(&["type", "text"])?;
+            Ok(MessagePart::Text(part.require("text")?))
+        }
+        "image_url" => {
+            part.only_keys(&["type", "image_url"])?;
+            let address = part.require("image_url")?;
+            address.only_keys(&["url", "detail"])?;
+            Ok(MessagePart::Image(address.require("url")?))
+        }
+        _ => Err(not_one_of(&kind, "`text` or `image_url`")),
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clipway_formats::{JsonCursor, JsonValue};
 
-use super::common::{Input, ParseLimits, not_one_of, one_or_many, optional, word};
+use super::common::{Input, ParseLimits, many, not_one_of, optional, word};
 use super::image::image;
 use crate::error::RequestError;
 use crate::gallery::{GalleryFilter, GalleryOptions, MOST_RESULTS};
@@ -58,7 +58,7 @@ pub fn parse_search(body: &[u8], limits: &ParseLimits) -> Result<SearchRequest, 
     let options = GalleryOptions { limit, min_score, filter };
     let mut terms: Vec<SearchTerm> = term(&root, 1.0, limits)?.into_iter().collect();
     for (key, sign) in [("plus", 1.0), ("minus", -1.0)] {
-        for one in optional(&root, key)?.map(one_or_many).transpose()?.unwrap_or_default() {
+        for one in many(&root, key)? {
             terms.push(change(&one, sign, limits)?);
         }
     }
@@ -126,7 +126,7 @@ fn filter(cursor: &JsonCursor<'_>) -> Result<GalleryFilter, RequestError> {
     cursor.only_keys(&["path", "after", "before", "min_size", "orientation"])?;
     let owned = |key| Ok::<_, RequestError>(word(cursor, key)?.map(str::to_owned));
     let mut path = Vec::new();
-    for pattern in optional(cursor, "path")?.map(one_or_many).transpose()?.unwrap_or_default() {
+    for pattern in many(cursor, "path")? {
         path.push(pattern.string()?.to_owned());
     }
     let min_size = match optional(cursor, "min_size")? {

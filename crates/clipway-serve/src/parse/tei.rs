@@ -2,7 +2,7 @@
 
 use clipway_formats::JsonValue;
 
-use super::common::{Input, ParseLimits, flag, one_or_many, optional};
+use super::common::{Input, ParseLimits, TOKEN_IDS, flag, one_or_many, optional, unsupported, word};
 use crate::error::RequestError;
 
 /// A request for embeddings of texts.
@@ -32,24 +32,20 @@ pub fn parse_tei(body: &[u8], limits: &ParseLimits) -> Result<TeiRequest, Reques
         "dimensions",
     ])?;
     limits.check_width(root.get("dimensions")?)?;
-    let unsupported = |key: &str, what: &str| {
-        Err(RequestError::Unsupported { place: format!("$.{key}"), what: what.to_owned() })
-    };
     if optional(&root, "prompt_name")?.is_some() {
-        return unsupported("prompt_name", "a prompt by name");
+        return Err(unsupported("$.prompt_name", "a prompt by name"));
     }
-    match optional(&root, "truncation_direction")?.map(|cursor| cursor.string()).transpose()? {
+    match word(&root, "truncation_direction")? {
         None => {}
         Some(direction) if direction.eq_ignore_ascii_case("right") => {}
-        Some(_) => return unsupported("truncation_direction", "truncation from the left"),
+        Some(_) => return Err(unsupported("$.truncation_direction", "truncation from the left")),
     }
     let items = one_or_many(root.require("inputs")?)?;
     limits.check_count(items.len())?;
     let mut inputs = Vec::with_capacity(items.len());
     for item in items {
         if matches!(item.value(), JsonValue::Unsigned(_) | JsonValue::Array(_)) {
-            let what = "an input of token ids".to_owned();
-            return Err(RequestError::Unsupported { place: item.path().to_owned(), what });
+            return Err(unsupported(item.path(), TOKEN_IDS));
         }
         inputs.push(limits.text(item.path(), item.string()?)?);
     }

@@ -29,7 +29,7 @@ struct Embeddings {
 }
 
 pub(super) async fn call(app: &App, call: Call) -> Result<Reply, RequestError> {
-    let Call { body, held, headers, .. } = call;
+    let Call { id, body, held, .. } = call;
     let CohereRequest { inputs, float, base64, truncate } = app.parsed(body, parse_cohere).await?;
     let text = |input: &Input| match input {
         Input::Text(text) => Some(text.clone()),
@@ -46,7 +46,7 @@ pub(super) async fn call(app: &App, call: Call) -> Result<Reply, RequestError> {
     };
     let units = json!({ "input_tokens": tokens, "images": count - texts.len() });
     let answer = Answer {
-        id: app.ids.of(&headers).0,
+        id,
         embeddings,
         texts: (!texts.is_empty()).then_some(texts),
         meta: json!({ "api_version": { "version": "2" }, "billed_units": units, "tokens": { "input_tokens": tokens } }),

@@ -145,7 +145,10 @@ fn cohere() {
         "model": NAME, "texts": ["lion", "avocado"], "input_type": "search_query",
         "embedding_types": ["float", "base64"],
     });
-    let texts = scene.post("/v2/embed", &texts).with_status(200).json();
+    let answer = scene.post("/v2/embed", &texts).with_status(200);
+    let texts = answer.json();
+    assert_eq!(texts["id"].as_str(), answer.header("x-request-id"));
+    assert_eq!(scene.ids.lock().expect("ids").first().map(String::as_str), answer.header("x-request-id"));
     assert_eq!(vector(&texts["embeddings"]["float"][1]), text_vector("avocado"));
     assert_eq!(vector(&texts["embeddings"]["base64"][0]), text_vector("lion"));
     assert_eq!(texts["texts"], json!(["lion", "avocado"]));

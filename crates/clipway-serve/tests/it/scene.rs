@@ -83,6 +83,8 @@ pub struct Scene {
     pub address: SocketAddr,
     pub metrics: Arc<Metrics>,
     pub log: Arc<Mutex<Vec<String>>>,
+    /// Ids of requests in the log.
+    pub ids: Arc<Mutex<Vec<String>>>,
     stopper: Stopper,
     thread: Option<JoinHandle<bool>>,
 }
@@ -104,7 +106,8 @@ impl Scene {
 
     pub fn with(limits: Limits, change: impl FnOnce(&mut ServeOptions)) -> Scene {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = Arc::clone(&log);
+        let ids = Arc::new(Mutex::new(Vec::new()));
+        let (lines, named) = (Arc::clone(&log), Arc::clone(&ids));
         let mut options = ServeOptions {
             address: "127.0.0.1:0".parse().expect("an address"),
             limits,
@@ -116,13 +119,14 @@ impl Scene {
             log: Box::new(move |answered| {
                 let line = format!("{} {} {}", answered.method, answered.route, answered.status);
                 lines.lock().expect("the log").push(line);
+                named.lock().expect("ids").push(answered.id.to_owned());
             }),
         };
         change(&mut options);
         let server = Server::start(clip(), options).expect("a server");
         let (address, metrics, stopper) = (server.address(), server.metrics(), server.stopper());
         let thread = Some(std::thread::spawn(move || server.run()));
-        Scene { address, metrics, log, stopper, thread }
+        Scene { address, metrics, log, ids, stopper, thread }
     }
 
     pub fn connect(&self) -> Connection {

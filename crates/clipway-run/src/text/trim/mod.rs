@@ -38,7 +38,7 @@ const MOST_NAMED: usize = 4;
 pub struct Chosen {
     /// The vocabulary.
     pub vocabulary: Vocabulary,
-    /// The first of the hidden texts that would be written otherwise.
+    /// The first of the hidden texts that would be written differently.
     pub example: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl FolderTokenizer {
     /// also chooses alone, to see how many of the others a vocabulary would serve that did not see them.
     ///
     /// # Errors
-    /// No texts, texts that need everything, texts that the trimmed tokenizer would write otherwise, and a tokenizer of
+    /// No texts, texts that need everything, texts that the trimmed tokenizer would write differently, and a tokenizer of
     /// another kind.
     pub fn choose(&self, texts: &[String], rows: usize, text: &TextConfig) -> Result<Chosen, TrimError> {
         let texts: Vec<&String> = texts.iter().filter(|text| !text.trim().is_empty()).collect();
@@ -122,7 +122,7 @@ impl FolderTokenizer {
         Ok(Chosen { vocabulary: Vocabulary { kept: kept.into(), choice }, example })
     }
 
-    /// The texts that a vocabulary of these tokens writes otherwise.
+    /// The texts that a vocabulary of these tokens writes differently.
     fn otherwise(
         &self,
         kept: &[u32],
