@@ -11,13 +11,14 @@
 often a `hint`.
 """
 
-from clipway._clipway import Model, Tokenizer, __version__
+from clipway._clipway import Index, Model, Tokenizer, __version__
 from clipway._commands import export, inspect, load_options, verify
 from clipway._errors import ClipwayError, ClipwayWarning
 
 __all__ = [
     "ClipwayError",
     "ClipwayWarning",
+    "Index",
     "Model",
     "Tokenizer",
     "__version__",

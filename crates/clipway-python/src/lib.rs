@@ -11,6 +11,7 @@ mod threads;
 mod inputs;
 mod model;
 mod tokenizer;
+mod index;
 mod commands;
 
 use pyo3::prelude::*;
@@ -20,6 +21,8 @@ use pyo3::prelude::*;
 mod _clipway {
     #[pymodule_export]
     use crate::commands::{command, command_help, main};
+    #[pymodule_export]
+    use crate::index::Index;
     #[pymodule_export]
     use crate::model::{Model, reload};
     #[pymodule_export]

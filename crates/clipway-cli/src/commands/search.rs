@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clipway_model::input;
-use clipway_search::{Index, MOST_RESULTS, SearchOptions};
+use clipway_search::Index;
 
 use crate::failure::Failure;
 use crate::images::ImageOptions;
 use crate::output;
 use crate::pool;
 use crate::searching::{
-    Answer, Answers, Encoded, FilterOptions, Output, Query, Term, WeightedTerm, index_failure, link,
+    Answer, Answers, Encoded, Output, Query, Term, WantedOptions, WeightedTerm, index_failure, link,
     write_page,
 };
 use crate::source_name::SourceName;
@@ -49,18 +49,6 @@ pub struct Search {
     #[arg(long)]
     template: Vec<String>,
 
-    /// Most results of a query
-    #[arg(long, short = 'k', value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=MOST_RESULTS as i64))]
-    limit: u32,
-
-    /// Least score of a result: standard deviations above the mean of the whole index
-    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
-    min_score: Option<f32>,
-
-    /// Stop at the largest gap between the scores of the results
-    #[arg(long)]
-    auto: bool,
-
     /// Print only the paths of the results, one a line
     #[arg(long, conflicts_with = "print0")]
     paths: bool,
@@ -78,7 +66,7 @@ pub struct Search {
     link_to: Option<PathBuf>,
 
     #[command(flatten)]
-    filter: FilterOptions,
+    wanted: WantedOptions,
 
     #[command(flatten)]
     images: ImageOptions,
@@ -92,10 +80,7 @@ impl Search {
 
     /// Searches; without a result the answer is no.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let filter = self.filter.filter()?;
-        if self.min_score.is_some_and(f32::is_nan) {
-            return Err(Failure::could_not_run("bad-option", "`--min-score`: expected a number, found NaN"));
-        }
+        let options = self.wanted.options()?;
         let index = Index::open(&self.index).map_err(|error| index_failure(&error))?;
         let page = self.html.as_ref().map(|out| output::file(out, false, &[])).transpose()?;
         let links = self.link_to.as_ref().map(|out| output::folder(out)).transpose()?;
@@ -103,12 +88,6 @@ impl Search {
         let encoded =
             Encoded { index: &index, model: &self.model, images: &self.images, templates: &self.template };
         let features = encoded.queries(&queries, ui)?;
-        let options = SearchOptions {
-            limit: self.limit as usize,
-            filter,
-            min_score: self.min_score,
-            until_gap: self.auto,
-        };
         let found = index.search(pool::processor(ui)?, &features, &options);
         let found = found.map_err(|error| index_failure(&error))?;
         let answers: Vec<Answer> = queries

@@ -14,6 +14,10 @@ mod results;
 mod serving;
 mod space;
 mod terms;
+mod wanted;
+
+/// Most bytes of an index's codes that a program which keeps it open holds in memory.
+pub const MOST_HELD: u64 = 1 << 30;
 
 pub use encode::Encoded;
 pub use export::write_features;
@@ -23,8 +27,9 @@ pub use filter::FilterOptions;
 pub use links::link;
 pub use model::load_model;
 pub use page::write_page;
-pub use results::{Answer, Answers, Output};
+pub use results::{Answer, Answers, Found, Output};
 #[cfg(feature = "serve")]
 pub use serving::Served;
 pub use space::same_space;
 pub use terms::{Query, Term, WeightedTerm};
+pub use wanted::WantedOptions;

@@ -13,12 +13,9 @@ use clipway_serve::gallery::{
 use super::encode::weighted_sum;
 use super::results::{Answer, Found};
 use super::space::check_space;
-use super::{FilterOptions, index_failure};
+use super::{FilterOptions, MOST_HELD, index_failure};
 use crate::failure::Failure;
 use crate::pool;
-
-/// Most bytes of an index's codes that are held in memory.
-const MOST_HELD: u64 = 1 << 30;
 
 /// An index, and threads to search it.
 pub struct Served {

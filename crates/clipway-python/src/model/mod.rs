@@ -26,7 +26,7 @@ use crate::threads::Threads;
 use crate::watched::watched;
 use images::{ImageCall, OnError};
 use output::Rows;
-pub use output::array2;
+pub use output::{array2, contiguous};
 
 /// A loaded CLIP model. It never changes, and any number of threads may use it at once.
 ///
