@@ -11,6 +11,7 @@ The checkpoint needs a folder of its own; with several machines, model, output a
 from __future__ import annotations
 
 import argparse
+import pathlib
 from typing import Any
 
 import pyarrow as pa
@@ -51,13 +52,18 @@ def images(place: str, kind: str) -> Any:
     return ray.data.read_webdataset(place, decoder=None).map(row)
 
 
+def place(text: str) -> str:
+    """A path of this machine from its root, since workers may have another folder; addresses stay as they are."""
+    return text if "://" in text else str(pathlib.Path(text).absolute())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--images", required=True)
+    parser.add_argument("--model", type=place, required=True)
+    parser.add_argument("--images", type=place, required=True)
     parser.add_argument("--kind", choices=["folder", "parquet", "webdataset"], default="folder")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--out", type=place, required=True)
+    parser.add_argument("--checkpoint", type=place, required=True)
     parser.add_argument("--actors", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cpus", type=int, help="processors of a local Ray; at least 4 (by default: all)")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import clipway
-from conftest import PICTURES, TEXTS, command_line
+from conftest import PICTURES, TEXT, TEXTS, command_line, small_model
 
 
 def of_command_line(folder: pathlib.Path, out: pathlib.Path, *arguments: object) -> np.ndarray:
@@ -161,3 +161,25 @@ def test_one_tower(emoji: pathlib.Path) -> None:
         assert error.value.code == "missing"
     with pytest.raises(AttributeError):
         _ = model.context_length
+
+
+def test_images_that_keep_their_proportions(tmp_path: pathlib.Path) -> None:
+    patches = {"patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2, "mlp_ratio": 2.0, "pos_embed_grid_size": [4, 4]}
+    vision = {"timm_model_name": "naflexvit_base_patch16_gap", "image_size": 32, "timm_pool": "avg", "timm_proj": "linear"}
+    config = {"embed_dim": 16, "custom_text": True, "vision_cfg": {**vision, "timm_model_kwargs": patches}, "text_cfg": TEXT}
+    folder = small_model(tmp_path / "model", config)
+    wide = Image.open(PICTURES[0]).convert("RGB").resize((120, 40))
+    wide.save(tmp_path / "wide.png")
+    paths = [tmp_path / "wide.png", PICTURES[1]]
+    model = clipway.Model.load(folder, max_patches=20)
+    features = model.encode_image(paths)
+    np.testing.assert_array_equal(
+        features, of_command_line(folder, tmp_path / "i.npy", *paths, "--max-patches", 20, "--normalize")
+    )
+    np.testing.assert_array_equal(features[0], model.encode_image([wide])[0])
+    squashed = clipway.Model.load(folder).encode_image(paths)
+    assert float((squashed[0] * features[0]).sum()) < 0.9999
+    assert (model.info["preprocess"]["rule"], model.info["preprocess"]["max_patches"]) == ("timm", 20)
+    for call in (lambda: model.preprocess(paths), lambda: model.encode_pixels(np.zeros((1, 3, 32, 32), np.float32))):
+        with pytest.raises(ValueError, match="keep their proportions"):
+            call()

@@ -31,7 +31,7 @@ def test_results_are_those_of_the_command_line(place: pathlib.Path, model: clipw
     assert (len(index), index.dims, index.fingerprint) == (len(PICTURES), model.dims, model.fingerprint)
     assert index.info["rows"] == len(PICTURES)
     assert repr(index).endswith(f": {len(PICTURES)} rows, {model.dims} dims>")
-    texts = ["lion", "snail"]
+    texts = ["lion", "avocado"]
     found = index.search(model.encode_text(texts), limit=3)
     for text, results in zip(texts, found, strict=True):
         printed = json.loads(command_line("search", text, "--index", place / "index", "-k", 3, "--json").stdout)

@@ -28,6 +28,7 @@ pub enum Output {
 pub struct Found {
     /// 1 for the best.
     pub rank: usize,
+    /// Its row, and how near it is.
     #[serde(flatten)]
     pub hit: Hit,
     /// The first of its files that the filter lets pass.
@@ -35,9 +36,11 @@ pub struct Found {
     /// All of its files, if there are several with the same bytes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<PathBuf>,
-    /// As the image is shown.
+    /// Width of the image as it is shown, in pixels.
     pub width: u32,
+    /// Its height.
     pub height: u32,
+    /// When it was taken; the date of its file if the image does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
 }

@@ -69,7 +69,7 @@ fn an_image_is_computed_as_by_a_tower_of_its_size() {
     let load = LoadOptions { passes: Passes { tables: false, ..Passes::ALL }, ..LoadOptions::default() };
     let (mut batch, mut alone) = (Vec::new(), Vec::new());
     for (of, size) in
-        [((480, 640), [24, 40]), ((100, 100), [32, 32]), ((9, 700), [8, 160]), ((3, 2), [32, 24])]
+        [((480, 640), [32, 40]), ((100, 100), [32, 32]), ((9, 700), [8, 160]), ((3, 2), [40, 32])]
     {
         let image = picture(of.0, of.1);
         let pixels = clip.pixels("a", &image).unwrap();

@@ -48,7 +48,7 @@ impl SplitTokens {
         Ok(SplitTokens { finder, ids, unknown: unknown.to_owned() })
     }
 
-    /// What encoding puts before a text that does not begin a line: SentencePiece would mark its first word differently.
+    /// What encoding puts before a text that does not begin a line; without it, SentencePiece would mark its first word.
     pub fn lead(&self) -> String {
         format!("▁{}", self.unknown)
     }
