@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process;
 use std::sync::Arc;
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "search", feature = "serve"))]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -24,11 +24,11 @@ const PLACING: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// What the first interrupt does instead of ending the run.
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "search", feature = "serve"))]
 static STOP: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
 /// From now on the first interrupt calls `stop`, after which the run ends by itself; a second one still ends it at once.
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "search", feature = "serve"))]
 pub fn stop_with(stop: impl Fn() + Send + Sync + 'static) {
     let _ = STOP.set(Box::new(stop));
 }
@@ -41,7 +41,7 @@ pub fn watch(json: bool) -> Arc<AtomicBool> {
     let cancel = Arc::clone(&flag);
     let handler = move || {
         let is_second = cancel.swap(true, Ordering::SeqCst);
-        #[cfg(feature = "serve")]
+        #[cfg(any(feature = "search", feature = "serve"))]
         if let (Some(stop), false) = (STOP.get(), is_second) {
             return stop();
         }

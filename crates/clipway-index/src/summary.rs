@@ -37,6 +37,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Whether anything in the index was changed.
+    pub fn has_changes(&self) -> bool {
+        self.embedded + self.reused + self.unreadable + self.removed > 0
+    }
+
     /// Whether everything that was found is in the index.
     pub fn is_whole(&self) -> bool {
         self.unreadable + self.still_unreadable + self.not_read == 0

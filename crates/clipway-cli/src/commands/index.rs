@@ -1,6 +1,8 @@
 //! `clipway index`: fills an index of image features from folders and archives, and keeps it up to date.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -21,6 +23,7 @@ use crate::failure::{Failure, INTERRUPTED, chain};
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
 use crate::searching::{index_failure, load_model, same_space};
+use crate::signals;
 use crate::source::{clip_failure, load_options};
 use crate::source_name::SourceName;
 use crate::text::counted;
@@ -58,6 +61,11 @@ pub struct Index {
     #[arg(long)]
     follow: bool,
 
+    /// Go on until it is interrupted: look for changes every so many seconds [default: 2], or less often where a look takes
+    /// long
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = seconds)]
+    watch: Option<f64>,
+
     /// Seconds between commits
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0, hide = true, value_parser = seconds)]
     commit_every: f64,
@@ -68,6 +76,9 @@ pub struct Index {
     #[command(flatten)]
     run: RunArguments,
 }
+
+/// How many times as long as a look the time between two is, at least.
+const LOOK_SHARE: u32 = 10;
 
 /// Parses a number of seconds.
 fn seconds(text: &str) -> Result<f64, String> {
@@ -116,17 +127,38 @@ impl Index {
         if let Some(action) = self.action.take() {
             return action.run(ui);
         }
+        if self.watch.is_some() && ui.is_keeping() {
+            let message = "`watch`: only the command line goes on until it is interrupted";
+            return Err(Failure::could_not_run("bad-option", message));
+        }
         let clock = Instant::now();
         let spinner = ui.spinner("looking for images");
         let walked = walk(&self.roots, &self.walk_options());
         spinner.finish_and_clear();
-        warn(&walked, ui);
+        warnings(&walked).for_each(|text| ui.warn(&text));
         if walked.roots.is_empty() {
             let message = "none of the folders can be read";
             return Err(Failure::could_not_run("io", message).hint("nothing was changed in the index"));
         }
         let (clip, identity) = load_images(&self.model, &self.images, &self.run, ui)?;
         let space = self.space(identity, &clip)?;
+        let summary = self.brought_up(&walked, &clip, ui)?;
+        for empty in summary.empty.iter().filter(|_| summary.kept > 0) {
+            ui.warn(&format!(
+                "`{}` is empty, so what the index knows of it was kept, as if its disk were not mounted",
+                shown_path(empty)
+            ));
+        }
+        self.report(&space, &summary, clock.elapsed(), ui)?;
+        if self.watch.is_some() {
+            self.watch(&clip, &space, (&walked, clock.elapsed()), ui)?;
+            return Ok(true);
+        }
+        Ok(summary.is_whole())
+    }
+
+    /// Brings the index up to date with what was walked.
+    fn brought_up(&self, walked: &Walked, clip: &Clip, ui: &Ui) -> Result<Summary, Failure> {
         let mut writer = Writer::open(self.path()).map_err(|error| index_failure(&error))?;
         let options = FillOptions {
             limits: self.images.limits(),
@@ -134,17 +166,10 @@ impl Index {
         };
         let bar = Bar { ui, bar: std::sync::OnceLock::new() };
         let in_place = InPlace::new();
-        let filled = fill(&mut writer, &clip, &walked, &options, &bar, &ui.cancel_flag());
+        let filled = fill(&mut writer, clip, walked, &options, &bar, &ui.cancel_flag());
         drop(in_place);
         bar.finish();
         let summary = filled.map_err(|error| fill_failure(&error))?;
-        let seconds = clock.elapsed().as_secs_f64();
-        for empty in summary.empty.iter().filter(|_| summary.kept > 0) {
-            ui.warn(&format!(
-                "`{}` is empty, so what the index knows of it was kept, as if its disk were not mounted",
-                shown_path(empty)
-            ));
-        }
         if summary.interrupted {
             let message = format!(
                 "interrupted; {} were embedded and stay",
@@ -152,14 +177,48 @@ impl Index {
             );
             return Err(Failure { exit_code: INTERRUPTED, ..Failure::no("interrupted", message) });
         }
+        Ok(summary)
+    }
+
+    /// Prints what was done.
+    fn report(&self, space: &Space, summary: &Summary, took: Duration, ui: &Ui) -> Result<(), Failure> {
+        let seconds = took.as_secs_f64();
         if ui.json() {
-            let report =
-                Report { index: self.path(), fingerprint: &space.fingerprint, summary: &summary, seconds };
-            ui.data_json(&report)?;
+            let report = Report { index: self.path(), fingerprint: &space.fingerprint, summary, seconds };
+            ui.data_json(&report)
         } else {
-            ui.data(&told(&summary, seconds))?;
+            ui.data(&told(summary, seconds))
         }
-        Ok(summary.is_whole())
+    }
+
+    /// Looks for changes until it is interrupted, which is its end and no failure. Between two looks the index is free for
+    /// others; while another program writes to it, a look is left out.
+    fn watch(&self, clip: &Clip, space: &Space, first: (&Walked, Duration), ui: &Ui) -> Result<(), Failure> {
+        let every = Duration::from_secs_f64(self.watch.unwrap_or_default());
+        let (walked, mut took) = first;
+        let mut told: HashSet<String> = warnings(walked).collect();
+        ui.note("looking for changes until it is interrupted");
+        // The first interrupt sets the flag, and nothing else.
+        signals::stop_with(|| ());
+        while waited(every.max(took * LOOK_SHARE), ui) {
+            let clock = Instant::now();
+            let walked = walk(&self.roots, &self.walk_options());
+            warnings(&walked).filter(|text| told.insert(text.clone())).for_each(|text| ui.warn(&text));
+            let summary = match walked.roots.is_empty() {
+                // They may come back, as a disk that is mounted again.
+                true => Ok(Summary::default()),
+                false => self.brought_up(&walked, clip, ui),
+            };
+            took = clock.elapsed();
+            match summary {
+                Ok(summary) if summary.has_changes() => self.report(space, &summary, took, ui)?,
+                Ok(_) => {}
+                Err(failure) if failure.code == "locked" => {}
+                Err(failure) if failure.exit_code == INTERRUPTED => return Ok(()),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
     }
 
     fn walk_options(&self) -> WalkOptions {
@@ -191,6 +250,18 @@ impl Index {
         }
         same_space(self.path(), identity, clip)
     }
+}
+
+/// Waits; false if it was interrupted.
+fn waited(time: Duration, ui: &Ui) -> bool {
+    let (cancel, start) = (ui.cancel_flag(), Instant::now());
+    while !cancel.load(Ordering::Relaxed) {
+        let Some(left) = time.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else {
+            return true;
+        };
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
+    false
 }
 
 /// Loads the image tower of a model, for features of an index.
@@ -239,15 +310,11 @@ impl Progress for Bar<'_> {
     }
 }
 
-/// Names what could not be walked.
-fn warn(walked: &Walked, ui: &Ui) {
-    for trouble in &walked.troubles {
-        ui.warn(&format!(
-            "`{}`: {}; what the index knows of it is kept",
-            shown_path(&trouble.path),
-            trouble.reason
-        ));
-    }
+/// What could not be walked, for people.
+fn warnings(walked: &Walked) -> impl Iterator<Item = String> {
+    walked.troubles.iter().map(|trouble| {
+        format!("`{}`: {}; what the index knows of it is kept", shown_path(&trouble.path), trouble.reason)
+    })
 }
 
 /// A summary for people.

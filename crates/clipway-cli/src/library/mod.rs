@@ -3,6 +3,7 @@
 //! Nothing here prints, handles signals or starts global threads. Options have the names of the command line, with
 //! underscores: what a command takes is defined once, by its own arguments.
 
+#[cfg(feature = "search")]
 mod index;
 mod load;
 mod words;
@@ -14,7 +15,9 @@ use std::sync::atomic::AtomicBool;
 use clap::{CommandFactory, FromArgMatches};
 
 pub use crate::failure::{Failure, chain};
+#[cfg(feature = "search")]
 pub use crate::searching::{Answer, Found};
+#[cfg(feature = "search")]
 pub use index::OpenIndex;
 pub use load::{LoadedModel, ModelOrigin, load, load_help, load_tokenizer};
 pub use words::{OptionError, OptionValue};

@@ -35,6 +35,39 @@ fn an_index_is_made_and_kept_up_to_date() {
     check(&scene, "index-again", &FILL);
 }
 
+#[cfg(unix)]
+#[test]
+fn an_index_follows_changes_until_it_is_interrupted() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let scene = Scene::with_images();
+    let mut command = scene.command(&[&FILL[..], &["--model", "EXPORTED", "--watch=0.1"]].concat());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
+    let mut lines =
+        BufReader::new(child.stdout.take().expect("its output")).lines().map(|line| line.expect("text"));
+    let mut until =
+        |end: &str| lines.find(|line| line.trim_start().ends_with(end)).expect("the process goes on");
+    assert_eq!(until("embedded").trim(), "12 embedded");
+    let items = || Index::open(&scene.path("all.index")).expect("an index").info().items;
+    // Another program may write between two looks.
+    std::fs::copy(scene.path("images/avocado.png"), scene.path("images/copy.png")).expect("a copy");
+    assert_eq!(until("reused").trim(), "1 with known bytes: their vectors were reused");
+    assert_eq!(items(), 13);
+    std::fs::remove_file(scene.path("images/copy.png")).expect("a removal");
+    assert_eq!(until("from the index").trim(), "1 gone, and removed from the index");
+    // Folders that go away keep what is known of them.
+    std::fs::rename(scene.path("images"), scene.path("away")).expect("a move");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(items(), 12);
+    std::fs::rename(scene.path("away"), scene.path("images")).expect("a move");
+    scene.write("images/torn.png", b"\x89PNG\r\n\x1A\n");
+    assert_eq!(until("change").trim(), "1 unreadable; they are tried again when they change");
+    let sent = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(sent.expect("kill").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
 #[test]
 fn another_models_features_do_not_go_into_an_index() {
     let scene = Scene::with_images();

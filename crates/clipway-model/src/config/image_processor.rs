@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Interpolation, PreprocessOptions, ResizeMode};
+use super::{Interpolation, PatchGrids, PreprocessOptions, ResizeMode};
 
 /// The library that a processor computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,51 +88,6 @@ pub enum ResizeTo {
     Exactly([usize; 2]),
     /// The largest size of whole patches with about the same aspect ratio (NaFlex).
     Patches(PatchGrids),
-}
-
-/// The sizes of images that keep their proportions: whole square patches, at most so many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PatchGrids {
-    /// Side of a patch, in pixels.
-    pub side: usize,
-    /// Maximum number of patches.
-    pub most: usize,
-}
-
-impl PatchGrids {
-    /// Height and width, in pixels, that an image is resized to: the largest scale at which its patches are no more than
-    /// the maximum, found by halving from 1e-6 to 100 until 1e-5 remain, as timm and transformers do.
-    pub fn size_of(self, height: usize, width: usize) -> [usize; 2] {
-        let side = self.side as f64;
-        let scaled = |scale: f64| {
-            [height, width].map(|length| {
-                let whole = (length as f64 * scale / side).ceil() * side;
-                whole.max(side) as usize
-            })
-        };
-        let (mut low, mut high) = (1e-6 / 10.0, 100.0);
-        while high - low >= 1e-5 {
-            let middle = (low + high) / 2.0;
-            let [height, width] = scaled(middle);
-            if (height / self.side).saturating_mul(width / self.side) <= self.most {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        scaled(low)
-    }
-
-    /// The longest side that an image can get, in pixels.
-    pub fn longest_side(self) -> usize {
-        self.side * self.most
-    }
-
-    /// Number of values in the pixels of the largest images.
-    pub fn most_values(self) -> usize {
-        3 * self.side * self.side * self.most
-    }
 }
 
 /// How an image is resized.

@@ -9,6 +9,7 @@ mod document;
 mod fields;
 pub mod limits;
 mod image_processor;
+mod patch_grids;
 mod preprocess;
 pub(crate) mod section;
 mod text;
@@ -19,8 +20,9 @@ mod write;
 
 pub use block::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
 pub use image_processor::{
-    Backend, ImageProcessor, Normalize, OpenClipDifference, PatchGrids, PixelRule, Resample, Resize, ResizeTo,
+    Backend, ImageProcessor, Normalize, OpenClipDifference, PixelRule, Resample, Resize, ResizeTo,
 };
+pub use patch_grids::PatchGrids;
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
 pub use text::{
     HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextConfig, TextPool, TextPooler, TextProjection,
