@@ -62,11 +62,12 @@ impl GridTower {
         Ok(engine)
     }
 
-    /// Each image's engine and pixels.
-    fn images<'p>(
+    /// Hands each image to a visitor, with the engine for its size.
+    fn each(
         &self,
-        batch: &TowerBatch<'p>,
-    ) -> Result<impl Iterator<Item = Result<(Arc<Engine>, &'p [f32]), TowerError>>, TowerError> {
+        batch: &TowerBatch<'_>,
+        mut visitor: impl FnMut(&Engine, &[f32]) -> Result<(), EngineError>,
+    ) -> Result<(), TowerError> {
         let TowerBatch::Pixels(pixels) = *batch else {
             return Err(EngineError::WrongInput { expected: "pixels", found: "token ids" }.into());
         };
@@ -75,18 +76,18 @@ impl GridTower {
         if !pixels.len().is_multiple_of(row) {
             return Err(EngineError::GridValues { expected: row, found: pixels.len() }.into());
         }
-        Ok(pixels.chunks_exact(row).enumerate().map(move |(index, row)| {
+        for (index, row) in pixels.chunks_exact(row).enumerate() {
             let (pixels, size) = row.split_at(values);
-            let lengths = [size[0], size[1]];
-            let [rows, columns] = lengths.map(|length| length as usize / side);
-            let is_whole = [rows, columns].map(|count| (count * side) as f32) == lengths;
+            let [height, width] = [size[0], size[1]];
+            let [rows, columns] = [height, width].map(|length| length as usize / side);
+            let is_whole = [rows, columns].map(|count| (count * side) as f32) == [height, width];
             if !is_whole || !(1..=most).contains(&rows.saturating_mul(columns)) {
-                let [height, width] = lengths;
                 return Err(EngineError::ImageSize { index, height, width, side, most }.into());
             }
             let size = [rows * side, columns * side];
-            Ok((self.at(size)?, &pixels[..3 * size[0] * size[1]]))
-        }))
+            visitor(&*self.at(size)?, &pixels[..3 * size[0] * size[1]])?;
+        }
+        Ok(())
     }
 }
 
@@ -105,24 +106,24 @@ impl Tower for GridTower {
 
     fn features(&self, batch: TowerBatch<'_>) -> Result<Vec<f32>, TowerError> {
         let mut features = Vec::new();
-        for image in self.images(&batch)? {
-            let (engine, pixels) = image?;
+        self.each(&batch, |engine, pixels| {
             features.extend(engine.run_pixels(pixels)?);
-        }
+            Ok(())
+        })?;
         Ok(features)
     }
 
     fn intermediates(&self, batch: TowerBatch<'_>) -> Result<Vec<Intermediate>, TowerError> {
         let mut all: Vec<Intermediate> = Vec::new();
-        for image in self.images(&batch)? {
-            let (engine, pixels) = image?;
+        self.each(&batch, |engine, pixels| {
             let (_, found) = engine.run_pixels_with_blocks(pixels)?;
             if all.is_empty() {
                 all = found;
             } else {
                 all.iter_mut().zip(found).for_each(|(all, found)| all.values.extend(found.values));
             }
-        }
+            Ok(())
+        })?;
         Ok(all)
     }
 }
