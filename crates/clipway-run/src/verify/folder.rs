@@ -89,6 +89,9 @@ impl FolderVerification<'_> {
         let model = folder.model();
         options.image_size = Some(model.image_size);
         options.context_length = Some(model.context_length);
+        let rule = |source: &Source| source.config().preprocess().rule;
+        let grids = rule(folder).grids();
+        options.max_patches = grids.map(|grids| grids.most);
         let reference = Source::of(Arc::clone(source), &options)?;
         let tolerance = tolerance(&reference, folder);
         // What is widened is held to the same numbers in f32, not to products of int8.
@@ -97,10 +100,9 @@ impl FolderVerification<'_> {
 
         let name = source.path().file_name().unwrap_or(source.path().as_os_str()).to_string_lossy();
         // One side may be a transformers folder and the other not: weights and settings are then compared on the same
-        // pixels, open_clip's.
-        let rule = |source: &Source| source.config().preprocess().rule;
+        // pixels, open_clip's, or timm's where images keep their proportions.
         let rules = [rule(&reference), rule(folder)];
-        let common = (rules[0] != rules[1]).then_some(PixelRule::OpenClip);
+        let common = (rules[0] != rules[1]).then(|| grids.map_or(PixelRule::OpenClip, PixelRule::Timm));
         let trimmed = Trimmed::of(&reference, folder, self.load.tokenizer.as_deref(), self.inputs)?;
         let inputs = trimmed.as_ref().map_or(self.inputs, |trimmed| &trimmed.inputs);
         let clip = self.loaded(&reference, self.load.tokenizer.clone(), compute)?;

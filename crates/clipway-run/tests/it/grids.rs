@@ -1,19 +1,23 @@
 //! Images that keep their proportions (NaFlex): each is computed as a tower of its size computes it.
 
 use clipway_formats::TensorInfo;
+use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::{PixelRule, PreprocessOptions, ResizeMode};
+use clipway_model::export::Export;
 use clipway_model::plan::Towers;
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
+use clipway_model::spelling::Target;
 use clipway_run::Clip;
 use clipway_run::budget::Budget;
 use clipway_run::engine::Passes;
 use clipway_run::image::{Image, Samples};
 use clipway_run::load::LoadOptions;
 use clipway_run::tower::TowerInput;
+use clipway_run::verify::{FolderVerification, Inputs};
 use clipway_testing::formula;
 use tempfile::TempDir;
 
-use crate::made::{tensors_of, write};
+use crate::made::{tensors_of, write, write_options};
 
 const CONFIG: &str = r#"{"embed_dim": 24, "vision_cfg": {"timm_model_name": "naflexvit_base_patch16_gap", "image_size": 32,
     "timm_pool": "avg", "timm_proj": "linear", "timm_model_kwargs": {"patch_size": 8, "embed_dim": 36, "depth": 2,
@@ -85,6 +89,28 @@ fn an_image_is_computed_as_by_a_tower_of_its_size() {
         alone.extend(feature);
     }
     assert_eq!(clip.encode_pixels(&batch).unwrap(), alone);
+}
+
+#[test]
+fn a_folder_that_keeps_proportions_is_verified_whatever_is_said_of_its_source() {
+    let scene = Scene::new();
+    let options = SourceOptions { max_patches: Some(MOST), ..SourceOptions::default() };
+    let mean = PreprocessOptions { mean: Some([0.5; 3]), ..PreprocessOptions::default() };
+    let changed = SourceOptions { preprocess: mean, ..options.clone() };
+    let checkpoint = Checkpoint::open(scene.folder.path().join("model.safetensors")).unwrap();
+    let checkpoint = std::sync::Arc::new(checkpoint);
+    for (name, options, passes) in [("same", options, true), ("other", changed, false)] {
+        let folder = scene.folder.path().join(name);
+        let spelling = Target::named("clipway").unwrap().spelling;
+        Export::prepare(&scene.source(options), spelling).unwrap().write(&folder, &write_options()).unwrap();
+        let (inputs, load) = (Inputs::built_in(), LoadOptions::default());
+        let model = Some(ModelChoice::File(scene.folder.path().join("model.json")));
+        let said = SourceOptions { model, ..SourceOptions::default() };
+        let report =
+            FolderVerification { inputs: &inputs, load, source: said }.run(&folder, &checkpoint).unwrap();
+        assert_eq!(report.passed, passes, "{}", report.explanation());
+        assert!(report.images > 0);
+    }
 }
 
 #[test]
