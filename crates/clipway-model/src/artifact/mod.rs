@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{FactValue, HubPlace};
+use crate::config::PixelRule;
 use crate::contract::Contract;
 use crate::input::{FileSource, Folder, InputError, Kind};
 use crate::plan::{Ledger, Plan, PlannedTensor, Precision, Towers};
@@ -252,6 +253,12 @@ impl Artifact {
     /// Names of all weight files, in every format.
     pub fn weights_names(&self) -> impl Iterator<Item = &str> {
         self.weights.values().flatten().map(String::as_str)
+    }
+
+    /// The rule of its images, if these keep their proportions.
+    pub(crate) fn rule_with_grids(&self) -> Option<&PixelRule> {
+        let rule = &self.contract.image.as_ref()?.rule.value;
+        rule.grids().is_some().then_some(rule)
     }
 
     /// Whether a file with this name belongs to the artifact.

@@ -2,32 +2,27 @@
 
 use clipway_formats::{Code, FormatError, Place};
 
-use super::{SourceError, SourceOptions};
+use super::error::SourceError;
 use crate::architecture::Model;
-use crate::artifact::Artifact;
-use crate::config::{ConfigFile, PatchGrids, PixelRule, PreprocessOptions, limits};
+use crate::config::{ConfigFile, PatchGrids, PixelRule, limits};
 use crate::graph::Operation;
 
-/// The pixel rule of a source whose images keep their proportions, if the options or its artifact say so.
+/// The pixel rule of a source whose images keep their proportions: with as many patches as were asked for, else as an
+/// artifact states it. `None` if neither says so.
 ///
 /// # Errors
 /// A tower with one size of images, and more patches than a side can have.
 pub(super) fn rule(
     config: &ConfigFile,
     model: &Model,
-    options: &SourceOptions,
-    artifact: Option<&Artifact>,
+    asked: Option<usize>,
+    stated: Option<&PixelRule>,
 ) -> Result<Option<PixelRule>, SourceError> {
-    let stated = artifact.filter(|_| options.image_size.is_none()).and_then(|artifact| {
-        let rule = &artifact.contract.image.as_ref()?.rule.value;
-        rule.grids().map(|grids| (rule, grids))
-    });
-    let Some(most) = options.max_patches.or(stated.map(|(_, grids)| grids.most)) else { return Ok(None) };
+    let stated_most = stated.and_then(PixelRule::grids).map(|grids| grids.most);
+    let Some(most) = asked.or(stated_most) else { return Ok(None) };
     let grids = PatchGrids { side: side(config, model, most)?, most };
-    Ok(Some(match stated {
-        Some((rule, _)) if options.preprocess == PreprocessOptions::default() => rule.with_grids(grids),
-        _ => config.preprocess().rule.with_grids(grids),
-    }))
+    let own = config.preprocess().rule;
+    Ok(Some(stated.unwrap_or(&own).with_grids(grids)))
 }
 
 /// The side of a tower's patches, of which an image may have `most`.

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use crate::architecture::{Model, build, is_folded_name};
 use crate::artifact::{Artifact, Part};
 use crate::checkpoint::{Checkpoint, OpenOptions};
-use crate::config::{ConfigFile, PreprocessOptions, TextConfig};
+use crate::config::{ConfigFile, PixelRule, PreprocessOptions, TextConfig};
 use crate::contract::{Contract, Known, Origin, TokenizerRules};
 use crate::layout::Layout;
 use crate::license::Licenses;
@@ -305,10 +305,13 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let resized = saved_for_its_images(&config, &model, &infos);
     let is_resized = resized.is_some();
     let (mut config, mut model) = resized.unwrap_or((config, model));
-    if tower != Towers::Text
-        && let Some(rule) = grids::rule(&config, &model, options, artifact)?
-    {
-        config.preprocess.rule = Some(rule);
+    if tower != Towers::Text {
+        let stated = artifact.filter(|_| options.image_size.is_none()).and_then(Artifact::rule_with_grids);
+        // Settings of open_clip replace the rule, not the number of patches.
+        let is_said = options.preprocess != PreprocessOptions::default();
+        let asked = options.max_patches.or(stated.and_then(PixelRule::grids).map(|grids| grids.most));
+        let rule = grids::rule(&config, &model, asked, stated.filter(|_| !is_said))?;
+        config.preprocess.rule = rule.or_else(|| config.preprocess.rule.take());
     }
     let mut text_model_file = understood.text_model_file;
     let trimmed = match &options.vocabulary {

@@ -43,8 +43,8 @@ pub(super) fn of_any_proportions(config: &ConfigFile) -> Option<String> {
         }
         None => format!(
             "the model accepts any aspect ratio; here it has the fixed size {height}x{width}, to which every image is \
-             squashed or cropped, so only square images get the features that its own library gives; `--max-patches` \
-             keeps the proportions"
+             squashed or cropped, so only square images get the features that its own library gives, unless a \
+             number of patches is asked for"
         ),
     })
 }

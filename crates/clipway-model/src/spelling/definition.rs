@@ -160,7 +160,7 @@ impl Spelling {
         {
             let most = grids.most;
             let cause = format!(
-                "images keep their proportions, in at most {most} patches: only clipway's own folder (`--to clipway`) says so"
+                "images keep their proportions, in at most {most} patches: only clipway's own folder says so"
             );
             return Err(SpellError::Inexpressible { title: self.title, problems: vec![cause] });
         }

@@ -76,7 +76,7 @@ fn only_clipways_own_folder_keeps_proportions() {
     for target in ["open_clip", "pytorch", "transformers", "onnx", "onnx-immich"] {
         let error = Export::prepare(&source, Target::named(target).unwrap().spelling).unwrap_err();
         assert_eq!(error.code(), "inexpressible", "{target}");
-        let cause = "images keep their proportions, in at most 6 patches: only clipway's own folder (`--to clipway`) says so";
+        let cause = "images keep their proportions, in at most 6 patches: only clipway's own folder says so";
         assert!(error.to_string().contains(cause), "{target}: {error}");
     }
     let out = folder.path().join("out");
