@@ -109,15 +109,35 @@ impl TokenizerError {
 /// Part of a message that may quote a file's text or a library's error: characters that control or hide text on a
 /// terminal are escaped, and long text is shortened.
 fn printable(text: &str) -> String {
-    /// Maximum number of characters in a part.
-    const LONGEST: usize = 400;
+    /// Maximum bytes of a part, with its escapes.
+    const LONGEST: usize = 800;
     let mut out = String::new();
-    for (count, c) in text.chars().enumerate() {
-        if count == LONGEST {
+    for c in text.chars() {
+        let start = out.len();
+        if is_invisible(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        if out.len() > LONGEST {
+            out.truncate(start);
             out.push('…');
             break;
         }
-        if is_invisible(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_messages_are_short_as_they_are_written() {
+        assert_eq!(printable("a\u{7f}b`ü"), "a\\u{7f}b`ü");
+        for (one, shown, count) in [("x", "x", 800), ("\u{7f}", "\\u{7f}", 133), ("🦁", "🦁", 200)] {
+            assert_eq!(printable(&one.repeat(5000)), format!("{}…", shown.repeat(count)), "{shown}");
+        }
+        assert_eq!(printable(&"x".repeat(800)), "x".repeat(800));
+    }
 }
