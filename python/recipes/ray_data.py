@@ -5,6 +5,7 @@
 One row per image: `path`, `embedding` (a fixed-size list of float32) and `error`, which is null where the image could be read;
 the embedding of an unreadable image is NaN, since pyarrow cannot read nulls of fixed-size lists back from Parquet.
 A run that was killed is started again with the same command: images whose rows are written are left out, so each has one row.
+Shards of WebDataset are the exception: Ray 2.60 cannot leave out rows of them once a checkpoint has some, and the run ends with an error.
 The checkpoint needs a folder of its own; with several machines, model, output and checkpoint lie where all of them see them.
 """
 
