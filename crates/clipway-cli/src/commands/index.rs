@@ -61,8 +61,7 @@ pub struct Index {
     #[arg(long)]
     follow: bool,
 
-    /// Go on until it is interrupted: look for changes every so many seconds [default: 2], or less often where a look takes
-    /// long
+    /// Keep running and look for changes every SECONDS [default: 2], or less often if a look takes long; Ctrl-C stops it
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = seconds)]
     watch: Option<f64>,
 

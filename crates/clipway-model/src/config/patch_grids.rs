@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The sizes of images that keep their proportions: whole square patches, at most so many.
+/// The sizes of images that keep their proportions: whole square patches, up to a maximum number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PatchGrids {
@@ -12,9 +12,12 @@ pub struct PatchGrids {
     pub most: usize,
 }
 
+/// Interval of scales at which the bisection ends. Of large images it decides the size.
+const PRECISION: f64 = 1e-5;
+
 impl PatchGrids {
     /// Height and width, in pixels, that an image is resized to: the largest scale at which its patches are no more than
-    /// the maximum, found by halving from 1e-6 to 100 until 1e-5 remain, as timm and transformers do.
+    /// the maximum, found by bisection between 1e-6 and 100 down to an interval of 1e-5, as in timm and transformers.
     pub fn size_of(self, height: usize, width: usize) -> [usize; 2] {
         let side = self.side as f64;
         let scaled = |scale: f64| {
@@ -23,8 +26,8 @@ impl PatchGrids {
                 whole.max(side) as usize
             })
         };
-        let (mut low, mut high) = (1e-6 / 10.0, 100.0);
-        while high - low >= 1e-5 {
+        let (mut low, mut high) = (PRECISION / 10.0, 100.0);
+        while high - low >= PRECISION {
             let middle = (low + high) / 2.0;
             let [height, width] = scaled(middle);
             if (height / self.side).saturating_mul(width / self.side) <= self.most {

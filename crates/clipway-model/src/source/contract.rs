@@ -40,6 +40,7 @@ pub(super) fn said(options: &SourceOptions) -> Origins {
         (Field::Interpolation, "interpolation", pixels.interpolation.is_some()),
         (Field::ResizeMode, "resize_mode", pixels.resize_mode.is_some()),
         (Field::FillColor, "fill_color", pixels.fill_color.is_some()),
+        (Field::PixelRule, "max_patches", options.max_patches.is_some()),
     ] {
         if is_said {
             origins.set(field, Origin::option(name));
@@ -103,11 +104,10 @@ impl Read<'_> {
     /// The origin of the rule, which the reader states for image processors and for layouts whose library has none here.
     fn rule_from(&self, rule: &PixelRule) -> Origin {
         let why = match (rule, self.origins.get(Field::PixelRule)) {
-            (rule, _) if rule.grids().is_some() => return Origin::option("max_patches"),
-            (PixelRule::Timm(_), _) => "the rule of timm",
-            (PixelRule::Transformers(_), Some(origin)) => return origin.clone(),
+            (PixelRule::Transformers(_) | PixelRule::Timm(_), Some(origin)) => return origin.clone(),
             (PixelRule::OpenClip, Some(origin)) if origin.is_assumed() => return origin.clone(),
             (PixelRule::OpenClip, Some(_)) => "options say settings of open_clip, which go by its rule",
+            (PixelRule::Timm(_), None) => "the rule of timm, for as many patches as `clipway.json` states",
             (_, None) => "the rule of open_clip, by whose settings the preprocessing is stated",
         };
         Origin::Layout { why: why.to_owned() }

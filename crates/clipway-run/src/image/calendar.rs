@@ -32,7 +32,7 @@ pub struct DateTime {
 }
 
 impl DateTime {
-    /// The date that is so many seconds after 1970; `None` outside of the years 1 to 9999.
+    /// Converts seconds since 1970 to a date; `None` outside the years 1 to 9999.
     pub fn of_seconds(seconds: i64) -> Option<DateTime> {
         let (days, time) = (seconds.div_euclid(DAY) + BEFORE_1970, seconds.rem_euclid(DAY));
         let (era, day_of_era) = (days.div_euclid(ERA), days.rem_euclid(ERA));
