@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,3 +80,30 @@ def test_bad_input(place: pathlib.Path, tmp_path: pathlib.Path, model: clipway.M
     assert error.value.code == "unknown-format"
     with pytest.raises(ValueError, match="threads"):
         clipway.Index.open(place / "index", threads=0)
+
+
+SCRIPT_OF_FORK = """
+import os, sys, clipway, numpy
+index = clipway.Index.open(sys.argv[1], threads=2)
+query = numpy.ones(index.dims, numpy.float32)
+before = index.search(query)
+child = os.fork()
+if child == 0:
+    try:
+        index.search(query)
+    except clipway.ClipwayError as error:
+        good = error.code == "processor" and "index was opened before" in str(error) and "open the index" in error.hint
+        del index
+        os._exit(0 if good else 3)
+    os._exit(4)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert index.search(query) == before
+print("fine")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_is_told_so(place: pathlib.Path) -> None:
+    words = [sys.executable, "-W", "ignore", "-c", SCRIPT_OF_FORK, str(place / "index")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "fine", done.stderr

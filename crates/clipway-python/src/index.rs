@@ -1,7 +1,6 @@
 //! An index of images.
 
 use std::path::PathBuf;
-use std::process;
 
 use clipway_cli::library::{Answer, Found, OpenIndex};
 use numpy::ndarray::IxDyn;
@@ -12,33 +11,21 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::errors;
 use crate::model::{array2, contiguous};
+use crate::of_process::OfProcess;
 use crate::options::{options, word};
 use crate::threads::Threads;
 
 /// Features of images on disk, as `clipway index` makes them, as of the commit at which it was opened.
 #[pyclass(frozen, module = "clipway", name = "Index")]
 pub struct Index {
-    index: OpenIndex,
-    threads: Threads,
+    opened: OfProcess<Opened>,
     path: PathBuf,
-    /// The process that opened it.
-    process: u32,
 }
 
-impl Index {
-    /// Runs work on the index's threads without holding the interpreter.
-    ///
-    /// # Errors
-    /// A process forked after the index was opened.
-    fn run<R: Send>(&self, py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
-        if self.process != process::id() {
-            let message =
-                "the index was opened before this process was forked, and its threads do not exist here";
-            return Err(errors::error(py, "processor", message, Some("open the index in this process")));
-        }
-        py.detach(|| self.threads.run(work))
-            .map_err(|cause| errors::error(py, "threads", &format!("cannot start a thread: {cause}"), None))
-    }
+/// An index with the threads that search it.
+struct Opened {
+    index: OpenIndex,
+    threads: Threads,
 }
 
 #[pymethods]
@@ -58,7 +45,7 @@ impl Index {
         let index =
             py.detach(|| OpenIndex::open(&path, threads)).map_err(|error| errors::of_call(py, &error))?;
         let threads = Threads::new(index.processor().clone());
-        Ok(Index { index, threads, path, process: process::id() })
+        Ok(Index { opened: OfProcess::new(Opened { index, threads }, ["index", "opened", "open"]), path })
     }
 
     /// Finds the images whose features are nearest to a query.
@@ -78,7 +65,7 @@ impl Index {
         queries: &Bound<'py, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let width = self.index.width();
+        let width = self.opened.anywhere().index.width();
         let shape = format!("[{width}] or [queries, {width}]");
         let queries: PyReadonlyArray<'_, f32, IxDyn> = contiguous(queries, "float32", &shape)?;
         let found = queries.shape();
@@ -90,7 +77,8 @@ impl Index {
             return Ok(PyList::empty(py).into_any());
         }
         let values = queries.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?;
-        let answers = self.run(py, || self.index.search(values, given))?;
+        let Opened { index, threads } = self.opened.here(py)?;
+        let answers = threads.run(py, || index.search(values, given))?;
         let answers = answers.map_err(|error| errors::of_call(py, &error))?;
         let all = PyList::empty(py);
         for answer in answers {
@@ -105,43 +93,38 @@ impl Index {
 
     /// The features of rows, float32 `[rows, dims]`, each of length 1 but for rounding to f16.
     fn features<'py>(&self, py: Python<'py>, rows: Vec<u64>) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let read = || -> Result<Vec<f32>, _> {
-            let mut values = Vec::new();
-            for row in &rows {
-                values.extend(self.index.feature(*row)?);
-            }
-            Ok(values)
-        };
-        let values = self.run(py, read)?.map_err(|error| errors::of_call(py, &error))?;
-        array2(py, values, self.index.width())
+        let Opened { index, threads } = self.opened.here(py)?;
+        let read = || rows.iter().map(|row| index.feature(*row)).collect::<Result<Vec<_>, _>>();
+        let values = threads.run(py, read)?.map_err(|error| errors::of_call(py, &error))?;
+        array2(py, values.concat(), index.width())
     }
 
     /// Number of rows, with those that no file has any more.
     fn __len__(&self) -> usize {
-        usize::try_from(self.index.info().rows).unwrap_or(usize::MAX)
+        usize::try_from(self.opened.anywhere().index.info().rows).unwrap_or(usize::MAX)
     }
 
     /// Number of values in a feature.
     #[getter]
     fn dims(&self) -> usize {
-        self.index.width()
+        self.opened.anywhere().index.width()
     }
 
     /// The fingerprint of the space of its features, which a model for queries must have: `Model.fingerprint`.
     #[getter]
     fn fingerprint(&self) -> &str {
-        self.index.fingerprint()
+        self.opened.anywhere().index.fingerprint()
     }
 
     /// What it holds, as `clipway index info --json` prints it.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let info = serde_json::to_value(self.index.info());
+        let info = serde_json::to_value(self.opened.anywhere().index.info());
         errors::to_python(py, &info.map_err(|error| PyValueError::new_err(error.to_string()))?)
     }
 
     fn __repr__(&self) -> String {
-        let (rows, dims) = (self.__len__(), self.index.width());
+        let (rows, dims) = (self.__len__(), self.opened.anywhere().index.width());
         format!("<clipway.Index {:?}: {rows} rows, {dims} dims>", self.path)
     }
 }

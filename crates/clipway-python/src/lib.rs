@@ -8,6 +8,7 @@ mod errors;
 mod options;
 mod watched;
 mod threads;
+mod of_process;
 mod inputs;
 mod model;
 mod tokenizer;

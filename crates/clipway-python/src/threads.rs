@@ -3,7 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use clipway_run::engine::Processor;
+use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
+use crate::errors;
 
 /// Where a model's work runs. With several threads, calls share them. With one, each call that runs at a time has a thread
 /// of its own, so that as many calls as the program makes compute in parallel.
@@ -23,11 +26,16 @@ impl Threads {
         self.processor.threads()
     }
 
-    /// Runs work.
+    /// Runs work without holding the interpreter.
     ///
     /// # Errors
     /// A thread that cannot be started.
-    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, ThreadPoolBuildError> {
+    pub fn run<R: Send>(&self, py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
+        py.detach(|| self.detached(work))
+            .map_err(|cause| errors::error(py, "threads", &format!("cannot start a thread: {cause}"), None))
+    }
+
+    fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, ThreadPoolBuildError> {
         if self.count() > 1 {
             return Ok(self.processor.install(work));
         }

@@ -5,9 +5,6 @@ mod images;
 mod output;
 mod progress;
 
-use std::process;
-use std::sync::Arc;
-
 use clipway_cli::library::{LoadedModel, ModelOrigin, OptionValue, load};
 use clipway_model::config::PixelRule;
 use clipway_run::ClassifyError;
@@ -21,6 +18,7 @@ use serde_json::json;
 
 use crate::errors;
 use crate::inputs::{Images, texts};
+use crate::of_process::OfProcess;
 use crate::options::{options, word};
 use crate::threads::Threads;
 use crate::watched::watched;
@@ -40,7 +38,7 @@ pub use output::{array2, contiguous};
 ///     >>> images @ texts.T        # cosines, since rows have length 1
 #[pyclass(frozen, module = "clipway", name = "Model")]
 pub struct Model {
-    inner: Arc<Inner>,
+    inner: OfProcess<Inner>,
     /// The source and the options, for copies.
     source: Py<PyAny>,
     keywords: Py<PyDict>,
@@ -54,17 +52,6 @@ struct Inner {
     path: std::path::PathBuf,
     notes: Vec<String>,
     origin: ModelOrigin,
-    /// The process that loaded the model: its threads do not survive a fork.
-    process: u32,
-}
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        if self.inner.process != process::id() {
-            // The threads of a forked process are gone, and waiting for them would not end.
-            std::mem::forget(Arc::clone(&self.inner));
-        }
-    }
 }
 
 impl Model {
@@ -72,30 +59,17 @@ impl Model {
     ///
     /// # Errors
     /// A process forked after the model was loaded.
-    fn inner(&self, py: Python<'_>) -> PyResult<&Arc<Inner>> {
-        if self.inner.process == process::id() {
-            return Ok(&self.inner);
-        }
-        Err(errors::error(
-            py,
-            "processor",
-            "the model was loaded before this process was forked, and its threads do not exist here",
-            Some(
-                "load the model in this process, or start processes with `multiprocessing.get_context(\"spawn\")`",
-            ),
-        ))
+    fn inner(&self, py: Python<'_>) -> PyResult<&Inner> {
+        self.inner.here(py)
     }
 }
 
 impl Inner {
     /// Runs work on the model's threads without holding the interpreter.
     fn run<R: Send>(&self, py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
-        py.detach(|| self.threads.run(work))
-            .map_err(|cause| errors::error(py, "threads", &format!("cannot start a thread: {cause}"), None))
+        self.threads.run(py, work)
     }
-}
 
-impl Inner {
     /// Height and width that all images get.
     ///
     /// # Errors
@@ -299,33 +273,33 @@ impl Model {
     /// Number of values in a feature.
     #[getter]
     fn dims(&self) -> usize {
-        self.inner.clip.embed_dim()
+        self.inner.anywhere().clip.embed_dim()
     }
 
     /// Height and width of the image tower's input, in pixels; where images keep their proportions, those of a model that
     /// does not.
     #[getter]
     fn image_size(&self) -> (usize, usize) {
-        self.inner.clip.preprocess().size
+        self.inner.anywhere().clip.preprocess().size
     }
 
     /// Number of tokens in a row of `tokenize`. AttributeError if the text tower is not loaded.
     #[getter]
     fn context_length(&self) -> PyResult<usize> {
-        let input = self.inner.clip.text_input();
+        let input = self.inner.anywhere().clip.text_input();
         input.map(|[context, _]| context).map_err(|error| PyAttributeError::new_err(error.to_string()))
     }
 
     /// Factor that cosines are multiplied with before the softmax: the exponential of the stored value.
     #[getter]
     fn logit_scale(&self) -> f32 {
-        self.inner.clip.logit_scale()
+        self.inner.anywhere().clip.logit_scale()
     }
 
     /// Value added to the logits of models trained with the sigmoid loss; None for others.
     #[getter]
     fn logit_bias(&self) -> Option<f32> {
-        self.inner.clip.logit_bias()
+        self.inner.anywhere().clip.logit_bias()
     }
 
     /// Fingerprint of the space of the features: models with the same one give the same features. None for ONNX graphs.
@@ -340,13 +314,13 @@ impl Model {
     /// Number of threads that a call computes with.
     #[getter]
     fn threads(&self) -> usize {
-        self.inner.threads.count()
+        self.inner.anywhere().threads.count()
     }
 
     /// What was loaded: where from, both towers with what computes them, preprocessing, and notes on what was assumed.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let Inner { clip, path, notes, .. } = &*self.inner;
+        let Inner { clip, path, notes, .. } = self.inner.anywhere();
         let settings = clip.preprocess();
         let tokenizer = clip.tokenizer().ok().map(|tokenizer| json!(tokenizer.rules()));
         let described = json!({
@@ -373,7 +347,7 @@ impl Model {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let (source, Inner { clip, .. }) = (self.source.bind(py).repr()?, &*self.inner);
+        let (source, Inner { clip, .. }) = (self.source.bind(py).repr()?, self.inner.anywhere());
         let (height, width) = clip.preprocess().size;
         Ok(format!("<clipway.Model {source}: {} dims, {height} x {width} pixels>", clip.embed_dim()))
     }
@@ -405,9 +379,9 @@ impl Model {
         let is_path = std::path::Path::new(&name).exists();
         let source = if is_path { path.clone().into_os_string() } else { name };
         let threads = Threads::new(processor);
-        let inner = Inner { clip, threads, limits, path, notes, origin, process: process::id() };
+        let inner = Inner { clip, threads, limits, path, notes, origin };
         Ok(Model {
-            inner: Arc::new(inner),
+            inner: OfProcess::new(inner, ["model", "loaded", "load"]),
             source: source.into_pyobject(py)?.into_any().unbind(),
             keywords: keywords.clone().unbind(),
         })
