@@ -5,8 +5,9 @@
 One row per image: `path`, `embedding` (a fixed-size list of float32) and `error`, which is null where the image could be read;
 the embedding of an unreadable image is NaN, since pyarrow cannot read nulls of fixed-size lists back from Parquet.
 A run that was killed is started again with the same command: images whose rows are written are left out, so each has one row.
-Shards of WebDataset are the exception: Ray 2.60 cannot leave out rows of them once a checkpoint has some, and the run ends with an error.
-The checkpoint needs a folder of its own; with several machines, model, output and checkpoint lie where all of them see them.
+For folders and Parquet that is the work of Ray's checkpoint, which needs a folder of its own. Its filter refuses what is read from
+shards of WebDataset, so for these the paths in the output are left out. With several machines, model, output and checkpoint lie
+where all of them see them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pathlib
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as parquet
 import ray
 from ray.data.checkpoint import CheckpointConfig
 
@@ -39,7 +41,18 @@ class Embed:
         return pa.table({"path": batch["path"], "embedding": column, "error": pa.array(errors, pa.string())})
 
 
-def images(place: str, kind: str) -> Any:
+def done(out: str) -> set[str]:
+    """The paths in the output; files that a killed run left unfinished are removed."""
+    paths: set[str] = set()
+    for file in pathlib.Path(out).glob("**/*.parquet"):
+        try:
+            paths.update(parquet.read_table(file, columns=["path"])["path"].to_pylist())
+        except pa.ArrowInvalid:
+            file.unlink()
+    return paths
+
+
+def images(place: str, kind: str, out: str) -> Any:
     """A dataset with the columns `path`, which is unique, and `bytes`."""
     if kind == "folder":
         return ray.data.read_binary_files(place, include_paths=True)
@@ -50,7 +63,9 @@ def images(place: str, kind: str) -> Any:
         names = [name for name in ("jpg", "jpeg", "png", "webp") if sample.get(name) is not None]
         return {"path": sample["__key__"], "bytes": sample[names[0]] if names else b""}
 
-    return ray.data.read_webdataset(place, decoder=None).map(row)
+    left_out = ray.put(done(out))
+    samples = ray.data.read_webdataset(place, decoder=None)
+    return samples.filter(lambda sample: sample["__key__"] not in ray.get(left_out)).map(row)
 
 
 def place(text: str) -> str:
@@ -74,11 +89,11 @@ def main() -> None:
     # Reading, and the filter that a resumed run puts before it, need processors of their own: without them it waits forever.
     if processors < arguments.actors * arguments.threads + 3:
         raise SystemExit(f"Ray has {processors} processors; this needs {arguments.actors * arguments.threads + 3}")
-    context = ray.data.DataContext.get_current()
-    context.checkpoint_config = CheckpointConfig(
-        id_column="path", checkpoint_path=arguments.checkpoint, delete_checkpoint_on_success=False
-    )
-    embedded = images(arguments.images, arguments.kind).map_batches(
+    if arguments.kind != "webdataset":
+        ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig(
+            id_column="path", checkpoint_path=arguments.checkpoint, delete_checkpoint_on_success=False
+        )
+    embedded = images(arguments.images, arguments.kind, arguments.out).map_batches(
         Embed,
         fn_constructor_args=(arguments.model, arguments.threads),
         batch_size=64,
