@@ -1,6 +1,9 @@
 //! Requests to the server: heads, JSON bodies and multipart. The first byte chooses which.
 #![no_main]
 
+use std::sync::Arc;
+
+use clipway_fetch::Hosts;
 use clipway_fuzz::{bounded, check_message};
 use clipway_serve::head::{Body, check, check_start, end};
 use clipway_serve::parse::{
@@ -18,6 +21,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         image_bytes: 1024,
         names: vec!["m".to_owned()],
         width: 4,
+        image_hosts: Arc::new(Hosts::parse(&["images.example", "*.images.example", "http://plain.example:8080"]).unwrap()),
     };
     let inputs = bounded(rest.len(), || match kind % 7 {
         0 => {
@@ -44,6 +48,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
                 match input {
                     Input::Text(text) => assert!(text.len() <= limits.text_bytes),
                     Input::Image(bytes) => assert!(bytes.len() <= limits.image_bytes),
+                    Input::Remote(address) => check_origin(&address.origin()),
                 }
             }
         }
@@ -63,6 +68,16 @@ fn inputs_of(request: SearchRequest, limits: &ParseLimits) -> Vec<Input> {
     };
     assert!(request.terms.iter().all(|term| term.weight.is_finite()));
     request.terms.into_iter().filter_map(|term| input(term.what)).collect()
+}
+
+/// Only what is allowed above is fetched.
+fn check_origin(origin: &str) {
+    let name = origin.strip_prefix("https://");
+    let is_allowed = name.is_some_and(|name| {
+        let below = name.strip_suffix("images.example");
+        below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    });
+    assert!(is_allowed || origin == "http://plain.example:8080", "{origin}");
 }
 
 /// A head that is accepted whole was not refused early, however it arrives, and says one length only.

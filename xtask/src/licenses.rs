@@ -27,16 +27,21 @@ const PERMITTED: [&str; 14] = [
     "Zlib",
 ];
 
-/// Packages through which one crate of the repository uses the network, with that crate. `clipway-hub` reaches out and
-/// never listens; `clipway-serve` listens and never reaches out: its packages have no client switched on.
-const NETWORK: [(&str, &[&str]); 2] = [
+/// Packages through which crates of the repository use the network, with these crates. `clipway-hub` and `clipway-fetch`
+/// reach out and never listen; `clipway-serve` listens, and reaches out through `clipway-fetch` alone.
+const NETWORK: [(&str, &[&str]); 3] = [
     ("clipway-hub", &["rustls", "rustls-native-certs", "ureq"]),
+    (
+        "clipway-fetch",
+        &["hyper", "hyper-util", "mio", "rustls", "rustls-native-certs", "socket2", "tokio", "tokio-rustls"],
+    ),
     ("clipway-serve", &["hyper", "hyper-util", "mio", "socket2", "tokio"]),
 ];
 
-/// Features of these packages that make them a client.
-const CLIENTS: [(&str, &[&str]); 2] =
-    [("hyper", &["client"]), ("hyper-util", &["client", "client-legacy", "client-proxy", "client-pool"])];
+/// Features of these packages that make them a client of their own: one that resolves names, follows redirects, or reads
+/// proxies from the environment.
+const CLIENTS: [(&str, &[&str]); 1] =
+    [("hyper-util", &["client", "client-legacy", "client-proxy", "client-pool"])];
 
 /// Packages through which a program or its build could reach the network.
 const BANNED: [&str; 11] = [
@@ -152,10 +157,13 @@ fn problem(package: &Package, oldest: &str) -> Option<String> {
     if BANNED.contains(&name.as_str()) {
         return refuse("can reach the network".to_owned());
     }
-    for (owner, network) in NETWORK {
-        let may_use = name == owner || network.contains(&name.as_str());
-        if let Some(used) = uses.iter().find(|used| network.contains(&used.as_str()) && !may_use) {
-            return refuse(format!("uses `{used}`, which only `{owner}` may"));
+    for used in uses {
+        let users = NETWORK.iter().filter(|(_, network)| network.contains(&used.as_str()));
+        let users: Vec<_> = users.collect();
+        let may_use = |(owner, network): &&(&str, &[&str])| name == owner || network.contains(&name.as_str());
+        if !users.is_empty() && !users.iter().any(may_use) {
+            let owners: Vec<String> = users.iter().map(|(owner, _)| format!("`{owner}`")).collect();
+            return refuse(format!("uses `{used}`, which only {} may", owners.join(" and ")));
         }
     }
     let clients = CLIENTS.iter().filter(|(client, _)| client == name).flat_map(|(_, features)| *features);
@@ -293,7 +301,11 @@ mod tests {
             ("clipway-serve", "ureq", "", true),
             ("hyper-util", "tokio", "tokio", false),
             ("hyper", "tokio", "server", false),
-            ("hyper", "tokio", "client", true),
+            ("clipway-fetch", "tokio-rustls", "", false),
+            ("clipway-serve", "tokio-rustls", "", true),
+            ("clipway-serve", "rustls", "", true),
+            ("clipway-fetch", "ureq", "", true),
+            ("hyper", "tokio", "client", false),
             ("hyper-util", "hyper", "client-legacy", true),
         ] {
             let (uses, features_on) = (vec![used.to_owned()], vec![feature.to_owned()]);

@@ -74,6 +74,14 @@ pub struct LimitOptions {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     min_body_rate: Option<u64>,
 
+    /// Seconds to fetch an image, redirects included [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "allow_image_host")]
+    pub fetch_timeout: Option<Duration>,
+
+    /// Images that are fetched at a time; the rest waits [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), requires = "allow_image_host")]
+    pub max_fetches: Option<u32>,
+
     /// Seconds to finish accepted requests after an interrupt [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     drain: Option<Duration>,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clipway_fetch::{AddressError, FetchError};
 use clipway_formats::FormatError;
 use clipway_run::clip::ClipError;
 use clipway_run::image::ImageError;
@@ -72,6 +73,14 @@ pub enum RequestError {
     RemoteImage {
         /// Where it is.
         place: String,
+    },
+    /// The address of an image that is not allowed.
+    #[error("`{place}`: {reason}")]
+    ImageAddress {
+        /// Where it is.
+        place: String,
+        /// What is wrong with it.
+        reason: AddressError,
     },
     /// Inputs that the model refuses.
     #[error("{}", described(.0))]
@@ -157,6 +166,9 @@ pub enum InputCause {
     /// The engine has no features for it.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// An image that cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
 }
 
 impl InputError {
@@ -170,6 +182,7 @@ impl InputError {
     }
 }
 
+            InputCause::Fetch(error) => error.code(),
 fn described(errors: &[InputError]) -> String {
     match errors {
         [one] => one.to_string(),
@@ -198,6 +211,7 @@ impl RequestError {
             RequestError::NotReady(_) => "serve-not-ready",
             RequestError::Slow => "serve-slow",
             RequestError::Cut => "truncated",
+            RequestError::ImageAddress { reason, .. } => reason.code(),
             RequestError::Timeout(_) => "serve-timeout",
             RequestError::Unauthorized => "serve-unauthorized",
             RequestError::Host { .. } => "serve-host",
@@ -224,12 +238,14 @@ impl RequestError {
             RequestError::Inputs(errors) => match errors.first().map(|error| &error.cause) {
                 Some(InputCause::Engine(error)) => engine_status(error),
                 _ => 400,
+            | RequestError::ImageAddress { .. }
             },
             RequestError::Unauthorized => 401,
             RequestError::Host { .. } => 403,
             RequestError::Gallery(error) => error.status(),
             RequestError::UnknownModel { .. } | RequestError::NoIndex | RequestError::NoRoute(_) => 404,
             RequestError::Method(_) => 405,
+                Some(InputCause::Fetch(FetchError::NoRoom)) => 503,
             RequestError::Slow => 408,
             RequestError::TooLarge { .. } | RequestError::BodyTooLarge { .. } => 413,
             RequestError::Task(_) => 422,

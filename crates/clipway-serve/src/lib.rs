@@ -1,7 +1,8 @@
 //! Serves a CLIP model over HTTP: the APIs of OpenAI, text-embeddings-inference, Cohere and immich, zero-shot
 //! classification, search in an index of images, and a page for browsers.
 //!
-//! This is the only crate that listens, and it reaches out to nobody. A [`Server`] owns an [`engine::Engine`], a queue
+//! This is the only crate that listens. It reaches out to nobody by itself: `clipway-fetch` fetches images from hosts that
+//! the caller allows. A [`Server`] owns an [`engine::Engine`], a queue
 //! in front of the model that knows no HTTP; `http` keeps slow and malformed clients away before a request is
 //! understood; `parse` turns bodies into inputs; each file of `routes` speaks one service's language.
 

@@ -70,6 +70,8 @@ pub struct Metrics {
     request_seconds: Histogram,
     decode_seconds: Histogram,
     rejected: Mutex<BTreeMap<&'static str, u64>>,
+    fetches: Mutex<BTreeMap<&'static str, u64>>,
+    fetch_seconds: Histogram,
     connections: AtomicUsize,
     cancelled: AtomicU64,
     panics: AtomicU64,
@@ -83,6 +85,8 @@ impl Default for Metrics {
             request_seconds: Histogram::new(&SECONDS),
             decode_seconds: Histogram::new(&SECONDS),
             rejected: Mutex::default(),
+            fetches: Mutex::default(),
+            fetch_seconds: Histogram::new(&SECONDS),
             connections: AtomicUsize::new(0),
             cancelled: AtomicU64::new(0),
             panics: AtomicU64::new(0),
@@ -117,6 +121,12 @@ impl Metrics {
     /// Counts a request or connection that was refused to protect the server.
     pub fn rejected(&self, reason: &'static str) {
         *self.rejected.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    /// Counts a fetch of an image and its result: `fetched`, `cancelled`, or the code of an error.
+    pub fn fetched(&self, result: &'static str, time: Duration) {
+        *self.fetches.lock().unwrap_or_else(PoisonError::into_inner).entry(result).or_default() += 1;
+        self.fetch_seconds.add(time.as_secs_f64());
     }
 
     /// Counts a decoded image.
@@ -177,6 +187,12 @@ impl Metrics {
         self.request_seconds.write("clipway_request_seconds", "", &mut out);
         head(&mut out, "clipway_decode_seconds", "histogram", "Time to decode an image.");
         self.decode_seconds.write("clipway_decode_seconds", "", &mut out);
+        head(&mut out, "clipway_fetches_total", "counter", "Fetches of images by address.");
+        for (result, count) in &*self.fetches.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = writeln!(out, "clipway_fetches_total{{result=\"{result}\"}} {count}");
+        }
+        head(&mut out, "clipway_fetch_seconds", "histogram", "Time to fetch an image.");
+        self.fetch_seconds.write("clipway_fetch_seconds", "", &mut out);
         head(&mut out, "clipway_queue_items", "gauge", "Accepted inputs that are not done.");
         for (kind, count) in gauges.queue {
             let _ = writeln!(out, "clipway_queue_items{{kind=\"{}\"}} {count}", kind.name());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clipway_fetch::Fetcher;
 use clipway_run::clip::Clip;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -43,6 +44,8 @@ pub struct ServeOptions {
     pub hosts: Vec<String>,
     /// What the server says about its model.
     pub model: ModelInfo,
+    /// Fetches images by address from allowed hosts; without it, no image is fetched.
+    pub fetcher: Option<Fetcher>,
     /// The index that is searched; its features are of the model's space.
     pub gallery: Option<Arc<dyn Gallery>>,
     /// Takes each answered request.
@@ -117,7 +120,8 @@ impl Server {
     /// # Errors
     /// [`ServeError`].
     pub fn start(clip: Arc<Clip>, options: ServeOptions) -> Result<Server, ServeError> {
-        let ServeOptions { address, limits, keys, without_keys, hosts, model, gallery, log } = options;
+        let ServeOptions { address, limits, keys, without_keys, hosts, model, fetcher, gallery, log } =
+            options;
         if !address.ip().is_loopback() && !keys.are_needed() && !without_keys {
             return Err(ServeError::Unprotected { address });
         }
@@ -139,9 +143,11 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let (expire, expired) = watch::channel(false);
         let limits = Arc::new(limits);
+        let image_hosts = fetcher.as_ref().map(Fetcher::hosts).unwrap_or_default();
         let app = Arc::new(App {
-            parse: Arc::new(ParseLimits::of(&limits, &model.names, clip.embed_dim())),
+            parse: Arc::new(ParseLimits::of(&limits, &model.names, clip.embed_dim(), image_hosts)),
             page: Page::new(model.name()),
+            fetcher: fetcher.map(Arc::new),
             shelf: gallery.map(Shelf::new),
             hosts: Hosts::of(address.ip(), &hosts),
             ids: Ids::new(),

@@ -14,7 +14,7 @@ impl Source {
 
     /// Whether the file belongs to a published library.
     pub fn is_library(&self) -> bool {
-        const LIBRARIES: [&str; 5] = ["formats", "model", "kernels", "run", "hub"];
+        const LIBRARIES: [&str; 6] = ["formats", "model", "kernels", "run", "hub", "fetch"];
         !self.is_test()
             && LIBRARIES.iter().any(|name| self.path.starts_with(&format!("crates/clipway-{name}/src/")))
     }

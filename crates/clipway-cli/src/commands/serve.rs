@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use clipway_fetch::{FetchLimits, Fetcher, Hosts};
 use clipway_formats::shown_path;
 use clipway_model::input;
 use clipway_model::plan::Towers;
@@ -55,6 +56,11 @@ pub struct Serve {
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
 
+    /// A host from which images are fetched by their address: `NAME` by HTTPS on port 443, `*.NAME` for the names below it,
+    /// `NAME:PORT` for another port, `http://NAME` for plain HTTP; may be repeated [default: none, so that addresses are refused]
+    #[arg(long, value_name = "HOST")]
+    allow_image_host: Vec<String>,
+
     /// An index whose images `/v1/search` and the page find
     #[cfg(feature = "search")]
     #[arg(long, value_name = "DIR")]
@@ -98,6 +104,7 @@ impl Serve {
             hub::bring(source, Reads::Weights, ui)?;
         }
         let keys = self.keys()?;
+        let fetcher = self.fetcher()?;
         let Loaded { clip, fingerprint, gallery } = pool::processor(ui)?.install(|| self.load(ui))?;
         let model = self.model(fingerprint);
         let (said, logger) = (model.clone(), Logger::start());
@@ -108,6 +115,7 @@ impl Serve {
             without_keys: self.no_auth,
             hosts: self.allow_host,
             model,
+            fetcher,
             gallery,
             log: logger.log(self.log),
         };
@@ -177,6 +185,27 @@ impl Serve {
         })?;
         Keys::read(&text)
             .map_err(|error| Failure::no(error.code(), format!("`{}`: {error}", shown_path(path))))
+    }
+
+    /// What fetches images by address, if a host is allowed.
+    fn fetcher(&self) -> Result<Option<Fetcher>, Failure> {
+        if self.allow_image_host.is_empty() {
+            return Ok(None);
+        }
+        let hosts = Hosts::parse(&self.allow_image_host);
+        let hosts = hosts.map_err(|error| Failure::no(error.code(), error.to_string()))?;
+        let FetchLimits { time, at_once, .. } = FetchLimits::default();
+        let limits = FetchLimits {
+            bytes: self.limits().image_bytes as u64,
+            time: self.limits.fetch_timeout.unwrap_or(time),
+            at_once: self.limits.max_fetches.map_or(at_once, |count| count as usize),
+            ..FetchLimits::default()
+        };
+        let fetcher = Fetcher::system(hosts, limits).map_err(|error| {
+            Failure::could_not_run(error.code(), error.to_string())
+                .hint("install the system's root certificates, such as the package `ca-certificates`")
+        })?;
+        Ok(Some(fetcher))
     }
 
     fn limits(&self) -> Limits {

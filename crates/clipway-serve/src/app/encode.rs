@@ -1,14 +1,13 @@
 //! From inputs to features: prepared on a bounded pool, then queued.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clipway_run::clip::Clip;
 use clipway_run::encoder::normalize;
-use clipway_run::image::{DecodeLimits, ImageError, decode, to_pixels, transform};
 use tokio::sync::oneshot;
 
+use super::images::{Decoding, Images};
 use super::reply::{Reply, server_timing};
 use super::state::App;
 use crate::engine::{Encoded, EngineError, Held, Kind, Prepared, Wanted};
@@ -16,7 +15,7 @@ use crate::error::{InputCause, InputError, RequestError};
 use crate::parse::{Input, ParseLimits};
 
 /// The answer of the engine.
-type Answer = oneshot::Receiver<Result<Encoded, EngineError>>;
+pub(super) type Answer = oneshot::Receiver<Result<Encoded, EngineError>>;
 
 /// How to embed.
 #[derive(Clone, Copy)]
@@ -33,6 +32,9 @@ impl Default for How {
     }
 }
 
+/// Longest times of an input: preparing, waiting, the batch, and the fetch.
+pub(crate) type Times = [Duration; 4];
+
 /// Features of the inputs of a request.
 pub(crate) struct Features {
     /// Of each input, `[width]`, or why there is none.
@@ -43,8 +45,8 @@ pub(crate) struct Features {
     pub tokens: usize,
     /// Number of texts that were truncated.
     pub truncated: usize,
-    /// Longest times of an input: preparing, waiting, and the batch.
-    pub times: [Duration; 3],
+    /// Longest times of an input.
+    pub times: Times,
 }
 
 impl Features {
@@ -64,9 +66,10 @@ impl Features {
     }
 
     /// An answer with the times of these features, and how many texts were truncated.
-    pub fn stamp(times: [Duration; 3], truncated: usize, reply: Reply) -> Reply {
-        let [prepare, queue, infer] = times;
-        let timing = server_timing(&[("queue", queue), ("decode", prepare), ("infer", infer)]);
+    pub fn stamp(times: Times, truncated: usize, reply: Reply) -> Reply {
+        let [prepare, queue, infer, fetch] = times;
+        let all = [("fetch", fetch), ("queue", queue), ("decode", prepare), ("infer", infer)];
+        let timing = server_timing(if fetch.is_zero() { &all[1..] } else { &all });
         let reply = reply.with("server-timing", timing);
         match truncated {
             0 => reply,
@@ -77,8 +80,8 @@ impl Features {
 
 /// What the inputs of a request need to be accepted.
 fn wanted(inputs: &[Input], clip: &Clip) -> Wanted {
-    let images = inputs.iter().filter(|input| matches!(input, Input::Image(_))).count();
-    let texts = inputs.len() - images;
+    let texts = inputs.iter().filter(|input| matches!(input, Input::Text(_))).count();
+    let images = inputs.len() - texts;
     let bytes = images as u64 * pixel_bytes(clip) + texts as u64 * token_bytes(clip);
     Wanted { images, texts, bytes }
 }
@@ -93,18 +96,10 @@ fn token_bytes(clip: &Clip) -> u64 {
     clip.text_input().map_or(0, |[context, _]| 8 * context as u64)
 }
 
-/// An image that was decoded and queued.
-struct Decoded {
-    answer: Answer,
-    /// Width and height as stored.
-    size: [usize; 2],
-    time: Duration,
-}
-
 /// An input on its way.
 enum Underway {
-    /// An image that is decoded, with the place of its answer.
-    Image(oneshot::Receiver<Result<Decoded, InputCause>>),
+    /// An image that is fetched or decoded, with the place of its answer.
+    Image(Decoding),
     /// A text that was tokenized.
     Text(Result<Answer, InputCause>),
 }
@@ -134,18 +129,20 @@ impl App {
         mut held: Held,
     ) -> Result<Features, RequestError> {
         let started = Instant::now();
-        let (mut texts, mut images) = (Vec::new(), Vec::new());
+        let (mut texts, mut images) = (Vec::new(), Images::new(self));
         let count = inputs.len();
-        for (index, input) in inputs.into_iter().enumerate() {
-            match input {
-                Input::Text(text) => texts.push((index, text)),
-                Input::Image(bytes) => images.push((index, bytes)),
-            }
-        }
         let mut underway: Vec<(usize, Underway)> = Vec::with_capacity(count);
-        for (index, bytes) in images {
-            let place = held.take(Kind::Image, pixel_bytes(&self.clip));
-            underway.push((index, Underway::Image(self.decode(bytes, place))));
+        for (index, input) in inputs.into_iter().enumerate() {
+            let mut place = || held.take(Kind::Image, pixel_bytes(&self.clip));
+            let decoding = match input {
+                Input::Text(text) => {
+                    texts.push((index, text));
+                    continue;
+                }
+                Input::Image(bytes) => images.decode(bytes, place()),
+                Input::Remote(address) => images.fetch(address, place()),
+            };
+            underway.push((index, Underway::Image(decoding)));
         }
         let (mut tokens, mut truncated) = (0, 0);
         if !texts.is_empty() {
@@ -164,7 +161,7 @@ impl App {
             }
         }
         let prepared = if truncated + tokens > 0 { started.elapsed() } else { Duration::ZERO };
-        let mut times = [prepared, Duration::ZERO, Duration::ZERO];
+        let mut times = [prepared, Duration::ZERO, Duration::ZERO, Duration::ZERO];
         underway.sort_by_key(|(index, _)| *index);
         let (mut rows, mut sizes) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (index, one) in underway {
@@ -180,37 +177,6 @@ impl App {
             rows.push(row.map_err(|cause| InputError { index, cause }));
         }
         Ok(Features { rows, sizes, tokens, truncated, times })
-    }
-
-    /// Decodes an image on the pool and queues it there, unless its client is gone by then.
-    fn decode(&self, bytes: Vec<u8>, place: Held) -> oneshot::Receiver<Result<Decoded, InputCause>> {
-        let (done, underway) = oneshot::channel();
-        let (clip, engine, metrics) =
-            (Arc::clone(&self.clip), self.engine.clone(), Arc::clone(&self.metrics));
-        let limits = DecodeLimits { max_pixels: self.limits.max_pixels };
-        rayon::spawn(move || {
-            if done.is_closed() {
-                return metrics.cancelled(1);
-            }
-            let started = Instant::now();
-            let decoded = catch_unwind(AssertUnwindSafe(|| -> Result<_, ImageError> {
-                let image = decode(&bytes, &limits)?;
-                let mut pixels = vec![0.0; clip.pixel_values()];
-                to_pixels(&transform(&image, clip.preprocess())?, clip.preprocess(), &mut pixels)?;
-                Ok((pixels, [image.width, image.height]))
-            }));
-            let time = started.elapsed();
-            metrics.decoded(time);
-            let result = match decoded {
-                Ok(Ok((pixels, size))) => {
-                    Ok(Decoded { answer: engine.submit(Prepared::Pixels(pixels), place), size, time })
-                }
-                Ok(Err(error)) => Err(InputCause::Image(error)),
-                Err(_) => Err(InputCause::Engine(EngineError::Panicked)),
-            };
-            let _ = done.send(result);
-        });
-        underway
     }
 
     /// Runs something that takes longer than a poll may, on the bounded pool of the runtime.
@@ -229,13 +195,14 @@ impl App {
 async fn finished(
     underway: Underway,
     size: &mut Option<[usize; 2]>,
-    times: &mut [Duration; 3],
+    times: &mut Times,
 ) -> Result<Vec<f32>, InputCause> {
     let answer = match underway {
         Underway::Text(answer) => answer?,
         Underway::Image(decoding) => {
             let decoded = decoding.await.map_err(|_| EngineError::Stopped)??;
-            times[0] = times[0].max(decoded.time);
+            let [fetch, decode] = decoded.times;
+            (times[0], times[3]) = (times[0].max(decode), times[3].max(fetch));
             *size = Some(decoded.size);
             decoded.answer
         }

@@ -2,13 +2,14 @@
 
 mod body;
 mod encode;
+mod images;
 mod id;
 mod reply;
 mod shelf;
 mod state;
 
 pub(crate) use body::{check_length, read};
-pub(crate) use encode::{Features, How, pixel_bytes};
+pub(crate) use encode::{Features, How, Times, pixel_bytes};
 pub(crate) use id::Ids;
 pub(crate) use reply::{Reply, Style, inputs};
 pub(crate) use shelf::{SHELF_THREADS, Shelf, Work};

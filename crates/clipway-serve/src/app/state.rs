@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clipway_fetch::Fetcher;
 use clipway_run::clip::Clip;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{HeaderMap, Uri};
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub keys: Keys,
     pub hosts: Hosts,
     pub page: Page,
+    /// What fetches images by address, if any host is allowed.
+    pub fetcher: Option<Arc<Fetcher>>,
     /// The index, if there is one.
     pub shelf: Option<Shelf>,
     pub log: Log,

@@ -30,6 +30,11 @@ impl Held {
         Held { shared: Arc::clone(&self.shared), images, texts, bytes }
     }
 
+    /// A place of nothing in the same queue, which may grow.
+    pub fn empty(&self) -> Held {
+        Held { shared: Arc::clone(&self.shared), images: 0, texts: 0, bytes: 0 }
+    }
+
     /// Holds more bytes, as they arrive: what a client only announces takes no room.
     ///
     /// # Errors

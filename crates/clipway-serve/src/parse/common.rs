@@ -1,5 +1,8 @@
 //! What every request has in common: limits, inputs, names of models.
 
+use std::sync::Arc;
+
+use clipway_fetch::{Address, Hosts};
 use clipway_formats::{FormatError, Json, JsonCursor, JsonLimits, JsonValue, shown};
 
 use crate::error::RequestError;
@@ -22,13 +25,16 @@ pub struct ParseLimits {
     pub names: Vec<String>,
     /// Values of a feature.
     pub width: usize,
+    /// Hosts from which images are fetched.
+    pub image_hosts: Arc<Hosts>,
 }
 
 impl ParseLimits {
-    /// The limits of a server with a model of these names and this width.
-    pub fn of(limits: &Limits, names: &[String], width: usize) -> ParseLimits {
+    /// The limits of a server with a model of these names and this width, which fetches images from these hosts.
+    pub fn of(limits: &Limits, names: &[String], width: usize, image_hosts: Arc<Hosts>) -> ParseLimits {
         let &Limits { body_bytes, json_depth, inputs, text_bytes, image_bytes, .. } = limits;
-        ParseLimits { body_bytes, json_depth, inputs, text_bytes, image_bytes, names: names.to_vec(), width }
+        let names = names.to_vec();
+        ParseLimits { body_bytes, json_depth, inputs, text_bytes, image_bytes, names, width, image_hosts }
     }
 
     /// Parses a body.
@@ -96,6 +102,8 @@ pub enum Input {
     Text(String),
     /// The bytes of an image file.
     Image(Vec<u8>),
+    /// The address of an image, of an allowed host.
+    Remote(Address),
 }
 
 impl std::fmt::Debug for Input {
@@ -103,6 +111,7 @@ impl std::fmt::Debug for Input {
         match self {
             Input::Text(text) => write!(f, "Text({})", shown(text)),
             Input::Image(bytes) => write!(f, "Image({} bytes)", bytes.len()),
+            Input::Remote(address) => write!(f, "{address:?}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Images in JSON: data URIs, and base 64 alone.
+//! Images in JSON: data URIs, addresses of allowed hosts, and base 64 alone.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,10 +7,11 @@ use clipway_formats::JsonCursor;
 use super::common::{Input, ParseLimits, within};
 use crate::error::RequestError;
 
-/// An image from a string: `data:image/*;base64,…`, or base 64 alone where the route's own service takes that.
+/// An image from a string: `data:image/*;base64,…`, the address of an image of an allowed host, or base 64 alone where the
+/// route's own service takes that.
 ///
 /// # Errors
-/// The address of an image elsewhere, another kind of data URI, text that is not base 64, and an image over the limit.
+/// An address that is not allowed, another kind of data URI, text that is not base 64, and an image over the limit.
 pub(super) fn image(
     cursor: &JsonCursor<'_>,
     takes_bare: bool,
@@ -37,7 +38,7 @@ pub(super) fn image(
             digits
         }
         // No colon is in the alphabet of base 64.
-        _ if text.contains(':') || !takes_bare => return Err(RequestError::RemoteImage { place: place() }),
+        _ if text.contains(':') || !takes_bare => return remote(text, cursor.path(), limits),
         _ => text,
     };
     // The last four digits may stand for one byte.
@@ -48,6 +49,19 @@ pub(super) fn image(
         found: error.to_string(),
     })?;
     checked(bytes, cursor.path(), limits)
+}
+
+/// The address of an image elsewhere.
+fn remote(text: &str, place: &str, limits: &ParseLimits) -> Result<Input, RequestError> {
+    let place = place.to_owned();
+    match limits.image_hosts.is_empty() {
+        true => Err(RequestError::RemoteImage { place }),
+        false => limits
+            .image_hosts
+            .address(text)
+            .map(Input::Remote)
+            .map_err(|reason| RequestError::ImageAddress { place, reason }),
+    }
 }
 
 /// An image file, within its limit.

@@ -33,7 +33,7 @@ pub(super) async fn call(app: &App, call: Call) -> Result<Reply, RequestError> {
     let CohereRequest { inputs, float, base64, truncate } = app.parsed(body, parse_cohere).await?;
     let text = |input: &Input| match input {
         Input::Text(text) => Some(text.clone()),
-        Input::Image(_) => None,
+        Input::Image(_) | Input::Remote(_) => None,
     };
     let (texts, count): (Vec<String>, usize) = (inputs.iter().filter_map(text).collect(), inputs.len());
     let features = app.embed(inputs, How { truncate, ..How::default() }).await?;

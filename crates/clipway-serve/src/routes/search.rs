@@ -1,10 +1,8 @@
 //! `/v1/search`: the nearest images of the index to a sum of texts, images and rows.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
-use crate::app::{App, Call, Features, How, Reply, Work};
+use crate::app::{App, Call, Features, How, Reply, Times, Work};
 use crate::error::RequestError;
 use crate::gallery::{Gallery, GalleryFeature, GalleryTerm, Matches};
 use crate::parse::{SearchFor, SearchRequest, SearchTerm, parse_search};
@@ -34,7 +32,7 @@ pub(super) async fn call(app: &App, call: Call) -> Result<Reply, RequestError> {
         };
         known.push((what, weight));
     }
-    let (mut times, mut truncated, mut features) = ([Duration::ZERO; 3], 0, Vec::new());
+    let (mut times, mut truncated, mut features) = (Times::default(), 0, Vec::new());
     if !inputs.is_empty() {
         let encoded = app.embed(inputs, How::default()).await?;
         (times, truncated) = (encoded.times, encoded.truncated);

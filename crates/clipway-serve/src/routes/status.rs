@@ -65,6 +65,7 @@ pub(super) fn info(app: &App) -> Reply {
         "dimensions": app.clip.embed_dim(),
         "images": app.clip.has_image_tower(),
         "texts": app.clip.has_text_tower() && app.clip.has_tokenizer(),
+        "fetches_images": app.fetcher.is_some(),
         "index": app.shelf.as_ref().map(|shelf| json!({ "rows": shelf.gallery.rows() })),
         "verified": app.model.verified,
         "verification": app.model.verification,

@@ -36,6 +36,7 @@ fn requests_need_a_key_but_health_does_not() {
 #[test]
 fn an_address_that_others_reach_needs_keys() {
     let options = |keys: Keys, without_keys| ServeOptions {
+        fetcher: None,
         gallery: None,
         address: "0.0.0.0:0".parse().expect("an address"),
         limits: Limits::default(),

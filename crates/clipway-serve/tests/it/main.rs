@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods)]
 
+#[path = "../../../clipway-fetch/tests/lies/mod.rs"]
+mod lies;
 mod apis;
 mod classify;
 mod client;
@@ -10,6 +12,7 @@ mod guard;
 mod immich;
 mod limits;
 mod load;
+mod remote;
 mod scene;
 mod search;
 mod status;

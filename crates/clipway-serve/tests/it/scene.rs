@@ -114,6 +114,7 @@ impl Scene {
             keys: Keys::default(),
             without_keys: false,
             hosts: Vec::new(),
+            fetcher: None,
             gallery: None,
             model: ModelInfo::new(vec![NAME.to_owned(), "Emoji__demo".to_owned()], None, None),
             log: Box::new(move |answered| {
