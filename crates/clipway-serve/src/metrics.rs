@@ -49,8 +49,9 @@ impl Histogram {
     }
 }
 
-/// Histograms of one kind of input.
+/// What is counted for one kind of input.
 struct Lane {
+    accepted: AtomicU64,
     queue: Histogram,
     inference: Histogram,
     batch: Histogram,
@@ -59,7 +60,7 @@ struct Lane {
 impl Lane {
     fn new() -> Lane {
         let [queue, inference] = [(); 2].map(|()| Histogram::new(&SECONDS));
-        Lane { queue, inference, batch: Histogram::new(&ITEMS) }
+        Lane { accepted: AtomicU64::new(0), queue, inference, batch: Histogram::new(&ITEMS) }
     }
 }
 
@@ -134,6 +135,11 @@ impl Metrics {
         self.decode_seconds.add(time.as_secs_f64());
     }
 
+    /// Counts inputs that were accepted.
+    pub fn accepted(&self, kind: Kind, items: usize) {
+        self.lane(kind).accepted.fetch_add(items as u64, Ordering::Relaxed);
+    }
+
     /// Counts a batch.
     pub fn ran(&self, kind: Kind, items: usize, time: Duration) {
         self.lane(kind).inference.add(time.as_secs_f64());
@@ -193,6 +199,11 @@ impl Metrics {
         }
         head(&mut out, "clipway_fetch_seconds", "histogram", "Time to fetch an image.");
         self.fetch_seconds.write("clipway_fetch_seconds", "", &mut out);
+        head(&mut out, "clipway_accepted_items_total", "counter", "Accepted inputs.");
+        for kind in Kind::ALL {
+            let count = self.lane(kind).accepted.load(Ordering::Relaxed);
+            let _ = writeln!(out, "clipway_accepted_items_total{{kind=\"{}\"}} {count}", kind.name());
+        }
         head(&mut out, "clipway_queue_items", "gauge", "Accepted inputs that are not done.");
         for (kind, count) in gauges.queue {
             let _ = writeln!(out, "clipway_queue_items{{kind=\"{}\"}} {count}", kind.name());
@@ -204,7 +215,7 @@ impl Metrics {
         ] {
             head(&mut out, name, "histogram", help);
             for kind in Kind::ALL {
-                let Lane { queue, inference, batch } = self.lane(kind);
+                let Lane { queue, inference, batch, .. } = self.lane(kind);
                 let label = format!("kind=\"{}\"", kind.name());
                 [queue, inference, batch][which].write(name, &label, &mut out);
             }

@@ -202,6 +202,7 @@ impl Server {
                 in_time
             };
             let in_time = accept(door, answer, until).await;
+            let _ = tokio::time::timeout(LAST, closed(&metrics)).await;
             engine.stop();
             // What is left belongs to clients that are gone.
             let _ = tokio::time::timeout(LAST, engine.ended()).await;

@@ -54,15 +54,13 @@ impl Server {
         stream
     }
 
-    /// Number of texts that were accepted: those that ran, and those that wait.
+    /// Number of texts that were accepted.
     fn accepted(&self) -> f64 {
         let metrics =
             answer(self.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
-        let value = |name: &str| -> f64 {
-            let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-            line.expect("a metric").trim().parse().expect("a number")
-        };
-        value("clipway_batch_items_sum{kind=\"text\"}") + value("clipway_queue_items{kind=\"text\"}")
+        let name = "clipway_accepted_items_total{kind=\"text\"}";
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.expect("a metric").trim().parse().expect("a number")
     }
 
     /// Sends a signal, and returns the exit status and stderr.

@@ -66,6 +66,10 @@ impl<'a> Images<'a> {
             let (decoder, turns) = (Decoder::of(self.app), Arc::clone(&self.turns));
             self.fetching.spawn(async move {
                 let Ok(_turn) = turns.acquire_owned().await else { return };
+                // The turn may be that of another fetch of a request that is gone.
+                if done.is_closed() {
+                    return;
+                }
                 let mut room = place.empty();
                 let mut fetch =
                     Fetch { metrics: &decoder.metrics, started: Instant::now(), result: "cancelled" };

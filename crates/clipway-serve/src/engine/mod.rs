@@ -101,6 +101,9 @@ impl Engine {
             return Err(Refused::Full { unit: "inputs", found, limit });
         }
         state.hold_bytes(bytes, limits.queue_bytes)?;
+        for (kind, count) in [(Kind::Image, images), (Kind::Text, texts)] {
+            self.shared.metrics.accepted(kind, count);
+        }
         state.images.admitted += images;
         state.texts.admitted += texts;
         drop(state);

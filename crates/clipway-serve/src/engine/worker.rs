@@ -81,18 +81,23 @@ fn run(shared: &Shared, kind: Kind, batch: Vec<Item>) -> bool {
     let inputs: Vec<&Prepared> = batch.iter().map(|item| &item.input).collect();
     let results = catch_unwind(AssertUnwindSafe(|| encode(&*shared.model, &inputs)));
     let time = started.elapsed();
-    shared.metrics.ran(kind, batch.len(), time);
     let is_sound = results.is_ok();
     if is_sound {
         shared.lock().measured(kind, batch.len(), time);
     }
     let results = results.unwrap_or_else(|_| batch.iter().map(|_| Err(EngineError::Panicked)).collect());
-    for (item, result) in batch.into_iter().zip(results) {
-        let queued = started.duration_since(item.queued);
+    let mut answers = Vec::with_capacity(batch.len());
+    for (Item { reply, queued, held, .. }, result) in batch.into_iter().zip(results) {
+        let queued = started.duration_since(queued);
         shared.metrics.queued(kind, queued);
         // The place is free before the client can ask again.
-        drop(item.held);
-        let _ = item.reply.send(result.map(|features| Encoded { features, queued, inference: time }));
+        drop(held);
+        answers.push((reply, result.map(|features| Encoded { features, queued, inference: time })));
+    }
+    // No input counts as waiting and as done, and all count as done before their answers are there.
+    shared.metrics.ran(kind, answers.len(), time);
+    for (reply, answer) in answers {
+        let _ = reply.send(answer);
     }
     is_sound
 }

@@ -22,6 +22,10 @@ use super::places::{Place, Places};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 
+/// Time for which a connection between two requests is still read when the server stops: a request that was sent by then gets
+/// an answer, instead of a connection that closes.
+const PARTING: Duration = Duration::from_millis(100);
+
 /// Most fields of a head.
 const FIELDS: usize = 64;
 
@@ -45,25 +49,40 @@ where
 {
     let places = Arc::new(Places::default());
     tokio::pin!(until);
-    loop {
+    let result = loop {
         let accepted = tokio::select! {
-            result = &mut until => return result,
+            result = &mut until => break result,
             accepted = door.listener.accept() => accepted,
         };
-        let Ok((stream, address)) = accepted else {
-            door.metrics.rejected("accept");
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        match places.take(address.ip(), &door.limits, &door.metrics) {
+        match accepted {
+            Ok((stream, address)) => door.let_in(stream, address, &places, answer.clone()),
+            Err(_) => {
+                door.metrics.rejected("accept");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    };
+    // Closing the door would reset those that stand before it.
+    while let Ok(Ok((stream, address))) = tokio::time::timeout(Duration::ZERO, door.listener.accept()).await {
+        door.let_in(stream, address, &places, answer.clone());
+    }
+    result
+}
+
+impl Door {
+    /// Serves a connection if there is room for it.
+    fn let_in<A, F>(&self, stream: TcpStream, address: SocketAddr, places: &Arc<Places>, answer: A)
+    where
+        A: Fn(SocketAddr, Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    {
+        match places.take(address.ip(), &self.limits, &self.metrics) {
             Ok(place) => {
-                let limits = Arc::clone(&door.limits);
-                let connection =
-                    Connection { stream, address, limits, stopping: door.stopping.clone(), place };
-                tokio::spawn(connection.serve(answer.clone()));
+                let (limits, stopping) = (Arc::clone(&self.limits), self.stopping.clone());
+                tokio::spawn(Connection { stream, address, limits, stopping, place }.serve(answer));
             }
             Err(reason) => {
-                door.metrics.rejected(reason);
+                self.metrics.rejected(reason);
                 turn_away(stream);
             }
         }
@@ -125,12 +144,14 @@ impl Connection {
                 std::future::pending::<()>().await;
             }
         };
-        tokio::select! {
-            _ = connection.as_mut() => {}
-            () = stop => {
-                connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
-            }
+        let is_over = tokio::select! {
+            biased;
+            _ = connection.as_mut() => true,
+            () = stop => tokio::time::timeout(PARTING, connection.as_mut()).await.is_ok(),
+        };
+        if !is_over {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
         }
         drop(place);
     }

@@ -152,10 +152,7 @@ fn what_was_accepted_is_answered_when_the_server_stops() {
             connection
         })
         .collect();
-    wait_for(|| {
-        scene.metric("clipway_queue_items{kind=\"image\"}") >= 30.0
-            || scene.metric("clipway_batch_items_sum{kind=\"image\"}") >= 34.0
-    });
+    wait_for(|| scene.metric("clipway_accepted_items_total{kind=\"image\"}") == 64.0);
     scene.stopper().stop();
     // New work is refused, and a probe sees why.
     let mut probe = scene.connect();
@@ -169,6 +166,30 @@ fn what_was_accepted_is_answered_when_the_server_stops() {
     }
     assert!(late.is_closed_within(Duration::from_secs(5)));
     assert!(scene.stop());
+}
+
+#[test]
+fn what_was_sent_before_the_server_stops_gets_an_answer() {
+    let scene = Scene::new();
+    let idle = || {
+        let mut connection = scene.connect();
+        connection.send(request("GET", "/livez", &[], b""));
+        connection.read().expect("an answer").with_status(200);
+        connection
+    };
+    let mut connections: Vec<_> = (0..40).map(|_| idle()).collect();
+    for connection in &mut connections {
+        connection.send(post("/embed", &json!({ "inputs": "lion" })));
+    }
+    scene.stopper().stop();
+    let mut statuses = Vec::new();
+    for mut connection in connections {
+        let answer = connection.read().expect("an answer, and no closed connection");
+        assert!([200, 503].contains(&answer.status), "{}", answer.status);
+        statuses.push(answer.status);
+        assert!(connection.is_closed_within(Duration::from_secs(5)));
+    }
+    assert!(scene.stop(), "{statuses:?}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn what_happens_is_counted_and_logged() {
     assert_eq!(scene.metric(&format!("clipway_requests_total{{{route},code=\"200\"}}")), 2.0);
     assert_eq!(scene.metric(&format!("clipway_requests_total{{{route},code=\"405\"}}")), 1.0);
     assert_eq!(scene.metric("clipway_batch_items_sum{kind=\"text\"}"), 4.0);
+    assert_eq!(scene.metric("clipway_accepted_items_total{kind=\"text\"}"), 4.0);
     assert_eq!(scene.metric("clipway_queue_items{kind=\"text\"}"), 0.0);
     let info = format!("clipway_model_info{{name=\"{NAME}\",fingerprint=\"\",dims=\"128\"}}");
     assert_eq!(scene.metric(&info), 1.0);
