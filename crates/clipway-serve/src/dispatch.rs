@@ -117,7 +117,7 @@ impl App {
 
     /// Reads the body, if there is room for it and no need to turn the request away at once.
     async fn read(&self, route: &Route, id: &str, request: Request<Incoming>) -> Result<Call, RequestError> {
-        app::check_length(&request, &self.limits)?;
+        app::check_announced(&request, &self.limits)?;
         let mut held = match route.patient {
             // This client does not try again, so it waits here. Its one input is accepted before its body.
             true => {

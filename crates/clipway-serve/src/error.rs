@@ -108,6 +108,12 @@ pub enum RequestError {
     /// The body arrives too slowly.
     #[error("the body arrives too slowly")]
     Slow,
+    /// The body is chunked, and its chunks are not as HTTP has them.
+    #[error("the chunks of the body are malformed")]
+    Chunks,
+    /// The body is compressed.
+    #[error("the body has a Content-Encoding, which this server does not undo")]
+    Encoded,
     /// The connection broke while the body arrived.
     #[error("the body ended early")]
     Cut,
@@ -160,15 +166,15 @@ pub enum InputCause {
     /// An image that cannot be decoded.
     #[error(transparent)]
     Image(ImageError),
+    /// An image that cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// A text that cannot be tokenized, or a model without that tower.
     #[error(transparent)]
     Clip(std::sync::Arc<ClipError>),
     /// The engine has no features for it.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// An image that cannot be fetched.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
 }
 
 impl InputError {
@@ -176,13 +182,13 @@ impl InputError {
     pub fn code(&self) -> &'static str {
         match &self.cause {
             InputCause::Image(error) => error.code(),
+            InputCause::Fetch(error) => error.code(),
             InputCause::Clip(error) => error.code(),
             InputCause::Engine(error) => error.code(),
         }
     }
 }
 
-            InputCause::Fetch(error) => error.code(),
 fn described(errors: &[InputError]) -> String {
     match errors {
         [one] => one.to_string(),
@@ -197,21 +203,21 @@ impl RequestError {
         match self {
             RequestError::Json(error) => error.code.name(),
             RequestError::BadValue { .. } | RequestError::Template(_) => "bad-value",
-            RequestError::Unsupported { .. } => "unsupported",
+            RequestError::Unsupported { .. } | RequestError::Encoded => "unsupported",
             RequestError::Missing(_) => "missing",
             RequestError::UnknownModel { .. } => "unknown-model",
             RequestError::TooLarge { .. }
             | RequestError::BodyTooLarge { .. }
             | RequestError::TooLong { .. } => "too-large",
-            RequestError::Multipart(_) => "malformed",
+            RequestError::Multipart(_) | RequestError::Chunks => "malformed",
             RequestError::RemoteImage { .. } => "serve-remote-image",
+            RequestError::ImageAddress { reason, .. } => reason.code(),
             RequestError::Inputs(errors) => errors.first().map_or("internal", InputError::code),
             RequestError::Refused(error) => error.code(),
             RequestError::Engine(error) => error.code(),
             RequestError::NotReady(_) => "serve-not-ready",
             RequestError::Slow => "serve-slow",
             RequestError::Cut => "truncated",
-            RequestError::ImageAddress { reason, .. } => reason.code(),
             RequestError::Timeout(_) => "serve-timeout",
             RequestError::Unauthorized => "serve-unauthorized",
             RequestError::Host { .. } => "serve-host",
@@ -232,22 +238,24 @@ impl RequestError {
             | RequestError::Missing(_)
             | RequestError::Multipart(_)
             | RequestError::RemoteImage { .. }
+            | RequestError::ImageAddress { .. }
             | RequestError::Template(_)
             | RequestError::TooLong { .. }
+            | RequestError::Chunks
             | RequestError::Cut => 400,
             RequestError::Inputs(errors) => match errors.first().map(|error| &error.cause) {
                 Some(InputCause::Engine(error)) => engine_status(error),
+                Some(InputCause::Fetch(FetchError::NoRoom)) => 503,
                 _ => 400,
-            | RequestError::ImageAddress { .. }
             },
             RequestError::Unauthorized => 401,
             RequestError::Host { .. } => 403,
             RequestError::Gallery(error) => error.status(),
             RequestError::UnknownModel { .. } | RequestError::NoIndex | RequestError::NoRoute(_) => 404,
             RequestError::Method(_) => 405,
-                Some(InputCause::Fetch(FetchError::NoRoom)) => 503,
             RequestError::Slow => 408,
             RequestError::TooLarge { .. } | RequestError::BodyTooLarge { .. } => 413,
+            RequestError::Encoded => 415,
             RequestError::Task(_) => 422,
             RequestError::Refused(Refused::Wait { .. }) => 429,
             RequestError::Engine(error) => engine_status(error),

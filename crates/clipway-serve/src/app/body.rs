@@ -1,21 +1,27 @@
 //! Reads bodies: within their size, and not slower than the slowest allowed client.
 
+use std::error::Error as _;
+use std::io;
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
+use hyper::header::CONTENT_ENCODING;
 
 use crate::engine::Held;
 use crate::error::RequestError;
 use crate::limits::Limits;
 
-/// Refuses a body whose length is over the limit, before it is read.
+/// Refuses a body that is compressed, or whose length is over the limit, before it is read.
 ///
 /// # Errors
-/// [`RequestError::BodyTooLarge`].
-pub(crate) fn check_length(request: &Request<Incoming>, limits: &Limits) -> Result<(), RequestError> {
+/// [`RequestError::Encoded`] and [`RequestError::BodyTooLarge`].
+pub(crate) fn check_announced(request: &Request<Incoming>, limits: &Limits) -> Result<(), RequestError> {
     let limit = limits.body_bytes;
+    if request.headers().get_all(CONTENT_ENCODING).iter().any(|value| value != "identity") {
+        return Err(RequestError::Encoded);
+    }
     match request.body().size_hint().exact() {
         Some(length) if length > limit as u64 => Err(RequestError::BodyTooLarge { limit }),
         _ => Ok(()),
@@ -41,7 +47,7 @@ pub(crate) async fn read(
         let frame = match tokio::time::timeout(left, body.frame()).await {
             Err(_) => return Err(RequestError::Slow),
             Ok(None) => return Ok(bytes),
-            Ok(Some(frame)) => frame.map_err(|_| RequestError::Cut)?,
+            Ok(Some(frame)) => frame.map_err(|error| broken(&error))?,
         };
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limits.body_bytes {
@@ -49,5 +55,14 @@ pub(crate) async fn read(
         }
         held.grow(data.len() as u64)?;
         bytes.extend_from_slice(&data);
+    }
+}
+
+/// Why no more of a body can be read.
+fn broken(error: &hyper::Error) -> RequestError {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match cause {
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => RequestError::Chunks,
+        _ => RequestError::Cut,
     }
 }

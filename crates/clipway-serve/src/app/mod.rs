@@ -8,7 +8,7 @@ mod reply;
 mod shelf;
 mod state;
 
-pub(crate) use body::{check_length, read};
+pub(crate) use body::{check_announced, read};
 pub(crate) use encode::{Features, How, Times, pixel_bytes};
 pub(crate) use id::Ids;
 pub(crate) use reply::{Reply, Style, inputs};

@@ -95,12 +95,10 @@ impl Style {
             }
             Style::Tei => {
                 let kind = match status {
-                    400 => "Validation",
-                    413 | 422 => "Validation",
                     429 => "Overloaded",
                     503 => "Unhealthy",
                     500.. => "Backend",
-                    _ => "Empty",
+                    _ => "Validation",
                 };
                 // Its own statuses for what it does not take and for a failed model.
                 status = match status {

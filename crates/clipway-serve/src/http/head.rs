@@ -90,8 +90,8 @@ pub fn check_start(bytes: &[u8], searched: usize) -> Result<(), HeadError> {
 pub fn check(head: &[u8]) -> Result<Body, HeadError> {
     let text = head.strip_suffix(b"\r\n\r\n").ok_or(bad("the head does not end with an empty line"))?;
     let mut lines = Lines(Some(text));
-    let is_old = check_request_line(lines.next().unwrap_or_default())?;
-    let (mut length, mut chunked, mut hosts) = (None, false, 0);
+    let (target, is_old) = request_line(lines.next().unwrap_or_default())?;
+    let (mut length, mut chunked, mut hosts, mut host) = (None, false, 0, &b""[..]);
     for line in lines {
         let (name, value) = field(line)?;
         if name.eq_ignore_ascii_case(b"content-length") {
@@ -105,10 +105,11 @@ pub fn check(head: &[u8]) -> Result<Body, HeadError> {
             }
             chunked = true;
         } else if name.eq_ignore_ascii_case(b"host") {
-            hosts += 1;
+            (hosts, host) = (hosts + 1, value);
         }
     }
     match (length, chunked) {
+        _ if !is_own(target, host) => Err(bad("the target is neither a path nor an address of the Host")),
         _ if hosts > 1 || (hosts == 0 && !is_old) => Err(bad("there is not exactly one Host")),
         (Some(_), true) => Err(bad("there are both Content-Length and Transfer-Encoding")),
         (None, true) if is_old => Err(bad("HTTP/1.0 has no Transfer-Encoding")),
@@ -135,8 +136,18 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// `METHOD SP TARGET SP HTTP/1.1`, with single spaces; whether the version is 1.0.
-fn check_request_line(line: &[u8]) -> Result<bool, HeadError> {
+/// Whether a target is a path or `*`, or an address with what `Host` says: else one reader goes by the one and another by the
+/// other.
+fn is_own(target: &[u8], host: &[u8]) -> bool {
+    if target.starts_with(b"/") || target == b"*" {
+        return true;
+    }
+    let rest = target.strip_prefix(b"http://").and_then(|rest| rest.strip_prefix(host));
+    !host.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// `METHOD SP TARGET SP HTTP/1.1`, with single spaces; the target, and whether the version is 1.0.
+fn request_line(line: &[u8]) -> Result<(&[u8], bool), HeadError> {
     let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let [method, target, version] = parts[..] else {
         return Err(bad("the first line is not a method, a target and a version"));
@@ -148,8 +159,8 @@ fn check_request_line(line: &[u8]) -> Result<bool, HeadError> {
         return Err(bad("the target has characters that no target has"));
     }
     match version {
-        b"HTTP/1.1" => Ok(false),
-        b"HTTP/1.0" => Ok(true),
+        b"HTTP/1.1" => Ok((target, false)),
+        b"HTTP/1.0" => Ok((target, true)),
         _ => Err(HeadError { status: 505, cause: "the version is not HTTP/1.1" }),
     }
 }
@@ -196,6 +207,7 @@ mod tests {
         assert_eq!(checked("Content-Length: 12\r\n"), Ok(Body::Length(12)));
         assert_eq!(checked("Transfer-Encoding: Chunked\r\n"), Ok(Body::Chunked));
         assert_eq!(check(b"GET / HTTP/1.0\r\n\r\n"), Ok(Body::Length(0)));
+        assert_eq!(check(b"GET http://a:1/x HTTP/1.1\r\nHost: a:1\r\n\r\n"), Ok(Body::Length(0)));
     }
 
     #[test]
@@ -229,6 +241,12 @@ mod tests {
             "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
             "get / HTTP/1.1\r\nHost: a\r\n\r\n",
             "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http://ab/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http://x@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET file:///a HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http:/// HTTP/1.1\r\nHost:\r\n\r\n",
             "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n",
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
         ] {

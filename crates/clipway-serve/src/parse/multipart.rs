@@ -26,11 +26,10 @@ pub(super) struct Part<'a> {
 /// The boundary that a `Content-Type` names.
 pub(super) fn boundary(content_type: &str) -> Result<&str, RequestError> {
     let wrong = RequestError::Multipart("the Content-Type is not `multipart/form-data` with a boundary");
-    let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let Some((kind, parameters)) = parameters(content_type) else { return Err(wrong) };
     let mut found = None;
-    for parameter in parameters.split(';') {
-        let Some((name, value)) = parameter.trim().split_once('=') else { continue };
-        if name.eq_ignore_ascii_case("boundary") && found.replace(value.trim_matches('"')).is_some() {
+    for (name, value) in parameters {
+        if name.eq_ignore_ascii_case("boundary") && found.replace(value).is_some() {
             return Err(wrong);
         }
     }
@@ -39,7 +38,7 @@ pub(super) fn boundary(content_type: &str) -> Result<&str, RequestError> {
             && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
     };
     match found.filter(is_good) {
-        Some(found) if kind.trim().eq_ignore_ascii_case("multipart/form-data") => Ok(found),
+        Some(found) if kind.eq_ignore_ascii_case("multipart/form-data") => Ok(found),
         _ => Err(wrong),
     }
 }
@@ -83,20 +82,53 @@ fn name(head: &[u8]) -> Result<String, RequestError> {
     let mut found = None;
     for line in head.split("\r\n") {
         let Some((field, value)) = line.split_once(':') else { return Err(wrong) };
+        if field.eq_ignore_ascii_case("content-transfer-encoding") && !is_plain(value.trim()) {
+            return Err(RequestError::Multipart("a part has a Content-Transfer-Encoding"));
+        }
         if !field.eq_ignore_ascii_case("content-disposition") {
             continue;
         }
-        let mut parameters = value.split(';').map(str::trim);
-        if found.is_some() || !parameters.next().is_some_and(|kind| kind.eq_ignore_ascii_case("form-data")) {
+        let Some((kind, parameters)) = parameters(value) else { return Err(wrong) };
+        if found.is_some() || !kind.eq_ignore_ascii_case("form-data") {
             return Err(wrong);
         }
-        let mut names = parameters.filter_map(|parameter| parameter.strip_prefix("name="));
-        found = names.next().map(|name| name.trim_matches('"').to_owned());
-        if names.next().is_some() {
-            return Err(wrong);
+        for (name, value) in parameters {
+            if name.eq_ignore_ascii_case("name") && found.replace(value.to_owned()).is_some() {
+                return Err(wrong);
+            }
         }
     }
     found.filter(|name| !name.is_empty()).ok_or(wrong)
+}
+
+/// Whether the bytes of a part are as they are: RFC 7578 knows no other encoding.
+fn is_plain(encoding: &str) -> bool {
+    ["7bit", "8bit", "binary"].iter().any(|plain| encoding.eq_ignore_ascii_case(plain))
+}
+
+/// `KIND; NAME=VALUE; NAME="VALUE"`. A value in quotes may have semicolons; one with a quote or a backslash in it is refused, since
+/// readers escape them in different ways.
+fn parameters(text: &str) -> Option<(&str, Vec<(&str, &str)>)> {
+    let (kind, mut rest) = text.split_once(';').unwrap_or((text, ""));
+    let mut found = Vec::new();
+    while !rest.trim().is_empty() {
+        let (name, after) = rest.split_once('=')?;
+        let (value, next) = match after.strip_prefix('"') {
+            Some(quoted) => {
+                let (value, next) = quoted.split_once('"')?;
+                let next = next.trim_start();
+                (value, if next.is_empty() { next } else { next.strip_prefix(';')? })
+            }
+            None => after.split_once(';').unwrap_or((after, "")),
+        };
+        let (name, value) = (name.trim(), if after.starts_with('"') { value } else { value.trim() });
+        if name.contains([';', '"', ' ']) || value.contains(['"', '\\']) {
+            return None;
+        }
+        found.push((name, value));
+        rest = next;
+    }
+    Some((kind.trim(), found))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -127,6 +159,15 @@ mod tests {
         let names: Vec<(&str, &[u8])> = found.iter().map(|part| (part.name.as_str(), part.bytes)).collect();
         assert_eq!(names, [("entries", &b"{}"[..]), ("image", b"\r\n--a\r\n")]);
         assert_eq!(boundary("multipart/form-data; boundary=\"b c\"").unwrap(), "b c");
+        assert_eq!(boundary("Multipart/Form-Data;Charset=utf-8; Boundary=\"b;c\"").unwrap(), "b;c");
+        for (disposition, expected) in [
+            ("form-data; NAME=\"text\"", "text"),
+            ("form-data; name=text; filename=\"a; name=entries\"", "text"),
+            ("form-data; filename=\"a; name=entries\" ; name=\"text\"", "text"),
+            ("form-data; name=\"text\"; filename*=UTF-8''x", "text"),
+        ] {
+            assert_eq!(name(format!("Content-Disposition: {disposition}").as_bytes()).unwrap(), expected);
+        }
     }
 
     #[test]
@@ -139,13 +180,21 @@ mod tests {
             ("; name=\"image\"", ""),
             ("\r\n\r\n{}", "\r\n{}"),
             ("--b\r\nContent", "x--b\r\nContent"),
+            ("filename=\"blob\"", "filename=\"a\\\"; name=\"entries\""),
+            ("; name=\"image\"; filename=\"blob\"", "; filename=\"a; name=image\""),
+            ("Content-Type: image/png", "Content-Transfer-Encoding: base64"),
         ] {
             let body = GOOD.replacen(from, to, 1);
             assert!(parts(body.as_bytes(), "b").is_err(), "{body}");
         }
-        for kind in
-            ["multipart/form-data", "multipart/mixed; boundary=b", "multipart/form-data; boundary=", "b"]
-        {
+        for kind in [
+            "multipart/form-data",
+            "multipart/mixed; boundary=b",
+            "multipart/form-data; boundary=",
+            "b",
+            "multipart/form-data; boundary=b\"",
+            "multipart/form-data; boundary=\"b",
+        ] {
             assert!(boundary(kind).is_err(), "{kind}");
         }
     }

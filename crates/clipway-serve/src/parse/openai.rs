@@ -120,7 +120,10 @@ fn jina(item: &JsonCursor<'_>, limits: &ParseLimits) -> Result<Input, RequestErr
     match (optional(item, "text")?, optional(item, "image")?) {
         (Some(text), None) => limits.text(text.path(), text.string()?),
         (None, Some(cursor)) => image(&cursor, true, limits),
-        _ => Err(not_one_of(item, "an object with `text` or `image`")),
+        (None, None) => Err(RequestError::Missing(format!("`{}` has no `text` or `image`", item.path()))),
+        (Some(_), Some(image)) => {
+            Err(unsupported(image.path(), "an embedding of a text and an image together"))
+        }
     }
 }
 

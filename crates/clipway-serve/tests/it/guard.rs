@@ -167,3 +167,53 @@ fn slow_clients_are_sent_away_in_time() {
     assert!(idle.is_closed_within(Duration::from_secs(3)));
     scene.get("/readyz").with_status(200);
 }
+
+/// The status and code of an answer, whosever shape it has.
+fn told(answer: &crate::client::Answer) -> (u16, String) {
+    let json = answer.json();
+    let code = json["code"].as_str().or_else(|| json["error"]["code"].as_str()).unwrap_or_default();
+    (answer.status, code.to_owned())
+}
+
+#[test]
+fn bodies_that_are_encoded_or_badly_chunked_are_refused_as_what_they_are() {
+    let scene = Scene::new();
+    let body = br#"{"inputs":"lion"}"#;
+    let with = |encoding| scene.raw(request("POST", "/embed", &[("Content-Encoding", encoding)], body));
+    assert_eq!(told(&with("gzip")), (415, "unsupported".to_owned()));
+    assert_eq!(told(&with("identity, br")), (415, "unsupported".to_owned()));
+    with("identity").with_status(200);
+    let chunked = |chunks: &str| {
+        let mut connection = scene.connect();
+        connection.send("POST /embed HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+        connection.send(chunks);
+        let answer = connection.read().expect("an answer");
+        assert!(connection.is_closed_within(Duration::from_secs(5)), "{chunks:.40}");
+        answer
+    };
+    let good = "11;name=value\r\n{\"inputs\":\"lion\"}\r\n0\r\nX-Trailer: y\r\n\r\n";
+    chunked(good).with_status(200);
+    for bad in [
+        "zz\r\n{}\r\n0\r\n\r\n",
+        "-1\r\n{}\r\n0\r\n\r\n",
+        " 11\r\n{\"inputs\":\"lion\"}\r\n0\r\n\r\n",
+        "11\n{\"inputs\":\"lion\"}\n0\n\n",
+        "ffffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+        "11\r\n{\"inputs\":\"lion\"}xx0\r\n\r\n",
+        &format!("11;{}\r\n{{\"inputs\":\"lion\"}}\r\n0\r\n\r\n", "x".repeat(100_000)),
+        &format!("11\r\n{{\"inputs\":\"lion\"}}\r\n0\r\n{}\r\n", "X: y\r\n".repeat(20_000)),
+    ] {
+        assert_eq!(told(&chunked(bad)), (422, "malformed".to_owned()), "{bad:.40}");
+    }
+}
+
+#[test]
+fn a_target_is_a_path_or_an_address_of_its_host() {
+    let scene = Scene::new();
+    let ask = |target: &str| scene.raw(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    ask("http://localhost/ping").with_status(200);
+    for target in ["http://evil.example/ping", "http://localhost.evil.example/ping", "localhost:80", "ping"] {
+        let answer = ask(target).with_status(400);
+        assert_eq!(answer.json()["error"]["code"], "serve-bad-head", "{target}");
+    }
+}
