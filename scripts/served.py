@@ -19,8 +19,8 @@ def data_uri(path: pathlib.Path) -> str:
 class Served:
     """A server that runs within a `with`, and is ended by SIGTERM. `status` is its exit status then."""
 
-    def __init__(self, clipway: str, *options: str):
-        self.command = [clipway, "serve", *MODEL, "--name", NAME, "--listen", "127.0.0.1:0", "--json", "--log", "off", *options]
+    def __init__(self, clipway: str, *options: str, source: list[str] = MODEL, name: str = NAME):
+        self.command = [clipway, "serve", *source, "--name", name, "--listen", "127.0.0.1:0", "--json", "--log", "off", *options]
         self.status: int | None = None
 
     def __enter__(self) -> "Served":

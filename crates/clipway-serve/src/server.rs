@@ -146,7 +146,7 @@ impl Server {
         let image_hosts = fetcher.as_ref().map(Fetcher::hosts).unwrap_or_default();
         let app = Arc::new(App {
             parse: Arc::new(ParseLimits::of(&limits, &model.names, clip.embed_dim(), image_hosts)),
-            page: Page::new(model.name()),
+            page: Page::new(),
             fetcher: fetcher.map(Arc::new),
             shelf: gallery.map(Shelf::new),
             hosts: Hosts::of(address.ip(), &hosts),

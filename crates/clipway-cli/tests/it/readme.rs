@@ -28,6 +28,9 @@ fn the_readme_shows_what_the_commands_print() {
     ];
     let scene = Scene::new();
     printed.extend(lines(&scene.normalized(&scene.run(&classify).ended(0).stdout)));
+    scene.run(&["index", "EMOJI/pictures", "--model", "EXPORTED", "--index", "photos.index"]).ended(0);
+    let search = ["search", "--index", "photos.index", "a lion", "--limit", "3"];
+    printed.extend(lines(&scene.normalized(&scene.run(&search).ended(0).stdout)));
     let readme = read("../../README.md".to_owned());
     let shown = readme.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
     let shown: Vec<String> =

@@ -20,12 +20,9 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// The page of a model.
-    pub fn new(model: &str) -> Page {
-        let html = HTML
-            .replace("{{style}}", STYLE)
-            .replace("{{script}}", SCRIPT)
-            .replace("{{model}}", &escaped(model));
+    /// The page, which asks the server for the name of its model.
+    pub fn new() -> Page {
+        let html = HTML.replace("{{style}}", STYLE).replace("{{script}}", SCRIPT);
         let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
         let policy = format!(
             "default-src 'none'; img-src 'self' blob: data:; style-src 'sha256-{}'; script-src 'sha256-{}'; \
@@ -36,8 +33,4 @@ impl Page {
         let openapi = OPENAPI.replace("{{version}}", env!("CARGO_PKG_VERSION"));
         Page { html, policy, openapi }
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -18,9 +18,15 @@ const headers = () => (key ? { authorization: `Bearer ${key}` } : {});
 const labels = () => [...new Set($("labels").value.split("\n").map((line) => line.trim()).filter(Boolean))];
 const template = () => $("template").value || "{}";
 
+function named(model = "") {
+  $("model").textContent = model;
+  document.title = model ? `${model} · clipway` : "clipway";
+}
+
 async function connect() {
   try {
     const ready = await fetch("/readyz");
+    if (ready.ok) named((await ready.json()).model.names[0]);
     const info = await fetch("/info", { headers: headers() });
     $("key-form").hidden = info.status !== 401;
     if (info.status === 401) return say("state", key ? "This key is not accepted." : "This server needs an API key.", true);
@@ -150,7 +156,7 @@ function command() {
     ? ["--labels-file", "labels.txt"]
     : ["--labels", quoted(words.join(","))];
   const files = chosen.map((image) => quoted(image.name));
-  return ["clipway", "classify", quoted(document.querySelector(".model").textContent), ...files, ...list, "--template", quoted(template())].join(" ");
+  return ["clipway", "classify", quoted($("model").textContent), ...files, ...list, "--template", quoted(template())].join(" ");
 }
 
 function curl() {

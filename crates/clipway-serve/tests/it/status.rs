@@ -51,7 +51,8 @@ fn browsers_get_a_page_that_may_run_nothing_else() {
     let scene = Scene::new();
     let page = scene.raw(request("GET", "/", &[("Accept", "text/html,*/*")], b"")).with_status(200);
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    assert!(page.text().contains(NAME));
+    assert!(!page.text().contains(NAME) && !page.text().contains("{{"));
+    assert_eq!(scene.get("/readyz").json()["model"]["names"][0], NAME);
     for outside in ["http://", "https://", "//cdn", "@import", " style=", " onclick="] {
         assert!(!page.text().contains(outside), "{outside}");
     }
