@@ -1,7 +1,8 @@
 """Checks `clipway serve` with the clients that people use: OpenAI's and Cohere's SDKs, and immich's own requests.
 
 Starts a server with the demo model on a free port. Vectors must equal those of `clipway embed --normalize`. immich's requests are
-made by Node's `fetch` and `FormData`, as its server makes them (`check_serve_immich.mjs`). Also compares the
+made by Node's `fetch` and `FormData`, as its server makes them (`check_serve_immich.mjs`). What is not installed is skipped, and a line
+says so. Also compares the
 throughput of 32 clients of one image each with `clipway embed`, if `--throughput` is given.
 
     pip install openai cohere numpy
@@ -9,8 +10,10 @@ throughput of 32 clients of one image each with `clipway embed`, if `--throughpu
 """
 
 import argparse
+import importlib.util
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,6 +56,17 @@ def expected(clipway: str) -> tuple[np.ndarray, np.ndarray]:
     rows = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     vectors = [row["features"] for row in rows]
     return np.array(vectors[: len(IMAGES)]), np.array(vectors[len(IMAGES) :])
+
+
+def has(what: str, is_there: bool) -> bool:
+    """Says what is skipped."""
+    if not is_there:
+        print(f"skipped: {what}, which is not installed")
+    return is_there
+
+
+def has_package(name: str) -> bool:
+    return has(f"the Python package `{name}`", importlib.util.find_spec(name) is not None)
 
 
 def openai_sdk(base: str, images: np.ndarray, texts: np.ndarray) -> None:
@@ -153,10 +167,13 @@ def main() -> int:
     arguments = parser.parse_args()
     images, texts = expected(arguments.clipway)
     with Served(arguments.clipway) as server:
-        openai_sdk(server.base, images, texts)
-        cohere_sdk(server.base, images, texts)
+        if has_package("openai"):
+            openai_sdk(server.base, images, texts)
+        if has_package("cohere"):
+            cohere_sdk(server.base, images, texts)
         tei(server.base, texts)
-        immich(server.base, images, texts)
+        if has("Node for immich's requests", shutil.which("node") is not None):
+            immich(server.base, images, texts)
         if arguments.throughput:
             throughput(server.base, arguments.clipway, arguments.throughput)
     hold("SIGTERM ends the server", server.status == 0, f"exit status {server.status}")
