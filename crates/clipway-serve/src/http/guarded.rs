@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,6 +30,8 @@ enum Expected {
     Head { searched: usize },
     /// This many bytes of a body.
     Body { left: u64 },
+    /// Nothing: the head was refused while the answer to the request before it is under way.
+    Refused(HeadError),
     /// Chunks. The connection ends with this request.
     Chunks,
     /// The head was refused; this is what is left of the answer.
@@ -44,10 +46,14 @@ pub(super) struct Guarded {
     buffer: Vec<u8>,
     ready: usize,
     expected: Expected,
+    /// Whether an empty line came before the head. Some clients send one after a body, and one is forgiven (RFC 9112).
+    is_late: bool,
     deadline: Pin<Box<Sleep>>,
     write_deadline: Option<Pin<Box<Sleep>>>,
     /// Whether everything that was written was passed on to the system.
     is_flushed: bool,
+    /// Who waits to refuse a head until the answer before it is written.
+    refuser: Option<Waker>,
     /// Until when the client may read the last answer, once the connection is closed for writing.
     linger: Option<Pin<Box<Sleep>>>,
     /// Whether a request is being answered.
@@ -65,9 +71,11 @@ impl Guarded {
             buffer: Vec::new(),
             ready: 0,
             expected,
+            is_late: false,
             deadline,
             write_deadline: None,
             is_flushed: true,
+            refuser: None,
             linger: None,
             answering,
         }
@@ -87,6 +95,19 @@ impl Guarded {
 
     /// Looks at the buffer, where a head is expected.
     fn look(&mut self, searched: usize) -> Result<(), HeadError> {
+        match &self.buffer[..] {
+            b"\r" if !self.is_late => {
+                self.expected = Expected::Head { searched: 1 };
+                return Ok(());
+            }
+            [b'\r', b'\n', ..] if !self.is_late => {
+                self.buffer.drain(..2);
+                self.is_late = true;
+                self.expected = Expected::Head { searched: 0 };
+                return Ok(());
+            }
+            _ => {}
+        }
         let found = head::end(&self.buffer, searched);
         // What follows the head may be anything.
         let there = found.unwrap_or(self.buffer.len());
@@ -121,16 +142,16 @@ impl Guarded {
     /// Starts to wait for the next head.
     fn expect_head(&mut self) {
         self.expected = Expected::Head { searched: 0 };
+        self.is_late = false;
         self.deadline.as_mut().reset(Instant::now() + self.limits.idle_time);
     }
 
-    /// Starts to send a refusal, unless an answer is not whole yet: then only the end of the connection is left.
-    fn refuse(&mut self, error: &HeadError) -> io::Result<()> {
-        if self.answering.load(Ordering::SeqCst) || !self.is_flushed {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, error.cause));
-        }
-        self.expected = Expected::Refusing { answer: error.answer(), sent: 0 };
-        Ok(())
+    /// Starts to send a refusal, as soon as the answer before it is whole.
+    fn refuse(&mut self, error: HeadError) {
+        self.expected = match self.answering.load(Ordering::SeqCst) || !self.is_flushed {
+            true => Expected::Refused(error),
+            false => Expected::Refusing { answer: error.answer(), sent: 0 },
+        };
     }
 
     /// Reads more of a head into the buffer.
@@ -161,7 +182,8 @@ impl Guarded {
                     return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
                 }
                 let error = HeadError { status: 408, cause: "the head did not arrive in time" };
-                Poll::Ready(self.refuse(&error))
+                self.refuse(error);
+                Poll::Ready(Ok(()))
             }
         }
     }
@@ -216,7 +238,7 @@ impl AsyncRead for Guarded {
                     if this.buffer.len() > searched {
                         match this.look(searched) {
                             Ok(()) => continue,
-                            Err(error) => this.refuse(&error)?,
+                            Err(error) => this.refuse(error),
                         }
                         continue;
                     }
@@ -228,6 +250,14 @@ impl AsyncRead for Guarded {
                         }
                         Err(error) => return Poll::Ready(Err(error)),
                     }
+                }
+                Expected::Refused(_) if this.answering.load(Ordering::SeqCst) || !this.is_flushed => {
+                    this.refuser = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+                Expected::Refused(error) => {
+                    let error = error.clone();
+                    this.refuse(error);
                 }
                 Expected::Body { left: 0 } => this.expect_head(),
                 Expected::Body { left } => {
@@ -280,6 +310,13 @@ impl AsyncWrite for Guarded {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(context);
         this.is_flushed |= result.is_ready();
+        // While the answer is computed there is nothing to wake for.
+        if this.is_flushed
+            && !this.answering.load(Ordering::SeqCst)
+            && let Some(refuser) = this.refuser.take()
+        {
+            refuser.wake();
+        }
         this.written(context, result)
     }
 

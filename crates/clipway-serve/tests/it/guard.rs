@@ -118,6 +118,41 @@ fn connections_are_kept_and_requests_may_be_pipelined() {
 }
 
 #[test]
+fn what_follows_a_request_does_not_destroy_its_answer() {
+    let scene = Scene::new();
+    // A body without its length, an empty line after a body, and nonsense.
+    for rest in ["{\"inputs\":\"lion\"}", "\r\n", "\r\n\r\n", "nonsense\r\n\r\n", "GET /\n"] {
+        for close in ["", "Connection: close\r\n"] {
+            let mut connection = scene.connect();
+            connection.send(format!(
+                "POST /embed HTTP/1.1\r\nHost: localhost\r\n{close}Content-Length: 17\r\n\r\n{{\"inputs\":\"lion\"}}{rest}"
+            ));
+            let answer =
+                connection.read().unwrap_or_else(|| panic!("no answer before {rest:?}")).with_status(200);
+            assert!(answer.json().is_array());
+            if close.is_empty() && rest != "\r\n" {
+                let refused =
+                    connection.read().unwrap_or_else(|| panic!("no refusal of {rest:?}")).with_status(400);
+                assert_eq!(refused.json()["error"]["code"], "serve-bad-head");
+            }
+            assert_eq!(
+                connection.is_closed_within(Duration::from_secs(2)),
+                rest != "\r\n" || !close.is_empty()
+            );
+        }
+    }
+    // One empty line before a head is forgiven, in whatever pieces it comes.
+    let mut connection = scene.connect();
+    for piece in ["\r", "\n", "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n\r\n"] {
+        connection.send(piece);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    connection.read().expect("an answer").with_status(200);
+    connection.send(request("GET", "/ping", &[], b""));
+    connection.read().expect("an answer").with_status(200);
+}
+
+#[test]
 fn slow_clients_are_sent_away_in_time() {
     let scene = Scene::limited(|limits| {
         limits.head_time = Duration::from_millis(300);
