@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -34,6 +35,11 @@ class Served:
         self.base = json.loads(text)["address"]
         self.port = int(self.base.rsplit(":", 1)[1])
         return self
+
+    def processor(self) -> float:
+        """Processor time of the server in seconds (Linux)."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def __exit__(self, *_) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-//! One request and its answer, on a connection that is there.
+//! One request and its answer, on a connection which exists already.
 
 use std::pin::pin;
 

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 /// Names that are looked up at a time, each on a thread of its own: the system's resolver blocks, and may do so for long.
 const LOOKUPS: usize = 8;
 
-/// Something that is there later.
+/// A result that comes later.
 pub type Later<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
 /// Resolves names and opens connections.

@@ -123,6 +123,27 @@ fn a_signal_under_load_loses_no_request() {
 }
 
 #[test]
+fn images_by_address_are_fetched_from_allowed_hosts_that_are_public() {
+    let server = Server::start(&["--log", "off", "--allow-image-host", "http://localhost:1"]);
+    for (address, expected) in [
+        ("http://localhost:1/image.png", "not public"),
+        ("http://localhost/image.png", "are not fetched"),
+        ("http://127.0.0.1:1/image.png", "no IP address"),
+    ] {
+        let body = json!({ "model": "demo", "modality": "image", "input": address }).to_string();
+        let length = body.len();
+        let text = answer(server.send(format!(
+            "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        )));
+        assert!(
+            text.starts_with("HTTP/1.1 400 ") && text.contains("serve-remote-image"),
+            "{address}: {text}"
+        );
+        assert!(text.contains(expected), "{address}: {text}");
+    }
+}
+
+#[test]
 fn a_log_that_nobody_reads_holds_up_nothing() {
     let server = Server::start(&["--log", "json"]);
     let probe = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -154,6 +175,17 @@ fn what_cannot_be_served_is_refused_with_a_hint() {
         open.stderr.contains("[serve-unprotected]") && open.stderr.contains("--api-key-file"),
         "{open:?}"
     );
+    for host in
+        ["127.0.0.1", "*.example", "https://images.example/a", "ftp://images.example", "bücher.example"]
+    {
+        let refused = serve(&["--allow-image-host", host]).ended(1);
+        assert!(
+            refused.stderr.contains("expected a name") && refused.stderr.contains("[bad-value]"),
+            "{refused:?}"
+        );
+    }
+    let alone = serve(&["--fetch-timeout", "5"]).ended(2);
+    assert!(alone.stderr.contains("--allow-image-host"), "{alone:?}");
     std::fs::write(scene.path("short"), "short\n").expect("a file");
     let short = serve(&["--api-key-file", "short"]).ended(1);
     assert!(short.stderr.contains("line 1") && short.stderr.contains("[bad-value]"), "{short:?}");
