@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy
 import coverage_modern_bert
+import coverage_modern_text
 import coverage_naflex
 import coverage_open_clip
 import open_clip
@@ -322,7 +323,7 @@ def main():
         # Of real size it is among the kinds of NaFlex; adapters and texts have none.
         others = ("Siglip2Model", "vocab.txt", *ADAPTERS)
         checks = [(name, run) for name, run in checks if name not in others]
-    for name, run in (coverage_naflex.KINDS | coverage_modern_bert.KINDS).items():
+    for name, run in (coverage_naflex.KINDS | coverage_modern_bert.KINDS | coverage_modern_text.KINDS).items():
         checks.append((name, lambda clipway, name, place, run=run: run(clipway, name, place, images(place, False), arguments.real)))
     if not arguments.fast and not arguments.real:
         checks += [(name, in_own_names) for name in ("PE-Core-T-16-384", "EVA02-B-16")]

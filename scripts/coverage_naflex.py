@@ -225,12 +225,14 @@ def drawn_images(place, count):
     return paths
 
 
-def native(clipway, name, what, place, source, paths, wanted, most, *options):
-    """The features of a source whose images keep their proportions, and of its export to clipway's own folder."""
+def native(clipway, name, what, place, source, paths, wanted, most, *options, is_asked=True):
+    """The features of a source whose images keep their proportions, and of its export to clipway's own folder. The number of patches
+    is asked for, or the source's processor states it."""
     problems = []
     wanted = {"image_features": wanted}
-    limited = ["--max-patches", str(most), *options]
-    problems += compared(f"{name}, {what}, {len(paths)} images, {most} patches", wanted, images_of(clipway, place, source, paths, *limited))
+    limited = ["--max-patches", str(most), *options] if is_asked else options
+    said = f"{most} patches" if is_asked else f"{most} patches by its processor"
+    problems += compared(f"{name}, {what}, {len(paths)} images, {said}", wanted, images_of(clipway, place, source, paths, *limited))
     out = exported(clipway, place, source, "--to", "clipway", *limited)
     return problems + compared(f"{name}, {what}, its export", wanted, images_of(clipway, place, out, paths))
 
@@ -254,6 +256,9 @@ def native_siglip2(clipway, name, place, paths, real=False):
             with torch.no_grad():
                 found.append(check_coverage.vector(model.get_image_features(**pixels)))
         problems += native(clipway, name, "Siglip2Model", place, place / "source", paths, torch.cat(found), most)
+        processor(max_num_patches=most).save_pretrained(place / "source")
+        problems += native(clipway, name, "Siglip2Model", place, place / "source", paths, torch.cat(found), most, is_asked=False)
+        processor(max_num_patches=model.config.vision_config.num_patches).save_pretrained(place / "source")
     return problems
 
 

@@ -3,7 +3,7 @@
 
     python scripts/make_architecture_goldens.py crates/clipway-testing/data/architectures
 
-Needs torch, transformers 5 and open_clip 3.3.0, and no network. Weights and images are a formula of their names (see
+Needs torch, transformers 5 and open_clip 3.3.0 (of its main branch, the cases that only that has), and no network. Weights and images are a formula of their names (see
 crates/clipway-testing/src/formula.rs), so a golden holds only token ids and outputs: in f32, and in f64 as `..._f64`.
 Goldens of full-size models have the same form.
 """
@@ -188,6 +188,17 @@ CASES = {
         {},
         CUSTOM,
     ),
+    "timm_naflex_gated": (
+        naflex("base_patch16_map", "map", "linear", 40, [4, 4], swiglu_mlp=True, mlp_ratio=2.7, attn_pool_mlp_ratio=4.0),
+        {},
+        CUSTOM,
+    ),
+    "timm_naflex_gated_without_bias": (
+        naflex("so150m2_patch16_reg1_gap", "avg", "none", 32, [4, 4], swiglu_mlp=True),
+        {},
+        {"embed_dim": 36},
+    ),
+    "timm_naflex_gated_map": (naflex("so150m2_patch16_reg1_map", "map", None, 32, [4, 4], swiglu_mlp=True), {}, CUSTOM),
     "timm_naflex_max": (naflex("so150m2_patch16_reg1_map", "max", None, 40, [4, 4]), {}, CUSTOM),
     "timm_naflex_mean_of_map": (naflex("base_patch16_map", "avg", None, 40, [4, 4], reg_tokens=0), {}, CUSTOM),
     "timm_naflex_mean_and_max": (naflex("so150m2_patch16_reg1_gap", "avgmax", "mlp", 40, [4, 4]), {}, CUSTOM),
@@ -230,6 +241,39 @@ CASES = {
     "resnet": (RESNET, {}, {}),
     "resnet_odd": ({**RESNET, "image_size": 100, "layers": [2, 1, 1, 2], "width": 6, "head_width": 24}, {}, {"embed_dim": 20}),
 }
+
+
+# Towers that open_clip has since 3.3.0: these goldens are written if the script runs with its main branch
+# (`PYTHONPATH=CHECKOUT/src`), and only these.
+MODERN = {"text_arch": "modern", "pad_id": 5, "bos_id": 6, "eos_id": 7}
+EVERYTHING = {
+    "value_residual": True, "attn_gated": True, "qk_norm": True, "pre_norm": True, "norm_placement": "sandwich", "ls_init_value": 0.5,
+    "reg_tokens": 3, "attention_bias": True, "mlp_bias": True, "proj_bias": True,
+}
+OF_MAIN = {
+    "moderntext": ({}, {**MODERN, "mlp_ratio": 2.6666667, "attn_gated": True}, {}),
+    "moderntext_map": (
+        {}, {**MODERN, "attention_mode": "bidirectional", "pool_type": "map", "qk_norm": True, "norm_eps": 1e-5, "attn_gated": True}, {},
+    ),
+    "moderntext_mean": (
+        {}, {**MODERN, "pool_type": "mean", "mlp_type": "relu2", "attention_mode": "bidirectional", "reg_tokens": 2, "layers": 3}, {},
+    ),
+    "moderntext_layernorm": (
+        {},
+        {**MODERN, "norm_type": "layernorm", "norm_eps": 1e-2, "qk_norm": True, "mlp_type": "mlp", "pos_embed": "none", "mlp_bias": True,
+         "pool_type": "argmax", "width": 36, "heads": 6},
+        {},
+    ),
+    "moderntext_everything": (
+        {}, {**MODERN, **EVERYTHING, "attention_mode": "bidirectional", "pool_type": "map", "rope_temperature": 50.0, "layers": 3}, {},
+    ),
+    "moderntext_everything_causal": (
+        {}, {**MODERN, **EVERYTHING, "pool_type": "eos", "gate_bias": False, "layers": 3}, {},
+    ),
+    "moderntext_causal_map": ({}, {**MODERN, "pool_type": "map", "proj_type": "none", "value_residual": True}, {"embed_dim": 32}),
+    "moderntext_bidirectional_eos": ({}, {**MODERN, "attention_mode": "bidirectional", "reg_tokens": 1, "gate_bias": True, "attn_gated": True}, {}),
+}
+IS_MAIN = hasattr(open_clip, "ModernTextTransformer")
 
 # Images of a case, if not two. In a deep trunk with layer scales near 1, the arguments of a squeeze-excite's gates are
 # sums of thousands, and PyTorch's own error, which bounds ours, varies tenfold from image to image.
@@ -408,7 +452,7 @@ def text_model_of(text_cfg):
 
 
 def make_tokens(text_cfg):
-    """Returns four texts: of several lengths, one without end token, one without padding; where a text model hides
+    """Returns four texts: of several lengths, one without end token, one without padding; where a text tower hides
     padding, one also has padding inside and at the start."""
     length, vocabulary = text_cfg["context_length"], text_cfg["vocab_size"]
     pad, end = text_cfg.get("pad_id", 0), text_cfg.get("eos_id", vocabulary - 1)
@@ -421,7 +465,7 @@ def make_tokens(text_cfg):
         tokens[row, :words] = torch.from_numpy(ids.astype(np.int64))
         if words < length:
             tokens[row, words] = end
-    if text_model is not None:
+    if text_model is not None or text_cfg.get("text_arch") == "modern":
         inside = tokens[2].clone()
         inside[[0, 3, 4, length - 2]] = pad
         tokens = torch.cat([tokens, inside[None]])
@@ -442,7 +486,8 @@ def build(config):
     changes = config["vision_cfg"].pop("timm_model_kwargs", {})
     timm_module.create_model = functools.partial(create_timm_model, **changes)
     text_model = text_model_of(config["text_cfg"])
-    model_class = CustomTextCLIP if config.pop("custom_text", False) or text_model is not None else CLIP
+    is_custom = config.pop("custom_text", False) or text_model is not None or config["text_cfg"].get("text_arch") == "modern"
+    model_class = CustomTextCLIP if is_custom else CLIP
     if "multimodal_cfg" in config:
         model_class = CoCa
     if text_model is not None:
@@ -541,7 +586,8 @@ def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     mend_open_clip()
-    for name, (vision, text, model_changes) in CASES.items():
+    cases = OF_MAIN if IS_MAIN else CASES
+    for name, (vision, text, model_changes) in cases.items():
         whole = "timm_model_name" in vision or isinstance(vision.get("layers"), list)
         vision_cfg = vision if whole else {**VISION, **vision}
         config = {"embed_dim": 24, "vision_cfg": vision_cfg, "text_cfg": {**TEXT, **text}, **model_changes}
@@ -549,7 +595,7 @@ def main():
         if only and name not in only and name.split("_")[0] not in only:
             continue
         write_golden(folder, name, config, IMAGES.get(name, 2))
-    print(f"{len(CASES)} goldens")
+    print(f"{len(cases)} goldens")
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ fn tokenizer_of(folder: &Path, case: &Map<String, Value>) -> Result<Tokenizer, S
             TokenizerSource::Clip(TokenizerRules { context_length, clean, .. }) => {
                 Tokenizer::clip(context_length, clean).map_err(|error| error.to_string())
             }
-            TokenizerSource::HuggingFace { .. } => Err("not CLIP's own tokenizer".to_owned()),
+            _ => Err("not CLIP's own tokenizer".to_owned()),
         };
     }
     let name = case.get("tokenizer").and_then(Value::as_str).ok_or("`tokenizer` is missing")?;
@@ -170,7 +170,7 @@ fn tokenizer_of(folder: &Path, case: &Map<String, Value>) -> Result<Tokenizer, S
     let files = folder.join("tokenizers").join(name);
     match text_config(case, Some(name))?.tokenizer_source() {
         TokenizerSource::HuggingFace { options, .. } => read_tokenizer(&files, &options),
-        TokenizerSource::Clip(_) => Err("not a Hugging Face tokenizer".to_owned()),
+        _ => Err("not a Hugging Face tokenizer".to_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use clipway_formats::shown_path;
 use clipway_model::checkpoint::CONFIG_NAME;
-use clipway_model::export::{Export, open_clip_obstacles};
+use clipway_model::export::{Export, open_clip_main_obstacles, open_clip_obstacles};
 use clipway_model::input::{Folder, Kind};
 use clipway_model::source::Source;
 use clipway_model::spelling::Target;
@@ -129,7 +129,12 @@ fn point(program: Program, path: &Path, given: &str, source: Option<&Source>, is
         return refuse(format!("cannot express it: {}", chain(&error)), None);
     }
     let is_open_clip = matches!(program, Program::OpenClip | Program::OpenClipMain);
-    if is_open_clip && let Some(obstacle) = open_clip_obstacles(source).into_iter().next() {
+    let obstacles = match program {
+        Program::OpenClip => open_clip_obstacles(source),
+        Program::OpenClipMain => open_clip_main_obstacles(source),
+        _ => Vec::new(),
+    };
+    if let Some(obstacle) = obstacles.into_iter().next() {
         return refuse(obstacle, None);
     }
     if is_open_clip && finds && source.has_local_text_model() {

@@ -8,6 +8,7 @@ use clipway_formats::{shown, shown_path};
 use clipway_model::artifact::Artifact;
 use clipway_model::contract::Contract;
 use clipway_model::inspect::InspectOptions;
+use clipway_model::source::SourceOptions;
 use serde_json::json;
 
 use super::inspect;
@@ -119,14 +120,18 @@ impl Check {
         let options =
             InspectOptions { selection: self.arguments.selection(), tensors: false, statistics: !self.quick };
         let inspection = inspect::inspection(&checkpoint, &options, ui)?;
-        let resolved = source::resolve(&checkpoint, &self.arguments.options(Some(&self.source.name)));
+        let options = self.arguments.options(Some(&self.source.name));
+        let resolved = source::resolve(&checkpoint, &options);
         let known =
             resolved.and_then(|mut source| contract::of(&mut source).map(|contract| (source, contract)));
         let seen = known.as_ref().map(|(source, contract)| (source, contract));
         found.list.points.extend(checklist::source(&given, &inspection, seen));
         self.add_artifact(&mut found);
         if let Ok((source, contract)) = known {
-            let programs = checklist::programs(&self.source.name, &given, Some(&source), &self.programs);
+            // What is written for programs has images of one size.
+            let written = source::resolve(&checkpoint, &SourceOptions { one_size: true, ..options });
+            let written = written.as_ref().unwrap_or(&source);
+            let programs = checklist::programs(&self.source.name, &given, Some(written), &self.programs);
             found.list.points.extend(programs);
             found.contract = Some(contract);
         }

@@ -205,6 +205,7 @@ impl ExportOptions {
         };
         let mut options = SourceOptions { composed, ..self.options(named)? };
         let groups = export_targets::groups(&self.to);
+        options.one_size = !groups.iter().all(|targets| targets[0].spelling.keeps_proportions());
         let tokenizer = self.reading.tokenizer.as_deref();
         let mut source =
             load::resolve(checkpoint, &options, tokenizer).map_err(|error| load_failure(&error))?;

@@ -31,6 +31,13 @@ pub fn tokenizer(
     }
     let text = &source.config().model.text;
     let folder = shown_path(&folder);
+    if let Some(tiktoken) = text.tokenizer.tiktoken {
+        let name = tiktoken.encoding.name();
+        let message =
+            format!("`{folder}` has neither `{name}.tiktoken` nor a `tokenizer.json` of this encoding");
+        let hint = "pass the folder of such a file with `--tokenizer DIR`, or pass `--tower image`";
+        return Err(Failure { hint: Some(hint.to_owned()), ..Failure::no("missing-tokenizer", message) });
+    }
     let name = text.tokenizer.name.as_deref().filter(|name| *name != OWN_TOKENIZER);
     // A config that states a name says which tokenizer it is; the number of rows does not.
     let is_stated = !matches!(source.origin(), ConfigOrigin::Layout(_));

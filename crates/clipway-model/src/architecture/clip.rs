@@ -9,8 +9,8 @@ use crate::config::{ModelConfig, VisionConfig, limits};
 use crate::graph::{Dim, Graph, GraphBuilder, Operation, Parameters};
 
 use super::{
-    ArchitectureError, Model, Tower, TowerKind, coca_decoder, hugging_face, mobile_text, modified_resnet,
-    text_transformer, timm, vit,
+    ArchitectureError, Model, Tower, TowerKind, coca_decoder, hugging_face, mobile_text, modern_text,
+    modified_resnet, text_transformer, timm, vit,
 };
 
 /// Every image tower; the first that fits a config builds it.
@@ -22,6 +22,7 @@ const IMAGE_TOWERS: &[TowerKind] = &[
 
 /// Every text tower; the first that fits a config builds it.
 const TEXT_TOWERS: &[TowerKind] = &[
+    TowerKind { fits: modern_text::fits, declare: modern_text::declare },
     TowerKind { fits: mobile_text::fits, declare: mobile_text::declare },
     TowerKind { fits: text_transformer::fits, declare: text_transformer::declare },
     TowerKind { fits: hugging_face::fits, declare: hugging_face::declare },

@@ -94,7 +94,7 @@ pub(super) fn pool(text: &TextConfig) -> Result<Pool, ArchitectureError> {
         TextPool::Last => Ok(Pool::Last),
         TextPool::Argmax => Ok(Pool::Argmax),
         TextPool::Eos => Ok(Pool::Eos(text.eos_id)),
-        TextPool::None => {
+        TextPool::Mean | TextPool::Query | TextPool::None => {
             let why = "the tower would return its tokens instead of one embedding";
             Err(ArchitectureError::unsupported("`text_cfg.pool_type: none`", why))
         }

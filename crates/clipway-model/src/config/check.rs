@@ -21,6 +21,10 @@ impl ModelConfig {
             }
         }
         if let Some(multimodal) = &self.multimodal {
+            if self.text.modern.is_some() {
+                let cause = "a CoCa has no ModernText tower".to_owned();
+                return Err(bad(path, "text_cfg.text_arch", cause));
+            }
             check_text(&multimodal.text, &format!("{path}.multimodal_cfg"))?;
             if !self.uses_custom_text() {
                 let cause = "a multimodal decoder needs `custom_text`".to_owned();
@@ -85,13 +89,23 @@ fn check_text(text: &TextConfig, path: &str) -> Result<(), FormatError> {
         return Err(bad(path, "heads", format!("{} does not divide the width {}", text.heads, text.width)));
     }
     check_mlp(text.width, text.mlp_ratio, path)?;
+    if text.modern.is_some_and(|modern| modern.rotary.is_some())
+        && !(text.width / text.heads).is_multiple_of(2)
+    {
+        let cause = format!("heads of {} cannot be rotated in pairs", text.width / text.heads);
+        return Err(bad(path, "heads", cause));
+    }
     if let Some(outside) =
         text.rep_mixer.iter().flat_map(|mixer| &mixer.layers).find(|at| **at >= text.layers)
     {
         let cause = format!("block {outside} does not exist; there are {}", text.layers);
         return Err(bad(path, "rep_mixer_cfg.layers", cause));
     }
-    check_block(&text.block, path)
+    match text.modern {
+        // It has the norm of queries and keys alone.
+        Some(_) => Ok(()),
+        None => check_block(&text.block, path),
+    }
 }
 
 fn check_block(block: &BlockConfig, path: &str) -> Result<(), FormatError> {

@@ -193,8 +193,15 @@ impl ModelConfig {
             // open_clip after 3.3.0 has no default for it.
             set(&mut document, &["text_cfg", "eos_id"], JsonValue::Unsigned(self.text.eos_id as u64));
         }
-        for (section, key) in WITHOUT_EFFECT {
+        let is_modern = self.text.modern.is_some();
+        // Whoever loads a ModernText tower knows all of its keys.
+        for (section, key) in
+            WITHOUT_EFFECT.into_iter().filter(|(section, _)| !is_modern || *section != "text_cfg")
+        {
             remove(&mut document, section, key);
+        }
+        if !is_modern {
+            super::modern_text::KEYS.into_iter().for_each(|key| remove(&mut document, "text_cfg", key));
         }
         document
     }

@@ -157,6 +157,20 @@ impl PixelRule {
         }
     }
 
+    /// The same rule for images of one size, if it keeps proportions.
+    #[must_use]
+    pub(crate) fn with_size(&self, size: [usize; 2]) -> PixelRule {
+        match self {
+            PixelRule::Transformers(processor) if self.grids().is_some() => {
+                let to = ResizeTo::Exactly(size);
+                let resize = processor.resize.map(|resize| Resize { to, ..resize });
+                PixelRule::Transformers(ImageProcessor { resize, ..processor.clone() })
+            }
+            PixelRule::Timm(_) => PixelRule::OpenClip,
+            other => other.clone(),
+        }
+    }
+
     /// The same rule for images that keep their proportions.
     #[must_use]
     pub(crate) fn with_grids(&self, grids: PatchGrids) -> PixelRule {
@@ -244,7 +258,8 @@ impl ImageProcessor {
         // Numbers meant for values from 0 to 1 are kept as written.
         let scaled = |value: f64| if (factor - 1.0).abs() < 1e-9 { value } else { value / factor };
         let Normalize { mean, std } = self.normalize.unwrap_or(Normalize { mean: [0.0; 3], std: [1.0; 3] });
-        let squashes = self.resize.is_some_and(|resize| matches!(resize.to, ResizeTo::Exactly(_)));
+        let squashes = |to| matches!(to, ResizeTo::Exactly(_) | ResizeTo::Patches(_));
+        let squashes = self.resize.is_some_and(|resize| squashes(resize.to));
         PreprocessOptions {
             size: None,
             mean: Some(mean.map(scaled)),

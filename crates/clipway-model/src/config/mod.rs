@@ -9,6 +9,7 @@ mod document;
 mod fields;
 pub mod limits;
 mod image_processor;
+mod modern_text;
 mod patch_grids;
 mod preprocess;
 pub(crate) mod section;
@@ -22,12 +23,13 @@ pub use block::{ActivationConfig, BlockConfig, BlockKind, NormConfig};
 pub use image_processor::{
     Backend, ImageProcessor, Normalize, OpenClipDifference, PixelRule, Resample, Resize, ResizeTo,
 };
+pub use modern_text::{ModernMlp, ModernTextConfig};
 pub use patch_grids::PatchGrids;
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
 pub use text::{
     HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextConfig, TextPool, TextPooler, TextProjection,
 };
-pub use tokenizer::{HuggingFaceOptions, TokenizerConfig, TokenizerSource};
+pub use tokenizer::{Encoding, HuggingFaceOptions, TiktokenConfig, TokenizerConfig, TokenizerSource};
 pub(crate) use vision::is_naflex;
 pub use vision::{
     AttentionalPool, PositionalEmbedding, TimmChanges, TimmConfig, TimmProjection, VisionConfig,
@@ -38,6 +40,8 @@ use clipway_formats::{Code, FormatError, Json, JsonCursor, JsonLimits, JsonValue
 
 use fields::Fields;
 use text_model::TextModel;
+
+use crate::contract::Clean;
 
 /// A model of open_clip: a JSON object and the values read from it.
 ///
@@ -130,10 +134,11 @@ const MODEL_KEYS: [&str; 11] = [
 
 /// Keys of sections that open_clip has had since 3.3.0 and that change no feature of the models here: the number of
 /// patches of images of any proportions, and batches of texts that are not padded. They are read and not written.
-const WITHOUT_EFFECT: [(&str, &str); 4] = [
+const WITHOUT_EFFECT: [(&str, &str); 5] = [
     ("vision_cfg", vision::IMAGE_TOKENS_KEY),
     ("text_cfg", text::VARIABLE_KEY),
     ("text_cfg", text::ARCHITECTURE_KEY),
+    ("text_cfg", text::BEGIN_KEY),
     ("text_cfg", text::CHANGES_KEY),
 ];
 
@@ -267,9 +272,15 @@ impl ModelConfig {
         self.check_at("$")
     }
 
-    /// Whether the text tower's tensors are under `text.`: stated by the config, or the tower is from Hugging Face.
+    /// Whether the text tower is not open_clip's first one: it is from Hugging Face, or ModernText.
+    pub(crate) fn uses_other_text_tower(&self) -> bool {
+        self.text.hugging_face.is_some() || self.text.modern.is_some()
+    }
+
+    /// Whether the text tower's tensors are under `text.`: stated by the config, or the tower is from Hugging Face, or
+    /// ModernText.
     pub fn uses_custom_text(&self) -> bool {
-        self.custom_text || self.text.hugging_face.is_some()
+        self.custom_text || self.uses_other_text_tower()
     }
 
     /// The text model described by a file beside the weights, if it differs from the named one.
@@ -285,13 +296,20 @@ impl ModelConfig {
     /// Keys of the config that open_clip 3.3.0 does not know, so it cannot build the model.
     pub fn beyond_open_clip(&self) -> Vec<String> {
         let rep_mixer = self.text.rep_mixer.as_ref().map(|_| format!("text_cfg.{}", text::REP_MIXER_KEY));
+        let tokenizer = &self.text.tokenizer;
+        let tiktoken = tokenizer.tiktoken.map(|_| format!("text_cfg.{}", tokenizer::TIKTOKEN_KEYS[0]));
+        let is_new = tokenizer.cleaning == Some(Clean::WhitespaceUnderscore);
+        let cleaning = is_new.then(|| "text_cfg.tokenizer_kwargs.clean: whitespace_underscore".to_owned());
         let changed = self.vision.timm.as_ref().filter(|timm| timm.changes != TimmChanges::default());
         let changes = changed.map(|_| format!("vision_cfg.{}", vision::TIMM_CHANGES_KEY));
-        rep_mixer.into_iter().chain(changes).collect()
+        rep_mixer.into_iter().chain(tiktoken).chain(cleaning).chain(changes).collect()
     }
 
     /// The kind of text model that open_clip 3.3.0 has no tower for, while its main branch has one.
     pub fn newer_text_model(&self) -> Option<&'static str> {
+        if self.text.modern.is_some() {
+            return Some("ModernText");
+        }
         let tower = self.text.hugging_face.as_ref()?;
         let family = match &self.text_model {
             Some(model) => model.family,

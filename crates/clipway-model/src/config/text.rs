@@ -5,7 +5,8 @@ use clipway_formats::{Code, FormatError, JsonCursor, shown};
 use super::block::{ActivationConfig, BLOCK_KEYS, BlockConfig, NormConfig};
 use super::fields::{Fields, word};
 use super::limits;
-use super::tokenizer::{TokenizerConfig, TokenizerSource};
+use super::modern_text::{self, ModernTextConfig};
+use super::tokenizer::{TIKTOKEN_KEYS as TOKENIZER_KEYS, TokenizerConfig, TokenizerSource};
 
 /// How the tokens of a text become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub enum TextPool {
     Argmax,
     /// The first token with id `eos_id`.
     Eos,
+    /// The mean of the tokens that are not padding, of a ModernText tower.
+    Mean,
+    /// What a learned query finds among those tokens, of a ModernText tower.
+    Query,
     /// No pooling.
     None,
 }
@@ -102,6 +107,8 @@ pub struct TextConfig {
     pub hugging_face: Option<HuggingFaceConfig>,
     /// Convolution blocks instead of attention blocks. open_clip 3.3.0 has no such key.
     pub rep_mixer: Option<RepMixerConfig>,
+    /// The ModernText tower, which replaces open_clip's first text tower. open_clip 3.3.0 has no such tower.
+    pub modern: Option<ModernTextConfig>,
 }
 
 /// `rep_mixer_cfg`: convolution blocks among a text tower's attention blocks, as in Apple's MobileCLIP-S0.
@@ -126,12 +133,14 @@ pub struct MultimodalConfig {
     pub pooler_heads: usize,
 }
 
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 32] = [
     "context_length",
     "vocab_size",
     "hf_tokenizer_name",
     "tokenizer_mode",
     "tokenizer_kwargs",
+    TOKENIZER_KEYS[0],
+    TOKENIZER_KEYS[1],
     "width",
     "heads",
     "layers",
@@ -139,6 +148,7 @@ const KEYS: [&str; 29] = [
     "ls_init_value",
     "embed_cls",
     "pad_id",
+    BEGIN_KEY,
     "eos_id",
     "no_causal_mask",
     "final_ln_after_pool",
@@ -158,7 +168,10 @@ const KEYS: [&str; 29] = [
     CHANGES_KEY,
 ];
 
-/// The kind of text tower; only open_clip's first one is supported. open_clip 3.3.0 has no such key.
+/// The id that begins a text, which no tower reads. open_clip 3.3.0 has no such key.
+pub(super) const BEGIN_KEY: &str = "bos_id";
+
+/// The kind of text tower. open_clip 3.3.0 has no such key.
 pub(super) const ARCHITECTURE_KEY: &str = "text_arch";
 
 /// Whether batches of texts may be left without padding, which changes no feature. open_clip 3.3.0 has no such key.
@@ -194,9 +207,6 @@ impl TextConfig {
     }
 
     pub(super) fn read(at: JsonCursor<'_>, quick_gelu: bool) -> Result<TextConfig, FormatError> {
-        if let Some(value) = at.get(ARCHITECTURE_KEY)?.filter(|value| value.string().ok() != Some("clip")) {
-            return Err(value.error(Code::Unsupported, "the text tower ModernText is not supported"));
-        }
         if let Some(changes) = at.get(CHANGES_KEY)?.filter(|value| !value.is_null()) {
             for (key, value) in changes.members()? {
                 if !CHANGES.contains(&key) {
@@ -205,12 +215,20 @@ impl TextConfig {
                 }
             }
         }
-        let known: Vec<&str> = KEYS.into_iter().chain(BLOCK_KEYS).collect();
-        TextConfig::read_fields(&Fields::new(at, &known)?, quick_gelu)
+        let known: Vec<&str> = KEYS.into_iter().chain(BLOCK_KEYS).chain(modern_text::KEYS).collect();
+        let fields = Fields::new(at, &known)?;
+        let is_modern = fields.word(ARCHITECTURE_KEY, false, &[("clip", false), ("modern", true)])?;
+        let modern = ModernTextConfig::read(&fields)?;
+        TextConfig::read_fields(&fields, quick_gelu, is_modern.then_some(modern))
     }
 
-    fn read_fields(fields: &Fields<'_>, quick_gelu: bool) -> Result<TextConfig, FormatError> {
+    fn read_fields(
+        fields: &Fields<'_>,
+        quick_gelu: bool,
+        modern: Option<ModernTextConfig>,
+    ) -> Result<TextConfig, FormatError> {
         fields.boolean(VARIABLE_KEY, false)?;
+        fields.value(BEGIN_KEY)?.map(|id| id.integer(0, limits::VOCABULARY)).transpose()?;
         let hugging_face = read_hugging_face(fields)?;
         let quick_gelu = quick_gelu && hugging_face.is_none();
         let pools = [
@@ -220,6 +238,13 @@ impl TextConfig {
             ("eos", TextPool::Eos),
             ("none", TextPool::None),
         ];
+        let pool = match &modern {
+            Some(_) => fields.word("pool_type", TextPool::Eos, &modern_text::POOLS)?,
+            None => fields.word("pool_type", TextPool::Argmax, &pools)?,
+        };
+        if modern.is_some() {
+            modern_text::check(fields, pool)?;
+        }
         Ok(TextConfig {
             context_length: fields.integer("context_length", 77, 1..=limits::TOKENS)?,
             vocab_size: fields.integer("vocab_size", 49408, 1..=limits::VOCABULARY)?,
@@ -234,7 +259,7 @@ impl TextConfig {
             eos_id: fields.integer("eos_id", 2, 0..=limits::VOCABULARY)? as i64,
             no_causal_mask: fields.boolean("no_causal_mask", false)?,
             final_ln_after_pool: fields.boolean("final_ln_after_pool", false)?,
-            pool: fields.word("pool_type", TextPool::Argmax, &pools)?,
+            pool,
             projection_bias: fields.boolean("proj_bias", false)?,
             projection: fields.word("proj_type", true, &[("linear", true), ("none", false)])?,
             output_tokens: fields.boolean("output_tokens", false)?,
@@ -243,6 +268,7 @@ impl TextConfig {
             block: BlockConfig::read(fields)?,
             hugging_face,
             rep_mixer: fields.value(REP_MIXER_KEY)?.map(read_rep_mixer).transpose()?,
+            modern,
         })
     }
 }
@@ -265,7 +291,7 @@ impl MultimodalConfig {
         let known: Vec<&str> = KEYS.into_iter().chain(MULTIMODAL_KEYS).chain(BLOCK_KEYS).collect();
         let fields = Fields::new(at, &known)?;
         Ok(MultimodalConfig {
-            text: TextConfig::read_fields(&fields, quick_gelu)?,
+            text: TextConfig::read_fields(&fields, quick_gelu, None)?,
             head_width: fields.integer("dim_head", 64, 1..=limits::WIDTH)?,
             queries: fields.integer("n_queries", 256, 1..=limits::TOKENS)?,
             pooler_heads: fields.integer("attn_pooler_heads", 8, 1..=limits::WIDTH)?,

@@ -115,6 +115,8 @@ pub struct TimmChanges {
     pub registers: Option<usize>,
     /// `attn_pool_mlp_ratio`: ratio of the width of a NaFlex tower's pooling MLP to the block's.
     pub pool_mlp_ratio: Option<f64>,
+    /// `swiglu_mlp`: whether the MLPs of a NaFlex tower are gated.
+    pub gated: Option<bool>,
     /// `stem_padding`: zero padding around the images before MobileCLIP-B's first convolution.
     pub stem_padding: Option<usize>,
 }
@@ -199,9 +201,6 @@ const TIMM_KEYS: [&str; 9] = [
     "timm_drop_path",
     TIMM_CHANGES_KEY,
 ];
-
-/// Whether the MLPs of a NaFlex tower are gated.
-const GATED_KEY: &str = "swiglu_mlp";
 
 /// A key that open_clip 3.3.0 does not know.
 pub(super) const TIMM_CHANGES_KEY: &str = "timm_model_kwargs";
@@ -327,15 +326,10 @@ fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {
         "class_token",
         "reg_tokens",
         "attn_pool_mlp_ratio",
-        GATED_KEY,
+        "swiglu_mlp",
         "stem_padding",
     ];
     let fields = Fields::new(at, &keys)?;
-    if let Some(gated) = fields.value(GATED_KEY)?
-        && gated.boolean()?
-    {
-        return Err(gated.error(Code::Unsupported, "a NaFlex tower with gated MLPs is not supported"));
-    }
     let integer = |key: &str, most: usize| fields.value(key)?.map(|value| value.integer(1, most)).transpose();
     let activations = [("gelu", false), ("gelu_tanh", true)];
     let ratio = |value: JsonCursor<'_>| number_in(&value, 0.0..=limits::MLP_RATIO);
@@ -352,6 +346,7 @@ fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {
         class_token: fields.value("class_token")?.map(|value| value.boolean()).transpose()?,
         registers: fields.value("reg_tokens")?.map(|value| value.integer(0, limits::TOKENS)).transpose()?,
         pool_mlp_ratio: fields.value("attn_pool_mlp_ratio")?.map(ratio).transpose()?,
+        gated: fields.value("swiglu_mlp")?.map(|value| value.boolean()).transpose()?,
         stem_padding: fields.value("stem_padding")?.map(|value| value.integer(0, 3)).transpose()?,
     })
 }

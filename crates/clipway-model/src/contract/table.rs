@@ -82,6 +82,7 @@ fn cleaning(clean: &Clean) -> String {
     match clean {
         Clean::Lower => "repaired, lower-cased",
         Clean::Whitespace => "repaired",
+        Clean::WhitespaceUnderscore => "repaired, underscores replaced",
         Clean::Canonicalize => "repaired, punctuation removed, lower-cased",
         Clean::Siglip => "punctuation removed, lower-cased",
         Clean::Nothing => "none",

@@ -160,6 +160,8 @@ pub enum Pooling {
     Mean,
     /// The maximum over all tokens that are not padding.
     Max,
+    /// What a learned query finds among all tokens that are not padding.
+    Query,
     /// The first token, through the tower's own pooler if it has one.
     Class,
     /// The first token of the last layer.
@@ -177,6 +179,7 @@ impl Pooling {
             Pooling::None => "none",
             Pooling::Mean => "mean",
             Pooling::Max => "maximum",
+            Pooling::Query => "learned query",
             Pooling::Class => "class token",
             Pooling::ClassOfLastLayer => "class token of the last layer",
         }
@@ -190,6 +193,8 @@ impl From<TextPool> for Pooling {
             TextPool::Last => Pooling::Last,
             TextPool::Argmax => Pooling::HighestId,
             TextPool::Eos => Pooling::EndToken,
+            TextPool::Mean => Pooling::Mean,
+            TextPool::Query => Pooling::Query,
             TextPool::None => Pooling::None,
         }
     }

@@ -87,7 +87,7 @@ pub enum TokenizerMode {
 
 /// How a text is cleaned before tokenization.
 ///
-/// The first three are open_clip's, by their names in its configs. They first repair the text like ftfy and unescape
+/// The first four are open_clip's, by their names in its configs. They first repair the text like ftfy and unescape
 /// HTML references twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,6 +98,8 @@ pub enum Clean {
     Whitespace,
     /// Replaces `_` with a space, removes ASCII punctuation, lower-cases, collapses whitespace.
     Canonicalize,
+    /// Replaces `_` with a space, collapses whitespace. open_clip 3.3.0 has it not, its main branch has.
+    WhitespaceUnderscore,
     /// Like transformers' `SiglipTokenizer`: prepends `▁`, lower-cases, removes ASCII punctuation, collapses
     /// whitespace.
     Siglip,
@@ -112,6 +114,7 @@ impl Clean {
             Clean::Lower => "lower",
             Clean::Whitespace => "whitespace",
             Clean::Canonicalize => "canonicalize",
+            Clean::WhitespaceUnderscore => "whitespace_underscore",
             Clean::Siglip => "siglip",
             Clean::Nothing => "nothing",
         }

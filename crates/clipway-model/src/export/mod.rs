@@ -16,6 +16,6 @@ pub use crate::spelling::WeightsFormat;
 pub use error::{ExportError, VerifyError};
 pub use jobs::{Progress, Stage};
 pub(crate) use jobs::{Run, largest_first, run_jobs};
-pub use prepare::{Export, open_clip_obstacles};
+pub use prepare::{Export, open_clip_main_obstacles, open_clip_obstacles};
 pub(crate) use weights::hash_tensors;
 pub use write::{ExportReport, Timings, TokenizerParts, Verify, WriteOptions};

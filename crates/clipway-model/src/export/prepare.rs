@@ -188,6 +188,15 @@ pub fn open_clip_obstacles(source: &Source) -> Vec<String> {
     obstacles(source).into_iter().flatten().collect()
 }
 
+/// The same for open_clip's main branch, which has further towers and keys.
+pub fn open_clip_main_obstacles(source: &Source) -> Vec<String> {
+    let [alone, folded, ..] = obstacles(source);
+    let unknown = source.config().model.text.rep_mixer.as_ref().map(|_| {
+        "open_clip cannot load this folder: its configs have no key `text_cfg.rep_mixer_cfg`".to_owned()
+    });
+    [alone, folded, unknown].into_iter().flatten().collect()
+}
+
 /// Notes on the folder to be written.
 fn about_target(source: &Source, spelling: &Spelling) -> Vec<String> {
     if spelling.has_graphs() {

@@ -83,9 +83,10 @@ pub enum Operation {
         /// Epsilon, added to the variance.
         epsilon: f64,
     },
-    /// Divides the last dimension by its root mean square, then scales.
+    /// Divides each run of the last dimension that is as long as the weight, possibly all of it, by its root mean square, then
+    /// scales.
     RmsNorm {
-        /// Scale.
+        /// Scale, as long as a run.
         weight: ParameterId,
         /// Epsilon, added to the mean square.
         epsilon: f64,

@@ -209,6 +209,14 @@ pub enum Pool {
     Argmax,
     /// The token at the first id equal to this one, or the first token if there is none (second input: the ids).
     Eos(i64),
+    /// The token at the first id equal to `end`; if there is none, the one at the place that is the number of ids other than
+    /// `padding`, less one, or the first token (second input: the ids).
+    EosOrLast {
+        /// End token id.
+        end: i64,
+        /// Padding id.
+        padding: i64,
+    },
     /// The mean of the tokens whose id is not this padding id (second input: the ids).
     MeanUnpadded(i64),
     /// The maximum of each channel over the tokens whose id is not this one (second input: the ids).
@@ -246,6 +254,11 @@ impl Pool {
 
     /// Whether it needs the ids.
     pub fn looks_at_ids(self) -> bool {
-        matches!(self, Pool::Argmax | Pool::Eos(_) | Pool::MeanUnpadded(_) | Pool::MaxUnpadded(_))
+        self.chooses_by_ids() || matches!(self, Pool::MeanUnpadded(_) | Pool::MaxUnpadded(_))
+    }
+
+    /// Whether it is one token, at a place that the ids decide.
+    pub fn chooses_by_ids(self) -> bool {
+        matches!(self, Pool::Argmax | Pool::Eos(_) | Pool::EosOrLast { .. })
     }
 }

@@ -209,7 +209,7 @@ fn closest(tensors: &[(&str, &[usize])]) -> Vec<CloseFit> {
 fn agrees(config: &ModelConfig, sketch: &Sketch) -> bool {
     let (Some(vision), Some(text)) = (sketch.vision, sketch.text) else { return false };
     let ours = &config.vision;
-    let own_towers = ours.timm.is_none() && config.text.hugging_face.is_none() && config.multimodal.is_none();
+    let own_towers = ours.timm.is_none() && !config.uses_other_text_tower() && config.multimodal.is_none();
     let vision_agrees = match vision {
         VisionSketch::Transformer { embed_dim, width, layers, patch, mlp_width, .. } => {
             ours.layers == VisionLayers::Blocks(layers)

@@ -7,6 +7,7 @@ use super::hf_config::{
     Activation, CONFIG, Defaults, Document, ImageSizes, Kinds, OWN_TOKENIZER, Sections, Shapes, Tower,
     absent, has_tokenizer, sides, text_sizes, towers_of,
 };
+use super::hf_preprocessor::TowerSizes;
 use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
 use crate::checkpoint::Checkpoint;
 use crate::config::text_model::TextModel;
@@ -73,7 +74,8 @@ pub(super) fn known(
     let Described { model, image_size, mut origins, text_model, text_model_file } = described;
     let mut found = Contradictions::default();
     found.add(CONFIG, problems);
-    let read = hf_preprocessor::read(checkpoint, has, image_size, &hf_processor_class::CLIP, &mut found);
+    let sizes = TowerSizes::of(image_size);
+    let read = hf_preprocessor::read(checkpoint, has, sizes, &hf_processor_class::CLIP, &mut found);
     let malformed = |cause| LayoutError::Malformed { file: CONFIG, cause };
     let parsed = ModelConfig::parse(model.to_string().as_bytes()).map_err(malformed);
     let (mut model, preprocessing) = match (parsed, read) {

@@ -12,7 +12,7 @@ use super::{Contradictions, LayoutError};
 use crate::checkpoint::Checkpoint;
 use crate::config::section::Section;
 use crate::config::{
-    Backend, ImageProcessor, Normalize, PreprocessOptions, Resample, Resize, ResizeTo, limits,
+    Backend, ImageProcessor, Normalize, PatchGrids, PreprocessOptions, Resample, Resize, ResizeTo, limits,
 };
 use crate::contract::{Field, Origin, Origins};
 use crate::plan::Towers;
@@ -84,12 +84,28 @@ pub(super) struct Preprocessing {
     pub(super) origins: Origins,
 }
 
-/// Reads a folder's preprocessing for a tower with this image size. If no file states it, the defaults of the model's
+/// Sizes of an image tower, in pixels.
+#[derive(Clone, Copy)]
+pub(super) struct TowerSizes {
+    /// Height and width of its images.
+    pub(super) image_size: [usize; 2],
+    /// Side of its patches, if it takes images of any proportions.
+    pub(super) patch: Option<usize>,
+}
+
+impl TowerSizes {
+    /// Those of a tower whose images have one size.
+    pub(super) fn of(image_size: [usize; 2]) -> TowerSizes {
+        TowerSizes { image_size, patch: None }
+    }
+}
+
+/// Reads a folder's preprocessing for a tower of these sizes. If no file states it, the defaults of the model's
 /// class apply, with a note. Problems are added to those already found.
 pub(super) fn read(
     checkpoint: &Checkpoint,
     has: Towers,
-    image_size: [usize; 2],
+    tower: TowerSizes,
     own: &'static Class,
     found: &mut Contradictions,
 ) -> Result<Preprocessing, LayoutError> {
@@ -108,8 +124,8 @@ pub(super) fn read(
     let nested_key = nested.as_ref().map(|_| IMAGE_PROCESSOR);
     let (file, read) = match (nested, older) {
         (Some(at), older) => {
-            let read = Reading::new(at, own, image_size, &mut problems);
-            if let Some((note, differing)) = older.and_then(|bytes| ignored(&bytes, own, image_size, &read)) {
+            let read = Reading::new(at, own, tower, &mut problems);
+            if let Some((note, differing)) = older.and_then(|bytes| ignored(&bytes, own, tower, &read)) {
                 notes.push(note);
                 disagreements.push((PREPROCESSOR, differing));
             }
@@ -117,7 +133,7 @@ pub(super) fn read(
         }
         (None, Some(bytes)) => {
             let document = parse(PREPROCESSOR, &bytes)?;
-            (PREPROCESSOR, Reading::new(document.root(), own, image_size, &mut problems))
+            (PREPROCESSOR, Reading::new(document.root(), own, tower, &mut problems))
         }
         (None, None) => {
             notes.push(format!(
@@ -130,7 +146,7 @@ pub(super) fn read(
             origins.set_all(FIELDS.map(|(field, _)| field), &Origin::Assumption { why });
             let mut processor = own.processor();
             if let Some(resize) = processor.resize.as_mut().filter(|_| own.keeps_proportions) {
-                resize.to = ResizeTo::Exactly(image_size);
+                resize.to = ResizeTo::Exactly(tower.image_size);
             }
             let options = processor.nearest_in_open_clip();
             return Ok(Preprocessing { options, disagreements, notes, origins });
@@ -138,13 +154,14 @@ pub(super) fn read(
     };
     let origins = read.origins(file, nested_key);
     let processor = read.processor;
-    if let Some(size) = processor.output_size().filter(|size| *size != image_size) {
+    if let Some(size) = processor.output_size().filter(|size| *size != tower.image_size) {
         let key = match (processor.pad, processor.crop) {
             (Some(_), _) => "pad_size",
             (None, Some(_)) => "crop_size",
             (None, None) => "size",
         };
-        problems.push(format!("`{key}`: images become {size:?}, but the tower expects {image_size:?}"));
+        problems
+            .push(format!("`{key}`: images become {size:?}, but the tower expects {:?}", tower.image_size));
     }
     found.add(file, problems);
     notes.extend(read.notes.into_iter().map(|note| format!("`{file}`: {note}")));
@@ -158,7 +175,12 @@ pub(super) fn read(
 pub fn read_image_processor(bytes: &[u8]) -> Result<PreprocessOptions, LayoutError> {
     let document = parse(PREPROCESSOR, bytes)?;
     let mut problems = Problems::default();
-    let read = Reading::new(document.root(), &super::hf_processor_class::CLIP, UNKNOWN, &mut problems);
+    let read = Reading::new(
+        document.root(),
+        &super::hf_processor_class::CLIP,
+        TowerSizes::of(UNKNOWN),
+        &mut problems,
+    );
     problems.none(PREPROCESSOR)?;
     Ok(read.processor.nearest_in_open_clip())
 }
@@ -167,14 +189,14 @@ pub fn read_image_processor(bytes: &[u8]) -> Result<PreprocessOptions, LayoutErr
 fn ignored(
     bytes: &[u8],
     own: &'static Class,
-    image_size: [usize; 2],
+    tower: TowerSizes,
     taken: &Reading,
 ) -> Option<(String, Vec<String>)> {
     let Ok(document) = parse(PREPROCESSOR, bytes) else {
         let note = format!("`{PREPROCESSOR}` is malformed; `{PROCESSOR}` is used, as in transformers 5");
         return Some((note, vec!["it is malformed".to_owned()]));
     };
-    let other = Reading::new(document.root(), own, image_size, &mut Problems::default());
+    let other = Reading::new(document.root(), own, tower, &mut Problems::default());
     let pairs = taken.settings().into_iter().zip(other.settings());
     let differing: Vec<_> = pairs.filter(|((_, taken), (_, other))| taken != other).collect();
     (!differing.is_empty()).then(|| {
@@ -199,25 +221,20 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(
-        at: JsonCursor<'_>,
-        own: &'static Class,
-        image_size: [usize; 2],
-        problems: &mut Problems,
-    ) -> Reading {
+    fn new(at: JsonCursor<'_>, own: &'static Class, tower: TowerSizes, problems: &mut Problems) -> Reading {
         let section = Section::new(Some(at), &KEYS, problems);
         let class = class(&section, own, problems);
         let defaults = class.defaults();
-        if class.keeps_proportions {
-            patches_fit(&section, image_size, problems);
-        }
+        let grids = tower.patch.filter(|_| class.keeps_proportions);
+        let grids = grids.map(|side| patches(&section, side, problems));
         let mut keys = Keys { section: &section, problems };
         let resize = keys.step("do_resize", true).then(|| {
             let square = keys.step("default_to_square", class.square);
             Resize {
-                to: match class.keeps_proportions {
-                    true => ResizeTo::Exactly(image_size),
-                    false => keys.needed("size", defaults.resize.to, |at| resize_to(at, square)),
+                to: match grids {
+                    Some(grids) => ResizeTo::Patches(grids),
+                    None if class.keeps_proportions => ResizeTo::Exactly(tower.image_size),
+                    None => keys.needed("size", defaults.resize.to, |at| resize_to(at, square)),
                 },
                 resample: keys.needed("resample", defaults.resize.resample, resample),
             }
@@ -287,16 +304,13 @@ impl Reading {
     }
 }
 
-/// Compares the patches of the largest images with those of the tower.
-fn patches_fit(section: &Section<'_>, image_size: [usize; 2], problems: &mut Problems) {
-    let patch = section.integer("patch_size", 16, 1..=limits::IMAGE_SIDE, problems);
-    let most = section.integer("max_num_patches", 256, 1..=limits::TOKENS, problems);
-    let [rows, columns] = image_size.map(|side| side / patch);
-    if rows * columns != most || rows * patch != image_size[0] {
-        let cause =
-            format!("{most} of {patch} pixels, but the tower has positions for {image_size:?} pixels");
-        problems.add(section, "max_num_patches", cause);
+/// The patches of images that keep their proportions, which must be as large as the tower's.
+fn patches(section: &Section<'_>, tower: usize, problems: &mut Problems) -> PatchGrids {
+    let side = section.integer("patch_size", 16, 1..=limits::IMAGE_SIDE, problems);
+    if side != tower {
+        problems.add(section, "patch_size", format!("{side} pixels, but the tower's patches have {tower}"));
     }
+    PatchGrids { side, most: section.integer("max_num_patches", 256, 1..=limits::TOKENS, problems) }
 }
 
 /// The class that an object names; without a name, the model's default.

@@ -6,6 +6,7 @@ use super::hf_config::{
     Activation, CONFIG, Defaults, Document, ImageSizes, Kinds, Shapes, Tower, absent, has_tokenizer,
     text_sizes, towers_of,
 };
+use super::hf_preprocessor::TowerSizes;
 use super::hf_siglip::{PATCHES, is_naflex};
 use super::siglip_config::{SiglipShape, SiglipTower};
 use super::{Contradictions, KnownConfig, LayoutError, hf_preprocessor, hf_processor_class};
@@ -42,15 +43,15 @@ pub(super) fn known_config(
         Ok(told) => told,
         Err(cause) => return Err(found.or(LayoutError::Malformed { file: CONFIG, cause })),
     };
-    let class = match is_naflex(state_dict) {
-        true => &hf_processor_class::SIGLIP2,
-        false => &hf_processor_class::SIGLIP,
+    let (class, patch) = match is_naflex(state_dict) {
+        true => (&hf_processor_class::SIGLIP2, Some(shape.patch_size[0])),
+        false => (&hf_processor_class::SIGLIP, None),
     };
-    let preprocessing =
-        match hf_preprocessor::read(checkpoint, has, model.vision.image_size, class, &mut found) {
-            Ok(read) => read,
-            Err(error) => return Err(found.or(error)),
-        };
+    let sizes = TowerSizes { image_size: model.vision.image_size, patch };
+    let preprocessing = match hf_preprocessor::read(checkpoint, has, sizes, class, &mut found) {
+        Ok(read) => read,
+        Err(error) => return Err(found.or(error)),
+    };
     notes.extend(preprocessing.notes);
     origins.merge(preprocessing.origins);
     notes.extend(absent(has));

@@ -29,6 +29,7 @@ mod open_clip_custom_text;
 mod openai;
 mod others;
 mod refused;
+mod refused_adapters;
 mod wrapped;
 
 pub use definition::Layout;
@@ -43,7 +44,10 @@ pub(crate) use others::{is_supported, other_kind};
 pub(crate) use wrapped::{bare_tower, lacking, prefixes, split};
 
 /// Every layout, more specific ones first.
-pub static LAYOUTS: [&Layout; 35] = [
+pub static LAYOUTS: [&Layout; 38] = [
+    &refused_adapters::LORA,
+    &refused_adapters::ADAPTER,
+    &refused_adapters::PROMPTS,
     &refused::X_CLIP,
     &refused::CLIP_SEG,
     &refused::OWL_VIT,

@@ -15,6 +15,6 @@ pub(super) static LAYOUT: Layout = Layout {
 
 /// Both towers, or the text tower alone.
 fn recognizes(state_dict: &StateDict) -> bool {
-    let beside = ["visual.", "text.token_embedding.", "text.transformer."];
+    let beside = ["visual.", "text.token_embedding.", "text.transformer.", "text.blocks."];
     has_prefix(state_dict, "text.") && beside.into_iter().any(|prefix| has_prefix(state_dict, prefix))
 }

@@ -101,8 +101,8 @@ fn check(image: &Source, text: &Source, scale: ScaleFrom) -> Result<(), MixError
     if ours.multimodal.is_some() || theirs.multimodal.is_some() {
         problems.push("a CoCa's decoder reads both towers, which are then those of one source".to_owned());
     }
-    // timm's trunks and Hugging Face's text models have activations of their own.
-    let both_read = ours.vision.timm.is_none() && theirs.text.hugging_face.is_none();
+    // timm's trunks, Hugging Face's text models and ModernText have activations of their own.
+    let both_read = ours.vision.timm.is_none() && !theirs.uses_other_text_tower();
     if both_read && ours.quick_gelu != theirs.quick_gelu {
         problems
             .push("one tower uses QuickGELU and the other GELU, for which a config has one key".to_owned());

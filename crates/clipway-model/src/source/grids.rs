@@ -7,22 +7,37 @@ use crate::architecture::Model;
 use crate::config::{ConfigFile, PatchGrids, PixelRule, limits};
 use crate::graph::Operation;
 
-/// The pixel rule of a source whose images keep their proportions: with as many patches as were asked for, else as an
-/// artifact states it. `None` if neither says so.
+/// What was asked for.
+pub(super) struct Asked {
+    /// Maximum number of patches.
+    pub(super) most: Option<usize>,
+    /// Whether images have one size, whatever the source's own library does.
+    pub(super) one_size: bool,
+    /// Whether settings of open_clip replace the rule; they do not replace the number of patches.
+    pub(super) replaces_rule: bool,
+}
+
+/// The pixel rule of a source. Its images keep their proportions with as many patches as were asked for, else as an
+/// artifact states, else as the source's own library has it, unless one size was asked for. `stated` is the artifact's rule,
+/// and the library's.
 ///
 /// # Errors
 /// A tower with one size of images, and more patches than a side can have.
 pub(super) fn rule(
     config: &ConfigFile,
     model: &Model,
-    asked: Option<usize>,
-    stated: Option<&PixelRule>,
+    asked: &Asked,
+    [stated, own]: [Option<&PixelRule>; 2],
 ) -> Result<Option<PixelRule>, SourceError> {
-    let stated_most = stated.and_then(PixelRule::grids).map(|grids| grids.most);
-    let Some(most) = asked.or(stated_most) else { return Ok(None) };
+    let rule = config.preprocess.rule.clone();
+    let most_of = |rule: &PixelRule| rule.grids().map(|grids| grids.most);
+    let own = own.filter(|_| !asked.one_size).and_then(most_of);
+    let Some(most) = asked.most.or(stated.and_then(most_of)).or(own) else {
+        return Ok(rule.map(|rule| rule.with_size(config.model.vision.image_size)));
+    };
     let grids = PatchGrids { side: side(config, model, most)?, most };
-    let own = config.preprocess().rule;
-    Ok(Some(stated.unwrap_or(&own).with_grids(grids)))
+    let stated = stated.cloned().filter(|_| !asked.replaces_rule);
+    Ok(Some(stated.or(rule).unwrap_or_default().with_grids(grids)))
 }
 
 /// The side of a tower's patches, of which an image may have `most`.

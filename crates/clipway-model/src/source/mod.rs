@@ -31,13 +31,14 @@ use std::sync::Arc;
 use crate::architecture::{Model, build, is_folded_name};
 use crate::artifact::{Artifact, Part};
 use crate::checkpoint::{Checkpoint, OpenOptions};
-use crate::config::{ConfigFile, PixelRule, PreprocessOptions, TextConfig};
+use crate::config::{ConfigFile, PreprocessOptions, TextConfig};
 use crate::contract::{Contract, Known, Origin, TokenizerRules};
 use crate::layout::Layout;
 use crate::license::Licenses;
 use crate::plan::{Ledger, Plan, PlanError, PlanOptions, Precision, Towers, build_plan};
 use crate::state_dict::{Selection, Weights};
 use config::identified;
+use grids::Asked;
 use positions::saved_for_its_images;
 use understood::Understood;
 use vocabulary::{TEXT_MODEL, Trimmed, text_model_path};
@@ -60,6 +61,9 @@ pub struct SourceOptions {
     pub image_size: Option<[usize; 2]>,
     /// Images keep their proportions, with at most this many patches: only for towers that take any (NaFlex).
     pub max_patches: Option<usize>,
+    /// Images have the tower's one size, even if the source's own library keeps their proportions; what is written for other
+    /// libraries needs that.
+    pub one_size: bool,
     /// New context length: the position embedding is resampled.
     pub context_length: Option<usize>,
     /// Tokens to keep of the text tower's vocabulary; by default all.
@@ -307,11 +311,13 @@ fn source_of(checkpoint: Arc<Checkpoint>, options: &SourceOptions) -> Result<Sou
     let (mut config, mut model) = resized.unwrap_or((config, model));
     if tower != Towers::Text {
         let stated = artifact.filter(|_| options.image_size.is_none()).and_then(Artifact::rule_with_grids);
-        // Settings of open_clip replace the rule, not the number of patches.
-        let is_said = options.preprocess != PreprocessOptions::default();
-        let asked = options.max_patches.or(stated.and_then(PixelRule::grids).map(|grids| grids.most));
-        let rule = grids::rule(&config, &model, asked, stated.filter(|_| !is_said))?;
-        config.preprocess.rule = rule.or_else(|| config.preprocess.rule.take());
+        let asked = Asked {
+            most: options.max_patches,
+            one_size: options.one_size || options.image_size.is_some(),
+            replaces_rule: options.preprocess != PreprocessOptions::default(),
+        };
+        let rules = [stated, base.preprocess.rule.as_ref()];
+        config.preprocess.rule = grids::rule(&config, &model, &asked, rules)?;
     }
     let mut text_model_file = understood.text_model_file;
     let trimmed = match &options.vocabulary {

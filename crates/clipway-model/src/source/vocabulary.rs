@@ -76,6 +76,12 @@ pub(super) fn trim(
                 .to_owned(),
         );
     }
+    if config.model.text.modern.is_some() {
+        return refuse(
+            "a ModernText tower cannot be trimmed yet: its tokens of padding, beginning and end have ids above the vocabulary"
+                .to_owned(),
+        );
+    }
     if let Some(last) = kept.last().filter(|last| **last as usize >= rows) {
         return refuse(format!("token {last} has no row: the token embedding has {rows}"));
     }

@@ -149,13 +149,18 @@ impl Spelling {
         matches!(self.weights, StoredWeights::Graphs(_))
     }
 
+    /// Whether its folders can say that images keep their proportions.
+    pub fn keeps_proportions(&self) -> bool {
+        self.layout == OWN
+    }
+
     /// Renames the tensors of a plan from open_clip's names to the target's.
     ///
     /// # Errors
     /// Everything that the target cannot express.
     pub(crate) fn spell(&self, subject: &Subject<'_>, plan: &Plan) -> Result<(Plan, Spelled), SpellError> {
         if subject.towers != Towers::Text
-            && self.layout != OWN
+            && !self.keeps_proportions()
             && let Some(grids) = subject.config.preprocess().rule.grids()
         {
             let most = grids.most;

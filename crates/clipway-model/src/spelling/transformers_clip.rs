@@ -86,7 +86,7 @@ fn check_text(text: &TextConfig, towers: Towers, problems: &mut Problems) {
     let fits = match text.pool {
         TextPool::Argmax => true,
         TextPool::Eos => text.eos_id != HIGHEST_ID,
-        TextPool::First | TextPool::Last | TextPool::None => false,
+        TextPool::First | TextPool::Last | TextPool::Mean | TextPool::Query | TextPool::None => false,
     };
     let cause =
         "CLIPModel uses the token with the highest id, or the first one with an end token id other than 2";
@@ -121,6 +121,7 @@ pub(super) fn check_plain_text_blocks(text: &TextConfig, problems: &mut Problems
     problems.unless(text.layer_scale.is_none(), "text_cfg.ls_init_value", "there are no layer scales");
     problems.unless(!text.block.any_option(), "text_cfg.block_type", "the blocks have no options");
     problems.unless(text.rep_mixer.is_none(), "text_cfg.rep_mixer_cfg", "the blocks have no convolutions");
+    problems.unless(text.modern.is_none(), "text_cfg.text_arch", "modern; the text tower is CLIP's");
     let full = text.norm.bias && text.norm.affine;
     problems.unless(full, "text_cfg.norm_kwargs", "every layer norm has a scale and a shift");
 }

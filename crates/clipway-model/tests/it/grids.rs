@@ -75,6 +75,37 @@ fn a_source_keeps_proportions_by_its_own_librarys_rule() {
 }
 
 #[test]
+fn a_source_has_as_many_patches_as_its_own_processor() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, [_, processor]) = naflex(folder.path());
+    let rule_of =
+        |options: SourceOptions| Source::resolve(&path, &options).unwrap().config().preprocess().rule;
+    // As many as the tower has positions, and another number.
+    for most in [4, 9] {
+        let text = processor.replace("\"max_num_patches\": 4", &format!("\"max_num_patches\": {most}"));
+        std::fs::write(folder.path().join("preprocessor_config.json"), text).unwrap();
+        let rule = rule_of(SourceOptions::default());
+        assert_eq!(rule.grids(), Some(PatchGrids { side: 4, most }));
+        assert!(matches!(rule, PixelRule::Transformers(_)), "{rule}");
+        let source = Source::resolve(&path, &SourceOptions::default()).unwrap();
+        let from = source.contract().image.as_ref().unwrap().rule.from.to_string();
+        assert!(from.contains("preprocessor_config.json"), "{from}");
+        assert_eq!(rule_of(at_most(6)).grids(), Some(PatchGrids { side: 4, most: 6 }));
+        // One size: that of the positions, or the one that is asked for.
+        for (options, size) in [
+            (SourceOptions { one_size: true, ..SourceOptions::default() }, [8, 8]),
+            (SourceOptions { image_size: Some([8, 12]), ..SourceOptions::default() }, [8, 12]),
+        ] {
+            let PixelRule::Transformers(processor) = rule_of(options) else { panic!("its processor") };
+            assert_eq!(processor.resize.unwrap().to, ResizeTo::Exactly(size));
+        }
+    }
+    // Without a file, nothing states a number.
+    std::fs::remove_file(folder.path().join("preprocessor_config.json")).unwrap();
+    assert_eq!(rule_of(SourceOptions::default()).grids(), None);
+}
+
+#[test]
 fn only_clipways_own_folder_keeps_proportions() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = naflex(folder.path());

@@ -315,7 +315,8 @@ pub fn naflex(folder: &Path) -> (PathBuf, [String; 2]) {
 fn a_model_of_any_proportions_has_a_fixed_size() {
     let folder = tempfile::tempdir().unwrap();
     let (path, [config, processor]) = naflex(folder.path());
-    let source = Source::resolve(&path, &SourceOptions::default()).unwrap();
+    let one_size = SourceOptions { one_size: true, ..SourceOptions::default() };
+    let source = Source::resolve(&path, &one_size).unwrap();
     assert_eq!(source.config().model.vision.image_size, [8; 2]);
     let steps = |source: &Source, name: &str| {
         let planned = source.plan().tensors.iter().find(|one| one.target.name == name).unwrap();
@@ -345,15 +346,15 @@ fn a_model_of_any_proportions_has_a_fixed_size() {
     assert!(source.notes().iter().any(|note| note.contains("the fixed size 8x8")), "{:?}", source.notes());
     let PixelRule::Transformers(own) = source.config().preprocess().rule else { panic!("its processor") };
     assert!(!own.over_white, "the class does not convert images by itself");
-    // A patch count that differs from the number of positions, in either file.
+    // Patches of another side, and another number of positions.
     for (file, text) in [
-        (NAFLEX_FILES[1], processor.replace("\"max_num_patches\": 4", "\"max_num_patches\": 9")),
+        (NAFLEX_FILES[1], processor.replace("\"patch_size\": 4", "\"patch_size\": 8")),
         (NAFLEX_FILES[0], config.replace("\"num_patches\": 4", "\"num_patches\": 9")),
     ] {
         let kept = fs::read(folder.path().join(file)).unwrap();
         fs::write(folder.path().join(file), text).unwrap();
         let found = Source::resolve(&path, &SourceOptions::default()).unwrap_err().to_string();
-        assert!(found.contains("num_patches"), "{found}");
+        assert!(found.contains("num_patches") || found.contains("the tower's patches have 4"), "{found}");
         fs::write(folder.path().join(file), kept).unwrap();
     }
 }

@@ -11,6 +11,7 @@ mod bench;
 mod card;
 mod checkpoint;
 mod config;
+mod config_modern;
 mod contract;
 mod differences;
 mod export;

@@ -174,3 +174,46 @@ fn keys_without_effect_are_ignored_and_quantized_weights_are_named() {
     let (_, message) = refused(&CLIP, Some(&config(r#""quantization_config": {"bits": 8},"#)));
     assert!(message.contains("the weights are quantized; save the model without quantization"), "{message}");
 }
+
+#[test]
+fn adapters_and_prompts_of_others_are_named() {
+    for (names, title, next) in [
+        (
+            &[
+                "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight",
+                "lora_te_text_model_encoder_layers_0_mlp_fc1.alpha",
+            ][..],
+            "this is a LoRA in the names of diffusers or sd-scripts,",
+            "`fuse_lora`",
+        ),
+        (
+            &["text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_linear_layer.up.weight"],
+            "this is a LoRA in the names of diffusers or sd-scripts,",
+            "`fuse_lora`",
+        ),
+        (
+            &["base_model.model.text_model.encoder.layers.0.self_attn.q_proj.hada_w1_a"],
+            "this is an adapter of another kind than LoRA",
+            "`merge_and_unload()`",
+        ),
+        (
+            &["ctx", "token_prefix", "token_suffix"],
+            "this is learned prompts (CoOp) without a model,",
+            "the CLIP that it was learned with",
+        ),
+        // Among the weights they would be left out by whoever drops what the model does not know.
+        (
+            &[
+                "visual.conv1.weight",
+                "visual.transformer.resblocks.0.mlp.c_fc.lora_down.weight",
+                "ln_final.weight",
+            ],
+            "this is a LoRA in the names of diffusers or sd-scripts,",
+            "only adapters in PEFT's names are merged",
+        ),
+    ] {
+        let (code, message) = refused(names, None);
+        assert_eq!(code, "unsupported", "{message}");
+        assert!(message.contains(title) && message.contains(next), "{message}");
+    }
+}

@@ -97,6 +97,10 @@ pub(super) fn position(pool: Pool, ids: &[i64]) -> usize {
             best
         }
         Pool::Eos(end) => ids.iter().position(|id| *id == end).unwrap_or(0),
+        Pool::EosOrLast { end, padding } => ids.iter().position(|id| *id == end).unwrap_or_else(|| {
+            let count = ids.iter().filter(|id| **id != padding).count();
+            count.saturating_sub(1)
+        }),
         Pool::First | Pool::Mean { .. } | Pool::Max { .. } | Pool::MeanMax { .. } => 0,
         Pool::MeanAndMax { .. } | Pool::MeanUnpadded(_) | Pool::MaxUnpadded(_) => 0,
         Pool::Last => ids.len().saturating_sub(1),

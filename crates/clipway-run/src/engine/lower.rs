@@ -168,7 +168,7 @@ impl Lowering<'_> {
             Operation::Pool(pool) => match pool {
                 Pool::First => Select::First.into(),
                 Pool::Last => Select::Last.into(),
-                Pool::Argmax | Pool::Eos(_) => Select::Ids(pool).into(),
+                Pool::Argmax | Pool::Eos(_) | Pool::EosOrLast { .. } => Select::Ids(pool).into(),
                 Pool::Mean { skip } => Reduce { skip, reduction: Reduction::Mean }.into(),
                 Pool::Max { skip } => Reduce { skip, reduction: Reduction::Max }.into(),
                 Pool::MeanAndMax { skip } => Reduce { skip, reduction: Reduction::MeanAndMax }.into(),

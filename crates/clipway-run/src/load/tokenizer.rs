@@ -126,7 +126,7 @@ pub(super) fn files(
     check: impl Fn(&str) -> Result<(), ArtifactError>,
 ) -> Result<Vec<(String, Vec<u8>)>, LoadError> {
     let mut files = Vec::new();
-    let names = TokenizerFiles::NAMES.into_iter().chain([TRANSFORMERS_CONFIG]);
+    let names = TokenizerFiles::NAMES.into_iter().chain(TokenizerFiles::RANKS).chain([TRANSFORMERS_CONFIG]);
     for name in names.filter(|name| folder.has(name)) {
         check(name)?;
         files.extend(folder.read(name, input::Kind::Tokenizer)?.map(|bytes| (name.to_owned(), bytes)));
@@ -176,7 +176,7 @@ fn known_from(
 fn vocabulary_file(files: &[(String, Vec<u8>)]) -> &'static str {
     let has = |name: &str| files.iter().any(|(file, _)| file == name);
     let known = ["spiece.model", "tokenizer.json", "vocab.json", "vocab.txt"];
-    known.into_iter().find(|name| has(name)).unwrap_or("tokenizer.json")
+    TokenizerFiles::RANKS.into_iter().chain(known).find(|name| has(name)).unwrap_or("tokenizer.json")
 }
 
 /// The rules in an artifact's `clipway.json` with their origins and the cleaning's, if it states any.

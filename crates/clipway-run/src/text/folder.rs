@@ -5,7 +5,7 @@ use clipway_model::config::{TextConfig, TextPool, TokenizerSource};
 use clipway_model::layout::Layout;
 use clipway_model::source::ConfigOrigin;
 
-use super::huggingface::{self, CONFIG, Reader};
+use super::huggingface::{self, CONFIG, Reader, tiktoken};
 use super::{
     Tokenizer, TokenizerError, TokenizerFiles, TokenizerKind, TokenizerMode, TokenizerRules,
     tokenizer_files_for_clip,
@@ -94,6 +94,17 @@ impl FolderTokenizer {
                 return FolderTokenizer::clip(rules, text).map(Some);
             }
             (TextReading::OpenClip, TokenizerSource::HuggingFace { options, .. }) => Some(options),
+            (TextReading::OpenClip, TokenizerSource::Tiktoken { config, context_length, clean }) => {
+                let ranks = tiktoken::file_name(config.encoding);
+                let ranks = files.iter().find(|(name, _)| *name == ranks).map(|(_, bytes)| bytes.as_slice());
+                let found = tiktoken::read(config, context_length, clean, (&named, ranks))?;
+                let Some((backend, rules)) = found else { return Ok(None) };
+                let tokenizer = Tokenizer::from_json(&backend.bytes, rules)?;
+                let files = vec![("tokenizer.json".to_owned(), backend.bytes.into_owned())];
+                return FolderTokenizer { tokenizer, files, notes: Vec::new(), is_built_in: false }
+                    .checked(text)
+                    .map(Some);
+            }
         };
         let reader = match &options {
             Some(options) => Reader::OpenClip(options),
@@ -163,7 +174,7 @@ fn fits_clip(text: &TextConfig) -> bool {
     let ends = match text.pool {
         TextPool::Argmax => true,
         TextPool::Eos => text.eos_id == CLIP_END,
-        TextPool::First | TextPool::Last | TextPool::None => false,
+        TextPool::First | TextPool::Last | TextPool::Mean | TextPool::Query | TextPool::None => false,
     };
     text.vocab_size == CLIP_ROWS && ends
 }
@@ -184,14 +195,28 @@ fn contradictions(tokenizer: &Tokenizer, text: &TextConfig) -> Vec<String> {
         Some(tower) => known(&tower.model_name).map_or(usize::MAX, |model| model.vocab_size),
         None => text.vocab_size,
     };
-    if highest.all as usize >= rows {
-        let id = highest.all;
+    let around = match &rules.mode {
+        TokenizerMode::Template { prefix, suffix } => {
+            prefix.iter().chain(suffix).chain([&rules.pad_id]).max()
+        }
+        TokenizerMode::PostProcessor | TokenizerMode::Clips { .. } => None,
+    };
+    let id = highest.all.max(around.copied().unwrap_or_default());
+    if id as usize >= rows {
         problems.push(format!("it has ids up to {id}, but the token embedding has only {rows} rows"));
     }
-    if text.hugging_face.is_some() || !matches!(rules.mode, TokenizerMode::PostProcessor) {
+    if text.modern.is_some() && i64::from(rules.pad_id) != text.pad_id {
+        problems.push(format!(
+            "the model takes token {} for padding, but the tokenizer pads with token {}",
+            text.pad_id, rules.pad_id
+        ));
+    }
+    if text.hugging_face.is_some() || matches!(rules.mode, TokenizerMode::Clips { .. }) {
         return problems;
     }
     match text.pool {
+        // Texts without an end are pooled at their last token.
+        TextPool::Eos if text.modern.is_some() && suffix.is_empty() => {}
         TextPool::Argmax if suffix.iter().all(|id| *id < highest.own) => problems.push(format!(
             "the model uses the token with the highest id, but the tokenizer ends texts with {} and \
              other tokens have ids up to {}",

@@ -160,7 +160,7 @@ fn transformers_files(
         Clean::Nothing | Clean::Siglip => return Ok(files.to_vec()),
         // The class of these files lower-cases and collapses whitespace itself.
         Clean::Lower if is_clip => return Ok(files.to_vec()),
-        Clean::Lower | Clean::Whitespace | Clean::Canonicalize => {}
+        Clean::Lower | Clean::Whitespace | Clean::Canonicalize | Clean::WhitespaceUnderscore => {}
     }
     if let TokenizerKind::TokenizerJson(json) = &rules.kind {
         if json.stripped_id.is_some() {
@@ -213,11 +213,13 @@ fn cleaning(clean: Clean) -> Vec<Value> {
     {
         steps.push(replace(json!({ "String": ligature }), letters));
     }
-    if clean == Clean::Canonicalize {
+    if matches!(clean, Clean::Canonicalize | Clean::WhitespaceUnderscore) {
         steps.push(replace(json!({ "String": "_" }), " "));
+    }
+    if clean == Clean::Canonicalize {
         steps.push(replace(json!({ "Regex": r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^`{|}~]"## }), ""));
     }
-    if clean != Clean::Whitespace {
+    if !matches!(clean, Clean::Whitespace | Clean::WhitespaceUnderscore) {
         steps.push(json!({ "type": "Lowercase" }));
     }
     steps.push(replace(json!({ "Regex": r"\s+" }), " "));

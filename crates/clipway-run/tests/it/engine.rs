@@ -17,7 +17,7 @@ const VIT: &str = r#""image_size": 32, "layers": 2, "width": 48, "head_width": 1
 const TEXT: &str = r#""context_length": 12, "vocab_size": 64, "width": 32, "heads": 2, "layers": 2"#;
 
 /// Towers that together cover every option the passes look at.
-pub const CONFIGS: [(&str, &str, &str); 8] = [
+pub const CONFIGS: [(&str, &str, &str); 11] = [
     ("plain", "", ""),
     ("layer scale", r#", "ls_init_value": 0.1"#, r#", "ls_init_value": 0.1"#),
     ("mean and end", r#", "pool_type": "avg", "no_ln_pre": true"#, r#", "pool_type": "eos", "eos_id": 5"#),
@@ -28,6 +28,13 @@ pub const CONFIGS: [(&str, &str, &str); 8] = [
         r#", "no_causal_mask": true"#,
     ),
     ("class token", "", r#", "embed_cls": true, "pad_id": 0"#),
+    ("modern text, causal", "", MODERN_CAUSAL),
+    ("modern text, both ways", "", MODERN_QUERY),
+    (
+        "modern text, mean",
+        "",
+        r#", "text_arch": "modern", "pad_id": 5, "attention_mode": "bidirectional", "pool_type": "mean", "mlp_type": "relu2""#,
+    ),
     (SENSITIVE, r#", "timm_model_name": "fastvit_mci0", "timm_proj": null, "image_size": 128"#, ""),
     (
         "residual network",
@@ -35,6 +42,14 @@ pub const CONFIGS: [(&str, &str, &str); 8] = [
         "",
     ),
 ];
+
+/// Texts that end early or never, with tokens before them.
+const MODERN_CAUSAL: &str = r#", "text_arch": "modern", "pad_id": 5, "eos_id": 63, "reg_tokens": 2, "value_residual": true,
+    "qk_norm": true, "attn_gated": true, "layers": 3"#;
+
+/// A query that looks for what is not padding.
+const MODERN_QUERY: &str = r#", "text_arch": "modern", "pad_id": 5, "attention_mode": "bidirectional", "pool_type": "map",
+    "reg_tokens": 2, "norm_placement": "sandwich", "pre_norm": true, "ls_init_value": 0.1"#;
 
 /// The tower of [`CONFIGS`] in which rounding errors grow from block to block.
 pub const SENSITIVE: &str = "branches of one convolution";

@@ -25,5 +25,6 @@ mod space;
 mod text;
 mod text_corpus;
 mod text_folder;
+mod tiktoken;
 mod token_siblings;
 mod vocabulary;

@@ -12,6 +12,12 @@ pub(super) trait TokenBlock {
     fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError>;
 }
 
+impl TokenBlock for Box<dyn TokenBlock> {
+    fn forward(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        (**self).forward(graph, x)
+    }
+}
+
 /// A trunk with its tensors declared.
 pub(super) struct TokenTrunk<B> {
     pub(super) path: String,

@@ -5,11 +5,12 @@ use crate::graph::{Linear, Scope};
 
 use super::super::error::ArchitectureError;
 use super::block::{Block, BlockOptions};
+use super::eva_block::{AttentionKind, EvaBlock, EvaBlockOptions};
 use super::layers::{MlpKind, Norm};
 use super::naflex_variants;
 use super::request::{DeclaredTrunk, TrunkRequest};
 use super::token_pool::{LatentOptions, PoolKind, PoolOptions, Pooling, TokenPool, TokenPoolOptions};
-use super::token_trunk::TokenTrunk;
+use super::token_trunk::{TokenBlock, TokenTrunk};
 use super::tokens::{ImageSize, Positions, Sizes, StemKind, TokenOptions, Tokens};
 use super::vit_variants::{Style, VARIANTS, Variant};
 
@@ -76,7 +77,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         PoolKind::Token | PoolKind::Latent | PoolKind::Refined => false,
     });
     // timm counts gate and value of a packed MLP together, and makes the pool's plain MLP equally wide.
-    let latent_hidden = if style.mlp == MlpKind::Packed { 2 * hidden } else { hidden };
+    let latent_hidden = if style.mlp == MlpKind::Packed && !is_naflex { 2 * hidden } else { hidden };
     let latent_hidden = pool_hidden.unwrap_or(latent_hidden);
     let pool = TokenPoolOptions {
         prefix: tokens.prefix(),
@@ -92,7 +93,7 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         Tokens::declare(&mut scope, &tokens)
     };
     let mut list = scope.child("blocks");
-    let blocks = (0..depth).map(|index| Block::declare(list.child(index), &block)).collect();
+    let blocks = (0..depth).map(|index| declare_block(list.child(index), &block, is_naflex)).collect();
     let final_norm =
         |scope: Scope<'_>, there: bool| (style.final_norm && there).then(|| Norm::new(scope, width, norm));
     Ok(Box::new(TokenTrunk {
@@ -105,6 +106,29 @@ pub(super) fn declare(request: &TrunkRequest<'_>, mut scope: Scope<'_>) -> Decla
         norm_after_pool: final_norm(scope.child("fc_norm"), after_pool),
         classifier: request.classifier.map(|classes| Linear::new(scope.child("head"), width, classes, true)),
     }))
+}
+
+/// A block. With gated MLPs, NaFlexVit takes those of timm's `Eva`.
+fn declare_block(scope: Scope<'_>, options: &BlockOptions, is_naflex: bool) -> Box<dyn TokenBlock> {
+    if !is_naflex || options.mlp != MlpKind::Packed {
+        return Box::new(Block::declare(scope, options));
+    }
+    let BlockOptions { width, heads, hidden, query_key_value_bias, layer_scale, norm, mlp, .. } = *options;
+    let options = EvaBlockOptions {
+        width,
+        heads,
+        hidden,
+        attention: AttentionKind::BiasApart,
+        bias: query_key_value_bias,
+        attention_norm: false,
+        mlp,
+        mlp_norm: false,
+        layer_scale,
+        post_norm: false,
+        norm,
+        rotation: None,
+    };
+    Box::new(EvaBlock::declare(scope, &options))
 }
 
 /// Which images the trunk accepts. A stem that can tokenize any image is limited by its number of positions.

@@ -354,6 +354,7 @@ impl Variant {
             ("class_token", changes.class_token.is_some()),
             ("reg_tokens", changes.registers.is_some()),
             ("attn_pool_mlp_ratio", changes.pool_mlp_ratio.is_some()),
+            ("swiglu_mlp", changes.gated.is_some()),
         ];
         if let Some((key, _)) = of_naflex.into_iter().find(|(_, is_set)| *is_set && !is_naflex) {
             return refuse(key, "only `naflexvit_…` towers support it");
@@ -409,6 +410,7 @@ impl Variant {
                 stem,
                 class_token: changes.class_token.unwrap_or(style.class_token),
                 registers: changes.registers.unwrap_or(style.registers),
+                mlp: if changes.gated == Some(true) { MlpKind::Packed } else { style.mlp },
                 ..style
             },
         })

@@ -1,6 +1,6 @@
 //! Attention, and operations on each head.
 
-use super::super::layers::LayerNorm;
+use super::super::layers::{LayerNorm, RmsNorm};
 use super::super::operation::Operation;
 use super::super::parameters::ParameterId;
 use super::super::rotation::{Coordinates, Rotation};
@@ -78,6 +78,13 @@ impl GraphBuilder<'_> {
         Ok(self.push_like(operation, vec![x], x))
     }
 
+    /// Normalizes each head by its own root mean square.
+    pub fn head_rms_norm(&mut self, x: ValueId, layer: &RmsNorm) -> Built {
+        let operation = Operation::RmsNorm { weight: layer.weight, epsilon: layer.epsilon };
+        self.expect_runs(&operation, x, self.parameters.get(layer.weight).elements())?;
+        Ok(self.push_like(operation, vec![x], x))
+    }
+
     /// Scales each head to length 1.
     pub fn unit_heads(&mut self, x: ValueId, heads: usize) -> Built {
         let operation = Operation::UnitHeads { heads };
@@ -99,8 +106,8 @@ impl GraphBuilder<'_> {
         let fits = |tokens: Dim| match tokens {
             Dim::Fixed(tokens) => tokens == rotation.tokens(),
             // A text has at most as many.
-            Dim::Length(0) => rotation.coordinates == Coordinates::Line,
-            Dim::Length(_) | Dim::Batch => false,
+            Dim::Length(_) => rotation.coordinates == Coordinates::Line,
+            Dim::Batch => false,
         };
         match *self.shape(x) {
             [_, tokens, Dim::Fixed(width)] if fits(tokens) && heads > 0 && width % runs == 0 => {

@@ -108,6 +108,9 @@ impl GraphBuilder<'_> {
             [batch, Dim::Fixed(tokens), width] if tokens > count => {
                 Ok(self.push(operation, vec![x], vec![batch, Dim::Fixed(tokens - count), width]))
             }
+            [batch, Dim::Length(extra), width] if extra >= count => {
+                Ok(self.push(operation, vec![x], vec![batch, Dim::Length(extra - count), width]))
+            }
             ref other => Err(self.wrong(&operation, format!("more than {count} tokens"), other)),
         }
     }

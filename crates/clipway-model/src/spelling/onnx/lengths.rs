@@ -16,10 +16,7 @@ pub(super) fn reads_padding(tower: &Graph) -> bool {
 pub(super) fn needs_context(tower: &Graph) -> bool {
     tower.nodes.iter().any(|node| match node.operation {
         Operation::Attention { mask, .. } => mask == Mask::None,
-        Operation::Pool(pool) => !matches!(
-            pool,
-            Pool::First | Pool::Argmax | Pool::Eos(_) | Pool::MeanUnpadded(_) | Pool::MaxUnpadded(_)
-        ),
+        Operation::Pool(pool) => !(pool == Pool::First || pool.looks_at_ids()),
         // The token stands behind the context, and has a position of its own there.
         Operation::Conv2d { .. } | Operation::AppendToken { .. } => true,
         _ => false,

@@ -72,7 +72,15 @@ impl Lowering<'_> {
                 let normed = self.layer_norm(&heads, weight, bias, epsilon);
                 self.emit.reshape(&normed, &[0, 0, width as i64])
             }
-            (&Operation::RmsNorm { weight, epsilon }, Some(x)) => self.rms_norm(x, weight, epsilon),
+            (&Operation::RmsNorm { weight, epsilon }, Some(x)) => {
+                let (width, run) = (fixed(node), self.parameters.get(weight).elements());
+                if run == width {
+                    return self.rms_norm(x, weight, epsilon);
+                }
+                let heads = self.emit.reshape(x, &[0, 0, (width / run) as i64, run as i64]);
+                let normed = self.rms_norm(&heads, weight, epsilon);
+                self.emit.reshape(&normed, &[0, 0, width as i64])
+            }
             (&Operation::ResponseNorm { weight, bias, epsilon }, Some(x)) => {
                 self.response_norm(x, node, [weight, bias], epsilon)
             }

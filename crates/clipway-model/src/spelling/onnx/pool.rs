@@ -29,6 +29,22 @@ impl Lowering<'_> {
                 let is_end = self.emit.cast(&is_end, Dtype::I32);
                 self.chosen(x, &is_end)
             }
+            Pool::EosOrLast { end, padding } => {
+                let ids = ids();
+                let is_end = self.equal(&ids, end);
+                let is_end = self.emit.cast(&is_end, Dtype::I32);
+                let seen = self.unpadded(&ids, padding, Dtype::I32);
+                let axes = self.emit.integers(&[1]);
+                let count = self.emit.node("ReduceSum", &[&seen, &axes], vec![]);
+                let one = self.emit.tensor("count[1]", Dtype::I32, &[], Recipe::Integers(vec![1]));
+                let last = self.emit.node("Sub", &[&count, &one], vec![]);
+                let places = self.places();
+                let is_last = self.emit.typed("Equal", &[&places, &last], vec![], Dtype::Bool);
+                let is_last = self.emit.cast(&is_last, Dtype::I32);
+                let ends = self.emit.node("Add", &[&is_end, &is_end], vec![]);
+                let scores = self.emit.node("Add", &[&ends, &is_last], vec![]);
+                self.chosen(x, &scores)
+            }
             Pool::MeanUnpadded(padding) => {
                 let seen = self.unpadded(&ids(), padding, Dtype::F32);
                 let last = self.emit.integers(&[2]);
@@ -91,16 +107,25 @@ impl Lowering<'_> {
         let context = self.longest(Dim::Length(0)) as i64;
         let factor = Recipe::Integers(vec![context]);
         let factor = self.emit.tensor(&format!("context[{context}]"), Dtype::I32, &[], factor);
-        let places = Recipe::Integers((0..context).collect());
-        let mut places = self.emit.tensor("places", Dtype::I32, &[1, context as usize], places);
-        if self.count(Dim::Length(0)).is_none() {
-            places = self.first(&places, &[1], Dim::Length(0));
-        }
+        let places = self.places();
         let scores = self.emit.node("Mul", &[scores, &factor], vec![]);
         let scores = self.emit.node("Sub", &[&scores, &places], vec![]);
         let attributes = vec![("axis", OnnxAttribute::Int(1)), ("keepdims", OnnxAttribute::Int(1))];
         let place = self.emit.typed("ArgMax", &[&scores], attributes, Dtype::I64);
         self.emit.node("GatherND", &[x, &place], vec![("batch_dims", OnnxAttribute::Int(1))])
+    }
+
+    /// The places of a text's tokens, `[1, length]`.
+    fn places(&mut self) -> Value {
+        self.shared("places".to_owned(), |this| {
+            let context = this.longest(Dim::Length(0));
+            let places = Recipe::Integers((0..context as i64).collect());
+            let places = this.emit.tensor("places", Dtype::I32, &[1, context], places);
+            match this.count(Dim::Length(0)) {
+                Some(_) => places,
+                None => this.first(&places, &[1], Dim::Length(0)),
+            }
+        })
     }
 
     fn after(&mut self, x: &Value, skip: usize) -> Value {

@@ -2,7 +2,8 @@
 //! a padding mask, nothing after the last token that is not padding can.
 //!
 //! If every step of a text tower works token by token or attends under such a mask, and the result is only the token
-//! chosen by the ids, the first one, or the mean of those that are not padding, each text ends there.
+//! chosen by the ids, the first one, the mean of those that are not padding, or what queries find among these, each text
+//! ends there. Tokens before the text change nothing.
 
 use clipway_model::graph::Mask;
 
@@ -29,10 +30,14 @@ pub(super) fn run(program: &mut Program) {
             Op::Attention(Attention { mask: Mask::Causal, .. }) => {
                 node.inputs.iter().all(|&input| is_text(input))
             }
-            Op::Attention(Attention { mask: Mask::Padding { id, skip: 0, causal: false }, .. }) => {
-                node.inputs.iter().all(|&input| is_text(input)) && agrees(Cut::Padding(*id))
+            Op::Attention(Attention { mask: Mask::Padding { id, skip, causal: false }, .. }) => {
+                let [_, key, value] = node.inputs[..] else { return };
+                // All keys are the text's tokens, and `skip` ones before them.
+                let rows = [key, value].map(|input| program.nodes[input].shape.rows);
+                rows == [Rows::Text(*skip); 2] && agrees(Cut::Padding(*id))
             }
             Op::Embedding(_) | Op::AddTable(_) | Op::AddTextPositions(_) | Op::Rotary(_) => true,
+            Op::Prepend(_) | Op::DropRows(_) | Op::Queries(_) => true,
             op => op.operation().is_row_wise(),
         };
         if !fits {

@@ -70,6 +70,15 @@ fn ragged_cuts_only_where_nothing_later_can_matter() {
     check(r#", "pool_type": "eos", "eos_id": 5"#, Some(Cut::Pooled(Pool::Eos(5))));
     check(r#", "pool_type": "last""#, None);
     check(r#", "no_causal_mask": true"#, None);
+    let modern = |more: &str| format!(r#", "text_arch": "modern", "pad_id": 9, "reg_tokens": 2{more}"#);
+    let end = Cut::Pooled(Pool::EosOrLast { end: 5, padding: 9 });
+    check(&modern(r#", "eos_id": 5"#), Some(end));
+    check(&modern(r#", "pool_type": "map""#), Some(Cut::Padding(9)));
+    let both_ways = r#", "attention_mode": "bidirectional""#;
+    check(&modern(&format!(r#"{both_ways}, "pool_type": "map""#)), Some(Cut::Padding(9)));
+    check(&modern(&format!(r#"{both_ways}, "pool_type": "mean""#)), Some(Cut::Padding(9)));
+    // The end of a text is found by one id, and what its tokens see by another.
+    check(&modern(&format!(r#"{both_ways}, "eos_id": 5"#)), None);
 }
 
 #[test]

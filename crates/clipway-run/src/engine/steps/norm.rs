@@ -50,7 +50,7 @@ impl Step for LayerNormStep {
     }
 }
 
-/// Normalization of each row by its root mean square.
+/// Normalization of each run of channels as long as the weight, possibly the whole row, by its root mean square.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::engine) struct RmsNorm {
     pub weight: ParameterId,
@@ -74,8 +74,10 @@ impl Operation for RmsNorm {
 
 impl Step for RmsNormStep {
     fn run(&self, values: &Values<'_>, out: &mut [f32]) {
-        let out = MatrixMut::new(out, values.rows(), values.width());
-        values.kernels.rms_norm(values.matrix(0), &self.weight, self.epsilon, out);
+        let width = self.weight.len();
+        let runs = out.len() / width;
+        let x = Matrix::new(values.data(0), runs, width);
+        values.kernels.rms_norm(x, &self.weight, self.epsilon, MatrixMut::new(out, runs, width));
     }
 }
 

@@ -22,6 +22,7 @@ pub fn apply(clean: Clean, text: &str) -> Cow<'_, str> {
         }
         Clean::Siglip => Cow::Owned(siglip(&marked(text))),
         Clean::Whitespace => Cow::Owned(join_words(&basic(text))),
+        Clean::WhitespaceUnderscore => Cow::Owned(join_words(&basic(text).replace('_', " "))),
         Clean::Canonicalize => {
             let basic = basic(text);
             let mut kept = String::with_capacity(basic.len());

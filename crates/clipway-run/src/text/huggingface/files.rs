@@ -49,6 +49,11 @@ impl<'a> TokenizerFiles<'a> {
         WORDS,
     ];
 
+    /// Names of the files of tiktoken's encodings, which an artifact does not carry along: it has a `tokenizer.json` made of
+    /// one.
+    pub const RANKS: [&'static str; 4] =
+        ["r50k_base.tiktoken", "p50k_base.tiktoken", "cl100k_base.tiktoken", "o200k_base.tiktoken"];
+
     /// Selects the files by their names.
     pub fn of(files: &'a [(String, Vec<u8>)]) -> Self {
         let file = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());

@@ -23,6 +23,7 @@ mod sentence_piece;
 mod slow;
 mod split;
 mod template;
+pub mod tiktoken;
 mod vocabulary;
 
 use clipway_model::config::HuggingFaceOptions;
