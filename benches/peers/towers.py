@@ -1,11 +1,13 @@
-"""Measures towers of many architectures, clipway and PyTorch by turns in one run, and prints a table with the ratios.
+"""Measures towers of many architectures by turns in one run, clipway, PyTorch, ONNX Runtime and OpenVINO, and prints a table.
 
-    python benches/peers/towers.py [--models RN50,convnext_base,…] [--input image] [--batch 8] [--threads 2]
-                                   [--seconds 4] [--rounds 3]
+    python benches/peers/towers.py [--models RN50,convnext_tiny,…] [--input image] [--batch 8] [--threads 2]
+                                   [--seconds 4] [--rounds 3] [--peers torch,onnxruntime,openvino] [--program XTASK]
 
-Needs torch, open_clip_torch and timm, and `cargo build --release -p xtask`. The weights are random: nothing is
-downloaded. Each round measures clipway (in a separate process), then PyTorch; the medians of the rounds are compared.
-MobileCLIP models are reparameterized in PyTorch, as clipway does when it compiles.
+Needs torch, open_clip_torch, timm, onnx, onnxruntime and openvino, and `cargo build --release -p xtask`. The weights are random:
+nothing is downloaded. Each round measures clipway, in a process of its own, then the peers; the medians of the rounds are compared.
+ONNX Runtime and OpenVINO run the file that torch.onnx writes. MobileCLIP models are reparameterized in PyTorch, as clipway does
+when it compiles. The last column is the share of the rate of one large product in PyTorch, by the count of PyTorch's own operations;
+what an engine saves (Winograd's products, text after the end token) counts as done.
 """
 
 import argparse
@@ -13,14 +15,19 @@ import json
 import os
 import statistics
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
-MODELS = "RN50,convnext_base,MobileCLIP2-S2,ViT-B-16-SigLIP,EVA02-B-16,ViTamin-S"
+MODELS = (
+    "ViT-B-32,ViT-L-14,RN50,MobileCLIP2-S2,convnext_tiny,convnext_base,ViTamin-S,ViT-B-16-SigLIP,EVA02-B-16,"
+    "PE-Core-S-16-384"
+)
 
 
 def clipway(name, arguments):
     command = [
-        "target/release/xtask", "bench", "engine", "--model", name, "--inputs", arguments.input,
+        arguments.program, "bench", "engine", "--model", name, "--inputs", arguments.input,
         "--batches", str(arguments.batch), "--threads", str(arguments.threads), "--seconds", str(arguments.seconds),
     ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -38,49 +45,121 @@ def per_second(call, batch, seconds):
     return batch / statistics.median(times)
 
 
-def peer(torch, open_clip, name, arguments):
-    """Returns a call that encodes a batch with PyTorch."""
+def tower_of(torch, open_clip, name, arguments):
+    """A tower of open_clip's as a module, and a batch for it."""
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained=None).eval()
     if name.startswith("MobileCLIP"):
         from timm.utils import reparameterize_model
 
         model.visual.trunk = reparameterize_model(model.visual.trunk)
-    if arguments.input == "image":
+    image = arguments.input == "image"
+
+    class Tower(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, inputs):
+            return self.model.encode_image(inputs) if image else self.model.encode_text(inputs)
+
+    if image:
         size = model.visual.image_size
         # open_clip's ResNet stores only one side of a square.
         height, width = size if isinstance(size, tuple) else (size, size)
-        pixels = torch.randn(arguments.batch, 3, height, width)
-        return lambda: model.encode_image(pixels)
+        return Tower().eval(), torch.randn(arguments.batch, 3, height, width)
     length = getattr(model, "context_length", None) or model.text.context_length
     ids = torch.randint(320, 31_000, (arguments.batch, length))
-    return lambda: model.encode_text(ids)
+    ids[:, 0], ids[:, -1] = 49_406, 49_407
+    return Tower().eval(), ids
+
+
+def write_onnx(torch, tower, inputs, path):
+    # PyTorch's fused attention has no ONNX form; the exported graph contains its parts.
+    torch.backends.mha.set_fastpath_enabled(False)
+    names = {"input_names": ["input"], "output_names": ["features"]}
+    torch.onnx.export(tower, (inputs,), path, opset_version=17, dynamo=False, **names)
+    torch.backends.mha.set_fastpath_enabled(True)
+
+
+def calls_of(torch, name, tower, inputs, arguments):
+    """Returns a call for each peer that encodes the batch."""
+    calls = {}
+    if "torch" in arguments.peers:
+        calls["PyTorch"] = lambda: tower(inputs)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "tower.onnx")
+        if set(arguments.peers) & {"onnxruntime", "openvino"}:
+            write_onnx(torch, tower, inputs, path)
+        array = inputs.numpy()
+        if "onnxruntime" in arguments.peers:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = arguments.threads
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            calls["ONNX Runtime"] = lambda: session.run(None, {"input": array})
+        if "openvino" in arguments.peers:
+            import openvino
+
+            settings = {"INFERENCE_NUM_THREADS": arguments.threads, "INFERENCE_PRECISION_HINT": "f32"}
+            compiled = openvino.Core().compile_model(path, "CPU", settings)
+            calls["OpenVINO"] = lambda: compiled([array])
+    return calls
+
+
+def operations(torch, tower, inputs):
+    """Counts the f32 operations of products and convolutions for one input."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    torch.backends.mha.set_fastpath_enabled(False)
+    with FlopCounterMode(display=False) as counter:
+        tower(inputs[:1])
+    torch.backends.mha.set_fastpath_enabled(True)
+    return counter.get_total_flops()
+
+
+def product_rate(torch):
+    """Operations per second of one large product."""
+    x, weight = torch.randn(1600, 768), torch.randn(3072, 768)
+    rate = per_second(lambda: torch.nn.functional.linear(x, weight), 1, 2)
+    return rate * 2 * 1600 * 768 * 3072
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--input", default="image", choices=["image", "text"])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", default="torch,onnxruntime,openvino", type=lambda text: text.split(","))
+    parser.add_argument("--program", default="target/release/xtask")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     import open_clip
     import torch
 
     torch.set_num_threads(arguments.threads)
-    print(f"| model | clipway {arguments.input}/s | PyTorch {torch.__version__} | ratio |\n| --- | --- | --- | --- |")
     with torch.inference_mode():
+        rate = product_rate(torch)
+        print(f"one product in PyTorch {torch.__version__}: {rate / 1e9:.0f} GFLOP/s\n")
+        heading = ["model", f"clipway, {arguments.input}s/s", *arguments.peers, "ours / fastest", "share of the product's rate"]
+        print("| " + " | ".join(heading) + " |\n" + "| --- " * len(heading) + "|")
         for name in arguments.models.split(","):
-            call = peer(torch, open_clip, name, arguments)
-            ours, theirs = [], []
+            tower, inputs = tower_of(torch, open_clip, name, arguments)
+            count = operations(torch, tower, inputs)
+            calls = calls_of(torch, name, tower, inputs, arguments)
+            ours, theirs = [], {peer: [] for peer in calls}
             for _ in range(arguments.rounds):
                 ours.append(clipway(name, arguments))
-                theirs.append(per_second(call, arguments.batch, arguments.seconds))
-            a, b = statistics.median(ours), statistics.median(theirs)
-            print(f"| {name} | {a:.1f} | {b:.1f} | {a / b:.2f} |", flush=True)
+                for peer, call in calls.items():
+                    theirs[peer].append(per_second(call, arguments.batch, arguments.seconds))
+            mine = statistics.median(ours)
+            medians = [statistics.median(rounds) for rounds in theirs.values()]
+            cells = [name, f"{mine:.1f}", *(f"{other:.1f}" for other in medians), f"{mine / max(medians):.2f}", f"{mine * count / rate:.2f}"]
+            print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
