@@ -8,6 +8,7 @@ use crate::matrix::{Matrix, MatrixMut};
 use crate::pack::{PackedMatrix, WeightLayout};
 use crate::threads::Kernels;
 use crate::window::{Image, Window};
+use crate::winograd::WinogradWeight;
 
 /// Values of gathered patches that a task holds: half of a typical second-level cache.
 const TASK_VALUES: usize = 128 * 1024;
@@ -29,6 +30,8 @@ enum Weight {
     Int8(Vec<PackedInt8>),
     /// One group per channel, with few outputs.
     Depthwise(DepthwiseWeight),
+    /// Windows of 3 by 3 over many channels.
+    Winograd(WinogradWeight),
 }
 
 impl PackedConv {
@@ -53,6 +56,7 @@ impl PackedConv {
             Weight::Groups(groups) => groups.iter().map(PackedMatrix::<f32>::bytes).sum(),
             Weight::Int8(groups) => groups.iter().map(PackedInt8::bytes).sum(),
             Weight::Depthwise(weight) => weight.bytes(),
+            Weight::Winograd(weight) => weight.bytes(),
         }
     }
 }
@@ -88,7 +92,9 @@ impl Kernels {
         assert_eq!(weight.len(), outputs * channels * taps, "[{outputs}, {channels}, {:?}]", window.kernel);
         let copies = outputs / groups;
         let weight = if groups == inputs && (1..=MOST_COPIES).contains(&copies) {
-            Weight::Depthwise(DepthwiseWeight::new(weight, taps, copies))
+            Weight::Depthwise(DepthwiseWeight::new(weight, taps, copies, self.isa()))
+        } else if WinogradWeight::fits(&window, inputs, outputs, groups) {
+            Weight::Winograd(WinogradWeight::new(self, weight, outputs, inputs))
         } else {
             let depth = channels * taps;
             let rows = outputs / groups;
@@ -153,6 +159,7 @@ impl Kernels {
             Weight::Depthwise(weight) => {
                 self.depthwise(x, weight, &conv.window, size, &epilogue, out.share())
             }
+            Weight::Winograd(weight) => self.winograd(x, weight, &conv.window, size, &epilogue, out.share()),
             Weight::Groups(groups) => match &groups[..] {
                 [weight] if conv.window == Window::square(1, 1, 0) => {
                     self.linear(Matrix::new(x.data, rows, x.channels), weight, epilogue, out);

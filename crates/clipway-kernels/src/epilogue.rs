@@ -2,7 +2,7 @@
 
 use crate::activation::Activation;
 use crate::isa::{Simd, load, store};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, SharedMatrix};
 
 /// `finish(residual + activation(product + bias))`, or with `*` instead of the first `+` for a gate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +29,22 @@ pub enum Residual<'a> {
     Output,
     /// Another matrix the size of the output.
     Matrix(Matrix<'a>),
+}
+
+/// Activations that a tile's code is made for; the others are chosen for each vector, which is less code.
+const CHOSEN: [Activation; OTHER] = [Activation::Identity, Activation::Gelu, Activation::QuickGelu];
+const IDENTITY: usize = 0;
+const GELU: usize = 1;
+const QUICK_GELU: usize = 2;
+const OTHER: usize = 3;
+
+/// Where a tile of sums goes in the output.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) row: usize,
+    pub(crate) rows: usize,
+    pub(crate) column: usize,
+    pub(crate) columns: usize,
 }
 
 impl<'a> Epilogue<'a> {
@@ -73,61 +89,87 @@ impl<'a> Epilogue<'a> {
         2 + self.activation.work() + self.finish.work()
     }
 
-    /// Stores part of a row of sums: `out` is row `row` of the output, starting at column `column`.
+    /// Finishes a tile of sums, whose rows are whole vectors, and stores it.
+    ///
+    /// The activation is chosen once for the tile, since choosing it for each vector costs as much as a short product.
+    ///
+    /// # Safety
+    /// No other thread touches the tile's rows and columns of `out`.
     #[inline(always)]
-    pub(crate) fn store<S: Simd>(&self, simd: S, sums: &[f32], row: usize, column: usize, out: &mut [f32]) {
-        let sums = &sums[..out.len()];
-        let bias = self.bias.map_or(&[][..], |bias| &bias[column..][..out.len()]);
-        let residual = match self.residual {
-            Residual::Matrix(residual) => &residual.row(row)[column..][..out.len()],
-            Residual::None | Residual::Output => &[],
-        };
-        let mut start = 0;
-        while start < out.len() {
-            let end = out.len().min(start + S::LANES);
-            let value = load(simd, &sums[start..end]);
-            let part = |values: &'_ [f32]| if values.is_empty() { 0..0 } else { start..end };
-            let (bias, residual) = (&bias[part(bias)], &residual[part(residual)]);
-            self.apply(simd, value, bias, residual, &mut out[start..end]);
-            start = end;
-        }
-    }
-
-    /// Stores a vector of sums: `out`, at most a vector long, is row `row` of the output, starting at column `column`.
-    #[inline(always)]
-    pub(crate) fn store_vector<S: Simd>(
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn store_tile<S: Simd>(
         &self,
         simd: S,
-        sum: S::Vector,
-        row: usize,
-        column: usize,
-        out: &mut [f32],
+        sums: &[f32],
+        place: Place,
+        out: SharedMatrix<'_>,
     ) {
-        let bias = self.bias.map_or(&[][..], |bias| &bias[column..][..out.len()]);
-        let residual = match self.residual {
-            Residual::Matrix(residual) => &residual.row(row)[column..][..out.len()],
-            Residual::None | Residual::Output => &[],
-        };
-        self.apply(simd, sum, bias, residual, out);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.activation {
+                Activation::Identity => self.store_rows::<S, IDENTITY>(simd, sums, place, out),
+                Activation::Gelu => self.store_rows::<S, GELU>(simd, sums, place, out),
+                Activation::QuickGelu => self.store_rows::<S, QUICK_GELU>(simd, sums, place, out),
+                _ => self.store_rows::<S, OTHER>(simd, sums, place, out),
+            }
+        }
     }
 
-    /// Stores a vector of sums, given the matching parts of the bias and the residual (empty if there are none).
+    /// Finishes and stores a tile with the activation at a place of [`CHOSEN`], or with any.
+    ///
+    /// # Safety
+    /// No other thread touches the tile's rows and columns of `out`.
     #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, sum: S::Vector, bias: &[f32], residual: &[f32], out: &mut [f32]) {
-        let mut value = sum;
-        if !bias.is_empty() {
-            value = simd.add(value, load(simd, bias));
-        }
-        value = self.activation.apply(simd, value);
-        let other = match self.residual {
-            Residual::None => None,
-            Residual::Output => Some(load(simd, out)),
-            Residual::Matrix(_) => Some(load(simd, residual)),
+    #[allow(unsafe_code)]
+    unsafe fn store_rows<S: Simd, const ACTIVATION: usize>(
+        &self,
+        simd: S,
+        sums: &[f32],
+        place: Place,
+        out: SharedMatrix<'_>,
+    ) {
+        // A constant where there is one: a closure would not be compiled for the instruction set.
+        let activation = CHOSEN.get(ACTIVATION).copied().unwrap_or(self.activation);
+        let Place { row, rows, column, columns } = place;
+        let width = columns.next_multiple_of(S::LANES);
+        let bias = self.bias.map(|bias| &bias[column..][..columns]);
+        // The greatest of a value and the lowest number is the value, so that ReLU needs no choice in the loop.
+        let (floor, finish) = match self.finish {
+            Activation::Identity => (f32::NEG_INFINITY, None),
+            Activation::Relu => (0.0, None),
+            other => (f32::NEG_INFINITY, Some(other)),
         };
-        if let Some(other) = other {
-            value = if self.gate { simd.mul(value, other) } else { simd.add(value, other) };
+        let floor = simd.splat(floor);
+        for (index, sums) in sums[..rows * width].chunks_exact(width.max(1)).enumerate() {
+            // SAFETY: the caller's promise.
+            let out = unsafe { out.part(row + index, column, columns) };
+            let residual = match self.residual {
+                Residual::Matrix(residual) => Some(&residual.row(row + index)[column..][..columns]),
+                Residual::None | Residual::Output => None,
+            };
+            for start in (0..columns).step_by(S::LANES) {
+                let end = columns.min(start + S::LANES);
+                let mut value = simd.load(&sums[start..start + S::LANES]);
+                if let Some(bias) = bias {
+                    value = simd.add(value, load(simd, &bias[start..end]));
+                }
+                value = activation.apply(simd, value);
+                let other = match (residual, self.residual) {
+                    (Some(residual), _) => Some(load(simd, &residual[start..end])),
+                    (None, Residual::Output) => Some(load(simd, &out[start..end])),
+                    (None, _) => None,
+                };
+                if let Some(other) = other {
+                    value = if self.gate { simd.mul(value, other) } else { simd.add(value, other) };
+                }
+                store(simd, &mut out[start..end], simd.max(floor, value));
+            }
+            if let Some(finish) = finish {
+                for part in out.chunks_mut(S::LANES) {
+                    let value = finish.apply(simd, load(simd, part));
+                    store(simd, part, value);
+                }
+            }
         }
-        value = self.finish.apply(simd, value);
-        store(simd, out, value);
     }
 }

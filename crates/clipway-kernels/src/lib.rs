@@ -38,6 +38,7 @@ mod resize;
 mod rotary;
 mod threads;
 mod window;
+mod winograd;
 
 pub use activation::Activation;
 pub use attention::{AttentionBias, AttentionSpec, Sequence};

@@ -1,6 +1,6 @@
 //! The matrix product with packed weights.
 
-use crate::epilogue::Epilogue;
+use crate::epilogue::{Epilogue, Place};
 use crate::isa::{Kernel, MAX_TILE, Simd, Tile};
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::pack::{PackedMatrix, Panel, PanelElement};
@@ -93,12 +93,11 @@ impl<E: PanelElement> Kernel for Block<'_, E> {
                 depth: x.columns(),
             };
             tile.multiply(simd, &mut sums.0, width);
-            for index in 0..count {
-                let row = first_row + row + index;
-                #[allow(unsafe_code)]
-                // SAFETY: the rows and columns of a block belong to one task only.
-                let part = unsafe { out.part(row, column, panel.columns) };
-                epilogue.store(simd, &sums.0[index * width..], row, column, part);
+            let place = Place { row: first_row + row, rows: count, column, columns: panel.columns };
+            #[allow(unsafe_code)]
+            // SAFETY: the rows and columns of a block belong to one task only.
+            unsafe {
+                epilogue.store_tile(simd, &sums.0, place, out);
             }
             row += count;
         }

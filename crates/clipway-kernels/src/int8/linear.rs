@@ -6,7 +6,7 @@ use super::path::Int8Path;
 use super::portable::PortableDot;
 use super::quantize::{Quantized, quantize};
 use crate::buffer::{Plain, view};
-use crate::epilogue::Epilogue;
+use crate::epilogue::{Epilogue, Place};
 use crate::isa::{MAX_TILE, Simd};
 use crate::linear::rows_of_a_task;
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
@@ -184,17 +184,18 @@ impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
             tile.multiply(dot, &mut sums.0);
             for index in 0..count {
                 let row = row + index;
-                let target = first_row + row;
                 let sums = &sums.0[index * width..][..columns];
-                let products = &mut products.0[..columns];
+                let products = &mut products.0[index * width..][..columns];
                 let outputs = panel.scales.iter().zip(panel.corrections);
                 for ((product, sum), (scale, correction)) in products.iter_mut().zip(sums).zip(outputs) {
                     *product = sum.wrapping_sub(*correction) as f32 * (scales[row] * scale);
                 }
-                #[allow(unsafe_code)]
-                // SAFETY: the rows and columns of a block belong to one task only.
-                let part = unsafe { out.part(target, column, columns) };
-                epilogue.store(dot.float(), products, target, column, part);
+            }
+            let place = Place { row: first_row + row, rows: count, column, columns };
+            #[allow(unsafe_code)]
+            // SAFETY: the rows and columns of a block belong to one task only.
+            unsafe {
+                epilogue.store_tile(dot.float(), &products.0, place, out);
             }
             row += count;
         }

@@ -108,10 +108,43 @@ fn convolutions() {
         check_conv(kernels, [3, 37], [32, 32], 32, Window::square(7, 1, 3));
         check_conv(kernels, [3, 37], [32, 64], 32, Window::square(7, 2, 3));
         check_conv(kernels, [9, 40], [16, 16], 16, Window::square(3, 1, 0));
+        // More channels than are gathered together, several outputs of each, in more lines than a task has.
+        check_conv(kernels, [37, 9], [70, 210], 70, Window::square(5, 1, 2));
+        // Tiles of 2 by 2 outputs: cut at the edges, with uneven borders, without any, and more than one task holds.
+        let uneven = Window { padding: [[0, 1], [2, 0]], ..Window::square(3, 1, 0) };
+        for window in [Window::square(3, 1, 1), Window::square(3, 1, 0), uneven] {
+            for size in [[1, 1], [3, 4], [8, 7], [33, 18]] {
+                check_conv(kernels, size, [50, 70], 1, window);
+            }
+        }
         // More patches than one task holds, and an image smaller than the window.
         check_conv(kernels, [33, 31], [16, 20], 1, Window::square(3, 1, 1));
         check_conv(kernels, [2, 2], [3, 4], 1, Window::square(5, 1, 2));
         check_conv(kernels, [2, 2], [3, 4], 1, Window::square(5, 1, 0));
+    });
+}
+
+#[test]
+fn windows_of_3_by_3_over_many_channels_are_computed_in_tiles() {
+    for_each_kernels(|kernels| {
+        let bytes = |inputs: usize, window: Window| {
+            kernels.pack_conv2d(&vec![0.5; 64 * inputs * 9], 64, inputs, 1, window).bytes()
+        };
+        assert_eq!(
+            bytes(32, Window::square(3, 1, 1)),
+            16 * 64 * 32 * 4,
+            "{kernels:?}: a matrix for each place of a tile"
+        );
+        assert_eq!(
+            bytes(32, Window::square(3, 2, 1)),
+            9 * 64 * 32 * 4,
+            "{kernels:?}: with a stride, patches"
+        );
+        assert_eq!(
+            bytes(8, Window::square(3, 1, 1)),
+            9 * 64 * 8 * 4,
+            "{kernels:?}: of few channels, patches"
+        );
     });
 }
 
