@@ -13,6 +13,7 @@ exports themselves, each in a process of its own.
 import argparse
 import contextlib
 import io
+import json
 import os
 import resource
 import statistics
@@ -148,13 +149,20 @@ def measure_speed(clipway, name, folder, arguments):
                 print(f"{name} {tower} batch {batch} {runtime}: {batch / ours:.1f} a second; {', '.join(ratios)}", flush=True)
 
 
+# Runs a command from a small process: the largest memory that the system reports of a child counts its parent's too.
+SPENT = """
+import json, resource, subprocess, sys, time
+before = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([time.perf_counter() - before, usage.ru_maxrss / 1000, usage.ru_utime + usage.ru_stime]))
+"""
+
+
 def spent(command):
-    """Seconds and MB at most of a process."""
-    before = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    assert status == 0, f"{command} failed"
-    return time.perf_counter() - before, usage.ru_maxrss / 1000, usage.ru_utime + usage.ru_stime
+    """Seconds, MB at most and processor seconds of a process."""
+    done = subprocess.run([sys.executable, "-c", SPENT, *command], check=True, capture_output=True, text=True)
+    return tuple(json.loads(done.stdout))
 
 
 def measure_exports(clipway, name, folder, rounds):
