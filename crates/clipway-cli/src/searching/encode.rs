@@ -74,7 +74,7 @@ impl Encoded<'_> {
         Ok(features)
     }
 
-    /// Features of texts, in order: the mean over the templates.
+    /// Features of texts, in order: the mean over the templates, each scaled to length 1 if there are several.
     fn texts(&self, texts: &[&str], clip: Option<&Clip>, ui: &Ui) -> Result<Vec<Vec<f32>>, Failure> {
         let Some(clip) = clip.filter(|_| !texts.is_empty()) else { return Ok(Vec::new()) };
         let templates: Vec<&str> = match self.templates {
@@ -90,7 +90,9 @@ impl Encoded<'_> {
         }
         let width = clip.embed_dim();
         let mut features = encode_texts(&filled, clip, "queries", ui)?;
-        normalize(&mut features, width);
+        if templates.len() > 1 {
+            normalize(&mut features, width);
+        }
         let mean = |features: &[f32]| {
             (0..width).map(|value| features.iter().skip(value).step_by(width).sum()).collect::<Vec<f32>>()
         };
