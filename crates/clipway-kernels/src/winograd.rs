@@ -149,6 +149,7 @@ impl Tiles<'_> {
 
     /// Turns the pixels of all tiles.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
     fn turn<S: Simd>(&mut self, simd: S) {
         let channels = self.x.channels;
         let plane = self.tiles.len() * channels;
@@ -207,6 +208,7 @@ impl Tiles<'_> {
 
     /// Turns the sums of a panel into outputs and stores them.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
     fn turn_back<S: Simd>(&mut self, simd: S, panel: usize) {
         let panel = self.weight.places[0].panel(panel);
         let width = panel.vectors * S::LANES;
