@@ -69,7 +69,6 @@ impl Simd for Avx2 {
         mul(a, b) = _mm256_mul_ps;
         div(a, b) = _mm256_div_ps;
         fma(a, b, c) = _mm256_fmadd_ps;
-        negated_fma(a, b, c) = _mm256_fnmadd_ps;
         max(a, b) = _mm256_max_ps;
         min(a, b) = _mm256_min_ps;
     }

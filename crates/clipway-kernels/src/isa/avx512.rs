@@ -67,7 +67,6 @@ impl Simd for Avx512 {
         mul(a, b) = _mm512_mul_ps;
         div(a, b) = _mm512_div_ps;
         fma(a, b, c) = _mm512_fmadd_ps;
-        negated_fma(a, b, c) = _mm512_fnmadd_ps;
         max(a, b) = _mm512_max_ps;
         min(a, b) = _mm512_min_ps;
         abs(a) = _mm512_abs_ps;

@@ -110,11 +110,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn negated_fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
-        std::array::from_fn(|lane| multiply_add(-a[lane], b[lane], c[lane]))
-    }
-
-    #[inline(always)]
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
         zip(a, b, |a, b| if a > b { a } else { b })
     }

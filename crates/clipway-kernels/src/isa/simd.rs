@@ -73,8 +73,6 @@ pub(crate) trait Simd: ByteSums + Send + Sync + 'static {
     fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Returns `a * b + c`, rounded once if the instruction set can.
     fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
-    /// Returns `c - a * b`, rounded once if the instruction set can.
-    fn negated_fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// Returns `a` where `a > b`, else `b` (so `b` where either is NaN).
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Returns `a` where `a < b`, else `b` (so `b` where either is NaN).
