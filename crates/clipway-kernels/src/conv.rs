@@ -213,10 +213,8 @@ impl Kernels {
         multiply: impl Fn(Gathered<'_>) + Sync,
     ) {
         let fitting = (TASK_VALUES / depth.max(1)).clamp(8, 128).next_multiple_of(self.isa().tile_rows());
-        // Few rows: each task takes some of the panels and gathers its rows again.
-        let parts = if rows.div_ceil(fitting) >= 2 * self.threads() { 1 } else { 2 * self.threads() };
-        let parts = parts.min(panels).max(1);
         let blocks = rows.div_ceil(fitting);
+        let parts = self.parts(blocks, panels);
         self.parallel(blocks * parts * groups, work, |task| {
             let (group, task) = (task % groups, task / groups);
             let (part, block) = (task % parts, task / parts);

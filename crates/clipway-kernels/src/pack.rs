@@ -232,7 +232,7 @@ impl<E: PanelElement> PackedMatrixBuilder<E> {
     }
 
     /// Adds rows with `len` values in total, read by a function that takes the index of its first value.
-    fn push_with(&mut self, len: usize, read: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+    pub(crate) fn push_with(&mut self, len: usize, read: &(dyn Fn(usize, &mut [f32]) + Sync)) {
         let width = match self.layout {
             WeightLayout::OutIn => self.matrix.inputs,
             WeightLayout::InOut => self.matrix.outputs,

@@ -147,6 +147,13 @@ impl Kernels {
         });
     }
 
+    /// Returns into how many parts the panels of a product are cut where there are few blocks of rows, so that all threads are
+    /// busy: each task takes a part and prepares its rows again.
+    pub(crate) fn parts(&self, blocks: usize, panels: usize) -> usize {
+        let wanted = if blocks >= 2 * self.threads() { 1 } else { 2 * self.threads() };
+        wanted.min(panels).max(1)
+    }
+
     /// Lends a function a scratch buffer of `len` values with unspecified contents.
     pub(crate) fn with_scratch<R>(&self, len: usize, function: impl FnOnce(&mut [f32]) -> R) -> R {
         let lock = || self.shared.scratch.lock().unwrap_or_else(PoisonError::into_inner);

@@ -42,16 +42,17 @@ impl WinogradWeight {
 
     /// Turns and packs weights `[outputs, inputs, 3, 3]`.
     pub(crate) fn new(kernels: &Kernels, weight: &[f32], outputs: usize, inputs: usize) -> Self {
-        let mut turned = vec![0.0; outputs * inputs];
         let place = |place: usize| {
             let (left, right) = (WINDOW[place / 4], WINDOW[place % 4]);
-            for (value, window) in turned.iter_mut().zip(weight.chunks_exact(9)) {
-                let line = |line: usize| {
-                    (0..3).map(|tap| right[tap] * f64::from(window[3 * line + tap])).sum::<f64>()
-                };
-                *value = (0..3).map(|index| left[index] * line(index)).sum::<f64>() as f32;
-            }
-            kernels.pack_linear(&turned, outputs, inputs, WeightLayout::OutIn)
+            let factors: [f64; 9] = std::array::from_fn(|tap| left[tap / 3] * right[tap % 3]);
+            let mut builder = kernels.linear_builder(outputs, inputs, WeightLayout::OutIn);
+            builder.push_with(outputs * inputs, &|start, values| {
+                for (value, window) in values.iter_mut().zip(weight[9 * start..].chunks_exact(9)) {
+                    let products = factors.iter().zip(window).map(|(factor, tap)| factor * f64::from(*tap));
+                    *value = products.sum::<f64>() as f32;
+                }
+            });
+            builder.finish()
         };
         Self { places: (0..PLACES).map(place).collect() }
     }
@@ -78,7 +79,7 @@ impl Kernels {
         let tiles = x.batch * grid[0] * grid[1];
         let blocks = tiles.div_ceil(MOST_TILES);
         let fitting = tiles.div_ceil(blocks.max(1)).next_multiple_of(self.isa().tile_rows());
-        let parts = if blocks >= 2 * self.threads() { 1 } else { 2 * self.threads() }.min(first.panels());
+        let parts = self.parts(blocks, first.panels());
         let work = tiles * first.outputs() * (2 * PLACES * x.channels + 4 * epilogue.work());
         self.parallel(blocks * parts, work, |task| {
             let (part, block) = (task % parts, task / parts);
@@ -162,14 +163,16 @@ impl Tiles<'_> {
             });
             for start in (0..channels).step_by(S::LANES) {
                 let part = start..channels.min(start + S::LANES);
-                let value = |y: usize, x: usize| match pixels[y][x] {
-                    Some(pixel) => load(simd, &pixel[part.clone()]),
-                    None => simd.splat(0.0),
-                };
-                // Down the columns, then along the lines.
+                // Down the columns, then along the lines. No closures: they would not be compiled for the instruction set.
                 let mut lines = [[simd.splat(0.0); 4]; 4];
                 for x in 0..4 {
-                    let column = turn_pixels(simd, [value(0, x), value(1, x), value(2, x), value(3, x)]);
+                    let mut column = [simd.splat(0.0); 4];
+                    for y in 0..4 {
+                        if let Some(pixel) = pixels[y][x] {
+                            column[y] = load(simd, &pixel[part.clone()]);
+                        }
+                    }
+                    let column = turn_pixels(simd, column);
                     for y in 0..4 {
                         lines[y][x] = column[y];
                     }
@@ -217,10 +220,13 @@ impl Tiles<'_> {
         for index in 0..self.tiles.len() {
             let (batch, corner) = self.corner(self.tiles.start + index);
             for start in (0..width).step_by(S::LANES) {
-                let value = |place: usize| simd.load(&self.sums[place * plane + index * width + start..]);
                 let mut lines = [[simd.splat(0.0); 4]; 2];
                 for x in 0..4 {
-                    let column = turn_sums(simd, [value(x), value(4 + x), value(8 + x), value(12 + x)]);
+                    let mut column = [simd.splat(0.0); 4];
+                    for y in 0..4 {
+                        column[y] = simd.load(&self.sums[(4 * y + x) * plane + index * width + start..]);
+                    }
+                    let column = turn_sums(simd, column);
                     (lines[0][x], lines[1][x]) = (column[0], column[1]);
                 }
                 for (y, line) in lines.into_iter().enumerate() {
