@@ -35,6 +35,24 @@ pub fn is_word(character: char) -> bool {
     in_ranges(&classes::WORD, character)
 }
 
+/// Whether a byte is a printable character of Latin-1, which stands for itself in vocabularies of byte pairs.
+pub fn is_own_letter(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff)
+}
+
+/// The letters that stand for bytes in vocabularies of byte pairs (GPT-2's and CLIP's): the printable ones for themselves, and
+/// for the others, in their order, the letters from `Ā` on.
+pub fn byte_letters() -> [char; 256] {
+    let mut substitutes = '\u{100}'..;
+    let letter = |byte: u8| match is_own_letter(byte) {
+        true => char::from(byte),
+        false => substitutes.next().unwrap_or(char::from(byte)),
+    };
+    let mut letters = ['\0'; 256];
+    letters.iter_mut().zip((0..=u8::MAX).map(letter)).for_each(|(place, letter)| *place = letter);
+    letters
+}
+
 /// Lower-cases `text` like Python's `str.lower`.
 pub fn lowercase(text: &str) -> String {
     let mut lower = String::with_capacity(text.len());

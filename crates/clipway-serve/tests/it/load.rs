@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::request;
-use crate::scene::{NAME, Scene, data_uri, image, image_vector, post, text_vector, vector};
+use crate::scene::{NAME, Scene, data_uri, image, image_vector, post, text_vector, vector, wait_for};
 
 /// A request for the vectors of `count` images.
 fn images(count: usize) -> Vec<u8> {
@@ -204,13 +204,4 @@ fn what_takes_too_long_to_finish_is_refused() {
     assert!(!scene.stop());
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     assert_eq!(connection.read().expect("an answer").with_status(503).json()["code"], "serve-stopping");
-}
-
-#[track_caller]
-fn wait_for(condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(30), "it does not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

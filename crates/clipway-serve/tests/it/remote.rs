@@ -9,7 +9,7 @@ use clipway_serve::Limits;
 use serde_json::{Value, json};
 
 use crate::lies::{Lies, Origin, SECRET};
-use crate::scene::{NAME, Scene, data_uri, image, image_vector, post, text_vector, vector};
+use crate::scene::{NAME, Scene, data_uri, image, image_vector, post, text_vector, vector, wait_for};
 
 /// A server that fetches from `plain.example`, the network, and the server of images.
 struct Remote {
@@ -216,13 +216,4 @@ fn a_client_that_goes_away_ends_its_fetches() {
         .scene
         .post("/v1/embeddings", &json!({ "model": NAME, "modality": "image", "input": LION }))
         .with_status(200);
-}
-
-#[track_caller]
-fn wait_for(condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(30), "it does not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

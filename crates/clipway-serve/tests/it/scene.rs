@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -183,4 +184,14 @@ impl Drop for Scene {
 /// A request that posts JSON.
 pub fn post(path: &str, body: &Value) -> Vec<u8> {
     request("POST", path, &[("Content-Type", "application/json")], body.to_string().as_bytes())
+}
+
+/// Waits until something happens.
+#[track_caller]
+pub fn wait_for(condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(30), "it does not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

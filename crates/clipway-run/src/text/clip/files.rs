@@ -6,8 +6,9 @@ use flate2::read::GzDecoder;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::vocabulary::{END, FIRST_MERGE, START, Vocabulary, byte_order, merges};
+use super::vocabulary::{END, FIRST_MERGE, START, Vocabulary, merges};
 use crate::text::TokenizerError;
+use crate::text::characters::byte_letters;
 
 /// A file of the tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,15 +209,7 @@ pub fn check_clip_vocabulary(bytes: &[u8]) -> Result<(), TokenizerError> {
 
 /// Spells all tokens with one printable character per byte, as vocabularies do.
 fn token_names() -> Vec<String> {
-    let mut letters = ['\0'; 256];
-    let mut substitutes = ('\u{100}'..).take(256);
-    for byte in byte_order() {
-        let printable = matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-        letters[usize::from(byte)] = match printable {
-            true => byte as char,
-            false => substitutes.next().unwrap_or(byte as char),
-        };
-    }
+    let letters = byte_letters();
     let vocabulary = Vocabulary::shared();
     let mut names: Vec<String> = (0..START)
         .map(|token| {

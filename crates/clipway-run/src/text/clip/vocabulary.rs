@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use crate::text::characters::is_own_letter;
+
 /// CLIP's merges in the order they were learned, each two 16-bit ids, lowest byte first. Derived from
 /// `bpe_simple_vocab_16e6.txt` of <https://github.com/openai/CLIP> (MIT, Copyright (c) 2021 OpenAI) by
 /// `scripts/generate_text_tables.py`.
@@ -167,8 +169,7 @@ pub fn merges() -> impl Iterator<Item = (u16, u16)> {
 
 /// The bytes in the order of their tokens: printable Latin-1 ones first, then the others.
 pub fn byte_order() -> Vec<u8> {
-    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let (first, second): (Vec<u8>, Vec<u8>) = (0..=255).partition(printable);
+    let (first, second): (Vec<u8>, Vec<u8>) = (0..=255).partition(|byte| is_own_letter(*byte));
     [first, second].concat()
 }
 

@@ -17,6 +17,7 @@ use super::class::{Backend, whole, with_defaults};
 use super::files::TokenizerFiles;
 use super::json::Node;
 use super::vocabulary::Vocabulary;
+use crate::text::characters::byte_letters;
 use crate::text::rules::check as check_rules;
 use crate::text::{Clean, JsonRules, Side, TokenizerError, TokenizerKind, TokenizerMode, TokenizerRules};
 
@@ -102,7 +103,7 @@ fn of_json(bytes: &[u8]) -> Result<Vec<Token>, TokenizerError> {
     let vocabulary = Vocabulary::check(&root)?;
     let added: HashMap<&str, u32> = vocabulary.added().collect();
     let vocab = root.need("model")?.need("vocab")?;
-    let letters: HashMap<char, u8> = (0..=u8::MAX).map(|byte| (letter(byte), byte)).collect();
+    let letters: HashMap<char, u8> = byte_letters().into_iter().zip(0..=u8::MAX).collect();
     let mut found = Vec::new();
     for (token, _) in vocab.object()?.iter().filter(|(token, _)| !added.contains_key(token.as_str())) {
         let bytes: Option<Vec<u8>> = token.chars().map(|letter| letters.get(&letter).copied()).collect();
@@ -136,7 +137,8 @@ fn build(tokens: &[Token], encoding: Encoding, file: &'static str) -> Result<Val
             format!("no token is the byte {byte:#04x} alone"),
         ));
     }
-    let spelled = |bytes: &[u8]| bytes.iter().map(|byte| letter(*byte)).collect::<String>();
+    let letters = byte_letters();
+    let spelled = |bytes: &[u8]| bytes.iter().map(|byte| letters[usize::from(*byte)]).collect::<String>();
     let mut merges = Vec::new();
     for (rank, token) in tokens.iter().filter(|(_, token)| token.len() > 1) {
         let usual = last_split(token, *rank, &ranks);
@@ -174,16 +176,6 @@ fn last_split(token: &[u8], rank: u32, ranks: &HashMap<&[u8], u32>) -> Option<us
     Some(ends[1])
 }
 
-/// The letter that stands for a byte in a vocabulary of byte pairs (GPT-2).
-fn letter(byte: u8) -> char {
-    let shown = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    if shown(byte) {
-        return char::from(byte);
-    }
-    let hidden = (0..byte).filter(|byte| !shown(*byte)).count() as u32;
-    char::from_u32(256 + hidden).unwrap_or(char::REPLACEMENT_CHARACTER)
-}
-
 /// How an encoding cuts a text into pieces before bytes are joined.
 fn pieces(encoding: Encoding) -> Value {
     const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -206,9 +198,11 @@ mod tests {
 
     #[test]
     fn bytes_have_the_letters_of_gpt_2() {
-        let letters: Vec<char> = [0, b' ', b'!', b'~', 0x7f, 0xa0, 0xad, 0xff].map(letter).to_vec();
+        let of_bytes = byte_letters();
+        let letters: Vec<char> =
+            [0, b' ', b'!', b'~', 0x7f, 0xa0, 0xad, 0xff].map(|byte| of_bytes[usize::from(byte)]).to_vec();
         assert_eq!(letters, ['Ā', 'Ġ', '!', '~', 'ġ', 'ł', 'Ń', 'ÿ']);
-        let all: std::collections::HashSet<char> = (0..=u8::MAX).map(letter).collect();
+        let all: std::collections::HashSet<char> = of_bytes.into_iter().collect();
         assert_eq!(all.len(), 256);
     }
 
