@@ -74,7 +74,7 @@ impl Encoded<'_> {
         Ok(features)
     }
 
-    /// Features of texts, in order: the mean over the templates, each scaled to length 1 if there are several.
+    /// Features of texts, in order: the mean over the templates.
     fn texts(&self, texts: &[&str], clip: Option<&Clip>, ui: &Ui) -> Result<Vec<Vec<f32>>, Failure> {
         let Some(clip) = clip.filter(|_| !texts.is_empty()) else { return Ok(Vec::new()) };
         let templates: Vec<&str> = match self.templates {
@@ -90,15 +90,14 @@ impl Encoded<'_> {
         }
         let width = clip.embed_dim();
         let mut features = encode_texts(&filled, clip, "queries", ui)?;
-        if templates.len() > 1 {
-            normalize(&mut features, width);
-        }
+        normalize(&mut features, width);
         let mean = |features: &[f32]| {
             (0..width).map(|value| features.iter().skip(value).step_by(width).sum()).collect::<Vec<f32>>()
         };
         Ok(features.chunks_exact(width * templates.len()).map(mean).collect())
     }
 
+    /// The feature of an image, of length 1 as those that a server passes on: scaling it once more can change its last bit.
     fn image(&self, bytes: &[u8], clip: &Clip, said: &str) -> Result<Vec<f32>, Failure> {
         let mut pixels = vec![0.0; clip.pixel_values()];
         preprocess(bytes, clip.preprocess(), &self.images.limits(), &mut pixels).map_err(|error| {
@@ -107,7 +106,9 @@ impl Encoded<'_> {
             Failure { exit_code: failure::exit_of(error.code()), hint, ..Failure::no(error.code(), message) }
         })?;
         let named = |_| format!("`{}`", shown(said));
-        clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error.naming(named)))
+        let mut feature = clip.encode_pixels(&pixels).map_err(|error| clip_failure(&error.naming(named)))?;
+        normalize(&mut feature, clip.embed_dim());
+        Ok(feature)
     }
 
     /// Loads towers of the model, and checks that their features lie in its space.

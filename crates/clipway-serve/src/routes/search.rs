@@ -34,8 +34,7 @@ pub(super) async fn call(app: &App, call: Call) -> Result<Reply, RequestError> {
     }
     let (mut times, mut truncated, mut features) = (Times::default(), 0, Vec::new());
     if !inputs.is_empty() {
-        // Scaled to length 1 once, with their weights: a second time could change the last bit.
-        let encoded = app.embed(inputs, How { normalize: false, ..How::default() }).await?;
+        let encoded = app.embed(inputs, How::default()).await?;
         (times, truncated) = (encoded.times, encoded.truncated);
         features = encoded.whole()?;
     }
