@@ -16,11 +16,11 @@ const WORTH_A_THREAD: usize = 1_000_000;
 pub struct Kernels {
     isa: Isa,
     int8: Int8Path,
+    threads: usize,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    threads: usize,
     pool: Option<rayon::ThreadPool>,
     scratch: Mutex<Vec<AlignedBuffer<f32>>>,
 }
@@ -75,7 +75,7 @@ impl Kernels {
             ),
         };
         let int8 = Int8Path::fastest(isa);
-        Ok(Self { isa, int8, shared: Arc::new(Shared { threads, pool, scratch: Mutex::default() }) })
+        Ok(Self { isa, int8, threads, shared: Arc::new(Shared { pool, scratch: Mutex::default() }) })
     }
 
     /// Returns the instruction set.
@@ -107,42 +107,56 @@ impl Kernels {
 
     /// Returns the number of threads.
     pub fn threads(&self) -> usize {
-        self.shared.threads
+        self.threads
+    }
+
+    /// Returns the same kernels for one thread: operations run on their caller's, and share the buffers.
+    pub fn alone(&self) -> Self {
+        Self { threads: 1, ..self.clone() }
     }
 
     /// Runs a function on a pool thread, so that operations inside need not each enter the pool.
     pub fn install<R: Send>(&self, function: impl FnOnce() -> R + Send) -> R {
         match &self.shared.pool {
-            Some(pool) => pool.install(function),
-            None => function(),
+            Some(pool) if self.threads > 1 => pool.install(function),
+            _ => function(),
         }
     }
 
     /// Runs `task(0)` to `task(tasks - 1)`, spread over the threads if that is worth it.
     ///
+    /// Each thread begins with a range of its own, the same share of the tasks each time, and then helps the others. So what
+    /// a thread wrote in one operation is mostly what it reads in the next, from its own cache.
+    ///
     /// `work` is the rough cost of all tasks together, in f32 operations.
     pub(crate) fn parallel(&self, tasks: usize, work: usize, task: impl Fn(usize) + Sync) {
-        let threads = self.shared.threads.min(tasks).min(1 + work / WORTH_A_THREAD);
+        let threads = self.threads.min(tasks).min(1 + work / WORTH_A_THREAD);
         if threads <= 1 {
             (0..tasks).for_each(task);
             return;
         }
-        let next = AtomicUsize::new(0);
-        let worker = || {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= tasks {
-                    return;
+        let begin = |part: usize| tasks * part / threads;
+        let next: Vec<AtomicUsize> = (0..threads).map(|part| AtomicUsize::new(begin(part))).collect();
+        let worker = |place: usize| {
+            let own = rayon::current_thread_index().unwrap_or(place);
+            for part in (own..own + threads).map(|part| part % threads) {
+                let end = begin(part + 1);
+                loop {
+                    let index = next[part].fetch_add(1, Ordering::Relaxed);
+                    if index >= end {
+                        break;
+                    }
+                    task(index);
                 }
-                task(index);
             }
         };
+        let worker = &worker;
         self.install(|| {
             rayon::scope(|scope| {
-                for _ in 1..threads {
-                    scope.spawn(|_| worker());
+                for place in 1..threads {
+                    scope.spawn(move |_| worker(place));
                 }
-                worker();
+                worker(0);
             });
         });
     }
@@ -174,7 +188,6 @@ impl Kernels {
 
 impl std::fmt::Debug for Kernels {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let threads = self.shared.threads;
-        formatter.debug_struct("Kernels").field("isa", &self.isa).field("threads", &threads).finish()
+        formatter.debug_struct("Kernels").field("isa", &self.isa).field("threads", &self.threads).finish()
     }
 }

@@ -35,8 +35,10 @@ mod windows;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clipway_kernels::Kernels;
 use clipway_model::graph::{Graph, Parameters, TextPositions};
 use clipway_model::quantize::product_inputs;
+use rayon::prelude::*;
 
 use crate::tower::{Intermediate, TowerInput};
 use batch::{Batch, computed};
@@ -246,30 +248,53 @@ impl Engine {
         Ok(())
     }
 
-    fn run<'a>(&self, batches: impl Iterator<Item = Batch<'a>> + Send) -> (Vec<f32>, Vec<Intermediate>) {
-        let lock = || self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut arena = lock().pop().unwrap_or_default();
+    /// Runs passes and joins what they give. As many as go evenly on the threads each run on a thread of their own, so that
+    /// no thread waits for another between steps; all threads work on each of the others.
+    fn run<'a>(&self, batches: impl Iterator<Item = Batch<'a>>) -> (Vec<f32>, Vec<Intermediate>) {
+        let batches: Vec<Batch<'a>> = batches.collect();
+        let kernels = self.processor.kernels();
+        let shared = match kernels.threads() {
+            1 => batches.len(),
+            threads => batches.len() % threads,
+        };
+        let (apart, together) = batches.split_at(batches.len() - shared);
+        let passes: Vec<PassOutput> = kernels.install(|| {
+            let alone = kernels.alone();
+            let apart = apart.par_iter().with_max_len(1).map(|batch| self.pass(&alone, batch));
+            let mut passes: Vec<PassOutput> = apart.collect();
+            passes.extend(together.iter().map(|batch| self.pass(kernels, batch)));
+            passes
+        });
         let program = &self.executable.program;
-        let block = |(name, id): &(String, usize)| Intermediate {
+        let block = |(index, (name, id)): (usize, &(String, usize))| Intermediate {
             name: name.clone(),
-            values: Vec::new(),
+            values: passes.iter().flat_map(|pass| &pass.kept[index]).copied().collect(),
             width: program.nodes[*id].shape.width,
         };
-        let mut blocks: Vec<Intermediate> = program.kept.iter().map(block).collect();
-        let mut features = Vec::new();
-        let kernels = self.processor.kernels();
-        kernels.install(|| {
-            for batch in batches {
-                let times = self.times.as_deref();
-                self.executable.run(kernels, &mut arena, &batch, times, &mut |kept, values| match kept {
-                    Some(index) => blocks[index].values.extend_from_slice(values),
-                    None => features.extend_from_slice(values),
-                });
-            }
+        let blocks = program.kept.iter().enumerate().map(block).collect();
+        (passes.iter().flat_map(|pass| &pass.features).copied().collect(), blocks)
+    }
+
+    fn pass(&self, kernels: &Kernels, batch: &Batch<'_>) -> PassOutput {
+        let lock = || self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arena = lock().pop().unwrap_or_default();
+        let mut out =
+            PassOutput { features: Vec::new(), kept: vec![Vec::new(); self.executable.program.kept.len()] };
+        let times = self.times.as_deref();
+        self.executable.run(kernels, &mut arena, batch, times, &mut |kept, values| match kept {
+            Some(index) => out.kept[index].extend_from_slice(values),
+            None => out.features.extend_from_slice(values),
         });
         lock().push(arena);
-        (features, blocks)
+        out
     }
+}
+
+/// What one pass computes.
+struct PassOutput {
+    features: Vec<f32>,
+    /// The values that are kept, in the program's order.
+    kept: Vec<Vec<f32>>,
 }
 
 impl std::fmt::Debug for Engine {
