@@ -1,6 +1,6 @@
 //! Scaled dot-product attention over ragged batches.
 
-use crate::isa::{Kernel, MAX_TILE, MAX_TILE_ROWS, Simd, Tile, load, store};
+use crate::isa::{Ahead, Kernel, MAX_TILE, MAX_TILE_ROWS, Simd, Tile, load, store};
 use crate::linear::TileSums;
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::norm::softmax_row;
@@ -158,11 +158,13 @@ impl Kernel for Head<'_> {
             }
             let mut sums = TileSums([0.0; MAX_TILE]);
             for (start, vectors) in panels::<S>(width) {
+                let b = &self.packed_v[start * self.sequence.keys.len()..];
                 let tile = Tile {
+                    ahead: Ahead::of(b, usize::MAX),
                     a: self.scores,
                     a_stride: self.sequence.keys.len().next_multiple_of(S::LANES),
                     rows,
-                    b: &self.packed_v[start * self.sequence.keys.len()..],
+                    b,
                     vectors,
                     depth: keys,
                 };
@@ -243,7 +245,8 @@ impl Head<'_> {
             if start >= keys {
                 return;
             }
-            let tile = Tile { a, a_stride, rows, b: &self.packed_k[start * width..], vectors, depth: width };
+            let b = &self.packed_k[start * width..];
+            let tile = Tile { ahead: Ahead::of(b, usize::MAX), a, a_stride, rows, b, vectors, depth: width };
             tile.multiply(simd, &mut self.scores[start..], stride);
         }
     }

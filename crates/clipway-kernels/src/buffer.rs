@@ -5,7 +5,9 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 /// Bytes in a cache line, and in the widest vector.
-const ALIGNMENT: usize = 64;
+pub(crate) const LINE: usize = 64;
+
+const ALIGNMENT: usize = LINE;
 
 /// A number type for which every bit pattern is valid, zero bytes included.
 ///
@@ -92,4 +94,17 @@ impl<T: Plain> DerefMut for AlignedBuffer<T> {
         // SAFETY: as for `deref`, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
+}
+
+/// Asks for the line of the cache at an address, which may be any: nothing is read.
+#[inline(always)]
+pub(crate) fn prefetch(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    // SAFETY: every processor of this kind has the instruction, and it ignores addresses that cannot be read.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
 }

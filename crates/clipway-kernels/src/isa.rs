@@ -18,7 +18,7 @@ pub(crate) use byte_sums::{PRECISION, ROWS, STEP_BYTES, Step, round_to_byte, tap
 pub(crate) use portable::Portable;
 pub use set::Isa;
 pub(crate) use simd::{Kernel, Simd, load, load_filled, store};
-pub(crate) use tile::{MAX_TILE, MAX_TILE_ROWS, Tile, Widen};
+pub(crate) use tile::{Ahead, MAX_TILE, MAX_TILE_ROWS, Tile, Widen};
 
 impl Isa {
     /// Returns the fastest instruction set of this processor.

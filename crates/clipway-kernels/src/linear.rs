@@ -1,7 +1,7 @@
 //! The matrix product with packed weights.
 
 use crate::epilogue::{Epilogue, Place};
-use crate::isa::{Kernel, MAX_TILE, Simd, Tile};
+use crate::isa::{Ahead, Kernel, MAX_TILE, Simd, Tile};
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::pack::{PackedMatrix, Panel, PanelElement};
 use crate::threads::Kernels;
@@ -81,10 +81,12 @@ impl<E: PanelElement> Kernel for Block<'_, E> {
         let column = column + panel.column;
         let mut sums = TileSums([0.0; MAX_TILE]);
         let width = panel.vectors * S::LANES;
+        let mut fetched = 0;
         let mut row = rows.start;
         while row < rows.end {
             let count = (rows.end - row).min(S::TILE_ROWS);
             let tile = Tile {
+                ahead: Ahead::of(panel.next, fetched),
                 a: x.rows_from(row),
                 a_stride: x.stride(),
                 rows: count,
@@ -93,6 +95,7 @@ impl<E: PanelElement> Kernel for Block<'_, E> {
                 depth: x.columns(),
             };
             tile.multiply(simd, &mut sums.0, width);
+            fetched += x.columns();
             let place = Place { row: first_row + row, rows: count, column, columns: panel.columns };
             #[allow(unsafe_code)]
             // SAFETY: the rows and columns of a block belong to one task only.

@@ -106,6 +106,8 @@ pub(crate) struct Panel<'a, E> {
     pub(crate) columns: usize,
     /// Vectors per row.
     pub(crate) vectors: usize,
+    /// The data of the panel after it, or after the last of the first, which are mostly multiplied next.
+    pub(crate) next: &'a [E],
 }
 
 impl<E: PanelElement> PackedMatrix<E> {
@@ -137,12 +139,21 @@ impl<E: PanelElement> PackedMatrix<E> {
     /// Returns a panel.
     #[inline(always)]
     pub(crate) fn panel(&self, index: usize) -> Panel<'_, E> {
+        let (column, columns, data) = self.columns_of(index);
+        let vectors = columns.div_ceil(self.isa.lanes());
+        let (_, _, next) = self.columns_of((index + 1) % self.panels());
+        Panel { data, column, columns, vectors, next }
+    }
+
+    /// The first output of a panel, the number of its outputs, and its data.
+    #[inline(always)]
+    fn columns_of(&self, index: usize) -> (usize, usize, &[E]) {
         let width = self.isa.panel_width();
         let column = index * width;
         let columns = width.min(self.outputs - column);
-        let vectors = columns.div_ceil(self.isa.lanes());
-        let data = &self.data[column * self.inputs..][..self.inputs * vectors * self.isa.lanes()];
-        Panel { data, column, columns, vectors }
+        let data =
+            &self.data[column * self.inputs..][..self.inputs * columns.next_multiple_of(self.isa.lanes())];
+        (column, columns, data)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::epilogue::{Epilogue, Place};
-use crate::isa::{Kernel, MAX_TILE, Simd, Tile, load, store};
+use crate::isa::{Ahead, Kernel, MAX_TILE, Simd, Tile, load, store};
 use crate::linear::TileSums;
 use crate::matrix::SharedMatrix;
 use crate::pack::{PackedMatrix, WeightLayout};
@@ -189,14 +189,17 @@ impl Tiles<'_> {
 
     /// Multiplies the turned pixels of all places by one panel of their weights.
     #[inline(always)]
-    fn multiply<S: Simd>(&mut self, simd: S, panel: usize) {
+    fn multiply<S: Simd>(&mut self, simd: S, index: usize) {
         let (tiles, channels) = (self.tiles.len(), self.x.channels);
         for (place, weight) in self.weight.places.iter().enumerate() {
-            let panel = weight.panel(panel);
+            let panel = weight.panel(index);
+            let next =
+                self.weight.places.get(place + 1).map_or(panel.next, |weight| weight.panel(index).data);
             let width = panel.vectors * S::LANES;
             for first in (0..tiles).step_by(S::TILE_ROWS) {
                 let row = place * tiles + first;
                 let tile = Tile {
+                    ahead: Ahead::of(next, first / S::TILE_ROWS * channels),
                     a: &self.turned[row * channels..],
                     a_stride: channels,
                     rows: (tiles - first).min(S::TILE_ROWS),

@@ -6,7 +6,7 @@ use super::linear::{OnDot, with_dot};
 use super::pack::PackedInt8;
 use super::quantize::Quantized;
 use super::row_dot::RowDot;
-use crate::buffer::{AlignedBuffer, Plain, view};
+use crate::buffer::{AlignedBuffer, LINE, Plain, prefetch, view};
 use crate::isa::{MAX_TILE, Simd};
 use crate::threads::Kernels;
 
@@ -19,8 +19,17 @@ const ALONG_ROWS: usize = 4;
 /// Rows multiplied at once along the row.
 const ROWS_ALONG: usize = 4;
 
-/// Rows whose scores are summed in f32 before they are added in f64.
+/// Rows whose scores are computed together from quantized values.
 const SUMMED_ROWS: usize = 32;
+
+/// How far ahead along the rows bytes are fetched into the cache: across pages, which the processor does not do by itself.
+const BYTES_AHEAD: usize = 8 << 10;
+
+/// Fewest scores that are summed side by side.
+const LANES: usize = 16;
+
+/// Lines of scores that are summed in f32 before they are added in f64.
+const SUMMED_LINES: usize = 32;
 
 /// Int8 queries, packed for the kernels that scan with them.
 pub struct ScanQueries {
@@ -210,7 +219,11 @@ fn tiles<D: RowDot, const R: usize, const Q: usize>(
                     queries[query] = dot.query_run(plain.add(query * stride + start));
                 }
                 for row in 0..R {
-                    let run = dot.row_run(rows.add(row * stride + start));
+                    let run = rows.add(row * stride + start);
+                    if start.is_multiple_of(LINE) {
+                        prefetch(run.wrapping_add(BYTES_AHEAD));
+                    }
+                    let run = dot.row_run(run);
                     for query in 0..Q {
                         sums[row][query] = dot.add_run(sums[row][query], run, queries[query]);
                     }
@@ -243,12 +256,19 @@ struct Sums([i32; MAX_TILE]);
 
 impl<T: Plain + Quantized> DotKernel<T> for Across<'_, T> {
     #[inline(always)]
+    // Indexed loops, for the same reason as in the f32 tile.
+    #[allow(clippy::needless_range_loop)]
     fn run<D: Dot<Value = T>>(self, dot: D) {
         let Across { rows, scales, stride, packed, values, scores } = self;
         let count = packed.outputs();
         let mut sums = Sums([0; MAX_TILE]);
-        let blocks = rows.chunks(SUMMED_ROWS * stride).zip(scales.chunks(SUMMED_ROWS));
+        let block = SUMMED_ROWS * stride;
+        // The lines of the next block are fetched tile by tile.
+        let tiles = packed.panels() * SUMMED_ROWS.div_ceil(D::Float::TILE_ROWS);
+        let fetched = block.div_ceil(LINE).div_ceil(tiles) * LINE;
+        let blocks = rows.chunks(block).zip(scales.chunks(SUMMED_ROWS));
         for ((rows, scales), scores) in blocks.zip(scores.chunks_mut(SUMMED_ROWS * count)) {
+            let mut ahead = block;
             for (value, byte) in values.iter_mut().zip(rows) {
                 *value = T::of(byte.cast_signed());
             }
@@ -257,6 +277,10 @@ impl<T: Plain + Quantized> DotKernel<T> for Across<'_, T> {
                 let width = panel.vectors * D::Float::LANES;
                 let mut row = 0;
                 while row < scales.len() {
+                    for line in (ahead..ahead + fetched).step_by(LINE) {
+                        prefetch(rows.as_ptr().wrapping_add(line));
+                    }
+                    ahead += fetched;
                     let tile = DotTile {
                         a: &values[row * stride..],
                         a_stride: stride,
@@ -269,9 +293,12 @@ impl<T: Plain + Quantized> DotKernel<T> for Across<'_, T> {
                     for index in 0..tile.rows {
                         let places =
                             &mut scores[(row + index) * count + panel.column..][..panel.scales.len()];
-                        let outputs = sums.0[index * width..].iter().zip(panel.corrections);
-                        for (place, (sum, correction)) in places.iter_mut().zip(outputs) {
-                            *place = sum.wrapping_sub(*correction) as f32 * scales[row + index];
+                        let outputs = places.len();
+                        let sums = &sums.0[index * width..][..outputs];
+                        let corrections = &panel.corrections[..outputs];
+                        let scale = scales[row + index];
+                        for output in 0..outputs {
+                            places[output] = sums[output].wrapping_sub(corrections[output]) as f32 * scale;
                         }
                     }
                     row += tile.rows;
@@ -289,33 +316,82 @@ struct Survey<'a> {
 
 impl<T> DotKernel<T> for Survey<'_> {
     #[inline(always)]
+    // Indexed loops, for the same reason as in the f32 tile.
+    #[allow(clippy::needless_range_loop)]
     fn run<D: Dot<Value = T>>(self, _: D) {
         let Survey { thresholds, scores: RowScores { scores, above, sums, squares } } = self;
         let count = thresholds.len();
-        // Added in f32 first, which is faster; the order does not depend on the instructions.
-        let mut partial = vec![[0.0_f32; 2]; count];
-        for (block, scores) in scores.chunks(SUMMED_ROWS * count).enumerate() {
-            partial.fill([0.0; 2]);
-            for (row, scores) in scores.chunks_exact(count).enumerate() {
-                let mut any = false;
-                for ((score, threshold), [sum, square]) in scores.iter().zip(thresholds).zip(&mut partial) {
-                    any |= score > threshold;
-                    *sum += score;
-                    *square += score * score;
-                }
-                if any {
-                    let first = (block * SUMMED_ROWS + row) * count;
-                    let places = scores.iter().zip(thresholds).enumerate();
-                    let exceed = places.filter(|(_, (score, threshold))| score > threshold);
-                    above.extend(exceed.map(|(query, _)| (first + query) as u32));
-                }
+        // Rows side by side fill vectors where there are few queries.
+        let lanes = count * LANES.div_ceil(count);
+        let limits: Vec<f32> = thresholds.iter().copied().cycle().take(lanes).collect();
+        let (mut lane_sums, mut lane_squares) = (vec![0.0_f64; lanes], vec![0.0_f64; lanes]);
+        let mut partial =
+            Partial { sums: vec![0.0; lanes], squares: vec![0.0; lanes], excess: vec![0.0; lanes] };
+        for (block, scores) in scores.chunks(SUMMED_LINES * lanes).enumerate() {
+            partial.clear();
+            let lines = scores.chunks_exact(lanes);
+            let last = lines.remainder();
+            for line in lines {
+                partial.add(line, &limits);
             }
-            for ((sum, square), [partial_sum, partial_square]) in
-                sums.iter_mut().zip(squares.iter_mut()).zip(&partial)
-            {
+            partial.add(last, &limits);
+            let all =
+                lane_sums.iter_mut().zip(&mut lane_squares).zip(partial.sums.iter().zip(&partial.squares));
+            for ((sum, square), (partial_sum, partial_square)) in all {
                 *sum += f64::from(*partial_sum);
                 *square += f64::from(*partial_square);
             }
+            if partial.excess.iter().any(|excess| *excess > 0.0) {
+                for (line, scores) in scores.chunks(lanes).enumerate() {
+                    let limits = &limits[..scores.len()];
+                    let mut any = false;
+                    for lane in 0..scores.len() {
+                        any |= scores[lane] > limits[lane];
+                    }
+                    if any {
+                        let first = (block * SUMMED_LINES + line) * lanes;
+                        let exceed = (0..scores.len()).filter(|lane| scores[*lane] > limits[*lane]);
+                        above.extend(exceed.map(|lane| (first + lane) as u32));
+                    }
+                }
+            }
+        }
+        for (lane, (sum, square)) in lane_sums.iter().zip(&lane_squares).enumerate() {
+            sums[lane % count] += sum;
+            squares[lane % count] += square;
+        }
+    }
+}
+
+/// Sums in f32 of some lines of scores, which are faster than in f64; their order does not depend on the instructions.
+struct Partial {
+    sums: Vec<f32>,
+    squares: Vec<f32>,
+    /// Most by which a score exceeded its threshold, or 0.
+    excess: Vec<f32>,
+}
+
+impl Partial {
+    fn clear(&mut self) {
+        for part in [&mut self.sums, &mut self.squares, &mut self.excess] {
+            part.fill(0.0);
+        }
+    }
+
+    /// Adds a line of scores.
+    #[inline(always)]
+    // Indexed loops, for the same reason as in the f32 tile.
+    #[allow(clippy::needless_range_loop)]
+    fn add(&mut self, line: &[f32], limits: &[f32]) {
+        let lanes = line.len();
+        let (sums, squares) = (&mut self.sums[..lanes], &mut self.squares[..lanes]);
+        let (excess, limits) = (&mut self.excess[..lanes], &limits[..lanes]);
+        for lane in 0..lanes {
+            let score = line[lane];
+            sums[lane] += score;
+            squares[lane] += score * score;
+            let over = score - limits[lane];
+            excess[lane] = if over > excess[lane] { over } else { excess[lane] };
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The register tile of a matrix product: a few rows of A times one panel of packed B.
 
 use super::simd::Simd;
+use crate::buffer::{LINE, prefetch};
 use half::bf16;
 
 /// Rows of the largest tile, AVX-512's.
@@ -42,11 +43,38 @@ impl Widen for bf16 {
     }
 }
 
+/// What is fetched into the cache meanwhile, a line with each row of B: weights that are multiplied next.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    first: *const u8,
+    step: usize,
+}
+
+impl Ahead {
+    /// The lines of `next` from this one on. Past its last line, nothing new.
+    #[inline(always)]
+    pub(crate) fn of<E>(next: &[E], line: usize) -> Ahead {
+        let start = next.as_ptr().cast::<u8>();
+        if line < size_of_val(next).div_ceil(LINE) {
+            Ahead { first: start.wrapping_add(line * LINE), step: LINE }
+        } else {
+            Ahead { first: start, step: 0 }
+        }
+    }
+
+    #[inline(always)]
+    fn fetch(self, step: usize) {
+        // An address past the end does no harm, since nothing is read.
+        prefetch(self.first.wrapping_add(step * self.step));
+    }
+}
+
 /// `rows x vectors * LANES` sums of `depth` products each.
 ///
 /// `a` holds rows `a_stride` apart; `b` holds `depth` rows of `vectors * LANES` columns, one after another.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile<'a, E> {
+    pub(crate) ahead: Ahead,
     pub(crate) a: &'a [f32],
     pub(crate) a_stride: usize,
     pub(crate) rows: usize,
@@ -106,7 +134,7 @@ impl<E: Widen> Tile<'_, E> {
             unsafe {
                 let a = self.a.as_ptr().add(start);
                 let b = self.b.as_ptr().add(start * width);
-                let sums = block::<S, E, R, V>(simd, a, self.a_stride, b, depth);
+                let sums = block::<S, E, R, V>(simd, a, self.a_stride, b, depth, self.ahead, start);
                 for (row, sums) in sums.iter().enumerate() {
                     for (column, &sum) in sums.iter().enumerate() {
                         let place = out.as_mut_ptr().add(row * out_stride + column * S::LANES);
@@ -138,10 +166,13 @@ unsafe fn block<S: Simd, E: Widen, const R: usize, const V: usize>(
     a_stride: usize,
     b: *const E,
     depth: usize,
+    ahead: Ahead,
+    first: usize,
 ) -> [[S::Vector; V]; R] {
     let mut sums = [[simd.splat(0.0); V]; R];
     let mut columns = [simd.splat(0.0); V];
     for step in 0..depth {
+        ahead.fetch(first + step);
         // SAFETY: `step < depth`, and the caller promises the values at these places.
         unsafe {
             let b = b.add(step * V * S::LANES);
