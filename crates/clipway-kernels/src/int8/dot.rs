@@ -3,7 +3,7 @@
 use super::quantize::Quantized;
 use super::row_dot::RowDot;
 use crate::buffer::Plain;
-use crate::isa::Simd;
+use crate::isa::{Ahead, Simd};
 
 /// Instructions that multiply groups of int8; a value of the type is proof that the processor has them.
 pub(super) trait Dot: RowDot + Copy + Send + Sync + 'static {
@@ -65,6 +65,7 @@ pub(super) trait DotKernel<T> {
 /// `a` holds rows `a_stride` apart; `b` holds `[groups, vectors * LANES, GROUP]`.
 #[derive(Clone, Copy)]
 pub(super) struct DotTile<'a, T> {
+    pub(super) ahead: Ahead,
     pub(super) a: &'a [T],
     pub(super) a_stride: usize,
     pub(super) rows: usize,
@@ -117,6 +118,7 @@ impl<T: Plain> DotTile<'_, T> {
         let (a, b) = (self.a.as_ptr(), self.b.as_ptr());
         let mut sums = [[dot.zero(); V]; R];
         for group in 0..self.groups {
+            self.ahead.fetch(group);
             // SAFETY: by the asserted lengths, `a` holds R rows of `depth` values, `b` `groups` groups of `width`.
             unsafe {
                 let b = b.add(group * width * D::GROUP);

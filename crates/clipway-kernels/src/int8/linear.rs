@@ -7,7 +7,7 @@ use super::portable::PortableDot;
 use super::quantize::{Quantized, quantize};
 use crate::buffer::{Plain, view};
 use crate::epilogue::{Epilogue, Place};
-use crate::isa::{MAX_TILE, Simd};
+use crate::isa::{Ahead, MAX_TILE, Simd};
 use crate::linear::rows_of_a_task;
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::threads::Kernels;
@@ -170,18 +170,22 @@ impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
         let (mut sums, mut products) = (Sums([0_i32; MAX_TILE]), Sums([0.0_f32; MAX_TILE]));
         let width = panel.vectors * D::Float::LANES;
         let columns = panel.scales.len();
+        let groups = stride / D::GROUP;
+        let mut fetched = 0;
         let mut row = rows.start;
         while row < rows.end {
             let count = (rows.end - row).min(D::Float::TILE_ROWS);
             let tile = DotTile {
+                ahead: Ahead::of(panel.next, fetched),
                 a: &values[row * stride..],
                 a_stride: stride,
                 rows: count,
                 b: panel.data,
                 vectors: panel.vectors,
-                groups: stride / D::GROUP,
+                groups,
             };
             tile.multiply(dot, &mut sums.0);
+            fetched += groups;
             for index in 0..count {
                 let row = row + index;
                 let sums = &sums.0[index * width..][..columns];

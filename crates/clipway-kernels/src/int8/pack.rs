@@ -31,6 +31,8 @@ pub(super) struct Int8Panel<'a> {
     /// One per output.
     pub(super) scales: &'a [f32],
     pub(super) corrections: &'a [i32],
+    /// The data of the panel after it, or after the last of the first, which are mostly multiplied next.
+    pub(super) next: &'a [i8],
 }
 
 impl PackedInt8 {
@@ -67,15 +69,22 @@ impl PackedInt8 {
     /// Returns a panel.
     #[inline(always)]
     pub(super) fn panel(&self, index: usize) -> Int8Panel<'_> {
+        let (outputs, data) = self.outputs_of(index);
+        let vectors = outputs.len().div_ceil(self.path.isa().lanes());
+        let (scales, corrections) = (&self.scales[outputs.clone()], &self.corrections[outputs.clone()]);
+        let (_, next) = self.outputs_of((index + 1) % self.panels());
+        Int8Panel { data, column: outputs.start, vectors, scales, corrections, next }
+    }
+
+    /// The outputs of a panel, and its data.
+    #[inline(always)]
+    fn outputs_of(&self, index: usize) -> (std::ops::Range<usize>, &[i8]) {
         let isa = self.path.isa();
-        let column = index * isa.panel_width();
-        let columns = isa.panel_width().min(self.outputs - column);
-        let vectors = columns.div_ceil(isa.lanes());
-        let data =
-            &self.data[column * self.padded_inputs()..][..self.padded_inputs() * vectors * isa.lanes()];
-        let (scales, corrections) =
-            (&self.scales[column..][..columns], &self.corrections[column..][..columns]);
-        Int8Panel { data, column, vectors, scales, corrections }
+        let first = index * isa.panel_width();
+        let count = isa.panel_width().min(self.outputs - first);
+        let padded = count.next_multiple_of(isa.lanes());
+        let data = &self.data[first * self.padded_inputs()..][..self.padded_inputs() * padded];
+        (first..first + count, data)
     }
 }
 

@@ -7,7 +7,7 @@ use super::pack::PackedInt8;
 use super::quantize::Quantized;
 use super::row_dot::RowDot;
 use crate::buffer::{AlignedBuffer, LINE, Plain, prefetch, view};
-use crate::isa::{MAX_TILE, Simd};
+use crate::isa::{Ahead, MAX_TILE, Simd};
 use crate::threads::Kernels;
 
 /// Bytes that a row's length is a multiple of.
@@ -263,12 +263,14 @@ impl<T: Plain + Quantized> DotKernel<T> for Across<'_, T> {
         let count = packed.outputs();
         let mut sums = Sums([0; MAX_TILE]);
         let block = SUMMED_ROWS * stride;
-        // The lines of the next block are fetched tile by tile.
-        let tiles = packed.panels() * SUMMED_ROWS.div_ceil(D::Float::TILE_ROWS);
-        let fetched = block.div_ceil(LINE).div_ceil(tiles) * LINE;
+        let (groups, all) = (stride / D::GROUP, rows);
         let blocks = rows.chunks(block).zip(scales.chunks(SUMMED_ROWS));
-        for ((rows, scales), scores) in blocks.zip(scores.chunks_mut(SUMMED_ROWS * count)) {
-            let mut ahead = block;
+        for (index, ((rows, scales), scores)) in
+            blocks.zip(scores.chunks_mut(SUMMED_ROWS * count)).enumerate()
+        {
+            let next = all.get((index + 1) * block..).unwrap_or_default();
+            let next = &next[..next.len().min(block)];
+            let mut fetched = 0;
             for (value, byte) in values.iter_mut().zip(rows) {
                 *value = T::of(byte.cast_signed());
             }
@@ -277,19 +279,17 @@ impl<T: Plain + Quantized> DotKernel<T> for Across<'_, T> {
                 let width = panel.vectors * D::Float::LANES;
                 let mut row = 0;
                 while row < scales.len() {
-                    for line in (ahead..ahead + fetched).step_by(LINE) {
-                        prefetch(rows.as_ptr().wrapping_add(line));
-                    }
-                    ahead += fetched;
                     let tile = DotTile {
+                        ahead: Ahead::of(next, fetched),
                         a: &values[row * stride..],
                         a_stride: stride,
                         rows: (scales.len() - row).min(D::Float::TILE_ROWS),
                         b: panel.data,
                         vectors: panel.vectors,
-                        groups: stride / D::GROUP,
+                        groups,
                     };
                     tile.multiply(dot, &mut sums.0);
+                    fetched += groups;
                     for index in 0..tile.rows {
                         let places =
                             &mut scores[(row + index) * count + panel.column..][..panel.scales.len()];

@@ -43,7 +43,7 @@ impl Widen for bf16 {
     }
 }
 
-/// What is fetched into the cache meanwhile, a line with each row of B: weights that are multiplied next.
+/// What is fetched into the cache meanwhile, a line with each row of B: what is multiplied next.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
     first: *const u8,
@@ -62,8 +62,9 @@ impl Ahead {
         }
     }
 
+    /// Asks for the line of a row of B.
     #[inline(always)]
-    fn fetch(self, step: usize) {
+    pub(crate) fn fetch(self, step: usize) {
         // An address past the end does no harm, since nothing is read.
         prefetch(self.first.wrapping_add(step * self.step));
     }
