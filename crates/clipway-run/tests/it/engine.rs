@@ -165,6 +165,26 @@ fn a_sample_does_not_depend_on_its_batch() {
     }
 }
 
+/// 30 images are four parts, of which three threads run one each and share the last.
+#[test]
+fn features_and_blocks_do_not_depend_on_the_threads() {
+    let model = model("", "");
+    let pixels = pixels(&model, 30);
+    let run = |threads: usize| {
+        let processor = Processor::with_threads(threads).expect("threads");
+        let options = EngineOptions { blocks: true, ..EngineOptions::default() };
+        let engine = Engine::compile(&model.image, &model.parameters, &FormulaWeights, &processor, options);
+        let (features, blocks) =
+            engine.expect("it compiles").run_pixels_with_blocks(&pixels).expect("pixels");
+        (features, blocks.into_iter().map(|block| (block.name, block.values)).collect::<Vec<_>>())
+    };
+    let one = run(1);
+    assert_eq!(one.0.len(), 30 * 24);
+    for threads in [2, 3, 5] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
 #[test]
 fn what_follows_the_end_of_a_text_does_not_matter() {
     let engine = compile(&model("", ""), false, EngineOptions::default());
