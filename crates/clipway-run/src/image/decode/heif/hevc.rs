@@ -25,6 +25,8 @@ const FREE_BYTES: u64 = 1 << 24;
 const MOST_SHARED: u64 = 2;
 /// Maximum number of bytes of a picture.
 const MOST_BYTES: usize = 1 << 30;
+/// Maximum number of sets of parameters: each unit of a picture is compared with them.
+const MOST_SETS: usize = 16;
 
 /// The units that this reader tells apart (ITU-T H.265, table 7-1): those below are slices.
 const FIRST_SET: u8 = 32;
@@ -139,6 +141,9 @@ impl<'a> Configuration<'a> {
                 let unit = body.take(length)?;
                 if Unit::of(unit)?.is_set() {
                     sets.push(unit);
+                }
+                if sets.len() > MOST_SETS {
+                    return Err(unsupported(format!("more than {MOST_SETS} parameter sets")));
                 }
             }
         }

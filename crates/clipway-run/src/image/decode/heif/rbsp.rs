@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(found.map(Result::unwrap), [0, 1, 2, 3]);
         assert_eq!((bits.number(4).unwrap(), bits.number(16).unwrap(), bits.number(8).unwrap()), (0, 0, 1));
         assert!(bits.flag().is_err(), "the end");
-        assert!(Bits::of(&[0x42, 1, 0b0111_0000], "set").golomb(2).is_err(), "6 is too much");
-        assert!(Bits::of(&[0x42, 1, 0, 0, 1, 0, 0, 1], "set").golomb(u32::MAX).is_err());
+        assert!(Bits::of(&[0x42, 1, 0b0010_1000], "set").golomb(2).is_err(), "4 is too much");
+        assert!(Bits::of(&[0x42, 1, 0, 0, 0, 0, 1, 0xff], "set").golomb(u32::MAX).is_err());
     }
 }
