@@ -5,7 +5,8 @@
     cargo xtask goldens preprocess FOLDER
 
 The folder has the form of the preprocessing goldens: `manifest.json`, `images/`, `expected/`. Needs open_clip,
-torchvision, Pillow and numpy. An image that Pillow cannot read or that the transform refuses is skipped and counted.
+torchvision, Pillow and numpy, for the kind `heic` also pillow-heif. An image that Pillow cannot read or that the transform
+refuses is skipped and counted.
 """
 
 import argparse
@@ -163,6 +164,12 @@ def webp(rng, width, height):
         options |= {"save_all": True, "append_images": [other], "duration": 100}
     lossless = "lossless" if options["lossless"] else "lossy"
     return f"{lossless}.webp", saved(image, format="WEBP", **options)
+
+
+def heic(rng, width, height):
+    import heif_files
+
+    return heif_files.drawn(rng, width, height, draw)
 
 
 # ---------------------------------------------------------------- BMP
@@ -372,6 +379,7 @@ def main():
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=Path, help="take the images of this folder instead of drawing some")
+    parser.add_argument("--most", type=int, help="pixels of the longest side")
     parser.add_argument("--kinds", nargs="+", default=["png", "jpeg", "gif", "webp", "bmp", "tiff"])
     arguments = parser.parse_args()
     (arguments.folder / "images").mkdir(parents=True)
@@ -384,7 +392,9 @@ def main():
             kind, name, data = given[index].suffix, given[index].name, given[index].read_bytes()
         else:
             kind = arguments.kinds[index % len(arguments.kinds)]
-            name, data = globals()[kind](rng, *size(rng))
+            width, height = size(rng)
+            most = arguments.most or max(width, height)
+            name, data = globals()[kind](rng, min(width, most), min(height, most))
         settings = config(rng)
         try:
             mode, image_size, crop, mean = expected(data, settings)

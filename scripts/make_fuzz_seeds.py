@@ -1,6 +1,6 @@
 """Makes the small sound files from which the fuzz targets start, fuzz/seeds/TARGET/.
 
-Needs torch 2.15, numpy, Pillow 13 and safetensors. Usage: python scripts/make_fuzz_seeds.py
+Needs torch 2.15, numpy, Pillow 13, pillow-heif and safetensors. Usage: python scripts/make_fuzz_seeds.py
 """
 
 import gzip
@@ -13,9 +13,12 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import torch
 from PIL import Image
 from safetensors.torch import save as save_safetensors
+
+pillow_heif.register_heif_opener()
 
 SEEDS = Path(__file__).parent.parent / "fuzz" / "seeds"
 
@@ -311,6 +314,11 @@ def images():
                  ("packbits", gray, {"compression": "packbits"}), ("deflate", rgba, {"compression": "tiff_deflate"}),
                  ("palette", palette, {}), ("deep", gray.convert("I;16"), {}), ("float", gray.convert("F"), {})],
     }
+    tiles = Image.fromarray(np.tile(values[..., :3], (4, 20, 1)))
+    for name, image, options in [("rgb", rgb, {}), ("gray", gray, {}), ("alpha", rgba, {}), ("grid", tiles, {"tile_size": 64})]:
+        out = io.BytesIO()
+        image.save(out, "HEIF", quality=80, **options)
+        write("heic", f"{name}.heic", out.getvalue())
     for form, listed in cases.items():
         for name, image, options in listed:
             out = io.BytesIO()

@@ -62,6 +62,15 @@ def test_every_kind_of_image_gives_the_same(model: clipway.Model) -> None:
     np.testing.assert_array_equal(model.encode_image(files, batch_size=1), expected)
 
 
+def test_heic_files_equal_their_pixels(model: clipway.Model) -> None:
+    samples = pathlib.Path(__file__).parents[2] / "crates/clipway-run/tests/data/heif"
+    names = ["rgb", "grid", "alpha", "ten", "turned"]
+    expected = model.encode_image([samples / f"{name}.png" for name in names])
+    files = [samples / f"{name}.heic" for name in names]
+    np.testing.assert_array_equal(model.encode_image(files), expected)
+    np.testing.assert_array_equal(model.encode_image([file.read_bytes() for file in files]), expected)
+
+
 def test_arrays_equal_rgb_images(model: clipway.Model) -> None:
     images = [Image.open(path).convert("RGB") for path in PICTURES]
     expected = model.encode_image(images)

@@ -58,7 +58,7 @@ const CORPUS: [(&str, &[&str]); 12] = [
 ];
 
 /// Image targets, which start from all images of the corpus.
-const IMAGES: [&str; 6] = ["jpeg", "png", "gif", "webp", "bmp", "tiff"];
+const IMAGES: [&str; 7] = ["jpeg", "png", "gif", "webp", "heic", "bmp", "tiff"];
 
 /// What to run, and for how long.
 #[derive(Args)]

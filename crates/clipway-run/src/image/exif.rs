@@ -93,14 +93,8 @@ impl<'a> Exif<'a> {
     }
 }
 
-/// When an image was taken, by the EXIF data in its file, in seconds since 1970 by the camera's clock; `None` if the file
-/// does not say so. JPEG, PNG, WebP and TIFF can.
-pub fn date_taken(file: &[u8]) -> Option<i64> {
-    Exif::new(exif_of(file)?)?.taken()
-}
-
-/// The EXIF data in a file.
-fn exif_of(file: &[u8]) -> Option<&[u8]> {
+/// The EXIF data in a file: a JPEG, PNG, WebP or TIFF.
+pub(super) fn exif_of(file: &[u8]) -> Option<&[u8]> {
     if file.starts_with(&[0xFF, 0xD8]) {
         return in_jpeg(file);
     }
@@ -196,6 +190,10 @@ mod tests {
     use super::*;
 
     const MAY: i64 = 1_715_092_496;
+
+    fn date_taken(file: &[u8]) -> Option<i64> {
+        Exif::new(exif_of(file)?)?.taken()
+    }
 
     /// EXIF data with an orientation, and dates in both directories.
     fn exif(is_little: bool, changed: &str, taken: Option<&str>) -> Vec<u8> {

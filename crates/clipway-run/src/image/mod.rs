@@ -21,6 +21,7 @@ mod pixels;
 mod processor;
 mod resample;
 mod rgb;
+mod taken;
 mod thumbnail;
 mod transform;
 
@@ -31,10 +32,10 @@ pub use config::{ColorMode, Interpolation, Preprocess, ResizeMode};
 pub use decode::{DecodeLimits, decode};
 pub use difference::PixelDifference;
 pub use error::ImageError;
-pub use exif::date_taken;
 pub use name::NamedAs;
 pub use pixels::to_pixels;
 pub use samples::{Image, RgbImage, Samples, Transparency};
+pub use taken::date_taken;
 pub use thumbnail::thumbnail;
 pub use transform::transform;
 

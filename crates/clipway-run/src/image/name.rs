@@ -15,15 +15,25 @@ pub enum NamedAs {
 
 impl NamedAs {
     /// Ends of the names of images that can be decoded.
-    pub const IMAGES: [&str; 8] = ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+    #[cfg(feature = "heic")]
+    pub const IMAGES: &[&str] =
+        &["bmp", "gif", "heic", "heif", "hif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+    /// Ends of the names of images that can be decoded.
+    #[cfg(not(feature = "heic"))]
+    pub const IMAGES: &[&str] = &["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
     /// Ends of the names of images in formats that cannot be decoded.
-    pub const UNSUPPORTED: [&str; 8] = ["avif", "dng", "heic", "heif", "jp2", "jxl", "nef", "svg"];
+    #[cfg(feature = "heic")]
+    pub const UNSUPPORTED: &[&str] = &["avif", "dng", "jp2", "jxl", "nef", "svg"];
+    /// Ends of the names of images in formats that cannot be decoded.
+    #[cfg(not(feature = "heic"))]
+    pub const UNSUPPORTED: &[&str] = &["avif", "dng", "heic", "heif", "hif", "jp2", "jxl", "nef", "svg"];
 
     /// What a path is named as; capitals do not matter.
     pub fn of(path: &Path) -> NamedAs {
         let Some(end) = path.extension().and_then(|end| end.to_str()) else { return NamedAs::Other };
-        let known = |ends: [&'static str; 8]| ends.into_iter().find(|known| end.eq_ignore_ascii_case(known));
+        let known =
+            |ends: &[&'static str]| ends.iter().copied().find(|known| end.eq_ignore_ascii_case(known));
         match (known(NamedAs::IMAGES), known(NamedAs::UNSUPPORTED)) {
             (Some(_), _) => NamedAs::Image,
             (_, Some(end)) => NamedAs::Unsupported(end),
@@ -40,7 +50,9 @@ mod tests {
     fn names_are_read_whatever_their_capitals() {
         let of = |name: &str| NamedAs::of(Path::new(name));
         assert_eq!(of("a/b.JPG"), NamedAs::Image);
-        assert_eq!(of("a.tar/b.Heic"), NamedAs::Unsupported("heic"));
+        assert_eq!(of("a.tar/b.Avif"), NamedAs::Unsupported("avif"));
+        let is_read = cfg!(feature = "heic");
+        assert_eq!(of("a.HEIC"), if is_read { NamedAs::Image } else { NamedAs::Unsupported("heic") });
         for other in ["jpg", ".jpg", "a.jpg/b", "a.txt", "a.jpg~"] {
             assert_eq!(of(other), NamedAs::Other, "{other}");
         }

@@ -11,6 +11,8 @@ mod engine_goldens;
 mod folding;
 mod grids;
 mod foreign;
+#[cfg(feature = "heic")]
+mod heif;
 mod image;
 mod image_damage;
 mod image_siblings;

@@ -20,7 +20,7 @@ impl Default for DecodeLimits {
 /// Maximum side of a resized image: the weights for a longer one would need more memory than its pixels.
 const MAX_SIDE: u64 = 1 << 20;
 
-/// Bytes that decoding and converting takes for each pixel at most: samples as they are stored, as decoded, as RGB.
+/// Bytes that decoding and converting takes for each pixel at most in most formats: samples as they are stored, as decoded, as RGB.
 const PIXEL_BYTES: u64 = 16;
 
 impl DecodeLimits {
@@ -30,6 +30,17 @@ impl DecodeLimits {
         format: &'static str,
         width: u64,
         height: u64,
+    ) -> Result<(usize, usize), ImageError> {
+        self.check_bytes(format, width, height, PIXEL_BYTES)
+    }
+
+    /// As [`DecodeLimits::check`], for a decoder that takes so many bytes for each pixel.
+    pub(super) fn check_bytes(
+        &self,
+        format: &'static str,
+        width: u64,
+        height: u64,
+        pixel_bytes: u64,
     ) -> Result<(usize, usize), ImageError> {
         if width == 0 || height == 0 {
             return Err(ImageError::ZeroSize { width, height });
@@ -43,7 +54,7 @@ impl DecodeLimits {
             return Err(ImageError::Unsupported { format, feature });
         }
         // Decoders take their memory without asking.
-        let bytes = usize::try_from(found.saturating_mul(PIXEL_BYTES)).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(found.saturating_mul(pixel_bytes)).unwrap_or(usize::MAX);
         check_room(bytes, || Place::File).map_err(|_| ImageError::NoMemory { width, height })?;
         Ok((width as usize, height as usize))
     }

@@ -4,6 +4,8 @@ mod bits;
 mod bmp;
 mod bytes;
 mod gif;
+#[cfg(feature = "heic")]
+mod heif;
 mod jpeg;
 mod jpeg_inks;
 mod jpeg_layout;
@@ -15,6 +17,8 @@ mod webp;
 mod webp_bits;
 mod webp_layout;
 
+#[cfg(feature = "heic")]
+pub(super) use heif::exif as heic_exif;
 pub use limits::DecodeLimits;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,8 +28,9 @@ use sniff::{Format, sniff};
 
 /// Decodes an image, detecting its format from the first bytes.
 ///
-/// Supports JPEG, PNG, GIF (first frame), BMP, TIFF (first directory) and WebP (first frame). Pixels stay in the file's
-/// own mode, and the EXIF orientation is reported, not applied (a TIFF's is applied, as in Pillow).
+/// Supports JPEG, PNG, GIF (first frame), BMP, TIFF (first directory), WebP (first frame) and, with the feature `heic`,
+/// HEIC (primary image). Pixels stay in the file's own mode, and the EXIF orientation is reported, not applied (a TIFF's
+/// is applied, as in Pillow).
 ///
 /// # Errors
 /// [`ImageError`]: the bytes are not an image, are of an unsupported kind, truncated or corrupt, or state no pixels or
@@ -41,6 +46,8 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> 
         Format::Bmp => bmp::decode(bytes, limits),
         Format::Tiff => tiff::decode(bytes, limits),
         Format::WebP => webp::decode(bytes, limits),
+        #[cfg(feature = "heic")]
+        Format::Heic => heif::decode(bytes, limits),
     }));
     decoded.unwrap_or_else(|_| {
         Err(ImageError::Corrupt { format: format.name(), detail: "the decoder failed on it".into() })

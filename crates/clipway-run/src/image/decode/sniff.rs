@@ -11,6 +11,8 @@ pub(super) enum Format {
     Bmp,
     Tiff,
     WebP,
+    #[cfg(feature = "heic")]
+    Heic,
 }
 
 impl Format {
@@ -22,6 +24,8 @@ impl Format {
             Self::Bmp => "BMP",
             Self::Tiff => "TIFF",
             Self::WebP => "WebP",
+            #[cfg(feature = "heic")]
+            Self::Heic => "HEIC",
         }
     }
 }
@@ -53,17 +57,41 @@ const NOT_READ: &[(&[u8], &str)] = &[
     (b"#?RADIANCE", "Radiance HDR"),
 ];
 
-/// Brands of ISO media files that are images.
-const BRANDS: &[(&[u8], &str)] = &[
-    (b"avif", "AVIF"),
-    (b"avis", "AVIF"),
-    (b"heic", "HEIC"),
-    (b"heix", "HEIC"),
-    (b"heim", "HEIC"),
-    (b"hevc", "HEIC"),
-    (b"mif1", "HEIF"),
-    (b"msf1", "HEIF"),
-];
+/// Brands of ISO media files whose images are coded by AV1.
+const AVIF: [&[u8]; 2] = [b"avif", b"avis"];
+
+/// Brands of ISO media files whose images are coded by HEVC, or may be.
+const HEIC: [&[u8]; 10] =
+    [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"];
+
+/// The format of an ISO media file of images, by its brands: the first one, and those that it is compatible with.
+fn media(bytes: &[u8]) -> Option<Result<Format, ImageError>> {
+    let (size, rest) = bytes.split_first_chunk()?;
+    let brands = rest.strip_prefix(b"ftyp")?;
+    let first = brands.get(..4)?;
+    let length = (u32::from_be_bytes(*size) as usize).saturating_sub(8).min(brands.len());
+    // Between them stands a version.
+    let further = brands.get(8..length).unwrap_or_default();
+    let has = |known: &[&[u8]]| further.chunks_exact(4).any(|brand| known.contains(&brand));
+    // The two last brands of HEIC say nothing about how images are coded.
+    let (heic, any) = HEIC.split_at(8);
+    if AVIF.contains(&first) || (any.contains(&first) && has(&AVIF) && !has(heic)) {
+        let feature = "this format cannot be read".into();
+        return Some(Err(ImageError::Unsupported { format: "AVIF", feature }));
+    }
+    HEIC.contains(&first).then(heic_format)
+}
+
+#[cfg(feature = "heic")]
+fn heic_format() -> Result<Format, ImageError> {
+    Ok(Format::Heic)
+}
+
+#[cfg(not(feature = "heic"))]
+fn heic_format() -> Result<Format, ImageError> {
+    let feature = "this program was built without the feature `heic`".into();
+    Err(ImageError::Unsupported { format: "HEIC", feature })
+}
 
 /// Detects the format of a file.
 ///
@@ -76,12 +104,10 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
     if let Some((_, format)) = READ.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Ok(*format);
     }
-    let brand = if bytes.get(4..8) == Some(b"ftyp") { bytes.get(8..12) } else { None };
-    let known = NOT_READ
-        .iter()
-        .find(|(magic, _)| bytes.starts_with(magic))
-        .or_else(|| BRANDS.iter().find(|(name, _)| brand == Some(*name)));
-    if let Some((_, format)) = known {
+    if let Some(media) = media(bytes) {
+        return media;
+    }
+    if let Some((_, format)) = NOT_READ.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Err(ImageError::Unsupported { format, feature: "this format cannot be read".into() });
     }
     if let [b'P', b'1'..=b'7', b' ' | b'\t' | b'\r' | b'\n', ..] = bytes {

@@ -1,0 +1,253 @@
+//! HEIC files against the pixels that Pillow with pillow-heif reads from them, and hostile ones. The samples are from
+//! `scripts/make_heif_samples.py`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clipway_run::image::{DecodeLimits, Image, ImageError, Samples, date_taken, decode};
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/heif"))
+}
+
+/// The names of the samples.
+fn names() -> Vec<String> {
+    let entries =
+        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        entries.filter_map(|name| name.strip_suffix(".heic").map(str::to_owned)).collect();
+    names.sort();
+    assert!(names.len() >= 20, "{names:?}");
+    names
+}
+
+fn sample(name: &str) -> Vec<u8> {
+    fs::read(folder().join(format!("{name}.heic"))).unwrap()
+}
+
+fn read(bytes: &[u8]) -> Result<Image, ImageError> {
+    decode(bytes, &DecodeLimits::default())
+}
+
+#[test]
+fn pixels_are_those_of_pillow() {
+    for name in names() {
+        let found = read(&sample(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let expected = fs::read(folder().join(format!("{name}.png"))).unwrap();
+        let expected = read(&expected).unwrap();
+        assert_eq!((found.width, found.height), (expected.width, expected.height), "{name}");
+        assert_eq!(
+            found.orientation, None,
+            "{name}: the file's turns are applied, its EXIF orientation is not"
+        );
+        assert!(found.samples == expected.samples, "{name}: {}", difference(&found, &expected));
+    }
+}
+
+/// Where and how far samples differ.
+fn difference(found: &Image, expected: &Image) -> String {
+    let values = |samples: &Samples| -> Vec<i32> {
+        match samples {
+            Samples::Gray(data) | Samples::Rgb(data) | Samples::Rgba(data) => {
+                data.iter().map(|&value| value.into()).collect()
+            }
+            Samples::Gray16(data) => data.iter().map(|&value| value.into()).collect(),
+            _ => Vec::new(),
+        }
+    };
+    let (a, b) = (values(&found.samples), values(&expected.samples));
+    let differing: Vec<usize> = (0..a.len().min(b.len())).filter(|&at| a[at] != b[at]).collect();
+    let worst = differing.iter().map(|&at| (a[at] - b[at]).abs()).max();
+    format!(
+        "{} and {}; {} of {} differ, by {worst:?}, first at {:?}",
+        found.mode(),
+        expected.mode(),
+        differing.len(),
+        b.len(),
+        differing.first()
+    )
+}
+
+#[test]
+fn a_file_cut_anywhere_is_an_error() {
+    for name in names() {
+        let bytes = sample(&name);
+        let whole = read(&bytes).unwrap();
+        // Long files are cut at every seventh byte.
+        for length in (0..bytes.len()).step_by(if bytes.len() > 3000 { 7 } else { 1 }) {
+            match read(&bytes[..length]) {
+                // What is cut off is a thumbnail, or EXIF data.
+                Ok(image) => assert!(image == whole, "{name} cut at {length} is another image"),
+                Err(ImageError::Truncated { .. } | ImageError::Corrupt { .. }) => {}
+                Err(ImageError::NotAnImage { .. }) if length < 12 => {}
+                Err(error) => panic!("{name} cut at {length}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_picture_is_needed() {
+    for name in ["rgb", "gray", "half", "grid", "alpha", "twelve"] {
+        let bytes = sample(name);
+        assert!(read(&bytes[..bytes.len() - 20]).is_err(), "{name} without its last bytes");
+    }
+}
+
+/// A generator of pseudorandom integers.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit
+    }
+}
+
+#[test]
+fn damaged_files_are_an_error_or_an_image() {
+    let mut draw = Draw(1);
+    for name in names() {
+        let bytes = sample(&name);
+        // Boxes stand at the start of these files.
+        let boxes = bytes.windows(4).position(|kind| kind == b"mdat").unwrap();
+        for round in 0..300 {
+            let mut damaged = bytes.clone();
+            for _ in 0..1 + round % 3 {
+                let place = draw.below(if round % 2 == 0 { boxes } else { bytes.len() });
+                damaged[place] ^= 1 << draw.below(8);
+            }
+            let _ = decode(&damaged, &DecodeLimits { max_pixels: 1 << 18 });
+        }
+    }
+}
+
+/// Where a box's contents start.
+fn contents(bytes: &[u8], kind: &[u8; 4]) -> usize {
+    bytes.windows(4).position(|found| found == kind).unwrap() + 4
+}
+
+fn replaced(name: &str, kind: &[u8; 4], at: usize, with: &[u8]) -> Vec<u8> {
+    let mut bytes = sample(name);
+    let at = contents(&bytes, kind) + at;
+    bytes[at..at + with.len()].copy_from_slice(with);
+    bytes
+}
+
+fn check_error(bytes: &[u8], code: &str, expected: &str) {
+    let error = read(bytes).unwrap_err();
+    assert_eq!((error.code(), error.to_string().as_str()), (code, expected));
+}
+
+#[test]
+fn sizes_are_checked_before_anything_is_decoded() {
+    let limits = DecodeLimits { max_pixels: 1000 };
+    for name in ["rgb", "grid", "gray_alpha"] {
+        let error = decode(&sample(name), &limits).unwrap_err();
+        assert_eq!(error.code(), "too-large", "{name}: {error}");
+    }
+    check_error(
+        &replaced("gray", b"ispe", 4, &[0, 0, 0xff, 0xff]),
+        "malformed",
+        "HEIC file is corrupt: item 1: its stream has 64 x 64 pixels, its property `ispe` 65535 x 64",
+    );
+}
+
+#[test]
+fn a_grid_must_fit_its_tiles() {
+    // Version, flags, and one less than the rows and the columns.
+    let bytes = sample("grid_moved");
+    let layout =
+        bytes.windows(12).position(|found| found == [0, 1, 1, 2, 0, 0, 0, 150, 0, 0, 0, 70]).unwrap();
+    let with = |at: usize, value: u8| {
+        let mut bytes = bytes.clone();
+        bytes[layout + at] = value;
+        bytes
+    };
+    check_error(&with(2, 255), "malformed", "HEIC file is corrupt: its grid has 6 tiles, expected 3 x 256");
+    check_error(
+        &with(4, 255),
+        "malformed",
+        "HEIC file is corrupt: its grid has 4278190230 x 70 pixels, its property `ispe` others",
+    );
+    check_error(&with(0, 1), "unsupported", "HEIC is not supported: grids of version 1");
+    // A grid of itself.
+    let mut bytes = sample("grid");
+    let primary = bytes[contents(&bytes, b"pitm") + 4..][..2].to_vec();
+    let references = contents(&bytes, b"dimg") + 4;
+    for tile in bytes[references..references + 12].as_chunks_mut::<2>().0 {
+        tile.copy_from_slice(&primary);
+    }
+    check_error(&bytes, "unsupported", "HEIC is not supported: tiles of the kind `grid`");
+}
+
+#[test]
+fn references_and_extents_stay_inside_the_file() {
+    check_error(
+        &replaced("rgb", b"pitm", 4, &[0, 99]),
+        "malformed",
+        "HEIC file is corrupt: item 99 is referred to and not described",
+    );
+    check_error(
+        &replaced("rgb", b"hdlr", 8, b"vide"),
+        "unsupported",
+        "HEIC is not supported: items for the handler `vide`",
+    );
+    let bytes = sample("rgb");
+    let start = contents(&bytes, b"mdat");
+    check_error(
+        &bytes[..bytes.len() - 10],
+        "truncated",
+        &format!(
+            "HEIC file is truncated: item 1: expected {} bytes at {start}, of {} in total",
+            bytes.len() - start,
+            bytes.len() - 10
+        ),
+    );
+}
+
+#[test]
+fn what_another_decoder_would_need_is_named() {
+    let kinds = [
+        (*b"av01", "AVIF is not supported: this format cannot be read"),
+        (*b"jpeg", "HEIC is not supported: images of the kind `jpeg`"),
+    ];
+    for (kind, expected) in kinds {
+        let mut bytes = sample("rgb");
+        let at = contents(&bytes, b"hvc1") - 4;
+        bytes[at..at + 4].copy_from_slice(&kind);
+        check_error(&bytes, "unsupported", expected);
+    }
+    check_error(
+        &sample("refused/slices"),
+        "unsupported",
+        "HEIC is not supported: multiple slices require intra coding and disabled loop filters",
+    );
+    check_error(
+        &sample("refused/range"),
+        "unsupported",
+        "HEIC is not supported: a change of colors in limited range between the pixels of an odd size",
+    );
+    check_error(
+        b"\0\0\0\x14ftypmif1\0\0\0\0avif",
+        "unsupported",
+        "AVIF is not supported: this format cannot be read",
+    );
+    check_error(
+        b"\0\0\0\x14ftypheic\0\0\0\0mif1",
+        "truncated",
+        "HEIC file is truncated: its 20 bytes hold no `meta` box",
+    );
+}
+
+#[test]
+fn the_date_of_exif_data_is_read() {
+    assert_eq!(date_taken(&sample("turned")), Some(1_715_092_496));
+    assert_eq!(date_taken(&sample("rgb")), None);
+    let bytes = sample("turned");
+    for length in 0..bytes.len() {
+        date_taken(&bytes[..length]);
+    }
+}
