@@ -29,7 +29,7 @@ SCALE = {"all": 0.2, "chinese": 0.1}
 def enlarge(scale):
     """Gives the models real sizes: those of ViT-B-32."""
     MODEL.update(embed_dim=512, vision_cfg={"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
-                 text_cfg={"context_length": 20, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12})
+                 text_cfg={"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12})
     SCALE.update(all=scale, chinese=scale)
 
 
@@ -45,6 +45,18 @@ def drawn(model):
 def small():
     torch.manual_seed(3)
     return drawn(open_clip.model.CLIP(**MODEL))
+
+
+def is_real():
+    return MODEL["vision_cfg"]["layers"] == 12
+
+
+def clip_words():
+    return open_clip.SimpleTokenizer(context_length=MODEL["text_cfg"]["context_length"])
+
+
+def transform():
+    return open_clip.image_transform(MODEL["vision_cfg"]["image_size"], is_train=False)
 
 
 def said(place, name, config):
@@ -117,7 +129,7 @@ def distributed(clipway, name, place, paths):
     """A checkpoint of `torch.distributed.checkpoint`, by one process and by three."""
     import torch.distributed.checkpoint
     model, config = small(), said(place, "model.json", MODEL)
-    wanted = of_open_clip(model, open_clip.SimpleTokenizer(context_length=20), open_clip.image_transform(MODEL["vision_cfg"]["image_size"], is_train=False), paths)
+    wanted = of_open_clip(model, clip_words(), transform(), paths)
     problems = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -151,33 +163,36 @@ def chinese(clipway, name, place, paths):
     from cn_clip.clip import bert_tokenizer
     from cn_clip.clip.model import CLIP
     from cn_clip.clip.utils import image_transform
-    vocabulary(place / "words", 300)
+    real = is_real()
+    rows = 21128 if real else 300
+    vocabulary(place / "words", rows)
     tokenizer = bert_tokenizer.FullTokenizer(vocab_file=str(place / "words" / "vocab.txt"))
     problems = []
-    real = MODEL["vision_cfg"]["layers"] == 12
-    towers = {"vit": dict(vision_layers=3, vision_width=128, vision_patch_size=8, image_resolution=32),
-              "resnet": dict(vision_layers=[1, 1, 1, 1], vision_width=64, vision_patch_size=None, image_resolution=64)}
-    width, layers = (768, 12) if real else (128, 2)
+    # Each image tower with the layers of its text tower.
+    towers = {"vit": (2, dict(vision_layers=3, vision_width=128, vision_patch_size=8, image_resolution=32)),
+              "resnet": (2, dict(vision_layers=[1, 1, 1, 1], vision_width=64, vision_patch_size=None, image_resolution=64))}
+    width, embed, ratio = (768, 512, 4) if real else (128, 48, 2)
     if real:
-        towers = {"vit": dict(vision_layers=12, vision_width=768, vision_patch_size=16, image_resolution=224)}
-    for kind, tower in towers.items():
+        towers = {"vit": (12, dict(vision_layers=12, vision_width=768, vision_patch_size=16, image_resolution=224)),
+                  "resnet": (3, dict(vision_layers=[3, 4, 6, 3], vision_width=64, vision_patch_size=None, image_resolution=224))}
+    for kind, (layers, tower) in towers.items():
         torch.manual_seed(4)
-        model = CLIP(embed_dim=48, **tower, vocab_size=300, text_attention_probs_dropout_prob=0.1, text_hidden_act="gelu",
-                     text_hidden_dropout_prob=0.1, text_hidden_size=width, text_initializer_range=0.02, text_intermediate_size=2 * width,
+        model = CLIP(embed_dim=embed, **tower, vocab_size=rows, text_attention_probs_dropout_prob=0.1, text_hidden_act="gelu",
+                     text_hidden_dropout_prob=0.1, text_hidden_size=width, text_initializer_range=0.02, text_intermediate_size=ratio * width,
                      text_max_position_embeddings=512 if real else 64, text_num_attention_heads=width // 64, text_num_hidden_layers=layers,
                      text_type_vocab_size=2, tokenizer=tokenizer)
         for key, parameter in model.named_parameters():
             if key != "logit_scale" and "bn" not in key and "downsample.1" not in key:
                 parameter.data.normal_(0, SCALE["chinese"])
         model.eval()
-        rows = torch.zeros(len(TEXTS), 52, dtype=torch.long)
-        for row, text in zip(rows, TEXTS):
+        ids_of = torch.zeros(len(TEXTS), 52, dtype=torch.long)
+        for row, text in zip(ids_of, TEXTS):
             ids = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))[:50]
             ids = [tokenizer.vocab["[CLS]"], *ids, tokenizer.vocab["[SEP]"]]
             row[:len(ids)] = torch.tensor(ids)
         with torch.no_grad():
             pixels = torch.stack([image_transform(tower["image_resolution"])(Image.open(path)) for path in paths])
-            wanted = {"image_features": model.encode_image(pixels), "text_features": model.encode_text(rows)}
+            wanted = {"image_features": model.encode_image(pixels), "text_features": model.encode_text(ids_of)}
         for prefix in ("", "module."):
             state = {prefix + key: value for key, value in model.state_dict().items()}
             source = place / f"{kind}{prefix}.pt"
@@ -194,14 +209,17 @@ def bert(clipway, name, place, paths):
     import transformers
     problems = []
     folder = place / "bert"
-    vocabulary(folder, 300)
+    # BiomedCLIP's sizes.
+    rows, positions, length = (30522, 512, 256) if is_real() else (300, 64, 20)
+    width, layers = (768, 12) if is_real() else (128, 2)
+    hidden = 4 * width if is_real() else 3 * width // 2
+    vocabulary(folder, rows)
     here = os.getcwd()
-    width, layers = (768, 12) if MODEL["vision_cfg"]["layers"] == 12 else (128, 2)
     for by, heads in (("the folder", width // 32), ("shapes", width // 64)):
         torch.manual_seed(5)
-        transformers.BertConfig(vocab_size=300, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
-                                intermediate_size=3 * width // 2, max_position_embeddings=64).save_pretrained(folder)
-        config = dict(MODEL, text_cfg={"hf_model_name": "bert", "hf_tokenizer_name": "bert", "hf_proj_type": "mlp", "context_length": 20,
+        transformers.BertConfig(vocab_size=rows, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
+                                intermediate_size=hidden, max_position_embeddings=positions).save_pretrained(folder)
+        config = dict(MODEL, text_cfg={"hf_model_name": "bert", "hf_tokenizer_name": "bert", "hf_proj_type": "mlp", "context_length": length,
                                        "hf_pooler_type": "cls_last_hidden_state_pooler", "hf_model_pretrained": False})
         os.chdir(place)
         model = drawn(open_clip.model.CustomTextCLIP(**config))
@@ -209,8 +227,8 @@ def bert(clipway, name, place, paths):
         source = place / f"{heads}.pt"
         torch.save({"epoch": 1, "state_dict": model.state_dict()}, source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        ids = tokenizer([" ".join(text.split()) for text in TEXTS], padding="max_length", max_length=20, truncation=True, return_tensors="pt")
-        wanted = of_open_clip(model, lambda _: ids["input_ids"], open_clip.image_transform(MODEL["vision_cfg"]["image_size"], is_train=False), paths)
+        ids = tokenizer([" ".join(text.split()) for text in TEXTS], padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        wanted = of_open_clip(model, lambda _: ids["input_ids"], transform(), paths)
         if by == "shapes":
             # Another name, of which nothing is known: the config lies in a folder without one of the text model.
             (place / "alone").mkdir()
@@ -259,7 +277,7 @@ def words(clipway, name, place, paths):
 def prefixed(clipway, name, place, paths):
     """Towers under prefixes of their own, as wrappers and TinyCLIP's code save them, and averaged weights under one."""
     model, config = small(), said(place, "model.json", MODEL)
-    wanted = of_open_clip(model, open_clip.SimpleTokenizer(context_length=20), open_clip.image_transform(MODEL["vision_cfg"]["image_size"], is_train=False), paths)
+    wanted = of_open_clip(model, clip_words(), transform(), paths)
     other = {key: value + 1 for key, value in model.state_dict().items()}
     is_image = lambda key: key.startswith("visual.")
     spellings = {
@@ -288,7 +306,6 @@ def towers_of_transformers(clipway, name, place, paths):
     import transformers
     import check_coverage
     problems = []
-    transform = None
     for kind in ("CLIP", "Siglip"):
         source = place / kind
         source.mkdir()

@@ -1,14 +1,16 @@
 //! What to do about an error. Only the program knows its commands and options, so library errors carry no hints.
 
 use clipway_formats::{shown, shown_path};
+use clipway_model::architecture::ArchitectureError;
 use clipway_model::checkpoint::{AdapterError, CheckpointError};
+use clipway_model::config::text_model::UnknownTextModel;
 use clipway_model::differences::Differences;
 use clipway_model::export::ExportError;
 use clipway_model::identify::{CloseFit, Identification, NearFit};
 use clipway_model::input::InputError;
 use clipway_model::layout::LayoutError;
 use clipway_model::output::OutputError;
-use clipway_model::registry::{self, UnknownModel};
+use clipway_model::registry::{self, Newer, UnknownModel};
 use clipway_model::source::{Candidates, Mismatch, SourceError};
 use clipway_model::state_dict::SelectError;
 use clipway_run::clip::ClipError;
@@ -71,12 +73,20 @@ pub fn of_absent(error: &InputError) -> Option<String> {
                 .to_owned(),
         );
     }
-    registry::model(name).is_ok().then(|| {
-        format!(
+    let architecture = name.split_once(':').map_or(name, |(architecture, _)| architecture);
+    match registry::model(name) {
+        Ok(_) => Some(format!(
             "this is an architecture's name; pass the file or folder with its weights, and `--model {name}`, or one of \
              its pretrained tags, `{name}:TAG`"
-        )
-    })
+        )),
+        Err(_) => registry::model(architecture).err().filter(|error| error.newer.is_some()).map(|error| {
+            format!(
+                "this is an architecture's name; pass the file or folder with its weights, or its repository as \
+                 `hf-hub:OWNER/NAME`; {}",
+                of_unknown_model(&error)
+            )
+        }),
+    }
 }
 
 /// What to do about DeepSpeed's parts of a model.
@@ -93,9 +103,11 @@ fn from_program(option: &str) -> String {
 /// What to do about a refused input.
 pub fn of_clip(error: &ClipError) -> Option<String> {
     match error {
-        ClipError::NoTokenizer => {
-            Some("export again with the tokenizer's files beside the weights (`tokenizer.json`)".to_owned())
-        }
+        ClipError::NoTokenizer { .. } => Some(
+            "put its `tokenizer.json` and `tokenizer_config.json` beside the weights, or pass their folder with \
+             `--tokenizer DIR`"
+                .to_owned(),
+        ),
         ClipError::NotFinite { .. } => {
             Some("`clipway inspect SOURCE --stats` lists the tensors with NaN or infinities".to_owned())
         }
@@ -126,12 +138,8 @@ pub fn of_source(error: &SourceError) -> Option<String> {
         SourceError::Open(error) => of_checkpoint(error),
         SourceError::Candidates(candidates) => Some(of_candidates(candidates)),
         SourceError::Mismatch(mismatch) => of_mismatch(mismatch),
-        SourceError::UnknownModel(UnknownModel { nearest: Some(name), .. }) => {
-            Some(format!("pass `--model {name}`, or a config file; `clipway models` lists the names"))
-        }
-        SourceError::UnknownModel(_) => {
-            Some("`clipway models` lists the names; a config file ends in `.json`".to_owned())
-        }
+        SourceError::UnknownModel(unknown) => Some(of_unknown_model(unknown)),
+        SourceError::Architecture { cause: ArchitectureError::TextModel(unknown), .. } => Some(of_text_model(unknown)),
         SourceError::Select { cause: SelectError::NotThere { found, .. }, .. } => {
             Some(format!("pass `--weights {}`, or omit the option", found.name()))
         }
@@ -170,6 +178,29 @@ pub fn of_source(error: &SourceError) -> Option<String> {
         SourceError::AlreadyFolded { .. } => Some("omit `--fold`".to_owned()),
         _ => None,
     }
+}
+
+/// What to do about a model's name that is not known.
+pub fn of_unknown_model(error: &UnknownModel) -> String {
+    match error {
+        UnknownModel { newer: Some(Newer::ImageAndText), name, .. } => format!(
+            "pass its config, `src/open_clip/model_configs/{name}.json` of open_clip's main branch, with `--model FILE.json`"
+        ),
+        UnknownModel { newer: Some(_), .. } => "README.md lists the models that can be converted".to_owned(),
+        UnknownModel { nearest: Some(name), .. } => {
+            format!("pass `--model {name}`, or a config file; `clipway models` lists the names")
+        }
+        _ => "`clipway models` lists the names; a config file ends in `.json`".to_owned(),
+    }
+}
+
+/// What to do about a text model whose name says nothing.
+fn of_text_model(error: &UnknownTextModel) -> String {
+    let name = shown(&error.name);
+    format!(
+        "put the `config.json` of `{name}` beside the weights, or into a folder `{name}` beside the config or in the working \
+         folder; without its text tower, the model needs none (`--tower image`)"
+    )
 }
 
 /// What to do about an export that was refused.

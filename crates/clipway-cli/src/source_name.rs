@@ -12,6 +12,7 @@ use clipway_model::registry::{self, Pretrained, UnknownModel, UnknownTag};
 use clipway_model::source::ModelChoice;
 
 use crate::failure::{self, Failure};
+use crate::hints;
 
 /// A source as it was given, and where its files are. A source on the Hub has no files until it is brought.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +138,11 @@ fn check_hash(path: &Path, expected: &str, tag: &str) -> Result<(), Failure> {
 
 /// Failure for a name that is not in the registry.
 pub fn unknown_model(error: &UnknownModel) -> Failure {
-    Failure::could_not_run("unknown-model", error).hint("`clipway models` lists all names and tags")
+    let failure = Failure::could_not_run("unknown-model", error);
+    match error.newer {
+        Some(_) => failure.hint(hints::of_unknown_model(error)),
+        None => failure.hint("`clipway models` lists all names and tags"),
+    }
 }
 
 /// Failure for a tag that a model does not have.

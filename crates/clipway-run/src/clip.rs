@@ -12,6 +12,8 @@ pub struct Clip {
     encoder: Encoder,
     preprocess: Preprocess,
     tokenizer: Option<Tokenizer>,
+    /// Name of the tokenizer that its config asks for.
+    tokenizer_name: Option<String>,
 }
 
 /// An input that a model refuses, or a part that it lacks.
@@ -43,8 +45,14 @@ pub enum ClipError {
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// The model has no tokenizer.
-    #[error("the model has no tokenizer: its files are missing from the folder")]
-    NoTokenizer,
+    #[error("the model has no tokenizer: {} missing from the folder", match name {
+        Some(name) => format!("the files of `{}` are", shown(name)),
+        None => "its files are".to_owned(),
+    })]
+    NoTokenizer {
+        /// Name of the tokenizer that the config asks for.
+        name: Option<String>,
+    },
 }
 
 impl ClipError {
@@ -55,7 +63,7 @@ impl ClipError {
             ClipError::Tokenizer(error) => error.code(),
             ClipError::NotFinite { .. } => "not-finite",
             ClipError::Encoder(error) => error.code(),
-            ClipError::NoTokenizer => "missing",
+            ClipError::NoTokenizer { .. } => "missing",
         }
     }
 
@@ -74,7 +82,12 @@ impl ClipError {
 impl Clip {
     /// Combines parts that belong together.
     pub fn new(encoder: Encoder, preprocess: Preprocess, tokenizer: Option<Tokenizer>) -> Clip {
-        Clip { encoder, preprocess, tokenizer }
+        Clip { encoder, preprocess, tokenizer, tokenizer_name: None }
+    }
+
+    /// The same model with the name of its tokenizer, which errors state where the tokenizer is missing.
+    pub fn with_tokenizer_name(self, tokenizer_name: Option<String>) -> Clip {
+        Clip { tokenizer_name, ..self }
     }
 
     /// The same model with another rule for images, as in another library's folder of it.
@@ -108,7 +121,7 @@ impl Clip {
     /// # Errors
     /// [`ClipError::NoTokenizer`] if the model came without its files.
     pub fn tokenizer(&self) -> Result<&Tokenizer, ClipError> {
-        self.tokenizer.as_ref().ok_or(ClipError::NoTokenizer)
+        self.tokenizer.as_ref().ok_or_else(|| ClipError::NoTokenizer { name: self.tokenizer_name.clone() })
     }
 
     /// Whether texts can be tokenized.

@@ -12,6 +12,7 @@ use clipway_model::registry::{self, ModelSize, TagPreprocessing};
 use serde::Serialize;
 
 use crate::failure::{self, Failure, chain};
+use crate::hints;
 use crate::text::{bytes, millions};
 use crate::ui::Ui;
 
@@ -77,6 +78,9 @@ impl Models {
                 format!("no model name and no pretrained tag contains `{pattern}`"),
             );
             return Err(match registry::model(&pattern) {
+                Err(error) if error.newer.is_some() => {
+                    Failure::no("unknown-model", &error).hint(hints::of_unknown_model(&error))
+                }
                 Err(registry::UnknownModel { nearest: Some(name), .. }) => {
                     failure.hint(format!("the nearest is `{name}`; `clipway models` lists all"))
                 }

@@ -1,6 +1,6 @@
 //! `clipway models`.
 
-use crate::scene::Scene;
+use crate::scene::{Scene, emoji};
 use crate::snapshot::{check, check_refused};
 
 #[test]
@@ -78,5 +78,57 @@ fn unknown_names_are_refused() {
         [("models-near", "ViT-B-33"), ("models-far", "zzzzzzzz"), ("models-broken-file", "broken.json")]
     {
         check_refused(&scene, name, &["models", pattern]);
+    }
+}
+
+#[test]
+fn names_that_only_the_main_branch_has_are_told_apart() {
+    let scene = Scene::new();
+    let from = "has and 3.3.0 has not: its config is not built in [unknown-model]";
+    let config = "hint: pass its config, `src/open_clip/model_configs/naflex_ViT-B-16.json` of open_clip's main branch, with \
+                  `--model FILE.json`";
+    for arguments in [
+        &["inspect", "EMOJI/emoji-clip.pt", "--model", "naflex_ViT-B-16"][..],
+        &["models", "naflex_ViT-B-16"],
+        &["inspect", "--model", "naflex_ViT-B-16", "--pretrained", "any"],
+    ] {
+        let outcome = scene.run(arguments);
+        assert!(
+            outcome.stderr.contains(from) && outcome.stderr.contains(config),
+            "{arguments:?}: {outcome:?}"
+        );
+    }
+    // As a source, with a tag or without one.
+    for source in ["naflex_ViT-B-16", "naflex_ViT-B-16:webli"] {
+        let outcome = scene.run(&["inspect", source]);
+        let words = "hint: this is an architecture's name; pass the file or folder with its weights";
+        assert!(
+            outcome.stderr.contains(words) && outcome.stderr.contains("naflex_ViT-B-16.json"),
+            "{outcome:?}"
+        );
+    }
+    let outcome = scene.run(&["models", "CLAP-HTSAT-tiny"]);
+    assert!(outcome.stderr.contains("of open_clip's main branch: it reads sound"), "{outcome:?}");
+    assert!(outcome.stderr.contains("hint: README.md lists the models"), "{outcome:?}");
+}
+
+#[test]
+fn names_of_the_hub_in_a_text_config_say_what_to_put_where() {
+    let scene = Scene::new();
+    let config = std::fs::read_to_string(emoji().join("emoji-clip.json")).expect("the config");
+    let with = |key: &str| {
+        config.replace(r#""context_length""#, &format!(r#""{key}": "owner/some", "context_length""#))
+    };
+    scene.write("named.json", with("hf_tokenizer_name"));
+    let outcome = scene.run(&["embed", "EMOJI/emoji-clip.pt", "--model", "named.json", "--text", "a lion"]);
+    for words in ["the files of `owner/some` are missing from the folder", "with `--tokenizer DIR`"] {
+        assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
+    }
+    scene.write("text.json", with("hf_model_name"));
+    let outcome = scene.run(&["inspect", "EMOJI/emoji-clip.pt", "--model", "text.json"]);
+    for words in
+        ["unknown text model `owner/some`", "hint: put the `config.json` of `owner/some` beside the weights"]
+    {
+        assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
     }
 }

@@ -30,6 +30,9 @@ const MOST_UNUSED: usize = 10_000;
 /// Known versions of the archive format.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=10;
 
+/// The record that archives of `torch.export` have, and checkpoints have not.
+const PROGRAM: &str = "archive_format";
+
 /// A pickle of an archive.
 struct Pickle {
     /// Name of its entry.
@@ -51,6 +54,10 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: PytorchOptions) -> Result<C
     archive.check_inflation()?;
     let folder = only_folder(&archive)?;
     let layout = Layout { archive, folder };
+    if layout.find("data.pkl").is_none() && layout.find(PROGRAM).is_some() {
+        let cause = "a program of `torch.export`, not a checkpoint; save the model's `state_dict()`";
+        return Err(FormatError::new(Code::Unsupported, Place::File, cause));
+    }
     let pickle = layout.pickle("data.pkl")?;
     let version = layout.version()?;
     let (byte_order, byte_order_stated) = layout.byte_order()?;

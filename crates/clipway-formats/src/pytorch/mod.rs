@@ -150,7 +150,7 @@ impl PytorchFile {
             named.extend(names::tensors(&content.arena, extra)?);
         }
         if named.is_empty() {
-            return Err(FormatError::new(Code::Missing, Place::File, "the file contains no tensors"));
+            return Err(no_tensors(&content));
         }
         PytorchFile::of(content, source, named)
     }
@@ -260,6 +260,19 @@ impl TensorFile for PytorchFile {
 const FREELY_REPEATED: u64 = 32 << 20;
 /// How often the bytes of storages may be used, by tied and expanded tensors.
 const MOST_USES: u64 = 8;
+
+/// Why a file without tensors is of no use: what it has in their place, if that is known.
+fn no_tensors(content: &Content) -> FormatError {
+    let arrays = content.arena.globals.all().iter().any(|global| global.name.ends_with(ARRAYS));
+    if arrays {
+        let cause = "the file contains NumPy arrays and no tensors; save them as tensors, or as `.npz`";
+        return FormatError::new(Code::Unsupported, Place::File, cause);
+    }
+    FormatError::new(Code::Missing, Place::File, "the file contains no tensors")
+}
+
+/// The function that NumPy pickles its arrays by.
+const ARRAYS: &str = "multiarray._reconstruct";
 
 /// Refuses a file whose tensors repeat a few bytes so often that reading them all would never end.
 fn check_total(content: &Content, named: &[(String, u32)]) -> Result<(), FormatError> {

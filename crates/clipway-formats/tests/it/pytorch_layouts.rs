@@ -196,6 +196,16 @@ fn other_files() {
     check(b"\x08\0\0\0\0\0\0\0{}      ", "it looks like safetensors");
     check(b"hello\n", "a text");
     check(b"\x01\x02", "its first bytes match no known layout");
+    // What PyTorch and NumPy write, but holds no tensors.
+    let arrays = named(&global("numpy.core.multiarray", "_reconstruct"));
+    let error = open(arrays).err().unwrap();
+    assert_eq!(error.code, Code::Unsupported);
+    assert!(error.to_string().contains("NumPy arrays and no tensors"), "{error}");
+    let program =
+        archive(&[("a/archive_format", b"pt2"), ("a/version", b"0"), ("a/models/model.json", b"{}")]);
+    let error = open(program).err().unwrap();
+    assert_eq!(error.code, Code::Unsupported);
+    assert!(error.to_string().contains("a program of `torch.export`, not a checkpoint"), "{error}");
 }
 
 fn small_file() -> Vec<u8> {

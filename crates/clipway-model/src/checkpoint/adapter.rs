@@ -1,5 +1,5 @@
 //! Low-rank adapters of the PEFT library, in a folder of their own or unmerged among the weights, and weights stored as
-//! length and direction (GmP): the computed weights take the place of the stored ones.
+//! length and direction (GmP, PyTorch's weight norm): the computed weights take the place of the stored ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -149,6 +149,14 @@ pub(super) fn merged(
     Merging::new(file, base).run(&config).map(Some)
 }
 
+/// Ends of the names of a weight's length and direction, each row of which is scaled to its length: of geometric
+/// parametrization, and of PyTorch's `weight_norm` in both of its forms (<https://arxiv.org/abs/1602.07868>).
+const POLAR: [[&str; 2]; 3] = [
+    [".r", ".theta"],
+    [".weight_g", ".weight_v"],
+    [".parametrizations.weight.original0", ".parametrizations.weight.original1"],
+];
+
 /// Weights of length and direction, each put together; `None` if there are none.
 fn scaled(file: &Arc<dyn TensorFile>) -> Option<Merged> {
     let places: HashMap<&str, usize> =
@@ -156,11 +164,13 @@ fn scaled(file: &Arc<dyn TensorFile>) -> Option<Merged> {
     let mut tensors = file.tensors().to_vec();
     let mut recipes: Vec<Recipe> = (0..tensors.len()).map(Recipe::Stored).collect();
     let mut consumed = HashSet::new();
+    let mut parts: BTreeSet<[&str; 2]> = BTreeSet::new();
     for (index, tensor) in file.tensors().iter().enumerate() {
-        let Some(module) = tensor.name.strip_suffix(".theta") else { continue };
-        let Some(&length) = places.get(format!("{module}.r").as_str()) else { continue };
+        let of_module = |ends: [&'static str; 2]| Some((tensor.name.strip_suffix(ends[1])?, ends));
+        let Some((module, ends)) = POLAR.into_iter().find_map(of_module) else { continue };
+        let Some(&length) = places.get(format!("{module}{}", ends[0]).as_str()) else { continue };
         let rows = tensor.shape.first().copied().unwrap_or(0);
-        let fits = tensor.shape.len() == 2
+        let fits = tensor.shape.len() >= 2
             && tensor.elements() > 0
             && file.tensors()[length].elements() == rows
             && [index, length].iter().all(|&index| file.tensors()[index].dtype.is_float());
@@ -169,9 +179,14 @@ fn scaled(file: &Arc<dyn TensorFile>) -> Option<Merged> {
             tensors[index].dtype = kept(tensor.dtype);
             recipes[index] = Recipe::Scaled { direction: index, length };
             consumed.insert(length);
+            parts.insert(ends);
         }
     }
-    let note = format!("{} put together from length `r` and direction `theta`", weights(consumed.len()));
+    let parts = parts
+        .iter()
+        .map(|[length, direction]| format!("length `{}` and direction `{}`", &length[1..], &direction[1..]));
+    let parts = parts.collect::<Vec<_>>().join(", and ");
+    let note = format!("{} put together from {parts}", weights(consumed.len()));
     (!consumed.is_empty()).then(|| {
         let file = Arc::new(MergedFile::new(vec![Arc::clone(file)], tensors, recipes));
         Merged { file, consumed, note }
@@ -282,9 +297,9 @@ impl Merging {
         let mut updated = 0;
         for (module, pieces) in std::mem::take(&mut self.modules) {
             match self.update(&module, &pieces, config) {
-                Some((weight, update)) => {
+                Some((weight, stored, update)) => {
                     self.tensors[weight].dtype = kept(self.tensors[weight].dtype);
-                    self.recipes[weight] = Recipe::Updated { weight, update };
+                    self.recipes[weight] = Recipe::Updated { weight: stored, update };
                     updated += 1;
                 }
                 None => self.unmatched.extend(pieces.values().map(|&index| shown(&self.tensors[index].name))),
@@ -298,13 +313,13 @@ impl Merging {
         Ok(Merged { file, consumed: self.consumed, note })
     }
 
-    /// The weight of a module and its update; `None` if they do not fit.
+    /// The weight of a module, the tensor that it is stored in, and its update; `None` if they do not fit.
     fn update(
         &self,
         module: &str,
         pieces: &BTreeMap<Piece, usize>,
         config: &Config,
-    ) -> Option<(usize, Update)> {
+    ) -> Option<(usize, usize, Update)> {
         let get = |piece| pieces.get(&piece).copied();
         let (down, up, is_embedding) = match (get(Piece::Down), get(Piece::Up)) {
             (Some(down), Some(up)) => (down, up, false),
@@ -312,15 +327,15 @@ impl Merging {
         };
         let names = ["weight", "in_proj_weight"];
         let weight = names.into_iter().find_map(|leaf| self.find(&format!("{module}.{leaf}")))?;
-        // What replaced the weight is none to update.
-        let is_stored = self.recipes[weight] == Recipe::Stored(weight);
+        // What replaced the weight is none to update, unless it is the layer's own: PEFT saves that of an attention's output.
+        let Recipe::Stored(stored) = self.recipes[weight] else { return None };
+        let is_own = stored == weight || self.tensors[stored].name.contains(BASE_LAYER);
         let shape = |index: usize| &self.tensors[index].shape[..];
         let rank = *shape(down).first()?;
         let transposed = is_embedding || config.transposed;
         let [outputs, inputs] = [shape(up), shape(down)].map(|shape| shape.iter().product::<usize>());
         let [outputs, inputs] = [outputs, inputs].map(|all| all.checked_div(rank).unwrap_or(0));
-        let stored = shape(weight);
-        let (first, others) = stored.split_first()?;
+        let (first, others) = shape(weight).split_first()?;
         let others: usize = others.iter().product();
         let expected = if transposed { [inputs, outputs] } else { [outputs, inputs] };
         let is_up = shape(up).first() == Some(&outputs) && shape(up).get(1) == Some(&rank);
@@ -332,10 +347,9 @@ impl Merging {
             .into_iter()
             .flatten()
             .all(|index| self.tensors[index].dtype.is_float());
-        let fits =
-            is_stored && is_up && rank > 0 && [*first, others] == expected && has_length && are_numbers;
+        let fits = is_own && is_up && rank > 0 && [*first, others] == expected && has_length && are_numbers;
         let scale = config.scale(module, rank);
-        fits.then_some((weight, Update { down, up, scale, transposed, length }))
+        fits.then_some((weight, stored, Update { down, up, scale, transposed, length }))
     }
 }
 

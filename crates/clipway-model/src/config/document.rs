@@ -65,6 +65,14 @@ impl ModelConfig {
         Ok(())
     }
 
+    /// Adds a logit bias, with the value from which open_clip's trainer starts with SigLIP's loss.
+    ///
+    /// # Errors
+    /// None: every config may have one.
+    pub(crate) fn add_logit_bias(&mut self) -> Result<(), FormatError> {
+        self.change(&["init_logit_bias"], JsonValue::Negative(-10))
+    }
+
     /// Chooses whether the text tower's tensors are under `text.`.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
 //! The 144 architectures and 196 pretrained tags of open_clip 3.3.0, as data in the crate.
 
 mod licenses;
+mod newer;
 mod pretrained;
 mod sizes;
 
 pub use licenses::{ListedLicense, license_of_repository, license_of_tag, license_of_weights};
+pub use newer::Newer;
 pub use pretrained::{Pretrained, TagPreprocessing, UnknownTag, pretrained, tag, tag_preprocessing};
 pub use sizes::{ModelSize, size};
 
@@ -20,15 +22,18 @@ static MODELS: &str = include_str!("../../data/models.json");
 
 /// A name that is not in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown architecture `{name}`{}", match nearest {
-    Some(nearest) => format!("; the nearest is `{nearest}`"),
-    None => String::new(),
+#[error("unknown architecture `{name}`{}", match (newer, nearest) {
+    (Some(newer), _) => newer.message().to_owned(),
+    (None, Some(nearest)) => format!("; the nearest is `{nearest}`"),
+    (None, None) => String::new(),
 })]
 pub struct UnknownModel {
     /// The name, as given.
     pub name: String,
     /// The most similar name.
     pub nearest: Option<&'static str>,
+    /// What it reads, if only open_clip's main branch has it.
+    pub newer: Option<Newer>,
 }
 
 /// Names of all architectures, in open_clip's order.
@@ -51,7 +56,8 @@ pub fn model(name: &str) -> Result<ModelConfig, UnknownModel> {
     let Some((_, document)) = found else {
         let known: Vec<&'static str> = names().collect();
         let shown = clipway_formats::shown(name);
-        return Err(UnknownModel { name: shown, nearest: nearest(&wanted, &known) });
+        let nearest = nearest(&wanted, &known);
+        return Err(UnknownModel { name: shown, nearest, newer: Newer::named(&wanted) });
     };
     // The data belongs to the crate, and a test reads every config in it.
     Ok(ModelConfig::from_document(document).expect("the registry's configs are right"))

@@ -254,9 +254,22 @@ impl fmt::Display for Mismatch {
     }
 }
 
+/// What is added to the cosine of an image and a text, in a model with SigLIP's loss.
+pub(super) const LOGIT_BIAS: &str = "logit_bias";
+
 /// What names and shapes show.
 pub(super) fn identified(tensors: &[TensorInfo]) -> Identification {
-    identify(tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())))
+    let of = |keeps: &dyn Fn(&TensorInfo) -> bool| {
+        let kept = tensors.iter().filter(|tensor| keeps(tensor));
+        identify(kept.map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())))
+    };
+    let found = of(&|_| true);
+    if !found.names().is_empty() || !tensors.iter().any(|tensor| tensor.name == LOGIT_BIAS) {
+        return found;
+    }
+    // Any model has one, once it is trained with SigLIP's loss.
+    let without = of(&|tensor| tensor.name != LOGIT_BIAS);
+    if without.names().is_empty() { found } else { without }
 }
 
 /// Finds the config of a checkpoint whose tensors have these names and shapes in open_clip: the given one, else
@@ -339,4 +352,28 @@ fn read_config(path: &Path) -> Result<ConfigFile, SourceError> {
     let bytes = input::read(path, input::Kind::Config)
         .map_err(|error| SourceError::Open(CheckpointError::Input(error)))?;
     ConfigFile::parse(&bytes).map_err(|cause| SourceError::Config { path: path.to_owned(), cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::build;
+    use clipway_formats::Dtype;
+
+    #[test]
+    fn a_registered_model_is_known_with_the_logit_bias_of_another_loss() {
+        let parameters = build(&registry::model("RN50x4").unwrap()).unwrap().parameters;
+        let order = parameters.in_state_dict_order();
+        let info = |name: &str, shape: &[usize]| TensorInfo {
+            name: name.to_owned(),
+            dtype: Dtype::F32,
+            shape: shape.to_vec(),
+        };
+        let mut tensors: Vec<TensorInfo> =
+            order.into_iter().map(|id| info(&parameters.get(id).name, &parameters.get(id).shape)).collect();
+        let expected = identified(&tensors).names();
+        assert!(expected.contains(&"RN50x4"), "{expected:?}");
+        tensors.push(info(LOGIT_BIAS, &[]));
+        assert_eq!(identified(&tensors).names(), expected);
+    }
 }

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clipway_formats::TensorInfo;
+use clipway_formats::{FormatError, TensorInfo};
 
-use super::config::{ConfigOrigin, Resolved, identified, resolve};
+use super::config::{ConfigOrigin, LOGIT_BIAS, Resolved, identified, resolve};
 use super::trainer_log::TrainerLog;
 use super::{Composed, SourceError, SourceOptions, notes, pixels, select, text_model};
 use crate::architecture::build;
@@ -81,6 +81,8 @@ impl Understood {
             }
             error => error,
         })?;
+        let bias_note = add_logit_bias(&mut base.model, &origin, &infos)
+            .map_err(|cause| SourceError::Config { path: path(), cause })?;
         let pixels = pixels::find(&mut base, &origin, options, log.as_ref(), tower);
         let log_notes = log.as_ref().map(|log| log.apply(&mut base, &origin)).transpose()?;
         let text_model = match &origin {
@@ -90,7 +92,7 @@ impl Understood {
         };
         let mut of_tensors = notes::about(checkpoint, &weights, options);
         of_tensors.extend(weights_note);
-        let mut of_config: Vec<String> = log_notes.into_iter().flatten().collect();
+        let mut of_config: Vec<String> = log_notes.into_iter().flatten().chain(bias_note).collect();
         let text_model_file = match text_model {
             Some(described) => {
                 base.model.set_text_model(described.model);
@@ -152,6 +154,23 @@ fn tower(
         (wanted, found) if wanted == found => Ok(found),
         (wanted, found) => Err(SourceError::NoTower { path: path(), wanted, found }),
     }
+}
+
+/// Adds a logit bias to a config without one if the weights have it: any model gets one by training with SigLIP's loss, and the
+/// registered configs are of those trained without. Returns a note.
+fn add_logit_bias(
+    model: &mut ModelConfig,
+    origin: &ConfigOrigin,
+    tensors: &[TensorInfo],
+) -> Result<Option<String>, FormatError> {
+    let has_bias = tensors.iter().any(|tensor| tensor.name == LOGIT_BIAS);
+    if model.init_logit_bias.is_some() || !has_bias || matches!(origin, ConfigOrigin::Layout(_)) {
+        return Ok(None);
+    }
+    model.add_logit_bias()?;
+    let note = "the weights have a `logit_bias`, as those trained with SigLIP's loss, which the config does not state; it is \
+                kept, and the config states it";
+    Ok(Some(note.to_owned()))
 }
 
 /// How tensors differ from a model's.

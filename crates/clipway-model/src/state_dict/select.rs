@@ -196,6 +196,13 @@ pub enum SelectError {
 }
 
 impl SelectError {
+    /// The same error, with candidates as they are named in the whole file.
+    fn below(self, path: &[String]) -> SelectError {
+        let SelectError::Ambiguous { candidates } = self else { return self };
+        let whole = |key: String| path.iter().cloned().chain([key]).collect::<Vec<_>>().join(".");
+        SelectError::Ambiguous { candidates: candidates.into_iter().map(whole).collect() }
+    }
+
     /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
@@ -274,7 +281,7 @@ impl Weights {
     /// dictionaries. Without a `choice`, raw weights are used if there are any.
     ///
     /// # Errors
-    /// Two dictionaries that could be the weights, none, or none of the chosen kind.
+    /// Two dictionaries that could be the weights, or that hold the same model, none, or none of the chosen kind.
     pub fn select(
         file: Arc<dyn TensorFile>,
         keys_of: &dyn Fn(&[String]) -> Option<Vec<String>>,
@@ -300,7 +307,9 @@ impl Weights {
                 Some(keys) => groups_of_dictionary(&part, &name, &keys),
                 None => Vec::new(),
             };
-            let Some(level) = Level::of(groups, groups_of_prefixes(&part, &name))? else { break };
+            let prefixes = groups_of_prefixes(&part, &name);
+            let level = Level::of([groups, prefixes], &name, choice);
+            let Some(level) = level.map_err(|error| error.below(&path))? else { break };
             let takes_ema = match (level.raw, level.ema) {
                 (Some(_), Some(_)) => {
                     has_both = true;
@@ -374,9 +383,13 @@ struct Level {
 }
 
 impl Level {
-    /// The level of a dictionary, else that of prefixes; `None` if neither leads further down.
-    fn of(dictionary: Vec<Group>, prefixes: Vec<Group>) -> Result<Option<Level>, SelectError> {
-        for groups in [dictionary, prefixes] {
+    /// The level of the first groups that lead further down, those of a dictionary or of prefixes; `None` if none does.
+    fn of<'a>(
+        levels: [Vec<Group>; 2],
+        name: &dyn Fn(usize) -> &'a str,
+        choice: Option<WeightsChoice>,
+    ) -> Result<Option<Level>, SelectError> {
+        for groups in levels {
             let places = |wanted| {
                 let is =
                     |group: &Group| group.is_level && !group.tensors.is_empty() && word(&group.key) == wanted;
@@ -394,12 +407,37 @@ impl Level {
                 }
             }
             let (raw, ema) = (raw.first().copied(), ema.first().copied());
-            if raw.is_some() || ema.is_some() {
-                return Ok(Some(Level { groups, raw, ema }));
+            let Some(taken) = raw.or(ema) else { continue };
+            let is_asked = choice == Some(WeightsChoice::Ema) && ema.is_some();
+            let same = if is_asked { Vec::new() } else { like(&groups, taken, name) };
+            if same.len() > 1 {
+                let candidates = same.into_iter().map(|place| groups[place].key.clone()).collect();
+                return Err(SelectError::Ambiguous { candidates });
             }
+            return Ok(Some(Level { groups, raw, ema }));
         }
         Ok(None)
     }
+}
+
+/// The dictionary at `place`, and those with unknown names that hold most of its tensors: the same model once more, such as
+/// `best_model` beside `model`.
+fn like<'a>(groups: &[Group], place: usize, name: &dyn Fn(usize) -> &'a str) -> Vec<usize> {
+    let names_in = |group: &Group| -> HashSet<String> {
+        let below = |index: &usize| name(*index).get(group.key.len() + 1..).unwrap_or_default();
+        let bare = |name: &str| {
+            let parts: Vec<&str> = name.split('.').filter(|part| !RAW.contains(part)).collect();
+            parts.join(".")
+        };
+        group.tensors.iter().map(below).map(bare).collect()
+    };
+    let own = names_in(&groups[place]);
+    let is_copy = |group: &Group| {
+        let is_unknown = group.is_level && word(&group.key) == Word::Unknown;
+        let is_training = LeftOutKind::of_key(&group.key) != LeftOutKind::Other;
+        is_unknown && !is_training && 2 * names_in(group).intersection(&own).count() > own.len()
+    };
+    (0..groups.len()).filter(|&other| other == place || is_copy(&groups[other])).collect()
 }
 
 /// A dictionary with an unknown name that is the only one with tensors other than training state.

@@ -244,30 +244,61 @@ fn an_adapter_of_many_modules_is_looked_up_quickly() {
 
 #[test]
 fn weights_of_length_and_direction_are_put_together() {
+    for [length, direction] in [
+        ["r", "theta"],
+        ["weight_g", "weight_v"],
+        ["parametrizations.weight.original0", "parametrizations.weight.original1"],
+    ] {
+        let mut bench = Bench::new();
+        let weight = bench.find(&format!("{MODULE}.weight")).clone();
+        let (outputs, inputs) = (weight.0.shape[0], weight.0.shape[1]);
+        let place = bench.tensors.iter().position(|(info, _)| info.name == weight.0.name).unwrap();
+        // Directions need not have the length 1.
+        let whole = values(&weight.1);
+        bench.tensors[place] = tensor(format!("{MODULE}.{direction}"), &[outputs, inputs], |index| {
+            whole[index] * (1.0 + (index / inputs) as f32)
+        });
+        let of_row = |row: usize| {
+            whole[row * inputs..][..inputs].iter().map(|value| f64::from(value * value)).sum::<f64>().sqrt()
+                as f32
+        };
+        bench.tensors.insert(place, tensor(format!("{MODULE}.{length}"), &[outputs, 1], of_row));
+        let path = bench.write_source("polar.safetensors");
+        let wanted: Vec<f64> = whole.iter().map(|value| f64::from(*value)).collect();
+        let source = check(&bench, open(&path, None).unwrap(), &wanted);
+        let kept = source.ledger().groups.iter().find(|group| group.fate == Fate::Dropped).unwrap();
+        assert_eq!((kept.rule.as_str(), kept.tensors), ("merged into other weights", 1));
+        let note = format!("1 weight put together from length `{length}` and direction `{direction}`");
+        assert!(source.notes().contains(&note), "{:?}", source.notes());
+        // Without the length it is no weight.
+        bench.tensors.remove(place);
+        let path = bench.write_source("polar.safetensors");
+        let error = Source::resolve(path, &SourceOptions { ..bench.options() }).unwrap_err();
+        assert_eq!(error.code(), "mismatch");
+    }
+}
+
+#[test]
+fn an_adapter_may_repeat_the_weight_of_its_layer() {
+    // PEFT saves the output of `torch.nn.MultiheadAttention` under two names, one with the layer's own weight.
     let mut bench = Bench::new();
-    let weight = bench.find(&format!("{MODULE}.weight")).clone();
-    let (outputs, inputs) = (weight.0.shape[0], weight.0.shape[1]);
-    let place = bench.tensors.iter().position(|(info, _)| info.name == weight.0.name).unwrap();
-    // Directions need not have the length 1.
-    let whole = values(&weight.1);
-    bench.tensors[place] = tensor(format!("{MODULE}.theta"), &[outputs, inputs], |index| {
-        whole[index] * (1.0 + (index / inputs) as f32)
+    let module = "transformer.resblocks.0.attn";
+    let weight = bench.find(&format!("{module}.out_proj.weight")).clone();
+    let shape = [weight.0.shape[0], weight.0.shape[1]];
+    let base = bench.write_source("base.safetensors");
+    let own = tensor(format!("base_model.model.{module}.out_proj.base_layer.weight"), &shape, |index| {
+        values(&weight.1)[index]
     });
-    let length = |row: usize| {
-        whole[row * inputs..][..inputs].iter().map(|value| f64::from(value * value)).sum::<f64>().sqrt()
-            as f32
-    };
-    bench.tensors.insert(place, tensor(format!("{MODULE}.r"), &[outputs, 1], length));
-    let path = bench.write_source("gmp.safetensors");
-    let wanted: Vec<f64> = whole.iter().map(|value| f64::from(*value)).collect();
-    let source = check(&bench, open(&path, None).unwrap(), &wanted);
-    let kept = source.ledger().groups.iter().find(|group| group.fate == Fate::Dropped).unwrap();
-    assert_eq!((kept.rule.as_str(), kept.tensors), ("merged into other weights", 1));
-    let note = "1 weight put together from length `r` and direction `theta`";
-    assert!(source.notes().contains(&note.to_owned()));
-    // Without the length it is no weight.
-    bench.tensors.remove(place);
-    let path = bench.write_source("gmp.safetensors");
-    let error = Source::resolve(path, &SourceOptions { ..bench.options() }).unwrap_err();
-    assert_eq!(error.code(), "mismatch");
+    let mut all = pieces(&format!("base_model.model.{module}.base_layer.out_proj"), "", shape);
+    all.push(own);
+    all.extend(pieces(&format!("base_model.model.{module}.out_proj"), "", shape));
+    let opened = open(&adapter(&bench, &config(""), &all), Some(base)).unwrap();
+    let source = Source::of(opened, &bench.options()).unwrap();
+    let state_dict = &source.weights().state_dict;
+    let mut found = Vec::new();
+    state_dict.read_f32(state_dict.find(&weight.0.name).unwrap(), &mut found).unwrap();
+    let wanted = expected(&values(&weight.1), shape, 1.5);
+    let near =
+        |(found, wanted): (&f32, &f64)| (f64::from(*found) - wanted).abs() <= 1e-6 * wanted.abs().max(1.0);
+    assert!(found.len() == wanted.len() && found.iter().zip(&wanted).all(near), "{found:?} {wanted:?}");
 }

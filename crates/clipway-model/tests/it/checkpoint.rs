@@ -70,6 +70,15 @@ fn finds_the_weights_of_training_checkpoints() {
     check("lightning.pt", None, "state_dict/model: raw 1; optimizer state `optimizer_states` 6x40");
     check("two_models.pt", None, "error: the weights could be under `model` and `net`");
     check("unknown_name.pt", None, "clip: raw 1; ");
+    let other = "error: the weights could be under `model` and `best_model`";
+    check("best_model.pt", None, other);
+    check("best_model.pt", raw, other);
+    // A copy that is averaged is known by its name, and is asked for.
+    check("generator.pt", None, "error: the weights could be under `generator` and `g_ema`");
+    check("generator.pt", ema, "g_ema: ema 2; other tensors `generator` 2x16");
+    check("nested.pt", None, "error: the weights could be under `checkpoint.model` and `checkpoint.best`");
+    // Of these, only one has the model's names.
+    check("discriminator.pt", None, "model: raw 1; other tensors `discriminator` 2x16");
     check("optimizer_only.pt", None, "error: no weights: all tensors are training state");
     check("beside.pt", None, "state_dict: raw 1; other tensors `queue` 1x16, loss state `loss` 1x8");
     check("traced.pt", None, ": raw 1; constants of TorchScript code `CONSTANTS` 1x8");

@@ -25,6 +25,18 @@ fn unknown_names_are_told_with_the_nearest() {
     check("ViT-B32", "unknown architecture `ViT-B32`; the nearest is `ViT-B-32`");
     check("", "unknown architecture ``");
     check("\u{1b}[2J", "unknown architecture `\\u{1b}[2J`");
+    check(
+        "naflex_ViT-B-16",
+        "unknown architecture `naflex_ViT-B-16`, which open_clip's main branch has and 3.3.0 has not: its config is not built in",
+    );
+    check(
+        "CLAP-HTSAT-tiny",
+        "unknown architecture `CLAP-HTSAT-tiny` of open_clip's main branch: it reads sound, which is not supported",
+    );
+    check(
+        "naflexgenlip_b16",
+        "unknown architecture `naflexgenlip_b16` of open_clip's main branch: it writes texts, which is not supported",
+    );
     assert_eq!(registry::model("ViT-B/32").unwrap().embed_dim, 512);
 }
 

@@ -251,3 +251,18 @@ fn weights_that_are_still_being_pruned_are_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn a_logit_bias_that_the_config_does_not_state_is_kept() {
+    let own = |name: &str| vec![name.to_owned()];
+    let source = resolved(own, &["logit_bias"], Selection::default()).unwrap();
+    assert_eq!(source.config().model.init_logit_bias, Some(-10.0));
+    assert!(source.model().logit_bias.is_some());
+    let says = |note: &String| {
+        note.starts_with("the weights have a `logit_bias`, as those trained with SigLIP's loss")
+    };
+    assert_eq!(source.notes().iter().filter(|note| says(note)).count(), 1, "{:?}", source.notes());
+    assert_eq!(source.ledger().dropped().count(), 0);
+    let plain = resolved(own, &[], Selection::default()).unwrap();
+    assert!(plain.config().model.init_logit_bias.is_none() && !plain.notes().iter().any(says));
+}

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clipway_model::checkpoint::Checkpoint;
-use clipway_model::config::{self, PreprocessConfig};
+use clipway_model::config::{self, PreprocessConfig, TextConfig};
 use clipway_model::input;
-use clipway_model::layout::LayoutError;
+use clipway_model::layout::{LayoutError, OWN_TOKENIZER};
 use clipway_model::plan::Towers;
 use clipway_model::source::{Source, SourceError, SourceOptions};
 
@@ -174,7 +174,16 @@ impl Clip {
         };
         let mut preprocess = Preprocess::from(&source.config().preprocess());
         preprocess.apply_orientation = options.apply_orientation;
-        Ok(Clip::new(encoder, preprocess, tokenizer))
+        let name = tokenizer_name(&source.config().model.text);
+        Ok(Clip::new(encoder, preprocess, tokenizer).with_tokenizer_name(name))
+    }
+}
+
+/// The name of the tokenizer, or of the file with its tokens, that a config asks for.
+fn tokenizer_name(text: &TextConfig) -> Option<String> {
+    match text.tokenizer.tiktoken {
+        Some(tiktoken) => Some(format!("{}.tiktoken", tiktoken.encoding.name())),
+        None => text.tokenizer.name.clone().filter(|name| name != OWN_TOKENIZER),
     }
 }
 

@@ -86,7 +86,7 @@ mod tests {
         }
 
         fn texts(&self, _: &[i64]) -> Result<Vec<f32>, ClipError> {
-            Err(ClipError::NoTokenizer)
+            Err(ClipError::NoTokenizer { name: None })
         }
 
         fn sample(&self, kind: Kind) -> Option<Prepared> {

@@ -12,8 +12,7 @@ import torch
 HERE = Path(__file__).parent
 
 
-def weights(prefix, value):
-    names = ["visual.proj", "logit_scale"]
+def weights(prefix, value, names=("visual.proj", "logit_scale")):
     return {prefix + name: torch.full((2,), float(value)) for name in names}
 
 
@@ -33,6 +32,10 @@ checkpoints = {
     "lightning.pt": {"state_dict": weights("model.", 1), "optimizer_states": [optimizer()], "lr_schedulers": []},
     "two_models.pt": {"model": weights("", 1), "net": weights("", 2)},
     "unknown_name.pt": {"clip": weights("", 1), "args": {"lr": 1e-3}},
+    "best_model.pt": {"epoch": 3, "model": weights("module.", 1), "best_model": weights("", 2), "optimizer": optimizer()},
+    "generator.pt": {"generator": weights("", 1), "g_ema": weights("", 2)},
+    "nested.pt": {"checkpoint": {"model": weights("", 1), "best": weights("model.", 2)}, "epoch": 3},
+    "discriminator.pt": {"model": weights("", 1), "discriminator": weights("net.", 2, ["head.weight", "logit_scale"])},
     "optimizer_only.pt": {"optimizer": optimizer(), "epoch": 3},
     "beside.pt": {"state_dict": weights("", 1), "queue": torch.zeros(4), "loss": {"weight": torch.zeros(2)}},
 }
