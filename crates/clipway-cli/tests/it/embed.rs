@@ -221,6 +221,6 @@ fn heic_files_are_images() {
     let rows = scene.run(&[&EMBED[..], &["photos"]].concat()).ended(0).json();
     let rows = rows.as_array().expect("rows");
     assert_eq!(rows.iter().map(|row| &row["file"]).collect::<Vec<_>>(), ["photos/1.HEIC", "photos/2.png"]);
-    assert_eq!(rows[0]["feature"], rows[1]["feature"]);
-    assert!(rows[0]["feature"].is_array(), "{rows:?}");
+    assert_eq!(rows[0]["features"], rows[1]["features"]);
+    assert!(rows[0]["features"].is_array(), "{rows:?}");
 }

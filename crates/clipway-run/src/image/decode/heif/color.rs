@@ -135,7 +135,7 @@ impl Converter {
         let (cb, cr) = (cb - 128, cr - 128);
         let weight = |weight: f32| (256.0 * weight).round() as i32;
         let Weights { red_cr, green_cb, green_cr, blue_cb } = self.weights;
-        let byte = |sum: i32| (light + (sum + 128 >> 8)).clamp(0, 255) as u8;
+        let byte = |sum: i32| (light + ((sum + 128) >> 8)).clamp(0, 255) as u8;
         [
             byte(weight(red_cr) * cr),
             byte(weight(green_cb) * cb + weight(green_cr) * cr),

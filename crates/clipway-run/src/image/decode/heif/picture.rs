@@ -213,7 +213,7 @@ fn sides(place: usize, length: usize, step: usize) -> (usize, usize) {
     match place {
         _ if step == 1 => (place, place),
         0 => (0, 0),
-        _ if place == length - 1 && length % 2 == 0 => (place / 2, place / 2),
+        _ if place == length - 1 && length.is_multiple_of(2) => (place / 2, place / 2),
         _ if place % 2 == 1 => (place / 2, place / 2 + 1),
         _ => (place / 2, place / 2 - 1),
     }
