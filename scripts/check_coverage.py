@@ -146,9 +146,7 @@ ADAPTERS = {
 
 def drawn(model):
     """The model with every parameter drawn from a normal distribution."""
-    for parameter in model.parameters():
-        parameter.data.normal_(0, SIZES["scale"])
-    return model.eval()
+    return coverage_open_clip.drawn(model, SIZES["scale"])
 
 
 def enlarge(name):

@@ -33,12 +33,14 @@ def enlarge(scale):
     SCALE.update(all=scale, chinese=scale)
 
 
-def drawn(model):
-    """The model with every parameter drawn from a normal distribution."""
+def drawn(model, scale=None):
+    """The model with every parameter drawn from a normal distribution. In a large one the factors of norms are near 1, since twelve
+    blocks of small ones leave nothing of the input."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.startswith("logit_"):
-                parameter.normal_(0, SCALE["all"])
+                is_factor = is_real() and parameter.dim() == 1 and name.endswith("weight")
+                parameter.normal_(float(is_factor), scale or SCALE["all"])
     return model.eval()
 
 
@@ -183,7 +185,7 @@ def chinese(clipway, name, place, paths):
                      text_type_vocab_size=2, tokenizer=tokenizer)
         for key, parameter in model.named_parameters():
             if key != "logit_scale" and "bn" not in key and "downsample.1" not in key:
-                parameter.data.normal_(0, SCALE["chinese"])
+                parameter.data.normal_(float(real and parameter.dim() == 1 and key.endswith("weight")), SCALE["chinese"])
         model.eval()
         ids_of = torch.zeros(len(TEXTS), 52, dtype=torch.long)
         for row, text in zip(ids_of, TEXTS):
