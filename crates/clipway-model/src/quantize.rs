@@ -1,12 +1,12 @@
-//! Which tensors of a model can be in int8.
+//! Which tensors of a model can be in int8 or int4.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::architecture::Model;
 use crate::graph::{Graph, Node, Operation, ParameterId, ValueId, WeightLayout};
-use crate::plan::Towers;
+use crate::plan::{Integers, Towers};
 
-/// A tensor that can be in int8.
+/// A tensor that can be in integers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Its name in open_clip.
@@ -15,6 +15,8 @@ pub struct Candidate {
     pub tower: Towers,
     /// Its elements.
     pub elements: usize,
+    /// Whether its rows divide into groups, as int4 needs.
+    pub takes_int4: bool,
 }
 
 /// The tensors whose rows along the first axis are outputs of a product or entries of a table: weights of linear layers,
@@ -42,7 +44,8 @@ pub fn candidates(model: &Model, towers: Towers) -> Vec<Candidate> {
     let candidates = found.into_iter().filter(|(index, _)| !others.contains(index));
     let candidate = |(_, (id, tower)): (usize, (ParameterId, Towers))| {
         let parameter = model.parameters.get(id);
-        Candidate { name: parameter.name.clone(), tower, elements: parameter.elements() }
+        let takes_int4 = Integers::Int4.takes(&parameter.shape);
+        Candidate { name: parameter.name.clone(), tower, elements: parameter.elements(), takes_int4 }
     };
     candidates.map(candidate).collect()
 }

@@ -1,11 +1,13 @@
 //! The weights that a plan makes of a state dict, as the engine reads them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use clipway_formats::FormatError;
-use clipway_model::plan::{ApplyError, PlannedTensor, apply, quantize_row};
+use clipway_model::plan::{
+    ApplyError, Int4Row, Integers, PlannedTensor, apply, check_int8_row, quantize_row,
+};
 use clipway_model::source::Source;
 use clipway_model::state_dict::StateDict;
 
@@ -16,11 +18,14 @@ pub(crate) struct PlannedWeights<'a> {
     planned: HashMap<&'a str, &'a PlannedTensor>,
     source: &'a StateDict,
     /// Tensors that are quantized as they are read.
-    quantized: Option<Arc<BTreeSet<String>>>,
+    quantized: Option<Arc<BTreeMap<String, Integers>>>,
 }
 
 impl<'a> PlannedWeights<'a> {
-    pub(crate) fn new(source: &'a Source, quantized: Option<Arc<BTreeSet<String>>>) -> PlannedWeights<'a> {
+    pub(crate) fn new(
+        source: &'a Source,
+        quantized: Option<Arc<BTreeMap<String, Integers>>>,
+    ) -> PlannedWeights<'a> {
         let tensors = source.plan().tensors.iter();
         let planned = tensors.map(|planned| (planned.target.name.as_str(), planned)).collect();
         PlannedWeights { planned, source: &source.weights().state_dict, quantized }
@@ -42,9 +47,9 @@ impl<'a> PlannedWeights<'a> {
         }
     }
 
-    /// Whether a tensor is quantized as it is read.
-    fn is_quantized(&self, name: &str) -> bool {
-        self.quantized.as_ref().is_some_and(|names| names.contains(name))
+    /// The integers that a tensor is quantized to as it is read.
+    fn quantized_to(&self, name: &str) -> Option<Integers> {
+        self.quantized.as_ref().and_then(|chosen| chosen.get(name).copied())
     }
 
     /// Hands over the elements as the plan makes them.
@@ -69,40 +74,59 @@ impl<'a> PlannedWeights<'a> {
     ) -> Result<(), WeightError> {
         let scales = planned.read_scales(self.source).map_err(refused)?;
         let width = (planned.target.elements() / scales.len().max(1)).max(1);
-        let index = self.source.find(&planned.sources[0].name).ok_or(WeightError::Missing)?;
-        let (mut values, mut row) = (Vec::new(), 0);
+        let name = &planned.sources[0].name;
+        let index = self.source.find(name).ok_or(WeightError::Missing)?;
+        let (mut values, mut row, mut checked) = (Vec::new(), 0, Ok(()));
         self.source
             .read_chunks(index, &mut |piece| {
                 values.extend(piece.iter().map(|byte| *byte as i8));
                 let rows = (values.len() / width).min(scales.len() - row);
+                let mut whole = values.chunks_exact(width).take(rows).enumerate();
+                if checked.is_ok() {
+                    checked = whole.try_for_each(|(index, values)| check_int8_row(name, row + index, values));
+                }
                 sink(Elements::Int8 { values: &values[..rows * width], scales: &scales[row..row + rows] });
                 values.drain(..rows * width);
                 row += rows;
             })
-            .map_err(refused)
+            .map_err(refused)?;
+        checked.map_err(refused)
     }
 
-    /// Quantizes a tensor, row by row.
+    /// Quantizes a tensor, row by row. What is in int4 is widened again, as the engine reads it.
     fn quantize(
         &self,
         planned: &PlannedTensor,
+        to: Integers,
         sink: &mut dyn FnMut(Elements<'_>),
     ) -> Result<(), WeightError> {
         let rows = planned.target.shape.first().copied().unwrap_or(1);
         let width = (planned.target.elements() / rows.max(1)).max(1);
-        let (mut values, mut quantized, mut finite) = (Vec::new(), vec![0; width], true);
+        let (mut values, mut finite) = (Vec::new(), true);
+        let (mut quantized, mut in_groups, mut wide) = (vec![0; width], None, Vec::new());
+        if to == Integers::Int4 {
+            in_groups = Some(Int4Row::new(width).ok_or(WeightError::Groups { width })?);
+        }
         self.floats(planned, &mut |piece| {
             piece.widen(0..piece.len(), &mut values);
             let whole = values.len() / width * width;
             for row in values[..whole].chunks_exact(width) {
-                match quantize_row(row, &mut quantized) {
-                    Some(scale) => sink(Elements::Int8 { values: &quantized, scales: &[scale] }),
-                    None => finite = false,
+                match &mut in_groups {
+                    Some(in_groups) => {
+                        finite &= in_groups.quantize(row);
+                        wide.clear();
+                        in_groups.widen(&mut wide);
+                        sink(Elements::F32(&wide));
+                    }
+                    None => match quantize_row(row, &mut quantized) {
+                        Some(scale) => sink(Elements::Int8 { values: &quantized, scales: &[scale] }),
+                        None => finite = false,
+                    },
                 }
             }
             values.drain(..whole);
         })?;
-        if finite { Ok(()) } else { Err(WeightError::NotFinite) }
+        if finite { Ok(()) } else { Err(WeightError::NotFinite { integers: to }) }
     }
 }
 
@@ -125,16 +149,15 @@ impl Weights for PlannedWeights<'_> {
         if !target.dtype.is_float() {
             return Err(WeightError::Dtype { found: target.dtype.name().to_owned() });
         }
-        if self.is_quantized(name) {
-            self.quantize(planned, sink)
-        } else if planned.is_int8() {
-            self.stored_int8(planned, sink)
-        } else {
-            self.floats(planned, sink)
+        match (self.quantized_to(name), planned.integers()) {
+            (Some(to), _) => self.quantize(planned, to, sink),
+            (None, Some(Integers::Int8)) => self.stored_int8(planned, sink),
+            (None, Some(Integers::Int4) | None) => self.floats(planned, sink),
         }
     }
 
     fn is_int8(&self, name: &str) -> bool {
-        self.is_quantized(name) || self.planned.get(name).is_some_and(|planned| planned.is_int8())
+        let stored = || self.planned.get(name).and_then(|planned| planned.integers());
+        self.quantized_to(name).or_else(stored) == Some(Integers::Int8)
     }
 }

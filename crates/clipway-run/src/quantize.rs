@@ -1,15 +1,15 @@
-//! Chooses which tensors of a model are in int8, within a loss that the user sets.
+//! Chooses which tensors of a model are in int8 or int4, within a loss that the user sets.
 //!
 //! Half of the inputs choose, and the other half, which chose nothing, report. What is measured is what an artifact will
 //! compute: the same numbers, quantized as they are read.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clipway_formats::{shown, shown_path};
 use clipway_model::artifact::{KeptTensor, Quantization, QuantizationLoss, TensorLoss, TowerLoss};
-use clipway_model::plan::Towers;
+use clipway_model::plan::{Integers, PlannedTensor, Towers};
 use clipway_model::quantize::{Candidate, candidates};
 use clipway_model::source::Source;
 
@@ -24,6 +24,8 @@ const TRIED: usize = 16;
 /// What is asked of a quantization.
 #[derive(Clone, Debug, Default)]
 pub struct QuantizeOptions {
+    /// The integers.
+    pub to: Integers,
     /// Tensors, or modules with all of their tensors, that stay as they are.
     pub keep: Vec<String>,
     /// Largest mean of 1 minus cosine of each tower's features.
@@ -37,20 +39,27 @@ pub struct QuantizeOptions {
 #[non_exhaustive]
 pub enum QuantizeError {
     /// It is quantized already.
-    #[error("`{}` is in int8 already", shown_path(path))]
-    AlreadyInt8 {
+    #[error("`{}` is in {found} already", shown_path(path))]
+    Already {
         /// The source.
         path: PathBuf,
+        /// The narrowest integers in it.
+        found: Integers,
     },
     /// A name to keep is none of the model's.
-    #[error("`{}` is no tensor that could be in int8, and no module of such tensors", shown(name))]
+    #[error("`{}` is no tensor that could be in {integers}, and no module of such tensors", shown(name))]
     UnknownName {
         /// The name.
         name: String,
+        /// What was asked for.
+        integers: Integers,
     },
     /// Every tensor is kept.
-    #[error("no tensor is left that could be in int8")]
-    Nothing,
+    #[error("no tensor is left that could be in {integers}")]
+    Nothing {
+        /// What was asked for.
+        integers: Integers,
+    },
     /// There are not two inputs of a kind.
     #[error("expected at least 2 {what}, half to choose and half to report, found {found}")]
     TooFewInputs {
@@ -60,11 +69,13 @@ pub enum QuantizeError {
         found: usize,
     },
     /// No choice is within the budget.
-    #[error("no choice of int8 tensors is within the budget: {}", describe(all, least))]
+    #[error("no choice of {integers} tensors is within the budget: {}", describe(*integers, all, least))]
     OverBudget {
-        /// What it costs with every tensor in int8.
+        /// What was asked for.
+        integers: Integers,
+        /// What it costs with every tensor in these integers.
         all: Box<QuantizationLoss>,
-        /// What it costs with the one tensor in int8 that costs least.
+        /// What it costs with only the one tensor in them that costs least.
         least: Box<QuantizationLoss>,
     },
     /// The model cannot be loaded.
@@ -79,7 +90,7 @@ impl QuantizeError {
     /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
-            QuantizeError::AlreadyInt8 { .. } | QuantizeError::Nothing => "unsupported",
+            QuantizeError::Already { .. } | QuantizeError::Nothing { .. } => "unsupported",
             QuantizeError::UnknownName { .. } | QuantizeError::TooFewInputs { .. } => "missing",
             QuantizeError::OverBudget { .. } => "over-budget",
             QuantizeError::Load(error) => error.code(),
@@ -88,58 +99,72 @@ impl QuantizeError {
     }
 }
 
-/// What every tensor in int8 costs, and what the cheapest does.
-fn describe(all: &QuantizationLoss, least: &QuantizationLoss) -> String {
+/// What every tensor in integers costs, and what the cheapest does.
+fn describe(integers: Integers, all: &QuantizationLoss, least: &QuantizationLoss) -> String {
     let text = |loss: &QuantizationLoss| {
         let towers = [("image", loss.image), ("text", loss.text)];
         let parts =
             towers.into_iter().filter_map(|(name, tower)| Some(format!("{name} {:.2e}", tower?.mean)));
         parts.collect::<Vec<_>>().join(", ")
     };
+    let others = wider(integers).map(|wider| format!(" and all others in {wider}")).unwrap_or_default();
     format!(
-        "1 - cosine is on average {} with every tensor in int8, and {} with only the cheapest",
+        "1 - cosine is on average {} with every tensor in {integers}, and {} with only the cheapest{others}",
         text(all),
         text(least)
     )
 }
 
-/// Chooses the tensors of a source that are in int8, and says what they cost.
+/// What tensors that cost too much are in instead; `None` where they stay as they are.
+fn wider(integers: Integers) -> Option<Integers> {
+    match integers {
+        Integers::Int4 => Some(Integers::Int8),
+        Integers::Int8 => None,
+    }
+}
+
+/// The tensors of a quantization, by open_clip's names, and their integers.
+pub type Chosen = BTreeMap<String, Integers>;
+
+/// Chooses the tensors of a source that are in integers, and says what they cost.
 ///
 /// # Errors
-/// A source that is in int8 already, names that are none, too few inputs, a budget that no choice meets, and what cannot be
-/// loaded or run.
+/// A source that is in integers already, names that are none, too few inputs, a budget that no choice meets, and what cannot
+/// be loaded or run.
 pub fn quantize(
     source: &Source,
     load: &LoadOptions,
     inputs: &Inputs,
     options: &QuantizeOptions,
-) -> Result<(BTreeSet<String>, Quantization), QuantizeError> {
-    if source.plan().tensors.iter().any(|planned| planned.is_int8()) {
-        return Err(QuantizeError::AlreadyInt8 { path: source.path().to_owned() });
+) -> Result<(Chosen, Quantization), QuantizeError> {
+    let integers = options.to;
+    if let Some(found) = source.plan().tensors.iter().filter_map(PlannedTensor::integers).max() {
+        return Err(QuantizeError::Already { path: source.path().to_owned(), found });
     }
-    let mut kept = Vec::new();
-    let mut taken = candidates(source.model(), source.tower());
-    for name in &options.keep {
-        let is_below =
-            |found: &str| found.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        let (own, others): (Vec<_>, Vec<_>) =
-            taken.into_iter().partition(|candidate| candidate.name == *name || is_below(&candidate.name));
-        if own.is_empty() {
-            return Err(QuantizeError::UnknownName { name: name.clone() });
-        }
-        let keep = |candidate: Candidate| KeptTensor { tensor: candidate.name, why: "asked for".to_owned() };
-        kept.extend(own.into_iter().map(keep));
-        taken = others;
-    }
+    let (mut kept, mut taken) = options.taken(source)?;
+    // What has no groups is in the wider integers from the start.
+    let (without, with): (Vec<_>, Vec<_>) =
+        taken.into_iter().partition(|candidate| integers == Integers::Int4 && !candidate.takes_int4);
+    taken = with;
+    let without_groups: Chosen =
+        without.iter().map(|candidate| (candidate.name.clone(), Integers::Int8)).collect();
+    kept.extend(without.into_iter().map(|candidate| keep(candidate, "groups", wider(integers))));
     if taken.is_empty() {
-        return Err(QuantizeError::Nothing);
+        return Err(QuantizeError::Nothing { integers });
     }
+    // The first of the candidates in wider integers, or as they are.
+    let chosen = |taken: &[Candidate], kept: usize| -> Chosen {
+        let mut chosen = without_groups.clone();
+        let of = |index| if index < kept { wider(integers) } else { Some(integers) };
+        let of_all = taken.iter().enumerate().filter_map(|(index, one)| Some((one.name.clone(), of(index)?)));
+        chosen.extend(of_all);
+        chosen
+    };
     let trial = Trial::new(source, load, inputs)?;
-    let all = trial.choosing(&names(&taken))?;
-    let mut alone = Vec::new();
-    let mut chosen_by = all.clone();
+    let all = trial.choosing(&chosen(&taken, 0))?;
+    let (mut alone, mut chosen_by, mut count) = (Vec::new(), all.clone(), 0);
     if !options.allow(&all) {
-        alone = trial.alone(&taken)?;
+        alone = trial.alone(&taken, integers)?;
         let cost = |candidate: &Candidate| {
             let found = alone.iter().find(|loss| loss.tensor == candidate.name);
             found.map_or(0.0, |loss| loss.mean) / candidate.elements.max(1) as f64
@@ -147,27 +172,29 @@ pub fn quantize(
         taken.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
         // The fewest that are kept, of the costliest for their size; at least one tensor is left.
         let (mut low, mut high) = (1, taken.len() - 1);
-        let least = trial.choosing(&names(&taken[high..]))?;
+        let least = trial.choosing(&chosen(&taken, high))?;
         if !options.allow(&least) {
-            return Err(QuantizeError::OverBudget { all: Box::new(all), least: Box::new(least) });
+            return Err(QuantizeError::OverBudget { integers, all: Box::new(all), least: Box::new(least) });
         }
         chosen_by = least;
         while low < high {
             let middle = low.midpoint(high);
-            let loss = trial.choosing(&names(&taken[middle..]))?;
+            let loss = trial.choosing(&chosen(&taken, middle))?;
             if options.allow(&loss) {
                 (high, chosen_by) = (middle, loss);
             } else {
                 low = middle + 1;
             }
         }
-        let keep = |candidate: Candidate| KeptTensor { tensor: candidate.name, why: "budget".to_owned() };
-        kept.extend(taken.drain(..high).map(keep));
+        count = high;
     }
-    let names = names(&taken);
+    let names = chosen(&taken, count);
+    let left = taken.split_off(count);
+    kept.extend(taken.into_iter().map(|candidate| keep(candidate, "budget", wider(integers))));
     let quantization = Quantization {
-        tensors: names.len(),
-        elements: taken.iter().map(|candidate| candidate.elements as u64).sum(),
+        integers,
+        tensors: left.len(),
+        elements: left.iter().map(|candidate| candidate.elements as u64).sum(),
         kept,
         max_loss: options.max_loss,
         min_agreement: options.min_agreement,
@@ -179,6 +206,10 @@ pub fn quantize(
     Ok((names, quantization))
 }
 
+fn keep(candidate: Candidate, why: &str, integers: Option<Integers>) -> KeptTensor {
+    KeptTensor { tensor: candidate.name, why: why.to_owned(), integers }
+}
+
 /// Every second input: those that choose (0) or those that report (1).
 pub fn half_of(inputs: &Inputs, start: usize) -> Inputs {
     Inputs {
@@ -188,11 +219,25 @@ pub fn half_of(inputs: &Inputs, start: usize) -> Inputs {
     }
 }
 
-fn names(candidates: &[Candidate]) -> BTreeSet<String> {
-    candidates.iter().map(|candidate| candidate.name.clone()).collect()
-}
-
 impl QuantizeOptions {
+    /// The candidates of a source: those that stay as they are by name, and the others.
+    fn taken(&self, source: &Source) -> Result<(Vec<KeptTensor>, Vec<Candidate>), QuantizeError> {
+        let mut kept = Vec::new();
+        let mut taken = candidates(source.model(), source.tower());
+        for name in &self.keep {
+            let is_below =
+                |found: &str| found.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
+            let (own, others): (Vec<_>, Vec<_>) =
+                taken.into_iter().partition(|candidate| candidate.name == *name || is_below(&candidate.name));
+            if own.is_empty() {
+                return Err(QuantizeError::UnknownName { name: name.clone(), integers: self.to });
+            }
+            kept.extend(own.into_iter().map(|candidate| keep(candidate, "asked for", None)));
+            taken = others;
+        }
+        Ok((kept, taken))
+    }
+
     /// Whether a loss is within the budget.
     pub fn allow(&self, loss: &QuantizationLoss) -> bool {
         let means = [loss.image, loss.text].into_iter().flatten().map(|tower| tower.mean);
@@ -232,27 +277,27 @@ impl<'a> Trial<'a> {
         Ok(Trial { source, load, halves })
     }
 
-    /// What some tensors in int8 cost, on the inputs that choose.
-    fn choosing(&self, names: &BTreeSet<String>) -> Result<QuantizationLoss, QuantizeError> {
+    /// What some tensors in integers cost, on the inputs that choose.
+    fn choosing(&self, names: &Chosen) -> Result<QuantizationLoss, QuantizeError> {
         let (inputs, expected) = &self.halves[0];
         Ok(loss(expected, &self.run(names, inputs, self.source.tower())?))
     }
 
     /// What they cost on the inputs that report.
-    fn reporting(&self, names: &BTreeSet<String>) -> Result<QuantizationLoss, QuantizeError> {
+    fn reporting(&self, names: &Chosen) -> Result<QuantizationLoss, QuantizeError> {
         let (inputs, expected) = &self.halves[1];
         Ok(loss(expected, &self.run(names, inputs, self.source.tower())?))
     }
 
     /// What each tensor costs alone, on the first of the inputs that choose.
-    fn alone(&self, candidates: &[Candidate]) -> Result<Vec<TensorLoss>, QuantizeError> {
+    fn alone(&self, candidates: &[Candidate], integers: Integers) -> Result<Vec<TensorLoss>, QuantizeError> {
         let (inputs, expected) = &self.halves[0];
         let mut few = inputs.clone();
         few.images.truncate(TRIED);
         few.texts.truncate(TRIED);
         let mut losses = Vec::with_capacity(candidates.len());
         for Candidate { name, tower, .. } in candidates {
-            let found = self.run(&BTreeSet::from([name.clone()]), &few, *tower)?;
+            let found = self.run(&Chosen::from([(name.clone(), integers)]), &few, *tower)?;
             let QuantizationLoss { image, text, .. } = loss(expected, &found);
             let mean = image.or(text).map_or(0.0, |tower| tower.mean);
             losses.push(TensorLoss { tensor: name.clone(), tower: *tower, mean });
@@ -260,12 +305,7 @@ impl<'a> Trial<'a> {
         Ok(losses)
     }
 
-    fn run(
-        &self,
-        names: &BTreeSet<String>,
-        inputs: &Inputs,
-        towers: Towers,
-    ) -> Result<Outputs, QuantizeError> {
+    fn run(&self, names: &Chosen, inputs: &Inputs, towers: Towers) -> Result<Outputs, QuantizeError> {
         let load = LoadOptions {
             compute: Compute::AsStored,
             blocks: false,
@@ -273,11 +313,11 @@ impl<'a> Trial<'a> {
             quantized: Some(Arc::new(names.clone())),
             ..self.load.clone()
         };
-        Ok(Outputs::compute("in int8", &Clip::load(self.source, &load)?, inputs, false)?)
+        Ok(Outputs::compute("in integers", &Clip::load(self.source, &load)?, inputs, false)?)
     }
 }
 
-/// What a model in int8 costs beside its source. It may have computed the first of the inputs only.
+/// What a model in integers costs beside its source. It may have computed the first of the inputs only.
 pub fn loss(expected: &Outputs, found: &Outputs) -> QuantizationLoss {
     let tower = |expected: &Option<Rows>, found: &Option<Rows>| -> Option<TowerLoss> {
         let (expected, found) = (expected.as_ref()?, found.as_ref()?);

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::destination::Destination;
 use super::export_report::{dry_run, text_of};
-use super::int8::{Chosen, Int8Kind, Int8Options};
+use super::integers::{Chosen, IntegerKind, IntegerOptions};
 use super::license;
 use super::onnx::{self, OnnxOptions};
 use super::{export_targets, export_tokenizer};
@@ -40,10 +40,12 @@ enum PrecisionName {
     Fp16,
     #[value(alias = "pure_bf16")]
     Bf16,
-    /// Weights and the inputs of products, for `--to clipway` and ONNX: see the int8 options
+    /// Weights and the inputs of products, for `--to clipway` and ONNX: see the int8 and int4 options
     Int8,
     /// Weights alone, for ONNX
     Int8Weights,
+    /// Weights alone in four bits, for `--to clipway`: see the int8 and int4 options
+    Int4,
 }
 
 /// Towers of the model.
@@ -130,7 +132,7 @@ pub struct ExportOptions {
     onnx: OnnxOptions,
 
     #[command(flatten)]
-    int8: Int8Options,
+    integers: IntegerOptions,
 
     /// License of the weights: an identifier of the Hub such as `mit`, or a name of its own [default: what the source
     /// states]
@@ -229,14 +231,15 @@ impl ExportOptions {
         }
         let onnx = self.onnx.settings(&groups.concat(), checkpoint, &options, ui)?;
         let kind = match self.precision {
-            Some(PrecisionName::Int8) => Some(Int8Kind::Products),
-            Some(PrecisionName::Int8Weights) => Some(Int8Kind::Weights),
+            Some(PrecisionName::Int8) => Some(IntegerKind::Int8),
+            Some(PrecisionName::Int8Weights) => Some(IntegerKind::Int8Weights),
+            Some(PrecisionName::Int4) => Some(IntegerKind::Int4),
             _ => None,
         };
-        let int8 = self.int8.settings(kind, &groups.concat())?;
-        let needs_ranges = kind == Some(Int8Kind::Products) && groups.concat().iter().any(is_onnx);
-        let choose = |settings| self.int8.choose(&source, settings, needs_ranges, &self.inputs, ui);
-        let chosen = int8.map(choose).transpose()?;
+        let integers = self.integers.settings(kind, &groups.concat())?;
+        let needs_ranges = kind == Some(IntegerKind::Int8) && groups.concat().iter().any(is_onnx);
+        let choose = |settings| self.integers.choose(&source, settings, needs_ranges, &self.inputs, ui);
+        let chosen = integers.map(choose).transpose()?;
         // What one target cannot express keeps all of them from being written.
         let prepared = groups.iter().map(|targets| {
             let prepared = Prepared::prepare(&source, targets[0].spelling);
@@ -290,7 +293,7 @@ impl ExportOptions {
                 PrecisionName::Fp32 => Some(Precision::F32),
                 PrecisionName::Fp16 => Some(Precision::F16),
                 PrecisionName::Bf16 => Some(Precision::BF16),
-                PrecisionName::Int8 | PrecisionName::Int8Weights => None,
+                PrecisionName::Int8 | PrecisionName::Int8Weights | PrecisionName::Int4 => None,
             }),
             tower: Some(match self.tower {
                 TowerName::Both => Towers::Both,

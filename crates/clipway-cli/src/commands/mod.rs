@@ -24,7 +24,7 @@ mod index_export;
 mod index_import;
 mod inspect;
 mod models;
-mod int8;
+mod integers;
 mod license;
 mod mix;
 mod onnx;

@@ -17,7 +17,7 @@ use clipway_run::load::LoadOptions;
 use clipway_run::onnx::{OnnxFolder, OnnxVerification, classifier_of};
 use clipway_run::verify::{Inputs, same_texts};
 
-use super::int8::Budget;
+use super::integers::Budget;
 use crate::failure::{Failure, chain};
 use crate::source;
 use crate::text::read_labels;

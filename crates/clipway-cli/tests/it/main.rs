@@ -19,6 +19,7 @@ mod identify;
 #[cfg(feature = "search")]
 mod index;
 mod inspect;
+mod int4;
 mod limits;
 mod mix;
 mod models;

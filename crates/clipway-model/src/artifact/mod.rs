@@ -57,7 +57,7 @@ pub struct Artifact {
     pub contract: Contract,
     /// Report of the verification; `null` if none was run.
     pub verification: Option<Report>,
-    /// What is in int8, and what it costs; left out where nothing is.
+    /// What is in integers, and what it costs; left out where nothing is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub quantization: Option<Quantization>,
     /// What a user should know.

@@ -1,18 +1,21 @@
-//! What an artifact in int8 says of its quantization.
+//! What an artifact in integers says of its quantization.
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Towers;
+use crate::plan::{Integers, Towers};
 
-/// Which tensors are in int8, and what that costs.
+/// Which tensors are in integers, and what that costs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantization {
-    /// Tensors in int8.
+    /// The integers; left out for int8.
+    #[serde(skip_serializing_if = "is_int8", default)]
+    pub integers: Integers,
+    /// Tensors in these integers.
     pub tensors: usize,
     /// Their elements.
     pub elements: u64,
-    /// Tensors that could be in int8 and are not, in the order in which they were kept.
+    /// Tensors that could be in them and are not, in the order in which they were kept.
     pub kept: Vec<KeptTensor>,
     /// Largest mean of 1 minus cosine of a tower's features, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -31,17 +34,25 @@ pub struct Quantization {
     pub alone: Vec<TensorLoss>,
 }
 
-/// A tensor that is not in int8.
+/// A tensor that is not in the integers that were asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeptTensor {
     /// Its name.
     pub tensor: String,
-    /// Why: `asked for` or `budget`.
+    /// Why: `asked for`, `budget` or `groups`.
     pub why: String,
+    /// The wider integers that it is in instead; `None` where it is as it was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub integers: Option<Integers>,
 }
 
-/// What int8 costs beside the source.
+/// Whether integers are int8, which is not written, as artifacts were before there was int4.
+fn is_int8(integers: &Integers) -> bool {
+    *integers == Integers::Int8
+}
+
+/// What integers cost beside the source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuantizationLoss {
@@ -71,7 +82,7 @@ pub struct TowerLoss {
     pub worst: f64,
 }
 
-/// What a tensor in int8 costs, all others as they were.
+/// What a tensor in integers costs, all others as they were.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorLoss {

@@ -130,6 +130,11 @@ impl Tolerance {
     pub fn int8() -> Tolerance {
         Tolerance::new("int8", 0.25, 0.98, 0.8)
     }
+
+    /// Weights rounded to int4, with scales of groups.
+    pub fn int4() -> Tolerance {
+        Tolerance::new("int4", 0.5, 0.95, 0.7)
+    }
 }
 
 /// One stage of a verification: what was compared, and how far apart it is.

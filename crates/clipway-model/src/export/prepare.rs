@@ -1,11 +1,11 @@
 //! A source as a target would write it: the plan under the target's names, and the ledger.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::ExportError;
 use crate::artifact::Quantization;
 use crate::config::PixelRule;
-use crate::plan::{Ledger, Plan, Precision, Step, Towers};
+use crate::plan::{Integers, Ledger, Plan, Precision, Step, Towers};
 use crate::source::Source;
 use crate::spelling::onnx::{Int8, OnnxPrecision, OnnxSettings};
 use crate::spelling::{SpellError, Spelled, Spelling, Subject};
@@ -34,8 +34,8 @@ impl<'a> Export<'a> {
             let path = source.path().to_owned();
             ExportError::Target { path, model: source.origin().shown(), cause }
         })?;
-        let is_copied = spelling.holds_int8() && source.precision().is_none();
-        let plan = if is_copied { plan.with_int8_as_stored() } else { plan };
+        let is_copied = spelling.holds_integers() && source.precision().is_none();
+        let plan = if is_copied { plan.with_integers_as_stored() } else { plan };
         let is_whole = source.parts().is_empty();
         let quantization =
             source.artifact().filter(|_| is_copied && is_whole).and_then(|own| own.quantization.clone());
@@ -43,12 +43,15 @@ impl<'a> Export<'a> {
         let mut notes = source.notes().to_vec();
         notes.extend(spelled.notes);
         notes.extend(about_target(source, spelling));
-        let widened = plan.tensors.iter().filter(|planned| planned.steps.contains(&Step::Dequantize)).count();
-        if widened > 0 {
-            notes.push(format!(
-                "{widened} tensors are stored in int8 in the source: they are widened, and what rounding took is not \
-                 restored"
-            ));
+        for integers in [Integers::Int8, Integers::Int4] {
+            let widens = Step::Dequantize { from: integers };
+            let widened = plan.tensors.iter().filter(|planned| planned.steps.contains(&widens)).count();
+            if widened > 0 {
+                notes.push(format!(
+                    "{widened} tensors are stored in {integers} in the source: they are widened, and what rounding took \
+                     is not restored"
+                ));
+            }
         }
         Ok(Export {
             source,
@@ -63,16 +66,16 @@ impl<'a> Export<'a> {
         })
     }
 
-    /// The same with some tensors in int8, and what is known of the cost.
+    /// The same with some tensors in integers, and what is known of the cost.
     ///
     /// # Errors
-    /// A tensor that cannot be in int8.
+    /// A tensor that cannot be in these integers.
     pub fn quantized(
         self,
-        names: &BTreeSet<String>,
+        chosen: &BTreeMap<String, Integers>,
         quantization: Quantization,
     ) -> Result<Export<'a>, ExportError> {
-        let plan = self.plan.quantized(names).map_err(|cause| ExportError::Target {
+        let plan = self.plan.quantized(chosen).map_err(|cause| ExportError::Target {
             path: self.source.path().to_owned(),
             model: self.source.origin().shown(),
             cause: cause.into(),

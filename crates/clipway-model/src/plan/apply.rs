@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 use std::ops::Range;
 
-use clipway_formats::{Code, Dtype, FormatError, Place, TensorInfo, check_room, reserve};
+use clipway_formats::{Dtype, FormatError, Place, TensorInfo, check_room, reserve};
 
 use super::fold::fold;
 use super::mix::mix;
-use super::quantize::{check_scales, quantize_rows};
+use super::quantize::{Integers, Part};
 use super::resample::{resample_grid, resample_rows};
+use super::rounding::{Rounder, widened};
 use super::take::RowPicker;
 use super::{PlannedTensor, Step};
 use crate::state_dict::{StateDict, cast_from_f32, cast_to_f32};
@@ -57,7 +58,8 @@ pub fn apply_all(
 }
 
 /// Makes a planned tensor and passes its little-endian bytes to `sink`, in order, in pieces of whole elements. Tensors
-/// that are only renamed, reshaped or cast are streamed in small pieces; others are held in memory.
+/// that are only renamed, reshaped, cast, rounded to integers or widened from them are streamed in small pieces; others
+/// are held in memory.
 ///
 /// # Errors
 /// A source that cannot be read, or an error from the sink.
@@ -65,6 +67,33 @@ pub fn apply_all(
 /// # Panics
 /// If the plan was not made for `source`, or fails its check.
 pub fn apply<E>(
+    planned: &PlannedTensor,
+    source: &StateDict,
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Applied, ApplyError<E>> {
+    match planned.steps.last().and_then(Step::rounding) {
+        Some(rounding) => rounded(planned, rounding, source, sink),
+        None => floats(planned, source, sink),
+    }
+}
+
+/// Makes a part of a tensor in integers.
+fn rounded<E>(
+    planned: &PlannedTensor,
+    rounding: (Integers, Part),
+    source: &StateDict,
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Applied, ApplyError<E>> {
+    let whole = planned.up_to(planned.steps.len() - 1).expect("the plan was checked");
+    let TensorInfo { dtype, shape, .. } = &whole.target;
+    let mut rounder = Rounder::new(&planned.target.name, rounding, shape);
+    let made = flattened(floats(&whole, source, &mut |piece| rounder.push(*dtype, piece, sink)))?;
+    sink(&rounder.finish()).map_err(ApplyError::Sink)?;
+    Ok(made)
+}
+
+/// Makes a tensor whose last step is no rounding to integers.
+fn floats<E>(
     planned: &PlannedTensor,
     source: &StateDict,
     sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
@@ -78,12 +107,17 @@ pub fn apply<E>(
             finish.result()?;
             read.map_err(ApplyError::Read)?;
         }
+        (_, [Step::Dequantize { from }, steps @ ..]) if steps.iter().all(streams) => {
+            let read = widened(planned, *from, source, &mut |piece| finish.push(Dtype::F32, piece));
+            finish.result()?;
+            read.map_err(ApplyError::Read)?;
+        }
         (sources, [Step::Mix { shares, to }]) => {
             let mut push = |piece: &[u8]| {
                 finish.push(*to, piece);
                 finish.result()
             };
-            mixed(mix(sources, shares, *to, source, &mut push))?;
+            flattened(mix(sources, shares, *to, source, &mut push))?;
         }
         (sources, steps) => {
             let (mut inputs, steps) = match (sources, steps.split_first()) {
@@ -94,17 +128,20 @@ pub fn apply<E>(
                     (vec![chosen_rows(only, rows, source).map_err(ApplyError::Read)?], steps)
                 }
                 (sources, Some((Step::Mix { shares, to }, steps))) => {
-                    let shape = sources[0].shape.clone();
-                    let info = TensorInfo { name: planned.target.name.clone(), dtype: *to, shape };
-                    let mut bytes = Vec::new();
-                    reserve(&mut bytes, info.bytes(), || Place::Tensor(info.name.clone()))
-                        .map_err(ApplyError::Read)?;
+                    let mut made = empty(planned, *to, &sources[0].shape).map_err(ApplyError::Read)?;
                     let mut keep = |piece: &[u8]| {
-                        bytes.extend_from_slice(piece);
+                        made.bytes.extend_from_slice(piece);
                         Ok(())
                     };
-                    mixed(mix(sources, shares, *to, source, &mut keep))?;
-                    (vec![Tensor { info, bytes }], steps)
+                    flattened(mix(sources, shares, *to, source, &mut keep))?;
+                    (vec![made], steps)
+                }
+                (sources, Some((Step::Dequantize { from }, steps))) => {
+                    let shape = from.whole(sources).expect("the plan was checked");
+                    let mut made = empty(planned, Dtype::F32, &shape).map_err(ApplyError::Read)?;
+                    widened(planned, *from, source, &mut |piece| made.bytes.extend_from_slice(piece))
+                        .map_err(ApplyError::Read)?;
+                    (vec![made], steps)
                 }
                 (sources, _) => {
                     let whole = |info| rows(info, 0..info.shape.first().copied().unwrap_or(1), source);
@@ -118,10 +155,6 @@ pub fn apply<E>(
                 check_step_room(step, &infos, dtype, &shape).map_err(ApplyError::Read)?;
                 let bytes = match step {
                     Step::Fill { value, dtype, .. } => filled(*value, *dtype, shape.iter().product()),
-                    Step::Quantize | Step::RowScales => {
-                        int8(step, &inputs[0], &planned.target.name).map_err(ApplyError::Read)?
-                    }
-                    Step::Dequantize => dequantized(&inputs).map_err(ApplyError::Read)?,
                     Step::Identity { dtype, size } => identity(*dtype, *size),
                     _ => transform(step, &inputs, &shape),
                 };
@@ -136,8 +169,8 @@ pub fn apply<E>(
     Ok(Applied { overflowed: finish.overflowed })
 }
 
-/// The error of a sum whose sink has the error of the whole.
-fn mixed<E>(result: Result<(), ApplyError<ApplyError<E>>>) -> Result<(), ApplyError<E>> {
+/// The result of a part whose sink has the error of the whole.
+fn flattened<T, E>(result: Result<T, ApplyError<ApplyError<E>>>) -> Result<T, ApplyError<E>> {
     result.map_err(|error| match error {
         ApplyError::Read(cause) => ApplyError::Read(cause),
         ApplyError::Sink(error) => error,
@@ -206,6 +239,14 @@ fn chosen_rows(info: &TensorInfo, chosen: &[u32], source: &StateDict) -> Result<
 struct Tensor {
     info: TensorInfo,
     bytes: Vec<u8>,
+}
+
+/// A tensor without bytes, and room for them.
+fn empty(planned: &PlannedTensor, dtype: Dtype, shape: &[usize]) -> Result<Tensor, FormatError> {
+    let info = TensorInfo { name: planned.target.name.clone(), dtype, shape: shape.to_vec() };
+    let mut bytes = Vec::new();
+    reserve(&mut bytes, info.bytes(), || Place::Tensor(info.name.clone()))?;
+    Ok(Tensor { info, bytes })
 }
 
 impl Tensor {
@@ -284,33 +325,6 @@ fn filled(value: i64, dtype: Dtype, elements: usize) -> Vec<u8> {
     one.repeat(elements)
 }
 
-/// Bytes of a tensor in int8, or of its scales.
-fn int8(step: &Step, input: &Tensor, name: &str) -> Result<Vec<u8>, FormatError> {
-    let values = input.values();
-    let width = values.len() / input.info.shape[0].max(1);
-    let (values, scales) = quantize_rows(&values, width).map_err(|row| {
-        let place = Place::Tensor(name.to_owned());
-        let cause = format!("row {row} holds NaN or infinity, which int8 does not have");
-        FormatError::new(Code::BadValue, place, cause)
-    })?;
-    Ok(match step {
-        Step::Quantize => values.iter().map(|value| *value as u8).collect(),
-        _ => scales.iter().flat_map(|scale| scale.to_le_bytes()).collect(),
-    })
-}
-
-/// Bytes of a tensor of int8 as f32.
-fn dequantized(inputs: &[Tensor]) -> Result<Vec<u8>, FormatError> {
-    let [values, scales] = inputs else { panic!("the plan was checked") };
-    let name = &scales.info.name;
-    let scales = scales.values();
-    check_scales(name, &scales)?;
-    let width = (values.bytes.len() / scales.len().max(1)).max(1);
-    let rows = values.bytes.chunks_exact(width).zip(&scales);
-    let widened = rows.flat_map(|(row, scale)| row.iter().map(move |value| f32::from(*value as i8) * scale));
-    Ok(widened.flat_map(f32::to_le_bytes).collect())
-}
-
 /// Bytes of an identity matrix.
 fn identity(dtype: Dtype, size: usize) -> Vec<u8> {
     let mut bytes = filled(0, dtype, size * size);
@@ -332,9 +346,10 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
         Step::Fill { .. }
         | Step::Identity { .. }
         | Step::Mix { .. }
-        | Step::Quantize
-        | Step::RowScales
-        | Step::Dequantize => {
+        | Step::Quantize { .. }
+        | Step::GroupScales
+        | Step::RowScales { .. }
+        | Step::Dequantize { .. } => {
             unreachable!("these are made before")
         }
         Step::Concatenate { axis } => {

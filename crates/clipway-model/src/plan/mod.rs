@@ -14,7 +14,10 @@ mod fit;
 mod fold;
 mod ledger;
 mod mix;
+mod int8;
+mod int4;
 mod quantize;
+mod rounding;
 mod regroup;
 mod resample;
 mod step;
@@ -26,9 +29,11 @@ pub(crate) use build::{PlanOptions, build_plan};
 pub(crate) use converted::Converted;
 pub(crate) use fit::is_patch_embedding;
 pub use fold::{FoldAddend, FoldNorm, FoldPart};
+pub use int4::Int4Row;
+pub use int8::quantize_row;
 pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};
 pub use precision::Precision;
-pub use quantize::{SCALE_SUFFIX, quantize_row};
+pub use quantize::{GROUP_SCALE_SUFFIX, Integers, SCALE_SUFFIX, check_int8_row};
 pub(crate) use regroup::{FUSED, SPLIT, attention_part};
 pub use resample::{resample_distances, resample_grid};
 pub use step::{Step, StepError};
@@ -108,8 +113,10 @@ impl PlannedTensor {
     /// Whether the name changes; folded tensors, sums and scales have names of their own.
     pub fn is_renamed(&self) -> bool {
         let is_named_anew =
-            matches!(self.steps.first(), Some(Step::Fold { .. } | Step::Dequantize | Step::Mix { .. }))
-                || matches!(self.steps.last(), Some(Step::RowScales));
+            matches!(
+                self.steps.first(),
+                Some(Step::Fold { .. } | Step::Dequantize { .. } | Step::Mix { .. })
+            ) || matches!(self.steps.last(), Some(Step::GroupScales | Step::RowScales { .. }));
         !is_named_anew && self.sources.iter().any(|source| source.name != self.target.name)
     }
 
@@ -136,6 +143,21 @@ impl PlannedTensor {
             _ => self.steps.push(step),
         }
         Ok(())
+    }
+
+    /// The tensor after its first steps.
+    ///
+    /// # Errors
+    /// Steps that do not match each other.
+    pub(super) fn up_to(&self, count: usize) -> Result<PlannedTensor, StepError> {
+        let mut made = PlannedTensor { steps: Vec::new(), ..self.clone() };
+        if let [source] = &self.sources[..] {
+            made.target = TensorInfo { name: self.target.name.clone(), ..source.clone() };
+        }
+        for step in &self.steps[..count] {
+            made.then(step.clone())?;
+        }
+        Ok(made)
     }
 
     /// Splits the tensor into equal parts along the first axis, with these names: slices, or the sources themselves if
@@ -170,13 +192,7 @@ impl Plan {
     /// The first tensor whose steps do not match each other or do not end at its dtype and shape.
     pub fn check(&self) -> Result<(), StepError> {
         for planned in &self.tensors {
-            let mut again = PlannedTensor { steps: Vec::new(), ..planned.clone() };
-            if let [source] = &planned.sources[..] {
-                again.target = TensorInfo { name: planned.target.name.clone(), ..source.clone() };
-            }
-            for step in &planned.steps {
-                again.then(step.clone())?;
-            }
+            let again = planned.up_to(planned.steps.len())?;
             if again.target != planned.target {
                 return Err(StepError {
                     tensor: planned.target.name.clone(),

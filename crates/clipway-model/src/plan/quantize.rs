@@ -1,77 +1,128 @@
-//! Tensors in int8: symmetric, with a scale for each row of the first axis.
+//! Tensors in integers: symmetric, with scales of their own beside them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::fmt;
 
 use clipway_formats::{Code, Dtype, FormatError, Place, TensorInfo};
+use serde::{Deserialize, Serialize};
 
+use super::int4::group_count;
 use super::{Plan, PlannedTensor, Step, StepError};
 use crate::state_dict::{StateDict, cast_to_f32};
 
-/// What stands after the name of a tensor of int8 in the name of its scales.
+/// What stands after the name of a tensor in integers in the name of the scales of its rows.
 pub const SCALE_SUFFIX: &str = ".scale";
 
-/// The greatest quantized value; -128 is not used, so that both signs reach equally far.
-const MOST: f32 = 127.0;
+/// What stands after the name of a tensor of int4 in the name of the scales of its groups.
+pub const GROUP_SCALE_SUFFIX: &str = ".group_scale";
 
-/// Shares of a row's greatest magnitude at which values are cut off, of which the best is taken.
-const CUTS: [f32; 5] = [1.0, 0.95, 0.88, 0.8, 0.7];
+/// The integers that a tensor is stored in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Integers {
+    /// A byte each, with a scale for each row of the first axis; see [`quantize_row`](super::quantize_row).
+    #[default]
+    Int8,
+    /// Four bits each, with a scale for each row and each group of a row; see [`Int4Row`](super::Int4Row).
+    Int4,
+}
 
-/// Added to a number below 2^22 and subtracted again, it leaves the nearest integer, ties to even.
-const MAGIC: f32 = (3_u32 << 22) as f32;
+/// A part of a quantized tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Values,
+    GroupScales,
+    Scales,
+}
 
-/// Quantizes a row to -127..=127 and returns its scale, which is above 0: the one of a few that leaves the least squared
-/// error. `None` where a value is NaN or infinite.
-///
-/// # Panics
-/// If `out` is not as long as `row`.
-pub fn quantize_row(row: &[f32], out: &mut [i8]) -> Option<f32> {
-    assert_eq!(row.len(), out.len(), "a place for each value");
-    let most = row.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-    if !row.iter().all(|value| value.is_finite()) {
-        return None;
-    }
-    let mut best: Option<(f64, f32)> = None;
-    for cut in CUTS {
-        let start = (most * cut / MOST).max(f32::MIN_POSITIVE);
-        // The scale that fits the rounded values best.
-        let (mut dot, mut squares) = (0.0_f64, 0.0_f64);
-        for value in row {
-            let rounded = f64::from(rounded(*value, start));
-            dot += rounded * f64::from(*value);
-            squares += rounded * rounded;
+impl Integers {
+    /// Name in messages and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Integers::Int8 => "int8",
+            Integers::Int4 => "int4",
         }
-        let fitted = (dot / squares) as f32;
-        let scale = if fitted.is_normal() { fitted } else { start };
-        let error = |value: &f32| {
-            let found = f64::from(rounded(*value, scale)) * f64::from(scale);
-            (found - f64::from(*value)).powi(2)
+    }
+
+    /// Whether a tensor of this shape can be stored so: it has rows, and those of int4 divide into groups.
+    pub fn takes(self, shape: &[usize]) -> bool {
+        shape.len() > 1
+            && match self {
+                Integers::Int8 => true,
+                Integers::Int4 => group_count(shape[1..].iter().product()).is_some(),
+            }
+    }
+
+    /// Dtype and shape of a part of a tensor. Bytes of int4 hold an element of one row and that of the next.
+    ///
+    /// # Panics
+    /// If the integers do not take this shape.
+    pub(super) fn part(self, part: Part, shape: &[usize]) -> (Dtype, Vec<usize>) {
+        let rows = shape[0];
+        match (part, self) {
+            (Part::Values, Integers::Int8) => (Dtype::I8, shape.to_vec()),
+            (Part::Values, Integers::Int4) => {
+                let mut packed = shape.to_vec();
+                packed[0] = rows.div_ceil(2);
+                (Dtype::U8, packed)
+            }
+            (Part::GroupScales, _) => {
+                let groups = group_count(shape[1..].iter().product()).expect("int4 takes this shape");
+                (Dtype::I8, vec![rows, groups])
+            }
+            (Part::Scales, _) => (Dtype::F32, vec![rows]),
+        }
+    }
+
+    /// The shape of a tensor from those of its parts; the error states what does not match.
+    pub(super) fn whole(self, parts: &[TensorInfo]) -> Result<Vec<usize>, String> {
+        let [values, groups @ .., scales] = parts else { return Err("no scales".to_owned()) };
+        let wanted = match self {
+            Integers::Int8 => "I8 with an F32 for each row",
+            Integers::Int4 => "U8 with an I8 for each group and an F32 for each row, two rows in a byte",
         };
-        let error = row.iter().map(error).sum::<f64>();
-        if best.is_none_or(|(least, _)| error < least) {
-            best = Some((error, scale));
+        let found = |info: &TensorInfo| format!("{} {:?}", info.dtype, info.shape);
+        let refuse = || {
+            let others: Vec<String> = parts[1..].iter().map(found).collect();
+            Err(format!("{} with scales of {}: expected {wanted}", found(values), others.join(" and ")))
+        };
+        let ([stored, rest @ ..], [rows]) = (&values.shape[..], &scales.shape[..]) else { return refuse() };
+        let width: usize = rest.iter().product();
+        if scales.dtype != Dtype::F32 || rest.is_empty() {
+            return refuse();
+        }
+        match (self, groups) {
+            (Integers::Int8, []) if values.dtype == Dtype::I8 && stored == rows => {}
+            (Integers::Int4, [groups])
+                if [values.dtype, groups.dtype] == [Dtype::U8, Dtype::I8] && *stored == rows.div_ceil(2) =>
+            {
+                match groups.shape[..] {
+                    [counted, count] if counted == *rows => {
+                        if count == 0 || !width.is_multiple_of(count) {
+                            return Err(format!("{width} values in a row do not divide into {count} groups"));
+                        }
+                    }
+                    _ => return refuse(),
+                }
+            }
+            _ => return refuse(),
+        }
+        Ok([&[*rows], rest].concat())
+    }
+
+    /// What stands after a tensor's name in those of its stored parts, in their order.
+    pub(crate) fn suffixes(self) -> &'static [&'static str] {
+        match self {
+            Integers::Int8 => &["", SCALE_SUFFIX],
+            Integers::Int4 => &["", GROUP_SCALE_SUFFIX, SCALE_SUFFIX],
         }
     }
-    let scale = match best {
-        Some((_, scale)) if most > 0.0 => scale,
-        // A row of zeros has no scale of its own.
-        _ => 1.0,
-    };
-    out.iter_mut().zip(row).for_each(|(out, value)| *out = rounded(*value, scale) as i8);
-    Some(scale)
 }
 
-/// A value over a scale, as the nearest whole number of int8.
-fn rounded(value: f32, scale: f32) -> f32 {
-    ((value / scale).clamp(-MOST, MOST) + MAGIC) - MAGIC
-}
-
-/// Quantizes rows of `width` values; `Err` is the first row that is not finite.
-pub(super) fn quantize_rows(values: &[f32], width: usize) -> Result<(Vec<i8>, Vec<f32>), usize> {
-    let mut quantized = vec![0; values.len()];
-    let rows = values.chunks_exact(width.max(1)).zip(quantized.chunks_exact_mut(width.max(1)));
-    let scales = rows.enumerate().map(|(index, (row, out))| quantize_row(row, out).ok_or(index));
-    let scales = scales.collect::<Result<Vec<_>, _>>()?;
-    Ok((quantized, scales))
+impl fmt::Display for Integers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// Checks scales as a file has them: finite numbers above 0.
@@ -86,32 +137,61 @@ pub(super) fn check_scales(name: &str, scales: &[f32]) -> Result<(), FormatError
     }
 }
 
+/// Checks the scales of groups as a file has them: -127 to 127 without 0.
+pub(super) fn check_group_scales(name: &str, scales: &[i8], groups: usize) -> Result<(), FormatError> {
+    match scales.iter().position(|scale| matches!(*scale, 0 | i8::MIN)) {
+        None => Ok(()),
+        Some(at) => {
+            let (row, group, found) = (at / groups, at % groups, scales[at]);
+            let cause = format!(
+                "group {group} of row {row} has the scale {found}; it is a number from -127 to 127 without 0"
+            );
+            Err(FormatError::new(Code::BadValue, Place::Tensor(name.to_owned()), cause))
+        }
+    }
+}
+
+/// Checks a row of int8 as a file has it: -127 to 127, for which products are exact.
+///
+/// # Errors
+/// A value of -128.
+pub fn check_int8_row(name: &str, row: usize, values: &[i8]) -> Result<(), FormatError> {
+    if !values.contains(&i8::MIN) {
+        return Ok(());
+    }
+    let cause = format!("row {row} holds -128; int8 weights are -127 to 127");
+    Err(FormatError::new(Code::BadValue, Place::Tensor(name.to_owned()), cause))
+}
+
 impl PlannedTensor {
-    /// A tensor of int8 with its scales, widened to f32.
+    /// A tensor in integers from its stored parts, widened to f32.
     ///
     /// # Errors
-    /// Scales of another dtype or number than the rows of the tensor.
-    pub fn dequantized(values: &TensorInfo, scales: &TensorInfo) -> Result<PlannedTensor, StepError> {
-        let sources = vec![values.clone(), scales.clone()];
-        let mut planned = PlannedTensor { target: values.clone(), sources, steps: Vec::new() };
-        planned.then(Step::Dequantize)?;
+    /// Parts of other dtypes or shapes than the integers have.
+    pub fn dequantized(from: Integers, parts: Vec<TensorInfo>) -> Result<PlannedTensor, StepError> {
+        let target = parts.first().cloned().expect("the values are a part");
+        let mut planned = PlannedTensor { target, sources: parts, steps: Vec::new() };
+        planned.then(Step::Dequantize { from })?;
         Ok(planned)
     }
 
-    /// Whether the tensor is stored in int8 and nothing but widening makes it.
-    pub fn is_int8(&self) -> bool {
-        self.steps == [Step::Dequantize]
+    /// The integers that the tensor is stored in, if nothing but widening makes it.
+    pub fn integers(&self) -> Option<Integers> {
+        match self.steps[..] {
+            [Step::Dequantize { from }] => Some(from),
+            _ => None,
+        }
     }
 
-    /// Reads the scales of a tensor that is stored in int8, and checks them.
+    /// Reads the scales of a tensor that is stored in integers, one for each row, and checks them.
     ///
     /// # Errors
     /// Scales that cannot be read, or are no finite numbers above 0.
     ///
     /// # Panics
-    /// If the tensor is not [`PlannedTensor::is_int8`] or the plan was not made for `source`.
+    /// If the tensor does not begin with [`Step::Dequantize`] or the plan was not made for `source`.
     pub fn read_scales(&self, source: &StateDict) -> Result<Vec<f32>, FormatError> {
-        let [_, info] = &self.sources[..] else { panic!("a tensor of int8 has scales") };
+        let info = self.sources.last().expect("a tensor in integers has scales");
         let index = source.find(&info.name).expect("the plan was made for this source");
         let mut bytes = Vec::new();
         source.read_bytes(index, &mut bytes)?;
@@ -123,40 +203,44 @@ impl PlannedTensor {
 }
 
 impl Plan {
-    /// The plan with what is stored in int8 as it is stored.
-    pub(crate) fn with_int8_as_stored(self) -> Plan {
+    /// The plan with what is stored in integers as it is stored.
+    pub(crate) fn with_integers_as_stored(self) -> Plan {
         let mut tensors = Vec::with_capacity(self.tensors.len());
         for planned in self.tensors {
-            match &planned.sources[..] {
-                [values, scales] if planned.is_int8() => {
-                    for (stored, suffix) in [(values, ""), (scales, SCALE_SUFFIX)] {
-                        let mut same = PlannedTensor::same(stored);
-                        same.target.name = format!("{}{suffix}", planned.target.name);
-                        tensors.push(same);
-                    }
-                }
-                _ => tensors.push(planned),
+            let Some(integers) = planned.integers() else {
+                tensors.push(planned);
+                continue;
+            };
+            for (stored, suffix) in planned.sources.iter().zip(integers.suffixes()) {
+                let mut same = PlannedTensor::same(stored);
+                same.target.name = format!("{}{suffix}", planned.target.name);
+                tensors.push(same);
             }
         }
         Plan { tensors, ..self }
     }
 
-    /// The plan with some of its tensors in int8, each followed by its scales.
+    /// The plan with some of its tensors in integers, each followed by its scales.
     ///
     /// # Errors
-    /// A tensor that has no rows, or is not of floating-point numbers.
-    pub fn quantized(&self, names: &BTreeSet<String>) -> Result<Plan, StepError> {
-        let mut tensors = Vec::with_capacity(self.tensors.len() + names.len());
+    /// A tensor that has no rows or no groups, or is not of floating-point numbers.
+    pub fn quantized(&self, chosen: &BTreeMap<String, Integers>) -> Result<Plan, StepError> {
+        let mut tensors = Vec::with_capacity(self.tensors.len() + 2 * chosen.len());
         for planned in &self.tensors {
-            if !names.contains(&planned.target.name) {
+            let Some(&to) = chosen.get(&planned.target.name) else {
                 tensors.push(planned.clone());
                 continue;
+            };
+            for suffix in to.suffixes() {
+                let mut part = planned.clone();
+                part.target.name.push_str(suffix);
+                part.then(match *suffix {
+                    SCALE_SUFFIX => Step::RowScales { of: to },
+                    GROUP_SCALE_SUFFIX => Step::GroupScales,
+                    _ => Step::Quantize { to },
+                })?;
+                tensors.push(part);
             }
-            let (mut values, mut scales) = (planned.clone(), planned.clone());
-            values.then(Step::Quantize)?;
-            scales.target.name.push_str(SCALE_SUFFIX);
-            scales.then(Step::RowScales)?;
-            tensors.extend([values, scales]);
         }
         let plan = Plan { layout: self.layout.clone(), tensors, dropped: self.dropped.clone() };
         plan.check()?;
@@ -168,46 +252,6 @@ impl Plan {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(row: &[f32], expected: Option<(f32, &[i8])>) {
-        let mut out = vec![9; row.len()];
-        let scale = quantize_row(row, &mut out);
-        match expected {
-            None => assert_eq!(scale, None),
-            Some((expected, values)) => {
-                let scale = scale.expect("finite");
-                assert!((scale - expected).abs() <= expected.abs() * 1e-6, "{scale} against {expected}");
-                assert_eq!(out, values);
-            }
-        }
-    }
-
-    #[test]
-    fn rows_are_quantized_to_the_least_squared_error() {
-        check(&[1.27, -0.64, 0.0, 0.01], Some((0.01, &[127, -64, 0, 1])));
-        check(&[0.0, 0.0], Some((1.0, &[0, 0])));
-        check(&[1.0, f32::NAN], None);
-        check(&[f32::NEG_INFINITY, 1.0], None);
-        check(&[], Some((1.0, &[])));
-        check(&[1e-44, 0.0], Some((f32::MIN_POSITIVE, &[0, 0])));
-    }
-
-    #[test]
-    fn a_single_far_value_is_cut_where_that_costs_less() {
-        // Many values near half a step, and one far off: the plain scale rounds all of them badly.
-        let mut row = vec![0.45; 20_000];
-        row[7] = 127.0;
-        let error = |scale: f32, values: &[i8]| {
-            let differences =
-                values.iter().zip(&row).map(|(v, x)| f64::from(*v) * f64::from(scale) - f64::from(*x));
-            differences.map(|difference| difference * difference).sum::<f64>()
-        };
-        let mut out = vec![0; row.len()];
-        let scale = quantize_row(&row, &mut out).expect("finite");
-        let plain: Vec<i8> = row.iter().map(|value| value.round() as i8).collect();
-        assert!(error(scale, &out) < 0.9 * error(1.0, &plain), "{scale}");
-    }
-
     #[test]
     fn scales_of_files_are_checked() {
         for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
@@ -216,5 +260,52 @@ mod tests {
             assert!(error.contains(&cause) && error.contains("a.scale"), "{error}");
         }
         assert!(check_scales("a.scale", &[1.0, 1e-30]).is_ok());
+        let error = check_group_scales("a.group_scale", &[1, -127, 127, 0], 2).expect_err("it is refused");
+        assert!(error.to_string().contains("group 1 of row 1 has the scale 0"), "{error}");
+    }
+
+    #[test]
+    fn parts_make_a_whole() {
+        let info = |dtype, shape: &[usize]| TensorInfo { name: "a".to_owned(), dtype, shape: shape.to_vec() };
+        let check = |integers: Integers, parts: &[TensorInfo], expected: Result<&[usize], &str>| {
+            let found = integers.whole(parts);
+            match expected {
+                Ok(shape) => assert_eq!(found.as_deref(), Ok(shape)),
+                Err(cause) => assert!(found.as_ref().is_err_and(|error| error.contains(cause)), "{found:?}"),
+            }
+        };
+        let [values, scales] = [info(Dtype::U8, &[3, 3, 8]), info(Dtype::F32, &[5])];
+        let groups = |shape: &[usize]| info(Dtype::I8, shape);
+        let int4 = |groups: TensorInfo| [values.clone(), groups, scales.clone()];
+        check(Integers::Int4, &int4(groups(&[5, 2])), Ok(&[5, 3, 8]));
+        let uneven = "24 values in a row do not divide into 5 groups";
+        check(Integers::Int4, &int4(groups(&[5, 5])), Err(uneven));
+        check(Integers::Int4, &int4(groups(&[5, 0])), Err("do not divide into 0 groups"));
+        check(
+            Integers::Int4,
+            &int4(groups(&[4, 2])),
+            Err("U8 [3, 3, 8] with scales of I8 [4, 2] and F32 [5]"),
+        );
+        check(
+            Integers::Int4,
+            &[values.clone(), scales.clone()],
+            Err("expected U8 with an I8 for each group"),
+        );
+        check(Integers::Int4, &[values.clone(), groups(&[7, 2]), info(Dtype::F32, &[7])], Err("expected U8"));
+        check(Integers::Int8, &[info(Dtype::I8, &[5, 8]), scales.clone()], Ok(&[5, 8]));
+        check(Integers::Int8, &[values.clone(), scales.clone()], Err("expected I8 with an F32 for each row"));
+        for integers in [Integers::Int8, Integers::Int4] {
+            let parts: Vec<TensorInfo> = [Part::Values, Part::GroupScales, Part::Scales]
+                .into_iter()
+                .filter(|part| integers == Integers::Int4 || *part != Part::GroupScales)
+                .map(|part| {
+                    let (dtype, shape) = integers.part(part, &[5, 3, 8]);
+                    info(dtype, &shape)
+                })
+                .collect();
+            check(integers, &parts, Ok(&[5, 3, 8]));
+        }
+        assert!(Integers::Int4.takes(&[5, 3, 8]) && !Integers::Int4.takes(&[5, 37]));
+        assert!(Integers::Int8.takes(&[5, 37]) && !Integers::Int8.takes(&[5]));
     }
 }

@@ -7,6 +7,7 @@ use clipway_formats::{Dtype, TensorInfo};
 use serde::{Serialize, Serializer};
 
 use super::fold::{FoldAddend, FoldPart};
+use super::quantize::{Integers, Part};
 use crate::graph::GridChange;
 
 /// One step from source tensors to a target tensor.
@@ -81,13 +82,24 @@ pub enum Step {
         /// The shape.
         shape: Vec<usize>,
     },
-    /// Rounds to int8, row by row along the first axis, each with the scale that leaves the least squared error; see
-    /// [`quantize_row`](super::quantize_row).
-    Quantize,
-    /// The scales of [`Step::Quantize`], one f32 for each row.
-    RowScales,
-    /// Multiplies rows of int8, the first source, by their scales, the second. The result is f32. Only as the first step.
-    Dequantize,
+    /// Rounds to integers, row by row along the first axis, with scales that leave the least squared error. Only as the
+    /// last step, as are the scales.
+    Quantize {
+        /// The integers.
+        to: Integers,
+    },
+    /// The scales of groups of [`Step::Quantize`] to int4, one int8 for each.
+    GroupScales,
+    /// The scales of rows of [`Step::Quantize`], one f32 for each.
+    RowScales {
+        /// The integers.
+        of: Integers,
+    },
+    /// Multiplies integers, the first source, by their scales, the others. The result is f32. Only as the first step.
+    Dequantize {
+        /// The integers.
+        from: Integers,
+    },
     /// Adds the sources, each times its share, in f64, and rounds once. Only as the first step.
     Mix {
         /// The share of each source.
@@ -135,12 +147,23 @@ impl Step {
             Step::ResampleGrid(_) | Step::ResampleRows { .. } => "resample",
             Step::Fold { .. } => "fold",
             Step::Fill { .. } => "fill",
-            Step::Quantize => "quantize",
-            Step::RowScales => "scales",
-            Step::Dequantize => "dequantize",
+            Step::Quantize { .. } => "quantize",
+            Step::GroupScales => "scales of groups",
+            Step::RowScales { .. } => "scales",
+            Step::Dequantize { .. } => "dequantize",
             Step::Mix { .. } => "mix",
             Step::Identity { .. } => "identity",
             Step::Cast { .. } => "cast",
+        }
+    }
+
+    /// The integers, and which part of a tensor in them the step makes, if it makes one.
+    pub(super) fn rounding(&self) -> Option<(Integers, Part)> {
+        match *self {
+            Step::Quantize { to } => Some((to, Part::Values)),
+            Step::GroupScales => Some((Integers::Int4, Part::GroupScales)),
+            Step::RowScales { of } => Some((of, Part::Scales)),
+            _ => None,
         }
     }
 
@@ -175,15 +198,10 @@ impl Step {
                 _ => refuse(format!("a {dtype} tensor filled with one number")),
             };
         }
-        if let (Step::Dequantize, [values, scales]) = (self, inputs) {
-            let rows = values.shape.first().copied();
-            let fits = values.dtype == Dtype::I8 && scales.dtype == Dtype::F32;
-            return match fits && rows.is_some_and(|rows| scales.shape == [rows]) {
-                true => Ok((Dtype::F32, values.shape.clone())),
-                false => refuse(format!(
-                    "{} {:?} with scales of {} {:?}: expected I8 with an F32 for each row",
-                    values.dtype, values.shape, scales.dtype, scales.shape
-                )),
+        if let Step::Dequantize { from } = self {
+            return match from.whole(inputs) {
+                Ok(shape) => Ok((Dtype::F32, shape)),
+                Err(cause) => refuse(cause),
             };
         }
         if let Step::Mix { shares, to } = self {
@@ -212,17 +230,14 @@ impl Step {
             | Step::Fold { .. }
             | Step::Identity { .. }
             | Step::Mix { .. }
-            | Step::Dequantize => false,
-            Step::Quantize => {
-                dtype = Dtype::I8;
-                shape.len() > 1 && input.dtype.is_float()
-            }
-            Step::RowScales => {
-                dtype = Dtype::F32;
-                let fits = shape.len() > 1 && input.dtype.is_float();
-                shape.truncate(1);
-                fits
-            }
+            | Step::Dequantize { .. } => false,
+            Step::Quantize { .. } | Step::GroupScales | Step::RowScales { .. } => match self.rounding() {
+                Some((to, part)) if to.takes(&shape) && input.dtype.is_float() => {
+                    (dtype, shape) = to.part(part, &shape);
+                    true
+                }
+                _ => false,
+            },
             Step::Slice { axis, start, end } => match shape.get_mut(*axis) {
                 Some(length) if start < end && end <= length => {
                     *length = end - start;
@@ -342,9 +357,12 @@ impl fmt::Display for Step {
                 write!(f, "fold(biases of {} branches)", terms.len())
             }
             Step::Fill { value, dtype, shape } => write!(f, "fill({value}, {dtype} {shape:?})"),
-            Step::Quantize => f.write_str("quantize(I8 by row)"),
-            Step::RowScales => f.write_str("scales(F32 by row)"),
-            Step::Dequantize => f.write_str("dequantize(I8 by row)"),
+            Step::Quantize { to: Integers::Int8 } => f.write_str("quantize(I8 by row)"),
+            Step::Quantize { to: Integers::Int4 } => f.write_str("quantize(I4 by group)"),
+            Step::GroupScales => f.write_str("scales(I8 by group)"),
+            Step::RowScales { .. } => f.write_str("scales(F32 by row)"),
+            Step::Dequantize { from: Integers::Int8 } => f.write_str("dequantize(I8 by row)"),
+            Step::Dequantize { from: Integers::Int4 } => f.write_str("dequantize(I4 by group)"),
             Step::Mix { shares, to } => {
                 let shares: Vec<String> = shares.iter().map(f64::to_string).collect();
                 write!(f, "mix({} to {to})", shares.join(" + "))

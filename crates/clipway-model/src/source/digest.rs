@@ -42,12 +42,12 @@ impl Source {
         Ok(hex(digest))
     }
 
-    /// Name, dtype and hash of a tensor as the engine gets it. Int8 stays as stored, with its scales.
+    /// Name, dtype and hash of a tensor as the engine gets it. Integers stay as stored, with their scales.
     fn line(&self, planned: &PlannedTensor) -> Result<String, FormatError> {
         let PlannedTensor { target, sources, steps } = planned;
         let hashes = match &sources[..] {
             [_] if steps.is_empty() => vec![self.stored_hash(&sources[0])?],
-            _ if planned.is_int8() => {
+            _ if planned.integers().is_some() => {
                 sources.iter().map(|source| self.stored_hash(source)).collect::<Result<_, _>>()?
             }
             _ => {
@@ -56,7 +56,10 @@ impl Source {
                 vec![hex(digest)]
             }
         };
-        let dtype = sources.first().filter(|_| planned.is_int8()).map_or(target.dtype, |first| first.dtype);
+        let dtype = sources
+            .first()
+            .filter(|_| planned.integers().is_some())
+            .map_or(target.dtype, |first| first.dtype);
         Ok(format!("{} {} {}\n", target.name, dtype.name(), hashes.join(" ")))
     }
 

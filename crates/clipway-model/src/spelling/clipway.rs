@@ -1,4 +1,4 @@
-//! clipway's own folder: open_clip's names and config, and weights that may be in int8.
+//! clipway's own folder: open_clip's names and config, and weights that may be in int8 and int4.
 
 use super::definition::OWN;
 use super::{SpellError, Spelled, Spelling, StoredWeights, Subject, WeightsFormat, open_clip};

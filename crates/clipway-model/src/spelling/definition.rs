@@ -139,8 +139,8 @@ impl SpellError {
 }
 
 impl Spelling {
-    /// Whether tensors may be in int8.
-    pub fn holds_int8(&self) -> bool {
+    /// Whether tensors may be in int8 and int4.
+    pub fn holds_integers(&self) -> bool {
         self.layout == OWN
     }
 

@@ -57,7 +57,7 @@ pub static TARGETS: [Target; 8] = [
     },
     Target {
         name: "clipway",
-        about: "clipway's folder with safetensors, which may be in int8",
+        about: "clipway's folder with safetensors, which may be in int8 or int4",
         spelling: &clipway::SPELLING,
         format: WeightsFormat::Safetensors,
     },

@@ -1,6 +1,6 @@
 //! Int8 artifacts: what is written, read back and refused.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -8,7 +8,7 @@ use clipway_formats::{Dtype, TensorInfo};
 use clipway_model::artifact::Quantization;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{Export, ExportError, ExportReport, WriteOptions};
-use clipway_model::plan::{Fate, Precision, Towers};
+use clipway_model::plan::{Fate, Integers, Precision, Towers};
 use clipway_model::quantize::candidates;
 use clipway_model::source::{Source, SourceOptions};
 use clipway_model::spelling::Target;
@@ -17,26 +17,33 @@ use clipway_model::state_dict::cast_to_f32;
 use super::bench::{Bench, write_options};
 
 /// Tensors of a file with their bytes.
-type Tensors = Vec<(TensorInfo, Vec<u8>)>;
+pub type Tensors = Vec<(TensorInfo, Vec<u8>)>;
 
-const WEIGHT: &str = "visual.transformer.resblocks.0.mlp.c_fc.weight";
+pub const WEIGHT: &str = "visual.transformer.resblocks.0.mlp.c_fc.weight";
 
-/// Exports a source with every eligible tensor in int8, and returns the report.
-fn export_int8(bench: &Bench, path: &Path, place: &str) -> Result<ExportReport, ExportError> {
+/// Exports a source with every eligible tensor in these integers, and returns the report.
+pub fn export_in(
+    integers: Integers,
+    bench: &Bench,
+    path: &Path,
+    place: &str,
+) -> Result<ExportReport, ExportError> {
     let source = Source::of(Checkpoint::open(path).unwrap(), &bench.options()).unwrap();
-    let names: BTreeSet<String> =
-        candidates(source.model(), Towers::Both).into_iter().map(|candidate| candidate.name).collect();
+    let chosen: BTreeMap<String, Integers> = candidates(source.model(), Towers::Both)
+        .into_iter()
+        .map(|candidate| (candidate.name, integers))
+        .collect();
     let loss =
         r#"{"tensors": 0, "elements": 0, "kept": [], "inputs": "none", "chosen_by": {}, "reported": {}}"#;
-    let quantization: Quantization = serde_json::from_str(loss).unwrap();
+    let quantization = Quantization { integers, ..serde_json::from_str(loss).unwrap() };
     let target = Target::named("clipway").unwrap();
     let cancel = AtomicBool::new(false);
     let options = WriteOptions { formats: vec![target.format], ..write_options(&cancel) };
     let prepared = Export::prepare(&source, target.spelling)?;
-    prepared.quantized(&names, quantization)?.write(&bench.path(place), &options)
+    prepared.quantized(&chosen, quantization)?.write(&bench.path(place), &options)
 }
 
-fn values(path: &Path, name: &str) -> (TensorInfo, Vec<f32>) {
+pub fn values(path: &Path, name: &str) -> (TensorInfo, Vec<f32>) {
     let checkpoint = Checkpoint::open(path).unwrap();
     let file = checkpoint.tensors();
     let index = file.tensors().iter().position(|tensor| tensor.name == name).unwrap();
@@ -51,7 +58,7 @@ fn values(path: &Path, name: &str) -> (TensorInfo, Vec<f32>) {
 fn an_artifact_in_int8_is_read_back_and_widened() {
     let bench = Bench::new();
     let path = bench.write_source("tiny.safetensors");
-    let report = export_int8(&bench, &path, "out/int8").unwrap();
+    let report = export_in(Integers::Int8, &bench, &path, "out/int8").unwrap();
     let ledger = &report.ledger;
     assert_eq!(ledger.source_tensors, bench.tensors.len());
     let quantized: Vec<_> = ledger.groups.iter().filter(|group| group.rule == "quantize").collect();
@@ -78,7 +85,7 @@ fn an_artifact_in_int8_is_read_back_and_widened() {
         Some(0)
     );
     let weight = source.plan().tensors.iter().find(|planned| planned.target.name == WEIGHT).unwrap();
-    assert!(weight.is_int8() && weight.target.dtype == Dtype::F32);
+    assert!(weight.integers() == Some(Integers::Int8) && weight.target.dtype == Dtype::F32);
     // Without a precision, it is copied as stored.
     let prepared = Export::prepare(&source, Target::named("clipway").unwrap().spelling).unwrap();
     let copy = prepared.write(&bench.path("out/copy"), &write_options(&AtomicBool::new(false))).unwrap();
@@ -103,17 +110,14 @@ fn weights_that_are_not_finite_are_named_and_nothing_is_written() {
     let mut bench = Bench::new();
     bench.find(WEIGHT).1[4 * 16 * 3..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
     let path = bench.write_source("tiny.safetensors");
-    let error = export_int8(&bench, &path, "out/int8").unwrap_err().to_string();
+    let error = export_in(Integers::Int8, &bench, &path, "out/int8").unwrap_err().to_string();
     let expected = format!("tensor `{WEIGHT}`: row 3 holds NaN or infinity, which int8 does not have");
     assert!(error.contains(&expected), "{error}");
     assert!(bench.leftovers().is_empty());
 }
 
-#[test]
-fn scales_that_are_missing_or_impossible_are_refused() {
-    let bench = Bench::new();
-    let path = bench.write_source("tiny.safetensors");
-    let folder = export_int8(&bench, &path, "out/int8").unwrap().folder;
+/// Checks that an artifact with changed tensors is refused, and that nothing is written.
+pub fn check_refused(bench: &Bench, folder: &Path, change: &dyn Fn(&mut Tensors), expected: &str) {
     let checkpoint = Checkpoint::open(folder.join("clipway_model.safetensors")).unwrap();
     let file = checkpoint.tensors();
     let read = |(index, info): (usize, &TensorInfo)| {
@@ -121,25 +125,30 @@ fn scales_that_are_missing_or_impossible_are_refused() {
         file.read(index, &mut bytes).unwrap();
         (info.clone(), bytes)
     };
-    let stored: Tensors = file.tensors().iter().enumerate().map(read).collect();
+    let mut tensors: Tensors = file.tensors().iter().enumerate().map(read).collect();
+    change(&mut tensors);
+    let other = Bench { root: tempfile::tempdir().unwrap(), tensors };
+    std::fs::create_dir(other.path("out")).unwrap();
+    let path = other.write_source("changed.safetensors");
+    let written =
+        Source::resolve(&path, &bench.options()).map_err(|error| error.to_string()).and_then(|source| {
+            let prepared = Export::prepare(&source, Default::default()).map_err(|error| error.to_string())?;
+            let written = prepared.write(&other.target(), &write_options(&AtomicBool::new(false)));
+            written.map(|_| ()).map_err(|error| error.to_string())
+        });
+    let error = written.expect_err(expected);
+    assert!(error.contains(expected), "{error}");
+    assert!(other.leftovers().is_empty());
+}
+
+#[test]
+fn scales_that_are_missing_or_impossible_are_refused() {
+    let bench = Bench::new();
+    let path = bench.write_source("tiny.safetensors");
+    let folder = export_in(Integers::Int8, &bench, &path, "out/int8").unwrap().folder;
     let scale = format!("{WEIGHT}.scale");
-    let check = |change: &dyn Fn(&mut Tensors), expected: &str| {
-        let mut tensors = stored.clone();
-        change(&mut tensors);
-        let other = Bench { root: tempfile::tempdir().unwrap(), tensors };
-        std::fs::create_dir(other.path("out")).unwrap();
-        let path = other.write_source("int8.safetensors");
-        let written =
-            Source::resolve(&path, &bench.options()).map_err(|error| error.to_string()).and_then(|source| {
-                let prepared =
-                    Export::prepare(&source, Default::default()).map_err(|error| error.to_string())?;
-                let written = prepared.write(&other.target(), &write_options(&AtomicBool::new(false)));
-                written.map(|_| ()).map_err(|error| error.to_string())
-            });
-        let error = written.expect_err(expected);
-        assert!(error.contains(expected), "{error}");
-        assert!(other.leftovers().is_empty());
-    };
+    let check =
+        |change: &dyn Fn(&mut Tensors), expected: &str| check_refused(&bench, &folder, change, expected);
     for bad in [0.0_f32, -1.0, f32::NAN] {
         let expected =
             format!("tensor `{scale}`: row 2 has the scale {bad}; a scale is a finite number above 0");
@@ -149,6 +158,11 @@ fn scales_that_are_missing_or_impossible_are_refused() {
         };
         check(&change, &expected);
     }
+    let least = |tensors: &mut Tensors| {
+        let (info, bytes) = tensors.iter_mut().find(|(info, _)| info.name == WEIGHT).unwrap();
+        bytes[3 * info.shape[1] + 1] = 0x80;
+    };
+    check(&least, &format!("tensor `{WEIGHT}`: row 3 holds -128; int8 weights are -127 to 127"));
     check(
         &|tensors| tensors.retain(|(info, _)| info.name != scale),
         &format!("`{WEIGHT}`: it is in int8, and its scales `{scale}` are missing"),

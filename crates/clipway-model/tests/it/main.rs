@@ -24,6 +24,7 @@ mod grids;
 mod identify;
 mod inspect;
 mod int8;
+mod int4;
 mod layouts;
 mod layouts_own;
 mod layouts_timm;

@@ -1,5 +1,7 @@
 //! Errors when compiling or running a tower.
 
+use clipway_model::plan::Integers;
+
 /// A tensor cannot be read as the architecture requires.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,9 +23,18 @@ pub enum WeightError {
         /// Dtype of the tensor.
         found: String,
     },
-    /// The tensor holds NaN or infinity, which int8 does not have.
-    #[error("it holds NaN or infinity, which int8 does not have")]
-    NotFinite,
+    /// The tensor holds NaN or infinity, which no integers have.
+    #[error("it holds NaN or infinity, which {integers} does not have")]
+    NotFinite {
+        /// The integers that it was to be rounded to.
+        integers: Integers,
+    },
+    /// The tensor cannot be in int4.
+    #[error("its rows of {width} values do not divide into groups of 8 to 16, which int4 needs")]
+    Groups {
+        /// Values in a row.
+        width: usize,
+    },
     /// Reading its bytes failed.
     #[error(transparent)]
     Read(Box<dyn std::error::Error + Send + Sync>),
@@ -153,9 +164,9 @@ impl EngineError {
         match self {
             EngineError::Weight { cause, .. } => match cause {
                 WeightError::Missing => "missing",
-                WeightError::Shape { .. } => "shape-mismatch",
+                WeightError::Shape { .. } | WeightError::Groups { .. } => "shape-mismatch",
                 WeightError::Dtype { .. } => "dtype-mismatch",
-                WeightError::NotFinite => "not-finite",
+                WeightError::NotFinite { .. } => "not-finite",
                 WeightError::Read(_) => "io",
             },
             EngineError::Unsupported { .. } => "unsupported",

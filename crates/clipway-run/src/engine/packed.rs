@@ -6,6 +6,7 @@ use clipway_kernels::{
     PanelElement, WeightLayout as Packing, quantize_weights,
 };
 use clipway_model::graph::WeightLayout;
+use clipway_model::plan::Integers;
 use half::bf16;
 
 use super::compute::Compute;
@@ -145,7 +146,8 @@ impl Loader<'_> {
             })?;
             if !finite {
                 let name = self.parameters.get(block.parameter).name.clone();
-                return Err(EngineError::Weight { name, cause: WeightError::NotFinite });
+                let cause = WeightError::NotFinite { integers: Integers::Int8 };
+                return Err(EngineError::Weight { name, cause });
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 mod error;
 mod tokenizer;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use clipway_model::checkpoint::Checkpoint;
 use clipway_model::config::{self, PreprocessConfig, TextConfig};
 use clipway_model::input;
 use clipway_model::layout::{LayoutError, OWN_TOKENIZER};
-use clipway_model::plan::Towers;
+use clipway_model::plan::{Integers, Towers};
 use clipway_model::source::{Source, SourceError, SourceOptions};
 
 use crate::budget::Budget;
@@ -51,8 +51,8 @@ pub struct LoadOptions {
     pub passes: Passes,
     /// Gathers the times of the towers' steps.
     pub times: Option<Arc<StepTimes>>,
-    /// Tensors, by open_clip's names, that are quantized to int8 as an export quantizes them.
-    pub quantized: Option<Arc<BTreeSet<String>>>,
+    /// Tensors, by open_clip's names, that are quantized to integers as an export quantizes them.
+    pub quantized: Option<Arc<BTreeMap<String, Integers>>>,
 }
 
 impl LoadOptions {

@@ -2,7 +2,7 @@
 
 use clipway_formats::Dtype;
 use clipway_model::artifact::FileHash;
-use clipway_model::plan::Towers;
+use clipway_model::plan::{Integers, PlannedTensor, Towers};
 use clipway_model::source::{Source, SourceError};
 
 use super::{
@@ -146,21 +146,26 @@ fn tokens(source: &Source, clip: &Clip, load: &LoadOptions) -> Result<Option<Tok
 
 /// The narrowest that tensors are stored in, and what products are computed in.
 fn precisions(source: &Source, load: &LoadOptions) -> [SpacePrecision; 2] {
+    let in_integers = |planned: &PlannedTensor| {
+        let chosen = load.quantized.as_ref().and_then(|chosen| chosen.get(&planned.target.name));
+        chosen.copied().or_else(|| planned.integers())
+    };
     let stored = source.plan().tensors.iter().map(|planned| match planned.target.dtype {
-        _ if planned.is_int8() => SpacePrecision::Int8,
+        _ if in_integers(planned) == Some(Integers::Int8) => SpacePrecision::Int8,
+        _ if in_integers(planned) == Some(Integers::Int4) => SpacePrecision::Int4,
         Dtype::F16 => SpacePrecision::Fp16,
         Dtype::BF16 | Dtype::F8E4M3 | Dtype::F8E5M2 => SpacePrecision::Bf16,
         _ => SpacePrecision::F32,
     });
-    let stored = stored.max().unwrap_or(SpacePrecision::F32);
+    let stored: Vec<SpacePrecision> = stored.collect();
     let computed = match load.compute {
-        _ if load.quantized.is_some() => SpacePrecision::Int8,
-        Compute::AsStored if stored == SpacePrecision::Int8 => SpacePrecision::Int8,
+        // Int4 is widened.
+        Compute::AsStored if stored.contains(&SpacePrecision::Int8) => SpacePrecision::Int8,
         Compute::AsStored | Compute::F32 => SpacePrecision::F32,
         Compute::Bf16 => SpacePrecision::Bf16,
         Compute::Int8 => SpacePrecision::Int8,
     };
-    [stored, computed]
+    [stored.into_iter().max().unwrap_or(SpacePrecision::F32), computed]
 }
 
 /// The registered name of the model, as its artifact or its config's origin knows it.

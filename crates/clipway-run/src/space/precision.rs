@@ -15,6 +15,8 @@ pub enum SpacePrecision {
     Bf16,
     /// 8 bits with scales.
     Int8,
+    /// 4 bits with scales.
+    Int4,
 }
 
 impl SpacePrecision {
@@ -25,6 +27,7 @@ impl SpacePrecision {
             SpacePrecision::Fp16 => "fp16",
             SpacePrecision::Bf16 => "bf16",
             SpacePrecision::Int8 => "int8",
+            SpacePrecision::Int4 => "int4",
         }
     }
 
@@ -35,6 +38,7 @@ impl SpacePrecision {
             SpacePrecision::Fp16 => Tolerance::fp16(),
             SpacePrecision::Bf16 => Tolerance::bf16(),
             SpacePrecision::Int8 => Tolerance::int8(),
+            SpacePrecision::Int4 => Tolerance::int4(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clipway_formats::Dtype;
 use clipway_model::artifact::{Report, Tolerance};
 use clipway_model::checkpoint::Checkpoint;
+use clipway_model::plan::{Integers, PlannedTensor};
 use clipway_model::source::{ConfigOrigin, ModelChoice, Source, SourceError, SourceOptions};
 
 use super::outputs::{Inputs, Outputs};
@@ -95,7 +96,7 @@ impl FolderVerification<'_> {
         let reference = Source::of(Arc::clone(source), &options)?;
         let tolerance = tolerance(&reference, folder);
         // What is widened is held to the same numbers in f32, not to products of int8.
-        let is_widened = is_int8(&reference) && !is_int8(folder);
+        let is_widened = integers(&reference).is_some() && integers(folder).is_none();
         let compute = if is_widened { Compute::F32 } else { self.load.compute };
 
         let name = source.path().file_name().unwrap_or(source.path().as_os_str()).to_string_lossy();
@@ -172,9 +173,9 @@ pub fn resolve_exported(folder: &Path) -> Result<Source, SourceError> {
     Source::of(checkpoint, &SourceOptions { ignore_artifact, ..SourceOptions::default() })
 }
 
-/// Whether any tensor is stored in int8.
-fn is_int8(source: &Source) -> bool {
-    source.plan().tensors.iter().any(|planned| planned.is_int8())
+/// The narrowest integers that a tensor is stored in.
+fn integers(source: &Source) -> Option<Integers> {
+    source.plan().tensors.iter().filter_map(PlannedTensor::integers).max()
 }
 
 /// A folder's name in reports, with the files that determine how it is read.
@@ -187,8 +188,13 @@ fn subject(folder: &Source) -> String {
 
 /// The tolerance for rounding to the folder's dtypes.
 fn tolerance(reference: &Source, subject: &Source) -> Tolerance {
-    if is_int8(subject) && !is_int8(reference) {
-        return Tolerance::int8();
+    let [before, found] = [reference, subject].map(integers);
+    // What is in the same integers on both sides was copied, and what is in none was widened.
+    if found.is_some() && found != before {
+        return match found.max(before) {
+            Some(Integers::Int4) => Tolerance::int4(),
+            _ => Tolerance::int8(),
+        };
     }
     let dtypes = |source: &Source| -> Vec<(String, Dtype)> {
         let targets = source.plan().tensors.iter().map(|planned| &planned.target);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clipway_model::export::Export;
+use clipway_model::plan::Integers;
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use clipway_model::spelling::Target;
 use clipway_run::clip::Clip;
@@ -29,10 +30,10 @@ fn an_artifact_computes_what_was_measured() {
     let (names, quantization) = quantize(&source, &load, &inputs, &options).unwrap();
     assert!(
         names.len() == quantization.tensors
-            && names.contains("visual.transformer.resblocks.0.mlp.c_fc.weight")
+            && names.contains_key("visual.transformer.resblocks.0.mlp.c_fc.weight")
     );
     assert!(quantization.kept.len() == 5 && quantization.kept.iter().all(|kept| kept.why == "asked for"));
-    assert!(quantization.kept.iter().all(|kept| !names.contains(&kept.tensor)));
+    assert!(quantization.kept.iter().all(|kept| !names.contains_key(&kept.tensor)));
     let [image, text] = [quantization.reported.image, quantization.reported.text].map(Option::unwrap);
     assert_eq!((image.inputs, text.inputs), (3, 4), "half of the inputs");
     assert!(image.mean > 0.0 && image.mean <= image.worst && image.worst < 0.01, "{image:?}");
@@ -68,7 +69,7 @@ fn an_artifact_computes_what_was_measured() {
     assert_eq!(report.stages.last().map(|stage| stage.tolerance.name.as_str()), Some("f32"));
 
     let again = quantize(&artifact, &load, &inputs, &QuantizeOptions::default()).expect_err("it is in int8");
-    assert!(matches!(again, QuantizeError::AlreadyInt8 { .. }), "{again}");
+    assert!(matches!(again, QuantizeError::Already { found: Integers::Int8, .. }), "{again}");
 }
 
 #[test]
@@ -101,10 +102,37 @@ fn a_budget_keeps_what_costs_most() {
     );
     let every = ["visual", "transformer", "token_embedding"].map(str::to_owned).to_vec();
     let nothing = run(&QuantizeOptions { keep: every, ..QuantizeOptions::default() }, &inputs);
-    assert!(matches!(nothing, Err(QuantizeError::Nothing)));
+    assert!(matches!(nothing, Err(QuantizeError::Nothing { integers: Integers::Int8 })));
     inputs.texts.truncate(1);
     assert_eq!(
         run(&QuantizeOptions::default(), &inputs).expect_err("one text").to_string(),
         "expected at least 2 texts, half to choose and half to report, found 1"
     );
+}
+
+#[test]
+fn an_int4_artifact_computes_what_was_measured() {
+    let source = source();
+    let (load, inputs) = (LoadOptions::default(), Inputs::built_in());
+    let options = QuantizeOptions { to: Integers::Int4, ..QuantizeOptions::default() };
+    let (chosen, quantization) = quantize(&source, &load, &inputs, &options).unwrap();
+    assert!(chosen.values().all(|integers| *integers == Integers::Int4));
+    let [image, text] = [quantization.reported.image, quantization.reported.text].map(Option::unwrap);
+    assert!(image.worst > 1e-5 && image.worst < 0.05 && text.worst < 0.05, "{image:?} {text:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("int4");
+    let prepared = Export::prepare(&source, Target::named("clipway").unwrap().spelling).unwrap();
+    prepared.quantized(&chosen, quantization).unwrap().write(&place, &write_options()).unwrap();
+    let run = |source: &Source, load: LoadOptions| {
+        Outputs::compute("", &Clip::load(source, &load).unwrap(), &inputs, false).unwrap()
+    };
+    let measured = run(&source, LoadOptions { quantized: Some(Arc::new(chosen)), ..load.clone() });
+    let artifact = Source::resolve(&place, &SourceOptions::default()).unwrap();
+    let found = run(&artifact, load.clone());
+    assert_eq!(found.image_features, measured.image_features);
+    assert_eq!(found.text_features, measured.text_features);
+    let verification = FolderVerification { inputs: &inputs, load, source: SourceOptions::default() };
+    let report = verification.run_resolved(&artifact, source.checkpoint()).unwrap();
+    assert!(report.passed, "{}", report.explanation());
+    assert_eq!(report.stages.last().map(|stage| stage.tolerance.name.as_str()), Some("int4"));
 }

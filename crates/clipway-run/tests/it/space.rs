@@ -1,13 +1,12 @@
 //! Spaces of the emoji model and of models that differ from it in one thing each.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use clipway_formats::{Dtype, SafetensorsFile, TensorInfo};
 use clipway_model::config::{Interpolation, PreprocessOptions, ResizeMode};
 use clipway_model::export::Export;
-use clipway_model::plan::{Precision, Towers};
+use clipway_model::plan::{Integers, Precision, Towers};
 use clipway_model::quantize::candidates;
 use clipway_model::source::{ModelChoice, Source, SourceOptions};
 use clipway_model::state_dict::StateDict;
@@ -134,11 +133,14 @@ fn a_copy_at_another_precision_is_a_twin() {
         let worst = check(&space(&whole, &load), Verdict::Twin, "precision: f32 against");
         println!("compute {}: worst cosine {worst}", compute.name());
     }
-    let names = candidates(whole.model(), Towers::Both).into_iter().map(|one| one.name);
-    let names: BTreeSet<String> = names.collect();
-    let load = LoadOptions { quantized: Some(Arc::new(names)), ..LoadOptions::default() };
-    let worst = check(&space(&whole, &load), Verdict::Twin, "precision: f32 against int8");
-    println!("int8: worst cosine {worst}");
+    for integers in [Integers::Int8, Integers::Int4] {
+        let chosen = candidates(whole.model(), Towers::Both).into_iter().map(|one| (one.name, integers));
+        let chosen = Some(Arc::new(chosen.collect()));
+        let load = LoadOptions { quantized: chosen, ..LoadOptions::default() };
+        let expected = format!("precision: f32 against {integers}");
+        let worst = check(&space(&whole, &load), Verdict::Twin, &expected);
+        println!("{integers}: worst cosine {worst}");
+    }
 }
 
 #[test]

@@ -77,12 +77,13 @@ fn ledger(artifact: &Artifact) -> String {
     text
 }
 
-/// What int8 costs.
+/// What int8 or int4 costs.
 fn quantization(artifact: &Artifact) -> String {
     let Some(quantization) = &artifact.quantization else { return String::new() };
     let mut text = format!(
-        "\n{} tensors are in int8, measured on {}",
+        "\n{} tensors are in {}, measured on {}",
         quantization.tensors,
+        quantization.integers,
         markdown(&quantization.inputs)
     );
     for (tower, loss) in [("image", &quantization.reported.image), ("text", &quantization.reported.text)] {

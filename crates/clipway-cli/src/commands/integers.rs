@@ -1,18 +1,18 @@
-//! What `export` says of int8: what is kept, what it may cost, and on what that is measured.
+//! What `export` says of int8 and int4: what is kept, what it may cost, and on what that is measured.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use clipway_model::artifact::Quantization;
 use clipway_model::export::Export;
+use clipway_model::plan::Integers;
 use clipway_model::source::Source;
 use clipway_model::spelling::Target;
 use clipway_model::spelling::onnx::{Int8, Ranges};
 use clipway_run::activation::built_in_pairs;
 use clipway_run::calibrate::{CalibrateError, calibrate};
-use clipway_run::quantize::{QuantizeError, QuantizeOptions, half_of, quantize};
+use clipway_run::quantize::{self, QuantizeError, QuantizeOptions, half_of, quantize};
 use clipway_run::verify::Inputs;
 
 use crate::failure::{self, Failure, chain};
@@ -20,44 +20,55 @@ use crate::source::{clip_failure, export_failure, load_failure, load_options};
 use crate::ui::Ui;
 use crate::verification::{InputOptions, given_texts, read_images};
 
-/// What int8 is asked for.
+/// What integers are asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Int8Kind {
-    /// Weights and the inputs of products.
-    Products,
-    /// Weights alone.
-    Weights,
+pub enum IntegerKind {
+    /// Weights and the inputs of products in int8.
+    Int8,
+    /// Weights alone in int8.
+    Int8Weights,
+    /// Weights alone in int4.
+    Int4,
 }
 
-impl Int8Kind {
+impl IntegerKind {
     fn name(self) -> &'static str {
         match self {
-            Int8Kind::Products => "int8",
-            Int8Kind::Weights => "int8-weights",
+            IntegerKind::Int8 => "int8",
+            IntegerKind::Int8Weights => "int8-weights",
+            IntegerKind::Int4 => "int4",
+        }
+    }
+
+    /// What weights are rounded to.
+    fn integers(self) -> Integers {
+        match self {
+            IntegerKind::Int8 | IntegerKind::Int8Weights => Integers::Int8,
+            IntegerKind::Int4 => Integers::Int4,
         }
     }
 }
 
-/// What is in int8, for targets of either kind.
+/// What is in integers, for targets of either kind.
 pub struct Chosen {
-    names: BTreeSet<String>,
+    tensors: quantize::Chosen,
     quantization: Quantization,
     ranges: Option<Arc<Ranges>>,
     /// What it may cost, and the inputs that report it: those that did not choose.
     budget: Budget,
 }
 
-/// What int8 may cost, and the inputs that it is measured on.
+/// What integers may cost, and the inputs that it is measured on.
 pub struct Budget {
     pub options: QuantizeOptions,
     pub inputs: Inputs,
 }
 
-/// Options of `--precision int8`.
+/// Options of `--precision int8` and `int4`.
 #[derive(Args)]
-#[command(next_help_heading = "Int8 options")]
-pub struct Int8Options {
-    /// Largest mean of 1 - cosine of each tower's features; tensors that cost most stay as they are
+#[command(next_help_heading = "Int8 and int4 options")]
+pub struct IntegerOptions {
+    /// Largest mean of 1 - cosine of each tower's features; those that cost most stay as they are, or int8 for int4
     #[arg(long, value_name = "LOSS", value_parser = share)]
     max_loss: Option<f64>,
 
@@ -74,45 +85,48 @@ pub struct Int8Options {
     calibration: Option<PathBuf>,
 }
 
-impl Int8Options {
-    /// What is asked of the quantization, if int8 was asked for.
+impl IntegerOptions {
+    /// What is asked of the quantization, if integers were asked for.
     pub fn settings(
         &self,
-        kind: Option<Int8Kind>,
+        kind: Option<IntegerKind>,
         targets: &[&'static Target],
     ) -> Result<Option<QuantizeOptions>, Failure> {
         let refuse = |message: &str, hint: &str| {
             let hint = Some(hint.to_owned());
             Err(Failure { hint, ..Failure::could_not_run("bad-option", message.to_owned()) })
         };
-        let Int8Options { max_loss, min_agreement, keep, calibration } = self;
+        let IntegerOptions { max_loss, min_agreement, keep, calibration } = self;
         let Some(kind) = kind else {
             let is_asked =
                 max_loss.is_some() || min_agreement.is_some() || !keep.is_empty() || calibration.is_some();
             return match is_asked {
                 true => refuse(
-                    "`--max-loss`, `--min-agreement`, `--keep` and `--calibration` are for int8",
-                    "add `--precision int8`",
+                    "`--max-loss`, `--min-agreement`, `--keep` and `--calibration` are for int8 and int4",
+                    "add `--precision int8` or `int4`",
                 ),
                 false => Ok(None),
             };
         };
         let holds = |target: &&&Target| match kind {
-            Int8Kind::Products => target.spelling.holds_int8() || target.spelling.has_graphs(),
-            Int8Kind::Weights => target.spelling.has_graphs(),
+            IntegerKind::Int8 => target.spelling.holds_integers() || target.spelling.has_graphs(),
+            IntegerKind::Int8Weights => target.spelling.has_graphs(),
+            IntegerKind::Int4 => target.spelling.holds_integers(),
         };
         if let Some(other) = targets.iter().find(|target| !holds(target)) {
             let message = format!("`--to {}` has no {}", other.name, kind.name());
             let hint = match kind {
-                Int8Kind::Products => "pass `--to clipway`, which clipway runs in int8, or an ONNX target",
-                Int8Kind::Weights => "pass `--to onnx`, `onnx-immich` or `onnx-transformers`",
+                IntegerKind::Int8 => "pass `--to clipway`, which clipway runs in int8, or an ONNX target",
+                IntegerKind::Int8Weights => "pass `--to onnx`, `onnx-immich` or `onnx-transformers`",
+                IntegerKind::Int4 => "pass `--to clipway`, which clipway widens when it loads it",
             };
             return refuse(&message, hint);
         }
-        Ok(Some(QuantizeOptions { keep: keep.clone(), max_loss: *max_loss, min_agreement: *min_agreement }))
+        let (to, keep) = (kind.integers(), keep.clone());
+        Ok(Some(QuantizeOptions { to, keep, max_loss: *max_loss, min_agreement: *min_agreement }))
     }
 
-    /// Chooses what is in int8, and finds the ranges that graphs need.
+    /// Chooses what is in integers, and finds the ranges that graphs need.
     pub fn choose(
         &self,
         source: &Source,
@@ -123,7 +137,7 @@ impl Int8Options {
     ) -> Result<Chosen, Failure> {
         let (inputs, load) = (self.inputs(options)?, load_options(ui)?);
         let chosen = quantize(source, &load, &inputs, &settings);
-        let (names, quantization) = chosen.map_err(|error| quantize_failure(&error))?;
+        let (tensors, quantization) = chosen.map_err(|error| quantize_failure(&error))?;
         let ranges = needs_ranges.then(|| calibrate(source, &load, &half_of(&inputs, 0))).transpose();
         let ranges = ranges.map_err(|error| match error {
             CalibrateError::Load(error) => load_failure(&error),
@@ -131,7 +145,7 @@ impl Int8Options {
             error => Failure::no(error.code(), chain(&error)),
         })?;
         let budget = Budget { options: settings, inputs: half_of(&inputs, 1) };
-        Ok(Chosen { names, quantization, ranges: ranges.map(Arc::new), budget })
+        Ok(Chosen { tensors, quantization, ranges: ranges.map(Arc::new), budget })
     }
 
     fn inputs(&self, options: &InputOptions) -> Result<Inputs, Failure> {
@@ -156,14 +170,16 @@ impl Chosen {
         &self.budget
     }
 
-    /// An export with this in int8.
+    /// An export with this in integers.
     pub fn applied<'a>(&self, prepared: Export<'a>) -> Result<Export<'a>, Failure> {
         let quantization = self.quantization.clone();
         if prepared.spelling().has_graphs() {
-            let int8 = Int8 { names: Arc::new(self.names.clone()), ranges: self.ranges.clone() };
+            // Graphs are asked for int8 alone.
+            let names = Arc::new(self.tensors.keys().cloned().collect());
+            let int8 = Int8 { names, ranges: self.ranges.clone() };
             return Ok(prepared.with_int8_graphs(int8, quantization));
         }
-        prepared.quantized(&self.names, quantization).map_err(|error| export_failure(&error))
+        prepared.quantized(&self.tensors, quantization).map_err(|error| export_failure(&error))
     }
 }
 
@@ -181,9 +197,14 @@ fn quantize_failure(error: &QuantizeError) -> Failure {
 
 fn hint(error: &QuantizeError) -> Option<&'static str> {
     match error {
-        QuantizeError::OverBudget { .. } => Some("raise `--max-loss`, or use `--precision bf16` or `fp16`"),
-        QuantizeError::AlreadyInt8 { .. } => {
-            Some("leave out `--precision int8` to copy it, or quantize the checkpoint it was made of")
+        QuantizeError::OverBudget { integers: Integers::Int8, .. } => {
+            Some("raise `--max-loss`, or use `--precision bf16` or `fp16`")
+        }
+        QuantizeError::OverBudget { integers: Integers::Int4, .. } => {
+            Some("raise `--max-loss`, or use `--precision int8`")
+        }
+        QuantizeError::Already { .. } => {
+            Some("leave out `--precision` to copy it, or quantize the checkpoint it was made of")
         }
         QuantizeError::UnknownName { .. } => Some("`clipway inspect SOURCE --tensors` lists the names"),
         _ => None,
