@@ -50,6 +50,7 @@ def cases():
                                                "tokenizer_kwargs": {"clean": "whitespace_underscore"}}),
         "layer norm, no positions": ("CLIP's tokenizer", {"norm_type": "layernorm", "qk_norm": True, "mlp_type": "mlp", "pos_embed": "none",
                                                           "pool_type": "argmax"}),
+        "mean, own tokenizer": ("its own tokenizer", {"pool_type": "mean", "attention_mode": "bidirectional"}),
         "everything, causal": ("its own tokenizer", EVERYTHING),
         "everything, both ways, query": ("p50k_base", EVERYTHING | {"attention_mode": "bidirectional", "pool_type": "map"}),
         "texts without end": ("o200k_base", {"pool_type": "eos", "tokenizer_kwargs": {"add_eos": False, "clean": "canonicalize"}}),
@@ -135,10 +136,36 @@ def modern_text(clipway, name, place, paths, real=False):
             (here / "graphs").mkdir()
             exported(clipway, here / "graphs", source, *given, "--to", "onnx")
             print(f"{name}, {case}: its graphs agree", flush=True)
+            problems += trimmed(clipway, f"{name}, {case}", here, source, paths, wanted, texts, text)
         source.unlink()
         for written in out.glob("*.safetensors"):
             written.unlink()
     return problems
+
+
+def trimmed(clipway, name, place, source, paths, wanted, texts, config):
+    """The text tower with the tokens of the texts alone, by clipway and by the main branch. An encoding of tiktoken is refused."""
+    import torch
+    from coverage_open_clip import compared, embedded
+    from safetensors.torch import load_file
+    # A special token's spelling is text to open_clip, and not to a tokenizer.json.
+    kept = [number for number, text in enumerate(texts) if "<|" not in text and text.strip()]
+    (place / "kept.txt").write_text("".join(f"{texts[number]}\n" for number in kept), encoding="utf8")
+    given = ("--model", place / "model.json", "--tokenizer", place / "files", "--vocabulary-from", place / "kept.txt")
+    out = place / "trimmed"
+    ran = subprocess.run([clipway, "export", source, *given, "--out", out, "--quiet"], capture_output=True, text=True)
+    if config.get("tokenizer_type") == "tiktoken":
+        refused = ran.returncode == 1 and "known by its name" in ran.stderr and not out.exists()
+        return [] if refused else [f"{name}, trimmed: not refused: {ran.stderr[-300:]}"]
+    if ran.returncode:
+        return [f"{name}, trimmed: {ran.stderr[-300:]}"]
+    before, after = (sum(path.stat().st_size for path in folder.glob("*.safetensors")) for folder in (place / "out", out))
+    wanted = {"text_features": wanted["text_features"][kept]}
+    problems = compared(f"{name}, trimmed to {after / before:.0%}", wanted, embedded(clipway, place, out, paths, texts=[texts[number] for number in kept]))
+    if not judged(place, "local-dir:" + str(out), paths):
+        return [*problems, f"{name}: the main branch does not load the trimmed folder"]
+    found = {"text_features": load_file(place / "made.safetensors")["text_features"][torch.tensor(kept)]}
+    return problems + compared(f"{name}, trimmed, in the main branch", wanted, found)
 
 
 def judge(place, config, paths):

@@ -49,7 +49,9 @@ def siglip_config(name, real):
               "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
     if not real:
         vision["timm_model_kwargs"] = SMALL
-    text = {"context_length": 64 if real else 16, "vocab_size": 256000 if real else 300, "width": width, "heads": heads, "layers": layers,
+    # The whole text tower of so400m would take more memory than the image tower that is looked at; base's is whole.
+    rows, depth = (256000, layers) if name == "base" else (32000, 2)
+    text = {"context_length": 64 if real else 16, "vocab_size": rows if real else 300, "width": width, "heads": heads, "layers": depth,
             "mlp_ratio": 3.7362 if name == "so400m" and real else 4.0, "hf_tokenizer_name": "own", "no_causal_mask": True, "proj_bias": True,
             "tokenizer_kwargs": {"clean": "canonicalize"}, "pool_type": "last", "norm_kwargs": {"eps": 1e-6},
             "act_kwargs": {"approximate": "tanh"}}
@@ -115,9 +117,13 @@ def vit(clipway, name, place, paths, real=False):
     text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}
     small = dict(text, width=32, heads=2, layers=2)
     cases = {"gap": ("base_patch16_gap", "avg", {}), "token": ("base_patch16_gap", "token", {"class_token": True, "reg_tokens": 2}),
-             "map": ("base_patch16_map", "map", {}), "so150m2": ("so150m2_patch16_reg1_map", "map", {"attn_pool_mlp_ratio": 3.0})}
+             "map": ("base_patch16_map", "map", {}), "so150m2": ("so150m2_patch16_reg1_map", "map", {"attn_pool_mlp_ratio": 3.0}),
+             "par": ("base_patch16_par_gap", "avg", {}), "parfac": ("base_patch16_parfac_gap", "avg", {}),
+             "factorized": ("base_patch16_map", "map", {"pos_embed": "factorized", "pos_embed_grid_size": [3, 5]}),
+             "no positions": ("base_patch16_gap", "avg", {"pos_embed": "none"})}
     if real:
-        cases = {"B-16": ("base_patch16_gap", "avg", None), "B-32": ("base_patch16_gap", "avg", {"patch_size": 32, "pos_embed_grid_size": [7, 7]})}
+        cases = {"par": ("base_patch16_par_gap", "avg", None), "parfac": ("base_patch16_parfac_gap", "avg", None),
+                 "B-16": ("base_patch16_gap", "avg", None), "B-32": ("base_patch16_gap", "avg", {"patch_size": 32, "pos_embed_grid_size": [7, 7]})}
     problems = []
     for case, (trunk, pool, changes) in cases.items():
         torch.manual_seed(6)
@@ -267,7 +273,10 @@ def native_timm(clipway, name, place, paths, real=False):
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
     cases = {"siglip": ("base_patch16_siglip", "map", "none", {}), "gap": ("base_patch16_gap", "avg", "linear", {}),
              "token": ("base_patch16_gap", "token", "linear", {"class_token": True, "reg_tokens": 2}),
-             "so150m2": ("so150m2_patch16_reg1_map", "map", "linear", {"attn_pool_mlp_ratio": 3.0})}
+             "so150m2": ("so150m2_patch16_reg1_map", "map", "linear", {"attn_pool_mlp_ratio": 3.0}),
+             "par": ("base_patch16_par_gap", "avg", "linear", {}), "parfac": ("base_patch16_parfac_gap", "avg", "linear", {}),
+             "par, another table": ("base_patch16_gap", "avg", "linear", {"pos_embed_ar_preserving": True, "pos_embed_grid_size": [6, 3]}),
+             "factorized": ("base_patch16_map", "map", "linear", {"pos_embed": "factorized"})}
     paths = drawn_images(place, 40 if real else 200)
     problems = []
     for case, (trunk, pool, proj, changes) in list(cases.items())[:1 if real else None]:

@@ -202,6 +202,15 @@ CASES = {
     "timm_naflex_max": (naflex("so150m2_patch16_reg1_map", "max", None, 40, [4, 4]), {}, CUSTOM),
     "timm_naflex_mean_of_map": (naflex("base_patch16_map", "avg", None, 40, [4, 4], reg_tokens=0), {}, CUSTOM),
     "timm_naflex_mean_and_max": (naflex("so150m2_patch16_reg1_gap", "avgmax", "mlp", 40, [4, 4]), {}, CUSTOM),
+    "timm_naflex_par": (naflex("base_patch16_par_gap", "avg", "linear", [24, 56], [4, 5]), {}, CUSTOM),
+    "timm_naflex_parfac": (naflex("base_patch16_parfac_gap", "avg", "linear", [56, 24], [4, 5]), {}, CUSTOM),
+    "timm_naflex_parfac_own_grid": (naflex("base_patch16_parfac_gap", "avg", None, 32, [4, 4]), {}, CUSTOM),
+    "timm_naflex_factorized": (
+        naflex("base_patch16_siglip", "map", "none", [24, 56], [4, 5], pos_embed="factorized"),
+        {},
+        {"embed_dim": 36},
+    ),
+    "timm_naflex_no_positions": (naflex("base_patch16_map", "map", "linear", 40, [4, 4], pos_embed="none"), {}, CUSTOM),
     "timm_naflex_patches": (naflex("base_patch16_gap", None, "linear", 36, [4, 4], patch_size=12), {}, CUSTOM),
     "timm_vit_own_pool": (timm("test_vit", None, None), {}, CUSTOM),
     "timm_vit_rms_epsilon": (

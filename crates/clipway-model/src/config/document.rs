@@ -5,7 +5,7 @@ use clipway_formats::{FormatError, Json, JsonValue};
 use super::text_model::{TextModel, known};
 use super::vision::TIMM_CHANGES_KEY;
 use super::write::{array, pretty, string};
-use super::{FOLDED_KEY, ModelConfig, PreprocessConfig, TextPool, WITHOUT_EFFECT};
+use super::{END_KEY, FOLDED_KEY, ModelConfig, PreprocessConfig, TextPool, WITHOUT_EFFECT};
 use crate::contract::Clean;
 
 impl ModelConfig {
@@ -103,15 +103,15 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// Sets the number of rows of the token embedding, with the id that the end token then has and the names of the trimmed
-    /// tokenizer and text model, which are no longer those that the config names.
+    /// Sets the number of rows of the token embedding, with the ids that special tokens then have, by their keys, and the names
+    /// of the trimmed tokenizer and text model, which are no longer those that the config names.
     ///
     /// # Errors
     /// A config that is then contradictory; it is then unchanged.
     pub(crate) fn set_vocabulary(
         &mut self,
         rows: usize,
-        end: i64,
+        ids: &[(&str, i64)],
         [tokenizer, text_model]: [&str; 2],
     ) -> Result<(), FormatError> {
         let mut changed = self.clone();
@@ -120,16 +120,13 @@ impl ModelConfig {
             None => changed.set_tokenizer(tokenizer, self.text.tokenizer.cleaning.unwrap_or(Clean::Lower))?,
         }
         changed.change(&["text_cfg", "vocab_size"], JsonValue::Unsigned(rows as u64))?;
-        match &self.text.hugging_face {
-            Some(tower) => {
-                changed.change(&["text_cfg", "hf_model_name"], string(text_model))?;
-                let model = self.text_model.clone().or_else(|| known(&tower.model_name).ok());
-                changed.text_model = model.map(|model| TextModel { vocab_size: rows, ..model });
-            }
-            None if self.text.pool == TextPool::Eos => {
-                changed.change(&["text_cfg", "eos_id"], JsonValue::Unsigned(end as u64))?;
-            }
-            None => {}
+        if let Some(tower) = &self.text.hugging_face {
+            changed.change(&["text_cfg", "hf_model_name"], string(text_model))?;
+            let model = self.text_model.clone().or_else(|| known(&tower.model_name).ok());
+            changed.text_model = model.map(|model| TextModel { vocab_size: rows, ..model });
+        }
+        for (key, id) in ids {
+            changed.change(&["text_cfg", key], JsonValue::Unsigned(*id as u64))?;
         }
         *self = changed;
         Ok(())
@@ -199,7 +196,7 @@ impl ModelConfig {
         set(&mut document, &["quick_gelu"], JsonValue::Bool(self.quick_gelu));
         if self.text.hugging_face.is_none() && self.text.pool == TextPool::Eos {
             // open_clip after 3.3.0 has no default for it.
-            set(&mut document, &["text_cfg", "eos_id"], JsonValue::Unsigned(self.text.eos_id as u64));
+            set(&mut document, &["text_cfg", END_KEY], JsonValue::Unsigned(self.text.eos_id as u64));
         }
         let is_modern = self.text.modern.is_some();
         // Whoever loads a ModernText tower knows all of its keys.

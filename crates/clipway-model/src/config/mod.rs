@@ -26,13 +26,14 @@ pub use image_processor::{
 pub use modern_text::{ModernMlp, ModernTextConfig};
 pub use patch_grids::PatchGrids;
 pub use preprocess::{Interpolation, PreprocessConfig, PreprocessOptions, ResizeMode};
+pub(crate) use text::{BEGIN_KEY, END_KEY, PADDING_KEY};
 pub use text::{
     HuggingFaceConfig, MultimodalConfig, RepMixerConfig, TextConfig, TextPool, TextPooler, TextProjection,
 };
 pub use tokenizer::{Encoding, HuggingFaceOptions, TiktokenConfig, TokenizerConfig, TokenizerSource};
 pub(crate) use vision::is_naflex;
 pub use vision::{
-    AttentionalPool, PositionalEmbedding, TimmChanges, TimmConfig, TimmProjection, VisionConfig,
+    AttentionalPool, GridTable, PositionalEmbedding, TimmChanges, TimmConfig, TimmProjection, VisionConfig,
     VisionLayers, VisionPool,
 };
 

@@ -115,7 +115,7 @@ pub(super) fn check(fields: &Fields<'_>, pool: TextPool) -> Result<(), FormatErr
         }
     }
     if pool == TextPool::Eos {
-        fields.required("eos_id")?;
+        fields.required(super::text::END_KEY)?;
     }
     Ok(())
 }

@@ -83,6 +83,8 @@ pub struct TextConfig {
     pub embed_cls: bool,
     /// Padding id.
     pub pad_id: i64,
+    /// Id that begins a text, if the config states it. No tower looks for it.
+    pub begin_id: Option<i64>,
     /// End token id, for `TextPool::Eos`.
     pub eos_id: i64,
     /// Whether tokens see later tokens.
@@ -147,9 +149,9 @@ const KEYS: [&str; 32] = [
     "mlp_ratio",
     "ls_init_value",
     "embed_cls",
-    "pad_id",
+    PADDING_KEY,
     BEGIN_KEY,
-    "eos_id",
+    END_KEY,
     "no_causal_mask",
     "final_ln_after_pool",
     "pool_type",
@@ -168,8 +170,14 @@ const KEYS: [&str; 32] = [
     CHANGES_KEY,
 ];
 
+/// The id of padding.
+pub(crate) const PADDING_KEY: &str = "pad_id";
+
 /// The id that begins a text, which no tower reads. open_clip 3.3.0 has no such key.
-pub(super) const BEGIN_KEY: &str = "bos_id";
+pub(crate) const BEGIN_KEY: &str = "bos_id";
+
+/// The id that ends a text.
+pub(crate) const END_KEY: &str = "eos_id";
 
 /// The kind of text tower. open_clip 3.3.0 has no such key.
 pub(super) const ARCHITECTURE_KEY: &str = "text_arch";
@@ -228,7 +236,7 @@ impl TextConfig {
         modern: Option<ModernTextConfig>,
     ) -> Result<TextConfig, FormatError> {
         fields.boolean(VARIABLE_KEY, false)?;
-        fields.value(BEGIN_KEY)?.map(|id| id.integer(0, limits::VOCABULARY)).transpose()?;
+        let begin_id = fields.value(BEGIN_KEY)?.map(|id| id.integer(0, limits::VOCABULARY)).transpose()?;
         let hugging_face = read_hugging_face(fields)?;
         let quick_gelu = quick_gelu && hugging_face.is_none();
         let pools = [
@@ -255,8 +263,9 @@ impl TextConfig {
             mlp_ratio: fields.number("mlp_ratio", 4.0, 0.0..=limits::MLP_RATIO)?,
             layer_scale: fields.optional_number("ls_init_value")?,
             embed_cls: fields.boolean("embed_cls", false)?,
-            pad_id: fields.integer("pad_id", 0, 0..=limits::VOCABULARY)? as i64,
-            eos_id: fields.integer("eos_id", 2, 0..=limits::VOCABULARY)? as i64,
+            pad_id: fields.integer(PADDING_KEY, 0, 0..=limits::VOCABULARY)? as i64,
+            begin_id: begin_id.map(|id| id as i64).filter(|_| modern.is_some()),
+            eos_id: fields.integer(END_KEY, 2, 0..=limits::VOCABULARY)? as i64,
             no_causal_mask: fields.boolean("no_causal_mask", false)?,
             final_ln_after_pool: fields.boolean("final_ln_after_pool", false)?,
             pool,

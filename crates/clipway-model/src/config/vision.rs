@@ -109,6 +109,10 @@ pub struct TimmChanges {
     pub norm_epsilon: Option<f64>,
     /// `pos_embed_grid_size`: rows and columns of a NaFlex tower's position table.
     pub grid: Option<[usize; 2]>,
+    /// `pos_embed`: the positions of a NaFlex tower.
+    pub positions: Option<GridTable>,
+    /// `pos_embed_ar_preserving`: whether both axes of a NaFlex tower's positions are stretched alike.
+    pub square: Option<bool>,
     /// `class_token`: whether a NaFlex tower has one.
     pub class_token: Option<bool>,
     /// `reg_tokens`: register tokens of a NaFlex tower.
@@ -119,6 +123,17 @@ pub struct TimmChanges {
     pub gated: Option<bool>,
     /// `stem_padding`: zero padding around the images before MobileCLIP-B's first convolution.
     pub stem_padding: Option<usize>,
+}
+
+/// The learned positions of a tower for images of any proportions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GridTable {
+    /// `learned`: a table of rows and columns.
+    Grid,
+    /// `factorized`: a table of rows and one of columns.
+    Factorized,
+    /// `none`: there are none.
+    None,
 }
 
 /// The image tower.
@@ -323,6 +338,8 @@ fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {
         "act_layer",
         "norm_eps",
         "pos_embed_grid_size",
+        "pos_embed",
+        "pos_embed_ar_preserving",
         "class_token",
         "reg_tokens",
         "attn_pool_mlp_ratio",
@@ -332,6 +349,9 @@ fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {
     let fields = Fields::new(at, &keys)?;
     let integer = |key: &str, most: usize| fields.value(key)?.map(|value| value.integer(1, most)).transpose();
     let activations = [("gelu", false), ("gelu_tanh", true)];
+    let tables =
+        [("learned", GridTable::Grid), ("factorized", GridTable::Factorized), ("none", GridTable::None)];
+    let flag = |key: &str| fields.value(key)?.map(|value| value.boolean()).transpose();
     let ratio = |value: JsonCursor<'_>| number_in(&value, 0.0..=limits::MLP_RATIO);
     Ok(TimmChanges {
         image_size: fields.sides("img_size", 1..=limits::IMAGE_SIDE)?,
@@ -343,10 +363,12 @@ fn read_changes(at: JsonCursor<'_>) -> Result<TimmChanges, FormatError> {
         tanh: fields.value("act_layer")?.map(|value| word(&value, &activations)).transpose()?,
         norm_epsilon: fields.value("norm_eps")?.map(|value| number_in(&value, 0.0..=1.0)).transpose()?,
         grid: fields.sides("pos_embed_grid_size", 1..=limits::IMAGE_SIDE)?,
-        class_token: fields.value("class_token")?.map(|value| value.boolean()).transpose()?,
+        positions: fields.value("pos_embed")?.map(|value| word(&value, &tables)).transpose()?,
+        square: flag("pos_embed_ar_preserving")?,
+        class_token: flag("class_token")?,
         registers: fields.value("reg_tokens")?.map(|value| value.integer(0, limits::TOKENS)).transpose()?,
         pool_mlp_ratio: fields.value("attn_pool_mlp_ratio")?.map(ratio).transpose()?,
-        gated: fields.value("swiglu_mlp")?.map(|value| value.boolean()).transpose()?,
+        gated: flag("swiglu_mlp")?,
         stem_padding: fields.value("stem_padding")?.map(|value| value.integer(0, 3)).transpose()?,
     })
 }

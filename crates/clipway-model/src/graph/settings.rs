@@ -145,15 +145,17 @@ pub struct MeanWindow {
     pub padding: usize,
 }
 
-/// The filter of a resampling, with antialiasing, as in PyTorch.
+/// The filter of a resampling, as in PyTorch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GridFilter {
-    /// Keys' cubic kernel with `a = -0.5`.
+    /// Keys' cubic kernel with `a = -0.5`, with antialiasing.
     #[default]
     Bicubic,
-    /// A triangle.
+    /// A triangle, with antialiasing.
     Bilinear,
+    /// A line between two neighbors, without antialiasing.
+    Linear,
 }
 
 impl GridFilter {
@@ -175,9 +177,19 @@ pub struct GridChange {
     /// The filter.
     #[serde(skip_serializing_if = "GridFilter::is_default")]
     pub filter: GridFilter,
+    /// Whether the grid becomes a square as long as the longer new side, of which the first rows and columns are taken: both
+    /// axes are then stretched alike.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub square: bool,
 }
 
 impl GridChange {
+    /// Rows and columns that the grid is resampled to, of which the first [`GridChange::to`] are taken.
+    pub(crate) fn resampled(&self) -> [usize; 2] {
+        let [rows, columns] = self.to;
+        if self.square { [rows.max(columns); 2] } else { self.to }
+    }
+
     /// Number of rows before and after; `None` on overflow or if there are none.
     pub fn rows(&self) -> Option<[usize; 2]> {
         let rows = |[height, width]: [usize; 2]| {
@@ -189,12 +201,14 @@ impl GridChange {
 
 impl fmt::Display for GridChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let GridChange { prefix, from, to, filter } = self;
+        let GridChange { prefix, from, to, filter, square } = self;
         write!(f, "{}x{} to {}x{}, {prefix} before", from[0], from[1], to[0], to[1])?;
-        match filter {
-            GridFilter::Bicubic => Ok(()),
-            GridFilter::Bilinear => f.write_str(", bilinear"),
-        }
+        f.write_str(match filter {
+            GridFilter::Bicubic => "",
+            GridFilter::Bilinear => ", bilinear",
+            GridFilter::Linear => ", linear",
+        })?;
+        f.write_str(if *square { ", part of a square" } else { "" })
     }
 }
 

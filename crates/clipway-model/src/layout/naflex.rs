@@ -66,7 +66,7 @@ fn fold(planned: &PlannedTensor, [rows, columns]: [usize; 2]) -> Result<PlannedT
         let dtype = planned.target.dtype;
         if from != to {
             planned.then(Step::Reshape { shape: vec![height * across, width] })?;
-            planned.then(Step::ResampleGrid(GridChange { prefix: 0, from, to, filter }))?;
+            planned.then(Step::ResampleGrid(GridChange { prefix: 0, from, to, filter, square: false }))?;
         }
         planned.then(Step::Reshape { shape: vec![1, rows * columns, width] })?;
         if planned.target.dtype != dtype {

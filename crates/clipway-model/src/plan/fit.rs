@@ -62,6 +62,7 @@ pub(super) fn fit(
                 from,
                 to,
                 filter: GridFilter::Bicubic,
+                square: false,
             }))?;
         }
     } else if TEXT_POSITIONS.contains(&name)

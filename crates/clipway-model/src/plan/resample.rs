@@ -1,8 +1,8 @@
 //! Resizes position embeddings, as open_clip does when it loads a checkpoint.
 //!
 //! Image grids: a separable filter with antialiasing, whose support grows with the shrinking factor, as in Pillow: bicubic
-//! with `a = -0.5` (R. Keys, "Cubic Convolution Interpolation", 1981), or bilinear as SigLIP 2 has it. Text rows: linear
-//! without antialiasing. All place pixel centers at halves.
+//! with `a = -0.5` (R. Keys, "Cubic Convolution Interpolation", 1981), or bilinear as SigLIP 2 has it. Text rows, and image
+//! tables of one axis: linear without antialiasing. All place pixel centers at halves.
 
 use crate::graph::{GridChange, GridFilter};
 
@@ -12,17 +12,19 @@ struct Window {
     weights: Vec<f32>,
 }
 
-/// Resamples positions `[prefix + rows · columns, width]` to another grid, with antialiasing.
+/// Resamples positions `[prefix + rows · columns, width]` to another grid.
 ///
 /// # Panics
 /// If `values` has another size.
 pub fn resample_grid(values: &[f32], change: GridChange, width: usize) -> Vec<f32> {
-    let GridChange { prefix, from, to, filter } = change;
+    let GridChange { prefix, from, to, filter, .. } = change;
+    let whole = change.resampled();
     assert_eq!(values.len(), (prefix + from[0] * from[1]) * width, "the shape was checked");
     let (kept, grid) = values.split_at(prefix * width);
     // Columns first, then rows; each as a map [before, length, after].
-    let columns = resample_axis(grid, [from[0], from[1], width], &windows(filter, from[1], to[1]));
-    let rows = resample_axis(&columns, [1, from[0], to[1] * width], &windows(filter, from[0], to[0]));
+    let [down, across] = [0, 1].map(|axis| windows(filter, from[axis], whole[axis]));
+    let columns = resample_axis(grid, [from[0], from[1], width], &across[..to[1]]);
+    let rows = resample_axis(&columns, [1, from[0], to[1] * width], &down[..to[0]]);
     [kept, &rows].concat()
 }
 
@@ -106,6 +108,7 @@ fn windows(filter: GridFilter, from: usize, to: usize) -> Vec<Window> {
     let (kernel, reach): (fn(f64) -> f64, f64) = match filter {
         GridFilter::Bicubic => (cubic, 2.0),
         GridFilter::Bilinear => (triangle, 1.0),
+        GridFilter::Linear => return linear_windows(from, to),
     };
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);
@@ -180,6 +183,8 @@ mod tests {
 
     const BILINEAR_WIDE: [f32; 10] = [1.125, 1.675, 2.5, 3.55, 4.25, 1.75, 1.8, 1.875, 4.050_000_7, 5.5];
 
+    const THIRDS: [f32; 2] = [1.666_666_7, 15.0];
+
     const ROWS: [f32; 6] = [0.0, 5.0, 11.666668, 18.333336, 35.0, 50.0];
 
     #[test]
@@ -188,7 +193,8 @@ mod tests {
         // mode="bicubic", antialias=True, to 2x2 and to 4x4; the values are torch 2.15's.
         let grid = [9.0, 0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 1.0, 0.0, 4.0];
         let check = |filter: GridFilter, to: [usize; 2], expected: &[f32]| {
-            let found = resample_grid(&grid, GridChange { prefix: 1, from: [3, 3], to, filter }, 1);
+            let found =
+                resample_grid(&grid, GridChange { prefix: 1, from: [3, 3], to, filter, square: false }, 1);
             assert_eq!(found[0], 9.0);
             for (found, expected) in found[1..].iter().zip(expected) {
                 assert!((found - expected).abs() <= 1e-6, "{to:?}: {found} against {expected}");
@@ -208,6 +214,36 @@ mod tests {
             let bound = 1e-6 * expected.abs().max(1.0);
             assert!((found - expected).abs() <= bound, "{found} against {expected}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_square_and_tables_of_one_axis_are_as_timm_has_them() {
+        let check = |values: &[f32], from: [usize; 2], to: [usize; 2], square: bool, expected: &[f32]| {
+            let change = GridChange { prefix: 0, from, to, filter: GridFilter::Linear, square };
+            let found = resample_grid(values, change, 1);
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() <= 1e-6, "{from:?} to {to:?}: {found} against {expected}");
+            }
+        };
+        // torch.nn.functional.interpolate of [0, 10, 20, 50] to 2 and to 3, mode="linear"; the values are torch 2.15's.
+        let table = [0.0, 10.0, 20.0, 50.0];
+        check(&table, [4, 1], [2, 2], false, &[5.0, 5.0, 35.0, 35.0]);
+        check(&table, [1, 4], [2, 2], false, &[5.0, 35.0, 5.0, 35.0]);
+        check(
+            &table,
+            [4, 1],
+            [2, 3],
+            true,
+            &[THIRDS[0], THIRDS[0], THIRDS[0], THIRDS[1], THIRDS[1], THIRDS[1]],
+        );
+        check(&table, [1, 4], [3, 1], true, &[THIRDS[0]; 3]);
+        // The first rows and columns of the whole square, with any filter.
+        let grid = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 1.0, 0.0, 4.0];
+        let change =
+            GridChange { prefix: 0, from: [3, 3], to: [2, 4], filter: GridFilter::Bicubic, square: true };
+        let whole = resample_grid(&grid, GridChange { to: [4, 4], square: false, ..change }, 1);
+        assert_eq!(resample_grid(&grid, change, 1), whole[..8]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clipway_formats::FormatError;
 
 use crate::architecture::{Model, build};
 use crate::config::text_model::{CONFIG_NAME, TextModel, known_file};
-use crate::config::{ConfigFile, TextConfig, TextPool};
+use crate::config::{BEGIN_KEY, ConfigFile, END_KEY, ModelConfig, PADDING_KEY, TextConfig, TextPool};
 use crate::contract::TrimmedVocabulary;
 use crate::graph::Operation;
 use crate::layout::OWN_TOKENIZER;
@@ -76,23 +76,18 @@ pub(super) fn trim(
                 .to_owned(),
         );
     }
-    if config.model.text.modern.is_some() {
-        return refuse(
-            "a ModernText tower cannot be trimmed yet: its tokens of padding, beginning and end have ids above the vocabulary"
-                .to_owned(),
-        );
+    if let Some(tiktoken) = config.model.text.tokenizer.tiktoken {
+        return refuse(format!(
+            "its tokenizer is tiktoken's `{}`, which is known by its name, and a part of it has none",
+            tiktoken.encoding.name()
+        ));
     }
     if let Some(last) = kept.last().filter(|last| **last as usize >= rows) {
         return refuse(format!("token {last} has no row: the token embedding has {rows}"));
     }
-    let text = &config.model.text;
-    let looks_for_end = text.pool == TextPool::Eos && text.hugging_face.is_none();
-    let end = if looks_for_end { vocabulary.id_of(text.eos_id) } else { Some(0) };
-    let Some(end) = end else {
-        return refuse(format!("token {}, at which texts end, is not among the kept ones", text.eos_id));
-    };
+    let ids = special_ids(vocabulary, &config.model)?;
     let file = text_model_file(vocabulary, config, file)?;
-    config.model.set_vocabulary(kept.len(), end, [OWN_TOKENIZER, TEXT_MODEL])?;
+    config.model.set_vocabulary(kept.len(), &ids, [OWN_TOKENIZER, TEXT_MODEL])?;
     let tables = model.text.nodes.iter().filter_map(|node| match node.operation {
         Operation::Embedding { table } => Some(bare(&model.parameters.get(table).name)),
         _ => None,
@@ -108,6 +103,29 @@ pub(super) fn trim(
     }
     let model = build(&config.model).map_err(|cause| VocabularyError::Unsupported(cause.to_string()))?;
     Ok((model, file))
+}
+
+/// The ids that a config states and a tower looks for, as they are then.
+fn special_ids(
+    vocabulary: &Vocabulary,
+    model: &ModelConfig,
+) -> Result<Vec<(&'static str, i64)>, VocabularyError> {
+    let text = &model.text;
+    if text.hugging_face.is_some() {
+        return Ok(Vec::new());
+    }
+    let end = (text.pool == TextPool::Eos).then_some((END_KEY, text.eos_id, "at which texts end"));
+    // CLIP's tokenizer, once it is trimmed, pads with the token at which texts end.
+    let is_own = text.tokenizer.name.is_some();
+    let padding = if is_own { text.pad_id } else { text.eos_id };
+    let padding = text.modern.map(|_| (PADDING_KEY, padding, "which is padding"));
+    let begin = text.begin_id.filter(|_| text.modern.is_some());
+    let begin = begin.map(|id| (BEGIN_KEY, id, "with which texts begin"));
+    let renumbered = |(key, id, role): (&'static str, i64, &str)| match vocabulary.id_of(id) {
+        Some(new) => Ok((key, new)),
+        None => Err(VocabularyError::Unsupported(format!("token {id}, {role}, is not among the kept ones"))),
+    };
+    end.into_iter().chain(padding).chain(begin).map(renumbered).collect()
 }
 
 /// The `config.json` of a text model of transformers with fewer tokens.

@@ -293,6 +293,8 @@ fn settings_of_towers_for_any_aspect_ratio_are_checked() {
         (naflex(r#""reg_tokens": -1"#), Code::BadValue, "reg_tokens"),
         (naflex(r#""class_token": 1"#), Code::BadValue, "class_token"),
         (naflex(r#""swiglu_mlp": 1"#), Code::BadValue, "swiglu_mlp"),
+        (naflex(r#""pos_embed": "rope""#), Code::BadValue, "`factorized`"),
+        (naflex(r#""pos_embed_ar_preserving": 1"#), Code::BadValue, "pos_embed_ar_preserving"),
         (naflex(r#""pos_embed_grid": [4, 4]"#), Code::UnknownKey, "pos_embed_grid_size"),
     ] {
         let error = ModelConfig::parse(config.as_bytes()).unwrap_err();
@@ -302,7 +304,7 @@ fn settings_of_towers_for_any_aspect_ratio_are_checked() {
     for (config, says) in [
         (naflex(r#""img_size": 64"#), "`pos_embed_grid_size`"),
         (
-            naflex("").replace("base_patch16_gap", "base_patch16_parfac_gap"),
+            naflex("").replace("base_patch16_gap", "base_patch16_radio_v3"),
             "known names: naflexvit_base_patch16_gap",
         ),
         (naflex(r#""patch_size": 12"#), "must be a whole number of 12-pixel patches"),
@@ -317,6 +319,12 @@ fn settings_of_towers_for_any_aspect_ratio_are_checked() {
                 .replace("naflexvit_base_patch16_gap", "vit_base_patch16_224")
                 .replace("{}", r#"{"swiglu_mlp": true}"#),
             "timm_model_kwargs.swiglu_mlp",
+        ),
+        (
+            naflex("")
+                .replace("naflexvit_base_patch16_gap", "vit_base_patch16_224")
+                .replace("{}", r#"{"pos_embed": "none"}"#),
+            "only `naflexvit_…` towers support it",
         ),
         (
             naflex("").replace("\"timm_model_name\"", "\"timm_pool\": \"token\", \"timm_model_name\""),

@@ -1,11 +1,13 @@
 //! Configs of ModernText, the text tower of open_clip's main branch, and of its tokenizers.
 
+use std::sync::Arc;
+
 use clipway_formats::Code;
 use clipway_model::config::{Encoding, ModelConfig, TextPool, TiktokenConfig, TokenizerSource};
-use clipway_model::contract::Clean;
+use clipway_model::contract::{Clean, HiddenTexts, TrimmedVocabulary};
 use clipway_model::export::{open_clip_main_obstacles, open_clip_obstacles};
 use clipway_model::plan::Towers;
-use clipway_model::source::{Source, SourceOptions};
+use clipway_model::source::{Source, SourceOptions, Vocabulary};
 
 use super::bench::Bench;
 use super::config::small;
@@ -123,4 +125,53 @@ fn the_main_branch_loads_what_3_3_cannot() {
         )[0]
         .contains("only the text tower")
     );
+}
+
+/// The small model with these keys of its text tower, with the tokens `kept` of its 50.
+fn trimmed(text: &str, kept: &[u32]) -> Result<Source, String> {
+    let config = format!(
+        r#"{{"embed_dim": 8,
+        "vision_cfg": {{"image_size": 8, "layers": 2, "width": 16, "head_width": 8, "patch_size": 4}},
+        "text_cfg": {{"text_arch": "modern", "context_length": 6, "vocab_size": 50, "width": 8, "heads": 2, "layers": 1, {text}}}}}"#
+    );
+    let bench = Bench::of(&config);
+    let choice = TrimmedVocabulary {
+        kept: kept.len(),
+        of: 50,
+        texts: 1,
+        texts_sha256: "0".repeat(64),
+        hidden: HiddenTexts::default(),
+    };
+    let vocabulary = Some(Arc::new(Vocabulary { kept: Arc::from(kept), choice }));
+    let options = SourceOptions { vocabulary, ..bench.options() };
+    Source::resolve(bench.write_source("modern.safetensors"), &options).map_err(|error| error.to_string())
+}
+
+#[test]
+fn ids_of_a_modern_text_follow_its_trimmed_vocabulary() {
+    let own = r#""hf_tokenizer_name": "own", "pad_id": 7, "bos_id": 3, "eos_id": 40"#;
+    let source = trimmed(own, &[3, 7, 9, 40]).unwrap();
+    let text = &source.config().model.text;
+    assert_eq!((text.vocab_size, text.begin_id, text.pad_id, text.eos_id), (4, Some(0), 1, 3));
+    let written = source.config().model.to_json();
+    for member in [r#""bos_id": 0"#, r#""pad_id": 1"#, r#""eos_id": 3"#, r#""vocab_size": 4"#] {
+        assert!(written.contains(member), "{member}: {written}");
+    }
+    // CLIP's tokenizer pads with the end once it is trimmed.
+    let source = trimmed(r#""eos_id": 40"#, &[3, 40]).unwrap();
+    let text = &source.config().model.text;
+    assert_eq!((text.pad_id, text.eos_id, text.tokenizer.name.as_deref()), (1, 1, Some("tokenizer")));
+    for (text, kept, says) in [
+        (own, &[3, 7][..], "token 40, at which texts end, is not among the kept ones"),
+        (own, &[3, 40], "token 7, which is padding, is not among the kept ones"),
+        (own, &[7, 40], "token 3, with which texts begin, is not among the kept ones"),
+        (
+            r#""eos_id": 4, "tokenizer_type": "tiktoken""#,
+            &[4],
+            "tiktoken's `cl100k_base`, which is known by its name",
+        ),
+    ] {
+        let error = trimmed(text, kept).unwrap_err();
+        assert!(error.contains(says), "{says}: {error}");
+    }
 }

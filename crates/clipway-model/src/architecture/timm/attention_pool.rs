@@ -82,7 +82,7 @@ impl AttentionPool {
         let x = graph.flatten(x)?;
         let mut x = graph.prepend_mean(x)?;
         if let Some((table, from)) = self.positions {
-            let change = GridChange { prefix: 1, from, to: grid, filter: GridFilter::Bicubic };
+            let change = GridChange { prefix: 1, from, to: grid, filter: GridFilter::Bicubic, square: false };
             x = graph.add_resampled_positions(x, table, change)?;
         }
         let part = |index: usize| self.query_key_value.part(index, self.channels);

@@ -1,6 +1,8 @@
 //! SigLIP's vision transformers among timm's names, for conversions between projects.
 
-use super::layers::NormKind;
+use super::layers::{MlpKind, NormKind};
+use super::naflex_variants::BILINEAR;
+use super::tokens::Positions;
 use super::vit::variants;
 use super::vit_variants::Variant;
 use crate::config::TimmConfig;
@@ -51,7 +53,12 @@ fn is_siglip(name: &str) -> bool {
 
 fn of(variant: &Variant) -> Option<SiglipVariant> {
     let Variant { name, image, patch, size: [width, depth, heads, hidden], pool_hidden, style } = *variant;
-    let is_plain = pool_hidden.is_none_or(|own| own == hidden) && !style.class_token && style.registers == 0;
+    let is_plain = pool_hidden.is_none_or(|own| own == hidden)
+        && !style.class_token
+        && style.registers == 0
+        && style.mlp == MlpKind::Plain
+        && style.positions != Positions::None
+        && style.stem.grid_positions().is_none_or(|positions| positions == BILINEAR);
     let NormKind::Layer(epsilon) = style.norm else { return None };
     let tanh = style.activation == Activation::GeluTanh;
     (is_siglip(name) && is_plain).then_some(SiglipVariant {
@@ -71,7 +78,7 @@ fn of(variant: &Variant) -> Option<SiglipVariant> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TimmChanges;
+    use crate::config::{GridTable, TimmChanges};
 
     #[test]
     fn towers_with_parts_that_siglip_lacks_are_not_siglip() {
@@ -83,6 +90,11 @@ mod tests {
         assert_eq!(changed(TimmChanges { pool_mlp_ratio: Some(3.0), ..TimmChanges::default() }), None);
         assert_eq!(changed(TimmChanges { class_token: Some(true), ..TimmChanges::default() }), None);
         assert_eq!(changed(TimmChanges { registers: Some(1), ..TimmChanges::default() }), None);
+        assert_eq!(changed(TimmChanges { gated: Some(true), ..TimmChanges::default() }), None);
+        assert_eq!(changed(TimmChanges { square: Some(true), ..TimmChanges::default() }), None);
+        for positions in [GridTable::Factorized, GridTable::None] {
+            assert_eq!(changed(TimmChanges { positions: Some(positions), ..TimmChanges::default() }), None);
+        }
         // Without changes, every name of the kind is one.
         assert_eq!(siglip_variants().count(), variants().filter(|variant| is_siglip(variant.name)).count());
     }

@@ -44,8 +44,8 @@ pub(super) struct TokenOptions {
 pub(super) enum StemKind {
     /// One linear map of each patch, as a convolution.
     Patches,
-    /// The same as a linear layer, with the position table as a grid, which this filter resamples (NaFlex).
-    Linear(GridFilter),
+    /// The same as a linear layer, with positions for images of any proportions (NaFlex).
+    Linear(GridPositions),
     /// Three non-overlapping convolutions with kernels 4, 2 and 2 (MobileCLIP, <https://arxiv.org/abs/2311.17049>).
     MobileClip {
         /// Zero padding around the images. timm has none; Apple's code has 1.
@@ -55,18 +55,29 @@ pub(super) enum StemKind {
     Vitamin([usize; 2]),
 }
 
+/// How the positions of a tower for images of any proportions are stored and resampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GridPositions {
+    /// The filter of a table of rows and columns.
+    pub(super) filter: GridFilter,
+    /// Whether both axes are stretched alike, to the longer one's length.
+    pub(super) square: bool,
+    /// Whether there is a table of rows and one of columns, of which each position is the sum, resampled linearly.
+    pub(super) factorized: bool,
+}
+
 impl StemKind {
-    /// The filter of a position table that is stored as a grid (NaFlex).
-    pub(super) fn grid_filter(self) -> Option<GridFilter> {
+    /// The positions of a tower for images of any proportions (NaFlex).
+    pub(super) fn grid_positions(self) -> Option<GridPositions> {
         match self {
-            StemKind::Linear(filter) => Some(filter),
+            StemKind::Linear(positions) => Some(positions),
             StemKind::Patches | StemKind::MobileClip { .. } | StemKind::Vitamin(_) => None,
         }
     }
 
     /// Whether it is that of a tower for images of any proportions.
     pub(super) fn is_naflex(self) -> bool {
-        self.grid_filter().is_some()
+        self.grid_positions().is_some()
     }
 }
 
@@ -98,7 +109,8 @@ pub(super) struct Tokens {
     patch_norm: Option<Norm>,
     class_token: Option<ParameterId>,
     registers: Option<ParameterId>,
-    positions: Option<(ParameterId, GridChange)>,
+    /// Tables, which are all added.
+    positions: Vec<(ParameterId, GridChange)>,
     positions_of_patches: bool,
     pre_norm: Option<Norm>,
 }
@@ -118,19 +130,11 @@ struct StemLayer {
 impl Tokens {
     pub(super) fn declare(scope: &mut Scope<'_>, options: &TokenOptions) -> Tokens {
         let width = options.width;
-        let stored = options.grid_of(options.image.stored);
         let class_token = options.class_token.then(|| scope.parameter("cls_token", &[1, 1, width]));
         let registers =
             (options.registers > 0).then(|| scope.parameter("reg_token", &[1, options.registers, width]));
-        let prefix = if options.positions == Positions::All { options.prefix() } else { 0 };
-        let filter = options.stem.grid_filter().unwrap_or_default();
-        let is_grid = options.stem.is_naflex();
-        let positions = (options.positions != Positions::None).then(|| {
-            let rows = if is_grid { stored.to_vec() } else { vec![prefix + stored[0] * stored[1]] };
-            let table = scope.parameter("pos_embed", &[&[1], &rows[..], &[width]].concat());
-            (table, GridChange { prefix, from: stored, to: options.grid(), filter })
-        });
-        let mut embed = if is_grid { scope.same() } else { scope.child("patch_embed") };
+        let positions = declare_positions(scope, options);
+        let mut embed = if options.stem.is_naflex() { scope.same() } else { scope.child("patch_embed") };
         let stem = declare_stem(&mut embed, options);
         let patch_norm = options.patch_norm.map(|kind| Norm::new(embed.child("norm"), width, kind));
         let pre_norm = options.pre_norm.map(|kind| Norm::new(scope.child("norm_pre"), width, kind));
@@ -162,19 +166,24 @@ impl Tokens {
         if let Some(norm) = &self.patch_norm {
             x = norm.forward(graph, x)?;
         }
-        if let (Some((table, change)), true) = (self.positions, self.positions_of_patches) {
-            x = graph.add_resampled_positions(x, table, change)?;
+        if self.positions_of_patches {
+            x = self.add_positions(graph, x)?;
         }
         for token in [self.registers, self.class_token].into_iter().flatten() {
             x = graph.prepend_token(x, token)?;
         }
-        if let (Some((table, change)), false) = (self.positions, self.positions_of_patches) {
-            x = graph.add_resampled_positions(x, table, change)?;
+        if !self.positions_of_patches {
+            x = self.add_positions(graph, x)?;
         }
         match &self.pre_norm {
             Some(norm) => norm.forward(graph, x),
             None => Ok(x),
         }
+    }
+
+    fn add_positions(&self, graph: &mut GraphBuilder<'_>, x: ValueId) -> Result<ValueId, GraphError> {
+        let mut tables = self.positions.iter();
+        tables.try_fold(x, |x, &(table, change)| graph.add_resampled_positions(x, table, change))
     }
 }
 
@@ -208,6 +217,33 @@ impl Stem {
         };
         graph.scope(path);
         graph.flatten(map)
+    }
+}
+
+fn declare_positions(scope: &mut Scope<'_>, options: &TokenOptions) -> Vec<(ParameterId, GridChange)> {
+    let TokenOptions { width, positions, .. } = *options;
+    let (from, to) = (options.grid_of(options.image.stored), options.grid());
+    let prefix = if positions == Positions::All { options.prefix() } else { 0 };
+    let mut table = |name: &str, rows: &[usize], change: GridChange| {
+        (scope.parameter(name, &[&[1], rows, &[width]].concat()), change)
+    };
+    let [rows, columns] = from;
+    match options.stem.grid_positions() {
+        _ if positions == Positions::None => Vec::new(),
+        None => {
+            let change = GridChange { prefix, from, to, filter: GridFilter::default(), square: false };
+            vec![table("pos_embed", &[prefix + rows * columns], change)]
+        }
+        Some(GridPositions { filter, square, factorized: false }) => {
+            vec![table("pos_embed", &from, GridChange { prefix, from, to, filter, square })]
+        }
+        Some(GridPositions { square, factorized: true, .. }) => {
+            let change = |from| GridChange { prefix, from, to, filter: GridFilter::Linear, square };
+            vec![
+                table("pos_embed_y", &[rows], change([rows, 1])),
+                table("pos_embed_x", &[columns], change([1, columns])),
+            ]
+        }
     }
 }
 

@@ -3,14 +3,14 @@
 //! Figures come from timm 1.0 (Apache-2.0), `timm/models/vision_transformer.py` and, for MobileCLIP,
 //! `vision_transformer_hybrid.py`; for ViTamin, `vitamin.py`.
 
-use crate::config::TimmChanges;
+use crate::config::{GridTable, TimmChanges};
 use crate::graph::Activation;
 
 use super::super::error::ArchitectureError;
 use super::block::Order;
 use super::layers::{MlpKind, NormKind};
 use super::token_pool::PoolKind;
-use super::tokens::{Positions, StemKind};
+use super::tokens::{GridPositions, Positions, StemKind};
 use super::vitamin;
 
 /// A named trunk: height and width of its images and the side of its patches in pixels, size and style.
@@ -351,6 +351,8 @@ impl Variant {
         let has_stem = !is_naflex && style.stem != StemKind::Patches;
         let of_naflex = [
             ("pos_embed_grid_size", changes.grid.is_some()),
+            ("pos_embed", changes.positions.is_some()),
+            ("pos_embed_ar_preserving", changes.square.is_some()),
             ("class_token", changes.class_token.is_some()),
             ("reg_tokens", changes.registers.is_some()),
             ("attn_pool_mlp_ratio", changes.pool_mlp_ratio.is_some()),
@@ -374,6 +376,15 @@ impl Variant {
             (StemKind::MobileClip { .. }, Some(padding)) => StemKind::MobileClip { padding },
             (_, Some(_)) => return refuse("stem_padding", "only `vit_base_mci_224` has stem padding"),
         };
+        let stem = match stem {
+            StemKind::Linear(own) => StemKind::Linear(GridPositions {
+                square: changes.square.unwrap_or(own.square),
+                factorized: changes.positions.map_or(own.factorized, |table| table == GridTable::Factorized),
+                ..own
+            }),
+            other => other,
+        };
+        let has_none = changes.positions == Some(GridTable::None);
         let width_of = |ratio: f64, width: usize| (width as f64 * ratio) as usize;
         // timm counts gate and value of a packed MLP together.
         let parts = if style.mlp == MlpKind::Packed { 2 } else { 1 };
@@ -408,6 +419,7 @@ impl Variant {
                 activation,
                 norm: changes.norm_epsilon.map_or(style.norm, |epsilon| style.norm.with_epsilon(epsilon)),
                 stem,
+                positions: if has_none { Positions::None } else { style.positions },
                 class_token: changes.class_token.unwrap_or(style.class_token),
                 registers: changes.registers.unwrap_or(style.registers),
                 mlp: if changes.gated == Some(true) { MlpKind::Packed } else { style.mlp },

@@ -17,7 +17,7 @@ mod sentence_piece;
 pub use renumber::Renumbering;
 
 use clipway_model::artifact::FileHash;
-use clipway_model::config::TextConfig;
+use clipway_model::config::{TextConfig, TextPool};
 use clipway_model::contract::{HiddenTexts, TrimmedVocabulary};
 use clipway_model::source::Vocabulary;
 use rayon::prelude::*;
@@ -166,15 +166,21 @@ impl FolderTokenizer {
     }
 
     /// The rules for a `tokenizer.json`. CLIP's own encoding gets those of transformers' class for it, which pads with the end
-    /// token: under a causal mask, what follows the first one changes nothing.
+    /// token: under a causal mask, and pooled at the first end, what follows changes nothing.
     fn whole_rules(&self, text: &TextConfig) -> Result<TokenizerRules, TokenizerError> {
         let rules = self.tokenizer.rules().clone();
         if !matches!(rules.kind, TokenizerKind::ClipBpe {}) {
             return Ok(rules);
         }
-        if text.no_causal_mask {
+        let key = match text.modern {
+            Some(modern) if !modern.causal => Some("attention_mode"),
+            Some(_) if text.pool != TextPool::Eos => Some("pool_type"),
+            None if text.no_causal_mask => Some("no_causal_mask"),
+            _ => None,
+        };
+        if let Some(key) = key {
             let cause = "texts see their padding, and the trimmed tokenizer pads with another token";
-            return Err(TokenizerError::rule("no_causal_mask", cause));
+            return Err(TokenizerError::rule(key, cause));
         }
         let json = JsonRules {
             pad_id: super::clip::END_TOKEN,
