@@ -30,8 +30,8 @@ fn a_folder_in_int4_is_verified_and_widened() {
         assert!(mean > 1e-5 && mean < 0.02, "{tower}: {mean}");
     }
     let bytes = |name: &str| std::fs::metadata(scene.path(name)).expect("a file").len() as f64;
-    // 4.6 million weights in 4.5 bits, with four bytes for each of 49,408 rows of 64.
-    assert!(bytes("int4/clipway_model.safetensors") < 2.95e6, "{}", bytes("int4/clipway_model.safetensors"));
+    // 4.6 million weights in 4.5 bits, four bytes for each of 58,752 rows, and 0.2 MB of header, biases, norms and projections.
+    assert!(bytes("int4/clipway_model.safetensors") < 3.05e6, "{}", bytes("int4/clipway_model.safetensors"));
     scene.run(&["verify", "int4"]).ended(0);
     scene.run(&[&["verify", "int4", "--against"], &SOURCE[..]].concat()).ended(0);
 

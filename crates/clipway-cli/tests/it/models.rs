@@ -88,7 +88,7 @@ fn names_that_only_the_main_branch_has_are_told_apart() {
     let config = "hint: pass its config, `src/open_clip/model_configs/naflex_ViT-B-16.json` of open_clip's main branch, with \
                   `--model FILE.json`";
     for arguments in [
-        &["inspect", "EMOJI/emoji-clip.pt", "--model", "naflex_ViT-B-16"][..],
+        &["export", "EMOJI/emoji-clip.pt", "--model", "naflex_ViT-B-16", "--out", "out"][..],
         &["models", "naflex_ViT-B-16"],
         &["inspect", "--model", "naflex_ViT-B-16", "--pretrained", "any"],
     ] {
@@ -125,7 +125,7 @@ fn names_of_the_hub_in_a_text_config_say_what_to_put_where() {
         assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
     }
     scene.write("text.json", with("hf_model_name"));
-    let outcome = scene.run(&["inspect", "EMOJI/emoji-clip.pt", "--model", "text.json"]);
+    let outcome = scene.run(&["export", "EMOJI/emoji-clip.pt", "--model", "text.json", "--out", "out"]);
     for words in
         ["unknown text model `owner/some`", "hint: put the `config.json` of `owner/some` beside the weights"]
     {

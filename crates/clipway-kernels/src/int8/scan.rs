@@ -25,8 +25,8 @@ const SUMMED_ROWS: usize = 32;
 /// How far ahead along the rows bytes are fetched into the cache: across pages, which the processor does not do by itself.
 const BYTES_AHEAD: usize = 8 << 10;
 
-/// Fewest scores that are summed side by side.
-const LANES: usize = 16;
+/// Rows whose scores are summed side by side: one query fills vectors too.
+const ROWS_ABREAST: usize = 16;
 
 /// Lines of scores that are summed in f32 before they are added in f64.
 const SUMMED_LINES: usize = 32;
@@ -321,8 +321,8 @@ impl<T> DotKernel<T> for Survey<'_> {
     fn run<D: Dot<Value = T>>(self, _: D) {
         let Survey { thresholds, scores: RowScores { scores, above, sums, squares } } = self;
         let count = thresholds.len();
-        // Rows side by side fill vectors where there are few queries.
-        let lanes = count * LANES.div_ceil(count);
+        // Rows are summed side by side, the same ones for any number of queries, so that these do not change the sums.
+        let lanes = count * ROWS_ABREAST;
         let limits: Vec<f32> = thresholds.iter().copied().cycle().take(lanes).collect();
         let (mut lane_sums, mut lane_squares) = (vec![0.0_f64; lanes], vec![0.0_f64; lanes]);
         let mut partial =
