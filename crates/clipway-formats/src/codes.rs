@@ -59,7 +59,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("onnx-load", "an ONNX graph cannot be loaded"),
     ("onnx-run", "an ONNX graph failed to run"),
     ("other-space", "the features are of another model, of other pixels or of other tokens"),
-    ("over-budget", "int8 costs more than the budget allows, whichever tensors are kept"),
+    ("over-budget", "int8 or int4 costs more than the budget allows, whichever tensors are kept"),
     ("overflow", "finite values would become infinite in the requested precision"),
     ("overlaps-source", "the output and the source are the same, or one contains the other"),
     ("path-escape", "a path leads outside the folder of its file"),
