@@ -160,7 +160,7 @@ impl Kernel for Head<'_> {
             for (start, vectors) in panels::<S>(width) {
                 let b = &self.packed_v[start * self.sequence.keys.len()..];
                 let tile = Tile {
-                    ahead: Ahead::of(b, usize::MAX),
+                    ahead: Ahead::nothing(b),
                     a: self.scores,
                     a_stride: self.sequence.keys.len().next_multiple_of(S::LANES),
                     rows,
@@ -246,7 +246,7 @@ impl Head<'_> {
                 return;
             }
             let b = &self.packed_k[start * width..];
-            let tile = Tile { ahead: Ahead::of(b, usize::MAX), a, a_stride, rows, b, vectors, depth: width };
+            let tile = Tile { ahead: Ahead::nothing(b), a, a_stride, rows, b, vectors, depth: width };
             tile.multiply(simd, &mut self.scores[start..], stride);
         }
     }

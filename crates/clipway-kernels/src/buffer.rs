@@ -7,8 +7,6 @@ use std::ptr::NonNull;
 /// Bytes in a cache line, and in the widest vector.
 pub(crate) const LINE: usize = 64;
 
-const ALIGNMENT: usize = LINE;
-
 /// A number type for which every bit pattern is valid, zero bytes included.
 ///
 /// # Safety
@@ -64,7 +62,7 @@ impl<T: Plain> AlignedBuffer<T> {
 
     fn layout(len: usize) -> Layout {
         let bytes = len.checked_mul(size_of::<T>()).expect("the length fits the address space");
-        Layout::from_size_align(bytes, ALIGNMENT).expect("the length fits the address space")
+        Layout::from_size_align(bytes, LINE).expect("the length fits the address space")
     }
 }
 

@@ -139,21 +139,22 @@ impl<E: PanelElement> PackedMatrix<E> {
     /// Returns a panel.
     #[inline(always)]
     pub(crate) fn panel(&self, index: usize) -> Panel<'_, E> {
-        let (column, columns, data) = self.columns_of(index);
-        let vectors = columns.div_ceil(self.isa.lanes());
-        let (_, _, next) = self.columns_of((index + 1) % self.panels());
-        Panel { data, column, columns, vectors, next }
+        let outputs = self.isa.panel(index, self.outputs);
+        let next = self.isa.panel((index + 1) % self.panels(), self.outputs);
+        Panel {
+            data: self.data(&outputs),
+            column: outputs.start,
+            columns: outputs.len(),
+            vectors: outputs.len().div_ceil(self.isa.lanes()),
+            next: self.data(&next),
+        }
     }
 
-    /// The first output of a panel, the number of its outputs, and its data.
+    /// The data of a panel with these outputs.
     #[inline(always)]
-    fn columns_of(&self, index: usize) -> (usize, usize, &[E]) {
-        let width = self.isa.panel_width();
-        let column = index * width;
-        let columns = width.min(self.outputs - column);
-        let data =
-            &self.data[column * self.inputs..][..self.inputs * columns.next_multiple_of(self.isa.lanes())];
-        (column, columns, data)
+    fn data(&self, outputs: &std::ops::Range<usize>) -> &[E] {
+        let padded = outputs.len().next_multiple_of(self.isa.lanes());
+        &self.data[outputs.start * self.inputs..][..self.inputs * padded]
     }
 }
 
@@ -264,8 +265,8 @@ impl<E: PanelElement> PackedMatrixBuilder<E> {
         self.kernels.parallel(outputs.div_ceil(panel_width), 8 * len, |_| {
             let next = panels.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
             let Some((index, panel)) = next else { return };
-            let column = index * panel_width;
-            let columns = panel_width.min(outputs - column);
+            let of_panel = isa.panel(index, outputs);
+            let (column, columns) = (of_panel.start, of_panel.len());
             let row_width = panel.len() / inputs;
             match layout {
                 WeightLayout::OutIn => {

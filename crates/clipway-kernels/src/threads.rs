@@ -137,8 +137,8 @@ impl Kernels {
         }
         let begin = |part: usize| tasks * part / threads;
         let next: Vec<AtomicUsize> = (0..threads).map(|part| AtomicUsize::new(begin(part))).collect();
-        let worker = |place: usize| {
-            let own = rayon::current_thread_index().unwrap_or(place);
+        let worker = || {
+            let own = rayon::current_thread_index().unwrap_or_default();
             for part in (own..own + threads).map(|part| part % threads) {
                 let end = begin(part + 1);
                 loop {
@@ -150,13 +150,12 @@ impl Kernels {
                 }
             }
         };
-        let worker = &worker;
         self.install(|| {
             rayon::scope(|scope| {
-                for place in 1..threads {
-                    scope.spawn(move |_| worker(place));
+                for _ in 1..threads {
+                    scope.spawn(|_| worker());
                 }
-                worker(0);
+                worker();
             });
         });
     }

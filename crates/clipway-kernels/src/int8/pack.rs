@@ -69,22 +69,24 @@ impl PackedInt8 {
     /// Returns a panel.
     #[inline(always)]
     pub(super) fn panel(&self, index: usize) -> Int8Panel<'_> {
-        let (outputs, data) = self.outputs_of(index);
-        let vectors = outputs.len().div_ceil(self.path.isa().lanes());
-        let (scales, corrections) = (&self.scales[outputs.clone()], &self.corrections[outputs.clone()]);
-        let (_, next) = self.outputs_of((index + 1) % self.panels());
-        Int8Panel { data, column: outputs.start, vectors, scales, corrections, next }
+        let isa = self.path.isa();
+        let outputs = isa.panel(index, self.outputs);
+        let next = isa.panel((index + 1) % self.panels(), self.outputs);
+        Int8Panel {
+            data: self.data(&outputs),
+            column: outputs.start,
+            vectors: outputs.len().div_ceil(isa.lanes()),
+            scales: &self.scales[outputs.clone()],
+            corrections: &self.corrections[outputs],
+            next: self.data(&next),
+        }
     }
 
-    /// The outputs of a panel, and its data.
+    /// The data of a panel with these outputs.
     #[inline(always)]
-    fn outputs_of(&self, index: usize) -> (std::ops::Range<usize>, &[i8]) {
-        let isa = self.path.isa();
-        let first = index * isa.panel_width();
-        let count = isa.panel_width().min(self.outputs - first);
-        let padded = count.next_multiple_of(isa.lanes());
-        let data = &self.data[first * self.padded_inputs()..][..self.padded_inputs() * padded];
-        (first..first + count, data)
+    fn data(&self, outputs: &std::ops::Range<usize>) -> &[i8] {
+        let padded = outputs.len().next_multiple_of(self.path.isa().lanes());
+        &self.data[outputs.start * self.padded_inputs()..][..self.padded_inputs() * padded]
     }
 }
 

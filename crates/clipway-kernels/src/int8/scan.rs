@@ -19,8 +19,8 @@ const ALONG_ROWS: usize = 4;
 /// Rows multiplied at once along the row.
 const ROWS_ALONG: usize = 4;
 
-/// Rows whose scores are computed together from quantized values.
-const SUMMED_ROWS: usize = 32;
+/// Rows multiplied at once with more queries.
+const ROWS_ACROSS: usize = 32;
 
 /// How far ahead along the rows bytes are fetched into the cache: across pages, which the processor does not do by itself.
 const BYTES_AHEAD: usize = 8 << 10;
@@ -143,7 +143,7 @@ impl OnDot for Scan<'_> {
             None => dot.vectorize(Along { rows, scales, queries, scores: &mut scores.scores }),
             Some(packed) => {
                 assert_eq!(packed.path(), kernels.int8_path(), "the queries are packed for these kernels");
-                let values = SUMMED_ROWS * queries.stride * size_of::<D::Value>();
+                let values = ROWS_ACROSS * queries.stride * size_of::<D::Value>();
                 kernels.with_scratch(values.div_ceil(size_of::<f32>()), |scratch| {
                     let values = view::<D::Value>(scratch);
                     let scores = &mut scores.scores;
@@ -245,7 +245,7 @@ struct Across<'a, T> {
     scales: &'a [f32],
     stride: usize,
     packed: &'a PackedInt8,
-    /// Room for [`SUMMED_ROWS`] rows.
+    /// Room for [`ROWS_ACROSS`] rows.
     values: &'a mut [T],
     scores: &'a mut [f32],
 }
@@ -262,11 +262,11 @@ impl<T: Plain + Quantized> DotKernel<T> for Across<'_, T> {
         let Across { rows, scales, stride, packed, values, scores } = self;
         let count = packed.outputs();
         let mut sums = Sums([0; MAX_TILE]);
-        let block = SUMMED_ROWS * stride;
+        let block = ROWS_ACROSS * stride;
         let (groups, all) = (stride / D::GROUP, rows);
-        let blocks = rows.chunks(block).zip(scales.chunks(SUMMED_ROWS));
+        let blocks = rows.chunks(block).zip(scales.chunks(ROWS_ACROSS));
         for (index, ((rows, scales), scores)) in
-            blocks.zip(scores.chunks_mut(SUMMED_ROWS * count)).enumerate()
+            blocks.zip(scores.chunks_mut(ROWS_ACROSS * count)).enumerate()
         {
             let next = all.get((index + 1) * block..).unwrap_or_default();
             let next = &next[..next.len().min(block)];

@@ -56,6 +56,13 @@ impl Isa {
     pub(crate) const fn panel_width(self) -> usize {
         self.panel_vectors() * self.lanes()
     }
+
+    /// Returns the outputs of a panel.
+    #[inline(always)]
+    pub(crate) fn panel(self, index: usize, outputs: usize) -> std::ops::Range<usize> {
+        let first = index * self.panel_width();
+        first..outputs.min(first + self.panel_width())
+    }
 }
 
 impl std::fmt::Display for Isa {

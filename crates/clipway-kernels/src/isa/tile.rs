@@ -54,12 +54,18 @@ impl Ahead {
     /// The lines of `next` from this one on. Past its last line, nothing new.
     #[inline(always)]
     pub(crate) fn of<E>(next: &[E], line: usize) -> Ahead {
-        let start = next.as_ptr().cast::<u8>();
+        let fetched = Ahead::nothing(next);
         if line < size_of_val(next).div_ceil(LINE) {
-            Ahead { first: start.wrapping_add(line * LINE), step: LINE }
+            Ahead { first: fetched.first.wrapping_add(line * LINE), step: LINE }
         } else {
-            Ahead { first: start, step: 0 }
+            fetched
         }
+    }
+
+    /// Nothing new: the first line of values that are in the cache.
+    #[inline(always)]
+    pub(crate) fn nothing<E>(fetched: &[E]) -> Ahead {
+        Ahead { first: fetched.as_ptr().cast(), step: 0 }
     }
 
     /// Asks for the line of a row of B.
