@@ -265,21 +265,24 @@ impl Engine {
             passes.extend(together.iter().map(|batch| self.pass(kernels, batch)));
             passes
         });
+        let mut all = self.no_output();
+        for pass in passes {
+            all.features.extend(pass.features);
+            all.kept.iter_mut().zip(pass.kept).for_each(|(all, values)| all.extend(values));
+        }
         let program = &self.executable.program;
-        let block = |(index, (name, id)): (usize, &(String, usize))| Intermediate {
+        let block = |((name, id), values): (&(String, usize), Vec<f32>)| Intermediate {
             name: name.clone(),
-            values: passes.iter().flat_map(|pass| &pass.kept[index]).copied().collect(),
+            values,
             width: program.nodes[*id].shape.width,
         };
-        let blocks = program.kept.iter().enumerate().map(block).collect();
-        (passes.iter().flat_map(|pass| &pass.features).copied().collect(), blocks)
+        (all.features, program.kept.iter().zip(all.kept).map(block).collect())
     }
 
     fn pass(&self, kernels: &Kernels, batch: &Batch<'_>) -> PassOutput {
         let lock = || self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
         let mut arena = lock().pop().unwrap_or_default();
-        let mut out =
-            PassOutput { features: Vec::new(), kept: vec![Vec::new(); self.executable.program.kept.len()] };
+        let mut out = self.no_output();
         let times = self.times.as_deref();
         self.executable.run(kernels, &mut arena, batch, times, &mut |kept, values| match kept {
             Some(index) => out.kept[index].extend_from_slice(values),
@@ -288,9 +291,13 @@ impl Engine {
         lock().push(arena);
         out
     }
+
+    fn no_output(&self) -> PassOutput {
+        PassOutput { features: Vec::new(), kept: vec![Vec::new(); self.executable.program.kept.len()] }
+    }
 }
 
-/// What one pass computes.
+/// What passes compute.
 struct PassOutput {
     features: Vec<f32>,
     /// The values that are kept, in the program's order.

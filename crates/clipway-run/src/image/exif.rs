@@ -188,12 +188,9 @@ fn seconds(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::date_taken;
 
     const MAY: i64 = 1_715_092_496;
-
-    fn date_taken(file: &[u8]) -> Option<i64> {
-        Exif::new(exif_of(file)?)?.taken()
-    }
 
     /// EXIF data with an orientation, and dates in both directories.
     fn exif(is_little: bool, changed: &str, taken: Option<&str>) -> Vec<u8> {

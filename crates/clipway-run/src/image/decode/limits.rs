@@ -34,7 +34,7 @@ impl DecodeLimits {
         self.check_bytes(format, width, height, PIXEL_BYTES)
     }
 
-    /// As [`DecodeLimits::check`], for a decoder that takes so many bytes for each pixel.
+    /// Like [`DecodeLimits::check`], for a decoder that needs this many bytes per pixel.
     pub(super) fn check_bytes(
         &self,
         format: &'static str,

@@ -60,9 +60,11 @@ const NOT_READ: &[(&[u8], &str)] = &[
 /// Brands of ISO media files whose images are coded by AV1.
 const AVIF: [&[u8]; 2] = [b"avif", b"avis"];
 
-/// Brands of ISO media files whose images are coded by HEVC, or may be.
-const HEIC: [&[u8]; 10] =
-    [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"];
+/// Brands of ISO media files whose images are coded by HEVC.
+const HEVC: [&[u8]; 8] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"];
+
+/// Brands of ISO media files of images that say nothing about how these are coded.
+const ANY: [&[u8]; 2] = [b"mif1", b"msf1"];
 
 /// The format of an ISO media file of images, by its brands: the first one, and those that it is compatible with.
 fn media(bytes: &[u8]) -> Option<Result<Format, ImageError>> {
@@ -73,13 +75,11 @@ fn media(bytes: &[u8]) -> Option<Result<Format, ImageError>> {
     // Between them stands a version.
     let further = brands.get(8..length).unwrap_or_default();
     let has = |known: &[&[u8]]| further.chunks_exact(4).any(|brand| known.contains(&brand));
-    // The two last brands of HEIC say nothing about how images are coded.
-    let (heic, any) = HEIC.split_at(8);
-    if AVIF.contains(&first) || (any.contains(&first) && has(&AVIF) && !has(heic)) {
-        let feature = "this format cannot be read".into();
-        return Some(Err(ImageError::Unsupported { format: "AVIF", feature }));
+    let is_any = ANY.contains(&first);
+    if AVIF.contains(&first) || (is_any && has(&AVIF) && !has(&HEVC)) {
+        return Some(Err(not_read("AVIF")));
     }
-    HEIC.contains(&first).then(heic_format)
+    (is_any || HEVC.contains(&first)).then(heic_format)
 }
 
 #[cfg(feature = "heic")]
@@ -91,6 +91,11 @@ fn heic_format() -> Result<Format, ImageError> {
 fn heic_format() -> Result<Format, ImageError> {
     let feature = "this program was built without the feature `heic`".into();
     Err(ImageError::Unsupported { format: "HEIC", feature })
+}
+
+/// The error of a file in a known format that is not supported.
+pub(super) fn not_read(format: &'static str) -> ImageError {
+    ImageError::Unsupported { format, feature: "this format cannot be read".into() }
 }
 
 /// Detects the format of a file.
@@ -108,10 +113,10 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
         return media;
     }
     if let Some((_, format)) = NOT_READ.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return Err(ImageError::Unsupported { format, feature: "this format cannot be read".into() });
+        return Err(not_read(format));
     }
     if let [b'P', b'1'..=b'7', b' ' | b'\t' | b'\r' | b'\n', ..] = bytes {
-        return Err(ImageError::Unsupported { format: "PNM", feature: "this format cannot be read".into() });
+        return Err(not_read("PNM"));
     }
     Err(ImageError::NotAnImage { found: describe(bytes) })
 }

@@ -40,7 +40,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// The budget of an image of so many pixels in a file of so many bytes.
+    /// The budget for an image with this many pixels in a file of this many bytes.
     pub fn new(pixels: u64, file: usize) -> Budget {
         Budget {
             visits: FREE_VISITS + VISITS_PER_PIXEL * pixels,

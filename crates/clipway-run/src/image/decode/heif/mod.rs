@@ -17,6 +17,7 @@ mod sps;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::sniff::not_read;
 use super::{DecodeLimits, ImageError};
 use crate::image::Image;
 use boxes::{Cursor, FORMAT, corrupt, shown, unsupported};
@@ -72,10 +73,7 @@ impl<'a> Reader<'a> {
         let (mut picture, of_tiles) = match &kind {
             b"hvc1" => (self.single(id, &properties)?, None),
             b"grid" => self.grid(id, &properties)?,
-            b"av01" => {
-                let feature = "this format cannot be read".into();
-                return Err(ImageError::Unsupported { format: "AVIF", feature });
-            }
+            b"av01" => return Err(not_read("AVIF")),
             _ => return Err(unsupported(format!("images of the kind `{}`", shown(kind)))),
         };
         let (chroma, is_full) = (picture.chroma, picture.coding.is_full);

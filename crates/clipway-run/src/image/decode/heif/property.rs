@@ -1,7 +1,7 @@
 //! The properties of an item (ISO/IEC 23008-12, 6.5).
 
 use super::super::ImageError;
-use super::boxes::{Cursor, FORMAT, Kind, Part, corrupt, shown, unsupported};
+use super::boxes::{Cursor, Kind, Part, corrupt, shown, unsupported};
 use super::color::Coding;
 use super::items::Items;
 
@@ -144,10 +144,7 @@ fn window(mut body: Cursor<'_>) -> Result<Window, ImageError> {
     }
     let [width, width_parts, height, height_parts, across, across_parts, down, down_parts] = numbers;
     if [width_parts, height_parts, across_parts, down_parts].contains(&0) {
-        return Err(ImageError::Corrupt {
-            format: FORMAT,
-            detail: format!("byte {}: a clean aperture with a denominator of 0", body.at()),
-        });
+        return Err(corrupt(format!("byte {}: a clean aperture with a denominator of 0", body.at())));
     }
     Ok(Window {
         size: [(width, width_parts), (height, height_parts)],
