@@ -107,13 +107,18 @@ fn an_artifact_in_int8_is_read_back_and_widened() {
 
 #[test]
 fn weights_that_are_not_finite_are_named_and_nothing_is_written() {
-    let mut bench = Bench::new();
-    bench.find(WEIGHT).1[4 * 16 * 3..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
-    let path = bench.write_source("tiny.safetensors");
-    let error = export_in(Integers::Int8, &bench, &path, "out/int8").unwrap_err().to_string();
-    let expected = format!("tensor `{WEIGHT}`: row 3 holds NaN or infinity, which int8 does not have");
-    assert!(error.contains(&expected), "{error}");
-    assert!(bench.leftovers().is_empty());
+    let check = |integers: Integers, value: f32| {
+        let mut bench = Bench::new();
+        bench.find(WEIGHT).1[4 * 16 * 3..][..4].copy_from_slice(&value.to_le_bytes());
+        let path = bench.write_source("tiny.safetensors");
+        let error = export_in(integers, &bench, &path, "out/integers").unwrap_err().to_string();
+        let expected =
+            format!("tensor `{WEIGHT}`: row 3 holds NaN or infinity, which {integers} does not have");
+        assert!(error.contains(&expected), "{error}");
+        assert!(bench.leftovers().is_empty());
+    };
+    check(Integers::Int8, f32::NAN);
+    check(Integers::Int4, f32::INFINITY);
 }
 
 /// Checks that an artifact with changed tensors is refused, and that nothing is written.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clipway_run::image::{DecodeLimits, Image, ImageError, Samples, date_taken, decode};
 
+use super::draw::Draw;
+
 fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/heif"))
 }
@@ -91,18 +93,6 @@ fn the_end_of_a_picture_is_needed() {
     for name in ["rgb", "gray", "half", "grid", "alpha", "twelve"] {
         let bytes = sample(name);
         assert!(read(&bytes[..bytes.len() - 20]).is_err(), "{name} without its last bytes");
-    }
-}
-
-/// A generator of pseudorandom integers.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % limit
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use clipway_run::image::{DecodeLimits, Image, ImageError, Preprocess, decode, transform};
 
+use super::draw::Draw;
+
 /// Returns the samples written by `scripts/make_image_samples.py`, by name.
 fn samples() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/images");
@@ -59,18 +61,6 @@ fn an_image_cut_anywhere_is_an_error() {
                 Err(error) => panic!("{name} cut at {length}: {error}"),
             }
         }
-    }
-}
-
-/// A generator of pseudorandom integers.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % limit
     }
 }
 

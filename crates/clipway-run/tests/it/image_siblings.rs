@@ -8,6 +8,8 @@ use clipway_run::image::{DecodeLimits, ImageError, decode};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
+use super::draw::Draw;
+
 /// Time limit per file: refusing it by its layout takes far less than a millisecond.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -23,18 +25,6 @@ fn refused(name: &str, bytes: &[u8], part: &str) {
 fn accepted(name: &str, bytes: &[u8], size: (usize, usize)) {
     let image = decode(bytes, &DecodeLimits::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!((image.width, image.height), size, "{name}");
-}
-
-/// Pseudorandom numbers from a seed, by Marsaglia's xorshift.
-struct Draw(u64);
-
-impl Draw {
-    fn from(&mut self, low: u64, high: u64) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (low + self.0 % (high - low)) as usize
-    }
 }
 
 fn zlib(length: usize) -> Vec<u8> {

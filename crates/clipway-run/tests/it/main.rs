@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod activation;
+mod draw;
 mod emoji;
 mod engine;
 mod engine_elements;
