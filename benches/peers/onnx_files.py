@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -102,10 +103,12 @@ def sessions(path, threads):
 
 
 def by_turns(calls, array, rounds):
-    """Median of processor time of each call, which take turns; the first round does not count."""
+    """Median of processor time of each call, which take turns in a drawn order; the first round does not count."""
     times = {name: [] for name in calls}
+    order = random.Random(0)
     for turn in range(rounds + 1):
-        for name, call in calls.items():
+        # In one order each would always find what the same other one left in the caches.
+        for name, call in order.sample(sorted(calls.items()), len(calls)):
             before = time.process_time()
             call(array)
             if turn > 0:
@@ -133,6 +136,8 @@ def measure_speed(clipway, name, folder, arguments):
                 files[exporter] = path
             except Exception as error:
                 print(f"{name} {tower}: torch.onnx ({exporter}) refuses: {str(error).splitlines()[0][:100]}")
+        # What a process opens first runs some percent slower, whatever it is, so that one is kept aside.
+        aside = sessions(files["clipway"], arguments.threads)
         opened = {kind: sessions(path, arguments.threads) for kind, path in files.items()}
         for batch in map(int, arguments.batches.split(",")):
             array = inputs_of(model, tower, batch).numpy()
@@ -147,6 +152,7 @@ def measure_speed(clipway, name, folder, arguments):
                 ratios = [f"{kind} {value / ours:.2f}" for kind, value in medians.items() if kind in ("legacy", "dynamo")]
                 ratios += [f"int8 {ours / medians[kind]:.2f} times fp32" for kind in medians if kind == "clipway int8"]
                 print(f"{name} {tower} batch {batch} {runtime}: {batch / ours:.1f} a second; {', '.join(ratios)}", flush=True)
+        del aside
 
 
 # Runs a command from a small process: the largest memory that the system reports of a child counts its parent's too.

@@ -115,6 +115,7 @@ fn every_architecture_becomes_onnx() {
         "Softmax",
         "Split",
         "Sqrt",
+        "Squeeze",
         "Sub",
         "Tanh",
         "Transpose",
@@ -123,6 +124,27 @@ fn every_architecture_becomes_onnx() {
     ];
     let expected: BTreeSet<&str> = expected.into_iter().collect();
     assert_eq!(operators, expected);
+}
+
+#[test]
+fn the_last_block_computes_the_pooled_token_alone() {
+    let queries = |name: &str, blocks: bool| {
+        let model = model(name);
+        let options = OnnxOptions { blocks, ..OnnxOptions::default() };
+        towers(&model).map(|tower| {
+            let lowered = lower(&model, tower, &options, None);
+            check(&lowered, name);
+            let names = lowered.graph.initializers.iter().map(|info| &info.name);
+            names.filter(|name| name.contains("in_proj_weight[0..")).cloned().collect::<Vec<_>>()
+        })
+    };
+    let [image, text] = queries("ViT-B-32", false);
+    assert_eq!(image, ["visual.transformer.resblocks.11.attn.in_proj_weight[0..768].T.scaled"]);
+    assert_eq!(text, ["transformer.resblocks.11.attn.in_proj_weight[0..512].T.scaled"]);
+    // Results of blocks that are outputs are whole.
+    assert_eq!(queries("ViT-B-32", true), [Vec::<String>::new(), Vec::new()]);
+    // A mean needs every token.
+    assert_eq!(queries("ViT-B-16-SigLIP", false)[0], Vec::<String>::new());
 }
 
 #[test]

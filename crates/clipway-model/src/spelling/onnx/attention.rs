@@ -5,7 +5,7 @@ use clipway_formats::OnnxAttribute;
 use super::emit::Value;
 use super::lowering::{Lowering, fixed};
 use super::recipe::Recipe;
-use crate::graph::{AttentionBias, Dim, Mask, Node, Pairs, Rotation};
+use crate::graph::{AttentionBias, Dim, Mask, Node, Pairs, Pool, Rotation};
 
 /// Settings of an attention.
 #[derive(Clone, Copy)]
@@ -19,7 +19,8 @@ pub(super) struct Attention {
 
 impl Lowering<'_> {
     /// Attends: from one value with queries, keys and values, or from three.
-    pub fn attention(&mut self, node: &Node, inputs: &[Value], attention: Attention) -> Value {
+    pub fn attention(&mut self, index: usize, inputs: &[Value], attention: Attention) -> Value {
+        let node = &self.tower.nodes[index];
         let Attention { heads, factor, mask, bias } = attention;
         let looks_at_ids = matches!(mask, Mask::Padding { .. });
         let sources = &inputs[..inputs.len() - usize::from(looks_at_ids)];
@@ -28,19 +29,39 @@ impl Lowering<'_> {
             let source = node.inputs[index];
             self.tokens_of(source)
         });
-        let [q, k, v] = match sources {
-            [packed] => self.split(packed),
-            [q, k, v] => [q.clone(), k.clone(), v.clone()],
-            other => unreachable!("an attention of {} values", other.len()),
+        let pool = self.narrow.pools[index];
+        let apart = self.queries.get(&node.inputs[0].index()).cloned();
+        let [q, k, v] = match (sources, apart) {
+            ([packed], Some(q)) => {
+                let [k, v] = self.split(packed);
+                [q, k, v]
+            }
+            ([packed], None) => {
+                let [q, k, v] = self.split(packed);
+                [pool.map_or_else(|| q.clone(), |pool| self.selected(&q, pool)), k, v]
+            }
+            ([q, k, v], _) => [q.clone(), k.clone(), v.clone()],
+            (other, _) => unreachable!("an attention of {} values", other.len()),
+        };
+        let mask = match (mask, pool) {
+            // The last token sees all.
+            (Mask::Causal, Some(Pool::Last)) => Mask::None,
+            (mask, _) => mask,
         };
         let bias = bias.map(|bias| self.bias(bias, [queries, keys]));
-        let mask = self.mask(mask, [queries, keys], ids);
+        let hidden = self.mask(mask, [queries, keys], ids);
+        // Padding is hidden from every query alike.
+        let [bias, hidden] =
+            [(bias, true), (hidden, mask == Mask::Causal)].map(|(added, differs)| match (added, pool) {
+                (Some(added), Some(pool)) if differs => Some(self.selected_scores(&added, pool)),
+                (added, _) => added,
+            });
         let width = fixed(node);
-        self.attend([q, k, v], [heads, width / heads], factor, &[bias, mask], &[0, 0, width as i64])
+        self.attend([q, k, v], [heads, width / heads], factor, &[bias, hidden], &[0, 0, width as i64])
     }
 
-    /// Queries, keys and values stored side by side.
-    pub fn split(&mut self, packed: &Value) -> [Value; 3] {
+    /// Values stored side by side: queries, keys and values, or the last two.
+    pub fn split<const COUNT: usize>(&mut self, packed: &Value) -> [Value; COUNT] {
         let attributes = vec![("axis", OnnxAttribute::Int(-1))];
         self.emit.several("Split", &[packed], attributes, packed.dtype)
     }

@@ -4,9 +4,9 @@ use clipway_formats::{Dtype, OnnxAttribute, OnnxDim};
 
 use super::emit::Value;
 use super::lengths::reads_padding;
-use super::lowering::Lowering;
+use super::lowering::{Lowering, fixed};
 use super::options::PixelInput;
-use super::recipe::{Colors, Factor, Recipe};
+use super::recipe::{After, Colors, Factor, Recipe};
 use crate::graph::{Dim, Node, Operation, ParameterId, Rows, WeightLayout};
 
 /// How a convolution's window moves.
@@ -84,15 +84,26 @@ impl Lowering<'_> {
         }
     }
 
-    pub fn linear(
-        &mut self,
-        x: &Value,
-        index: usize,
-        (weight, layout): (ParameterId, WeightLayout),
-        bias: Option<ParameterId>,
-        rows: Option<Rows>,
-    ) -> Value {
+    /// The keys and values of a linear layer; its queries, of the selected token alone, are remembered for the attention.
+    pub fn linear_apart(&mut self, x: &Value, index: usize) -> Value {
+        let reader =
+            self.tower.nodes.iter().position(|node| node.inputs.iter().any(|input| input.index() == index));
+        let pool =
+            reader.and_then(|reader| self.narrow.pools[reader]).expect("an attention of one token reads it");
+        let width = fixed(&self.tower.nodes[index]) / 3;
+        let part = |first: usize, count: usize| Some(Rows { weight: first, bias: first, count });
+        let token = self.selected(x, pool);
         let after = self.fused[index].after.clone();
+        let queries = self.linear(&token, index, part(0, width), after);
+        self.queries.insert(index, queries);
+        self.linear(x, index, part(width, 2 * width), After::default())
+    }
+
+    /// The outputs `rows` of a linear layer, or all, with what follows merged into its weights.
+    pub fn linear(&mut self, x: &Value, index: usize, rows: Option<Rows>, after: After) -> Value {
+        let Operation::Linear { weight, bias, layout, .. } = self.tower.nodes[index].operation else {
+            unreachable!("it is a linear layer");
+        };
         let shape = &self.parameters.get(weight).shape;
         let (inputs, stored) = match layout {
             WeightLayout::OutIn => (shape[1], shape[0]),

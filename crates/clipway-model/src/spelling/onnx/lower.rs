@@ -33,7 +33,7 @@ impl Lowering<'_> {
     }
 
     fn node(&mut self, index: usize, node: &Node) -> Value {
-        let inputs: Vec<Value> = node.inputs.iter().map(|value| self.values[value.index()].clone()).collect();
+        let inputs: Vec<Value> = (0..node.inputs.len()).map(|slot| self.input(index, slot)).collect();
         let first = inputs.first();
         if let (Operation::BatchNorm { .. } | Operation::Scale { .. }, true) =
             (&node.operation, self.fused[index].taken)
@@ -45,8 +45,10 @@ impl Lowering<'_> {
             (Operation::Pixels, _) => self.pixels(index, node),
             (&Operation::Patches { size }, Some(x)) => self.patches(x, node, size),
             (Operation::TokenIds { .. }, _) => self.token_ids(node),
-            (Operation::Linear { weight, bias, layout, rows }, Some(x)) => {
-                self.linear(x, index, (*weight, *layout), *bias, *rows)
+            (Operation::Linear { .. }, Some(x)) if self.narrow.split[index] => self.linear_apart(x, index),
+            (Operation::Linear { rows, .. }, Some(x)) => {
+                let after = self.fused[index].after.clone();
+                self.linear(x, index, *rows, after)
             }
             (Operation::Conv2d { weight, bias, stride, padding, groups }, Some(x)) => {
                 let window = ConvWindow { stride: *stride, padding: *padding, groups: *groups };
@@ -103,7 +105,7 @@ impl Lowering<'_> {
             }
             (&Operation::Attention { heads, scale, mask, bias }, Some(_)) => {
                 let factor = (!taken).then_some(f64::from(scale));
-                self.attention(node, &inputs, Attention { heads, factor, mask, bias })
+                self.attention(index, &inputs, Attention { heads, factor, mask, bias })
             }
             (&Operation::Rotary { heads, rotation }, Some(x)) => self.rotary(x, node, heads, &rotation),
             (Operation::Activation(activation), Some(x)) => self.activation(x, *activation),
@@ -187,6 +189,9 @@ impl Lowering<'_> {
             }
             (&Operation::WindowAttention { heads, windows, table }, Some(x)) => {
                 self.window_attention(x, fixed(node), heads, !taken, &windows, table)
+            }
+            (Operation::Pool(_), Some(x)) if self.narrow.pools[node.inputs[0].index()].is_some() => {
+                self.emit.reshape(x, &[0, fixed(node) as i64])
             }
             (Operation::Pool(pool), Some(x)) => self.pool(x, *pool, inputs.get(1), fixed(node)),
             (operation, None) => unreachable!("{} has an input", operation.label()),

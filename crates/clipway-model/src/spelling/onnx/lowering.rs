@@ -7,6 +7,7 @@ use clipway_formats::{Dtype, OnnxDim};
 use super::emit::{Emitter, Value};
 use super::fuse::{Fused, fuse};
 use super::lengths::needs_context;
+use super::narrow::Narrow;
 use super::options::{OnnxOptions, OnnxPrecision};
 use super::recipe::Recipe;
 use crate::graph::{AttentionBias, Dim, Graph, Node, Operation, ParameterId, Parameters, ValueId};
@@ -32,6 +33,9 @@ pub(super) struct Lowering<'a> {
     /// What each value of the tower became so far.
     pub values: Vec<Value>,
     pub fused: Vec<Fused>,
+    pub narrow: Narrow,
+    /// Queries that were computed apart from their keys and values, by the node of these.
+    pub queries: HashMap<usize, Value>,
     /// Results of blocks, by name.
     pub blocks: Vec<(String, ValueId)>,
 }
@@ -51,6 +55,7 @@ impl<'a> Lowering<'a> {
             OnnxPrecision::F16 if has_buckets(tower) => (Dtype::F32, Dtype::F16),
             OnnxPrecision::F16 => (Dtype::F16, Dtype::F16),
         };
+        let fused = fuse(tower, &kept);
         Lowering {
             emit: Emitter::default(),
             parameters,
@@ -63,7 +68,9 @@ impl<'a> Lowering<'a> {
             shared: HashMap::new(),
             tower,
             values: Vec::new(),
-            fused: fuse(tower, &kept),
+            narrow: Narrow::of(tower, &kept, &fused),
+            queries: HashMap::new(),
+            fused,
             blocks,
         }
     }

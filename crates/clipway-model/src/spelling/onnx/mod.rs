@@ -10,6 +10,7 @@ mod options;
 mod recipe;
 mod emit;
 mod fuse;
+mod narrow;
 mod lengths;
 mod lowering;
 mod activation;

@@ -20,30 +20,9 @@ impl Lowering<'_> {
         match pool {
             Pool::First => self.token(x, 0, 1, width),
             Pool::Last => self.token(x, -1, i64::MAX, width),
-            Pool::Argmax => {
-                let ids = self.emit.cast(&ids(), Dtype::I32);
-                self.chosen(x, &ids)
-            }
-            Pool::Eos(end) => {
-                let is_end = self.equal(&ids(), end);
-                let is_end = self.emit.cast(&is_end, Dtype::I32);
-                self.chosen(x, &is_end)
-            }
-            Pool::EosOrLast { end, padding } => {
-                let ids = ids();
-                let is_end = self.equal(&ids, end);
-                let is_end = self.emit.cast(&is_end, Dtype::I32);
-                let seen = self.unpadded(&ids, padding, Dtype::I32);
-                let axes = self.emit.integers(&[1]);
-                let count = self.emit.node("ReduceSum", &[&seen, &axes], vec![]);
-                let one = self.emit.tensor("count[1]", Dtype::I32, &[], Recipe::Integers(vec![1]));
-                let last = self.emit.node("Sub", &[&count, &one], vec![]);
-                let places = self.places();
-                let is_last = self.emit.typed("Equal", &[&places, &last], vec![], Dtype::Bool);
-                let is_last = self.emit.cast(&is_last, Dtype::I32);
-                let ends = self.emit.node("Add", &[&is_end, &is_end], vec![]);
-                let scores = self.emit.node("Add", &[&ends, &is_last], vec![]);
-                self.chosen(x, &scores)
+            Pool::Argmax | Pool::Eos(_) | Pool::EosOrLast { .. } => {
+                let place = self.place(pool, &ids());
+                self.emit.node("GatherND", &[x, &place], vec![("batch_dims", OnnxAttribute::Int(1))])
             }
             Pool::MeanUnpadded(padding) => {
                 let seen = self.unpadded(&ids(), padding, Dtype::F32);
@@ -99,20 +78,47 @@ impl Lowering<'_> {
         self.emit.reshape(&token, &[0, width as i64])
     }
 
-    /// The token at the first of the highest scores, `[batch, length]`.
+    /// The place of the token that a pool chooses by the ids, `[batch, 1]`.
     ///
-    /// ONNX says that `ArgMax` takes the first of several, and some runtimes take the last. Texts that are padded with
-    /// their end token have several, so scores are made distinct: `score · context - place`.
-    fn chosen(&mut self, x: &Value, scores: &Value) -> Value {
-        let context = self.longest(Dim::Length(0)) as i64;
-        let factor = Recipe::Integers(vec![context]);
-        let factor = self.emit.tensor(&format!("context[{context}]"), Dtype::I32, &[], factor);
-        let places = self.places();
-        let scores = self.emit.node("Mul", &[scores, &factor], vec![]);
-        let scores = self.emit.node("Sub", &[&scores, &places], vec![]);
-        let attributes = vec![("axis", OnnxAttribute::Int(1)), ("keepdims", OnnxAttribute::Int(1))];
-        let place = self.emit.typed("ArgMax", &[&scores], attributes, Dtype::I64);
-        self.emit.node("GatherND", &[x, &place], vec![("batch_dims", OnnxAttribute::Int(1))])
+    /// It is the first of the highest scores. ONNX says that `ArgMax` takes the first of several, and some runtimes take the
+    /// last. Texts that are padded with their end token have several, so scores are made distinct: `score · context - place`.
+    pub fn place(&mut self, pool: Pool, ids: &Value) -> Value {
+        self.shared(format!("place of {pool:?}"), |this| {
+            let scores = this.scores_of_tokens(pool, ids);
+            let context = this.longest(Dim::Length(0)) as i64;
+            let factor = Recipe::Integers(vec![context]);
+            let factor = this.emit.tensor(&format!("context[{context}]"), Dtype::I32, &[], factor);
+            let places = this.places();
+            let scores = this.emit.node("Mul", &[&scores, &factor], vec![]);
+            let scores = this.emit.node("Sub", &[&scores, &places], vec![]);
+            let attributes = vec![("axis", OnnxAttribute::Int(1)), ("keepdims", OnnxAttribute::Int(1))];
+            this.emit.typed("ArgMax", &[&scores], attributes, Dtype::I64)
+        })
+    }
+
+    /// A score for each token, `[batch, length]`; the pool chooses the first of the highest.
+    fn scores_of_tokens(&mut self, pool: Pool, ids: &Value) -> Value {
+        match pool {
+            Pool::Eos(end) => {
+                let is_end = self.equal(ids, end);
+                self.emit.cast(&is_end, Dtype::I32)
+            }
+            Pool::EosOrLast { end, padding } => {
+                let is_end = self.equal(ids, end);
+                let is_end = self.emit.cast(&is_end, Dtype::I32);
+                let seen = self.unpadded(ids, padding, Dtype::I32);
+                let axes = self.emit.integers(&[1]);
+                let count = self.emit.node("ReduceSum", &[&seen, &axes], vec![]);
+                let one = self.emit.tensor("count[1]", Dtype::I32, &[], Recipe::Integers(vec![1]));
+                let last = self.emit.node("Sub", &[&count, &one], vec![]);
+                let places = self.places();
+                let is_last = self.emit.typed("Equal", &[&places, &last], vec![], Dtype::Bool);
+                let is_last = self.emit.cast(&is_last, Dtype::I32);
+                let ends = self.emit.node("Add", &[&is_end, &is_end], vec![]);
+                self.emit.node("Add", &[&ends, &is_last], vec![])
+            }
+            _ => self.emit.cast(ids, Dtype::I32),
+        }
     }
 
     /// The places of a text's tokens, `[1, length]`.
