@@ -8,7 +8,7 @@ they are compared with open_clip's, which lie beside the model. Prints one line 
 cosine of a feature; exit 1 if one is below the bound. A program that is not installed is skipped, with a line that says
 so. `optimum` and `fastembed` are the packages themselves. open_clip_inference is a Rust crate and immich a service:
 what they do with a folder is done here by the rules of their source (crate 0.5.0; `immich_ml/models/clip`), in ONNX
-Runtime. transformers.js runs in Node from NODE_FOLDER, where `npm install @huggingface/transformers` was run.
+Runtime; `check_immich.py` runs immich's service itself. transformers.js runs in Node from NODE_FOLDER, where `npm install @huggingface/transformers` was run.
 """
 
 import importlib.metadata
