@@ -2,12 +2,16 @@
 
     python benches/peers/towers.py [--models RN50,convnext_tiny,…] [--input image] [--batch 8] [--threads 2]
                                    [--seconds 4] [--rounds 3] [--peers torch,onnxruntime,openvino] [--program XTASK]
+                                   [--compute f32]
 
 Needs torch, open_clip_torch, timm, onnx, onnxruntime and openvino, and `cargo build --release -p xtask`. The weights are random:
 nothing is downloaded. Each round measures clipway, in a process of its own, then the peers; the medians of the rounds are compared.
 ONNX Runtime and OpenVINO run the file that torch.onnx writes. MobileCLIP models are reparameterized in PyTorch, as clipway does
 when it compiles. The last column is the share of the rate of one large product in PyTorch, by the count of PyTorch's own operations;
 what an engine saves (Winograd's products, text after the end token) counts as done.
+
+`--compute int8` measures int8: clipway's beside the same file quantized by ONNX Runtime's own tools, dynamically, and statically (QDQ,
+per channel, symmetric), which OpenVINO runs too. `--compute bf16` measures bf16 beside OpenVINO's. A column then has clipway's f32.
 """
 
 import argparse
@@ -25,10 +29,11 @@ MODELS = (
 )
 
 
-def clipway(name, arguments):
+def clipway(name, arguments, compute):
     command = [
         arguments.program, "bench", "engine", "--model", name, "--inputs", arguments.input,
         "--batches", str(arguments.batch), "--threads", str(arguments.threads), "--seconds", str(arguments.seconds),
+        "--compute", compute,
     ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)["cases"][0]["per_second"]
@@ -82,29 +87,65 @@ def write_onnx(torch, tower, inputs, path):
     torch.backends.mha.set_fastpath_enabled(True)
 
 
-def calls_of(torch, name, tower, inputs, arguments):
+def quantized(path, inputs):
+    """The file quantized by ONNX Runtime's tools: dynamically, and statically with the inputs as calibration."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.left = iter([{"input": inputs[:1]}, {"input": inputs[-1:]}])
+
+        def get_next(self):
+            return next(self.left, None)
+
+    prepared, dynamic, static = (path.replace(".onnx", f".{kind}.onnx") for kind in ("prepared", "dynamic", "static"))
+    quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    quantize_dynamic(prepared, dynamic, per_channel=True, weight_type=QuantType.QInt8)
+    quantize_static(
+        prepared, static, Reader(), quant_format=QuantFormat.QDQ, per_channel=True, weight_type=QuantType.QInt8,
+        activation_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm", "Conv"],
+        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+    )
+    return {"dynamic": dynamic, "QDQ": static}
+
+
+def in_onnxruntime(path, array, threads):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"input": array})
+
+
+def in_openvino(path, array, threads, hint):
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint}
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    return lambda: compiled([array])
+
+
+def calls_of(torch, tower, inputs, arguments):
     """Returns a call for each peer that encodes the batch."""
     calls = {}
-    if "torch" in arguments.peers:
+    array, threads = inputs.numpy(), arguments.threads
+    if "torch" in arguments.peers and arguments.compute == "f32":
         calls["PyTorch"] = lambda: tower(inputs)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "tower.onnx")
         if set(arguments.peers) & {"onnxruntime", "openvino"}:
             write_onnx(torch, tower, inputs, path)
-        array = inputs.numpy()
-        if "onnxruntime" in arguments.peers:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = arguments.threads
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            calls["ONNX Runtime"] = lambda: session.run(None, {"input": array})
+        if arguments.compute == "int8":
+            files = quantized(path, array)
+            calls |= {f"ONNX Runtime {kind}": in_onnxruntime(file, array, threads) for kind, file in files.items()}
+            calls["OpenVINO QDQ"] = in_openvino(files["QDQ"], array, threads, "f32")
+            return calls
+        if "onnxruntime" in arguments.peers and arguments.compute == "f32":
+            calls["ONNX Runtime"] = in_onnxruntime(path, array, threads)
         if "openvino" in arguments.peers:
-            import openvino
-
-            settings = {"INFERENCE_NUM_THREADS": arguments.threads, "INFERENCE_PRECISION_HINT": "f32"}
-            compiled = openvino.Core().compile_model(path, "CPU", settings)
-            calls["OpenVINO"] = lambda: compiled([array])
+            calls["OpenVINO"] = in_openvino(path, array, threads, arguments.compute)
     return calls
 
 
@@ -135,6 +176,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", default="torch,onnxruntime,openvino", type=lambda text: text.split(","))
+    parser.add_argument("--compute", default="f32", choices=["f32", "bf16", "int8"])
     parser.add_argument("--program", default="target/release/xtask")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
@@ -145,20 +187,27 @@ def main():
     with torch.inference_mode():
         rate = product_rate(torch)
         print(f"one product in PyTorch {torch.__version__}: {rate / 1e9:.0f} GFLOP/s\n")
-        heading = ["model", f"clipway, {arguments.input}s/s", *arguments.peers, "ours / fastest", "share of the product's rate"]
-        print("| " + " | ".join(heading) + " |\n" + "| --- " * len(heading) + "|")
+        table_is_printed = False
         for name in arguments.models.split(","):
             tower, inputs = tower_of(torch, open_clip, name, arguments)
             count = operations(torch, tower, inputs)
-            calls = calls_of(torch, name, tower, inputs, arguments)
-            ours, theirs = [], {peer: [] for peer in calls}
+            calls = calls_of(torch, tower, inputs, arguments)
+            ours = {arguments.compute: [], "f32": []}
+            theirs = {peer: [] for peer in calls}
             for _ in range(arguments.rounds):
-                ours.append(clipway(name, arguments))
+                for compute, rates in ours.items():
+                    rates.append(clipway(name, arguments, compute))
                 for peer, call in calls.items():
                     theirs[peer].append(per_second(call, arguments.batch, arguments.seconds))
-            mine = statistics.median(ours)
-            medians = [statistics.median(rounds) for rounds in theirs.values()]
-            cells = [name, f"{mine:.1f}", *(f"{other:.1f}" for other in medians), f"{mine / max(medians):.2f}", f"{mine * count / rate:.2f}"]
+            mine, *plain = [statistics.median(rates) for rates in ours.values()]
+            medians = [statistics.median(rates) for rates in theirs.values()]
+            if not table_is_printed:
+                in_f32 = ["clipway in f32"] if plain else []
+                heading = ["model", f"clipway, {arguments.input}s/s", *in_f32, *calls, "ours / fastest", "share of the product's rate"]
+                print("| " + " | ".join(heading) + " |\n" + "| --- " * len(heading) + "|")
+                table_is_printed = True
+            rates = [f"{rate:.1f}" for rate in [mine, *plain, *medians]]
+            cells = [name, *rates, f"{mine / max(medians):.2f}", f"{mine * count / rate:.2f}"]
             print("| " + " | ".join(cells) + " |", flush=True)
 
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clipway_model::architecture::{self, Model};
 use clipway_model::registry;
-use clipway_run::engine::{Engine, EngineOptions, Processor};
+use clipway_run::engine::{Compute, Engine, EngineOptions, Processor};
 use serde::Serialize;
 
 use crate::architecture_runner::FormulaWeights;
@@ -27,6 +27,8 @@ pub struct EngineBenchOptions {
     pub batches: Vec<usize>,
     /// Threads.
     pub threads: usize,
+    /// What products are computed in.
+    pub compute: Compute,
     /// Minimum time to repeat a case for, after one warm-up run.
     pub time: Duration,
 }
@@ -42,6 +44,8 @@ pub struct EngineBench {
     pub instruction_set: &'static str,
     /// Threads.
     pub threads: usize,
+    /// What products are computed in.
+    pub compute: &'static str,
     /// One entry per case.
     pub cases: Vec<EngineBenchCase>,
 }
@@ -59,7 +63,7 @@ pub struct EngineBenchCase {
     pub calls: usize,
 }
 
-/// Measures a registered f32 model with formula weights.
+/// Measures a registered model with formula weights in f32, which the engine rounds to what it computes in.
 ///
 /// # Errors
 /// Errors of the registry, the model or the engine, and unknown kinds of input.
@@ -71,6 +75,7 @@ pub fn measure_engine(options: &EngineBenchOptions) -> Result<EngineBench, Box<d
         model: options.model.clone(),
         instruction_set: processor.instruction_set().name(),
         threads: processor.threads(),
+        compute: options.compute.name(),
         cases: Vec::new(),
     };
     for input in &options.inputs {
@@ -81,8 +86,8 @@ pub fn measure_engine(options: &EngineBenchOptions) -> Result<EngineBench, Box<d
             other => return Err(format!("`{other}` is neither image, text nor caption").into()),
         };
         let tower = if tokens.is_some() { &model.text } else { &model.image };
-        let engine =
-            Engine::compile(tower, &model.parameters, &FormulaWeights, &processor, EngineOptions::default())?;
+        let settings = EngineOptions { compute: options.compute, ..EngineOptions::default() };
+        let engine = Engine::compile(tower, &model.parameters, &FormulaWeights, &processor, settings)?;
         for &batch in &options.batches {
             let (per_second, calls) = match tokens {
                 None => {
@@ -119,6 +124,18 @@ fn ids(model: &Model, text: usize, tokens: usize) -> Vec<i64> {
     ids[tokens - 1] = START_AND_END[1].min(model.vocab_size as i64 - 1);
     ids.resize(model.context_length, 0);
     ids
+}
+
+/// What products are computed in, by its name.
+///
+/// # Errors
+/// A name that no [`Compute`] has, with those that there are.
+pub fn compute_named(name: &str) -> Result<Compute, String> {
+    let found = Compute::ALL.into_iter().find(|compute| compute.name() == name);
+    found.ok_or_else(|| {
+        let names = Compute::ALL.map(Compute::name).join(", ");
+        format!("`{name}` is none of {names}")
+    })
 }
 
 /// Returns samples per second, from the median call, and the number of calls.

@@ -8,12 +8,12 @@ mod tokens;
 use std::time::Duration;
 
 use clap::Subcommand;
-use clipway_testing::engine_bench::{EngineBenchOptions, measure_engine};
+use clipway_testing::engine_bench::{EngineBenchOptions, compute_named, measure_engine};
 
 /// What to measure.
 #[derive(Subcommand)]
 pub enum What {
-    /// A model in f32: images, context-length texts and captions per second; `benches/peers/engine.py` prints the same
+    /// A model: images, context-length texts and captions per second; `benches/peers/engine.py` prints the same
     /// for PyTorch, ONNX Runtime and OpenVINO, `benches/peers/towers.py` a table of models measured by turns
     Engine {
         /// Registered model
@@ -28,6 +28,9 @@ pub enum What {
         /// Threads
         #[arg(long, default_value_t = 2)]
         threads: usize,
+        /// What products are computed in: f32, bf16 or int8
+        #[arg(long, default_value = "f32")]
+        compute: String,
         /// Minimum seconds per case
         #[arg(long, default_value_t = 4)]
         seconds: u64,
@@ -44,9 +47,9 @@ pub enum What {
 /// Measures and prints.
 pub fn run(what: What) -> Result<bool, String> {
     match what {
-        What::Engine { model, inputs, batches, threads, seconds } => {
-            let time = Duration::from_secs(seconds);
-            engine(&EngineBenchOptions { model, inputs, batches, threads, time })
+        What::Engine { model, inputs, batches, threads, compute, seconds } => {
+            let (time, compute) = (Duration::from_secs(seconds), compute_named(&compute)?);
+            engine(&EngineBenchOptions { model, inputs, batches, threads, compute, time })
         }
         What::Images(images) => images.run(),
         What::Tokens(tokens) => tokens.run(),
