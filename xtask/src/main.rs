@@ -46,7 +46,7 @@ enum Task {
         /// Run only cases whose name contains a match of this regular expression
         #[arg(long, value_name = "REGEX")]
         only: Option<regex::Regex>,
-        /// Force the kernels: avx512, avx2 or portable
+        /// Force the kernels: avx512, avx2, neon or portable
         #[arg(long)]
         isa: Option<String>,
         /// Keep the ONNX files in this folder

@@ -102,7 +102,7 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// Options for finding a mismatch; see `docs/debugging.md`. They matter to commands that run a model.
 #[derive(Args, Clone, Copy)]
 pub struct Debug {
-    /// Compute with these instructions: avx512, avx2 or portable
+    /// Compute with these instructions: avx512, avx2, neon or portable
     #[arg(long, global = true, hide = true, value_name = "NAME", value_parser = instruction_set)]
     pub isa: Option<InstructionSet>,
 

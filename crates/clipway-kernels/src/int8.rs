@@ -3,6 +3,8 @@
 //! Sums are exact integers, so all paths produce the same bits. A result is
 //! `(sum as f32) · (row scale · output scale)`, followed by the epilogue in f32.
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod conv;
 mod dot;
 mod linear;

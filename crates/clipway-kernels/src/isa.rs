@@ -5,6 +5,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod byte_sums;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod set;
 mod simd;
@@ -15,6 +17,8 @@ pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
 pub(crate) use byte_sums::{PRECISION, ROWS, STEP_BYTES, Step, round_to_byte, taps};
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
 pub use set::Isa;
 pub(crate) use simd::{Kernel, Simd, load, load_filled, store};
@@ -40,6 +44,10 @@ impl Isa {
             Isa::Avx2 => avx2::Avx2::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx512 | Isa::Avx2 => false,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => neon::Neon::detect().is_some(),
+            #[cfg(not(target_arch = "aarch64"))]
+            Isa::Neon => false,
             Isa::Portable => true,
         }
     }
@@ -56,6 +64,10 @@ impl Isa {
             Isa::Avx2 => avx2::Avx2::detect().expect("AVX2 was detected").vectorize(kernel),
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx512 | Isa::Avx2 => unreachable!("x86 instruction sets are refused by Kernels::new"),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => neon::Neon::detect().expect("NEON was detected").vectorize(kernel),
+            #[cfg(not(target_arch = "aarch64"))]
+            Isa::Neon => unreachable!("NEON is refused by Kernels::new"),
             Isa::Portable => portable::Portable.vectorize(kernel),
         }
     }

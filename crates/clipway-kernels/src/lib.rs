@@ -1,7 +1,7 @@
 //! CPU kernels: matrix products with packed weights, attention, convolution and related operations.
 //!
 //! [`Kernels`] combines an instruction set ([`Isa`]) and a thread pool; its methods are the operations. Each is written
-//! once, over generic vectors, and compiled for AVX-512, for AVX2 with FMA and in plain Rust. The caller picks the
+//! once, over generic vectors, and compiled for AVX-512, for AVX2 with FMA, for NEON and in plain Rust. The caller picks the
 //! instruction set when creating `Kernels`, so that each can be forced and tested.
 //!
 //! The result for a row depends only on that row, not on the number of threads or the rest of the batch.

@@ -95,7 +95,7 @@ impl Kernels {
     }
 
     /// Chooses a path that the processor may lack, to pack weights for another path that reads them.
-    #[cfg(test)]
+    #[cfg(all(test, target_arch = "x86_64"))]
     pub(crate) fn packing_int8_for(self, path: Int8Path) -> Self {
         Self { int8: path, ..self }
     }

@@ -85,6 +85,7 @@ impl<T: Plain> DotTile<'_, T> {
             1 => self.multiply_vectors::<D, 1>(dot, out),
             2 => self.multiply_vectors::<D, 2>(dot, out),
             3 if D::Float::PANEL_VECTORS >= 3 => self.multiply_vectors::<D, 3>(dot, out),
+            4 if D::Float::PANEL_VECTORS >= 4 => self.multiply_vectors::<D, 4>(dot, out),
             other => panic!("a tile has 1 to {} vectors, not {other}", D::Float::PANEL_VECTORS),
         }
     }

@@ -59,6 +59,14 @@ pub(super) fn with_dot(path: Int8Path, operation: impl OnDot) {
         Int8Path::Avx512Vnni | Int8Path::AvxVnni | Int8Path::Avx2 => {
             unreachable!("paths of x86 are refused by Kernels::with_int8_path")
         }
+        #[cfg(target_arch = "aarch64")]
+        Int8Path::NeonDot => operation.run(super::arm::NeonDot::detect().expect("sdot was detected")),
+        #[cfg(target_arch = "aarch64")]
+        Int8Path::Neon => operation.run(super::arm::NeonWide::detect().expect("NEON was detected")),
+        #[cfg(not(target_arch = "aarch64"))]
+        Int8Path::NeonDot | Int8Path::Neon => {
+            unreachable!("paths of ARM are refused by Kernels::with_int8_path")
+        }
         Int8Path::Portable => operation.run(PortableDot),
     }
 }
@@ -206,7 +214,7 @@ impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
     use crate::isa::Isa;
@@ -214,7 +222,6 @@ mod tests {
     /// The AVX-VNNI path, which this processor may lack, differs from this test path only in the encoding of one
     /// instruction.
     #[test]
-    #[cfg(target_arch = "x86_64")]
     fn the_instruction_on_256_bits_gives_what_plain_code_gives() {
         let Some(dot) = super::super::x86::Avx512Vnni256::detect() else { return };
         let (rows, inputs, outputs) = (13, 70, 37);

@@ -11,14 +11,24 @@ pub enum Int8Path {
     AvxVnni,
     /// `vpmaddwd` on 256 bits, after widening to 16 bits, since `vpmaddubsw` would saturate.
     Avx2,
+    /// `sdot` on 128 bits, for 64-bit ARM processors with dot products.
+    NeonDot,
+    /// `smull` and `sadalp` on 128 bits, for those without.
+    Neon,
     /// Plain Rust.
     Portable,
 }
 
 impl Int8Path {
     /// Every path, fastest first.
-    pub const ALL: [Int8Path; 4] =
-        [Int8Path::Avx512Vnni, Int8Path::AvxVnni, Int8Path::Avx2, Int8Path::Portable];
+    pub const ALL: [Int8Path; 6] = [
+        Int8Path::Avx512Vnni,
+        Int8Path::AvxVnni,
+        Int8Path::Avx2,
+        Int8Path::NeonDot,
+        Int8Path::Neon,
+        Int8Path::Portable,
+    ];
 
     /// Returns all paths of this processor, fastest first.
     pub fn available() -> Vec<Int8Path> {
@@ -34,14 +44,19 @@ impl Int8Path {
             Int8Path::AvxVnni => super::x86::AvxVnni::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
             Int8Path::Avx512Vnni | Int8Path::AvxVnni => false,
-            Int8Path::Avx2 | Int8Path::Portable => self.isa().is_available(),
+            #[cfg(target_arch = "aarch64")]
+            Int8Path::NeonDot => super::arm::NeonDot::detect().is_some(),
+            #[cfg(not(target_arch = "aarch64"))]
+            Int8Path::NeonDot => false,
+            Int8Path::Avx2 | Int8Path::Neon | Int8Path::Portable => self.isa().is_available(),
         }
     }
 
-    /// Returns the fastest path of this processor that is no wider than an instruction set.
+    /// Returns the fastest path of this processor that computes with an instruction set, or with a narrower one.
     pub fn fastest(isa: Isa) -> Int8Path {
-        let within = |path: &Int8Path| path.isa().lanes() <= isa.lanes() && path.is_available();
-        Self::ALL.into_iter().find(within).unwrap_or(Int8Path::Portable)
+        let within = |path: Isa| path == isa || path.lanes() < isa.lanes();
+        let fits = |path: &Int8Path| within(path.isa()) && path.is_available();
+        Self::ALL.into_iter().find(fits).unwrap_or(Int8Path::Portable)
     }
 
     /// Returns the instruction set used for the f32 work around the product.
@@ -49,6 +64,7 @@ impl Int8Path {
         match self {
             Int8Path::Avx512Vnni => Isa::Avx512,
             Int8Path::AvxVnni | Int8Path::Avx2 => Isa::Avx2,
+            Int8Path::NeonDot | Int8Path::Neon => Isa::Neon,
             Int8Path::Portable => Isa::Portable,
         }
     }
@@ -56,8 +72,8 @@ impl Int8Path {
     /// Returns how many inputs are multiplied together; they are adjacent in packed weights.
     pub(crate) const fn group(self) -> usize {
         match self {
-            Int8Path::Avx512Vnni | Int8Path::AvxVnni => 4,
-            Int8Path::Avx2 | Int8Path::Portable => 2,
+            Int8Path::Avx512Vnni | Int8Path::AvxVnni | Int8Path::NeonDot => 4,
+            Int8Path::Avx2 | Int8Path::Neon | Int8Path::Portable => 2,
         }
     }
 
@@ -65,7 +81,7 @@ impl Int8Path {
     pub(crate) const fn offset(self) -> i32 {
         match self {
             Int8Path::Avx512Vnni | Int8Path::AvxVnni => 128,
-            Int8Path::Avx2 | Int8Path::Portable => 0,
+            Int8Path::Avx2 | Int8Path::NeonDot | Int8Path::Neon | Int8Path::Portable => 0,
         }
     }
 }

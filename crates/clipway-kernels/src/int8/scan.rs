@@ -396,7 +396,7 @@ impl Partial {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::super::path::Int8Path;
     use super::*;
@@ -405,7 +405,6 @@ mod tests {
     /// The AVX-VNNI path, which this processor may lack, differs from this test path only in the encoding of one
     /// instruction.
     #[test]
-    #[cfg(target_arch = "x86_64")]
     fn the_instruction_on_256_bits_gives_what_plain_code_gives() {
         let Some(dot) = super::super::x86::Avx512Vnni256::detect() else { return };
         for count in [1, 3, 7] {

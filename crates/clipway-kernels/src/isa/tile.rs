@@ -101,6 +101,7 @@ impl<E: Widen> Tile<'_, E> {
             1 => self.multiply_vectors::<S, 1>(simd, out, out_stride),
             2 => self.multiply_vectors::<S, 2>(simd, out, out_stride),
             3 if S::PANEL_VECTORS >= 3 => self.multiply_vectors::<S, 3>(simd, out, out_stride),
+            4 if S::PANEL_VECTORS >= 4 => self.multiply_vectors::<S, 4>(simd, out, out_stride),
             other => panic!("a tile has 1 to {} vectors, not {other}", S::PANEL_VECTORS),
         }
     }

@@ -119,6 +119,19 @@ fn the_longest_sum_fits() {
 }
 
 #[test]
+fn an_instruction_set_takes_its_own_products_or_narrower_ones() {
+    assert_eq!(Int8Path::fastest(Isa::Portable), Int8Path::Portable);
+    if Isa::Neon.is_available() {
+        let dot = Int8Path::NeonDot.is_available();
+        let expected = if dot { Int8Path::NeonDot } else { Int8Path::Neon };
+        assert_eq!(Int8Path::fastest(Isa::Neon), expected);
+    }
+    for isa in Isa::available() {
+        assert_eq!(Kernels::new(isa, 1).expect("available").int8_path(), Int8Path::fastest(isa));
+    }
+}
+
+#[test]
 #[should_panic(expected = "may not fit 32 bits")]
 fn longer_sums_are_refused() {
     Kernels::new(Isa::Portable, 1).expect("no threads").int8_builder(1, MOST_INT8_INPUTS + 1);

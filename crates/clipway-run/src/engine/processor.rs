@@ -11,14 +11,16 @@ pub enum InstructionSet {
     Avx512,
     /// AVX2 with FMA, 8 numbers at a time.
     Avx2,
+    /// NEON of 64-bit ARM processors, 4 numbers at a time.
+    Neon,
     /// Plain code for any processor.
     Portable,
 }
 
 impl InstructionSet {
     /// Every instruction set, fastest first.
-    pub const ALL: [InstructionSet; 3] =
-        [InstructionSet::Avx512, InstructionSet::Avx2, InstructionSet::Portable];
+    pub const ALL: [InstructionSet; 4] =
+        [InstructionSet::Avx512, InstructionSet::Avx2, InstructionSet::Neon, InstructionSet::Portable];
 
     /// The instruction sets of this processor, fastest first.
     pub fn available() -> Vec<InstructionSet> {
@@ -39,6 +41,7 @@ impl InstructionSet {
         match self {
             InstructionSet::Avx512 => Isa::Avx512,
             InstructionSet::Avx2 => Isa::Avx2,
+            InstructionSet::Neon => Isa::Neon,
             InstructionSet::Portable => Isa::Portable,
         }
     }
