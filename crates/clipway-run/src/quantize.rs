@@ -126,6 +126,17 @@ fn wider(integers: Integers) -> Option<Integers> {
 /// The tensors of a quantization, by open_clip's names, and their integers.
 pub type Chosen = BTreeMap<String, Integers>;
 
+/// Every tensor of a source that can be in integers and is not kept by name. Nothing is read or run, so what that costs is not
+/// known, and the budget is not looked at.
+///
+/// # Errors
+/// A source that is in integers already, and names that are none.
+pub fn select(source: &Source, options: &QuantizeOptions) -> Result<(Chosen, Quantization), QuantizeError> {
+    let selected = options.selected(source)?;
+    let names = selected.chosen(0);
+    Ok((names, selected.quantization(0)))
+}
+
 /// Chooses the tensors of a source that are in integers, and says what they cost.
 ///
 /// # Errors
@@ -138,48 +149,27 @@ pub fn quantize(
     options: &QuantizeOptions,
 ) -> Result<(Chosen, Quantization), QuantizeError> {
     let integers = options.to;
-    if let Some(found) = source.plan().tensors.iter().filter_map(PlannedTensor::integers).max() {
-        return Err(QuantizeError::Already { path: source.path().to_owned(), found });
-    }
-    let (mut kept, mut taken) = options.taken(source)?;
-    // What has no groups is in the wider integers from the start.
-    let (without, with): (Vec<_>, Vec<_>) =
-        taken.into_iter().partition(|candidate| integers == Integers::Int4 && !candidate.takes_int4);
-    taken = with;
-    let without_groups: Chosen =
-        without.iter().map(|candidate| (candidate.name.clone(), Integers::Int8)).collect();
-    kept.extend(without.into_iter().map(|candidate| keep(candidate, "groups", wider(integers))));
-    if taken.is_empty() {
-        return Err(QuantizeError::Nothing { integers });
-    }
-    // The first of the candidates in wider integers, or as they are.
-    let chosen = |taken: &[Candidate], kept: usize| -> Chosen {
-        let mut chosen = without_groups.clone();
-        let of = |index| if index < kept { wider(integers) } else { Some(integers) };
-        let of_all = taken.iter().enumerate().filter_map(|(index, one)| Some((one.name.clone(), of(index)?)));
-        chosen.extend(of_all);
-        chosen
-    };
+    let mut selected = options.selected(source)?;
     let trial = Trial::new(source, load, inputs)?;
-    let all = trial.choosing(&chosen(&taken, 0))?;
+    let all = trial.choosing(&selected.chosen(0))?;
     let (mut alone, mut chosen_by, mut count) = (Vec::new(), all.clone(), 0);
     if !options.allow(&all) {
-        alone = trial.alone(&taken, integers)?;
+        alone = trial.alone(&selected.taken, integers)?;
         let cost = |candidate: &Candidate| {
             let found = alone.iter().find(|loss| loss.tensor == candidate.name);
             found.map_or(0.0, |loss| loss.mean) / candidate.elements.max(1) as f64
         };
-        taken.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
+        selected.taken.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
         // The fewest that are kept, of the costliest for their size; at least one tensor is left.
-        let (mut low, mut high) = (1, taken.len() - 1);
-        let least = trial.choosing(&chosen(&taken, high))?;
+        let (mut low, mut high) = (1, selected.taken.len() - 1);
+        let least = trial.choosing(&selected.chosen(high))?;
         if !options.allow(&least) {
             return Err(QuantizeError::OverBudget { integers, all: Box::new(all), least: Box::new(least) });
         }
         chosen_by = least;
         while low < high {
             let middle = low.midpoint(high);
-            let loss = trial.choosing(&chosen(&taken, middle))?;
+            let loss = trial.choosing(&selected.chosen(middle))?;
             if options.allow(&loss) {
                 (high, chosen_by) = (middle, loss);
             } else {
@@ -188,22 +178,53 @@ pub fn quantize(
         }
         count = high;
     }
-    let names = chosen(&taken, count);
-    let left = taken.split_off(count);
-    kept.extend(taken.into_iter().map(|candidate| keep(candidate, "budget", wider(integers))));
+    let names = selected.chosen(count);
     let quantization = Quantization {
-        integers,
-        tensors: left.len(),
-        elements: left.iter().map(|candidate| candidate.elements as u64).sum(),
-        kept,
         max_loss: options.max_loss,
         min_agreement: options.min_agreement,
-        inputs: inputs.name.clone(),
+        inputs: Some(inputs.name.clone()),
         chosen_by,
         reported: trial.reporting(&names)?,
         alone,
+        ..selected.quantization(count)
     };
     Ok((names, quantization))
+}
+
+/// The candidates of a source, by what becomes of them.
+struct Selected {
+    integers: Integers,
+    /// Those that stay as they are by name, and those that have no groups.
+    kept: Vec<KeptTensor>,
+    /// Those that can be in the integers; at least one.
+    taken: Vec<Candidate>,
+    /// Those that have no groups, and are in the wider integers.
+    without_groups: Chosen,
+}
+
+impl Selected {
+    /// What is in integers if the first `count` candidates are in the wider ones, or as they are.
+    fn chosen(&self, count: usize) -> Chosen {
+        let mut chosen = self.without_groups.clone();
+        let of = |index| if index < count { wider(self.integers) } else { Some(self.integers) };
+        let candidates = self.taken.iter().enumerate();
+        chosen.extend(candidates.filter_map(|(index, one)| Some((one.name.clone(), of(index)?))));
+        chosen
+    }
+
+    /// What an artifact says of that, without what it costs.
+    fn quantization(mut self, count: usize) -> Quantization {
+        let left = self.taken.split_off(count);
+        let wider = wider(self.integers);
+        self.kept.extend(self.taken.into_iter().map(|candidate| keep(candidate, "budget", wider)));
+        Quantization {
+            integers: self.integers,
+            tensors: left.len(),
+            elements: left.iter().map(|candidate| candidate.elements as u64).sum(),
+            kept: self.kept,
+            ..Quantization::default()
+        }
+    }
 }
 
 fn keep(candidate: Candidate, why: &str, integers: Option<Integers>) -> KeptTensor {
@@ -220,8 +241,12 @@ pub fn half_of(inputs: &Inputs, start: usize) -> Inputs {
 }
 
 impl QuantizeOptions {
-    /// The candidates of a source: those that stay as they are by name, and the others.
-    fn taken(&self, source: &Source) -> Result<(Vec<KeptTensor>, Vec<Candidate>), QuantizeError> {
+    /// The candidates of a source, unless it is in integers already.
+    fn selected(&self, source: &Source) -> Result<Selected, QuantizeError> {
+        let integers = self.to;
+        if let Some(found) = source.plan().tensors.iter().filter_map(PlannedTensor::integers).max() {
+            return Err(QuantizeError::Already { path: source.path().to_owned(), found });
+        }
         let mut kept = Vec::new();
         let mut taken = candidates(source.model(), source.tower());
         for name in &self.keep {
@@ -230,12 +255,21 @@ impl QuantizeOptions {
             let (own, others): (Vec<_>, Vec<_>) =
                 taken.into_iter().partition(|candidate| candidate.name == *name || is_below(&candidate.name));
             if own.is_empty() {
-                return Err(QuantizeError::UnknownName { name: name.clone(), integers: self.to });
+                return Err(QuantizeError::UnknownName { name: name.clone(), integers });
             }
             kept.extend(own.into_iter().map(|candidate| keep(candidate, "asked for", None)));
             taken = others;
         }
-        Ok((kept, taken))
+        // What has no groups is in the wider integers from the start.
+        let (without, taken): (Vec<_>, Vec<_>) =
+            taken.into_iter().partition(|candidate| integers == Integers::Int4 && !candidate.takes_int4);
+        let without_groups: Chosen =
+            without.iter().map(|candidate| (candidate.name.clone(), Integers::Int8)).collect();
+        kept.extend(without.into_iter().map(|candidate| keep(candidate, "groups", wider(integers))));
+        match taken.is_empty() {
+            true => Err(QuantizeError::Nothing { integers }),
+            false => Ok(Selected { integers, kept, taken, without_groups }),
+        }
     }
 
     /// Whether a loss is within the budget.

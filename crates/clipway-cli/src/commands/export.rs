@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::destination::Destination;
 use super::export_report::{dry_run, text_of};
-use super::integers::{Chosen, IntegerKind, IntegerOptions};
+use super::integers::{Chosen, IntegerKind, IntegerOptions, Runs};
 use super::license;
 use super::onnx::{self, OnnxOptions};
 use super::{export_targets, export_tokenizer};
@@ -237,8 +237,10 @@ impl ExportOptions {
             _ => None,
         };
         let integers = self.integers.settings(kind, &groups.concat())?;
-        let needs_ranges = kind == Some(IntegerKind::Int8) && groups.concat().iter().any(is_onnx);
-        let choose = |settings| self.integers.choose(&source, settings, needs_ranges, &self.inputs, ui);
+        let ranges = kind == Some(IntegerKind::Int8) && groups.concat().iter().any(is_onnx);
+        let out = destination.out.as_ref().filter(|_| !destination.dry_run);
+        let runs = Runs { verified: out.is_some() && !self.no_verify, ranges };
+        let choose = |settings| self.integers.choose(&source, settings, runs, &self.inputs, ui);
         let chosen = integers.map(choose).transpose()?;
         // What one target cannot express keeps all of them from being written.
         let prepared = groups.iter().map(|targets| {
@@ -251,8 +253,8 @@ impl ExportOptions {
         });
         let prepared = prepared.collect::<Result<Vec<_>, Failure>>()?;
         for ((targets, prepared), tokenizer) in groups.iter().zip(&prepared).zip(tokenizers) {
-            let (document, text) = match &destination.out {
-                Some(out) if !destination.dry_run => {
+            let (document, text) = match out {
+                Some(out) => {
                     let out = match groups.len() {
                         1 => out.clone(),
                         _ => out.join(targets[0].spelling.layout),
@@ -262,7 +264,7 @@ impl ExportOptions {
                     let place = (out.as_path(), others, destination.force);
                     self.write(place, prepared, formats, tokenizer, (&options, chosen.as_ref()), ui)?
                 }
-                _ => dry_run(prepared, targets.len())?,
+                None => dry_run(prepared, targets.len())?,
             };
             report(document, text)?;
         }
@@ -332,7 +334,7 @@ impl ExportOptions {
         }
         let verify = |folder: &Path| match prepared.spelling().weights {
             StoredWeights::Graphs(_) => {
-                onnx::verified(folder, prepared, (&inputs, int8.map(Chosen::budget)), &load, options)
+                onnx::verified(folder, prepared, (&inputs, int8.and_then(Chosen::budget)), &load, options)
             }
             StoredWeights::StateDict(_) => verified(folder, checkpoint, &inputs, &load, options),
         };

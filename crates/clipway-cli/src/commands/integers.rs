@@ -12,7 +12,7 @@ use clipway_model::spelling::Target;
 use clipway_model::spelling::onnx::{Int8, Ranges};
 use clipway_run::activation::built_in_pairs;
 use clipway_run::calibrate::{CalibrateError, calibrate};
-use clipway_run::quantize::{self, QuantizeError, QuantizeOptions, half_of, quantize};
+use clipway_run::quantize::{self, QuantizeError, QuantizeOptions, half_of, quantize, select};
 use clipway_run::verify::Inputs;
 
 use crate::failure::{self, Failure, chain};
@@ -54,8 +54,17 @@ pub struct Chosen {
     tensors: quantize::Chosen,
     quantization: Quantization,
     ranges: Option<Arc<Ranges>>,
-    /// What it may cost, and the inputs that report it: those that did not choose.
-    budget: Budget,
+    /// What it may cost, and the inputs that report it: those that did not choose; `None` where nothing is measured.
+    budget: Option<Budget>,
+}
+
+/// Why a model is run before it is written.
+#[derive(Clone, Copy)]
+pub struct Runs {
+    /// It is run anyway, to be verified.
+    pub verified: bool,
+    /// Graphs need the ranges of values.
+    pub ranges: bool,
 }
 
 /// What integers may cost, and the inputs that it is measured on.
@@ -126,26 +135,33 @@ impl IntegerOptions {
         Ok(Some(QuantizeOptions { to, keep, max_loss: *max_loss, min_agreement: *min_agreement }))
     }
 
-    /// Chooses what is in integers, and finds the ranges that graphs need.
+    /// Chooses what is in integers, and finds the ranges that graphs need. The model is run only if there is a reason to: it
+    /// is run anyway, or the options ask for what only a run can show.
     pub fn choose(
         &self,
         source: &Source,
         settings: QuantizeOptions,
-        needs_ranges: bool,
+        runs: Runs,
         options: &InputOptions,
         ui: &Ui,
     ) -> Result<Chosen, Failure> {
+        let is_asked = self.max_loss.is_some() || self.min_agreement.is_some() || self.calibration.is_some();
+        if !(runs.verified || runs.ranges || is_asked) {
+            let selected = select(source, &settings);
+            let (tensors, quantization) = selected.map_err(|error| quantize_failure(&error))?;
+            return Ok(Chosen { tensors, quantization, ranges: None, budget: None });
+        }
         let (inputs, load) = (self.inputs(options)?, load_options(ui)?);
         let chosen = quantize(source, &load, &inputs, &settings);
         let (tensors, quantization) = chosen.map_err(|error| quantize_failure(&error))?;
-        let ranges = needs_ranges.then(|| calibrate(source, &load, &half_of(&inputs, 0))).transpose();
+        let ranges = runs.ranges.then(|| calibrate(source, &load, &half_of(&inputs, 0))).transpose();
         let ranges = ranges.map_err(|error| match error {
             CalibrateError::Load(error) => load_failure(&error),
             CalibrateError::Run(error) => clip_failure(&error),
             error => Failure::no(error.code(), chain(&error)),
         })?;
         let budget = Budget { options: settings, inputs: half_of(&inputs, 1) };
-        Ok(Chosen { tensors, quantization, ranges: ranges.map(Arc::new), budget })
+        Ok(Chosen { tensors, quantization, ranges: ranges.map(Arc::new), budget: Some(budget) })
     }
 
     fn inputs(&self, options: &InputOptions) -> Result<Inputs, Failure> {
@@ -165,9 +181,9 @@ impl IntegerOptions {
 }
 
 impl Chosen {
-    /// What graphs in int8 are held to.
-    pub fn budget(&self) -> &Budget {
-        &self.budget
+    /// What graphs in int8 are held to, where it was measured.
+    pub fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
     }
 
     /// An export with this in integers.

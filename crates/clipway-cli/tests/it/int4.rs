@@ -63,7 +63,7 @@ fn a_folder_in_int4_is_verified_and_widened() {
 #[test]
 fn a_budget_puts_the_costliest_tensors_in_int8() {
     let scene = Scene::new();
-    export(&scene, "clipway", "free", &["--no-verify"]).ended(0);
+    export(&scene, "clipway", "free", &[]).ended(0);
     let cost = |found: &Value| {
         let towers =
             ["image", "text"].map(|tower| found["chosen_by"][tower]["mean"].as_f64().expect("a loss"));
@@ -81,6 +81,52 @@ fn a_budget_puts_the_costliest_tensors_in_int8() {
     );
     // The folder with tensors of both kinds is a source like any other.
     scene.run(&[&["verify", "bound", "--against"], &SOURCE[..]].concat()).ended(0);
+}
+
+#[test]
+fn the_model_is_run_only_where_something_asks_for_it() {
+    let scene = Scene::new();
+    // No tower of the demo model runs in so little memory.
+    let check = |target: &str, precision: &str, options: &[&str], is_run: bool| {
+        let export =
+            ["export", "--to", target, "--precision", precision, "--max-memory", "1KB", "--out", "out"];
+        let outcome = scene.run(&[&export[..], &SOURCE, &["--force"], options].concat());
+        match is_run {
+            true => {
+                let refused = outcome.code == Some(2) && outcome.stderr.contains("the limit is 1000");
+                assert!(refused, "{target} {precision} {options:?}: {outcome:?}");
+            }
+            false => outcome.ended(0),
+        };
+    };
+    for precision in ["int8", "int4"] {
+        check("clipway", precision, &["--no-verify"], false);
+        let found = quantization(&scene, "out");
+        assert!(found["tensors"].as_u64() > Some(10), "{found}");
+        assert!(["inputs", "chosen_by", "reported"].iter().all(|key| found.get(key).is_none()), "{found}");
+        let card = std::fs::read_to_string(scene.path("out/README.md")).expect("the card");
+        assert!(card.contains(&format!("are in {precision}; what that costs was not measured.")), "{card}");
+        assert!(card.contains(&format!("what rounding to {precision} costs was not measured")), "{card}");
+        check("clipway", precision, &[], true);
+        check("clipway", precision, &["--dry-run"], false);
+        check("clipway", precision, &["--dry-run", "--max-loss", "0.1"], true);
+        check("clipway", precision, &["--no-verify", "--min-agreement", "0.1"], true);
+        check("clipway", precision, &["--no-verify", "--calibration", "EMOJI/pictures"], true);
+    }
+    check("onnx", "int8-weights", &["--no-verify"], false);
+    check("onnx", "int8", &["--no-verify"], true);
+}
+
+#[test]
+fn what_is_written_does_not_depend_on_a_run() {
+    let scene = Scene::new();
+    export(&scene, "clipway", "run", &[]).ended(0);
+    export(&scene, "clipway", "unrun", &["--no-verify"]).ended(0);
+    let bytes =
+        |folder: &str| std::fs::read(scene.path(folder).join("clipway_model.safetensors")).expect("weights");
+    assert!(bytes("run") == bytes("unrun"));
+    scene.run(&["inspect", "unrun"]).ended(0);
+    scene.run(&[&["verify", "unrun", "--against"], &SOURCE[..]].concat()).ended(0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Integers, Towers};
 
 /// Which tensors are in integers, and what that costs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantization {
     /// The integers; left out for int8.
@@ -23,11 +23,14 @@ pub struct Quantization {
     /// Smallest share of images and of texts that keep their best match, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub min_agreement: Option<f64>,
-    /// What it was measured on.
-    pub inputs: String,
-    /// What it costs on the half of the inputs that chose which tensors are kept.
+    /// What it was measured on; `None` where nothing was run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub inputs: Option<String>,
+    /// What it costs on the half of the inputs that chose which tensors are kept; empty where nothing was run.
+    #[serde(skip_serializing_if = "QuantizationLoss::is_empty", default)]
     pub chosen_by: QuantizationLoss,
-    /// What it costs on the other half, which chose nothing.
+    /// What it costs on the other half, which chose nothing; empty where nothing was run.
+    #[serde(skip_serializing_if = "QuantizationLoss::is_empty", default)]
     pub reported: QuantizationLoss,
     /// What each tensor costs alone, on some of the inputs that chose; empty where nothing had to be chosen.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -68,6 +71,12 @@ pub struct QuantizationLoss {
     /// Texts whose best image stays the same, and texts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub same_best_image: Option<[usize; 2]>,
+}
+
+impl QuantizationLoss {
+    fn is_empty(&self) -> bool {
+        *self == QuantizationLoss::default()
+    }
 }
 
 /// 1 minus the cosine of a tower's features and the source's.

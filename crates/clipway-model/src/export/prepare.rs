@@ -82,7 +82,7 @@ impl<'a> Export<'a> {
         })?;
         let tensors = self.source.checkpoint().tensors().tensors();
         let ledger = Ledger::balance(tensors, self.source.weights(), &plan)?;
-        Ok(Export { plan, ledger, quantization: Some(quantization), ..self })
+        Ok(Export { plan, ledger, ..self.with_quantization(quantization) })
     }
 
     /// The same with what the user says of ONNX files.
@@ -95,6 +95,13 @@ impl<'a> Export<'a> {
     #[must_use]
     pub fn with_int8_graphs(mut self, int8: Int8, quantization: Quantization) -> Export<'a> {
         self.onnx.int8 = Some(int8);
+        self.with_quantization(quantization)
+    }
+
+    fn with_quantization(mut self, quantization: Quantization) -> Export<'a> {
+        if quantization.inputs.is_none() {
+            self.notes.push(format!("what rounding to {} costs was not measured", quantization.integers));
+        }
         Export { quantization: Some(quantization), ..self }
     }
 

@@ -1,6 +1,7 @@
 //! Weight files: written tensor by tensor, hashed on the way, read back and compared.
 
 use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use clipway_formats::{
@@ -14,7 +15,7 @@ use super::{ExportError, TokenizerParts};
 use crate::artifact::{hex, open_weights};
 use crate::input;
 use crate::output::{OutputError, StagedFile, Staging};
-use crate::plan::{ApplyError, PlannedTensor, apply};
+use crate::plan::{ApplyError, PlannedTensor, apply_together, rounded_together};
 use crate::spelling::WeightsFormat;
 use crate::state_dict::StateDict;
 
@@ -122,15 +123,19 @@ impl Job<'_> {
         let layout = SafetensorsLayout::new(&infos, &metadata).map_err(self.refuse_layout())?;
         file.set_length(layout.file_size())?;
         file.write_all_at(0, layout.header_bytes())?;
-        let sizes: Vec<usize> = infos.iter().map(TensorInfo::bytes).collect();
-        run_jobs(&largest_first(&sizes), &|index| {
-            let mut offset = layout.offset_of(index);
-            self.make(index, &mut |bytes| {
-                file.write_all_at(offset, bytes)?;
-                offset += bytes.len() as u64;
+        let groups = rounded_together(self.planned);
+        let size = |group: &Range<usize>| infos[group.clone()].iter().map(TensorInfo::bytes).sum();
+        let sizes: Vec<usize> = groups.iter().map(size).collect();
+        let written = run_jobs(&largest_first(&sizes), &|index| {
+            let group = groups[index].clone();
+            let mut offsets: Vec<u64> = group.clone().map(|index| layout.offset_of(index)).collect();
+            self.make(group, &mut |place, bytes| {
+                file.write_all_at(offsets[place], bytes)?;
+                offsets[place] += bytes.len() as u64;
                 Ok(())
             })
-        })
+        })?;
+        Ok(written.concat())
     }
 
     /// Writes tensors one after the other, as the format's checksums require.
@@ -139,11 +144,11 @@ impl Job<'_> {
         let mut failure = None;
         let mut out = SeekingFile { file, position: 0 };
         let result = write_pytorch(&mut out, &self.infos(), |index, out| {
-            let made = self
-                .make(index, &mut |bytes| out.write_all(bytes).map_err(|source| write_error(file, source)));
-            match made {
-                Ok(tensor) => {
-                    written.push(tensor);
+            let mut write =
+                |_, bytes: &[u8]| out.write_all(bytes).map_err(|source| write_error(file, source));
+            match self.make(index..index + 1, &mut write) {
+                Ok(tensors) => {
+                    written.extend(tensors);
                     Ok(())
                 }
                 Err(error) => {
@@ -159,20 +164,24 @@ impl Job<'_> {
         }
     }
 
-    /// Makes one tensor and passes its bytes to `sink` and to its hash.
+    /// Makes tensors that are rounded together, or one, and passes their bytes to `sink`, with the place of the tensor among
+    /// them, and to their hashes.
     fn make(
         &self,
-        index: usize,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), ExportError>,
-    ) -> Result<WrittenTensor, ExportError> {
-        let mut hash = Sha256::new();
-        let made = apply(&self.planned[index], self.source, &mut |bytes| {
-            hash.update(bytes);
+        group: Range<usize>,
+        sink: &mut dyn FnMut(usize, &[u8]) -> Result<(), ExportError>,
+    ) -> Result<Vec<WrittenTensor>, ExportError> {
+        let mut hashes = vec![Sha256::new(); group.len()];
+        let made = apply_together(&self.planned[group], self.source, &mut |place, bytes| {
+            hashes[place].update(bytes);
             self.run.advance(bytes.len())?;
-            sink(bytes)
+            sink(place, bytes)
         });
         match made {
-            Ok(applied) => Ok(WrittenTensor { sha256: hex(hash), overflowed: applied.overflowed }),
+            Ok(applied) => {
+                let written = |hash| WrittenTensor { sha256: hex(hash), overflowed: applied.overflowed };
+                Ok(hashes.into_iter().map(written).collect())
+            }
             Err(ApplyError::Sink(error)) => Err(error),
             Err(ApplyError::Read(cause)) => Err(self.refuse_layout()(cause)),
         }

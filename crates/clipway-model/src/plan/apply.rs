@@ -71,24 +71,33 @@ pub fn apply<E>(
     source: &StateDict,
     sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<Applied, ApplyError<E>> {
-    match planned.steps.last().and_then(Step::rounding) {
-        Some(rounding) => rounded(planned, rounding, source, sink),
-        None => floats(planned, source, sink),
-    }
+    apply_together(std::slice::from_ref(planned), source, &mut |_, piece| sink(piece))
 }
 
-/// Makes a part of a tensor in integers.
-fn rounded<E>(
-    planned: &PlannedTensor,
-    rounding: (Integers, Part),
+/// The same for tensors of a range of [`rounded_together`](super::rounded_together): they are rounded once. `sink` takes the
+/// place of a tensor among them, and its bytes.
+///
+/// # Errors
+/// As [`apply`].
+///
+/// # Panics
+/// As [`apply`], and without tensors.
+pub fn apply_together<E>(
+    planned: &[PlannedTensor],
     source: &StateDict,
-    sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    sink: &mut dyn FnMut(usize, &[u8]) -> Result<(), E>,
 ) -> Result<Applied, ApplyError<E>> {
-    let whole = planned.up_to(planned.steps.len() - 1).expect("the plan was checked");
+    let first = planned.first().expect("there is a tensor");
+    let roundings = planned.iter().map(|planned| planned.steps.last().and_then(Step::rounding));
+    let Some(roundings) = roundings.collect::<Option<Vec<(Integers, Part)>>>() else {
+        return floats(first, source, &mut |piece| sink(0, piece));
+    };
+    let whole = first.up_to(first.steps.len() - 1).expect("the plan was checked");
+    let parts: Vec<Part> = roundings.iter().map(|(_, part)| *part).collect();
     let TensorInfo { dtype, shape, .. } = &whole.target;
-    let mut rounder = Rounder::new(&planned.target.name, rounding, shape);
+    let mut rounder = Rounder::new(&first.target.name, roundings[0].0, &parts, shape);
     let made = flattened(floats(&whole, source, &mut |piece| rounder.push(*dtype, piece, sink)))?;
-    sink(&rounder.finish()).map_err(ApplyError::Sink)?;
+    rounder.finish(sink)?;
     Ok(made)
 }
 

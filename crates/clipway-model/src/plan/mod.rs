@@ -23,7 +23,7 @@ mod resample;
 mod step;
 mod take;
 
-pub use apply::{Applied, ApplyError, apply, apply_all};
+pub use apply::{Applied, ApplyError, apply, apply_all, apply_together};
 pub use build::PlanError;
 pub(crate) use build::{PlanOptions, build_plan};
 pub(crate) use converted::Converted;
@@ -33,7 +33,7 @@ pub use int4::Int4Row;
 pub use int8::quantize_row;
 pub use ledger::{Fate, Imbalance, Ledger, LedgerGroup};
 pub use precision::Precision;
-pub use quantize::{GROUP_SCALE_SUFFIX, Integers, SCALE_SUFFIX, check_int8_row};
+pub use quantize::{GROUP_SCALE_SUFFIX, Integers, SCALE_SUFFIX, check_int8_row, rounded_together};
 pub(crate) use regroup::{FUSED, SPLIT, attention_part};
 pub use resample::{resample_distances, resample_grid};
 pub use step::{Step, StepError};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use clipway_formats::{Code, Dtype, FormatError, Place, TensorInfo};
 use serde::{Deserialize, Serialize};
@@ -202,6 +203,29 @@ impl PlannedTensor {
     }
 }
 
+/// The places of tensors by what is made at once: the parts of a tensor in integers where they follow each other, and every
+/// other tensor alone.
+pub fn rounded_together(planned: &[PlannedTensor]) -> Vec<Range<usize>> {
+    let is_with = |a: &PlannedTensor, b: &PlannedTensor| {
+        let (Some((a_last, a_steps)), Some((b_last, b_steps))) = (a.steps.split_last(), b.steps.split_last())
+        else {
+            return false;
+        };
+        match (a_last.rounding(), b_last.rounding()) {
+            (Some((a_to, _)), Some((b_to, _))) => {
+                a_to == b_to && a.sources == b.sources && a_steps == b_steps
+            }
+            _ => false,
+        }
+    };
+    let mut start = 0;
+    let groups = planned.chunk_by(is_with).map(|group| {
+        start += group.len();
+        start - group.len()..start
+    });
+    groups.collect()
+}
+
 impl Plan {
     /// The plan with what is stored in integers as it is stored.
     pub(crate) fn with_integers_as_stored(self) -> Plan {
@@ -262,6 +286,23 @@ mod tests {
         assert!(check_scales("a.scale", &[1.0, 1e-30]).is_ok());
         let error = check_group_scales("a.group_scale", &[1, -127, 127, 0], 2).expect_err("it is refused");
         assert!(error.to_string().contains("group 1 of row 1 has the scale 0"), "{error}");
+    }
+
+    #[test]
+    fn parts_of_a_tensor_are_made_at_once() {
+        let tensor = |name: &str| {
+            let shape = vec![3, 16];
+            PlannedTensor::same(&TensorInfo { name: name.to_owned(), dtype: Dtype::F32, shape })
+        };
+        let tensors = ["a", "b", "c", "d", "e"].map(tensor).to_vec();
+        let plan = Plan { layout: "any".to_owned(), tensors, dropped: Vec::new() };
+        let chosen =
+            [("a", Integers::Int4), ("b", Integers::Int4), ("d", Integers::Int8), ("e", Integers::Int4)];
+        let chosen = chosen.map(|(name, integers)| (name.to_owned(), integers)).into();
+        let tensors = plan.quantized(&chosen).expect("they can be rounded").tensors;
+        assert_eq!(rounded_together(&tensors), [0..3, 3..6, 6..7, 7..9, 9..12]);
+        assert_eq!(rounded_together(&tensors[1..8]), [0..2, 2..5, 5..6, 6..7], "as cut by files of weights");
+        assert!(rounded_together(&[]).is_empty());
     }
 
     #[test]

@@ -14,20 +14,19 @@ const BLOCK: usize = 1 << 14;
 /// Bytes that are gathered before they are passed on.
 const PIECE: usize = 1 << 18;
 
-/// Makes a part of a tensor in integers from its elements.
+/// Makes parts of a tensor in integers from its elements, which are rounded once for all of them.
 pub(super) struct Rounder<'a> {
     /// The tensor that is written, for messages.
     name: &'a str,
     to: Integers,
-    part: Part,
     width: usize,
     /// Elements of a row that is not whole yet.
     values: Vec<f32>,
     /// Rows that are done.
     row: usize,
     code: Kind,
-    /// What is not passed on yet.
-    out: Vec<u8>,
+    /// The parts, each with what is not passed on yet.
+    parts: Vec<(Part, Vec<u8>)>,
 }
 
 /// What rows are rounded in.
@@ -37,18 +36,22 @@ enum Kind {
     Int4(Int4Row, Option<Vec<i8>>),
 }
 
+/// Takes bytes of a part, which is named by its place.
+pub(super) type PartSink<'s, E> = &'s mut dyn FnMut(usize, &[u8]) -> Result<(), E>;
+
 impl<'a> Rounder<'a> {
-    /// A part of a tensor of this shape.
+    /// Parts of a tensor of this shape.
     ///
     /// # Panics
     /// If the integers do not take the shape.
-    pub(super) fn new(name: &'a str, (to, part): (Integers, Part), shape: &[usize]) -> Rounder<'a> {
+    pub(super) fn new(name: &'a str, to: Integers, parts: &[Part], shape: &[usize]) -> Rounder<'a> {
         let width = shape[1..].iter().product();
         let code = match to {
             Integers::Int8 => Kind::Int8(vec![0; width]),
             Integers::Int4 => Kind::Int4(Int4Row::new(width).expect("int4 takes the shape"), None),
         };
-        Rounder { name, to, part, width, values: Vec::new(), row: 0, code, out: Vec::new() }
+        let parts = parts.iter().map(|part| (*part, Vec::new())).collect();
+        Rounder { name, to, width, values: Vec::new(), row: 0, code, parts }
     }
 
     /// Takes further elements, and passes on what they complete.
@@ -59,7 +62,7 @@ impl<'a> Rounder<'a> {
         &mut self,
         dtype: Dtype,
         bytes: &[u8],
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+        sink: PartSink<'_, E>,
     ) -> Result<(), ApplyError<E>> {
         for block in bytes.chunks(BLOCK * dtype.size()) {
             let start = self.values.len();
@@ -69,10 +72,7 @@ impl<'a> Rounder<'a> {
             let values = std::mem::take(&mut self.values);
             for row in values[..whole].chunks_exact(self.width.max(1)) {
                 self.round(row).map_err(ApplyError::Read)?;
-                if self.out.len() >= PIECE {
-                    sink(&self.out).map_err(ApplyError::Sink)?;
-                    self.out.clear();
-                }
+                self.pass_on(PIECE, sink)?;
             }
             self.values = values;
             self.values.drain(..whole);
@@ -80,13 +80,29 @@ impl<'a> Rounder<'a> {
         Ok(())
     }
 
-    /// What is left at the end.
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        if let Kind::Int4(_, Some(low)) = self.code {
+    /// Passes on what is left at the end.
+    ///
+    /// # Errors
+    /// Those of the sink.
+    pub(super) fn finish<E>(mut self, sink: PartSink<'_, E>) -> Result<(), ApplyError<E>> {
+        if let Kind::Int4(_, Some(low)) = &self.code {
             let nothing = vec![0; low.len()];
-            pack([&low, &nothing], &mut self.out);
+            for (_, out) in self.parts.iter_mut().filter(|(part, _)| *part == Part::Values) {
+                pack([low, &nothing], out);
+            }
         }
-        self.out
+        self.pass_on(0, sink)
+    }
+
+    /// Passes on what has gathered of each part, if it is so much.
+    fn pass_on<E>(&mut self, least: usize, sink: PartSink<'_, E>) -> Result<(), ApplyError<E>> {
+        for (place, (_, out)) in self.parts.iter_mut().enumerate() {
+            if out.len() >= least {
+                sink(place, out).map_err(ApplyError::Sink)?;
+                out.clear();
+            }
+        }
+        Ok(())
     }
 
     fn round(&mut self, row: &[f32]) -> Result<(), FormatError> {
@@ -98,16 +114,18 @@ impl<'a> Rounder<'a> {
             let cause = format!("row {} holds NaN or infinity, which {} does not have", self.row, self.to);
             return Err(FormatError::new(Code::BadValue, Place::Tensor(self.name.to_owned()), cause));
         };
-        match (&mut self.code, self.part) {
-            (_, Part::Scales) => self.out.extend(scale.to_le_bytes()),
-            (Kind::Int8(values), _) => self.out.extend(values.iter().map(|value| *value as u8)),
-            (Kind::Int4(found, _), Part::GroupScales) => {
-                self.out.extend(found.group_scales.iter().map(|scale| *scale as u8));
+        for (part, out) in &mut self.parts {
+            match (&mut self.code, part) {
+                (_, Part::Scales) => out.extend(scale.to_le_bytes()),
+                (Kind::Int8(values), _) => out.extend(values.iter().map(|value| *value as u8)),
+                (Kind::Int4(found, _), Part::GroupScales) => {
+                    out.extend(found.group_scales.iter().map(|scale| *scale as u8));
+                }
+                (Kind::Int4(found, before), Part::Values) => match before.take() {
+                    Some(low) => pack([&low, &found.values], out),
+                    None => *before = Some(found.values.clone()),
+                },
             }
-            (Kind::Int4(found, before), Part::Values) => match before.take() {
-                Some(low) => pack([&low, &found.values], &mut self.out),
-                None => *before = Some(found.values.clone()),
-            },
         }
         self.row += 1;
         Ok(())

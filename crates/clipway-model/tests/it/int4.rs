@@ -3,13 +3,15 @@
 use std::sync::atomic::AtomicBool;
 
 use clipway_formats::Dtype;
+use clipway_model::checkpoint::Checkpoint;
 use clipway_model::export::{Export, ExportReport};
-use clipway_model::plan::{Integers, Precision, Towers};
+use clipway_model::plan::{Integers, Precision, Towers, apply_all};
+use clipway_model::quantize::candidates;
 use clipway_model::source::{Source, SourceOptions};
 use clipway_model::spelling::Target;
 
 use super::bench::{Bench, write_options};
-use super::int8::{Tensors, WEIGHT, check_refused, export_in, values};
+use super::int8::{Tensors, WEIGHT, bytes, check_refused, export_in, values};
 
 /// A table with an odd number of rows, so that the upper halves of its last bytes are empty.
 const TABLE: &str = "token_embedding.weight";
@@ -43,6 +45,27 @@ fn widened(report: &ExportReport, name: &str) -> (Vec<usize>, Vec<f32>) {
         }
     }
     (info.shape[1..].to_vec(), found)
+}
+
+#[test]
+fn parts_are_the_same_together_and_alone() {
+    for integers in [Integers::Int8, Integers::Int4] {
+        let bench = odd_bench();
+        let path = bench.write_source("tiny.safetensors");
+        let report = export_in(integers, &bench, &path, "out/rounded").unwrap();
+        let source = Source::of(Checkpoint::open(&path).unwrap(), &bench.options()).unwrap();
+        let chosen = candidates(source.model(), Towers::Both).into_iter();
+        let plan = source.plan().quantized(&chosen.map(|candidate| (candidate.name, integers)).collect());
+        let weights = report.folder.join("clipway_model.safetensors");
+        for planned in plan.unwrap().tensors {
+            let mut alone = Vec::new();
+            apply_all(&planned, &source.weights().state_dict, &mut |piece| alone.extend_from_slice(piece))
+                .unwrap();
+            let (info, written) = bytes(&weights, &planned.target.name);
+            assert_eq!(info, planned.target);
+            assert!(written == alone, "{}", info.name);
+        }
+    }
 }
 
 #[test]

@@ -43,12 +43,18 @@ pub fn export_in(
     prepared.quantized(&chosen, quantization)?.write(&bench.path(place), &options)
 }
 
-pub fn values(path: &Path, name: &str) -> (TensorInfo, Vec<f32>) {
+/// A tensor of a file, with its bytes.
+pub fn bytes(path: &Path, name: &str) -> (TensorInfo, Vec<u8>) {
     let checkpoint = Checkpoint::open(path).unwrap();
     let file = checkpoint.tensors();
     let index = file.tensors().iter().position(|tensor| tensor.name == name).unwrap();
-    let (info, mut bytes) = (file.tensors()[index].clone(), Vec::new());
+    let mut bytes = Vec::new();
     file.read(index, &mut bytes).unwrap();
+    (file.tensors()[index].clone(), bytes)
+}
+
+pub fn values(path: &Path, name: &str) -> (TensorInfo, Vec<f32>) {
+    let (info, bytes) = bytes(path, name);
     let mut values = vec![0.0; info.elements()];
     cast_to_f32(info.dtype, &bytes, &mut values);
     (info, values)

@@ -80,12 +80,13 @@ fn ledger(artifact: &Artifact) -> String {
 /// What int8 or int4 costs.
 fn quantization(artifact: &Artifact) -> String {
     let Some(quantization) = &artifact.quantization else { return String::new() };
-    let mut text = format!(
-        "\n{} tensors are in {}, measured on {}",
-        quantization.tensors,
-        quantization.integers,
-        markdown(&quantization.inputs)
-    );
+    let mut text = format!("\n{} tensors are in {}", quantization.tensors, quantization.integers);
+    match &quantization.inputs {
+        Some(inputs) => {
+            let _ = write!(text, ", measured on {}", markdown(inputs));
+        }
+        None => text.push_str("; what that costs was not measured"),
+    }
     for (tower, loss) in [("image", &quantization.reported.image), ("text", &quantization.reported.text)] {
         if let Some(loss) = loss {
             let _ = write!(text, "; mean loss of cosine of the {tower} tower {:.2e}", loss.mean);
