@@ -5,6 +5,7 @@ makes of it, and returns what is wrong. Models are small, or of real size.
 """
 import functools
 import json
+import math
 import subprocess
 
 import numpy
@@ -145,10 +146,11 @@ def vit(clipway, name, place, paths, real=False):
     return problems
 
 
-def siglip2(place, real):
+def siglip2(place, real, of="base"):
     """transformers' model, with a tokenizer and a processor."""
-    vision = dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, patch_size=16, num_patches=256)
-    text = dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, max_position_embeddings=64, vocab_size=256000)
+    sizes = dict(zip(("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"), SIZES[of]))
+    vision = dict(sizes, patch_size=16, num_patches=256)
+    text = dict(sizes, max_position_embeddings=64, vocab_size=256000)
     if not real:
         vision = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, patch_size=8, num_patches=16)
         text = dict(check_coverage.TEXT, max_position_embeddings=16)
@@ -163,23 +165,18 @@ def siglip2(place, real):
     return model, tokenizer, processor
 
 
-def of_transformers(clipway, name, place, paths, real=False):
+def of_transformers(clipway, name, place, paths, real=False, of="base"):
     """`Siglip2Model` at the size of its position table and at others, on square images."""
-    model, tokenizer, processor = siglip2(place / "source", real)
-    (place / "texts.txt").write_text("".join(f"{text}\n" for text in check_coverage.TEXTS), encoding="utf8")
+    model, tokenizer, processor = siglip2(place / "source", real, of)
     paths = check_coverage.images(place, True)
-    problems = []
-    patch = model.config.vision_config.patch_size
+    patch, own = model.config.vision_config.patch_size, model.config.vision_config.num_patches
+    of_source, of_exports = None, {}
     for side in (16, 24) if real else (4, 7, 3):
-        own = side * side == model.config.vision_config.num_patches
         wanted = check_coverage.expected(model, tokenizer, "both", processor(max_num_patches=side * side), paths)
-        if own:
-            features = place / "features.safetensors"
-            given = [*paths, "--texts-file", place / "texts.txt"]
-            subprocess.run([clipway, "embed", place / "source", *given, "--out", features, "--force", "--quiet"], check=True)
-            problems += compared(f"{name}, {side * patch} pixels", wanted, load_file(features))
+        if side * side == own:
+            of_source = wanted
         # An export's images are prepared as open_clip does; so prepared, transformers' model gets them as patches.
-        out = exported(clipway, place, place / "source", *([] if own else ["--image-size", str(side * patch)]))
+        out = exported(clipway, place, place / "source", *([] if side * side == own else ["--image-size", str(side * patch)]))
         preprocess = json.loads((out / "open_clip_config.json").read_text())["preprocess_cfg"]
         transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
         pixels = torch.stack([transform(Image.open(path)) for path in paths])
@@ -188,31 +185,42 @@ def of_transformers(clipway, name, place, paths, real=False):
         with torch.no_grad():
             mask = torch.ones(len(paths), side * side, dtype=torch.long)
             found = model.get_image_features(pixel_values=cut, pixel_attention_mask=mask, spatial_shapes=shapes)
-        wanted = {"image_features": check_coverage.vector(found)}
-        problems += compared(f"{name}, {side * patch} pixels, its export", wanted, embedded(clipway, place, out, paths))
+        of_exports[side * patch] = (out.rename(place / f"out-{side}"), {"image_features": check_coverage.vector(found)})
+    # A large one leaves its memory to clipway.
+    del model
+    features = place / "features.safetensors"
+    (place / "texts.txt").write_text("".join(f"{text}\n" for text in check_coverage.TEXTS), encoding="utf8")
+    given = [*paths, "--texts-file", place / "texts.txt"]
+    subprocess.run([clipway, "embed", place / "source", *given, "--out", features, "--quiet"], check=True)
+    problems = compared(f"{name}, {math.isqrt(own) * patch} pixels", of_source, load_file(features))
+    for size, (out, wanted) in of_exports.items():
+        problems += compared(f"{name}, {size} pixels, its export", wanted, embedded(clipway, place, out, paths))
     return problems
 
 
-def big_vision(clipway, name, place, paths, real=False):
+def big_vision(clipway, name, place, paths, real=False, of="base"):
     """big_vision's arrays: timm's loader of them for images, transformers' model for texts."""
-    model, tokenizer, processor = siglip2(place / "source", real)
-    vision = model.config.vision_config
-    arrays = place / "a.npz"
-    layout_sources.write_big_vision(arrays, model)
-    changes = {} if real else dict(patch_size=8, embed_dim=32, depth=2, num_heads=4, mlp_ratio=2.0, pos_embed_grid_size=(4, 4))
-    trunk = create_model("naflexvit_base_patch16_siglip", num_classes=0, **changes)
-    timm.models.vision_transformer._load_weights(trunk, str(arrays), "params/img/")
-    problems = []
+    model, tokenizer, processor = siglip2(place / "source", real, of)
+    patch, own = model.config.vision_config.patch_size, model.config.vision_config.num_patches
     texts = check_coverage.coverage_open_clip.TEXTS
     cleaned = [open_clip.tokenizer.get_clean_fn("canonicalize")(text) for text in texts]
     tokens = tokenizer(cleaned, truncation=True, padding="max_length", max_length=model.config.text_config.max_position_embeddings, return_tensors="pt")
+    with torch.no_grad():
+        of_texts = check_coverage.vector(model.get_text_features(input_ids=tokens["input_ids"]))
+    arrays = place / "a.npz"
+    layout_sources.write_big_vision(arrays, model)
+    # A large one leaves its memory to clipway.
+    del model
+    changes = {} if real else dict(patch_size=8, embed_dim=32, depth=2, num_heads=4, mlp_ratio=2.0, pos_embed_grid_size=(4, 4))
+    trunk = create_model(f"naflexvit_{of}_patch16_siglip", num_classes=0, **changes)
+    timm.models.vision_transformer._load_weights(trunk, str(arrays), "params/img/")
+    problems = []
     for side in (16, 24) if real else (4, 7, 3):
-        size = side * vision.patch_size
+        size = side * patch
         transform = image_transform_v2(PreprocessCfg(size=size, **SIGLIP), is_train=False)
         with torch.no_grad():
-            wanted = {"image_features": trunk.eval()(torch.stack([transform(Image.open(path)) for path in paths])),
-                      "text_features": check_coverage.vector(model.get_text_features(input_ids=tokens["input_ids"]))}
-        options = ["--image-size", str(size)] if side * side != vision.num_patches else []
+            wanted = {"image_features": trunk.eval()(torch.stack([transform(Image.open(path)) for path in paths])), "text_features": of_texts}
+        options = ["--image-size", str(size)] if side * side != own else []
         out = exported(clipway, place, arrays, "--tokenizer", place / "source", *options)
         problems += compared(f"{name}, {size} pixels, its export", wanted, embedded(clipway, place, out, paths))
     return problems
@@ -306,6 +314,8 @@ def native_timm(clipway, name, place, paths, real=False):
     return problems
 
 
+# Differ from a small model of another kind in sizes alone.
+REAL_ONLY = ("NaFlex, Siglip2Model so400m", "NaFlex, big_vision so400m")
 KINDS = {
     "NaFlex, proportions kept, Siglip2Model": native_siglip2,
     "NaFlex, proportions kept, timm": native_timm,
@@ -313,5 +323,7 @@ KINDS = {
     "NaFlex, SigLIP 2 so400m of open_clip": functools.partial(siglip, of="so400m"),
     "NaFlex, ViT of open_clip": vit,
     "NaFlex, Siglip2Model": of_transformers,
+    "NaFlex, Siglip2Model so400m": functools.partial(of_transformers, of="so400m"),
     "NaFlex, big_vision": big_vision,
+    "NaFlex, big_vision so400m": functools.partial(big_vision, of="so400m"),
 }

@@ -44,9 +44,9 @@ def drawn(model, scale=None):
     return model.eval()
 
 
-def small():
+def small(sizes=MODEL):
     torch.manual_seed(3)
-    return drawn(open_clip.model.CLIP(**MODEL))
+    return drawn(open_clip.model.CLIP(**sizes))
 
 
 def is_real():
@@ -278,7 +278,10 @@ def words(clipway, name, place, paths):
 
 def prefixed(clipway, name, place, paths):
     """Towers under prefixes of their own, as wrappers and TinyCLIP's code save them, and averaged weights under one."""
-    model, config = small(), said(place, "model.json", MODEL)
+    # Of real size, TinyCLIP-ViT-40M-32-Text-19M's.
+    tiny = dict(MODEL, vision_cfg=dict(MODEL["vision_cfg"], width=512), text_cfg=dict(MODEL["text_cfg"], layers=6))
+    sizes = tiny if is_real() else MODEL
+    model, config = small(sizes), said(place, "model.json", sizes)
     wanted = of_open_clip(model, clip_words(), transform(), paths)
     other = {key: value + 1 for key, value in model.state_dict().items()}
     is_image = lambda key: key.startswith("visual.")
