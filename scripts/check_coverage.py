@@ -362,8 +362,8 @@ def main():
         checks.append((name, lambda clipway, name, place, run=run: run(clipway, name, place, images(place, False), arguments.real)))
     if not arguments.fast:
         checks += [(name, in_own_names) for name in ("PE-Core-T-16-384", "EVA02-B-16")]
-    if not arguments.real:
-        checks = [(name, run) for name, run in checks if name not in coverage_naflex.REAL_ONLY]
+    of_one_size = ("ModernText",) if arguments.real else (*coverage_naflex.REAL_ONLY, *coverage_modern_text.OWN_KINDS)
+    checks = [(name, run) for name, run in checks if name not in of_one_size]
     if arguments.only:
         exact = [(name, run) for name, run in checks if name == arguments.only]
         checks = exact or [(name, run) for name, run in checks if arguments.only in name]

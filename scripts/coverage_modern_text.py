@@ -87,8 +87,8 @@ def has_tiktoken():
         return False
 
 
-def modern_text(clipway, name, place, paths, real=False):
-    """Each case: clipway's features of the source and of its export, and those of the main branch that loads the export."""
+def modern_text(clipway, name, place, paths, real=False, own=None):
+    """Each small case, or a config of the main branch by its name: clipway's features of the source and of its export, and those of the main branch that loads the export."""
     import check_coverage
     from coverage_open_clip import compared, embedded, exported
     from safetensors.torch import load_file
@@ -101,7 +101,7 @@ def modern_text(clipway, name, place, paths, real=False):
     chosen = dict(cases())
     if real:
         configs = Path(os.environ["OPEN_CLIP_MAIN"]) / "open_clip/model_configs"
-        chosen = {own: json.loads((configs / f"{own}.json").read_text()) for own in OWN_CONFIGS}
+        chosen = {own: json.loads((configs / f"{own}.json").read_text())}
     for case, config in chosen.items():
         text = config["text_cfg"]
         if text.get("tokenizer_type") == "tiktoken" and not known:
@@ -202,7 +202,8 @@ def judge(place, config, paths):
     save_file(made, place / "made.safetensors")
 
 
-KINDS = {"ModernText": modern_text}
+OWN_KINDS = {f"ModernText, {own}": functools.partial(modern_text, own=own) for own in OWN_CONFIGS}
+KINDS = {"ModernText": modern_text} | OWN_KINDS
 
 if __name__ == "__main__":
     judge(*sys.argv[1:])

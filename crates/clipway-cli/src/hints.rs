@@ -36,6 +36,10 @@ pub fn of_checkpoint(error: &CheckpointError) -> Option<String> {
             let folder = folder.unwrap_or(std::path::Path::new("."));
             Some(format!("pass the folder with its `.metadata`, `{}`", shown_path(folder)))
         }
+        CheckpointError::NoIndex { .. } => Some(
+            "copy the `….index.json` that was written beside the shards, and pass the folder or the index"
+                .to_owned(),
+        ),
         CheckpointError::NoMetadata { .. } => {
             Some("copy the `.metadata` that was written beside the parts".to_owned())
         }
@@ -258,14 +262,54 @@ fn of_mismatch(mismatch: &Mismatch) -> Option<String> {
         return Some(hint.to_owned());
     }
     let unused = &mismatch.differences.unused;
-    if let (Some(first), true) = (unused.first(), unused.len() == mismatch.differences.iter().count()) {
-        let first = first.name.split_once('.').map_or(first.name.clone(), |(first, _)| format!("{first}.*"));
+    if !unused.is_empty() && unused.len() == mismatch.differences.iter().count() {
         return Some(format!(
-            "if the model does not need them, leave them out, such as with `--ignore '{}'`",
-            shown(&first)
+            "if the model does not need them, leave them out, such as with {}",
+            ignored(unused.iter().map(|tensor| tensor.name.as_str()))
         ));
     }
     of_identification(&mismatch.identification, mismatch.given.as_deref())
+}
+
+/// Modules of a model, which are not left out whole.
+const MODULES: [&str; 13] = [
+    "visual",
+    "text",
+    "transformer",
+    "trunk",
+    "head",
+    "resblocks",
+    "blocks",
+    "encoder",
+    "layer",
+    "stages",
+    "attn",
+    "mlp",
+    "embeddings",
+];
+
+/// The options that leave out tensors: up to the first module of their names that is not the model's own, in every block.
+fn ignored<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    const MOST: usize = 4;
+    let mut options: Vec<String> = Vec::new();
+    for name in names {
+        let parts: Vec<&str> = name.split('.').collect();
+        let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let own = parts.iter().take_while(|part| MODULES.contains(part) || is_number(part)).count();
+        let mut kept: Vec<String> = parts
+            .iter()
+            .take(own + 1)
+            .map(|part| if is_number(part) { "*".to_owned() } else { shown(part) })
+            .collect();
+        if own + 1 < parts.len() {
+            kept.push("*".to_owned());
+        }
+        let option = format!("`--ignore '{}'`", kept.join("."));
+        if options.len() < MOST && !options.contains(&option) {
+            options.push(option);
+        }
+    }
+    options.join(" ")
 }
 
 /// The options that name a model at the size of the tensors.
@@ -309,6 +353,21 @@ mod tests {
     use clipway_model::registry;
 
     use super::*;
+
+    #[test]
+    fn only_what_is_not_the_models_is_left_out() {
+        let check = |names: &[&str], expected: &str| assert_eq!(ignored(names.iter().copied()), expected);
+        check(&["classifier.weight", "classifier.bias"], "`--ignore 'classifier.*'`");
+        check(&["visual.classifier.weight"], "`--ignore 'visual.classifier.*'`");
+        check(&["visual.head.weight"], "`--ignore 'visual.head.weight'`");
+        let adapters = [
+            "visual.transformer.resblocks.0.adapter.up.weight",
+            "visual.transformer.resblocks.1.adapter.up.bias",
+        ];
+        check(&adapters, "`--ignore 'visual.transformer.resblocks.*.adapter.*'`");
+        check(&["criterion.labels", "metric.total"], "`--ignore 'criterion.*'` `--ignore 'metric.*'`");
+        check(&["step"], "`--ignore 'step'`");
+    }
 
     /// Names and shapes of `ViT-B-32`, with one of them changed or, without a shape, removed.
     fn changed(name: &str, shape: Option<[usize; 2]>) -> Identification {

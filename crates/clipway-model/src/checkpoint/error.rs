@@ -84,6 +84,14 @@ pub enum CheckpointError {
         /// What is wrong.
         cause: AdapterError,
     },
+    /// A folder with shards, without the index that says which tensors they hold.
+    #[error("`{}` contains shards of weights (`{shard}`), but no index of them", shown_path(folder))]
+    NoIndex {
+        /// The folder.
+        folder: PathBuf,
+        /// Name of a shard.
+        shard: String,
+    },
     /// Several folders, each of which could hold the weights.
     #[error("`{}` contains several models: {}", shown_path(folder), candidates.join(", "))]
     SeveralFolders {
@@ -124,11 +132,9 @@ impl CheckpointError {
     pub fn proposed(&self) -> Option<PathBuf> {
         match self {
             CheckpointError::Ambiguous { folder, candidates }
+            | CheckpointError::SeveralFolders { folder, candidates }
             | CheckpointError::NoWeights { folder, inside: candidates } => {
                 super::folder::newest(folder, candidates).map(|name| folder.join(name))
-            }
-            CheckpointError::SeveralFolders { folder, candidates } => {
-                candidates.first().map(|name| folder.join(name))
             }
             _ => None,
         }
@@ -141,7 +147,9 @@ impl CheckpointError {
             CheckpointError::Artifact(error) => error.code(),
             CheckpointError::Format { cause, .. } => cause.code.name(),
             CheckpointError::Adapter { cause, .. } => cause.code(),
-            CheckpointError::NoWeights { .. } | CheckpointError::NoMetadata { .. } => "missing",
+            CheckpointError::NoWeights { .. }
+            | CheckpointError::NoMetadata { .. }
+            | CheckpointError::NoIndex { .. } => "missing",
             CheckpointError::Ambiguous { .. } | CheckpointError::SeveralFolders { .. } => "ambiguous",
             CheckpointError::OtherProgram { .. }
             | CheckpointError::Modules { .. }

@@ -25,10 +25,14 @@ const PREFERRED: [&str; 14] = [
 ];
 
 /// File extensions of weights.
-const ENDINGS: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".npz", ".index.json"];
+const ENDINGS: [&str; 8] =
+    [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pth.tar", ".npz", ".index.json"];
 
 /// End of the files in which DeepSpeed keeps the optimizer's state, beside the model's.
 const OPTIMIZER: &str = "_optim_states.pt";
+
+/// Number of digits in the name of a commit.
+const COMMIT: usize = 40;
 
 /// Beginning of the files in which DeepSpeed keeps one process's part of the model (ZeRO-3).
 const PARTS: &str = "zero_pp_rank_";
@@ -84,6 +88,11 @@ pub(super) fn weights_of(folder: &Path, elsewhere: &Elsewhere) -> Result<String,
     if let Some(part) = names.iter().find(|name| name.starts_with(PARTS)) {
         return Err(CheckpointError::InParts { path: folder.join(part) });
     }
+    // Without an index no shard is the whole.
+    if !names.is_empty() && names.iter().all(|name| is_shard(name)) {
+        let (folder, shard) = (folder.to_owned(), names.swap_remove(0));
+        return Err(CheckpointError::NoIndex { folder, shard });
+    }
     match &names[..] {
         [] => Err(CheckpointError::NoWeights { folder: folder.to_owned(), inside: Vec::new() }),
         [name] => Ok(name.clone()),
@@ -95,6 +104,11 @@ pub(super) fn weights_of(folder: &Path, elsewhere: &Elsewhere) -> Result<String,
 /// the one written last.
 pub(super) fn newest<'n>(folder: &Path, names: &'n [String]) -> Option<&'n String> {
     let number = |name: &str| {
+        // The digits of a commit are no count.
+        let last = name.rsplit('/').next().unwrap_or_default();
+        if last.len() == COMMIT && last.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
         let numbers = name.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
         numbers.filter_map(|digits| digits.parse::<u64>().ok()).next_back()
     };
@@ -109,7 +123,7 @@ pub(crate) fn is_weights(name: &str) -> bool {
 }
 
 /// Whether a name is numbered like a shard: `model-00001-of-00003.safetensors`.
-fn is_shard(name: &str) -> bool {
+pub(super) fn is_shard(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
     let mut parts = stem.rsplit('-');
     let number =

@@ -17,6 +17,12 @@ const MOST: usize = 4;
 const SNAPSHOTS: &str = "snapshots";
 const MAIN: &str = "refs/main";
 
+/// Beginning of the folder of a model in that cache.
+const CACHED: &str = "models--";
+
+/// Beginning of the folders in which accelerate keeps an optimizer's state.
+const OPTIMIZER: &str = "optimizer_";
+
 /// sentence-transformers' list of modules, each in a folder.
 const MODULES: &str = "modules.json";
 
@@ -137,9 +143,14 @@ fn nothing_in(folder: &Folder) -> Result<CheckpointError, CheckpointError> {
         return Ok(CheckpointError::NoMetadata { folder: path });
     }
     for name in folders_in(&path)? {
-        if has_weights(&path.join(&name)).unwrap_or_default() {
+        let is_cached = name.starts_with(CACHED) && path.join(&name).join(SNAPSHOTS).is_dir();
+        if is_cached || has_weights(&path.join(&name)).unwrap_or_default() {
             inside.push(shown(&name));
         }
+    }
+    // accelerate keeps the optimizer's state in a folder of its own beside the model's.
+    if inside.iter().any(|name| !name.starts_with(OPTIMIZER)) {
+        inside.retain(|name| !name.starts_with(OPTIMIZER));
     }
     Ok(CheckpointError::NoWeights { folder: path, inside })
 }

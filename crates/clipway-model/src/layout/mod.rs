@@ -21,6 +21,7 @@ mod big_vision;
 mod mobileclip;
 mod chinese_clip;
 mod eva_clip;
+mod forced_naflex;
 mod perception;
 mod long_clip;
 mod clipway;
@@ -34,6 +35,7 @@ mod wrapped;
 
 pub use definition::Layout;
 pub use error::{Contradictions, LayoutError, LayoutPart};
+pub(crate) use forced_naflex::{NAME as FORCED_NAFLEX, plain_forms};
 pub use hf_config::OWN_TOKENIZER;
 pub use hf_preprocessor::read_image_processor;
 pub(crate) use known::KnownConfig;
@@ -44,7 +46,7 @@ pub(crate) use others::{is_supported, other_kind};
 pub(crate) use wrapped::{bare_tower, lacking, prefixes, split};
 
 /// Every layout, more specific ones first.
-pub static LAYOUTS: [&Layout; 38] = [
+pub static LAYOUTS: [&Layout; 43] = [
     &refused_adapters::LORA,
     &refused_adapters::ADAPTER,
     &refused_adapters::PROMPTS,
@@ -59,7 +61,10 @@ pub static LAYOUTS: [&Layout; 38] = [
     &refused::BLIP_OWN,
     &hf_dual::LAYOUT,
     &refused::DUAL,
-    &refused::OTHER_MODALITIES,
+    &refused::FLAVA,
+    &refused::CLAP,
+    &refused::GENERATIVE,
+    &refused::CLASSIFIER,
     &hf_siglip::LAYOUT,
     &hf_siglip::VISION,
     &hf_siglip::TEXT,
@@ -76,10 +81,12 @@ pub static LAYOUTS: [&Layout; 38] = [
     &refused::DE_CLIP,
     &refused::SLIP,
     &refused::TIMM,
+    &refused::TIMM_ALONE,
     &chinese_clip::LAYOUT,
     &perception::LAYOUT,
     &long_clip::LAYOUT,
     &openai::LAYOUT,
+    &forced_naflex::LAYOUT,
     &clipway::LAYOUT,
     &open_clip_custom_text::LAYOUT,
     &open_clip::LAYOUT,

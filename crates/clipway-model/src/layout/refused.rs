@@ -99,12 +99,61 @@ refused!(
 );
 
 refused!(
-    /// transformers' `FlavaModel` and `ClapModel`.
-    OTHER_MODALITIES,
-    "transformers_modalities",
-    "a Hugging Face transformers model of other modalities",
-    |tensors| ["multimodal_model.", "audio_model."].into_iter().any(|prefix| has_prefix(tensors, prefix)),
+    /// transformers' `FlavaModel`.
+    FLAVA,
+    "transformers_flava",
+    "Hugging Face transformers FlavaModel",
+    |tensors| has_prefix(tensors, "multimodal_model."),
     "it has a third tower, which open_clip does not support"
+);
+
+refused!(
+    /// CLAP: transformers' `ClapModel`, LAION's own code, and open_clip's main branch.
+    CLAP,
+    "clap",
+    "CLAP",
+    |tensors| {
+        let is_open_clips = has_prefix(tensors, "audio.") && has_prefix(tensors, "text.");
+        is_open_clips || ["audio_model.", "audio_branch."].into_iter().any(|prefix| has_prefix(tensors, prefix))
+    },
+    "it compares sound and texts; only images and texts are supported"
+);
+
+refused!(
+    /// GenLIP and GenLAP of open_clip's main branch.
+    GENERATIVE,
+    "open_clip_generative",
+    "GenLIP or GenLAP of open_clip's main branch",
+    |tensors| {
+        let has_words = ["lm_head.weight", "text_embed.weight"].iter().all(|name| tensors.find(name).is_some());
+        has_words && has_prefix(tensors, "trunk.layers.")
+    },
+    "it writes texts, which is not supported"
+);
+
+refused!(
+    /// transformers' classifiers of images: `CLIPForImageClassification` and its relatives.
+    CLASSIFIER,
+    "transformers_classifier",
+    "a classifier of images of Hugging Face transformers (CLIP's or SigLIP's `…ForImageClassification`)",
+    |tensors| {
+        tensors.find("classifier.weight").is_some()
+            && has_prefix(tensors, "vision_model.")
+            && !has_prefix(tensors, "text_model.")
+            && tensors.find("visual_projection.weight").is_none()
+    },
+    "it classifies the mean of the patches, which is no vector that a text is compared with; without its classifier, \
+     its image tower is one"
+);
+
+refused!(
+    /// timm's vision transformer, with the names that timm itself gives.
+    TIMM_ALONE,
+    "timm",
+    "a timm image model alone",
+    |tensors| tensors.find("patch_embed.proj.weight").is_some() && has_prefix(tensors, "blocks.0."),
+    "no text tower and no name of a CLIP is with it; if it is a CLIP's image tower, put `visual.trunk.` before its \
+     names, and name the model"
 );
 
 refused!(

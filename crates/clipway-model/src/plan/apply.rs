@@ -379,6 +379,7 @@ fn transform(step: &Step, inputs: &[Tensor], shape: &[usize]) -> Vec<u8> {
             });
             rows.copied().collect()
         }
+        Step::Stack { .. } => inputs.iter().flat_map(|input| input.bytes.iter()).copied().collect(),
         Step::Slice { axis, start, end } => {
             let inner = product(&info.shape[axis + 1..]) * size;
             let row = info.shape[*axis] * inner;

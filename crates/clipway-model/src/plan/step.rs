@@ -25,6 +25,11 @@ pub enum Step {
         /// The rows of each source.
         parts: Vec<[usize; 2]>,
     },
+    /// Joins the sources, each taken as rows of this many elements, whatever its shape. Only as the first step.
+    Stack {
+        /// Elements of a row.
+        row: usize,
+    },
     /// Takes part of an axis; several targets with such parts split a source.
     Slice {
         /// The axis.
@@ -140,6 +145,7 @@ impl Step {
         match self {
             Step::Concatenate { .. } => "concatenate",
             Step::JoinRows { .. } => "join rows",
+            Step::Stack { .. } => "stack",
             Step::Slice { .. } => "slice",
             Step::TakeRows { .. } => "take rows",
             Step::Transpose { .. } => "transpose",
@@ -186,6 +192,12 @@ impl Step {
                 None => refuse(format!("tensors without the rows {parts:?}")),
             };
         }
+        if let Step::Stack { row } = self {
+            return match stacked(inputs, *row) {
+                Some(result) => Ok(result),
+                None => refuse(format!("tensors that are no rows of {row} elements")),
+            };
+        }
         if let Step::Fold { part, shape, terms } = self {
             return match terms.iter().all(|term| term.fits(*part, shape, inputs)) {
                 true => Ok((Dtype::F32, shape.clone())),
@@ -226,6 +238,7 @@ impl Step {
         let fits = match self {
             Step::Concatenate { .. }
             | Step::JoinRows { .. }
+            | Step::Stack { .. }
             | Step::Fill { .. }
             | Step::Fold { .. }
             | Step::Identity { .. }
@@ -322,6 +335,16 @@ fn joined_rows(inputs: &[TensorInfo], parts: &[[usize; 2]]) -> Option<(Dtype, Ve
     joined(&rows.collect::<Option<Vec<_>>>()?, 0)
 }
 
+/// Dtype and shape of several tensors taken as rows.
+fn stacked(inputs: &[TensorInfo], row: usize) -> Option<(Dtype, Vec<usize>)> {
+    let first = inputs.first()?;
+    let elements = inputs.iter().map(TensorInfo::elements);
+    let fits =
+        |input: &TensorInfo| input.dtype == first.dtype && row > 0 && input.elements().is_multiple_of(row);
+    let rows = elements.map(|elements| elements / row.max(1)).sum();
+    inputs.iter().all(fits).then(|| (first.dtype, vec![rows, row]))
+}
+
 fn joined(inputs: &[TensorInfo], axis: usize) -> Option<(Dtype, Vec<usize>)> {
     let (first, others) = inputs.split_first()?;
     let mut shape = first.shape.clone();
@@ -344,6 +367,7 @@ impl fmt::Display for Step {
                 let parts: Vec<String> = parts.iter().map(|[start, end]| format!("{start}..{end}")).collect();
                 write!(f, "join(rows {})", parts.join(" + "))
             }
+            Step::Stack { row } => write!(f, "stack(rows of {row})"),
             Step::Slice { axis, start, end } => write!(f, "slice(axis {axis}, {start}..{end})"),
             Step::TakeRows { rows, of } => write!(f, "take({} of {of} rows)", rows.len()),
             Step::Transpose { axes } => write!(f, "transpose({axes:?})"),

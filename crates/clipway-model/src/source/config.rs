@@ -160,7 +160,8 @@ impl fmt::Display for Candidates {
         write!(f, "`{}` has no config, and its shapes ", shown_path(&self.path))?;
         let names = self.identification.names();
         if !names.is_empty() {
-            write!(f, "fit {} models", names.len())?;
+            let models = if names.len() == 1 { "model" } else { "models" };
+            write!(f, "fit {} {models}", names.len())?;
             let by_activation = self.differ_in_activation();
             for name in &names {
                 write!(f, "\n  {name}{}", if by_activation { trained_so(name) } else { String::new() })?;

@@ -9,6 +9,7 @@ mod config;
 mod contract;
 mod digest;
 mod error;
+mod forced;
 mod grids;
 mod notes;
 mod pixels;

@@ -8,7 +8,7 @@ use clipway_formats::{FormatError, TensorInfo};
 
 use super::config::{ConfigOrigin, LOGIT_BIAS, Resolved, identified, resolve};
 use super::trainer_log::TrainerLog;
-use super::{Composed, SourceError, SourceOptions, notes, pixels, select, text_model};
+use super::{Composed, SourceError, SourceOptions, forced, notes, pixels, select, text_model};
 use crate::architecture::build;
 use crate::artifact::Artifact;
 use crate::checkpoint::Checkpoint;
@@ -58,17 +58,28 @@ impl Understood {
         let numbers = layout
             .check_numbers(&weights.state_dict)
             .map_err(|cause| SourceError::Read { path: checkpoint.weights_path().to_owned(), cause })?;
-        let converted = layout.convert(&weights.state_dict).map_err(refuse)?;
+        let mut converted = layout.convert(&weights.state_dict).map_err(refuse)?;
+        let forms = layout::plain_forms(layout, &weights.state_dict, &converted)
+            .map_err(|cause| refuse(cause.into()))?;
+        let log = TrainerLog::find(checkpoint.weights_path())?;
+        let is_logged =
+            |form: &&Converted| log.as_ref().is_some_and(|log| log.fits(&identified(&form.infos())));
+        let mut form = forms.iter().find(is_logged).cloned();
+        if let Some(form) = &form {
+            converted.clone_from(form);
+        }
         let infos = converted.infos();
         let tower = tower(path, artifact, &infos, options.tower)?;
         let told = || layout.known_config(checkpoint, &weights.state_dict, &infos).map_err(refuse);
-        let log = TrainerLog::find(checkpoint.weights_path())?;
         // The log of another run, whose model does not match these weights, is no evidence.
         let log = log.filter(|log| log.fits(&identified(&infos)));
         let resolved = resolve(checkpoint, options.model.as_ref(), told, &infos, log.as_ref());
         let Resolved { config: mut base, origin } = resolved.map_err(|error| match error {
             SourceError::Candidates(mut candidates) => {
                 candidates.differences.clone_from(&numbers);
+                if let Some(plain) = forced::identified_plain(&forms) {
+                    candidates.identification = plain;
+                }
                 SourceError::Candidates(candidates)
             }
             SourceError::Layout { path, mut cause } => {
@@ -81,6 +92,12 @@ impl Understood {
             }
             error => error,
         })?;
+        if form.is_none() {
+            form = forced::of_model(&forms, layout, &base.model, tower);
+            if let Some(form) = &form {
+                converted.clone_from(form);
+            }
+        }
         let bias_note = add_logit_bias(&mut base.model, &origin, &infos)
             .map_err(|cause| SourceError::Config { path: path(), cause })?;
         let pixels = pixels::find(&mut base, &origin, options, log.as_ref(), tower);
@@ -92,6 +109,7 @@ impl Understood {
         };
         let mut of_tensors = notes::about(checkpoint, &weights, options);
         of_tensors.extend(weights_note);
+        of_tensors.extend(forced::is_forced(layout, form.is_some()).then(|| forced::NOTE.to_owned()));
         let mut of_config: Vec<String> = log_notes.into_iter().flatten().chain(bias_note).collect();
         let text_model_file = match text_model {
             Some(described) => {
@@ -174,7 +192,7 @@ fn add_logit_bias(
 }
 
 /// How tensors differ from a model's.
-fn differences(
+pub(super) fn differences(
     layout: &Layout,
     converted: Converted,
     model: &ModelConfig,

@@ -88,9 +88,40 @@ fn the_newest_checkpoint_is_proposed() {
         assert_eq!(proposed.file_name().unwrap(), expected);
         assert!(proposed.is_file());
     }
-    let made = folder(&["snapshots/aa/model.safetensors", "snapshots/bb/model.safetensors"], &[]);
+    // Of several commits the one written last; their digits count nothing.
+    let commits = [format!("snapshots/{}9", "a".repeat(39)), format!("snapshots/{}1", "b".repeat(39))];
+    let weights = commits.each_ref().map(|commit| format!("{commit}/model.safetensors"));
+    let made = folder(&weights.each_ref().map(String::as_str), &[]);
     let error = refused(made.path());
-    assert_eq!((error.code(), error.proposed()), ("ambiguous", Some(made.path().join("snapshots/aa"))));
+    assert_eq!((error.code(), error.proposed()), ("ambiguous", Some(made.path().join(&commits[1]))));
+    let error = refused(&made.path().join("snapshots"));
+    assert_eq!((error.code(), error.proposed()), ("missing", Some(made.path().join(&commits[1]))));
+}
+
+#[test]
+fn checkpoints_of_other_trainers_are_found() {
+    for name in ["epoch=3-step=40.ckpt", "model_best.pth.tar"] {
+        assert_eq!(
+            found(folder(&[&format!("checkpoints/{name}")], &[]).path()),
+            format!("checkpoints/{name}")
+        );
+    }
+    // accelerate keeps the optimizer's parts beside the model's.
+    let made = folder(&[], &[("pytorch_model_fsdp_0/.metadata", ""), ("optimizer_0/.metadata", "")]);
+    let error = refused(made.path());
+    assert!(error.to_string().ends_with("; its folder `pytorch_model_fsdp_0` does"), "{error}");
+    let made = folder(&["hub/models--a--b/snapshots/cc/model.safetensors"], &[]);
+    let error = refused(&made.path().join("hub"));
+    assert!(error.to_string().ends_with("; its folder `models--a--b` does"), "{error}");
+}
+
+#[test]
+fn shards_without_their_index_are_named() {
+    let made =
+        folder(&[], &[("model-00001-of-00002.safetensors", ""), ("model-00002-of-00002.safetensors", "")]);
+    let error = refused(made.path());
+    assert_eq!(error.code(), "missing");
+    assert!(error.to_string().contains("(`model-00001-of-00002.safetensors`), but no index"), "{error}");
 }
 
 #[test]

@@ -274,7 +274,31 @@ fn other_models_are_named_and_refused() {
         "EfficientNet",
     );
     check(&[("vision_model.encoder.stages.0.x", &[16]), text], "transformers_groupvit", "groups patches");
-    check(&[("audio_model.x", &[16]), text], "transformers_modalities", "third tower");
+    for sound in ["audio_model.x", "audio_branch.patch_embed.proj.weight", "audio.encoder.trunk.norm.weight"]
+    {
+        check(
+            &[(sound, &[16]), text, ("text.ln_final.weight", &[16])],
+            "clap",
+            "it compares sound and texts",
+        );
+    }
+    check(&[("multimodal_model.x", &[16]), text], "transformers_flava", "third tower");
+    let words = [("text_embed.weight", &[9, 16][..]), ("lm_head.weight", &[9, 16])];
+    for patches in ["patch_embed.proj.weight", "audio_embed.proj.weight"] {
+        let trunk = [("trunk.layers.0.ln1.weight", &[16][..]), ("visual.trunk.layers.0.ln1.weight", &[16])];
+        check(
+            &[words[0], words[1], (patches, &[16, 48]), trunk[0], trunk[1]],
+            "open_clip_generative",
+            "writes texts",
+        );
+    }
+    check(
+        &[(patches, &[16, 3, 4, 4]), ("classifier.weight", &[5, 16]), ("classifier.bias", &[5])],
+        "transformers_classifier",
+        "mean of the patches",
+    );
+    let block = ("blocks.0.norm1.weight", &[16][..]);
+    check(&[("patch_embed.proj.weight", &[16, 3, 4, 4]), block], "timm", "a timm image model alone");
     check(&[(patches, &[16, 3, 4, 4])], "transformers_other", "both towers and their projections");
     check(
         &[("visual.blocks.0.x", &[16]), ("visual.patch_embed.proj.weight", &[16, 3, 4, 4])],

@@ -20,6 +20,7 @@ mod export_notes;
 mod export_refused;
 mod export_shared;
 mod folders;
+mod forced_naflex;
 mod grids;
 mod identify;
 mod inspect;
