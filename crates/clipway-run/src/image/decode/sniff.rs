@@ -13,6 +13,8 @@ pub(super) enum Format {
     WebP,
     #[cfg(feature = "heic")]
     Heic,
+    #[cfg(feature = "avif")]
+    Avif,
 }
 
 impl Format {
@@ -26,6 +28,8 @@ impl Format {
             Self::WebP => "WebP",
             #[cfg(feature = "heic")]
             Self::Heic => "HEIC",
+            #[cfg(feature = "avif")]
+            Self::Avif => "AVIF",
         }
     }
 }
@@ -76,8 +80,7 @@ fn media(bytes: &[u8]) -> Option<Result<Format, ImageError>> {
     // The two last brands of HEIC say nothing about how images are coded.
     let (heic, any) = HEIC.split_at(8);
     if AVIF.contains(&first) || (any.contains(&first) && has(&AVIF) && !has(heic)) {
-        let feature = "this format cannot be read".into();
-        return Some(Err(ImageError::Unsupported { format: "AVIF", feature }));
+        return Some(avif_format());
     }
     HEIC.contains(&first).then(heic_format)
 }
@@ -91,6 +94,23 @@ fn heic_format() -> Result<Format, ImageError> {
 fn heic_format() -> Result<Format, ImageError> {
     let feature = "this program was built without the feature `heic`".into();
     Err(ImageError::Unsupported { format: "HEIC", feature })
+}
+
+#[cfg(feature = "avif")]
+fn avif_format() -> Result<Format, ImageError> {
+    Ok(Format::Avif)
+}
+
+#[cfg(not(feature = "avif"))]
+fn avif_format() -> Result<Format, ImageError> {
+    Err(without_avif())
+}
+
+/// The error of AVIF where it is not built in.
+#[cfg(not(feature = "avif"))]
+pub(super) fn without_avif() -> ImageError {
+    let feature = "this program was built without the feature `avif`".into();
+    ImageError::Unsupported { format: "AVIF", feature }
 }
 
 /// Detects the format of a file.

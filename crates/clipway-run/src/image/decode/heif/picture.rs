@@ -5,6 +5,14 @@ use super::boxes::corrupt;
 use super::color::Coding;
 use super::property::Change;
 
+/// By what a picture is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    Hevc,
+    #[cfg(feature = "avif")]
+    Av1,
+}
+
 /// How many color samples there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chroma {
@@ -101,6 +109,7 @@ impl Plane {
 /// A decoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Picture {
+    pub codec: Codec,
     /// Bits per sample.
     pub depth: u8,
     pub chroma: Chroma,
@@ -128,7 +137,7 @@ impl Picture {
     /// # Errors
     /// Its samples are of another kind.
     pub fn paste(&mut self, tile: &Picture, left: usize, top: usize) -> Result<(), ImageError> {
-        if (tile.depth, tile.chroma) != (self.depth, self.chroma) {
+        if (tile.codec, tile.depth, tile.chroma) != (self.codec, self.depth, self.chroma) {
             return Err(corrupt("the tiles of its grid have samples of different kinds"));
         }
         self.luma.paste(&tile.luma, left, top);
@@ -186,8 +195,8 @@ impl Picture {
         })
     }
 
-    /// The same picture with a color sample for each pixel, interpolated as in libheif.
-    fn widened(self) -> Picture {
+    /// The same picture with a color sample for each pixel, interpolated as in libheif, and in libyuv.
+    pub fn widened(self) -> Picture {
         let (width, height) = (self.luma.width, self.luma.height);
         let (across, down) = self.chroma.steps();
         let widen = |plane: &Plane| {
@@ -209,7 +218,7 @@ impl Picture {
 }
 
 /// The color samples on both sides of a pixel, the near one first. At a border they are the same.
-fn sides(place: usize, length: usize, step: usize) -> (usize, usize) {
+pub(super) fn sides(place: usize, length: usize, step: usize) -> (usize, usize) {
     match place {
         _ if step == 1 => (place, place),
         0 => (0, 0),
