@@ -225,7 +225,8 @@ fn heic_files_are_images() {
 #[cfg(feature = "heic")]
 fn check_same_features(folder: &str, names: [&str; 2], samples: [&str; 2]) {
     let scene = Scene::new();
-    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../clipway-run/tests/data").join(folder);
+    let from =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../clipway-run/tests/data").join(folder);
     std::fs::create_dir_all(scene.path("photos")).expect("a folder");
     for (name, sample) in names.iter().zip(samples) {
         let bytes = std::fs::read(from.join(sample)).expect("a sample");

@@ -4,7 +4,7 @@
 use super::super::ImageError;
 use super::av1_real::Real;
 use super::color::{Alpha, Coding};
-use super::picture::{Chroma, Picture, Plane};
+use super::picture::{Chroma, Picture, Plane, sides};
 use crate::image::Samples;
 
 /// Converts a picture to the mode that Pillow has for it: `L`, `RGB` or `RGBA`.
@@ -77,14 +77,20 @@ fn narrowed(mut picture: Picture) -> Picture {
 
 /// A picture with a color sample for each pixel, the nearest one.
 fn nearest(picture: Picture) -> Picture {
+    let (across, down) = picture.chroma.steps();
+    picture.spread(|x| (x / across, x / across), |y| (y / down, y / down))
+}
+
+/// A picture with a color sample for each pixel, interpolated as in libyuv: in the last column always the nearest one.
+fn interpolated(picture: Picture) -> Picture {
     let (width, height) = (picture.luma.width, picture.luma.height);
     let (across, down) = picture.chroma.steps();
-    let widen = |plane: &Plane| {
-        let row = |y: usize| (0..width).map(move |x| plane.row(y / down)[x / across]);
-        Plane { width, height, samples: (0..height).flat_map(row).collect() }
-    };
-    let colors = picture.colors.as_ref().map(|planes| planes.each_ref().map(widen));
-    Picture { chroma: Chroma::Full, colors, ..picture }
+    if (across, down) == (1, 1) {
+        return picture;
+    }
+    let last = (width - 1) / across;
+    let columns = |x: usize| if x + 1 == width { (last, last) } else { sides(x, width, across) };
+    picture.spread(columns, |y| sides(y, height, down))
 }
 
 /// A conversion with weights of 6 bits.
@@ -123,7 +129,7 @@ impl Whole {
 
     /// Converts the pixels of a picture of 8, 10 or 12 bits, with alpha in bytes.
     fn pixels(&self, picture: Picture, alpha: Option<&[u8]>) -> Vec<u8> {
-        let Picture { luma, colors, depth, .. } = picture.widened();
+        let Picture { luma, colors, depth, .. } = interpolated(picture);
         let mut out = Vec::with_capacity(luma.samples.len() * if alpha.is_some() { 4 } else { 3 });
         for (at, &light) in luma.samples.iter().enumerate() {
             let [cb, cr] = match &colors {

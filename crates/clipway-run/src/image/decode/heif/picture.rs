@@ -195,25 +195,34 @@ impl Picture {
         })
     }
 
-    /// The same picture with a color sample for each pixel, interpolated as in libheif, and in libyuv.
-    pub fn widened(self) -> Picture {
+    /// The same picture with a color sample for each pixel, interpolated as in libheif.
+    fn widened(self) -> Picture {
         let (width, height) = (self.luma.width, self.luma.height);
         let (across, down) = self.chroma.steps();
-        let widen = |plane: &Plane| {
-            let mut samples = Vec::with_capacity(width * height);
-            for y in 0..height {
-                let rows = sides(y, height, down);
-                for x in 0..width {
-                    samples.push(plane.between(sides(x, width, across), rows));
-                }
-            }
-            Plane { width, height, samples }
-        };
-        let colors = self.colors.as_ref().map(|planes| planes.each_ref().map(widen));
         // libheif states then what it assumed before.
         let matrix = if self.coding.matrix == 2 { 6 } else { self.coding.matrix };
         let coding = Coding { matrix, ..self.coding };
-        Picture { chroma: Chroma::Full, colors, coding, ..self }
+        let picture = self.spread(|x| sides(x, width, across), |y| sides(y, height, down));
+        Picture { coding, ..picture }
+    }
+
+    /// The same picture with a color sample for each pixel, from those of two columns and two rows, the near ones first.
+    pub fn spread(
+        self,
+        columns: impl Fn(usize) -> (usize, usize),
+        rows: impl Fn(usize) -> (usize, usize),
+    ) -> Picture {
+        let (width, height) = (self.luma.width, self.luma.height);
+        let spread = |plane: &Plane| {
+            let mut samples = Vec::with_capacity(width * height);
+            for y in 0..height {
+                let rows = rows(y);
+                samples.extend((0..width).map(|x| plane.between(columns(x), rows)));
+            }
+            Plane { width, height, samples }
+        };
+        let colors = self.colors.as_ref().map(|planes| planes.each_ref().map(spread));
+        Picture { chroma: Chroma::Full, colors, ..self }
     }
 }
 
