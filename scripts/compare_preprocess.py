@@ -5,8 +5,8 @@
     cargo xtask goldens preprocess FOLDER
 
 The folder has the form of the preprocessing goldens: `manifest.json`, `images/`, `expected/`. Needs open_clip,
-torchvision, Pillow and numpy, for the kind `heic` also pillow-heif. An image that Pillow cannot read or that the transform
-refuses is skipped and counted.
+torchvision, Pillow and numpy, for the kind `heic` also pillow-heif, for `avif` also imagecodecs. An image that
+Pillow cannot read or that the transform refuses is skipped and counted.
 """
 
 import argparse
@@ -170,6 +170,12 @@ def heic(rng, width, height):
     import heif_files
 
     return heif_files.drawn(rng, width, height, draw)
+
+
+def avif(rng, width, height):
+    import avif_files
+
+    return avif_files.drawn(rng, width, height, draw)
 
 
 # ---------------------------------------------------------------- BMP

@@ -1,5 +1,5 @@
-"""HEIC files for the comparisons: drawn and encoded by pillow-heif, taken apart, and put together in ways that it does not
-write. Needs Pillow, pillow-heif and numpy.
+"""HEIF files for the comparisons: taken apart, and put together in ways that encoders do not write. HEIC files are drawn and
+encoded by pillow-heif, AVIF files in `avif_files.py`. Needs Pillow, pillow-heif and numpy.
 """
 
 import io
@@ -117,7 +117,7 @@ def write(items, primary, brand=b"heic", compatible=b"mif1heic"):
             if found not in shared:
                 shared.append(found)
             # Properties without which an item cannot be shown are essential.
-            essential = 0x80 if found[4:8] in (b"hvcC", b"irot", b"imir", b"clap") else 0
+            essential = 0x80 if found[4:8] in (b"hvcC", b"av1C", b"irot", b"imir", b"clap") else 0
             indices.append(essential | shared.index(found) + 1)
         own += struct.pack(">HB", number, len(indices)) + bytes(indices)
     assert len(shared) < 128

@@ -319,6 +319,11 @@ def images():
         out = io.BytesIO()
         image.save(out, "HEIF", quality=80, **options)
         write("heic", f"{name}.heic", out.getvalue())
+    for name, image, options in [("rgb", rgb, {}), ("gray", gray, {"subsampling": "4:0:0"}), ("alpha", rgba, {"subsampling": "4:4:4"}),
+                                 ("grain", rgb, {"advanced": {"film-grain-test": "1"}}), ("parts", tiles, {"tile_cols": 1})]:
+        out = io.BytesIO()
+        image.save(out, "AVIF", quality=60, speed=8, **options)
+        write("avif", f"{name}.avif", out.getvalue())
     for form, listed in cases.items():
         for name, image, options in listed:
             out = io.BytesIO()

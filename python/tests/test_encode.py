@@ -71,6 +71,13 @@ def test_heic_files_equal_their_pixels(model: clipway.Model) -> None:
     np.testing.assert_array_equal(model.encode_image([file.read_bytes() for file in files]), expected)
 
 
+def test_avif_files_equal_their_pixels(model: clipway.Model) -> None:
+    samples = pathlib.Path(__file__).parents[2] / "crates/clipway-run/tests/data/avif"
+    names = ["rgb", "grid", "alpha", "ten", "grain"]
+    expected = model.encode_image([samples / f"{name}.png" for name in names])
+    np.testing.assert_array_equal(model.encode_image([samples / f"{name}.avif" for name in names]), expected)
+
+
 def test_arrays_equal_rgb_images(model: clipway.Model) -> None:
     images = [Image.open(path).convert("RGB") for path in PICTURES]
     expected = model.encode_image(images)

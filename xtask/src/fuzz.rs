@@ -58,7 +58,7 @@ const CORPUS: [(&str, &[&str]); 12] = [
 ];
 
 /// Image targets, which start from all images of the corpus.
-const IMAGES: [&str; 7] = ["jpeg", "png", "gif", "webp", "heic", "bmp", "tiff"];
+const IMAGES: [&str; 8] = ["jpeg", "png", "gif", "webp", "heic", "avif", "bmp", "tiff"];
 
 /// What to run, and for how long.
 #[derive(Args)]

@@ -166,7 +166,7 @@ fn folders_and_patterns_stand_for_images() {
     for name in ["photos/b/2.PNG", "photos/1.png", "photos/.3.png", "photos/.hidden/4.png", "photos/a.png"] {
         scene.write(name, &lion);
     }
-    scene.write("photos/notes.txt", "no image").write("photos/phone.avif", "another format");
+    scene.write("photos/notes.txt", "no image").write("photos/phone.jxl", "another format");
     let files = |arguments: &[&str]| {
         let found = scene.run(&[&EMBED[..], arguments].concat()).ended(0);
         let rows = found.json();
@@ -176,7 +176,7 @@ fn folders_and_patterns_stand_for_images() {
     };
     let (names, said) = files(&["photos"]);
     assert_eq!(names, ["photos/1.png", "photos/a.png", "photos/b/2.PNG"]);
-    assert!(said.contains("1 image skipped") && said.contains("photos/phone.avif"), "{said}");
+    assert!(said.contains("1 image skipped") && said.contains("photos/phone.jxl"), "{said}");
     assert_eq!(files(&["photos/*.png"]).0, ["photos/1.png", "photos/a.png"]);
     scene.write("[1].png", &lion);
     assert_eq!(files(&["[1].png"]).0, ["[1].png"], "an existing file is no pattern");
@@ -207,20 +207,34 @@ fn parquet_has_a_row_for_every_input() {
     assert!(has(&values), "the last row's values are stored as they are");
 }
 
+/// An AVIF file and a PNG of its pixels have the same features, by name and in a folder.
+#[cfg(feature = "avif")]
+#[test]
+fn avif_files_are_images() {
+    check_same_features("avif", ["photos/1.Avif", "photos/2.png"], ["rgb.avif", "rgb.png"]);
+}
+
 /// A HEIC file and a PNG of its pixels have the same features, by name and in a folder.
 #[cfg(feature = "heic")]
 #[test]
 fn heic_files_are_images() {
+    check_same_features("heif", ["photos/1.HEIC", "photos/2.png"], ["rgb.heic", "rgb.png"]);
+}
+
+/// Checks that two samples have the same features under other names.
+#[cfg(feature = "heic")]
+fn check_same_features(folder: &str, names: [&str; 2], samples: [&str; 2]) {
     let scene = Scene::new();
-    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../clipway-run/tests/data/heif");
-    for (name, sample) in [("photos/1.HEIC", "rgb.heic"), ("photos/2.png", "rgb.png")] {
-        let bytes = std::fs::read(samples.join(sample)).expect("a sample");
-        std::fs::create_dir_all(scene.path("photos")).expect("a folder");
+    let from =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../clipway-run/tests/data").join(folder);
+    std::fs::create_dir_all(scene.path("photos")).expect("a folder");
+    for (name, sample) in names.iter().zip(samples) {
+        let bytes = std::fs::read(from.join(sample)).expect("a sample");
         std::fs::write(scene.path(name), bytes).expect("a copy");
     }
     let rows = scene.run(&[&EMBED[..], &["photos"]].concat()).ended(0).json();
     let rows = rows.as_array().expect("rows");
-    assert_eq!(rows.iter().map(|row| &row["file"]).collect::<Vec<_>>(), ["photos/1.HEIC", "photos/2.png"]);
+    assert_eq!(rows.iter().map(|row| &row["file"]).collect::<Vec<_>>(), names);
     assert_eq!(rows[0]["features"], rows[1]["features"]);
     assert!(rows[0]["features"].is_array(), "{rows:?}");
 }

@@ -25,10 +25,10 @@ fn an_index_is_made_and_kept_up_to_date() {
     std::fs::rename(scene.path("images/lion.png"), scene.path("images/king.png")).expect("a move");
     std::fs::copy(scene.path("images/avocado.png"), scene.path("images/copy.png")).expect("a copy");
     scene.write("images/torn.png", b"\x89PNG\r\n\x1A\n");
-    scene.write("images/phone.avif", b"x");
+    scene.write("images/phone.jxl", b"x");
     let second = scene.run(&[&FILL[..], &["--json"]].concat()).ended(1).json();
     assert_eq!(counts(&second), [14, 0, 2, 11, 1, 1]);
-    assert_eq!(second["unsupported"]["avif"], 1);
+    assert_eq!(second["unsupported"]["jxl"], 1);
     let index = Index::open(&scene.path("all.index")).expect("an index");
     assert_eq!((index.info().items, index.info().rows, index.info().dead), (14, 12, 0));
     std::fs::remove_file(scene.path("images/torn.png")).expect("a removal");

@@ -81,7 +81,7 @@ fn unreadable_images_say_why_and_are_tried_again_when_they_change() {
     place.write("phone.AVIF", b"x");
     place.write("notes.txt", b"x");
     let first = place.fill();
-    let unsupported = [("avif".to_owned(), 1)].into();
+    let unsupported = [("jxl".to_owned(), 1)].into();
     let expected = Summary { images: 4, embedded: 1, unreadable: 3, unsupported, ..Summary::default() };
     assert_eq!(first, expected);
     assert!(!first.is_whole());
@@ -133,12 +133,12 @@ fn members_of_archives_are_images() {
         members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     files.push(("00000.txt", b"a caption"));
     files.push(("00000.json", b"{}"));
-    files.push(("00051.avif", b"x"));
+    files.push(("00051.jxl", b"x"));
     place.write("00000.tar", &tar(&files));
     place.write("00001.tar.gz", b"x");
     let first = place.fill();
     let unsupported: std::collections::BTreeMap<_, _> =
-        [("avif".to_owned(), 1), ("compressed tar".to_owned(), 1)].into();
+        [("jxl".to_owned(), 1), ("compressed tar".to_owned(), 1)].into();
     let expected = Summary { images: 50, embedded: 50, unsupported, ..Summary::default() };
     assert_eq!(first, expected);
     let item = place.item("00000.tar/00007.bmp").unwrap();

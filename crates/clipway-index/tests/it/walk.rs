@@ -29,11 +29,11 @@ fn check(walked: &Walked, root: &Path, expected: &[&str]) {
 #[test]
 fn images_are_found_by_their_names_in_order() {
     let (_place, root) =
-        made(&["b/2.jpg", "a.PNG", "b/1.webp", ".hidden/x.jpg", "c/.x.jpg", "c/y.txt", "c/z.avif"]);
+        made(&["b/2.jpg", "a.PNG", "b/1.webp", ".hidden/x.jpg", "c/.x.jpg", "c/y.txt", "c/z.jxl"]);
     let roots = [root.clone()];
     let walked = walk(&roots, &WalkOptions::default());
     check(&walked, &root, &["a.PNG", "b/1.webp", "b/2.jpg"]);
-    assert_eq!(walked.unsupported, [("avif".to_owned(), 1)].into());
+    assert_eq!(walked.unsupported, [("jxl".to_owned(), 1)].into());
     let hidden = walk(&roots, &WalkOptions { hidden: true, ..WalkOptions::default() });
     check(&hidden, &root, &[".hidden/x.jpg", "a.PNG", "b/1.webp", "b/2.jpg", "c/.x.jpg"]);
     // A folder that is named twice, or lies in another one, is walked once.
@@ -61,7 +61,7 @@ fn patterns_leave_names_and_paths_out() {
 #[test]
 fn members_of_archives_are_left_out_like_files() {
     let (_place, root) = made(&[]);
-    let names = ["./a/cache/1.jpg", "a/2.gif", ".thumbs/3.jpg", "b/._4.jpg", "b/.5.avif", "6.jpg"];
+    let names = ["./a/cache/1.jpg", "a/2.gif", ".thumbs/3.jpg", "b/._4.jpg", "b/.5.jxl", "6.jpg"];
     fs::write(root.join("x.tar"), tar(&names.map(|name| (name, &b"x"[..])))).unwrap();
     let with = |roots: &[PathBuf], patterns: &[&str], hidden| {
         let exclude = patterns.iter().map(|pattern| Pattern::new(pattern).unwrap()).collect();
@@ -73,7 +73,7 @@ fn members_of_archives_are_left_out_like_files() {
     assert_eq!(seen.unsupported, [].into());
     let hidden = with(folder, &["a"], true);
     check(&hidden, &root, &["x.tar/.thumbs/3.jpg", "x.tar/b/._4.jpg", "x.tar/6.jpg"]);
-    assert_eq!(hidden.unsupported, [("avif".to_owned(), 1)].into());
+    assert_eq!(hidden.unsupported, [("jxl".to_owned(), 1)].into());
     check(&with(folder, &["cache", "*.gif"], false), &root, &["x.tar/6.jpg"]);
     check(&with(folder, &["x.tar/a"], false), &root, &["x.tar/6.jpg"]);
     // Paths in an archive that is named itself start in it.

@@ -15,19 +15,22 @@ pub enum NamedAs {
 
 impl NamedAs {
     /// Ends of the names of images that can be decoded.
-    #[cfg(feature = "heic")]
-    pub const IMAGES: &[&str] =
-        &["bmp", "gif", "heic", "heif", "hif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
-    /// Ends of the names of images that can be decoded.
-    #[cfg(not(feature = "heic"))]
-    pub const IMAGES: &[&str] = &["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+    pub const IMAGES: &[&str] = if cfg!(feature = "avif") {
+        &["avif", "bmp", "gif", "heic", "heif", "hif", "jpeg", "jpg", "png", "tif", "tiff", "webp"]
+    } else if cfg!(feature = "heic") {
+        &["bmp", "gif", "heic", "heif", "hif", "jpeg", "jpg", "png", "tif", "tiff", "webp"]
+    } else {
+        &["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"]
+    };
 
     /// Ends of the names of images in formats that cannot be decoded.
-    #[cfg(feature = "heic")]
-    pub const UNSUPPORTED: &[&str] = &["avif", "dng", "jp2", "jxl", "nef", "svg"];
-    /// Ends of the names of images in formats that cannot be decoded.
-    #[cfg(not(feature = "heic"))]
-    pub const UNSUPPORTED: &[&str] = &["avif", "dng", "heic", "heif", "hif", "jp2", "jxl", "nef", "svg"];
+    pub const UNSUPPORTED: &[&str] = if cfg!(feature = "avif") {
+        &["dng", "jp2", "jxl", "nef", "svg"]
+    } else if cfg!(feature = "heic") {
+        &["avif", "dng", "jp2", "jxl", "nef", "svg"]
+    } else {
+        &["avif", "dng", "heic", "heif", "hif", "jp2", "jxl", "nef", "svg"]
+    };
 
     /// What a path is named as; capitals do not matter.
     pub fn of(path: &Path) -> NamedAs {
@@ -50,9 +53,11 @@ mod tests {
     fn names_are_read_whatever_their_capitals() {
         let of = |name: &str| NamedAs::of(Path::new(name));
         assert_eq!(of("a/b.JPG"), NamedAs::Image);
-        assert_eq!(of("a.tar/b.Avif"), NamedAs::Unsupported("avif"));
-        let is_read = cfg!(feature = "heic");
-        assert_eq!(of("a.HEIC"), if is_read { NamedAs::Image } else { NamedAs::Unsupported("heic") });
+        for (name, end, is_read) in
+            [("a.tar/b.Avif", "avif", cfg!(feature = "avif")), ("a.HEIC", "heic", cfg!(feature = "heic"))]
+        {
+            assert_eq!(of(name), if is_read { NamedAs::Image } else { NamedAs::Unsupported(end) }, "{name}");
+        }
         for other in ["jpg", ".jpg", "a.jpg/b", "a.txt", "a.jpg~"] {
             assert_eq!(of(other), NamedAs::Other, "{other}");
         }

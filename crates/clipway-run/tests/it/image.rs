@@ -144,10 +144,17 @@ fn errors_say_what_is_wrong() {
         "not an image: it begins with the bytes 00 80 ff",
     );
     check_error(
+        "JPEG XL",
+        b"\xff\x0a",
+        "unsupported",
+        "JPEG XL is not supported: this format cannot be read",
+    );
+    #[cfg(not(feature = "avif"))]
+    check_error(
         "AVIF",
         b"\0\0\0\x1cftypavif",
         "unsupported",
-        "AVIF is not supported: this format cannot be read",
+        "AVIF is not supported: this program was built without the feature `avif`",
     );
     check_error(
         "a large PNG",

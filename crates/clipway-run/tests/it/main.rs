@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods)]
 
 mod activation;
+#[cfg(feature = "avif")]
+mod avif;
 mod draw;
 mod emoji;
 mod engine;

@@ -28,8 +28,8 @@ use sniff::{Format, sniff};
 
 /// Decodes an image, detecting its format from the first bytes.
 ///
-/// Supports JPEG, PNG, GIF (first frame), BMP, TIFF (first directory), WebP (first frame) and, with the feature `heic`,
-/// HEIC (primary image). Pixels stay in the file's own mode, and the EXIF orientation is reported, not applied (a TIFF's
+/// Supports JPEG, PNG, GIF (first frame), BMP, TIFF (first directory), WebP (first frame) and, with the features `heic`
+/// and `avif`, HEIC and AVIF (primary image). Pixels stay in the file's own mode, and the EXIF orientation is reported, not applied (a TIFF's
 /// is applied, as in Pillow).
 ///
 /// # Errors
@@ -47,7 +47,9 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> 
         Format::Tiff => tiff::decode(bytes, limits),
         Format::WebP => webp::decode(bytes, limits),
         #[cfg(feature = "heic")]
-        Format::Heic => heif::decode(bytes, limits),
+        Format::Heic => heif::decode(bytes, limits, format.name()),
+        #[cfg(feature = "avif")]
+        Format::Avif => heif::decode(bytes, limits, format.name()),
     }));
     decoded.unwrap_or_else(|_| {
         Err(ImageError::Corrupt { format: format.name(), detail: "the decoder failed on it".into() })

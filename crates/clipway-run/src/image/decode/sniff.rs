@@ -13,6 +13,8 @@ pub(super) enum Format {
     WebP,
     #[cfg(feature = "heic")]
     Heic,
+    #[cfg(feature = "avif")]
+    Avif,
 }
 
 impl Format {
@@ -26,6 +28,8 @@ impl Format {
             Self::WebP => "WebP",
             #[cfg(feature = "heic")]
             Self::Heic => "HEIC",
+            #[cfg(feature = "avif")]
+            Self::Avif => "AVIF",
         }
     }
 }
@@ -77,7 +81,7 @@ fn media(bytes: &[u8]) -> Option<Result<Format, ImageError>> {
     let has = |known: &[&[u8]]| further.chunks_exact(4).any(|brand| known.contains(&brand));
     let is_any = ANY.contains(&first);
     if AVIF.contains(&first) || (is_any && has(&AVIF) && !has(&HEVC)) {
-        return Some(Err(not_read("AVIF")));
+        return Some(avif_format());
     }
     (is_any || HEVC.contains(&first)).then(heic_format)
 }
@@ -93,8 +97,25 @@ fn heic_format() -> Result<Format, ImageError> {
     Err(ImageError::Unsupported { format: "HEIC", feature })
 }
 
+#[cfg(feature = "avif")]
+fn avif_format() -> Result<Format, ImageError> {
+    Ok(Format::Avif)
+}
+
+#[cfg(not(feature = "avif"))]
+fn avif_format() -> Result<Format, ImageError> {
+    Err(without_avif())
+}
+
+/// The error of AVIF where it is not built in.
+#[cfg(not(feature = "avif"))]
+pub(super) fn without_avif() -> ImageError {
+    let feature = "this program was built without the feature `avif`".into();
+    ImageError::Unsupported { format: "AVIF", feature }
+}
+
 /// The error of a file in a known format that is not supported.
-pub(super) fn not_read(format: &'static str) -> ImageError {
+fn not_read(format: &'static str) -> ImageError {
     ImageError::Unsupported { format, feature: "this format cannot be read".into() }
 }
 

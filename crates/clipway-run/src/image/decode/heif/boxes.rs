@@ -2,8 +2,8 @@
 
 use super::super::ImageError;
 
-/// The format's name in messages.
-pub(super) const FORMAT: &str = "HEIC";
+/// The container's name in errors, until the format's takes its place.
+pub(super) const FORMAT: &str = "HEIF";
 
 /// Four characters that say what a box, an item, a property or a reference is.
 pub(super) type Kind = [u8; 4];

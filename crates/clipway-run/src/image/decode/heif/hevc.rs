@@ -4,27 +4,16 @@ use heic_decoder::{DecodeOptions, DecodedImage, HeifError, decode_with};
 
 use super::super::{DecodeLimits, ImageError};
 use super::boxes::{Cursor, FORMAT, corrupt, truncated, unsupported};
+use super::budget::Budget;
 use super::container::container;
 use super::items::Items;
-use super::picture::{Chroma, Picture, Plane};
+use super::picture::{Chroma, Codec, Picture, Plane};
 use super::property::Properties;
 use super::sps::Sps;
 
-/// Pixels that the pictures of a file may have together, in addition to [`VISITS_PER_PIXEL`] times the image's: the tiles
-/// of a small image may be larger than it is.
-const FREE_VISITS: u64 = 1 << 22;
-/// How often the pictures of a file may visit each pixel of the image.
-const VISITS_PER_PIXEL: u64 = 4;
 /// Bytes that decoding takes for each pixel at most: the decoder keeps three samples of four bytes, with a mark for each,
 /// and copies them once.
 const PIXEL_BYTES: u64 = 28;
-/// Bytes that the pictures of a file may have together, in addition to [`MOST_SHARED`] times the file's: tiles share
-/// their configuration.
-const FREE_BYTES: u64 = 1 << 24;
-/// How many times the file's size the pictures of a file may have, if several share the same bytes.
-const MOST_SHARED: u64 = 2;
-/// Maximum number of bytes of a picture.
-const MOST_BYTES: usize = 1 << 30;
 /// Maximum number of sets of parameters: each unit of a picture is compared with them.
 const MOST_SETS: usize = 16;
 
@@ -32,35 +21,6 @@ const MOST_SETS: usize = 16;
 const FIRST_SET: u8 = 32;
 const SEQUENCE_SET: u8 = 33;
 const PICTURE_SET: u8 = 34;
-
-/// Work left for the pictures of a file.
-pub(super) struct Budget {
-    visits: u64,
-    bytes: u64,
-}
-
-impl Budget {
-    /// The budget for an image with this many pixels in a file of this many bytes.
-    pub fn new(pixels: u64, file: usize) -> Budget {
-        Budget {
-            visits: FREE_VISITS + VISITS_PER_PIXEL * pixels,
-            bytes: FREE_BYTES + MOST_SHARED * file as u64,
-        }
-    }
-
-    fn spend(&mut self, visits: u64, bytes: usize) -> Result<(), ImageError> {
-        match (self.visits.checked_sub(visits), self.bytes.checked_sub(bytes as u64)) {
-            (Some(visits), Some(left)) if bytes <= MOST_BYTES => {
-                *self = Budget { visits, bytes: left };
-                Ok(())
-            }
-            _ => Err(ImageError::TooMuchWork {
-                format: FORMAT,
-                detail: "its pictures are too large or too many for its size".into(),
-            }),
-        }
-    }
-}
 
 /// The configuration of a picture's decoder, `hvcC`.
 struct Configuration<'a> {
@@ -234,7 +194,8 @@ fn picture(decoded: DecodedImage, sps: &Sps) -> Result<Picture, ImageError> {
     };
     match (luma, colors) {
         (Some(luma), Some(colors)) if bit_depth_luma == u32::from(sps.depth) => {
-            Ok(Picture { depth: sps.depth, chroma: sps.chroma, luma, colors, coding: sps.coding })
+            let Sps { depth, chroma, coding, .. } = *sps;
+            Ok(Picture { codec: Codec::Hevc, depth, chroma, luma, colors, coding })
         }
         _ => Err(corrupt("the decoder returned an unexpected layout")),
     }

@@ -1,13 +1,23 @@
-//! HEIC: the image that a HEIF file shows, if it is coded by HEVC. Single pictures and grids of tiles, with alpha.
+//! HEIC and AVIF: the image that a HEIF file shows, if it is coded by HEVC or AV1. Single pictures and grids of tiles, with
+//! alpha.
 //!
-//! This is our own reader of the container; pictures are decoded by the `heic-decoder` crate. Pillow with pillow-heif, which
-//! uses libheif, decides what comes out: the file's turns, mirrors and crops are applied, its EXIF orientation is not,
-//! and an ICC profile changes nothing.
+//! This is our own reader of the container; pictures are decoded by the crates `heic-decoder` and `oxideav-av1`. Pillow
+//! decides what comes out. HEVC is read as by pillow-heif, which uses libheif: the file's turns, mirrors and crops are
+//! applied, its EXIF orientation is not. AV1 is read as by Pillow itself, which uses libavif: turns and mirrors become the
+//! orientation, and crops change nothing. Nor does an ICC profile, in either.
 
+#[cfg(feature = "avif")]
+mod av1;
+#[cfg(feature = "avif")]
+mod av1_color;
+#[cfg(feature = "avif")]
+mod av1_real;
 mod boxes;
+mod budget;
 mod color;
 mod container;
 mod hevc;
+mod hevc_color;
 mod items;
 mod picture;
 mod property;
@@ -17,25 +27,46 @@ mod sps;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::sniff::not_read;
 use super::{DecodeLimits, ImageError};
 use crate::image::Image;
-use boxes::{Cursor, FORMAT, corrupt, shown, unsupported};
+use boxes::{Cursor, FORMAT, Kind, corrupt, shown, unsupported};
+use budget::Budget;
 use color::{Alpha, Coding};
-use hevc::{Budget, Coded};
 use items::Items;
-use picture::Picture;
+use picture::{Codec, Picture};
 use property::Properties;
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
+/// Decodes a file; `format` is its name in errors.
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits, format: &'static str) -> Result<Image, ImageError> {
+    read(bytes, limits).map_err(|error| named(error, format))
+}
+
+fn read(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     let items = Items::read(bytes)?;
     let reader = Reader { items: &items, limits, file: bytes.len() };
     let id = items.primary;
     let picture = reader.item(id)?;
     let alpha = reader.alpha(id, &picture)?;
     let (width, height) = (picture.luma.width, picture.luma.height);
-    let samples = color::samples(picture, alpha)?;
-    Ok(Image { width, height, orientation: None, transparency: None, samples })
+    let (samples, orientation) = match picture.codec {
+        Codec::Hevc => (hevc_color::samples(picture, alpha)?, None),
+        #[cfg(feature = "avif")]
+        Codec::Av1 => (av1_color::samples(picture, alpha)?, Properties::of(&items, id)?.orientation()),
+    };
+    Ok(Image { width, height, orientation, transparency: None, samples })
+}
+
+/// An error of the container as one of the format that it was taken for.
+fn named(mut error: ImageError, name: &'static str) -> ImageError {
+    if let ImageError::Unsupported { format, .. }
+    | ImageError::Truncated { format, .. }
+    | ImageError::Corrupt { format, .. }
+    | ImageError::TooMuchWork { format, .. } = &mut error
+        && *format == FORMAT
+    {
+        *format = name;
+    }
+    error
 }
 
 /// The EXIF data of a file, if it has any.
@@ -65,22 +96,74 @@ struct Grid<'a> {
     tiles: &'a [u32],
 }
 
+/// A coded picture, before it is decoded.
+enum Coded<'a> {
+    Hevc(hevc::Coded<'a>),
+    #[cfg(feature = "avif")]
+    Av1(av1::Coded<'a>),
+}
+
+impl Coded<'_> {
+    fn size(&self) -> (usize, usize) {
+        match self {
+            Coded::Hevc(coded) => coded.size(),
+            #[cfg(feature = "avif")]
+            Coded::Av1(coded) => coded.size(),
+        }
+    }
+
+    fn decode(&self, items: &Items<'_>, budget: &mut Budget) -> Result<Picture, ImageError> {
+        match self {
+            Coded::Hevc(coded) => coded.decode(items, budget),
+            #[cfg(feature = "avif")]
+            Coded::Av1(coded) => coded.decode(budget),
+        }
+    }
+}
+
 impl<'a> Reader<'a> {
-    /// Decodes an item and makes its changes.
+    /// Reads a picture, and how its properties say that its colors are coded; `what` it is, for messages.
+    fn coded(
+        &self,
+        id: u32,
+        kind: Kind,
+        properties: &Properties<'a>,
+        what: &str,
+    ) -> Result<(Coded<'a>, Option<Coding>), ImageError> {
+        match &kind {
+            b"hvc1" => {
+                let coded = hevc::Coded::read(id, properties, self.limits)?;
+                Ok((Coded::Hevc(coded), properties.hevc_coding()))
+            }
+            #[cfg(feature = "avif")]
+            b"av01" => {
+                let coded = av1::Coded::read(id, properties, self.items, self.limits)?;
+                Ok((Coded::Av1(coded), properties.av1_coding()))
+            }
+            #[cfg(not(feature = "avif"))]
+            b"av01" => Err(super::sniff::without_avif()),
+            _ => Err(unsupported(format!("{what} of the kind `{}`", shown(kind)))),
+        }
+    }
+
+    /// Decodes an item, and makes its changes if it is HEVC.
     fn item(&self, id: u32) -> Result<Picture, ImageError> {
         let properties = Properties::of(self.items, id)?;
         let kind = self.items.kind(id)?;
-        let (mut picture, of_tiles) = match &kind {
-            b"hvc1" => (self.single(id, &properties)?, None),
+        let (mut picture, coding) = match &kind {
             b"grid" => self.grid(id, &properties)?,
-            b"av01" => return Err(not_read("AVIF")),
-            _ => return Err(unsupported(format!("images of the kind `{}`", shown(kind)))),
+            _ => self.single(id, kind, &properties)?,
         };
+        #[cfg(feature = "avif")]
+        if picture.codec == Codec::Av1 {
+            picture.coding = properties.av1_coding().or(coding).unwrap_or(picture.coding);
+            return Ok(picture);
+        }
         let (chroma, is_full) = (picture.chroma, picture.coding.is_full);
         for &change in &properties.changes {
             picture = picture.change(change)?;
         }
-        if let Some(stated) = properties.coding.or(of_tiles) {
+        if let Some(stated) = properties.hevc_coding().or(coding) {
             if picture.chroma != chroma && !is_full {
                 // libheif widens the range with the colors, and then takes the property at its word.
                 return Err(unsupported(
@@ -92,10 +175,16 @@ impl<'a> Reader<'a> {
         Ok(picture)
     }
 
-    fn single(&self, id: u32, properties: &Properties<'a>) -> Result<Picture, ImageError> {
-        let coded = Coded::read(id, properties, self.limits)?;
+    fn single(
+        &self,
+        id: u32,
+        kind: Kind,
+        properties: &Properties<'a>,
+    ) -> Result<(Picture, Option<Coding>), ImageError> {
+        let (coded, coding) = self.coded(id, kind, properties, "images")?;
         let (width, height) = coded.size();
-        coded.decode(self.items, &mut Budget::new((width * height) as u64, self.file))
+        let picture = coded.decode(self.items, &mut Budget::new((width * height) as u64, self.file))?;
+        Ok((picture, coding))
     }
 
     /// Decodes a grid; also returns how the properties of its tiles say that colors are coded.
@@ -153,15 +242,11 @@ impl<'a> Reader<'a> {
 
     /// Reads a tile, and how its properties say that its colors are coded.
     fn tile(&self, id: u32) -> Result<(Coded<'a>, Option<Coding>), ImageError> {
-        let kind = self.items.kind(id)?;
-        if &kind != b"hvc1" {
-            return Err(unsupported(format!("tiles of the kind `{}`", shown(kind))));
-        }
         let properties = Properties::of(self.items, id)?;
         if !properties.changes.is_empty() {
             return Err(unsupported("tiles that are turned, mirrored or cropped"));
         }
-        Ok((Coded::read(id, &properties, self.limits)?, properties.coding))
+        self.coded(id, self.items.kind(id)?, &properties, "tiles")
     }
 
     /// The references of auxiliary images.
@@ -177,11 +262,18 @@ impl<'a> Reader<'a> {
         if !self.items.referred(of, b"prem").is_empty() {
             return Err(unsupported("colors that are multiplied by their alpha"));
         }
-        let Picture { depth, luma, .. } = self.item(id)?;
+        let Picture { codec, depth, luma, coding, .. } = self.item(id)?;
+        if codec != picture.codec {
+            return Err(unsupported("alpha that is coded otherwise than the colors"));
+        }
         let (width, height) = (picture.luma.width, picture.luma.height);
         let is_same = (luma.width, luma.height) == (width, height);
+        #[cfg(feature = "avif")]
+        if codec == Codec::Av1 && (!is_same || depth != picture.depth) {
+            return Err(corrupt("its alpha has another size or depth than its colors"));
+        }
         let plane = if is_same { luma } else { luma.resized(width, height) };
-        Ok(Some(Alpha { plane, depth }))
+        Ok(Some(Alpha { plane, depth, is_full: coding.is_full }))
     }
 }
 

@@ -5,6 +5,14 @@ use super::boxes::corrupt;
 use super::color::Coding;
 use super::property::Change;
 
+/// By what a picture is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    Hevc,
+    #[cfg(feature = "avif")]
+    Av1,
+}
+
 /// How many color samples there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chroma {
@@ -101,6 +109,7 @@ impl Plane {
 /// A decoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Picture {
+    pub codec: Codec,
     /// Bits per sample.
     pub depth: u8,
     pub chroma: Chroma,
@@ -128,7 +137,7 @@ impl Picture {
     /// # Errors
     /// Its samples are of another kind.
     pub fn paste(&mut self, tile: &Picture, left: usize, top: usize) -> Result<(), ImageError> {
-        if (tile.depth, tile.chroma) != (self.depth, self.chroma) {
+        if (tile.codec, tile.depth, tile.chroma) != (self.codec, self.depth, self.chroma) {
             return Err(corrupt("the tiles of its grid have samples of different kinds"));
         }
         self.luma.paste(&tile.luma, left, top);
@@ -190,26 +199,35 @@ impl Picture {
     fn widened(self) -> Picture {
         let (width, height) = (self.luma.width, self.luma.height);
         let (across, down) = self.chroma.steps();
-        let widen = |plane: &Plane| {
-            let mut samples = Vec::with_capacity(width * height);
-            for y in 0..height {
-                let rows = sides(y, height, down);
-                for x in 0..width {
-                    samples.push(plane.between(sides(x, width, across), rows));
-                }
-            }
-            Plane { width, height, samples }
-        };
-        let colors = self.colors.as_ref().map(|planes| planes.each_ref().map(widen));
         // libheif states then what it assumed before.
         let matrix = if self.coding.matrix == 2 { 6 } else { self.coding.matrix };
         let coding = Coding { matrix, ..self.coding };
-        Picture { chroma: Chroma::Full, colors, coding, ..self }
+        let picture = self.spread(|x| sides(x, width, across), |y| sides(y, height, down));
+        Picture { coding, ..picture }
+    }
+
+    /// The same picture with a color sample for each pixel, from those of two columns and two rows, the near ones first.
+    pub fn spread(
+        self,
+        columns: impl Fn(usize) -> (usize, usize),
+        rows: impl Fn(usize) -> (usize, usize),
+    ) -> Picture {
+        let (width, height) = (self.luma.width, self.luma.height);
+        let spread = |plane: &Plane| {
+            let mut samples = Vec::with_capacity(width * height);
+            for y in 0..height {
+                let rows = rows(y);
+                samples.extend((0..width).map(|x| plane.between(columns(x), rows)));
+            }
+            Plane { width, height, samples }
+        };
+        let colors = self.colors.as_ref().map(|planes| planes.each_ref().map(spread));
+        Picture { chroma: Chroma::Full, colors, ..self }
     }
 }
 
 /// The color samples on both sides of a pixel, the near one first. At a border they are the same.
-fn sides(place: usize, length: usize, step: usize) -> (usize, usize) {
+pub(super) fn sides(place: usize, length: usize, step: usize) -> (usize, usize) {
     match place {
         _ if step == 1 => (place, place),
         0 => (0, 0),

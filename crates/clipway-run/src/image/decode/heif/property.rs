@@ -8,6 +8,9 @@ use super::items::Items;
 /// Properties that say nothing about the samples: pixel depth and proportions, and the light of a display.
 const WITHOUT_EFFECT: [&Kind; 8] = [b"pixi", b"pasp", b"clli", b"mdcv", b"cclv", b"amve", b"ndwt", b"free"];
 
+/// The configuration of an AV1 decoder, which the stream repeats.
+const AV1_CONFIGURATION: &Kind = b"av1C";
+
 /// Kinds of auxiliary images that are alpha.
 const ALPHA: [&[u8]; 3] = [
     b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha",
@@ -58,6 +61,14 @@ impl Window {
     }
 }
 
+/// What a property says about the coding of the colors.
+#[derive(Debug, Clone, Copy)]
+struct Stated {
+    coding: Coding,
+    /// Whether that is nothing but the range.
+    is_unspecified: bool,
+}
+
 /// The properties of an item.
 #[derive(Debug, Default)]
 pub(super) struct Properties<'a> {
@@ -65,7 +76,7 @@ pub(super) struct Properties<'a> {
     pub size: Option<(u32, u32)>,
     /// The configuration of the HEVC decoder, `hvcC`.
     pub configuration: Option<Cursor<'a>>,
-    pub coding: Option<Coding>,
+    coding: Option<Stated>,
     pub changes: Vec<Change>,
     /// Whether it is the alpha of another item.
     pub is_alpha: bool,
@@ -98,7 +109,7 @@ impl<'a> Properties<'a> {
                     let name = body.rest().split(|&byte| byte == 0).next().unwrap_or_default();
                     found.is_alpha = ALPHA.contains(&name);
                 }
-                _ if WITHOUT_EFFECT.contains(&&kind) => {}
+                _ if WITHOUT_EFFECT.contains(&&kind) || &kind == AV1_CONFIGURATION => {}
                 // A scaled image is another one, whether the file calls this essential or not.
                 _ if is_essential || &kind == b"iscl" => {
                     return Err(unsupported(format!("the property `{}` of item {id}", shown(kind))));
@@ -113,6 +124,41 @@ impl<'a> Properties<'a> {
         }
         Ok(found)
     }
+
+    /// The EXIF orientation that does what its turn and its mirror do, which is the order in which a file has them.
+    #[cfg(feature = "avif")]
+    pub fn orientation(&self) -> Option<u8> {
+        let turn = self.changes.iter().find_map(|change| match change {
+            Change::Turn(quarters) => Some(*quarters),
+            _ => None,
+        });
+        let is_across = self.changes.iter().find_map(|change| match change {
+            Change::MirrorAcross => Some(true),
+            Change::MirrorDown => Some(false),
+            _ => None,
+        });
+        match (turn.unwrap_or(0), is_across) {
+            (0, None) => None,
+            (1, None) => Some(8),
+            (2, None) => Some(3),
+            (_, None) => Some(6),
+            (0, Some(true)) | (2, Some(false)) => Some(2),
+            (0, Some(false)) | (2, Some(true)) => Some(4),
+            (1, Some(false)) | (3, Some(true)) => Some(5),
+            (_, Some(_)) => Some(7),
+        }
+    }
+
+    /// How colors are coded, by libheif's reading: a property of nothing but unspecified values is none.
+    pub fn hevc_coding(&self) -> Option<Coding> {
+        self.coding.filter(|stated| !stated.is_unspecified).map(|stated| stated.coding)
+    }
+
+    /// How colors are coded, by libavif's reading.
+    #[cfg(feature = "avif")]
+    pub fn av1_coding(&self) -> Option<Coding> {
+        self.coding.map(|stated| stated.coding)
+    }
 }
 
 fn once<T>(previous: Option<T>, kind: Kind, id: u32) -> Result<(), ImageError> {
@@ -123,7 +169,7 @@ fn once<T>(previous: Option<T>, kind: Kind, id: u32) -> Result<(), ImageError> {
 }
 
 /// The coding of the colors; `None` for an ICC profile, which Pillow leaves to its caller.
-fn color(mut body: Cursor<'_>) -> Result<Option<Coding>, ImageError> {
+fn color(mut body: Cursor<'_>) -> Result<Option<Stated>, ImageError> {
     let kind = body.take(4)?;
     if kind != b"nclx" {
         return Ok(None);
@@ -132,9 +178,8 @@ fn color(mut body: Cursor<'_>) -> Result<Option<Coding>, ImageError> {
     let transfer = body.short_number()?;
     let matrix = body.short_number()?;
     let is_full = body.byte()? & 0x80 != 0;
-    // libheif takes a profile of nothing but unspecified values for none.
-    let is_stated = (primaries, transfer, matrix, is_full) != (2, 2, 2, true);
-    Ok(is_stated.then_some(Coding { matrix, is_full }))
+    let is_unspecified = (primaries, transfer, matrix, is_full) == (2, 2, 2, true);
+    Ok(Some(Stated { coding: Coding { matrix, is_full }, is_unspecified }))
 }
 
 fn window(mut body: Cursor<'_>) -> Result<Window, ImageError> {
