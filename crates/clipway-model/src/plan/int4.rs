@@ -78,7 +78,7 @@ impl Int4Row {
             let counts = counts.filter(|count| (1.0..=MOST_SCALE).contains(count));
             let costs = counts.map(|count| {
                 let count = count.copysign(*fitted);
-                (error(group, count * self.scale), count)
+                (error(group, count * self.scale) * count * count, count)
             });
             let best = costs.min_by(|(a, _), (b, _)| a.total_cmp(b));
             let (_, count) = best.expect("the nearest count is always tried");
@@ -151,10 +151,17 @@ fn sums(shares: &[f32], reach: f32) -> (f32, f32) {
     (dots.iter().sum(), squares.iter().sum())
 }
 
-/// The squared error that a scale leaves.
-fn error(group: &[f32], scale: f32) -> f64 {
-    let error = |value: &f32| f64::from(rounded(value / scale)) * f64::from(scale) - f64::from(*value);
-    group.iter().map(|value| error(value).powi(2)).sum()
+/// The squared error that a scale leaves, over its own square.
+fn error(group: &[f32], scale: f32) -> f32 {
+    let mut squares = [0.0_f32; LANES];
+    for part in group.chunks(LANES) {
+        for (value, square) in part.iter().zip(&mut squares) {
+            let steps = value / scale;
+            let off = rounded(steps) - steps;
+            *square += off * off;
+        }
+    }
+    squares.iter().sum()
 }
 
 /// The nearest whole number of int4.
