@@ -15,7 +15,7 @@ use super::{ExportError, TokenizerParts};
 use crate::artifact::{hex, open_weights};
 use crate::input;
 use crate::output::{OutputError, StagedFile, Staging};
-use crate::plan::{ApplyError, PlannedTensor, apply_together, rounded_together};
+use crate::plan::{ApplyError, PartSink, PlannedTensor, apply_together, rounded_together};
 use crate::spelling::WeightsFormat;
 use crate::state_dict::StateDict;
 
@@ -169,7 +169,7 @@ impl Job<'_> {
     fn make(
         &self,
         group: Range<usize>,
-        sink: &mut dyn FnMut(usize, &[u8]) -> Result<(), ExportError>,
+        sink: PartSink<'_, ExportError>,
     ) -> Result<Vec<WrittenTensor>, ExportError> {
         let mut hashes = vec![Sha256::new(); group.len()];
         let made = apply_together(&self.planned[group], self.source, &mut |place, bytes| {

@@ -9,7 +9,7 @@ use super::fold::fold;
 use super::mix::mix;
 use super::quantize::{Integers, Part};
 use super::resample::{resample_grid, resample_rows};
-use super::rounding::{Rounder, widened};
+use super::rounding::{PartSink, Rounder, widened};
 use super::take::RowPicker;
 use super::{PlannedTensor, Step};
 use crate::state_dict::{StateDict, cast_from_f32, cast_to_f32};
@@ -85,7 +85,7 @@ pub fn apply<E>(
 pub fn apply_together<E>(
     planned: &[PlannedTensor],
     source: &StateDict,
-    sink: &mut dyn FnMut(usize, &[u8]) -> Result<(), E>,
+    sink: PartSink<'_, E>,
 ) -> Result<Applied, ApplyError<E>> {
     let first = planned.first().expect("there is a tensor");
     let roundings = planned.iter().map(|planned| planned.steps.last().and_then(Step::rounding));

@@ -36,6 +36,7 @@ pub use precision::Precision;
 pub use quantize::{GROUP_SCALE_SUFFIX, Integers, SCALE_SUFFIX, check_int8_row, rounded_together};
 pub(crate) use regroup::{FUSED, SPLIT, attention_part};
 pub use resample::{resample_distances, resample_grid};
+pub use rounding::PartSink;
 pub use step::{Step, StepError};
 pub(crate) use text_tower::ROOT_PARTS;
 pub use towers::Towers;

@@ -36,8 +36,8 @@ enum Kind {
     Int4(Int4Row, Option<Vec<i8>>),
 }
 
-/// Takes bytes of a part, which is named by its place.
-pub(super) type PartSink<'s, E> = &'s mut dyn FnMut(usize, &[u8]) -> Result<(), E>;
+/// Takes bytes of one of several tensors, which is named by its place among them.
+pub type PartSink<'s, E> = &'s mut dyn FnMut(usize, &[u8]) -> Result<(), E>;
 
 impl<'a> Rounder<'a> {
     /// Parts of a tensor of this shape.
