@@ -35,15 +35,15 @@ LEAST, MOST = {8: -127, 4: -8}, {8: 127, 4: 7}
 
 
 def int8_scales(weight):
-    """The scale of each row that leaves the least squared error of five cuts."""
-    far, best, least = weight.abs().amax(1, keepdim=True).clamp_min(TINY), None, None
+    """The scale of each row that fits best: of five cuts, the one whose fit takes most off the squared error."""
+    far, best, most = weight.abs().amax(1, keepdim=True).clamp_min(TINY), None, None
     for cut in CUTS:
         rounded = (weight / (far * cut / 127)).clamp(-127, 127).round()
-        scale = (rounded * weight).sum(1, keepdim=True) / (rounded * rounded).sum(1, keepdim=True).clamp_min(TINY)
-        error = (((weight / scale).clamp(-127, 127).round() * scale - weight) ** 2).sum(1, keepdim=True)
-        best = scale if best is None else torch.where(error < least, scale, best)
-        least = error if least is None else torch.minimum(error, least)
-    return best.expand_as(weight)
+        dot, squares = (rounded * weight).sum(1, keepdim=True), (rounded * rounded).sum(1, keepdim=True).clamp_min(TINY)
+        gain = dot * dot / squares
+        best = dot / squares if best is None else torch.where(gain > most, dot / squares, best)
+        most = gain if most is None else torch.maximum(gain, most)
+    return best.clamp_min(TINY).expand_as(weight)
 
 
 def int4_scales(weight):
