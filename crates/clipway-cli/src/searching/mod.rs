@@ -13,6 +13,7 @@ mod results;
 #[cfg(feature = "serve")]
 mod serving;
 mod space;
+mod table;
 mod terms;
 mod wanted;
 
@@ -22,7 +23,7 @@ pub const MOST_HELD: u64 = 1 << 30;
 pub use encode::Encoded;
 pub use export::write_features;
 pub use failure::index_failure;
-pub use features::FeatureSource;
+pub use features::{FeatureFiles, FeatureSource};
 pub use filter::FilterOptions;
 pub use links::link;
 pub use model::load_model;
@@ -31,5 +32,6 @@ pub use results::{Answer, Answers, Found, Output};
 #[cfg(feature = "serve")]
 pub use serving::Served;
 pub use space::same_space;
+pub use table::Columns;
 pub use terms::{Query, Term, WeightedTerm};
 pub use wanted::WantedOptions;
