@@ -9,7 +9,6 @@ use clipway_model::input::{self, Kind};
 use clipway_run::clip::Clip;
 use clipway_run::encoder::normalize;
 use clipway_run::image::preprocess;
-use clipway_run::space::Probing;
 use clipway_search::{Index, IndexError, Item, NewIndex, import};
 use sha2::{Digest, Sha256};
 
@@ -17,7 +16,7 @@ use super::index::load_images;
 use crate::failure::Failure;
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
-use crate::searching::{Columns, FeatureFiles, FeatureSource, index_failure, same_space};
+use crate::searching::{BackendOption, Columns, FeatureFiles, FeatureSource, index_failure, same_space};
 use crate::source::clip_failure;
 use crate::source_name::SourceName;
 use crate::text::counted;
@@ -74,6 +73,9 @@ pub struct ImportArguments {
 
     #[command(flatten)]
     run: RunArguments,
+
+    #[command(flatten)]
+    backend: BackendOption,
 }
 
 impl ImportArguments {
@@ -92,15 +94,15 @@ impl ImportArguments {
 
     /// Writes the index.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let (clip, identity) = load_images(&self.model, &self.images, &self.run, ui)?;
+        let loaded = load_images(&self.model, &self.images, &self.run, &self.backend, ui)?;
         let files =
             FeatureFiles { source: &self.source, paths: self.paths.as_deref(), columns: &self.columns };
-        let source = FeatureSource::open(&files, clip.embed_dim())?;
+        let source = FeatureSource::open(&files, loaded.clip.embed_dim())?;
         let space = match &self.space_of {
-            None => identity.space(&clip, Probing::Whole).map_err(|error| clip_failure(&error))?,
-            Some(path) => same_space(path, identity, &clip)?,
+            None => loaded.new_space()?,
+            Some(path) => same_space(path, &loaded)?,
         };
-        let samples = self.samples(&source.paths, &clip)?;
+        let samples = self.samples(&source.paths, &loaded.clip)?;
         if samples.is_empty() {
             ui.warn("none of the files can be read here, so no feature was compared with the model's");
         }

@@ -12,8 +12,8 @@ use crate::images::ImageOptions;
 use crate::output;
 use crate::pool;
 use crate::searching::{
-    Answer, Answers, Encoded, Output, Query, Term, WantedOptions, WeightedTerm, index_failure, link,
-    write_page,
+    Answer, Answers, BackendOption, Encoded, Output, Query, Term, WantedOptions, WeightedTerm,
+    index_failure, link, write_page,
 };
 use crate::source_name::SourceName;
 use crate::ui::Ui;
@@ -69,6 +69,9 @@ pub struct Search {
     wanted: WantedOptions,
 
     #[command(flatten)]
+    backend: BackendOption,
+
+    #[command(flatten)]
     images: ImageOptions,
 }
 
@@ -85,8 +88,13 @@ impl Search {
         let page = self.html.as_ref().map(|out| output::file(out, false, &[])).transpose()?;
         let links = self.link_to.as_ref().map(|out| output::folder(out)).transpose()?;
         let queries = self.queries(&index)?;
-        let encoded =
-            Encoded { index: &index, model: &self.model, images: &self.images, templates: &self.template };
+        let encoded = Encoded {
+            index: &index,
+            model: &self.model,
+            backend: &self.backend,
+            images: &self.images,
+            templates: &self.template,
+        };
         let features = encoded.queries(&queries, ui)?;
         let found = index.search(pool::processor(ui)?, &features, &options);
         let found = found.map_err(|error| index_failure(&error))?;

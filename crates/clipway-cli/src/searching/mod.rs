@@ -26,7 +26,7 @@ pub use failure::index_failure;
 pub use features::{FeatureFiles, FeatureSource};
 pub use filter::FilterOptions;
 pub use links::link;
-pub use model::load_model;
+pub use model::{BackendOption, IndexModel, load_model};
 pub use page::write_page;
 pub use results::{Answer, Answers, Found, Output};
 #[cfg(feature = "serve")]
