@@ -9,12 +9,14 @@ mod filter;
 mod links;
 mod model;
 mod page;
+mod preview;
 mod results;
 #[cfg(feature = "serve")]
 mod serving;
 mod space;
 mod table;
 mod terms;
+mod thumbnail;
 mod wanted;
 
 /// Most bytes of an index's codes that a program which keeps it open holds in memory.
@@ -28,6 +30,7 @@ pub use filter::FilterOptions;
 pub use links::link;
 pub use model::{BackendOption, IndexModel, load_model};
 pub use page::write_page;
+pub use preview::{Preview, previews};
 pub use results::{Answer, Answers, Found, Output};
 #[cfg(feature = "serve")]
 pub use serving::Served;
